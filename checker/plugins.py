@@ -1,0 +1,79 @@
+"""What can be plugged in, by name: probes, target backends and report formats.
+
+Built-ins stand in the same lazy ``name → "module:Class"`` tables as third-party entries, so nothing
+is imported before it is used. A duplicate name, an unknown name or a plug-in that fails to import
+raises; it is never skipped with a warning, because a probe that silently did not run would read as
+compliance.
+"""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+from collections.abc import Iterable
+from importlib.metadata import EntryPoint, entry_points
+from typing import Any
+
+from checker.errors import PluginError
+
+__all__ = ["BUILT_IN", "load_plugin", "plugin_names", "suggestion"]
+
+BUILT_IN: dict[str, dict[str, str]] = {
+    "phigate.probes": {
+        "attribute-disclosure": "checker.probes.attribute_disclosure:AttributeDisclosure",
+        "membership-inference": "checker.probes.membership_inference:MembershipInference",
+    },
+    "phigate.targets": {
+        "huggingface": "checker.targets.checkpoint:HuggingFaceBackend",
+        "simulated": "checker.targets.simulated:SimulatedBackend",
+    },
+    "phigate.reports": {
+        "html": "checker.report.html:render_html",
+        "json": "checker.report.json:render_json",
+    },
+}
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return "; did you mean 'x'?" for the nearest known word, or an empty string."""
+    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _third_party(group: str) -> dict[str, EntryPoint]:
+    table: dict[str, EntryPoint] = {}
+    for entry in entry_points(group=group):
+        if entry.name in table or entry.name in BUILT_IN[group]:
+            raise PluginError(f"two plug-ins of {group} are named '{entry.name}'")
+        table[entry.name] = entry
+    return table
+
+
+def plugin_names(group: str) -> list[str]:
+    """Return the names known in an entry-point group, sorted.
+
+    Raises:
+        PluginError: two plug-ins have one name.
+    """
+    return sorted({*BUILT_IN[group], *_third_party(group)})
+
+
+def load_plugin(group: str, name: str) -> Any:
+    """Import and return what `name` stands for in `group`.
+
+    Raises:
+        PluginError: the name is unknown (with a suggestion), duplicate, or fails to import.
+    """
+    third_party = _third_party(group)
+    try:
+        if name in BUILT_IN[group]:
+            module, _, attribute = BUILT_IN[group][name].partition(":")
+            return getattr(importlib.import_module(module), attribute)
+        if name in third_party:
+            return third_party[name].load()
+    except (ImportError, AttributeError) as error:
+        raise PluginError(f"plug-in '{name}' of {group} cannot be imported: {error}") from error
+    known = [*BUILT_IN[group], *third_party]
+    raise PluginError(
+        f"unknown {group.removeprefix('phigate.')[:-1]} '{name}'{suggestion(name, known)}"
+    )

@@ -1,0 +1,77 @@
+"""Probes: one attack each, with the metrics that a policy may limit.
+
+A probe says what it needs (access, an attribute class, the whole record), what its parameters are,
+and how observations become an estimate. It runs no model: the plan lowers its cells to jobs, the
+audit runs them, and the judge hands the probe what was observed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, Literal, Protocol
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from checker.plugins import load_plugin
+
+__all__ = ["Access", "Metric", "Params", "Probe", "load_probe"]
+
+Access = Literal["samples", "logprobs", "embeddings"]
+
+
+@dataclass(frozen=True, slots=True)
+class Metric:
+    """A number a probe can report.
+
+    Args:
+        name: as written in policies.
+        title: in words, for reports.
+        family: decides interval and power: a rate, a difference of two rates, a mean in [0, 1] or
+            a difference of two, an AUROC, a difference of AUROCs, a true-positive rate.
+        limitable: False for metrics that are only ever reported.
+    """
+
+    name: str
+    title: str
+    family: Literal[
+        "rate", "rate-difference", "mean-difference", "auroc", "auroc-difference", "tpr"
+    ]
+    limitable: bool = True
+
+
+class Params(BaseModel):
+    """Base of every probe's parameters: frozen, strict, closed, camelCase in policies."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        strict=True,
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+    )
+
+
+class Probe(Protocol):
+    """What every probe declares; policy validation reads it, the plan and the judge use it."""
+
+    name: ClassVar[str]
+    title: ClassVar[str]
+    paper_test: ClassVar[str | None]
+    access: ClassVar[Access]
+    needs_attribute_class: ClassVar[bool]
+    needs_whole_record: ClassVar[bool]
+    metrics: ClassVar[Mapping[str, Metric]]
+    params_type: ClassVar[type[Params]]
+
+
+def load_probe(name: str) -> Any:
+    """Return the probe class called `name`.
+
+    Raises:
+        PluginError: no such probe, or it cannot be imported.
+    """
+    return load_plugin("phigate.probes", name)

@@ -1,0 +1,45 @@
+"""T4, membership inference: can one tell that a patient was in the training data?
+
+Tonekaboni et al. (arXiv 2510.12950), test T4. The whole record's token log-probabilities come from
+one forward pass; scores are the loss, Min-K% (Shi et al. 2024, arXiv 2310.16789) and Min-K%++
+(Zhang et al. 2024, arXiv 2404.02936).
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, ClassVar, Literal
+
+from pydantic import Field
+
+from checker.probes import Access, Metric, Params
+
+__all__ = ["MembershipInference", "MembershipInferenceParams"]
+
+
+class MembershipInferenceParams(Params):
+    """Parameters of `membership-inference`."""
+
+    score: Literal["loss", "min-k", "min-k++"] = "min-k"
+    k: Annotated[float, Field(gt=0, le=100)] = Field(20.0, description="percent of tokens")
+    fpr: Annotated[float, Field(gt=0, lt=1)] = Field(0.01, description="of membership_tpr_at_fpr")
+
+
+class MembershipInference:
+    """How well a score of the whole record tells members from nonmembers."""
+
+    name: ClassVar[str] = "membership-inference"
+    title: ClassVar[str] = "Membership inference"
+    paper_test: ClassVar[str | None] = "T4"
+    access: ClassVar[Access] = "logprobs"
+    needs_attribute_class: ClassVar[bool] = False
+    needs_whole_record: ClassVar[bool] = True
+    params_type: ClassVar[type[Params]] = MembershipInferenceParams
+    metrics: ClassVar[dict[str, Metric]] = {
+        metric.name: metric
+        for metric in (
+            Metric("membership_auroc", "AUROC between members and nonmembers", "auroc"),
+            Metric(
+                "membership_tpr_at_fpr", "true-positive rate at a fixed false-positive rate", "tpr"
+            ),
+        )
+    }

@@ -1,0 +1,297 @@
+"""The report as data: what every format renders and none computes.
+
+Written as `report.json`; its schema is `schemas/report.json`. Keys are camelCase there. A finding's
+numbers always come with bounds; what could not be measured is None beside a reason.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+from pydantic import BaseModel, ConfigDict
+from pydantic.alias_generators import to_camel
+
+from checker.stats.estimate import Estimate
+
+__all__ = [
+    "AdmissibilityCheck",
+    "AttackerText",
+    "AttributeClassText",
+    "CellReport",
+    "CellSample",
+    "CitationText",
+    "ControlReport",
+    "EvidenceRef",
+    "LimitReport",
+    "Number",
+    "PolicyRef",
+    "Power",
+    "Provenance",
+    "Report",
+    "Summary",
+    "TargetRef",
+    "Verdict",
+]
+
+Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
+REPORT_SCHEMA_VERSION = "1"
+
+
+class ReportElement(BaseModel):
+    """Base of every part of the report: frozen, closed, camelCase outside."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="forbid",
+        alias_generator=to_camel,
+        validate_by_name=True,
+        validate_by_alias=True,
+        serialize_by_alias=True,
+        allow_inf_nan=False,
+    )
+
+
+class Number(ReportElement):
+    """An estimate; each bound is one-sided at `confidence`. `n` counts sampling units."""
+
+    value: float
+    low: float
+    high: float
+    n: int
+    confidence: float
+    method: str
+
+    @classmethod
+    def of(cls, estimate: Estimate) -> Number:
+        """Take over an estimate."""
+        return cls(
+            value=estimate.value,
+            low=estimate.low,
+            high=estimate.high,
+            n=estimate.n,
+            confidence=estimate.confidence,
+            method=estimate.method,
+        )
+
+
+class LimitReport(ReportElement):
+    """The limit a cell was judged against; `max_count` is 0 where nothing may ever occur."""
+
+    warn: float | None = None
+    fail: float | None = None
+    max_count: int | None = None
+    min_n: int | None = None
+
+
+class CellSample(ReportElement):
+    """Who was there to be measured.
+
+    For attribute metrics `members` and `nonmembers` are *eligible positives* (the class recurs
+    within the horizon of the cut) and `*_positive` are all positives; for membership metrics they
+    are all scored patients and `*_positive` is None.
+    """
+
+    members: int
+    nonmembers: int
+    members_positive: int | None = None
+    nonmembers_positive: int | None = None
+    distinct_prompt_share: float | None = None
+
+
+class Power(ReportElement):
+    """What the plan said before any model ran.
+
+    `zero_hit_bound` is the upper bound that zero hits would give; the cell cannot pass when it lies
+    above the limit, and `needed_more` says how many more eligible members that would take.
+    `pass_probability` is that of a pass when the true excess is zero.
+    """
+
+    can_pass: bool
+    zero_hit_bound: float | None = None
+    needed_more: int | None = None
+    pass_probability: float | None = None
+    base_rate: float | None = None
+
+
+class CellReport(ReportElement):
+    """One finding: control x attacker x subgroup."""
+
+    id: str
+    control: str
+    attribute_class: str | None
+    attacker: str
+    subgroup: str
+    probe: str
+    metric: str
+    gating: bool
+    verdict: Verdict
+    warned: bool = False
+    reason: str | None = None
+    explanation: str
+    estimate: Number | None
+    members: Number | None = None
+    nonmembers: Number | None = None
+    limit: LimitReport
+    p_value: float | None = None
+    placebo: Number | None = None
+    sample: CellSample
+    power: Power
+    severity: str
+    evidence: list[str]
+    citations: list[str]
+    waiver: str | None = None
+
+
+class ControlReport(ReportElement):
+    """A control in the policy's words, with the worst verdict among its gating cells."""
+
+    id: str
+    title: str
+    attribute_class: str | None
+    probe: str
+    metric: str
+    params: dict[str, Any]
+    severity: str
+    enforcement: str
+    on_inconclusive: str | None
+    rationale: str | None
+    remediation: list[str]
+    citations: list[str]
+    verdict: Verdict
+    blocks: bool
+    line: int | None = None
+
+
+class AttackerText(ReportElement):
+    """An attacker in plain words."""
+
+    id: str
+    title: str
+    knows: str
+    access: str
+    gating: bool
+    citations: list[str] = []
+
+
+class AttributeClassText(ReportElement):
+    """An attribute class in plain words."""
+
+    id: str
+    title: str
+    sensitivity: str | None
+    benign: bool
+    codes_in_data: int
+    tokens_watched: int
+
+
+class CitationText(ReportElement):
+    """A source and its basis."""
+
+    id: str
+    title: str
+    basis: str
+    url: str | None = None
+    note: str | None = None
+
+
+class PolicyRef(ReportElement):
+    """The policy the report speaks of."""
+
+    name: str
+    version: str
+    sha256: str
+    title: str | None = None
+    owner: str | None = None
+    context: str
+    effective_from: str | None = None
+    review_by: str | None = None
+    confidence: float
+    fail_on: list[str]
+    attackers: list[AttackerText]
+    attribute_classes: list[AttributeClassText]
+    citations: list[CitationText]
+
+
+class TargetRef(ReportElement):
+    """The model and the patients the report speaks of."""
+
+    name: str
+    version: str
+    sha256: str
+    backend: str
+    model_sha256: str
+    data_set: str
+    members_split: str
+    nonmembers_split: str
+    members: int
+    nonmembers: int
+    vocabulary_size: int
+    context_length: int | None
+    unknown_token_share: float
+
+
+class Summary(ReportElement):
+    """The decision in numbers and in two sentences."""
+
+    exit_code: int
+    decision: str
+    release_statement: str
+    multiplicity_statement: str
+    counts: dict[str, int]
+    gating_cells: int
+    reported_only_cells: int
+
+
+class AdmissibilityCheck(ReportElement):
+    """One check that excess means memorisation here: `holds` is None where it was not decided."""
+
+    name: str
+    title: str
+    holds: bool | None
+    explanation: str
+    estimate: Number | None = None
+    limit: float | None = None
+    evidence: list[str] = []
+
+
+class EvidenceRef(ReportElement):
+    """A job's evidence: where to find it and what its bytes must hash to."""
+
+    job: str
+    kind: str
+    title: str
+    file: str
+    sha256: str
+    rows: int
+
+
+class Provenance(ReportElement):
+    """How the report came about and how to repeat it."""
+
+    phigate_version: str
+    plan_sha256: str
+    manifest_sha256: str
+    as_of: str
+    seed: int
+    environment: dict[str, Any]
+    preflight: dict[str, Any]
+    started: str | None
+    finished: str | None
+    command: str
+    evidence: list[EvidenceRef]
+
+
+class Report(ReportElement):
+    """Everything that any format shows."""
+
+    schema_version: Literal["1"] = "1"
+    verdict: Literal["pass", "fail", "inconclusive", "error"]
+    audience: Literal["internal"] = "internal"
+    policy: PolicyRef
+    target: TargetRef
+    summary: Summary
+    cells: list[CellReport]
+    controls: list[ControlReport]
+    waivers: list[dict[str, Any]] = []
+    admissibility: list[AdmissibilityCheck]
+    provenance: Provenance
