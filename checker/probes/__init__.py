@@ -8,15 +8,17 @@ audit runs them, and the judge hands the probe what was observed.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
+import numpy as np
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
 from checker.plugins import load_plugin
+from checker.stats.estimate import Estimate
 
-__all__ = ["Access", "Metric", "Params", "Probe", "load_probe"]
+__all__ = ["Access", "Measurement", "Metric", "Params", "Probe", "load_probe"]
 
 Access = Literal["samples", "logprobs", "embeddings"]
 
@@ -55,6 +57,23 @@ class Params(BaseModel):
     )
 
 
+@dataclass(frozen=True, slots=True)
+class Measurement:
+    """A cell's estimate, and the two rates or AUROCs an excess is the difference of.
+
+    Args:
+        estimate: of the metric.
+        members: the members' part, where the metric has parts.
+        nonmembers: the nonmembers' part.
+        reported: further metrics that are only ever reported, by name.
+    """
+
+    estimate: Estimate
+    members: Estimate | None = None
+    nonmembers: Estimate | None = None
+    reported: dict[str, Estimate] = field(default_factory=dict)
+
+
 class Probe(Protocol):
     """What every probe declares; policy validation reads it, the plan and the judge use it."""
 
@@ -66,6 +85,35 @@ class Probe(Protocol):
     needs_whole_record: ClassVar[bool]
     metrics: ClassVar[Mapping[str, Metric]]
     params_type: ClassVar[type[Params]]
+
+    @classmethod
+    def measure(
+        cls, metric: str, observations: Any, *, params: Any, confidence: float
+    ) -> Measurement:
+        """Turn observations into an estimate with one-sided bounds at `confidence`.
+
+        Raises:
+            InsufficientData: too little to estimate from.
+        """
+        ...
+
+    @classmethod
+    def placebo(
+        cls,
+        metric: str,
+        observations: Any,
+        *,
+        params: Any,
+        confidence: float,
+        rng: np.random.Generator,
+    ) -> Estimate | None:
+        """Measure the same between two random halves of the nonmembers, where nothing can differ.
+
+        Returns:
+            A difference whose bounds hold 0, or an AUROC whose bounds hold 0.5, unless the
+            instrument is broken for this data; None for metrics that compare nothing.
+        """
+        ...
 
 
 def load_probe(name: str) -> Any:

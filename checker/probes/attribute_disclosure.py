@@ -9,9 +9,15 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar
 
+import numpy as np
+from numpy.typing import NDArray
 from pydantic import Field
 
-from checker.probes import Access, Metric, Params
+from checker import stats
+from checker.errors import InsufficientData
+from checker.probes import Access, Measurement, Metric, Params
+from checker.probes.observations import DisclosureObservations
+from checker.stats.estimate import Estimate
 
 __all__ = ["AttributeDisclosure", "AttributeDisclosureParams"]
 
@@ -55,3 +61,100 @@ class AttributeDisclosure:
             ),
         )
     }
+
+    @classmethod
+    def measure(
+        cls,
+        metric: str,
+        observations: DisclosureObservations,
+        *,
+        params: AttributeDisclosureParams,
+        confidence: float,
+    ) -> Measurement:
+        """Estimate one of the metrics; the sampling unit is the distinct prompt (METHODS §1)."""
+        if metric in {"attribute_auroc", "excess_attribute_auroc"}:
+            return _auroc(metric, observations, threshold=params.threshold, confidence=confidence)
+        score = _mean_q if metric == "excess_mean_q" else _disclosed
+        members = score(observations.units(member=True), params.threshold)
+        inside = _rate(members, "eligible members", confidence=confidence)
+        if metric == "disclosure_rate":
+            return Measurement(inside, members=inside)
+        nonmembers = score(observations.units(member=False), params.threshold)
+        outside = _rate(nonmembers, "eligible nonmembers", confidence=confidence)
+        difference = stats.rate_difference(
+            float(members.sum()),
+            len(members),
+            float(nonmembers.sum()),
+            len(nonmembers),
+            confidence=confidence,
+        )
+        return Measurement(difference, inside, outside)
+
+    @classmethod
+    def placebo(
+        cls,
+        metric: str,
+        observations: DisclosureObservations,
+        *,
+        params: AttributeDisclosureParams,
+        confidence: float,
+        rng: np.random.Generator,
+    ) -> Estimate | None:
+        """Compare two random halves of the nonmembers; None where the metric compares nothing."""
+        if metric not in {"excess_disclosure", "excess_mean_q"}:
+            return None
+        score = _mean_q if metric == "excess_mean_q" else _disclosed
+        units = score(observations.units(member=False), params.threshold)
+        if len(units) < 2:
+            raise InsufficientData("eligible nonmembers", needed=2, got=len(units))
+        shuffled = rng.permutation(units)
+        first, second = shuffled[: len(units) // 2], shuffled[len(units) // 2 :]
+        return stats.rate_difference(
+            float(first.sum()), len(first), float(second.sum()), len(second), confidence=confidence
+        )
+
+
+def _disclosed(q: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    return (q > threshold).astype(np.float64)
+
+
+def _mean_q(q: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
+    return q
+
+
+def _rate(outcomes: NDArray[np.float64], what: str, *, confidence: float) -> Estimate:
+    if len(outcomes) == 0:
+        raise InsufficientData(what, needed=1, got=0)
+    return stats.rate(float(outcomes.sum()), len(outcomes), confidence=confidence)
+
+
+def _auroc(
+    metric: str, observations: DisclosureObservations, *, threshold: float, confidence: float
+) -> Measurement:
+    """Take q of eligible positives against q of patients without the class, in each split."""
+
+    def of(member: bool) -> Estimate:
+        split = observations.member == member
+        return stats.auroc(
+            observations.q[split & observations.eligible],
+            observations.q[split & ~observations.positive],
+            confidence=confidence,
+        )
+
+    reported = _precision(observations, threshold=threshold, confidence=confidence)
+    if metric == "attribute_auroc":
+        inside = of(True)
+        return Measurement(inside, members=inside, reported=reported)
+    inside, outside = of(True), of(False)
+    return Measurement(stats.auroc_difference(inside, outside), inside, outside, reported)
+
+
+def _precision(
+    observations: DisclosureObservations, *, threshold: float, confidence: float
+) -> dict[str, Estimate]:
+    """Among members whose continuations name the class, the share that have it."""
+    named = observations.member & (observations.q > threshold)
+    found = observations.positive[named]
+    if len(found) == 0:
+        return {}
+    return {"precision": stats.rate(float(found.sum()), len(found), confidence=confidence)}

@@ -9,9 +9,14 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal
 
+import numpy as np
 from pydantic import Field
 
-from checker.probes import Access, Metric, Params
+from checker import stats
+from checker.errors import InsufficientData
+from checker.probes import Access, Measurement, Metric, Params
+from checker.probes.observations import ScoreObservations
+from checker.stats.estimate import Estimate
 
 __all__ = ["MembershipInference", "MembershipInferenceParams"]
 
@@ -43,3 +48,41 @@ class MembershipInference:
             ),
         )
     }
+
+    @classmethod
+    def measure(
+        cls,
+        metric: str,
+        observations: ScoreObservations,
+        *,
+        params: MembershipInferenceParams,
+        confidence: float,
+    ) -> Measurement:
+        """Estimate how well the score tells members from nonmembers."""
+        scores = observations.scores[params.score]
+        members, nonmembers = scores[observations.member], scores[~observations.member]
+        if metric == "membership_auroc":
+            return Measurement(stats.auroc(members, nonmembers, confidence=confidence))
+        return Measurement(
+            stats.tpr_at_fpr(members, nonmembers, fpr=params.fpr, confidence=confidence)
+        )
+
+    @classmethod
+    def placebo(
+        cls,
+        metric: str,
+        observations: ScoreObservations,
+        *,
+        params: MembershipInferenceParams,
+        confidence: float,
+        rng: np.random.Generator,
+    ) -> Estimate | None:
+        """AUROC between two random halves of the nonmembers: 0.5 but for chance."""
+        if metric != "membership_auroc":
+            return None
+        nonmembers = observations.scores[params.score][~observations.member]
+        if len(nonmembers) < 2:
+            raise InsufficientData("nonmembers", needed=2, got=len(nonmembers))
+        shuffled = rng.permutation(nonmembers)
+        half = len(nonmembers) // 2
+        return stats.auroc(shuffled[:half], shuffled[half:], confidence=confidence)

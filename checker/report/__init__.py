@@ -1,0 +1,1 @@
+"""The report: one model, and a renderer for each format; no format computes anything."""

@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from pydantic import Field
 
+from checker.canonical import JsonModel
+from checker.plan.model import CellLimit as LimitReport
+from checker.plan.model import CellSample, Power
 from checker.stats.estimate import Estimate
 
 __all__ = [
@@ -37,21 +39,7 @@ Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 REPORT_SCHEMA_VERSION = "1"
 
 
-class ReportElement(BaseModel):
-    """Base of every part of the report: frozen, closed, camelCase outside."""
-
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        allow_inf_nan=False,
-    )
-
-
-class Number(ReportElement):
+class Number(JsonModel):
     """An estimate; each bound is one-sided at `confidence`. `n` counts sampling units."""
 
     value: float
@@ -74,46 +62,7 @@ class Number(ReportElement):
         )
 
 
-class LimitReport(ReportElement):
-    """The limit a cell was judged against; `max_count` is 0 where nothing may ever occur."""
-
-    warn: float | None = None
-    fail: float | None = None
-    max_count: int | None = None
-    min_n: int | None = None
-
-
-class CellSample(ReportElement):
-    """Who was there to be measured.
-
-    For attribute metrics `members` and `nonmembers` are *eligible positives* (the class recurs
-    within the horizon of the cut) and `*_positive` are all positives; for membership metrics they
-    are all scored patients and `*_positive` is None.
-    """
-
-    members: int
-    nonmembers: int
-    members_positive: int | None = None
-    nonmembers_positive: int | None = None
-    distinct_prompt_share: float | None = None
-
-
-class Power(ReportElement):
-    """What the plan said before any model ran.
-
-    `zero_hit_bound` is the upper bound that zero hits would give; the cell cannot pass when it lies
-    above the limit, and `needed_more` says how many more eligible members that would take.
-    `pass_probability` is that of a pass when the true excess is zero.
-    """
-
-    can_pass: bool
-    zero_hit_bound: float | None = None
-    needed_more: int | None = None
-    pass_probability: float | None = None
-    base_rate: float | None = None
-
-
-class CellReport(ReportElement):
+class CellReport(JsonModel):
     """One finding: control x attacker x subgroup."""
 
     id: str
@@ -131,6 +80,7 @@ class CellReport(ReportElement):
     estimate: Number | None
     members: Number | None = None
     nonmembers: Number | None = None
+    reported: dict[str, Number] = Field(default_factory=dict)
     limit: LimitReport
     p_value: float | None = None
     placebo: Number | None = None
@@ -142,7 +92,7 @@ class CellReport(ReportElement):
     waiver: str | None = None
 
 
-class ControlReport(ReportElement):
+class ControlReport(JsonModel):
     """A control in the policy's words, with the worst verdict among its gating cells."""
 
     id: str
@@ -162,7 +112,7 @@ class ControlReport(ReportElement):
     line: int | None = None
 
 
-class AttackerText(ReportElement):
+class AttackerText(JsonModel):
     """An attacker in plain words."""
 
     id: str
@@ -170,10 +120,10 @@ class AttackerText(ReportElement):
     knows: str
     access: str
     gating: bool
-    citations: list[str] = []
+    citations: list[str] = Field(default_factory=list)
 
 
-class AttributeClassText(ReportElement):
+class AttributeClassText(JsonModel):
     """An attribute class in plain words."""
 
     id: str
@@ -184,7 +134,7 @@ class AttributeClassText(ReportElement):
     tokens_watched: int
 
 
-class CitationText(ReportElement):
+class CitationText(JsonModel):
     """A source and its basis."""
 
     id: str
@@ -194,7 +144,7 @@ class CitationText(ReportElement):
     note: str | None = None
 
 
-class PolicyRef(ReportElement):
+class PolicyRef(JsonModel):
     """The policy the report speaks of."""
 
     name: str
@@ -212,7 +162,7 @@ class PolicyRef(ReportElement):
     citations: list[CitationText]
 
 
-class TargetRef(ReportElement):
+class TargetRef(JsonModel):
     """The model and the patients the report speaks of."""
 
     name: str
@@ -230,7 +180,7 @@ class TargetRef(ReportElement):
     unknown_token_share: float
 
 
-class Summary(ReportElement):
+class Summary(JsonModel):
     """The decision in numbers and in two sentences."""
 
     exit_code: int
@@ -242,7 +192,7 @@ class Summary(ReportElement):
     reported_only_cells: int
 
 
-class AdmissibilityCheck(ReportElement):
+class AdmissibilityCheck(JsonModel):
     """One check that excess means memorisation here: `holds` is None where it was not decided."""
 
     name: str
@@ -251,10 +201,10 @@ class AdmissibilityCheck(ReportElement):
     explanation: str
     estimate: Number | None = None
     limit: float | None = None
-    evidence: list[str] = []
+    evidence: list[str] = Field(default_factory=list)
 
 
-class EvidenceRef(ReportElement):
+class EvidenceRef(JsonModel):
     """A job's evidence: where to find it and what its bytes must hash to."""
 
     job: str
@@ -265,7 +215,7 @@ class EvidenceRef(ReportElement):
     rows: int
 
 
-class Provenance(ReportElement):
+class Provenance(JsonModel):
     """How the report came about and how to repeat it."""
 
     phigate_version: str
@@ -281,7 +231,7 @@ class Provenance(ReportElement):
     evidence: list[EvidenceRef]
 
 
-class Report(ReportElement):
+class Report(JsonModel):
     """Everything that any format shows."""
 
     schema_version: Literal["1"] = "1"
@@ -292,6 +242,6 @@ class Report(ReportElement):
     summary: Summary
     cells: list[CellReport]
     controls: list[ControlReport]
-    waivers: list[dict[str, Any]] = []
+    waivers: list[dict[str, Any]] = Field(default_factory=list)
     admissibility: list[AdmissibilityCheck]
     provenance: Provenance

@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 from checker.policy.documents import ModelSpec
 
 __all__ = [
+    "CAPABILITIES",
+    "LOGPROB_FLOOR",
     "Progress",
     "Sampler",
     "TargetBackend",
@@ -30,6 +32,12 @@ __all__ = [
 
 Tokens = NDArray[np.int32]
 Progress = Callable[[int], None]
+
+CAPABILITIES = frozenset({"samples", "logprobs", "embeddings"})
+"""What a target may offer: rollout, score, embed."""
+
+LOGPROB_FLOOR = -1000.0
+"""Nats. An impossible token scores this, not minus infinity, so that every mean stays a number."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +66,7 @@ class TargetInfo:
         backend: name of the backend.
         vocabulary_size: number of token ids the model scores.
         context_length: most tokens it can see, or None when unbounded.
-        capabilities: of {"samples", "logprobs", "embeddings"}.
+        capabilities: of CAPABILITIES.
         device, dtype: what it runs on, for example "cpu", "float32".
         microbatch_tokens: tokens per batch; equal bytes are promised only for equal
             device, dtype and microbatch.
@@ -86,7 +94,7 @@ class TokenScores:
         mean, std       [0]   [1]   [2]
 
     Args:
-        logprob: log p(t_{i+1} | t_0..t_i).
+        logprob: log p(t_{i+1} | t_0..t_i), at least LOGPROB_FLOOR.
         mean: mean of log p(. | t_0..t_i) under itself (minus its entropy).
         std: standard deviation of log p(. | t_0..t_i) under itself, >= 0.
     """
@@ -135,7 +143,8 @@ class TargetModel(Protocol):
                 they determine the draw.
             samples: continuations per prompt.
             sampler: how to draw.
-            progress: called with the number of rollout tokens done since the last call.
+            progress: called with the number of rollout tokens done since the last call; every
+                rollout counts as horizon_tokens, whether or not it ended before.
 
         Returns:
             For each prompt `samples` arrays of at most horizon_tokens new ids, without the prompt

@@ -1,0 +1,179 @@
+"""Does an excess mean memorisation here? The checks of METHODS §3 and §5, judged from evidence.
+
+Members and nonmembers must be comparable, and the prompt format must be the one the model was
+trained on: a wrong adapter makes any model look safe. Each check holds, does not hold, or was not
+decided (None); nothing that was not decided supports a pass.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.stats import ttest_rel
+
+from checker import stats
+from checker.errors import InsufficientData
+from checker.plan.model import AuditPlan
+from checker.stats.estimate import Estimate
+
+__all__ = ["FORMAT_MARGIN", "Check", "admissibility_checks"]
+
+FORMAT_MARGIN = 0.02
+"""A variant must be better by this share of the declared format's loss to count: no model is
+indifferent to its own format by less, and a model that ignores a field must not be failed on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Check:
+    """One check.
+
+    Args:
+        name: kebab case; also the reason of cells that it blocks.
+        title: the question in words.
+        holds: True, False, or None where it was not decided.
+        explanation: one sentence with the numbers.
+        estimate, limit: what was compared, where there is a number.
+        jobs: digests of the evidence it rests on.
+    """
+
+    name: str
+    title: str
+    holds: bool | None
+    explanation: str
+    estimate: Estimate | None = None
+    limit: float | None = None
+    jobs: tuple[str, ...] = ()
+
+
+def admissibility_checks(
+    plan: AuditPlan, evidence: Mapping[str, pa.Table], *, tolerance: float
+) -> list[Check]:
+    """Judge what every excess of a plan rests on.
+
+    Args:
+        plan: names the jobs.
+        evidence: tables by job digest; a missing table leaves its check undecided.
+        tolerance: how far above 0.5 the classifier's AUROC may lie.
+
+    Returns:
+        The checks, in the order a report shows them.
+    """
+    return [
+        *_overlap(plan, evidence),
+        _comparability(plan, evidence, tolerance=tolerance),
+        _prompt_format(plan, evidence),
+    ]
+
+
+def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Check]:
+    title = "No record of a member is also a nonmember's"
+    near_title = "No record of a nonmember is nearly a member's"
+    job = plan.job("overlap")
+    table = evidence.get(job.digest) if job else None
+    if job is None or table is None:
+        unknown = "The records were not compared."
+        return [
+            Check("split-overlap", title, None, unknown),
+            Check("near-duplicates", near_title, None, unknown),
+        ]
+    row = table.to_pylist()[0]
+    found = "{} of {} nonmembers have a record {} that of a member."
+    return [
+        Check(
+            "split-overlap",
+            title,
+            row["exact"] == 0,
+            found.format(row["exact"], row["nonmembers"], "equal to"),
+            jobs=(job.digest,),
+        ),
+        Check(
+            "near-duplicates",
+            near_title,
+            row["near"] == 0,
+            found.format(row["near"], row["nonmembers"], "nearly equal to"),
+            jobs=(job.digest,),
+        ),
+    ]
+
+
+def _comparability(plan: AuditPlan, evidence: Mapping[str, pa.Table], *, tolerance: float) -> Check:
+    name, title = "split-not-comparable", "Without the model, members look like nonmembers"
+    job = plan.job("comparability")
+    table = evidence.get(job.digest) if job else None
+    if job is None or table is None:
+        return Check(name, title, None, "The classifier was not run.")
+    member = table["member"].to_numpy().astype(np.bool_)
+    score = table["score"].to_numpy().astype(np.float64)
+    limit = 0.5 + tolerance
+    try:
+        estimate = stats.auroc(score[member], score[~member], confidence=plan.confidence)
+    except InsufficientData as shortage:
+        return Check(
+            name, title, None, f"Not decided: {shortage}.", limit=limit, jobs=(job.digest,)
+        )
+    holds = estimate.high <= limit
+    side = "not above" if holds else "above"
+    return Check(
+        name,
+        title,
+        holds,
+        "A classifier that sees only codes and record length, fitted on one half of the patients,"
+        f" tells the other half apart with AUROC {estimate.value:.3f}; its upper bound"
+        f" {estimate.high:.3f} is {side} {limit:.2f}.",
+        estimate,
+        limit,
+        (job.digest,),
+    )
+
+
+def _prompt_format(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Check:
+    name, title = "attack-not-shown-to-work", "The declared prompt format is the model's own"
+    job = plan.job("prompt-format")
+    table = evidence.get(job.digest) if job else None
+    if job is None or table is None:
+        return Check(
+            name, title, None, "Not decided: the target gives no log-probabilities to compare."
+        )
+    losses = _losses_by_variant(table)
+    declared = losses.pop("declared")
+    better = [
+        variant
+        for variant, loss in losses.items()
+        if _clearly_lower(loss, declared, level=(1 - plan.confidence) / len(losses))
+    ]
+    best = f"{declared.mean():.3f} nats per event token over {len(declared)} members"
+    if not better:
+        count = len(losses)
+        text = f"It has the lowest loss ({best}); none of {count} variants is better."
+        return Check(name, title, True, text, jobs=(job.digest,))
+    winner = min(better, key=lambda variant: float(losses[variant].mean()))
+    return Check(
+        name,
+        title,
+        False,
+        f"The model finds another format more likely: {winner} has {losses[winner].mean():.3f}"
+        f" nats against {best}. Correct `tokenization` in the target.",
+        jobs=(job.digest,),
+    )
+
+
+def _losses_by_variant(table: pa.Table) -> dict[str, NDArray[np.float64]]:
+    """Return each variant's losses, patients in the same order."""
+    variants = np.array(table["variant"].to_pylist(), dtype=object)
+    losses = table["loss"].to_numpy().astype(np.float64)
+    return {str(name): losses[variants == name] for name in dict.fromkeys(variants.tolist())}
+
+
+def _clearly_lower(
+    loss: NDArray[np.float64], declared: NDArray[np.float64], *, level: float
+) -> bool:
+    """Whether a variant's loss is lower by the margin, and not by chance (paired t-test)."""
+    if loss.mean() > declared.mean() * (1 - FORMAT_MARGIN) or len(loss) < 2:
+        return False
+    if np.ptp(loss - declared) == 0:  # every patient agrees to the last digit: no test needed
+        return True
+    return bool(ttest_rel(loss, declared, alternative="less").pvalue < level)

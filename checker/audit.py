@@ -1,0 +1,237 @@
+"""Run a plan: which jobs are left, in which order, and what is kept when something stops it.
+
+Kill a run anywhere and start it again: finished jobs are found by their key and not repeated. A
+job that fails is recorded, and the others go on; the cells judged from it end in *error*.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Protocol
+
+from checker.canonical import digest
+from checker.errors import EvidenceError, TargetError
+from checker.evidence import (
+    EvidenceStore,
+    Manifest,
+    ManifestEntry,
+    Pseudonyms,
+    RunTimes,
+    load_json_file,
+    write_atomically,
+)
+from checker.execution import Execution
+from checker.plan import CompiledAudit, Job, Workload
+from checker.targets import TargetInfo, TargetModel, Tokens
+
+__all__ = ["RunProgress", "clear_run", "run_audit"]
+
+PREFLIGHT_RECORDS = 8
+
+
+class RunProgress(Protocol):
+    """What a run tells whoever watches it."""
+
+    def start(self, jobs: list[Job], *, reused: int) -> None:
+        """The run begins: these jobs are left, that many were found finished."""
+
+    def job(self, job: Job) -> Callable[[int], None]:
+        """A job begins; returns what to call with the tokens done since the last call."""
+        ...
+
+    def done(self, job: Job) -> None:
+        """A job is finished."""
+
+
+@contextmanager
+def _alone(run: Path) -> Iterator[None]:
+    """Hold a run's folder for this process: two writers would undo each other's manifest."""
+    try:
+        run.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(run / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+    except OSError as error:
+        raise EvidenceError(f"{run}: cannot be written: {error.strerror or error}") from error
+    try:
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            raise EvidenceError(f"{run}: another phigate is working in this folder") from error
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def clear_run(run: Path) -> None:
+    """Delete a run's plan, evidence and reports, and nothing else in its folder.
+
+    Raises:
+        EvidenceError: something cannot be deleted.
+    """
+    try:
+        if (run / "evidence").exists():
+            shutil.rmtree(run / "evidence")
+        for name in ("plan.json", "manifest.json", "run.json", "report.json", "report.html"):
+            (run / name).unlink(missing_ok=True)
+    except OSError as error:
+        raise EvidenceError(f"{run}: cannot be cleared: {error.strerror or error}") from error
+
+
+def run_audit(
+    audit: CompiledAudit,
+    *,
+    run: Path,
+    open_target: Callable[[], TargetModel],
+    progress: RunProgress,
+    command: str,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Manifest:
+    """Run what is left of a plan and write plan, evidence, manifest and times.
+
+    Args:
+        audit: the compiled plan.
+        run: the run's folder; made when it is not there.
+        open_target: loads the model; called only when a job that needs it is left.
+        progress: is told what happens.
+        command: the command line that repeats the run, for the record.
+        clock: the current time.
+
+    Returns:
+        The manifest, as written.
+
+    Raises:
+        EvidenceError: the folder cannot be written, or evidence in it was changed.
+        TargetError: the model cannot be loaded or fails preflight.
+    """
+    with _alone(run):
+        write_atomically(run / "plan.json", audit.plan.to_bytes())
+        started = clock()
+        write_atomically(
+            run / "run.json", RunTimes(started=_stamp(started), command=command).to_bytes()
+        )
+        runner = _Runner(audit, run, open_target)
+        manifest = runner.run(progress)
+        times = RunTimes(started=_stamp(started), finished=_stamp(clock()), command=command)
+        write_atomically(run / "run.json", times.to_bytes())
+        return manifest
+
+
+class _Runner:
+    def __init__(
+        self, audit: CompiledAudit, run: Path, open_target: Callable[[], TargetModel]
+    ) -> None:
+        self.plan = audit.plan
+        self.workload = audit.workload
+        self.run_folder = run
+        self.open_target = open_target
+        self.store = EvidenceStore(run)
+        self.execution = Execution(audit.plan, audit.workload, Pseudonyms.of_run(run))
+        self.earlier = self._earlier_manifest()
+        self.entries: dict[str, ManifestEntry] = {}
+        self.crashed: dict[str, str] = {}
+        self.environment: dict[str, Any] = {}
+        self.preflight: dict[str, float] = {}
+
+    def run(self, progress: RunProgress) -> Manifest:
+        """Reuse what is there, run what is not, and keep the manifest up to date throughout."""
+        self._reuse(lambda job: not job.uses_model)
+        target: TargetModel | None = None
+        if self.earlier is not None:
+            # the same environment is assumed first: a finished run never loads the model again
+            self.environment = self.earlier.environment
+            self.preflight = self.earlier.preflight
+            self._reuse(lambda job: job.uses_model)
+        if any(job.uses_model for job in self._left()):
+            target = self.open_target()
+            environment = _environment(target.info)
+            if environment != self.environment:
+                self._forget_model_jobs()
+                self.environment, self.preflight = environment, {}
+                self._reuse(lambda job: job.uses_model)
+            if not self.preflight:
+                self.preflight = target.preflight(_preflight_records(self.workload))
+        left = self._left()
+        progress.start(left, reused=len(self.entries))
+        for job in left:
+            self._run_one(job, target, progress)
+        return self._write_manifest()
+
+    def _run_one(self, job: Job, target: TargetModel | None, progress: RunProgress) -> None:
+        advance = progress.job(job)
+        try:
+            table = self.execution.execute(job, target, advance=advance)
+        except TargetError as error:
+            self.crashed[job.digest] = str(error)
+        else:
+            self.entries[job.digest] = self.store.put(
+                self._key(job), job=job.digest, kind=job.kind, table=table
+            )
+        self._write_manifest()
+        progress.done(job)
+
+    def _left(self) -> list[Job]:
+        return [job for job in self.plan.jobs if job.digest not in self.entries]
+
+    def _key(self, job: Job) -> str:
+        environment = self.environment if job.uses_model else {}
+        return digest({"job": job.digest, "environment": environment})
+
+    def _reuse(self, chosen: Callable[[Job], bool]) -> None:
+        said = {entry.file: entry.sha256 for entry in self.earlier.entries} if self.earlier else {}
+        for job in filter(chosen, self._left()):
+            entry = self.store.find(self._key(job), job=job.digest, kind=job.kind)
+            if entry is None:
+                continue
+            if said.get(entry.file, entry.sha256) != entry.sha256:
+                self.store.load(entry.model_copy(update={"sha256": said[entry.file]}))
+            self.entries[job.digest] = entry
+
+    def _forget_model_jobs(self) -> None:
+        for job in self.plan.jobs:
+            if job.uses_model:
+                self.entries.pop(job.digest, None)
+
+    def _earlier_manifest(self) -> Manifest | None:
+        path = self.run_folder / "manifest.json"
+        return load_json_file(path, Manifest) if path.exists() else None
+
+    def _write_manifest(self) -> Manifest:
+        manifest = Manifest(
+            plan_sha256=self.plan.sha256,
+            environment=self.environment,
+            preflight=self.preflight,
+            entries=[
+                self.entries[job.digest] for job in self.plan.jobs if job.digest in self.entries
+            ],
+            crashed=self.crashed,
+        )
+        write_atomically(self.run_folder / "manifest.json", manifest.to_bytes())
+        return manifest
+
+
+def _environment(info: TargetInfo) -> dict[str, Any]:
+    """What a model's numbers depend on beside the job."""
+    fields = asdict(info)
+    return {
+        name: fields[name]
+        for name in ("backend", "device", "dtype", "microbatch_tokens", "libraries")
+    }
+
+
+def _preflight_records(workload: Workload) -> list[Tokens]:
+    """The first few members' records, cut to the model's length."""
+    records = workload.members
+    count = min(PREFLIGHT_RECORDS, len(records.offsets) - 1)
+    whole = [records.tokens[records.offsets[i] : records.offsets[i + 1]] for i in range(count)]
+    cut = [tokens[: workload.max_length] for tokens in whole]
+    return [tokens for tokens in cut if len(tokens) > 1]
+
+
+def _stamp(moment: datetime) -> str:
+    return moment.astimezone(UTC).isoformat(timespec="seconds")

@@ -1,0 +1,363 @@
+"""The command `phigate`: one verb a command, each a few lines over the library.
+
+Results go to standard output for people, or as JSON for machines with `--json`; progress and errors
+go to standard error. Exit codes are the same for every format: 0 pass, 1 fail, 2 usage or invalid
+document, 3 inconclusive that blocks, 4 the audit could not be completed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+
+from checker import __version__
+from checker.audit import clear_run, run_audit
+from checker.errors import DocumentError, ExitCode, PhigateError, UsageError
+from checker.plugins import plugin_names
+from checker.policy import (
+    DOCUMENT_KINDS,
+    Located,
+    check_pair,
+    document_schema,
+    load_documents,
+    load_policy,
+)
+from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.policy.schema import json_schema_of
+from checker.preparation import Prepared, prepare
+from checker.report.console import print_report
+from checker.report.json import load_report, render_json
+from checker.report.model import Report
+from checker.resources import resource
+from checker.runs import judge_run, load_run, write_reports
+from checker.terminal import TerminalProgress, print_plan
+from checker.verification import verify_run
+
+__all__ = ["cli", "main"]
+
+File = click.Path(path_type=Path)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="phigate")
+def cli() -> None:
+    """The release gate for clinical foundation models.
+
+    Write a policy, describe the model, and run `phigate check POLICY TARGET`.
+    """
+
+
+def main() -> None:
+    """Run the command line; whatever happens, the user sees a sentence and an exit code."""
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except PhigateError as error:
+        _say(str(error))
+        sys.exit(int(error.exit_code))
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(int(ExitCode.USAGE))
+    except (click.Abort, KeyboardInterrupt):
+        _say("interrupted; run the same command again to go on where it stopped")
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(int(ExitCode.INCOMPLETE))
+    except Exception as error:
+        if os.environ.get("PHIGATE_DEBUG"):
+            raise
+        _say(
+            f"phigate itself failed ({type(error).__name__}: {error}). Nothing was judged. Please"
+            " report it; PHIGATE_DEBUG=1 shows where it happened"
+        )
+        sys.exit(int(ExitCode.INCOMPLETE))
+
+
+def _say(message: str) -> None:
+    click.echo(_printable(message), err=True)
+
+
+def _printable(text: str) -> str:
+    """Keep control characters of hostile documents off the terminal."""
+    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+
+
+def _out() -> Console:
+    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+
+
+def _err() -> Console:
+    return Console(stderr=True, highlight=False)
+
+
+def _emit_json(value: Any) -> None:
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def _moment(text: str | None) -> datetime:
+    """Read `--as-of`; without one it is now."""
+    if text is None:
+        return datetime.now(UTC).replace(microsecond=0)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise UsageError(
+            f"--as-of {text}: write an ISO 8601 time like 2026-10-01T12:00Z"
+        ) from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def _formats(text: str) -> list[str]:
+    """Read `--format`; JSON is always written, for `verify` and `report` read it."""
+    names = [name.strip() for name in text.split(",") if name.strip()]
+    known = plugin_names("phigate.reports")
+    for name in names:
+        if name not in known:
+            raise UsageError(
+                f"--format {name}: there is no such format; there are {', '.join(known)}"
+            )
+    return list(dict.fromkeys(["json", *names]))
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+as_of_option = click.option("--as-of", metavar="TIME", help="Judge for this time (ISO 8601).")
+format_option = click.option(
+    "--format", "formats", default="html,json", show_default=True, help="Reports, comma-separated."
+)
+out_option = click.option(
+    "--out", type=File, required=True, help="The run's folder; a run there is resumed."
+)
+device_option = click.option("--device", help="auto, cpu, cuda or cuda:N; default: the target's.")
+fresh_option = click.option(
+    "--resume/--fresh", default=True, show_default=True, help="Go on, or measure everything anew."
+)
+
+
+@cli.command()
+@click.argument("folder", type=File, default=Path())
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+def init(folder: Path, force: bool) -> None:
+    """Write a commented starter policy and target into FOLDER."""
+    for name in ("policy.yaml", "target.yaml"):
+        path = folder / name
+        if path.exists() and not force:
+            raise UsageError(f"{path}: is there already; --force overwrites it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name in ("policy.yaml", "target.yaml"):
+            (folder / name).write_bytes(resource(f"policies/starter/{name}").read_bytes())
+            click.echo(f"wrote {folder / name}")
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    click.echo(
+        f"next: edit them, then `phigate validate {folder / 'policy.yaml'} {folder / 'target.yaml'}`"
+    )
+
+
+@cli.command()
+@click.argument("files", type=File, nargs=-1, required=True)
+@json_option
+def validate(files: tuple[Path, ...], as_json: bool) -> None:
+    """Check documents; all problems of a file at once, each with its line."""
+    problems = []
+    located: list[Located[Any]] = []
+    for file in files:
+        try:
+            located += load_documents(file)
+        except DocumentError as error:
+            problems += error.problems
+    policies = [d for d in located if isinstance(d.document, LeakagePolicy)]
+    targets = [d for d in located if isinstance(d.document, AuditTarget)]
+    for policy in policies:
+        for target in targets:
+            try:
+                check_pair(policy, target)
+            except DocumentError as error:
+                problems += error.problems
+    warnings = [warning for document in located for warning in document.warnings]
+    if as_json:
+        fields = ("file", "line", "column", "path", "message")
+        _emit_json(
+            {
+                "valid": not problems,
+                "problems": [{f: getattr(p, f) for f in fields} for p in problems],
+                "warnings": [{f: getattr(p, f) for f in fields} for p in warnings],
+            }
+        )
+    else:
+        for problem in problems:
+            _say(str(problem))
+        for warning in warnings:
+            _say(f"warning: {warning}")
+        for document in located:
+            meta = document.document.metadata
+            click.echo(
+                f"{document.file}: {document.document.kind} {meta.name} {meta.version} is valid"
+            )
+    if problems:
+        raise click.exceptions.Exit(int(ExitCode.USAGE))
+
+
+@cli.command()
+@click.argument("policy", type=File)
+@click.argument("target", type=File)
+@json_option
+def plan(policy: Path, target: Path, as_json: bool) -> None:
+    """Show what an audit would measure, what cannot pass, and what it costs; runs no model."""
+    compiled = prepare(policy, target).audit.plan
+    if as_json:
+        click.echo(compiled.to_bytes().decode(), nl=False)
+    else:
+        print_plan(compiled, _out())
+
+
+@cli.command()
+@click.argument("policy", type=File)
+@click.argument("target", type=File)
+@out_option
+@format_option
+@device_option
+@fresh_option
+@as_of_option
+@json_option
+def check(
+    policy: Path,
+    target: Path,
+    out: Path,
+    formats: str,
+    device: str | None,
+    resume: bool,
+    as_of: str | None,
+    as_json: bool,
+) -> None:
+    """Plan, run, judge and report; the exit code is the verdict."""
+    names, moment = _formats(formats), _moment(as_of) if as_of else None
+    _run(prepare(policy, target, device=device), out, resume=resume)
+    report = judge_run(load_run(out), as_of=moment or _moment(None))
+    _finish(report, out, names, as_json=as_json)
+
+
+@cli.command()
+@click.argument("policy", type=File)
+@click.argument("target", type=File)
+@out_option
+@device_option
+@fresh_option
+def run(policy: Path, target: Path, out: Path, device: str | None, resume: bool) -> None:
+    """Plan and run, without judging; `phigate judge` does the rest."""
+    _run(prepare(policy, target, device=device), out, resume=resume)
+    click.echo(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")
+
+
+def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
+    if not resume:
+        clear_run(out)
+    with TerminalProgress(_err()) as progress:
+        manifest = run_audit(
+            prepared.audit,
+            run=out,
+            open_target=prepared.open_target,
+            progress=progress,
+            command=shlex.join(["phigate", *sys.argv[1:]]),
+        )
+    for job, message in manifest.crashed.items():
+        _say(f"job {job[:12]} could not be completed: {message}")
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=File)
+@click.option("--policy", type=File, help="Judge by another policy; the run is left as it is.")
+@format_option
+@as_of_option
+@json_option
+def judge(
+    folder: Path, policy: Path | None, formats: str, as_of: str | None, as_json: bool
+) -> None:
+    """Judge a run's evidence again, without the model."""
+    names = _formats(formats)
+    report = judge_run(
+        load_run(folder),
+        policy=None if policy is None else load_policy(policy),
+        as_of=_moment(as_of),
+    )
+    if policy is None:
+        _finish(report, folder, names, as_json=as_json)
+    else:
+        other = folder / f"judged-by-{report.policy.name}-{report.policy.version}"
+        _finish(report, other, names, as_json=as_json)
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=File)
+@format_option
+def report(folder: Path, formats: str) -> None:
+    """Write a run's reports again from its report.json."""
+    for path in write_reports(
+        folder, load_report(folder / "report.json"), formats=_formats(formats)
+    ):
+        click.echo(f"wrote {path}")
+
+
+def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) -> None:
+    paths = write_reports(folder, report, formats=formats)
+    if as_json:
+        click.echo(render_json(report), nl=False)
+    else:
+        console = _out()
+        print_report(report, console)
+        for path in paths:
+            console.print(f"report: {path}", markup=False)
+    raise click.exceptions.Exit(report.summary.exit_code)
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=File)
+@json_option
+def verify(folder: Path, as_json: bool) -> None:
+    """Recompute a run's digests and verdicts, and compare them with its report."""
+    statements = verify_run(folder)
+    if as_json:
+        _emit_json([{"holds": s.holds, "text": s.text} for s in statements])
+    else:
+        for statement in statements:
+            click.echo(
+                _printable(f"{'holds  ' if statement.holds else 'BROKEN '} {statement.text}")
+            )
+    if not all(statement.holds for statement in statements):
+        raise click.exceptions.Exit(int(ExitCode.INCOMPLETE))
+
+
+@cli.command()
+@click.argument("kind", required=False)
+@click.option("--write", "folder", type=File, help="Write all schemas into this folder.")
+def schema(kind: str | None, folder: Path | None) -> None:
+    """Print the JSON Schema of KIND, or write all of them."""
+    schemas: dict[str, dict[str, Any]] = {name: document_schema(name) for name in DOCUMENT_KINDS}
+    schemas["Report"] = json_schema_of(Report, identifier="Report")
+    if folder is not None:
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            for name, content in schemas.items():
+                text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
+                (folder / f"{name}.json").write_text(text, encoding="utf-8")
+                click.echo(f"wrote {folder / name}.json")
+        except OSError as error:
+            raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    elif kind in schemas:
+        _emit_json(schemas[kind])
+    else:
+        raise UsageError(f"name a kind: {', '.join(schemas)}; or --write FOLDER")
+
+
+if __name__ == "__main__":
+    main()

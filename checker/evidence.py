@@ -1,0 +1,220 @@
+"""Evidence: what the probes observed, stored so that anyone can check and judge it again.
+
+A run's folder holds `plan.json`, `evidence/<key>.parquet`, `manifest.json`, `report.json` and the
+renderings. A file is named by the digest of everything its job depends on; the manifest holds the
+SHA-256 of its bytes. Files are written under a temporary name, synced and renamed, so a file that
+has its final name is whole; a job whose file exists and matches the manifest is not run again.
+Resume, caching and judging again are one mechanism.
+
+Patients appear under a keyed pseudonym (HMAC-SHA-256), prompts under a keyed digest. The key lies
+beside the evidence with mode 0600 and is needed only to repeat a run; whoever hands evidence on
+leaves it behind. Evidence is confidential all the same.
+
+Times are kept in `run.json`, apart from the manifest, so that equal evidence has equal digests.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import hmac
+import os
+import secrets
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal, TypeVar
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+from pydantic import BaseModel, ValidationError
+
+from checker.canonical import JsonModel, sha256_hex
+from checker.errors import EvidenceError
+
+__all__ = [
+    "EvidenceStore",
+    "JobKind",
+    "Manifest",
+    "ManifestEntry",
+    "Pseudonyms",
+    "RunTimes",
+    "load_json_file",
+    "read_file",
+    "tables_by_job",
+    "write_atomically",
+]
+
+Model = TypeVar("Model", bound=BaseModel)
+JobKind = Literal["labels", "rollouts", "scores", "overlap", "comparability", "prompt-format"]
+
+
+def read_file(path: Path) -> bytes:
+    """Read a file of a run.
+
+    Raises:
+        EvidenceError: it is missing or unreadable.
+    """
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
+
+
+def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
+    """Write a file whole or not at all.
+
+    Raises:
+        EvidenceError: the folder cannot be written or the disk is full; nothing is left behind.
+    """
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
+        with os.fdopen(descriptor, "wb") as stream:
+            stream.write(content)
+            stream.flush()
+            os.fsync(stream.fileno())
+        temporary.replace(path)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise EvidenceError(f"{path}: cannot be written: {error.strerror or error}") from error
+
+
+class ManifestEntry(JsonModel):
+    """One job's evidence: the job it answers, its file, and what the file must hash to."""
+
+    job: str
+    kind: JobKind
+    file: str
+    sha256: str
+    rows: int
+
+
+class Manifest(JsonModel):
+    """What a run's evidence consists of, in the order of the plan's jobs.
+
+    `crashed` holds, by job digest, why a job could not be completed.
+    """
+
+    schema_version: Literal["1"] = "1"
+    plan_sha256: str
+    environment: dict[str, Any]
+    preflight: dict[str, float]
+    entries: list[ManifestEntry]
+    crashed: dict[str, str]
+
+
+class RunTimes(JsonModel):
+    """When a run took place and how it was started; apart from the manifest on purpose."""
+
+    started: str
+    finished: str | None = None
+    command: str
+
+
+@dataclass(frozen=True, slots=True)
+class Pseudonyms:
+    """Keyed names for patients and prompts."""
+
+    key: bytes
+
+    @classmethod
+    def of_run(cls, run: Path) -> Pseudonyms:
+        """Take the run's key, or make one (mode 0600) when it has none yet."""
+        path = run / "pseudonym.key"
+        if not path.exists():
+            write_atomically(path, secrets.token_hex(32).encode(), mode=0o600)
+        try:
+            return cls(bytes.fromhex(read_file(path).decode().strip()))
+        except ValueError as error:
+            raise EvidenceError(f"{path}: is not a key of hexadecimal digits") from error
+
+    def of(self, kind: Literal["patient", "prompt"], value: bytes) -> str:
+        """Return 32 hex digits that name a patient or prompt to holders of the key only."""
+        return hmac.new(self.key, f"{kind}:".encode() + value, hashlib.sha256).hexdigest()[:32]
+
+
+@dataclass(frozen=True, slots=True)
+class EvidenceStore:
+    """The evidence files of one run, by key."""
+
+    run: Path
+
+    def path(self, key: str) -> Path:
+        """Return where the evidence with this key is kept."""
+        return self.run / "evidence" / f"{key}.parquet"
+
+    def put(self, key: str, *, job: str, kind: JobKind, table: pa.Table) -> ManifestEntry:
+        """Store a job's observations and return the manifest's entry for them."""
+        sink = pa.BufferOutputStream()
+        pq.write_table(table, sink, compression="zstd", store_schema=True)
+        content = sink.getvalue().to_pybytes()
+        write_atomically(self.path(key), content)
+        return self._entry(key, job=job, kind=kind, content=content, rows=table.num_rows)
+
+    def find(self, key: str, *, job: str, kind: JobKind) -> ManifestEntry | None:
+        """Return the entry of evidence that is there already, or None.
+
+        A file under its final name is whole (it was renamed there); that it still is what the
+        manifest of an earlier run said is for the caller to compare.
+        """
+        if not self.path(key).exists():
+            return None
+        content = read_file(self.path(key))
+        rows = _parse(content, self.path(key)).num_rows
+        return self._entry(key, job=job, kind=kind, content=content, rows=rows)
+
+    def load(self, entry: ManifestEntry) -> pa.Table:
+        """Read a job's observations.
+
+        Raises:
+            EvidenceError: the file is missing or is not the one the manifest speaks of.
+        """
+        path = self.run / entry.file
+        content = read_file(path)
+        if sha256_hex(content) != entry.sha256:
+            raise EvidenceError(
+                f"{path}: was changed after the run; its SHA-256 is not the manifest's."
+                " Delete it and run the audit again to measure it anew"
+            )
+        return _parse(content, path)
+
+    def _entry(
+        self, key: str, *, job: str, kind: JobKind, content: bytes, rows: int
+    ) -> ManifestEntry:
+        return ManifestEntry(
+            job=job,
+            kind=kind,
+            file=str(self.path(key).relative_to(self.run)),
+            sha256=sha256_hex(content),
+            rows=rows,
+        )
+
+
+def _parse(content: bytes, path: Path) -> pa.Table:
+    try:
+        return pq.read_table(pa.BufferReader(content))
+    except (pa.ArrowInvalid, OSError) as error:
+        raise EvidenceError(
+            f"{path}: is not a whole parquet file; delete it and run again"
+        ) from error
+
+
+def load_json_file(path: Path, model: type[Model]) -> Model:
+    """Read one of a run's JSON files.
+
+    Raises:
+        EvidenceError: it is missing, or not what this version of phigate writes.
+    """
+    content = read_file(path)
+    try:
+        return model.model_validate_json(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        raise EvidenceError(f"{path}: {place}: {first['msg']}") from error
+
+
+def tables_by_job(store: EvidenceStore, manifest: Manifest) -> Mapping[str, pa.Table]:
+    """Load all evidence of a run, each file checked against the manifest."""
+    return {entry.job: store.load(entry) for entry in manifest.entries}

@@ -1,0 +1,598 @@
+"""Compile a policy, a target and its cohort into cells and de-duplicated jobs.
+
+A control becomes a cell for each attacker its limits name and each subgroup. Cells are lowered to
+jobs: prompts needed by several cells are run once, whoever needs them. A class's prompts that no
+earlier class needed form jobs of their own, in the order of the policy, so that a class appended to
+a policy leaves all earlier jobs, and their evidence, as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.canonical import digest
+from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, match_codes
+from checker.cohort import Cohort
+from checker.errors import DataError, DocumentError
+from checker.plan.measurement import codes_of, knowledge_of, measurement_digest
+from checker.plan.model import (
+    AuditPlan,
+    Cell,
+    CellLimit,
+    CellSample,
+    ClassSnapshot,
+    Cost,
+    DataSnapshot,
+    Job,
+    PolicySnapshot,
+    TargetSnapshot,
+)
+from checker.plan.power import cell_power
+from checker.plan.subgroups import Slice, slices
+from checker.plan.workload import LabelSet, Workload, scored_tokens
+from checker.policy import Located, ResolvedAttacker, check_pair, resolve_attacker
+from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy, PolicySpec
+from checker.probes import Params, load_probe
+from checker.prompts import Prompts, build_prompts, prompt_key
+from checker.targets import TargetDescription, Tokens
+from checker.tokenization import TokenizedRecords, Tokenizer
+
+__all__ = ["FORMAT_PATIENTS", "CompiledAudit", "compile_plan", "control_cell"]
+
+PROMPTS_A_JOB = 256
+RECORDS_A_JOB = 1024
+FORMAT_PATIENTS = 100
+
+Watch = NDArray[np.int8]
+
+
+@dataclass(frozen=True, slots=True)
+class CompiledAudit:
+    """A plan, and the patients behind its jobs."""
+
+    plan: AuditPlan
+    workload: Workload
+
+
+@dataclass(frozen=True, slots=True)
+class _Draft:
+    """A cell before its jobs are known."""
+
+    control_name: str
+    control: ControlSpec
+    attacker: ResolvedAttacker
+    piece: Slice
+    params: Params
+    labels: str | None
+
+
+def compile_plan(
+    policy: Located[LeakagePolicy],
+    target: Located[AuditTarget],
+    *,
+    cohort: Cohort,
+    tokenizer: Tokenizer,
+    description: TargetDescription,
+) -> CompiledAudit:
+    """Compile an audit plan; no model is loaded.
+
+    Args:
+        policy: validated, with its lines.
+        target: validated, with its lines.
+        cohort: members and nonmembers.
+        tokenizer: of the target.
+        description: what the model is and can do.
+
+    Returns:
+        The plan and the work behind it. Equal inputs give equal plans, to the byte.
+
+    Raises:
+        DocumentError: the policy asks for something the target does not define, or a class matches
+            nothing in the data or in the vocabulary.
+        DataError: prompts do not fit the model.
+    """
+    check_pair(policy, target)
+    compiler = _Compiler(policy, target, cohort, tokenizer, description)
+    return compiler.compile()
+
+
+@dataclass
+class _Compiler:
+    policy: Located[LeakagePolicy]
+    target: Located[AuditTarget]
+    cohort: Cohort
+    tokenizer: Tokenizer
+    description: TargetDescription
+    members: TokenizedRecords = field(init=False)
+    nonmembers: TokenizedRecords = field(init=False)
+    data_ranks: dict[str, Watch] = field(init=False)
+    vocabulary_ranks: dict[str, Watch] = field(init=False)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    label_sets: dict[str, LabelSet] = field(default_factory=dict)
+    prompt_jobs: dict[str, list[tuple[bytes, Tokens]]] = field(default_factory=dict)
+    prompt_home: dict[tuple[str, bytes], str] = field(default_factory=dict)
+    scored: dict[str, list[tuple[bool, int]]] = field(default_factory=dict)
+    slices: dict[str, Slice] = field(default_factory=dict)
+    unshared_rollout_tokens: int = 0
+
+    def __post_init__(self) -> None:
+        self.members = self.tokenizer.encode(self.cohort.members, self.cohort.codes)
+        self.nonmembers = self.tokenizer.encode(self.cohort.nonmembers, self.cohort.codes)
+        self.data_ranks, self.vocabulary_ranks = self._match_classes()
+
+    @property
+    def seed(self) -> int:
+        return self.policy.document.spec.parameters.seed
+
+    @property
+    def max_length(self) -> int | None:
+        limits = [
+            length
+            for length in (
+                self.target.document.spec.tokenization.max_length,
+                self.description.context_length,
+            )
+            if length is not None
+        ]
+        return min(limits) if limits else None
+
+    # --- classes --------------------------------------------------------------------------------
+
+    def _match_classes(self) -> tuple[dict[str, Watch], dict[str, Watch]]:
+        """Match the classes in use against the data's codes and against the vocabulary's."""
+        spec = self.policy.document.spec
+        used = [c.attribute_class for c in spec.controls.values() if c.attribute_class]
+        matchers = {
+            name: ClassMatcher(
+                (codes.system, codes.tier, codes.values)
+                for codes in spec.attribute_classes[name].codes
+            )
+            for name in dict.fromkeys(used)
+        }
+        reader = CodeReader([(s.match, s.system) for s in self.target.document.spec.code_systems])
+        in_data = match_codes(
+            matchers,
+            self.cohort.codes,
+            reader=reader,
+            descriptions=self.cohort.descriptions,
+            parents=self.cohort.parents,
+        )
+        known = {code: i for i, code in enumerate(self.cohort.codes)}
+        spelled = self.tokenizer.vocabulary_codes()
+        places = [known.get(code, -1) if code is not None else -1 for code in spelled]
+        in_vocabulary = match_codes(
+            matchers,
+            [code or "" for code in spelled],
+            reader=reader,
+            descriptions=[self.cohort.descriptions[i] if i >= 0 else None for i in places],
+            parents=[self.cohort.parents[i] if i >= 0 else () for i in places],
+        )
+        self._refuse_empty_classes(in_data, in_vocabulary)
+        return in_data, in_vocabulary
+
+    def _refuse_empty_classes(
+        self, in_data: dict[str, Watch], in_vocabulary: dict[str, Watch]
+    ) -> None:
+        """A class that matches nothing would be found to leak nothing: refuse it."""
+        problems = []
+        for name, ranks in in_data.items():
+            path = ("spec", "attributeClasses", name)
+            if not (ranks >= RANK_STRONG).any():
+                message = (
+                    f"attribute class '{name}' matches no definitive or strong code among the"
+                    f" {len(ranks)} codes of {self.cohort.name}; check its code systems, or say in"
+                    " the target's codeSystems how this data set spells them"
+                )
+                problems.append(self.policy.problem(path, message))
+            elif not (in_vocabulary[name] >= RANK_STRONG).any():
+                message = (
+                    f"attribute class '{name}' has no definitive or strong code in the model's"
+                    " vocabulary, so the model cannot be asked for it; check tokenization"
+                )
+                problems.append(self.policy.problem(path, message))
+        if problems:
+            raise DocumentError(problems)
+
+    # --- cells ----------------------------------------------------------------------------------
+
+    def compile(self) -> CompiledAudit:
+        drafts = list(self._drafts())
+        self._admissibility_jobs()
+        cells = [self._cell(draft) for draft in drafts]
+        jobs = list(self.jobs.values())
+        plan = AuditPlan(
+            policy=self._policy_snapshot(),
+            target=self._target_snapshot(),
+            data=self._data_snapshot(),
+            classes=self._class_snapshots(),
+            cells=cells,
+            jobs=jobs,
+            cost=Cost(
+                forward_tokens=sum(job.forward_tokens for job in jobs),
+                rollout_tokens=sum(job.rollout_tokens for job in jobs),
+                rollout_tokens_unshared=self.unshared_rollout_tokens,
+            ),
+            seed=self.seed,
+            confidence=self.policy.document.spec.parameters.confidence,
+        )
+        workload = Workload(
+            cohort=self.cohort,
+            tokenizer=self.tokenizer,
+            members=self.members,
+            nonmembers=self.nonmembers,
+            slices=self.slices,
+            labels=self.label_sets,
+            prompts=self.prompt_jobs,
+            scored=self.scored,
+            max_length=self.max_length,
+            window=self.target.document.spec.tokenization.window,
+            bos_id=self.description.bos_token_id,
+        )
+        return CompiledAudit(plan, workload)
+
+    def _drafts(self) -> Iterator[_Draft]:
+        """Expand controls to cells, in the policy's order, and prepare their label sets."""
+        spec = self.policy.document.spec
+        for name, control in spec.controls.items():
+            probe = load_probe(control.probe)
+            params = probe.params_type.model_validate(control.params)
+            for attacker_name in control.limits:
+                attacker = resolve_attacker(spec, attacker_name)
+                labels = None
+                if control.attribute_class is not None:
+                    labels = self._label_set(
+                        control.attribute_class,
+                        attacker,
+                        horizon_tokens=params.horizon_tokens,
+                        everybody=probe.metrics[control.metric].family
+                        in {"auroc", "auroc-difference"},
+                    )
+                for piece in self._slices_of(control):
+                    yield _Draft(name, control, attacker, piece, params, labels)
+
+    def _slices_of(self, control: ControlSpec) -> Iterator[Slice]:
+        for subgroup in control.subgroups:
+            for piece in slices(
+                subgroup, cohort=self.cohort, members=self.members, nonmembers=self.nonmembers
+            ):
+                self.slices[piece.name] = piece
+                yield piece
+
+    def _cell(self, draft: _Draft) -> Cell:
+        access = load_probe(draft.control.probe).access
+        capable = access in self.description.capabilities
+        return control_cell(
+            self.policy.document.spec,
+            draft.control_name,
+            draft.attacker,
+            draft.piece.name,
+            draft.params,
+            sample=self._sample(draft),
+            missing_capability=None if capable else access,
+            labels=draft.labels if capable else None,
+            jobs=self._jobs_of(draft) if capable else [],
+        )
+
+    def _sample(self, draft: _Draft) -> CellSample:
+        if draft.labels is None:
+            return CellSample(
+                members=int(draft.piece.members.sum()),
+                nonmembers=int(draft.piece.nonmembers.sum()),
+            )
+        labels = self.label_sets[draft.labels]
+        inside = labels.members.eligible & draft.piece.members
+        outside = labels.nonmembers.eligible & draft.piece.nonmembers
+        keys = _keys_at(labels.member_keys, inside) + _keys_at(labels.nonmember_keys, outside)
+        return CellSample(
+            members=int(inside.sum()),
+            nonmembers=int(outside.sum()),
+            members_positive=int((labels.members.positive & draft.piece.members).sum()),
+            nonmembers_positive=int((labels.nonmembers.positive & draft.piece.nonmembers).sum()),
+            distinct_prompt_share=len(set(keys)) / len(keys) if keys else None,
+        )
+
+    # --- jobs -----------------------------------------------------------------------------------
+
+    def _add(self, job: Job) -> str:
+        self.jobs.setdefault(job.digest, job)
+        return job.digest
+
+    def _job(self, kind: str, title: str, inputs: dict[str, Any], **cost: int) -> Job:
+        inputs = {"kind": kind, **inputs}
+        return Job.model_validate(
+            {"digest": digest(inputs), "kind": kind, "title": title, "inputs": inputs, **cost}
+        )
+
+    def _data_inputs(self) -> dict[str, Any]:
+        """Everything a patient's tokens depend on."""
+        spec = self.target.document.spec
+        return {
+            "data": self.cohort.sha256,
+            "members": spec.data.members,
+            "nonmembers": spec.data.nonmembers,
+            "tokenization": spec.tokenization.model_dump(mode="json"),
+            "vocabulary": self.tokenizer.vocabulary.sha256,
+            "maxLength": self.max_length,
+        }
+
+    def _label_set(
+        self,
+        class_name: str,
+        attacker: ResolvedAttacker,
+        *,
+        horizon_tokens: int,
+        everybody: bool,
+    ) -> str:
+        """Build the prompts of one class and attacker, and the job that records who is who."""
+        spec = self.policy.document.spec
+        job = self._job(
+            "labels",
+            f"who has {class_name}, and what {attacker.name} knows",
+            {
+                **self._data_inputs(),
+                "codes": codes_of(spec.attribute_classes[class_name]),
+                "codeSystems": [
+                    s.model_dump(mode="json") for s in self.target.document.spec.code_systems
+                ],
+                "attacker": knowledge_of(attacker),
+                "horizonTokens": horizon_tokens,
+                "everybody": everybody,
+                "subgroups": sorted({str(s) for c in spec.controls.values() for s in c.subgroups}),
+                "seed": self.seed,
+            },
+        )
+        if job.digest not in self.label_sets:
+            ranks = self.data_ranks[class_name]
+            members, nonmembers = (
+                build_prompts(
+                    split,
+                    attacker,
+                    fields=self.tokenizer.field_names,
+                    removed=ranks > 0,
+                    counted=ranks >= RANK_STRONG,
+                    horizon_tokens=horizon_tokens,
+                )
+                for split in (self.members, self.nonmembers)
+            )
+            self._refuse_long_prompts(attacker, (members, nonmembers), horizon_tokens)
+            self.label_sets[job.digest] = LabelSet(
+                members,
+                nonmembers,
+                _keys(members, everybody=everybody),
+                _keys(nonmembers, everybody=everybody),
+            )
+        return self._add(job)
+
+    def _refuse_long_prompts(
+        self, attacker: ResolvedAttacker, prompts: tuple[Prompts, Prompts], horizon_tokens: int
+    ) -> None:
+        if self.max_length is None:
+            return
+        lengths = np.concatenate([p.lengths[p.promptable] for p in prompts])
+        too_long = int((lengths + horizon_tokens > self.max_length).sum())
+        if too_long:
+            raise DataError(
+                f"attacker '{attacker.name}': the prompts of {too_long} patients are up to"
+                f" {int(lengths.max())} tokens long; with a horizon of {horizon_tokens} they exceed"
+                f" the model's {self.max_length}. Lower `knows.events` or `horizonTokens`"
+            )
+
+    def _jobs_of(self, draft: _Draft) -> list[str]:
+        if draft.labels is None:
+            return self._score_jobs(draft)
+        return self._rollout_jobs(draft)
+
+    def _rollout_jobs(self, draft: _Draft) -> list[str]:
+        """Return the jobs that hold a cell's prompts, adding those that no earlier cell needed."""
+        assert draft.labels is not None
+        labels = self.label_sets[draft.labels]
+        params = draft.params.model_dump(mode="json")
+        settings = {
+            name: params[name] for name in ("samples", "horizonTokens", "temperature", "topP")
+        }
+        group = digest(settings)
+        needed: dict[bytes, Tokens] = {}
+        for prompts, keys in (
+            (labels.members, labels.member_keys),
+            (labels.nonmembers, labels.nonmember_keys),
+        ):
+            needed |= {key: prompts.prompt(i) for i, key in enumerate(keys) if key is not None}
+        each = settings["samples"] * settings["horizonTokens"]
+        self.unshared_rollout_tokens += each * sum(
+            key is not None for key in (*labels.member_keys, *labels.nonmember_keys)
+        )
+        fresh = sorted(key for key in needed if (group, key) not in self.prompt_home)
+        for start in range(0, len(fresh), PROMPTS_A_JOB):
+            chunk = fresh[start : start + PROMPTS_A_JOB]
+            job = self._job(
+                "rollouts",
+                f"continuations for {draft.attacker.name}",
+                {
+                    "model": self.description.sha256,
+                    "prompts": digest([key.hex() for key in chunk]),
+                    "count": len(chunk),
+                    **settings,
+                    "seed": self.seed,
+                },
+                forward_tokens=sum(len(needed[key]) for key in chunk),
+                rollout_tokens=each * len(chunk),
+            )
+            self._add(job)
+            self.prompt_jobs[job.digest] = [(key, needed[key]) for key in chunk]
+            self.prompt_home |= {(group, key): job.digest for key in chunk}
+        return list(dict.fromkeys(self.prompt_home[group, key] for key in sorted(needed)))
+
+    def _score_jobs(self, draft: _Draft) -> list[str]:
+        """Return the jobs that score everybody's whole record."""
+        params = draft.params.model_dump(mode="json")
+        everybody = [(True, i) for i in range(len(self.cohort.members))]
+        everybody += [(False, i) for i in range(len(self.cohort.nonmembers))]
+        lengths = {
+            is_member: scored_tokens(
+                records,
+                max_length=self.max_length,
+                window=self.target.document.spec.tokenization.window,
+            )
+            for is_member, records in ((True, self.members), (False, self.nonmembers))
+        }
+        digests = []
+        for start in range(0, len(everybody), RECORDS_A_JOB):
+            chunk = everybody[start : start + RECORDS_A_JOB]
+            job = self._job(
+                "scores",
+                f"token log-probabilities of records {start + 1}–{start + len(chunk)}",
+                {
+                    **self._data_inputs(),
+                    "model": self.description.sha256,
+                    "first": start,
+                    "count": len(chunk),
+                    "k": params["k"],
+                    "subgroups": sorted(self.slices),
+                },
+                forward_tokens=int(sum(lengths[is_member][i] for is_member, i in chunk)),
+            )
+            digests.append(self._add(job))
+            self.scored[job.digest] = chunk
+        return digests
+
+    def _admissibility_jobs(self) -> None:
+        """Add what excess and membership rest on: comparable splits and the right prompt format."""
+        inputs = {**self._data_inputs(), "seed": self.seed}
+        self._add(self._job("overlap", "patients and records in both splits", inputs))
+        self._add(
+            self._job("comparability", "can the splits be told apart without a model", inputs)
+        )
+        if "logprobs" in self.description.capabilities:
+            lengths = scored_tokens(self.members, max_length=self.max_length, window="first")
+            patients = min(FORMAT_PATIENTS, len(lengths))
+            self._add(
+                self._job(
+                    "prompt-format",
+                    "is the declared prompt format the one the model was trained on",
+                    {**inputs, "model": self.description.sha256, "patients": patients},
+                    forward_tokens=int(lengths.mean() * patients * 6),
+                )
+            )
+
+    # --- snapshots ------------------------------------------------------------------------------
+
+    def _policy_snapshot(self) -> PolicySnapshot:
+        return PolicySnapshot(
+            document=self.policy.document.model_dump(mode="json", exclude_none=True),
+            sha256=self.policy.sha256,
+            lines={
+                name: self.policy.locate(("spec", "controls", name))[0]
+                for name in self.policy.document.spec.controls
+            },
+        )
+
+    def _target_snapshot(self) -> TargetSnapshot:
+        return TargetSnapshot(
+            document=self.target.document.model_dump(mode="json", exclude_none=True),
+            sha256=self.target.sha256,
+            model_sha256=self.description.sha256,
+            model_files=self.description.files,
+            vocabulary_sha256=self.tokenizer.vocabulary.sha256,
+            vocabulary_size=self.description.vocabulary_size,
+            context_length=self.description.context_length,
+            capabilities=sorted(self.description.capabilities),
+        )
+
+    def _data_snapshot(self) -> DataSnapshot:
+        both = (self.members, self.nonmembers)
+        tokens = sum(len(split.tokens) for split in both)
+        seen = sum(
+            int(
+                scored_tokens(
+                    split,
+                    max_length=self.max_length,
+                    window=self.target.document.spec.tokenization.window,
+                ).sum()
+            )
+            for split in both
+        )
+        coverage = self.members.coverage + self.nonmembers.coverage
+        return DataSnapshot(
+            name=self.cohort.name,
+            sha256=self.cohort.sha256,
+            members=len(self.cohort.members),
+            nonmembers=len(self.cohort.nonmembers),
+            events=coverage.events,
+            tokens=tokens,
+            tokens_left_out=tokens - seen,
+            unknown_events=coverage.unknown,
+            unknown_share=coverage.unknown / coverage.events if coverage.events else 0.0,
+            commonest_unknown=dict(coverage.commonest),
+        )
+
+    def _class_snapshots(self) -> dict[str, ClassSnapshot]:
+        classes = self.policy.document.spec.attribute_classes
+        return {
+            name: ClassSnapshot(
+                title=classes[name].title,
+                codes_in_data=int((ranks >= RANK_STRONG).sum()),
+                watch=np.flatnonzero(self.vocabulary_ranks[name] >= RANK_STRONG).tolist(),
+            )
+            for name, ranks in self.data_ranks.items()
+        }
+
+
+def control_cell(
+    spec: PolicySpec,
+    control_name: str,
+    attacker: ResolvedAttacker,
+    subgroup: str,
+    params: Params,
+    *,
+    sample: CellSample,
+    missing_capability: str | None,
+    labels: str | None,
+    jobs: list[str],
+) -> Cell:
+    """Put together one cell: what the policy demands of it, and what it is judged from."""
+    control = spec.controls[control_name]
+    limit = CellLimit.model_validate(control.limits[attacker.name].model_dump(mode="json"))
+    default: Literal["block", "warn"] = "block" if subgroup == "all" else "warn"
+    return Cell(
+        id=f"{control_name}/{attacker.name}/{subgroup}",
+        control=control_name,
+        attribute_class=control.attribute_class,
+        attacker=attacker.name,
+        subgroup=subgroup,
+        probe=control.probe,
+        params=params.model_dump(mode="json"),
+        metric=control.metric,
+        limit=limit,
+        severity=control.severity,
+        gating=attacker.gating
+        and control.enforcement != "advisory"
+        and control.severity in spec.gate.fail_on,
+        on_inconclusive=control.on_inconclusive or default,
+        measurement=measurement_digest(spec, control, attacker, params, subgroup),
+        missing_capability=missing_capability,
+        labels=labels,
+        jobs=jobs,
+        sample=sample,
+        power=cell_power(
+            load_probe(control.probe).metrics[control.metric],
+            limit,
+            sample,
+            confidence=spec.parameters.confidence,
+            base_rate=spec.parameters.expected_base_rate,
+            fpr=getattr(params, "fpr", None),
+        ),
+    )
+
+
+def _keys(prompts: Prompts, *, everybody: bool) -> list[bytes | None]:
+    needed = prompts.promptable if everybody else prompts.eligible
+    return [prompt_key(prompts.prompt(i)) if needed[i] else None for i in range(len(prompts))]
+
+
+def _keys_at(keys: list[bytes | None], mask: NDArray[np.bool_]) -> list[bytes]:
+    return [key for i in np.flatnonzero(mask) if (key := keys[i]) is not None]

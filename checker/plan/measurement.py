@@ -1,0 +1,45 @@
+"""What is measured, apart from what is demanded: the identity that outlives a change of limits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from checker.canonical import digest
+from checker.policy import ResolvedAttacker
+from checker.policy.documents import AttributeClassSpec, ControlSpec, PolicySpec
+from checker.probes import Params
+
+__all__ = ["codes_of", "knowledge_of", "measurement_digest"]
+
+
+def codes_of(spec: AttributeClassSpec) -> list[dict[str, Any]]:
+    """Return a class's codes as plain data; its title and sensitivity change no measurement."""
+    return [codes.model_dump(mode="json") for codes in spec.codes]
+
+
+def knowledge_of(attacker: ResolvedAttacker) -> dict[str, Any]:
+    """Return what an attacker's prompt depends on."""
+    static = attacker.static if attacker.static == "all" else sorted(attacker.static)
+    return {"static": static, "events": attacker.events}
+
+
+def measurement_digest(
+    spec: PolicySpec,
+    control: ControlSpec,
+    attacker: ResolvedAttacker,
+    params: Params,
+    subgroup: str,
+) -> str:
+    """Return the digest of everything that a cell measures and nothing that it demands."""
+    name = control.attribute_class
+    return digest(
+        {
+            "probe": control.probe,
+            "params": params.model_dump(mode="json"),
+            "metric": control.metric,
+            "codes": codes_of(spec.attribute_classes[name]) if name else None,
+            "attacker": knowledge_of(attacker),
+            "subgroup": subgroup,
+            "seed": spec.parameters.seed,
+        }
+    )

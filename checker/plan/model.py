@@ -1,0 +1,198 @@
+"""The audit plan as data: cells, jobs, sample, power and cost. Written as `plan.json`.
+
+The plan is all that the judge needs beside the evidence: it holds the resolved policy, what each
+class watches for in the model's vocabulary, and which jobs each cell is judged from. It names no
+patient.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import numpy as np
+
+from checker.canonical import JsonModel, digest, sha256_hex
+from checker.evidence import JobKind
+
+__all__ = [
+    "AuditPlan",
+    "Cell",
+    "CellLimit",
+    "CellSample",
+    "ClassSnapshot",
+    "Cost",
+    "DataSnapshot",
+    "Job",
+    "PolicySnapshot",
+    "Power",
+    "TargetSnapshot",
+]
+
+
+class CellLimit(JsonModel):
+    """The limit a cell is judged against; `max_count` is 0 where nothing may ever occur."""
+
+    warn: float | None = None
+    fail: float | None = None
+    max_count: int | None = None
+    min_n: int | None = None
+
+
+class CellSample(JsonModel):
+    """Who is there to be measured.
+
+    For attribute metrics `members` and `nonmembers` are *eligible positives* (the class recurs
+    within the horizon of the cut) and `*_positive` are all positives; for membership metrics they
+    are all scored patients and `*_positive` is None.
+    """
+
+    members: int
+    nonmembers: int
+    members_positive: int | None = None
+    nonmembers_positive: int | None = None
+    distinct_prompt_share: float | None = None
+
+
+class Power(JsonModel):
+    """What the plan says before any model runs.
+
+    `zero_hit_bound` is the upper bound that zero hits would give; the cell cannot pass when it lies
+    above the limit, and `needed_more` says how many more members (eligible ones, for attribute
+    metrics) that would take, with nonmembers in proportion. `pass_probability` is that of a pass
+    when the true excess is zero and the background rate is `base_rate`.
+    """
+
+    can_pass: bool
+    zero_hit_bound: float | None = None
+    needed_more: int | None = None
+    pass_probability: float | None = None
+    base_rate: float | None = None
+
+
+class Cell(JsonModel):
+    """Control x attacker x subgroup: the unit that gets a verdict.
+
+    `measurement` is the digest of everything that is measured and nothing that is demanded, so that
+    a policy with other limits finds the same measurement again. `labels` and `jobs` are digests of
+    the jobs the cell is judged from; both are empty when the target lacks the capability.
+    """
+
+    id: str
+    control: str
+    attribute_class: str | None
+    attacker: str
+    subgroup: str
+    probe: str
+    params: dict[str, Any]
+    metric: str
+    limit: CellLimit
+    severity: str
+    gating: bool
+    on_inconclusive: Literal["block", "warn"]
+    measurement: str
+    missing_capability: str | None = None
+    labels: str | None
+    jobs: list[str]
+    sample: CellSample
+    power: Power
+
+
+class Job(JsonModel):
+    """One unit of work, identified by the digest of everything it depends on but the device."""
+
+    digest: str
+    kind: JobKind
+    title: str
+    inputs: dict[str, Any]
+    forward_tokens: int = 0
+    rollout_tokens: int = 0
+
+    @property
+    def uses_model(self) -> bool:
+        """Whether the job needs the model, or only the cohort."""
+        return self.kind in {"rollouts", "scores", "prompt-format"}
+
+
+class PolicySnapshot(JsonModel):
+    """The policy as it was compiled, with the digest of its file and its controls' lines."""
+
+    document: dict[str, Any]
+    sha256: str
+    lines: dict[str, int]
+
+
+class TargetSnapshot(JsonModel):
+    """The target as it was compiled, with the digests of its file, model and vocabulary."""
+
+    document: dict[str, Any]
+    sha256: str
+    model_sha256: str
+    model_files: dict[str, str]
+    vocabulary_sha256: str
+    vocabulary_size: int
+    context_length: int | None
+    capabilities: list[str]
+
+
+class DataSnapshot(JsonModel):
+    """The cohort in numbers; `tokens_left_out` lie outside the window that is scored."""
+
+    name: str
+    sha256: str
+    members: int
+    nonmembers: int
+    events: int
+    tokens: int
+    tokens_left_out: int
+    unknown_events: int
+    unknown_share: float
+    commonest_unknown: dict[str, int]
+
+
+class ClassSnapshot(JsonModel):
+    """An attribute class against this data and vocabulary; `watch` are the token ids of a hit."""
+
+    title: str
+    codes_in_data: int
+    watch: list[int]
+
+
+class Cost(JsonModel):
+    """Tokens the model has to process: prompts and records, and at most this many new ones."""
+
+    forward_tokens: int
+    rollout_tokens: int
+    rollout_tokens_unshared: int
+
+
+class AuditPlan(JsonModel):
+    """Everything that will be run and judged."""
+
+    schema_version: Literal["1"] = "1"
+    policy: PolicySnapshot
+    target: TargetSnapshot
+    data: DataSnapshot
+    classes: dict[str, ClassSnapshot]
+    cells: list[Cell]
+    jobs: list[Job]
+    cost: Cost
+    seed: int
+    confidence: float
+
+    @property
+    def sha256(self) -> str:
+        """SHA-256 of `plan.json`."""
+        return sha256_hex(self.to_bytes())
+
+    def job(self, kind: JobKind) -> Job | None:
+        """Return the plan's only job of a kind, or None."""
+        return next((job for job in self.jobs if job.kind == kind), None)
+
+    def rng_for(self, purpose: str) -> np.random.Generator:
+        """Return the random numbers of one purpose; they depend on the seed and its name only."""
+        return rng_for(self.seed, purpose)
+
+
+def rng_for(seed: int, purpose: str) -> np.random.Generator:
+    """Return a generator that depends on the seed and a purpose's name only."""
+    return np.random.default_rng([seed, int(digest(purpose)[:16], 16)])

@@ -1,0 +1,94 @@
+"""What a cell's sample can decide, before any model runs (METHODS §6, *Power*)."""
+
+from __future__ import annotations
+
+from checker.errors import InsufficientData
+from checker.plan.model import CellLimit, CellSample, Power
+from checker.probes import Metric
+from checker.stats import power
+
+__all__ = ["cell_power"]
+
+
+def cell_power(
+    metric: Metric,
+    limit: CellLimit,
+    sample: CellSample,
+    *,
+    confidence: float,
+    base_rate: float,
+    fpr: float | None = None,
+) -> Power:
+    """Say whether a cell can pass with its sample, how much is missing, and how likely it passes.
+
+    Args:
+        metric: decides which bound applies.
+        limit: of the cell.
+        sample: how many there are.
+        confidence: of each bound.
+        base_rate: background rate of a hit that the policy assumes.
+        fpr: the false-positive rate of a TPR metric.
+    """
+    if limit.max_count is not None:
+        return _zero_tolerance(sample, min_n=limit.min_n or 1, confidence=confidence)
+    assert limit.fail is not None  # the document layer allows no third form
+    if metric.family in {"auroc", "auroc-difference", "tpr"}:
+        return _ranking(metric, limit.fail, sample, confidence=confidence, fpr=fpr)
+    return _counting(metric, limit.fail, sample, confidence=confidence, base_rate=base_rate)
+
+
+def _zero_tolerance(sample: CellSample, *, min_n: int, confidence: float) -> Power:
+    missing = max(0, min_n - sample.members)
+    return Power(
+        can_pass=missing == 0,
+        zero_hit_bound=power.zero_hit_bound_rate(sample.members, confidence=confidence)
+        if sample.members
+        else None,
+        needed_more=missing or None,
+    )
+
+
+def _counting(
+    metric: Metric, limit: float, sample: CellSample, *, confidence: float, base_rate: float
+) -> Power:
+    members, nonmembers = sample.members, sample.nonmembers
+    excess = metric.family != "rate"
+    needed = power.positives_needed(limit, confidence=confidence)
+    missing = max(0, needed - members)
+    if members == 0 or (excess and nonmembers == 0):
+        return Power(can_pass=False, needed_more=max(missing, 1), base_rate=base_rate)
+    if excess:
+        bound = power.zero_hit_bound_difference(members, nonmembers, confidence=confidence)
+        chance = power.pass_probability_difference(
+            members, nonmembers, limit=limit, base_rate=base_rate, confidence=confidence
+        )
+    else:
+        bound = power.zero_hit_bound_rate(members, confidence=confidence)
+        chance = power.pass_probability_rate(
+            members, limit=limit, base_rate=base_rate, confidence=confidence
+        )
+    return Power(
+        can_pass=bound <= limit,
+        zero_hit_bound=bound,
+        needed_more=missing or None,
+        pass_probability=chance if bound <= limit else 0.0,
+        base_rate=base_rate,
+    )
+
+
+def _ranking(
+    metric: Metric, limit: float, sample: CellSample, *, confidence: float, fpr: float | None
+) -> Power:
+    members, nonmembers = sample.members, sample.nonmembers
+    try:
+        if metric.family == "tpr":
+            chance = power.pass_probability_tpr(
+                members, nonmembers, limit=limit, fpr=fpr or 0.01, confidence=confidence
+            )
+        else:
+            chance = power.pass_probability_auroc(
+                members, nonmembers, limit=limit, confidence=confidence
+            )
+    except InsufficientData as shortage:
+        return Power(can_pass=False, needed_more=max(1, shortage.needed - shortage.got))
+    return Power(can_pass=chance > 0, pass_probability=chance)

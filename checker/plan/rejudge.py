@@ -1,0 +1,89 @@
+"""Another policy over the same measurements: new limits cost no GPU time."""
+
+from __future__ import annotations
+
+from checker.plan.compile import control_cell
+from checker.plan.measurement import measurement_digest
+from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot, PolicySnapshot
+from checker.policy import Located, resolve_attacker
+from checker.policy.documents import ControlSpec, LeakagePolicy, Subgroup
+from checker.probes import load_probe
+
+__all__ = ["with_policy"]
+
+
+def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
+    """Put a policy's demands over what a plan measured.
+
+    Args:
+        plan: whose jobs were run.
+        policy: validated; may differ in limits, severities, gate and wording, and may ask for
+            less or for more.
+
+    Returns:
+        A plan with the policy's cells. A cell that asks for something the old plan did not measure
+        has no jobs, and is judged *inconclusive*, `not-run`.
+    """
+    spec = policy.document.spec
+    measured = {cell.measurement: cell for cell in plan.cells}
+    names = list(dict.fromkeys(cell.subgroup for cell in plan.cells))
+    cells: list[Cell] = []
+    classes: dict[str, ClassSnapshot] = {}
+    old_classes = {
+        cell.measurement: plan.classes[cell.attribute_class]
+        for cell in plan.cells
+        if cell.attribute_class
+    }
+    for control_name, control in spec.controls.items():
+        params = load_probe(control.probe).params_type.model_validate(control.params)
+        for attacker_name in control.limits:
+            attacker = resolve_attacker(spec, attacker_name)
+            for subgroup in _subgroup_names(control, names):
+                key = measurement_digest(spec, control, attacker, params, subgroup)
+                old = measured.get(key)
+                cells.append(
+                    control_cell(
+                        spec,
+                        control_name,
+                        attacker,
+                        subgroup,
+                        params,
+                        sample=old.sample if old else CellSample(members=0, nonmembers=0),
+                        missing_capability=old.missing_capability if old else None,
+                        labels=old.labels if old else None,
+                        jobs=old.jobs if old else [],
+                    )
+                )
+                if control.attribute_class and key in old_classes:
+                    classes[control.attribute_class] = old_classes[key].model_copy(
+                        update={"title": spec.attribute_classes[control.attribute_class].title}
+                    )
+    snapshot = PolicySnapshot(
+        document=policy.document.model_dump(mode="json", exclude_none=True),
+        sha256=policy.sha256,
+        lines={name: policy.locate(("spec", "controls", name))[0] for name in spec.controls},
+    )
+    return plan.model_copy(
+        update={
+            "policy": snapshot,
+            "cells": cells,
+            "classes": classes,
+            "confidence": spec.parameters.confidence,
+        }
+    )
+
+
+def _subgroup_names(control: ControlSpec, measured: list[str]) -> list[str]:
+    """Name a control's slices; the values of a static field are those the old plan found."""
+    names: list[str] = []
+    for subgroup in control.subgroups:
+        if not isinstance(subgroup, Subgroup):
+            names.append(subgroup)
+        elif subgroup.rare_code is not None:
+            names.append(f"rare_code<={subgroup.rare_code}")
+        elif subgroup.age_over is not None:
+            names.append(f"age>{subgroup.age_over}")
+        else:
+            found = [name for name in measured if name.startswith(f"{subgroup.static}=")]
+            names += found or [f"{subgroup.static}=*"]
+    return names

@@ -1,0 +1,114 @@
+"""What the jobs of a plan work on, in memory: it holds patients and is never written."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.cohort import Cohort
+from checker.plan.subgroups import Slice
+from checker.prompts import Prompts
+from checker.targets import Tokens
+from checker.tokenization import KIND_SPECIAL, KIND_STATIC, TokenizedRecords, Tokenizer
+
+__all__ = ["LabelSet", "Workload", "record_windows", "scored_tokens"]
+
+
+@dataclass(frozen=True, slots=True)
+class LabelSet:
+    """One class, attacker and horizon: everybody's prompt, and the key of each prompt needed.
+
+    `keys` hold 16 bytes for a prompt that will be run and None for one that will not.
+    """
+
+    members: Prompts
+    nonmembers: Prompts
+    member_keys: list[bytes | None]
+    nonmember_keys: list[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Workload:
+    """The patients and prompts behind a plan's job digests.
+
+    Args:
+        cohort, tokenizer, members, nonmembers: the patients, as events and as tokens.
+        slices: the subgroups in use, by name.
+        labels: by job digest.
+        prompts: by job digest, the distinct prompts of a rollouts job with their keys.
+        scored: by job digest, the patients of a scores job: (is member, index) in order.
+        max_length: most tokens of one sequence.
+        window: which part of a longer record is scored: "first", "last" or "tiled".
+        bos_id: BOS as the model's own configuration names it, where that is a token it knows.
+    """
+
+    cohort: Cohort
+    tokenizer: Tokenizer
+    members: TokenizedRecords
+    nonmembers: TokenizedRecords
+    slices: dict[str, Slice]
+    labels: dict[str, LabelSet]
+    prompts: dict[str, list[tuple[bytes, Tokens]]]
+    scored: dict[str, list[tuple[bool, int]]]
+    max_length: int | None
+    window: str
+    bos_id: int | None
+
+    def split(self, is_member: bool) -> TokenizedRecords:
+        """Return the tokens of members or of nonmembers."""
+        return self.members if is_member else self.nonmembers
+
+    def subgroups_of(self, is_member: bool, index: int) -> list[str]:
+        """Return the names of the slices a patient belongs to, "all" left out."""
+        return [
+            name
+            for name, piece in self.slices.items()
+            if name != "all" and (piece.members if is_member else piece.nonmembers)[index]
+        ]
+
+
+def scored_tokens(
+    records: TokenizedRecords, *, max_length: int | None, window: str
+) -> NDArray[np.int64]:
+    """Return for each record how many tokens the model processes when it is scored."""
+    lengths = np.diff(records.offsets)
+    if max_length is None or window == "tiled":
+        return lengths
+    return np.minimum(lengths, max_length)
+
+
+def record_windows(
+    tokens: Tokens, kind: NDArray[np.int8], *, max_length: int | None, window: str
+) -> Iterator[tuple[Tokens, int]]:
+    """Yield the pieces of a record that fit the model, each with the first position to score.
+
+    `first` and `last` keep one piece; `tiled` covers the whole record. Every piece but the first
+    starts with the record's static prefix, which conditions and is not scored again.
+
+    Args:
+        tokens: [L] int32.
+        kind: [L] int8, as in TokenizedRecords.
+        max_length: most tokens of a piece; None keeps the record whole.
+        window: "first", "last" or "tiled".
+    """
+    if max_length is None or len(tokens) <= max_length:
+        yield tokens, 1
+        return
+    streamed = np.flatnonzero((kind != KIND_SPECIAL) & (kind != KIND_STATIC))
+    prefix_length = int(streamed[0]) if len(streamed) else 0
+    prefix_length = min(prefix_length, max_length // 2)  # a prefix must leave room for events
+    prefix = tokens[:prefix_length]
+    room = max_length - prefix_length
+    if window == "first":
+        yield tokens[:max_length], 1
+    elif window == "last":
+        yield np.concatenate([prefix, tokens[-room:]]), 1
+    else:
+        yield tokens[:max_length], 1
+        for start in range(max_length, len(tokens), room):
+            piece = np.concatenate([prefix, tokens[start : start + room]])
+            if len(piece) > 1:  # a token without any context has no conditional probability
+                yield piece, max(prefix_length, 1)

@@ -1,0 +1,272 @@
+"""Put plan, judgement and manifest together as a report; nothing is measured or decided here."""
+
+from __future__ import annotations
+
+from checker import __version__
+from checker.admissibility import Check
+from checker.canonical import canonical_json, sha256_hex
+from checker.evidence import Manifest, RunTimes
+from checker.plan.model import AuditPlan
+from checker.policy import ResolvedAttacker, resolve_attacker
+from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.report.model import (
+    AdmissibilityCheck,
+    AttackerText,
+    AttributeClassText,
+    CellReport,
+    CitationText,
+    ControlReport,
+    EvidenceRef,
+    Number,
+    PolicyRef,
+    Provenance,
+    Report,
+    Summary,
+    TargetRef,
+)
+from checker.stats.estimate import Estimate
+from checker.verdict import Finding, Judgement, worst
+
+__all__ = ["assemble_report"]
+
+
+def assemble_report(
+    plan: AuditPlan,
+    judgement: Judgement,
+    *,
+    policy: LeakagePolicy,
+    manifest: Manifest,
+    times: RunTimes | None,
+    as_of: str,
+) -> Report:
+    """Return the report of a judged run.
+
+    Args:
+        plan: what was to be run.
+        judgement: what follows from the evidence.
+        policy: the policy that was judged against.
+        manifest: which evidence there is.
+        times: when it was made, where that is known.
+        as_of: the time judged for, ISO 8601.
+    """
+    target = AuditTarget.model_validate_json(canonical_json(plan.target.document))
+    return Report(
+        verdict=judgement.verdict,
+        policy=_policy_ref(plan, policy),
+        target=_target_ref(plan, target),
+        summary=_summary(plan, judgement),
+        cells=[
+            _cell(finding, policy.spec.controls[finding.cell.control].cites)
+            for finding in judgement.findings
+        ],
+        controls=_controls(plan, policy, judgement),
+        admissibility=[_check(check) for check in judgement.checks],
+        provenance=_provenance(plan, manifest, times, as_of),
+    )
+
+
+def _number(estimate: Estimate | None) -> Number | None:
+    return None if estimate is None else Number.of(estimate)
+
+
+def _cell(finding: Finding, cites: list[str]) -> CellReport:
+    cell, measurement = finding.cell, finding.measurement
+    return CellReport(
+        id=cell.id,
+        control=cell.control,
+        attribute_class=cell.attribute_class,
+        attacker=cell.attacker,
+        subgroup=cell.subgroup,
+        probe=cell.probe,
+        metric=cell.metric,
+        gating=cell.gating,
+        verdict=finding.verdict,
+        warned=finding.warned,
+        reason=finding.reason,
+        explanation=finding.explanation,
+        estimate=_number(measurement.estimate if measurement else None),
+        members=_number(measurement.members if measurement else None),
+        nonmembers=_number(measurement.nonmembers if measurement else None),
+        reported={
+            name: Number.of(estimate)
+            for name, estimate in (measurement.reported if measurement else {}).items()
+        },
+        limit=cell.limit,
+        p_value=finding.p_value,
+        placebo=_number(finding.placebo),
+        sample=cell.sample,
+        power=cell.power,
+        severity=cell.severity,
+        evidence=[*([cell.labels] if cell.labels else []), *cell.jobs],
+        citations=list(cites),
+    )
+
+
+def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> list[ControlReport]:
+    reports = []
+    for name, control in policy.spec.controls.items():
+        findings = [f for f in judgement.findings if f.cell.control == name]
+        deciding = [f for f in findings if f.cell.gating] or findings
+        reports.append(
+            ControlReport(
+                id=name,
+                title=control.title,
+                attribute_class=control.attribute_class,
+                probe=control.probe,
+                metric=control.metric,
+                params=findings[0].cell.params,
+                severity=control.severity,
+                enforcement=control.enforcement,
+                on_inconclusive=control.on_inconclusive,
+                rationale=control.rationale,
+                remediation=list(control.remediation),
+                citations=list(control.cites),
+                verdict=worst(f.verdict for f in deciding),
+                blocks=any(f.blocks for f in findings),
+                line=plan.policy.lines.get(name),
+            )
+        )
+    return reports
+
+
+def _check(check: Check) -> AdmissibilityCheck:
+    return AdmissibilityCheck(
+        name=check.name,
+        title=check.title,
+        holds=check.holds,
+        explanation=check.explanation,
+        estimate=_number(check.estimate),
+        limit=check.limit,
+        evidence=list(check.jobs),
+    )
+
+
+def _summary(plan: AuditPlan, judgement: Judgement) -> Summary:
+    findings = judgement.findings
+    gating = [finding for finding in findings if finding.cell.gating]
+    counts = {
+        verdict: sum(finding.verdict == verdict for finding in gating)
+        for verdict in ("pass", "fail", "inconclusive", "not_applicable", "error")
+    }
+    confidence = f"{plan.confidence:.0%}"
+    tested = sum(finding.measurement is not None for finding in findings)
+    return Summary(
+        exit_code=int(judgement.exit_code),
+        decision={
+            "pass": "The model may be released under this policy.",
+            "fail": "The model must not be released under this policy.",
+            "inconclusive": "The evidence does not decide; the model is not released.",
+            "error": "The audit could not be completed; the model is not released.",
+        }[judgement.verdict],
+        release_statement=(
+            f"A pass claims that every one of the {len(gating)} deciding cells is within its limit;"
+            f" each was judged at {confidence} confidence, and all must pass, so no correction for"
+            " their number is needed."
+        ),
+        multiplicity_statement=(
+            "Naming the cells that fail is another claim: a cell is named a failure only if it is"
+            f" beyond its limit after Holm's correction over the {tested} cells that were measured,"
+            f" so that with {confidence} confidence none is named wrongly."
+        ),
+        counts=counts,
+        gating_cells=len(gating),
+        reported_only_cells=len(findings) - len(gating),
+    )
+
+
+def _policy_ref(plan: AuditPlan, policy: LeakagePolicy) -> PolicyRef:
+    meta, spec = policy.metadata, policy.spec
+    return PolicyRef(
+        name=meta.name,
+        version=meta.version,
+        sha256=plan.policy.sha256,
+        title=meta.title,
+        owner=meta.owner,
+        context=spec.context,
+        effective_from=meta.effective_from.isoformat() if meta.effective_from else None,
+        review_by=meta.review_by.isoformat() if meta.review_by else None,
+        confidence=spec.parameters.confidence,
+        fail_on=list(spec.gate.fail_on),
+        attackers=[_attacker(resolve_attacker(spec, name)) for name in spec.attackers],
+        attribute_classes=[
+            AttributeClassText(
+                id=name,
+                title=attribute_class.title,
+                sensitivity=attribute_class.sensitivity,
+                benign=attribute_class.benign,
+                codes_in_data=plan.classes[name].codes_in_data if name in plan.classes else 0,
+                tokens_watched=len(plan.classes[name].watch) if name in plan.classes else 0,
+            )
+            for name, attribute_class in spec.attribute_classes.items()
+        ],
+        citations=[
+            CitationText(id=name, title=c.title, basis=c.basis, url=c.url, note=c.note)
+            for name, c in spec.citations.items()
+        ],
+    )
+
+
+def _attacker(attacker: ResolvedAttacker) -> AttackerText:
+    if attacker.static == "all":
+        known = ["all static facts"]
+    else:
+        known = [", ".join(attacker.static)] if attacker.static else []
+    if attacker.events == "all":
+        known.append("the whole record but the class in question")
+    elif attacker.events:
+        known.append(f"the first {attacker.events} events")
+    return AttackerText(
+        id=attacker.name,
+        title=attacker.title,
+        knows=" and ".join(known) or "nothing",
+        access=attacker.access,
+        gating=attacker.gating,
+        citations=list(attacker.cites),
+    )
+
+
+def _target_ref(plan: AuditPlan, target: AuditTarget) -> TargetRef:
+    return TargetRef(
+        name=target.metadata.name,
+        version=target.metadata.version,
+        sha256=plan.target.sha256,
+        backend=target.spec.model.backend,
+        model_sha256=plan.target.model_sha256,
+        data_set=plan.data.name,
+        members_split=target.spec.data.members,
+        nonmembers_split=target.spec.data.nonmembers,
+        members=plan.data.members,
+        nonmembers=plan.data.nonmembers,
+        vocabulary_size=plan.target.vocabulary_size,
+        context_length=plan.target.context_length,
+        unknown_token_share=plan.data.unknown_share,
+    )
+
+
+def _provenance(
+    plan: AuditPlan, manifest: Manifest, times: RunTimes | None, as_of: str
+) -> Provenance:
+    titles = {job.digest: job.title for job in plan.jobs}
+    return Provenance(
+        phigate_version=__version__,
+        plan_sha256=plan.sha256,
+        manifest_sha256=sha256_hex(manifest.to_bytes()),
+        as_of=as_of,
+        seed=plan.seed,
+        environment=manifest.environment,
+        preflight=manifest.preflight,
+        started=times.started if times else None,
+        finished=times.finished if times else None,
+        command=times.command if times else "",
+        evidence=[
+            EvidenceRef(
+                job=entry.job,
+                kind=entry.kind,
+                title=titles.get(entry.job, entry.kind),
+                file=entry.file,
+                sha256=entry.sha256,
+                rows=entry.rows,
+            )
+            for entry in manifest.entries
+        ],
+    )

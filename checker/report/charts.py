@@ -1,0 +1,256 @@
+"""Leakage against what the attacker knows, drawn as SVG for the HTML report.
+
+The only module that imports matplotlib. A drawing is made to live inside the page: its colours are
+classes that the page's style sheet sets for light and for dark (the attributes beside them are for
+readers without it), its text is text, its ids are its own, and it needs no inline style, which the
+page's content security policy forbids. Equal reports give equal bytes.
+"""
+
+from __future__ import annotations
+
+import io
+import textwrap
+import warnings
+import xml.etree.ElementTree as ET
+from dataclasses import dataclass
+
+import matplotlib as mpl
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.ticker import PercentFormatter
+
+from checker.report.model import AttackerText, CellReport, Number, Report
+from checker.report.text import bounds, figure, is_share, metric_title, plain, shorten
+
+__all__ = ["Chart", "leakage_charts"]
+
+# colours by role: what a reader without the page's style sheet sees, and the class in the page
+_ROLES = {
+    "#1d2429": "c-ink",
+    "#5a636b": "c-muted",
+    "#d9d4c8": "c-rule",
+    "#b3431e": "c-members",
+    "#37708f": "c-nonmembers",
+}
+INK, MUTED, RULE, MEMBERS, NONMEMBERS = _ROLES
+_SVG = "http://www.w3.org/2000/svg"
+_XLINK = "http://www.w3.org/1999/xlink"
+_WIDTH_IN, _HEIGHT_IN = 4.4, 3.1
+_STYLE = {
+    "svg.hashsalt": "phigate",
+    "svg.fonttype": "none",
+    "text.parse_math": False,
+    "font.size": 9.0,
+    "font.family": ["DejaVu Sans"],
+    "axes.unicode_minus": True,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Chart:
+    """A drawing and what it says in words.
+
+    Args:
+        key: unique among the charts of a report; prefixes the drawing's ids.
+        title: what is drawn.
+        description: everything the drawing shows, in words.
+        svg: an `<svg>` element to be put into a page.
+    """
+
+    key: str
+    title: str
+    description: str
+    svg: str
+
+
+def leakage_charts(report: Report) -> list[Chart]:
+    """Draw one chart per control and class: members and nonmembers against attacker knowledge.
+
+    Controls whose metric has no parts (membership), or that measured nothing, have no chart.
+    """
+    charts = []
+    classes = {item.id: item.title for item in report.policy.attribute_classes}
+    for control in report.controls:
+        points = _points(report, control.id)
+        if not points or control.attribute_class is None:
+            continue
+        title = classes.get(control.attribute_class, control.attribute_class)
+        charts.append(_draw(f"chart-{len(charts) + 1}", plain(title), control.metric, points))
+    return charts
+
+
+def _points(report: Report, control: str) -> list[tuple[AttackerText, CellReport]]:
+    """Return a control's cells over all patients that have both parts, weakest attacker first."""
+    return [
+        (attacker, cell)
+        for attacker in report.policy.attackers
+        for cell in report.cells
+        if (cell.control, cell.attacker, cell.subgroup) == (control, attacker.id, "all")
+        and cell.members is not None
+        and cell.nonmembers is not None
+    ]
+
+
+def _draw(
+    key: str, title: str, metric: str, points: list[tuple[AttackerText, CellReport]]
+) -> Chart:
+    part = "disclosure_rate" if is_share(metric) else metric
+    with mpl.rc_context(_STYLE):
+        canvas = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN))
+        canvas.subplots_adjust(left=0.135, right=0.79, top=0.95, bottom=0.25)
+        axes = canvas.add_subplot()
+        inside = [cell.members for _, cell in points if cell.members is not None]
+        outside = [cell.nonmembers for _, cell in points if cell.nonmembers is not None]
+        _series(axes, inside, "members", colour=MEMBERS, marker="o")
+        _series(axes, outside, "nonmembers", colour=NONMEMBERS, marker="s")
+        _name_series(axes, inside[-1].value, outside[-1].value)
+        _dress(axes, [attacker.title for attacker, _ in points], share=is_share(metric))
+        raw = io.BytesIO()
+        with warnings.catch_warnings():
+            # a title may hold letters the measuring font lacks; the reader's font will have them
+            warnings.filterwarnings("ignore", message="Glyph .* missing from font")
+            warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
+            canvas.savefig(raw, format="svg", transparent=True, metadata={"Date": None})
+    description = _describe(metric, part, points)
+    return Chart(key, title, description, _for_page(raw.getvalue(), key, title, description))
+
+
+def _series(
+    axes: Axes, numbers: list[Number], label: str, *, colour: str, marker: str
+) -> None:
+    """Draw one group: points, their bounds, and a band where there are several attackers."""
+    places = list(range(len(numbers)))
+    values = [number.value for number in numbers]
+    lows, highs = [number.low for number in numbers], [number.high for number in numbers]
+    if len(places) > 1:
+        axes.fill_between(places, lows, highs, color=colour, alpha=0.16, linewidth=0)
+    axes.vlines(places, lows, highs, color=colour, linewidth=1.2)
+    dashes = "-" if label == "members" else (0, (4, 2))
+    axes.plot(places, values, color=colour, linestyle=dashes, linewidth=1.8, marker=marker,
+              markersize=5.5, label=label)  # fmt: skip
+
+
+def _name_series(axes: Axes, members: float, nonmembers: float) -> None:
+    """Write each group's name beside its last point, apart where the points are close."""
+    low, high = axes.get_ylim()
+    gap = 0.075 * (high - low)
+    middle = (members + nonmembers) / 2
+    if abs(members - nonmembers) < gap:
+        sign = 1 if members >= nonmembers else -1
+        members, nonmembers = middle + sign * gap / 2, middle - sign * gap / 2
+    for name, height, colour in (
+        ("members", members, MEMBERS),
+        ("nonmembers", nonmembers, NONMEMBERS),
+    ):
+        axes.annotate(
+            name,
+            (1, height),
+            xycoords=("axes fraction", "data"),
+            xytext=(6, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontsize=9,
+        )
+
+
+def _dress(axes: Axes, attackers: list[str], *, share: bool) -> None:
+    axes.set_xlim(-0.3, len(attackers) - 0.7)
+    if share:
+        axes.set_ylim(0, max(0.1, axes.get_ylim()[1]))
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+    axes.locator_params(axis="y", nbins=5)
+    width = max(9, 36 // len(attackers))
+    labels = ["\n".join(textwrap.wrap(shorten(a, 40), width)[:3]) for a in attackers]
+    axes.set_xticks(range(len(attackers)), labels)
+    axes.tick_params(colors=INK, length=0, pad=6)
+    axes.grid(axis="y", color=RULE, linewidth=0.8)
+    axes.set_axisbelow(True)
+    for side in ("top", "right", "left"):
+        axes.spines[side].set_visible(False)
+    axes.spines["bottom"].set_color(MUTED)
+
+
+def _describe(metric: str, part: str, points: list[tuple[AttackerText, CellReport]]) -> str:
+    parts = [f"{metric_title(part).capitalize()}, with one-sided bounds, by what the attacker knows."]
+    for attacker, cell in points:
+        assert cell.members is not None  # _points left the others out
+        assert cell.nonmembers is not None
+        parts.append(
+            f"{shorten(attacker.title)}: members {figure(cell.members.value, part)}"
+            f" ({bounds(cell.members, part)}), nonmembers {figure(cell.nonmembers.value, part)}"
+            f" ({bounds(cell.nonmembers, part)})."
+        )
+    return " ".join(parts)
+
+
+# --- from a drawing to a part of the page --------------------------------------------------------
+
+
+def _for_page(raw: bytes, key: str, title: str, description: str) -> str:
+    """Turn matplotlib's file into an element that obeys the page (see the module's note)."""
+    root = ET.fromstring(raw)
+    for parent in list(root.iter()):
+        for child in list(parent):
+            if child.tag in {f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"}:
+                parent.remove(child)
+    used = _references(root)
+    for element in root.iter():
+        _unstyle(element)
+        _own_ids(element, key, used)
+    for name in ("width", "height", "version"):
+        root.attrib.pop(name, None)
+    root.set("class", "drawing")
+    root.set("role", "img")
+    root.set("aria-labelledby", f"{key}-title {key}-desc")
+    for place, (tag, text) in enumerate((("title", title), ("desc", description))):
+        element = ET.Element(f"{{{_SVG}}}{tag}", {"id": f"{key}-{tag}"})
+        element.text = text
+        root.insert(place, element)
+    ET.register_namespace("", _SVG)
+    ET.register_namespace("xlink", _XLINK)
+    return ET.tostring(root, encoding="unicode")
+
+
+def _references(root: ET.Element) -> set[str]:
+    """Return the ids that something in the drawing points to."""
+    used = set()
+    for element in root.iter():
+        for value in element.attrib.values():
+            if value.startswith("url(#"):
+                used.add(value[5:-1])
+            elif value.startswith("#"):
+                used.add(value[1:])
+    return used
+
+
+def _unstyle(element: ET.Element) -> None:
+    """Turn an inline style into attributes, and the colours of roles into classes."""
+    style = dict(
+        (part.strip() for part in rule.split(":", 1))
+        for rule in element.attrib.pop("style", "").split(";")
+        if ":" in rule
+    )
+    font = style.pop("font", None)
+    if font is not None:
+        size = next(word for word in font.split() if word.endswith("px"))
+        element.set("font-size", size.removesuffix("px"))
+    classes = []
+    for name, value in style.items():
+        element.set(name, value)
+        if name in {"fill", "stroke"} and value in _ROLES:
+            classes.append(f"{name}-{_ROLES[value]}")
+    if classes:
+        element.set("class", " ".join(classes))
+
+
+def _own_ids(element: ET.Element, key: str, used: set[str]) -> None:
+    """Prefix the ids that are pointed to, and drop the others: a page must not repeat an id."""
+    name = element.attrib.pop("id", None)
+    if name in used:
+        element.set("id", f"{key}-{name}")
+    for attribute, value in element.attrib.items():
+        if value.startswith("url(#"):
+            element.set(attribute, f"url(#{key}-{value[5:]}")
+        elif attribute == f"{{{_XLINK}}}href" and value.startswith("#"):
+            element.set(attribute, f"#{key}-{value[1:]}")

@@ -1,0 +1,119 @@
+"""A run's folder: read it back, judge it, write its reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from checker.canonical import canonical_json, sha256_hex
+from checker.errors import EvidenceError
+from checker.evidence import (
+    EvidenceStore,
+    Manifest,
+    RunTimes,
+    load_json_file,
+    read_file,
+    tables_by_job,
+    write_atomically,
+)
+from checker.plan import AuditPlan, with_policy
+from checker.plugins import load_plugin
+from checker.policy import Located
+from checker.policy.documents import LeakagePolicy
+from checker.report.assemble import assemble_report
+from checker.report.model import Report
+from checker.verdict import judge
+
+__all__ = ["Run", "judge_run", "load_run", "write_reports"]
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run's folder holds beside the evidence itself."""
+
+    folder: Path
+    plan: AuditPlan
+    manifest: Manifest
+    times: RunTimes | None
+
+    @property
+    def policy(self) -> LeakagePolicy:
+        """The policy the plan was compiled from."""
+        return LeakagePolicy.model_validate_json(canonical_json(self.plan.policy.document))
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run's plan, manifest and times.
+
+    Raises:
+        EvidenceError: one of them is missing, or the manifest belongs to another plan.
+    """
+    if not folder.is_dir():
+        raise EvidenceError(f"{folder}: is not the folder of a run")
+    plan = load_json_file(folder / "plan.json", AuditPlan)
+    manifest = load_json_file(folder / "manifest.json", Manifest)
+    if manifest.plan_sha256 != sha256_hex(read_file(folder / "plan.json")):
+        raise EvidenceError(
+            f"{folder}: manifest.json belongs to another plan.json; finish the audit first"
+            " (`phigate run`), or restore the plan it was run from"
+        )
+    times_path = folder / "run.json"
+    times = load_json_file(times_path, RunTimes) if times_path.exists() else None
+    return Run(folder, plan, manifest, times)
+
+
+def judge_run(run: Run, *, policy: Located[LeakagePolicy] | None = None, as_of: datetime) -> Report:
+    """Judge a run's evidence; no model, GPU or network is needed.
+
+    Args:
+        run: the run.
+        policy: another policy over the same measurements; None for the run's own.
+        as_of: the time to judge for.
+
+    Raises:
+        EvidenceError: evidence is missing or was changed.
+    """
+    plan = run.plan if policy is None else with_policy(run.plan, policy)
+    document = run.policy if policy is None else policy.document
+    judgement = judge(
+        document,
+        plan=plan,
+        evidence=tables_by_job(EvidenceStore(run.folder), run.manifest),
+        crashed=run.manifest.crashed,
+        measured_at=_moment(run.times.finished) if run.times and run.times.finished else None,
+        as_of=as_of,
+    )
+    return assemble_report(
+        plan,
+        judgement,
+        policy=document,
+        manifest=run.manifest,
+        times=run.times,
+        as_of=as_of.astimezone(UTC).isoformat(timespec="seconds"),
+    )
+
+
+def _moment(text: str) -> datetime:
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise EvidenceError(f"run.json: '{text}' is not a time") from error
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def write_reports(folder: Path, report: Report, *, formats: Sequence[str]) -> list[Path]:
+    """Write a report in each format and return the files.
+
+    Raises:
+        PluginError: a format is unknown.
+        EvidenceError: a file cannot be written.
+    """
+    renderers = {name: load_plugin("phigate.reports", name) for name in formats}
+    paths = []
+    for name, render in renderers.items():
+        path = folder / f"report.{name}"
+        write_atomically(path, render(report).encode())
+        paths.append(path)
+    return paths

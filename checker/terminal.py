@@ -1,0 +1,148 @@
+"""What people see on a terminal: the plan as a table, and progress with rate and time left."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from rich.table import Table
+
+from checker.plan import AuditPlan, Cell, Job
+
+__all__ = ["TerminalProgress", "print_plan"]
+
+UNDERPOWERED = 0.8
+
+
+def print_plan(plan: AuditPlan, console: Console) -> None:
+    """Print who is there to be measured, what cannot pass, and what the audit will cost."""
+    console.print(
+        f"[bold]{escape(plan.data.name)}[/]: {plan.data.members:,} members,"
+        f" {plan.data.nonmembers:,} nonmembers, {plan.data.tokens:,} tokens"
+        f" ({plan.data.unknown_share:.2%} of events unknown to the vocabulary"
+        + (
+            f"; {plan.data.tokens_left_out:,} tokens outside the window)"
+            if plan.data.tokens_left_out
+            else ")"
+        )
+    )
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for heading, justify in (
+        ("cell", "left"),
+        ("metric", "left"),
+        ("limit", "right"),
+        ("members", "right"),
+        ("nonmembers", "right"),
+        ("0 hits give", "right"),
+        ("can it pass?", "left"),
+    ):
+        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    for cell in plan.cells:
+        limit = cell.limit
+        table.add_row(
+            escape(cell.id) + ("" if cell.gating else " [dim](reported only)[/]"),
+            cell.metric,
+            f"{limit.fail:g}" if limit.fail is not None else f"none of {limit.min_n}",
+            _counted(cell.sample.members, cell.sample.members_positive),
+            _counted(cell.sample.nonmembers, cell.sample.nonmembers_positive),
+            f"≤ {cell.power.zero_hit_bound:.3f}" if cell.power.zero_hit_bound is not None else "–",
+            prospects(cell),
+        )
+    console.print(table)
+    cost = plan.cost
+    console.print(
+        f"{len(plan.jobs)} jobs: {cost.forward_tokens:,} tokens forward and at most"
+        f" {cost.rollout_tokens:,} generated ({cost.rollout_tokens_unshared:,} if nothing were"
+        " shared)."
+    )
+    hopeless = sum(not cell.power.can_pass for cell in plan.cells if cell.gating)
+    if hopeless:
+        console.print(
+            f"[bold]{hopeless} deciding cells cannot pass with this sample[/], whatever the model."
+        )
+
+
+def _counted(eligible: int, positive: int | None) -> str:
+    return f"{eligible:,}" if positive is None else f"{eligible:,} of {positive:,}"
+
+
+def prospects(cell: Cell) -> str:
+    """Say in a few words what a cell's sample can decide."""
+    if cell.missing_capability is not None:
+        return f"not tested: the target gives no {cell.missing_capability}"
+    power = cell.power
+    if not power.can_pass:
+        what = "positives" if cell.attribute_class else "members"
+        more = f", needs {power.needed_more:,} more {what}" if power.needed_more else ""
+        return f"cannot pass{more}"
+    if power.pass_probability is None:
+        return "yes"
+    word = "underpowered" if power.pass_probability < UNDERPOWERED else "yes"
+    return f"{word}: {power.pass_probability:.0%} if nothing leaks"
+
+
+class TerminalProgress:
+    """Progress bars on standard error; silent where there is no terminal to draw on."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.total: TaskID | None = None
+        self.done_in_job = 0
+
+    def __enter__(self) -> TerminalProgress:
+        """Begin to draw."""
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing."""
+        self.bars.stop()
+
+    def start(self, jobs: list[Job], *, reused: int) -> None:
+        """Tell what is left."""
+        tokens = sum(job.forward_tokens + job.rollout_tokens for job in jobs)
+        note = f", {reused} found finished" if reused else ""
+        self.console.print(f"{len(jobs)} jobs to run{note}; at most {tokens:,} tokens")
+        self.total = self.bars.add_task("tokens", total=max(tokens, 1), rate="")
+
+    def job(self, job: Job) -> Callable[[int], None]:
+        """Begin a job."""
+        self.done_in_job = 0
+        assert self.total is not None
+        self.bars.update(self.total, description=escape(job.title))
+        return self._advance
+
+    def _advance(self, tokens: int) -> None:
+        assert self.total is not None
+        self.done_in_job += tokens
+        task = self.bars.tasks[self.total]
+        rate = f"{task.speed:,.0f} tokens/s" if task.speed else ""
+        self.bars.update(self.total, advance=tokens, rate=rate)
+
+    def done(self, job: Job) -> None:
+        """Finish a job: rollouts that ended early leave tokens that need no work."""
+        assert self.total is not None
+        rest = job.forward_tokens + job.rollout_tokens - self.done_in_job
+        self.bars.update(self.total, advance=max(rest, 0))

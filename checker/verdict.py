@@ -1,0 +1,440 @@
+"""Judge evidence against a policy: pure, without model, clock, GPU or network (METHODS §6).
+
+For a limit "metric ≤ τ" a cell *passes* when the upper bound is at most τ and so is the bound that
+zero hits would give at this n; it *fails* when the lower bound is above τ, also after Holm's
+correction over all cells judged; otherwise it is *inconclusive*, with a reason. What is missing,
+untested or not shown to be comparable is never a pass.
+
+The release claim "every cell is within its limit" is an intersection–union test, each cell at α.
+Naming the cells that fail is the opposite, hence the correction there.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Literal
+
+import pyarrow as pa
+
+from checker import stats
+from checker.admissibility import Check, admissibility_checks
+from checker.comparability import base_rate_gap
+from checker.errors import ExitCode, InsufficientData
+from checker.plan.model import AuditPlan, Cell
+from checker.policy.documents import LeakagePolicy
+from checker.probes import Measurement, load_probe
+from checker.probes.observations import (
+    DisclosureObservations,
+    ScoreObservations,
+    disclosure_observations,
+    hit_shares,
+    score_observations,
+)
+from checker.stats import power
+from checker.stats.estimate import Estimate
+
+__all__ = ["DISTINCT_PROMPTS_NEEDED", "Finding", "Judgement", "Verdict", "judge", "worst"]
+
+Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
+Observations = DisclosureObservations | ScoreObservations
+
+DISTINCT_PROMPTS_NEEDED = 0.8
+"""Below this share of distinct prompts an excess says nothing (METHODS §1)."""
+
+_WORST_FIRST: tuple[Verdict, ...] = ("fail", "error", "inconclusive", "pass", "not_applicable")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """A cell's verdict, with what it rests on.
+
+    Args:
+        cell: what was demanded, of whom.
+        verdict: pass, fail, inconclusive, not_applicable or error.
+        reason: kebab case; None for a pass or a fail.
+        explanation: one sentence with the numbers.
+        warned: passed, but the upper bound is above the warning limit.
+        measurement: the estimate and its parts, where there is one.
+        placebo: the same between two halves of the nonmembers.
+        p_value: the least α at which the lower bound is above the limit.
+    """
+
+    cell: Cell
+    verdict: Verdict
+    explanation: str
+    reason: str | None = None
+    warned: bool = False
+    measurement: Measurement | None = None
+    placebo: Estimate | None = None
+    p_value: float | None = None
+
+    @property
+    def blocks(self) -> bool:
+        """Whether this finding alone keeps the model from being released."""
+        if not self.cell.gating:
+            return False
+        if self.verdict in {"fail", "error"} or self.reason == "exceeds-uncorrected":
+            return True
+        return self.verdict == "inconclusive" and self.cell.on_inconclusive == "block"
+
+
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What follows from all findings.
+
+    Args:
+        verdict: fail, error, inconclusive or pass, in this order of precedence.
+        findings: one per cell, in the plan's order.
+        checks: what every excess rests on.
+    """
+
+    verdict: Literal["pass", "fail", "inconclusive", "error"]
+    findings: tuple[Finding, ...]
+    checks: tuple[Check, ...]
+
+    @property
+    def exit_code(self) -> ExitCode:
+        """The process's exit code."""
+        return {
+            "pass": ExitCode.PASS,
+            "fail": ExitCode.FAIL,
+            "inconclusive": ExitCode.INCONCLUSIVE,
+            "error": ExitCode.INCOMPLETE,
+        }[self.verdict]
+
+
+def worst(verdicts: Iterable[Verdict]) -> Verdict:
+    """Return the verdict that counts when several are put together; none is not_applicable."""
+    return min(verdicts, key=_WORST_FIRST.index, default="not_applicable")
+
+
+def judge(
+    policy: LeakagePolicy,
+    *,
+    plan: AuditPlan,
+    evidence: Mapping[str, pa.Table],
+    crashed: Mapping[str, str] | None = None,
+    measured_at: datetime | None = None,
+    as_of: datetime,
+) -> Judgement:
+    """Judge the evidence of a plan against a policy.
+
+    Args:
+        policy: the demands; the plan's cells carry its limits (`checker.plan.with_policy` puts
+            another policy's limits over the same measurements).
+        plan: what was to be run.
+        evidence: observations by job digest; what is missing was not run.
+        crashed: by job digest, why a job could not be completed.
+        measured_at: when the evidence was completed, or None when it was not.
+        as_of: the time to judge for.
+
+    Returns:
+        A finding for every cell. Equal arguments give equal findings, years later too.
+    """
+    checks = admissibility_checks(
+        plan, evidence, tolerance=policy.spec.parameters.admissibility_tolerance
+    )
+    oldest = policy.spec.gate.max_evidence_age
+    stale = oldest is not None and measured_at is not None and as_of - measured_at > oldest
+    bench = _Bench(
+        plan=plan,
+        evidence=evidence,
+        crashed=crashed or {},
+        checks={check.name: check for check in checks},
+        stale=stale,
+        placebo_level=(1 - plan.confidence) / (2 * max(1, len(plan.cells))),
+    )
+    findings = _holm([bench.finding(cell) for cell in plan.cells], alpha=1 - plan.confidence)
+    return Judgement(_overall(findings), tuple(findings), tuple(checks))
+
+
+def _overall(
+    findings: list[Finding],
+) -> Literal["pass", "fail", "inconclusive", "error"]:
+    """A policy of which no gating cell passed is not passed."""
+    blocking = [finding for finding in findings if finding.blocks]
+    verdicts = {finding.verdict for finding in blocking}
+    if "fail" in verdicts:
+        return "fail"
+    if "error" in verdicts:
+        return "error"
+    if blocking or not any(f.cell.gating and f.verdict == "pass" for f in findings):
+        return "inconclusive"
+    return "pass"
+
+
+def _holm(findings: list[Finding], *, alpha: float) -> list[Finding]:
+    """Keep as *fail* what Holm's procedure still names; the rest exceeds only uncorrected."""
+    tested = [i for i, f in enumerate(findings) if f.measurement and f.cell.limit.fail is not None]
+    # a cell that is not beyond its limit has some p above α: which one changes nothing
+    p_values = [1.0 if (p := findings[i].p_value) is None else p for i in tested]
+    named = stats.holm(p_values, alpha=alpha)
+    result = list(findings)
+    for i, still in zip(tested, named, strict=True):
+        if findings[i].verdict == "fail" and not still:
+            result[i] = replace(
+                findings[i],
+                verdict="inconclusive",
+                reason="exceeds-uncorrected",
+                explanation=f"{findings[i].explanation} After Holm's correction over"
+                f" {len(tested)} cells it can no longer be named a failure.",
+            )
+    return result
+
+
+@dataclass
+class _Bench:
+    """Judges cells one by one and keeps what several cells share."""
+
+    plan: AuditPlan
+    evidence: Mapping[str, pa.Table]
+    crashed: Mapping[str, str]
+    checks: dict[str, Check]
+    stale: bool
+    placebo_level: float
+    _shares: dict[str, dict[str, float]] | None = None
+
+    def finding(self, cell: Cell) -> Finding:
+        """Judge one cell on its own, before correction for multiplicity."""
+        absent = self._absence(cell)
+        if absent is not None:
+            return absent
+        observations = self._observations(cell)
+        shortage = self._shortage(cell, observations)
+        if shortage is not None:
+            return shortage
+        try:
+            measurement = self._measure(cell, observations, self.plan.confidence)
+            placebo = self._placebo(cell, observations)
+        except InsufficientData as lack:
+            return Finding(cell, "inconclusive", f"{_capital(str(lack))}.", lack.reason)
+        finding = _compare(cell, measurement, confidence=self.plan.confidence)
+        if finding.verdict == "fail" and cell.limit.fail is not None:
+            finding = replace(finding, p_value=self._p_value(cell, observations))
+        finding = replace(finding, placebo=placebo)
+        objection = self._objection(cell, observations, placebo)
+        if objection is None or finding.reason == "too-few-positives":
+            return finding
+        reason, text = objection
+        if reason == "format-undecided":
+            if finding.verdict != "pass":
+                return finding
+            reason = "attack-not-shown-to-work"
+        return replace(
+            finding,
+            verdict="inconclusive",
+            reason=reason,
+            explanation=text,
+            warned=False,
+            p_value=None,
+        )
+
+    # --- what is there --------------------------------------------------------------------------
+
+    def _absence(self, cell: Cell) -> Finding | None:
+        """Say why a cell has nothing to be judged from, if so."""
+        if cell.missing_capability is not None:
+            text = f"The target gives no {cell.missing_capability}, so this was not tested."
+            return Finding(cell, "inconclusive", text, "capability-missing")
+        needed = [*cell.jobs, *([cell.labels] if cell.labels else [])]
+        for job in needed:
+            if job in self.crashed:
+                return Finding(cell, "error", f"{self.crashed[job]}", "probe-crashed")
+        if any(job not in self.evidence for job in needed):
+            text = "The audit has not run what this cell is judged from."
+            return Finding(cell, "inconclusive", text, "not-run")
+        if not needed:
+            text = "No measurement of the plan answers this control."
+            return Finding(cell, "inconclusive", text, "not-run")
+        if self.stale:
+            text = "The evidence is older than the policy allows; run the audit again."
+            return Finding(cell, "inconclusive", text, "evidence-too-old")
+        return None
+
+    def _observations(self, cell: Cell) -> Observations:
+        tables = [self.evidence[job] for job in cell.jobs]
+        if cell.labels is None:
+            return score_observations(tables, subgroup=cell.subgroup)
+        if self._shares is None:
+            self._shares = {}
+        watch = self.plan.classes[str(cell.attribute_class)].watch
+        key = f"{cell.attribute_class} {cell.jobs}"
+        if key not in self._shares:
+            self._shares[key] = hit_shares(tables, watch)
+        return disclosure_observations(
+            self.evidence[cell.labels], self._shares[key], subgroup=cell.subgroup
+        )
+
+    def _shortage(self, cell: Cell, observations: Observations) -> Finding | None:
+        """Name the horizon when it is what leaves nobody to measure."""
+        if isinstance(observations, ScoreObservations):
+            return None
+        for split, is_member in (("members", True), ("nonmembers", False)):
+            if split == "nonmembers" and cell.metric == "disclosure_rate":
+                continue
+            if len(observations.units(member=is_member)) == 0:
+                positive = (
+                    cell.sample.members_positive if is_member else cell.sample.nonmembers_positive
+                )
+                if positive:
+                    text = (
+                        f"{positive} {split} have the class, but none of them within the horizon"
+                        " behind what the attacker knows."
+                    )
+                    return Finding(cell, "inconclusive", text, "horizon-too-short")
+                text = f"No {split} have the class in this subgroup."
+                return Finding(cell, "inconclusive", text, "too-few-positives")
+        return None
+
+    # --- numbers --------------------------------------------------------------------------------
+
+    def _measure(self, cell: Cell, observations: Observations, confidence: float) -> Measurement:
+        probe = load_probe(cell.probe)
+        result: Measurement = probe.measure(
+            cell.metric,
+            observations,
+            params=probe.params_type.model_validate(cell.params),
+            confidence=confidence,
+        )
+        return result
+
+    def _placebo(self, cell: Cell, observations: Observations) -> Estimate | None:
+        probe = load_probe(cell.probe)
+        result: Estimate | None = probe.placebo(
+            cell.metric,
+            observations,
+            params=probe.params_type.model_validate(cell.params),
+            confidence=1 - self.placebo_level,
+            rng=self.plan.rng_for(f"placebo {cell.measurement}"),
+        )
+        return result
+
+    def _p_value(self, cell: Cell, observations: Observations) -> float:
+        def lower(confidence: float) -> float:
+            try:
+                return self._measure(cell, observations, confidence).estimate.low
+            except InsufficientData:
+                return -1.0  # no bound at this confidence: it cannot be above any limit
+
+        assert cell.limit.fail is not None
+        return stats.p_value(lower, limit=cell.limit.fail)
+
+    # --- why a number may not count -------------------------------------------------------------
+
+    def _objection(
+        self, cell: Cell, observations: Observations, placebo: Estimate | None
+    ) -> tuple[str, str] | None:
+        """Return reason and sentence of the first check that keeps a number from counting."""
+        prompt_format = self.checks["attack-not-shown-to-work"]
+        if prompt_format.holds is False:
+            return prompt_format.name, prompt_format.explanation
+        if _compares(cell):
+            for name in ("split-overlap", "near-duplicates", "split-not-comparable"):
+                if not self.checks[name].holds:
+                    return name, self.checks[name].explanation
+            objection = self._unlike_prompts(cell, observations)
+            if objection is not None:
+                return objection
+            if placebo is not None and not placebo.low <= _null(cell) <= placebo.high:
+                return "placebo-failed", (
+                    "Between two random halves of the nonmembers the same estimate is"
+                    f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
+                    " can differ."
+                )
+        if prompt_format.holds is None:
+            return "format-undecided", prompt_format.explanation
+        return None
+
+    def _unlike_prompts(self, cell: Cell, observations: Observations) -> tuple[str, str] | None:
+        """Prompts must identify, and predict the class alike in both splits."""
+        if isinstance(observations, ScoreObservations):
+            return None
+        share = observations.distinct_prompt_share
+        if share is not None and share < DISTINCT_PROMPTS_NEEDED:
+            return "prompt-not-identifying", (
+                f"Only {share:.0%} of the prompts are distinct, so an excess would say nothing;"
+                f" {DISTINCT_PROMPTS_NEEDED:.0%} are needed."
+            )
+        if observations.base_score is None or cell.limit.fail is None:
+            return None
+        scores, member = observations.base_score, observations.member
+        eligible = observations.eligible
+        gap = base_rate_gap(
+            scores[eligible & member], scores[eligible & ~member], confidence=self.plan.confidence
+        )
+        tolerance = cell.limit.fail / 2
+        if max(-gap.low, gap.high) <= tolerance:
+            return None
+        return "split-not-comparable", (
+            "From the prompt alone, a predictor fitted on nonmembers expects the class"
+            f" {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}) more often in members than in"
+            f" nonmembers; within ±{tolerance:.3f}, half the limit, it would not matter."
+        )
+
+
+def _compares(cell: Cell) -> bool:
+    """Whether a metric rests on members and nonmembers being comparable."""
+    return cell.metric.startswith(("excess_", "membership_"))
+
+
+def _null(cell: Cell) -> float:
+    """The value of a metric when nothing leaks."""
+    return 0.5 if cell.metric == "membership_auroc" else 0.0
+
+
+def _compare(cell: Cell, measurement: Measurement, *, confidence: float) -> Finding:
+    """Hold the bounds against the limit."""
+    estimate, limit = measurement.estimate, cell.limit
+    shown = f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+    if limit.max_count is not None:
+        return _zero_tolerance(cell, measurement)
+    assert limit.fail is not None  # the document layer allows no third form
+    if estimate.low > limit.fail:
+        text = f"{shown}: the lower bound is above the limit of {limit.fail:g}."
+        return Finding(cell, "fail", text, measurement=measurement)
+    zero_hits = _zero_hit_bound(cell, measurement, confidence=confidence)
+    if zero_hits is not None and zero_hits > limit.fail:
+        text = (
+            f"{shown}: even zero hits among so few would leave an upper bound of {zero_hits:.3f},"
+            f" above the limit of {limit.fail:g}."
+        )
+        return Finding(cell, "inconclusive", text, "too-few-positives", measurement=measurement)
+    if estimate.high <= limit.fail:
+        warned = limit.warn is not None and estimate.high > limit.warn
+        text = f"{shown}: the upper bound is within the limit of {limit.fail:g}."
+        if warned:
+            text += f" It is above the warning limit of {limit.warn:g}."
+        return Finding(cell, "pass", text, warned=warned, measurement=measurement)
+    text = f"{shown}: the bounds lie on both sides of the limit of {limit.fail:g}."
+    return Finding(cell, "inconclusive", text, "bounds-straddle-limit", measurement=measurement)
+
+
+def _zero_hit_bound(cell: Cell, measurement: Measurement, *, confidence: float) -> float | None:
+    """The upper bound that zero hits would give at this n; None for metrics that count none."""
+    members, nonmembers = measurement.members, measurement.nonmembers
+    family = load_probe(cell.probe).metrics[cell.metric].family
+    if family == "rate":
+        return power.zero_hit_bound_rate(measurement.estimate.n, confidence=confidence)
+    if family in {"rate-difference", "mean-difference"} and members and nonmembers:
+        return power.zero_hit_bound_difference(members.n, nonmembers.n, confidence=confidence)
+    return None
+
+
+def _zero_tolerance(cell: Cell, measurement: Measurement) -> Finding:
+    """Judge what may never occur: any hit fails, and a pass needs enough patients."""
+    estimate, min_n = measurement.estimate, cell.limit.min_n or 1
+    hits = round(estimate.value * estimate.n)
+    if hits > 0:
+        text = f"{hits} of {estimate.n} were found, where none may be."
+        return Finding(cell, "fail", text, measurement=measurement)
+    if estimate.n < min_n:
+        text = f"None among {estimate.n}, but the limit asks for at least {min_n}."
+        return Finding(cell, "inconclusive", text, "too-few-positives", measurement=measurement)
+    text = f"None among {estimate.n}; the upper bound is {estimate.high:.4f}."
+    return Finding(cell, "pass", text, measurement=measurement)
+
+
+def _capital(sentence: str) -> str:
+    return sentence[:1].upper() + sentence[1:]

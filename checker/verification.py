@@ -1,0 +1,95 @@
+"""Verify a run offline: do the files still say what the report says?
+
+Every digest is computed anew, the evidence is judged again under the report's own time, and the
+result is compared with `report.json`, each with one line of what holds and what does not.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from checker.canonical import sha256_hex
+from checker.errors import EvidenceError
+from checker.evidence import EvidenceStore, read_file
+from checker.report.json import load_report, render_json
+from checker.report.model import Report
+from checker.runs import Run, judge_run, load_run
+
+__all__ = ["Statement", "verify_run"]
+
+
+@dataclass(frozen=True, slots=True)
+class Statement:
+    """One thing that was checked, whether it holds, and what was found."""
+
+    holds: bool
+    text: str
+
+
+def verify_run(folder: Path) -> list[Statement]:
+    """Check a run against its own report.
+
+    Returns:
+        Statements in the order they were checked; the run is verified when all hold.
+
+    Raises:
+        EvidenceError: the run cannot be read at all.
+    """
+    report = load_report(folder / "report.json")
+    run = load_run(folder)
+    statements = [*_digests(run, report), *_evidence(run)]
+    if all(statement.holds for statement in statements):
+        statements.append(_judged_again(run, report))
+    else:
+        statements.append(Statement(False, "not judged again: the files above do not hold"))
+    return statements
+
+
+def _digests(run: Run, report: Report) -> Iterator[Statement]:
+    for name, said in (
+        ("plan.json", report.provenance.plan_sha256),
+        ("manifest.json", report.provenance.manifest_sha256),
+    ):
+        found = sha256_hex(read_file(run.folder / name))
+        if found == said:
+            yield Statement(True, f"{name} is the one the report speaks of ({said[:12]}…)")
+        else:
+            yield Statement(
+                False, f"{name} was changed: the report says {said[:12]}…, it is {found[:12]}…"
+            )
+
+
+def _evidence(run: Run) -> Iterator[Statement]:
+    store = EvidenceStore(run.folder)
+    wrong = 0
+    for entry in run.manifest.entries:
+        try:
+            store.load(entry)
+        except EvidenceError as error:
+            wrong += 1
+            yield Statement(False, str(error))
+    if not wrong:
+        count = len(run.manifest.entries)
+        yield Statement(True, f"all {count} evidence files are those of the manifest")
+    present = {entry.job for entry in run.manifest.entries}
+    missing = [job for job in run.plan.jobs if job.digest not in present]
+    if missing:
+        names = ", ".join(job.digest[:12] for job in missing)
+        yield Statement(False, f"{len(missing)} jobs of the plan have no evidence: {names}")
+
+
+def _judged_again(run: Run, report: Report) -> Statement:
+    again = judge_run(run, as_of=datetime.fromisoformat(report.provenance.as_of))
+    if render_json(again) == render_json(report):
+        return Statement(True, f"judged again, the evidence gives the same report: {again.verdict}")
+    differing = [
+        name for name in type(report).model_fields if getattr(report, name) != getattr(again, name)
+    ]
+    return Statement(
+        False,
+        f"judged again, the evidence says {again.verdict} and the report {report.verdict};"
+        f" they differ in {', '.join(differing)}",
+    )

@@ -1,0 +1,100 @@
+"""Tiny random checkpoints, saved as a user would save theirs.
+
+Their initial weights are far larger than usual: a model whose predictions hardly depend on the
+history would hide a broken cache, a wrong mask or a lost position.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from pathlib import Path
+
+import torch
+from transformers import (
+    AutoModelForCausalLM,
+    Gemma2Config,
+    GPT2Config,
+    LlamaConfig,
+    MambaConfig,
+    PreTrainedConfig,
+)
+from transformers.utils import logging as transformers_logging
+
+__all__ = ["CONTEXT", "VOCABULARY", "save_gemma2", "save_gpt2", "save_llama", "save_mamba"]
+
+VOCABULARY = 23
+CONTEXT = 64
+
+
+def save_gpt2(
+    directory: Path, *, vocabulary: int = VOCABULARY, context: int = CONTEXT, seed: int = 0
+) -> Path:
+    """Learned positions, tied embeddings; its generation settings must never matter."""
+    config = GPT2Config(
+        vocab_size=vocabulary,
+        n_positions=context,
+        n_embd=32,
+        n_layer=2,
+        n_head=2,
+        initializer_range=0.4,
+        bos_token_id=1,
+        eos_token_id=2,
+    )
+    return _save(config, directory, seed=seed)
+
+
+def save_llama(directory: Path, *, seed: int = 0) -> Path:
+    """Rotary positions, grouped queries, untied head."""
+    config = LlamaConfig(
+        vocab_size=VOCABULARY,
+        max_position_embeddings=CONTEXT,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.4,
+    )
+    return _save(config, directory, seed=seed)
+
+
+def save_gemma2(directory: Path, *, seed: int = 0) -> Path:
+    """An architecture that caps its logits after the output embeddings."""
+    config = Gemma2Config(
+        vocab_size=VOCABULARY,
+        max_position_embeddings=CONTEXT,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        head_dim=8,
+        sliding_window=32,
+        final_logit_softcapping=3.0,
+        initializer_range=0.4,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    return _save(config, directory, seed=seed)
+
+
+def save_mamba(directory: Path, *, seed: int = 0) -> Path:
+    """A recurrent state instead of attention, and no context length."""
+    config = MambaConfig(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        state_size=4,
+        num_hidden_layers=2,
+        initializer_range=0.4,
+    )
+    return _save(config, directory, seed=seed)
+
+
+def _save(config: PreTrainedConfig, directory: Path, *, seed: int) -> Path:
+    transformers_logging.disable_progress_bar()
+    with torch.random.fork_rng(), contextlib.redirect_stderr(io.StringIO()):
+        torch.manual_seed(seed)
+        AutoModelForCausalLM.from_config(config).save_pretrained(directory)
+    return directory
