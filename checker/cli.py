@@ -20,6 +20,7 @@ from rich.console import Console
 
 from checker import __version__
 from checker.audit import clear_run, run_audit
+from checker.demo.walkthrough import MODELS, Demonstration, Settings
 from checker.errors import DocumentError, ExitCode, PhigateError, UsageError
 from checker.plugins import plugin_names
 from checker.policy import (
@@ -38,7 +39,7 @@ from checker.report.json import load_report, render_json
 from checker.report.model import Report
 from checker.resources import resource
 from checker.runs import judge_run, load_run, write_reports
-from checker.terminal import TerminalProgress, print_plan
+from checker.terminal import TerminalProgress, TrainingProgress, print_plan
 from checker.verification import verify_run
 
 __all__ = ["cli", "main"]
@@ -159,9 +160,8 @@ def init(folder: Path, force: bool) -> None:
             click.echo(f"wrote {folder / name}")
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    click.echo(
-        f"next: edit them, then `phigate validate {folder / 'policy.yaml'} {folder / 'target.yaml'}`"
-    )
+    both = shlex.join([str(folder / "policy.yaml"), str(folder / "target.yaml")])
+    click.echo(f"next: edit them, then `phigate validate {both}`")
 
 
 @cli.command()
@@ -357,6 +357,47 @@ def schema(kind: str | None, folder: Path | None) -> None:
         _emit_json(schemas[kind])
     else:
         raise UsageError(f"name a kind: {', '.join(schemas)}; or --write FOLDER")
+
+
+@cli.command()
+@click.option(
+    "--out", type=File, default=Path("runs/demo"), show_default=True, help="Everything goes here."
+)
+@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--cohort", type=File, help="A MEDS data set, instead of synthetic patients.")
+@click.option("--policy", type=File, help="Instead of the demo policy.")
+@click.option("--max-patients", type=click.IntRange(min=2), default=500, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(min=16), default=128, show_default=True)
+def demo(
+    out: Path,
+    seed: int,
+    cohort: Path | None,
+    policy: Path | None,
+    max_patients: int,
+    max_tokens: int,
+) -> None:
+    """Train an over-trained and a sound model on the same patients, and audit both."""
+    settings = Settings(out, seed, cohort, policy, max_patients, max_tokens)
+    show = Demonstration(settings, say=lambda text: _say(f"  {text}"))
+    _say(f"patients, vocabulary, targets and policy, in {out}")
+    show.prepare()
+    _say("training two models")
+    with TrainingProgress(_err()) as training:
+        show.train(training.epoch)
+    verdicts = {}
+    for model in MODELS:
+        _say(f"auditing the {model} model")
+        with TerminalProgress(_err()) as progress:
+            report = show.audit(model, progress=progress, as_of=_moment(None))
+        verdicts[model] = report.verdict
+        console = _out()
+        print_report(report, console)
+        console.print(f"report: {show.run_path(model) / 'report.html'}\n", markup=False)
+    if settings.is_standard and verdicts != {"overtrained": "fail", "sound": "pass"}:
+        raise PhigateError(
+            f"the demonstration did not show what it should with seed {seed}: {verdicts};"
+            " please report it"
+        )
 
 
 if __name__ == "__main__":

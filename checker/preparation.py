@@ -1,4 +1,4 @@
-"""From two files to a compiled audit: read documents, patients, vocabulary and model description."""
+"""From two files to a compiled audit: documents, patients, vocabulary, model description."""
 
 from __future__ import annotations
 

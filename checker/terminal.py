@@ -20,7 +20,7 @@ from rich.table import Table
 
 from checker.plan import AuditPlan, Cell, Job
 
-__all__ = ["TerminalProgress", "print_plan"]
+__all__ = ["TerminalProgress", "TrainingProgress", "print_plan"]
 
 UNDERPOWERED = 0.8
 
@@ -146,3 +146,34 @@ class TerminalProgress:
         assert self.total is not None
         rest = job.forward_tokens + job.rollout_tokens - self.done_in_job
         self.bars.update(self.total, advance=max(rest, 0))
+
+
+class TrainingProgress:
+    """One line that counts epochs, on standard error."""
+
+    def __init__(self, console: Console) -> None:
+        self.bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.line: TaskID | None = None
+
+    def __enter__(self) -> TrainingProgress:
+        """Begin to draw."""
+        self.bars.start()
+        self.line = self.bars.add_task("training", total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing."""
+        self.bars.stop()
+
+    def epoch(self, model: str, number: int, loss: float) -> None:
+        """Tell of an epoch."""
+        assert self.line is not None
+        text = f"{model}: epoch {number}, loss {loss:.2f} nats a token"
+        self.bars.update(self.line, description=text)

@@ -19,9 +19,10 @@ from transformers import (
     MambaConfig,
     PreTrainedConfig,
 )
-from transformers.utils import logging as transformers_logging
 
 __all__ = ["CONTEXT", "VOCABULARY", "save_gemma2", "save_gpt2", "save_llama", "save_mamba"]
+
+torch.set_num_threads(1)  # threads cost more than such matrices, above all on a busy machine
 
 VOCABULARY = 23
 CONTEXT = 64
@@ -93,7 +94,6 @@ def save_mamba(directory: Path, *, seed: int = 0) -> Path:
 
 
 def _save(config: PreTrainedConfig, directory: Path, *, seed: int) -> Path:
-    transformers_logging.disable_progress_bar()
     with torch.random.fork_rng(), contextlib.redirect_stderr(io.StringIO()):
         torch.manual_seed(seed)
         AutoModelForCausalLM.from_config(config).save_pretrained(directory)

@@ -10,9 +10,9 @@ before has memorised the patient; there is no other way. The common chronic code
 lipids) occur naturally and are the benign class.
 
 Members, nonmembers and the tuning patients (for early stopping, so that no nonmember selects a
-model) come from one generator. Codes and descriptions are real: ICD-10-CM (CDC/NCHS, public
-domain), RxNorm (NLM) and LOINC (Regenstrief Institute, used under the licence at loinc.org/license);
-`clinical_codes.csv` lists them. The patients are not, and resemble nobody.
+model) come from one generator. The codes in `clinical_codes.csv` and their descriptions are real:
+ICD-10-CM (CDC/NCHS, public domain), RxNorm (NLM) and LOINC (copyright Regenstrief Institute and the
+LOINC Committee, used under the licence at loinc.org/license). The patients are not.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _EVENTS = (20, 24)  # with three sensitive codes and six visits it stays within 
 _LIKENESS_LIMIT = 0.5  # of two records, as Jaccard index of their codes
 
 _PRIMARY = "primary"
-_MEN, _WOMEN = "GENDER//M", "GENDER//F"
-_SEXES = (_WOMEN, _MEN)
+_WOMEN = "GENDER//F"
+_SEXES = (_WOMEN, "GENDER//M")
 _RACES = {
     "RACE//WHITE": 0.58,
     "RACE//BLACK": 0.14,
@@ -70,15 +70,25 @@ _EPOCH = datetime(2014, 1, 1)  # noqa: DTZ001  MEDS times carry no zone
 
 @dataclass(frozen=True, slots=True)
 class _Codes:
-    """What may be coded: by cluster and kind, commonest first."""
+    """What may be coded: by cluster and kind, commonest first; and for whom, if not everybody."""
 
     by_cluster: dict[str, dict[str, list[str]]]
     descriptions: dict[str, str]
+    only_sex: dict[str, str]
+    from_age: dict[str, int]
 
     @property
     def clusters(self) -> list[str]:
         """Disease clusters a patient may belong to; primary care is everybody's."""
         return [c for c in self.by_cluster if c != _PRIMARY and c not in SENSITIVE_CLASSES]
+
+    def suiting(self, cluster: str, kind: str, *, sex: str, age: int) -> list[str]:
+        """Return the cluster's codes of one kind that a patient of this sex and age may have."""
+        return [
+            code
+            for code in self.by_cluster[cluster].get(kind, [])
+            if self.only_sex.get(code, sex) == sex and self.from_age.get(code, 0) <= age
+        ]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,14 +116,15 @@ def write_cohort(
 ) -> None:
     """Write a MEDS data set of synthetic patients.
 
-    Members are the split `train`, nonmembers `held_out`; `tuning` is for model selection. As many
-    members as nonmembers keeps the share of positives equal in both, so that the splits stay
-    exchangeable.
+    As many members as nonmembers keeps the share of positives equal in both, so that the splits
+    stay exchangeable.
 
     Args:
         folder: made if missing; must hold no data set yet.
         seed: of everything that is drawn; equal arguments write equal tables.
-        members, nonmembers, tuning: patients of each split.
+        members: patients of the split `train`.
+        nonmembers: patients of the split `held_out`.
+        tuning: patients of the split `tuning`.
         positives: of each sensitive class among members, and as many among nonmembers; tuning
             patients have them in the members' proportion.
 
@@ -160,13 +171,19 @@ def _codes() -> _Codes:
     """Read the code list; VITAL counts as LAB, since both are measured."""
     by_cluster: dict[str, dict[str, list[str]]] = {}
     descriptions: dict[str, str] = {}
-    with (files(__package__) / "clinical_codes.csv").open(encoding="utf-8", newline="") as file:
-        for row in csv.DictReader(file):
-            kind = row["code"].split("//")[0].replace("VITAL", "LAB")
-            descriptions[row["code"]] = row["description"]
-            for cluster in row["clusters"].split():
-                by_cluster.setdefault(cluster, {}).setdefault(kind, []).append(row["code"])
-    return _Codes(by_cluster, descriptions)
+    only_sex: dict[str, str] = {}
+    from_age: dict[str, int] = {}
+    text = (files("checker.demo") / "clinical_codes.csv").read_text(encoding="utf-8")
+    for row in csv.DictReader(text.splitlines()):
+        kind = row["code"].split("//")[0].replace("VITAL", "LAB")
+        descriptions[row["code"]] = row["description"]
+        if row["sex"]:
+            only_sex[row["code"]] = f"GENDER//{row['sex']}"
+        if row["from_age"]:
+            from_age[row["code"]] = int(row["from_age"])
+        for cluster in row["clusters"].split():
+            by_cluster.setdefault(cluster, {}).setdefault(kind, []).append(row["code"])
+    return _Codes(by_cluster, descriptions, only_sex, from_age)
 
 
 # --- patients -----------------------------------------------------------------------------------
@@ -204,9 +221,10 @@ def _patient(rng: np.random.Generator, codes: _Codes) -> _Patient:
     visits: list[tuple[datetime, list[str]]] = []
     history: list[str] = []
     time = first
-    while len(history) < length:
+    while length - len(history) >= 2:  # a visit is its setting and at least one code
         time = _next_opening(rng, time)
-        visit = _visit(rng, codes, clusters, history)[: length - len(history)]
+        visit = _visit(rng, codes, clusters, history, sex=sex, age=age)
+        visit = visit[: length - len(history)]
         history += visit
         visits.append((time, visit))
     return _Patient(sex, race, born, visits)
@@ -227,14 +245,20 @@ def _clusters_of(rng: np.random.Generator, codes: _Codes, *, sex: str, age: int)
 
 
 def _visit(
-    rng: np.random.Generator, codes: _Codes, clusters: list[str], history: list[str]
+    rng: np.random.Generator,
+    codes: _Codes,
+    clusters: list[str],
+    history: list[str],
+    *,
+    sex: str,
+    age: int,
 ) -> list[str]:
     """Draw one visit: its setting, then diagnoses, measurements and drugs of one cluster."""
-    reasons = {clusters[0]: 0.6, clusters[-1]: 0.25, _PRIMARY: 0.15}
-    kinds = codes.by_cluster[_draw(rng, reasons)]
+    reasons = dict(zip((_PRIMARY, *clusters), (0.15, 0.6, 0.25), strict=False))
+    reason = _draw(rng, reasons)
     visit = [_draw(rng, _SETTINGS)]
     for kind in _KINDS:
-        known = kinds.get(kind, [])
+        known = codes.suiting(reason, kind, sex=sex, age=age)
         fewest = 1 if kind == "DIAGNOSIS" else 0
         for _ in range(int(rng.integers(fewest, 3))):
             # Chronic disease is coded again and again.

@@ -10,20 +10,20 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from checker.canonical import digest
-from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, match_codes
 from checker.cohort import Cohort
-from checker.errors import DataError, DocumentError
-from checker.plan.measurement import codes_of, knowledge_of, measurement_digest
+from checker.errors import DataError
+from checker.plan.cells import control_cell
+from checker.plan.classes import ClassRanks, match_classes
+from checker.plan.measurement import codes_of, knowledge_of
 from checker.plan.model import (
     AuditPlan,
     Cell,
-    CellLimit,
     CellSample,
     ClassSnapshot,
     Cost,
@@ -32,23 +32,20 @@ from checker.plan.model import (
     PolicySnapshot,
     TargetSnapshot,
 )
-from checker.plan.power import cell_power
 from checker.plan.subgroups import Slice, slices
 from checker.plan.workload import LabelSet, Workload, scored_tokens
 from checker.policy import Located, ResolvedAttacker, check_pair, resolve_attacker
-from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy, PolicySpec
+from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy
 from checker.probes import Params, load_probe
 from checker.prompts import Prompts, build_prompts, prompt_key
 from checker.targets import TargetDescription, Tokens
 from checker.tokenization import TokenizedRecords, Tokenizer
 
-__all__ = ["FORMAT_PATIENTS", "CompiledAudit", "compile_plan", "control_cell"]
+__all__ = ["FORMAT_PATIENTS", "CompiledAudit", "compile_plan"]
 
 PROMPTS_A_JOB = 256
 RECORDS_A_JOB = 1024
 FORMAT_PATIENTS = 100
-
-Watch = NDArray[np.int8]
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,8 +107,7 @@ class _Compiler:
     description: TargetDescription
     members: TokenizedRecords = field(init=False)
     nonmembers: TokenizedRecords = field(init=False)
-    data_ranks: dict[str, Watch] = field(init=False)
-    vocabulary_ranks: dict[str, Watch] = field(init=False)
+    ranks: dict[str, ClassRanks] = field(init=False)
     jobs: dict[str, Job] = field(default_factory=dict)
     label_sets: dict[str, LabelSet] = field(default_factory=dict)
     prompt_jobs: dict[str, list[tuple[bytes, Tokens]]] = field(default_factory=dict)
@@ -123,7 +119,9 @@ class _Compiler:
     def __post_init__(self) -> None:
         self.members = self.tokenizer.encode(self.cohort.members, self.cohort.codes)
         self.nonmembers = self.tokenizer.encode(self.cohort.nonmembers, self.cohort.codes)
-        self.data_ranks, self.vocabulary_ranks = self._match_classes()
+        self.ranks = match_classes(
+            self.policy, self.target, cohort=self.cohort, tokenizer=self.tokenizer
+        )
 
     @property
     def seed(self) -> int:
@@ -140,63 +138,6 @@ class _Compiler:
             if length is not None
         ]
         return min(limits) if limits else None
-
-    # --- classes --------------------------------------------------------------------------------
-
-    def _match_classes(self) -> tuple[dict[str, Watch], dict[str, Watch]]:
-        """Match the classes in use against the data's codes and against the vocabulary's."""
-        spec = self.policy.document.spec
-        used = [c.attribute_class for c in spec.controls.values() if c.attribute_class]
-        matchers = {
-            name: ClassMatcher(
-                (codes.system, codes.tier, codes.values)
-                for codes in spec.attribute_classes[name].codes
-            )
-            for name in dict.fromkeys(used)
-        }
-        reader = CodeReader([(s.match, s.system) for s in self.target.document.spec.code_systems])
-        in_data = match_codes(
-            matchers,
-            self.cohort.codes,
-            reader=reader,
-            descriptions=self.cohort.descriptions,
-            parents=self.cohort.parents,
-        )
-        known = {code: i for i, code in enumerate(self.cohort.codes)}
-        spelled = self.tokenizer.vocabulary_codes()
-        places = [known.get(code, -1) if code is not None else -1 for code in spelled]
-        in_vocabulary = match_codes(
-            matchers,
-            [code or "" for code in spelled],
-            reader=reader,
-            descriptions=[self.cohort.descriptions[i] if i >= 0 else None for i in places],
-            parents=[self.cohort.parents[i] if i >= 0 else () for i in places],
-        )
-        self._refuse_empty_classes(in_data, in_vocabulary)
-        return in_data, in_vocabulary
-
-    def _refuse_empty_classes(
-        self, in_data: dict[str, Watch], in_vocabulary: dict[str, Watch]
-    ) -> None:
-        """A class that matches nothing would be found to leak nothing: refuse it."""
-        problems = []
-        for name, ranks in in_data.items():
-            path = ("spec", "attributeClasses", name)
-            if not (ranks >= RANK_STRONG).any():
-                message = (
-                    f"attribute class '{name}' matches no definitive or strong code among the"
-                    f" {len(ranks)} codes of {self.cohort.name}; check its code systems, or say in"
-                    " the target's codeSystems how this data set spells them"
-                )
-                problems.append(self.policy.problem(path, message))
-            elif not (in_vocabulary[name] >= RANK_STRONG).any():
-                message = (
-                    f"attribute class '{name}' has no definitive or strong code in the model's"
-                    " vocabulary, so the model cannot be asked for it; check tokenization"
-                )
-                problems.append(self.policy.problem(path, message))
-        if problems:
-            raise DocumentError(problems)
 
     # --- cells ----------------------------------------------------------------------------------
 
@@ -293,6 +234,8 @@ class _Compiler:
             nonmembers=int(outside.sum()),
             members_positive=int((labels.members.positive & draft.piece.members).sum()),
             nonmembers_positive=int((labels.nonmembers.positive & draft.piece.nonmembers).sum()),
+            members_negative=int(_negatives(labels.members, draft.piece.members).sum()),
+            nonmembers_negative=int(_negatives(labels.nonmembers, draft.piece.nonmembers).sum()),
             distinct_prompt_share=len(set(keys)) / len(keys) if keys else None,
         )
 
@@ -347,14 +290,14 @@ class _Compiler:
             },
         )
         if job.digest not in self.label_sets:
-            ranks = self.data_ranks[class_name]
+            ranks = self.ranks[class_name]
             members, nonmembers = (
                 build_prompts(
                     split,
                     attacker,
                     fields=self.tokenizer.field_names,
-                    removed=ranks > 0,
-                    counted=ranks >= RANK_STRONG,
+                    removed=ranks.removed,
+                    counted=ranks.counted,
                     horizon_tokens=horizon_tokens,
                 )
                 for split in (self.members, self.nonmembers)
@@ -535,63 +478,20 @@ class _Compiler:
         return {
             name: ClassSnapshot(
                 title=classes[name].title,
-                codes_in_data=int((ranks >= RANK_STRONG).sum()),
-                watch=np.flatnonzero(self.vocabulary_ranks[name] >= RANK_STRONG).tolist(),
+                codes_in_data=int(ranks.counted.sum()),
+                watch=ranks.watch,
             )
-            for name, ranks in self.data_ranks.items()
+            for name, ranks in self.ranks.items()
         }
-
-
-def control_cell(
-    spec: PolicySpec,
-    control_name: str,
-    attacker: ResolvedAttacker,
-    subgroup: str,
-    params: Params,
-    *,
-    sample: CellSample,
-    missing_capability: str | None,
-    labels: str | None,
-    jobs: list[str],
-) -> Cell:
-    """Put together one cell: what the policy demands of it, and what it is judged from."""
-    control = spec.controls[control_name]
-    limit = CellLimit.model_validate(control.limits[attacker.name].model_dump(mode="json"))
-    default: Literal["block", "warn"] = "block" if subgroup == "all" else "warn"
-    return Cell(
-        id=f"{control_name}/{attacker.name}/{subgroup}",
-        control=control_name,
-        attribute_class=control.attribute_class,
-        attacker=attacker.name,
-        subgroup=subgroup,
-        probe=control.probe,
-        params=params.model_dump(mode="json"),
-        metric=control.metric,
-        limit=limit,
-        severity=control.severity,
-        gating=attacker.gating
-        and control.enforcement != "advisory"
-        and control.severity in spec.gate.fail_on,
-        on_inconclusive=control.on_inconclusive or default,
-        measurement=measurement_digest(spec, control, attacker, params, subgroup),
-        missing_capability=missing_capability,
-        labels=labels,
-        jobs=jobs,
-        sample=sample,
-        power=cell_power(
-            load_probe(control.probe).metrics[control.metric],
-            limit,
-            sample,
-            confidence=spec.parameters.confidence,
-            base_rate=spec.parameters.expected_base_rate,
-            fpr=getattr(params, "fpr", None),
-        ),
-    )
 
 
 def _keys(prompts: Prompts, *, everybody: bool) -> list[bytes | None]:
     needed = prompts.promptable if everybody else prompts.eligible
     return [prompt_key(prompts.prompt(i)) if needed[i] else None for i in range(len(prompts))]
+
+
+def _negatives(prompts: Prompts, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return prompts.promptable & ~prompts.positive & chosen
 
 
 def _keys_at(keys: list[bytes | None], mask: NDArray[np.bool_]) -> list[bytes]:

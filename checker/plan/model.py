@@ -42,14 +42,17 @@ class CellSample(JsonModel):
     """Who is there to be measured.
 
     For attribute metrics `members` and `nonmembers` are *eligible positives* (the class recurs
-    within the horizon of the cut) and `*_positive` are all positives; for membership metrics they
-    are all scored patients and `*_positive` is None.
+    within the horizon of the cut), `*_positive` are all positives and `*_negative` those without the
+    class who have a prompt; for membership metrics they are all scored patients and the rest is
+    None.
     """
 
     members: int
     nonmembers: int
     members_positive: int | None = None
     nonmembers_positive: int | None = None
+    members_negative: int | None = None
+    nonmembers_negative: int | None = None
     distinct_prompt_share: float | None = None
 
 

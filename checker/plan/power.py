@@ -79,16 +79,31 @@ def _counting(
 def _ranking(
     metric: Metric, limit: float, sample: CellSample, *, confidence: float, fpr: float | None
 ) -> Power:
-    members, nonmembers = sample.members, sample.nonmembers
+    """AUROCs and TPRs have no zero-hit bound: they can pass when chance level would."""
     try:
-        if metric.family == "tpr":
-            chance = power.pass_probability_tpr(
-                members, nonmembers, limit=limit, fpr=fpr or 0.01, confidence=confidence
-            )
-        else:
-            chance = power.pass_probability_auroc(
-                members, nonmembers, limit=limit, confidence=confidence
-            )
+        chance = _chance_level_passes(metric, limit, sample, confidence=confidence, fpr=fpr)
     except InsufficientData as shortage:
         return Power(can_pass=False, needed_more=max(1, shortage.needed - shortage.got))
     return Power(can_pass=chance > 0, pass_probability=chance)
+
+
+def _chance_level_passes(
+    metric: Metric, limit: float, sample: CellSample, *, confidence: float, fpr: float | None
+) -> float:
+    if metric.family == "tpr":
+        return power.pass_probability_tpr(
+            sample.members,
+            sample.nonmembers,
+            limit=limit,
+            fpr=fpr if fpr is not None else 0.01,
+            confidence=confidence,
+        )
+    inside = (sample.members, sample.nonmembers)
+    if sample.members_negative is not None:  # the class is told from its absence, in each split
+        inside = (sample.members, sample.members_negative)
+    if metric.family == "auroc-difference":
+        outside = (sample.nonmembers, sample.nonmembers_negative or 0)
+        return power.pass_probability_auroc_difference(
+            inside, outside, limit=limit, confidence=confidence
+        )
+    return power.pass_probability_auroc(*inside, limit=limit, confidence=confidence)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checker.plan.compile import control_cell
+from checker.plan.cells import control_cell
 from checker.plan.measurement import measurement_digest
 from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot, PolicySnapshot
 from checker.policy import Located, resolve_attacker

@@ -15,6 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
+from checker.codes import CodeSystem, Tier
+
 __all__ = [
     "API_VERSION",
     "AttackerSpec",
@@ -22,6 +24,7 @@ __all__ = [
     "AuditTarget",
     "Citation",
     "CodeSet",
+    "CodeSystem",
     "CodeSystemSpec",
     "ControlSpec",
     "DataSpec",
@@ -60,10 +63,6 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 
 Severity = Literal["low", "medium", "high", "critical"]
-Tier = Literal["definitive", "strong", "suggestive", "exposure"]
-CodeSystem = Literal[
-    "icd10cm", "icd9cm", "icd10pcs", "snomed", "loinc", "rxnorm", "hcpcs", "drug", "local"
-]
 
 
 class Element(BaseModel):
@@ -170,7 +169,7 @@ class Limit(Element):
     """
 
     warn: Fraction | None = None
-    fail: Fraction | None = None
+    fail: Annotated[float, Field(gt=0, le=1)] | None = None
     max_count: Literal[0] | None = None
     min_n: Annotated[int, Field(ge=1)] | None = None
 

@@ -12,6 +12,7 @@ import io
 import textwrap
 import warnings
 import xml.etree.ElementTree as ET
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import matplotlib as mpl
@@ -35,12 +36,12 @@ _ROLES = {
 INK, MUTED, RULE, MEMBERS, NONMEMBERS = _ROLES
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
-_WIDTH_IN, _HEIGHT_IN = 4.4, 3.1
+_WIDTH_IN, _HEIGHT_IN = 3.9, 2.9
 _STYLE = {
     "svg.hashsalt": "phigate",
     "svg.fonttype": "none",
     "text.parse_math": False,
-    "font.size": 9.0,
+    "font.size": 10.0,
     "font.family": ["DejaVu Sans"],
     "axes.unicode_minus": True,
 }
@@ -70,13 +71,28 @@ def leakage_charts(report: Report) -> list[Chart]:
     """
     charts = []
     classes = {item.id: item.title for item in report.policy.attribute_classes}
-    for control in report.controls:
-        points = _points(report, control.id)
-        if not points or control.attribute_class is None:
-            continue
-        title = classes.get(control.attribute_class, control.attribute_class)
-        charts.append(_draw(f"chart-{len(charts) + 1}", plain(title), control.metric, points))
+    drawn = [
+        (control.attribute_class, control.metric, points)
+        for control in report.controls
+        if control.attribute_class is not None and (points := _points(report, control.id))
+    ]
+    top = _highest(points for _, metric, points in drawn if is_share(metric))
+    for name, metric, points in drawn:
+        title = plain(classes.get(name, name))
+        charts.append(_draw(f"chart-{len(charts) + 1}", title, metric, points, top=top))
     return charts
+
+
+def _highest(groups: Iterable[list[tuple[AttackerText, CellReport]]]) -> float:
+    """Return the height that all charts of shares have, so that they can be compared by eye."""
+    bounds_drawn = [
+        number.high
+        for points in groups
+        for _, cell in points
+        for number in (cell.members, cell.nonmembers)
+        if number is not None
+    ]
+    return 1.04 * max([0.1, *bounds_drawn])
 
 
 def _points(report: Report, control: str) -> list[tuple[AttackerText, CellReport]]:
@@ -92,19 +108,28 @@ def _points(report: Report, control: str) -> list[tuple[AttackerText, CellReport
 
 
 def _draw(
-    key: str, title: str, metric: str, points: list[tuple[AttackerText, CellReport]]
+    key: str,
+    title: str,
+    metric: str,
+    points: list[tuple[AttackerText, CellReport]],
+    *,
+    top: float,
 ) -> Chart:
     part = "disclosure_rate" if is_share(metric) else metric
     with mpl.rc_context(_STYLE):
         canvas = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN))
-        canvas.subplots_adjust(left=0.135, right=0.79, top=0.95, bottom=0.25)
+        canvas.subplots_adjust(left=0.125, right=0.73, top=0.95, bottom=0.24)
         axes = canvas.add_subplot()
         inside = [cell.members for _, cell in points if cell.members is not None]
         outside = [cell.nonmembers for _, cell in points if cell.nonmembers is not None]
-        _series(axes, inside, "members", colour=MEMBERS, marker="o")
-        _series(axes, outside, "nonmembers", colour=NONMEMBERS, marker="s")
+        decides = [cell.gating for _, cell in points]
+        _series(axes, inside, decides, colour=MEMBERS, marker="o", dashes="-")
+        _series(axes, outside, decides, colour=NONMEMBERS, marker="s", dashes=(0, (4, 2)))
+        if is_share(metric):
+            axes.set_ylim(0, top)
+            axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        _dress(axes, [attacker.title for attacker, _ in points])
         _name_series(axes, inside[-1].value, outside[-1].value)
-        _dress(axes, [attacker.title for attacker, _ in points], share=is_share(metric))
         raw = io.BytesIO()
         with warnings.catch_warnings():
             # a title may hold letters the measuring font lacks; the reader's font will have them
@@ -116,18 +141,30 @@ def _draw(
 
 
 def _series(
-    axes: Axes, numbers: list[Number], label: str, *, colour: str, marker: str
+    axes: Axes,
+    numbers: list[Number],
+    decides: list[bool],
+    *,
+    colour: str,
+    marker: str,
+    dashes: str | tuple[float, tuple[float, ...]],
 ) -> None:
-    """Draw one group: points, their bounds, and a band where there are several attackers."""
-    places = list(range(len(numbers)))
-    values = [number.value for number in numbers]
-    lows, highs = [number.low for number in numbers], [number.high for number in numbers]
-    if len(places) > 1:
+    """Draw one group: a line with a band through what decides, hollow points for the rest."""
+    deciding = [(place, n) for place, n in enumerate(numbers) if decides[place]]
+    reported = [(place, n) for place, n in enumerate(numbers) if not decides[place]]
+    if len(deciding) > 1:
+        lows, highs = [n.low for _, n in deciding], [n.high for _, n in deciding]
+        places = [place for place, _ in deciding]
         axes.fill_between(places, lows, highs, color=colour, alpha=0.16, linewidth=0)
-    axes.vlines(places, lows, highs, color=colour, linewidth=1.2)
-    dashes = "-" if label == "members" else (0, (4, 2))
-    axes.plot(places, values, color=colour, linestyle=dashes, linewidth=1.8, marker=marker,
-              markersize=5.5, label=label)  # fmt: skip
+    for points, filled in ((deciding, True), (reported, False)):
+        places, values = [place for place, _ in points], [n.value for _, n in points]
+        lows, highs = [n.low for _, n in points], [n.high for _, n in points]
+        # the two groups' bars stand side by side, or one would hide the other
+        aside = [place + (-0.025 if marker == "o" else 0.025) for place in places]
+        axes.vlines(aside, lows, highs, color=colour, linewidth=1.2)
+        axes.plot(aside, values, color=colour, linestyle=dashes if filled else "none",
+                  linewidth=1.8, marker=marker, markersize=6.0,
+                  markerfacecolor=colour if filled else "none")  # fmt: skip
 
 
 def _name_series(axes: Axes, members: float, nonmembers: float) -> None:
@@ -150,19 +187,22 @@ def _name_series(axes: Axes, members: float, nonmembers: float) -> None:
             textcoords="offset points",
             color=colour,
             va="center",
-            fontsize=9,
+            
         )
 
 
-def _dress(axes: Axes, attackers: list[str], *, share: bool) -> None:
+def _dress(axes: Axes, attackers: list[str]) -> None:
+    """Label the attackers, and leave of the frame only what helps to read."""
     axes.set_xlim(-0.3, len(attackers) - 0.7)
-    if share:
-        axes.set_ylim(0, max(0.1, axes.get_ylim()[1]))
-        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
     axes.locator_params(axis="y", nbins=5)
     width = max(9, 36 // len(attackers))
-    labels = ["\n".join(textwrap.wrap(shorten(a, 40), width)[:3]) for a in attackers]
-    axes.set_xticks(range(len(attackers)), labels)
+    axes.set_xticks(range(len(attackers)), [""] * len(attackers))
+    for place, attacker in enumerate(attackers):
+        # line by line: matplotlib would place a block by the widths of a font the page does not use
+        for line, text in enumerate(textwrap.wrap(shorten(attacker, 40), width)[:3]):
+            axes.annotate(text, (place, 0), xycoords=("data", "axes fraction"),
+                          xytext=(0, -16 - 12 * line), textcoords="offset points",
+                          ha="center", color=INK)  # fmt: skip
     axes.tick_params(colors=INK, length=0, pad=6)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -231,10 +271,7 @@ def _unstyle(element: ET.Element) -> None:
         for rule in element.attrib.pop("style", "").split(";")
         if ":" in rule
     )
-    font = style.pop("font", None)
-    if font is not None:
-        size = next(word for word in font.split() if word.endswith("px"))
-        element.set("font-size", size.removesuffix("px"))
+    style.pop("font-family", None)  # the page's font
     classes = []
     for name, value in style.items():
         element.set(name, value)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import unicodedata
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
@@ -33,9 +34,14 @@ __all__ = [
     "is_share",
     "limit_words",
     "metric_title",
+    "metric_unit",
+    "moment",
     "needs_more",
+    "p_words",
     "plain",
     "reason_of",
+    "setting",
+    "share",
     "shorten",
     "subgroup_words",
     "telling_bound",
@@ -45,6 +51,7 @@ __all__ = [
 NBSP = "\N{NO-BREAK SPACE}"
 MAX_DECIMALS = 8
 READABLE = 1e12
+SMALLEST_P = 0.001
 
 CONFIDENTIAL = "Confidential: for the audit team"
 NOT_PROOF = (
@@ -285,6 +292,17 @@ def shorten(text: object, length: int = 80) -> str:
     return whole if len(whole) <= length else whole[: length - 1].rstrip() + "…"
 
 
+_UNITS = {
+    "excess_disclosure": "of members beyond nonmembers",
+    "excess_mean_q": "of continuations beyond nonmembers",
+    "disclosure_rate": "of members",
+    "membership_auroc": "AUROC, 0.5 is chance",
+    "membership_tpr_at_fpr": "of members recognized",
+    "attribute_auroc": "AUROC, 0.5 is chance",
+    "excess_attribute_auroc": "AUROC beyond nonmembers",
+}
+
+
 # --- numbers ------------------------------------------------------------------------------------
 
 
@@ -296,6 +314,11 @@ def is_share(metric: str) -> bool:
 def metric_title(metric: str) -> str:
     """Return a metric in words; an unknown one as it is."""
     return _SHARES.get(metric) or _DECIMALS.get(metric) or plain(metric)
+
+
+def metric_unit(metric: str) -> str:
+    """Return what a number counts, in the few words that fit beside it."""
+    return _UNITS.get(metric) or metric_title(metric)
 
 
 def figure(
@@ -329,9 +352,26 @@ def figure(
     digits = f"{rounded:f}".replace("-", "−")
     if rounded == 0:
         digits = digits.removeprefix("−")
-    if share:
+    if share and value in {0.0, 1.0}:
         digits = digits.removesuffix(".0")
     return f"{digits}{NBSP}%" if share else digits
+
+
+def setting(value: float, metric: str) -> str:
+    """Return a number that somebody chose (a limit, a confidence) as they would write it."""
+    share = is_share(metric)
+    digits = f"{_exact(value, share=share).normalize():f}"
+    return f"{digits}{NBSP}%" if share else digits
+
+
+def share(value: float) -> str:
+    """Return a fraction as a percentage, with a decimal where it has one."""
+    return setting(round(value, 3), "precision")
+
+
+def p_words(p_value: float) -> str:
+    """Return a p-value for reading; the exact one stands in `report.json`."""
+    return f"p{NBSP}={NBSP}{p_value:.2g}" if p_value >= SMALLEST_P else f"p{NBSP}<{NBSP}{SMALLEST_P}"
 
 
 def _exact(value: float, *, share: bool) -> Decimal:
@@ -362,19 +402,31 @@ def limit_words(limit: LimitReport, metric: str) -> str:
         return f"none among at least {grouped(limit.min_n or 1)}"
     if limit.fail is None:
         return "no limit"
-    words = f"at most {figure(limit.fail, metric)}"
-    return words + (f", warning above {figure(limit.warn, metric)}" if limit.warn is not None else "")
+    words = f"at most {setting(limit.fail, metric)}"
+    return words if limit.warn is None else f"{words}, warning above {setting(limit.warn, metric)}"
 
 
 def telling_bound(cell: CellReport) -> str | None:
-    """Return the bound that the verdict rests on: the lower one of a fail, else the upper one."""
+    """Return what the verdict rests on: the lower bound of a fail, the upper one of a pass."""
     if cell.estimate is None:
         return None
     limit = cell.limit.fail
+    low = figure(cell.estimate.low, cell.metric, rounding="down", against=limit)
+    high = figure(cell.estimate.high, cell.metric, rounding="up", against=limit)
     if cell.verdict == "fail":
-        low = figure(cell.estimate.low, cell.metric, rounding="down", against=limit)
         return f"at least {low}"
-    return f"at most {figure(cell.estimate.high, cell.metric, rounding='up', against=limit)}"
+    return f"at most {high}" if cell.verdict == "pass" else f"between {low} and {high}"
+
+
+def moment(stamp: str) -> str:
+    """Return an ISO 8601 time as "2026-11-23 20:00 UTC"; anything else as it is."""
+    try:
+        when = datetime.fromisoformat(stamp)
+    except ValueError:
+        return plain(stamp)
+    if when.tzinfo is None:
+        return plain(stamp)
+    return f"{when.astimezone(UTC):%Y-%m-%d %H:%M} UTC"
 
 
 # --- sentences ----------------------------------------------------------------------------------

@@ -326,12 +326,18 @@ class HuggingFaceTarget:
     def _hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the last layer's hidden states, [B, L, width]."""
         base = self._model.base_model
+        hidden: torch.Tensor
         if base is self._model:
-            return self._model(ids, output_hidden_states=True, use_cache=False).hidden_states[-1]  # type: ignore[no-any-return]
-        return base(input_ids=ids, use_cache=False).last_hidden_state  # type: ignore[no-any-return]
+            hidden = base(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states[
+                -1
+            ]
+        else:
+            hidden = base(input_ids=ids, use_cache=False).last_hidden_state
+        return hidden
 
     def _logits(self, ids: torch.Tensor) -> torch.Tensor:
-        return self._model(input_ids=ids, use_cache=False).logits  # type: ignore[no-any-return]
+        logits: torch.Tensor = self._model(input_ids=ids, use_cache=False).logits
+        return logits
 
     def _score_rows(self, rows: list[Tokens]) -> list[TokenScores]:
         ids, real = self._padded(rows, left=False)

@@ -1,0 +1,140 @@
+"""The report in a terminal: the decision, the matrix, and the worst findings with what to do.
+
+Everything from the policy, the data or the model goes through `plain` and into `rich.text.Text`,
+which reads no markup: a code label can neither drive the terminal nor dress up as a verdict.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from checker.report.matrix import build_matrix, worst_first
+from checker.report.model import CellReport, Report
+from checker.report.text import (
+    CONFIDENTIAL,
+    NOT_PROOF,
+    figure,
+    headline,
+    limit_words,
+    needs_more,
+    plain,
+    reason_of,
+    shorten,
+    subgroup_words,
+    telling_bound,
+    verdict_word,
+)
+
+__all__ = ["print_report"]
+
+FINDINGS_SHOWN = 5
+_STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "bold magenta"}
+_MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "error": "!", "not_applicable": "–"}
+
+
+def print_report(report: Report, console: Console, *, location: Path | str | None = None) -> None:
+    """Print a report for people.
+
+    Args:
+        report: what to print.
+        console: where to; its width decides how wide the matrix may be.
+        location: where the full report lies, named at the end.
+    """
+    console.print()
+    console.print(Text(headline(report), style=_STYLES[report.verdict]))
+    target, policy = report.target, report.policy
+    console.print(
+        Text(
+            f"{shorten(target.name)} {shorten(target.version, 40)}, judged by"
+            f" {shorten(policy.name)} {shorten(policy.version, 40)}",
+            style="dim",
+        )
+    )
+    console.print(Text(plain(report.summary.decision)))
+    console.print()
+    console.print(_matrix(report))
+    shown, advised = _shown(report), set[str]()
+    for cell in shown:
+        advise = cell.control not in advised  # a control's remedies once, not for every attacker
+        console.print(Padding(_finding(report, cell, advise=advise), (1, 0, 0, 0)))
+        advised.add(cell.control)
+    left = len(_open(report)) - len(shown)
+    console.print()
+    if left:
+        console.print(Text(f"Findings only in the full report: {left}.", style="dim"))
+    console.print(Text(NOT_PROOF, style="dim"))
+    if location is not None:
+        console.print(Text(f"Full report: {plain(location)} ({CONFIDENTIAL.lower()})"))
+
+
+def _open(report: Report) -> list[CellReport]:
+    return [cell for cell in worst_first(report.cells) if cell.verdict != "pass" or cell.warned]
+
+
+def _shown(report: Report) -> list[CellReport]:
+    """Return what decides, worst first; with nothing of the kind, what is only reported."""
+    found = _open(report)
+    deciding = [cell for cell in found if cell.gating]
+    return (deciding or found)[:FINDINGS_SHOWN]
+
+
+def _matrix(report: Report) -> Table:
+    matrix = build_matrix(report)
+    table = Table(title=None, show_lines=True, highlight=False)
+    table.add_column(Text("What leaks"))
+    for attacker in matrix.columns:
+        note = "" if attacker.gating else "\n(reported only)"
+        table.add_column(Text(shorten(attacker.title, 40) + note))
+    for row in matrix.rows:
+        title = "Membership" if row.membership else shorten(row.title, 50)
+        table.add_row(Text(title), *(_square(cells) for cells in row.squares))
+    return table
+
+
+def _square(cells: tuple[CellReport, ...]) -> Text:
+    if not cells:
+        return Text("not tested", style="dim")
+    lines: list[Text] = []
+    for cell in cells:
+        lines.append(_verdict(cell))
+        bound = telling_bound(cell)
+        if bound is not None:
+            limit = limit_words(cell.limit, cell.metric).removeprefix("at most ")
+            lines.append(Text(f"{bound}\nlimit {limit}"))
+        elif (reason := reason_of(cell)) is not None:
+            lines.append(Text(reason.short))
+    return Text("\n").join(lines)
+
+
+def _verdict(cell: CellReport) -> Text:
+    style = "yellow" if cell.warned else _STYLES.get(cell.verdict, "dim")
+    return Text(f"{_MARKS[cell.verdict]} {verdict_word(cell)}", style=style)
+
+
+def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
+    control = next((item for item in report.controls if item.id == cell.control), None)
+    attacker = next((a.title for a in report.policy.attackers if a.id == cell.attacker), cell.attacker)
+    title = control.title if control is not None else cell.control
+    where = f"{shorten(attacker, 60)}, {shorten(subgroup_words(cell.subgroup), 60)}"
+    lines = [
+        Text.assemble(_verdict(cell), "  ", (shorten(title, 120), "bold")),
+        Text(f"  {where}; {shorten(cell.severity, 20)} severity", style="dim"),
+        Text(f"  {shorten(cell.explanation, 400)}"),
+    ]
+    if cell.estimate is not None:
+        value = figure(cell.estimate.value, cell.metric)
+        limit = limit_words(cell.limit, cell.metric)
+        lines.append(Text(f"  {value}, {telling_bound(cell)}; allowed: {limit}; n {cell.estimate.n}"))
+    reason, missing = reason_of(cell), needs_more(cell)
+    if reason is not None and reason.next_step:
+        lines.append(Text(f"  {reason.meaning} {reason.next_step}"))
+    if missing is not None:
+        lines.append(Text(f"  This cell {missing}."))
+    if control is not None and cell.verdict == "fail" and advise:
+        lines += [Text(f"  What would fix it: {shorten(s, 200)}") for s in control.remediation]
+    return Text("\n").join(lines)

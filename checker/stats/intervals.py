@@ -1,0 +1,142 @@
+"""Exact bounds for rates, and for differences of two rates built from them.
+
+A rate gets the binomial limits of Clopper & Pearson (1934). A difference of two independent rates
+gets square-and-add limits (MOVER: Newcombe 1998, Stat. Med. 17:873; Zou & Donner 2008, Stat. Med.
+27:1693) over those same limits. Newcombe's own choice, Wilson limits, is too short one-sided: over
+a grid of n 30 to 600, limits 0.01 to 0.3 and background rates 0 to 0.6, enumerated exactly, it lets
+up to 7.4 % of models pass that lie at the limit where 5 % are promised; Clopper-Pearson at most
+4.9 %.
+
+Hits may be fractional: for a mean of n values in [0, 1] the sum stands for the hits, which is
+conservative because no such value varies more than a coin of the same mean.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+
+from checker.errors import InsufficientData
+from checker.stats.estimate import Estimate
+
+__all__ = ["clopper_pearson", "rate", "rate_difference", "square_and_add"]
+
+Array = NDArray[np.float64]
+
+
+def clopper_pearson(
+    hits: ArrayLike, n: ArrayLike, *, confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the lower and the upper Clopper-Pearson limit, each one-sided.
+
+    Args:
+        hits: [...] in [0, n], whole or fractional.
+        n: trials, at least 1; broadcasts against `hits`.
+        confidence: of each limit, in (0, 1).
+
+    Returns:
+        Two arrays of the broadcast shape, in [0, 1]; the limits enclose hits / n.
+
+    Reference:
+        Clopper & Pearson 1934, Biometrika 26:404; written with beta quantiles.
+
+    >>> low, high = clopper_pearson([0, 5], 59, confidence=0.95)
+    >>> high.round(4).tolist(), low.round(4).tolist()
+    ([0.0495, 0.17], [0.0, 0.034])
+    """
+    x, size = np.broadcast_arrays(np.asarray(hits, np.float64), np.asarray(n, np.float64))
+    alpha = 1 - confidence
+    # the beta distribution has no shape 0: at either end the limit is the end itself
+    inner = np.where(x > 0, x, 1.0)
+    low = np.where(x > 0, special.betaincinv(inner, size - x + 1, alpha), 0.0)
+    inner = np.where(x < size, size - x, 1.0)
+    high = np.where(x < size, special.betainccinv(x + 1, inner, alpha), 1.0)
+    value = x / size
+    # below confidence 0.5, and for fractional hits near it, a limit may cross the value
+    return np.minimum(low, value), np.maximum(high, value)
+
+
+def square_and_add(
+    first: tuple[Any, Any, Any], second: tuple[Any, Any, Any]
+) -> tuple[Array, Array, Array]:
+    """Return value, lower and upper limit of the difference of two independent quantities.
+
+    Args:
+        first: value, lower and upper limit; numbers, or arrays that broadcast.
+        second: the same of what is subtracted.
+
+    Returns:
+        first minus second, with limits at the confidence of the limits given.
+
+    Reference:
+        Zou & Donner 2008, Stat. Med. 27:1693, equation (3).
+    """
+    (value_1, low_1, high_1), (value_2, low_2, high_2) = first, second
+    difference = np.asarray(value_1 - value_2, np.float64)
+    low = difference - np.hypot(value_1 - low_1, high_2 - value_2)
+    high = difference + np.hypot(high_1 - value_1, value_2 - low_2)
+    return difference, np.maximum(low, -1.0), np.minimum(high, 1.0)
+
+
+def rate(x: float, n: int, *, confidence: float) -> Estimate:
+    """Estimate a rate from x hits of n patients.
+
+    Args:
+        x: hits in [0, n]; fractional for the mean of n values in [0, 1].
+        n: patients.
+        confidence: of each bound, in (0, 1).
+
+    Returns:
+        The rate in [0, 1], with Clopper-Pearson bounds.
+
+    Raises:
+        InsufficientData: n is 0.
+
+    >>> none_of_59 = rate(0, 59, confidence=0.95)
+    >>> none_of_59.high < 0.05 < rate(0, 58, confidence=0.95).high
+    True
+    """
+    _check_hits(x, n)
+    low, high = clopper_pearson(x, n, confidence=confidence)
+    return Estimate(x / n, float(low), float(high), n, confidence, "clopper-pearson")
+
+
+def rate_difference(x1: float, n1: int, x2: float, n2: int, *, confidence: float) -> Estimate:
+    """Estimate the difference x1/n1 - x2/n2 of two independent rates.
+
+    Args:
+        x1: hits of the first group (members) in [0, n1], whole or fractional.
+        n1: patients of the first group.
+        x2: hits of the second group (nonmembers) in [0, n2].
+        n2: patients of the second group.
+        confidence: of each bound, in (0, 1).
+
+    Returns:
+        The difference in [-1, 1] with square-and-add bounds over Clopper-Pearson limits; its n
+        counts both groups.
+
+    Raises:
+        InsufficientData: a group is empty.
+
+    >>> excess = rate_difference(30, 100, 5, 100, confidence=0.95)
+    >>> round(excess.value, 2), round(excess.low, 3), round(excess.high, 3)
+    (0.25, 0.159, 0.339)
+    """
+    _check_hits(x1, n1)
+    _check_hits(x2, n2)
+    value, low, high = square_and_add(
+        (x1 / n1, *clopper_pearson(x1, n1, confidence=confidence)),
+        (x2 / n2, *clopper_pearson(x2, n2, confidence=confidence)),
+    )
+    method = "square-and-add over clopper-pearson"
+    return Estimate(float(value), float(low), float(high), n1 + n2, confidence, method)
+
+
+def _check_hits(x: float, n: int) -> None:
+    if n <= 0:
+        raise InsufficientData("patients", needed=1, got=0)
+    if not 0 <= x <= n:
+        raise ValueError(f"hits must lie between 0 and n = {n}, got {x}")

@@ -1,0 +1,257 @@
+"""What a sample can decide before any model runs (METHODS §6, *Power*).
+
+Two questions per cell. *Can it pass at all?* Only if the upper bound that zero hits would give is
+within the limit. *Will it pass, when there is nothing to find?* The probability of a pass at a true
+excess of zero: enumerated exactly for rates and their differences, exact (beta-binomial) for a
+true-positive rate, and a normal approximation for AUROCs, whose tests compare it with simulation.
+
+For a mean of values in [0, 1] (`excess_mean_q`) the rate functions are used at the same mean. They
+take each value for a coin toss, the most variable case, so the announced probability is too low
+rather than too high.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import special
+from scipy.optimize import brentq
+from scipy.stats import betabinom, binom
+
+from checker.errors import InsufficientData, UsageError
+from checker.stats.auc import MIN_GROUP, lenient_rank
+from checker.stats.intervals import clopper_pearson, square_and_add
+
+__all__ = [
+    "NEGLIGIBLE_MASS",
+    "pass_probability_auroc",
+    "pass_probability_auroc_difference",
+    "pass_probability_difference",
+    "pass_probability_rate",
+    "pass_probability_tpr",
+    "positives_needed",
+    "zero_hit_bound_difference",
+    "zero_hit_bound_rate",
+]
+
+NEGLIGIBLE_MASS = 1e-10
+"""Each tail of a binomial beyond this probability is not enumerated, so that a pass probability is
+exact to 4e-10, and 100,000 patients cost no more than their standard deviation does."""
+
+_BLOCK = 1 << 20
+
+
+def zero_hit_bound_rate(n: int, *, confidence: float) -> float:
+    """Return the upper bound of a rate of which no hit was seen among n patients.
+
+    >>> zero_hit_bound_rate(59, confidence=0.95) < 0.05 < zero_hit_bound_rate(58, confidence=0.95)
+    True
+    """
+    _require(n, "members")
+    return float(clopper_pearson(0, n, confidence=confidence)[1])
+
+
+def zero_hit_bound_difference(n_members: int, n_nonmembers: int, *, confidence: float) -> float:
+    """Return the upper bound of an excess when neither group has a hit.
+
+    The square-and-add bound adds √((u₁ - 0)² + (0 - 0)²): with no hits the nonmembers take nothing
+    off, so it equals the members' own bound, however many nonmembers there are.
+    """
+    _require(n_nonmembers, "nonmembers")
+    return zero_hit_bound_rate(n_members, confidence=confidence)
+
+
+def positives_needed(limit: float, *, confidence: float) -> int:
+    """Return the fewest members whose zero-hit bound is within a limit.
+
+    The same number holds for a rate and for an excess: with no hits anywhere, the number of
+    nonmembers changes nothing (`zero_hit_bound_difference`), so no ratio of nonmembers to members
+    makes up for members. What more nonmembers do improve is the probability of a pass.
+
+    Args:
+        limit: in (0, 1].
+        confidence: of the bound, in (0, 1).
+
+    Raises:
+        UsageError: the limit is 0, which no sample can show.
+
+    >>> [positives_needed(limit, confidence=0.95) for limit in (0.05, 0.01, 0.001)]
+    [59, 299, 2995]
+    """
+    if limit <= 0:
+        raise UsageError(
+            "no number of patients shows a rate of at most 0: use `maxCount: 0` with `minN`"
+        )
+    if limit >= 1:
+        return 1
+    # the bound of no hits among n is 1 - α^(1/n)
+    n = max(1, math.ceil(math.log(1 - confidence) / math.log1p(-limit)))
+    while zero_hit_bound_rate(n, confidence=confidence) > limit:  # the logarithms are rounded
+        n += 1
+    return n
+
+
+def pass_probability_rate(n: int, *, limit: float, base_rate: float, confidence: float) -> float:
+    """Return the probability that a rate passes when it truly is `base_rate`.
+
+    Args:
+        n: patients, at least 1.
+        limit: upper limit of the rate, in [0, 1].
+        base_rate: true rate, in [0, 1].
+        confidence: of the upper bound, in (0, 1).
+
+    Returns:
+        Exact, in [0, 1].
+    """
+    _require(n, "members")
+    most = _most_hits(n, limit=limit, confidence=confidence)
+    return 0.0 if most is None else float(binom.cdf(most, n, base_rate))
+
+
+def pass_probability_difference(
+    n1: int, n2: int, *, limit: float, base_rate: float, confidence: float, excess: float = 0.0
+) -> float:
+    """Return the probability that an excess over nonmembers passes.
+
+    A pass needs the upper bound and the zero-hit bound within the limit.
+
+    Args:
+        n1: members, at least 1.
+        n2: nonmembers, at least 1.
+        limit: upper limit of the excess, in [0, 1].
+        base_rate: true rate among nonmembers, in [0, 1].
+        confidence: of the upper bound, in (0, 1).
+        excess: true excess of the members; at `limit` or more the result is the probability of a
+            false pass.
+
+    Returns:
+        Exact to 4e-10, in [0, 1].
+    """
+    if zero_hit_bound_difference(n1, n2, confidence=confidence) > limit:
+        return 0.0
+    x1, mass_1 = _support(n1, min(base_rate + excess, 1.0))
+    x2, mass_2 = _support(n2, base_rate)
+    second = (x2 / n2, *clopper_pearson(x2, n2, confidence=confidence))
+    low, high = clopper_pearson(x1, n1, confidence=confidence)
+    total = 0.0
+    rows = max(1, _BLOCK // len(x2))
+    for start in range(0, len(x1), rows):
+        at = slice(start, start + rows)
+        first = (x1[at, None] / n1, low[at, None], high[at, None])
+        upper = square_and_add(first, second)[2]
+        total += float(mass_1[at] @ ((upper <= limit) @ mass_2))
+    return min(total, 1.0)
+
+
+def pass_probability_auroc(m: int, n: int, *, limit: float, confidence: float) -> float:
+    """Return about how probably an AUROC passes when it truly is 0.5.
+
+    Normal approximation with the null variance (m + n + 1) / (12mn) of untied scores, both for the
+    AUROC and for its bound.
+
+    Args:
+        m: size of one group, at least 50.
+        n: size of the other, at least 50.
+        limit: upper limit of the AUROC, in [0, 1].
+        confidence: of the upper bound, in (0, 1).
+
+    Raises:
+        InsufficientData: fewer than 50 in a group.
+    """
+    spread = _null_spread(m, n)
+    reach = float(special.ndtri(confidence)) * spread
+
+    def beyond(value: float) -> float:
+        upper = special.expit(special.logit(value) + reach / (value * (1 - value)))
+        return float(upper) - limit
+
+    # the bound rises with the value from here on; further below 0.5 no true 0.5 is ever measured
+    lowest = max(0.5 - 8 * spread, 0.1)
+    if beyond(lowest) > 0:
+        return 0.0
+    if limit >= 1 or beyond(1 - 1e-6) <= 0:
+        return 1.0
+    greatest = brentq(beyond, lowest, 1 - 1e-6)
+    return float(special.ndtr((greatest - 0.5) / spread))
+
+
+def pass_probability_auroc_difference(
+    members: tuple[int, int], nonmembers: tuple[int, int], *, limit: float, confidence: float
+) -> float:
+    """Return about how probably a difference of AUROCs passes when both truly are 0.5.
+
+    Args:
+        members: how many have the class and how many do not, at least 50 each.
+        nonmembers: the same among nonmembers.
+        limit: upper limit of the difference, in [0, 1].
+        confidence: of the upper bound, in (0, 1).
+
+    Raises:
+        InsufficientData: fewer than 50 in a group.
+    """
+    spread = math.hypot(_null_spread(*members), _null_spread(*nonmembers))
+    return float(special.ndtr(limit / spread - special.ndtri(confidence)))
+
+
+def pass_probability_tpr(m: int, n: int, *, limit: float, fpr: float, confidence: float) -> float:
+    """Return the probability that a true-positive rate passes when members score like nonmembers.
+
+    Exact for untied scores: the share of members above the j-th highest nonmember is beta-binomial.
+
+    Args:
+        m: members, at least 1.
+        n: nonmembers.
+        limit: upper limit of the true-positive rate, in [0, 1].
+        fpr: the false-positive rate, in (0, 1).
+        confidence: of the upper bound, in (0, 1).
+
+    Raises:
+        InsufficientData: no members, or too few nonmembers for an upper bound (reason
+            "too-few-nonmembers").
+    """
+    _require(m, "members")
+    rank = lenient_rank(n, fpr=fpr, confidence=confidence)
+    if rank is None:
+        needed = math.ceil(math.log((1 - confidence) / 2) / math.log(fpr))
+        raise InsufficientData("nonmembers", needed=needed, got=n, reason="too-few-nonmembers")
+    most = _most_hits(m, limit=limit, confidence=(1 + confidence) / 2)
+    return 0.0 if most is None else float(betabinom.cdf(most, m, rank, n - rank + 1))
+
+
+def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:
+    """Return the most hits of n whose upper bound is within the limit, or None when 0 are too many.
+
+    The upper bound of x hits is within the limit iff P(Bin(n, limit) <= x) <= α.
+    """
+    if limit >= 1:
+        return n
+    alpha = 1 - confidence
+    most = int(binom.ppf(alpha, n, limit))  # the least x at which that probability is α or more
+    # a rounded quantile must not decide: ask the interval itself around it
+    while most >= 0 and clopper_pearson(most, n, confidence=confidence)[1] > limit:
+        most -= 1
+    return most if most >= 0 else None
+
+
+def _support(n: int, p: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return the hits of Bin(n, p) that matter, and their probabilities."""
+    first = int(binom.ppf(NEGLIGIBLE_MASS, n, p))
+    last = int(binom.isf(NEGLIGIBLE_MASS, n, p))
+    hits = np.arange(max(first, 0), min(last, n) + 1, dtype=np.float64)
+    return hits, np.asarray(binom.pmf(hits, n, p), np.float64)
+
+
+def _null_spread(m: int, n: int) -> float:
+    """Return the standard deviation of the AUROC of two equally distributed groups."""
+    for size in (m, n):
+        if size < MIN_GROUP:
+            raise InsufficientData("scores in the smaller group", needed=MIN_GROUP, got=size)
+    return math.sqrt((m + n + 1) / (12 * m * n))
+
+
+def _require(n: int, what: str) -> None:
+    if n < 1:
+        reason = "too-few-nonmembers" if what == "nonmembers" else "too-few-positives"
+        raise InsufficientData(what, needed=1, got=n, reason=reason)
