@@ -114,6 +114,7 @@ def disclosure_cell(
         "estimate": estimate,
         "members": inside,
         "nonmembers": outside,
+        "reported": {"precision": rate(members[0], members[0] + 12)},
         "limit": LimitReport(fail=limit, warn=warn),
         "warned": verdict == "pass" and warn is not None and estimate.high > warn,
         "p_value": 1.2e-7 if verdict == "fail" else None,
@@ -180,8 +181,13 @@ def demographics_cell(class_id: str) -> CellReport:
         verdict="inconclusive",
         reason="prompt-not-identifying",
         explanation="Only 12 % of the prompts are distinct: many patients share them.",
-        sample=CellSample(members=74, nonmembers=71, members_positive=142,
-                          nonmembers_positive=139, distinct_prompt_share=0.12),
+        sample=CellSample(
+            members=74,
+            nonmembers=71,
+            members_positive=142,
+            nonmembers_positive=139,
+            distinct_prompt_share=0.12,
+        ),
         power=Power(can_pass=False, zero_hit_bound=0.0397, needed_more=225, base_rate=0.02),
     )
 
@@ -228,7 +234,7 @@ def report_of(
         controls.setdefault(cell.control, []).append(cell)
     gating = [cell for cell in cells if cell.gating]
     counts = {
-        name: sum(cell.verdict == name for cell in cells)
+        name: sum(cell.verdict == name for cell in gating)
         for name in ("pass", "fail", "inconclusive", "not_applicable", "error")
     }
     decisions = {
@@ -323,9 +329,7 @@ def inconclusive_report() -> Report:
 def every_verdict_report() -> Report:
     """Every verdict, a warning, a waiver, subgroups, and squares that nobody tested."""
     fail = disclosure_cell("hiv", "events-5", members=(61, 142), nonmembers=(4, 139))
-    warned = disclosure_cell(
-        "hiv", "events-10", members=(6, 420), nonmembers=(5, 418), warn=0.01
-    )
+    warned = disclosure_cell("hiv", "events-10", members=(6, 420), nonmembers=(5, 418), warn=0.01)
     crashed = _without_numbers(
         disclosure_cell("substance-use", "events-5", members=(1, 38), nonmembers=(1, 36)),
         verdict="error",
@@ -357,7 +361,13 @@ def every_verdict_report() -> Report:
 
 
 def _without_numbers(cell: CellReport, **changes: Any) -> CellReport:
-    nothing = {"estimate": None, "members": None, "nonmembers": None, "placebo": None}
+    nothing = {
+        "estimate": None,
+        "members": None,
+        "nonmembers": None,
+        "placebo": None,
+        "reported": {},
+    }
     return cell.model_copy(update={**nothing, "evidence": [], **changes})
 
 
@@ -458,8 +468,14 @@ def _admissibility() -> list[AdmissibilityCheck]:
             title="Members and nonmembers cannot be told apart without a model",
             holds=True,
             explanation="A classifier on codes and record length does no better than chance.",
-            estimate=Number(value=0.508, low=0.471, high=0.545, n=2390, confidence=1 - ALPHA,
-                            method="delong-logit"),  # fmt: skip
+            estimate=Number(
+                value=0.508,
+                low=0.471,
+                high=0.545,
+                n=2390,
+                confidence=1 - ALPHA,
+                method="delong-logit",
+            ),
             limit=0.6,
             evidence=[digest(6)],
         ),

@@ -42,9 +42,9 @@ class CellSample(JsonModel):
     """Who is there to be measured.
 
     For attribute metrics `members` and `nonmembers` are *eligible positives* (the class recurs
-    within the horizon of the cut), `*_positive` are all positives and `*_negative` those without the
-    class who have a prompt; for membership metrics they are all scored patients and the rest is
-    None.
+    within the horizon of the cut), `*_positive` are all positives and `*_negative` those without
+    the class who have a prompt; for membership metrics they are all scored patients and the rest
+    is None.
     """
 
     members: int

@@ -1,0 +1,37 @@
+"""What an institution demands, read from its YAML: documents, their lines, and their rules."""
+
+from __future__ import annotations
+
+from checker.policy.loading import (
+    DOCUMENT_KINDS,
+    load_documents,
+    load_policy,
+    load_target,
+    parse_documents,
+)
+from checker.policy.schema import document_schema, json_schema_of, write_schemas
+from checker.policy.source import Located
+from checker.policy.validation import (
+    ResolvedAttacker,
+    check_pair,
+    resolve_attacker,
+    validate_policy,
+    validate_target,
+)
+
+__all__ = [
+    "DOCUMENT_KINDS",
+    "Located",
+    "ResolvedAttacker",
+    "check_pair",
+    "document_schema",
+    "json_schema_of",
+    "load_documents",
+    "load_policy",
+    "load_target",
+    "parse_documents",
+    "resolve_attacker",
+    "validate_policy",
+    "validate_target",
+    "write_schemas",
+]

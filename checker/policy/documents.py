@@ -9,10 +9,11 @@ checked in `checker.policy.validation`, which knows the lines they stand on.
 
 from __future__ import annotations
 
+import re
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
 from pydantic.alias_generators import to_camel
 
 from checker.codes import CodeSystem, Tier
@@ -62,6 +63,40 @@ Text = Annotated[str, Field(min_length=1, max_length=10_000)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 
+
+def _day(value: Any) -> Any:
+    """Read a quoted date like an unquoted one: editors' schemas know dates as text only."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"'{value[:40]}' is not a date such as 2026-10-01") from None
+
+
+def _duration(value: Any) -> Any:
+    """Take ISO 8601 only: a bare 90 would be read as 90 seconds."""
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"P(?=.)[0-9.DHMSTWY]{1,30}", value):
+        raise ValueError("a duration is written like P90D (90 days)")
+    return value
+
+
+def _above_zero(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("a duration must be longer than nothing")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+Duration = Annotated[
+    timedelta,
+    AfterValidator(_above_zero),
+    Field(strict=False, examples=["P90D"]),
+    BeforeValidator(_duration),
+]
+
 Severity = Literal["low", "medium", "high", "critical"]
 
 
@@ -88,8 +123,8 @@ class Metadata(Element):
     title: Text | None = None
     description: Text | None = None
     owner: Text | None = Field(None, description="who answers for the document")
-    effective_from: date | None = None
-    review_by: date | None = None
+    effective_from: Day | None = None
+    review_by: Day | None = None
 
 
 # --- the policy ---------------------------------------------------------------------------------
@@ -130,7 +165,11 @@ class AttackerSpec(Element):
     title: Text
     extends: Name | None = Field(None, description="another attacker whose knowledge this one has")
     knows: Knowledge = Knowledge()
-    access: Literal["samples", "logprobs", "embeddings"] = "samples"
+    access: Literal["samples", "logprobs", "embeddings"] = Field(
+        "samples",
+        description="sees generations, token probabilities too, or hidden states too; never less"
+        " than the attacker it extends",
+    )
     report: Literal["gate", "only"] = Field(
         "gate", description="'only': cells of this attacker are reported and never decide"
     )
@@ -170,8 +209,12 @@ class Limit(Element):
 
     warn: Fraction | None = None
     fail: Annotated[float, Field(gt=0, le=1)] | None = None
-    max_count: Literal[0] | None = None
+    max_count: Annotated[int, Field(ge=0, le=0)] | None = None
     min_n: Annotated[int, Field(ge=1)] | None = None
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["fail"]}, {"required": ["maxCount", "minN"]}]}
+    )
 
     @model_validator(mode="after")
     def _one_form(self) -> Limit:
@@ -194,6 +237,8 @@ class Subgroup(Element):
     age_over: Annotated[int, Field(ge=0, le=120)] | None = Field(
         None, description="patients older than this at their last event, in years"
     )
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Subgroup:
@@ -237,8 +282,8 @@ class Gate(Element):
     """What blocks a release."""
 
     fail_on: Annotated[list[Severity], Field(min_length=1)] = ["critical", "high", "medium"]
-    max_evidence_age: timedelta | None = Field(
-        None, description="ISO 8601 duration", examples=["P90D"], strict=False
+    max_evidence_age: Duration | None = Field(
+        None, description="ISO 8601 duration; older evidence no longer counts"
     )
 
 
@@ -271,7 +316,9 @@ class ModelSpec(Element):
 
     backend: str = "huggingface"
     path: Text = Field(description="local directory, relative to this file")
-    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:\d+)?)$")] = "auto"
+    device: Annotated[str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$")] = Field(
+        "auto", description="auto, cpu, cuda or cuda:N"
+    )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = "auto"
     trust_remote_code: bool = Field(False, description="run Python code from the model directory")
 
@@ -295,7 +342,9 @@ class StaticField(Element):
 class TimeBin(Element):
     """The token for gaps up to a duration; the last entry has no `upTo`."""
 
-    up_to: Annotated[str, Field(pattern=r"^\d+(\.\d+)?(s|m|h|d|w|y)$")] | None = None
+    up_to: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(s|m|h|d|w|y)$")] | None = Field(
+        None, description="a number with s, m, h, d, w or y", examples=["7d"]
+    )
     token: Text
 
 

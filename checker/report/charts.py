@@ -14,6 +14,7 @@ import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.axes import Axes
@@ -21,7 +22,7 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from checker.report.model import AttackerText, CellReport, Number, Report
-from checker.report.text import bounds, figure, is_share, metric_title, plain, shorten
+from checker.report.text import bounds, figure, is_share, part_title, plain, shorten
 
 __all__ = ["Chart", "leakage_charts"]
 
@@ -37,7 +38,7 @@ INK, MUTED, RULE, MEMBERS, NONMEMBERS = _ROLES
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 _WIDTH_IN, _HEIGHT_IN = 3.9, 2.9
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "svg.hashsalt": "phigate",
     "svg.fonttype": "none",
     "text.parse_math": False,
@@ -69,7 +70,7 @@ def leakage_charts(report: Report) -> list[Chart]:
 
     Controls whose metric has no parts (membership), or that measured nothing, have no chart.
     """
-    charts = []
+    charts: list[Chart] = []
     classes = {item.id: item.title for item in report.policy.attribute_classes}
     drawn = [
         (control.attribute_class, control.metric, points)
@@ -115,7 +116,6 @@ def _draw(
     *,
     top: float,
 ) -> Chart:
-    part = "disclosure_rate" if is_share(metric) else metric
     with mpl.rc_context(_STYLE):
         canvas = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN))
         canvas.subplots_adjust(left=0.125, right=0.73, top=0.95, bottom=0.24)
@@ -136,7 +136,7 @@ def _draw(
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
             canvas.savefig(raw, format="svg", transparent=True, metadata={"Date": None})
-    description = _describe(metric, part, points)
+    description = _describe(metric, points)
     return Chart(key, title, description, _for_page(raw.getvalue(), key, title, description))
 
 
@@ -187,7 +187,6 @@ def _name_series(axes: Axes, members: float, nonmembers: float) -> None:
             textcoords="offset points",
             color=colour,
             va="center",
-            
         )
 
 
@@ -211,15 +210,18 @@ def _dress(axes: Axes, attackers: list[str]) -> None:
     axes.spines["bottom"].set_color(MUTED)
 
 
-def _describe(metric: str, part: str, points: list[tuple[AttackerText, CellReport]]) -> str:
-    parts = [f"{metric_title(part).capitalize()}, with one-sided bounds, by what the attacker knows."]
+def _describe(metric: str, points: list[tuple[AttackerText, CellReport]]) -> str:
+    parts = [
+        f"Of members and nonmembers, the {part_title(metric)}, with one-sided bounds, by what the"
+        " attacker knows."
+    ]
     for attacker, cell in points:
         assert cell.members is not None  # _points left the others out
         assert cell.nonmembers is not None
         parts.append(
-            f"{shorten(attacker.title)}: members {figure(cell.members.value, part)}"
-            f" ({bounds(cell.members, part)}), nonmembers {figure(cell.nonmembers.value, part)}"
-            f" ({bounds(cell.nonmembers, part)})."
+            f"{shorten(attacker.title)}: members {figure(cell.members.value, metric)}"
+            f" ({bounds(cell.members, metric)}), nonmembers {figure(cell.nonmembers.value, metric)}"
+            f" ({bounds(cell.nonmembers, metric)})."
         )
     return " ".join(parts)
 
@@ -266,11 +268,12 @@ def _references(root: ET.Element) -> set[str]:
 
 def _unstyle(element: ET.Element) -> None:
     """Turn an inline style into attributes, and the colours of roles into classes."""
-    style = dict(
-        (part.strip() for part in rule.split(":", 1))
-        for rule in element.attrib.pop("style", "").split(";")
-        if ":" in rule
-    )
+    rules = element.attrib.pop("style", "").split(";")
+    style = {
+        name.strip(): value.strip()
+        for name, colon, value in (rule.partition(":") for rule in rules)
+        if colon
+    }
     style.pop("font-family", None)  # the page's font
     classes = []
     for name, value in style.items():

@@ -118,7 +118,9 @@ def _verdict(cell: CellReport) -> Text:
 
 def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
     control = next((item for item in report.controls if item.id == cell.control), None)
-    attacker = next((a.title for a in report.policy.attackers if a.id == cell.attacker), cell.attacker)
+    attacker = next(
+        (a.title for a in report.policy.attackers if a.id == cell.attacker), cell.attacker
+    )
     title = control.title if control is not None else cell.control
     where = f"{shorten(attacker, 60)}, {shorten(subgroup_words(cell.subgroup), 60)}"
     lines = [
@@ -129,7 +131,9 @@ def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
     if cell.estimate is not None:
         value = figure(cell.estimate.value, cell.metric)
         limit = limit_words(cell.limit, cell.metric)
-        lines.append(Text(f"  {value}, {telling_bound(cell)}; allowed: {limit}; n {cell.estimate.n}"))
+        lines.append(
+            Text(f"  {value}, {telling_bound(cell)}; allowed: {limit}; n {cell.estimate.n}")
+        )
     reason, missing = reason_of(cell), needs_more(cell)
     if reason is not None and reason.next_step:
         lines.append(Text(f"  {reason.meaning} {reason.next_step}"))

@@ -131,7 +131,9 @@ def _scale(matrix: Matrix, *, shares: bool) -> _Scale:
     for row in matrix.rows:
         for cell in (cell for square in row.squares for cell in square):
             if text.is_share(cell.metric) is shares:
-                highs += [limit for limit in (cell.limit.fail, cell.limit.warn) if limit is not None]
+                highs += [
+                    limit for limit in (cell.limit.fail, cell.limit.warn) if limit is not None
+                ]
                 if cell.estimate is not None:
                     lows.append(cell.estimate.low)
                     highs.append(cell.estimate.high)
@@ -192,5 +194,3 @@ class _Book:
     def attacker_of(self, cell: CellReport) -> str:
         """Return the attacker of a cell in words."""
         return self.attackers.get(cell.attacker, cell.attacker)
-
-

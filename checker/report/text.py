@@ -38,6 +38,7 @@ __all__ = [
     "moment",
     "needs_more",
     "p_words",
+    "part_title",
     "plain",
     "reason_of",
     "setting",
@@ -262,8 +263,8 @@ GLOSSARY = (
     ("Placebo", "The same measurement between two random halves of the nonmembers, where nothing"
                 " can differ."),
     ("Reported only", "Measured and shown, but not decisive: the policy says so."),
-    ("Verdict", "Pass: the upper bound is within the limit. Fail: the lower bound is beyond it, also"
-                " after correction for the number of cells."),
+    ("Verdict", "Pass: the upper bound is within the limit. Fail: the lower bound is beyond it,"
+                " also after correction for the number of cells."),
 )  # fmt: skip
 
 
@@ -303,6 +304,13 @@ _UNITS = {
 }
 
 
+_PARTS = {
+    "excess_disclosure": "share of patients disclosed",
+    "excess_mean_q": "mean share of naming continuations",
+    "excess_attribute_auroc": "AUROC for the class",
+}
+
+
 # --- numbers ------------------------------------------------------------------------------------
 
 
@@ -314,6 +322,11 @@ def is_share(metric: str) -> bool:
 def metric_title(metric: str) -> str:
     """Return a metric in words; an unknown one as it is."""
     return _SHARES.get(metric) or _DECIMALS.get(metric) or plain(metric)
+
+
+def part_title(metric: str) -> str:
+    """Return what an excess is the difference of, in words."""
+    return _PARTS.get(metric) or metric_title(metric)
 
 
 def metric_unit(metric: str) -> str:
@@ -371,7 +384,9 @@ def share(value: float) -> str:
 
 def p_words(p_value: float) -> str:
     """Return a p-value for reading; the exact one stands in `report.json`."""
-    return f"p{NBSP}={NBSP}{p_value:.2g}" if p_value >= SMALLEST_P else f"p{NBSP}<{NBSP}{SMALLEST_P}"
+    return (
+        f"p{NBSP}={NBSP}{p_value:.2g}" if p_value >= SMALLEST_P else f"p{NBSP}<{NBSP}{SMALLEST_P}"
+    )
 
 
 def _exact(value: float, *, share: bool) -> Decimal:

@@ -15,6 +15,7 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 
 __all__ = [
@@ -28,6 +29,7 @@ __all__ = [
     "TargetModel",
     "TokenScores",
     "Tokens",
+    "require_fit",
 ]
 
 Tokens = NDArray[np.int32]
@@ -203,3 +205,31 @@ class TargetBackend(Protocol):
     ) -> TargetModel:
         """Load the model; `eos_id` ends a rollout, None means that only the horizon does."""
         ...
+
+
+def require_fit(sequences: Sequence[Tokens], *, info: TargetInfo, horizon_tokens: int = 0) -> None:
+    """Check that a model can take sequences, before anything is computed.
+
+    Args:
+        sequences: what is to be scored, embedded or continued.
+        info: the model's context and vocabulary.
+        horizon_tokens: how many tokens will be drawn after each sequence.
+
+    Raises:
+        TargetError: a sequence is empty, exceeds the context or holds an id that does not exist.
+    """
+    limit, size = info.context_length, info.vocabulary_size
+    for index, sequence in enumerate(sequences):
+        if not len(sequence):
+            raise TargetError(f"sequence {index} is empty; a target needs at least one token")
+        if limit is not None and len(sequence) + horizon_tokens > limit:
+            raise TargetError(
+                f"sequence {index} needs {len(sequence)} + {horizon_tokens} tokens, but the "
+                f"context holds {limit}; shorten the prompt or the horizon"
+            )
+        low, high = int(sequence.min()), int(sequence.max())
+        if low < 0 or high >= size:
+            raise TargetError(
+                f"sequence {index} holds token {low if low < 0 else high}, but ids run from 0 to "
+                f"{size - 1}; the vocabulary does not belong to this model"
+            )

@@ -44,6 +44,7 @@ from checker.targets import (
     TargetInfo,
     Tokens,
     TokenScores,
+    require_fit,
 )
 from checker.targets.sampling import cut_at, uniforms
 
@@ -133,7 +134,8 @@ class HuggingFaceTarget:
         )
         # `generate` fills what a configuration leaves open from the checkpoint's: leave none there.
         model.generation_config = GenerationConfig()
-        with _vendor("a first forward pass"), torch.inference_mode():
+        doing = f"a first forward pass in {self._info.dtype} (model.dtype can be set in the target)"
+        with _vendor(doing), torch.inference_mode():
             self._chunked = self._head_deviation(self._trial_tokens()) <= _HEAD_TOLERANCE
 
     @classmethod
@@ -192,7 +194,7 @@ class HuggingFaceTarget:
         Raises:
             TargetError: a sequence does not fit the model, or it gives no numbers.
         """
-        self._check(sequences, extra=0)
+        require_fit(sequences, info=self._info)
         budget = self._info.microbatch_tokens
         if not self._chunked:
             budget = min(budget, _FULL_LOGITS // self._info.vocabulary_size)
@@ -221,7 +223,7 @@ class HuggingFaceTarget:
         Raises:
             TargetError: prompt and horizon exceed the context, or the model gives no numbers.
         """
-        self._check(prompts, extra=sampler.horizon_tokens)
+        require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
         draws = [(row, sample) for row in range(len(prompts)) for sample in range(samples)]
 
         def run(rows: list[int]) -> list[Tokens]:
@@ -256,7 +258,7 @@ class HuggingFaceTarget:
         Raises:
             TargetError: a sequence does not fit the model, or it gives no numbers.
         """
-        self._check(sequences, extra=0)
+        require_fit(sequences, info=self._info)
 
         def run(rows: list[int]) -> list[NDArray[np.float32]]:
             chosen = [sequences[row] for row in rows]
@@ -293,7 +295,7 @@ class HuggingFaceTarget:
         Raises:
             TargetError: one is beyond its tolerance; the message has the numbers.
         """
-        self._check(sequences, extra=0)
+        require_fit(sequences, info=self._info)
         records = [sequence[:_PREFLIGHT_TOKENS] for sequence in sequences if len(sequence) > 1]
         records = records[:_PREFLIGHT_ROWS]
         if not records:
@@ -439,23 +441,6 @@ class HuggingFaceTarget:
                     f"preflight: {name} deviates by {value:.4g}, more than {tolerance:g} in "
                     f"{self._info.dtype}; the model contradicts itself, so nothing measured on it "
                     "would mean anything"
-                )
-
-    def _check(self, sequences: Sequence[Tokens], *, extra: int) -> None:
-        limit, size = self._info.context_length, self._info.vocabulary_size
-        for index, sequence in enumerate(sequences):
-            if not len(sequence):
-                raise TargetError(f"sequence {index} is empty; a target needs at least one token")
-            if limit is not None and len(sequence) + extra > limit:
-                raise TargetError(
-                    f"sequence {index} needs {len(sequence)} + {extra} tokens, but the context "
-                    f"holds {limit}; shorten the prompt or the horizon"
-                )
-            low, high = int(sequence.min()), int(sequence.max())
-            if low < 0 or high >= size:
-                raise TargetError(
-                    f"sequence {index} holds token {low if low < 0 else high}, but ids run from 0 "
-                    f"to {size - 1}; the vocabulary does not belong to this model"
                 )
 
     # --- batches ----------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ from checker.targets import (
     TargetInfo,
     Tokens,
     TokenScores,
+    require_fit,
 )
 from checker.targets.sampling import cut_at, shape_probabilities, uniforms
 
@@ -306,7 +307,7 @@ class SimulatedTarget:
             TargetError: no log-probabilities are offered, or a sequence does not fit.
         """
         self._require("logprobs")
-        self._check(sequences, extra=0)
+        require_fit(sequences, info=self._info)
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
         nodes, last = self._walk(sequences)
         real = np.arange(nodes.shape[1]) < (lengths - 1)[:, None]
@@ -339,7 +340,7 @@ class SimulatedTarget:
             TargetError: no samples are offered, or prompt and horizon exceed the context.
         """
         self._require("samples")
-        self._check(prompts, extra=sampler.horizon_tokens)
+        require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
         draws = [(key, sample) for key in keys for sample in range(samples)]
         numbers = uniforms(draws, sampler=sampler)
         lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
@@ -366,7 +367,7 @@ class SimulatedTarget:
             TargetError: no embeddings are offered, or a sequence does not fit.
         """
         self._require("embeddings")
-        self._check(sequences, extra=0)
+        require_fit(sequences, info=self._info)
         bags = np.zeros((len(sequences), self._size), dtype=np.float32)
         for bag, sequence in zip(bags, sequences, strict=True):
             bag += np.bincount(sequence, minlength=self._size)
@@ -384,7 +385,7 @@ class SimulatedTarget:
         Raises:
             TargetError: a sequence does not fit, or the tables do not sum to one.
         """
-        self._check(sequences, extra=0)
+        require_fit(sequences, info=self._info)
         nodes, last = self._walk(sequences)
         worst = 0.0
         for _, probabilities in self._distributions(nodes.ravel(), last.ravel(), lambda rows: rows):
@@ -396,22 +397,6 @@ class SimulatedTarget:
     def _require(self, capability: Capability) -> None:
         if capability not in self._info.capabilities:
             raise TargetError(f"this simulated target offers no {capability}")
-
-    def _check(self, sequences: Sequence[Tokens], *, extra: int) -> None:
-        limit = self._info.context_length
-        for index, sequence in enumerate(sequences):
-            if not len(sequence):
-                raise TargetError(f"sequence {index} is empty; a target needs at least one token")
-            if limit is not None and len(sequence) + extra > limit:
-                raise TargetError(
-                    f"sequence {index} needs {len(sequence)} + {extra} tokens, but the context "
-                    f"holds {limit}; shorten the prompt or the horizon"
-                )
-            if int(sequence.min()) < 0 or int(sequence.max()) >= self._size:
-                raise TargetError(
-                    f"sequence {index} holds token {int(sequence.max())}, but ids run from 0 to "
-                    f"{self._size - 1}; the vocabulary does not belong to this model"
-                )
 
     def _walk(self, sequences: Sequence[Tokens]) -> tuple[IntArray, IntArray]:
         """Return node and last token after every token of every sequence, [n, longest] each."""

@@ -1,0 +1,223 @@
+"""Read policies and targets: from a file's bytes to valid documents, or to all that is wrong.
+
+A file is read in three steps, each of which reports everything it finds: its YAML (`source`), the
+shape of each document (`documents`, `shape`), and what its parts say of each other (`validation`).
+A step is only taken where the one before left something to look at.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path as File
+from typing import Any, TypeVar
+
+from pydantic import ValidationError
+
+from checker.errors import DocumentError, Problem
+from checker.plugins import suggestion
+from checker.policy.documents import API_VERSION, AuditTarget, Document, LeakagePolicy
+from checker.policy.shape import shape_problems, unusual_numbers
+from checker.policy.source import (
+    MAX_BYTES,
+    MAX_PROBLEMS,
+    Located,
+    Source,
+    read_sources,
+    short,
+)
+from checker.policy.validation import (
+    policy_problems,
+    policy_warnings,
+    target_problems,
+)
+
+__all__ = [
+    "DOCUMENT_KINDS",
+    "Located",
+    "load_documents",
+    "load_policy",
+    "load_target",
+    "parse_documents",
+]
+
+DOCUMENT_KINDS: dict[str, type[LeakagePolicy] | type[AuditTarget]] = {
+    "LeakagePolicy": LeakagePolicy,
+    "AuditTarget": AuditTarget,
+}
+"""The kinds of documents that this version reads."""
+
+_LATER_KINDS = ("AttributeClassLibrary", "LeakageWaiver", "PolicyTest")
+
+_D = TypeVar("_D", LeakagePolicy, AuditTarget)
+
+
+def load_documents(path: File) -> list[Located[Any]]:
+    """Read all documents of a file.
+
+    Args:
+        path: a YAML file of one or more documents, at most 1 MiB.
+
+    Returns:
+        The documents in file order, each valid in itself, with its warnings.
+
+    Raises:
+        DocumentError: with all problems of the file.
+    """
+    return parse_documents(_read(path), file=str(path))
+
+
+def parse_documents(content: str | bytes, *, file: str) -> list[Located[Any]]:
+    """Read documents from memory; see `load_documents`.
+
+    Args:
+        content: what the file holds.
+        file: its name, for problems.
+    """
+    return _documents(content, file=file, wanted=None)
+
+
+def load_policy(path: File, *, text: str | bytes | None = None) -> Located[LeakagePolicy]:
+    """Read the one policy that a file holds.
+
+    Args:
+        path: the file; other documents in it must be valid too.
+        text: its content, where it is not to be read from disk.
+
+    Raises:
+        DocumentError: with all problems of the file.
+    """
+    return _only(LeakagePolicy, path, text)
+
+
+def load_target(path: File, *, text: str | bytes | None = None) -> Located[AuditTarget]:
+    """Read the one target that a file holds; see `load_policy`."""
+    return _only(AuditTarget, path, text)
+
+
+def _only(wanted: type[_D], path: File, text: str | bytes | None) -> Located[_D]:
+    content = _read(path) if text is None else text
+    documents = _documents(content, file=str(path), wanted=wanted.__name__)
+    found = [d for d in documents if isinstance(d.document, wanted)]
+    if len(found) > 1:
+        message = f"the file holds {len(found)} documents of kind {wanted.__name__}; keep one"
+        raise DocumentError([found[1].problem(("kind",), message)])
+    return found[0]
+
+
+def _read(path: File) -> bytes:
+    try:
+        with path.open("rb") as stream:
+            return stream.read(MAX_BYTES + 1)  # one more shows that it is too large
+    except FileNotFoundError:
+        message = "there is no such file"
+    except IsADirectoryError:
+        message = "this is a folder; name a YAML file in it"
+    except (OSError, ValueError) as error:  # ValueError: a NUL byte in the name
+        message = f"the file cannot be read: {getattr(error, 'strerror', None) or error}"
+    raise DocumentError([Problem(str(path), 0, 0, message)])
+
+
+def _documents(content: str | bytes, *, file: str, wanted: str | None) -> list[Located[Any]]:
+    encoded = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
+    sha256 = hashlib.sha256(encoded).hexdigest()
+    sources = read_sources(content, file=file)
+    if wanted is not None:
+        _require_kind(wanted, sources)
+    located: list[Located[Any]] = []
+    problems: list[Problem] = []
+    for source in sources:
+        document, found = _document(source)
+        problems += found
+        if document is not None:
+            located.append(Located(document, source, sha256))
+    for index, one in enumerate(located):
+        check, warn = _RULES[type(one.document)]
+        problems += check(one)
+        if not problems:
+            located[index] = replace(one, warnings=warn(one))
+    if problems:
+        raise DocumentError(_capped(problems))
+    return located
+
+
+def _require_kind(wanted: str, sources: list[Source]) -> None:
+    """Say first that a file is the wrong one: its other problems are then beside the point."""
+    kinds = [s.value.get("kind") if isinstance(s.value, dict) else None for s in sources]
+    others = [kind for kind in DOCUMENT_KINDS if kind != wanted]
+    if all(kind in others for kind in kinds):
+        message = f"this is of kind {kinds[0]}, but a {wanted} belongs here"
+        raise DocumentError([sources[0].problem(("kind",), message)])
+
+
+def _document(source: Source) -> tuple[Document | None, list[Problem]]:
+    """Check a document's head and shape."""
+    problems = list(source.problems)
+    if () in source.broken:
+        return None, problems
+    if not isinstance(source.value, dict):
+        message = "a document is a mapping with apiVersion, kind, metadata and spec"
+        return None, [*problems, source.problem((), message)]
+    problems += _head_problems(source)
+    kind = source.value.get("kind")
+    model = DOCUMENT_KINDS.get(kind) if isinstance(kind, str) else None
+    if model is None:
+        return None, problems
+    document: Document | None = None
+    reported: set[str] = set()
+    try:
+        document = model.model_validate(source.value)
+    except ValidationError as error:
+        found = shape_problems(error, model=model, source=source)
+        reported = {problem.path for problem in found}
+        problems += [problem for problem in found if problem.path != "apiVersion"]
+    problems += unusual_numbers(source, reported=reported)
+    return document, problems
+
+
+def _head_problems(source: Source) -> list[Problem]:
+    """Check apiVersion and kind, which decide what else a document may hold."""
+    problems = []
+    version, kind = source.value.get("apiVersion"), source.value.get("kind")
+    if version != API_VERSION and ("apiVersion",) not in source.broken:
+        problems.append(source.problem(("apiVersion",), _unknown("apiVersion", version)))
+    if ("kind",) in source.broken:
+        return problems
+    if isinstance(kind, str) and kind in _LATER_KINDS:
+        message = f"documents of kind {kind} are not supported by this version of phigate"
+        problems.append(source.problem(("kind",), message))
+    elif not isinstance(kind, str) or kind not in DOCUMENT_KINDS:
+        problems.append(source.problem(("kind",), _unknown("kind", kind)))
+    return problems
+
+
+def _unknown(key: str, value: Any) -> str:
+    known = [API_VERSION] if key == "apiVersion" else [*DOCUMENT_KINDS]
+    expected = " or ".join(known)
+    if value is None:
+        return f"'{key}' is missing; expected {expected}"
+    if not isinstance(value, str):
+        return f"'{key}' must be {expected}"
+    return f"unknown {key} '{short(value)}'{suggestion(value, known) or f'; expected {expected}'}"
+
+
+def _capped(problems: list[Problem]) -> list[Problem]:
+    """Keep the first hundred: a file of a million bytes can hold as many mistakes."""
+    ordered = sorted(problems)
+    if len(ordered) <= MAX_PROBLEMS:
+        return ordered
+    message = f"and {len(ordered) - MAX_PROBLEMS} more problems from here on"
+    return [*ordered[:MAX_PROBLEMS], replace(ordered[MAX_PROBLEMS], message=message, path="")]
+
+
+def _no_warnings(_: Located[AuditTarget]) -> tuple[Problem, ...]:
+    return ()
+
+
+_RULES: dict[
+    type, tuple[Callable[[Any], list[Problem]], Callable[[Any], tuple[Problem, ...]]]
+] = {
+    LeakagePolicy: (policy_problems, policy_warnings),
+    AuditTarget: (target_problems, _no_warnings),
+}

@@ -1,0 +1,496 @@
+"""What the parts of a document say of each other, and a policy of its target.
+
+Shapes are settled in `documents`; here names must lead somewhere: a control to its probe, metric,
+class and attackers, an attacker to those it extends, a citation to its source, a target to the
+fields it declares. A name that leads nowhere would be a requirement that is not enforced. Problems
+make a document invalid; warnings say that something allowed is probably not meant.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass
+from itertools import pairwise
+from typing import Any, Literal
+
+from pydantic import ValidationError
+
+from checker import codes
+from checker.errors import DocumentError, PluginError, Problem
+from checker.plugins import load_plugin, plugin_names, suggestion
+from checker.policy.documents import (
+    AttackerSpec,
+    AttributeClassSpec,
+    AuditTarget,
+    ControlSpec,
+    LeakagePolicy,
+    Limit,
+    PolicySpec,
+    TargetSpec,
+)
+from checker.policy.shape import shape_problems
+from checker.policy.source import Located, Path, short
+
+__all__ = [
+    "ResolvedAttacker",
+    "check_pair",
+    "policy_problems",
+    "policy_warnings",
+    "resolve_attacker",
+    "target_problems",
+    "validate_policy",
+    "validate_target",
+]
+
+Access = Literal["samples", "logprobs", "embeddings"]
+_ACCESS: tuple[Access, ...] = ("samples", "logprobs", "embeddings")
+"""From weakest to strongest; each sees what the ones before it see."""
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
+
+_Say = Callable[[Path, str], None]
+"""Notes a problem at a path."""
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedAttacker:
+    """An attacker with everything that those it extends know.
+
+    Args:
+        name, title: as in the policy.
+        static: fields known, inherited ones first, or "all".
+        events: the first so many events, "all" but the class in question, or None for none.
+        access: the strongest along the chain.
+        gating: False where this attacker's cells are only reported.
+        cites: its own citations, then inherited ones.
+    """
+
+    name: str
+    title: str
+    static: tuple[str, ...] | Literal["all"]
+    events: int | Literal["all"] | None
+    access: Access
+    gating: bool
+    cites: tuple[str, ...]
+
+
+def resolve_attacker(spec: PolicySpec, name: str) -> ResolvedAttacker:
+    """Flatten an attacker and those it extends; knowledge and access only add up.
+
+    Args:
+        spec: a valid policy's body.
+        name: one of `spec.attackers`.
+    """
+    chain = [spec.attackers[step] for step in _lineage(spec, name)]
+    known: list[str] = []
+    knows_all = False
+    for attacker in reversed(chain):
+        if attacker.knows.static == "all":
+            knows_all = True
+        else:
+            known += attacker.knows.static or []
+    own = chain[0]
+    return ResolvedAttacker(
+        name=name,
+        title=own.title,
+        static="all" if knows_all else tuple(dict.fromkeys(known)),
+        events=max((a.knows.events for a in chain), key=_extent),
+        access=max((a.access for a in chain), key=_ACCESS.index),
+        gating=own.report == "gate",
+        cites=tuple(dict.fromkeys(cite for attacker in chain for cite in attacker.cites)),
+    )
+
+
+def validate_policy(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
+    """Check a policy's references.
+
+    Returns:
+        Warnings, for example of a weaker attacker with a looser limit.
+
+    Raises:
+        DocumentError: with all problems, each at its line.
+    """
+    if problems := policy_problems(policy):
+        raise DocumentError(problems)
+    return policy_warnings(policy)
+
+
+def validate_target(target: Located[AuditTarget]) -> None:
+    """Check what a target says of its own fields.
+
+    Raises:
+        DocumentError: with all problems, each at its line.
+    """
+    if problems := target_problems(target):
+        raise DocumentError(problems)
+
+
+def check_pair(policy: Located[LeakagePolicy], target: Located[AuditTarget]) -> None:
+    """Check that the target defines every field that the policy names.
+
+    Raises:
+        DocumentError: with all problems, at the policy's lines.
+    """
+    problems: list[Problem] = []
+    tokenization = target.document.spec.tokenization
+    fields = [*tokenization.static]
+    known = [*(["age"] if tokenization.age is not None else []), *fields]
+    defined = f"{target.file} defines {', '.join(known) or 'no static field'}"
+    spec = policy.document.spec
+    for name, attacker in spec.attackers.items():
+        static = attacker.knows.static
+        for index, field in enumerate(static if isinstance(static, list) else []):
+            if field not in known:
+                path = ("spec", "attackers", name, "knows", "static", index)
+                hint = suggestion(field, known) or f"; {defined}"
+                needs = "tokenization.age" if field == "age" else "such a static field"
+                message = f"the target has no '{short(field)}' ({needs} is missing){hint}"
+                problems.append(policy.problem(path, message))
+    for name, control in spec.controls.items():
+        for index, subgroup in enumerate(control.subgroups):
+            slices_by = None if isinstance(subgroup, str) else subgroup.static
+            if slices_by is not None and slices_by not in fields:
+                path = ("spec", "controls", name, "subgroups", index)
+                hint = suggestion(slices_by, fields) or f"; {defined}"
+                message = f"the target has no static field '{short(slices_by)}'{hint}"
+                problems.append(policy.problem(path, message))
+    if problems:
+        raise DocumentError(problems)
+
+
+def _collector(located: Located[Any], problems: list[Problem]) -> _Say:
+    def say(path: Path, message: str) -> None:
+        problems.append(located.problem(path, message))
+
+    return say
+
+
+# --- the policy ---------------------------------------------------------------------------------
+
+
+def policy_problems(policy: Located[LeakagePolicy]) -> list[Problem]:
+    """Return all that is wrong with a policy's references."""
+    problems: list[Problem] = []
+    say = _collector(policy, problems)
+    spec, metadata = policy.document.spec, policy.document.metadata
+    since, until = metadata.effective_from, metadata.review_by
+    if since is not None and until is not None and until < since:
+        say(("metadata", "reviewBy"), f"{until} is before effectiveFrom, {since}")
+    for name, attacker in spec.attackers.items():
+        path = ("spec", "attackers", name)
+        _check_lineage(spec, name, attacker, path, say)
+        _check_cites(spec, attacker.cites, path, say)
+    for name, attribute_class in spec.attribute_classes.items():
+        _check_codes(attribute_class, ("spec", "attributeClasses", name), say)
+    for name, control in spec.controls.items():
+        path = ("spec", "controls", name)
+        _check_limits(spec, control, path, say)
+        _check_subgroups(control, path, say)
+        _check_cites(spec, control.cites, path, say)
+        probe = _probe(control, path, say)
+        if probe is not None:
+            _check_metric(probe, control, path, say)
+            _check_class(probe, spec, control, path, say)
+            _check_reach(probe, spec, control, path, say)
+            problems += _params_problems(probe, policy, control, path)
+    return problems
+
+
+def _unknown(what: str, word: str, known: Iterable[str]) -> str:
+    names = list(known)
+    listed = f"; there are {', '.join(names)}" if names else "; there are none"
+    return f"unknown {what} '{short(word)}'{suggestion(word, names) or listed}"
+
+
+def _lineage(spec: PolicySpec, name: str) -> list[str]:
+    """Return an attacker and those it extends, nearest first, as far as that leads."""
+    chain: list[str] = []
+    step: str | None = name
+    while step is not None and step in spec.attackers and step not in chain:
+        chain.append(step)
+        step = spec.attackers[step].extends
+    return chain
+
+
+def _extent(events: int | Literal["all"] | None) -> float:
+    """Order what is known of the events."""
+    return float("inf") if events == "all" else -1.0 if events is None else float(events)
+
+
+def _check_lineage(
+    spec: PolicySpec, name: str, attacker: AttackerSpec, path: Path, say: _Say
+) -> None:
+    parent = attacker.extends
+    if parent is None:
+        return
+    if parent not in spec.attackers:
+        others = [other for other in spec.attackers if other != name]
+        say((*path, "extends"), _unknown("attacker", parent, others))
+        return
+    chain = _lineage(spec, name)
+    after = spec.attackers[chain[-1]].extends
+    if after is not None and after in chain:
+        if after == name:
+            say((*path, "extends"), f"attackers extend in a circle: {' → '.join([*chain, name])}")
+        return
+    inherited = resolve_attacker(spec, parent).events
+    if attacker.knows.events is not None and _extent(attacker.knows.events) < _extent(inherited):
+        say(
+            (*path, "knows", "events"),
+            f"'{name}' would know fewer events than '{parent}', which it extends ({inherited})",
+        )
+
+
+def _check_cites(spec: PolicySpec, cites: list[str], path: Path, say: _Say) -> None:
+    for index, cite in enumerate(cites):
+        if cite not in spec.citations:
+            say((*path, "cites", index), _unknown("citation", cite, spec.citations))
+
+
+def _check_codes(attribute_class: AttributeClassSpec, path: Path, say: _Say) -> None:
+    seen: dict[tuple[str, str], str] = {}
+    for index, code_set in enumerate(attribute_class.codes):
+        for position, value in enumerate(code_set.values):
+            here = (*path, "codes", index, "values", position)
+            try:
+                codes.parse_value(code_set.system, value)
+            except ValueError as error:
+                say(here, str(error))
+                continue
+            key = (code_set.system, _spelling(code_set.system, value))
+            if key in seen:
+                say(here, f"the code '{short(value)}' stands here twice, as {seen[key]} before")
+            seen.setdefault(key, code_set.tier)
+
+
+def _spelling(system: str, value: str) -> str:
+    """Return one spelling for values that match the same codes."""
+    if system.startswith("icd"):
+        return value.replace(".", "").replace(" ", "").upper()
+    return value if system == "local" else value.strip().casefold()
+
+
+def _check_limits(spec: PolicySpec, control: ControlSpec, path: Path, say: _Say) -> None:
+    for name in control.limits:
+        if name not in spec.attackers:
+            say((*path, "limits", name), _unknown("attacker", name, spec.attackers))
+
+
+def _check_subgroups(control: ControlSpec, path: Path, say: _Say) -> None:
+    for index, subgroup in enumerate(control.subgroups):
+        if subgroup in control.subgroups[:index]:
+            say((*path, "subgroups", index), "this subgroup is named twice")
+
+
+def _probe(control: ControlSpec, path: Path, say: _Say) -> Any:
+    """Return the control's probe class, or None where there is none."""
+    try:
+        known = plugin_names("phigate.probes")
+        if control.probe not in known:
+            say((*path, "probe"), _unknown("probe", control.probe, known))
+            return None
+        return load_plugin("phigate.probes", control.probe)
+    except PluginError as error:
+        say((*path, "probe"), str(error))
+        return None
+
+
+def _check_metric(probe: Any, control: ControlSpec, path: Path, say: _Say) -> None:
+    metric = probe.metrics.get(control.metric)
+    limitable = [name for name, one in probe.metrics.items() if one.limitable]
+    if metric is None:
+        say((*path, "metric"), _unknown(f"metric of {control.probe}", control.metric, limitable))
+        return
+    if not metric.limitable:
+        say(
+            (*path, "metric"),
+            f"'{control.metric}' is only ever reported and takes no limit; limit one of"
+            f" {', '.join(limitable)}",
+        )
+    for name, limit in control.limits.items():
+        if limit.max_count is not None and metric.family != "rate":
+            say(
+                (*path, "limits", name, "maxCount"),
+                f"'{control.metric}' is not a share of patients, so there is nothing to count; "
+                "use 'fail'",
+            )
+
+
+def _check_class(
+    probe: Any, spec: PolicySpec, control: ControlSpec, path: Path, say: _Say
+) -> None:
+    name = control.attribute_class
+    if name is None:
+        if probe.needs_attribute_class:
+            say(path, f"'attributeClass' is missing: {control.probe} asks what leaks")
+    elif not probe.needs_attribute_class:
+        say((*path, "attributeClass"), f"{control.probe} takes no attributeClass; remove it")
+    elif name not in spec.attribute_classes:
+        say((*path, "attributeClass"), _unknown("attribute class", name, spec.attribute_classes))
+
+
+def _check_reach(
+    probe: Any, spec: PolicySpec, control: ControlSpec, path: Path, say: _Say
+) -> None:
+    """Check that each attacker has what the probe needs."""
+    for name in control.limits:
+        if name not in spec.attackers:
+            continue
+        attacker = resolve_attacker(spec, name)
+        if _ACCESS.index(attacker.access) < _ACCESS.index(probe.access):
+            say(
+                (*path, "limits", name),
+                f"attacker '{name}' has access to {attacker.access}, but {control.probe} needs"
+                f" {probe.access}; limit an attacker with 'access: {probe.access}'",
+            )
+        if probe.needs_whole_record and attacker.events != "all":
+            say(
+                (*path, "limits", name),
+                f"{control.probe} needs the whole record, but attacker '{name}' does not know it;"
+                " limit an attacker with 'knows: {events: all}'",
+            )
+
+
+def _params_problems(
+    probe: Any, policy: Located[LeakagePolicy], control: ControlSpec, path: Path
+) -> list[Problem]:
+    try:
+        probe.params_type.model_validate(control.params)
+    except ValidationError as error:
+        return shape_problems(
+            error, model=probe.params_type, source=policy.source, base=(*path, "params")
+        )
+    return []
+
+
+# --- what is probably not meant -----------------------------------------------------------------
+
+
+def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
+    """Return what a valid policy allows but probably does not mean."""
+    spec = policy.document.spec
+    found = [policy.problem(path, message) for path, message in _warnings(spec)]
+    return tuple(sorted(found))
+
+
+def _warnings(spec: PolicySpec) -> Iterator[tuple[Path, str]]:
+    for name, control in spec.controls.items():
+        for weaker, stronger in _looser_limits(spec, control):
+            yield (
+                ("spec", "controls", name, "limits", weaker),
+                f"attacker '{weaker}' knows less than '{stronger}' but is allowed more;"
+                " a weaker attacker's limit is usually at most as high",
+            )
+    audited = {control.attribute_class for control in spec.controls.values()}
+    for name in spec.attribute_classes:
+        if name not in audited:
+            yield (
+                ("spec", "attributeClasses", name),
+                f"no control asks for attribute class '{name}', so it is not audited",
+            )
+    used = {name for control in spec.controls.values() for name in control.limits}
+    for name in spec.attackers:
+        if not any(name in _lineage(spec, user) for user in used):
+            yield (
+                ("spec", "attackers", name),
+                f"no control has a limit for attacker '{name}', so it is not audited",
+            )
+
+
+def _looser_limits(spec: PolicySpec, control: ControlSpec) -> Iterator[tuple[str, str]]:
+    for stronger, limit in control.limits.items():
+        for weaker in _lineage(spec, stronger)[1:]:
+            if weaker in control.limits and _bar(control.limits[weaker]) > _bar(limit):
+                yield weaker, stronger
+
+
+def _bar(limit: Limit) -> float:
+    """Return what a limit allows at most; nothing for `maxCount: 0`."""
+    return 0.0 if limit.fail is None else limit.fail
+
+
+# --- the target ---------------------------------------------------------------------------------
+
+
+def target_problems(target: Located[AuditTarget]) -> list[Problem]:
+    """Return all that is wrong with what a target says of its own fields."""
+    problems: list[Problem] = []
+    say = _collector(target, problems)
+    spec = target.document.spec
+    _check_backend(spec, say)
+    _check_fields(spec, say)
+    _check_templates(spec, say)
+    _check_time(spec, say)
+    if spec.data.members == spec.data.nonmembers:
+        message = f"members and nonmembers are both '{short(spec.data.members)}'; compare two splits"
+        say(("spec", "data", "nonmembers"), message)
+    return problems
+
+
+def _check_backend(spec: TargetSpec, say: _Say) -> None:
+    path = ("spec", "model", "backend")
+    try:
+        known = plugin_names("phigate.targets")
+    except PluginError as error:
+        say(path, str(error))
+        return
+    if spec.model.backend not in known:
+        say(path, _unknown("backend", spec.model.backend, known))
+
+
+def _check_fields(spec: TargetSpec, say: _Say) -> None:
+    path = ("spec", "tokenization")
+    tokenization = spec.tokenization
+    for name, field in tokenization.static.items():
+        if name in ("age", "all"):
+            say((*path, "static", name), f"a static field cannot be called '{name}'; rename it")
+        glob = field if isinstance(field, str) else field.codes
+        if not glob.strip():
+            say((*path, "static", name), f"static field '{name}' has no codes; write a glob")
+    order = tokenization.prefix_order
+    if order is None:
+        return
+    declared = [*(["age"] if tokenization.age is not None else []), *tokenization.static]
+    for index, name in enumerate(order):
+        if name not in declared:
+            say((*path, "prefixOrder", index), _unknown("field", name, declared))
+        elif name in order[:index]:
+            say((*path, "prefixOrder", index), f"'{name}' stands here twice")
+    if absent := [name for name in declared if name not in order]:
+        say((*path, "prefixOrder"), f"prefixOrder leaves out {', '.join(absent)}")
+
+
+def _check_templates(spec: TargetSpec, say: _Say) -> None:
+    tokenization = spec.tokenization
+    path = ("spec", "tokenization")
+    if tokenization.age is not None and "{years}" not in tokenization.age:
+        say((*path, "age"), "the age token needs {years} where the age stands: AGE//{years}")
+    if tokenization.values is not None and "{bin}" not in tokenization.values.token:
+        say((*path, "values", "token"), "a value's token needs {bin} where the bin stands")
+    for index, system in enumerate(spec.code_systems):
+        if Counter(system.match.split("{code}")).total() != 2:
+            say(("spec", "codeSystems", index, "match"), "{code} must stand in it exactly once")
+
+
+def _check_time(spec: TargetSpec, say: _Say) -> None:
+    path = ("spec", "tokenization", "time")
+    bins = spec.tokenization.time
+    for index, time_bin in enumerate(bins):
+        is_last = index == len(bins) - 1
+        if is_last and time_bin.up_to is not None:
+            say((*path, index), "the last time bin must have no upTo, so that it takes all the rest")
+        elif not is_last and time_bin.up_to is None:
+            say((*path, index), "only the last time bin may have no upTo")
+    for (index, earlier), (_, later) in pairwise(enumerate(bins)):
+        if earlier.up_to is None or later.up_to is None:
+            continue
+        if _seconds(earlier.up_to) >= _seconds(later.up_to):
+            say(
+                (*path, index + 1, "upTo"),
+                f"time bins must ascend, but {later.up_to} is not above {earlier.up_to}",
+            )
+
+
+def _seconds(duration: str) -> float:
+    return float(duration[:-1]) * _SECONDS[duration[-1]]

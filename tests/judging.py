@@ -1,0 +1,254 @@
+"""Made-up evidence with known truth, for tests of the judge: no model, no patients."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from checker.plan import AuditPlan, Cell, CellLimit, CellSample, Job, Power
+from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.policy.documents import LeakagePolicy
+from checker.verdict import Judgement, judge
+
+AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
+WATCHED, HARMLESS = 7, 1
+SAMPLES = 10
+
+
+def policy(**gate: Any) -> LeakagePolicy:
+    """A policy whose demands the cells of `Bench` carry."""
+    return LeakagePolicy.model_validate_json(
+        LeakagePolicy.model_validate(
+            {
+                "apiVersion": "phigate/v1",
+                "kind": "LeakagePolicy",
+                "metadata": {"name": "made-up", "version": "1"},
+                "spec": {
+                    "context": "internal",
+                    "attackers": {"known": {"title": "Someone", "knows": {"events": 10}}},
+                    "controls": {
+                        "c": {
+                            "title": "C",
+                            "probe": "attribute-disclosure",
+                            "metric": "excess_disclosure",
+                            "limits": {"known": {"fail": 0.05}},
+                        }
+                    },
+                    "gate": gate,
+                },
+            }
+        ).model_dump_json()
+    )
+
+
+@dataclass
+class Bench:
+    """A plan under construction with the evidence that answers it."""
+
+    cells: list[Cell] = field(default_factory=list)
+    jobs: dict[str, Job] = field(default_factory=dict)
+    tables: dict[str, pa.Table] = field(default_factory=dict)
+    confidence: float = 0.95
+
+    def __post_init__(self) -> None:
+        self.comparable()
+        self.right_format()
+        self._add(
+            "overlap", "overlap", {"exact": [0], "near": [0], "members": [9], "nonmembers": [9]}
+        )
+
+    def _add(self, name: str, kind: str, table: Any) -> str:
+        self.jobs[name] = Job.model_validate(
+            {"digest": name, "kind": kind, "title": name, "inputs": {}}
+        )
+        self.tables[name] = table if isinstance(table, pa.Table) else pa.table(table)
+        return name
+
+    def comparable(self, *, shift: float = 0.0, n: int = 400) -> None:
+        """Classifier scores of n members and n nonmembers, members higher by `shift`."""
+        ladder = np.arange(n) / n
+        self._add(
+            "comparability",
+            "comparability",
+            {
+                "patient": ["p"] * (2 * n),
+                "member": [True] * n + [False] * n,
+                # half a step between the two ladders: AUROC 0.5 without ties when shift is 0
+                "score": np.concatenate([ladder + shift, ladder + 0.0001]).astype(np.float32),
+            },
+        )
+
+    def right_format(self, *, better: str | None = None) -> None:
+        """Losses of the declared format and of two variants, one of them better if named."""
+        declared = 1.0 + 0.001 * np.arange(50)
+        losses = {"declared": declared, "no BOS": declared + 0.5, "age +1": declared + 0.2}
+        if better is not None:
+            losses[better] = declared * 0.8 - 0.001 * (np.arange(50) % 3)
+        self._add(
+            "prompt-format",
+            "prompt-format",
+            {
+                "patient": [str(i) for _ in losses for i in range(50)],
+                "variant": [name for name in losses for _ in range(50)],
+                "loss": np.concatenate(list(losses.values())),
+            },
+        )
+
+    def disclosure(
+        self,
+        name: str,
+        *,
+        hits: tuple[int, int],
+        n: tuple[int, int],
+        limit: CellLimit | None = None,
+        metric: str = "excess_disclosure",
+        shared_by: int = 1,
+        positive_only: int = 0,
+        **cell: Any,
+    ) -> None:
+        """A cell with `hits` of `n` disclosed eligible members and nonmembers.
+
+        Args:
+            shared_by: so many patients have one prompt.
+            positive_only: so many more members have the class beyond the horizon.
+        """
+        member, eligible, prompts, disclosed = [], [], [], {}
+        for split, (x, count) in enumerate(zip(hits, n, strict=True)):
+            for i in range(count):
+                prompt = f"{name}-{split}-{i // shared_by}"
+                member.append(split == 0)
+                eligible.append(True)
+                prompts.append(prompt)
+                disclosed[prompt] = i // shared_by < x
+        member += [True] * positive_only
+        eligible += [False] * positive_only
+        prompts += [None] * positive_only
+        rows = len(member)
+        labels = pa.table(
+            {
+                "patient": [f"{name}-{i}" for i in range(rows)],
+                "member": pa.array(member, pa.bool_()),
+                "positive": pa.array([True] * rows, pa.bool_()),
+                "eligible": pa.array(eligible, pa.bool_()),
+                "prompt": pa.array(prompts, pa.string()),
+                "subgroups": pa.array([[]] * rows, pa.list_(pa.string())),
+                "base_score": pa.nulls(rows, pa.float32()),
+            }
+        )
+        tokens = [
+            [WATCHED if hit else HARMLESS] for hit in disclosed.values() for _ in range(SAMPLES)
+        ]
+        rollouts = pa.table(
+            {
+                "prompt": [prompt for prompt in disclosed for _ in range(SAMPLES)],
+                "sample": pa.array(list(range(SAMPLES)) * len(disclosed), pa.int32()),
+                "tokens": pa.array(tokens, pa.list_(pa.int32())),
+            }
+        )
+        self.cells.append(
+            _cell(
+                name,
+                metric=metric,
+                probe="attribute-disclosure",
+                attribute_class="secret",
+                limit=limit or CellLimit(fail=0.05),
+                labels=self._add(f"{name}-labels", "labels", labels),
+                jobs=[self._add(f"{name}-rollouts", "rollouts", rollouts)],
+                sample=CellSample(
+                    members=n[0],
+                    nonmembers=n[1],
+                    members_positive=n[0] + positive_only,
+                    nonmembers_positive=n[1],
+                ),
+                **cell,
+            )
+        )
+
+    def membership(self, name: str, *, shift: float, n: int = 300, **cell: Any) -> None:
+        """A membership cell; members score higher by `shift` of the nonmembers' range."""
+        ladder = np.arange(n) / n
+        scores = np.concatenate([ladder + shift, ladder + 0.0001]).astype(np.float32)
+        table = pa.table(
+            {
+                "patient": [str(i) for i in range(2 * n)],
+                "member": pa.array([True] * n + [False] * n, pa.bool_()),
+                "subgroups": pa.array([[]] * (2 * n), pa.list_(pa.string())),
+                "tokens": [20] * (2 * n),
+                "loss": scores,
+                "min-k": scores,
+                "min-k++": scores,
+            }
+        )
+        self.cells.append(
+            _cell(
+                name,
+                metric="membership_auroc",
+                probe="membership-inference",
+                attribute_class=None,
+                limit=CellLimit(fail=0.6),
+                labels=None,
+                jobs=[self._add(f"{name}-scores", "scores", table)],
+                sample=CellSample(members=n, nonmembers=n),
+                **cell,
+            )
+        )
+
+    @property
+    def plan(self) -> AuditPlan:
+        """The plan so far."""
+        return AuditPlan(
+            policy=PolicySnapshot(document={}, sha256="0" * 64, lines={}),
+            target=TargetSnapshot(
+                document={},
+                sha256="0" * 64,
+                model_sha256="0" * 64,
+                model_files={},
+                vocabulary_sha256="0" * 64,
+                vocabulary_size=10,
+                context_length=None,
+                capabilities=["samples", "logprobs"],
+            ),
+            data=DataSnapshot(
+                name="made up",
+                sha256="0" * 64,
+                members=9,
+                nonmembers=9,
+                events=9,
+                tokens=9,
+                tokens_left_out=0,
+                unknown_events=0,
+                unknown_share=0.0,
+                commonest_unknown={},
+            ),
+            classes={"secret": {"title": "Secret", "codes_in_data": 1, "watch": [WATCHED]}},
+            cells=self.cells,
+            jobs=list(self.jobs.values()),
+            cost=Cost(forward_tokens=0, rollout_tokens=0, rollout_tokens_unshared=0),
+            seed=7,
+            confidence=self.confidence,
+        )
+
+    def judge(self, **arguments: Any) -> Judgement:
+        """Judge it."""
+        settings: dict[str, Any] = {"evidence": self.tables, "as_of": AS_OF, **arguments}
+        return judge(settings.pop("policy", policy()), plan=self.plan, **settings)
+
+
+def _cell(name: str, **fields: Any) -> Cell:
+    defaults: dict[str, Any] = {
+        "id": f"{name}/known/all",
+        "control": "c",
+        "attacker": "known",
+        "subgroup": "all",
+        "params": {},
+        "severity": "high",
+        "gating": True,
+        "on_inconclusive": "block",
+        "measurement": name,
+        "power": Power(can_pass=True),
+    }
+    return Cell(**{**defaults, **fields})
