@@ -255,7 +255,7 @@ class Execution:
     ) -> Iterator[tuple[str, tuple[list[Tokens], list[NDArray[np.bool_]]]]]:
         """Yield each format's sequences, with the event tokens to compare them on."""
         tokenizer, codes = self.workload.tokenizer, self.workload.cohort.codes
-        declared = tokenizer.encode(records, codes)
+        declared = tokenizer.encode(records, codes, partial=True)
         yield "declared", self._sequences(declared)
         yield "events reversed", self._sequences(declared, reverse=True)
         if len(declared.kind) and declared.kind[0] == KIND_SPECIAL:

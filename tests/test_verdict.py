@@ -164,7 +164,7 @@ def test_an_unchecked_format_keeps_a_pass_from_counting_and_not_a_failure() -> N
 
 
 def test_holm_names_only_what_survives_the_number_of_cells() -> None:
-    # 9 of 80 against 0 of 80: beyond 0.05 at α = 5 %, but not after correction over 20 cells
+    # 11 of 80 against 0 of 80: beyond 0.05 at α = 5 %, but not after correction over 20 cells
     bench = Bench()
     bench.disclosure("weak", hits=(11, 0), n=(80, 80))
     alone = only(bench)

@@ -1,1 +1,24 @@
-"""Plans: a policy, a target and its cohort, compiled into cells and jobs."""
+"""Plans: a policy, a target and its cohort, compiled into cells and jobs.
+
+Compiling pays twice. *Correctness*: before any GPU time, the plan knows for each cell how many
+positives there are and which cells cannot pass, and says what sample would be needed. *Speed*:
+cells are lowered to jobs, and a prompt that several cells need is run once.
+"""
+
+from checker.plan.compile import CompiledAudit, compile_plan
+from checker.plan.model import AuditPlan, Cell, CellLimit, CellSample, Job, Power
+from checker.plan.rejudge import with_policy
+from checker.plan.workload import Workload
+
+__all__ = [
+    "AuditPlan",
+    "Cell",
+    "CellLimit",
+    "CellSample",
+    "CompiledAudit",
+    "Job",
+    "Power",
+    "Workload",
+    "compile_plan",
+    "with_policy",
+]

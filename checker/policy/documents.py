@@ -1,8 +1,8 @@
 """The documents an institution writes, as types: `LeakagePolicy` and `AuditTarget`.
 
-The words of the YAML are the words of the classes (camelCase there, snake_case here). Everything is
-frozen and strict: an unknown key, a number where text belongs or a misspelt enumeration is an error,
-because a requirement that is read as something else is a requirement that is not enforced.
+The words of the YAML are the words of the classes (camelCase there, snake_case here). Everything
+is frozen and strict: an unknown key, a number where text belongs or a misspelt enumeration is an
+error, because a requirement that is read as something else is a requirement that is not enforced.
 References inside a document (an attacker named in a limit, a citation, a probe's parameters) are
 checked in `checker.policy.validation`, which knows the lines they stand on.
 """
@@ -356,7 +356,9 @@ class ValueBins(Element):
     """
 
     bins: Text
-    token: Text = Field("{code}//Q{bin}", description="with {bin}, and {code} if it replaces the code's token")  # fmt: skip
+    token: Text = Field(
+        "{code}//Q{bin}", description="with {bin}, and {code} if it replaces the code's token"
+    )
 
 
 class TokenizationSpec(Element):

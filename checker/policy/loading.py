@@ -215,9 +215,7 @@ def _no_warnings(_: Located[AuditTarget]) -> tuple[Problem, ...]:
     return ()
 
 
-_RULES: dict[
-    type, tuple[Callable[[Any], list[Problem]], Callable[[Any], tuple[Problem, ...]]]
-] = {
+_RULES: dict[type, tuple[Callable[[Any], list[Problem]], Callable[[Any], tuple[Problem, ...]]]] = {
     LeakagePolicy: (policy_problems, policy_warnings),
     AuditTarget: (target_problems, _no_warnings),
 }

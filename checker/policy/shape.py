@@ -149,9 +149,7 @@ def _complaint(details: ErrorDetails, data: Any) -> _Complaint:
         elif union is None:
             union, branch = tuple(path), str(step)
     context = dict(details.get("ctx") or {})
-    return _Complaint(
-        tuple(path), union, branch, of_key, details["type"], context, details["msg"]
-    )
+    return _Complaint(tuple(path), union, branch, of_key, details["type"], context, details["msg"])
 
 
 def _one_per_place(complaints: list[_Complaint]) -> Iterator[_Complaint]:
@@ -197,9 +195,7 @@ def _description(annotation: Any) -> str | None:
     return None
 
 
-def _expected(
-    model: type[BaseModel], path: Path, *, of_key: bool
-) -> tuple[list[Any], str | None]:
+def _expected(model: type[BaseModel], path: Path, *, of_key: bool) -> tuple[list[Any], str | None]:
     """Return the types that may stand at a path, and the field's description."""
     found: list[Any] = [model]
     described: str | None = None

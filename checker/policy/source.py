@@ -3,8 +3,8 @@
 Decides what a document may be made of, before anybody asks what it says: UTF-8 text of bounded
 size, depth and number of values; mappings whose keys are text and stand once; no tags, no merge
 keys, no empty values. Everything else of YAML 1.1 (the specification that PyYAML follows) is read
-as usual, and each scalar's spelling is kept, so that a code `042` that YAML reads as 34 can be shown
-as it was written.
+as usual, and each scalar's spelling is kept, so that a code `042`, which YAML reads as 34, can be
+shown as it was written.
 
 Parsing events are turned into values here rather than by PyYAML's composer and constructor: those
 recurse as deep as the file nests, expand aliases without bound, silently keep the last of duplicate
@@ -26,7 +26,17 @@ from yaml.resolver import Resolver
 from checker.errors import DocumentError, Problem
 from checker.policy.documents import Document
 
-__all__ = ["MAX_BYTES", "MAX_PROBLEMS", "Located", "Path", "Scalar", "Source", "dotted", "read_sources", "short"]
+__all__ = [
+    "MAX_BYTES",
+    "MAX_PROBLEMS",
+    "Located",
+    "Path",
+    "Scalar",
+    "Source",
+    "dotted",
+    "read_sources",
+    "short",
+]
 
 MAX_BYTES = 1 << 20
 MAX_DEPTH = 32
@@ -43,6 +53,7 @@ T_co = TypeVar("T_co", bound=Document, covariant=True)
 
 # libyaml's parser where it was built in: the same events, some forty times faster.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
+_RESOLVER: Any = Resolver()
 _TAG = "tag:yaml.org,2002:"
 _UNREADABLE = re.compile(
     "[^\t\n\r\x20-\x7e\x85\xa0-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]"  # YAML 1.1, section 4.1.1
@@ -181,20 +192,21 @@ def _decode(content: bytes | str, file: str) -> str:
     size = len(content)
     if size > MAX_BYTES:
         _refuse(file, 1, 1, f"the file is larger than {MAX_BYTES:,} bytes")
+    text = content if isinstance(content, str) else ""
     if isinstance(content, bytes):
         try:
-            content = content.decode("utf-8-sig")
+            text = content.decode("utf-8-sig")
         except UnicodeDecodeError as error:
             line, column = _place(content[: error.start].decode("utf-8", "replace"))
             byte = content[error.start]
             _refuse(file, line, column, f"the file is not UTF-8 text: byte 0x{byte:02x}")
     bad = [
-        Problem(file, *_place(content[: match.start()]), f"{_control(match[0])} cannot stand here")
-        for match, _ in zip(_UNREADABLE.finditer(content), range(MAX_PROBLEMS), strict=False)
+        Problem(file, *_place(text[: match.start()]), f"{_control(match[0])} cannot stand here")
+        for match, _ in zip(_UNREADABLE.finditer(text), range(MAX_PROBLEMS), strict=False)
     ]
     if bad:
         raise DocumentError(bad)
-    return content
+    return text
 
 
 def _place(before: str) -> tuple[int, int]:
@@ -255,7 +267,7 @@ def _read_nodes(text: str, file: str) -> list[_Node]:
 def _dereference(
     event: yaml.AliasEvent, anchors: dict[str, _Node], line: int, column: int, file: str
 ) -> _Node:
-    target = anchors.get(event.anchor)
+    target = anchors.get(str(event.anchor))
     if target is None:
         _refuse(file, line, column, f"the alias *{event.anchor} has no anchor before it")
     if target.open:
@@ -417,7 +429,7 @@ class _Construction:
 
 def _kind(text: str) -> str:
     """Return what YAML 1.1 takes an unquoted scalar for: str, int, float, bool, null, timestamp."""
-    tag: str = Resolver().resolve(yaml.ScalarNode, text, (True, False))
+    tag: str = _RESOLVER.resolve(yaml.ScalarNode, text, (True, False))
     kind = tag.removeprefix(_TAG)
     return kind if kind in _READ or kind == "null" else "str"
 

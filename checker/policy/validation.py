@@ -8,9 +8,8 @@ make a document invalid; warnings say that something allowed is probably not mea
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from typing import Any, Literal
 
@@ -133,30 +132,38 @@ def check_pair(policy: Located[LeakagePolicy], target: Located[AuditTarget]) -> 
         DocumentError: with all problems, at the policy's lines.
     """
     problems: list[Problem] = []
+    say = _collector(policy, problems)
     tokenization = target.document.spec.tokenization
     fields = [*tokenization.static]
     known = [*(["age"] if tokenization.age is not None else []), *fields]
-    defined = f"{target.file} defines {', '.join(known) or 'no static field'}"
     spec = policy.document.spec
     for name, attacker in spec.attackers.items():
         static = attacker.knows.static
         for index, field in enumerate(static if isinstance(static, list) else []):
             if field not in known:
                 path = ("spec", "attackers", name, "knows", "static", index)
-                hint = suggestion(field, known) or f"; {defined}"
-                needs = "tokenization.age" if field == "age" else "such a static field"
-                message = f"the target has no '{short(field)}' ({needs} is missing){hint}"
-                problems.append(policy.problem(path, message))
+                say(path, f"attacker '{name}' knows {_undefined(field, known, target.file)}")
     for name, control in spec.controls.items():
         for index, subgroup in enumerate(control.subgroups):
-            slices_by = None if isinstance(subgroup, str) else subgroup.static
-            if slices_by is not None and slices_by not in fields:
-                path = ("spec", "controls", name, "subgroups", index)
-                hint = suggestion(slices_by, fields) or f"; {defined}"
-                message = f"the target has no static field '{short(slices_by)}'{hint}"
-                problems.append(policy.problem(path, message))
+            field_name = None if isinstance(subgroup, str) else subgroup.static
+            if field_name is not None and field_name not in fields:
+                place = ("spec", "controls", name, "subgroups", index)
+                if field_name == "age":
+                    say(place, "age is no static field; use a subgroup {ageOver: N}")
+                else:
+                    say(
+                        place, f"the subgroups are by {_undefined(field_name, fields, target.file)}"
+                    )
     if problems:
         raise DocumentError(problems)
+
+
+def _undefined(field: str, known: list[str], file: str) -> str:
+    """Say that a target lacks a field; age is not declared like the others."""
+    if field == "age":
+        return f"'age', but {file} has no tokenization.age"
+    hint = suggestion(field, known) or f"; it defines {', '.join(known) or 'none'}"
+    return f"'{short(field)}', which {file} does not define in tokenization.static{hint}"
 
 
 def _collector(located: Located[Any], problems: list[Problem]) -> _Say:
@@ -249,26 +256,20 @@ def _check_cites(spec: PolicySpec, cites: list[str], path: Path, say: _Say) -> N
 
 
 def _check_codes(attribute_class: AttributeClassSpec, path: Path, say: _Say) -> None:
-    seen: dict[tuple[str, str], str] = {}
+    seen: dict[codes.CodePattern, str] = {}
     for index, code_set in enumerate(attribute_class.codes):
         for position, value in enumerate(code_set.values):
             here = (*path, "codes", index, "values", position)
             try:
-                codes.parse_value(code_set.system, value)
+                pattern = codes.parse_value(code_set.system, value)
             except ValueError as error:
                 say(here, str(error))
                 continue
-            key = (code_set.system, _spelling(code_set.system, value))
+            # but for globs, the spelling is not what matches: F10.2 and F102 are one code
+            key = pattern if pattern.system == "local" else replace(pattern, value="")
             if key in seen:
-                say(here, f"the code '{short(value)}' stands here twice, as {seen[key]} before")
+                say(here, f"the code '{short(value)}' stands here twice, first as {seen[key]}")
             seen.setdefault(key, code_set.tier)
-
-
-def _spelling(system: str, value: str) -> str:
-    """Return one spelling for values that match the same codes."""
-    if system.startswith("icd"):
-        return value.replace(".", "").replace(" ", "").upper()
-    return value if system == "local" else value.strip().casefold()
 
 
 def _check_limits(spec: PolicySpec, control: ControlSpec, path: Path, say: _Say) -> None:
@@ -317,9 +318,7 @@ def _check_metric(probe: Any, control: ControlSpec, path: Path, say: _Say) -> No
             )
 
 
-def _check_class(
-    probe: Any, spec: PolicySpec, control: ControlSpec, path: Path, say: _Say
-) -> None:
+def _check_class(probe: Any, spec: PolicySpec, control: ControlSpec, path: Path, say: _Say) -> None:
     name = control.attribute_class
     if name is None:
         if probe.needs_attribute_class:
@@ -330,9 +329,7 @@ def _check_class(
         say((*path, "attributeClass"), _unknown("attribute class", name, spec.attribute_classes))
 
 
-def _check_reach(
-    probe: Any, spec: PolicySpec, control: ControlSpec, path: Path, say: _Say
-) -> None:
+def _check_reach(probe: Any, spec: PolicySpec, control: ControlSpec, path: Path, say: _Say) -> None:
     """Check that each attacker has what the probe needs."""
     for name in control.limits:
         if name not in spec.attackers:
@@ -423,7 +420,9 @@ def target_problems(target: Located[AuditTarget]) -> list[Problem]:
     _check_templates(spec, say)
     _check_time(spec, say)
     if spec.data.members == spec.data.nonmembers:
-        message = f"members and nonmembers are both '{short(spec.data.members)}'; compare two splits"
+        message = (
+            f"members and nonmembers are both '{short(spec.data.members)}'; compare two splits"
+        )
         say(("spec", "data", "nonmembers"), message)
     return problems
 
@@ -469,8 +468,8 @@ def _check_templates(spec: TargetSpec, say: _Say) -> None:
     if tokenization.values is not None and "{bin}" not in tokenization.values.token:
         say((*path, "values", "token"), "a value's token needs {bin} where the bin stands")
     for index, system in enumerate(spec.code_systems):
-        if Counter(system.match.split("{code}")).total() != 2:
-            say(("spec", "codeSystems", index, "match"), "{code} must stand in it exactly once")
+        if system.match.count("{code}") != 1:
+            say(("spec", "codeSystems", index, "match"), "{code} must stand here exactly once")
 
 
 def _check_time(spec: TargetSpec, say: _Say) -> None:
@@ -479,7 +478,9 @@ def _check_time(spec: TargetSpec, say: _Say) -> None:
     for index, time_bin in enumerate(bins):
         is_last = index == len(bins) - 1
         if is_last and time_bin.up_to is not None:
-            say((*path, index), "the last time bin must have no upTo, so that it takes all the rest")
+            say(
+                (*path, index), "the last time bin must have no upTo, so that it takes all the rest"
+            )
         elif not is_last and time_bin.up_to is None:
             say((*path, index), "only the last time bin may have no upTo")
     for (index, earlier), (_, later) in pairwise(enumerate(bins)):
