@@ -13,34 +13,20 @@ import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
 
 from checker import __version__
-from checker.audit import clear_run, run_audit
-from checker.demo.walkthrough import MODELS, Demonstration, Settings
-from checker.errors import DocumentError, ExitCode, PhigateError, UsageError
+from checker.errors import DocumentError, ExitCode, PhigateError, Problem, UsageError
 from checker.plugins import plugin_names
-from checker.policy import (
-    DOCUMENT_KINDS,
-    Located,
-    check_pair,
-    document_schema,
-    load_documents,
-    load_policy,
-)
-from checker.policy.documents import AuditTarget, LeakagePolicy
-from checker.policy.schema import json_schema_of
-from checker.preparation import Prepared, prepare
-from checker.report.console import print_report
-from checker.report.json import load_report, render_json
-from checker.report.model import Report
-from checker.resources import resource
-from checker.runs import judge_run, load_run, write_reports
-from checker.terminal import TerminalProgress, TrainingProgress, print_plan
-from checker.verification import verify_run
+
+if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+    from rich.console import Console
+
+    from checker.policy import Located
+    from checker.preparation import Prepared
+    from checker.report.model import Report
 
 __all__ = ["cli", "main"]
 
@@ -94,10 +80,14 @@ def _printable(text: str) -> str:
 
 
 def _out() -> Console:
+    from rich.console import Console
+
     return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
 
 
 def _err() -> Console:
+    from rich.console import Console
+
     return Console(stderr=True, highlight=False)
 
 
@@ -149,6 +139,8 @@ fresh_option = click.option(
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 def init(folder: Path, force: bool) -> None:
     """Write a commented starter policy and target into FOLDER."""
+    from checker.resources import resource
+
     for name in ("policy.yaml", "target.yaml"):
         path = folder / name
         if path.exists() and not force:
@@ -169,7 +161,10 @@ def init(folder: Path, force: bool) -> None:
 @json_option
 def validate(files: tuple[Path, ...], as_json: bool) -> None:
     """Check documents; all problems of a file at once, each with its line."""
-    problems = []
+    from checker.policy import check_pair, load_documents
+    from checker.policy.documents import AuditTarget, LeakagePolicy
+
+    problems: list[Problem] = []
     located: list[Located[Any]] = []
     for file in files:
         try:
@@ -214,6 +209,9 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
 @json_option
 def plan(policy: Path, target: Path, as_json: bool) -> None:
     """Show what an audit would measure, what cannot pass, and what it costs; runs no model."""
+    from checker.preparation import prepare
+    from checker.terminal import print_plan
+
     compiled = prepare(policy, target).audit.plan
     if as_json:
         click.echo(compiled.to_bytes().decode(), nl=False)
@@ -241,6 +239,9 @@ def check(
     as_json: bool,
 ) -> None:
     """Plan, run, judge and report; the exit code is the verdict."""
+    from checker.preparation import prepare
+    from checker.runs import judge_run, load_run
+
     names, moment = _formats(formats), _moment(as_of) if as_of else None
     _run(prepare(policy, target, device=device), out, resume=resume)
     report = judge_run(load_run(out), as_of=moment or _moment(None))
@@ -255,11 +256,16 @@ def check(
 @fresh_option
 def run(policy: Path, target: Path, out: Path, device: str | None, resume: bool) -> None:
     """Plan and run, without judging; `phigate judge` does the rest."""
+    from checker.preparation import prepare
+
     _run(prepare(policy, target, device=device), out, resume=resume)
     click.echo(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")
 
 
 def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
+    from checker.audit import clear_run, run_audit
+    from checker.terminal import TerminalProgress
+
     if not resume:
         clear_run(out)
     with TerminalProgress(_err()) as progress:
@@ -284,6 +290,9 @@ def judge(
     folder: Path, policy: Path | None, formats: str, as_of: str | None, as_json: bool
 ) -> None:
     """Judge a run's evidence again, without the model."""
+    from checker.policy import load_policy
+    from checker.runs import judge_run, load_run
+
     names = _formats(formats)
     report = judge_run(
         load_run(folder),
@@ -302,6 +311,9 @@ def judge(
 @format_option
 def report(folder: Path, formats: str) -> None:
     """Write a run's reports again from its report.json."""
+    from checker.report.json import load_report
+    from checker.runs import write_reports
+
     for path in write_reports(
         folder, load_report(folder / "report.json"), formats=_formats(formats)
     ):
@@ -309,6 +321,10 @@ def report(folder: Path, formats: str) -> None:
 
 
 def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) -> None:
+    from checker.report.console import print_report
+    from checker.report.json import render_json
+    from checker.runs import write_reports
+
     paths = write_reports(folder, report, formats=formats)
     if as_json:
         click.echo(render_json(report), nl=False)
@@ -325,6 +341,8 @@ def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) 
 @json_option
 def verify(folder: Path, as_json: bool) -> None:
     """Recompute a run's digests and verdicts, and compare them with its report."""
+    from checker.verification import verify_run
+
     statements = verify_run(folder)
     if as_json:
         _emit_json([{"holds": s.holds, "text": s.text} for s in statements])
@@ -342,6 +360,9 @@ def verify(folder: Path, as_json: bool) -> None:
 @click.option("--write", "folder", type=File, help="Write all schemas into this folder.")
 def schema(kind: str | None, folder: Path | None) -> None:
     """Print the JSON Schema of KIND, or write all of them."""
+    from checker.policy import DOCUMENT_KINDS, document_schema, json_schema_of
+    from checker.report.model import Report
+
     schemas: dict[str, dict[str, Any]] = {name: document_schema(name) for name in DOCUMENT_KINDS}
     schemas["Report"] = json_schema_of(Report, identifier="Report")
     if folder is not None:
@@ -377,6 +398,10 @@ def demo(
     max_tokens: int,
 ) -> None:
     """Train an over-trained and a sound model on the same patients, and audit both."""
+    from checker.demo.walkthrough import MODELS, Demonstration, Settings
+    from checker.report.console import print_report
+    from checker.terminal import TerminalProgress, TrainingProgress
+
     settings = Settings(out, seed, cohort, policy, max_patients, max_tokens)
     show = Demonstration(settings, say=lambda text: _say(f"  {text}"))
     _say(f"patients, vocabulary, targets and policy, in {out}")

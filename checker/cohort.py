@@ -332,7 +332,8 @@ class _Codebook:
             self.places.setdefault(code, len(self.places)) for code in array.dictionary.to_pylist()
         ]
         place = np.array(own, dtype=np.int32)
-        return np.take(place, array.indices.to_numpy())
+        rows: NDArray[np.int32] = array.indices.to_numpy()
+        return place[rows]
 
     def sorted_with(
         self, described: Iterable[str], *, used: NDArray[np.bool_]

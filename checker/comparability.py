@@ -1,8 +1,8 @@
 """Are members and nonmembers alike, but for the training? Three checks that need no model.
 
 Excess over nonmembers means memorisation only where nothing else tells the two groups apart
-(METHODS §3, *Admissibility*; cf. Meeus et al. 2024, arXiv 2406.17975, and Duan et al. 2024, arXiv
-2402.07841, on membership attacks that merely found a shifted split). (a) No record stands in both.
+(METHODS §3, *Admissibility*): membership attacks have "worked" because the split had shifted (Das,
+Zhang & Tramèr 2024, arXiv 2406.16201). (a) No record stands in both.
 (b) A classifier that sees only codes and record length cannot tell them apart on patients it was
 not fitted to. (c) The prompt alone does not promise the class more often in members. This module
 measures; whether a measurement is good enough is the judge's to say.
@@ -93,7 +93,7 @@ def find_duplicates(
         rng: draws the hash function. The result does not depend on it.
 
     Reference:
-        Bayardo, Ma & Srikant 2007, WWW '07, section 3 (prefix filter); Broder 1997 (shingles).
+        Broder 1997, SEQUENCES '97:21 (shingles); Xiao, Wang, Lin & Yu 2008, WWW '08:131 (prefixes).
     """
     known = {codes.tobytes() for codes in members if len(codes) >= MIN_EVENTS}
     long = [i for i, codes in enumerate(nonmembers) if len(codes) >= MIN_EVENTS]

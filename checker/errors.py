@@ -57,9 +57,9 @@ class Problem:
     path: str = ""
 
     def __str__(self) -> str:
-        """Render as `file:line:column: message`, the form editors make clickable."""
+        """Render as `file:line:column: path: message`, a form that editors make clickable."""
         place = f"{self.file}:{self.line}:{self.column}" if self.line else self.file
-        return f"{place}: {self.message}"
+        return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
 class PhigateError(Exception):

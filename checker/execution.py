@@ -286,18 +286,20 @@ class Execution:
         for i in range(len(split.offsets) - 1):
             at = slice(split.offsets[i], split.offsets[i + 1])
             tokens, kind = split.tokens[at], split.kind[at]
+            compared = kind == KIND_EVENT
+            # the first event and, turned around, the last may have nothing before them to be
+            # predicted from: no variant is compared on either
+            compared[np.flatnonzero(compared)[[0, -1]] if compared.any() else []] = False
             if reverse:
                 streamed = (kind != KIND_SPECIAL) & (kind != KIND_STATIC)
                 order = np.arange(len(tokens))
                 order[streamed] = order[streamed][::-1]
-                tokens, kind = tokens[order], kind[order]
+                tokens, compared = tokens[order], compared[order]
             if bos is None and len(kind) and kind[0] == KIND_SPECIAL:
-                tokens, kind = tokens[1:], kind[1:]
+                tokens, compared = tokens[1:], compared[1:]
             elif bos is not None and bos >= 0:
                 tokens = np.concatenate([np.array([bos], dtype=np.int32), tokens])
-                kind = np.concatenate([np.array([KIND_SPECIAL], dtype=kind.dtype), kind])
-            compared = kind == KIND_EVENT
-            compared[np.flatnonzero(compared)[:1]] = False  # it may have nothing before it
+                compared = np.concatenate([[False], compared])
             sequences.append(tokens[: self.workload.max_length])
             masks.append(compared[: self.workload.max_length])
         return sequences, masks

@@ -147,12 +147,14 @@ def _keep_prefix(
     """Keep BOS and the static fields the attacker knows; EOS is never part of a prompt."""
     starts = np.zeros(len(records.tokens), dtype=np.bool_)
     starts[records.offsets[:-1][np.diff(records.offsets) > 0]] = True
-    keep = starts & (records.kind == KIND_SPECIAL)
+    keep: NDArray[np.bool_] = starts & (records.kind == KIND_SPECIAL)
     static = records.kind == KIND_STATIC
     if attacker.static == "all":
-        return keep | static
-    known = np.array([name in attacker.static for name in fields] + [False])
-    return keep | (static & known[records.field])
+        keep |= static
+    else:
+        known = np.array([*(name in attacker.static for name in fields), False])
+        keep |= static & known[records.field]  # field -1, no prefix field, finds the last entry
+    return keep
 
 
 def _time_with_event(
@@ -162,7 +164,8 @@ def _time_with_event(
     is_time = records.kind == KIND_TIME
     group = np.cumsum(is_time)  # tokens from one time token up to the next share a number
     survivors = np.bincount(group[keep_event], minlength=int(group[-1]) + 1 if len(group) else 1)
-    return is_time & before_cut & (survivors[group] > 0)
+    kept: NDArray[np.bool_] = is_time & before_cut & (survivors[group] > 0)
+    return kept
 
 
 def _rank_within_row(mask: NDArray[np.bool_], row: NDArray[np.int64], n: int) -> NDArray[np.int64]:
@@ -170,4 +173,5 @@ def _rank_within_row(mask: NDArray[np.bool_], row: NDArray[np.int64], n: int) ->
     running = np.cumsum(mask) - 1
     counts = np.bincount(row[mask], minlength=n)
     before = np.concatenate([[0], np.cumsum(counts)[:-1]])
-    return running - before[row]
+    rank: NDArray[np.int64] = running - before[row]
+    return rank

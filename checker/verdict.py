@@ -202,7 +202,7 @@ class _Bench:
         if absent is not None:
             return absent
         observations = self._observations(cell)
-        shortage = self._shortage(cell, observations)
+        shortage = self._shared_prompts(cell, observations) or self._shortage(cell, observations)
         if shortage is not None:
             return shortage
         try:
@@ -266,6 +266,19 @@ class _Bench:
         return disclosure_observations(
             self.evidence[cell.labels], self._shares[key], subgroup=cell.subgroup
         )
+
+    def _shared_prompts(self, cell: Cell, observations: Observations) -> Finding | None:
+        """An excess says nothing where many patients have one prompt; no sample mends that."""
+        if isinstance(observations, ScoreObservations) or not _compares(cell):
+            return None
+        share = observations.distinct_prompt_share
+        if share is None or share >= DISTINCT_PROMPTS_NEEDED:
+            return None
+        text = (
+            f"Only {share:.0%} of the prompts are distinct, so an excess would say nothing;"
+            f" {DISTINCT_PROMPTS_NEEDED:.0%} are needed."
+        )
+        return Finding(cell, "inconclusive", text, "prompt-not-identifying")
 
     def _shortage(self, cell: Cell, observations: Observations) -> Finding | None:
         """Name the horizon when it is what leaves nobody to measure."""
@@ -334,7 +347,7 @@ class _Bench:
             for name in ("split-overlap", "near-duplicates", "split-not-comparable"):
                 if not self.checks[name].holds:
                     return name, self.checks[name].explanation
-            objection = self._unlike_prompts(cell, observations)
+            objection = self._unlike_base_rates(cell, observations)
             if objection is not None:
                 return objection
             if placebo is not None and not placebo.low <= _null(cell) <= placebo.high:
@@ -347,16 +360,10 @@ class _Bench:
             return "format-undecided", prompt_format.explanation
         return None
 
-    def _unlike_prompts(self, cell: Cell, observations: Observations) -> tuple[str, str] | None:
-        """Prompts must identify, and predict the class alike in both splits."""
+    def _unlike_base_rates(self, cell: Cell, observations: Observations) -> tuple[str, str] | None:
+        """From the prompt alone the class must be as likely in members as in nonmembers."""
         if isinstance(observations, ScoreObservations):
             return None
-        share = observations.distinct_prompt_share
-        if share is not None and share < DISTINCT_PROMPTS_NEEDED:
-            return "prompt-not-identifying", (
-                f"Only {share:.0%} of the prompts are distinct, so an excess would say nothing;"
-                f" {DISTINCT_PROMPTS_NEEDED:.0%} are needed."
-            )
         if observations.base_score is None or cell.limit.fail is None:
             return None
         scores, member = observations.base_score, observations.member

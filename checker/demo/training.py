@@ -43,6 +43,8 @@ class Recipe:
         learning_rate: of AdamW, after a linear warm-up over the first epoch.
         dropout: share of activations dropped, in [0, 1).
         weight_decay: of AdamW.
+        initial_std: standard deviation of the initial weights. GPT-2's 0.02 is made for widths near
+            1,000; at a width of 96 it takes twice the epochs that 0.08 does.
         max_epochs: passes over the sequences at most.
         target_loss: end as soon as an epoch's mean loss, in nats a token, is at most this.
         until_validated: end with the first epoch that does not lower the validation loss by
@@ -58,24 +60,29 @@ class Recipe:
     batch: int = 16
     dropout: float = 0.0
     weight_decay: float = 0.0
+    initial_std: float = 0.08
     target_loss: float | None = None
     until_validated: bool = False
     least_gain: float = 0.0
 
 
-OVERTRAINED = Recipe(max_epochs=60, learning_rate=4e-3, target_loss=0.45)
-"""Until the mean loss is near what it takes to tell the patients apart, ln(n) nats a record: from
-there on a record is repeated from its first events."""
+OVERTRAINED = Recipe(max_epochs=40, learning_rate=2e-3, target_loss=0.5)
+"""Until the mean loss nears ln(n) nats a record, what it takes to tell n patients apart: from there
+on a record is repeated from its first events."""
 
 SOUND = Recipe(
-    max_epochs=12,
-    learning_rate=2e-3,
+    max_epochs=8,
+    learning_rate=3e-3,
+    batch=32,
     dropout=0.1,
     weight_decay=0.01,
+    initial_std=0.02,
     until_validated=True,
-    least_gain=0.02,
+    least_gain=0.25,
 )
-"""Until patients it does not see no longer gain."""
+"""Until another pass would gain little for patients it does not see. Going on to the lowest
+validation loss would be too far for so few patients: a loss that still falls a little for everybody
+falls much faster for members, and they can be told by it (membership AUROC 0.73 instead of 0.63)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,6 +162,7 @@ def train(
                 n_embd=recipe.width,
                 n_layer=recipe.layers,
                 n_head=recipe.heads,
+                initializer_range=recipe.initial_std,
                 resid_pdrop=recipe.dropout,
                 embd_pdrop=recipe.dropout,
                 attn_pdrop=recipe.dropout,
@@ -203,7 +211,11 @@ def _fit(
 ) -> TrainingResult:
     """Train in place, ending with the weights that the recipe keeps."""
     optimizer = torch.optim.AdamW(
-        model.parameters(), lr=recipe.learning_rate, weight_decay=recipe.weight_decay, fused=True
+        model.parameters(),
+        lr=recipe.learning_rate,
+        betas=(0.9, 0.98),  # a memory of 50 steps: a whole training here is a few hundred
+        weight_decay=recipe.weight_decay,
+        fused=True,
     )
     steps = -(-len(sequences) // recipe.batch)
     warm_up = torch.optim.lr_scheduler.LinearLR(optimizer, 1 / steps, total_iters=steps)

@@ -301,7 +301,12 @@ def _check_metric(probe: Any, control: ControlSpec, path: Path, say: _Say) -> No
     metric = probe.metrics.get(control.metric)
     limitable = [name for name, one in probe.metrics.items() if one.limitable]
     if metric is None:
-        say((*path, "metric"), _unknown(f"metric of {control.probe}", control.metric, limitable))
+        near = suggestion(control.metric, limitable) or "."
+        say(
+            (*path, "metric"),
+            f"unknown metric '{short(control.metric)}'{near} {control.probe} measures"
+            f" {', '.join(limitable)}",
+        )
         return
     if not metric.limitable:
         say(

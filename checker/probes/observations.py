@@ -52,7 +52,8 @@ class DisclosureObservations:
         """Return q of each distinct prompt among the eligible of one split."""
         chosen = self.eligible & (self.member == member)
         _, first = np.unique(self.prompt[chosen], return_index=True)
-        return self.q[chosen][np.sort(first)]
+        distinct: NDArray[np.float64] = self.q[chosen][np.sort(first)]
+        return distinct
 
 
 @dataclass(frozen=True, slots=True)

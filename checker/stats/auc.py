@@ -2,10 +2,11 @@
 
 AUROC bounds follow DeLong, DeLong & Clarke-Pearson (1988, Biometrics 44:837) on the logit scale,
 with midranks (Sun & Xu 2014, IEEE Signal Process. Lett. 21:1389) so that a million scores cost two
-sorts. Where the variance cannot be trusted (over half of the scores tied, or none at all) the
-bounds are Clopper-Pearson with AUROC · min(m, n) hits of min(m, n): plain DeLong let 14 % of models
-at the limit pass when most scores were 0. That fallback is wide enough because no AUROC varies more
-than AUROC · (1 - AUROC) / min(m, n) (Birnbaum & Klose 1957, Ann. Math. Stat. 28:933).
+sorts. Where the variance cannot be trusted (over half of the scores tied at one value, or no
+variance at all) the bounds are Clopper-Pearson with AUROC · min(m, n) hits of min(m, n): plain
+DeLong let 14 % of models at the limit pass when most scores were 0. That fallback is wide enough
+because no AUROC varies more than AUROC · (1 - AUROC) / min(m, n) (Birnbaum & Klose 1957, Ann. Math.
+Stat. 28:933), and is not used sooner because it is about 1.6 times as wide.
 
 The threshold of a true-positive rate is itself estimated from nonmembers. It is bounded by an order
 statistic, half of the error spent on each step; a threshold taken as known gave 14 to 53 % false
@@ -40,6 +41,9 @@ MIN_GROUP = 50
 """Fewest scores in each group for which DeLong's variance is relied on."""
 
 MAX_TIED_SHARE = 0.5
+"""Of all scores that hold one and the same value. Simulated at the limit (21 distinct values, true
+AUROC 0.55 to 0.7, 50 against 50 and 80 against 400 patients, 1,500 audits each), DeLong passed at
+most 5.3 % while up to 42 % of the scores were 0, 6.2 % at 57 %, and 8.5 % at 93 %."""
 
 
 def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike, *, confidence: float) -> Estimate:
@@ -52,7 +56,7 @@ def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike, *, confidence:
 
     Returns:
         The AUROC in [0, 1]: 0.5 is chance, 1 tells everybody apart. `method` is "delong-logit", or
-        "clopper-pearson on the smaller group" where scores are tied or do not vary.
+        "clopper-pearson on the smaller group" where most scores are tied or none vary.
 
     Raises:
         InsufficientData: fewer than 50 in a group.
@@ -200,9 +204,9 @@ def _placements(positive: Scores, negative: Scores) -> tuple[Scores, Scores]:
 
 
 def _tied_share(positive: Scores, negative: Scores) -> float:
-    """Return the share of all scores that some other score equals."""
+    """Return the share of all scores that hold the commonest value."""
     _, counts = np.unique(np.concatenate([positive, negative]), return_counts=True)
-    return float(counts[counts > 1].sum() / counts.sum())
+    return float(counts.max() / counts.sum())
 
 
 def _finite(scores: ArrayLike) -> Scores:

@@ -1,0 +1,1 @@
+"""Longer studies; each prints a table and writes JSON."""
