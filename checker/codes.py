@@ -174,7 +174,9 @@ def _check_range(system: CodeSystem, text: str, low: str, high: str) -> None:
         raise ValueError(f"'{text}' is not a range: its two ends must be equally long prefixes")
     kinds = {first if first in "EV" else "digit" for first in (low[0], high[0])}
     if system == "icd9cm" and len(kinds) > 1:
-        raise ValueError(f"'{text}' is not a range: one end is an E or V code, the other is not")
+        raise ValueError(
+            f"'{text}' is not a range: its ends are of different kinds (digits, E or V)"
+        )
     if high < low:
         raise ValueError(f"'{text}' is not a range: it ends before it begins")
 

@@ -191,7 +191,7 @@ def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None
     }
     if not holds[kind] and not types.is_null(found):  # a column of nothing but nulls has no type
         raise DataError(
-            f"is not MEDS: column '{name}' should be a {kind} and is {found}", file=path
+            f"is not MEDS: column '{name}' holds {found} where {kind} belongs", file=path
         )
 
 

@@ -2,10 +2,10 @@
 
 Excess over nonmembers means memorisation only where nothing else tells the two groups apart
 (METHODS §3, *Admissibility*): membership attacks have "worked" because the split had shifted (Das,
-Zhang & Tramèr 2024, arXiv 2406.16201). (a) No record stands in both.
-(b) A classifier that sees only codes and record length cannot tell them apart on patients it was
-not fitted to. (c) The prompt alone does not promise the class more often in members. This module
-measures; whether a measurement is good enough is the judge's to say.
+Zhang & Tramèr 2024, arXiv 2406.16201). (a) No record stands in both groups. (b) A classifier that
+sees only codes and record length cannot tell them apart on patients it was not fitted to. (c) The
+prompt alone does not promise the class more often in members. This module measures; whether a
+measurement is good enough is the judge's to say.
 
 Both predictors are logistic regressions over log(1 + count) with one ridge penalty. 0.1 is near the
 best held-out AUROC for a shift of code frequencies (over 0.03 to 0.3 it moves by less than 0.01),

@@ -259,13 +259,12 @@ def test_without_nonmembers_there_is_no_base_rate() -> None:
 
 
 def test_the_gap_has_welch_bounds() -> None:
-    # means 0.3 and 0.1; variances 0.02 and 0.0004 over n 3 and 2: se² = 0.02/3 + 0.0002/2... by
-    # hand: var([.2,.3,.4]) = 0.01, var([.09,.11]) = 0.0002; se² = 0.01/3 + 0.0002/2 = 0.0034333;
-    # df = se⁴ / ((0.01/3)²/2 + (0.0001)²/1) = 1.17878e-5 / 5.56556e-6 = 2.118; t₀.₉₅ = 2.8248
+    # variances 0.01 and 0.0002, so se² = 0.01/3 + 0.0002/2 = 0.0034333, se = 0.058595;
+    # df = se⁴ / ((0.01/3)²/2 + (0.0002/2)²/1) = 1.17878e-5 / 5.56556e-6 = 2.118, t₀.₉₅ = 2.8120
     gap = base_rate_gap([0.2, 0.3, 0.4], [0.09, 0.11], confidence=0.95)
     assert gap.value == pytest.approx(0.2)
     assert gap.high - gap.value == pytest.approx(gap.value - gap.low)
-    assert gap.high - gap.value == pytest.approx(2.8248 * 0.0034333**0.5, rel=0.01)
+    assert gap.high - gap.value == pytest.approx(2.8120 * 0.058595, rel=1e-4)
 
 
 def test_equal_constant_scores_have_no_gap() -> None:

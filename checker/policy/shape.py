@@ -100,11 +100,18 @@ def shape_problems(
     problems: dict[tuple[Path, str], Problem] = {}
     for complaint in _one_per_place(complaints):
         path = (*base, *complaint.path)
-        if path in source.broken:
+        if path in source.broken or _follows(complaint, path, source):
             continue
         message = _sentence(complaint, model, data, source, path)
         problems.setdefault((path, complaint.kind), source.problem(path, message))
     return list(problems.values())
+
+
+def _follows(complaint: _Complaint, path: Path, source: Source) -> bool:
+    """Whether a rule about a whole element fails because a part of it could not be read."""
+    return complaint.kind == "value_error" and any(
+        part[: len(path)] == path for part in source.broken
+    )
 
 
 def unusual_numbers(source: Source, *, reported: set[str]) -> list[Problem]:
@@ -261,7 +268,7 @@ def _sentence(
         return _wrong_kind(value, found, source, path)
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
-        return f"{shown} must be {words} {details[key]}"
+        return f"{shown} must be {words} {_number(details[key])}"
     if kind == "string_pattern_mismatch":
         return f"{shown} does not fit: {described or 'the pattern ' + details['pattern']}"
     if kind == "string_too_long":
@@ -287,10 +294,10 @@ def _wrong_kind(value: Any, found: list[Any], source: Source, path: Path) -> str
     scalar = source.scalars.get(path)
     plain = scalar is not None and scalar.plain
     if scalar and plain and str in found and not isinstance(value, str):
-        noun = next((str(step) for step in reversed(path) if isinstance(step, str)), "text")
-        noun = "code" if noun == "values" else noun
+        noun = "code " if "values" in path[-2:-1] else ""
+        noun = f"{path[-1]} " if isinstance(path[-1], str) else noun
         return (
-            f"{noun} {scalar.text} is not quoted: YAML reads it as {_reading(value)};"
+            f"{noun}{scalar.text} is not quoted: YAML reads it as {_reading(value)};"
             f' write "{scalar.text}"'
         )
     message = f"expected {_in_words(found)}, but found {_shown(value, source, path)}"
@@ -311,6 +318,10 @@ def _number_hint(text: str, *, plain: bool) -> str:
     if not _SCIENTIFIC.fullmatch(text):
         return ""
     return f": YAML reads {text} as text; write {Decimal(text):f}"
+
+
+def _number(value: Any) -> str:
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
 
 
 def _reading(value: Any) -> str:

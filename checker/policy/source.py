@@ -216,7 +216,7 @@ def _place(before: str) -> tuple[int, int]:
 
 
 def _control(character: str) -> str:
-    return f"the control character U+{ord(character):04X}"
+    return f"the character U+{ord(character):04X}"
 
 
 # --- events to nodes ----------------------------------------------------------------------------
@@ -291,7 +291,7 @@ def _syntax_message(error: yaml.MarkedYAMLError, text: str) -> str:
     problem = error.problem or error.context or "it cannot be parsed"
     mark = error.problem_mark
     if mark is not None:
-        line = (text.splitlines() or [""])[min(mark.line, text.count("\n"))]
+        line = dict(enumerate(text.splitlines())).get(mark.line, "")
         if "\t" in line[: mark.column + 1] and not line[: mark.column].strip():
             return "this line is indented with a tab; YAML wants spaces"
     start = error.context_mark

@@ -61,7 +61,8 @@ def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike, *, confidence:
     Raises:
         InsufficientData: fewer than 50 in a group.
     """
-    positive, negative = _finite(positive_scores), _finite(negative_scores)
+    # sorted, so that the order of patients changes no digit of any sum
+    positive, negative = np.sort(_finite(positive_scores)), np.sort(_finite(negative_scores))
     _require(positive, "scores of members or positives")
     _require(negative, "scores of nonmembers or negatives")
     above, below = _placements(positive, negative)
