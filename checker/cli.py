@@ -82,7 +82,8 @@ def _printable(text: str) -> str:
 def _out() -> Console:
     from rich.console import Console
 
-    return Console(highlight=False, soft_wrap=not sys.stdout.isatty())
+    # a log has no width of its own: tables must not wrap in it
+    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def _err() -> Console:

@@ -173,7 +173,7 @@ def _read(path: Path, columns: dict[str, str], *, optional: tuple[str, ...] = ()
         with pq.ParquetFile(path, metadata=metadata, read_dictionary=codes) as file:
             return file.read(columns=present)
     except PermissionError as error:
-        raise DataError(f"cannot be read: {error.strerror}", file=path) from error
+        raise DataError("cannot be read: permission denied", file=path) from error
     except (pa.ArrowException, OSError) as error:
         raise DataError("is not a whole parquet file; copy or write it again", file=path) from error
 

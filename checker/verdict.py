@@ -144,7 +144,7 @@ def judge(
         crashed=crashed or {},
         checks={check.name: check for check in checks},
         stale=stale,
-        placebo_level=(1 - plan.confidence) / (2 * max(1, len(plan.cells))),
+        placebo_confidence=stats.placebo_confidence(plan.confidence, cells=len(plan.cells)),
     )
     findings = _holm([bench.finding(cell) for cell in plan.cells], alpha=1 - plan.confidence)
     return Judgement(_overall(findings), tuple(findings), tuple(checks))
@@ -193,7 +193,7 @@ class _Bench:
     crashed: Mapping[str, str]
     checks: dict[str, Check]
     stale: bool
-    placebo_level: float
+    placebo_confidence: float
     _shares: dict[str, dict[str, float]] | None = None
 
     def finding(self, cell: Cell) -> Finding:
@@ -319,7 +319,7 @@ class _Bench:
             cell.metric,
             observations,
             params=probe.params_type.model_validate(cell.params),
-            confidence=1 - self.placebo_level,
+            confidence=self.placebo_confidence,
             rng=self.plan.rng_for(f"placebo {cell.measurement}"),
         )
         return result
@@ -350,7 +350,7 @@ class _Bench:
             objection = self._unlike_base_rates(cell, observations)
             if objection is not None:
                 return objection
-            if placebo is not None and not placebo.low <= _null(cell) <= placebo.high:
+            if placebo is not None and not stats.contains(placebo, _null(cell)):
                 return "placebo-failed", (
                     "Between two random halves of the nonmembers the same estimate is"
                     f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
@@ -368,9 +368,11 @@ class _Bench:
             return None
         scores, member = observations.base_score, observations.member
         eligible = observations.eligible
-        gap = base_rate_gap(
-            scores[eligible & member], scores[eligible & ~member], confidence=self.plan.confidence
-        )
+        inside, outside = scores[eligible & member], scores[eligible & ~member]
+        try:
+            gap = base_rate_gap(inside, outside, confidence=self.plan.confidence)
+        except InsufficientData as lack:
+            return "split-not-comparable", f"Base rates could not be compared: {lack}."
         tolerance = cell.limit.fail / 2
         if max(-gap.low, gap.high) <= tolerance:
             return None

@@ -7,11 +7,11 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from meds_builder import FIRST_SUBJECT, events_table, write_meds, write_splits
 
 from checker.cohort import STATIC_TIME, load_cohort
 from checker.errors import DataError
 from checker.policy.documents import DataSpec
-from tests.meds_builder import FIRST_SUBJECT, events_table, write_meds, write_splits
 
 DATA = Path(__file__).parents[2] / "shared" / "data"
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import random
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -81,7 +82,7 @@ def test_a_policy_is_read_with_its_digest_and_lines() -> None:
     assert policy.sha256 == hashlib.sha256(POLICY.encode()).hexdigest()
     assert policy.file == "p.yaml"
     assert policy.locate(("spec", "controls", "hiv-disclosure")) == (16, 5)
-    assert policy.locate(("spec", "attributeClasses", "hiv", "codes", 0, "values", 1)) == (14, 60)
+    assert policy.locate(("spec", "attributeClasses", "hiv", "codes", 0, "values", 1)) == (14, 62)
 
 
 def test_a_place_that_is_not_there_is_that_of_its_nearest_ancestor() -> None:
@@ -139,7 +140,7 @@ def test_an_unquoted_code_is_shown_as_written_and_as_read() -> None:
     assert problem.message == (
         'code 042 is not quoted: YAML reads it as the number 34; write "042"'
     )
-    assert (problem.line, problem.column) == (14, 53)
+    assert (problem.line, problem.column) == (14, 55)
     assert problem.path == "spec.attributeClasses.hiv.codes[0].values[0]"
 
 
@@ -164,7 +165,7 @@ def test_unquoted_text_is_shown_as_yaml_reads_it(written: str, read: str) -> Non
     ("written", "hint"),
     [
         ("1e-3", "write 0.001"),
-        ("2.5E-2", "write 0.025"),
+        ("2E-2", "write 0.02"),
         ('"0.05"', "remove the quotes"),
         ("1e-999999999", "found '1e-999999999'"),
     ],
@@ -243,7 +244,6 @@ def test_what_is_no_document_is_refused_with_its_place(
         ("~", "YAML reads ~ as no value"),
         ("null", "YAML reads null as no value"),
         ("2026-13-45", "2026-13-45 is no valid date"),
-        ("9999-12-31 23:59:59 -23:00", "no valid date"),
         ("0x" + "f" * 100, "is too long"),
         ("9" * 5000, "is too long"),
         ("9" * 30, "needs more than 64 bits"),
@@ -272,7 +272,7 @@ def test_a_value_that_no_document_may_hold_is_refused_with_its_place(
 def test_aliases_that_multiply_are_cut_off() -> None:
     letters = "abcdefghij"
     lines = ["a: &a [x, x, x, x, x, x, x, x, x, x]"]
-    for before, letter in zip(letters, letters[1:], strict=False):
+    for before, letter in pairwise(letters):
         lines.append(f"{letter}: &{letter} [{', '.join(['*' + before] * 10)}]")
     assert "at most 100,000 values" in only("\n".join(lines)).message
 
@@ -326,11 +326,10 @@ def test_an_unknown_kind_or_version_is_named(old: str, new: str, message: str) -
 
 
 def test_the_wrong_kind_of_file_is_said_before_anything_else() -> None:
-    text = changed("severity", "x") if "severity" in POLICY else POLICY
     with pytest.raises(
         DocumentError, match="this is of kind LeakagePolicy, but a AuditTarget"
     ) as e:
-        load_target(Path("p.yaml"), text=text + "nonsense: 1\n")
+        load_target(Path("p.yaml"), text=POLICY + "nonsense: 1\n")
     assert [(p.line, p.column) for p in e.value.problems] == [(2, 1)]
     assert e.value.exit_code is ExitCode.USAGE
 
@@ -487,8 +486,8 @@ def test_a_union_gives_one_message_for_a_place(subgroup: str, message: str) -> N
 def test_all_problems_of_a_file_come_at_once_in_the_order_of_its_lines() -> None:
     text = changed("internal", "intern", changed('"042"', "042", changed("fail:", "fial:")))
     problems = problems_of(text)
-    assert [p.line for p in problems] == [7, 14, 22, 22]
-    assert "'fial'" in problems[-1].message
+    assert [p.line for p in problems] == [7, 14, 22]
+    assert problems[-1].message == "unknown key 'fial'; did you mean 'fail'?"
 
 
 # --- nothing gets through -----------------------------------------------------------------------
@@ -551,18 +550,20 @@ def test_a_damaged_file_is_valid_or_a_document_error_with_lines() -> None:
         b"@",
     ]
     errors = 0
-    for _ in range(150):
+    for _ in range(120):
         damaged = bytearray(content)
         for _ in range(rng.randint(1, 3)):
             start = rng.randrange(len(damaged))
             damaged[start : start + rng.choice([0, 0, 1, 20])] = rng.choice(junk)
+        problems: tuple[Problem, ...] = ()
         try:
             parse_documents(bytes(damaged), file="p.yaml")
         except DocumentError as error:
-            errors += 1
-            assert all(p.line >= 1 and p.column >= 1 for p in error.problems)
-            assert str(error).encode()  # a message that cannot be written is a traceback later
-    assert errors > 60
+            problems = error.problems
+        assert all(p.line >= 1 and p.column >= 1 for p in problems)
+        assert all(str(p).encode() for p in problems)  # what cannot be written fails later
+        errors += bool(problems)
+    assert errors >= 60
 
 
 # --- starters and schemas -----------------------------------------------------------------------

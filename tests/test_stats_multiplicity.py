@@ -61,9 +61,8 @@ def test_the_placebo_of_a_sound_instrument_contains_zero_in_nearly_every_draw() 
     # ten cells at 5 %: one interval misses in 0.5 % of draws; 300 draws expect at most 1.5
     outcomes = np.repeat([0.0, 1.0], [160, 40])
     rng = np.random.default_rng(1)
-    draws = [
-        stats.placebo_difference(outcomes, confidence=0.95, cells=10, rng=rng) for _ in range(300)
-    ]
+    level = stats.placebo_confidence(0.95, cells=10)
+    draws = [stats.placebo_difference(outcomes, confidence=level, rng=rng) for _ in range(300)]
     assert sum(not stats.contains(draw, 0) for draw in draws) <= 5
     assert draws[0].confidence == pytest.approx(0.9975)
     assert draws[0].n == 200
@@ -76,7 +75,7 @@ def test_an_estimate_away_from_zero_does_not_contain_it() -> None:
 def test_equal_generators_give_equal_placebos() -> None:
     outcomes = np.random.default_rng(0).random(31)
     first, second = (
-        stats.placebo_difference(outcomes, confidence=0.95, cells=3, rng=np.random.default_rng(7))
+        stats.placebo_difference(outcomes, confidence=0.95, rng=np.random.default_rng(7))
         for _ in range(2)
     )
     assert first == second
@@ -84,5 +83,5 @@ def test_equal_generators_give_equal_placebos() -> None:
 
 def test_one_nonmember_has_no_halves() -> None:
     with pytest.raises(InsufficientData) as few:
-        stats.placebo_difference([1.0], confidence=0.95, cells=1, rng=np.random.default_rng(0))
+        stats.placebo_difference([1.0], confidence=0.95, rng=np.random.default_rng(0))
     assert few.value.reason == "too-few-nonmembers"

@@ -23,6 +23,7 @@ import torch
 from numpy.typing import NDArray
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
+from transformers.utils import logging as transformers_logging
 
 from checker.errors import UsageError
 
@@ -163,6 +164,7 @@ def train(
                 n_layer=recipe.layers,
                 n_head=recipe.heads,
                 initializer_range=recipe.initial_std,
+                activation_function="gelu_pytorch_tanh",  # GPT-2's own, in one kernel instead of 8
                 resid_pdrop=recipe.dropout,
                 embd_pdrop=recipe.dropout,
                 attn_pdrop=recipe.dropout,
@@ -174,7 +176,8 @@ def train(
         order = torch.Generator().manual_seed(seed)
         result = _fit(model, sequences, validation, pad_id, order, recipe, progress)
     model.eval()
-    model.save_pretrained(out)
+    with _no_progress_bar():
+        model.save_pretrained(out)
     return result
 
 
@@ -309,3 +312,15 @@ def _one_thread() -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+@contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing a bar for a file that is written in a blink."""
+    shown = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if shown:
+            transformers_logging.enable_progress_bar()

@@ -10,7 +10,7 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable
 from dataclasses import replace
-from pathlib import Path as File
+from pathlib import Path
 from typing import Any, TypeVar
 
 from pydantic import ValidationError
@@ -53,7 +53,7 @@ _LATER_KINDS = ("AttributeClassLibrary", "LeakageWaiver", "PolicyTest")
 _D = TypeVar("_D", LeakagePolicy, AuditTarget)
 
 
-def load_documents(path: File) -> list[Located[Any]]:
+def load_documents(path: Path) -> list[Located[Any]]:
     """Read all documents of a file.
 
     Args:
@@ -78,7 +78,7 @@ def parse_documents(content: str | bytes, *, file: str) -> list[Located[Any]]:
     return _documents(content, file=file, wanted=None)
 
 
-def load_policy(path: File, *, text: str | bytes | None = None) -> Located[LeakagePolicy]:
+def load_policy(path: Path, *, text: str | bytes | None = None) -> Located[LeakagePolicy]:
     """Read the one policy that a file holds.
 
     Args:
@@ -91,12 +91,12 @@ def load_policy(path: File, *, text: str | bytes | None = None) -> Located[Leaka
     return _only(LeakagePolicy, path, text)
 
 
-def load_target(path: File, *, text: str | bytes | None = None) -> Located[AuditTarget]:
+def load_target(path: Path, *, text: str | bytes | None = None) -> Located[AuditTarget]:
     """Read the one target that a file holds; see `load_policy`."""
     return _only(AuditTarget, path, text)
 
 
-def _only(wanted: type[_D], path: File, text: str | bytes | None) -> Located[_D]:
+def _only(wanted: type[_D], path: Path, text: str | bytes | None) -> Located[_D]:
     content = _read(path) if text is None else text
     documents = _documents(content, file=str(path), wanted=wanted.__name__)
     found = [d for d in documents if isinstance(d.document, wanted)]
@@ -106,7 +106,7 @@ def _only(wanted: type[_D], path: File, text: str | bytes | None) -> Located[_D]
     return found[0]
 
 
-def _read(path: File) -> bytes:
+def _read(path: Path) -> bytes:
     try:
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)  # one more shows that it is too large

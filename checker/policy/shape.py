@@ -23,7 +23,7 @@ from pydantic_core import ErrorDetails
 from checker.errors import Problem
 from checker.plugins import suggestion
 from checker.policy.documents import AttributeClassSpec, Knowledge, PolicySpec, TargetSpec
-from checker.policy.source import Path, Source, dotted, short
+from checker.policy.source import KeyPath, Source, dotted, short
 
 __all__ = ["shape_problems", "unusual_numbers"]
 
@@ -65,8 +65,8 @@ class _Complaint:
         details: its context.
     """
 
-    path: Path
-    union: Path | None
+    path: KeyPath
+    union: KeyPath | None
     branch: str
     of_key: bool
     kind: str
@@ -80,7 +80,7 @@ class _Complaint:
 
 
 def shape_problems(
-    error: ValidationError, *, model: type[BaseModel], source: Source, base: Path = ()
+    error: ValidationError, *, model: type[BaseModel], source: Source, base: KeyPath = ()
 ) -> list[Problem]:
     """Translate a validation error.
 
@@ -97,17 +97,26 @@ def shape_problems(
     for step in base:
         data = data[step]
     complaints = [_complaint(details, data) for details in error.errors(include_url=False)]
-    problems: dict[tuple[Path, str], Problem] = {}
+    problems: dict[tuple[KeyPath, str], Problem] = {}
     for complaint in _one_per_place(complaints):
         path = (*base, *complaint.path)
         if path in source.broken or _follows(complaint, path, source):
             continue
         message = _sentence(complaint, model, data, source, path)
         problems.setdefault((path, complaint.kind), source.problem(path, message))
-    return list(problems.values())
+    misspelt = {
+        (path[:-1], problem.message.rpartition("; did you mean ")[2])
+        for (path, kind), problem in problems.items()
+        if kind == "extra_forbidden"
+    }
+    return [  # a key that is there, but misspelt, is not missing too
+        problem
+        for (path, kind), problem in problems.items()
+        if kind != "missing" or (path[:-1], f"'{path[-1]}'?") not in misspelt
+    ]
 
 
-def _follows(complaint: _Complaint, path: Path, source: Source) -> bool:
+def _follows(complaint: _Complaint, path: KeyPath, source: Source) -> bool:
     """Whether a rule about a whole element fails because a part of it could not be read."""
     return complaint.kind == "value_error" and any(
         part[: len(path)] == path for part in source.broken
@@ -128,7 +137,7 @@ def unusual_numbers(source: Source, *, reported: set[str]) -> list[Problem]:
     return found
 
 
-def _at(value: Any, path: Path) -> Any:
+def _at(value: Any, path: KeyPath) -> Any:
     for step in path:
         value = value[step]
     return value
@@ -140,7 +149,7 @@ def _at(value: Any, path: Path) -> Any:
 def _complaint(details: ErrorDetails, data: Any) -> _Complaint:
     """Drop pydantic's own steps (branch labels, "[key]") from a location by walking the data."""
     path: list[str | int] = []
-    union: Path | None = None
+    union: KeyPath | None = None
     branch = ""
     here, of_key = data, False
     for position, step in enumerate(details["loc"]):
@@ -161,7 +170,7 @@ def _complaint(details: ErrorDetails, data: Any) -> _Complaint:
 
 def _one_per_place(complaints: list[_Complaint]) -> Iterator[_Complaint]:
     """Of each union keep one branch: the first that the value is of the right kind for."""
-    unions: dict[Path, dict[str, list[_Complaint]]] = defaultdict(dict)
+    unions: dict[KeyPath, dict[str, list[_Complaint]]] = defaultdict(dict)
     for complaint in complaints:
         if complaint.union is None:
             yield complaint
@@ -202,7 +211,9 @@ def _description(annotation: Any) -> str | None:
     return None
 
 
-def _expected(model: type[BaseModel], path: Path, *, of_key: bool) -> tuple[list[Any], str | None]:
+def _expected(
+    model: type[BaseModel], path: KeyPath, *, of_key: bool
+) -> tuple[list[Any], str | None]:
     """Return the types that may stand at a path, and the field's description."""
     found: list[Any] = [model]
     described: str | None = None
@@ -252,7 +263,7 @@ def _listed(words: list[str]) -> str:
 
 
 def _sentence(
-    complaint: _Complaint, model: type[BaseModel], data: Any, source: Source, path: Path
+    complaint: _Complaint, model: type[BaseModel], data: Any, source: Source, path: KeyPath
 ) -> str:
     """Say what is wrong, what was expected, and what was probably meant."""
     kind, details = complaint.kind, complaint.details
@@ -290,7 +301,7 @@ def _unknown_key(key: str, owners: list[Any]) -> str:
     return f"unknown key '{short(key)}'{hint}"
 
 
-def _wrong_kind(value: Any, found: list[Any], source: Source, path: Path) -> str:
+def _wrong_kind(value: Any, found: list[Any], source: Source, path: KeyPath) -> str:
     scalar = source.scalars.get(path)
     plain = scalar is not None and scalar.plain
     if scalar and plain and str in found and not isinstance(value, str):
@@ -331,7 +342,7 @@ def _reading(value: Any) -> str:
     return f"the number {value}" if isinstance(value, int | float) else f"the date {value}"
 
 
-def _shown(value: Any, source: Source, path: Path) -> str:
+def _shown(value: Any, source: Source, path: KeyPath) -> str:
     """Show a value as it was written, and as it was read where that differs."""
     if isinstance(value, dict):
         return "a mapping"

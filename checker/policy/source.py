@@ -29,8 +29,8 @@ from checker.policy.documents import Document
 __all__ = [
     "MAX_BYTES",
     "MAX_PROBLEMS",
+    "KeyPath",
     "Located",
-    "Path",
     "Scalar",
     "Source",
     "dotted",
@@ -46,7 +46,7 @@ MAX_PROBLEMS = 100
 MAX_VALUES = 100_000
 """Per document, after aliases are expanded."""
 
-Path = tuple[str | int, ...]
+KeyPath = tuple[str | int, ...]
 """Keys and list indices (from 0) from a document's root to a value."""
 
 T_co = TypeVar("T_co", bound=Document, covariant=True)
@@ -101,19 +101,19 @@ class Source:
 
     file: str
     value: Any
-    places: Mapping[Path, tuple[int, int]]
-    scalars: Mapping[Path, Scalar]
-    broken: frozenset[Path]
+    places: Mapping[KeyPath, tuple[int, int]]
+    scalars: Mapping[KeyPath, Scalar]
+    broken: frozenset[KeyPath]
     problems: tuple[Problem, ...]
 
-    def locate(self, path: Path) -> tuple[int, int]:
+    def locate(self, path: KeyPath) -> tuple[int, int]:
         """Return line and column, from 1, of a key or list item, or of its nearest ancestor."""
         for end in range(len(path), 0, -1):
             if path[:end] in self.places:
                 return self.places[path[:end]]
         return self.places[()]
 
-    def problem(self, path: Path, message: str) -> Problem:
+    def problem(self, path: KeyPath, message: str) -> Problem:
         """Say what is wrong at a path."""
         line, column = self.locate(path)
         return Problem(self.file, line, column, message, dotted(path))
@@ -140,7 +140,7 @@ class Located(Generic[T_co]):
         """The file as it was named by whoever asked to read it."""
         return self.source.file
 
-    def locate(self, path: Path) -> tuple[int, int]:
+    def locate(self, path: KeyPath) -> tuple[int, int]:
         """Return line and column, from 1, of a key or list item, or of its nearest ancestor.
 
         Args:
@@ -149,12 +149,12 @@ class Located(Generic[T_co]):
         """
         return self.source.locate(path)
 
-    def problem(self, path: Path, message: str) -> Problem:
+    def problem(self, path: KeyPath, message: str) -> Problem:
         """Say what is wrong at a path."""
         return self.source.problem(path, message)
 
 
-def dotted(path: Path) -> str:
+def dotted(path: KeyPath) -> str:
     """Return a path as people write it.
 
     >>> dotted(("spec", "controls", "hiv", "subgroups", 1))
@@ -308,9 +308,9 @@ class _Construction:
 
     def __init__(self, file: str) -> None:
         self.file = file
-        self.places: dict[Path, tuple[int, int]] = {}
-        self.scalars: dict[Path, Scalar] = {}
-        self.broken: set[Path] = set()
+        self.places: dict[KeyPath, tuple[int, int]] = {}
+        self.scalars: dict[KeyPath, Scalar] = {}
+        self.broken: set[KeyPath] = set()
         self.problems: list[Problem] = []
         self.count = 0
 
@@ -326,15 +326,15 @@ class _Construction:
             tuple(self.problems),
         )
 
-    def _complain(self, node: _Node, path: Path, message: str) -> None:
+    def _complain(self, node: _Node, path: KeyPath, message: str) -> None:
         self.problems.append(Problem(self.file, node.line, node.column, message, dotted(path)))
 
-    def _broken(self, node: _Node, path: Path, message: str) -> None:
+    def _broken(self, node: _Node, path: KeyPath, message: str) -> None:
         """Note a value that cannot be read; None stands for it."""
         self._complain(node, path, message)
         self.broken.add(path)
 
-    def _value(self, node: _Node, path: Path) -> Any:
+    def _value(self, node: _Node, path: KeyPath) -> Any:
         self.count += 1
         if self.count > MAX_VALUES:
             message = f"a document holds at most {MAX_VALUES:,} values, aliases counted each time"
@@ -352,7 +352,7 @@ class _Construction:
             return self._list(node, path)
         return self._scalar(node, path)
 
-    def _list(self, node: _Node, path: Path) -> list[Any]:
+    def _list(self, node: _Node, path: KeyPath) -> list[Any]:
         items = []
         for index, child in enumerate(node.children):
             here = (*path, index)
@@ -360,7 +360,7 @@ class _Construction:
             items.append(self._value(child, here))
         return items
 
-    def _mapping(self, node: _Node, path: Path) -> dict[str, Any]:
+    def _mapping(self, node: _Node, path: KeyPath) -> dict[str, Any]:
         values: dict[str, Any] = {}
         first: dict[str, int] = {}
         for key_node, child in zip(node.children[::2], node.children[1::2], strict=True):
@@ -380,7 +380,7 @@ class _Construction:
             values[key] = self._value(child, here)
         return values
 
-    def _key(self, node: _Node, path: Path) -> str | None:
+    def _key(self, node: _Node, path: KeyPath) -> str | None:
         """Return a key as written, or None where there is none to go on with."""
         if not isinstance(node.event, yaml.ScalarEvent):
             kind = "list" if isinstance(node.event, yaml.SequenceStartEvent) else "mapping"
@@ -406,7 +406,7 @@ class _Construction:
             self._complain(node, path, f'{message}, not as text; write "{short(text)}"')
         return text
 
-    def _scalar(self, node: _Node, path: Path) -> Any:
+    def _scalar(self, node: _Node, path: KeyPath) -> Any:
         text, plain = str(node.event.value), bool(node.event.implicit[0])
         self.scalars[path] = Scalar(text, plain)
         if control := _UNREADABLE.search(text):  # from an escape such as "\0"

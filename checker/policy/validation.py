@@ -29,7 +29,7 @@ from checker.policy.documents import (
     TargetSpec,
 )
 from checker.policy.shape import shape_problems
-from checker.policy.source import Located, Path, short
+from checker.policy.source import KeyPath, Located, short
 
 __all__ = [
     "ResolvedAttacker",
@@ -48,7 +48,7 @@ _ACCESS: tuple[Access, ...] = ("samples", "logprobs", "embeddings")
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
 
-_Say = Callable[[Path, str], None]
+_Say = Callable[[KeyPath, str], None]
 """Notes a problem at a path."""
 
 
@@ -167,7 +167,7 @@ def _undefined(field: str, known: list[str], file: str) -> str:
 
 
 def _collector(located: Located[Any], problems: list[Problem]) -> _Say:
-    def say(path: Path, message: str) -> None:
+    def say(path: KeyPath, message: str) -> None:
         problems.append(located.problem(path, message))
 
     return say
@@ -226,7 +226,7 @@ def _extent(events: int | Literal["all"] | None) -> float:
 
 
 def _check_lineage(
-    spec: PolicySpec, name: str, attacker: AttackerSpec, path: Path, say: _Say
+    spec: PolicySpec, name: str, attacker: AttackerSpec, path: KeyPath, say: _Say
 ) -> None:
     parent = attacker.extends
     if parent is None:
@@ -249,13 +249,13 @@ def _check_lineage(
         )
 
 
-def _check_cites(spec: PolicySpec, cites: list[str], path: Path, say: _Say) -> None:
+def _check_cites(spec: PolicySpec, cites: list[str], path: KeyPath, say: _Say) -> None:
     for index, cite in enumerate(cites):
         if cite not in spec.citations:
             say((*path, "cites", index), _unknown("citation", cite, spec.citations))
 
 
-def _check_codes(attribute_class: AttributeClassSpec, path: Path, say: _Say) -> None:
+def _check_codes(attribute_class: AttributeClassSpec, path: KeyPath, say: _Say) -> None:
     seen: dict[codes.CodePattern, str] = {}
     for index, code_set in enumerate(attribute_class.codes):
         for position, value in enumerate(code_set.values):
@@ -272,19 +272,19 @@ def _check_codes(attribute_class: AttributeClassSpec, path: Path, say: _Say) -> 
             seen.setdefault(key, code_set.tier)
 
 
-def _check_limits(spec: PolicySpec, control: ControlSpec, path: Path, say: _Say) -> None:
+def _check_limits(spec: PolicySpec, control: ControlSpec, path: KeyPath, say: _Say) -> None:
     for name in control.limits:
         if name not in spec.attackers:
             say((*path, "limits", name), _unknown("attacker", name, spec.attackers))
 
 
-def _check_subgroups(control: ControlSpec, path: Path, say: _Say) -> None:
+def _check_subgroups(control: ControlSpec, path: KeyPath, say: _Say) -> None:
     for index, subgroup in enumerate(control.subgroups):
         if subgroup in control.subgroups[:index]:
             say((*path, "subgroups", index), "this subgroup is named twice")
 
 
-def _probe(control: ControlSpec, path: Path, say: _Say) -> Any:
+def _probe(control: ControlSpec, path: KeyPath, say: _Say) -> Any:
     """Return the control's probe class, or None where there is none."""
     try:
         known = plugin_names("phigate.probes")
@@ -297,7 +297,7 @@ def _probe(control: ControlSpec, path: Path, say: _Say) -> Any:
         return None
 
 
-def _check_metric(probe: Any, control: ControlSpec, path: Path, say: _Say) -> None:
+def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: _Say) -> None:
     metric = probe.metrics.get(control.metric)
     limitable = [name for name, one in probe.metrics.items() if one.limitable]
     if metric is None:
@@ -323,7 +323,9 @@ def _check_metric(probe: Any, control: ControlSpec, path: Path, say: _Say) -> No
             )
 
 
-def _check_class(probe: Any, spec: PolicySpec, control: ControlSpec, path: Path, say: _Say) -> None:
+def _check_class(
+    probe: Any, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: _Say
+) -> None:
     name = control.attribute_class
     if name is None:
         if probe.needs_attribute_class:
@@ -334,7 +336,9 @@ def _check_class(probe: Any, spec: PolicySpec, control: ControlSpec, path: Path,
         say((*path, "attributeClass"), _unknown("attribute class", name, spec.attribute_classes))
 
 
-def _check_reach(probe: Any, spec: PolicySpec, control: ControlSpec, path: Path, say: _Say) -> None:
+def _check_reach(
+    probe: Any, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: _Say
+) -> None:
     """Check that each attacker has what the probe needs."""
     for name in control.limits:
         if name not in spec.attackers:
@@ -355,7 +359,7 @@ def _check_reach(probe: Any, spec: PolicySpec, control: ControlSpec, path: Path,
 
 
 def _params_problems(
-    probe: Any, policy: Located[LeakagePolicy], control: ControlSpec, path: Path
+    probe: Any, policy: Located[LeakagePolicy], control: ControlSpec, path: KeyPath
 ) -> list[Problem]:
     try:
         probe.params_type.model_validate(control.params)
@@ -376,7 +380,7 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
     return tuple(sorted(found))
 
 
-def _warnings(spec: PolicySpec) -> Iterator[tuple[Path, str]]:
+def _warnings(spec: PolicySpec) -> Iterator[tuple[KeyPath, str]]:
     for name, control in spec.controls.items():
         for weaker, stronger in _looser_limits(spec, control):
             yield (

@@ -105,13 +105,7 @@ class AttributeDisclosure:
             return None
         score = _mean_q if metric == "excess_mean_q" else _disclosed
         units = score(observations.units(member=False), params.threshold)
-        if len(units) < 2:
-            raise InsufficientData("eligible nonmembers", needed=2, got=len(units))
-        shuffled = rng.permutation(units)
-        first, second = shuffled[: len(units) // 2], shuffled[len(units) // 2 :]
-        return stats.rate_difference(
-            float(first.sum()), len(first), float(second.sum()), len(second), confidence=confidence
-        )
+        return stats.placebo_difference(units, confidence=confidence, rng=rng)
 
 
 def _disclosed(q: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:

@@ -96,14 +96,13 @@ def placebo_confidence(confidence: float, *, cells: int) -> float:
 
 
 def placebo_difference(
-    outcomes: ArrayLike, *, confidence: float, cells: int, rng: np.random.Generator
+    outcomes: ArrayLike, *, confidence: float, rng: np.random.Generator
 ) -> Estimate:
     """Estimate the difference of rates between two random halves of one group: zero but for chance.
 
     Args:
         outcomes: [n] in [0, 1], one per nonmember; at least 2.
-        confidence: of the policy; it is raised for two sides and for the number of cells.
-        cells: placebos judged together, at least 1.
+        confidence: of each bound; `placebo_confidence` allows for two sides and many cells.
         rng: draws the halves.
 
     Returns:
@@ -116,9 +115,8 @@ def placebo_difference(
     if len(values) < 2:
         raise InsufficientData("nonmembers", needed=2, got=len(values), reason="too-few-nonmembers")
     first, second = np.array_split(rng.permutation(values), 2)
-    level = placebo_confidence(confidence, cells=cells)
     return rate_difference(
-        float(first.sum()), len(first), float(second.sum()), len(second), confidence=level
+        float(first.sum()), len(first), float(second.sum()), len(second), confidence=confidence
     )
 
 

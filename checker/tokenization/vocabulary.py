@@ -98,11 +98,11 @@ def check_fits(vocabulary: Vocabulary, vocabulary_size: int) -> None:
     Raises:
         DataError: a token's id lies beyond the model's embedding.
     """
-    beyond = sorted(t for t, number in vocabulary.ids.items() if number >= vocabulary_size)
-    if beyond:
+    token, largest = max(vocabulary.ids.items(), key=lambda item: item[1])
+    if largest >= vocabulary_size:
         raise DataError(
-            f"{len(beyond)} tokens (such as '{beyond[0]}') have ids up to {vocabulary.largest_id},"
-            f" but the model has {vocabulary_size} ids; this is not the model's vocabulary",
+            f"token '{token}' has the id {largest}, but the model has {vocabulary_size} ids,"
+            " counted from 0; this is not the model's vocabulary",
             file=vocabulary.file,
         )
 
