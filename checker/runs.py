@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from checker.canonical import canonical_json, sha256_hex
+from checker.canonical import sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import (
     EvidenceStore,
@@ -41,7 +42,7 @@ class Run:
     @property
     def policy(self) -> LeakagePolicy:
         """The policy the plan was compiled from."""
-        return LeakagePolicy.model_validate_json(canonical_json(self.plan.policy.document))
+        return LeakagePolicy.model_validate_json(json.dumps(self.plan.policy.document))
 
 
 def load_run(folder: Path) -> Run:

@@ -263,7 +263,7 @@ def _pass(
         ids = _padded([sequences[i] for i in shuffled[start : start + batch]], pad_id)
         loss, tokens = _batch_loss(model, ids, pad_id)
         optimizer.zero_grad()
-        (loss / tokens).backward()
+        torch.autograd.backward(loss / tokens)
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
         optimizer.step()
         warm_up.step()

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
+
 from checker import __version__
 from checker.admissibility import Check
-from checker.canonical import canonical_json, sha256_hex
+from checker.canonical import sha256_hex
 from checker.evidence import Manifest, RunTimes
 from checker.plan.model import AuditPlan
 from checker.policy import ResolvedAttacker, resolve_attacker
@@ -49,7 +51,7 @@ def assemble_report(
         times: when it was made, where that is known.
         as_of: the time judged for, ISO 8601.
     """
-    target = AuditTarget.model_validate_json(canonical_json(plan.target.document))
+    target = AuditTarget.model_validate_json(json.dumps(plan.target.document))
     return Report(
         verdict=judgement.verdict,
         policy=_policy_ref(plan, policy),

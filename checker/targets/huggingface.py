@@ -572,15 +572,23 @@ class _Draw:
         numbers = self._numbers[:, input_ids.shape[1] - self._width, None]
         weights = (scores.float() / self._sampler.temperature).softmax(-1)
         if self._sampler.top_p < 1.0:
-            ranked, order = weights.sort(dim=-1, descending=True, stable=True)
-            ranked[ranked.cumsum(-1) - ranked >= self._sampler.top_p] = 0.0
-            weights = torch.empty_like(weights).scatter_(1, order, ranked)
+            ranked = _descending(weights)
+            outside = ranked.cumsum(-1) - ranked >= self._sampler.top_p
+            least = ranked.masked_fill_(outside, torch.inf).amin(-1, keepdim=True)
+            weights = weights.masked_fill_(weights < least, 0.0)
         mass = weights.cumsum(-1, dtype=torch.float64)
         self.sound &= mass[:, -1].isfinite().all()
         drawn = torch.searchsorted(mass, numbers * mass[:, -1:], right=True)
         # Only logits that are no numbers get past the end; indexing there would kill the device.
         drawn = drawn.clamp_(max=scores.shape[1] - 1)
         return torch.full_like(scores, -torch.inf).scatter_(1, drawn, 0.0)
+
+
+def _descending(weights: torch.Tensor) -> torch.Tensor:
+    """Sort each row, largest first."""
+    if weights.device.type == "cpu":  # NumPy sorts values several times faster than torch does
+        return torch.from_numpy(np.sort(weights.numpy(), axis=-1)[:, ::-1].copy())
+    return weights.sort(dim=-1, descending=True).values
 
 
 class _Force:

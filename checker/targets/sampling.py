@@ -58,8 +58,8 @@ def shape_probabilities(
         sampler: its temperature and top_p.
 
     Returns:
-        [n, V] weights that need not sum to one; of tokens with equal probability at the edge of
-        top-p the lower ids are kept.
+        [n, V] weights that need not sum to one; tokens with equal probability at the edge of top-p
+        are all kept.
     """
     weights = probabilities
     if sampler.temperature != 1.0:
@@ -67,11 +67,10 @@ def shape_probabilities(
         weights = (weights / weights.max(axis=1, keepdims=True)) ** (1.0 / sampler.temperature)
     if sampler.top_p < 1.0:
         weights = weights / weights.sum(axis=1, keepdims=True)
-        order = np.argsort(-weights, axis=1, kind="stable")
-        ranked = np.take_along_axis(weights, order, axis=1)
-        ranked[ranked.cumsum(axis=1) - ranked >= sampler.top_p] = 0.0
-        weights = np.empty_like(weights)
-        np.put_along_axis(weights, order, ranked, axis=1)
+        ranked = np.sort(weights, axis=1)[:, ::-1]
+        inside = ranked.cumsum(axis=1) - ranked < sampler.top_p
+        least = np.where(inside, ranked, np.inf).min(axis=1, keepdims=True)
+        weights = np.where(weights < least, 0.0, weights)
     return weights
 
 

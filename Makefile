@@ -1,0 +1,62 @@
+# Everything a working copy needs: Python 3.11 or newer, make and git. `make help` lists the targets.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+
+# Built once, and again when what is installed has changed.
+STAMP  := $(VENV)/.installed
+
+.DEFAULT_GOAL := help
+.PHONY: help venv demo test check lint wheel clean
+
+help:  ## this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@echo "PYTHON=... chooses the interpreter (3.11 or newer); now: $(PYTHON)"
+
+venv: $(STAMP)  ## the virtual environment in .venv, with everything pinned by constraints.txt
+
+$(STAMP): pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+	  echo "phigate needs Python 3.11 or newer, and '$(PYTHON)' is not; say which with" \
+	    "make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $(STAMP)
+
+demo: $(STAMP)  ## train an over-trained and a sound model on synthetic patients and audit both
+	$(BIN)/phigate demo
+
+test: $(STAMP)  ## the tests
+	$(BIN)/pytest
+
+check: lint test wheel  ## what has to pass before a change lands
+
+lint: $(STAMP)  ## format, lint, types and layers
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+# The wheel goes into an environment of its own, which then borrows the dependencies of .venv by a
+# path file: nothing is downloaded twice, and what the wheel forgot to carry is still missed, because
+# path files inside a borrowed folder, such as that of the working copy, are not read.
+WHEEL  := build/wheel
+FRESH  := $(WHEEL)/venv/bin/python
+wheel: $(STAMP)  ## build the wheel and try it outside the working copy
+	rm -rf $(WHEEL)
+	$(BIN)/python -m build --wheel --no-isolation --outdir $(WHEEL) . >/dev/null
+	$(BIN)/python -m venv $(WHEEL)/venv
+	$(FRESH) -m pip install --quiet --disable-pip-version-check --no-deps --no-index $(WHEEL)/*.whl
+	$(BIN)/python -c 'import sysconfig; print(sysconfig.get_path("purelib"))' \
+	  > "$$($(FRESH) -c 'import sysconfig; print(sysconfig.get_path("purelib"))')/borrowed.pth"
+	mkdir $(WHEEL)/empty
+	cd $(WHEEL)/empty \
+	  && ../venv/bin/python -c 'import sys, checker; sys.exit(not checker.__file__.startswith(sys.prefix))' \
+	  && ../venv/bin/phigate --version \
+	  && ../venv/bin/phigate init \
+	  && ../venv/bin/phigate validate policy.yaml target.yaml
+
+clean:  ## remove what make made, but not runs/
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	find . -name __pycache__ -type d -prune -exec rm -rf {} +
