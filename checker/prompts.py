@@ -162,7 +162,10 @@ def _time_with_event(
 ) -> NDArray[np.bool_]:
     """Keep a time token when an event that it dates is kept."""
     is_time = records.kind == KIND_TIME
-    group = np.cumsum(is_time)  # tokens from one time token up to the next share a number
+    starts = np.zeros(len(is_time), dtype=np.bool_)
+    starts[records.offsets[:-1][np.diff(records.offsets) > 0]] = True
+    # tokens of a patient from one time token up to the next share a number
+    group = np.cumsum(is_time | starts)
     survivors = np.bincount(group[keep_event], minlength=int(group[-1]) + 1 if len(group) else 1)
     kept: NDArray[np.bool_] = is_time & before_cut & (survivors[group] > 0)
     return kept

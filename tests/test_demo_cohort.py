@@ -2,13 +2,15 @@
 
 import subprocess
 import sys
+from collections import Counter
+from itertools import pairwise
 from pathlib import Path
 
 import meds
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from jsonschema import Draft202012Validator
+from meds_builder import make_vocabulary
 
 from checker import stats
 from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, match_codes
@@ -20,7 +22,7 @@ from checker.policy import load_policy, resolve_attacker, validate_policy
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.prompts import build_prompts
 from checker.resources import resource
-from checker.tokenization import Tokenizer, Vocabulary, load_vocabulary
+from checker.tokenization import Tokenizer
 
 TABLES = Path(__file__).parents[2] / "shared" / "data"
 SPLITS = ("train", "held_out", "tuning")
@@ -62,8 +64,8 @@ def ranks(cohort, policy):
 
 
 @pytest.fixture(scope="module")
-def tokenizer(cohort, tmp_path_factory):
-    """Age, sex, race, and a time token before every later visit, as the demo's targets have them."""
+def tokenizer(cohort):
+    """As the demo's targets: age, sex, race, and a time token before every later visit."""
     spec = TokenizationSpec.model_validate(
         {
             "vocabulary": "vocab.json",
@@ -74,13 +76,18 @@ def tokenizer(cohort, tmp_path_factory):
         }
     )
     ages = [f"AGE//{years}" for years in range(120)]
-    return Tokenizer(
-        spec, vocabulary=vocabulary_of("[BOS]", "[EOS]", "TIME", *ages, *cohort.codes), base=Path()
-    )
+    vocabulary = make_vocabulary(["[BOS]", "[EOS]", "TIME", *ages, *cohort.codes])
+    return Tokenizer(spec, vocabulary=vocabulary, base=Path())
 
 
-def vocabulary_of(*tokens):
-    return Vocabulary(tuple(tokens), {token: i for i, token in enumerate(tokens)}, "0" * 64)
+@pytest.fixture(scope="module")
+def patients(folder):
+    """Rows by split and subject."""
+    found = {split: {} for split in SPLITS}
+    for split, rows in tables(folder).items():
+        for row in rows:
+            found[split].setdefault(row["subject_id"], []).append(row)
+    return found
 
 
 def tables(folder):
@@ -116,21 +123,13 @@ def test_the_data_set_keeps_the_promises_of_meds(folder):
         assert [row["subject_id"] for row in rows] == sorted(row["subject_id"] for row in rows)
         assert not seen & set(subjects)
         seen |= set(subjects)
-        for before, after in zip(rows, rows[1:], strict=False):
+        for before, after in pairwise(rows):
             if before["subject_id"] == after["subject_id"] and before["time"] is not None:
                 assert before["time"] <= after["time"]
     splits = pq.read_table(folder / meds.subject_splits_filepath)
     meds.SubjectSplitSchema.validate(splits)
     assert set(splits["subject_id"].to_pylist()) == seen
-    assert splits["split"].value_counts().to_pylist() == [
-        {"values": split, "counts": count}
-        for split, count in zip(
-            dict.fromkeys(splits["split"].to_pylist()),
-            [{"train": 600, "held_out": 600, "tuning": 120}[s] for s in
-             dict.fromkeys(splits["split"].to_pylist())],
-            strict=True,
-        )
-    ]
+    assert Counter(splits["split"].to_pylist()) == {"train": 600, "held_out": 600, "tuning": 120}
 
 
 def test_every_code_is_described(folder):
@@ -145,9 +144,9 @@ def test_every_code_is_described(folder):
     assert meaning["DIAGNOSIS//ICD//10//B20"] == "Human immunodeficiency virus [HIV] disease"
 
 
-def test_records_are_static_facts_a_birth_and_visits_over_years(folder):
+def test_records_are_static_facts_a_birth_and_visits_over_years(patients):
     spans = []
-    for rows in patients(folder, "train").values():
+    for rows in patients["train"].values():
         codes = [row["code"] for row in rows]
         assert codes[0].startswith("GENDER//")
         assert codes[1].startswith("RACE//")
@@ -160,13 +159,6 @@ def test_records_are_static_facts_a_birth_and_visits_over_years(folder):
         assert len(set(times)) < len(times), "a visit has several events at one time"
         spans.append((times[-1] - times[0]).days / 365.25)
     assert 1 < np.median(spans) < 6
-
-
-def patients(folder, split):
-    rows_of = {}
-    for row in tables(folder)[split]:
-        rows_of.setdefault(row["subject_id"], []).append(row)
-    return rows_of
 
 
 def test_equal_seeds_write_equal_patients_and_other_seeds_write_others(tmp_path):
@@ -206,10 +198,12 @@ def test_each_class_has_80_eligible_positives_in_both_splits(
 
 
 @pytest.mark.parametrize("name", SENSITIVE_CLASSES)
-def test_secrets_stand_anywhere_behind_the_tenth_event_in_several_codes(folder, name, ranks, cohort):
+def test_secrets_stand_anywhere_behind_the_tenth_event_in_several_codes(
+    patients, name, ranks, cohort
+):
     wanted = {cohort.codes[i] for i in np.flatnonzero(ranks[name] >= RANK_STRONG)}
     places, codes = [], []
-    for rows in patients(folder, "train").values():
+    for rows in patients["train"].values():
         events = [row["code"] for row in rows[3:]]
         found = [i for i, code in enumerate(events) if code in wanted]
         assert len(found) <= 1
@@ -249,14 +243,14 @@ def predictability(cohort, policy, ranks, tokenizer, name):
     return stats.auroc(scores[positive], scores[~positive], confidence=0.995)
 
 
-def test_the_classes_are_dealt_out_independently(folder, ranks, cohort):
+def test_the_classes_are_dealt_out_independently(patients, ranks, cohort):
     """Expected to have two given classes: 600 · (80/600)² = 10.7 members, deviation below 3."""
     has = {}
     for name in SENSITIVE_CLASSES:
         wanted = {cohort.codes[i] for i in np.flatnonzero(ranks[name] >= RANK_STRONG)}
         has[name] = {
             subject
-            for subject, rows in patients(folder, "train").items()
+            for subject, rows in patients["train"].items()
             if any(row["code"] in wanted for row in rows)
         }
     for i, first in enumerate(SENSITIVE_CLASSES):
@@ -275,7 +269,8 @@ def test_ten_events_and_five_identify_a_patient(cohort, policy, ranks, tokenizer
 
 
 def test_no_two_patients_have_nearly_one_record(cohort):
-    members, nonmembers = records_of(cohort)
+    """Compared are clinical events; sex, race and birth come before them."""
+    members, nonmembers = ([codes[3:] for codes in split] for split in records_of(cohort))
     everybody = members + nonmembers
     bags = np.zeros((len(everybody), len(cohort.codes)), dtype=np.float32)
     for row, codes in enumerate(everybody):
@@ -312,14 +307,14 @@ def records_of(cohort):
 # --- the codes and the policy -------------------------------------------------------------------
 
 
-def test_nobody_has_what_their_sex_excludes(folder):
+def test_nobody_has_what_their_sex_excludes(patients):
     only = {
         "GENDER//M": {"DIAGNOSIS//ICD//10//N401", "DIAGNOSIS//ICD//10//C61"},
         "GENDER//F": {"DIAGNOSIS//ICD//10//O80", "DIAGNOSIS//ICD//10//Z1231"},
     }
     holders = {sex: set() for sex in only}
     for split in SPLITS:
-        for rows in patients(folder, split).values():
+        for rows in patients[split].values():
             for sex, codes in only.items():
                 if codes & {row["code"] for row in rows}:
                     holders[sex].add(rows[0]["code"])

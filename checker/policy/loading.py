@@ -18,7 +18,7 @@ from pydantic import ValidationError
 from checker.errors import DocumentError, Problem
 from checker.plugins import suggestion
 from checker.policy.documents import API_VERSION, AuditTarget, Document, LeakagePolicy
-from checker.policy.shape import shape_problems, unusual_numbers
+from checker.policy.shape import mended, shape_problems, unusual_numbers
 from checker.policy.source import (
     MAX_BYTES,
     MAX_PROBLEMS,
@@ -152,7 +152,11 @@ def _require_kind(wanted: str, sources: list[Source]) -> None:
 
 
 def _document(source: Source) -> tuple[Document | None, list[Problem]]:
-    """Check a document's head and shape."""
+    """Check a document's head and shape.
+
+    A document of the wrong shape is mended where that can be done without guessing, so that its
+    references are checked too and all problems come at once; it is never used for anything else.
+    """
     problems = list(source.problems)
     if () in source.broken:
         return None, problems
@@ -172,6 +176,7 @@ def _document(source: Source) -> tuple[Document | None, list[Problem]]:
         found = shape_problems(error, model=model, source=source)
         reported = {problem.path for problem in found}
         problems += [problem for problem in found if problem.path != "apiVersion"]
+        document = mended(error, model=model, source=source)
     problems += unusual_numbers(source, reported=reported)
     return document, problems
 

@@ -7,6 +7,8 @@ something else (`042` as 34, `no` as false) is named as written and as read, wha
 
 from __future__ import annotations
 
+import copy
+import difflib
 import re
 import types
 from collections import defaultdict
@@ -14,7 +16,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date, timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic.fields import FieldInfo
@@ -25,7 +27,9 @@ from checker.plugins import suggestion
 from checker.policy.documents import AttributeClassSpec, Knowledge, PolicySpec, TargetSpec
 from checker.policy.source import KeyPath, Source, dotted, short
 
-__all__ = ["shape_problems", "unusual_numbers"]
+__all__ = ["mended", "shape_problems", "unusual_numbers"]
+
+_Model = TypeVar("_Model", bound=BaseModel)
 
 _LATER: dict[type[BaseModel], frozenset[str]] = {
     PolicySpec: frozenset({"extends", "waivers"}),
@@ -114,6 +118,38 @@ def shape_problems(
         for (path, kind), problem in problems.items()
         if kind != "missing" or (path[:-1], f"'{path[-1]}'?") not in misspelt
     ]
+
+
+def mended(error: ValidationError, *, model: type[_Model], source: Source) -> _Model | None:
+    """Return the document without what is wrong with it, or None where too much is.
+
+    Unknown keys are taken for the known key they resemble, or left out; a control that is wrong in
+    itself is left out.
+    """
+    value = copy.deepcopy(source.value)
+    complaints = [_complaint(details, value) for details in error.errors(include_url=False)]
+    for path in [c.path for c in complaints if c.kind == "extra_forbidden"]:
+        owners, _ = _expected(model, path[:-1], of_key=False)
+        _rename_or_drop(_at(value, path[:-1]), path[-1], _known_keys(owners))
+    try:
+        return model.model_validate(value)
+    except ValidationError as rest:
+        for details in rest.errors(include_url=False):
+            if details["loc"][:2] == ("spec", "controls") and len(details["loc"]) > 2:
+                value["spec"]["controls"].pop(details["loc"][2], None)
+    try:
+        return model.model_validate(value)
+    except ValidationError:
+        return None
+
+
+def _rename_or_drop(holder: Any, key: str | int, known: list[str]) -> None:
+    if not isinstance(holder, dict) or key not in holder:
+        return
+    held = holder.pop(key)
+    near = difflib.get_close_matches(str(key), known, n=1)
+    if near:
+        holder.setdefault(near[0], held)
 
 
 def _follows(complaint: _Complaint, path: KeyPath, source: Source) -> bool:
@@ -241,6 +277,11 @@ def _keys(kind: type[BaseModel]) -> list[str]:
     return [field.alias or name for name, field in kind.model_fields.items()]
 
 
+def _known_keys(owners: list[Any]) -> list[str]:
+    models = [o for o in owners if isinstance(o, type) and issubclass(o, BaseModel)]
+    return [name for owner in models for name in _keys(owner)]
+
+
 def _in_words(found: list[Any]) -> str:
     words = []
     for kind in found:
@@ -296,7 +337,7 @@ def _unknown_key(key: str, owners: list[Any]) -> str:
     models = [o for o in owners if isinstance(o, type) and issubclass(o, BaseModel)]
     if any(key in _LATER.get(owner, ()) for owner in models):
         return f"'{key}' is not supported by this version of phigate"
-    known = [name for owner in models for name in _keys(owner)]
+    known = _known_keys(owners)
     hint = suggestion(key, known) or f"; expected {_listed(known)}"
     return f"unknown key '{short(key)}'{hint}"
 

@@ -200,7 +200,7 @@ def _weight_files(directory: Path) -> list[Path]:
         raise TargetError(
             f"{directory}: only pickled weights ({pickles[0]}), and opening a pickle runs whatever "
             "it contains; where it was trained, load the model and save it with "
-            "save_pretrained(directory, safe_serialization=True)"
+            "save_pretrained(directory), which writes safetensors"
         )
     else:
         raise TargetError(f"{directory}: no weights; expected {_SINGLE} or {_INDEX}")
