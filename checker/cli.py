@@ -19,7 +19,7 @@ import click
 
 from checker import __version__
 from checker.errors import DocumentError, ExitCode, PhigateError, Problem, UsageError
-from checker.plugins import plugin_names
+from checker.plugins import plugin_names, suggestion
 
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from rich.console import Console
@@ -141,6 +141,7 @@ fresh_option = click.option(
 def init(folder: Path, force: bool) -> None:
     """Write a commented starter policy and target into FOLDER."""
     from checker.resources import resource
+    from checker.schemas import write_schemas
 
     for name in ("policy.yaml", "target.yaml"):
         path = folder / name
@@ -149,10 +150,14 @@ def init(folder: Path, force: bool) -> None:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name in ("policy.yaml", "target.yaml"):
-            (folder / name).write_bytes(resource(f"policies/starter/{name}").read_bytes())
+            text = resource(f"policies/starter/{name}").read_text(encoding="utf-8")
+            text = text.replace("$schema=../../schemas/", "$schema=schemas/")
+            (folder / name).write_text(text, encoding="utf-8")
             click.echo(f"wrote {folder / name}")
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    for path in write_schemas(folder / "schemas"):
+        click.echo(f"wrote {path}, for editors that know yaml-language-server")
     both = shlex.join([str(folder / "policy.yaml"), str(folder / "target.yaml")])
     click.echo(f"next: edit them, then `phigate validate {both}`")
 
@@ -361,24 +366,18 @@ def verify(folder: Path, as_json: bool) -> None:
 @click.option("--write", "folder", type=File, help="Write all schemas into this folder.")
 def schema(kind: str | None, folder: Path | None) -> None:
     """Print the JSON Schema of KIND, or write all of them."""
-    from checker.policy import DOCUMENT_KINDS, document_schema, json_schema_of
-    from checker.report.model import Report
+    from checker.schemas import published_schemas, write_schemas
 
-    schemas: dict[str, dict[str, Any]] = {name: document_schema(name) for name in DOCUMENT_KINDS}
-    schemas["Report"] = json_schema_of(Report, identifier="Report")
     if folder is not None:
-        try:
-            folder.mkdir(parents=True, exist_ok=True)
-            for name, content in schemas.items():
-                text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
-                (folder / f"{name}.json").write_text(text, encoding="utf-8")
-                click.echo(f"wrote {folder / name}.json")
-        except OSError as error:
-            raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    elif kind in schemas:
-        _emit_json(schemas[kind])
-    else:
-        raise UsageError(f"name a kind: {', '.join(schemas)}; or --write FOLDER")
+        for path in write_schemas(folder):
+            click.echo(f"wrote {path}")
+        return
+    schemas = published_schemas()
+    if kind is None:
+        raise UsageError(f"name a schema: {', '.join(schemas)}; or --write FOLDER")
+    if kind not in schemas:
+        raise UsageError(f"there is no schema '{kind}'{suggestion(kind, schemas)}")
+    _emit_json(schemas[kind])
 
 
 @cli.command()

@@ -219,7 +219,7 @@ def test_the_plan_says_what_cannot_pass_and_what_it_would_take(
 
 def test_no_command_but_those_that_run_a_model_loads_torch(workspace: Path) -> None:
     root = Path(__file__).parents[1]
-    script = f"""
+    script = """
 import sys
 from checker.cli import main
 def run(*arguments):
@@ -234,7 +234,7 @@ run("plan", "policy.yaml", "sound.yaml")
 run("check", "policy.yaml", "sound.yaml", "--out", "run", "--format", "json")
 run("judge", "run", "--format", "json")
 run("verify", "run")
-heavy = {{"torch", "transformers", "ray", "matplotlib", "weasyprint"}} & set(sys.modules)
+heavy = {"torch", "transformers", "ray", "matplotlib", "weasyprint"} & set(sys.modules)
 assert not heavy, heavy
 import matplotlib  # and the check can fail
 assert "matplotlib" in sys.modules

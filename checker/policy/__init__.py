@@ -9,7 +9,7 @@ from checker.policy.loading import (
     load_target,
     parse_documents,
 )
-from checker.policy.schema import document_schema, json_schema_of, write_schemas
+from checker.policy.schema import document_schema, json_schema_of
 from checker.policy.source import Located
 from checker.policy.validation import (
     ResolvedAttacker,
@@ -33,5 +33,4 @@ __all__ = [
     "resolve_attacker",
     "validate_policy",
     "validate_target",
-    "write_schemas",
 ]

@@ -7,9 +7,7 @@ references inside a document are for `phigate validate`.
 
 from __future__ import annotations
 
-import json
 import re
-from pathlib import Path
 from typing import Any, Literal
 
 from pydantic import BaseModel
@@ -19,7 +17,7 @@ from checker.errors import UsageError
 from checker.plugins import suggestion
 from checker.policy.loading import DOCUMENT_KINDS
 
-__all__ = ["document_schema", "json_schema_of", "write_schemas"]
+__all__ = ["document_schema", "json_schema_of"]
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 
@@ -69,21 +67,6 @@ def json_schema_of(
     return {**head, **{k: v for k, v in schema.items() if k != "title"}} | (
         {"definitions": dict(sorted(definitions.items()))} if definitions else {}
     )
-
-
-def write_schemas(folder: Path) -> list[Path]:
-    """Write `KIND.json` for each kind of document, the same bytes every time.
-
-    Returns:
-        The files written.
-    """
-    written = []
-    for kind in DOCUMENT_KINDS:
-        path = folder / f"{kind}.json"
-        text = json.dumps(document_schema(kind), indent=2, ensure_ascii=False)
-        path.write_text(text + "\n", encoding="utf-8")
-        written.append(path)
-    return written
 
 
 def _draft7(node: Any) -> Any:
