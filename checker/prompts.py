@@ -144,16 +144,22 @@ def _cuts(attacker: ResolvedAttacker, first_counted: NDArray[np.int64]) -> NDArr
 def _keep_prefix(
     records: TokenizedRecords, attacker: ResolvedAttacker, fields: tuple[str, ...]
 ) -> NDArray[np.bool_]:
-    """Keep BOS and the static fields the attacker knows; EOS is never part of a prompt."""
+    """Keep BOS and the static prefix as far as the attacker needs it; never EOS.
+
+    A model has not seen a record that lacks a field in the middle: on such a prompt an over-trained
+    model that disclosed most members disclosed 2 % of them, and read as safe. A field the attacker
+    does not know but that stands before something he does know has few values, and he can try them
+    all; the prompt holds the one that is right. Fields behind all he knows are left to the model.
+    """
     starts = np.zeros(len(records.tokens), dtype=np.bool_)
     starts[records.offsets[:-1][np.diff(records.offsets) > 0]] = True
     keep: NDArray[np.bool_] = starts & (records.kind == KIND_SPECIAL)
     static = records.kind == KIND_STATIC
-    if attacker.static == "all":
+    if attacker.static == "all" or attacker.events:
         keep |= static
     else:
-        known = np.array([*(name in attacker.static for name in fields), False])
-        keep |= static & known[records.field]  # field -1, no prefix field, finds the last entry
+        last = max((fields.index(name) for name in attacker.static), default=-1)
+        keep |= static & (records.field >= 0) & (records.field <= last)
     return keep
 
 

@@ -59,9 +59,11 @@ def build(who: ResolvedAttacker, patient=PATIENT, horizon: int = 100) -> tuple[P
         (attacker(), ["[BOS]"]),
         (attacker(("sex",)), ["[BOS]", "GENDER//F"]),
         (attacker("all"), ["[BOS]", "GENDER//F", "RACE//W"]),
-        (attacker(("race",), 1), ["[BOS]", "RACE//W", "A"]),
+        # a field before what is known can be tried out; one behind it is left to the model
+        (attacker(("race",)), ["[BOS]", "GENDER//F", "RACE//W"]),
+        (attacker(("sex",), 1), ["[BOS]", "GENDER//F", "RACE//W", "A"]),
         # the suggestive code leaves the prompt and positions close up
-        (attacker(("sex",), 3), ["[BOS]", "GENDER//F", "A", "SOON", "B"]),
+        (attacker("all", 3), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B"]),
         # "all" cuts before the class's first definitive code
         (attacker("all", "all"), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B", "LATE", "C"]),
     ],
@@ -77,12 +79,12 @@ def test_a_prompt_is_what_the_attacker_knows_and_nothing_of_the_class(
 def test_a_time_token_goes_with_the_last_event_that_it_dates() -> None:
     patient = [*STATIC, ("A", 0), ("HIV?", 3), ("B", 50), ("HIV", 60)]
     # A SOON HIV? LATE B: without HIV? nothing stands behind SOON
-    assert build(attacker((), 3), patient)[1] == ["[BOS]", "A", "LATE", "B"]
+    assert build(attacker((), 3), patient)[1][3:] == ["A", "LATE", "B"]
 
 
 def test_a_time_token_stays_while_another_event_of_its_time_does() -> None:
     patient = [*STATIC, ("A", 0), ("HIV?", 3), ("B", 3), ("HIV", 60)]
-    assert build(attacker((), 3), patient)[1] == ["[BOS]", "A", "SOON", "B"]
+    assert build(attacker((), 3), patient)[1][3:] == ["A", "SOON", "B"]
 
 
 def test_a_positive_is_eligible_when_the_class_lies_within_the_horizon() -> None:

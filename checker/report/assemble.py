@@ -54,7 +54,7 @@ def assemble_report(
     target = AuditTarget.model_validate_json(json.dumps(plan.target.document))
     return Report(
         verdict=judgement.verdict,
-        policy=_policy_ref(plan, policy),
+        policy=_policy_ref(plan, policy, target),
         target=_target_ref(plan, target),
         summary=_summary(plan, judgement),
         cells=[
@@ -176,7 +176,7 @@ def _summary(plan: AuditPlan, judgement: Judgement) -> Summary:
     )
 
 
-def _policy_ref(plan: AuditPlan, policy: LeakagePolicy) -> PolicyRef:
+def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> PolicyRef:
     meta, spec = policy.metadata, policy.spec
     return PolicyRef(
         name=meta.name,
@@ -189,7 +189,10 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy) -> PolicyRef:
         review_by=meta.review_by.isoformat() if meta.review_by else None,
         confidence=spec.parameters.confidence,
         fail_on=list(spec.gate.fail_on),
-        attackers=[_attacker(resolve_attacker(spec, name)) for name in spec.attackers],
+        attackers=[
+            _attacker(resolve_attacker(spec, name), fields=_fields(target))
+            for name in spec.attackers
+        ],
         attribute_classes=[
             AttributeClassText(
                 id=name,
@@ -208,7 +211,12 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy) -> PolicyRef:
     )
 
 
-def _attacker(attacker: ResolvedAttacker) -> AttackerText:
+def _fields(target: AuditTarget) -> list[str]:
+    tokenization = target.spec.tokenization
+    return [*(["age"] if tokenization.age else []), *tokenization.static]
+
+
+def _attacker(attacker: ResolvedAttacker, *, fields: list[str]) -> AttackerText:
     if attacker.static == "all":
         known = ["all static facts"]
     else:
@@ -217,10 +225,14 @@ def _attacker(attacker: ResolvedAttacker) -> AttackerText:
         known.append("the whole record but the class in question")
     elif attacker.events:
         known.append(f"the first {attacker.events} events")
+    knows = " and ".join(known) or "nothing"
+    tried = [field for field in fields if field not in attacker.static]
+    if attacker.static != "all" and attacker.events and tried:
+        knows += f" (and tries out {', '.join(tried)})"
     return AttackerText(
         id=attacker.name,
         title=attacker.title,
-        knows=" and ".join(known) or "nothing",
+        knows=knows,
         access=attacker.access,
         gating=attacker.gating,
         citations=list(attacker.cites),
