@@ -16,7 +16,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker.cohort import Records
-from checker.comparability import base_rate_scores, find_duplicates, split_classifier_scores
+from checker.comparability import (
+    SplitScores,
+    base_rate_scores,
+    find_duplicates,
+    split_classifier_scores,
+)
+from checker.errors import InsufficientData
 from checker.evidence import Pseudonyms
 from checker.plan.model import AuditPlan, Job
 from checker.plan.workload import Workload, record_windows
@@ -146,13 +152,16 @@ class Execution:
         )
 
     def _comparability(self, job: Job, target: None, advance: Progress) -> pa.Table:
-        judged = split_classifier_scores(
-            self._event_codes(self.workload.members),
-            self._event_codes(self.workload.nonmembers),
-            n_codes=len(self.workload.cohort.codes),
-            rng=self.plan.rng_for("comparability"),
-        )
         n_members = len(self.workload.cohort.members)
+        try:
+            judged = split_classifier_scores(
+                self._event_codes(self.workload.members),
+                self._event_codes(self.workload.nonmembers),
+                n_codes=len(self.workload.cohort.codes),
+                rng=self.plan.rng_for("comparability"),
+            )
+        except InsufficientData:  # no halves to judge: the judge finds no scores and says so
+            judged = SplitScores(np.empty(0), np.empty(0, np.bool_), np.empty(0, np.int64))
         return pa.table(
             {
                 "patient": [

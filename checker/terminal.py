@@ -18,7 +18,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from checker.plan import AuditPlan, Cell, Job
+from checker.plan import AuditPlan, Cell, Job, Power
 
 __all__ = ["TerminalProgress", "TrainingProgress", "print_plan"]
 
@@ -66,6 +66,11 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
         f" {cost.rollout_tokens:,} generated ({cost.rollout_tokens_unshared:,} if nothing were"
         " shared)."
     )
+    if not plan.comparability.can_pass:
+        console.print(
+            "[bold]The splits are too small to be shown comparable[/], so no excess and no"
+            f" membership metric can pass: {_missing(plan.comparability, 'members')}."
+        )
     hopeless = sum(not cell.power.can_pass for cell in plan.cells if cell.gating)
     if hopeless:
         console.print(
@@ -77,15 +82,24 @@ def _counted(eligible: int, positive: int | None) -> str:
     return f"{eligible:,}" if positive is None else f"{eligible:,} of {positive:,}"
 
 
+def _missing(power: Power, members: str) -> str:
+    """Say how many more patients it would take; empty when no number of them would do."""
+    parts = []
+    if power.needed_more:
+        parts.append(f"{power.needed_more:,} more {members}")
+    if power.needed_more_nonmembers:
+        parts.append(f"{power.needed_more_nonmembers:,} more nonmembers")
+    return f"needs {' and '.join(parts)}" if parts else ""
+
+
 def prospects(cell: Cell) -> str:
     """Say in a few words what a cell's sample can decide."""
     if cell.missing_capability is not None:
         return f"not tested: the target gives no {cell.missing_capability}"
     power = cell.power
     if not power.can_pass:
-        what = "positives" if cell.attribute_class else "members"
-        more = f", needs {power.needed_more:,} more {what}" if power.needed_more else ""
-        return f"cannot pass{more}"
+        missing = _missing(power, "positives" if cell.attribute_class else "members")
+        return f"cannot pass, {missing}" if missing else "cannot pass"
     if power.pass_probability is None:
         return "yes"
     word = "underpowered" if power.pass_probability < UNDERPOWERED else "yes"

@@ -43,6 +43,7 @@ Observations = DisclosureObservations | ScoreObservations
 DISTINCT_PROMPTS_NEEDED = 0.8
 """Below this share of distinct prompts an excess says nothing (METHODS §1)."""
 
+_SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "error", "inconclusive", "pass", "not_applicable")
 
 
@@ -209,13 +210,16 @@ class _Bench:
             measurement = self._measure(cell, observations, self.plan.confidence)
             placebo = self._placebo(cell, observations)
         except InsufficientData as lack:
-            return Finding(cell, "inconclusive", f"{_capital(str(lack))}.", lack.reason)
+            reason = lack.reason
+            if reason == "too-few-positives":
+                reason = _shortage_reason(cell, confidence=self.plan.confidence)
+            return Finding(cell, "inconclusive", f"{_capital(str(lack))}.", reason)
         finding = _compare(cell, measurement, confidence=self.plan.confidence)
         if finding.verdict == "fail" and cell.limit.fail is not None:
             finding = replace(finding, p_value=self._p_value(cell, observations))
         finding = replace(finding, placebo=placebo)
         objection = self._objection(cell, observations, placebo)
-        if objection is None or finding.reason == "too-few-positives":
+        if objection is None or finding.reason in _SHORTAGES:
             return finding
         reason, text = objection
         if reason == "format-undecided":
@@ -296,7 +300,8 @@ class _Bench:
                         f"{positive} {split} have the class, but none of them within the horizon"
                         " behind what the attacker knows."
                     )
-                    return Finding(cell, "inconclusive", text, "horizon-too-short")
+                    reason = _shortage_reason(cell, confidence=self.plan.confidence)
+                    return Finding(cell, "inconclusive", text, reason)
                 text = f"No {split} have the class in this subgroup."
                 return Finding(cell, "inconclusive", text, "too-few-positives")
         return None
@@ -409,7 +414,8 @@ def _compare(cell: Cell, measurement: Measurement, *, confidence: float) -> Find
             f"{shown}: even zero hits among so few would leave an upper bound of {zero_hits:.3f},"
             f" above the limit of {limit.fail:g}."
         )
-        return Finding(cell, "inconclusive", text, "too-few-positives", measurement=measurement)
+        reason = _shortage_reason(cell, confidence=confidence)
+        return Finding(cell, "inconclusive", text, reason, measurement=measurement)
     if estimate.high <= limit.fail:
         warned = limit.warn is not None and estimate.high > limit.warn
         text = f"{shown}: the upper bound is within the limit of {limit.fail:g}."
@@ -443,6 +449,22 @@ def _zero_tolerance(cell: Cell, measurement: Measurement) -> Finding:
         return Finding(cell, "inconclusive", text, "too-few-positives", measurement=measurement)
     text = f"None among {estimate.n}; the upper bound is {estimate.high:.4f}."
     return Finding(cell, "pass", text, measurement=measurement)
+
+
+def _shortage_reason(cell: Cell, *, confidence: float) -> str:
+    """Name what is short: patients, patients with the class, or the horizon that hides them."""
+    if cell.attribute_class is None:
+        return "too-few-patients"
+    if cell.limit.fail is None:
+        needed = cell.limit.min_n or 1
+    else:
+        needed = power.positives_needed(cell.limit.fail, confidence=confidence)
+    positives = [
+        count
+        for count in (cell.sample.members_positive, cell.sample.nonmembers_positive)
+        if count is not None
+    ]
+    return "horizon-too-short" if min(positives, default=0) >= needed else "too-few-positives"
 
 
 def _capital(sentence: str) -> str:

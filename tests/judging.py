@@ -227,6 +227,7 @@ class Bench:
             classes={"secret": {"title": "Secret", "codes_in_data": 1, "watch": [WATCHED]}},
             cells=self.cells,
             jobs=list(self.jobs.values()),
+            comparability=Power(can_pass=True),
             cost=Cost(forward_tokens=0, rollout_tokens=0, rollout_tokens_unshared=0),
             seed=7,
             confidence=self.confidence,

@@ -32,6 +32,7 @@ from checker.plan.model import (
     PolicySnapshot,
     TargetSnapshot,
 )
+from checker.plan.power import comparability_power
 from checker.plan.subgroups import Slice, slices
 from checker.plan.workload import LabelSet, Workload, scored_tokens
 from checker.policy import Located, ResolvedAttacker, check_pair, resolve_attacker
@@ -153,6 +154,12 @@ class _Compiler:
             classes=self._class_snapshots(),
             cells=cells,
             jobs=jobs,
+            comparability=comparability_power(
+                len(self.cohort.members),
+                len(self.cohort.nonmembers),
+                tolerance=self.policy.document.spec.parameters.admissibility_tolerance,
+                confidence=self.policy.document.spec.parameters.confidence,
+            ),
             cost=Cost(
                 forward_tokens=sum(job.forward_tokens for job in jobs),
                 rollout_tokens=sum(job.rollout_tokens for job in jobs),

@@ -61,13 +61,15 @@ class Power(JsonModel):
 
     `zero_hit_bound` is the upper bound that zero hits would give; the cell cannot pass when it lies
     above the limit, and `needed_more` says how many more members (eligible ones, for attribute
-    metrics) that would take, with nonmembers in proportion. `pass_probability` is that of a pass
-    when the true excess is zero and the background rate is `base_rate`.
+    metrics) that would take, `needed_more_nonmembers` how many more nonmembers.
+    `pass_probability` is that of a pass when the true excess is zero and the background rate is
+    `base_rate`.
     """
 
     can_pass: bool
     zero_hit_bound: float | None = None
     needed_more: int | None = None
+    needed_more_nonmembers: int | None = None
     pass_probability: float | None = None
     base_rate: float | None = None
 
@@ -169,7 +171,11 @@ class Cost(JsonModel):
 
 
 class AuditPlan(JsonModel):
-    """Everything that will be run and judged."""
+    """Everything that will be run and judged.
+
+    `comparability` is the power of the check that members and nonmembers cannot be told apart
+    without the model; where it cannot hold, no excess and no membership metric can pass.
+    """
 
     schema_version: Literal["1"] = "1"
     policy: PolicySnapshot
@@ -178,6 +184,7 @@ class AuditPlan(JsonModel):
     classes: dict[str, ClassSnapshot]
     cells: list[Cell]
     jobs: list[Job]
+    comparability: Power
     cost: Cost
     seed: int
     confidence: float

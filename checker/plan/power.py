@@ -6,8 +6,9 @@ from checker.errors import InsufficientData
 from checker.plan.model import CellLimit, CellSample, Power
 from checker.probes import Metric
 from checker.stats import power
+from checker.stats.auc import MIN_GROUP
 
-__all__ = ["cell_power"]
+__all__ = ["cell_power", "comparability_power"]
 
 
 def cell_power(
@@ -83,7 +84,37 @@ def _ranking(
     try:
         chance = _chance_level_passes(metric, limit, sample, confidence=confidence, fpr=fpr)
     except InsufficientData as shortage:
-        return Power(can_pass=False, needed_more=max(1, shortage.needed - shortage.got))
+        if metric.family == "tpr":
+            missing = max(1, shortage.needed - shortage.got)
+            return Power(can_pass=False, needed_more_nonmembers=missing)
+        return _too_small(sample.members, sample.nonmembers, needed=MIN_GROUP)
+    return Power(can_pass=chance > 0, pass_probability=chance)
+
+
+def _too_small(members: int, nonmembers: int, *, needed: int) -> Power:
+    return Power(
+        can_pass=False,
+        needed_more=max(0, needed - members) or None,
+        needed_more_nonmembers=max(0, needed - nonmembers) or None,
+    )
+
+
+def comparability_power(
+    members: int, nonmembers: int, *, tolerance: float, confidence: float
+) -> Power:
+    """Say whether a split of this size can be shown comparable (METHODS §3, *Admissibility* (b)).
+
+    The classifier is fitted on one half of the patients and judged on the other.
+    """
+    try:
+        chance = power.pass_probability_auroc(
+            members - members // 2,
+            nonmembers - nonmembers // 2,
+            limit=0.5 + tolerance,
+            confidence=confidence,
+        )
+    except InsufficientData:
+        return _too_small(members, nonmembers, needed=2 * MIN_GROUP)
     return Power(can_pass=chance > 0, pass_probability=chance)
 
 

@@ -478,11 +478,13 @@ def headline(report: Report) -> str:
 
 def needs_more(cell: CellReport) -> str | None:
     """Return how many more patients a cell needs before it can pass at all, or None."""
-    missing = cell.power.needed_more
-    if not missing:
-        return None
-    who = "eligible members" if cell.attribute_class is not None else "patients in each group"
-    return f"needs {grouped(missing)} more {who} before it can pass"
+    parts = []
+    if cell.power.needed_more:
+        who = "eligible members" if cell.attribute_class is not None else "members"
+        parts.append(f"{grouped(cell.power.needed_more)} more {who}")
+    if cell.power.needed_more_nonmembers:
+        parts.append(f"{grouped(cell.power.needed_more_nonmembers)} more nonmembers")
+    return f"needs {' and '.join(parts)} before it can pass" if parts else None
 
 
 def subgroup_words(subgroup: str) -> str:
