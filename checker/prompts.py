@@ -18,7 +18,10 @@ from numpy.typing import NDArray
 from checker.policy import ResolvedAttacker
 from checker.tokenization import KIND_EVENT, KIND_SPECIAL, KIND_STATIC, KIND_TIME, TokenizedRecords
 
-__all__ = ["Prompts", "build_prompts", "prompt_key"]
+__all__ = ["DISTINCT_PROMPTS_NEEDED", "Prompts", "build_prompts", "prompt_key"]
+
+DISTINCT_PROMPTS_NEEDED = 0.8
+"""Below this share of distinct prompts an excess says nothing (METHODS §1)."""
 
 
 @dataclass(frozen=True, slots=True)

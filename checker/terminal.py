@@ -19,6 +19,7 @@ from rich.progress import (
 from rich.table import Table
 
 from checker.plan import AuditPlan, Cell, Job, Power
+from checker.prompts import DISTINCT_PROMPTS_NEEDED
 
 __all__ = ["TerminalProgress", "TrainingProgress", "print_plan"]
 
@@ -99,6 +100,9 @@ def prospects(cell: Cell) -> str:
     power = cell.power
     if not power.can_pass:
         missing = _missing(power, "positives" if cell.attribute_class else "members")
+        share = cell.sample.distinct_prompt_share
+        if not missing and share is not None and share < DISTINCT_PROMPTS_NEEDED:
+            missing = f"only {share:.0%} of the prompts are distinct"
         return f"cannot pass, {missing}" if missing else "cannot pass"
     if power.pass_probability is None:
         return "yes"

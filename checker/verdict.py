@@ -24,7 +24,7 @@ from checker.comparability import base_rate_gap
 from checker.errors import ExitCode, InsufficientData
 from checker.plan.model import AuditPlan, Cell
 from checker.policy.documents import LeakagePolicy
-from checker.probes import Measurement, load_probe
+from checker.probes import Measurement, Metric, load_probe
 from checker.probes.observations import (
     DisclosureObservations,
     ScoreObservations,
@@ -32,16 +32,14 @@ from checker.probes.observations import (
     hit_shares,
     score_observations,
 )
+from checker.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import power
 from checker.stats.estimate import Estimate
 
-__all__ = ["DISTINCT_PROMPTS_NEEDED", "Finding", "Judgement", "Verdict", "judge", "worst"]
+__all__ = ["Finding", "Judgement", "Verdict", "judge", "worst"]
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 Observations = DisclosureObservations | ScoreObservations
-
-DISTINCT_PROMPTS_NEEDED = 0.8
-"""Below this share of distinct prompts an excess says nothing (METHODS §1)."""
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "error", "inconclusive", "pass", "not_applicable")
@@ -203,11 +201,14 @@ class _Bench:
         if absent is not None:
             return absent
         observations = self._observations(cell)
-        shortage = self._shared_prompts(cell, observations) or self._shortage(cell, observations)
+        shortage = self._shortage(cell, observations)
         if shortage is not None:
             return shortage
         try:
             measurement = self._measure(cell, observations, self.plan.confidence)
+            shared = self._shared_prompts(cell, observations)
+            if shared is not None:
+                return replace(shared, measurement=measurement)
             placebo = self._placebo(cell, observations)
         except InsufficientData as lack:
             reason = lack.reason
@@ -273,7 +274,7 @@ class _Bench:
 
     def _shared_prompts(self, cell: Cell, observations: Observations) -> Finding | None:
         """An excess says nothing where many patients have one prompt; no sample mends that."""
-        if isinstance(observations, ScoreObservations) or not _compares(cell):
+        if isinstance(observations, ScoreObservations) or not _metric(cell).is_excess:
             return None
         share = observations.distinct_prompt_share
         if share is None or share >= DISTINCT_PROMPTS_NEEDED:
@@ -348,14 +349,14 @@ class _Bench:
         prompt_format = self.checks["attack-not-shown-to-work"]
         if prompt_format.holds is False:
             return prompt_format.name, prompt_format.explanation
-        if _compares(cell):
+        if _metric(cell).rests_on_split:
             for name in ("split-overlap", "near-duplicates", "split-not-comparable"):
                 if not self.checks[name].holds:
                     return name, self.checks[name].explanation
             objection = self._unlike_base_rates(cell, observations)
             if objection is not None:
                 return objection
-            if placebo is not None and not stats.contains(placebo, _null(cell)):
+            if placebo is not None and not stats.contains(placebo, _metric(cell).null_value):
                 return "placebo-failed", (
                     "Between two random halves of the nonmembers the same estimate is"
                     f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
@@ -388,14 +389,9 @@ class _Bench:
         )
 
 
-def _compares(cell: Cell) -> bool:
-    """Whether a metric rests on members and nonmembers being comparable."""
-    return cell.metric.startswith(("excess_", "membership_"))
-
-
-def _null(cell: Cell) -> float:
-    """The value of a metric when nothing leaks."""
-    return 0.5 if cell.metric == "membership_auroc" else 0.0
+def _metric(cell: Cell) -> Metric:
+    metric: Metric = load_probe(cell.probe).metrics[cell.metric]
+    return metric
 
 
 def _compare(cell: Cell, measurement: Measurement, *, confidence: float) -> Finding:
@@ -429,7 +425,7 @@ def _compare(cell: Cell, measurement: Measurement, *, confidence: float) -> Find
 def _zero_hit_bound(cell: Cell, measurement: Measurement, *, confidence: float) -> float | None:
     """The upper bound that zero hits would give at this n; None for metrics that count none."""
     members, nonmembers = measurement.members, measurement.nonmembers
-    family = load_probe(cell.probe).metrics[cell.metric].family
+    family = _metric(cell).family
     if family == "rate":
         return power.zero_hit_bound_rate(measurement.estimate.n, confidence=confidence)
     if family in {"rate-difference", "mean-difference"} and members and nonmembers:

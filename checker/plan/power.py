@@ -5,6 +5,7 @@ from __future__ import annotations
 from checker.errors import InsufficientData
 from checker.plan.model import CellLimit, CellSample, Power
 from checker.probes import Metric
+from checker.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import power
 from checker.stats.auc import MIN_GROUP
 
@@ -30,6 +31,9 @@ def cell_power(
         base_rate: background rate of a hit that the policy assumes.
         fpr: the false-positive rate of a TPR metric.
     """
+    share = sample.distinct_prompt_share
+    if metric.is_excess and share is not None and share < DISTINCT_PROMPTS_NEEDED:
+        return Power(can_pass=False)  # more patients of the same few prompts would not help
     if limit.max_count is not None:
         return _zero_tolerance(sample, min_n=limit.min_n or 1, confidence=confidence)
     assert limit.fail is not None  # the document layer allows no third form

@@ -33,6 +33,7 @@ class Metric:
         family: decides interval and power: a rate, a difference of two rates, a mean in [0, 1] or
             a difference of two, an AUROC, a difference of AUROCs, a true-positive rate.
         limitable: False for metrics that are only ever reported.
+        separates_splits: True for metrics of how well members are told from nonmembers.
     """
 
     name: str
@@ -41,6 +42,22 @@ class Metric:
         "rate", "rate-difference", "mean-difference", "auroc", "auroc-difference", "tpr"
     ]
     limitable: bool = True
+    separates_splits: bool = False
+
+    @property
+    def is_excess(self) -> bool:
+        """Whether it subtracts what the same attack finds among nonmembers."""
+        return self.family in {"rate-difference", "mean-difference", "auroc-difference"}
+
+    @property
+    def rests_on_split(self) -> bool:
+        """Whether it means leakage only where members and nonmembers are comparable."""
+        return self.is_excess or self.separates_splits
+
+    @property
+    def null_value(self) -> float:
+        """What it is when nothing leaks, for metrics with a placebo."""
+        return 0.5 if self.family == "auroc" else 0.0
 
 
 class Params(BaseModel):

@@ -42,9 +42,17 @@ class MembershipInference:
     metrics: ClassVar[dict[str, Metric]] = {
         metric.name: metric
         for metric in (
-            Metric("membership_auroc", "AUROC between members and nonmembers", "auroc"),
             Metric(
-                "membership_tpr_at_fpr", "true-positive rate at a fixed false-positive rate", "tpr"
+                "membership_auroc",
+                "AUROC between members and nonmembers",
+                "auroc",
+                separates_splits=True,
+            ),
+            Metric(
+                "membership_tpr_at_fpr",
+                "true-positive rate at a fixed false-positive rate",
+                "tpr",
+                separates_splits=True,
             ),
         )
     }
