@@ -18,9 +18,13 @@ from scipy.stats import ttest_rel
 from checker import stats
 from checker.errors import InsufficientData
 from checker.plan.model import AuditPlan
+from checker.prompt_format import DECLARED
 from checker.stats.estimate import Estimate
 
 __all__ = ["FORMAT_MARGIN", "Check", "admissibility_checks"]
+
+FORMAT_PATIENTS_NEEDED = 30
+"""With fewer, "no variant is better" would be said of nearly any format."""
 
 FORMAT_MARGIN = 0.02
 """A variant must be better by this share of the declared format's loss to count: no model is
@@ -82,6 +86,7 @@ def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Check]:
         ]
     row = table.to_pylist()[0]
     found = "{} of {} nonmembers have a record {} that of a member."
+    long_enough = f" {row['compared']} are long enough to compare."
     return [
         Check(
             "split-overlap",
@@ -94,7 +99,7 @@ def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Check]:
             "near-duplicates",
             near_title,
             row["near"] == 0,
-            found.format(row["near"], row["nonmembers"], "nearly equal to"),
+            found.format(row["near"], row["nonmembers"], "nearly equal to") + long_enough,
             jobs=(job.digest,),
         ),
     ]
@@ -139,26 +144,30 @@ def _prompt_format(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Check:
             name, title, None, "Not decided: the target gives no log-probabilities to compare."
         )
     losses = _losses_by_variant(table)
-    declared = losses.pop("declared")
-    better = [
-        variant
-        for variant, loss in losses.items()
-        if _clearly_lower(loss, declared, level=(1 - plan.confidence) / len(losses))
-    ]
+    declared = losses.pop(DECLARED, np.empty(0))
+    if len(declared) < FORMAT_PATIENTS_NEEDED or not losses:
+        text = (
+            f"Not decided: only {len(declared)} members have events to compare, of"
+            f" {FORMAT_PATIENTS_NEEDED} needed."
+        )
+        return Check(name, title, None, text, jobs=(job.digest,))
+    margin = declared.mean() * (1 - FORMAT_MARGIN)
+    better = {variant: loss for variant, loss in losses.items() if loss.mean() < margin}
     best = f"{declared.mean():.3f} nats per event token over {len(declared)} members"
     if not better:
-        count = len(losses)
-        text = f"It has the lowest loss ({best}); none of {count} variants is better."
+        text = f"It has the lowest loss ({best}); none of {len(losses)} variants is better."
         return Check(name, title, True, text, jobs=(job.digest,))
-    winner = min(better, key=lambda variant: float(losses[variant].mean()))
-    return Check(
-        name,
-        title,
-        False,
-        f"The model finds another format more likely: {winner} has {losses[winner].mean():.3f}"
-        f" nats against {best}. Correct `tokenization` in the target.",
-        jobs=(job.digest,),
+    winner = min(better, key=lambda variant: float(better[variant].mean()))
+    level = (1 - plan.confidence) / len(losses)
+    sure = any(_below(loss, declared, level=level) for loss in better.values())
+    found = f"{winner} has {losses[winner].mean():.3f} nats against {best}"
+    if not sure:
+        text = f"Not decided: {found}, which could be chance."
+        return Check(name, title, None, text, jobs=(job.digest,))
+    text = (
+        f"The model finds another format more likely: {found}. Correct the target's tokenization."
     )
+    return Check(name, title, False, text, jobs=(job.digest,))
 
 
 def _losses_by_variant(table: pa.Table) -> dict[str, NDArray[np.float64]]:
@@ -168,12 +177,8 @@ def _losses_by_variant(table: pa.Table) -> dict[str, NDArray[np.float64]]:
     return {str(name): losses[variants == name] for name in dict.fromkeys(variants.tolist())}
 
 
-def _clearly_lower(
-    loss: NDArray[np.float64], declared: NDArray[np.float64], *, level: float
-) -> bool:
-    """Whether a variant's loss is lower by the margin, and not by chance (paired t-test)."""
-    if loss.mean() > declared.mean() * (1 - FORMAT_MARGIN) or len(loss) < 2:
-        return False
+def _below(loss: NDArray[np.float64], declared: NDArray[np.float64], *, level: float) -> bool:
+    """Whether a variant's loss is lower, and not by chance (paired t-test)."""
     if np.ptp(loss - declared) == 0:  # every patient agrees to the last digit: no test needed
-        return True
+        return bool(loss.mean() < declared.mean())
     return bool(ttest_rel(loss, declared, alternative="less").pvalue < level)

@@ -8,15 +8,18 @@ from __future__ import annotations
 
 import fcntl
 import os
-import shutil
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
-from checker.canonical import digest
+import numpy as np
+
+from checker.canonical import JsonModel, digest
 from checker.errors import EvidenceError, TargetError
 from checker.evidence import (
     EvidenceStore,
@@ -31,9 +34,11 @@ from checker.execution import Execution
 from checker.plan import CompiledAudit, Job, Workload
 from checker.targets import TargetInfo, TargetModel, Tokens
 
-__all__ = ["RunProgress", "clear_run", "run_audit"]
+__all__ = ["RunProgress", "run_audit"]
 
+_File = TypeVar("_File", bound=JsonModel)
 PREFLIGHT_RECORDS = 8
+_EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 
 
 class RunProgress(Protocol):
@@ -54,7 +59,7 @@ class RunProgress(Protocol):
 def _alone(run: Path) -> Iterator[None]:
     """Hold a run's folder for this process: two writers would undo each other's manifest."""
     try:
-        run.mkdir(parents=True, exist_ok=True)
+        run.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(run / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
     except OSError as error:
         raise EvidenceError(f"{run}: cannot be written: {error.strerror or error}") from error
@@ -68,15 +73,12 @@ def _alone(run: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def clear_run(run: Path) -> None:
-    """Delete a run's plan, evidence and reports, and nothing else in its folder.
-
-    Raises:
-        EvidenceError: something cannot be deleted.
-    """
+def _clear(run: Path) -> None:
+    """Delete a run's evidence, plan, manifest and reports, and nothing that it did not write."""
     try:
-        if (run / "evidence").exists():
-            shutil.rmtree(run / "evidence")
+        for path in (run / "evidence").glob("*.parquet"):
+            if _EVIDENCE_NAME.fullmatch(path.name):
+                path.unlink()
         for name in ("plan.json", "manifest.json", "run.json", "report.json", "report.html"):
             (run / name).unlink(missing_ok=True)
     except OSError as error:
@@ -90,6 +92,7 @@ def run_audit(
     open_target: Callable[[], TargetModel],
     progress: RunProgress,
     command: str,
+    fresh: bool = False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Manifest:
     """Run what is left of a plan and write plan, evidence, manifest and times.
@@ -100,6 +103,7 @@ def run_audit(
         open_target: loads the model; called only when a job that needs it is left.
         progress: is told what happens.
         command: the command line that repeats the run, for the record.
+        fresh: forget what an earlier run left in the folder and measure everything anew.
         clock: the current time.
 
     Returns:
@@ -110,29 +114,37 @@ def run_audit(
         TargetError: the model cannot be loaded or fails preflight.
     """
     with _alone(run):
-        write_atomically(run / "plan.json", audit.plan.to_bytes())
-        started = clock()
-        write_atomically(
-            run / "run.json", RunTimes(started=_stamp(started), command=command).to_bytes()
-        )
-        runner = _Runner(audit, run, open_target)
-        manifest = runner.run(progress)
-        times = RunTimes(started=_stamp(started), finished=_stamp(clock()), command=command)
-        write_atomically(run / "run.json", times.to_bytes())
-        return manifest
+        if fresh:
+            _clear(run)
+        runner = _Runner(audit, run, open_target, command=command, clock=clock)
+        return runner.run(progress)
 
 
 class _Runner:
     def __init__(
-        self, audit: CompiledAudit, run: Path, open_target: Callable[[], TargetModel]
+        self,
+        audit: CompiledAudit,
+        run: Path,
+        open_target: Callable[[], TargetModel],
+        *,
+        command: str,
+        clock: Callable[[], datetime],
     ) -> None:
         self.plan = audit.plan
         self.workload = audit.workload
         self.run_folder = run
         self.open_target = open_target
         self.store = EvidenceStore(run)
-        self.execution = Execution(audit.plan, audit.workload, Pseudonyms.of_run(run))
-        self.earlier = self._earlier_manifest()
+        self.clock = clock
+        self.earlier = self._earlier("manifest.json", Manifest)
+        before = self._earlier("run.json", RunTimes)
+        self.times = RunTimes(
+            started=_stamp(clock()), command=command, measured=before.measured if before else {}
+        )
+        write_atomically(run / "plan.json", audit.plan.to_bytes())
+        self._write_times()
+        self.pseudonyms = Pseudonyms.of_run(run)
+        self.execution = Execution(audit.plan, audit.workload, self.pseudonyms)
         self.entries: dict[str, ManifestEntry] = {}
         self.crashed: dict[str, str] = {}
         self.environment: dict[str, Any] = {}
@@ -160,18 +172,27 @@ class _Runner:
         progress.start(left, reused=len(self.entries))
         for job in left:
             self._run_one(job, target, progress)
-        return self._write_manifest()
+        manifest = self._write_manifest()
+        self.times = self.times.model_copy(update={"finished": _stamp(self.clock())})
+        self._write_times()
+        return manifest
 
     def _run_one(self, job: Job, target: TargetModel | None, progress: RunProgress) -> None:
         advance = progress.job(job)
         try:
             table = self.execution.execute(job, target, advance=advance)
+        except EvidenceError:
+            raise
         except TargetError as error:
             self.crashed[job.digest] = str(error)
+        except Exception as error:  # a backend's own failure: recorded, and its cells end in error
+            self.crashed[job.digest] = f"{type(error).__name__}: {error}"
         else:
-            self.entries[job.digest] = self.store.put(
-                self._key(job), job=job.digest, kind=job.kind, table=table
-            )
+            entry = self.store.put(self._key(job), job=job.digest, kind=job.kind, table=table)
+            self.entries[job.digest] = entry
+            measured = {**self.times.measured, entry.file: _stamp(self.clock())}
+            self.times = self.times.model_copy(update={"measured": measured})
+            self._write_times()
         self._write_manifest()
         progress.done(job)
 
@@ -179,8 +200,14 @@ class _Runner:
         return [job for job in self.plan.jobs if job.digest not in self.entries]
 
     def _key(self, job: Job) -> str:
-        environment = self.environment if job.uses_model else {}
-        return digest({"job": job.digest, "environment": environment})
+        environment = self.environment if job.uses_model else _CPU_ENVIRONMENT
+        return digest(
+            {
+                "job": job.digest,
+                "environment": environment,
+                "pseudonyms": self.pseudonyms.fingerprint,
+            }
+        )
 
     def _reuse(self, chosen: Callable[[Job], bool]) -> None:
         said = {entry.file: entry.sha256 for entry in self.earlier.entries} if self.earlier else {}
@@ -197,9 +224,12 @@ class _Runner:
             if job.uses_model:
                 self.entries.pop(job.digest, None)
 
-    def _earlier_manifest(self) -> Manifest | None:
-        path = self.run_folder / "manifest.json"
-        return load_json_file(path, Manifest) if path.exists() else None
+    def _earlier(self, name: str, model: type[_File]) -> _File | None:
+        path = self.run_folder / name
+        return load_json_file(path, model) if path.exists() else None
+
+    def _write_times(self) -> None:
+        write_atomically(self.run_folder / "run.json", self.times.to_bytes())
 
     def _write_manifest(self) -> Manifest:
         manifest = Manifest(
@@ -215,6 +245,9 @@ class _Runner:
         return manifest
 
 
+_CPU_ENVIRONMENT = {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "pyarrow")}
+
+
 def _environment(info: TargetInfo) -> dict[str, Any]:
     """What a model's numbers depend on beside the job."""
     fields = asdict(info)
@@ -225,12 +258,10 @@ def _environment(info: TargetInfo) -> dict[str, Any]:
 
 
 def _preflight_records(workload: Workload) -> list[Tokens]:
-    """The first few members' records, cut to the model's length."""
+    """The first few members' records that can be scored, cut to the model's length."""
     records = workload.members
-    count = min(PREFLIGHT_RECORDS, len(records.offsets) - 1)
-    whole = [records.tokens[records.offsets[i] : records.offsets[i + 1]] for i in range(count)]
-    cut = [tokens[: workload.max_length] for tokens in whole]
-    return [tokens for tokens in cut if len(tokens) > 1]
+    usable = np.flatnonzero(np.diff(records.offsets) > 1)[:PREFLIGHT_RECORDS]
+    return [records.record(int(i)).tokens[: workload.max_length] for i in usable]
 
 
 def _stamp(moment: datetime) -> str:

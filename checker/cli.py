@@ -9,9 +9,12 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shlex
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -44,6 +47,9 @@ def cli() -> None:
 
 def main() -> None:
     """Run the command line; whatever happens, the user sees a sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a label that cannot be shown must not end a run
     try:
         sys.exit(cli.main(standalone_mode=False))
     except PhigateError as error:
@@ -55,35 +61,57 @@ def main() -> None:
         error.show()
         sys.exit(int(ExitCode.USAGE))
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted; run the same command again to go on where it stopped")
+        _say("interrupted; jobs that were finished are kept")
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(int(ExitCode.INCOMPLETE))
     except Exception as error:
         if os.environ.get("PHIGATE_DEBUG"):
             raise
         _say(
-            f"phigate itself failed ({type(error).__name__}: {error}). Nothing was judged. Please"
-            " report it; PHIGATE_DEBUG=1 shows where it happened"
+            f"phigate itself failed ({type(error).__name__}: {error}). Please report it;"
+            " PHIGATE_DEBUG=1 shows where it happened"
         )
         sys.exit(int(ExitCode.INCOMPLETE))
 
 
 def _say(message: str) -> None:
-    click.echo(_printable(message), err=True)
+    """Tell the user something on standard error, if there is one."""
+    if sys.stderr is not None:
+        click.echo(_printable(message), err=True)
+
+
+def _write(text: str) -> None:
+    """Write a result to standard output.
+
+    A reader that has gone away (`| head`) is no error; a result that cannot be written is.
+    """
+    if sys.stdout is None:
+        return
+    try:
+        print(text, flush=True)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except OSError as error:
+        sys.stdout = None  # what is left in its buffer must not fail again at exit
+        raise PhigateError(
+            f"standard output cannot be written: {error.strerror or error}"
+        ) from error
+
+
+def _show(draw: Callable[[Console], None]) -> None:
+    """Write what is drawn for people: with colours on a terminal, plain and wide elsewhere."""
+    from rich.console import Console
+
+    at_terminal = sys.stdout is not None and sys.stdout.isatty()
+    # a log has no width of its own: tables must not wrap in it
+    console = Console(highlight=False, width=None if at_terminal else 160)
+    with console.capture() as drawn:
+        draw(console)
+    _write(drawn.get().rstrip("\n"))
 
 
 def _printable(text: str) -> str:
     """Keep control characters of hostile documents off the terminal."""
     return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
-
-
-def _out() -> Console:
-    from rich.console import Console
-
-    # a log has no width of its own: tables must not wrap in it
-    return Console(highlight=False, width=None if sys.stdout.isatty() else 160)
 
 
 def _err() -> Console:
@@ -93,7 +121,7 @@ def _err() -> Console:
 
 
 def _emit_json(value: Any) -> None:
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    _write(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def _moment(text: str | None) -> datetime:
@@ -106,6 +134,8 @@ def _moment(text: str | None) -> datetime:
         raise UsageError(
             f"--as-of {text}: write an ISO 8601 time like 2026-10-01T12:00Z"
         ) from error
+    if not 1970 <= moment.year <= 9000:
+        raise UsageError(f"--as-of {text}: is not a time anybody could mean")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
@@ -129,7 +159,17 @@ format_option = click.option(
 out_option = click.option(
     "--out", type=File, required=True, help="The run's folder; a run there is resumed."
 )
-device_option = click.option("--device", help="auto, cpu, cuda or cuda:N; default: the target's.")
+
+
+def _device(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
+    if value is not None and not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value):
+        raise UsageError(f"--device {value}: write auto, cpu, cuda or cuda:N")
+    return value
+
+
+device_option = click.option(
+    "--device", callback=_device, help="auto, cpu, cuda or cuda:N; default: the target's."
+)
 fresh_option = click.option(
     "--resume/--fresh", default=True, show_default=True, help="Go on, or measure everything anew."
 )
@@ -153,13 +193,13 @@ def init(folder: Path, force: bool) -> None:
             text = resource(f"policies/starter/{name}").read_text(encoding="utf-8")
             text = text.replace("$schema=../../schemas/", "$schema=schemas/")
             (folder / name).write_text(text, encoding="utf-8")
-            click.echo(f"wrote {folder / name}")
+            _write(f"wrote {folder / name}")
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
     for path in write_schemas(folder / "schemas"):
-        click.echo(f"wrote {path}, for editors that know yaml-language-server")
+        _write(f"wrote {path}, for editors that know yaml-language-server")
     both = shlex.join([str(folder / "policy.yaml"), str(folder / "target.yaml")])
-    click.echo(f"next: edit them, then `phigate validate {both}`")
+    _write(f"next: edit them, then `phigate validate {both}`")
 
 
 @cli.command()
@@ -202,9 +242,7 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
             _say(f"warning: {warning}")
         for document in located:
             meta = document.document.metadata
-            click.echo(
-                f"{document.file}: {document.document.kind} {meta.name} {meta.version} is valid"
-            )
+            _write(f"{document.file}: {document.document.kind} {meta.name} {meta.version} is valid")
     if problems:
         raise click.exceptions.Exit(int(ExitCode.USAGE))
 
@@ -220,9 +258,9 @@ def plan(policy: Path, target: Path, as_json: bool) -> None:
 
     compiled = prepare(policy, target).audit.plan
     if as_json:
-        click.echo(compiled.to_bytes().decode(), nl=False)
+        _write(compiled.to_bytes().decode().rstrip("\n"))
     else:
-        print_plan(compiled, _out())
+        _show(lambda console: print_plan(compiled, console))
 
 
 @cli.command()
@@ -265,22 +303,21 @@ def run(policy: Path, target: Path, out: Path, device: str | None, resume: bool)
     from checker.preparation import prepare
 
     _run(prepare(policy, target, device=device), out, resume=resume)
-    click.echo(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")
+    _write(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")
 
 
 def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
-    from checker.audit import clear_run, run_audit
+    from checker.audit import run_audit
     from checker.terminal import TerminalProgress
 
-    if not resume:
-        clear_run(out)
     with TerminalProgress(_err()) as progress:
         manifest = run_audit(
             prepared.audit,
             run=out,
             open_target=prepared.open_target,
             progress=progress,
-            command=shlex.join(["phigate", *sys.argv[1:]]),
+            command=_printable(shlex.join(["phigate", *sys.argv[1:]])),
+            fresh=not resume,
         )
     for job, message in manifest.crashed.items():
         _say(f"job {job[:12]} could not be completed: {message}")
@@ -288,7 +325,7 @@ def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
 
 @cli.command()
 @click.argument("folder", metavar="RUN", type=File)
-@click.option("--policy", type=File, help="Judge by another policy; the run is left as it is.")
+@click.option("--policy", type=File, help="Judge by another policy, in a folder below RUN.")
 @format_option
 @as_of_option
 @json_option
@@ -297,19 +334,12 @@ def judge(
 ) -> None:
     """Judge a run's evidence again, without the model."""
     from checker.policy import load_policy
-    from checker.runs import judge_run, load_run
+    from checker.runs import derive_run, judge_run, load_run
 
-    names = _formats(formats)
-    report = judge_run(
-        load_run(folder),
-        policy=None if policy is None else load_policy(policy),
-        as_of=_moment(as_of),
-    )
-    if policy is None:
-        _finish(report, folder, names, as_json=as_json)
-    else:
-        other = folder / f"judged-by-{report.policy.name}-{report.policy.version}"
-        _finish(report, other, names, as_json=as_json)
+    names, run = _formats(formats), load_run(folder)
+    if policy is not None:
+        run = derive_run(run, load_policy(policy))
+    _finish(judge_run(run, as_of=_moment(as_of)), run.folder, names, as_json=as_json)
 
 
 @cli.command()
@@ -323,7 +353,7 @@ def report(folder: Path, formats: str) -> None:
     for path in write_reports(
         folder, load_report(folder / "report.json"), formats=_formats(formats)
     ):
-        click.echo(f"wrote {path}")
+        _write(f"wrote {path}")
 
 
 def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) -> None:
@@ -332,13 +362,14 @@ def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) 
     from checker.runs import write_reports
 
     paths = write_reports(folder, report, formats=formats)
-    if as_json:
-        click.echo(render_json(report), nl=False)
-    else:
-        console = _out()
-        print_report(report, console)
-        for path in paths:
-            console.print(f"report: {path}", markup=False)
+    try:
+        if as_json:
+            _write(render_json(report).rstrip("\n"))
+        else:
+            _show(lambda console: print_report(report, console))
+            _write("\n".join(_printable(f"report: {path}") for path in paths))
+    except PhigateError as error:  # the verdict stands, whether or not it can be shown
+        _say(str(error))
     raise click.exceptions.Exit(report.summary.exit_code)
 
 
@@ -354,9 +385,7 @@ def verify(folder: Path, as_json: bool) -> None:
         _emit_json([{"holds": s.holds, "text": s.text} for s in statements])
     else:
         for statement in statements:
-            click.echo(
-                _printable(f"{'holds  ' if statement.holds else 'BROKEN '} {statement.text}")
-            )
+            _write(_printable(f"{'holds  ' if statement.holds else 'BROKEN '} {statement.text}"))
     if not all(statement.holds for statement in statements):
         raise click.exceptions.Exit(int(ExitCode.INCOMPLETE))
 
@@ -370,7 +399,7 @@ def schema(kind: str | None, folder: Path | None) -> None:
 
     if folder is not None:
         for path in write_schemas(folder):
-            click.echo(f"wrote {path}")
+            _write(f"wrote {path}")
         return
     schemas = published_schemas()
     if kind is None:
@@ -384,7 +413,7 @@ def schema(kind: str | None, folder: Path | None) -> None:
 @click.option(
     "--out", type=File, default=Path("runs/demo"), show_default=True, help="Everything goes here."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--cohort", type=File, help="A MEDS data set, instead of synthetic patients.")
 @click.option("--policy", type=File, help="Instead of the demo policy.")
 @click.option("--max-patients", type=click.IntRange(min=2), default=500, show_default=True)
@@ -415,9 +444,8 @@ def demo(
         with TerminalProgress(_err()) as progress:
             report = show.audit(model, progress=progress, as_of=_moment(None))
         verdicts[model] = report.verdict
-        console = _out()
-        print_report(report, console)
-        console.print(f"report: {show.run_path(model) / 'report.html'}\n", markup=False)
+        _show(partial(print_report, report))
+        _write(_printable(f"report: {show.run_path(model) / 'report.html'}\n"))
     if settings.is_standard and verdicts != {"overtrained": "fail", "sound": "pass"}:
         raise PhigateError(
             f"the demonstration did not show what it should with seed {seed}: {verdicts};"

@@ -163,6 +163,9 @@ def _read(path: Path, columns: dict[str, str], *, optional: tuple[str, ...] = ()
     try:
         with pq.ParquetFile(path) as file:
             schema, metadata = file.schema_arrow, file.metadata
+        for name in columns:
+            if schema.names.count(name) > 1:
+                raise DataError(f"is not MEDS: it has two columns '{name}'", file=path)
         present = [name for name in columns if name in schema.names]
         for name, kind in columns.items():
             if name not in present and name not in optional:
@@ -178,6 +181,13 @@ def _read(path: Path, columns: dict[str, str], *, optional: tuple[str, ...] = ()
         raise DataError("is not a whole parquet file; copy or write it again", file=path) from error
 
 
+def _subject_ids(table: pa.Table, path: Path) -> NDArray[np.int64]:
+    try:
+        return _numpy(table[_SUBJECT].cast(pa.int64()))
+    except pa.ArrowException as error:
+        raise DataError("is not MEDS: a subject_id exceeds 64 bits", file=path) from error
+
+
 def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None:
     types = pa.types
     if types.is_dictionary(found):
@@ -187,7 +197,8 @@ def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None
         "string": types.is_string(found) or types.is_large_string(found),
         "timestamp": types.is_timestamp(found),
         "number": types.is_floating(found) or types.is_integer(found),
-        "list": types.is_list(found) or types.is_large_list(found),
+        "list of string": (types.is_list(found) or types.is_large_list(found))
+        and (types.is_string(found.value_type) or types.is_large_string(found.value_type)),
     }
     if not holds[kind] and not types.is_null(found):  # a column of nothing but nulls has no type
         raise DataError(
@@ -200,7 +211,7 @@ def _code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     path = root / meds.code_metadata_filepath
     if not path.is_file():
         return {}
-    kinds = {_CODE: "string", _DESCRIPTION: "string", _PARENTS: "list"}
+    kinds = {_CODE: "string", _DESCRIPTION: "string", _PARENTS: "list of string"}
     table = _read(path, kinds, optional=(_DESCRIPTION, _PARENTS))
     nothing: list[Any] = [None] * table.num_rows
     columns = (table[name].to_pylist() if name in table.column_names else nothing for name in kinds)
@@ -217,10 +228,13 @@ def _name(root: Path) -> str:
         return root.resolve().name
     try:
         metadata = json.loads(path.read_bytes())
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise DataError("cannot be read as JSON", file=path) from error
+    if not isinstance(metadata, dict):
+        raise DataError("is not MEDS: it holds no JSON object", file=path)
     words = [metadata.get(f"dataset_{key}") for key in ("name", "version")]
-    return " ".join(str(word) for word in words if word) or root.resolve().name
+    name = " ".join(str(word) for word in words if word) or root.resolve().name
+    return name.encode("utf-8", "replace").decode()
 
 
 # --- splits -------------------------------------------------------------------------------------
@@ -269,7 +283,7 @@ class _Splits:
             _check_no_nulls(table[name], name=name, path=path)
         names = {name for name in pc.unique(table[_SPLIT]).to_pylist() if name is not None}
         _check_wanted(wanted, names, path)
-        subjects = _numpy(table[_SUBJECT].cast(pa.int64()))
+        subjects = _subject_ids(table, path)
         split = np.full(len(subjects), -1, dtype=np.int8)
         for number, name in enumerate(wanted):
             split[_numpy(pc.equal(table[_SPLIT], name))] = number
@@ -402,7 +416,7 @@ class _Parts:
             return
         for name in (_SUBJECT, _CODE):
             _check_no_nulls(table[name], name=name, path=shard)
-        row_subject = _numpy(table[_SUBJECT].cast(pa.int64()))
+        row_subject = _subject_ids(table, shard)
         starts = np.flatnonzero(np.append(True, row_subject[1:] != row_subject[:-1]))
         subjects, lengths = row_subject[starts], np.diff(starts, append=len(row_subject))
         split = splits.assign(shard, subjects)

@@ -28,6 +28,7 @@ from sklearn.model_selection import StratifiedKFold
 
 from checker.errors import InsufficientData
 from checker.stats import Estimate
+from checker.tokenization import STATIC_TIME, Records
 
 __all__ = [
     "MIN_EVENTS",
@@ -37,6 +38,7 @@ __all__ = [
     "SplitScores",
     "base_rate_gap",
     "base_rate_scores",
+    "copied_records",
     "find_duplicates",
     "split_classifier_scores",
 ]
@@ -69,11 +71,13 @@ class Duplicates:
     Args:
         exact: nonmembers with the very codes of a member, in the same order.
         near: further nonmembers nearly equal to a member.
-        nonmember_indices: [exact + near] int64, ascending; which they are.
+        exact_indices: [exact] int64, ascending; which they are.
+        nonmember_indices: [exact + near] int64, ascending; both together.
     """
 
     exact: int
     near: int
+    exact_indices: NDArray[np.int64]
     nonmember_indices: NDArray[np.int64]
 
 
@@ -101,7 +105,34 @@ def find_duplicates(
     same = set(exact)
     search = _NearSearch(members, rng=rng)
     near = [i for i in long if i not in same and search.finds(nonmembers[i])]
-    return Duplicates(len(exact), len(near), np.array(sorted(exact + near), dtype=np.int64))
+    return Duplicates(
+        len(exact),
+        len(near),
+        exact_indices=np.array(exact, dtype=np.int64),
+        nonmember_indices=np.array(sorted(exact + near), dtype=np.int64),
+    )
+
+
+def copied_records(members: Records, nonmembers: Records) -> NDArray[np.int64]:
+    """Find nonmembers whose every event, time and value is a member's, however short the record.
+
+    Two strangers may share one check-up, but not its minute and their dates of birth; records with
+    fewer than two dated events are left out all the same, for they say too little.
+
+    Returns:
+        Positions among the nonmembers, ascending.
+    """
+
+    def contents(records: Records) -> Iterator[bytes | None]:
+        for start, end in zip(records.offsets[:-1], records.offsets[1:], strict=True):
+            times = records.time_us[start:end]
+            dated = int((times != STATIC_TIME).sum())
+            parts = (records.code[start:end], times, records.value[start:end])
+            yield b"".join(part.tobytes() for part in parts) if dated > 1 else None
+
+    known = set(contents(members)) - {None}
+    found = [i for i, content in enumerate(contents(nonmembers)) if content in known]
+    return np.array(found, dtype=np.int64)
 
 
 class _NearSearch:

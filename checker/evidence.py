@@ -21,12 +21,13 @@ import os
 import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from pydantic import BaseModel, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from checker.canonical import JsonModel, sha256_hex
 from checker.errors import EvidenceError
@@ -44,7 +45,18 @@ __all__ = [
     "write_atomically",
 ]
 
+COLUMNS: dict[str, tuple[str, ...]] = {
+    "labels": ("patient", "member", "positive", "eligible", "prompt", "subgroups", "base_score"),
+    "rollouts": ("prompt", "sample", "tokens"),
+    "scores": ("patient", "member", "subgroups", "tokens", "loss", "min-k", "min-k++"),
+    "overlap": ("exact", "near", "members", "nonmembers", "compared"),
+    "comparability": ("patient", "member", "score"),
+    "prompt-format": ("patient", "variant", "loss"),
+}
+"""What a job of each kind observes."""
+
 Model = TypeVar("Model", bound=BaseModel)
+KEY_BYTES = 32
 JobKind = Literal["labels", "rollouts", "scores", "overlap", "comparability", "prompt-format"]
 
 
@@ -105,11 +117,32 @@ class Manifest(JsonModel):
 
 
 class RunTimes(JsonModel):
-    """When a run took place and how it was started; apart from the manifest on purpose."""
+    """When a run took place and how it was started; apart from the manifest on purpose.
+
+    `measured` holds, by evidence file, when it was measured; a file that is reused keeps its time.
+    """
 
     started: str
     finished: str | None = None
     command: str
+    measured: dict[str, str] = Field(default_factory=dict)
+
+    def oldest(self, entries: list[ManifestEntry]) -> datetime | None:
+        """Return when the oldest of some evidence was measured, or None where one is unknown.
+
+        Raises:
+            EvidenceError: a time is not a time.
+        """
+        stamps = [self.measured.get(entry.file) for entry in entries]
+        if not stamps or None in stamps:
+            return None
+        try:
+            moments = [datetime.fromisoformat(stamp) for stamp in stamps if stamp]
+            return min(m if m.tzinfo else m.replace(tzinfo=UTC) for m in moments)
+        except ValueError as error:
+            raise EvidenceError(
+                f"run.json: a time of measurement is not a time: {error}"
+            ) from error
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,13 +156,24 @@ class Pseudonyms:
         """Take the run's key, or make one (mode 0600) when it has none yet."""
         path = run / "pseudonym.key"
         if not path.exists():
-            write_atomically(path, secrets.token_hex(32).encode(), mode=0o600)
+            write_atomically(path, secrets.token_hex(KEY_BYTES).encode(), mode=0o600)
         try:
-            return cls(bytes.fromhex(read_file(path).decode().strip()))
-        except ValueError as error:
-            raise EvidenceError(f"{path}: is not a key of hexadecimal digits") from error
+            key = bytes.fromhex(read_file(path).decode().strip())
+        except ValueError:
+            key = b""
+        if len(key) != KEY_BYTES:
+            raise EvidenceError(
+                f"{path}: is not a key of {2 * KEY_BYTES} hexadecimal digits; restore it, or delete"
+                " it to measure everything anew under a new one"
+            )
+        return cls(key)
 
-    def of(self, kind: Literal["patient", "prompt"], value: bytes) -> str:
+    @property
+    def fingerprint(self) -> str:
+        """Names the key and does not give it away: evidence under another key is other evidence."""
+        return self.of("key", b"")
+
+    def of(self, kind: Literal["patient", "prompt", "key"], value: bytes) -> str:
         """Return 32 hex digits that name a patient or prompt to holders of the key only."""
         return hmac.new(self.key, f"{kind}:".encode() + value, hashlib.sha256).hexdigest()[:32]
 
@@ -149,7 +193,7 @@ class EvidenceStore:
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", store_schema=True)
         content = sink.getvalue().to_pybytes()
-        write_atomically(self.path(key), content)
+        write_atomically(self.path(key), content, mode=0o600)
         return self._entry(key, job=job, kind=kind, content=content, rows=table.num_rows)
 
     def find(self, key: str, *, job: str, kind: JobKind) -> ManifestEntry | None:
@@ -177,7 +221,11 @@ class EvidenceStore:
                 f"{path}: was changed after the run; its SHA-256 is not the manifest's."
                 " Delete it and run the audit again to measure it anew"
             )
-        return _parse(content, path)
+        table = _parse(content, path)
+        missing = sorted(set(COLUMNS[entry.kind]) - set(table.column_names))
+        if missing:
+            raise EvidenceError(f"{path}: is no {entry.kind} evidence: it lacks {missing[0]}")
+        return table
 
     def _entry(
         self, key: str, *, job: str, kind: JobKind, content: bytes, rows: int

@@ -6,19 +6,19 @@ inputs give equal tables.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
-from itertools import islice, permutations
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from checker.cohort import Records
 from checker.comparability import (
+    MIN_EVENTS,
     SplitScores,
     base_rate_scores,
+    copied_records,
     find_duplicates,
     split_classifier_scores,
 )
@@ -26,14 +26,13 @@ from checker.errors import InsufficientData
 from checker.evidence import Pseudonyms
 from checker.plan.model import AuditPlan, Job
 from checker.plan.workload import Workload, record_windows
+from checker.prompt_format import format_variants
 from checker.prompts import Prompts
 from checker.stats import scores
 from checker.targets import Progress, Sampler, TargetModel, Tokens, TokenScores
-from checker.tokenization import KIND_EVENT, KIND_SPECIAL, KIND_STATIC, TokenizedRecords
+from checker.tokenization import KIND_EVENT, KIND_SPECIAL, TokenizedRecords
 
 __all__ = ["Execution"]
-
-PREFIX_VARIANTS = 5
 
 
 @dataclass(frozen=True)
@@ -129,25 +128,22 @@ class Execution:
         )
         return pa.array(values, mask=~promptable)
 
-    def _event_codes(self, split: TokenizedRecords) -> list[NDArray[np.int32]]:
-        """Each patient's event codes, in order."""
-        events = split.kind == KIND_EVENT
-        row = np.repeat(np.arange(len(split.offsets) - 1), np.diff(split.offsets))[events]
-        ends = np.cumsum(np.bincount(row, minlength=len(split.offsets) - 1))
-        return np.split(split.code[events], ends[:-1])
-
     def _overlap(self, job: Job, target: None, advance: Progress) -> pa.Table:
-        found = find_duplicates(
-            self._event_codes(self.workload.members),
-            self._event_codes(self.workload.nonmembers),
-            rng=self.plan.rng_for("overlap"),
+        members, nonmembers = (
+            _patients(split, "code", chosen=_events)
+            for split in (self.workload.members, self.workload.nonmembers)
         )
+        found = find_duplicates(members, nonmembers, rng=self.plan.rng_for("overlap"))
+        cohort = self.workload.cohort
+        copies = copied_records(cohort.members, cohort.nonmembers)
+        exact = len(np.union1d(copies, found.exact_indices))
         return pa.table(
             {
-                "exact": [found.exact],
-                "near": [found.near],
-                "members": [len(self.workload.cohort.members)],
-                "nonmembers": [len(self.workload.cohort.nonmembers)],
+                "exact": [exact],
+                "near": [len(found.nonmember_indices) - len(found.exact_indices)],
+                "members": [len(members)],
+                "nonmembers": [len(nonmembers)],
+                "compared": [sum(len(codes) >= MIN_EVENTS for codes in nonmembers)],
             }
         )
 
@@ -155,9 +151,9 @@ class Execution:
         n_members = len(self.workload.cohort.members)
         try:
             judged = split_classifier_scores(
-                self._event_codes(self.workload.members),
-                self._event_codes(self.workload.nonmembers),
-                n_codes=len(self.workload.cohort.codes),
+                _patients(self.workload.members, "tokens", chosen=_all_but_specials),
+                _patients(self.workload.nonmembers, "tokens", chosen=_all_but_specials),
+                n_codes=self.plan.target.vocabulary_size,
                 rng=self.plan.rng_for("comparability"),
             )
         except InsufficientData:  # no halves to judge: the judge finds no scores and says so
@@ -245,73 +241,50 @@ class Execution:
         count = int(job.inputs["patients"])
         chosen = self.plan.rng_for("prompt-format").permutation(len(cohort.members))[:count]
         chosen.sort()
-        records = cohort.members.select(chosen)
+        variants = list(
+            format_variants(
+                cohort.members.select(chosen),
+                cohort.codes,
+                tokenizer=self.workload.tokenizer,
+                bos_id=self.workload.bos_id,
+                max_length=self.workload.max_length,
+            )
+        )
+        usable = [i for i in range(count) if all(v.compared[i][1:].any() for v in variants)]
         columns: dict[str, list[Any]] = {"patient": [], "variant": [], "loss": []}
-        variants = dict(self._format_variants(records))
-        usable = [
-            i for i in range(len(chosen)) if all(mask[i].any() for _, mask in variants.values())
-        ]
-        for name, (sequences, masks) in variants.items():
-            scored = target.score([sequences[i] for i in usable], progress=advance)
+        for variant in variants:
+            scored = target.score([variant.sequences[i] for i in usable], progress=advance)
             for i, result in zip(usable, scored, strict=True):
+                loss = -float(result.logprob[variant.compared[i][1:]].mean())
                 columns["patient"].append(self._patient(True, int(chosen[i])))
-                columns["variant"].append(name)
-                columns["loss"].append(-float(result.logprob[masks[i][1:]].mean()))
-        return pa.table(columns)
+                columns["variant"].append(variant.name)
+                columns["loss"].append(loss)
+        types = {"patient": pa.string(), "variant": pa.string(), "loss": pa.float64()}
+        return pa.table(columns, schema=pa.schema(list(types.items())))
 
-    def _format_variants(
-        self, records: Records
-    ) -> Iterator[tuple[str, tuple[list[Tokens], list[NDArray[np.bool_]]]]]:
-        """Yield each format's sequences, with the event tokens to compare them on."""
-        tokenizer, codes = self.workload.tokenizer, self.workload.cohort.codes
-        declared = tokenizer.encode(records, codes, partial=True)
-        yield "declared", self._sequences(declared)
-        yield "events reversed", self._sequences(declared, reverse=True)
-        if len(declared.kind) and declared.kind[0] == KIND_SPECIAL:
-            yield "no BOS", self._sequences(declared, bos=None)
-        elif self.workload.bos_id is not None:
-            yield "BOS added", self._sequences(declared, bos=self.workload.bos_id)
-        fields = tokenizer.field_names
-        others = (order for order in permutations(fields) if order != fields)
-        for order in islice(others, PREFIX_VARIANTS):
-            variant = tokenizer.variant(prefix_order=list(order))
-            yield f"order {', '.join(order)}", self._sequences(variant.encode(records, codes))
-        if "age" in fields:
-            for shift in (-1, 1):
-                variant = tokenizer.variant(age_shift=shift)
-                yield f"age {shift:+d}", self._sequences(variant.encode(records, codes))
 
-    def _sequences(
-        self, split: TokenizedRecords, *, bos: int | None = -1, reverse: bool = False
-    ) -> tuple[list[Tokens], list[NDArray[np.bool_]]]:
-        """Return token sequences, and which of their tokens are compared.
+def _events(split: TokenizedRecords) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = split.kind == KIND_EVENT
+    return mask
 
-        Args:
-            split: the records.
-            bos: an id to put in front, None to take BOS away, -1 to leave it as it is.
-            reverse: turn the order of the events around.
-        """
-        sequences, masks = [], []
-        for i in range(len(split.offsets) - 1):
-            at = slice(split.offsets[i], split.offsets[i + 1])
-            tokens, kind = split.tokens[at], split.kind[at]
-            compared = kind == KIND_EVENT
-            # the first event and, turned around, the last may have nothing before them to be
-            # predicted from: no variant is compared on either
-            compared[np.flatnonzero(compared)[[0, -1]] if compared.any() else []] = False
-            if reverse:
-                streamed = (kind != KIND_SPECIAL) & (kind != KIND_STATIC)
-                order = np.arange(len(tokens))
-                order[streamed] = order[streamed][::-1]
-                tokens, compared = tokens[order], compared[order]
-            if bos is None and len(kind) and kind[0] == KIND_SPECIAL:
-                tokens, compared = tokens[1:], compared[1:]
-            elif bos is not None and bos >= 0:
-                tokens = np.concatenate([np.array([bos], dtype=np.int32), tokens])
-                compared = np.concatenate([[False], compared])
-            sequences.append(tokens[: self.workload.max_length])
-            masks.append(compared[: self.workload.max_length])
-        return sequences, masks
+
+def _all_but_specials(split: TokenizedRecords) -> NDArray[np.bool_]:
+    """What prompts and scores can depend on: the static prefix and time tokens too."""
+    mask: NDArray[np.bool_] = split.kind != KIND_SPECIAL
+    return mask
+
+
+def _patients(
+    split: TokenizedRecords,
+    column: Literal["tokens", "code"],
+    *,
+    chosen: Callable[[TokenizedRecords], NDArray[np.bool_]],
+) -> list[NDArray[np.int32]]:
+    """Return each patient's values of one column where the token is chosen, in order."""
+    mask = chosen(split)
+    row = np.repeat(np.arange(len(split)), np.diff(split.offsets))[mask]
+    ends = np.cumsum(np.bincount(row, minlength=len(split)))
+    return np.split(getattr(split, column)[mask], ends[:-1])
 
 
 def _record_scores(

@@ -72,6 +72,7 @@ def build_prompts(
     fields: tuple[str, ...],
     removed: NDArray[np.bool_],
     counted: NDArray[np.bool_],
+    watch: NDArray[np.int32],
     horizon_tokens: int,
 ) -> Prompts:
     """Build the prompts of one attacker for one class, vectorised over all patients.
@@ -84,6 +85,8 @@ def build_prompts(
         fields: names of the prefix fields, as `records.field` indexes them.
         removed: [codes] bool, codes of the class in any tier, which leave the prompt.
         counted: [codes] bool, definitive and strong codes of the class, which make a positive.
+        watch: ids of the tokens that make a hit. A code that became [UNK] makes its patient
+            positive but not eligible: no model could name it.
         horizon_tokens: how far behind the cut a code may lie to be within reach.
 
     Returns:
@@ -107,7 +110,7 @@ def build_prompts(
 
     after_cut = streamed & ~before_cut
     reach = _rank_within_row(after_cut, row, n)
-    within = is_counted & after_cut & (reach < horizon_tokens)
+    within = is_counted & after_cut & (reach < horizon_tokens) & np.isin(records.tokens, watch)
     eligible = np.bincount(row[within], minlength=n) > 0
     lengths = np.bincount(row[keep], minlength=n)
     has_continuation = np.bincount(row[after_cut], minlength=n) > 0

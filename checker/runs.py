@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import (
@@ -27,7 +29,7 @@ from checker.report.assemble import assemble_report
 from checker.report.model import Report
 from checker.verdict import judge
 
-__all__ = ["Run", "judge_run", "load_run", "write_reports"]
+__all__ = ["Run", "derive_run", "judge_run", "load_run", "write_reports"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +44,10 @@ class Run:
     @property
     def policy(self) -> LeakagePolicy:
         """The policy the plan was compiled from."""
-        return LeakagePolicy.model_validate_json(json.dumps(self.plan.policy.document))
+        try:
+            return LeakagePolicy.model_validate_json(json.dumps(self.plan.policy.document))
+        except ValidationError as error:
+            raise EvidenceError(f"{self.folder / 'plan.json'}: holds no valid policy") from error
 
 
 def load_run(folder: Path) -> Run:
@@ -65,25 +70,49 @@ def load_run(folder: Path) -> Run:
     return Run(folder, plan, manifest, times)
 
 
-def judge_run(run: Run, *, policy: Located[LeakagePolicy] | None = None, as_of: datetime) -> Report:
+def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
+    """Put another policy over a run's evidence, as a run of its own that can be verified.
+
+    It is written below the run's folder and refers to the evidence there; nothing is measured.
+
+    Raises:
+        EvidenceError: its folder cannot be written.
+    """
+    meta = policy.document.metadata
+    folder = run.folder / f"judged-by-{meta.name}-{meta.version}-{policy.sha256[:12]}"
+    plan = with_policy(run.plan, policy)
+    moved = {entry.file: f"../{entry.file}" for entry in run.manifest.entries}
+    entries = [
+        entry.model_copy(update={"file": moved[entry.file]}) for entry in run.manifest.entries
+    ]
+    manifest = run.manifest.model_copy(update={"plan_sha256": plan.sha256, "entries": entries})
+    times = run.times
+    if times is not None:
+        measured = {moved[f]: stamp for f, stamp in times.measured.items() if f in moved}
+        times = times.model_copy(update={"measured": measured})
+        write_atomically(folder / "run.json", times.to_bytes())
+    write_atomically(folder / "plan.json", plan.to_bytes())
+    write_atomically(folder / "manifest.json", manifest.to_bytes())
+    return Run(folder, plan, manifest, times)
+
+
+def judge_run(run: Run, *, as_of: datetime) -> Report:
     """Judge a run's evidence; no model, GPU or network is needed.
 
     Args:
         run: the run.
-        policy: another policy over the same measurements; None for the run's own.
         as_of: the time to judge for.
 
     Raises:
         EvidenceError: evidence is missing or was changed.
     """
-    plan = run.plan if policy is None else with_policy(run.plan, policy)
-    document = run.policy if policy is None else policy.document
+    plan, document = run.plan, run.policy
     judgement = judge(
         document,
         plan=plan,
         evidence=tables_by_job(EvidenceStore(run.folder), run.manifest),
         crashed=run.manifest.crashed,
-        measured_at=_moment(run.times.finished) if run.times and run.times.finished else None,
+        measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
         as_of=as_of,
     )
     return assemble_report(
@@ -94,14 +123,6 @@ def judge_run(run: Run, *, policy: Located[LeakagePolicy] | None = None, as_of: 
         times=run.times,
         as_of=as_of.astimezone(UTC).isoformat(timespec="seconds"),
     )
-
-
-def _moment(text: str) -> datetime:
-    try:
-        moment = datetime.fromisoformat(text)
-    except ValueError as error:
-        raise EvidenceError(f"run.json: '{text}' is not a time") from error
-    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 
 def write_reports(folder: Path, report: Report, *, formats: Sequence[str]) -> list[Path]:

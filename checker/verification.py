@@ -14,6 +14,7 @@ from pathlib import Path
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import EvidenceStore, read_file
+from checker.plugins import load_plugin, plugin_names
 from checker.report.json import load_report, render_json
 from checker.report.model import Report
 from checker.runs import Run, judge_run, load_run
@@ -45,7 +46,7 @@ def verify_run(folder: Path) -> list[Statement]:
         statements.append(_judged_again(run, report))
     else:
         statements.append(Statement(False, "not judged again: the files above do not hold"))
-    return statements
+    return [*statements, *_renderings(run, report)]
 
 
 def _digests(run: Run, report: Report) -> Iterator[Statement]:
@@ -81,8 +82,28 @@ def _evidence(run: Run) -> Iterator[Statement]:
         yield Statement(False, f"{len(missing)} jobs of the plan have no evidence: {names}")
 
 
+def _renderings(run: Run, report: Report) -> Iterator[Statement]:
+    """What people read must be what was judged: each rendering is made again and compared."""
+    for name in plugin_names("phigate.reports"):
+        path = run.folder / f"report.{name}"
+        if name == "json" or not path.exists():
+            continue
+        if read_file(path) == load_plugin("phigate.reports", name)(report).encode():
+            yield Statement(True, f"{path.name} is what report.json renders to")
+        else:
+            yield Statement(
+                False,
+                f"{path.name} is not what report.json renders to here: it was changed, or another"
+                " version wrote it; `phigate report` writes it anew",
+            )
+
+
 def _judged_again(run: Run, report: Report) -> Statement:
-    again = judge_run(run, as_of=datetime.fromisoformat(report.provenance.as_of))
+    try:
+        as_of = datetime.fromisoformat(report.provenance.as_of)
+    except ValueError:
+        return Statement(False, "report.json was judged for a time that is none")
+    again = judge_run(run, as_of=as_of)
     if render_json(again) == render_json(report):
         return Statement(True, f"judged again, the evidence gives the same report: {again.verdict}")
     differing = [

@@ -57,9 +57,12 @@ class Bench:
     def __post_init__(self) -> None:
         self.comparable()
         self.right_format()
-        self._add(
-            "overlap", "overlap", {"exact": [0], "near": [0], "members": [9], "nonmembers": [9]}
-        )
+        self.overlap()
+
+    def overlap(self, *, exact: int = 0, near: int = 0) -> None:
+        """How many nonmembers have a member's record, and how many nearly so."""
+        counts = {"exact": exact, "near": near, "members": 9, "nonmembers": 9, "compared": 9}
+        self._add("overlap", "overlap", {name: [count] for name, count in counts.items()})
 
     def _add(self, name: str, kind: str, table: Any) -> str:
         self.jobs[name] = Job.model_validate(

@@ -233,7 +233,8 @@ def test_a_large_dictionary_is_matched_with_many_classes_in_little_time():
 
 
 def _draft_prefixes():
-    yaml = pytest.importorskip("yaml")
+    import yaml
+
     draft = SHARED / "domain" / "attribute_classes_draft.yaml"
     if not draft.exists():
         pytest.skip("the draft attribute classes are not beside this checkout")
@@ -265,7 +266,8 @@ def test_the_draft_classes_match_the_codes_they_were_expanded_to(dotted):
 
 
 def test_real_spellings_of_hiv_and_substance_use_are_found():
-    pq = pytest.importorskip("pyarrow.parquet")
+    import pyarrow.parquet as pq
+
     path = MIMIC / "metadata" / "codes.parquet"
     if not path.exists():
         pytest.skip("the MIMIC-IV demo is not beside this checkout")

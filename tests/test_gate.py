@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import time
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -85,6 +86,74 @@ def test_an_edited_report_is_found_out(phigate: Command, workspace: Path) -> Non
     assert "BROKEN" in outcome.out
 
 
+def test_a_forged_page_is_found_out(phigate: Command, workspace: Path) -> None:
+    check(phigate, workspace, "leaking")
+    (workspace / "run" / "report.html").write_text("<html>All is well.</html>")
+    outcome = phigate("verify", workspace / "run")
+    assert outcome.code == ExitCode.INCOMPLETE
+    assert "BROKEN  report.html" in outcome.out
+
+
+def test_evidence_keeps_its_age_however_often_the_audit_is_repeated(
+    phigate: Command, workspace: Path
+) -> None:
+    text = (workspace / "policy.yaml").read_text()
+    (workspace / "policy.yaml").write_text(
+        text.replace("  gate:\n", "  gate:\n    maxEvidenceAge: P90D\n")
+    )
+    now = datetime.now(UTC)
+    late = (now + timedelta(days=91)).isoformat()
+    soon = (now + timedelta(days=1)).isoformat()
+    run = workspace / "run"
+    documents = (workspace / "policy.yaml", workspace / "sound.yaml", "--out", run)
+    assert phigate("check", *documents, "--as-of", soon).code == ExitCode.PASS
+    assert phigate("judge", run, "--as-of", late).code == ExitCode.INCONCLUSIVE
+    times = json.loads((run / "run.json").read_text())
+    old = dict.fromkeys(times["measured"], "2020-01-01T00:00:00+00:00")
+    (run / "run.json").write_text(json.dumps({**times, "measured": old}))
+    assert phigate("check", *documents, "--as-of", soon).code == ExitCode.INCONCLUSIVE
+    (run / "run.json").unlink()
+    assert phigate("judge", run, "--as-of", soon).code == ExitCode.INCONCLUSIVE
+    assert phigate("check", *documents, "--as-of", soon, "--fresh").code == ExitCode.PASS
+
+
+def test_another_pseudonym_key_makes_other_evidence(phigate: Command, workspace: Path) -> None:
+    check(phigate, workspace, "leaking")
+    (workspace / "run" / "pseudonym.key").unlink()
+    outcome = check(phigate, workspace, "leaking")
+    assert "found finished" not in outcome.err
+    report = json.loads((workspace / "run" / "report.json").read_text())
+    cell = next(c for c in report["cells"] if c["id"] == "hiv-disclosure/events-10/all")
+    assert cell["estimate"]["n"] == 160
+    (workspace / "run" / "pseudonym.key").write_text("")
+    empty = check(phigate, workspace, "leaking")
+    assert empty.code == ExitCode.INCOMPLETE
+    assert "pseudonym.key" in empty.err
+
+
+def test_fresh_deletes_nothing_that_phigate_did_not_write(
+    phigate: Command, workspace: Path
+) -> None:
+    kept = workspace / "run" / "evidence" / "thesis.txt"
+    kept.parent.mkdir(parents=True)
+    kept.write_text("precious")
+    check(phigate, workspace, "sound", "run", "--fresh")
+    check(phigate, workspace, "sound", "run", "--fresh")
+    assert kept.read_text() == "precious"
+
+
+def test_a_verdict_stands_when_its_reader_has_gone(workspace: Path) -> None:
+    command = (
+        f"{sys.executable} -m checker.cli check {workspace}/policy.yaml {workspace}/sound.yaml"
+        f" --out {workspace}/run --json | true; exit ${{PIPESTATUS[0]}}"
+    )
+    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[1])}
+    done = subprocess.run(
+        ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == ExitCode.PASS, done.stderr
+
+
 def test_judging_again_gives_the_same_report_and_needs_no_cohort(
     phigate: Command, workspace: Path
 ) -> None:
@@ -115,6 +184,8 @@ def test_a_stricter_policy_is_judged_from_the_same_evidence(
         "too-few-positives"
     }
     assert (workspace / "run" / "report.json").read_bytes() == before
+    (derived,) = (workspace / "run").glob("judged-by-*")
+    assert phigate("verify", derived).code == ExitCode.PASS
 
 
 def test_a_demand_that_was_not_measured_is_not_passed(phigate: Command, workspace: Path) -> None:

@@ -37,7 +37,9 @@ def attacker(
     )  # type: ignore[arg-type]
 
 
-def build(who: ResolvedAttacker, patient=PATIENT, horizon: int = 100) -> tuple[Prompts, list[str]]:
+def build(
+    who: ResolvedAttacker, patient=PATIENT, horizon: int = 100, nameable: bool = True
+) -> tuple[Prompts, list[str]]:
     records, codes = make_records([patient])
     tokenizer = Tokenizer(
         TokenizationSpec.model_validate(SPEC), vocabulary=make_vocabulary(TOKENS), base=None
@@ -48,6 +50,7 @@ def build(who: ResolvedAttacker, patient=PATIENT, horizon: int = 100) -> tuple[P
         fields=tokenizer.field_names,
         removed=np.array([code.startswith("HIV") for code in codes]),
         counted=np.array([code == "HIV" for code in codes]),
+        watch=np.array([TOKENS.index("HIV")]) if nameable else np.empty(0, int),
         horizon_tokens=horizon,
     )
     return prompts, [TOKENS[i] for i in prompts.prompt(0)]
@@ -101,6 +104,12 @@ def test_a_class_that_stands_only_before_the_cut_leaves_nobody_eligible() -> Non
     assert prompts.eligible.tolist() == [False]
 
 
+def test_a_code_that_no_token_of_the_class_names_leaves_nobody_eligible() -> None:
+    prompts, _ = build(attacker((), 1), nameable=False)
+    assert prompts.positive.tolist() == [True]
+    assert prompts.eligible.tolist() == [False]
+
+
 def test_a_suggestive_code_makes_no_positive() -> None:
     prompts, _ = build(attacker((), 1), [*STATIC, ("A", 0), ("HIV?", 1), ("B", 2)])
     assert prompts.positive.tolist() == [False]
@@ -135,6 +144,7 @@ def test_many_patients_at_once_give_the_same_as_one_by_one() -> None:
         "fields": tokenizer.field_names,
         "removed": np.array([code.startswith("HIV") for code in codes]),
         "counted": np.array([code == "HIV" for code in codes]),
+        "watch": np.array([TOKENS.index("HIV")]),
         "horizon_tokens": 3,
     }
     who = attacker(("sex",), 4)

@@ -140,8 +140,7 @@ def test_a_split_that_was_not_shown_comparable_does_not_pass() -> None:
 )
 def test_records_in_both_splits_end_with_their_reason(column: str, reason: str) -> None:
     bench = Bench()
-    counts = {"exact": [0], "near": [0], "members": [9], "nonmembers": [9], column: [2]}
-    bench._add("overlap", "overlap", counts)
+    bench.overlap(**{column: 2})
     bench.disclosure("hiv", hits=(0, 0), n=(80, 80))
     assert only(bench).reason == reason
 

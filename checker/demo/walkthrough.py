@@ -19,7 +19,7 @@ import meds
 import numpy as np
 import yaml
 
-from checker.audit import RunProgress, clear_run, run_audit
+from checker.audit import RunProgress, run_audit
 from checker.cohort import Cohort, load_cohort
 from checker.demo.cohort import write_cohort
 from checker.demo.reduction import reduce_cohort
@@ -110,6 +110,7 @@ class Demonstration:
             UsageError: the folder holds something else.
         """
         folder = self.settings.folder
+        self._check_sources()
         self._clear()
         if self.settings.cohort is None:
             write_cohort(folder / "cohort", seed=self.settings.seed)
@@ -168,7 +169,6 @@ class Demonstration:
             self.say(
                 f"{model}: {left_out:,} tokens lie beyond the first {self.settings.max_tokens}"
             )
-        clear_run(run)
         arguments = ["phigate", "check", self.policy_path, self.target_path(model), "--out", run]
         run_audit(
             prepared.audit,
@@ -180,6 +180,23 @@ class Demonstration:
         report = judge_run(load_run(run), as_of=as_of)
         write_reports(run, report, formats=("json", "html"))
         return report
+
+    def _check_sources(self) -> None:
+        """Read what the user named before anything is deleted, and never delete it."""
+        inside = self.settings.folder.resolve()
+        for option, path in (
+            ("--policy", self.settings.policy),
+            ("--cohort", self.settings.cohort),
+        ):
+            if path is not None and inside in (path.resolve(), *path.resolve().parents):
+                raise UsageError(
+                    f"{option} {path}: lies in the folder that the demonstration clears; name"
+                    " another with --out"
+                )
+        if self.settings.policy is not None:
+            load_policy(self.settings.policy)
+        if self.settings.cohort is not None and not self.settings.cohort.is_dir():
+            raise UsageError(f"--cohort {self.settings.cohort}: there is no such folder")
 
     def _clear(self) -> None:
         """Make room for a new demonstration, and never in a folder that holds anything else."""

@@ -44,6 +44,10 @@ from checker.tokenization import TokenizedRecords, Tokenizer
 
 __all__ = ["FORMAT_PATIENTS", "CompiledAudit", "compile_plan"]
 
+METHOD = 1
+"""Part of every job's digest; raised when a job of equal inputs comes to mean something else, so
+that evidence of an older phigate is not taken for its own."""
+
 PROMPTS_A_JOB = 256
 RECORDS_A_JOB = 1024
 FORMAT_PATIENTS = 100
@@ -143,6 +147,8 @@ class _Compiler:
     # --- cells ----------------------------------------------------------------------------------
 
     def compile(self) -> CompiledAudit:
+        for control in self.policy.document.spec.controls.values():
+            self._find_slices(control)  # all of them first: labels and scores record every slice
         drafts = list(self._drafts())
         self._admissibility_jobs()
         cells = [self._cell(draft) for draft in drafts]
@@ -179,7 +185,7 @@ class _Compiler:
             scored=self.scored,
             max_length=self.max_length,
             window=self.target.document.spec.tokenization.window,
-            bos_id=self.description.bos_token_id,
+            bos_id=self._known_bos(),
         )
         return CompiledAudit(plan, workload)
 
@@ -200,16 +206,19 @@ class _Compiler:
                         everybody=probe.metrics[control.metric].family
                         in {"auroc", "auroc-difference"},
                     )
-                for piece in self._slices_of(control):
+                for piece in self._find_slices(control):
                     yield _Draft(name, control, attacker, piece, params, labels)
 
-    def _slices_of(self, control: ControlSpec) -> Iterator[Slice]:
-        for subgroup in control.subgroups:
+    def _find_slices(self, control: ControlSpec) -> list[Slice]:
+        found = [
+            piece
+            for subgroup in control.subgroups
             for piece in slices(
                 subgroup, cohort=self.cohort, members=self.members, nonmembers=self.nonmembers
-            ):
-                self.slices[piece.name] = piece
-                yield piece
+            )
+        ]
+        self.slices |= {piece.name: piece for piece in found}
+        return found
 
     def _cell(self, draft: _Draft) -> Cell:
         access = load_probe(draft.control.probe).access
@@ -253,7 +262,7 @@ class _Compiler:
         return job.digest
 
     def _job(self, kind: str, title: str, inputs: dict[str, Any], **cost: int) -> Job:
-        inputs = {"kind": kind, **inputs}
+        inputs = {"kind": kind, "method": METHOD, **inputs}
         return Job.model_validate(
             {"digest": digest(inputs), "kind": kind, "title": title, "inputs": inputs, **cost}
         )
@@ -265,10 +274,22 @@ class _Compiler:
             "data": self.cohort.sha256,
             "members": spec.data.members,
             "nonmembers": spec.data.nonmembers,
-            "tokenization": spec.tokenization.model_dump(mode="json"),
-            "vocabulary": self.tokenizer.vocabulary.sha256,
+            "tokenization": self.tokenizer.sha256,
             "maxLength": self.max_length,
         }
+
+    def _model_inputs(self) -> dict[str, Any]:
+        """Everything a model's numbers depend on, as far as the target's author decides it."""
+        spec = self.target.document.spec
+        return {
+            "model": self.description.sha256,
+            "eos": self._special(spec.tokenization.specials.eos),
+            "pad": self._special(spec.tokenization.specials.pad),
+            **spec.model.model_dump(mode="json", include={"device", "dtype", "trust_remote_code"}),
+        }
+
+    def _special(self, token: str | None) -> int | None:
+        return None if token is None else self.tokenizer.vocabulary.ids[token]
 
     def _label_set(
         self,
@@ -286,13 +307,15 @@ class _Compiler:
             {
                 **self._data_inputs(),
                 "codes": codes_of(spec.attribute_classes[class_name]),
+                "removed": np.flatnonzero(self.ranks[class_name].removed).tolist(),
+                "watch": self.ranks[class_name].watch,
                 "codeSystems": [
                     s.model_dump(mode="json") for s in self.target.document.spec.code_systems
                 ],
                 "attacker": knowledge_of(attacker),
                 "horizonTokens": horizon_tokens,
                 "everybody": everybody,
-                "subgroups": sorted({str(s) for c in spec.controls.values() for s in c.subgroups}),
+                "subgroups": sorted(self.slices),
                 "seed": self.seed,
             },
         )
@@ -305,6 +328,7 @@ class _Compiler:
                     fields=self.tokenizer.field_names,
                     removed=ranks.removed,
                     counted=ranks.counted,
+                    watch=np.array(ranks.watch, dtype=np.int32),
                     horizon_tokens=horizon_tokens,
                 )
                 for split in (self.members, self.nonmembers)
@@ -363,7 +387,7 @@ class _Compiler:
                 "rollouts",
                 f"continuations for {draft.attacker.name}",
                 {
-                    "model": self.description.sha256,
+                    **self._model_inputs(),
                     "prompts": digest([key.hex() for key in chunk]),
                     "count": len(chunk),
                     **settings,
@@ -398,7 +422,7 @@ class _Compiler:
                 f"token log-probabilities of records {start + 1}–{start + len(chunk)}",
                 {
                     **self._data_inputs(),
-                    "model": self.description.sha256,
+                    **self._model_inputs(),
                     "first": start,
                     "count": len(chunk),
                     "k": params["k"],
@@ -424,10 +448,15 @@ class _Compiler:
                 self._job(
                     "prompt-format",
                     "is the declared prompt format the one the model was trained on",
-                    {**inputs, "model": self.description.sha256, "patients": patients},
+                    {**inputs, **self._model_inputs(), "patients": patients},
                     forward_tokens=int(lengths.mean() * patients * 6),
                 )
             )
+
+    def _known_bos(self) -> int | None:
+        """BOS as the model's configuration names it; defaults name ids that no token has."""
+        bos = self.description.bos_token_id
+        return bos if bos is not None and 0 <= bos < self.description.vocabulary_size else None
 
     # --- snapshots ------------------------------------------------------------------------------
 

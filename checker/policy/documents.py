@@ -61,7 +61,6 @@ Name = Annotated[
 ]
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-OpenFraction = Annotated[float, Field(gt=0, lt=1)]
 
 
 def _day(value: Any) -> Any:
@@ -119,7 +118,15 @@ class Metadata(Element):
     """Who answers for a document, and since when."""
 
     name: Name
-    version: Annotated[str, Field(min_length=1, max_length=40, examples=["2.1.0"])]
+    version: Annotated[
+        str,
+        Field(
+            pattern=r"^[A-Za-z0-9][A-Za-z0-9.+_-]*$",
+            max_length=40,
+            description="letters, digits, dots, plus signs, underscores and hyphens",
+            examples=["2.1.0"],
+        ),
+    ]
     title: Text | None = None
     description: Text | None = None
     owner: Text | None = Field(None, description="who answers for the document")
@@ -133,9 +140,13 @@ class Metadata(Element):
 class Parameters(Element):
     """Numbers that every control of a policy shares."""
 
-    confidence: OpenFraction = Field(0.95, description="of each one-sided bound")
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        0.95, description="of each one-sided bound"
+    )
     min_cell: Annotated[int, Field(ge=1)] = Field(
-        11, description="smallest number of patients that a shared report may show"
+        11,
+        description="smallest number of patients that a shared report may show; not applied yet,"
+        " since reports of this version are for the audit team only",
     )
     expected_base_rate: Fraction = Field(
         0.02, description="background rate that the power calculation assumes"
@@ -339,12 +350,13 @@ class StaticField(Element):
     take: Literal["first", "last"] = "first"
 
 
+Gap = Annotated[str, Field(pattern=r"^[0-9]{1,5}(\.[0-9]{1,6})?(s|m|h|d|w|y)$")]
+
+
 class TimeBin(Element):
     """The token for gaps up to a duration; the last entry has no `upTo`."""
 
-    up_to: Annotated[str, Field(pattern=r"^[0-9]+(\.[0-9]+)?(s|m|h|d|w|y)$")] | None = Field(
-        None, description="a number with s, m, h, d, w or y", examples=["7d"]
-    )
+    up_to: Gap | None = Field(None, description="a number with s, m, h, d, w or y", examples=["7d"])
     token: Text
 
 

@@ -381,6 +381,12 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
 
 
 def _warnings(spec: PolicySpec) -> Iterator[tuple[KeyPath, str]]:
+    if "min_cell" in spec.parameters.model_fields_set:
+        yield (
+            ("spec", "parameters", "minCell"),
+            "minCell is not applied by this version: its reports show small groups, and are for the"
+            " audit team only",
+        )
     for name, control in spec.controls.items():
         for weaker, stronger in _looser_limits(spec, control):
             yield (

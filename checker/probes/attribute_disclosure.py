@@ -71,24 +71,23 @@ class AttributeDisclosure:
         params: AttributeDisclosureParams,
         confidence: float,
     ) -> Measurement:
-        """Estimate one of the metrics; the sampling unit is the distinct prompt (METHODS §1)."""
+        """Estimate one of the metrics; patients who share a prompt are one sampling unit."""
         if metric in {"attribute_auroc", "excess_attribute_auroc"}:
             return _auroc(metric, observations, threshold=params.threshold, confidence=confidence)
         score = _mean_q if metric == "excess_mean_q" else _disclosed
-        members = score(observations.units(member=True), params.threshold)
-        inside = _rate(members, "eligible members", confidence=confidence)
-        if metric == "disclosure_rate":
-            return Measurement(inside, members=inside)
-        nonmembers = score(observations.units(member=False), params.threshold)
-        outside = _rate(nonmembers, "eligible nonmembers", confidence=confidence)
-        difference = stats.rate_difference(
-            float(members.sum()),
-            len(members),
-            float(nonmembers.sum()),
-            len(nonmembers),
-            confidence=confidence,
+        inside, outside = (
+            clusters.counted(score(clusters.q, params.threshold))
+            for clusters in (
+                observations.clusters(member=True),
+                observations.clusters(member=False),
+            )
         )
-        return Measurement(difference, inside, outside)
+        members = _rate(inside, "eligible members", confidence=confidence)
+        if metric == "disclosure_rate":
+            return Measurement(members, members=members)
+        nonmembers = _rate(outside, "eligible nonmembers", confidence=confidence)
+        difference = stats.rate_difference(*inside, *outside, confidence=confidence)
+        return Measurement(difference, members, nonmembers)
 
     @classmethod
     def placebo(
@@ -104,8 +103,8 @@ class AttributeDisclosure:
         if metric not in {"excess_disclosure", "excess_mean_q"}:
             return None
         score = _mean_q if metric == "excess_mean_q" else _disclosed
-        units = score(observations.units(member=False), params.threshold)
-        return stats.placebo_difference(units, confidence=confidence, rng=rng)
+        outcomes = score(observations.clusters(member=False).q, params.threshold)
+        return stats.placebo_difference(outcomes, confidence=confidence, rng=rng)
 
 
 def _disclosed(q: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
@@ -116,10 +115,11 @@ def _mean_q(q: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
     return q
 
 
-def _rate(outcomes: NDArray[np.float64], what: str, *, confidence: float) -> Estimate:
-    if len(outcomes) == 0:
+def _rate(counted: tuple[float, int], what: str, *, confidence: float) -> Estimate:
+    hits, n = counted
+    if n == 0:
         raise InsufficientData(what, needed=1, got=0)
-    return stats.rate(float(outcomes.sum()), len(outcomes), confidence=confidence)
+    return stats.rate(hits, n, confidence=confidence)
 
 
 def _auroc(

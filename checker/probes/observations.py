@@ -11,6 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 __all__ = [
+    "Clusters",
     "DisclosureObservations",
     "ScoreObservations",
     "disclosure_observations",
@@ -31,6 +32,7 @@ class DisclosureObservations:
         q: [n] float64 in [0, 1], share of the patient's rollouts that hold a code of the class;
             only patients whose prompt was run are here.
         prompt: [n] int64, equal for equal prompts: the prompt is the sampling unit.
+        unanswered: patients whose prompt the evidence should answer and does not.
         base_score: [n] float64, probability of the class that a predictor fitted on nonmembers
             gives from the same prompt, or None where it was not computed.
     """
@@ -41,19 +43,60 @@ class DisclosureObservations:
     q: NDArray[np.float64]
     prompt: NDArray[np.int64]
     base_score: NDArray[np.float64] | None
+    unanswered: int
 
-    @property
-    def distinct_prompt_share(self) -> float | None:
-        """Share of distinct prompts among the eligible, or None when there are none."""
-        prompts = self.prompt[self.eligible]
-        return len(np.unique(prompts)) / len(prompts) if len(prompts) else None
+    def distinct_prompt_share(self, *, everybody: bool) -> float | None:
+        """Share of distinct prompts in the split where it is lower; None when there are no prompts.
 
-    def units(self, *, member: bool) -> NDArray[np.float64]:
-        """Return q of each distinct prompt among the eligible of one split."""
+        Args:
+            everybody: of all patients; otherwise of the eligible positives only.
+        """
+        chosen = np.ones_like(self.eligible) if everybody else self.eligible
+        shares = [
+            len(np.unique(prompts)) / len(prompts)
+            for member in (True, False)
+            if len(prompts := self.prompt[chosen & (self.member == member)])
+        ]
+        return min(shares, default=None)
+
+    def clusters(self, *, member: bool) -> Clusters:
+        """Return the eligible patients of one split, put together by prompt."""
         chosen = self.eligible & (self.member == member)
-        _, first = np.unique(self.prompt[chosen], return_index=True)
-        distinct: NDArray[np.float64] = self.q[chosen][np.sort(first)]
-        return distinct
+        _, first, size = np.unique(self.prompt[chosen], return_index=True, return_counts=True)
+        order = np.argsort(first)
+        return Clusters(self.q[chosen][first[order]], size[order])
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Prompts with the patients who share them: the sampling units (METHODS §1).
+
+    Args:
+        q: [k] float64 in [0, 1], one per distinct prompt.
+        size: [k] int64, patients with that prompt.
+    """
+
+    q: NDArray[np.float64]
+    size: NDArray[np.int64]
+
+    def counted(self, outcome: NDArray[np.float64]) -> tuple[float, int]:
+        """Return hits and patients that carry as much information as the clusters do.
+
+        The rate is over patients; its n is Kish's effective sample size (Σm)² / Σm² for outcomes
+        that are equal within a prompt, rounded down. With one patient a prompt it is the number of
+        patients, with equally many it is the number of prompts.
+
+        Args:
+            outcome: [k] in [0, 1], one per prompt.
+
+        Reference:
+            Kish 1965, Survey Sampling, section 5.4 (design effect at intraclass correlation 1).
+        """
+        patients = int(self.size.sum())
+        if patients == 0:
+            return 0.0, 0
+        n = int(patients**2 // int((self.size**2).sum()))
+        return float(outcome @ self.size) / patients * n, n
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +157,9 @@ def disclosure_observations(
         subgroup: whose rows to keep.
     """
     prompts = labels["prompt"].to_pylist()
-    keep = in_subgroup(labels, subgroup) & np.array([p in shares for p in prompts], dtype=np.bool_)
+    inside = in_subgroup(labels, subgroup)
+    asked = inside & np.array([p is not None for p in prompts], dtype=np.bool_)
+    keep = asked & np.array([p in shares for p in prompts], dtype=np.bool_)
     kept = [prompt for prompt, wanted in zip(prompts, keep, strict=True) if wanted]
     numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(kept))}
     base = labels["base_score"]
@@ -124,6 +169,7 @@ def disclosure_observations(
         eligible=_booleans(labels, "eligible")[keep],
         q=np.array([shares[prompt] for prompt in kept], dtype=np.float64),
         prompt=np.array([numbers[prompt] for prompt in kept], dtype=np.int64),
+        unanswered=int(asked.sum() - keep.sum()),
         base_score=None
         if base.null_count == len(base)
         else base.to_numpy().astype(np.float64)[keep],

@@ -159,7 +159,7 @@ def _read_json_object(path: Path) -> dict[str, Any]:
         value = json.loads(path.read_bytes())
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise TargetError(f"{path}: is not valid JSON: {error}") from error
     if not isinstance(value, dict):
         raise TargetError(f"{path}: holds no JSON object")
@@ -176,7 +176,9 @@ def _code_files(directory: Path, config: Mapping[str, Any], *, trusted: bool) ->
             "that code, then set trustRemoteCode: true, or convert the model to a built-in "
             "architecture"
         )
-    if any("--" in str(name) for name in dict(config["auto_map"] or {}).values()):
+    if not isinstance(config["auto_map"], dict):
+        raise TargetError(f"{directory / 'config.json'}: auto_map is not a mapping")
+    if any("--" in str(name) for name in config["auto_map"].values()):
         raise TargetError(
             f"{directory / 'config.json'}: auto_map names code on the Hugging Face Hub; copy it "
             "into the directory, because phigate opens local directories only"

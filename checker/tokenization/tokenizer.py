@@ -30,6 +30,7 @@ import meds
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.canonical import digest
 from checker.errors import DataError
 from checker.plugins import suggestion
 from checker.policy.documents import StaticField, TimeBin, TokenizationSpec
@@ -110,6 +111,17 @@ class Tokenizer:
         self._value_tokens = self._separate_value_tokens()
         self._age_shift = 0
         self._strict = True
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything that decides which tokens a record becomes."""
+        return digest(
+            {
+                "spec": self.spec.model_dump(mode="json"),
+                "vocabulary": self.vocabulary.sha256,
+                "edges": {code: edges.tolist() for code, edges in self._edges.items()},
+            }
+        )
 
     @property
     def field_names(self) -> tuple[str, ...]:

@@ -149,7 +149,10 @@ def _from_json(content: bytes, path: Path) -> dict[str, int]:
     if not isinstance(model.get("vocab"), _Pairs):
         raise DataError("has no object 'model.vocab' of tokens and ids", file=path)
     ids = _unique(model["vocab"], path)
-    entries = [dict(e) for e in top.get("added_tokens") or () if isinstance(e, _Pairs)]
+    listed = top.get("added_tokens") or []
+    if not isinstance(listed, list) or not all(isinstance(entry, _Pairs) for entry in listed):
+        raise DataError("'added_tokens' is not a list of tokens and ids", file=path)
+    entries = [dict(entry) for entry in listed]
     added = _unique(((entry.get("content"), entry.get("id")) for entry in entries), path)
     for token, number in added.items():
         if ids.setdefault(token, number) != number:
