@@ -8,8 +8,12 @@ from pathlib import Path
 import pytest
 import yaml
 from conftest import Command
+from meds_builder import make_records, make_vocabulary
 
 from checker.errors import ExitCode
+from checker.policy.documents import TokenizationSpec
+from checker.prompt_format import format_variants
+from checker.tokenization import Tokenizer
 
 REASON = "attack-not-shown-to-work"
 
@@ -82,3 +86,29 @@ def test_a_target_without_log_probabilities_is_not_passed(
     reasons = {c["id"]: c["reason"] for c in json.loads(outcome.out)["cells"] if c["gating"]}
     assert reasons["membership/record/all"] == "capability-missing"
     assert reasons["hiv-disclosure/events-10/all"] == REASON
+
+
+def test_variants_of_a_long_record_hold_the_same_events() -> None:
+    # 30 events of ever commoner codes in a context of 12: turned around before the cut, the record
+    # would be compared on its other end
+    patient = [("GENDER//F", None), *((f"C{i}", float(i)) for i in range(30))]
+    records, codes = make_records([patient])
+    tokens = ["[BOS]", *codes]
+    tokenizer = Tokenizer(
+        TokenizationSpec.model_validate(
+            {"vocabulary": "v", "specials": {"bos": "[BOS]"}, "static": {"sex": "GENDER//*"}}
+        ),
+        vocabulary=make_vocabulary(tokens),
+        base=Path(),
+    )
+    variants = list(
+        format_variants(records, codes, tokenizer=tokenizer, bos_id=None, max_length=12)
+    )
+    assert [v.name for v in variants] == ["declared", "events reversed", "no BOS"]
+    compared = [sorted(tokens[i] for i in v.sequences[0][v.compared[0]].tolist()) for v in variants]
+    # BOS and sex leave room for C0 to C8 (one place is kept for a BOS to be added), and neither the
+    # first nor the last of them is compared
+    assert compared[0] == [f"C{i}" for i in range(1, 8)]
+    assert compared[1] == compared[0]
+    assert compared[2] == compared[0]
+    assert [tokens[i] for i in variants[1].sequences[0][:3]] == ["[BOS]", "GENDER//F", "C8"]

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 from datetime import timedelta
 
+import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judging import AS_OF, Bench, policy
+from judging import AS_OF, SAMPLES, Bench, policy
 
 from checker.errors import ExitCode
 from checker.plan import CellLimit
+from checker.probes.attribute_disclosure import AttributeDisclosure, AttributeDisclosureParams
+from checker.probes.observations import DisclosureObservations
 from checker.verdict import Finding
 
 
@@ -249,6 +252,65 @@ def test_more_measured_leakage_never_turns_a_failure_into_a_pass(x: int, y: int)
         bench.disclosure("hiv", hits=(hits, y), n=(80, 80))
         levels.append(order[only(bench).verdict])
     assert levels[0] <= levels[1]
+
+
+def test_patients_who_share_a_prompt_weigh_as_many_as_they_are() -> None:
+    # 200 prompts of one patient, none disclosed, and one disclosed prompt of 1,000 patients: 83 %
+    # are disclosed; 1 of 201 prompts would read 0.5 %
+    member = np.ones(1200, np.bool_)
+    prompt = np.concatenate([np.arange(200), np.full(1000, 200)])
+    observations = DisclosureObservations(
+        member=member,
+        positive=member,
+        eligible=member,
+        q=(prompt == 200).astype(float),
+        prompt=prompt,
+        base_score=None,
+        unanswered=0,
+    )
+    estimate = AttributeDisclosure.measure(
+        "disclosure_rate", observations, params=AttributeDisclosureParams(), confidence=0.95
+    ).estimate
+    assert estimate.value == pytest.approx(1000 / 1200)
+    # Kish: (200 + 1000)² / (200 · 1² + 1000²) = 1.44, so one unit: nothing is shown
+    assert estimate.n == 1
+    assert estimate.high == pytest.approx(1.0)
+
+
+def test_evidence_that_lacks_a_patient_s_prompt_is_not_judged_without_him() -> None:
+    bench = Bench()
+    bench.disclosure("hiv", hits=(0, 0), n=(80, 80))
+    rollouts = bench.tables["hiv-rollouts"]
+    bench.tables["hiv-rollouts"] = rollouts.slice(SAMPLES)  # the first prompt's are gone
+    assert only(bench).reason == "not-run"
+
+
+def test_a_leak_that_a_check_keeps_from_being_named_blocks_all_the_same() -> None:
+    # a subgroup warns when it is inconclusive; not when its lower bound is beyond the limit
+    bench = Bench()
+    bench.comparable(n=40)  # not decided
+    bench.disclosure("hiv", hits=(60, 0), n=(80, 80), on_inconclusive="warn")
+    finding = only(bench)
+    assert (finding.verdict, finding.reason) == ("inconclusive", "split-not-comparable")
+    assert finding.blocks
+
+
+def test_too_few_members_decide_nothing_about_the_format() -> None:
+    bench = Bench()
+    table = bench.tables["prompt-format"]
+    few = [int(patient) < 20 for patient in table["patient"].to_pylist()]
+    bench.tables["prompt-format"] = table.filter(few)
+    bench.disclosure("hiv", hits=(0, 0), n=(80, 80))
+    assert only(bench).reason == "attack-not-shown-to-work"
+    bench.tables["prompt-format"] = table.slice(0, 0)
+    assert only(bench).reason == "attack-not-shown-to-work"
+
+
+def test_a_subgroup_too_small_for_a_placebo_can_fail_and_not_pass() -> None:
+    for shift, verdict in ((0.9, "fail"), (-0.3, "inconclusive")):
+        bench = Bench()
+        bench.membership("mia", shift=shift, n=60)  # a placebo needs 50 in each half
+        assert only(bench).verdict == verdict
 
 
 def test_judging_twice_gives_the_same_findings() -> None:
