@@ -9,10 +9,10 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-__all__ = ["JsonModel", "canonical_json", "digest", "sha256_hex"]
+__all__ = ["ClosedModel", "JsonModel", "canonical_json", "digest", "sha256_hex"]
 
 
-class JsonModel(BaseModel):
+class ClosedModel(BaseModel):
     """Frozen, closed, camelCase outside, finite numbers only."""
 
     model_config = ConfigDict(
@@ -24,6 +24,10 @@ class JsonModel(BaseModel):
         serialize_by_alias=True,
         allow_inf_nan=False,
     )
+
+
+class JsonModel(ClosedModel):
+    """What is written to a JSON file of its own, or is part of one."""
 
     def to_bytes(self) -> bytes:
         """Return the file's bytes: indented JSON in field order, with a final newline."""

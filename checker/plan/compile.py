@@ -25,14 +25,16 @@ from checker.plan.model import (
     AuditPlan,
     Cell,
     CellSample,
-    ClassSnapshot,
     Cost,
-    DataSnapshot,
     Job,
-    PolicySnapshot,
-    TargetSnapshot,
 )
 from checker.plan.power import comparability_power
+from checker.plan.snapshots import (
+    class_snapshots,
+    data_snapshot,
+    policy_snapshot,
+    target_snapshot,
+)
 from checker.plan.subgroups import Slice, slices
 from checker.plan.workload import LabelSet, Workload, scored_tokens
 from checker.policy import Located, ResolvedAttacker, check_pair, resolve_attacker
@@ -154,10 +156,18 @@ class _Compiler:
         cells = [self._cell(draft) for draft in drafts]
         jobs = list(self.jobs.values())
         plan = AuditPlan(
-            policy=self._policy_snapshot(),
-            target=self._target_snapshot(),
-            data=self._data_snapshot(),
-            classes=self._class_snapshots(),
+            policy=policy_snapshot(self.policy),
+            target=target_snapshot(
+                self.target, self.description, vocabulary=self.tokenizer.vocabulary
+            ),
+            data=data_snapshot(
+                self.cohort,
+                self.members,
+                self.nonmembers,
+                max_length=self.max_length,
+                window=self.target.document.spec.tokenization.window,
+            ),
+            classes=class_snapshots(self.policy.document.spec, self.ranks),
             cells=cells,
             jobs=jobs,
             comparability=comparability_power(
@@ -457,68 +467,6 @@ class _Compiler:
         """BOS as the model's configuration names it; defaults name ids that no token has."""
         bos = self.description.bos_token_id
         return bos if bos is not None and 0 <= bos < self.description.vocabulary_size else None
-
-    # --- snapshots ------------------------------------------------------------------------------
-
-    def _policy_snapshot(self) -> PolicySnapshot:
-        return PolicySnapshot(
-            document=self.policy.document.model_dump(mode="json", exclude_none=True),
-            sha256=self.policy.sha256,
-            lines={
-                name: self.policy.locate(("spec", "controls", name))[0]
-                for name in self.policy.document.spec.controls
-            },
-        )
-
-    def _target_snapshot(self) -> TargetSnapshot:
-        return TargetSnapshot(
-            document=self.target.document.model_dump(mode="json", exclude_none=True),
-            sha256=self.target.sha256,
-            model_sha256=self.description.sha256,
-            model_files=self.description.files,
-            vocabulary_sha256=self.tokenizer.vocabulary.sha256,
-            vocabulary_size=self.description.vocabulary_size,
-            context_length=self.description.context_length,
-            capabilities=sorted(self.description.capabilities),
-        )
-
-    def _data_snapshot(self) -> DataSnapshot:
-        both = (self.members, self.nonmembers)
-        tokens = sum(len(split.tokens) for split in both)
-        seen = sum(
-            int(
-                scored_tokens(
-                    split,
-                    max_length=self.max_length,
-                    window=self.target.document.spec.tokenization.window,
-                ).sum()
-            )
-            for split in both
-        )
-        coverage = self.members.coverage + self.nonmembers.coverage
-        return DataSnapshot(
-            name=self.cohort.name,
-            sha256=self.cohort.sha256,
-            members=len(self.cohort.members),
-            nonmembers=len(self.cohort.nonmembers),
-            events=coverage.events,
-            tokens=tokens,
-            tokens_left_out=tokens - seen,
-            unknown_events=coverage.unknown,
-            unknown_share=coverage.unknown / coverage.events if coverage.events else 0.0,
-            commonest_unknown=dict(coverage.commonest),
-        )
-
-    def _class_snapshots(self) -> dict[str, ClassSnapshot]:
-        classes = self.policy.document.spec.attribute_classes
-        return {
-            name: ClassSnapshot(
-                title=classes[name].title,
-                codes_in_data=int(ranks.counted.sum()),
-                watch=ranks.watch,
-            )
-            for name, ranks in self.ranks.items()
-        }
 
 
 def _keys(prompts: Prompts, *, everybody: bool) -> list[bytes | None]:

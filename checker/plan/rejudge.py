@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from checker.plan.cells import control_cell
 from checker.plan.measurement import measurement_digest
-from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot, PolicySnapshot
+from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot
+from checker.plan.snapshots import policy_snapshot
 from checker.policy import Located, resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, Subgroup
 from checker.probes import load_probe
@@ -58,14 +59,9 @@ def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
                     classes[control.attribute_class] = old_classes[key].model_copy(
                         update={"title": spec.attribute_classes[control.attribute_class].title}
                     )
-    snapshot = PolicySnapshot(
-        document=policy.document.model_dump(mode="json", exclude_none=True),
-        sha256=policy.sha256,
-        lines={name: policy.locate(("spec", "controls", name))[0] for name in spec.controls},
-    )
     return plan.model_copy(
         update={
-            "policy": snapshot,
+            "policy": policy_snapshot(policy),
             "cells": cells,
             "classes": classes,
             "confidence": spec.parameters.confidence,

@@ -13,9 +13,9 @@ import re
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, model_validator
-from pydantic.alias_generators import to_camel
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
+from checker.canonical import ClosedModel
 from checker.codes import CodeSystem, Tier
 
 __all__ = [
@@ -99,19 +99,10 @@ Duration = Annotated[
 Severity = Literal["low", "medium", "high", "critical"]
 
 
-class Element(BaseModel):
-    """Base of every part of a document: frozen, strict, closed, camelCase outside."""
+class Element(ClosedModel):
+    """Base of every part of a document: closed like every file, and strict about types."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-        allow_inf_nan=False,
-    )
+    model_config = ConfigDict(strict=True)
 
 
 class Metadata(Element):

@@ -12,9 +12,9 @@ from dataclasses import dataclass, field
 from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
-from pydantic import BaseModel, ConfigDict
-from pydantic.alias_generators import to_camel
+from pydantic import ConfigDict
 
+from checker.canonical import ClosedModel
 from checker.plugins import load_plugin
 from checker.stats.estimate import Estimate
 
@@ -60,18 +60,10 @@ class Metric:
         return 0.5 if self.family == "auroc" else 0.0
 
 
-class Params(BaseModel):
-    """Base of every probe's parameters: frozen, strict, closed, camelCase in policies."""
+class Params(ClosedModel):
+    """Base of every probe's parameters: closed and strict, camelCase in policies."""
 
-    model_config = ConfigDict(
-        frozen=True,
-        extra="forbid",
-        strict=True,
-        alias_generator=to_camel,
-        validate_by_name=True,
-        validate_by_alias=True,
-        serialize_by_alias=True,
-    )
+    model_config = ConfigDict(strict=True)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,81 @@
+"""What a plan was compiled from, kept in it: no file has to be found again to judge or verify."""
+
+from __future__ import annotations
+
+from checker.cohort import Cohort
+from checker.plan.classes import ClassRanks
+from checker.plan.model import ClassSnapshot, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.plan.workload import scored_tokens
+from checker.policy import Located
+from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
+from checker.targets import TargetDescription
+from checker.tokenization import TokenizedRecords, Vocabulary
+
+__all__ = ["class_snapshots", "data_snapshot", "policy_snapshot", "target_snapshot"]
+
+
+def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
+    """Keep a policy whole, with the lines of its controls."""
+    controls = policy.document.spec.controls
+    return PolicySnapshot(
+        document=policy.document.model_dump(mode="json", exclude_none=True),
+        sha256=policy.sha256,
+        lines={name: policy.locate(("spec", "controls", name))[0] for name in controls},
+    )
+
+
+def target_snapshot(
+    target: Located[AuditTarget], description: TargetDescription, *, vocabulary: Vocabulary
+) -> TargetSnapshot:
+    """Keep a target whole, with the digests of its model and vocabulary."""
+    return TargetSnapshot(
+        document=target.document.model_dump(mode="json", exclude_none=True),
+        sha256=target.sha256,
+        model_sha256=description.sha256,
+        model_files=description.files,
+        vocabulary_sha256=vocabulary.sha256,
+        vocabulary_size=description.vocabulary_size,
+        context_length=description.context_length,
+        capabilities=sorted(description.capabilities),
+    )
+
+
+def data_snapshot(
+    cohort: Cohort,
+    members: TokenizedRecords,
+    nonmembers: TokenizedRecords,
+    *,
+    max_length: int | None,
+    window: str,
+) -> DataSnapshot:
+    """Keep a cohort in numbers."""
+    both = (members, nonmembers)
+    tokens = sum(len(split.tokens) for split in both)
+    seen = sum(
+        int(scored_tokens(split, max_length=max_length, window=window).sum()) for split in both
+    )
+    coverage = members.coverage + nonmembers.coverage
+    return DataSnapshot(
+        name=cohort.name,
+        sha256=cohort.sha256,
+        members=len(members),
+        nonmembers=len(nonmembers),
+        events=coverage.events,
+        tokens=tokens,
+        tokens_left_out=tokens - seen,
+        unknown_events=coverage.unknown,
+        unknown_share=coverage.unknown_share,
+        commonest_unknown=dict(coverage.commonest),
+    )
+
+
+def class_snapshots(spec: PolicySpec, ranks: dict[str, ClassRanks]) -> dict[str, ClassSnapshot]:
+    """Keep what each class in use matched, and what makes a hit."""
+    return {
+        name: ClassSnapshot(
+            title=spec.attribute_classes[name].title,
+            codes_in_data=int(found.counted.sum()),
+            watch=found.watch,
+        )
+        for name, found in ranks.items()
+    }
