@@ -99,6 +99,8 @@ def tables(folder):
 def prompts(cohort, policy, ranks, tokenizer, *, attacker, name):
     """Members' and nonmembers' prompts of one attacker for one class."""
     known = ranks[name]
+    named = [cohort.codes[i] for i in np.flatnonzero(known >= RANK_STRONG)]
+    watch = np.array([tokenizer.vocabulary.ids[code] for code in named])
     return [
         build_prompts(
             tokenizer.encode(records, cohort.codes),
@@ -106,6 +108,7 @@ def prompts(cohort, policy, ranks, tokenizer, *, attacker, name):
             fields=tokenizer.field_names,
             removed=known > 0,
             counted=known >= RANK_STRONG,
+            watch=watch,
             horizon_tokens=32,
         )
         for records in (cohort.members, cohort.nonmembers)
