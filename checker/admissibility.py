@@ -12,6 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 from scipy.stats import ttest_rel
 
@@ -25,6 +26,9 @@ __all__ = ["FORMAT_MARGIN", "Check", "admissibility_checks"]
 
 FORMAT_PATIENTS_NEEDED = 30
 """With fewer, "no variant is better" would be said of nearly any format."""
+
+FOREIGN_LIMIT = 0.05
+"""A model that was trained on records like these says hardly anything that no record says."""
 
 FORMAT_MARGIN = 0.02
 """A variant must be better by this share of the declared format's loss to count: no model is
@@ -137,6 +141,15 @@ def _comparability(plan: AuditPlan, evidence: Mapping[str, pa.Table], *, toleran
 
 def _prompt_format(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Check:
     name, title = "attack-not-shown-to-work", "The declared prompt format is the model's own"
+    foreign = _foreign_share(plan, evidence)
+    if foreign > FOREIGN_LIMIT:
+        text = (
+            f"{foreign:.0%} of what the model generates are tokens that no record holds under the"
+            " declared tokenization, so it was trained on records of another form."
+        )
+        names = ", ".join(plan.data.unexplained_tokens[:3])
+        hint = f" Are {names} described (time, values, specials)?" if names else ""
+        return Check(name, title, False, text + hint, limit=FOREIGN_LIMIT)
     job = plan.job("prompt-format")
     table = evidence.get(job.digest) if job else None
     if job is None or table is None:
@@ -168,6 +181,18 @@ def _prompt_format(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Check:
         f"The model finds another format more likely: {found}. Correct the target's tokenization."
     )
     return Check(name, title, False, text, jobs=(job.digest,))
+
+
+def _foreign_share(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> float:
+    """Share of generated tokens that the cohort's records never hold; 0 where none were drawn."""
+    unused = np.array(plan.data.unused_tokens, dtype=np.int32)
+    drawn = foreign = 0
+    for job in plan.jobs:
+        if job.kind == "rollouts" and job.digest in evidence:
+            tokens = pc.list_flatten(evidence[job.digest]["tokens"].combine_chunks()).to_numpy()
+            drawn += len(tokens)
+            foreign += int(np.isin(tokens, unused).sum())
+    return foreign / drawn if drawn else 0.0
 
 
 def _losses_by_variant(table: pa.Table) -> dict[str, NDArray[np.float64]]:

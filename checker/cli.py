@@ -308,8 +308,16 @@ def run(policy: Path, target: Path, out: Path, device: str | None, resume: bool)
 
 def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
     from checker.audit import run_audit
+    from checker.report.json import load_report
     from checker.terminal import TerminalProgress
 
+    if resume and (out / "report.json").exists():
+        before = load_report(out / "report.json").policy
+        if before.sha256 != prepared.policy.sha256:
+            _say(
+                f"{out} holds a report under {before.name} {before.version}, another policy; it is"
+                " replaced, and the evidence that serves both is used again"
+            )
     with TerminalProgress(_err()) as progress:
         manifest = run_audit(
             prepared.audit,

@@ -59,6 +59,11 @@ def load_run(folder: Path) -> Run:
     if not folder.is_dir():
         raise EvidenceError(f"{folder}: is not the folder of a run")
     plan = load_json_file(folder / "plan.json", AuditPlan)
+    if not (folder / "manifest.json").exists():
+        raise EvidenceError(
+            f"{folder}: this audit was interrupted before its first job was finished; run the same"
+            " command again"
+        )
     manifest = load_json_file(folder / "manifest.json", Manifest)
     if manifest.plan_sha256 != sha256_hex(read_file(folder / "plan.json")):
         raise EvidenceError(

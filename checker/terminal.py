@@ -24,6 +24,7 @@ from checker.prompts import DISTINCT_PROMPTS_NEEDED
 __all__ = ["TerminalProgress", "TrainingProgress", "print_plan"]
 
 UNDERPOWERED = 0.8
+UNMATCHED_SHOWN = 8
 
 
 def print_plan(plan: AuditPlan, console: Console) -> None:
@@ -61,6 +62,19 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             prospects(cell),
         )
     console.print(table)
+    for name, found in plan.classes.items():
+        if found.unmatched:
+            values = escape(", ".join(found.unmatched[:UNMATCHED_SHOWN]))
+            more = len(found.unmatched) - UNMATCHED_SHOWN
+            tail = f" and {more} more" if more > 0 else ""
+            console.print(f"class {escape(name)}: no code here matches {values}{tail}")
+    if plan.data.unexplained_tokens:
+        names = escape(", ".join(plan.data.unexplained_tokens[:UNMATCHED_SHOWN]))
+        console.print(
+            f"[bold]The vocabulary holds tokens that no record becomes and no code explains:[/]"
+            f" {names}. If the model was trained with them, describe them under tokenization"
+            " (time, values, age, specials)."
+        )
     cost = plan.cost
     console.print(
         f"{len(plan.jobs)} jobs: {cost.forward_tokens:,} tokens forward and at most"

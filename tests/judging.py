@@ -15,7 +15,7 @@ from checker.policy.documents import LeakagePolicy
 from checker.verdict import Judgement, judge
 
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
-WATCHED, HARMLESS = 7, 1
+WATCHED, HARMLESS, FOREIGN = 7, 1, 3
 SAMPLES = 10
 
 
@@ -226,8 +226,17 @@ class Bench:
                 unknown_events=0,
                 unknown_share=0.0,
                 commonest_unknown={},
+                unused_tokens=[FOREIGN],
+                unexplained_tokens=["TIME//1"],
             ),
-            classes={"secret": {"title": "Secret", "codes_in_data": 1, "watch": [WATCHED]}},
+            classes={
+                "secret": {
+                    "title": "Secret",
+                    "codes_in_data": 1,
+                    "watch": [WATCHED],
+                    "unmatched": [],
+                }
+            },
             cells=self.cells,
             jobs=list(self.jobs.values()),
             comparability=Power(can_pass=True),

@@ -252,6 +252,7 @@ def report_of(
         summary=Summary(
             exit_code={"pass": 0, "fail": 1, "inconclusive": 3, "error": 4}[verdict],
             decision=decisions[verdict],
+            blocked_by=[cell.id for cell in gating if cell.verdict != "pass"],
             release_statement="Release is allowed only if every deciding cell is within its limit;"
             " the chance of allowing a model that exceeds any one limit is at most 5 %.",
             multiplicity_statement="Which cells fail is named after Holm's correction over"

@@ -5,10 +5,11 @@ from __future__ import annotations
 from datetime import timedelta
 
 import numpy as np
+import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from judging import AS_OF, SAMPLES, Bench, policy
+from judging import AS_OF, FOREIGN, HARMLESS, SAMPLES, Bench, policy
 
 from checker.errors import ExitCode
 from checker.plan import CellLimit
@@ -293,6 +294,19 @@ def test_a_leak_that_a_check_keeps_from_being_named_blocks_all_the_same() -> Non
     finding = only(bench)
     assert (finding.verdict, finding.reason) == ("inconclusive", "split-not-comparable")
     assert finding.blocks
+
+
+def test_a_model_that_says_what_no_record_says_was_trained_on_another_form() -> None:
+    bench = Bench()
+    bench.disclosure("hiv", hits=(0, 0), n=(80, 80))
+    rollouts = bench.tables["hiv-rollouts"]
+    tokens = [[HARMLESS, FOREIGN] if i % 8 == 0 else [HARMLESS] for i in range(len(rollouts))]
+    column = pa.array(tokens, pa.list_(pa.int32()))
+    bench.tables["hiv-rollouts"] = rollouts.set_column(2, "tokens", column)
+    # one in nine tokens is foreign: 11 %, where 5 % are allowed
+    finding = only(bench)
+    assert finding.reason == "attack-not-shown-to-work"
+    assert "TIME//1" in finding.explanation
 
 
 def test_too_few_members_decide_nothing_about_the_format() -> None:

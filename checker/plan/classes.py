@@ -25,10 +25,12 @@ class ClassRanks:
         in_data: [codes of the data set] int8; any rank leaves the prompt, `strong` and
             `definitive` make a positive.
         in_vocabulary: [tokens of the model] int8; `strong` and `definitive` make a hit.
+        unmatched: values of the policy that match no code of the data set.
     """
 
     in_data: NDArray[np.int8]
     in_vocabulary: NDArray[np.int8]
+    unmatched: list[str]
 
     @property
     def removed(self) -> NDArray[np.bool_]:
@@ -99,6 +101,19 @@ def _ranks(
         descriptions=cohort.descriptions,
         parents=cohort.parents,
     )
+    alone = match_codes(
+        {
+            f"{name}\n{value}": ClassMatcher([(codes.system, codes.tier, [value])])
+            for name in used
+            for codes in spec.attribute_classes[name].codes
+            for value in codes.values
+        },
+        cohort.codes,
+        reader=reader,
+        descriptions=cohort.descriptions,
+        parents=cohort.parents,
+    )
+    lost = [key.split("\n", 1) for key, ranks in alone.items() if not ranks.any()]
     # a token is matched as the code it stands for, with what the data set says of that code
     place = {code: i for i, code in enumerate(cohort.codes)}
     spelled = tokenizer.vocabulary_codes()
@@ -110,7 +125,12 @@ def _ranks(
         descriptions=[cohort.descriptions[i] if i >= 0 else None for i in places],
         parents=[cohort.parents[i] if i >= 0 else () for i in places],
     )
-    return {name: ClassRanks(in_data[name], in_vocabulary[name]) for name in matchers}
+    return {
+        name: ClassRanks(
+            in_data[name], in_vocabulary[name], [value for owner, value in lost if owner == name]
+        )
+        for name in matchers
+    }
 
 
 def _refuse_empty(

@@ -164,6 +164,8 @@ class _Compiler:
                 self.cohort,
                 self.members,
                 self.nonmembers,
+                tokenizer=self.tokenizer,
+                vocabulary_size=self.description.vocabulary_size,
                 max_length=self.max_length,
                 window=self.target.document.spec.tokenization.window,
             ),
@@ -254,7 +256,14 @@ class _Compiler:
         labels = self.label_sets[draft.labels]
         inside = labels.members.eligible & draft.piece.members
         outside = labels.nonmembers.eligible & draft.piece.nonmembers
-        keys = _keys_at(labels.member_keys, inside) + _keys_at(labels.nonmember_keys, outside)
+        shares = [
+            len(set(keys)) / len(keys)
+            for keys in (
+                _keys_at(labels.member_keys, inside),
+                _keys_at(labels.nonmember_keys, outside),
+            )
+            if keys
+        ]
         return CellSample(
             members=int(inside.sum()),
             nonmembers=int(outside.sum()),
@@ -262,7 +271,7 @@ class _Compiler:
             nonmembers_positive=int((labels.nonmembers.positive & draft.piece.nonmembers).sum()),
             members_negative=int(_negatives(labels.members, draft.piece.members).sum()),
             nonmembers_negative=int(_negatives(labels.nonmembers, draft.piece.nonmembers).sum()),
-            distinct_prompt_share=len(set(keys)) / len(keys) if keys else None,
+            distinct_prompt_share=min(shares, default=None),
         )
 
     # --- jobs -----------------------------------------------------------------------------------

@@ -140,7 +140,12 @@ class TargetSnapshot(JsonModel):
 
 
 class DataSnapshot(JsonModel):
-    """The cohort in numbers; `tokens_left_out` lie outside the window that is scored."""
+    """The cohort in numbers.
+
+    `tokens_left_out` lie outside the window that is scored. `unused_tokens` are ids of the
+    vocabulary that no record holds; `unexplained_tokens` are those among them, a few by name, that
+    stand for no code of the data set either: a format described incompletely leaves them over.
+    """
 
     name: str
     sha256: str
@@ -152,14 +157,21 @@ class DataSnapshot(JsonModel):
     unknown_events: int
     unknown_share: float
     commonest_unknown: dict[str, int]
+    unused_tokens: list[int]
+    unexplained_tokens: list[str]
 
 
 class ClassSnapshot(JsonModel):
-    """An attribute class against this data and vocabulary; `watch` are the token ids of a hit."""
+    """An attribute class against this data and vocabulary.
+
+    `watch` are the token ids of a hit; `unmatched` are values of the policy that match no code of
+    the data set: it may not have them, or they may be misspelt.
+    """
 
     title: str
     codes_in_data: int
     watch: list[int]
+    unmatched: list[str]
 
 
 class Cost(JsonModel):

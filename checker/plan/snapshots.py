@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from checker.cohort import Cohort
 from checker.plan.classes import ClassRanks
 from checker.plan.model import ClassSnapshot, DataSnapshot, PolicySnapshot, TargetSnapshot
@@ -9,9 +11,11 @@ from checker.plan.workload import scored_tokens
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
 from checker.targets import TargetDescription
-from checker.tokenization import TokenizedRecords, Vocabulary
+from checker.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 
 __all__ = ["class_snapshots", "data_snapshot", "policy_snapshot", "target_snapshot"]
+
+UNEXPLAINED_SHOWN = 20
 
 
 def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
@@ -45,6 +49,8 @@ def data_snapshot(
     members: TokenizedRecords,
     nonmembers: TokenizedRecords,
     *,
+    tokenizer: Tokenizer,
+    vocabulary_size: int,
     max_length: int | None,
     window: str,
 ) -> DataSnapshot:
@@ -55,6 +61,15 @@ def data_snapshot(
         int(scored_tokens(split, max_length=max_length, window=window).sum()) for split in both
     )
     coverage = members.coverage + nonmembers.coverage
+    used = np.zeros(vocabulary_size, dtype=np.bool_)
+    for split in both:
+        used[split.tokens] = True
+    known = set(cohort.codes)
+    unexplained = [
+        code
+        for token, code in enumerate(tokenizer.vocabulary_codes())
+        if code is not None and not used[token] and code not in known
+    ]
     return DataSnapshot(
         name=cohort.name,
         sha256=cohort.sha256,
@@ -66,6 +81,8 @@ def data_snapshot(
         unknown_events=coverage.unknown,
         unknown_share=coverage.unknown_share,
         commonest_unknown=dict(coverage.commonest),
+        unused_tokens=np.flatnonzero(~used).tolist(),
+        unexplained_tokens=unexplained[:UNEXPLAINED_SHOWN],
     )
 
 
@@ -76,6 +93,7 @@ def class_snapshots(spec: PolicySpec, ranks: dict[str, ClassRanks]) -> dict[str,
             title=spec.attribute_classes[name].title,
             codes_in_data=int(found.counted.sum()),
             watch=found.watch,
+            unmatched=found.unmatched,
         )
         for name, found in ranks.items()
     }

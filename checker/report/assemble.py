@@ -160,6 +160,12 @@ def _summary(plan: AuditPlan, judgement: Judgement) -> Summary:
             "inconclusive": "The evidence does not decide; the model is not released.",
             "error": "The audit could not be completed; the model is not released.",
         }[judgement.verdict],
+        blocked_by=[
+            finding.cell.id
+            for finding in sorted(
+                (f for f in findings if f.blocks), key=lambda f: f.verdict != "fail"
+            )
+        ],
         release_statement=(
             f"A pass claims that every one of the {len(gating)} deciding cells is within its limit;"
             f" each was judged at {confidence} confidence, and all must pass, so no correction for"

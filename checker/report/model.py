@@ -181,11 +181,12 @@ class TargetRef(JsonModel):
 
 
 class Summary(JsonModel):
-    """The decision in numbers and in two sentences."""
+    """The decision in numbers and in two sentences; `blocked_by` are ids of cells, worst first."""
 
     exit_code: int
     decision: str
     release_statement: str
+    blocked_by: list[str]
     multiplicity_statement: str
     counts: dict[str, int]
     gating_cells: int
