@@ -56,7 +56,7 @@ def test_the_demo_on_real_codes_says_what_it_left_out_and_does_not_pass_rare_cla
     )
     assert outcome.code == 0, outcome.err
     assert "left out by --max-patients: 982 members and 748 nonmembers" in outcome.err
-    assert "tokens beyond the first 64" in outcome.err
+    assert "tokens lie beyond the first 64" in outcome.err
     assert "class hiv, which matches no code" in outcome.err
     for model in ("overtrained", "sound"):
         report = json.loads((folder / f"run-{model}" / "report.json").read_text())
