@@ -140,6 +140,13 @@ def _event_of_each_token(records: TokenizedRecords) -> NDArray[np.int64]:
     return event
 
 
+def _starts(records: TokenizedRecords) -> NDArray[np.bool_]:
+    """Flag the first token of each patient who has one."""
+    starts = np.zeros(len(records.tokens), dtype=np.bool_)
+    starts[records.offsets[:-1][np.diff(records.offsets) > 0]] = True
+    return starts
+
+
 def _cuts(attacker: ResolvedAttacker, first_counted: NDArray[np.int64]) -> NDArray[np.int64]:
     """Return for each patient the index of the first event behind the cut."""
     if attacker.events == "all":
@@ -157,9 +164,7 @@ def _keep_prefix(
     does not know but that stands before something he does know has few values, and he can try them
     all; the prompt holds the one that is right. Fields behind all he knows are left to the model.
     """
-    starts = np.zeros(len(records.tokens), dtype=np.bool_)
-    starts[records.offsets[:-1][np.diff(records.offsets) > 0]] = True
-    keep: NDArray[np.bool_] = starts & (records.kind == KIND_SPECIAL)
+    keep: NDArray[np.bool_] = _starts(records) & (records.kind == KIND_SPECIAL)
     static = records.kind == KIND_STATIC
     if attacker.static == "all" or attacker.events:
         keep |= static
@@ -174,10 +179,8 @@ def _time_with_event(
 ) -> NDArray[np.bool_]:
     """Keep a time token when an event that it dates is kept."""
     is_time = records.kind == KIND_TIME
-    starts = np.zeros(len(is_time), dtype=np.bool_)
-    starts[records.offsets[:-1][np.diff(records.offsets) > 0]] = True
     # tokens of a patient from one time token up to the next share a number
-    group = np.cumsum(is_time | starts)
+    group = np.cumsum(is_time | _starts(records))
     survivors = np.bincount(group[keep_event], minlength=int(group[-1]) + 1 if len(group) else 1)
     kept: NDArray[np.bool_] = is_time & before_cut & (survivors[group] > 0)
     return kept

@@ -12,7 +12,7 @@ Naming the cells that fail is the opposite, hence the correction there.
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -203,7 +203,7 @@ class _Bench:
     checks: dict[str, Check]
     stale: bool
     placebo_confidence: float
-    _shares: dict[str, dict[str, float]] | None = None
+    _shares: dict[str, dict[str, float]] = field(default_factory=dict)
 
     def finding(self, cell: Cell) -> Finding:
         """Judge one cell on its own, before correction for multiplicity."""
@@ -277,8 +277,6 @@ class _Bench:
         tables = [self.evidence[job] for job in cell.jobs]
         if cell.labels is None:
             return score_observations(tables, subgroup=cell.subgroup)
-        if self._shares is None:
-            self._shares = {}
         watch = self.plan.classes[str(cell.attribute_class)].watch
         key = f"{cell.attribute_class} {cell.jobs}"
         if key not in self._shares:

@@ -20,6 +20,7 @@ from checker.codes import CodeSystem, Tier
 
 __all__ = [
     "API_VERSION",
+    "Access",
     "AttackerSpec",
     "AttributeClassSpec",
     "AuditTarget",
@@ -96,6 +97,7 @@ Duration = Annotated[
     BeforeValidator(_duration),
 ]
 
+Access = Literal["samples", "logprobs", "embeddings"]
 Severity = Literal["low", "medium", "high", "critical"]
 
 
@@ -167,7 +169,7 @@ class AttackerSpec(Element):
     title: Text
     extends: Name | None = Field(None, description="another attacker whose knowledge this one has")
     knows: Knowledge = Knowledge()
-    access: Literal["samples", "logprobs", "embeddings"] = Field(
+    access: Access = Field(
         "samples",
         description="sees generations, token probabilities too, or hidden states too; never less"
         " than the attacker it extends",

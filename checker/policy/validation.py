@@ -19,6 +19,7 @@ from checker import codes
 from checker.errors import DocumentError, PluginError, Problem
 from checker.plugins import load_plugin, plugin_names, suggestion
 from checker.policy.documents import (
+    Access,
     AttackerSpec,
     AttributeClassSpec,
     AuditTarget,
@@ -42,7 +43,6 @@ __all__ = [
     "validate_target",
 ]
 
-Access = Literal["samples", "logprobs", "embeddings"]
 _ACCESS: tuple[Access, ...] = ("samples", "logprobs", "embeddings")
 """From weakest to strongest; each sees what the ones before it see."""
 

@@ -16,11 +16,10 @@ from pydantic import ConfigDict
 
 from checker.canonical import ClosedModel
 from checker.plugins import load_plugin
+from checker.policy.documents import Access
 from checker.stats.estimate import Estimate
 
 __all__ = ["Access", "Measurement", "Metric", "Params", "Probe", "load_probe"]
-
-Access = Literal["samples", "logprobs", "embeddings"]
 
 
 @dataclass(frozen=True, slots=True)
