@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeVar
 
 import numpy as np
+import pyarrow as pa
 
 from checker.canonical import JsonModel, digest
 from checker.errors import EvidenceError, TargetError
@@ -32,7 +33,8 @@ from checker.evidence import (
 )
 from checker.execution import Execution
 from checker.plan import CompiledAudit, Job, Workload
-from checker.targets import TargetInfo, TargetModel, Tokens
+from checker.targets import TargetModel, Tokens
+from checker.verdict import settled_cells
 
 __all__ = ["RunProgress", "run_audit"]
 
@@ -90,6 +92,7 @@ def run_audit(
     *,
     run: Path,
     open_target: Callable[[], TargetModel],
+    open_reference: Callable[[], TargetModel] | None = None,
     progress: RunProgress,
     command: str,
     fresh: bool = False,
@@ -101,6 +104,7 @@ def run_audit(
         audit: the compiled plan.
         run: the run's folder; made when it is not there.
         open_target: loads the model; called only when a job that needs it is left.
+        open_reference: loads the reference model, where the target names one.
         progress: is told what happens.
         command: the command line that repeats the run, for the record.
         fresh: forget what an earlier run left in the folder and measure everything anew.
@@ -116,7 +120,10 @@ def run_audit(
     with _alone(run):
         if fresh:
             _clear(run)
-        runner = _Runner(audit, run, open_target, command=command, clock=clock)
+        openers: dict[str, Callable[[], TargetModel]] = {"target": open_target}
+        if open_reference is not None:
+            openers["reference"] = open_reference
+        runner = _Runner(audit, run, openers, command=command, clock=clock)
         return runner.run(progress)
 
 
@@ -125,7 +132,7 @@ class _Runner:
         self,
         audit: CompiledAudit,
         run: Path,
-        open_target: Callable[[], TargetModel],
+        openers: Mapping[str, Callable[[], TargetModel]],
         *,
         command: str,
         clock: Callable[[], datetime],
@@ -133,7 +140,7 @@ class _Runner:
         self.plan = audit.plan
         self.workload = audit.workload
         self.run_folder = run
-        self.open_target = open_target
+        self.openers = openers
         self.store = EvidenceStore(run)
         self.clock = clock
         self.earlier = self._earlier("manifest.json", Manifest)
@@ -147,40 +154,77 @@ class _Runner:
         self.execution = Execution(audit.plan, audit.workload, self.pseudonyms)
         self.entries: dict[str, ManifestEntry] = {}
         self.crashed: dict[str, str] = {}
+        self.left_out: list[str] = []
+        self.tables: dict[str, pa.Table] = {}
         self.environment: dict[str, Any] = {}
         self.preflight: dict[str, float] = {}
 
     def run(self, progress: RunProgress) -> Manifest:
         """Reuse what is there, run what is not, and keep the manifest up to date throughout."""
-        self._reuse(lambda job: not job.uses_model)
-        target: TargetModel | None = None
+        self._reuse(lambda job: not job.depends_on_model)
+        models: dict[str, TargetModel] = {}
         if self.earlier is not None:
             # the same environment is assumed first: a finished run never loads the model again
             self.environment = self.earlier.environment
             self.preflight = self.earlier.preflight
-            self._reuse(lambda job: job.uses_model)
-        if any(job.uses_model for job in self._left()):
-            target = self.open_target()
-            environment = _environment(target.info)
-            if environment != self.environment:
-                self._forget_model_jobs()
-                self.environment, self.preflight = environment, {}
-                self._reuse(lambda job: job.uses_model)
-            if not self.preflight:
-                self.preflight = target.preflight(_preflight_records(self.workload))
+            self._reuse(lambda job: job.depends_on_model)
+        if any(job.uses_model and not self._is_decided(job) for job in self._left()):
+            models = self._open_models()
         left = self._left()
         progress.start(left, reused=len(self.entries))
         for job in left:
-            self._run_one(job, target, progress)
+            if self._is_decided(job):
+                self.left_out.append(job.digest)
+                progress.done(job)
+            else:
+                self._run_one(job, models.get(job.runs_on), progress)
         manifest = self._write_manifest()
         self.times = self.times.model_copy(update={"finished": _stamp(self.clock())})
         self._write_times()
         return manifest
 
+    def _open_models(self) -> dict[str, TargetModel]:
+        """Load every model the plan runs on, and forget what another environment measured."""
+        used: list[str] = sorted({job.runs_on for job in self.plan.jobs if job.uses_model})
+        models = {name: self.openers[name]() for name in reversed(used)}  # the target first
+        environment = _environment(models)
+        if environment != self.environment:
+            self._forget_model_jobs()
+            self.environment, self.preflight = environment, {}
+            self._reuse(lambda job: job.depends_on_model)
+        if not self.preflight:
+            records = _preflight_records(self.workload)
+            for name, model in models.items():
+                prefix = "" if name == "target" else f"{name} "
+                found = model.preflight(records)
+                self.preflight |= {f"{prefix}{check}": value for check, value in found.items()}
+        return models
+
+    def _is_decided(self, job: Job) -> bool:
+        """Whether every cell that asks for a batch of rollouts is decided without it."""
+        if not self.plan.sequential:
+            return False
+        asking = [cell for cell in self.plan.cells if job.digest in cell.jobs]
+        if not asking:
+            return False
+        wanted = {name for cell in asking for name in (*cell.jobs, str(cell.labels))}
+        drawn = {name: self._table(name) for name in wanted if name in self.entries}
+        return {cell.id for cell in asking} <= settled_cells(self.plan, drawn)
+
+    def _table(self, job: str) -> pa.Table:
+        """Return a job's evidence, read once."""
+        if job not in self.tables:
+            self.tables[job] = self.store.load(self.entries[job])
+        return self.tables[job]
+
     def _run_one(self, job: Job, target: TargetModel | None, progress: RunProgress) -> None:
         advance = progress.job(job)
         try:
-            table = self.execution.execute(job, target, advance=advance)
+            broken = next((name for name in job.needs if name in self.crashed), None)
+            if broken is not None:
+                raise TargetError(f"it needs what could not be completed: {self.crashed[broken]}")
+            needed = {name: self._table(name) for name in job.needs}
+            table = self.execution.execute(job, target, evidence=needed, advance=advance)
         except EvidenceError:
             raise
         except TargetError as error:
@@ -200,7 +244,11 @@ class _Runner:
         return [job for job in self.plan.jobs if job.digest not in self.entries]
 
     def _key(self, job: Job) -> str:
-        environment = self.environment if job.uses_model else _CPU_ENVIRONMENT
+        environment: dict[str, Any] = {}
+        if job.depends_on_model:
+            environment |= self.environment
+        if not job.uses_model or job.needs:
+            environment |= {"computed with": _CPU_ENVIRONMENT}
         return digest(
             {
                 "job": job.digest,
@@ -221,7 +269,7 @@ class _Runner:
 
     def _forget_model_jobs(self) -> None:
         for job in self.plan.jobs:
-            if job.uses_model:
+            if job.depends_on_model:
                 self.entries.pop(job.digest, None)
 
     def _earlier(self, name: str, model: type[_File]) -> _File | None:
@@ -240,6 +288,7 @@ class _Runner:
                 self.entries[job.digest] for job in self.plan.jobs if job.digest in self.entries
             ],
             crashed=self.crashed,
+            left_out=self.left_out,
         )
         write_atomically(self.run_folder / "manifest.json", manifest.to_bytes())
         return manifest
@@ -248,13 +297,17 @@ class _Runner:
 _CPU_ENVIRONMENT = {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "pyarrow")}
 
 
-def _environment(info: TargetInfo) -> dict[str, Any]:
-    """What a model's numbers depend on beside the job."""
-    fields = asdict(info)
-    return {
-        name: fields[name]
-        for name in ("backend", "device", "dtype", "microbatch_tokens", "libraries")
-    }
+def _environment(models: Mapping[str, TargetModel]) -> dict[str, Any]:
+    """What the models' numbers depend on beside the job; the reference model's under its name."""
+    found: dict[str, Any] = {}
+    for name, model in models.items():
+        fields = asdict(model.info)
+        environment = {
+            key: fields[key]
+            for key in ("backend", "device", "dtype", "microbatch_tokens", "libraries")
+        }
+        found |= environment if name == "target" else {name: environment}
+    return found
 
 
 def _preflight_records(workload: Workload) -> list[Tokens]:

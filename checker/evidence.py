@@ -20,6 +20,7 @@ import hmac
 import os
 import secrets
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -52,12 +53,51 @@ COLUMNS: dict[str, tuple[str, ...]] = {
     "overlap": ("exact", "near", "members", "nonmembers", "compared"),
     "comparability": ("patient", "member", "score"),
     "prompt-format": ("patient", "variant", "loss"),
+    "trajectories": (
+        "patient",
+        "member",
+        "subgroups",
+        "prompt",
+        "distance",
+        "longest_run",
+        "extracted",
+        "random_distance",
+        "frequent_distance",
+    ),
+    "regurgitation": (
+        "prompt",
+        "sample",
+        "member_groups",
+        "nonmember_groups",
+        "repeated",
+        "half_a",
+        "half_b",
+        "groups",
+        "nonmembers",
+    ),
+    "embeddings": ("prompt", "embedding"),
+    "probe-scores": ("patient", "member", "subgroups", "positive", "score"),
+    "perturbations": ("prompt", "identifier", "change", "samples", "hits"),
+    "canaries": ("canary", "included", "beacon", "score"),
 }
 """What a job of each kind observes."""
 
 Model = TypeVar("Model", bound=BaseModel)
 KEY_BYTES = 32
-JobKind = Literal["labels", "rollouts", "scores", "overlap", "comparability", "prompt-format"]
+JobKind = Literal[
+    "labels",
+    "rollouts",
+    "scores",
+    "overlap",
+    "comparability",
+    "prompt-format",
+    "trajectories",
+    "regurgitation",
+    "embeddings",
+    "probe-scores",
+    "perturbations",
+    "canaries",
+]
 
 
 def read_file(path: Path) -> bytes:
@@ -88,7 +128,8 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             os.fsync(stream.fileno())
         temporary.replace(path)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # a parent that is a file, or gone: what is raised below says it
+            temporary.unlink(missing_ok=True)
         raise EvidenceError(f"{path}: cannot be written: {error.strerror or error}") from error
 
 
@@ -105,7 +146,8 @@ class ManifestEntry(JsonModel):
 class Manifest(JsonModel):
     """What a run's evidence consists of, in the order of the plan's jobs.
 
-    `crashed` holds, by job digest, why a job could not be completed.
+    `crashed` holds, by job digest, why a job could not be completed; `left_out` names jobs that
+    were not run because every cell that asked for them was decided before.
     """
 
     schema_version: Literal["1"] = "1"
@@ -114,6 +156,7 @@ class Manifest(JsonModel):
     preflight: dict[str, float]
     entries: list[ManifestEntry]
     crashed: dict[str, str]
+    left_out: list[str] = Field(default_factory=list)
 
 
 class RunTimes(JsonModel):

@@ -21,7 +21,15 @@ __all__ = ["BUILT_IN", "load_plugin", "plugin_names", "suggestion"]
 BUILT_IN: dict[str, dict[str, str]] = {
     "phigate.probes": {
         "attribute-disclosure": "checker.probes.attribute_disclosure:AttributeDisclosure",
+        "canary-exposure": "checker.probes.canary_exposure:CanaryExposure",
+        "embedding-probe": "checker.probes.embedding_probe:EmbeddingProbe",
+        "identifier-perturbation": (
+            "checker.probes.identifier_perturbation:IdentifierPerturbation"
+        ),
         "membership-inference": "checker.probes.membership_inference:MembershipInference",
+        "trajectory-memorization": (
+            "checker.probes.trajectory_memorization:TrajectoryMemorization"
+        ),
     },
     "phigate.targets": {
         "huggingface": "checker.targets.checkpoint:HuggingFaceBackend",

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
+from checker.canaries import open_canaries
 from checker.cohort import load_cohort
 from checker.plan import CompiledAudit, compile_plan
 from checker.plugins import load_plugin
 from checker.policy import Located, load_policy, load_target
-from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec
+from checker.probes import load_probe
 from checker.targets import TargetBackend, TargetModel
 from checker.tokenization import Tokenizer, check_fits, load_vocabulary
 
@@ -24,20 +27,27 @@ class Prepared:
     policy: Located[LeakagePolicy]
     target: Located[AuditTarget]
     audit: CompiledAudit
-    backend: TargetBackend
     base: Path
 
     def open_target(self) -> TargetModel:
-        """Load the model.
+        """Load the model under audit.
 
         Raises:
             TargetError: it cannot be loaded.
         """
-        spec = self.target.document.spec
+        return self._open(self.target.document.spec.model)
+
+    @property
+    def open_reference(self) -> Callable[[], TargetModel] | None:
+        """What loads the reference model, or None where the target names none."""
+        model = self.target.document.spec.reference
+        return None if model is None else lambda: self._open(model)
+
+    def _open(self, model: ModelSpec) -> TargetModel:
         ids = self.audit.workload.tokenizer.vocabulary.ids
-        specials = spec.tokenization.specials
-        return self.backend.open(
-            spec.model,
+        specials = self.target.document.spec.tokenization.specials
+        return _backend(model).open(
+            model,
             self.base,
             pad_id=ids[specials.pad] if specials.pad else None,
             eos_id=ids[specials.eos] if specials.eos else None,
@@ -62,23 +72,64 @@ def prepare(policy_path: Path, target_path: Path, *, device: str | None = None) 
     if device is not None:
         target = _on_device(target, device)
     spec, base = target.document.spec, target_path.resolve().parent
-    backend = cast("TargetBackend", load_plugin("phigate.targets", spec.model.backend)())
-    description = backend.describe(spec.model, base)
+    description = _backend(spec.model).describe(spec.model, base)
     vocabulary = load_vocabulary(base / spec.tokenization.vocabulary)
     check_fits(vocabulary, description.vocabulary_size)
+    reference = None
+    if spec.reference is not None:
+        reference = _backend(spec.reference).describe(spec.reference, base)
+        check_fits(vocabulary, reference.vocabulary_size)
     tokenizer = Tokenizer(spec.tokenization, vocabulary=vocabulary, base=base)
+    cohort = load_cohort(spec.data, base=base)
     audit = compile_plan(
         policy,
         target,
-        cohort=load_cohort(spec.data, base=base),
+        cohort=cohort,
         tokenizer=tokenizer,
         description=description,
+        reference=reference,
+        canaries={
+            manifest: open_canaries(
+                policy_path.resolve().parent / manifest,
+                cohort=cohort,
+                tokenizer=tokenizer,
+                max_length=_smallest(
+                    spec.tokenization.max_length,
+                    description.context_length,
+                    reference.context_length if reference else None,
+                ),
+            )
+            for manifest in _manifests(policy.document)
+        },
     )
-    return Prepared(policy, target, audit, backend, base)
+    return Prepared(policy, target, audit, base)
+
+
+def _manifests(policy: LeakagePolicy) -> list[str]:
+    """Return the manifests of canaries that a policy's controls name, each once."""
+    return list(
+        dict.fromkeys(
+            str(control.params["manifest"])
+            for control in policy.spec.controls.values()
+            if load_probe(control.probe).observes == "canaries"
+        )
+    )
+
+
+def _smallest(*lengths: int | None) -> int | None:
+    return min((length for length in lengths if length is not None), default=None)
+
+
+def _backend(model: ModelSpec) -> TargetBackend:
+    return cast("TargetBackend", load_plugin("phigate.targets", model.backend)())
 
 
 def _on_device(target: Located[AuditTarget], device: str) -> Located[AuditTarget]:
     spec = target.document.spec
-    model = type(spec.model).model_validate({**spec.model.model_dump(), "device": device})
-    document = target.document.model_copy(update={"spec": spec.model_copy(update={"model": model})})
+    moved = {
+        name: type(model).model_validate({**model.model_dump(), "device": device})
+        for name, model in (("model", spec.model), ("reference", spec.reference))
+        if model is not None
+    }
+    document = target.document.model_copy(update={"spec": spec.model_copy(update=moved)})
     return replace(target, document=document)

@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from checker.canaries import CanaryManifest
 from checker.errors import UsageError
 from checker.evidence import Manifest
 from checker.plan import AuditPlan
@@ -18,7 +19,7 @@ __all__ = ["published_schemas", "write_schemas"]
 def published_schemas() -> dict[str, dict[str, Any]]:
     """Return the schemas by name, draft-07; a written file holds every key, so all are required."""
     schemas = {kind: document_schema(kind) for kind in DOCUMENT_KINDS}
-    for model in (AuditPlan, Manifest, Report):
+    for model in (AuditPlan, Manifest, CanaryManifest, Report):
         schemas[model.__name__] = json_schema_of(
             model, identifier=model.__name__, mode="serialization"
         )

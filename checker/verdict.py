@@ -11,10 +11,11 @@ Naming the cells that fail is the opposite, hence the correction there.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
-from typing import Literal
+from typing import Any, Literal
 
 import pyarrow as pa
 
@@ -22,24 +23,24 @@ from checker import stats
 from checker.admissibility import Check, admissibility_checks
 from checker.comparability import base_rate_gap
 from checker.errors import ExitCode, InsufficientData
-from checker.plan.model import AuditPlan, Cell
+from checker.plan.cells import may_stop_early
+from checker.plan.model import AuditPlan, Cell, Job
 from checker.policy.documents import LeakagePolicy
-from checker.probes import Measurement, Metric, load_probe
-from checker.probes.observations import (
-    DisclosureObservations,
-    ScoreObservations,
-    disclosure_observations,
-    hit_shares,
-    score_observations,
-)
+from checker.probes import CellEvidence, Measurement, Metric, Observations, load_probe
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import power
 from checker.stats.estimate import Estimate
 
-__all__ = ["Finding", "Judgement", "Verdict", "judge", "worst"]
+__all__ = [
+    "Finding",
+    "Judgement",
+    "Verdict",
+    "judge",
+    "settled_cells",
+    "worst",
+]
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
-Observations = DisclosureObservations | ScoreObservations
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "error", "inconclusive", "pass", "not_applicable")
@@ -153,6 +154,7 @@ def judge(
         crashed=crashed or {},
         checks={check.name: check for check in checks},
         stale=stale,
+        min_cell=policy.spec.parameters.min_cell,
         placebo_confidence=stats.placebo_confidence(plan.confidence, cells=len(plan.cells)),
     )
     findings = _holm([bench.finding(cell) for cell in plan.cells], alpha=1 - plan.confidence)
@@ -202,19 +204,27 @@ class _Bench:
     crashed: Mapping[str, str]
     checks: dict[str, Check]
     stale: bool
+    min_cell: int
     placebo_confidence: float
-    _shares: dict[str, dict[str, float]] = field(default_factory=dict)
+    memo: dict[Any, Any] = field(default_factory=dict)
+    _jobs: dict[str, Job] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._jobs = {job.digest: job for job in self.plan.jobs}
 
     def finding(self, cell: Cell) -> Finding:
         """Judge one cell on its own, before correction for multiplicity."""
+        if cell.subgroup != "all" and cell.sample.subgroup_members == 0:
+            text = "No member belongs to this subgroup."
+            return Finding(cell, "not_applicable", text, "subgroup-empty")
         absent = self._absence(cell)
         if absent is not None:
             return absent
-        observations = self._observations(cell)
-        shortage = self._shortage(cell, observations)
-        if shortage is not None:
-            return shortage
         try:
+            observations = self._observations(cell)
+            shortage = self._shortage(cell, observations)
+            if shortage is not None:
+                return shortage
             measurement = self._measure(cell, observations, self.plan.confidence)
             shared = self._shared_prompts(cell, observations)
             if shared is not None:
@@ -224,7 +234,16 @@ class _Bench:
             if reason == "too-few-positives":
                 reason = _shortage_reason(cell, confidence=self.plan.confidence)
             return Finding(cell, "inconclusive", f"{_capital(str(lack))}.", reason)
-        finding = _compare(cell, measurement, confidence=self.plan.confidence)
+        finding = _compare(cell, measurement, zero_hits=self._zero_hits(cell, measurement))
+        if self._is_too_small(cell) and finding.verdict != "fail":
+            text = (
+                f"The subgroup has fewer than {self.min_cell} patients to measure in one of the"
+                " splits (minCell), so it is neither judged nor shown."
+            )
+            return Finding(cell, "inconclusive", text, "subgroup-too-small")
+        if self._is_partial(cell) and finding.verdict == "inconclusive":
+            text = "The audit was stopped before enough patients were drawn to decide."
+            return replace(finding, reason="not-run", explanation=text)
         if finding.verdict == "fail" and cell.limit.fail is not None:
             finding = replace(finding, p_value=self._p_value(cell, observations))
         try:
@@ -259,7 +278,7 @@ class _Bench:
         for job in needed:
             if job in self.crashed:
                 return Finding(cell, "error", f"{self.crashed[job]}", "probe-crashed")
-        if any(job not in self.evidence for job in needed):
+        if any(job not in self.evidence for job in needed) and not self._is_partial(cell):
             text = "The audit has not run what this cell is judged from."
             return Finding(cell, "inconclusive", text, "not-run")
         if not needed:
@@ -273,24 +292,76 @@ class _Bench:
             return Finding(cell, "inconclusive", text, "evidence-too-old")
         return None
 
+    def _is_partial(self, cell: Cell) -> bool:
+        """Whether a cell that may stop early has stopped, or was interrupted, on the way."""
+        drawn = [job in self.evidence for job in cell.jobs]
+        in_order = drawn == sorted(drawn, reverse=True)  # no batch may be left out and others kept
+        labelled = cell.labels is not None and cell.labels in self.evidence
+        return _may_stop_early(self.plan, cell) and labelled and in_order and not all(drawn)
+
+    def settles(self, cell: Cell) -> bool:
+        """Whether what was drawn of a cell decides it, whatever the rest would show."""
+        if not self._is_partial(cell):
+            return False
+        try:
+            measurement = self._measure(cell, self._observations(cell), self.plan.confidence)
+        except InsufficientData:
+            return False
+        found = _compare(cell, measurement, zero_hits=self._zero_hits(cell, measurement))
+        return found.verdict in {"pass", "fail"}
+
+    def _error_share(self, cell: Cell) -> float:
+        """What part of the policy's error a cell's bounds may spend: all, unless it may stop."""
+        if not _may_stop_early(self.plan, cell):
+            return 1.0
+        return stats.SEQUENTIAL_SHARE if self._is_partial(cell) else 1 - stats.SEQUENTIAL_SHARE
+
+    def _zero_hits(self, cell: Cell, measurement: Measurement) -> float | None:
+        confidence = 1 - self._error_share(cell) * (1 - self.plan.confidence)
+        partial = self._is_partial(cell)
+        return _zero_hit_bound(cell, measurement, confidence=confidence, partial=partial)
+
+    def _is_too_small(self, cell: Cell) -> bool:
+        """Whether so few make up a subgroup that its numbers could speak of single patients."""
+        if cell.subgroup == "all":
+            return False
+        splits = [cell.sample.members]
+        if _metric(cell).rests_on_split:
+            splits.append(cell.sample.nonmembers)
+        return min(splits) < self.min_cell
+
     def _observations(self, cell: Cell) -> Observations:
-        tables = [self.evidence[job] for job in cell.jobs]
-        if cell.labels is None:
-            return score_observations(tables, subgroup=cell.subgroup)
-        watch = self.plan.classes[str(cell.attribute_class)].watch
-        key = f"{cell.attribute_class} {cell.jobs}"
-        if key not in self._shares:
-            self._shares[key] = hit_shares(tables, watch)
-        return disclosure_observations(
-            self.evidence[cell.labels], self._shares[key], subgroup=cell.subgroup
+        tables: dict[str, list[pa.Table]] = {}
+        reference: dict[str, list[pa.Table]] = {}
+        for name in cell.jobs:
+            if name not in self.evidence:
+                continue  # not drawn: `_absence` has seen to it that this is no gap
+            job = self._jobs[name]
+            side = reference if job.runs_on == "reference" else tables
+            side.setdefault(job.kind, []).append(self.evidence[name])
+        probe = load_probe(cell.probe)
+        known = self.plan.classes.get(str(cell.attribute_class))
+        found: Observations = probe.observations(
+            CellEvidence(
+                labels=self.evidence[cell.labels] if cell.labels else None,
+                tables=tables,
+                reference=reference,
+                watch=known.watch if known else [],
+                subgroup=cell.subgroup,
+                params=probe.params_type.model_validate(cell.params),
+                contrast=cell.contrast,
+                partial=self._is_partial(cell),
+                memo=self.memo,
+            )
         )
+        return found
 
     def _shared_prompts(self, cell: Cell, observations: Observations) -> Finding | None:
         """An excess says nothing where many patients have one prompt; no sample mends that."""
-        if isinstance(observations, ScoreObservations) or _metric(cell).family == "rate":
+        metric = _metric(cell)
+        if not metric.needs_identifying_prompts:
             return None
-        everybody = _metric(cell).family.startswith("auroc")
-        share = observations.distinct_prompt_share(everybody=everybody)
+        share = observations.distinct_prompt_share(everybody=metric.takes_everybody)
         if share is None or share >= DISTINCT_PROMPTS_NEEDED:
             return None
         text = (
@@ -301,35 +372,36 @@ class _Bench:
 
     def _shortage(self, cell: Cell, observations: Observations) -> Finding | None:
         """Name the horizon when it is what leaves nobody to measure."""
-        if isinstance(observations, ScoreObservations):
-            return None
         if observations.unanswered:
-            text = (
-                f"The evidence does not answer the prompts of {observations.unanswered} patients."
-            )
+            text = f"The evidence does not speak of {observations.unanswered} patients."
             return Finding(cell, "inconclusive", text, "not-run")
         for split, is_member in (("members", True), ("nonmembers", False)):
             if split == "nonmembers" and not _metric(cell).is_excess:
                 continue
-            if len(observations.clusters(member=is_member).q) == 0:
-                positive = (
-                    cell.sample.members_positive if is_member else cell.sample.nonmembers_positive
+            if observations.eligible(member=is_member) != 0:
+                continue
+            if cell.attribute_class is None:
+                text = f"No {split} can be measured in this subgroup."
+                return Finding(cell, "inconclusive", text, "too-few-patients")
+            positive = (
+                cell.sample.members_positive if is_member else cell.sample.nonmembers_positive
+            )
+            if positive:
+                text = (
+                    f"{positive} {split} have the class, but none of them within the horizon"
+                    " behind what the attacker knows."
                 )
-                if positive:
-                    text = (
-                        f"{positive} {split} have the class, but none of them within the horizon"
-                        " behind what the attacker knows."
-                    )
-                    reason = _shortage_reason(cell, confidence=self.plan.confidence)
-                    return Finding(cell, "inconclusive", text, reason)
-                text = f"No {split} have the class in this subgroup."
-                return Finding(cell, "inconclusive", text, "too-few-positives")
+                reason = _shortage_reason(cell, confidence=self.plan.confidence)
+                return Finding(cell, "inconclusive", text, reason)
+            text = f"No {split} have the class in this subgroup."
+            return Finding(cell, "inconclusive", text, "too-few-positives")
         return None
 
     # --- numbers --------------------------------------------------------------------------------
 
     def _measure(self, cell: Cell, observations: Observations, confidence: float) -> Measurement:
         probe = load_probe(cell.probe)
+        confidence = 1 - self._error_share(cell) * (1 - confidence)
         result: Measurement = probe.measure(
             cell.metric,
             observations,
@@ -382,6 +454,11 @@ class _Bench:
                     f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
                     " can differ."
                 )
+        detection = load_probe(cell.probe).detection(
+            observations, confidence=self.plan.confidence
+        )
+        if detection is not None and not detection.shown and finding.verdict == "pass":
+            return prompt_format.name, detection.explanation
         if prompt_format.holds is None and finding.verdict == "pass":
             return prompt_format.name, prompt_format.explanation
         return None
@@ -393,15 +470,11 @@ class _Bench:
 
         A failure stands when even the largest gap that the data allow does not explain it.
         """
-        if isinstance(observations, ScoreObservations):
+        expected = observations.base_scores()
+        if expected is None or cell.limit.fail is None:
             return None
-        if observations.base_score is None or cell.limit.fail is None:
-            return None
-        scores, member = observations.base_score, observations.member
-        eligible = observations.eligible
-        inside, outside = scores[eligible & member], scores[eligible & ~member]
         try:
-            gap = base_rate_gap(inside, outside, confidence=self.plan.confidence)
+            gap = base_rate_gap(*expected, confidence=self.plan.confidence)
         except InsufficientData as lack:
             return "split-not-comparable", f"Base rates could not be compared: {lack}."
         tolerance, largest = cell.limit.fail / 2, max(-gap.low, gap.high)
@@ -417,28 +490,61 @@ class _Bench:
         )
 
 
+def _may_stop_early(plan: AuditPlan, cell: Cell) -> bool:
+    return may_stop_early(
+        _metric(cell), cell.limit, contrast=cell.contrast, sequential=plan.sequential
+    )
+
+
 def _metric(cell: Cell) -> Metric:
     metric: Metric = load_probe(cell.probe).metrics[cell.metric]
     return metric
 
 
-def _compare(cell: Cell, measurement: Measurement, *, confidence: float) -> Finding:
-    """Hold the bounds against the limit."""
+def settled_cells(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> set[str]:
+    """Return the ids of cells that the evidence so far decides, though not all of it is drawn.
+
+    A confidence sequence holds at every number of patients at once, so looking after each batch
+    costs nothing but the share of the error that it spends.
+
+    Args:
+        plan: of a policy that asks for sequential sampling.
+        evidence: observations by job digest, as far as they were made.
+    """
+    bench = _Bench(
+        plan, evidence, {}, {}, stale=False, min_cell=1, placebo_confidence=plan.confidence
+    )
+    return {cell.id for cell in plan.cells if bench.settles(cell)}
+
+
+def _compare(cell: Cell, measurement: Measurement, *, zero_hits: float | None) -> Finding:
+    """Hold the bounds against the limit.
+
+    Args:
+        cell: with the limit.
+        measurement: of the cell.
+        zero_hits: the upper bound that zero hits would give at this n; None where none are counted.
+    """
     estimate, limit = measurement.estimate, cell.limit
-    shown = f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+    shown = _shown(estimate)
     if limit.max_count is not None:
         return _zero_tolerance(cell, measurement)
     assert limit.fail is not None  # the document layer allows no third form
     if estimate.low > limit.fail:
         text = f"{shown}: the lower bound is above the limit of {limit.fail:g}."
         return Finding(cell, "fail", text, measurement=measurement)
-    zero_hits = _zero_hit_bound(cell, measurement, confidence=confidence)
+    if not _metric(cell).can_pass:
+        text = (
+            f"{shown}: not shown to be above the limit of {limit.fail:g}; this attack can show a"
+            " leak, never its absence."
+        )
+        return Finding(cell, "inconclusive", text, "cannot-show-absence", measurement=measurement)
     if zero_hits is not None and zero_hits > limit.fail:
         text = (
             f"{shown}: even zero hits among so few would leave an upper bound of {zero_hits:.3f},"
             f" above the limit of {limit.fail:g}."
         )
-        reason = _shortage_reason(cell, confidence=confidence)
+        reason = _shortage_reason(cell, confidence=estimate.confidence)
         return Finding(cell, "inconclusive", text, reason, measurement=measurement)
     if estimate.high <= limit.fail:
         warned = limit.warn is not None and estimate.high > limit.warn
@@ -450,11 +556,22 @@ def _compare(cell: Cell, measurement: Measurement, *, confidence: float) -> Find
     return Finding(cell, "inconclusive", text, "bounds-straddle-limit", measurement=measurement)
 
 
-def _zero_hit_bound(cell: Cell, measurement: Measurement, *, confidence: float) -> float | None:
+def _shown(estimate: Estimate) -> str:
+    if math.isinf(estimate.high):
+        return f"at least {estimate.low:.3f}"
+    return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
+
+
+def _zero_hit_bound(
+    cell: Cell, measurement: Measurement, *, confidence: float, partial: bool
+) -> float | None:
     """The upper bound that zero hits would give at this n; None for metrics that count none."""
     members, nonmembers = measurement.members, measurement.nonmembers
     family = _metric(cell).family
-    if family == "rate":
+    if partial:
+        n = members.n if members else measurement.estimate.n
+        return stats.sequential_rate(0, n, confidence=confidence).high
+    if family in {"rate", "set-difference"}:
         return power.zero_hit_bound_rate(measurement.estimate.n, confidence=confidence)
     if family in {"rate-difference", "mean-difference"} and members and nonmembers:
         return power.zero_hit_bound_difference(members.n, nonmembers.n, confidence=confidence)
@@ -477,6 +594,8 @@ def _zero_tolerance(cell: Cell, measurement: Measurement) -> Finding:
 
 def _shortage_reason(cell: Cell, *, confidence: float) -> str:
     """Name what is short: patients, patients with the class, or the horizon that hides them."""
+    if _metric(cell).family == "set-difference":
+        return "too-few-rollouts"
     if cell.attribute_class is None:
         return "too-few-patients"
     if cell.limit.fail is None:

@@ -158,6 +158,7 @@ class Bench:
                 metric=metric,
                 probe="attribute-disclosure",
                 attribute_class="secret",
+                params={"samples": SAMPLES},
                 limit=limit or CellLimit(fail=0.05),
                 labels=self._add(f"{name}-labels", "labels", labels),
                 jobs=[self._add(f"{name}-rollouts", "rollouts", rollouts)],

@@ -20,7 +20,7 @@ from checker.demo.cohort import EVENTS_KNOWN, SENSITIVE_CLASSES, write_cohort
 from checker.errors import DataError, UsageError
 from checker.policy import load_policy, resolve_attacker, validate_policy
 from checker.policy.documents import DataSpec, TokenizationSpec
-from checker.prompts import build_prompts
+from checker.prompts import PromptSource, build_prompts
 from checker.resources import resource
 from checker.tokenization import Tokenizer
 
@@ -103,9 +103,14 @@ def prompts(cohort, policy, ranks, tokenizer, *, attacker, name):
     watch = np.array([tokenizer.vocabulary.ids[code] for code in named])
     return [
         build_prompts(
-            tokenizer.encode(records, cohort.codes),
+            PromptSource(
+                tokenizer.encode(records, cohort.codes),
+                subject_id=records.subject_id,
+                codes=cohort.codes,
+                tokenizer=tokenizer,
+                seed=policy.document.spec.parameters.seed,
+            ),
             resolve_attacker(policy.document.spec, attacker),
-            fields=tokenizer.field_names,
             removed=known > 0,
             counted=known >= RANK_STRONG,
             watch=watch,

@@ -142,6 +142,25 @@ def test_all_static_fields_include_those_named() -> None:
     assert resolve_attacker(spec, "broker").events is None
 
 
+def test_chosen_events_add_up_along_the_chain_until_all_are_known() -> None:
+    text = changed(
+        POLICY, "static: [age, sex]}", 'static: [age, sex], random: 8, codeTypes: ["MED//*"]}'
+    )
+    text = changed(
+        text, "knows: {events: 10}", 'knows: {random: 20, codeTypes: ["LAB//*", "MED//*"]}'
+    )
+    spec = load_policy(Path("p.yaml"), text=text).document.spec
+    broker, relative = resolve_attacker(spec, "broker"), resolve_attacker(spec, "relative")
+    assert (broker.events, broker.random, broker.code_types) == (None, 8, ("MED//*",))
+    # the 8 of the broker are among the 20: a draw of more holds one of fewer
+    assert (relative.random, relative.code_types) == (20, ("MED//*", "LAB//*"))
+    insider = resolve_attacker(spec, "insider")
+    assert (insider.events, insider.random, insider.code_types) == ("all", 0, ())
+    assert broker.chooses_events
+    assert broker.knows_events
+    assert insider.chooses_events
+
+
 # --- a policy's references ----------------------------------------------------------------------
 
 
@@ -162,7 +181,7 @@ def test_all_static_fields_include_those_named() -> None:
             "controls.disclosure.metric",
             "unknown metric 'exces_disclosure'; did you mean 'excess_disclosure'?"
             " attribute-disclosure measures disclosure_rate, excess_disclosure, excess_mean_q,"
-            " attribute_auroc, excess_attribute_auroc",
+            " attribute_auroc, excess_attribute_auroc, attribute_auprc, excess_attribute_auprc",
         ),
         (
             "metric: excess_disclosure",
@@ -170,7 +189,8 @@ def test_all_static_fields_include_those_named() -> None:
             27,
             "controls.disclosure.metric",
             "'precision' is only ever reported and takes no limit; limit one of disclosure_rate,"
-            " excess_disclosure, excess_mean_q, attribute_auroc, excess_attribute_auroc",
+            " excess_disclosure, excess_mean_q, attribute_auroc, excess_attribute_auroc,"
+            " attribute_auprc, excess_attribute_auprc",
         ),
         (
             "{samples: 20}",
@@ -241,6 +261,34 @@ def test_all_static_fields_include_those_named() -> None:
             8,
             "attackers.relative.knows.events",
             "'relative' would know fewer events than 'broker', which it extends (20)",
+        ),
+        (
+            "knows: {events: 10}",
+            "knows: {events: 10, random: 0}",
+            8,
+            "attackers.relative.knows.random",
+            "0 must be at least 1",
+        ),
+        (
+            "knows: {events: 10}",
+            "knows: {codeTypes: []}",
+            8,
+            "attackers.relative.knows.codeTypes",
+            "this must not be empty",
+        ),
+        (
+            "knows: {events: 10}",
+            'knows: {codeTypes: ["MED//*", "LAB//*", "MED//*"]}',
+            8,
+            "attackers.relative.knows.codeTypes[2]",
+            "'MED//*' stands here twice",
+        ),
+        (
+            "static: [race, age], events: all}",
+            'static: [race, age], events: all, codeTypes: ["MED//*"]}',
+            12,
+            "attackers.insider.knows.codeTypes",
+            "'events: all' is every event already; remove 'codeTypes'",
         ),
         (
             "access: logprobs",
@@ -342,6 +390,28 @@ def test_all_references_are_checked_at_once() -> None:
     with pytest.raises(DocumentError) as caught:
         load_policy(Path("p.yaml"), text=text)
     assert [p.line for p in caught.value.problems] == [8, 27, 35]
+
+
+def test_random_events_never_become_fewer_and_nothing_is_added_to_all_events() -> None:
+    text = changed(POLICY, "static: [age, sex]}", "static: [age, sex], random: 20}")
+    text = changed(text, "knows: {events: 10}", "knows: {random: 10}")
+    with pytest.raises(DocumentError) as caught:
+        load_policy(Path("p.yaml"), text=text)
+    (problem,) = caught.value.problems
+    assert (problem.line, problem.path) == (8, "spec.attackers.relative.knows.random")
+    assert problem.message == (
+        "'relative' would know fewer random events than 'broker', which it extends (20)"
+    )
+    problems = policy_problems(
+        "    insider:\n",
+        "    late: {title: L, extends: insider, knows: {random: 3}}\n    insider:\n",
+    )
+    assert [(p.path, p.message) for p in problems] == [
+        (
+            "spec.attackers.late.knows.random",
+            "'insider', which 'late' extends, knows all events already; remove 'random'",
+        )
+    ]
 
 
 # --- what is probably not meant -----------------------------------------------------------------
@@ -500,3 +570,35 @@ def test_age_is_no_field_to_slice_by() -> None:
     text = changed(POLICY, "{static: race}]", "{static: age}]")
     with pytest.raises(DocumentError, match=r"use a subgroup \{ageOver: N\}"):
         check_pair(load_policy(Path("p.yaml"), text=text), load_target(Path("t.yaml"), text=TARGET))
+
+
+def test_an_identifier_to_be_changed_must_be_one_that_the_target_tells() -> None:
+    start = POLICY.index("    membership:\n")
+    control = """\
+    memory:
+      title: Remember nobody
+      attributeClass: hiv
+      probe: identifier-perturbation
+      params: {identifiers: [age, language]}
+      metric: memorized_share
+      limits: {relative: {fail: 0.05}}
+"""
+    target = load_target(Path("t.yaml"), text=TARGET)
+    policy = load_policy(Path("p.yaml"), text=POLICY[:start] + control + POLICY[start:])
+    with pytest.raises(DocumentError) as caught:
+        check_pair(policy, target)
+    (problem,) = caught.value.problems
+    assert problem.path == "spec.controls.memory.params.identifiers[1]"
+    assert problem.message == (
+        "the probe would change 'language', which t.yaml does not define in tokenization.static;"
+        " it defines age, sex, race"
+    )
+    # those it would change of its own accord need not all be there
+    without = control.replace("      params: {identifiers: [age, language]}\n", "")
+    text = changed(TARGET, ', race: {codes: "RACE//*"}', "")
+    text = changed(text, "[age, sex, race]", "[age, sex]")
+    attackers = changed(POLICY, "static: [race, age]", "static: [age]")
+    attackers = changed(attackers, "[all, {static: race}]", "[all]")
+    start = attackers.index("    membership:\n")
+    policy = load_policy(Path("p.yaml"), text=attackers[:start] + without + attackers[start:])
+    check_pair(policy, load_target(Path("t.yaml"), text=text))

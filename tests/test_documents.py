@@ -618,7 +618,7 @@ def test_a_starter_passes_its_schema(kind: str, name: str) -> None:
         ("metric: exc", "metrik: exc"),
         ("context: internal", "context: intern"),
         ('"042"', "042"),
-        ("fail: 0.05", "fail: 5"),
+        ("fail: 0.05", "fail: -1"),
         ("{fail: 0.05}", "{warn: 0.01}"),
         ("hiv-disclosure:", "HIV disclosure:"),
         ("  name: ward\n", ""),

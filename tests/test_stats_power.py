@@ -6,11 +6,13 @@ import time
 
 import numpy as np
 import pytest
-from scipy.stats import binom
+from scipy.stats import binom, multinomial
 
 from checker import stats
 from checker.errors import InsufficientData, UsageError
 from checker.stats import power
+from checker.stats.intervals import square_and_add
+from checker.stats.paired import paired_limits
 
 
 @pytest.mark.parametrize(
@@ -154,3 +156,80 @@ def test_a_hundred_thousand_patients_are_no_burden() -> None:
     assert time.process_time() - start < 10
     # normal approximation: Φ(0.01 / √(0.5/100000) - 1.645) = Φ(2.827)
     assert found == pytest.approx(0.9977, abs=5e-4)
+
+
+@pytest.mark.parametrize(
+    ("sizes", "limit", "base_rate"), [((30, 30), 0.3, 0.05), ((40, 25), 0.4, 0.3)]
+)
+def test_the_power_of_a_difference_in_differences_is_the_mass_of_all_passing_outcomes(
+    sizes: tuple[int, int], limit: float, base_rate: float
+) -> None:
+    discordance = base_rate * (1 - base_rate)
+    found, mass = [], []
+    for n in sizes:
+        b, c = (grid.ravel() for grid in np.mgrid[: n + 1, : n + 1])
+        b, c = b[b + c <= n], c[b + c <= n]
+        shares = [discordance, discordance, 1 - 2 * discordance]
+        mass.append(multinomial.pmf(np.stack([b, c, n - b - c], axis=1), n, shares))
+        found.append(paired_limits(b, c, n, confidence=0.95))
+    first = tuple(part[:, None] for part in found[0])
+    passes = square_and_add(first, found[1], largest=2.0)[2] <= limit
+    exact = mass[0] @ passes @ mass[1]
+    announced = power.pass_probability_difference_in_differences(
+        *sizes, limit=limit, base_rate=base_rate, confidence=0.95
+    )
+    assert exact - 0.006 <= announced <= exact + 1e-9
+    assert 0.1 < exact < 0.99
+
+
+def test_a_difference_in_differences_needs_nonmembers_too() -> None:
+    settings = {"confidence": 0.95}
+    bound = power.zero_hit_bound_difference_in_differences
+    assert bound(100, 50, **settings) == pytest.approx(
+        stats.difference_in_differences((0, 0, 100), (0, 0, 50), **settings).high
+    )
+    # √2 · (1 - 0.05^(1/n)) <= 0.05 needs n >= ln 0.05 / ln(1 - 0.05/√2) = 83.2
+    assert bound(84, 84, **settings) <= 0.05 < bound(83, 83, **settings)
+    assert power.positives_needed(0.05 / np.sqrt(2), **settings) == 84
+    never = power.pass_probability_difference_in_differences(
+        1000, 50, limit=0.05, base_rate=0.0, **settings
+    )
+    assert never == 0.0
+    with pytest.raises(InsufficientData):
+        bound(10, 0, **settings)
+
+
+def test_models_that_never_hit_are_cleared_of_a_difference_in_differences() -> None:
+    announced = power.pass_probability_difference_in_differences(
+        84, 84, limit=0.05, base_rate=0.0, confidence=0.95
+    )
+    assert announced == pytest.approx(1.0)
+
+
+def test_the_power_of_a_thousand_paired_patients_takes_seconds() -> None:
+    start = time.process_time()
+    announced = power.pass_probability_difference_in_differences(
+        1000, 1000, limit=0.05, base_rate=0.3, confidence=0.95
+    )
+    assert time.process_time() - start < 10
+    # normal approximation: one difference has variance 2·0.21/1000, two 0.00084;
+    # Φ(0.05/0.02898 - 1.645) = Φ(0.080) = 0.532, and Clopper-Pearson costs a little
+    assert announced == pytest.approx(0.52, abs=0.02)
+
+
+@pytest.mark.parametrize(
+    ("positives", "negatives", "shortage"),
+    [(100, 200, (0, 0)), (99, 500, (1, 0)), (150, 100, (0, 50)), (500, 20, (0, 80))],
+)
+def test_an_average_precision_says_whom_it_lacks(
+    positives: int, negatives: int, shortage: tuple[int, int]
+) -> None:
+    assert power.auprc_shortage(positives, negatives) == shortage
+
+
+def test_bounds_after_sequential_sampling_pass_a_little_less_often() -> None:
+    confidence = 1 - (1 - stats.SEQUENTIAL_SHARE) * 0.05
+    settings = {"limit": 0.05, "base_rate": 0.02}
+    full = power.pass_probability_difference(200, 200, confidence=0.95, **settings)
+    spent = power.pass_probability_difference(200, 200, confidence=confidence, **settings)
+    assert full - 0.03 < spent < full

@@ -263,10 +263,10 @@ def test_patients_who_share_a_prompt_weigh_as_many_as_they_are() -> None:
     observations = DisclosureObservations(
         member=member,
         positive=member,
-        eligible=member,
+        is_eligible=member,
         q=(prompt == 200).astype(float),
         prompt=prompt,
-        base_score=None,
+        base=None,
         unanswered=0,
     )
     estimate = AttributeDisclosure.measure(

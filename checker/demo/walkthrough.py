@@ -174,6 +174,7 @@ class Demonstration:
             prepared.audit,
             run=run,
             open_target=prepared.open_target,
+            open_reference=prepared.open_reference,
             progress=progress,
             command=shlex.join(map(str, arguments)),
         )

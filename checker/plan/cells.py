@@ -9,9 +9,16 @@ from checker.plan.model import Cell, CellLimit, CellSample
 from checker.plan.power import cell_power
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import PolicySpec
-from checker.probes import Params, load_probe
+from checker.probes import Metric, Params, load_probe
+from checker.stats import SEQUENTIAL_SHARE
 
-__all__ = ["control_cell"]
+__all__ = ["control_cell", "may_stop_early"]
+
+
+def may_stop_early(metric: Metric, limit: CellLimit, *, contrast: str, sequential: bool) -> bool:
+    """Return whether a cell's patients are drawn in batches until it is decided (METHODS §6)."""
+    counts = metric.thresholded and limit.fail is not None and contrast == "nonmembers"
+    return sequential and counts
 
 
 def control_cell(
@@ -29,6 +36,12 @@ def control_cell(
     """Put together one cell: what the policy demands of it, and what it is judged from."""
     control = spec.controls[control_name]
     limit = CellLimit.model_validate(control.limits[attacker.name].model_dump(mode="json"))
+    metric = load_probe(control.probe).metrics[control.metric]
+    confidence = spec.parameters.confidence
+    if may_stop_early(
+        metric, limit, contrast=control.contrast, sequential=spec.parameters.sampling.sequential
+    ):
+        confidence = 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
     default: Literal["block", "warn"] = "block" if subgroup == "all" else "warn"
     return Cell(
         id=f"{control_name}/{attacker.name}/{subgroup}",
@@ -39,6 +52,7 @@ def control_cell(
         probe=control.probe,
         params=params.model_dump(mode="json"),
         metric=control.metric,
+        contrast=control.contrast,
         limit=limit,
         severity=control.severity,
         gating=attacker.gating
@@ -51,10 +65,10 @@ def control_cell(
         jobs=jobs,
         sample=sample,
         power=cell_power(
-            load_probe(control.probe).metrics[control.metric],
+            metric,
             limit,
             sample,
-            confidence=spec.parameters.confidence,
+            confidence=confidence,
             base_rate=spec.parameters.expected_base_rate,
             fpr=getattr(params, "fpr", None),
         ),

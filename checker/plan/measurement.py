@@ -20,7 +20,12 @@ def codes_of(spec: AttributeClassSpec) -> list[dict[str, Any]]:
 def knowledge_of(attacker: ResolvedAttacker) -> dict[str, Any]:
     """Return what an attacker's prompt depends on."""
     static = attacker.static if attacker.static == "all" else sorted(attacker.static)
-    return {"static": static, "events": attacker.events}
+    known: dict[str, Any] = {"static": static, "events": attacker.events}
+    if attacker.random:
+        known["random"] = attacker.random
+    if attacker.code_types:
+        known["codeTypes"] = sorted(attacker.code_types)
+    return known
 
 
 def measurement_digest(
@@ -37,6 +42,7 @@ def measurement_digest(
             "probe": control.probe,
             "params": params.model_dump(mode="json"),
             "metric": control.metric,
+            "contrast": control.contrast,
             "codes": codes_of(spec.attribute_classes[name]) if name else None,
             "attacker": knowledge_of(attacker),
             "subgroup": subgroup,

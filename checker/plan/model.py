@@ -10,6 +10,7 @@ from __future__ import annotations
 from typing import Any, Literal
 
 import numpy as np
+from pydantic import Field
 
 from checker.canonical import JsonModel, digest, sha256_hex
 from checker.evidence import JobKind
@@ -44,11 +45,14 @@ class CellSample(JsonModel):
     For attribute metrics `members` and `nonmembers` are *eligible positives* (the class recurs
     within the horizon of the cut), `*_positive` are all positives and `*_negative` those without
     the class who have a prompt; for membership metrics they are all scored patients and the rest
-    is None.
+    is None. `rollouts` counts continuations where they are what is measured. `subgroup_members` are
+    all members of the cell's subgroup, whoever can be measured.
     """
 
     members: int
     nonmembers: int
+    subgroup_members: int | None = None
+    rollouts: int | None = None
     members_positive: int | None = None
     nonmembers_positive: int | None = None
     members_negative: int | None = None
@@ -61,7 +65,8 @@ class Power(JsonModel):
 
     `zero_hit_bound` is the upper bound that zero hits would give; the cell cannot pass when it lies
     above the limit, and `needed_more` says how many more members (eligible ones, for attribute
-    metrics) that would take, `needed_more_nonmembers` how many more nonmembers.
+    metrics) that would take, `needed_more_nonmembers` how many more nonmembers, and
+    `needed_more_rollouts` how many more continuations where these are what is counted.
     `pass_probability` is that of a pass when the true excess is zero and the background rate is
     `base_rate`.
     """
@@ -70,6 +75,7 @@ class Power(JsonModel):
     zero_hit_bound: float | None = None
     needed_more: int | None = None
     needed_more_nonmembers: int | None = None
+    needed_more_rollouts: int | None = None
     pass_probability: float | None = None
     base_rate: float | None = None
 
@@ -90,6 +96,7 @@ class Cell(JsonModel):
     probe: str
     params: dict[str, Any]
     metric: str
+    contrast: Literal["nonmembers", "reference"] = "nonmembers"
     limit: CellLimit
     severity: str
     gating: bool
@@ -103,19 +110,30 @@ class Cell(JsonModel):
 
 
 class Job(JsonModel):
-    """One unit of work, identified by the digest of everything it depends on but the device."""
+    """One unit of work, identified by the digest of everything it depends on but the device.
+
+    `runs_on` is the cohort alone, the model under audit ("target"), the reference model, or only
+    the evidence of the jobs that `needs` names.
+    """
 
     digest: str
     kind: JobKind
     title: str
     inputs: dict[str, Any]
+    runs_on: Literal["cohort", "target", "reference", "evidence"] = "cohort"
+    needs: list[str] = Field(default_factory=list)
     forward_tokens: int = 0
     rollout_tokens: int = 0
 
     @property
     def uses_model(self) -> bool:
-        """Whether the job needs the model, or only the cohort."""
-        return self.kind in {"rollouts", "scores", "prompt-format"}
+        """Whether a model has to be loaded to run it."""
+        return self.runs_on in {"target", "reference"}
+
+    @property
+    def depends_on_model(self) -> bool:
+        """Whether its observations depend on a model, directly or through what it needs."""
+        return self.runs_on != "cohort"
 
 
 class PolicySnapshot(JsonModel):
@@ -137,6 +155,7 @@ class TargetSnapshot(JsonModel):
     vocabulary_size: int
     context_length: int | None
     capabilities: list[str]
+    reference_sha256: str | None = None
 
 
 class DataSnapshot(JsonModel):
@@ -200,6 +219,7 @@ class AuditPlan(JsonModel):
     cost: Cost
     seed: int
     confidence: float
+    sequential: bool = False
 
     @property
     def sha256(self) -> str:

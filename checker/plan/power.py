@@ -8,6 +8,9 @@ from checker.probes import Metric
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import power
 from checker.stats.auc import MIN_GROUP
+from checker.stats.bootstrap import MIN_SAMPLE
+from checker.stats.exposure import MIN_CANARIES
+from checker.stats.precision_recall import MIN_CLASS
 
 __all__ = ["cell_power", "comparability_power"]
 
@@ -32,13 +35,19 @@ def cell_power(
         fpr: the false-positive rate of a TPR metric.
     """
     share = sample.distinct_prompt_share
-    if metric.is_excess and share is not None and share < DISTINCT_PROMPTS_NEEDED:
+    if metric.needs_identifying_prompts and share is not None and share < DISTINCT_PROMPTS_NEEDED:
         return Power(can_pass=False)  # more patients of the same few prompts would not help
+    if not metric.can_pass:
+        return Power(can_pass=False)
     if limit.max_count is not None:
         return _zero_tolerance(sample, min_n=limit.min_n or 1, confidence=confidence)
     assert limit.fail is not None  # the document layer allows no third form
     if metric.family in {"auroc", "auroc-difference", "tpr"}:
         return _ranking(metric, limit.fail, sample, confidence=confidence, fpr=fpr)
+    if metric.family == "set-difference":
+        return _repeated(limit.fail, sample, confidence=confidence)
+    if metric.family in {"auprc", "auprc-difference", "gap", "bits"}:
+        return _bootstrapped(metric, sample)
     return _counting(metric, limit.fail, sample, confidence=confidence, base_rate=base_rate)
 
 
@@ -93,6 +102,47 @@ def _ranking(
             return Power(can_pass=False, needed_more_nonmembers=missing)
         return _too_small(sample.members, sample.nonmembers, needed=MIN_GROUP)
     return Power(can_pass=chance > 0, pass_probability=chance)
+
+
+def _repeated(limit: float, sample: CellSample, *, confidence: float) -> Power:
+    """Continuations count, however many patients they come from.
+
+    How often a sound model's continuations equal a run of somebody's record is not known before.
+    """
+    rollouts = sample.rollouts or 0
+    missing = max(0, power.positives_needed(limit, confidence=confidence) - rollouts)
+    bound = power.zero_hit_bound_rate(rollouts, confidence=confidence) if rollouts else None
+    return Power(
+        can_pass=not missing and sample.nonmembers > 0,
+        zero_hit_bound=bound,
+        needed_more_rollouts=missing or None,
+    )
+
+
+def _bootstrapped(metric: Metric, sample: CellSample) -> Power:
+    """Without data nothing is known of the spread, so only whether there are enough can be said."""
+    if metric.family.startswith("auprc"):
+        short = _too_few_to_rank(sample.members, sample.members_negative or 0)
+        other = (sample.nonmembers, sample.nonmembers_negative or 0)
+        short_others = _too_few_to_rank(*other) if metric.is_excess else 0
+    elif metric.family == "bits":
+        short, short_others = (
+            max(0, MIN_CANARIES - size) for size in (sample.members, sample.nonmembers)
+        )
+    else:
+        short, short_others = (
+            max(0, MIN_SAMPLE - size) for size in (sample.members, sample.nonmembers)
+        )
+    return Power(
+        can_pass=not short and not short_others,
+        needed_more=short or None,
+        needed_more_nonmembers=short_others or None,
+    )
+
+
+def _too_few_to_rank(positives: int, negatives: int) -> int:
+    """Return how many more positives an AUPRC needs, at the least."""
+    return max(0, MIN_CLASS - positives, MIN_SAMPLE - positives - negatives)
 
 
 def _too_small(members: int, nonmembers: int, *, needed: int) -> Power:

@@ -65,6 +65,7 @@ def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
             "cells": cells,
             "classes": classes,
             "confidence": spec.parameters.confidence,
+            "sequential": spec.parameters.sampling.sequential,
         }
     )
 

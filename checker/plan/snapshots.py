@@ -29,7 +29,11 @@ def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
 
 
 def target_snapshot(
-    target: Located[AuditTarget], description: TargetDescription, *, vocabulary: Vocabulary
+    target: Located[AuditTarget],
+    description: TargetDescription,
+    *,
+    reference: TargetDescription | None,
+    vocabulary: Vocabulary,
 ) -> TargetSnapshot:
     """Keep a target whole, with the digests of its model and vocabulary."""
     return TargetSnapshot(
@@ -41,6 +45,7 @@ def target_snapshot(
         vocabulary_size=description.vocabulary_size,
         context_length=description.context_length,
         capabilities=sorted(description.capabilities),
+        reference_sha256=reference.sha256 if reference else None,
     )
 
 

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.canaries import PlantedCanaries
+from checker.codes import CodeSystem
 from checker.cohort import Cohort
 from checker.plan.subgroups import Slice
 from checker.prompts import Prompts
@@ -40,8 +43,11 @@ class Workload:
         labels: by job digest.
         prompts: by job digest, the distinct prompts of a rollouts job with their keys.
         scored: by job digest, the patients of a scores job: (is member, index) in order.
+        canaries: by job digest, those of a canaries job.
         max_length: most tokens of one sequence.
         window: which part of a longer record is scored: "first", "last" or "tiled".
+        code_systems: how the data set spells codes, as (glob with {code}, system).
+        policy_folder: what paths in the policy are relative to.
         bos_id: BOS as the model's own configuration names it, where that is a token it knows.
     """
 
@@ -53,8 +59,11 @@ class Workload:
     labels: dict[str, LabelSet]
     prompts: dict[str, list[tuple[bytes, Tokens]]]
     scored: dict[str, list[tuple[bool, int]]]
+    canaries: dict[str, PlantedCanaries]
     max_length: int | None
     window: str
+    code_systems: tuple[tuple[str, CodeSystem], ...]
+    policy_folder: Path
     bos_id: int | None
 
     def split(self, is_member: bool) -> TokenizedRecords:

@@ -39,6 +39,7 @@ __all__ = [
     "ModelSpec",
     "Parameters",
     "PolicySpec",
+    "Sampling",
     "Severity",
     "Specials",
     "StaticField",
@@ -130,6 +131,21 @@ class Metadata(Element):
 # --- the policy ---------------------------------------------------------------------------------
 
 
+class Sampling(Element):
+    """Ways of drawing less without deciding otherwise; neither is used unless asked for."""
+
+    curtailed: bool = Field(
+        False,
+        description="leave out a prompt's remaining continuations once every outcome is known;"
+        " exact, but a class added later finds prompts that were not drawn to the end",
+    )
+    sequential: bool = Field(
+        False,
+        description="draw patients in a frozen random order and stop a cell that is already"
+        " decided; the bounds at the planned number then hold at 0.9 of the policy's error",
+    )
+
+
 class Parameters(Element):
     """Numbers that every control of a policy shares."""
 
@@ -138,8 +154,8 @@ class Parameters(Element):
     )
     min_cell: Annotated[int, Field(ge=1)] = Field(
         11,
-        description="smallest number of patients that a shared report may show; not applied yet,"
-        " since reports of this version are for the audit team only",
+        description="smallest number of patients whose numbers a report may show; a subgroup with"
+        " fewer to measure in either split is neither judged nor shown",
     )
     expected_base_rate: Fraction = Field(
         0.02, description="background rate that the power calculation assumes"
@@ -150,16 +166,29 @@ class Parameters(Element):
         " nonmembers may lie",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(7, description="of all sampling")
+    sampling: Sampling = Sampling()
 
 
 class Knowledge(Element):
-    """What an attacker knows of a patient: it becomes the prompt."""
+    """What an attacker knows of a patient: it becomes the prompt.
+
+    The keys add up. `random` and `codeTypes` choose among the events that lie before what is to be
+    told, which is the class's first definitive or strong code.
+    """
 
     static: list[str] | Literal["all"] | None = Field(
         None, description="'age' and names of the target's tokenization.static fields, or 'all'"
     )
     events: Annotated[int, Field(ge=0)] | Literal["all"] | None = Field(
         None, description="the first N events, or 'all' but the class in question"
+    )
+    random: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="N events more, drawn at random with the policy's seed", examples=[20]
+    )
+    code_types: Annotated[list[Text], Field(min_length=1)] | None = Field(
+        None,
+        description="all events whose code matches one of these globs over the data set's spelling",
+        examples=[["MEDICATION//*"]],
     )
 
 
@@ -211,8 +240,8 @@ class Limit(Element):
     `minN` eligible members.
     """
 
-    warn: Fraction | None = None
-    fail: Annotated[float, Field(gt=0, le=1)] | None = None
+    warn: Annotated[float, Field(ge=0)] | None = None
+    fail: Annotated[float, Field(gt=0)] | None = None
     max_count: Annotated[int, Field(ge=0, le=0)] | None = None
     min_n: Annotated[int, Field(ge=1)] | None = None
 
@@ -259,6 +288,11 @@ class ControlSpec(Element):
     probe: str
     params: dict[str, Any] = Field({}, description="parameters of the probe, all optional")
     metric: str
+    contrast: Literal["nonmembers", "reference"] = Field(
+        "nonmembers",
+        description="what an excess is taken over: what the model says of nonmembers, or that"
+        " difference beyond the target's reference model",
+    )
     limits: Annotated[dict[Name, Limit], Field(min_length=1)]
     subgroups: Annotated[list[Literal["all", "rare_code"] | Subgroup], Field(min_length=1)] = [
         "all"
@@ -411,6 +445,10 @@ class TargetSpec(Element):
     tokenization: TokenizationSpec
     code_systems: list[CodeSystemSpec] = []
     data: DataSpec
+    reference: ModelSpec | None = Field(
+        None,
+        description="a model of the same vocabulary that was trained without these members",
+    )
 
 
 class AuditTarget(Element):

@@ -24,7 +24,7 @@ from pydantic_core import ErrorDetails
 
 from checker.errors import Problem
 from checker.plugins import suggestion
-from checker.policy.documents import AttributeClassSpec, Knowledge, PolicySpec, TargetSpec
+from checker.policy.documents import AttributeClassSpec, PolicySpec
 from checker.policy.source import KeyPath, Source, dotted, short
 
 __all__ = ["mended", "shape_problems", "unusual_numbers"]
@@ -34,8 +34,6 @@ _Model = TypeVar("_Model", bound=BaseModel)
 _LATER: dict[type[BaseModel], frozenset[str]] = {
     PolicySpec: frozenset({"extends", "waivers"}),
     AttributeClassSpec: frozenset({"use"}),
-    Knowledge: frozenset({"random", "codeTypes"}),
-    TargetSpec: frozenset({"reference"}),
 }
 """Keys that phigate's documents are to have but this version does not read."""
 

@@ -24,6 +24,7 @@ from checker.policy.documents import (
     AttributeClassSpec,
     AuditTarget,
     ControlSpec,
+    Knowledge,
     LeakagePolicy,
     Limit,
     PolicySpec,
@@ -60,6 +61,9 @@ class ResolvedAttacker:
         name, title: as in the policy.
         static: fields known, inherited ones first, or "all".
         events: the first so many events, "all" but the class in question, or None for none.
+        random: so many events more, drawn at random; 0 where all are known.
+        code_types: globs; events whose code matches one are known, inherited globs first. None
+            where all are known.
         access: the strongest along the chain.
         gating: False where this attacker's cells are only reported.
         cites: its own citations, then inherited ones.
@@ -72,6 +76,18 @@ class ResolvedAttacker:
     access: Access
     gating: bool
     cites: tuple[str, ...]
+    random: int = 0
+    code_types: tuple[str, ...] = ()
+
+    @property
+    def chooses_events(self) -> bool:
+        """Whether he knows events by more than their place at the beginning of the record."""
+        return self.events == "all" or self.random > 0 or bool(self.code_types)
+
+    @property
+    def knows_events(self) -> bool:
+        """Whether he may know any event at all, and not only static facts."""
+        return self.chooses_events or bool(self.events)
 
 
 def resolve_attacker(spec: PolicySpec, name: str) -> ResolvedAttacker:
@@ -90,14 +106,20 @@ def resolve_attacker(spec: PolicySpec, name: str) -> ResolvedAttacker:
         else:
             known += attacker.knows.static or []
     own = chain[0]
+    events = max((a.knows.events for a in chain), key=_extent)
+    chosen = [] if events == "all" else chain  # nothing is left to be chosen from
     return ResolvedAttacker(
         name=name,
         title=own.title,
         static="all" if knows_all else tuple(dict.fromkeys(known)),
-        events=max((a.knows.events for a in chain), key=_extent),
+        events=events,
         access=max((a.access for a in chain), key=_ACCESS.index),
         gating=own.report == "gate",
         cites=tuple(dict.fromkeys(cite for attacker in chain for cite in attacker.cites)),
+        random=max((a.knows.random or 0 for a in chosen), default=0),
+        code_types=tuple(
+            dict.fromkeys(glob for a in reversed(chosen) for glob in a.knows.code_types or [])
+        ),
     )
 
 
@@ -154,8 +176,19 @@ def check_pair(policy: Located[LeakagePolicy], target: Located[AuditTarget]) -> 
                     say(
                         place, f"the subgroups are by {_undefined(field_name, fields, target.file)}"
                     )
+        for index, field in enumerate(_identifiers(control)):
+            if field not in known:
+                message = f"the probe would change {_undefined(field, known, target.file)}"
+                say(("spec", "controls", name, "params", "identifiers", index), message)
     if problems:
         raise DocumentError(problems)
+
+
+def _identifiers(control: ControlSpec) -> list[str]:
+    """Return the fields that a policy itself wants changed; defaults fit whatever is declared."""
+    if control.probe != "identifier-perturbation":
+        return []
+    return list(control.params.get("identifiers", []))
 
 
 def _undefined(field: str, known: list[str], file: str) -> str:
@@ -186,6 +219,7 @@ def policy_problems(policy: Located[LeakagePolicy]) -> list[Problem]:
         say(("metadata", "reviewBy"), f"{until} is before effectiveFrom, {since}")
     for name, attacker in spec.attackers.items():
         path = ("spec", "attackers", name)
+        _check_knowledge(attacker, path, say)
         _check_lineage(spec, name, attacker, path, say)
         _check_cites(spec, attacker.cites, path, say)
     for name, attribute_class in spec.attribute_classes.items():
@@ -241,12 +275,45 @@ def _check_lineage(
         if after == name:
             say((*path, "extends"), f"attackers extend in a circle: {' → '.join([*chain, name])}")
         return
-    inherited = resolve_attacker(spec, parent).events
-    if attacker.knows.events is not None and _extent(attacker.knows.events) < _extent(inherited):
+    inherited, knows = resolve_attacker(spec, parent), attacker.knows
+    if knows.events is not None and _extent(knows.events) < _extent(inherited.events):
         say(
             (*path, "knows", "events"),
-            f"'{name}' would know fewer events than '{parent}', which it extends ({inherited})",
+            f"'{name}' would know fewer events than '{parent}', which it extends"
+            f" ({inherited.events})",
         )
+    if knows.random is not None and knows.random < inherited.random:
+        say(
+            (*path, "knows", "random"),
+            f"'{name}' would know fewer random events than '{parent}', which it extends"
+            f" ({inherited.random})",
+        )
+    if inherited.events == "all":
+        for key in _choices(knows):
+            say(
+                (*path, "knows", key),
+                f"'{parent}', which '{name}' extends, knows all events already; remove '{key}'",
+            )
+
+
+def _choices(knows: Knowledge) -> list[str]:
+    """Return the selections of single events that are there, as the policy writes them."""
+    choices = (("random", knows.random), ("codeTypes", knows.code_types))
+    return [key for key, value in choices if value is not None]
+
+
+def _check_knowledge(attacker: AttackerSpec, path: KeyPath, say: _Say) -> None:
+    """Check what stands together in one attacker; `events: all` leaves nothing to choose."""
+    if attacker.knows.events == "all":
+        for key in _choices(attacker.knows):
+            say((*path, "knows", key), f"'events: all' is every event already; remove '{key}'")
+    globs = attacker.knows.code_types or []
+    for index, glob in enumerate(globs):
+        here = (*path, "knows", "codeTypes", index)
+        if glob in globs[:index]:
+            say(here, f"'{short(glob)}' stands here twice")
+        elif not glob.strip():
+            say(here, "an empty glob matches no code")
 
 
 def _check_cites(spec: PolicySpec, cites: list[str], path: KeyPath, say: _Say) -> None:
@@ -314,7 +381,17 @@ def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: _Say) ->
             f"'{control.metric}' is only ever reported and takes no limit; limit one of"
             f" {', '.join(limitable)}",
         )
+    if control.contrast == "reference" and not metric.has_contrast:
+        contrasted = [name for name, one in probe.metrics.items() if one.has_contrast]
+        say(
+            (*path, "contrast"),
+            f"'{control.metric}' cannot be held against a reference model"
+            + (f"; {' and '.join(contrasted)} can" if contrasted else ""),
+        )
     for name, limit in control.limits.items():
+        for key, value in (("warn", limit.warn), ("fail", limit.fail)):
+            if value is not None and metric.largest is not None and value > metric.largest:
+                say((*path, "limits", name, key), f"{value:g} must be at most {metric.largest:g}")
         if limit.max_count is not None and metric.family != "rate":
             say(
                 (*path, "limits", name, "maxCount"),
@@ -381,12 +458,6 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
 
 
 def _warnings(spec: PolicySpec) -> Iterator[tuple[KeyPath, str]]:
-    if "min_cell" in spec.parameters.model_fields_set:
-        yield (
-            ("spec", "parameters", "minCell"),
-            "minCell is not applied by this version: its reports show small groups, and are for the"
-            " audit team only",
-        )
     for name, control in spec.controls.items():
         for weaker, stronger in _looser_limits(spec, control):
             yield (

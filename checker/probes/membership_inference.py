@@ -1,8 +1,10 @@
 """T4, membership inference: can one tell that a patient was in the training data?
 
 Tonekaboni et al. (arXiv 2510.12950), test T4. The whole record's token log-probabilities come from
-one forward pass; scores are the loss, Min-K% (Shi et al. 2024, arXiv 2310.16789) and Min-K%++
-(Zhang et al. 2024, arXiv 2404.02936).
+one forward pass; scores are the loss, Min-K% (Shi et al. 2024, arXiv 2310.16789), Min-K%++ (Zhang
+et al. 2024, arXiv 2404.02936) and, where the target names a reference model, the ratio of the two
+models' likelihoods per token (Carlini et al. 2021, arXiv 2012.07805, section 5.2 "comparing to
+another model").
 """
 
 from __future__ import annotations
@@ -14,8 +16,8 @@ from pydantic import Field
 
 from checker import stats
 from checker.errors import InsufficientData
-from checker.probes import Access, Measurement, Metric, Params
-from checker.probes.observations import ScoreObservations
+from checker.probes import Access, CellEvidence, Measurement, Metric, Observes, Params, Probe
+from checker.probes.observations import ScoreObservations, score_observations
 from checker.stats.estimate import Estimate
 
 __all__ = ["MembershipInference", "MembershipInferenceParams"]
@@ -24,18 +26,21 @@ __all__ = ["MembershipInference", "MembershipInferenceParams"]
 class MembershipInferenceParams(Params):
     """Parameters of `membership-inference`."""
 
-    score: Literal["loss", "min-k", "min-k++"] = "min-k"
+    score: Literal["loss", "min-k", "min-k++", "reference-ratio"] = Field(
+        "min-k", description="what tells members apart; reference-ratio needs a reference model"
+    )
     k: Annotated[float, Field(gt=0, le=100)] = Field(20.0, description="percent of tokens")
     fpr: Annotated[float, Field(gt=0, lt=1)] = Field(0.01, description="of membership_tpr_at_fpr")
 
 
-class MembershipInference:
+class MembershipInference(Probe):
     """How well a score of the whole record tells members from nonmembers."""
 
     name: ClassVar[str] = "membership-inference"
     title: ClassVar[str] = "Membership inference"
     paper_test: ClassVar[str | None] = "T4"
     access: ClassVar[Access] = "logprobs"
+    observes: ClassVar[Observes] = "membership"
     needs_attribute_class: ClassVar[bool] = False
     needs_whole_record: ClassVar[bool] = True
     params_type: ClassVar[type[Params]] = MembershipInferenceParams
@@ -56,6 +61,16 @@ class MembershipInference:
             ),
         )
     }
+
+    @classmethod
+    def needs_reference(cls, params: MembershipInferenceParams) -> bool:
+        """Whether the score is a ratio to a reference model's."""
+        return params.score == "reference-ratio"
+
+    @classmethod
+    def observations(cls, evidence: CellEvidence) -> ScoreObservations:
+        """Put the scores of all jobs together."""
+        return score_observations(evidence)
 
     @classmethod
     def measure(

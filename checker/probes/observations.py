@@ -10,10 +10,14 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from checker.probes import CellEvidence
+
 __all__ = [
     "Clusters",
     "DisclosureObservations",
     "ScoreObservations",
+    "booleans",
+    "cell_shares",
     "disclosure_observations",
     "hit_shares",
     "in_subgroup",
@@ -28,22 +32,36 @@ class DisclosureObservations:
     Args:
         member: [n] bool, in the training data.
         positive: [n] bool, the record holds a definitive or strong code of the class.
-        eligible: [n] bool, such a code lies within the horizon behind the cut.
+        is_eligible: [n] bool, such a code lies within the horizon behind the cut.
         q: [n] float64 in [0, 1], share of the patient's rollouts that hold a code of the class;
             only patients whose prompt was run are here.
         prompt: [n] int64, equal for equal prompts: the prompt is the sampling unit.
         unanswered: patients whose prompt the evidence should answer and does not.
-        base_score: [n] float64, probability of the class that a predictor fitted on nonmembers
-            gives from the same prompt, or None where it was not computed.
+        base: probability of the class that a predictor fitted on nonmembers gives from the same
+            prompts, for all eligible members and all eligible nonmembers, or None where it was not
+            computed.
+        partial: not all prompts were drawn, because what was drawn may decide already.
+        reference_q: [n] float64, the same share in the reference model's rollouts, where one was
+            asked.
     """
 
     member: NDArray[np.bool_]
     positive: NDArray[np.bool_]
-    eligible: NDArray[np.bool_]
+    is_eligible: NDArray[np.bool_]
     q: NDArray[np.float64]
     prompt: NDArray[np.int64]
-    base_score: NDArray[np.float64] | None
+    base: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     unanswered: int
+    partial: bool = False
+    reference_q: NDArray[np.float64] | None = None
+
+    def eligible(self, *, member: bool) -> int:
+        """Return how many eligible positives of one split were asked."""
+        return int((self.is_eligible & (self.member == member)).sum())
+
+    def base_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return what a model-free predictor expects for eligible members and nonmembers."""
+        return self.base
 
     def distinct_prompt_share(self, *, everybody: bool) -> float | None:
         """Share of distinct prompts in the split where it is lower; None when there are no prompts.
@@ -51,7 +69,7 @@ class DisclosureObservations:
         Args:
             everybody: of all patients; otherwise of the eligible positives only.
         """
-        chosen = np.ones_like(self.eligible) if everybody else self.eligible
+        chosen = np.ones_like(self.is_eligible) if everybody else self.is_eligible
         shares = [
             len(np.unique(prompts)) / len(prompts)
             for member in (True, False)
@@ -61,10 +79,12 @@ class DisclosureObservations:
 
     def clusters(self, *, member: bool) -> Clusters:
         """Return the eligible patients of one split, put together by prompt."""
-        chosen = self.eligible & (self.member == member)
+        chosen = self.is_eligible & (self.member == member)
         _, first, size = np.unique(self.prompt[chosen], return_index=True, return_counts=True)
         order = np.argsort(first)
-        return Clusters(self.q[chosen][first[order]], size[order])
+        at = first[order]
+        reference = None if self.reference_q is None else self.reference_q[chosen][at]
+        return Clusters(self.q[chosen][at], size[order], reference)
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,10 +94,12 @@ class Clusters:
     Args:
         q: [k] float64 in [0, 1], one per distinct prompt.
         size: [k] int64, patients with that prompt.
+        reference_q: [k] float64, q of the reference model, where one was asked.
     """
 
     q: NDArray[np.float64]
     size: NDArray[np.int64]
+    reference_q: NDArray[np.float64] | None = None
 
     def counted(self, outcome: NDArray[np.float64]) -> tuple[float, int]:
         """Return hits and patients that carry as much information as the clusters do.
@@ -110,6 +132,19 @@ class ScoreObservations:
 
     member: NDArray[np.bool_]
     scores: dict[str, NDArray[np.float64]]
+    unanswered: int = 0
+
+    def distinct_prompt_share(self, *, everybody: bool) -> None:
+        """Return None: whole records are scored, not prompts."""
+        return
+
+    def eligible(self, *, member: bool) -> None:
+        """Return None: the estimators ask for enough patients themselves."""
+        return
+
+    def base_scores(self) -> None:
+        """Return None: no class is in question."""
+        return
 
 
 def in_subgroup(table: pa.Table, subgroup: str) -> NDArray[np.bool_]:
@@ -124,12 +159,19 @@ def in_subgroup(table: pa.Table, subgroup: str) -> NDArray[np.bool_]:
     return inside
 
 
-def hit_shares(rollouts: Sequence[pa.Table], watch: Sequence[int]) -> dict[str, float]:
+def hit_shares(
+    rollouts: Sequence[pa.Table], watch: Sequence[int], *, samples: int
+) -> dict[str, float]:
     """Return for each prompt the share of its rollouts that hold a watched token.
+
+    Where sampling was curtailed a prompt has fewer rows than `samples`. Its share is then a lower
+    bound, on the same side of the threshold as the share of all samples would be: it was stopped
+    when that was certain.
 
     Args:
         rollouts: tables with columns prompt (string) and tokens (list of int32), a row a rollout.
         watch: token ids of the class.
+        samples: rollouts planned for each prompt.
     """
     shares: dict[str, float] = {}
     for table in rollouts:
@@ -139,56 +181,99 @@ def hit_shares(rollouts: Sequence[pa.Table], watch: Sequence[int]) -> dict[str, 
         hit = np.zeros(table.num_rows, dtype=np.bool_)
         hit[pc.list_parent_indices(lists).to_numpy()[watched]] = True
         index = prompts.indices.to_numpy()
-        size = len(prompts.dictionary)
-        share = np.bincount(index, weights=hit, minlength=size) / np.bincount(index, minlength=size)
+        share = np.bincount(index, weights=hit, minlength=len(prompts.dictionary)) / samples
         shares |= dict(zip(prompts.dictionary.to_pylist(), share.tolist(), strict=True))
     return shares
 
 
-def disclosure_observations(
-    labels: pa.Table, shares: dict[str, float], *, subgroup: str
-) -> DisclosureObservations:
+def cell_shares(evidence: CellEvidence, *, reference: bool = False) -> dict[str, float]:
+    """Return q by prompt for a cell, computed once for all cells with the same rollouts and class.
+
+    Args:
+        evidence: of a cell whose parameters have `samples`.
+        reference: of the reference model instead of the model under audit.
+    """
+    tables = (evidence.reference if reference else evidence.tables).get("rollouts", ())
+    key = ("q", tuple(evidence.watch), tuple(id(table) for table in tables))
+    return evidence.once(
+        key, lambda: hit_shares(tables, evidence.watch, samples=evidence.params.samples)
+    )
+
+
+def disclosure_observations(evidence: CellEvidence) -> DisclosureObservations:
     """Join who is who with what was generated.
 
     Args:
-        labels: columns patient, member, positive, eligible, prompt (None when not run), subgroups,
-            base_score.
-        shares: q by prompt, as `hit_shares` returns it.
-        subgroup: whose rows to keep.
+        evidence: labels with columns patient, member, positive, eligible, prompt (None when not
+            run), subgroups, base_score; rollouts of the model and, for a contrast with a reference
+            model, of that too.
     """
+    labels = evidence.labels
+    assert labels is not None  # the plan gives every such cell its labels
+    shares = cell_shares(evidence)
+    others = cell_shares(evidence, reference=True) if evidence.reference else None
     prompts = labels["prompt"].to_pylist()
-    inside = in_subgroup(labels, subgroup)
-    asked = inside & np.array([p is not None for p in prompts], dtype=np.bool_)
-    keep = asked & np.array([p in shares for p in prompts], dtype=np.bool_)
+    asked = in_subgroup(labels, evidence.subgroup)
+    asked &= np.array([p is not None for p in prompts], dtype=np.bool_)
+    answered = [p in shares and (others is None or p in others) for p in prompts]
+    keep = asked & np.array(answered, dtype=np.bool_)
     kept = [prompt for prompt, wanted in zip(prompts, keep, strict=True) if wanted]
     numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(kept))}
-    base = labels["base_score"]
+    member, eligible = booleans(labels, "member"), booleans(labels, "eligible")
     return DisclosureObservations(
-        member=_booleans(labels, "member")[keep],
-        positive=_booleans(labels, "positive")[keep],
-        eligible=_booleans(labels, "eligible")[keep],
+        member=member[keep],
+        positive=booleans(labels, "positive")[keep],
+        is_eligible=eligible[keep],
         q=np.array([shares[prompt] for prompt in kept], dtype=np.float64),
         prompt=np.array([numbers[prompt] for prompt in kept], dtype=np.int64),
-        unanswered=int(asked.sum() - keep.sum()),
-        base_score=None
-        if base.null_count == len(base)
-        else base.to_numpy().astype(np.float64)[keep],
+        unanswered=0 if evidence.partial else int(asked.sum() - keep.sum()),
+        base=_base_scores(labels, asked & eligible & member, asked & eligible & ~member),
+        partial=evidence.partial,
+        reference_q=None
+        if others is None
+        else np.array([others[prompt] for prompt in kept], dtype=np.float64),
     )
 
 
-def score_observations(tables: Sequence[pa.Table], *, subgroup: str) -> ScoreObservations:
-    """Put the scores of all jobs together and keep one subgroup."""
-    table = pa.concat_tables(tables)
-    keep = in_subgroup(table, subgroup)
+def _base_scores(
+    labels: pa.Table, inside: NDArray[np.bool_], outside: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    column = labels["base_score"]
+    if column.null_count == len(column):
+        return None
+    scores = column.to_numpy().astype(np.float64)
+    return scores[inside], scores[outside]
+
+
+def score_observations(evidence: CellEvidence) -> ScoreObservations:
+    """Put the scores of all jobs together and keep one subgroup.
+
+    With a reference model there is one more score, "reference-ratio": how much more likely than the
+    reference model the model finds a record, per token (the log of the ratio, in nats).
+    """
+    table = pa.concat_tables(evidence.tables["scores"])
+    keep = in_subgroup(table, evidence.subgroup)
+    scores = {
+        name: table[name].to_numpy().astype(np.float64)[keep]
+        for name in ("loss", "min-k", "min-k++")
+    }
+    unanswered = 0
+    if evidence.reference:
+        other = pa.concat_tables(evidence.reference["scores"])
+        by_patient = dict(zip(other["patient"].to_pylist(), other["loss"].to_pylist(), strict=True))
+        patients = [
+            p for p, wanted in zip(table["patient"].to_pylist(), keep, strict=True) if wanted
+        ]
+        unanswered = sum(patient not in by_patient for patient in patients)
+        if not unanswered:
+            reference = np.array([by_patient[patient] for patient in patients], dtype=np.float64)
+            scores["reference-ratio"] = scores["loss"] - reference
     return ScoreObservations(
-        member=_booleans(table, "member")[keep],
-        scores={
-            name: table[name].to_numpy().astype(np.float64)[keep]
-            for name in ("loss", "min-k", "min-k++")
-        },
+        member=booleans(table, "member")[keep], scores=scores, unanswered=unanswered
     )
 
 
-def _booleans(table: pa.Table, name: str) -> NDArray[np.bool_]:
+def booleans(table: pa.Table, name: str) -> NDArray[np.bool_]:
+    """Return a column of a table as [rows] bool."""
     column: NDArray[np.bool_] = table[name].to_numpy().astype(np.bool_)
     return column

@@ -11,6 +11,7 @@ from checker.evidence import Manifest, RunTimes
 from checker.plan.model import AuditPlan
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.probes import load_probe
 from checker.report.model import (
     AdmissibilityCheck,
     AttackerText,
@@ -23,6 +24,7 @@ from checker.report.model import (
     PolicyRef,
     Provenance,
     Report,
+    SamplingReport,
     Summary,
     TargetRef,
 )
@@ -56,9 +58,13 @@ def assemble_report(
         verdict=judgement.verdict,
         policy=_policy_ref(plan, policy, target),
         target=_target_ref(plan, target),
-        summary=_summary(plan, judgement),
+        summary=_summary(plan, judgement, manifest),
         cells=[
-            _cell(finding, policy.spec.controls[finding.cell.control].cites)
+            _cell(
+                finding,
+                cites=policy.spec.controls[finding.cell.control].cites,
+                stopped_early=_has_stopped(plan, manifest, finding),
+            )
             for finding in judgement.findings
         ],
         controls=_controls(plan, policy, judgement),
@@ -71,7 +77,13 @@ def _number(estimate: Estimate | None) -> Number | None:
     return None if estimate is None else Number.of(estimate)
 
 
-def _cell(finding: Finding, cites: list[str]) -> CellReport:
+def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
+    """Whether a cell was decided before all its patients were drawn."""
+    drawn = finding.measurement is not None
+    return plan.sequential and drawn and not set(finding.cell.jobs).isdisjoint(manifest.left_out)
+
+
+def _cell(finding: Finding, *, cites: list[str], stopped_early: bool) -> CellReport:
     cell, measurement = finding.cell, finding.measurement
     return CellReport(
         id=cell.id,
@@ -81,6 +93,9 @@ def _cell(finding: Finding, cites: list[str]) -> CellReport:
         subgroup=cell.subgroup,
         probe=cell.probe,
         metric=cell.metric,
+        contrast=cell.contrast,
+        can_only_fail=not load_probe(cell.probe).metrics[cell.metric].can_pass,
+        stopped_early=stopped_early,
         gating=cell.gating,
         verdict=finding.verdict,
         warned=finding.warned,
@@ -116,6 +131,7 @@ def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> l
                 attribute_class=control.attribute_class,
                 probe=control.probe,
                 metric=control.metric,
+                contrast=control.contrast,
                 params=findings[0].cell.params,
                 severity=control.severity,
                 enforcement=control.enforcement,
@@ -143,7 +159,27 @@ def _check(check: Check) -> AdmissibilityCheck:
     )
 
 
-def _summary(plan: AuditPlan, judgement: Judgement) -> Summary:
+def _sampling(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> SamplingReport:
+    """Count what was drawn of the plan's continuations, and what did not have to be."""
+    rollouts = [job for job in plan.jobs if job.kind == "rollouts"]
+    drawn = {entry.job: entry.rows for entry in manifest.entries}
+    planned = {job.digest: job.inputs["count"] * job.inputs["samples"] for job in rollouts}
+    return SamplingReport(
+        sequential=plan.sequential,
+        curtailed=any("curtailed" in job.inputs for job in rollouts),
+        prompts=sum(job.inputs["count"] for job in rollouts),
+        prompts_left_out=sum(
+            job.inputs["count"] for job in rollouts if job.digest in manifest.left_out
+        ),
+        continuations=sum(planned.values()),
+        continuations_left_out=sum(
+            count - drawn[name] for name, count in planned.items() if name in drawn
+        ),
+        cells_stopped_early=sum(_has_stopped(plan, manifest, f) for f in judgement.findings),
+    )
+
+
+def _summary(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Summary:
     findings = judgement.findings
     gating = [finding for finding in findings if finding.cell.gating]
     counts = {
@@ -179,6 +215,7 @@ def _summary(plan: AuditPlan, judgement: Judgement) -> Summary:
         counts=counts,
         gating_cells=len(gating),
         reported_only_cells=len(findings) - len(gating),
+        sampling=_sampling(plan, judgement, manifest),
     )
 
 
@@ -194,6 +231,7 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
         effective_from=meta.effective_from.isoformat() if meta.effective_from else None,
         review_by=meta.review_by.isoformat() if meta.review_by else None,
         confidence=spec.parameters.confidence,
+        min_cell=spec.parameters.min_cell,
         fail_on=list(spec.gate.fail_on),
         attackers=[
             _attacker(resolve_attacker(spec, name), fields=_fields(target))
@@ -231,9 +269,13 @@ def _attacker(attacker: ResolvedAttacker, *, fields: list[str]) -> AttackerText:
         known.append("the whole record but the class in question")
     elif attacker.events:
         known.append(f"the first {attacker.events} events")
+    if attacker.random:
+        known.append(f"{attacker.random} events drawn at random")
+    if attacker.code_types:
+        known.append(f"all events like {', '.join(attacker.code_types)}")
     knows = " and ".join(known) or "nothing"
     tried = [field for field in fields if field not in attacker.static]
-    if attacker.static != "all" and attacker.events and tried:
+    if attacker.static != "all" and attacker.knows_events and tried:
         knows += f" (and tries out {', '.join(tried)})"
     return AttackerText(
         id=attacker.name,
@@ -260,6 +302,7 @@ def _target_ref(plan: AuditPlan, target: AuditTarget) -> TargetRef:
         vocabulary_size=plan.target.vocabulary_size,
         context_length=plan.target.context_length,
         unknown_token_share=plan.data.unknown_share,
+        reference_sha256=plan.target.reference_sha256,
     )
 
 

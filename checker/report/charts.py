@@ -91,7 +91,7 @@ def _highest(groups: Iterable[list[tuple[AttackerText, CellReport]]]) -> float:
         for points in groups
         for _, cell in points
         for number in (cell.members, cell.nonmembers)
-        if number is not None
+        if number is not None and number.high is not None
     ]
     return 1.04 * max([0.1, *bounds_drawn])
 
@@ -153,18 +153,23 @@ def _series(
     deciding = [(place, n) for place, n in enumerate(numbers) if decides[place]]
     reported = [(place, n) for place, n in enumerate(numbers) if not decides[place]]
     if len(deciding) > 1:
-        lows, highs = [n.low for _, n in deciding], [n.high for _, n in deciding]
+        lows, highs = [n.low for _, n in deciding], [_top(n) for _, n in deciding]
         places = [place for place, _ in deciding]
         axes.fill_between(places, lows, highs, color=colour, alpha=0.16, linewidth=0)
     for points, filled in ((deciding, True), (reported, False)):
         places, values = [place for place, _ in points], [n.value for _, n in points]
-        lows, highs = [n.low for _, n in points], [n.high for _, n in points]
+        lows, highs = [n.low for _, n in points], [_top(n) for _, n in points]
         # the two groups' bars stand side by side, or one would hide the other
         aside = [place + (-0.025 if marker == "o" else 0.025) for place in places]
         axes.vlines(aside, lows, highs, color=colour, linewidth=1.2)
         axes.plot(aside, values, color=colour, linestyle=dashes if filled else "none",
                   linewidth=1.8, marker=marker, markersize=6.0,
                   markerfacecolor=colour if filled else "none")  # fmt: skip
+
+
+def _top(number: Number) -> float:
+    """Return where an interval ends: at the value where nothing bounds it from above."""
+    return number.value if number.high is None else number.high
 
 
 def _name_series(axes: Axes, members: float, nonmembers: float) -> None:

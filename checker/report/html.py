@@ -121,7 +121,8 @@ class _Scale:
 
     def span(self, number: Number) -> str:
         """Return the length of an interval."""
-        low, high = (min(max(v, self.low), self.high) for v in (number.low, number.high))
+        top = self.high if number.high is None else number.high
+        low, high = (min(max(v, self.low), self.high) for v in (number.low, top))
         return f"{100 * max(0.008, (high - low) / (self.high - self.low)):.2f}%"
 
 
@@ -136,7 +137,8 @@ def _scale(matrix: Matrix, *, shares: bool) -> _Scale:
                 ]
                 if cell.estimate is not None:
                     lows.append(cell.estimate.low)
-                    highs.append(cell.estimate.high)
+                    bound = cell.estimate.high
+                    highs.append(cell.estimate.value if bound is None else bound)
     return _Scale(min(lows), max(highs) + 0.04 * (max(highs) - min(lows)))
 
 

@@ -6,6 +6,7 @@ numbers always come with bounds; what could not be measured is None beside a rea
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from pydantic import Field
@@ -30,21 +31,26 @@ __all__ = [
     "Power",
     "Provenance",
     "Report",
+    "SamplingReport",
     "Summary",
     "TargetRef",
     "Verdict",
 ]
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
+Contrast = Literal["nonmembers", "reference"]
 REPORT_SCHEMA_VERSION = "1"
 
 
 class Number(JsonModel):
-    """An estimate; each bound is one-sided at `confidence`. `n` counts sampling units."""
+    """An estimate; each bound is one-sided at `confidence`. `n` counts sampling units.
+
+    `high` is None where nothing bounds the value from above, as no audit bounds an ε.
+    """
 
     value: float
     low: float
-    high: float
+    high: float | None
     n: int
     confidence: float
     method: str
@@ -55,7 +61,7 @@ class Number(JsonModel):
         return cls(
             value=estimate.value,
             low=estimate.low,
-            high=estimate.high,
+            high=None if math.isinf(estimate.high) else estimate.high,
             n=estimate.n,
             confidence=estimate.confidence,
             method=estimate.method,
@@ -63,7 +69,11 @@ class Number(JsonModel):
 
 
 class CellReport(JsonModel):
-    """One finding: control x attacker x subgroup."""
+    """One finding: control x attacker x subgroup.
+
+    `can_only_fail` marks attacks that can show a leak and never its absence; `stopped_early` cells
+    that were decided before all their patients were drawn.
+    """
 
     id: str
     control: str
@@ -72,6 +82,9 @@ class CellReport(JsonModel):
     subgroup: str
     probe: str
     metric: str
+    contrast: Contrast = "nonmembers"
+    can_only_fail: bool = False
+    stopped_early: bool = False
     gating: bool
     verdict: Verdict
     warned: bool = False
@@ -100,6 +113,7 @@ class ControlReport(JsonModel):
     attribute_class: str | None
     probe: str
     metric: str
+    contrast: Contrast = "nonmembers"
     params: dict[str, Any]
     severity: str
     enforcement: str
@@ -156,6 +170,7 @@ class PolicyRef(JsonModel):
     effective_from: str | None = None
     review_by: str | None = None
     confidence: float
+    min_cell: int = 11
     fail_on: list[str]
     attackers: list[AttackerText]
     attribute_classes: list[AttributeClassText]
@@ -178,6 +193,24 @@ class TargetRef(JsonModel):
     vocabulary_size: int
     context_length: int | None
     unknown_token_share: float
+    reference_sha256: str | None = None
+
+
+class SamplingReport(JsonModel):
+    """What was drawn, and what did not have to be.
+
+    `prompts_left_out` were not asked because every cell that wanted them was decided before
+    (sequential sampling); `continuations_left_out` are those of prompts that were asked, left out
+    once every outcome was known (curtailed sampling). Prompts of two models count twice.
+    """
+
+    sequential: bool = False
+    curtailed: bool = False
+    prompts: int = 0
+    prompts_left_out: int = 0
+    continuations: int = 0
+    continuations_left_out: int = 0
+    cells_stopped_early: int = 0
 
 
 class Summary(JsonModel):
@@ -191,6 +224,7 @@ class Summary(JsonModel):
     counts: dict[str, int]
     gating_cells: int
     reported_only_cells: int
+    sampling: SamplingReport = SamplingReport()
 
 
 class AdmissibilityCheck(JsonModel):

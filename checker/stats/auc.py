@@ -24,7 +24,7 @@ from scipy.stats import rankdata
 
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
-from checker.stats.intervals import clopper_pearson, square_and_add
+from checker.stats.intervals import clopper_pearson, difference
 
 __all__ = [
     "MIN_GROUP",
@@ -89,20 +89,7 @@ def auroc_difference(first: Estimate, second: Estimate) -> Estimate:
     Returns:
         The difference in [-1, 1] with square-and-add bounds.
     """
-    if first.confidence != second.confidence:
-        raise ValueError("the two AUROCs have bounds at different confidence")
-    value, low, high = square_and_add(
-        (first.value, first.low, first.high), (second.value, second.low, second.high)
-    )
-    methods = " and ".join(dict.fromkeys((first.method, second.method)))
-    return Estimate(
-        value=float(value),
-        low=float(low),
-        high=float(high),
-        n=first.n + second.n,
-        confidence=first.confidence,
-        method=f"square-and-add over {methods}",
-    )
+    return difference(first, second)
 
 
 def tpr_at_fpr(

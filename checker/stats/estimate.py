@@ -18,7 +18,7 @@ class Estimate:
     Args:
         value: the point estimate; rates and AUROCs are fractions in [0, 1], differences in [−1, 1].
         low: lower bound.
-        high: upper bound.
+        high: upper bound; infinity where nothing bounds the value from above.
         n: sampling units behind the value (patients, or distinct prompts where they are shared).
         confidence: of each bound, in (0, 1).
         method: how the bounds were made, for example "clopper-pearson".

@@ -22,7 +22,7 @@ from scipy import special
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 
-__all__ = ["clopper_pearson", "rate", "rate_difference", "square_and_add"]
+__all__ = ["clopper_pearson", "difference", "rate", "rate_difference", "square_and_add"]
 
 Array = NDArray[np.float64]
 
@@ -60,25 +60,67 @@ def clopper_pearson(
 
 
 def square_and_add(
-    first: tuple[Any, Any, Any], second: tuple[Any, Any, Any]
+    first: tuple[Any, Any, Any],
+    second: tuple[Any, Any, Any],
+    *,
+    correlation: ArrayLike = 0.0,
+    largest: float = 1.0,
 ) -> tuple[Array, Array, Array]:
-    """Return value, lower and upper limit of the difference of two independent quantities.
+    """Return value, lower and upper limit of the difference of two quantities.
 
     Args:
         first: value, lower and upper limit; numbers, or arrays that broadcast.
         second: the same of what is subtracted.
+        correlation: of the two estimates, in [-1, 1]; 0 where they are independent.
+        largest: the difference lies in [-largest, largest].
 
     Returns:
         first minus second, with limits at the confidence of the limits given.
 
     Reference:
-        Zou & Donner 2008, Stat. Med. 27:1693, equation (3).
+        Zou & Donner 2008, Stat. Med. 27:1693, equation (3); with correlation Zou 2007, Psychol.
+        Methods 12:399, equation (9).
     """
     (value_1, low_1, high_1), (value_2, low_2, high_2) = first, second
-    difference = np.asarray(value_1 - value_2, np.float64)
-    low = difference - np.hypot(value_1 - low_1, high_2 - value_2)
-    high = difference + np.hypot(high_1 - value_1, value_2 - low_2)
-    return difference, np.maximum(low, -1.0), np.minimum(high, 1.0)
+    value = np.asarray(value_1 - value_2, np.float64)
+    twice = 2 * np.asarray(correlation, np.float64)
+
+    def reach(a: Any, b: Any) -> Array:
+        # rounding must not make the root of 0 imaginary where the correlation is 1
+        return np.asarray(np.sqrt(np.maximum(a * a + b * b - twice * a * b, 0.0)), np.float64)
+
+    low = value - reach(value_1 - low_1, high_2 - value_2)
+    high = value + reach(high_1 - value_1, value_2 - low_2)
+    return value, np.maximum(low, -largest), np.minimum(high, largest)
+
+
+def difference(first: Estimate, second: Estimate, *, largest: float = 1.0) -> Estimate:
+    """Subtract the estimate of an independent group, `second`, from `first`.
+
+    Args:
+        first: of one group.
+        second: of the other, at the same confidence.
+        largest: the difference lies in [-largest, largest].
+
+    Returns:
+        The difference with square-and-add bounds; its n counts both groups.
+    """
+    if first.confidence != second.confidence:
+        raise ValueError("the two estimates have bounds at different confidence")
+    value, low, high = square_and_add(
+        (first.value, first.low, first.high),
+        (second.value, second.low, second.high),
+        largest=largest,
+    )
+    methods = " and ".join(dict.fromkeys((first.method, second.method)))
+    return Estimate(
+        value=float(value),
+        low=float(low),
+        high=float(high),
+        n=first.n + second.n,
+        confidence=first.confidence,
+        method=f"square-and-add over {methods}",
+    )
 
 
 def rate(x: float, n: int, *, confidence: float) -> Estimate:

@@ -8,6 +8,13 @@ true-positive rate, and a normal approximation for AUROCs, whose tests compare i
 For a mean of values in [0, 1] (`excess_mean_q`) the rate functions are used at the same mean. They
 take each value for a coin toss, the most variable case, so the announced probability is too low
 rather than too high.
+
+What is bootstrapped (distances, bits of exposure, average precision) has no announced probability:
+it depends on a spread that nobody knows before the data. Only whether there are enough patients is
+known, `checker.stats.bootstrap.MIN_SAMPLE` a group, or for average precision `auprc_shortage`.
+
+A plan with sequential stopping asks at the confidence that the bounds at the planned n have there,
+1 - (1 - SEQUENTIAL_SHARE) · α. Stopping early can only add passes, of cells that are clear anyway.
 """
 
 from __future__ import annotations
@@ -22,17 +29,23 @@ from scipy.stats import betabinom, binom
 
 from checker.errors import InsufficientData, UsageError
 from checker.stats.auc import MIN_GROUP, lenient_rank
+from checker.stats.bootstrap import MIN_SAMPLE
 from checker.stats.intervals import clopper_pearson, square_and_add
+from checker.stats.paired import paired_limits
+from checker.stats.precision_recall import MIN_CLASS
 
 __all__ = [
     "NEGLIGIBLE_MASS",
+    "auprc_shortage",
     "pass_probability_auroc",
     "pass_probability_auroc_difference",
     "pass_probability_difference",
+    "pass_probability_difference_in_differences",
     "pass_probability_rate",
     "pass_probability_tpr",
     "positives_needed",
     "zero_hit_bound_difference",
+    "zero_hit_bound_difference_in_differences",
     "zero_hit_bound_rate",
 ]
 
@@ -41,6 +54,9 @@ NEGLIGIBLE_MASS = 1e-10
 exact to 4e-10, and 100,000 patients cost no more than their standard deviation does."""
 
 _BLOCK = 1 << 20
+
+_LEVELS = 64
+"""Distances to a bound are rounded up to so many steps between the least and the greatest."""
 
 
 def zero_hit_bound_rate(n: int, *, confidence: float) -> float:
@@ -61,6 +77,38 @@ def zero_hit_bound_difference(n_members: int, n_nonmembers: int, *, confidence: 
     """
     _require(n_nonmembers, "nonmembers")
     return zero_hit_bound_rate(n_members, confidence=confidence)
+
+
+def zero_hit_bound_difference_in_differences(
+    n_members: int, n_nonmembers: int, *, confidence: float
+) -> float:
+    """Return the upper bound of a difference in differences when nothing was discordant.
+
+    Unlike a plain excess it needs nonmembers as much as members: among too few of them the
+    reference model may hit more often than the target without anybody seeing it. √(u₁² + u₂²) with
+    the zero-hit bounds of both groups, so a limit τ needs `positives_needed(τ / √2)` of each where
+    they are equally many.
+
+    >>> round(zero_hit_bound_difference_in_differences(59, 59, confidence=0.95), 4)
+    0.07
+    """
+    _require(n_members, "members")
+    _require(n_nonmembers, "nonmembers")
+    members, nonmembers = clopper_pearson(0, [n_members, n_nonmembers], confidence=confidence)[1]
+    return math.hypot(members, nonmembers)
+
+
+def auprc_shortage(positives: int, negatives: int) -> tuple[int, int]:
+    """Return how many positives and how many negatives an average precision still lacks.
+
+    What is missing of all patients together is counted as negatives, who are easier to find.
+
+    >>> auprc_shortage(40, 200), auprc_shortage(120, 200)
+    ((60, 0), (0, 0))
+    """
+    more = max(0, MIN_CLASS - positives)
+    have = positives + more
+    return more, max(0, MIN_CLASS - negatives, MIN_SAMPLE - have - negatives)
 
 
 def positives_needed(limit: float, *, confidence: float) -> int:
@@ -142,6 +190,40 @@ def pass_probability_difference(
         first = (x1[at, None] / n1, low[at, None], high[at, None])
         upper = square_and_add(first, second)[2]
         total += float(mass_1[at] @ ((upper <= limit) @ mass_2))
+    return min(total, 1.0)
+
+
+def pass_probability_difference_in_differences(
+    n1: int, n2: int, *, limit: float, base_rate: float, confidence: float
+) -> float:
+    """Return the probability that a difference in differences passes when it truly is zero.
+
+    Target and reference are taken to hit every patient at `base_rate`, independently of each
+    other. Two models that hit the same patients disagree less, so the truth is rather higher.
+
+    Args:
+        n1: members, at least 1.
+        n2: nonmembers, at least 1.
+        limit: upper limit, in [0, 2].
+        base_rate: true rate of both models in both groups, in [0, 1].
+        confidence: of the upper bound, in (0, 1).
+
+    Returns:
+        In [0, 1], too low by at most half a point, because distances from a difference to its bound
+        are rounded up.
+    """
+    if zero_hit_bound_difference_in_differences(n1, n2, confidence=confidence) > limit:
+        return 0.0
+    share = base_rate * (1 - base_rate)  # one model hits and the other does not
+    value_1, reach_1, mass_1 = _paired_outcomes(n1, share, upwards=True, confidence=confidence)
+    value_2, reach_2, mass_2 = _paired_outcomes(n2, share, upwards=False, confidence=confidence)
+    # what is left at and above each value, and nothing behind the last
+    left_2 = np.pad(np.cumsum(mass_2[:, ::-1], axis=1)[:, ::-1], ((0, 0), (0, 1)))
+    total = 0.0
+    for reach, mass in zip(reach_1, mass_1, strict=True):
+        for other, left in zip(reach_2, left_2, strict=True):
+            least = value_1 + math.hypot(reach, other) - limit  # of the nonmembers, for a pass
+            total += float(mass @ left[np.searchsorted(value_2, least)])
     return min(total, 1.0)
 
 
@@ -241,6 +323,37 @@ def _support(n: int, p: float) -> tuple[NDArray[np.float64], NDArray[np.float64]
     last = int(binom.isf(NEGLIGIBLE_MASS, n, p))
     hits = np.arange(max(first, 0), min(last, n) + 1, dtype=np.float64)
     return hits, np.asarray(binom.pmf(hits, n, p), np.float64)
+
+
+def _paired_outcomes(
+    n: int, share: float, *, upwards: bool, confidence: float
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Return paired differences of n patients, distances to a bound, and the mass of both.
+
+    Args:
+        n: patients.
+        share: probability of each kind of discordance, at most 1/4.
+        upwards: to the upper bound, else to the lower.
+        confidence: of the bound.
+
+    Returns:
+        [V] differences, rising; [_LEVELS + 1] distances, rounded up; their probabilities.
+    """
+    first, mass = _support(n, share)
+    second = np.arange(first[-1] + 1)
+    b, c = first[:, None], second[None, :]
+    # of those not hit in the first alone, the second alone hits with probability share/(1 - share)
+    weight = mass[:, None] * binom.pmf(c, n - b, share / (1 - share))
+    kept = weight > NEGLIGIBLE_MASS / weight.size  # never where b + c exceeds n
+    value, low, high = paired_limits(b, c, n, confidence=confidence)
+    reach = (high - value if upwards else value - low)[kept]
+    step = float(np.ptp(reach)) / _LEVELS or 1.0
+    level = np.ceil((reach - reach.min()) / step - 1e-9).astype(np.intp)
+    discordance = (b - c)[kept].astype(np.intp)
+    differences = np.arange(discordance.min(), discordance.max() + 1)
+    together = np.zeros((_LEVELS + 1, len(differences)))
+    np.add.at(together, (level, discordance - differences[0]), weight[kept])
+    return differences / n, reach.min() + step * np.arange(_LEVELS + 1), together
 
 
 def _null_spread(m: int, n: int) -> float:

@@ -135,6 +135,7 @@ class TargetModel(Protocol):
         keys: Sequence[int],
         samples: int,
         sampler: Sampler,
+        first_sample: int = 0,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
         """Draw continuations.
@@ -145,6 +146,8 @@ class TargetModel(Protocol):
                 they determine the draw.
             samples: continuations per prompt.
             sampler: how to draw.
+            first_sample: number of the first sample; samples a to b drawn now and b to c drawn
+                later are the samples a to c.
             progress: called with the number of rollout tokens done since the last call; every
                 rollout counts as horizon_tokens, whether or not it ended before.
 

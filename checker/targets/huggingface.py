@@ -31,7 +31,7 @@ import numpy as np
 import torch
 import transformers
 from numpy.typing import NDArray
-from transformers import AutoModelForCausalLM, GenerationConfig
+from transformers import AutoModel, AutoModelForCausalLM, AutoTokenizer, GenerationConfig
 from transformers.utils import logging as transformers_logging
 
 from checker.errors import PhigateError, TargetError
@@ -48,7 +48,7 @@ from checker.targets import (
 )
 from checker.targets.sampling import cut_at, uniforms
 
-__all__ = ["PREFLIGHT_TOLERANCE", "HuggingFaceTarget"]
+__all__ = ["PREFLIGHT_TOLERANCE", "HuggingFaceTarget", "embed_texts"]
 
 MICROBATCH_TOKENS = 16_384
 """Tokens of one scoring batch, padding included. Fixed, so that results do not depend on how much
@@ -213,6 +213,7 @@ class HuggingFaceTarget:
         keys: Sequence[int],
         samples: int,
         sampler: Sampler,
+        first_sample: int = 0,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
         """Draw continuations; see `TargetModel.rollout`.
@@ -224,7 +225,8 @@ class HuggingFaceTarget:
             TargetError: prompt and horizon exceed the context, or the model gives no numbers.
         """
         require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
-        draws = [(row, sample) for row in range(len(prompts)) for sample in range(samples)]
+        wanted = range(first_sample, first_sample + samples)
+        draws = [(row, sample) for row in range(len(prompts)) for sample in wanted]
 
         def run(rows: list[int]) -> list[Tokens]:
             chosen = [draws[row] for row in rows]
@@ -661,3 +663,54 @@ def _check_weights(directory: Path, loading: dict[str, Any]) -> None:
                 f"{directory}: the checkpoint {meaning} ({names[0]}, {len(names)} in all), so it "
                 "is not the model that config.json names; save it again with save_pretrained"
             )
+
+
+# --- labels, not patients -------------------------------------------------------------------------
+
+_TEXTS_AT_ONCE = 64
+
+
+def embed_texts(directory: Path, texts: Sequence[str]) -> NDArray[np.float32]:
+    """Embed texts with a local text encoder: the mean of its last hidden states over real tokens.
+
+    It is no model under audit: it reads the labels of codes, on the CPU, in float32.
+
+    Args:
+        directory: a transformer and its tokenizer, saved with safetensors; nothing is fetched and
+            no code of its own is run.
+        texts: n texts; longer ones than the encoder takes are cut.
+
+    Returns:
+        [n, width] float32.
+
+    Raises:
+        TargetError: it cannot be loaded, or gives no numbers.
+    """
+    only_local = {"local_files_only": True, "trust_remote_code": False}
+    with _vendor(f"{directory}: embedding labels"), torch.inference_mode():
+        tokenizer = AutoTokenizer.from_pretrained(directory, **only_local)
+        model, loading = AutoModel.from_pretrained(
+            directory,
+            dtype=torch.float32,
+            use_safetensors=True,
+            output_loading_info=True,
+            **only_local,
+        )
+        # encoders are saved with or without the heads of their pretraining, and a pooler is not
+        # used here: only weights of the layers themselves must not be missing
+        missing = [name for name in loading["missing_keys"] if "pooler" not in name]
+        _check_weights(directory, {**loading, "missing_keys": missing, "unexpected_keys": ()})
+        longest = getattr(model.config, "max_position_embeddings", None)
+        means = []
+        for start in range(0, len(texts), _TEXTS_AT_ONCE):
+            batch = tokenizer(
+                list(texts[start : start + _TEXTS_AT_ONCE]),
+                padding=True,
+                truncation=longest is not None,
+                max_length=longest,
+                return_tensors="pt",
+            )
+            hidden = model.eval()(**batch).last_hidden_state
+            mask = batch["attention_mask"][..., None]
+            means.append(_numbers((hidden * mask).sum(1) / mask.sum(1)))
+    return np.concatenate(means)

@@ -332,6 +332,7 @@ class SimulatedTarget:
         keys: Sequence[int],
         samples: int,
         sampler: Sampler,
+        first_sample: int = 0,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
         """Draw continuations; see `TargetModel.rollout`.
@@ -341,7 +342,8 @@ class SimulatedTarget:
         """
         self._require("samples")
         require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
-        draws = [(key, sample) for key in keys for sample in range(samples)]
+        wanted = range(first_sample, first_sample + samples)
+        draws = [(key, sample) for key in keys for sample in wanted]
         numbers = uniforms(draws, sampler=sampler)
         lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
         every_node, every_last = self._walk(prompts)
@@ -361,7 +363,11 @@ class SimulatedTarget:
     def embed(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        """Return each sequence's bag of tokens, scaled to length one: [n, V] float32.
+        """Return a bag of tokens for each sequence, scaled to length one: [n, V] float32.
+
+        It holds the sequence's own tokens and, where the sequence is the beginning of a memorised
+        record, what the model would most likely go on with, as a trained model's hidden state holds
+        what it is about to say.
 
         Raises:
             TargetError: no embeddings are offered, or a sequence does not fit.
@@ -369,12 +375,29 @@ class SimulatedTarget:
         self._require("embeddings")
         require_fit(sequences, info=self._info)
         bags = np.zeros((len(sequences), self._size), dtype=np.float32)
-        for bag, sequence in zip(bags, sequences, strict=True):
+        nodes, _ = self._walk(sequences)
+        for bag, sequence, row in zip(bags, sequences, nodes, strict=True):
             bag += np.bincount(sequence, minlength=self._size)
+            for token, share in self._recalled(int(row[len(sequence) - 1])):
+                bag[token] += share
             bag /= np.linalg.norm(bag)
         if progress is not None:
             progress(sum(len(sequence) for sequence in sequences))
         return bags
+
+    def _recalled(self, node: int) -> Iterator[tuple[int, float]]:
+        """Yield the likeliest memorised continuation of a history, with each token's share."""
+        while node != _UNKNOWN:
+            claims = slice(self._trie.starts[node], self._trie.starts[node + 1])
+            tokens, shares = self._trie.tokens[claims], self._trie.shares[claims]
+            if not len(tokens):
+                return
+            best = int(np.argmax(shares))
+            yield int(tokens[best]), float(shares[best])
+            step = self._trie.step(
+                np.array([node]), tokens[best : best + 1], vocabulary_size=self._size
+            )
+            node = int(step[0])
 
     def preflight(self, sequences: Sequence[Tokens]) -> dict[str, float]:
         """Check that the probabilities after every history in `sequences` sum to one.

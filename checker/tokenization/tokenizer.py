@@ -128,6 +128,16 @@ class Tokenizer:
         """Names of the prefix fields, in their order; `TokenizedRecords.field` indexes them."""
         return self._order
 
+    @property
+    def time_gaps_days(self) -> list[tuple[int, float, float | None]]:
+        """Each time token's id, and the gaps it stands for: beyond, and up to (None: no end)."""
+        upper = [limit / _DAY_US for limit in self._time_upper_us.tolist()]
+        return list(zip(self._time_tokens.tolist(), [0.0, *upper], [*upper, None], strict=False))
+
+    def gap_tokens(self, days: NDArray[np.floating]) -> NDArray[np.int32]:
+        """Return the token that stands between two events so many days apart: [k] > 0 to ids."""
+        return self._gap_tokens(np.rint(days.astype(np.float64) * _DAY_US).astype(np.int64))
+
     def variant(
         self,
         *,
@@ -334,7 +344,11 @@ class Tokenizer:
         if len(self._time_tokens):
             later = stream.later()
             gap_us = stream.time_us[later] - stream.time_us[later - 1]
-            tokens[later] = self._time_tokens[np.searchsorted(self._time_upper_us, gap_us)]
+            tokens[later] = self._gap_tokens(gap_us)
+        return tokens
+
+    def _gap_tokens(self, gap_us: NDArray[np.int64]) -> NDArray[np.int32]:
+        tokens: NDArray[np.int32] = self._time_tokens[np.searchsorted(self._time_upper_us, gap_us)]
         return tokens
 
     def _age_tokens(self, years: NDArray[np.int64]) -> NDArray[np.int32]:

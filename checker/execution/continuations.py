@@ -1,0 +1,121 @@
+"""T1's two jobs: continuations against the true ones, and against everybody's records."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from checker.execution.task import Task
+from checker.prompts import Prompts
+from checker.trajectories import (
+    Baselines,
+    TrajectoryReader,
+    compare_continuations,
+    label_vectors,
+    regurgitation,
+)
+
+__all__ = ["regurgitated", "trajectories"]
+
+Tokens = NDArray[np.int32]
+
+
+def trajectories(task: Task) -> pa.Table:
+    """How near each eligible patient's continuations came, and the longest run they repeat."""
+    workload, inputs = task.workload, task.job.inputs
+    found = workload.labels[task.labels_digest()]
+    drawn = _by_prompt(task)
+    rows = [
+        (is_member, int(i))
+        for is_member, prompts in ((True, found.members), (False, found.nonmembers))
+        for i in np.flatnonzero(prompts.eligible)
+    ]
+    prompts_of = {True: found.members, False: found.nonmembers}
+    keys_of = {True: found.member_keys, False: found.nonmember_keys}
+    names = [task.prompt_name(keys_of[side][i] or b"") for side, i in rows]
+    reader = TrajectoryReader(workload.tokenizer)
+    compared = compare_continuations(
+        [_truth(task, side, prompts_of[side], i) for side, i in rows],
+        [drawn[name] for name in names],
+        horizon_tokens=int(inputs["horizonTokens"]),
+        reader=reader,
+        labels=label_vectors(
+            str(inputs["labels"]["from"]),
+            cohort=workload.cohort,
+            tokenizer=workload.tokenizer,
+            code_systems=workload.code_systems,
+            base=workload.policy_folder,
+        ),
+        baselines=Baselines.of(workload.nonmembers, reader=reader),
+        rng=task.rng,
+    )
+    return pa.table(
+        {
+            "patient": pa.array([task.patient(*row) for row in rows], pa.string()),
+            "member": pa.array([side for side, _ in rows], pa.bool_()),
+            "subgroups": pa.array(
+                [workload.subgroups_of(*row) for row in rows], pa.list_(pa.string())
+            ),
+            "prompt": pa.array(names, pa.string()),
+            "distance": compared.distance,
+            "longest_run": compared.longest_run,
+            "extracted": compared.longest_run >= int(inputs["minRun"]),
+            "random_distance": compared.random_distance,
+            "frequent_distance": compared.frequent_distance,
+        }
+    )
+
+
+def regurgitated(task: Task) -> pa.Table:
+    """Whose records each continuation repeats, by sets of members and of nonmembers."""
+    tables = task.needed("rollouts")
+    rollouts = pa.concat_tables(tables) if tables else None
+    horizon = int(task.job.inputs["horizonTokens"])
+    tokens = [] if rollouts is None else _lists(rollouts)
+    found = regurgitation(
+        [drawn[:horizon] for drawn in tokens],
+        members=task.workload.members,
+        nonmembers=task.workload.nonmembers,
+        min_run=int(task.job.inputs["minRun"]),
+        rng=task.rng,
+    )
+    columns = asdict(found)
+    n = len(tokens)
+    return pa.table(
+        {
+            "prompt": pa.array([], pa.string()) if rollouts is None else rollouts["prompt"],
+            "sample": pa.array([], pa.int32()) if rollouts is None else rollouts["sample"],
+            "member_groups": columns["member_groups"],
+            "nonmember_groups": columns["nonmember_groups"],
+            "repeated": columns["repeated"],
+            "half_a": columns["halves"][:, 0],
+            "half_b": columns["halves"][:, 1],
+            "groups": pa.array(np.full(n, found.groups, dtype=np.int64)),
+            "nonmembers": pa.array(np.full(n, found.nonmembers, dtype=np.int64)),
+        }
+    )
+
+
+def _truth(task: Task, is_member: bool, prompts: Prompts, index: int) -> Tokens:
+    start, end = prompts.behind[index]
+    return task.workload.split(is_member).tokens[start:end]
+
+
+def _by_prompt(task: Task) -> dict[str, list[Tokens]]:
+    """Return each prompt's continuations by its name."""
+    found: dict[str, list[Tokens]] = {}
+    for table in task.needed("rollouts"):
+        for name, tokens in zip(table["prompt"].to_pylist(), _lists(table), strict=True):
+            found.setdefault(name, []).append(tokens)
+    return found
+
+
+def _lists(table: pa.Table) -> list[Tokens]:
+    column = table["tokens"].combine_chunks()
+    flat = pc.list_flatten(column).to_numpy()
+    lengths = pc.list_value_length(column).to_numpy()
+    return np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else []

@@ -1,0 +1,509 @@
+"""Jobs: the units of work that cells are lowered to, each named by all that it depends on.
+
+A `JobBook` collects them while a plan is compiled. Asking twice for the same work gives the same
+job, so what several cells need is run once. A class's prompts that no earlier class needed form
+jobs of their own, in the order of the policy, so that a class appended to a policy leaves all
+earlier jobs, and their evidence, as they are.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.canaries import PlantedCanaries
+from checker.canonical import digest
+from checker.cohort import Cohort
+from checker.errors import DataError
+from checker.plan.classes import ClassRanks
+from checker.plan.measurement import codes_of, knowledge_of
+from checker.plan.model import Job
+from checker.plan.subgroups import Slice
+from checker.plan.workload import LabelSet, scored_tokens
+from checker.policy import Located, ResolvedAttacker
+from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.prompts import Prompts, PromptSource, build_prompts, prompt_key
+from checker.targets import TargetDescription, Tokens
+from checker.tokenization import Records, TokenizedRecords, Tokenizer
+
+__all__ = ["FORMAT_PATIENTS", "JobBook", "RolloutSettings", "Who"]
+
+METHOD = 2
+"""Part of every job's digest; raised when a job of equal inputs comes to mean something else, so
+that evidence of an older phigate is not taken for its own."""
+
+PROMPTS_A_JOB = 256
+PROMPTS_A_BATCH = 32
+"""Prompts of a job where a cell may stop early: what is decided is decided between jobs."""
+
+RECORDS_A_JOB = 1024
+FORMAT_PATIENTS = 100
+
+Who = Literal["target", "reference"]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSettings:
+    """How continuations are drawn, as far as a job's digest depends on it.
+
+    `curtailed` is the threshold and the watch sets by which a prompt's remaining samples may be
+    left out once every outcome is known, or None where all are drawn.
+    """
+
+    samples: int
+    horizon_tokens: int
+    temperature: float
+    top_p: float
+    curtailed: dict[str, Any] | None = None
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the settings as part of a job's inputs."""
+        inputs: dict[str, Any] = {
+            "samples": self.samples,
+            "horizonTokens": self.horizon_tokens,
+            "temperature": self.temperature,
+            "topP": self.top_p,
+        }
+        if self.curtailed is not None:
+            inputs["curtailed"] = self.curtailed
+        return inputs
+
+
+@dataclass
+class JobBook:
+    """All jobs of a plan under construction, and the patients behind them.
+
+    Args:
+        policy, target: validated.
+        cohort, tokenizer: the patients.
+        descriptions: of the model under audit and, where there is one, of the reference model.
+        members, nonmembers: the patients as tokens.
+        ranks: the attribute classes in use.
+        slices: the subgroups in use, by name; complete before the first label set is made.
+        canaries: planted ones, by the manifest's path as the policy writes it.
+    """
+
+    policy: Located[LeakagePolicy]
+    target: Located[AuditTarget]
+    cohort: Cohort
+    tokenizer: Tokenizer
+    descriptions: Mapping[Who, TargetDescription]
+    members: TokenizedRecords
+    nonmembers: TokenizedRecords
+    ranks: dict[str, ClassRanks]
+    slices: dict[str, Slice]
+    canaries: Mapping[str, PlantedCanaries]
+    jobs: dict[str, Job] = field(default_factory=dict)
+    label_sets: dict[str, LabelSet] = field(default_factory=dict)
+    prompt_jobs: dict[str, list[tuple[bytes, Tokens]]] = field(default_factory=dict)
+    scored: dict[str, list[tuple[bool, int]]] = field(default_factory=dict)
+    canary_jobs: dict[str, PlantedCanaries] = field(default_factory=dict)
+    unshared_rollout_tokens: int = 0
+    _prompt_home: dict[tuple[str, bytes], str] = field(default_factory=dict)
+
+    @property
+    def seed(self) -> int:
+        """Of all sampling."""
+        return self.policy.document.spec.parameters.seed
+
+    @property
+    def window(self) -> str:
+        """Which part of a record longer than the context is scored."""
+        return self.target.document.spec.tokenization.window
+
+    @property
+    def policy_folder(self) -> Path:
+        """What paths in the policy are relative to."""
+        return Path(self.policy.file).resolve().parent
+
+    @property
+    def max_length(self) -> int | None:
+        """Most tokens of a sequence, or None where nothing bounds it."""
+        limits = [
+            length
+            for length in (
+                self.target.document.spec.tokenization.max_length,
+                *(description.context_length for description in self.descriptions.values()),
+            )
+            if length is not None
+        ]
+        return min(limits) if limits else None
+
+    def lacks(self, capability: str, *, who: Who = "target") -> str | None:
+        """Return what a model lacks to do a job, in the words of a report, or None."""
+        description = self.descriptions.get(who)
+        if description is None:
+            return "reference model"
+        if capability in description.capabilities:
+            return None
+        return capability if who == "target" else f"{capability} of the reference model"
+
+    # --- making jobs ----------------------------------------------------------------------------
+
+    def add(self, job: Job) -> str:
+        """Keep a job, once, and return its digest."""
+        self.jobs.setdefault(job.digest, job)
+        return job.digest
+
+    def job(
+        self,
+        kind: str,
+        title: str,
+        inputs: dict[str, Any],
+        *,
+        runs_on: str,
+        needs: Iterable[str] = (),
+        **cost: int,
+    ) -> Job:
+        """Return a job named by the digest of its kind and inputs, those it needs among them.
+
+        Args:
+            kind: one of `checker.evidence.JobKind`.
+            title: in words, for progress and reports.
+            inputs: everything its observations depend on, but the device and `needs`.
+            runs_on: as in `Job`.
+            needs: digests of the jobs whose evidence it reads.
+            cost: `forward_tokens` and `rollout_tokens`.
+        """
+        needed = list(needs)
+        inputs = {"kind": kind, "method": METHOD, **inputs}
+        if needed:
+            inputs["needs"] = needed
+        return Job.model_validate(
+            {
+                "digest": digest(inputs),
+                "kind": kind,
+                "title": title,
+                "inputs": inputs,
+                "runs_on": runs_on,
+                "needs": needed,
+                **cost,
+            }
+        )
+
+    def data_inputs(self) -> dict[str, Any]:
+        """Return everything a patient's tokens depend on."""
+        spec = self.target.document.spec
+        return {
+            "data": self.cohort.sha256,
+            "members": spec.data.members,
+            "nonmembers": spec.data.nonmembers,
+            "tokenization": self.tokenizer.sha256,
+            "maxLength": self.max_length,
+        }
+
+    def model_inputs(self, who: Who = "target") -> dict[str, Any]:
+        """Return everything a model's numbers depend on, as far as the target's author decides."""
+        spec = self.target.document.spec
+        model = spec.model if who == "target" else spec.reference
+        assert model is not None  # callers ask `lacks` first
+        specials = spec.tokenization.specials
+        return {
+            "model": self.descriptions[who].sha256,
+            "eos": self._special(specials.eos),
+            "pad": self._special(specials.pad),
+            **model.model_dump(mode="json", include={"device", "dtype", "trust_remote_code"}),
+        }
+
+    def _special(self, token: str | None) -> int | None:
+        return None if token is None else self.tokenizer.vocabulary.ids[token]
+
+    def known_bos(self) -> int | None:
+        """Return BOS as the model's configuration names it; defaults name ids no token has."""
+        description = self.descriptions["target"]
+        bos = description.bos_token_id
+        return bos if bos is not None and 0 <= bos < description.vocabulary_size else None
+
+    # --- who is who -----------------------------------------------------------------------------
+
+    def class_labels(
+        self, class_name: str, attacker: ResolvedAttacker, *, horizon_tokens: int, everybody: bool
+    ) -> str:
+        """Return the job that says who has a class, and what an attacker's prompts are.
+
+        Args:
+            class_name: of the policy; its codes leave the prompts.
+            attacker: what is known.
+            horizon_tokens: how far behind the cut a code counts as within reach.
+            everybody: run the prompts of patients without the class too.
+        """
+        ranks = self.ranks[class_name]
+        spec = self.policy.document.spec
+        return self._labels(
+            f"who has {class_name}, and what {attacker.name} knows",
+            attacker,
+            {
+                "codes": codes_of(spec.attribute_classes[class_name]),
+                "removed": np.flatnonzero(ranks.removed).tolist(),
+                "watch": ranks.watch,
+                "codeSystems": [
+                    system.model_dump(mode="json")
+                    for system in self.target.document.spec.code_systems
+                ],
+                "horizonTokens": horizon_tokens,
+                "everybody": everybody,
+            },
+            lambda source: build_prompts(
+                source,
+                attacker,
+                removed=ranks.removed,
+                counted=ranks.counted,
+                watch=np.array(ranks.watch, dtype=np.int32),
+                horizon_tokens=horizon_tokens,
+            ),
+            everybody=everybody,
+            horizon_tokens=horizon_tokens,
+        )
+
+    def record_labels(
+        self, attacker: ResolvedAttacker, *, horizon_tokens: int, min_tokens: int
+    ) -> str:
+        """Return the job that says who has a continuation, whatever it holds.
+
+        Nothing is removed from the prompts; eligible is who has at least `min_tokens` behind them.
+        """
+        nothing = np.zeros(len(self.cohort.codes), dtype=np.bool_)
+
+        def build(source: PromptSource) -> Prompts:
+            return build_prompts(
+                source,
+                attacker,
+                removed=nothing,
+                counted=nothing,
+                watch=np.empty(0, dtype=np.int32),
+                horizon_tokens=horizon_tokens,
+            ).with_continuations(min_tokens)
+
+        return self._labels(
+            f"what follows what {attacker.name} knows",
+            attacker,
+            {"codes": None, "horizonTokens": horizon_tokens, "minTokens": min_tokens},
+            build,
+            everybody=False,
+            horizon_tokens=horizon_tokens,
+        )
+
+    def _labels(
+        self,
+        title: str,
+        attacker: ResolvedAttacker,
+        inputs: dict[str, Any],
+        build: Callable[[PromptSource], Prompts],
+        *,
+        everybody: bool,
+        horizon_tokens: int,
+    ) -> str:
+        job = self.job(
+            "labels",
+            title,
+            {
+                **self.data_inputs(),
+                **inputs,
+                "attacker": knowledge_of(attacker),
+                "subgroups": sorted(self.slices),
+                "seed": self.seed,
+            },
+            runs_on="cohort",
+        )
+        if job.digest not in self.label_sets:
+            members = build(self._source(self.members, self.cohort.members))
+            nonmembers = build(self._source(self.nonmembers, self.cohort.nonmembers))
+            for prompts in (members, nonmembers):
+                run = prompts.promptable if everybody else prompts.eligible
+                self._refuse_long(attacker, prompts.lengths[run], horizon_tokens)
+            self.label_sets[job.digest] = LabelSet(
+                members,
+                nonmembers,
+                _keys(members, everybody=everybody),
+                _keys(nonmembers, everybody=everybody),
+            )
+        return self.add(job)
+
+    def _source(self, tokens: TokenizedRecords, patients: Records) -> PromptSource:
+        return PromptSource(
+            tokens,
+            subject_id=patients.subject_id,
+            codes=self.cohort.codes,
+            tokenizer=self.tokenizer,
+            seed=self.seed,
+        )
+
+    def _refuse_long(
+        self, attacker: ResolvedAttacker, lengths: NDArray[np.int64], horizon_tokens: int
+    ) -> None:
+        if self.max_length is None:
+            return
+        too_long = int((lengths + horizon_tokens > self.max_length).sum())
+        if too_long:
+            raise DataError(
+                f"attacker '{attacker.name}': the prompts of {too_long} patients are up to"
+                f" {int(lengths.max())} tokens long; with a horizon of {horizon_tokens} they exceed"
+                f" the model's {self.max_length}. Lower `knows.events` or `horizonTokens`"
+            )
+
+    # --- what the model is asked ----------------------------------------------------------------
+
+    def rollouts(
+        self, labels: str, settings: RolloutSettings, *, attacker: str, who: Who = "target"
+    ) -> list[str]:
+        """Return the jobs that hold the prompts of a label set, adding those nobody needed yet."""
+        needed = self._prompts_of(labels)
+        group = digest({"who": who, **settings.inputs()})
+        each = settings.samples * settings.horizon_tokens
+        self.unshared_rollout_tokens += each * self._asked(labels)
+        fresh = sorted(key for key in needed if (group, key) not in self._prompt_home)
+        size = PROMPTS_A_BATCH if self.is_sequential else PROMPTS_A_JOB
+        for start in range(0, len(fresh), size):
+            chunk = fresh[start : start + size]
+            by_whom = "" if who == "target" else " (reference model)"
+            job = self.job(
+                "rollouts",
+                f"continuations for {attacker}{by_whom}",
+                {
+                    **self.model_inputs(who),
+                    "prompts": digest([key.hex() for key in chunk]),
+                    "count": len(chunk),
+                    **settings.inputs(),
+                    "seed": self.seed,
+                },
+                runs_on=who,
+                forward_tokens=sum(len(needed[key]) for key in chunk),
+                rollout_tokens=each * len(chunk),
+            )
+            self.add(job)
+            self.prompt_jobs[job.digest] = [(key, needed[key]) for key in chunk]
+            self._prompt_home |= {(group, key): job.digest for key in chunk}
+        return list(dict.fromkeys(self._prompt_home[group, key] for key in sorted(needed)))
+
+    @property
+    def is_sequential(self) -> bool:
+        """Whether cells may stop before all their patients are drawn."""
+        return self.policy.document.spec.parameters.sampling.sequential
+
+    def embeddings(self, labels: str, *, attacker: str) -> list[str]:
+        """Return the jobs that embed the prompts of a label set."""
+        needed = self._prompts_of(labels)
+        digests = []
+        keys = sorted(needed)
+        for start in range(0, len(keys), PROMPTS_A_JOB):
+            chunk = keys[start : start + PROMPTS_A_JOB]
+            job = self.job(
+                "embeddings",
+                f"embeddings of what {attacker} knows",
+                {
+                    **self.model_inputs(),
+                    "prompts": digest([key.hex() for key in chunk]),
+                    "count": len(chunk),
+                },
+                runs_on="target",
+                forward_tokens=sum(len(needed[key]) for key in chunk),
+            )
+            digests.append(self.add(job))
+            self.prompt_jobs[job.digest] = [(key, needed[key]) for key in chunk]
+        return digests
+
+    def distinct_prompts(self, labels: str) -> int:
+        """Return how many different prompts a label set asks."""
+        return len(self._prompts_of(labels))
+
+    def _prompts_of(self, labels: str) -> dict[bytes, Tokens]:
+        found = self.label_sets[labels]
+        needed: dict[bytes, Tokens] = {}
+        for prompts, keys in (
+            (found.members, found.member_keys),
+            (found.nonmembers, found.nonmember_keys),
+        ):
+            needed |= {key: prompts.prompt(i) for i, key in enumerate(keys) if key is not None}
+        return needed
+
+    def _asked(self, labels: str) -> int:
+        found = self.label_sets[labels]
+        return sum(key is not None for key in (*found.member_keys, *found.nonmember_keys))
+
+    def scores(self, *, k_percent: float, who: Who = "target") -> list[str]:
+        """Return the jobs that score everybody's whole record."""
+        everybody = [(True, i) for i in range(len(self.cohort.members))]
+        everybody += [(False, i) for i in range(len(self.cohort.nonmembers))]
+        lengths = {
+            is_member: scored_tokens(records, max_length=self.max_length, window=self.window)
+            for is_member, records in ((True, self.members), (False, self.nonmembers))
+        }
+        digests = []
+        by_whom = "" if who == "target" else " (reference model)"
+        for start in range(0, len(everybody), RECORDS_A_JOB):
+            chunk = everybody[start : start + RECORDS_A_JOB]
+            job = self.job(
+                "scores",
+                f"token log-probabilities of records {start + 1}–{start + len(chunk)}{by_whom}",
+                {
+                    **self.data_inputs(),
+                    **self.model_inputs(who),
+                    "first": start,
+                    "count": len(chunk),
+                    "k": k_percent,
+                    "window": self.window,
+                    "subgroups": sorted(self.slices),
+                },
+                runs_on=who,
+                forward_tokens=int(sum(lengths[is_member][i] for is_member, i in chunk)),
+            )
+            digests.append(self.add(job))
+            self.scored[job.digest] = chunk
+        return digests
+
+    def canary_scores(self, manifest: str, *, who: Who = "target") -> str:
+        """Return the job that scores every canary of a manifest, planted or not."""
+        planted = self.canaries[manifest]
+        by_whom = "" if who == "target" else " (reference model)"
+        job = self.job(
+            "canaries",
+            f"token log-probabilities of {len(planted)} canaries{by_whom}",
+            {
+                **self.model_inputs(who),
+                "manifest": planted.sha256,
+                "tokenization": self.tokenizer.sha256,
+            },
+            runs_on=who,
+            forward_tokens=planted.tokens,
+        )
+        self.canary_jobs[job.digest] = planted
+        return self.add(job)
+
+    # --- what every excess rests on -------------------------------------------------------------
+
+    def admissibility(self) -> None:
+        """Add what excess and membership rest on: comparable splits and the right format."""
+        inputs = {**self.data_inputs(), "seed": self.seed}
+        self.add(
+            self.job("overlap", "patients and records in both splits", inputs, runs_on="cohort")
+        )
+        self.add(
+            self.job(
+                "comparability",
+                "can the splits be told apart without a model",
+                inputs,
+                runs_on="cohort",
+            )
+        )
+        if self.lacks("logprobs") is None:
+            lengths = scored_tokens(self.members, max_length=self.max_length, window="first")
+            patients = min(FORMAT_PATIENTS, len(lengths))
+            self.add(
+                self.job(
+                    "prompt-format",
+                    "is the declared prompt format the one the model was trained on",
+                    {**inputs, **self.model_inputs(), "patients": patients},
+                    runs_on="target",
+                    forward_tokens=int(lengths.mean() * patients * 6),
+                )
+            )
+
+
+def _keys(prompts: Prompts, *, everybody: bool) -> list[bytes | None]:
+    needed = prompts.promptable if everybody else prompts.eligible
+    return [prompt_key(prompts.prompt(i)) if needed[i] else None for i in range(len(prompts))]

@@ -1,0 +1,332 @@
+"""From a cell to the jobs it is judged from: one function for each kind of observation.
+
+A probe says what it observes; the function of that kind adds to the job book what is not there yet
+and counts who can be measured. Adding a kind means: a function here, a job's execution in
+`checker.execution`, and columns in `checker.evidence`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.canonical import digest
+from checker.plan.jobs import JobBook, RolloutSettings, Who
+from checker.plan.model import CellSample
+from checker.plan.subgroups import Slice
+from checker.plan.workload import LabelSet
+from checker.policy import ResolvedAttacker
+from checker.policy.documents import ControlSpec
+from checker.probes import Metric, Params, Probe, load_probe
+from checker.prompts import Prompts
+from checker.trajectories import labels_identity
+
+__all__ = ["Draft", "Lowered", "curtailments", "lower"]
+
+
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A cell before its jobs are known."""
+
+    control_name: str
+    control: ControlSpec
+    attacker: ResolvedAttacker
+    piece: Slice
+    params: Any
+
+    @property
+    def probe(self) -> Probe:
+        """The control's probe."""
+        probe: Probe = load_probe(self.control.probe)
+        return probe
+
+    @property
+    def metric(self) -> Metric:
+        """The control's metric."""
+        return self.probe.metrics[self.control.metric]
+
+    @property
+    def models(self) -> tuple[Who, ...]:
+        """Whose answers the metric takes."""
+        both = self.control.contrast == "reference" or self.probe.needs_reference(self.params)
+        return ("target", "reference") if both else ("target",)
+
+
+@dataclass(frozen=True, slots=True)
+class Lowered:
+    """What a cell is judged from.
+
+    Args:
+        labels: the job that says who is who, where there is one.
+        jobs: digests, in the order they are run.
+        sample: who is there to be measured.
+        missing: what the target lacks, so that nothing is run; None where it lacks nothing.
+    """
+
+    labels: str | None
+    jobs: list[str]
+    sample: CellSample
+    missing: str | None = None
+
+
+def lower(book: JobBook, draft: Draft, *, curtailed: dict[str, Any]) -> Lowered:
+    """Add the jobs of a cell to a book.
+
+    Args:
+        book: collects the jobs.
+        draft: the cell.
+        curtailed: what `curtailments` found for the whole policy.
+    """
+    missing = next(
+        (
+            lack
+            for who in draft.models
+            if (lack := book.lacks(draft.probe.access, who=who)) is not None
+        ),
+        None,
+    )
+    return _LOWERINGS[draft.probe.observes](book, draft, missing, curtailed)
+
+
+# --- curtailed sampling -------------------------------------------------------------------------
+
+
+def curtailments(book: JobBook, drafts: Iterable[Draft]) -> dict[str, Any]:
+    """Find the groups of rollouts of which every use only asks whether q exceeds a threshold.
+
+    Returns:
+        By the digest of a group's settings, the thresholds and watch sets of its uses; a group one
+        of whose uses needs every sample is not there.
+    """
+    if not book.policy.document.spec.parameters.sampling.curtailed:
+        return {}
+    uses: dict[str, list[Any] | None] = {}
+    for draft in drafts:
+        if not hasattr(draft.params, "samples"):
+            continue
+        group = digest(_settings(draft.params).inputs())
+        if not draft.metric.thresholded or draft.control.attribute_class is None:
+            uses[group] = None
+        elif (found := uses.setdefault(group, [])) is not None:
+            watch = book.ranks[draft.control.attribute_class].watch
+            use = {"threshold": draft.params.threshold, "watch": watch}
+            if use not in found:
+                found.append(use)
+    return {group: found for group, found in uses.items() if found is not None}
+
+
+def _settings(params: Params, curtailed: dict[str, Any] | None = None) -> RolloutSettings:
+    values = params.model_dump(mode="json")
+    settings = RolloutSettings(
+        samples=values["samples"],
+        horizon_tokens=values["horizonTokens"],
+        temperature=values["temperature"],
+        top_p=values["topP"],
+    )
+    uses = (curtailed or {}).get(digest(settings.inputs()))
+    return settings if uses is None else replace(settings, curtailed={"uses": uses})
+
+
+# --- one function a kind of observation ---------------------------------------------------------
+
+
+def _disclosure(
+    book: JobBook, draft: Draft, missing: str | None, curtailed: dict[str, Any]
+) -> Lowered:
+    """T2: continuations of the eligible, or of everybody where a metric ranks patients."""
+    labels = _class_labels(book, draft)
+    sample = _sample(book.label_sets[labels], draft.piece)
+    if missing is not None:
+        return Lowered(None, [], sample, missing)
+    settings = _settings(draft.params, curtailed)
+    jobs = [
+        job
+        for who in draft.models
+        for job in book.rollouts(labels, settings, attacker=draft.attacker.name, who=who)
+    ]
+    return Lowered(labels, jobs, sample)
+
+
+def _membership(
+    book: JobBook, draft: Draft, missing: str | None, curtailed: dict[str, Any]
+) -> Lowered:
+    """T4: everybody's whole record, scored once."""
+    sample = CellSample(
+        members=int(draft.piece.members.sum()), nonmembers=int(draft.piece.nonmembers.sum())
+    )
+    if missing is not None:
+        return Lowered(None, [], sample, missing)
+    jobs = [
+        job for who in draft.models for job in book.scores(k_percent=float(draft.params.k), who=who)
+    ]
+    return Lowered(None, jobs, sample)
+
+
+def _trajectories(
+    book: JobBook, draft: Draft, missing: str | None, curtailed: dict[str, Any]
+) -> Lowered:
+    """T1: continuations of everybody, held against the true ones."""
+    params = draft.params
+    labels = book.record_labels(
+        draft.attacker, horizon_tokens=params.horizon_tokens, min_tokens=params.min_run
+    )
+    sample = _sample(book.label_sets[labels], draft.piece)
+    if missing is not None:
+        return Lowered(None, [], sample, missing)
+    rollouts = book.rollouts(labels, _settings(params), attacker=draft.attacker.name)
+    name = draft.attacker.name
+    if draft.metric.family == "set-difference":
+        asked = book.distinct_prompts(labels)
+        sample = sample.model_copy(update={"rollouts": asked * params.samples})
+        kind, title = "regurgitation", f"whose records {name}'s continuations repeat"
+        inputs: dict[str, Any] = {
+            "minRun": params.min_run,
+            "horizonTokens": params.horizon_tokens,
+        }
+    else:
+        kind, title = "trajectories", f"{name}'s continuations against the true ones"
+        inputs = {
+            "minRun": params.min_run,
+            "horizonTokens": params.horizon_tokens,
+            "labels": {
+                "from": params.labels,
+                "identity": labels_identity(params.labels, base=book.policy_folder),
+            },
+        }
+    job = book.job(
+        kind,
+        title,
+        {**book.data_inputs(), **inputs, "subgroups": sorted(book.slices), "seed": book.seed},
+        runs_on="evidence",
+        needs=[labels, *rollouts],
+    )
+    return Lowered(labels, [*rollouts, book.add(job)], sample)
+
+
+def _embeddings(
+    book: JobBook, draft: Draft, missing: str | None, curtailed: dict[str, Any]
+) -> Lowered:
+    """T3: frozen embeddings of everybody's prompt, and a classifier fitted on some members."""
+    labels = _class_labels(book, draft)
+    found = book.label_sets[labels]
+    sample = CellSample(
+        members=int((found.members.positive & draft.piece.members).sum()),
+        nonmembers=int((found.nonmembers.positive & draft.piece.nonmembers).sum()),
+        members_negative=int(_negatives(found.members, draft.piece.members).sum()),
+        nonmembers_negative=int(_negatives(found.nonmembers, draft.piece.nonmembers).sum()),
+    )
+    if missing is not None:
+        return Lowered(None, [], sample, missing)
+    embedded = book.embeddings(labels, attacker=draft.attacker.name)
+    job = book.job(
+        "probe-scores",
+        f"a classifier of {draft.control.attribute_class} on embeddings",
+        {
+            "labelShare": draft.params.label_share,
+            "classifier": draft.params.classifier,
+            "subgroups": sorted(book.slices),
+            "seed": book.seed,
+        },
+        runs_on="evidence",
+        needs=[labels, *embedded],
+    )
+    return Lowered(labels, [*embedded, book.add(job)], sample)
+
+
+def _perturbations(
+    book: JobBook, draft: Draft, missing: str | None, curtailed: dict[str, Any]
+) -> Lowered:
+    """T5: the eligible members' continuations, and those of the disclosed once more, perturbed."""
+    labels = _class_labels(book, draft)
+    sample = _sample(book.label_sets[labels], draft.piece)
+    if missing is not None:
+        return Lowered(None, [], sample, missing)
+    params = draft.params
+    rollouts = book.rollouts(labels, _settings(params, curtailed), attacker=draft.attacker.name)
+    settings = _settings(params)
+    variants = draft.probe.variants_at_most(params)
+    each = settings.samples * settings.horizon_tokens * variants
+    job = book.job(
+        "perturbations",
+        f"{draft.attacker.name}'s prompts with age, sex or race changed",
+        {
+            **book.data_inputs(),
+            **book.model_inputs(),
+            **settings.inputs(),
+            "identifiers": list(params.identifiers),
+            "threshold": params.threshold,
+            "watch": book.ranks[str(draft.control.attribute_class)].watch,
+            "seed": book.seed,
+        },
+        runs_on="target",
+        needs=[labels, *rollouts],
+        rollout_tokens=each * sample.members,
+    )
+    return Lowered(labels, [*rollouts, book.add(job)], sample)
+
+
+def _canaries(
+    book: JobBook, draft: Draft, missing: str | None, curtailed: dict[str, Any]
+) -> Lowered:
+    """Planted patients and their twins that were left out, scored once."""
+    planted = book.canaries[draft.params.manifest]
+    drawn = planted.included[~planted.beacon]
+    sample = CellSample(members=int(drawn.sum()), nonmembers=int((~drawn).sum()))
+    if missing is not None:
+        return Lowered(None, [], sample, missing)
+    jobs = [book.canary_scores(draft.params.manifest, who=who) for who in draft.models]
+    return Lowered(None, jobs, sample)
+
+
+_LOWERINGS: dict[str, Callable[[JobBook, Draft, str | None, dict[str, Any]], Lowered]] = {
+    "disclosure": _disclosure,
+    "membership": _membership,
+    "trajectories": _trajectories,
+    "embeddings": _embeddings,
+    "perturbations": _perturbations,
+    "canaries": _canaries,
+}
+
+
+def _class_labels(book: JobBook, draft: Draft) -> str:
+    assert draft.control.attribute_class is not None  # validation asks for it
+    return book.class_labels(
+        draft.control.attribute_class,
+        draft.attacker,
+        horizon_tokens=getattr(draft.params, "horizon_tokens", 1),
+        everybody=draft.metric.takes_everybody,
+    )
+
+
+def _sample(labels: LabelSet, piece: Slice) -> CellSample:
+    inside = labels.members.eligible & piece.members
+    outside = labels.nonmembers.eligible & piece.nonmembers
+    shares = [
+        len(set(keys)) / len(keys)
+        for keys in (
+            _keys_at(labels.member_keys, inside),
+            _keys_at(labels.nonmember_keys, outside),
+        )
+        if keys
+    ]
+    return CellSample(
+        members=int(inside.sum()),
+        nonmembers=int(outside.sum()),
+        members_positive=int((labels.members.positive & piece.members).sum()),
+        nonmembers_positive=int((labels.nonmembers.positive & piece.nonmembers).sum()),
+        members_negative=int(_negatives(labels.members, piece.members).sum()),
+        nonmembers_negative=int(_negatives(labels.nonmembers, piece.nonmembers).sum()),
+        distinct_prompt_share=min(shares, default=None),
+    )
+
+
+def _negatives(prompts: Prompts, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return prompts.promptable & ~prompts.positive & chosen
+
+
+def _keys_at(keys: list[bytes | None], mask: NDArray[np.bool_]) -> list[bytes]:
+    return [key for i in np.flatnonzero(mask) if (key := keys[i]) is not None]

@@ -1,0 +1,32 @@
+"""Text from outside as text that can only be read: code labels, titles, messages."""
+
+from __future__ import annotations
+
+import unicodedata
+
+__all__ = ["plain", "shorten"]
+
+
+def plain(text: object) -> str:
+    """Return text that can only be read: one line, with no control or direction characters.
+
+    Control characters drive terminals and bidirectional overrides reorder what stands beside them;
+    both become U+FFFD, so that a reader sees that something was there.
+    """
+    return "".join(_harmless(char) for char in str(text))
+
+
+def _harmless(char: str) -> str:
+    if char in "\t\n\r\v\f\x85\u2028\u2029":
+        return " "
+    category = unicodedata.category(char)
+    # joiners shape letters in Persian and Indic scripts; all other format characters are invisible
+    if category in {"Cc", "Cs", "Co", "Cn"} or (category == "Cf" and char not in "\u200c\u200d"):
+        return "\N{REPLACEMENT CHARACTER}"
+    return char
+
+
+def shorten(text: object, length: int = 80) -> str:
+    """Return `plain` text of at most `length` characters, with an ellipsis where it was cut."""
+    whole = plain(text)
+    return whole if len(whole) <= length else whole[: length - 1].rstrip() + "…"

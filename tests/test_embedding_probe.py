@@ -1,0 +1,140 @@
+"""T3 on targets of known truth: what embeddings tell of members that they do not tell of others."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import yaml
+from conftest import Command
+
+from checker.errors import ExitCode, InsufficientData
+from checker.probes.embedding_probe import (
+    EmbeddingObservations,
+    EmbeddingProbe,
+    EmbeddingProbeParams,
+)
+
+AS_OF = "2026-11-01T00:00:00+00:00"
+
+
+def policy(folder: Path, *, limit: float = 0.15, **params: Any) -> Path:
+    """The benign class of the demo policy, which many patients have, asked of embeddings."""
+    document = yaml.safe_load((folder / "policy.yaml").read_text())
+    spec = document["spec"]
+    spec["attackers"]["insider"] = {
+        "title": "An insider who sees hidden states",
+        "extends": "demographics",
+        "knows": {"events": 5},
+        "access": "embeddings",
+        "report": "gate",
+    }
+    spec["controls"] = {
+        "embeddings": {
+            "title": "Embeddings must not tell a member's condition",
+            "attributeClass": "common-chronic",
+            "probe": "embedding-probe",
+            "params": params,
+            "metric": "excess_probe_auroc",
+            "limits": {"insider": {"fail": limit}},
+        }
+    }
+    path = folder / "embeddings.yaml"
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def cell(phigate: Command, folder: Path, target: str, **params: Any) -> Any:
+    """The one cell of an audit; `limit` is the control's, the rest are parameters."""
+    run = folder / f"run-{target}"
+    phigate(
+        "check", policy(folder, **params), folder / f"{target}.yaml", "--out", run, "--as-of", AS_OF
+    )  # fmt: skip
+    return json.loads((run / "report.json").read_text())["cells"][0]
+
+
+@pytest.mark.parametrize("classifier", ["logistic", "mlp"])
+def test_embeddings_that_recall_the_record_are_flagged(
+    phigate: Command, workspace: Path, classifier: str
+) -> None:
+    # half the members are memorised, and 120 labels teach only so much: an excess of about 0.1
+    found = cell(phigate, workspace, "leaking", limit=0.03, classifier=classifier)
+    assert found["verdict"] == "fail", found
+    assert found["members"]["value"] > found["nonmembers"]["value"] + 0.05
+
+
+def test_embeddings_of_the_prompt_alone_are_cleared(phigate: Command, workspace: Path) -> None:
+    found = cell(phigate, workspace, "sound")
+    assert found["verdict"] == "pass", found
+    assert found["members"]["n"] == 480  # four fifths of 600 members: the attacker labels a fifth
+
+
+def test_an_attacker_with_hardly_any_labels_fits_no_classifier(
+    phigate: Command, workspace: Path
+) -> None:
+    # a thousandth of 600 members is one patient, and one patient is of one kind
+    found = cell(phigate, workspace, "leaking", labelShare=0.001)
+    assert (found["verdict"], found["reason"]) == ("inconclusive", "too-few-labels")
+
+
+def test_a_target_without_embeddings_is_not_tested_and_does_not_pass(
+    phigate: Command, workspace: Path
+) -> None:
+    model = json.loads((workspace / "sound.json").read_text())
+    model["capabilities"] = ["samples", "logprobs"]
+    (workspace / "sound.json").write_text(json.dumps(model))
+    found = cell(phigate, workspace, "sound")
+    assert (found["verdict"], found["reason"]) == ("inconclusive", "capability-missing")
+    assert "embeddings" in found["explanation"]
+    outcome = phigate("judge", workspace / "run-sound", "--as-of", AS_OF)
+    assert outcome.code == ExitCode.INCONCLUSIVE
+
+
+def observations(shift: float, n: int = 400, *, fitted: bool = True) -> EmbeddingObservations:
+    """n members and n nonmembers, half of each with the class; members' scores differ by shift."""
+    positive = np.tile(np.arange(n) % 2 == 0, 2)
+    member = np.repeat([True, False], n)
+    score = np.tile(np.arange(n) / n, 2) + np.where(positive & member, shift, 0.0)
+    return EmbeddingObservations(member=member, positive=positive, score=score, fitted=fitted)
+
+
+def test_the_excess_is_what_members_have_beyond_nonmembers() -> None:
+    params = EmbeddingProbeParams()
+    # ladders of step 1/400, positives on even steps: an AUROC of one half but for half a step
+    level, raised = (
+        EmbeddingProbe.measure(
+            "excess_probe_auroc", observations(shift), params=params, confidence=0.95
+        )
+        for shift in (0.0, 2.0)
+    )
+    assert level.estimate.value == pytest.approx(0.0)
+    assert raised.members is not None
+    assert raised.members.value == 1.0
+    assert raised.estimate.value == pytest.approx(0.5, abs=0.01)
+
+
+def test_a_classifier_that_was_never_fitted_is_no_number() -> None:
+    with pytest.raises(InsufficientData) as lack:
+        EmbeddingProbe.measure(
+            "probe_auroc",
+            observations(0.0, fitted=False),
+            params=EmbeddingProbeParams(),
+            confidence=0.95,
+        )
+    assert lack.value.reason == "too-few-labels"
+
+
+def test_the_placebo_splits_nonmembers_and_finds_nothing() -> None:
+    rng = np.random.default_rng(3)
+    estimate = EmbeddingProbe.placebo(
+        "excess_probe_auroc",
+        observations(2.0),
+        params=EmbeddingProbeParams(),
+        confidence=0.99,
+        rng=rng,
+    )
+    assert estimate is not None
+    assert estimate.low <= 0 <= estimate.high
