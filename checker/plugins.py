@@ -11,6 +11,7 @@ from __future__ import annotations
 import difflib
 import importlib
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -48,6 +49,7 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+@cache  # all installed distributions are searched, and every cell asks for its probe many times
 def _third_party(group: str) -> dict[str, EntryPoint]:
     table: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):

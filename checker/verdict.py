@@ -220,27 +220,16 @@ class _Bench:
         absent = self._absence(cell)
         if absent is not None:
             return absent
-        try:
-            observations = self._observations(cell)
-            shortage = self._shortage(cell, observations)
-            if shortage is not None:
-                return shortage
-            measurement = self._measure(cell, observations, self.plan.confidence)
-            shared = self._shared_prompts(cell, observations)
-            if shared is not None:
-                return replace(shared, measurement=measurement)
-        except InsufficientData as lack:
-            reason = lack.reason
-            if reason == "too-few-positives":
-                reason = _shortage_reason(cell, confidence=self.plan.confidence)
-            return Finding(cell, "inconclusive", f"{_capital(str(lack))}.", reason)
-        finding = _compare(cell, measurement, zero_hits=self._zero_hits(cell, measurement))
-        if self._is_too_small(cell) and finding.verdict != "fail":
+        observations = self._observations(cell)
+        finding = self._held_against_limit(cell, observations)
+        if self._is_too_small(cell) and not (finding.verdict == "fail" or finding.is_beyond_limit):
             text = (
                 f"The subgroup has fewer than {self.min_cell} patients to measure in one of the"
                 " splits (minCell), so it is neither judged nor shown."
             )
             return Finding(cell, "inconclusive", text, "subgroup-too-small")
+        if finding.measurement is None or finding.reason == "prompt-not-identifying":
+            return finding
         if self._is_partial(cell) and finding.verdict == "inconclusive":
             text = "The audit was stopped before enough patients were drawn to decide."
             return replace(finding, reason="not-run", explanation=text)
@@ -266,6 +255,23 @@ class _Bench:
             warned=False,
             p_value=None,
         )
+
+    def _held_against_limit(self, cell: Cell, observations: Observations) -> Finding:
+        """Measure a cell, if there is enough to measure, and compare the bounds with its limit."""
+        try:
+            shortage = self._shortage(cell, observations)
+            if shortage is not None:
+                return shortage
+            measurement = self._measure(cell, observations, self.plan.confidence)
+            shared = self._shared_prompts(cell, observations)
+        except InsufficientData as lack:
+            reason = lack.reason
+            if reason == "too-few-positives":
+                reason = _shortage_reason(cell, confidence=self.plan.confidence)
+            return Finding(cell, "inconclusive", f"{_capital(str(lack))}.", reason)
+        if shared is not None:
+            return replace(shared, measurement=measurement)
+        return _compare(cell, measurement, zero_hits=self._zero_hits(cell, measurement))
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -300,15 +306,24 @@ class _Bench:
         return _may_stop_early(self.plan, cell) and labelled and in_order and not all(drawn)
 
     def settles(self, cell: Cell) -> bool:
-        """Whether what was drawn of a cell decides it, whatever the rest would show."""
-        if not self._is_partial(cell):
+        """Whether what was drawn of a cell decides it, whatever the rest would show.
+
+        A failure must be one that can still be named when every other cell is tested too, or the
+        audit would stop at a leak and report that it exceeds only before correction.
+        """
+        if not self._is_partial(cell) or cell.limit.fail is None:
             return False
+        tested = sum(one.limit.fail is not None for one in self.plan.cells)
+        named = 1 - (1 - self.plan.confidence) / tested
         try:
-            measurement = self._measure(cell, self._observations(cell), self.plan.confidence)
+            observations = self._observations(cell)
+            if self._measure(cell, observations, named).estimate.low > cell.limit.fail:
+                return True
+            measurement = self._measure(cell, observations, self.plan.confidence)
         except InsufficientData:
             return False
         found = _compare(cell, measurement, zero_hits=self._zero_hits(cell, measurement))
-        return found.verdict in {"pass", "fail"}
+        return found.verdict == "pass"
 
     def _error_share(self, cell: Cell) -> float:
         """What part of the policy's error a cell's bounds may spend: all, unless it may stop."""
@@ -454,9 +469,7 @@ class _Bench:
                     f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
                     " can differ."
                 )
-        detection = load_probe(cell.probe).detection(
-            observations, confidence=self.plan.confidence
-        )
+        detection = load_probe(cell.probe).detection(observations, confidence=self.plan.confidence)
         if detection is not None and not detection.shown and finding.verdict == "pass":
             return prompt_format.name, detection.explanation
         if prompt_format.holds is None and finding.verdict == "pass":

@@ -3,37 +3,54 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-import yaml
+from auditing import AS_OF, Audit, audit, write_policy
 from conftest import Command
 
 from checker.errors import ExitCode
 
-AS_OF = "2026-11-01T00:00:00+00:00"
+SETTINGS: dict[str, dict[str, bool]] = {
+    "full": {},
+    "short": {"curtailed": True},
+    "early": {"sequential": True},
+}
+
+Audited = Callable[[str, str], Audit]
 
 
-def sampling(folder: Path, name: str, **settings: bool) -> Path:
-    """One class and one attacker of the demo policy, with these ways of drawing less."""
-    document = yaml.safe_load((folder / "policy.yaml").read_text())
-    spec = document["spec"]
-    spec["parameters"]["sampling"] = settings
-    spec["controls"] = {"hiv-disclosure": spec["controls"]["hiv-disclosure"]}
-    spec["controls"]["hiv-disclosure"]["limits"] = {"events-10": {"fail": 0.05}}
-    path = folder / f"{name}.yaml.policy"
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return path
+def sampling(folder: Path, name: str) -> Path:
+    """One class and one attacker of the demo policy, with one way of drawing less."""
+    controls: dict[str, Any] = {"hiv-disclosure": {"limits": {"events-10": {"fail": 0.05}}}}
+    return write_policy(folder / f"{name}.yaml", controls, sampling=SETTINGS[name])
 
 
-def audit(phigate: Command, folder: Path, target: str, name: str, **settings: bool) -> Any:
-    """Outcome, folder and report of an audit."""
-    policy = sampling(folder, name, **settings)
-    run = folder / f"run-{name}-{target}"
-    outcome = phigate("check", policy, folder / f"{target}.yaml", "--out", run, "--as-of", AS_OF)
-    return outcome, run, json.loads((run / "report.json").read_text())
+@pytest.fixture(scope="module")
+def audited(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Audited:
+    """Audit a target with a way of drawing less, once; the run is to be read only."""
+    folder = tmp_path_factory.mktemp("audits")
+    done: dict[tuple[str, str], Audit] = {}
+
+    def once(target: str, name: str) -> Audit:
+        if (target, name) not in done:
+            done[target, name] = audit(
+                sampling(folder, name),
+                simulated_targets / f"{target}.yaml",
+                folder / f"{name}-{target}",
+            )
+        return done[target, name]
+
+    return once
+
+
+def copied(found: Audit, folder: Path) -> Path:
+    """Copy a run to be changed."""
+    return shutil.copytree(found.run, folder / "run")
 
 
 def drawn(run: Path) -> int:
@@ -42,30 +59,27 @@ def drawn(run: Path) -> int:
     return sum(entry["rows"] for entry in entries if entry["kind"] == "rollouts")
 
 
-def verdicts(report: Any) -> dict[str, tuple[str, str | None]]:
-    return {cell["id"]: (cell["verdict"], cell["reason"]) for cell in report["cells"]}
-
-
 @pytest.mark.parametrize("target", ["leaking", "sound"])
 def test_curtailed_sampling_draws_less_and_gives_the_same_numbers(
-    phigate: Command, workspace: Path, target: str
+    audited: Audited, target: str
 ) -> None:
-    _, full_run, full = audit(phigate, workspace, target, "full")
-    _, short_run, short = audit(phigate, workspace, target, "short", curtailed=True)
-    assert verdicts(short) == verdicts(full)
-    assert [c["estimate"] for c in short["cells"]] == [c["estimate"] for c in full["cells"]]
+    full, short = audited(target, "full"), audited(target, "short")
+    assert short.verdicts == full.verdicts
+    assert [c["estimate"] for c in short.cells.values()] == [
+        c["estimate"] for c in full.cells.values()
+    ]
     # with 20 samples and a threshold of one half nobody is settled before 10 are drawn
-    assert 0.5 * drawn(full_run) <= drawn(short_run) < 0.8 * drawn(full_run)
+    assert 0.5 * drawn(full.run) <= drawn(short.run) < 0.8 * drawn(full.run)
 
 
 def test_curtailed_samples_are_the_first_of_those_drawn_anyway(
-    phigate: Command, workspace: Path
+    audited: Audited, simulated_targets: Path, tmp_path: Path
 ) -> None:
-    _, full_run, _ = audit(phigate, workspace, "leaking", "full")
-    _, short_run, _ = audit(phigate, workspace, "leaking", "short", curtailed=True)
+    full_run, short_run = audited("leaking", "full").run, tmp_path / "run"
     # runs have keys of their own: with the same one prompts have the same names
+    short_run.mkdir()
     (short_run / "pseudonym.key").write_bytes((full_run / "pseudonym.key").read_bytes())
-    audit(phigate, workspace, "leaking", "short", curtailed=True)
+    audit(sampling(tmp_path, "short"), simulated_targets / "leaking.yaml", short_run)
     full, short = (
         {
             (row["prompt"], row["sample"]): row["tokens"]
@@ -80,45 +94,49 @@ def test_curtailed_samples_are_the_first_of_those_drawn_anyway(
 
 
 def test_a_leak_is_found_early_and_the_rest_is_not_drawn(
-    phigate: Command, workspace: Path
+    phigate: Command, audited: Audited, simulated_targets: Path, tmp_path: Path
 ) -> None:
-    _, full_run, _ = audit(phigate, workspace, "leaking", "full")
-    outcome, run, report = audit(phigate, workspace, "leaking", "early", sequential=True)
-    assert outcome.code == ExitCode.FAIL
-    manifest = json.loads((run / "manifest.json").read_text())
-    assert manifest["leftOut"]
-    assert drawn(run) < drawn(full_run)
-    stopped = [c for c in report["cells"] if c["estimate"] and "sequen" in c["estimate"]["method"]]
+    early = audited("leaking", "early")
+    assert early.code == ExitCode.FAIL
+    assert json.loads((early.run / "manifest.json").read_text())["leftOut"]
+    assert drawn(early.run) < drawn(audited("leaking", "full").run)
+    stopped = [
+        cell
+        for cell in early.cells.values()
+        if cell["estimate"] and "sequen" in cell["estimate"]["method"]
+    ]
     assert stopped
     assert all(cell["verdict"] == "fail" for cell in stopped)
     # what was left out is no gap: the run is verified, and found finished when it is repeated
+    run = copied(early, tmp_path)
     assert phigate("verify", run).code == ExitCode.PASS
-    again, _, repeated = audit(phigate, workspace, "leaking", "early", sequential=True)
+    again = audit(sampling(tmp_path, "early"), simulated_targets / "leaking.yaml", run)
     assert again.code == ExitCode.FAIL
-    assert verdicts(repeated) == verdicts(report)
+    assert again.verdicts == early.verdicts
 
 
 def test_a_run_that_was_cut_short_is_not_taken_for_one_that_stopped(
-    phigate: Command, workspace: Path
+    phigate: Command, audited: Audited, tmp_path: Path
 ) -> None:
-    _, run, report = audit(phigate, workspace, "sound", "early", sequential=True)
-    assert not json.loads((run / "manifest.json").read_text())["leftOut"]
+    run = copied(audited("sound", "early"), tmp_path)
     manifest = json.loads((run / "manifest.json").read_text())
+    assert not manifest["leftOut"]
     last = [entry for entry in manifest["entries"] if entry["kind"] == "rollouts"][-1]
     manifest["entries"].remove(last)
     (run / "manifest.json").write_text(json.dumps(manifest))
     (run / last["file"]).unlink()
-    assert phigate("judge", run, "--as-of", AS_OF).code == ExitCode.INCONCLUSIVE
+    outcome = phigate("judge", run, "--as-of", AS_OF, "--format", "json")
+    assert outcome.code == ExitCode.INCONCLUSIVE
     cells = json.loads((run / "report.json").read_text())["cells"]
     assert "not-run" in {cell["reason"] for cell in cells}
 
 
 def test_judging_without_sequential_bounds_needs_everything_drawn(
-    phigate: Command, workspace: Path
+    phigate: Command, audited: Audited, tmp_path: Path
 ) -> None:
-    _, run, _ = audit(phigate, workspace, "leaking", "early", sequential=True)
+    run = copied(audited("leaking", "early"), tmp_path)
     outcome = phigate(
-        "judge", run, "--policy", sampling(workspace, "full"), "--as-of", AS_OF, "--json"
+        "judge", run, "--policy", sampling(tmp_path, "full"), "--as-of", AS_OF, "--json"
     )  # fmt: skip
     reasons = {cell["reason"] for cell in json.loads(outcome.out)["cells"]}
     assert "not-run" in reasons

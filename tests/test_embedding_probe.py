@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-import yaml
+from auditing import Audit, audit, write_policy
 from conftest import Command
 
 from checker.errors import ExitCode, InsufficientData
@@ -18,65 +19,69 @@ from checker.probes.embedding_probe import (
     EmbeddingProbeParams,
 )
 
-AS_OF = "2026-11-01T00:00:00+00:00"
+INSIDER = {"extends": "demographics", "knows": {"events": 5}, "access": "embeddings"}
 
 
-def policy(folder: Path, *, limit: float = 0.15, **params: Any) -> Path:
+def control(*, fail: float = 0.15, **params: Any) -> dict[str, Any]:
     """The benign class of the demo policy, which many patients have, asked of embeddings."""
-    document = yaml.safe_load((folder / "policy.yaml").read_text())
-    spec = document["spec"]
-    spec["attackers"]["insider"] = {
-        "title": "An insider who sees hidden states",
-        "extends": "demographics",
-        "knows": {"events": 5},
-        "access": "embeddings",
-        "report": "gate",
+    return {
+        "attributeClass": "common-chronic",
+        "probe": "embedding-probe",
+        "params": params,
+        "metric": "excess_probe_auroc",
+        "limits": {"insider": {"fail": fail}},
     }
-    spec["controls"] = {
-        "embeddings": {
-            "title": "Embeddings must not tell a member's condition",
-            "attributeClass": "common-chronic",
-            "probe": "embedding-probe",
-            "params": params,
-            "metric": "excess_probe_auroc",
-            "limits": {"insider": {"fail": limit}},
-        }
-    }
-    path = folder / "embeddings.yaml"
-    path.write_text(yaml.safe_dump(document, sort_keys=False))
-    return path
 
 
-def cell(phigate: Command, folder: Path, target: str, **params: Any) -> Any:
-    """The one cell of an audit; `limit` is the control's, the rest are parameters."""
-    run = folder / f"run-{target}"
-    phigate(
-        "check", policy(folder, **params), folder / f"{target}.yaml", "--out", run, "--as-of", AS_OF
-    )  # fmt: skip
-    return json.loads((run / "report.json").read_text())["cells"][0]
+# half the members are memorised, and 120 labels teach only so much: an excess of about 0.1
+CONTROLS = {
+    "sound-limit": control(),
+    "logistic": control(fail=0.03),
+    "mlp": control(fail=0.03, classifier="mlp"),
+    "hardly-any": control(labelShare=0.001),
+}
+
+
+@pytest.fixture(scope="module")
+def audited(
+    simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Audit]:
+    """Audit a target under some of T3's controls, once."""
+    folder = tmp_path_factory.mktemp("audits")
+    done: dict[str, Audit] = {}
+
+    def once(target: str) -> Audit:
+        if target not in done:
+            asked = {
+                n: c for n, c in CONTROLS.items() if (n == "sound-limit") == (target == "sound")
+            }
+            policy = write_policy(folder / f"{target}.yaml", asked, attackers={"insider": INSIDER})
+            done[target] = audit(policy, simulated_targets / f"{target}.yaml", folder / target)
+        return done[target]
+
+    return once
 
 
 @pytest.mark.parametrize("classifier", ["logistic", "mlp"])
 def test_embeddings_that_recall_the_record_are_flagged(
-    phigate: Command, workspace: Path, classifier: str
+    audited: Callable[[str], Audit], classifier: str
 ) -> None:
-    # half the members are memorised, and 120 labels teach only so much: an excess of about 0.1
-    found = cell(phigate, workspace, "leaking", limit=0.03, classifier=classifier)
+    found = audited("leaking").cell(classifier)
     assert found["verdict"] == "fail", found
     assert found["members"]["value"] > found["nonmembers"]["value"] + 0.05
 
 
-def test_embeddings_of_the_prompt_alone_are_cleared(phigate: Command, workspace: Path) -> None:
-    found = cell(phigate, workspace, "sound")
+def test_embeddings_of_the_prompt_alone_are_cleared(audited: Callable[[str], Audit]) -> None:
+    found = audited("sound").cell("sound-limit")
     assert found["verdict"] == "pass", found
     assert found["members"]["n"] == 480  # four fifths of 600 members: the attacker labels a fifth
 
 
 def test_an_attacker_with_hardly_any_labels_fits_no_classifier(
-    phigate: Command, workspace: Path
+    audited: Callable[[str], Audit],
 ) -> None:
     # a thousandth of 600 members is one patient, and one patient is of one kind
-    found = cell(phigate, workspace, "leaking", labelShare=0.001)
+    found = audited("leaking").cell("hardly-any")
     assert (found["verdict"], found["reason"]) == ("inconclusive", "too-few-labels")
 
 
@@ -86,11 +91,14 @@ def test_a_target_without_embeddings_is_not_tested_and_does_not_pass(
     model = json.loads((workspace / "sound.json").read_text())
     model["capabilities"] = ["samples", "logprobs"]
     (workspace / "sound.json").write_text(json.dumps(model))
-    found = cell(phigate, workspace, "sound")
+    policy = write_policy(
+        workspace / "embeddings.yaml", {"embeddings": control()}, attackers={"insider": INSIDER}
+    )
+    untested = audit(policy, workspace / "sound.yaml", workspace / "run")
+    found = untested.cell("embeddings")
     assert (found["verdict"], found["reason"]) == ("inconclusive", "capability-missing")
     assert "embeddings" in found["explanation"]
-    outcome = phigate("judge", workspace / "run-sound", "--as-of", AS_OF)
-    assert outcome.code == ExitCode.INCONCLUSIVE
+    assert phigate("judge", untested.run).code == untested.code == ExitCode.INCONCLUSIVE
 
 
 def observations(shift: float, n: int = 400, *, fitted: bool = True) -> EmbeddingObservations:

@@ -21,6 +21,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 from sklearn.neural_network import MLPClassifier
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_limits
 
 from checker.execution.task import Task
 from checker.probes.observations import booleans
@@ -53,7 +54,8 @@ def probe_scores(task: Task) -> pa.Table:
             folds=min(MOST_FOLDS, smaller),
             seed=int(rng.integers(2**31)),
         )
-        with warnings.catch_warnings():
+        # matrices this small are slower on many threads, whose number would change the last digits
+        with warnings.catch_warnings(), threadpool_limits(limits=1):
             # an attacker who stops early is still an attacker; his score says how good he is
             warnings.simplefilter("ignore", ConvergenceWarning)
             model.fit(np.stack([vectors[prompts[i]] for i in taught]), positive[taught])

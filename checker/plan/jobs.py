@@ -351,9 +351,14 @@ class JobBook:
     def rollouts(
         self, labels: str, settings: RolloutSettings, *, attacker: str, who: Who = "target"
     ) -> list[str]:
-        """Return the jobs that hold the prompts of a label set, adding those nobody needed yet."""
+        """Return the jobs that hold the prompts of a label set, adding those nobody needed yet.
+
+        Where cells may stop early, classes share no batches: what an earlier class has drawn are
+        patients who have that class too, and no random sample of a later one's.
+        """
         needed = self._prompts_of(labels)
-        group = digest({"who": who, **settings.inputs()})
+        own = {"labels": labels} if self.is_sequential else {}
+        group = digest({"who": who, **own, **settings.inputs()})
         each = settings.samples * settings.horizon_tokens
         self.unshared_rollout_tokens += each * self._asked(labels)
         fresh = sorted(key for key in needed if (group, key) not in self._prompt_home)

@@ -388,6 +388,13 @@ def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: _Say) ->
             f"'{control.metric}' cannot be held against a reference model"
             + (f"; {' and '.join(contrasted)} can" if contrasted else ""),
         )
+    for index, subgroup in enumerate(control.subgroups):
+        if subgroup != "all" and not metric.of_patients:
+            say(
+                (*path, "subgroups", index),
+                f"'{control.metric}' is no measure of patients, so it has no subgroups;"
+                " remove all but 'all'",
+            )
     for name, limit in control.limits.items():
         for key, value in (("warn", limit.warn), ("fail", limit.fail)):
             if value is not None and metric.largest is not None and value > metric.largest:

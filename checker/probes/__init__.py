@@ -76,6 +76,7 @@ class Metric:
         takes_everybody: patients without the class are measured too.
         identifying_prompts: None says that it means nothing where patients share prompts whenever
             it is an excess; False that it means as much there.
+        of_patients: False where no patients are counted, so that none make up a subgroup.
         unit: of the number, "" for fractions.
         largest: a limit cannot lie above it; None where nothing bounds the metric.
     """
@@ -90,6 +91,7 @@ class Metric:
     has_contrast: bool = False
     takes_everybody: bool = False
     identifying_prompts: bool | None = None
+    of_patients: bool = True
     unit: str = ""
     largest: float | None = 1.0
 

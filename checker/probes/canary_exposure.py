@@ -140,6 +140,7 @@ class CanaryExposure(Probe):
                 "exposure of planted canaries",
                 "bits",
                 identifying_prompts=False,
+                of_patients=False,
                 unit="bits",
                 largest=None,
             ),
@@ -149,6 +150,7 @@ class CanaryExposure(Probe):
                 "epsilon",
                 can_pass=False,
                 identifying_prompts=False,
+                of_patients=False,
                 largest=None,
             ),
         )

@@ -186,6 +186,7 @@ class TrajectoryMemorization(Probe):
                 "continuations that repeat members' records beyond nonmembers'",
                 "set-difference",
                 identifying_prompts=False,
+                of_patients=False,
             ),
             Metric(
                 "distance_gap",

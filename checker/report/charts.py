@@ -1,9 +1,8 @@
-"""Leakage against what the attacker knows, drawn as SVG for the HTML report.
+"""What the HTML report draws: leakage against what the attacker knows, and the perturbation curve.
 
-The only module that imports matplotlib. A drawing is made to live inside the page: its colours are
-classes that the page's style sheet sets for light and for dark (the attributes beside them are for
-readers without it), its text is text, its ids are its own, and it needs no inline style, which the
-page's content security policy forbids. Equal reports give equal bytes.
+The only module that imports matplotlib; `checker.report.drawing` makes its files a part of the
+page. Equal reports give equal bytes. Charts of one metric's unit share an axis only where they can
+be compared by eye: shares with shares.
 """
 
 from __future__ import annotations
@@ -11,8 +10,7 @@ from __future__ import annotations
 import io
 import textwrap
 import warnings
-import xml.etree.ElementTree as ET
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,22 +19,14 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from checker.report.model import AttackerText, CellReport, Number, Report
-from checker.report.text import bounds, figure, is_share, part_title, plain, shorten
+from checker.report.drawing import INK, MEMBERS, MUTED, NONMEMBERS, RULE, for_page
+from checker.report.measures import age_offset, is_share, measure_of, probe_words
+from checker.report.model import AttackerText, CellReport, ControlReport, Number, Report
+from checker.report.numbers import bounds, figure, setting
+from checker.report.plain import plain, shorten
 
-__all__ = ["Chart", "leakage_charts"]
+__all__ = ["Chart", "leakage_charts", "perturbation_charts"]
 
-# colours by role: what a reader without the page's style sheet sees, and the class in the page
-_ROLES = {
-    "#1d2429": "c-ink",
-    "#5a636b": "c-muted",
-    "#d9d4c8": "c-rule",
-    "#b3431e": "c-members",
-    "#37708f": "c-nonmembers",
-}
-INK, MUTED, RULE, MEMBERS, NONMEMBERS = _ROLES
-_SVG = "http://www.w3.org/2000/svg"
-_XLINK = "http://www.w3.org/1999/xlink"
 _WIDTH_IN, _HEIGHT_IN = 3.9, 2.9
 _STYLE: dict[Any, Any] = {
     "svg.hashsalt": "phigate",
@@ -54,90 +44,186 @@ class Chart:
 
     Args:
         key: unique among the charts of a report; prefixes the drawing's ids.
-        title: what is drawn.
+        title: what it is about.
+        caption: what is drawn, in a few words.
         description: everything the drawing shows, in words.
         svg: an `<svg>` element to be put into a page.
     """
 
     key: str
     title: str
+    caption: str
     description: str
     svg: str
 
 
 def leakage_charts(report: Report) -> list[Chart]:
-    """Draw one chart per control and class: members and nonmembers against attacker knowledge.
+    """Draw one chart per control: members and nonmembers against attacker knowledge.
 
-    Controls whose metric has no parts (membership), or that measured nothing, have no chart.
+    Controls whose metric has no two parts (membership, canaries), or that measured nothing, have no
+    chart.
     """
-    charts: list[Chart] = []
-    classes = {item.id: item.title for item in report.policy.attribute_classes}
-    drawn = [
-        (control.attribute_class, control.metric, points)
-        for control in report.controls
-        if control.attribute_class is not None and (points := _points(report, control.id))
+    drawn = [(control, found) for control in report.controls if (found := _points(report, control))]
+    ends = _ends(found for control, found in drawn if is_share(control.metric))
+    return [
+        _leakage(f"chart-{place}", _title(report, control), control, found, ends=ends)
+        for place, (control, found) in enumerate(drawn, start=1)
     ]
-    top = _highest(points for _, metric, points in drawn if is_share(metric))
-    for name, metric, points in drawn:
-        title = plain(classes.get(name, name))
-        charts.append(_draw(f"chart-{len(charts) + 1}", title, metric, points, top=top))
+
+
+def perturbation_charts(report: Report) -> list[Chart]:
+    """Draw how often the class is named when the age in the prompt is changed, a chart per cell."""
+    charts: list[Chart] = []
+    controls = {control.id: control for control in report.controls}
+    attackers = {attacker.id: attacker.title for attacker in report.policy.attackers}
+    for cell in report.cells:
+        curve = sorted(
+            (years, number)
+            for name, number in cell.reported.items()
+            if (years := age_offset(name)) is not None
+        ) if cell.subgroup == "all" else []  # fmt: skip
+        if len(curve) > 1:
+            control = controls[cell.control]
+            title = _title(report, control)
+            caption = f"Told on: {shorten(attackers.get(cell.attacker, cell.attacker), 60)}"
+            threshold = control.params.get("threshold")
+            charts.append(
+                _age_curve(f"curve-{len(charts) + 1}", title, caption, curve, threshold=threshold)
+            )
     return charts
 
 
-def _highest(groups: Iterable[list[tuple[AttackerText, CellReport]]]) -> float:
-    """Return the height that all charts of shares have, so that they can be compared by eye."""
-    bounds_drawn = [
-        number.high
+def _title(report: Report, control: ControlReport) -> str:
+    classes = {item.id: item.title for item in report.policy.attribute_classes}
+    if control.attribute_class is None:
+        return probe_words(control.probe).title
+    return plain(classes.get(control.attribute_class, control.attribute_class))
+
+
+def _ends(groups: Iterable[list[tuple[AttackerText, CellReport]]]) -> tuple[float, float]:
+    """Return the ends of the axis that all charts of shares have, to be compared by eye."""
+    ends = [
+        end
         for points in groups
         for _, cell in points
         for number in (cell.members, cell.nonmembers)
-        if number is not None and number.high is not None
+        if number is not None
+        for end in (number.low, _top(number))
     ]
-    return 1.04 * max([0.1, *bounds_drawn])
+    low, high = min([0.0, *ends]), max([0.1, *ends])
+    return (1.04 * low, 1.04 * high)
 
 
-def _points(report: Report, control: str) -> list[tuple[AttackerText, CellReport]]:
+def _points(report: Report, control: ControlReport) -> list[tuple[AttackerText, CellReport]]:
     """Return a control's cells over all patients that have both parts, weakest attacker first."""
     return [
         (attacker, cell)
         for attacker in report.policy.attackers
         for cell in report.cells
-        if (cell.control, cell.attacker, cell.subgroup) == (control, attacker.id, "all")
+        if (cell.control, cell.attacker, cell.subgroup) == (control.id, attacker.id, "all")
         and cell.members is not None
         and cell.nonmembers is not None
     ]
 
 
-def _draw(
+def _leakage(
     key: str,
     title: str,
-    metric: str,
+    control: ControlReport,
     points: list[tuple[AttackerText, CellReport]],
     *,
-    top: float,
+    ends: tuple[float, float],
 ) -> Chart:
-    with mpl.rc_context(_STYLE):
-        canvas = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN))
-        canvas.subplots_adjust(left=0.125, right=0.73, top=0.95, bottom=0.24)
-        axes = canvas.add_subplot()
-        inside = [cell.members for _, cell in points if cell.members is not None]
-        outside = [cell.nonmembers for _, cell in points if cell.nonmembers is not None]
-        decides = [cell.gating for _, cell in points]
+    metric, measure = control.metric, measure_of(control.metric)
+    inside = [cell.members for _, cell in points if cell.members is not None]
+    outside = [cell.nonmembers for _, cell in points if cell.nonmembers is not None]
+    decides = [cell.gating for _, cell in points]
+
+    def draw(axes: Axes) -> None:
         _series(axes, inside, decides, colour=MEMBERS, marker="o", dashes="-")
         _series(axes, outside, decides, colour=NONMEMBERS, marker="s", dashes=(0, (4, 2)))
         if is_share(metric):
-            axes.set_ylim(0, top)
+            axes.set_ylim(*ends)
             axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
-        _dress(axes, [attacker.title for attacker, _ in points])
+        _dress(axes)
+        _name_attackers(axes, [attacker.title for attacker, _ in points])
         _name_series(axes, inside[-1].value, outside[-1].value)
+
+    what = measure.part or measure.title
+    if control.contrast == "reference":
+        what += ", this model minus the reference"
+    description = _describe(metric, what, points)
+    svg = _drawn(draw, key, title, description, right=0.73)
+    return Chart(key, title, what[:1].upper() + what[1:], description, svg)
+
+
+def _age_curve(
+    key: str,
+    title: str,
+    caption: str,
+    curve: list[tuple[int, Number]],
+    *,
+    threshold: float | None,
+) -> Chart:
+    """Draw the mean share of naming continuations over the years by which the age was changed."""
+    metric = "recall"  # any share of patients: only its unit is asked for
+
+    def draw(axes: Axes) -> None:
+        years, numbers = [place for place, _ in curve], [number for _, number in curve]
+        lows, highs = [n.low for n in numbers], [_top(n) for n in numbers]
+        if threshold is not None:
+            axes.axhline(threshold, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)))
+        axes.fill_between(years, lows, highs, color=MEMBERS, alpha=0.16, linewidth=0)
+        axes.vlines(years, lows, highs, color=MEMBERS, linewidth=1.2)
+        axes.plot(years, [n.value for n in numbers], color=MEMBERS, linewidth=1.8, marker="o")
+        axes.set_ylim(0, 1.04)
+        axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=0, symbol=" %"))
+        _dress(axes)
+        # one and two years lie too close for a label each
+        shown = [place for place in years if abs(place) not in {1}]
+        axes.set_xticks(
+            shown, [f"{place:+d}".replace("-", "−") if place else "own" for place in shown]
+        )
+        axes.set_xlabel("years added to the age", color=INK)
+
+    parts = [
+        "Mean share of the continuations that name the class, over the disclosed members, by the"
+        " years added to the age in the prompt, with one-sided bounds."
+    ]
+    parts += [
+        f"{_years(place)}: {figure(number.value, metric)} ({bounds(number, metric)})."
+        for place, number in curve
+    ]
+    if threshold is not None:
+        parts.append(f"Disclosed is who is beyond {setting(threshold, metric)}.")
+    description = " ".join(parts)
+    svg = _drawn(draw, key, f"{title}. {caption}", description, right=0.95)
+    return Chart(key, title, caption, description, svg)
+
+
+def _years(offset: int) -> str:
+    if offset == 0:
+        return "Own age, drawn afresh"
+    return (
+        f"{abs(offset)} year{'s' if abs(offset) > 1 else ''} {'older' if offset > 0 else 'younger'}"
+    )
+
+
+def _drawn(
+    draw: Callable[[Axes], None], key: str, title: str, description: str, *, right: float
+) -> str:
+    """Draw on fresh axes and return the element for the page."""
+    with mpl.rc_context(_STYLE):
+        canvas = Figure(figsize=(_WIDTH_IN, _HEIGHT_IN))
+        canvas.subplots_adjust(left=0.125, right=right, top=0.95, bottom=0.24)
+        draw(canvas.add_subplot())
         raw = io.BytesIO()
         with warnings.catch_warnings():
             # a title may hold letters the measuring font lacks; the reader's font will have them
             warnings.filterwarnings("ignore", message="Glyph .* missing from font")
             warnings.filterwarnings("ignore", message="Matplotlib currently does not support")
             canvas.savefig(raw, format="svg", transparent=True, metadata={"Date": None})
-    description = _describe(metric, points)
-    return Chart(key, title, description, _for_page(raw.getvalue(), key, title, description))
+    return for_page(raw.getvalue(), key, title, description)
 
 
 def _series(
@@ -195,10 +281,8 @@ def _name_series(axes: Axes, members: float, nonmembers: float) -> None:
         )
 
 
-def _dress(axes: Axes, attackers: list[str]) -> None:
-    """Label the attackers, and leave of the frame only what helps to read."""
+def _name_attackers(axes: Axes, attackers: list[str]) -> None:
     axes.set_xlim(-0.3, len(attackers) - 0.7)
-    axes.locator_params(axis="y", nbins=5)
     width = max(9, 36 // len(attackers))
     axes.set_xticks(range(len(attackers)), [""] * len(attackers))
     for place, attacker in enumerate(attackers):
@@ -207,6 +291,11 @@ def _dress(axes: Axes, attackers: list[str]) -> None:
             axes.annotate(text, (place, 0), xycoords=("data", "axes fraction"),
                           xytext=(0, -16 - 12 * line), textcoords="offset points",
                           ha="center", color=INK)  # fmt: skip
+
+
+def _dress(axes: Axes) -> None:
+    """Leave of the frame only what helps to read."""
+    axes.locator_params(axis="y", nbins=5)
     axes.tick_params(colors=INK, length=0, pad=6)
     axes.grid(axis="y", color=RULE, linewidth=0.8)
     axes.set_axisbelow(True)
@@ -215,10 +304,9 @@ def _dress(axes: Axes, attackers: list[str]) -> None:
     axes.spines["bottom"].set_color(MUTED)
 
 
-def _describe(metric: str, points: list[tuple[AttackerText, CellReport]]) -> str:
+def _describe(metric: str, what: str, points: list[tuple[AttackerText, CellReport]]) -> str:
     parts = [
-        f"Of members and nonmembers, the {part_title(metric)}, with one-sided bounds, by what the"
-        " attacker knows."
+        f"Of members and nonmembers, the {what}, with one-sided bounds, by what the attacker knows."
     ]
     for attacker, cell in points:
         assert cell.members is not None  # _points left the others out
@@ -229,73 +317,3 @@ def _describe(metric: str, points: list[tuple[AttackerText, CellReport]]) -> str
             f" ({bounds(cell.nonmembers, metric)})."
         )
     return " ".join(parts)
-
-
-# --- from a drawing to a part of the page --------------------------------------------------------
-
-
-def _for_page(raw: bytes, key: str, title: str, description: str) -> str:
-    """Turn matplotlib's file into an element that obeys the page (see the module's note)."""
-    root = ET.fromstring(raw)
-    for parent in list(root.iter()):
-        for child in list(parent):
-            if child.tag in {f"{{{_SVG}}}metadata", f"{{{_SVG}}}style"}:
-                parent.remove(child)
-    used = _references(root)
-    for element in root.iter():
-        _unstyle(element)
-        _own_ids(element, key, used)
-    for name in ("width", "height", "version"):
-        root.attrib.pop(name, None)
-    root.set("class", "drawing")
-    root.set("role", "img")
-    root.set("aria-labelledby", f"{key}-title {key}-desc")
-    for place, (tag, text) in enumerate((("title", title), ("desc", description))):
-        element = ET.Element(f"{{{_SVG}}}{tag}", {"id": f"{key}-{tag}"})
-        element.text = text
-        root.insert(place, element)
-    ET.register_namespace("", _SVG)
-    ET.register_namespace("xlink", _XLINK)
-    return ET.tostring(root, encoding="unicode")
-
-
-def _references(root: ET.Element) -> set[str]:
-    """Return the ids that something in the drawing points to."""
-    used = set()
-    for element in root.iter():
-        for value in element.attrib.values():
-            if value.startswith("url(#"):
-                used.add(value[5:-1])
-            elif value.startswith("#"):
-                used.add(value[1:])
-    return used
-
-
-def _unstyle(element: ET.Element) -> None:
-    """Turn an inline style into attributes, and the colours of roles into classes."""
-    rules = element.attrib.pop("style", "").split(";")
-    style = {
-        name.strip(): value.strip()
-        for name, colon, value in (rule.partition(":") for rule in rules)
-        if colon
-    }
-    style.pop("font-family", None)  # the page's font
-    classes = []
-    for name, value in style.items():
-        element.set(name, value)
-        if name in {"fill", "stroke"} and value in _ROLES:
-            classes.append(f"{name}-{_ROLES[value]}")
-    if classes:
-        element.set("class", " ".join(classes))
-
-
-def _own_ids(element: ET.Element, key: str, used: set[str]) -> None:
-    """Prefix the ids that are pointed to, and drop the others: a page must not repeat an id."""
-    name = element.attrib.pop("id", None)
-    if name in used:
-        element.set("id", f"{key}-{name}")
-    for attribute, value in element.attrib.items():
-        if value.startswith("url(#"):
-            element.set(attribute, f"url(#{key}-{value[5:]}")
-        elif attribute == f"{{{_XLINK}}}href" and value.startswith("#"):
-            element.set(attribute, f"#{key}-{value[1:]}")

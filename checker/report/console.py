@@ -21,9 +21,11 @@ from checker.report.text import (
     figure,
     headline,
     limit_words,
+    measure_of,
     needs_more,
     plain,
     reason_of,
+    sampling_words,
     shorten,
     subgroup_words,
     telling_bound,
@@ -67,6 +69,8 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
     console.print()
     if left:
         console.print(Text(f"Findings only in the full report: {left}.", style="dim"))
+    for note in sampling_words(report):
+        console.print(Text(note, style="dim"))
     console.print(Text(NOT_PROOF, style="dim"))
     if location is not None:
         console.print(Text(f"Full report: {plain(location)} ({CONFIDENTIAL.lower()})"))
@@ -91,8 +95,7 @@ def _matrix(report: Report) -> Table:
         note = "" if attacker.gating else "\n(reported only)"
         table.add_column(Text(shorten(attacker.title, 40) + note))
     for row in matrix.rows:
-        title = "Membership" if row.membership else shorten(row.title, 50)
-        table.add_row(Text(title), *(_square(cells) for cells in row.squares))
+        table.add_row(Text(shorten(row.title, 60)), *(_square(cells) for cells in row.squares))
     return table
 
 
@@ -104,8 +107,9 @@ def _square(cells: tuple[CellReport, ...]) -> Text:
         lines.append(_verdict(cell))
         bound = telling_bound(cell)
         if bound is not None:
+            counts = measure_of(cell.metric).counts
             limit = limit_words(cell.limit, cell.metric).removeprefix("at most ")
-            lines.append(Text(f"{bound}\nlimit {limit}"))
+            lines.append(Text(f"{bound}\n{counts}\nlimit {limit}"))
         elif (reason := reason_of(cell)) is not None:
             lines.append(Text(reason.short))
     return Text("\n").join(lines)
@@ -131,8 +135,11 @@ def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
     if cell.estimate is not None:
         value = figure(cell.estimate.value, cell.metric)
         limit = limit_words(cell.limit, cell.metric)
+        counts = measure_of(cell.metric).counts
         lines.append(
-            Text(f"  {value}, {telling_bound(cell)}; allowed: {limit}; n {cell.estimate.n}")
+            Text(
+                f"  {value} {counts}, {telling_bound(cell)}; allowed: {limit}; n {cell.estimate.n}"
+            )
         )
     reason, missing = reason_of(cell), needs_more(cell)
     if reason is not None and reason.next_step:

@@ -21,6 +21,7 @@ from markupsafe import Markup
 
 from checker.report import text
 from checker.report.matrix import Matrix, build_matrix, worst_first
+from checker.report.measures import Unit
 from checker.report.model import CellReport, CitationText, Number, Report
 from checker.resources import resource
 
@@ -29,7 +30,8 @@ __all__ = ["render_html"]
 
 def render_html(report: Report) -> str:
     """Render the report as one self-contained page; equal reports give equal bytes."""
-    from checker.report.charts import leakage_charts  # matplotlib, needed by no other format
+    # matplotlib, needed by no other format
+    from checker.report.charts import leakage_charts, perturbation_charts
 
     page = _environment().get_template("report.html.j2")
     style = resource("reports/static/report.css").read_text(encoding="utf-8")
@@ -40,10 +42,11 @@ def render_html(report: Report) -> str:
         style=Markup(style),  # ours, shipped with the package
         policy_header=_content_policy(style),
         matrix=matrix,
-        scales={True: _scale(matrix, shares=True), False: _scale(matrix, shares=False)},
+        scales=_scales(matrix),
         findings=[cell for cell in ranked if _needs_attention(cell)],
         passing=[cell for cell in ranked if not _needs_attention(cell)],
         charts=[(chart, Markup(chart.svg)) for chart in leakage_charts(report)],
+        curves=[(chart, Markup(chart.svg)) for chart in perturbation_charts(report)],
         book=_Book.of(report),
         text=text,
     )
@@ -76,7 +79,6 @@ def _environment() -> Environment:
     environment.filters["short"] = text.shorten
     environment.filters["flat"] = _flat
     environment.filters["grouped"] = text.grouped
-    environment.tests["share"] = text.is_share
     return environment
 
 
@@ -126,20 +128,24 @@ class _Scale:
         return f"{100 * max(0.008, (high - low) / (self.high - self.low)):.2f}%"
 
 
-def _scale(matrix: Matrix, *, shares: bool) -> _Scale:
+_LEAST_SPANS: dict[Unit, tuple[float, float]] = {"auroc": (0.5, 0.6), "bits": (0.0, 2.0)}
+"""What a unit's scale shows at the least; others begin at zero and reach a tenth."""
+
+
+def _scales(matrix: Matrix) -> dict[Unit, _Scale]:
     """Return one scale for all squares of a unit, so that squares can be compared by eye."""
-    lows, highs = [0.0 if shares else 0.5], [0.1 if shares else 0.6]
-    for row in matrix.rows:
-        for cell in (cell for square in row.squares for cell in square):
-            if text.is_share(cell.metric) is shares:
-                highs += [
-                    limit for limit in (cell.limit.fail, cell.limit.warn) if limit is not None
-                ]
-                if cell.estimate is not None:
-                    lows.append(cell.estimate.low)
-                    bound = cell.estimate.high
-                    highs.append(cell.estimate.value if bound is None else bound)
-    return _Scale(min(lows), max(highs) + 0.04 * (max(highs) - min(lows)))
+    ends: dict[Unit, list[float]] = {}
+    for cell in (cell for row in matrix.rows for square in row.squares for cell in square):
+        unit = text.unit_of(cell.metric)
+        found = ends.setdefault(unit, list(_LEAST_SPANS.get(unit, (0.0, 0.1))))
+        found += [limit for limit in (cell.limit.fail, cell.limit.warn) if limit is not None]
+        if cell.estimate is not None:
+            bound = cell.estimate.high
+            found += [cell.estimate.low, cell.estimate.value if bound is None else bound]
+    return {
+        unit: _Scale(min(found), max(found) + 0.04 * (max(found) - min(found)))
+        for unit, found in ends.items()
+    }
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,9 +194,9 @@ class _Book:
         return control.title if control is not None else cell.control
 
     def class_of(self, cell: CellReport) -> str:
-        """Return the class of a cell in words."""
+        """Return the class of a cell in words, or the attack where it is about no class."""
         if cell.attribute_class is None:
-            return "Membership"
+            return text.probe_words(cell.probe).title
         return self.classes.get(cell.attribute_class, cell.attribute_class)
 
     def attacker_of(self, cell: CellReport) -> str:

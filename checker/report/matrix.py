@@ -1,7 +1,7 @@
 """Attribute class x attacker knowledge: where each verdict stands, for every format that draws it.
 
-Rows are the policy's attribute classes, then membership; columns are its attackers, in the policy's
-order. Only cells over all patients have a square; a square without a cell was not tested, and says
+Rows are the policy's attribute classes, then a row for each attack that is about whole records or
+about who was trained on; columns are the policy's attackers, in its order. Only cells over all patients have a square; a square without a cell was not tested, and says
 so, because silence reads as compliance.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from checker.report.measures import probe_words
 from checker.report.model import AttackerText, CellReport, Report
 
 __all__ = ["SEVERITIES", "Matrix", "MatrixRow", "build_matrix", "worst_first"]
@@ -19,20 +20,20 @@ _VERDICTS = ("fail", "error", "inconclusive", "not_applicable", "pass")
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """An attribute class, or membership, with one square per attacker; a square may hold several.
+    """A class, or an attack about no class, with one square per attacker; a square may hold several.
 
     Args:
-        title: of the class.
+        title: of the class, or what the attack asks.
         sensitivity: HL7 ActCode, where the policy gives one.
         benign: the class is audited for context only.
-        membership: the row is about who was in the training data, not about a class.
+        is_class: the row is about an attribute class, not about whole records or membership.
         squares: cells per column; an empty square was not tested.
     """
 
     title: str
     sensitivity: str | None
     benign: bool
-    membership: bool
+    is_class: bool
     squares: tuple[tuple[CellReport, ...], ...]
 
 
@@ -42,7 +43,7 @@ class Matrix:
 
     Args:
         columns: attackers, weakest first as the policy lists them.
-        rows: attribute classes, then membership.
+        rows: attribute classes, then attacks that are about none.
         elsewhere: cells on subgroups, which have no square.
     """
 
@@ -61,19 +62,25 @@ def build_matrix(report: Report) -> Matrix:
     columns = tuple(report.policy.attackers)
     shown = [cell for cell in report.cells if cell.subgroup == "all"]
 
-    def squares(name: str | None) -> tuple[tuple[CellReport, ...], ...]:
+    def squares(name: str | None, probe: str | None) -> tuple[tuple[CellReport, ...], ...]:
         return tuple(
-            tuple(c for c in shown if c.attribute_class == name and c.attacker == column.id)
+            tuple(
+                cell
+                for cell in shown
+                if (cell.attribute_class, cell.attacker) == (name, column.id)
+                and probe in {None, cell.probe}
+            )
             for column in columns
         )
 
     rows = [
-        MatrixRow(item.title, item.sensitivity, item.benign, False, squares(item.id))
+        MatrixRow(item.title, item.sensitivity, item.benign, True, squares(item.id, None))
         for item in report.policy.attribute_classes
     ]
-    if any(cell.attribute_class is None for cell in shown):
-        title = "Membership: was this patient in the training data?"
-        rows.append(MatrixRow(title, None, False, True, squares(None)))
+    for probe in dict.fromkeys(cell.probe for cell in shown if cell.attribute_class is None):
+        rows.append(
+            MatrixRow(probe_words(probe).row or probe, None, False, False, squares(None, probe))
+        )
     placed = {cell.id for row in rows for square in row.squares for cell in square}
     return Matrix(columns, tuple(rows), tuple(c for c in report.cells if c.id not in placed))
 

@@ -35,6 +35,7 @@ from checker.report.reasons import Reason, reason_words
 __all__ = [
     "ACCESS",
     "BASES",
+    "CANNOT_PASS",
     "CONFIDENTIAL",
     "CONTEXTS",
     "ENFORCEMENT",
@@ -127,14 +128,14 @@ GLOSSARY = (
                                   " subtracted patient by patient."),
     ("Eligible", "A patient who has the class, and in whose true record it follows within the"
                  " horizon behind what the attacker knows."),
-    ("Excess", "The rate among members minus the rate among nonmembers, in percentage points. A"
-               " model that merely knows medicine has none."),
-    ("Inconclusive", "Neither shown to be within the limit nor shown to be beyond it. Never counted"
-                     " as a pass."),
     ("ε (epsilon)", "The parameter of differential privacy. An attack shows that it is at least so"
                     " large; nothing that an attack does can show that it is small."),
+    ("Excess", "The rate among members minus the rate among nonmembers, in percentage points. A"
+               " model that merely knows medicine has none."),
     ("Exposure", "How high a planted canary ranks among equals that were left out, in bits: each"
                  " halves the rank. 1.44 bits is chance."),
+    ("Inconclusive", "Neither shown to be within the limit nor shown to be beyond it. Never counted"
+                     " as a pass."),
     ("Members, nonmembers", "Patients the model was trained on; patients of the same source that it"
                             " never saw."),
     ("Placebo", "The same measurement between two random halves of the nonmembers, where nothing"
@@ -171,25 +172,18 @@ def number_rows(cell: CellReport) -> list[NumberRow]:
     """Return the numbers of a finding, the estimate first; a part that equals it is left out."""
     if cell.estimate is None:
         return []
-    measure = measure_of(cell.metric)
-    rows = [NumberRow(measure.title, cell.estimate, cell.metric, cell.limit.fail, "estimate")]
-    if cell.contrast == "reference":
-        rows[0] = NumberRow(
-            f"{measure.title} and beyond the reference model",
-            cell.estimate,
-            cell.metric,
-            cell.limit.fail,
-            "estimate",
-        )
+    measure, is_twofold = measure_of(cell.metric), cell.contrast == "reference"
+    title = f"{measure.title} and beyond the reference model" if is_twofold else measure.title
+    rows = [NumberRow(title, cell.estimate, cell.metric, cell.limit.fail, "estimate")]
     for name, number in zip(measure.parts, (cell.members, cell.nonmembers), strict=True):
         if number is None or number == cell.estimate:
             continue
         what = f"{name}: {measure.part}" if measure.part else name
-        beyond = ", this model minus the reference" if cell.contrast == "reference" else ""
+        beyond = ", this model minus the reference" if is_twofold else ""
         rows.append(NumberRow(what + beyond, number, cell.metric))
     if cell.placebo is not None:
-        title = "placebo: two halves of the nonmembers"
-        rows.append(NumberRow(title, cell.placebo, cell.metric, role="placebo"))
+        halves = "placebo: two halves of the nonmembers"
+        rows.append(NumberRow(halves, cell.placebo, cell.metric, role="placebo"))
     rows += [
         NumberRow(measure_of(name).title, number, name, role="reported")
         for name, number in cell.reported.items()
@@ -324,7 +318,7 @@ def needs_more(cell: CellReport) -> str | None:
 
 def sample_words(cell: CellReport) -> str:
     """Return who was there to be measured."""
-    sample, measure = cell.sample, measure_of(cell.metric)
+    sample = cell.sample
     members, nonmembers = grouped(sample.members), grouped(sample.nonmembers)
     if cell.probe == "canary-exposure":
         return f"{members} canaries planted, {nonmembers} left out"
@@ -341,13 +335,11 @@ def sample_words(cell: CellReport) -> str:
             without = grouped(sample.members_negative), grouped(sample.nonmembers_negative or 0)
             words += f", {without[0]} and {without[1]} without it"
         return words
-    positive = None
-    if sample.members_positive is not None:
-        positive = grouped(sample.members_positive), grouped(sample.nonmembers_positive or 0)
-    if measure.against == "perturbation":  # nonmembers are never asked
-        return f"{members} members eligible" + (f", of {positive[0]} with the class" if positive else "")
+    positive = grouped(sample.members_positive or 0), grouped(sample.nonmembers_positive or 0)
+    if cell.probe == "identifier-perturbation":  # nonmembers are never asked
+        return f"{members} eligible members, of {positive[0]} with the class"
     words = f"{members} members, {nonmembers} nonmembers"
-    if positive:
+    if sample.members_positive is not None:
         words += f" eligible, of {positive[0]} and {positive[1]} with the class"
     if sample.distinct_prompt_share is not None:
         words += f"; {share(sample.distinct_prompt_share)} of the prompts are distinct"

@@ -1,0 +1,753 @@
+"""Table-driven targets of known truth: what probes would observe of them, without any model.
+
+A target *leaks* for a chosen share of members, or shifts their scores by a chosen amount, and
+otherwise follows the population; both are solved for, so that the metric's true value is exactly
+the one asked for. Drawing a target's observations is then a few random numbers a patient. Every
+family of metric of `checker.probes.Metric` with limits has one, at two sample sizes and two
+background rates, or two shapes of the scores where a background rate means nothing.
+
+`evidence` writes the same observations as the tables that the judge reads.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from scipy.optimize import brentq
+from scipy.stats import binom, norm
+
+from checker.plan import AuditPlan, Cell, CellLimit, CellSample, Job, Power
+from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.policy.documents import LeakagePolicy
+from checker.probes import load_probe
+from checker.probes.canary_exposure import CanaryObservations
+from checker.probes.embedding_probe import EmbeddingObservations
+from checker.probes.observations import DisclosureObservations, ScoreObservations
+from checker.probes.trajectory_memorization import (
+    RegurgitationObservations,
+    TrajectoryObservations,
+)
+from checker.stats.exposure import null_exposure_bits
+
+__all__ = [
+    "SAMPLES",
+    "TRUTHS",
+    "WATCHED",
+    "Design",
+    "Draw",
+    "designs",
+    "disclosed",
+    "evidence",
+    "plan_of",
+    "policy",
+]
+
+Array = NDArray[np.float64]
+Draw = Callable[[np.random.Generator, np.random.Generator], Any]
+"""Draws one audit's observations; the second generator is for nonmembers."""
+
+TRUTHS: Final = {
+    "no leak": 0.0,
+    "well inside": 0.4,
+    "just inside": 0.9,
+    "at the limit": 1.0,
+    "well outside": 2.5,
+}
+"""How far the truth has gone from no leak to the limit."""
+
+SAMPLES: Final = 10
+WATCHED, HARMLESS = 7, 1
+_VALUES: Final = np.arange(21) / 20
+_LEVEL: Final = np.concatenate([[0.42], 0.58 * 0.85 ** np.arange(20) / sum(0.85 ** np.arange(20))])
+"""Of the tied shape: q of 20 samples of somebody of whom the model knows nothing, 42 % zeros. Just
+below the half from which `checker.stats.auc` distrusts DeLong's variance."""
+_LEAKED: Final = np.asarray(binom.pmf(np.arange(21), 20, 0.8))
+"""The same of somebody whose record it knows."""
+
+
+@dataclass(frozen=True, slots=True)
+class Design:
+    """One metric at one sample size and one background rate or shape of scores.
+
+    Args:
+        family: of the metric, or "paired" for a difference in differences.
+        probe, metric, params, contrast: as a policy names them.
+        limit: of the metric.
+        null: the metric's true value when nothing leaks.
+        sample: what the plan is told.
+        setting: the background rate or the shape of the scores, in words.
+        target: takes a truth to what draws observations.
+        base_rate: that the plan is told.
+        stream: names the random numbers; designs that share one draw the same patients.
+    """
+
+    family: str
+    probe: str
+    metric: str
+    limit: float
+    null: float
+    sample: CellSample
+    setting: str
+    target: Callable[[float], Draw]
+    params: dict[str, Any] = field(default_factory=dict)
+    contrast: Literal["nonmembers", "reference"] = "nonmembers"
+    base_rate: float = 0.02
+    stream: str = ""
+
+    def truth(self, name: str) -> float:
+        """Return the true value of the metric that a name in `TRUTHS` stands for."""
+        return self.null + TRUTHS[name] * (self.limit - self.null)
+
+    @property
+    def size(self) -> str:
+        """Who is audited, in short."""
+        if self.sample.rollouts is not None:
+            return f"{self.sample.rollouts} rollouts"
+        if self.family == "rate":
+            return str(self.sample.members)
+        inside, outside = str(self.sample.members), str(self.sample.nonmembers)
+        if self.sample.members_negative is not None:
+            inside += f"+{self.sample.members_negative}"
+            outside += f"+{self.sample.nonmembers_negative}"
+        return inside if self.family == "auprc" else f"{inside} / {outside}"
+
+    @property
+    def key(self) -> str:
+        """Name of the design, also of its random numbers unless `stream` is given."""
+        return f"{self.family} {self.size} {self.setting}"
+
+
+def designs() -> Iterator[Design]:
+    """Yield all designs, families in the order of METHODS §4."""
+    yield from _rates()
+    yield from _rankings()
+    yield from _true_positive_rates()
+    yield from _precisions()
+    yield from _trajectories()
+    yield from _canaries()
+
+
+# --- rates, their differences, and paired ones ----------------------------------------------------
+
+
+def _rates() -> Iterator[Design]:
+    for base in (0.02, 0.05):
+        for n in (100, 300):
+            yield Design(
+                "rate", "attribute-disclosure", "disclosure_rate", 0.1, base,
+                CellSample(members=n, nonmembers=0, members_positive=n), f"background {base:.0%}",
+                lambda truth, n=n, base=base: _disclosing(n, 0, base=base, excess=truth - base),
+                {"samples": SAMPLES}, base_rate=base,
+            )  # fmt: skip
+    for family, metric, limit, sizes in (
+        ("rate-difference", "excess_disclosure", 0.05, ((150, 200), (300, 300))),
+        ("mean-difference", "excess_mean_q", 0.05, ((150, 200), (300, 300))),
+        ("paired", "excess_disclosure", 0.1, ((100, 100), (200, 200))),
+    ):
+        for base in (0.02, 0.1):
+            for sizes_of_both in sizes:
+                yield _excess(family, metric, limit, sizes_of_both, base)
+
+
+def _excess(family: str, metric: str, limit: float, sizes: tuple[int, int], base: float) -> Design:
+    n, m = sizes
+    kinds = {"rate-difference": _disclosing, "mean-difference": _naming, "paired": _beyond}
+    return Design(
+        family, "attribute-disclosure", metric, limit, 0.0,
+        CellSample(members=n, nonmembers=m, members_positive=n, nonmembers_positive=m),
+        f"background {base:.0%}",
+        lambda truth: kinds[family](n, m, base=base, excess=truth),
+        {"samples": SAMPLES}, "reference" if family == "paired" else "nonmembers", base,
+    )  # fmt: skip
+
+
+def disclosed(
+    members: Array, nonmembers: Array, *, prompts: NDArray[np.int64] | None = None
+) -> DisclosureObservations:
+    """Return observations of eligible positives from their q.
+
+    Args:
+        members: [n] in [0, 1].
+        nonmembers: [m] in [0, 1].
+        prompts: [n + m] equal for equal prompts; nobody shares one unless given.
+    """
+    n, m = len(members), len(nonmembers)
+    everybody = np.ones(n + m, dtype=np.bool_)
+    return DisclosureObservations(
+        member=np.arange(n + m) < n,
+        positive=everybody,
+        is_eligible=everybody,
+        q=np.concatenate([members, nonmembers]),
+        prompt=np.arange(n + m) if prompts is None else prompts,
+        base=None,
+        unanswered=0,
+    )
+
+
+def _share(hit: NDArray[np.bool_], rng: np.random.Generator) -> Array:
+    """Return q of somebody disclosed, above one half, or not."""
+    return np.where(hit, rng.integers(6, 11, hit.shape), rng.integers(0, 6, hit.shape)) / SAMPLES
+
+
+def _disclosing(n: int, m: int, *, base: float, excess: float) -> Draw:
+    """The class is named of a share of members by heart, of anybody at the background rate."""
+    leak = excess / (1 - base)
+
+    def draw(rng: np.random.Generator, outside: np.random.Generator) -> DisclosureObservations:
+        hit = (rng.random(n) < leak) | (rng.random(n) < base)
+        return disclosed(_share(hit, rng), _share(outside.random(m) < base, outside))
+
+    return draw
+
+
+def _naming(n: int, m: int, *, base: float, excess: float) -> Draw:
+    """The same, where medicine says more of some patients than of others: q has every value."""
+    leak = excess / (1 - base)
+
+    def q(size: int, rng: np.random.Generator) -> Array:
+        return rng.binomial(SAMPLES, rng.beta(0.5 * base, 0.5 * (1 - base), size)) / SAMPLES
+
+    def draw(rng: np.random.Generator, outside: np.random.Generator) -> DisclosureObservations:
+        return disclosed(np.where(rng.random(n) < leak, 1.0, q(n, rng)), q(m, outside))
+
+    return draw
+
+
+def _beyond(n: int, m: int, *, base: float, excess: float) -> Draw:
+    """Target and reference find members easier by 3 points, and agree on half of the patients."""
+    easier = base + 0.03
+    leak = excess / (1 - easier)
+
+    def both(size: int, rate: float, rng: np.random.Generator) -> tuple[Any, Any]:
+        first = rng.random(size)
+        second = np.where(rng.random(size) < 0.5, first, rng.random(size))
+        return first < rate, second < rate
+
+    def draw(rng: np.random.Generator, outside: np.random.Generator) -> DisclosureObservations:
+        target, reference = both(n, easier, rng)
+        target |= rng.random(n) < leak
+        target_out, reference_out = both(m, base, outside)
+        found = disclosed(_share(target, rng), _share(target_out, outside))
+        others = np.concatenate([_share(reference, rng), _share(reference_out, outside)])
+        return replace(found, reference_q=others)
+
+    return draw
+
+
+# --- what ranks patients --------------------------------------------------------------------------
+
+Scores = Callable[[np.random.Generator, int], Array]
+
+
+def _single(values: Array) -> Array:
+    return values.astype(np.float32).astype(np.float64)  # as evidence holds them
+
+
+def _normal(shift: float = 0.0) -> Scores:
+    return lambda rng, n: _single(rng.normal(shift, 1.0, n))
+
+
+def _tied(leak: float = 0.0) -> Scores:
+    running = np.cumsum((1 - leak) * _LEVEL + leak * _LEAKED)
+    return lambda rng, n: _single(_VALUES[np.searchsorted(running / running[-1], rng.random(n))])
+
+
+def _auroc_of_leaked() -> float:
+    below = np.cumsum(_LEVEL) - _LEVEL
+    return float(_LEAKED @ (below + _LEVEL / 2))
+
+
+def _ranked(shape: str, auroc: float) -> Scores:
+    """Return scores that beat those of `_ranked(shape, 0.5)` with the given probability."""
+    if shape == "untied":
+        return _normal(math.sqrt(2) * float(norm.ppf(auroc)))
+    return _tied((auroc - 0.5) / (_auroc_of_leaked() - 0.5))
+
+
+def _rankings() -> Iterator[Design]:
+    outside_auroc = 0.6  # what medicine says of anybody
+    for shape in ("untied", "tied"):
+        for n in (100, 300):
+            yield Design(
+                "auroc", "membership-inference", "membership_auroc", 0.6, 0.5,
+                CellSample(members=n, nonmembers=n), shape,
+                lambda truth, n=n, shape=shape: _membership(
+                    n, n, inside=_ranked(shape, truth), outside=_ranked(shape, 0.5)
+                ),
+                {"score": "loss"},
+            )  # fmt: skip
+    for shape in ("untied", "tied"):
+        for positives, negatives in ((100, 200), (200, 400)):
+            yield Design(
+                "auroc-difference", "embedding-probe", "excess_probe_auroc", 0.1, 0.0,
+                _both(positives, negatives), shape,
+                lambda truth, m=positives, n=negatives, shape=shape: _embedded(
+                    m, n, _ranked(shape, 0.5),
+                    _ranked(shape, outside_auroc + truth), _ranked(shape, outside_auroc),
+                ),
+            )  # fmt: skip
+
+
+def _both(positives: int, negatives: int) -> CellSample:
+    return CellSample(
+        members=positives, members_negative=negatives, members_positive=positives,
+        nonmembers=positives, nonmembers_negative=negatives, nonmembers_positive=positives,
+    )  # fmt: skip
+
+
+def _membership(n: int, m: int, *, inside: Scores, outside: Scores) -> Draw:
+    member = np.arange(n + m) < n
+
+    def draw(rng: np.random.Generator, other: np.random.Generator) -> ScoreObservations:
+        scores = np.concatenate([inside(rng, n), outside(other, m)])
+        return ScoreObservations(member, {"loss": scores})
+
+    return draw
+
+
+def _embedded(m: int, n: int, without: Scores, inside: Scores, outside: Scores) -> Draw:
+    member = np.arange(2 * (m + n)) < m + n
+    positive = np.tile(np.arange(m + n) < m, 2)
+
+    def draw(rng: np.random.Generator, other: np.random.Generator) -> EmbeddingObservations:
+        parts = [inside(rng, m), without(rng, n), outside(other, m), without(other, n)]
+        return EmbeddingObservations(member, positive, np.concatenate(parts), fitted=True)
+
+    return draw
+
+
+def _true_positive_rates() -> Iterator[Design]:
+    fpr = 0.05
+    for shape in ("shifted", "by heart"):
+        for n in (300, 1000):
+            yield Design(
+                "tpr", "membership-inference", "membership_tpr_at_fpr", 0.15, fpr,
+                CellSample(members=n, nonmembers=n), shape,
+                lambda truth, n=n, shape=shape: _membership(
+                    n, n, inside=_caught(shape, truth, fpr), outside=_normal()
+                ),
+                {"score": "loss", "fpr": fpr},
+            )  # fmt: skip
+
+
+def _caught(shape: str, tpr: float, fpr: float) -> Scores:
+    """Return scores of which `tpr` lie above the normal quantile that `fpr` lie above."""
+    if shape == "shifted":
+        return _normal(float(norm.isf(fpr) - norm.isf(tpr)))
+    leak = (tpr - fpr) / (1 - fpr)
+    return lambda rng, n: _single(rng.normal(size=n) + 10.0 * (rng.random(n) < leak))
+
+
+def _precisions() -> Iterator[Design]:
+    prevalence = 1 / 3
+    for family in ("auprc", "auprc-difference"):
+        for shape in ("untied", "tied"):
+            for m, n in ((100, 200), (150, 300)):
+                is_excess = family == "auprc-difference"
+                null = 0.0 if is_excess else prevalence
+                yield Design(
+                    family, "attribute-disclosure",
+                    "excess_attribute_auprc" if is_excess else "attribute_auprc",
+                    null + 0.1, null, _both(m, n), shape,
+                    lambda truth, m=m, n=n, shape=shape, is_excess=is_excess: _precise(
+                        m, n, shape, truth + prevalence * is_excess, with_nonmembers=is_excess
+                    ),
+                    {"samples": 20}, stream=f"auprc {m} {shape}",
+                )  # fmt: skip
+
+
+def _precise(m: int, n: int, shape: str, precision: float, *, with_nonmembers: bool) -> Draw:
+    """Positives among members rank with this average precision, among nonmembers by chance."""
+    inside, by_chance = _precisely(shape, precision, m / (m + n)), _ranked(shape, 0.5)
+    positive = np.arange(m + n) < m
+
+    def draw(rng: np.random.Generator, other: np.random.Generator) -> DisclosureObservations:
+        q = np.concatenate([inside(rng, m), by_chance(rng, n)])
+        groups = 2 if with_nonmembers else 1
+        if with_nonmembers:
+            q = np.concatenate([q, by_chance(other, m), by_chance(other, n)])
+        return DisclosureObservations(
+            member=np.arange(len(q)) < m + n,
+            positive=np.tile(positive, groups),
+            is_eligible=np.tile(positive, groups),
+            q=q,
+            prompt=np.arange(len(q)),
+            base=None,
+            unanswered=0,
+        )
+
+    return draw
+
+
+def _precisely(shape: str, precision: float, prevalence: float) -> Scores:
+    odds = (1 - prevalence) / prevalence
+
+    def area(found: Array, false: Array, weight: Array) -> float:
+        return float(weight @ (found / (found + odds * false)))
+
+    def of_shift(shift: float) -> float:
+        found = (np.arange(20_000) + 0.5) / 20_000
+        false = norm.sf(norm.isf(found) + shift)
+        return area(found, false, np.full(len(found), 1 / len(found)))
+
+    def of_leak(leak: float) -> float:
+        mass = (1 - leak) * _LEVEL + leak * _LEAKED
+        at_least = np.cumsum(mass[::-1])[::-1], np.cumsum(_LEVEL[::-1])[::-1]
+        return area(*at_least, mass)
+
+    solve, highest, scores = {
+        "untied": (of_shift, 5.0, _normal),
+        "tied": (of_leak, 1.0, _tied),
+    }[shape]
+    if precision <= solve(0.0):
+        return scores(0.0)
+    return scores(float(brentq(lambda x: solve(x) - precision, 0.0, highest)))
+
+
+# --- trajectories and canaries --------------------------------------------------------------------
+
+
+def _trajectories() -> Iterator[Design]:
+    for groups, common in ((1, 0.05), (1, 0.3), (2, 0.3)):
+        for rollouts in (200, 600):
+            yield Design(
+                "set-difference", "trajectory-memorization", "regurgitation_excess", 0.05, 0.0,
+                CellSample(members=150 * groups, nonmembers=150, rollouts=rollouts),
+                f"background {common:.0%}, {groups} group{'s' * (groups > 1)}",
+                lambda truth, r=rollouts, c=common, g=groups: _regurgitating(
+                    r, common=c, groups=g, excess=truth
+                ),
+            )  # fmt: skip
+    for shape in ("nearer", "by heart"):
+        for n in (300, 600):
+            yield Design(
+                "gap", "trajectory-memorization", "distance_gap", 0.1, 0.0,
+                CellSample(members=n, nonmembers=n), shape,
+                lambda truth, n=n, shape=shape: _distant(n, gap=truth, shape=shape),
+            )  # fmt: skip
+
+
+def _regurgitating(n: int, *, common: float, groups: int, excess: float) -> Draw:
+    """A share of rollouts is some member's own; others hold runs that few patients happen to have.
+
+    Of 400 such runs each stands in 0.3 records of a set on average, so that about 120 of the 150
+    patients have one, and a set's luck with the runs that the model likes weighs as rollouts do.
+    """
+    runs, holders = 400, 0.3
+
+    def draw(rng: np.random.Generator, other: np.random.Generator) -> RegurgitationObservations:
+        by_heart = rng.random(n) < excess
+        holds = ~by_heart & (rng.random(n) < common)
+        run = rng.integers(0, runs, n)
+        inside = rng.poisson(holders, (groups, runs)) > 0
+        halves = other.poisson(holders / 2, (2, runs))
+        outside = halves.sum(axis=0)
+        only_out = (outside > 0) & ~inside
+        number = np.arange(1, runs + 1)
+
+        def whose(counted: NDArray[np.bool_], held: NDArray[np.int64]) -> NDArray[np.int64]:
+            found = np.where(counted, np.where(held == 1, number, -1), 0)
+            return np.where(holds, found[run], 0)
+
+        first, second = halves
+        return RegurgitationObservations(
+            member_groups=by_heart + holds * (inside & (outside == 0)).sum(axis=0)[run],
+            nonmember_groups=holds * only_out.sum(axis=0)[run],
+            repeated=whose(only_out.any(axis=0), outside),
+            halves=np.stack(
+                [
+                    whose((first > 0) & (second == 0), first),
+                    whose((second > 0) & (first == 0), second),
+                ],
+                axis=1,
+            ),
+            groups=groups,
+            nonmembers=150,
+        )
+
+    return draw
+
+
+def _distant(n: int, *, gap: float, shape: str) -> Draw:
+    """Skewed distances of mean 0.8; members' are shorter, or 0 for those known by heart."""
+    mean = 0.8
+    member = np.arange(2 * n) < n
+    flat = np.full(2 * n, 1.0)
+
+    def draw(rng: np.random.Generator, other: np.random.Generator) -> TrajectoryObservations:
+        inside, outside = rng.gamma(2.0, mean / 2, n), other.gamma(2.0, mean / 2, n)
+        inside *= rng.random(n) >= gap / mean if shape == "by heart" else 1 - gap / mean
+        return TrajectoryObservations(
+            member=member,
+            extracted=np.zeros(2 * n, dtype=np.bool_),
+            distance=np.concatenate([inside, outside]),
+            random_distance=flat,
+            frequent_distance=flat,
+            prompt=np.arange(2 * n),
+        )
+
+    return draw
+
+
+def _canaries() -> Iterator[Design]:
+    for shape in ("shifted", "by heart"):
+        for n in (60, 120):
+            yield Design(
+                "bits", "canary-exposure", "exposure_bits", 2.5, null_exposure_bits(n),
+                CellSample(members=n, nonmembers=n), shape,
+                lambda truth, n=n, shape=shape: _planted(n, bits=truth, shape=shape),
+                {"manifest": "canaries.json"},
+            )  # fmt: skip
+
+
+def _planted(n: int, *, bits: float, shape: str) -> Draw:
+    if shape == "shifted":
+        scores = _normal(_shift_of_bits(bits, twins=n))
+    else:
+        null, largest = null_exposure_bits(n), math.log2(n + 1)
+        leak = (bits - null) / (largest - null)
+
+        def scores(rng: np.random.Generator, size: int) -> Array:
+            return _single(rng.normal(size=size) + 10.0 * (rng.random(size) < leak))
+
+    included = np.arange(2 * n) < n
+
+    def draw(rng: np.random.Generator, other: np.random.Generator) -> CanaryObservations:
+        together = np.concatenate([scores(rng, n), _normal()(other, n)])
+        return CanaryObservations(included, together, np.full(20, 20.0))
+
+    return draw
+
+
+def _shift_of_bits(bits: float, *, twins: int) -> float:
+    """Return by how much canaries score above normal twins for this mean exposure."""
+    planted = norm.isf((np.arange(4_000) + 0.5) / 4_000)
+    count = np.arange(twins + 1)
+    logs = np.log2(1 + count)
+
+    def beyond(shift: float) -> float:
+        above = norm.sf(planted + shift)[:, None]  # share of twins above each canary
+        return float(np.log2(twins + 1) - (binom.pmf(count, twins, above) @ logs).mean()) - bits
+
+    return 0.0 if beyond(0.0) >= -1e-4 else float(brentq(beyond, 0.0, 8.0, xtol=1e-4))
+
+
+# --- the same as the judge's evidence -------------------------------------------------------------
+
+
+def policy() -> LeakagePolicy:
+    """Return a policy with default parameters; limits are the cells' own."""
+    control = {
+        "title": "C",
+        "probe": "attribute-disclosure",
+        "metric": "excess_disclosure",
+        "limits": {"known": {"fail": 0.05}},
+    }
+    spec = {
+        "context": "internal",
+        "attackers": {"known": {"title": "Someone", "knows": {"events": 10}}},
+        "controls": {"c": control},
+    }
+    document = {"apiVersion": "phigate/v1", "kind": "LeakagePolicy", "spec": spec}
+    return LeakagePolicy.model_validate(
+        {**document, "metadata": {"name": "known-truths", "version": "1"}}
+    )
+
+
+def evidence(observations: Any, *, batch: int | None = None) -> dict[str, pa.Table]:
+    """Return observations as evidence by the name of a job, with a split that is comparable.
+
+    Args:
+        observations: of any design.
+        batch: prompts of a rollouts job; all in one unless given.
+    """
+    if isinstance(observations, DisclosureObservations):
+        tables = _disclosure_tables(observations, batch or len(observations.q))
+    elif isinstance(observations, ScoreObservations):
+        loss = observations.scores["loss"]
+        named = {name: loss.astype(np.float32) for name in ("loss", "min-k", "min-k++")}
+        member = observations.member
+        patients = [str(i) for i in range(len(loss))]
+        table = {"patient": patients, "member": member, **_nobody(len(loss)), **named}
+        tables = {"scores": pa.table(table)}
+    elif isinstance(observations, EmbeddingObservations):
+        columns = {
+            "member": observations.member,
+            "positive": observations.positive,
+            "score": observations.score.astype(np.float32),
+        }
+        tables = {"probe-scores": pa.table(columns)}
+    elif isinstance(observations, TrajectoryObservations):
+        names = ("member", "distance", "random_distance", "frequent_distance")
+        columns = {name: getattr(observations, name) for name in names}
+        columns["longest_run"] = np.where(observations.extracted, 20, 0)
+        columns["prompt"] = pa.array([str(i) for i in observations.prompt.tolist()])
+        tables = {"trajectories": pa.table(columns)}
+    elif isinstance(observations, RegurgitationObservations):
+        n = len(observations.repeated)
+        half_a, half_b = observations.halves.T
+        columns = {
+            "member_groups": observations.member_groups,
+            "nonmember_groups": observations.nonmember_groups,
+            "repeated": observations.repeated,
+            "half_a": np.ascontiguousarray(half_a),
+            "half_b": np.ascontiguousarray(half_b),
+            "groups": np.full(n, observations.groups),
+            "nonmembers": np.full(n, observations.nonmembers),
+        }
+        tables = {"regurgitation": pa.table(columns)}
+    else:
+        tables = {"canaries": _canary_table(observations)}
+    return {**_COMPARABLE, **tables}
+
+
+def _nobody(rows: int) -> dict[str, Any]:
+    return {"subgroups": pa.array([[]] * rows, pa.list_(pa.string())), "tokens": [20] * rows}
+
+
+def _disclosure_tables(found: DisclosureObservations, batch: int) -> dict[str, pa.Table]:
+    names = np.array([f"p{number}" for number in found.prompt.tolist()], dtype=object)
+    rows = len(names)
+    labels = {
+        "patient": [f"x{i}" for i in range(rows)],
+        "member": found.member,
+        "positive": found.positive,
+        "eligible": found.is_eligible,
+        "prompt": pa.array(names.tolist(), pa.string()),
+        "subgroups": _nobody(rows)["subgroups"],
+        "base_score": pa.nulls(rows, pa.float32()),
+    }
+    tables = {"labels": pa.table(labels)}
+    _, first = np.unique(found.prompt, return_index=True)
+    for start in range(0, len(first), batch):
+        part = np.sort(first)[start : start + batch]
+        tables[f"rollouts-{start // batch}"] = _rollouts(names[part], found.q[part])
+        if found.reference_q is not None:
+            other = _rollouts(names[part], found.reference_q[part])
+            tables[f"reference-{start // batch}"] = other
+    return tables
+
+
+def _rollouts(names: NDArray[np.object_], q: Array) -> pa.Table:
+    hit = np.arange(SAMPLES) < np.round(q * SAMPLES)[:, None]
+    tokens = np.where(hit, WATCHED, HARMLESS).astype(np.int32).ravel()
+    ends = pa.array(np.arange(len(tokens) + 1, dtype=np.int32))
+    columns = {
+        "prompt": pa.array(np.repeat(names, SAMPLES).tolist(), pa.string()),
+        "sample": pa.array(np.tile(np.arange(SAMPLES, dtype=np.int32), len(names))),
+        "tokens": pa.ListArray.from_arrays(ends, pa.array(tokens)),
+    }
+    return pa.table(columns)
+
+
+def _canary_table(found: CanaryObservations) -> pa.Table:
+    canaries, beacons = len(found.score), len(found.beacon_score)
+    columns = {
+        "canary": np.arange(canaries + beacons),
+        "beacon": np.arange(canaries + beacons) >= canaries,
+        "included": np.concatenate([found.included, np.ones(beacons, dtype=np.bool_)]),
+        "score": np.concatenate([found.score, found.beacon_score]).astype(np.float32),
+    }
+    return pa.table(columns)
+
+
+def _comparable_split() -> dict[str, pa.Table]:
+    """No record in both splits, a classifier at chance, and a format that nothing beats."""
+    n, ladder, loss = 1000, np.arange(1000) / 1000, 1.0 + 0.001 * np.arange(100)
+    counts = {"exact": 0, "near": 0, "members": n, "nonmembers": n, "compared": n}
+    split = {
+        "patient": ["p"] * (2 * n),
+        "member": np.arange(2 * n) < n,
+        "score": np.concatenate([ladder, ladder + 0.0001]).astype(np.float32),
+    }
+    formats = {
+        "patient": [str(i) for i in range(100)] * 2,
+        "variant": ["declared"] * 100 + ["no BOS"] * 100,
+        "loss": np.concatenate([loss, loss + 0.5]),
+    }
+    return {
+        "overlap": pa.table({name: [count] for name, count in counts.items()}),
+        "comparability": pa.table(split),
+        "prompt-format": pa.table(formats),
+    }
+
+
+_COMPARABLE: Final = _comparable_split()
+
+
+def plan_of(
+    design: Design, tables: dict[str, pa.Table], *, seed: int, sequential: bool = False
+) -> AuditPlan:
+    """Return the plan whose jobs the tables answer, with the design's one cell."""
+    kinds = {name: name.rpartition("-")[0] if name[-1].isdigit() else name for name in tables}
+    jobs = [
+        Job.model_validate(
+            {
+                "digest": name,
+                "kind": "rollouts" if kind == "reference" else kind,
+                "title": name,
+                "inputs": {},
+                "runs_on": kind if kind == "reference" else "target",
+            }
+        )
+        for name, kind in kinds.items()
+    ]
+    return AuditPlan(
+        **_SNAPSHOTS,
+        cells=[cell_of(design, [name for name in tables if name not in {*_COMPARABLE, "labels"}])],
+        jobs=jobs,
+        seed=seed,
+        confidence=0.95,
+        sequential=sequential,
+    )
+
+
+def cell_of(design: Design, jobs: list[str]) -> Cell:
+    """Return the cell of a design."""
+    probe = load_probe(design.probe)
+    return Cell(
+        id=design.key,
+        control="c",
+        attribute_class="secret" if probe.needs_attribute_class else None,
+        attacker="known",
+        subgroup="all",
+        probe=design.probe,
+        params=probe.params_type.model_validate(design.params).model_dump(mode="json"),
+        metric=design.metric,
+        contrast=design.contrast,
+        limit=CellLimit(fail=design.limit),
+        severity="high",
+        gating=True,
+        on_inconclusive="block",
+        measurement=design.key,
+        labels="labels" if any(name.startswith("rollouts") for name in jobs) else None,
+        jobs=jobs,
+        sample=design.sample,
+        power=Power(can_pass=True),
+    )
+
+
+_SNAPSHOTS: Final[dict[str, Any]] = {
+    "policy": PolicySnapshot(document={}, sha256="0" * 64, lines={}),
+    "target": TargetSnapshot(
+        document={}, sha256="0" * 64, model_sha256="0" * 64, model_files={},
+        vocabulary_sha256="0" * 64, vocabulary_size=10, context_length=None,
+        capabilities=["samples", "logprobs", "embeddings"],
+    ),
+    "data": DataSnapshot(
+        name="made up", sha256="0" * 64, members=1, nonmembers=1, events=1, tokens=1,
+        tokens_left_out=0, unknown_events=0, unknown_share=0.0, commonest_unknown={},
+        unused_tokens=[], unexplained_tokens=[],
+    ),
+    "classes": {
+        "secret": {"title": "Secret", "codes_in_data": 1, "watch": [WATCHED], "unmatched": []}
+    },
+    "comparability": Power(can_pass=True),
+    "cost": Cost(forward_tokens=0, rollout_tokens=0, rollout_tokens_unshared=0),
+}  # fmt: skip

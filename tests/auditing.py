@@ -1,0 +1,122 @@
+"""Audits by the command line that several tests share: one run, and what it left behind.
+
+The `phigate` fixture of `conftest` is for one test. An audit that many tests look at is run once,
+in a fixture of module scope, by `audit`; whoever changes a run's folder works on a copy.
+"""
+
+from __future__ import annotations
+
+import copy
+import io
+import json
+import sys
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import yaml
+
+from checker.cli import main
+
+AS_OF = "2026-11-01T00:00:00+00:00"
+DEMO_POLICY = Path(__file__).parents[1] / "policies" / "demo.yaml"
+
+
+@dataclass(frozen=True)
+class Audit:
+    """Exit code, folder, standard output and report of `phigate check`."""
+
+    code: int
+    run: Path
+    out: str
+    report: dict[str, Any]
+
+    @property
+    def cells(self) -> dict[str, dict[str, Any]]:
+        """The report's cells by id."""
+        return {cell["id"]: cell for cell in self.report["cells"]}
+
+    def cell(self, control: str) -> dict[str, Any]:
+        """The one cell of a control that has one."""
+        (found,) = (cell for cell in self.report["cells"] if cell["control"] == control)
+        return found
+
+    @property
+    def verdicts(self) -> dict[str, tuple[str, str | None]]:
+        """Verdict and reason by cell id."""
+        return {name: (cell["verdict"], cell["reason"]) for name, cell in self.cells.items()}
+
+    def check(self, name: str) -> dict[str, Any]:
+        """One of the checks that every excess rests on."""
+        return next(check for check in self.report["admissibility"] if check["name"] == name)
+
+
+def phigate(*arguments: object) -> tuple[int, str]:
+    """Run the command line as a user would; returns exit code and standard output."""
+    out, err = io.StringIO(), io.StringIO()
+    with (
+        mock.patch.object(sys, "argv", ["phigate", *map(str, arguments)]),
+        redirect_stdout(out),
+        redirect_stderr(err),
+    ):
+        try:
+            main()
+        except SystemExit as leaving:
+            code = int(leaving.code or 0)
+    assert "Traceback" not in err.getvalue()
+    assert "phigate itself failed" not in err.getvalue(), err.getvalue()
+    return code, out.getvalue() + err.getvalue()
+
+
+def audit(policy: Path, target: Path, run: Path) -> Audit:
+    """Check a target; only the JSON report is written, for a page takes longer than the audit."""
+    code, out = phigate(
+        "check", policy, target, "--out", run, "--as-of", AS_OF, "--format", "json"
+    )  # fmt: skip
+    report = run / "report.json"
+    assert report.exists(), out
+    return Audit(code, run, out, json.loads(report.read_text()))
+
+
+def write_policy(
+    path: Path,
+    controls: Mapping[str, Mapping[str, Any]],
+    *,
+    attackers: Mapping[str, Mapping[str, Any]] | None = None,
+    **parameters: Any,
+) -> Path:
+    """Write the demo policy with other controls.
+
+    Args:
+        path: of the policy.
+        controls: by name; a control named as one of the demo's is that one with these changes.
+        attackers: further ones.
+        parameters: changes to the policy's.
+    """
+    document = yaml.safe_load(DEMO_POLICY.read_text())
+    spec = document["spec"]
+    known = copy.deepcopy(spec["controls"])
+    spec["controls"] = {
+        name: {"title": f"Control {name}", **known.get(name, {}), **control}
+        for name, control in controls.items()
+    }
+    spec["attackers"] |= {
+        name: {"title": f"Attacker {name}", **attacker}
+        for name, attacker in (attackers or {}).items()
+    }
+    spec["parameters"] |= parameters
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
+
+
+def write_variant(target: Path, name: str, **changes: Any) -> Path:
+    """Write a target beside another that differs in parts of its spec."""
+    document = yaml.safe_load(target.read_text())
+    document["metadata"]["name"] = name
+    document["spec"] |= changes
+    path = target.with_name(f"{name}.yaml")
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    return path
