@@ -301,6 +301,9 @@ def test_the_parser_in_plain_python_reads_the_same(
 # --- kinds --------------------------------------------------------------------------------------
 
 
+KINDS = " or ".join([", ".join([*DOCUMENT_KINDS][:-1]), [*DOCUMENT_KINDS][-1]])
+
+
 @pytest.mark.parametrize(
     ("old", "new", "message"),
     [
@@ -310,14 +313,14 @@ def test_the_parser_in_plain_python_reads_the_same(
             "LeakPolicy",
             "unknown kind 'LeakPolicy'; did you mean 'LeakagePolicy'?",
         ),
-        ("LeakagePolicy", "Pod", "unknown kind 'Pod'; expected LeakagePolicy or AuditTarget"),
+        ("LeakagePolicy", "Pod", f"unknown kind 'Pod'; expected {KINDS}"),
         (
             "LeakagePolicy",
             "LeakageWaiver",
             "documents of kind LeakageWaiver are not supported by this version of phigate",
         ),
-        ("kind: LeakagePolicy\n", "", "'kind' is missing; expected LeakagePolicy or AuditTarget"),
-        ("kind: LeakagePolicy", "kind: [a]", "'kind' must be LeakagePolicy or AuditTarget"),
+        ("kind: LeakagePolicy\n", "", f"'kind' is missing; expected {KINDS}"),
+        ("kind: LeakagePolicy", "kind: [a]", f"'kind' must be {KINDS}"),
     ],
 )
 def test_an_unknown_kind_or_version_is_named(old: str, new: str, message: str) -> None:

@@ -31,6 +31,7 @@ __all__ = [
     "ControlSpec",
     "DataSpec",
     "Document",
+    "ExcludedCodes",
     "Gate",
     "Knowledge",
     "LeakagePolicy",
@@ -39,6 +40,7 @@ __all__ = [
     "ModelSpec",
     "Parameters",
     "PolicySpec",
+    "ProxyCodes",
     "Severity",
     "Specials",
     "StaticField",
@@ -47,6 +49,7 @@ __all__ = [
     "Tier",
     "TimeBin",
     "TokenizationSpec",
+    "Trap",
     "ValueBins",
 ]
 
@@ -183,25 +186,85 @@ class AttackerSpec(Element):
 class CodeSet(Element):
     """Codes of one system and tier.
 
-    ICD values are prefixes ("F10") or ranges of equally long prefixes ("F10-F16"), dots ignored;
-    `drug` values are generic names matched as whole words; `local` values are globs over the data
-    set's own spelling; all others are exact codes.
+    ICD values are prefixes ("F10"), ranges of equally long prefixes ("F10-F16") or patterns of
+    fixed length ("T40.[15789]?[14]"), dots ignored; ATC identifiers are prefixes ("J05AE"); `drug`
+    values are generic names matched as whole words; `local` values are globs over the data set's
+    own spelling; all others are exact codes.
     """
 
-    system: CodeSystem
-    tier: Tier
-    values: Annotated[list[Text], Field(min_length=1)]
+    system: CodeSystem = Field(description="the system that the values are codes of")
+    tier: Tier = Field(
+        description="definitive and strong codes make a patient count as having the class;"
+        " suggestive and exposure ones never do; all of them leave the prompt"
+    )
+    values: Annotated[list[Text], Field(min_length=1)] = Field(
+        description="codes, prefixes, ranges or names", examples=[["F10-F16", "F18", "F19"]]
+    )
+    exclude: list[Text] = Field(
+        [], description="values that are not meant though `values` cover them", examples=[["D57.3"]]
+    )
+    note: Text | None = Field(None, description="why these codes have this tier")
+
+
+class ExcludedCodes(Element):
+    """Codes that are never of the class, whatever else says so: an exclusion always wins."""
+
+    system: CodeSystem = Field(description="the system that the values are codes of")
+    values: Annotated[list[Text], Field(min_length=1)] = Field(
+        description="as in `codes`", examples=[["J05AE30"]]
+    )
+    why: Text | None = Field(None, description="what they are instead")
+
+
+class ProxyCodes(Element):
+    """Codes that hint at the class without belonging to it: they leave the prompt, nothing more."""
+
+    system: CodeSystem = Field(description="the system that the values are codes of")
+    values: Annotated[list[Text], Field(min_length=1)] = Field(
+        description="as in `codes`", examples=[["emtricitabine+tenofovir"]]
+    )
+    exclude: list[Text] = Field([], description="values that are not meant though `values` cover")
+    why: Text | None = Field(None, description="what else they may stand for")
+
+
+class Trap(Element):
+    """A code that is easily mistaken, and what the class must make of it; checked when read."""
+
+    system: CodeSystem = Field(description="the system that the code is of")
+    code: Text = Field(
+        description="a whole code, the text of a drug, or the data set's own spelling (local)"
+    )
+    expect: Literal["none", "proxy", "exposure", "suggestive", "strong", "definitive"] = Field(
+        description="the tier, `proxy`, or `none` where it has nothing to do with the class"
+    )
+    why: Text = Field(description="the mistake that is to be avoided")
 
 
 class AttributeClassSpec(Element):
     """What leaks: a named set of codes with a sensitivity."""
 
-    title: Text
-    sensitivity: Text | None = Field(None, description="HL7 v3 ActCode", examples=["HIV", "ETH"])
+    title: Text = Field(description="a few words", examples=["HIV infection"])
+    sensitivity: Text | None = Field(
+        None, description="HL7 v3 ActCode, information sensitivity", examples=["HIV", "ETH"]
+    )
+    also_sensitive: list[Text] = Field(
+        [], description="further HL7 sensitivity codes that fit", examples=[["PREGNANT"]]
+    )
+    confidentiality: Literal["U", "L", "M", "N", "R", "V"] | None = Field(
+        None, description="HL7 v3 Confidentiality: unrestricted, low, moderate, normal, restricted,"
+        " very restricted"
+    )  # fmt: skip
     description: Text | None = None
     benign: bool = Field(False, description="audited for context: an excess here means that the"
                          " model memorises whole records")  # fmt: skip
     codes: Annotated[list[CodeSet], Field(min_length=1)]
+    exclude: list[ExcludedCodes] = Field([], description="never of the class; wins over `codes`")
+    proxies: list[ProxyCodes] = Field(
+        [], description="leave the prompt with the class, and never count: drugs, laboratory tests"
+        " and procedures that hint at it"
+    )  # fmt: skip
+    traps: list[Trap] = Field([], description="codes easily mistaken, as tests of the class")
+    notes: list[Text] = Field([], description="what a reader must know before using the class")
 
 
 class Limit(Element):

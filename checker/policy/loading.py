@@ -17,7 +17,8 @@ from pydantic import ValidationError
 
 from checker.errors import DocumentError, Problem
 from checker.plugins import suggestion
-from checker.policy.documents import API_VERSION, AuditTarget, Document, LeakagePolicy
+from checker.policy.classes import AttributeClassLibrary, library_problems
+from checker.policy.documents import API_VERSION, AuditTarget, Element, LeakagePolicy
 from checker.policy.shape import mended, shape_problems, unusual_numbers
 from checker.policy.source import (
     MAX_BYTES,
@@ -37,20 +38,22 @@ __all__ = [
     "DOCUMENT_KINDS",
     "Located",
     "load_documents",
+    "load_only",
     "load_policy",
     "load_target",
     "parse_documents",
 ]
 
-DOCUMENT_KINDS: dict[str, type[LeakagePolicy] | type[AuditTarget]] = {
+DOCUMENT_KINDS: dict[str, type[Element]] = {
     "LeakagePolicy": LeakagePolicy,
     "AuditTarget": AuditTarget,
+    "AttributeClassLibrary": AttributeClassLibrary,
 }
 """The kinds of documents that this version reads."""
 
-_LATER_KINDS = ("AttributeClassLibrary", "LeakageWaiver", "PolicyTest")
+_LATER_KINDS = ("LeakageWaiver", "PolicyTest")
 
-_D = TypeVar("_D", LeakagePolicy, AuditTarget)
+_D = TypeVar("_D", bound=Element)
 
 
 def load_documents(path: Path) -> list[Located[Any]]:
@@ -88,15 +91,16 @@ def load_policy(path: Path, *, text: str | bytes | None = None) -> Located[Leaka
     Raises:
         DocumentError: with all problems of the file.
     """
-    return _only(LeakagePolicy, path, text)
+    return load_only(LeakagePolicy, path, text=text)
 
 
 def load_target(path: Path, *, text: str | bytes | None = None) -> Located[AuditTarget]:
     """Read the one target that a file holds; see `load_policy`."""
-    return _only(AuditTarget, path, text)
+    return load_only(AuditTarget, path, text=text)
 
 
-def _only(wanted: type[_D], path: Path, text: str | bytes | None) -> Located[_D]:
+def load_only(wanted: type[_D], path: Path, *, text: str | bytes | None = None) -> Located[_D]:
+    """Read the one document of a kind that a file holds; see `load_policy`."""
     content = _read(path) if text is None else text
     documents = _documents(content, file=str(path), wanted=wanted.__name__)
     found = [d for d in documents if isinstance(d.document, wanted)]
@@ -151,7 +155,7 @@ def _require_kind(wanted: str, sources: list[Source]) -> None:
         raise DocumentError([sources[0].problem(("kind",), message)])
 
 
-def _document(source: Source) -> tuple[Document | None, list[Problem]]:
+def _document(source: Source) -> tuple[Element | None, list[Problem]]:
     """Check a document's head and shape.
 
     A document of the wrong shape is mended where that can be done without guessing, so that its
@@ -168,7 +172,7 @@ def _document(source: Source) -> tuple[Document | None, list[Problem]]:
     model = DOCUMENT_KINDS.get(kind) if isinstance(kind, str) else None
     if model is None:
         return None, problems
-    document: Document | None = None
+    document: Element | None = None
     reported: set[str] = set()
     try:
         document = model.model_validate(source.value)
@@ -199,7 +203,7 @@ def _head_problems(source: Source) -> list[Problem]:
 
 def _unknown(key: str, value: Any) -> str:
     known = [API_VERSION] if key == "apiVersion" else [*DOCUMENT_KINDS]
-    expected = " or ".join(known)
+    expected = " or ".join([", ".join(known[:-1]), known[-1]][-len(known) :])
     if value is None:
         return f"'{key}' is missing; expected {expected}"
     if not isinstance(value, str):
@@ -216,11 +220,12 @@ def _capped(problems: list[Problem]) -> list[Problem]:
     return [*ordered[:MAX_PROBLEMS], replace(ordered[MAX_PROBLEMS], message=message, path="")]
 
 
-def _no_warnings(_: Located[AuditTarget]) -> tuple[Problem, ...]:
+def _no_warnings(_: Located[Any]) -> tuple[Problem, ...]:
     return ()
 
 
 _RULES: dict[type, tuple[Callable[[Any], list[Problem]], Callable[[Any], tuple[Problem, ...]]]] = {
     LeakagePolicy: (policy_problems, policy_warnings),
     AuditTarget: (target_problems, _no_warnings),
+    AttributeClassLibrary: (library_problems, _no_warnings),
 }

@@ -17,20 +17,22 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NoReturn, TypeVar
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import yaml
 from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
 from checker.errors import DocumentError, Problem
-from checker.policy.documents import Document
+from checker.policy.documents import Element
 
 __all__ = [
     "MAX_BYTES",
     "MAX_PROBLEMS",
     "KeyPath",
     "Located",
+    "Origin",
+    "Place",
     "Scalar",
     "Source",
     "dotted",
@@ -49,7 +51,7 @@ MAX_VALUES = 100_000
 KeyPath = tuple[str | int, ...]
 """Keys and list indices (from 0) from a document's root to a value."""
 
-T_co = TypeVar("T_co", bound=Document, covariant=True)
+T_co = TypeVar("T_co", bound=Element, covariant=True)
 
 # libyaml's parser where it was built in: the same events, some forty times faster.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -71,6 +73,18 @@ _HINTS = {
     "did not find expected key": "check the indentation and the quotes above",
     "expected <block end>": "check the indentation and the quotes above",
 }
+
+
+class Place(NamedTuple):
+    """Where something was written; line and column from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        """Render as `file:line:column`, a form that editors make clickable."""
+        return f"{self.file}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +111,7 @@ class Source:
         scalars: each scalar as written.
         broken: where a value could not be read, which is among `problems` already.
         problems: all that is wrong so far.
+        files: of what was inherited, the file it was written in; all else stands in `file`.
     """
 
     file: str
@@ -105,18 +120,40 @@ class Source:
     scalars: Mapping[KeyPath, Scalar]
     broken: frozenset[KeyPath]
     problems: tuple[Problem, ...]
+    files: Mapping[KeyPath, str] = field(default_factory=dict)
+
+    def place(self, path: KeyPath) -> Place:
+        """Return where a key or list item was written, or its nearest ancestor."""
+        here = path
+        while here and here not in self.places:
+            here = here[:-1]
+        return Place(self.files.get(here, self.file), *self.places[here])
 
     def locate(self, path: KeyPath) -> tuple[int, int]:
         """Return line and column, from 1, of a key or list item, or of its nearest ancestor."""
-        for end in range(len(path), 0, -1):
-            if path[:end] in self.places:
-                return self.places[path[:end]]
-        return self.places[()]
+        place = self.place(path)
+        return place.line, place.column
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """Say what is wrong at a path."""
-        line, column = self.locate(path)
-        return Problem(self.file, line, column, message, dotted(path))
+        return Problem(*self.place(path), message, dotted(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One of the documents that a policy was resolved from.
+
+    Args:
+        kind, name, version: as in its head.
+        file: as it was found.
+        sha256: of the whole file's bytes, in hex.
+    """
+
+    kind: str
+    name: str
+    version: str
+    file: str
+    sha256: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +161,18 @@ class Located(Generic[T_co]):
     """A valid document that knows the lines it came from.
 
     Args:
-        document: the policy or target.
+        document: the policy, target or whatever else was read.
         source: what it was read from.
         sha256: of the whole file's bytes, in hex.
         warnings: what is allowed but probably not meant.
+        origins: the other documents that parts of it come from, nearest first.
     """
 
     document: T_co
     source: Source = field(repr=False)
     sha256: str
     warnings: tuple[Problem, ...] = ()
+    origins: tuple[Origin, ...] = ()
 
     @property
     def file(self) -> str:
@@ -148,6 +187,10 @@ class Located(Generic[T_co]):
                 ("spec", "controls", "hiv-disclosure", "limits").
         """
         return self.source.locate(path)
+
+    def place(self, path: KeyPath) -> Place:
+        """Return where a key or list item was written, in whichever file that was."""
+        return self.source.place(path)
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """Say what is wrong at a path."""
