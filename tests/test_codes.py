@@ -114,7 +114,7 @@ def test_a_glob_with_many_stars_does_not_backtrack():
         ("DIAGNOSIS//ICD//10//F1020", [("icd10cm", "F1020")]),
         ("DIAGNOSIS//ICD//9//042", [("icd9cm", "042")]),
         ("PROCEDURE//ICD//10//10A07ZZ", [("icd10pcs", "10A07ZZ")]),
-        ("PROCEDURE//ICD//9//9465", []),  # volume 3: no diagnosis of the same digits
+        ("PROCEDURE//ICD//9//9465", [("icd9proc", "9465")]),  # volume 3: no diagnosis
         ("DIAGNOSIS//ICD9CM//042", [("icd9cm", "042")]),
         ("DIAGNOSIS//ICD9CM//491.20, J44.9", [("icd9cm", "49120"), ("icd10cm", "J449")]),
         ("DIAGNOSIS//ICD9CM//E950.0", [("icd9cm", "E9500")]),
@@ -155,7 +155,7 @@ def test_built_in_spellings_are_read(spelling, expected):
 )
 def test_drugs_are_read_from_medications_and_their_descriptions(spelling, description, drug):
     readings = CodeReader().read(spelling, description=description)
-    assert ClassMatcher([("drug", "strong", [drug])]).tier(readings, spelling) == "strong"
+    assert ClassMatcher([("drug", "strong", [drug])]).standing(readings, spelling) == "strong"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +163,7 @@ def test_drugs_are_read_from_medications_and_their_descriptions(spelling, descri
 )
 def test_a_drug_that_is_only_spoken_of_is_not_taken(spelling):
     readings = CodeReader().read(spelling, description="Allergy to lithium")
-    assert ClassMatcher([("drug", "strong", ["lithium"])]).tier(readings, spelling) is None
+    assert ClassMatcher([("drug", "strong", ["lithium"])]).standing(readings, spelling) is None
 
 
 def test_parents_are_read_like_spellings():
@@ -211,8 +211,8 @@ def test_the_strongest_tier_counts_and_classes_do_not_mix():
     assert ranks["hiv"].dtype == np.int8
     for name, matcher in matchers.items():
         for spelling, rank in zip(spellings, ranks[name], strict=True):
-            tier = matcher.tier(CodeReader().read(spelling), spelling)
-            expected = {None: 0, "exposure": 1, "suggestive": 2, "strong": 3, "definitive": 4}
+            tier = matcher.standing(CodeReader().read(spelling), spelling)
+            expected = {None: 0, "exposure": 2, "suggestive": 3, "strong": 4, "definitive": 5}
             assert expected[tier] == rank
 
 
@@ -260,7 +260,7 @@ def test_the_draft_classes_match_the_codes_they_were_expanded_to(dotted):
             at = 4 if system == "icd9cm" and code.startswith("E") else 3
             spelled = f"{code[:at]}.{code[at:]}" if dotted and len(code) > at else code
             spelling = f"{system}//{spelled}"
-            assert matcher.tier(CodeReader().read(spelling), spelling) == tier, (name, spelling)
+            assert matcher.standing(CodeReader().read(spelling), spelling) == tier, (name, spelling)
             checked += 1
     assert checked > 3000
 

@@ -8,7 +8,7 @@ codes come from and who has reviewed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Annotated, Literal
 
@@ -20,10 +20,13 @@ from checker.errors import Problem
 from checker.policy.documents import (
     AttributeClassSpec,
     Citation,
+    CodeSet,
     Day,
     Element,
+    ExcludedCodes,
     Metadata,
     Name,
+    ProxyCodes,
     Text,
 )
 from checker.policy.source import KeyPath, Located, short
@@ -33,6 +36,7 @@ __all__ = [
     "ClassSource",
     "LibraryClassSpec",
     "Review",
+    "class_matcher",
     "class_problems",
     "library_problems",
 ]
@@ -85,36 +89,113 @@ class AttributeClassLibrary(Element):
     spec: LibraryClassSpec
 
 
+def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
+    """Return what says how a code stands to a valid class."""
+    return codes.ClassMatcher(
+        [
+            *(codes.Rule(one.system, one.tier, one.values, one.exclude) for one in spec.codes),
+            *(codes.Rule(one.system, "proxy", one.values, one.exclude) for one in spec.proxies),
+            *(codes.Rule(one.system, "excluded", one.values) for one in spec.exclude),
+        ]
+    )
+
+
 def class_problems(spec: AttributeClassSpec, path: KeyPath, say: _Say) -> None:
-    """Check the codes of a class.
+    """Check the codes of a class, and that it avoids its traps.
 
     Args:
         spec: the class.
         path: where it stands in its document.
         say: notes a problem.
     """
-    seen: dict[codes.CodePattern, str] = {}
-    for index, code_set in enumerate(spec.codes):
-        for position, value in enumerate(code_set.values):
-            here = (*path, "codes", index, "values", position)
-            try:
-                pattern = codes.parse_value(code_set.system, value)
-            except ValueError as error:
-                say(here, str(error))
-                continue
-            # but for globs, the spelling is not what matches: F10.2 and F102 are one code
-            key = pattern if pattern.system == "local" else replace(pattern, value="")
-            if key in seen:
-                say(here, f"the code '{short(value)}' stands here twice, first as {seen[key]}")
-            seen.setdefault(key, code_set.tier)
+    sound = True
+
+    def complain(where: KeyPath, message: str) -> None:
+        nonlocal sound
+        sound = False
+        say((*path, *where), message)
+
+    for part, sets in _parts(spec):
+        _check_sets(part, sets, complain)
+    for index, trap in enumerate(spec.traps):
+        if message := _shape_problem(trap.system, trap.code):
+            complain(("traps", index, "code"), message)
+    if not sound:
+        return
+    matcher = class_matcher(spec)
+    for index, trap in enumerate(spec.traps):
+        reading = codes.read_code(trap.system, trap.code)
+        found = matcher.standing([reading], trap.code) or "none"
+        if found != trap.expect:
+            say(
+                (*path, "traps", index),
+                f"the class falls into this trap: {trap.system} '{short(trap.code)}' is"
+                f" '{found}', but '{trap.expect}' is expected",
+            )
 
 
 def library_problems(library: Located[AttributeClassLibrary]) -> list[Problem]:
     """Return all that is wrong with a library class."""
     problems: list[Problem] = []
-    class_problems(
-        library.document.spec,
-        ("spec",),
-        lambda path, message: problems.append(library.problem(path, message)),
-    )
+
+    def say(path: KeyPath, message: str) -> None:
+        problems.append(library.problem(path, message))
+
+    spec = library.document.spec
+    class_problems(spec, ("spec",), say)
+    sourced = {system for source in spec.sources for system in source.systems}
+    for part, sets in _parts(spec):
+        for index, one in enumerate(sets):
+            if one.system not in sourced:
+                message = f"no source is named for codes of {one.system}; add one to sources"
+                say(("spec", part, index, "system"), message)
     return problems
+
+
+_Sets = Sequence[CodeSet | ProxyCodes | ExcludedCodes]
+
+
+def _parts(spec: AttributeClassSpec) -> tuple[tuple[str, _Sets], ...]:
+    return ("codes", spec.codes), ("proxies", spec.proxies), ("exclude", spec.exclude)
+
+
+def _check_sets(part: str, sets: _Sets, complain: _Say) -> None:
+    """Check the values of one part of a class: each can be meant, and stands there once."""
+    seen: dict[codes.CodePattern, str] = {}
+    for index, one in enumerate(sets):
+        here: KeyPath = (part, index)
+        values = _parse(one.system, one.values, (*here, "values"), complain)
+        for place, pattern in values:
+            # but for globs, the spelling is not what matches: F10.2 and F102 are one code
+            key = pattern if pattern.system == "local" else replace(pattern, value="")
+            standing = one.tier if isinstance(one, CodeSet) else part
+            if key in seen:
+                message = f"the code '{short(pattern.value)}' stands here twice, first as"
+                complain(place, f"{message} {seen[key]}")
+            seen.setdefault(key, standing)
+        if isinstance(one, ExcludedCodes):
+            continue
+        covered = [pattern for _, pattern in values]
+        for place, pattern in _parse(one.system, one.exclude, (*here, "exclude"), complain):
+            if pattern.low and not any(other.matches(pattern.low) for other in covered):
+                complain(place, f"'{short(pattern.value)}' is excluded, but no value covers it")
+
+
+def _parse(
+    system: CodeSystem, values: list[str], path: KeyPath, complain: _Say
+) -> list[tuple[KeyPath, codes.CodePattern]]:
+    parsed = []
+    for position, value in enumerate(values):
+        try:
+            parsed.append(((*path, position), codes.parse_value(system, value)))
+        except ValueError as error:
+            complain((*path, position), str(error))
+    return parsed
+
+
+def _shape_problem(system: CodeSystem, code: str) -> str | None:
+    """Say what is wrong with a trap's code: one that cannot exist would never be fallen into."""
+    shape, expected = {**codes.PREFIX_SHAPES, **codes.EXACT_SHAPES}.get(system, (None, ""))
+    if shape is None or shape.fullmatch(codes.normal(system, code)):
+        return None
+    return f"'{short(code)}' is not a code of {system}, which has {expected}"
