@@ -17,6 +17,7 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import date
 from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import yaml
@@ -147,6 +148,7 @@ class Origin:
         kind, name, version: as in its head.
         file: as it was found.
         sha256: of the whole file's bytes, in hex.
+        review_by: as in its head.
     """
 
     kind: str
@@ -154,6 +156,7 @@ class Origin:
     version: str
     file: str
     sha256: str
+    review_by: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
