@@ -171,7 +171,7 @@ class ClassMatches:
         excludes: which of them are exclusions.
         ranks: [entries] int8: RANK_NONE, or the rank of the strongest standing.
         entries: for each pattern, the entries that it matches and nothing excludes; for an
-            exclusion, the entries that it matches.
+            exclusion, the entries that it takes out.
     """
 
     patterns: Sequence[CodePattern]
@@ -251,15 +251,19 @@ class _Index:
 
     exact: dict[tuple[str, str], list[_Hit]] = field(default_factory=dict)
     lengths: dict[str, list[int]] = field(default_factory=dict)
-    scanned: dict[tuple[str, int], list[tuple[CodePattern, _Hit]]] = field(default_factory=dict)
+    scanned: dict[tuple[str, int, str], list[tuple[CodePattern, _Hit]]] = field(
+        default_factory=dict
+    )
     drugs: dict[str, list[tuple[tuple[str, ...], _Hit]]] = field(default_factory=dict)
     globs: list[tuple[str, Callable[[str], bool], _Hit]] = field(default_factory=list)
+    heads: tuple[str, ...] = ()
     known: dict[tuple[str, str], list[_Hit]] = field(default_factory=dict)
 
     def add(self, pattern: CodePattern, hit: _Hit) -> None:
         if pattern.system == "local":
             head = GLOB_CHARACTERS.split(pattern.value, maxsplit=1)[0]
             self.globs.append((head, glob(pattern.value), hit))
+            self.heads = tuple({*self.heads, head})
         elif pattern.system == "drug":
             first = pattern.phrases[0].split()[0]
             self.drugs.setdefault(first, []).append((pattern.phrases, hit))
@@ -268,14 +272,17 @@ class _Index:
             if pattern.length not in lengths:
                 lengths.append(pattern.length)
             if pattern.places or pattern.low != pattern.high:
-                key = pattern.system, pattern.length
-                self.scanned.setdefault(key, []).append((pattern, hit))
+                for initial in pattern.initials:
+                    key = pattern.system, pattern.length, initial
+                    self.scanned.setdefault(key, []).append((pattern, hit))
             else:
                 self.exact.setdefault((pattern.system, pattern.low), []).append(hit)
         else:
             self.exact.setdefault((pattern.system, pattern.low), []).append(hit)
 
     def of_spelling(self, spelling: str) -> Iterator[_Hit]:
+        if not spelling.startswith(self.heads):
+            return
         for head, matches, hit in self.globs:
             if spelling.startswith(head) and matches(spelling):
                 yield hit
@@ -300,7 +307,7 @@ class _Index:
         known = self.known.get((system, prefix))
         if known is None:
             known = list(self.exact.get((system, prefix), ()))
-            for pattern, hit in self.scanned.get((system, len(prefix)), ()):
+            for pattern, hit in self.scanned.get((system, len(prefix), prefix[0]), ()):
                 if pattern.fits(prefix):
                     known.append(hit)
             self.known[system, prefix] = known
@@ -310,31 +317,32 @@ class _Index:
 def _judged(
     index: _Index, readings: Sequence[Reading], spelling: str
 ) -> tuple[list[_Hit], list[_Hit]]:
-    """Return what matches and is not excluded, and the exclusions that match."""
+    """Return what matches and is not excluded, and the exclusions that took something out."""
     shared = list(index.of_spelling(spelling))
     for reading in readings:
         if reading.system not in DIAGNOSES:
             shared += index.of_reading(reading)
-    valid, common = _split(shared)
-    exclusions = list(common)
+    common = [hit for hit in shared if hit.rank == RANK_NONE]
+    valid, exclusions = _split(shared)
     for reading in readings:
         if reading.system in DIAGNOSES:
             own, against = _split([*index.of_reading(reading), *common])
-            valid = valid + own
-            exclusions += against
+            valid, exclusions = valid + own, exclusions + against
     return valid, exclusions
 
 
 def _split(hits: list[_Hit]) -> tuple[list[_Hit], list[_Hit]]:
+    """Return what is not excluded, and the exclusions that took something out."""
     exclusions = [hit for hit in hits if hit.rank == RANK_NONE]
     if not exclusions:
         return hits, exclusions
     barred = {(hit.slot, hit.rule) for hit in exclusions}
+    included = [hit for hit in hits if hit.rank != RANK_NONE]
     valid = [
         hit
-        for hit in hits
-        if hit.rank != RANK_NONE
-        and (hit.slot, hit.rule) not in barred
-        and (hit.slot, _WHOLE_CLASS) not in barred
+        for hit in included
+        if (hit.slot, hit.rule) not in barred and (hit.slot, _WHOLE_CLASS) not in barred
     ]
-    return valid, exclusions
+    touched = {(hit.slot, hit.rule) for hit in included}
+    touched |= {(hit.slot, _WHOLE_CLASS) for hit in included}
+    return valid, [hit for hit in exclusions if (hit.slot, hit.rule) in touched]

@@ -17,7 +17,7 @@ from __future__ import annotations
 import fnmatch
 import re
 import string
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Final
 
@@ -55,6 +55,13 @@ class CodePattern:
     def length(self) -> int:
         """How many characters of a code decide (ICD and ATC)."""
         return len(self.places) or len(self.low)
+
+    @property
+    def initials(self) -> Iterable[str]:
+        """The characters that a matching code may begin with (ICD and ATC)."""
+        if self.places:
+            return self.places[0]
+        return [letter for letter in _ALPHABET if self.low[0] <= letter <= self.high[0]]
 
     def matches(self, code: str) -> bool:
         """Say whether a code, a drug's text or (for `local`) a spelling matches."""

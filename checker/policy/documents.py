@@ -257,6 +257,11 @@ class AttributeClassSpec(Element):
     description: Text | None = None
     benign: bool = Field(False, description="audited for context: an excess here means that the"
                          " model memorises whole records")  # fmt: skip
+    words: list[Text] = Field(
+        [], description="beginnings of words in descriptions; they match nothing, but make `phigate"
+        " classes coverage` point at codes that the class may have missed",
+        examples=[["alcohol", "ethanol"]],
+    )  # fmt: skip
     codes: Annotated[list[CodeSet], Field(min_length=1)]
     exclude: list[ExcludedCodes] = Field([], description="never of the class; wins over `codes`")
     proxies: list[ProxyCodes] = Field(

@@ -75,6 +75,7 @@ ATTRIBUTE_CLASS = Parts(
         "proxies": Codes("proxies only grow"),
         "traps": Grows("traps only grow"),
         "notes": _WORDS,
+        "words": _WORDS,
     },
 )
 
