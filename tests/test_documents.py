@@ -314,11 +314,6 @@ KINDS = " or ".join([", ".join([*DOCUMENT_KINDS][:-1]), [*DOCUMENT_KINDS][-1]])
             "unknown kind 'LeakPolicy'; did you mean 'LeakagePolicy'?",
         ),
         ("LeakagePolicy", "Pod", f"unknown kind 'Pod'; expected {KINDS}"),
-        (
-            "LeakagePolicy",
-            "LeakageWaiver",
-            "documents of kind LeakageWaiver are not supported by this version of phigate",
-        ),
         ("kind: LeakagePolicy\n", "", f"'kind' is missing; expected {KINDS}"),
         ("kind: LeakagePolicy", "kind: [a]", f"'kind' must be {KINDS}"),
     ],
@@ -441,10 +436,10 @@ def test_a_file_that_cannot_be_read_is_a_problem_without_a_line(name: str, tmp_p
             "a duration is written like P90D (90 days)",
         ),
         (
-            "  context",
-            "  extends: []\n  context",
-            "spec.extends",
-            "'extends' is not supported by this version of phigate",
+            "events: 10",
+            "random: 10",
+            "spec.attackers.relative.knows.random",
+            "'random' is not supported by this version of phigate",
         ),
         (
             "      title: Tell no HIV status\n",

@@ -20,6 +20,7 @@ from checker.codes import CodeSystem, Tier
 
 __all__ = [
     "API_VERSION",
+    "AbstractPolicy",
     "Access",
     "AttackerSpec",
     "AttributeClassSpec",
@@ -39,6 +40,8 @@ __all__ = [
     "Metadata",
     "ModelSpec",
     "Parameters",
+    "ParentRef",
+    "PolicyClassSpec",
     "PolicySpec",
     "ProxyCodes",
     "Severity",
@@ -51,6 +54,7 @@ __all__ = [
     "TokenizationSpec",
     "Trap",
     "ValueBins",
+    "WaiverRules",
 ]
 
 API_VERSION = "phigate/v1"
@@ -272,6 +276,17 @@ class AttributeClassSpec(Element):
     notes: list[Text] = Field([], description="what a reader must know before using the class")
 
 
+class PolicyClassSpec(AttributeClassSpec):
+    """An attribute class of a policy; one that is taken from a library may add to it."""
+
+    use: Text | None = Field(
+        None,
+        description="take this class from the shipped library, or from a file; everything else that"
+        " is written here adds to it",
+        examples=["library/hiv@1", "./classes/local-hiv.yaml"],
+    )
+
+
 class Limit(Element):
     """An upper limit on a metric: `fail` with an optional `warn` below it, or nothing ever.
 
@@ -359,16 +374,53 @@ class Gate(Element):
     )
 
 
+class ParentRef(Element):
+    """A policy that this one extends."""
+
+    ref: Text = Field(
+        description="name@version, looked up beside this file and then among the shipped policies,"
+        " or a relative path",
+        examples=["hospital-baseline@1.4", "../hospital.yaml"],
+    )
+    sha256: Annotated[str, Field(pattern=r"^[0-9a-f]{64}$")] | None = Field(
+        None, description="of the parent's file: 64 hexadecimal digits, which pin it"
+    )
+
+
+class WaiverRules(Element):
+    """Who may grant exceptions from a policy, and for how long."""
+
+    approver_roles: Annotated[list[Text], Field(min_length=1)] = Field(
+        description="only approvals in one of these roles are valid",
+        examples=[["privacy-officer"]],
+    )
+    min_approvers: Annotated[int, Field(ge=1)] = Field(
+        1, description="so many people have to approve; the requester is never one of them"
+    )
+    max_duration: Duration = Field(
+        description="ISO 8601 duration; the longest that a waiver may be in force"
+    )
+
+
 class PolicySpec(Element):
     """The body of a leakage policy."""
 
+    extends: Annotated[list[ParentRef], Field(max_length=8)] = Field(
+        [], description="policies that this one tightens; what is left out here is inherited"
+    )
+    abstract: bool = Field(
+        False, description="true: only ever extended, never judged by, and may have no controls"
+    )
     context: Literal["public-weights", "gated", "internal"]
     parameters: Parameters = Parameters()
     attackers: Annotated[dict[Name, AttackerSpec], Field(min_length=1)]
-    attribute_classes: dict[Name, AttributeClassSpec] = {}
+    attribute_classes: dict[Name, PolicyClassSpec] = {}
     controls: Annotated[dict[Name, ControlSpec], Field(min_length=1)]
     citations: dict[Name, Citation] = {}
     gate: Gate = Gate()
+    waivers: WaiverRules | None = Field(
+        None, description="the rules for exceptions; without them none can be granted"
+    )
 
 
 class LeakagePolicy(Element):
@@ -378,6 +430,19 @@ class LeakagePolicy(Element):
     kind: Literal["LeakagePolicy"]
     metadata: Metadata
     spec: PolicySpec
+
+
+class AbstractPolicySpec(PolicySpec):
+    """The body of a policy that is only ever extended."""
+
+    attackers: dict[Name, AttackerSpec] = {}
+    controls: dict[Name, ControlSpec] = {}
+
+
+class AbstractPolicy(LeakagePolicy):
+    """Something for policies to extend: attackers, classes or controls that several share."""
+
+    spec: AbstractPolicySpec
 
 
 # --- the target ---------------------------------------------------------------------------------

@@ -24,7 +24,7 @@ from pydantic_core import ErrorDetails
 
 from checker.errors import Problem
 from checker.plugins import suggestion
-from checker.policy.documents import AttributeClassSpec, Knowledge, PolicySpec, TargetSpec
+from checker.policy.documents import Knowledge, TargetSpec
 from checker.policy.source import KeyPath, Source, dotted, short
 
 __all__ = ["mended", "shape_problems", "unusual_numbers"]
@@ -32,8 +32,6 @@ __all__ = ["mended", "shape_problems", "unusual_numbers"]
 _Model = TypeVar("_Model", bound=BaseModel)
 
 _LATER: dict[type[BaseModel], frozenset[str]] = {
-    PolicySpec: frozenset({"extends", "waivers"}),
-    AttributeClassSpec: frozenset({"use"}),
     Knowledge: frozenset({"random", "codeTypes"}),
     TargetSpec: frozenset({"reference"}),
 }

@@ -24,6 +24,7 @@ import yaml
 from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
+from checker.canonical import digest
 from checker.errors import DocumentError, Problem
 from checker.policy.documents import Element
 
@@ -176,6 +177,13 @@ class Located(Generic[T_co]):
     sha256: str
     warnings: tuple[Problem, ...] = ()
     origins: tuple[Origin, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of its file, or of that and all it rests on: equal for equal demands."""
+        if not self.origins:
+            return self.sha256
+        return digest([self.sha256, *(origin.sha256 for origin in self.origins)])
 
     @property
     def file(self) -> str:
