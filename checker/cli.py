@@ -521,14 +521,14 @@ def run_policy_tests(files: tuple[Path, ...], policy: Path | None, as_json: bool
     Needs neither model nor patients. Running no test at all is a failure.
     """
     from checker.policy import load_policy
-    from checker.policy_testing import find_tests, run_policy_test, tested_policy
+    from checker.policy_testing import find_tests, run_policy_test, policy_under_test
     from checker.terminal import print_policy_tests
 
     given = load_policy(policy) if policy is not None else None
     results = [
         result
         for test in find_tests(files)
-        for result in run_policy_test(test, policy=given or tested_policy(test))
+        for result in run_policy_test(test, policy=given or policy_under_test(test))
     ]
     if as_json:
         _emit_json(

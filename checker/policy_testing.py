@@ -31,7 +31,7 @@ from checker.probes import Measurement, load_probe
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, hold_against_limit, overall_verdict
 
-__all__ = ["CaseResult", "Check", "find_tests", "run_policy_test", "tested_policy"]
+__all__ = ["CaseResult", "Check", "find_tests", "run_policy_test", "policy_under_test"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +106,7 @@ def find_tests(places: Sequence[Path]) -> list[Located[PolicyTest]]:
     return found
 
 
-def tested_policy(test: Located[PolicyTest]) -> Located[LeakagePolicy]:
+def policy_under_test(test: Located[PolicyTest]) -> Located[LeakagePolicy]:
     """Read the policy that a test names.
 
     Raises:
@@ -130,7 +130,7 @@ def run_policy_test(
 
     Args:
         test: valid in itself.
-        policy: that it is run against, see `tested_policy`.
+        policy: that it is run against, see `policy_under_test`.
 
     Returns:
         One result per case, in the test's order.

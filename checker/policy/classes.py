@@ -51,10 +51,17 @@ class ClassSource(Element):
     systems: Annotated[list[CodeSystem], Field(min_length=1)] = Field(
         description="every entry of these systems comes from here", examples=[["icd10cm"]]
     )
-    title: Text = Field(examples=["ICD-10-CM, fiscal year 2026, April release"])
-    publisher: Text | None = Field(None, examples=["CDC/NCHS and CMS"])
-    licence: Text | None = Field(None, examples=["public domain"])
-    url: Text | None = None
+    title: Text = Field(
+        description="of the release that was used",
+        examples=["ICD-10-CM, fiscal year 2026, April release"],
+    )
+    publisher: Text | None = Field(
+        None, description="who publishes it", examples=["CDC/NCHS and CMS"]
+    )
+    licence: Text | None = Field(
+        None, description="the terms it may be used under", examples=["public domain"]
+    )
+    url: Text | None = Field(None, description="where it can be had")
 
 
 class Review(Element):
@@ -65,7 +72,7 @@ class Review(Element):
     )
     by: Text = Field(description="who derived it, or who signed it off")
     on: Day | None = Field(None, description="the day it was signed off")
-    note: Text | None = None
+    note: Text | None = Field(None, description="what is still open")
 
 
 class LibraryClassSpec(AttributeClassSpec):
@@ -74,7 +81,7 @@ class LibraryClassSpec(AttributeClassSpec):
     sources: Annotated[list[ClassSource], Field(min_length=1)] = Field(
         description="of the codes; every system in use has one"
     )
-    review: Review
+    review: Review = Field(description="who stands behind the class")
     citations: dict[Name, Citation] = Field(
         {}, description="law and guidance that singles the class out; none of it sets a number"
     )
@@ -83,10 +90,10 @@ class LibraryClassSpec(AttributeClassSpec):
 class AttributeClassLibrary(Element):
     """One attribute class of a library; `library/NAME@N` refers to major version N of it."""
 
-    api_version: Literal["phigate/v1"]
-    kind: Literal["AttributeClassLibrary"]
-    metadata: Metadata
-    spec: LibraryClassSpec
+    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
+    kind: Literal["AttributeClassLibrary"] = Field(description="what kind of document this is")
+    metadata: Metadata = Field(description="its name and version, and who answers for it")
+    spec: LibraryClassSpec = Field(description="the class, its codes and where they are from")
 
 
 def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:

@@ -29,15 +29,9 @@ __all__ = [
 
 Expected = Literal["pass", "warn", "fail", "inconclusive", "error"]
 
-_COUNT = r"^(0|[1-9][0-9]{0,8}) of [1-9][0-9]{0,8}$"
-Count = Annotated[
-    str,
-    Field(
-        pattern=_COUNT,
-        description="hits among patients, written like 0 of 80",
-        examples=["0 of 80"],
-    ),
-]
+COUNT = r"^(0|[1-9][0-9]{0,8}) of [1-9][0-9]{0,8}$"
+CELL = r"^[^/]+/[^/]+(/.+)?$"
+Count = Annotated[str, Field(pattern=COUNT)]
 
 
 def counted(count: str) -> tuple[int, int]:
@@ -71,15 +65,19 @@ class MadeUpCell(Element):
     there is none (`missing`).
     """
 
-    cell: Annotated[str, Field(pattern=r"^[^/]+/[^/]+(/.+)?$")] = Field(
+    cell: Annotated[str, Field(pattern=CELL)] = Field(
         description="control/attacker, or control/attacker/subgroup",
         examples=["hiv-disclosure/events-10", "hiv-disclosure/events-10/rare_code"],
     )
     members: Count | None = Field(
-        None, description="members for whom the attack succeeded, of all that were measured"
+        None,
+        description="members for whom the attack succeeded, of all that were measured",
+        examples=["0 of 80"],
     )
     nonmembers: Count | None = Field(
-        None, description="the same among nonmembers, where the metric compares with them"
+        None,
+        description="the same among nonmembers, where the metric compares with them",
+        examples=["1 of 80"],
     )
     estimate: MadeUpEstimate | None = Field(
         None, description="the result in numbers, for metrics that count no patients"
@@ -106,7 +104,7 @@ class MadeUpCell(Element):
         if self.nonmembers is not None and self.members is None:
             raise ValueError("'nonmembers' goes with 'members'")
         for count in (self.members, self.nonmembers):
-            if count is not None and re.match(_COUNT, count):
+            if count is not None and re.match(COUNT, count):
                 hits, patients = counted(count)
                 if hits > patients:
                     raise ValueError(f"'{count}' counts more hits than patients")

@@ -24,8 +24,10 @@ from pydantic_core import ErrorDetails
 
 from checker.errors import Problem
 from checker.plugins import suggestion
-from checker.policy.documents import Knowledge, TargetSpec
+from checker.policy.documents import FORMS, Knowledge, TargetSpec
+from checker.policy.policy_tests import CELL, COUNT
 from checker.policy.source import KeyPath, Source, dotted, short
+from checker.policy.waivers import POLICY_REF
 
 __all__ = ["mended", "shape_problems", "unusual_numbers"]
 
@@ -44,6 +46,12 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     date: "a date such as 2026-10-01",
     timedelta: "a duration such as P90D",
+}
+_FORMS = {
+    **FORMS,
+    COUNT: "hits and patients, such as 0 of 80",
+    CELL: "control/attacker or control/attacker/subgroup",
+    POLICY_REF: "name@version",
 }
 _BOUNDS = {
     "greater_than": ("gt", "greater than"),
@@ -320,7 +328,8 @@ def _sentence(
         key, words = _BOUNDS[kind]
         return f"{shown} must be {words} {_number(details[key])}"
     if kind == "string_pattern_mismatch":
-        return f"{shown} does not fit: {described or 'the pattern ' + details['pattern']}"
+        pattern = details["pattern"]
+        return f"{shown} does not fit: {_FORMS.get(pattern) or described or 'pattern ' + pattern}"
     if kind == "string_too_long":
         return f"this text is longer than {details['max_length']} characters"
     if kind in ("too_short", "string_too_short"):

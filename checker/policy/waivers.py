@@ -27,6 +27,9 @@ from checker.canonical import JsonModel
 from checker.errors import DocumentError, Problem
 from checker.plugins import suggestion
 from checker.policy.documents import (
+    NAME,
+    SHA256,
+    VERSION,
     Day,
     Element,
     LeakagePolicy,
@@ -62,7 +65,9 @@ WaiverStatus = Literal["applied", "void", "not-started", "unused", "expired", "r
 `refused`: it breaks a rule of its own or of the policy, or speaks of something else.
 """
 
-Sha256 = Annotated[str, Field(pattern=r"^[0-9a-f]{64}$", description="SHA-256 in lower-case hex")]
+POLICY_REF = NAME.rstrip("$") + "@" + VERSION.lstrip("^")
+
+Sha256 = Annotated[str, Field(pattern=SHA256)]
 
 
 class Person(Element):
@@ -93,7 +98,7 @@ class WaivedPolicy(Element):
 
     ref: Annotated[
         str,
-        Field(pattern=r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?@[A-Za-z0-9][A-Za-z0-9.+_-]*$"),
+        Field(pattern=POLICY_REF),
     ] = Field(
         description="name@version, exactly: another version of the policy needs a new waiver",
         examples=["general-hospital-release@2.1.0"],
