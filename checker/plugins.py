@@ -10,7 +10,9 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import os
 from collections.abc import Iterable
+from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any
 
@@ -35,11 +37,33 @@ BUILT_IN: dict[str, dict[str, str]] = {
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest known word, or an empty string."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    """Return "; did you mean 'x'?" for the nearest known word, or an empty string.
+
+    A word that one slip of the finger explains comes before all that merely look alike.
+    """
+    names = list(known)
+    slips = [name for name in names if _is_one_slip(word, name)]
+    near = difflib.get_close_matches(word, slips or names, n=1, cutoff=0.0 if slips else 0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
 
 
+def _is_one_slip(word: str, name: str) -> bool:
+    """Whether one letter too many, too few, wrong or in its neighbour's place separates two words.
+
+    >>> [_is_one_slip(word, "bos") for word in ("boos", "bs", "bus", "obs", "BOS", "eo")]
+    [True, True, True, True, True, False]
+    """
+    one, other = word.casefold(), name.casefold()
+    alike = len(os.path.commonprefix([one, other]))
+    one, other = one[alike:][::-1], other[alike:][::-1]
+    shared = len(os.path.commonprefix([one, other]))
+    one, other = one[shared:], other[shared:]
+    if len(one) == len(other) == 2:
+        return one == other[::-1]
+    return alike + shared > 0 and len(one) <= 1 and len(other) <= 1
+
+
+@cache  # reads the metadata of every installed package, and a policy asks for each control
 def _third_party(group: str) -> dict[str, EntryPoint]:
     table: dict[str, EntryPoint] = {}
     for entry in entry_points(group=group):

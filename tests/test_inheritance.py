@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import hashlib
+import json
 from datetime import timedelta
 from pathlib import Path
 
 import pytest
+from conftest import Command
 
 from checker.errors import DocumentError, Problem
 from checker.policy import Located, load_documents, load_policy
@@ -692,3 +694,43 @@ def test_a_class_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
     (problem,) = refused(tmp_path, '  attributeClasses: {mine: {use: "library/hvi@1"}}\n')
     assert problem.path == "spec.attributeClasses.mine.use"
     assert "did you mean 'hiv'?" in problem.message
+
+
+# --- from the policy to the verdict -------------------------------------------------------------
+
+
+def test_a_policy_that_extends_is_planned_judged_and_verified(
+    phigate: Command, workspace: Path
+) -> None:
+    (workspace / "policy.yaml").rename(workspace / "demo.yaml")
+    text = child("demo@1", "ward") + (
+        "  controls:\n    hiv-disclosure:\n      limits: {events-10: {fail: 0.04}}\n"
+    )
+    policy, run = write(workspace, "ward.yaml", text), workspace / "run"
+    assert phigate("validate", policy, workspace / "sound.yaml").code == 0
+    assert phigate("check", policy, workspace / "sound.yaml", "--out", run).code == 0
+    plan = json.loads((run / "plan.json").read_text())
+    limits = {cell["id"]: cell["limit"]["fail"] for cell in plan["cells"]}
+    assert limits["hiv-disclosure/events-10/all"] == 0.04
+    assert limits["hiv-disclosure/events-5/all"] == 0.05
+    demo = (workspace / "demo.yaml").read_text()
+    (origin,) = plan["policy"]["origins"]
+    assert origin["file"] == "demo.yaml"
+    assert origin["sha256"] == hashlib.sha256(demo.encode()).hexdigest()
+    assert plan["policy"]["lines"]["hiv-disclosure"] == 7
+    line = demo.splitlines().index("    membership:") + 1
+    assert plan["policy"]["lines"]["membership"] == line
+    assert plan["policy"]["files"]["membership"] == "demo.yaml"
+    assert "hiv-disclosure" not in plan["policy"]["files"]
+    assert origin["sha256"] in (run / "report.html").read_text()
+    report = json.loads((run / "report.json").read_text())
+    (membership,) = [one for one in report["controls"] if one["id"] == "membership"]
+    assert (membership["line"], membership["file"]) == (line, "demo.yaml")
+    # a change of the parent alone is another policy
+    other = write(workspace, "demo.yaml", demo.replace("{fail: 0.70}", "{fail: 0.51}"))
+    assert phigate("judge", run, "--policy", policy, "--format", "json").code != 0
+    other.write_text(demo)
+    assert phigate("judge", run, "--policy", policy, "--format", "json").code == 0
+    folders = [path for path in run.iterdir() if path.name.startswith("judged-by-ward-1.0-")]
+    assert len(folders) == 2
+    assert phigate("verify", folders[0]).code == 0

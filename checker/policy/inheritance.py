@@ -16,7 +16,7 @@ from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
+from pydantic_core import to_jsonable_python
 
 from checker.errors import DocumentError, Problem
 from checker.policy.classes import AttributeClassLibrary
@@ -320,9 +320,6 @@ def _refusal(change: Change, source: Source, base: _Base) -> Problem:
     return source.problem(change.path, f"{message}: {change.law}")
 
 
-_DURATION = TypeAdapter(timedelta)
-
-
 def said(value: Any, source: Source | None = None, path: KeyPath = ()) -> str:
     """Show a value of a policy in a sentence: as it was written, where it was."""
     if source is not None and path in source.scalars:
@@ -332,7 +329,7 @@ def said(value: Any, source: Source | None = None, path: KeyPath = ()) -> str:
     if isinstance(value, bool):
         return str(value).lower()
     if isinstance(value, timedelta):
-        return str(_DURATION.dump_python(value, mode="json"))
+        return str(to_jsonable_python(value))
     if isinstance(value, float):
         return f"{value:g}"
     if isinstance(value, list):
