@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import difflib
 import importlib
-import os
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
@@ -54,13 +53,19 @@ def _is_one_slip(word: str, name: str) -> bool:
     [True, True, True, True, True, False]
     """
     one, other = word.casefold(), name.casefold()
-    alike = len(os.path.commonprefix([one, other]))
-    one, other = one[alike:][::-1], other[alike:][::-1]
-    shared = len(os.path.commonprefix([one, other]))
-    one, other = one[shared:], other[shared:]
+    before = _alike(one, other)
+    one, other = one[before:][::-1], other[before:][::-1]
+    after = _alike(one, other)
+    one, other = one[after:], other[after:]
     if len(one) == len(other) == 2:
         return one == other[::-1]
-    return alike + shared > 0 and len(one) <= 1 and len(other) <= 1
+    return before + after > 0 and len(one) <= 1 and len(other) <= 1
+
+
+def _alike(one: str, other: str) -> int:
+    """Return how many letters two words begin with in common."""
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 @cache  # reads the metadata of every installed package, and a policy asks for each control

@@ -391,7 +391,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_without_a_line(name: str, tmp_p
             "static: [age]",
             "static: age",
             "spec.attackers.relative.knows.static",
-            "expected a list or 'all', but found 'age'",
+            "expected a list or 'all', but found 'age'; write it in brackets: [age]",
         ),
         (
             "static: [age]",

@@ -253,7 +253,7 @@ def _document(heritage: Inheritance) -> tuple[Element | None, list[Problem]]:
     except ValidationError as error:
         found = shape_problems(error, model=model, source=source)
         reported = {problem.path for problem in found}
-        problems += [problem for problem in found if problem.path != "apiVersion"]
+        problems += [p for p in found if p.path != "apiVersion" and p not in problems]
         document = mended(error, model=model, source=source)
     problems += unusual_numbers(source, reported=reported)
     if isinstance(document, LeakagePolicy):
@@ -271,12 +271,22 @@ def _head_problems(source: Source) -> list[Problem]:
     problems = []
     version, kind = source.value.get("apiVersion"), source.value.get("kind")
     if version != API_VERSION and ("apiVersion",) not in source.broken:
-        problems.append(source.problem(("apiVersion",), _unknown("apiVersion", version)))
+        problems.append(_head_problem(source, "apiVersion", version))
     if ("kind",) in source.broken:
         return problems
     if not isinstance(kind, str) or kind not in DOCUMENT_KINDS:
-        problems.append(source.problem(("kind",), _unknown("kind", kind)))
+        problems.append(_head_problem(source, "kind", kind))
     return problems
+
+
+def _head_problem(source: Source, key: str, value: Any) -> Problem:
+    """Say what is wrong with one of the keys; one that is misspelt is not missing."""
+    for other in source.value if value is None else ():
+        if other not in ("apiVersion", "kind", "metadata", "spec") and (
+            hint := suggestion(other, [key])
+        ):
+            return source.problem((other,), f"unknown key '{short(other)}'{hint}")
+    return source.problem((key,), _unknown(key, value))
 
 
 def _unknown(key: str, value: Any) -> str:
