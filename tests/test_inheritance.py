@@ -541,7 +541,8 @@ def test_parents_that_cannot_be_brought_together_are_named_with_both_lines(tmp_p
     region = changed(REGION, "metric: excess_disclosure", "metric: excess_mean_q")
     with pytest.raises(DocumentError) as caught:
         both(tmp_path, region=region)
-    (problem,) = [p for p in caught.value.problems if p.path == "spec.extends"]
+    (problem,) = caught.value.problems
+    assert problem.path == "spec.extends"
     assert problem.message.startswith(
         "its parents disagree about spec.controls.disclosure.metric"
         f" ({tmp_path / 'hospital.yaml'}:22:7 and {tmp_path / 'region.yaml'}:21:7)"

@@ -375,6 +375,7 @@ def test_diff_calls_looser_whatever_demands_less(old: Plain, new: Plain) -> None
         found = {c.direction for c in compare(before, after).changes}
         back = {c.direction for c in compare(after, before).changes}
         by_hand = looser(before.document.spec, after.document.spec)
+        by_hand = [name for name in by_hand if not name.endswith("cites")]  # citing demands nothing
         assert bool(by_hand) == bool(found & {"looser", "incomparable"})
         assert ("looser" in found) == ("tighter" in back)
         assert ("incomparable" in found) == ("incomparable" in back)

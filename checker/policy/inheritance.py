@@ -47,6 +47,7 @@ class Inheritance:
         classes: taken from a library, by the name they have in the policy.
         problems: of the references, and of codes that would be weakened.
         whole: whether all parents could be read; otherwise the source is a fragment.
+        disputed: fields that parents disagree about, which is among the problems.
     """
 
     source: Source
@@ -54,6 +55,7 @@ class Inheritance:
     classes: dict[str, Located[AttributeClassLibrary]] = field(default_factory=dict)
     problems: tuple[Problem, ...] = ()
     whole: bool = True
+    disputed: tuple[KeyPath, ...] = ()
 
     @property
     def origins(self) -> tuple[Origin, ...]:
@@ -73,6 +75,8 @@ class Inheritance:
         found: dict[KeyPath, Problem] = {}
         for base, change in self._differences(document):
             if change.direction in ("tighter", "neutral") or (mended and change.new is None):
+                continue
+            if any(change.path[: len(path)] == path for path in self.disputed):
                 continue
             found.setdefault(change.path, _refusal(change, self.source, base))
         return [
@@ -132,31 +136,50 @@ def inherit(source: Source, *, family: Family, classes: _Classes) -> Inheritance
     parents = _parents(spec, source, family, problems)
     if len(problems) > before:
         return Inheritance(source, problems=tuple(problems), whole=False)
+    disputed: list[KeyPath] = []
     if parents:
-        abstract = spec.at(("abstract",))
-        concrete = [one.file for one in parents if not one.document.spec.abstract]
-        if concrete and abstract is not None and abstract.content is True:
-            # what it leaves open would be open in those that extend it
-            message = f"an abstract policy extends abstract ones only, and {concrete[0]} is none"
-            problems.append(source.problem(("spec", "abstract"), message))
-        base, disagreements = join(
-            POLICY,
-            [(_heritable(one), _demands(one)) for one in parents],
-            confidence=max(one.document.spec.parameters.confidence for one in parents),
-        )
-        if any(_grants_none(one.document) for one in parents):
-            base = base.but(waivers=None)
-        for found in disagreements:
-            message = (
-                f"its parents disagree about {dotted(('spec', *found.path))}"
-                f" ({found.places[0]} and {found.places[1]}): {found.law or 'extend one of them'}"
-            )
-            problems.append(source.problem(("spec", "extends"), message))
+        base = _together(parents, spec, source, problems, disputed)
         spec = overlay.over(base, spec, POLICY, ("spec",))
     if not parents and not used and not problems:
         return Inheritance(source)
     whole = with_tree(source, tree.but(spec=spec))
-    return Inheritance(whole, tuple(parents), used, (*problems, *overlay.problems))
+    return Inheritance(
+        whole,
+        tuple(parents),
+        used,
+        (*problems, *overlay.problems),
+        disputed=tuple(disputed),
+    )
+
+
+def _together(
+    parents: list[Located[LeakagePolicy]],
+    spec: Node,
+    source: Source,
+    problems: list[Problem],
+    disputed: list[KeyPath],
+) -> Node:
+    """Return what parents demand together, and note what they disagree about."""
+    abstract = spec.at(("abstract",))
+    concrete = [one.file for one in parents if not one.document.spec.abstract]
+    if concrete and abstract is not None and abstract.content is True:
+        # what it leaves open would be open in those that extend it
+        message = f"an abstract policy extends abstract ones only, and {concrete[0]} is none"
+        problems.append(source.problem(("spec", "abstract"), message))
+    base, disagreements = join(
+        POLICY,
+        [(_heritable(one), _demands(one)) for one in parents],
+        confidence=max(one.document.spec.parameters.confidence for one in parents),
+    )
+    for found in disagreements:
+        path: KeyPath = ("spec", *found.path)
+        disputed.append(path)
+        message = (
+            f"its parents disagree about {dotted(path)} ({found.places[0]} and {found.places[1]}):"
+            f" {found.law or 'extend one of them'}"
+        )
+        problems.append(source.problem(("spec", "extends"), message))
+    return base.but(waivers=None) if any(_grants_none(p.document) for p in parents) else base
 
 
 def _heritable(parent: Located[LeakagePolicy]) -> Node:
