@@ -89,6 +89,8 @@ _ATTACKER = Parts(
             {
                 "static": Grows("an attacker's knowledge only grows"),
                 "events": Ordered("an attacker's knowledge only grows", _extent),
+                "random": rises("an attacker's knowledge only grows"),
+                "codeTypes": Grows("an attacker's knowledge only grows"),
             },
         ),
         "access": Ordered(
