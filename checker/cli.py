@@ -189,21 +189,20 @@ fresh_option = click.option(
 
 @cli.command()
 @click.argument("folder", type=File, default=Path())
+@click.option("--baseline", default="starter", show_default=True, help="A shipped policy.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
-def init(folder: Path, force: bool) -> None:
-    """Write a commented starter policy and target into FOLDER."""
-    from checker.resources import resource
+def init(folder: Path, baseline: str, force: bool) -> None:
+    """Write a commented policy, its tests and a target into FOLDER, to be changed."""
+    from checker.baselines import starter_files
     from checker.schemas import write_schemas
 
-    for name in ("policy.yaml", "target.yaml"):
-        path = folder / name
-        if path.exists() and not force:
-            raise UsageError(f"{path}: is there already; --force overwrites it")
+    files = starter_files(baseline)
+    for name in files:
+        if (folder / name).exists() and not force:
+            raise UsageError(f"{folder / name}: is there already; --force overwrites it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("policy.yaml", "target.yaml"):
-            text = resource(f"policies/starter/{name}").read_text(encoding="utf-8")
-            text = text.replace("$schema=../../schemas/", "$schema=schemas/")
+        for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
             _write(f"wrote {folder / name}")
     except OSError as error:
@@ -211,7 +210,8 @@ def init(folder: Path, force: bool) -> None:
     for path in write_schemas(folder / "schemas"):
         _write(f"wrote {path}, for editors that know yaml-language-server")
     both = shlex.join([str(folder / "policy.yaml"), str(folder / "target.yaml")])
-    _write(f"next: edit them, then `phigate validate {both}`")
+    tests = shlex.quote(str(folder / "policy-tests.yaml"))
+    _write(f"next: edit them, then `phigate validate {both}` and `phigate test {tests}`")
 
 
 @cli.command()
@@ -521,7 +521,7 @@ def run_policy_tests(files: tuple[Path, ...], policy: Path | None, as_json: bool
     Needs neither model nor patients. Running no test at all is a failure.
     """
     from checker.policy import load_policy
-    from checker.policy_testing import find_tests, run_policy_test, policy_under_test
+    from checker.policy_testing import find_tests, policy_under_test, run_policy_test
     from checker.terminal import print_policy_tests
 
     given = load_policy(policy) if policy is not None else None

@@ -17,6 +17,7 @@ from checker.errors import UsageError
 from checker.plugins import suggestion
 from checker.policy.loading import DOCUMENT_KINDS
 from checker.policy.partial_schema import with_partial_policies
+from checker.policy.probe_schema import with_probes
 
 __all__ = ["document_schema", "json_schema_of"]
 
@@ -45,7 +46,9 @@ def document_schema(kind: str) -> dict[str, Any]:
             f" {', '.join(DOCUMENT_KINDS)}"
         )
     schema = dict(_without_null(json_schema_of(DOCUMENT_KINDS[kind], identifier=kind)))
-    return with_partial_policies(schema) if kind == "LeakagePolicy" else schema
+    if kind == "LeakagePolicy":
+        schema = with_probes(with_partial_policies(schema))
+    return schema
 
 
 def json_schema_of(
