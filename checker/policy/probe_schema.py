@@ -17,7 +17,9 @@ _GROUP = "phigate.probes"
 _CONTROLS = ("ControlSpec", "InheritingControlSpec")
 _SHARED = {
     "horizonTokens": "so many tokens are drawn, and compared with as many of the true record",
-    "temperature": "of sampling: below 1 the model keeps to what it finds likely, above 1 it strays",
+    "score": "the number that tells members apart",
+    "temperature": "of sampling: below 1 the model keeps to what it finds likely, above 1 it strays"
+    " from it",
     "topP": "of sampling: only the likeliest tokens that make up this share are drawn from",
 }
 """What parameters mean that several probes share."""
