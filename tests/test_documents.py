@@ -436,12 +436,6 @@ def test_a_file_that_cannot_be_read_is_a_problem_without_a_line(name: str, tmp_p
             "a duration is written like P90D (90 days)",
         ),
         (
-            "events: 10",
-            "random: 10",
-            "spec.attackers.relative.knows.random",
-            "'random' is not supported by this version of phigate",
-        ),
-        (
             "      title: Tell no HIV status\n",
             "",
             "spec.controls.hiv-disclosure.title",

@@ -362,7 +362,6 @@ def _named(path: KeyPath) -> str:
 
 
 def _unknown_key(key: str, owners: list[Any], *, home: str) -> str:
-    models = [o for o in owners if isinstance(o, type) and issubclass(o, BaseModel)]
     known = _known_keys(owners)
     hint = home or suggestion(key, known) or f"; expected {_listed(known)}"
     return f"unknown key '{short(key)}'{hint}"
