@@ -31,7 +31,7 @@ from checker.probes import Measurement, load_probe
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, hold_against_limit, overall_verdict
 
-__all__ = ["CaseResult", "Check", "find_tests", "run_policy_test", "policy_under_test"]
+__all__ = ["CaseResult", "Check", "find_tests", "policy_under_test", "run_policy_test"]
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,4 +1,4 @@
-"""Policy tests: what a policy makes of made-up results, and that the judge makes the same of them."""
+"""Policy tests: what a policy makes of made-up results; the judge makes the same of them."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from checker.plan import CellLimit
 from checker.policy.loading import load_only, load_policy
 from checker.policy.policy_tests import PolicyTest
 from checker.policy.source import Located
-from checker.policy_testing import CaseResult, find_tests, run_policy_test, policy_under_test
+from checker.policy_testing import CaseResult, find_tests, policy_under_test, run_policy_test
 
 ROOT = Path(__file__).parents[1]
 SHIPPED = ROOT / "policies" / "tests"
