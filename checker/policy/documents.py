@@ -191,7 +191,9 @@ class Parameters(Element):
         " nonmembers may lie",
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(7, description="of all sampling")
-    sampling: Sampling = Sampling()
+    sampling: Sampling = Field(
+        Sampling(), description="ways of drawing less without deciding otherwise"
+    )
 
 
 class Knowledge(Element):
