@@ -373,6 +373,7 @@ def study(
     seed: int = 0,
     places: Sequence[str] = PLACES,
     sizes: int = 2,
+    confidence: float = CONFIDENCE,
 ) -> Iterator[Point]:
     """Yield a family's points.
 
@@ -383,6 +384,7 @@ def study(
         seed: of everything that is drawn.
         places: which of the five truths.
         sizes: 1 for the smaller sample only.
+        confidence: of the bounds; less than promised makes an instrument that must be found out.
     """
     kind = family.kind
     params = kind.params_type.model_validate(family.params or {})
@@ -398,7 +400,8 @@ def study(
                 rng = np.random.default_rng([seed, size, *_words(family.name, place, background)])
                 found = {"pass": 0, "fail": 0, "inconclusive": 0}
                 for _ in range(count):
-                    found[_verdict(family, kind, cell, params, truth, size, background, rng)] += 1
+                    observed = family.simulate(truth, size, background, rng)
+                    found[_verdict(cell, kind, observed, params, confidence)] += 1
                 announced = None
                 if place == "none" and family.name != "difference in differences":
                     power = cell_power(
@@ -414,22 +417,12 @@ def _words(*words: object) -> list[int]:
     return list(" ".join(map(str, words)).encode())
 
 
-def _verdict(
-    family: Family,
-    kind: type[Probe],
-    cell: Cell,
-    params: Any,
-    truth: float,
-    size: int,
-    background: float,
-    rng: np.random.Generator,
-) -> str:
-    observations = family.simulate(truth, size, background, rng)
+def _verdict(cell: Cell, kind: type[Probe], observed: Any, params: Any, confidence: float) -> str:
     try:
-        measured = kind.measure(family.metric, observations, params=params, confidence=CONFIDENCE)
+        measured = kind.measure(cell.metric, observed, params=params, confidence=confidence)
     except InsufficientData:
         return "inconclusive"
-    return hold_against_limit(cell, measured, confidence=CONFIDENCE).verdict
+    return hold_against_limit(cell, measured, confidence=confidence).verdict
 
 
 def _cell(family: Family, limit: CellLimit, sample: CellSample) -> Cell:
@@ -629,8 +622,15 @@ def main() -> None:
         points += [Point(**one) for one in json.loads(path.read_text())["points"]]
     for family in FAMILIES:
         if family.name in arguments.only.split(","):
-            found = list(study(family, audits=arguments.audits, slow_audits=arguments.slow_audits,
-                               places=arguments.places.split(","), sizes=arguments.sizes))  # fmt: skip
+            found = list(
+                study(
+                    family,
+                    audits=arguments.audits,
+                    slow_audits=arguments.slow_audits,
+                    places=arguments.places.split(","),
+                    sizes=arguments.sizes,
+                )
+            )
             print(table(found), flush=True)
             points += found
     result: dict[str, Any] = {"points": [asdict(point) for point in points]}
