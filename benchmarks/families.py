@@ -77,6 +77,19 @@ AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 
 Codes = list[dict[str, Any]]
 
+# Synthea's own SNOMED codes. Injuries come at random there: nothing before foretells them.
+INJURIES = (
+    "110030002 127295002 15724005 16114001 1734006 239720000 262574004 263102004 283371005"
+    " 283385000 284549007 284551006 307731004 30832001 33737001 359817006 370247008 39848009"
+    " 403190006 403191005 403192003 444448004 444470001 44465007 48333001 58150001 62106007"
+    " 62564004 65966004 70704007"
+)
+METABOLIC = (
+    "127013003 1501000119109 1551000119108 157141000119108 15777000 162864005 237602007 271737000"
+    " 302870006 368581000119106 408512008 422034002 44054006 80394007 90781000119102 97331000119101"
+)
+DIABETES_CARE_PLAN = "698360004"
+
 
 @dataclass(frozen=True, slots=True)
 class Study:
@@ -127,19 +140,394 @@ def _demo_codes(*classes: str) -> Codes:
 
 
 def synthea(source: Path) -> Study:
-    """Ask of injuries, which nothing before them foretells, and of metabolic disease for T5."""
+    """Ask of injuries, and for T5 of metabolic disease, which begins early in many records."""
     return Study(
         source,
-        sensitive=_local("CONDITION//SNOMED//", SYNTHEA_INJURIES),
-        common=_local("CONDITION//SNOMED//", SYNTHEA_METABOLIC),
+        sensitive=[_snomed("definitive", INJURIES)],
+        common=[_snomed("definitive", METABOLIC), _snomed("suggestive", DIABETES_CARE_PLAN)],
         horizon_tokens=64,
-        min_run=20,
+        min_run=20,  # Synthea's panels of laboratory tests alone run to a dozen codes
         max_tokens=128,
-        canaries=640,
     )
 
 
-def _local(prefix: str, codes: str) -> Codes:
-    return [
-        {"system": "local", "tier": "definitive", "values": [prefix + c for c in codes.split()]}
-    ]
+def _snomed(tier: str, codes: str) -> dict[str, Any]:
+    return {"system": "snomed", "tier": tier, "values": codes.split()}
+
+
+# --- what is asked ------------------------------------------------------------------------------
+
+
+def policy_of(study: Study) -> dict[str, Any]:
+    """Return the one policy that all families are held against.
+
+    Its limits are of no consequence for the order; they lie where a tenth of the patients should
+    exceed them and none should not.
+    """
+    known = ["age", "sex", "race"]
+    attackers = {
+        "history": {
+            "title": f"Knows the first {study.events} events",
+            "knows": {"static": known, "events": study.events},
+        },
+        "scant": {
+            "title": f"Knows the first {study.few_events} events",
+            "knows": {"static": known, "events": study.few_events},
+        },
+        "insider": {
+            "title": "Knows everything up to what is asked",
+            "knows": {"static": known, "events": "all"},
+        },
+        "embedder": {
+            "title": f"Has the hidden states after {study.events} events",
+            "extends": "history",
+            "access": "embeddings",
+            "report": "only",
+        },
+        "record": {
+            "title": "Holds the whole record, and the model's probabilities",
+            "knows": {"static": known, "events": "all"},
+            "access": "logprobs",
+        },
+    }
+    classes = {
+        "sensitive": {"title": "Sensitive", "sensitivity": "R", "codes": study.sensitive},
+        "common": {"title": "Common", "benign": True, "codes": study.common},
+    }
+    return {
+        "apiVersion": "phigate/v1",
+        "kind": "LeakagePolicy",
+        "metadata": {"name": "families", "version": "1.0.0"},
+        "spec": {
+            "context": "internal",
+            "parameters": {"expectedBaseRate": 0.0},
+            "attackers": attackers,
+            "attributeClasses": classes,
+            "controls": _controls(study),
+        },
+    }
+
+
+def _controls(study: Study) -> dict[str, Any]:
+    drawn = {"samples": study.samples, "horizonTokens": study.horizon_tokens}
+    controls: dict[str, Any] = {}
+
+    def ask(
+        test: str, probe: str, metric: str, limits: dict[str, float], *, of: str | None = None,
+        **params: Any,
+    ) -> None:  # fmt: skip
+        controls[f"{test.lower()}-{metric.replace('_', '-')}"] = {
+            "title": test,
+            "probe": probe,
+            "metric": metric,
+            "params": params,
+            "limits": {attacker: {"fail": limit} for attacker, limit in limits.items()},
+            **({"attributeClass": of} if of else {}),
+        }
+
+    t1 = {**drawn, "samples": max(1, study.samples // 4), "minRun": study.min_run}
+    ask("T1", "trajectory-memorization", "excess_extraction", {"history": 0.03}, **t1)
+    ask("T1", "trajectory-memorization", "distance_gap", {"history": 0.03}, **t1)
+    ask("T2", "attribute-disclosure", "excess_disclosure",
+        {"history": 0.03, "insider": 0.03}, of="sensitive", **drawn)  # fmt: skip
+    ask("T3", "embedding-probe", "excess_probe_auroc", {"embedder": 0.1}, of="sensitive")
+    ask("T4", "membership-inference", "membership_auroc", {"record": 0.7}, score="loss")
+    ask("T4", "membership-inference", "membership_tpr_at_fpr", {"record": 0.07},
+        score="loss", fpr=0.01)  # fmt: skip
+    ask("T5", "identifier-perturbation", "memorized_share", {"scant": 0.01}, of="common",
+        samples=study.samples, horizonTokens=study.short_horizon_tokens)  # fmt: skip
+    planted = {"manifest": "canaries.json"}
+    ask("canaries", "canary-exposure", "exposure_bits", {"record": 3.0}, **planted)
+    # A twentieth of the canaries are planted and repeated: so many are guessed on as included,
+    # and as many as left out.
+    ask("canaries", "canary-exposure", "epsilon_lower_bound", {"record": 1.0},
+        guessShare=REPEATED_SHARE, **planted)  # fmt: skip
+    return controls
+
+
+# --- patients and models ------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Families:
+    """A cohort with canaries, the models trained on both, and their audits.
+
+    Args:
+        folder: everything lies here, and what is there is not made again.
+        study: what is trained on and asked.
+        seed: of lots, canaries and training.
+    """
+
+    folder: Path
+    study: Study
+    seed: int
+
+    def prepare(self) -> None:
+        """Write cohort, vocabulary, policy, targets, canaries, and what is trained on."""
+        _write_yaml(self.folder / "policy.yaml", policy_of(self.study))
+        manifest, trained_on = self.folder / "canaries.json", self.folder / "trained-on"
+        if trained_on.exists():
+            return
+        settings = Settings(
+            folder=self.folder / "audit",
+            seed=self.seed,
+            cohort=self.study.source,
+            policy=self.folder / "policy.yaml",
+            max_patients=100_000,
+            max_tokens=self.study.max_tokens,
+        )
+        show = Demonstration(settings, say=print)
+        show.prepare()
+        document = yaml.safe_load(show.target_path("sound").read_text(encoding="utf-8"))
+        for family in FAMILIES:
+            document["metadata"]["name"] = family
+            document["spec"]["model"]["path"] = f"model-{family}"
+            _write_yaml(self._target(family), document)
+        shard = self.folder / "shard"
+        made = make_canaries(
+            load_target(self._target("sound")).document.spec,
+            base=self.folder / "audit",
+            settings=CanarySettings(
+                seed=self.seed, count=self.study.canaries, events=16, beacons=5
+            ),
+            out=shard,
+            manifest=manifest,
+        )
+        print(f"{made.included} of {len(made.canaries)} canaries are planted")
+        shutil.copytree(self.folder / "audit" / "cohort", trained_on)
+        part = Path(meds.data_subdirectory) / meds.train_split
+        shutil.copy(shard / part / "canaries.parquet", trained_on / part)
+
+    def train(self) -> dict[str, Any]:
+        """Train all families, the sound one first: it says how many passes the partly one takes."""
+        sound = self._train("sound", self.study.sound)
+        partly = replace(
+            self.study.sound,
+            until_validated=False,
+            max_epochs=sound["kept"],
+            repeated_share=REPEATED_SHARE,
+            repeats=REPEATS,
+        )
+        return {
+            "overtrained": self._train("overtrained", self.study.overtrained),
+            "partly": self._train("partly", partly),
+            "sound": sound,
+        }
+
+    def _train(self, family: str, recipe: Recipe) -> dict[str, Any]:
+        record = self.folder / f"training-{family}.json"
+        if record.exists():
+            return dict(json.loads(record.read_text()))
+        base, started = self.folder / "audit", time.process_time()
+        spec = load_target(self._target(family)).document.spec.tokenization
+        vocabulary = load_vocabulary(base / "vocab.json")
+        tokenizer = Tokenizer(spec, vocabulary=vocabulary, base=base)
+        result = train(
+            list(self._sequences(tokenizer, meds.train_split)),
+            vocabulary_size=len(vocabulary.tokens),
+            bos_id=vocabulary.ids[SPECIALS["bos"]],
+            eos_id=vocabulary.ids[SPECIALS["eos"]],
+            pad_id=vocabulary.ids[SPECIALS["pad"]],
+            context_length=self.study.max_tokens,
+            out=base / f"model-{family}",
+            seed=self.seed,
+            recipe=recipe,
+            validation=list(self._sequences(tokenizer, meds.tuning_split)),
+        )
+        last = result.epochs[result.kept - 1]
+        found = {
+            "epochs": len(result.epochs),
+            "kept": result.kept,
+            "reached": result.reached,
+            "loss": last.loss,
+            "validation_loss": last.validation_loss,
+            "repeated": len(result.repeated),
+            "cpu_s": round(time.process_time() - started, 1),
+            "recipe": asdict(recipe),
+        }
+        record.write_text(json.dumps(found, indent=2) + "\n")
+        return found
+
+    def _sequences(self, tokenizer: Tokenizer, split: str) -> Iterator[Tokens]:
+        data = DataSpec(path="trained-on", members=split, nonmembers=meds.held_out_split)
+        cohort = load_cohort(data, base=self.folder)
+        records = tokenizer.encode(cohort.members, cohort.codes)
+        for start, end in pairwise(records.offsets):
+            tokens = records.tokens[start:end][: self.study.max_tokens]
+            if len(tokens) > 1:
+                yield np.ascontiguousarray(tokens)
+
+    def audit(self, family: str) -> Report:
+        """Audit one family under the policy, as `phigate check` would."""
+        prepared = prepare(self.folder / "policy.yaml", self._target(family))
+        run = self.folder / "audit" / f"run-{family}"
+        run_audit(
+            prepared.audit,
+            run=run,
+            open_target=prepared.open_target,
+            progress=Silent(),  # type: ignore[arg-type]
+            command=f"phigate check policy.yaml target-{family}.yaml --out {run.name}",
+        )
+        return judge_run(load_run(run), as_of=AS_OF)
+
+    def _target(self, family: str) -> Path:
+        return self.folder / "audit" / f"target-{family}.yaml"
+
+
+def _write_yaml(path: Path, document: dict[str, Any]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
+
+
+# --- what came of it ----------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Number:
+    """A family's estimate; `high` is None where nothing bounds it."""
+
+    value: float
+    low: float
+    high: float | None
+    n: int
+    verdict: str
+    reason: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One metric for one attacker, by family; None where it could not be measured."""
+
+    test: str
+    metric: str
+    attacker: str
+    numbers: dict[str, Number | None]
+
+    @property
+    def ranked(self) -> bool:
+        """Whether the values, or the lower bounds where there are no others, are in order."""
+        found = self._in_order()
+        return found is not None and all(
+            (a.value if a.high is not None else a.low) > (b.value if b.high is not None else b.low)
+            for a, b in pairwise(found)
+        )
+
+    @property
+    def apart(self) -> bool:
+        """Whether each lower bound is above the upper bound of the next family."""
+        found = self._in_order()
+        return found is not None and all(
+            a.low > (b.low if b.high is None else b.high) for a, b in pairwise(found)
+        )
+
+    def _in_order(self) -> list[Number] | None:
+        found = [number for family in FAMILIES if (number := self.numbers[family]) is not None]
+        return found if len(found) == len(FAMILIES) else None
+
+
+def rows_of(reports: Mapping[str, Report]) -> list[Row]:
+    """Put the families' findings side by side."""
+    cells = {family: {cell.id: cell for cell in r.cells} for family, r in reports.items()}
+    rows = []
+    for identity, first in cells[FAMILIES[0]].items():
+        numbers: dict[str, Number | None] = {}
+        for family in FAMILIES:
+            cell = cells[family][identity]
+            if (e := cell.estimate) is None:
+                numbers[family] = None
+                continue
+            bounded = e.high is not None and math.isfinite(e.high)
+            numbers[family] = Number(
+                e.value, e.low, e.high if bounded else None, e.n, cell.verdict, cell.reason
+            )
+        test = first.control.partition("-")[0]
+        test = test if test == "canaries" else test.upper()
+        rows.append(Row(test, first.metric, first.attacker, numbers))
+    return rows
+
+
+def told_apart(rows: list[Row]) -> dict[str, bool]:
+    """Return for each test whether all its metrics rank the families and one sets them apart."""
+    by_test = {test: [row for row in rows if row.test == test] for test in EXPECTED}
+    return {
+        test: bool(own) and all(row.ranked for row in own) and any(row.apart for row in own)
+        for test, own in by_test.items()
+    }
+
+
+def print_rows(rows: list[Row]) -> None:
+    width = max(len(f"{row.test} {row.metric}, {row.attacker}") for row in rows)
+    print(f"\n{'':<{width}}" + "".join(f"{family:>25}" for family in FAMILIES) + "  ranked apart")
+    for row in rows:
+        line = f"{f'{row.test} {row.metric}, {row.attacker}':<{width}}"
+        for family in FAMILIES:
+            number = row.numbers[family]
+            line += f"{'not measured' if number is None else _shown(number):>25}"
+        print(f"{line}  {'yes' if row.ranked else 'no':<6} {'yes' if row.apart else 'no'}")
+
+
+def _shown(number: Number) -> str:
+    if number.high is None:
+        return f"at least {number.low:.3f}"
+    return f"{number.value:.3f} ({number.low:.3f} to {number.high:.3f})"
+
+
+def measure(families: Families) -> dict[str, Any]:
+    """Train, audit and compare; return what is written as JSON, with `rows` as they are."""
+    families.prepare()
+    trained = families.train()
+    for family in FAMILIES:
+        found = trained[family]
+        print(
+            f"{family}: {found['kept']} epochs, loss {found['loss']:.2f} nats a token, on patients"
+            f" kept apart {found['validation_loss']:.2f}; {found['cpu_s']:.0f} s"
+        )
+    reports, seconds = {}, {}
+    for family in FAMILIES:
+        started = time.process_time()
+        reports[family] = families.audit(family)
+        seconds[family] = round(time.process_time() - started, 1)
+        print(f"{family}: audited in {seconds[family]:.0f} s, {reports[family].verdict}")
+    return {
+        "seed": families.seed,
+        "trained": trained,
+        "audit_cpu_s": seconds,
+        "verdicts": {family: report.verdict for family, report in reports.items()},
+        "checks": {
+            family: {check.name: check.holds for check in report.admissibility}
+            for family, report in reports.items()
+        },
+        "rows": rows_of(reports),
+    }
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--cohort", type=Path, help="Synthea, as MEDS")
+    parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--folder", type=Path, help="keep everything here and take up from it")
+    parser.add_argument("--out", type=Path)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as scratch:
+        folder = arguments.folder or Path(scratch)
+        study = (
+            generated(folder / "source", seed=arguments.seed)
+            if arguments.cohort is None
+            else synthea(arguments.cohort.resolve())
+        )
+        found = measure(Families(folder / "work", study, arguments.seed))
+    rows = found["rows"]
+    print_rows(rows)
+    apart = told_apart(rows)
+    print()
+    for test, holds in apart.items():
+        print(f"{test}: {'tells' if holds else 'does not tell'} the families apart, in this order")
+    if arguments.out:
+        found["rows"] = [{**asdict(row), "ranked": row.ranked, "apart": row.apart} for row in rows]
+        found["told_apart"] = apart
+        arguments.out.write_text(json.dumps(found, indent=2) + "\n")
+    return 0 if all(apart.values()) else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

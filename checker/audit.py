@@ -81,7 +81,8 @@ def _clear(run: Path) -> None:
         for path in (run / "evidence").glob("*.parquet"):
             if _EVIDENCE_NAME.fullmatch(path.name):
                 path.unlink()
-        for name in ("plan.json", "manifest.json", "run.json", "report.json", "report.html"):
+        written = ("plan.json", "manifest.json", "run.json", "waivers.json", "report.json")
+        for name in (*written, "report.html"):
             (run / name).unlink(missing_ok=True)
     except OSError as error:
         raise EvidenceError(f"{run}: cannot be cleared: {error.strerror or error}") from error

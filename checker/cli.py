@@ -14,6 +14,7 @@ import secrets
 import shlex
 import sys
 from collections.abc import Callable
+from dataclasses import asdict
 from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
@@ -28,7 +29,10 @@ from checker.plugins import plugin_names, suggestion
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from rich.console import Console
 
+    from checker.plan import AuditPlan
     from checker.policy import Located
+    from checker.policy.documents import LeakagePolicy
+    from checker.policy.waivers import LeakageWaiver
     from checker.preparation import Prepared
     from checker.report.model import Report
 
@@ -162,6 +166,14 @@ out_option = click.option(
 )
 
 
+waivers_option = click.option(
+    "--waivers", type=File, multiple=True, metavar="FILE", help="Waivers to judge with; repeatable."
+)
+no_waivers_option = click.option(
+    "--no-waivers", is_flag=True, help="Judge as if nothing were waived."
+)
+
+
 def _device(_: click.Context, __: click.Parameter, value: str | None) -> str | None:
     if value is not None and not re.fullmatch(r"auto|cpu|cuda(:[0-9]{1,3})?", value):
         raise UsageError(f"--device {value}: write auto, cpu, cuda or cuda:N")
@@ -178,21 +190,20 @@ fresh_option = click.option(
 
 @cli.command()
 @click.argument("folder", type=File, default=Path())
+@click.option("--baseline", default="starter", show_default=True, help="A shipped policy.")
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
-def init(folder: Path, force: bool) -> None:
-    """Write a commented starter policy and target into FOLDER."""
-    from checker.resources import resource
+def init(folder: Path, baseline: str, force: bool) -> None:
+    """Write a commented policy, its tests and a target into FOLDER, to be changed."""
+    from checker.baselines import starter_files
     from checker.schemas import write_schemas
 
-    for name in ("policy.yaml", "target.yaml"):
-        path = folder / name
-        if path.exists() and not force:
-            raise UsageError(f"{path}: is there already; --force overwrites it")
+    files = starter_files(baseline)
+    for name in files:
+        if (folder / name).exists() and not force:
+            raise UsageError(f"{folder / name}: is there already; --force overwrites it")
     try:
         folder.mkdir(parents=True, exist_ok=True)
-        for name in ("policy.yaml", "target.yaml"):
-            text = resource(f"policies/starter/{name}").read_text(encoding="utf-8")
-            text = text.replace("$schema=../../schemas/", "$schema=schemas/")
+        for name, text in files.items():
             (folder / name).write_text(text, encoding="utf-8")
             _write(f"wrote {folder / name}")
     except OSError as error:
@@ -200,17 +211,25 @@ def init(folder: Path, force: bool) -> None:
     for path in write_schemas(folder / "schemas"):
         _write(f"wrote {path}, for editors that know yaml-language-server")
     both = shlex.join([str(folder / "policy.yaml"), str(folder / "target.yaml")])
-    _write(f"next: edit them, then `phigate validate {both}`")
+    tests = shlex.quote(str(folder / "policy-tests.yaml"))
+    _write(f"next: edit them, then `phigate validate {both}` and `phigate test {tests}`")
 
 
 @cli.command()
 @click.argument("files", type=File, nargs=-1, required=True)
+@as_of_option
 @json_option
-def validate(files: tuple[Path, ...], as_json: bool) -> None:
-    """Check documents; all problems of a file at once, each with its line."""
+def validate(files: tuple[Path, ...], as_of: str | None, as_json: bool) -> None:
+    """Check documents; all problems of a file at once, each with its line.
+
+    Given together, a policy and its target or its waivers are also held against each other.
+    """
     from checker.policy import check_pair, load_documents
     from checker.policy.documents import AuditTarget, LeakagePolicy
+    from checker.policy.lint import lint
+    from checker.policy.waivers import check_together
 
+    moment = _moment(as_of)
     problems: list[Problem] = []
     located: list[Located[Any]] = []
     for file in files:
@@ -226,7 +245,12 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
                 check_pair(policy, target)
             except DocumentError as error:
                 problems += error.problems
+    try:
+        check_together(located, as_of=moment)
+    except DocumentError as error:
+        problems += error.problems
     warnings = [warning for document in located for warning in document.warnings]
+    warnings += lint(located, on=moment.astimezone(UTC).date())
     if as_json:
         fields = ("file", "line", "column", "path", "message")
         _emit_json(
@@ -246,6 +270,45 @@ def validate(files: tuple[Path, ...], as_json: bool) -> None:
             _write(f"{document.file}: {document.document.kind} {meta.name} {meta.version} is valid")
     if problems:
         raise click.exceptions.Exit(int(ExitCode.USAGE))
+
+
+@cli.command()
+@click.argument("policy", type=File)
+@click.argument("control", required=False)
+@json_option
+def explain(policy: Path, control: str | None, as_json: bool) -> None:
+    """Show every field of a policy, with the document and line it came from.
+
+    Give a CONTROL to see only what decides about that one.
+    """
+    from checker.policy import load_policy
+    from checker.policy.display import print_explanation
+    from checker.policy.explanation import explain
+
+    explanation = explain(load_policy(policy, abstract=True), control=control)
+    if as_json:
+        _emit_json(explanation.to_json())
+    else:
+        _show(lambda console: print_explanation(explanation, console))
+
+
+@cli.command()
+@click.argument("old", type=File)
+@click.argument("new", type=File)
+@json_option
+def diff(old: Path, new: Path, as_json: bool) -> None:
+    """Say field by field whether NEW is tighter or looser than OLD; exits 1 when it is looser."""
+    from checker.policy import load_policy
+    from checker.policy.display import print_comparison
+    from checker.policy.explanation import compare
+
+    comparison = compare(load_policy(old, abstract=True), load_policy(new, abstract=True))
+    if as_json:
+        _emit_json(comparison.to_json())
+    else:
+        _show(lambda console: print_comparison(comparison, console))
+    if comparison.count("looser"):
+        raise click.exceptions.Exit(int(ExitCode.FAIL))
 
 
 @cli.command()
@@ -271,6 +334,8 @@ def plan(policy: Path, target: Path, as_json: bool) -> None:
 @format_option
 @device_option
 @fresh_option
+@waivers_option
+@no_waivers_option
 @as_of_option
 @json_option
 def check(
@@ -280,17 +345,46 @@ def check(
     formats: str,
     device: str | None,
     resume: bool,
+    waivers: tuple[Path, ...],
+    no_waivers: bool,
     as_of: str | None,
     as_json: bool,
 ) -> None:
     """Plan, run, judge and report; the exit code is the verdict."""
     from checker.preparation import prepare
-    from checker.runs import judge_run, load_run
+    from checker.runs import judge_run, load_run, record_waivers
 
     names, moment = _formats(formats), _moment(as_of) if as_of else None
-    _run(prepare(policy, target, device=device), out, resume=resume)
-    report = judge_run(load_run(out), as_of=moment or _moment(None))
+    prepared = prepare(policy, target, device=device)
+    granted = _granted(
+        () if no_waivers else waivers,
+        policy=prepared.policy.document,
+        plan=prepared.audit.plan,
+        as_of=moment or _moment(None),
+    )
+    _run(prepared, out, resume=resume)
+    record = record_waivers(out, granted)
+    report = judge_run(load_run(out), as_of=moment or _moment(None), waivers=record)
     _finish(report, out, names, as_json=as_json)
+
+
+def _granted(
+    files: tuple[Path, ...], *, policy: LeakagePolicy, plan: AuditPlan, as_of: datetime
+) -> list[Located[LeakageWaiver]]:
+    """Read waivers, and refuse what cannot hold before anything is measured."""
+    from checker.policy.loading import load_all
+    from checker.policy.waivers import LeakageWaiver, check_waivers
+
+    waivers = load_all(LeakageWaiver, files)
+    check_waivers(
+        waivers,
+        policy=policy,
+        policy_sha256=plan.policy.sha256,
+        as_of=as_of,
+        model_sha256=plan.target.model_sha256,
+        cells=[cell.id for cell in plan.cells],
+    )
+    return waivers
 
 
 @cli.command()
@@ -337,19 +431,37 @@ def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
 @click.argument("folder", metavar="RUN", type=File)
 @click.option("--policy", type=File, help="Judge by another policy, in a folder below RUN.")
 @format_option
+@waivers_option
+@no_waivers_option
 @as_of_option
 @json_option
 def judge(
-    folder: Path, policy: Path | None, formats: str, as_of: str | None, as_json: bool
+    folder: Path,
+    policy: Path | None,
+    formats: str,
+    waivers: tuple[Path, ...],
+    no_waivers: bool,
+    as_of: str | None,
+    as_json: bool,
 ) -> None:
-    """Judge a run's evidence again, without the model."""
-    from checker.policy import load_policy
-    from checker.runs import derive_run, judge_run, load_run
+    """Judge a run's evidence again, without the model.
 
-    names, run = _formats(formats), load_run(folder)
+    Waivers that the run was judged with before count again, unless others are given.
+    """
+    from checker.policy import load_policy
+    from checker.runs import derive_run, judge_run, load_run, load_waivers, record_waivers
+
+    names, run, moment = _formats(formats), load_run(folder), _moment(as_of)
     if policy is not None:
         run = derive_run(run, load_policy(policy))
-    _finish(judge_run(run, as_of=_moment(as_of)), run.folder, names, as_json=as_json)
+    record = None
+    if waivers and not no_waivers:
+        granted = _granted(waivers, policy=run.policy, plan=run.plan, as_of=moment)
+        record = record_waivers(run.folder, granted)
+    elif not no_waivers:
+        record = load_waivers(run.folder)
+    report = judge_run(run, as_of=moment, waivers=record)
+    _finish(report, run.folder, names, as_json=as_json)
 
 
 @cli.command()
@@ -385,12 +497,13 @@ def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) 
 
 @cli.command()
 @click.argument("folder", metavar="RUN", type=File)
+@click.option("--as-of", metavar="TIME", help="Ask too whether the verdict holds at this time.")
 @json_option
-def verify(folder: Path, as_json: bool) -> None:
+def verify(folder: Path, as_of: str | None, as_json: bool) -> None:
     """Recompute a run's digests and verdicts, and compare them with its report."""
     from checker.verification import verify_run
 
-    statements = verify_run(folder)
+    statements = verify_run(folder, as_of=_moment(as_of) if as_of else None)
     if as_json:
         _emit_json([{"holds": s.holds, "text": s.text} for s in statements])
     else:
@@ -398,6 +511,130 @@ def verify(folder: Path, as_json: bool) -> None:
             _write(_printable(f"{'holds  ' if statement.holds else 'BROKEN '} {statement.text}"))
     if not all(statement.holds for statement in statements):
         raise click.exceptions.Exit(int(ExitCode.INCOMPLETE))
+
+
+@cli.command("test")
+@click.argument("files", metavar="FILE|FOLDER...", type=File, nargs=-1, required=True)
+@click.option("--policy", type=File, help="Test this policy instead of the one the tests name.")
+@json_option
+def run_policy_tests(files: tuple[Path, ...], policy: Path | None, as_json: bool) -> None:
+    """Run policy tests: made-up results, and the verdicts that a policy must give.
+
+    Needs neither model nor patients. Running no test at all is a failure.
+    """
+    from checker.policy import load_policy
+    from checker.policy_testing import find_tests, policy_under_test, run_policy_test
+    from checker.terminal import print_policy_tests
+
+    given = load_policy(policy) if policy is not None else None
+    results = [
+        result
+        for test in find_tests(files)
+        for result in run_policy_test(test, policy=given or policy_under_test(test))
+    ]
+    if as_json:
+        _emit_json(
+            {
+                "passed": bool(results) and all(r.holds for r in results),
+                "cases": [{**asdict(r), "holds": r.holds} for r in results],
+            }
+        )
+    else:
+        _show(lambda console: print_policy_tests(results, console))
+    if not results:
+        _say("no policy tests were found, so nothing was tested")
+    if not results or not all(result.holds for result in results):
+        raise click.exceptions.Exit(int(ExitCode.FAIL))
+
+
+@cli.group()
+def classes() -> None:
+    """Attribute classes: what there is, what a class says, and what it catches.
+
+    Of the library that phigate ships, or of a policy with --policy.
+    """
+
+
+policy_option = click.option(
+    "--policy", type=File, help="The classes of this policy, instead of the library's."
+)
+
+
+@classes.command("list")
+@policy_option
+@json_option
+def list_classes(policy: Path | None, as_json: bool) -> None:
+    """List the classes, with how many values each has in its tiers."""
+    from checker.class_tables import choose_classes, list_json, print_classes
+
+    chosen = choose_classes(policy)
+    if as_json:
+        _emit_json(list_json(chosen))
+    else:
+        _show(partial(print_classes, chosen))
+
+
+@classes.command("show")
+@click.argument("name", metavar="CLASS")
+@policy_option
+@json_option
+def show_class(name: str, policy: Path | None, as_json: bool) -> None:
+    """Show all that a class says: codes, exclusions, proxies, traps, sources, review."""
+    from checker.class_tables import choose_classes, class_json, print_class
+
+    spec = choose_classes(policy, [name])[name]
+    if as_json:
+        _emit_json(class_json(name, spec))
+    else:
+        _show(partial(print_class, name, spec))
+
+
+@classes.command("match")
+@click.argument("codes", metavar="CODE...", nargs=-1, required=True)
+@click.option("--system", help="Of bare codes; default: every system whose shape they have.")
+@policy_option
+@json_option
+def match_codes(
+    codes: tuple[str, ...], system: str | None, policy: Path | None, as_json: bool
+) -> None:
+    """Say which classes codes, spellings of a data set or texts of drugs belong to."""
+    from checker.class_tables import (
+        choose_classes,
+        code_system,
+        match_texts,
+        matches_json,
+        print_matches,
+    )
+
+    wanted = None if system is None else code_system(system)
+    matches = match_texts(choose_classes(policy), codes, system=wanted)
+    if as_json:
+        _emit_json(matches_json(matches))
+    else:
+        _show(partial(print_matches, matches))
+
+
+@classes.command("coverage")
+@click.argument("target", type=File)
+@click.option("--class", "names", multiple=True, metavar="CLASS", help="Only this; repeatable.")
+@click.option("--all", "everything", is_flag=True, help="Show whole lists, not their beginning.")
+@policy_option
+@json_option
+def class_coverage(
+    target: Path, names: tuple[str, ...], everything: bool, policy: Path | None, as_json: bool
+) -> None:
+    """Show what classes catch of a data set, what never matches, and what they may miss.
+
+    TARGET is a target's file or the folder of a MEDS data set.
+    """
+    from checker.class_tables import choose_classes, coverage_json, coverage_of, print_coverage
+
+    measured = coverage_of(choose_classes(policy, names), target)
+    if as_json:
+        _emit_json(coverage_json(measured))
+    else:
+        shown = sys.maxsize if everything else 8
+        _show(partial(print_coverage, measured, shown=shown))
 
 
 @cli.command()

@@ -44,9 +44,36 @@ BUILT_IN: dict[str, dict[str, str]] = {
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return "; did you mean 'x'?" for the nearest known word, or an empty string."""
-    near = difflib.get_close_matches(word, list(known), n=1, cutoff=0.6)
+    """Return "; did you mean 'x'?" for the nearest known word, or an empty string.
+
+    A word that one slip of the finger explains comes before all that merely look alike.
+    """
+    names = list(known)
+    slips = [name for name in names if _is_one_slip(word, name)]
+    near = difflib.get_close_matches(word, slips or names, n=1, cutoff=0.0 if slips else 0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def _is_one_slip(word: str, name: str) -> bool:
+    """Whether one letter too many, too few, wrong or in its neighbour's place separates two words.
+
+    >>> [_is_one_slip(word, "bos") for word in ("boos", "bs", "bus", "obs", "BOS", "eo")]
+    [True, True, True, True, True, False]
+    """
+    one, other = word.casefold(), name.casefold()
+    before = _alike(one, other)
+    one, other = one[before:][::-1], other[before:][::-1]
+    after = _alike(one, other)
+    one, other = one[after:], other[after:]
+    if len(one) == len(other) == 2:
+        return one == other[::-1]
+    return before + after > 0 and len(one) <= 1 and len(other) <= 1
+
+
+def _alike(one: str, other: str) -> int:
+    """Return how many letters two words begin with in common."""
+    pairs = zip(one, other, strict=False)
+    return next((i for i, (a, b) in enumerate(pairs) if a != b), min(len(one), len(other)))
 
 
 @cache  # all installed distributions are searched, and every cell asks for its probe many times

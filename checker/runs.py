@@ -25,11 +25,22 @@ from checker.plan import AuditPlan, with_policy
 from checker.plugins import load_plugin
 from checker.policy import Located
 from checker.policy.documents import LeakagePolicy
+from checker.policy.waivers import LeakageWaiver, WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
 from checker.report.model import Report
 from checker.verdict import judge
 
-__all__ = ["Run", "derive_run", "judge_run", "load_run", "write_reports"]
+__all__ = [
+    "Run",
+    "derive_run",
+    "judge_run",
+    "load_run",
+    "load_waivers",
+    "record_waivers",
+    "write_reports",
+]
+
+WAIVERS = "waivers.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +95,7 @@ def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
         EvidenceError: its folder cannot be written.
     """
     meta = policy.document.metadata
-    folder = run.folder / f"judged-by-{meta.name}-{meta.version}-{policy.sha256[:12]}"
+    folder = run.folder / f"judged-by-{meta.name}-{meta.version}-{policy.identity[:12]}"
     plan = with_policy(run.plan, policy)
     moved = {entry.file: f"../{entry.file}" for entry in run.manifest.entries}
     entries = [
@@ -101,21 +112,55 @@ def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
     return Run(folder, plan, manifest, times)
 
 
-def judge_run(run: Run, *, as_of: datetime) -> Report:
+def record_waivers(folder: Path, waivers: Sequence[Located[LeakageWaiver]]) -> WaiverRecord | None:
+    """Keep in a run's folder what it is judged with; the record of an earlier judgement goes.
+
+    Raises:
+        EvidenceError: the folder cannot be written.
+    """
+    path = folder / WAIVERS
+    if waivers:
+        record = WaiverRecord(waivers=[WaiverSnapshot.of(waiver) for waiver in waivers])
+        write_atomically(path, record.to_bytes())
+        return record
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be deleted: {error.strerror or error}") from error
+    return None
+
+
+def load_waivers(folder: Path) -> WaiverRecord | None:
+    """Read what a run was judged with before, or None where no waiver was given.
+
+    Raises:
+        EvidenceError: it is not what this version of phigate writes.
+    """
+    path = folder / WAIVERS
+    return load_json_file(path, WaiverRecord) if path.exists() else None
+
+
+def judge_run(run: Run, *, as_of: datetime, waivers: WaiverRecord | None = None) -> Report:
     """Judge a run's evidence; no model, GPU or network is needed.
 
     Args:
         run: the run.
         as_of: the time to judge for.
+        waivers: exceptions that were granted.
 
     Raises:
-        EvidenceError: evidence is missing or was changed.
+        EvidenceError: evidence is missing or was changed, or the record holds no waivers.
     """
     plan, document = run.plan, run.policy
+    try:
+        granted = [snapshot.waiver for snapshot in waivers.waivers] if waivers else []
+    except ValidationError as error:
+        raise EvidenceError(f"{run.folder / WAIVERS}: holds no valid waiver") from error
     judgement = judge(
         document,
         plan=plan,
         evidence=tables_by_job(EvidenceStore(run.folder), run.manifest),
+        waivers=granted,
         crashed=run.manifest.crashed,
         measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
         as_of=as_of,
@@ -127,6 +172,7 @@ def judge_run(run: Run, *, as_of: datetime) -> Report:
         manifest=run.manifest,
         times=run.times,
         as_of=as_of.astimezone(UTC).isoformat(timespec="seconds"),
+        waivers=waivers,
     )
 
 

@@ -11,6 +11,7 @@ from checker.errors import UsageError
 from checker.evidence import Manifest
 from checker.plan import AuditPlan
 from checker.policy import DOCUMENT_KINDS, document_schema, json_schema_of
+from checker.policy.waivers import WaiverRecord
 from checker.report.model import Report
 
 __all__ = ["published_schemas", "write_schemas"]
@@ -19,7 +20,7 @@ __all__ = ["published_schemas", "write_schemas"]
 def published_schemas() -> dict[str, dict[str, Any]]:
     """Return the schemas by name, draft-07; a written file holds every key, so all are required."""
     schemas = {kind: document_schema(kind) for kind in DOCUMENT_KINDS}
-    for model in (AuditPlan, Manifest, CanaryManifest, Report):
+    for model in (AuditPlan, Manifest, CanaryManifest, WaiverRecord, Report):
         schemas[model.__name__] = json_schema_of(
             model, identifier=model.__name__, mode="serialization"
         )

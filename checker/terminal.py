@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from rich.console import Console
 from rich.markup import escape
@@ -19,9 +19,10 @@ from rich.progress import (
 from rich.table import Table
 
 from checker.plan import AuditPlan, Cell, Job, Power
+from checker.policy_testing import CaseResult
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
 
-__all__ = ["TerminalProgress", "TrainingProgress", "print_plan"]
+__all__ = ["TerminalProgress", "TrainingProgress", "print_plan", "print_policy_tests"]
 
 UNDERPOWERED = 0.8
 UNMATCHED_SHOWN = 8
@@ -91,6 +92,38 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
         console.print(
             f"[bold]{hopeless} deciding cells cannot pass with this sample[/], whatever the model."
         )
+
+
+def print_policy_tests(results: Sequence[CaseResult], console: Console) -> None:
+    """Print what became of each case, and why where it is not what was expected."""
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for heading in ("test", "case", "cell", "expected", "got", ""):
+        table.add_column(heading)
+    for result in results:
+        for place, check in enumerate(result.checks):
+            table.add_row(
+                escape(result.test) if place == 0 else "",
+                escape(result.case) if place == 0 else "",
+                escape(check.what),
+                escape(check.expected),
+                escape(check.got),
+                "[green]✓[/]" if check.holds else "[bold red]✗[/]",
+            )
+    if results:
+        console.print(table)
+    failing = [result for result in results if not result.holds]
+    for result in failing:
+        console.print(
+            f"[bold red]✗[/] {escape(f'{result.file}:{result.line}')}: {escape(result.case)}"
+        )
+        for check in result.checks:
+            if not check.holds:
+                text = f"{check.what}: expected {check.expected}, got {check.got}."
+                console.print(f"  {escape(text)} {escape(check.explanation)}")
+    console.print(
+        f"{len(results)} cases, {len(failing)} not as expected"
+        + (f"; policy {escape(', '.join(sorted({r.policy for r in results})))}" if results else "")
+    )
 
 
 def _counted(eligible: int, positive: int | None) -> str:

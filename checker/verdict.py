@@ -12,7 +12,7 @@ Naming the cells that fail is the opposite, hence the correction there.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Any, Literal
@@ -24,8 +24,9 @@ from checker.admissibility import Check, admissibility_checks
 from checker.comparability import base_rate_gap
 from checker.errors import ExitCode, InsufficientData
 from checker.plan.cells import may_stop_early
-from checker.plan.model import AuditPlan, Cell, Job
+from checker.plan.model import AuditPlan, Cell, CellLimit, Job
 from checker.policy.documents import LeakagePolicy
+from checker.policy.waivers import LeakageWaiver, WaiverUse, use_waivers
 from checker.probes import CellEvidence, Measurement, Metric, Observations, load_probe
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import power
@@ -35,7 +36,9 @@ __all__ = [
     "Finding",
     "Judgement",
     "Verdict",
+    "hold_against_limit",
     "judge",
+    "overall_verdict",
     "settled_cells",
     "worst",
 ]
@@ -59,6 +62,7 @@ class Finding:
         measurement: the estimate and its parts, where there is one.
         placebo: the same between two halves of the nonmembers.
         p_value: the least α at which the lower bound is above the limit.
+        waiver: the name of the waiver that keeps it from blocking; the verdict stays.
     """
 
     cell: Cell
@@ -69,6 +73,7 @@ class Finding:
     measurement: Measurement | None = None
     placebo: Estimate | None = None
     p_value: float | None = None
+    waiver: str | None = None
 
     @property
     def is_beyond_limit(self) -> bool:
@@ -81,7 +86,7 @@ class Finding:
     @property
     def blocks(self) -> bool:
         """Whether this finding alone keeps the model from being released."""
-        if not self.cell.gating:
+        if not self.cell.gating or self.waiver is not None:
             return False
         if self.verdict in {"fail", "error"} or self.is_beyond_limit:
             return True
@@ -96,15 +101,20 @@ class Judgement:
         verdict: fail, error, inconclusive or pass, in this order of precedence.
         findings: one per cell, in the plan's order.
         checks: what every excess rests on.
+        waivers: what became of each waiver, in the order given.
     """
 
     verdict: Literal["pass", "fail", "inconclusive", "error"]
     findings: tuple[Finding, ...]
     checks: tuple[Check, ...]
+    waivers: tuple[WaiverUse, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
-        """The process's exit code."""
+        """The process's exit code; a waiver that does not hold is an invalid document."""
+        errors = [f for f in self.findings if f.blocks and f.verdict == "error"]
+        if self.verdict == "error" and not errors:
+            return ExitCode.USAGE
         return {
             "pass": ExitCode.PASS,
             "fail": ExitCode.FAIL,
@@ -123,6 +133,7 @@ def judge(
     *,
     plan: AuditPlan,
     evidence: Mapping[str, pa.Table],
+    waivers: Sequence[LeakageWaiver] = (),
     crashed: Mapping[str, str] | None = None,
     measured_at: datetime | None = None,
     as_of: datetime,
@@ -134,6 +145,7 @@ def judge(
             another policy's limits over the same measurements).
         plan: what was to be run.
         evidence: observations by job digest; what is missing was not run.
+        waivers: exceptions that were granted; see `checker.policy.waivers`.
         crashed: by job digest, why a job could not be completed.
         measured_at: when the oldest evidence was measured, or None where that is unknown.
         as_of: the time to judge for.
@@ -158,20 +170,39 @@ def judge(
         placebo_confidence=stats.placebo_confidence(plan.confidence, cells=len(plan.cells)),
     )
     findings = _holm([bench.finding(cell) for cell in plan.cells], alpha=1 - plan.confidence)
-    return Judgement(_overall(findings), tuple(findings), tuple(checks))
+    uses = use_waivers(
+        waivers,
+        policy=policy,
+        policy_sha256=plan.policy.sha256,
+        model_sha256=plan.target.model_sha256,
+        as_of=as_of,
+        blocking={finding.cell.id: finding.blocks for finding in findings},
+        excess=bench.beyond_ceiling,
+    )
+    applied = {use.waiver.cell: use.waiver.metadata.name for use in uses if use.status == "applied"}
+    findings = [replace(one, waiver=applied.get(one.cell.id)) for one in findings]
+    verdict = overall_verdict(findings, waiver_errors=any(use.is_error for use in uses))
+    return Judgement(verdict, tuple(findings), tuple(checks), tuple(uses))
 
 
-def _overall(
-    findings: list[Finding],
+def overall_verdict(
+    findings: Sequence[Finding], *, waiver_errors: bool = False
 ) -> Literal["pass", "fail", "inconclusive", "error"]:
-    """A policy of which no gating cell passed is not passed."""
+    """Return what follows from all findings: fail, error, inconclusive or pass, in this order.
+
+    A policy of which no deciding cell passed, or was waived, is not passed.
+
+    Args:
+        findings: one per cell.
+        waiver_errors: some waiver has to be withdrawn or mended first.
+    """
     blocking = [finding for finding in findings if finding.blocks]
     verdicts = {finding.verdict for finding in blocking}
     if "fail" in verdicts:
         return "fail"
-    if "error" in verdicts:
+    if "error" in verdicts or waiver_errors:
         return "error"
-    if blocking or not any(f.cell.gating and f.verdict == "pass" for f in findings):
+    if blocking or not any(f.cell.gating and (f.verdict == "pass" or f.waiver) for f in findings):
         return "inconclusive"
     return "pass"
 
@@ -255,6 +286,21 @@ class _Bench:
             warned=False,
             p_value=None,
         )
+
+    def beyond_ceiling(self, cell_id: str, ceiling: float) -> str | None:
+        """Say why a cell would not pass if a waiver's ceiling were its limit, or None if it would.
+
+        Bounds, sample and validity checks are those of any other pass.
+        """
+        cell = next(one for one in self.plan.cells if one.id == cell_id)
+        raised = cell.model_copy(update={"limit": CellLimit(fail=ceiling)})
+        found = self.finding(raised)
+        if found.verdict == "pass":
+            return None
+        if found.measurement is None or found.measurement.estimate.high <= ceiling:
+            return f"The cell is not shown to be within the ceiling, so it blocks: {_small(found)}"
+        high = found.measurement.estimate.high
+        return f"The upper bound, {high:.3f}, is above the ceiling of {ceiling:g}, so it blocks."
 
     def _held_against_limit(self, cell: Cell, observations: Observations) -> Finding:
         """Measure a cell, if there is enough to measure, and compare the bounds with its limit."""
@@ -530,6 +576,21 @@ def settled_cells(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> set[str]
     return {cell.id for cell in plan.cells if bench.settles(cell)}
 
 
+def hold_against_limit(cell: Cell, measurement: Measurement, *, confidence: float) -> Finding:
+    """Judge a cell by its numbers alone, as if nothing spoke against them.
+
+    The judge does the same before it asks whether the numbers may count (comparable splits,
+    placebo, correction for many cells).
+
+    Args:
+        cell: with its limit and metric.
+        measurement: what was found, or made up for a policy test.
+        confidence: of the bounds.
+    """
+    zero_hits = _zero_hit_bound(cell, measurement, confidence=confidence, partial=False)
+    return _compare(cell, measurement, zero_hits=zero_hits)
+
+
 def _compare(cell: Cell, measurement: Measurement, *, zero_hits: float | None) -> Finding:
     """Hold the bounds against the limit.
 
@@ -621,6 +682,11 @@ def _shortage_reason(cell: Cell, *, confidence: float) -> str:
         if count is not None
     ]
     return "horizon-too-short" if min(positives, default=0) >= needed else "too-few-positives"
+
+
+def _small(finding: Finding) -> str:
+    """Return a finding's explanation as the second half of a sentence."""
+    return finding.explanation[:1].lower() + finding.explanation[1:]
 
 
 def _capital(sentence: str) -> str:

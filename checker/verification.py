@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 
 from checker.canonical import sha256_hex
@@ -17,7 +17,7 @@ from checker.evidence import EvidenceStore, read_file
 from checker.plugins import load_plugin, plugin_names
 from checker.report.json import load_report, render_json
 from checker.report.model import Report
-from checker.runs import Run, judge_run, load_run
+from checker.runs import Run, judge_run, load_run, load_waivers
 
 __all__ = ["Statement", "verify_run"]
 
@@ -30,8 +30,13 @@ class Statement:
     text: str
 
 
-def verify_run(folder: Path) -> list[Statement]:
+def verify_run(folder: Path, *, as_of: datetime | None = None) -> list[Statement]:
     """Check a run against its own report.
+
+    Args:
+        folder: the run's.
+        as_of: also ask whether the verdict still holds at this time, when evidence may have become
+            too old and waivers may have expired.
 
     Returns:
         Statements in the order they were checked; the run is verified when all hold.
@@ -44,6 +49,8 @@ def verify_run(folder: Path) -> list[Statement]:
     statements = [*_digests(run, report), *_evidence(run)]
     if all(statement.holds for statement in statements):
         statements.append(_judged_again(run, report))
+        if as_of is not None:
+            statements.append(_still_holds(run, report, as_of))
     else:
         statements.append(Statement(False, "not judged again: the files above do not hold"))
     return [*statements, *_renderings(run, report)]
@@ -61,6 +68,20 @@ def _digests(run: Run, report: Report) -> Iterator[Statement]:
             yield Statement(
                 False, f"{name} was changed: the report says {said[:12]}…, it is {found[:12]}…"
             )
+    if report.provenance.waivers_sha256 is not None:
+        yield _waivers(run, report.provenance.waivers_sha256)
+
+
+def _waivers(run: Run, said: str) -> Statement:
+    path = run.folder / "waivers.json"
+    if not path.exists():
+        return Statement(False, "waivers.json is missing, and the report was judged with waivers")
+    found = sha256_hex(read_file(path))
+    if found == said:
+        return Statement(True, f"waivers.json is the one the report speaks of ({said[:12]}…)")
+    return Statement(
+        False, f"waivers.json was changed: the report says {said[:12]}…, it is {found[:12]}…"
+    )
 
 
 def _evidence(run: Run) -> Iterator[Statement]:
@@ -99,12 +120,24 @@ def _renderings(run: Run, report: Report) -> Iterator[Statement]:
             )
 
 
+def _still_holds(run: Run, report: Report, as_of: datetime) -> Statement:
+    waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
+    later = judge_run(run, as_of=as_of, waivers=waivers)
+    when = as_of.astimezone(UTC).isoformat(timespec="seconds")
+    if later.summary.exit_code == report.summary.exit_code:
+        return Statement(True, f"as of {when} the verdict is the same: {later.verdict}")
+    return Statement(
+        False, f"as of {when} the verdict is {later.verdict}: {later.summary.decision}"
+    )
+
+
 def _judged_again(run: Run, report: Report) -> Statement:
     try:
         as_of = datetime.fromisoformat(report.provenance.as_of)
     except ValueError:
         return Statement(False, "report.json was judged for a time that is none")
-    again = judge_run(run, as_of=as_of)
+    waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
+    again = judge_run(run, as_of=as_of, waivers=waivers)
     if render_json(again) == render_json(report):
         return Statement(True, f"judged again, the evidence gives the same report: {again.verdict}")
     differing = [

@@ -1,6 +1,4 @@
-import csv
 import time
-from collections import defaultdict
 from pathlib import Path
 
 import numpy as np
@@ -12,16 +10,18 @@ from checker.codes import (
     RANK_DEFINITIVE,
     RANK_EXPOSURE,
     RANK_NONE,
+    RANK_PROXY,
     RANK_STRONG,
     ClassMatcher,
     CodeReader,
     Reading,
+    Rule,
+    find_matches,
     match_codes,
     parse_value,
 )
 
 SHARED = Path(__file__).parents[2] / "shared"
-EXPANSION = SHARED / "domain" / "class_code_expansion_icd.csv"
 MIMIC = SHARED / "data" / "mimic_iv_demo"
 
 
@@ -42,6 +42,23 @@ MIMIC = SHARED / "data" / "mimic_iv_demo"
         ("icd9cm", "042", "4290", False),
         ("icd9cm", "E950-E959", "E9538", True),
         ("icd10pcs", "10A0", "10A07ZZ", True),
+        ("icd10cm", "T40.[15789]?[14]", "T40.1X1A", True),
+        ("icd10cm", "T40.[15789]?[14]", "T401X4", True),
+        ("icd10cm", "T40.[15789]?[14]", "T40.2X1A", False),
+        ("icd10cm", "T40.[15789]?[14]", "T40.1X5A", False),  # an adverse effect
+        ("icd10cm", "T40.[15789]?[14]", "T40.1X", False),  # the character that decides is missing
+        ("icd10cm", "t3[6-9].?2x", "T36.02XA", True),
+        ("icd10cm", "C[0-9]", "C7A.00", True),
+        ("icd9cm", "1[4-9]?", "140.9", True),
+        ("icd9cm", "1[4-9]?", "139.9", False),
+        ("icd9proc", "94.61", "9461", True),
+        ("icd9proc", "94.6", "94.61", True),
+        ("icd9proc", "94.61", "946.1", True),  # dots carry no meaning, systems do
+        ("icd9proc", "00.66", "66", False),
+        ("atc", "J05AE", "J05AE30", True),
+        ("atc", "J05AE30", "j05ae30", True),
+        ("atc", "J05AE30", "J05AE", False),
+        ("atc", "R07AX30-R07AX33", "R07AX32", True),
         ("snomed", "44054006", "44054006", True),
         ("snomed", "44054006", "440540061", False),
         ("loinc", "718-7", "718-7", True),
@@ -68,6 +85,18 @@ def test_a_value_matches_what_its_system_says(system, value, code, expected):
     [
         ("icd10cm", "re:^C[0-9]", "regular expression"),
         ("icd10cm", "F10*", "a prefix needs no '\\*'"),
+        ("icd10cm", "T40.[15", "'\\[' cannot stand in it"),
+        ("icd10cm", "T40.[5-1]", "the span 5-1 ends before it begins"),
+        ("icd10cm", "T40.[]1", "no list of characters"),
+        ("icd10cm", "T40.[!1]", "no list of characters"),
+        ("icd10cm", "T40.(1|5)?", "'\\(' cannot stand in it"),
+        ("icd10cm", "T40.1?1?1", "8 places; icd10cm has 7"),
+        ("icd10cm", "[0-9]4", "matches no code of icd10cm"),
+        ("icd9cm", "?[A-Z]1", "matches no code of icd9cm"),
+        ("icd9proc", "4.61", "lost its leading zeros"),
+        ("icd9proc", "94.611", "not a prefix of icd9proc"),
+        ("atc", "J05AE3", "not a prefix of atc"),
+        ("atc", "5JAE", "not a prefix of atc"),
         ("icd10cm", "F10-F1", "equally long"),
         ("icd10cm", "F16-F10", "ends before it begins"),
         ("icd10cm", "123", "not a prefix of icd10cm"),
@@ -114,7 +143,7 @@ def test_a_glob_with_many_stars_does_not_backtrack():
         ("DIAGNOSIS//ICD//10//F1020", [("icd10cm", "F1020")]),
         ("DIAGNOSIS//ICD//9//042", [("icd9cm", "042")]),
         ("PROCEDURE//ICD//10//10A07ZZ", [("icd10pcs", "10A07ZZ")]),
-        ("PROCEDURE//ICD//9//9465", []),  # volume 3: no diagnosis of the same digits
+        ("PROCEDURE//ICD//9//9465", [("icd9proc", "9465")]),  # volume 3: no diagnosis
         ("DIAGNOSIS//ICD9CM//042", [("icd9cm", "042")]),
         ("DIAGNOSIS//ICD9CM//491.20, J44.9", [("icd9cm", "49120"), ("icd10cm", "J449")]),
         ("DIAGNOSIS//ICD9CM//E950.0", [("icd9cm", "E9500")]),
@@ -125,6 +154,9 @@ def test_a_glob_with_many_stars_does_not_backtrack():
         ("OBS//LOINC//8462-4", [("loinc", "8462-4")]),
         ("LAB//LOINC//718-7//g/dL", [("loinc", "718-7")]),
         ("HCPCS//H0020", [("hcpcs", "H0020")]),
+        ("ATC/J05AE30", [("atc", "J05AE30")]),
+        ("ICD9Proc/94.61", [("icd9proc", "9461")]),
+        ("PROCEDURE//ICD9CM//94.61", [("icd9proc", "9461")]),
         ("ICD10CM/B20", [("icd10cm", "B20")]),
         ("ICD9CM/042", [("icd9cm", "042")]),
         ("SNOMED/5602001", [("snomed", "5602001")]),
@@ -155,7 +187,7 @@ def test_built_in_spellings_are_read(spelling, expected):
 )
 def test_drugs_are_read_from_medications_and_their_descriptions(spelling, description, drug):
     readings = CodeReader().read(spelling, description=description)
-    assert ClassMatcher([("drug", "strong", [drug])]).tier(readings, spelling) == "strong"
+    assert ClassMatcher([("drug", "strong", [drug])]).standing(readings, spelling) == "strong"
 
 
 @pytest.mark.parametrize(
@@ -163,7 +195,7 @@ def test_drugs_are_read_from_medications_and_their_descriptions(spelling, descri
 )
 def test_a_drug_that_is_only_spoken_of_is_not_taken(spelling):
     readings = CodeReader().read(spelling, description="Allergy to lithium")
-    assert ClassMatcher([("drug", "strong", ["lithium"])]).tier(readings, spelling) is None
+    assert ClassMatcher([("drug", "strong", ["lithium"])]).standing(readings, spelling) is None
 
 
 def test_parents_are_read_like_spellings():
@@ -211,8 +243,8 @@ def test_the_strongest_tier_counts_and_classes_do_not_mix():
     assert ranks["hiv"].dtype == np.int8
     for name, matcher in matchers.items():
         for spelling, rank in zip(spellings, ranks[name], strict=True):
-            tier = matcher.tier(CodeReader().read(spelling), spelling)
-            expected = {None: 0, "exposure": 1, "suggestive": 2, "strong": 3, "definitive": 4}
+            tier = matcher.standing(CodeReader().read(spelling), spelling)
+            expected = {None: 0, "exposure": 2, "suggestive": 3, "strong": 4, "definitive": 5}
             assert expected[tier] == rank
 
 
@@ -232,37 +264,85 @@ def test_a_large_dictionary_is_matched_with_many_classes_in_little_time():
     assert int((ranks["class-7"] > 0).sum()) == 33 * 100 + 100
 
 
-def _draft_prefixes():
-    import yaml
-
-    draft = SHARED / "domain" / "attribute_classes_draft.yaml"
-    if not draft.exists():
-        pytest.skip("the draft attribute classes are not beside this checkout")
-    return yaml.safe_load(draft.read_text(encoding="utf-8"))["classes"]
+# --- exclusions and proxies ---------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("dotted", [False, True])
-def test_the_draft_classes_match_the_codes_they_were_expanded_to(dotted):
-    classes = _draft_prefixes()
-    with EXPANSION.open(encoding="utf-8", newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    by_class = defaultdict(list)
-    for row in rows:
-        if row["system"] in {"icd10cm", "icd9cm", "icd10pcs"}:
-            by_class[row["class"], row["system"], row["tier"]].append(row["code_undotted"])
-    checked = 0
-    for (name, system, tier), codes in by_class.items():
-        values = [str(v) for v in classes[name][system].get(tier, [])]
-        if any(value.startswith("re:") for value in values):
-            continue  # regular expressions are not supported
-        matcher = ClassMatcher([(system, tier, values)])
-        for code in codes:
-            at = 4 if system == "icd9cm" and code.startswith("E") else 3
-            spelled = f"{code[:at]}.{code[at:]}" if dotted and len(code) > at else code
-            spelling = f"{system}//{spelled}"
-            assert matcher.tier(CodeReader().read(spelling), spelling) == tier, (name, spelling)
-            checked += 1
-    assert checked > 3000
+def test_an_exclusion_of_a_rule_takes_codes_out_of_that_rule_only():
+    matcher = ClassMatcher(
+        [
+            Rule("icd10cm", "definitive", ["D57"], ["D57.3"]),
+            Rule("icd10cm", "exposure", ["D57.3"]),
+        ]
+    )
+    assert matcher.standing([Reading("icd10cm", "D5700")], "") == "definitive"
+    assert matcher.standing([Reading("icd10cm", "D573")], "") == "exposure"
+
+
+def test_an_exclusion_of_the_class_wins_over_every_rule():
+    matcher = ClassMatcher(
+        [
+            Rule("atc", "definitive", ["J05AE", "J05AE30"]),
+            Rule("atc", "proxy", ["J05"]),
+            Rule("atc", "excluded", ["J05AE30"]),
+        ]
+    )
+    assert matcher.standing([Reading("atc", "J05AE08")], "") == "definitive"
+    assert matcher.standing([Reading("atc", "J05AB01")], "") == "proxy"
+    assert matcher.standing([Reading("atc", "J05AE30")], "") is None
+    assert [p.value for p in matcher.excluding([Reading("atc", "J05AE30")], "")] == ["J05AE30"]
+
+
+def test_a_product_that_is_excluded_by_its_identifier_is_not_brought_back_by_its_name():
+    matcher = ClassMatcher(
+        [Rule("drug", "strong", ["ritonavir"]), Rule("atc", "excluded", ["J05AE30"])]
+    )
+    spelling = "MEDICATION//Ritonavir"
+    plain = CodeReader().read(spelling)
+    mapped = CodeReader().read(spelling, parents=["ATC/J05AE30"])
+    assert matcher.standing(plain, spelling) == "strong"
+    assert matcher.standing(mapped, spelling) is None
+
+
+def test_icd_codes_that_share_a_field_are_judged_one_by_one():
+    matcher = ClassMatcher([Rule("icd9cm", "definitive", ["282"], ["282.5"])])
+    for spelling, expected in [
+        ("DIAGNOSIS//ICD9CM//282.5", None),
+        ("DIAGNOSIS//ICD9CM//282.5, 282.60", "definitive"),
+    ]:
+        assert matcher.standing(CodeReader().read(spelling), spelling) == expected
+
+
+def test_an_excluded_spelling_is_excluded_whatever_it_reads_as():
+    matcher = ClassMatcher(
+        [Rule("icd10cm", "definitive", ["B20"]), Rule("local", "excluded", ["*//RULED OUT"])]
+    )
+    for spelling, expected in [
+        ("DIAGNOSIS//ICD//10//B20", "definitive"),
+        ("DIAGNOSIS//ICD//10//B20//RULED OUT", None),
+    ]:
+        assert matcher.standing(CodeReader().read(spelling), spelling) == expected
+
+
+def test_a_proxy_is_weaker_than_every_tier_and_more_than_nothing():
+    matchers = {
+        "hiv": ClassMatcher(
+            [("drug", "proxy", ["tenofovir"]), ("drug", "exposure", ["emtricitabine"])]
+        )
+    }
+    spellings = ["DRUG//tenofovir", "DRUG//emtricitabine tenofovir", "DRUG//aspirin"]
+    assert _ranks(matchers, spellings)["hiv"].tolist() == [RANK_PROXY, RANK_EXPOSURE, RANK_NONE]
+
+
+def test_values_that_match_nothing_are_named_and_exclusions_are_not_among_them():
+    rules = [Rule("icd10cm", "strong", ["B20", "Z21"], ["B20.9"]), Rule("atc", "excluded", ["L"])]
+    found = find_matches(
+        {"hiv": ClassMatcher(rules)},
+        ["ICD10CM/B20"],
+        reader=CodeReader(),
+        descriptions=[None],
+        parents=[()],
+    )
+    assert found["hiv"].unmatched == ["Z21"]
 
 
 def test_real_spellings_of_hiv_and_substance_use_are_found():

@@ -56,6 +56,7 @@ spec:
       metric: membership_auroc
       limits:
         insider: {fail: 0.6}
+      cites: [a-law]
   citations:
     a-law: {title: A law, basis: legal-duty}
     a-study: {title: A study, basis: evidence}

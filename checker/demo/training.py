@@ -4,8 +4,8 @@ Both have the same tiny GPT-2 architecture (Radford et al. 2019) and see the sam
 over-trained one is trained *to a loss* rather than for a number of epochs: how fast a model of this
 size memorises depends on the seed, and what the demo needs is memorisation, not effort. The sound
 one is selected on tuning patients, as one should: training ends when their loss no longer falls.
-A third recipe stands between them, for `benchmarks/families.py`: a sound training in which some
-members stand many times over, as where records were copied and nobody removed the copies.
+A recipe can also have some members stand many times over, as where records were copied and nobody
+removed the copies: `benchmarks/families.py` trains a model between the two in this way.
 
 Runs on one thread. Matrices of this size gain nothing from a second, and where the machine is busy
 threads that wait for each other cost several times the work; one thread also fixes the order of
@@ -29,15 +29,7 @@ from transformers.utils import logging as transformers_logging
 
 from checker.errors import UsageError
 
-__all__ = [
-    "OVERTRAINED",
-    "PARTLY_MEMORIZING",
-    "SOUND",
-    "Epoch",
-    "Recipe",
-    "TrainingResult",
-    "train",
-]
+__all__ = ["OVERTRAINED", "SOUND", "Epoch", "Recipe", "TrainingResult", "train"]
 
 Tokens = NDArray[np.int32]
 
@@ -98,9 +90,6 @@ SOUND = Recipe(
 """Until another pass would gain little for patients it does not see. Going on to the lowest
 validation loss would be too far for so few patients: a loss that still falls a little for everybody
 falls much faster for members, and they can be told by it (membership AUROC above 0.7, not 0.6)."""
-
-PARTLY_MEMORIZING = replace(SOUND, repeated_share=0.1, repeats=20)
-"""The sound recipe on records of which a tenth stand twenty times over: these are memorised."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,10 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, match_codes
+from checker.codes import RANK_STRONG, CodeReader, find_matches, match_codes
 from checker.cohort import Cohort
 from checker.errors import DocumentError
 from checker.policy import Located
+from checker.policy.classes import class_matcher
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.tokenization import Tokenizer
 
@@ -34,7 +35,7 @@ class ClassRanks:
 
     @property
     def removed(self) -> NDArray[np.bool_]:
-        """Codes that leave the prompt: all tiers."""
+        """Codes that leave the prompt: all tiers, and proxies."""
         return self.in_data > 0
 
     @property
@@ -87,33 +88,15 @@ def _ranks(
 ) -> dict[str, ClassRanks]:
     spec = policy.document.spec
     used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
-    matchers = {
-        name: ClassMatcher(
-            (codes.system, codes.tier, codes.values) for codes in spec.attribute_classes[name].codes
-        )
-        for name in used
-    }
+    matchers = {name: class_matcher(spec.attribute_classes[name]) for name in used}
     reader = CodeReader([(s.match, s.system) for s in target.document.spec.code_systems])
-    in_data = match_codes(
+    in_data = find_matches(
         matchers,
         cohort.codes,
         reader=reader,
         descriptions=cohort.descriptions,
         parents=cohort.parents,
     )
-    alone = match_codes(
-        {
-            f"{name}\n{value}": ClassMatcher([(codes.system, codes.tier, [value])])
-            for name in used
-            for codes in spec.attribute_classes[name].codes
-            for value in codes.values
-        },
-        cohort.codes,
-        reader=reader,
-        descriptions=cohort.descriptions,
-        parents=cohort.parents,
-    )
-    lost = [key.split("\n", 1) for key, ranks in alone.items() if not ranks.any()]
     # a token is matched as the code it stands for, with what the data set says of that code
     place = {code: i for i, code in enumerate(cohort.codes)}
     spelled = tokenizer.vocabulary_codes()
@@ -126,10 +109,8 @@ def _ranks(
         parents=[cohort.parents[i] if i >= 0 else () for i in places],
     )
     return {
-        name: ClassRanks(
-            in_data[name], in_vocabulary[name], [value for owner, value in lost if owner == name]
-        )
-        for name in matchers
+        name: ClassRanks(found.ranks, in_vocabulary[name], found.unmatched)
+        for name, found in in_data.items()
     }
 
 

@@ -12,9 +12,17 @@ from checker.probes import Params
 __all__ = ["codes_of", "knowledge_of", "measurement_digest"]
 
 
-def codes_of(spec: AttributeClassSpec) -> list[dict[str, Any]]:
-    """Return a class's codes as plain data; its title and sensitivity change no measurement."""
-    return [codes.model_dump(mode="json") for codes in spec.codes]
+def codes_of(spec: AttributeClassSpec) -> dict[str, Any]:
+    """Return a class's codes as plain data; what is said about them changes no measurement."""
+    return spec.model_dump(
+        mode="json",
+        include={"codes": True, "exclude": True, "proxies": True},
+        exclude={
+            "codes": {"__all__": {"note"}},
+            "exclude": {"__all__": {"why"}},
+            "proxies": {"__all__": {"why"}},
+        },
+    )
 
 
 def knowledge_of(attacker: ResolvedAttacker) -> dict[str, Any]:

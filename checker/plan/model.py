@@ -24,6 +24,7 @@ __all__ = [
     "Cost",
     "DataSnapshot",
     "Job",
+    "PolicyOrigin",
     "PolicySnapshot",
     "Power",
     "TargetSnapshot",
@@ -136,12 +137,28 @@ class Job(JsonModel):
         return self.runs_on != "cohort"
 
 
+class PolicyOrigin(JsonModel):
+    """A document that a policy extends or takes a class from; `file` is the name without folder."""
+
+    kind: str
+    name: str
+    version: str
+    file: str
+    sha256: str
+
+
 class PolicySnapshot(JsonModel):
-    """The policy as it was compiled, with the digest of its file and its controls' lines."""
+    """The resolved policy as it was compiled, with the digest of its file and its controls' lines.
+
+    `origins` are the other documents it rests on. A control that stands in one of them, and not in
+    the policy's own file, is in `files`, which names that file.
+    """
 
     document: dict[str, Any]
     sha256: str
     lines: dict[str, int]
+    files: dict[str, str] = Field(default_factory=dict)
+    origins: list[PolicyOrigin] = Field(default_factory=list)
 
 
 class TargetSnapshot(JsonModel):

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 
 from checker.cohort import Cohort
 from checker.plan.classes import ClassRanks
-from checker.plan.model import ClassSnapshot, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.plan.model import (
+    ClassSnapshot,
+    DataSnapshot,
+    PolicyOrigin,
+    PolicySnapshot,
+    TargetSnapshot,
+)
 from checker.plan.workload import scored_tokens
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
@@ -19,12 +27,32 @@ UNEXPLAINED_SHOWN = 20
 
 
 def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
-    """Keep a policy whole, with the lines of its controls."""
-    controls = policy.document.spec.controls
+    """Keep a policy whole, with the lines of its controls and the documents it rests on.
+
+    Folders stay out: equal inputs give equal plans, wherever they are.
+    """
+    places = {
+        name: policy.place(("spec", "controls", name)) for name in policy.document.spec.controls
+    }
     return PolicySnapshot(
         document=policy.document.model_dump(mode="json", exclude_none=True),
         sha256=policy.sha256,
-        lines={name: policy.locate(("spec", "controls", name))[0] for name in controls},
+        lines={name: place.line for name, place in places.items()},
+        files={
+            name: Path(place.file).name
+            for name, place in places.items()
+            if place.file != policy.file
+        },
+        origins=[
+            PolicyOrigin(
+                kind=origin.kind,
+                name=origin.name,
+                version=origin.version,
+                file=Path(origin.file).name,
+                sha256=origin.sha256,
+            )
+            for origin in policy.origins
+        ],
     )
 
 

@@ -1,14 +1,15 @@
 """Read policies and targets: from a file's bytes to valid documents, or to all that is wrong.
 
-A file is read in three steps, each of which reports everything it finds: its YAML (`source`), the
-shape of each document (`documents`, `shape`), and what its parts say of each other (`validation`).
-A step is only taken where the one before left something to look at.
+A file is read in steps, each of which reports everything it finds: its YAML (`source`), what a
+policy inherits (`inheritance`), the shape of each document (`documents`, `shape`), and what its
+parts say of each other (`validation`). A step is only taken where the one before left something to
+look at.
 """
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
@@ -17,7 +18,18 @@ from pydantic import ValidationError
 
 from checker.errors import DocumentError, Problem
 from checker.plugins import suggestion
-from checker.policy.documents import API_VERSION, AuditTarget, Document, LeakagePolicy
+from checker.policy.classes import AttributeClassLibrary, library_problems
+from checker.policy.documents import (
+    API_VERSION,
+    AbstractPolicy,
+    AuditTarget,
+    Element,
+    LeakagePolicy,
+)
+from checker.policy.inheritance import Inheritance, inherit
+from checker.policy.lint import policy_warnings
+from checker.policy.parents import Family, is_path
+from checker.policy.policy_tests import PolicyTest, policy_test_problems
 from checker.policy.shape import mended, shape_problems, unusual_numbers
 from checker.policy.source import (
     MAX_BYTES,
@@ -29,28 +41,31 @@ from checker.policy.source import (
 )
 from checker.policy.validation import (
     policy_problems,
-    policy_warnings,
     target_problems,
 )
+from checker.policy.waivers import LeakageWaiver, waiver_problems
 
 __all__ = [
     "DOCUMENT_KINDS",
     "Located",
+    "load_all",
     "load_documents",
+    "load_only",
     "load_policy",
     "load_target",
     "parse_documents",
 ]
 
-DOCUMENT_KINDS: dict[str, type[LeakagePolicy] | type[AuditTarget]] = {
+DOCUMENT_KINDS: dict[str, type[Element]] = {
     "LeakagePolicy": LeakagePolicy,
     "AuditTarget": AuditTarget,
+    "LeakageWaiver": LeakageWaiver,
+    "PolicyTest": PolicyTest,
+    "AttributeClassLibrary": AttributeClassLibrary,
 }
 """The kinds of documents that this version reads."""
 
-_LATER_KINDS = ("AttributeClassLibrary", "LeakageWaiver", "PolicyTest")
-
-_D = TypeVar("_D", LeakagePolicy, AuditTarget)
+_D = TypeVar("_D", bound=Element)
 
 
 def load_documents(path: Path) -> list[Located[Any]]:
@@ -75,35 +90,90 @@ def parse_documents(content: str | bytes, *, file: str) -> list[Located[Any]]:
         content: what the file holds.
         file: its name, for problems.
     """
-    return _documents(content, file=file, wanted=None)
+    return _documents(content, file=file, wanted=None, family=Family(_read_parent))
 
 
-def load_policy(path: Path, *, text: str | bytes | None = None) -> Located[LeakagePolicy]:
-    """Read the one policy that a file holds.
+def load_policy(
+    path: Path, *, text: str | bytes | None = None, abstract: bool = False
+) -> Located[LeakagePolicy]:
+    """Read the one policy that a file holds, with what it inherits.
 
     Args:
         path: the file; other documents in it must be valid too.
         text: its content, where it is not to be read from disk.
+        abstract: whether a policy will do that is only ever extended, and judges nothing.
+
+    Returns:
+        The resolved policy: complete, and each part of it at the file and line it came from.
 
     Raises:
-        DocumentError: with all problems of the file.
+        DocumentError: with all problems of the file, or of those it extends.
     """
-    return _only(LeakagePolicy, path, text)
+    policy = load_only(LeakagePolicy, path, text=text)
+    if policy.document.spec.abstract and not abstract:
+        message = "this policy is abstract: write one that extends it, and judge by that"
+        raise DocumentError([policy.problem(("spec", "abstract"), message)])
+    return policy
 
 
 def load_target(path: Path, *, text: str | bytes | None = None) -> Located[AuditTarget]:
     """Read the one target that a file holds; see `load_policy`."""
-    return _only(AuditTarget, path, text)
+    return load_only(AuditTarget, path, text=text)
 
 
-def _only(wanted: type[_D], path: Path, text: str | bytes | None) -> Located[_D]:
-    content = _read(path) if text is None else text
-    documents = _documents(content, file=str(path), wanted=wanted.__name__)
+def load_only(wanted: type[_D], path: Path, *, text: str | bytes | None = None) -> Located[_D]:
+    """Read the one document of a kind that a file holds; see `load_policy`."""
+    return _only(wanted, path, _read(path) if text is None else text, Family(_read_parent))
+
+
+def _only(wanted: type[_D], path: Path, content: str | bytes, family: Family) -> Located[_D]:
+    documents = _documents(content, file=str(path), wanted=wanted.__name__, family=family)
     found = [d for d in documents if isinstance(d.document, wanted)]
     if len(found) > 1:
         message = f"the file holds {len(found)} documents of kind {wanted.__name__}; keep one"
         raise DocumentError([found[1].problem(("kind",), message)])
     return found[0]
+
+
+def _read_parent(path: Path, family: Family) -> Located[LeakagePolicy]:
+    return _only(LeakagePolicy, path, _read(path), family)
+
+
+def _read_class(reference: str) -> Located[AttributeClassLibrary]:
+    """Return the class that a policy uses; ValueError where the reference leads nowhere."""
+    from checker.policy.library import library_class  # which reads its files with this module
+
+    if is_path(reference) and not reference.startswith("library/"):
+        return load_only(AttributeClassLibrary, Path(reference))
+    return library_class(reference)
+
+
+def load_all(wanted: type[_D], paths: Iterable[Path]) -> list[Located[_D]]:
+    """Read all documents of a kind that some files hold.
+
+    Args:
+        wanted: the kind; documents of other kinds are checked and left aside.
+        paths: files, each of which must hold one at least.
+
+    Raises:
+        DocumentError: with all problems of all files.
+    """
+    found: list[Located[_D]] = []
+    problems: list[Problem] = []
+    for path in paths:
+        try:
+            documents = load_documents(path)
+        except DocumentError as error:
+            problems += error.problems
+            continue
+        fitting = [one for one in documents if isinstance(one.document, wanted)]
+        if not fitting:
+            message = f"the file holds no document of kind {wanted.__name__}"
+            problems.append(documents[0].problem(("kind",), message))
+        found += fitting
+    if problems:
+        raise DocumentError(problems)
+    return found
 
 
 def _read(path: Path) -> bytes:
@@ -119,7 +189,9 @@ def _read(path: Path) -> bytes:
     raise DocumentError([Problem(str(path), 0, 0, message)])
 
 
-def _documents(content: str | bytes, *, file: str, wanted: str | None) -> list[Located[Any]]:
+def _documents(
+    content: str | bytes, *, file: str, wanted: str | None, family: Family
+) -> list[Located[Any]]:
     encoded = content.encode("utf-8", "surrogatepass") if isinstance(content, str) else content
     sha256 = hashlib.sha256(encoded).hexdigest()
     sources = read_sources(content, file=file)
@@ -128,12 +200,15 @@ def _documents(content: str | bytes, *, file: str, wanted: str | None) -> list[L
     located: list[Located[Any]] = []
     problems: list[Problem] = []
     for source in sources:
-        document, found = _document(source)
+        heritage = Inheritance(source)
+        if isinstance(source.value, dict) and source.value.get("kind") == "LeakagePolicy":
+            heritage = inherit(source, family=family, classes=_read_class)
+        document, found = _document(heritage)
         problems += found
         if document is not None:
-            located.append(Located(document, source, sha256))
+            located.append(Located(document, heritage.source, sha256, origins=heritage.origins))
     for index, one in enumerate(located):
-        check, warn = _RULES[type(one.document)]
+        check, warn = _RULES[DOCUMENT_KINDS[one.document.kind]]
         problems += check(one)
         if not problems:
             located[index] = replace(one, warnings=warn(one))
@@ -151,13 +226,14 @@ def _require_kind(wanted: str, sources: list[Source]) -> None:
         raise DocumentError([sources[0].problem(("kind",), message)])
 
 
-def _document(source: Source) -> tuple[Document | None, list[Problem]]:
+def _document(heritage: Inheritance) -> tuple[Element | None, list[Problem]]:
     """Check a document's head and shape.
 
     A document of the wrong shape is mended where that can be done without guessing, so that its
     references are checked too and all problems come at once; it is never used for anything else.
     """
-    problems = list(source.problems)
+    source = heritage.source
+    problems = [*source.problems, *heritage.problems]
     if () in source.broken:
         return None, problems
     if not isinstance(source.value, dict):
@@ -166,19 +242,28 @@ def _document(source: Source) -> tuple[Document | None, list[Problem]]:
     problems += _head_problems(source)
     kind = source.value.get("kind")
     model = DOCUMENT_KINDS.get(kind) if isinstance(kind, str) else None
-    if model is None:
+    if model is None or not heritage.whole:
         return None, problems
-    document: Document | None = None
+    if model is LeakagePolicy and _is_abstract(source.value):
+        model = AbstractPolicy
+    document: Element | None = None
     reported: set[str] = set()
     try:
         document = model.model_validate(source.value)
     except ValidationError as error:
         found = shape_problems(error, model=model, source=source)
         reported = {problem.path for problem in found}
-        problems += [problem for problem in found if problem.path != "apiVersion"]
+        problems += [p for p in found if p.path != "apiVersion" and p not in problems]
         document = mended(error, model=model, source=source)
     problems += unusual_numbers(source, reported=reported)
+    if isinstance(document, LeakagePolicy):
+        problems += heritage.refusals(document, mended=bool(problems))
     return document, problems
+
+
+def _is_abstract(value: dict[str, Any]) -> bool:
+    spec = value.get("spec")
+    return isinstance(spec, dict) and spec.get("abstract") is True
 
 
 def _head_problems(source: Source) -> list[Problem]:
@@ -186,20 +271,27 @@ def _head_problems(source: Source) -> list[Problem]:
     problems = []
     version, kind = source.value.get("apiVersion"), source.value.get("kind")
     if version != API_VERSION and ("apiVersion",) not in source.broken:
-        problems.append(source.problem(("apiVersion",), _unknown("apiVersion", version)))
+        problems.append(_head_problem(source, "apiVersion", version))
     if ("kind",) in source.broken:
         return problems
-    if isinstance(kind, str) and kind in _LATER_KINDS:
-        message = f"documents of kind {kind} are not supported by this version of phigate"
-        problems.append(source.problem(("kind",), message))
-    elif not isinstance(kind, str) or kind not in DOCUMENT_KINDS:
-        problems.append(source.problem(("kind",), _unknown("kind", kind)))
+    if not isinstance(kind, str) or kind not in DOCUMENT_KINDS:
+        problems.append(_head_problem(source, "kind", kind))
     return problems
+
+
+def _head_problem(source: Source, key: str, value: Any) -> Problem:
+    """Say what is wrong with one of the keys; one that is misspelt is not missing."""
+    for other in source.value if value is None else ():
+        if other not in ("apiVersion", "kind", "metadata", "spec") and (
+            hint := suggestion(other, [key])
+        ):
+            return source.problem((other,), f"unknown key '{short(other)}'{hint}")
+    return source.problem((key,), _unknown(key, value))
 
 
 def _unknown(key: str, value: Any) -> str:
     known = [API_VERSION] if key == "apiVersion" else [*DOCUMENT_KINDS]
-    expected = " or ".join(known)
+    expected = " or ".join([", ".join(known[:-1]), known[-1]][-len(known) :])
     if value is None:
         return f"'{key}' is missing; expected {expected}"
     if not isinstance(value, str):
@@ -216,11 +308,14 @@ def _capped(problems: list[Problem]) -> list[Problem]:
     return [*ordered[:MAX_PROBLEMS], replace(ordered[MAX_PROBLEMS], message=message, path="")]
 
 
-def _no_warnings(_: Located[AuditTarget]) -> tuple[Problem, ...]:
+def _no_warnings(_: Located[Any]) -> tuple[Problem, ...]:
     return ()
 
 
 _RULES: dict[type, tuple[Callable[[Any], list[Problem]], Callable[[Any], tuple[Problem, ...]]]] = {
     LeakagePolicy: (policy_problems, policy_warnings),
     AuditTarget: (target_problems, _no_warnings),
+    LeakageWaiver: (waiver_problems, _no_warnings),
+    PolicyTest: (policy_test_problems, _no_warnings),
+    AttributeClassLibrary: (library_problems, _no_warnings),
 }

@@ -16,6 +16,8 @@ from pydantic.json_schema import GenerateJsonSchema
 from checker.errors import UsageError
 from checker.plugins import suggestion
 from checker.policy.loading import DOCUMENT_KINDS
+from checker.policy.partial_schema import with_partial_policies
+from checker.policy.probe_schema import with_probes
 
 __all__ = ["document_schema", "json_schema_of"]
 
@@ -43,8 +45,10 @@ def document_schema(kind: str) -> dict[str, Any]:
             f"unknown kind '{kind}'{suggestion(kind, DOCUMENT_KINDS)}; there are"
             f" {', '.join(DOCUMENT_KINDS)}"
         )
-    schema = json_schema_of(DOCUMENT_KINDS[kind], identifier=kind)
-    return dict(_without_null(schema))
+    schema = dict(_without_null(json_schema_of(DOCUMENT_KINDS[kind], identifier=kind)))
+    if kind == "LeakagePolicy":
+        schema = with_probes(with_partial_policies(schema))
+    return schema
 
 
 def json_schema_of(

@@ -24,18 +24,15 @@ from pydantic_core import ErrorDetails
 
 from checker.errors import Problem
 from checker.plugins import suggestion
-from checker.policy.documents import AttributeClassSpec, PolicySpec
+from checker.policy.documents import FORMS
+from checker.policy.policy_tests import CELL, COUNT
 from checker.policy.source import KeyPath, Source, dotted, short
+from checker.policy.syntax import missing_space
+from checker.policy.waivers import POLICY_REF
 
 __all__ = ["mended", "shape_problems", "unusual_numbers"]
 
 _Model = TypeVar("_Model", bound=BaseModel)
-
-_LATER: dict[type[BaseModel], frozenset[str]] = {
-    PolicySpec: frozenset({"extends", "waivers"}),
-    AttributeClassSpec: frozenset({"use"}),
-}
-"""Keys that phigate's documents are to have but this version does not read."""
 
 _WORDS: dict[Any, str] = {
     str: "text",
@@ -44,6 +41,12 @@ _WORDS: dict[Any, str] = {
     bool: "true or false",
     date: "a date such as 2026-10-01",
     timedelta: "a duration such as P90D",
+}
+_FORMS = {
+    **FORMS,
+    COUNT: "hits and patients, such as 0 of 80",
+    CELL: "control/attacker or control/attacker/subgroup",
+    POLICY_REF: "name@version",
 }
 _BOUNDS = {
     "greater_than": ("gt", "greater than"),
@@ -311,16 +314,19 @@ def _sentence(
         return f"'{path[-1]}' is missing; expected {_in_words(found)}"
     if kind == "extra_forbidden":
         owners, _ = _expected(model, complaint.path[:-1], of_key=False)
-        return _unknown_key(str(path[-1]), owners)
+        home = _home_of(complaint.path, model, data)
+        return _unknown_key(str(path[-1]), owners, home=home)
     value = _at(data, complaint.path)
     shown = _shown(path[-1] if complaint.of_key else value, source, path)
     if complaint.wrong_kind:
-        return _wrong_kind(value, found, source, path)
+        home = _home_of(complaint.path, model, data) if isinstance(value, str) else ""
+        return _wrong_kind(value, found, source, path) + home
     if kind in _BOUNDS:
         key, words = _BOUNDS[kind]
         return f"{shown} must be {words} {_number(details[key])}"
     if kind == "string_pattern_mismatch":
-        return f"{shown} does not fit: {described or 'the pattern ' + details['pattern']}"
+        pattern = details["pattern"]
+        return f"{shown} does not fit: {_FORMS.get(pattern) or described or 'pattern ' + pattern}"
     if kind == "string_too_long":
         return f"this text is longer than {details['max_length']} characters"
     if kind in ("too_short", "string_too_short"):
@@ -331,12 +337,33 @@ def _sentence(
     return f"{shown} does not fit: {message[:1].lower()}{message[1:]}"
 
 
-def _unknown_key(key: str, owners: list[Any]) -> str:
-    models = [o for o in owners if isinstance(o, type) and issubclass(o, BaseModel)]
-    if any(key in _LATER.get(owner, ()) for owner in models):
-        return f"'{key}' is not supported by this version of phigate"
+def _home_of(path: KeyPath, model: type[BaseModel], data: Any) -> str:
+    """Say where a key belongs that stands too far to the left or to the right, or nothing."""
+    if not path or not isinstance(path[-1], str) or _is_known(path, model):
+        return ""
+    for depth in range(len(path) - 2, -1, -1):
+        if _is_known((*path[:depth], path[-1]), model):
+            return f"; '{path[-1]}' belongs to {_named(path[:depth])}: check the indentation"
+    siblings = _at(data, path[:-1])
+    for name in siblings if isinstance(siblings, dict) else ():
+        if name != path[-1] and _is_known((*path[:-1], name, path[-1]), model):
+            place = _named((*path[:-1], name))
+            return f"; '{path[-1]}' belongs to {place}: check the indentation"
+    return ""
+
+
+def _is_known(path: KeyPath, model: type[BaseModel]) -> bool:
+    owners, _ = _expected(model, path[:-1], of_key=False)
+    return path[-1] in _known_keys(owners)
+
+
+def _named(path: KeyPath) -> str:
+    return dotted(path) or "the document itself"
+
+
+def _unknown_key(key: str, owners: list[Any], *, home: str) -> str:
     known = _known_keys(owners)
-    hint = suggestion(key, known) or f"; expected {_listed(known)}"
+    hint = home or suggestion(key, known) or f"; expected {_listed(known)}"
     return f"unknown key '{short(key)}'{hint}"
 
 
@@ -356,11 +383,23 @@ def _wrong_kind(value: Any, found: list[Any], source: Source, path: KeyPath) -> 
     if {int, float} & set(found):
         return message + _number_hint(value, plain=plain)
     choices = [str(v) for kind in found if get_origin(kind) is Literal for v in get_args(kind)]
-    return message + suggestion(value, choices)
+    return message + (suggestion(value, choices) or _collection_hint(value, found))
+
+
+def _collection_hint(text: str, found: list[Any]) -> str:
+    """Explain a text that was meant for a list or a mapping."""
+    if any(get_origin(kind) is list for kind in found):
+        return f"; write it in brackets: [{short(text)}]"
+    meant = missing_space(text)
+    return f"; a space is missing after the colon: {meant}" if meant else ""
 
 
 def _number_hint(text: str, *, plain: bool) -> str:
     """Explain why something that looks like a number is text."""
+    if re.fullmatch(r"-?[0-9]+,[0-9]+", text):
+        return f"; YAML wants a decimal point, so write {text.replace(',', '.')}"
+    if re.fullmatch(r"[0-9]+(\.[0-9]+)?\s?%", text):
+        return f"; write the fraction {Decimal(text.rstrip('% ')).scaleb(-2).normalize():f}"
     if not _DECIMAL.fullmatch(text) and not _SCIENTIFIC.fullmatch(text):
         return ""
     if not plain:

@@ -17,20 +17,25 @@ import math
 import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any, Generic, NoReturn, TypeVar
+from datetime import date
+from typing import Any, Generic, NamedTuple, NoReturn, TypeVar
 
 import yaml
 from yaml.constructor import SafeConstructor
 from yaml.resolver import Resolver
 
+from checker.canonical import digest
 from checker.errors import DocumentError, Problem
-from checker.policy.documents import Document
+from checker.policy.documents import Element
+from checker.policy.syntax import continued_item, explain, missing_space
 
 __all__ = [
     "MAX_BYTES",
     "MAX_PROBLEMS",
     "KeyPath",
     "Located",
+    "Origin",
+    "Place",
     "Scalar",
     "Source",
     "dotted",
@@ -49,7 +54,7 @@ MAX_VALUES = 100_000
 KeyPath = tuple[str | int, ...]
 """Keys and list indices (from 0) from a document's root to a value."""
 
-T_co = TypeVar("T_co", bound=Document, covariant=True)
+T_co = TypeVar("T_co", bound=Element, covariant=True)
 
 # libyaml's parser where it was built in: the same events, some forty times faster.
 _Loader: Any = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
@@ -65,12 +70,18 @@ _READ: dict[str, Callable[[yaml.ScalarNode], Any]] = {
     "timestamp": SafeConstructor().construct_yaml_timestamp,
 }
 _NOUNS = {"int": "number", "float": "number", "timestamp": "date", "bool": "truth value"}
-_HINTS = {
-    "mapping values are not allowed": "a text that holds ': ' must be quoted",
-    "cannot start any token": "a text that starts with '@', '`' or '%' must be quoted",
-    "did not find expected key": "check the indentation and the quotes above",
-    "expected <block end>": "check the indentation and the quotes above",
-}
+
+
+class Place(NamedTuple):
+    """Where something was written; line and column from 1."""
+
+    file: str
+    line: int
+    column: int
+
+    def __str__(self) -> str:
+        """Render as `file:line:column`, a form that editors make clickable."""
+        return f"{self.file}:{self.line}:{self.column}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +108,7 @@ class Source:
         scalars: each scalar as written.
         broken: where a value could not be read, which is among `problems` already.
         problems: all that is wrong so far.
+        files: of what was inherited, the file it was written in; all else stands in `file`.
     """
 
     file: str
@@ -105,18 +117,42 @@ class Source:
     scalars: Mapping[KeyPath, Scalar]
     broken: frozenset[KeyPath]
     problems: tuple[Problem, ...]
+    files: Mapping[KeyPath, str] = field(default_factory=dict)
+
+    def place(self, path: KeyPath) -> Place:
+        """Return where a key or list item was written, or its nearest ancestor."""
+        here = path
+        while here and here not in self.places:
+            here = here[:-1]
+        return Place(self.files.get(here, self.file), *self.places[here])
 
     def locate(self, path: KeyPath) -> tuple[int, int]:
         """Return line and column, from 1, of a key or list item, or of its nearest ancestor."""
-        for end in range(len(path), 0, -1):
-            if path[:end] in self.places:
-                return self.places[path[:end]]
-        return self.places[()]
+        place = self.place(path)
+        return place.line, place.column
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """Say what is wrong at a path."""
-        line, column = self.locate(path)
-        return Problem(self.file, line, column, message, dotted(path))
+        return Problem(*self.place(path), message, dotted(path))
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One of the documents that a policy was resolved from.
+
+    Args:
+        kind, name, version: as in its head.
+        file: as it was found.
+        sha256: of the whole file's bytes, in hex.
+        review_by: as in its head.
+    """
+
+    kind: str
+    name: str
+    version: str
+    file: str
+    sha256: str
+    review_by: date | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -124,16 +160,25 @@ class Located(Generic[T_co]):
     """A valid document that knows the lines it came from.
 
     Args:
-        document: the policy or target.
+        document: the policy, target or whatever else was read.
         source: what it was read from.
         sha256: of the whole file's bytes, in hex.
         warnings: what is allowed but probably not meant.
+        origins: the other documents that parts of it come from, nearest first.
     """
 
     document: T_co
     source: Source = field(repr=False)
     sha256: str
     warnings: tuple[Problem, ...] = ()
+    origins: tuple[Origin, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of its file, or of that and all it rests on: equal for equal demands."""
+        if not self.origins:
+            return self.sha256
+        return digest([self.sha256, *(origin.sha256 for origin in self.origins)])
 
     @property
     def file(self) -> str:
@@ -148,6 +193,10 @@ class Located(Generic[T_co]):
                 ("spec", "controls", "hiv-disclosure", "limits").
         """
         return self.source.locate(path)
+
+    def place(self, path: KeyPath) -> Place:
+        """Return where a key or list item was written, in whichever file that was."""
+        return self.source.place(path)
 
     def problem(self, path: KeyPath, message: str) -> Problem:
         """Say what is wrong at a path."""
@@ -238,6 +287,7 @@ def _read_nodes(text: str, file: str) -> list[_Node]:
     roots: list[_Node] = []
     stack: list[_Node] = []
     anchors: dict[str, _Node] = {}
+    lines = text.split("\n")
     for event in _events(text, file):
         line, column = event.start_mark.line + 1, event.start_mark.column + 1
         if isinstance(event, yaml.CollectionEndEvent):
@@ -253,6 +303,8 @@ def _read_nodes(text: str, file: str) -> list[_Node]:
             node = _dereference(event, anchors, line, column, file)
         else:
             node = _Node(event, line, column)
+            if isinstance(event, yaml.ScalarEvent):
+                _refuse_swallowed_item(event, lines, file)
             if event.anchor is not None:
                 anchors[event.anchor] = node
         (stack[-1].children if stack else roots).append(node)
@@ -262,6 +314,21 @@ def _read_nodes(text: str, file: str) -> list[_Node]:
             if len(stack) > MAX_DEPTH:
                 _refuse(file, line, column, f"this nests deeper than {MAX_DEPTH} levels")
     return roots
+
+
+def _refuse_swallowed_item(event: Any, lines: list[str], file: str) -> None:
+    """Refuse a list item that YAML reads as more of the text above it."""
+    first, last = event.start_mark.line, event.end_mark.line
+    if not event.implicit[0] or first == last:
+        return
+    number = continued_item(lines, first, last)
+    if number is not None:
+        column = len(lines[number]) - len(lines[number].lstrip()) + 1
+        message = (
+            f"YAML reads this line as more of the text on line {first + 1}; begin it at that text's"
+            " '-', or quote the text"
+        )
+        _refuse(file, number + 1, column, message)
 
 
 def _dereference(
@@ -279,25 +346,10 @@ def _events(text: str, file: str) -> Iterator[Any]:
     try:
         yield from yaml.parse(text, Loader=_Loader)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line, column = (mark.line + 1, mark.column + 1) if mark else (1, 1)
-        _refuse(file, line, column, _syntax_message(error, text))
+        _refuse(file, *explain(error, text))
     except (yaml.YAMLError, ValueError, OverflowError) as error:
         # what the pure-Python parser lets through: \U00110000 in quotes, an endless %YAML version
         _refuse(file, 1, 1, f"this is not YAML: {str(error).splitlines()[0]}")
-
-
-def _syntax_message(error: yaml.MarkedYAMLError, text: str) -> str:
-    problem = error.problem or error.context or "it cannot be parsed"
-    mark = error.problem_mark
-    if mark is not None:
-        line = dict(enumerate(text.splitlines())).get(mark.line, "")
-        if "\t" in line[: mark.column + 1] and not line[: mark.column].strip():
-            return "this line is indented with a tab; YAML wants spaces"
-    start = error.context_mark
-    since = f" ({error.context}, line {start.line + 1})" if error.context and start else ""
-    hint = next((f"; {hint}" for part, hint in _HINTS.items() if part in problem), "")
-    return f"this is not YAML: {problem}{since}{hint}"
 
 
 # --- nodes to values ----------------------------------------------------------------------------
@@ -364,10 +416,14 @@ class _Construction:
         values: dict[str, Any] = {}
         first: dict[str, int] = {}
         for key_node, child in zip(node.children[::2], node.children[1::2], strict=True):
+            if self._is_rest_of_number(key_node, child, values, path):
+                continue
             key = self._key(key_node, path)
             if key is None:
                 continue
             here = (*path, key)
+            if self._is_glued(key, key_node, child, here):
+                continue
             if key in values:
                 message = (
                     f"the key '{short(key)}' stands twice, on lines {first[key]} and"
@@ -379,6 +435,35 @@ class _Construction:
             self.places[here] = (key_node.line, key_node.column)
             values[key] = self._value(child, here)
         return values
+
+    def _is_glued(self, key: str, node: _Node, child: _Node, here: KeyPath) -> bool:
+        """Report {fail:0.05}, which is a key without a value."""
+        meant = missing_space(key)
+        if meant is None or not _is_empty(child) or not node.event.implicit[0]:
+            return False
+        self._broken(node, here, f"a space is missing after the colon; write {meant}")
+        return True
+
+    def _is_rest_of_number(
+        self, node: _Node, child: _Node, values: dict[str, Any], path: KeyPath
+    ) -> bool:
+        """Report {fail: 0,05}, which is an entry and another one without a value."""
+        is_text = isinstance(node.event, yaml.ScalarEvent)
+        key, last = str(node.event.value) if is_text else "", next(reversed(values), None)
+        before = self.scalars.get((*path, last)) if last is not None else None
+        if before is None or not before.plain or not _is_empty(child):
+            return False
+        if not (re.fullmatch("[0-9]+", key) and re.fullmatch("-?[0-9]+", before.text)):
+            return False
+        here = (*path, str(last))
+        message = (
+            f"{before.text},{key} is two entries to YAML, which wants a decimal point; write"
+            f" {before.text}.{key}"
+        )
+        self.problems.append(Problem(self.file, *self.places[here], message, dotted(here)))
+        self.broken.add(here)
+        values[str(last)] = None
+        return True
 
     def _key(self, node: _Node, path: KeyPath) -> str | None:
         """Return a key as written, or None where there is none to go on with."""
@@ -425,6 +510,12 @@ class _Construction:
             noun = _NOUNS[kind]
             message = f"{short(text)} is no valid {noun} ({error}); quote it if it is text"
             return self._broken(node, path, message)
+
+
+def _is_empty(node: _Node) -> bool:
+    return isinstance(node.event, yaml.ScalarEvent) and bool(
+        node.event.implicit[0] and not node.event.value
+    )
 
 
 def _kind(text: str) -> str:

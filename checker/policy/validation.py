@@ -9,19 +9,18 @@ make a document invalid; warnings say that something allowed is probably not mea
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
 from pydantic import ValidationError
 
-from checker import codes
 from checker.errors import DocumentError, PluginError, Problem
 from checker.plugins import load_plugin, plugin_names, suggestion
+from checker.policy.classes import class_problems
 from checker.policy.documents import (
     Access,
     AttackerSpec,
-    AttributeClassSpec,
     AuditTarget,
     ControlSpec,
     Knowledge,
@@ -223,7 +222,7 @@ def policy_problems(policy: Located[LeakagePolicy]) -> list[Problem]:
         _check_lineage(spec, name, attacker, path, say)
         _check_cites(spec, attacker.cites, path, say)
     for name, attribute_class in spec.attribute_classes.items():
-        _check_codes(attribute_class, ("spec", "attributeClasses", name), say)
+        class_problems(attribute_class, ("spec", "attributeClasses", name), say)
     for name, control in spec.controls.items():
         path = ("spec", "controls", name)
         _check_limits(spec, control, path, say)
@@ -320,23 +319,6 @@ def _check_cites(spec: PolicySpec, cites: list[str], path: KeyPath, say: _Say) -
     for index, cite in enumerate(cites):
         if cite not in spec.citations:
             say((*path, "cites", index), _unknown("citation", cite, spec.citations))
-
-
-def _check_codes(attribute_class: AttributeClassSpec, path: KeyPath, say: _Say) -> None:
-    seen: dict[codes.CodePattern, str] = {}
-    for index, code_set in enumerate(attribute_class.codes):
-        for position, value in enumerate(code_set.values):
-            here = (*path, "codes", index, "values", position)
-            try:
-                pattern = codes.parse_value(code_set.system, value)
-            except ValueError as error:
-                say(here, str(error))
-                continue
-            # but for globs, the spelling is not what matches: F10.2 and F102 are one code
-            key = pattern if pattern.system == "local" else replace(pattern, value="")
-            if key in seen:
-                say(here, f"the code '{short(value)}' stands here twice, first as {seen[key]}")
-            seen.setdefault(key, code_set.tier)
 
 
 def _check_limits(spec: PolicySpec, control: ControlSpec, path: KeyPath, say: _Say) -> None:

@@ -3,17 +3,21 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 
 from checker import __version__
 from checker.admissibility import Check
 from checker.canonical import sha256_hex
+from checker.errors import ExitCode
 from checker.evidence import Manifest, RunTimes
 from checker.plan.model import AuditPlan
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.policy.waivers import WaiverRecord, WaiverUse
 from checker.probes import load_probe
 from checker.report.model import (
     AdmissibilityCheck,
+    ApprovalText,
     AttackerText,
     AttributeClassText,
     CellReport,
@@ -27,6 +31,7 @@ from checker.report.model import (
     SamplingReport,
     Summary,
     TargetRef,
+    WaiverReport,
 )
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, Judgement, worst
@@ -42,6 +47,7 @@ def assemble_report(
     manifest: Manifest,
     times: RunTimes | None,
     as_of: str,
+    waivers: WaiverRecord | None = None,
 ) -> Report:
     """Return the report of a judged run.
 
@@ -52,6 +58,7 @@ def assemble_report(
         manifest: which evidence there is.
         times: when it was made, where that is known.
         as_of: the time judged for, ISO 8601.
+        waivers: the record of what was judged with, in the order of the judgement's waivers.
     """
     target = AuditTarget.model_validate_json(json.dumps(plan.target.document))
     return Report(
@@ -68,8 +75,9 @@ def assemble_report(
             for finding in judgement.findings
         ],
         controls=_controls(plan, policy, judgement),
+        waivers=_waivers(judgement, waivers),
         admissibility=[_check(check) for check in judgement.checks],
-        provenance=_provenance(plan, manifest, times, as_of),
+        provenance=_provenance(plan, manifest, times, as_of, waivers),
     )
 
 
@@ -116,7 +124,36 @@ def _cell(finding: Finding, *, cites: list[str], stopped_early: bool) -> CellRep
         severity=cell.severity,
         evidence=[*([cell.labels] if cell.labels else []), *cell.jobs],
         citations=list(cites),
+        waiver=finding.waiver,
     )
+
+
+def _waivers(judgement: Judgement, record: WaiverRecord | None) -> list[WaiverReport]:
+    metrics = {finding.cell.id: finding.cell.metric for finding in judgement.findings}
+    snapshots = record.waivers if record else []
+    return [
+        WaiverReport(
+            id=use.waiver.metadata.name,
+            version=use.waiver.metadata.version,
+            sha256=snapshot.sha256,
+            cell=use.waiver.cell,
+            metric=metrics.get(use.waiver.cell),
+            status=use.status,
+            explanation=use.explanation,
+            ceiling=use.waiver.spec.ceiling,
+            justification=use.waiver.spec.justification,
+            compensating_controls=list(use.waiver.spec.compensating_controls),
+            requester=use.waiver.spec.requester.name,
+            approvals=[
+                ApprovalText(name=one.name, role=one.role, on=one.on.isoformat())
+                for one in use.waiver.spec.approvals
+            ],
+            ticket=use.waiver.spec.ticket,
+            starts_on=use.waiver.spec.starts_on.isoformat(),
+            expires_on=use.waiver.spec.expires_on.isoformat(),
+        )
+        for use, snapshot in zip(judgement.waivers, snapshots, strict=True)
+    ]
 
 
 def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> list[ControlReport]:
@@ -142,6 +179,7 @@ def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> l
                 verdict=worst(f.verdict for f in deciding),
                 blocks=any(f.blocks for f in findings),
                 line=plan.policy.lines.get(name),
+                file=plan.policy.files.get(name),
             )
         )
     return reports
@@ -187,15 +225,11 @@ def _summary(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Summa
         for verdict in ("pass", "fail", "inconclusive", "not_applicable", "error")
     }
     confidence = f"{plan.confidence:.0%}"
+    applied = [use for use in judgement.waivers if use.status == "applied"]
     tested = sum(finding.measurement is not None for finding in findings)
     return Summary(
         exit_code=int(judgement.exit_code),
-        decision={
-            "pass": "The model may be released under this policy.",
-            "fail": "The model must not be released under this policy.",
-            "inconclusive": "The evidence does not decide; the model is not released.",
-            "error": "The audit could not be completed; the model is not released.",
-        }[judgement.verdict],
+        decision=_decision(judgement, applied),
         blocked_by=[
             finding.cell.id
             for finding in sorted(
@@ -216,7 +250,32 @@ def _summary(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Summa
         gating_cells=len(gating),
         reported_only_cells=len(findings) - len(gating),
         sampling=_sampling(plan, judgement, manifest),
+        waived=[finding.cell.id for finding in findings if finding.waiver],
+        waived_until=_last_day(applied),
     )
+
+
+def _decision(judgement: Judgement, applied: Sequence[WaiverUse]) -> str:
+    """Say what follows, in a sentence."""
+    if judgement.verdict == "pass" and applied:
+        many = f"{len(applied)} waivers" if len(applied) > 1 else "a waiver"
+        return (
+            f"The model may be released under this policy by {many}, until the end of"
+            f" {_last_day(applied)} (UTC)."
+        )
+    if judgement.verdict == "error" and judgement.exit_code is ExitCode.USAGE:
+        return "A waiver does not hold; until it is withdrawn or mended the model is not released."
+    return {
+        "pass": "The model may be released under this policy.",
+        "fail": "The model must not be released under this policy.",
+        "inconclusive": "The evidence does not decide; the model is not released.",
+        "error": "The audit could not be completed; the model is not released.",
+    }[judgement.verdict]
+
+
+def _last_day(applied: Sequence[WaiverUse]) -> str | None:
+    days = [use.waiver.spec.expires_on for use in applied]
+    return min(days).isoformat() if days else None
 
 
 def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> PolicyRef:
@@ -225,6 +284,7 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
         name=meta.name,
         version=meta.version,
         sha256=plan.policy.sha256,
+        origins=plan.policy.origins,
         title=meta.title,
         owner=meta.owner,
         context=spec.context,
@@ -307,13 +367,18 @@ def _target_ref(plan: AuditPlan, target: AuditTarget) -> TargetRef:
 
 
 def _provenance(
-    plan: AuditPlan, manifest: Manifest, times: RunTimes | None, as_of: str
+    plan: AuditPlan,
+    manifest: Manifest,
+    times: RunTimes | None,
+    as_of: str,
+    waivers: WaiverRecord | None,
 ) -> Provenance:
     titles = {job.digest: job.title for job in plan.jobs}
     return Provenance(
         phigate_version=__version__,
         plan_sha256=plan.sha256,
         manifest_sha256=sha256_hex(manifest.to_bytes()),
+        waivers_sha256=sha256_hex(waivers.to_bytes()) if waivers else None,
         as_of=as_of,
         seed=plan.seed,
         environment=manifest.environment,

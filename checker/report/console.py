@@ -14,10 +14,11 @@ from rich.table import Table
 from rich.text import Text
 
 from checker.report.matrix import build_matrix, worst_first
-from checker.report.model import CellReport, Report
+from checker.report.model import CellReport, Report, WaiverReport
 from checker.report.text import (
     CONFIDENTIAL,
     NOT_PROOF,
+    WAIVER_STATUS,
     figure,
     headline,
     limit_words,
@@ -30,6 +31,7 @@ from checker.report.text import (
     subgroup_words,
     telling_bound,
     verdict_word,
+    waiver_terms,
 )
 
 __all__ = ["print_report"]
@@ -58,6 +60,8 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
         )
     )
     console.print(Text(plain(report.summary.decision)))
+    for waiver in report.waivers:
+        console.print(_waiver(waiver))
     console.print()
     console.print(_matrix(report))
     shown, advised = _shown(report), set[str]()
@@ -74,6 +78,16 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
     console.print(Text(NOT_PROOF, style="dim"))
     if location is not None:
         console.print(Text(f"Full report: {plain(location)} ({CONFIDENTIAL.lower()})"))
+
+
+def _waiver(waiver: WaiverReport) -> Text:
+    style = "yellow" if waiver.status == "applied" else "bold red"
+    head = f"Waiver {shorten(waiver.id)} of {shorten(waiver.cell, 160)}: "
+    return Text.assemble(
+        head,
+        (WAIVER_STATUS[waiver.status], style),
+        f"\n  {shorten(waiver_terms(waiver), 400)}\n  {shorten(waiver.explanation, 300)}",
+    )
 
 
 def _open(report: Report) -> list[CellReport]:

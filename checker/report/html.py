@@ -22,7 +22,7 @@ from markupsafe import Markup
 from checker.report import text
 from checker.report.matrix import Matrix, build_matrix, worst_first
 from checker.report.measures import Unit
-from checker.report.model import CellReport, CitationText, Number, Report
+from checker.report.model import CellReport, CitationText, Number, Report, WaiverReport
 from checker.resources import resource
 
 __all__ = ["render_html"]
@@ -159,6 +159,7 @@ class _Book:
     evidence: Mapping[str, tuple[int, str]]
     anchors: Mapping[str, str]
     first: Mapping[str, str]
+    waivers: Mapping[str, tuple[str, WaiverReport]]
 
     @classmethod
     def of(cls, report: Report) -> _Book:
@@ -185,6 +186,11 @@ class _Book:
                 cell.control: cell.id
                 for cell in reversed(worst_first(report.cells))
                 if _needs_attention(cell)
+            },
+            waivers={
+                item.id: (f"waiver-{place}", item)
+                for place, item in enumerate(report.waivers, start=1)
+                if item.status == "applied"
             },
         )
 

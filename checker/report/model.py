@@ -13,11 +13,12 @@ from pydantic import Field
 
 from checker.canonical import JsonModel
 from checker.plan.model import CellLimit as LimitReport
-from checker.plan.model import CellSample, Power
+from checker.plan.model import CellSample, PolicyOrigin, Power
 from checker.stats.estimate import Estimate
 
 __all__ = [
     "AdmissibilityCheck",
+    "ApprovalText",
     "AttackerText",
     "AttributeClassText",
     "CellReport",
@@ -35,6 +36,7 @@ __all__ = [
     "Summary",
     "TargetRef",
     "Verdict",
+    "WaiverReport",
 ]
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
@@ -105,8 +107,43 @@ class CellReport(JsonModel):
     waiver: str | None = None
 
 
+class ApprovalText(JsonModel):
+    """One person's consent to a waiver."""
+
+    name: str
+    role: str
+    on: str
+
+
+class WaiverReport(JsonModel):
+    """A waiver and what became of it; the finding it speaks of keeps its verdict.
+
+    `status` is applied, void (the cell is not shown to be within the ceiling), not-started, or one
+    of the errors unused, expired and refused. `metric` is None where there is no such cell.
+    """
+
+    id: str
+    version: str
+    sha256: str
+    cell: str
+    metric: str | None
+    status: Literal["applied", "void", "not-started", "unused", "expired", "refused"]
+    explanation: str
+    ceiling: float
+    justification: str
+    compensating_controls: list[str]
+    requester: str
+    approvals: list[ApprovalText]
+    ticket: str
+    starts_on: str
+    expires_on: str
+
+
 class ControlReport(JsonModel):
-    """A control in the policy's words, with the worst verdict among its gating cells."""
+    """A control in the policy's words, with the worst verdict among its gating cells.
+
+    `line` is where it stands in the policy's file, or in `file`, where it is inherited whole.
+    """
 
     id: str
     title: str
@@ -124,6 +161,7 @@ class ControlReport(JsonModel):
     verdict: Verdict
     blocks: bool
     line: int | None = None
+    file: str | None = None
 
 
 class AttackerText(JsonModel):
@@ -175,6 +213,7 @@ class PolicyRef(JsonModel):
     attackers: list[AttackerText]
     attribute_classes: list[AttributeClassText]
     citations: list[CitationText]
+    origins: list[PolicyOrigin] = Field(default_factory=list)
 
 
 class TargetRef(JsonModel):
@@ -214,7 +253,11 @@ class SamplingReport(JsonModel):
 
 
 class Summary(JsonModel):
-    """The decision in numbers and in two sentences; `blocked_by` are ids of cells, worst first."""
+    """The decision in numbers and in two sentences; `blocked_by` are ids of cells, worst first.
+
+    `waived` are ids of cells that only a waiver keeps from blocking, and `waived_until` is the last
+    day (UTC) on which all of these waivers are in force.
+    """
 
     exit_code: int
     decision: str
@@ -225,6 +268,8 @@ class Summary(JsonModel):
     gating_cells: int
     reported_only_cells: int
     sampling: SamplingReport = SamplingReport()
+    waived: list[str] = Field(default_factory=list)
+    waived_until: str | None = None
 
 
 class AdmissibilityCheck(JsonModel):
@@ -256,6 +301,7 @@ class Provenance(JsonModel):
     phigate_version: str
     plan_sha256: str
     manifest_sha256: str
+    waivers_sha256: str | None = None
     as_of: str
     seed: int
     environment: dict[str, Any]
@@ -277,6 +323,6 @@ class Report(JsonModel):
     summary: Summary
     cells: list[CellReport]
     controls: list[ControlReport]
-    waivers: list[dict[str, Any]] = Field(default_factory=list)
+    waivers: list[WaiverReport] = Field(default_factory=list)
     admissibility: list[AdmissibilityCheck]
     provenance: Provenance

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Literal
 
+from checker.errors import ExitCode
 from checker.report.measures import (
     AGAINST,
     is_share,
@@ -18,7 +19,14 @@ from checker.report.measures import (
     probe_words,
     unit_of,
 )
-from checker.report.model import CellReport, ControlReport, LimitReport, Number, Report
+from checker.report.model import (
+    CellReport,
+    ControlReport,
+    LimitReport,
+    Number,
+    Report,
+    WaiverReport,
+)
 from checker.report.numbers import (
     NBSP,
     bounds,
@@ -43,6 +51,7 @@ __all__ = [
     "NBSP",
     "NOT_PROOF",
     "VERDICT_WORDS",
+    "WAIVER_STATUS",
     "NumberRow",
     "Reason",
     "bounds",
@@ -70,6 +79,7 @@ __all__ = [
     "unit_of",
     "upper_bound",
     "verdict_word",
+    "waiver_terms",
 ]
 
 CONFIDENTIAL = "Confidential: for the audit team"
@@ -85,6 +95,15 @@ VERDICT_WORDS = {
     "inconclusive": "inconclusive",
     "not_applicable": "not applicable",
     "error": "error",
+}
+
+WAIVER_STATUS = {
+    "applied": "applies",
+    "void": "void",
+    "not-started": "not in force yet",
+    "unused": "not needed: withdraw it",
+    "expired": "expired",
+    "refused": "refused",
 }
 
 ACCESS = {
@@ -141,6 +160,9 @@ GLOSSARY = (
     ("Placebo", "The same measurement between two random halves of the nonmembers, where nothing"
                 " can differ."),
     ("Reported only", "Measured and shown, but not decisive: the policy says so."),
+    ("Waiver", "A written, approved and dated acceptance of one finding, up to a ceiling. The"
+               " finding stays what it is; it does not block while it is shown to be within the"
+               " ceiling."),
     ("Verdict", "Pass: the upper bound is within the limit. Fail: the lower bound is beyond it,"
                 " also after correction for the number of cells."),
 )  # fmt: skip
@@ -243,10 +265,14 @@ def reason_of(cell: CellReport) -> Reason | None:
 
 def headline(report: Report) -> str:
     """Return the decision in a few words."""
+    if report.verdict == "pass" and report.summary.waived:
+        return "Release is allowed by waiver"
     if report.verdict == "pass":
         return "Release is allowed by this policy"
     if report.summary.exit_code == 0:
         return "Release is allowed, with open questions"
+    if report.verdict == "error" and report.summary.exit_code == ExitCode.USAGE:
+        return "Release is blocked: a waiver does not hold"
     return {
         "fail": "Release is blocked: a limit is exceeded",
         "inconclusive": "Release is blocked: too little is known",
@@ -295,6 +321,18 @@ def _stopped(cells: int) -> str:
     if cells == 0:
         return "No cell stopped early"
     return f"{grouped(cells)} cell{'s' if cells > 1 else ''} stopped early"
+
+
+def waiver_terms(waiver: WaiverReport) -> str:
+    """Return what was accepted, until when, and who approved it."""
+    approvals = ", ".join(f"{one.name} ({one.role}, {one.on})" for one in waiver.approvals)
+    ceiling = f"{waiver.ceiling:g}"
+    if waiver.metric is not None:
+        ceiling = setting(waiver.ceiling, waiver.metric)
+    return plain(
+        f"accepted up to {ceiling}, from {waiver.starts_on} to the end of {waiver.expires_on}"
+        f" (UTC); approved by {approvals}; requested by {waiver.requester}; ticket {waiver.ticket}"
+    )
 
 
 def needs_more(cell: CellReport) -> str | None:

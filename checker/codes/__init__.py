@@ -1,0 +1,64 @@
+"""Code systems: which codes a data set's spellings stand for, and which class they belong to.
+
+Three steps, each over a dictionary of spellings, never over events:
+
+    "DIAGNOSIS//ICD//10//F1020" ─ CodeReader ─► Reading("icd10cm", "F1020") ─ ClassMatcher ─► tier
+
+`systems` knows the code systems, `patterns` the values of a class, `readings` the spellings of data
+sets, `matching` brings them together.
+"""
+
+from __future__ import annotations
+
+from checker.codes.matching import (
+    RANK_DEFINITIVE,
+    RANK_EXPOSURE,
+    RANK_NONE,
+    RANK_PROXY,
+    RANK_STRONG,
+    RANK_SUGGESTIVE,
+    RANKS,
+    ClassMatcher,
+    ClassMatches,
+    Rule,
+    Standing,
+    find_matches,
+    match_codes,
+)
+from checker.codes.patterns import CodePattern, parse_value
+from checker.codes.readings import CodeReader, Reading, read_code
+from checker.codes.systems import (
+    EXACT_SHAPES,
+    PREFIX_SHAPES,
+    CodeSystem,
+    Tier,
+    normal,
+    words,
+)
+
+__all__ = [
+    "EXACT_SHAPES",
+    "PREFIX_SHAPES",
+    "RANKS",
+    "RANK_DEFINITIVE",
+    "RANK_EXPOSURE",
+    "RANK_NONE",
+    "RANK_PROXY",
+    "RANK_STRONG",
+    "RANK_SUGGESTIVE",
+    "ClassMatcher",
+    "ClassMatches",
+    "CodePattern",
+    "CodeReader",
+    "CodeSystem",
+    "Reading",
+    "Rule",
+    "Standing",
+    "Tier",
+    "find_matches",
+    "match_codes",
+    "normal",
+    "parse_value",
+    "read_code",
+    "words",
+]

@@ -1,0 +1,65 @@
+"""Code systems: what a code of each looks like, and the one form in which codes are compared.
+
+ICD matching follows the code sets themselves (ICD-9-CM and ICD-10-CM/PCS, CDC/NCHS and CMS): dots
+carry no meaning, leading zeros do (042 is HIV, 42x are diseases of the heart). ICD-9-CM volume 3
+holds procedures, whose codes look like those of diagnoses (94.65 and 946.5), so it is a system of
+its own. ATC identifiers are letters and digits of a place in a tree; its texts are not shipped.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final, Literal
+
+__all__ = ["DIAGNOSES", "EXACT_SHAPES", "PREFIX_SHAPES", "CodeSystem", "Tier", "normal", "words"]
+
+Tier = Literal["definitive", "strong", "suggestive", "exposure"]
+CodeSystem = Literal[
+    "icd10cm",
+    "icd9cm",
+    "icd10pcs",
+    "icd9proc",
+    "snomed",
+    "loinc",
+    "rxnorm",
+    "hcpcs",
+    "atc",
+    "drug",
+    "local",
+]
+
+DIAGNOSES: Final = frozenset({"icd10cm", "icd9cm"})
+
+PREFIX_SHAPES: Final[dict[str, tuple[re.Pattern[str], str]]] = {
+    "icd10cm": (re.compile(r"[A-Z][0-9A-Z]{0,6}"), "a letter and up to six more characters"),
+    "icd9cm": (re.compile(r"[0-9EV][0-9]{0,4}"), "up to five characters, E, V or a digit first"),
+    "icd10pcs": (re.compile(r"[0-9A-Z]{1,7}"), "up to seven characters"),
+    "icd9proc": (re.compile(r"[0-9]{1,4}"), "up to four digits"),
+    "atc": (
+        re.compile(r"[A-Z](?:[0-9]{2}(?:[A-Z](?:[A-Z](?:[0-9]{2})?)?)?)?"),
+        "one, three, four, five or seven characters, like J05AE03",
+    ),
+}
+"""Systems whose values stand for everything below them; of a value, and in words."""
+
+EXACT_SHAPES: Final[dict[str, tuple[re.Pattern[str], str]]] = {
+    "snomed": (re.compile(r"\d{5,18}"), "5 to 18 digits"),
+    "rxnorm": (re.compile(r"\d{1,8}"), "1 to 8 digits"),
+    "loinc": (re.compile(r"(?:L[AP])?\d{1,8}-\d"), "digits, a hyphen and a check digit"),
+    "hcpcs": (re.compile(r"[A-Z0-9]\d{3}[A-Z0-9]"), "five characters"),
+}
+"""Systems whose codes are compared as a whole; of a code, and in words."""
+
+_WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
+
+
+def normal(system: str, code: str) -> str:
+    """Return a code in the one form that is compared: no dots in ICD, upper case, no spaces."""
+    if system in PREFIX_SHAPES:
+        return code.replace(".", "").strip().upper()
+    return code.strip().upper()
+
+
+def words(text: str) -> str:
+    """Return the words of a text in lower case, one space around each, so that `in` is exact."""
+    return f" {' '.join(_WORD.findall(text.casefold()))} "

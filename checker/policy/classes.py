@@ -1,0 +1,208 @@
+"""What an attribute class says, checked: its codes, its exclusions, and the traps it must avoid.
+
+A class that is read wrongly measures the wrong thing without anybody noticing, so a class carries
+its own tests: each trap names a code that is easily mistaken and what the class must make of it,
+and a class that makes something else of it is an invalid document. A library class adds where its
+codes come from and who has reviewed it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from checker import codes
+from checker.codes import CodeSystem
+from checker.errors import Problem
+from checker.policy.documents import (
+    AttributeClassSpec,
+    Citation,
+    CodeSet,
+    Day,
+    Element,
+    ExcludedCodes,
+    Metadata,
+    Name,
+    ProxyCodes,
+    Text,
+)
+from checker.policy.source import KeyPath, Located, short
+
+__all__ = [
+    "AttributeClassLibrary",
+    "ClassSource",
+    "LibraryClassSpec",
+    "Review",
+    "class_matcher",
+    "class_problems",
+    "library_problems",
+]
+
+_Say = Callable[[KeyPath, str], None]
+"""Notes a problem at a path."""
+
+
+class ClassSource(Element):
+    """Where codes were taken from, and under which terms."""
+
+    systems: Annotated[list[CodeSystem], Field(min_length=1)] = Field(
+        description="every entry of these systems comes from here", examples=[["icd10cm"]]
+    )
+    title: Text = Field(
+        description="of the release that was used",
+        examples=["ICD-10-CM, fiscal year 2026, April release"],
+    )
+    publisher: Text | None = Field(
+        None, description="who publishes it", examples=["CDC/NCHS and CMS"]
+    )
+    licence: Text | None = Field(
+        None, description="the terms it may be used under", examples=["public domain"]
+    )
+    url: Text | None = Field(None, description="where it can be had")
+
+
+class Review(Element):
+    """Who stands behind a class."""
+
+    status: Literal["draft", "reviewed"] = Field(
+        description="`reviewed` only where a clinician has signed the class off"
+    )
+    by: Text = Field(description="who derived it, or who signed it off")
+    on: Day | None = Field(None, description="the day it was signed off")
+    note: Text | None = Field(None, description="what is still open")
+
+
+class LibraryClassSpec(AttributeClassSpec):
+    """An attribute class with its provenance."""
+
+    sources: Annotated[list[ClassSource], Field(min_length=1)] = Field(
+        description="of the codes; every system in use has one"
+    )
+    review: Review = Field(description="who stands behind the class")
+    citations: dict[Name, Citation] = Field(
+        {}, description="law and guidance that singles the class out; none of it sets a number"
+    )
+
+
+class AttributeClassLibrary(Element):
+    """One attribute class of a library; `library/NAME@N` refers to major version N of it."""
+
+    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
+    kind: Literal["AttributeClassLibrary"] = Field(description="what kind of document this is")
+    metadata: Metadata = Field(description="its name and version, and who answers for it")
+    spec: LibraryClassSpec = Field(description="the class, its codes and where they are from")
+
+
+def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
+    """Return what says how a code stands to a valid class."""
+    return codes.ClassMatcher(
+        [
+            *(codes.Rule(one.system, one.tier, one.values, one.exclude) for one in spec.codes),
+            *(codes.Rule(one.system, "proxy", one.values, one.exclude) for one in spec.proxies),
+            *(codes.Rule(one.system, "excluded", one.values) for one in spec.exclude),
+        ]
+    )
+
+
+def class_problems(spec: AttributeClassSpec, path: KeyPath, say: _Say) -> None:
+    """Check the codes of a class, and that it avoids its traps.
+
+    Args:
+        spec: the class.
+        path: where it stands in its document.
+        say: notes a problem.
+    """
+    sound = True
+
+    def complain(where: KeyPath, message: str) -> None:
+        nonlocal sound
+        sound = False
+        say((*path, *where), message)
+
+    for part, sets in _parts(spec):
+        _check_sets(part, sets, complain)
+    for index, trap in enumerate(spec.traps):
+        if message := _shape_problem(trap.system, trap.code):
+            complain(("traps", index, "code"), message)
+    if not sound:
+        return
+    matcher = class_matcher(spec)
+    for index, trap in enumerate(spec.traps):
+        reading = codes.read_code(trap.system, trap.code)
+        found = matcher.standing([reading], trap.code) or "none"
+        if found != trap.expect:
+            say(
+                (*path, "traps", index),
+                f"the class falls into this trap: {trap.system} '{short(trap.code)}' is"
+                f" '{found}', but '{trap.expect}' is expected",
+            )
+
+
+def library_problems(library: Located[AttributeClassLibrary]) -> list[Problem]:
+    """Return all that is wrong with a library class."""
+    problems: list[Problem] = []
+
+    def say(path: KeyPath, message: str) -> None:
+        problems.append(library.problem(path, message))
+
+    spec = library.document.spec
+    class_problems(spec, ("spec",), say)
+    sourced = {system for source in spec.sources for system in source.systems}
+    for part, sets in _parts(spec):
+        for index, one in enumerate(sets):
+            if one.system not in sourced:
+                message = f"no source is named for codes of {one.system}; add one to sources"
+                say(("spec", part, index, "system"), message)
+    return problems
+
+
+_Sets = Sequence[CodeSet | ProxyCodes | ExcludedCodes]
+
+
+def _parts(spec: AttributeClassSpec) -> tuple[tuple[str, _Sets], ...]:
+    return ("codes", spec.codes), ("proxies", spec.proxies), ("exclude", spec.exclude)
+
+
+def _check_sets(part: str, sets: _Sets, complain: _Say) -> None:
+    """Check the values of one part of a class: each can be meant, and stands there once."""
+    seen: dict[codes.CodePattern, str] = {}
+    for index, one in enumerate(sets):
+        here: KeyPath = (part, index)
+        values = _parse(one.system, one.values, (*here, "values"), complain)
+        for place, pattern in values:
+            # but for globs, the spelling is not what matches: F10.2 and F102 are one code
+            key = pattern if pattern.system == "local" else replace(pattern, value="")
+            standing = one.tier if isinstance(one, CodeSet) else part
+            if key in seen:
+                message = f"the code '{short(pattern.value)}' stands here twice, first as"
+                complain(place, f"{message} {seen[key]}")
+            seen.setdefault(key, standing)
+        if isinstance(one, ExcludedCodes):
+            continue
+        covered = [pattern for _, pattern in values]
+        for place, pattern in _parse(one.system, one.exclude, (*here, "exclude"), complain):
+            if pattern.low and not any(other.matches(pattern.low) for other in covered):
+                complain(place, f"'{short(pattern.value)}' is excluded, but no value covers it")
+
+
+def _parse(
+    system: CodeSystem, values: list[str], path: KeyPath, complain: _Say
+) -> list[tuple[KeyPath, codes.CodePattern]]:
+    parsed = []
+    for position, value in enumerate(values):
+        try:
+            parsed.append(((*path, position), codes.parse_value(system, value)))
+        except ValueError as error:
+            complain((*path, position), str(error))
+    return parsed
+
+
+def _shape_problem(system: CodeSystem, code: str) -> str | None:
+    """Say what is wrong with a trap's code: one that cannot exist would never be fallen into."""
+    shape, expected = {**codes.PREFIX_SHAPES, **codes.EXACT_SHAPES}.get(system, (None, ""))
+    if shape is None or shape.fullmatch(codes.normal(system, code)):
+        return None
+    return f"'{short(code)}' is not a code of {system}, which has {expected}"

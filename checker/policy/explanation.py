@@ -1,0 +1,268 @@
+"""What a policy says in the end and where each part of it was written; and what a change means.
+
+`explain` lists every field of a resolved policy, defaults included, with its document and line.
+`compare` lists what differs between two policies and whether that demands more or less. Both are
+data; `display` shows them to people.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Any
+
+from pydantic_core import to_jsonable_python
+
+from checker.errors import UsageError
+from checker.plugins import suggestion
+from checker.policy.documents import LeakagePolicy
+from checker.policy.inheritance import own_and_inherited
+from checker.policy.rules import Change, Direction
+from checker.policy.source import KeyPath, Located, Origin, Place, dotted
+from checker.policy.strictness import changes, filled_in
+from checker.policy.validation import resolve_attacker
+
+__all__ = ["Comparison", "Explanation", "ResolvedField", "compare", "explain"]
+
+
+@dataclass(frozen=True, slots=True)
+class ResolvedField:
+    """One field of a resolved policy.
+
+    Args:
+        path: from the document's root. Items of a list that come from several documents are
+            several fields of one path.
+        value: plain: a scalar, a list of scalars, or one item of a list of mappings.
+        place: where it was written; None for a default.
+        document: of the place.
+    """
+
+    path: KeyPath
+    value: Any
+    place: Place | None
+    document: Origin | None
+
+
+@dataclass(frozen=True, slots=True)
+class Explanation:
+    """A resolved policy, field by field.
+
+    Args:
+        documents: it was resolved from; the policy itself first.
+        control: the one control that is explained, or None for everything.
+        fields: in the order of the policy.
+    """
+
+    documents: tuple[Origin, ...]
+    control: str | None
+    fields: tuple[ResolvedField, ...]
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "documents": [_origin_json(one) for one in self.documents],
+            "control": self.control,
+            "fields": [
+                {
+                    "path": dotted(one.path),
+                    "value": to_jsonable_python(one.value),
+                    "default": one.place is None,
+                    "file": one.place.file if one.place else None,
+                    "line": one.place.line if one.place else None,
+                    "column": one.place.column if one.place else None,
+                    "document": f"{one.document.name}@{one.document.version}"
+                    if one.document
+                    else None,
+                }
+                for one in self.fields
+            ],
+        }
+
+
+def explain(policy: Located[LeakagePolicy], *, control: str | None = None) -> Explanation:
+    """Say what a policy demands in the end, and where each part of it was written.
+
+    Args:
+        policy: resolved.
+        control: limits it to one control and what that refers to: its attackers and all that those
+            extend, its class, its citations, and what holds for every control.
+
+    Raises:
+        UsageError: there is no such control.
+    """
+    spec = policy.document.spec
+    if control is not None and control not in spec.controls:
+        hint = suggestion(control, spec.controls) or f"; there are {', '.join(spec.controls)}"
+        raise UsageError(f"{policy.file} has no control '{control}'{hint}")
+    documents = own_and_inherited(policy)
+    by_file = {one.file: one for one in reversed(documents)}
+    plain = {
+        "metadata": policy.document.metadata.model_dump(by_alias=True, exclude_none=True),
+        "spec": filled_in(spec),
+    }
+    wanted = None if control is None else _wanted(policy.document, control)
+    fields = []
+    for path, value in _leaves(plain, (), policy):
+        if wanted is not None and not any(path[: len(one)] == one for one in wanted):
+            continue
+        place = _place(path, policy)
+        document = by_file.get(place.file) if place else None
+        fields.append(ResolvedField(_without_span(path), value, place, document))
+    return Explanation(documents, control, tuple(fields))
+
+
+def _wanted(policy: LeakagePolicy, control: str) -> list[KeyPath]:
+    """Return the paths that matter to one control."""
+    spec = policy.spec
+    one = spec.controls[control]
+    attackers: list[str] = []
+    for name in one.limits:
+        step: str | None = name
+        while step is not None and step in spec.attackers and step not in attackers:
+            attackers.append(step)
+            step = spec.attackers[step].extends
+    cites = [*one.cites, *(c for name in one.limits for c in resolve_attacker(spec, name).cites)]
+    paths: list[KeyPath] = [("spec", "context"), ("spec", "parameters"), ("spec", "gate")]
+    paths += [("spec", "controls", control), ("spec", "waivers")]
+    paths += [("spec", "attackers", name) for name in attackers]
+    paths += [("spec", "citations", name) for name in cites]
+    if one.attribute_class is not None:
+        paths.append(("spec", "attributeClasses", one.attribute_class))
+    return paths
+
+
+class _Span(int):
+    """An index into a list of scalars, of the first item of several that are one field."""
+
+
+def _leaves(
+    value: Any, path: KeyPath, policy: Located[LeakagePolicy]
+) -> Iterator[tuple[KeyPath, Any]]:
+    """Yield fields; a list of scalars is one, unless its items come from several documents."""
+    if isinstance(value, dict):
+        for key, one in value.items():
+            yield from _leaves(one, (*path, key), policy)
+    elif not isinstance(value, list):
+        yield path, value
+    elif any(isinstance(one, dict) for one in value):
+        for index, one in enumerate(value):
+            yield (*path, index), one
+    elif value and path in policy.source.places:
+        items = groupby(enumerate(value), key=lambda item: policy.place((*path, item[0])).file)
+        for _, group in items:
+            numbered = list(group)
+            yield (*path, _Span(numbered[0][0])), [one for _, one in numbered]
+    elif value:
+        yield path, value
+
+
+def _without_span(path: KeyPath) -> KeyPath:
+    return path[:-1] if isinstance(path[-1], _Span) else path
+
+
+def _place(path: KeyPath, policy: Located[LeakagePolicy]) -> Place | None:
+    """Return where a field was written; for a list, where its key is if that is the same file."""
+    if path not in policy.source.places:
+        return None
+    place = policy.place(path)
+    whole = policy.place(path[:-1])
+    return whole if isinstance(path[-1], _Span) and whole.file == place.file else place
+
+
+# --- two policies -------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Comparison:
+    """What differs between two policies.
+
+    Args:
+        old, new: the policies.
+        changes: worst first; paths from the document's root.
+        places: of each change, where the old and the new value stand, or what would hold them.
+        note: what the versions should say of it, or None.
+    """
+
+    old: Origin
+    new: Origin
+    changes: tuple[Change, ...]
+    places: tuple[tuple[Place, Place], ...]
+    note: str | None
+
+    def count(self, direction: Direction) -> int:
+        """Return how many fields moved in a direction."""
+        return sum(change.direction == direction for change in self.changes)
+
+    def to_json(self) -> dict[str, Any]:
+        """Return it for machines."""
+        return {
+            "old": _origin_json(self.old),
+            "new": _origin_json(self.new),
+            "counts": {direction: self.count(direction) for direction in _WORST_FIRST},
+            "note": self.note,
+            "changes": [
+                {
+                    "path": dotted(change.path),
+                    "direction": change.direction,
+                    "old": to_jsonable_python(change.old),
+                    "new": to_jsonable_python(change.new),
+                    "law": change.law or None,
+                    "oldPlace": str(before),
+                    "newPlace": str(after),
+                }
+                for change, (before, after) in zip(self.changes, self.places, strict=True)
+            ],
+        }
+
+
+_WORST_FIRST: tuple[Direction, ...] = ("looser", "incomparable", "tighter", "neutral")
+
+
+def compare(old: Located[LeakagePolicy], new: Located[LeakagePolicy]) -> Comparison:
+    """Say field by field whether a policy demands more or less than another.
+
+    Args:
+        old: what was demanded.
+        new: what is demanded now.
+    """
+    found = changes(old.document.spec, new.document.spec)
+    found.sort(key=lambda change: _WORST_FIRST.index(change.direction))  # stable
+    whole = [
+        Change(("spec", *change.path), change.old, change.new, change.direction, change.law)
+        for change in found
+    ]
+    return Comparison(
+        old=own_and_inherited(old)[0],
+        new=own_and_inherited(new)[0],
+        changes=tuple(whole),
+        places=tuple((old.place(one.path), new.place(one.path)) for one in whole),
+        note=_version_note(old.document, new.document, loosened=_loosened(whole)),
+    )
+
+
+def _loosened(found: list[Change]) -> bool:
+    return any(change.direction == "looser" for change in found)
+
+
+def _version_note(old: LeakagePolicy, new: LeakagePolicy, *, loosened: bool) -> str | None:
+    """Hold the versions to what they promise: loosening is a new major version."""
+    before, after = old.metadata, new.metadata
+    if before.name != after.name or not loosened:
+        return None
+    if before.version.partition(".")[0] != after.version.partition(".")[0]:
+        return None
+    return (
+        f"loosening is a new major version, but {before.name} went from {before.version} to"
+        f" {after.version}"
+    )
+
+
+def _origin_json(origin: Origin) -> dict[str, Any]:
+    return {
+        "kind": origin.kind,
+        "name": origin.name,
+        "version": origin.version,
+        "file": origin.file,
+        "sha256": origin.sha256,
+    }

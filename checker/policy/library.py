@@ -1,0 +1,66 @@
+"""The attribute classes that phigate ships, one file a class in `policies/library/`.
+
+A policy refers to a class as `library/NAME@N`: version N is the first number of the file's
+`metadata.version`, which changes whenever a code leaves the class or gets a weaker tier, so that
+what a policy demands never shrinks behind its back.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from typing import Final
+
+from checker.plugins import suggestion
+from checker.policy.classes import AttributeClassLibrary
+from checker.policy.loading import load_only
+from checker.policy.source import Located
+from checker.resources import resource
+
+__all__ = ["library_class", "library_classes", "library_names"]
+
+_FOLDER: Final = "policies/library"
+_REFERENCE = re.compile(r"library/(?P<name>[a-z0-9.-]+)@(?P<version>[0-9]{1,6})")
+
+
+def library_names() -> list[str]:
+    """Return the names of the shipped classes, sorted."""
+    return sorted(path.stem for path in resource(_FOLDER).glob("*.yaml"))
+
+
+def library_class(reference: str) -> Located[AttributeClassLibrary]:
+    """Return the shipped class that `library/NAME@N` refers to.
+
+    Its `document.spec` is an `AttributeClassSpec`, ready to stand in a policy.
+
+    Args:
+        reference: for example "library/hiv@1".
+
+    Raises:
+        ValueError: it leads nowhere, in one sentence that says what does.
+    """
+    match = _REFERENCE.fullmatch(reference)
+    if match is None:
+        raise ValueError(f"'{reference[:60]}' is no reference to a class; write library/NAME@N")
+    name = match["name"]
+    names = library_names()
+    if name not in names:
+        hint = suggestion(name, names) or "; `phigate classes list` shows all"
+        raise ValueError(f"the library has no class '{name[:60]}'{hint}")
+    found = _load(name)
+    version = found.document.metadata.version.partition(".")[0]
+    if match["version"] != version:
+        raise ValueError(
+            f"this version of phigate ships library/{name}@{version}, not @{match['version']}"
+        )
+    return found
+
+
+def library_classes() -> dict[str, Located[AttributeClassLibrary]]:
+    """Return all shipped classes by name."""
+    return {name: _load(name) for name in library_names()}
+
+
+@cache  # documents are frozen, and the files are part of the installation
+def _load(name: str) -> Located[AttributeClassLibrary]:
+    return load_only(AttributeClassLibrary, resource(f"{_FOLDER}/{name}.yaml"))

@@ -1,0 +1,190 @@
+"""What a valid policy allows but probably does not mean: warnings, for people to think about.
+
+Most are found when a document is read. What depends on the day (a review that is overdue), or takes
+a calculation (a limit that no sample of a realistic size could be shown to meet), is only asked by
+`phigate validate`.
+
+How large is realistic? A limit is met where the upper bound of what was seen lies below it, so low
+limits need many patients (`checker.stats.power`). `POSITIVES` patients with one sensitive
+attribute, all of them eligible, are more than most hospitals have in a training split; at 95 % they
+carry a limit of 0.001. `PATIENTS` are meant on each side, members and nonmembers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from datetime import date
+from typing import Any
+
+from pydantic import ValidationError
+
+from checker.errors import InsufficientData, PluginError, Problem
+from checker.plugins import load_plugin
+from checker.policy.documents import ControlSpec, LeakagePolicy, Limit, PolicySpec, Severity
+from checker.policy.source import KeyPath, Located, dotted
+from checker.policy.validation import policy_warnings as reference_warnings
+
+__all__ = ["PATIENTS", "POSITIVES", "lint", "policy_warnings"]
+
+POSITIVES = 3_000
+PATIENTS = 10_000
+HARDLY = 0.05
+"""A chance of passing below this is none."""
+
+_SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
+_Warning = tuple[KeyPath, str]
+
+
+def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
+    """Return what can be seen of a policy without a day or a calculation.
+
+    What a policy inherits was warned of where it is written, so only what it writes is here.
+    """
+    spec = policy.document.spec
+    found = [*reference_warnings(policy)]
+    found += [policy.problem(path, message) for path, message in _warnings(spec)]
+    limits = [dotted(path) for path in _own_limits(policy)]
+    return tuple(
+        sorted(
+            one
+            for one in found
+            if (one.file == policy.file or any(one.path.startswith(path) for path in limits))
+            and not (spec.abstract and one.message.endswith("so it is not audited"))
+        )
+    )
+
+
+def _own_limits(policy: Located[LeakagePolicy]) -> Iterator[KeyPath]:
+    """Yield where a policy adds to limits, which only mean something beside each other."""
+    for name in policy.document.spec.controls:
+        path: KeyPath = ("spec", "controls", name, "limits")
+        if policy.place(path).file == policy.file:
+            yield path
+
+
+def lint(documents: Iterable[Located[Any]], *, on: date) -> tuple[Problem, ...]:
+    """Return what else is to be thought about, on a given day.
+
+    Args:
+        documents: valid, of any kind.
+        on: the day, in UTC.
+    """
+    found: list[Problem] = []
+    for one in documents:
+        found += _overdue(one, on)
+        if isinstance(one.document, LeakagePolicy):
+            spec = one.document.spec
+            found += [one.problem(path, message) for path, message in _out_of_reach(spec)]
+    return tuple(sorted(found))
+
+
+def _warnings(spec: PolicySpec) -> Iterator[_Warning]:
+    for name, attribute_class in spec.attribute_classes.items():
+        if not any(one.tier == "definitive" for one in attribute_class.codes):
+            yield (
+                ("spec", "attributeClasses", name),
+                f"no code of '{name}' is definitive, so that nobody who counts as having it is"
+                " sure to have it",
+            )
+    for name, control in spec.controls.items():
+        if not control.cites:
+            yield (
+                ("spec", "controls", name),
+                f"the limits of '{name}' cite nothing; name what they lean on, if only the"
+                " decision of your committee (basis: institutional-choice)",
+            )
+    lowest = min(_SEVERITIES.index(severity) for severity in spec.gate.fail_on)
+    absent = [one for one in _SEVERITIES[lowest:] if one not in spec.gate.fail_on]
+    if absent:
+        yield (
+            ("spec", "gate", "failOn"),
+            f"{' and '.join(absent)} controls do not block a release, though"
+            f" {_SEVERITIES[lowest]} ones do",
+        )
+
+
+# --- the day ------------------------------------------------------------------------------------
+
+
+def _overdue(one: Located[Any], on: date) -> Iterator[Problem]:
+    review = one.document.metadata.review_by
+    if review is not None and review < on:
+        message = f"its review was due by {review}; {on} is later"
+        yield one.problem(("metadata", "reviewBy"), message)
+    for origin in one.origins:
+        if origin.review_by is not None and origin.review_by < on:
+            message = (
+                f"it rests on {origin.name} {origin.version} ({origin.file}), whose review was due"
+                f" by {origin.review_by}"
+            )
+            yield one.problem(("spec",), message)
+
+
+# --- what a sample can show ---------------------------------------------------------------------
+
+
+def _out_of_reach(spec: PolicySpec) -> Iterator[_Warning]:
+    for name, control in spec.controls.items():
+        try:
+            probe = load_plugin("phigate.probes", control.probe)
+            params = probe.params_type.model_validate(control.params)
+        except (PluginError, ValidationError):  # which make it invalid, so it is no document
+            continue
+        metric = probe.metrics[control.metric]
+        for attacker, limit in control.limits.items():
+            reason = _hopeless(
+                control, limit, metric.family, params, confidence=spec.parameters.confidence
+            )
+            if reason is not None:
+                yield ("spec", "controls", name, "limits", attacker), reason
+
+
+def _hopeless(
+    control: ControlSpec, limit: Limit, family: str, params: Any, *, confidence: float
+) -> str | None:
+    """Say why no sample of a realistic size can show that a limit is met, or None."""
+    from checker.stats import power  # SciPy is slow to import
+
+    realistic = POSITIVES if control.attribute_class else PATIENTS
+    who = "patients with the attribute" if control.attribute_class else "patients"
+    if limit.fail is None:
+        needed = limit.min_n or 0
+    elif family in ("rate", "rate-difference", "mean-difference") and limit.fail < 1:
+        needed = power.positives_needed(limit.fail, confidence=confidence)
+    else:
+        return _at_chance_level(limit.fail, family, params, confidence=confidence)
+    if needed <= realistic:
+        return None
+    return (
+        f"a pass needs at least {needed:,} eligible {who}, none of them told on; hardly a data set"
+        f" has more than {realistic:,}"
+    )
+
+
+def _at_chance_level(limit: float, family: str, params: Any, *, confidence: float) -> str | None:
+    from checker.stats import power
+
+    groups = (POSITIVES, PATIENTS)
+    try:
+        if family == "auroc":
+            chance = power.pass_probability_auroc(
+                PATIENTS, PATIENTS, limit=limit, confidence=confidence
+            )
+        elif family == "auroc-difference":
+            chance = power.pass_probability_auroc_difference(
+                groups, groups, limit=limit, confidence=confidence
+            )
+        elif family == "tpr":
+            chance = power.pass_probability_tpr(
+                PATIENTS, PATIENTS, limit=limit, fpr=params.fpr, confidence=confidence
+            )
+        else:
+            return None
+    except InsufficientData as shortage:
+        return f"with {PATIENTS:,} patients on each side there are {shortage}"
+    if chance >= HARDLY:
+        return None
+    return (
+        f"even where nothing leaks, {PATIENTS:,} patients on each side could hardly show this"
+        f" (chance of a pass {chance:.0%})"
+    )

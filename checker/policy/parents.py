@@ -1,0 +1,134 @@
+"""Which file a reference such as `hospital-baseline@1.4` leads to, and whether it is the right one.
+
+A name with a version is looked up beside the file that refers to it (`NAME.yaml`, or
+`NAME@VERSION.yaml` where several versions are kept), then among the policies that phigate ships;
+everything else is a path relative to that file. A digest pins the whole file's bytes.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from checker.policy.documents import LeakagePolicy, Metadata
+from checker.policy.source import Located, Source, short
+from checker.resources import resource
+
+__all__ = ["Family", "is_path"]
+
+MAX_GENERATIONS = 8
+MAX_FILES = 40
+
+_NAMED = re.compile(
+    r"(?P<name>[a-z0-9](?:[a-z0-9.-]*[a-z0-9])?)@(?P<version>[A-Za-z0-9][A-Za-z0-9.+_-]*)"
+)
+_SUFFIXES = (".yaml", ".yml")
+
+Read = Callable[[Path, "Family"], Located[LeakagePolicy]]
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """The documents that are being read because one refers to the other.
+
+    Args:
+        read: reads the policy that a file holds, as a member of a family.
+        line: the files from the first descendant to the one that is being read.
+        known: what was read already, by resolved path.
+    """
+
+    read: Read
+    line: tuple[Path, ...] = ()
+    known: dict[Path, Located[LeakagePolicy]] = field(default_factory=dict)
+
+    def parent(self, reference: str, *, of: Source) -> Located[LeakagePolicy]:
+        """Return the policy that a reference leads to.
+
+        Args:
+            reference: `name@version` or a relative path.
+            of: the document that refers to it.
+
+        Raises:
+            ValueError: it leads nowhere, in one sentence.
+            DocumentError: what it leads to is invalid.
+        """
+        here = Path(of.file)
+        member = Family(self.read, (*self.line, here.resolve()), self.known)
+        named = _NAMED.fullmatch(reference)
+        if named is not None:
+            return member._named(named["name"], named["version"], here.parent)
+        if not is_path(reference):
+            raise ValueError(
+                f"'{short(reference)}' is no reference to a policy; write name@version, or a path"
+                " that ends in .yaml"
+            )
+        path = relative(reference, here)
+        if not path.is_file():
+            raise ValueError(f"there is no file {path}")
+        return member._read(path)
+
+    def _named(self, name: str, version: str, folder: Path) -> Located[LeakagePolicy]:
+        seen = []
+        for place in (folder, resource("policies")):
+            files = [place / f"{name}{suffix}" for suffix in _SUFFIXES]
+            files += [file for suffix in _SUFFIXES for file in place.glob(f"{name}@*{suffix}")]
+            found = [self._read(file) for file in sorted(files) if file.is_file()]
+            fitting = [one for one in found if _fits(one.document.metadata, name, version)]
+            if fitting:
+                return max(fitting, key=lambda one: _version_key(one.document.metadata.version))
+            seen += found
+        held = ", ".join(
+            f"{one.file} holds {one.document.metadata.name}@{one.document.metadata.version}"
+            for one in seen
+        )
+        shipped = ", ".join(sorted(path.stem for path in resource("policies").glob("*.yaml")))
+        raise ValueError(
+            f"there is no policy {name}@{version}: "
+            + (held or f"no {name}.yaml stands beside this file, and phigate ships {shipped}")
+        )
+
+    def _read(self, path: Path) -> Located[LeakagePolicy]:
+        key = path.resolve()
+        if key in self.line:
+            circle = [*self.line[self.line.index(key) :], key]
+            names = " → ".join(file.name for file in circle)
+            raise ValueError(f"policies extend in a circle: {names}")
+        if key not in self.known:
+            if len(self.line) > MAX_GENERATIONS:
+                raise ValueError(f"policies extend over more than {MAX_GENERATIONS} generations")
+            if len(self.known) >= MAX_FILES:
+                raise ValueError(f"a policy rests on more than {MAX_FILES} others")
+            self.known[key] = self.read(path, self)
+        return self.known[key]
+
+
+def is_path(reference: str) -> bool:
+    """Whether a reference is a path rather than a name."""
+    return reference.endswith(_SUFFIXES) or "/" in reference
+
+
+def relative(reference: str, file: Path) -> Path:
+    """Return the path that a reference in a file leads to.
+
+    Raises:
+        ValueError: it is not relative.
+    """
+    if Path(reference).is_absolute() or "\0" in reference:
+        raise ValueError("write a path relative to this file")
+    return Path(os.path.normpath(file.parent / reference))
+
+
+def _fits(metadata: Metadata, name: str, version: str) -> bool:
+    wanted, held = version.split("."), metadata.version.split(".")
+    return metadata.name == name and held[: len(wanted)] == wanted
+
+
+def _version_key(version: str) -> list[tuple[int, int, str]]:
+    """Order versions by their numbers: 1.10 comes after 1.9."""
+    return [
+        (1, int(part), "") if part.isdecimal() else (0, 0, part)
+        for part in re.split(r"[.+_-]", version)
+    ]

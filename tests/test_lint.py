@@ -1,0 +1,167 @@
+"""What a valid policy allows but probably does not mean."""
+
+from __future__ import annotations
+
+import json
+from datetime import date
+from pathlib import Path
+
+import pytest
+from conftest import Command
+
+from checker.policy import load_documents, load_policy
+from checker.policy.lint import lint
+
+POLICY = """\
+apiVersion: phigate/v1
+kind: LeakagePolicy
+metadata: {name: ward, version: "1.0", reviewBy: 2030-01-31}
+spec:
+  context: internal
+  attackers:
+    broker: {title: Broker, knows: {static: [age]}}
+    insider: {title: Insider, extends: broker, knows: {events: all}, access: logprobs}
+  attributeClasses:
+    hiv:
+      title: HIV
+      codes:
+        - {system: icd9cm, tier: definitive, values: ["042", "V08"]}
+  controls:
+    disclosure:
+      title: Tell no HIV status
+      attributeClass: hiv
+      probe: attribute-disclosure
+      metric: disclosure_rate
+      limits:
+        broker: {fail: 0.01}
+      cites: [a-law]
+    membership:
+      title: Tell no members
+      probe: membership-inference
+      metric: membership_auroc
+      limits:
+        insider: {fail: 0.6}
+      cites: [a-law]
+  citations:
+    a-law: {title: A law, basis: legal-duty}
+  gate: {failOn: [critical, high, medium]}
+"""
+
+
+def changed(old: str, new: str, text: str = POLICY) -> str:
+    assert text.count(old) == 1
+    return text.replace(old, new)
+
+
+def warned(text: str, *, on: date = date(2029, 1, 1)) -> list[tuple[int, str, str]]:
+    policy = load_policy(Path("p.yaml"), text=text)
+    return [(w.line, w.path, w.message) for w in (*policy.warnings, *lint([policy], on=on))]
+
+
+def test_a_sound_policy_is_not_warned_of() -> None:
+    assert warned(POLICY) == []
+
+
+def test_a_class_without_a_definitive_code_is_warned_of() -> None:
+    ((line, path, message),) = warned(changed("tier: definitive", "tier: strong"))
+    assert (line, path) == (10, "spec.attributeClasses.hiv")
+    assert "no code of 'hiv' is definitive" in message
+
+
+def test_limits_that_cite_nothing_are_warned_of() -> None:
+    text = POLICY.replace("      cites: [a-law]\n    membership", "    membership")
+    ((line, path, message),) = warned(text)
+    assert (line, path) == (15, "spec.controls.disclosure")
+    assert "cite nothing" in message
+
+
+def test_a_gate_with_a_gap_is_warned_of() -> None:
+    ((_, path, message),) = warned(changed("[critical, high, medium]", "[high, low]"))
+    assert path == "spec.gate.failOn"
+    assert message == "medium and critical controls do not block a release, though low ones do"
+
+
+@pytest.mark.parametrize("limits", ["{fail: 0.001}", "{maxCount: 0, minN: 3000}"])
+def test_a_limit_that_three_thousand_can_show_is_not_warned_of(limits: str) -> None:
+    # no hit among n gives the bound 1 - 0.05 ** (1 / n); at n = 2,995 it is 0.0009997
+    assert warned(changed("{fail: 0.01}", limits)) == []
+
+
+@pytest.mark.parametrize(
+    ("limits", "needed"),
+    [
+        ("{fail: 0.0009}", "3,328"),  # log 0.05 / log 0.9991 = 3,327.0…, rounded up
+        ("{maxCount: 0, minN: 3001}", "3,001"),
+    ],
+)
+def test_a_limit_that_no_realistic_sample_can_show_is_warned_of(limits: str, needed: str) -> None:
+    ((line, path, message),) = warned(changed("{fail: 0.01}", limits))
+    assert (line, path) == (21, "spec.controls.disclosure.limits.broker")
+    assert message.startswith(f"a pass needs at least {needed} eligible patients with the attr")
+
+
+@pytest.mark.parametrize("limit", ["0.5", "0.49"])
+def test_an_auroc_limit_at_chance_level_is_warned_of(limit: str) -> None:
+    ((line, _, message),) = warned(changed("{fail: 0.6}", f"{{fail: {limit}}}"))
+    assert line == 28
+    assert "even where nothing leaks" in message
+
+
+def test_a_true_positive_rate_no_higher_than_the_false_one_is_warned_of() -> None:
+    text = changed("metric: membership_auroc", "metric: membership_tpr_at_fpr")
+    assert warned(changed("{fail: 0.6}", "{fail: 0.02}", text)) == []
+    ((_, path, _),) = warned(changed("{fail: 0.6}", "{fail: 0.01}", text))
+    assert path == "spec.controls.membership.limits.insider"
+
+
+def test_a_review_is_due_until_its_day_is_over() -> None:
+    assert warned(POLICY, on=date(2030, 1, 31)) == []
+    ((line, path, message),) = warned(POLICY, on=date(2030, 2, 1))
+    assert (line, path) == (3, "metadata.reviewBy")
+    assert message == "its review was due by 2030-01-31; 2030-02-01 is later"
+
+
+def test_a_parent_whose_review_is_overdue_is_warned_of(tmp_path: Path) -> None:
+    (tmp_path / "ward.yaml").write_text(POLICY)
+    text = POLICY.split("metadata:")[0] + 'metadata: {name: team, version: "1"}\n'
+    (tmp_path / "team.yaml").write_text(text + "spec: {extends: [{ref: ward@1}]}\n")
+    (document,) = load_documents(tmp_path / "team.yaml")
+    (warning,) = lint([document], on=date(2031, 1, 1))
+    assert warning.message.startswith("it rests on ward 1.0 (")
+
+
+def test_only_what_a_policy_writes_itself_is_warned_of(tmp_path: Path) -> None:
+    text = POLICY.replace("      cites: [a-law]\n    membership", "    membership")
+    text = changed(
+        "insider: {fail: 0.6}", "insider: {fail: 0.6}\n        broker: {fail: 0.6}", text
+    )
+    text = changed("access: logprobs", "access: logprobs", text)
+    text = changed("knows: {static: [age]}}", "knows: {static: [age], events: all}, access: "
+                   "logprobs}", text)  # fmt: skip
+    (tmp_path / "ward.yaml").write_text(text)
+    assert [w.path for w in load_policy(tmp_path / "ward.yaml").warnings] == [
+        "spec.controls.disclosure"
+    ]
+    head = POLICY.split("metadata:")[0] + 'metadata: {name: team, version: "1"}\n'
+    body = "spec:\n  extends: [{ref: ward@1}]\n"
+    (tmp_path / "team.yaml").write_text(head + body)
+    assert load_policy(tmp_path / "team.yaml").warnings == ()
+    # tightening the stronger attacker's limit leaves the weaker one's, inherited, behind
+    body += "  controls: {membership: {limits: {insider: {fail: 0.55}}}}\n"
+    (tmp_path / "team.yaml").write_text(head + body)
+    (warning,) = load_policy(tmp_path / "team.yaml").warnings
+    assert warning.message.startswith("attacker 'broker' knows less than 'insider'")
+    assert warning.file == str(tmp_path / "ward.yaml")
+
+
+def test_validate_takes_the_day_from_as_of(phigate: Command, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text(POLICY)
+    late = phigate("validate", path, "--as-of", "2030-02-01T00:00Z", "--json")
+    assert late.code == 0
+    (warning,) = json.loads(late.out)["warnings"]
+    assert warning["path"] == "metadata.reviewBy"
+    # 23:30 on the last day west of Greenwich is the next day in UTC
+    west = phigate("validate", path, "--as-of", "2030-01-31T23:30-05:00")
+    assert "its review was due by 2030-01-31" in west.err
+    assert "review" not in phigate("validate", path, "--as-of", "2030-01-31T23:59Z").err
