@@ -642,9 +642,11 @@ def _zero_hit_bound(
     """The upper bound that zero hits would give at this n; None for metrics that count none."""
     members, nonmembers = measurement.members, measurement.nonmembers
     family = _metric(cell).family
+    if partial and family == "rate-difference" and members and nonmembers:
+        none = stats.sequential_difference(0, members.n, 0, nonmembers.n, confidence=confidence)
+        return none.high
     if partial:
-        n = members.n if members else measurement.estimate.n
-        return stats.sequential_rate(0, n, confidence=confidence).high
+        return stats.sequential_rate(0, measurement.estimate.n, confidence=confidence).high
     if family in {"rate", "set-difference"}:
         return power.zero_hit_bound_rate(measurement.estimate.n, confidence=confidence)
     if family in {"rate-difference", "mean-difference"} and members and nonmembers:

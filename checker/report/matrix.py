@@ -1,8 +1,9 @@
 """Attribute class x attacker knowledge: where each verdict stands, for every format that draws it.
 
-Rows are the policy's attribute classes, then a row for each attack that is about whole records or
-about who was trained on; columns are the policy's attackers, in its order. Only cells over all patients have a square; a square without a cell was not tested, and says
-so, because silence reads as compliance.
+Rows are the policy's attribute classes, then a row for each attack that is about none (whole
+records, membership, canaries); columns are its attackers, in the policy's order. Only cells over
+all patients have a square; a square without a cell was not tested, and says so, because silence
+reads as compliance.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _VERDICTS = ("fail", "error", "inconclusive", "not_applicable", "pass")
 
 @dataclass(frozen=True, slots=True)
 class MatrixRow:
-    """A class, or an attack about no class, with one square per attacker; a square may hold several.
+    """A class, or an attack about none, with one square per attacker; a square may hold several.
 
     Args:
         title: of the class, or what the attack asks.

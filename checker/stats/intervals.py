@@ -79,7 +79,7 @@ def square_and_add(
 
     Reference:
         Zou & Donner 2008, Stat. Med. 27:1693, equation (3); with correlation Zou 2007, Psychol.
-        Methods 12:399, equation (9).
+        Methods 12:399.
     """
     (value_1, low_1, high_1), (value_2, low_2, high_2) = first, second
     value = np.asarray(value_1 - value_2, np.float64)

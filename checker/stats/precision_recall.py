@@ -6,11 +6,17 @@ those at or above its own score and is therefore too high, by half a standard er
 positives at chance, which is worth 8.8 % of false fails. Here a positive does not count itself:
 precision is t·π / (t·π + f·(1 - π)) with t the share of the *other* positives at or above its
 score, f that of the negatives, and π the share of positives. What remains of the error is under a
-tenth of a standard error, and no order of patients or duplicate in a resample brings it back.
+tenth of a standard error. A positive drawn twice into a resample is no other positive either, or
+resampling would bring the error back.
 
-Positives and negatives are resampled apart (`checker.stats.bootstrap`). From 100 of each, 300
-together, false passes and false fails at a 95 % limit were 4.3 to 6.5 % over normal scores, tied
-scores and 6 to 50 % of positives; with 50 positives up to 7.7 %.
+Positives and negatives are resampled apart (`checker.stats.bootstrap`). Simulated at a 95 % limit
+from 100 of each and 300 together (1,500 to 3,000 audits, 499 resamples), false passes were at most
+6.0 % and false fails 6.4 % over normal scores of average precision up to 0.92 with 9 to 50 % of
+positives, and 5.2 and 5.1 % over scores of which 73 to 92 % were 0; 6.9 and 5.3 % with 6 % of
+positives; with 50 positives up to 7.7 %. Where average precision is above 0.98 false fails reach
+10 %: no limit belongs there. Where fewer than 30 of a kind differ from the commonest score, as
+when a sound model hardly ever names the class, resampling is not trusted (it gave 21 % false
+passes) and patients are counted at that score instead.
 
 Precision depends on how common positives are. Two groups with different shares have different
 average precision under the very same scores, so an excess needs one `prevalence` for both.
@@ -55,8 +61,8 @@ def auprc(
 
     Returns:
         The average precision in [0, 1]; the prevalence is chance, 1 ranks all positives first.
-        `method` is "bca bootstrap", or "order statistics and clopper-pearson" where every positive
-        scores above every negative and resamples do not vary.
+        `method` is "bca bootstrap", or "clopper-pearson at one threshold" where every positive
+        scores above every negative, or too few differ from the commonest score.
 
     Raises:
         InsufficientData: too few patients of either kind (reason "too-few-patients").
