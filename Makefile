@@ -27,8 +27,8 @@ $(STAMP): pyproject.toml constraints.txt
 demo: $(STAMP)  ## train an over-trained and a sound model on synthetic patients and audit both
 	$(BIN)/phigate demo
 
-test: $(STAMP)  ## the tests
-	$(BIN)/pytest
+test: $(STAMP)  ## the tests, two files at a time
+	$(BIN)/pytest -n 2 --dist loadfile
 
 check: lint test wheel  ## what has to pass before a change lands
 

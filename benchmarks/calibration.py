@@ -24,114 +24,49 @@ an hour on one core. Exits with 1 where a demand is not met.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 import zlib
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.stats import binom, multinomial
 
-from benchmarks.known_truths import (
-    SAMPLES,
-    TRUTHS,
-    Design,
-    cell_of,
-    designs,
-    disclosed,
-    evidence,
-    plan_of,
-    policy,
+from benchmarks.calibration_exact import curtailed, enumerated
+from benchmarks.calibration_tables import (
+    VERDICTS,
+    Point,
+    Study,
+    as_json,
+    draw_figure,
+    line,
+    text,
 )
+from benchmarks.known_evidence import cell_of, evidence, plan_of, policy
+from benchmarks.known_truths import SAMPLES, TRUTHS, Design, designs, disclosed
 from benchmarks.remembered_draws import remembered
 from checker import stats
 from checker.errors import InsufficientData
-from checker.execution.model_jobs import _is_settled, _undecided_draws
 from checker.plan.jobs import PROMPTS_A_BATCH
 from checker.plan.power import cell_power
 from checker.probes import load_probe
 from checker.stats import power
 from checker.stats.intervals import square_and_add
-from checker.stats.paired import paired_limits
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
 from checker.verdict import _compare, _zero_hit_bound, judge, settled_cells
 
-__all__ = ["Point", "audit_point", "enumerated", "main", "sequential_point", "shared_prompts"]
+__all__ = ["audit_point", "main", "sequential_point", "shared_prompts", "study"]
 
 Array = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95
-ENUMERATED_AT_MOST: Final = 0.051
-UPPER_AT_MOST: Final = 0.07
-POWER_WITHIN: Final = 0.04
-VERDICTS: Final = ("pass", "inconclusive", "fail")
 AS_OF: Final = datetime(2026, 11, 1, tzinfo=UTC)
 _RANDOM: Final = 3
-
-
-@dataclass(frozen=True, slots=True)
-class Point:
-    """What came of many audits of one target.
-
-    Args:
-        family, size, setting: of its design.
-        truth_name, truth, limit: how far it leaks.
-        counts: audits by verdict.
-        announced: power that the plan announces, where it does and nothing leaks.
-        drawn: mean share of the planned patients that were drawn.
-        judged: audits that the whole judge was given as well.
-        objected: reasons for which it did not reach the same verdict but inconclusive.
-        contradicted: how often it reached another verdict for any other reason.
-    """
-
-    family: str
-    size: str
-    setting: str
-    truth_name: str
-    truth: float
-    limit: float
-    counts: dict[str, int]
-    announced: float | None = None
-    drawn: float = 1.0
-    judged: int = 0
-    objected: dict[str, int] | None = None
-    contradicted: int = 0
-
-    @property
-    def audits(self) -> int:
-        """How many there were."""
-        return sum(self.counts.values())
-
-    def share(self, verdict: str) -> float:
-        """Share of audits with a verdict."""
-        return self.counts[verdict] / self.audits
-
-    def upper(self, verdict: str) -> float:
-        """Exact upper 95 % bound of that share."""
-        return stats.rate(self.counts[verdict], self.audits, confidence=CONFIDENCE).high
-
-    @property
-    def false(self) -> list[str]:
-        """Verdicts that are errors here; at the limit both are."""
-        far = TRUTHS[self.truth_name]
-        return ["pass"] * (far >= 1) + ["fail"] * (far <= 1)
-
-    @property
-    def worst(self) -> float:
-        """Greatest upper bound of an error rate."""
-        return max(self.upper(verdict) for verdict in self.false)
-
-    @property
-    def off_power(self) -> float | None:
-        """By how much more audits pass than the plan announces."""
-        return None if self.announced is None else self.share("pass") - self.announced
 
 
 # --- audits ---------------------------------------------------------------------------------------
@@ -159,7 +94,7 @@ def audit_point(design: Design, truth_name: str, *, audits: int, judged: int = 0
     objected: Counter[str] = Counter()
     contradicted = 0
     for seed, (verdict, observations) in enumerate(zip(verdicts[:judged], found, strict=False)):
-        tables = evidence(observations)
+        tables = evidence(design, observations)
         plan = plan_of(design, tables, seed=seed)
         finding = judge(_POLICY, plan=plan, evidence=tables, as_of=AS_OF).findings[0]
         if finding.reason in _OBJECTIONS:
@@ -211,97 +146,6 @@ def _announced(design: Design, *, confidence: float = CONFIDENCE) -> float | Non
             base_rate=design.base_rate, confidence=confidence,
         )  # fmt: skip
     return cell_power(metric, cell.limit, design.sample, **arguments).pass_probability
-
-
-# --- enumeration ----------------------------------------------------------------------------------
-
-
-def enumerated() -> list[dict[str, Any]]:
-    """Add up exactly how often targets at the limit pass, and fail, over a grid.
-
-    Returns:
-        For each family the greatest chance of a false pass and of a false fail, where it occurs,
-        and the number of grid points.
-    """
-    return [_worst(family, grid) for family, grid in _GRIDS.items()]
-
-
-_LIMITS: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3)
-_BACKGROUNDS: Final = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6)
-
-
-def _worst(family: str, grid: Callable[[], Iterator[tuple[Any, ...]]]) -> dict[str, Any]:
-    found = list(grid())
-    passes, fails = (max(found, key=lambda row, k=k: row[k]) for k in (0, 1))
-    return {
-        "family": family,
-        "points": len(found),
-        "false_pass": passes[0],
-        "false_pass_at": passes[2],
-        "false_fail": fails[1],
-        "false_fail_at": fails[2],
-    }
-
-
-def _rate_grid() -> Iterator[tuple[float, float, str]]:
-    for n in (30, 59, 93, 124, 200, 300, 473, 600, 1000):
-        hits = np.arange(n + 1)
-        low, high = stats.clopper_pearson(hits, n, confidence=CONFIDENCE)
-        for limit in _LIMITS:
-            mass = binom.pmf(hits, n, limit)
-            yield (
-                float(mass[high <= limit].sum()),
-                float(mass[low > limit].sum()),
-                f"n {n}, limit {limit:g}",
-            )
-
-
-def _difference_grid() -> Iterator[tuple[float, float, str]]:
-    sizes = ((30, 30), (60, 60), (100, 100), (200, 200), (600, 600), (30, 120), (120, 30),
-             (60, 300), (300, 60), (150, 600), (600, 150))  # fmt: skip
-    for n1, n2 in sizes:
-        x1, x2 = np.arange(n1 + 1)[:, None], np.arange(n2 + 1)
-        _, low, high = square_and_add(
-            (x1 / n1, *stats.clopper_pearson(x1, n1, confidence=CONFIDENCE)),
-            (x2 / n2, *stats.clopper_pearson(x2, n2, confidence=CONFIDENCE)),
-        )
-        zero_hits = power.zero_hit_bound_difference(n1, n2, confidence=CONFIDENCE)
-        for limit in _LIMITS:
-            passes = (high <= limit) & (zero_hits <= limit)
-            fails = low > limit
-            for background in _BACKGROUNDS:
-                first = binom.pmf(x1[:, 0], n1, background + limit)
-                second = binom.pmf(x2, n2, background)
-                yield (
-                    float(first @ passes @ second),
-                    float(first @ fails @ second),
-                    f"n {n1} and {n2}, limit {limit:g}, background {background:g}",
-                )
-
-
-def _paired_grid() -> Iterator[tuple[float, float, str]]:
-    for n in (30, 60, 100, 200):
-        b, c = np.divmod(np.arange((n + 1) ** 2), n + 1)
-        b, c = b[b + c <= n], c[b + c <= n]
-        _, low, high = paired_limits(b, c, n, confidence=CONFIDENCE)
-        for limit in _LIMITS:
-            for other in (0.0, 0.01, 0.05, 0.1, 0.3):
-                mass = multinomial.pmf(
-                    np.stack([b, c, n - b - c], axis=1), n,
-                    [other + limit, other, 1 - 2 * other - limit],
-                )  # fmt: skip
-                yield (
-                    float(mass[high <= limit].sum()),
-                    float(mass[low > limit].sum()),
-                    f"n {n}, limit {limit:g}, second only {other:g}",
-                )
-
-
-_GRIDS: Final = {
-    "rate": _rate_grid,
-    "rate-difference": _difference_grid,
-    "paired": _paired_grid,
-}
 
 
 # --- stopping early -------------------------------------------------------------------------------
@@ -392,8 +236,7 @@ def _judged_in_batches(
     numbered = disclosed(
         observations.q[observations.member], observations.q[~observations.member], prompts=rank
     )
-    tables = evidence(numbered, batch=PROMPTS_A_BATCH)
-    # tables of prompts are in the patients' order within a batch, batches in the order drawn
+    tables = evidence(design, numbered, batch=PROMPTS_A_BATCH)
     plan = plan_of(design, tables, seed=seed, sequential=True)
     batches = [name for name in tables if name.startswith("rollouts")]
     some = {name: table for name, table in tables.items() if name not in batches}
@@ -485,90 +328,7 @@ def _shared(
     return hit[prompt].astype(np.float64), prompt
 
 
-def curtailed(*, samples: int = 20, threshold: float = 0.5) -> list[dict[str, float]]:
-    """Compute exactly what stopping a patient's rollouts once they are settled spares."""
-    result = []
-    for q in (0.0, 0.02, 0.1, 0.3, 0.5, 0.7, 0.9, 1.0):
-        still, disclosed_share, spent, done = {0: 1.0}, 0.0, 0.0, 0
-        while still:
-            step = min(samples - done, max(1, _undecided_draws(threshold, samples, done)))
-            done += step
-            after: dict[int, float] = {}
-            for hits, mass in still.items():
-                for more, chance in enumerate(binom.pmf(np.arange(step + 1), step, q)):
-                    after[hits + more] = after.get(hits + more, 0.0) + mass * float(chance)
-            still = {}
-            for hits, mass in after.items():
-                if _is_settled(hits, done, samples, threshold):
-                    spent += mass * done
-                    disclosed_share += mass * (hits / samples > threshold)
-                else:
-                    still[hits] = mass
-        full = float(binom.sf(int(samples * threshold), samples, q))
-        result.append(
-            {"q": q, "saved": 1 - spent / samples, "changed": abs(disclosed_share - full)}
-        )
-    return result
-
-
 # --- the study ------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True, slots=True)
-class Study:
-    """Everything found."""
-
-    points: list[Point]
-    sequential: list[Point]
-    enumerated: list[dict[str, Any]]
-    shared: list[dict[str, Any]]
-    curtailed: list[dict[str, float]]
-    short_cuts: dict[str, float]
-    seconds: dict[str, float]
-
-    @property
-    def unmet(self) -> list[str]:
-        """Demands that are not met, one sentence each."""
-        missed = [
-            f"{row['family']}: false {kind} {row[f'false_{kind}']:.2%} at {row[f'false_{kind}_at']}"
-            for row in self.enumerated
-            for kind in ("pass", "fail")
-            if row[f"false_{kind}"] > ENUMERATED_AT_MOST
-        ]
-        for word, points in (("", self.points), ("sequential ", self.sequential)):
-            for point in points:
-                name = f"{word}{point.family}, {point.size}, {point.setting}, {point.truth_name}"
-                missed += [
-                    f"{name}: {point.share(verdict):.2%} {verdict}, at most"
-                    f" {point.upper(verdict):.2%} where {UPPER_AT_MOST:.0%} is allowed"
-                    for verdict in point.false
-                    if point.upper(verdict) > UPPER_AT_MOST
-                ]
-                missed += [f"{name}: the judge contradicts it"] * bool(point.contradicted)
-                off = point.off_power
-                if off is not None and _is_off(point, off):
-                    missed.append(
-                        f"{name}: {point.share('pass'):.1%} pass, {point.announced:.1%} announced"
-                    )
-        missed += [
-            f"shared prompts, {row['metric']}, {row['prompts']}: {row['by_prompt']:.2%} pass"
-            for row in self.shared
-            if row["upper"] > UPPER_AT_MOST
-        ]
-        missed += [f"curtailed at q {row['q']}" for row in self.curtailed if row["changed"] > 1e-9]
-        return missed
-
-
-_AT_LEAST: Final = {"mean-difference", "paired"}
-"""What the plan announces for these is meant to be too low rather than too high: means as if of
-coin tosses, and models that agree by chance only. See `checker.stats.power`."""
-
-
-def _is_off(point: Point, off: float) -> bool:
-    if point.family in _AT_LEAST:
-        return off < -POWER_WITHIN
-    # stopping early adds passes of cells that are clear anyway
-    return abs(off) > POWER_WITHIN if point.drawn == 1 else off < -POWER_WITHIN
 
 
 def study(
@@ -588,13 +348,13 @@ def study(
         points += row
         spent = time.process_time() - begun
         seconds[design.family] = seconds.get(design.family, 0.0) + spent
-        say(_line(row))
+        say(line(row))
     begun = time.process_time()
     for design in chosen:
         if design.family in {"rate", "rate-difference"}:
             row = [sequential_point(design, name, audits=audits, judged=judged) for name in TRUTHS]
             sequential += row
-            say("sequential " + _line(row))
+            say("sequential " + line(row))
     seconds["sequential"] = time.process_time() - begun
     begun = time.process_time()
     found = Study(
@@ -612,169 +372,21 @@ def short_cuts(chosen: Sequence[Design], *, audits: int = 3) -> dict[str, float]
         if design.family not in {"auprc", "auprc-difference", "gap", "bits"}:
             continue
         draw = design.target(design.limit)
-        probe = load_probe(design.probe)
-        params = probe.params_type.model_validate(design.params)
         rng = np.random.default_rng([_RANDOM, zlib.crc32(design.key.encode())])
         for _ in range(audits):
             observations = draw(rng, rng)
-
-            def bounds(observations: Any = observations, design: Design = design) -> Array:
-                found = probe.measure(
-                    design.metric, observations, params=params, confidence=CONFIDENCE
-                )
-                return np.array([found.estimate.low, found.estimate.high])
-
-            own = bounds()
+            own = _own_bounds(design, observations)
             with remembered():
-                gap = float(np.abs(own - bounds()).max())
+                gap = float(np.abs(own - _own_bounds(design, observations)).max())
             farthest[design.family] = max(farthest.get(design.family, 0.0), gap)
     return farthest
 
 
-# --- what is written ------------------------------------------------------------------------------
-
-_HEAD: Final = (
-    f"{'family':<17}{'size':<20}{'setting':<25}"
-    + "".join(f"{name:>21}" for name in TRUTHS)
-    + f"{'false pass':>14}{'false fail':>14}{'power':>8}{'plan':>7}"
-)
-
-
-def _line(row: Sequence[Point]) -> str:
-    """One design: pass/inconclusive/fail in percent at each truth, and the worst error rates."""
-    first = row[0]
-    cells = "".join(
-        f"{' / '.join(f'{100 * point.share(verdict):.1f}' for verdict in VERDICTS):>21}"
-        for point in row
-    )
-    errors = ""
-    for verdict in ("pass", "fail"):
-        worst = max((p for p in row if verdict in p.false), key=lambda p: p.counts[verdict])
-        errors += f"{f'{worst.share(verdict):.2%}<{worst.upper(verdict):.1%}':>14}"
-    plan = "-" if first.announced is None else f"{first.announced:.1%}"
-    drawn = (
-        ""
-        if min(p.drawn for p in row) == 1
-        else "   drawn " + ", ".join(f"{p.drawn:.0%}" for p in row)
-    )
-    return (
-        f"{first.family:<17}{first.size:<20}{first.setting:<25}{cells}{errors}"
-        f"{first.share('pass'):>8.1%}{plan:>7}{drawn}"
-    )
-
-
-def _rows(points: Sequence[Point]) -> list[str]:
-    step = len(TRUTHS)
-    return [_line(points[i : i + step]) for i in range(0, len(points), step)]
-
-
-def text(found: Study) -> str:
-    """Return the study as a table."""
-    judged = sum(p.judged for p in (*found.points, *found.sequential))
-    objected: Counter[str] = Counter()
-    for point in (*found.points, *found.sequential):
-        objected.update(point.objected or {})
-    contradicted = sum(p.contradicted for p in (*found.points, *found.sequential))
-    audits = sum(p.audits for p in found.points)
-    parts = [
-        "Exactly, at the limit, over a grid",
-        *(
-            f"  {row['family']:<17}{row['points']:>5} points: false pass {row['false_pass']:.2%}"
-            f" ({row['false_pass_at']}), false fail {row['false_fail']:.2%}"
-            f" ({row['false_fail_at']})"
-            for row in found.enumerated
-        ),
-        "",
-        f"By simulation, {audits} audits: pass / inconclusive / fail in percent at each truth; the"
-        " worst error rate with its exact 95 % upper bound",
-        _HEAD,
-        *_rows(found.points),
-        "",
-        "With sequential stopping; share of the planned patients drawn, by truth",
-        _HEAD,
-        *_rows(found.sequential),
-        "",
-        f"{PATIENTS} positives over {PROMPTS} prompts at the limit: false passes",
-        *(
-            f"  {row['metric']:<18} background {row['background']:<5.0%} {row['prompts']:<26}"
-            f" by prompt {row['by_prompt']:>6.2%} (at most {row['upper']:.1%}),"
-            f" by patient {row['by_patient']:>6.2%}"
-            for row in found.shared
-        ),
-        "",
-        "Curtailed sampling of 20 rollouts, threshold 0.5: share of rollouts spared",
-        "  " + ", ".join(f"q {row['q']:g}: {row['saved']:.0%}" for row in found.curtailed),
-        "",
-        f"The whole judge on {judged} of the audits: {contradicted} contradicted; made inconclusive"
-        f" by {dict(objected) or 'nothing'}.",
-        "Remembered draws, bounds off by at most "
-        + ", ".join(f"{family} {gap:.1e}" for family, gap in found.short_cuts.items()),
-        "Seconds: " + ", ".join(f"{name} {spent:.0f}" for name, spent in found.seconds.items()),
-        "",
-        *(found.unmet or ["All demands are met."]),
-    ]
-    return "\n".join(parts) + "\n"
-
-
-def as_json(found: Study) -> str:
-    """Return the study as JSON, with an exact interval for every share."""
-
-    def of(point: Point) -> dict[str, Any]:
-        shares = {}
-        for verdict in VERDICTS:
-            interval = stats.rate(point.counts[verdict], point.audits, confidence=CONFIDENCE)
-            shares[verdict] = [interval.value, interval.low, interval.high]
-        return {**asdict(point), "shares": shares, "errors": point.false}
-
-    document = {
-        "confidence": CONFIDENCE,
-        "points": [of(point) for point in found.points],
-        "sequential": [of(point) for point in found.sequential],
-        "enumerated": found.enumerated,
-        "shared_prompts": found.shared,
-        "curtailed": found.curtailed,
-        "short_cuts": found.short_cuts,
-        "seconds": found.seconds,
-        "unmet": found.unmet,
-    }
-    return json.dumps(document, indent=2) + "\n"
-
-
-def draw_figure(found: Study, path: Path) -> None:
-    """Draw shares of pass and fail against the truth, a panel a family, with exact intervals."""
-    import matplotlib as mpl
-
-    mpl.use("Agg")
-    from matplotlib import pyplot as plt
-
-    families = list(dict.fromkeys(point.family for point in found.points))
-    columns = min(4, len(families))
-    rows = -(-len(families) // columns)
-    figure, axes = plt.subplots(
-        rows, columns, figsize=(3.4 * columns, 2.7 * rows), squeeze=False, layout="constrained"
-    )
-    far = list(TRUTHS.values())
-    for axis, family in zip(axes.flat, families, strict=False):
-        mine = [point for point in found.points if point.family == family]
-        for start in range(0, len(mine), len(far)):
-            row = mine[start : start + len(far)]
-            for verdict, colour in (("pass", "#37708f"), ("fail", "#b3431e")):
-                bounds = [stats.rate(p.counts[verdict], p.audits, confidence=0.975) for p in row]
-                value = np.array([b.value for b in bounds])
-                reach = [value - [b.low for b in bounds], [b.high for b in bounds] - value]
-                axis.errorbar(far, value, yerr=reach, color=colour, lw=1, capsize=2, alpha=0.8)
-        axis.axvline(1, color="#5a636b", lw=0.8)
-        axis.axhline(0.05, color="#5a636b", lw=0.8, ls=":")
-        axis.set_title(family, fontsize=10)
-        axis.set_ylim(-0.02, 1.02)
-    for axis in axes.flat[len(families) :]:
-        axis.set_visible(False)
-    figure.suptitle(
-        "Shares of pass (blue) and fail (red) against the truth, 0 no leak, 1 the limit; the rest"
-        " is inconclusive", fontsize=10,
-    )  # fmt: skip
-    figure.savefig(path, metadata={"Date": None})
-    plt.close(figure)
+def _own_bounds(design: Design, observations: Any) -> Array:
+    probe = load_probe(design.probe)
+    params = probe.params_type.model_validate(design.params)
+    found = probe.measure(design.metric, observations, params=params, confidence=CONFIDENCE)
+    return np.array([found.estimate.low, found.estimate.high])
 
 
 def main() -> None:

@@ -72,6 +72,7 @@ FAMILIES = ("overtrained", "partly", "sound")
 """In the order in which every probe must rank them."""
 
 EXPECTED = ("T1", "T2", "T4", "T5", "canaries")
+ASKED = (*EXPECTED, "T3")
 REPEATED_SHARE, REPEATS = 0.1, 20
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -107,6 +108,7 @@ class Study:
         samples: continuations a prompt; T1 takes a quarter of it.
         canaries: m, of which a coin plants half.
         overtrained, sound: recipes.
+        asked: tests of the policy.
     """
 
     source: Path
@@ -122,6 +124,7 @@ class Study:
     canaries: int = 640
     overtrained: Recipe = OVERTRAINED
     sound: Recipe = replace(SOUND, dropout=0.0, least_gain=0.1)  # noqa: RUF009  a frozen value
+    asked: tuple[str, ...] = ASKED
 
 
 def generated(folder: Path, *, seed: int) -> Study:
@@ -242,7 +245,7 @@ def _controls(study: Study) -> dict[str, Any]:
     # and as many as left out.
     ask("canaries", "canary-exposure", "epsilon_lower_bound", {"record": 1.0},
         guessShare=REPEATED_SHARE, **planted)  # fmt: skip
-    return controls
+    return {name: own for name, own in controls.items() if own["title"] in study.asked}
 
 
 # --- patients and models ------------------------------------------------------------------------

@@ -20,6 +20,7 @@ from rich.table import Table
 
 from checker.plan import AuditPlan, Cell, Job, Power
 from checker.policy_testing import CaseResult
+from checker.probes import Metric, load_probe
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
 
 __all__ = ["TerminalProgress", "TrainingProgress", "print_plan", "print_policy_tests"]
@@ -51,6 +52,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
         ("can it pass?", "left"),
     ):
         table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    min_cell = plan.policy.document["spec"]["parameters"]["minCell"]
     for cell in plan.cells:
         limit = cell.limit
         table.add_row(
@@ -58,9 +60,9 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             cell.metric,
             f"{limit.fail:g}" if limit.fail is not None else f"none of {limit.min_n}",
             _counted(cell.sample.members, cell.sample.members_positive),
-            _counted(cell.sample.nonmembers, cell.sample.nonmembers_positive),
+            _nonmembers(cell),
             f"≤ {cell.power.zero_hit_bound:.3f}" if cell.power.zero_hit_bound is not None else "–",
-            prospects(cell),
+            prospects(cell, min_cell=min_cell),
         )
     console.print(table)
     for name, found in plan.classes.items():
@@ -87,10 +89,25 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             "[bold]The splits are too small to be shown comparable[/], so no excess and no"
             f" membership metric can pass: {_missing(plan.comparability, 'members')}."
         )
-    hopeless = sum(not cell.power.can_pass for cell in plan.cells if cell.gating)
+    sampling = plan.policy.document["spec"]["parameters"]["sampling"]
+    if sampling["sequential"] or sampling["curtailed"]:
+        console.print(
+            "Fewer are generated where the policy's sampling finds that the rest cannot change what"
+            " is decided."
+        )
+    deciding = [cell for cell in plan.cells if cell.gating and not cell.power.can_pass]
+    one_sided = sum(
+        not _metric(cell).can_pass and cell.on_inconclusive == "block" for cell in deciding
+    )
+    hopeless = sum(_metric(cell).can_pass and not _is_empty(cell) for cell in deciding)
     if hopeless:
         console.print(
-            f"[bold]{hopeless} deciding cells cannot pass with this sample[/], whatever the model."
+            f"[bold]{_cells(hopeless)} cannot pass with this sample[/], whatever the model."
+        )
+    if one_sided:
+        console.print(
+            f"{_cells(one_sided)} can fail and never pass, whatever the sample: another control"
+            " must decide, or onInconclusive: warn."
         )
 
 
@@ -126,28 +143,63 @@ def print_policy_tests(results: Sequence[CaseResult], console: Console) -> None:
     )
 
 
+def _cells(count: int) -> str:
+    return f"{count} deciding cell{'s' if count > 1 else ''}"
+
+
+def _metric(cell: Cell) -> Metric:
+    metric: Metric = load_probe(cell.probe).metrics[cell.metric]
+    return metric
+
+
+def _is_empty(cell: Cell) -> bool:
+    """Whether nobody belongs to a cell's subgroup, so that it will not be applicable."""
+    return cell.subgroup != "all" and cell.sample.subgroup_members == 0
+
+
+def _nonmembers(cell: Cell) -> str:
+    """Say how many nonmembers are compared; "–" where the attack asks none."""
+    if load_probe(cell.probe).observes == "perturbations":
+        return "–"
+    return _counted(cell.sample.nonmembers, cell.sample.nonmembers_positive)
+
+
 def _counted(eligible: int, positive: int | None) -> str:
     return f"{eligible:,}" if positive is None else f"{eligible:,} of {positive:,}"
 
 
-def _missing(power: Power, members: str) -> str:
-    """Say how many more patients it would take; empty when no number of them would do."""
+def _missing(power: Power, members: str, nonmembers: str = "nonmembers") -> str:
+    """Say how much more it would take; empty when no number would do."""
     parts = []
     if power.needed_more:
         parts.append(f"{power.needed_more:,} more {members}")
     if power.needed_more_nonmembers:
-        parts.append(f"{power.needed_more_nonmembers:,} more nonmembers")
+        parts.append(f"{power.needed_more_nonmembers:,} more {nonmembers}")
+    if power.needed_more_rollouts:
+        parts.append(f"{power.needed_more_rollouts:,} more continuations (samples)")
     return f"needs {' and '.join(parts)}" if parts else ""
 
 
-def prospects(cell: Cell) -> str:
-    """Say in a few words what a cell's sample can decide."""
+def prospects(cell: Cell, *, min_cell: int) -> str:
+    """Say in a few words what a cell's sample can decide.
+
+    Args:
+        cell: of the plan.
+        min_cell: fewest patients of a subgroup that is judged and shown.
+    """
     if cell.missing_capability is not None:
         return f"not tested: the target gives no {cell.missing_capability}"
-    power = cell.power
+    if _is_empty(cell):
+        return "not applicable: nobody belongs to it"
+    if not _metric(cell).can_pass:
+        return "cannot pass, can only fail"
+    power, sample = cell.power, cell.sample
+    fewest = min(sample.members, sample.nonmembers)
+    if cell.subgroup != "all" and _metric(cell).rests_on_split and fewest < min_cell:
+        return f"neither judged nor shown: below minCell {min_cell}"
     if not power.can_pass:
-        missing = _missing(power, "positives" if cell.attribute_class else "members")
-        share = cell.sample.distinct_prompt_share
+        missing = _missing(power, *_who(cell))
+        share = sample.distinct_prompt_share
         if not missing and share is not None and share < DISTINCT_PROMPTS_NEEDED:
             missing = f"only {share:.0%} of the prompts are distinct"
         return f"cannot pass, {missing}" if missing else "cannot pass"
@@ -155,6 +207,13 @@ def prospects(cell: Cell) -> str:
         return "yes"
     word = "underpowered" if power.pass_probability < UNDERPOWERED else "yes"
     return f"{word}: {power.pass_probability:.0%} if nothing leaks"
+
+
+def _who(cell: Cell) -> tuple[str, str]:
+    """Name whom a cell may need more of, inside and outside the training data."""
+    if load_probe(cell.probe).observes == "canaries":
+        return "planted canaries", "canaries left out"
+    return ("positives" if cell.attribute_class else "members"), "nonmembers"
 
 
 class TerminalProgress:

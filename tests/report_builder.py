@@ -308,7 +308,7 @@ def inconclusive_report() -> Report:
             members=(1, 38),
             nonmembers=(1, 36),
             verdict="inconclusive",
-            reason="zero-hits-cannot-pass",
+            reason="too-few-positives",
             explanation="With 38 eligible members, the bound stays above the limit even without"
             " a single hit.",
             power=Power(can_pass=False, zero_hit_bound=0.0758, needed_more=21, base_rate=0.02),

@@ -33,3 +33,17 @@ def found(tmp_path_factory):
 
 def rows(found, test):
     return [row for row in found["rows"] if row.test == test]
+
+
+def numbers(found, test, metric, attacker="record"):
+    [row] = [r for r in rows(found, test) if (r.metric, r.attacker) == (metric, attacker)]
+    return [row.numbers[family] for family in FAMILIES]
+
+
+def test_the_partly_memorizing_model_saw_a_tenth_twenty_times(found):
+    """250 members, 60 or so canaries and 5 x 20 beacons: a tenth by lot, as often as sound runs."""
+    trained = found["trained"]
+    planted = trained["partly"]["repeated"]
+    assert 38 <= planted <= 44
+    assert trained["sound"]["repeated"] == trained["overtrained"]["repeated"] == 0
+    assert trained["partly"]["kept"] == trained["sound"]["kept"]

@@ -88,7 +88,7 @@ def report_named(name: str) -> Report:
 
 def poisoned(report: Report, payload: str) -> Report:
     """Put a payload into every text of a report that is not one of a closed set of words."""
-    closed = {"verdict", "schemaVersion", "audience", "subgroup", "metric"}
+    closed = {"verdict", "schemaVersion", "audience", "subgroup", "metric", "contrast"}
 
     def walk(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -214,9 +214,9 @@ def test_findings_come_worst_first() -> None:
 
 def test_an_open_finding_says_why_and_what_to_do() -> None:
     page = page_of("inconclusive")
-    assert "Even without a single hit, a sample this small could not show" in page.text
+    assert "Too few patients have the class for a bound that could be relied on" in page.text
     assert "needs 21 more eligible members before it can pass" in page.text
-    assert "zero-hits-cannot-pass" in page.text
+    assert "too-few-positives" in page.text
 
 
 def test_a_reason_nobody_explained_is_shown_as_it_is() -> None:

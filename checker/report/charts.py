@@ -85,7 +85,7 @@ def perturbation_charts(report: Report) -> list[Chart]:
         if len(curve) > 1:
             control = controls[cell.control]
             title = _title(report, control)
-            caption = f"Told on: {shorten(attackers.get(cell.attacker, cell.attacker), 60)}"
+            caption = f"Against {shorten(attackers.get(cell.attacker, cell.attacker), 60)}"
             threshold = control.params.get("threshold")
             charts.append(
                 _age_curve(f"curve-{len(charts) + 1}", title, caption, curve, threshold=threshold)

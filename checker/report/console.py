@@ -16,13 +16,14 @@ from rich.text import Text
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report, WaiverReport
 from checker.report.text import (
+    CANNOT_PASS,
     CONFIDENTIAL,
     NOT_PROOF,
     WAIVER_STATUS,
+    counts_words,
     figure,
     headline,
     limit_words,
-    measure_of,
     needs_more,
     plain,
     reason_of,
@@ -121,11 +122,12 @@ def _square(cells: tuple[CellReport, ...]) -> Text:
         lines.append(_verdict(cell))
         bound = telling_bound(cell)
         if bound is not None:
-            counts = measure_of(cell.metric).counts
             limit = limit_words(cell.limit, cell.metric).removeprefix("at most ")
-            lines.append(Text(f"{bound}\n{counts}\nlimit {limit}"))
+            lines.append(Text(f"{bound}\n{counts_words(cell)}\nlimit {limit}"))
         elif (reason := reason_of(cell)) is not None:
             lines.append(Text(reason.short))
+        if cell.can_only_fail:
+            lines.append(Text(CANNOT_PASS))
     return Text("\n").join(lines)
 
 
@@ -149,12 +151,8 @@ def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
     if cell.estimate is not None:
         value = figure(cell.estimate.value, cell.metric)
         limit = limit_words(cell.limit, cell.metric)
-        counts = measure_of(cell.metric).counts
-        lines.append(
-            Text(
-                f"  {value} {counts}, {telling_bound(cell)}; allowed: {limit}; n {cell.estimate.n}"
-            )
-        )
+        found = f"{value} {counts_words(cell)}, {telling_bound(cell)}"
+        lines.append(Text(f"  {found}; allowed: {limit}; n {cell.estimate.n}"))
     reason, missing = reason_of(cell), needs_more(cell)
     if reason is not None and reason.next_step:
         lines.append(Text(f"  {reason.meaning} {reason.next_step}"))

@@ -43,6 +43,7 @@ def render_html(report: Report) -> str:
         policy_header=_content_policy(style),
         matrix=matrix,
         scales=_scales(matrix),
+        blocking=_named(report, report.summary.blocked_by),
         findings=[cell for cell in ranked if _needs_attention(cell)],
         passing=[cell for cell in ranked if not _needs_attention(cell)],
         charts=[(chart, Markup(chart.svg)) for chart in leakage_charts(report)],
@@ -50,6 +51,11 @@ def render_html(report: Report) -> str:
         book=_Book.of(report),
         text=text,
     )
+
+
+def _named(report: Report, ids: list[str]) -> list[CellReport]:
+    cells = {cell.id: cell for cell in report.cells}
+    return [cells[name] for name in ids if name in cells]
 
 
 def _needs_attention(cell: CellReport) -> bool:

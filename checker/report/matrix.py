@@ -37,6 +37,11 @@ class MatrixRow:
     is_class: bool
     squares: tuple[tuple[CellReport, ...], ...]
 
+    @property
+    def holds_several(self) -> bool:
+        """Whether some square holds more than one cell."""
+        return any(len(square) > 1 for square in self.squares)
+
 
 @dataclass(frozen=True, slots=True)
 class Matrix:
@@ -89,14 +94,15 @@ def build_matrix(report: Report) -> Matrix:
 def worst_first(cells: list[CellReport]) -> list[CellReport]:
     """Sort cells: fail before error before inconclusive before pass, deciding ones first in each.
 
-    Within that by severity, then by how far the estimate lies above the limit, then as reported.
+    Within that by severity, then by how many times its limit the estimate is (bits and shares
+    compare no other way), then as reported.
     """
 
     def key(cell: CellReport) -> tuple[int, bool, int, float]:
         severity = SEVERITIES.index(cell.severity) if cell.severity in SEVERITIES else 0
         beyond = 0.0
         if cell.estimate is not None:
-            beyond = cell.estimate.value - (cell.limit.fail or 0.0)
+            beyond = cell.estimate.value / (cell.limit.fail or 1.0)
         return _VERDICTS.index(cell.verdict), not cell.gating, severity, -beyond
 
     return sorted(cells, key=key)

@@ -56,10 +56,12 @@ __all__ = [
     "Reason",
     "bounds",
     "contrast_words",
+    "counts_words",
     "figure",
     "grouped",
     "headline",
     "is_share",
+    "is_withheld",
     "limit_words",
     "measure_of",
     "moment",
@@ -76,6 +78,7 @@ __all__ = [
     "shorten",
     "subgroup_words",
     "telling_bound",
+    "title_words",
     "unit_of",
     "upper_bound",
     "verdict_word",
@@ -195,8 +198,7 @@ def number_rows(cell: CellReport) -> list[NumberRow]:
     if cell.estimate is None:
         return []
     measure, is_twofold = measure_of(cell.metric), cell.contrast == "reference"
-    title = f"{measure.title} and beyond the reference model" if is_twofold else measure.title
-    rows = [NumberRow(title, cell.estimate, cell.metric, cell.limit.fail, "estimate")]
+    rows = [NumberRow(title_words(cell), cell.estimate, cell.metric, cell.limit.fail, "estimate")]
     for name, number in zip(measure.parts, (cell.members, cell.nonmembers), strict=True):
         if number is None or number == cell.estimate:
             continue
@@ -280,6 +282,18 @@ def headline(report: Report) -> str:
     }[report.verdict]
 
 
+def title_words(cell: CellReport) -> str:
+    """Return what a cell measured."""
+    title = measure_of(cell.metric).title
+    return f"{title} and a reference model" if cell.contrast == "reference" else title
+
+
+def counts_words(cell: CellReport) -> str:
+    """Return what a cell's number counts, in the few words that fit beside it."""
+    counts = measure_of(cell.metric).counts
+    return f"{counts} and a reference model" if cell.contrast == "reference" else counts
+
+
 def contrast_words(control: ControlReport) -> str:
     """Return what a control's number is held against, so that memory is told from medicine."""
     against = measure_of(control.metric).against
@@ -337,7 +351,7 @@ def waiver_terms(waiver: WaiverReport) -> str:
 
 def needs_more(cell: CellReport) -> str | None:
     """Return how much more a cell needs before it can pass at all, or None."""
-    if cell.can_only_fail:
+    if cell.can_only_fail or cell.verdict == "not_applicable" or is_withheld(cell):
         return None
     members, nonmembers = "members", "nonmembers"
     if cell.attribute_class is not None:
@@ -354,8 +368,15 @@ def needs_more(cell: CellReport) -> str | None:
     return f"needs {' and '.join(parts)} before it can pass" if parts else None
 
 
+def is_withheld(cell: CellReport) -> bool:
+    """Whether a subgroup is so small that its counts could speak of single patients."""
+    return cell.reason == "subgroup-too-small"
+
+
 def sample_words(cell: CellReport) -> str:
     """Return who was there to be measured."""
+    if is_withheld(cell):
+        return "withheld: fewer than the policy's smallest cell"
     sample = cell.sample
     members, nonmembers = grouped(sample.members), grouped(sample.nonmembers)
     if cell.probe == "canary-exposure":

@@ -1,0 +1,251 @@
+"""Observations of known truth as the plan and the evidence tables that the judge reads.
+
+Part of the calibration study, `benchmarks.calibration`.
+"""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from benchmarks.known_truths import Design
+from checker.plan import AuditPlan, Cell, CellLimit, Job, Power
+from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.policy.documents import LeakagePolicy
+from checker.probes import load_probe
+from checker.probes.canary_exposure import CanaryObservations
+from checker.probes.embedding_probe import EmbeddingObservations
+from checker.probes.observations import DisclosureObservations, ScoreObservations
+from checker.probes.trajectory_memorization import (
+    RegurgitationObservations,
+    TrajectoryObservations,
+)
+
+__all__ = ["cell_of", "evidence", "plan_of", "policy"]
+
+Array = NDArray[np.float64]
+
+WATCHED, HARMLESS = 7, 1
+
+
+def policy() -> LeakagePolicy:
+    """Return a policy with default parameters; limits are the cells' own."""
+    control = {
+        "title": "C",
+        "probe": "attribute-disclosure",
+        "metric": "excess_disclosure",
+        "limits": {"known": {"fail": 0.05}},
+    }
+    spec = {
+        "context": "internal",
+        "attackers": {"known": {"title": "Someone", "knows": {"events": 10}}},
+        "controls": {"c": control},
+    }
+    document = {"apiVersion": "phigate/v1", "kind": "LeakagePolicy", "spec": spec}
+    return LeakagePolicy.model_validate(
+        {**document, "metadata": {"name": "known-truths", "version": "1"}}
+    )
+
+
+def evidence(design: Design, observations: Any, *, batch: int | None = None) -> dict[str, pa.Table]:
+    """Return observations as evidence by the name of a job, with a split that is comparable.
+
+    Args:
+        design: whose observations they are.
+        observations: what it drew.
+        batch: prompts of a rollouts job; all in one unless given.
+    """
+    if isinstance(observations, DisclosureObservations):
+        tables = _disclosure_tables(
+            observations, batch or len(observations.q), samples=design.params["samples"]
+        )
+    elif isinstance(observations, ScoreObservations):
+        loss = observations.scores["loss"]
+        named = {name: loss.astype(np.float32) for name in ("loss", "min-k", "min-k++")}
+        member = observations.member
+        patients = [str(i) for i in range(len(loss))]
+        table = {"patient": patients, "member": member, **_nobody(len(loss)), **named}
+        tables = {"scores": pa.table(table)}
+    elif isinstance(observations, EmbeddingObservations):
+        columns = {
+            "member": observations.member,
+            "positive": observations.positive,
+            "score": observations.score.astype(np.float32),
+        }
+        tables = {"probe-scores": pa.table(columns)}
+    elif isinstance(observations, TrajectoryObservations):
+        names = ("member", "distance", "random_distance", "frequent_distance")
+        columns = {name: getattr(observations, name) for name in names}
+        columns["longest_run"] = np.where(observations.extracted, 20, 0)
+        columns["prompt"] = pa.array([str(i) for i in observations.prompt.tolist()])
+        tables = {"trajectories": pa.table(columns)}
+    elif isinstance(observations, RegurgitationObservations):
+        n = len(observations.repeated)
+        half_a, half_b = observations.halves.T
+        columns = {
+            "member_groups": observations.member_groups,
+            "nonmember_groups": observations.nonmember_groups,
+            "repeated": observations.repeated,
+            "half_a": np.ascontiguousarray(half_a),
+            "half_b": np.ascontiguousarray(half_b),
+            "groups": np.full(n, observations.groups),
+            "nonmembers": np.full(n, observations.nonmembers),
+        }
+        tables = {"regurgitation": pa.table(columns)}
+    else:
+        tables = {"canaries": _canary_table(observations)}
+    return {**_COMPARABLE, **tables}
+
+
+def _nobody(rows: int) -> dict[str, Any]:
+    return {"subgroups": pa.array([[]] * rows, pa.list_(pa.string())), "tokens": [20] * rows}
+
+
+def _disclosure_tables(
+    found: DisclosureObservations, batch: int, *, samples: int
+) -> dict[str, pa.Table]:
+    names = np.array([f"p{number}" for number in found.prompt.tolist()], dtype=object)
+    rows = len(names)
+    labels = {
+        "patient": [f"x{i}" for i in range(rows)],
+        "member": found.member,
+        "positive": found.positive,
+        "eligible": found.is_eligible,
+        "prompt": pa.array(names.tolist(), pa.string()),
+        "subgroups": _nobody(rows)["subgroups"],
+        "base_score": pa.nulls(rows, pa.float32()),
+    }
+    tables = {"labels": pa.table(labels)}
+    _, first = np.unique(found.prompt, return_index=True)
+    for start in range(0, len(first), batch):
+        part = first[start : start + batch]  # in the order of the prompts' numbers
+        tables[f"rollouts-{start // batch}"] = _rollouts(names[part], found.q[part], samples)
+        if found.reference_q is not None:
+            other = _rollouts(names[part], found.reference_q[part], samples)
+            tables[f"reference-{start // batch}"] = other
+    return tables
+
+
+def _rollouts(names: NDArray[np.object_], q: Array, samples: int) -> pa.Table:
+    hit = np.arange(samples) < np.round(q * samples)[:, None]
+    tokens = np.where(hit, WATCHED, HARMLESS).astype(np.int32).ravel()
+    ends = pa.array(np.arange(len(tokens) + 1, dtype=np.int32))
+    prompts = pa.DictionaryArray.from_arrays(
+        np.repeat(np.arange(len(names)), samples), pa.array(names.tolist(), pa.string())
+    )
+    columns = {
+        "prompt": prompts.cast(pa.string()),
+        "sample": pa.array(np.tile(np.arange(samples, dtype=np.int32), len(names))),
+        "tokens": pa.ListArray.from_arrays(ends, pa.array(tokens)),
+    }
+    return pa.table(columns)
+
+
+def _canary_table(found: CanaryObservations) -> pa.Table:
+    canaries, beacons = len(found.score), len(found.beacon_score)
+    columns = {
+        "canary": np.arange(canaries + beacons),
+        "beacon": np.arange(canaries + beacons) >= canaries,
+        "included": np.concatenate([found.included, np.ones(beacons, dtype=np.bool_)]),
+        "score": np.concatenate([found.score, found.beacon_score]).astype(np.float32),
+    }
+    return pa.table(columns)
+
+
+def _comparable_split() -> dict[str, pa.Table]:
+    """No record in both splits, a classifier at chance, and a format that nothing beats."""
+    n, ladder, loss = 1000, np.arange(1000) / 1000, 1.0 + 0.001 * np.arange(100)
+    counts = {"exact": 0, "near": 0, "members": n, "nonmembers": n, "compared": n}
+    split = {
+        "patient": ["p"] * (2 * n),
+        "member": np.arange(2 * n) < n,
+        "score": np.concatenate([ladder, ladder + 0.0001]).astype(np.float32),
+    }
+    formats = {
+        "patient": [str(i) for i in range(100)] * 2,
+        "variant": ["declared"] * 100 + ["no BOS"] * 100,
+        "loss": np.concatenate([loss, loss + 0.5]),
+    }
+    return {
+        "overlap": pa.table({name: [count] for name, count in counts.items()}),
+        "comparability": pa.table(split),
+        "prompt-format": pa.table(formats),
+    }
+
+
+_COMPARABLE: Final = _comparable_split()
+
+
+def plan_of(
+    design: Design, tables: dict[str, pa.Table], *, seed: int, sequential: bool = False
+) -> AuditPlan:
+    """Return the plan whose jobs the tables answer, with the design's one cell."""
+    kinds = {name: name.rpartition("-")[0] if name[-1].isdigit() else name for name in tables}
+    jobs = [
+        Job.model_validate(
+            {
+                "digest": name,
+                "kind": "rollouts" if kind == "reference" else kind,
+                "title": name,
+                "inputs": {},
+                "runs_on": kind if kind == "reference" else "target",
+            }
+        )
+        for name, kind in kinds.items()
+    ]
+    return AuditPlan(
+        **_SNAPSHOTS,
+        cells=[cell_of(design, [name for name in tables if name not in {*_COMPARABLE, "labels"}])],
+        jobs=jobs,
+        seed=seed,
+        confidence=0.95,
+        sequential=sequential,
+    )
+
+
+def cell_of(design: Design, jobs: list[str]) -> Cell:
+    """Return the cell of a design."""
+    probe = load_probe(design.probe)
+    return Cell(
+        id=design.key,
+        control="c",
+        attribute_class="secret" if probe.needs_attribute_class else None,
+        attacker="known",
+        subgroup="all",
+        probe=design.probe,
+        params=probe.params_type.model_validate(design.params).model_dump(mode="json"),
+        metric=design.metric,
+        contrast=design.contrast,
+        limit=CellLimit(fail=design.limit),
+        severity="high",
+        gating=True,
+        on_inconclusive="block",
+        measurement=design.key,
+        labels="labels" if any(name.startswith("rollouts") for name in jobs) else None,
+        jobs=jobs,
+        sample=design.sample,
+        power=Power(can_pass=True),
+    )
+
+
+_SNAPSHOTS: Final[dict[str, Any]] = {
+    "policy": PolicySnapshot(document={}, sha256="0" * 64, lines={}),
+    "target": TargetSnapshot(
+        document={}, sha256="0" * 64, model_sha256="0" * 64, model_files={},
+        vocabulary_sha256="0" * 64, vocabulary_size=10, context_length=None,
+        capabilities=["samples", "logprobs", "embeddings"],
+    ),
+    "data": DataSnapshot(
+        name="made up", sha256="0" * 64, members=1, nonmembers=1, events=1, tokens=1,
+        tokens_left_out=0, unknown_events=0, unknown_share=0.0, commonest_unknown={},
+        unused_tokens=[], unexplained_tokens=[],
+    ),
+    "classes": {
+        "secret": {"title": "Secret", "codes_in_data": 1, "watch": [WATCHED], "unmatched": []}
+    },
+    "comparability": Power(can_pass=True),
+    "cost": Cost(forward_tokens=0, rollout_tokens=0, rollout_tokens_unshared=0),
+}  # fmt: skip
