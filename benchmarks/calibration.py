@@ -7,10 +7,10 @@ that a target at the limit passes, or fails, is added up exactly over a grid: at
 sample sizes, and two background rates or shapes of scores, 2,000 audits each. An audit is what the
 judge does with a cell: the probe's `measure`, then the judge's own comparison with the limit. The
 whole of `judge`, from evidence tables, takes ten times as long, so it is given the first few audits
-of each point: its verdict must be the same, but where its placebo or another check of
-admissibility objects (which only ever makes a verdict inconclusive). The exact (Clopper-Pearson)
-95 % upper bound of every error rate must be at most 7 %, and at no leak the share that passes must
-be that which `plan` announces.
+of each point: its verdict must be the same, but where its placebo objects, which only ever makes a
+verdict inconclusive. The exact (Clopper-Pearson) 95 % upper bound of every error rate must be at
+most 7 %, and at no leak the share that passes within 4 points of what `plan` announces (or above
+it, for means and for differences in differences, whose announcement is a lower bound).
 
 *Drawing less.* The same with sequential stopping, and how many patients it spares; what curtailed
 sampling spares. *Shared prompts.* Bounds clustered by prompt against bounds that count patients.

@@ -74,11 +74,6 @@ class Point:
         return ["pass"] * (far >= 1) + ["fail"] * (far <= 1)
 
     @property
-    def worst(self) -> float:
-        """Greatest upper bound of an error rate."""
-        return max(self.upper(verdict) for verdict in self.false)
-
-    @property
     def off_power(self) -> float | None:
         """By how much more audits pass than the plan announces."""
         return None if self.announced is None else self.share("pass") - self.announced
@@ -194,7 +189,8 @@ def text(found: Study) -> str:
         ),
         "",
         f"By simulation, {audits} audits: pass / inconclusive / fail in percent at each truth; the"
-        " worst error rate with its exact 95 % upper bound",
+        " worst error rate < its exact 95 % upper bound; at no leak, the share that passes and"
+        " what is announced",
         _HEAD,
         *_rows(found.points),
         "",
@@ -202,7 +198,8 @@ def text(found: Study) -> str:
         _HEAD,
         *_rows(found.sequential),
         "",
-        "300 positives over 120 prompts at the limit: false passes",
+        "300 positives over 120 prompts at the limit: false passes by the bounds alone (the judge"
+        " calls any excess inconclusive where under 80 % of the prompts are distinct)",
         *(
             f"  {row['metric']:<18} background {row['background']:<5.0%} {row['prompts']:<26}"
             f" by prompt {row['by_prompt']:>6.2%} (at most {row['upper']:.1%}),"

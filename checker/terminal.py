@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
@@ -18,7 +19,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from checker.plan import AuditPlan, Cell, Job, Power
+from checker.plan import AuditPlan, Cell, ClassSnapshot, Job, Power
 from checker.policy_testing import CaseResult
 from checker.probes import Metric, load_probe
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
@@ -62,11 +63,13 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             _counted(cell.sample.members, cell.sample.members_positive),
             _nonmembers(cell),
             f"≤ {cell.power.zero_hit_bound:.3f}" if cell.power.zero_hit_bound is not None else "–",
-            prospects(cell, min_cell=min_cell),
+            prospects(cell, min_cell=min_cell, absent_from=plan.class_absent_from(cell)),
         )
     console.print(table)
     for name, found in plan.classes.items():
-        if found.unmatched:
+        if found.absent_from is not None:
+            console.print(f"[bold]class {escape(name)} is not measured[/]: {_absence(found)}")
+        elif found.unmatched:
             values = escape(", ".join(found.unmatched[:UNMATCHED_SHOWN]))
             more = len(found.unmatched) - UNMATCHED_SHOWN
             tail = f" and {more} more" if more > 0 else ""
@@ -180,13 +183,31 @@ def _missing(power: Power, members: str, nonmembers: str = "nonmembers") -> str:
     return f"needs {' and '.join(parts)}" if parts else ""
 
 
-def prospects(cell: Cell, *, min_cell: int) -> str:
+def _absence(found: ClassSnapshot) -> str:
+    """Say where nothing stands for a class, what follows, and what to check."""
+    if found.absent_from == "data":
+        return (
+            "no code of this data set stands for it, so its cells end inconclusive. If patients"
+            " here have it, check how its codes are spelled, and the target's codeSystems."
+        )
+    return (
+        "no token of the model stands for it, so its cells end inconclusive. Check the vocabulary"
+        " and the target's tokenization."
+    )
+
+
+def prospects(
+    cell: Cell, *, min_cell: int, absent_from: Literal["data", "vocabulary"] | None = None
+) -> str:
     """Say in a few words what a cell's sample can decide.
 
     Args:
         cell: of the plan.
         min_cell: fewest patients of a subgroup that is judged and shown.
+        absent_from: where nothing stands for its class.
     """
+    if absent_from is not None:
+        return f"not tested: class not in the {absent_from}"
     if cell.missing_capability is not None:
         return f"not tested: the target gives no {cell.missing_capability}"
     if _is_empty(cell):

@@ -323,6 +323,10 @@ class _Bench:
 
     def _absence(self, cell: Cell) -> Finding | None:
         """Say why a cell has nothing to be judged from, if so."""
+        missing_from = self.plan.class_absent_from(cell)
+        if missing_from is not None:
+            text = _class_absent(str(cell.attribute_class), self.plan.data.name, missing_from)
+            return Finding(cell, "inconclusive", text, f"class-not-in-{missing_from}")
         if cell.missing_capability is not None:
             text = f"The target gives no {cell.missing_capability}, so this was not tested."
             return Finding(cell, "inconclusive", text, "capability-missing")
@@ -652,6 +656,21 @@ def _zero_hit_bound(
     if family in {"rate-difference", "mean-difference"} and members and nonmembers:
         return power.zero_hit_bound_difference(members.n, nonmembers.n, confidence=confidence)
     return None
+
+
+def _class_absent(name: str, data_set: str, missing_from: Literal["data", "vocabulary"]) -> str:
+    """Say that a class was not measured, for nothing here stands for it, and what to check."""
+    if missing_from == "data":
+        return (
+            f"No code of {data_set} stands for the class '{name}', so nobody could be measured."
+            " Either no patient here has it, or its codes are spelled in a way that was not"
+            " recognised: check the spelling and the target's codeSystems"
+            " (`phigate classes coverage`)."
+        )
+    return (
+        f"The data have codes of the class '{name}', but no token of the model stands for one, so"
+        " the model could not be asked: check the vocabulary and the target's tokenization."
+    )
 
 
 def _zero_tolerance(cell: Cell, measurement: Measurement) -> Finding:

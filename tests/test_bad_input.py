@@ -12,6 +12,7 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 import torch
+import yaml
 from conftest import Command
 
 from checker.errors import ExitCode
@@ -147,18 +148,20 @@ def test_data_or_models_that_cannot_be_audited_are_named_and_end_in_4(
     assert len(outcome.err.strip().splitlines()) == 1
 
 
-def test_a_class_that_matches_nothing_is_located_in_the_policy(
+def test_where_no_class_matches_anything_each_is_located_in_the_policy(
     phigate: Command, workspace: Path
 ) -> None:
-    text = (workspace / "policy.yaml").read_text()
-    for code in ("B20", "Z21", "O98.7", "B97.35"):
-        text = text.replace(f'"{code}"', '"Q99"')
-    text = text.replace('["Q99", "Q99", "Q99", "Q99"]', '["Q99"]')
+    policy = yaml.safe_load((workspace / "policy.yaml").read_text())
+    for one in policy["spec"]["attributeClasses"].values():
+        one["codes"] = [{"system": "icd10cm", "tier": "definitive", "values": ["Q99"]}]
+    text = yaml.safe_dump(policy, sort_keys=False)
     (workspace / "policy.yaml").write_text(text)
     outcome = phigate("plan", workspace / "policy.yaml", workspace / "sound.yaml")
     assert outcome.code == ExitCode.USAGE
-    assert f"policy.yaml:{line_of(workspace, '    hiv:')}:" in outcome.err
-    assert "matches no definitive or strong code" in outcome.err
+    for name in policy["spec"]["attributeClasses"]:
+        assert f"policy.yaml:{line_of(workspace, f'    {name}:')}:" in outcome.err
+        assert f"'{name}' matches no definitive or strong code" in outcome.err
+    assert "codeSystems" in outcome.err
 
 
 def test_an_attacker_who_knows_an_undefined_field_is_located(

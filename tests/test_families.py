@@ -9,14 +9,10 @@ from dataclasses import replace
 import pytest
 
 from benchmarks.families import (
-    EXPECTED,
     FAMILIES,
     Families,
-    Number,
-    Row,
     generated,
     measure,
-    told_apart,
 )
 from checker.demo.cohort import write_cohort
 
@@ -24,9 +20,7 @@ from checker.demo.cohort import write_cohort
 @pytest.fixture(scope="module")
 def found(tmp_path_factory):
     folder = tmp_path_factory.mktemp("families")
-    write_cohort(
-        folder / "source", seed=1, members=250, nonmembers=250, tuning=60, positives=60
-    )
+    write_cohort(folder / "source", seed=1, members=250, nonmembers=250, tuning=60, positives=60)
     study = replace(generated(folder / "source", seed=1), canaries=120, samples=10)
     return measure(Families(folder / "work", study, seed=1))
 

@@ -6,7 +6,15 @@ cells are lowered to jobs, and a prompt that several cells need is run once.
 """
 
 from checker.plan.compile import CompiledAudit, compile_plan
-from checker.plan.model import AuditPlan, Cell, CellLimit, CellSample, Job, Power
+from checker.plan.model import (
+    AuditPlan,
+    Cell,
+    CellLimit,
+    CellSample,
+    ClassSnapshot,
+    Job,
+    Power,
+)
 from checker.plan.rejudge import with_policy
 from checker.plan.workload import Workload
 
@@ -15,6 +23,7 @@ __all__ = [
     "Cell",
     "CellLimit",
     "CellSample",
+    "ClassSnapshot",
     "CompiledAudit",
     "Job",
     "Power",

@@ -1,4 +1,9 @@
-"""Attribute classes against this data set and this model's vocabulary."""
+"""Attribute classes against this data set and this model's vocabulary.
+
+A class that the data set has no code of is nobody's fault: the disease may be absent. Its cells are
+planned without jobs and end inconclusive. Where no class of a policy matches anything, codes are
+read wrongly, and that is refused.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +14,7 @@ from numpy.typing import NDArray
 
 from checker.codes import RANK_STRONG, CodeReader, find_matches, match_codes
 from checker.cohort import Cohort
-from checker.errors import DocumentError
+from checker.errors import DocumentError, Problem
 from checker.policy import Located
 from checker.policy.classes import class_matcher
 from checker.policy.documents import AuditTarget, LeakagePolicy
@@ -44,6 +49,11 @@ class ClassRanks:
         return self.in_data >= RANK_STRONG
 
     @property
+    def is_absent(self) -> bool:
+        """Whether nobody can have the class here, or the model has no word for it."""
+        return not (self.counted.any() and self.watch)
+
+    @property
     def watch(self) -> list[int]:
         """Token ids that make a continuation a hit."""
         return np.flatnonzero(self.in_vocabulary >= RANK_STRONG).tolist()
@@ -58,12 +68,16 @@ def match_classes(
 ) -> dict[str, ClassRanks]:
     """Match the classes that controls use, by name.
 
+    Returns:
+        All of them, absent ones too (`ClassRanks.is_absent`): these are not to be measured, for
+        they would be found to leak nothing.
+
     Raises:
-        DocumentError: a class matches no definitive or strong code of the data or of the
-            vocabulary. It would be found to leak nothing.
+        DocumentError: every class is absent.
     """
     ranks = _ranks(policy, target, cohort=cohort, tokenizer=tokenizer)
-    _refuse_empty(policy, ranks, data_set=cohort.name)
+    if ranks and all(found.is_absent for found in ranks.values()):
+        raise DocumentError(_absences(policy, ranks, data_set=cohort.name))
     return ranks
 
 
@@ -76,7 +90,7 @@ def unmatched_classes(
 ) -> list[str]:
     """Return the names of classes in use that match nothing in the data or the vocabulary."""
     ranks = _ranks(policy, target, cohort=cohort, tokenizer=tokenizer)
-    return [name for name, found in ranks.items() if not (found.counted.any() and found.watch)]
+    return [name for name, found in ranks.items() if found.is_absent]
 
 
 def _ranks(
@@ -114,24 +128,23 @@ def _ranks(
     }
 
 
-def _refuse_empty(
+def _absences(
     policy: Located[LeakagePolicy], ranks: dict[str, ClassRanks], *, data_set: str
-) -> None:
+) -> list[Problem]:
+    """Say of each class where it is missing, when all of them are."""
     problems = []
     for name, found in ranks.items():
-        path = ("spec", "attributeClasses", name)
         if not found.counted.any():
             message = (
                 f"attribute class '{name}' matches no definitive or strong code among the"
-                f" {len(found.in_data)} codes of {data_set}; check its code systems, or say in the"
-                " target's codeSystems how this data set spells them"
+                f" {len(found.in_data)} codes of {data_set}, and neither does any other class; say"
+                " in the target's codeSystems how this data set spells its codes"
             )
-            problems.append(policy.problem(path, message))
-        elif not found.watch:
+        else:
             message = (
                 f"attribute class '{name}' has no definitive or strong code in the model's"
-                " vocabulary, so the model cannot be asked for it; check tokenization"
+                " vocabulary, so the model cannot be asked for it, nor for any other class; check"
+                " tokenization"
             )
-            problems.append(policy.problem(path, message))
-    if problems:
-        raise DocumentError(problems)
+        problems.append(policy.problem(("spec", "attributeClasses", name), message))
+    return problems

@@ -67,8 +67,8 @@ def compile_plan(
         The plan and the work behind it. Equal inputs give equal plans, to the byte.
 
     Raises:
-        DocumentError: the policy asks for something the target does not define, or a class matches
-            nothing in the data or in the vocabulary.
+        DocumentError: the policy asks for something the target does not define, or none of its
+            classes matches anything in the data and in the vocabulary.
         DataError: prompts do not fit the model.
     """
     check_pair(policy, target)

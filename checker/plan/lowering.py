@@ -80,7 +80,13 @@ def lower(book: JobBook, draft: Draft, *, curtailed: dict[str, Any]) -> Lowered:
         book: collects the jobs.
         draft: the cell.
         curtailed: what `curtailments` found for the whole policy.
+
+    Returns:
+        What was added, or no jobs and nobody to measure where the cell's class is absent.
     """
+    if _is_absent(book, draft):
+        nobody = CellSample(members=0, nonmembers=0, members_positive=0, nonmembers_positive=0)
+        return Lowered(None, [], nobody)
     missing = next(
         (
             lack
@@ -90,6 +96,11 @@ def lower(book: JobBook, draft: Draft, *, curtailed: dict[str, Any]) -> Lowered:
         None,
     )
     return _LOWERINGS[draft.probe.observes](book, draft, missing, curtailed)
+
+
+def _is_absent(book: JobBook, draft: Draft) -> bool:
+    name = draft.control.attribute_class
+    return name is not None and book.ranks[name].is_absent
 
 
 # --- curtailed sampling -------------------------------------------------------------------------
@@ -106,7 +117,7 @@ def curtailments(book: JobBook, drafts: Iterable[Draft]) -> dict[str, Any]:
         return {}
     uses: dict[str, list[Any] | None] = {}
     for draft in drafts:
-        if not hasattr(draft.params, "samples"):
+        if not hasattr(draft.params, "samples") or _is_absent(book, draft):
             continue
         group = digest(_settings(draft.params).inputs())
         if not draft.metric.thresholded or draft.control.attribute_class is None:

@@ -86,7 +86,8 @@ class Cell(JsonModel):
 
     `measurement` is the digest of everything that is measured and nothing that is demanded, so that
     a policy with other limits finds the same measurement again. `labels` and `jobs` are digests of
-    the jobs the cell is judged from; both are empty when the target lacks the capability.
+    the jobs the cell is judged from; both are empty when the target lacks the capability or the
+    data set the class.
     """
 
     id: str
@@ -200,14 +201,22 @@ class DataSnapshot(JsonModel):
 class ClassSnapshot(JsonModel):
     """An attribute class against this data and vocabulary.
 
-    `watch` are the token ids of a hit; `unmatched` are values of the policy that match no code of
-    the data set: it may not have them, or they may be misspelt.
+    `codes_in_data` counts definitive and strong ones; `watch` are the token ids of a hit;
+    `unmatched` are values of the policy that match no code of the data set: it may not have them,
+    or they may be misspelt.
     """
 
     title: str
     codes_in_data: int
     watch: list[int]
     unmatched: list[str]
+
+    @property
+    def absent_from(self) -> Literal["data", "vocabulary"] | None:
+        """Where nothing stands for the class, so that nothing is measured of it."""
+        if not self.codes_in_data:
+            return "data"
+        return None if self.watch else "vocabulary"
 
 
 class Cost(JsonModel):
@@ -242,6 +251,11 @@ class AuditPlan(JsonModel):
     def sha256(self) -> str:
         """SHA-256 of `plan.json`."""
         return sha256_hex(self.to_bytes())
+
+    def class_absent_from(self, cell: Cell) -> Literal["data", "vocabulary"] | None:
+        """Say where nothing stands for a cell's class; None where it has none, or all is there."""
+        found = self.classes.get(cell.attribute_class) if cell.attribute_class else None
+        return found.absent_from if found is not None else None
 
     def job(self, kind: JobKind) -> Job | None:
         """Return the plan's only job of a kind, or None."""

@@ -162,6 +162,21 @@ REASONS = {
         " it was not run.",
         "Give the audit that access, or take the attacker out of the control with a reason.",
     ),
+    "class-not-in-data": Reason(
+        "class not in the data",
+        "No code of the data set stands for this class, so nobody could be measured: either no"
+        " patient has it, or its codes are spelled in a way that was not recognised.",
+        "Check the spelling of its codes and the target's codeSystems (`phigate classes coverage`);"
+        " if the disease is absent, audit on data that have it, or mark the control with"
+        " onInconclusive: warn.",
+    ),
+    "class-not-in-vocabulary": Reason(
+        "class not in the model's vocabulary",
+        "Patients have codes of this class, but no token of the model stands for one, so it could"
+        " not be asked.",
+        "Check the vocabulary and the target's tokenization; if the model was trained without"
+        " these codes, mark the control with onInconclusive: warn, and say why.",
+    ),
     "evidence-too-old": Reason(
         "evidence is too old",
         "The evidence is older than the policy accepts.",
