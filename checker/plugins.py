@@ -37,8 +37,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "simulated": "checker.targets.simulated:SimulatedBackend",
     },
     "phigate.reports": {
-        "html": "checker.report.html:render_html",
-        "json": "checker.report.json:render_json",
+        "html": "checker.report.html:HTML",
+        "json": "checker.report.json:JSON",
     },
 }
 

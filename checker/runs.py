@@ -27,6 +27,7 @@ from checker.policy import Located
 from checker.policy.documents import LeakagePolicy
 from checker.policy.waivers import LeakageWaiver, WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
+from checker.report.formats import ReportFormat
 from checker.report.model import Report
 from checker.verdict import judge
 
@@ -183,10 +184,10 @@ def write_reports(folder: Path, report: Report, *, formats: Sequence[str]) -> li
         PluginError: a format is unknown.
         EvidenceError: a file cannot be written.
     """
-    renderers = {name: load_plugin("phigate.reports", name) for name in formats}
+    chosen: list[ReportFormat] = [load_plugin("phigate.reports", name) for name in formats]
     paths = []
-    for name, render in renderers.items():
-        path = folder / f"report.{name}"
-        write_atomically(path, render(report).encode())
+    for one in chosen:
+        path = folder / one.filename
+        write_atomically(path, one.render(report))
         paths.append(path)
     return paths

@@ -46,6 +46,7 @@ __all__ = [
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
+_ABSENT = {"data": "class-not-in-data", "vocabulary": "class-not-in-vocabulary"}
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "error", "inconclusive", "pass", "not_applicable")
 
 
@@ -326,7 +327,7 @@ class _Bench:
         missing_from = self.plan.class_absent_from(cell)
         if missing_from is not None:
             text = _class_absent(str(cell.attribute_class), self.plan.data.name, missing_from)
-            return Finding(cell, "inconclusive", text, f"class-not-in-{missing_from}")
+            return Finding(cell, "inconclusive", text, _ABSENT[missing_from])
         if cell.missing_capability is not None:
             text = f"The target gives no {cell.missing_capability}, so this was not tested."
             return Finding(cell, "inconclusive", text, "capability-missing")

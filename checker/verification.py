@@ -15,6 +15,7 @@ from checker.canonical import sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import EvidenceStore, read_file
 from checker.plugins import load_plugin, plugin_names
+from checker.report.formats import ReportFormat
 from checker.report.json import load_report, render_json
 from checker.report.model import Report
 from checker.runs import Run, judge_run, load_run, load_waivers
@@ -107,10 +108,13 @@ def _evidence(run: Run) -> Iterator[Statement]:
 def _renderings(run: Run, report: Report) -> Iterator[Statement]:
     """What people read must be what was judged: each rendering is made again and compared."""
     for name in plugin_names("phigate.reports"):
-        path = run.folder / f"report.{name}"
-        if name == "json" or not path.exists():
+        if name == "json":
             continue
-        if read_file(path) == load_plugin("phigate.reports", name)(report).encode():
+        written: ReportFormat = load_plugin("phigate.reports", name)
+        path = run.folder / written.filename
+        if not path.exists():
+            continue
+        if read_file(path) == written.render(report):
             yield Statement(True, f"{path.name} is what report.json renders to")
         else:
             yield Statement(

@@ -20,6 +20,7 @@ from checker.report.model import (
     ApprovalText,
     AttackerText,
     AttributeClassText,
+    BoundSide,
     CellReport,
     CitationText,
     ControlReport,
@@ -109,6 +110,7 @@ def _cell(finding: Finding, *, cites: list[str], stopped_early: bool) -> CellRep
         warned=finding.warned,
         reason=finding.reason,
         explanation=finding.explanation,
+        bound_side=_bound_side(measurement.estimate if measurement else None, cell.limit.fail),
         estimate=_number(measurement.estimate if measurement else None),
         members=_number(measurement.members if measurement else None),
         nonmembers=_number(measurement.nonmembers if measurement else None),
@@ -126,6 +128,15 @@ def _cell(finding: Finding, *, cites: list[str], stopped_early: bool) -> CellRep
         citations=list(cites),
         waiver=finding.waiver,
     )
+
+
+def _bound_side(estimate: Estimate | None, limit: float | None) -> BoundSide | None:
+    """Say on which side of its limit an interval lies, or that the limit lies inside it."""
+    if estimate is None or limit is None:
+        return None
+    if estimate.low > limit:
+        return "beyond"
+    return "within" if estimate.high <= limit else "straddles"
 
 
 def _waivers(judgement: Judgement, record: WaiverRecord | None) -> list[WaiverReport]:

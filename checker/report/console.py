@@ -22,6 +22,7 @@ from checker.report.text import (
     WAIVER_STATUS,
     counts_words,
     figure,
+    grouped,
     headline,
     limit_words,
     needs_more,
@@ -152,7 +153,7 @@ def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
         value = figure(cell.estimate.value, cell.metric)
         limit = limit_words(cell.limit, cell.metric)
         found = f"{value} {counts_words(cell)}, {telling_bound(cell)}"
-        lines.append(Text(f"  {found}; allowed: {limit}; n {cell.estimate.n}"))
+        lines.append(Text(f"  {found}; allowed: {limit}; n {grouped(cell.estimate.n)}"))
     reason, missing = reason_of(cell), needs_more(cell)
     if reason is not None and reason.next_step:
         lines.append(Text(f"  {reason.meaning} {reason.next_step}"))

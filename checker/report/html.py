@@ -20,12 +20,13 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from checker.report import text
+from checker.report.formats import ReportFormat
 from checker.report.matrix import Matrix, build_matrix, worst_first
 from checker.report.measures import Unit
 from checker.report.model import CellReport, CitationText, Number, Report, WaiverReport
 from checker.resources import resource
 
-__all__ = ["render_html"]
+__all__ = ["HTML", "render_html"]
 
 
 def render_html(report: Report) -> str:
@@ -214,3 +215,6 @@ class _Book:
     def attacker_of(self, cell: CellReport) -> str:
         """Return the attacker of a cell in words."""
         return self.attackers.get(cell.attacker, cell.attacker)
+
+
+HTML = ReportFormat.of_text("report.html", render_html)

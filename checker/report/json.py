@@ -10,9 +10,10 @@ from pathlib import Path
 
 from checker.errors import EvidenceError
 from checker.evidence import load_json_file
+from checker.report.formats import ReportFormat
 from checker.report.model import Report
 
-__all__ = ["load_report", "render_json"]
+__all__ = ["JSON", "load_report", "render_json"]
 
 
 def render_json(report: Report) -> str:
@@ -33,3 +34,6 @@ def load_report(path: Path) -> Report:
             f"{error}. The file has to be a report.json that phigate wrote; `phigate judge` writes"
             " it again from the evidence"
         ) from error
+
+
+JSON = ReportFormat.of_text("report.json", render_json)

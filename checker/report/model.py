@@ -1,7 +1,9 @@
 """The report as data: what every format renders and none computes.
 
-Written as `report.json`; its schema is `schemas/report.json`. Keys are camelCase there. A finding's
-numbers always come with bounds; what could not be measured is None beside a reason.
+Written as `report.json`; its schema is `schemas/Report.json`. Keys are camelCase there. A finding's
+numbers always come with bounds; what could not be measured is None beside a reason, and what the
+report's audience must not learn is None beside its name in `withheld` (`checker.report.suppression`
+decides that, before any format sees the report).
 """
 
 from __future__ import annotations
@@ -21,6 +23,8 @@ __all__ = [
     "ApprovalText",
     "AttackerText",
     "AttributeClassText",
+    "Audience",
+    "BoundSide",
     "CellReport",
     "CellSample",
     "CitationText",
@@ -41,19 +45,22 @@ __all__ = [
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 Contrast = Literal["nonmembers", "reference"]
+Audience = Literal["shared", "internal"]
+BoundSide = Literal["within", "beyond", "straddles"]
 REPORT_SCHEMA_VERSION = "1"
 
 
 class Number(JsonModel):
     """An estimate; each bound is one-sided at `confidence`. `n` counts sampling units.
 
-    `high` is None where nothing bounds the value from above, as no audit bounds an ε.
+    `high` is None where nothing bounds the value from above, as no audit bounds an ε; `n` is None
+    where the report's audience must not learn it.
     """
 
     value: float
     low: float
     high: float | None
-    n: int
+    n: int | None
     confidence: float
     method: str
 
@@ -74,7 +81,10 @@ class CellReport(JsonModel):
     """One finding: control x attacker x subgroup.
 
     `can_only_fail` marks attacks that can show a leak and never its absence; `stopped_early` cells
-    that were decided before all their patients were drawn.
+    that were decided before all their patients were drawn. `bound_side` says where the interval
+    lies: its upper end within the limit, its lower end beyond it, or the limit between them; None
+    where nothing was measured or where nothing may ever occur. `withheld` names the fields that
+    this audience does not see because they could be traced to fewer patients than `minCell`.
     """
 
     id: str
@@ -92,6 +102,7 @@ class CellReport(JsonModel):
     warned: bool = False
     reason: str | None = None
     explanation: str
+    bound_side: BoundSide | None = None
     estimate: Number | None
     members: Number | None = None
     nonmembers: Number | None = None
@@ -99,8 +110,9 @@ class CellReport(JsonModel):
     limit: LimitReport
     p_value: float | None = None
     placebo: Number | None = None
-    sample: CellSample
+    sample: CellSample | None
     power: Power
+    withheld: list[str] = Field(default_factory=list)
     severity: str
     evidence: list[str]
     citations: list[str]
@@ -217,7 +229,7 @@ class PolicyRef(JsonModel):
 
 
 class TargetRef(JsonModel):
-    """The model and the patients the report speaks of."""
+    """The model and the patients the report speaks of; a shared report rounds their numbers."""
 
     name: str
     version: str
@@ -240,15 +252,16 @@ class SamplingReport(JsonModel):
 
     `prompts_left_out` were not asked because every cell that wanted them was decided before
     (sequential sampling); `continuations_left_out` are those of prompts that were asked, left out
-    once every outcome was known (curtailed sampling). Prompts of two models count twice.
+    once every outcome was known (curtailed sampling). Prompts of two models count twice. Counts are
+    None for an audience that must not learn how many patients were asked.
     """
 
     sequential: bool = False
     curtailed: bool = False
-    prompts: int = 0
-    prompts_left_out: int = 0
-    continuations: int = 0
-    continuations_left_out: int = 0
+    prompts: int | None = 0
+    prompts_left_out: int | None = 0
+    continuations: int | None = 0
+    continuations_left_out: int | None = 0
     cells_stopped_early: int = 0
 
 
@@ -285,14 +298,17 @@ class AdmissibilityCheck(JsonModel):
 
 
 class EvidenceRef(JsonModel):
-    """A job's evidence: where to find it and what its bytes must hash to."""
+    """A job's evidence: where to find it and what its bytes must hash to.
+
+    `rows` is None for an audience that must not learn how many patients were asked.
+    """
 
     job: str
     kind: str
     title: str
     file: str
     sha256: str
-    rows: int
+    rows: int | None
 
 
 class Provenance(JsonModel):
@@ -313,11 +329,15 @@ class Provenance(JsonModel):
 
 
 class Report(JsonModel):
-    """Everything that any format shows."""
+    """Everything that any format shows.
+
+    `audience` is who may read it: `internal` holds every number, `shared` none that could be traced
+    to a few patients.
+    """
 
     schema_version: Literal["1"] = "1"
     verdict: Literal["pass", "fail", "inconclusive", "error"]
-    audience: Literal["internal"] = "internal"
+    audience: Audience = "internal"
     policy: PolicyRef
     target: TargetRef
     summary: Summary

@@ -92,8 +92,10 @@ def p_words(p_value: float) -> str:
     )
 
 
-def grouped(count: int) -> str:
+def grouped(count: int | None) -> str:
     """Return a count with its thousands set apart by a space that does not break."""
+    if count is None:
+        return "withheld"
     return f"{count:,}".replace(",", NBSP)
 
 

@@ -316,19 +316,26 @@ def sampling_words(report: Report) -> list[str]:
     if found.sequential:
         words.append(
             "Sequential sampling: patients were drawn in a frozen random order, and a cell stopped"
-            f" once it was decided. {_stopped(found.cells_stopped_early)}, and"
-            f" {grouped(found.prompts_left_out)} of {grouped(found.prompts)} prompts were not"
-            " drawn. The bounds of a cell that stopped hold however often one looks; those of the"
+            f" once it was decided. {_stopped(found.cells_stopped_early)}"
+            f"{_left_out(', and', found.prompts_left_out, found.prompts, 'prompts')}."
+            " The bounds of a cell that stopped hold however often one looks; those of the"
             " others hold at nine tenths of the policy's error."
         )
     if found.curtailed:
         words.append(
             "Curtailed sampling: a prompt's remaining continuations were left out once every"
-            f" outcome was known. {grouped(found.continuations_left_out)} of"
-            f" {grouped(found.continuations)} continuations were not drawn; the numbers are those"
-            " that all of them would have given."
+            " outcome was known"
+            f"{_left_out(';', found.continuations_left_out, found.continuations, 'continuations')}."
+            " The numbers are those that all of them would have given."
         )
     return words
+
+
+def _left_out(join: str, count: int | None, of: int | None, what: str) -> str:
+    """Say how many were not drawn, to an audience that may know."""
+    if count is None or of is None:
+        return ""
+    return f"{join} {grouped(count)} of {grouped(of)} {what} were not drawn"
 
 
 def _stopped(cells: int) -> str:
@@ -369,15 +376,15 @@ def needs_more(cell: CellReport) -> str | None:
 
 
 def is_withheld(cell: CellReport) -> bool:
-    """Whether a subgroup is so small that its counts could speak of single patients."""
-    return cell.reason == "subgroup-too-small"
+    """Whether so few patients stand behind a cell that even how many were asked is not said."""
+    return cell.sample is None or cell.reason == "subgroup-too-small"
 
 
 def sample_words(cell: CellReport) -> str:
     """Return who was there to be measured."""
-    if is_withheld(cell):
-        return "withheld: fewer than the policy's smallest cell"
     sample = cell.sample
+    if sample is None or is_withheld(cell):
+        return "withheld: it could be traced to fewer patients than the policy's smallest cell"
     members, nonmembers = grouped(sample.members), grouped(sample.nonmembers)
     if cell.probe == "canary-exposure":
         return f"{members} canaries planted, {nonmembers} left out"
