@@ -34,7 +34,7 @@ if TYPE_CHECKING:  # commands import what they need when they run: help and erro
     from checker.policy.documents import LeakagePolicy
     from checker.policy.waivers import LeakageWaiver
     from checker.preparation import Prepared
-    from checker.report.model import Report
+    from checker.report.model import Audience, Report
 
 __all__ = ["cli", "main"]
 
@@ -163,6 +163,15 @@ format_option = click.option(
 )
 out_option = click.option(
     "--out", type=File, required=True, help="The run's folder; a run there is resumed."
+)
+
+
+audience_option = click.option(
+    "--audience",
+    type=click.Choice(["shared", "internal"]),
+    default="shared",
+    show_default=True,
+    help="internal shows small cells too, for the audit team, in a folder of its own.",
 )
 
 
@@ -332,6 +341,7 @@ def plan(policy: Path, target: Path, as_json: bool) -> None:
 @click.argument("target", type=File)
 @out_option
 @format_option
+@audience_option
 @device_option
 @fresh_option
 @waivers_option
@@ -343,6 +353,7 @@ def check(
     target: Path,
     out: Path,
     formats: str,
+    audience: Audience,
     device: str | None,
     resume: bool,
     waivers: tuple[Path, ...],
@@ -365,7 +376,7 @@ def check(
     _run(prepared, out, resume=resume)
     record = record_waivers(out, granted)
     report = judge_run(load_run(out), as_of=moment or _moment(None), waivers=record)
-    _finish(report, out, names, as_json=as_json)
+    _finish(report, out, names, audience=audience, as_json=as_json)
 
 
 def _granted(
@@ -431,6 +442,7 @@ def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
 @click.argument("folder", metavar="RUN", type=File)
 @click.option("--policy", type=File, help="Judge by another policy, in a folder below RUN.")
 @format_option
+@audience_option
 @waivers_option
 @no_waivers_option
 @as_of_option
@@ -439,6 +451,7 @@ def judge(
     folder: Path,
     policy: Path | None,
     formats: str,
+    audience: Audience,
     waivers: tuple[Path, ...],
     no_waivers: bool,
     as_of: str | None,
@@ -461,34 +474,43 @@ def judge(
     elif not no_waivers:
         record = load_waivers(run.folder)
     report = judge_run(run, as_of=moment, waivers=record)
-    _finish(report, run.folder, names, as_json=as_json)
+    _finish(report, run.folder, names, audience=audience, as_json=as_json)
 
 
 @cli.command()
 @click.argument("folder", metavar="RUN", type=File)
 @format_option
-def report(folder: Path, formats: str) -> None:
-    """Write a run's reports again from its report.json."""
-    from checker.report.json import load_report
-    from checker.runs import write_reports
+@audience_option
+def report(folder: Path, formats: str, audience: Audience) -> None:
+    """Write a run's reports again.
 
-    for path in write_reports(
-        folder, load_report(folder / "report.json"), formats=_formats(formats)
-    ):
+    Shared ones are made from report.json alone, internal ones from the evidence.
+    """
+    from checker.report.json import load_report
+    from checker.runs import judge_run_again, load_run, write_reports
+
+    names, written = _formats(formats), load_report(folder / "report.json")
+    if audience == "internal":
+        written = judge_run_again(load_run(folder), written)
+    for path in write_reports(folder, written, formats=names, audience=audience):
         _write(f"wrote {path}")
 
 
-def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) -> None:
+def _finish(
+    report: Report, folder: Path, formats: list[str], *, audience: Audience, as_json: bool
+) -> None:
     from checker.report.console import print_report
     from checker.report.json import render_json
+    from checker.report.suppression import for_audience
     from checker.runs import write_reports
 
-    paths = write_reports(folder, report, formats=formats)
+    paths = write_reports(folder, report, formats=formats, audience=audience)
+    shown = for_audience(report, audience)
     try:
         if as_json:
-            _write(render_json(report).rstrip("\n"))
+            _write(render_json(shown).rstrip("\n"))
         else:
-            _show(lambda console: print_report(report, console))
+            _show(lambda console: print_report(shown, console))
             _write("\n".join(_printable(f"report: {path}") for path in paths))
     except PhigateError as error:  # the verdict stands, whether or not it can be shown
         _say(str(error))
@@ -676,6 +698,8 @@ def demo(
     """Train an over-trained and a sound model on the same patients, and audit both."""
     from checker.demo.walkthrough import MODELS, Demonstration, Settings
     from checker.report.console import print_report
+    from checker.report.suppression import for_audience
+    from checker.runs import report_folder
     from checker.terminal import TerminalProgress, TrainingProgress
 
     settings = Settings(out, seed, cohort, policy, max_patients, max_tokens)
@@ -691,8 +715,10 @@ def demo(
         with TerminalProgress(_err()) as progress:
             report = show.audit(model, progress=progress, as_of=_moment(None))
         verdicts[model] = report.verdict
-        _show(partial(print_report, report))
-        _write(_printable(f"report: {show.run_path(model) / 'report.html'}\n"))
+        _show(partial(print_report, for_audience(report, "shared")))
+        shared = show.run_path(model) / "report.html"
+        internal = report_folder(show.run_path(model), "internal") / "report.html"
+        _write(_printable(f"report: {shared}\nfor the audit team: {internal}\n"))
     if settings.is_standard and verdicts != {"overtrained": "fail", "sound": "pass"}:
         raise PhigateError(
             f"the demonstration did not show what it should with seed {seed}: {verdicts};"

@@ -28,20 +28,27 @@ from checker.policy.documents import LeakagePolicy
 from checker.policy.waivers import LeakageWaiver, WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
 from checker.report.formats import ReportFormat
-from checker.report.model import Report
+from checker.report.json import JSON
+from checker.report.model import Audience, Report
+from checker.report.suppression import for_audience
 from checker.verdict import judge
 
 __all__ = [
+    "INTERNAL",
     "Run",
     "derive_run",
     "judge_run",
+    "judge_run_again",
     "load_run",
     "load_waivers",
     "record_waivers",
+    "report_folder",
     "write_reports",
 ]
 
 WAIVERS = "waivers.json"
+INTERNAL = "internal"
+"""Folder, inside a run's, of the reports that show small cells: for the audit team only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -177,17 +184,54 @@ def judge_run(run: Run, *, as_of: datetime, waivers: WaiverRecord | None = None)
     )
 
 
-def write_reports(folder: Path, report: Report, *, formats: Sequence[str]) -> list[Path]:
-    """Write a report in each format and return the files.
+def judge_run_again(run: Run, report: Report) -> Report:
+    """Judge a run as one of its reports says that it was judged: same time, same waivers.
+
+    Raises:
+        EvidenceError: the report's time is none, or evidence or waivers are missing or changed.
+    """
+    try:
+        as_of = datetime.fromisoformat(report.provenance.as_of)
+    except ValueError as error:
+        raise EvidenceError(
+            f"{run.folder / 'report.json'}: was judged for a time that is none:"
+            f" {report.provenance.as_of}"
+        ) from error
+    waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
+    return judge_run(run, as_of=as_of, waivers=waivers)
+
+
+def report_folder(folder: Path, audience: Audience) -> Path:
+    """Return where a run's reports for an audience lie: what is internal lies apart."""
+    return folder / INTERNAL if audience == "internal" else folder
+
+
+def write_reports(
+    folder: Path, report: Report, *, formats: Sequence[str], audience: Audience = "shared"
+) -> list[Path]:
+    """Write a report in each format, as an audience may see it, and return the files.
+
+    What is for the audit team only goes into a folder of its own, readable by its owner alone. The
+    shared `report.json` is written in any case: it is what `verify` holds a run against.
+
+    Args:
+        folder: the run's.
+        report: as judged, or a shared one as it was read back.
+        formats: names of report formats.
+        audience: who is to read it.
 
     Raises:
         PluginError: a format is unknown.
         EvidenceError: a file cannot be written.
     """
     chosen: list[ReportFormat] = [load_plugin("phigate.reports", name) for name in formats]
-    paths = []
-    for one in chosen:
-        path = folder / one.filename
-        write_atomically(path, one.render(report))
-        paths.append(path)
-    return paths
+    shown = for_audience(report, audience)
+    contents = [
+        (report_folder(folder, audience) / one.filename, one.render(shown)) for one in chosen
+    ]
+    if audience == "internal":
+        shared = for_audience(report, "shared")
+        contents.insert(0, (folder / JSON.filename, JSON.render(shared)))
+    for path, content in contents:
+        write_atomically(path, content, mode=0o600 if path.parent != folder else 0o644)
+    return [path for path, _ in contents]

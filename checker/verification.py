@@ -18,7 +18,15 @@ from checker.plugins import load_plugin, plugin_names
 from checker.report.formats import ReportFormat
 from checker.report.json import load_report, render_json
 from checker.report.model import Report
-from checker.runs import Run, judge_run, load_run, load_waivers
+from checker.report.suppression import for_audience
+from checker.runs import (
+    Run,
+    judge_run,
+    judge_run_again,
+    load_run,
+    load_waivers,
+    report_folder,
+)
 
 __all__ = ["Statement", "verify_run"]
 
@@ -49,7 +57,7 @@ def verify_run(folder: Path, *, as_of: datetime | None = None) -> list[Statement
     run = load_run(folder)
     statements = [*_digests(run, report), *_evidence(run)]
     if all(statement.holds for statement in statements):
-        statements.append(_judged_again(run, report))
+        statements += _judged_again(run, report)
         if as_of is not None:
             statements.append(_still_holds(run, report, as_of))
     else:
@@ -107,19 +115,27 @@ def _evidence(run: Run) -> Iterator[Statement]:
 
 def _renderings(run: Run, report: Report) -> Iterator[Statement]:
     """What people read must be what was judged: each rendering is made again and compared."""
+    yield from _rendered(run, report, run.folder)
+    folder = report_folder(run.folder, "internal")
+    if folder.is_dir():
+        yield from _rendered(run, load_report(folder / "report.json"), folder)
+
+
+def _rendered(run: Run, report: Report, folder: Path) -> Iterator[Statement]:
     for name in plugin_names("phigate.reports"):
         if name == "json":
             continue
         written: ReportFormat = load_plugin("phigate.reports", name)
-        path = run.folder / written.filename
+        path = folder / written.filename
         if not path.exists():
             continue
+        shown = path.relative_to(run.folder)
         if read_file(path) == written.render(report):
-            yield Statement(True, f"{path.name} is what report.json renders to")
+            yield Statement(True, f"{shown} is what report.json renders to")
         else:
             yield Statement(
                 False,
-                f"{path.name} is not what report.json renders to here: it was changed, or another"
+                f"{shown} is not what report.json renders to here: it was changed, or another"
                 " version wrote it; `phigate report` writes it anew",
             )
 
@@ -135,20 +151,33 @@ def _still_holds(run: Run, report: Report, as_of: datetime) -> Statement:
     )
 
 
-def _judged_again(run: Run, report: Report) -> Statement:
+def _judged_again(run: Run, report: Report) -> Iterator[Statement]:
     try:
-        as_of = datetime.fromisoformat(report.provenance.as_of)
-    except ValueError:
-        return Statement(False, "report.json was judged for a time that is none")
-    waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
-    again = judge_run(run, as_of=as_of, waivers=waivers)
-    if render_json(again) == render_json(report):
-        return Statement(True, f"judged again, the evidence gives the same report: {again.verdict}")
-    differing = [
-        name for name in type(report).model_fields if getattr(report, name) != getattr(again, name)
-    ]
-    return Statement(
-        False,
-        f"judged again, the evidence says {again.verdict} and the report {report.verdict};"
-        f" they differ in {', '.join(differing)}",
-    )
+        judged = judge_run_again(run, report)
+    except EvidenceError as error:
+        yield Statement(False, f"not judged again: {error}")
+        return
+    for name, written in _written(run, report):
+        again = for_audience(judged, written.audience)
+        if render_json(again) == render_json(written):
+            text = f"judged again, the evidence gives the same {name}: {again.verdict}"
+            yield Statement(True, text)
+            continue
+        differing = [
+            field
+            for field in type(written).model_fields
+            if getattr(written, field) != getattr(again, field)
+        ]
+        yield Statement(
+            False,
+            f"judged again, the evidence says {again.verdict} and {name} {written.verdict};"
+            f" they differ in {', '.join(differing)}",
+        )
+
+
+def _written(run: Run, report: Report) -> Iterator[tuple[str, Report]]:
+    """Yield the reports of a run, one for each audience that has one."""
+    yield "report.json", report
+    path = report_folder(run.folder, "internal") / "report.json"
+    if path.exists():
+        yield str(path.relative_to(run.folder)), load_report(path)

@@ -72,11 +72,15 @@ def phigate(*arguments: object) -> tuple[int, str]:
 
 
 def audit(policy: Path, target: Path, run: Path) -> Audit:
-    """Check a target; only the JSON report is written, for a page takes longer than the audit."""
+    """Check a target, and read what the audit team sees.
+
+    Only the JSON report is written, for a page takes longer than the audit.
+    """
     code, out = phigate(
-        "check", policy, target, "--out", run, "--as-of", AS_OF, "--format", "json"
+        "check", policy, target, "--out", run, "--as-of", AS_OF, "--format", "json",
+        "--audience", "internal",
     )  # fmt: skip
-    report = run / "report.json"
+    report = run / "internal" / "report.json"
     assert report.exists(), out
     return Audit(code, run, out, json.loads(report.read_text()))
 

@@ -68,7 +68,7 @@ def excess(members: Number, nonmembers: Number) -> Number:
         high=value + up,
         n=members.n + nonmembers.n,
         confidence=1 - ALPHA,
-        method="mover-clopper-pearson",
+        method="square-and-add over clopper-pearson",
     )
 
 

@@ -17,13 +17,13 @@ def test_the_demo_fails_the_overtrained_model_and_passes_the_sound_one(
     folder = tmp_path / "demo"
     outcome = phigate("demo", "--out", folder)
     assert outcome.code == 0, outcome.err
-    over = json.loads((folder / "run-overtrained" / "report.json").read_text())
+    over = json.loads((folder / "run-overtrained" / "internal" / "report.json").read_text())
     assert over["verdict"] == "fail"
     failed = {cell["id"] for cell in over["cells"] if cell["verdict"] == "fail" and cell["gating"]}
     assert "membership/record/all" in failed
     for name in ("hiv", "substance-use", "serious-mental-illness"):
         assert f"{name}-disclosure/events-10/all" in failed
-    sound = json.loads((folder / "run-sound" / "report.json").read_text())
+    sound = json.loads((folder / "run-sound" / "internal" / "report.json").read_text())
     assert sound["verdict"] == "pass"
     samples = [cell["sample"] for cell in sound["cells"] if "disclosure/events-" in cell["id"]]
     sensitive = [s for s in samples if s["membersPositive"] == s["members"] == 80]
@@ -31,6 +31,8 @@ def test_the_demo_fails_the_overtrained_model_and_passes_the_sound_one(
     assert all(s["nonmembers"] == 80 for s in sensitive)
     for model in ("overtrained", "sound"):
         assert phigate("verify", folder / f"run-{model}").code == 0
+        shared = json.loads((folder / f"run-{model}" / "report.json").read_text())
+        assert (shared["audience"], sound["audience"]) == ("shared", "internal")
 
 
 def test_the_demo_never_clears_a_folder_that_is_not_its_own(

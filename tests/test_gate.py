@@ -122,7 +122,8 @@ def test_another_pseudonym_key_makes_other_evidence(phigate: Command, workspace:
     (workspace / "run" / "pseudonym.key").unlink()
     outcome = check(phigate, workspace, "leaking")
     assert "found finished" not in outcome.err
-    report = json.loads((workspace / "run" / "report.json").read_text())
+    phigate("report", workspace / "run", "--audience", "internal", "--format", "json")
+    report = json.loads((workspace / "run" / "internal" / "report.json").read_text())
     cell = next(c for c in report["cells"] if c["id"] == "hiv-disclosure/events-10/all")
     assert cell["estimate"]["n"] == 160
     (workspace / "run" / "pseudonym.key").write_text("")

@@ -352,9 +352,13 @@ def blocked_run(
     arguments = [folder / "policy.yaml", folder / "leaking.yaml", "--out", folder / "run"]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "argv", ["phigate"])
-        code = cli.main(["check", *map(str, arguments), "--format", "json"], standalone_mode=False)
+        options = ["--format", "json", "--audience", "internal"]
+        code = cli.main(["check", *map(str, arguments), *options], standalone_mode=False)
     assert code == ExitCode.FAIL
-    return folder, json.loads((folder / "run" / "report.json").read_text())
+    internal = folder / "run" / "internal"
+    report = json.loads((internal / "report.json").read_text())
+    shutil.rmtree(internal)
+    return folder, report
 
 
 @pytest.fixture

@@ -29,7 +29,7 @@ from checker.plan.classes import unmatched_classes
 from checker.policy import load_policy, load_target
 from checker.policy.documents import DataSpec
 from checker.preparation import prepare
-from checker.report.model import Report
+from checker.report.model import AUDIENCES, Report
 from checker.resources import resource
 from checker.runs import judge_run, load_run, write_reports
 from checker.targets import Tokens
@@ -179,7 +179,8 @@ class Demonstration:
             command=shlex.join(map(str, arguments)),
         )
         report = judge_run(load_run(run), as_of=as_of)
-        write_reports(run, report, formats=("json", "html"))
+        for audience in AUDIENCES:
+            write_reports(run, report, formats=("json", "html"), audience=audience)
         return report
 
     def _check_sources(self) -> None:

@@ -13,6 +13,7 @@ from checker.report.plain import plain
 
 __all__ = [
     "AGAINST",
+    "AT_ANOTHER",
     "Against",
     "Measure",
     "ProbeWords",
@@ -298,7 +299,7 @@ _MEASURES = {
     ),
 }  # fmt: skip
 
-_UNCHANGED, _AT_AGE, _AT_ANOTHER = "q unchanged", "q at age ", "q at another "
+_UNCHANGED, _AT_AGE, AT_ANOTHER = "q unchanged", "q at age ", "q at another "
 
 
 def measure_of(name: str) -> Measure:
@@ -311,8 +312,8 @@ def measure_of(name: str) -> Measure:
     elif (years := age_offset(name)) is not None:
         unit = "year" if abs(years) == 1 else "years"
         title = f"naming continuations, {abs(years)} {unit} {'older' if years > 0 else 'younger'}"
-    elif name.startswith(_AT_ANOTHER):
-        title = f"naming continuations, another {plain(name.removeprefix(_AT_ANOTHER))}"
+    elif name.startswith(AT_ANOTHER):
+        title = f"naming continuations, another {plain(name.removeprefix(AT_ANOTHER))}"
     else:
         return Measure(plain(name), plain(name), "number", "")
     return Measure(

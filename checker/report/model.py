@@ -19,6 +19,7 @@ from checker.plan.model import CellSample, PolicyOrigin, Power
 from checker.stats.estimate import Estimate
 
 __all__ = [
+    "AUDIENCES",
     "AdmissibilityCheck",
     "ApprovalText",
     "AttackerText",
@@ -46,6 +47,7 @@ __all__ = [
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 Contrast = Literal["nonmembers", "reference"]
 Audience = Literal["shared", "internal"]
+AUDIENCES: tuple[Audience, ...] = ("shared", "internal")
 BoundSide = Literal["within", "beyond", "straddles"]
 REPORT_SCHEMA_VERSION = "1"
 
@@ -239,8 +241,8 @@ class TargetRef(JsonModel):
     data_set: str
     members_split: str
     nonmembers_split: str
-    members: int
-    nonmembers: int
+    members: int | None
+    nonmembers: int | None
     vocabulary_size: int
     context_length: int | None
     unknown_token_share: float
