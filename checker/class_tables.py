@@ -32,8 +32,8 @@ from checker.coverage import ClassCoverage, CodeCount, DataCoverage, measure_cov
 from checker.errors import UsageError
 from checker.plugins import suggestion
 from checker.policy import Located, load_policy, load_target
-from checker.policy.classes import LibraryClassSpec, class_matcher
-from checker.policy.documents import AttributeClassSpec, AuditTarget, DataSpec
+from checker.policy.classes import class_matcher
+from checker.policy.documents import AttributeClassSpec, AuditTarget, DataSpec, LibraryClassSpec
 from checker.policy.library import library_classes
 
 __all__ = [

@@ -18,12 +18,14 @@ from checker.plan.cells import control_cell
 from checker.plan.model import Cell, CellSample
 from checker.plugins import suggestion
 from checker.policy import Located, load_documents, load_policy, resolve_attacker
-from checker.policy.documents import LeakagePolicy, PolicySpec, Subgroup
-from checker.policy.policy_tests import (
+from checker.policy.documents import (
+    LeakagePolicy,
     MadeUpCell,
     MadeUpEstimate,
     PolicyCase,
+    PolicySpec,
     PolicyTest,
+    Subgroup,
     counted,
 )
 from checker.policy.source import KeyPath, short

@@ -19,8 +19,7 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from checker.errors import DocumentError, Problem
-from checker.policy.classes import AttributeClassLibrary
-from checker.policy.documents import AttributeClassSpec, LeakagePolicy
+from checker.policy.documents import AttributeClassLibrary, AttributeClassSpec, LeakagePolicy
 from checker.policy.merging import Overlay, join
 from checker.policy.parents import Family, is_path, relative
 from checker.policy.rules import Change

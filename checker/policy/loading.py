@@ -18,18 +18,21 @@ from pydantic import ValidationError
 
 from checker.errors import DocumentError, Problem
 from checker.plugins import suggestion
-from checker.policy.classes import AttributeClassLibrary, library_problems
+from checker.policy.classes import library_problems
 from checker.policy.documents import (
     API_VERSION,
     AbstractPolicy,
+    AttributeClassLibrary,
     AuditTarget,
     Element,
     LeakagePolicy,
+    LeakageWaiver,
+    PolicyTest,
 )
 from checker.policy.inheritance import Inheritance, inherit
 from checker.policy.lint import policy_warnings
 from checker.policy.parents import Family, is_path
-from checker.policy.policy_tests import PolicyTest, policy_test_problems
+from checker.policy.policy_tests import policy_test_problems
 from checker.policy.shape import mended, shape_problems, unusual_numbers
 from checker.policy.source import (
     MAX_BYTES,
@@ -43,7 +46,7 @@ from checker.policy.validation import (
     policy_problems,
     target_problems,
 )
-from checker.policy.waivers import LeakageWaiver, waiver_problems
+from checker.policy.waivers import waiver_problems
 
 __all__ = [
     "DOCUMENT_KINDS",
