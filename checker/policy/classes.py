@@ -8,7 +8,7 @@ codes come from and who has reviewed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 
 from checker import codes
@@ -21,16 +21,13 @@ from checker.policy.documents import (
     ExcludedCodes,
     ProxyCodes,
 )
-from checker.policy.source import KeyPath, Located, short
+from checker.policy.source import KeyPath, Located, Say, short
 
 __all__ = [
     "class_matcher",
     "class_problems",
     "library_problems",
 ]
-
-_Say = Callable[[KeyPath, str], None]
-"""Notes a problem at a path."""
 
 
 def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
@@ -44,7 +41,7 @@ def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
     )
 
 
-def class_problems(spec: AttributeClassSpec, path: KeyPath, say: _Say) -> None:
+def class_problems(spec: AttributeClassSpec, path: KeyPath, say: Say) -> None:
     """Check the codes of a class, and that it avoids its traps.
 
     Args:
@@ -81,10 +78,7 @@ def class_problems(spec: AttributeClassSpec, path: KeyPath, say: _Say) -> None:
 def library_problems(library: Located[AttributeClassLibrary]) -> list[Problem]:
     """Return all that is wrong with a library class."""
     problems: list[Problem] = []
-
-    def say(path: KeyPath, message: str) -> None:
-        problems.append(library.problem(path, message))
-
+    say = library.complaints(problems)
     spec = library.document.spec
     class_problems(spec, ("spec",), say)
     sourced = {system for source in spec.sources for system in source.systems}
@@ -103,7 +97,7 @@ def _parts(spec: AttributeClassSpec) -> tuple[tuple[str, _Sets], ...]:
     return ("codes", spec.codes), ("proxies", spec.proxies), ("exclude", spec.exclude)
 
 
-def _check_sets(part: str, sets: _Sets, complain: _Say) -> None:
+def _check_sets(part: str, sets: _Sets, complain: Say) -> None:
     """Check the values of one part of a class: each can be meant, and stands there once."""
     seen: dict[codes.CodePattern, str] = {}
     for index, one in enumerate(sets):
@@ -126,7 +120,7 @@ def _check_sets(part: str, sets: _Sets, complain: _Say) -> None:
 
 
 def _parse(
-    system: CodeSystem, values: list[str], path: KeyPath, complain: _Say
+    system: CodeSystem, values: list[str], path: KeyPath, complain: Say
 ) -> list[tuple[KeyPath, codes.CodePattern]]:
     parsed = []
     for position, value in enumerate(values):

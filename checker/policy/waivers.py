@@ -23,11 +23,10 @@ from typing import Any, Literal
 
 from checker.canonical import JsonModel
 from checker.errors import DocumentError, Problem
-from checker.plugins import suggestion
+from checker.plugins import nearest_or_all, suggestion
 from checker.policy.documents import (
     LeakagePolicy,
     LeakageWaiver,
-    Limit,
     Person,
 )
 from checker.policy.source import KeyPath, Located, short
@@ -385,8 +384,8 @@ def _nothing_to_waive(
     if limit is None:
         yield _refused(("attacker",), _unknown("attacker", spec.attacker, control.limits))
         return
-    if spec.ceiling <= _allowed(limit):
-        message = f"a ceiling of {spec.ceiling:g} is not above the limit, {_allowed(limit):g}"
+    if spec.ceiling <= limit.allowed:
+        message = f"a ceiling of {spec.ceiling:g} is not above the limit, {limit.allowed:g}"
         yield _refused(("ceiling",), message)
     if cells is not None and waiver.cell not in cells:
         start = f"{spec.control}/{spec.attacker}/"
@@ -394,13 +393,8 @@ def _nothing_to_waive(
         yield _refused(("subgroup",), _unknown("subgroup", spec.subgroup, groups))
 
 
-def _allowed(limit: Limit) -> float:
-    return 0.0 if limit.fail is None else limit.fail
-
-
 def _unknown(what: str, word: str, known: Collection[str]) -> str:
-    listed = f"; there are {', '.join(known)}" if known else "; there are none"
-    return f"the policy has no {what} '{short(word)}' here{suggestion(word, known) or listed}"
+    return f"the policy has no {what} '{short(word)}' here{nearest_or_all(word, known)}"
 
 
 def _out_of_time(waiver: LeakageWaiver, as_of: datetime) -> Iterator[_Objection]:

@@ -168,6 +168,11 @@ class Limit(Element):
             raise ValueError("'warn' must not be above 'fail'")
         return self
 
+    @property
+    def allowed(self) -> float:
+        """The largest value that it tolerates: 0 where nothing may ever occur."""
+        return 0.0 if self.fail is None else self.fail
+
 
 class Subgroup(Element):
     """A slice of patients: exactly one of the keys."""
