@@ -392,8 +392,8 @@ def _wrong_kind(value: Any, found: list[Any], source: Source, path: KeyPath) -> 
     message = f"expected {_in_words(found)}, but found {_shown(value, source, path)}"
     if not isinstance(value, str):
         return message
-    if {int, float} & set(found):
-        return message + _number_hint(value, plain=plain)
+    if {int, float} & set(found) and (hint := _number_hint(value, plain=plain)):
+        return message + hint
     choices = [str(v) for kind in found if get_origin(kind) is Literal for v in get_args(kind)]
     return message + (suggestion(value, choices) or _collection_hint(value, found))
 
