@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 
 from checker.errors import UsageError
-from checker.plugins import suggestion
+from checker.plugins import nearest_or_all
 from checker.policy import load_policy
 from checker.resources import resource
 
@@ -41,7 +41,7 @@ def starter_files(name: str) -> dict[str, str]:
     """
     known = baselines()
     if name not in known:
-        hint = suggestion(name, known) or f"; there are {', '.join(known)}"
+        hint = nearest_or_all(name, known)
         raise UsageError(f"--baseline {name}: phigate ships no such policy{hint}")
     sources = {
         "policy.yaml": known[name],

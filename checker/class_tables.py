@@ -30,10 +30,10 @@ from checker.codes import (
 from checker.cohort import Cohort, load_cohort
 from checker.coverage import ClassCoverage, CodeCount, DataCoverage, measure_coverage
 from checker.errors import UsageError
-from checker.plugins import suggestion
+from checker.plugins import nearest_or_all
 from checker.policy import Located, load_policy, load_target
-from checker.policy.classes import LibraryClassSpec, class_matcher
-from checker.policy.documents import AttributeClassSpec, AuditTarget, DataSpec
+from checker.policy.classes import class_matcher
+from checker.policy.documents import AttributeClassSpec, AuditTarget, DataSpec, LibraryClassSpec
 from checker.policy.library import library_classes
 
 __all__ = [
@@ -76,8 +76,7 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
     for name in names:
         if name not in known:
             where = "the library" if policy is None else str(policy)
-            hint = suggestion(name, known) or f"; there are {', '.join(known) or 'none'}"
-            raise UsageError(f"{where} has no class '{name}'{hint}")
+            raise UsageError(f"{where} has no class '{name}'{nearest_or_all(name, known)}")
     return {name: known[name] for name in names or known}
 
 
@@ -233,8 +232,7 @@ def code_system(name: str) -> CodeSystem:
     for system in _SYSTEMS:
         if system == name:
             return system
-    hint = suggestion(name, _SYSTEMS) or f"; there are {', '.join(_SYSTEMS)}"
-    raise UsageError(f"there is no code system '{name}'{hint}")
+    raise UsageError(f"there is no code system '{name}'{nearest_or_all(name, _SYSTEMS)}")
 
 
 def _possible_readings(text: str) -> list[Reading]:

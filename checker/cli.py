@@ -31,8 +31,7 @@ if TYPE_CHECKING:  # commands import what they need when they run: help and erro
 
     from checker.plan import AuditPlan
     from checker.policy import Located
-    from checker.policy.documents import LeakagePolicy
-    from checker.policy.waivers import LeakageWaiver
+    from checker.policy.documents import LeakagePolicy, LeakageWaiver
     from checker.preparation import Prepared
     from checker.report.model import Audience, Report
 
@@ -383,8 +382,9 @@ def _granted(
     files: tuple[Path, ...], *, policy: LeakagePolicy, plan: AuditPlan, as_of: datetime
 ) -> list[Located[LeakageWaiver]]:
     """Read waivers, and refuse what cannot hold before anything is measured."""
+    from checker.policy.documents import LeakageWaiver
     from checker.policy.loading import load_all
-    from checker.policy.waivers import LeakageWaiver, check_waivers
+    from checker.policy.waivers import check_waivers
 
     waivers = load_all(LeakageWaiver, files)
     check_waivers(

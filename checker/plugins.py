@@ -17,7 +17,7 @@ from typing import Any
 
 from checker.errors import PluginError
 
-__all__ = ["BUILT_IN", "load_plugin", "plugin_names", "suggestion"]
+__all__ = ["BUILT_IN", "load_plugin", "nearest_or_all", "plugin_names", "suggestion"]
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "phigate.probes": {
@@ -52,6 +52,13 @@ def suggestion(word: str, known: Iterable[str]) -> str:
     slips = [name for name in names if _is_one_slip(word, name)]
     near = difflib.get_close_matches(word, slips or names, n=1, cutoff=0.0 if slips else 0.6)
     return f"; did you mean '{near[0]}'?" if near else ""
+
+
+def nearest_or_all(word: str, known: Iterable[str]) -> str:
+    """Return what was probably meant, or else all that could have been: "; there are x, y"."""
+    names = list(known)
+    listed = f"; there are {', '.join(names)}" if names else "; there are none"
+    return suggestion(word, names) or listed
 
 
 def _is_one_slip(word: str, name: str) -> bool:

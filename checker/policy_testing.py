@@ -16,14 +16,16 @@ from checker import stats
 from checker.errors import DocumentError, Problem
 from checker.plan.cells import control_cell
 from checker.plan.model import Cell, CellSample
-from checker.plugins import suggestion
+from checker.plugins import nearest_or_all
 from checker.policy import Located, load_documents, load_policy, resolve_attacker
-from checker.policy.documents import LeakagePolicy, PolicySpec, Subgroup
-from checker.policy.policy_tests import (
+from checker.policy.documents import (
+    LeakagePolicy,
     MadeUpCell,
     MadeUpEstimate,
     PolicyCase,
+    PolicySpec,
     PolicyTest,
+    Subgroup,
     counted,
 )
 from checker.policy.source import KeyPath, short
@@ -221,8 +223,7 @@ class _Rehearsal:
         return _cell_of(self.spec, control_name, attacker, subgroup, _sample(made_up))
 
     def _say(self, path: KeyPath, what: str, word: str, known: list[str]) -> None:
-        hint = suggestion(word, known) or f"; there are {', '.join(known)}"
-        message = f"the policy has no {what} '{short(word)}' here{hint}"
+        message = f"the policy has no {what} '{short(word)}' here{nearest_or_all(word, known)}"
         self.problems.append(self.test.problem((*path, "cell"), message))
 
     def _counted(self, cell: Cell, made_up: MadeUpCell, path: KeyPath) -> Measurement | None:

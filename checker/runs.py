@@ -24,8 +24,8 @@ from checker.evidence import (
 from checker.plan import AuditPlan, with_policy
 from checker.plugins import load_plugin
 from checker.policy import Located
-from checker.policy.documents import LeakagePolicy
-from checker.policy.waivers import LeakageWaiver, WaiverRecord, WaiverSnapshot
+from checker.policy.documents import LeakagePolicy, LeakageWaiver
+from checker.policy.waivers import WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
 from checker.report.formats import ReportFormat
 from checker.report.json import JSON

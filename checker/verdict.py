@@ -25,8 +25,8 @@ from checker.comparability import base_rate_gap
 from checker.errors import ExitCode, InsufficientData
 from checker.plan.cells import may_stop_early
 from checker.plan.model import AuditPlan, Cell, CellLimit, Job
-from checker.policy.documents import LeakagePolicy
-from checker.policy.waivers import LeakageWaiver, WaiverUse, use_waivers
+from checker.policy.documents import LeakagePolicy, LeakageWaiver
+from checker.policy.waivers import WaiverUse, use_waivers
 from checker.probes import CellEvidence, Measurement, Metric, Observations, load_probe
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import power

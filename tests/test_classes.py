@@ -289,11 +289,23 @@ def test_coverage_of_the_mimic_iv_demo(phigate: Command) -> None:
     assert hiv["DIAGNOSIS//ICD//9//V08"] == "definitive"
     assert hiv["MEDICATION//Raltegravir//Administered"] == "strong"
     assert classes["hiv"]["patients"] == 2
-    # laboratory tests are numbered in MIMIC-IV, so that only a near miss can tell of them
-    near = {one["code"]["code"] for one in classes["hiv"]["near_misses"]}
-    assert {"LAB//51654//log10 copies/mL", "LAB//53153//UNK", "LAB//51131//#/uL"} <= near
-    assert not any("CD45" in (one["code"]["description"] or "")
-                   for one in classes["hiv"]["near_misses"])  # fmt: skip
+    # laboratory tests are numbered in MIMIC-IV: a value names each that gives the class away
+    assert hiv["LAB//51654//log10 copies/mL"] == "strong"
+    assert hiv["LAB//51131//#/uL"] == "suggestive"
+    assert hiv["LAB//53153//UNK"] == "exposure"
+    seen = [*classes["hiv"]["near_misses"], *classes["hiv"]["caught"]]
+    assert not any("CD45" in (one["code"]["description"] or "") for one in seen)
+    assert classes["routine-labs"]["patients"] == 90
+    # and screens for drugs are ordered for so many that they are left to be looked at
+    near = {one["code"]["code"] for one in classes["sud-opioid-drug"]["near_misses"]}
+    assert "LAB//51079//UNK" in near
+    # payment groups and wards give a diagnosis away in their names
+    groups = {one["code"]["code"] for one in classes["cancer"]["caught"]}
+    assert {
+        "DRG//APR//690//ACUTE LEUKEMIA",
+        "DRG//HCFA//180//RESPIRATORY NEOPLASMS W MCC",
+    } <= groups
+    assert not any("NON-MALIGNANCY" in code or "EXCEPT MALIG" in code for code in groups)
     excluded = {one["code"] for one in classes["sickle-cell"]["excluded"]}
     assert any("EXC SICKLE CELL" in code for code in excluded)
     assert classes["sickle-cell"]["patients"] == 0

@@ -115,10 +115,18 @@ def test_an_attacker_that_says_itself_what_it_inherited_is_no_change() -> None:
         ("[critical, high]", "[critical, high, low]", "gate.failOn"),
         ("report: only", "report: gate", "attackers.relative.report"),
         ("knows: {events: 10}", "knows: {events: all}", "attackers.relative.knows.events"),
+        (
+            "knows: {events: 10}", "knows: {events: 10, random: 5}",
+            "attackers.relative.knows.random",
+        ),
+        (
+            "knows: {events: 10}", "knows: {events: 10, codeTypes: [LAB//*]}",
+            "attackers.relative.knows.codeTypes",
+        ),
         ('"C46"]', '"C46", "R75"]', "attributeClasses.hiv.codes"),
         ("tier: suggestive", "tier: strong", "attributeClasses.hiv.codes"),
     ],
-)
+)  # fmt: skip
 def test_demanding_more_is_tighter_and_the_way_back_looser(old: str, new: str, path: str) -> None:
     other = changed(old, new)
     assert found(HOSPITAL, other) == [("tighter", path)]

@@ -22,7 +22,7 @@ from checker.policy import (
     load_policy,
     load_target,
     parse_documents,
-    source,
+    reading,
 )
 
 ROOT = Path(__file__).parents[1]
@@ -291,7 +291,7 @@ def test_a_thousand_mistakes_are_cut_to_a_hundred() -> None:
 def test_the_parser_in_plain_python_reads_the_same(
     text: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(source, "_Loader", yaml.SafeLoader)
+    monkeypatch.setattr(reading, "_Loader", yaml.SafeLoader)
     if text == POLICY:
         assert parse_documents(text, file="p.yaml")[0].locate(("spec", "context")) == (7, 3)
     else:

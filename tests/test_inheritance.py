@@ -11,7 +11,7 @@ import pytest
 from conftest import Command
 
 from checker.errors import DocumentError, Problem
-from checker.policy import Located, load_documents, load_policy
+from checker.policy import Located, load_documents, load_policy, resolve_attacker
 from checker.policy.documents import LeakagePolicy
 
 HOSPITAL = """\
@@ -295,6 +295,59 @@ def test_a_code_cannot_get_a_weaker_tier(tmp_path: Path) -> None:
     assert (problem.line, problem.file) == (9, str(tmp_path / "ward.yaml"))
 
 
+CHOOSY = changed(
+    HOSPITAL, "knows: {events: 10}, report: only}",
+    "knows: {events: 10, random: 20, codeTypes: [LAB//*]}, access: logprobs}\n"
+    "    colleague: {title: Colleague, extends: relative, knows: {events: 12}}",
+)  # fmt: skip
+
+
+def test_an_attacker_cannot_lose_what_it_has_from_the_one_it_extends(tmp_path: Path) -> None:
+    body = "  attackers: {colleague: {extends: broker}}\n"
+    problems = refused(tmp_path, body, hospital=CHOOSY)
+    parent, line = tmp_path / "hospital.yaml", f"{tmp_path / 'ward.yaml'}:6:27"
+    at = "spec.attackers.colleague.extends: with this, 'colleague'"
+    assert [str(problem) for problem in problems] == [
+        f"{line}: {at} has access samples, not logprobs, {parent}:9:104: an attacker's access only"
+        " rises",
+        f"{line}: {at} no longer has knows.codeTypes LAB//*, {parent}:9:82: an attacker's knowledge"
+        " only grows",
+        f"{line}: {at} no longer has knows.random 20, {parent}:9:70: an attacker's knowledge only"
+        " grows",
+    ]
+
+
+def test_what_an_attacker_loses_is_not_said_again_of_those_that_extend_it(tmp_path: Path) -> None:
+    (problem,) = refused(
+        tmp_path, "  attackers: {relative: {knows: {random: 5}}}\n", hospital=CHOOSY
+    )
+    assert problem.path == "spec.attackers.relative.knows.random"
+
+
+def test_an_attacker_that_comes_to_know_all_events_needs_no_choice_of_them(tmp_path: Path) -> None:
+    spec = ward(
+        tmp_path, "  attackers: {relative: {knows: {events: all}}}\n", hospital=CHOOSY
+    ).document.spec
+    for name in ("relative", "colleague"):
+        known = resolve_attacker(spec, name)
+        assert (known.events, known.random, known.code_types) == ("all", 0, ())
+    assert spec.attackers["relative"].knows.random is None
+
+
+def test_an_attacker_that_comes_to_know_more_raises_those_that_extend_it(tmp_path: Path) -> None:
+    spec = ward(
+        tmp_path, "  attackers: {relative: {knows: {events: 30}}}\n", hospital=CHOOSY
+    ).document.spec
+    assert resolve_attacker(spec, "colleague").events == 30
+
+
+def test_what_a_policy_writes_itself_beside_all_events_is_told(tmp_path: Path) -> None:
+    body = "  attackers: {relative: {knows: {events: all, random: 30}}}\n"
+    (problem,) = refused(tmp_path, body, hospital=CHOOSY)
+    assert problem.message == "'events: all' is every event already; remove 'random'"
+    assert problem.file == str(tmp_path / "ward.yaml")
+
+
 def test_a_severity_cannot_rise_out_of_the_gate(tmp_path: Path) -> None:
     # raised to critical, the control would no longer be among what blocks
     hospital = changed(HOSPITAL, "failOn: [critical, high]", "failOn: [high]")
@@ -547,6 +600,28 @@ def test_parents_that_cannot_be_brought_together_are_named_with_both_lines(tmp_p
         "its parents disagree about spec.controls.disclosure.metric"
         f" ({tmp_path / 'hospital.yaml'}:22:7 and {tmp_path / 'region.yaml'}:21:7)"
     )
+
+
+def test_what_follows_from_a_disagreement_is_not_said_too(tmp_path: Path) -> None:
+    # a count fits the region's own metric, and not the hospital's
+    region = changed(REGION, "metric: excess_disclosure", "metric: disclosure_rate")
+    region = changed(region, "payer: {fail: 0.09}", "payer: {maxCount: 0, minN: 299}")
+    with pytest.raises(DocumentError) as caught:
+        both(tmp_path, region=region)
+    assert [problem.path for problem in caught.value.problems] == ["spec.extends"]
+
+
+def test_of_parents_one_of_which_lets_an_attacker_know_all_events_that_one_counts(
+    tmp_path: Path,
+) -> None:
+    region = changed(REGION, "payer: {title: Payer", "relative: {title: R, knows: {random: 9}}\n"
+                             "    payer: {title: Payer")  # fmt: skip
+    write(tmp_path, "hospital.yaml", changed(HOSPITAL, "events: 10", "events: all"))
+    write(tmp_path, "region.yaml", region)
+    text = changed(WARD, '[{ref: "hospital@1.4"}]', "[{ref: region@2}, {ref: hospital@1.4}]")
+    spec = load_policy(write(tmp_path, "ward.yaml", text)).document.spec
+    assert spec.attackers["relative"].knows.events == "all"
+    assert spec.attackers["relative"].knows.random is None
 
 
 def test_one_parent_through_two_others_is_no_circle(tmp_path: Path) -> None:

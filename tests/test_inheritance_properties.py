@@ -6,6 +6,7 @@ and `diff` share, so that a wrong entry there does not go unnoticed.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -29,6 +30,8 @@ ACCESS = ["samples", "logprobs", "embeddings"]
 CONTEXTS = ["public-weights", "gated", "internal"]
 TIERS = ["exposure", "suggestive", "strong", "definitive"]
 CODES = ["042", "V08", "079.53", "136.3"]
+DRUGS = ["lamivudine", "tenofovir"]
+GLOBS = ["LAB//*", "MEDICATION//*"]
 
 
 # --- what a policy demands, by hand -------------------------------------------------------------
@@ -79,8 +82,12 @@ def _knows_more(parent: PolicySpec, child: PolicySpec, name: str) -> bool:
     def extent(events: Any) -> float:
         return {"all": 1e9, None: -1}.get(events, events)
 
+    chosen = after.events == "all" or (
+        after.random >= before.random and set(after.code_types) >= set(before.code_types)
+    )
     return (
         fields
+        and chosen
         and extent(after.events) >= extent(before.events)
         and ACCESS.index(after.access) >= ACCESS.index(before.access)
         and (after.gating or not before.gating)
@@ -95,16 +102,26 @@ def _catches_more(parent: PolicySpec, child: PolicySpec, name: str) -> bool:
                 held[value] = max(held.get(value, -1), TIERS.index(one.tier))
         return held
 
+    def hidden(spec: PolicySpec) -> set[str]:
+        return {v for one in spec.attribute_classes[name].proxies for v in one.values}
+
+    def excluded(spec: PolicySpec) -> set[str]:
+        return {v for one in spec.attribute_classes[name].exclude for v in one.values}
+
     before, after = tiers(parent), tiers(child)
-    return all(after.get(code, -1) >= tier for code, tier in before.items())
+    return (
+        all(after.get(code, -1) >= tier for code, tier in before.items())
+        and hidden(child) >= hidden(parent)
+        and excluded(child) <= excluded(parent)
+    )
 
 
 def _control(parent: PolicySpec, child: PolicySpec, name: str) -> dict[str, bool]:
     before, after = parent.controls[name], child.controls[name]
     waits = ["warn", None, "block"]
     checks = {
-        f"{name} measures": (before.probe, before.metric, before.attribute_class)
-        == (after.probe, after.metric, after.attribute_class),
+        f"{name} measures": (before.probe, before.metric, before.attribute_class, before.contrast)
+        == (after.probe, after.metric, after.attribute_class, after.contrast),
         # 20 is the probe's default
         f"{name} samples": before.params.get("samples", 20) == after.params.get("samples", 20),
         f"{name} severity": SEVERITIES.index(after.severity) >= SEVERITIES.index(before.severity),
@@ -121,15 +138,25 @@ def _control(parent: PolicySpec, child: PolicySpec, name: str) -> dict[str, bool
         checks[key] = attacker in after.limits
         if attacker in after.limits:
             now = after.limits[attacker]
-            assert limit.fail is not None
-            checks[key] = now.fail is not None and now.fail <= limit.fail
+            checks[key] = _allows_no_more(limit, now, parent.parameters.confidence)
             checks[f"{key}, warn"] = _warns_from(now) <= _warns_from(limit)
     return checks
 
 
+def _allows_no_more(limit: Limit, now: Limit, confidence: float) -> bool:
+    if limit.fail is not None and now.fail is not None:
+        return now.fail <= limit.fail
+    if limit.fail is None:
+        return now.min_n is not None and now.min_n >= (limit.min_n or 0)
+    # no hit among n patients proves a share p where (1 - p)^n <= 1 - confidence
+    enough = math.log(1 - confidence) / math.log(1 - limit.fail)
+    return now.min_n is not None and now.min_n >= enough
+
+
 def _warns_from(limit: Limit) -> float:
     """Return what is remarked on or refused; a warning at the limit itself is none."""
-    assert limit.fail is not None
+    if limit.fail is None:
+        return 0.0
     return limit.fail if limit.warn is None else min(limit.warn, limit.fail)
 
 
@@ -150,8 +177,12 @@ def chosen(values: list[Any]) -> st.SearchStrategy[list[Any]]:
     return st.lists(st.sampled_from(values), min_size=1, max_size=3, unique=True)
 
 
+def limits(limit: st.SearchStrategy[Plain]) -> st.SearchStrategy[Plain]:
+    return st.dictionaries(st.sampled_from(["a1", "a2"]), limit, min_size=1)
+
+
 RATES = [0.01, 0.02, 0.05, 0.09]
-LIMIT = st.one_of(
+SHARE = st.one_of(
     st.builds(lambda fail: {"fail": fail}, st.sampled_from(RATES)),
     st.builds(
         lambda warn, more: {"warn": warn, "fail": min(1.0, warn + more)},
@@ -159,19 +190,24 @@ LIMIT = st.one_of(
         st.sampled_from([0.0, 0.03]),
     ),
 )
+COUNT = st.builds(lambda n: {"maxCount": 0, "minN": n}, st.sampled_from([50, 149, 299]))
 PARAMETERS = some(
     confidence=st.sampled_from([0.9, 0.95, 0.99]),
     minCell=st.sampled_from([5, 11, 20]),
     admissibilityTolerance=st.sampled_from([0.05, 0.1, 0.2]),
     expectedBaseRate=st.sampled_from([0.0, 0.05]),
 )
-KNOWS = some(static=st.one_of(st.just("all"), chosen(["age", "sex", "race"])),
-             events=st.sampled_from([0, 5, 10, "all"]))  # fmt: skip
-ATTACKER = some(
-    knows=KNOWS,
-    access=st.sampled_from(ACCESS),
-    report=st.sampled_from(["gate", "only"]),
-)
+KNOWS_ALL = some(static=chosen(["age", "sex", "race"]), events=st.just("all"))
+KNOWS_SOME = some(static=st.one_of(st.just("all"), chosen(["age", "sex", "race"])),
+             events=st.sampled_from([0, 5, 10]), random=st.sampled_from([5, 20]),
+             codeTypes=chosen(GLOBS))  # fmt: skip
+KNOWS = st.one_of(KNOWS_SOME, KNOWS_ALL)
+SEES = {"access": st.sampled_from(ACCESS), "report": st.sampled_from(["gate", "only"])}
+EXTENDS = {"extends": st.sampled_from(["a2", "a3"])}
+FREE_ATTACKER = some(knows=KNOWS, **SEES)
+HEIR = some(knows=some(static=chosen(["age", "race"])), **SEES, **EXTENDS)
+"""One that adds nothing which those it extends may know more of."""
+ATTACKER = some(knows=KNOWS, **SEES, **EXTENDS)
 CLASS = some(
     codes=st.lists(
         st.builds(
@@ -181,15 +217,18 @@ CLASS = some(
         ),
         min_size=1,
         max_size=2,
-    )
+    ),
+    proxies=chosen(DRUGS).map(lambda names: [{"system": "drug", "values": names}]),
+    exclude=chosen(["136.30", "136.31"]).map(lambda them: [{"system": "icd9cm", "values": them}]),
 )
 CONTROL = some(
-    limits=st.dictionaries(st.sampled_from(["a1", "a2"]), LIMIT, min_size=1),
+    limits=limits(st.one_of(SHARE, COUNT)),
     subgroups=chosen(["all", "rare_code"]),
     severity=st.sampled_from(SEVERITIES),
     enforcement=st.sampled_from(ENFORCEMENTS),
     onInconclusive=st.sampled_from(["block", "warn"]),
     cites=chosen(["x", "y"]),
+    contrast=st.sampled_from(["nonmembers", "reference"]),
 )
 GATE = some(failOn=chosen(SEVERITIES), maxEvidenceAge=st.sampled_from(["P30D", "P90D"]))
 WAIVERS = st.fixed_dictionaries(
@@ -212,7 +251,8 @@ def document(name: str, spec: Plain) -> Plain:
 @st.composite
 def whole_spec(draw: Callable[..., Any]) -> Plain:
     """A complete policy's body."""
-    codes = draw(CLASS).get("codes", [{"system": "icd9cm", "tier": "strong", "values": ["042"]}])
+    own = draw(CLASS)
+    codes = own.get("codes", [{"system": "icd9cm", "tier": "strong", "values": ["042"]}])
     seen: set[str] = set()
     for one in codes:  # a code stands once
         one["values"] = [value for value in one["values"] if value not in seen]
@@ -221,18 +261,34 @@ def whole_spec(draw: Callable[..., Any]) -> Plain:
         "title": "C",
         "attributeClass": "k",
         "probe": "attribute-disclosure",
-        "metric": "excess_disclosure",
-        "limits": {"a1": {"fail": 0.05}},
         **draw(CONTROL),
+        # only a share of patients can be counted, and only an excess has a contrast
+        **draw(
+            st.one_of(
+                st.fixed_dictionaries(
+                    {"metric": st.just("excess_disclosure"), "limits": limits(SHARE)}
+                ),
+                st.fixed_dictionaries(
+                    {
+                        "metric": st.just("disclosure_rate"),
+                        "limits": limits(st.one_of(SHARE, COUNT)),
+                        "contrast": st.just("nonmembers"),
+                    }
+                ),
+            )
+        ),
     }
     spec = {
         "context": draw(st.sampled_from(CONTEXTS)),
         "parameters": draw(PARAMETERS),
         "attackers": {
-            "a1": {"title": "A1", **draw(ATTACKER)},
-            "a2": {"title": "A2", **draw(ATTACKER)},
+            "a1": {"title": "A1", **draw(st.one_of(FREE_ATTACKER, HEIR))},
+            "a2": {"title": "A2", **draw(FREE_ATTACKER)},
+            "a3": {"title": "A3", **draw(FREE_ATTACKER)},
         },
-        "attributeClasses": {"k": {"title": "K", "codes": [o for o in codes if o["values"]]}},
+        "attributeClasses": {
+            "k": {**own, "title": "K", "codes": [o for o in codes if o["values"]]}
+        },
         "controls": {"c": control},
         "citations": {key: {"title": key, "basis": "evidence"} for key in ("x", "y")},
         "gate": draw(GATE),

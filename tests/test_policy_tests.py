@@ -14,8 +14,8 @@ from judging import Bench, policy
 
 from checker.errors import DocumentError, ExitCode
 from checker.plan import CellLimit
+from checker.policy.documents import PolicyTest
 from checker.policy.loading import load_only, load_policy
-from checker.policy.policy_tests import PolicyTest
 from checker.policy.source import Located
 from checker.policy_testing import CaseResult, find_tests, policy_under_test, run_policy_test
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from checker.policy.attackers import ResolvedAttacker, resolve_attacker
 from checker.policy.loading import (
     DOCUMENT_KINDS,
     load_documents,
@@ -11,13 +12,7 @@ from checker.policy.loading import (
 )
 from checker.policy.schema import document_schema, json_schema_of
 from checker.policy.source import Located
-from checker.policy.validation import (
-    ResolvedAttacker,
-    check_pair,
-    resolve_attacker,
-    validate_policy,
-    validate_target,
-)
+from checker.policy.target_validation import check_pair
 
 __all__ = [
     "DOCUMENT_KINDS",
@@ -31,6 +26,4 @@ __all__ = [
     "load_target",
     "parse_documents",
     "resolve_attacker",
-    "validate_policy",
-    "validate_target",
 ]

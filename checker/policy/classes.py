@@ -8,92 +8,26 @@ codes come from and who has reviewed it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
-from typing import Annotated, Literal
-
-from pydantic import Field
 
 from checker import codes
 from checker.codes import CodeSystem
 from checker.errors import Problem
 from checker.policy.documents import (
+    AttributeClassLibrary,
     AttributeClassSpec,
-    Citation,
     CodeSet,
-    Day,
-    Element,
     ExcludedCodes,
-    Metadata,
-    Name,
     ProxyCodes,
-    Text,
 )
-from checker.policy.source import KeyPath, Located, short
+from checker.policy.source import KeyPath, Located, Say, short
 
 __all__ = [
-    "AttributeClassLibrary",
-    "ClassSource",
-    "LibraryClassSpec",
-    "Review",
     "class_matcher",
     "class_problems",
     "library_problems",
 ]
-
-_Say = Callable[[KeyPath, str], None]
-"""Notes a problem at a path."""
-
-
-class ClassSource(Element):
-    """Where codes were taken from, and under which terms."""
-
-    systems: Annotated[list[CodeSystem], Field(min_length=1)] = Field(
-        description="every entry of these systems comes from here", examples=[["icd10cm"]]
-    )
-    title: Text = Field(
-        description="of the release that was used",
-        examples=["ICD-10-CM, fiscal year 2026, April release"],
-    )
-    publisher: Text | None = Field(
-        None, description="who publishes it", examples=["CDC/NCHS and CMS"]
-    )
-    licence: Text | None = Field(
-        None, description="the terms it may be used under", examples=["public domain"]
-    )
-    url: Text | None = Field(None, description="where it can be had")
-
-
-class Review(Element):
-    """Who stands behind a class."""
-
-    status: Literal["draft", "reviewed"] = Field(
-        description="`reviewed` only where a clinician has signed the class off"
-    )
-    by: Text = Field(description="who derived it, or who signed it off")
-    on: Day | None = Field(None, description="the day it was signed off")
-    note: Text | None = Field(None, description="what is still open")
-
-
-class LibraryClassSpec(AttributeClassSpec):
-    """An attribute class with its provenance."""
-
-    sources: Annotated[list[ClassSource], Field(min_length=1)] = Field(
-        description="of the codes; every system in use has one"
-    )
-    review: Review = Field(description="who stands behind the class")
-    citations: dict[Name, Citation] = Field(
-        {}, description="law and guidance that singles the class out; none of it sets a number"
-    )
-
-
-class AttributeClassLibrary(Element):
-    """One attribute class of a library; `library/NAME@N` refers to major version N of it."""
-
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
-    kind: Literal["AttributeClassLibrary"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version, and who answers for it")
-    spec: LibraryClassSpec = Field(description="the class, its codes and where they are from")
 
 
 def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
@@ -107,7 +41,7 @@ def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
     )
 
 
-def class_problems(spec: AttributeClassSpec, path: KeyPath, say: _Say) -> None:
+def class_problems(spec: AttributeClassSpec, path: KeyPath, say: Say) -> None:
     """Check the codes of a class, and that it avoids its traps.
 
     Args:
@@ -144,10 +78,7 @@ def class_problems(spec: AttributeClassSpec, path: KeyPath, say: _Say) -> None:
 def library_problems(library: Located[AttributeClassLibrary]) -> list[Problem]:
     """Return all that is wrong with a library class."""
     problems: list[Problem] = []
-
-    def say(path: KeyPath, message: str) -> None:
-        problems.append(library.problem(path, message))
-
+    say = library.complaints(problems)
     spec = library.document.spec
     class_problems(spec, ("spec",), say)
     sourced = {system for source in spec.sources for system in source.systems}
@@ -166,7 +97,7 @@ def _parts(spec: AttributeClassSpec) -> tuple[tuple[str, _Sets], ...]:
     return ("codes", spec.codes), ("proxies", spec.proxies), ("exclude", spec.exclude)
 
 
-def _check_sets(part: str, sets: _Sets, complain: _Say) -> None:
+def _check_sets(part: str, sets: _Sets, complain: Say) -> None:
     """Check the values of one part of a class: each can be meant, and stands there once."""
     seen: dict[codes.CodePattern, str] = {}
     for index, one in enumerate(sets):
@@ -189,7 +120,7 @@ def _check_sets(part: str, sets: _Sets, complain: _Say) -> None:
 
 
 def _parse(
-    system: CodeSystem, values: list[str], path: KeyPath, complain: _Say
+    system: CodeSystem, values: list[str], path: KeyPath, complain: Say
 ) -> list[tuple[KeyPath, codes.CodePattern]]:
     parsed = []
     for position, value in enumerate(values):

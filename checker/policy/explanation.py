@@ -15,13 +15,13 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from checker.errors import UsageError
-from checker.plugins import suggestion
+from checker.plugins import nearest_or_all
+from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.documents import LeakagePolicy
 from checker.policy.inheritance import own_and_inherited
 from checker.policy.rules import Change, Direction
 from checker.policy.source import KeyPath, Located, Origin, Place, dotted
 from checker.policy.strictness import changes, filled_in
-from checker.policy.validation import resolve_attacker
 
 __all__ = ["Comparison", "Explanation", "ResolvedField", "compare", "explain"]
 
@@ -93,7 +93,7 @@ def explain(policy: Located[LeakagePolicy], *, control: str | None = None) -> Ex
     """
     spec = policy.document.spec
     if control is not None and control not in spec.controls:
-        hint = suggestion(control, spec.controls) or f"; there are {', '.join(spec.controls)}"
+        hint = nearest_or_all(control, spec.controls)
         raise UsageError(f"{policy.file} has no control '{control}'{hint}")
     documents = own_and_inherited(policy)
     by_file = {one.file: one for one in reversed(documents)}
@@ -118,10 +118,7 @@ def _wanted(policy: LeakagePolicy, control: str) -> list[KeyPath]:
     one = spec.controls[control]
     attackers: list[str] = []
     for name in one.limits:
-        step: str | None = name
-        while step is not None and step in spec.attackers and step not in attackers:
-            attackers.append(step)
-            step = spec.attackers[step].extends
+        attackers += lineage(spec, name)
     cites = [*one.cites, *(c for name in one.limits for c in resolve_attacker(spec, name).cites)]
     paths: list[KeyPath] = [("spec", "context"), ("spec", "parameters"), ("spec", "gate")]
     paths += [("spec", "controls", control), ("spec", "waivers")]

@@ -19,9 +19,14 @@ from typing import Any
 from pydantic_core import to_jsonable_python
 
 from checker.errors import DocumentError, Problem
-from checker.policy.classes import AttributeClassLibrary
-from checker.policy.documents import AttributeClassSpec, LeakagePolicy
-from checker.policy.merging import Overlay, join
+from checker.policy.attackers import lineage
+from checker.policy.documents import (
+    AttributeClassLibrary,
+    AttributeClassSpec,
+    LeakagePolicy,
+    PolicySpec,
+)
+from checker.policy.merging import Overlay, join, settled
 from checker.policy.parents import Family, is_path, relative
 from checker.policy.rules import Change
 from checker.policy.source import KeyPath, Located, Origin, Source, dotted, short
@@ -82,12 +87,17 @@ class Inheritance:
         return [
             problem
             for path, problem in found.items()
-            if path[-1] != "blocks" or not _explained(path, found)
+            if not any(cause in found for cause in _causes(path, document.spec))
         ]
+
+    def explains(self, problem: Problem) -> bool:
+        """Whether a problem is of a part that parents disagree about, and so no news."""
+        parts = {dotted(path[:3]) for path in self.disputed if len(path) > 3}
+        return any(problem.path.startswith(f"{part}.") for part in parts)
 
     def _differences(self, document: LeakagePolicy) -> Iterator[tuple[_Base, Change]]:
         for parent in self.parents:
-            base = _Base(parent.source, ())
+            base = _Base(parent.source, (), parent.document.spec)
             for change in changes(parent.document.spec, document.spec):
                 moved = _moved(change, ("spec",))
                 if not _unsaid(moved.path, parent):
@@ -104,14 +114,29 @@ class Inheritance:
 
 @dataclass(frozen=True, slots=True)
 class _Base:
-    """Something inherited: its document, and which path of the policy its `spec` stands for."""
+    """Something inherited.
+
+    Args:
+        source: its document.
+        path: which part of the policy its `spec` stands for; () for a parent.
+        spec: of a parent.
+    """
 
     source: Source
     path: KeyPath
+    spec: PolicySpec | None = None
 
     def at(self, path: KeyPath) -> KeyPath:
-        """Return the path in this document of a path in the policy."""
-        return ("spec", *path[len(self.path) :]) if self.path else path
+        """Return where in this document a field of the policy was written, if it was.
+
+        What an attacker knows may be written with one that it extends.
+        """
+        if self.spec is None:
+            return ("spec", *path[len(self.path) :])
+        for place in (path, *_of_extended(path, self.spec)):
+            if place in self.source.places:
+                return place
+        return path
 
 
 def inherit(source: Source, *, family: Family, classes: _Classes) -> Inheritance:
@@ -139,7 +164,7 @@ def inherit(source: Source, *, family: Family, classes: _Classes) -> Inheritance
     disputed: list[KeyPath] = []
     if parents:
         base = _together(parents, spec, source, problems, disputed)
-        spec = overlay.over(base, spec, POLICY, ("spec",))
+        spec = settled(overlay.over(base, spec, POLICY, ("spec",)), file=source.file)
     if not parents and not used and not problems:
         return Inheritance(source)
     whole = with_tree(source, tree.but(spec=spec))
@@ -314,11 +339,20 @@ def _moved(change: Change, base: KeyPath) -> Change:
     return Change((*base, *change.path), change.old, change.new, change.direction, change.law)
 
 
-def _explained(path: KeyPath, found: dict[KeyPath, Problem]) -> bool:
-    """Whether a control stops blocking because of something that is refused itself."""
-    control = path[:-1]
-    causes = ((*control, "severity"), (*control, "enforcement"), ("spec", "gate", "failOn"))
-    return any(cause in found for cause in causes)
+def _of_extended(path: KeyPath, spec: PolicySpec) -> Iterator[KeyPath]:
+    """Yield the same field of all attackers that an attacker extends."""
+    if path[:2] == ("spec", "attackers") and len(path) > 3:
+        for name in lineage(spec, str(path[2]))[1:]:
+            yield (*path[:2], name, *path[3:])
+
+
+def _causes(path: KeyPath, spec: PolicySpec) -> Iterator[KeyPath]:
+    """Yield fields whose refusal explains that this one is looser too."""
+    yield from _of_extended(path, spec)
+    if path[-1] == "blocks":
+        yield (*path[:-1], "severity")
+        yield (*path[:-1], "enforcement")
+        yield ("spec", "gate", "failOn")
 
 
 def _refusal(change: Change, source: Source, base: _Base) -> Problem:
@@ -328,6 +362,8 @@ def _refusal(change: Change, source: Source, base: _Base) -> Problem:
     default = "" if there in base.source.places else "the default of "
     old = said(change.old, base.source, there)
     new = said(change.new, source, change.path)
+    if change.path[:2] == ("spec", "attackers") and change.path not in source.places:
+        return _weaker_lineage(change, source, f"{old}, {place}")
     if change.path[-1] == "blocks":
         message = f"this control would no longer block a release, as it does in {place}"
     elif change.new is None:
@@ -341,6 +377,14 @@ def _refusal(change: Change, source: Source, base: _Base) -> Problem:
     else:
         message = f"{new} cannot take the place of {old}, {default}{place}"
     return source.problem(change.path, f"{message}: {change.law}")
+
+
+def _weaker_lineage(change: Change, source: Source, old: str) -> Problem:
+    """Say that an attacker knows or sees less because it extends another one than it did."""
+    name, what = change.path[2], dotted(change.path[3:])
+    now = f"no longer has {what}" if change.new is None else f"has {what} {said(change.new)}, not"
+    message = f"with this, '{name}' {now} {old}: {change.law}"
+    return source.problem((*change.path[:3], "extends"), message)
 
 
 def said(value: Any, source: Source | None = None, path: KeyPath = ()) -> str:

@@ -12,7 +12,7 @@ from functools import cache
 from typing import Final
 
 from checker.plugins import suggestion
-from checker.policy.classes import AttributeClassLibrary
+from checker.policy.documents import AttributeClassLibrary
 from checker.policy.loading import load_only
 from checker.policy.source import Located
 from checker.resources import resource

@@ -20,9 +20,9 @@ from pydantic import ValidationError
 
 from checker.errors import InsufficientData, PluginError, Problem
 from checker.plugins import load_plugin
+from checker.policy.attackers import lineage
 from checker.policy.documents import ControlSpec, LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.source import KeyPath, Located, dotted
-from checker.policy.validation import policy_warnings as reference_warnings
 
 __all__ = ["PATIENTS", "POSITIVES", "lint", "policy_warnings"]
 
@@ -41,15 +41,16 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
     What a policy inherits was warned of where it is written, so only what it writes is here.
     """
     spec = policy.document.spec
-    found = [*reference_warnings(policy)]
-    found += [policy.problem(path, message) for path, message in _warnings(spec)]
+    found = [*_looser_than_stronger(spec), *_weak_parts(spec)]
+    if not spec.abstract:
+        found += _not_audited(spec)
+    problems = [policy.problem(path, message) for path, message in found]
     limits = [dotted(path) for path in _own_limits(policy)]
     return tuple(
         sorted(
             one
-            for one in found
-            if (one.file == policy.file or any(one.path.startswith(path) for path in limits))
-            and not (spec.abstract and one.message.endswith("so it is not audited"))
+            for one in problems
+            if one.file == policy.file or any(one.path.startswith(path) for path in limits)
         )
     )
 
@@ -78,7 +79,37 @@ def lint(documents: Iterable[Located[Any]], *, on: date) -> tuple[Problem, ...]:
     return tuple(sorted(found))
 
 
-def _warnings(spec: PolicySpec) -> Iterator[_Warning]:
+def _looser_than_stronger(spec: PolicySpec) -> Iterator[_Warning]:
+    for name, control in spec.controls.items():
+        for stronger, limit in control.limits.items():
+            for weaker in lineage(spec, stronger)[1:]:
+                if weaker in control.limits and control.limits[weaker].allowed > limit.allowed:
+                    yield (
+                        ("spec", "controls", name, "limits", weaker),
+                        f"attacker '{weaker}' knows less than '{stronger}' but is allowed more;"
+                        " a weaker attacker's limit is usually at most as high",
+                    )
+
+
+def _not_audited(spec: PolicySpec) -> Iterator[_Warning]:
+    audited = {control.attribute_class for control in spec.controls.values()}
+    for name in spec.attribute_classes:
+        if name not in audited:
+            yield (
+                ("spec", "attributeClasses", name),
+                f"no control asks for attribute class '{name}', so it is not audited",
+            )
+    limited = {name for control in spec.controls.values() for name in control.limits}
+    used = {name for user in limited for name in lineage(spec, user)}
+    for name in spec.attackers:
+        if name not in used:
+            yield (
+                ("spec", "attackers", name),
+                f"no control has a limit for attacker '{name}', so it is not audited",
+            )
+
+
+def _weak_parts(spec: PolicySpec) -> Iterator[_Warning]:
     for name, attribute_class in spec.attribute_classes.items():
         if not any(one.tier == "definitive" for one in attribute_class.codes):
             yield (

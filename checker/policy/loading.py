@@ -1,9 +1,9 @@
 """Read policies and targets: from a file's bytes to valid documents, or to all that is wrong.
 
-A file is read in steps, each of which reports everything it finds: its YAML (`source`), what a
+A file is read in steps, each of which reports everything it finds: its YAML (`reading`), what a
 policy inherits (`inheritance`), the shape of each document (`documents`, `shape`), and what its
-parts say of each other (`validation`). A step is only taken where the one before left something to
-look at.
+parts say of each other (`validation`, `target_validation`). A step is only taken where the one
+before left something to look at.
 """
 
 from __future__ import annotations
@@ -18,32 +18,26 @@ from pydantic import ValidationError
 
 from checker.errors import DocumentError, Problem
 from checker.plugins import suggestion
-from checker.policy.classes import AttributeClassLibrary, library_problems
+from checker.policy.classes import library_problems
 from checker.policy.documents import (
     API_VERSION,
     AbstractPolicy,
+    AttributeClassLibrary,
     AuditTarget,
     Element,
     LeakagePolicy,
+    LeakageWaiver,
+    PolicyTest,
 )
 from checker.policy.inheritance import Inheritance, inherit
 from checker.policy.lint import policy_warnings
 from checker.policy.parents import Family, is_path
-from checker.policy.policy_tests import PolicyTest, policy_test_problems
+from checker.policy.reading import MAX_BYTES, MAX_PROBLEMS, read_sources
 from checker.policy.shape import mended, shape_problems, unusual_numbers
-from checker.policy.source import (
-    MAX_BYTES,
-    MAX_PROBLEMS,
-    Located,
-    Source,
-    read_sources,
-    short,
-)
-from checker.policy.validation import (
-    policy_problems,
-    target_problems,
-)
-from checker.policy.waivers import LeakageWaiver, waiver_problems
+from checker.policy.source import Located, Source, short
+from checker.policy.target_validation import target_problems
+from checker.policy.validation import policy_problems, policy_test_problems
+from checker.policy.waivers import waiver_problems
 
 __all__ = [
     "DOCUMENT_KINDS",
@@ -198,6 +192,7 @@ def _documents(
     if wanted is not None:
         _require_kind(wanted, sources)
     located: list[Located[Any]] = []
+    heritages: list[Inheritance] = []
     problems: list[Problem] = []
     for source in sources:
         heritage = Inheritance(source)
@@ -207,9 +202,10 @@ def _documents(
         problems += found
         if document is not None:
             located.append(Located(document, heritage.source, sha256, origins=heritage.origins))
-    for index, one in enumerate(located):
+            heritages.append(heritage)
+    for index, (one, heritage) in enumerate(zip(located, heritages, strict=True)):
         check, warn = _RULES[DOCUMENT_KINDS[one.document.kind]]
-        problems += check(one)
+        problems += [problem for problem in check(one) if not heritage.explains(problem)]
         if not problems:
             located[index] = replace(one, warnings=warn(one))
     if problems:

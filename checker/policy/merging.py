@@ -9,11 +9,13 @@ here but by `inheritance`, of the result.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
 from checker.codes import CodePattern, CodeSystem, parse_value
 from checker.errors import Problem
+from checker.policy.attackers import extent
 from checker.policy.rules import (
     Codes,
     CodeStrength,
@@ -32,7 +34,7 @@ from checker.policy.rules import (
 from checker.policy.source import KeyPath, Place, dotted
 from checker.policy.tree import Node
 
-__all__ = ["Disagreement", "Overlay", "join"]
+__all__ = ["Disagreement", "Overlay", "join", "settled"]
 
 
 # --- a policy over what it inherits -------------------------------------------------------------
@@ -137,6 +139,66 @@ def _clamped(limit: Node, written: set[str]) -> Node:
         return limit
     numbers = all(isinstance(one.content, int | float) for one in (warn, fail))
     return limit.but(warn=fail) if numbers and warn.content > fail.content else limit
+
+
+# --- attackers ----------------------------------------------------------------------------------
+
+
+def settled(spec: Node, *, file: str) -> Node:
+    """Drop inherited selections of events that an attacker knows more than by now.
+
+    Where `events: all` or a larger number came from elsewhere, what was inherited beside it says
+    nothing any more, and would be refused in a policy that was written at once. What the policy
+    writes itself stays, for it to be told.
+
+    Args:
+        spec: the whole.
+        file: of the policy.
+    """
+    attackers = spec.at(("attackers",))
+    if attackers is None or not attackers.is_mapping:
+        return spec
+    content = {name: _settled(name, attackers, file) for name in attackers.content}
+    return spec.but(attackers=replace(attackers, content=content))
+
+
+def _settled(name: str, attackers: Node, file: str) -> Node:
+    attacker: Node = attackers.content[name]
+    knows = attacker.at(("knows",))
+    if knows is None or not knows.is_mapping:
+        return attacker
+    above = [one for one in _knowledge_above(name, attackers) if one.is_mapping]
+    events, random = (
+        max((_extent(one.content.get(key)) for one in above), default=-1.0)
+        for key in ("events", "random")
+    )
+    everything = max(events, _extent(knows.content.get("events"))) == float("inf")
+    idle = {
+        "events": _extent(knows.content.get("events")) < events,
+        "random": everything or _extent(knows.content.get("random")) < random,
+        "codeTypes": everything,
+    }
+    gone = [key for key, one in knows.content.items() if idle.get(key) and one.place.file != file]
+    return attacker.but(knows=knows.but(**dict.fromkeys(gone))) if gone else attacker
+
+
+def _knowledge_above(name: str, attackers: Node) -> Iterator[Node]:
+    """Yield what those know that an attacker extends, as far as that leads."""
+    seen = {name}
+    step = attackers.at((name, "extends"))
+    while step is not None and isinstance(step.content, str) and step.content not in seen:
+        seen.add(step.content)
+        knows = attackers.at((step.content, "knows"))
+        if knows is not None:
+            yield knows
+        step = attackers.at((step.content, "extends"))
+
+
+def _extent(node: Node | None) -> float:
+    """Order how much is known; what has the wrong shape is nothing, which is said later."""
+    value = None if node is None else node.content
+    is_number = isinstance(value, int) and not isinstance(value, bool)
+    return extent(value) if value == "all" or is_number else -1.0
 
 
 # --- codes --------------------------------------------------------------------------------------

@@ -28,6 +28,7 @@ __all__ = [
     "Parts",
     "Permission",
     "Rule",
+    "Selections",
     "Shrinks",
     "code_key",
     "code_strength",
@@ -221,6 +222,20 @@ class Parts(Rule):
     def of(self, key: str) -> Rule:
         """Return a key's rule."""
         return self.rules.get(key, self.otherwise)
+
+
+@dataclass(frozen=True, slots=True)
+class Selections(Parts):
+    """What an attacker knows; who knows all events knows every choice of them too."""
+
+    def changes(self, path: KeyPath, old: Any, new: Any, confidence: float) -> Iterator[Change]:
+        """Yield the changes of every key, of `events` alone where it is `all` on either side."""
+        before, after = dict(old or {}), dict(new or {})
+        if "all" in (before.get("events"), after.get("events")):
+            for one in (before, after):
+                one.pop("random", None)
+                one.pop("codeTypes", None)
+        yield from Parts.changes(self, path, before, after, confidence)
 
 
 @dataclass(frozen=True, slots=True)

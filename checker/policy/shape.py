@@ -24,11 +24,18 @@ from pydantic_core import ErrorDetails
 
 from checker.errors import Problem
 from checker.plugins import suggestion
-from checker.policy.documents import FORMS
-from checker.policy.policy_tests import CELL, COUNT
+from checker.policy.documents import (
+    CELL,
+    COUNT,
+    DEVICE,
+    GAP,
+    NAME,
+    POLICY_REF,
+    SHA256,
+    VERSION,
+)
 from checker.policy.source import KeyPath, Source, dotted, short
 from checker.policy.syntax import missing_space
-from checker.policy.waivers import POLICY_REF
 
 __all__ = ["mended", "shape_problems", "unusual_numbers"]
 
@@ -43,11 +50,16 @@ _WORDS: dict[Any, str] = {
     timedelta: "a duration such as P90D",
 }
 _FORMS = {
-    **FORMS,
+    NAME: "lower-case letters, digits, hyphens and dots",
+    VERSION: "letters, digits, dots, plus signs, underscores and hyphens",
+    SHA256: "a SHA-256, 64 hexadecimal digits in lower case",
+    DEVICE: "auto, cpu, cuda or cuda:N",
+    GAP: "a number with s, m, h, d, w or y, such as 7d",
     COUNT: "hits and patients, such as 0 of 80",
     CELL: "control/attacker or control/attacker/subgroup",
     POLICY_REF: "name@version",
 }
+"""What a text of each pattern is made of, in words."""
 _BOUNDS = {
     "greater_than": ("gt", "greater than"),
     "greater_than_equal": ("ge", "at least"),
@@ -380,8 +392,8 @@ def _wrong_kind(value: Any, found: list[Any], source: Source, path: KeyPath) -> 
     message = f"expected {_in_words(found)}, but found {_shown(value, source, path)}"
     if not isinstance(value, str):
         return message
-    if {int, float} & set(found):
-        return message + _number_hint(value, plain=plain)
+    if {int, float} & set(found) and (hint := _number_hint(value, plain=plain)):
+        return message + hint
     choices = [str(v) for kind in found if get_origin(kind) is Literal for v in get_args(kind)]
     return message + (suggestion(value, choices) or _collection_hint(value, found))
 

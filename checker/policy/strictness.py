@@ -19,6 +19,7 @@ from pydantic import ValidationError
 
 from checker.errors import PluginError
 from checker.plugins import load_plugin
+from checker.policy.attackers import ACCESS, extent, resolve_attacker
 from checker.policy.documents import PolicySpec
 from checker.policy.rules import (
     Change,
@@ -31,20 +32,16 @@ from checker.policy.rules import (
     Ordered,
     Parts,
     Permission,
+    Selections,
     Shrinks,
     falls,
     rank,
     rises,
 )
-from checker.policy.validation import resolve_attacker
 
 __all__ = ["ATTRIBUTE_CLASS", "POLICY", "changes", "effective", "filled_in"]
 
 # --- the table ----------------------------------------------------------------------------------
-
-
-def _extent(events: Any) -> float:
-    return float("inf") if events == "all" else -1.0 if events is None else float(events)
 
 
 _TEXT = Free()
@@ -84,18 +81,16 @@ _ATTACKER = Parts(
     {
         "title": _TEXT,
         "extends": Fixed("an attacker keeps the one it extends", may_be_added=True),
-        "knows": Parts(
+        "knows": Selections(
             "an attacker's knowledge only grows",
             {
                 "static": Grows("an attacker's knowledge only grows"),
-                "events": Ordered("an attacker's knowledge only grows", _extent),
+                "events": Ordered("an attacker's knowledge only grows", extent),
                 "random": rises("an attacker's knowledge only grows"),
                 "codeTypes": Grows("an attacker's knowledge only grows"),
             },
         ),
-        "access": Ordered(
-            "an attacker's access only rises", rank("samples", "logprobs", "embeddings")
-        ),
+        "access": Ordered("an attacker's access only rises", rank(*ACCESS)),
         "report": Ordered("an attacker that decides keeps deciding", rank("only", "gate")),
         "cites": _WORDS,
     },
@@ -214,9 +209,11 @@ def effective(spec: PolicySpec) -> dict[str, Any]:
         resolved = resolve_attacker(spec, name)
         attacker.pop("extends", None)
         attacker["access"] = resolved.access
-        attacker["knows"] |= {
+        attacker["knows"] = {
             "static": resolved.static if resolved.static == "all" else list(resolved.static),
             "events": resolved.events,
+            "random": resolved.random or None,
+            "codeTypes": list(resolved.code_types),
         }
     for name, control in plain["controls"].items():
         one = spec.controls[name]

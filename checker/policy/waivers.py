@@ -19,34 +19,21 @@ import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Annotated, Any, Literal
-
-from pydantic import Field, field_validator
+from typing import Any, Literal
 
 from checker.canonical import JsonModel
 from checker.errors import DocumentError, Problem
-from checker.plugins import suggestion
+from checker.plugins import nearest_or_all, suggestion
 from checker.policy.documents import (
-    NAME,
-    SHA256,
-    VERSION,
-    Day,
-    Element,
     LeakagePolicy,
-    Limit,
-    Metadata,
-    Name,
-    Text,
+    LeakageWaiver,
+    Person,
 )
 from checker.policy.source import KeyPath, Located, short
 
 __all__ = [
-    "Approval",
-    "LeakageWaiver",
-    "Person",
     "WaiverRecord",
     "WaiverSnapshot",
-    "WaiverSpec",
     "WaiverStatus",
     "WaiverUse",
     "check_together",
@@ -64,126 +51,6 @@ WaiverStatus = Literal["applied", "void", "not-started", "unused", "expired", "r
 `unused`: the cell does not block, so nothing has to be waived.
 `refused`: it breaks a rule of its own or of the policy, or speaks of something else.
 """
-
-POLICY_REF = NAME.rstrip("$") + "@" + VERSION.lstrip("^")
-
-Sha256 = Annotated[str, Field(pattern=SHA256)]
-
-
-class Person(Element):
-    """Somebody who answers for what they asked for."""
-
-    name: Text = Field(description="as others know them", examples=["Dr. M. Okafor"])
-    email: Text | None = Field(
-        None,
-        description="tells apart people of one name, and finds one person under two",
-        examples=["m.okafor@hospital.example"],
-    )
-
-
-class Approval(Person):
-    """One person's consent."""
-
-    role: Text = Field(
-        description="one of the policy's waivers.approverRoles", examples=["privacy-officer"]
-    )
-    on: Day = Field(
-        description="the day of the approval; never after the waiver starts",
-        examples=["2026-10-01"],
-    )
-
-
-class WaivedPolicy(Element):
-    """The policy whose demand is waived."""
-
-    ref: Annotated[
-        str,
-        Field(pattern=POLICY_REF),
-    ] = Field(
-        description="name@version, exactly: another version of the policy needs a new waiver",
-        examples=["general-hospital-release@2.1.0"],
-    )
-    sha256: Sha256 | None = Field(
-        None, description="of the policy's file; given, it must be this very file"
-    )
-
-    @property
-    def name(self) -> str:
-        """The policy's name, without its version."""
-        return self.ref.partition("@")[0]
-
-
-class WaivedModel(Element):
-    """The model it is waived for, and no other."""
-
-    name: Name = Field(
-        description="as in the target's metadata.name, for readers", examples=["ehr-gpt"]
-    )
-    sha256: Sha256 = Field(
-        description="of the model's files: the target's modelSha256 in `phigate plan --json` and in"
-        " the report; a model that was trained on needs a new waiver"
-    )
-
-
-class WaiverSpec(Element):
-    """The body of a waiver: what is accepted, up to where, why, by whom and until when."""
-
-    policy: WaivedPolicy = Field(description="whose demand is waived")
-    control: Name = Field(
-        description="the control that is waived; never an absolute one",
-        examples=["hiv-disclosure"],
-    )
-    attacker: Name = Field(
-        description="the attacker against whom it is waived, and no other", examples=["events-10"]
-    )
-    subgroup: Text = Field(
-        "all",
-        description="the group of patients, as in the cell's name in plan and report",
-        examples=["all", "rare_code", "race=White"],
-    )
-    model: WaivedModel = Field(description="the model it is waived for")
-    ceiling: Annotated[float, Field(gt=0)] = Field(
-        description="the largest value of the control's metric that is accepted; the waiver is void"
-        " unless the upper bound is shown to be within it",
-        examples=[0.08],
-    )
-    justification: Text = Field(description="why the risk is acceptable for the time being")
-    compensating_controls: Annotated[list[Text], Field(min_length=1)] = Field(
-        description="what keeps the risk down meanwhile",
-        examples=[["Recipients sign a data use agreement"]],
-    )
-    requester: Person = Field(description="who asks for it; never an approver")
-    approvals: Annotated[list[Approval], Field(min_length=1)] = Field(
-        description="who consents: as many, and in such roles, as the policy asks for"
-    )
-    ticket: Text = Field(description="where the decision is recorded", examples=["GOV-1234"])
-    starts_on: Day = Field(
-        description="in force from the beginning of this day, UTC", examples=["2026-10-01"]
-    )
-    expires_on: Day = Field(
-        description="in force until the end of this day, UTC", examples=["2027-01-31"]
-    )
-
-    @field_validator("subgroup")
-    @classmethod
-    def _no_cell_name(cls, value: str) -> str:
-        if value.strip() != value:
-            raise ValueError("a subgroup has no spaces around it")
-        return value
-
-
-class LeakageWaiver(Element):
-    """A dated exception from one demand of a policy, for one model."""
-
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
-    kind: Literal["LeakageWaiver"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version")
-    spec: WaiverSpec = Field(description="what is accepted, and under which conditions")
-
-    @property
-    def cell(self) -> str:
-        """The cell it speaks of: control/attacker/subgroup."""
-        return f"{self.spec.control}/{self.spec.attacker}/{self.spec.subgroup}"
 
 
 class WaiverSnapshot(JsonModel):
@@ -517,8 +384,8 @@ def _nothing_to_waive(
     if limit is None:
         yield _refused(("attacker",), _unknown("attacker", spec.attacker, control.limits))
         return
-    if spec.ceiling <= _allowed(limit):
-        message = f"a ceiling of {spec.ceiling:g} is not above the limit, {_allowed(limit):g}"
+    if spec.ceiling <= limit.allowed:
+        message = f"a ceiling of {spec.ceiling:g} is not above the limit, {limit.allowed:g}"
         yield _refused(("ceiling",), message)
     if cells is not None and waiver.cell not in cells:
         start = f"{spec.control}/{spec.attacker}/"
@@ -526,13 +393,8 @@ def _nothing_to_waive(
         yield _refused(("subgroup",), _unknown("subgroup", spec.subgroup, groups))
 
 
-def _allowed(limit: Limit) -> float:
-    return 0.0 if limit.fail is None else limit.fail
-
-
 def _unknown(what: str, word: str, known: Collection[str]) -> str:
-    listed = f"; there are {', '.join(known)}" if known else "; there are none"
-    return f"the policy has no {what} '{short(word)}' here{suggestion(word, known) or listed}"
+    return f"the policy has no {what} '{short(word)}' here{nearest_or_all(word, known)}"
 
 
 def _out_of_time(waiver: LeakageWaiver, as_of: datetime) -> Iterator[_Objection]:

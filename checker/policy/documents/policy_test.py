@@ -12,11 +12,11 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from checker.errors import Problem
-from checker.policy.documents import Element, Metadata, Text
-from checker.policy.source import Located
+from checker.policy.documents.elements import Element, Metadata, Text
 
 __all__ = [
+    "CELL",
+    "COUNT",
     "Expected",
     "MadeUpCell",
     "MadeUpEstimate",
@@ -24,7 +24,6 @@ __all__ = [
     "PolicyTest",
     "PolicyTestSpec",
     "counted",
-    "policy_test_problems",
 ]
 
 Expected = Literal["pass", "warn", "fail", "inconclusive", "error"]
@@ -149,25 +148,3 @@ class PolicyTest(Element):
     kind: Literal["PolicyTest"] = Field(description="what kind of document this is")
     metadata: Metadata = Field(description="its name and version")
     spec: PolicyTestSpec = Field(description="the policy and the cases")
-
-
-def policy_test_problems(test: Located[PolicyTest]) -> list[Problem]:
-    """Return what is wrong with a policy test in itself: names and cells that stand twice."""
-    problems = []
-    names: set[str] = set()
-    for index, case in enumerate(test.document.spec.cases):
-        here = ("spec", "cases", index)
-        if case.name in names:
-            problems.append(test.problem((*here, "name"), "another case has this name; rename one"))
-        names.add(case.name)
-        cells: set[str] = set()
-        for place, made_up in enumerate(case.cells):
-            if _whole(made_up.cell) in cells:
-                message = f"'{made_up.cell}' stands twice in this case; keep one"
-                problems.append(test.problem((*here, "cells", place, "cell"), message))
-            cells.add(_whole(made_up.cell))
-    return problems
-
-
-def _whole(cell: str) -> str:
-    return cell if cell.count("/") > 1 else f"{cell}/all"

@@ -1,0 +1,129 @@
+"""What documents of every kind are made of: strictness, names, days, and the head of each.
+
+The words of the YAML are the words of the classes (camelCase there, snake_case here). Everything
+is frozen and strict: an unknown key, a number where text belongs or a misspelt enumeration is an
+error, because a requirement that is read as something else is a requirement that is not enforced.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import date, timedelta
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+
+from checker.canonical import ClosedModel
+
+__all__ = [
+    "API_VERSION",
+    "NAME",
+    "SHA256",
+    "VERSION",
+    "Citation",
+    "Day",
+    "Duration",
+    "Element",
+    "Fraction",
+    "Metadata",
+    "Name",
+    "Sha256",
+    "Text",
+]
+
+API_VERSION = "phigate/v1"
+
+NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
+VERSION = r"^[A-Za-z0-9][A-Za-z0-9.+_-]*$"
+SHA256 = r"^[0-9a-f]{64}$"
+
+Name = Annotated[
+    str,
+    Field(pattern=NAME, max_length=80, description="lower-case letters, digits, hyphens and dots"),
+]
+Text = Annotated[str, Field(min_length=1, max_length=10_000)]
+Fraction = Annotated[float, Field(ge=0, le=1)]
+Sha256 = Annotated[str, Field(pattern=SHA256)]
+
+
+def _day(value: Any) -> Any:
+    """Read a quoted date like an unquoted one: editors' schemas know dates as text only."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return date.fromisoformat(value)
+    except ValueError:
+        raise ValueError(f"'{value[:40]}' is not a date such as 2026-10-01") from None
+
+
+def _duration(value: Any) -> Any:
+    """Take ISO 8601 only: a bare 90 would be read as 90 seconds."""
+    if isinstance(value, timedelta):
+        return value
+    if not isinstance(value, str) or not re.fullmatch(r"P(?=.)[0-9.DHMSTWY]{1,30}", value):
+        raise ValueError("a duration is written like P90D (90 days)")
+    return value
+
+
+def _above_zero(value: timedelta) -> timedelta:
+    if value <= timedelta(0):
+        raise ValueError("a duration must be longer than nothing")
+    return value
+
+
+Day = Annotated[date, BeforeValidator(_day)]
+Duration = Annotated[
+    timedelta,
+    AfterValidator(_above_zero),
+    Field(strict=False, examples=["P90D"]),
+    BeforeValidator(_duration),
+]
+
+
+class Element(ClosedModel):
+    """Base of every part of a document: closed like every file, and strict about types."""
+
+    model_config = ConfigDict(strict=True)
+
+
+class Metadata(Element):
+    """Who answers for a document, and since when."""
+
+    name: Name = Field(
+        description="lower-case letters, digits, hyphens and dots; others refer to it by this name",
+        examples=["general-hospital-release"],
+    )
+    version: Annotated[
+        str,
+        Field(
+            pattern=VERSION,
+            max_length=40,
+        ),
+    ] = Field(
+        description="in quotes; of a policy, loosening any limit is a new major version",
+        examples=["2.1.0"],
+    )
+    title: Text | None = Field(
+        None, description="a few words for readers", examples=["Release of clinical models"]
+    )
+    description: Text | None = Field(None, description="what a reader should know before using it")
+    owner: Text | None = Field(None, description="who answers for the document")
+    effective_from: Day | None = Field(
+        None, description="the day from which it is in force", examples=["2026-10-01"]
+    )
+    review_by: Day | None = Field(
+        None, description="the day by which somebody looks at it again", examples=["2027-10-01"]
+    )
+
+
+class Citation(Element):
+    """A source, and what it is a basis for. No regulation known sets a numeric limit."""
+
+    title: Text = Field(description="as one would cite it", examples=["N.Y. Pub. Health Law §2782"])
+    basis: Literal["legal-duty", "guidance", "evidence", "analogy", "institutional-choice"] = Field(
+        description="what kind of basis it is; a number borrowed from elsewhere is an analogy"
+    )
+    url: Text | None = Field(None, description="where it can be read")
+    note: Text | None = Field(
+        None, description="what it says and what it does not; what is still to be confirmed"
+    )

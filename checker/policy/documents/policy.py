@@ -1,0 +1,342 @@
+"""The policy: what an institution demands of a model before release."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal
+
+from pydantic import ConfigDict, Field, model_validator
+
+from checker.policy.documents.attribute_class import PolicyClassSpec
+from checker.policy.documents.elements import (
+    Citation,
+    Duration,
+    Element,
+    Fraction,
+    Metadata,
+    Name,
+    Sha256,
+    Text,
+)
+
+__all__ = [
+    "AbstractPolicy",
+    "Access",
+    "AttackerSpec",
+    "ControlSpec",
+    "Gate",
+    "Knowledge",
+    "LeakagePolicy",
+    "Limit",
+    "Parameters",
+    "ParentRef",
+    "PolicySpec",
+    "Sampling",
+    "Severity",
+    "Subgroup",
+    "WaiverRules",
+]
+
+Access = Literal["samples", "logprobs", "embeddings"]
+Severity = Literal["low", "medium", "high", "critical"]
+
+
+class Sampling(Element):
+    """Ways of drawing less without deciding otherwise; neither is used unless asked for."""
+
+    curtailed: bool = Field(
+        False,
+        description="leave out a prompt's remaining continuations once every outcome is known;"
+        " exact, but a class added later finds prompts that were not drawn to the end",
+    )
+    sequential: bool = Field(
+        False,
+        description="draw patients in a frozen random order and stop a cell that is already"
+        " decided; the bounds at the planned number then hold at 0.9 of the policy's error",
+    )
+
+
+class Parameters(Element):
+    """Numbers that every control of a policy shares."""
+
+    confidence: Annotated[float, Field(ge=0.5, lt=1)] = Field(
+        0.95, description="of each one-sided bound"
+    )
+    min_cell: Annotated[int, Field(ge=1)] = Field(
+        11,
+        description="smallest number of patients whose numbers a report may show; a subgroup with"
+        " fewer to measure in either split is neither judged nor shown",
+    )
+    expected_base_rate: Fraction = Field(
+        0.02, description="background rate that the power calculation assumes"
+    )
+    admissibility_tolerance: Annotated[float, Field(gt=0, lt=0.5)] = Field(
+        0.10,
+        description="how far above 0.5 the AUROC of a model-free classifier between members and"
+        " nonmembers may lie",
+    )
+    seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(7, description="of all sampling")
+    sampling: Sampling = Field(
+        Sampling(), description="ways of drawing less without deciding otherwise"
+    )
+
+
+class Knowledge(Element):
+    """What an attacker knows of a patient: it becomes the prompt.
+
+    The keys add up. `random` and `codeTypes` choose among the events that lie before what is to be
+    told, which is the class's first definitive or strong code.
+    """
+
+    static: list[str] | Literal["all"] | None = Field(
+        None, description="'age' and names of the target's tokenization.static fields, or 'all'"
+    )
+    events: Annotated[int, Field(ge=0)] | Literal["all"] | None = Field(
+        None, description="the first N events, or 'all' but the class in question"
+    )
+    random: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="N events more, drawn at random with the policy's seed", examples=[20]
+    )
+    code_types: Annotated[list[Text], Field(min_length=1)] | None = Field(
+        None,
+        description="all events whose code matches one of these globs over the data set's spelling",
+        examples=[["MEDICATION//*"]],
+    )
+
+
+class AttackerSpec(Element):
+    """A knowledge level: what is known, which access, gating or only reported."""
+
+    title: Text = Field(
+        description="who might try, as readers of the report know them",
+        examples=["A relative or employer"],
+    )
+    extends: Name | None = Field(None, description="another attacker whose knowledge this one has")
+    knows: Knowledge = Field(
+        Knowledge(),
+        description="what they know of a patient before they ask the model; the class in question"
+        " is always left out",
+    )
+    access: Access = Field(
+        "samples",
+        description="sees generations, token probabilities too, or hidden states too; never less"
+        " than the attacker it extends",
+    )
+    report: Literal["gate", "only"] = Field(
+        "gate", description="'only': cells of this attacker are reported and never decide"
+    )
+    cites: list[Name] = Field(
+        [], description="names among the policy's citations: why this attacker is realistic"
+    )
+
+
+class Limit(Element):
+    """An upper limit on a metric: `fail` with an optional `warn` below it, or nothing ever.
+
+    `maxCount: 0` with `minN` is for what may never occur: any hit fails, and a pass needs at least
+    `minN` eligible members.
+    """
+
+    warn: Annotated[float, Field(ge=0)] | None = Field(
+        None,
+        description="a pass whose upper bound lies above this carries a warning; at most `fail`",
+        examples=[0.03],
+    )
+    fail: Annotated[float, Field(gt=0)] | None = Field(
+        None,
+        description="the limit: the metric's upper bound must not lie above it for a pass, and its"
+        " lower bound lies above it for a failure",
+        examples=[0.05],
+    )
+    max_count: Annotated[int, Field(ge=0, le=0)] | None = Field(
+        None, description="0: a single hit is a failure; goes with `minN`"
+    )
+    min_n: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="with `maxCount`: so many patients a pass takes", examples=[299]
+    )
+
+    model_config = ConfigDict(
+        json_schema_extra={"oneOf": [{"required": ["fail"]}, {"required": ["maxCount", "minN"]}]}
+    )
+
+    @model_validator(mode="after")
+    def _one_form(self) -> Limit:
+        if (self.fail is None) == (self.max_count is None):
+            raise ValueError("a limit needs either 'fail' or 'maxCount' with 'minN'")
+        if (self.max_count is None) != (self.min_n is None):
+            raise ValueError("'maxCount' and 'minN' belong together")
+        if self.warn is not None and (self.fail is None or self.warn > self.fail):
+            raise ValueError("'warn' must not be above 'fail'")
+        return self
+
+    @property
+    def allowed(self) -> float:
+        """The largest value that it tolerates: 0 where nothing may ever occur."""
+        return 0.0 if self.fail is None else self.fail
+
+
+class Subgroup(Element):
+    """A slice of patients: exactly one of the keys."""
+
+    static: str | None = Field(None, description="each value of this static field")
+    rare_code: Annotated[int, Field(ge=0)] | None = Field(
+        None, description="patients with a code that at most this many other members have"
+    )
+    age_over: Annotated[int, Field(ge=0, le=120)] | None = Field(
+        None, description="patients older than this at their last event, in years"
+    )
+
+    model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Subgroup:
+        if sum(v is not None for v in (self.static, self.rare_code, self.age_over)) != 1:
+            raise ValueError("a subgroup has exactly one of 'static', 'rareCode', 'ageOver'")
+        return self
+
+
+class ControlSpec(Element):
+    """One requirement: a metric of a probe, with a limit per attacker."""
+
+    title: Text = Field(
+        description="the requirement in a sentence",
+        examples=["The model must not tell a member's HIV status"],
+    )
+    attribute_class: Name | None = Field(
+        None,
+        description="what must not leak: a name among the policy's attributeClasses; left out where"
+        " the probe asks for none",
+        examples=["hiv"],
+    )
+    probe: str = Field(description="the attack that is tried", examples=["attribute-disclosure"])
+    params: dict[str, Any] = Field({}, description="parameters of the probe, all optional")
+    metric: str = Field(
+        description="the number that is limited, one of those that the probe measures; higher is"
+        " leakier",
+        examples=["excess_disclosure"],
+    )
+    contrast: Literal["nonmembers", "reference"] = Field(
+        "nonmembers",
+        description="what an excess is taken over: what the model says of nonmembers, or that"
+        " difference beyond the target's reference model",
+    )
+    limits: Annotated[dict[Name, Limit], Field(min_length=1)] = Field(
+        description="a limit for each attacker that the control is judged for",
+        examples=[{"events-10": {"warn": 0.03, "fail": 0.05}}],
+    )
+    subgroups: Annotated[list[Literal["all", "rare_code"] | Subgroup], Field(min_length=1)] = Field(
+        ["all"],
+        description="the groups of patients that are judged, each on its own; `rare_code` are those"
+        " with a code that at most 10 other members have",
+        examples=[["all", "rare_code", {"static": "race"}]],
+    )
+    severity: Severity = Field(
+        "high", description="how bad a breach would be; the gate says which severities block"
+    )
+    enforcement: Literal["advisory", "mandatory", "absolute"] = Field(
+        "mandatory",
+        description="advisory: shown, never decides; mandatory: decides, can be waived; absolute:"
+        " decides, can never be waived",
+    )
+    on_inconclusive: Literal["block", "warn"] | None = Field(
+        None, description="default: block, and warn for subgroups other than all"
+    )
+    rationale: Text | None = Field(None, description="why it matters, for readers of the report")
+    remediation: list[Text] = Field(
+        [],
+        description="what would fix a breach, most effective first",
+        examples=[["Retrain with de-duplicated records"]],
+    )
+    cites: list[Name] = Field(
+        [], description="names among the policy's citations: what the requirement leans on"
+    )
+
+
+class Gate(Element):
+    """What blocks a release."""
+
+    fail_on: Annotated[list[Severity], Field(min_length=1)] = Field(
+        ["critical", "high", "medium"],
+        description="controls of these severities decide; all others are only shown",
+    )
+    max_evidence_age: Duration | None = Field(
+        None, description="ISO 8601 duration; older evidence no longer counts"
+    )
+
+
+class ParentRef(Element):
+    """A policy that this one extends."""
+
+    ref: Text = Field(
+        description="name@version, looked up beside this file and then among the shipped policies,"
+        " or a relative path",
+        examples=["hospital-baseline@1.4", "../hospital.yaml"],
+    )
+    sha256: Sha256 | None = Field(
+        None, description="of the parent's file: 64 hexadecimal digits, which pin it"
+    )
+
+
+class WaiverRules(Element):
+    """Who may grant exceptions from a policy, and for how long."""
+
+    approver_roles: Annotated[list[Text], Field(min_length=1)] = Field(
+        description="only approvals in one of these roles are valid",
+        examples=[["privacy-officer"]],
+    )
+    min_approvers: Annotated[int, Field(ge=1)] = Field(
+        1, description="so many people have to approve; the requester is never one of them"
+    )
+    max_duration: Duration = Field(
+        description="ISO 8601 duration; the longest that a waiver may be in force"
+    )
+
+
+class PolicySpec(Element):
+    """The body of a leakage policy."""
+
+    extends: Annotated[list[ParentRef], Field(max_length=8)] = Field(
+        [], description="policies that this one tightens; what is left out here is inherited"
+    )
+    abstract: bool = Field(
+        False, description="true: only ever extended, never judged by, and may have no controls"
+    )
+    context: Literal["public-weights", "gated", "internal"] = Field(
+        description="who will get the model: everybody, holders of an agreement, or the institution"
+    )
+    parameters: Parameters = Field(Parameters(), description="numbers that every control shares")
+    attackers: Annotated[dict[Name, AttackerSpec], Field(min_length=1)] = Field(
+        description="who might try, by name: what each knows and sees"
+    )
+    attribute_classes: dict[Name, PolicyClassSpec] = Field(
+        {}, description="what must not leak, by name: sets of codes"
+    )
+    controls: Annotated[dict[Name, ControlSpec], Field(min_length=1)] = Field(
+        description="the requirements, by name"
+    )
+    citations: dict[Name, Citation] = Field({}, description="the sources, by name")
+    gate: Gate = Field(Gate(), description="what blocks a release")
+    waivers: WaiverRules | None = Field(
+        None, description="the rules for exceptions; without them none can be granted"
+    )
+
+
+class LeakagePolicy(Element):
+    """What an institution demands of a model before release."""
+
+    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
+    kind: Literal["LeakagePolicy"] = Field(description="what kind of document this is")
+    metadata: Metadata = Field(description="its name and version, and who answers for it")
+    spec: PolicySpec = Field(description="the demands")
+
+
+class AbstractPolicySpec(PolicySpec):
+    """The body of a policy that is only ever extended."""
+
+    attackers: dict[Name, AttackerSpec] = {}
+    controls: dict[Name, ControlSpec] = {}
+
+
+class AbstractPolicy(LeakagePolicy):
+    """Something for policies to extend: attackers, classes or controls that several share."""
+
+    spec: AbstractPolicySpec

@@ -1,0 +1,178 @@
+"""The target an institution declares: a model, its tokenization and the patients it is tried on."""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from checker.codes import CodeSystem
+from checker.policy.documents.elements import Element, Metadata, Text
+
+__all__ = [
+    "DEVICE",
+    "GAP",
+    "AuditTarget",
+    "CodeSystemSpec",
+    "DataSpec",
+    "ModelSpec",
+    "Specials",
+    "StaticField",
+    "TargetSpec",
+    "TimeBin",
+    "TokenizationSpec",
+    "ValueBins",
+]
+
+DEVICE = r"^(auto|cpu|cuda(:[0-9]+)?)$"
+GAP = r"^[0-9]{1,5}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"
+
+Gap = Annotated[str, Field(pattern=GAP)]
+
+
+class ModelSpec(Element):
+    """The model under audit."""
+
+    backend: str = Field(
+        "huggingface", description="what loads the model: huggingface, or a plug-in"
+    )
+    path: Text = Field(description="local directory, relative to this file")
+    device: Annotated[str, Field(pattern=DEVICE)] = Field(
+        "auto", description="auto, cpu, cuda or cuda:N"
+    )
+    dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
+        "auto", description="the precision it runs in; auto: that of its files"
+    )
+    trust_remote_code: bool = Field(False, description="run Python code from the model directory")
+
+
+class Specials(Element):
+    """Special tokens by their spelling in the vocabulary; one that is not named is not used."""
+
+    bos: Text | None = Field(
+        None, description="stands at the beginning of every record", examples=["[BOS]"]
+    )
+    eos: Text | None = Field(
+        None, description="ends a record, and a continuation", examples=["[EOS]"]
+    )
+    pad: Text | None = Field(
+        None, description="fills up the shorter records of a batch", examples=["[PAD]"]
+    )
+    unk: Text | None = Field(
+        None, description="stands for codes that have no token", examples=["[UNK]"]
+    )
+
+
+class StaticField(Element):
+    """Codes that make up a static field, and which of several counts."""
+
+    codes: Text = Field(description="glob over codes", examples=["RACE//*"])
+    take: Literal["first", "last"] = Field(
+        "first", description="which one counts where a patient has several"
+    )
+
+
+class TimeBin(Element):
+    """The token for gaps up to a duration; the last entry has no `upTo`."""
+
+    up_to: Gap | None = Field(None, description="a number with s, m, h, d, w or y", examples=["7d"])
+    token: Text = Field(description="its spelling in the vocabulary", examples=["TIME//1-7"])
+
+
+class ValueBins(Element):
+    """Quantile tokens for numeric values.
+
+    `bins` is a parquet file with columns `code` and `edges` (ascending inner edges, list of
+    numbers); a value in the i-th of the edges + 1 intervals gets bin i, counted from 1.
+    """
+
+    bins: Text = Field(
+        description="parquet file with columns code and edges, relative to this file"
+    )
+    token: Text = Field(
+        "{code}//Q{bin}", description="with {bin}, and {code} if it replaces the code's token"
+    )
+
+
+class TokenizationSpec(Element):
+    """How a patient's events become the model's tokens."""
+
+    vocabulary: Text = Field(
+        description="vocab.json, MEDS codes.parquet with code/vocab_index, or tokenizer.json"
+    )
+    specials: Specials = Field(
+        Specials(), description="special tokens, by their spelling in the vocabulary"
+    )
+    static: dict[str, str | StaticField] = Field(
+        {},
+        description="facts that stand before the record, by field: a glob over codes",
+        examples=[{"sex": "GENDER//*"}],
+    )
+    age: Text | None = Field(
+        None,
+        description="the token of a patient's age, with {years} where the number stands",
+        examples=["AGE//{years}"],
+    )
+    prefix_order: list[str] | None = Field(
+        None, description="order of 'age' and the static fields; default: age, then as declared"
+    )
+    max_length: Annotated[int, Field(ge=2)] | None = Field(
+        None, description="of a record, in tokens; default: the model's context"
+    )
+    window: Literal["first", "last", "tiled"] = Field(
+        "first",
+        description="which part of a longer record is scored: its beginning, its end, or all of it"
+        " in pieces",
+    )
+    time: list[TimeBin] = Field(
+        [],
+        description="tokens for the time between events, shortest gap first",
+        examples=[[{"upTo": "1d", "token": "TIME//0"}, {"token": "TIME//1+"}]],
+    )
+    values: ValueBins | None = Field(None, description="tokens for numeric values")
+
+
+class CodeSystemSpec(Element):
+    """How a data set spells the codes of a system."""
+
+    match: Annotated[str, Field(pattern=r"\{code\}")] = Field(
+        examples=["DIAGNOSIS//ICD//10//{code}"],
+        description="glob with {code} where the code stands",
+    )
+    system: CodeSystem = Field(description="the system that these codes are of")
+
+
+class DataSpec(Element):
+    """The patients: a MEDS 0.4 data set and which of its splits were trained on."""
+
+    path: Text = Field(description="folder of a MEDS data set, relative to this file")
+    members: Text = Field("train", description="the split that the model was trained on")
+    nonmembers: Text = Field(
+        "held_out", description="the split that it never saw: same source, same period"
+    )
+
+
+class TargetSpec(Element):
+    """The body of an audit target."""
+
+    model: ModelSpec = Field(description="the model under audit")
+    tokenization: TokenizationSpec = Field(
+        description="how a patient's events become the model's tokens"
+    )
+    code_systems: list[CodeSystemSpec] = Field(
+        [], description="how this data set spells its codes; common ones are known already"
+    )
+    data: DataSpec = Field(description="the patients")
+    reference: ModelSpec | None = Field(
+        None,
+        description="a model of the same vocabulary that was trained without these members",
+    )
+
+
+class AuditTarget(Element):
+    """The model under audit with its tokenization and its data."""
+
+    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
+    kind: Literal["AuditTarget"] = Field(description="what kind of document this is")
+    metadata: Metadata = Field(description="its name and version, and who answers for it")
+    spec: TargetSpec = Field(description="the model, its tokenization and its data")

@@ -1,0 +1,162 @@
+"""What a target says of its own fields, and what a policy says of them.
+
+A field that leads nowhere would be knowledge that an attacker is not given: a policy must not name
+fields that its target does not define.
+"""
+
+from __future__ import annotations
+
+from itertools import pairwise
+
+from checker.errors import DocumentError, PluginError, Problem
+from checker.plugins import nearest_or_all, plugin_names, suggestion
+from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy, TargetSpec
+from checker.policy.source import Located, Say, short
+
+__all__ = ["check_pair", "target_problems"]
+
+_SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
+
+
+def check_pair(policy: Located[LeakagePolicy], target: Located[AuditTarget]) -> None:
+    """Check that the target defines every field that the policy names.
+
+    Raises:
+        DocumentError: with all problems, at the policy's lines.
+    """
+    problems: list[Problem] = []
+    say = policy.complaints(problems)
+    tokenization = target.document.spec.tokenization
+    fields = [*tokenization.static]
+    known = [*(["age"] if tokenization.age is not None else []), *fields]
+    spec = policy.document.spec
+    for name, attacker in spec.attackers.items():
+        static = attacker.knows.static
+        for index, field in enumerate(static if isinstance(static, list) else []):
+            if field not in known:
+                path = ("spec", "attackers", name, "knows", "static", index)
+                say(path, f"attacker '{name}' knows {_undefined(field, known, target.file)}")
+    for name, control in spec.controls.items():
+        for index, subgroup in enumerate(control.subgroups):
+            field_name = None if isinstance(subgroup, str) else subgroup.static
+            if field_name is not None and field_name not in fields:
+                place = ("spec", "controls", name, "subgroups", index)
+                if field_name == "age":
+                    say(place, "age is no static field; use a subgroup {ageOver: N}")
+                else:
+                    say(
+                        place, f"the subgroups are by {_undefined(field_name, fields, target.file)}"
+                    )
+        for index, field in enumerate(_identifiers(control)):
+            if field not in known:
+                message = f"the probe would change {_undefined(field, known, target.file)}"
+                say(("spec", "controls", name, "params", "identifiers", index), message)
+    if problems:
+        raise DocumentError(problems)
+
+
+def _identifiers(control: ControlSpec) -> list[str]:
+    """Return the fields that a policy itself wants changed; defaults fit whatever is declared."""
+    if control.probe != "identifier-perturbation":
+        return []
+    return list(control.params.get("identifiers", []))
+
+
+def _undefined(field: str, known: list[str], file: str) -> str:
+    """Say that a target lacks a field; age is not declared like the others."""
+    if field == "age":
+        return f"'age', but {file} has no tokenization.age"
+    hint = suggestion(field, known) or f"; it defines {', '.join(known) or 'none'}"
+    return f"'{short(field)}', which {file} does not define in tokenization.static{hint}"
+
+
+# --- the target itself -------------------------------------------------------------------------
+
+
+def target_problems(target: Located[AuditTarget]) -> list[Problem]:
+    """Return all that is wrong with what a target says of its own fields."""
+    problems: list[Problem] = []
+    say = target.complaints(problems)
+    spec = target.document.spec
+    _check_backend(spec, say)
+    _check_fields(spec, say)
+    _check_templates(spec, say)
+    _check_time(spec, say)
+    if spec.data.members == spec.data.nonmembers:
+        message = (
+            f"members and nonmembers are both '{short(spec.data.members)}'; compare two splits"
+        )
+        say(("spec", "data", "nonmembers"), message)
+    return problems
+
+
+def _check_backend(spec: TargetSpec, say: Say) -> None:
+    path = ("spec", "model", "backend")
+    try:
+        known = plugin_names("phigate.targets")
+    except PluginError as error:
+        say(path, str(error))
+        return
+    backend = spec.model.backend
+    if backend not in known:
+        say(path, f"unknown backend '{short(backend)}'{nearest_or_all(backend, known)}")
+
+
+def _check_fields(spec: TargetSpec, say: Say) -> None:
+    path = ("spec", "tokenization")
+    tokenization = spec.tokenization
+    for name, field in tokenization.static.items():
+        if name in ("age", "all"):
+            say((*path, "static", name), f"a static field cannot be called '{name}'; rename it")
+        glob = field if isinstance(field, str) else field.codes
+        if not glob.strip():
+            say((*path, "static", name), f"static field '{name}' has no codes; write a glob")
+    order = tokenization.prefix_order
+    if order is None:
+        return
+    declared = [*(["age"] if tokenization.age is not None else []), *tokenization.static]
+    for index, name in enumerate(order):
+        if name not in declared:
+            message = f"unknown field '{short(name)}'{nearest_or_all(name, declared)}"
+            say((*path, "prefixOrder", index), message)
+        elif name in order[:index]:
+            say((*path, "prefixOrder", index), f"'{name}' stands here twice")
+    if absent := [name for name in declared if name not in order]:
+        say((*path, "prefixOrder"), f"prefixOrder leaves out {', '.join(absent)}")
+
+
+def _check_templates(spec: TargetSpec, say: Say) -> None:
+    tokenization = spec.tokenization
+    path = ("spec", "tokenization")
+    if tokenization.age is not None and "{years}" not in tokenization.age:
+        say((*path, "age"), "the age token needs {years} where the age stands: AGE//{years}")
+    if tokenization.values is not None and "{bin}" not in tokenization.values.token:
+        say((*path, "values", "token"), "a value's token needs {bin} where the bin stands")
+    for index, system in enumerate(spec.code_systems):
+        if system.match.count("{code}") != 1:
+            say(("spec", "codeSystems", index, "match"), "{code} must stand here exactly once")
+
+
+def _check_time(spec: TargetSpec, say: Say) -> None:
+    path = ("spec", "tokenization", "time")
+    bins = spec.tokenization.time
+    for index, time_bin in enumerate(bins):
+        is_last = index == len(bins) - 1
+        if is_last and time_bin.up_to is not None:
+            say(
+                (*path, index), "the last time bin must have no upTo, so that it takes all the rest"
+            )
+        elif not is_last and time_bin.up_to is None:
+            say((*path, index), "only the last time bin may have no upTo")
+    for (index, earlier), (_, later) in pairwise(enumerate(bins)):
+        if earlier.up_to is None or later.up_to is None:
+            continue
+        if _seconds(earlier.up_to) >= _seconds(later.up_to):
+            say(
+                (*path, index + 1, "upTo"),
+                f"time bins must ascend, but {later.up_to} is not above {earlier.up_to}",
+            )
+
+
+def _seconds(duration: str) -> float:
+    return float(duration[:-1]) * _SECONDS[duration[-1]]
