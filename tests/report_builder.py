@@ -386,6 +386,26 @@ def every_verdict_report() -> Report:
     )
 
 
+def refused_waiver_report() -> Report:
+    """Every cell passes, but a waiver does not hold: blocked by no cell, with exit code 2."""
+    passing = passing_report()
+    refused = waiver(
+        "waiver-2026-06",
+        cell=passing.cells[-1].id,
+        ceiling=0.7,
+        status="refused",
+        explanation="It names another model.",
+    )
+    summary = passing.summary.model_copy(
+        update={
+            "exit_code": 2,
+            "decision": "A waiver does not hold; until it is withdrawn or mended the model is not"
+            " released.",
+        }
+    )
+    return passing.model_copy(update={"verdict": "error", "waivers": [refused], "summary": summary})
+
+
 def waiver(name: str, *, cell: str, ceiling: float, **changes: Any) -> WaiverReport:
     """Return a waiver of a cell of `excess_disclosure`."""
     fields: dict[str, Any] = {
@@ -413,7 +433,7 @@ WITHHELD = ["estimate", "members", "nonmembers", "reported", "placebo", "p_value
 
 def as_shared(report: Report) -> Report:
     """Return a report as outsiders see it whose cells of fewer than 200 patients are small."""
-    cells = [_suppressed(c) if c.estimate and c.estimate.n < 200 else _rounded(c)
+    cells = [suppressed(c) if c.estimate and c.estimate.n < 200 else _rounded(c)
              for c in report.cells]  # fmt: skip
     provenance = report.provenance
     rows = [entry.model_copy(update={"rows": None}) for entry in provenance.evidence]
@@ -430,7 +450,7 @@ def as_shared(report: Report) -> Report:
     )
 
 
-def _suppressed(cell: CellReport) -> CellReport:
+def suppressed(cell: CellReport) -> CellReport:
     """Take every number from a cell but its limit; the side of the limit stays."""
     assert cell.estimate is not None
     sides = {"pass": "within", "fail": "beyond"}

@@ -105,7 +105,7 @@ class FindingText:
         said = [self.headline, f"{found_words(cell)}.", self.standing]
         said.append(shorten(cell.explanation, PROSE))
         if reason is not None:
-            said += [reason.meaning, reason.next_step]
+            said += [shorten(reason.meaning, PROSE), reason.next_step]
         if (missing := needs_more(cell)) is not None:
             said.append(f"This cell {missing}.")
         if cell.can_only_fail:

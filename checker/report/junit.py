@@ -19,7 +19,7 @@ from checker.errors import ExitCode
 from checker.report.findings import TITLE, FindingText, control_words, finding_texts, found_words
 from checker.report.formats import ReportFormat
 from checker.report.model import ControlReport, Report
-from checker.report.plain import plain, shorten
+from checker.report.plain import shorten
 from checker.report.text import CONFIDENTIAL, headline, reason_of
 from checker.report.times import instant
 
@@ -54,7 +54,7 @@ def _suites(report: Report) -> list[ET.Element]:
     suites = [
         _suite(
             report,
-            f"{control.id}: {shorten(control.title, TITLE)}",
+            f"{shorten(control.id, TITLE)}: {shorten(control.title, TITLE)}",
             [_case(text) for text in texts if text.cell.control == control.id],
             properties=_properties(report, control),
         )
@@ -76,7 +76,7 @@ def _suite(
     suite = ET.Element(
         "testsuite",
         {
-            "name": plain(name),
+            "name": name,
             "tests": str(len(cases)),
             "failures": _count(cases, "failure"),
             "errors": _count(cases, "error"),
@@ -103,8 +103,10 @@ def _properties(report: Report, control: ControlReport) -> list[tuple[str, str]]
 
 def _case(text: FindingText) -> ET.Element:
     cell = text.cell
-    name = plain(cell.id).removeprefix(f"{plain(cell.control)}/")
-    case = ET.Element("testcase", {"name": name, "classname": plain(cell.control)})
+    control, name = cell.control, cell.id.removeprefix(f"{cell.control}/")
+    case = ET.Element(
+        "testcase", {"name": shorten(name, TITLE), "classname": shorten(control, TITLE)}
+    )
     if (outcome := _outcome(text)) is not None:
         kind, type_ = outcome
         element = ET.SubElement(case, kind, {"type": type_, "message": _message(text)})
@@ -131,7 +133,8 @@ def _message(text: FindingText) -> str:
     reason = reason_of(text.cell)
     parts = [text.verdict, reason.short if reason else None, found_words(text.cell)]
     if text.waiver is not None:
-        parts.append(f"waiver {text.waiver.id} until the end of {text.waiver.expires_on} (UTC)")
+        name = shorten(text.waiver.id, TITLE)
+        parts.append(f"waiver {name} until the end of {text.waiver.expires_on} (UTC)")
     elif not text.cell.gating:
         parts.append("reported only")
     return shorten("; ".join(part for part in parts if part), 2 * TITLE)

@@ -30,7 +30,7 @@ from checker.report.findings import (
 from checker.report.formats import ReportFormat, filled
 from checker.report.markup import escape_markup
 from checker.report.model import ControlReport, Report, WaiverReport
-from checker.report.plain import plain, shorten
+from checker.report.plain import shorten
 from checker.report.text import CONFIDENTIAL, NOT_PROOF, VERDICT_WORDS, headline
 from checker.report.times import instant
 
@@ -404,7 +404,7 @@ def _prose(*paragraphs: str) -> str:
 
 def _reference(path: str) -> str:
     """Return a path as a relative reference."""
-    return quote(plain(path).lstrip("/").encode(), safe="/")
+    return quote(shorten(path, TITLE).lstrip("/").encode(), safe="/")
 
 
 OSCAL = ReportFormat.of_json("report.oscal.json", render_oscal)

@@ -6,9 +6,9 @@ notification of the tool.
 
 GitHub ignores kinds and notifications and shows whatever is a result; an alert whose result is
 missing from the next upload counts as fixed. So that subset holds what failed and what stayed open,
-an attack that crashed among the latter, with levels: *error* where the release is blocked,
-*warning* for a failure that does not block, *note* for the rest. Its limits are those of "SARIF
-support for code scanning" in GitHub's documentation.
+an attack that crashed and a waiver that does not hold among the latter, with levels: *error* where
+the release is blocked, *warning* for a failure that does not block, *note* for the rest. Its limits
+are those of "SARIF support for code scanning" in GitHub's documentation.
 
 A rule is a control, and a result lies on the control's line in the policy's file. Many results lie
 on one line, which GitHub would take for one alert: the fingerprint is of the cell, not of the line.
@@ -34,7 +34,7 @@ from checker.report.findings import (
 )
 from checker.report.formats import ReportFormat, filled
 from checker.report.matrix import worst_first
-from checker.report.model import CellReport, ControlReport, Number, Report
+from checker.report.model import CellReport, ControlReport, Number, Report, WaiverReport
 from checker.report.plain import plain, shorten
 from checker.report.text import CONFIDENTIAL, WAIVER_STATUS, headline, measure_of
 from checker.report.times import instant
@@ -56,7 +56,9 @@ GITHUB_RESULTS = 5000
 DESCRIPTION = 480
 """Characters of a rule's descriptions; GitHub cuts at 1024, and braces are doubled."""
 
-# what no longer blocks is a waiver that is applied, or whose time has not come
+WAIVER_RULE = "waivers"
+
+# a waiver that applies, or whose time has not come, is nothing to be told of
 _WAIVER_LEVELS = {"void": "warning", "unused": "error", "expired": "error", "refused": "error"}
 
 
@@ -98,9 +100,13 @@ def render_sarif_github(report: Report) -> dict[str, Any]:
             "level": _level(text),
             "suppressions": _suppressions(text),
         }
-        for text in chosen[:GITHUB_RESULTS]
+        for text in chosen
     ]
-    run = _run(report, texts, place, results)
+    broken = [one for one in report.waivers if _WAIVER_LEVELS.get(one.status) == "error"]
+    results = [*(_waiver_result(report, one, place) for one in broken), *results]
+    run = _run(report, texts, place, results[:GITHUB_RESULTS])
+    if broken:
+        run["tool"]["driver"]["rules"].append(_waiver_rule())
     if report.audience == "internal":
         run["properties"] = {"confidential": CONFIDENTIAL}
     return _log(run)
@@ -117,7 +123,7 @@ def _run(
     results: Sequence[Mapping[str, Any]],
 ) -> dict[str, Any]:
     policy, target = report.policy, report.target
-    version = plain(report.provenance.phigate_version)
+    version = _name(report.provenance.phigate_version)
     return {
         "tool": {
             "driver": {
@@ -130,8 +136,8 @@ def _run(
             "id": f"phigate/{_part(policy.name)}/{_part(target.name)}/"
             f"{_part(report.provenance.as_of)}",
             "description": _message(
-                f"{headline(report)}: {target.name} {target.version}, judged by"
-                f" {policy.name} {policy.version}."
+                f"{headline(report)}: {_name(target.name)} {_name(target.version)}, judged by"
+                f" {_name(policy.name)} {_name(policy.version)}."
             ),
         },
         "invocations": [_invocation(report, texts, place)],
@@ -153,14 +159,7 @@ def _invocation(report: Report, texts: Sequence[FindingText], place: _Places) ->
         if text.cell.verdict not in KINDS
     ]
     waivers = [
-        {
-            "level": _WAIVER_LEVELS[waiver.status],
-            "message": _message(
-                f"The waiver of {shorten(waiver.cell, TITLE)} is"
-                f" {WAIVER_STATUS[waiver.status].removesuffix(': withdraw it')}."
-                f" {shorten(waiver.explanation, PROSE)} {waiver_words(waiver)}"
-            ),
-        }
+        {"level": _WAIVER_LEVELS[waiver.status], "message": _waiver_message(waiver)}
         for waiver in report.waivers
         if waiver.status in _WAIVER_LEVELS
     ]
@@ -183,7 +182,7 @@ def _rule(report: Report, control: ControlReport) -> dict[str, Any]:
     meaning = control.rationale or measure_of(control.metric).meaning or control.title
     words = control_words(report, control)
     return {
-        "id": plain(control.id),
+        "id": _name(control.id),
         "shortDescription": _message(shorten(control.title, DESCRIPTION)),
         "fullDescription": _message(shorten(meaning, DESCRIPTION)),
         "help": _message(*(f"{name}: {text}" for name, text in words)),
@@ -191,10 +190,49 @@ def _rule(report: Report, control: ControlReport) -> dict[str, Any]:
             "level": "error" if control.severity in report.policy.fail_on else "warning"
         },
         "properties": {
-            "tags": ["privacy", "memorization", plain(control.probe), plain(control.severity)],
-            "severity": plain(control.severity),
+            "tags": ["privacy", "memorization", _name(control.probe), _name(control.severity)],
+            "severity": _name(control.severity),
         },
     }
+
+
+def _waiver_rule() -> dict[str, Any]:
+    return {
+        "id": WAIVER_RULE,
+        "shortDescription": {"text": "A waiver must hold"},
+        "fullDescription": {
+            "text": "A waiver that is refused, has expired or is not needed blocks the release."
+        },
+        "help": {"text": "Withdraw the waiver or mend it, and judge again."},
+        "defaultConfiguration": {"level": "error"},
+        "properties": {"tags": ["privacy"]},
+    }
+
+
+def _waiver_result(report: Report, waiver: WaiverReport, place: _Places) -> dict[str, Any]:
+    name = digest([report.policy.name, report.target.name, WAIVER_RULE, waiver.id, waiver.cell])
+    return {
+        "ruleId": WAIVER_RULE,
+        "ruleIndex": len(report.controls),
+        "message": _waiver_message(waiver),
+        "locations": [place.at(None, waiver.cell)],
+        "partialFingerprints": _fingerprints(name),
+        "level": _WAIVER_LEVELS[waiver.status],
+        "suppressions": [],
+    }
+
+
+def _waiver_message(waiver: WaiverReport) -> dict[str, str]:
+    return _message(
+        f"The waiver of {_name(waiver.cell)} is"
+        f" {WAIVER_STATUS[waiver.status].removesuffix(': withdraw it')}."
+        f" {shorten(waiver.explanation, PROSE)} {waiver_words(waiver)}"
+    )
+
+
+def _fingerprints(name: str) -> dict[str, str]:
+    """Return a result's name; the second form is the only one that GitHub looks for."""
+    return {"phigateCell/v1": name, "primaryLocationLineHash": f"{name[:16]}:1"}
 
 
 def _result(report: Report, text: FindingText, place: _Places) -> dict[str, Any]:
@@ -205,22 +243,19 @@ def _result(report: Report, text: FindingText, place: _Places) -> dict[str, Any]
         **_rule_of(cell, place),
         "message": _message(text.text),
         "locations": [place.of(cell)],
-        "partialFingerprints": {
-            "phigateCell/v1": name,
-            "primaryLocationLineHash": f"{name[:16]}:1",  # the one name that GitHub looks for
-        },
+        "partialFingerprints": _fingerprints(name),
     }
 
 
 def _rule_of(cell: CellReport, place: _Places) -> dict[str, Any]:
     index = place.rules.get(cell.control)
-    rule = {"ruleId": plain(cell.control)}
+    rule = {"ruleId": _name(cell.control)}
     return rule if index is None else {**rule, "ruleIndex": index}
 
 
 def _reference(cell: CellReport, place: _Places) -> dict[str, Any]:
     index = place.rules.get(cell.control)
-    rule = {"id": plain(cell.control)}
+    rule = {"id": _name(cell.control)}
     return rule if index is None else {**rule, "index": index}
 
 
@@ -241,9 +276,9 @@ def _suppressions(text: FindingText) -> list[dict[str, Any]]:
             "status": "accepted",
             "justification": waiver_words(waiver),
             "properties": {
-                "waiver": plain(waiver.id),
-                "sha256": plain(waiver.sha256),
-                "expiresOn": plain(waiver.expires_on),
+                "waiver": _name(waiver.id),
+                "sha256": _name(waiver.sha256),
+                "expiresOn": _name(waiver.expires_on),
             },
         }
     ]
@@ -252,18 +287,18 @@ def _suppressions(text: FindingText) -> list[dict[str, Any]]:
 def _cell_properties(text: FindingText) -> dict[str, Any]:
     cell = text.cell
     properties = {
-        "cell": plain(cell.id),
+        "cell": _name(cell.id),
         "verdict": cell.verdict,
         "warned": cell.warned,
-        "reason": plain(cell.reason) if cell.reason else None,
+        "reason": _name(cell.reason) if cell.reason else None,
         "blocks": text.blocks,
         "gating": cell.gating,
-        "severity": plain(cell.severity),
-        "attributeClass": plain(cell.attribute_class) if cell.attribute_class else None,
-        "attacker": plain(cell.attacker),
-        "subgroup": plain(cell.subgroup),
-        "probe": plain(cell.probe),
-        "metric": plain(cell.metric),
+        "severity": _name(cell.severity),
+        "attributeClass": _name(cell.attribute_class) if cell.attribute_class else None,
+        "attacker": _name(cell.attacker),
+        "subgroup": _name(cell.subgroup),
+        "probe": _name(cell.probe),
+        "metric": _name(cell.metric),
         "contrast": cell.contrast,
         "estimate": _number(cell.estimate),
         "limit": filled(
@@ -275,13 +310,15 @@ def _cell_properties(text: FindingText) -> dict[str, Any]:
             }
         ),
         "boundSide": cell.bound_side,
-        "withheld": [plain(name) for name in cell.withheld],
+        "withheld": [_name(name) for name in cell.withheld],
     }
     return filled(properties)
 
 
 def _number(number: Number | None) -> dict[str, Any] | None:
-    return None if number is None else filled(number.model_dump(mode="json"))
+    if number is None:
+        return None
+    return filled({**number.model_dump(mode="json"), "method": _name(number.method)})
 
 
 def _run_properties(report: Report) -> dict[str, Any]:
@@ -291,19 +328,19 @@ def _run_properties(report: Report) -> dict[str, Any]:
             "audience": report.audience,
             "confidential": CONFIDENTIAL if report.audience == "internal" else None,
             "verdict": report.verdict,
-            "asOf": plain(report.provenance.as_of),
+            "asOf": _name(report.provenance.as_of),
             "policy": {
-                "name": plain(policy.name),
-                "version": plain(policy.version),
-                "sha256": plain(policy.sha256),
+                "name": _name(policy.name),
+                "version": _name(policy.version),
+                "sha256": _name(policy.sha256),
             },
             "target": {
-                "name": plain(target.name),
-                "version": plain(target.version),
-                "modelSha256": plain(target.model_sha256),
+                "name": _name(target.name),
+                "version": _name(target.version),
+                "modelSha256": _name(target.model_sha256),
             },
-            "planSha256": plain(report.provenance.plan_sha256),
-            "manifestSha256": plain(report.provenance.manifest_sha256),
+            "planSha256": _name(report.provenance.plan_sha256),
+            "manifestSha256": _name(report.provenance.manifest_sha256),
         }
     )
 
@@ -326,7 +363,10 @@ class _Places:
 
     def of(self, cell: CellReport) -> dict[str, Any]:
         """Return where a cell's control stands."""
-        control = self._controls.get(cell.control)
+        return self.at(self._controls.get(cell.control), cell.id)
+
+    def at(self, control: ControlReport | None, name: str) -> dict[str, Any]:
+        """Return where a control stands, or the policy's first line, for something of a name."""
         file = self._policy
         if control is not None and control.file is not None:
             file = _uri(control.file)
@@ -337,7 +377,7 @@ class _Places:
                 # GitHub needs all four; how long the line is, the report does not know
                 "region": {"startLine": line, "startColumn": 1, "endLine": line, "endColumn": 2},
             },
-            "logicalLocations": [{"fullyQualifiedName": plain(cell.id)}],
+            "logicalLocations": [{"fullyQualifiedName": _name(name)}],
         }
 
     def evidence_of(self, cell: CellReport) -> list[dict[str, Any]]:
@@ -356,7 +396,7 @@ class _Places:
 
 
 def _artifact(uri: str, sha256: str, *, role: str) -> dict[str, Any]:
-    return {"location": {"uri": uri}, "roles": [role], "hashes": {"sha-256": plain(sha256)}}
+    return {"location": {"uri": uri}, "roles": [role], "hashes": {"sha-256": _name(sha256)}}
 
 
 def _policy_uri(report: Report) -> str:
@@ -380,12 +420,17 @@ def _policy_uri(report: Report) -> str:
 
 def _uri(path: str) -> str:
     """Return a relative reference in which nothing but slashes means anything."""
-    return quote(plain(path).lstrip("/").encode(), safe="/")
+    return quote(_name(path).lstrip("/").encode(), safe="/")
+
+
+def _name(text: str) -> str:
+    """Return a name from outside."""
+    return shorten(text, TITLE)
 
 
 def _part(text: str) -> str:
     """Return one part of an id whose parts are divided by slashes."""
-    return shorten(text, TITLE).replace("/", "-")
+    return _name(text).replace("/", "-")
 
 
 def _utc(stamp: str | None) -> str | None:
