@@ -43,6 +43,8 @@ def poisoned(report: Report, payload: str) -> Report:
             return {name + tail: walk(inner, name) for name, inner in value.items()}
         if isinstance(value, list):
             return [walk(inner, key) for inner in value]
-        return value + payload if isinstance(value, str) and key not in _OURS else value
+        if not isinstance(value, str) or key in _OURS or (key, value) == ("subgroup", "all"):
+            return value
+        return value + payload
 
     return Report.model_validate(walk(report.model_dump(mode="python", by_alias=True)))

@@ -12,6 +12,7 @@ from checker.report.markup import escape, table
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report
 from checker.report.text import (
+    BOUND_SIDES,
     CANNOT_PASS,
     CONFIDENTIAL,
     NOT_PROOF,
@@ -28,7 +29,14 @@ from checker.report.text import (
 )
 from checker.report.times import instant
 
-__all__ = ["MARKDOWN", "decision_lines", "matrix_lines", "render_markdown", "waiver_lines"]
+__all__ = [
+    "MARKDOWN",
+    "audience_lines",
+    "decision_lines",
+    "matrix_lines",
+    "render_markdown",
+    "waiver_lines",
+]
 
 FINDINGS_SHOWN = 10
 ROWS_SHOWN = 12
@@ -42,6 +50,7 @@ LONG = 160
 def render_markdown(report: Report) -> str:
     """Return the summary, ending in a newline."""
     parts = [
+        audience_lines(report),
         decision_lines(report, level=2),
         _counts(report),
         matrix_lines(report, level=3),
@@ -53,12 +62,15 @@ def render_markdown(report: Report) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
 
 
+def audience_lines(report: Report) -> list[str]:
+    """Return who may read it, where not everybody may; it stands before all else."""
+    return [f"**{CONFIDENTIAL}**"] if report.audience == "internal" else []
+
+
 def decision_lines(report: Report, *, level: int) -> list[str]:
-    """Return what was decided, of which model, by which policy; who may read it comes first."""
+    """Return what was decided, of which model, by which policy."""
     target, policy = report.target, report.policy
-    lines = [f"**{CONFIDENTIAL}**", ""] if report.audience == "internal" else []
     return [
-        *lines,
         f"{'#' * level} {headline(report)}",
         "",
         _short(report.summary.decision, LONG),
@@ -170,6 +182,8 @@ def _square_words(cell: CellReport) -> str:
     words = f"**{escape(verdict_word(cell))}**"
     if (bound := telling_bound(cell)) is not None:
         words += f", {escape(bound)}"
+    elif cell.bound_side is not None:
+        words += f", {BOUND_SIDES[cell.bound_side]}"
     if not cell.gating:
         words += ", reported only"
     return f"{words}, {CANNOT_PASS}" if cell.can_only_fail else words

@@ -20,7 +20,7 @@ __all__ = ["escape", "escape_markup", "table"]
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>|~^&$#@!]")
 _BLOCK_START = re.compile(r"^([-+=]|\d{1,9}(?=[.)](?:\s|$)))")
 _ADDRESS = re.compile(r":(?=//)|(?<=www)\.|(?<=mailto):|(?<=xmpp):", re.IGNORECASE)
-_REACHES_OUT = re.compile(r'[@#!%~$&^*:](?=[\w"+\-])|(?<=[^\W\d_])-(?=\d)')
+_REACHES_OUT = re.compile(r'[@#!%~$&^*:](?=[\w"+\-])|(?:(?<=[A-Z])|(?<=\b[Gg]h))-(?=\d)')
 _GAP = "&#8203;"
 
 

@@ -15,7 +15,7 @@ import yaml
 
 from checker.report.findings import FindingText, finding_texts, found_words, source_words
 from checker.report.formats import ReportFormat, filled
-from checker.report.markdown import decision_lines, matrix_lines, waiver_lines
+from checker.report.markdown import audience_lines, decision_lines, matrix_lines, waiver_lines
 from checker.report.markup import escape, table
 from checker.report.matrix import worst_first
 from checker.report.model import Report
@@ -38,7 +38,9 @@ def render_model_card(report: Report) -> str:
         width=10**9,  # a folded line could begin with anything
     )
     parts = [
-        decision_lines(report, level=2),
+        audience_lines(report),
+        [f"## {TASK['name']}"],
+        decision_lines(report, level=3),
         matrix_lines(report, level=3),
         _findings(report),
         waiver_lines(report, level=3),
