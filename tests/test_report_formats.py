@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import json
 import re
+import shutil
+import sys
 from functools import cache
 from pathlib import Path
 
@@ -11,6 +14,8 @@ import report_builder as build
 from conftest import Command
 from hostile import HOSTILE, poisoned
 
+from checker.canonical import sha256_hex
+from checker.cli import main
 from checker.plugins import BUILT_IN, load_plugin
 from checker.report.formats import ReportFormat, filled
 from checker.report.json import render_json
@@ -134,3 +139,50 @@ def test_the_help_names_every_format(command: str, phigate: Command) -> None:
     text = re.sub(r"\s+", " ", re.sub(r"-\n\s+", "-", phigate(command, "--help").out))
     for name in BUILT_IN["phigate.reports"]:
         assert re.search(rf"[ ,]{re.escape(name)}[,.\]]", text), name
+
+
+@pytest.fixture(scope="module")
+def audited(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
+    """The folder of a run with every format, and the policy it was judged by."""
+    folder = tmp_path_factory.mktemp("audited")
+    policy, run = folder / "release.yaml", folder / "run"
+    shutil.copy(Path(__file__).parents[1] / "policies" / "demo.yaml", policy)
+    target = simulated_targets / "leaking.yaml"
+    arguments = ["check", policy, target, "--out", run, "--format", ",".join(SHORT_FORMATS)]
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(sys, "argv", ["phigate", *map(str, arguments)])
+        with pytest.raises(SystemExit) as leaving:
+            main()
+    assert leaving.value.code == 1
+    return run, policy
+
+
+def test_verify_makes_every_format_again_and_finds_what_was_changed(
+    audited: tuple[Path, Path], phigate: Command
+) -> None:
+    run, _ = audited
+    paths = [run / load_plugin("phigate.reports", name).filename for name in SHORT_FORMATS]
+    whole = phigate("verify", run)
+    assert whole.code == 0
+    contents = {path: path.read_bytes() for path in paths}
+    for path, content in contents.items():
+        assert f"{path.name} is what report.json renders to" in whole.out
+        path.write_bytes(content.replace(b"HIV", b"H1V", 1))
+        assert path.read_bytes() != content
+    changed = phigate("verify", run)
+    assert changed.code == 4
+    for path, content in contents.items():
+        assert f"{path.name} is not what report.json renders to" in changed.out
+        path.write_bytes(content)
+
+
+def test_a_run_s_findings_lie_on_the_lines_of_its_policy(audited: tuple[Path, Path]) -> None:
+    run, policy = audited
+    (log,) = json.loads((run / "report.sarif").read_text(encoding="utf-8"))["runs"]
+    lines = policy.read_text(encoding="utf-8").splitlines()
+    assert log["results"]
+    for result in log["results"]:
+        place = result["locations"][0]["physicalLocation"]
+        assert place["artifactLocation"]["uri"] == "release.yaml"
+        assert lines[place["region"]["startLine"] - 1].strip() == f"{result['ruleId']}:"
+    assert log["artifacts"][0]["hashes"]["sha-256"] == sha256_hex(policy.read_bytes())
