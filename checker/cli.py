@@ -24,7 +24,7 @@ import click
 
 from checker import __version__
 from checker.errors import DocumentError, ExitCode, PhigateError, Problem, UsageError
-from checker.plugins import plugin_names, suggestion
+from checker.plugins import BUILT_IN, plugin_names, suggestion
 
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from rich.console import Console
@@ -158,7 +158,11 @@ def _formats(text: str) -> list[str]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
 as_of_option = click.option("--as-of", metavar="TIME", help="Judge for this time (ISO 8601).")
 format_option = click.option(
-    "--format", "formats", default="html,json", show_default=True, help="Reports, comma-separated."
+    "--format",
+    "formats",
+    default="html,json",
+    show_default=True,
+    help=f"Reports, comma-separated: {', '.join(sorted(BUILT_IN['phigate.reports']))}.",
 )
 out_option = click.option(
     "--out", type=File, required=True, help="The run's folder; a run there is resumed."

@@ -39,6 +39,12 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "phigate.reports": {
         "html": "checker.report.html:HTML",
         "json": "checker.report.json:JSON",
+        "junit": "checker.report.junit:JUNIT",
+        "markdown": "checker.report.markdown:MARKDOWN",
+        "model-card": "checker.report.modelcard:MODEL_CARD",
+        "oscal": "checker.report.oscal:OSCAL",
+        "sarif": "checker.report.sarif:SARIF",
+        "sarif-github": "checker.report.sarif:SARIF_GITHUB",
     },
 }
 

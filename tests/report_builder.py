@@ -12,6 +12,7 @@ from scipy.stats import beta
 
 from checker.report.model import (
     AdmissibilityCheck,
+    ApprovalText,
     AttackerText,
     AttributeClassText,
     CellReport,
@@ -28,6 +29,7 @@ from checker.report.model import (
     Summary,
     TargetRef,
     Verdict,
+    WaiverReport,
 )
 
 ALPHA = 0.05
@@ -219,10 +221,16 @@ def control(cells: list[CellReport], **changes: Any) -> ControlReport:
         ],
         "citations": first.citations,
         "verdict": min(gating, key=order.index),
-        "blocks": any(verdict != "pass" for verdict in gating),
+        "blocks": any(blocks(cell) for cell in cells),
         "line": 41,
     }
     return ControlReport(**{**fields, **changes})
+
+
+def blocks(cell: CellReport) -> bool:
+    """Whether a cell keeps the model from being released, where nothing is said to warn only."""
+    open_ = cell.verdict not in {"pass", "not_applicable"}
+    return open_ and cell.gating and cell.waiver is None
 
 
 def report_of(
@@ -252,7 +260,8 @@ def report_of(
         summary=Summary(
             exit_code={"pass": 0, "fail": 1, "inconclusive": 3, "error": 4}[verdict],
             decision=decisions[verdict],
-            blocked_by=[cell.id for cell in gating if cell.verdict != "pass"],
+            blocked_by=[cell.id for cell in gating if blocks(cell)],
+            waived=[cell.id for cell in cells if cell.waiver is not None],
             release_statement="Release is allowed only if every deciding cell is within its limit;"
             " the chance of allowing a model that exceeds any one limit is at most 5 %.",
             multiplicity_statement="Which cells fail is named after Holm's correction over"
@@ -358,7 +367,119 @@ def every_verdict_report() -> Report:
     )  # fmt: skip
     zero = never.model_copy(update={"limit": LimitReport(max_count=0, min_n=59)})
     passing = membership_cell(0.517, 0.488, 0.546)
-    return report_of([fail, warned, crashed, nothing, waived, subgroup, zero, passing], "fail")
+    report = report_of([fail, warned, crashed, nothing, waived, subgroup, zero, passing], "fail")
+    return report.model_copy(
+        update={
+            "waivers": [
+                waiver("waiver-2026-04", cell=waived.id, ceiling=0.6),
+                waiver(
+                    "waiver-2026-05",
+                    cell=fail.id,
+                    ceiling=0.3,
+                    status="void",
+                    explanation="The upper bound, 0.503, is above the ceiling of 0.3, so it"
+                    " blocks.",
+                ),
+            ],
+            "summary": report.summary.model_copy(update={"waived_until": "2027-01-31"}),
+        }
+    )
+
+
+def refused_waiver_report() -> Report:
+    """Every cell passes, but a waiver does not hold: blocked by no cell, with exit code 2."""
+    passing = passing_report()
+    refused = waiver(
+        "waiver-2026-06",
+        cell=passing.cells[-1].id,
+        ceiling=0.7,
+        status="refused",
+        explanation="It names another model.",
+    )
+    summary = passing.summary.model_copy(
+        update={
+            "exit_code": 2,
+            "decision": "A waiver does not hold; until it is withdrawn or mended the model is not"
+            " released.",
+        }
+    )
+    return passing.model_copy(update={"verdict": "error", "waivers": [refused], "summary": summary})
+
+
+def waiver(name: str, *, cell: str, ceiling: float, **changes: Any) -> WaiverReport:
+    """Return a waiver of a cell of `excess_disclosure`."""
+    fields: dict[str, Any] = {
+        "id": name,
+        "version": "1.0.0",
+        "sha256": digest(30),
+        "cell": cell,
+        "metric": "excess_disclosure",
+        "status": "applied",
+        "explanation": "The upper bound is within the ceiling.",
+        "ceiling": ceiling,
+        "justification": "Recipients sign that they do not try to learn a patient's diagnosis.",
+        "compensating_controls": ["Gated agreement", "Yearly audit of the recipients"],
+        "requester": "Model team",
+        "approvals": [ApprovalText(name="R. Diaz", role="privacy-officer", on="2026-10-30")],
+        "ticket": "RISK-77",
+        "starts_on": "2026-11-01",
+        "expires_on": "2027-01-31",
+    }
+    return WaiverReport(**{**fields, **changes})
+
+
+WITHHELD = ["estimate", "members", "nonmembers", "reported", "placebo", "p_value", "sample"]
+
+
+def as_shared(report: Report) -> Report:
+    """Return a report as outsiders see it whose cells of fewer than 200 patients are small."""
+    cells = [suppressed(c) if c.estimate and c.estimate.n < 200 else _rounded(c)
+             for c in report.cells]  # fmt: skip
+    provenance = report.provenance
+    rows = [entry.model_copy(update={"rows": None}) for entry in provenance.evidence]
+    sampling = report.summary.sampling.model_copy(
+        update={"prompts": None, "prompts_left_out": None}
+    )
+    return report.model_copy(
+        update={
+            "audience": "shared",
+            "cells": cells,
+            "summary": report.summary.model_copy(update={"sampling": sampling}),
+            "provenance": provenance.model_copy(update={"evidence": rows}),
+        }
+    )
+
+
+def suppressed(cell: CellReport) -> CellReport:
+    """Take every number from a cell but its limit; the side of the limit stays."""
+    assert cell.estimate is not None
+    sides = {"pass": "within", "fail": "beyond"}
+    nothing = dict.fromkeys(("estimate", "members", "nonmembers", "placebo", "p_value", "sample"))
+    return cell.model_copy(
+        update={
+            **nothing,
+            "reported": {},
+            "withheld": WITHHELD,
+            "bound_side": sides.get(cell.verdict, "straddles"),
+            "explanation": "Its numbers could be traced to few patients.",
+        }
+    )
+
+
+def _rounded(cell: CellReport) -> CellReport:
+    """Take the number of patients from a large cell, and leave its estimate."""
+    if cell.estimate is None:
+        return cell
+    bare = cell.estimate.model_copy(update={"n": None})
+    nothing = dict.fromkeys(("members", "nonmembers", "placebo", "p_value", "sample"))
+    return cell.model_copy(
+        update={
+            **nothing,
+            "reported": {},
+            "estimate": bare,
+            "withheld": [*WITHHELD[1:], "estimate.n"],
+        }
+    )
 
 
 def _without_numbers(cell: CellReport, **changes: Any) -> CellReport:
@@ -383,6 +504,7 @@ def _policy() -> PolicyRef:
         name="general-hospital-release",
         version="2.1.0",
         sha256=digest(20),
+        file="policy.yaml",
         title="Release of clinical sequence models",
         owner="Model release committee",
         context="public-weights",

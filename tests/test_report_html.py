@@ -88,7 +88,7 @@ def report_named(name: str) -> Report:
 
 def poisoned(report: Report, payload: str) -> Report:
     """Put a payload into every text of a report that is not one of a closed set of words."""
-    closed = {"verdict", "schemaVersion", "audience", "subgroup", "metric", "contrast"}
+    closed = {"verdict", "schemaVersion", "audience", "subgroup", "metric", "contrast", "status"}
 
     def walk(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):

@@ -151,12 +151,14 @@ class PolicyOrigin(JsonModel):
 class PolicySnapshot(JsonModel):
     """The resolved policy as it was compiled, with the digest of its file and its controls' lines.
 
-    `origins` are the other documents it rests on. A control that stands in one of them, and not in
-    the policy's own file, is in `files`, which names that file.
+    `file` is the policy's own, without its folder, and `origins` are the other documents it rests
+    on. A control that stands in one of them, and not in the policy's own file, is in `files`, which
+    names that file.
     """
 
     document: dict[str, Any]
     sha256: str
+    file: str | None = None
     lines: dict[str, int]
     files: dict[str, str] = Field(default_factory=dict)
     origins: list[PolicyOrigin] = Field(default_factory=list)

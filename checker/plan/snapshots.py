@@ -37,6 +37,7 @@ def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
     return PolicySnapshot(
         document=policy.document.model_dump(mode="json", exclude_none=True),
         sha256=policy.sha256,
+        file=Path(policy.file).name,
         lines={name: place.line for name, place in places.items()},
         files={
             name: Path(place.file).name

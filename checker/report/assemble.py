@@ -295,6 +295,7 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
         name=meta.name,
         version=meta.version,
         sha256=plan.policy.sha256,
+        file=plan.policy.file,
         origins=plan.policy.origins,
         title=meta.title,
         owner=meta.owner,

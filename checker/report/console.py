@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from checker.report.findings import found_words
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report, WaiverReport
 from checker.report.text import (
@@ -21,8 +22,6 @@ from checker.report.text import (
     NOT_PROOF,
     WAIVER_STATUS,
     counts_words,
-    figure,
-    grouped,
     headline,
     limit_words,
     needs_more,
@@ -149,11 +148,8 @@ def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
         Text(f"  {where}; {shorten(cell.severity, 20)} severity", style="dim"),
         Text(f"  {shorten(cell.explanation, 400)}"),
     ]
-    if cell.estimate is not None:
-        value = figure(cell.estimate.value, cell.metric)
-        limit = limit_words(cell.limit, cell.metric)
-        found = f"{value} {counts_words(cell)}, {telling_bound(cell)}"
-        lines.append(Text(f"  {found}; allowed: {limit}; n {grouped(cell.estimate.n)}"))
+    if cell.estimate is not None or "estimate" in cell.withheld:
+        lines.append(Text(f"  {found_words(cell)}"))
     reason, missing = reason_of(cell), needs_more(cell)
     if reason is not None and reason.next_step:
         lines.append(Text(f"  {reason.meaning} {reason.next_step}"))

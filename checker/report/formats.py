@@ -6,12 +6,14 @@ Each format has a module of its own, which ends in a `ReportFormat`; `phigate.re
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import json
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 from checker.report.model import Report
 
-__all__ = ["ReportFormat"]
+__all__ = ["ReportFormat", "filled"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,3 +32,17 @@ class ReportFormat:
     def of_text(cls, filename: str, render: Callable[[Report], str]) -> ReportFormat:
         """Make a format of a function that returns text; the file is UTF-8."""
         return cls(filename, lambda report: render(report).encode())
+
+    @classmethod
+    def of_json(cls, filename: str, render: Callable[[Report], Mapping[str, Any]]) -> ReportFormat:
+        """Make a format of a function that returns an object; the file looks like `report.json`."""
+        return cls.of_text(filename, lambda report: _json_text(render(report)))
+
+
+def _json_text(value: Mapping[str, Any]) -> str:
+    return json.dumps(value, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
+def filled(fields: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the fields that hold something: what a report does not say is left out of a format."""
+    return {name: value for name, value in fields.items() if value not in (None, "", [], {})}

@@ -211,11 +211,12 @@ class CitationText(JsonModel):
 
 
 class PolicyRef(JsonModel):
-    """The policy the report speaks of."""
+    """The policy the report speaks of; `file` is the name of its file, without the folder."""
 
     name: str
     version: str
     sha256: str
+    file: str | None = None
     title: str | None = None
     owner: str | None = None
     context: str

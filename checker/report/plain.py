@@ -13,7 +13,9 @@ def plain(text: object) -> str:
     Control characters drive terminals and bidirectional overrides reorder what stands beside them;
     both become U+FFFD, so that a reader sees that something was there.
     """
-    return "".join(_harmless(char) for char in str(text))
+    words = str(text)
+    # what Python calls printable is a part of what is harmless here, and soon found
+    return words if words.isprintable() else "".join(_harmless(char) for char in words)
 
 
 def _harmless(char: str) -> str:

@@ -43,6 +43,7 @@ from checker.report.reasons import Reason, reason_words
 __all__ = [
     "ACCESS",
     "BASES",
+    "BOUND_SIDES",
     "CANNOT_PASS",
     "CONFIDENTIAL",
     "CONTEXTS",
@@ -50,6 +51,7 @@ __all__ = [
     "GLOSSARY",
     "NBSP",
     "NOT_PROOF",
+    "NOT_SHOWN",
     "VERDICT_WORDS",
     "WAIVER_STATUS",
     "NumberRow",
@@ -91,6 +93,13 @@ NOT_PROOF = (
     " attribute classes that the policy does not name, or about any other version of the model."
 )
 CANNOT_PASS = "cannot pass, can only fail"
+NOT_SHOWN = "withheld: it could be traced to fewer patients than the policy's smallest cell"
+
+BOUND_SIDES = {
+    "within": "the whole interval lies within the limit",
+    "beyond": "the whole interval lies beyond the limit",
+    "straddles": "the limit lies within the interval",
+}
 
 VERDICT_WORDS = {
     "pass": "pass",
@@ -384,7 +393,7 @@ def sample_words(cell: CellReport) -> str:
     """Return who was there to be measured."""
     sample = cell.sample
     if sample is None or is_withheld(cell):
-        return "withheld: it could be traced to fewer patients than the policy's smallest cell"
+        return NOT_SHOWN
     members, nonmembers = grouped(sample.members), grouped(sample.nonmembers)
     if cell.probe == "canary-exposure":
         return f"{members} canaries planted, {nonmembers} left out"

@@ -1,0 +1,33 @@
+"""The reports that each format is tried on, with the names the tests show."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import report_builder as build
+from hostile import HOSTILE, poisoned
+
+from checker.report.model import Report
+
+PLAIN = (
+    "every verdict", "every verdict, shared", "failing", "failing, shared", "passing",
+    "inconclusive", "refused waiver",
+)  # fmt: skip
+POISONED = tuple(f"poisoned: {kind}" for kind in HOSTILE)
+CASES = (*PLAIN, *POISONED)
+
+
+@cache
+def case(name: str) -> Report:
+    """Return a report by its name."""
+    if name.startswith("poisoned: "):
+        return poisoned(case("every verdict"), HOSTILE[name.removeprefix("poisoned: ")])
+    if name.endswith(", shared"):
+        return build.as_shared(case(name.removesuffix(", shared")))
+    return {
+        "every verdict": build.every_verdict_report,
+        "failing": build.failing_report,
+        "passing": build.passing_report,
+        "inconclusive": build.inconclusive_report,
+        "refused waiver": build.refused_waiver_report,
+    }[name]()
