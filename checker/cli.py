@@ -29,6 +29,7 @@ from checker.plugins import plugin_names, suggestion
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from rich.console import Console
 
+    from checker.ledger import Attempt
     from checker.plan import AuditPlan
     from checker.policy import Located
     from checker.policy.documents import LeakagePolicy
@@ -168,6 +169,13 @@ out_option = click.option(
 
 waivers_option = click.option(
     "--waivers", type=File, multiple=True, metavar="FILE", help="Waivers to judge with; repeatable."
+)
+ledger_option = click.option(
+    "--ledger",
+    type=File,
+    envvar="PHIGATE_LEDGER",
+    show_envvar=True,
+    help="The institution's attempt ledger; a further attempt is judged more strictly.",
 )
 no_waivers_option = click.option(
     "--no-waivers", is_flag=True, help="Judge as if nothing were waived."
@@ -314,13 +322,23 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 @cli.command()
 @click.argument("policy", type=File)
 @click.argument("target", type=File)
+@ledger_option
 @json_option
-def plan(policy: Path, target: Path, as_json: bool) -> None:
-    """Show what an audit would measure, what cannot pass, and what it costs; runs no model."""
+def plan(policy: Path, target: Path, ledger: Path | None, as_json: bool) -> None:
+    """Show what an audit would measure, what cannot pass, and what it costs; runs no model.
+
+    With a ledger, for the attempt that it would be; nothing is registered.
+    """
+    from checker.ledger import upcoming_attempt
+    from checker.plan import at_attempt
     from checker.preparation import prepare
     from checker.terminal import print_plan
 
     compiled = prepare(policy, target).audit.plan
+    if ledger is not None:
+        number = upcoming_attempt(ledger, plan=compiled)
+        compiled = at_attempt(compiled, attempt=number)
+        _say(f"attempt {number} by the ledger: bounds at {100 * compiled.confidence:.10g} %")
     if as_json:
         _write(compiled.to_bytes().decode().rstrip("\n"))
     else:
@@ -336,6 +354,7 @@ def plan(policy: Path, target: Path, as_json: bool) -> None:
 @fresh_option
 @waivers_option
 @no_waivers_option
+@ledger_option
 @as_of_option
 @json_option
 def check(
@@ -347,6 +366,7 @@ def check(
     resume: bool,
     waivers: tuple[Path, ...],
     no_waivers: bool,
+    ledger: Path | None,
     as_of: str | None,
     as_json: bool,
 ) -> None:
@@ -362,10 +382,41 @@ def check(
         plan=prepared.audit.plan,
         as_of=moment or _moment(None),
     )
-    _run(prepared, out, resume=resume)
+    attempt = _attempt(ledger, plan=prepared.audit.plan, folder=out)
+    _run(prepared, out, resume=resume, attempt=attempt)
     record = record_waivers(out, granted)
-    report = judge_run(load_run(out), as_of=moment or _moment(None), waivers=record)
+    report = judge_run(
+        load_run(out), as_of=moment or _moment(None), waivers=record, attempt=attempt
+    )
+    _remember(ledger, attempt, plan=prepared.audit.plan, report=report)
     _finish(report, out, names, as_json=as_json)
+
+
+def _attempt(ledger: Path | None, *, plan: AuditPlan, folder: Path) -> Attempt | None:
+    """Register an attempt before anything is asked of a model, or take what a run was before."""
+    from checker.ledger import load_attempt, register_attempt
+
+    if ledger is not None:
+        return register_attempt(ledger, plan=plan, at=_moment(None))
+    known = load_attempt(folder)
+    return known if known is not None and known.speaks_of(plan) else None
+
+
+def _remember(
+    ledger: Path | None, attempt: Attempt | None, *, plan: AuditPlan, report: Report
+) -> None:
+    """Add the verdict to the ledger, where one is kept."""
+    from checker.ledger import record_verdict
+
+    if ledger is not None and attempt is not None:
+        record_verdict(
+            ledger,
+            attempt=attempt,
+            plan=plan,
+            verdict=report.verdict,
+            as_of=report.provenance.as_of,
+            at=_moment(None),
+        )
 
 
 def _granted(
@@ -393,15 +444,25 @@ def _granted(
 @out_option
 @device_option
 @fresh_option
-def run(policy: Path, target: Path, out: Path, device: str | None, resume: bool) -> None:
+@ledger_option
+def run(
+    policy: Path,
+    target: Path,
+    out: Path,
+    device: str | None,
+    resume: bool,
+    ledger: Path | None,
+) -> None:
     """Plan and run, without judging; `phigate judge` does the rest."""
     from checker.preparation import prepare
 
-    _run(prepare(policy, target, device=device), out, resume=resume)
+    prepared = prepare(policy, target, device=device)
+    attempt = _attempt(ledger, plan=prepared.audit.plan, folder=out)
+    _run(prepared, out, resume=resume, attempt=attempt)
     _write(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")
 
 
-def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
+def _run(prepared: Prepared, out: Path, *, resume: bool, attempt: Attempt | None) -> None:
     from checker.audit import run_audit
     from checker.report.json import load_report
     from checker.terminal import TerminalProgress
@@ -421,6 +482,7 @@ def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
             open_reference=prepared.open_reference,
             progress=progress,
             command=_printable(shlex.join(["phigate", *sys.argv[1:]])),
+            attempt=attempt,
             fresh=not resume,
         )
     for job, message in manifest.crashed.items():
@@ -433,6 +495,7 @@ def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
 @format_option
 @waivers_option
 @no_waivers_option
+@ledger_option
 @as_of_option
 @json_option
 def judge(
@@ -441,26 +504,33 @@ def judge(
     formats: str,
     waivers: tuple[Path, ...],
     no_waivers: bool,
+    ledger: Path | None,
     as_of: str | None,
     as_json: bool,
 ) -> None:
     """Judge a run's evidence again, without the model.
 
-    Waivers that the run was judged with before count again, unless others are given.
+    Waivers that the run was judged with before count again, unless others are given; so does the
+    attempt that it was registered as.
     """
+    from checker.ledger import record_attempt
     from checker.policy import load_policy
     from checker.runs import derive_run, judge_run, load_run, load_waivers, record_waivers
 
     names, run, moment = _formats(formats), load_run(folder), _moment(as_of)
     if policy is not None:
         run = derive_run(run, load_policy(policy))
+    attempt = _attempt(ledger, plan=run.plan, folder=run.folder)
+    if attempt is not None:
+        record_attempt(run.folder, attempt)
     record = None
     if waivers and not no_waivers:
         granted = _granted(waivers, policy=run.policy, plan=run.plan, as_of=moment)
         record = record_waivers(run.folder, granted)
     elif not no_waivers:
         record = load_waivers(run.folder)
-    report = judge_run(run, as_of=moment, waivers=record)
+    report = judge_run(run, as_of=moment, waivers=record, attempt=attempt)
+    _remember(ledger, attempt, plan=run.plan, report=report)
     _finish(report, run.folder, names, as_json=as_json)
 
 

@@ -21,6 +21,7 @@ from checker.evidence import (
     tables_by_job,
     write_atomically,
 )
+from checker.ledger import Attempt, load_attempt, record_attempt
 from checker.plan import AuditPlan, with_policy
 from checker.plugins import load_plugin
 from checker.policy import Located
@@ -89,7 +90,8 @@ def load_run(folder: Path) -> Run:
 def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
     """Put another policy over a run's evidence, as a run of its own that can be verified.
 
-    It is written below the run's folder and refers to the evidence there; nothing is measured.
+    It is written below the run's folder and refers to the evidence there; nothing is measured. An
+    attempt that was registered for the run is also that of another edition of the same policy.
 
     Raises:
         EvidenceError: its folder cannot be written.
@@ -109,6 +111,9 @@ def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
         write_atomically(folder / "run.json", times.to_bytes())
     write_atomically(folder / "plan.json", plan.to_bytes())
     write_atomically(folder / "manifest.json", manifest.to_bytes())
+    attempt = load_attempt(run.folder)
+    if attempt is not None and attempt.speaks_of(plan):
+        record_attempt(folder, attempt)
     return Run(folder, plan, manifest, times)
 
 
@@ -140,13 +145,21 @@ def load_waivers(folder: Path) -> WaiverRecord | None:
     return load_json_file(path, WaiverRecord) if path.exists() else None
 
 
-def judge_run(run: Run, *, as_of: datetime, waivers: WaiverRecord | None = None) -> Report:
+def judge_run(
+    run: Run,
+    *,
+    as_of: datetime,
+    waivers: WaiverRecord | None = None,
+    attempt: Attempt | None = None,
+) -> Report:
     """Judge a run's evidence; no model, GPU or network is needed.
 
     Args:
         run: the run.
         as_of: the time to judge for.
         waivers: exceptions that were granted.
+        attempt: which try at this release it is, by a ledger; None where none was kept, and then
+            it is judged as a first one.
 
     Raises:
         EvidenceError: evidence is missing or was changed, or the record holds no waivers.
@@ -163,6 +176,7 @@ def judge_run(run: Run, *, as_of: datetime, waivers: WaiverRecord | None = None)
         waivers=granted,
         crashed=run.manifest.crashed,
         measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
+        attempt=attempt.number if attempt else 1,
         as_of=as_of,
     )
     return assemble_report(
@@ -173,6 +187,7 @@ def judge_run(run: Run, *, as_of: datetime, waivers: WaiverRecord | None = None)
         times=run.times,
         as_of=as_of.astimezone(UTC).isoformat(timespec="seconds"),
         waivers=waivers,
+        attempt=attempt,
     )
 
 
