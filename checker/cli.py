@@ -23,11 +23,19 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from checker import __version__
-from checker.errors import DocumentError, ExitCode, PhigateError, Problem, UsageError
+from checker.errors import (
+    DocumentError,
+    EvidenceError,
+    ExitCode,
+    PhigateError,
+    Problem,
+    UsageError,
+)
 from checker.plugins import plugin_names, suggestion
 
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from rich.console import Console
+    from securesystemslib.signer import CryptoSigner, Key
 
     from checker.ledger import Attempt
     from checker.plan import AuditPlan
@@ -36,6 +44,7 @@ if TYPE_CHECKING:  # commands import what they need when they run: help and erro
     from checker.policy.waivers import LeakageWaiver
     from checker.preparation import Prepared
     from checker.report.model import Report
+    from checker.verification import Statement
 
 __all__ = ["cli", "main"]
 
@@ -568,19 +577,210 @@ def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) 
 @cli.command()
 @click.argument("folder", metavar="RUN", type=File)
 @click.option("--as-of", metavar="TIME", help="Ask too whether the verdict holds at this time.")
+@click.option(
+    "--key",
+    "keys",
+    type=File,
+    multiple=True,
+    metavar="PUBLIC",
+    help="Who must have signed; repeatable, and then each must have.",
+)
+@click.option("--attestation", type=File, help="The signature, where it is not in RUN.")
+@click.option(
+    "--model", type=File, metavar="PATH", help="Ask too whether this is the model that was audited."
+)
+@ledger_option
 @json_option
-def verify(folder: Path, as_of: str | None, as_json: bool) -> None:
-    """Recompute a run's digests and verdicts, and compare them with its report."""
+def verify(
+    folder: Path,
+    as_of: str | None,
+    keys: tuple[Path, ...],
+    attestation: Path | None,
+    model: Path | None,
+    ledger: Path | None,
+    as_json: bool,
+) -> None:
+    """Recompute a run's digests and verdicts, and compare them with its report.
+
+    Says of the signature, the attempt and the model what can be said; needs no network.
+    """
     from checker.verification import verify_run
 
-    statements = verify_run(folder, as_of=_moment(as_of) if as_of else None)
+    statements = verify_run(
+        folder,
+        as_of=_moment(as_of) if as_of else None,
+        keys=_public_keys(keys),
+        attestation=attestation,
+        ledger=ledger,
+        model=model,
+    )
+    _state(statements, as_json=as_json)
+
+
+def _public_keys(paths: tuple[Path, ...]) -> list[Key]:
+    if not paths:
+        return []
+    from checker.attestation import load_public_key
+
+    return [load_public_key(path) for path in paths]
+
+
+def _state(statements: list[Statement], *, as_json: bool) -> None:
+    """Print one line for each thing that was looked at; exits 4 when one does not hold."""
     if as_json:
         _emit_json([{"holds": s.holds, "text": s.text} for s in statements])
     else:
+        words = {True: "holds  ", False: "BROKEN ", None: "open   "}
         for statement in statements:
-            _write(_printable(f"{'holds  ' if statement.holds else 'BROKEN '} {statement.text}"))
-    if not all(statement.holds for statement in statements):
+            _write(_printable(f"{words[statement.holds]} {statement.text}"))
+    if any(statement.holds is False for statement in statements):
         raise click.exceptions.Exit(int(ExitCode.INCOMPLETE))
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=File)
+@click.option(
+    "--key",
+    type=File,
+    required=True,
+    metavar="PRIVATE",
+    help="From `phigate keys make`. Its passphrase, if it has one, is asked for, or taken from"
+    " PHIGATE_KEY_PASSPHRASE.",
+)
+@click.option("--out", type=File, help="The signature; default: attestation.json in RUN.")
+@click.option("--url", help="Where the run can be looked at, such as the pipeline's page.")
+def sign(folder: Path, key: Path, out: Path | None, url: str | None) -> None:
+    """Sign what the report of RUN says of the model; only a run that verifies is signed.
+
+    Others who sign the same report afterwards are added. The exit code is not the verdict: a
+    failure is signed as well.
+    """
+    from checker.attestation import ATTESTATION_FILE, sign_statement
+    from checker.verification import attest_run, verify_run
+
+    signer = _private_key(key)
+    broken = [one.text for one in verify_run(folder, signed=False) if one.holds is False]
+    if broken:
+        raise EvidenceError(f"{folder}: is not signed, because it does not hold: {broken[0]}")
+    path = out or folder / ATTESTATION_FILE
+    signed = attest_run(folder, url=url)
+    holders = sign_statement(path, signed, signer)
+    result = signed["predicate"]["result"]
+    others = f", as {len(holders) - 1} others did before" if len(holders) > 1 else ""
+    _write(_printable(f"wrote {path}: {result}, signed with {signer.public_key.keyid}{others}"))
+
+
+def _private_key(path: Path) -> CryptoSigner:
+    """Load a private key; a passphrase is asked for only where somebody can answer."""
+    from checker.attestation import PassphraseNeeded, load_private_key
+
+    given = os.environ.get("PHIGATE_KEY_PASSPHRASE")
+    try:
+        return load_private_key(path, passphrase=given)
+    except PassphraseNeeded:
+        if given or sys.stdin is None or not sys.stdin.isatty():
+            raise
+    return load_private_key(path, passphrase=click.prompt("Passphrase", hide_input=True, err=True))
+
+
+@cli.group()
+def keys() -> None:
+    """Keys to sign reports with."""
+
+
+@keys.command("make")
+@click.argument("name", type=File)
+@click.option(
+    "--passphrase",
+    "with_passphrase",
+    is_flag=True,
+    help="Encrypt the private key; asked for, or taken from PHIGATE_KEY_PASSPHRASE.",
+)
+def make_key_pair(name: Path, with_passphrase: bool) -> None:
+    """Make an ed25519 pair: NAME.key to sign with, and NAME.pub to give to all who verify."""
+    from checker.attestation import make_keys
+
+    passphrase = None
+    if with_passphrase:
+        passphrase = os.environ.get("PHIGATE_KEY_PASSPHRASE") or click.prompt(
+            "Passphrase", hide_input=True, confirmation_prompt=True, err=True
+        )
+    private, public = (name.with_name(f"{name.name}{end}") for end in (".key", ".pub"))
+    key_id = make_keys(private, public, passphrase=passphrase)
+    locked = "encrypted" if passphrase else "not encrypted"
+    _write(
+        f"wrote {private}: keep it to yourself (mode 0600, {locked})\n"
+        f"wrote {public}: for `phigate verify RUN --key`\n"
+        f"key id {key_id}"
+    )
+
+
+@cli.group()
+def ledger() -> None:
+    """The attempt ledger: how often each model was audited, by an institution's own record.
+
+    Name it to check, run and judge with --ledger, or once for all in PHIGATE_LEDGER.
+    """
+
+
+ledger_argument = click.argument("path", metavar="[FILE]", type=File, envvar="PHIGATE_LEDGER")
+
+
+@ledger.command("make")
+@ledger_argument
+def make_empty_ledger(path: Path) -> None:
+    """Start an empty ledger; keep it where all audits of the institution can write to it."""
+    from checker.ledger import make_ledger
+
+    make_ledger(path)
+    _write(f"wrote {path}: name it with --ledger, or in PHIGATE_LEDGER")
+
+
+@ledger.command("list")
+@ledger_argument
+@json_option
+def list_ledger(path: Path, as_json: bool) -> None:
+    """List attempts and verdicts, oldest first."""
+    from checker.ledger import read_ledger
+    from checker.terminal import print_ledger
+
+    found = read_ledger(path)
+    if as_json:
+        _emit_json([line.entry.model_dump(mode="json") for line in found.lines])
+    else:
+        _show(partial(print_ledger, found))
+    if found.problem is not None:
+        raise EvidenceError(f"{path}: {found.problem}")
+
+
+@ledger.command("verify")
+@ledger_argument
+@click.option(
+    "--holds",
+    "noted",
+    multiple=True,
+    metavar="SHA256",
+    help="A digest noted earlier that must still stand in it; repeatable.",
+)
+@json_option
+def verify_ledger(path: Path, noted: tuple[str, ...], as_json: bool) -> None:
+    """Follow the chain from the first line to the last, and say the last one's digest."""
+    from checker.verification import verify_ledger_file
+
+    _state(verify_ledger_file(path, noted=noted), as_json=as_json)
+
+
+@ledger.command()
+@ledger_argument
+def mend(path: Path) -> None:
+    """Take off a last line that was cut short when writing it was interrupted."""
+    from checker.ledger import mend_ledger
+
+    torn = mend_ledger(path)
+    if torn is None:
+        _write(f"{path}: the last line is whole; nothing was changed")
+    else:
+        _write(_printable(f"{path}: took off {len(torn)} bytes: {torn.decode(errors='replace')}"))
 
 
 @cli.command("test")

@@ -19,12 +19,19 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from checker.ledger import Ledger
 from checker.plan import AuditPlan, Cell, ClassSnapshot, Job, Power
 from checker.policy_testing import CaseResult
 from checker.probes import Metric, load_probe
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
 
-__all__ = ["TerminalProgress", "TrainingProgress", "print_plan", "print_policy_tests"]
+__all__ = [
+    "TerminalProgress",
+    "TrainingProgress",
+    "print_ledger",
+    "print_plan",
+    "print_policy_tests",
+]
 
 UNDERPOWERED = 0.8
 UNMATCHED_SHOWN = 8
@@ -112,6 +119,26 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             f"{_cells(one_sided)} can fail and never pass, whatever the sample: another control"
             " must decide, or onInconclusive: warn."
         )
+
+
+def print_ledger(ledger: Ledger, console: Console) -> None:
+    """Print the lines of an attempt ledger; digests are cut to what tells them apart."""
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for heading in ("at", "model", "policy", "attempt", "", "evidence", "line"):
+        table.add_column(heading)
+    for line in ledger.lines:
+        entry = line.entry
+        table.add_row(
+            entry.at,
+            escape(f"{entry.target} {entry.target_version}")
+            + f" [dim]{entry.model_sha256[:12]}[/]",
+            escape(f"{entry.policy} {entry.policy_version}"),
+            str(entry.attempt),
+            entry.verdict or "registered",
+            entry.evidence_sha256[:12],
+            line.sha256[:12],
+        )
+    console.print(table)
 
 
 def print_policy_tests(results: Sequence[CaseResult], console: Console) -> None:

@@ -1,87 +1,186 @@
-"""Verify a run offline: do the files still say what the report says?
+"""Verify a run offline: do the files still say what the report says, and who answers for it?
 
-Every digest is computed anew, the evidence is judged again under the report's own time, and the
-result is compared with `report.json`, each with one line of what holds and what does not.
+Every digest is computed anew, the evidence is judged again under the report's own time and attempt,
+and the result is compared with `report.json`; then the signature, the ledger and the model's files,
+where they are given. Each thing that was looked at gets one line: it holds, it does not, or it was
+not checked because something it takes was not given. Nothing that was not checked reads as if it
+held.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
-from checker.canonical import sha256_hex
+from checker.canonical import digest, sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import EvidenceStore, read_file
+from checker.ledger import ATTEMPT_FILE, Attempt, load_attempt, read_ledger
 from checker.plugins import load_plugin, plugin_names
 from checker.report.json import load_report, render_json
-from checker.report.model import Report
+from checker.report.model import AttemptReport, Report
 from checker.runs import Run, judge_run, load_run, load_waivers
 
-__all__ = ["Statement", "verify_run"]
+if TYPE_CHECKING:  # cryptography is loaded only where there is a signature to look at
+    from securesystemslib.dsse import Envelope
+    from securesystemslib.signer import Key
+
+__all__ = ["Statement", "attest_run", "verify_ledger_file", "verify_run"]
 
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """One thing that was checked, whether it holds, and what was found."""
+    """One thing that was looked at, and what was found.
 
-    holds: bool
+    Args:
+        holds: True, False, or None where it was not checked.
+        text: one sentence.
+    """
+
+    holds: bool | None
     text: str
 
 
-def verify_run(folder: Path, *, as_of: datetime | None = None) -> list[Statement]:
+def verify_run(
+    folder: Path,
+    *,
+    as_of: datetime | None = None,
+    keys: Sequence[Key] = (),
+    attestation: Path | None = None,
+    ledger: Path | None = None,
+    model: Path | None = None,
+    signed: bool = True,
+) -> list[Statement]:
     """Check a run against its own report.
 
     Args:
         folder: the run's.
         as_of: also ask whether the verdict still holds at this time, when evidence may have become
             too old and waivers may have expired.
+        keys: public keys, each of which must have signed the report.
+        attestation: where the signature is; default: with the run.
+        ledger: the institution's, in which the attempt must stand.
+        model: the model's folder, or its only file, which must be the one that was audited.
+        signed: whether to look at the signature; not before there is one.
 
     Returns:
-        Statements in the order they were checked; the run is verified when all hold.
+        Statements in the order they were checked; the run is verified when none fails to hold.
 
     Raises:
-        EvidenceError: the run cannot be read at all.
+        EvidenceError: the run has no report that could be read at all.
     """
     report = load_report(folder / "report.json")
-    run = load_run(folder)
-    statements = [*_digests(run, report), *_evidence(run)]
-    if all(statement.holds for statement in statements):
+    try:
+        run = load_run(folder)
+    except EvidenceError as error:
+        statements = [Statement(False, str(error))]
+        if signed:
+            statements += _signed(folder, report, None, keys=keys, attestation=attestation)
+        return statements
+    statements = [*_digests(run, report), *_jobs(run), *_evidence(run)]
+    statements += _attempt(run, report.provenance.attempt, ledger=ledger)
+    if all(statement.holds is not False for statement in statements):
         statements.append(_judged_again(run, report))
         if as_of is not None:
-            statements.append(_still_holds(run, report, as_of))
+            statements += _still_holds(run, report, as_of)
     else:
         statements.append(Statement(False, "not judged again: the files above do not hold"))
-    return [*statements, *_renderings(run, report)]
+    statements += _renderings(run, report)
+    if signed:
+        statements += _signed(folder, report, run, keys=keys, attestation=attestation)
+    if model is not None:
+        statements += _model(run, model)
+    return statements
+
+
+def attest_run(folder: Path, *, url: str | None = None) -> dict[str, Any]:
+    """Return what is signed of a run; call it only on a run that verifies.
+
+    Args:
+        folder: the run's.
+        url: where the run can be looked at.
+
+    Raises:
+        EvidenceError: the run cannot be read.
+    """
+    from checker.attestation import make_statement
+
+    return make_statement(
+        load_report(folder / "report.json"),
+        report_sha256=sha256_hex(read_file(folder / "report.json")),
+        model_files=load_run(folder).plan.target.model_files,
+        url=url,
+    )
+
+
+def verify_ledger_file(path: Path, *, noted: Sequence[str] = ()) -> list[Statement]:
+    """Follow a ledger's chain.
+
+    Args:
+        path: of the ledger.
+        noted: digests of lines that must still stand in it.
+
+    Raises:
+        EvidenceError: it cannot be read.
+    """
+    ledger = read_ledger(path)
+    count = len(ledger.lines)
+    if ledger.problem is None:
+        statements = [Statement(True, f"the chain holds over {count} lines; note {ledger.head}")]
+    else:
+        statements = [Statement(False, f"the chain holds over {count} lines; {ledger.problem}")]
+    for sha256 in noted:
+        place = ledger.place_of(sha256)
+        where = "is in no line: lines were taken off" if place is None else f"is line {place}"
+        statements.append(Statement(place is not None, f"{sha256[:12]}… {where}"))
+    return statements
+
+
+# --- the run's own files ------------------------------------------------------------------------
 
 
 def _digests(run: Run, report: Report) -> Iterator[Statement]:
-    for name, said in (
-        ("plan.json", report.provenance.plan_sha256),
-        ("manifest.json", report.provenance.manifest_sha256),
-    ):
+    said = {
+        "plan.json": report.provenance.plan_sha256,
+        "manifest.json": report.provenance.manifest_sha256,
+    }
+    if report.provenance.waivers_sha256 is not None:
+        said["waivers.json"] = report.provenance.waivers_sha256
+    for name, sha256 in said.items():
+        if not (run.folder / name).exists():
+            yield Statement(False, f"{name} is missing, and the report was judged with it")
+            continue
         found = sha256_hex(read_file(run.folder / name))
-        if found == said:
-            yield Statement(True, f"{name} is the one the report speaks of ({said[:12]}…)")
+        if found == sha256:
+            yield Statement(True, f"{name} is the one the report speaks of ({sha256[:12]}…)")
         else:
             yield Statement(
-                False, f"{name} was changed: the report says {said[:12]}…, it is {found[:12]}…"
+                False, f"{name} was changed: the report says {sha256[:12]}…, it is {found[:12]}…"
             )
-    if report.provenance.waivers_sha256 is not None:
-        yield _waivers(run, report.provenance.waivers_sha256)
 
 
-def _waivers(run: Run, said: str) -> Statement:
-    path = run.folder / "waivers.json"
-    if not path.exists():
-        return Statement(False, "waivers.json is missing, and the report was judged with waivers")
-    found = sha256_hex(read_file(path))
-    if found == said:
-        return Statement(True, f"waivers.json is the one the report speaks of ({said[:12]}…)")
-    return Statement(
-        False, f"waivers.json was changed: the report says {said[:12]}…, it is {found[:12]}…"
-    )
+def _jobs(run: Run) -> Iterator[Statement]:
+    """A job is named by all it depends on, so its name says which model was asked what."""
+    renamed = [job for job in run.plan.jobs if job.digest != digest(job.inputs)]
+    strangers = [
+        job
+        for job in run.plan.jobs
+        if job.runs_on == "target" and job.inputs.get("model") != run.plan.target.model_sha256
+    ]
+    for jobs, text in (
+        (renamed, "of the plan are not what their digests say"),
+        (strangers, "of the plan were run on another model than the one it names"),
+    ):
+        if jobs:
+            names = ", ".join(job.digest[:12] for job in jobs[:5])
+            yield Statement(False, f"{len(jobs)} jobs {text}: {names}")
+    if not renamed and not strangers:
+        model = run.plan.target.model_sha256[:12]
+        yield Statement(True, f"all jobs are what their digests say, on the model {model}…")
 
 
 def _evidence(run: Run) -> Iterator[Statement]:
@@ -97,11 +196,51 @@ def _evidence(run: Run) -> Iterator[Statement]:
         count = len(run.manifest.entries)
         yield Statement(True, f"all {count} evidence files are those of the manifest")
     left_out = set(run.manifest.left_out)  # judging again shows whether the cells need them
-    present = {entry.job for entry in run.manifest.entries} | left_out
+    present = {entry.job for entry in run.manifest.entries} | left_out | set(run.manifest.crashed)
     missing = [job for job in run.plan.jobs if job.digest not in present]
     if missing:
         names = ", ".join(job.digest[:12] for job in missing)
         yield Statement(False, f"{len(missing)} jobs of the plan have no evidence: {names}")
+
+
+def _judged_again(run: Run, report: Report) -> Statement:
+    try:
+        as_of = datetime.fromisoformat(report.provenance.as_of)
+    except ValueError:
+        return Statement(False, "report.json was judged for a time that is none")
+    again = _judge(run, report, as_of)
+    if render_json(again).encode() == read_file(run.folder / "report.json"):
+        return Statement(True, f"judged again, the evidence gives the same report: {again.verdict}")
+    differing = [
+        name for name in type(report).model_fields if getattr(report, name) != getattr(again, name)
+    ]
+    return Statement(
+        False,
+        f"judged again, the evidence says {again.verdict} and the report {report.verdict};"
+        f" they differ in {', '.join(differing) or 'their bytes'}",
+    )
+
+
+def _judge(run: Run, report: Report, as_of: datetime) -> Report:
+    """Judge as the report was judged, at any time."""
+    waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
+    attempt = load_attempt(run.folder) if report.provenance.attempt else None
+    return judge_run(run, as_of=as_of, waivers=waivers, attempt=attempt)
+
+
+def _still_holds(run: Run, report: Report, as_of: datetime) -> Iterator[Statement]:
+    later = _judge(run, report, as_of)
+    when = as_of.astimezone(UTC).isoformat(timespec="seconds")
+    before = {waiver.id: waiver.status for waiver in report.waivers}
+    for waiver in later.waivers:
+        if waiver.status == "expired" and before.get(waiver.id) != "expired":
+            text = f"as of {when} the waiver {waiver.id} has run out, on {waiver.expires_on} (UTC)"
+            yield Statement(False, text)
+    if later.summary.exit_code == report.summary.exit_code:
+        yield Statement(True, f"as of {when} the verdict is the same: {later.verdict}")
+    else:
+        text = f"as of {when} the verdict is {later.verdict}: {later.summary.decision}"
+        yield Statement(False, text)
 
 
 def _renderings(run: Run, report: Report) -> Iterator[Statement]:
@@ -120,31 +259,172 @@ def _renderings(run: Run, report: Report) -> Iterator[Statement]:
             )
 
 
-def _still_holds(run: Run, report: Report, as_of: datetime) -> Statement:
-    waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
-    later = judge_run(run, as_of=as_of, waivers=waivers)
-    when = as_of.astimezone(UTC).isoformat(timespec="seconds")
-    if later.summary.exit_code == report.summary.exit_code:
-        return Statement(True, f"as of {when} the verdict is the same: {later.verdict}")
-    return Statement(
-        False, f"as of {when} the verdict is {later.verdict}: {later.summary.decision}"
-    )
+# --- the attempt --------------------------------------------------------------------------------
 
 
-def _judged_again(run: Run, report: Report) -> Statement:
+def _attempt(run: Run, said: AttemptReport | None, *, ledger: Path | None) -> Iterator[Statement]:
+    """Which attempt the report says it is, by the run's own record and by the ledger."""
+    if said is None:
+        yield from _unregistered(run, ledger)
+        return
     try:
-        as_of = datetime.fromisoformat(report.provenance.as_of)
-    except ValueError:
-        return Statement(False, "report.json was judged for a time that is none")
-    waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
-    again = judge_run(run, as_of=as_of, waivers=waivers)
-    if render_json(again) == render_json(report):
-        return Statement(True, f"judged again, the evidence gives the same report: {again.verdict}")
-    differing = [
-        name for name in type(report).model_fields if getattr(report, name) != getattr(again, name)
-    ]
-    return Statement(
+        kept = load_attempt(run.folder)
+    except EvidenceError as error:
+        yield Statement(False, str(error))
+        return
+    if kept is None or kept.sha256 != said.ledger_entry or kept.number != said.number:
+        was = "is missing" if kept is None else "was changed"
+        yield Statement(
+            False,
+            f"{ATTEMPT_FILE} {was}: the report says attempt {said.number}, by the ledger entry"
+            f" {said.ledger_entry[:12]}…",
+        )
+    elif not kept.speaks_of(run.plan):
+        yield Statement(False, f"{ATTEMPT_FILE} registers another model, policy or evidence")
+    elif ledger is None:
+        yield Statement(None, f"attempt {kept.number}, as it was registered; --ledger looks it up")
+    else:
+        yield from _in_ledger(kept, ledger)
+
+
+def _unregistered(run: Run, ledger: Path | None) -> Iterator[Statement]:
+    if ledger is None:
+        yield Statement(None, "attempt unknown: the report was judged without a ledger")
+        return
+    known = read_ledger(ledger).find(run.plan)
+    found = "does not hold this audit" if known is None else f"has it as attempt {known.number}"
+    yield Statement(
         False,
-        f"judged again, the evidence says {again.verdict} and the report {report.verdict};"
-        f" they differ in {', '.join(differing)}",
+        f"the report was judged without a ledger, and {ledger} {found};"
+        " `phigate judge RUN --ledger` judges it as what it is",
     )
+
+
+def _in_ledger(kept: Attempt, path: Path) -> Iterator[Statement]:
+    ledger = read_ledger(path)
+    if ledger.problem is not None:
+        yield Statement(False, f"{path}: {ledger.problem}")
+    place = ledger.place_of(kept.sha256)
+    if place is not None:
+        text = f"attempt {kept.number}, by line {place} of {len(ledger.lines)} in {path}"
+        yield Statement(True, text)
+    elif ledger.problem is None:
+        yield Statement(
+            False,
+            f"{path}: lacks the line {kept.sha256[:12]}… that registers attempt {kept.number};"
+            " it was changed or taken out, or this is another ledger",
+        )
+
+
+# --- who answers for it -------------------------------------------------------------------------
+
+
+def _signed(
+    folder: Path,
+    report: Report,
+    run: Run | None,
+    *,
+    keys: Sequence[Key],
+    attestation: Path | None,
+) -> Iterator[Statement]:
+    from checker.attestation import ATTESTATION_FILE, read_attestation
+
+    path = attestation or folder / ATTESTATION_FILE
+    if attestation is None and not path.exists():
+        wanted = False if keys else None
+        yield Statement(wanted, f"nobody signed the report: there is no {path.name}")
+        return
+    try:
+        envelope = read_attestation(path)
+    except EvidenceError as error:
+        yield Statement(False, str(error))
+        return
+    yield from _signatures(envelope, keys, name=path.name)
+    yield from _attested(envelope, folder, report, run, name=path.name)
+
+
+def _signatures(envelope: Envelope, keys: Sequence[Key], *, name: str) -> Iterator[Statement]:
+    from checker.attestation import is_signed_with, key_ids
+
+    holders = ", ".join(f"{one[:12]}…" for one in key_ids(envelope)) or "nobody"
+    if not keys:
+        yield Statement(None, f"{name} says that it was signed with {holders}; --key checks it")
+    for key in keys:
+        short = f"{key.keyid[:12]}…"
+        if is_signed_with(envelope, key):
+            yield Statement(True, f"{name} was signed with the key {short}")
+        elif key.keyid in envelope.signatures:
+            yield Statement(False, f"{name} was changed after it was signed with the key {short}")
+        else:
+            yield Statement(
+                False, f"{name} was not signed with the key {short}, but with {holders}"
+            )
+
+
+def _attested(
+    envelope: Envelope, folder: Path, report: Report, run: Run | None, *, name: str
+) -> Iterator[Statement]:
+    """Compare what was signed with what the run would be signed as now."""
+    from checker.attestation import make_statement, read_statement
+
+    try:
+        signed = read_statement(envelope)
+    except EvidenceError as error:
+        yield Statement(False, f"{name}: {error}")
+        return
+    expected = make_statement(
+        report,
+        report_sha256=sha256_hex(read_file(folder / "report.json")),
+        model_files=run.plan.target.model_files if run else {},
+        url=signed["predicate"].get("url"),
+    )
+    if run is None:  # its plan cannot be trusted to name the model
+        expected["subject"] = signed.get("subject")
+    differing = list(_differences(signed, expected))
+    if not differing:
+        files = len(expected["subject"])
+        yield Statement(True, f"{name} speaks of this report and of the model's {files} files")
+    for what in differing:
+        yield Statement(False, f"{name} speaks of another {what} than this run")
+
+
+def _differences(signed: Mapping[str, Any], expected: Mapping[str, Any]) -> Iterator[str]:
+    """Name what a signed statement says otherwise."""
+    if signed.get("subject") != expected["subject"]:
+        yield "model"
+    had, wanted = signed["predicate"], expected["predicate"]
+    if had.get("configuration") != wanted["configuration"]:
+        before, now = _digests_of(had.get("configuration")), _digests_of(wanted["configuration"])
+        names = sorted(name for name in before | now if before.get(name) != now.get(name))
+        yield f"configuration ({', '.join(names) or 'in its wording'})"
+    if had.get("phigate") != wanted["phigate"]:
+        yield "report"
+    lists = ("result", "passedTests", "warnedTests", "failedTests")
+    if any(had.get(name) != wanted[name] for name in lists):
+        yield "result"
+
+
+def _digests_of(resources: Any) -> dict[str, Any]:
+    """Return digests by name of what a statement calls its configuration, whatever it holds."""
+    found = resources if isinstance(resources, list) else []
+    return {str(one.get("name")): one.get("digest") for one in found if isinstance(one, dict)}
+
+
+def _model(run: Run, path: Path) -> Iterator[Statement]:
+    """Compare a model's files as they lie there with those that were audited."""
+    wrong = False
+    for name, sha256 in run.plan.target.model_files.items():
+        file = path / name if path.is_dir() else path
+        try:
+            with file.open("rb") as stream:
+                found = hashlib.file_digest(stream, "sha256").hexdigest()
+        except OSError as error:
+            wrong = True
+            yield Statement(False, f"{file}: cannot be read: {error.strerror or error}")
+            continue
+        if found != sha256:
+            wrong = True
+            yield Statement(False, f"{file}: is not the file that was audited")
+    if not wrong:
+        count = len(run.plan.target.model_files)
+        yield Statement(True, f"{path}: its {count} files are the model that was audited")
