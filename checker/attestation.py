@@ -28,7 +28,7 @@ References:
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -52,7 +52,7 @@ from securesystemslib.signer import CryptoSigner, Key, SSlibKey
 from checker.canonical import canonical_json
 from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file, write_atomically
-from checker.report.model import CellReport, Report
+from checker.report.model import Report
 
 __all__ = [
     "ATTESTATION_FILE",
@@ -102,8 +102,12 @@ def make_statement(
     """
     tests: dict[str, list[str]] = {"passedTests": [], "warnedTests": [], "failedTests": []}
     for cell in report.cells:
-        if cell.gating and cell.verdict != "not_applicable":
-            tests[_outcome(cell, blocking=report.summary.blocked_by)].append(cell.id)
+        if cell.id in report.summary.blocked_by:
+            tests["failedTests"].append(cell.id)
+        elif cell.gating and cell.verdict == "pass" and not cell.warned:
+            tests["passedTests"].append(cell.id)
+        elif cell.gating and cell.verdict != "not_applicable":
+            tests["warnedTests"].append(cell.id)
     predicate: dict[str, Any] = {
         "result": _result(report, warned=bool(tests["warnedTests"])),
         "configuration": _configuration(report),
@@ -125,12 +129,6 @@ def make_statement(
         "predicateType": PREDICATE_TYPE,
         "predicate": predicate,
     }
-
-
-def _outcome(cell: CellReport, *, blocking: Sequence[str]) -> str:
-    if cell.id in blocking:
-        return "failedTests"
-    return "passedTests" if cell.verdict == "pass" and not cell.warned else "warnedTests"
 
 
 def _result(report: Report, *, warned: bool) -> str:

@@ -171,6 +171,18 @@ class Ledger:
         """Return the attempt that a plan's evidence belongs to, or None where it is a new one."""
         return next((one for one in self.attempts_at(plan) if one.speaks_of(plan)), None)
 
+    def last_verdict(self, plan: AuditPlan) -> str | None:
+        """Return the verdict that was last reached on a plan, or None where there is none."""
+        wanted = _entry_of(plan)
+        verdicts = [
+            entry.verdict
+            for entry in self.entries
+            if entry.kind == "verdict"
+            and entry.is_same_attempt(wanted)
+            and entry.plan_sha256 == wanted.plan_sha256
+        ]
+        return verdicts[-1] if verdicts else None
+
 
 def evidence_sha256(plan: AuditPlan) -> str:
     """Return the digest of everything that a plan asks a model, whatever is demanded of it."""
@@ -229,7 +241,7 @@ def register_attempt(path: Path, *, plan: AuditPlan, at: datetime) -> Attempt:
 def record_verdict(
     path: Path, *, attempt: Attempt, plan: AuditPlan, verdict: str, as_of: str, at: datetime
 ) -> None:
-    """Add what an attempt led to; the same verdict on the same plan is not said twice running.
+    """Add what an attempt led to; the same verdict on the same plan is not said twice.
 
     Args:
         path: of the ledger.
@@ -258,10 +270,8 @@ def record_verdict(
             verdict=verdict,
             as_of=as_of,
         )
-        said = [one for one in ledger.entries if one.verdict and one.is_same_attempt(entry)]
-        if said and (said[-1].verdict, said[-1].plan_sha256) == (verdict, plan.sha256):
-            return
-        _append(stream, path, entry)
+        if ledger.last_verdict(plan) != verdict:
+            _append(stream, path, entry)
 
 
 def upcoming_attempt(path: Path, *, plan: AuditPlan) -> int:

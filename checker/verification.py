@@ -19,10 +19,11 @@ from typing import TYPE_CHECKING, Any
 from checker.canonical import digest, sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import EvidenceStore, read_file
-from checker.ledger import ATTEMPT_FILE, Attempt, load_attempt, read_ledger
+from checker.ledger import ATTEMPT_FILE, load_attempt, read_ledger
+from checker.plan import CellLimit
 from checker.plugins import load_plugin, plugin_names
 from checker.report.json import load_report, render_json
-from checker.report.model import AttemptReport, Report
+from checker.report.model import Report
 from checker.runs import Run, judge_run, load_run, load_waivers
 
 if TYPE_CHECKING:  # cryptography is loaded only where there is a signature to look at
@@ -81,8 +82,8 @@ def verify_run(
         if signed:
             statements += _signed(folder, report, None, keys=keys, attestation=attestation)
         return statements
-    statements = [*_digests(run, report), *_jobs(run), *_evidence(run)]
-    statements += _attempt(run, report.provenance.attempt, ledger=ledger)
+    statements = [*_digests(run, report), _demands(run), *_jobs(run), *_evidence(run)]
+    statements.append(_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
         statements.append(_judged_again(run, report))
         if as_of is not None:
@@ -90,6 +91,10 @@ def verify_run(
     else:
         statements.append(Statement(False, "not judged again: the files above do not hold"))
     statements += _renderings(run, report)
+    if ledger is not None:
+        statements += _in_ledger(run, report, ledger)
+    elif report.provenance.attempt is not None:
+        statements.append(Statement(None, "no ledger was looked at; --ledger names one"))
     if signed:
         statements += _signed(folder, report, run, keys=keys, attestation=attestation)
     if model is not None:
@@ -161,6 +166,22 @@ def _digests(run: Run, report: Report) -> Iterator[Statement]:
             yield Statement(
                 False, f"{name} was changed: the report says {sha256[:12]}…, it is {found[:12]}…"
             )
+
+
+def _demands(run: Run) -> Statement:
+    """The limits that cells are judged by are those of the policy that the plan was made from."""
+    spec = run.policy.spec
+    changed = []
+    for cell in run.plan.cells:
+        control = spec.controls.get(cell.control)
+        limit = control.limits.get(cell.attacker) if control else None
+        if limit is None or CellLimit.model_validate(limit.model_dump(mode="json")) != cell.limit:
+            changed.append(cell.id)
+    if run.plan.confidence != spec.parameters.confidence:
+        return Statement(False, "plan.json: its confidence is not that of its policy")
+    if changed:
+        return Statement(False, f"plan.json: limits are not those of its policy: {changed[0]}")
+    return Statement(True, f"all {len(run.plan.cells)} cells have the limits of the plan's policy")
 
 
 def _jobs(run: Run) -> Iterator[Statement]:
@@ -262,58 +283,62 @@ def _renderings(run: Run, report: Report) -> Iterator[Statement]:
 # --- the attempt --------------------------------------------------------------------------------
 
 
-def _attempt(run: Run, said: AttemptReport | None, *, ledger: Path | None) -> Iterator[Statement]:
-    """Which attempt the report says it is, by the run's own record and by the ledger."""
+def _attempt(run: Run, report: Report) -> Statement:
+    """Which attempt the report says it is, by the run's own record."""
+    said = report.provenance.attempt
     if said is None:
-        yield from _unregistered(run, ledger)
-        return
+        return Statement(None, "attempt unknown: the report was judged without a ledger")
     try:
         kept = load_attempt(run.folder)
     except EvidenceError as error:
-        yield Statement(False, str(error))
-        return
+        return Statement(False, str(error))
     if kept is None or kept.sha256 != said.ledger_entry or kept.number != said.number:
         was = "is missing" if kept is None else "was changed"
-        yield Statement(
+        return Statement(
             False,
             f"{ATTEMPT_FILE} {was}: the report says attempt {said.number}, by the ledger entry"
             f" {said.ledger_entry[:12]}…",
         )
-    elif not kept.speaks_of(run.plan):
-        yield Statement(False, f"{ATTEMPT_FILE} registers another model, policy or evidence")
-    elif ledger is None:
-        yield Statement(None, f"attempt {kept.number}, as it was registered; --ledger looks it up")
-    else:
-        yield from _in_ledger(kept, ledger)
+    if not kept.speaks_of(run.plan):
+        return Statement(False, f"{ATTEMPT_FILE} registers another model, policy or evidence")
+    return Statement(True, f"{ATTEMPT_FILE} registers attempt {kept.number}, as the report says")
 
 
-def _unregistered(run: Run, ledger: Path | None) -> Iterator[Statement]:
-    if ledger is None:
-        yield Statement(None, "attempt unknown: the report was judged without a ledger")
+def _in_ledger(run: Run, report: Report, path: Path) -> Iterator[Statement]:
+    """Whether the institution's ledger has the attempt and its verdict."""
+    try:
+        ledger = read_ledger(path)
+    except EvidenceError as error:
+        yield Statement(False, str(error))
         return
-    known = read_ledger(ledger).find(run.plan)
-    found = "does not hold this audit" if known is None else f"has it as attempt {known.number}"
-    yield Statement(
-        False,
-        f"the report was judged without a ledger, and {ledger} {found};"
-        " `phigate judge RUN --ledger` judges it as what it is",
-    )
-
-
-def _in_ledger(kept: Attempt, path: Path) -> Iterator[Statement]:
-    ledger = read_ledger(path)
+    said = report.provenance.attempt
     if ledger.problem is not None:
         yield Statement(False, f"{path}: {ledger.problem}")
-    place = ledger.place_of(kept.sha256)
-    if place is not None:
-        text = f"attempt {kept.number}, by line {place} of {len(ledger.lines)} in {path}"
-        yield Statement(True, text)
-    elif ledger.problem is None:
+    elif said is None:
+        known = ledger.find(run.plan)
+        found = f"has it as attempt {known.number}" if known else "does not hold this audit"
         yield Statement(
             False,
-            f"{path}: lacks the line {kept.sha256[:12]}… that registers attempt {kept.number};"
-            " it was changed or taken out, or this is another ledger",
+            f"the report was judged without a ledger, and {path} {found};"
+            " `phigate judge RUN --ledger` judges it as what it is",
         )
+    elif (place := ledger.place_of(said.ledger_entry)) is None:
+        yield Statement(
+            False,
+            f"{path}: lacks the line {said.ledger_entry[:12]}… that registers attempt"
+            f" {said.number}; it was changed or taken out, or this is another ledger",
+        )
+    else:
+        where = f"line {place} of {len(ledger.lines)} in {path}"
+        yield Statement(True, f"attempt {said.number} is {where}")
+        yield _recorded(report.verdict, ledger.last_verdict(run.plan))
+
+
+def _recorded(verdict: str, last: str | None) -> Statement:
+    if last == verdict:
+        return Statement(True, f"the ledger has this verdict on this plan: {verdict}")
+    told = "no verdict on this plan" if last is None else f"another verdict, {last}"
+    return Statement(False, f"the ledger has {told}; `phigate judge RUN --ledger` adds it")
 
 
 # --- who answers for it -------------------------------------------------------------------------

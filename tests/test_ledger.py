@@ -343,17 +343,28 @@ def test_a_verdict_needs_an_attempt_that_stands_in_the_ledger(
 
 # --- several writers ----------------------------------------------------------------------------
 
-WRITER = """
-import sys
+WRITERS = """
+import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from checker.ledger import register_attempt
 from checker.plan import AuditPlan
+
 plan = AuditPlan.model_validate_json(Path(sys.argv[2]).read_bytes())
-for i in range(8):
-    jobs = [job.model_copy(update={"digest": f"{sys.argv[3]}{i} {job.digest}"}) for job in plan.jobs]
-    one = plan.model_copy(update={"jobs": jobs})
-    print(register_attempt(Path(sys.argv[1]), plan=one, at=datetime.now(UTC)).number)
+
+def write(name):
+    for i in range(8):
+        jobs = [job.model_copy(update={"digest": f"{name}{i} {job.digest}"}) for job in plan.jobs]
+        one = plan.model_copy(update={"jobs": jobs})
+        number = register_attempt(Path(sys.argv[1]), plan=one, at=datetime.now(UTC)).number
+        os.write(1, f"{number} ".encode())
+
+for name in "abc":
+    if os.fork() == 0:  # three processes, and what they import is paid for once
+        write(name)
+        os._exit(0)
+for _ in "abc":
+    assert os.wait()[1] == 0
 """
 
 
@@ -361,18 +372,15 @@ def test_several_processes_append_at_once_and_none_counts_twice(
     plan: AuditPlan, ledger: Path, tmp_path: Path
 ) -> None:
     (tmp_path / "plan.json").write_bytes(plan.to_bytes())
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
-    writers = [
-        subprocess.Popen(
-            [sys.executable, "-c", WRITER, ledger, tmp_path / "plan.json", name],
-            env=environment,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        for name in ("a", "b", "c")
-    ]
-    given = [int(word) for one in writers for word in one.communicate()[0].split()]
-    assert [one.returncode for one in writers] == [0, 0, 0]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", WRITERS, ledger, tmp_path / "plan.json"],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    given = [int(word) for word in done.stdout.split()]
     assert sorted(given) == list(range(1, 25))
     read = read_ledger(ledger)
     assert read.problem is None
