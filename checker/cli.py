@@ -575,7 +575,7 @@ def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) 
 
 
 @cli.command()
-@click.argument("folder", metavar="RUN", type=File)
+@click.argument("folder", metavar="[RUN]", type=File, required=False)
 @click.option("--as-of", metavar="TIME", help="Ask too whether the verdict holds at this time.")
 @click.option(
     "--key",
@@ -592,7 +592,7 @@ def _finish(report: Report, folder: Path, formats: list[str], *, as_json: bool) 
 @ledger_option
 @json_option
 def verify(
-    folder: Path,
+    folder: Path | None,
     as_of: str | None,
     keys: tuple[Path, ...],
     attestation: Path | None,
@@ -603,9 +603,28 @@ def verify(
     """Recompute a run's digests and verdicts, and compare them with its report.
 
     Says of the signature, the attempt and the model what can be said; needs no network.
-    """
-    from checker.verification import verify_run
 
+    Without RUN, an --attestation alone is checked with --key, as whoever is given a model can; the
+    exit code is then the verdict that was signed.
+    """
+    from checker.verification import verify_attestation, verify_run
+
+    if folder is None:
+        if attestation is None or not keys or as_of:
+            raise UsageError(
+                "name the folder of a run, or an --attestation and the --key it was signed with"
+                " (and no --as-of, for only the evidence can be judged again)"
+            )
+        said, verdict = verify_attestation(
+            attestation, keys=_public_keys(keys), model=model, ledger=ledger
+        )
+        _state(said, as_json=as_json)
+        codes = {
+            "pass": ExitCode.PASS,
+            "fail": ExitCode.FAIL,
+            "inconclusive": ExitCode.INCONCLUSIVE,
+        }
+        raise click.exceptions.Exit(int(codes.get(str(verdict), ExitCode.INCOMPLETE)))
     statements = verify_run(
         folder,
         as_of=_moment(as_of) if as_of else None,

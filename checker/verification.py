@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 from checker.canonical import digest, sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import EvidenceStore, read_file
-from checker.ledger import ATTEMPT_FILE, load_attempt, read_ledger
+from checker.ledger import ATTEMPT_FILE, Ledger, load_attempt, read_ledger
 from checker.plan import CellLimit
 from checker.plugins import load_plugin, plugin_names
 from checker.report.json import load_report, render_json
@@ -30,7 +30,13 @@ if TYPE_CHECKING:  # cryptography is loaded only where there is a signature to l
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import Key
 
-__all__ = ["Statement", "attest_run", "verify_ledger_file", "verify_run"]
+__all__ = [
+    "Statement",
+    "attest_run",
+    "verify_attestation",
+    "verify_ledger_file",
+    "verify_run",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,7 +104,7 @@ def verify_run(
     if signed:
         statements += _signed(folder, report, run, keys=keys, attestation=attestation)
     if model is not None:
-        statements += _model(run, model)
+        statements += _model(run.plan.target.model_files, model)
     return statements
 
 
@@ -120,6 +126,53 @@ def attest_run(folder: Path, *, url: str | None = None) -> dict[str, Any]:
         model_files=load_run(folder).plan.target.model_files,
         url=url,
     )
+
+
+def verify_attestation(
+    path: Path, *, keys: Sequence[Key], model: Path | None = None, ledger: Path | None = None
+) -> tuple[list[Statement], str | None]:
+    """Check a signed statement by itself, as whoever receives a model can, without the evidence.
+
+    Args:
+        path: of the envelope.
+        keys: public keys, each of which must have signed it; at least one.
+        model: the model's folder, or its only file, which must be the one it speaks of.
+        ledger: the institution's, in which the attempt must stand.
+
+    Returns:
+        Statements in the order they were checked, and the verdict that was signed; None where the
+        statement cannot be trusted or gives none.
+
+    Raises:
+        EvidenceError: the file cannot be read, or is no envelope.
+    """
+    from checker.attestation import read_attestation, read_statement
+
+    envelope = read_attestation(path)
+    statements = list(_signatures(envelope, keys, name=path.name))
+    if not all(statement.holds for statement in statements):
+        return statements, None
+    try:
+        signed = read_statement(envelope)
+    except EvidenceError as error:
+        return [*statements, Statement(False, f"{path.name}: {error}")], None
+    told = signed["predicate"].get("phigate", {})
+    verdict, attempt = told.get("verdict"), told.get("attempt") or {}
+    number = attempt.get("number", "unknown")
+    result = signed["predicate"].get("result")
+    statements.append(
+        Statement(
+            True, f"it says {result}: {verdict}, judged as of {told.get('asOf')}, attempt {number}"
+        )
+    )
+    if ledger is not None:
+        entry = attempt.get("ledgerEntry", {}).get("sha256", "")
+        statements += _line(ledger, entry, number)
+    if model is not None:
+        subject = signed.get("subject", [])
+        files = {one.get("name", ""): one.get("digest", {}).get("sha256", "") for one in subject}
+        statements += _model(files, model)
+    return statements, verdict
 
 
 def verify_ledger_file(path: Path, *, noted: Sequence[str] = ()) -> list[Statement]:
@@ -322,16 +375,37 @@ def _in_ledger(run: Run, report: Report, path: Path) -> Iterator[Statement]:
             f"the report was judged without a ledger, and {path} {found};"
             " `phigate judge RUN --ledger` judges it as what it is",
         )
-    elif (place := ledger.place_of(said.ledger_entry)) is None:
-        yield Statement(
-            False,
-            f"{path}: lacks the line {said.ledger_entry[:12]}… that registers attempt"
-            f" {said.number}; it was changed or taken out, or this is another ledger",
-        )
     else:
-        where = f"line {place} of {len(ledger.lines)} in {path}"
-        yield Statement(True, f"attempt {said.number} is {where}")
-        yield _recorded(report.verdict, ledger.last_verdict(run.plan))
+        place = _stands(ledger, said.ledger_entry, said.number)
+        yield place
+        if place.holds:
+            yield _recorded(report.verdict, ledger.last_verdict(run.plan))
+
+
+def _line(path: Path, entry: str, number: object) -> Iterator[Statement]:
+    """Whether a ledger has the line that registers an attempt."""
+    try:
+        ledger = read_ledger(path)
+    except EvidenceError as error:
+        yield Statement(False, str(error))
+        return
+    if ledger.problem is not None:
+        yield Statement(False, f"{path}: {ledger.problem}")
+    else:
+        yield _stands(ledger, entry, number)
+
+
+def _stands(ledger: Ledger, entry: str, number: object) -> Statement:
+    place = ledger.place_of(entry)
+    if place is None:
+        return Statement(
+            False,
+            f"{ledger.path}: lacks the line {entry[:12]}… that registers attempt {number}; it was"
+            " changed or taken out, or this is another ledger",
+        )
+    return Statement(
+        True, f"attempt {number} is line {place} of {len(ledger.lines)} in {ledger.path}"
+    )
 
 
 def _recorded(verdict: str, last: str | None) -> Statement:
@@ -435,10 +509,10 @@ def _digests_of(resources: Any) -> dict[str, Any]:
     return {str(one.get("name")): one.get("digest") for one in found if isinstance(one, dict)}
 
 
-def _model(run: Run, path: Path) -> Iterator[Statement]:
+def _model(files: Mapping[str, str], path: Path) -> Iterator[Statement]:
     """Compare a model's files as they lie there with those that were audited."""
     wrong = False
-    for name, sha256 in run.plan.target.model_files.items():
+    for name, sha256 in files.items():
         file = path / name if path.is_dir() else path
         try:
             with file.open("rb") as stream:
@@ -450,6 +524,7 @@ def _model(run: Run, path: Path) -> Iterator[Statement]:
         if found != sha256:
             wrong = True
             yield Statement(False, f"{file}: is not the file that was audited")
-    if not wrong:
-        count = len(run.plan.target.model_files)
-        yield Statement(True, f"{path}: its {count} files are the model that was audited")
+    if not files:
+        yield Statement(False, f"{path}: no file of the model was audited by name")
+    elif not wrong:
+        yield Statement(True, f"{path}: its {len(files)} files are the model that was audited")

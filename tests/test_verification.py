@@ -15,10 +15,12 @@ import pytest
 from auditing import AS_OF, phigate, write_policy
 from waiver_texts import waiver_text
 
+from checker.attestation import load_private_key, make_statement, sign_statement
 from checker.canonical import canonical_json, digest, sha256_hex
 from checker.errors import ExitCode
 from checker.ledger import load_attempt
 from checker.plan import AuditPlan
+from checker.report.json import load_report
 from checker.runs import judge_run, load_run, load_waivers
 
 RULES = {"approverRoles": ["privacy-officer"], "maxDuration": "P180D"}
@@ -126,7 +128,8 @@ def test_what_nobody_touched_holds_in_every_line(whole: Signed) -> None:
         "plan.json is the one", "manifest.json is the one", "waivers.json is the one",
         "have the limits of the plan's policy", "all jobs are what their digests say",
         "evidence files are those of the manifest", "registers attempt 1, as the report says",
-        "attempt 1 is line 1 of 3", "the ledger has this verdict", "gives the same report: pass", "the verdict is the same",
+        "attempt 1 is line 1 of 3", "the ledger has this verdict", "gives the same report: pass",
+        "the verdict is the same",
         "report.html is what", "was signed with the key", "speaks of this report",
         "leaking.json: its 1 files are the model that was audited",
     ):  # fmt: skip
@@ -383,3 +386,49 @@ def test_an_attempt_that_is_made_the_first_again(signed: Signed) -> None:
     assert any("attempt.json is missing" in line for line in signed.verify()[2])
     (signed.run / "attempt.json").write_text("{}")
     assert any("is not the line of an attempt ledger" in line for line in signed.verify()[2])
+
+
+# --- without the evidence -----------------------------------------------------------------------
+
+
+def test_whoever_is_given_a_model_can_check_its_attestation_alone(signed: Signed) -> None:
+    attestation = shutil.move(signed.run / "attestation.json", signed.folder)
+    shutil.rmtree(signed.run)
+    alone = ("verify", "--attestation", attestation, "--key", signed.folder / "officer.pub")
+    model = ("--model", signed.folder / "leaking.json")
+    code, out = phigate(*alone, *model, "--ledger", signed.ledger)
+    assert code == ExitCode.PASS
+    assert "it says WARNED: pass, judged as of 2026-11-01T00:00:00Z, attempt 1" in out
+    assert "leaking.json: its 1 files are the model that was audited" in out
+    assert "attempt 1 is line 1 of 3" in out
+    code, out = phigate(*alone, "--model", signed.folder / "sound.json")
+    assert (code, "is not the file that was audited" in out) == (ExitCode.INCOMPLETE, True)
+    signed.ledger.write_bytes(b"")
+    code, out = phigate(*alone, "--ledger", signed.ledger)
+    assert (code, "lacks the line" in out) == (ExitCode.INCOMPLETE, True)
+    stranger = ("verify", "--attestation", attestation, "--key", signed.folder / "stranger.pub")
+    code, out = phigate(*stranger, *model)
+    assert (code, "it says" in out) == (
+        ExitCode.INCOMPLETE,
+        False,
+    )  # what is not signed is not read
+    for incomplete in (
+        ("verify",),
+        ("verify", "--attestation", attestation),
+        alone[:1] + alone[3:],
+    ):
+        assert phigate(*incomplete)[0] == ExitCode.USAGE
+    assert phigate(*alone, "--as-of", AS_OF)[0] == ExitCode.USAGE
+
+
+@pytest.mark.parametrize("verdict", ["fail", "inconclusive", "error"])
+def test_the_exit_code_of_an_attestation_alone_is_the_verdict_that_was_signed(
+    signed: Signed, tmp_path: Path, verdict: str
+) -> None:
+    report = load_report(signed.run / "report.json").model_copy(update={"verdict": verdict})
+    statement = make_statement(report, report_sha256="0" * 64, model_files={})
+    path = tmp_path / "attestation.json"
+    sign_statement(path, statement, load_private_key(signed.folder / "officer.key"))
+    code, out = phigate("verify", "--attestation", path, "--key", signed.folder / "officer.pub")
+    assert f"it says FAILED: {verdict}" in out
+    assert code == {"fail": 1, "inconclusive": 3, "error": 4}[verdict]
