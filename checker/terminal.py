@@ -24,6 +24,7 @@ from checker.plan import AuditPlan, Cell, ClassSnapshot, Job, Power
 from checker.policy_testing import CaseResult
 from checker.probes import Metric, load_probe
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.report.plain import shorten
 
 __all__ = [
     "TerminalProgress",
@@ -128,16 +129,17 @@ def print_ledger(ledger: Ledger, console: Console) -> None:
         table.add_column(heading)
     for line in ledger.lines:
         entry = line.entry
-        table.add_row(
-            entry.at,
-            escape(f"{entry.target} {entry.target_version}")
-            + f" [dim]{entry.model_sha256[:12]}[/]",
-            escape(f"{entry.policy} {entry.policy_version}"),
-            str(entry.attempt),
-            entry.verdict or "registered",
-            entry.evidence_sha256[:12],
-            line.sha256[:12],
+        model = f"{entry.target} {entry.target_version} ({entry.model_sha256[:12]})"
+        shown = (
+            (entry.at, 40),
+            (model, 80),
+            (f"{entry.policy} {entry.policy_version}", 60),
+            (entry.attempt, 8),
+            (entry.verdict or "registered", 20),
+            (entry.evidence_sha256[:12], 20),
+            (line.sha256[:12], 20),
         )
+        table.add_row(*(escape(shorten(text, length)) for text, length in shown))
     console.print(table)
 
 

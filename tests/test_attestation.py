@@ -209,6 +209,25 @@ def test_an_encrypted_key_takes_its_passphrase(
         monkeypatch.setenv("PHIGATE_KEY_PASSPHRASE", "correct horse")
 
 
+def test_a_passphrase_is_asked_for_where_somebody_can_answer(
+    phigate: Command, run: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[str] = []
+
+    def answer(text: str, **settings: Any) -> str:
+        assert settings["hide_input"]
+        asked.append(text)
+        return "correct horse"
+
+    monkeypatch.setattr("checker.cli.click.prompt", answer)
+    phigate("keys", "make", tmp_path / "k", "--passphrase")
+    refused = phigate("sign", run, "--key", tmp_path / "k.key")
+    assert (refused.code, asked) == (ExitCode.USAGE, ["Passphrase"])  # nobody is at a terminal
+    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
+    assert phigate("sign", run, "--key", tmp_path / "k.key").code == ExitCode.PASS
+    assert asked == ["Passphrase"] * 2
+
+
 def test_a_passphrase_that_a_key_does_not_need_is_no_hindrance(
     phigate: Command, run: Path, pair: tuple[Path, Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:

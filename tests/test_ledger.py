@@ -341,6 +341,19 @@ def test_a_verdict_needs_an_attempt_that_stands_in_the_ledger(
         record_verdict(ledger, attempt=attempt, plan=plan, verdict="pass", as_of=AS_OF, at=NOW)
 
 
+def test_what_a_stranger_wrote_into_a_ledger_is_shown_as_inert_text(
+    phigate: Command, plan: AuditPlan, ledger: Path
+) -> None:
+    lines = filled(ledger, plan)
+    entry = json.loads(lines[0])
+    hostile = {**entry, "target": "\x1b[31mred", "policy": "[bold]x\u202e", "at": "\x07" * 500}
+    ledger.write_bytes(json.dumps(hostile).encode() + b"\n")
+    listed = phigate("ledger", "list", ledger)
+    assert listed.code == ExitCode.PASS
+    assert not set("\x1b\x07\u202e") & set(listed.out)
+    assert "[bold]x" in listed.out
+
+
 # --- several writers ----------------------------------------------------------------------------
 
 WRITERS = """
