@@ -58,7 +58,11 @@ class Check:
 
 
 def admissibility_checks(
-    plan: AuditPlan, evidence: Mapping[str, pa.Table], *, tolerance: float
+    plan: AuditPlan,
+    evidence: Mapping[str, pa.Table],
+    *,
+    tolerance: float,
+    confidence: float,
 ) -> list[Check]:
     """Judge what every excess of a plan rests on.
 
@@ -66,13 +70,14 @@ def admissibility_checks(
         plan: names the jobs.
         evidence: tables by job digest; a missing table leaves its check undecided.
         tolerance: how far above 0.5 the classifier's AUROC may lie.
+        confidence: with which the split must be shown comparable.
 
     Returns:
         The checks, in the order a report shows them.
     """
     return [
         *_overlap(plan, evidence),
-        _comparability(plan, evidence, tolerance=tolerance),
+        _comparability(plan, evidence, tolerance=tolerance, confidence=confidence),
         _prompt_format(plan, evidence),
     ]
 
@@ -109,7 +114,9 @@ def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Check]:
     ]
 
 
-def _comparability(plan: AuditPlan, evidence: Mapping[str, pa.Table], *, tolerance: float) -> Check:
+def _comparability(
+    plan: AuditPlan, evidence: Mapping[str, pa.Table], *, tolerance: float, confidence: float
+) -> Check:
     name, title = "split-not-comparable", "Without the model, members look like nonmembers"
     job = plan.job("comparability")
     table = evidence.get(job.digest) if job else None
@@ -119,7 +126,7 @@ def _comparability(plan: AuditPlan, evidence: Mapping[str, pa.Table], *, toleran
     score = table["score"].to_numpy().astype(np.float64)
     limit = 0.5 + tolerance
     try:
-        estimate = stats.auroc(score[member], score[~member], confidence=plan.confidence)
+        estimate = stats.auroc(score[member], score[~member], confidence=confidence)
     except InsufficientData as shortage:
         return Check(
             name, title, None, f"Not decided: {shortage}.", limit=limit, jobs=(job.digest,)

@@ -32,6 +32,7 @@ from checker.evidence import (
     write_atomically,
 )
 from checker.execution import Execution
+from checker.ledger import ATTEMPT_FILE, Attempt, record_attempt
 from checker.plan import CompiledAudit, Job, Workload
 from checker.targets import TargetModel, Tokens
 from checker.verdict import settled_cells
@@ -82,7 +83,7 @@ def _clear(run: Path) -> None:
             if _EVIDENCE_NAME.fullmatch(path.name):
                 path.unlink()
         written = ("plan.json", "manifest.json", "run.json", "waivers.json", "report.json")
-        for name in (*written, "report.html"):
+        for name in (*written, ATTEMPT_FILE, "report.html"):
             (run / name).unlink(missing_ok=True)
     except OSError as error:
         raise EvidenceError(f"{run}: cannot be cleared: {error.strerror or error}") from error
@@ -96,6 +97,7 @@ def run_audit(
     open_reference: Callable[[], TargetModel] | None = None,
     progress: RunProgress,
     command: str,
+    attempt: Attempt | None = None,
     fresh: bool = False,
     clock: Callable[[], datetime] = lambda: datetime.now(UTC),
 ) -> Manifest:
@@ -108,6 +110,7 @@ def run_audit(
         open_reference: loads the reference model, where the target names one.
         progress: is told what happens.
         command: the command line that repeats the run, for the record.
+        attempt: as it was registered in a ledger; kept with the run.
         fresh: forget what an earlier run left in the folder and measure everything anew.
         clock: the current time.
 
@@ -124,7 +127,7 @@ def run_audit(
         openers: dict[str, Callable[[], TargetModel]] = {"target": open_target}
         if open_reference is not None:
             openers["reference"] = open_reference
-        runner = _Runner(audit, run, openers, command=command, clock=clock)
+        runner = _Runner(audit, run, openers, command=command, attempt=attempt, clock=clock)
         return runner.run(progress)
 
 
@@ -136,8 +139,10 @@ class _Runner:
         openers: Mapping[str, Callable[[], TargetModel]],
         *,
         command: str,
+        attempt: Attempt | None,
         clock: Callable[[], datetime],
     ) -> None:
+        self.attempt = attempt
         self.plan = audit.plan
         self.workload = audit.workload
         self.run_folder = run
@@ -150,6 +155,8 @@ class _Runner:
             started=_stamp(clock()), command=command, measured=before.measured if before else {}
         )
         write_atomically(run / "plan.json", audit.plan.to_bytes())
+        if attempt is not None:
+            record_attempt(run, attempt)
         self._write_times()
         self.pseudonyms = Pseudonyms.of_run(run)
         self.execution = Execution(audit.plan, audit.workload, self.pseudonyms)
@@ -210,7 +217,9 @@ class _Runner:
             return False
         wanted = {name for cell in asking for name in (*cell.jobs, str(cell.labels))}
         drawn = {name: self._table(name) for name in wanted if name in self.entries}
-        return {cell.id for cell in asking} <= settled_cells(self.plan, drawn)
+        return {cell.id for cell in asking} <= settled_cells(
+            self.plan, drawn, attempt=self.attempt.number if self.attempt else 1
+        )
 
     def _table(self, job: str) -> pa.Table:
         """Return a job's evidence, read once."""

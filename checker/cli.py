@@ -23,17 +23,27 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from checker import __version__
-from checker.errors import DocumentError, ExitCode, PhigateError, Problem, UsageError
+from checker.errors import (
+    DocumentError,
+    EvidenceError,
+    ExitCode,
+    PhigateError,
+    Problem,
+    UsageError,
+)
 from checker.plugins import BUILT_IN, plugin_names, suggestion
 
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from rich.console import Console
+    from securesystemslib.signer import CryptoSigner, Key
 
+    from checker.ledger import Attempt
     from checker.plan import AuditPlan
     from checker.policy import Located
     from checker.policy.documents import LeakagePolicy, LeakageWaiver
     from checker.preparation import Prepared
     from checker.report.model import Audience, Report
+    from checker.verification import Statement
 
 __all__ = ["cli", "main"]
 
@@ -181,6 +191,13 @@ audience_option = click.option(
 waivers_option = click.option(
     "--waivers", type=File, multiple=True, metavar="FILE", help="Waivers to judge with; repeatable."
 )
+ledger_option = click.option(
+    "--ledger",
+    type=File,
+    envvar="PHIGATE_LEDGER",
+    show_envvar=True,
+    help="The institution's attempt ledger; a further attempt is judged more strictly.",
+)
 no_waivers_option = click.option(
     "--no-waivers", is_flag=True, help="Judge as if nothing were waived."
 )
@@ -326,13 +343,23 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 @cli.command()
 @click.argument("policy", type=File)
 @click.argument("target", type=File)
+@ledger_option
 @json_option
-def plan(policy: Path, target: Path, as_json: bool) -> None:
-    """Show what an audit would measure, what cannot pass, and what it costs; runs no model."""
+def plan(policy: Path, target: Path, ledger: Path | None, as_json: bool) -> None:
+    """Show what an audit would measure, what cannot pass, and what it costs; runs no model.
+
+    With a ledger, for the attempt that it would be; nothing is registered.
+    """
+    from checker.ledger import upcoming_attempt
+    from checker.plan import at_attempt
     from checker.preparation import prepare
     from checker.terminal import print_plan
 
     compiled = prepare(policy, target).audit.plan
+    if ledger is not None:
+        number = upcoming_attempt(ledger, plan=compiled)
+        compiled = at_attempt(compiled, attempt=number)
+        _say(f"attempt {number} by the ledger: bounds at {100 * compiled.confidence:.10g} %")
     if as_json:
         _write(compiled.to_bytes().decode().rstrip("\n"))
     else:
@@ -349,6 +376,7 @@ def plan(policy: Path, target: Path, as_json: bool) -> None:
 @fresh_option
 @waivers_option
 @no_waivers_option
+@ledger_option
 @as_of_option
 @json_option
 def check(
@@ -361,6 +389,7 @@ def check(
     resume: bool,
     waivers: tuple[Path, ...],
     no_waivers: bool,
+    ledger: Path | None,
     as_of: str | None,
     as_json: bool,
 ) -> None:
@@ -376,10 +405,41 @@ def check(
         plan=prepared.audit.plan,
         as_of=moment or _moment(None),
     )
-    _run(prepared, out, resume=resume)
+    attempt = _attempt(ledger, plan=prepared.audit.plan, folder=out)
+    _run(prepared, out, resume=resume, attempt=attempt)
     record = record_waivers(out, granted)
-    report = judge_run(load_run(out), as_of=moment or _moment(None), waivers=record)
+    report = judge_run(
+        load_run(out), as_of=moment or _moment(None), waivers=record, attempt=attempt
+    )
+    _remember(ledger, attempt, plan=prepared.audit.plan, report=report)
     _finish(report, out, names, audience=audience, as_json=as_json)
+
+
+def _attempt(ledger: Path | None, *, plan: AuditPlan, folder: Path) -> Attempt | None:
+    """Register an attempt before anything is asked of a model, or take what a run was before."""
+    from checker.ledger import load_attempt, register_attempt
+
+    if ledger is not None:
+        return register_attempt(ledger, plan=plan, at=_moment(None))
+    known = load_attempt(folder)
+    return known if known is not None and known.speaks_of(plan) else None
+
+
+def _remember(
+    ledger: Path | None, attempt: Attempt | None, *, plan: AuditPlan, report: Report
+) -> None:
+    """Add the verdict to the ledger, where one is kept."""
+    from checker.ledger import record_verdict
+
+    if ledger is not None and attempt is not None:
+        record_verdict(
+            ledger,
+            attempt=attempt,
+            plan=plan,
+            verdict=report.verdict,
+            as_of=report.provenance.as_of,
+            at=_moment(None),
+        )
 
 
 def _granted(
@@ -408,15 +468,25 @@ def _granted(
 @out_option
 @device_option
 @fresh_option
-def run(policy: Path, target: Path, out: Path, device: str | None, resume: bool) -> None:
+@ledger_option
+def run(
+    policy: Path,
+    target: Path,
+    out: Path,
+    device: str | None,
+    resume: bool,
+    ledger: Path | None,
+) -> None:
     """Plan and run, without judging; `phigate judge` does the rest."""
     from checker.preparation import prepare
 
-    _run(prepare(policy, target, device=device), out, resume=resume)
+    prepared = prepare(policy, target, device=device)
+    attempt = _attempt(ledger, plan=prepared.audit.plan, folder=out)
+    _run(prepared, out, resume=resume, attempt=attempt)
     _write(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")
 
 
-def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
+def _run(prepared: Prepared, out: Path, *, resume: bool, attempt: Attempt | None) -> None:
     from checker.audit import run_audit
     from checker.report.json import load_report
     from checker.terminal import TerminalProgress
@@ -436,6 +506,7 @@ def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
             open_reference=prepared.open_reference,
             progress=progress,
             command=_printable(shlex.join(["phigate", *sys.argv[1:]])),
+            attempt=attempt,
             fresh=not resume,
         )
     for job, message in manifest.crashed.items():
@@ -449,6 +520,7 @@ def _run(prepared: Prepared, out: Path, *, resume: bool) -> None:
 @audience_option
 @waivers_option
 @no_waivers_option
+@ledger_option
 @as_of_option
 @json_option
 def judge(
@@ -458,26 +530,33 @@ def judge(
     audience: Audience,
     waivers: tuple[Path, ...],
     no_waivers: bool,
+    ledger: Path | None,
     as_of: str | None,
     as_json: bool,
 ) -> None:
     """Judge a run's evidence again, without the model.
 
-    Waivers that the run was judged with before count again, unless others are given.
+    Waivers that the run was judged with before count again, unless others are given; so does the
+    attempt that it was registered as.
     """
+    from checker.ledger import record_attempt
     from checker.policy import load_policy
     from checker.runs import derive_run, judge_run, load_run, load_waivers, record_waivers
 
     names, run, moment = _formats(formats), load_run(folder), _moment(as_of)
     if policy is not None:
         run = derive_run(run, load_policy(policy))
+    attempt = _attempt(ledger, plan=run.plan, folder=run.folder)
+    if attempt is not None:
+        record_attempt(run.folder, attempt)
     record = None
     if waivers and not no_waivers:
         granted = _granted(waivers, policy=run.policy, plan=run.plan, as_of=moment)
         record = record_waivers(run.folder, granted)
     elif not no_waivers:
         record = load_waivers(run.folder)
-    report = judge_run(run, as_of=moment, waivers=record)
+    report = judge_run(run, as_of=moment, waivers=record, attempt=attempt)
+    _remember(ledger, attempt, plan=run.plan, report=report)
     _finish(report, run.folder, names, audience=audience, as_json=as_json)
 
 
@@ -522,21 +601,231 @@ def _finish(
 
 
 @cli.command()
-@click.argument("folder", metavar="RUN", type=File)
+@click.argument("folder", metavar="[RUN]", type=File, required=False)
 @click.option("--as-of", metavar="TIME", help="Ask too whether the verdict holds at this time.")
+@click.option(
+    "--key",
+    "keys",
+    type=File,
+    multiple=True,
+    metavar="PUBLIC",
+    help="Who must have signed; repeatable, and then each must have.",
+)
+@click.option("--attestation", type=File, help="The signature, where it is not in RUN.")
+@click.option(
+    "--model", type=File, metavar="PATH", help="Ask too whether this is the model that was audited."
+)
+@ledger_option
 @json_option
-def verify(folder: Path, as_of: str | None, as_json: bool) -> None:
-    """Recompute a run's digests and verdicts, and compare them with its report."""
-    from checker.verification import verify_run
+def verify(
+    folder: Path | None,
+    as_of: str | None,
+    keys: tuple[Path, ...],
+    attestation: Path | None,
+    model: Path | None,
+    ledger: Path | None,
+    as_json: bool,
+) -> None:
+    """Recompute a run's digests and verdicts, and compare them with its report.
 
-    statements = verify_run(folder, as_of=_moment(as_of) if as_of else None)
+    Says of the signature, the attempt and the model what can be said; needs no network.
+
+    Without RUN, an --attestation alone is checked with --key, as whoever is given a model can; the
+    exit code is then the verdict that was signed.
+    """
+    from checker.verification import verify_attestation, verify_run
+
+    if folder is None:
+        if attestation is None or not keys or as_of:
+            raise UsageError(
+                "name the folder of a run, or an --attestation and the --key it was signed with"
+                " (and no --as-of, for only the evidence can be judged again)"
+            )
+        said, verdict = verify_attestation(
+            attestation, keys=_public_keys(keys), model=model, ledger=ledger
+        )
+        _state(said, as_json=as_json)
+        codes = {
+            "pass": ExitCode.PASS,
+            "fail": ExitCode.FAIL,
+            "inconclusive": ExitCode.INCONCLUSIVE,
+        }
+        raise click.exceptions.Exit(int(codes.get(str(verdict), ExitCode.INCOMPLETE)))
+    statements = verify_run(
+        folder,
+        as_of=_moment(as_of) if as_of else None,
+        keys=_public_keys(keys),
+        attestation=attestation,
+        ledger=ledger,
+        model=model,
+    )
+    _state(statements, as_json=as_json)
+
+
+def _public_keys(paths: tuple[Path, ...]) -> list[Key]:
+    if not paths:
+        return []
+    from checker.attestation import load_public_key
+
+    return [load_public_key(path) for path in paths]
+
+
+def _state(statements: list[Statement], *, as_json: bool) -> None:
+    """Print one line for each thing that was looked at; exits 4 when one does not hold."""
     if as_json:
         _emit_json([{"holds": s.holds, "text": s.text} for s in statements])
     else:
+        words = {True: "holds  ", False: "BROKEN ", None: "open   "}
         for statement in statements:
-            _write(_printable(f"{'holds  ' if statement.holds else 'BROKEN '} {statement.text}"))
-    if not all(statement.holds for statement in statements):
+            _write(_printable(f"{words[statement.holds]} {statement.text}"))
+    if any(statement.holds is False for statement in statements):
         raise click.exceptions.Exit(int(ExitCode.INCOMPLETE))
+
+
+@cli.command()
+@click.argument("folder", metavar="RUN", type=File)
+@click.option(
+    "--key",
+    type=File,
+    required=True,
+    metavar="PRIVATE",
+    help="From `phigate keys make`. Its passphrase, if it has one, is asked for, or taken from"
+    " PHIGATE_KEY_PASSPHRASE.",
+)
+@click.option("--out", type=File, help="The signature; default: attestation.json in RUN.")
+@click.option("--url", help="Where the run can be looked at, such as the pipeline's page.")
+def sign(folder: Path, key: Path, out: Path | None, url: str | None) -> None:
+    """Sign what the report of RUN says of the model; only a run that verifies is signed.
+
+    Others who sign the same report afterwards are added. The exit code is not the verdict: a
+    failure is signed as well.
+    """
+    from checker.attestation import ATTESTATION_FILE, sign_statement
+    from checker.verification import attest_run, verify_run
+
+    signer = _private_key(key)
+    broken = [one.text for one in verify_run(folder, signed=False) if one.holds is False]
+    if broken:
+        raise EvidenceError(f"{folder}: is not signed, because it does not hold: {broken[0]}")
+    path = out or folder / ATTESTATION_FILE
+    signed = attest_run(folder, url=url)
+    holders = sign_statement(path, signed, signer)
+    result = signed["predicate"]["result"]
+    others = f", as {len(holders) - 1} others did before" if len(holders) > 1 else ""
+    _write(_printable(f"wrote {path}: {result}, signed with {signer.public_key.keyid}{others}"))
+
+
+def _private_key(path: Path) -> CryptoSigner:
+    """Load a private key; a passphrase is asked for only where somebody can answer."""
+    from checker.attestation import PassphraseNeeded, load_private_key
+
+    given = os.environ.get("PHIGATE_KEY_PASSPHRASE")
+    try:
+        return load_private_key(path, passphrase=given)
+    except PassphraseNeeded:
+        if given or sys.stdin is None or not sys.stdin.isatty():
+            raise
+    return load_private_key(path, passphrase=click.prompt("Passphrase", hide_input=True, err=True))
+
+
+@cli.group()
+def keys() -> None:
+    """Keys to sign reports with."""
+
+
+@keys.command("make")
+@click.argument("name", type=File)
+@click.option(
+    "--passphrase",
+    "with_passphrase",
+    is_flag=True,
+    help="Encrypt the private key; asked for, or taken from PHIGATE_KEY_PASSPHRASE.",
+)
+def make_key_pair(name: Path, with_passphrase: bool) -> None:
+    """Make an ed25519 pair: NAME.key to sign with, and NAME.pub to give to all who verify."""
+    from checker.attestation import make_keys
+
+    passphrase = None
+    if with_passphrase:
+        passphrase = os.environ.get("PHIGATE_KEY_PASSPHRASE") or click.prompt(
+            "Passphrase", hide_input=True, confirmation_prompt=True, err=True
+        )
+    private, public = (name.with_name(f"{name.name}{end}") for end in (".key", ".pub"))
+    key_id = make_keys(private, public, passphrase=passphrase)
+    locked = "encrypted" if passphrase else "not encrypted"
+    _write(
+        f"wrote {private}: keep it to yourself (mode 0600, {locked})\n"
+        f"wrote {public}: for `phigate verify RUN --key`\n"
+        f"key id {key_id}"
+    )
+
+
+@cli.group()
+def ledger() -> None:
+    """The attempt ledger: how often each model was audited, by an institution's own record.
+
+    Name it to check, run and judge with --ledger, or once for all in PHIGATE_LEDGER.
+    """
+
+
+ledger_argument = click.argument("path", metavar="[FILE]", type=File, envvar="PHIGATE_LEDGER")
+
+
+@ledger.command("make")
+@ledger_argument
+def make_empty_ledger(path: Path) -> None:
+    """Start an empty ledger; keep it where all audits of the institution can write to it."""
+    from checker.ledger import make_ledger
+
+    make_ledger(path)
+    _write(f"wrote {path}: name it with --ledger, or in PHIGATE_LEDGER")
+
+
+@ledger.command("list")
+@ledger_argument
+@json_option
+def list_ledger(path: Path, as_json: bool) -> None:
+    """List attempts and verdicts, oldest first."""
+    from checker.ledger import read_ledger
+    from checker.terminal import print_ledger
+
+    found = read_ledger(path)
+    if as_json:
+        _emit_json([line.entry.model_dump(mode="json") for line in found.lines])
+    else:
+        _show(partial(print_ledger, found))
+    if found.problem is not None:
+        raise EvidenceError(f"{path}: {found.problem}")
+
+
+@ledger.command("verify")
+@ledger_argument
+@click.option(
+    "--holds",
+    "noted",
+    multiple=True,
+    metavar="SHA256",
+    help="A digest noted earlier that must still stand in it; repeatable.",
+)
+@json_option
+def verify_ledger(path: Path, noted: tuple[str, ...], as_json: bool) -> None:
+    """Follow the chain from the first line to the last, and say the last one's digest."""
+    from checker.verification import verify_ledger_file
+
+    _state(verify_ledger_file(path, noted=noted), as_json=as_json)
+
+
+@ledger.command()
+@ledger_argument
+def mend(path: Path) -> None:
+    """Take off a last line that was cut short when writing it was interrupted."""
+    from checker.ledger import mend_ledger
+
+    torn = mend_ledger(path)
+    if torn is None:
+        _write(f"{path}: the last line is whole; nothing was changed")
+    else:
+        _write(_printable(f"{path}: took off {len(torn)} bytes: {torn.decode(errors='replace')}"))
 
 
 @cli.command("test")

@@ -21,6 +21,7 @@ from checker.evidence import (
     tables_by_job,
     write_atomically,
 )
+from checker.ledger import Attempt, load_attempt, record_attempt
 from checker.plan import AuditPlan, with_policy
 from checker.plugins import load_plugin
 from checker.policy import Located
@@ -97,7 +98,8 @@ def load_run(folder: Path) -> Run:
 def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
     """Put another policy over a run's evidence, as a run of its own that can be verified.
 
-    It is written below the run's folder and refers to the evidence there; nothing is measured.
+    It is written below the run's folder and refers to the evidence there; nothing is measured. An
+    attempt that was registered for the run is also that of another edition of the same policy.
 
     Raises:
         EvidenceError: its folder cannot be written.
@@ -117,6 +119,9 @@ def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
         write_atomically(folder / "run.json", times.to_bytes())
     write_atomically(folder / "plan.json", plan.to_bytes())
     write_atomically(folder / "manifest.json", manifest.to_bytes())
+    attempt = load_attempt(run.folder)
+    if attempt is not None and attempt.speaks_of(plan):
+        record_attempt(folder, attempt)
     return Run(folder, plan, manifest, times)
 
 
@@ -148,13 +153,21 @@ def load_waivers(folder: Path) -> WaiverRecord | None:
     return load_json_file(path, WaiverRecord) if path.exists() else None
 
 
-def judge_run(run: Run, *, as_of: datetime, waivers: WaiverRecord | None = None) -> Report:
+def judge_run(
+    run: Run,
+    *,
+    as_of: datetime,
+    waivers: WaiverRecord | None = None,
+    attempt: Attempt | None = None,
+) -> Report:
     """Judge a run's evidence; no model, GPU or network is needed.
 
     Args:
         run: the run.
         as_of: the time to judge for.
         waivers: exceptions that were granted.
+        attempt: which try at this release it is, by a ledger; None where none was kept, and then
+            it is judged as a first one.
 
     Raises:
         EvidenceError: evidence is missing or was changed, or the record holds no waivers.
@@ -171,6 +184,7 @@ def judge_run(run: Run, *, as_of: datetime, waivers: WaiverRecord | None = None)
         waivers=granted,
         crashed=run.manifest.crashed,
         measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
+        attempt=attempt.number if attempt else 1,
         as_of=as_of,
     )
     return assemble_report(
@@ -181,24 +195,32 @@ def judge_run(run: Run, *, as_of: datetime, waivers: WaiverRecord | None = None)
         times=run.times,
         as_of=as_of.astimezone(UTC).isoformat(timespec="seconds"),
         waivers=waivers,
+        attempt=attempt,
     )
 
 
-def judge_run_again(run: Run, report: Report) -> Report:
-    """Judge a run as one of its reports says that it was judged: same time, same waivers.
+def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) -> Report:
+    """Judge a run as one of its reports says that it was judged: same waivers, same attempt.
+
+    Args:
+        run: the run.
+        report: one of its reports.
+        as_of: the time to judge for; default: that of the report.
 
     Raises:
         EvidenceError: the report's time is none, or evidence or waivers are missing or changed.
     """
-    try:
-        as_of = datetime.fromisoformat(report.provenance.as_of)
-    except ValueError as error:
-        raise EvidenceError(
-            f"{run.folder / 'report.json'}: was judged for a time that is none:"
-            f" {report.provenance.as_of}"
-        ) from error
+    if as_of is None:
+        try:
+            as_of = datetime.fromisoformat(report.provenance.as_of)
+        except ValueError as error:
+            raise EvidenceError(
+                f"{run.folder / 'report.json'}: was judged for a time that is none:"
+                f" {report.provenance.as_of}"
+            ) from error
     waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
-    return judge_run(run, as_of=as_of, waivers=waivers)
+    attempt = load_attempt(run.folder) if report.provenance.attempt else None
+    return judge_run(run, as_of=as_of, waivers=waivers, attempt=attempt)
 
 
 def report_folder(folder: Path, audience: Audience) -> Path:

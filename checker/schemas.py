@@ -9,6 +9,7 @@ from typing import Any
 from checker.canaries import CanaryManifest
 from checker.errors import UsageError
 from checker.evidence import Manifest
+from checker.ledger import LedgerEntry
 from checker.plan import AuditPlan
 from checker.policy import DOCUMENT_KINDS, document_schema, json_schema_of
 from checker.policy.waivers import WaiverRecord
@@ -20,7 +21,7 @@ __all__ = ["published_schemas", "write_schemas"]
 def published_schemas() -> dict[str, dict[str, Any]]:
     """Return the schemas by name, draft-07; a written file holds every key, so all are required."""
     schemas = {kind: document_schema(kind) for kind in DOCUMENT_KINDS}
-    for model in (AuditPlan, Manifest, CanaryManifest, WaiverRecord, Report):
+    for model in (AuditPlan, Manifest, CanaryManifest, WaiverRecord, LedgerEntry, Report):
         schemas[model.__name__] = json_schema_of(
             model, identifier=model.__name__, mode="serialization"
         )

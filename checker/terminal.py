@@ -19,12 +19,20 @@ from rich.progress import (
 )
 from rich.table import Table
 
+from checker.ledger import Ledger
 from checker.plan import AuditPlan, Cell, ClassSnapshot, Job, Power
 from checker.policy_testing import CaseResult
 from checker.probes import Metric, load_probe
 from checker.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.report.plain import shorten
 
-__all__ = ["TerminalProgress", "TrainingProgress", "print_plan", "print_policy_tests"]
+__all__ = [
+    "TerminalProgress",
+    "TrainingProgress",
+    "print_ledger",
+    "print_plan",
+    "print_policy_tests",
+]
 
 UNDERPOWERED = 0.8
 UNMATCHED_SHOWN = 8
@@ -112,6 +120,27 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             f"{_cells(one_sided)} can fail and never pass, whatever the sample: another control"
             " must decide, or onInconclusive: warn."
         )
+
+
+def print_ledger(ledger: Ledger, console: Console) -> None:
+    """Print the lines of an attempt ledger; digests are cut to what tells them apart."""
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for heading in ("at", "model", "policy", "attempt", "", "evidence", "line"):
+        table.add_column(heading)
+    for line in ledger.lines:
+        entry = line.entry
+        model = f"{entry.target} {entry.target_version} ({entry.model_sha256[:12]})"
+        shown = (
+            (entry.at, 40),
+            (model, 80),
+            (f"{entry.policy} {entry.policy_version}", 60),
+            (entry.attempt, 8),
+            (entry.verdict or "registered", 20),
+            (entry.evidence_sha256[:12], 20),
+            (line.sha256[:12], 20),
+        )
+        table.add_row(*(escape(shorten(text, length)) for text, length in shown))
+    console.print(table)
 
 
 def print_policy_tests(results: Sequence[CaseResult], console: Console) -> None:

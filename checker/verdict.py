@@ -7,6 +7,12 @@ untested or not shown to be comparable is never a pass.
 
 The release claim "every cell is within its limit" is an intersection–union test, each cell at α.
 Naming the cells that fail is the opposite, hence the correction there.
+
+A further attempt at the same release is judged at less than α (`stats.attempt_confidence`). What
+has to be *shown* for a verdict is shown at the attempt's level: bounds, zero-hit bounds, Holm, that
+the split is comparable, that base rates are alike, that canaries are found. Alarms that only take a
+verdict away, the placebo and the test for a better prompt format, keep the policy's level: at a
+smaller α they would sound less often, and a second try would be let off more lightly than a first.
 """
 
 from __future__ import annotations
@@ -103,12 +109,15 @@ class Judgement:
         findings: one per cell, in the plan's order.
         checks: what every excess rests on.
         waivers: what became of each waiver, in the order given.
+        confidence: the level that bounds were held at, each one-sided: the policy's, or the
+            attempt's.
     """
 
     verdict: Literal["pass", "fail", "inconclusive", "error"]
     findings: tuple[Finding, ...]
     checks: tuple[Check, ...]
-    waivers: tuple[WaiverUse, ...] = ()
+    waivers: tuple[WaiverUse, ...]
+    confidence: float
 
     @property
     def exit_code(self) -> ExitCode:
@@ -137,6 +146,7 @@ def judge(
     waivers: Sequence[LeakageWaiver] = (),
     crashed: Mapping[str, str] | None = None,
     measured_at: datetime | None = None,
+    attempt: int = 1,
     as_of: datetime,
 ) -> Judgement:
     """Judge the evidence of a plan against a policy.
@@ -149,13 +159,21 @@ def judge(
         waivers: exceptions that were granted; see `checker.policy.waivers`.
         crashed: by job digest, why a job could not be completed.
         measured_at: when the oldest evidence was measured, or None where that is unknown.
+        attempt: which try at releasing this model under this policy it is, from 1.
         as_of: the time to judge for.
 
     Returns:
         A finding for every cell. Equal arguments give equal findings, years later too.
+
+    Raises:
+        UsageError: there is no such attempt.
     """
+    confidence = stats.attempt_confidence(plan.confidence, attempt=attempt)
     checks = admissibility_checks(
-        plan, evidence, tolerance=policy.spec.parameters.admissibility_tolerance
+        plan,
+        evidence,
+        tolerance=policy.spec.parameters.admissibility_tolerance,
+        confidence=confidence,
     )
     oldest = policy.spec.gate.max_evidence_age
     stale = oldest is not None and (
@@ -168,9 +186,10 @@ def judge(
         checks={check.name: check for check in checks},
         stale=stale,
         min_cell=policy.spec.parameters.min_cell,
+        confidence=confidence,
         placebo_confidence=stats.placebo_confidence(plan.confidence, cells=len(plan.cells)),
     )
-    findings = _holm([bench.finding(cell) for cell in plan.cells], alpha=1 - plan.confidence)
+    findings = _holm([bench.finding(cell) for cell in plan.cells], alpha=1 - confidence)
     uses = use_waivers(
         waivers,
         policy=policy,
@@ -183,7 +202,7 @@ def judge(
     applied = {use.waiver.cell: use.waiver.metadata.name for use in uses if use.status == "applied"}
     findings = [replace(one, waiver=applied.get(one.cell.id)) for one in findings]
     verdict = overall_verdict(findings, waiver_errors=any(use.is_error for use in uses))
-    return Judgement(verdict, tuple(findings), tuple(checks), tuple(uses))
+    return Judgement(verdict, tuple(findings), tuple(checks), tuple(uses), confidence)
 
 
 def overall_verdict(
@@ -237,6 +256,7 @@ class _Bench:
     checks: dict[str, Check]
     stale: bool
     min_cell: int
+    confidence: float
     placebo_confidence: float
     memo: dict[Any, Any] = field(default_factory=dict)
     _jobs: dict[str, Job] = field(init=False)
@@ -272,7 +292,7 @@ class _Bench:
             unplaced = None
         except InsufficientData as lack:
             text = f"Without a placebo this is no pass: {lack}."
-            unplaced = _shortage_reason(cell, confidence=self.plan.confidence), text
+            unplaced = _shortage_reason(cell, confidence=self.confidence), text
         objection = self._objection(cell, observations, finding)
         if objection is None and finding.verdict == "pass":
             objection = unplaced
@@ -309,12 +329,12 @@ class _Bench:
             shortage = self._shortage(cell, observations)
             if shortage is not None:
                 return shortage
-            measurement = self._measure(cell, observations, self.plan.confidence)
+            measurement = self._measure(cell, observations, self.confidence)
             shared = self._shared_prompts(cell, observations)
         except InsufficientData as lack:
             reason = lack.reason
             if reason == "too-few-positives":
-                reason = _shortage_reason(cell, confidence=self.plan.confidence)
+                reason = _shortage_reason(cell, confidence=self.confidence)
             return Finding(cell, "inconclusive", f"{_capital(str(lack))}.", reason)
         if shared is not None:
             return replace(shared, measurement=measurement)
@@ -365,12 +385,12 @@ class _Bench:
         if not self._is_partial(cell) or cell.limit.fail is None:
             return False
         tested = sum(one.limit.fail is not None for one in self.plan.cells)
-        named = 1 - (1 - self.plan.confidence) / tested
+        named = 1 - (1 - self.confidence) / tested
         try:
             observations = self._observations(cell)
             if self._measure(cell, observations, named).estimate.low > cell.limit.fail:
                 return True
-            measurement = self._measure(cell, observations, self.plan.confidence)
+            measurement = self._measure(cell, observations, self.confidence)
         except InsufficientData:
             return False
         found = _compare(cell, measurement, zero_hits=self._zero_hits(cell, measurement))
@@ -383,7 +403,7 @@ class _Bench:
         return stats.SEQUENTIAL_SHARE if self._is_partial(cell) else 1 - stats.SEQUENTIAL_SHARE
 
     def _zero_hits(self, cell: Cell, measurement: Measurement) -> float | None:
-        confidence = 1 - self._error_share(cell) * (1 - self.plan.confidence)
+        confidence = 1 - self._error_share(cell) * (1 - self.confidence)
         partial = self._is_partial(cell)
         return _zero_hit_bound(cell, measurement, confidence=confidence, partial=partial)
 
@@ -457,7 +477,7 @@ class _Bench:
                     f"{positive} {split} have the class, but none of them within the horizon"
                     " behind what the attacker knows."
                 )
-                reason = _shortage_reason(cell, confidence=self.plan.confidence)
+                reason = _shortage_reason(cell, confidence=self.confidence)
                 return Finding(cell, "inconclusive", text, reason)
             text = f"No {split} have the class in this subgroup."
             return Finding(cell, "inconclusive", text, "too-few-positives")
@@ -520,7 +540,7 @@ class _Bench:
                     f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
                     " can differ."
                 )
-        detection = load_probe(cell.probe).detection(observations, confidence=self.plan.confidence)
+        detection = load_probe(cell.probe).detection(observations, confidence=self.confidence)
         if detection is not None and not detection.shown and finding.verdict == "pass":
             return prompt_format.name, detection.explanation
         if prompt_format.holds is None and finding.verdict == "pass":
@@ -538,7 +558,7 @@ class _Bench:
         if expected is None or cell.limit.fail is None:
             return None
         try:
-            gap = base_rate_gap(*expected, confidence=self.plan.confidence)
+            gap = base_rate_gap(*expected, confidence=self.confidence)
         except InsufficientData as lack:
             return "split-not-comparable", f"Base rates could not be compared: {lack}."
         tolerance, largest = cell.limit.fail / 2, max(-gap.low, gap.high)
@@ -565,7 +585,9 @@ def _metric(cell: Cell) -> Metric:
     return metric
 
 
-def settled_cells(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> set[str]:
+def settled_cells(
+    plan: AuditPlan, evidence: Mapping[str, pa.Table], *, attempt: int = 1
+) -> set[str]:
     """Return the ids of cells that the evidence so far decides, though not all of it is drawn.
 
     A confidence sequence holds at every number of patients at once, so looking after each batch
@@ -574,9 +596,18 @@ def settled_cells(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> set[str]
     Args:
         plan: of a policy that asks for sequential sampling.
         evidence: observations by job digest, as far as they were made.
+        attempt: as `judge` will be told; a cell settled at a laxer level would not be decided.
     """
+    confidence = stats.attempt_confidence(plan.confidence, attempt=attempt)
     bench = _Bench(
-        plan, evidence, {}, {}, stale=False, min_cell=1, placebo_confidence=plan.confidence
+        plan,
+        evidence,
+        {},
+        {},
+        stale=False,
+        min_cell=1,
+        confidence=confidence,
+        placebo_confidence=plan.confidence,
     )
     return {cell.id for cell in plan.cells if bench.settles(cell)}
 

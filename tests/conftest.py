@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import sys
 from collections.abc import Callable
@@ -12,6 +13,9 @@ import pytest
 
 from benchmarks.simulated_gate import write_targets
 from checker.cli import main
+
+for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
+    os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it
 
 
 @dataclass(frozen=True)

@@ -5,6 +5,7 @@ positives there are and which cells cannot pass, and says what sample would be n
 cells are lowered to jobs, and a prompt that several cells need is run once.
 """
 
+from checker.plan.attempts import at_attempt
 from checker.plan.compile import CompiledAudit, compile_plan
 from checker.plan.model import (
     AuditPlan,
@@ -28,6 +29,7 @@ __all__ = [
     "Job",
     "Power",
     "Workload",
+    "at_attempt",
     "compile_plan",
     "with_policy",
 ]

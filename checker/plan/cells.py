@@ -5,20 +5,37 @@ from __future__ import annotations
 from typing import Literal
 
 from checker.plan.measurement import measurement_digest
-from checker.plan.model import Cell, CellLimit, CellSample
+from checker.plan.model import Cell, CellLimit, CellSample, Power
 from checker.plan.power import cell_power
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import PolicySpec
 from checker.probes import Metric, Params, load_probe
 from checker.stats import SEQUENTIAL_SHARE
 
-__all__ = ["control_cell", "may_stop_early"]
+__all__ = ["control_cell", "may_stop_early", "planned_power"]
 
 
 def may_stop_early(metric: Metric, limit: CellLimit, *, contrast: str, sequential: bool) -> bool:
     """Return whether a cell's patients are drawn in batches until it is decided (METHODS §6)."""
     counts = metric.thresholded and limit.fail is not None and contrast == "nonmembers"
     return sequential and counts
+
+
+def planned_power(
+    metric: Metric,
+    limit: CellLimit,
+    sample: CellSample,
+    *,
+    contrast: str,
+    sequential: bool,
+    confidence: float,
+    base_rate: float,
+    fpr: float | None,
+) -> Power:
+    """Return what a cell can decide, at the confidence that is left for its planned patients."""
+    if may_stop_early(metric, limit, contrast=contrast, sequential=sequential):
+        confidence = 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
+    return cell_power(metric, limit, sample, confidence=confidence, base_rate=base_rate, fpr=fpr)
 
 
 def control_cell(
@@ -37,11 +54,6 @@ def control_cell(
     control = spec.controls[control_name]
     limit = CellLimit.model_validate(control.limits[attacker.name].model_dump(mode="json"))
     metric = load_probe(control.probe).metrics[control.metric]
-    confidence = spec.parameters.confidence
-    if may_stop_early(
-        metric, limit, contrast=control.contrast, sequential=spec.parameters.sampling.sequential
-    ):
-        confidence = 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
     default: Literal["block", "warn"] = "block" if subgroup == "all" else "warn"
     return Cell(
         id=f"{control_name}/{attacker.name}/{subgroup}",
@@ -64,11 +76,13 @@ def control_cell(
         labels=labels,
         jobs=jobs,
         sample=sample,
-        power=cell_power(
+        power=planned_power(
             metric,
             limit,
             sample,
-            confidence=confidence,
+            contrast=control.contrast,
+            sequential=spec.parameters.sampling.sequential,
+            confidence=spec.parameters.confidence,
             base_rate=spec.parameters.expected_base_rate,
             fpr=getattr(params, "fpr", None),
         ),

@@ -10,6 +10,8 @@ from checker.admissibility import Check
 from checker.canonical import sha256_hex
 from checker.errors import ExitCode
 from checker.evidence import Manifest, RunTimes
+from checker.ledger import Attempt
+from checker.plan import at_attempt
 from checker.plan.model import AuditPlan
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
@@ -19,6 +21,7 @@ from checker.report.model import (
     AdmissibilityCheck,
     ApprovalText,
     AttackerText,
+    AttemptReport,
     AttributeClassText,
     BoundSide,
     CellReport,
@@ -27,6 +30,7 @@ from checker.report.model import (
     EvidenceRef,
     Number,
     PolicyRef,
+    Power,
     Provenance,
     Report,
     SamplingReport,
@@ -49,6 +53,7 @@ def assemble_report(
     times: RunTimes | None,
     as_of: str,
     waivers: WaiverRecord | None = None,
+    attempt: Attempt | None = None,
 ) -> Report:
     """Return the report of a judged run.
 
@@ -60,7 +65,12 @@ def assemble_report(
         times: when it was made, where that is known.
         as_of: the time judged for, ISO 8601.
         waivers: the record of what was judged with, in the order of the judgement's waivers.
+        attempt: as it was registered in a ledger, and judged.
     """
+    power = {
+        cell.id: cell.power
+        for cell in at_attempt(plan, attempt=attempt.number if attempt else 1).cells
+    }
     target = AuditTarget.model_validate_json(json.dumps(plan.target.document))
     return Report(
         verdict=judgement.verdict,
@@ -72,13 +82,27 @@ def assemble_report(
                 finding,
                 cites=policy.spec.controls[finding.cell.control].cites,
                 stopped_early=_has_stopped(plan, manifest, finding),
+                power=power[finding.cell.id],
             )
             for finding in judgement.findings
         ],
         controls=_controls(plan, policy, judgement),
         waivers=_waivers(judgement, waivers),
         admissibility=[_check(check) for check in judgement.checks],
-        provenance=_provenance(plan, manifest, times, as_of, waivers),
+        provenance=_provenance(
+            plan,
+            manifest,
+            times,
+            as_of,
+            waivers,
+            None
+            if attempt is None
+            else AttemptReport(
+                number=attempt.number,
+                confidence=judgement.confidence,
+                ledger_entry=attempt.sha256,
+            ),
+        ),
     )
 
 
@@ -92,7 +116,7 @@ def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
     return plan.sequential and drawn and not set(finding.cell.jobs).isdisjoint(manifest.left_out)
 
 
-def _cell(finding: Finding, *, cites: list[str], stopped_early: bool) -> CellReport:
+def _cell(finding: Finding, *, cites: list[str], stopped_early: bool, power: Power) -> CellReport:
     cell, measurement = finding.cell, finding.measurement
     return CellReport(
         id=cell.id,
@@ -122,7 +146,7 @@ def _cell(finding: Finding, *, cites: list[str], stopped_early: bool) -> CellRep
         p_value=finding.p_value,
         placebo=_number(finding.placebo),
         sample=cell.sample,
-        power=cell.power,
+        power=power,
         severity=cell.severity,
         evidence=[*([cell.labels] if cell.labels else []), *cell.jobs],
         citations=list(cites),
@@ -235,7 +259,7 @@ def _summary(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Summa
         verdict: sum(finding.verdict == verdict for finding in gating)
         for verdict in ("pass", "fail", "inconclusive", "not_applicable", "error")
     }
-    confidence = f"{plan.confidence:.0%}"
+    confidence = f"{100 * judgement.confidence:.10g}%"
     applied = [use for use in judgement.waivers if use.status == "applied"]
     tested = sum(finding.measurement is not None for finding in findings)
     return Summary(
@@ -384,6 +408,7 @@ def _provenance(
     times: RunTimes | None,
     as_of: str,
     waivers: WaiverRecord | None,
+    attempt: AttemptReport | None,
 ) -> Provenance:
     titles = {job.digest: job.title for job in plan.jobs}
     return Provenance(
@@ -391,6 +416,7 @@ def _provenance(
         plan_sha256=plan.sha256,
         manifest_sha256=sha256_hex(manifest.to_bytes()),
         waivers_sha256=sha256_hex(waivers.to_bytes()) if waivers else None,
+        attempt=attempt,
         as_of=as_of,
         seed=plan.seed,
         environment=manifest.environment,

@@ -21,6 +21,7 @@ from checker.report.text import (
     CONFIDENTIAL,
     NOT_PROOF,
     WAIVER_STATUS,
+    attempt_words,
     counts_words,
     headline,
     limit_words,
@@ -76,6 +77,7 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
         console.print(Text(f"Findings only in the full report: {left}.", style="dim"))
     for note in sampling_words(report):
         console.print(Text(note, style="dim"))
+    console.print(Text(attempt_words(report), style="dim"))
     console.print(Text(NOT_PROOF, style="dim"))
     if location is not None:
         console.print(Text(f"Full report: {plain(location)} ({CONFIDENTIAL.lower()})"))

@@ -23,6 +23,7 @@ __all__ = [
     "AdmissibilityCheck",
     "ApprovalText",
     "AttackerText",
+    "AttemptReport",
     "AttributeClassText",
     "Audience",
     "BoundSide",
@@ -314,13 +315,29 @@ class EvidenceRef(JsonModel):
     rows: int | None
 
 
+class AttemptReport(JsonModel):
+    """Which try at releasing this model under this policy it is, by the institution's ledger.
+
+    `confidence` is the level that every bound was held at, each one-sided; `ledger_entry` is the
+    SHA-256 of the ledger's line that registers the attempt.
+    """
+
+    number: int
+    confidence: float
+    ledger_entry: str
+
+
 class Provenance(JsonModel):
-    """How the report came about and how to repeat it."""
+    """How the report came about and how to repeat it.
+
+    `attempt` is None where no ledger was kept; the model was then judged as at a first attempt.
+    """
 
     phigate_version: str
     plan_sha256: str
     manifest_sha256: str
     waivers_sha256: str | None = None
+    attempt: AttemptReport | None = None
     as_of: str
     seed: int
     environment: dict[str, Any]

@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from checker.errors import ExitCode
+from checker.report.attempts import attempt_words, level_words
 from checker.report.measures import (
     AGAINST,
     is_share,
@@ -56,6 +57,7 @@ __all__ = [
     "WAIVER_STATUS",
     "NumberRow",
     "Reason",
+    "attempt_words",
     "bounds",
     "contrast_words",
     "counts_words",
@@ -64,6 +66,7 @@ __all__ = [
     "headline",
     "is_share",
     "is_withheld",
+    "level_words",
     "limit_words",
     "measure_of",
     "moment",

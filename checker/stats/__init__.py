@@ -14,6 +14,7 @@ from checker.stats.epsilon import epsilon_lower_bound
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import clopper_pearson, rate, rate_difference
 from checker.stats.multiplicity import (
+    attempt_confidence,
     contains,
     holm,
     p_value,
@@ -27,6 +28,7 @@ from checker.stats.sequential import SEQUENTIAL_SHARE, sequential_difference, se
 __all__ = [
     "SEQUENTIAL_SHARE",
     "Estimate",
+    "attempt_confidence",
     "auprc",
     "auprc_difference",
     "auroc",

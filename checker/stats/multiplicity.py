@@ -5,6 +5,10 @@ the cells that are beyond theirs is the opposite: one of twenty sound cells woul
 alone. Holm's step-down procedure keeps the chance of naming any sound cell at α, whatever the
 dependence between cells. The placebo (METHODS §3) is corrected over cells as well, because one
 false alarm anywhere makes a cell inconclusive.
+
+Auditing a model again on fresh patients until it passes is multiplicity too (METHODS §6, *Second
+tries*). Attempt k spends α/2^(k-1): an honest first try pays nothing, and however many follow, the
+chance that any of them is wrong stays below 2α, where uncorrected it goes to 1.
 """
 
 from __future__ import annotations
@@ -15,11 +19,18 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from checker.errors import InsufficientData
+from checker.errors import InsufficientData, UsageError
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import rate_difference
 
-__all__ = ["contains", "holm", "p_value", "placebo_confidence", "placebo_difference"]
+__all__ = [
+    "attempt_confidence",
+    "contains",
+    "holm",
+    "p_value",
+    "placebo_confidence",
+    "placebo_difference",
+]
 
 SMALLEST_P = 1e-12
 LARGEST_P = 0.5
@@ -81,6 +92,36 @@ def holm(p_values: Sequence[float], *, alpha: float) -> NDArray[np.bool_]:
     rejected = np.zeros(len(p), dtype=np.bool_)
     rejected[order] = still
     return rejected
+
+
+def attempt_confidence(confidence: float, *, attempt: int) -> float:
+    """Return the one-sided confidence at which the k-th attempt at a release is judged.
+
+    Args:
+        confidence: of the policy, in (0, 1).
+        attempt: k, from 1.
+
+    Returns:
+        1 - α/2^(k-1), the policy's own confidence at the first attempt.
+
+    Raises:
+        UsageError: there is no such attempt, or its α is too small to compute with.
+
+    >>> [attempt_confidence(0.95, attempt=k) for k in (1, 2, 3)]
+    [0.95, 0.975, 0.9875]
+    """
+    if attempt < 1:
+        raise UsageError(f"attempts are counted from 1; there is no attempt {attempt}")
+    if attempt == 1:
+        return confidence
+    alpha = (1 - confidence) / 2.0 ** (attempt - 1)
+    if alpha < SMALLEST_P:
+        raise UsageError(
+            f"attempt {attempt} at confidence {confidence:g} leaves an error of {alpha:.1e}, which"
+            " nothing can be judged at"
+        )
+    # rounded, so that the sixth decimal of a level is not one of floating point
+    return round(1 - alpha, 12)
 
 
 def placebo_confidence(confidence: float, *, cells: int) -> float:

@@ -1,0 +1,61 @@
+"""A plan's prospects at a further attempt, when every bound has to hold at a higher confidence."""
+
+from __future__ import annotations
+
+from checker.plan.cells import planned_power
+from checker.plan.model import AuditPlan, Cell, Power
+from checker.plan.power import comparability_power
+from checker.probes import load_probe
+from checker.stats import attempt_confidence
+
+__all__ = ["at_attempt"]
+
+
+def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
+    """Return what a plan can decide at its k-th attempt, to be shown and not to be stored.
+
+    `plan.json` knows of no ledger, so that equal inputs give equal plans; what the attempt changes
+    is how many patients it takes.
+
+    Args:
+        plan: as compiled.
+        attempt: k, from 1.
+
+    Returns:
+        The plan with the attempt's confidence, and with power computed anew at it.
+
+    Raises:
+        UsageError: there is no such attempt.
+    """
+    confidence = attempt_confidence(plan.confidence, attempt=attempt)
+    if confidence == plan.confidence:
+        return plan
+    parameters = plan.policy.document["spec"]["parameters"]
+    return plan.model_copy(
+        update={
+            "confidence": confidence,
+            "cells": [
+                cell.model_copy(update={"power": _power(plan, cell, confidence)})
+                for cell in plan.cells
+            ],
+            "comparability": comparability_power(
+                plan.data.members,
+                plan.data.nonmembers,
+                tolerance=parameters["admissibilityTolerance"],
+                confidence=confidence,
+            ),
+        }
+    )
+
+
+def _power(plan: AuditPlan, cell: Cell, confidence: float) -> Power:
+    return planned_power(
+        load_probe(cell.probe).metrics[cell.metric],
+        cell.limit,
+        cell.sample,
+        contrast=cell.contrast,
+        sequential=plan.sequential,
+        confidence=confidence,
+        base_rate=cell.power.base_rate or 0.0,  # None where no rate enters
+        fpr=cell.params.get("fpr"),
+    )
