@@ -39,6 +39,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     "phigate.reports": {
         "html": "checker.report.html:HTML",
         "json": "checker.report.json:JSON",
+        "pdf": "checker.report.pdf:PDF",
     },
 }
 

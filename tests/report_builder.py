@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from scipy.stats import beta
+from scipy.stats import beta, norm
 
 from checker.report.model import (
     AdmissibilityCheck,
@@ -25,6 +25,8 @@ from checker.report.model import (
     Power,
     Provenance,
     Report,
+    RocPoint,
+    SampleNeeds,
     Summary,
     TargetRef,
     Verdict,
@@ -132,11 +134,26 @@ def disclosure_cell(
             pass_probability=0.93 if members[1] >= 200 else 0.78,
             base_rate=0.02,
         ),
+        # METHODS §4 and §6: 59 and 299 are the least, with 0.02 in the background
+        "needs": {
+            0.05: SampleNeeds(at_all=59, likely=146),
+            0.01: SampleNeeds(at_all=299),
+        }[limit],
         "severity": "critical" if class_id == "hiv" else "high",
         "evidence": [digest(evidence), digest(evidence + 1)],
         "citations": ["ny-phl-2782", "tonekaboni-2025"],
     }
     return CellReport(**{**fields, **changes})
+
+
+def roc(auroc: float) -> list[RocPoint]:
+    """Return the curve of two normal distributions an AUROC apart, as 600 members show it."""
+    apart = 2**0.5 * float(norm.ppf(auroc))
+    points = []
+    for fpr in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9):
+        found = rate(round(600 * float(norm.cdf(norm.ppf(fpr) + apart))), 600)
+        points.append(RocPoint(fpr=fpr, tpr=found.value, low=found.low, high=found.high))
+    return points
 
 
 def membership_cell(value: float, low: float, high: float, **changes: Any) -> CellReport:
@@ -162,6 +179,8 @@ def membership_cell(value: float, low: float, high: float, **changes: Any) -> Ce
         "limit": LimitReport(fail=0.6),
         "sample": CellSample(members=600, nonmembers=600),
         "power": Power(can_pass=True, pass_probability=0.99),
+        "needs": SampleNeeds(at_all=50, likely=102),
+        "roc": roc(value),
         "severity": "high",
         "evidence": [digest(9)],
         "citations": ["shokri-2017"],
