@@ -14,6 +14,7 @@ from checker.report.model import (
     AdmissibilityCheck,
     AttackerText,
     AttributeClassText,
+    BoundSide,
     CellReport,
     CellSample,
     CitationText,
@@ -113,6 +114,7 @@ def disclosure_cell(
             f"The model named the class for {members[0]} of {members[1]} members and for"
             f" {nonmembers[0]} of {nonmembers[1]} nonmembers."
         ),
+        "bound_side": side_of(estimate, limit),
         "estimate": estimate,
         "members": inside,
         "nonmembers": outside,
@@ -156,6 +158,13 @@ def roc(auroc: float) -> list[RocPoint]:
     return points
 
 
+def side_of(estimate: Number, limit: float) -> BoundSide:
+    """Return on which side of its limit an interval lies."""
+    if estimate.low > limit:
+        return "beyond"
+    return "within" if estimate.high <= limit else "straddles"
+
+
 def membership_cell(value: float, low: float, high: float, **changes: Any) -> CellReport:
     """Return a cell of `membership_auroc` with a limit of 0.60."""
     estimate = Number(
@@ -175,6 +184,7 @@ def membership_cell(value: float, low: float, high: float, **changes: Any) -> Ce
         "reason": reason,
         "explanation": "Min-K% scores of whole records tell members from nonmembers with an AUROC"
         f" of {value}.",
+        "bound_side": side_of(estimate, 0.6),
         "estimate": estimate,
         "limit": LimitReport(fail=0.6),
         "sample": CellSample(members=600, nonmembers=600),
@@ -375,7 +385,9 @@ def every_verdict_report() -> Report:
         "hypertension", "events-5", members=(1, 90), nonmembers=(1, 90),
         metric="disclosure_rate", limit=0.05,
     )  # fmt: skip
-    zero = never.model_copy(update={"limit": LimitReport(max_count=0, min_n=59)})
+    zero = never.model_copy(
+        update={"limit": LimitReport(max_count=0, min_n=59), "bound_side": None}
+    )
     passing = membership_cell(0.517, 0.488, 0.546)
     return report_of([fail, warned, crashed, nothing, waived, subgroup, zero, passing], "fail")
 
@@ -387,6 +399,8 @@ def _without_numbers(cell: CellReport, **changes: Any) -> CellReport:
         "nonmembers": None,
         "placebo": None,
         "reported": {},
+        "bound_side": None,
+        "roc": None,
     }
     return cell.model_copy(update={**nothing, "evidence": [], **changes})
 

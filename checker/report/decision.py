@@ -93,6 +93,8 @@ def grounds(report: Report) -> list[Ground]:
 def alike(ground: Ground) -> str:
     """Return how many of a requirement's tests came out as the one that is told of."""
     extreme = "Closest" if ground.cell.verdict == "pass" else "Worst"
+    if ground.cell.estimate is None:
+        extreme = "One"
     many = "all" if ground.holds_for == ground.of else grouped(ground.holds_for)
     verb = {"pass": "pass", "fail": "fail", "error": "broke off"}.get(
         ground.cell.verdict, "stay open"
@@ -117,24 +119,20 @@ def _closeness(cell: CellReport) -> float:
 
 
 def _found(report: Report, cell: CellReport) -> str:
-    allowed = f"allowed: {limit_words(cell.limit, cell.metric)}"
-    if cell.estimate is None:
-        said = [
-            words
-            for words in (side_words(cell), withheld_words(cell, report.policy.min_cell))
-            if words
-        ]
-        why = reason_of(cell)
-        if not said and why is not None:
-            said.append(why.short)
-        missing = needs_more(cell)
-        return "; ".join([*said, *([missing] if missing else []), allowed])
-    value = figure(cell.estimate.value, cell.metric)
-    words = f"{value} {counts_words(cell)}, {telling_bound(cell)} with {_confidence(report)}"
+    limit, counts = limit_words(cell.limit, cell.metric), counts_words(cell)
     why, missing = reason_of(cell), needs_more(cell)
+    withheld = withheld_words(cell, report.policy.min_cell)
+    words = []
+    if cell.estimate is not None:
+        value = figure(cell.estimate.value, cell.metric)
+        words += [f"{value} {counts}, {telling_bound(cell)} with {_confidence(report)}"]
+        words += [f"allowed: {limit}"]
+    else:
+        words += [f"allowed: {limit} {counts}"]
+        words += [said for said in (side_words(cell), withheld) if said is not None]
     if cell.verdict != "fail" and why is not None:
-        words += f" ({why.short})"
-    return "; ".join([words, *([missing] if missing else []), allowed])
+        words += [why.short]
+    return "; ".join([*words, *([missing] if missing else [])])
 
 
 def _confidence(report: Report) -> str:
