@@ -28,10 +28,11 @@ from checker.errors import (
     EvidenceError,
     ExitCode,
     PhigateError,
+    PluginError,
     Problem,
     UsageError,
 )
-from checker.plugins import BUILT_IN, plugin_names, suggestion
+from checker.plugins import BUILT_IN, load_plugin, plugin_names, suggestion
 
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from rich.console import Console
@@ -154,7 +155,10 @@ def _moment(text: str | None) -> datetime:
 
 
 def _formats(text: str) -> list[str]:
-    """Read `--format`; JSON is always written, for `verify` and `report` read it."""
+    """Read `--format`; JSON is always written, for `verify` and `report` read it.
+
+    What a format lacks is said before anything is measured, and not when it is to be written.
+    """
     names = [name.strip() for name in text.split(",") if name.strip()]
     known = plugin_names("phigate.reports")
     for name in names:
@@ -162,6 +166,9 @@ def _formats(text: str) -> list[str]:
             raise UsageError(
                 f"--format {name}: there is no such format; there are {', '.join(known)}"
             )
+        lacking = load_plugin("phigate.reports", name).lacking()
+        if lacking is not None:
+            raise PluginError(f"--format {name}: {lacking}")
     return list(dict.fromkeys(["json", *names]))
 
 

@@ -43,6 +43,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "markdown": "checker.report.markdown:MARKDOWN",
         "model-card": "checker.report.modelcard:MODEL_CARD",
         "oscal": "checker.report.oscal:OSCAL",
+        "pdf": "checker.report.pdf:PDF",
         "sarif": "checker.report.sarif:SARIF",
         "sarif-github": "checker.report.sarif:SARIF_GITHUB",
     },

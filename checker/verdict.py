@@ -70,6 +70,7 @@ class Finding:
         placebo: the same between two halves of the nonmembers.
         p_value: the least α at which the lower bound is above the limit.
         waiver: the name of the waiver that keeps it from blocking; the verdict stays.
+        roc: true-positive rate by false-positive rate, where the attack ranks patients.
     """
 
     cell: Cell
@@ -81,6 +82,7 @@ class Finding:
     placebo: Estimate | None = None
     p_value: float | None = None
     waiver: str | None = None
+    roc: tuple[tuple[float, Estimate], ...] = ()
 
     @property
     def is_beyond_limit(self) -> bool:
@@ -287,6 +289,7 @@ class _Bench:
             return replace(finding, reason="not-run", explanation=text)
         if finding.verdict == "fail" and cell.limit.fail is not None:
             finding = replace(finding, p_value=self._p_value(cell, observations))
+        finding = replace(finding, roc=self._roc(cell, observations))
         try:
             finding = replace(finding, placebo=self._placebo(cell, observations))
             unplaced = None
@@ -506,6 +509,11 @@ class _Bench:
             rng=self.plan.rng_for(f"placebo {cell.measurement}"),
         )
         return result
+
+    def _roc(self, cell: Cell, observations: Observations) -> tuple[tuple[float, Estimate], ...]:
+        probe = load_probe(cell.probe)
+        params = probe.params_type.model_validate(cell.params)
+        return tuple(probe.roc(observations, params=params, confidence=self.plan.confidence))
 
     def _p_value(self, cell: Cell, observations: Observations) -> float:
         def lower(confidence: float) -> float:

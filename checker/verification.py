@@ -345,17 +345,26 @@ def _rendered(run: Run, report: Report, folder: Path) -> Iterator[Statement]:
             continue
         written: ReportFormat = load_plugin("phigate.reports", name)
         path = folder / written.filename
-        if not path.exists():
-            continue
-        shown = path.relative_to(run.folder)
-        if read_file(path) == written.render(report):
-            yield Statement(True, f"{shown} is what report.json renders to")
-        else:
-            yield Statement(
-                False,
-                f"{shown} is not what report.json renders to here: it was changed, or another"
-                " version wrote it; `phigate report` writes it anew",
-            )
+        if path.exists():
+            yield _rendering(path, written, report, name=str(path.relative_to(run.folder)))
+
+
+def _rendering(path: Path, written: ReportFormat, report: Report, *, name: str) -> Statement:
+    """Compare one rendering, as far as this machine can make it again."""
+    lacking = written.lacking()
+    if lacking is not None:
+        return Statement(None, f"{name} was not compared: {lacking}")
+    found, rendered = read_file(path), written.render(report)
+    if found == rendered:
+        return Statement(True, f"{name} is what report.json renders to")
+    elsewhere = written.made_elsewhere(found, rendered)
+    if elsewhere is not None:
+        return Statement(None, f"{name} was not compared: {elsewhere}")
+    return Statement(
+        False,
+        f"{name} is not what report.json renders to here: it was changed, or another version"
+        " wrote it; `phigate report` writes it anew",
+    )
 
 
 # --- the attempt --------------------------------------------------------------------------------

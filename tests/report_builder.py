@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from scipy.stats import beta
+from scipy.stats import beta, norm
 
 from checker.report.model import (
     AdmissibilityCheck,
     ApprovalText,
     AttackerText,
     AttributeClassText,
+    BoundSide,
     CellReport,
     CellSample,
     CitationText,
@@ -26,6 +27,8 @@ from checker.report.model import (
     Power,
     Provenance,
     Report,
+    RocPoint,
+    SampleNeeds,
     Summary,
     TargetRef,
     Verdict,
@@ -113,6 +116,7 @@ def disclosure_cell(
             f"The model named the class for {members[0]} of {members[1]} members and for"
             f" {nonmembers[0]} of {nonmembers[1]} nonmembers."
         ),
+        "bound_side": side_of(estimate, limit),
         "estimate": estimate,
         "members": inside,
         "nonmembers": outside,
@@ -134,11 +138,33 @@ def disclosure_cell(
             pass_probability=0.93 if members[1] >= 200 else 0.78,
             base_rate=0.02,
         ),
+        # METHODS §4 and §6: 59 and 299 are the least, with 0.02 in the background
+        "needs": {
+            0.05: SampleNeeds(at_all=59, likely=146),
+            0.01: SampleNeeds(at_all=299),
+        }[limit],
         "severity": "critical" if class_id == "hiv" else "high",
         "evidence": [digest(evidence), digest(evidence + 1)],
         "citations": ["ny-phl-2782", "tonekaboni-2025"],
     }
     return CellReport(**{**fields, **changes})
+
+
+def roc(auroc: float) -> list[RocPoint]:
+    """Return the curve of two normal distributions an AUROC apart, as 600 members show it."""
+    apart = 2**0.5 * float(norm.ppf(auroc))
+    points = []
+    for fpr in (0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9):
+        found = rate(round(600 * float(norm.cdf(norm.ppf(fpr) + apart))), 600)
+        points.append(RocPoint(fpr=fpr, tpr=found.value, low=found.low, high=found.high))
+    return points
+
+
+def side_of(estimate: Number, limit: float) -> BoundSide:
+    """Return on which side of its limit an interval lies."""
+    if estimate.low > limit:
+        return "beyond"
+    return "within" if estimate.high <= limit else "straddles"
 
 
 def membership_cell(value: float, low: float, high: float, **changes: Any) -> CellReport:
@@ -160,10 +186,13 @@ def membership_cell(value: float, low: float, high: float, **changes: Any) -> Ce
         "reason": reason,
         "explanation": "Min-K% scores of whole records tell members from nonmembers with an AUROC"
         f" of {value}.",
+        "bound_side": side_of(estimate, 0.6),
         "estimate": estimate,
         "limit": LimitReport(fail=0.6),
         "sample": CellSample(members=600, nonmembers=600),
         "power": Power(can_pass=True, pass_probability=0.99),
+        "needs": SampleNeeds(at_all=50, likely=102),
+        "roc": roc(value),
         "severity": "high",
         "evidence": [digest(9)],
         "citations": ["shokri-2017"],
@@ -365,7 +394,9 @@ def every_verdict_report() -> Report:
         "hypertension", "events-5", members=(1, 90), nonmembers=(1, 90),
         metric="disclosure_rate", limit=0.05,
     )  # fmt: skip
-    zero = never.model_copy(update={"limit": LimitReport(max_count=0, min_n=59)})
+    zero = never.model_copy(
+        update={"limit": LimitReport(max_count=0, min_n=59), "bound_side": None}
+    )
     passing = membership_cell(0.517, 0.488, 0.546)
     report = report_of([fail, warned, crashed, nothing, waived, subgroup, zero, passing], "fail")
     return report.model_copy(
@@ -489,6 +520,8 @@ def _without_numbers(cell: CellReport, **changes: Any) -> CellReport:
         "nonmembers": None,
         "placebo": None,
         "reported": {},
+        "bound_side": None,
+        "roc": None,
     }
     return cell.model_copy(update={**nothing, "evidence": [], **changes})
 

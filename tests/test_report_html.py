@@ -65,7 +65,7 @@ class Page(HTMLParser):
         assert self.stack.pop() == tag, f"</{tag}> does not close what is open"
 
     def handle_data(self, data: str) -> None:
-        if "style" not in self.stack:
+        if not {"style", "script"} & set(self.stack):
             self.words.append(data)
 
     def all(self, tag: str) -> list[dict[str, str | None]]:
@@ -88,7 +88,10 @@ def report_named(name: str) -> Report:
 
 def poisoned(report: Report, payload: str) -> Report:
     """Put a payload into every text of a report that is not one of a closed set of words."""
-    closed = {"verdict", "schemaVersion", "audience", "subgroup", "metric", "contrast", "status"}
+    closed = {
+        "verdict", "schemaVersion", "audience", "subgroup", "metric", "contrast", "boundSide",
+        "withheld", "status",
+    }  # fmt: skip
 
     def walk(value: Any, key: str = "") -> Any:
         if isinstance(value, dict):
@@ -139,8 +142,9 @@ def test_sections_stand_in_the_order_the_readers_need() -> None:
 def test_nothing_is_loaded_from_anywhere(name: str) -> None:
     html = render_html(report_named(name))
     page = page_of(name)
-    loading = {"script", "link", "img", "iframe", "object", "embed", "video", "audio", "base"}
+    loading = {"link", "img", "iframe", "object", "embed", "video", "audio", "base"}
     assert not loading & {tag for tag, _ in page.elements}
+    assert page.all("script") == [{}], "one script, in the page itself"
     for tag, attrs in page.elements:
         assert "style" not in attrs, "an inline style, which the content policy forbids"
         assert "src" not in attrs
@@ -152,17 +156,18 @@ def test_nothing_is_loaded_from_anywhere(name: str) -> None:
     assert not re.search(r"@import|url\(|@font-face", style[1])
 
 
-def test_the_content_policy_lets_only_this_style_sheet_apply() -> None:
+def test_the_content_policy_lets_only_this_style_sheet_and_this_script_apply() -> None:
     html = render_html(report_named("passing"))
-    style = re.search(r"<style>(.*?)</style>", html, re.DOTALL)
-    assert style is not None
-    # what a browser hashes: the bytes between the tags
-    expected = base64.b64encode(hashlib.sha256(style[1].encode()).digest()).decode()
     policy = page_of("passing").all("meta")[1]["content"]
     assert policy is not None
     assert policy.startswith("default-src 'none'; ")
-    assert f"style-src 'sha256-{expected}'" in policy
     assert "unsafe" not in policy
+    for tag in ("style", "script"):
+        found = re.search(f"<{tag}>(.*?)</{tag}>", html, re.DOTALL)
+        assert found is not None
+        # what a browser hashes: the bytes between the tags
+        expected = base64.b64encode(hashlib.sha256(found[1].encode()).digest()).decode()
+        assert f"{tag}-src 'sha256-{expected}'" in policy
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -180,8 +185,9 @@ def test_a_square_says_its_verdict_in_words() -> None:
                  "pass, warned", "fail, waived"):  # fmt: skip
         assert f" {word} " in page.text, word
     # 4 rows x 4 attackers, of which 7 hold a cell
-    assert page.text.count("not tested") == 9 + 1 + 1  # squares, legend, decision
-    assert "9 of the 16 squares below were not tested" in page.text
+    untested = [a for _, a in page.elements if a.get("class") == "square v-untested"]
+    assert len(untested) == 9
+    assert "9 of the 16 squares were not tested" in page.text
 
 
 def test_the_decision_page_says_what_it_is_and_what_it_is_not() -> None:
@@ -192,9 +198,9 @@ def test_the_decision_page_says_what_it_is_and_what_it_is_not() -> None:
         "Release is blocked: a limit is exceeded",
         "not proof of anonymity",
         "attacks that were not run",
-        "review by 2027-10-01",
+        "reviewed by 2027-10-01",
         "as of 2026-11-23 20:00 UTC",
-        "2 400 members (train)",
+        "2 400 members",
         "general-hospital-release 2.1.0",
     ):
         assert words in start, words
@@ -245,8 +251,10 @@ def test_tables_have_captions_and_scoped_headers() -> None:
 
 def test_charts_say_in_words_what_they_draw() -> None:
     page = page_of("failing")
-    drawings = [svg for svg in page.all("svg") if svg.get("role") == "img"]
-    assert len(drawings) == 3  # one per class; membership has no two groups to compare
+    drawings = [svg.get("aria-labelledby") for svg in page.all("svg") if svg.get("role") == "img"]
+    kinds = [(str(names).partition("-")[0]) for names in drawings]
+    # leakage: one per class, because membership has no two groups to compare; power: all controls
+    assert kinds == ["glance", *["chart"] * 3, "roc", *["power"] * 4]
     # 61 of 142 members: 42.96 %, with bounds 35.9 and 50.3 (Clopper-Pearson, one-sided 95 %)
     assert "Neighbor: members 43.0 % (35.9 % to 50.3 %)" in page.text
 
@@ -263,7 +271,7 @@ def test_hostile_text_stays_text(payload: str) -> None:
     )
     if payload.isprintable() and len(payload) < 40:
         assert payload in hostile.text  # as it is, neither run nor filled in
-    assert [tag for tag, _ in hostile.elements if tag in {"script", "img"}] == []
+    assert [tag for tag, _ in hostile.elements if tag in {"script", "img"}] == ["script"]  # ours
     assert not re.search(
         "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200f\ufeff]", html
     )

@@ -247,6 +247,13 @@ class Probe(Protocol):
         return None
 
     @classmethod
+    def roc(
+        cls, observations: Any, *, params: Any, confidence: float
+    ) -> Sequence[tuple[float, Estimate]]:
+        """Return the true-positive rate by false-positive rate; empty where nothing is ranked."""
+        return ()
+
+    @classmethod
     def observations(cls, evidence: CellEvidence) -> Any:
         """Turn a cell's evidence into what `measure` and `placebo` take (`Observations`)."""
         ...

@@ -9,6 +9,7 @@ another model").
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, ClassVar, Literal
 
 import numpy as np
@@ -89,6 +90,19 @@ class MembershipInference(Probe):
         return Measurement(
             stats.tpr_at_fpr(members, nonmembers, fpr=params.fpr, confidence=confidence)
         )
+
+    @classmethod
+    def roc(
+        cls,
+        observations: ScoreObservations,
+        *,
+        params: MembershipInferenceParams,
+        confidence: float,
+    ) -> Sequence[tuple[float, Estimate]]:
+        """Return whom the score catches at which price, for the report's chart."""
+        scores = observations.scores[params.score]
+        members, nonmembers = scores[observations.member], scores[~observations.member]
+        return stats.roc(members, nonmembers, confidence=confidence)
 
     @classmethod
     def placebo(

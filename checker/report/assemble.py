@@ -12,7 +12,9 @@ from checker.errors import ExitCode
 from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
 from checker.plan import at_attempt
-from checker.plan.model import AuditPlan
+from checker.plan.cells import may_stop_early
+from checker.plan.model import AuditPlan, Cell
+from checker.plan.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.policy.waivers import WaiverRecord, WaiverUse
@@ -33,11 +35,14 @@ from checker.report.model import (
     Power,
     Provenance,
     Report,
+    RocPoint,
+    SampleNeeds,
     SamplingReport,
     Summary,
     TargetRef,
     WaiverReport,
 )
+from checker.stats import SEQUENTIAL_SHARE
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, Judgement, worst
 
@@ -83,6 +88,7 @@ def assemble_report(
                 cites=policy.spec.controls[finding.cell.control].cites,
                 stopped_early=_has_stopped(plan, manifest, finding),
                 power=power[finding.cell.id],
+                needs=_needs(plan, policy, finding.cell),
             )
             for finding in judgement.findings
         ],
@@ -116,7 +122,30 @@ def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
     return plan.sequential and drawn and not set(finding.cell.jobs).isdisjoint(manifest.left_out)
 
 
-def _cell(finding: Finding, *, cites: list[str], stopped_early: bool, power: Power) -> CellReport:
+def _needs(plan: AuditPlan, policy: LeakagePolicy, cell: Cell) -> SampleNeeds:
+    """Say how many patients would decide a cell; that depends on the policy alone."""
+    metric = load_probe(cell.probe).metrics[cell.metric]
+    confidence = plan.confidence
+    if may_stop_early(metric, cell.limit, contrast=cell.contrast, sequential=plan.sequential):
+        confidence = 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
+    at_all, likely = sample_needed(
+        metric,
+        cell.limit,
+        confidence=confidence,
+        base_rate=policy.spec.parameters.expected_base_rate,
+        fpr=cell.params.get("fpr"),
+    )
+    return SampleNeeds(at_all=at_all, likely=likely)
+
+
+def _cell(
+    finding: Finding,
+    *,
+    cites: list[str],
+    stopped_early: bool,
+    power: Power,
+    needs: SampleNeeds,
+) -> CellReport:
     cell, measurement = finding.cell, finding.measurement
     return CellReport(
         id=cell.id,
@@ -147,6 +176,11 @@ def _cell(finding: Finding, *, cites: list[str], stopped_early: bool, power: Pow
         placebo=_number(finding.placebo),
         sample=cell.sample,
         power=power,
+        needs=needs,
+        roc=[
+            RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high) for fpr, tpr in finding.roc
+        ]
+        or None,
         severity=cell.severity,
         evidence=[*([cell.labels] if cell.labels else []), *cell.jobs],
         citations=list(cites),

@@ -13,12 +13,12 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from checker.report.audience import banner
 from checker.report.findings import found_words
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report, WaiverReport
 from checker.report.text import (
     CANNOT_PASS,
-    CONFIDENTIAL,
     NOT_PROOF,
     WAIVER_STATUS,
     attempt_words,
@@ -34,6 +34,7 @@ from checker.report.text import (
     telling_bound,
     verdict_word,
     waiver_terms,
+    withheld_words,
 )
 
 __all__ = ["print_report"]
@@ -79,8 +80,10 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
         console.print(Text(note, style="dim"))
     console.print(Text(attempt_words(report), style="dim"))
     console.print(Text(NOT_PROOF, style="dim"))
+    who, left_out = banner(report)
+    console.print(Text(f"{who}. {left_out}", style="dim"))
     if location is not None:
-        console.print(Text(f"Full report: {plain(location)} ({CONFIDENTIAL.lower()})"))
+        console.print(Text(f"Full report: {plain(location)}"))
 
 
 def _waiver(waiver: WaiverReport) -> Text:
@@ -112,20 +115,22 @@ def _matrix(report: Report) -> Table:
         note = "" if attacker.gating else "\n(reported only)"
         table.add_column(Text(shorten(attacker.title, 40) + note))
     for row in matrix.rows:
-        table.add_row(Text(shorten(row.title, 60)), *(_square(cells) for cells in row.squares))
+        squares = (_square(cells, report.policy.min_cell) for cells in row.squares)
+        table.add_row(Text(shorten(row.title, 60)), *squares)
     return table
 
 
-def _square(cells: tuple[CellReport, ...]) -> Text:
+def _square(cells: tuple[CellReport, ...], min_cell: int) -> Text:
     if not cells:
         return Text("not tested", style="dim")
     lines: list[Text] = []
     for cell in cells:
         lines.append(_verdict(cell))
-        bound = telling_bound(cell)
-        if bound is not None:
+        bound, withheld = telling_bound(cell), withheld_words(cell, min_cell)
+        if bound is not None or withheld is not None:
             limit = limit_words(cell.limit, cell.metric).removeprefix("at most ")
-            lines.append(Text(f"{bound}\n{counts_words(cell)}\nlimit {limit}"))
+            told = (bound, counts_words(cell), f"limit {limit}", withheld)
+            lines += [Text(words) for words in told if words is not None]
         elif (reason := reason_of(cell)) is not None:
             lines.append(Text(reason.short))
         if cell.can_only_fail:

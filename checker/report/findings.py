@@ -13,7 +13,6 @@ from typing import Any
 from checker.report.model import CellReport, ControlReport, Report, WaiverReport
 from checker.report.text import (
     BASES,
-    BOUND_SIDES,
     CANNOT_PASS,
     ENFORCEMENT,
     NOT_SHOWN,
@@ -28,6 +27,7 @@ from checker.report.text import (
     probe_words,
     reason_of,
     shorten,
+    side_words,
     subgroup_words,
     telling_bound,
     title_words,
@@ -156,8 +156,8 @@ def found_words(cell: CellReport) -> str:
         found = f"{value} {counts_words(cell)}, {telling_bound(cell)}"
         return f"{found}; {allowed}; n {grouped(cell.estimate.n)}"
     if "estimate" in cell.withheld:
-        side = f"{BOUND_SIDES[cell.bound_side]}; " if cell.bound_side is not None else ""
-        return f"{side}{NOT_SHOWN}; {allowed}"
+        side = side_words(cell)
+        return f"{f'{side}; ' if side else ''}{NOT_SHOWN}; {allowed}"
     return f"nothing was measured; {allowed}"
 
 

@@ -23,10 +23,15 @@ class ReportFormat:
     Args:
         filename: of the file in a run's folder, such as "report.html".
         render: a pure function; equal reports give equal bytes.
+        lacking: says in a sentence what this machine lacks to render it, or None.
+        made_elsewhere: given a file as found and as rendered here, says why the two need not be
+            equal, or None where they must be.
     """
 
     filename: str
     render: Callable[[Report], bytes]
+    lacking: Callable[[], str | None] = lambda: None
+    made_elsewhere: Callable[[bytes, bytes], str | None] = lambda _found, _rendered: None
 
     @classmethod
     def of_text(cls, filename: str, render: Callable[[Report], str]) -> ReportFormat:

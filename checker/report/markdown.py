@@ -12,7 +12,6 @@ from checker.report.markup import escape, table
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report
 from checker.report.text import (
-    BOUND_SIDES,
     CANNOT_PASS,
     CONFIDENTIAL,
     NOT_PROOF,
@@ -23,6 +22,7 @@ from checker.report.text import (
     plain,
     reason_of,
     shorten,
+    side_words,
     telling_bound,
     verdict_word,
     waiver_terms,
@@ -183,7 +183,7 @@ def _square_words(cell: CellReport) -> str:
     if (bound := telling_bound(cell)) is not None:
         words += f", {escape(bound)}"
     elif cell.bound_side is not None:
-        words += f", {BOUND_SIDES[cell.bound_side]}"
+        words += f", {side_words(cell)}"
     if not cell.gating:
         words += ", reported only"
     return f"{words}, {CANNOT_PASS}" if cell.can_only_fail else words

@@ -38,6 +38,8 @@ __all__ = [
     "Power",
     "Provenance",
     "Report",
+    "RocPoint",
+    "SampleNeeds",
     "SamplingReport",
     "Summary",
     "TargetRef",
@@ -80,13 +82,39 @@ class Number(JsonModel):
         )
 
 
+class RocPoint(JsonModel):
+    """Whom an attack catches at which price: a point of its ROC curve.
+
+    `tpr` is the share of members caught where a share `fpr` of the nonmembers is accused wrongly;
+    each bound is one-sided at the policy's confidence and holds for this point on its own.
+    """
+
+    fpr: float
+    tpr: float
+    low: float
+    high: float
+
+
+class SampleNeeds(JsonModel):
+    """How many patients would decide a cell, whatever this cohort has.
+
+    `at_all` are the fewest with which it can pass; with about `likely` a sound model passes with a
+    probability of 0.8. Both count members, and as many nonmembers, or what is counted instead of
+    members. None where no number would do, or where it is not known before the data.
+    """
+
+    at_all: int | None = None
+    likely: int | None = None
+
+
 class CellReport(JsonModel):
     """One finding: control x attacker x subgroup.
 
     `can_only_fail` marks attacks that can show a leak and never its absence; `stopped_early` cells
     that were decided before all their patients were drawn. `bound_side` says where the interval
     lies: its upper end within the limit, its lower end beyond it, or the limit between them; None
-    where nothing was measured or where nothing may ever occur. `withheld` names the fields that
+    where nothing was measured or where nothing may ever occur. `roc` is None where the attack ranks
+    nobody, and where its steps could give a count away. `withheld` names the fields that
     this audience does not see because they could be traced to fewer patients than `minCell`.
     """
 
@@ -115,6 +143,8 @@ class CellReport(JsonModel):
     placebo: Number | None = None
     sample: CellSample | None
     power: Power
+    needs: SampleNeeds = SampleNeeds()
+    roc: list[RocPoint] | None = None
     withheld: list[str] = Field(default_factory=list)
     severity: str
     evidence: list[str]

@@ -13,6 +13,7 @@ from typing import Literal
 
 from checker.errors import ExitCode
 from checker.report.attempts import attempt_words, level_words
+from checker.report.audience import CONFIDENTIAL, is_withheld, side_words, withheld_words
 from checker.report.measures import (
     AGAINST,
     is_share,
@@ -44,7 +45,6 @@ from checker.report.reasons import Reason, reason_words
 __all__ = [
     "ACCESS",
     "BASES",
-    "BOUND_SIDES",
     "CANNOT_PASS",
     "CONFIDENTIAL",
     "CONTEXTS",
@@ -69,6 +69,7 @@ __all__ = [
     "level_words",
     "limit_words",
     "measure_of",
+    "memory_words",
     "moment",
     "needs_more",
     "number_rows",
@@ -81,6 +82,7 @@ __all__ = [
     "setting",
     "share",
     "shorten",
+    "side_words",
     "subgroup_words",
     "telling_bound",
     "title_words",
@@ -88,21 +90,15 @@ __all__ = [
     "upper_bound",
     "verdict_word",
     "waiver_terms",
+    "withheld_words",
 ]
 
-CONFIDENTIAL = "Confidential: for the audit team"
 NOT_PROOF = (
     "This is not proof of anonymity, and it says nothing about attacks that were not run, about"
     " attribute classes that the policy does not name, or about any other version of the model."
 )
 CANNOT_PASS = "cannot pass, can only fail"
 NOT_SHOWN = "withheld: it could be traced to fewer patients than the policy's smallest cell"
-
-BOUND_SIDES = {
-    "within": "the whole interval lies within the limit",
-    "beyond": "the whole interval lies beyond the limit",
-    "straddles": "the limit lies within the interval",
-}
 
 VERDICT_WORDS = {
     "pass": "pass",
@@ -227,6 +223,33 @@ def number_rows(cell: CellReport) -> list[NumberRow]:
     return rows
 
 
+def memory_words(cell: CellReport) -> str | None:
+    """Return why a number speaks of memory and not of medicine, or how far it does.
+
+    None where nothing was measured, or where this audience is not told the two numbers.
+    """
+    against, part = measure_of(cell.metric).against, measure_of(cell.metric).part
+    if cell.estimate is None or against is None:
+        return None
+    if against == "members-alone":
+        return "not told apart here: what the model merely knows of medicine counts as well"
+    if against == "excess" and cell.contrast == "nonmembers" and cell.members and cell.nonmembers:
+        inside = figure(cell.members.value, cell.metric)
+        outside = figure(cell.nonmembers.value, cell.metric)
+        return (
+            f"{part}: {inside} of members and {outside} of nonmembers; what the model merely knows"
+            " of medicine would give both alike"
+        )
+    if against == "separation":
+        return "a model that remembers nobody scores members like patients it never saw"
+    if against == "perturbation":
+        return (
+            "a disease does not hang on a year of age: what is told under a member's own age alone"
+            " is remembered"
+        )
+    return None
+
+
 def limit_words(limit: LimitReport, metric: str) -> str:
     """Return a limit in words."""
     if limit.max_count is not None:
@@ -238,9 +261,12 @@ def limit_words(limit: LimitReport, metric: str) -> str:
 
 
 def telling_bound(cell: CellReport) -> str | None:
-    """Return what the verdict rests on: the lower bound of a fail, the upper one of a pass."""
+    """Return what the verdict rests on: the lower bound of a fail, the upper one of a pass.
+
+    Where the bounds are withheld it says on which side of the limit they lie.
+    """
     if cell.estimate is None:
-        return None
+        return side_words(cell)
     limit = cell.limit.fail
     low = figure(cell.estimate.low, cell.metric, rounding="down", against=limit)
     if cell.verdict == "fail" or cell.estimate.high is None:
@@ -371,7 +397,7 @@ def waiver_terms(waiver: WaiverReport) -> str:
 def needs_more(cell: CellReport) -> str | None:
     """Return how much more a cell needs before it can pass at all, or None."""
     if cell.can_only_fail or cell.verdict == "not_applicable" or is_withheld(cell):
-        return None
+        return None  # how much is missing says how much there is
     members, nonmembers = "members", "nonmembers"
     if cell.attribute_class is not None:
         members = "eligible members"
@@ -385,11 +411,6 @@ def needs_more(cell: CellReport) -> str | None:
     )
     parts = [f"{grouped(count)} more {what}" for count, what in counts if count]
     return f"needs {' and '.join(parts)} before it can pass" if parts else None
-
-
-def is_withheld(cell: CellReport) -> bool:
-    """Whether so few patients stand behind a cell that even how many were asked is not said."""
-    return cell.sample is None or cell.reason == "subgroup-too-small"
 
 
 def sample_words(cell: CellReport) -> str:

@@ -8,7 +8,7 @@ before any model runs, `scores` what a record's log-probabilities say of members
 reads files, draws unseeded numbers or knows of policies.
 """
 
-from checker.stats.auc import auroc, auroc_difference, tpr_at_fpr
+from checker.stats.auc import auroc, auroc_difference, roc, tpr_at_fpr
 from checker.stats.bootstrap import bootstrap_mean, bootstrap_mean_difference
 from checker.stats.epsilon import epsilon_lower_bound
 from checker.stats.estimate import Estimate
@@ -47,6 +47,7 @@ __all__ = [
     "placebo_difference",
     "rate",
     "rate_difference",
+    "roc",
     "sequential_difference",
     "sequential_rate",
     "tpr_at_fpr",

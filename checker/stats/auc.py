@@ -28,9 +28,11 @@ from checker.stats.intervals import clopper_pearson, difference
 
 __all__ = [
     "MIN_GROUP",
+    "ROC_FPRS",
     "auroc",
     "auroc_difference",
     "lenient_rank",
+    "roc",
     "strict_rank",
     "tpr_at_fpr",
 ]
@@ -39,6 +41,9 @@ Scores = NDArray[np.float64]
 
 MIN_GROUP = 50
 """Fewest scores in each group for which DeLong's variance is relied on."""
+
+ROC_FPRS = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.7, 0.9)
+"""False-positive rates at which `roc` looks: mostly low ones, where an accusation is worth much."""
 
 MAX_TIED_SHARE = 0.5
 """Of all scores that hold one and the same value. Simulated at the limit (21 distinct values, true
@@ -141,6 +146,34 @@ def tpr_at_fpr(
         hits = m - np.searchsorted(members, nonmembers[lenient - 1], side="left")
         high = float(clopper_pearson(hits, m, confidence=half)[1])
     return _enclosing(value, low, high, m + n, confidence, method)
+
+
+def roc(
+    member_scores: ArrayLike, nonmember_scores: ArrayLike, *, confidence: float
+) -> tuple[tuple[float, Estimate], ...]:
+    """Estimate the true-positive rate at each of `ROC_FPRS`: the ROC curve with its bounds.
+
+    Rates that would accuse less than one nonmember are left out, and so are those for which the
+    nonmembers are too few for either bound.
+
+    Args:
+        member_scores: [m] finite.
+        nonmember_scores: [n] finite.
+        confidence: of each bound of each point on its own, in (0, 1).
+
+    Returns:
+        Pairs of false-positive and true-positive rate, rising; empty where there are no members.
+    """
+    points = []
+    for fpr in ROC_FPRS:
+        if np.size(nonmember_scores) * fpr * (1 + 1e-12) < 1:
+            continue
+        try:
+            found = tpr_at_fpr(member_scores, nonmember_scores, fpr=fpr, confidence=confidence)
+        except InsufficientData:
+            continue
+        points.append((fpr, found))
+    return tuple(points)
 
 
 def lenient_rank(n: int, *, fpr: float, confidence: float) -> int | None:

@@ -10,17 +10,11 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-__all__ = ["INK", "MEMBERS", "MUTED", "NONMEMBERS", "RULE", "for_page"]
+from checker.report.palette import ROLES
+from checker.report.plain import plain
 
-# colours by role: what a reader without the page's style sheet sees, and the class in the page
-_ROLES = {
-    "#1d2429": "c-ink",
-    "#5a636b": "c-muted",
-    "#d9d4c8": "c-rule",
-    "#b3431e": "c-members",
-    "#37708f": "c-nonmembers",
-}
-INK, MUTED, RULE, MEMBERS, NONMEMBERS = _ROLES
+__all__ = ["for_page"]
+
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 
@@ -50,7 +44,7 @@ def for_page(raw: bytes, key: str, title: str, description: str) -> str:
     root.set("aria-labelledby", f"{key}-title {key}-desc")
     for place, (tag, text) in enumerate((("title", title), ("desc", description))):
         element = ET.Element(f"{{{_SVG}}}{tag}", {"id": f"{key}-{tag}"})
-        element.text = text
+        element.text = plain(text)
         root.insert(place, element)
     ET.register_namespace("", _SVG)
     ET.register_namespace("xlink", _XLINK)
@@ -81,8 +75,8 @@ def _unstyle(element: ET.Element) -> None:
     classes = []
     for name, value in style.items():
         element.set(name, value)
-        if name in {"fill", "stroke"} and value in _ROLES:
-            classes.append(f"{name}-{_ROLES[value]}")
+        if name in {"fill", "stroke"} and value in ROLES:
+            classes.append(f"{name}-{ROLES[value]}")
     if classes:
         element.set("class", " ".join(classes))
 

@@ -1,0 +1,83 @@
+"""The matrix at a glance: every verdict as a shape and a word, small enough for the first page."""
+
+from __future__ import annotations
+
+from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, write
+from checker.report.matrix import Matrix, build_matrix, worst_first
+from checker.report.model import CellReport, Report
+from checker.report.palette import MUTED, tones_of
+from checker.report.plain import shorten
+from checker.report.text import verdict_word
+
+__all__ = ["glance_chart"]
+
+_WIDTH_IN, _NAMES_IN, _HEAD_IN, _ROW_IN = 7.2, 2.1, 0.68, 0.36
+_SHAPES = {"pass": "o", "fail": "8", "inconclusive": "D", "error": "^", "not_applicable": "o"}
+"""The shapes that the page gives the verdicts: circle, octagon, diamond, triangle, ring."""
+
+
+def glance_chart(report: Report) -> Chart:
+    """Draw attribute class x attacker; of a square with several cells, the worst that decides."""
+    matrix = build_matrix(report)
+    rows, columns = len(matrix.rows), len(matrix.columns)
+
+    def paint(axes: Axes) -> None:
+        axes.set_xlim(0, columns)
+        axes.set_ylim(rows, 0)
+        axes.set_axis_off()
+        letters = int((_WIDTH_IN - _NAMES_IN) * 72 / 5.2 / columns)
+        for place, attacker in enumerate(matrix.columns):
+            lines = wrapped(attacker.title, letters, most=4)
+            write(axes, lines, (place + 0.05, 0), size=8.5, colour=MUTED,
+                  aside=(0, 6 + 10.2 * (len(lines) - 1)))  # fmt: skip
+        for place, row in enumerate(matrix.rows):
+            lines = wrapped(row.title, 31, most=2)
+            write(axes, lines, (0, place + 0.5), within=("axes fraction", "data"), size=9.0,
+                  aside=(-72 * _NAMES_IN + 4, 5.4 * (len(lines) - 1)))  # fmt: skip
+            for column, square in enumerate(row.squares):
+                _square(axes, column, place, square)
+
+    description = _describe(matrix)
+    svg = draw(paint, "glance", "Verdicts at a glance", description,
+               size=(_WIDTH_IN, _HEAD_IN + _ROW_IN * rows),
+               margins=Margins(left=_NAMES_IN, right=0.0, top=_HEAD_IN, bottom=0.0))  # fmt: skip
+    return Chart("glance", "Verdicts at a glance", "", description, svg)
+
+
+def _square(axes: Axes, column: int, row: int, cells: tuple[CellReport, ...]) -> None:
+    cell = _worst(cells)
+    tones = tones_of(cell)
+    if cell is not None:
+        axes.fill([column + 0.02, column + 0.97, column + 0.97, column + 0.02],
+                  [row + 0.05, row + 0.05, row + 0.95, row + 0.95],
+                  color=tones.tint, linewidth=0)  # fmt: skip
+        is_ring = cell.verdict == "not_applicable" or not cell.gating
+        axes.plot([column + 0.11], [row + 0.5], marker=_SHAPES[cell.verdict], markersize=7.5,
+                  color=tones.line, markerfacecolor="none" if is_ring else tones.line,
+                  markeredgewidth=1.4)  # fmt: skip
+    word = "not tested" if cell is None else verdict_word(cell)
+    if len(cells) > 1:
+        word += f" (worst of {len(cells)})"
+    weight = "bold" if cell is not None and cell.gating else "normal"
+    lines = wrapped(word, 14, most=2)
+    write(axes, lines, (column + 0.2, row + 0.5), colour=tones.ink, size=9.0, weight=weight,
+          aside=(0, 5.4 * (len(lines) - 1)))  # fmt: skip
+
+
+def _worst(cells: tuple[CellReport, ...]) -> CellReport | None:
+    """Return what a square comes to: the worst of what decides, or of all where nothing does."""
+    deciding = [cell for cell in cells if cell.gating] or list(cells)
+    return worst_first(deciding)[0] if deciding else None
+
+
+def _describe(matrix: Matrix) -> str:
+    parts = ["The verdicts by what leaks and by attacker."]
+    for row in matrix.rows:
+        told = []
+        for attacker, cells in zip(matrix.columns, row.squares, strict=True):
+            cell = _worst(cells)
+            word = "not tested" if cell is None else verdict_word(cell)
+            note = "" if cell is None or cell.gating else ", reported only"
+            told.append(f"{shorten(attacker.title, 60)}: {word}{note}")
+        parts.append(f"{shorten(row.title)}: {'; '.join(told)}.")
+    return " ".join(parts)

@@ -1,0 +1,88 @@
+"""The age-perturbation curve: how often the class is named when the age in the prompt changes."""
+
+from __future__ import annotations
+
+from checker.report.charts.canvas import Axes, Chart, Margins, draw, dress, read_as_shares, top
+from checker.report.charts.titles import attacker_titles, title_of
+from checker.report.measures import age_offset
+from checker.report.model import Number, Report
+from checker.report.numbers import bounds, figure, setting
+from checker.report.palette import INK, MEMBERS, MUTED
+
+__all__ = ["perturbation_charts"]
+
+_UNIT = "recall"  # any share of patients: only its unit is asked for
+
+
+def perturbation_charts(report: Report) -> list[Chart]:
+    """Draw the curve of every cell over all patients that has one."""
+    charts: list[Chart] = []
+    controls = {control.id: control for control in report.controls}
+    attackers = attacker_titles(report)
+    for cell in report.cells:
+        curve = sorted(
+            (years, number)
+            for name, number in cell.reported.items()
+            if (years := age_offset(name)) is not None
+        ) if cell.subgroup == "all" else []  # fmt: skip
+        if len(curve) > 1:
+            control = controls[cell.control]
+            charts.append(
+                _age_curve(
+                    f"curve-{len(charts) + 1}",
+                    title_of(report, control),
+                    f"Against {attackers.get(cell.attacker, cell.attacker)}",
+                    curve,
+                    threshold=control.params.get("threshold"),
+                )
+            )
+    return charts
+
+
+def _age_curve(
+    key: str,
+    title: str,
+    caption: str,
+    curve: list[tuple[int, Number]],
+    *,
+    threshold: float | None,
+) -> Chart:
+    def paint(axes: Axes) -> None:
+        years, numbers = [place for place, _ in curve], [number for _, number in curve]
+        lows, highs = [n.low for n in numbers], [top(n) for n in numbers]
+        if threshold is not None:
+            axes.axhline(threshold, color=MUTED, linewidth=1.0, linestyle=(0, (2, 2)))
+        axes.fill_between(years, lows, highs, color=MEMBERS, alpha=0.16, linewidth=0)
+        axes.vlines(years, lows, highs, color=MEMBERS, linewidth=1.2)
+        axes.plot(years, [n.value for n in numbers], color=MEMBERS, linewidth=1.8, marker="o",
+                  clip_on=False)  # fmt: skip
+        read_as_shares(axes, 0, 1.04)
+        dress(axes)
+        # one and two years lie too close for a label each
+        shown = [place for place in years if abs(place) not in {1}]
+        axes.set_xticks(
+            shown, [f"{place:+d}".replace("-", "−") if place else "own" for place in shown]
+        )
+        axes.set_xlabel("years added to the age", color=INK)
+
+    parts = [
+        "Mean share of the continuations that name the class, over the disclosed members, by the"
+        " years added to the age in the prompt, with one-sided bounds."
+    ]
+    parts += [
+        f"{_years(place)}: {figure(number.value, _UNIT)} ({bounds(number, _UNIT)})."
+        for place, number in curve
+    ]
+    if threshold is not None:
+        parts.append(f"Disclosed is who is beyond {setting(threshold, _UNIT)}.")
+    description = " ".join(parts)
+    svg = draw(paint, key, f"{title}. {caption}", description, margins=Margins(right=0.2))
+    return Chart(key, title, caption, description, svg)
+
+
+def _years(offset: int) -> str:
+    if offset == 0:
+        return "Own age, drawn afresh"
+    return (
+        f"{abs(offset)} year{'s' if abs(offset) > 1 else ''} {'older' if offset > 0 else 'younger'}"
+    )

@@ -1,0 +1,135 @@
+"""What n would decide: for each cell the sample there is, and the samples that would be enough."""
+
+from __future__ import annotations
+
+import math
+
+from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, write
+from checker.report.charts.titles import attacker_titles, title_of
+from checker.report.model import CellReport, ControlReport, Report
+from checker.report.numbers import grouped
+from checker.report.palette import INK, MEMBERS, MUTED, NONMEMBERS, RULE
+from checker.report.plain import shorten
+from checker.report.text import subgroup_words
+
+__all__ = ["power_charts"]
+
+_WIDTH_IN, _ROW_IN = 3.9, 0.5
+
+
+def power_charts(report: Report) -> list[Chart]:
+    """Draw one chart per control, with a row per cell; all have one axis, to be compared by eye.
+
+    Cells whose needs nobody knows have no row. A report that withholds how many patients there are
+    shows what would be needed and leaves the sample out.
+    """
+    groups = {
+        control.id: [c for c in report.cells if c.control == control.id and c.needs.at_all]
+        for control in report.controls
+    }
+    ends = _ends([cell for cells in groups.values() for cell in cells])
+    titles = attacker_titles(report)
+    return [
+        _power(f"power-{place}", title_of(report, control), control, cells, titles, ends=ends)
+        for place, (control, cells) in enumerate(
+            ((one, groups[one.id]) for one in report.controls if groups[one.id]), start=1
+        )
+    ]
+
+
+def sample_of(cell: CellReport) -> int | None:
+    """Return what a cell has of that which is counted; None where that is withheld."""
+    if cell.sample is None or cell.reason == "subgroup-too-small":
+        return None
+    return cell.sample.members if cell.sample.rollouts is None else cell.sample.rollouts
+
+
+def _ends(cells: list[CellReport]) -> tuple[float, float]:
+    """Return the ends of the axis: powers of ten around everything that is shown."""
+    counts = [
+        count
+        for cell in cells
+        for count in (cell.needs.at_all, cell.needs.likely, sample_of(cell))
+        if count
+    ]
+    if not counts:
+        return 10.0, 1000.0
+    low = 10.0 ** math.floor(math.log10(min(counts)))
+    return low, max(10 * low, 10.0 ** math.ceil(math.log10(max(counts))))
+
+
+def _power(
+    key: str,
+    title: str,
+    control: ControlReport,
+    cells: list[CellReport],
+    attackers: dict[str, str],
+    *,
+    ends: tuple[float, float],
+) -> Chart:
+    low, high = ends
+    whom = "continuations" if any(c.sample and c.sample.rollouts for c in cells) else "members"
+    if control.attribute_class is not None and whom == "members":
+        whom = "eligible members"
+
+    def paint(axes: Axes) -> None:
+        axes.set_xscale("log")
+        axes.set_xlim(low, high)
+        axes.set_ylim(len(cells) - 0.35, -0.6)
+        for row, cell in enumerate(cells):
+            _row(axes, row, cell, _who(cell, attackers), ends=ends)
+        powers = range(round(math.log10(low)), round(math.log10(high)) + 1)
+        axes.set_xticks([10.0**p for p in powers], [grouped(10**p) for p in powers])
+        axes.minorticks_off()
+        axes.set_yticks([])
+        axes.tick_params(colors=INK, length=0, pad=4)
+        axes.set_xlabel(whom, color=INK)
+        axes.grid(axis="x", color=RULE, linewidth=0.8)
+        axes.set_axisbelow(True)
+        for side in ("top", "right", "left", "bottom"):
+            axes.spines[side].set_visible(False)
+
+    parts = [
+        f"For each attacker: how many {whom} there are, how many a pass needs at the least, and"
+        " with about how many a model that leaks nothing passes four times of five."
+    ]
+    parts += [_describe(cell, _who(cell, attackers), whom) for cell in cells]
+    description = " ".join(parts)
+    height = 0.62 + _ROW_IN * len(cells)
+    svg = draw(paint, key, title, description, size=(_WIDTH_IN, height),
+               margins=Margins(left=0.12, right=0.3, top=0.05, bottom=0.5))  # fmt: skip
+    return Chart(key, title, f"How many {whom} would decide", description, svg)
+
+
+def _who(cell: CellReport, attackers: dict[str, str]) -> str:
+    who = attackers.get(cell.attacker, cell.attacker)
+    return who if cell.subgroup == "all" else f"{who}, {subgroup_words(cell.subgroup)}"
+
+
+def _row(axes: Axes, row: int, cell: CellReport, who: str, *, ends: tuple[float, float]) -> None:
+    """Draw what is needed as a stroke from the least to the likely, and what there is as a dot."""
+    at_all, likely, there = cell.needs.at_all, cell.needs.likely, sample_of(cell)
+    assert at_all is not None  # cells without have no row
+    write(
+        axes,
+        wrapped(who, 58, most=1),
+        (0, row),
+        within=("axes fraction", "data"),
+        aside=(0, 11),
+        size=9.0,
+    )
+    axes.hlines(row, *ends, color=RULE, linewidth=1.0)
+    axes.plot([at_all], [row], marker="|", markersize=11, markeredgewidth=2.0, color=MUTED)
+    if likely is not None:
+        axes.hlines(row, at_all, likely, color=NONMEMBERS, linewidth=3.0, alpha=0.45)
+        axes.plot([likely], [row], marker="|", markersize=11, markeredgewidth=2.0,
+                  color=NONMEMBERS)  # fmt: skip
+    if there:
+        axes.plot([there], [row], marker="o", markersize=7.0, color=MEMBERS, clip_on=False)
+
+
+def _describe(cell: CellReport, who: str, whom: str) -> str:
+    there, likely = sample_of(cell), cell.needs.likely
+    have = "the number is withheld" if there is None else f"{grouped(there)} {whom}"
+    most = "" if likely is None else f", about {grouped(likely)} for a likely one"
+    return f"{shorten(who, 120)}: {have}; {grouped(cell.needs.at_all)} for a pass at all{most}."
