@@ -571,19 +571,55 @@ def judge(
 @click.argument("folder", metavar="RUN", type=File)
 @format_option
 @audience_option
-def report(folder: Path, formats: str, audience: Audience) -> None:
-    """Write a run's reports again.
+@click.option(
+    "--compare",
+    "earlier",
+    type=File,
+    metavar="OLD_RUN",
+    help="Say what got better or worse since another run, and write comparison.html and .json.",
+)
+@json_option
+def report(
+    folder: Path, formats: str, audience: Audience, earlier: Path | None, as_json: bool
+) -> None:
+    """Write a run's reports again, or compare it with an earlier run.
 
-    Shared ones are made from report.json alone, internal ones from the evidence.
+    Shared reports are made from report.json alone, internal ones from the evidence.
     """
-    from checker.report.json import load_report
-    from checker.runs import judge_run_again, load_run, write_reports
+    from checker.runs import write_reports
 
-    names, written = _formats(formats), load_report(folder / "report.json")
-    if audience == "internal":
-        written = judge_run_again(load_run(folder), written)
-    for path in write_reports(folder, written, formats=names, audience=audience):
-        _write(f"wrote {path}")
+    names, written = _formats(formats), _report_for(folder, audience)
+    if earlier is not None:
+        _compare(folder, earlier, audience=audience, as_json=as_json)
+        return
+    paths = write_reports(folder, written, formats=names, audience=audience)
+    if as_json:
+        _emit_json({"written": [str(path) for path in paths]})
+    else:
+        _write("\n".join(_printable(f"wrote {path}") for path in paths))
+
+
+def _report_for(folder: Path, audience: Audience) -> Report:
+    """Read a run's shared report, or judge it again for the audit team."""
+    from checker.report.json import load_report
+    from checker.runs import judge_run_again, load_run
+
+    shared = load_report(folder / "report.json")
+    return shared if audience == "shared" else judge_run_again(load_run(folder), shared)
+
+
+def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> None:
+    from checker.report.comparison import compare_reports
+    from checker.report.comparison_views import print_comparison, render_comparison
+    from checker.runs import write_comparison
+
+    found = compare_reports(_report_for(earlier, audience), _report_for(folder, audience))
+    paths = write_comparison(folder, found, page=render_comparison(found))
+    if as_json:
+        _write(found.to_bytes().decode().rstrip("\n"))
+    else:
+        _show(lambda console: print_comparison(found, console))
+        _write("\n".join(_printable(f"wrote {path}") for path in paths))
 
 
 def _finish(

@@ -28,6 +28,7 @@ from checker.policy import Located
 from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
+from checker.report.comparison import Comparison
 from checker.report.formats import ReportFormat
 from checker.report.json import JSON
 from checker.report.model import Audience, Report
@@ -44,6 +45,7 @@ __all__ = [
     "load_waivers",
     "record_waivers",
     "report_folder",
+    "write_comparison",
     "write_reports",
 ]
 
@@ -257,3 +259,17 @@ def write_reports(
     for path, content in contents:
         write_atomically(path, content, mode=0o600 if path.parent != folder else 0o644)
     return [path for path, _ in contents]
+
+
+def write_comparison(folder: Path, comparison: Comparison, *, page: str) -> list[Path]:
+    """Write a comparison, as data and as a page, beside the later run's reports.
+
+    Raises:
+        EvidenceError: a file cannot be written.
+    """
+    target = report_folder(folder, comparison.audience)
+    mode = 0o644 if comparison.audience == "shared" else 0o600
+    paths = [target / "comparison.html", target / "comparison.json"]
+    for path, content in zip(paths, (page.encode(), comparison.to_bytes()), strict=True):
+        write_atomically(path, content, mode=mode)
+    return paths

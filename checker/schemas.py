@@ -13,15 +13,26 @@ from checker.ledger import LedgerEntry
 from checker.plan import AuditPlan
 from checker.policy import DOCUMENT_KINDS, document_schema, json_schema_of
 from checker.policy.waivers import WaiverRecord
+from checker.report.comparison import Comparison
 from checker.report.model import Report
 
 __all__ = ["published_schemas", "write_schemas"]
+
+_WRITTEN = (
+    AuditPlan,
+    Manifest,
+    CanaryManifest,
+    WaiverRecord,
+    LedgerEntry,
+    Report,
+    Comparison,
+)
 
 
 def published_schemas() -> dict[str, dict[str, Any]]:
     """Return the schemas by name, draft-07; a written file holds every key, so all are required."""
     schemas = {kind: document_schema(kind) for kind in DOCUMENT_KINDS}
-    for model in (AuditPlan, Manifest, CanaryManifest, WaiverRecord, LedgerEntry, Report):
+    for model in _WRITTEN:
         schemas[model.__name__] = json_schema_of(
             model, identifier=model.__name__, mode="serialization"
         )

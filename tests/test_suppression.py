@@ -427,11 +427,11 @@ def test_what_no_one_may_trace_is_left_out_elsewhere_too() -> None:
 EVERYBODY_MAY_SEE = {
     "id", "control", "attribute_class", "attacker", "subgroup", "probe", "metric", "contrast",
     "can_only_fail", "stopped_early", "gating", "verdict", "warned", "reason", "bound_side",
-    "limit", "severity", "evidence", "citations", "waiver",
+    "limit", "severity", "evidence", "citations", "waiver", "needs",
 }  # fmt: skip
 CHANGED = {
     "explanation", "estimate", "members", "nonmembers", "reported", "p_value", "placebo", "sample",
-    "power", "withheld",
+    "power", "withheld", "roc",
 }  # fmt: skip
 
 

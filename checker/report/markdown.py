@@ -22,7 +22,6 @@ from checker.report.text import (
     plain,
     reason_of,
     shorten,
-    side_words,
     telling_bound,
     verdict_word,
     waiver_terms,
@@ -182,8 +181,6 @@ def _square_words(cell: CellReport) -> str:
     words = f"**{escape(verdict_word(cell))}**"
     if (bound := telling_bound(cell)) is not None:
         words += f", {escape(bound)}"
-    elif cell.bound_side is not None:
-        words += f", {side_words(cell)}"
     if not cell.gating:
         words += ", reported only"
     return f"{words}, {CANNOT_PASS}" if cell.can_only_fail else words

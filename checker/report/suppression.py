@@ -62,7 +62,16 @@ _EXACT = {"clopper-pearson", "square-and-add over clopper-pearson"}
 
 _STEP = 0.01
 _CURVE_STEP = 0.05
-_CHANGED = ("estimate", "members", "nonmembers", "reported", "placebo", "p_value", "sample")
+_CHANGED = (
+    "estimate",
+    "members",
+    "nonmembers",
+    "reported",
+    "placebo",
+    "p_value",
+    "roc",
+    "sample",
+)
 
 _HOLDS = {True: "This holds.", False: "This does not hold.", None: "This was not decided."}
 _SIDES = {
@@ -245,6 +254,7 @@ class _Suppressor:
                 "reported": {},
                 "placebo": None,
                 "p_value": None,
+                "roc": None,  # each of its steps is a patient
                 "sample": None,
                 "power": Power(can_pass=cell.power.can_pass),
             }

@@ -1,0 +1,256 @@
+"""Two reports side by side: what got better or worse between two versions of a model.
+
+Cells are matched by their id. Of two estimates the difference is taken with square-and-add bounds
+over their own intervals (Zou & Donner 2008, as for every difference here); a cell is *worse* when
+the whole interval lies above zero, *better* when it lies below, and otherwise no difference is
+shown, however far apart the two values look. The same patients usually stand behind both runs, so
+the bounds, which take the two as independent, are on the safe side.
+
+Both reports are compared as their audience may see them: a difference of two shared reports tells
+no more than the two tell.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Literal
+
+from checker.canonical import JsonModel
+from checker.report.model import Audience, BoundSide, CellReport, Number, Report, Verdict
+from checker.stats.intervals import square_and_add
+
+__all__ = ["Change", "Comparison", "Direction", "Side", "compare_reports"]
+
+Direction = Literal[
+    "worse", "better", "no-difference-shown", "withheld", "not-comparable", "new", "gone"
+]
+"""What became of a cell; `withheld` and `not-comparable` say why there is no difference."""
+
+_ORDER: tuple[Direction, ...] = (
+    "worse",
+    "better",
+    "no-difference-shown",
+    "withheld",
+    "not-comparable",
+    "new",
+    "gone",
+)
+
+
+class Side(JsonModel):
+    """A cell in one of the reports."""
+
+    verdict: Verdict
+    bound_side: BoundSide | None
+    estimate: Number | None
+    limit: float | None
+    waived: bool
+
+
+class Change(JsonModel):
+    """What became of a cell.
+
+    `difference` is the later minus the earlier estimate (higher is leakier), with one-sided bounds
+    at the lower of the two confidences; None where one of them is not to be had.
+    """
+
+    id: str
+    control: str
+    title: str
+    attribute_class: str | None
+    attacker: str
+    subgroup: str
+    metric: str
+    direction: Direction
+    why: str | None = None
+    before: Side | None
+    after: Side | None
+    difference: Number | None = None
+
+
+class Version(JsonModel):
+    """One of the two reports: which model, under which policy, with which verdict."""
+
+    target: str
+    version: str
+    model_sha256: str
+    policy: str
+    policy_version: str
+    policy_sha256: str
+    data_set: str
+    verdict: str
+    as_of: str
+
+
+class Comparison(JsonModel):
+    """Two reports, cell by cell, worst changes first; `cautions` say what else is different."""
+
+    schema_version: Literal["1"] = "1"
+    audience: Audience
+    before: Version
+    after: Version
+    cautions: list[str]
+    changes: list[Change]
+
+    def count(self, direction: Direction) -> int:
+        """Return how many cells went this way."""
+        return sum(change.direction == direction for change in self.changes)
+
+
+def compare_reports(before: Report, after: Report) -> Comparison:
+    """Compare two reports of one audience.
+
+    Args:
+        before: of the earlier model.
+        after: of the later one.
+
+    Raises:
+        ValueError: one is shared and the other internal.
+    """
+    if before.audience != after.audience:
+        raise ValueError("a shared report can only be compared with a shared one")
+    earlier = {cell.id: cell for cell in before.cells}
+    later = {cell.id: cell for cell in after.cells}
+    titles = {
+        control.id: control.title for report in (before, after) for control in report.controls
+    }
+    differing = _measured_otherwise(before, after)
+    changes = [
+        _change(earlier.get(name), later.get(name), titles=titles, differing=differing)
+        for name in dict.fromkeys([*later, *earlier])
+    ]
+    return Comparison(
+        audience=after.audience,
+        before=_version(before),
+        after=_version(after),
+        cautions=list(_cautions(before, after)),
+        changes=sorted(changes, key=lambda change: _ORDER.index(change.direction)),
+    )
+
+
+def _measured_otherwise(before: Report, after: Report) -> dict[str, str]:
+    """Return the controls that mean another measurement in the two reports, and why."""
+    earlier = {control.id: control for control in before.controls}
+    differing = {}
+    for control in after.controls:
+        other = earlier.get(control.id)
+        if other is None:
+            continue
+        for field in ("probe", "metric", "contrast", "attribute_class", "params"):
+            if getattr(control, field) != getattr(other, field):
+                differing[control.id] = f"the control has another {field.replace('_', ' ')}"
+                break
+    knows = {attacker.id: attacker.knows for attacker in before.policy.attackers}
+    for attacker in after.policy.attackers:
+        if knows.get(attacker.id, attacker.knows) != attacker.knows:
+            differing[f"/{attacker.id}"] = "the attacker knows something else"
+    return differing
+
+
+def _change(
+    before: CellReport | None,
+    after: CellReport | None,
+    *,
+    titles: dict[str, str],
+    differing: dict[str, str],
+) -> Change:
+    cell = after or before
+    assert cell is not None  # names come from one of the two
+    why = differing.get(cell.control) or differing.get(f"/{cell.attacker}")
+    difference = None
+    direction: Direction
+    if before is None or after is None:
+        direction = "new" if before is None else "gone"
+    elif why is not None:
+        direction = "not-comparable"
+    elif before.estimate is None or after.estimate is None:
+        is_withheld = "estimate" in {*before.withheld, *after.withheld}
+        direction = "withheld" if is_withheld else "not-comparable"
+        why = None if is_withheld else "one of the two was not measured"
+    else:
+        difference = _difference(before.estimate, after.estimate)
+        direction = _direction(difference)
+    return Change(
+        id=cell.id,
+        control=cell.control,
+        title=titles.get(cell.control, cell.control),
+        attribute_class=cell.attribute_class,
+        attacker=cell.attacker,
+        subgroup=cell.subgroup,
+        metric=cell.metric,
+        direction=direction,
+        why=why,
+        before=_side(before),
+        after=_side(after),
+        difference=difference,
+    )
+
+
+def _difference(before: Number, after: Number) -> Number:
+    """Subtract the earlier estimate from the later one, as if they were independent."""
+    tops = [number.value if number.high is None else number.high for number in (after, before)]
+    value, low, high = square_and_add(
+        (after.value, after.low, tops[0]), (before.value, before.low, tops[1]), largest=float("inf")
+    )
+    # what nothing bounds from above has no upper bound here, and as a subtrahend no lower one
+    unbounded = after.high is None
+    return Number(
+        value=float(value),
+        low=float(low) if before.high is not None else min(float(value), 0.0),
+        high=None if unbounded else float(high),
+        n=None,
+        confidence=min(before.confidence, after.confidence),
+        method="square-and-add over both estimates",
+    )
+
+
+def _direction(difference: Number) -> Direction:
+    if difference.low > 0:
+        return "worse"
+    if difference.high is not None and difference.high < 0:
+        return "better"
+    return "no-difference-shown"
+
+
+def _side(cell: CellReport | None) -> Side | None:
+    if cell is None:
+        return None
+    return Side(
+        verdict=cell.verdict,
+        bound_side=cell.bound_side,
+        estimate=cell.estimate,
+        limit=cell.limit.fail,
+        waived=cell.waiver is not None,
+    )
+
+
+def _version(report: Report) -> Version:
+    return Version(
+        target=report.target.name,
+        version=report.target.version,
+        model_sha256=report.target.model_sha256,
+        policy=report.policy.name,
+        policy_version=report.policy.version,
+        policy_sha256=report.policy.sha256,
+        data_set=report.target.data_set,
+        verdict=report.verdict,
+        as_of=report.provenance.as_of,
+    )
+
+
+def _cautions(before: Report, after: Report) -> Iterator[str]:
+    """Say what is different beside the model."""
+    if before.target.model_sha256 == after.target.model_sha256:
+        yield "Both reports are about the same model: what differs is chance, or the audit."
+    if before.policy.sha256 != after.policy.sha256:
+        yield (
+            f"The policies differ ({before.policy.name} {before.policy.version} and"
+            f" {after.policy.name} {after.policy.version}): limits may not be the same."
+        )
+    if before.target.data_set != after.target.data_set:
+        yield (
+            f"The patients differ ({before.target.data_set} and {after.target.data_set}): a"
+            " difference may be theirs."
+        )
+    if before.policy.confidence != after.policy.confidence:
+        yield "The two were judged at different confidence."
