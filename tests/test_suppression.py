@@ -301,7 +301,7 @@ def test_inverting_the_intervals_finds_the_count_in_an_exact_report_only() -> No
     assert inverted(large, "estimate", 304) == {43}
     assert told.estimate is not None
     assert told.estimate.n == 300
-    assert inverted(told, "estimate", 304) == set()
+    assert 43 not in inverted(told, "estimate", 304)
 
 
 def told_of(members: tuple[int, int], nonmembers: tuple[int, int]) -> CellReport:
