@@ -453,9 +453,12 @@ def test_a_shipped_policy_is_found_by_name(tmp_path: Path) -> None:
     ("reference", "message"),
     [
         ("hospitl@1.4", "there is no policy hospitl@1.4: no hospitl.yaml stands beside this file"),
-        ("hospital", "'hospital' is no reference to a policy; write name@version, or a path"),
-        ("baseline-gatd@1", "there is no policy baseline-gatd@1: no baseline-gatd.yaml stands beside"
-                            " this file; did you mean 'baseline-gated'?"),
+        ("hospital", "'hospital' is no reference to a policy; write name@version, such as"),
+        (
+            "baseline-gatd@1",
+            "there is no policy baseline-gatd@1: no baseline-gatd.yaml stands beside this file;"
+            " did you mean 'baseline-gated'?",
+        ),
         ("base.yaml", "there is no file "),
         ("/etc/base.yaml", "write a path relative to this file"),
     ],
