@@ -42,7 +42,7 @@ def starter_files(name: str) -> dict[str, str]:
     known = baselines()
     if name not in known:
         hint = nearest_or_all(name, known)
-        raise UsageError(f"--baseline {name}: phigate ships no such policy{hint}")
+        raise UsageError(f"--baseline {name}: phigate ships no such policy to start from{hint}")
     sources = {
         "policy.yaml": known[name],
         "policy-tests.yaml": resource(f"policies/tests/{name}.yaml"),

@@ -195,7 +195,12 @@ def match_texts(
 
     Returns:
         For each text its readings, those that a class catches or excludes first; at least one.
+
+    Raises:
+        UsageError: a text is empty.
     """
+    if not all(text.strip() for text in texts):
+        raise UsageError("an empty code belongs to no class; write a code, a spelling or a drug")
     matchers = {name: class_matcher(spec) for name, spec in classes.items()}
     found: list[CodeMatch] = []
     for text in texts:

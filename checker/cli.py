@@ -226,7 +226,13 @@ fresh_option = click.option(
 
 @cli.command()
 @click.argument("folder", type=File, default=Path())
-@click.option("--baseline", default="starter", show_default=True, help="A shipped policy.")
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    default="starter",
+    show_default=True,
+    help="A shipped policy, such as baseline-gated; a name that is none lists them.",
+)
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 def init(folder: Path, baseline: str, force: bool) -> None:
     """Write a commented policy, its tests and a target into FOLDER, to be changed."""
@@ -281,11 +287,11 @@ def validate(files: tuple[Path, ...], as_of: str | None, as_json: bool) -> None:
                 check_pair(policy, target)
             except DocumentError as error:
                 problems += error.problems
+    warnings = [warning for document in located for warning in document.warnings]
     try:
-        check_together(located, as_of=moment)
+        warnings += check_together(located, as_of=moment)
     except DocumentError as error:
         problems += error.problems
-    warnings = [warning for document in located for warning in document.warnings]
     warnings += lint(located, on=moment.astimezone(UTC).date())
     if as_json:
         fields = ("file", "line", "column", "path", "message")
@@ -301,9 +307,11 @@ def validate(files: tuple[Path, ...], as_of: str | None, as_json: bool) -> None:
             _say(str(problem))
         for warning in warnings:
             _say(f"warning: {warning}")
+        wrong = {problem.file for problem in problems}
         for document in located:
-            meta = document.document.metadata
-            _write(f"{document.file}: {document.document.kind} {meta.name} {meta.version} is valid")
+            if document.file not in wrong:
+                meta, kind = document.document.metadata, document.document.kind
+                _write(f"{document.file}: {kind} {meta.name} {meta.version} is valid")
     if problems:
         raise click.exceptions.Exit(int(ExitCode.USAGE))
 
@@ -333,7 +341,10 @@ def explain(policy: Path, control: str | None, as_json: bool) -> None:
 @click.argument("new", type=File)
 @json_option
 def diff(old: Path, new: Path, as_json: bool) -> None:
-    """Say field by field whether NEW is tighter or looser than OLD; exits 1 when it is looser."""
+    """Say field by field whether NEW is tighter or looser than OLD.
+
+    Exits with 1 when anything is looser, so that a pipeline can refuse it.
+    """
     from checker.policy import load_policy
     from checker.policy.display import print_comparison
     from checker.policy.explanation import compare

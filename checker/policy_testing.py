@@ -182,12 +182,11 @@ class _Rehearsal:
                 checks += _cell_checks(made_up, finding)
         if case.verdict is None or len(self.problems) > before:
             return checks
+        told = {*findings}
         for cell in _all_cells(self.spec):
             findings.setdefault(cell.id, _untold(cell, passes=case.otherwise == "pass"))
         overall = overall_verdict(list(findings.values()))
-        blocking = [name for name, finding in findings.items() if finding.blocks]
-        said = f"Blocked by {', '.join(blocking)}." if blocking else "Nothing blocks."
-        return [*checks, Check("the audit", case.verdict, overall, said)]
+        return [*checks, Check("the audit", case.verdict, overall, _blocking(told, findings))]
 
     def _finding(self, made_up: MadeUpCell, path: KeyPath) -> Finding | None:
         cell = self._cell(made_up, path)
@@ -256,6 +255,19 @@ def _cell_checks(made_up: MadeUpCell, finding: Finding) -> Iterator[Check]:
     if made_up.blocks is not None:
         expected, blocks = (_blocks(one) for one in (made_up.blocks, finding.blocks))
         yield Check(f"{made_up.cell}: release", expected, blocks, finding.explanation)
+
+
+def _blocking(told: set[str], findings: dict[str, Finding]) -> str:
+    """Name what blocks among the cells that a case tells of, and count the rest."""
+    blocking = [name for name, finding in findings.items() if finding.blocks]
+    named = [name for name in blocking if name in told]
+    rest = len(blocking) - len(named)
+    if rest:
+        named.append(
+            f"{rest} {'cell' if rest == 1 else 'cells'} that the case says nothing of"
+            " (`otherwise: pass` takes them for passed)"
+        )
+    return f"Blocked by {', '.join(named)}." if named else "Nothing blocks."
 
 
 def _blocks(value: bool) -> str:

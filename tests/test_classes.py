@@ -145,6 +145,13 @@ def test_a_code_of_no_class_says_so(phigate: Command) -> None:
     assert outcome.out.count("no class") == 2
 
 
+@pytest.mark.parametrize("code", ["", " "])
+def test_an_empty_code_is_refused(phigate: Command, code: str) -> None:
+    outcome = phigate("classes", "match", "B20", code)
+    assert outcome.code == 2
+    assert "an empty code belongs to no class" in outcome.err
+
+
 def test_an_unknown_system_gets_a_suggestion(phigate: Command) -> None:
     outcome = phigate("classes", "match", "B20", "--system", "icd10")
     assert outcome.code == 2

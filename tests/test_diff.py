@@ -224,6 +224,15 @@ def test_diff_exits_1_only_when_something_is_looser(phigate: Command, tmp_path: 
     assert phigate("diff", hospital, tmp_path / "other.yaml").code == 0
 
 
+def test_a_line_that_is_inherited_is_shown_with_its_file(phigate: Command, tmp_path: Path) -> None:
+    write(
+        tmp_path, hospital=HOSPITAL, ward=WARD, stricter=WARD + "  gate: {maxEvidenceAge: P30D}\n"
+    )
+    shown = phigate("diff", tmp_path / "ward.yaml", tmp_path / "stricter.yaml").out
+    assert "P90D (hospital.yaml, line 28)" in shown
+    assert "P30D (line 6)" in shown
+
+
 def test_diff_writes_json_with_both_lines(phigate: Command, tmp_path: Path) -> None:
     write(tmp_path, hospital=HOSPITAL, ward=WARD + "  gate: {maxEvidenceAge: P30D}\n")
     outcome = phigate("diff", tmp_path / "hospital.yaml", tmp_path / "ward.yaml", "--json")

@@ -385,7 +385,7 @@ def test_a_file_that_cannot_be_read_is_a_problem_without_a_line(name: str, tmp_p
             "events: 10",
             "events: al",
             "spec.attackers.relative.knows.events",
-            "expected a whole number or 'all', but found 'al'",
+            "expected a whole number or 'all', but found 'al'; did you mean 'all'?",
         ),
         (
             "static: [age]",

@@ -92,6 +92,22 @@ def test_explain_shows_field_value_and_line(phigate: Command, ward: Path) -> Non
     assert "maxEvidenceAge P30D ward@1.0, line 35" in lines
 
 
+def test_one_control_comes_first_and_names_only_the_documents_it_rests_on(
+    tmp_path: Path,
+) -> None:
+    path = tmp_path / "hospital.yaml"
+    path.write_text(
+        "apiVersion: phigate/v1\nkind: LeakagePolicy\nmetadata: {name: hospital, version: '1'}\n"
+        "spec:\n  extends: [{ref: baseline-gated@1}]\n"
+    )
+    explanation = explain(load_policy(path), control="hiv")
+    names = {origin.name for origin in explanation.documents}
+    assert names == {"hospital", "baseline-gated", "baseline-common", "attacker-ladder", "hiv"}
+    assert explanation.documents[0].name == "hospital"
+    assert explanation.fields[0].path[:3] == ("spec", "controls", "hiv")
+    assert len(explain(load_policy(path)).documents) > 20
+
+
 def test_explain_writes_json(phigate: Command, ward: Path) -> None:
     said = json.loads(phigate("explain", ward, "--json").out)
     assert [one["name"] for one in said["documents"]] == ["ward", "hospital"]

@@ -453,17 +453,46 @@ def test_a_shipped_policy_is_found_by_name(tmp_path: Path) -> None:
     ("reference", "message"),
     [
         ("hospitl@1.4", "there is no policy hospitl@1.4: no hospitl.yaml stands beside this file"),
-        ("hospital", "'hospital' is no reference to a policy; write name@version, or a path"),
+        ("hospital", "'hospital' is no reference to a policy; write name@version, such as"),
+        (
+            "baseline-gatd@1",
+            "there is no policy baseline-gatd@1: no baseline-gatd.yaml stands beside this file;"
+            " did you mean 'baseline-gated'?",
+        ),
         ("base.yaml", "there is no file "),
         ("/etc/base.yaml", "write a path relative to this file"),
     ],
-)
+)  # fmt: skip
 def test_a_reference_that_leads_nowhere_says_so(
     tmp_path: Path, reference: str, message: str
 ) -> None:
     problem = only_problem(write(tmp_path, "child.yaml", child(reference)))
     assert problem.message.startswith(message)
     assert problem.path == "spec.extends[0].ref"
+
+
+@pytest.mark.parametrize(
+    ("extends", "meant"),
+    [
+        ("baseline-gated@1", "found 'baseline-gated@1'; write [{ref: \"baseline-gated@1\"}]"),
+        ("[baseline-gated@1]", "found 'baseline-gated@1'; write {ref: \"baseline-gated@1\"}"),
+    ],
+)
+def test_a_reference_in_short_is_explained_and_nothing_else_is_missed(
+    tmp_path: Path, extends: str, meant: str
+) -> None:
+    text = changed(WARD, '[{ref: "hospital@1.4"}]', extends)
+    problem = only_problem(write(tmp_path, "ward.yaml", text))
+    assert problem.message.endswith(meant)
+    assert problem.line == 5
+
+
+def test_a_limit_in_short_is_explained(tmp_path: Path) -> None:
+    body = "  controls: {disclosure: {limits: {broker: 0.01}}}\n"
+    (problem,) = refused(tmp_path, body)
+    assert problem.message == (
+        "expected a mapping with warn, fail, maxCount or minN, but found 0.01; write {fail: 0.01}"
+    )
 
 
 def test_a_circle_is_named(tmp_path: Path) -> None:

@@ -254,7 +254,8 @@ def test_the_traps_of_the_draft_are_avoided(
     [
         ("library/hiw@1", "the library has no class 'hiw'; did you mean 'hiv'?"),
         ("library/hiv@2", "ships library/hiv@1, not @2"),
-        ("library/hiv", "write library/NAME@N"),
+        ("library/hiv", "write library/hiv@1"),
+        ("hiv", "'hiv' is no reference to a class; write library/hiv@1"),
         ("library/../demo@1", "write library/NAME@N"),
         ("library/zzz@1", "`phigate classes list` shows all"),
     ],

@@ -158,6 +158,11 @@ def test_what_a_case_does_not_mention_was_not_run_unless_it_says_otherwise() -> 
     cell = {"cell": "never/known", "members": "0 of 80", "expect": "pass"}
     assert result_of(cell, verdict="inconclusive").holds
     assert result_of(cell, verdict="pass", otherwise="pass").holds
+    untold = result_of(cell, verdict="pass").checks[-1].explanation
+    assert untold.startswith("Blocked by ")
+    assert untold.endswith(
+        "that the case says nothing of (`otherwise: pass` takes them for passed)."
+    )
 
 
 def test_a_subgroup_of_a_field_may_have_any_value() -> None:

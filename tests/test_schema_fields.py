@@ -64,6 +64,18 @@ def test_every_field_has_a_description(kind: str) -> None:
 
 
 @pytest.mark.parametrize("kind", DOCUMENT_KINDS)
+def test_every_field_has_an_example_or_needs_none(kind: str) -> None:
+    def is_shown(one: dict[str, Any]) -> bool:
+        choices = {"examples", "default", "enum", "const"} & {*one}
+        fields = "$ref" in json.dumps(one) or one.get("type") in ("object", "boolean")
+        return bool(choices) or fields
+
+    found = [(path, one) for path, one in properties(document_schema(kind)) if one != {}]
+    assert [path for path, one in found if not is_shown(one)] == []
+    assert not is_shown({"type": "string", "description": "a check that can fail"})
+
+
+@pytest.mark.parametrize("kind", DOCUMENT_KINDS)
 def test_every_example_and_default_fits_its_field(kind: str) -> None:
     schema = document_schema(kind)
     for path, one in properties(schema):

@@ -8,7 +8,7 @@ import sys
 from datetime import UTC, datetime, timedelta, timezone
 from pathlib import Path
 from typing import Any
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 import yaml
@@ -197,6 +197,15 @@ def test_a_waiver_does_not_outlive_its_end_in_any_time_zone(
     assert is_in_force(waiver(), as_of=before)
 
 
+def test_a_waiver_ends_at_one_instant_in_every_named_time_zone() -> None:
+    end = datetime(2027, 1, 1, tzinfo=UTC)
+    zones = sorted(available_timezones())
+    assert len(zones) > 400
+    for zone in map(ZoneInfo, zones):
+        assert not is_in_force(waiver(), as_of=end.astimezone(zone))
+        assert is_in_force(waiver(), as_of=(end - timedelta(microseconds=1)).astimezone(zone))
+
+
 def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(ValueError, match="zone"):
         is_in_force(waiver(), as_of=datetime(2026, 11, 1))  # noqa: DTZ001 - that is the test
@@ -298,6 +307,7 @@ def test_as_many_must_approve_as_the_policy_asks_for() -> None:
     [
         {"name": "Ravi Team"},
         {"name": "ravi  TEAM"},
+        {"name": "Ravi-Team."},
         {"name": "Ravi\u200b Team"},
         {"name": "R. Team", "email": "RAVI@hospital.example"},
     ],
@@ -495,6 +505,10 @@ def test_validate_holds_waivers_against_their_policy_and_the_calendar(
     late = phigate("validate", *both, "--as-of", "2027-01-01")
     assert late.code == ExitCode.USAGE
     assert "expired" in late.err
+    assert file.name + ": LeakageWaiver" not in late.out  # which would say that it is valid
+    alone = phigate("validate", file, "--as-of", "2026-11-01")
+    assert alone.code == ExitCode.PASS
+    assert "is not among these files, so the waiver was not held against it" in alone.err
     assert "expired" in phigate("validate", file, "--as-of", "2027-01-01").err
     text = yaml.safe_load(next(iter(file.read_text().split("---\n"))))
     text["spec"]["control"] = "no-such-control"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import groupby
+from pathlib import Path
 from typing import Any
 
 from rich.console import Console
@@ -12,7 +13,7 @@ from rich.table import Table
 from checker.policy.explanation import Comparison, Explanation, ResolvedField
 from checker.policy.inheritance import said
 from checker.policy.rules import Direction
-from checker.policy.source import KeyPath, Origin, dotted
+from checker.policy.source import KeyPath, Origin, Place, dotted
 
 __all__ = ["print_comparison", "print_explanation"]
 
@@ -103,8 +104,8 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         table.add_row(
             f"[{style}]{change.direction}[/]",
             escape(dotted(change.path)),
-            escape(_with_line(change.old, before.line)),
-            escape(_with_line(change.new, after.line)),
+            escape(_with_line(change.old, before, old)),
+            escape(_with_line(change.new, after, new)),
         )
     console.print(table)
     counts = [
@@ -117,8 +118,9 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
         console.print(f"[bold]{escape(comparison.note)}[/]")
 
 
-def _with_line(value: Any, line: int) -> str:
+def _with_line(value: Any, place: Place, policy: Origin) -> str:
     if value is None:
         return "–"
     title = value.get("title") if isinstance(value, dict) else None  # of a whole control or class
-    return f"{title or _value(value)} (line {line})"
+    inherited = "" if place.file == policy.file else f"{Path(place.file).name}, "
+    return f"{title or _value(value)} ({inherited}line {place.line})"

@@ -49,9 +49,9 @@ class Explanation:
     """A resolved policy, field by field.
 
     Args:
-        documents: it was resolved from; the policy itself first.
+        documents: that the fields come from; the policy itself first.
         control: the one control that is explained, or None for everything.
-        fields: in the order of the policy.
+        fields: in the order of the policy; of one control, its own first.
     """
 
     documents: tuple[Origin, ...]
@@ -109,6 +109,10 @@ def explain(policy: Located[LeakagePolicy], *, control: str | None = None) -> Ex
         place = _place(path, policy)
         document = by_file.get(place.file) if place else None
         fields.append(ResolvedField(_without_span(path), value, place, document))
+    if control is not None:
+        told = {field.place.file for field in fields if field.place}
+        documents = (documents[0], *(one for one in documents[1:] if one.file in told))
+        fields.sort(key=lambda field: field.path[:3] != ("spec", "controls", control))  # stable
     return Explanation(documents, control, tuple(fields))
 
 

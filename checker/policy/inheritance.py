@@ -81,7 +81,8 @@ class Inheritance:
         for base, change in self._differences(document):
             if change.direction in ("tighter", "neutral") or (mended and change.new is None):
                 continue
-            if any(change.path[: len(path)] == path for path in self.disputed):
+            lineage_too = (change.path, *_of_extended(change.path, document.spec))
+            if any(self._is_disputed(path) for path in lineage_too):
                 continue
             found.setdefault(change.path, _refusal(change, self.source, base))
         return [
@@ -94,6 +95,13 @@ class Inheritance:
         """Whether a problem is of a part that parents disagree about, and so no news."""
         parts = {dotted(path[:3]) for path in self.disputed if len(path) > 3}
         return any(problem.path.startswith(f"{part}.") for part in parts)
+
+    def _is_disputed(self, path: KeyPath) -> bool:
+        """Whether parents disagree about a field, or its control, attacker or class."""
+        return any(
+            path[: len(one)] == one or (len(one) > 3 and path[:3] == one[:3])
+            for one in self.disputed
+        )
 
     def _differences(self, document: LeakagePolicy) -> Iterator[tuple[_Base, Change]]:
         for parent in self.parents:

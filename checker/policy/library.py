@@ -41,24 +41,28 @@ def library_class(reference: str) -> Located[AttributeClassLibrary]:
     """
     match = _REFERENCE.fullmatch(reference)
     if match is None:
-        raise ValueError(f"'{reference[:60]}' is no reference to a class; write library/NAME@N")
+        meant = next((one for one in library_names() if one in reference.split("/")), None)
+        example = f"library/{meant}@{_major(meant)}" if meant else "library/NAME@N"
+        raise ValueError(f"'{reference[:60]}' is no reference to a class; write {example}")
     name = match["name"]
     names = library_names()
     if name not in names:
         hint = suggestion(name, names) or "; `phigate classes list` shows all"
         raise ValueError(f"the library has no class '{name[:60]}'{hint}")
-    found = _load(name)
-    version = found.document.metadata.version.partition(".")[0]
-    if match["version"] != version:
+    if match["version"] != _major(name):
         raise ValueError(
-            f"this version of phigate ships library/{name}@{version}, not @{match['version']}"
+            f"this version of phigate ships library/{name}@{_major(name)}, not @{match['version']}"
         )
-    return found
+    return _load(name)
 
 
 def library_classes() -> dict[str, Located[AttributeClassLibrary]]:
     """Return all shipped classes by name."""
     return {name: _load(name) for name in library_names()}
+
+
+def _major(name: str) -> str:
+    return _load(name).document.metadata.version.partition(".")[0]
 
 
 @cache  # documents are frozen, and the files are part of the installation

@@ -247,7 +247,9 @@ def _document(heritage: Inheritance) -> tuple[Element | None, list[Problem]]:
     try:
         document = model.model_validate(source.value)
     except ValidationError as error:
-        found = shape_problems(error, model=model, source=source)
+        extends = ("spec", "extends")
+        unread = any(details["loc"][:2] == extends for details in error.errors())
+        found = shape_problems(error, model=model, source=source, fragment=unread)
         reported = {problem.path for problem in found}
         problems += [p for p in found if p.path != "apiVersion" and p not in problems]
         document = mended(error, model=model, source=source)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from checker.plugins import suggestion
 from checker.policy.documents import LeakagePolicy, Metadata
 from checker.policy.source import Located, Source, short
 from checker.resources import resource
@@ -62,8 +63,8 @@ class Family:
             return member._named(named["name"], named["version"], here.parent)
         if not is_path(reference):
             raise ValueError(
-                f"'{short(reference)}' is no reference to a policy; write name@version, or a path"
-                " that ends in .yaml"
+                f"'{short(reference)}' is no reference to a policy; write name@version, such as"
+                " baseline-gated@1, or a path that ends in .yaml"
             )
         path = relative(reference, here)
         if not path.is_file():
@@ -84,11 +85,12 @@ class Family:
             f"{one.file} holds {one.document.metadata.name}@{one.document.metadata.version}"
             for one in seen
         )
-        shipped = ", ".join(sorted(path.stem for path in resource("policies").glob("*.yaml")))
-        raise ValueError(
-            f"there is no policy {name}@{version}: "
-            + (held or f"no {name}.yaml stands beside this file, and phigate ships {shipped}")
-        )
+        shipped = sorted(path.stem for path in resource("policies").glob("*.yaml"))
+        beside = sorted(path.stem for s in _SUFFIXES for path in folder.glob(f"*{s}"))
+        near = suggestion(name, [*shipped, *beside])
+        missing = f"no {name}.yaml stands beside this file"
+        missing += near or f", and phigate ships {', '.join(shipped)}"
+        raise ValueError(f"there is no policy {name}@{version}: {held or missing}")
 
     def _read(self, path: Path) -> Located[LeakagePolicy]:
         key = path.resolve()

@@ -33,6 +33,8 @@ from checker.policy.documents import (
     POLICY_REF,
     SHA256,
     VERSION,
+    Limit,
+    ParentRef,
 )
 from checker.policy.source import KeyPath, Source, dotted, short
 from checker.policy.syntax import missing_space
@@ -66,6 +68,8 @@ _BOUNDS = {
     "less_than": ("lt", "less than"),
     "less_than_equal": ("le", "at most"),
 }
+_SHORTHAND: dict[Any, str] = {Limit: "fail", ParentRef: "ref"}
+"""The key that people mean who write a mapping's value without it."""
 _DECIMAL = re.compile(r"[-+]?(0|[1-9][0-9]*)(\.[0-9]*)?([eE][-+]?[0-9]+)?|[-+]?\.[0-9]+")
 _SCIENTIFIC = re.compile(r"[-+]?[0-9]+(\.[0-9]*)?[eE][-+]?[0-9]{1,2}")
 
@@ -97,7 +101,12 @@ class _Complaint:
 
 
 def shape_problems(
-    error: ValidationError, *, model: type[BaseModel], source: Source, base: KeyPath = ()
+    error: ValidationError,
+    *,
+    model: type[BaseModel],
+    source: Source,
+    base: KeyPath = (),
+    fragment: bool = False,
 ) -> list[Problem]:
     """Translate a validation error.
 
@@ -106,6 +115,7 @@ def shape_problems(
         model: the type expected there.
         source: the document.
         base: where in the document the value stands.
+        fragment: a part of the document could not be read, so that nothing is known to be missing.
 
     Returns:
         One problem per place, none where the value could not be read in the first place.
@@ -129,7 +139,7 @@ def shape_problems(
     return [  # a key that is there, but misspelt, is not missing too
         problem
         for (path, kind), problem in problems.items()
-        if kind != "missing" or (path[:-1], f"'{path[-1]}'?") not in misspelt
+        if kind != "missing" or not (fragment or (path[:-1], f"'{path[-1]}'?") in misspelt)
     ]
 
 
@@ -379,6 +389,19 @@ def _unknown_key(key: str, owners: list[Any], *, home: str) -> str:
     return f"unknown key '{short(key)}'{hint}"
 
 
+def _shorthand(value: Any, found: list[Any], source: Source, path: KeyPath) -> str:
+    """Explain a value that stands where a mapping with it belongs, or a list of such mappings."""
+    if path not in source.scalars:
+        return ""
+    text = short(source.scalars[path].text)
+    for kind in found:
+        (inner,) = get_args(kind) if get_origin(kind) is list else (kind,)
+        if key := _SHORTHAND.get(inner):
+            meant = f'{{{key}: "{text}"}}' if isinstance(value, str) else f"{{{key}: {text}}}"
+            return f"; write [{meant}]" if get_origin(kind) is list else f"; write {meant}"
+    return ""
+
+
 def _wrong_kind(value: Any, found: list[Any], source: Source, path: KeyPath) -> str:
     scalar = source.scalars.get(path)
     plain = scalar is not None and scalar.plain
@@ -390,6 +413,8 @@ def _wrong_kind(value: Any, found: list[Any], source: Source, path: KeyPath) -> 
             f' write "{scalar.text}"'
         )
     message = f"expected {_in_words(found)}, but found {_shown(value, source, path)}"
+    if hint := _shorthand(value, found, source, path):
+        return message + hint
     if not isinstance(value, str):
         return message
     if {int, float} & set(found) and (hint := _number_hint(value, plain=plain)):

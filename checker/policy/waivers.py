@@ -179,7 +179,7 @@ def check_waivers(
         raise DocumentError(problems)
 
 
-def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> None:
+def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tuple[Problem, ...]:
     """Check the waivers among some documents against the policies among them that they speak of.
 
     Of a waiver whose policy is not among them only the dates are checked; one that speaks of
@@ -188,6 +188,9 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> Non
     Args:
         documents: of any kind, each valid in itself.
         as_of: the time that the waivers have to be in force at.
+
+    Returns:
+        Warnings, of waivers that were not held against their policy.
 
     Raises:
         DocumentError: with all that is wrong, each at its line.
@@ -203,15 +206,23 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> Non
         except DocumentError as error:
             problems += error.problems
     names = {policy.document.metadata.name for policy in policies}
+    alone = [waiver for waiver in waivers if waiver.document.spec.policy.name not in names]
     problems += [
         waiver.problem(one.path, one.message)
-        for waiver in waivers
-        if waiver.document.spec.policy.name not in names
+        for waiver in alone
         for one in _out_of_time(waiver.document, as_of)
         if one.status == "expired"
     ]
     if problems:
         raise DocumentError(problems)
+    return tuple(
+        waiver.problem(
+            ("spec", "policy", "ref"),
+            f"{waiver.document.spec.policy.ref} is not among these files, so the waiver was not"
+            " held against it; name both together",
+        )
+        for waiver in alone
+    )
 
 
 def use_waivers(
@@ -310,7 +321,7 @@ def _own_objections(waiver: LeakageWaiver) -> Iterator[_Objection]:
 
 
 def _same_person(one: Person, other: Person) -> bool:
-    if _folded(one.name) == _folded(other.name):
+    if _letters(one.name) == _letters(other.name):
         return True
     return (
         one.email is not None
@@ -323,6 +334,11 @@ def _folded(text: str) -> str:
     """Drop what people would not see: case, spacing, invisible characters, compatibility forms."""
     visible = "".join(c for c in text if unicodedata.category(c) != "Cf")
     return " ".join(unicodedata.normalize("NFKC", visible).casefold().split())
+
+
+def _letters(name: str) -> str:
+    """Drop from a name what people write or leave out as they like: Dr. A. Lind, Dr A Lind."""
+    return " ".join("".join(c if c.isalnum() else " " for c in _folded(name)).split())
 
 
 def _other_subject(

@@ -43,7 +43,11 @@ class CodeSet(Element):
     exclude: list[Text] = Field(
         [], description="values that are not meant though `values` cover them", examples=[["D57.3"]]
     )
-    note: Text | None = Field(None, description="why these codes have this tier")
+    note: Text | None = Field(
+        None,
+        description="why these codes have this tier",
+        examples=["Contact, screening, prophylaxis."],
+    )
 
 
 class ExcludedCodes(Element):
@@ -53,7 +57,11 @@ class ExcludedCodes(Element):
     values: Annotated[list[Text], Field(min_length=1)] = Field(
         description="as in `codes`", examples=[["J05AE30"]]
     )
-    why: Text | None = Field(None, description="what they are instead")
+    why: Text | None = Field(
+        None,
+        description="what they are instead",
+        examples=["Treats COVID-19, though it stands among HIV drugs."],
+    )
 
 
 class ProxyCodes(Element):
@@ -64,7 +72,11 @@ class ProxyCodes(Element):
         description="as in `codes`", examples=[["emtricitabine+tenofovir"]]
     )
     exclude: list[Text] = Field([], description="values that are not meant though `values` cover")
-    why: Text | None = Field(None, description="what else they may stand for")
+    why: Text | None = Field(
+        None,
+        description="what else they may stand for",
+        examples=["Alone it prevents HIV; it is part of most treatments."],
+    )
 
 
 class Trap(Element):
@@ -72,12 +84,15 @@ class Trap(Element):
 
     system: CodeSystem = Field(description="the system that the code is of")
     code: Text = Field(
-        description="a whole code, the text of a drug, or the data set's own spelling (local)"
+        description="a whole code, the text of a drug, or the data set's own spelling (local)",
+        examples=["J05AE30"],
     )
     expect: Literal["none", "proxy", "exposure", "suggestive", "strong", "definitive"] = Field(
         description="the tier, `proxy`, or `none` where it has nothing to do with the class"
     )
-    why: Text = Field(description="the mistake that is to be avoided")
+    why: Text = Field(
+        description="the mistake that is to be avoided", examples=["COVID-19, not HIV."]
+    )
 
 
 class AttributeClassSpec(Element):
@@ -94,7 +109,11 @@ class AttributeClassSpec(Element):
         None, description="HL7 v3 Confidentiality: unrestricted, low, moderate, normal, restricted,"
         " very restricted"
     )  # fmt: skip
-    description: Text | None = Field(None, description="what belongs to the class, and what not")
+    description: Text | None = Field(
+        None,
+        description="what belongs to the class, and what not",
+        examples=["Infection with HIV, its complications, and its treatment."],
+    )
     benign: bool = Field(False, description="audited for context: an excess here means that the"
                          " model memorises whole records")  # fmt: skip
     words: list[Text] = Field(
@@ -141,7 +160,9 @@ class ClassSource(Element):
     licence: Text | None = Field(
         None, description="the terms it may be used under", examples=["public domain"]
     )
-    url: Text | None = Field(None, description="where it can be had")
+    url: Text | None = Field(
+        None, description="where it can be had", examples=["https://loinc.org/license"]
+    )
 
 
 class Review(Element):
@@ -150,9 +171,16 @@ class Review(Element):
     status: Literal["draft", "reviewed"] = Field(
         description="`reviewed` only where a clinician has signed the class off"
     )
-    by: Text = Field(description="who derived it, or who signed it off")
-    on: Day | None = Field(None, description="the day it was signed off")
-    note: Text | None = Field(None, description="what is still open")
+    by: Text = Field(
+        description="who derived it, or who signed it off",
+        examples=["Dr. M. Okafor, infectious diseases"],
+    )
+    on: Day | None = Field(None, description="the day it was signed off", examples=["2026-10-01"])
+    note: Text | None = Field(
+        None,
+        description="what is still open",
+        examples=["Drug names are still to be reviewed by a pharmacist."],
+    )
 
 
 class LibraryClassSpec(AttributeClassSpec):

@@ -19,6 +19,7 @@ __all__ = [
     "API_VERSION",
     "NAME",
     "SHA256",
+    "SHA256_EXAMPLE",
     "VERSION",
     "Citation",
     "Day",
@@ -36,6 +37,8 @@ API_VERSION = "phigate/v1"
 NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 VERSION = r"^[A-Za-z0-9][A-Za-z0-9.+_-]*$"
 SHA256 = r"^[0-9a-f]{64}$"
+SHA256_EXAMPLE = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
+"""Of an empty file."""
 
 Name = Annotated[
     str,
@@ -106,8 +109,14 @@ class Metadata(Element):
     title: Text | None = Field(
         None, description="a few words for readers", examples=["Release of clinical models"]
     )
-    description: Text | None = Field(None, description="what a reader should know before using it")
-    owner: Text | None = Field(None, description="who answers for the document")
+    description: Text | None = Field(
+        None,
+        description="what a reader should know before using it",
+        examples=["For models that leave the hospital under an agreement."],
+    )
+    owner: Text | None = Field(
+        None, description="who answers for the document", examples=["model-release-committee"]
+    )
     effective_from: Day | None = Field(
         None, description="the day from which it is in force", examples=["2026-10-01"]
     )
@@ -123,7 +132,13 @@ class Citation(Element):
     basis: Literal["legal-duty", "guidance", "evidence", "analogy", "institutional-choice"] = Field(
         description="what kind of basis it is; a number borrowed from elsewhere is an analogy"
     )
-    url: Text | None = Field(None, description="where it can be read")
+    url: Text | None = Field(
+        None,
+        description="where it can be read",
+        examples=["https://www.ecfr.gov/current/title-45/section-164.514"],
+    )
     note: Text | None = Field(
-        None, description="what it says and what it does not; what is still to be confirmed"
+        None,
+        description="what it says and what it does not; what is still to be confirmed",
+        examples=["It sets no limit for models."],
     )

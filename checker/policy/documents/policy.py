@@ -8,6 +8,7 @@ from pydantic import ConfigDict, Field, model_validator
 
 from checker.policy.documents.attribute_class import PolicyClassSpec
 from checker.policy.documents.elements import (
+    SHA256_EXAMPLE,
     Citation,
     Duration,
     Element,
@@ -88,10 +89,14 @@ class Knowledge(Element):
     """
 
     static: list[str] | Literal["all"] | None = Field(
-        None, description="'age' and names of the target's tokenization.static fields, or 'all'"
+        None,
+        description="'age' and names of the target's tokenization.static fields, or 'all'",
+        examples=[["age", "sex"], "all"],
     )
     events: Annotated[int, Field(ge=0)] | Literal["all"] | None = Field(
-        None, description="the first N events, or 'all' but the class in question"
+        None,
+        description="the first N events, or 'all' but the class in question",
+        examples=[10, "all"],
     )
     random: Annotated[int, Field(ge=1)] | None = Field(
         None, description="N events more, drawn at random with the policy's seed", examples=[20]
@@ -110,7 +115,9 @@ class AttackerSpec(Element):
         description="who might try, as readers of the report know them",
         examples=["A relative or employer"],
     )
-    extends: Name | None = Field(None, description="another attacker whose knowledge this one has")
+    extends: Name | None = Field(
+        None, description="another attacker whose knowledge this one has", examples=["demographics"]
+    )
     knows: Knowledge = Field(
         Knowledge(),
         description="what they know of a patient before they ask the model; the class in question"
@@ -148,7 +155,7 @@ class Limit(Element):
         examples=[0.05],
     )
     max_count: Annotated[int, Field(ge=0, le=0)] | None = Field(
-        None, description="0: a single hit is a failure; goes with `minN`"
+        None, description="0: a single hit is a failure; goes with `minN`", examples=[0]
     )
     min_n: Annotated[int, Field(ge=1)] | None = Field(
         None, description="with `maxCount`: so many patients a pass takes", examples=[299]
@@ -177,12 +184,16 @@ class Limit(Element):
 class Subgroup(Element):
     """A slice of patients: exactly one of the keys."""
 
-    static: str | None = Field(None, description="each value of this static field")
+    static: str | None = Field(
+        None, description="each value of this static field", examples=["race"]
+    )
     rare_code: Annotated[int, Field(ge=0)] | None = Field(
-        None, description="patients with a code that at most this many other members have"
+        None,
+        description="patients with a code that at most this many other members have",
+        examples=[10],
     )
     age_over: Annotated[int, Field(ge=0, le=120)] | None = Field(
-        None, description="patients older than this at their last event, in years"
+        None, description="patients older than this at their last event, in years", examples=[89]
     )
 
     model_config = ConfigDict(json_schema_extra={"minProperties": 1, "maxProperties": 1})
@@ -240,7 +251,11 @@ class ControlSpec(Element):
     on_inconclusive: Literal["block", "warn"] | None = Field(
         None, description="default: block, and warn for subgroups other than all"
     )
-    rationale: Text | None = Field(None, description="why it matters, for readers of the report")
+    rationale: Text | None = Field(
+        None,
+        description="why it matters, for readers of the report",
+        examples=["A recipient must not learn a stigmatising diagnosis from the model."],
+    )
     remediation: list[Text] = Field(
         [],
         description="what would fix a breach, most effective first",
@@ -272,7 +287,9 @@ class ParentRef(Element):
         examples=["hospital-baseline@1.4", "../hospital.yaml"],
     )
     sha256: Sha256 | None = Field(
-        None, description="of the parent's file: 64 hexadecimal digits, which pin it"
+        None,
+        description="of the parent's file: 64 hexadecimal digits, which pin it",
+        examples=[SHA256_EXAMPLE],
     )
 
 

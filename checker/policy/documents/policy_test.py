@@ -47,7 +47,9 @@ class MadeUpEstimate(Element):
     high: float = Field(description="its upper bound, at the policy's confidence", examples=[0.04])
     members: Annotated[int, Field(ge=1)] = Field(description="members it rests on", examples=[200])
     nonmembers: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="nonmembers it rests on, where the metric compares with them"
+        None,
+        description="nonmembers it rests on, where the metric compares with them",
+        examples=[200],
     )
 
     @model_validator(mode="after")
@@ -117,7 +119,11 @@ class PolicyCase(Element):
         description="a sentence that says what is expected",
         examples=["One patient told on is too many"],
     )
-    note: Text | None = Field(None, description="why it is expected")
+    note: Text | None = Field(
+        None,
+        description="why it is expected",
+        examples=["The committee argued about exactly this."],
+    )
     cells: Annotated[list[MadeUpCell], Field(min_length=1)] = Field(
         description="what was found, cell by cell"
     )

@@ -36,7 +36,7 @@ class ModelSpec(Element):
     backend: str = Field(
         "huggingface", description="what loads the model: huggingface, or a plug-in"
     )
-    path: Text = Field(description="local directory, relative to this file")
+    path: Text = Field(description="local directory, relative to this file", examples=["./model"])
     device: Annotated[str, Field(pattern=DEVICE)] = Field(
         "auto", description="auto, cpu, cuda or cuda:N"
     )
@@ -87,7 +87,8 @@ class ValueBins(Element):
     """
 
     bins: Text = Field(
-        description="parquet file with columns code and edges, relative to this file"
+        description="parquet file with columns code and edges, relative to this file",
+        examples=["./model/bins.parquet"],
     )
     token: Text = Field(
         "{code}//Q{bin}", description="with {bin}, and {code} if it replaces the code's token"
@@ -98,7 +99,8 @@ class TokenizationSpec(Element):
     """How a patient's events become the model's tokens."""
 
     vocabulary: Text = Field(
-        description="vocab.json, MEDS codes.parquet with code/vocab_index, or tokenizer.json"
+        description="vocab.json, MEDS codes.parquet with code/vocab_index, or tokenizer.json",
+        examples=["./model/vocab.json"],
     )
     specials: Specials = Field(
         Specials(), description="special tokens, by their spelling in the vocabulary"
@@ -114,10 +116,12 @@ class TokenizationSpec(Element):
         examples=["AGE//{years}"],
     )
     prefix_order: list[str] | None = Field(
-        None, description="order of 'age' and the static fields; default: age, then as declared"
+        None,
+        description="order of 'age' and the static fields; default: age, then as declared",
+        examples=[["age", "sex"]],
     )
     max_length: Annotated[int, Field(ge=2)] | None = Field(
-        None, description="of a record, in tokens; default: the model's context"
+        None, description="of a record, in tokens; default: the model's context", examples=[2048]
     )
     window: Literal["first", "last", "tiled"] = Field(
         "first",
@@ -145,7 +149,9 @@ class CodeSystemSpec(Element):
 class DataSpec(Element):
     """The patients: a MEDS 0.4 data set and which of its splits were trained on."""
 
-    path: Text = Field(description="folder of a MEDS data set, relative to this file")
+    path: Text = Field(
+        description="folder of a MEDS data set, relative to this file", examples=["./cohort"]
+    )
     members: Text = Field("train", description="the split that the model was trained on")
     nonmembers: Text = Field(
         "held_out", description="the split that it never saw: same source, same period"

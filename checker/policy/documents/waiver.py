@@ -8,6 +8,7 @@ from pydantic import Field, field_validator
 
 from checker.policy.documents.elements import (
     NAME,
+    SHA256_EXAMPLE,
     VERSION,
     Day,
     Element,
@@ -64,7 +65,9 @@ class WaivedPolicy(Element):
         examples=["general-hospital-release@2.1.0"],
     )
     sha256: Sha256 | None = Field(
-        None, description="of the policy's file; given, it must be this very file"
+        None,
+        description="of the policy's file; given, it must be this very file",
+        examples=[SHA256_EXAMPLE],
     )
 
     @property
@@ -81,7 +84,8 @@ class WaivedModel(Element):
     )
     sha256: Sha256 = Field(
         description="of the model's files: the target's modelSha256 in `phigate plan --json` and in"
-        " the report; a model that was trained on needs a new waiver"
+        " the report; a model that was trained on needs a new waiver",
+        examples=[SHA256_EXAMPLE],
     )
 
 
@@ -107,7 +111,10 @@ class WaiverSpec(Element):
         " unless the upper bound is shown to be within it",
         examples=[0.08],
     )
-    justification: Text = Field(description="why the risk is acceptable for the time being")
+    justification: Text = Field(
+        description="why the risk is acceptable for the time being",
+        examples=["A pilot of eight weeks on two wards"],
+    )
     compensating_controls: Annotated[list[Text], Field(min_length=1)] = Field(
         description="what keeps the risk down meanwhile",
         examples=[["Recipients sign a data use agreement"]],
