@@ -268,16 +268,20 @@ def test_the_limits_of_github_are_kept(name: str) -> None:
         assert re.fullmatch(r"[0-9a-f]+:1", one["partialFingerprints"]["primaryLocationLineHash"])
 
 
-def test_a_waiver_that_does_not_hold_is_an_alert_of_its_own() -> None:
+def test_what_blocks_without_a_cell_is_an_alert_of_its_own() -> None:
     run = run_of("refused waiver", "sarif-github")
     rules = run["tool"]["driver"]["rules"]
     alerts = [one for one in run["results"] if one["level"] == "error"]
-    assert [rules[one["ruleIndex"]]["id"] for one in alerts] == ["waivers"]
-    assert "is refused. It names another model." in alerts[0]["message"]["text"]
-    # a waiver that is void lets its cell block, and that is alert enough
-    assert "waivers" not in {
-        one["ruleId"] for one in run_of("every verdict", "sarif-github")["results"]
-    }
+    assert [rules[one["ruleIndex"]]["id"] for one in alerts] == ["release"]
+    text = alerts[0]["message"]["text"]
+    assert text.startswith("Release is blocked: a waiver does not hold. ")
+    assert "The waiver of membership/record/all is refused. It names another model." in text
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_github_sees_an_error_exactly_where_the_release_is_blocked(name: str) -> None:
+    levels = {one["level"] for one in run_of(name, "sarif-github")["results"]}
+    assert ("error" in levels) == (case(name).summary.exit_code != 0)
 
 
 def test_github_gets_no_more_results_than_it_shows_and_the_worst_of_them(

@@ -6,9 +6,10 @@ notification of the tool.
 
 GitHub ignores kinds and notifications and shows whatever is a result; an alert whose result is
 missing from the next upload counts as fixed. So that subset holds what failed and what stayed open,
-an attack that crashed and a waiver that does not hold among the latter, with levels: *error* where
-the release is blocked, *warning* for a failure that does not block, *note* for the rest. Its limits
-are those of "SARIF support for code scanning" in GitHub's documentation.
+an attack that crashed among the latter, with levels: *error* where the release is blocked,
+*warning* for a failure that does not block, *note* for the rest. Where no cell blocks the release
+and something else does, such as a waiver that does not hold, one result says so. Its limits are
+those of "SARIF support for code scanning" in GitHub's documentation.
 
 A rule is a control, and a result lies on the control's line in the policy's file. Many results lie
 on one line, which GitHub would take for one alert: the fingerprint is of the cell, not of the line.
@@ -56,7 +57,8 @@ GITHUB_RESULTS = 5000
 DESCRIPTION = 480
 """Characters of a rule's descriptions; GitHub cuts at 1024, and braces are doubled."""
 
-WAIVER_RULE = "waivers"
+RELEASE = "release"
+"""The rule of what blocks the release without being a cell."""
 
 # a waiver that applies, or whose time has not come, is nothing to be told of
 _WAIVER_LEVELS = {"void": "warning", "unused": "error", "expired": "error", "refused": "error"}
@@ -102,11 +104,10 @@ def render_sarif_github(report: Report) -> dict[str, Any]:
         }
         for text in chosen
     ]
-    broken = [one for one in report.waivers if _WAIVER_LEVELS.get(one.status) == "error"]
-    results = [*(_waiver_result(report, one, place) for one in broken), *results]
     run = _run(report, texts, place, results[:GITHUB_RESULTS])
-    if broken:
-        run["tool"]["driver"]["rules"].append(_waiver_rule())
+    if report.summary.exit_code != ExitCode.PASS and not any(text.blocks for text in chosen):
+        run["tool"]["driver"]["rules"].append(_release_rule())
+        run["results"] = [_release_result(report, place), *run["results"]]
     if report.audience == "internal":
         run["properties"] = {"confidential": CONFIDENTIAL}
     return _log(run)
@@ -159,7 +160,7 @@ def _invocation(report: Report, texts: Sequence[FindingText], place: _Places) ->
         if text.cell.verdict not in KINDS
     ]
     waivers = [
-        {"level": _WAIVER_LEVELS[waiver.status], "message": _waiver_message(waiver)}
+        {"level": _WAIVER_LEVELS[waiver.status], "message": _message(_waiver_text(waiver))}
         for waiver in report.waivers
         if waiver.status in _WAIVER_LEVELS
     ]
@@ -196,38 +197,39 @@ def _rule(report: Report, control: ControlReport) -> dict[str, Any]:
     }
 
 
-def _waiver_rule() -> dict[str, Any]:
+def _release_rule() -> dict[str, Any]:
     return {
-        "id": WAIVER_RULE,
-        "shortDescription": {"text": "A waiver must hold"},
+        "id": RELEASE,
+        "shortDescription": {"text": "The release must be allowed"},
         "fullDescription": {
-            "text": "A waiver that is refused, has expired or is not needed blocks the release."
+            "text": "The release is blocked by something else than a single finding."
         },
-        "help": {"text": "Withdraw the waiver or mend it, and judge again."},
+        "help": {"text": "See the full report; a waiver that does not hold has to be withdrawn."},
         "defaultConfiguration": {"level": "error"},
         "properties": {"tags": ["privacy"]},
     }
 
 
-def _waiver_result(report: Report, waiver: WaiverReport, place: _Places) -> dict[str, Any]:
-    name = digest([report.policy.name, report.target.name, WAIVER_RULE, waiver.id, waiver.cell])
+def _release_result(report: Report, place: _Places) -> dict[str, Any]:
+    waivers = [_waiver_text(one) for one in report.waivers if one.status in _WAIVER_LEVELS]
+    said = [f"{headline(report)}.", shorten(report.summary.decision, PROSE)]
     return {
-        "ruleId": WAIVER_RULE,
+        "ruleId": RELEASE,
         "ruleIndex": len(report.controls),
-        "message": _waiver_message(waiver),
-        "locations": [place.at(None, waiver.cell)],
-        "partialFingerprints": _fingerprints(name),
-        "level": _WAIVER_LEVELS[waiver.status],
+        "message": _message(" ".join([*said, *waivers])),
+        "locations": [place.at(None, RELEASE)],
+        "partialFingerprints": _fingerprints(
+            digest([report.policy.name, report.target.name, RELEASE])
+        ),
+        "level": "error",
         "suppressions": [],
     }
 
 
-def _waiver_message(waiver: WaiverReport) -> dict[str, str]:
-    return _message(
-        f"The waiver of {_name(waiver.cell)} is"
-        f" {WAIVER_STATUS[waiver.status].removesuffix(': withdraw it')}."
-        f" {shorten(waiver.explanation, PROSE)} {waiver_words(waiver)}"
-    )
+def _waiver_text(waiver: WaiverReport) -> str:
+    status = WAIVER_STATUS[waiver.status].removesuffix(": withdraw it")
+    explanation = shorten(waiver.explanation, PROSE)
+    return f"The waiver of {_name(waiver.cell)} is {status}. {explanation} {waiver_words(waiver)}"
 
 
 def _fingerprints(name: str) -> dict[str, str]:
