@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
-from checker.canonical import JsonModel, digest
+from checker.canonical import JsonModel, digest, sha256_hex
 from checker.evidence import (
     EvidenceStore,
     Manifest,
@@ -60,7 +60,9 @@ class RunRecord:
         self._times = RunTimes(
             started=self._now(), command=command, measured=before.measured if before else {}
         )
-        write_atomically(run / "plan.json", plan.to_bytes())
+        content = plan.to_bytes()
+        self._plan_sha256 = sha256_hex(content)
+        write_atomically(run / "plan.json", content)
         self._write_times()
         self.pseudonyms = Pseudonyms.of_run(run)
         self.environment: dict[str, Any] = {}
@@ -155,7 +157,7 @@ class RunRecord:
         """Write what is settled so far, in the plan's order whatever the order of work."""
         order = [job.digest for job in self.plan.jobs]
         manifest = Manifest(
-            plan_sha256=self.plan.sha256,
+            plan_sha256=self._plan_sha256,
             environment=self.environment,
             preflight=self.preflight,
             entries=[self._entries[job] for job in order if job in self._entries],

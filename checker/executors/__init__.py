@@ -7,13 +7,12 @@ for byte. What may run next, and what is kept, `checker.audit` decides.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from checker.errors import UsageError
 from checker.execution import Execution
-from checker.executors.addresses import is_loopback
+from checker.executors.network import choose_network
 from checker.executors.serial import SerialExecutor
 from checker.executors.worker import CPU_ENVIRONMENT, Openers, Outcome, Take, Work
 
@@ -110,9 +109,7 @@ def choose_executor(
             if value is not None:
                 raise UsageError(f"{option}: belongs to --executor ray, and the executor is serial")
         return SerialExecutor()
-    if address is None or is_loopback(address):
-        # Ray's own switch for staying on 127.0.0.1, whatever the system; read on import
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    choose_network(address)
     try:
         from checker.executors.ray_executor import RayExecutor
     except ImportError as error:

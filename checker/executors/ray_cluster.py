@@ -8,8 +8,9 @@ goes to each worker in a call, over the network of the cluster: a cluster that o
 connections are not encrypted (RAY_USE_TLS), is no place for an audit of real patients.
 
 *A cluster of the run's own stays on this machine.* Every port is bound to loopback and asks for a
-token drawn for this process; there is no dashboard and no usage report; the object store is small
-and the session's folder is closed to others and deleted at the end.
+token drawn for this process (`checker.executors.network` sees to both); there is no dashboard and
+no usage report; the object store is small, and the session's folder is closed to others and deleted
+at the end.
 
 *What Ray says stays in its logs.* It prints what befalls its workers to standard output, where a
 report may be awaited; so while a cluster is open, nothing is written there. What a user needs to
@@ -19,31 +20,28 @@ know is said by the crew, in sentences.
 from __future__ import annotations
 
 import os
-import secrets
 import shutil
+import signal
 import tempfile
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 import ray
 from ray.exceptions import RayError, RayTaskError
 
 from checker.errors import ExecutorError
-from checker.executors.addresses import require_cluster
+from checker.executors.network import require_cluster
 
 __all__ = ["Call", "RayCluster", "Remote", "WorkerLost"]
 
 OBJECT_STORE_BYTES = 128 * 2**20
 SHORT_PATH = 40  # sockets lie below the session's folder, and their paths end at 107 bytes
 
-_OWN = {
-    "RAY_AUTH_MODE": "token",
-    "RAY_AUTH_TOKEN": secrets.token_hex(32),  # Ray reads it once a process
-    "RAY_USAGE_STATS_ENABLED": "0",
-}
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
 
 
@@ -112,6 +110,7 @@ class RayCluster:
         with ExitStack() as stack:
             nowhere = stack.enter_context(open(os.devnull, "w", encoding="utf-8"))
             stack.enter_context(redirect_stdout(nowhere))
+            stack.enter_context(_terminated_like_interrupted())
             if address is None:
                 self._start(stack, with_gpus=with_gpus)
             else:
@@ -119,6 +118,7 @@ class RayCluster:
                 stack.callback(ray.shutdown)
                 with _vendor(f"the Ray cluster at {address}"):
                     ray.init(address=address, **_QUIET)
+            stack.enter_context(_terminated_like_interrupted())  # Ray has put its own there
             resources = ray.cluster_resources()
             self.cpus, self.gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
             self._stack = stack.pop_all()
@@ -127,7 +127,6 @@ class RayCluster:
         short = len(tempfile.gettempdir()) < SHORT_PATH
         folder = tempfile.mkdtemp(prefix="phigate-", dir=None if short else "/tmp")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
-        stack.enter_context(_environment(_OWN))
         stack.callback(ray.shutdown)
         with _vendor("a Ray cluster on this machine"):
             ray.init(
@@ -187,23 +186,25 @@ class RayCluster:
 
 
 @contextmanager
-def _environment(variables: Mapping[str, str]) -> Iterator[None]:
-    """Set environment variables for a while."""
-    before = {name: os.environ.get(name) for name in variables}
-    os.environ.update(variables)
+def _terminated_like_interrupted() -> Iterator[None]:
+    """Let SIGTERM end a run as Ctrl-C does, with all that was started; Ray would abort."""
+    if threading.current_thread() is not threading.main_thread():
+        yield  # signals are handled in the main thread only
+        return
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
     finally:
-        for name, value in before.items():
-            if value is None:
-                os.environ.pop(name, None)
-            else:
-                os.environ[name] = value
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager
 def _vendor(what: str) -> Iterator[None]:
-    """Turn whatever Ray raises into an ExecutorError; a cluster it cannot do with makes it exit."""
+    """Turn whatever Ray raises into an ExecutorError; what it cannot do with makes it exit."""
     try:
         yield
     except (RayError, OSError, RuntimeError, ValueError, SystemExit) as error:
