@@ -40,7 +40,7 @@ from checker.executors.network import require_cluster
 __all__ = ["Call", "RayCluster", "Remote", "WorkerLost"]
 
 OBJECT_STORE_BYTES = 128 * 2**20
-SHORT_PATH = 40  # sockets lie below the session's folder, and their paths end at 107 bytes
+SHORT_PATH = 21  # sockets lie 85 bytes below, and their paths end at 107
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
 
