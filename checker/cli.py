@@ -38,6 +38,7 @@ if TYPE_CHECKING:  # commands import what they need when they run: help and erro
     from rich.console import Console
     from securesystemslib.signer import CryptoSigner, Key
 
+    from checker.executors import Executor
     from checker.ledger import Attempt
     from checker.plan import AuditPlan
     from checker.policy import Located
@@ -224,6 +225,39 @@ fresh_option = click.option(
 )
 
 
+def executor_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Add the options that say where jobs run; `_executor` takes them all."""
+    options = (
+        click.option(
+            "--executor",
+            type=click.Choice(["serial", "ray"]),
+            default="serial",
+            show_default=True,
+            help="Run jobs one after another, or on several workers (extra: ray).",
+        ),
+        click.option(
+            "--ray-address",
+            metavar="HOST:PORT",
+            help="A Ray cluster's head node; default: workers on this machine only.",
+        ),
+        click.option(
+            "--workers",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="Each holds patients and model in memory; default: one a GPU, or a CPU.",
+        ),
+        click.option(
+            "--threads-per-worker",
+            type=click.IntRange(min=1),
+            metavar="N",
+            help="CPU threads of each; default: 1.",
+        ),
+    )
+    for option in reversed(options):
+        command = option(command)
+    return command
+
+
 @cli.command()
 @click.argument("folder", type=File, default=Path())
 @click.option(
@@ -391,6 +425,7 @@ def plan(policy: Path, target: Path, ledger: Path | None, as_json: bool) -> None
 @format_option
 @audience_option
 @device_option
+@executor_options
 @fresh_option
 @waivers_option
 @no_waivers_option
@@ -410,12 +445,14 @@ def check(
     ledger: Path | None,
     as_of: str | None,
     as_json: bool,
+    **where: Any,
 ) -> None:
     """Plan, run, judge and report; the exit code is the verdict."""
     from checker.preparation import prepare
     from checker.runs import judge_run, load_run, record_waivers
 
     names, moment = _formats(formats), _moment(as_of) if as_of else None
+    executor = _executor(policy, target, device, **where)
     prepared = prepare(policy, target, device=device)
     granted = _granted(
         () if no_waivers else waivers,
@@ -424,7 +461,7 @@ def check(
         as_of=moment or _moment(None),
     )
     attempt = _attempt(ledger, plan=prepared.audit.plan, folder=out)
-    _run(prepared, out, resume=resume, attempt=attempt)
+    _run(prepared, out, resume=resume, executor=executor, attempt=attempt)
     record = record_waivers(out, granted)
     report = judge_run(
         load_run(out), as_of=moment or _moment(None), waivers=record, attempt=attempt
@@ -485,6 +522,7 @@ def _granted(
 @click.argument("target", type=File)
 @out_option
 @device_option
+@executor_options
 @fresh_option
 @ledger_option
 def run(
@@ -494,17 +532,50 @@ def run(
     device: str | None,
     resume: bool,
     ledger: Path | None,
+    **where: Any,
 ) -> None:
     """Plan and run, without judging; `phigate judge` does the rest."""
     from checker.preparation import prepare
 
+    executor = _executor(policy, target, device, **where)
     prepared = prepare(policy, target, device=device)
     attempt = _attempt(ledger, plan=prepared.audit.plan, folder=out)
-    _run(prepared, out, resume=resume, attempt=attempt)
+    _run(prepared, out, resume=resume, executor=executor, attempt=attempt)
     _write(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")
 
 
-def _run(prepared: Prepared, out: Path, *, resume: bool, attempt: Attempt | None) -> None:
+def _executor(
+    policy: Path,
+    target: Path,
+    device: str | None,
+    *,
+    executor: str,
+    ray_address: str | None,
+    workers: int | None,
+    threads_per_worker: int | None,
+) -> Executor:
+    """Choose where jobs run; what cannot be meant is refused before anything is read."""
+    from checker.executors import choose_executor
+    from checker.preparation import prepare
+
+    return choose_executor(
+        executor,
+        partial(prepare, policy.resolve(), target.resolve(), device=device),
+        address=ray_address,
+        workers=workers,
+        threads=threads_per_worker,
+        notice=_say,
+    )
+
+
+def _run(
+    prepared: Prepared,
+    out: Path,
+    *,
+    resume: bool,
+    executor: Executor,
+    attempt: Attempt | None,
+) -> None:
     from checker.audit import run_audit
     from checker.report.json import load_report
     from checker.terminal import TerminalProgress
@@ -522,6 +593,7 @@ def _run(prepared: Prepared, out: Path, *, resume: bool, attempt: Attempt | None
             run=out,
             open_target=prepared.open_target,
             open_reference=prepared.open_reference,
+            executor=executor,
             progress=progress,
             command=_printable(shlex.join(["phigate", *sys.argv[1:]])),
             attempt=attempt,

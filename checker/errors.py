@@ -7,6 +7,7 @@
     ├── DataError          4  patients, splits, codes or vocabulary that cannot be audited
     ├── TargetError        4  a model that cannot be loaded, or that fails its own preflight
     ├── EvidenceError      4  evidence that is missing, changed or cannot be written
+    ├── ExecutorError      4  a cluster that cannot be reached, or that has no workers left
     └── InsufficientData   4  too little data for an estimate; judge() makes it *inconclusive*
 
 A failed audit is a result, not an exception: `fail` and `inconclusive` are verdicts and have exit
@@ -23,6 +24,7 @@ __all__ = [
     "DataError",
     "DocumentError",
     "EvidenceError",
+    "ExecutorError",
     "ExitCode",
     "InsufficientData",
     "PhigateError",
@@ -111,6 +113,10 @@ class TargetError(PhigateError):
 
 class EvidenceError(PhigateError):
     """Evidence is missing, was changed, or cannot be written."""
+
+
+class ExecutorError(PhigateError):
+    """There is nowhere to run jobs, or nowhere any more; those that were finished are kept."""
 
 
 class InsufficientData(PhigateError):

@@ -34,6 +34,7 @@ from checker.canonical import JsonModel, sha256_hex
 from checker.errors import EvidenceError
 
 __all__ = [
+    "INTERNAL_REPORTS",
     "EvidenceStore",
     "JobKind",
     "Manifest",
@@ -84,6 +85,9 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 
 Model = TypeVar("Model", bound=BaseModel)
 KEY_BYTES = 32
+INTERNAL_REPORTS = "internal"
+"""Folder, inside a run's, of the reports that show small cells: for the audit team only."""
+
 JobKind = Literal[
     "labels",
     "rollouts",

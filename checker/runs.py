@@ -13,6 +13,7 @@ from pydantic import ValidationError
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import (
+    INTERNAL_REPORTS,
     EvidenceStore,
     Manifest,
     RunTimes,
@@ -36,7 +37,6 @@ from checker.report.suppression import for_audience
 from checker.verdict import judge
 
 __all__ = [
-    "INTERNAL",
     "Run",
     "derive_run",
     "judge_run",
@@ -50,8 +50,6 @@ __all__ = [
 ]
 
 WAIVERS = "waivers.json"
-INTERNAL = "internal"
-"""Folder, inside a run's, of the reports that show small cells: for the audit team only."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,7 +225,7 @@ def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) 
 
 def report_folder(folder: Path, audience: Audience) -> Path:
     """Return where a run's reports for an audience lie: what is internal lies apart."""
-    return folder / INTERNAL if audience == "internal" else folder
+    return folder / INTERNAL_REPORTS if audience == "internal" else folder
 
 
 def write_reports(

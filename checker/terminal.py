@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Literal
 
 from rich.console import Console
@@ -283,7 +285,8 @@ class TerminalProgress:
             disable=not console.is_terminal,
         )
         self.total: TaskID | None = None
-        self.done_in_job = 0
+        self.at_work: dict[str, Job] = {}
+        self.done_in: Counter[str] = Counter()
 
     def __enter__(self) -> TerminalProgress:
         """Begin to draw."""
@@ -302,15 +305,14 @@ class TerminalProgress:
         self.total = self.bars.add_task("tokens", total=max(tokens, 1), rate="")
 
     def job(self, job: Job) -> Callable[[int], None]:
-        """Begin a job."""
-        self.done_in_job = 0
-        assert self.total is not None
-        self.bars.update(self.total, description=escape(job.title))
-        return self._advance
+        """Begin a job; others may be under way."""
+        self.at_work[job.digest] = job
+        self._describe()
+        return partial(self._advance, job)
 
-    def _advance(self, tokens: int) -> None:
+    def _advance(self, job: Job, tokens: int) -> None:
         assert self.total is not None
-        self.done_in_job += tokens
+        self.done_in[job.digest] += tokens
         task = self.bars.tasks[self.total]
         rate = f"{task.speed:,.0f} tokens/s" if task.speed else ""
         self.bars.update(self.total, advance=tokens, rate=rate)
@@ -318,8 +320,18 @@ class TerminalProgress:
     def done(self, job: Job) -> None:
         """Finish a job: rollouts that ended early leave tokens that need no work."""
         assert self.total is not None
-        rest = job.forward_tokens + job.rollout_tokens - self.done_in_job
+        rest = job.forward_tokens + job.rollout_tokens - self.done_in.pop(job.digest, 0)
         self.bars.update(self.total, advance=max(rest, 0))
+        if self.at_work.pop(job.digest, None) is not None:
+            self._describe()
+
+    def _describe(self) -> None:
+        """Name the job that has been under way longest, and say how many others are."""
+        assert self.total is not None
+        if self.at_work:
+            first, *others = self.at_work.values()
+            more = f" (and {len(others)} more)" if others else ""
+            self.bars.update(self.total, description=escape(first.title + more))
 
 
 class TrainingProgress:

@@ -1,0 +1,103 @@
+"""What has to be settled before Ray is imported: where it listens, and whether an address will do.
+
+Ray reads its environment once, on import. A cluster of the run's own is told there to stay on
+loopback, to ask for a token that is drawn for this process, and to report to nobody.
+
+Where nothing of Ray's listens, Ray tries for over five minutes and then ends the process. So an
+address is tried first: whether anything listens there, and whether a process that may be ended gets
+to use it.
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import socket
+import subprocess
+import sys
+from ipaddress import ip_address
+
+from checker.errors import ExecutorError, UsageError
+
+__all__ = ["choose_network", "require_cluster"]
+
+CONNECT_TIMEOUT_S = 5
+JOIN_TIMEOUT_S = 60
+_JOIN = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='error')"
+
+
+def choose_network(address: str | None) -> None:
+    """Set the environment for a cluster at an address, or for one of the run's own.
+
+    Raises:
+        UsageError: the address is not HOST:PORT.
+    """
+    if address is None or _is_loopback(address):
+        # named after the systems where it is the default
+        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    if address is None:
+        os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
+        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+
+
+def require_cluster(address: str) -> None:
+    """Try whether a Ray cluster can be used.
+
+    Raises:
+        UsageError: the address is not HOST:PORT.
+        ExecutorError: nothing listens there, or nothing that lets this Ray in.
+    """
+    try:
+        socket.create_connection(_host_and_port(address), timeout=CONNECT_TIMEOUT_S).close()
+    except OSError as error:
+        raise ExecutorError(
+            f"--ray-address {address}: cannot be reached: {error.strerror or error}; is the cluster"
+            " up, and is this the address that `ray start --head` printed?"
+        ) from error
+    try:
+        tried = subprocess.run(
+            [sys.executable, "-c", _JOIN, address],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            timeout=JOIN_TIMEOUT_S,
+            check=False,
+            text=True,
+            errors="replace",
+        )
+    except subprocess.TimeoutExpired as error:
+        raise ExecutorError(
+            f"--ray-address {address}: something listens there that does not answer as the head"
+            " node of a Ray cluster; the port is the one that `ray start --head` printed, not that"
+            " of the dashboard or of the Ray client"
+        ) from error
+    if tried.returncode:
+        said = [line for line in tried.stderr.splitlines() if line.strip()]
+        raise ExecutorError(
+            f"--ray-address {address}: the cluster cannot be used:"
+            f" {said[-1][:300] if said else f'exit code {tried.returncode}'}"
+        )
+
+
+def _host_and_port(address: str) -> tuple[str, int]:
+    """Return host and port of a Ray cluster's address.
+
+    Raises:
+        UsageError: it is not HOST:PORT.
+    """
+    host, _, port = address.rpartition(":")
+    if not host or "/" in host or not port.isdecimal() or not 0 < int(port) < 65536:
+        raise UsageError(
+            f"--ray-address {address}: write HOST:PORT of the cluster's head node, as `ray start"
+            " --head` prints it"
+        )
+    return host.strip("[]"), int(port)
+
+
+def _is_loopback(address: str) -> bool:
+    """Return whether a cluster's address is on this machine only."""
+    host, _ = _host_and_port(address)
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
