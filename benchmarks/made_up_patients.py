@@ -41,6 +41,13 @@ TIME = [
     {"token": "T//+"},
 ]
 _FACTS = ("GENDER//F", "GENDER//M", "RACE//A", "RACE//B", "RACE//C", "RACE//D")
+_WORDS = (
+    ("acute", "chronic", "recurrent", "mild", "severe", "unspecified", "other"),
+    ("left", "right", "bilateral", "upper", "lower", "inner", "distal"),
+    ("heart", "kidney", "liver", "lung", "bone", "skin", "nerve", "eye", "blood"),
+    ("disorder", "measurement", "injury", "tablet", "imaging", "procedure", "culture"),
+    ("initial", "subsequent", "in serum", "in urine", "by mouth", "in hospital"),
+)
 _YEAR_US = 31_557_600_000_000
 _DAY_US = 86_400_000_000
 _SHARD_EVENTS = 1_000_000
@@ -123,7 +130,10 @@ def write_hospital(folder: Path, hospital: Hospital) -> None:
     spellings = [*_FACTS, meds.birth_code, *hospital.spellings]
     dictionary = pa.array(spellings)
     (root / "metadata").mkdir(parents=True)
-    pq.write_table(pa.table({"code": dictionary}), root / meds.code_metadata_filepath)
+    described = [_description(spelling) for spelling in spellings]
+    pq.write_table(
+        pa.table({"code": dictionary, "description": described}), root / meds.code_metadata_filepath
+    )
     first = 1
     for split, patients in (
         (meds.train_split, hospital.members),
@@ -153,6 +163,15 @@ def write_hospital(folder: Path, hospital: Hospital) -> None:
         *hospital.spellings,
     ]
     (folder / "vocab.json").write_text(json.dumps({token: i for i, token in enumerate(tokens)}))
+
+
+def _description(spelling: str) -> str | None:
+    """Describe an item in five words, some of which it shares with others."""
+    kind, _, number = spelling.partition("//")
+    if kind != "ITEM":
+        return None
+    place = int(number)
+    return " ".join(words[place // 7**n % len(words)] for n, words in enumerate(_WORDS))
 
 
 def _times(time_us: NDArray[np.int64]) -> pa.Array:

@@ -16,6 +16,7 @@ Reference: Tonekaboni et al. 2025 (arXiv 2510.12950), test T1.
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -108,7 +109,7 @@ def distances_of_many(
         ]
     table = _Dissimilarities(ids, true_ids, 1.0 - labels.cosines(ids, true_ids))
     with ThreadPoolExecutor(max_workers=min(len(truths), _cores())) as pool:
-        return list(pool.map(lambda own: _distances(*own, table), zip(truths, others, strict=True)))
+        return list(pool.map(_distances, truths, others, itertools.repeat(table)))
 
 
 def _cores() -> int:
