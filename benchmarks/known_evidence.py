@@ -18,7 +18,11 @@ from checker.policy.documents import LeakagePolicy
 from checker.probes import load_probe
 from checker.probes.canary_exposure import CanaryObservations
 from checker.probes.embedding_probe import EmbeddingObservations
-from checker.probes.observations import DisclosureObservations, ScoreObservations
+from checker.probes.observations import (
+    DisclosureObservations,
+    ScoreObservations,
+    score_column,
+)
 from checker.probes.trajectory_memorization import (
     RegurgitationObservations,
     TrajectoryObservations,
@@ -64,7 +68,8 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
         )
     elif isinstance(observations, ScoreObservations):
         loss = observations.scores["loss"]
-        named = {name: loss.astype(np.float32) for name in ("loss", "min-k", "min-k++")}
+        columns = ("loss", score_column("min-k", 20), score_column("min-k++", 20))
+        named = {name: loss.astype(np.float32) for name in columns}
         member = observations.member
         patients = [str(i) for i in range(len(loss))]
         table = {"patient": patients, "member": member, **_nobody(len(loss)), **named}
@@ -247,5 +252,7 @@ _SNAPSHOTS: Final[dict[str, Any]] = {
         "secret": {"title": "Secret", "codes_in_data": 1, "watch": [WATCHED], "unmatched": []}
     },
     "comparability": Power(can_pass=True),
-    "cost": Cost(forward_tokens=0, rollout_tokens=0, rollout_tokens_unshared=0),
+    "cost": Cost(
+        forward_tokens=0, forward_tokens_unshared=0, rollout_tokens=0, rollout_tokens_unshared=0
+    ),
 }  # fmt: skip

@@ -15,7 +15,6 @@ Times are kept in `run.json`, apart from the manifest, so that equal evidence ha
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import os
 import secrets
@@ -50,7 +49,8 @@ __all__ = [
 COLUMNS: dict[str, tuple[str, ...]] = {
     "labels": ("patient", "member", "positive", "eligible", "prompt", "subgroups", "base_score"),
     "rollouts": ("prompt", "sample", "tokens"),
-    "scores": ("patient", "member", "subgroups", "tokens", "loss", "min-k", "min-k++"),
+    # and two columns for each k that a control asks for: "min-k@20.0", "min-k++@20.0"
+    "scores": ("patient", "member", "subgroups", "tokens", "loss"),
     "overlap": ("exact", "near", "members", "nonmembers", "compared"),
     "comparability": ("patient", "member", "score"),
     "prompt-format": ("patient", "variant", "loss"),
@@ -222,7 +222,7 @@ class Pseudonyms:
 
     def of(self, kind: Literal["patient", "prompt", "key"], value: bytes) -> str:
         """Return 32 hex digits that name a patient or prompt to holders of the key only."""
-        return hmac.new(self.key, f"{kind}:".encode() + value, hashlib.sha256).hexdigest()[:32]
+        return hmac.digest(self.key, f"{kind}:".encode() + value, "sha256").hex()[:32]
 
 
 @dataclass(frozen=True, slots=True)

@@ -94,8 +94,8 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     cost = plan.cost
     console.print(
         f"{len(plan.jobs)} jobs: {cost.forward_tokens:,} tokens forward and at most"
-        f" {cost.rollout_tokens:,} generated ({cost.rollout_tokens_unshared:,} if nothing were"
-        " shared)."
+        f" {cost.rollout_tokens:,} generated ({cost.forward_tokens_unshared:,} and"
+        f" {cost.rollout_tokens_unshared:,} if nothing were shared)."
     )
     if not plan.comparability.can_pass:
         console.print(

@@ -183,8 +183,8 @@ class Bench:
                 "subgroups": pa.array([[]] * (2 * n), pa.list_(pa.string())),
                 "tokens": [20] * (2 * n),
                 "loss": scores,
-                "min-k": scores,
-                "min-k++": scores,
+                "min-k@20.0": scores,
+                "min-k++@20.0": scores,
             }
         )
         self.cells.append(
@@ -241,7 +241,12 @@ class Bench:
             cells=self.cells,
             jobs=list(self.jobs.values()),
             comparability=Power(can_pass=True),
-            cost=Cost(forward_tokens=0, rollout_tokens=0, rollout_tokens_unshared=0),
+            cost=Cost(
+                forward_tokens=0,
+                forward_tokens_unshared=0,
+                rollout_tokens=0,
+                rollout_tokens_unshared=0,
+            ),
             seed=7,
             confidence=self.confidence,
         )

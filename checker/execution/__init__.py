@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import pyarrow as pa
 
@@ -19,7 +20,7 @@ from checker.execution import (
     identifier_perturbation,
     model_jobs,
 )
-from checker.execution.task import Task
+from checker.execution.task import PatientNames, Task
 from checker.plan.model import AuditPlan, Job
 from checker.plan.workload import Workload
 from checker.targets import Progress, TargetModel
@@ -56,6 +57,11 @@ class Execution:
     workload: Workload
     pseudonyms: Pseudonyms
 
+    @cached_property
+    def names(self) -> PatientNames:
+        """The patients' pseudonyms and subgroups, found once for all jobs."""
+        return PatientNames(self.workload, self.pseudonyms)
+
     def execute(
         self,
         job: Job,
@@ -76,7 +82,7 @@ class Execution:
             job=job,
             plan=self.plan,
             workload=self.workload,
-            pseudonyms=self.pseudonyms,
+            names=self.names,
             evidence=evidence,
             target=target,
             advance=advance,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +19,7 @@ from checker.comparability import (
 )
 from checker.errors import InsufficientData
 from checker.execution.task import Task
-from checker.prompts import Prompts
+from checker.plan.workload import LabelSet
 from checker.tokenization import KIND_EVENT, KIND_SPECIAL, TokenizedRecords
 
 __all__ = ["comparability", "labels", "overlap"]
@@ -28,21 +28,9 @@ __all__ = ["comparability", "labels", "overlap"]
 def labels(task: Task) -> pa.Table:
     """Who is positive, who is eligible, which prompt stands for whom."""
     found = task.workload.labels[task.job.digest]
-    base = _base_scores(task, found.members, found.nonmembers)
-    columns: dict[str, list[Any]] = {
-        name: [] for name in ("patient", "member", "positive", "eligible", "prompt", "subgroups")
-    }
-    for is_member, prompts, keys in (
-        (True, found.members, found.member_keys),
-        (False, found.nonmembers, found.nonmember_keys),
-    ):
-        for i, key in enumerate(keys):
-            columns["patient"].append(task.patient(is_member, i))
-            columns["member"].append(is_member)
-            columns["positive"].append(bool(prompts.positive[i]))
-            columns["eligible"].append(bool(prompts.eligible[i]))
-            columns["prompt"].append(None if key is None else task.prompt_name(key))
-            columns["subgroups"].append(task.workload.subgroups_of(is_member, i))
+    splits = (found.members, found.nonmembers)
+    n_members = len(found.members.keys)
+    asked = [None if key is None else task.prompt_name(key) for own in splits for key in own.keys]
     schema = pa.schema(
         [
             ("patient", pa.string()),
@@ -54,28 +42,41 @@ def labels(task: Task) -> pa.Table:
             ("base_score", pa.float32()),
         ]
     )
-    return pa.table({**columns, "base_score": base}, schema=schema)
+    columns = {
+        "patient": task.names.everybody,
+        "member": np.arange(len(asked)) < n_members,
+        "positive": np.concatenate([own.positive for own in splits]),
+        "eligible": np.concatenate([own.eligible for own in splits]),
+        "prompt": asked,
+        "subgroups": task.names.subgroups,
+        "base_score": _base_scores(task, found),
+    }
+    return pa.table(columns, schema=schema)
 
 
-def _base_scores(task: Task, members: Prompts, nonmembers: Prompts) -> pa.Array:
+def _base_scores(task: Task, found: LabelSet) -> pa.Array:
     """What a predictor fitted on nonmembers expects from the same prompts; null elsewhere."""
-    promptable = np.concatenate([members.promptable, nonmembers.promptable])
-    eligible = np.concatenate([members.eligible, nonmembers.eligible])
-    is_member = np.arange(len(promptable)) < len(members)
+    splits = (found.members, found.nonmembers)
+    promptable = np.concatenate([own.promptable for own in splits])
+    eligible = np.concatenate([own.eligible for own in splits])
+    is_member = np.arange(len(promptable)) < len(found.members.keys)
     taught = promptable & ~is_member
     asks_for_a_class = task.job.inputs["codes"] is not None
     if not (asks_for_a_class and eligible[taught].any() and (~eligible[taught]).any()):
         return pa.nulls(len(promptable), pa.float32())
-    prompts = [p.prompt(i) for p in (members, nonmembers) for i in range(len(p))]
-    chosen = np.flatnonzero(promptable)
-    values = np.zeros(len(promptable), dtype=np.float32)
-    values[chosen] = base_rate_scores(
-        [prompts[i] for i in chosen],
-        eligible[chosen],
-        is_member[chosen],
+    prompts = [
+        found.recipe.build(task.workload.sources[is_member], everybody=True)
+        for is_member in (True, False)
+    ]
+    scores = base_rate_scores(
+        [own.prompt(i) for own in prompts for i in np.flatnonzero(own.promptable).tolist()],
+        eligible[promptable],
+        is_member[promptable],
         vocabulary_size=task.plan.target.vocabulary_size,
         rng=task.plan.rng_for(f"base scores {task.job.digest}"),
     )
+    values = np.zeros(len(promptable), dtype=np.float32)
+    values[promptable] = scores
     return pa.array(values, mask=~promptable)
 
 

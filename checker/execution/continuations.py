@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import asdict
 
 import numpy as np
@@ -10,7 +11,7 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from checker.execution.task import Task
-from checker.prompts import Prompts
+from checker.plan.workload import Labelled
 from checker.trajectories import (
     Baselines,
     TrajectoryReader,
@@ -30,16 +31,14 @@ def trajectories(task: Task) -> pa.Table:
     found = workload.labels[task.labels_digest()]
     drawn = _by_prompt(task)
     rows = [
-        (is_member, int(i))
-        for is_member, prompts in ((True, found.members), (False, found.nonmembers))
-        for i in np.flatnonzero(prompts.eligible)
+        (is_member, i)
+        for is_member in (True, False)
+        for i in np.flatnonzero(found.split(is_member).eligible).tolist()
     ]
-    prompts_of = {True: found.members, False: found.nonmembers}
-    keys_of = {True: found.member_keys, False: found.nonmember_keys}
-    names = [task.prompt_name(keys_of[side][i] or b"") for side, i in rows]
+    names = [task.prompt_name(found.split(side).keys[i] or b"") for side, i in rows]
     reader = TrajectoryReader(workload.tokenizer)
     compared = compare_continuations(
-        [_truth(task, side, prompts_of[side], i) for side, i in rows],
+        [_truth(task, side, found.split(side), i) for side, i in rows],
         [drawn[name] for name in names],
         horizon_tokens=int(inputs["horizonTokens"]),
         reader=reader,
@@ -72,10 +71,10 @@ def trajectories(task: Task) -> pa.Table:
 
 def regurgitated(task: Task) -> pa.Table:
     """Whose records each continuation repeats, by sets of members and of nonmembers."""
-    tables = task.needed("rollouts")
-    rollouts = pa.concat_tables(tables) if tables else None
+    parts = list(_drawn(task))
+    rollouts = pa.concat_tables(table for table, _ in parts) if parts else None
     horizon = int(task.job.inputs["horizonTokens"])
-    tokens = [] if rollouts is None else _lists(rollouts)
+    tokens = [own for _, drawn in parts for own in drawn]
     found = regurgitation(
         [drawn[:horizon] for drawn in tokens],
         members=task.workload.members,
@@ -100,16 +99,32 @@ def regurgitated(task: Task) -> pa.Table:
     )
 
 
-def _truth(task: Task, is_member: bool, prompts: Prompts, index: int) -> Tokens:
-    start, end = prompts.behind[index]
+def _truth(task: Task, is_member: bool, labelled: Labelled, index: int) -> Tokens:
+    start, end = labelled.behind[index]
     return task.workload.split(is_member).tokens[start:end]
+
+
+def _drawn(task: Task) -> Iterator[tuple[pa.Table, list[Tokens]]]:
+    """Yield the continuations that the job speaks of; jobs share prompts and samples with others.
+
+    Yields:
+        Rows of one job's table, and their tokens.
+    """
+    found = task.workload.labels[task.labels_digest()]
+    keys = {key for key in (*found.members.keys, *found.nonmembers.keys) if key is not None}
+    names = pa.array([task.prompt_name(key) for key in keys], pa.string())
+    samples = int(task.job.inputs["samples"])
+    for table in task.needed("rollouts"):
+        own = pc.and_(pc.is_in(table["prompt"], value_set=names), pc.less(table["sample"], samples))
+        chosen = table.filter(own)
+        yield chosen, _lists(chosen)
 
 
 def _by_prompt(task: Task) -> dict[str, list[Tokens]]:
     """Return each prompt's continuations by its name."""
     found: dict[str, list[Tokens]] = {}
-    for table in task.needed("rollouts"):
-        for name, tokens in zip(table["prompt"].to_pylist(), _lists(table), strict=True):
+    for table, drawn in _drawn(task):
+        for name, tokens in zip(table["prompt"].to_pylist(), drawn, strict=True):
             found.setdefault(name, []).append(tokens)
     return found
 

@@ -54,11 +54,15 @@ def perturbations(task: Task) -> pa.Table:
 def _disclosed(task: Task) -> list[tuple[bytes, Tokens]]:
     """Return key and tokens of the eligible members' prompts that disclose the class."""
     inputs = task.job.inputs
-    labels = task.workload.labels[task.labels_digest()]
+    labels = task.workload.labels[task.labels_digest()].members
     shares = hit_shares(task.needed("rollouts"), inputs["watch"], samples=int(inputs["samples"]))
-    chosen: dict[bytes, Tokens] = {}
-    for index in np.flatnonzero(labels.members.eligible).tolist():
-        key = labels.member_keys[index]
-        if key is not None and shares.get(task.prompt_name(key), 0.0) > inputs["threshold"]:
-            chosen.setdefault(key, labels.members.prompt(index))
-    return list(chosen.items())
+    tokens = {
+        key: prompt for job in task.job.needs for key, prompt in task.workload.prompts.get(job, ())
+    }
+    chosen = dict.fromkeys(
+        key
+        for index in np.flatnonzero(labels.eligible).tolist()
+        if (key := labels.keys[index]) is not None
+        and shares.get(task.prompt_name(key), 0.0) > inputs["threshold"]
+    )
+    return [(key, tokens[key]) for key in chosen]

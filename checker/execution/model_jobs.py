@@ -11,6 +11,7 @@ import pyarrow as pa
 from checker.canaries import score_canaries
 from checker.execution.task import Task, sampler_of
 from checker.plan.workload import record_windows
+from checker.probes.observations import score_column
 from checker.prompt_format import format_variants
 from checker.stats import scores as membership
 from checker.targets import Tokens, TokenScores
@@ -22,9 +23,10 @@ def rollouts(task: Task) -> pa.Table:
     """Continuations of prompts, as token ids; a prompt's samples stand together, in order."""
     prompts = task.workload.prompts[task.job.digest]
     samples = int(task.job.inputs["samples"])
+    first = int(task.job.inputs.get("firstSample", 0))
     uses = task.job.inputs.get("curtailed", {}).get("uses")
     if uses is None:
-        drawn = _draw(task, prompts, first=0, samples=samples)
+        drawn = _draw(task, prompts, first=first, samples=samples)
     else:
         drawn = _draw_until_settled(task, prompts, samples=samples, uses=uses)
     counts = [len(continuations) for continuations in drawn]
@@ -32,7 +34,7 @@ def rollouts(task: Task) -> pa.Table:
     flat = [tokens for continuations in drawn for tokens in continuations]
     ends = np.cumsum([0, *(len(tokens) for tokens in flat)]).astype(np.int32)
     values = np.concatenate(flat).astype(np.int32) if flat else np.empty(0, np.int32)
-    numbers = [np.arange(count, dtype=np.int32) for count in counts]
+    numbers = [np.arange(first, first + count, dtype=np.int32) for count in counts]
     return pa.table(
         {
             "prompt": pa.array(np.repeat(names, counts).tolist(), pa.string()),
@@ -151,9 +153,13 @@ def scores(task: Task) -> pa.Table:
     for (number, _, first), result in zip(pieces, scored, strict=True):
         at = slice(first - 1, None)
         parts[number].append(TokenScores(result.logprob[at], result.mean[at], result.std[at]))
-    k_percent = float(task.job.inputs["k"])
+    percents = [float(k) for k in task.job.inputs["k"]]
     kept = [i for i, found in enumerate(parts) if found]
-    rows = [_record_scores(parts[i], k_percent=k_percent) for i in kept]
+    rows = [_record_scores(parts[i], percents=percents) for i in kept]
+    columns = [
+        "loss",
+        *(score_column(score, k) for k in percents for score in ("min-k", "min-k++")),
+    ]
     return pa.table(
         {
             "patient": [task.patient(*patients[i]) for i in kept],
@@ -163,9 +169,10 @@ def scores(task: Task) -> pa.Table:
                 pa.list_(pa.string()),
             ),
             "tokens": [row[0] for row in rows],
-            "loss": pa.array([row[1] for row in rows], pa.float32()),
-            "min-k": pa.array([row[2] for row in rows], pa.float32()),
-            "min-k++": pa.array([row[3] for row in rows], pa.float32()),
+        }
+        | {
+            column: pa.array([row[place] for row in rows], pa.float32())
+            for place, column in enumerate(columns, start=1)
         }
     )
 
@@ -204,16 +211,13 @@ def prompt_format(task: Task) -> pa.Table:
     return pa.table(columns, schema=pa.schema(list(types.items())))
 
 
-def _record_scores(
-    parts: list[TokenScores], *, k_percent: float
-) -> tuple[int, float, float, float]:
-    """Put a record's windows together: tokens, loss, Min-K% and Min-K%++ scores."""
+def _record_scores(parts: list[TokenScores], *, percents: list[float]) -> list[float]:
+    """Put a record's windows together: tokens, loss, and Min-K% and Min-K%++ for every k."""
     logprob = np.concatenate([part.logprob for part in parts])
     mean = np.concatenate([part.mean for part in parts])
     std = np.concatenate([part.std for part in parts])
-    return (
-        len(logprob),
-        membership.loss(logprob),
-        membership.min_k(logprob, k_percent=k_percent),
-        membership.min_k_plus_plus(logprob, mean, std, k_percent=k_percent),
-    )
+    found = [len(logprob), membership.loss(logprob)]
+    for k in percents:
+        found.append(membership.min_k(logprob, k_percent=k))
+        found.append(membership.min_k_plus_plus(logprob, mean, std, k_percent=k))
+    return found

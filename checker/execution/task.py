@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from checker.errors import TargetError
 from checker.evidence import Pseudonyms
@@ -14,7 +16,50 @@ from checker.plan.model import AuditPlan, Job
 from checker.plan.workload import Workload
 from checker.targets import Progress, Sampler, TargetModel
 
-__all__ = ["Task", "sampler_of"]
+__all__ = ["PatientNames", "Task", "sampler_of"]
+
+
+@dataclass(frozen=True)
+class PatientNames:
+    """Under which names patients leave a run, and which subgroups they belong to: found once.
+
+    Args:
+        workload: the patients.
+        pseudonyms: the run's key.
+    """
+
+    workload: Workload
+    pseudonyms: Pseudonyms
+
+    @cached_property
+    def members(self) -> list[str]:
+        """Pseudonyms of the members, in order."""
+        return self._names(self.workload.cohort.members.subject_id)
+
+    @cached_property
+    def nonmembers(self) -> list[str]:
+        """Pseudonyms of the nonmembers, in order."""
+        return self._names(self.workload.cohort.nonmembers.subject_id)
+
+    @cached_property
+    def everybody(self) -> pa.Array:
+        """Pseudonyms of members, then of nonmembers."""
+        return pa.array([*self.members, *self.nonmembers], pa.string())
+
+    @cached_property
+    def subgroups(self) -> pa.ListArray:
+        """The subgroups of members, then of nonmembers, "all" left out."""
+        slices = {k: v for k, v in self.workload.slices.items() if k != "all"}
+        inside = np.zeros((len(self.everybody), len(slices)), dtype=np.bool_)
+        for column, piece in enumerate(slices.values()):
+            inside[:, column] = np.concatenate([piece.members, piece.nonmembers])
+        ends = np.concatenate([[0], np.cumsum(inside.sum(axis=1))]).astype(np.int32)
+        which = np.nonzero(inside)[1].astype(np.int32)
+        names = pa.array(list(slices), pa.string()).take(pa.array(which))
+        return pa.ListArray.from_arrays(pa.array(ends), names)
+
+    def _names(self, subjects: NDArray[np.int64]) -> list[str]:
+        return [self.pseudonyms.of("patient", str(s).encode()) for s in subjects.tolist()]
 
 
 @dataclass(frozen=True)
@@ -25,7 +70,7 @@ class Task:
         job: of the plan.
         plan: names the jobs and the seed.
         workload: the patients behind them.
-        pseudonyms: the run's key; patients leave the execution under pseudonyms only.
+        names: of the run; patients leave the execution under pseudonyms only.
         evidence: tables of the jobs that this one needs, by digest.
         target: the model the job runs on, or None for a job that runs on none.
         advance: called with the number of tokens done since the last call.
@@ -34,7 +79,7 @@ class Task:
     job: Job
     plan: AuditPlan
     workload: Workload
-    pseudonyms: Pseudonyms
+    names: PatientNames
     evidence: Mapping[str, pa.Table]
     target: TargetModel | None
     advance: Progress
@@ -67,13 +112,11 @@ class Task:
 
     def patient(self, is_member: bool, index: int) -> str:
         """Return a patient's pseudonym."""
-        cohort = self.workload.cohort
-        split = cohort.members if is_member else cohort.nonmembers
-        return self.pseudonyms.of("patient", str(int(split.subject_id[index])).encode())
+        return (self.names.members if is_member else self.names.nonmembers)[index]
 
     def prompt_name(self, key: bytes) -> str:
         """Return a prompt's keyed digest."""
-        return self.pseudonyms.of("prompt", key)
+        return self.names.pseudonyms.of("prompt", key)
 
 
 def sampler_of(job: Job) -> Sampler:

@@ -14,7 +14,7 @@ from checker.cohort import Cohort
 from checker.plan.cells import control_cell
 from checker.plan.classes import match_classes
 from checker.plan.jobs import FORMAT_PATIENTS, JobBook, Who
-from checker.plan.lowering import Draft, curtailments, lower
+from checker.plan.lowering import Draft, Work, curtailments, lower, score_percents
 from checker.plan.model import AuditPlan, Cost
 from checker.plan.power import comparability_power
 from checker.plan.snapshots import (
@@ -90,12 +90,16 @@ def compile_plan(
     drafts = list(_drafts(book))
     # labels and scores record every slice, so all of them are known before the first job
     book.slices |= {draft.piece.name: draft.piece for draft in drafts}
+    book.score_percents = score_percents(drafts)
     book.admissibility()
     curtailed = curtailments(book, drafts)
     spec = policy.document.spec
     cells = []
+    # the checks that every cell rests on are nobody's own
+    alone = Work(forward=sum(job.forward_tokens for job in book.jobs.values()))
     for draft in drafts:
         lowered = lower(book, draft, curtailed=curtailed)
+        alone += lowered.alone
         cells.append(
             control_cell(
                 spec,
@@ -138,7 +142,8 @@ def compile_plan(
         cost=Cost(
             forward_tokens=sum(job.forward_tokens for job in jobs),
             rollout_tokens=sum(job.rollout_tokens for job in jobs),
-            rollout_tokens_unshared=book.unshared_rollout_tokens,
+            forward_tokens_unshared=alone.forward,
+            rollout_tokens_unshared=alone.rollout,
         ),
         seed=book.seed,
         confidence=spec.parameters.confidence,
@@ -175,6 +180,7 @@ def _workload(book: JobBook) -> Workload:
         tokenizer=book.tokenizer,
         members=book.members,
         nonmembers=book.nonmembers,
+        sources=book.sources,
         slices=book.slices,
         labels=book.label_sets,
         prompts=book.prompt_jobs,

@@ -1,15 +1,14 @@
 """Jobs: the units of work that cells are lowered to, each named by all that it depends on.
 
 A `JobBook` collects them while a plan is compiled. Asking twice for the same work gives the same
-job, so what several cells need is run once. A class's prompts that no earlier class needed form
-jobs of their own, in the order of the policy, so that a class appended to a policy leaves all
-earlier jobs, and their evidence, as they are.
+job, so what several cells need is run once; which prompts share a job is decided in `sharing`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -23,17 +22,18 @@ from checker.errors import DataError
 from checker.plan.classes import ClassRanks
 from checker.plan.measurement import codes_of, knowledge_of
 from checker.plan.model import Job
+from checker.plan.sharing import PromptShelf, RolloutSettings
 from checker.plan.subgroups import Slice
-from checker.plan.workload import LabelSet, scored_tokens
+from checker.plan.workload import Labelled, LabelSet, PromptRecipe, scored_tokens
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
-from checker.prompts import Prompts, PromptSource, build_prompts, prompt_key
+from checker.prompts import PromptSource, Standing, prompt_key
 from checker.targets import TargetDescription, Tokens
-from checker.tokenization import Records, TokenizedRecords, Tokenizer
+from checker.tokenization import TokenizedRecords, Tokenizer
 
-__all__ = ["FORMAT_PATIENTS", "JobBook", "RolloutSettings", "Who"]
+__all__ = ["FORMAT_PATIENTS", "JobBook", "Who"]
 
-METHOD = 2
+METHOD = 3
 """Part of every job's digest; raised when a job of equal inputs comes to mean something else, so
 that evidence of an older phigate is not taken for its own."""
 
@@ -45,33 +45,6 @@ RECORDS_A_JOB = 1024
 FORMAT_PATIENTS = 100
 
 Who = Literal["target", "reference"]
-
-
-@dataclass(frozen=True, slots=True)
-class RolloutSettings:
-    """How continuations are drawn, as far as a job's digest depends on it.
-
-    `curtailed` is the threshold and the watch sets by which a prompt's remaining samples may be
-    left out once every outcome is known, or None where all are drawn.
-    """
-
-    samples: int
-    horizon_tokens: int
-    temperature: float
-    top_p: float
-    curtailed: dict[str, Any] | None = None
-
-    def inputs(self) -> dict[str, Any]:
-        """Return the settings as part of a job's inputs."""
-        inputs: dict[str, Any] = {
-            "samples": self.samples,
-            "horizonTokens": self.horizon_tokens,
-            "temperature": self.temperature,
-            "topP": self.top_p,
-        }
-        if self.curtailed is not None:
-            inputs["curtailed"] = self.curtailed
-        return inputs
 
 
 @dataclass
@@ -86,6 +59,8 @@ class JobBook:
         ranks: the attribute classes in use.
         slices: the subgroups in use, by name; complete before the first label set is made.
         canaries: planted ones, by the manifest's path as the policy writes it.
+        score_percents: every k that a membership score is asked for, in percent; complete before
+            the first record is scored, so that one pass serves all.
     """
 
     policy: Located[LeakagePolicy]
@@ -98,13 +73,31 @@ class JobBook:
     ranks: dict[str, ClassRanks]
     slices: dict[str, Slice]
     canaries: Mapping[str, PlantedCanaries]
+    score_percents: tuple[float, ...] = ()
     jobs: dict[str, Job] = field(default_factory=dict)
     label_sets: dict[str, LabelSet] = field(default_factory=dict)
     prompt_jobs: dict[str, list[tuple[bytes, Tokens]]] = field(default_factory=dict)
     scored: dict[str, list[tuple[bool, int]]] = field(default_factory=dict)
     canary_jobs: dict[str, PlantedCanaries] = field(default_factory=dict)
-    unshared_rollout_tokens: int = 0
-    _prompt_home: dict[tuple[str, bytes], str] = field(default_factory=dict)
+    _shelf: PromptShelf = field(default_factory=PromptShelf)
+    _standings: dict[tuple[str | None, bool], Standing] = field(default_factory=dict)
+
+    @cached_property
+    def sources(self) -> dict[bool, PromptSource]:
+        """The patients as prompts see them, members under True."""
+        return {
+            is_member: PromptSource(
+                tokens,
+                subject_id=patients.subject_id,
+                codes=self.cohort.codes,
+                tokenizer=self.tokenizer,
+                seed=self.seed,
+            )
+            for is_member, tokens, patients in (
+                (True, self.members, self.cohort.members),
+                (False, self.nonmembers, self.cohort.nonmembers),
+            )
+        }
 
     @property
     def seed(self) -> int:
@@ -236,7 +229,6 @@ class JobBook:
         spec = self.policy.document.spec
         return self._labels(
             f"who has {class_name}, and what {attacker.name} knows",
-            attacker,
             {
                 "codes": codes_of(spec.attribute_classes[class_name]),
                 "removed": np.flatnonzero(ranks.removed).tolist(),
@@ -248,8 +240,7 @@ class JobBook:
                 "horizonTokens": horizon_tokens,
                 "everybody": everybody,
             },
-            lambda source: build_prompts(
-                source,
+            PromptRecipe(
                 attacker,
                 removed=ranks.removed,
                 counted=ranks.counted,
@@ -257,7 +248,7 @@ class JobBook:
                 horizon_tokens=horizon_tokens,
             ),
             everybody=everybody,
-            horizon_tokens=horizon_tokens,
+            class_name=class_name,
         )
 
     def record_labels(
@@ -268,35 +259,29 @@ class JobBook:
         Nothing is removed from the prompts; eligible is who has at least `min_tokens` behind them.
         """
         nothing = np.zeros(len(self.cohort.codes), dtype=np.bool_)
-
-        def build(source: PromptSource) -> Prompts:
-            return build_prompts(
-                source,
+        return self._labels(
+            f"what follows what {attacker.name} knows",
+            {"codes": None, "horizonTokens": horizon_tokens, "minTokens": min_tokens},
+            PromptRecipe(
                 attacker,
                 removed=nothing,
                 counted=nothing,
                 watch=np.empty(0, dtype=np.int32),
                 horizon_tokens=horizon_tokens,
-            ).with_continuations(min_tokens)
-
-        return self._labels(
-            f"what follows what {attacker.name} knows",
-            attacker,
-            {"codes": None, "horizonTokens": horizon_tokens, "minTokens": min_tokens},
-            build,
+                min_tokens=min_tokens,
+            ),
             everybody=False,
-            horizon_tokens=horizon_tokens,
+            class_name=None,
         )
 
     def _labels(
         self,
         title: str,
-        attacker: ResolvedAttacker,
         inputs: dict[str, Any],
-        build: Callable[[PromptSource], Prompts],
+        recipe: PromptRecipe,
         *,
         everybody: bool,
-        horizon_tokens: int,
+        class_name: str | None,
     ) -> str:
         job = self.job(
             "labels",
@@ -304,45 +289,55 @@ class JobBook:
             {
                 **self.data_inputs(),
                 **inputs,
-                "attacker": knowledge_of(attacker),
+                "attacker": knowledge_of(recipe.attacker),
                 "subgroups": sorted(self.slices),
                 "seed": self.seed,
             },
             runs_on="cohort",
         )
         if job.digest not in self.label_sets:
-            members = build(self._source(self.members, self.cohort.members))
-            nonmembers = build(self._source(self.nonmembers, self.cohort.nonmembers))
-            for prompts in (members, nonmembers):
-                run = prompts.promptable if everybody else prompts.eligible
-                self._refuse_long(attacker, prompts.lengths[run], horizon_tokens)
-            self.label_sets[job.digest] = LabelSet(
-                members,
-                nonmembers,
-                _keys(members, everybody=everybody),
-                _keys(nonmembers, everybody=everybody),
+            members, nonmembers = (
+                self._labelled(recipe, is_member, everybody=everybody, class_name=class_name)
+                for is_member in (True, False)
             )
+            self.label_sets[job.digest] = LabelSet(members, nonmembers, recipe)
         return self.add(job)
 
-    def _source(self, tokens: TokenizedRecords, patients: Records) -> PromptSource:
-        return PromptSource(
-            tokens,
-            subject_id=patients.subject_id,
-            codes=self.cohort.codes,
-            tokenizer=self.tokenizer,
-            seed=self.seed,
+    def _labelled(
+        self, recipe: PromptRecipe, is_member: bool, *, everybody: bool, class_name: str | None
+    ) -> Labelled:
+        """Say who is who in one split, and keep the prompts that will be run."""
+        source = self.sources[is_member]
+        standing = self._standings.get((class_name, is_member))
+        if standing is None:
+            standing = Standing.of(source, counted=recipe.counted, watch=recipe.watch)
+            self._standings[class_name, is_member] = standing
+        prompts = recipe.build(source, everybody=everybody, standing=standing)
+        run = prompts.promptable if everybody else prompts.eligible
+        length = np.where(run, prompts.lengths, 0)
+        self._refuse_long(recipe, length[run])
+        keys: list[bytes | None] = [None] * len(prompts)
+        for i in np.flatnonzero(run).tolist():
+            tokens = prompts.prompt(i)
+            keys[i] = self._shelf.keep(prompt_key(tokens), tokens)
+        return Labelled(
+            positive=prompts.positive,
+            eligible=prompts.eligible,
+            promptable=prompts.promptable,
+            behind=prompts.behind,
+            length=length,
+            keys=keys,
         )
 
-    def _refuse_long(
-        self, attacker: ResolvedAttacker, lengths: NDArray[np.int64], horizon_tokens: int
-    ) -> None:
+    def _refuse_long(self, recipe: PromptRecipe, lengths: NDArray[np.int64]) -> None:
         if self.max_length is None:
             return
-        too_long = int((lengths + horizon_tokens > self.max_length).sum())
+        horizon = recipe.horizon_tokens
+        too_long = int((lengths + horizon > self.max_length).sum())
         if too_long:
             raise DataError(
-                f"attacker '{attacker.name}': the prompts of {too_long} patients are up to"
-                f" {int(lengths.max())} tokens long; with a horizon of {horizon_tokens} they exceed"
+                f"attacker '{recipe.attacker.name}': the prompts of {too_long} patients are up to"
+                f" {int(lengths.max())} tokens long; with a horizon of {horizon} they exceed"
                 f" the model's {self.max_length}. Lower `knows.events` or `horizonTokens`"
             )
 
@@ -351,39 +346,39 @@ class JobBook:
     def rollouts(
         self, labels: str, settings: RolloutSettings, *, attacker: str, who: Who = "target"
     ) -> list[str]:
-        """Return the jobs that hold the prompts of a label set, adding those nobody needed yet.
+        """Return the jobs that hold the prompts of a label set, adding what nobody drew yet.
 
         Where cells may stop early, classes share no batches: what an earlier class has drawn are
-        patients who have that class too, and no random sample of a later one's.
+        patients who have that class too, and no random sample of a later one's. Curtailed prompts
+        have as many samples as their own uses need, so none are left over for others.
         """
+        alone = settings.curtailed is not None or self.is_sequential
+        drawn = settings.inputs()
+        if not alone:
+            del drawn["samples"]
+        if self.is_sequential:
+            drawn["labels"] = labels
+        group = digest({"who": who, **drawn})
         needed = self._prompts_of(labels)
-        own = {"labels": labels} if self.is_sequential else {}
-        group = digest({"who": who, **own, **settings.inputs()})
-        each = settings.samples * settings.horizon_tokens
-        self.unshared_rollout_tokens += each * self._asked(labels)
-        fresh = sorted(key for key in needed if (group, key) not in self._prompt_home)
-        size = PROMPTS_A_BATCH if self.is_sequential else PROMPTS_A_JOB
-        for start in range(0, len(fresh), size):
-            chunk = fresh[start : start + size]
-            by_whom = "" if who == "target" else " (reference model)"
-            job = self.job(
+        by_whom = "" if who == "target" else " (reference model)"
+        for first, chunk in self._shelf.fresh(
+            group,
+            needed,
+            samples=settings.samples,
+            a_job=PROMPTS_A_BATCH if self.is_sequential else PROMPTS_A_JOB,
+            at_random=self.is_sequential,
+        ):
+            own = replace(settings, samples=settings.samples - first, first_sample=first)
+            job = self._ask(
                 "rollouts",
                 f"continuations for {attacker}{by_whom}",
-                {
-                    **self.model_inputs(who),
-                    "prompts": digest([key.hex() for key in chunk]),
-                    "count": len(chunk),
-                    **settings.inputs(),
-                    "seed": self.seed,
-                },
-                runs_on=who,
-                forward_tokens=sum(len(needed[key]) for key in chunk),
-                rollout_tokens=each * len(chunk),
+                chunk,
+                {**own.inputs(), "seed": self.seed},
+                who=who,
+                rollout_tokens=own.tokens * len(chunk),
             )
-            self.add(job)
-            self.prompt_jobs[job.digest] = [(key, needed[key]) for key in chunk]
-            self._prompt_home |= {(group, key): job.digest for key in chunk}
-        return list(dict.fromkeys(self._prompt_home[group, key] for key in sorted(needed)))
+            self._shelf.put(group, chunk, first=first, until=settings.samples, job=job)
+        return self._shelf.homes(group, needed, samples=settings.samples)
 
     @property
     def is_sequential(self) -> bool:
@@ -391,53 +386,66 @@ class JobBook:
         return self.policy.document.spec.parameters.sampling.sequential
 
     def embeddings(self, labels: str, *, attacker: str) -> list[str]:
-        """Return the jobs that embed the prompts of a label set."""
+        """Return the jobs that embed the prompts of a label set, adding those nobody needed yet."""
         needed = self._prompts_of(labels)
-        digests = []
-        keys = sorted(needed)
-        for start in range(0, len(keys), PROMPTS_A_JOB):
-            chunk = keys[start : start + PROMPTS_A_JOB]
-            job = self.job(
-                "embeddings",
-                f"embeddings of what {attacker} knows",
-                {
-                    **self.model_inputs(),
-                    "prompts": digest([key.hex() for key in chunk]),
-                    "count": len(chunk),
-                },
-                runs_on="target",
-                forward_tokens=sum(len(needed[key]) for key in chunk),
-            )
-            digests.append(self.add(job))
-            self.prompt_jobs[job.digest] = [(key, needed[key]) for key in chunk]
-        return digests
+        for _, chunk in self._shelf.fresh(
+            "embeddings", needed, samples=1, a_job=PROMPTS_A_JOB, at_random=False
+        ):
+            title = f"embeddings of what {attacker} knows"
+            job = self._ask("embeddings", title, chunk, {}, who="target")
+            self._shelf.put("embeddings", chunk, first=0, until=1, job=job)
+        return self._shelf.homes("embeddings", needed, samples=1)
+
+    def _ask(
+        self,
+        kind: str,
+        title: str,
+        keys: list[bytes],
+        inputs: dict[str, Any],
+        *,
+        who: Who,
+        rollout_tokens: int = 0,
+    ) -> str:
+        """Add a job that runs prompts."""
+        prompts = [(key, self._shelf.tokens[key]) for key in keys]
+        job = self.job(
+            kind,
+            title,
+            {
+                **self.model_inputs(who),
+                "prompts": digest([key.hex() for key in keys]),
+                "count": len(keys),
+                **inputs,
+            },
+            runs_on=who,
+            forward_tokens=sum(len(tokens) for _, tokens in prompts),
+            rollout_tokens=rollout_tokens,
+        )
+        self.prompt_jobs[job.digest] = prompts
+        return self.add(job)
 
     def distinct_prompts(self, labels: str) -> int:
         """Return how many different prompts a label set asks."""
         return len(self._prompts_of(labels))
 
-    def _prompts_of(self, labels: str) -> dict[bytes, Tokens]:
+    def _prompts_of(self, labels: str) -> list[bytes]:
         found = self.label_sets[labels]
-        needed: dict[bytes, Tokens] = {}
-        for prompts, keys in (
-            (found.members, found.member_keys),
-            (found.nonmembers, found.nonmember_keys),
-        ):
-            needed |= {key: prompts.prompt(i) for i, key in enumerate(keys) if key is not None}
-        return needed
+        asked = (key for key in (*found.members.keys, *found.nonmembers.keys) if key is not None)
+        return list(dict.fromkeys(asked))
 
-    def _asked(self, labels: str) -> int:
-        found = self.label_sets[labels]
-        return sum(key is not None for key in (*found.member_keys, *found.nonmember_keys))
-
-    def scores(self, *, k_percent: float, who: Who = "target") -> list[str]:
-        """Return the jobs that score everybody's whole record."""
-        everybody = [(True, i) for i in range(len(self.cohort.members))]
-        everybody += [(False, i) for i in range(len(self.cohort.nonmembers))]
-        lengths = {
+    @cached_property
+    def scored_lengths(self) -> dict[bool, NDArray[np.int64]]:
+        """Tokens of each record as far as it is scored: [n] int64, members' under True."""
+        return {
             is_member: scored_tokens(records, max_length=self.max_length, window=self.window)
             for is_member, records in ((True, self.members), (False, self.nonmembers))
         }
+
+    def scores(self, *, who: Who = "target") -> list[str]:
+        """Return the jobs that score everybody's whole record, for every k at once."""
+        everybody = [(True, i) for i in range(len(self.cohort.members))]
+        everybody += [(False, i) for i in range(len(self.cohort.nonmembers))]
+        lengths = np.concatenate([self.scored_lengths[True], self.scored_lengths[False]])
         digests = []
         by_whom = "" if who == "target" else " (reference model)"
         for start in range(0, len(everybody), RECORDS_A_JOB):
@@ -450,12 +458,12 @@ class JobBook:
                     **self.model_inputs(who),
                     "first": start,
                     "count": len(chunk),
-                    "k": k_percent,
+                    "k": list(self.score_percents),
                     "window": self.window,
                     "subgroups": sorted(self.slices),
                 },
                 runs_on=who,
-                forward_tokens=int(sum(lengths[is_member][i] for is_member, i in chunk)),
+                forward_tokens=int(lengths[start : start + len(chunk)].sum()),
             )
             digests.append(self.add(job))
             self.scored[job.digest] = chunk
@@ -507,8 +515,3 @@ class JobBook:
                     forward_tokens=int(lengths.mean() * patients * 6),
                 )
             )
-
-
-def _keys(prompts: Prompts, *, everybody: bool) -> list[bytes | None]:
-    needed = prompts.promptable if everybody else prompts.eligible
-    return [prompt_key(prompts.prompt(i)) if needed[i] else None for i in range(len(prompts))]

@@ -15,17 +15,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.canonical import digest
-from checker.plan.jobs import JobBook, RolloutSettings, Who
+from checker.plan.jobs import JobBook, Who
 from checker.plan.model import CellSample
+from checker.plan.sharing import RolloutSettings
 from checker.plan.subgroups import Slice
-from checker.plan.workload import LabelSet
+from checker.plan.workload import Labelled, LabelSet
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import ControlSpec
 from checker.probes import Metric, Params, Probe, load_probe
-from checker.prompts import Prompts
 from checker.trajectories import labels_identity
 
-__all__ = ["Draft", "Lowered", "curtailments", "lower"]
+__all__ = ["Draft", "Lowered", "Work", "curtailments", "lower", "score_percents"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +57,22 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
+class Work:
+    """Tokens a model has to process: prompts and records, and at most so many new ones."""
+
+    forward: int = 0
+    rollout: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        """Return both together."""
+        return Work(self.forward + other.forward, self.rollout + other.rollout)
+
+    def times(self, count: int) -> Work:
+        """Return the same done so often."""
+        return Work(self.forward * count, self.rollout * count)
+
+
+@dataclass(frozen=True, slots=True)
 class Lowered:
     """What a cell is judged from.
 
@@ -65,12 +81,15 @@ class Lowered:
         jobs: digests, in the order they are run.
         sample: who is there to be measured.
         missing: what the target lacks, so that nothing is run; None where it lacks nothing.
+        alone: what the cell would cost if it shared nothing: each of its patients asked by himself,
+            for this cell only.
     """
 
     labels: str | None
     jobs: list[str]
     sample: CellSample
     missing: str | None = None
+    alone: Work = Work()
 
 
 def lower(book: JobBook, draft: Draft, *, curtailed: dict[str, Any]) -> Lowered:
@@ -101,6 +120,12 @@ def lower(book: JobBook, draft: Draft, *, curtailed: dict[str, Any]) -> Lowered:
 def _is_absent(book: JobBook, draft: Draft) -> bool:
     name = draft.control.attribute_class
     return name is not None and book.ranks[name].is_absent
+
+
+def score_percents(drafts: Iterable[Draft]) -> tuple[float, ...]:
+    """Return every k, in percent, that some membership score of a policy is asked for."""
+    asked = {float(d.params.k) for d in drafts if d.probe.observes == "membership"}
+    return tuple(sorted(asked))
 
 
 # --- curtailed sampling -------------------------------------------------------------------------
@@ -159,7 +184,8 @@ def _disclosure(
         for who in draft.models
         for job in book.rollouts(labels, settings, attacker=draft.attacker.name, who=who)
     ]
-    return Lowered(labels, jobs, sample)
+    alone = _asked_alone(book.label_sets[labels], draft.piece, settings).times(len(draft.models))
+    return Lowered(labels, jobs, sample, alone=alone)
 
 
 def _membership(
@@ -171,10 +197,12 @@ def _membership(
     )
     if missing is not None:
         return Lowered(None, [], sample, missing)
-    jobs = [
-        job for who in draft.models for job in book.scores(k_percent=float(draft.params.k), who=who)
-    ]
-    return Lowered(None, jobs, sample)
+    jobs = [job for who in draft.models for job in book.scores(who=who)]
+    tokens = sum(
+        int(book.scored_lengths[is_member][chosen].sum())
+        for is_member, chosen in ((True, draft.piece.members), (False, draft.piece.nonmembers))
+    )
+    return Lowered(None, jobs, sample, alone=Work(tokens).times(len(draft.models)))
 
 
 def _trajectories(
@@ -188,21 +216,17 @@ def _trajectories(
     sample = _sample(book.label_sets[labels], draft.piece)
     if missing is not None:
         return Lowered(None, [], sample, missing)
-    rollouts = book.rollouts(labels, _settings(params), attacker=draft.attacker.name)
+    settings = _settings(params)
+    rollouts = book.rollouts(labels, settings, attacker=draft.attacker.name)
     name = draft.attacker.name
     if draft.metric.family == "set-difference":
         asked = book.distinct_prompts(labels)
         sample = sample.model_copy(update={"rollouts": asked * params.samples})
         kind, title = "regurgitation", f"whose records {name}'s continuations repeat"
-        inputs: dict[str, Any] = {
-            "minRun": params.min_run,
-            "horizonTokens": params.horizon_tokens,
-        }
+        labelled: dict[str, Any] = {}
     else:
         kind, title = "trajectories", f"{name}'s continuations against the true ones"
-        inputs = {
-            "minRun": params.min_run,
-            "horizonTokens": params.horizon_tokens,
+        labelled = {
             "labels": {
                 "from": params.labels,
                 "identity": labels_identity(params.labels, base=book.policy_folder),
@@ -211,11 +235,20 @@ def _trajectories(
     job = book.job(
         kind,
         title,
-        {**book.data_inputs(), **inputs, "subgroups": sorted(book.slices), "seed": book.seed},
+        {
+            **book.data_inputs(),
+            "samples": params.samples,
+            "minRun": params.min_run,
+            "horizonTokens": params.horizon_tokens,
+            **labelled,
+            "subgroups": sorted(book.slices),
+            "seed": book.seed,
+        },
         runs_on="evidence",
         needs=[labels, *rollouts],
     )
-    return Lowered(labels, [*rollouts, book.add(job)], sample)
+    alone = _asked_alone(book.label_sets[labels], draft.piece, settings)
+    return Lowered(labels, [*rollouts, book.add(job)], sample, alone=alone)
 
 
 def _embeddings(
@@ -245,7 +278,8 @@ def _embeddings(
         runs_on="evidence",
         needs=[labels, *embedded],
     )
-    return Lowered(labels, [*embedded, book.add(job)], sample)
+    alone = _asked_alone(found, draft.piece)
+    return Lowered(labels, [*embedded, book.add(job)], sample, alone=alone)
 
 
 def _perturbations(
@@ -257,10 +291,17 @@ def _perturbations(
     if missing is not None:
         return Lowered(None, [], sample, missing)
     params = draft.params
-    rollouts = book.rollouts(labels, _settings(params, curtailed), attacker=draft.attacker.name)
-    settings = _settings(params)
+    found = book.label_sets[labels]
+    drawn, settings = _settings(params, curtailed), _settings(params)
+    rollouts = book.rollouts(labels, drawn, attacker=draft.attacker.name)
     variants = draft.probe.variants_at_most(params)
-    each = settings.samples * settings.horizon_tokens * variants
+
+    def once_more(chosen: NDArray[np.bool_]) -> Work:
+        # who is disclosed is not known yet: at most every eligible member is
+        members = Slice("eligible members", found.members.eligible & chosen, _nobody(found))
+        return _asked_alone(found, members, settings).times(variants)
+
+    everybody = once_more(np.ones_like(found.members.eligible))
     job = book.job(
         "perturbations",
         f"{draft.attacker.name}'s prompts with age, sex or race changed",
@@ -275,9 +316,11 @@ def _perturbations(
         },
         runs_on="target",
         needs=[labels, *rollouts],
-        rollout_tokens=each * sample.members,
+        forward_tokens=everybody.forward,
+        rollout_tokens=everybody.rollout,
     )
-    return Lowered(labels, [*rollouts, book.add(job)], sample)
+    alone = _asked_alone(found, draft.piece, drawn) + once_more(draft.piece.members)
+    return Lowered(labels, [*rollouts, book.add(job)], sample, alone=alone)
 
 
 def _canaries(
@@ -290,7 +333,7 @@ def _canaries(
     if missing is not None:
         return Lowered(None, [], sample, missing)
     jobs = [book.canary_scores(draft.params.manifest, who=who) for who in draft.models]
-    return Lowered(None, jobs, sample)
+    return Lowered(None, jobs, sample, alone=Work(planted.tokens).times(len(jobs)))
 
 
 _LOWERINGS: dict[str, Callable[[JobBook, Draft, str | None, dict[str, Any]], Lowered]] = {
@@ -319,8 +362,8 @@ def _sample(labels: LabelSet, piece: Slice) -> CellSample:
     shares = [
         len(set(keys)) / len(keys)
         for keys in (
-            _keys_at(labels.member_keys, inside),
-            _keys_at(labels.nonmember_keys, outside),
+            _keys_at(labels.members.keys, inside),
+            _keys_at(labels.nonmembers.keys, outside),
         )
         if keys
     ]
@@ -335,8 +378,21 @@ def _sample(labels: LabelSet, piece: Slice) -> CellSample:
     )
 
 
-def _negatives(prompts: Prompts, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    return prompts.promptable & ~prompts.positive & chosen
+def _asked_alone(labels: LabelSet, piece: Slice, settings: RolloutSettings | None = None) -> Work:
+    """Return what it costs to ask every patient of a slice by himself, and to draw from it."""
+    lengths = np.concatenate(
+        [labels.members.length[piece.members], labels.nonmembers.length[piece.nonmembers]]
+    )
+    each = settings.tokens if settings is not None else 0
+    return Work(int(lengths.sum()), int((lengths > 0).sum()) * each)
+
+
+def _nobody(labels: LabelSet) -> NDArray[np.bool_]:
+    return np.zeros_like(labels.nonmembers.eligible)
+
+
+def _negatives(labelled: Labelled, chosen: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    return labelled.promptable & ~labelled.positive & chosen
 
 
 def _keys_at(keys: list[bytes | None], mask: NDArray[np.bool_]) -> list[bytes]:

@@ -7,7 +7,9 @@ patient.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from collections.abc import Mapping
+from functools import cached_property
+from typing import Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -222,9 +224,14 @@ class ClassSnapshot(JsonModel):
 
 
 class Cost(JsonModel):
-    """Tokens the model has to process: prompts and records, and at most this many new ones."""
+    """Tokens the model has to process: prompts and records, and at most this many new ones.
+
+    `*_unshared` are what it would be if no cell shared anything: every patient of every cell asked
+    and scored by himself, for that cell only.
+    """
 
     forward_tokens: int
+    forward_tokens_unshared: int
     rollout_tokens: int
     rollout_tokens_unshared: int
 
@@ -249,10 +256,16 @@ class AuditPlan(JsonModel):
     confidence: float
     sequential: bool = False
 
-    @property
+    @cached_property
     def sha256(self) -> str:
-        """SHA-256 of `plan.json`."""
+        """SHA-256 of `plan.json`; computed once, for a manifest names it after every job."""
         return sha256_hex(self.to_bytes())
+
+    def model_copy(self, *, update: Mapping[str, Any] | None = None, deep: bool = False) -> Self:
+        """Return a copy with other fields; pydantic would copy the digest too."""
+        copied = super().model_copy(update=update, deep=deep)
+        copied.__dict__.pop("sha256", None)
+        return copied
 
     def class_absent_from(self, cell: Cell) -> Literal["data", "vocabulary"] | None:
         """Say where nothing stands for a cell's class; None where it has none, or all is there."""

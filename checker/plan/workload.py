@@ -13,24 +13,89 @@ from checker.canaries import PlantedCanaries
 from checker.codes import CodeSystem
 from checker.cohort import Cohort
 from checker.plan.subgroups import Slice
-from checker.prompts import Prompts
+from checker.policy import ResolvedAttacker
+from checker.prompts import Prompts, PromptSource, Standing, build_prompts
 from checker.targets import Tokens
 from checker.tokenization import KIND_SPECIAL, KIND_STATIC, TokenizedRecords, Tokenizer
 
-__all__ = ["LabelSet", "Workload", "record_windows", "scored_tokens"]
+__all__ = [
+    "LabelSet",
+    "Labelled",
+    "PromptRecipe",
+    "Workload",
+    "record_windows",
+    "scored_tokens",
+]
+
+
+@dataclass(frozen=True, slots=True)
+class Labelled:
+    """Who is what among the n patients of one split, and which prompt each is asked with.
+
+    Args:
+        positive, eligible, promptable, behind: as in `Prompts`.
+        length: [n] int64, tokens of a prompt that will be run, else 0.
+        keys: 16 bytes for a prompt that will be run and None for one that will not.
+    """
+
+    positive: NDArray[np.bool_]
+    eligible: NDArray[np.bool_]
+    promptable: NDArray[np.bool_]
+    behind: NDArray[np.int64]
+    length: NDArray[np.int64]
+    keys: list[bytes | None]
+
+
+@dataclass(frozen=True, slots=True)
+class PromptRecipe:
+    """How the prompts of one class, attacker and horizon are made.
+
+    They are made again where they are needed again: all prompts of all classes and attackers would
+    fill the memory.
+
+    Args:
+        attacker: what is known.
+        removed, counted, watch, horizon_tokens: as in `build_prompts`.
+        min_tokens: where not None, eligible is who has so many tokens behind the cut, whatever they
+            are.
+    """
+
+    attacker: ResolvedAttacker
+    removed: NDArray[np.bool_]
+    counted: NDArray[np.bool_]
+    watch: NDArray[np.int32]
+    horizon_tokens: int
+    min_tokens: int | None = None
+
+    def build(
+        self, source: PromptSource, *, everybody: bool, standing: Standing | None = None
+    ) -> Prompts:
+        """Build the prompts of a split: of everybody who has one, or of the eligible."""
+        eligible_only = not everybody and self.min_tokens is None
+        prompts = build_prompts(
+            source,
+            self.attacker,
+            removed=self.removed,
+            counted=self.counted,
+            watch=self.watch,
+            horizon_tokens=self.horizon_tokens,
+            standing=standing,
+            asked="eligible" if eligible_only else "promptable",
+        )
+        return prompts if self.min_tokens is None else prompts.with_continuations(self.min_tokens)
 
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """One class, attacker and horizon: everybody's prompt, and the key of each prompt needed.
+    """One class, attacker and horizon: who is who, and how their prompts are made."""
 
-    `keys` hold 16 bytes for a prompt that will be run and None for one that will not.
-    """
+    members: Labelled
+    nonmembers: Labelled
+    recipe: PromptRecipe
 
-    members: Prompts
-    nonmembers: Prompts
-    member_keys: list[bytes | None]
-    nonmember_keys: list[bytes | None]
+    def split(self, is_member: bool) -> Labelled:
+        """Return the patients of one split."""
+        return self.members if is_member else self.nonmembers
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +104,7 @@ class Workload:
 
     Args:
         cohort, tokenizer, members, nonmembers: the patients, as events and as tokens.
+        sources: the patients as prompts see them, members under True.
         slices: the subgroups in use, by name.
         labels: by job digest.
         prompts: by job digest, the distinct prompts of a rollouts job with their keys.
@@ -55,6 +121,7 @@ class Workload:
     tokenizer: Tokenizer
     members: TokenizedRecords
     nonmembers: TokenizedRecords
+    sources: dict[bool, PromptSource]
     slices: dict[str, Slice]
     labels: dict[str, LabelSet]
     prompts: dict[str, list[tuple[bytes, Tokens]]]

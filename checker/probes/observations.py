@@ -21,6 +21,7 @@ __all__ = [
     "disclosure_observations",
     "hit_shares",
     "in_subgroup",
+    "score_column",
     "score_observations",
 ]
 
@@ -162,28 +163,31 @@ def in_subgroup(table: pa.Table, subgroup: str) -> NDArray[np.bool_]:
 def hit_shares(
     rollouts: Sequence[pa.Table], watch: Sequence[int], *, samples: int
 ) -> dict[str, float]:
-    """Return for each prompt the share of its rollouts that hold a watched token.
+    """Return for each prompt the share of its first rollouts that hold a watched token.
 
     Where sampling was curtailed a prompt has fewer rows than `samples`. Its share is then a lower
     bound, on the same side of the threshold as the share of all samples would be: it was stopped
     when that was certain.
 
     Args:
-        rollouts: tables with columns prompt (string) and tokens (list of int32), a row a rollout.
+        rollouts: tables with columns prompt (string), sample (number, from 0) and tokens (list of
+            int32), a row a rollout. Samples of one prompt may stand in several tables.
         watch: token ids of the class.
-        samples: rollouts planned for each prompt.
+        samples: rollouts planned for each prompt; further ones, drawn for others, do not count.
     """
-    shares: dict[str, float] = {}
-    for table in rollouts:
+    hits: dict[str, float] = {}
+    for drawn in rollouts:
+        table = drawn.filter(pc.less(drawn["sample"], samples))
         prompts = table["prompt"].combine_chunks().dictionary_encode()
         lists = table["tokens"].combine_chunks()
         watched = np.isin(pc.list_flatten(lists).to_numpy(), np.asarray(watch, dtype=np.int32))
         hit = np.zeros(table.num_rows, dtype=np.bool_)
         hit[pc.list_parent_indices(lists).to_numpy()[watched]] = True
         index = prompts.indices.to_numpy()
-        share = np.bincount(index, weights=hit, minlength=len(prompts.dictionary)) / samples
-        shares |= dict(zip(prompts.dictionary.to_pylist(), share.tolist(), strict=True))
-    return shares
+        found = np.bincount(index, weights=hit, minlength=len(prompts.dictionary))
+        for prompt, number in zip(prompts.dictionary.to_pylist(), found.tolist(), strict=True):
+            hits[prompt] = hits.get(prompt, 0.0) + number
+    return {prompt: number / samples for prompt, number in hits.items()}
 
 
 def cell_shares(evidence: CellEvidence, *, reference: bool = False) -> dict[str, float]:
@@ -245,6 +249,11 @@ def _base_scores(
     return scores[inside], scores[outside]
 
 
+def score_column(score: str, k_percent: float) -> str:
+    """Return the column of a scores table that holds a score of the lowest k percent of tokens."""
+    return f"{score}@{float(k_percent)}"
+
+
 def score_observations(evidence: CellEvidence) -> ScoreObservations:
     """Put the scores of all jobs together and keep one subgroup.
 
@@ -253,9 +262,12 @@ def score_observations(evidence: CellEvidence) -> ScoreObservations:
     """
     table = pa.concat_tables(evidence.tables["scores"])
     keep = in_subgroup(table, evidence.subgroup)
+    columns = {"loss": "loss"} | {
+        score: score_column(score, evidence.params.k) for score in ("min-k", "min-k++")
+    }
     scores = {
-        name: table[name].to_numpy().astype(np.float64)[keep]
-        for name in ("loss", "min-k", "min-k++")
+        score: table[column].to_numpy().astype(np.float64)[keep]
+        for score, column in columns.items()
     }
     unanswered = 0
     if evidence.reference:

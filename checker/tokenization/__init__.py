@@ -1,9 +1,10 @@
 """Events become the model's tokens, and tokens are read back as codes.
 
-`records` holds the columns (patients before and after), `vocabulary` the model's tokens and ids,
-`tokenizer` the rules of a target's `tokenization`.
+`records` holds the columns (patients before and after), `places` where events stand in them,
+`vocabulary` the model's tokens and ids, `tokenizer` the rules of a target's `tokenization`.
 """
 
+from checker.tokenization.places import EventPlaces
 from checker.tokenization.records import (
     KIND_EVENT,
     KIND_SPECIAL,
@@ -26,6 +27,7 @@ __all__ = [
     "STATIC_TIME",
     "UNKNOWN_LIMIT",
     "Coverage",
+    "EventPlaces",
     "Records",
     "TokenizedRecord",
     "TokenizedRecords",

@@ -9,7 +9,9 @@ harder to beat.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +22,7 @@ from checker.trajectories.reading import Trajectory, TrajectoryReader
 __all__ = ["Baselines"]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Baselines:
     """How often tokens occur.
 
@@ -45,13 +47,24 @@ class Baselines:
 
     def random(self, length: int, *, rng: np.random.Generator) -> Trajectory:
         """Draw a trajectory of `length` tokens, those that set the clock included."""
+        return self.reader.read(self.random_tokens([length], rng=rng)[0])
+
+    def random_tokens(
+        self, lengths: Sequence[int], *, rng: np.random.Generator
+    ) -> list[NDArray[np.int32]]:
+        """Draw sequences of such lengths, one after the other."""
         if not len(self.tokens):
-            return self.reader.read(self.tokens)
-        at = np.searchsorted(self.cumulative, rng.random(length), side="right")
-        return self.reader.read(self.tokens[np.minimum(at, len(self.tokens) - 1)])
+            return [self.tokens] * len(lengths)
+        drawn = rng.random(sum(lengths))
+        at = np.minimum(np.searchsorted(self.cumulative, drawn, side="right"), len(self.tokens) - 1)
+        return np.split(self.tokens[at], np.cumsum(lengths)[:-1])
+
+    @cached_property
+    def _codes(self) -> Trajectory:
+        return self.reader.read(self.tokens)
 
     def most_frequent(self, length: int) -> Trajectory:
         """Return the `length` most frequent codes, fewer where there are no more."""
-        codes = self.reader.read(self.tokens)
+        codes = self._codes
         days = None if codes.days is None else np.zeros(min(length, len(codes)))
         return Trajectory(codes.tokens[:length], days)

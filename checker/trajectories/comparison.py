@@ -6,19 +6,23 @@ the model's own tokens, time tokens included, because that is what "word for wor
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from checker.trajectories.baselines import Baselines
-from checker.trajectories.distance import trajectory_distances
+from checker.trajectories.distance import distances_of_many
 from checker.trajectories.labels import LabelVectors
 from checker.trajectories.reading import TrajectoryReader
 from checker.trajectories.runs import longest_shared_runs
 
 __all__ = ["Comparison", "compare_continuations"]
+
+_PATIENTS_AT_ONCE: Final = 64
 
 Tokens = NDArray[np.int32]
 
@@ -68,14 +72,25 @@ def compare_continuations(
         raise ValueError("every patient needs a true continuation and at least one drawn one")
     cut = [truth[:horizon_tokens] for truth in truths]
     drawn = [[rollout[:horizon_tokens] for rollout in own] for own in rollouts]
+    by_chance = baselines.random_tokens([len(tokens) for tokens in cut], rng=rng)
     distances = np.empty((len(cut), 3))
-    for i, (tokens, own) in enumerate(zip(cut, drawn, strict=True)):
-        truth = reader.read(tokens)
-        others = [reader.read(rollout) for rollout in own]
-        others.append(baselines.random(len(tokens), rng=rng))
-        others.append(baselines.most_frequent(len(truth)))
-        found = trajectory_distances(truth, others, labels=labels)
-        distances[i] = found[:-2].mean(), found[-2], found[-1]
+    for start in range(0, len(cut), _PATIENTS_AT_ONCE):
+        part = slice(start, start + _PATIENTS_AT_ONCE)
+        read = reader.read_all(cut[part])
+        so_many = [len(own) + 1 for own in drawn[part]]
+        told = zip(drawn[part], by_chance[part], strict=True)
+        others = iter(
+            reader.read_all([tokens for own, chance in told for tokens in (*own, chance)])
+        )
+        found = distances_of_many(
+            read,
+            [
+                [*itertools.islice(others, size), baselines.most_frequent(len(truth))]
+                for truth, size in zip(read, so_many, strict=True)
+            ],
+            labels=labels,
+        )
+        distances[part] = [(own[:-2].mean(), own[-2], own[-1]) for own in found]
     sizes = np.array([len(own) for own in drawn], dtype=np.int64)
     row = np.repeat(np.arange(len(cut)), sizes)
     runs = longest_shared_runs([cut[i] for i in row], [rollout for own in drawn for rollout in own])

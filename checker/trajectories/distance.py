@@ -16,7 +16,11 @@ Reference: Tonekaboni et al. 2025 (arXiv 2510.12950), test T1.
 
 from __future__ import annotations
 
+import itertools
+import os
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -26,10 +30,17 @@ from scipy.optimize import linear_sum_assignment
 from checker.trajectories.labels import LabelVectors
 from checker.trajectories.reading import Trajectory
 
-__all__ = ["LARGEST_DISTANCE", "trajectory_distances", "transport_distance"]
+__all__ = [
+    "LARGEST_DISTANCE",
+    "distances_of_many",
+    "trajectory_distances",
+    "transport_distance",
+]
 
 LARGEST_DISTANCE: Final = 2.0
 """Of trajectories whose labels have no negative cosines, as lexical ones; in general twice that."""
+
+_COSINES_AT_ONCE: Final = 1 << 22
 
 Times = tuple[NDArray[np.float64], NDArray[np.float64]]
 
@@ -47,14 +58,17 @@ def transport_distance(cosine: NDArray[np.floating], times: Times | None) -> flo
         times 1) where nothing is alike and all differ by a time of 1. Two empty sequences are
         alike.
     """
-    first, second = cosine.shape
-    if first == second == 0:
-        return 0.0
     cost = 1.0 - np.asarray(cosine, np.float64)
-    padding = 1.0
     if times is not None:
         cost *= 1.0 + np.abs(times[0][:, None] - times[1][None, :])
-        padding = 2.0
+    return _moved(cost, padding=1.0 if times is None else 2.0)
+
+
+def _moved(cost: NDArray[np.float64], *, padding: float) -> float:
+    """Return the mean cost of moving one sequence to another, what is too long to padding."""
+    first, second = cost.shape
+    if first == second == 0:
+        return 0.0
     rows, columns = linear_sum_assignment(cost)
     moved = float(cost[rows, columns].sum()) + padding * abs(first - second)
     return float(moved / max(first, second))
@@ -73,27 +87,68 @@ def trajectory_distances(
     Returns:
         [S] float64 in [0, LARGEST_DISTANCE] (twice that where cosines are negative).
     """
+    return distances_of_many([truth], [others], labels=labels)[0]
+
+
+def distances_of_many(
+    truths: Sequence[Trajectory], others: Sequence[Sequence[Trajectory]], *, labels: LabelVectors
+) -> list[NDArray[np.float64]]:
+    """Return the same for several patients: truths[i] against each of others[i].
+
+    Codes recur, so cosines of distinct codes are taken once for as many patients as a table of
+    them has room for, and gathered. Takes some hundred megabytes, whatever the vocabulary.
+    """
+    true_ids = np.unique(np.concatenate([truth.tokens for truth in truths]))
+    every = [other.tokens for own in others for other in own]
+    ids = np.unique(np.concatenate([*every, np.empty(0, np.int32)]))
+    if len(true_ids) * len(ids) > _COSINES_AT_ONCE and len(truths) > 1:
+        middle = len(truths) // 2
+        return [
+            *distances_of_many(truths[:middle], others[:middle], labels=labels),
+            *distances_of_many(truths[middle:], others[middle:], labels=labels),
+        ]
+    table = _Dissimilarities(ids, true_ids, 1.0 - labels.cosines(ids, true_ids))
+    with ThreadPoolExecutor(max_workers=min(len(truths), _cores())) as pool:
+        return list(pool.map(_distances, truths, others, itertools.repeat(table)))
+
+
+def _cores() -> int:
+    """Return how many threads are worth having: the solver runs without Python's lock."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else 1
+
+
+@dataclass(frozen=True, slots=True)
+class _Dissimilarities:
+    """1 - cosine of each of `rows` and each of `columns`, ascending token ids: [rows, columns]."""
+
+    rows: NDArray[np.int32]
+    columns: NDArray[np.int32]
+    values: NDArray[np.float64]
+
+    def of(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return those of some tokens: [rows, columns], a new array."""
+        # a patient's continuations repeat their codes: pick out distinct ones, then whole rows
+        distinct, which = np.unique(rows, return_inverse=True)
+        at = np.searchsorted(self.rows, distinct)[:, None], np.searchsorted(self.columns, columns)
+        return self.values[at][which]
+
+
+def _distances(
+    truth: Trajectory, others: Sequence[Trajectory], unlike: _Dissimilarities
+) -> NDArray[np.float64]:
     if not others:
         return np.empty(0)
-    true_ids, true_at = np.unique(truth.tokens, return_inverse=True)
-    every_token = np.concatenate([other.tokens for other in others])
-    ids, at = np.unique(every_token, return_inverse=True)
-    # continuations repeat their codes: cosines of distinct codes are taken once for all of them
-    cosine = labels.cosines(true_ids, ids)[true_at]
-    ends = np.cumsum([len(other) for other in others])
-    return np.array(
-        [
-            transport_distance(cosine[:, part], _fractions(truth.days, other.days))
-            for part, other in zip(np.split(at, ends[:-1]), others, strict=True)
-        ]
-    )
-
-
-def _fractions(
-    first: NDArray[np.float64] | None, second: NDArray[np.float64] | None
-) -> Times | None:
-    """Return running times as fractions of the longer span."""
-    if first is None or second is None:
-        return None
-    span = max(float(first.max(initial=0.0)), float(second.max(initial=0.0)))
-    return (first / span, second / span) if span > 0 else (first, second)
+    sizes = np.array([len(other) for other in others])
+    cost = unlike.of(np.concatenate([other.tokens for other in others]), truth.tokens)
+    padding = 1.0
+    days = [other.days for other in others if other.days is not None]
+    if truth.days is not None and len(days) == len(others):
+        padding = 2.0
+        longest = truth.days.max(initial=0.0)
+        spans = [max(longest, own.max(initial=0.0)) for own in days]
+        apart = np.abs(np.concatenate(days)[:, None] - truth.days)
+        apart /= np.repeat([span if span > 0 else 1.0 for span in spans], sizes)[:, None]
+        apart += 1.0
+        cost *= apart
+    parts = np.split(cost, np.cumsum(sizes)[:-1])
+    return np.array([_moved(part, padding=padding) for part in parts])

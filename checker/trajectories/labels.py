@@ -62,12 +62,19 @@ class LabelVectors:
         one, other = self.vectors[first], self.vectors[second]
         cosine: NDArray[np.float64]
         if isinstance(one, np.ndarray):
-            cosine = one.astype(np.float64) @ other.T
+            cosine = _unit(one) @ _unit(other).T
         else:
             cosine = (one @ other.T).toarray()
         # rounding must not keep a code from being like itself
         cosine[first[:, None] == second[None, :]] = 1.0
         return cosine.clip(-1.0, 1.0)
+
+
+def _unit(vectors: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Scale rows to length one in float64: float32 rows are so to seven digits only."""
+    exact = vectors.astype(np.float64)
+    lengths = np.linalg.norm(exact, axis=1, keepdims=True)
+    return exact / np.where(lengths > 0, lengths, 1.0)
 
 
 def label_vectors(

@@ -75,10 +75,29 @@ class TrajectoryReader:
         Args:
             tokens: [L] int32 ids >= 0; ids beyond the vocabulary are no events.
         """
-        known = np.minimum(tokens, len(self._is_event) - 1)
+        return self.read_all([tokens])[0]
+
+    def read_all(self, sequences: Sequence[NDArray[np.int32]]) -> list[Trajectory]:
+        """Read several sequences; takes memory as all of them padded to the longest.
+
+        Args:
+            sequences: as those of `read`.
+        """
+        if not sequences:
+            return []
+        lengths = np.array([len(tokens) for tokens in sequences], dtype=np.int64)
+        real = np.arange(lengths.max()) < lengths[:, None]
+        nothing = len(self._is_event) - 1
+        tokens = np.full(real.shape, nothing, dtype=np.int32)
+        tokens[real] = np.concatenate(sequences)
+        known = np.minimum(tokens, nothing)
         kept = self._is_event[known]
-        days = np.cumsum(self._gap_days[known])[kept] if self._has_clock else None
-        return Trajectory(tokens[kept], days)
+        ends = np.cumsum(kept.sum(axis=1))[:-1]
+        events = np.split(tokens[kept], ends)
+        if not self._has_clock:
+            return [Trajectory(own, None) for own in events]
+        days = np.split(np.cumsum(self._gap_days[known], axis=1)[kept], ends)
+        return [Trajectory(*own) for own in zip(events, days, strict=True)]
 
 
 def _event_tokens(tokenizer: Tokenizer) -> Sequence[bool]:

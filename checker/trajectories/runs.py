@@ -59,7 +59,8 @@ def longest_shared_runs(first: Sequence[Tokens], second: Sequence[Tokens]) -> ND
         part = slice(start, start + _PAIRS_AT_ONCE)
         a, b = _padded(first[part], with_=-1), _padded(second[part], with_=-2)
         # run[p, j + 1]: tokens in a row that end alike at the current place of a and at j of b
-        run = np.zeros((len(a), b.shape[1] + 1), dtype=np.int32)
+        small = np.int16 if b.shape[1] < np.iinfo(np.int16).max else np.int32
+        run = np.zeros((len(a), b.shape[1] + 1), dtype=small)
         best = np.zeros_like(run)
         for place in range(a.shape[1]):
             run[:, 1:] = (run[:, :-1] + 1) * (a[:, place, None] == b)

@@ -1,0 +1,137 @@
+"""Which job asks the model which prompt: each prompt once, whoever needs it.
+
+Jobs of one *group* draw in the same way from the same model, but for how many samples they draw.
+Samples have numbers, and a sample's number decides the draw: who needs the samples 0 to 9 of a
+prompt of which another drew 0 to 19 has them already, and who needs a hundred has eighty left to
+draw. What an earlier cell needed is never changed by a later one: a class appended to a policy
+leaves all earlier jobs, and their evidence, as they are.
+
+Within a group, prompts stand in the order of their tokens. A prompt that is the beginning of
+another stands right before it, and those with the longest common beginning stand side by side, so
+that whoever runs the job can process a beginning once. Jobs do not mix attackers for that: a longer
+prompt of the same patient would find the beginning that a shorter one left, but prompts are a
+fiftieth of what is generated from them (20 continuations of 100 tokens from 50 events), and the
+same attacker in another policy would find none of its evidence again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from checker.targets import Tokens
+
+__all__ = ["PromptShelf", "RolloutSettings"]
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutSettings:
+    """How continuations are drawn, as far as a job's digest depends on it.
+
+    `curtailed` is the threshold and the watch sets by which a prompt's remaining samples may be
+    left out once every outcome is known, or None where all are drawn. `first_sample` is the number
+    of the first sample; those before it are drawn by another job.
+    """
+
+    samples: int
+    horizon_tokens: int
+    temperature: float
+    top_p: float
+    curtailed: dict[str, Any] | None = None
+    first_sample: int = 0
+
+    @property
+    def tokens(self) -> int:
+        """Most tokens that are drawn from one prompt."""
+        return self.samples * self.horizon_tokens
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the settings as part of a job's inputs."""
+        inputs: dict[str, Any] = {
+            "samples": self.samples,
+            "horizonTokens": self.horizon_tokens,
+            "temperature": self.temperature,
+            "topP": self.top_p,
+        }
+        if self.curtailed is not None:
+            inputs["curtailed"] = self.curtailed
+        if self.first_sample:
+            inputs["firstSample"] = self.first_sample
+        return inputs
+
+
+@dataclass
+class PromptShelf:
+    """All prompts of a plan, and the jobs that hold them.
+
+    Args:
+        tokens: of every prompt that will be run, by its key.
+    """
+
+    tokens: dict[bytes, Tokens] = field(default_factory=dict)
+    _keys: dict[bytes, bytes] = field(default_factory=dict)
+    _homes: dict[str, dict[tuple[int, int], dict[bytes, int]]] = field(default_factory=dict)
+    _jobs: dict[str, int] = field(default_factory=dict)
+
+    def keep(self, key: bytes, tokens: Tokens) -> bytes:
+        """Keep a prompt's tokens, once, and return its key, which equal prompts then share."""
+        known = self._keys.get(key)
+        if known is None:
+            self._keys[key] = key
+            self.tokens[key] = tokens.copy()  # a view would keep all prompts of its split alive
+            return key
+        return known
+
+    def fresh(
+        self, group: str, keys: Iterable[bytes], *, samples: int, a_job: int, at_random: bool
+    ) -> Iterator[tuple[int, list[bytes]]]:
+        """Yield what no job of the group draws yet: first missing sample, and prompts of one job.
+
+        Args:
+            group: digest of how is drawn.
+            keys: prompts that are needed, in any order.
+            samples: how many of each.
+            a_job: so many prompts at most make up a job.
+            at_random: jobs are random samples of the prompts; otherwise like stands by like.
+        """
+        left: dict[int, list[bytes]] = {}
+        for key in dict.fromkeys(keys):
+            done = max((until for until, _ in self._drawn(group, key)), default=0)
+            if done < samples:
+                left.setdefault(done, []).append(key)
+        for done, missing in sorted(left.items()):
+            # keys are hashes, so their order is a random one, and the same in every plan
+            missing.sort(key=None if at_random else self._spelling)
+            for start in range(0, len(missing), a_job):
+                yield done, sorted(missing[start : start + a_job], key=self._spelling)
+
+    def put(self, group: str, keys: Iterable[bytes], *, first: int, until: int, job: str) -> None:
+        """Note that a job draws the samples `first` to `until` - 1 of some prompts."""
+        number = self._jobs.setdefault(job, len(self._jobs))
+        layer = self._homes.setdefault(group, {}).setdefault((first, until), {})
+        layer.update(dict.fromkeys(keys, number))
+
+    def homes(self, group: str, keys: Iterable[bytes], *, samples: int) -> list[str]:
+        """Return the jobs that hold the first samples of some prompts, in the order of the plan."""
+        found: set[int] = set()
+        for key in keys:
+            before = 0
+            for until, job in self._drawn(group, key):
+                if before < samples:
+                    found.add(job)
+                before = until
+        jobs = list(self._jobs)
+        return [jobs[number] for number in sorted(found)]
+
+    def _drawn(self, group: str, key: bytes) -> Iterator[tuple[int, int]]:
+        """Yield who draws a prompt: up to which sample, and the job's number, in order."""
+        done = 0
+        for (first, until), layer in sorted(self._homes.get(group, {}).items()):
+            if first == done and key in layer:
+                yield until, layer[key]
+                done = until
+
+    def _spelling(self, key: bytes) -> bytes:
+        """Return what puts prompts in the order of their tokens, a beginning before the whole."""
+        return self.tokens[key].astype(">i4").tobytes()
