@@ -55,7 +55,6 @@ from checker.errors import InsufficientData
 from checker.plan.jobs import PROMPTS_A_BATCH
 from checker.plan.power import cell_power
 from checker.probes import load_probe
-from checker.stats import power
 from checker.stats.intervals import square_and_add
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
 from checker.verdict import _compare, _zero_hit_bound, judge, settled_cells
@@ -138,13 +137,8 @@ def _announced(design: Design, *, confidence: float = CONFIDENCE) -> float | Non
         "confidence": confidence,
         "base_rate": design.base_rate,
         "fpr": design.params.get("fpr"),
+        "contrast": design.contrast,
     }
-    if design.contrast == "reference":
-        # not announced by `plan` for an excess over a reference; what `stats.power` has for it
-        return power.pass_probability_difference_in_differences(
-            design.sample.members, design.sample.nonmembers, limit=design.limit,
-            base_rate=design.base_rate, confidence=confidence,
-        )  # fmt: skip
     return cell_power(metric, cell.limit, design.sample, **arguments).pass_probability
 
 

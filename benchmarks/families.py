@@ -107,6 +107,7 @@ class Study:
         max_tokens: of one record.
         samples: continuations a prompt; T1 takes a quarter of it.
         canaries: m, of which a coin plants half.
+        beacons: records that are planted twenty times each.
         overtrained, sound: recipes.
         asked: tests of the policy.
     """
@@ -122,6 +123,7 @@ class Study:
     max_tokens: int = 96
     samples: int = 20
     canaries: int = 640
+    beacons: int = 5
     overtrained: Recipe = OVERTRAINED
     sound: Recipe = replace(SOUND, dropout=0.0, least_gain=0.1)  # noqa: RUF009  a frozen value
     asked: tuple[str, ...] = ASKED
@@ -291,7 +293,10 @@ class Families:
             load_target(self._target("sound")).document.spec,
             base=self.folder / "audit",
             settings=CanarySettings(
-                seed=self.seed, count=self.study.canaries, events=16, beacons=5
+                seed=self.seed,
+                count=self.study.canaries,
+                events=16,
+                beacons=self.study.beacons,
             ),
             out=shard,
             manifest=manifest,

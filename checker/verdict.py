@@ -53,6 +53,10 @@ Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
 _ABSENT = {"data": "class-not-in-data", "vocabulary": "class-not-in-vocabulary"}
+_UNSEEN_BY_OUTCOME = {"subgroup-too-small", "no-variation", "identifier-not-in-prompt"}
+"""Why a cell has no number that might have been named a failure, had its patients come out
+otherwise. Were it left out of the correction, that would hang on outcomes, and protect nobody."""
+
 _WORST_FIRST: tuple[Verdict, ...] = ("fail", "error", "inconclusive", "pass", "not_applicable")
 
 
@@ -83,6 +87,12 @@ class Finding:
     p_value: float | None = None
     waiver: str | None = None
     roc: tuple[tuple[float, Estimate], ...] = ()
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether it is one of the cells that naming failures is corrected for (Holm)."""
+        could_have_failed = self.measurement is not None or self.reason in _UNSEEN_BY_OUTCOME
+        return could_have_failed and self.cell.limit.fail is not None
 
     @property
     def is_beyond_limit(self) -> bool:
@@ -231,7 +241,7 @@ def overall_verdict(
 
 def _holm(findings: list[Finding], *, alpha: float) -> list[Finding]:
     """Keep as *fail* what Holm's procedure still names; the rest exceeds only uncorrected."""
-    tested = [i for i, f in enumerate(findings) if f.measurement and f.cell.limit.fail is not None]
+    tested = [i for i, finding in enumerate(findings) if finding.is_tested]
     # a cell that is not beyond its limit has some p above α: which one changes nothing
     p_values = [1.0 if (p := findings[i].p_value) is None else p for i in tested]
     named = stats.holm(p_values, alpha=alpha)
@@ -693,6 +703,10 @@ def _zero_hit_bound(
         return stats.sequential_rate(0, measurement.estimate.n, confidence=confidence).high
     if family in {"rate", "set-difference"}:
         return power.zero_hit_bound_rate(measurement.estimate.n, confidence=confidence)
+    if cell.contrast == "reference" and members and nonmembers:
+        return power.zero_hit_bound_difference_in_differences(
+            members.n, nonmembers.n, confidence=confidence
+        )
     if family in {"rate-difference", "mean-difference"} and members and nonmembers:
         return power.zero_hit_bound_difference(members.n, nonmembers.n, confidence=confidence)
     return None
@@ -716,10 +730,15 @@ def _class_absent(name: str, data_set: str, missing_from: Literal["data", "vocab
 def _zero_tolerance(cell: Cell, measurement: Measurement) -> Finding:
     """Judge what may never occur: any hit fails, and a pass needs enough patients."""
     estimate, min_n = measurement.estimate, cell.limit.min_n or 1
-    hits = round(estimate.value * estimate.n)
-    if hits > 0:
-        text = f"{hits} of {estimate.n} were found, where none may be."
+    if estimate.value > 0:
+        # of patients who share prompts one is less than one hit, and must not round to none
+        hits = estimate.value * estimate.n
+        found = f"{hits:.0f}" if math.isclose(hits, round(hits)) else f"{estimate.value:.2%}"
+        text = f"{found} of {estimate.n} were found, where none may be."
         return Finding(cell, "fail", text, measurement=measurement)
+    if not _metric(cell).can_pass:
+        text = f"None among {estimate.n}; this attack can show a leak, never its absence."
+        return Finding(cell, "inconclusive", text, "cannot-show-absence", measurement=measurement)
     if estimate.n < min_n:
         text = f"None among {estimate.n}, but the limit asks for at least {min_n}."
         return Finding(cell, "inconclusive", text, "too-few-positives", measurement=measurement)
@@ -736,7 +755,8 @@ def _shortage_reason(cell: Cell, *, confidence: float) -> str:
     if cell.limit.fail is None:
         needed = cell.limit.min_n or 1
     else:
-        needed = power.positives_needed(cell.limit.fail, confidence=confidence)
+        within = math.sqrt(2) if cell.contrast == "reference" else 1.0  # two bounds, squared, added
+        needed = power.positives_needed(cell.limit.fail / within, confidence=confidence)
     positives = [
         count
         for count in (cell.sample.members_positive, cell.sample.nonmembers_positive)

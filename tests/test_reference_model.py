@@ -8,6 +8,7 @@ difference in differences).
 from __future__ import annotations
 
 import json
+import math
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -61,7 +62,7 @@ def audited(
     folder = tmp_path_factory.mktemp("reference") / "targets"
     shutil.copytree(simulated_targets, folder)
     # with seed 7 the ratio meets the false alarm that a placebo gives in one of a hundred cells
-    policy = write_policy(folder / "policy.yaml", CONTROLS, seed=8)
+    policy = write_policy(folder / "policy.yaml", CONTROLS, seed=8, expectedBaseRate=0.02)
     # a worse model of the population, for which these same members are as easy
     model = json.loads((folder / "leaking.json").read_text())
     even = 1 / len(model["unigram"])
@@ -101,6 +102,21 @@ def test_who_tells_no_more_than_the_reference_is_cleared(
 ) -> None:
     found = audited("beside-one-alike").cell(control)
     assert found["verdict"] == "pass", found
+
+
+def test_the_plan_announces_what_an_excess_over_a_reference_can_show(
+    audited: Callable[[str], Audit],
+) -> None:
+    plan = json.loads((audited("beside-one-alike").run / "plan.json").read_text())
+    cells = {cell["control"]: cell for cell in plan["cells"]}
+    plain, beyond = cells["hiv-disclosure"], cells["beyond-reference"]
+    assert plain["sample"] == beyond["sample"]
+    m, n = beyond["sample"]["members"], beyond["sample"]["nonmembers"]
+    # bounds of no hits, 1 - 0.05^(1/n), of both groups squared and added
+    bounds = [1 - 0.05 ** (1 / size) for size in (m, n)]
+    assert plain["power"]["zeroHitBound"] == pytest.approx(bounds[0])
+    assert beyond["power"]["zeroHitBound"] == pytest.approx(math.hypot(*bounds))
+    assert 0 < beyond["power"]["passProbability"] < plain["power"]["passProbability"]
 
 
 def test_a_target_without_a_reference_is_not_tested_against_one(

@@ -11,11 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import AS_OF, FOREIGN, HARMLESS, SAMPLES, Bench, policy
 
+from checker import stats
 from checker.errors import ExitCode
 from checker.plan import CellLimit
+from checker.probes import Measurement
 from checker.probes.attribute_disclosure import AttributeDisclosure, AttributeDisclosureParams
 from checker.probes.observations import DisclosureObservations
-from checker.verdict import Finding
+from checker.verdict import Finding, hold_against_limit
 
 
 def only(bench: Bench, **arguments: object) -> Finding:
@@ -104,6 +106,56 @@ def test_zero_tolerance_fails_on_the_first_hit_and_passes_on_none_among_enough()
         assert only(bench).verdict == verdict
 
 
+def test_one_hit_among_patients_of_whom_many_share_a_prompt_does_not_round_to_none() -> None:
+    # 200 prompts of one patient and one of 100: n is 300² / (200 + 100²) = 8.8, and the one hit
+    # among 300 patients is 0.027 of 8
+    bench = Bench()
+    limit = CellLimit(max_count=0, min_n=5)
+    bench.disclosure("age", hits=(1, 0), n=(300, 80), limit=limit, metric="disclosure_rate")
+    labels = bench.tables["age-labels"]
+    prompts = labels["prompt"].to_pylist()
+    prompts[200:300] = [prompts[200]] * 100
+    column = labels.column_names.index("prompt")
+    bench.tables["age-labels"] = labels.set_column(column, "prompt", pa.array(prompts))
+    finding = only(bench)
+    assert finding.measurement is not None
+    assert finding.measurement.estimate.n == 8
+    assert finding.verdict == "fail"
+    assert "0.33% of 8" in finding.explanation
+
+
+def test_zero_tolerance_of_what_cannot_show_absence_passes_on_no_number_of_clean_members() -> None:
+    bench = Bench()
+    bench.disclosure(
+        "age", hits=(0, 0), n=(80, 80), metric="disclosure_rate",
+        limit=CellLimit(max_count=0, min_n=50),
+    )  # fmt: skip
+    measurement = only(bench).measurement
+    assert measurement is not None
+    cell = bench.cells[0].model_copy(
+        update={"probe": "identifier-perturbation", "metric": "memorized_share"}
+    )
+    finding = hold_against_limit(cell, measurement, confidence=0.95)
+    assert (finding.verdict, finding.reason) == ("inconclusive", "cannot-show-absence")
+
+
+def test_an_excess_over_a_reference_needs_as_many_nonmembers() -> None:
+    # without hits √2 · (1 - 0.05^(1/n)) <= 0.05 takes 84 of each; the target's 0 against the
+    # reference's 30 would pass among 59, by luck of the reference
+    for n, verdict in ((83, "inconclusive"), (84, "pass")):
+        members, nonmembers = (
+            stats.paired_difference(0, other, n, confidence=0.95) for other in (30, 0)
+        )
+        beyond = stats.difference_in_differences((0, 30, n), (0, 0, n), confidence=0.95)
+        assert beyond.high < 0.05
+        bench = Bench()
+        bench.disclosure("hiv", hits=(0, 0), n=(n, n), contrast="reference")
+        finding = hold_against_limit(
+            bench.cells[0], Measurement(beyond, members, nonmembers), confidence=0.95
+        )
+        assert finding.verdict == verdict
+
+
 def test_between_warning_and_limit_a_cell_passes_with_a_warning() -> None:
     # 0 of 80 gives 0.0368
     for warn, warned in ((0.03, True), (0.04, False)):
@@ -179,6 +231,17 @@ def test_holm_names_only_what_survives_the_number_of_cells() -> None:
     assert judgement.findings[0].reason == "exceeds-uncorrected"
     assert judgement.findings[0].blocks
     assert judgement.verdict == "inconclusive"
+
+
+def test_small_subgroups_count_for_holm_whether_they_are_shown_or_not() -> None:
+    # the same 11 of 80: had one of the 19 subgroups failed it would have been named
+    bench = Bench()
+    bench.disclosure("weak", hits=(11, 0), n=(80, 80))
+    for i in range(19):
+        bench.disclosure(f"few{i}", hits=(0, 0), n=(10, 10), subgroup="rare_code")
+    judgement = bench.judge()
+    assert {finding.reason for finding in judgement.findings[1:]} == {"subgroup-too-small"}
+    assert judgement.findings[0].reason == "exceeds-uncorrected"
 
 
 def test_a_failure_that_is_strong_enough_survives_any_number_of_clean_cells() -> None:

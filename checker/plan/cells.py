@@ -16,9 +16,13 @@ __all__ = ["control_cell", "may_stop_early", "planned_power"]
 
 
 def may_stop_early(metric: Metric, limit: CellLimit, *, contrast: str, sequential: bool) -> bool:
-    """Return whether a cell's patients are drawn in batches until it is decided (METHODS §6)."""
+    """Return whether a cell's patients are drawn in batches until it is decided (METHODS §6).
+
+    What can never pass is decided by a failure alone, and its attack asks the disclosed members
+    again once all are drawn: it has nothing to stop early, and keeps the whole of its error.
+    """
     counts = metric.thresholded and limit.fail is not None and contrast == "nonmembers"
-    return sequential and counts
+    return sequential and counts and metric.can_pass
 
 
 def planned_power(
@@ -85,5 +89,6 @@ def control_cell(
             confidence=spec.parameters.confidence,
             base_rate=spec.parameters.expected_base_rate,
             fpr=getattr(params, "fpr", None),
+            contrast=control.contrast,
         ),
     )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 from checker.errors import InsufficientData
 from checker.plan.model import CellLimit, CellSample, Power
 from checker.probes import Metric
@@ -23,6 +25,7 @@ def cell_power(
     confidence: float,
     base_rate: float,
     fpr: float | None = None,
+    contrast: str = "nonmembers",
 ) -> Power:
     """Say whether a cell can pass with its sample, how much is missing, and how likely it passes.
 
@@ -33,6 +36,7 @@ def cell_power(
         confidence: of each bound.
         base_rate: background rate of a hit that the policy assumes.
         fpr: the false-positive rate of a TPR metric.
+        contrast: "reference" where a difference in differences is taken.
     """
     share = sample.distinct_prompt_share
     if metric.needs_identifying_prompts and share is not None and share < DISTINCT_PROMPTS_NEEDED:
@@ -48,6 +52,8 @@ def cell_power(
         return _repeated(limit.fail, sample, confidence=confidence)
     if metric.family in {"auprc", "auprc-difference", "gap", "bits"}:
         return _bootstrapped(metric, sample)
+    if contrast == "reference":
+        return _beyond_reference(limit.fail, sample, confidence=confidence, base_rate=base_rate)
     return _counting(metric, limit.fail, sample, confidence=confidence, base_rate=base_rate)
 
 
@@ -86,6 +92,36 @@ def _counting(
         zero_hit_bound=bound,
         needed_more=missing or None,
         pass_probability=chance if bound <= limit else 0.0,
+        base_rate=base_rate,
+    )
+
+
+def _beyond_reference(
+    limit: float, sample: CellSample, *, confidence: float, base_rate: float
+) -> Power:
+    """Take both models as hitting independently of each other: at worst as likely to pass as so."""
+    sizes = sample.members, sample.nonmembers
+    # of each group, where both are equally many: the two zero-hit bounds are squared and added
+    needed = power.positives_needed(limit / math.sqrt(2), confidence=confidence)
+    short, short_others = (max(0, needed - size) for size in sizes)
+    if not all(sizes):
+        return Power(
+            can_pass=False,
+            needed_more=short or None,
+            needed_more_nonmembers=short_others or None,
+            base_rate=base_rate,
+        )
+    bound = power.zero_hit_bound_difference_in_differences(*sizes, confidence=confidence)
+    can_pass = bound <= limit
+    chance = power.pass_probability_difference_in_differences(
+        *sizes, limit=limit, base_rate=base_rate, confidence=confidence
+    )
+    return Power(
+        can_pass=can_pass,
+        zero_hit_bound=bound,
+        needed_more=None if can_pass else short or None,
+        needed_more_nonmembers=None if can_pass else short_others or None,
+        pass_probability=chance,
         base_rate=base_rate,
     )
 

@@ -295,7 +295,7 @@ def _summary(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Summa
     }
     confidence = f"{100 * judgement.confidence:.10g}%"
     applied = [use for use in judgement.waivers if use.status == "applied"]
-    tested = sum(finding.measurement is not None for finding in findings)
+    tested = sum(finding.is_tested for finding in findings)
     return Summary(
         exit_code=int(judgement.exit_code),
         decision=_decision(judgement, applied),

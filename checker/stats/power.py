@@ -340,8 +340,7 @@ def _paired_outcomes(
         [V] differences, rising; [_LEVELS + 1] distances, rounded up; their probabilities.
     """
     first, mass = _support(n, share)
-    second = np.arange(first[-1] + 1)
-    b, c = first[:, None], second[None, :]
+    b, c = first[:, None], first[None, :]  # either count has the same distribution
     # of those not hit in the first alone, the second alone hits with probability share/(1 - share)
     weight = mass[:, None] * binom.pmf(c, n - b, share / (1 - share))
     kept = weight > NEGLIGIBLE_MASS / weight.size  # never where b + c exceeds n
