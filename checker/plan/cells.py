@@ -39,7 +39,15 @@ def planned_power(
     """Return what a cell can decide, at the confidence that is left for its planned patients."""
     if may_stop_early(metric, limit, contrast=contrast, sequential=sequential):
         confidence = 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
-    return cell_power(metric, limit, sample, confidence=confidence, base_rate=base_rate, fpr=fpr)
+    return cell_power(
+        metric,
+        limit,
+        sample,
+        confidence=confidence,
+        base_rate=base_rate,
+        fpr=fpr,
+        contrast=contrast,
+    )
 
 
 def control_cell(
@@ -89,6 +97,5 @@ def control_cell(
             confidence=spec.parameters.confidence,
             base_rate=spec.parameters.expected_base_rate,
             fpr=getattr(params, "fpr", None),
-            contrast=control.contrast,
         ),
     )
