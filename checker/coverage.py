@@ -26,7 +26,6 @@ from checker.codes import (
     PREFIX_SHAPES,
     RANK_NONE,
     RANK_STRONG,
-    RANKS,
     ClassMatches,
     CodePattern,
     CodeReader,
@@ -50,7 +49,6 @@ __all__ = [
     "measure_coverage",
 ]
 
-_STANDINGS: Final[dict[int, Standing]] = {rank: standing for standing, rank in RANKS.items()}
 _CATEGORY: Final = {"icd10cm": 3, "icd9cm": 3, "icd10pcs": 3, "icd9proc": 2, "atc": 5}
 """How many characters make the family of a code."""
 _SHORTEST_DRUG: Final = 6
@@ -273,8 +271,8 @@ def _caught(found: ClassMatches, data: _Data) -> Iterator[Caught]:
             values.setdefault(entry, []).append(pattern.value)
     order = sorted(values, key=lambda e: (-int(found.ranks[e]), -int(data.events[e]), e))
     for entry in order:
-        standing = _STANDINGS[int(found.ranks[entry])]
-        yield Caught(data.count(entry), standing, tuple(dict.fromkeys(values[entry])))
+        if standing := found.standing(entry):
+            yield Caught(data.count(entry), standing, tuple(dict.fromkeys(values[entry])))
 
 
 def _absent(system: CodeSystem, data: _Data) -> bool:
