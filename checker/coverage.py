@@ -155,7 +155,11 @@ class DataCoverage:
 
 
 def measure_coverage(
-    classes: Mapping[str, AttributeClassSpec], cohort: Cohort, *, reader: CodeReader
+    classes: Mapping[str, AttributeClassSpec],
+    cohort: Cohort,
+    *,
+    reader: CodeReader,
+    only: Sequence[str] = (),
 ) -> DataCoverage:
     """Measure what classes catch of the members and nonmembers of a data set.
 
@@ -163,6 +167,8 @@ def measure_coverage(
         classes: valid classes by name.
         cohort: the patients, and the dictionary of codes.
         reader: knows how the data set spells its codes.
+        only: the classes asked for; all, where none is. The others say what they catch of the near
+            misses.
     """
     matches = find_matches(
         {name: class_matcher(spec) for name, spec in classes.items()},
@@ -179,7 +185,7 @@ def measure_coverage(
         codes=len(cohort.codes),
         systems=dict(data.systems.most_common()),
         unread=data.unread(),
-        classes=tuple(_coverage(name, classes[name], matches, data) for name in classes),
+        classes=tuple(_coverage(name, classes[name], matches, data) for name in only or classes),
     )
 
 
