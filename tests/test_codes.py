@@ -131,9 +131,9 @@ def test_every_prefix_of_a_code_matches_it_dotted_or_not(code, length):
 
 def test_a_glob_with_many_stars_does_not_backtrack():
     pattern = parse_value("local", "*a" * 30 + "b")
-    started = time.perf_counter()
+    started = time.process_time()
     assert not pattern.matches("a" * 5000)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 # --- readings -----------------------------------------------------------------------------------
