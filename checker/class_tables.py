@@ -286,13 +286,16 @@ def print_matches(matches: Iterable[CodeMatch], console: Console) -> None:
 # --- coverage -----------------------------------------------------------------------------------
 
 
-def coverage_of(classes: Mapping[str, AttributeClassSpec], data: Path) -> DataCoverage:
+def coverage_of(
+    classes: Mapping[str, AttributeClassSpec], data: Path, *, only: Sequence[str] = ()
+) -> DataCoverage:
     """Measure what classes catch of a data set.
 
     Args:
         classes: by name.
         data: a file with an AuditTarget, or the folder of a MEDS data set, whose splits `train` and
             `held_out` are then read.
+        only: the classes asked for; all, where none is.
 
     Raises:
         DocumentError: the target is invalid.
@@ -302,7 +305,7 @@ def coverage_of(classes: Mapping[str, AttributeClassSpec], data: Path) -> DataCo
         cohort, reader = load_cohort(DataSpec(path="."), base=data), CodeReader()
     else:
         cohort, reader = _of_target(load_target(data), base=data.resolve().parent)
-    return measure_coverage(classes, cohort, reader=reader)
+    return measure_coverage(classes, cohort, reader=reader, only=only)
 
 
 def _of_target(target: Located[AuditTarget], *, base: Path) -> tuple[Cohort, CodeReader]:

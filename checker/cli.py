@@ -1070,7 +1070,8 @@ def class_coverage(
     """
     from checker.class_tables import choose_classes, coverage_json, coverage_of, print_coverage
 
-    measured = coverage_of(choose_classes(policy, names), target)
+    chosen = [*choose_classes(policy, names)]
+    measured = coverage_of(choose_classes(policy), target, only=chosen)
     if as_json:
         _emit_json(coverage_json(measured))
     else:

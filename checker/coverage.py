@@ -26,7 +26,6 @@ from checker.codes import (
     PREFIX_SHAPES,
     RANK_NONE,
     RANK_STRONG,
-    RANKS,
     ClassMatches,
     CodePattern,
     CodeReader,
@@ -50,7 +49,6 @@ __all__ = [
     "measure_coverage",
 ]
 
-_STANDINGS: Final[dict[int, Standing]] = {rank: standing for standing, rank in RANKS.items()}
 _CATEGORY: Final = {"icd10cm": 3, "icd9cm": 3, "icd10pcs": 3, "icd9proc": 2, "atc": 5}
 """How many characters make the family of a code."""
 _SHORTEST_DRUG: Final = 6
@@ -157,7 +155,11 @@ class DataCoverage:
 
 
 def measure_coverage(
-    classes: Mapping[str, AttributeClassSpec], cohort: Cohort, *, reader: CodeReader
+    classes: Mapping[str, AttributeClassSpec],
+    cohort: Cohort,
+    *,
+    reader: CodeReader,
+    only: Sequence[str] = (),
 ) -> DataCoverage:
     """Measure what classes catch of the members and nonmembers of a data set.
 
@@ -165,6 +167,8 @@ def measure_coverage(
         classes: valid classes by name.
         cohort: the patients, and the dictionary of codes.
         reader: knows how the data set spells its codes.
+        only: the classes asked for; all, where none is. The others say what they catch of the near
+            misses.
     """
     matches = find_matches(
         {name: class_matcher(spec) for name, spec in classes.items()},
@@ -181,7 +185,7 @@ def measure_coverage(
         codes=len(cohort.codes),
         systems=dict(data.systems.most_common()),
         unread=data.unread(),
-        classes=tuple(_coverage(name, classes[name], matches, data) for name in classes),
+        classes=tuple(_coverage(name, classes[name], matches, data) for name in only or classes),
     )
 
 
@@ -273,8 +277,8 @@ def _caught(found: ClassMatches, data: _Data) -> Iterator[Caught]:
             values.setdefault(entry, []).append(pattern.value)
     order = sorted(values, key=lambda e: (-int(found.ranks[e]), -int(data.events[e]), e))
     for entry in order:
-        standing = _STANDINGS[int(found.ranks[entry])]
-        yield Caught(data.count(entry), standing, tuple(dict.fromkeys(values[entry])))
+        if standing := found.standing(entry):
+            yield Caught(data.count(entry), standing, tuple(dict.fromkeys(values[entry])))
 
 
 def _absent(system: CodeSystem, data: _Data) -> bool:

@@ -214,6 +214,20 @@ def test_a_near_miss_that_another_class_catches_comes_last_with_its_name(
     assert near == [("LAB//lithium", []), ("ICD10CM/F32.9", ["mental-health-common"])]
 
 
+def test_near_misses_of_one_class_name_the_others_that_catch_them(
+    phigate: Command, tmp_path: Path
+) -> None:
+    patient = [("ICD10CM/C50.9", 0.0), ("ICD10CM/Z80.3", 1.0)]
+    root = write_meds(
+        tmp_path / "data",
+        {"train": [patient], "held_out": [patient]},
+        descriptions={"ICD10CM/Z80.3": "Family history of malignant neoplasm of breast"},
+    )
+    (cancer,) = coverage(phigate, root, "--class", "cancer")["classes"]
+    (near,) = cancer["near_misses"]
+    assert near["elsewhere"] == ["genetic-test-family-history"]
+
+
 def test_a_number_in_a_word_is_meant_as_it_is(phigate: Command, tmp_path: Path) -> None:
     patient = [("LAB//1", 0.0), ("LAB//2", 1.0)]
     data = write_meds(

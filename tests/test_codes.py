@@ -111,6 +111,8 @@ def test_a_value_matches_what_its_system_says(system, value, code, expected):
         ("drug", "naltrexone+", "not a drug name"),
         ("drug", "50", "not a drug name"),
         ("local", "  ", "empty"),
+        ("local", "*", "matches whatever a data set holds"),
+        ("local", "?*", "matches whatever a data set holds"),
     ],
 )
 def test_a_value_that_cannot_be_meant_is_one_sentence(system, value, sentence):
@@ -129,9 +131,9 @@ def test_every_prefix_of_a_code_matches_it_dotted_or_not(code, length):
 
 def test_a_glob_with_many_stars_does_not_backtrack():
     pattern = parse_value("local", "*a" * 30 + "b")
-    started = time.perf_counter()
+    started = time.process_time()
     assert not pattern.matches("a" * 5000)
-    assert time.perf_counter() - started < 1
+    assert time.process_time() - started < 1
 
 
 # --- readings -----------------------------------------------------------------------------------
@@ -256,9 +258,9 @@ def test_a_large_dictionary_is_matched_with_many_classes_in_little_time():
         )
         for k in range(24)
     }
-    started = time.perf_counter()
+    started = time.process_time()
     ranks = _ranks(matchers, spellings)
-    assert time.perf_counter() - started < 5  # about 0.5 s on an idle core
+    assert time.process_time() - started < 5  # about 0.5 s on an idle core
     # A00xx..A39xx exist, so class k matches the 40 - k categories from A{k} on, 100 codes each;
     # B20 stands for the 100 codes B2000..B2099
     assert int((ranks["class-7"] > 0).sum()) == 33 * 100 + 100

@@ -81,6 +81,17 @@ def test_a_gate_with_a_gap_is_warned_of() -> None:
     assert message == "medium and critical controls do not block a release, though low ones do"
 
 
+@pytest.mark.parametrize(("cell", "warnings"), [(30, 0), (31, 1)])
+def test_a_cell_so_wide_that_subgroups_go_unjudged_is_warned_of(cell: int, warnings: int) -> None:
+    wide = changed(
+        "  context: internal\n", f"  context: internal\n  parameters: {{minCell: {cell}}}\n"
+    )
+    assert warned(wide) == []  # no subgroup is lost
+    found = warned(changed("      cites: [a-law]\n    membership", "      cites: [a-law]\n"
+                           "      subgroups: [all, rare_code]\n    membership", wide))  # fmt: skip
+    assert [path for _, path, _ in found] == ["spec.parameters.minCell"] * warnings
+
+
 @pytest.mark.parametrize("limits", ["{fail: 0.001}", "{maxCount: 0, minN: 3000}"])
 def test_a_limit_that_three_thousand_can_show_is_not_warned_of(limits: str) -> None:
     # no hit among n gives the bound 1 - 0.05 ** (1 / n); at n = 2,995 it is 0.0009997

@@ -179,6 +179,10 @@ class ClassMatches:
     ranks: NDArray[np.int8]
     entries: list[list[int]]
 
+    def standing(self, entry: int) -> Standing | None:
+        """Return the strongest standing of an entry in the class, or None."""
+        return _STANDINGS.get(int(self.ranks[entry]))
+
     @property
     def unmatched(self) -> list[str]:
         """Values, but for exclusions, that match no entry."""

@@ -104,6 +104,11 @@ def parse_value(system: CodeSystem, value: str) -> CodePattern:
             " ranges, patterns such as T40.[15789]?[14], or globs with system 'local'"
         )
     if system == "local":
+        if not text.strip("*?"):
+            # every patient would have the class, and what everybody has cannot leak
+            raise ValueError(
+                f"'{text}' matches whatever a data set holds; write what it begins with"
+            )
         return CodePattern(system, text)
     if system == "drug":
         return CodePattern(system, text, phrases=_drug_phrases(text))

@@ -30,6 +30,8 @@ POSITIVES = 3_000
 PATIENTS = 10_000
 HARDLY = 0.05
 """A chance of passing below this is none."""
+WIDE_CELL = 30
+"""Far above the 11 patients below which counts are withheld (CMS cell size policy)."""
 
 _SEVERITIES: tuple[Severity, ...] = ("low", "medium", "high", "critical")
 _Warning = tuple[KeyPath, str]
@@ -124,6 +126,14 @@ def _weak_parts(spec: PolicySpec) -> Iterator[_Warning]:
                 f"the limits of '{name}' cite nothing; name what they lean on, if only the"
                 " decision of your committee (basis: institutional-choice)",
             )
+    cell = spec.parameters.min_cell
+    groups = [group for control in spec.controls.values() for group in control.subgroups]
+    if cell > WIDE_CELL and any(group != "all" for group in groups):
+        yield (
+            ("spec", "parameters", "minCell"),
+            f"subgroups of fewer than {cell:,} patients are not judged at all; 11 is enough to keep"
+            " single patients out of a report",
+        )
     lowest = min(_SEVERITIES.index(severity) for severity in spec.gate.fail_on)
     absent = [one for one in _SEVERITIES[lowest:] if one not in spec.gate.fail_on]
     if absent:
