@@ -508,7 +508,8 @@ def _rounded(cell: CellReport) -> CellReport:
             **nothing,
             "reported": {},
             "estimate": bare,
-            "withheld": [*WITHHELD[1:], "estimate.n"],
+            "withheld": WITHHELD[1:],
+            "explanation": "How many patients it rests on is withheld.",
         }
     )
 
