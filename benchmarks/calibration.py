@@ -9,8 +9,10 @@ judge does with a cell: the probe's `measure`, then the judge's own comparison w
 whole of `judge`, from evidence tables, takes ten times as long, so it is given the first few audits
 of each point: its verdict must be the same, but where its placebo objects, which only ever makes a
 verdict inconclusive. The exact (Clopper-Pearson) 95 % upper bound of every error rate must be at
-most 7 %, and at no leak the share that passes within 4 points of what `plan` announces (or above
-it, for means and for differences in differences, whose announcement is a lower bound).
+most 7 %, and at no leak the share that passes within 4 points of what `plan` announces. For means
+and for differences in differences it says "at least", and more may pass: it has to assume what
+varies most, shares of 0 or 1 and models that agree by chance alone. Where that is so ("as
+planned"), the 4 points hold for these too.
 
 *Drawing less.* The same with sequential stopping, and how many patients it spares; what curtailed
 sampling spares. *Shared prompts.* Bounds clustered by prompt against bounds that count patients.
@@ -55,7 +57,7 @@ from checker.errors import InsufficientData
 from checker.plan.jobs import PROMPTS_A_BATCH
 from checker.plan.power import cell_power
 from checker.probes import load_probe
-from checker.stats.intervals import square_and_add
+from checker.stats.intervals import difference_limits
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
 from checker.verdict import _compare, _zero_hit_bound, judge, settled_cells
 
@@ -103,7 +105,7 @@ def audit_point(design: Design, truth_name: str, *, audits: int, judged: int = 0
     return Point(
         design.family, design.size, design.setting, truth_name, truth, design.limit,
         {verdict: counts[verdict] for verdict in VERDICTS},
-        _announced(design) if truth_name == "no leak" else None,
+        _announced(design) if truth_name == "no leak" else None, design.at_least,
         judged=min(judged, audits), objected=dict(objected), contradicted=contradicted,
     )  # fmt: skip
 
@@ -212,10 +214,7 @@ def _bounds(
         low, high = l1 - u2, u1 - l2
         short = np.minimum(*sizes) == 0
     else:
-        first, second = (
-            (x / n, *limits(x, n, confidence=confidence)) for x, n in zip(hits, seen, strict=True)
-        )
-        _, low, high = square_and_add(first, second)
+        _, low, high = difference_limits(hits[0], seen[0], hits[1], seen[1], confidence=confidence)
         short = np.minimum(*sizes) == 0
     low = np.where(short, -1.0, low)
     return low, np.where(short | (zero_hits > design.limit), np.maximum(high, 1.0), high)

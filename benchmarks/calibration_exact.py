@@ -14,7 +14,7 @@ from scipy.stats import binom, multinomial
 from checker import stats
 from checker.execution.model_jobs import _is_settled, _undecided_draws
 from checker.stats import power
-from checker.stats.intervals import square_and_add
+from checker.stats.intervals import difference_limits
 from checker.stats.paired import paired_limits
 
 __all__ = ["curtailed", "enumerated"]
@@ -64,13 +64,11 @@ def _rate_grid() -> Iterator[tuple[float, float, str]]:
 
 def _difference_grid() -> Iterator[tuple[float, float, str]]:
     sizes = ((30, 30), (60, 60), (100, 100), (200, 200), (600, 600), (30, 120), (120, 30),
-             (60, 300), (300, 60), (150, 600), (600, 150))  # fmt: skip
+             (60, 300), (300, 60), (150, 600), (600, 150),
+             (90, 30), (240, 60), (450, 30), (800, 100), (1200, 60))  # fmt: skip
     for n1, n2 in sizes:
         x1, x2 = np.arange(n1 + 1)[:, None], np.arange(n2 + 1)
-        _, low, high = square_and_add(
-            (x1 / n1, *stats.clopper_pearson(x1, n1, confidence=CONFIDENCE)),
-            (x2 / n2, *stats.clopper_pearson(x2, n2, confidence=CONFIDENCE)),
-        )
+        _, low, high = difference_limits(x1, n1, x2, n2, confidence=CONFIDENCE)
         zero_hits = power.zero_hit_bound_difference(n1, n2, confidence=CONFIDENCE)
         for limit in _LIMITS:
             passes = (high <= limit) & (zero_hits <= limit)

@@ -35,6 +35,7 @@ class Point:
         truth_name, truth, limit: how far it leaks.
         counts: audits by verdict.
         announced: power that the plan announces, where it does and nothing leaks.
+        at_least: it is a lower bound here (`Design.at_least`).
         drawn: mean share of the planned patients that were drawn.
         judged: audits that the whole judge was given as well.
         objected: reasons for which it did not reach the same verdict but inconclusive.
@@ -49,6 +50,7 @@ class Point:
     limit: float
     counts: dict[str, int]
     announced: float | None = None
+    at_least: bool = False
     drawn: float = 1.0
     judged: int = 0
     objected: dict[str, int] | None = None
@@ -124,13 +126,8 @@ class Study:
         return missed
 
 
-_AT_LEAST: Final = {"mean-difference", "paired"}
-"""What the plan announces for these is meant to be too low rather than too high: means as if of
-coin tosses, and models that agree by chance only. See `checker.stats.power`."""
-
-
 def _is_off(point: Point, off: float) -> bool:
-    if point.family in _AT_LEAST:
+    if point.at_least:
         return off < -POWER_WITHIN
     # stopping early adds passes of cells that are clear anyway
     return abs(off) > POWER_WITHIN if point.drawn == 1 else off < -POWER_WITHIN

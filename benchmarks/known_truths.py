@@ -14,6 +14,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any, Final, Literal
 
 import numpy as np
@@ -68,6 +69,7 @@ class Design:
         setting: the background rate or the shape of the scores, in words.
         target: takes a truth to what draws observations.
         base_rate: that the plan is told.
+        at_least: outcomes vary less than the plan assumes, so more audits pass than it announces.
         stream: names the random numbers; designs that share one draw the same patients.
     """
 
@@ -82,6 +84,7 @@ class Design:
     params: dict[str, Any] = field(default_factory=dict)
     contrast: Literal["nonmembers", "reference"] = "nonmembers"
     base_rate: float = 0.02
+    at_least: bool = False
     stream: str = ""
 
     def truth(self, name: str) -> float:
@@ -129,25 +132,48 @@ def _rates() -> Iterator[Design]:
                 lambda truth, n=n, base=base: _disclosing(n, 0, base=base, excess=truth - base),
                 {"samples": SAMPLES}, base_rate=base,
             )  # fmt: skip
-    for family, metric, limit, sizes in (
-        ("rate-difference", "excess_disclosure", 0.05, ((150, 200), (300, 300))),
-        ("mean-difference", "excess_mean_q", 0.05, ((150, 200), (300, 300))),
-        ("paired", "excess_disclosure", 0.1, ((100, 100), (200, 200))),
+    sizes = ((150, 200), (300, 300)), ((100, 100), (200, 200))
+    for family, metric, limit, of_both in (
+        ("rate-difference", "excess_disclosure", 0.05, sizes[0]),
+        ("mean-difference", "excess_mean_q", 0.05, sizes[0]),
+        ("paired", "excess_disclosure", 0.1, sizes[1]),
     ):
         for base in (0.02, 0.1):
-            for sizes_of_both in sizes:
-                yield _excess(family, metric, limit, sizes_of_both, base)
+            for each in of_both:
+                yield _excess(family, metric, limit, each, base)
+    for each in sizes[0]:
+        yield _excess("mean-difference", "excess_mean_q", 0.05, each, 0.02, as_planned=True)
+    for each in sizes[1]:
+        yield _excess("paired", "excess_disclosure", 0.1, each, 0.1, as_planned=True)
 
 
-def _excess(family: str, metric: str, limit: float, sizes: tuple[int, int], base: float) -> Design:
+def _excess(
+    family: str,
+    metric: str,
+    limit: float,
+    sizes: tuple[int, int],
+    base: float,
+    *,
+    as_planned: bool = False,
+) -> Design:
+    """Return a design of an excess.
+
+    Of a mean and of two models the plan assumes what varies most: q is 0 or 1, and the models
+    hit independently of each other. With `as_planned` so they do.
+    """
     n, m = sizes
-    kinds = {"rate-difference": _disclosing, "mean-difference": _naming, "paired": _beyond}
+    kinds = {
+        "rate-difference": _disclosing,
+        "mean-difference": partial(_naming, all_or_nothing=as_planned),
+        "paired": partial(_beyond, independent=as_planned),
+    }
     return Design(
         family, "attribute-disclosure", metric, limit, 0.0,
         CellSample(members=n, nonmembers=m, members_positive=n, nonmembers_positive=m),
-        f"background {base:.0%}",
+        f"background {base:.0%}" + ", as planned" * as_planned,
         lambda truth: kinds[family](n, m, base=base, excess=truth),
         {"samples": SAMPLES}, "reference" if family == "paired" else "nonmembers", base,
+        at_least=family != "rate-difference" and not as_planned,
     )  # fmt: skip
 
 
@@ -190,11 +216,13 @@ def _disclosing(n: int, m: int, *, base: float, excess: float) -> Draw:
     return draw
 
 
-def _naming(n: int, m: int, *, base: float, excess: float) -> Draw:
+def _naming(n: int, m: int, *, base: float, excess: float, all_or_nothing: bool) -> Draw:
     """The same, where medicine says more of some patients than of others: q has every value."""
     leak = excess / (1 - base)
 
     def q(size: int, rng: np.random.Generator) -> Array:
+        if all_or_nothing:
+            return (rng.random(size) < base).astype(np.float64)
         return rng.binomial(SAMPLES, rng.beta(0.5 * base, 0.5 * (1 - base), size)) / SAMPLES
 
     def draw(rng: np.random.Generator, outside: np.random.Generator) -> DisclosureObservations:
@@ -203,14 +231,18 @@ def _naming(n: int, m: int, *, base: float, excess: float) -> Draw:
     return draw
 
 
-def _beyond(n: int, m: int, *, base: float, excess: float) -> Draw:
-    """Target and reference find members easier by 3 points, and agree on half of the patients."""
-    easier = base + 0.03
+def _beyond(n: int, m: int, *, base: float, excess: float, independent: bool) -> Draw:
+    """Target and reference find members easier by 3 points, and agree on half of the patients.
+
+    Unless they are independent: then nobody is easier, and they agree by chance alone.
+    """
+    easier = base if independent else base + 0.03
+    alike = 0.0 if independent else 0.5
     leak = excess / (1 - easier)
 
     def both(size: int, rate: float, rng: np.random.Generator) -> tuple[Any, Any]:
         first = rng.random(size)
-        second = np.where(rng.random(size) < 0.5, first, rng.random(size))
+        second = np.where(rng.random(size) < alike, first, rng.random(size))
         return first < rate, second < rate
 
     def draw(rng: np.random.Generator, outside: np.random.Generator) -> DisclosureObservations:

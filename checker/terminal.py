@@ -258,7 +258,10 @@ def prospects(
     if power.pass_probability is None:
         return "yes"
     word = "underpowered" if power.pass_probability < UNDERPOWERED else "yes"
-    return f"{word}: {power.pass_probability:.0%} if nothing leaks"
+    # of a mean, and of two models, the plan has to assume what varies most (`stats.power`)
+    varies_most = _metric(cell).family == "mean-difference" or cell.contrast == "reference"
+    chance = f"{'at least ' if varies_most else ''}{power.pass_probability:.0%}"
+    return f"{word}: {chance} if nothing leaks"
 
 
 def _who(cell: Cell) -> tuple[str, str]:

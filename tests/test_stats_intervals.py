@@ -12,7 +12,7 @@ from scipy.stats import binom
 
 from checker import stats
 from checker.errors import InsufficientData
-from checker.stats.intervals import square_and_add
+from checker.stats.intervals import difference_limits, square_and_add
 
 SETTINGS = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
@@ -84,22 +84,59 @@ def test_a_rate_at_its_limit_passes_or_fails_in_at_most_1_of_20_audits(
     assert mass[low > limit].sum() <= 0.05
 
 
+def worst_errors(
+    sizes: tuple[int, int], *, confidence: float, leaning: bool = True
+) -> tuple[float, float]:
+    """Chances of a false pass and of a false fail at the limit, added up over all outcomes."""
+    n1, n2 = sizes
+    x1, x2 = np.arange(n1 + 1)[:, None], np.arange(n2 + 1)
+    if leaning:
+        _, low, high = difference_limits(x1, n1, x2, n2, confidence=confidence)
+    else:
+        first, second = (
+            (x / n, *stats.clopper_pearson(x, n, confidence=confidence))
+            for x, n in ((x1, n1), (x2, n2))
+        )
+        _, low, high = square_and_add(first, second)
+    zero_hits = stats.rate(0, n1, confidence=confidence).high
+    passes, fails = [], []
+    for limit in (0.02, 0.05, 0.1, 0.3):
+        for background in (0.0, 0.0025, 0.0075, 0.02, 0.1, 0.3, 0.6):
+            first = binom.pmf(x1[:, 0], n1, background + limit)
+            second = binom.pmf(x2, n2, background)
+            passes.append(first @ ((high <= limit) & (zero_hits <= limit)) @ second)
+            fails.append(first @ (low > limit) @ second)
+    return max(passes), max(fails)
+
+
 @pytest.mark.parametrize("sizes", [(30, 30), (30, 120), (120, 30), (100, 100), (60, 300)])
 def test_an_excess_at_its_limit_passes_or_fails_in_at_most_1_of_20_audits(
     sizes: tuple[int, int],
 ) -> None:
-    # exact enumeration over background rates and limits; 0.1 % of slack (METHODS §4: 4.9 %)
-    n1, n2 = sizes
-    x1, x2 = np.arange(n1 + 1)[:, None], np.arange(n2 + 1)
-    first = (x1 / n1, *stats.clopper_pearson(x1, n1, confidence=0.95))
-    second = (x2 / n2, *stats.clopper_pearson(x2, n2, confidence=0.95))
-    _, low, high = square_and_add(first, second)
-    zero_hits = stats.rate(0, n1, confidence=0.95).high
-    for limit in (0.02, 0.05, 0.1, 0.3):
-        for background in (0.0, 0.02, 0.1, 0.3, 0.6):
-            mass = binom.pmf(x1, n1, background + limit) * binom.pmf(x2, n2, background)
-            assert mass[(high <= limit) & (zero_hits <= limit)].sum() <= 0.051
-            assert mass[low > limit].sum() <= 0.051
+    assert max(worst_errors(sizes, confidence=0.95)) <= 0.05
+
+
+@pytest.mark.parametrize("sizes", [(120, 30), (450, 30), (480, 60), (800, 100), (1200, 60)])
+def test_few_nonmembers_for_many_members_let_no_more_pass(sizes: tuple[int, int]) -> None:
+    for confidence in (0.95, 0.975, 0.99):
+        assert max(worst_errors(sizes, confidence=confidence)) <= 1 - confidence + 1e-9
+
+
+def test_squaring_and_adding_alone_would_let_too_many_pass() -> None:
+    assert worst_errors((450, 30), confidence=0.95, leaning=False)[0] > 0.052
+    assert worst_errors((600, 30), confidence=0.99, leaning=False)[0] > 0.017
+
+
+def test_groups_of_equal_size_and_misses_of_the_smaller_are_only_squared_and_added() -> None:
+    first, second = (
+        (x / n, *stats.clopper_pearson(x, n, confidence=0.95)) for x, n in ((9, 100), (4, 100))
+    )
+    even = [float(part) for part in square_and_add(first, second)]
+    found = [float(part) for part in difference_limits(9, 100, 4, 100, confidence=0.95)]
+    assert found == pytest.approx(even)
+    # no hit among the nonmembers takes nothing off, so the bound is the members' own
+    alone = stats.rate(9, 100, confidence=0.95).high
+    assert difference_limits(9, 100, 0, 20, confidence=0.95)[2] == pytest.approx(alone)
 
 
 @SETTINGS

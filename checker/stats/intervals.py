@@ -5,7 +5,14 @@ gets square-and-add limits (MOVER: Newcombe 1998, Stat. Med. 17:873; Zou & Donne
 27:1693) over those same limits. Newcombe's own choice, Wilson limits, is too short one-sided: over
 a grid of n 30 to 600, limits 0.01 to 0.3 and background rates 0 to 0.6, enumerated exactly, it lets
 up to 7.4 % of models pass that lie at the limit where 5 % are promised; Clopper-Pearson at most
-4.9 %.
+4.9 % where both groups are as large.
+
+Where members outnumber nonmembers, as in most splits, that is no longer enough. A lucky hit among
+few nonmembers takes more off the difference than its own uncertainty adds to the bound: with two to
+twenty members for each nonmember up to 5.5 % passed at 95 %, 1.9 % at 99 % and 0.6 % at 99.9 %
+(limits up to 0.5; failures stayed below what was promised). There the two distances are added with
+a correlation (`_leaning`), chosen by the same enumeration: up to 5.0, 1.0 and 0.1 % pass. Groups of
+equal size, and bounds to which the smaller group has no hit to add, are as they were.
 
 Hits may be fractional: for a mean of n values in [0, 1] the sum stands for the hits, which is
 conservative because no such value varies more than a coin of the same mean.
@@ -13,6 +20,7 @@ conservative because no such value varies more than a coin of the same mean.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -22,7 +30,14 @@ from scipy import special
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 
-__all__ = ["clopper_pearson", "difference", "rate", "rate_difference", "square_and_add"]
+__all__ = [
+    "clopper_pearson",
+    "difference",
+    "difference_limits",
+    "rate",
+    "rate_difference",
+    "square_and_add",
+]
 
 Array = NDArray[np.float64]
 
@@ -63,7 +78,7 @@ def square_and_add(
     first: tuple[Any, Any, Any],
     second: tuple[Any, Any, Any],
     *,
-    correlation: ArrayLike = 0.0,
+    correlation: ArrayLike | tuple[ArrayLike, ArrayLike] = 0.0,
     largest: float = 1.0,
 ) -> tuple[Array, Array, Array]:
     """Return value, lower and upper limit of the difference of two quantities.
@@ -71,7 +86,8 @@ def square_and_add(
     Args:
         first: value, lower and upper limit; numbers, or arrays that broadcast.
         second: the same of what is subtracted.
-        correlation: of the two estimates, in [-1, 1]; 0 where they are independent.
+        correlation: of the two estimates, in [-1, 1]; 0 where they are independent. Two of them
+            for the lower and the upper limit.
         largest: the difference lies in [-largest, largest].
 
     Returns:
@@ -83,15 +99,57 @@ def square_and_add(
     """
     (value_1, low_1, high_1), (value_2, low_2, high_2) = first, second
     value = np.asarray(value_1 - value_2, np.float64)
-    twice = 2 * np.asarray(correlation, np.float64)
+    below, above = correlation if isinstance(correlation, tuple) else (correlation, correlation)
 
-    def reach(a: Any, b: Any) -> Array:
+    def reach(a: Any, b: Any, along: ArrayLike) -> Array:
         # rounding must not make the root of 0 imaginary where the correlation is 1
-        return np.asarray(np.sqrt(np.maximum(a * a + b * b - twice * a * b, 0.0)), np.float64)
+        squared = a * a + b * b - 2 * np.asarray(along, np.float64) * a * b
+        return np.asarray(np.sqrt(np.maximum(squared, 0.0)), np.float64)
 
-    low = value - reach(value_1 - low_1, high_2 - value_2)
-    high = value + reach(high_1 - value_1, value_2 - low_2)
+    low = value - reach(value_1 - low_1, high_2 - value_2, below)
+    high = value + reach(high_1 - value_1, value_2 - low_2, above)
     return value, np.maximum(low, -largest), np.minimum(high, largest)
+
+
+def difference_limits(
+    x1: ArrayLike, n1: ArrayLike, x2: ArrayLike, n2: ArrayLike, *, confidence: float
+) -> tuple[Array, Array, Array]:
+    """Return value, lower and upper limit of the difference x1/n1 - x2/n2 of independent rates.
+
+    Args:
+        x1: [...] hits of the first group in [0, n1], whole or fractional.
+        n1: its patients, at least 1.
+        x2: [...] hits of the second group in [0, n2].
+        n2: its patients, at least 1; all four broadcast.
+        confidence: of each limit, in (0, 1).
+
+    Returns:
+        Three arrays of the broadcast shape, in [-1, 1].
+
+    >>> value, low, high = difference_limits([30, 0], 100, [5, 0], 100, confidence=0.95)
+    >>> low.round(3).tolist(), high.round(3).tolist()
+    ([0.159, -0.03], [0.339, 0.03])
+    """
+    hits, sizes = np.asarray(x1, np.float64), np.asarray(n1, np.float64)
+    others, other_sizes = np.asarray(x2, np.float64), np.asarray(n2, np.float64)
+    return square_and_add(
+        (hits / sizes, *clopper_pearson(hits, sizes, confidence=confidence)),
+        (others / other_sizes, *clopper_pearson(others, other_sizes, confidence=confidence)),
+        correlation=(
+            -_leaning(other_sizes / sizes, confidence),
+            -_leaning(sizes / other_sizes, confidence),
+        ),
+    )
+
+
+def _leaning(ratio: Array, confidence: float) -> Array:
+    """Return how strongly two distances are added where one group is so many times the other.
+
+    0 up to a ratio of 1, from there towards 0.12 at 95 % and 0.1 more with every halving of α. The
+    least that keeps enumerated false passes at α is 0.1 at 95 %, 0.3 at 99 % and 0.4 at 99.9 %.
+    """
+    most = max(0.0, 0.12 + 0.1 * math.log2(0.05 / (1 - confidence)))
+    return np.asarray(min(most, 1.0) * np.maximum(0.0, 1 - 1 / ratio), np.float64)
 
 
 def difference(first: Estimate, second: Estimate, *, largest: float = 1.0) -> Estimate:
@@ -169,10 +227,7 @@ def rate_difference(x1: float, n1: int, x2: float, n2: int, *, confidence: float
     """
     _check_hits(x1, n1)
     _check_hits(x2, n2)
-    value, low, high = square_and_add(
-        (x1 / n1, *clopper_pearson(x1, n1, confidence=confidence)),
-        (x2 / n2, *clopper_pearson(x2, n2, confidence=confidence)),
-    )
+    value, low, high = difference_limits(x1, n1, x2, n2, confidence=confidence)
     method = "square-and-add over clopper-pearson"
     return Estimate(float(value), float(low), float(high), n1 + n2, confidence, method)
 

@@ -30,7 +30,7 @@ from scipy.stats import betabinom, binom
 from checker.errors import InsufficientData, UsageError
 from checker.stats.auc import MIN_GROUP, lenient_rank
 from checker.stats.bootstrap import MIN_SAMPLE
-from checker.stats.intervals import clopper_pearson, square_and_add
+from checker.stats.intervals import clopper_pearson, difference_limits
 from checker.stats.paired import paired_limits
 from checker.stats.precision_recall import MIN_CLASS
 
@@ -181,14 +181,11 @@ def pass_probability_difference(
         return 0.0
     x1, mass_1 = _support(n1, min(base_rate + excess, 1.0))
     x2, mass_2 = _support(n2, base_rate)
-    second = (x2 / n2, *clopper_pearson(x2, n2, confidence=confidence))
-    low, high = clopper_pearson(x1, n1, confidence=confidence)
     total = 0.0
     rows = max(1, _BLOCK // len(x2))
     for start in range(0, len(x1), rows):
         at = slice(start, start + rows)
-        first = (x1[at, None] / n1, low[at, None], high[at, None])
-        upper = square_and_add(first, second)[2]
+        upper = difference_limits(x1[at, None], n1, x2, n2, confidence=confidence)[2]
         total += float(mass_1[at] @ ((upper <= limit) @ mass_2))
     return min(total, 1.0)
 
