@@ -201,9 +201,10 @@ def test_a_waiver_ends_at_one_instant_in_every_named_time_zone() -> None:
     end = datetime(2027, 1, 1, tzinfo=UTC)
     zones = sorted(available_timezones())
     assert len(zones) > 400
+    granted = waiver()
     for zone in map(ZoneInfo, zones):
-        assert not is_in_force(waiver(), as_of=end.astimezone(zone))
-        assert is_in_force(waiver(), as_of=(end - timedelta(microseconds=1)).astimezone(zone))
+        assert not is_in_force(granted, as_of=end.astimezone(zone))
+        assert is_in_force(granted, as_of=(end - timedelta(microseconds=1)).astimezone(zone))
 
 
 def test_a_time_without_a_zone_is_refused() -> None:
