@@ -269,8 +269,8 @@ class TargetRef(JsonModel):
     data_set: str
     members_split: str
     nonmembers_split: str
-    members: int
-    nonmembers: int
+    members: int | None
+    nonmembers: int | None
     vocabulary_size: int
     context_length: int | None
     unknown_token_share: float
