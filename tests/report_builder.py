@@ -514,6 +514,39 @@ def _rounded(cell: CellReport) -> CellReport:
     )
 
 
+def shared(report: Report) -> Report:
+    """Return a report as a shared one looks: made by hand, by a rule of thumb.
+
+    Cells with fewer than eleven members hit lose their numbers, all others the placebo, the p-value
+    and the ROC curve; numbers of patients are rounded to tens or gone.
+    """
+    target = report.target.model_copy(update={"members": 2400, "nonmembers": None})
+    entries = [one.model_copy(update={"rows": None}) for one in report.provenance.evidence]
+    return report.model_copy(
+        update={
+            "audience": "shared",
+            "cells": [_as_shared(cell) for cell in report.cells],
+            "target": target,
+            "provenance": report.provenance.model_copy(update={"evidence": entries}),
+        }
+    )
+
+
+def _as_shared(cell: CellReport) -> CellReport:
+    gone = ["placebo", "p_value", "roc"]
+    if cell.members is not None and cell.members.value * (cell.members.n or 0) < 10.5:
+        gone += ["estimate", "members", "nonmembers", "reported", "sample"]
+    nothing: dict[str, Any] = {name: {} if name == "reported" else None for name in gone}
+    return cell.model_copy(
+        update={
+            **nothing,
+            "explanation": "What the numbers say stands in the internal report.",
+            "power": Power(can_pass=cell.power.can_pass),
+            "withheld": [name for name in gone if getattr(cell, name)],
+        }
+    )
+
+
 def _without_numbers(cell: CellReport, **changes: Any) -> CellReport:
     nothing = {
         "estimate": None,

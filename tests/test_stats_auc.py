@@ -12,7 +12,7 @@ from scipy.stats import beta, norm
 
 from checker import stats
 from checker.errors import InsufficientData
-from checker.stats.auc import lenient_rank, strict_rank
+from checker.stats.auc import ROC_FPRS, lenient_rank, strict_rank
 
 Scores = NDArray[np.float64]
 
@@ -197,3 +197,20 @@ def test_a_true_positive_rate_at_its_limit_passes_or_fails_in_at_most_1_of_20_au
         failed += estimate.low > limit
     assert passed / audits <= 0.05
     assert failed / audits <= 0.05
+
+
+def test_a_roc_is_the_true_positive_rate_at_each_false_positive_rate() -> None:
+    rng = np.random.default_rng(8)
+    members, nonmembers = rng.normal(1.0, 1, 300), rng.normal(0, 1, 400)
+    points = stats.roc(members, nonmembers, confidence=0.95)
+    # 0.001 · 400 and 0.002 · 400 are less than one nonmember
+    assert [fpr for fpr, _ in points] == [fpr for fpr in ROC_FPRS if fpr >= 0.005]
+    for fpr, found in points:
+        assert found == stats.tpr_at_fpr(members, nonmembers, fpr=fpr, confidence=0.95)
+        # of two unit normals a distance of 1 apart, Φ(Φ⁻¹(fpr) + 1) are caught
+        assert found.low <= norm.cdf(norm.ppf(fpr) + 1) <= found.high
+    assert np.all(np.diff([found.value for _, found in points]) >= 0)
+
+
+def test_without_members_there_is_no_roc() -> None:
+    assert stats.roc([], np.arange(400.0), confidence=0.95) == ()

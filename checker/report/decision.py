@@ -25,7 +25,7 @@ from checker.report.text import (
     telling_bound,
 )
 
-__all__ = ["GROUNDS_SHOWN", "Ground", "alike", "basis", "conditions", "grounds", "tested"]
+__all__ = ["GROUNDS_SHOWN", "Ground", "alike", "basis", "conditions", "counted", "grounds"]
 
 GROUNDS_SHOWN = 7
 """How many fit on the first page of a printed report."""
@@ -62,7 +62,7 @@ def basis(report: Report) -> str:
     )
 
 
-def tested(report: Report) -> str:
+def counted(report: Report) -> str:
     """Return what is counted on the first page."""
     many = report.summary.gating_cells
     words = (
@@ -92,14 +92,14 @@ def grounds(report: Report) -> list[Ground]:
 
 def alike(ground: Ground) -> str:
     """Return how many of a requirement's tests came out as the one that is told of."""
-    extreme = "Closest" if ground.cell.verdict == "pass" else "Worst"
-    if ground.cell.estimate is None:
-        extreme = "One"
-    many = "all" if ground.holds_for == ground.of else grouped(ground.holds_for)
     verb = {"pass": "pass", "fail": "fail", "error": "broke off"}.get(
         ground.cell.verdict, "stay open"
     )
-    return f"{extreme} of {grouped(ground.of)} tests, {many} of which {verb}."
+    many = "all" if ground.holds_for == ground.of else f"{grouped(ground.holds_for)} of"
+    if ground.cell.estimate is None:  # which of them is the worst is not known, or not told
+        return f"{many.capitalize()} {grouped(ground.of)} tests {verb}."
+    extreme = "Closest" if ground.cell.verdict == "pass" else "Worst"
+    return f"{extreme} of {grouped(ground.of)} tests; {many} {grouped(ground.of)} {verb}."
 
 
 def _cells(report: Report, ids: Iterable[str]) -> list[CellReport]:
@@ -128,7 +128,7 @@ def _found(report: Report, cell: CellReport) -> str:
         words += [f"{value} {counts}, {telling_bound(cell)} with {_confidence(report)}"]
         words += [f"allowed: {limit}"]
     else:
-        words += [f"allowed: {limit} {counts}"]
+        words += [f"{limit} {counts} allowed"]
         words += [said for said in (side_words(cell), withheld) if said is not None]
     if cell.verdict != "fail" and why is not None:
         words += [why.short]
