@@ -1,10 +1,11 @@
-"""How long it takes, and how much memory, to read a cohort and to turn it into tokens.
+"""From files to a plan: how long it takes, and how much memory.
 
-    python benchmarks/cohort_loading.py --events 20000000
+Writes a made-up MEDS data set (two splits, shards of a million events, 40,000 codes) into a
+temporary folder, reads it with `load_cohort` (SHA-256 of every file included), tokenizes both
+splits, and compiles a plan: T2 for some classes at four levels, T1 at one, and T4, on a model with
+a context of 2,048. The reading runs in a process of its own, so that the peak memory is its own.
 
-Writes a made-up MEDS data set (two splits, shards of a million events, 20,000 codes) into a
-temporary folder, reads it with `load_cohort` (SHA-256 of every file included) and tokenizes both
-splits. The reading runs in a process of its own, so that the peak memory is its own.
+    python -m benchmarks.cohort_loading --events 20000000
 """
 
 from __future__ import annotations
@@ -15,107 +16,132 @@ import multiprocessing
 import resource
 import tempfile
 import time
+from multiprocessing.queues import Queue
 from pathlib import Path
+from typing import Any
 
-import meds
-import numpy as np
-import pyarrow as pa
-import pyarrow.parquet as pq
-
+from benchmarks.made_up_patients import (
+    Hospital,
+    disclosure,
+    write_hospital,
+    write_policy,
+    write_simulated_target,
+)
 from checker.cohort import load_cohort
-from checker.policy.documents import DataSpec, TokenizationSpec
+from checker.plan import compile_plan
+from checker.policy import load_policy, load_target
+from checker.targets.simulated import SimulatedBackend
 from checker.tokenization import Tokenizer, load_vocabulary
 
-CODES = 20_000
-SHARD_EVENTS = 1_000_000
-MEAN_EVENTS = 200
-YEAR_US = 31_557_600_000_000
+CONTEXT = 2048
+EVENTS_A_PATIENT = 200
 
 
-def write_data_set(root: Path, *, events: int, seed: int) -> None:
-    rng = np.random.default_rng(seed)
-    codes = pa.array([f"DIAGNOSIS//ICD//10//C{i:05d}" for i in range(CODES)])
-    (root / "metadata").mkdir(parents=True)
-    pq.write_table(pa.table({"code": codes}), root / meds.code_metadata_filepath)
-    subject = 0
-    for split in (meds.train_split, meds.held_out_split):
-        (root / meds.data_subdirectory / split).mkdir(parents=True)
-        left, shard = events // 2, 0
-        while left > 0:
-            count = min(left, SHARD_EVENTS)
-            subjects = subject + np.sort(rng.integers(0, max(count // MEAN_EVENTS, 1), count))
-            subject, left = int(subjects[-1]) + 1, left - count
-            time_us = rng.integers(0, 20 * YEAR_US, count)
-            time_us = time_us[np.lexsort((time_us, subjects))]
-            chosen = (rng.pareto(1.2, count) * 20).astype(np.int64) % CODES
-            table = pa.table(
-                {
-                    "subject_id": pa.array(subjects),
-                    "time": pa.array(time_us).cast(pa.timestamp("us")),
-                    "code": codes.take(pa.array(chosen)),
-                    "numeric_value": pa.array(rng.normal(size=count).astype(np.float32)),
-                }
-            )
-            path = root / meds.data_subdirectory / split / f"{shard}.parquet"
-            pq.write_table(table, path, compression="zstd")
-            shard += 1
-    tokens = {"[BOS]": 0, "[EOS]": 1, "T//1d": 2, "T//30d": 3, "T//+": 4}
-    vocabulary = tokens | {code: i + 5 for i, code in enumerate(codes.to_pylist())}
-    (root / "vocab.json").write_text(json.dumps(vocabulary))
+def write_audit(folder: Path, hospital: Hospital) -> None:
+    """Write data set, target and policy."""
+    write_hospital(folder, hospital)
+    write_simulated_target(folder, context_length=CONTEXT)
+    controls = {
+        name: disclosure(name, samples=20, horizon_tokens=100) for name in hospital.class_names
+    }
+    controls["trajectories"] = {
+        "title": "No true continuation may be repeated",
+        "probe": "trajectory-memorization",
+        "metric": "excess_extraction",
+        "limits": {"events-10": {"fail": 0.1}},
+    }
+    controls["membership"] = {
+        "title": "Nobody may tell who was in the training data",
+        "probe": "membership-inference",
+        "metric": "membership_auroc",
+        "limits": {"record": {"fail": 0.6}},
+    }
+    write_policy(folder / "policy.yaml", controls)
 
 
-def measure(
-    root: Path, results: multiprocessing.Queue[tuple[float, float, float, int, int]]
-) -> None:
-    before = time.perf_counter()
-    cohort = load_cohort(DataSpec(path="."), base=root)
-    loaded = time.perf_counter()
-    peak_load = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    spec = TokenizationSpec.model_validate(
+def measure(folder: Path, results: Queue[dict[str, Any]]) -> None:
+    """Read, tokenize and plan, and report seconds, seconds of CPU and peak memory of each."""
+    steps: list[dict[str, Any]] = []
+
+    def note(step: str, wall_s: float, cpu_s: float) -> None:
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        own = {"step": step, "seconds": time.perf_counter() - wall_s, "peak_mb": peak}
+        steps.append(own | {"cpu_seconds": time.process_time() - cpu_s})
+
+    target = load_target(folder / "target.yaml")
+    policy = load_policy(folder / "policy.yaml")
+    spec = target.document.spec
+    vocabulary = load_vocabulary(folder / "vocab.json")
+    tokenizer = Tokenizer(spec.tokenization, vocabulary=vocabulary, base=folder)
+    description = SimulatedBackend().describe(spec.model, folder)
+    start = time.perf_counter(), time.process_time()
+    note("start", *start)
+    start = time.perf_counter(), time.process_time()
+    cohort = load_cohort(spec.data, base=folder)
+    note("load", *start)
+    start = time.perf_counter(), time.process_time()
+    splits = [tokenizer.encode(r, cohort.codes) for r in (cohort.members, cohort.nonmembers)]
+    note("tokenize", *start)
+    tokens = sum(len(split.tokens) for split in splits)
+    del splits
+    start = time.perf_counter(), time.process_time()
+    audit = compile_plan(
+        policy, target, cohort=cohort, tokenizer=tokenizer, description=description
+    )
+    note("plan", *start)  # the plan tokenizes for itself
+    plan = audit.plan
+    results.put(
         {
-            "vocabulary": "vocab.json",
-            "specials": {"bos": "[BOS]", "eos": "[EOS]"},
-            "time": [
-                {"upTo": "1d", "token": "T//1d"},
-                {"upTo": "30d", "token": "T//30d"},
-                {"token": "T//+"},
-            ],
+            "patients": len(cohort.members) + len(cohort.nonmembers),
+            "events": plan.data.events,
+            "tokens": tokens,
+            "vocabulary": description.vocabulary_size,
+            "cells": len(plan.cells),
+            "jobs": len(plan.jobs),
+            "steps": steps,
         }
     )
-    vocabulary = load_vocabulary(root / "vocab.json")
-    tokenizer = Tokenizer(spec, vocabulary=vocabulary, base=root)
-    started = time.perf_counter()
-    encoded = [tokenizer.encode(r, cohort.codes) for r in (cohort.members, cohort.nonmembers)]
-    tokenized = time.perf_counter() - started
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    tokens = sum(len(e.tokens) for e in encoded)
-    patients = len(cohort.members) + len(cohort.nonmembers)
-    print(f"{patients} patients, {tokens} tokens")
-    results.put((loaded - before, peak_load, tokenized, int(peak), tokens))
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(description="time load_cohort and Tokenizer.encode")
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--events", type=int, default=2_000_000)
-    parser.add_argument("--seed", type=int, default=7)
+    parser.add_argument("--codes", type=int, default=40_000)
+    parser.add_argument("--classes", type=int, default=3)
+    parser.add_argument("--out", type=Path, help="where to write the JSON")
     arguments = parser.parse_args()
+    patients = arguments.events // EVENTS_A_PATIENT
+    hospital = Hospital(
+        patients // 2,
+        patients - patients // 2,
+        events=EVENTS_A_PATIENT,
+        codes=arguments.codes,
+        classes=arguments.classes,
+    )
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder)
-        write_data_set(root, events=arguments.events, seed=arguments.seed)
+        write_audit(root, hospital)
         size_mb = sum(path.stat().st_size for path in root.rglob("*.parquet")) / 2**20
         context = multiprocessing.get_context("spawn")
-        results = context.Queue()
+        results: Queue[dict[str, Any]] = context.Queue()
         process = context.Process(target=measure, args=(root, results))
         process.start()
-        load_s, peak_load_mb, tokenize_s, peak_mb, _ = results.get()
+        found = results.get()
         process.join()
-    print(f"{arguments.events} events, {size_mb:.0f} MB of parquet\n")
-    print(f"{'step':<12}{'seconds':>9}{'events/s':>14}{'peak RSS, MB':>15}")
-    for step, seconds, peak in (
-        ("load", load_s, peak_load_mb),
-        ("tokenize", tokenize_s, peak_mb),
-    ):
-        print(f"{step:<12}{seconds:>9.1f}{arguments.events / seconds:>14,.0f}{peak:>15,.0f}")
+    print(
+        f"{found['patients']} patients, {found['events']} events ({size_mb:.0f} MB of parquet),"
+        f" {found['tokens']} tokens, a vocabulary of {found['vocabulary']}, {found['cells']} cells,"
+        f" {found['jobs']} jobs\n"
+    )
+    print(f"{'step':<10}{'seconds':>9}{'of CPU':>9}{'events/s':>14}{'peak RSS, MB':>15}")
+    for own in found["steps"]:
+        rate = found["events"] / own["seconds"] if own["step"] != "start" else 0
+        print(
+            f"{own['step']:<10}{own['seconds']:>9.1f}{own['cpu_seconds']:>9.1f}{rate:>14,.0f}"
+            f"{own['peak_mb']:>15,.0f}"
+        )
+    if arguments.out:
+        arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

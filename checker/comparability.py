@@ -59,6 +59,7 @@ INVERSE_PENALTY = 0.1
 FOLDS = 5
 MAX_ITERATIONS = 10_000
 BUCKETS = 1 << 22
+CODES_AT_ONCE = 1 << 20
 
 
 # --- (a) records in both ------------------------------------------------------------------------
@@ -257,7 +258,7 @@ def split_classifier_scores(
     records = [*members, *nonmembers]
     length = np.log1p([len(codes) for codes in records])
     length = (length - length[fitted].mean()) / (length[fitted].std() or 1.0)
-    features = sparse.hstack([_bag(records, n_codes), length[:, None]], format="csr")
+    features = _bag(records, n_codes, further=length[:, None])
     model = _logistic_regression().fit(features[fitted], is_member[fitted])
     index = np.flatnonzero(~fitted)
     scores = np.asarray(model.decision_function(features[index]), np.float64)
@@ -352,14 +353,37 @@ def base_rate_gap(
 # --- what both predictors share -----------------------------------------------------------------
 
 
-def _bag(sequences: Sequence[Codes], size: int) -> sparse.csr_array:
-    """Return log(1 + count) of each code in each sequence: [n, size] sparse."""
-    ends = np.cumsum([0, *(len(sequence) for sequence in sequences)])
-    codes = np.concatenate([np.empty(0, np.int32), *sequences])
-    bag = sparse.csr_array((np.ones(len(codes)), codes, ends), shape=(len(sequences), size))
-    bag.sum_duplicates()
-    bag.data = np.log1p(bag.data)
-    return bag
+def _bag(
+    sequences: Sequence[Codes], size: int, *, further: NDArray[np.float64] | None = None
+) -> sparse.csr_array:
+    """Return log(1 + count) of each code in each sequence, and `further` columns: [n, size (+ k)].
+
+    Sequences are counted some at a time, so that memory is for distinct codes, not for all.
+    """
+    lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+    bags = []
+    for part in _parts(lengths):
+        ends = np.concatenate([[0], np.cumsum(lengths[part])])
+        codes = np.concatenate([np.empty(0, np.int32), *sequences[part]])
+        shape = (len(ends) - 1, size)
+        bag = sparse.csr_array((np.ones(len(codes)), codes, ends.astype(np.int32)), shape=shape)
+        bag.sum_duplicates()
+        bag.data = np.log1p(bag.data)
+        bags.append(bag if further is None else sparse.hstack([bag, further[part]], format="csr"))
+    return sparse.vstack(bags, format="csr")
+
+
+def _parts(lengths: NDArray[np.int64]) -> Iterator[slice]:
+    """Cut sequences into parts of at most `CODES_AT_ONCE` codes, or of one sequence."""
+    ends = np.cumsum(lengths)
+    first, done = 0, 0
+    while first < len(lengths) or first == len(lengths) == 0:
+        last = int(np.searchsorted(ends, done + CODES_AT_ONCE, side="right"))
+        last = min(max(last, first + 1), len(lengths))
+        yield slice(first, last)
+        if last == len(lengths):
+            return
+        first, done = last, int(ends[last - 1])
 
 
 def _logistic_regression() -> LogisticRegression:

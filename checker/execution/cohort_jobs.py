@@ -143,7 +143,6 @@ def _patients(
     chosen: Callable[[TokenizedRecords], NDArray[np.bool_]],
 ) -> list[NDArray[np.int32]]:
     """Return each patient's values of one column where the token is chosen, in order."""
-    mask = chosen(split)
-    row = np.repeat(np.arange(len(split)), np.diff(split.offsets))[mask]
-    ends = np.cumsum(np.bincount(row, minlength=len(split)))
-    return np.split(getattr(split, column)[mask], ends[:-1])
+    at = np.flatnonzero(chosen(split))
+    ends = np.searchsorted(at, split.offsets[1:])
+    return np.split(getattr(split, column)[at], ends[:-1])

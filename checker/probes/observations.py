@@ -177,7 +177,8 @@ def hit_shares(
     """
     hits: dict[str, float] = {}
     for drawn in rollouts:
-        table = drawn.filter(pc.less(drawn["sample"], samples))
+        own = pc.less(drawn["sample"], samples)
+        table = drawn if pc.all(own).as_py() else drawn.filter(own)
         prompts = table["prompt"].combine_chunks().dictionary_encode()
         lists = table["tokens"].combine_chunks()
         watched = np.isin(pc.list_flatten(lists).to_numpy(), np.asarray(watch, dtype=np.int32))

@@ -6,7 +6,7 @@ all events end to end, and `offsets` say where each patient's part begins.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +57,25 @@ class Records:
     def __len__(self) -> int:
         """Return the number of patients."""
         return len(self.subject_id)
+
+    def in_parts(self, events: int) -> Iterator[Records]:
+        """Yield consecutive patients as views of at most so many events, or of one patient."""
+        first, n = 0, len(self)
+        while first < n or n == first == 0:
+            limit = int(self.offsets[first]) + events
+            last = max(int(np.searchsorted(self.offsets, limit, side="right")) - 1, first + 1)
+            last = min(last, n)
+            part = slice(self.offsets[first], self.offsets[last])
+            yield Records(
+                subject_id=self.subject_id[first:last],
+                offsets=self.offsets[first : last + 1] - self.offsets[first],
+                code=self.code[part],
+                time_us=self.time_us[part],
+                value=self.value[part],
+            )
+            if last == n:
+                return
+            first = last
 
     def select(self, indices: NDArray[np.integer]) -> Records:
         """Return some of the patients, in the order of `indices`."""

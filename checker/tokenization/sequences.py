@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Final, TypedDict
+from typing import Any, Final, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +22,17 @@ from checker.tokenization.records import (
     Records,
 )
 
-__all__ = ["ABSENT", "UNKNOWN", "PrefixField", "Stream", "ages", "completed_years", "lay_out"]
+__all__ = [
+    "ABSENT",
+    "UNKNOWN",
+    "Columns",
+    "PrefixField",
+    "Stream",
+    "ages",
+    "completed_years",
+    "join",
+    "lay_out",
+]
 
 ABSENT: Final = -1
 """Stands for the token of something that the patient does not have."""
@@ -51,14 +61,14 @@ class Stream:
     """k events that become tokens, grouped by patient, static ones first in each.
 
     Args:
-        row: [k] int64, number of the patient.
+        row: [k] int32, number of the patient.
         code: [k] int32, index into the cohort's codes.
         token: [k] int32, id.
         value_token: [k] int32, id where the value has a token of its own, else ABSENT.
         time_us: [k] int64, as in Records.
     """
 
-    row: NDArray[np.int64]
+    row: NDArray[np.int32]
     code: NDArray[np.int32]
     token: NDArray[np.int32]
     value_token: NDArray[np.int32]
@@ -135,6 +145,23 @@ def lay_out(
     return columns
 
 
+def join(parts: Sequence[Columns]) -> Columns:
+    """Put the columns of consecutive patients together, and let go of the parts.
+
+    One column after the other, so that no two of them are ever held twice.
+    """
+    sizes = np.cumsum([0, *(part["offsets"][-1] for part in parts)])
+    moved = [
+        part["offsets"][1:] + before
+        for part, before in zip(parts, sizes[:-1].tolist(), strict=True)
+    ]
+    columns: dict[str, Any] = {"offsets": np.concatenate([np.zeros(1, np.int64), *moved])}
+    own: list[dict[str, Any]] = [cast("dict[str, Any]", part) for part in parts]
+    for name in ("tokens", "kind", "event", "code", "field", "time_days"):
+        columns[name] = np.concatenate([part.pop(name) for part in own])
+    return cast("Columns", columns)
+
+
 def _empty(offsets: NDArray[np.int64]) -> Columns:
     total = int(offsets[-1])
     return Columns(
@@ -180,7 +207,7 @@ def _write_events(
 
 def ages(
     records: Records,
-    row: NDArray[np.int64],
+    row: NDArray[np.int32],
     *,
     is_birth: NDArray[np.bool_],
     lived: NDArray[np.bool_],
@@ -189,7 +216,7 @@ def ages(
 
     Args:
         records: the patients.
-        row: [events] int64, number of each event's patient.
+        row: [events] int32, number of each event's patient.
         is_birth: [events] bool, the event is a birth; the first dated one counts.
         lived: [events] bool, the event may be the first or last.
     """

@@ -35,7 +35,16 @@ from checker.errors import DataError
 from checker.plugins import suggestion
 from checker.policy.documents import StaticField, TimeBin, TokenizationSpec
 from checker.tokenization.records import Coverage, Records, TokenizedRecords
-from checker.tokenization.sequences import ABSENT, UNKNOWN, PrefixField, Stream, ages, lay_out
+from checker.tokenization.sequences import (
+    ABSENT,
+    UNKNOWN,
+    Columns,
+    PrefixField,
+    Stream,
+    ages,
+    join,
+    lay_out,
+)
 from checker.tokenization.values import BinTable, bin_table, load_edges
 from checker.tokenization.vocabulary import Vocabulary
 
@@ -43,6 +52,9 @@ __all__ = ["UNKNOWN_LIMIT", "Tokenizer"]
 
 UNKNOWN_LIMIT: Final = 0.05
 """Largest share of events, or of one prefix field's tokens, that the vocabulary may lack."""
+
+_EVENTS_AT_ONCE: Final = 1 << 20
+"""What is held beside records and tokens: some hundred bytes for each of so many events."""
 
 _DAY_US: Final = 86_400_000_000
 _UNIT_US: Final = {
@@ -74,6 +86,24 @@ class _Dictionary:
     birth: int
     bins: BinTable | None
     bin_token: NDArray[np.int32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some of the patients, tokenized.
+
+    Args:
+        columns: their tokens.
+        picked: by static field, [patients] int32, index of the patient's code, or -1.
+        first_age, last_age: [patients] int64, completed years, or -1.
+        coverage: what the vocabulary could not say.
+    """
+
+    columns: Columns
+    picked: dict[str, NDArray[np.int32]]
+    first_age: NDArray[np.int64]
+    last_age: NDArray[np.int64]
+    coverage: Coverage
 
 
 class Tokenizer:
@@ -218,9 +248,28 @@ class Tokenizer:
             DataError: more than UNKNOWN_LIMIT of the events, or of a prefix field, have no token;
                 or a static field matches no code.
         """
-        n = len(records)
         dictionary = self._dictionary(codes)
-        row = np.repeat(np.arange(n, dtype=np.int64), np.diff(records.offsets))
+        parts = [self._part(part, dictionary) for part in records.in_parts(_EVENTS_AT_ONCE)]
+        coverage = sum((part.coverage for part in parts), Coverage(0, 0, {}))
+        picked = {name: np.concatenate([p.picked[name] for p in parts]) for name in self._static}
+        if self._strict and not partial:
+            self._check_coverage(coverage)
+            first_age = np.concatenate([part.first_age for part in parts])
+            self._check_prefix(self._prefix(first_age, picked, dictionary), first_age, codes)
+        return TokenizedRecords(
+            **join([part.columns for part in parts]),
+            age_years=np.concatenate([part.last_age for part in parts]).astype(np.float32),
+            static_values={
+                name: _open_parts(self._static[name].codes, own, codes)
+                for name, own in picked.items()
+            },
+            coverage=coverage,
+        )
+
+    def _part(self, records: Records, dictionary: _Dictionary) -> _Part:
+        """Tokenize some of the patients."""
+        n = len(records)
+        row = np.repeat(np.arange(n, dtype=np.int32), np.diff(records.offsets))
         field = dictionary.field[records.code]
         is_birth = records.code == dictionary.birth
         wanted = (field < 0) & ~is_birth if self.spec.age else field < 0
@@ -231,9 +280,6 @@ class Tokenizer:
         }
         prefix = self._prefix(first_age, picked, dictionary)
         stream, coverage = self._stream(records, row, wanted, dictionary)
-        if self._strict and not partial:
-            self._check_coverage(coverage)
-            self._check_prefix(prefix, first_age, codes)
         columns = lay_out(
             stream,
             [PrefixField(np.where(f.token == UNKNOWN, self._unk, f.token), f.code) for f in prefix],
@@ -242,15 +288,7 @@ class Tokenizer:
             eos=self._eos,
             time_token=self._time_tokens_before(stream),
         )
-        return TokenizedRecords(
-            **columns,
-            age_years=last_age.astype(np.float32),
-            static_values={
-                name: _open_parts(self._static[name].codes, own, codes)
-                for name, own in picked.items()
-            },
-            coverage=coverage,
-        )
+        return _Part(columns, picked, first_age, last_age, coverage)
 
     def _prefix(
         self,
@@ -305,7 +343,7 @@ class Tokenizer:
     def _stream(
         self,
         records: Records,
-        row: NDArray[np.int64],
+        row: NDArray[np.int32],
         wanted: NDArray[np.bool_],
         dictionary: _Dictionary,
     ) -> tuple[Stream, Coverage]:
@@ -481,7 +519,7 @@ def _prefix_order(order: Sequence[str] | None, declared: tuple[str, ...]) -> tup
 
 
 def _pick(
-    row: NDArray[np.int64],
+    row: NDArray[np.int32],
     code: NDArray[np.int32],
     *,
     mine: NDArray[np.bool_],
