@@ -21,7 +21,7 @@ from checker.errors import ExitCode
 from checker.ledger import load_attempt
 from checker.plan import AuditPlan
 from checker.report.json import load_report
-from checker.runs import judge_run, load_run, load_waivers
+from checker.runs import judge_run, load_run, load_waivers, write_reports
 
 RULES = {"approverRoles": ["privacy-officer"], "maxDuration": "P180D"}
 
@@ -68,13 +68,13 @@ class Signed:
         plan = sha256_hex((self.run / "plan.json").read_bytes())
         self.edit("manifest.json", lambda manifest: manifest.update(planSha256=plan))
         run = load_run(self.run)
-        report = judge_run(
+        judged = judge_run(
             run,
             as_of=datetime.fromisoformat(AS_OF),
             waivers=load_waivers(self.run),
             attempt=load_attempt(self.run),
         )
-        (self.run / "report.json").write_bytes(report.to_bytes())
+        write_reports(self.run, judged, formats=("json",))
 
 
 @pytest.fixture(scope="module")
@@ -128,9 +128,9 @@ def test_what_nobody_touched_holds_in_every_line(whole: Signed) -> None:
         "plan.json is the one", "manifest.json is the one", "waivers.json is the one",
         "have the limits of the plan's policy", "all jobs are what their digests say",
         "evidence files are those of the manifest", "registers attempt 1, as the report says",
-        "attempt 1 is line 1 of 3", "the ledger has this verdict", "gives the same report: pass",
-        "the verdict is the same",
-        "report.html is what", "was signed with the key", "speaks of this report",
+        "attempt 1 is line 1 of 3", "the ledger has this verdict",
+        "gives the same report.json: pass", "the verdict is the same", "report.html is what",
+        "was signed with the key", "speaks of this report",
         "leaking.json: its 1 files are the model that was audited",
     ):  # fmt: skip
         assert any(words in line for line in holds), words
@@ -250,7 +250,7 @@ def test_another_model_s_files(signed: Signed) -> None:
 
 
 def test_an_edited_report(signed: Signed) -> None:
-    signed.edit("report.json", lambda report: report["cells"][0]["estimate"].update(value=0.001))
+    signed.edit("report.json", lambda report: report["cells"][0].update(verdict="pass"))
     code, _, broken = signed.verify()
     assert code == ExitCode.INCOMPLETE
     assert any("they differ in cells" in line for line in broken)
