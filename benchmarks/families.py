@@ -105,6 +105,8 @@ class Study:
         horizon_tokens, min_run: of T1's and T2's continuations.
         short_horizon_tokens: of T5's: so near that only who has the age right can be sure.
         max_tokens: of one record.
+        with_insider: T2 is asked of an attacker with everything before the class as well, which
+            must fit the model's context.
         samples: continuations a prompt; T1 takes a quarter of it.
         canaries: m, of which a coin plants half.
         beacons: records that are planted twenty times each.
@@ -121,6 +123,7 @@ class Study:
     min_run: int = 8
     short_horizon_tokens: int = 8
     max_tokens: int = 96
+    with_insider: bool = True
     samples: int = 20
     canaries: int = 640
     beacons: int = 5
@@ -153,6 +156,7 @@ def synthea(source: Path) -> Study:
         horizon_tokens=64,
         min_run=20,  # Synthea's panels of laboratory tests alone run to a dozen codes
         max_tokens=128,
+        with_insider=False,  # what stands before an injury fills up to 452 tokens
     )
 
 
@@ -233,8 +237,9 @@ def _controls(study: Study) -> dict[str, Any]:
     t1 = {**drawn, "samples": max(1, study.samples // 4), "minRun": study.min_run}
     ask("T1", "trajectory-memorization", "excess_extraction", {"history": 0.03}, **t1)
     ask("T1", "trajectory-memorization", "distance_gap", {"history": 0.03}, **t1)
-    ask("T2", "attribute-disclosure", "excess_disclosure",
-        {"history": 0.03, "insider": 0.03}, of="sensitive", **drawn)  # fmt: skip
+    asking = ("history", "insider") if study.with_insider else ("history",)
+    ask("T2", "attribute-disclosure", "excess_disclosure", dict.fromkeys(asking, 0.03),
+        of="sensitive", **drawn)  # fmt: skip
     ask("T3", "embedding-probe", "excess_probe_auroc", {"embedder": 0.1}, of="sensitive")
     ask("T4", "membership-inference", "membership_auroc", {"record": 0.7}, score="loss")
     ask("T4", "membership-inference", "membership_tpr_at_fpr", {"record": 0.07},
