@@ -24,12 +24,14 @@ from checker.policy.documents import ModelSpec
 from checker.targets import Sampler, TargetModel, Tokens
 from checker.targets.checkpoint import HuggingFaceBackend
 from checker.targets.huggingface import HuggingFaceTarget
+from checker.targets.memories import SharedPrefix
 
 ARCHITECTURES: dict[str, Callable[[Path], Path]] = {
     "gpt2": tiny_models.save_gpt2,
     "llama": tiny_models.save_llama,
     "gemma2": tiny_models.save_gemma2,
     "mamba": tiny_models.save_mamba,
+    "mamba2": tiny_models.save_mamba2,
 }
 LENGTHS = (40, 3, 17, 2, 31, 17)
 
@@ -358,24 +360,64 @@ def test_preflight_clears_a_sound_target(models: Path, name: str) -> None:
     assert max(found.values()) < 1e-3
 
 
-def test_preflight_flags_a_cache_that_loses_positions(models: Path) -> None:
+def lose_positions(model: Any) -> None:
+    """Put every token that is fed alone one place too early."""
+
+    def earlier(_: Any, arguments: tuple[torch.Tensor, ...]) -> tuple[torch.Tensor, ...]:
+        (places,) = arguments
+        return ((places - 1).clamp(min=0),) if places.shape[-1] == 1 else arguments
+
+    model.transformer.wpe.register_forward_pre_hook(earlier)
+
+
+def test_preflight_flags_steps_that_lose_positions(models: Path) -> None:
     model = plain(models / "gpt2")
-    prepare = model.prepare_inputs_for_generation
-
-    @functools.wraps(prepare)  # generate reads the signature
-    def broken(*arguments: Any, **keywords: Any) -> Any:
-        inputs = prepare(*arguments, **keywords)
-        if inputs["input_ids"].shape[1] == 1:
-            inputs["position_ids"] = (inputs["position_ids"] - 1).clamp(min=0)
-        return inputs
-
-    model.prepare_inputs_for_generation = broken
+    target = wrapped(model)
+    lose_positions(model)
     with pytest.raises(TargetError, match=r"preflight: cached-decoding deviates by \d"):
-        wrapped(model).preflight(records(*LENGTHS))
+        target.preflight(records(*LENGTHS))
+
+
+def test_no_way_of_decoding_hides_that_a_model_loses_positions(models: Path) -> None:
+    # Broken before it is loaded: no memory suits it, and what is left is found out as well.
+    model = plain(models / "gpt2")
+    lose_positions(model)
+    target = wrapped(model)
+    assert target.decoding == "generate"
+    with pytest.raises(TargetError, match=r"preflight: cached-decoding deviates by \d"):
+        target.preflight(records(*LENGTHS))
+
+
+def test_preflight_flags_rows_that_see_what_is_not_theirs(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = opened(models / "llama")
+    arrange = SharedPrefix._arrange
+
+    def unmasked(self: SharedPrefix, rows: Any) -> None:
+        arrange(self, rows)
+        self.unseen = None
+
+    monkeypatch.setattr(SharedPrefix, "_arrange", unmasked)
+    with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
+        target.preflight(records(*LENGTHS))
+
+
+@pytest.mark.parametrize("name", ["mamba", "mamba2"])
+def test_preflight_flags_a_state_that_takes_in_padding(models: Path, name: str) -> None:
+    model = plain(models / name)
+    target = wrapped(model, context_length=None)
+
+    def unmask(_: Any, arguments: Any, keywords: dict[str, Any]) -> Any:
+        return arguments, keywords | {"attention_mask": None}
+
+    model.backbone.register_forward_pre_hook(unmask, with_kwargs=True)
+    with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
+        target.preflight(records(*LENGTHS))
 
 
 def test_preflight_flags_a_model_that_sees_its_padding(models: Path) -> None:
-    model = plain(models / "gpt2")
+    model = plain(models / "gemma2")
     prepare = model.prepare_inputs_for_generation
 
     @functools.wraps(prepare)  # generate reads the signature

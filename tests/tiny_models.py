@@ -16,11 +16,20 @@ from transformers import (
     Gemma2Config,
     GPT2Config,
     LlamaConfig,
+    Mamba2Config,
     MambaConfig,
     PreTrainedConfig,
 )
 
-__all__ = ["CONTEXT", "VOCABULARY", "save_gemma2", "save_gpt2", "save_llama", "save_mamba"]
+__all__ = [
+    "CONTEXT",
+    "VOCABULARY",
+    "save_gemma2",
+    "save_gpt2",
+    "save_llama",
+    "save_mamba",
+    "save_mamba2",
+]
 
 torch.set_num_threads(1)  # threads cost more than such matrices, above all on a busy machine
 
@@ -87,6 +96,22 @@ def save_mamba(directory: Path, *, seed: int = 0) -> Path:
         vocab_size=VOCABULARY,
         hidden_size=16,
         state_size=4,
+        num_hidden_layers=2,
+        initializer_range=0.4,
+    )
+    return _save(config, directory, seed=seed)
+
+
+def save_mamba2(directory: Path, *, seed: int = 0) -> Path:
+    """The same idea with heads and chunks; the paper's own model is of this kind."""
+    config = Mamba2Config(
+        vocab_size=VOCABULARY,
+        hidden_size=16,
+        num_heads=4,
+        head_dim=8,
+        state_size=4,
+        n_groups=1,
+        chunk_size=8,
         num_hidden_layers=2,
         initializer_range=0.4,
     )

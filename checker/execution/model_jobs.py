@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -14,7 +13,7 @@ from checker.plan.workload import record_windows
 from checker.probes.observations import score_column
 from checker.prompt_format import format_variants
 from checker.stats import scores as membership
-from checker.targets import Tokens, TokenScores
+from checker.targets import More, Tokens, TokenScores
 
 __all__ = ["canaries", "embeddings", "prompt_format", "rollouts", "scores"]
 
@@ -25,10 +24,16 @@ def rollouts(task: Task) -> pa.Table:
     samples = int(task.job.inputs["samples"])
     first = int(task.job.inputs.get("firstSample", 0))
     uses = task.job.inputs.get("curtailed", {}).get("uses")
-    if uses is None:
-        drawn = _draw(task, prompts, first=first, samples=samples)
-    else:
-        drawn = _draw_until_settled(task, prompts, samples=samples, uses=uses)
+    more = None if uses is None else _until_settled(uses, samples=samples)
+    drawn = task.model.rollout(
+        [tokens for _, tokens in prompts],
+        keys=[int.from_bytes(key[:8], "little") for key, _ in prompts],
+        samples=samples if uses is None else _further_draws(uses, samples=samples, done=0),
+        sampler=sampler_of(task.job),
+        first_sample=first,
+        more=more,
+        progress=task.advance,
+    )
     counts = [len(continuations) for continuations in drawn]
     names = [task.prompt_name(key) for key, _ in prompts]
     flat = [tokens for continuations in drawn for tokens in continuations]
@@ -44,56 +49,37 @@ def rollouts(task: Task) -> pa.Table:
     )
 
 
-def _draw(
-    task: Task, prompts: Sequence[tuple[bytes, Tokens]], *, first: int, samples: int
-) -> list[list[Tokens]]:
-    return task.model.rollout(
-        [tokens for _, tokens in prompts],
-        keys=[int.from_bytes(key[:8], "little") for key, _ in prompts],
-        samples=samples,
-        sampler=sampler_of(task.job),
-        first_sample=first,
-        progress=task.advance,
-    )
-
-
-def _draw_until_settled(
-    task: Task,
-    prompts: Sequence[tuple[bytes, Tokens]],
-    *,
-    samples: int,
-    uses: list[dict[str, Any]],
-) -> list[list[Tokens]]:
-    """Draw each prompt's samples until every use knows on which side of its threshold q will lie.
+def _until_settled(uses: list[dict[str, Any]], *, samples: int) -> More:
+    """Return what asks for samples until every use knows on which side of its threshold q will lie.
 
     Exact (METHODS §6, *Curtailed sampling*): the samples are those that would be drawn anyway, and
     the ones left out could change no outcome.
+
+    Args:
+        uses: each with `watch`, the ids that make a hit, and `threshold`.
+        samples: of a prompt where all are drawn.
     """
-    drawn: list[list[Tokens]] = [[] for _ in prompts]
     watched = [np.array(use["watch"], dtype=np.int32) for use in uses]
-    hits = np.zeros((len(prompts), len(uses)), dtype=np.int64)
-    open_rows = list(range(len(prompts)))
-    done = 0
-    while open_rows and done < samples:
-        step = min(
-            samples - done,
-            max(1, min(_undecided_draws(u["threshold"], samples, done) for u in uses)),
-        )
-        new = _draw(task, [prompts[row] for row in open_rows], first=done, samples=step)
-        done += step
-        for row, continuations in zip(open_rows, new, strict=True):
-            drawn[row] += continuations
-            for use, watch in enumerate(watched):
-                hits[row, use] += sum(bool(np.isin(c, watch).any()) for c in continuations)
-        open_rows = [
-            row
-            for row in open_rows
-            if not all(
-                _is_settled(int(hits[row, number]), done, samples, use["threshold"])
-                for number, use in enumerate(uses)
-            )
-        ]
-    return drawn
+
+    def more(_: int, drawn: list[Tokens]) -> int:
+        tokens = np.concatenate(drawn)
+        owner = np.repeat(np.arange(len(drawn)), [len(row) for row in drawn])
+        hits = [len(np.unique(owner[np.isin(tokens, watch)])) for watch in watched]
+        if all(
+            _is_settled(count, len(drawn), samples, use["threshold"])
+            for count, use in zip(hits, uses, strict=True)
+        ):
+            return 0
+        return _further_draws(uses, samples=samples, done=len(drawn))
+
+    return more
+
+
+def _further_draws(uses: list[dict[str, Any]], *, samples: int, done: int) -> int:
+    """Return how many samples to draw of a prompt before asking again whether it is settled."""
+    return min(
+        samples - done, max(1, min(_undecided_draws(u["threshold"], samples, done) for u in uses))
+    )
 
 
 def _undecided_draws(threshold: float, samples: int, done: int) -> int:

@@ -14,6 +14,7 @@ from checker.report.matrix import worst_first
 from checker.report.model import CellReport, Report
 from checker.report.text import (
     CONTEXTS,
+    attempt_words,
     counts_words,
     figure,
     grouped,
@@ -146,6 +147,7 @@ def conditions(report: Report) -> list[str]:
 
 def _conditions(report: Report) -> Iterator[str]:
     policy, summary = report.policy, report.summary
+    yield attempt_words(report)
     context = CONTEXTS.get(policy.context, policy.context)
     if summary.exit_code:
         yield (

@@ -21,6 +21,7 @@ from checker.policy.documents import ModelSpec
 __all__ = [
     "CAPABILITIES",
     "LOGPROB_FLOOR",
+    "More",
     "Progress",
     "Sampler",
     "TargetBackend",
@@ -34,6 +35,9 @@ __all__ = [
 
 Tokens = NDArray[np.int32]
 Progress = Callable[[int], None]
+
+More = Callable[[int, list[Tokens]], int]
+"""Given a prompt's number and all that was drawn for it, how many further samples are wanted."""
 
 CAPABILITIES = frozenset({"samples", "logprobs", "embeddings"})
 """What a target may offer: rollout, score, embed."""
@@ -136,6 +140,7 @@ class TargetModel(Protocol):
         samples: int,
         sampler: Sampler,
         first_sample: int = 0,
+        more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
         """Draw continuations.
@@ -148,12 +153,15 @@ class TargetModel(Protocol):
             sampler: how to draw.
             first_sample: number of the first sample; samples a to b drawn now and b to c drawn
                 later are the samples a to c.
+            more: asked whenever all samples so far wanted of a prompt are drawn; those it adds are
+                numbered on, so that they are the samples that a larger `samples` would have drawn.
+                None adds none.
             progress: called with the number of rollout tokens done since the last call; every
                 rollout counts as horizon_tokens, whether or not it ended before.
 
         Returns:
-            For each prompt `samples` arrays of at most horizon_tokens new ids, without the prompt
-            and without the end-of-sequence token or anything after it.
+            For each prompt `samples` arrays, and those that `more` added, of at most horizon_tokens
+            new ids, without the prompt and without the end-of-sequence token or anything after it.
         """
         ...
 

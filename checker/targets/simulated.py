@@ -29,6 +29,7 @@ from checker.policy.documents import ModelSpec
 from checker.targets import (
     CAPABILITIES,
     LOGPROB_FLOOR,
+    More,
     Progress,
     Sampler,
     TargetDescription,
@@ -333,6 +334,7 @@ class SimulatedTarget:
         samples: int,
         sampler: Sampler,
         first_sample: int = 0,
+        more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
         """Draw continuations; see `TargetModel.rollout`.
@@ -342,14 +344,39 @@ class SimulatedTarget:
         """
         self._require("samples")
         require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
-        wanted = range(first_sample, first_sample + samples)
-        draws = [(key, sample) for key in keys for sample in wanted]
-        numbers = uniforms(draws, sampler=sampler)
         lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
-        every_node, every_last = self._walk(prompts)
-        at = (np.arange(len(prompts)), lengths - 1)
-        nodes = np.repeat(every_node[at], samples)
-        last = np.repeat(every_last[at], samples)
+        nodes, last = self._walk(prompts)
+        ends = (np.arange(len(prompts)), lengths - 1)
+        nodes, last = nodes[ends], last[ends]
+        found: list[list[Tokens]] = [[] for _ in prompts]
+        wanted = dict.fromkeys(range(len(prompts)), samples)
+        while wanted:
+            rows = np.repeat(list(wanted), list(wanted.values()))
+            draws = [
+                (keys[row], first_sample + len(found[row]) + number)
+                for row, count in wanted.items()
+                for number in range(count)
+            ]
+            drawn = self._continue(
+                nodes[rows], last[rows], draws, sampler=sampler, progress=progress
+            )
+            for row, tokens in zip(rows.tolist(), drawn, strict=True):
+                found[row].append(tokens)
+            asked = {} if more is None else {row: more(row, found[row]) for row in wanted}
+            wanted = {row: count for row, count in asked.items() if count}
+        return found
+
+    def _continue(
+        self,
+        nodes: IntArray,
+        last: IntArray,
+        draws: list[tuple[int, int]],
+        *,
+        sampler: Sampler,
+        progress: Progress | None,
+    ) -> list[Tokens]:
+        """Draw one continuation of each of n histories by its key and sample number."""
+        numbers = uniforms(draws, sampler=sampler)
         drawn = np.empty(numbers.shape, dtype=np.int32)
         for step in range(sampler.horizon_tokens):
             last = self._draw(nodes, last, numbers[:, step], sampler=sampler)
@@ -357,8 +384,7 @@ class SimulatedTarget:
             drawn[:, step] = last
             if progress is not None:
                 progress(len(draws))
-        rows = cut_at(drawn, eos_id=self._eos_id)
-        return [rows[start : start + samples] for start in range(0, len(rows), max(samples, 1))]
+        return cut_at(drawn, eos_id=self._eos_id)
 
     def embed(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None

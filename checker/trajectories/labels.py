@@ -101,7 +101,7 @@ def label_vectors(
     if labels == LEXICAL:
         reader = CodeReader(code_systems)
         return LabelVectors(_lexical([_terms(entry, reader) for entry in entries]))
-    from checker.targets.huggingface import embed_texts  # torch is imported where it is needed
+    from checker.targets.label_encoder import embed_texts  # torch is imported where it is needed
 
     model = _sentence_model(base / labels)
     texts = ["" if entry is None else entry.text for entry in entries]

@@ -1,0 +1,63 @@
+"""How much is computed at once: fixed on a CPU, found from the device's memory elsewhere.
+
+What is found depends on the device's whole memory and the model, not on how much happens to be
+free: equal devices give equal batches, and equal batches equal bytes. Only a batch that does not
+fit at all is halved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import torch
+
+__all__ = ["MICROBATCH_TOKENS", "memory_bytes", "microbatch_tokens", "rollout_tokens"]
+
+MICROBATCH_TOKENS = 16_384
+"""Tokens of one scoring batch on a CPU, padding included."""
+
+_ROLLOUT_FACTOR = 4  # decoding is bound by its steps, so a rollout batch may hold more tokens
+_CPU_BYTES = 1 << 30
+_MOST_TOKENS = 1 << 18  # of a scoring batch; larger ones are no faster
+_TRIAL_TOKENS = 4096
+
+
+def microbatch_tokens(
+    device: torch.device, *, length: int, run: Callable[[int, int], object]
+) -> int:
+    """Return how many tokens one scoring batch may hold.
+
+    On a GPU a trial batch says what a token takes, and the batch takes half of what the model
+    leaves; rounded down to a power of two.
+
+    Args:
+        device: of the model, which is loaded.
+        length: tokens of a trial sequence.
+        run: runs a forward pass over so many sequences of so many tokens.
+    """
+    if device.type != "cuda":
+        return MICROBATCH_TOKENS
+    before = torch.cuda.memory_allocated(device)
+    torch.cuda.reset_peak_memory_stats(device)
+    rows = max(1, _TRIAL_TOKENS // length)
+    run(rows, length)
+    taken = (torch.cuda.max_memory_allocated(device) - before) / (rows * length)
+    fitting = int(_left(device) / 2 / max(taken, 1.0))
+    power = 1 << max(10, fitting.bit_length() - 1)
+    return min(power, _MOST_TOKENS)
+
+
+def memory_bytes(device: torch.device) -> int:
+    """Return how many bytes the buffers of a rollout batch may take."""
+    return _CPU_BYTES if device.type != "cuda" else _left(device) // 2
+
+
+def rollout_tokens(device: torch.device, *, microbatch: int) -> int:
+    """Return how many tokens a rollout batch may hold, beside the bound on its bytes."""
+    return microbatch * _ROLLOUT_FACTOR if device.type != "cuda" else 1 << 62
+
+
+def _left(device: torch.device) -> int:
+    """Return the device's memory without what the model takes."""
+    total: int = torch.cuda.get_device_properties(device).total_memory
+    return total - torch.cuda.memory_allocated(device)
