@@ -453,14 +453,18 @@ def as_shared(report: Report) -> Report:
 def suppressed(cell: CellReport) -> CellReport:
     """Take every number from a cell but its limit; the side of the limit stays."""
     assert cell.estimate is not None
-    sides = {"pass": "within", "fail": "beyond"}
+    number, limit = cell.estimate, cell.limit.fail
+    side = None
+    if limit is not None:
+        side = "within" if number.high <= limit else "straddles"
+        side = "beyond" if number.low > limit else side
     nothing = dict.fromkeys(("estimate", "members", "nonmembers", "placebo", "p_value", "sample"))
     return cell.model_copy(
         update={
             **nothing,
             "reported": {},
             "withheld": WITHHELD,
-            "bound_side": sides.get(cell.verdict, "straddles"),
+            "bound_side": side,
             "explanation": "Its numbers could be traced to few patients.",
         }
     )
