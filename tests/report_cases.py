@@ -8,6 +8,7 @@ import report_builder as build
 from hostile import HOSTILE, poisoned
 
 from checker.report.model import Report
+from checker.report.suppression import for_audience
 
 PLAIN = (
     "every verdict", "every verdict, shared", "failing", "failing, shared", "passing",
@@ -23,7 +24,7 @@ def case(name: str) -> Report:
     if name.startswith("poisoned: "):
         return poisoned(case("every verdict"), HOSTILE[name.removeprefix("poisoned: ")])
     if name.endswith(", shared"):
-        return build.as_shared(case(name.removesuffix(", shared")))
+        return for_audience(case(name.removesuffix(", shared")), "shared")
     return {
         "every verdict": build.every_verdict_report,
         "failing": build.failing_report,

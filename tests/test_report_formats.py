@@ -20,6 +20,7 @@ from checker.plugins import BUILT_IN, load_plugin
 from checker.report.formats import ReportFormat, filled
 from checker.report.json import render_json
 from checker.report.model import Report
+from checker.report.suppression import for_audience
 
 # HTML and PDF have tests of their own: they are pages, and drawing them takes longer
 NAMES = sorted({*BUILT_IN["phigate.reports"]} - {"html", "pdf"})
@@ -65,7 +66,7 @@ def test_an_internal_report_says_that_it_is_confidential_and_a_shared_one_does_n
     report = every_verdict()
     assert report.audience == "internal"
     assert "Confidential: for the audit team" in rendered(name, report)
-    assert "onfidential" not in rendered(name, build.as_shared(report))
+    assert "onfidential" not in rendered(name, for_audience(report, "shared"))
 
 
 @pytest.mark.parametrize("name", SHORT_FORMATS)
