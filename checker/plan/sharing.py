@@ -6,12 +6,13 @@ prompt of which another drew 0 to 19 has them already, and who needs a hundred h
 draw. What an earlier cell needed is never changed by a later one: a class appended to a policy
 leaves all earlier jobs, and their evidence, as they are.
 
-Within a group, prompts stand in the order of their tokens. A prompt that is the beginning of
-another stands right before it, and those with the longest common beginning stand side by side, so
-that whoever runs the job can process a beginning once. Jobs do not mix attackers for that: a longer
-prompt of the same patient would find the beginning that a shorter one left, but prompts are a
-fiftieth of what is generated from them (20 continuations of 100 tokens from 50 events), and the
-same attacker in another policy would find none of its evidence again.
+Within a job, prompts stand in the order of their tokens. A prompt that is the beginning of another
+stands right before it, and those with the longest common beginning stand side by side, so that
+whoever runs the job can process a beginning once. Jobs do not mix attackers for that. What a longer
+prompt could take over from a shorter one of the same patient is half of all prompts' tokens, but
+prompts are a fiftieth of what is generated from them (37 tokens on average at four levels up to 50
+events, against 20 continuations of 100), and a policy that names one attacker more would find none
+of its evidence again.
 """
 
 from __future__ import annotations

@@ -18,6 +18,7 @@ import contextlib
 import hashlib
 import io
 import re
+import warnings
 import xml.etree.ElementTree as ET
 from collections.abc import Mapping
 from datetime import UTC, datetime
@@ -113,23 +114,24 @@ def render_pdf(report: Report) -> bytes:
     data, moment = render_json(report), _moment(report)
     document.metadata.generator = None  # `_finish` writes a longer one
     document.metadata.created = document.metadata.modified = moment.isoformat(timespec="seconds")
-    written: bytes = document.write_pdf(
-        finisher=partial(_finish, links=links),
-        pdf_variant="pdf/a-3a",
-        pdf_tags=True,
-        output_intent="srgb",
-        pdf_identifier=hashlib.sha256(data.encode()).hexdigest()[:32],
-        attachments=[
-            weasyprint.Attachment(
-                string=data,
-                name="report.json",
-                description="The report as data: what these pages were made from",
-                relationship="Source",
-                created=moment,
-                modified=moment,
-            )
-        ],
+    attachment = weasyprint.Attachment(
+        string=data,
+        name="report.json",
+        description="The report as data: what these pages were made from",
+        relationship="Source",
+        created=moment,
+        modified=moment,
     )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # it leaves its colour profile open
+        written: bytes = document.write_pdf(
+            finisher=partial(_finish, links=links),
+            pdf_variant="pdf/a-3a",
+            pdf_tags=True,
+            output_intent="srgb",
+            pdf_identifier=hashlib.sha256(data.encode()).hexdigest()[:32],
+            attachments=[attachment],
+        )
     return written
 
 

@@ -37,6 +37,7 @@ def for_page(raw: bytes, key: str, title: str, description: str) -> str:
     for element in root.iter():
         _unstyle(element)
         _own_ids(element, key, used)
+    _flatten(root)
     for name in ("width", "height", "version"):
         root.attrib.pop(name, None)
     root.set("class", "drawing")
@@ -49,6 +50,20 @@ def for_page(raw: bytes, key: str, title: str, description: str) -> str:
     ET.register_namespace("", _SVG)
     ET.register_namespace("xlink", _XLINK)
     return ET.tostring(root, encoding="unicode")
+
+
+def _flatten(parent: ET.Element) -> None:
+    """Take away groups that group nothing: most of matplotlib's, once their ids are gone."""
+    children: list[ET.Element] = []
+    for child in parent:
+        _flatten(child)
+        child.tail = None
+        is_idle = child.tag == f"{{{_SVG}}}g" and not child.attrib
+        is_empty = child.tag in {f"{{{_SVG}}}g", f"{{{_SVG}}}defs"} and not len(child)
+        children += [] if is_empty else child if is_idle else [child]
+    if len(children):
+        parent.text = None
+    parent[:] = children
 
 
 def _references(root: ET.Element) -> set[str]:
