@@ -462,6 +462,55 @@ def waiver(name: str, *, cell: str, ceiling: float, **changes: Any) -> WaiverRep
 WITHHELD = ["estimate", "members", "nonmembers", "reported", "placebo", "p_value", "sample"]
 
 
+def suppressed(cell: CellReport) -> CellReport:
+    """Take every number from a cell but its limit; the side of the limit stays."""
+    assert cell.estimate is not None
+    sides = {"pass": "within", "fail": "beyond"}
+    nothing = dict.fromkeys(("estimate", "members", "nonmembers", "placebo", "p_value", "sample"))
+    return cell.model_copy(
+        update={
+            **nothing,
+            "reported": {},
+            "withheld": WITHHELD,
+            "bound_side": sides.get(cell.verdict, "straddles"),
+            "explanation": "Its numbers could be traced to few patients.",
+        }
+    )
+
+
+def shared(report: Report) -> Report:
+    """Return a report as a shared one looks: made by hand, by a rule of thumb.
+
+    Cells with fewer than eleven members hit lose their numbers, all others the placebo, the p-value
+    and the ROC curve; numbers of patients are rounded to tens or gone.
+    """
+    target = report.target.model_copy(update={"members": 2400, "nonmembers": None})
+    entries = [one.model_copy(update={"rows": None}) for one in report.provenance.evidence]
+    return report.model_copy(
+        update={
+            "audience": "shared",
+            "cells": [_as_shared(cell) for cell in report.cells],
+            "target": target,
+            "provenance": report.provenance.model_copy(update={"evidence": entries}),
+        }
+    )
+
+
+def _as_shared(cell: CellReport) -> CellReport:
+    gone = ["placebo", "p_value", "roc"]
+    if cell.members is not None and cell.members.value * (cell.members.n or 0) < 10.5:
+        gone += ["estimate", "members", "nonmembers", "reported", "sample"]
+    nothing: dict[str, Any] = {name: {} if name == "reported" else None for name in gone}
+    return cell.model_copy(
+        update={
+            **nothing,
+            "explanation": "What the numbers say stands in the internal report.",
+            "power": Power(can_pass=cell.power.can_pass),
+            "withheld": [name for name in gone if getattr(cell, name)],
+        }
+    )
+
+
 def _without_numbers(cell: CellReport, **changes: Any) -> CellReport:
     nothing = {
         "estimate": None,
