@@ -151,10 +151,13 @@ class Manifest(JsonModel):
     """What a run's evidence consists of, in the order of the plan's jobs.
 
     `crashed` holds, by job digest, why a job could not be completed; `left_out` names jobs that
-    were not run because every cell that asked for them was decided before.
+    were not run because every cell that asked for them was decided before. `salt` is known to
+    holders of the run alone: the manifest's digest stands in reports, and without it the numbers of
+    rows could be found by trying them.
     """
 
     schema_version: Literal["1"] = "1"
+    salt: str
     plan_sha256: str
     environment: dict[str, Any]
     preflight: dict[str, float]
@@ -220,8 +223,8 @@ class Pseudonyms:
         """Names the key and does not give it away: evidence under another key is other evidence."""
         return self.of("key", b"")
 
-    def of(self, kind: Literal["patient", "prompt", "key"], value: bytes) -> str:
-        """Return 32 hex digits that name a patient or prompt to holders of the key only."""
+    def of(self, kind: Literal["patient", "prompt", "key", "salt"], value: bytes) -> str:
+        """Return 32 hex digits that name something to holders of the key only."""
         return hmac.digest(self.key, f"{kind}:".encode() + value, "sha256").hex()[:32]
 
 

@@ -259,6 +259,10 @@ def _jobs(run: Run) -> Iterator[Statement]:
         if jobs:
             names = ", ".join(job.digest[:12] for job in jobs[:5])
             yield Statement(False, f"{len(jobs)} jobs {text}: {names}")
+    files = run.plan.target.model_files
+    if digest(files) != run.plan.target.model_sha256:
+        yield Statement(False, "the plan's model files are not those that its model's digest names")
+        return
     if not renamed and not strangers:
         model = run.plan.target.model_sha256[:12]
         yield Statement(True, f"all jobs are what their digests say, on the model {model}…")

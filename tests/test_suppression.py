@@ -446,11 +446,35 @@ def test_every_field_of_a_cell_is_either_harmless_or_dealt_with() -> None:
 
 
 def test_canaries_are_nobody() -> None:
-    planted = build.membership_cell(3.2, 2.1, 4.0).model_copy(
+    planted = build.membership_cell(0.52, 0.49, 0.55).model_copy(
         update={"probe": "canary-exposure", "metric": "exposure_bits"}
     )
     told = for_audience(BASE.model_copy(update={"cells": [planted]}), "shared").cells[0]
-    assert told == planted
+    assert told.model_copy(update={"explanation": planted.explanation}) == planted
+
+
+def test_what_keeps_canaries_from_a_verdict_is_said_without_numbers_of_patients() -> None:
+    undecided = build.membership_cell(0.52, 0.49, 0.55).model_copy(
+        update={
+            "probe": "canary-exposure",
+            "metric": "exposure_bits",
+            "verdict": "inconclusive",
+            "reason": "attack-not-shown-to-work",
+            "explanation": "Not decided: only 7 members have events to compare, of 30 needed.",
+        }
+    )
+    told = for_audience(BASE.model_copy(update={"cells": [undecided]}), "shared").cells[0]
+    assert "members have" not in told.explanation
+
+
+def test_n_is_withheld_from_every_attacker_who_asks_about_the_same_patients() -> None:
+    passing = cell("disclosure_rate", "events-10", "all", (0, 80), (0, 80)).model_copy(
+        update={"limit": LimitReport(fail=0.05)}
+    )
+    other = cell("disclosure_rate", "events-5", "all", (40, 80), (0, 80))
+    told = for_audience(BASE.model_copy(update={"cells": [passing, other]}), "shared").cells
+    assert [one.sample for one in told] == [None, None]
+    assert [one.estimate for one in told] == [None, None]
 
 
 def test_a_policy_without_a_smallest_cell_has_nothing_withheld() -> None:

@@ -33,7 +33,7 @@ from checker.tokenization import TokenizedRecords, Tokenizer
 
 __all__ = ["FORMAT_PATIENTS", "JobBook", "Who"]
 
-METHOD = 3
+METHOD = 4
 """Part of every job's digest; raised when a job of equal inputs comes to mean something else, so
 that evidence of an older phigate is not taken for its own."""
 
@@ -413,7 +413,8 @@ class JobBook:
             title,
             {
                 **self.model_inputs(who),
-                "prompts": digest([key.hex() for key in keys]),
+                # digests stand in reports: without the cohort's, prompts could be guessed from one
+                "prompts": digest([self.cohort.sha256, *(key.hex() for key in keys)]),
                 "count": len(keys),
                 **inputs,
             },

@@ -16,8 +16,8 @@ the rounded counts, and what is no share of patients (an AUROC, a distance) is r
 the difference of two shared numbers, of one report or of two, is never exact.
 
 *The n behind few.* A verdict and an n can pin a count: a cell that passes at 5 % with n between 59
-and 92 had no hit at all. n is withheld with the count, and from all cells about the same patients,
-unless every count from none to `minCell` - 1 would have been judged alike.
+and 92 had no hit at all. n is withheld with the count, and from all cells about the same class and
+subgroup, unless every count from none to `minCell` - 1 would have been judged alike.
 
 *Siblings.* What a subgroup withholds must not follow from the others: the values of a static field
 are shown all or none, and a subgroup is withheld where few patients are left outside it.
@@ -32,7 +32,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from checker.probes import load_probe
+from checker.probes import Metric, load_probe
 from checker.report.measures import AT_ANOTHER, age_offset, is_share
 from checker.report.model import (
     AdmissibilityCheck,
@@ -111,14 +111,12 @@ class _Patients:
     """What decides which patients a cell is about."""
 
     attribute_class: str | None
-    attacker: str
     subgroup: str
 
     @classmethod
     def of(cls, cell: CellReport) -> _Patients:
-        # what is about no class is about everybody, whatever an attacker knows
-        attacker = cell.attacker if cell.attribute_class is not None else ""
-        return cls(cell.attribute_class, attacker, cell.subgroup)
+        # whatever an attacker knows: those who know the same events ask about the same patients
+        return cls(cell.attribute_class, cell.subgroup)
 
     @property
     def field(self) -> str | None:
@@ -160,8 +158,12 @@ class _Suppressor:
         if _is_of_canaries(cell):
             return False
         sample = cell.sample
-        if sample is not None and min(sample.members, sample.nonmembers) < self.min_cell:
-            return True
+        if sample is not None:
+            counts = [sample.members, sample.nonmembers]
+            if _metric(cell).takes_everybody:  # ranked against patients without the class
+                counts += [sample.members_negative or 0, sample.nonmembers_negative or 0]
+            if min(counts) < self.min_cell:
+                return True
         if cell.estimate is None or _family(cell) not in _SHARES:
             return False
         if _family(cell) == "tpr":  # its n is that of both splits; hits are members'
@@ -209,17 +211,14 @@ class _Suppressor:
             for cell in self.report.cells
             if cell.id in self.hidden and self._n_tells(cell)
         }
-        fields = {(one.attribute_class, one.attacker, one.field) for one in telling if one.field}
-        wholes = {(one.attribute_class, one.attacker) for one in telling if one.subgroup == "all"}
+        fields = {(one.attribute_class, one.field) for one in telling if one.field}
+        wholes = {one.attribute_class for one in telling if one.subgroup == "all"}
         everyone = {_Patients.of(cell) for cell in self.report.cells}
         return telling | {
             one
             for one in everyone
             if one.field is not None
-            and (
-                (one.attribute_class, one.attacker, one.field) in fields
-                or (one.attribute_class, one.attacker) in wholes
-            )
+            and ((one.attribute_class, one.field) in fields or one.attribute_class in wholes)
         }
 
     def _n_tells(self, cell: CellReport) -> bool:
@@ -244,8 +243,8 @@ class _Suppressor:
     # --- what is said instead -------------------------------------------------------------------
 
     def _cell(self, cell: CellReport) -> CellReport:
-        if _is_of_canaries(cell):
-            return cell
+        if _is_of_canaries(cell):  # but what keeps it from a verdict may speak of patients
+            return cell.model_copy(update={"explanation": self._explanation(cell, ())})
         shown = cell.model_copy(
             update={
                 "estimate": None,
@@ -378,8 +377,13 @@ def _rates(cell: CellReport) -> list[Number]:
     return [cell.estimate] if cell.estimate is not None else []
 
 
+def _metric(cell: CellReport) -> Metric:
+    found: Metric = load_probe(cell.probe).metrics[cell.metric]
+    return found
+
+
 def _family(cell: CellReport) -> str:
-    return str(load_probe(cell.probe).metrics[cell.metric].family)
+    return _metric(cell).family
 
 
 def _is_of_canaries(cell: CellReport) -> bool:
