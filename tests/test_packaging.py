@@ -165,5 +165,6 @@ def test_continuous_integration_runs_make_check_and_no_browser_test_can_be_skipp
     assert os.access(script, os.X_OK)
     text = script.read_text(encoding="utf-8")
     assert "set -euo pipefail" in text
-    assert "PHIGATE_REQUIRE_BROWSER=1" in text
+    for what in ("BROWSER", "PDF", "AXE"):
+        assert f"PHIGATE_REQUIRE_{what}=1" in text
     assert text.rstrip().endswith("make check")

@@ -16,7 +16,7 @@ from rich.console import Console
 from checker.plan import AuditPlan
 from checker.plugins import plugin_names
 from checker.report import text
-from checker.report.charts import leakage_charts, perturbation_charts
+from checker.report.charts import leakage_charts, perturbation_charts, roc_charts
 from checker.report.console import print_report
 from checker.report.matrix import build_matrix
 from checker.report.model import Report
@@ -108,6 +108,29 @@ def test_every_control_with_two_parts_is_drawn_with_what_it_counts(report: Repor
         "Mean distance to what truly followed",
         "Share of continuations that repeat somebody's record",
     ]
+
+
+def test_what_ranks_patients_has_a_curve_and_what_does_not_has_none(report: Report) -> None:
+    for cell in report.cells:
+        assert (cell.roc is not None) == (cell.probe == "membership-inference"), cell.id
+    (auroc, recognized) = (cell for cell in report.cells if cell.roc is not None)
+    assert recognized.estimate is not None
+    at = {point.fpr: point for point in recognized.roc or []}
+    # the metric is the curve at its false-positive rate, bounds and all
+    assert (at[0.01].tpr, at[0.01].low, at[0.01].high) == (
+        recognized.estimate.value, recognized.estimate.low, recognized.estimate.high,
+    )  # fmt: skip
+    assert auroc.roc != recognized.roc  # another score
+    assert len(roc_charts(report)) == 2
+
+
+def test_what_would_decide_does_not_hang_on_who_was_there(report: Report) -> None:
+    needs = {cell.control: cell.needs for cell in report.cells if cell.subgroup == "all"}
+    assert needs["told"].at_all == 29  # METHODS §4's formula at τ = 0.1: 1 - 0.05^(1/29) = 0.0981
+    assert needs["membership"].at_all == 50
+    assert needs["own-age"].at_all is None  # it can only fail
+    subgroups = {cell.needs for cell in report.cells if cell.control == "told"}
+    assert subgroups == {needs["told"]}
 
 
 def test_the_terminal_names_units_and_what_can_only_fail(report: Report) -> None:

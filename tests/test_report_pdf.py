@@ -13,6 +13,7 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
+import pypdf
 import pytest
 import report_builder as build
 from auditing import audit, phigate, write_policy
@@ -22,7 +23,6 @@ from checker.report.json import render_json
 from checker.report.model import Report
 from checker.report.pdf import PDF, render_pdf
 
-pypdf = pytest.importorskip("pypdf", reason="pypdf is not installed")
 ROOT = Path(__file__).parents[1]
 LACKING = PDF.lacking()
 
