@@ -259,6 +259,7 @@ class Crew:
 
     def _replace(self, member: _Member, loss: str) -> Iterator[Outcome]:
         """Hire another worker for a lost one, and see to it that its job is run again."""
+        self._cluster.check()
         self._members.remove(member)
         member.remote.dismiss()
         if member.work is None:
