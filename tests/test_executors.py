@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 import json
 import socket
 import sys
@@ -15,10 +16,12 @@ import numpy as np
 import pytest
 from auditing import write_policy
 from conftest import Command
+from rich.console import Console
 
 from benchmarks.simulated_gate import AS_OF, Silent
 from checker.audit import run_audit
 from checker.errors import ExecutorError, ExitCode, TargetError
+from checker.evidence import Pseudonyms
 from checker.execution import Execution
 from checker.executors import Executor, Openers, Outcome, Take, network
 from checker.executors.crew import MOST_LOSSES, Crew, Seat
@@ -27,6 +30,7 @@ from checker.executors.worker import Work, Worker
 from checker.plan import Job
 from checker.preparation import Prepared, prepare
 from checker.runs import judge_run, load_run
+from checker.terminal import TerminalProgress
 
 CONTROLS: dict[str, Any] = {
     "hiv-disclosure": {"limits": {"events-5": {"fail": 0.05}, "events-10": {"fail": 0.05}}},
@@ -233,6 +237,9 @@ class Cluster:
         self.hired += 1
         return Pretended((self.seat or seat)(prepare), self, gpus=gpus)
 
+    def check(self) -> None:
+        pass
+
     def finished(self, calls: Any, *, timeout_s: float) -> list[Any]:
         return [] if self.is_full else list(calls)
 
@@ -246,9 +253,10 @@ class Hired:
         prepared: Prepared,
         *,
         gpus: bool = False,
+        count: int = 2,
         plan_sha256: str | None = None,
     ) -> None:
-        self.cluster, self.prepared, self.gpus = cluster, prepared, gpus
+        self.cluster, self.prepared, self.gpus, self.count = cluster, prepared, gpus, count
         self.plan_sha256 = plan_sha256
         self.said: list[str] = []
 
@@ -262,7 +270,7 @@ class Hired:
             threads=1,
             notice=self.said.append,
         )
-        for _ in range(2):
+        for _ in range(self.count):
             self.crew.hire(gpu=self.gpus, has_models=True)
             if self.gpus:
                 self.crew.hire(gpu=False, has_models=False)
@@ -319,6 +327,26 @@ def test_gpus_run_models_and_workers_without_them_the_rest(
     assert 0 in {gpus for gpus, job in cluster.runs if not job.uses_model}
 
 
+def test_a_job_that_may_run_once_another_was_left_out_is_not_forgotten(
+    sequential: Prepared,
+) -> None:
+    audit = sequential.audit
+    on_model = next(job for job in audit.plan.jobs if job.uses_model)
+    ready: list[Work] = []
+
+    def take(chosen: Callable[[Job], bool]) -> Work | None:
+        if not chosen(on_model):  # asked for jobs without a model: leaves one out, which frees this
+            ready.append(Work(on_model, {}, lambda tokens: None))
+            return None
+        return ready.pop() if ready else None
+
+    executor = Hired(Cluster(), sequential, gpus=True, count=1)
+    execution = Execution(audit.plan, audit.workload, Pseudonyms(b"0" * 32))
+    executor.open(execution, openers={}, models=["target"])
+    outcomes = executor.run(take)
+    assert [outcome.job.digest for outcome in outcomes] == [on_model.digest]
+
+
 def test_workers_that_end_before_they_are_ready_end_the_run(
     sequential: Prepared, tmp_path: Path
 ) -> None:
@@ -332,7 +360,7 @@ def test_a_cluster_that_stays_full_ends_the_run(
     sequential: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("checker.executors.crew.PLACE_TIMEOUT_S", 0.0)
-    with pytest.raises(ExecutorError, match="had no place for a worker"):
+    with pytest.raises(ExecutorError, match="no worker has come up"):
         audited(sequential, tmp_path / "run", Hired(Cluster(is_full=True), sequential))
 
 
@@ -365,6 +393,29 @@ def test_a_worker_with_other_libraries_or_another_device_is_not_let_in(
 
     with pytest.raises(ExecutorError, match=message):
         audited(sequential, tmp_path / "run", Hired(Cluster(seat=Other), sequential))
+
+
+# --- what is seen -------------------------------------------------------------------------------
+
+
+def test_progress_counts_the_tokens_of_jobs_that_are_under_way_together(
+    sequential: Prepared,
+) -> None:
+    first, second, third = [job for job in sequential.audit.plan.jobs if job.uses_model][:3]
+    with TerminalProgress(Console(file=io.StringIO(), force_terminal=True)) as progress:
+        progress.start([first, second, third], reused=0)
+        (bar,) = progress.bars.tasks
+        tell_first, tell_second = progress.job(first), progress.job(second)
+        assert bar.description == f"{first.title} (and 1 more)"
+        tell_second(2)
+        tell_first(3)
+        assert bar.completed == 5
+        progress.done(first)  # a job that ended counts whole, whatever it told
+        assert bar.description == second.title
+        assert bar.completed == first.forward_tokens + first.rollout_tokens + 2
+        progress.done(third)  # left out
+        progress.done(second)
+        assert bar.completed == bar.total
 
 
 # --- options ------------------------------------------------------------------------------------

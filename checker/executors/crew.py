@@ -32,7 +32,7 @@ __all__ = ["Crew", "Ready", "Seat"]
 
 MOST_LOSSES = 3
 POLL_S = 0.25
-PLACE_TIMEOUT_S = 120.0
+PLACE_TIMEOUT_S = 600.0
 
 _SOFTWARE = {"phigate": __version__, **CPU_ENVIRONMENT}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
@@ -185,7 +185,8 @@ class Crew:
             ExecutorError: no worker is left, or one found something else than the others.
         """
         while True:
-            for member in self._members:
+            # those who take every job last: when they get none, nothing at all may run now
+            for member in sorted(self._members, key=lambda one: one.has_models):
                 if member.call is None:
                     self._give(member, take)
             at_work = any(member.work for member in self._members)
@@ -259,6 +260,7 @@ class Crew:
 
     def _replace(self, member: _Member, loss: str) -> Iterator[Outcome]:
         """Hire another worker for a lost one, and see to it that its job is run again."""
+        self._cluster.check()
         self._members.remove(member)
         member.remote.dismiss()
         if member.work is None:
@@ -310,6 +312,6 @@ class Crew:
             asked[call].place = None
         if all(m.place for m in self._members) and time.monotonic() > self._place_by:
             raise ExecutorError(
-                f"the cluster has had no place for a worker for {PLACE_TIMEOUT_S:.0f} seconds; its"
-                " CPUs or GPUs are in use"
+                f"no worker has come up within {PLACE_TIMEOUT_S:.0f} seconds; the cluster's CPUs or"
+                " GPUs are in use, or its nodes cannot start a process"
             )

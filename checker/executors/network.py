@@ -19,10 +19,16 @@ from ipaddress import ip_address
 
 from checker.errors import ExecutorError, UsageError
 
-__all__ = ["choose_network", "require_cluster"]
+__all__ = ["choose_network", "is_listening", "require_cluster"]
+
+_ALWAYS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
+"""Without its head node, Ray ends this process after that long; it is left before."""
+_LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
+"""Stay on 127.0.0.1; named after the systems where that is the default."""
+_OWN = {"RAY_AUTH_MODE": "token", "RAY_USAGE_STATS_ENABLED": "0"}
 
 CONNECT_TIMEOUT_S = 5
-JOIN_TIMEOUT_S = 60
+JOIN_TIMEOUT_S = 120
 _JOIN = "import sys, ray; ray.init(address=sys.argv[1], log_to_driver=False, logging_level='error')"
 
 
@@ -32,13 +38,19 @@ def choose_network(address: str | None) -> None:
     Raises:
         UsageError: the address is not HOST:PORT.
     """
-    if address is None or _is_loopback(address):
-        # named after the systems where it is the default
-        os.environ["RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER"] = "0"
+    is_local = address is None or _is_loopback(address)
+    os.environ |= _ALWAYS | (_LOOPBACK if is_local else {})
     if address is None:
-        os.environ["RAY_AUTH_MODE"] = "token"
-        os.environ["RAY_AUTH_TOKEN"] = secrets.token_hex(32)
-        os.environ["RAY_USAGE_STATS_ENABLED"] = "0"
+        os.environ |= _OWN | {"RAY_AUTH_TOKEN": secrets.token_hex(32)}
+
+
+def is_listening(address: str) -> bool:
+    """Whether anything listens at an address."""
+    try:
+        _connect(address)
+    except OSError:
+        return False
+    return True
 
 
 def require_cluster(address: str) -> None:
@@ -49,7 +61,7 @@ def require_cluster(address: str) -> None:
         ExecutorError: nothing listens there, or nothing that lets this Ray in.
     """
     try:
-        socket.create_connection(_host_and_port(address), timeout=CONNECT_TIMEOUT_S).close()
+        _connect(address)
     except OSError as error:
         raise ExecutorError(
             f"--ray-address {address}: cannot be reached: {error.strerror or error}; is the cluster"
@@ -77,6 +89,10 @@ def require_cluster(address: str) -> None:
             f"--ray-address {address}: the cluster cannot be used:"
             f" {said[-1][:300] if said else f'exit code {tried.returncode}'}"
         )
+
+
+def _connect(address: str) -> None:
+    socket.create_connection(_host_and_port(address), timeout=CONNECT_TIMEOUT_S).close()
 
 
 def _host_and_port(address: str) -> tuple[str, int]:

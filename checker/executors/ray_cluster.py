@@ -24,6 +24,7 @@ import shutil
 import signal
 import tempfile
 import threading
+import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, redirect_stdout
 from dataclasses import dataclass
@@ -35,11 +36,12 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from checker.errors import ExecutorError
-from checker.executors.network import require_cluster
+from checker.executors.network import is_listening, require_cluster
 
 __all__ = ["Call", "RayCluster", "Remote", "WorkerLost"]
 
 OBJECT_STORE_BYTES = 128 * 2**20
+HEAD_EVERY_S, HEAD_TRIES, HEAD_PAUSE_S = 10.0, 3, 2.0
 SHORT_PATH = 21  # sockets lie 85 bytes below, and their paths end at 107
 
 _QUIET: dict[str, Any] = {"log_to_driver": False, "logging_level": "error"}
@@ -119,6 +121,8 @@ class RayCluster:
                 with _vendor(f"the Ray cluster at {address}"):
                     ray.init(address=address, **_QUIET)
             stack.enter_context(_terminated_like_interrupted())  # Ray has put its own there
+            self._head = ray.get_runtime_context().gcs_address
+            self._seen_at = time.monotonic()
             resources = ray.cluster_resources()
             self.cpus, self.gpus = int(resources.get("CPU", 0)), int(resources.get("GPU", 0))
             self._stack = stack.pop_all()
@@ -128,7 +132,7 @@ class RayCluster:
         folder = tempfile.mkdtemp(prefix="phigate-", dir=None if short else "/tmp")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(ray.shutdown)
-        with _vendor("a Ray cluster on this machine"):
+        with _vendor("a Ray cluster on this machine (a machine that is too busy has none)"):
             ray.init(
                 address="local",
                 num_cpus=0,  # workers are counted here, and Ray starts none in advance
@@ -169,8 +173,30 @@ class RayCluster:
         )
         return Remote(placed.remote(*arguments))
 
+    def check(self) -> None:
+        """See whether the head node is still there: Ray itself would end this process without it.
+
+        Raises:
+            ExecutorError: it has gone.
+        """
+        for _ in range(HEAD_TRIES):
+            if is_listening(self._head):
+                self._seen_at = time.monotonic()
+                return
+            time.sleep(HEAD_PAUSE_S)
+        raise ExecutorError(
+            f"the Ray cluster at {self._head} has gone; finished jobs are kept, and the same"
+            " command goes on from there"
+        )
+
     def finished(self, calls: Iterable[Call], *, timeout_s: float) -> list[Call]:
-        """Return those calls that have ended, waiting for at least one or for the timeout."""
+        """Return those calls that have ended, waiting for at least one or for the timeout.
+
+        Raises:
+            ExecutorError: the cluster has gone.
+        """
+        if time.monotonic() - self._seen_at > HEAD_EVERY_S:
+            self.check()
         by_ref = {call.ref: call for call in calls}
         if not by_ref:
             return []
@@ -207,7 +233,7 @@ def _vendor(what: str) -> Iterator[None]:
     """Turn whatever Ray raises into an ExecutorError; what it cannot do with makes it exit."""
     try:
         yield
-    except (RayError, OSError, RuntimeError, ValueError, SystemExit) as error:
+    except (Exception, SystemExit) as error:  # vendors raise every class there is
         raise ExecutorError(f"{what} cannot be used: {_last_line(error)}") from error
 
 
