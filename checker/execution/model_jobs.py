@@ -23,10 +23,9 @@ def rollouts(task: Task) -> pa.Table:
     """Continuations of prompts, as token ids; a prompt's samples stand together, in order."""
     prompts = task.workload.prompts[task.job.digest]
     samples = int(task.job.inputs["samples"])
-    first = int(task.job.inputs.get("firstSample", 0))
     uses = task.job.inputs.get("curtailed", {}).get("uses")
     if uses is None:
-        drawn = _draw(task, prompts, first=first, samples=samples)
+        drawn = _draw(task, prompts, first=0, samples=samples)
     else:
         drawn = _draw_until_settled(task, prompts, samples=samples, uses=uses)
     counts = [len(continuations) for continuations in drawn]
@@ -34,7 +33,7 @@ def rollouts(task: Task) -> pa.Table:
     flat = [tokens for continuations in drawn for tokens in continuations]
     ends = np.cumsum([0, *(len(tokens) for tokens in flat)]).astype(np.int32)
     values = np.concatenate(flat).astype(np.int32) if flat else np.empty(0, np.int32)
-    numbers = [np.arange(first, first + count, dtype=np.int32) for count in counts]
+    numbers = [np.arange(count, dtype=np.int32) for count in counts]
     return pa.table(
         {
             "prompt": pa.array(np.repeat(names, counts).tolist(), pa.string()),
