@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import itertools
 from collections import defaultdict
 from collections.abc import Mapping
 from pathlib import Path
@@ -69,14 +68,13 @@ def told(*names: str, levels: tuple[str, ...] = TWO_LEVELS, samples: int = 4) ->
     return {f"{name}-{samples}": disclosure(name, **settings) for name in names}
 
 
-def drawn(audit: CompiledAudit) -> dict[bytes, list[tuple[int, int]]]:
-    """By prompt, which samples jobs draw: first, and first not."""
+def drawn(audit: CompiledAudit) -> dict[bytes, list[int]]:
+    """By prompt, how many samples each job draws of it."""
     found = defaultdict(list)
     for job in audit.plan.jobs:
         if job.kind == "rollouts":
-            first = job.inputs.get("firstSample", 0)
             for key, _ in audit.workload.prompts[job.digest]:
-                found[key].append((first, first + job.inputs["samples"]))
+                found[key].append(job.inputs["samples"])
     return found
 
 
@@ -99,41 +97,51 @@ def test_a_control_that_asks_the_same_again_costs_nothing(folder: Path) -> None:
     assert two.cost.forward_tokens_unshared == 2 * alone + format_check
 
 
-def test_samples_that_another_control_draws_are_not_drawn_again(folder: Path) -> None:
+def test_who_needs_fewer_samples_reads_them_from_those_that_another_control_draws(
+    folder: Path,
+) -> None:
     few, more = told("hiv", samples=4), told("hiv", samples=6)
-    audit = compiled(folder, few | more)
+    audit = compiled(folder, more | few)
     prompts = drawn(audit)
-    assert all(sorted(own) == [(0, 4), (4, 6)] for own in prompts.values())
-    plan = audit.plan
-    assert plan.cost.rollout_tokens == 6 * 20 * len(prompts)
-    # whoever needs fewer finds them among more
-    turned = compiled(folder, more | few)
-    assert all(own == [(0, 6)] for own in drawn(turned).values())
-    assert set(drawn(turned)) == set(prompts)
+    assert all(own == [6] for own in prompts.values())
+    assert audit.plan.cost.rollout_tokens == 6 * 20 * len(prompts)
+    assert audit.plan.cost.rollout_tokens_unshared == (6 + 4) * 20 * asked(audit)
 
 
-def test_no_sample_of_a_prompt_is_drawn_twice_and_none_is_missing(folder: Path) -> None:
-    controls = {"repeated": REPEATED} | told("hiv", "psychosis") | told("hiv", samples=7)
+def test_more_samples_are_drawn_anew_and_leave_the_fewer_as_they_are(folder: Path) -> None:
+    few = told("hiv", samples=4)
+    one, both = compiled(folder, few), compiled(folder, few | told("hiv", samples=6))
+    assert all(own == [4, 6] for own in drawn(both).values())
+    assert digests(both.plan)[: len(one.plan.jobs)] == digests(one.plan)
+
+
+def asked(audit: CompiledAudit) -> int:
+    """How many patients are asked, at all levels together, for the first control."""
+    name = audit.plan.cells[0].control
+    return sum(
+        key is not None
+        for cell in audit.plan.cells
+        if cell.control == name
+        for split in (audit.workload.labels[str(cell.labels)].split(m) for m in (True, False))
+        for key in split.keys
+    )
+
+
+def test_every_cell_finds_all_samples_of_all_its_prompts_once(folder: Path) -> None:
+    controls = told("hiv", samples=7) | {"repeated": REPEATED} | told("hiv", "psychosis")
     audit = compiled(folder, controls)
     by_digest = {job.digest: job for job in audit.plan.jobs}
-    covered = drawn(audit)
-    for ranges in covered.values():
-        ranges.sort()
-        assert ranges[0][0] == 0
-        assert all(a[1] == b[0] for a, b in itertools.pairwise(ranges))
     for cell in audit.plan.cells:
         labels = audit.workload.labels[str(cell.labels)]
         needed = {key for key in (*labels.members.keys, *labels.nonmembers.keys) if key}
-        held = defaultdict(set)
+        held = defaultdict(list)
         for name in cell.jobs:
-            job = by_digest[name]
-            if job.kind == "rollouts":
-                first = job.inputs.get("firstSample", 0)
+            if by_digest[name].kind == "rollouts":
                 for key, _ in audit.workload.prompts[name]:
-                    held[key] |= set(range(first, first + job.inputs["samples"]))
+                    held[key].append(by_digest[name].inputs["samples"])
         assert needed
         for key in needed:
-            assert held[key] >= set(range(cell.params["samples"]))
+            assert max(held[key]) >= cell.params["samples"]
 
 
 def test_what_is_shared_changes_no_outcome(folder: Path, tmp_path: Path) -> None:
@@ -145,6 +153,34 @@ def test_what_is_shared_changes_no_outcome(folder: Path, tmp_path: Path) -> None
     assert any(estimate.value for estimate, _, _ in one.values() if estimate)
     assert one.items() <= both.items()
     assert estimates(folder, turned, tmp_path / "turned") == both
+
+
+def test_a_sample_that_two_jobs_hold_counts_once(folder: Path, tmp_path: Path) -> None:
+    def mean_q(name: str, samples: int) -> dict[str, Any]:
+        (control,) = told(name, samples=samples).values()
+        return {f"{name}-{samples}": {**control, "metric": "excess_mean_q"}}
+
+    near = {
+        "near": {
+            **REPEATED,
+            "params": {"samples": 4, "horizonTokens": 20, "minRun": 3},
+            "metric": "extraction_rate",
+            "limits": {"static": {"fail": 0.1}},
+        }
+    }
+    earlier = mean_q("hiv", 4) | mean_q("psychosis", 6) | mean_q("substance-use", 4)
+    both = mean_q("psychosis", 4) | near
+    audit = compiled(folder, earlier | both)
+    for control in ("psychosis-4", "near"):
+        cell = next(cell for cell in audit.plan.cells if cell.control == control)
+        prompts = [k for name in cell.jobs for k, _ in audit.workload.prompts.get(name, ())]
+        assert len(prompts) > len(set(prompts))
+    alone = estimates(folder, mean_q("psychosis", 4), tmp_path / "psychosis")
+    alone |= estimates(folder, near, tmp_path / "near")
+    shared = estimates(folder, earlier | both, tmp_path / "shared")
+    assert {cell: shared[cell][0] for cell in alone} == {
+        cell: own[0] for cell, own in alone.items()
+    }
 
 
 def estimates(folder: Path, controls: Mapping[str, Any], run: Path) -> dict[str, Any]:
@@ -268,10 +304,14 @@ def test_a_prompt_stands_right_behind_its_longest_beginning(folder: Path) -> Non
     shelf = PromptShelf()
     for key in sorted(ids, reverse=True):
         shelf.keep(key, np.array(ids[key], dtype=np.int32))
-    ((first, keys),) = shelf.fresh("group", ids, samples=1, a_job=10, at_random=False)
-    assert (first, keys) == (0, [b"a", b"b", b"c", b"d", b"f", b"e"])
-    at_random = list(shelf.fresh("group", ids, samples=1, a_job=2, at_random=True))
-    assert [keys for _, keys in at_random] == [[b"a", b"b"], [b"c", b"d"], [b"f", b"e"]]
+    assert list(shelf.fresh("group", ids, samples=1, a_job=10, at_random=False)) == [
+        [b"a", b"b", b"c", b"d", b"f", b"e"]
+    ]
+    assert list(shelf.fresh("group", ids, samples=1, a_job=2, at_random=True)) == [
+        [b"a", b"b"],
+        [b"c", b"d"],
+        [b"f", b"e"],
+    ]
 
 
 def test_where_cells_may_stop_early_classes_share_no_batch(folder: Path) -> None:

@@ -105,18 +105,28 @@ def _truth(task: Task, is_member: bool, labelled: Labelled, index: int) -> Token
 
 
 def _drawn(task: Task) -> Iterator[tuple[pa.Table, list[Tokens]]]:
-    """Yield the continuations that the job speaks of; jobs share prompts and samples with others.
+    """Yield the continuations that the job speaks of: each sample of each of its prompts once.
+
+    The jobs it reads hold prompts of other cells too, and some of its own more than once: with
+    fewer samples than it needs, or with more.
 
     Yields:
-        Rows of one job's table, and their tokens.
+        Rows of one table, and their tokens.
     """
     found = task.workload.labels[task.labels_digest()]
-    keys = {key for key in (*found.members.keys, *found.nonmembers.keys) if key is not None}
-    names = pa.array([task.prompt_name(key) for key in keys], pa.string())
+    keys = dict.fromkeys(key for split in (found.members, found.nonmembers) for key in split.keys)
+    own = pa.array([task.prompt_name(key) for key in keys if key is not None], pa.string())
+    left = np.ones(len(own), dtype=np.bool_)
     samples = int(task.job.inputs["samples"])
-    for table in task.needed("rollouts"):
-        own = pc.and_(pc.is_in(table["prompt"], value_set=names), pc.less(table["sample"], samples))
-        chosen = table.filter(own)
+    for job in task.needed_jobs("rollouts"):
+        if int(job.inputs["samples"]) < samples:
+            continue
+        table = task.evidence[job.digest]
+        which = pc.index_in(table["prompt"], value_set=own).fill_null(-1).to_numpy()
+        wanted = (which >= 0) & (table["sample"].to_numpy() < samples)
+        wanted[wanted] = left[which[wanted]]
+        left[which[wanted]] = False
+        chosen = table.filter(pa.array(wanted))
         yield chosen, _lists(chosen)
 
 

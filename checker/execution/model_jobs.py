@@ -22,7 +22,6 @@ def rollouts(task: Task) -> pa.Table:
     """Continuations of prompts, as token ids; a prompt's samples stand together, in order."""
     prompts = task.workload.prompts[task.job.digest]
     samples = int(task.job.inputs["samples"])
-    first = int(task.job.inputs.get("firstSample", 0))
     uses = task.job.inputs.get("curtailed", {}).get("uses")
     more = None if uses is None else _until_settled(uses, samples=samples)
     drawn = task.model.rollout(
@@ -30,7 +29,6 @@ def rollouts(task: Task) -> pa.Table:
         keys=[int.from_bytes(key[:8], "little") for key, _ in prompts],
         samples=samples if uses is None else _further_draws(uses, samples=samples, done=0),
         sampler=sampler_of(task.job),
-        first_sample=first,
         more=more,
         progress=task.advance,
     )
@@ -39,7 +37,7 @@ def rollouts(task: Task) -> pa.Table:
     flat = [tokens for continuations in drawn for tokens in continuations]
     ends = np.cumsum([0, *(len(tokens) for tokens in flat)]).astype(np.int32)
     values = np.concatenate(flat).astype(np.int32) if flat else np.empty(0, np.int32)
-    numbers = [np.arange(first, first + count, dtype=np.int32) for count in counts]
+    numbers = [np.arange(count, dtype=np.int32) for count in counts]
     return pa.table(
         {
             "prompt": pa.array(np.repeat(names, counts).tolist(), pa.string()),

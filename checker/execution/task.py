@@ -100,15 +100,18 @@ class Task:
         """Random numbers of this job: they depend on the seed and the job only."""
         return self.plan.rng_for(f"{self.job.kind} {self.job.digest}")
 
+    def needed_jobs(self, kind: str) -> list[Job]:
+        """Return the jobs of one kind that the job needs, in the plan's order."""
+        jobs = {job.digest: job for job in self.plan.jobs}
+        return [jobs[name] for name in self.job.needs if jobs[name].kind == kind]
+
     def needed(self, kind: str) -> list[pa.Table]:
         """Return the tables of one kind that the job needs, in the plan's order."""
-        jobs = {job.digest: job for job in self.plan.jobs}
-        return [self.evidence[name] for name in self.job.needs if jobs[name].kind == kind]
+        return [self.evidence[job.digest] for job in self.needed_jobs(kind)]
 
     def labels_digest(self) -> str:
         """Return the digest of the label set that the job needs."""
-        jobs = {job.digest: job for job in self.plan.jobs}
-        return next(name for name in self.job.needs if jobs[name].kind == "labels")
+        return self.needed_jobs("labels")[0].digest
 
     def patient(self, is_member: bool, index: int) -> str:
         """Return a patient's pseudonym."""

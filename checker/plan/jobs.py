@@ -7,7 +7,7 @@ job, so what several cells need is run once; which prompts share a job is decide
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -361,23 +361,22 @@ class JobBook:
         group = digest({"who": who, **drawn})
         needed = self._prompts_of(labels)
         by_whom = "" if who == "target" else " (reference model)"
-        for first, chunk in self._shelf.fresh(
+        for chunk in self._shelf.fresh(
             group,
             needed,
             samples=settings.samples,
             a_job=PROMPTS_A_BATCH if self.is_sequential else PROMPTS_A_JOB,
             at_random=self.is_sequential,
         ):
-            own = replace(settings, samples=settings.samples - first, first_sample=first)
             job = self._ask(
                 "rollouts",
                 f"continuations for {attacker}{by_whom}",
                 chunk,
-                {**own.inputs(), "seed": self.seed},
+                {**settings.inputs(), "seed": self.seed},
                 who=who,
-                rollout_tokens=own.tokens * len(chunk),
+                rollout_tokens=settings.tokens * len(chunk),
             )
-            self._shelf.put(group, chunk, first=first, until=settings.samples, job=job)
+            self._shelf.put(group, chunk, samples=settings.samples, job=job)
         return self._shelf.homes(group, needed, samples=settings.samples)
 
     @property
@@ -388,12 +387,12 @@ class JobBook:
     def embeddings(self, labels: str, *, attacker: str) -> list[str]:
         """Return the jobs that embed the prompts of a label set, adding those nobody needed yet."""
         needed = self._prompts_of(labels)
-        for _, chunk in self._shelf.fresh(
+        for chunk in self._shelf.fresh(
             "embeddings", needed, samples=1, a_job=PROMPTS_A_JOB, at_random=False
         ):
             title = f"embeddings of what {attacker} knows"
             job = self._ask("embeddings", title, chunk, {}, who="target")
-            self._shelf.put("embeddings", chunk, first=0, until=1, job=job)
+            self._shelf.put("embeddings", chunk, samples=1, job=job)
         return self._shelf.homes("embeddings", needed, samples=1)
 
     def _ask(

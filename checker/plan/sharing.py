@@ -2,9 +2,9 @@
 
 Jobs of one *group* draw in the same way from the same model, but for how many samples they draw.
 Samples have numbers, and a sample's number decides the draw: who needs the samples 0 to 9 of a
-prompt of which another drew 0 to 19 has them already, and who needs a hundred has eighty left to
-draw. What an earlier cell needed is never changed by a later one: a class appended to a policy
-leaves all earlier jobs, and their evidence, as they are.
+prompt of which another draws 0 to 19 reads his from these. What an earlier cell needed is never
+changed by a later one: a class appended to a policy leaves all earlier jobs, and their evidence, as
+they are.
 
 Within a job, prompts stand in the order of their tokens. A prompt that is the beginning of another
 stands right before it, and those with the longest common beginning stand side by side, so that
@@ -31,8 +31,7 @@ class RolloutSettings:
     """How continuations are drawn, as far as a job's digest depends on it.
 
     `curtailed` is the threshold and the watch sets by which a prompt's remaining samples may be
-    left out once every outcome is known, or None where all are drawn. `first_sample` is the number
-    of the first sample; those before it are drawn by another job.
+    left out once every outcome is known, or None where all are drawn.
     """
 
     samples: int
@@ -40,7 +39,6 @@ class RolloutSettings:
     temperature: float
     top_p: float
     curtailed: dict[str, Any] | None = None
-    first_sample: int = 0
 
     @property
     def tokens(self) -> int:
@@ -57,8 +55,6 @@ class RolloutSettings:
         }
         if self.curtailed is not None:
             inputs["curtailed"] = self.curtailed
-        if self.first_sample:
-            inputs["firstSample"] = self.first_sample
         return inputs
 
 
@@ -72,7 +68,7 @@ class PromptShelf:
 
     tokens: dict[bytes, Tokens] = field(default_factory=dict)
     _keys: dict[bytes, bytes] = field(default_factory=dict)
-    _homes: dict[str, dict[tuple[int, int], dict[bytes, int]]] = field(default_factory=dict)
+    _homes: dict[str, dict[int, dict[bytes, int]]] = field(default_factory=dict)
     _jobs: dict[str, int] = field(default_factory=dict)
 
     def keep(self, key: bytes, tokens: Tokens) -> bytes:
@@ -86,8 +82,8 @@ class PromptShelf:
 
     def fresh(
         self, group: str, keys: Iterable[bytes], *, samples: int, a_job: int, at_random: bool
-    ) -> Iterator[tuple[int, list[bytes]]]:
-        """Yield what no job of the group draws yet: first missing sample, and prompts of one job.
+    ) -> Iterator[list[bytes]]:
+        """Yield the prompts that no job of the group draws often enough yet, those of one job each.
 
         Args:
             group: digest of how is drawn.
@@ -96,42 +92,30 @@ class PromptShelf:
             a_job: so many prompts at most make up a job.
             at_random: jobs are random samples of the prompts; otherwise like stands by like.
         """
-        left: dict[int, list[bytes]] = {}
-        for key in dict.fromkeys(keys):
-            done = max((until for until, _ in self._drawn(group, key)), default=0)
-            if done < samples:
-                left.setdefault(done, []).append(key)
-        for done, missing in sorted(left.items()):
-            # keys are hashes, so their order is a random one, and the same in every plan
-            missing.sort(key=None if at_random else self._spelling)
-            for start in range(0, len(missing), a_job):
-                yield done, sorted(missing[start : start + a_job], key=self._spelling)
+        missing = [key for key in dict.fromkeys(keys) if self._home(group, key, samples) is None]
+        # keys are hashes, so their order is a random one, and the same in every plan
+        missing.sort(key=None if at_random else self._spelling)
+        for start in range(0, len(missing), a_job):
+            yield sorted(missing[start : start + a_job], key=self._spelling)
 
-    def put(self, group: str, keys: Iterable[bytes], *, first: int, until: int, job: str) -> None:
-        """Note that a job draws the samples `first` to `until` - 1 of some prompts."""
+    def put(self, group: str, keys: Iterable[bytes], *, samples: int, job: str) -> None:
+        """Note that a job draws so many samples of some prompts."""
         number = self._jobs.setdefault(job, len(self._jobs))
-        layer = self._homes.setdefault(group, {}).setdefault((first, until), {})
+        layer = self._homes.setdefault(group, {}).setdefault(samples, {})
         layer.update(dict.fromkeys(keys, number))
 
     def homes(self, group: str, keys: Iterable[bytes], *, samples: int) -> list[str]:
-        """Return the jobs that hold the first samples of some prompts, in the order of the plan."""
-        found: set[int] = set()
-        for key in keys:
-            before = 0
-            for until, job in self._drawn(group, key):
-                if before < samples:
-                    found.add(job)
-                before = until
+        """Return the jobs that hold so many samples of some prompts, in the order of the plan."""
+        found = {self._home(group, key, samples) for key in keys}
         jobs = list(self._jobs)
-        return [jobs[number] for number in sorted(found)]
+        return [jobs[number] for number in sorted(n for n in found if n is not None)]
 
-    def _drawn(self, group: str, key: bytes) -> Iterator[tuple[int, int]]:
-        """Yield who draws a prompt: up to which sample, and the job's number, in order."""
-        done = 0
-        for (first, until), layer in sorted(self._homes.get(group, {}).items()):
-            if first == done and key in layer:
-                yield until, layer[key]
-                done = until
+    def _home(self, group: str, key: bytes, samples: int) -> int | None:
+        """Return the job that draws a prompt often enough, and no oftener than need be."""
+        for drawn, layer in sorted(self._homes.get(group, {}).items()):
+            if drawn >= samples and key in layer:
+                return layer[key]
+        return None
 
     def _spelling(self, key: bytes) -> bytes:
         """Return what puts prompts in the order of their tokens, a beginning before the whole."""

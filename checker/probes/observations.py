@@ -171,7 +171,8 @@ def hit_shares(
 
     Args:
         rollouts: tables with columns prompt (string), sample (number, from 0) and tokens (list of
-            int32), a row a rollout. Samples of one prompt may stand in several tables.
+            int32), a row a rollout. A prompt may stand in several tables, drawn more often in one
+            than in another; the samples that both have are the same.
         watch: token ids of the class.
         samples: rollouts planned for each prompt; further ones, drawn for others, do not count.
     """
@@ -187,7 +188,7 @@ def hit_shares(
         index = prompts.indices.to_numpy()
         found = np.bincount(index, weights=hit, minlength=len(prompts.dictionary))
         for prompt, number in zip(prompts.dictionary.to_pylist(), found.tolist(), strict=True):
-            hits[prompt] = hits.get(prompt, 0.0) + number
+            hits[prompt] = max(hits.get(prompt, 0.0), number)
     return {prompt: number / samples for prompt, number in hits.items()}
 
 

@@ -139,7 +139,6 @@ class TargetModel(Protocol):
         keys: Sequence[int],
         samples: int,
         sampler: Sampler,
-        first_sample: int = 0,
         more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
@@ -149,10 +148,8 @@ class TargetModel(Protocol):
             prompts: n arrays of at least one token id.
             keys: n integers in [0, 2**64), one per prompt; with the seed and the sample's number
                 they determine the draw.
-            samples: continuations per prompt.
+            samples: continuations per prompt, numbered from 0.
             sampler: how to draw.
-            first_sample: number of the first sample; samples a to b drawn now and b to c drawn
-                later are the samples a to c.
             more: asked whenever all samples so far wanted of a prompt are drawn; those it adds are
                 numbered on, so that they are the samples that a larger `samples` would have drawn.
                 None adds none.

@@ -83,19 +83,10 @@ class Sampling:
         keys: one for each prompt.
         sampler: how to draw.
         eos_id: ends a row; None means that only the horizon does.
-        first_sample: number of each prompt's first row.
     """
 
-    def __init__(
-        self,
-        keys: Sequence[int],
-        *,
-        sampler: Sampler,
-        eos_id: int | None,
-        first_sample: int = 0,
-    ) -> None:
+    def __init__(self, keys: Sequence[int], *, sampler: Sampler, eos_id: int | None) -> None:
         self._keys, self._sampler, self.eos_id = keys, sampler, eos_id
-        self._first_sample = first_sample
 
     def allot(self, rows: int, *, device: torch.device) -> None:
         """Make room for rows."""
@@ -107,8 +98,7 @@ class Sampling:
 
     def add(self, rows: Sequence[Row], *, at: int) -> None:
         """Take up rows, each with the uniforms of its prompt's key and its sample."""
-        first = self._first_sample
-        draws = [(self._keys[row.prompt], first + row.sample) for row in rows]
+        draws = [(self._keys[row.prompt], row.sample) for row in rows]
         numbers = torch.from_numpy(uniforms(draws, sampler=self._sampler))
         self._numbers[at : at + len(rows)] = numbers.to(self._numbers.device, non_blocking=True)
         self._ended[at : at + len(rows)] = False

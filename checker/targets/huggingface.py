@@ -180,7 +180,6 @@ class HuggingFaceTarget:
         keys: Sequence[int],
         samples: int,
         sampler: Sampler,
-        first_sample: int = 0,
         more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
@@ -197,8 +196,7 @@ class HuggingFaceTarget:
             more=more,
             progress=progress,
         )
-        choice = Sampling(keys, sampler=sampler, eos_id=self._eos_id, first_sample=first_sample)
-        self._run(work, choice, doing="generating")
+        self._run(work, Sampling(keys, sampler=sampler, eos_id=self._eos_id), doing="generating")
         return work.results()
 
     def embed(

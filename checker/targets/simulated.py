@@ -333,7 +333,6 @@ class SimulatedTarget:
         keys: Sequence[int],
         samples: int,
         sampler: Sampler,
-        first_sample: int = 0,
         more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
@@ -353,7 +352,7 @@ class SimulatedTarget:
         while wanted:
             rows = np.repeat(list(wanted), list(wanted.values()))
             draws = [
-                (keys[row], first_sample + len(found[row]) + number)
+                (keys[row], len(found[row]) + number)
                 for row, count in wanted.items()
                 for number in range(count)
             ]
