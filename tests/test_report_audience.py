@@ -71,7 +71,11 @@ def test_a_policy_that_has_nothing_withheld_is_not_said_to_withhold() -> None:
 def test_a_withheld_square_says_verdict_side_and_limit_in_words() -> None:
     # 3 and 6 of 420 members: every disclosure cell of the sound model is withheld
     squares = [square for square in squares_of(page_of("passing")) if "pass " in square]
-    held = [square for square in squares if "numbers withheld: fewer than 11 patients" in square]
+    held = [
+        square
+        for square in squares
+        if "numbers withheld: they could be traced to fewer than 11 patients" in square
+    ]
     assert len(held) == 6
     for square in held:
         assert "upper bound within the limit" in square
@@ -154,6 +158,6 @@ def test_the_terminal_tells_a_withheld_cell_as_the_page_does() -> None:
     print_report(shared_report("passing"), Console(file=out, width=220))
     words = re.sub(r"[\s│]+", " ", out.getvalue())
     assert "upper bound within the limit" in words
-    assert "numbers withheld: fewer than 11 patients" in words
+    assert "numbers withheld: they could be traced to fewer than 11 patients" in words
     assert "Shared report. To protect patients" in words
     assert "None" not in words

@@ -47,7 +47,7 @@ def test_a_withheld_ground_says_the_side_and_no_number() -> None:
     (first, *_) = [g for g in grounds(build.shared(build.passing_report())) if g.of > 1]
     assert first.found == (
         "at most 5\u00a0% of members beyond nonmembers allowed; upper bound within the limit;"
-        " numbers withheld: fewer than 11 patients"
+        " numbers withheld: they could be traced to fewer than 11 patients"
     )
     assert alike(first) == "All 2 tests pass."
 

@@ -92,7 +92,7 @@ def withheld_words(cell: CellReport, min_cell: int) -> str | None:
     """Return that a cell's numbers are withheld, and why; None where they are not."""
     if "estimate" not in cell.withheld:
         return None
-    return f"numbers withheld: fewer than {grouped(min_cell)} patients"
+    return f"numbers withheld: they could be traced to fewer than {grouped(min_cell)} patients"
 
 
 def withheld_fields(cell: CellReport) -> str | None:

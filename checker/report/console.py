@@ -113,7 +113,7 @@ def _matrix(report: Report) -> Table:
     table.add_column(Text("What leaks"))
     for attacker in matrix.columns:
         note = "" if attacker.gating else "\n(reported only)"
-        table.add_column(Text(shorten(attacker.title, 40) + note))
+        table.add_column(Text(shorten(attacker.title, 80) + note))
     for row in matrix.rows:
         squares = (_square(cells, report.policy.min_cell) for cells in row.squares)
         table.add_row(Text(shorten(row.title, 60)), *squares)
