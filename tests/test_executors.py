@@ -332,13 +332,15 @@ def test_a_job_that_may_run_once_another_was_left_out_is_not_forgotten(
 ) -> None:
     audit = sequential.audit
     on_model = next(job for job in audit.plan.jobs if job.uses_model)
-    ready: list[Work] = []
+    waiting, ready = [Work(on_model, {}, lambda tokens: None)], []
 
     def take(chosen: Callable[[Job], bool]) -> Work | None:
-        if not chosen(on_model):  # asked for jobs without a model: leaves one out, which frees this
-            ready.append(Work(on_model, {}, lambda tokens: None))
-            return None
-        return ready.pop() if ready else None
+        if chosen(on_model):
+            return ready.pop() if ready else None
+        # asked for jobs without a model: the only one is left out, which frees what waits for it
+        ready.extend(waiting)
+        waiting.clear()
+        return None
 
     executor = Hired(Cluster(), sequential, gpus=True, count=1)
     execution = Execution(audit.plan, audit.workload, Pseudonyms(b"0" * 32))
