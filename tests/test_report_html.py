@@ -31,7 +31,7 @@ HOSTILE = {
     "template": "{{ 7*7 }}{% raw %}",
     "markup": "[bold red]fail[/bold red][/]",
     "terminal": "\x1b[31mfail\x1b[0m\x07\x00\x9b31m",
-    "direction": "a\u202egnp.exe\u2066\u200f\ufeff",
+    "direction": "a\u202egnp.exe\u2066\u200f\u200e\u061c\ufeff",
     "mathtext": r"$\frac{1}{",
     "surrogate": "lone \ud800 half",
     "other scripts": "مرحبا 测试 🩺",
@@ -273,12 +273,26 @@ def test_hostile_text_stays_text(payload: str) -> None:
         assert payload in hostile.text  # as it is, neither run nor filled in
     assert [tag for tag, _ in hostile.elements if tag in {"script", "img"}] == ["script"]  # ours
     assert not re.search(
-        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200f\ufeff]", html
+        "[\x00-\x08\x0b-\x1f\x7f-\x9f\u202a-\u202e\u2066-\u2069\u200e\u200f\u061c\ufeff]", html
     )
     same = {"table", "tr", "section", "article", "caption", "style", "meta"}
     assert [tag for tag, _ in hostile.elements if tag in same] == [
         tag for tag, _ in harmless.elements if tag in same
     ]
+
+
+def test_a_title_in_another_direction_turns_nothing_beside_it() -> None:
+    report = report_named("failing")
+    title = "قريب أو صاحب عمل"
+    attackers = [one.model_copy(update={"title": title}) for one in report.policy.attackers]
+    policy = report.policy.model_copy(update={"attackers": attackers})
+    html = render_html(report.model_copy(update={"policy": policy}))
+    # attributes, drawings and options each have a direction of their own
+    body = re.sub(r' data-label="[^"]*"', "", html)
+    body = re.sub(r"<(svg|option)\b.*?</\1>", "", body, flags=re.DOTALL)
+    assert body.count(title) > 20
+    isolated = re.sub(rf"<bdi>(<a [^>]*>)?[^<]*{title}(</a>)?</bdi>", "", body)
+    assert title not in isolated
 
 
 def test_only_addresses_of_the_web_become_links() -> None:

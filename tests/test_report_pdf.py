@@ -258,6 +258,31 @@ def test_equal_reports_give_equal_bytes_in_another_process_and_folder(
     assert other.stderr == ""
 
 
+def test_hostile_text_is_text_in_the_pdf_too(report: Report) -> None:
+    payload = "</style><script>alert(1)</script> \x1b[31m \u202egnp.exe"
+    cells = [one.model_copy(update={"explanation": payload}) for one in report.cells[:2]]
+    policy = report.policy.model_copy(update={"title": payload, "owner": payload})
+    sources = [one.model_copy(update={"url": "file:///etc/passwd"}) for one in policy.citations]
+    hostile = report.model_copy(
+        update={
+            "cells": cells,
+            "policy": policy.model_copy(update={"citations": sources}),
+            "controls": [one.model_copy(update={"title": payload}) for one in report.controls],
+        }
+    )
+    found = pypdf.PdfReader(BytesIO(render_pdf(hostile)))
+    words = re.sub(r"\s+", " ", found.pages[0].extract_text())
+    assert "</style><script>alert(1)</script>" in words
+    actions = [
+        note.get_object().get("/A", {}).get("/S")
+        for page in found.pages
+        for note in page.get("/Annots", [])
+    ]
+    assert set(actions) == {None}  # links within the file, and none that could do anything
+    assert not {"/OpenAction", "/AA", "/AcroForm"} & set(found.trailer["/Root"])
+    assert not re.search("[\x00-\x08\x0e-\x1f\u202e]", "".join(words))
+
+
 @pytest.mark.parametrize(
     ("broken", "sentence"),
     [
