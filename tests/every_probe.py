@@ -189,5 +189,5 @@ def audited(folder: Path, *, sampling: dict[str, bool] | None = None) -> Report:
         command="phigate check policy.yaml target.yaml --out run",
     )
     report = judge_run(load_run(folder / "run"), as_of=AS_OF)
-    write_reports(folder / "run", report, formats=("json", "html"))
+    write_reports(folder / "run", report, formats=("json", "html"), audience="internal")
     return report

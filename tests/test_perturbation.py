@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +48,16 @@ TOKENIZER = Tokenizer(
     base=Path(),
 )
 SAMPLER = Sampler(temperature=1.0, top_p=1.0, horizon_tokens=4, seed=7)
+
+
+def numbered(names: list[str]) -> pa.Array:
+    """Number the samples of each prompt from 0."""
+    counts: Counter[str] = Counter()
+    numbers = []
+    for name in names:
+        numbers.append(counts[name])
+        counts[name] += 1
+    return pa.array(numbers, pa.int32())
 
 
 def perturber(*identifiers: str) -> Perturber:
@@ -166,6 +177,7 @@ def evidence_of(rows: list[PerturbedHits], first_q: list[float], samples: int = 
                 pa.table(
                     {
                         "prompt": [name for name, _ in drawn],
+                        "sample": numbered([name for name, _ in drawn]),
                         "tokens": pa.array([tokens for _, tokens in drawn], pa.list_(pa.int32())),
                     }
                 )

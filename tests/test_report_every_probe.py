@@ -35,7 +35,7 @@ def report(folder: Path) -> Report:
 
 @pytest.fixture(scope="module")
 def page(report: Report, folder: Path) -> str:
-    html = (folder / "run" / "report.html").read_text(encoding="utf-8")
+    html = (folder / "run" / "internal" / "report.html").read_text(encoding="utf-8")
     return re.sub(r"\s+", " ", unescape(re.sub(r"<[^>]+>", " ", html)))
 
 
