@@ -141,13 +141,12 @@ def _confidence(report: Report) -> str:
 
 
 def conditions(report: Report) -> list[str]:
-    """Return what the decision is tied to: use, model, warnings, waivers and dates."""
-    return list(_conditions(report))
+    """Return what the decision is tied to: use, model, warnings, waivers, dates and attempt."""
+    return [*_conditions(report), attempt_words(report)]
 
 
 def _conditions(report: Report) -> Iterator[str]:
     policy, summary = report.policy, report.summary
-    yield attempt_words(report)
     context = CONTEXTS.get(policy.context, policy.context)
     if summary.exit_code:
         yield (
