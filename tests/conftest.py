@@ -63,3 +63,13 @@ def workspace(simulated_targets: Path, tmp_path: Path) -> Path:
     policies = Path(__file__).parents[1] / "policies"
     shutil.copy(policies / "demo.yaml", folder / "policy.yaml")
     return folder
+
+
+LONGEST = ("test_demo", "test_memory", "test_gate", "test_ray", "test_families", "test_report_pdf")
+"""Files that take longest; begun last, one would keep a whole suite waiting."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let the longest files come first, in an order of files that is otherwise kept."""
+    places = {name: place for place, name in enumerate(LONGEST)}
+    items.sort(key=lambda item: places.get(item.path.stem, len(LONGEST)))
