@@ -237,9 +237,11 @@ def test_a_cluster_of_the_runs_own_stays_on_loopback_and_leaves_nothing_behind(
             text=True,
         ) as process:
             has_begun = wait_for(lambda: evidence(run), process)
+            process.send_signal(signal.SIGSTOP)  # looking takes time, in which a run could end
             pids = set(descendants(process.pid))
             where = listening(pids)
             process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGCONT)
             out, err = process.communicate(timeout=PATIENCE_S)
         if has_begun or "timed out during startup" not in err:
             break
