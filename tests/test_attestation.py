@@ -219,7 +219,7 @@ def test_a_passphrase_is_asked_for_where_somebody_can_answer(
         asked.append(text)
         return "correct horse"
 
-    monkeypatch.setattr("checker.cli.click.prompt", answer)
+    monkeypatch.setattr("click.prompt", answer)
     phigate("keys", "make", tmp_path / "k", "--passphrase")
     refused = phigate("sign", run, "--key", tmp_path / "k.key")
     assert (refused.code, asked) == (ExitCode.USAGE, ["Passphrase"])  # nobody is at a terminal

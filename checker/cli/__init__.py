@@ -1,0 +1,14 @@
+"""The command `phigate`: one verb a command, each a few lines over the library.
+
+Results go to standard output for people, or as JSON for machines with `--json`; progress and errors
+go to standard error. Exit codes are the same for every format: 0 pass, 1 fail, 2 usage or invalid
+document, 3 inconclusive that blocks, 4 the audit could not be completed.
+
+Where each is: init, validate, explain, diff, test and schema in `documents`; plan, check, run and
+judge in `audits`; sign and keys in `signing`; every other in the module of its name. `program` puts
+them together and says what went wrong; `options` and `console` are what they share.
+"""
+
+from checker.cli.program import cli, main
+
+__all__ = ["cli", "main"]

@@ -1,0 +1,62 @@
+"""The command demo: both controls of the method, from training to report."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from checker.cli.console import error_console, printable, say, show, write
+from checker.cli.options import File, read_moment
+from checker.errors import PhigateError
+
+__all__ = ["demo"]
+
+
+@click.command()
+@click.option(
+    "--out", type=File, default=Path("runs/demo"), show_default=True, help="Everything goes here."
+)
+@click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
+@click.option("--cohort", type=File, help="A MEDS data set, instead of synthetic patients.")
+@click.option("--policy", type=File, help="Instead of the demo policy.")
+@click.option("--max-patients", type=click.IntRange(min=2), default=500, show_default=True)
+@click.option("--max-tokens", type=click.IntRange(min=16), default=128, show_default=True)
+def demo(
+    out: Path,
+    seed: int,
+    cohort: Path | None,
+    policy: Path | None,
+    max_patients: int,
+    max_tokens: int,
+) -> None:
+    """Train an over-trained and a sound model on the same patients, and audit both."""
+    from checker.demo.walkthrough import MODELS, Demonstration, Settings
+    from checker.report.console import print_report
+    from checker.report.suppression import for_audience
+    from checker.runs import report_folder
+    from checker.terminal import TerminalProgress, TrainingProgress
+
+    settings = Settings(out, seed, cohort, policy, max_patients, max_tokens)
+    demonstration = Demonstration(settings, say=lambda text: say(f"  {text}"))
+    say(f"patients, vocabulary, targets and policy, in {out}")
+    demonstration.prepare()
+    say("training two models")
+    with TrainingProgress(error_console()) as training:
+        demonstration.train(training.epoch)
+    verdicts = {}
+    for model in MODELS:
+        say(f"auditing the {model} model")
+        with TerminalProgress(error_console()) as progress:
+            report = demonstration.audit(model, progress=progress, as_of=read_moment(None))
+        verdicts[model] = report.verdict
+        show(partial(print_report, for_audience(report, "shared")))
+        shared = demonstration.run_path(model) / "report.html"
+        internal = report_folder(demonstration.run_path(model), "internal") / "report.html"
+        write(printable(f"report: {shared}\nfor the audit team: {internal}\n"))
+    if settings.is_standard and verdicts != {"overtrained": "fail", "sound": "pass"}:
+        raise PhigateError(
+            f"the demonstration did not show what it should with seed {seed}: {verdicts};"
+            " please report it"
+        )

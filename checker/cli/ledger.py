@@ -1,0 +1,82 @@
+"""The commands of ledger: the institution's record of how often each model was audited."""
+
+from __future__ import annotations
+
+from functools import partial
+from pathlib import Path
+
+import click
+
+from checker.cli.console import emit_json, printable, show, show_statements, write
+from checker.cli.options import File, json_option
+from checker.errors import EvidenceError
+
+__all__ = ["ledger"]
+
+
+@click.group()
+def ledger() -> None:
+    """The attempt ledger: how often each model was audited, by an institution's own record.
+
+    Name it to check, run and judge with --ledger, or once for all in PHIGATE_LEDGER.
+    """
+
+
+ledger_argument = click.argument("path", metavar="[FILE]", type=File, envvar="PHIGATE_LEDGER")
+
+
+@ledger.command("make")
+@ledger_argument
+def make_empty_ledger(path: Path) -> None:
+    """Start an empty ledger; keep it where all audits of the institution can write to it."""
+    from checker.ledger import make_ledger
+
+    make_ledger(path)
+    write(f"wrote {path}: name it with --ledger, or in PHIGATE_LEDGER")
+
+
+@ledger.command("list")
+@ledger_argument
+@json_option
+def list_ledger(path: Path, as_json: bool) -> None:
+    """List attempts and verdicts, oldest first."""
+    from checker.ledger import read_ledger
+    from checker.terminal import print_ledger
+
+    found = read_ledger(path)
+    if as_json:
+        emit_json([line.entry.model_dump(mode="json") for line in found.lines])
+    else:
+        show(partial(print_ledger, found))
+    if found.problem is not None:
+        raise EvidenceError(f"{path}: {found.problem}")
+
+
+@ledger.command("verify")
+@ledger_argument
+@click.option(
+    "--holds",
+    "noted",
+    multiple=True,
+    metavar="SHA256",
+    help="A digest noted earlier that must still stand in it; repeatable.",
+)
+@json_option
+def verify_ledger(path: Path, noted: tuple[str, ...], as_json: bool) -> None:
+    """Follow the chain from the first line to the last, and say the last one's digest."""
+    from checker.verification import verify_ledger_file
+
+    show_statements(verify_ledger_file(path, noted=noted), as_json=as_json)
+
+
+@ledger.command()
+@ledger_argument
+def mend(path: Path) -> None:
+    """Take off a last line that was cut short when writing it was interrupted."""
+    from checker.ledger import mend_ledger
+
+    torn = mend_ledger(path)
+    if torn is None:
+        write(f"{path}: the last line is whole; nothing was changed")
+    else:
+        write(printable(f"{path}: took off {len(torn)} bytes: {torn.decode(errors='replace')}"))

@@ -1,0 +1,75 @@
+"""The command `phigate` itself: which commands there are, and what a user sees when one fails."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from checker import __version__
+from checker.cli import audits, canaries, classes, demo, documents, ledger, report, signing, verify
+from checker.cli.console import say
+from checker.errors import ExitCode, PhigateError
+
+__all__ = ["cli", "main"]
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
+@click.version_option(__version__, prog_name="phigate")
+def cli() -> None:
+    """The release gate for clinical foundation models.
+
+    Write a policy, describe the model, and run `phigate check POLICY TARGET`.
+    """
+
+
+for _command in (
+    documents.init,
+    documents.validate,
+    documents.explain,
+    documents.diff,
+    documents.run_policy_tests,
+    documents.schema,
+    audits.plan,
+    audits.check,
+    audits.run,
+    audits.judge,
+    report.report,
+    verify.verify,
+    signing.sign,
+    signing.keys,
+    ledger.ledger,
+    classes.classes,
+    canaries.canaries,
+    demo.demo,
+):
+    cli.add_command(_command)
+
+
+def main() -> None:
+    """Run the command line; whatever happens, the user sees a sentence and an exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="replace")  # a label that cannot be shown must not end a run
+    try:
+        sys.exit(cli.main(standalone_mode=False))
+    except PhigateError as error:
+        say(str(error))
+        sys.exit(int(error.exit_code))
+    except click.exceptions.Exit as leave:
+        sys.exit(leave.exit_code)
+    except click.ClickException as error:
+        error.show()
+        sys.exit(int(ExitCode.USAGE))
+    except (click.Abort, KeyboardInterrupt):
+        say("interrupted; jobs that were finished are kept")
+        sys.exit(130)
+    except Exception as error:
+        if os.environ.get("PHIGATE_DEBUG"):
+            raise
+        say(
+            f"phigate itself failed ({type(error).__name__}: {error}). Please report it;"
+            " PHIGATE_DEBUG=1 shows where it happened"
+        )
+        sys.exit(int(ExitCode.INCOMPLETE))

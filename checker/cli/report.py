@@ -1,0 +1,71 @@
+"""The command report: a run's reports written again, or compared with an earlier run's."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import click
+
+from checker.cli.console import emit_json, printable, show, write
+from checker.cli.options import File, audience_option, format_option, json_option, read_formats
+
+if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+    from checker.report.model import Audience, Report
+
+__all__ = ["report"]
+
+
+@click.command()
+@click.argument("folder", metavar="RUN", type=File)
+@format_option
+@audience_option
+@click.option(
+    "--compare",
+    "earlier",
+    type=File,
+    metavar="OLD_RUN",
+    help="Say what got better or worse since another run, and write comparison.html and .json.",
+)
+@json_option
+def report(
+    folder: Path, formats: str, audience: Audience, earlier: Path | None, as_json: bool
+) -> None:
+    """Write a run's reports again, or compare it with an earlier run.
+
+    Shared reports are made from report.json alone, internal ones from the evidence.
+    """
+    from checker.runs import write_reports
+
+    names, written = read_formats(formats), _report_for(folder, audience)
+    if earlier is not None:
+        _compare(folder, earlier, audience=audience, as_json=as_json)
+        return
+    paths = write_reports(folder, written, formats=names, audience=audience)
+    if as_json:
+        emit_json({"written": [str(path) for path in paths]})
+    else:
+        write("\n".join(printable(f"wrote {path}") for path in paths))
+
+
+def _report_for(folder: Path, audience: Audience) -> Report:
+    """Read a run's shared report, or judge it again for the audit team."""
+    from checker.report.json import load_report
+    from checker.runs import judge_run_again, load_run
+
+    shared = load_report(folder / "report.json")
+    return shared if audience == "shared" else judge_run_again(load_run(folder), shared)
+
+
+def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> None:
+    from checker.report.comparison import compare_reports
+    from checker.report.comparison_views import print_comparison, render_comparison
+    from checker.runs import write_comparison
+
+    found = compare_reports(_report_for(earlier, audience), _report_for(folder, audience))
+    paths = write_comparison(folder, found, page=render_comparison(found))
+    if as_json:
+        write(found.to_bytes().decode().rstrip("\n"))
+    else:
+        show(lambda console: print_comparison(found, console))
+        write("\n".join(printable(f"wrote {path}") for path in paths))

@@ -1,0 +1,116 @@
+"""Which attempt at a release it is, by the run's own record and by the institution's ledger."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from checker.errors import EvidenceError
+from checker.ledger import ATTEMPT_FILE, Ledger, load_attempt, read_ledger
+from checker.report.model import Report
+from checker.runs import Run
+from checker.verification.statement import Statement
+
+__all__ = ["check_attempt", "check_in_ledger", "check_line", "verify_ledger_file"]
+
+
+def verify_ledger_file(path: Path, *, noted: Sequence[str] = ()) -> list[Statement]:
+    """Follow a ledger's chain.
+
+    Args:
+        path: of the ledger.
+        noted: digests of lines that must still stand in it.
+
+    Raises:
+        EvidenceError: it cannot be read.
+    """
+    ledger = read_ledger(path)
+    count = len(ledger.lines)
+    if ledger.problem is None:
+        statements = [Statement(True, f"the chain holds over {count} lines; note {ledger.head}")]
+    else:
+        statements = [Statement(False, f"the chain holds over {count} lines; {ledger.problem}")]
+    for sha256 in noted:
+        place = ledger.place_of(sha256)
+        where = "is in no line: lines were taken off" if place is None else f"is line {place}"
+        statements.append(Statement(place is not None, f"{sha256[:12]}… {where}"))
+    return statements
+
+
+def check_attempt(run: Run, report: Report) -> Statement:
+    """Which attempt the report says it is, by the run's own record."""
+    said = report.provenance.attempt
+    if said is None:
+        return Statement(None, "attempt unknown: the report was judged without a ledger")
+    try:
+        kept = load_attempt(run.folder)
+    except EvidenceError as error:
+        return Statement(False, str(error))
+    if kept is None or kept.sha256 != said.ledger_entry or kept.number != said.number:
+        was = "is missing" if kept is None else "was changed"
+        return Statement(
+            False,
+            f"{ATTEMPT_FILE} {was}: the report says attempt {said.number}, by the ledger entry"
+            f" {said.ledger_entry[:12]}…",
+        )
+    if not kept.speaks_of(run.plan):
+        return Statement(False, f"{ATTEMPT_FILE} registers another model, policy or evidence")
+    return Statement(True, f"{ATTEMPT_FILE} registers attempt {kept.number}, as the report says")
+
+
+def check_in_ledger(run: Run, report: Report, path: Path) -> Iterator[Statement]:
+    """Whether the institution's ledger has the attempt and its verdict."""
+    try:
+        ledger = read_ledger(path)
+    except EvidenceError as error:
+        yield Statement(False, str(error))
+        return
+    said = report.provenance.attempt
+    if ledger.problem is not None:
+        yield Statement(False, f"{path}: {ledger.problem}")
+    elif said is None:
+        known = ledger.find(run.plan)
+        found = f"has it as attempt {known.number}" if known else "does not hold this audit"
+        yield Statement(
+            False,
+            f"the report was judged without a ledger, and {path} {found};"
+            " `phigate judge RUN --ledger` judges it as what it is",
+        )
+    else:
+        place = _stands(ledger, said.ledger_entry, said.number)
+        yield place
+        if place.holds:
+            yield _recorded(report.verdict, ledger.last_verdict(run.plan))
+
+
+def check_line(path: Path, entry: str, number: object) -> Iterator[Statement]:
+    """Whether a ledger has the line that registers an attempt."""
+    try:
+        ledger = read_ledger(path)
+    except EvidenceError as error:
+        yield Statement(False, str(error))
+        return
+    if ledger.problem is not None:
+        yield Statement(False, f"{path}: {ledger.problem}")
+    else:
+        yield _stands(ledger, entry, number)
+
+
+def _stands(ledger: Ledger, entry: str, number: object) -> Statement:
+    place = ledger.place_of(entry)
+    if place is None:
+        return Statement(
+            False,
+            f"{ledger.path}: lacks the line {entry[:12]}… that registers attempt {number}; it was"
+            " changed or taken out, or this is another ledger",
+        )
+    return Statement(
+        True, f"attempt {number} is line {place} of {len(ledger.lines)} in {ledger.path}"
+    )
+
+
+def _recorded(verdict: str, last: str | None) -> Statement:
+    if last == verdict:
+        return Statement(True, f"the ledger has this verdict on this plan: {verdict}")
+    told = "no verdict on this plan" if last is None else f"another verdict, {last}"
+    return Statement(False, f"the ledger has {told}; `phigate judge RUN --ledger` adds it")

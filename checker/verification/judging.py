@@ -1,0 +1,66 @@
+"""Judge the evidence again, as of the report's own time or a later one, and compare."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+from checker.errors import EvidenceError
+from checker.evidence import read_file
+from checker.report.json import load_report, render_json
+from checker.report.model import Report
+from checker.report.suppression import for_audience
+from checker.runs import Run, judge_run_again, report_folder
+from checker.verification.statement import Statement
+
+__all__ = ["check_judgement", "check_later"]
+
+
+def check_judgement(run: Run, report: Report) -> Iterator[Statement]:
+    """The evidence, judged again as of the report's time, gives the same bytes."""
+    try:
+        judged = judge_run_again(run, report)
+    except EvidenceError as error:
+        yield Statement(False, f"not judged again: {error}")
+        return
+    for path, written in _written(run, report):
+        again, name = for_audience(judged, written.audience), path.relative_to(run.folder)
+        if render_json(again).encode() == read_file(path):
+            text = f"judged again, the evidence gives the same {name}: {again.verdict}"
+            yield Statement(True, text)
+            continue
+        differing = [
+            field
+            for field in type(written).model_fields
+            if getattr(written, field) != getattr(again, field)
+        ]
+        yield Statement(
+            False,
+            f"judged again, the evidence says {again.verdict} and {name} {written.verdict};"
+            f" they differ in {', '.join(differing) or 'their bytes'}",
+        )
+
+
+def _written(run: Run, report: Report) -> Iterator[tuple[Path, Report]]:
+    """Yield the reports of a run, one for each audience that has one."""
+    yield run.folder / "report.json", report
+    path = report_folder(run.folder, "internal") / "report.json"
+    if path.exists():
+        yield path, load_report(path)
+
+
+def check_later(run: Run, report: Report, as_of: datetime) -> Iterator[Statement]:
+    """Whether the verdict still holds at a later time, and which waivers have run out by then."""
+    later = judge_run_again(run, report, as_of=as_of)
+    when = as_of.astimezone(UTC).isoformat(timespec="seconds")
+    before = {waiver.id: waiver.status for waiver in report.waivers}
+    for waiver in later.waivers:
+        if waiver.status == "expired" and before.get(waiver.id) != "expired":
+            text = f"as of {when} the waiver {waiver.id} has run out, on {waiver.expires_on} (UTC)"
+            yield Statement(False, text)
+    if later.summary.exit_code == report.summary.exit_code:
+        yield Statement(True, f"as of {when} the verdict is the same: {later.verdict}")
+    else:
+        text = f"as of {when} the verdict is {later.verdict}: {later.summary.decision}"
+        yield Statement(False, text)

@@ -1,0 +1,52 @@
+"""Renderings of a report, made again from report.json and compared, as far as this machine can."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+from checker.evidence import read_file
+from checker.plugins import load_plugin, plugin_names
+from checker.report.formats import ReportFormat
+from checker.report.json import load_report
+from checker.report.model import Report
+from checker.runs import Run, report_folder
+from checker.verification.statement import Statement
+
+__all__ = ["check_renderings"]
+
+
+def check_renderings(run: Run, report: Report) -> Iterator[Statement]:
+    """What people read must be what was judged: each rendering is made again and compared."""
+    yield from _rendered(run, report, run.folder)
+    folder = report_folder(run.folder, "internal")
+    if folder.is_dir():
+        yield from _rendered(run, load_report(folder / "report.json"), folder)
+
+
+def _rendered(run: Run, report: Report, folder: Path) -> Iterator[Statement]:
+    for name in plugin_names("phigate.reports"):
+        if name == "json":
+            continue
+        written: ReportFormat = load_plugin("phigate.reports", name)
+        path = folder / written.filename
+        if path.exists():
+            yield _rendering(path, written, report, name=str(path.relative_to(run.folder)))
+
+
+def _rendering(path: Path, written: ReportFormat, report: Report, *, name: str) -> Statement:
+    """Compare one rendering, as far as this machine can make it again."""
+    lacking = written.lacking()
+    if lacking is not None:
+        return Statement(None, f"{name} was not compared: {lacking}")
+    found, rendered = read_file(path), written.render(report)
+    if found == rendered:
+        return Statement(True, f"{name} is what report.json renders to")
+    elsewhere = written.made_elsewhere(found, rendered)
+    if elsewhere is not None:
+        return Statement(None, f"{name} was not compared: {elsewhere}")
+    return Statement(
+        False,
+        f"{name} is not what report.json renders to here: it was changed, or another version"
+        " wrote it; `phigate report` writes it anew",
+    )

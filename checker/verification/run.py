@@ -1,0 +1,85 @@
+"""Verify a run against its own report: all that can be looked at, in one order."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from checker.errors import EvidenceError
+from checker.report.json import load_report
+from checker.runs import load_run
+from checker.verification.attempts import check_attempt, check_in_ledger
+from checker.verification.files import check_demands, check_digests, check_evidence, check_jobs
+from checker.verification.judging import check_judgement, check_later
+from checker.verification.model_files import check_model
+from checker.verification.renderings import check_renderings
+from checker.verification.signatures import check_signed
+from checker.verification.statement import Statement
+
+if TYPE_CHECKING:  # cryptography is loaded only where there is a signature to look at
+    from securesystemslib.signer import Key
+
+__all__ = ["verify_run"]
+
+
+def verify_run(
+    folder: Path,
+    *,
+    as_of: datetime | None = None,
+    keys: Sequence[Key] = (),
+    attestation: Path | None = None,
+    ledger: Path | None = None,
+    model: Path | None = None,
+    signed: bool = True,
+) -> list[Statement]:
+    """Check a run against its own report.
+
+    Args:
+        folder: the run's.
+        as_of: also ask whether the verdict still holds at this time, when evidence may have become
+            too old and waivers may have expired.
+        keys: public keys, each of which must have signed the report.
+        attestation: where the signature is; default: with the run.
+        ledger: the institution's, in which the attempt must stand.
+        model: the model's folder, or its only file, which must be the one that was audited.
+        signed: whether to look at the signature; not before there is one.
+
+    Returns:
+        Statements in the order they were checked; the run is verified when none fails to hold.
+
+    Raises:
+        EvidenceError: the run has no report that could be read at all.
+    """
+    report = load_report(folder / "report.json")
+    try:
+        run = load_run(folder)
+    except EvidenceError as error:
+        statements = [Statement(False, str(error))]
+        if signed:
+            statements += check_signed(folder, report, None, keys=keys, attestation=attestation)
+        return statements
+    statements = [
+        *check_digests(run, report),
+        check_demands(run),
+        *check_jobs(run),
+        *check_evidence(run),
+    ]
+    statements.append(check_attempt(run, report))
+    if all(statement.holds is not False for statement in statements):
+        statements += check_judgement(run, report)
+        if as_of is not None:
+            statements += check_later(run, report, as_of)
+    else:
+        statements.append(Statement(False, "not judged again: the files above do not hold"))
+    statements += check_renderings(run, report)
+    if ledger is not None:
+        statements += check_in_ledger(run, report, ledger)
+    elif report.provenance.attempt is not None:
+        statements.append(Statement(None, "no ledger was looked at; --ledger names one"))
+    if signed:
+        statements += check_signed(folder, report, run, keys=keys, attestation=attestation)
+    if model is not None:
+        statements += check_model(run.plan.target.model_files, model)
+    return statements
