@@ -234,9 +234,13 @@ class EvidenceStore:
 
     run: Path
 
+    def file(self, key: str) -> str:
+        """Return where the evidence with this key is kept, below the run's folder."""
+        return f"evidence/{key}.parquet"
+
     def path(self, key: str) -> Path:
         """Return where the evidence with this key is kept."""
-        return self.run / "evidence" / f"{key}.parquet"
+        return self.run / self.file(key)
 
     def put(self, key: str, *, job: str, kind: JobKind, table: pa.Table) -> ManifestEntry:
         """Store a job's observations and return the manifest's entry for them."""
@@ -283,7 +287,7 @@ class EvidenceStore:
         return ManifestEntry(
             job=job,
             kind=kind,
-            file=str(self.path(key).relative_to(self.run)),
+            file=self.file(key),
             sha256=sha256_hex(content),
             rows=rows,
         )

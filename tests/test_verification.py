@@ -17,7 +17,7 @@ from waiver_texts import waiver_text
 
 from checker.attestation import load_private_key, make_statement, sign_statement
 from checker.canonical import canonical_json, digest, sha256_hex
-from checker.errors import ExitCode
+from checker.errors import EvidenceError, ExitCode
 from checker.ledger import load_attempt
 from checker.plan import AuditPlan
 from checker.report.json import load_report
@@ -43,17 +43,17 @@ class Signed:
         return self.folder / "ledger.jsonl"
 
     def verify(self, *more: object, key: str = "officer.pub") -> tuple[int, list[str], list[str]]:
-        """Exit code, and what holds and what is broken, with signature, ledger and model."""
+        """Exit code, and what holds and what is broken, by all that can be given."""
         code, out = phigate(
             "verify", self.run, "--key", self.folder / key, "--ledger", self.ledger,
-            "--model", self.folder / "leaking.json", *more,
+            "--model", self.folder / "leaking.json", "--policy", self.folder / "policy.yaml", *more,
         )  # fmt: skip
         holds = [line[8:] for line in out.splitlines() if line.startswith("holds")]
         broken = [line[8:] for line in out.splitlines() if line.startswith("BROKEN")]
         return code, holds, broken
 
     def unsigned(self) -> tuple[int, str]:
-        """Exit code and output without key, ledger and model."""
+        """Exit code and output without key, ledger, model and policy."""
         return phigate("verify", self.run)
 
     def edit(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
@@ -63,10 +63,14 @@ class Signed:
         change(content)
         path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
 
-    def judge_as_if_nothing_were(self) -> None:
-        """Make manifest and report fit a changed plan, as a forger would who knows phigate."""
+    def fit_manifest(self) -> None:
+        """Make the manifest name a changed plan."""
         plan = sha256_hex((self.run / "plan.json").read_bytes())
         self.edit("manifest.json", lambda manifest: manifest.update(planSha256=plan))
+
+    def judge_as_if_nothing_were(self) -> None:
+        """Make manifest and report fit a changed plan, as a forger would who knows phigate."""
+        self.fit_manifest()
         run = load_run(self.run)
         judged = judge_run(
             run,
@@ -126,9 +130,10 @@ def test_what_nobody_touched_holds_in_every_line(whole: Signed) -> None:
     assert (code, broken) == (ExitCode.PASS, [])
     for words in (
         "plan.json is the one", "manifest.json is the one", "waivers.json is the one",
-        "have the limits of the plan's policy", "all jobs are what their digests say",
+        "cells are what the plan's policy asks for", "all jobs are what their digests say",
         "evidence files are those of the manifest", "registers attempt 1, as the report says",
-        "attempt 1 is line 1 of 3", "the ledger has this verdict",
+        "policy.yaml is the policy that the run was judged by", "attempt 1 is line 1 of 3",
+        "the ledger has this verdict",
         "gives the same report.json: pass", "the verdict is the same", "report.html is what",
         "was signed with the key", "speaks of this report",
         "leaking.json: its 1 files are the model that was audited",
@@ -140,11 +145,12 @@ def test_what_was_not_given_is_said_to_be_open_and_not_to_hold(whole: Signed) ->
     code, out = whole.unsigned()
     assert code == ExitCode.PASS
     opened = [line for line in out.splitlines() if line.startswith("open")]
-    assert len(opened) == 2
-    assert "no ledger was looked at" in opened[0]
-    assert "says that it was signed with" in opened[1]
+    assert len(opened) == 3
+    assert "no policy was looked at" in opened[0]
+    assert "no ledger was looked at" in opened[1]
+    assert "says that it was signed with" in opened[2]
     told = json.loads(phigate("verify", whole.run, "--json")[1])
-    assert [one["holds"] for one in told].count(None) == 2
+    assert [one["holds"] for one in told].count(None) == 3
 
 
 def test_an_unsigned_run_without_a_ledger_says_so(signed: Signed) -> None:
@@ -195,7 +201,71 @@ def test_a_changed_limit_in_the_plan(signed: Signed) -> None:
     signed.judge_as_if_nothing_were()
     code, out = signed.unsigned()
     assert code == ExitCode.INCOMPLETE
-    assert "BROKEN  plan.json: limits are not those of its policy" in out
+    assert "BROKEN  plan.json: limit of membership/record/all is not what" in out
+
+
+def drop_cells(plan: dict[str, Any]) -> None:
+    plan["cells"] = [cell for cell in plan["cells"] if cell["control"] == "membership"]
+
+
+def open_gates(plan: dict[str, Any]) -> None:
+    for cell in plan["cells"]:
+        cell["gating"] = False
+
+
+def let_pass_what_is_open(plan: dict[str, Any]) -> None:
+    for cell in plan["cells"]:
+        cell["onInconclusive"] = "warn"
+
+
+def doubt_more(plan: dict[str, Any]) -> None:
+    plan["confidence"] = 0.9
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (drop_cells, "lacks what its policy asks for: hiv-disclosure/events-10/all"),
+        (open_gates, "gating of membership/record/all is not what its policy says"),
+        (let_pass_what_is_open, "on_inconclusive of membership/record/all is not what its policy"),
+        (doubt_more, "its confidence is not that of its policy"),
+    ],
+)
+def test_a_plan_that_asks_for_less_than_its_policy(
+    signed: Signed, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    signed.edit("plan.json", change)
+    signed.fit_manifest()
+    code, out = signed.unsigned()
+    assert code == ExitCode.INCOMPLETE
+    assert f"BROKEN  plan.json: {said}" in out
+
+
+def test_a_plan_without_a_control_of_its_policy_cannot_be_judged(signed: Signed) -> None:
+    signed.edit("plan.json", drop_cells)
+    signed.fit_manifest()
+    with pytest.raises(EvidenceError, match="has no cell of hiv-disclosure"):
+        signed.judge_as_if_nothing_were()
+
+
+def test_a_policy_that_was_only_written_anew_is_the_same(signed: Signed) -> None:
+    path = signed.folder / "policy.yaml"
+    path.write_text("# kept by the privacy office\n" + path.read_text())
+    code, holds, broken = signed.verify()
+    assert (code, broken) == (ExitCode.PASS, [])
+    assert any("policy.yaml was written anew since" in line for line in holds)
+    path.write_text("no policy")
+    assert phigate("verify", signed.run, "--policy", path)[0] == ExitCode.USAGE
+
+
+def test_evidence_that_is_said_to_be_younger_than_it_is(signed: Signed) -> None:
+    def renew(times: dict[str, Any]) -> None:
+        times["measured"] = dict.fromkeys(times["measured"], "2031-01-01T00:00:00+00:00")
+
+    signed.edit("run.json", renew)
+    code, _, broken = signed.verify()
+    assert code == ExitCode.INCOMPLETE
+    assert any("they differ in provenance" in line for line in broken)
 
 
 def test_a_changed_limit_in_plan_and_policy(signed: Signed) -> None:
@@ -209,9 +279,14 @@ def test_a_changed_limit_in_plan_and_policy(signed: Signed) -> None:
     signed.judge_as_if_nothing_were()
     (signed.run / "report.html").unlink()
     assert "BROKEN" not in signed.unsigned()[1].replace("BROKEN  attestation.json", "")
-    # all of it fits together: what finds it are those outside the run, signature and ledger
+    # all of it fits together: what finds it is outside the run: policy, signature and ledger
     code, _, broken = signed.verify()
     assert code == ExitCode.INCOMPLETE
+    assert any(
+        "policy.yaml is not the policy that the run was judged by: they differ in"
+        " spec.controls.membership.limits.record.fail" in line
+        for line in broken
+    )
     assert any("speaks of another configuration (manifest.json, plan.json)" in b for b in broken)
     assert any("speaks of another report" in line for line in broken)
     assert any("the ledger has no verdict on this plan" in line for line in broken)

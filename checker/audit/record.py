@@ -144,11 +144,13 @@ class RunRecord:
         # a digest of a few small numbers would give them away, and digests stand in reports
         salt = {"salt": self.pseudonyms.of("salt", job.digest.encode())}
         salted = table.replace_schema_metadata({**(table.schema.metadata or {}), **salt})
-        entry = self._store.put(self._key(job), job=job.digest, kind=job.kind, table=salted)
-        self._entries[job.digest] = entry
-        measured = {**self._times.measured, entry.file: self._now()}
+        # the time comes first: a run killed in between must not leave evidence of unknown age
+        key = self._key(job)
+        measured = {**self._times.measured, self._store.file(key): self._now()}
         self._times = self._times.model_copy(update={"measured": dict(sorted(measured.items()))})
         self._write_times()
+        entry = self._store.put(key, job=job.digest, kind=job.kind, table=salted)
+        self._entries[job.digest] = entry
         self.write_manifest()
 
     def give_up(self, job: Job, crash: str) -> None:

@@ -32,6 +32,12 @@ __all__ = ["verify"]
 @click.option(
     "--model", type=File, metavar="PATH", help="Ask too whether this is the model that was audited."
 )
+@click.option(
+    "--policy",
+    type=File,
+    metavar="FILE",
+    help="Ask too whether this is the policy that it was judged by.",
+)
 @ledger_option
 @json_option
 def verify(
@@ -40,6 +46,7 @@ def verify(
     keys: tuple[Path, ...],
     attestation: Path | None,
     model: Path | None,
+    policy: Path | None,
     ledger: Path | None,
     as_json: bool,
 ) -> None:
@@ -53,10 +60,10 @@ def verify(
     from checker.verification import verify_attestation, verify_run
 
     if folder is None:
-        if attestation is None or not keys or as_of:
+        if attestation is None or not keys or as_of or policy:
             raise UsageError(
                 "name the folder of a run, or an --attestation and the --key it was signed with"
-                " (and no --as-of, for only the evidence can be judged again)"
+                " (and neither --as-of nor --policy, which take the run itself)"
             )
         said, verdict = verify_attestation(
             attestation, keys=_public_keys(keys), model=model, ledger=ledger
@@ -75,6 +82,7 @@ def verify(
         attestation=attestation,
         ledger=ledger,
         model=model,
+        policy=policy,
     )
     show_statements(statements, as_json=as_json)
 

@@ -16,7 +16,7 @@ from checker.plan.model import (
     Job,
     Power,
 )
-from checker.plan.rejudge import with_policy
+from checker.plan.rejudge import demanded_cells, with_policy
 from checker.plan.workload import Workload
 
 __all__ = [
@@ -31,5 +31,6 @@ __all__ = [
     "Workload",
     "at_attempt",
     "compile_plan",
+    "demanded_cells",
     "with_policy",
 ]

@@ -7,10 +7,10 @@ from checker.plan.measurement import measurement_digest
 from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot
 from checker.plan.snapshots import policy_snapshot
 from checker.policy import Located, resolve_attacker
-from checker.policy.documents import ControlSpec, LeakagePolicy, Subgroup
+from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec, Subgroup
 from checker.probes import load_probe
 
-__all__ = ["with_policy"]
+__all__ = ["demanded_cells", "with_policy"]
 
 
 def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
@@ -26,15 +26,26 @@ def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
         has no jobs, and is judged *inconclusive*, `not-run`.
     """
     spec = policy.document.spec
+    cells = demanded_cells(plan, spec)
+    return plan.model_copy(
+        update={
+            "policy": policy_snapshot(policy),
+            "cells": cells,
+            "classes": _classes(plan, cells, spec),
+            "confidence": spec.parameters.confidence,
+            "sequential": spec.parameters.sampling.sequential,
+        }
+    )
+
+
+def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
+    """Return the cells that a policy asks for, each judged from what a plan measured for it.
+
+    Of the policy that the plan was made from, they are the plan's own cells.
+    """
     measured = {cell.measurement: cell for cell in plan.cells}
     names = list(dict.fromkeys(cell.subgroup for cell in plan.cells))
     cells: list[Cell] = []
-    classes: dict[str, ClassSnapshot] = {}
-    old_classes = {
-        cell.measurement: plan.classes[cell.attribute_class]
-        for cell in plan.cells
-        if cell.attribute_class
-    }
     for control_name, control in spec.controls.items():
         params = load_probe(control.probe).params_type.model_validate(control.params)
         for attacker_name in control.limits:
@@ -55,19 +66,23 @@ def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
                         jobs=old.jobs if old else [],
                     )
                 )
-                if control.attribute_class and key in old_classes:
-                    classes[control.attribute_class] = old_classes[key].model_copy(
-                        update={"title": spec.attribute_classes[control.attribute_class].title}
-                    )
-    return plan.model_copy(
-        update={
-            "policy": policy_snapshot(policy),
-            "cells": cells,
-            "classes": classes,
-            "confidence": spec.parameters.confidence,
-            "sequential": spec.parameters.sampling.sequential,
-        }
-    )
+    return cells
+
+
+def _classes(plan: AuditPlan, cells: list[Cell], spec: PolicySpec) -> dict[str, ClassSnapshot]:
+    """Return what the classes matched that were measured and are asked for, by their new names."""
+    measured = {
+        cell.measurement: plan.classes[cell.attribute_class]
+        for cell in plan.cells
+        if cell.attribute_class
+    }
+    return {
+        cell.attribute_class: measured[cell.measurement].model_copy(
+            update={"title": spec.attribute_classes[cell.attribute_class].title}
+        )
+        for cell in cells
+        if cell.attribute_class and cell.measurement in measured
+    }
 
 
 def _subgroup_names(control: ControlSpec, measured: list[str]) -> list[str]:

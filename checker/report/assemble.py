@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from datetime import UTC
 
 from checker import __version__
 from checker.admissibility import Check
 from checker.canonical import sha256_hex
-from checker.errors import ExitCode
+from checker.errors import EvidenceError, ExitCode
 from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
 from checker.plan import at_attempt
@@ -71,6 +72,9 @@ def assemble_report(
         as_of: the time judged for, ISO 8601.
         waivers: the record of what was judged with, in the order of the judgement's waivers.
         attempt: as it was registered in a ledger, and judged.
+
+    Raises:
+        EvidenceError: the plan lacks a control of the policy, or a time is no time.
     """
     power = {
         cell.id: cell.power
@@ -229,6 +233,8 @@ def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> l
     reports = []
     for name, control in policy.spec.controls.items():
         findings = [f for f in judgement.findings if f.cell.control == name]
+        if not findings:
+            raise EvidenceError(f"plan.json: has no cell of {name}, which its policy asks for")
         deciding = [f for f in findings if f.cell.gating] or findings
         reports.append(
             ControlReport(
@@ -445,6 +451,7 @@ def _provenance(
     attempt: AttemptReport | None,
 ) -> Provenance:
     titles = {job.digest: job.title for job in plan.jobs}
+    oldest = times.oldest(manifest.entries) if times else None
     return Provenance(
         phigate_version=__version__,
         plan_sha256=plan.sha256,
@@ -457,6 +464,7 @@ def _provenance(
         preflight=manifest.preflight,
         started=times.started if times else None,
         finished=times.finished if times else None,
+        measured=oldest.astimezone(UTC).isoformat(timespec="seconds") if oldest else None,
         command=times.command if times else "",
         evidence=[
             EvidenceRef(

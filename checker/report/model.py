@@ -361,6 +361,7 @@ class Provenance(JsonModel):
     """How the report came about and how to repeat it.
 
     `attempt` is None where no ledger was kept; the model was then judged as at a first attempt.
+    `measured` is when the oldest of its evidence was: a run that is begun again keeps what it has.
     """
 
     phigate_version: str
@@ -374,6 +375,7 @@ class Provenance(JsonModel):
     preflight: dict[str, Any]
     started: str | None
     finished: str | None
+    measured: str | None = None
     command: str
     evidence: list[EvidenceRef]
 

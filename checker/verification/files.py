@@ -7,12 +7,11 @@ from collections.abc import Iterator
 from checker.canonical import digest, sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import EvidenceStore, read_file
-from checker.plan import CellLimit
 from checker.report.model import Report
 from checker.runs import Run
 from checker.verification.statement import Statement
 
-__all__ = ["check_demands", "check_digests", "check_evidence", "check_jobs"]
+__all__ = ["check_digests", "check_evidence", "check_jobs"]
 
 
 def check_digests(run: Run, report: Report) -> Iterator[Statement]:
@@ -34,22 +33,6 @@ def check_digests(run: Run, report: Report) -> Iterator[Statement]:
             yield Statement(
                 False, f"{name} was changed: the report says {sha256[:12]}…, it is {found[:12]}…"
             )
-
-
-def check_demands(run: Run) -> Statement:
-    """The limits that cells are judged by are those of the policy that the plan was made from."""
-    spec = run.policy.spec
-    changed = []
-    for cell in run.plan.cells:
-        control = spec.controls.get(cell.control)
-        limit = control.limits.get(cell.attacker) if control else None
-        if limit is None or CellLimit.model_validate(limit.model_dump(mode="json")) != cell.limit:
-            changed.append(cell.id)
-    if run.plan.confidence != spec.parameters.confidence:
-        return Statement(False, "plan.json: its confidence is not that of its policy")
-    if changed:
-        return Statement(False, f"plan.json: limits are not those of its policy: {changed[0]}")
-    return Statement(True, f"all {len(run.plan.cells)} cells have the limits of the plan's policy")
 
 
 def check_jobs(run: Run) -> Iterator[Statement]:

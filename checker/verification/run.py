@@ -11,7 +11,8 @@ from checker.errors import EvidenceError
 from checker.report.json import load_report
 from checker.runs import load_run
 from checker.verification.attempts import check_attempt, check_in_ledger
-from checker.verification.files import check_demands, check_digests, check_evidence, check_jobs
+from checker.verification.demands import check_demands, check_policy
+from checker.verification.files import check_digests, check_evidence, check_jobs
 from checker.verification.judging import check_judgement, check_later
 from checker.verification.model_files import check_model
 from checker.verification.renderings import check_renderings
@@ -32,6 +33,7 @@ def verify_run(
     attestation: Path | None = None,
     ledger: Path | None = None,
     model: Path | None = None,
+    policy: Path | None = None,
     signed: bool = True,
 ) -> list[Statement]:
     """Check a run against its own report.
@@ -44,6 +46,7 @@ def verify_run(
         attestation: where the signature is; default: with the run.
         ledger: the institution's, in which the attempt must stand.
         model: the model's folder, or its only file, which must be the one that was audited.
+        policy: the institution's, which must be what the run was judged by.
         signed: whether to look at the signature; not before there is one.
 
     Returns:
@@ -51,6 +54,7 @@ def verify_run(
 
     Raises:
         EvidenceError: the run has no report that could be read at all.
+        DocumentError: the policy is none.
     """
     report = load_report(folder / "report.json")
     try:
@@ -66,6 +70,10 @@ def verify_run(
         *check_jobs(run),
         *check_evidence(run),
     ]
+    if policy is not None:
+        statements.append(check_policy(run, policy))
+    else:
+        statements.append(Statement(None, "no policy was looked at; --policy names its file"))
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
         statements += check_judgement(run, report)
