@@ -65,6 +65,8 @@ ATTEMPT_FILE = "attempt.json"
 FIRST = "0" * 64
 """What the first line has in place of the digest of the line before."""
 
+_NO_LEDGER = "its last line is not that of an attempt ledger"
+_BEGINNING = b'{"asOf":'  # of every line: keys are sorted
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -289,12 +291,15 @@ def mend_ledger(path: Path) -> bytes | None:
     """Take off a last line that was cut short, and return it; None where the last line is whole.
 
     Raises:
-        EvidenceError: the ledger cannot be read or written.
+        EvidenceError: the ledger cannot be read or written, or it is none.
     """
     with _locked(path, "r+b") as stream:
         whole, end, torn = stream.readall().rpartition(b"\n")
+        _require_sound(_parse(path, whole + end))
         if not torn:
             return None
+        if not torn.startswith(_BEGINNING[: len(torn)]):
+            raise EvidenceError(f"{path}: {_NO_LEDGER}; nothing was changed")
         try:
             stream.truncate(len(whole) + len(end))
             os.fsync(stream.fileno())
@@ -361,6 +366,8 @@ def _parse(path: Path, content: bytes) -> Ledger:
         if problem is not None:
             return Ledger(path, tuple(lines), f"line {number} {problem}")
         lines.append(Attempt(line, LedgerEntry.model_validate_json(line)))
+    if torn and not torn.startswith(_BEGINNING[: len(torn)]):
+        return Ledger(path, tuple(lines), _NO_LEDGER)
     if torn:
         problem = (
             f"line {len(whole) + 1} is cut short: writing it was interrupted, so it was never given"

@@ -243,10 +243,15 @@ def test_a_command_that_cannot_be_meant_ends_in_2(
 
 
 @pytest.mark.parametrize("command", ["judge", "verify", "report"])
-def test_a_folder_that_is_no_run_ends_in_4(phigate: Command, tmp_path: Path, command: str) -> None:
-    outcome = phigate(command, tmp_path / "nothing")
-    assert outcome.code == ExitCode.INCOMPLETE
-    assert "nothing" in outcome.err
+def test_a_mistyped_run_ends_in_2_and_a_folder_that_is_none_in_4(
+    phigate: Command, tmp_path: Path, command: str
+) -> None:
+    folder = tmp_path / "nothing"
+    mistyped = phigate(command, folder)
+    assert (mistyped.code, "nothing" in mistyped.err) == (ExitCode.USAGE, True)
+    folder.mkdir()
+    empty = phigate(command, folder)
+    assert (empty.code, "nothing" in empty.err) == (ExitCode.INCOMPLETE, True)
 
 
 def test_a_manifest_of_another_plan_is_refused(phigate: Command, workspace: Path) -> None:

@@ -136,5 +136,5 @@ def test_two_runs_are_compared_on_the_command_line(phigate: Command, workspace: 
     assert shared["audience"] == "shared"
     assert (workspace / "sound" / "comparison.html").exists()
     missing = phigate("report", workspace / "sound", "--compare", workspace / "nowhere")
-    assert missing.code == ExitCode.INCOMPLETE
+    assert missing.code == ExitCode.USAGE
     assert "nowhere" in missing.err

@@ -412,3 +412,22 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(
     with pytest.raises(EvidenceError, match="No space left"):
         register_attempt(ledger, plan=asking(plan, "d"), at=NOW)
     assert ledger.read_bytes() == b"".join(lines)
+
+
+@pytest.mark.parametrize("content", [b"a: b\nc: d", b"c: d", b"{} and more"])
+def test_what_is_no_ledger_is_neither_listed_nor_mended(
+    phigate: Command, ledger: Path, content: bytes
+) -> None:
+    ledger.write_bytes(content)
+    for verb in ("list", "mend", "verify"):
+        outcome = phigate("ledger", verb, ledger)
+        assert outcome.code == ExitCode.INCOMPLETE
+        assert "of an attempt ledger" in outcome.out + outcome.err
+        assert "cut short" not in outcome.out + outcome.err
+    assert ledger.read_bytes() == content
+
+
+def test_an_empty_ledger_is_said_to_be_empty(phigate: Command, ledger: Path) -> None:
+    outcome = phigate("ledger", "verify", ledger)
+    assert outcome.code == ExitCode.PASS
+    assert outcome.out.startswith("open    no line stands in it")

@@ -14,6 +14,7 @@ import click
 from checker.cli.console import error_console, printable, say, show, write
 from checker.cli.options import (
     File,
+    RunFolder,
     as_of_option,
     audience_option,
     device_option,
@@ -148,7 +149,7 @@ def run(
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=File)
+@click.argument("folder", metavar="RUN", type=RunFolder)
 @click.option("--policy", type=File, help="Judge by another policy, in a folder below RUN.")
 @format_option
 @audience_option

@@ -44,6 +44,8 @@ def list_ledger(path: Path, as_json: bool) -> None:
     from checker.terminal import print_ledger
 
     found = read_ledger(path)
+    if found.problem is not None and not found.lines:
+        raise EvidenceError(f"{path}: {found.problem}")
     if as_json:
         emit_json([line.entry.model_dump(mode="json") for line in found.lines])
     else:

@@ -14,6 +14,7 @@ from checker.plugins import BUILT_IN, load_plugin, plugin_names
 
 __all__ = [
     "File",
+    "RunFolder",
     "as_of_option",
     "audience_option",
     "device_option",
@@ -30,6 +31,7 @@ __all__ = [
 ]
 
 File = click.Path(path_type=Path)
+RunFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
 def read_moment(text: str | None) -> datetime:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from checker.cli.console import emit_json, printable, show, write
-from checker.cli.options import File, audience_option, format_option, json_option, read_formats
+from checker.cli.options import RunFolder, audience_option, format_option, json_option, read_formats
 
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from checker.report.model import Audience, Report
@@ -17,13 +17,13 @@ __all__ = ["report"]
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=File)
+@click.argument("folder", metavar="RUN", type=RunFolder)
 @format_option
 @audience_option
 @click.option(
     "--compare",
     "earlier",
-    type=File,
+    type=RunFolder,
     metavar="OLD_RUN",
     help="Say what got better or worse since another run, and write comparison.html and .json.",
 )

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from checker.cli.console import printable, write
-from checker.cli.options import File
+from checker.cli.options import File, RunFolder
 from checker.errors import EvidenceError
 
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
@@ -20,7 +20,7 @@ __all__ = ["keys", "sign"]
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=File)
+@click.argument("folder", metavar="RUN", type=RunFolder)
 @click.option(
     "--key",
     type=File,

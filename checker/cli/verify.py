@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from checker.cli.console import show_statements
-from checker.cli.options import File, json_option, ledger_option, read_moment
+from checker.cli.options import File, RunFolder, json_option, ledger_option, read_moment
 from checker.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
@@ -18,7 +18,7 @@ __all__ = ["verify"]
 
 
 @click.command()
-@click.argument("folder", metavar="[RUN]", type=File, required=False)
+@click.argument("folder", metavar="[RUN]", type=RunFolder, required=False)
 @click.option("--as-of", metavar="TIME", help="Ask too whether the verdict holds at this time.")
 @click.option(
     "--key",

@@ -27,6 +27,11 @@ def load_report(path: Path) -> Report:
     Raises:
         EvidenceError: the file is missing, or is not a report of this version.
     """
+    if not path.exists():
+        raise EvidenceError(
+            f"{path}: there is no such file; is {path.parent} the folder of a run? `phigate judge`"
+            " writes the report from a run's evidence"
+        )
     try:
         return load_json_file(path, Report)
     except EvidenceError as error:

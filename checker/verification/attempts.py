@@ -26,7 +26,10 @@ def verify_ledger_file(path: Path, *, noted: Sequence[str] = ()) -> list[Stateme
     """
     ledger = read_ledger(path)
     count = len(ledger.lines)
-    if ledger.problem is None:
+    if ledger.problem is None and not count:
+        text = "no line stands in it: nothing was registered yet, or all of it was taken off"
+        statements = [Statement(None, text)]
+    elif ledger.problem is None:
         statements = [Statement(True, f"the chain holds over {count} lines; note {ledger.head}")]
     else:
         statements = [Statement(False, f"the chain holds over {count} lines; {ledger.problem}")]
