@@ -11,7 +11,7 @@ from checker.report.text import verdict_word
 
 __all__ = ["glance_chart"]
 
-_WIDTH_IN, _NAMES_IN, _HEAD_IN, _ROW_IN = 7.2, 2.1, 0.68, 0.36
+_WIDTH_IN, _NAMES_IN, _ROW_IN = 7.2, 2.1, 0.36
 _SHAPES = {"pass": "o", "fail": "8", "inconclusive": "D", "error": "^", "not_applicable": "o"}
 """The shapes that the page gives the verdicts: circle, octagon, diamond, triangle, ring."""
 
@@ -20,14 +20,15 @@ def glance_chart(report: Report) -> Chart:
     """Draw attribute class x attacker; of a square with several cells, the worst that decides."""
     matrix = build_matrix(report)
     rows, columns = len(matrix.rows), len(matrix.columns)
+    letters = int((_WIDTH_IN - _NAMES_IN) * 72 / 5.2 / columns)
+    attackers = [wrapped(attacker.title, letters, most=6) for attacker in matrix.columns]
+    head_in = 0.11 + 10.2 / 72 * max(len(lines) for lines in attackers)
 
     def paint(axes: Axes) -> None:
         axes.set_xlim(0, columns)
         axes.set_ylim(rows, 0)
         axes.set_axis_off()
-        letters = int((_WIDTH_IN - _NAMES_IN) * 72 / 5.2 / columns)
-        for place, attacker in enumerate(matrix.columns):
-            lines = wrapped(attacker.title, letters, most=4)
+        for place, lines in enumerate(attackers):
             write(axes, lines, (place + 0.05, 0), size=8.5, colour=MUTED,
                   aside=(0, 6 + 10.2 * (len(lines) - 1)))  # fmt: skip
         for place, row in enumerate(matrix.rows):
@@ -39,8 +40,8 @@ def glance_chart(report: Report) -> Chart:
 
     description = _describe(matrix)
     svg = draw(paint, "glance", "Verdicts at a glance", description,
-               size=(_WIDTH_IN, _HEAD_IN + _ROW_IN * rows),
-               margins=Margins(left=_NAMES_IN, right=0.0, top=_HEAD_IN, bottom=0.0))  # fmt: skip
+               size=(_WIDTH_IN, head_in + _ROW_IN * rows),
+               margins=Margins(left=_NAMES_IN, right=0.0, top=head_in, bottom=0.0))  # fmt: skip
     return Chart("glance", "Verdicts at a glance", "", description, svg)
 
 
