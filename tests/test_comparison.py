@@ -54,7 +54,20 @@ def test_what_leaks_more_comes_first_and_nothing_is_left_out() -> None:
     after = [disclosed(200, "events-5"), disclosed(20), build.membership_cell(0.5, 0.45, 0.55)]
     found = compared(before, after)
     assert [change.direction for change in found.changes] == ["worse", "better", "new", "gone"]
-    assert "1 cell leaks more, 1 cell leaks less, of 4" in summary(found)
+    assert "1 cell leaks more, 1 cell leaks less, of 4; of 2 the difference is not" in summary(
+        found
+    )
+
+
+def test_the_summary_counts_verdicts_that_turned_where_numbers_are_withheld() -> None:
+    before, after = report(disclosed(200)), report(disclosed(3), model="b" * 64)
+    shared = [for_audience(one, "shared") for one in (before, after)]
+    verdicts = [one.cells[0].verdict for one in shared]
+    assert verdicts == ["fail", "pass"]
+    words = summary(compare_reports(*shared))
+    assert "of 1 the difference is not known; 1 fail no longer, 1 pass now." in words
+    back = summary(compare_reports(*reversed(shared)))
+    assert "1 fail now, 1 pass no longer." in back
 
 
 def test_another_measurement_is_no_difference_of_the_models() -> None:

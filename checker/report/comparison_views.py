@@ -77,10 +77,20 @@ def summary(found: Comparison) -> str:
     """Say in a sentence what got better or worse."""
     worse, better = found.count("worse"), found.count("better")
     before, after = found.before, found.after
+    said = [f"{_cells(worse)} more, {_cells(better)} less, of {len(found.changes)}"]
+    if silent := len(found.changes) - worse - better - found.count("no-difference-shown"):
+        said.append(f"of {silent} the difference is not known")
+    pairs = [(c.before.verdict, c.after.verdict) for c in found.changes if c.before and c.after]
+    turns = {
+        "fail no longer": sum(old == "fail" != new for old, new in pairs),
+        "fail now": sum(old != "fail" == new for old, new in pairs),
+        "pass no longer": sum(old == "pass" != new for old, new in pairs),
+        "pass now": sum(old != "pass" == new for old, new in pairs),
+    }
+    said.append(", ".join(f"{count} {turn}" for turn, count in turns.items() if count))
     return text.plain(
         f"{after.target} {after.version} ({after.verdict}) against {before.target} {before.version}"
-        f" ({before.verdict}): {_cells(worse)} more, {_cells(better)} less, of"
-        f" {len(found.changes)}."
+        f" ({before.verdict}): {'; '.join(filter(None, said))}."
     )
 
 
