@@ -59,7 +59,8 @@ from checker.plan.power import cell_power
 from checker.probes import load_probe
 from checker.stats.intervals import difference_limits
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
-from checker.verdict import _compare, _zero_hit_bound, judge, settled_cells
+from checker.verdict import judge, settled_cells
+from checker.verdict.limits import compare_with_limit, zero_hit_bound
 
 __all__ = ["audit_point", "main", "sequential_point", "shared_prompts", "study"]
 
@@ -125,8 +126,8 @@ def _decider(design: Design, *, confidence: float = CONFIDENCE) -> Callable[[Any
             found = probe.measure(design.metric, observations, params=params, confidence=confidence)
         except InsufficientData:
             return "inconclusive"
-        zero_hits = _zero_hit_bound(cell, found, confidence=confidence, partial=False)
-        return _compare(cell, found, zero_hits=zero_hits).verdict
+        zero_hits = zero_hit_bound(cell, found, confidence=confidence, partial=False)
+        return compare_with_limit(cell, found, zero_hits=zero_hits).verdict
 
     return decide
 

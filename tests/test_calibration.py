@@ -151,7 +151,9 @@ def test_a_bound_that_forgets_the_error_is_caught_at_the_judge_too(
 ) -> None:
     # the judged audits see the whole judge: a comparison of another mind contradicts them
     monkeypatch.setattr(
-        calibration, "_compare", lambda cell, found, zero_hits: type("F", (), {"verdict": "pass"})
+        calibration,
+        "compare_with_limit",
+        lambda cell, found, zero_hits: type("F", (), {"verdict": "pass"}),
     )
     point = audit_point(one("rate"), "well outside", audits=3, judged=3)
     assert point.contradicted == 3

@@ -113,9 +113,11 @@ KEBAB = re.compile(r"[a-z]+(-[a-z]+)+")
 
 
 def sources() -> Iterator[tuple[str, ast.Module]]:
+    """Yield each module but those of reports, by the name it has directly below the package."""
     for path in sorted(CHECKER.rglob("*.py")):
+        inside = path.relative_to(CHECKER).with_suffix("")
         if "report" not in path.parts:
-            yield path.name, ast.parse(path.read_text(encoding="utf-8"))
+            yield inside.parts[0], ast.parse(path.read_text(encoding="utf-8"))
 
 
 def texts(node: ast.AST) -> Iterator[str]:
@@ -142,7 +144,7 @@ def reasons_given() -> set[str]:
                 continue
             if "reason" in names:
                 found |= set(texts(node.value))
-        if name in {"verdict.py", "admissibility.py"}:
+        if name in {"verdict", "admissibility"}:
             found |= {word for word in texts(tree) if KEBAB.fullmatch(word)}
     return {word for word in found - other if KEBAB.fullmatch(word)}
 
