@@ -48,7 +48,7 @@ from checker.trajectories.labels import _entries
 __all__ = ["compare", "write_encoder"]
 
 HORIZON, SAMPLES, KNOWN = 100, 10, 30
-PATIENTS_AT_ONCE = 64
+PATIENTS_AT_ONCE = 256
 
 
 def write_encoder(folder: Path, texts: list[str], *, layers: int = 6, width: int = 384) -> Path:

@@ -145,6 +145,26 @@ def test_a_draw_depends_on_its_key_and_sample_and_not_on_the_batch() -> None:
     assert [row.tolist() for row in other[0]] != [row.tolist() for row in alone[0]]
 
 
+def test_samples_asked_for_later_are_those_a_larger_number_would_have_drawn() -> None:
+    target = leaky(RECORD)
+    prompts, keys = [tokens(0), tokens(0, 1), tokens(2)], [7, 8, 9]
+    whole = target.rollout(prompts, keys=keys, samples=6, sampler=sampler())
+    wanted = {0: 2, 1: 6, 2: 3}
+    done: list[int] = []
+    found = target.rollout(
+        prompts,
+        keys=keys,
+        samples=2,
+        sampler=sampler(),
+        more=lambda prompt, drawn: min(3, wanted[prompt] - len(drawn)),
+        progress=done.append,
+    )
+    assert [[row.tolist() for row in rows] for rows in found] == [
+        [row.tolist() for row in rows[: wanted[prompt]]] for prompt, rows in enumerate(whole)
+    ]
+    assert sum(done) == (2 + 6 + 3) * 4
+
+
 def test_uniforms_are_philox_keyed_by_seed_and_prompt_with_the_sample_in_the_counter() -> None:
     settings = sampler(horizon_tokens=9, seed=2**64 - 1)
     ours = uniforms([(2**64 - 2, 3)], sampler=settings)[0]

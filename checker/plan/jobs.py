@@ -33,7 +33,7 @@ from checker.tokenization import TokenizedRecords, Tokenizer
 
 __all__ = ["FORMAT_PATIENTS", "JobBook", "Who"]
 
-METHOD = 4
+METHOD = 5
 """Part of every job's digest; raised when a job of equal inputs comes to mean something else, so
 that evidence of an older phigate is not taken for its own."""
 

@@ -67,7 +67,7 @@ class Choice(Protocol):
         """Return what the first n rows are fed next: [n] int64, from logits [n, V] and steps."""
         ...
 
-    def ended(self, count: int) -> Sequence[bool]:
+    def ended(self, count: int) -> NDArray[np.bool_]:
         """Return which of the first rows need no more steps; the one copy from the device."""
         ...
 
@@ -123,7 +123,7 @@ class Sampling:
             self._ended[:count] |= tokens == self.eos_id
         return tokens
 
-    def ended(self, count: int) -> Sequence[bool]:
+    def ended(self, count: int) -> NDArray[np.bool_]:
         """Return which of the first rows have drawn the end-of-sequence token.
 
         Raises:
@@ -133,7 +133,7 @@ class Sampling:
             raise TargetError(
                 "the model gives next-token logits that are no numbers; try dtype: float32"
             )
-        found: list[bool] = self._ended[:count].tolist()
+        found: NDArray[np.bool_] = self._ended[:count].cpu().numpy()
         return found
 
     def results(self, slots: list[int]) -> list[NDArray[Any]]:
@@ -181,9 +181,9 @@ class Forcing:
         self._logprobs[:count].scatter_(1, step, logs.gather(1, forced))
         return forced[:, 0]
 
-    def ended(self, count: int) -> Sequence[bool]:
+    def ended(self, count: int) -> NDArray[np.bool_]:
         """Return that none has: forced rows run to the horizon."""
-        return [False] * count
+        return np.zeros(count, dtype=np.bool_)
 
     def results(self, slots: list[int]) -> list[NDArray[Any]]:
         """Return the log-probabilities of some rows' tokens."""
@@ -200,17 +200,14 @@ class Limits:
         bytes_: of the memory's buffers.
         per_token: bytes that one token, or one state, takes in them.
         read_tokens: padded tokens that are read at once.
-        vocabulary_size: a row holds its logits a few times over while it draws.
+        rows: at most so many, so that their logits stay small.
     """
 
     tokens: int
     bytes_: int
     per_token: int
     read_tokens: int
-    vocabulary_size: int
-
-
-_LOGITS_HELD = 4 * 4  # bytes of one row's logits while it draws: four float32 of each
+    rows: int
 
 
 @dataclass(slots=True)
@@ -293,9 +290,10 @@ def decode(
     Raises:
         TargetError: a single sample does not fit into the device's memory, or the model fails.
     """
-    seats = _seats(work, share=shares_beginnings)
+    seats = deque(_seats(work, share=shares_beginnings))
     horizon, read_tokens, most = work.horizon_tokens, limits.read_tokens, None
     while seats:
+        seats = deque(sorted(seats, key=lambda seat: -len(seat.beginning)))
         capacity = _capacity(seats, horizon, limits=limits, measure=measure, most=most)
         loop = None
         with contextlib.suppress(torch.OutOfMemoryError), vendor(doing), torch.inference_mode():
@@ -317,8 +315,8 @@ def decode(
         most, read_tokens = capacity.rows // 2, read_tokens // 2
 
 
-def _seats(work: Work, *, share: bool) -> deque[_Seat]:
-    """Return the beginnings to read, the longest first, with the rows that go on from each."""
+def _seats(work: Work, *, share: bool) -> list[_Seat]:
+    """Return the beginnings to read, with the rows that go on from each."""
     beginnings = [prompt[:-1].astype(np.int32) for prompt in work.prompts]
     # Big-endian, so that bytes are ordered like ids: what begins with a beginning follows it.
     spelled = [beginning.astype(">i4").tobytes() for beginning in beginnings]
@@ -332,8 +330,7 @@ def _seats(work: Work, *, share: bool) -> deque[_Seat]:
             last = spelled[prompt]
         start = len(beginnings[prompt])
         seats[-1].waiting.extend(Row(prompt, s, -1, start) for s in work.wanted(prompt))
-    seats.sort(key=lambda seat: -len(seat.beginning))
-    return deque(seat for seat in seats if seat.waiting)
+    return [seat for seat in seats if seat.waiting]
 
 
 def _capacity(
@@ -344,24 +341,25 @@ def _capacity(
     measure: Callable[..., int],
     most: int | None,
 ) -> Capacity:
-    """Return the largest capacity within the limits and `most` rows, at least one row."""
+    """Return the largest capacity within the limits and `most` rows, at least one row.
+
+    Of the seats the one with the longest beginning comes first.
+    """
     width = max(1, len(seats[0].beginning))
-    lanes = max(min(len(seat.waiting), _LANES) for seat in seats)
+    lanes = sum(min(len(seat.waiting), _LANES) for seat in seats) / len(seats)
     rows_in_all = sum(len(seat.waiting) for seat in seats)
 
     def of(rows: int) -> Capacity:
-        full = -(-rows // lanes)
-        spare = min(len(seats), int(full * _SPARE_SEATS))
+        spare = min(len(seats), int(rows / lanes * _SPARE_SEATS))
         return Capacity(max(1, spare), rows, width, horizon)
 
     def fits(rows: int) -> bool:
         capacity = of(rows)
         tokens = capacity.seats * width + rows * horizon
         held = measure(capacity, per_token=limits.per_token)
-        held += rows * limits.vocabulary_size * _LOGITS_HELD
         return tokens <= limits.tokens and held <= limits.bytes_
 
-    low, high = 1, rows_in_all if most is None else min(most, rows_in_all)
+    low, high = 1, max(1, min(rows_in_all, limits.rows, rows_in_all if most is None else most))
     while low < high:
         middle = (low + high + 1) // 2
         low, high = (middle, high) if fits(middle) else (low, middle - 1)
@@ -386,11 +384,12 @@ class _Loop:
         self._rows: list[Row] = []
         self._fed = torch.zeros(capacity.rows, dtype=torch.int64, device=device)
         self._steps = torch.zeros(capacity.rows, dtype=torch.int64, device=device)
+        self._taken = np.zeros(capacity.rows, dtype=np.int64)  # the same, known without asking
 
     def run(self) -> None:
         while self._queue or self._seats:
             self._admit()
-            left = self._capacity.horizon - max(row.steps for row in self._rows)
+            left = self._capacity.horizon - int(self._taken[: len(self._rows)].max())
             for _ in range(min(CHECK_EVERY, left)):
                 self._step()
             self._retire()
@@ -425,6 +424,7 @@ class _Loop:
         last = np.array([self._work.prompts[row.prompt][-1] for row in fresh], dtype=np.int64)
         self._fed[slots] = torch.from_numpy(last).to(self._fed.device)
         self._steps[slots] = 0
+        self._taken[slots] = 0
 
     def _take(self, seat: _Seat, number: int, room: int) -> list[Row]:
         count = min(len(seat.waiting), _LANES - seat.running, room)
@@ -436,20 +436,17 @@ class _Loop:
 
     def _step(self) -> None:
         count = len(self._rows)
-        logits = self._memory.step(self._fed[:count], self._rows)
-        self._fed[:count] = self._choice.choose(logits, self._steps[:count])
-        self._steps[:count] += 1
-        for row in self._rows:
-            row.steps += 1
+        fed, steps, taken = self._fed[:count], self._steps[:count], self._taken[:count]
+        logits = self._memory.step(fed, self._rows, steps=steps, known_steps=taken)
+        self._fed[:count] = self._choice.choose(logits, steps)
+        steps += 1
+        taken += 1
 
     def _retire(self) -> None:
         """Let rows leave that are done, and then the seats that no row needs any more."""
-        ended = self._choice.ended(len(self._rows))
-        gone = [
-            slot
-            for slot, row in enumerate(self._rows)
-            if ended[slot] or row.steps == self._capacity.horizon
-        ]
+        count = len(self._rows)
+        done = self._taken[:count] == self._capacity.horizon
+        gone = np.flatnonzero(done | self._choice.ended(count)).tolist()
         if not gone:
             return
         for slot, result in zip(gone, self._choice.results(gone), strict=True):
@@ -464,6 +461,7 @@ class _Loop:
         target = torch.tensor(targets, dtype=torch.int64, device=self._fed.device)
         for column in (self._fed, self._steps):
             column[target] = column[source]
+        self._taken[targets] = self._taken[sources]
         self._choice.leave(source, target)
         self._unseat()
 
@@ -472,10 +470,10 @@ class _Loop:
         if not empty:
             return
         sources, targets = _refill(self._seats, empty)
-        self._memory.leave_seats(sources, targets, len(self._seats))
         renamed = dict(zip(sources, targets, strict=True))
         for row in self._rows:
             row.seat = renamed.get(row.seat, row.seat)
+        self._memory.leave_seats(sources, targets, len(self._seats))
 
 
 def _refill(items: list[Any], gone: list[int]) -> tuple[list[int], list[int]]:

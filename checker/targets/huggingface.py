@@ -53,7 +53,13 @@ from checker.targets.loading import (
 )
 from checker.targets.memories import ATTENTION, Capacity, Memory, SharedPrefix, States
 from checker.targets.preflight import PREFLIGHT_TOLERANCE, decoding_deviation, preflight
-from checker.targets.room import memory_bytes, microbatch_tokens, rollout_tokens
+from checker.targets.room import (
+    keep_freed_memory,
+    logits_at_once,
+    memory_bytes,
+    microbatch_tokens,
+    rollout_tokens,
+)
 from checker.targets.scoring import FULL_LOGITS, ForwardPass
 
 __all__ = ["HuggingFaceTarget"]
@@ -90,6 +96,7 @@ class HuggingFaceTarget:
         self._device: torch.device = model.device
         self._pad_id = 0 if pad_id is None else pad_id
         self._eos_id = eos_id
+        keep_freed_memory(self._device)
         fuse_activations(model)
         # `generate` fills what a configuration leaves open from the checkpoint's: leave none there.
         model.generation_config = GenerationConfig()
@@ -264,7 +271,7 @@ class HuggingFaceTarget:
                 bytes_=memory_bytes(self._device),
                 per_token=self._per_token,
                 read_tokens=microbatch,
-                vocabulary_size=self._info.vocabulary_size,
+                rows=logits_at_once(self._device) // self._info.vocabulary_size,
             ),
             device=self._device,
             doing=doing,
@@ -272,11 +279,9 @@ class HuggingFaceTarget:
 
     def _make(self, capacity: Capacity, read_tokens: int) -> Memory:
         assert self._memory is not None  # asked only where a memory was chosen
-        memory = self._memory(
+        return self._memory(
             self._model, capacity, read_tokens=max(1, read_tokens), pad_id=self._pad_id
         )
-        self._made = memory
-        return memory
 
     def _forced(
         self, prompts: Sequence[Tokens], following: Sequence[Tokens]
@@ -291,34 +296,44 @@ class HuggingFaceTarget:
 
     def _choose_memory(self, trial: Tokens) -> None:
         """Take the first memory whose steps agree with a full pass; none is a choice as well."""
-        records, cuts = [trial, trial[: len(trial) - 3]], [len(trial) // 2, len(trial) // 2 - 2]
         if len(trial) < _TRIAL_TOKENS:
             return
-        expected = [scores.logprob for scores in self.score(records)]
         attention = self._model.config._attn_implementation
-        for memory in (SharedPrefix, States):
-            self._memory = memory
-            if memory is SharedPrefix:
-                if attention != "sdpa":
-                    continue
-                with vendor("setting attention"):
+        with vendor("a first forward pass"), torch.inference_mode():
+            for memory in (SharedPrefix, States):
+                if memory is SharedPrefix:
+                    if attention != "sdpa":
+                        continue
                     self._model.set_attn_implementation(ATTENTION)
-            try:
-                deviation = decoding_deviation(
-                    records,
-                    cuts,
-                    expected,
-                    forced=self._forced,
-                    context_length=self._info.context_length,
-                )
-            except TargetError:  # an architecture that this memory was not made for
-                deviation = float("inf")
-            if deviation <= PREFLIGHT_TOLERANCE[self._info.dtype]:
-                self._per_token = self._made.per_token
-                return
-            if memory is SharedPrefix:
-                self._model.set_attn_implementation(attention)
+                self._memory = memory
+                if self._trial_deviation(trial) <= PREFLIGHT_TOLERANCE[self._info.dtype]:
+                    return
+                if memory is SharedPrefix:
+                    self._model.set_attn_implementation(attention)
         self._memory = None
+
+    def _trial_deviation(self, trial: Tokens) -> float:
+        """Return how far steps with the memory are from a full pass, or infinity if they fail."""
+        records, cuts = [trial, trial[: len(trial) - 3]], [len(trial) // 2, len(trial) // 2 - 2]
+        expected = [scores.logprob for scores in self.score(records)]
+        try:
+            self._per_token = self._one_token_takes()
+            return decoding_deviation(
+                records,
+                cuts,
+                expected,
+                forced=self._forced,
+                context_length=self._info.context_length,
+            )
+        except (TargetError, torch.OutOfMemoryError):  # not what this memory was made for
+            return float("inf")
+
+    def _one_token_takes(self) -> int:
+        """Return the bytes that one token, or one state, takes in the memory."""
+        memory = self._make(Capacity(seats=1, rows=1, width=1, horizon=1), 1)
+        with vendor("a first step"):
+            memory.seat([np.zeros(1, dtype=np.int32)])
+        return memory.per_token
 
     def _microbatch(self, context_length: int | None) -> int:
         def run(rows: int, length: int) -> torch.Tensor:

@@ -25,6 +25,7 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from transformers import AttentionInterface
 from transformers.cache_utils import Cache, CacheLayerMixin
 from transformers.integrations.sdpa_attention import sdpa_attention_forward
@@ -60,14 +61,12 @@ class Row:
         sample: which of the prompt's samples it is.
         seat: where its prompt's beginning is.
         start: tokens of the prompt but the last, which is what the row is fed first.
-        steps: tokens it has been fed.
     """
 
     prompt: int
     sample: int
     seat: int
     start: int
-    steps: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +91,10 @@ class Memory(Protocol):
     shares_beginnings: ClassVar[bool]
     """Whether a prompt can sit in the seat of a longer one that begins with it."""
 
+    def __init__(
+        self, model: Any, capacity: Capacity, *, read_tokens: int, pad_id: int
+    ) -> None: ...
+
     def seat(self, beginnings: Sequence[Tokens]) -> None:
         """Read beginnings, each of 0 to `width` tokens, into the next free seats."""
         ...
@@ -108,8 +111,25 @@ class Memory(Protocol):
         """Move rows to where others left; `rows` are those that stay, in their new order."""
         ...
 
-    def step(self, tokens: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
-        """Feed each row one token, [n] int64; return the logits of the next, [n, V]."""
+    def step(
+        self,
+        tokens: torch.Tensor,
+        rows: Sequence[Row],
+        *,
+        steps: torch.Tensor,
+        known_steps: NDArray[np.int64],
+    ) -> torch.Tensor:
+        """Feed each row one token.
+
+        Args:
+            tokens: [n] int64.
+            rows: all n, in the order of their slots.
+            steps: [n] int64, how many tokens each was fed before.
+            known_steps: the same on the host, where nothing has to be waited for.
+
+        Returns:
+            Logits of the next token, [n, V].
+        """
         ...
 
     @property
@@ -215,7 +235,7 @@ class SharedPrefix(Cache):  # type: ignore[misc]  # transformers has no types
         self._read_tokens, self._pad_id = read_tokens, pad_id
         self._lengths: list[int] = []
         self._start = torch.zeros(capacity.rows, dtype=torch.int64, device=self._device)
-        self._arranged: list[Row] | None = None
+        self._arranged = False
 
     @staticmethod
     def bytes_of(capacity: Capacity, *, per_token: int) -> int:
@@ -242,7 +262,7 @@ class SharedPrefix(Cache):  # type: ignore[misc]  # transformers has no types
             self.seats += len(batch)
             self._lengths += [len(b) for b in batch]
             at += len(batch)
-        self._arranged = None
+        self._arranged = False
 
     def _read(self, ids: torch.Tensor) -> None:
         base = self._model.base_model
@@ -256,32 +276,36 @@ class SharedPrefix(Cache):  # type: ignore[misc]  # transformers has no types
             self._lengths[b] = self._lengths[a]
         del self._lengths[count:]
         self.seats = count
-        self._arranged = None
+        self._arranged = False
 
     def add_rows(self, rows: Sequence[Row]) -> None:
         """Start rows; they need no room but their own."""
-        self._arranged = None
+        self._arranged = False
 
     def leave_rows(self, sources: list[int], targets: list[int], rows: Sequence[Row]) -> None:
         """Move rows to where others left."""
         _move([b for layer in self.layers for b in layer.buffers[1]], sources, targets)
-        self._arranged = None
+        self._arranged = False
 
-    def step(self, tokens: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
+    def step(
+        self,
+        tokens: torch.Tensor,
+        rows: Sequence[Row],
+        *,
+        steps: torch.Tensor,
+        known_steps: NDArray[np.int64],
+    ) -> torch.Tensor:
         """Feed each row one token, behind those it was fed before."""
-        if self._arranged is None:
+        if not self._arranged:
             self._arrange(rows)
-        steps = [row.steps for row in rows]
-        self.fed = max(steps) + 1
-        if min(steps) + 1 == self.fed:
+        self.fed = int(known_steps.max()) + 1
+        if (known_steps == known_steps[0]).all():
             self.writing, self.unfed = self.fed - 1, None
             positions = self._start[: len(rows), None] + (self.fed - 1)
         else:
-            place = self._indices(steps)
-            self.writing = place
-            after = torch.arange(self.fed, device=self._device) > place[:, None]
-            self.unfed = after.to(torch.float32)[:, None, None] * _NEVER
-            positions = self._start[: len(rows), None] + place[:, None]
+            after = torch.arange(self.fed, device=self._device) > steps[:, None]
+            self.writing, self.unfed = steps, after.to(torch.float32)[:, None, None] * _NEVER
+            positions = self._start[: len(rows), None] + steps[:, None]
         logits: torch.Tensor = self._model(
             input_ids=tokens[:, None],
             position_ids=positions,
@@ -311,13 +335,10 @@ class SharedPrefix(Cache):  # type: ignore[misc]  # transformers has no types
         self._start[: len(rows)] = self._sent(np.array([row.start for row in rows], dtype=np.int64))
         seen = np.arange(self.longest) < start[:, :, None]
         self.unseen = None if seen.all() else self._sent(np.where(seen, 0.0, _NEVER).astype("f4"))
-        self._arranged = list(rows)
+        self._arranged = True
 
-    def _sent(self, array: Any) -> torch.Tensor:
-        return torch.from_numpy(array).to(self._device, non_blocking=True)
-
-    def _indices(self, values: list[int]) -> torch.Tensor:
-        return self._sent(np.array(values, dtype=np.int64))
+    def _sent(self, array: NDArray[Any]) -> torch.Tensor:
+        return torch.from_numpy(array).to(self._device)
 
 
 def _attend(
@@ -520,8 +541,15 @@ class States:
         _move(self._row_states, sources, targets)
         self.rows = len(rows)
 
-    def step(self, tokens: torch.Tensor, rows: Sequence[Row]) -> torch.Tensor:
-        """Feed each row one token; the states change in place."""
+    def step(
+        self,
+        tokens: torch.Tensor,
+        rows: Sequence[Row],
+        *,
+        steps: torch.Tensor,
+        known_steps: NDArray[np.int64],
+    ) -> torch.Tensor:
+        """Feed each row one token; the states change in place, however many came before."""
         front = iter([buffer[: len(rows)] for buffer in self._row_states])
         for layer in self._cache.layers:
             for kind in (layer.conv_states, layer.recurrent_states):

@@ -22,7 +22,7 @@ from checker.trajectories.runs import longest_shared_runs
 
 __all__ = ["Comparison", "compare_continuations"]
 
-_PATIENTS_AT_ONCE: Final = 64
+_PATIENTS_AT_ONCE: Final = 256
 
 Tokens = NDArray[np.int32]
 

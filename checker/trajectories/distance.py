@@ -107,7 +107,7 @@ def distances_of_many(
             *distances_of_many(truths[:middle], others[:middle], labels=labels),
             *distances_of_many(truths[middle:], others[middle:], labels=labels),
         ]
-    table = _Dissimilarities(ids, true_ids, 1.0 - labels.cosines(ids, true_ids))
+    table = _Dissimilarities(true_ids, ids, 1.0 - labels.cosines(true_ids, ids))
     with ThreadPoolExecutor(max_workers=min(len(truths), _cores())) as pool:
         return list(pool.map(_distances, truths, others, itertools.repeat(table)))
 
@@ -119,36 +119,35 @@ def _cores() -> int:
 
 @dataclass(frozen=True, slots=True)
 class _Dissimilarities:
-    """1 - cosine of each of `rows` and each of `columns`, ascending token ids: [rows, columns]."""
+    """1 - cosine of each of `true_ids` and each of `ids`, ascending token ids: [true_ids, ids]."""
 
-    rows: NDArray[np.int32]
-    columns: NDArray[np.int32]
+    true_ids: NDArray[np.int32]
+    ids: NDArray[np.int32]
     values: NDArray[np.float64]
 
-    def of(self, rows: NDArray[np.int32], columns: NDArray[np.int32]) -> NDArray[np.float64]:
-        """Return those of some tokens: [rows, columns], a new array."""
-        # a patient's continuations repeat their codes: pick out distinct ones, then whole rows
-        distinct, which = np.unique(rows, return_inverse=True)
-        at = np.searchsorted(self.rows, distinct)[:, None], np.searchsorted(self.columns, columns)
-        return self.values[at][which]
+    def to(self, truth: NDArray[np.int32]) -> NDArray[np.float64]:
+        """Return those of all `ids` to one patient's tokens: [ids, truth]."""
+        return np.ascontiguousarray(self.values[np.searchsorted(self.true_ids, truth)].T)
 
 
 def _distances(
     truth: Trajectory, others: Sequence[Trajectory], unlike: _Dissimilarities
 ) -> NDArray[np.float64]:
-    if not others:
-        return np.empty(0)
-    sizes = np.array([len(other) for other in others])
-    cost = unlike.of(np.concatenate([other.tokens for other in others]), truth.tokens)
-    padding = 1.0
-    days = [other.days for other in others if other.days is not None]
-    if truth.days is not None and len(days) == len(others):
-        padding = 2.0
-        longest = truth.days.max(initial=0.0)
-        spans = [max(longest, own.max(initial=0.0)) for own in days]
-        apart = np.abs(np.concatenate(days)[:, None] - truth.days)
-        apart /= np.repeat([span if span > 0 else 1.0 for span in spans], sizes)[:, None]
+    """Return how far each of a patient's trajectories is, one small matrix of costs at a time."""
+    near = unlike.to(truth.tokens)
+    own_days = [other.days for other in others if other.days is not None]
+    found = np.empty(len(others))
+    if truth.days is None or len(own_days) < len(others):
+        for i, other in enumerate(others):
+            cost = near.take(np.searchsorted(unlike.ids, other.tokens), axis=0)
+            found[i] = _moved(cost, padding=1.0)
+        return found
+    longest = truth.days.max(initial=0.0)
+    for i, (other, days) in enumerate(zip(others, own_days, strict=True)):
+        apart = np.abs(days[:, None] - truth.days)
+        span = max(longest, days.max(initial=0.0))
+        apart /= span if span > 0 else 1.0
         apart += 1.0
-        cost *= apart
-    parts = np.split(cost, np.cumsum(sizes)[:-1])
-    return np.array([_moved(part, padding=padding) for part in parts])
+        apart *= near.take(np.searchsorted(unlike.ids, other.tokens), axis=0)
+        found[i] = _moved(apart, padding=2.0)
+    return found

@@ -1,0 +1,71 @@
+"""Scoring holds chunks of positions, never the whole of [records, length, vocabulary]."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+
+import pytest
+
+# One layer of width 16, so that nothing but the logits can be large. Only the operating system
+# knows what torch allocates, and only its peak: hence a process of its own. Linux gives a new
+# process its parent's `ru_maxrss`, here that of all tests before, so there the peak of the process
+# itself is read.
+SETTING = """
+import resource, sys
+import numpy as np, torch
+from transformers import AutoModelForCausalLM, GPT2Config
+from checker.targets import Sampler
+from checker.targets.huggingface import HuggingFaceTarget
+
+torch.set_num_threads(1)
+config = GPT2Config(
+    vocab_size=40_000, n_positions=2048, n_embd=16, n_layer=1, n_head=1, bos_token_id=0,
+    eos_token_id=0,
+)
+model = AutoModelForCausalLM.from_config(config)
+target = HuggingFaceTarget(
+    model, vocabulary_size=40_000, context_length=2048, pad_id=None, eos_id=None
+)
+records = list(np.random.default_rng(0).integers(0, 40_000, (4, 2048)).astype(np.int32))
+target.score([records[0][:32]])
+
+def peak():
+    if sys.platform == "linux":
+        with open("/proc/self/status") as status:
+            return next(int(line.split()[1]) for line in status if line.startswith("VmHWM")) * 1024
+    unit = 1 if sys.platform == "darwin" else 1024
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * unit
+
+before = peak()
+"""
+SCORED = "target.score(records)"
+WHOLE = """
+with torch.inference_mode():
+    model(torch.from_numpy(records[0][None].astype(np.int64))).logits.sum()
+"""
+REPORT = "\nprint(peak() - before)\n"
+BOUND = 128 << 20
+
+
+def grown(work: str) -> int:
+    """Return by how many bytes the largest memory of a process grew while it worked."""
+    output = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", SETTING + work + REPORT],
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+    return int(output.stdout)
+
+
+@pytest.mark.parametrize(
+    ("work", "fits"),
+    [(SCORED, True), (WHOLE, False)],
+    ids=["four records scored", "the logits of one"],
+)
+def test_scoring_forty_thousand_tokens_takes_less_than_one_records_logits(
+    work: str, fits: bool
+) -> None:
+    # One record's logits are 2,048 * 40,000 * 4 bytes = 328 MB; four are 1.3 GB.
+    assert (grown(work) < BOUND) == fits
