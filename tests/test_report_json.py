@@ -56,5 +56,5 @@ def test_a_file_that_is_no_report_is_refused_in_a_sentence(
 
 
 def test_a_missing_report_is_named(tmp_path: Path) -> None:
-    with pytest.raises(EvidenceError, match=r"absent\.json: cannot be read"):
+    with pytest.raises(EvidenceError, match=r"absent\.json: there is no such file"):
         load_report(tmp_path / "absent.json")
