@@ -16,9 +16,11 @@ of CPU are shown too: they depend less on what else the machine does.
 T1's distances are taken twice, with phigate's lexical labels and with a text encoder of six layers,
 as the paper embeds codes. Each has its own total.
 
-    python -m benchmarks.end_to_end --out end_to_end.json --folder runs/end-to-end
+    python -m benchmarks.end_to_end --out end_to_end.json --folder runs/end-to-end --workers 2
 
-`--folder` keeps the trained model and the data for the next time.
+`--folder` keeps the trained model and the data for the next time. `--workers` does our audit once
+more, whole and from nothing, on so many workers of one thread each (extra `ray`): small models gain
+little from more threads, and jobs do not wait for one another.
 """
 
 from __future__ import annotations
@@ -31,6 +33,7 @@ import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -57,6 +60,7 @@ from checker.audit import run_audit
 from checker.cohort import load_cohort
 from checker.demo.training import Recipe, train
 from checker.evidence import EvidenceStore, Pseudonyms, tables_by_job
+from checker.executors import choose_executor
 from checker.plan import AuditPlan, Job
 from checker.policy import load_target
 from checker.preparation import Prepared, prepare
@@ -244,6 +248,30 @@ def audit(folder: Path, policy: str, run: Path) -> Ours:
     verdicts = judged(run, evidence_of(run))
     watch.note("judge", began)
     return Ours(prepared, run, watch, verdicts)
+
+
+def audit_on_workers(folder: Path, run: Path, workers: int) -> dict[str, Any]:
+    """Audit with the encoder's labels on workers of one thread each; returns seconds, verdicts."""
+    shutil.rmtree(run, ignore_errors=True)
+    began = time.perf_counter()
+    policy, target = folder / "encoder.yaml", folder / "target.yaml"
+    prepared = prepare(policy, target)
+    run_audit(
+        prepared.audit,
+        run=run,
+        open_target=prepared.open_target,
+        executor=choose_executor(
+            "ray",
+            partial(prepare, policy.resolve(), target.resolve()),
+            address=None,
+            workers=workers,
+            threads=1,
+            notice=print,
+        ),
+        command="phigate run",
+    )
+    verdicts = judged(run, evidence_of(run))
+    return {"workers": workers, "seconds": time.perf_counter() - began, "verdicts": verdicts}
 
 
 def evidence_of(run: Path) -> dict[str, pa.Table]:
@@ -460,7 +488,7 @@ def _replaced_trajectories(
 # --- the measurement ----------------------------------------------------------------------------
 
 
-def measure(folder: Path, design: Design, *, whole: bool) -> dict[str, Any]:
+def measure(folder: Path, design: Design, *, whole: bool, workers: int | None) -> dict[str, Any]:
     """Run both audits and return what they took and whether they agree."""
     training = write_audit(folder, design)
     prepared = prepare(folder / "lexical.yaml", folder / "target.yaml")
@@ -495,6 +523,7 @@ def measure(folder: Path, design: Design, *, whole: bool) -> dict[str, Any]:
         if name == "lexical":
             shutil.copytree(run, folder / "run-lexical", dirs_exist_ok=True)
     ours["lexical"] = replace(ours["lexical"], run=folder / "run-lexical")
+    on_workers = audit_on_workers(folder, folder / "run-workers", workers) if workers else None
     _do(plain, halves[1], encoded=design.encoded)
     steps = [
         dict(zip(("kind", "step", "units", "measured", "seconds", "cpu_seconds"), row, strict=True))
@@ -520,6 +549,14 @@ def measure(folder: Path, design: Design, *, whole: bool) -> dict[str, Any]:
         "verdicts": ours["lexical"].verdicts,
     }
     result["totals"] = _totals(result)
+    if on_workers is not None:
+        plain_s = result["totals"]["encoder"]["seconds"]["plain_total"]
+        same = on_workers.pop("verdicts") == ours["encoder"].verdicts
+        result["on_workers"] = {
+            **on_workers,
+            "ratio": plain_s / on_workers["seconds"],
+            "verdicts_equal": same,
+        }
     return result
 
 
@@ -608,6 +645,11 @@ def show(result: Mapping[str, Any]) -> None:
             f"{'total':<18}{wall['plain_total']:>11.1f}{wall['ours_total']:>10.2f}"
             f"{wall['ratio']:>8.1f}{cpu['ratio']:>14.1f}"
         )
+    if (on := result.get("on_workers")) is not None:
+        print(
+            f"\non {on['workers']} workers of one thread, encoder's labels: {on['seconds']:.1f} s,"
+            f" ratio {on['ratio']:.1f}; verdicts {'equal' if on['verdicts_equal'] else 'NOT equal'}"
+        )
     agreement = result["agreement"]
     print(
         f"\n{agreement['continuations']} continuations compared,"
@@ -627,6 +669,7 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where data and model are kept")
     parser.add_argument("--whole", action="store_true", help="do all of the plain audit")
     parser.add_argument("--quick", action="store_true", help="few of everything")
+    parser.add_argument("--workers", type=int, help="once more, on so many workers")
     arguments = parser.parse_args()
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
@@ -634,7 +677,7 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         design = QUICK if arguments.quick else FULL
-        result = measure(folder, design, whole=arguments.whole)
+        result = measure(folder, design, whole=arguments.whole, workers=arguments.workers)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     show(result)
 

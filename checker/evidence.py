@@ -114,6 +114,8 @@ def read_file(path: Path) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:  # a name that no file can have
+        raise EvidenceError(f"{str(path)!r}: is no name of a file") from error
 
 
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
@@ -188,8 +190,8 @@ class RunTimes(JsonModel):
             return None
         try:
             moments = [datetime.fromisoformat(stamp) for stamp in stamps if stamp]
-            return min(m if m.tzinfo else m.replace(tzinfo=UTC) for m in moments)
-        except ValueError as error:
+            return min(m.astimezone(UTC) if m.tzinfo else m.replace(tzinfo=UTC) for m in moments)
+        except (ValueError, OverflowError) as error:
             raise EvidenceError(
                 f"run.json: a time of measurement is not a time: {error}"
             ) from error

@@ -66,7 +66,7 @@ FIRST = "0" * 64
 """What the first line has in place of the digest of the line before."""
 
 _NO_LEDGER = "its last line is not that of an attempt ledger"
-_BEGINNING = b'{"asOf":'  # of every line: keys are sorted
+_BEGINNINGS = (b'{"asOf":null,"at":"', b'{"asOf":"')  # keys are sorted
 _SHA256 = r"^[0-9a-f]{64}$"
 
 
@@ -287,25 +287,37 @@ def upcoming_attempt(path: Path, *, plan: AuditPlan) -> int:
     return known.number if known else len(ledger.attempts_at(plan)) + 1
 
 
-def mend_ledger(path: Path) -> bytes | None:
-    """Take off a last line that was cut short, and return it; None where the last line is whole.
+def mend_ledger(path: Path) -> str:
+    """Take off a last line that was cut short, or end one that lacks only its end.
+
+    What is taken off is kept in a file beside the ledger.
+
+    Returns:
+        What was done, in words.
 
     Raises:
         EvidenceError: the ledger cannot be read or written, or it is none.
     """
     with _locked(path, "r+b") as stream:
-        whole, end, torn = stream.readall().rpartition(b"\n")
-        _require_sound(_parse(path, whole + end))
+        content = stream.readall()
+        whole, end, torn = content.rpartition(b"\n")
+        ledger = _require_sound(_parse(path, whole + end))
         if not torn:
-            return None
-        if not torn.startswith(_BEGINNING[: len(torn)]):
+            return "the last line is whole; nothing was changed"
+        if not _may_begin(torn, ledger.lines):
             raise EvidenceError(f"{path}: {_NO_LEDGER}; nothing was changed")
         try:
+            if _problem(torn, len(ledger.lines) + 1, ledger.lines) is None:
+                stream.write(b"\n")
+                os.fsync(stream.fileno())
+                return "the last line lacked nothing but its end, and has it now"
+            kept = path.with_name(f"{path.name}.{sha256_hex(torn)[:12]}.torn")
+            write_atomically(kept, torn, mode=0o600)
             stream.truncate(len(whole) + len(end))
             os.fsync(stream.fileno())
         except OSError as error:
             raise EvidenceError(f"{path}: cannot be written: {error.strerror or error}") from error
-        return torn
+        return f"took off {len(torn)} bytes, which are kept in {kept}"
 
 
 def record_attempt(folder: Path, attempt: Attempt) -> None:
@@ -366,8 +378,11 @@ def _parse(path: Path, content: bytes) -> Ledger:
         if problem is not None:
             return Ledger(path, tuple(lines), f"line {number} {problem}")
         lines.append(Attempt(line, LedgerEntry.model_validate_json(line)))
-    if torn and not torn.startswith(_BEGINNING[: len(torn)]):
+    if torn and not _may_begin(torn, lines):
         return Ledger(path, tuple(lines), _NO_LEDGER)
+    if torn and _problem(torn, len(whole) + 1, lines) is None:
+        problem = f"line {len(whole) + 1} lacks its end; `phigate ledger mend` puts it there"
+        return Ledger(path, tuple(lines), problem)
     if torn:
         problem = (
             f"line {len(whole) + 1} is cut short: writing it was interrupted, so it was never given"
@@ -375,6 +390,14 @@ def _parse(path: Path, content: bytes) -> Ledger:
         )
         return Ledger(path, tuple(lines), problem)
     return Ledger(path, tuple(lines), None)
+
+
+def _may_begin(torn: bytes, before: Sequence[Attempt]) -> bool:
+    """Whether a torn line may be that of a ledger; a first one has to look like it."""
+    return any(
+        torn.startswith(beginning) or (before and beginning.startswith(torn))
+        for beginning in _BEGINNINGS
+    )
 
 
 def _problem(line: bytes, number: int, before: Sequence[Attempt]) -> str | None:

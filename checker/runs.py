@@ -11,7 +11,7 @@ from pathlib import Path
 from pydantic import ValidationError
 
 from checker.canonical import sha256_hex
-from checker.errors import EvidenceError
+from checker.errors import DocumentError, EvidenceError
 from checker.evidence import (
     INTERNAL_REPORTS,
     EvidenceStore,
@@ -25,7 +25,7 @@ from checker.evidence import (
 from checker.ledger import Attempt, load_attempt, record_attempt
 from checker.plan import AuditPlan, with_policy
 from checker.plugins import load_plugin
-from checker.policy import Located
+from checker.policy import Located, load_policy, load_target
 from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
@@ -54,27 +54,21 @@ WAIVERS = "waivers.json"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run's folder holds beside the evidence itself."""
+    """What a run's folder holds beside the evidence itself; `policy` is the plan's own."""
 
     folder: Path
     plan: AuditPlan
+    policy: LeakagePolicy
     manifest: Manifest
     times: RunTimes | None
-
-    @property
-    def policy(self) -> LeakagePolicy:
-        """The policy the plan was compiled from."""
-        try:
-            return LeakagePolicy.model_validate_json(json.dumps(self.plan.policy.document))
-        except ValidationError as error:
-            raise EvidenceError(f"{self.folder / 'plan.json'}: holds no valid policy") from error
 
 
 def load_run(folder: Path) -> Run:
     """Read a run's plan, manifest and times.
 
     Raises:
-        EvidenceError: one of them is missing, or the manifest belongs to another plan.
+        EvidenceError: one of them is missing, the manifest belongs to another plan, or the plan
+            holds a policy or a target that is not valid.
     """
     if not folder.is_dir():
         raise EvidenceError(f"{folder}: is not the folder of a run")
@@ -92,7 +86,24 @@ def load_run(folder: Path) -> Run:
         )
     times_path = folder / "run.json"
     times = load_json_file(times_path, RunTimes) if times_path.exists() else None
-    return Run(folder, plan, manifest, times)
+    return Run(folder, plan, _policy_of(plan, folder / "plan.json"), manifest, times)
+
+
+def _policy_of(plan: AuditPlan, path: Path) -> LeakagePolicy:
+    """Read the policy that a plan holds as strictly as if it stood in a file, and the target too.
+
+    Raises:
+        EvidenceError: one of them is not valid.
+    """
+    try:
+        load_target(path, text=json.dumps(plan.target.document))
+        return load_policy(path, text=json.dumps(plan.policy.document)).document
+    except DocumentError as error:
+        problem = error.problems[0]
+        where = f" at {problem.path}" if problem.path else ""
+        raise EvidenceError(
+            f"{path}: holds a policy or a target that is not valid here{where}: {problem.message}"
+        ) from error
 
 
 def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
@@ -122,7 +133,7 @@ def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
     attempt = load_attempt(run.folder)
     if attempt is not None and attempt.speaks_of(plan):
         record_attempt(folder, attempt)
-    return Run(folder, plan, manifest, times)
+    return Run(folder, plan, policy.document, manifest, times)
 
 
 def record_waivers(folder: Path, waivers: Sequence[Located[LeakageWaiver]]) -> WaiverRecord | None:

@@ -327,6 +327,8 @@ def test_a_line_cut_short_is_taken_off_on_request_and_nothing_else_is(
     mended = phigate("ledger", "mend", ledger)
     assert mended.code == ExitCode.PASS
     assert "took off 25 bytes" in mended.out
+    (kept,) = ledger.parent.glob("*.torn")
+    assert kept.read_bytes() == lines[0][:25]
     assert ledger.read_bytes() == b"".join(lines)
     assert "nothing was changed" in phigate("ledger", "mend", ledger).out
     assert ledger.read_bytes() == b"".join(lines)
@@ -414,7 +416,21 @@ def test_a_full_disk_leaves_the_ledger_as_it_was(
     assert ledger.read_bytes() == b"".join(lines)
 
 
-@pytest.mark.parametrize("content", [b"a: b\nc: d", b"c: d", b"{} and more"])
+def test_a_line_that_lacks_only_its_end_is_ended_and_kept(
+    phigate: Command, plan: AuditPlan, ledger: Path
+) -> None:
+    lines = filled(ledger, plan)
+    for whole in (b"".join(lines), lines[0]):
+        ledger.write_bytes(whole[:-1])
+        assert "lacks its end" in phigate("ledger", "verify", ledger).out
+        assert phigate("ledger", "mend", ledger).code == ExitCode.PASS
+        assert ledger.read_bytes() == whole
+        assert phigate("ledger", "verify", ledger).code == ExitCode.PASS
+
+
+@pytest.mark.parametrize(
+    "content", [b"a: b\nc: d", b"c: d", b"{} and more", b"{", b'{"asOf":null, "mine": 1}']
+)
 def test_what_is_no_ledger_is_neither_listed_nor_mended(
     phigate: Command, ledger: Path, content: bytes
 ) -> None:

@@ -77,8 +77,4 @@ def mend(path: Path) -> None:
     """Take off a last line that was cut short when writing it was interrupted."""
     from checker.ledger import mend_ledger
 
-    torn = mend_ledger(path)
-    if torn is None:
-        write(f"{path}: the last line is whole; nothing was changed")
-    else:
-        write(printable(f"{path}: took off {len(torn)} bytes: {torn.decode(errors='replace')}"))
+    write(printable(f"{path}: {mend_ledger(path)}"))

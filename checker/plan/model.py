@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cached_property
-from typing import Any, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 import numpy as np
 from pydantic import Field
@@ -212,7 +212,7 @@ class ClassSnapshot(JsonModel):
 
     title: str
     codes_in_data: int
-    watch: list[int]
+    watch: list[Annotated[int, Field(ge=0, lt=2**31)]]
     unmatched: list[str]
 
     @property
@@ -252,7 +252,7 @@ class AuditPlan(JsonModel):
     jobs: list[Job]
     comparability: Power
     cost: Cost
-    seed: int
+    seed: int = Field(ge=0)
     confidence: float
     sequential: bool = False
 

@@ -44,7 +44,8 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
     Of the policy that the plan was made from, they are the plan's own cells.
     """
     measured = {cell.measurement: cell for cell in plan.cells}
-    names = list(dict.fromkeys(cell.subgroup for cell in plan.cells))
+    recorded = (name for job in plan.jobs for name in job.inputs.get("subgroups", []))
+    names = list(dict.fromkeys([*(cell.subgroup for cell in plan.cells), *recorded]))
     cells: list[Cell] = []
     for control_name, control in spec.controls.items():
         params = load_probe(control.probe).params_type.model_validate(control.params)

@@ -1,4 +1,8 @@
-"""What the run was judged by: the demands of its plan, and whether they are the institution's."""
+"""What the run was judged by: the demands of its plan, and whether they are the institution's.
+
+Whoever rewrites the jobs of a plan with their digests, the evidence and the report makes a run that
+fits together again. What shows that nobody did lies outside the run: a signature, or a ledger.
+"""
 
 from __future__ import annotations
 
@@ -6,12 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from checker.plan import AuditPlan, demanded_cells
-from checker.policy import load_policy
+from checker.evidence import EvidenceStore
+from checker.plan import AuditPlan, Cell, Job, demanded_cells
+from checker.plan.measurement import codes_of, knowledge_of
+from checker.policy import load_policy, resolve_attacker
+from checker.policy.documents import LeakagePolicy, PolicySpec
+from checker.probes.observations import in_subgroup
 from checker.runs import Run
 from checker.verification.statement import Statement
 
-__all__ = ["check_demands", "check_policy"]
+__all__ = ["check_demands", "check_empty", "check_measurements", "check_policy"]
 
 DIFFERENCES_SHOWN = 3
 
@@ -40,19 +48,79 @@ def check_demands(run: Run) -> Statement:
     return Statement(True, f"all {len(found)} cells are what the plan's policy asks for")
 
 
+def check_measurements(run: Run) -> Statement:
+    """Each cell is judged from jobs that ask what its policy says: codes, knowledge and settings.
+
+    A job's inputs are what its digest is of (`check_jobs`).
+    """
+    plan, spec = run.plan, run.policy.spec
+    jobs = {job.digest: job for job in plan.jobs}
+    for job in plan.jobs:
+        if job.inputs.get("seed", plan.seed) != plan.seed:
+            return Statement(False, f"plan.json: its seed is not that of job {job.digest[:12]}")
+    for cell in plan.cells:
+        for digest in [*([cell.labels] if cell.labels else []), *cell.jobs]:
+            asked = jobs.get(digest)
+            strange = (
+                "a job it does not have" if asked is None else _strange(cell, asked, plan, spec)
+            )
+            if strange:
+                text = f"plan.json: {cell.id} is judged from {strange} ({digest[:12]})"
+                return Statement(False, text)
+    return Statement(True, "all cells are judged from jobs that ask what the policy says")
+
+
+def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | None:
+    """Say in what a job of a cell asks something else than the cell's policy says, or None."""
+    asked: dict[str, Any] = {}
+    watch = plan.classes[cell.attribute_class].watch if cell.attribute_class else None
+    if job.kind == "labels":
+        asked["attacker"] = knowledge_of(resolve_attacker(spec, cell.attacker))
+        if cell.attribute_class:
+            asked["codes"] = codes_of(spec.attribute_classes[cell.attribute_class])
+            asked["watch"] = watch
+    elif job.kind in ("rollouts", "perturbations"):
+        settings = ("horizonTokens", "temperature", "topP")
+        asked |= {name: cell.params[name] for name in settings if name in cell.params}
+    if job.kind == "perturbations":
+        asked |= {"watch": watch, "threshold": cell.params["threshold"]}
+    for name, value in asked.items():
+        if job.inputs.get(name) != value:
+            return f"a job of other {name}"
+    if job.kind == "rollouts" and job.inputs.get("samples", 0) < cell.params.get("samples", 0):
+        return "a job of fewer samples"
+    if job.needs and cell.labels is not None and cell.labels not in job.needs:
+        return "a job of other patients"
+    return None
+
+
+def check_empty(run: Run) -> Statement:
+    """Subgroups that the plan calls empty have no member in the evidence."""
+    store = EvidenceStore(run.folder)
+    entries = {entry.job: entry for entry in run.manifest.entries}
+    for cell in run.plan.cells:
+        if cell.sample.subgroup_members != 0:
+            continue
+        for digest in [*([cell.labels] if cell.labels else []), *cell.jobs]:
+            table = store.load(entries[digest]) if digest in entries else None
+            if table is None or not {"subgroups", "member"} <= set(table.column_names):
+                continue
+            inside = in_subgroup(table, cell.subgroup)
+            if (inside & table["member"].to_numpy(zero_copy_only=False)).any():
+                return Statement(False, f"plan.json: {cell.subgroup} of {cell.id} is not empty")
+    return Statement(True, "no subgroup is called empty that has members")
+
+
 def check_policy(run: Run, path: Path) -> Statement:
     """The policy that the plan holds is the one that the institution keeps.
 
-    A run whose plan, manifest and report were all rewritten fits together; what it was judged by
-    is then another policy than this one.
+    A policy that was loosened in the plan, with all that follows from it, is another than this one.
 
     Raises:
         DocumentError: it is no valid policy.
     """
-    kept, held = load_policy(path), run.plan.policy
-    differences = list(_differences(
-        kept.document.model_dump(mode="json", exclude_none=True), held.document
-    ))  # fmt: skip
+    kept = load_policy(path)
+    differences = list(_differences(_plain(kept.document), _plain(run.policy)))
     if differences:
         shown = ", ".join(differences[:DIFFERENCES_SHOWN])
         more = len(differences) - DIFFERENCES_SHOWN
@@ -65,6 +133,11 @@ def check_policy(run: Run, path: Path) -> Statement:
         text = f"{path.name} was written anew since, and asks for what the run was judged by"
         return Statement(True, text)
     return Statement(True, f"{path.name} is the policy that the run was judged by")
+
+
+def _plain(policy: LeakagePolicy) -> dict[str, Any]:
+    """Return a policy as plain data, with the defaults of this version of phigate."""
+    return policy.model_dump(mode="json", exclude_none=True)
 
 
 def _files_of(plan: AuditPlan) -> list[str]:

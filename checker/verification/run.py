@@ -11,7 +11,12 @@ from checker.errors import EvidenceError
 from checker.report.json import load_report
 from checker.runs import load_run
 from checker.verification.attempts import check_attempt, check_in_ledger
-from checker.verification.demands import check_demands, check_policy
+from checker.verification.demands import (
+    check_demands,
+    check_empty,
+    check_measurements,
+    check_policy,
+)
 from checker.verification.files import check_digests, check_evidence, check_jobs
 from checker.verification.judging import check_judgement, check_later
 from checker.verification.model_files import check_model
@@ -74,6 +79,8 @@ def verify_run(
         statements.append(check_policy(run, policy))
     else:
         statements.append(Statement(None, "no policy was looked at; --policy names its file"))
+    if all(statement.holds is not False for statement in statements):
+        statements += [check_measurements(run), check_empty(run)]
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
         statements += check_judgement(run, report)
