@@ -372,7 +372,15 @@ def where_time_goes(run: Callable[[], Any]) -> dict[str, float]:
     return {key.removeprefix("aten::"): times[key] / total for key in most}
 
 
-def measure(kinds: tuple[str, ...], size_name: str, *, device: str, repeats: int) -> dict[str, Any]:
+def measure(
+    kinds: tuple[str, ...],
+    size_name: str,
+    *,
+    device: str,
+    repeats: int,
+    keep: Callable[[dict[str, Any]], None] = lambda found: None,
+) -> dict[str, Any]:
+    """Measure one kind after the other; `keep` is given what is there after each."""
     size = SIZES[size_name]
     dtype = torch.bfloat16 if device.startswith("cuda") else torch.float32
     rates = {
@@ -397,6 +405,7 @@ def measure(kinds: tuple[str, ...], size_name: str, *, device: str, repeats: int
             "rollouts": measure_rollouts(kind, size, device=device, repeats=repeats, rates=rates),
             "scoring": measure_scoring(kind, size, device=device, repeats=repeats, rates=rates),
         }
+        keep(found)
     return found
 
 
@@ -431,8 +440,13 @@ def main() -> None:
     transformers_logging.disable_progress_bar()
     transformers_logging.set_verbosity_error()
     kinds = tuple(arguments.models.split(","))
-    found = measure(kinds, arguments.size, device=arguments.device, repeats=arguments.repeats)
-    arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+    def keep(found: dict[str, Any]) -> None:
+        arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+
+    found = measure(
+        kinds, arguments.size, device=arguments.device, repeats=arguments.repeats, keep=keep
+    )
     print(table(found, kinds))
 
 

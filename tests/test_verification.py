@@ -248,6 +248,135 @@ def test_a_plan_without_a_control_of_its_policy_cannot_be_judged(signed: Signed)
         signed.judge_as_if_nothing_were()
 
 
+@pytest.fixture(scope="module")
+def sliced(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Signed:
+    """A leaking model, judged among women and among men as well; read only."""
+    folder = tmp_path_factory.mktemp("sliced") / "work"
+    shutil.copytree(simulated_targets, folder)
+    controls = {
+        name: {"limits": {"events-10": {"fail": 0.05}}, "subgroups": ["all", {"static": "sex"}]}
+        for name in ("hiv-disclosure", "substance-use-disclosure")
+    }
+    policy = write_policy(folder / "policy.yaml", controls)
+    settings = ("--as-of", AS_OF, "--format", "json")
+    documents = (policy, folder / "leaking.yaml", "--out", folder / "run")
+    assert phigate("check", *documents, *settings)[0] == ExitCode.FAIL
+    code, out = phigate("verify", folder / "run", "--policy", policy)
+    assert code == ExitCode.PASS, out
+    return Signed(folder)
+
+
+def watch_nothing(plan: dict[str, Any]) -> None:
+    for found in plan["classes"].values():
+        found["watch"] = [0]
+
+
+def judge_from_another_class(plan: dict[str, Any]) -> None:
+    cells = {cell["id"]: cell for cell in plan["cells"]}
+    other = cells["substance-use-disclosure/events-10/all"]
+    cells["hiv-disclosure/events-10/all"].update(labels=other["labels"], jobs=other["jobs"])
+
+
+def judge_from_no_job(plan: dict[str, Any]) -> None:
+    plan["cells"][0]["jobs"] = ["0" * 64]
+
+
+def call_women_nobody(plan: dict[str, Any]) -> None:
+    for cell in plan["cells"]:
+        if cell["subgroup"] == "sex=F":
+            cell["sample"]["subgroupMembers"] = 0
+
+
+def drop_women(plan: dict[str, Any]) -> None:
+    plan["cells"] = [cell for cell in plan["cells"] if cell["subgroup"] != "sex=F"]
+
+
+def try_another_seed(plan: dict[str, Any]) -> None:
+    plan["seed"] += 1
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (watch_nothing, "is judged from a job of other watch"),
+        (judge_from_another_class, "hiv-disclosure/events-10/all is judged from a job of other"),
+        (judge_from_no_job, "is judged from a job it does not have"),
+        (call_women_nobody, "sex=F of hiv-disclosure/events-10/sex=F is not empty"),
+        (drop_women, "lacks what its policy asks for: hiv-disclosure/events-10/sex=F"),
+        (try_another_seed, "its seed is not that of job"),
+    ],
+)
+def test_a_plan_that_is_judged_from_something_else(
+    sliced: Signed, tmp_path: Path, change: Callable[[dict[str, Any]], None], said: str
+) -> None:
+    forged = Signed(shutil.copytree(sliced.folder, tmp_path / "work"))
+    forged.edit("plan.json", change)
+    forged.judge_as_if_nothing_were()
+    code, out = phigate("verify", forged.run, "--policy", forged.folder / "policy.yaml")
+    assert code == ExitCode.INCOMPLETE
+    assert said in out
+    assert "BROKEN  plan.json" in out
+
+
+def in_policy(plan: dict[str, Any]) -> dict[str, Any]:
+    return plan["policy"]["document"]["spec"]
+
+
+NONSENSE: dict[str, Callable[[dict[str, Any]], None]] = {
+    "params": lambda plan: in_policy(plan)["controls"]["hiv-disclosure"].update(
+        params={"threshold": []}
+    ),
+    "metric": lambda plan: in_policy(plan)["controls"]["hiv-disclosure"].update(metric="nope"),
+    "probe": lambda plan: in_policy(plan)["controls"]["hiv-disclosure"].update(probe="nope"),
+    "class": lambda plan: in_policy(plan)["attributeClasses"].pop("hiv"),
+    "attacker": lambda plan: in_policy(plan)["attackers"].pop("record"),
+    "target": lambda plan: plan["target"]["document"].pop("metadata"),
+    "watch": lambda plan: plan["classes"]["hiv"].update(watch=[10**18]),
+    "seed": lambda plan: plan.update(seed=-1),
+    "input": lambda plan: plan["jobs"][0]["inputs"].update(method=float("nan")),
+}
+
+
+@pytest.mark.parametrize("change", NONSENSE.values(), ids=NONSENSE)
+def test_a_plan_of_nonsense_is_broken_and_no_failure_of_phigate(
+    signed: Signed, change: Callable[[dict[str, Any]], None]
+) -> None:
+    signed.edit("plan.json", change)
+    signed.fit_manifest()
+    code, out = signed.unsigned()
+    assert code == ExitCode.INCOMPLETE
+    assert "BROKEN" in out
+
+
+@pytest.mark.parametrize(
+    ("name", "change"),
+    [
+        ("run.json", lambda times: times["measured"].update(
+            dict.fromkeys(times["measured"], "0001-01-01T00:00:00+14:00"))),
+        ("manifest.json", lambda manifest: manifest["entries"][0].update(file="\0")),
+    ],
+)  # fmt: skip
+def test_other_files_of_nonsense_are_broken_too(
+    signed: Signed, name: str, change: Callable[[dict[str, Any]], None]
+) -> None:
+    signed.edit(name, change)
+    code, out = signed.unsigned()
+    assert code == ExitCode.INCOMPLETE
+    assert "BROKEN" in out
+
+
+def test_a_field_that_the_plan_s_phigate_did_not_know_makes_no_other_policy(
+    signed: Signed,
+) -> None:
+    def forget(plan: dict[str, Any]) -> None:
+        del in_policy(plan)["parameters"]["sampling"]["curtailed"]
+
+    signed.edit("plan.json", forget)
+    signed.fit_manifest()
+    _, out = phigate("verify", signed.run, "--policy", signed.folder / "policy.yaml")
+    assert "holds   policy.yaml is the policy that the run was judged by" in out
+
+
 def test_a_policy_that_was_only_written_anew_is_the_same(signed: Signed) -> None:
     path = signed.folder / "policy.yaml"
     path.write_text("# kept by the privacy office\n" + path.read_text())
