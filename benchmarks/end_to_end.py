@@ -268,6 +268,7 @@ def audit_on_workers(folder: Path, run: Path, workers: int) -> dict[str, Any]:
             threads=1,
             notice=print,
         ),
+        progress=Stopwatch(),
         command="phigate run",
     )
     verdicts = judged(run, evidence_of(run))
