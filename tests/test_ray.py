@@ -238,7 +238,8 @@ def test_a_cluster_of_the_runs_own_stays_on_loopback_and_leaves_nothing_behind(
             # tests that run in the background are deaf to it, and so would this process be
             preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
-            has_begun = wait_for(lambda: evidence(run), process)
+            # the manifest comes after the evidence it names
+            has_begun = wait_for((run / "manifest.json").exists, process)
             process.send_signal(signal.SIGSTOP)  # looking takes time, in which a run could end
             pids = set(descendants(process.pid))
             where = listening(pids)
