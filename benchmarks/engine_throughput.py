@@ -43,7 +43,8 @@ from transformers import (
 )
 from transformers.utils import logging as transformers_logging
 
-from benchmarks.membership_scoring import min_k, position_by_position
+from benchmarks.membership_scoring import min_k
+from benchmarks.paper_reference import position_by_position
 from checker.targets import Sampler, Tokens
 from checker.targets.huggingface import HuggingFaceTarget
 

@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from transformers import AutoModelForCausalLM, GPT2Config
 from transformers.utils import logging as transformers_logging
 
+from benchmarks.paper_reference import position_by_position
 from checker.policy.documents import ModelSpec
 from checker.targets import TargetModel, Tokens
 from checker.targets.checkpoint import HuggingFaceBackend
@@ -47,17 +48,6 @@ def save_model(directory: Path, *, length: int) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         AutoModelForCausalLM.from_config(config).save_pretrained(directory)
-
-
-@torch.inference_mode()
-def position_by_position(model: Any, record: Tokens) -> NDArray[np.float64]:
-    """Return log p of every token after the first, from one forward pass over each prefix."""
-    ids = torch.from_numpy(record.astype(np.int64)).to(model.device)
-    logprobs = np.empty(len(record) - 1)
-    for position in range(1, len(record)):
-        logits = model(ids[None, :position], use_cache=False).logits[0, -1]
-        logprobs[position - 1] = float(logits.float().log_softmax(-1)[ids[position]])
-    return logprobs
 
 
 def min_k(logprobs: NDArray[Any]) -> float:

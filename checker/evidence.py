@@ -180,7 +180,7 @@ class RunTimes(JsonModel):
     measured: dict[str, str] = Field(default_factory=dict)
 
     def oldest(self, entries: list[ManifestEntry]) -> datetime | None:
-        """Return when the oldest of some evidence was measured, or None where one is unknown.
+        """Return when the oldest of some evidence was measured, in UTC; None where one is unknown.
 
         Raises:
             EvidenceError: a time is not a time.

@@ -299,8 +299,7 @@ def mend_ledger(path: Path) -> str:
         EvidenceError: the ledger cannot be read or written, or it is none.
     """
     with _locked(path, "r+b") as stream:
-        content = stream.readall()
-        whole, end, torn = content.rpartition(b"\n")
+        whole, end, torn = stream.readall().rpartition(b"\n")
         ledger = _require_sound(_parse(path, whole + end))
         if not torn:
             return "the last line is whole; nothing was changed"
@@ -378,18 +377,20 @@ def _parse(path: Path, content: bytes) -> Ledger:
         if problem is not None:
             return Ledger(path, tuple(lines), f"line {number} {problem}")
         lines.append(Attempt(line, LedgerEntry.model_validate_json(line)))
-    if torn and not _may_begin(torn, lines):
-        return Ledger(path, tuple(lines), _NO_LEDGER)
-    if torn and _problem(torn, len(whole) + 1, lines) is None:
-        problem = f"line {len(whole) + 1} lacks its end; `phigate ledger mend` puts it there"
-        return Ledger(path, tuple(lines), problem)
-    if torn:
-        problem = (
-            f"line {len(whole) + 1} is cut short: writing it was interrupted, so it was never given"
-            " out as an attempt; `phigate ledger mend` takes it off"
-        )
-        return Ledger(path, tuple(lines), problem)
-    return Ledger(path, tuple(lines), None)
+    return Ledger(path, tuple(lines), _torn_problem(torn, lines) if torn else None)
+
+
+def _torn_problem(torn: bytes, before: Sequence[Attempt]) -> str:
+    """Say what is wrong with a last line that lacks its end, behind lines that hold."""
+    number = len(before) + 1
+    if not _may_begin(torn, before):
+        return _NO_LEDGER
+    if _problem(torn, number, before) is None:
+        return f"line {number} lacks its end; `phigate ledger mend` puts it there"
+    return (
+        f"line {number} is cut short: writing it was interrupted, so it was never given out as an"
+        " attempt; `phigate ledger mend` takes it off"
+    )
 
 
 def _may_begin(torn: bytes, before: Sequence[Attempt]) -> bool:

@@ -112,6 +112,11 @@ class Cell(JsonModel):
     sample: CellSample
     power: Power
 
+    @property
+    def judged_from(self) -> list[str]:
+        """Digests of all jobs it is judged from, the one that says who is who first."""
+        return [*([self.labels] if self.labels else []), *self.jobs]
+
 
 class Job(JsonModel):
     """One unit of work, identified by the digest of everything it depends on but the device.

@@ -8,6 +8,7 @@ demands nothing). `strictness` says which field has which rule.
 from __future__ import annotations
 
 import json
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
@@ -60,7 +61,7 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class Rule(ABC):
     """Which way a field may move.
 
     Args:
@@ -69,6 +70,7 @@ class Rule:
 
     law: str
 
+    @abstractmethod
     def changes(self, path: KeyPath, old: Any, new: Any, confidence: float) -> Iterator[Change]:
         """Yield what differs between two values.
 
@@ -78,16 +80,24 @@ class Rule:
             new: the value it is compared with.
             confidence: of the old policy's bounds.
         """
-        if old != new:
-            yield Change(path, old, new, self.direction(old, new), self.law)
-
-    def direction(self, old: Any, new: Any) -> Direction:
-        """Say which way a step between two different values leads."""
-        raise NotImplementedError
 
 
 @dataclass(frozen=True, slots=True)
-class Ordered(Rule):
+class Step(Rule):
+    """A value that moves as a whole."""
+
+    def changes(self, path: KeyPath, old: Any, new: Any, confidence: float) -> Iterator[Change]:
+        """Yield the one step between two values, if they differ."""
+        if old != new:
+            yield Change(path, old, new, self.direction(old, new), self.law)
+
+    @abstractmethod
+    def direction(self, old: Any, new: Any) -> Direction:
+        """Say which way a step between two different values leads."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ordered(Step):
     """A value with a measure of how much it demands.
 
     Args:
@@ -105,7 +115,7 @@ class Ordered(Rule):
 
 
 @dataclass(frozen=True, slots=True)
-class Fixed(Rule):
+class Fixed(Step):
     """A value that means something else when it changes.
 
     Args:
@@ -120,7 +130,7 @@ class Fixed(Rule):
 
 
 @dataclass(frozen=True, slots=True)
-class Free(Rule):
+class Free(Step):
     """A value that demands nothing."""
 
     law: str = "this demands nothing"

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
-from datetime import UTC
 
 from checker import __version__
 from checker.admissibility import Check
@@ -186,7 +185,7 @@ def _cell(
         ]
         or None,
         severity=cell.severity,
-        evidence=[*([cell.labels] if cell.labels else []), *cell.jobs],
+        evidence=cell.judged_from,
         citations=list(cites),
         waiver=finding.waiver,
     )
@@ -464,7 +463,7 @@ def _provenance(
         preflight=manifest.preflight,
         started=times.started if times else None,
         finished=times.finished if times else None,
-        measured=oldest.astimezone(UTC).isoformat(timespec="seconds") if oldest else None,
+        measured=oldest.isoformat(timespec="seconds") if oldest else None,
         command=times.command if times else "",
         evidence=[
             EvidenceRef(

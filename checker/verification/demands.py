@@ -15,7 +15,7 @@ from checker.plan import AuditPlan, Cell, Job, demanded_cells
 from checker.plan.measurement import codes_of, knowledge_of
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import LeakagePolicy, PolicySpec
-from checker.probes.observations import in_subgroup
+from checker.probes.observations import booleans, in_subgroup
 from checker.runs import Run
 from checker.verification.statement import Statement
 
@@ -59,7 +59,7 @@ def check_measurements(run: Run) -> Statement:
         if job.inputs.get("seed", plan.seed) != plan.seed:
             return Statement(False, f"plan.json: its seed is not that of job {job.digest[:12]}")
     for cell in plan.cells:
-        for digest in [*([cell.labels] if cell.labels else []), *cell.jobs]:
+        for digest in cell.judged_from:
             asked = jobs.get(digest)
             strange = (
                 "a job it does not have" if asked is None else _strange(cell, asked, plan, spec)
@@ -101,12 +101,12 @@ def check_empty(run: Run) -> Statement:
     for cell in run.plan.cells:
         if cell.sample.subgroup_members != 0:
             continue
-        for digest in [*([cell.labels] if cell.labels else []), *cell.jobs]:
+        for digest in cell.judged_from:
             table = store.load(entries[digest]) if digest in entries else None
             if table is None or not {"subgroups", "member"} <= set(table.column_names):
                 continue
             inside = in_subgroup(table, cell.subgroup)
-            if (inside & table["member"].to_numpy(zero_copy_only=False)).any():
+            if (inside & booleans(table, "member")).any():
                 return Statement(False, f"plan.json: {cell.subgroup} of {cell.id} is not empty")
     return Statement(True, "no subgroup is called empty that has members")
 
