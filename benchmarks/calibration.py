@@ -53,10 +53,10 @@ from benchmarks.known_evidence import cell_of, evidence, plan_of, policy
 from benchmarks.known_truths import SAMPLES, TRUTHS, Design, designs, disclosed
 from benchmarks.remembered_draws import remembered
 from checker import stats
+from checker.attacks.api import load_probe
 from checker.errors import InsufficientData
 from checker.plan.jobs import PROMPTS_A_BATCH
 from checker.plan.power import cell_power
-from checker.probes import load_probe
 from checker.stats.intervals import difference_limits
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
 from checker.verdict import judge, settled_cells

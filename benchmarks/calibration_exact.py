@@ -12,7 +12,7 @@ import numpy as np
 from scipy.stats import binom, multinomial
 
 from checker import stats
-from checker.execution.model_jobs import _is_settled, _undecided_draws
+from checker.run.model_jobs import _is_settled, _undecided_draws
 from checker.stats import power
 from checker.stats.intervals import difference_limits
 from checker.stats.paired import paired_limits

@@ -27,11 +27,11 @@ from benchmarks.made_up_patients import (
     write_policy,
     write_simulated_target,
 )
-from checker.cohort import load_cohort
 from checker.plan import compile_plan
 from checker.policy import load_policy, load_target
-from checker.targets.simulated import SimulatedBackend
-from checker.tokenization import Tokenizer, load_vocabulary
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.testing.simulated import SimulatedBackend
 
 CONTEXT = 2048
 EVENTS_A_PATIENT = 200

@@ -45,12 +45,12 @@ from benchmarks.made_up_patients import (
     write_target,
 )
 from benchmarks.simulated_gate import Silent
-from checker.audit import run_audit
 from checker.demo.cohort import write_cohort
 from checker.plan import CompiledAudit
-from checker.preparation import Prepared, prepare
 from checker.resources import resource
-from checker.targets.simulated import write_simulated
+from checker.run.prepare import Prepared, prepare
+from checker.run.running import run_audit
+from checker.testing.simulated import write_simulated
 
 __all__ = ["Added", "added_by_each", "controls", "curve_of_plans"]
 

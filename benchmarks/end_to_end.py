@@ -56,19 +56,19 @@ from benchmarks.paper_audit import PlainAudit, Unit, units_of
 from benchmarks.paper_reference import encoder_embedder, lexical_embedder
 from benchmarks.simulated_gate import AS_OF
 from benchmarks.trajectory_distance import write_encoder
-from checker.audit import run_audit
-from checker.cohort import load_cohort
+from checker.attacks.observations import score_column
+from checker.attacks.trajectory_memorization.code_labels import _entries
 from checker.demo.training import Recipe, train
 from checker.evidence import EvidenceStore, Pseudonyms, tables_by_job
-from checker.executors import choose_executor
 from checker.plan import AuditPlan, Job
 from checker.policy import load_target
-from checker.preparation import Prepared, prepare
-from checker.probes.observations import score_column
-from checker.runs import load_run
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.run.executors import choose_executor
+from checker.run.prepare import Prepared, prepare
+from checker.run.running import run_audit
+from checker.run.stored import load_run
 from checker.targets import Sampler
-from checker.tokenization import Tokenizer, load_vocabulary
-from checker.trajectories.labels import _entries
 from checker.verdict import judge
 
 CONTEXT = 512

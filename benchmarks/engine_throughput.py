@@ -46,7 +46,7 @@ from transformers.utils import logging as transformers_logging
 from benchmarks.membership_scoring import min_k
 from benchmarks.paper_reference import position_by_position
 from checker.targets import Sampler, Tokens
-from checker.targets.huggingface import HuggingFaceTarget
+from checker.targets.engine.huggingface import HuggingFaceTarget
 
 TOP_P = 0.95
 SHOWN_OPERATIONS = 8

@@ -55,20 +55,21 @@ import pyarrow.parquet as pq
 import yaml
 
 from benchmarks.simulated_gate import Silent
-from checker.audit import run_audit
-from checker.canaries import CanarySettings, make_canaries
-from checker.cohort import load_cohort
+from checker.attacks.canary_exposure.making import make_canaries
+from checker.attacks.canary_exposure.manifest import CanarySettings
 from checker.demo.cohort import EVENTS_KNOWN, SENSITIVE_CLASSES, write_cohort
 from checker.demo.training import OVERTRAINED, SOUND, Recipe, train
 from checker.demo.walkthrough import SPECIALS, Demonstration, Settings
 from checker.policy import load_target
 from checker.policy.documents import DataSpec
-from checker.preparation import prepare
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.report.model import Report
 from checker.resources import resource
-from checker.runs import judge_run, load_run
+from checker.run.prepare import prepare
+from checker.run.running import run_audit
+from checker.run.stored import judge_run, load_run
 from checker.targets import Tokens
-from checker.tokenization import Tokenizer, load_vocabulary
 
 FAMILIES = ("overtrained", "partly", "sound")
 """In the order in which every probe must rank them."""

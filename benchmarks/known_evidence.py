@@ -12,21 +12,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.known_truths import Design
-from checker.plan import AuditPlan, Cell, CellLimit, Job, Power
-from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
-from checker.policy.documents import LeakagePolicy
-from checker.probes import load_probe
-from checker.probes.canary_exposure import CanaryObservations
-from checker.probes.embedding_probe import EmbeddingObservations
-from checker.probes.observations import (
-    DisclosureObservations,
-    ScoreObservations,
-    score_column,
-)
-from checker.probes.trajectory_memorization import (
+from checker.attacks.api import load_probe
+from checker.attacks.canary_exposure.measure import CanaryObservations
+from checker.attacks.embedding_probe.measure import EmbeddingObservations
+from checker.attacks.observations import DisclosureObservations, ScoreObservations, score_column
+from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
+from checker.plan import AuditPlan, Cell, CellLimit, Job, Power
+from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.policy.documents import LeakagePolicy
 
 __all__ = ["cell_of", "evidence", "plan_of", "policy"]
 

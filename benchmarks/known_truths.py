@@ -3,7 +3,7 @@
 A target *leaks* for a chosen share of members, or shifts their scores by a chosen amount, and
 otherwise follows the population; both are solved for, so that the metric's true value is exactly
 the one asked for. Drawing a target's observations is then a few random numbers a patient. Every
-family of metric of `checker.probes.Metric` with limits has one, at two sample sizes and two
+family of metric of `checker.attacks.api.Metric` with limits has one, at two sample sizes and two
 background rates, or two shapes of the scores where a background rate means nothing.
 
 Part of the calibration study, `benchmarks.calibration`.
@@ -22,14 +22,14 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
-from checker.plan import CellSample
-from checker.probes.canary_exposure import CanaryObservations
-from checker.probes.embedding_probe import EmbeddingObservations
-from checker.probes.observations import DisclosureObservations, ScoreObservations
-from checker.probes.trajectory_memorization import (
+from checker.attacks.canary_exposure.measure import CanaryObservations
+from checker.attacks.embedding_probe.measure import EmbeddingObservations
+from checker.attacks.observations import DisclosureObservations, ScoreObservations
+from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
+from checker.plan import CellSample
 from checker.stats.exposure import null_exposure_bits
 
 __all__ = ["SAMPLES", "TRUTHS", "Design", "Draw", "designs", "disclosed"]

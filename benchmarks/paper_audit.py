@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 
 from benchmarks.paper_reference import Embed, generate, position_by_position, transport_distance
+from checker.attacks.trajectory_memorization.trajectories import TrajectoryReader
 from checker.plan import CompiledAudit
 from checker.targets import Sampler, Tokens
-from checker.trajectories import TrajectoryReader
 
 __all__ = ["PlainAudit", "Seen", "Unit", "units_of"]
 

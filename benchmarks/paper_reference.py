@@ -23,13 +23,13 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.metrics.pairwise import cosine_similarity
 from transformers import AutoModel, AutoTokenizer, GenerationConfig, LogitsProcessorList
 
+from checker.attacks.trajectory_memorization.code_labels import _as_it_is, _entries, _terms
+from checker.attacks.trajectory_memorization.trajectories import Trajectory
 from checker.codes import CodeReader, CodeSystem
-from checker.cohort import Cohort
+from checker.records.cohort import Cohort
+from checker.records.tokenization import Tokenizer
 from checker.targets import Sampler, Tokens
-from checker.targets.sampling import cut_at, uniforms
-from checker.tokenization import Tokenizer
-from checker.trajectories import Trajectory
-from checker.trajectories.labels import _as_it_is, _entries, _terms
+from checker.targets.engine.sampling import cut_at, uniforms
 
 for _backend in ("PYTORCH", "JAX", "TENSORFLOW", "CUPY"):  # POT looks for all of them
     os.environ[f"POT_BACKEND_DISABLE_{_backend}"] = "1"

@@ -29,11 +29,11 @@ import numpy as np
 import yaml
 
 from benchmarks.simulated_gate import write_targets
-from checker.audit import run_audit
-from checker.executors import choose_executor
 from checker.plan import Job
-from checker.preparation import prepare
 from checker.resources import resource
+from checker.run.executors import choose_executor
+from checker.run.prepare import prepare
+from checker.run.running import run_audit
 
 NAMES = ("serial", "ray")
 LONG_S = 10.0

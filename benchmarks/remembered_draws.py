@@ -24,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap as resample
 
-from checker.probes import attribute_disclosure
+from checker.attacks.attribute_disclosure import measure as attribute_disclosure
 from checker.stats import bootstrap, exposure, precision_recall
 
 __all__ = ["remembered"]

@@ -23,16 +23,16 @@ import numpy as np
 import yaml
 
 from checker import stats
-from checker.audit import run_audit
-from checker.cohort import load_cohort
 from checker.demo.cohort import write_cohort
 from checker.policy.documents import DataSpec, TokenizationSpec
-from checker.preparation import prepare
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import KIND_STATIC, Tokenizer, load_vocabulary
 from checker.report.model import Report
 from checker.resources import resource
-from checker.runs import judge_run, load_run, write_reports
-from checker.targets.simulated import MemorizedRecord, write_simulated
-from checker.tokenization import KIND_STATIC, Tokenizer, load_vocabulary
+from checker.run.prepare import prepare
+from checker.run.running import run_audit
+from checker.run.stored import judge_run, load_run, write_reports
+from checker.testing.simulated import MemorizedRecord, write_simulated
 
 TARGETS = ("leaking", "sound")
 EXPECTED = {"leaking": "fail", "sound": "pass"}

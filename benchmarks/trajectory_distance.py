@@ -38,12 +38,16 @@ from benchmarks.paper_reference import (
     lexical_embedder,
     transport_distance,
 )
-from checker.cohort import Cohort, load_cohort
+from checker.attacks.trajectory_memorization.code_labels import (
+    LabelVectors,
+    _entries,
+    label_vectors,
+)
+from checker.attacks.trajectory_memorization.distance import distances_of_many
+from checker.attacks.trajectory_memorization.trajectories import Trajectory, TrajectoryReader
 from checker.policy import load_target
-from checker.tokenization import Tokenizer, load_vocabulary
-from checker.trajectories import LabelVectors, Trajectory, TrajectoryReader, label_vectors
-from checker.trajectories.distance import distances_of_many
-from checker.trajectories.labels import _entries
+from checker.records.cohort import Cohort, load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
 
 __all__ = ["compare", "write_encoder"]
 

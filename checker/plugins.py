@@ -21,31 +21,31 @@ __all__ = ["BUILT_IN", "load_plugin", "nearest_or_all", "plugin_names", "suggest
 
 BUILT_IN: dict[str, dict[str, str]] = {
     "phigate.probes": {
-        "attribute-disclosure": "checker.probes.attribute_disclosure:AttributeDisclosure",
-        "canary-exposure": "checker.probes.canary_exposure:CanaryExposure",
-        "embedding-probe": "checker.probes.embedding_probe:EmbeddingProbe",
+        "attribute-disclosure": "checker.attacks.attribute_disclosure.measure:AttributeDisclosure",
+        "canary-exposure": "checker.attacks.canary_exposure.measure:CanaryExposure",
+        "embedding-probe": "checker.attacks.embedding_probe.measure:EmbeddingProbe",
         "identifier-perturbation": (
-            "checker.probes.identifier_perturbation:IdentifierPerturbation"
+            "checker.attacks.identifier_perturbation.measure:IdentifierPerturbation"
         ),
-        "membership-inference": "checker.probes.membership_inference:MembershipInference",
+        "membership-inference": "checker.attacks.membership_inference.measure:MembershipInference",
         "trajectory-memorization": (
-            "checker.probes.trajectory_memorization:TrajectoryMemorization"
+            "checker.attacks.trajectory_memorization.measure:TrajectoryMemorization"
         ),
     },
     "phigate.targets": {
         "huggingface": "checker.targets.checkpoint:HuggingFaceBackend",
-        "simulated": "checker.targets.simulated:SimulatedBackend",
+        "simulated": "checker.testing.simulated:SimulatedBackend",
     },
     "phigate.reports": {
-        "html": "checker.report.html:HTML",
-        "json": "checker.report.json:JSON",
-        "junit": "checker.report.junit:JUNIT",
-        "markdown": "checker.report.markdown:MARKDOWN",
-        "model-card": "checker.report.modelcard:MODEL_CARD",
-        "oscal": "checker.report.oscal:OSCAL",
-        "pdf": "checker.report.pdf:PDF",
-        "sarif": "checker.report.sarif:SARIF",
-        "sarif-github": "checker.report.sarif:SARIF_GITHUB",
+        "html": "checker.report.formats.html:HTML",
+        "json": "checker.report.formats.json:JSON",
+        "junit": "checker.report.formats.junit:JUNIT",
+        "markdown": "checker.report.formats.markdown:MARKDOWN",
+        "model-card": "checker.report.formats.modelcard:MODEL_CARD",
+        "oscal": "checker.report.formats.oscal:OSCAL",
+        "pdf": "checker.report.formats.pdf:PDF",
+        "sarif": "checker.report.formats.sarif:SARIF",
+        "sarif-github": "checker.report.formats.sarif:SARIF_GITHUB",
     },
 }
 

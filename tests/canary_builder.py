@@ -15,11 +15,11 @@ import pyarrow.parquet as pq
 import yaml
 from meds_builder import Event, write_meds
 
-from checker.canaries import CanarySettings
-from checker.cohort import Cohort, load_cohort
+from checker.attacks.canary_exposure.manifest import CanarySettings
 from checker.policy import load_target
 from checker.policy.documents import AuditTarget
-from checker.tokenization import Tokenizer, load_vocabulary
+from checker.records.cohort import Cohort, load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
 
 SPECIALS = {"bos": "[BOS]", "eos": "[EOS]", "pad": "[PAD]", "unk": "[UNK]"}
 TIME = [{"upTo": "30d", "token": "T//30d"}, {"token": "T//more"}]

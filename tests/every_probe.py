@@ -10,17 +10,19 @@ import numpy as np
 import yaml
 
 from benchmarks.simulated_gate import AS_OF, TOKENIZATION, Silent, write_targets
-from checker.audit import run_audit
-from checker.canaries import CanarySettings, make_canaries, open_canaries
-from checker.cohort import load_cohort
+from checker.attacks.canary_exposure.making import make_canaries
+from checker.attacks.canary_exposure.manifest import CanarySettings
+from checker.attacks.canary_exposure.planted import open_canaries
 from checker.policy import load_target
 from checker.policy.documents import DataSpec, TokenizationSpec
-from checker.preparation import prepare
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.report.model import Report
 from checker.resources import resource
-from checker.runs import judge_run, load_run, write_reports
-from checker.targets.simulated import SimulatedModel
-from checker.tokenization import Tokenizer, load_vocabulary
+from checker.run.prepare import prepare
+from checker.run.running import run_audit
+from checker.run.stored import judge_run, load_run, write_reports
+from checker.testing.simulated import SimulatedModel
 
 CANARIES = 400
 

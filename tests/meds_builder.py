@@ -18,7 +18,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from checker.tokenization import STATIC_TIME, Records, Vocabulary
+from checker.records.tokenization import STATIC_TIME, Records, Vocabulary
 
 Event = tuple[str, float | None] | tuple[str, float | None, float]
 Patient = Sequence[Event]

@@ -7,8 +7,8 @@ from functools import cache
 import report_builder as build
 from hostile import HOSTILE, poisoned
 
+from checker.report.disclosure_control.suppression import for_audience
 from checker.report.model import Report
-from checker.report.suppression import for_audience
 
 PLAIN = (
     "every verdict", "every verdict, shared", "failing", "failing, shared", "passing",

@@ -32,13 +32,13 @@ from checker.cli.options import (
 from checker.errors import PhigateError
 
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
-    from checker.executors import Executor
     from checker.ledger import Attempt
     from checker.plan import AuditPlan
     from checker.policy import Located
     from checker.policy.documents import LeakagePolicy, LeakageWaiver
-    from checker.preparation import Prepared
     from checker.report.model import Audience, Report
+    from checker.run.executors import Executor
+    from checker.run.prepare import Prepared
 
 __all__ = ["check", "judge", "plan", "run"]
 
@@ -53,10 +53,10 @@ def plan(policy: Path, target: Path, ledger: Path | None, as_json: bool) -> None
 
     With a ledger, for the attempt that it would be; nothing is registered.
     """
+    from checker.cli.terminal import print_plan
     from checker.ledger import upcoming_attempt
     from checker.plan import at_attempt
-    from checker.preparation import prepare
-    from checker.terminal import print_plan
+    from checker.run.prepare import prepare
 
     compiled = prepare(policy, target).audit.plan
     if ledger is not None:
@@ -99,8 +99,8 @@ def check(
     **where: Any,
 ) -> None:
     """Plan, run, judge and report; the exit code is the verdict."""
-    from checker.preparation import prepare
-    from checker.runs import judge_run, load_run, record_waivers
+    from checker.run.prepare import prepare
+    from checker.run.stored import judge_run, load_run, record_waivers
 
     names, moment = read_formats(formats), read_moment(as_of) if as_of else None
     executor = _executor(policy, target, device, **where)
@@ -139,7 +139,7 @@ def run(
     **where: Any,
 ) -> None:
     """Plan and run, without judging; `phigate judge` does the rest."""
-    from checker.preparation import prepare
+    from checker.run.prepare import prepare
 
     executor = _executor(policy, target, device, **where)
     prepared = prepare(policy, target, device=device)
@@ -176,7 +176,7 @@ def judge(
     """
     from checker.ledger import record_attempt
     from checker.policy import load_policy
-    from checker.runs import derive_run, judge_run, load_run, load_waivers, record_waivers
+    from checker.run.stored import derive_run, judge_run, load_run, load_waivers, record_waivers
 
     names, run, moment = read_formats(formats), load_run(folder), read_moment(as_of)
     if policy is not None:
@@ -253,8 +253,8 @@ def _executor(
     threads_per_worker: int | None,
 ) -> Executor:
     """Choose where jobs run; what cannot be meant is refused before anything is read."""
-    from checker.executors import choose_executor
-    from checker.preparation import prepare
+    from checker.run.executors import choose_executor
+    from checker.run.prepare import prepare
 
     return choose_executor(
         executor,
@@ -274,9 +274,9 @@ def _run(
     executor: Executor,
     attempt: Attempt | None,
 ) -> None:
-    from checker.audit import run_audit
-    from checker.report.json import load_report
-    from checker.terminal import TerminalProgress
+    from checker.cli.terminal import TerminalProgress
+    from checker.report.formats.json import load_report
+    from checker.run.running import run_audit
 
     if resume and (out / "report.json").exists():
         before = load_report(out / "report.json").policy
@@ -304,10 +304,10 @@ def _run(
 def _finish(
     report: Report, folder: Path, formats: list[str], *, audience: Audience, as_json: bool
 ) -> None:
-    from checker.report.console import print_report
-    from checker.report.json import render_json
-    from checker.report.suppression import for_audience
-    from checker.runs import write_reports
+    from checker.report.disclosure_control.suppression import for_audience
+    from checker.report.formats.console import print_report
+    from checker.report.formats.json import render_json
+    from checker.run.stored import write_reports
 
     paths = write_reports(folder, report, formats=formats, audience=audience)
     shown = for_audience(report, audience)

@@ -54,7 +54,8 @@ def make(
     repeats: int,
 ) -> None:
     """Draw canaries for TARGET, throw a coin for each, and write a MEDS shard of those included."""
-    from checker.canaries import CanarySettings, make_canaries
+    from checker.attacks.canary_exposure.making import make_canaries
+    from checker.attacks.canary_exposure.manifest import CanarySettings
     from checker.policy import load_target
 
     spec = load_target(target).document.spec

@@ -32,11 +32,11 @@ def demo(
     max_tokens: int,
 ) -> None:
     """Train an over-trained and a sound model on the same patients, and audit both."""
+    from checker.cli.terminal import TerminalProgress, TrainingProgress
     from checker.demo.walkthrough import MODELS, Demonstration, Settings
-    from checker.report.console import print_report
-    from checker.report.suppression import for_audience
-    from checker.runs import report_folder
-    from checker.terminal import TerminalProgress, TrainingProgress
+    from checker.report.disclosure_control.suppression import for_audience
+    from checker.report.formats.console import print_report
+    from checker.run.stored import report_folder
 
     settings = Settings(out, seed, cohort, policy, max_patients, max_tokens)
     demonstration = Demonstration(settings, say=lambda text: say(f"  {text}"))

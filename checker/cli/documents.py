@@ -33,8 +33,8 @@ __all__ = ["diff", "explain", "init", "run_policy_tests", "schema", "validate"]
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 def init(folder: Path, baseline: str, force: bool) -> None:
     """Write a commented policy, its tests and a target into FOLDER, to be changed."""
-    from checker.baselines import starter_files
-    from checker.schemas import write_schemas
+    from checker.cli.published_schemas import write_schemas
+    from checker.policy.baselines import starter_files
 
     files = starter_files(baseline)
     for name in files:
@@ -164,9 +164,9 @@ def run_policy_tests(files: tuple[Path, ...], policy: Path | None, as_json: bool
 
     Needs neither model nor patients. Running no test at all is a failure.
     """
+    from checker.cli.terminal import print_policy_tests
     from checker.policy import load_policy
-    from checker.policy_testing import find_tests, policy_under_test, run_policy_test
-    from checker.terminal import print_policy_tests
+    from checker.verdict.policy_tests import find_tests, policy_under_test, run_policy_test
 
     given = load_policy(policy) if policy is not None else None
     results = [
@@ -194,7 +194,7 @@ def run_policy_tests(files: tuple[Path, ...], policy: Path | None, as_json: bool
 @click.option("--write", "folder", type=File, help="Write all schemas into this folder.")
 def schema(kind: str | None, folder: Path | None) -> None:
     """Print the JSON Schema of KIND, or write all of them."""
-    from checker.schemas import published_schemas, write_schemas
+    from checker.cli.published_schemas import published_schemas, write_schemas
 
     if folder is not None:
         for path in write_schemas(folder):

@@ -40,8 +40,8 @@ def make_empty_ledger(path: Path) -> None:
 @json_option
 def list_ledger(path: Path, as_json: bool) -> None:
     """List attempts and verdicts, oldest first."""
+    from checker.cli.terminal import print_ledger
     from checker.ledger import read_ledger
-    from checker.terminal import print_ledger
 
     found = read_ledger(path)
     if found.problem is not None and not found.lines:

@@ -35,7 +35,7 @@ def report(
 
     Shared reports are made from report.json alone, internal ones from the evidence.
     """
-    from checker.runs import write_reports
+    from checker.run.stored import write_reports
 
     names, written = read_formats(formats), _report_for(folder, audience)
     if earlier is not None:
@@ -50,8 +50,8 @@ def report(
 
 def _report_for(folder: Path, audience: Audience) -> Report:
     """Read a run's shared report, or judge it again for the audit team."""
-    from checker.report.json import load_report
-    from checker.runs import judge_run_again, load_run
+    from checker.report.formats.json import load_report
+    from checker.run.stored import judge_run_again, load_run
 
     shared = load_report(folder / "report.json")
     return shared if audience == "shared" else judge_run_again(load_run(folder), shared)
@@ -59,8 +59,8 @@ def _report_for(folder: Path, audience: Audience) -> Report:
 
 def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> None:
     from checker.report.comparison import compare_reports
-    from checker.report.comparison_views import print_comparison, render_comparison
-    from checker.runs import write_comparison
+    from checker.report.formats.comparison import print_comparison, render_comparison
+    from checker.run.stored import write_comparison
 
     found = compare_reports(_report_for(earlier, audience), _report_for(folder, audience))
     paths = write_comparison(folder, found, page=render_comparison(found))

@@ -15,9 +15,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from checker.cohort import STATIC_TIME, Cohort, Records, load_cohort
 from checker.errors import DataError
 from checker.policy.documents import DataSpec
+from checker.records.cohort import STATIC_TIME, Cohort, Records, load_cohort
 
 __all__ = ["LeftOut", "reduce_cohort"]
 

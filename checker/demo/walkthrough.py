@@ -19,8 +19,6 @@ import meds
 import numpy as np
 import yaml
 
-from checker.audit import RunProgress, run_audit
-from checker.cohort import Cohort, load_cohort
 from checker.demo.cohort import write_cohort
 from checker.demo.reduction import reduce_cohort
 from checker.errors import UsageError
@@ -28,12 +26,14 @@ from checker.evidence import write_atomically
 from checker.plan.classes import unmatched_classes
 from checker.policy import load_policy, load_target
 from checker.policy.documents import DataSpec
-from checker.preparation import prepare
+from checker.records.cohort import Cohort, load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.report.model import AUDIENCES, Report
 from checker.resources import resource
-from checker.runs import judge_run, load_run, write_reports
+from checker.run.prepare import prepare
+from checker.run.running import RunProgress, run_audit
+from checker.run.stored import judge_run, load_run, write_reports
 from checker.targets import Tokens
-from checker.tokenization import Tokenizer, load_vocabulary
 
 __all__ = ["MODELS", "Demonstration", "Settings"]
 

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+from checker.attacks.api import load_probe
 from checker.plan.cells import planned_power
 from checker.plan.model import AuditPlan, Cell, Power
 from checker.plan.power import comparability_power
-from checker.probes import load_probe
 from checker.stats import attempt_confidence
 
 __all__ = ["at_attempt"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import Literal
 
+from checker.attacks.api import Metric, Params, load_probe
 from checker.plan.measurement import measurement_digest
 from checker.plan.model import Cell, CellLimit, CellSample, Power
 from checker.plan.power import cell_power
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import PolicySpec
-from checker.probes import Metric, Params, load_probe
 from checker.stats import SEQUENTIAL_SHARE
 
 __all__ = ["control_cell", "may_stop_early", "planned_power"]

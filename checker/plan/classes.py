@@ -13,12 +13,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.codes import RANK_STRONG, CodeReader, find_matches, match_codes
-from checker.cohort import Cohort
 from checker.errors import DocumentError, Problem
 from checker.policy import Located
 from checker.policy.classes import class_matcher
 from checker.policy.documents import AuditTarget, LeakagePolicy
-from checker.tokenization import Tokenizer
+from checker.records.cohort import Cohort
+from checker.records.tokenization import Tokenizer
 
 __all__ = ["ClassRanks", "match_classes", "unmatched_classes"]
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from checker.canaries import PlantedCanaries
-from checker.cohort import Cohort
+from checker.attacks.api import load_probe
+from checker.attacks.canary_exposure.planted import PlantedCanaries
 from checker.plan.cells import control_cell
 from checker.plan.classes import match_classes
 from checker.plan.jobs import FORMAT_PATIENTS, JobBook, Who
@@ -27,9 +27,9 @@ from checker.plan.subgroups import Slice, slices
 from checker.plan.workload import Workload
 from checker.policy import Located, check_pair, resolve_attacker
 from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy
-from checker.probes import load_probe
+from checker.records.cohort import Cohort
+from checker.records.tokenization import Tokenizer
 from checker.targets import TargetDescription
-from checker.tokenization import Tokenizer
 
 __all__ = ["FORMAT_PATIENTS", "CompiledAudit", "compile_plan"]
 

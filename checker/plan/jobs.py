@@ -15,9 +15,8 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.canaries import PlantedCanaries
+from checker.attacks.canary_exposure.planted import PlantedCanaries
 from checker.canonical import digest
-from checker.cohort import Cohort
 from checker.errors import DataError
 from checker.plan.classes import ClassRanks
 from checker.plan.measurement import codes_of, knowledge_of
@@ -27,9 +26,10 @@ from checker.plan.subgroups import Slice
 from checker.plan.workload import Labelled, LabelSet, PromptRecipe, scored_tokens
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
-from checker.prompts import PromptSource, Standing, prompt_key
+from checker.records.cohort import Cohort
+from checker.records.prompts import PromptSource, Standing, prompt_key
+from checker.records.tokenization import TokenizedRecords, Tokenizer
 from checker.targets import TargetDescription, Tokens
-from checker.tokenization import TokenizedRecords, Tokenizer
 
 __all__ = ["FORMAT_PATIENTS", "JobBook", "Who"]
 

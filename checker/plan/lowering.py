@@ -2,7 +2,7 @@
 
 A probe says what it observes; the function of that kind adds to the job book what is not there yet
 and counts who can be measured. Adding a kind means: a function here, a job's execution in
-`checker.execution`, and columns in `checker.evidence`.
+`checker.run.execution`, and columns in `checker.evidence`.
 """
 
 from __future__ import annotations
@@ -14,6 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.attacks.api import Metric, Params, Probe, load_probe
+from checker.attacks.trajectory_memorization.code_labels import labels_identity
 from checker.canonical import digest
 from checker.plan.jobs import JobBook, Who
 from checker.plan.model import CellSample
@@ -22,8 +24,6 @@ from checker.plan.subgroups import Slice
 from checker.plan.workload import Labelled, LabelSet
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import ControlSpec
-from checker.probes import Metric, Params, Probe, load_probe
-from checker.trajectories import labels_identity
 
 __all__ = ["Draft", "Lowered", "Work", "curtailments", "lower", "score_percents"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from checker.attacks.api import Params
 from checker.canonical import digest
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import AttributeClassSpec, ControlSpec, PolicySpec
-from checker.probes import Params
 
 __all__ = ["codes_of", "knowledge_of", "measurement_digest"]
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import math
 
+from checker.attacks.api import Metric
 from checker.errors import InsufficientData
 from checker.plan.model import CellLimit, CellSample, Power
-from checker.probes import Metric
-from checker.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import power
 from checker.stats.auc import MIN_GROUP
 from checker.stats.bootstrap import MIN_SAMPLE

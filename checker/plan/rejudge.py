@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
+from checker.attacks.api import load_probe
 from checker.plan.cells import control_cell
 from checker.plan.measurement import measurement_digest
 from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot
 from checker.plan.snapshots import policy_snapshot
 from checker.policy import Located, resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec, Subgroup
-from checker.probes import load_probe
 
 __all__ = ["demanded_cells", "with_policy"]
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 
+from checker.attacks.api import Metric
 from checker.plan.model import CellLimit, CellSample, Power
 from checker.plan.power import cell_power
-from checker.probes import Metric
 
 __all__ = ["LIKELY", "sample_needed"]
 

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import numpy as np
 
-from checker.cohort import Cohort
 from checker.plan.classes import ClassRanks
 from checker.plan.model import (
     ClassSnapshot,
@@ -18,8 +17,9 @@ from checker.plan.model import (
 from checker.plan.workload import scored_tokens
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
+from checker.records.cohort import Cohort
+from checker.records.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 from checker.targets import TargetDescription
-from checker.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 
 __all__ = ["class_snapshots", "data_snapshot", "policy_snapshot", "target_snapshot"]
 

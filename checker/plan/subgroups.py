@@ -8,9 +8,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.cohort import Cohort, Records
 from checker.policy.documents import Subgroup
-from checker.tokenization import TokenizedRecords
+from checker.records.cohort import Cohort, Records
+from checker.records.tokenization import TokenizedRecords
 
 __all__ = ["RARE_CODE_OTHERS", "Slice", "slices"]
 

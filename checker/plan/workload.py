@@ -9,14 +9,14 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.canaries import PlantedCanaries
+from checker.attacks.canary_exposure.planted import PlantedCanaries
 from checker.codes import CodeSystem
-from checker.cohort import Cohort
 from checker.plan.subgroups import Slice
 from checker.policy import ResolvedAttacker
-from checker.prompts import Prompts, PromptSource, Standing, build_prompts
+from checker.records.cohort import Cohort
+from checker.records.prompts import Prompts, PromptSource, Standing, build_prompts
+from checker.records.tokenization import KIND_SPECIAL, KIND_STATIC, TokenizedRecords, Tokenizer
 from checker.targets import Tokens
-from checker.tokenization import KIND_SPECIAL, KIND_STATIC, TokenizedRecords, Tokenizer
 
 __all__ = [
     "LabelSet",

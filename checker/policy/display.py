@@ -11,8 +11,8 @@ from rich.markup import escape
 from rich.table import Table
 
 from checker.policy.explanation import Comparison, Explanation, ResolvedField
-from checker.policy.inheritance import said
-from checker.policy.rules import Direction
+from checker.policy.inheritance.resolving import said
+from checker.policy.inheritance.rules import Direction
 from checker.policy.source import KeyPath, Origin, Place, dotted
 
 __all__ = ["print_comparison", "print_explanation"]

@@ -18,10 +18,10 @@ from checker.errors import UsageError
 from checker.plugins import nearest_or_all
 from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.documents import LeakagePolicy
-from checker.policy.inheritance import own_and_inherited
-from checker.policy.rules import Change, Direction
+from checker.policy.inheritance.resolving import own_and_inherited
+from checker.policy.inheritance.rules import Change, Direction
+from checker.policy.inheritance.strictness import changes, filled_in
 from checker.policy.source import KeyPath, Located, Origin, Place, dotted
-from checker.policy.strictness import changes, filled_in
 
 __all__ = ["Comparison", "Explanation", "ResolvedField", "compare", "explain"]
 

@@ -29,9 +29,9 @@ from checker.policy.documents import (
     LeakageWaiver,
     PolicyTest,
 )
-from checker.policy.inheritance import Inheritance, inherit
+from checker.policy.inheritance.parents import Family, is_path
+from checker.policy.inheritance.resolving import Inheritance, inherit
 from checker.policy.lint import policy_warnings
-from checker.policy.parents import Family, is_path
 from checker.policy.reading import MAX_BYTES, MAX_PROBLEMS, read_sources
 from checker.policy.shape import mended, shape_problems, unusual_numbers
 from checker.policy.source import Located, Source, short

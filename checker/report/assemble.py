@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from checker import __version__
-from checker.admissibility import Check
+from checker.attacks.api import load_probe
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError, ExitCode
 from checker.evidence import Manifest, RunTimes
@@ -18,7 +18,6 @@ from checker.plan.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.policy.waivers import WaiverRecord, WaiverUse
-from checker.probes import load_probe
 from checker.report.model import (
     AdmissibilityCheck,
     ApprovalText,
@@ -45,6 +44,7 @@ from checker.report.model import (
 from checker.stats import SEQUENTIAL_SHARE
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, Judgement, worst
+from checker.verdict.admissibility import Check
 
 __all__ = ["assemble_report"]
 

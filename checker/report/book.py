@@ -6,8 +6,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from checker.report.matrix import worst_first
-from checker.report.measures import probe_words
 from checker.report.model import CellReport, CitationText, ControlReport, Report, WaiverReport
+from checker.report.wording.measures import probe_words
 
 __all__ = ["Book", "needs_attention"]
 

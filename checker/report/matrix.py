@@ -10,8 +10,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from checker.report.measures import probe_words
 from checker.report.model import AttackerText, CellReport, Report
+from checker.report.wording.measures import probe_words
 
 __all__ = ["SEVERITIES", "Matrix", "MatrixRow", "build_matrix", "worst_first"]
 

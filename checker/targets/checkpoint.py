@@ -88,7 +88,7 @@ class HuggingFaceBackend:
             TargetError: as `describe`, or the libraries cannot load or run it.
         """
         checkpoint = _read_checkpoint(spec, base)
-        from checker.targets.huggingface import HuggingFaceTarget
+        from checker.targets.engine.huggingface import HuggingFaceTarget
 
         return HuggingFaceTarget.load(
             checkpoint.directory,

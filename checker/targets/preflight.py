@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 
 from checker.errors import TargetError
 from checker.targets import Tokens, TokenScores
-from checker.targets.scoring import ForwardPass
+from checker.targets.engine.scoring import ForwardPass
 
 __all__ = ["PREFLIGHT_TOLERANCE", "decoding_deviation", "preflight"]
 

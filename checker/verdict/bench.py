@@ -9,14 +9,14 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from checker import stats
-from checker.admissibility import Check
-from checker.comparability import base_rate_gap
+from checker.attacks.api import CellEvidence, Measurement, Observations, load_probe
 from checker.errors import InsufficientData
 from checker.plan.cells import may_stop_early
 from checker.plan.model import AuditPlan, Cell, CellLimit, Job
-from checker.probes import CellEvidence, Measurement, Observations, load_probe
-from checker.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate
+from checker.verdict.admissibility import Check
+from checker.verdict.comparability import base_rate_gap
 from checker.verdict.finding import Finding
 from checker.verdict.limits import (
     compare_with_limit,

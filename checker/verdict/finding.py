@@ -6,12 +6,12 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from checker.admissibility import Check
+from checker.attacks.api import Measurement
 from checker.errors import ExitCode
 from checker.plan.model import Cell
 from checker.policy.waivers import WaiverUse
-from checker.probes import Measurement
 from checker.stats.estimate import Estimate
+from checker.verdict.admissibility import Check
 
 __all__ = ["Finding", "Judgement", "Verdict", "overall_verdict", "worst"]
 

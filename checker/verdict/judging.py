@@ -9,10 +9,10 @@ from datetime import datetime
 import pyarrow as pa
 
 from checker import stats
-from checker.admissibility import admissibility_checks
 from checker.plan.model import AuditPlan
 from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import use_waivers
+from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.bench import Bench
 from checker.verdict.finding import Finding, Judgement, overall_verdict
 

@@ -8,8 +8,8 @@ from __future__ import annotations
 import math
 
 from checker import stats
+from checker.attacks.api import Measurement, Metric, load_probe
 from checker.plan.model import Cell
-from checker.probes import Measurement, Metric, load_probe
 from checker.stats import power
 from checker.stats.estimate import Estimate
 from checker.verdict.finding import Finding

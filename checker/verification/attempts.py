@@ -8,7 +8,7 @@ from pathlib import Path
 from checker.errors import EvidenceError
 from checker.ledger import ATTEMPT_FILE, Ledger, load_attempt, read_ledger
 from checker.report.model import Report
-from checker.runs import Run
+from checker.run.stored import Run
 from checker.verification.statement import Statement
 
 __all__ = ["check_attempt", "check_in_ledger", "check_line", "verify_ledger_file"]

@@ -10,13 +10,13 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from checker.attacks.observations import booleans, in_subgroup
 from checker.evidence import EvidenceStore
 from checker.plan import AuditPlan, Cell, Job, demanded_cells
 from checker.plan.measurement import codes_of, knowledge_of
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import LeakagePolicy, PolicySpec
-from checker.probes.observations import booleans, in_subgroup
-from checker.runs import Run
+from checker.run.stored import Run
 from checker.verification.statement import Statement
 
 __all__ = ["check_demands", "check_empty", "check_measurements", "check_policy"]

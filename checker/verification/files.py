@@ -9,7 +9,7 @@ from checker.errors import EvidenceError
 from checker.evidence import EvidenceStore, read_file
 from checker.plan import Job
 from checker.report.model import Report
-from checker.runs import Run
+from checker.run.stored import Run
 from checker.verification.statement import Statement
 
 __all__ = ["check_digests", "check_evidence", "check_jobs"]

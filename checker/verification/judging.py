@@ -8,10 +8,10 @@ from pathlib import Path
 
 from checker.errors import EvidenceError
 from checker.evidence import read_file
-from checker.report.json import load_report, render_json
+from checker.report.disclosure_control.suppression import for_audience
+from checker.report.formats.json import load_report, render_json
 from checker.report.model import Report
-from checker.report.suppression import for_audience
-from checker.runs import Run, judge_run_again, report_folder
+from checker.run.stored import Run, judge_run_again, report_folder
 from checker.verification.statement import Statement
 
 __all__ = ["check_judgement", "check_later"]

@@ -8,9 +8,9 @@ from pathlib import Path
 from checker.evidence import read_file
 from checker.plugins import load_plugin, plugin_names
 from checker.report.formats import ReportFormat
-from checker.report.json import load_report
+from checker.report.formats.json import load_report
 from checker.report.model import Report
-from checker.runs import Run, report_folder
+from checker.run.stored import Run, report_folder
 from checker.verification.statement import Statement
 
 __all__ = ["check_renderings"]

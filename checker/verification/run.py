@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from checker.errors import EvidenceError
-from checker.report.json import load_report
-from checker.runs import load_run
+from checker.report.formats.json import load_report
+from checker.run.stored import load_run
 from checker.verification.attempts import check_attempt, check_in_ledger
 from checker.verification.demands import (
     check_demands,

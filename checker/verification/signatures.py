@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING, Any
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import read_file
-from checker.report.json import load_report
+from checker.report.formats.json import load_report
 from checker.report.model import Report
-from checker.runs import Run, load_run
+from checker.run.stored import Run, load_run
 from checker.verification.attempts import check_line
 from checker.verification.model_files import check_model
 from checker.verification.statement import Statement

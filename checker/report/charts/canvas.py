@@ -19,10 +19,10 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
+from checker.report.charts.palette import INK, MUTED, RULE
 from checker.report.charts.svg import for_page
 from checker.report.model import Number
-from checker.report.palette import INK, MUTED, RULE
-from checker.report.plain import shorten
+from checker.report.wording.plain import shorten
 
 __all__ = [
     "WIDTH_IN",

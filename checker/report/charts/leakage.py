@@ -19,12 +19,12 @@ from checker.report.charts.canvas import (
     top,
     write,
 )
+from checker.report.charts.palette import MEMBERS, NONMEMBERS
 from checker.report.charts.titles import title_of
-from checker.report.measures import is_share, measure_of
 from checker.report.model import AttackerText, CellReport, ControlReport, Number, Report
-from checker.report.numbers import bounds, figure
-from checker.report.palette import MEMBERS, NONMEMBERS
-from checker.report.plain import shorten
+from checker.report.wording.measures import is_share, measure_of
+from checker.report.wording.numbers import bounds, figure
+from checker.report.wording.plain import shorten
 
 __all__ = ["leakage_charts"]
 

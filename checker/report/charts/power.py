@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, write
+from checker.report.charts.palette import INK, MEMBERS, MUTED, NONMEMBERS, RULE
 from checker.report.charts.titles import attacker_titles, title_of
 from checker.report.model import CellReport, ControlReport, Report
-from checker.report.numbers import grouped
-from checker.report.palette import INK, MEMBERS, MUTED, NONMEMBERS, RULE
-from checker.report.plain import shorten
-from checker.report.text import subgroup_words
+from checker.report.wording.numbers import grouped
+from checker.report.wording.plain import shorten
+from checker.report.wording.text import subgroup_words
 
 __all__ = ["power_charts"]
 

@@ -10,8 +10,8 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from checker.report.palette import ROLES
-from checker.report.plain import plain
+from checker.report.charts.palette import ROLES
+from checker.report.wording.plain import plain
 
 __all__ = ["for_page"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from checker.report.measures import probe_words
 from checker.report.model import ControlReport, Report
-from checker.report.plain import plain, shorten
+from checker.report.wording.measures import probe_words
+from checker.report.wording.plain import plain, shorten
 
 __all__ = ["attacker_titles", "title_of"]
 

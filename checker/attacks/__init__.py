@@ -1,0 +1,1 @@
+"""Attacks: a folder each, behind the protocol in `checker.attacks.api`."""

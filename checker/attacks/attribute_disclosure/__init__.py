@@ -1,0 +1,1 @@
+"""T2: does the model tell a patient's sensitive attribute?"""

@@ -1,0 +1,1 @@
+"""Planted patients: how far do those trained on stand out?"""

@@ -1,0 +1,345 @@
+"""Drawing canaries: records that no patient has, of events that each could have.
+
+Each event is one that the data set has seen: a code drawn evenly over all dated codes, with a value
+that some patient had for it; so each has a token, but codes stand together that never do. Gaps
+between events, the first date, the age and each static fact are drawn from different patients, so
+no patient's history, dates or facts stand in a canary. What the tokenization cannot say whole is
+drawn again, before any coin is thrown, so that included and left-out canaries stay exchangeable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import meds
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.attacks.canary_exposure.manifest import Beacon, Canary, CanaryEvents, CanarySettings
+from checker.attacks.canary_exposure.manifest import coin as throw
+from checker.errors import DataError
+from checker.records.cohort import Cohort
+from checker.records.tokenization import (
+    KIND_EVENT,
+    STATIC_TIME,
+    Records,
+    TokenizedRecord,
+    Tokenizer,
+)
+
+__all__ = ["columns_of", "draw_canaries", "subjects_needed"]
+
+DONORS: Final = 2_500
+"""Most patients of each split whose codes, values, gaps, ages and static facts are drawn from."""
+
+VALUES: Final = 64
+"""Most different values of one code that are kept to draw from."""
+
+ROUNDS: Final = 20
+"""How often as many candidates as are still missing are drawn before giving up."""
+
+_DAY_US: Final = 86_400_000_000
+_SECOND_US: Final = 1_000_000
+
+Ints = NDArray[np.int64]
+
+
+def draw_canaries(
+    cohort: Cohort, tokenizer: Tokenizer, *, settings: CanarySettings, first_subject: int
+) -> tuple[tuple[Canary, ...], tuple[Beacon, ...]]:
+    """Draw records, throw their coins, and number them by lot.
+
+    Args:
+        cohort: where codes, values, gaps and facts come from.
+        tokenizer: the target's; each event has a token in it.
+        settings: how many, and the seed. Equal arguments give equal canaries.
+        first_subject: subject ids run on from here, in no order that tells anything.
+
+    Returns:
+        All canaries, included or not, and the beacons.
+
+    Raises:
+        DataError: the data set lacks what canaries are made of, or they exceed `maxLength`.
+    """
+    rng = np.random.default_rng([settings.seed, 0xCA9A])
+    stock = _Stock.of(cohort, tokenizer, rng=rng)
+    wanted = settings.count + settings.beacons
+    records = _well_formed(stock, cohort, tokenizer, settings=settings, wanted=wanted, rng=rng)
+    ids = (first_subject + rng.permutation(subjects_needed(settings))).tolist()
+    canaries = tuple(
+        Canary(subject_id=subject, included=throw(record, seed=settings.seed), record=record)
+        for subject, record in zip(ids[: settings.count], records, strict=False)
+    )
+    copies = np.array(ids[settings.count :], dtype=np.int64).reshape(
+        settings.beacons, settings.repeats
+    )
+    beacons = tuple(
+        Beacon(subject_ids=tuple(own), record=record)
+        for own, record in zip(copies.tolist(), records[settings.count :], strict=True)
+    )
+    return canaries, beacons
+
+
+def subjects_needed(settings: CanarySettings) -> int:
+    """Return how many subject ids are given out, to included and left-out canaries alike."""
+    return settings.count + settings.beacons * settings.repeats
+
+
+# --- what canaries consist of -------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class _Stock:
+    """What the data set's patients have, torn into pieces that are drawn one by one.
+
+    Args:
+        codes: [k] int32, dated codes that have a token, as places in the cohort's dictionary.
+        values: of each of them, values it was seen with that have a token; NaN for none.
+        first_us: [donors] int64, time of a patient's first event.
+        last_us: time of the last event of all.
+        longest_us: longest time from a patient's first to the last event.
+        gaps_us: [gaps] int64, between two events of one patient that follow each other.
+        ages_us: [donors with a birth] int64, from birth to the first event; empty where a birth
+            would not become part of the record.
+        facts: for each static field, the patients' codes that have a token.
+        dated_facts: codes of static fields that stand in the data with a time.
+        tokens_before: prefix fields that each canary has.
+        events_before: tokens of its own that the birth becomes, 0 or 1.
+        unknown: id of the token for what the vocabulary lacks, or -1.
+    """
+
+    codes: NDArray[np.int32]
+    values: list[NDArray[np.float32]]
+    first_us: Ints
+    last_us: int
+    longest_us: int
+    gaps_us: Ints
+    ages_us: Ints
+    facts: list[NDArray[np.int32]]
+    dated_facts: frozenset[int]
+    tokens_before: int
+    events_before: int
+    unknown: int
+
+    @classmethod
+    def of(cls, cohort: Cohort, tokenizer: Tokenizer, *, rng: np.random.Generator) -> _Stock:
+        """Tear the patients of both splits, or as many as are enough, into pieces."""
+        donors = _donors(cohort, rng=rng)
+        row = np.repeat(np.arange(len(donors)), np.diff(donors.offsets))
+        dated = donors.time_us != STATIC_TIME
+        birth = cohort.codes.index(meds.birth_code) if meds.birth_code in cohort.codes else -1
+        facts = _facts(donors, cohort.codes, tokenizer)
+        fixed = [i for i, code in enumerate(cohort.codes) if code.startswith(meds.death_code)]
+        lived = dated & ~np.isin(donors.code, [birth, *fixed])
+        codes, values = _spoken(donors, lived, cohort.codes, tokenizer, rng=rng)
+        if len(codes) < 2:
+            raise DataError(
+                f"data set '{cohort.name}' has fewer than two dated codes that the vocabulary"
+                " knows; no canary can be made of it. Check tokenization.vocabulary"
+            )
+        at = np.flatnonzero(lived)
+        time_us, who = donors.time_us[at], row[at]
+        starts = np.flatnonzero(np.append(True, who[1:] != who[:-1]))
+        ends = np.append(starts[1:], len(who)) - 1
+        follows = who[1:] == who[:-1]
+        ages_us = _ages_us(donors, row, birth, who[starts], time_us[starts])
+        if not _birth_speaks(tokenizer):
+            ages_us = ages_us[:0]
+        return cls(
+            codes=codes,
+            values=values,
+            first_us=time_us[starts],
+            last_us=int(time_us.max()),
+            longest_us=int((time_us[ends] - time_us[starts]).max()),
+            gaps_us=np.append(np.diff(time_us)[follows], 0),
+            ages_us=ages_us,
+            facts=[own for own in facts if len(own)],
+            dated_facts=frozenset(donors.code[dated].tolist()),
+            tokens_before=sum(len(own) > 0 for own in facts)
+            + (tokenizer.spec.age is not None and len(ages_us) > 0),
+            events_before=int(tokenizer.spec.age is None and len(ages_us) > 0),
+            unknown=_unknown_id(tokenizer),
+        )
+
+    def draw(self, codes: Sequence[str], *, events: int, rng: np.random.Generator) -> CanaryEvents:
+        """Draw one record: facts without a time, the birth, facts with a time, events."""
+        gaps_us = rng.choice(self.gaps_us, size=events - 1)
+        if (span_us := int(gaps_us.sum())) > self.longest_us:
+            gaps_us = gaps_us * (self.longest_us / span_us) // _SECOND_US * _SECOND_US
+        since_us = np.concatenate([[0], np.cumsum(gaps_us)]).astype(np.int64)
+        start = min(int(rng.choice(self.first_us)), self.last_us - int(since_us[-1]))
+        facts = [int(rng.choice(own)) for own in self.facts]
+        names = [codes[i] for i in facts if i not in self.dated_facts]
+        times: list[int | None] = [None] * len(names)
+        if len(self.ages_us):
+            born = start - int(rng.choice(self.ages_us))
+            names.append(meds.birth_code)
+            times.append(born - born % _DAY_US)
+        dated = [codes[i] for i in facts if i in self.dated_facts]
+        which = rng.integers(len(self.codes), size=events)
+        values: list[float | None] = [None] * (len(names) + len(dated))
+        for i in which.tolist():
+            value = float(rng.choice(self.values[i]))
+            values.append(None if np.isnan(value) else value)
+        names += dated + [codes[i] for i in self.codes[which].tolist()]
+        times += [start] * len(dated) + (start + since_us).tolist()
+        return CanaryEvents(codes=tuple(names), times_us=tuple(times), values=tuple(values))
+
+    def is_whole(self, sequence: TokenizedRecord, *, events: int) -> bool:
+        """Whether every event and fact of a drawn record has a token, and that is no [UNK]."""
+        told = len(np.unique(sequence.event[sequence.kind == KIND_EVENT]))
+        return bool(
+            told == events + self.events_before
+            and (sequence.field >= 0).sum() == self.tokens_before
+            and not (sequence.tokens == self.unknown).any()
+        )
+
+
+def _donors(cohort: Cohort, *, rng: np.random.Generator) -> Records:
+    """Return patients of both splits, at most DONORS of each."""
+    parts = []
+    for split in (cohort.members, cohort.nonmembers):
+        chosen = rng.permutation(len(split))[:DONORS]
+        parts.append(split.select(np.sort(chosen)))
+    one, other = parts
+    return Records(
+        subject_id=np.concatenate([one.subject_id, other.subject_id]),
+        offsets=np.concatenate([one.offsets, one.offsets[-1] + other.offsets[1:]]),
+        code=np.concatenate([one.code, other.code]),
+        time_us=np.concatenate([one.time_us, other.time_us]),
+        value=np.concatenate([one.value, other.value]),
+    )
+
+
+def _facts(donors: Records, codes: Sequence[str], tokenizer: Tokenizer) -> list[NDArray[np.int32]]:
+    """Return for each static field the donors' codes that have a token.
+
+    Raises:
+        DataError: the vocabulary does not belong to these patients.
+    """
+    encoded = tokenizer.encode(donors, codes)
+    told = (encoded.field >= 0) & (encoded.code >= 0)
+    told &= encoded.tokens != _unknown_id(tokenizer)
+    return [
+        encoded.code[told & (encoded.field == number)]
+        for number, name in enumerate(tokenizer.field_names)
+        if name in tokenizer.spec.static
+    ]
+
+
+def _spoken(
+    donors: Records,
+    lived: NDArray[np.bool_],
+    codes: Sequence[str],
+    tokenizer: Tokenizer,
+    *,
+    rng: np.random.Generator,
+) -> tuple[NDArray[np.int32], list[NDArray[np.float32]]]:
+    """Return the codes whose events have tokens, with values each was seen with."""
+    at = rng.permutation(np.flatnonzero(lived))
+    pairs = np.stack([donors.code[at], donors.value[at].view(np.int32)], axis=1)
+    _, first = np.unique(pairs, axis=0, return_index=True)
+    at = at[np.sort(first)]
+    at = at[np.argsort(donors.code[at], kind="stable")]
+    code = donors.code[at]
+    rank = np.arange(len(at)) - np.searchsorted(code, code)
+    at = at[rank < VALUES]
+    singles = Records(  # a patient of one event each says which events have a token
+        subject_id=np.arange(len(at), dtype=np.int64),
+        offsets=np.arange(len(at) + 1, dtype=np.int64),
+        code=donors.code[at],
+        time_us=donors.time_us[at],
+        value=donors.value[at],
+    )
+    encoded = tokenizer.encode(singles, codes, partial=True)
+    owner = np.repeat(np.arange(len(at)), np.diff(encoded.offsets))
+    events = encoded.kind == KIND_EVENT
+    spoken = np.zeros(len(at), dtype=np.bool_)
+    spoken[owner[events]] = True
+    spoken[owner[events & (encoded.tokens == _unknown_id(tokenizer))]] = False
+    code, value = donors.code[at][spoken], donors.value[at][spoken]
+    kept, starts = np.unique(code, return_index=True)
+    return kept, np.split(value, starts[1:])
+
+
+def _ages_us(donors: Records, row: Ints, birth: int, who: Ints, first_us: Ints) -> Ints:
+    """Return the time from birth to the first event of each donor whose birth is known."""
+    born_us = np.full(len(donors), STATIC_TIME, dtype=np.int64)
+    births = np.flatnonzero((donors.code == birth) & (donors.time_us != STATIC_TIME))[::-1]
+    born_us[row[births]] = donors.time_us[births]  # the first birth is assigned last and stays
+    known = (born_us[who] != STATIC_TIME) & (born_us[who] <= first_us)
+    ages: Ints = first_us[known] - born_us[who][known]
+    return ages
+
+
+def _birth_speaks(tokenizer: Tokenizer) -> bool:
+    """Whether a birth becomes part of a record: as an age, or as an event with a token."""
+    return tokenizer.spec.age is not None or meds.birth_code in tokenizer.vocabulary.ids
+
+
+def _unknown_id(tokenizer: Tokenizer) -> int:
+    unknown = tokenizer.spec.specials.unk
+    return -1 if unknown is None else tokenizer.vocabulary.ids[unknown]
+
+
+# --- drawing ------------------------------------------------------------------------------------
+
+
+def _well_formed(
+    stock: _Stock,
+    cohort: Cohort,
+    tokenizer: Tokenizer,
+    *,
+    settings: CanarySettings,
+    wanted: int,
+    rng: np.random.Generator,
+) -> list[CanaryEvents]:
+    """Draw until as many records as are wanted have a token for everything and none is another."""
+    place = {code: i for i, code in enumerate(cohort.codes)}
+    limit = tokenizer.spec.max_length
+    kept: dict[bytes, CanaryEvents] = {}
+    shortest = np.inf
+    for _ in range(ROUNDS):
+        drawn = [
+            stock.draw(cohort.codes, events=settings.events, rng=rng)
+            for _ in range(wanted - len(kept))
+        ]
+        encoded = tokenizer.encode(columns_of(drawn, place), cohort.codes, partial=True)
+        for i, record in enumerate(drawn):
+            sequence = encoded.record(i)
+            if not stock.is_whole(sequence, events=settings.events):
+                continue
+            shortest = min(shortest, len(sequence))
+            if limit is None or len(sequence) <= limit:
+                kept.setdefault(sequence.tokens.tobytes(), record)
+        if len(kept) == wanted:
+            return list(kept.values())
+    if limit is not None and limit < shortest < np.inf:
+        raise DataError(
+            f"even the shortest canary of {settings.events} events has {shortest} tokens, but"
+            f" tokenization.maxLength is {limit}; ask for fewer events"
+        )
+    raise DataError(
+        f"of {wanted} canaries only {len(kept)} that differ and have a token for everything could"
+        f" be drawn from {len(stock.codes)} dated codes; ask for fewer of them, or for longer ones"
+    )
+
+
+def columns_of(records: Sequence[CanaryEvents], place: Mapping[str, int]) -> Records:
+    """Return made-up records as columns.
+
+    Args:
+        records: of canaries or beacons.
+        place: of each code in a dictionary.
+    """
+    times = [time for record in records for time in record.times_us]
+    values = [value for record in records for value in record.values]
+    return Records(
+        subject_id=np.arange(len(records), dtype=np.int64),
+        offsets=np.cumsum([0, *(len(record.codes) for record in records)]).astype(np.int64),
+        code=np.array([place[c] for record in records for c in record.codes], dtype=np.int32),
+        time_us=np.array([STATIC_TIME if t is None else t for t in times], dtype=np.int64),
+        value=np.array([np.nan if v is None else v for v in values], dtype=np.float32),
+    )

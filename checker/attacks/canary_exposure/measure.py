@@ -1,0 +1,312 @@
+"""Canary exposure: does the model tell planted patients from their twins that were left out?
+
+Canaries are made-up patients of whom a fair coin decided which were trained on, so included and
+left-out ones differ in nothing else, and no split has to be shown comparable. Two questions are
+asked of one score, a record's mean token log-probability (or its ratio to a reference model's).
+
+*Exposure* (Carlini et al. 2019, USENIX Security '19:267): log2(N) - log2(rank) of an included
+canary among the N - 1 that were left out, from 0 to log2(N) bits. A model that memorised nothing
+does not score 0: ranks are then even over 1 to N, which gives log2(N) - log2(N!)/N on average, 1.43
+bits for 500 left out and 1.44 = log2(e) in the limit. Limits are to be set above that, and well
+below log2(N), where the mean hangs on a handful of twins and its bounds are wide.
+
+*A lower bound for ε* (Steinke, Nasr & Jagielski 2023, arXiv 2305.08846): guess "included" for the
+highest scores, "left out" for the lowest, abstain between, and count what is right. Nothing bounds
+ε from above, so it can fail a model and never pass one. How many guesses to make must not be chosen
+by how they turn out: it is fixed in the policy, or chosen on one half of the canaries and counted
+on the other.
+
+A low exposure counts only where the attack is shown to work; see `CanaryExposure.detection`.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Annotated, ClassVar, Final, Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+from pydantic import Field
+from scipy.stats import mannwhitneyu
+
+from checker.attacks.api import (
+    Access,
+    CellEvidence,
+    Detection,
+    Measurement,
+    Metric,
+    Observes,
+    Params,
+    Probe,
+)
+from checker.attacks.observations import booleans
+from checker.stats.epsilon import epsilon_lower_bound
+from checker.stats.estimate import Estimate
+from checker.stats.exposure import mean_exposure
+
+__all__ = [
+    "CanaryExposure",
+    "CanaryExposureParams",
+    "CanaryObservations",
+]
+
+Scores = NDArray[np.float64]
+
+GUESS_SHARES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
+"""Shares of the canaries to guess on that `thresholdSelection: split` chooses from."""
+
+
+class CanaryExposureParams(Params):
+    """Parameters of `canary-exposure`."""
+
+    manifest: Annotated[str, Field(min_length=1)] = Field(
+        description="the auditor's manifest of `phigate canaries make`, relative to the policy",
+        examples=["./canaries.json"],
+    )
+    score: Literal["loss", "reference-ratio"] = Field(
+        "loss", description="what tells canaries apart; reference-ratio needs a reference model"
+    )
+    delta: Annotated[float, Field(ge=0, lt=1)] = Field(
+        1e-5, description="of the (ε, δ) that the bound speaks of"
+    )
+    threshold_selection: Literal["pre-registered", "split"] = Field(
+        "pre-registered",
+        description="guess on guessShare of the canaries, or choose the share on one half of them"
+        " and count on the other",
+    )
+    guess_share: Annotated[float, Field(gt=0, le=1)] = Field(
+        0.2,
+        description="share of the canaries that is guessed on, half of it as included and half as"
+        " left out",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class CanaryObservations:
+    """Scores of m canaries in the manifest's order, and of the beacons.
+
+    Args:
+        included: [m] bool, the coin.
+        score: [m] float64, higher is more member-like.
+        beacon_score: [b] float64, of records that certainly were trained on, several times.
+    """
+
+    included: NDArray[np.bool_]
+    score: Scores
+    beacon_score: Scores
+    unanswered: int = 0
+
+    @property
+    def planted(self) -> Scores:
+        """Scores of the included canaries."""
+        return self.score[self.included]
+
+    @property
+    def left_out(self) -> Scores:
+        """Scores of the canaries that were left out."""
+        return self.score[~self.included]
+
+    def distinct_prompt_share(self, *, everybody: bool) -> None:
+        """Return None: whole records are scored, not prompts."""
+        return
+
+    def eligible(self, *, member: bool) -> None:
+        """Return None: the estimators ask for enough canaries themselves."""
+        return
+
+    def base_scores(self) -> None:
+        """Return None: no class is in question."""
+        return
+
+
+class CanaryExposure(Probe):
+    """How well planted canaries are told from their unplanted twins."""
+
+    name: ClassVar[str] = "canary-exposure"
+    title: ClassVar[str] = "Canary exposure"
+    paper_test: ClassVar[str | None] = None
+    access: ClassVar[Access] = "logprobs"
+    observes: ClassVar[Observes] = "canaries"
+    needs_attribute_class: ClassVar[bool] = False
+    needs_whole_record: ClassVar[bool] = True
+    params_type: ClassVar[type[Params]] = CanaryExposureParams
+    metrics: ClassVar[dict[str, Metric]] = {
+        metric.name: metric
+        for metric in (
+            Metric(
+                "exposure_bits",
+                "exposure of planted canaries",
+                "bits",
+                identifying_prompts=False,
+                of_patients=False,
+                unit="bits",
+                largest=None,
+            ),
+            Metric(
+                "epsilon_lower_bound",
+                "lower bound of ε from one run",
+                "epsilon",
+                can_pass=False,
+                identifying_prompts=False,
+                of_patients=False,
+                largest=None,
+            ),
+        )
+    }
+
+    @classmethod
+    def needs_reference(cls, params: CanaryExposureParams) -> bool:
+        """Whether the score is a ratio to a reference model's."""
+        return params.score == "reference-ratio"
+
+    @classmethod
+    def observations(cls, evidence: CellEvidence) -> CanaryObservations:
+        """Put the scores of the manifest's canaries and beacons together."""
+        table = _in_order(evidence.tables["canaries"])
+        score = table["score"].to_numpy().astype(np.float64)
+        if evidence.params.score == "reference-ratio":
+            other = _in_order(evidence.reference["canaries"])
+            score = score - other["score"].to_numpy().astype(np.float64)
+        beacon = booleans(table, "beacon")
+        return CanaryObservations(
+            included=booleans(table, "included")[~beacon],
+            score=score[~beacon],
+            beacon_score=score[beacon],
+        )
+
+    @classmethod
+    def measure(
+        cls,
+        metric: str,
+        observations: CanaryObservations,
+        *,
+        params: CanaryExposureParams,
+        confidence: float,
+    ) -> Measurement:
+        """Estimate the mean exposure, or bound ε from below."""
+        if metric == "exposure_bits":
+            return Measurement(
+                mean_exposure(observations.planted, observations.left_out, confidence=confidence)
+            )
+        return Measurement(_epsilon(observations, params=params, confidence=confidence))
+
+    @classmethod
+    def placebo(
+        cls,
+        metric: str,
+        observations: CanaryObservations,
+        *,
+        params: CanaryExposureParams,
+        confidence: float,
+        rng: np.random.Generator,
+    ) -> Estimate | None:
+        """Return None: a coin decided who is in which group, so nothing else can differ."""
+        return None
+
+    @classmethod
+    def detection(cls, observations: CanaryObservations, *, confidence: float) -> Detection:
+        """Say whether what must be found was found; otherwise a low exposure shows nothing.
+
+        A sound model does not show its canaries, and nor does one that was never trained on them,
+        or that is asked in the wrong format. Beacons tell these apart: they stand in the shard many
+        times over, and any attack that works on this model finds them. Either beacons or canaries
+        must score above the canaries left out, by the rank-sum test of Mann & Whitney (1947), each
+        at half of 1 - `confidence`.
+
+        Args:
+            observations: with at least one canary left out.
+            confidence: with which a blind attack is seen to be blind, in (0, 1).
+        """
+        found = []
+        for name, scores in (
+            ("beacons", observations.beacon_score),
+            ("included canaries", observations.planted),
+        ):
+            auroc, p = _above(scores, observations.left_out)
+            if p <= (1 - confidence) / 2:
+                text = f"The {len(scores)} {name} score above those left out (AUROC {auroc:.3f})."
+                return Detection(True, text)
+            found.append(f"the {len(scores)} {name} (AUROC {auroc:.3f})" if len(scores) else "")
+        missed = " nor ".join(text for text in found if text) or "anything"
+        text = f"The scores do not tell {missed} from the canaries left out."
+        if not len(observations.beacon_score):
+            text += " The manifest has no beacons, which a working attack would find."
+        return Detection(False, text)
+
+
+# --- epsilon ------------------------------------------------------------------------------------
+
+
+def _epsilon(
+    observations: CanaryObservations, *, params: CanaryExposureParams, confidence: float
+) -> Estimate:
+    """Bound ε from below by guessing; the value is the bound at confidence 0.5."""
+    included, score = observations.included, observations.score
+    share = params.guess_share
+    if params.threshold_selection == "split":
+        # records were drawn alike and in no order, so every other one is a half by lot
+        share = _best_share(included[0::2], score[0::2], delta=params.delta)
+        included, score = included[1::2], score[1::2]
+    m = len(score)
+    guesses = _guesses(m, share)
+    correct = _correct(included, score, guesses)
+
+    def bound(confidence: float) -> float:
+        return epsilon_lower_bound(
+            correct, guesses=guesses, canaries=m, delta=params.delta, confidence=confidence
+        )
+
+    low = bound(confidence)
+    return Estimate(
+        value=max(bound(0.5), low),
+        low=low,
+        high=math.inf,
+        n=m,
+        confidence=confidence,
+        method=f"one training run, {correct} of {guesses} guesses right,"
+        f" {params.threshold_selection}",
+    )
+
+
+def _guesses(m: int, share: float) -> int:
+    return min(m, max(2, round(share * m)))
+
+
+def _correct(included: NDArray[np.bool_], score: Scores, guesses: int) -> int:
+    """Count right guesses: the highest scores as included, the lowest as left out."""
+    order = np.argsort(score, kind="stable")  # ties by the manifest's order, which no coin made
+    as_out = guesses // 2
+    as_in = guesses - as_out
+    return int((~included[order[:as_out]]).sum() + included[order[len(order) - as_in :]].sum())
+
+
+def _best_share(included: NDArray[np.bool_], score: Scores, *, delta: float) -> float:
+    """Return the share of guesses with the highest bound at confidence 0.95 on these canaries."""
+    bounds = []
+    for share in GUESS_SHARES:
+        guesses = _guesses(len(score), share)
+        correct = _correct(included, score, guesses)
+        bounds.append(
+            epsilon_lower_bound(
+                correct, guesses=guesses, canaries=len(score), delta=delta, confidence=0.95
+            )
+        )
+    return GUESS_SHARES[int(np.argmax(bounds))]
+
+
+# --- helpers ------------------------------------------------------------------------------------
+
+
+def _in_order(tables: Sequence[pa.Table]) -> pa.Table:
+    return pa.concat_tables(tables).sort_by("canary")
+
+
+def _above(scores: Scores, others: Scores) -> tuple[float, float]:
+    """Return the AUROC of scores against others, and the p-value of its being 0.5 or less."""
+    if not len(scores) or not len(others) or np.ptp(np.concatenate([scores, others])) == 0:
+        return 0.5, 1.0
+    found = mannwhitneyu(scores, others, alternative="greater")
+    return float(found.statistic) / (len(scores) * len(others)), float(found.pvalue)

@@ -1,0 +1,1 @@
+"""T3: do embeddings tell a patient's sensitive attribute?"""

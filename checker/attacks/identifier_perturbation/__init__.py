@@ -1,0 +1,1 @@
+"""T5: does a disclosure collapse when an identifier changes?"""

@@ -1,0 +1,318 @@
+"""T5, identifier perturbation: does what the model tells hang on who the patient is?
+
+Tonekaboni et al. (arXiv 2510.12950), test T5: age, sex and race in the prompt are changed one at a
+time. A model that knows medicine says much the same of a patient a year older; one that repeats a
+record loses the thread. Only members are asked, so this is for where no nonmembers compare.
+
+Members are tried when their continuations disclose the class. Measuring again what was chosen for
+being high regresses to the mean, so the unchanged prompt is drawn afresh, with the same random
+numbers as the changed ones. A member is *memorized* when that fresh q exceeds the threshold, the
+mean q over small changes of the age does not, and Fisher's exact test of the two hit counts gives
+p ≤ 0.05 (two-sided). Where the age changes nothing, a member is taken for memorized with
+probability at most 0.022, whatever his q: enumerated over q for 10, 20 and 50 samples and one to
+four small changes, independent draws; common random numbers make it less.
+
+Collapse proves memory. Stability proves nothing: a model that repeats records from their clinical
+codes ignores the age. So `memorized_share` can fail a control and never pass one.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from itertools import groupby
+from typing import Annotated, ClassVar
+
+import numpy as np
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+from pydantic import Field, field_validator
+from scipy.stats import fisher_exact
+
+from checker import stats
+from checker.attacks.api import Access, CellEvidence, Measurement, Metric, Observes, Params, Probe
+from checker.attacks.observations import Clusters, booleans, cell_shares, in_subgroup
+from checker.errors import InsufficientData
+from checker.stats.estimate import Estimate
+
+__all__ = [
+    "AGE_OFFSETS",
+    "OTHER_VALUES",
+    "UNCHANGED",
+    "IdentifierPerturbation",
+    "IdentifierPerturbationParams",
+    "PerturbationObservations",
+]
+
+AGE_OFFSETS = (-10, -5, -2, -1, 1, 2, 5, 10)
+"""Years by which the age is changed."""
+
+SMALL_OFFSETS = (-2, -1, 1, 2)
+"""Changes of the age that no disease depends on."""
+
+OTHER_VALUES = 5
+"""Of a static field the commonest other values are tried, at most so many."""
+
+SIGNIFICANT = 0.05
+
+Change = tuple[str, str]
+"""What was changed, and to what: ("age", "+2"), ("sex", "GENDER//M")."""
+
+UNCHANGED: Change = ("none", "unchanged")
+
+
+class IdentifierPerturbationParams(Params):
+    """Parameters of `identifier-perturbation`."""
+
+    samples: Annotated[int, Field(ge=4, le=1000)] = Field(
+        20, description="continuations a prompt; fewer than 4 could never show anything"
+    )
+    horizon_tokens: Annotated[int, Field(ge=1)] = 100
+    threshold: Annotated[float, Field(ge=0, lt=1)] = Field(
+        0.5, description="disclosed when more than this share of the continuations hold the class"
+    )
+    identifiers: Annotated[list[str], Field(min_length=1)] = Field(
+        ["age", "sex", "race"],
+        description="what is changed, one at a time: age, and names of the target's static fields;"
+        " one that the target lacks is left out",
+    )
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+    @field_validator("identifiers")
+    @classmethod
+    def _with_age(cls, names: list[str]) -> list[str]:
+        if "age" not in names:
+            raise ValueError("'age' is missing: small changes of the age are what decides")
+        if len(set(names)) < len(names):
+            raise ValueError("an identifier stands here twice")
+        return names
+
+
+@dataclass(frozen=True, slots=True)
+class PerturbationObservations:
+    """What changed identifiers did to the eligible members, by distinct prompt.
+
+    Args:
+        size: [k] int64, eligible members with that prompt.
+        q: [k] float64 in [0, 1], share of the first continuations that hold the class: it decides
+            who is tried, and nothing else.
+        changes: c changes that were tried, `UNCHANGED` first.
+        hits: [k, c] int64, fresh continuations that hold the class; -1 where a change was not tried
+            with a prompt.
+        samples: fresh continuations of each prompt and change.
+        threshold: disclosed beyond it.
+        unanswered: members whom the evidence should speak of and does not.
+    """
+
+    size: NDArray[np.int64]
+    q: NDArray[np.float64]
+    changes: tuple[Change, ...]
+    hits: NDArray[np.int64]
+    samples: int
+    threshold: float
+    unanswered: int = 0
+
+    def eligible(self, *, member: bool) -> int | None:
+        """Return how many eligible members were asked; nonmembers never are."""
+        return int(self.size.sum()) if member else None
+
+    def distinct_prompt_share(self, *, everybody: bool) -> None:
+        """Return None: patients who share a prompt share what becomes of it, and are one unit."""
+        return
+
+    def base_scores(self) -> None:
+        """Return None: nothing is compared with nonmembers."""
+        return
+
+    @property
+    def is_disclosed(self) -> NDArray[np.bool_]:
+        """[k] bool: the first continuations disclose the class, so the prompt was tried."""
+        return self.q > self.threshold
+
+    @property
+    def small(self) -> NDArray[np.int64]:
+        """[c'] where the small changes of the age stand among the changes."""
+        wanted = {("age", f"{years:+d}") for years in SMALL_OFFSETS}
+        return np.array([i for i, c in enumerate(self.changes) if c in wanted], dtype=np.int64)
+
+    @property
+    def is_testable(self) -> NDArray[np.bool_]:
+        """[k] bool: disclosed, and the prompt tells an age with a neighbour in the vocabulary."""
+        return self.is_disclosed & (self.hits[:, self.small] >= 0).any(axis=1)
+
+    def is_memorized(self) -> NDArray[np.bool_]:
+        """Return which prompts lose the class when the age changes a little: [k] bool."""
+        memorized = np.zeros(len(self.size), dtype=np.bool_)
+        for prompt in np.flatnonzero(self.is_testable).tolist():
+            before = int(self.hits[prompt, 0])
+            tried = self.hits[prompt, self.small]
+            after, draws = int(tried[tried >= 0].sum()), self.samples * int((tried >= 0).sum())
+            if before / self.samples > self.threshold >= after / draws:
+                table = np.array([[before, self.samples - before], [after, draws - after]])
+                memorized[prompt] = fisher_exact(table).pvalue <= SIGNIFICANT
+        return memorized
+
+
+class IdentifierPerturbation(Probe):
+    """Share of eligible members whom the model tells on only under their own age."""
+
+    name: ClassVar[str] = "identifier-perturbation"
+    title: ClassVar[str] = "Identifier perturbation"
+    paper_test: ClassVar[str | None] = "T5"
+    access: ClassVar[Access] = "samples"
+    observes: ClassVar[Observes] = "perturbations"
+    needs_attribute_class: ClassVar[bool] = True
+    needs_whole_record: ClassVar[bool] = False
+    params_type: ClassVar[type[Params]] = IdentifierPerturbationParams
+    metrics: ClassVar[dict[str, Metric]] = {
+        metric.name: metric
+        for metric in (
+            Metric(
+                "memorized_share",
+                "members told on only under their own age",
+                "rate",
+                can_pass=False,
+                thresholded=True,
+            ),
+        )
+    }
+
+    @classmethod
+    def variants_at_most(cls, params: IdentifierPerturbationParams) -> int:
+        """Return how many prompts a disclosed member's becomes at most, the unchanged one too."""
+        return 1 + len(AGE_OFFSETS) + OTHER_VALUES * (len(params.identifiers) - 1)
+
+    @classmethod
+    def observations(cls, evidence: CellEvidence) -> PerturbationObservations:
+        """Join the eligible members with their first continuations and what changes did."""
+        labels = evidence.labels
+        assert labels is not None  # the plan gives every such cell its labels
+        chosen = in_subgroup(labels, evidence.subgroup)
+        chosen &= booleans(labels, "member") & booleans(labels, "eligible")
+        prompts = labels["prompt"].filter(chosen).to_pylist()
+        shares, tried = cell_shares(evidence), _hits(evidence)
+        threshold = evidence.params.threshold
+        missing = [
+            prompt not in shares or (shares[prompt] > threshold and prompt not in tried)
+            for prompt in prompts
+        ]
+        sizes = Counter(p for p, gone in zip(prompts, missing, strict=True) if not gone)
+        names = list(sizes)
+        changes = dict.fromkeys([UNCHANGED, *(c for found in tried.values() for c in found)])
+        return PerturbationObservations(
+            size=np.array([sizes[name] for name in names], dtype=np.int64),
+            q=np.array([shares[name] for name in names], dtype=np.float64),
+            changes=tuple(changes),
+            hits=np.array(
+                [[tried.get(name, {}).get(change, -1) for change in changes] for name in names],
+                dtype=np.int64,
+            ).reshape(len(names), len(changes)),
+            samples=evidence.params.samples,
+            threshold=threshold,
+            unanswered=sum(missing),
+        )
+
+    @classmethod
+    def measure(
+        cls,
+        metric: str,
+        observations: PerturbationObservations,
+        *,
+        params: IdentifierPerturbationParams,
+        confidence: float,
+    ) -> Measurement:
+        """Estimate the share of memorized members among the eligible ones.
+
+        A disclosed member whose prompt tells no age that can be changed says nothing either way and
+        is left out; one who was not disclosed is not memorized.
+
+        Raises:
+            InsufficientData: members are disclosed, but the age can be changed in no prompt (reason
+                "identifier-not-in-prompt"); or there is nobody.
+        """
+        disclosed, testable = observations.is_disclosed, observations.is_testable
+        if disclosed.any() and not testable.any():
+            raise InsufficientData(
+                "disclosed members whose prompt tells an age that can be changed",
+                needed=1,
+                got=0,
+                reason="identifier-not-in-prompt",
+            )
+        memorized = observations.is_memorized()
+        share = _mean(observations, memorized, testable | ~disclosed, confidence=confidence)
+        if share is None:
+            raise InsufficientData("eligible members", needed=1, got=0)
+        among = _mean(observations, memorized, testable, confidence=confidence)
+        reported = {} if among is None else {"memorized share of disclosed members": among}
+        return Measurement(share, reported=reported | _curve(observations, confidence=confidence))
+
+    @classmethod
+    def placebo(
+        cls,
+        metric: str,
+        observations: PerturbationObservations,
+        *,
+        params: IdentifierPerturbationParams,
+        confidence: float,
+        rng: np.random.Generator,
+    ) -> Estimate | None:
+        """Return None: nothing is compared with nonmembers."""
+        return None
+
+
+def _hits(evidence: CellEvidence) -> dict[str, dict[Change, int]]:
+    """Return hits by prompt and change."""
+    found: dict[str, dict[Change, int]] = {}
+    for table in evidence.tables.get("perturbations", ()):
+        if pc.any(pc.not_equal(table["samples"], evidence.params.samples)).as_py():
+            raise ValueError("perturbations were drawn with another number of samples than planned")
+        columns = (table[name].to_pylist() for name in ("prompt", "identifier", "change", "hits"))
+        for prompt, identifier, change, hits in zip(*columns, strict=True):
+            found.setdefault(prompt, {})[identifier, change] = hits
+    return found
+
+
+def _mean(
+    observations: PerturbationObservations,
+    outcome: NDArray[np.floating] | NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+    *,
+    confidence: float,
+) -> Estimate | None:
+    """Estimate the mean of an outcome in [0, 1] over the members behind some of the prompts."""
+    values = outcome[chosen].astype(np.float64)
+    total, n = Clusters(values, observations.size[chosen]).counted(values)
+    return stats.rate(total, n, confidence=confidence) if n else None
+
+
+def _curve(observations: PerturbationObservations, *, confidence: float) -> dict[str, Estimate]:
+    """Estimate the mean fresh q of disclosed members under each change.
+
+    Ages stand in order with the unchanged one in between; of a static field the mean over its other
+    values is taken.
+    """
+    curve: dict[str, Estimate] = {}
+    order = sorted(range(len(observations.changes)), key=lambda i: _place(observations.changes[i]))
+    for title, places in groupby(order, key=lambda i: _title(observations.changes[i])):
+        hits = observations.hits[:, list(places)]
+        drawn = (hits >= 0).sum(axis=1)
+        q = np.where(hits >= 0, hits, 0).sum(axis=1) / (np.maximum(drawn, 1) * observations.samples)
+        estimate = _mean(observations, q, drawn > 0, confidence=confidence)
+        if estimate is not None:
+            curve[title] = estimate
+    return curve
+
+
+def _title(change: Change) -> str:
+    identifier, value = change
+    if change == UNCHANGED:
+        return "q unchanged"
+    return f"q at age {value}" if identifier == "age" else f"q at another {identifier}"
+
+
+def _place(change: Change) -> tuple[int, int, str, str]:
+    identifier, value = change
+    if change == UNCHANGED or identifier == "age":
+        return 0, 0 if change == UNCHANGED else int(value), "", ""
+    return 1, 0, identifier, value

@@ -1,0 +1,1 @@
+"""T4: can it be told who was trained on?"""

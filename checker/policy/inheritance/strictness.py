@@ -1,0 +1,240 @@
+"""Which way every field of a policy may move: one table, for inheritance and for `phigate diff`.
+
+A policy demands something in each of its fields, and for each field it is settled here what
+demanding *more* means: a limit falls, a confidence rises, a list of controls grows, a metric stays
+what it is. `changes` compares two complete policies field by field. Inheritance refuses a policy
+that is looser than its parent in any field, or different where nothing can be compared; `diff`
+shows the same list to people.
+
+Policies are compared as they are judged, not as they are written: defaults are filled in, a probe's
+parameters too, and an attacker has the knowledge of those it extends. Wording (titles, rationales,
+citations) demands nothing and is *neutral*.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from pydantic import ValidationError
+
+from checker.errors import PluginError
+from checker.plugins import load_plugin
+from checker.policy.attackers import ACCESS, extent, resolve_attacker
+from checker.policy.documents import PolicySpec
+from checker.policy.inheritance.rules import (
+    Change,
+    Codes,
+    Fixed,
+    Free,
+    Grows,
+    LimitRule,
+    Named,
+    Ordered,
+    Parts,
+    Permission,
+    Selections,
+    Shrinks,
+    falls,
+    rank,
+    rises,
+)
+
+__all__ = ["ATTRIBUTE_CLASS", "POLICY", "changes", "effective", "filled_in"]
+
+# --- the table ----------------------------------------------------------------------------------
+
+
+_TEXT = Free()
+_WORDS = Grows("this demands nothing", neutral=True)
+
+
+def _fixed(what: str) -> Fixed:
+    return Fixed(f"the {what} of an inherited control cannot change; write a new control")
+
+
+_PARAMETERS = Fixed(
+    "the parameters of an inherited control cannot change (more samples can make a disclosure"
+    " rarer); write a new control"
+)
+
+ATTRIBUTE_CLASS = Parts(
+    "classes only grow",
+    {
+        "use": Fixed("what a class is taken from cannot change", may_be_added=True),
+        "title": _TEXT,
+        "sensitivity": Fixed("a class keeps its sensitivity", may_be_added=True),
+        "alsoSensitive": Grows("sensitivities only grow"),
+        "confidentiality": Ordered("confidentiality only rises", rank(None, *"ULMNRV")),
+        "description": _TEXT,
+        "benign": Ordered("a class cannot become benign", rank(True, False)),
+        "codes": Codes("codes only grow"),
+        "exclude": Codes("exclusions only shrink", inverse=True),
+        "proxies": Codes("proxies only grow"),
+        "traps": Grows("traps only grow"),
+        "notes": _WORDS,
+        "words": _WORDS,
+    },
+)
+
+_ATTACKER = Parts(
+    "attackers only grow",
+    {
+        "title": _TEXT,
+        "extends": Fixed("an attacker keeps the one it extends", may_be_added=True),
+        "knows": Selections(
+            "an attacker's knowledge only grows",
+            {
+                "static": Grows("an attacker's knowledge only grows"),
+                "events": Ordered("an attacker's knowledge only grows", extent),
+                "random": rises("an attacker's knowledge only grows"),
+                "codeTypes": Grows("an attacker's knowledge only grows"),
+            },
+        ),
+        "access": Ordered("an attacker's access only rises", rank(*ACCESS)),
+        "report": Ordered("an attacker that decides keeps deciding", rank("only", "gate")),
+        "cites": _WORDS,
+    },
+)
+
+_CONTROL = Parts(
+    "controls only grow",
+    {
+        "title": _TEXT,
+        "attributeClass": _fixed("class"),
+        "probe": _fixed("probe"),
+        "params": Parts("", {}, otherwise=_PARAMETERS),
+        "metric": _fixed("metric"),
+        "contrast": _fixed("contrast"),
+        "limits": Named("limits only grow", LimitRule("limits only fall")),
+        "subgroups": Grows("subgroups only grow", default=("all",)),
+        "severity": Ordered("severity only rises", rank("low", "medium", "high", "critical")),
+        "enforcement": Ordered("enforcement only rises", rank("advisory", "mandatory", "absolute")),
+        "onInconclusive": Ordered(
+            "an inconclusive result that blocks keeps blocking", rank("warn", None, "block")
+        ),
+        "blocks": Ordered("a control that can block keeps blocking", rank(False, True)),
+        "rationale": _TEXT,
+        "remediation": _WORDS,
+        "cites": _WORDS,
+    },
+)
+
+POLICY = Parts(
+    "",
+    {
+        "extends": _TEXT,
+        "abstract": _TEXT,
+        "context": Ordered(
+            "the context only narrows: public-weights, gated, internal",
+            rank("public-weights", "gated", "internal"),
+        ),
+        "parameters": Parts(
+            "",
+            {
+                "confidence": rises("confidence only rises"),
+                "minCell": rises("minimum counts only rise"),
+                "expectedBaseRate": Free("this only helps to plan"),
+                "admissibilityTolerance": falls("the tolerance only falls"),
+                "seed": Fixed(
+                    "another seed is another draw, so it stays as inherited", may_be_added=True
+                ),
+                "sampling": Free("this decides nothing"),
+            },
+        ),
+        "attackers": Named("attackers only grow", _ATTACKER),
+        "attributeClasses": Named("classes only grow", ATTRIBUTE_CLASS),
+        "controls": Named("controls only grow", _CONTROL),
+        "citations": Named(
+            "this demands nothing",
+            Parts(
+                "",
+                {
+                    "title": Fixed("a citation keeps its source; give another one another name"),
+                    "basis": Fixed("a citation keeps its basis; give another one another name"),
+                    "url": _TEXT,
+                    "note": _TEXT,
+                },
+            ),
+            neutral=True,
+        ),
+        "gate": Parts(
+            "",
+            {
+                "failOn": Grows("severities that block only grow", additive=False),
+                "maxEvidenceAge": falls("evidence age only falls"),
+            },
+        ),
+        "waivers": Permission(
+            "a policy without waivers grants none, and neither do those that extend it",
+            Parts(
+                "",
+                {
+                    "approverRoles": Shrinks("roles that may approve only shrink"),
+                    "minApprovers": rises("minimum counts only rise"),
+                    "maxDuration": falls("waiver duration only falls"),
+                },
+            ),
+        ),
+    },
+)
+"""The rules of a policy's `spec`, key by key."""
+
+
+# --- two policies -------------------------------------------------------------------------------
+
+
+def changes(old: PolicySpec, new: PolicySpec) -> list[Change]:
+    """Compare two complete policies.
+
+    Args:
+        old: what was demanded.
+        new: what is demanded now.
+
+    Returns:
+        What differs, in the order of the table; nothing for equal policies.
+    """
+    return list(
+        POLICY.changes((), effective(old), effective(new), confidence=old.parameters.confidence)
+    )
+
+
+def effective(spec: PolicySpec) -> dict[str, Any]:
+    """Return a policy as it is judged: with defaults, and attackers with all they know.
+
+    Each control also says whether it `blocks`: a severity that rises out of the gate's list would
+    let through what it let not through before.
+    """
+    plain = filled_in(spec)
+    for name, attacker in plain["attackers"].items():
+        resolved = resolve_attacker(spec, name)
+        attacker.pop("extends", None)
+        attacker["access"] = resolved.access
+        attacker["knows"] = {
+            "static": resolved.static if resolved.static == "all" else list(resolved.static),
+            "events": resolved.events,
+            "random": resolved.random or None,
+            "codeTypes": list(resolved.code_types),
+        }
+    for name, control in plain["controls"].items():
+        one = spec.controls[name]
+        control["blocks"] = one.enforcement != "advisory" and one.severity in spec.gate.fail_on
+    for key in ("extends", "abstract"):
+        plain.pop(key, None)
+    return plain
+
+
+def filled_in(spec: PolicySpec) -> dict[str, Any]:
+    """Return a policy as plain values, with every default written out."""
+    plain: dict[str, Any] = spec.model_dump(by_alias=True, exclude_none=True)
+    for control in plain["controls"].values():
+        control["params"] = _effective_params(control["probe"], control["params"])
+    return plain
+
+
+def _effective_params(probe: str, params: dict[str, Any]) -> dict[str, Any]:
+    """Fill in a probe's defaults; what is wrong with them is for validation to say."""
+    try:
+        model = load_plugin("phigate.probes", probe).params_type
+        return dict(model.model_validate(params).model_dump(by_alias=True))
+    except (PluginError, ValidationError):
+        return params

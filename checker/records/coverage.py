@@ -1,0 +1,375 @@
+"""What attribute classes catch of a data set, what of them never matches, and what they may miss.
+
+A class that misses a code measures too little leakage and leaves the code in the prompt, so that
+the attacker is handed what should be guessed. Nobody can list what is missing; but three kinds of
+codes are worth a curator's look, and this finds them among those that a class does not catch:
+
+* *family*: an ICD or ATC code of a category of which the class names some codes only;
+* *drug*: a code whose text names a drug of the class, such as the laboratory test of its level;
+* *word*: a code whose text holds one of the class's words.
+
+A near miss is no error: most are right where they are, and many belong to another class, which is
+named. Counts are of single codes and of patients; they are for those who hold the data anyway.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.codes import (
+    PREFIX_SHAPES,
+    RANK_NONE,
+    RANK_STRONG,
+    ClassMatches,
+    CodePattern,
+    CodeReader,
+    CodeSystem,
+    Reading,
+    Standing,
+    find_matches,
+    words,
+)
+from checker.policy.classes import class_matcher
+from checker.policy.documents import AttributeClassSpec
+from checker.records.cohort import Cohort
+
+__all__ = [
+    "Caught",
+    "ClassCoverage",
+    "CodeCount",
+    "DataCoverage",
+    "NearMiss",
+    "Unread",
+    "measure_coverage",
+]
+
+_CATEGORY: Final = {"icd10cm": 3, "icd9cm": 3, "icd10pcs": 3, "icd9proc": 2, "atc": 5}
+"""How many characters make the family of a code."""
+_SHORTEST_DRUG: Final = 6
+
+
+@dataclass(frozen=True, slots=True)
+class CodeCount:
+    """A code of the data set.
+
+    Args:
+        code: as the data set spells it.
+        description: what the data set says of it, if anything.
+        events: how often it occurs.
+        patients: in how many patients.
+    """
+
+    code: str
+    description: str | None
+    events: int
+    patients: int
+
+
+@dataclass(frozen=True, slots=True)
+class Caught:
+    """A code that a class catches, how strongly, and by which of its values."""
+
+    code: CodeCount
+    standing: Standing
+    values: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class NearMiss:
+    """A code that a class does not catch and perhaps should.
+
+    Args:
+        code: the code.
+        kind: why it is shown, see the module.
+        hint: the category, drug or word that it shares with the class.
+        elsewhere: other classes that catch it.
+    """
+
+    code: CodeCount
+    kind: Literal["family", "drug", "word"]
+    hint: str
+    elsewhere: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ClassCoverage:
+    """What of a data set one class catches.
+
+    Args:
+        name, title: of the class.
+        caught: codes, strongest and commonest first.
+        patients: with a definitive or strong code, who would count as having the class.
+        patients_any: with any code of the class, proxies included.
+        excluded: codes that an exclusion takes out.
+        unmatched: by system that the data set has codes of, values that match none of them.
+        absent: systems of the class that the data set has no codes of.
+        near_misses: those that no other class catches first, of these drugs and words before
+            families, then by how often they occur.
+    """
+
+    name: str
+    title: str
+    caught: tuple[Caught, ...]
+    patients: int
+    patients_any: int
+    excluded: tuple[CodeCount, ...]
+    unmatched: Mapping[CodeSystem, tuple[str, ...]]
+    absent: tuple[CodeSystem, ...]
+    near_misses: tuple[NearMiss, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Unread:
+    """Codes of one head (`LAB`, `DRG`) in which no code system was recognised."""
+
+    head: str
+    codes: int
+    events: int
+
+
+@dataclass(frozen=True, slots=True)
+class DataCoverage:
+    """What of a data set some classes catch.
+
+    Args:
+        name: of the data set.
+        patients, events, codes: how many of them were looked at.
+        systems: how many codes of each system there are.
+        unread: what only `local` values can catch, commonest first.
+        classes: in the order they were asked for.
+    """
+
+    name: str
+    patients: int
+    events: int
+    codes: int
+    systems: Mapping[str, int]
+    unread: tuple[Unread, ...]
+    classes: tuple[ClassCoverage, ...]
+
+
+def measure_coverage(
+    classes: Mapping[str, AttributeClassSpec],
+    cohort: Cohort,
+    *,
+    reader: CodeReader,
+    only: Sequence[str] = (),
+) -> DataCoverage:
+    """Measure what classes catch of the members and nonmembers of a data set.
+
+    Args:
+        classes: valid classes by name.
+        cohort: the patients, and the dictionary of codes.
+        reader: knows how the data set spells its codes.
+        only: the classes asked for; all, where none is. The others say what they catch of the near
+            misses.
+    """
+    matches = find_matches(
+        {name: class_matcher(spec) for name, spec in classes.items()},
+        cohort.codes,
+        reader=reader,
+        descriptions=cohort.descriptions,
+        parents=cohort.parents,
+    )
+    data = _Data(cohort, reader)
+    return DataCoverage(
+        name=cohort.name,
+        patients=len(cohort.members) + len(cohort.nonmembers),
+        events=int(data.events.sum()),
+        codes=len(cohort.codes),
+        systems=dict(data.systems.most_common()),
+        unread=data.unread(),
+        classes=tuple(_coverage(name, classes[name], matches, data) for name in only or classes),
+    )
+
+
+# --- the data set -------------------------------------------------------------------------------
+
+
+class _Data:
+    """A data set's codes with their counts, readings and texts."""
+
+    def __init__(self, cohort: Cohort, reader: CodeReader) -> None:
+        self._cohort = cohort
+        n_codes = len(cohort.codes)
+        members, nonmembers = cohort.members, cohort.nonmembers
+        code = np.concatenate([members.code, nonmembers.code]).astype(np.int64)
+        lengths = np.concatenate([np.diff(members.offsets), np.diff(nonmembers.offsets)])
+        patient = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
+        pairs = np.unique(patient * n_codes + code)
+        self._patients, self._codes = pairs // n_codes, pairs % n_codes
+        self.patients = np.bincount(self._codes, minlength=n_codes)
+        self.events = np.bincount(code, minlength=n_codes)
+        rows = zip(cohort.codes, cohort.descriptions, cohort.parents, strict=True)
+        self.readings: list[tuple[Reading, ...]] = []
+        self.texts: list[str] = []
+        for spelling, description, parents in rows:
+            self.readings.append(reader.read(spelling, description=description, parents=parents))
+            self.texts.append(words(f"{spelling} {description or ''}"))
+        self.systems = Counter(
+            system for found in self.readings for system in {reading.system for reading in found}
+        )
+
+    def count(self, entry: int) -> CodeCount:
+        """Return a code with its counts."""
+        return CodeCount(
+            self._cohort.codes[entry],
+            self._cohort.descriptions[entry],
+            int(self.events[entry]),
+            int(self.patients[entry]),
+        )
+
+    def patients_with(self, wanted: NDArray[np.bool_]) -> int:
+        """Count the patients that have one of some codes, given as [codes] bool."""
+        patients = self._patients[wanted[self._codes]]
+        return len(np.unique(patients))
+
+    def unread(self) -> tuple[Unread, ...]:
+        """Return the heads of codes without a reading, commonest first."""
+        codes: Counter[str] = Counter()
+        events: Counter[str] = Counter()
+        for entry, readings in enumerate(self.readings):
+            if not readings:
+                head = self._cohort.codes[entry].partition("//")[0]
+                codes[head] += 1
+                events[head] += int(self.events[entry])
+        return tuple(Unread(head, codes[head], count) for head, count in events.most_common())
+
+
+# --- one class ----------------------------------------------------------------------------------
+
+
+def _coverage(
+    name: str, spec: AttributeClassSpec, matches: Mapping[str, ClassMatches], data: _Data
+) -> ClassCoverage:
+    found = matches[name]
+    excluded = {
+        entry
+        for excludes, entries in zip(found.excludes, found.entries, strict=True)
+        if excludes
+        for entry in entries
+        if found.ranks[entry] == RANK_NONE
+    }
+    return ClassCoverage(
+        name=name,
+        title=spec.title,
+        caught=tuple(_caught(found, data)),
+        patients=data.patients_with(found.ranks >= RANK_STRONG),
+        patients_any=data.patients_with(found.ranks > RANK_NONE),
+        excluded=tuple(data.count(entry) for entry in sorted(excluded)),
+        unmatched=_unmatched(found, data),
+        absent=tuple(dict.fromkeys(p.system for p in found.patterns if _absent(p.system, data))),
+        near_misses=tuple(_near_misses(name, spec, matches, data, excluded=excluded)),
+    )
+
+
+def _caught(found: ClassMatches, data: _Data) -> Iterator[Caught]:
+    values: dict[int, list[str]] = {}
+    rows = zip(found.patterns, found.excludes, found.entries, strict=True)
+    for pattern, excludes, entries in rows:
+        for entry in [] if excludes else entries:
+            values.setdefault(entry, []).append(pattern.value)
+    order = sorted(values, key=lambda e: (-int(found.ranks[e]), -int(data.events[e]), e))
+    for entry in order:
+        if standing := found.standing(entry):
+            yield Caught(data.count(entry), standing, tuple(dict.fromkeys(values[entry])))
+
+
+def _absent(system: CodeSystem, data: _Data) -> bool:
+    return system != "local" and system not in data.systems
+
+
+def _unmatched(found: ClassMatches, data: _Data) -> dict[CodeSystem, tuple[str, ...]]:
+    unmatched: dict[CodeSystem, list[str]] = {}
+    rows = zip(found.patterns, found.excludes, found.entries, strict=True)
+    for pattern, excludes, entries in rows:
+        if not (excludes or entries or _absent(pattern.system, data)):
+            unmatched.setdefault(pattern.system, []).append(pattern.value)
+    return {system: tuple(values) for system, values in unmatched.items()}
+
+
+# --- near misses --------------------------------------------------------------------------------
+
+
+def _near_misses(
+    name: str,
+    spec: AttributeClassSpec,
+    matches: Mapping[str, ClassMatches],
+    data: _Data,
+    *,
+    excluded: set[int],
+) -> list[NearMiss]:
+    found = matches[name]
+    families = _families(found.patterns)
+    drugs = _drugs(found)
+    hints = [hint for word in spec.words if (hint := words(word).strip())] or _title_words(
+        spec.title
+    )
+    near = []
+    for entry in np.flatnonzero(found.ranks == RANK_NONE).tolist():
+        if entry in excluded:
+            continue
+        reason = _reason(data.readings[entry], data.texts[entry], families, drugs, hints)
+        if reason is not None:
+            elsewhere = tuple(n for n, other in matches.items() if other.ranks[entry] > RANK_NONE)
+            near.append(NearMiss(data.count(entry), *reason, elsewhere))
+    return sorted(near, key=_urgency)
+
+
+def _urgency(one: NearMiss) -> tuple[bool, bool, int, str]:
+    """Order what nothing catches before the rest, and what is named before what is only near."""
+    return bool(one.elsewhere), one.kind == "family", -one.code.events, one.code.code
+
+
+def _reason(
+    readings: Sequence[Reading],
+    text: str,
+    families: set[tuple[CodeSystem, str]],
+    drugs: Sequence[str],
+    hints: Sequence[str],
+) -> tuple[Literal["family", "drug", "word"], str] | None:
+    for drug in drugs:
+        if f" {drug} " in text:
+            return "drug", drug
+    for hint in hints:
+        # a word is meant by its beginning, a number as it is: cd 4 is not cd 45
+        if f" {hint}{' ' if hint[-1].isdigit() else ''}" in text:
+            return "word", hint
+    for system, code in readings:
+        if (system, category := code[: _CATEGORY.get(system, 0)]) in families:
+            return "family", category
+    return None
+
+
+def _families(patterns: Iterable[CodePattern]) -> set[tuple[CodeSystem, str]]:
+    """Return the categories of which a class names some codes only."""
+    families: set[tuple[CodeSystem, str]] = set()
+    for pattern in patterns:
+        size = _CATEGORY.get(pattern.system, 0)
+        # a pattern says of its whole category which codes are meant
+        if pattern.system not in PREFIX_SHAPES or pattern.places or pattern.length <= size:
+            continue
+        families |= {(pattern.system, end[:size]) for end in (pattern.low, pattern.high)}
+    return families
+
+
+def _drugs(found: ClassMatches) -> list[str]:
+    """Return the names of single drugs that a class counts or hides."""
+    names = []
+    for pattern, excludes in zip(found.patterns, found.excludes, strict=True):
+        if not excludes and len(pattern.phrases) == 1:
+            name = pattern.phrases[0].strip()
+            if " " not in name and len(name) >= _SHORTEST_DRUG:
+                names.append(name)
+    return names
+
+
+def _title_words(title: str) -> list[str]:
+    """Return the longer words of a title, for a class that names no words of its own."""
+    return [word for word in words(title).split() if len(word) > len("other")]

@@ -1,0 +1,131 @@
+"""The prompts of one attacker for one class, and who can be asked."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.policy import ResolvedAttacker
+from checker.records.prompts.knowledge import Knowledge
+from checker.records.prompts.source import Flags, PromptSource, Standing
+from checker.records.prompts.spelling import Speller
+
+__all__ = ["DISTINCT_PROMPTS_NEEDED", "Prompts", "build_prompts", "prompt_key"]
+
+DISTINCT_PROMPTS_NEEDED = 0.8
+"""Below this share of distinct prompts an excess says nothing (METHODS §1)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Prompts:
+    """Prompts of n patients for one attacker and one class.
+
+    Args:
+        tokens: [T] int32, all prompts end to end; prompt i is tokens[offsets[i]:offsets[i + 1]].
+        offsets: [n + 1] int64; a prompt that was not asked for takes no place.
+        positive: [n] bool, the record holds a definitive or strong code of the class.
+        eligible: [n] bool, positive, and such a code lies within the horizon behind the cut.
+        promptable: [n] bool, the prompt is not empty, the cut is one that can be compared with
+            others', and something follows it.
+        behind: [n, 2] int64, where in `TokenizedRecords.tokens` what follows the cut begins and
+            ends (without EOS); equal where nothing follows.
+    """
+
+    tokens: NDArray[np.int32]
+    offsets: NDArray[np.int64]
+    positive: Flags
+    eligible: Flags
+    promptable: Flags
+    behind: NDArray[np.int64]
+
+    def __len__(self) -> int:
+        """Return the number of patients."""
+        return len(self.offsets) - 1
+
+    def prompt(self, index: int) -> NDArray[np.int32]:
+        """Return the tokens of one prompt."""
+        return self.tokens[self.offsets[index] : self.offsets[index + 1]]
+
+    @property
+    def lengths(self) -> NDArray[np.int64]:
+        """Tokens of each prompt."""
+        return np.diff(self.offsets)
+
+    def with_continuations(self, min_tokens: int) -> Prompts:
+        """Return the same prompts, eligible wherever at least `min_tokens` follow the cut."""
+        eligible = self.promptable & (np.diff(self.behind, axis=1)[:, 0] >= min_tokens)
+        return replace(self, positive=eligible, eligible=eligible)
+
+
+def prompt_key(tokens: NDArray[np.int32]) -> bytes:
+    """Return 16 bytes that name a prompt: equal prompts of different patients are one prompt."""
+    return hashlib.blake2b(
+        np.ascontiguousarray(tokens, dtype="<i4").tobytes(),
+        digest_size=16,
+        person=b"phigate-prompt",
+    ).digest()
+
+
+def build_prompts(
+    source: PromptSource,
+    attacker: ResolvedAttacker,
+    *,
+    removed: Flags,
+    counted: Flags,
+    watch: NDArray[np.int32],
+    horizon_tokens: int,
+    standing: Standing | None = None,
+    asked: Literal["all", "promptable", "eligible"] = "all",
+) -> Prompts:
+    """Build the prompts of one attacker for one class, vectorised over all patients.
+
+    Args:
+        source: the patients.
+        attacker: what is known; see the module's docstring for where that puts the cut.
+        removed: [codes] bool, codes of the class in any tier, which leave the prompt.
+        counted: [codes] bool, definitive and strong codes of the class, which make a positive;
+            all False where no class is in question.
+        watch: ids of the tokens that make a hit. A code that became [UNK] makes its patient
+            positive but not eligible: no model could name it.
+        horizon_tokens: how far behind the cut a code may lie to be within reach.
+        standing: where the class stands, where that was looked up before.
+        asked: whose prompts are wanted; who is what is told of all.
+
+    Returns:
+        The prompts, in the order of the records.
+
+    Raises:
+        DataError: one of the attacker's `codeTypes` matches no code of the data set.
+    """
+    if standing is None:
+        standing = Standing.of(source, counted=counted, watch=watch)
+    knowledge = Knowledge.of(source, attacker, standing, removed=removed, counted=counted)
+    everybody = np.arange(len(source.records))
+    cut = source.places.begin(knowledge.cuts(everybody))
+    end = source.places.end
+    told = np.append(standing.nameable, np.iinfo(np.int64).max)
+    next_told = told[np.searchsorted(standing.nameable, cut)]
+    within = next_told < np.minimum(cut + horizon_tokens, end)
+
+    speller = Speller(source, attacker, knowledge, cut, removed)
+    promptable = knowledge.is_comparable & (cut < end)
+    without_bos = np.flatnonzero(promptable & ~speller.begins_with_bos)
+    promptable[without_bos] = speller.spell(without_bos)[1] > 0
+    eligible = within & promptable
+    wanted = {"promptable": promptable, "eligible": eligible}.get(asked)
+    rows = everybody if wanted is None else np.flatnonzero(wanted)
+    tokens, own = speller.spell(rows)
+    lengths = np.zeros(len(everybody), dtype=np.int64)
+    lengths[rows] = own
+    return Prompts(
+        tokens=tokens,
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        positive=standing.positive,
+        eligible=eligible,
+        promptable=promptable,
+        behind=np.where((cut < end)[:, None], np.stack([cut, end], axis=1), 0),
+    )

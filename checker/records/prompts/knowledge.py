@@ -1,0 +1,163 @@
+"""Which events of a patient an attacker knows, and where that puts the cut."""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.errors import DataError
+from checker.plugins import suggestion
+from checker.policy import ResolvedAttacker
+from checker.records.prompts.source import Flags, Places, PromptSource, Standing, blocks, flag
+
+__all__ = ["Knowledge"]
+
+
+@dataclass(frozen=True, slots=True)
+class Knowledge:
+    """Which events an attacker knows of each of n patients.
+
+    Args:
+        source: the patients.
+        first: so many events are known anyway.
+        limit: [n] int64, first event that cannot be known, at least `first`.
+        is_comparable: [n] bool, there is a place for the cut.
+        pool: [codes] bool, events of these codes between `first` and `limit` may be chosen; None
+            where all are known.
+        of_type: [codes] bool, and of these are.
+        random: of the others so many.
+    """
+
+    source: PromptSource
+    first: int
+    limit: Places
+    is_comparable: Flags
+    pool: Flags | None
+    of_type: Flags
+    random: int
+
+    @classmethod
+    def of(
+        cls,
+        source: PromptSource,
+        attacker: ResolvedAttacker,
+        standing: Standing,
+        *,
+        removed: Flags,
+        counted: Flags,
+    ) -> Knowledge:
+        """Find out how far knowledge may reach."""
+        n = len(source.records)
+        first = attacker.events if isinstance(attacker.events, int) else 0
+        limit = np.full(n, first, dtype=np.int64)
+        if attacker.chooses_events:
+            is_asked = bool(counted.any())
+            limit = _limits(source, standing, first=first, is_asked=is_asked)
+        chooses = attacker.chooses_events and attacker.events != "all"
+        return cls(
+            source=source,
+            first=first,
+            limit=np.maximum(limit, first),
+            is_comparable=limit >= 0,
+            pool=~removed if chooses else None,
+            of_type=_matching(attacker, source.codes),
+            random=attacker.random or 0,
+        )
+
+    def cuts(self, rows: Places) -> Places:
+        """Return the number of each patient's first event behind the last one known."""
+        if self.pool is None:
+            return self.limit[rows]
+        cut = np.full(len(rows), self.first, dtype=np.int64)
+        for part in blocks(self._reach(rows)):
+            known, reach = self.chosen(rows[part])
+            number = np.arange(len(known)) - np.repeat(np.cumsum(reach) - reach, reach)
+            np.maximum.at(
+                cut[part], np.repeat(np.arange(len(reach)), reach)[known], number[known] + 1
+            )
+        return cut
+
+    def chosen(self, rows: Places) -> tuple[Flags, Places]:
+        """Return which of the patients' events before their limits are known, end to end.
+
+        Returns:
+            [sum of the patients' events before their limits] bool, and how many each has: [rows].
+        """
+        reach = self._reach(rows)
+        row = np.repeat(np.arange(len(rows)), reach)
+        number = np.arange(len(row)) - np.repeat(np.cumsum(reach) - reach, reach)
+        known = number < self.first
+        assert self.pool is not None  # callers choose only where there is a choice
+        places = self.source.places
+        code = self.source.records.code[places.token[places.first[rows][row] + number]]
+        choice = ~known & flag(self.pool, code)
+        of_type = flag(self.of_type, code)
+        known |= choice & of_type
+        if self.random:
+            drawn = self.source.draws(rows, reach + 1)
+            own = np.ones(len(drawn), dtype=np.bool_)
+            own[np.cumsum(reach + 1) - reach - 1] = False  # that one decides the cut
+            known |= _least(choice & ~of_type, drawn[own], row, count=self.random)
+        return known, reach
+
+    def _reach(self, rows: Places) -> Places:
+        return np.minimum(self.limit[rows], self.source.places.size[rows])
+
+
+def _limits(source: PromptSource, standing: Standing, *, first: int, is_asked: bool) -> Places:
+    """Return each patient's first event that cannot be known, [n]; -1 where there is no such place.
+
+    Args:
+        source: the patients.
+        standing: of the class.
+        first: so many events are known anyway.
+        is_asked: whether a class is in question.
+    """
+    places = source.places
+    size = places.size
+    if not is_asked:
+        return np.where(size > first, first + (size - first) // 2, -1)
+    start = places.begin(np.full(len(size), first, dtype=np.int64))
+    told = np.append(standing.counted, np.iinfo(np.int64).max)
+    next_told = told[np.searchsorted(standing.counted, start)]
+    has = next_told < places.end
+    limit = np.full(len(size), -1, dtype=np.int64)
+    limit[has] = source.records.event[next_told[has]]
+    found = np.sort(limit[has])
+    within = np.searchsorted(found, size)  # places that a record is long enough for
+    compared = np.flatnonzero(~has & (within > 0))
+    if len(compared):
+        count = within[compared]
+        drawn = np.minimum((source.cut_draws[compared] * count).astype(np.int64), count - 1)
+        limit[compared] = found[drawn]
+    return limit
+
+
+def _matching(attacker: ResolvedAttacker, codes: Sequence[str]) -> Flags:
+    """Return which codes of the dictionary the attacker's globs match: [codes] bool."""
+    matching = np.zeros(len(codes), dtype=np.bool_)
+    for glob in attacker.code_types:
+        match = re.compile(fnmatch.translate(glob)).match
+        own = np.array([match(code) is not None for code in codes], dtype=np.bool_)
+        if not own.any():  # he would know less than the policy says, and the model look safer
+            raise DataError(
+                f"attacker '{attacker.name}': no code of the data set matches '{glob}'"
+                f"{suggestion(glob, codes)}; check knows.codeTypes"
+            )
+        matching |= own
+    return matching
+
+
+def _least(pool: Flags, priority: NDArray[np.uint64], row: Places, *, count: int) -> Flags:
+    """Flag each row's `count` entries of smallest priority among those of the pool."""
+    chosen = np.zeros_like(pool)
+    at = np.flatnonzero(pool)
+    at = at[np.lexsort((priority[at], row[at]))]
+    rank = np.arange(len(at)) - np.searchsorted(row[at], row[at])
+    chosen[at[rank < count]] = True
+    return chosen

@@ -1,0 +1,38 @@
+"""Events become the model's tokens, and tokens are read back as codes.
+
+`records` holds the columns (patients before and after), `places` where events stand in them,
+`vocabulary` the model's tokens and ids, `tokenizer` the rules of a target's `tokenization`.
+"""
+
+from checker.records.tokenization.places import EventPlaces
+from checker.records.tokenization.records import (
+    KIND_EVENT,
+    KIND_SPECIAL,
+    KIND_STATIC,
+    KIND_TIME,
+    STATIC_TIME,
+    Coverage,
+    Records,
+    TokenizedRecord,
+    TokenizedRecords,
+)
+from checker.records.tokenization.tokenizer import UNKNOWN_LIMIT, Tokenizer
+from checker.records.tokenization.vocabulary import Vocabulary, check_fits, load_vocabulary
+
+__all__ = [
+    "KIND_EVENT",
+    "KIND_SPECIAL",
+    "KIND_STATIC",
+    "KIND_TIME",
+    "STATIC_TIME",
+    "UNKNOWN_LIMIT",
+    "Coverage",
+    "EventPlaces",
+    "Records",
+    "TokenizedRecord",
+    "TokenizedRecords",
+    "Tokenizer",
+    "Vocabulary",
+    "check_fits",
+    "load_vocabulary",
+]

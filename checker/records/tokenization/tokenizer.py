@@ -1,0 +1,569 @@
+"""A target's `tokenization`: how a patient's events become what the model was trained on.
+
+    [BOS]  prefix (age, static fields)  static codes  event  time  event  event ...  [EOS]
+
+The order is that of the files. Codes of a declared static field, dated or not, and the birth, when
+an age is declared, go into the prefix and nowhere else. A time token stands between events of
+different times, right before the later one, and speaks of the gap between *kept* events. Ages are
+completed years, as people count them; before birth they are 0.
+
+An event whose token the vocabulary lacks becomes the declared unknown token, or is left out. Either
+way it is counted, and where more than UNKNOWN_LIMIT of all events are lost the data set and the
+vocabulary do not belong together: a model that is prompted in a language it never learned leaks
+nothing, and would pass.
+
+Records are never cut here; windows and contexts are for whoever feeds the model.
+"""
+
+from __future__ import annotations
+
+import copy
+import fnmatch
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import Final
+
+import meds
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.canonical import digest
+from checker.errors import DataError
+from checker.plugins import suggestion
+from checker.policy.documents import StaticField, TimeBin, TokenizationSpec
+from checker.records.tokenization.records import Coverage, Records, TokenizedRecords
+from checker.records.tokenization.sequences import (
+    ABSENT,
+    UNKNOWN,
+    Columns,
+    PrefixField,
+    Stream,
+    ages,
+    join,
+    lay_out,
+)
+from checker.records.tokenization.values import BinTable, bin_table, load_edges
+from checker.records.tokenization.vocabulary import Vocabulary
+
+__all__ = ["UNKNOWN_LIMIT", "Tokenizer"]
+
+UNKNOWN_LIMIT: Final = 0.05
+"""Largest share of events, or of one prefix field's tokens, that the vocabulary may lack."""
+
+_EVENTS_AT_ONCE: Final = 1 << 20
+"""What is held beside records and tokens: some hundred bytes for each of so many events."""
+
+_DAY_US: Final = 86_400_000_000
+_UNIT_US: Final = {
+    "s": 1_000_000,
+    "m": 60_000_000,
+    "h": 3_600_000_000,
+    "d": _DAY_US,
+    "w": 7 * _DAY_US,
+    "y": 365.25 * _DAY_US,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class _Dictionary:
+    """What the rules make of each code of a cohort's dictionary.
+
+    Args:
+        codes: the dictionary.
+        token: [codes] int32, id of the code's own token, or -1.
+        field: [codes] int16, index into the static fields, or -1.
+        birth: index of the birth code, or -1.
+        bins: the codes' value bins, or None.
+        bin_token: [bins of all codes] int32, or None where bins are not spelled with their code.
+    """
+
+    codes: Sequence[str]
+    token: NDArray[np.int32]
+    field: NDArray[np.int16]
+    birth: int
+    bins: BinTable | None
+    bin_token: NDArray[np.int32] | None
+
+
+@dataclass(frozen=True, slots=True)
+class _Part:
+    """Some of the patients, tokenized.
+
+    Args:
+        columns: their tokens.
+        picked: by static field, [patients] int32, index of the patient's code, or -1.
+        first_age, last_age: [patients] int64, completed years, or -1.
+        coverage: what the vocabulary could not say.
+    """
+
+    columns: Columns
+    picked: dict[str, NDArray[np.int32]]
+    first_age: NDArray[np.int64]
+    last_age: NDArray[np.int64]
+    coverage: Coverage
+
+
+class Tokenizer:
+    """Turns patients into the model's tokens, all at once.
+
+    Args:
+        spec: the target's `tokenization`.
+        vocabulary: the model's tokens.
+        base: the folder that paths in `spec` are relative to.
+
+    Raises:
+        DataError: the rules name tokens that the vocabulary lacks, or contradict each other.
+    """
+
+    def __init__(self, spec: TokenizationSpec, *, vocabulary: Vocabulary, base: Path) -> None:
+        self.spec = spec
+        self.vocabulary = vocabulary
+        specials = spec.specials
+        self._bos = self._known(specials.bos, "specials.bos")
+        self._eos = self._known(specials.eos, "specials.eos")
+        self._unk = self._known(specials.unk, "specials.unk")
+        self._known(specials.pad, "specials.pad")
+        self._time_upper_us = _upper_limits_us(spec.time)
+        self._time_tokens = np.array(
+            [self._required(bin.token, "time") for bin in spec.time], dtype=np.int32
+        )
+        self._static = {
+            name: entry if isinstance(entry, StaticField) else StaticField(codes=entry)
+            for name, entry in spec.static.items()
+        }
+        declared = (("age",) if spec.age else ()) + tuple(self._static)
+        self._order = _prefix_order(spec.prefix_order, declared)
+        self._check_age()
+        self._edges = load_edges(base / spec.values.bins) if spec.values else {}
+        self._value_tokens = self._separate_value_tokens()
+        self._age_shift = 0
+        self._strict = True
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything that decides which tokens a record becomes."""
+        return digest(
+            {
+                "spec": self.spec.model_dump(mode="json"),
+                "vocabulary": self.vocabulary.sha256,
+                "edges": {code: edges.tolist() for code, edges in self._edges.items()},
+            }
+        )
+
+    @property
+    def field_names(self) -> tuple[str, ...]:
+        """Names of the prefix fields, in their order; `TokenizedRecords.field` indexes them."""
+        return self._order
+
+    @property
+    def time_gaps_days(self) -> list[tuple[int, float, float | None]]:
+        """Each time token's id, and the gaps it stands for: beyond, and up to (None: no end)."""
+        upper = [limit / _DAY_US for limit in self._time_upper_us.tolist()]
+        return list(zip(self._time_tokens.tolist(), [0.0, *upper], [*upper, None], strict=False))
+
+    def gap_tokens(self, days: NDArray[np.floating]) -> NDArray[np.int32]:
+        """Return the token that stands between two events so many days apart: [k] > 0 to ids."""
+        return self._gap_tokens(np.rint(days.astype(np.float64) * _DAY_US).astype(np.int64))
+
+    def variant(
+        self,
+        *,
+        bos: bool | None = None,
+        prefix_order: Sequence[str] | None = None,
+        age_shift: int = 0,
+    ) -> Tokenizer:
+        """Return a tokenizer that deviates from the declared format, to see that it fits worse.
+
+        It never refuses data for what its vocabulary lacks.
+
+        Args:
+            bos: without (False) or with (True) the declared BOS; None leaves it as it is.
+            prefix_order: another order of the same fields.
+            age_shift: years added to the age that the token tells.
+        """
+        other = copy.copy(self)
+        if bos is False:
+            other._bos = -1
+        elif bos and self._bos < 0:
+            raise ValueError("the target declares no BOS that a variant could add")
+        if prefix_order is not None:
+            other._order = _prefix_order(list(prefix_order), self._order)
+        other._age_shift = self._age_shift + age_shift
+        other._strict = False
+        return other
+
+    # --- tokens as codes ------------------------------------------------------------------------
+
+    def token_code(self, token_id: int) -> str | None:
+        """Return the code that a token stands for, its value bin left out, or None."""
+        known = 0 <= token_id < len(self._token_codes)
+        return self._token_codes[token_id] if known else None
+
+    def vocabulary_codes(self) -> list[str | None]:
+        """Return `token_code` of every id from 0 to the largest."""
+        return list(self._token_codes)
+
+    @cached_property
+    def _token_codes(self) -> list[str | None]:
+        codes = self.vocabulary.tokens
+        specials = self.spec.specials
+        named = [specials.bos, specials.eos, specials.pad, specials.unk]
+        named += [bin.token for bin in self.spec.time]
+        for token in named:
+            if token is not None:
+                codes[self.vocabulary.ids[token]] = None
+        for number in self._value_tokens.tolist():
+            codes[number] = None
+        if self.spec.age:
+            is_age = self._age_pattern(self.spec.age).fullmatch
+            codes = [None if token is not None and is_age(token) else token for token in codes]
+        if self.spec.values and "{code}" in self.spec.values.token:
+            for code, edges in self._edges.items():
+                table = bin_table([code], {code: edges}, template=self.spec.values.token)
+                for token in table.spelling:
+                    if token in self.vocabulary.ids:
+                        codes[self.vocabulary.ids[token]] = code
+        return codes
+
+    # --- codes as tokens ------------------------------------------------------------------------
+
+    def encode(
+        self, records: Records, codes: Sequence[str], *, partial: bool = False
+    ) -> TokenizedRecords:
+        """Tokenize patients.
+
+        Args:
+            records: the patients; `records.code` indexes `codes`.
+            codes: the cohort's dictionary.
+            partial: these are a few of the patients, so the share of unknown events says nothing
+                and is not checked.
+
+        Returns:
+            Tokens in the order of the records, whole sequences.
+
+        Raises:
+            DataError: more than UNKNOWN_LIMIT of the events, or of a prefix field, have no token;
+                or a static field matches no code.
+        """
+        dictionary = self._dictionary(codes)
+        parts = [self._part(part, dictionary) for part in records.in_parts(_EVENTS_AT_ONCE)]
+        coverage = sum((part.coverage for part in parts), Coverage(0, 0, {}))
+        picked = {name: np.concatenate([p.picked[name] for p in parts]) for name in self._static}
+        if self._strict and not partial:
+            self._check_coverage(coverage)
+            first_age = np.concatenate([part.first_age for part in parts])
+            self._check_prefix(self._prefix(first_age, picked, dictionary), first_age, codes)
+        return TokenizedRecords(
+            **join([part.columns for part in parts]),
+            age_years=np.concatenate([part.last_age for part in parts]).astype(np.float32),
+            static_values={
+                name: _open_parts(self._static[name].codes, own, codes)
+                for name, own in picked.items()
+            },
+            coverage=coverage,
+        )
+
+    def _part(self, records: Records, dictionary: _Dictionary) -> _Part:
+        """Tokenize some of the patients."""
+        n = len(records)
+        row = np.repeat(np.arange(n, dtype=np.int32), np.diff(records.offsets))
+        field = dictionary.field[records.code]
+        is_birth = records.code == dictionary.birth
+        wanted = (field < 0) & ~is_birth if self.spec.age else field < 0
+        first_age, last_age = ages(records, row, is_birth=is_birth, lived=(field < 0) & ~is_birth)
+        picked = {
+            name: _pick(row, records.code, mine=field == number, take=entry.take, n=n)
+            for number, (name, entry) in enumerate(self._static.items())
+        }
+        prefix = self._prefix(first_age, picked, dictionary)
+        stream, coverage = self._stream(records, row, wanted, dictionary)
+        columns = lay_out(
+            stream,
+            [PrefixField(np.where(f.token == UNKNOWN, self._unk, f.token), f.code) for f in prefix],
+            n=n,
+            bos=self._bos,
+            eos=self._eos,
+            time_token=self._time_tokens_before(stream),
+        )
+        return _Part(columns, picked, first_age, last_age, coverage)
+
+    def _prefix(
+        self,
+        years: NDArray[np.int64],
+        picked: dict[str, NDArray[np.int32]],
+        dictionary: _Dictionary,
+    ) -> list[PrefixField]:
+        fields = []
+        for name in self._order:
+            if name == "age":
+                fields.append(
+                    PrefixField(self._age_tokens(years), np.full_like(years, -1, np.int32))
+                )
+                continue
+            token = dictionary.token[picked[name]]
+            token = np.where(token < 0, UNKNOWN, token)
+            fields.append(PrefixField(np.where(picked[name] < 0, ABSENT, token), picked[name]))
+        return fields
+
+    def _dictionary(self, codes: Sequence[str]) -> _Dictionary:
+        ids = self.vocabulary.ids
+        field = np.full(len(codes), -1, dtype=np.int16)
+        for number, (name, entry) in enumerate(self._static.items()):
+            matches = re.compile(fnmatch.translate(entry.codes)).match
+            own = [i for i, code in enumerate(codes) if matches(code)]
+            if not own:
+                raise DataError(
+                    f"static field '{name}': no code of the data set matches '{entry.codes}'"
+                    f"{suggestion(entry.codes, codes)}; check tokenization.static"
+                )
+            if (field[own] >= 0).any():
+                both = next(i for i in own if field[i] >= 0)
+                raise DataError(
+                    f"code '{codes[both]}' belongs to two static fields, '{name}' and"
+                    f" '{list(self._static)[field[both]]}'; their globs must not overlap"
+                )
+            field[own] = number
+        bins = bin_tokens = None
+        if self.spec.values:
+            bins = bin_table(codes, self._edges, template=self.spec.values.token)
+            if "{code}" in self.spec.values.token:
+                bin_tokens = np.array([ids.get(t, -1) for t in bins.spelling], dtype=np.int32)
+        return _Dictionary(
+            codes=codes,
+            token=np.array([ids.get(code, -1) for code in codes], dtype=np.int32),
+            field=field,
+            birth=next((i for i, code in enumerate(codes) if code == meds.birth_code), -1),
+            bins=bins,
+            bin_token=bin_tokens,
+        )
+
+    def _stream(
+        self,
+        records: Records,
+        row: NDArray[np.int32],
+        wanted: NDArray[np.bool_],
+        dictionary: _Dictionary,
+    ) -> tuple[Stream, Coverage]:
+        """Give each event its token, count the unknown ones, and keep those that have one."""
+        token = dictionary.token[records.code]
+        value_token = np.full(len(token), ABSENT, dtype=np.int32)
+        slot = np.full(len(token), -1, dtype=np.int64) if dictionary.bin_token is not None else None
+        if dictionary.bins is not None:
+            bins = dictionary.bins
+            at = np.flatnonzero(bins.has_bins[records.code] & ~np.isnan(records.value) & wanted)
+            number = bins.bins(records.code[at], records.value[at])
+            if slot is not None and dictionary.bin_token is not None:
+                slot[at] = bins.slot[records.code[at]] + number - 1
+                token[at] = dictionary.bin_token[slot[at]]
+            else:
+                value_token[at] = self._value_tokens[number - 1]
+        unknown = wanted & (token < 0)
+        coverage = Coverage(
+            events=int(wanted.sum()),
+            unknown=int(unknown.sum()),
+            counts=dict(_unknown_counts(records.code, slot, unknown, dictionary)),
+        )
+        if self._unk >= 0:
+            token[unknown] = self._unk
+        else:
+            wanted = wanted & ~unknown
+        kept = np.flatnonzero(wanted)
+        stream = Stream(
+            row[kept], records.code[kept], token[kept], value_token[kept], records.time_us[kept]
+        )
+        return stream, coverage
+
+    def _time_tokens_before(self, stream: Stream) -> NDArray[np.int32]:
+        """Return [k] int32: the token of the gap before each event, or ABSENT."""
+        tokens = np.full(len(stream.row), ABSENT, dtype=np.int32)
+        if len(self._time_tokens):
+            later = stream.later()
+            gap_us = stream.time_us[later] - stream.time_us[later - 1]
+            tokens[later] = self._gap_tokens(gap_us)
+        return tokens
+
+    def _gap_tokens(self, gap_us: NDArray[np.int64]) -> NDArray[np.int32]:
+        tokens: NDArray[np.int32] = self._time_tokens[np.searchsorted(self._time_upper_us, gap_us)]
+        return tokens
+
+    def _age_tokens(self, years: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Return the tokens of ages."""
+        template = self.spec.age or ""
+        distinct, which = np.unique(years, return_inverse=True)
+        tokens = [
+            ABSENT
+            if age < 0
+            else self.vocabulary.ids.get(
+                template.replace("{years}", str(age + self._age_shift)), UNKNOWN
+            )
+            for age in distinct.tolist()
+        ]
+        return np.array(tokens, dtype=np.int32)[which]
+
+    # --- checks ---------------------------------------------------------------------------------
+
+    def _known(self, token: str | None, where: str) -> int:
+        return -1 if token is None else self._required(token, where)
+
+    def _required(self, token: str, where: str) -> int:
+        try:
+            return self.vocabulary.ids[token]
+        except KeyError:
+            raise DataError(
+                f"tokenization.{where}: the vocabulary has no token '{token}'"
+                f"{suggestion(token, self.vocabulary.ids)}",
+                file=self.vocabulary.file,
+            ) from None
+
+    @staticmethod
+    def _age_pattern(template: str) -> re.Pattern[str]:
+        before, _, after = template.partition("{years}")
+        return re.compile(rf"{re.escape(before)}\d+{re.escape(after)}")
+
+    def _check_age(self) -> None:
+        template = self.spec.age
+        if template is None:
+            return
+        if template.count("{years}") != 1:
+            raise DataError(f"tokenization.age: '{template}' must hold {{years}} once")
+        if not any(map(self._age_pattern(template).fullmatch, self.vocabulary.ids)):
+            near = suggestion(template.replace("{years}", "50"), self.vocabulary.ids)
+            raise DataError(
+                f"tokenization.age: the vocabulary has no token like '{template}'{near}",
+                file=self.vocabulary.file,
+            )
+
+    def _separate_value_tokens(self) -> NDArray[np.int32]:
+        """Return the ids of tokens that tell a bin without its code."""
+        values = self.spec.values
+        if values is None:
+            return np.empty(0, dtype=np.int32)
+        if values.token.count("{bin}") != 1:
+            raise DataError(f"tokenization.values.token: '{values.token}' must hold {{bin}} once")
+        if "{code}" in values.token:
+            return np.empty(0, dtype=np.int32)
+        most = max((len(edges) for edges in self._edges.values()), default=0) + 1
+        spelled = [values.token.replace("{bin}", str(number + 1)) for number in range(most)]
+        return np.array([self._required(t, "values.token") for t in spelled], dtype=np.int32)
+
+    def _check_coverage(self, coverage: Coverage) -> None:
+        if coverage.unknown_share <= UNKNOWN_LIMIT:
+            return
+        commonest = ", ".join(f"'{name}' ({count})" for name, count in coverage.commonest)
+        raise DataError(
+            f"the vocabulary lacks {coverage.unknown_share:.1%} of the {coverage.events} events,"
+            f" and beyond {UNKNOWN_LIMIT:.0%} an audit says nothing; commonest: {commonest}."
+            " Check that the vocabulary belongs to this data set's codes, and tokenization.values",
+            file=self.vocabulary.file,
+        )
+
+    def _check_prefix(
+        self, prefix: Sequence[PrefixField], years: NDArray[np.int64], codes: Sequence[str]
+    ) -> None:
+        for name, field in zip(self._order, prefix, strict=True):
+            unknown = field.token == UNKNOWN
+            share = unknown.sum() / max((field.token != ABSENT).sum(), 1)
+            if share <= UNKNOWN_LIMIT:
+                continue
+            first = int(np.flatnonzero(unknown)[0])
+            if name == "age":
+                example = (self.spec.age or "").replace("{years}", str(years[first]))
+            else:
+                example = codes[field.code[first]]
+            raise DataError(
+                f"the vocabulary lacks the token of '{name}' (such as '{example}') for {share:.1%}"
+                f" of the patients{suggestion(example, self.vocabulary.ids)}; check"
+                f" tokenization.{'age' if name == 'age' else 'static'}",
+                file=self.vocabulary.file,
+            )
+
+
+# --- helpers that need no rules ------------------------------------------------------------------
+
+
+def _upper_limits_us(bins: Sequence[TimeBin]) -> NDArray[np.int64]:
+    """Return the longest gap of each time bin, the last one without end."""
+    limits: list[int] = []
+    for number, bin_ in enumerate(bins):
+        is_last = number == len(bins) - 1
+        if (bin_.up_to is None) != is_last:
+            raise DataError(
+                f"tokenization.time: '{bin_.token}' must {'not ' if is_last else ''}have an 'upTo';"
+                " every entry but the last has one"
+            )
+        if bin_.up_to is not None:
+            limits.append(round(float(bin_.up_to[:-1]) * _UNIT_US[bin_.up_to[-1]]))
+            if len(limits) > 1 and limits[-1] <= limits[-2]:
+                raise DataError(
+                    f"tokenization.time: 'upTo: {bin_.up_to}' is not above the one before"
+                )
+    return np.array(limits, dtype=np.int64)
+
+
+def _prefix_order(order: Sequence[str] | None, declared: tuple[str, ...]) -> tuple[str, ...]:
+    if order is None:
+        return declared
+    for name in order:
+        if name not in declared:
+            raise DataError(
+                f"tokenization.prefixOrder: '{name}' is not declared{suggestion(name, declared)}"
+            )
+    missing = [name for name in declared if name not in order]
+    if missing or len(set(order)) != len(order):
+        wrong = f"'{missing[0]}' is missing" if missing else "a field stands in it twice"
+        raise DataError(f"tokenization.prefixOrder: {wrong}; it names every field once")
+    return tuple(order)
+
+
+def _pick(
+    row: NDArray[np.int32],
+    code: NDArray[np.int32],
+    *,
+    mine: NDArray[np.bool_],
+    take: str,
+    n: int,
+) -> NDArray[np.int32]:
+    """Return for each patient the first or last code of a static field, or -1."""
+    picked = np.full(n, -1, dtype=np.int32)
+    at = np.flatnonzero(mine)
+    if take == "first":
+        at = at[::-1]  # the assignment that is made last stays
+    picked[row[at]] = code[at]
+    return picked
+
+
+def _unknown_counts(
+    code: NDArray[np.int32],
+    slot: NDArray[np.int64] | None,
+    unknown: NDArray[np.bool_],
+    dictionary: _Dictionary,
+) -> Iterator[tuple[str, int]]:
+    """Yield each token that the vocabulary lacks, and how many events lack it."""
+    at = np.flatnonzero(unknown)
+    if slot is not None and dictionary.bins is not None:
+        binned = at[slot[at] >= 0]
+        counts = np.bincount(slot[binned])
+        for i in np.flatnonzero(counts).tolist():
+            yield dictionary.bins.spelling[i], int(counts[i])
+        at = at[slot[at] < 0]
+    counts = np.bincount(code[at])
+    for i in np.flatnonzero(counts).tolist():
+        yield dictionary.codes[i], int(counts[i])
+
+
+def _open_parts(
+    glob: str, picked: NDArray[np.int32], codes: Sequence[str]
+) -> tuple[str | None, ...]:
+    """Return what a glob with one '*' leaves open of each patient's code; else the code."""
+    before, star, after = glob.partition("*")
+    simple = bool(star) and not set("*?[") & {*before, *after}
+    used = np.unique(picked)
+    names: dict[int, str | None] = {
+        i: codes[i][len(before) : len(codes[i]) - len(after)] if simple else codes[i]
+        for i in used[used >= 0].tolist()
+    }
+    names[-1] = None
+    return tuple(names[i] for i in picked.tolist())

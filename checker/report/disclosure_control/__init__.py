@@ -1,0 +1,1 @@
+"""What a shared report may show: primary and secondary suppression, and rounding."""

@@ -1,0 +1,167 @@
+"""The report in a terminal: the decision, the matrix, and the worst findings with what to do.
+
+Everything from the policy, the data or the model goes through `plain` and into `rich.text.Text`,
+which reads no markup: a code label can neither drive the terminal nor dress up as a verdict.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from rich.console import Console
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from checker.report.matrix import build_matrix, worst_first
+from checker.report.model import CellReport, Report, WaiverReport
+from checker.report.wording.audience import banner
+from checker.report.wording.findings import found_words
+from checker.report.wording.text import (
+    CANNOT_PASS,
+    NOT_PROOF,
+    WAIVER_STATUS,
+    attempt_words,
+    counts_words,
+    headline,
+    limit_words,
+    needs_more,
+    plain,
+    reason_of,
+    sampling_words,
+    shorten,
+    subgroup_words,
+    telling_bound,
+    verdict_word,
+    waiver_terms,
+    withheld_words,
+)
+
+__all__ = ["print_report"]
+
+FINDINGS_SHOWN = 5
+_STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "bold magenta"}
+_MARKS = {"pass": "✓", "fail": "✗", "inconclusive": "?", "error": "!", "not_applicable": "–"}
+
+
+def print_report(report: Report, console: Console, *, location: Path | str | None = None) -> None:
+    """Print a report for people.
+
+    Args:
+        report: what to print.
+        console: where to; its width decides how wide the matrix may be.
+        location: where the full report lies, named at the end.
+    """
+    console.print()
+    console.print(Text(headline(report), style=_STYLES[report.verdict]))
+    target, policy = report.target, report.policy
+    console.print(
+        Text(
+            f"{shorten(target.name)} {shorten(target.version, 40)}, judged by"
+            f" {shorten(policy.name)} {shorten(policy.version, 40)}",
+            style="dim",
+        )
+    )
+    console.print(Text(plain(report.summary.decision)))
+    for waiver in report.waivers:
+        console.print(_waiver(waiver))
+    console.print()
+    console.print(_matrix(report))
+    shown, advised = _shown(report), set[str]()
+    for cell in shown:
+        advise = cell.control not in advised  # a control's remedies once, not for every attacker
+        console.print(Padding(_finding(report, cell, advise=advise), (1, 0, 0, 0)))
+        advised.add(cell.control)
+    left = len(_open(report)) - len(shown)
+    console.print()
+    if left:
+        console.print(Text(f"Findings only in the full report: {left}.", style="dim"))
+    for note in sampling_words(report):
+        console.print(Text(note, style="dim"))
+    console.print(Text(attempt_words(report), style="dim"))
+    console.print(Text(NOT_PROOF, style="dim"))
+    who, left_out = banner(report)
+    console.print(Text(f"{who}. {left_out}", style="dim"))
+    if location is not None:
+        console.print(Text(f"Full report: {plain(location)}"))
+
+
+def _waiver(waiver: WaiverReport) -> Text:
+    style = "yellow" if waiver.status == "applied" else "bold red"
+    head = f"Waiver {shorten(waiver.id)} of {shorten(waiver.cell, 160)}: "
+    return Text.assemble(
+        head,
+        (WAIVER_STATUS[waiver.status], style),
+        f"\n  {shorten(waiver_terms(waiver), 400)}\n  {shorten(waiver.explanation, 300)}",
+    )
+
+
+def _open(report: Report) -> list[CellReport]:
+    return [cell for cell in worst_first(report.cells) if cell.verdict != "pass" or cell.warned]
+
+
+def _shown(report: Report) -> list[CellReport]:
+    """Return what decides, worst first; with nothing of the kind, what is only reported."""
+    found = _open(report)
+    deciding = [cell for cell in found if cell.gating]
+    return (deciding or found)[:FINDINGS_SHOWN]
+
+
+def _matrix(report: Report) -> Table:
+    matrix = build_matrix(report)
+    table = Table(title=None, show_lines=True, highlight=False)
+    table.add_column(Text("What leaks"))
+    for attacker in matrix.columns:
+        note = "" if attacker.gating else "\n(reported only)"
+        table.add_column(Text(shorten(attacker.title, 80) + note))
+    for row in matrix.rows:
+        squares = (_square(cells, report.policy.min_cell) for cells in row.squares)
+        table.add_row(Text(shorten(row.title, 60)), *squares)
+    return table
+
+
+def _square(cells: tuple[CellReport, ...], min_cell: int) -> Text:
+    if not cells:
+        return Text("not tested", style="dim")
+    lines: list[Text] = []
+    for cell in cells:
+        lines.append(_verdict(cell))
+        bound, withheld = telling_bound(cell), withheld_words(cell, min_cell)
+        if bound is not None or withheld is not None:
+            limit = limit_words(cell.limit, cell.metric).removeprefix("at most ")
+            told = (bound, counts_words(cell), f"limit {limit}", withheld)
+            lines += [Text(words) for words in told if words is not None]
+        elif (reason := reason_of(cell)) is not None:
+            lines.append(Text(reason.short))
+        if cell.can_only_fail:
+            lines.append(Text(CANNOT_PASS))
+    return Text("\n").join(lines)
+
+
+def _verdict(cell: CellReport) -> Text:
+    style = "yellow" if cell.warned else _STYLES.get(cell.verdict, "dim")
+    return Text(f"{_MARKS[cell.verdict]} {verdict_word(cell)}", style=style)
+
+
+def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
+    control = next((item for item in report.controls if item.id == cell.control), None)
+    attacker = next(
+        (a.title for a in report.policy.attackers if a.id == cell.attacker), cell.attacker
+    )
+    title = control.title if control is not None else cell.control
+    where = f"{shorten(attacker, 60)}, {shorten(subgroup_words(cell.subgroup), 60)}"
+    lines = [
+        Text.assemble(_verdict(cell), "  ", (shorten(title, 120), "bold")),
+        Text(f"  {where}; {shorten(cell.severity, 20)} severity", style="dim"),
+        Text(f"  {shorten(cell.explanation, 400)}"),
+    ]
+    if cell.estimate is not None or "estimate" in cell.withheld:
+        lines.append(Text(f"  {found_words(cell)}"))
+    reason, missing = reason_of(cell), needs_more(cell)
+    if reason is not None and reason.next_step:
+        lines.append(Text(f"  {reason.meaning} {reason.next_step}"))
+    if missing is not None:
+        lines.append(Text(f"  This cell {missing}."))
+    if control is not None and cell.verdict == "fail" and advise:
+        lines += [Text(f"  What would fix it: {shorten(s, 200)}") for s in control.remediation]
+    return Text("\n").join(lines)

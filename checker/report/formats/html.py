@@ -1,0 +1,77 @@
+"""The report for people: one HTML file that needs nothing but itself (`checker.report.formats.pages`).
+
+The script filters and sorts what is there; with scripting off nothing is missing but that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import TYPE_CHECKING
+
+from markupsafe import Markup
+
+from checker.report.book import Book, needs_attention
+from checker.report.charts import palette
+from checker.report.charts.scales import scales_of
+from checker.report.formats import ReportFormat
+from checker.report.formats.pages import content_policy, environment, static_text
+from checker.report.matrix import build_matrix, worst_first
+from checker.report.model import Report
+from checker.report.wording import audience, decision, text
+
+if TYPE_CHECKING:
+    from checker.report.charts import Chart
+
+__all__ = ["HTML", "render_html"]
+
+
+def render_html(report: Report) -> str:
+    """Render the report as one self-contained page; equal reports give equal bytes."""
+    # matplotlib, needed by no other format
+    from checker.report import charts
+
+    style, script = _style(report), static_text("report.js")
+    matrix = build_matrix(report)
+    book, ranked = Book.of(report), worst_first(report.cells)
+    findings = [cell for cell in ranked if needs_attention(cell)]
+    return (
+        environment()
+        .get_template("report.html.j2")
+        .render(
+            report=report,
+            style=Markup(style),  # ours, shipped with the package, as is the script
+            script=Markup(script),
+            policy_header=content_policy(style, script),
+            matrix=matrix,
+            scales=scales_of(matrix),
+            findings=findings,
+            topics=list(dict.fromkeys(book.class_of(cell) for cell in findings)),
+            adversaries=list(dict.fromkeys(book.attacker_of(cell) for cell in findings)),
+            passing=[cell for cell in ranked if not needs_attention(cell)],
+            glance=_drawn([charts.glance_chart(report)])[0],
+            leakage=_drawn(charts.leakage_charts(report)),
+            rocs=_drawn(charts.roc_charts(report)),
+            curves=_drawn(charts.perturbation_charts(report)),
+            powers=_drawn(charts.power_charts(report)),
+            book=book,
+            text=text,
+            audience=audience,
+            decision=decision,
+            palette=palette,
+        )
+    )
+
+
+def _drawn(charts: Iterable[Chart]) -> list[tuple[Chart, Markup]]:
+    """Pair charts with their drawings, whose text matplotlib and ElementTree have escaped."""
+    return [(chart, Markup(chart.svg)) for chart in charts]
+
+
+def _style(report: Report) -> str:
+    """Put the style sheets together, with the line that stands on every printed page."""
+    line = audience.running_line(report).replace("\\", "").replace('"', "")
+    running = f'\n@page {{ @top-center {{ content: "{line}"; }} }}\n'
+    return static_text("report.css") + static_text("print.css") + running
+
+
+HTML = ReportFormat.of_text("report.html", render_html)

@@ -1,0 +1,202 @@
+"""The report in a comment: what was decided, the matrix, and what stands in the way.
+
+Short enough for a pull request, whatever the report holds: a forge refuses a comment of more than
+65,536 characters, and nobody reads a tenth of that. What was left out is counted.
+"""
+
+from __future__ import annotations
+
+from checker.report.formats import ReportFormat
+from checker.report.formats.markup import escape, table
+from checker.report.matrix import build_matrix, worst_first
+from checker.report.model import CellReport, Report
+from checker.report.wording.findings import FindingText, finding_texts, found_words
+from checker.report.wording.text import (
+    CANNOT_PASS,
+    CONFIDENTIAL,
+    NOT_PROOF,
+    VERDICT_WORDS,
+    WAIVER_STATUS,
+    headline,
+    moment,
+    plain,
+    reason_of,
+    shorten,
+    telling_bound,
+    verdict_word,
+    waiver_terms,
+)
+from checker.report.wording.times import instant
+
+__all__ = [
+    "MARKDOWN",
+    "audience_lines",
+    "decision_lines",
+    "matrix_lines",
+    "render_markdown",
+    "waiver_lines",
+]
+
+FINDINGS_SHOWN = 10
+ROWS_SHOWN = 12
+COLUMNS_SHOWN = 6
+CELLS_SHOWN = 3
+WAIVERS_SHOWN = 5
+SHORT = 60
+LONG = 160
+
+
+def render_markdown(report: Report) -> str:
+    """Return the summary, ending in a newline."""
+    parts = [
+        audience_lines(report),
+        decision_lines(report, level=2),
+        _counts(report),
+        matrix_lines(report, level=3),
+        _open_findings(report),
+        waiver_lines(report, level=3),
+        [f"> {NOT_PROOF}"],
+        [_made_from(report)],
+    ]
+    return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def audience_lines(report: Report) -> list[str]:
+    """Return who may read it, where not everybody may; it stands before all else."""
+    return [f"**{CONFIDENTIAL}**"] if report.audience == "internal" else []
+
+
+def decision_lines(report: Report, *, level: int) -> list[str]:
+    """Return what was decided, of which model, by which policy."""
+    target, policy = report.target, report.policy
+    return [
+        f"{'#' * level} {headline(report)}",
+        "",
+        _short(report.summary.decision, LONG),
+        "",
+        f"**{_short(target.name)} {_short(target.version)}**, judged by"
+        f" **{_short(policy.name)} {_short(policy.version)}** as of"
+        f" {_as_of(report)}.",
+    ]
+
+
+def matrix_lines(report: Report, *, level: int) -> list[str]:
+    """Return what leaks to whom as a table; further rows and columns are counted."""
+    matrix = build_matrix(report)
+    columns, rows = matrix.columns[:COLUMNS_SHOWN], matrix.rows[:ROWS_SHOWN]
+    if not columns or not rows:
+        return []
+    lines = [f"{'#' * level} What leaks to whom", ""]
+    lines += table(
+        ["What leaks", *(_short(attacker.title) for attacker in columns)],
+        [
+            [_short(row.title), *(_square(cells) for cells in row.squares[: len(columns)])]
+            for row in rows
+        ],
+    )
+    left = (len(matrix.rows) - len(rows), len(matrix.columns) - len(columns))
+    if any(left):
+        lines += ["", f"Only in the full report: {left[0]} more rows, {left[1]} more columns."]
+    if matrix.elsewhere:
+        many = len(matrix.elsewhere)
+        lines += ["", f"Verdicts about groups of patients, which have no square: {many}."]
+    return lines
+
+
+def waiver_lines(report: Report, *, level: int) -> list[str]:
+    """Return the waivers and what became of each."""
+    if not report.waivers:
+        return []
+    lines = [f"{'#' * level} Waivers", ""]
+    for waiver in report.waivers[:WAIVERS_SHOWN]:
+        lines.append(
+            f"* {_short(waiver.id)} of {_short(waiver.cell, LONG)}:"
+            f" **{WAIVER_STATUS[waiver.status]}**; {_short(waiver_terms(waiver), 2 * LONG)}"
+        )
+    if len(report.waivers) > WAIVERS_SHOWN:
+        lines.append(f"* {len(report.waivers) - WAIVERS_SHOWN} more in the full report")
+    return lines
+
+
+def _as_of(report: Report) -> str:
+    """Return the time judged for; that it is one is checked, so nothing else can stand there."""
+    return moment(instant(report.provenance.as_of).isoformat())
+
+
+def _counts(report: Report) -> list[str]:
+    counts, summary = report.summary.counts, report.summary
+    said = [f"{counts[name]} {word}" for name, word in VERDICT_WORDS.items() if counts.get(name)]
+    lines = [f"Of {summary.gating_cells} deciding cells: {', '.join(said) or 'none'}."]
+    if summary.waived:
+        lines.append(f"Waived: {len(summary.waived)}.")
+    if summary.reported_only_cells:
+        lines.append(f"Reported only: {summary.reported_only_cells}.")
+    return [" ".join(lines)]
+
+
+def _open_findings(report: Report) -> list[str]:
+    """Return what blocks, worst first; where nothing does, what else a reader must know."""
+    texts = {text.cell.id: text for text in finding_texts(report)}
+    ranked = [texts[cell.id] for cell in worst_first(report.cells)]
+    blocking = [text for text in ranked if text.blocks]
+    chosen = blocking or [text for text in ranked if _is_open(text)]
+    if not chosen:
+        return []
+    shown = chosen[:FINDINGS_SHOWN]
+    lines = [f"### {'What blocks the release' if blocking else 'What stays open'}", ""]
+    lines += table(["Verdict", "Requirement", "Attacker, patients", "Found"], map(_row, shown))
+    if len(chosen) > len(shown):
+        lines += ["", f"{len(chosen) - len(shown)} more in the full report."]
+    return lines
+
+
+def _is_open(text: FindingText) -> bool:
+    cell = text.cell
+    decided = cell.verdict in {"pass", "not_applicable"} and not cell.warned
+    return cell.gating and not decided
+
+
+def _row(text: FindingText) -> list[str]:
+    found, reason = found_words(text.cell), reason_of(text.cell)
+    if reason is not None:
+        found = f"{reason.short}; {found}"
+    return [
+        f"**{escape(text.verdict)}**",
+        _short(text.requirement, LONG),
+        f"{_short(text.attacker)}, {_short(text.patients)}",
+        _short(found, 2 * LONG),
+    ]
+
+
+def _square(cells: tuple[CellReport, ...]) -> str:
+    if not cells:
+        return "not tested"
+    words = [_square_words(cell) for cell in worst_first(list(cells))[:CELLS_SHOWN]]
+    if len(cells) > CELLS_SHOWN:
+        words.append(f"{len(cells) - CELLS_SHOWN} more")
+    return " / ".join(words)
+
+
+def _square_words(cell: CellReport) -> str:
+    words = f"**{escape(verdict_word(cell))}**"
+    if (bound := telling_bound(cell)) is not None:
+        words += f", {escape(bound)}"
+    if not cell.gating:
+        words += ", reported only"
+    return f"{words}, {CANNOT_PASS}" if cell.can_only_fail else words
+
+
+def _made_from(report: Report) -> str:
+    provenance, policy = report.provenance, report.policy
+    return (
+        f"phigate {_short(provenance.phigate_version, 20)}; policy"
+        f" {_short(policy.sha256, 13)}, plan {_short(provenance.plan_sha256, 13)}, evidence"
+        f" {_short(provenance.manifest_sha256, 13)}; `phigate verify RUN` checks it offline."
+    )
+
+
+def _short(text: object, length: int = SHORT) -> str:
+    return escape(shorten(plain(text), length))
+
+
+MARKDOWN = ReportFormat.of_text("report.md", render_markdown)

@@ -1,0 +1,410 @@
+"""The report as OSCAL assessment results 1.2.1, for systems of governance, risk and compliance.
+
+A cell is an observation (method TEST), a control is a finding, and a waiver is an accepted risk.
+OSCAL knows *satisfied* and *not-satisfied* and nothing between: only a pass satisfies, and what is
+inconclusive, not applicable or stopped by an error is not satisfied for the reason *other*, with
+the verdict itself as a property. A waiver changes none of that.
+
+Identifiers are UUIDs of version 5, made from digests, so that the same run keeps them. The plan and
+the evidence are resources with their SHA-256; `import-ap` points to the plan.
+"""
+
+from __future__ import annotations
+
+import re
+import uuid
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import quote
+
+from checker.canonical import digest, sha256_hex
+from checker.report.formats import ReportFormat, filled
+from checker.report.formats.markup import escape_markup
+from checker.report.model import ControlReport, Report, WaiverReport
+from checker.report.wording.findings import (
+    PROSE,
+    TITLE,
+    FindingText,
+    control_words,
+    finding_texts,
+    source_words,
+    waiver_words,
+)
+from checker.report.wording.plain import shorten
+from checker.report.wording.text import CONFIDENTIAL, NOT_PROOF, VERDICT_WORDS, headline
+from checker.report.wording.times import instant
+
+__all__ = ["OSCAL", "render_oscal"]
+
+VERSION = "1.2.1"
+NAMESPACE = "urn:phigate:oscal:1"
+"""Qualifies the names of our properties; OSCAL's own have none."""
+
+_UUIDS = uuid.uuid5(uuid.NAMESPACE_URL, NAMESPACE)
+_TOKEN = re.compile(r"[A-Za-z_][A-Za-z0-9._-]{0,99}")
+_REASONS = {"pass": "pass", "fail": "fail"}
+
+
+def render_oscal(report: Report) -> dict[str, Any]:
+    """Return the document."""
+    return {"assessment-results": _Document(report).content()}
+
+
+class _Document:
+    """One report as OSCAL, with the identifiers of its parts."""
+
+    def __init__(self, report: Report) -> None:
+        provenance = report.provenance
+        self.report = report
+        self.texts = finding_texts(report)
+        self.run = digest([provenance.plan_sha256, provenance.manifest_sha256, provenance.as_of])
+        self.as_of = instant(provenance.as_of)
+        self.finished = instant(provenance.finished) if provenance.finished else self.as_of
+        self.started = instant(provenance.started) if provenance.started else self.finished
+        self.evidence = {entry.job: entry for entry in provenance.evidence}
+        self.citations = {one.id: one for one in report.policy.citations}
+
+    def id_of(self, kind: str, *name: str) -> str:
+        """Return the identifier of a part of this run."""
+        return _uuid(self.run, kind, *name)
+
+    def content(self) -> dict[str, Any]:
+        """Return the whole of it."""
+        report, policy, target = self.report, self.report.policy, self.report.target
+        return {
+            "uuid": _uuid("report", sha256_hex(report.to_bytes())),
+            "metadata": {
+                "title": _line(
+                    f"Leakage audit of {target.name} {target.version} under"
+                    f" {policy.name} {policy.version}"
+                ),
+                "last-modified": self.as_of.isoformat(),
+                "version": _value(f"{policy.version}-{self.run[:12]}"),
+                "oscal-version": VERSION,
+                "props": _props(
+                    {
+                        "audience": report.audience,
+                        "confidential": CONFIDENTIAL if report.audience == "internal" else None,
+                        "policy-owner": policy.owner,
+                        "phigate-version": report.provenance.phigate_version,
+                    }
+                ),
+                "remarks": NOT_PROOF,
+            },
+            "import-ap": {
+                "href": f"#{self.id_of('plan')}",
+                "remarks": "The audit plan that phigate compiled from the policy: plan.json.",
+            },
+            "local-definitions": {
+                "objectives-and-methods": [self._objective(one) for one in report.controls]
+            },
+            "results": [self._result()],
+            "back-matter": {"resources": self._resources()},
+        }
+
+    def _objective(self, control: ControlReport) -> dict[str, Any]:
+        return {
+            "control-id": _token(control.id),
+            "parts": [
+                {
+                    "id": _objective_id(control),
+                    "name": "assessment-objective",
+                    "title": _line(control.title),
+                    "prose": _prose(
+                        *(f"{name}: {text}" for name, text in control_words(self.report, control))
+                    ),
+                }
+            ],
+        }
+
+    def _result(self) -> dict[str, Any]:
+        report, summary = self.report, self.report.summary
+        risks = [self._risk(text, text.waiver) for text in self.texts if text.waiver is not None]
+        return filled(
+            {
+                "uuid": self.id_of("result"),
+                "title": _line(headline(report)),
+                "description": _prose(
+                    summary.decision, summary.release_statement, summary.multiplicity_statement
+                ),
+                "start": self.started.isoformat(),
+                "end": max(self.started, self.finished).isoformat(),
+                "props": _props(
+                    {
+                        "verdict": report.verdict,
+                        "exit-code": summary.exit_code,
+                        "policy-sha256": report.policy.sha256,
+                        "model-sha256": report.target.model_sha256,
+                        "waived-until": summary.waived_until,
+                    }
+                ),
+                "local-definitions": self._components(),
+                "reviewed-controls": {
+                    "control-selections": [
+                        {
+                            "include-controls": [
+                                {"control-id": _token(control.id)} for control in report.controls
+                            ]
+                        }
+                    ]
+                },
+                "observations": [self._observation(text) for text in self.texts],
+                "risks": risks,
+                "findings": [self._finding(control) for control in report.controls],
+            }
+        )
+
+    def _components(self) -> dict[str, Any]:
+        """Return the model that was audited, and the tool that did it."""
+        target, version = self.report.target, self.report.provenance.phigate_version
+        model = {
+            "uuid": self.id_of("model"),
+            "type": "software",
+            "title": _line(f"{target.name} {target.version}"),
+            "description": _prose(
+                f"The model under audit; its patients are {target.data_set}, members"
+                f" {target.members_split}, nonmembers {target.nonmembers_split}."
+            ),
+            "props": _props({"sha256": target.model_sha256, "backend": target.backend}),
+            "status": {"state": "under-development"},
+        }
+        tool = {
+            "uuid": self.id_of("tool"),
+            "type": "software",
+            "title": _line(f"phigate {version}"),
+            "description": "The tool that ran the attacks and judged the evidence.",
+            "status": {"state": "operational"},
+        }
+        return {
+            "components": [model],
+            "assessment-assets": {
+                "components": [tool],
+                "assessment-platforms": [
+                    {
+                        "uuid": self.id_of("platform"),
+                        "title": "phigate",
+                        "uses-components": [{"component-uuid": self.id_of("tool")}],
+                    }
+                ],
+            },
+        }
+
+    def _observation(self, text: FindingText) -> dict[str, Any]:
+        cell = text.cell
+        return filled(
+            {
+                "uuid": self.id_of("observation", cell.id),
+                "title": _line(text.headline),
+                "description": _prose(*text.sentences),
+                "props": _props(_cell_properties(text)),
+                "methods": ["TEST"],
+                "types": ["control-objective"],
+                "origins": [{"actors": [{"type": "tool", "actor-uuid": self.id_of("tool")}]}],
+                "subjects": [{"subject-uuid": self.id_of("model"), "type": "component"}],
+                "relevant-evidence": [
+                    {
+                        "href": f"#{self.id_of('evidence', job)}",
+                        "description": _prose(self.evidence[job].title),
+                    }
+                    for job in dict.fromkeys(cell.evidence)
+                    if job in self.evidence
+                ],
+                "collected": self.finished.isoformat(),
+            }
+        )
+
+    def _risk(self, text: FindingText, waiver: WaiverReport) -> dict[str, Any]:
+        """Return a waiver as what it is: a risk that somebody accepted until a day."""
+        cell = text.cell
+        return filled(
+            {
+                "uuid": self.id_of("risk", cell.id),
+                "title": _line(f"{text.requirement} ({text.attacker}; {text.patients})"),
+                "description": _prose(*text.sentences),
+                "statement": _prose(waiver_words(waiver)),
+                "props": _props(
+                    {"waiver": waiver.id, "waiver-sha256": waiver.sha256, "ticket": waiver.ticket}
+                ),
+                "status": "deviation-approved",
+                "mitigating-factors": [
+                    {
+                        "uuid": self.id_of("mitigation", cell.id, str(place)),
+                        "description": _prose(measure),
+                    }
+                    for place, measure in enumerate(waiver.compensating_controls)
+                ],
+                # a waiver lasts to the end of its day (POLICY.md)
+                "deadline": instant(f"{waiver.expires_on}T23:59:59+00:00").isoformat(),
+                "related-observations": [{"observation-uuid": self.id_of("observation", cell.id)}],
+            }
+        )
+
+    def _finding(self, control: ControlReport) -> dict[str, Any]:
+        texts = [text for text in self.texts if text.cell.control == control.id]
+        waived = [text for text in texts if text.waiver is not None]
+        word = VERDICT_WORDS[control.verdict]
+        remedies = "; ".join(control.remediation) if control.verdict != "pass" else ""
+        return filled(
+            {
+                "uuid": self.id_of("finding", control.id),
+                "title": _line(control.title),
+                "description": _prose(*(text.headline for text in texts)),
+                "props": _props(
+                    {
+                        "verdict": control.verdict.replace("_", "-"),
+                        "blocks-release": control.blocks,
+                        "severity": control.severity,
+                        "enforcement": control.enforcement,
+                        "waived": ", ".join(text.cell.id for text in waived) or None,
+                    }
+                ),
+                "links": [
+                    {"href": f"#{self.id_of('citation', name)}", "rel": "reference"}
+                    for name in dict.fromkeys(control.citations)
+                    if name in self.citations
+                ],
+                "target": {
+                    "type": "objective-id",
+                    "target-id": _objective_id(control),
+                    "title": _line(control.title),
+                    "status": {
+                        "state": "satisfied" if control.verdict == "pass" else "not-satisfied",
+                        "reason": _REASONS.get(control.verdict, "other"),
+                        "remarks": f"The worst verdict among the deciding cells is: {word}.",
+                    },
+                },
+                "related-observations": [
+                    {"observation-uuid": self.id_of("observation", text.cell.id)} for text in texts
+                ],
+                "related-risks": [
+                    {"risk-uuid": self.id_of("risk", text.cell.id)} for text in waived
+                ],
+                "remarks": _prose(f"What would fix it: {remedies}") if remedies else None,
+            }
+        )
+
+    def _resources(self) -> list[dict[str, Any]]:
+        """Return the files that everything rests on, and the sources that are cited."""
+        provenance = self.report.provenance
+        files = [
+            ("plan", "", "Audit plan", "plan.json", provenance.plan_sha256),
+            ("manifest", "", "Manifest of the evidence", "manifest.json",
+             provenance.manifest_sha256),
+            *(
+                ("evidence", one.job, one.title, one.file, one.sha256)
+                for one in provenance.evidence
+            ),
+        ]  # fmt: skip
+        resources: list[dict[str, Any]] = [
+            {
+                "uuid": self.id_of(kind, *([name] if name else [])),
+                "title": _line(title),
+                "rlinks": [
+                    {
+                        "href": _reference(file),
+                        "hashes": [{"algorithm": "SHA-256", "value": _value(sha256)}],
+                    }
+                ],
+            }
+            for kind, name, title, file, sha256 in files
+        ]
+        for name, citation in self.citations.items():
+            words = source_words(self.report, [name])[0]
+            resource: dict[str, Any] = {
+                "uuid": self.id_of("citation", name),
+                "title": _line(citation.title),
+                "citation": {"text": _line(words)},
+            }
+            if citation.note:
+                resource["remarks"] = _prose(citation.note)
+            resources.append(resource)
+        return resources
+
+
+def _cell_properties(text: FindingText) -> dict[str, Any]:
+    cell, number = text.cell, text.cell.estimate
+    properties: dict[str, Any] = {
+        "cell": cell.id,
+        "verdict": cell.verdict.replace("_", "-"),
+        "warned": cell.warned or None,
+        "reason": cell.reason,
+        "blocks-release": text.blocks,
+        "deciding": cell.gating,
+        "waiver": cell.waiver,
+        "severity": cell.severity,
+        "attribute-class": cell.attribute_class,
+        "attacker": cell.attacker,
+        "subgroup": cell.subgroup,
+        "probe": cell.probe,
+        "metric": cell.metric,
+        "contrast": cell.contrast,
+        "limit": cell.limit.fail,
+        "warning-limit": cell.limit.warn,
+        "allowed-occurrences": cell.limit.max_count,
+        "bound-side": cell.bound_side,
+        "withheld": ", ".join(cell.withheld) or None,
+    }
+    if number is not None:
+        properties |= {
+            "value": number.value,
+            "lower-bound": number.low,
+            "upper-bound": number.high,
+            "n": number.n,
+            "confidence": number.confidence,
+            "method": number.method,
+        }
+    return properties
+
+
+# --- OSCAL's data types -------------------------------------------------------------------------
+
+
+def _uuid(*name: str) -> str:
+    return str(uuid.uuid5(_UUIDS, digest(list(name))))
+
+
+def _objective_id(control: ControlReport) -> str:
+    return f"{_token(control.id)}_obj"
+
+
+def _token(name: str) -> str:
+    """Return a name as a token; one that is none is told from its like by a digest."""
+    if _TOKEN.fullmatch(name):
+        return name
+    return f"_{re.sub('[^A-Za-z0-9._-]', '_', name)[:60]}-{digest(name)[:12]}"
+
+
+def _value(value: object) -> str:
+    """Return a string that neither is empty nor has space at its ends."""
+    return shorten(value, PROSE).strip() or "-"
+
+
+def _props(values: Mapping[str, Any]) -> list[dict[str, str]]:
+    return [
+        {
+            "name": name,
+            "ns": NAMESPACE,
+            "value": {True: "yes", False: "no"}[value]
+            if isinstance(value, bool)
+            else _value(value),
+        }
+        for name, value in values.items()
+        if value is not None
+    ]
+
+
+def _line(text: str) -> str:
+    """Return a line of OSCAL's Markdown."""
+    return escape_markup(shorten(text, 3 * TITLE)) or "-"
+
+
+def _prose(*paragraphs: str) -> str:
+    return "\n\n".join(_line(one) for one in paragraphs if one) or "-"
+
+
+def _reference(path: str) -> str:
+    """Return a path as a relative reference."""
+    return quote(shorten(path, TITLE).lstrip("/").encode(), safe="/")
+
+
+OSCAL = ReportFormat.of_json("report.oscal.json", render_oscal)

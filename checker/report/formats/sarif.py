@@ -1,0 +1,456 @@
+"""The report as SARIF 2.1.0 (OASIS Standard with Errata 01): whole, and as GitHub ingests it.
+
+Whole, every cell is a result, with the kind that says its verdict: *pass*, *fail*, *open* for
+inconclusive, *notApplicable*. Only a failure has a level. An attack that crashed is no result but a
+notification of the tool.
+
+GitHub ignores kinds and notifications and shows whatever is a result; an alert whose result is
+missing from the next upload counts as fixed. So that subset holds what failed and what stayed open,
+an attack that crashed among the latter, with levels: *error* where the release is blocked,
+*warning* for a failure that does not block, *note* for the rest. Where no cell blocks the release
+and something else does, such as a waiver that does not hold, one result says so. Its limits are
+those of "SARIF support for code scanning" in GitHub's documentation.
+
+A rule is a control, and a result lies on the control's line in the policy's file. Many results lie
+on one line, which GitHub would take for one alert: the fingerprint is of the cell, not of the line.
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Mapping, Sequence
+from pathlib import PurePosixPath
+from typing import Any
+from urllib.parse import quote
+
+from checker.canonical import digest
+from checker.errors import ExitCode
+from checker.report.formats import ReportFormat, filled
+from checker.report.matrix import worst_first
+from checker.report.model import CellReport, ControlReport, Number, Report, WaiverReport
+from checker.report.wording.findings import (
+    PROSE,
+    TITLE,
+    FindingText,
+    control_words,
+    finding_texts,
+    waiver_words,
+)
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.text import CONFIDENTIAL, WAIVER_STATUS, headline, measure_of
+from checker.report.wording.times import instant
+
+__all__ = ["SARIF", "SARIF_GITHUB", "render_sarif", "render_sarif_github"]
+
+SCHEMA = (
+    "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
+)
+KINDS = {
+    "pass": "pass",
+    "fail": "fail",
+    "inconclusive": "open",
+    "not_applicable": "notApplicable",
+}
+GITHUB_RESULTS = 5000
+"""GitHub shows no more results of a run, and refuses 25,000; the worst come first."""
+
+DESCRIPTION = 480
+"""Characters of a rule's descriptions; GitHub cuts at 1024, and braces are doubled."""
+
+RELEASE = "release"
+"""The rule of what blocks the release without being a cell."""
+
+# a waiver that applies, or whose time has not come, is nothing to be told of
+_WAIVER_LEVELS = {"void": "warning", "unused": "error", "expired": "error", "refused": "error"}
+
+
+def render_sarif(report: Report) -> dict[str, Any]:
+    """Return the whole report: a result for each cell that was not kept from one by a crash."""
+    texts = finding_texts(report)
+    place = _Places(report)
+    results = [
+        filled(
+            {
+                **_result(report, text, place),
+                "kind": KINDS[text.cell.verdict],
+                "level": _level(text) if text.cell.verdict == "fail" else "none",
+                "attachments": place.evidence_of(text.cell),
+                "properties": _cell_properties(text),
+            }
+        )
+        | {"suppressions": _suppressions(text)}
+        for text in texts
+        if text.cell.verdict in KINDS
+    ]
+    run = _run(report, texts, place, results)
+    run["artifacts"] = place.artifacts
+    run["properties"] = _run_properties(report)
+    return _log(run)
+
+
+def render_sarif_github(report: Report) -> dict[str, Any]:
+    """Return what GitHub can show: what failed and what stayed open, the worst first."""
+    texts = finding_texts(report)
+    place = _Places(report)
+    by_id = {text.cell.id: text for text in texts}
+    ranked = [by_id[cell.id] for cell in worst_first(report.cells)]
+    chosen = [text for text in ranked if text.cell.verdict not in {"pass", "not_applicable"}]
+    chosen.sort(key=lambda text: not text.blocks)
+    results = [
+        {
+            **_result(report, text, place),
+            "level": _level(text),
+            "suppressions": _suppressions(text),
+        }
+        for text in chosen
+    ]
+    run = _run(report, texts, place, results[:GITHUB_RESULTS])
+    if report.summary.exit_code != ExitCode.PASS and not any(text.blocks for text in chosen):
+        run["tool"]["driver"]["rules"].append(_release_rule())
+        run["results"] = [_release_result(report, place), *run["results"]]
+    if report.audience == "internal":
+        run["properties"] = {"confidential": CONFIDENTIAL}
+    return _log(run)
+
+
+def _log(run: Mapping[str, Any]) -> dict[str, Any]:
+    return {"$schema": SCHEMA, "version": "2.1.0", "runs": [run]}
+
+
+def _run(
+    report: Report,
+    texts: Sequence[FindingText],
+    place: _Places,
+    results: Sequence[Mapping[str, Any]],
+) -> dict[str, Any]:
+    policy, target = report.policy, report.target
+    version = _name(report.provenance.phigate_version)
+    return {
+        "tool": {
+            "driver": {
+                "name": "phigate",
+                "version": version,
+                "rules": [_rule(report, control) for control in report.controls],
+            }
+        },
+        "automationDetails": {
+            "id": f"phigate/{_part(policy.name)}/{_part(target.name)}/"
+            f"{_part(report.provenance.as_of)}",
+            "description": _message(
+                f"{headline(report)}: {_name(target.name)} {_name(target.version)}, judged by"
+                f" {_name(policy.name)} {_name(policy.version)}."
+            ),
+        },
+        "invocations": [_invocation(report, texts, place)],
+        "results": results,
+    }
+
+
+def _invocation(report: Report, texts: Sequence[FindingText], place: _Places) -> dict[str, Any]:
+    """Say how the audit went; an attack that crashed and a waiver that does not hold stand here."""
+    provenance, summary = report.provenance, report.summary
+    crashes = [
+        {
+            "level": "error" if text.blocks else "warning",
+            "message": _message(text.text),
+            "associatedRule": _reference(text.cell, place),
+            "locations": [place.of(text.cell)],
+        }
+        for text in texts
+        if text.cell.verdict not in KINDS
+    ]
+    waivers = [
+        {"level": _WAIVER_LEVELS[waiver.status], "message": _message(_waiver_text(waiver))}
+        for waiver in report.waivers
+        if waiver.status in _WAIVER_LEVELS
+    ]
+    incomplete = summary.exit_code in {ExitCode.USAGE, ExitCode.INCOMPLETE}
+    return {
+        "executionSuccessful": not incomplete,
+        "exitCode": summary.exit_code,
+        "exitCodeDescription": shorten(summary.decision, PROSE),
+    } | filled(
+        {
+            "startTimeUtc": _utc(provenance.started),
+            "endTimeUtc": _utc(provenance.finished),
+            "toolExecutionNotifications": crashes,
+            "toolConfigurationNotifications": waivers,
+        }
+    )
+
+
+def _rule(report: Report, control: ControlReport) -> dict[str, Any]:
+    meaning = control.rationale or measure_of(control.metric).meaning or control.title
+    words = control_words(report, control)
+    return {
+        "id": _name(control.id),
+        "shortDescription": _message(shorten(control.title, DESCRIPTION)),
+        "fullDescription": _message(shorten(meaning, DESCRIPTION)),
+        "help": _message(*(f"{name}: {text}" for name, text in words)),
+        "defaultConfiguration": {
+            "level": "error" if control.severity in report.policy.fail_on else "warning"
+        },
+        "properties": {
+            "tags": ["privacy", "memorization", _name(control.probe), _name(control.severity)],
+            "severity": _name(control.severity),
+        },
+    }
+
+
+def _release_rule() -> dict[str, Any]:
+    return {
+        "id": RELEASE,
+        "shortDescription": {"text": "The release must be allowed"},
+        "fullDescription": {
+            "text": "The release is blocked by something else than a single finding."
+        },
+        "help": {"text": "See the full report; a waiver that does not hold has to be withdrawn."},
+        "defaultConfiguration": {"level": "error"},
+        "properties": {"tags": ["privacy"]},
+    }
+
+
+def _release_result(report: Report, place: _Places) -> dict[str, Any]:
+    waivers = [_waiver_text(one) for one in report.waivers if one.status in _WAIVER_LEVELS]
+    said = [f"{headline(report)}.", shorten(report.summary.decision, PROSE)]
+    return {
+        "ruleId": RELEASE,
+        "ruleIndex": len(report.controls),
+        "message": _message(" ".join([*said, *waivers])),
+        "locations": [place.at(None, RELEASE)],
+        "partialFingerprints": _fingerprints(
+            digest([report.policy.name, report.target.name, RELEASE])
+        ),
+        "level": "error",
+        "suppressions": [],
+    }
+
+
+def _waiver_text(waiver: WaiverReport) -> str:
+    status = WAIVER_STATUS[waiver.status].removesuffix(": withdraw it")
+    explanation = shorten(waiver.explanation, PROSE)
+    return f"The waiver of {_name(waiver.cell)} is {status}. {explanation} {waiver_words(waiver)}"
+
+
+def _fingerprints(name: str) -> dict[str, str]:
+    """Return a result's name; the second form is the only one that GitHub looks for."""
+    return {"phigateCell/v1": name, "primaryLocationLineHash": f"{name[:16]}:1"}
+
+
+def _result(report: Report, text: FindingText, place: _Places) -> dict[str, Any]:
+    """Return what both forms of a result have in common."""
+    cell = text.cell
+    name = digest([report.policy.name, report.target.name, cell.id])
+    return {
+        **_rule_of(cell, place),
+        "message": _message(text.text),
+        "locations": [place.of(cell)],
+        "partialFingerprints": _fingerprints(name),
+    }
+
+
+def _rule_of(cell: CellReport, place: _Places) -> dict[str, Any]:
+    index = place.rules.get(cell.control)
+    rule = {"ruleId": _name(cell.control)}
+    return rule if index is None else {**rule, "ruleIndex": index}
+
+
+def _reference(cell: CellReport, place: _Places) -> dict[str, Any]:
+    index = place.rules.get(cell.control)
+    rule = {"id": _name(cell.control)}
+    return rule if index is None else {**rule, "index": index}
+
+
+def _level(text: FindingText) -> str:
+    if text.blocks:
+        return "error"
+    return "warning" if text.cell.verdict == "fail" else "note"
+
+
+def _suppressions(text: FindingText) -> list[dict[str, Any]]:
+    """Return the waiver; SARIF wants the field in all results of a run or in none."""
+    waiver = text.waiver
+    if waiver is None:
+        return []
+    return [
+        {
+            "kind": "external",
+            "status": "accepted",
+            "justification": waiver_words(waiver),
+            "properties": {
+                "waiver": _name(waiver.id),
+                "sha256": _name(waiver.sha256),
+                "expiresOn": _name(waiver.expires_on),
+            },
+        }
+    ]
+
+
+def _cell_properties(text: FindingText) -> dict[str, Any]:
+    cell = text.cell
+    properties = {
+        "cell": _name(cell.id),
+        "verdict": cell.verdict,
+        "warned": cell.warned,
+        "reason": _name(cell.reason) if cell.reason else None,
+        "blocks": text.blocks,
+        "gating": cell.gating,
+        "severity": _name(cell.severity),
+        "attributeClass": _name(cell.attribute_class) if cell.attribute_class else None,
+        "attacker": _name(cell.attacker),
+        "subgroup": _name(cell.subgroup),
+        "probe": _name(cell.probe),
+        "metric": _name(cell.metric),
+        "contrast": cell.contrast,
+        "estimate": _number(cell.estimate),
+        "limit": filled(
+            {
+                "warn": cell.limit.warn,
+                "fail": cell.limit.fail,
+                "maxCount": cell.limit.max_count,
+                "minN": cell.limit.min_n,
+            }
+        ),
+        "boundSide": cell.bound_side,
+        "withheld": [_name(name) for name in cell.withheld],
+    }
+    return filled(properties)
+
+
+def _number(number: Number | None) -> dict[str, Any] | None:
+    if number is None:
+        return None
+    return filled({**number.model_dump(mode="json"), "method": _name(number.method)})
+
+
+def _run_properties(report: Report) -> dict[str, Any]:
+    policy, target = report.policy, report.target
+    return filled(
+        {
+            "audience": report.audience,
+            "confidential": CONFIDENTIAL if report.audience == "internal" else None,
+            "verdict": report.verdict,
+            "asOf": _name(report.provenance.as_of),
+            "policy": {
+                "name": _name(policy.name),
+                "version": _name(policy.version),
+                "sha256": _name(policy.sha256),
+            },
+            "target": {
+                "name": _name(target.name),
+                "version": _name(target.version),
+                "modelSha256": _name(target.model_sha256),
+            },
+            "planSha256": _name(report.provenance.plan_sha256),
+            "manifestSha256": _name(report.provenance.manifest_sha256),
+        }
+    )
+
+
+class _Places:
+    """Where things are: rules by number, the policy's file, and the files of the evidence."""
+
+    def __init__(self, report: Report) -> None:
+        self.rules = {control.id: index for index, control in enumerate(report.controls)}
+        self._controls = {control.id: control for control in report.controls}
+        self._policy = _policy_uri(report)
+        entries = report.provenance.evidence
+        # a policy's file comes first, so that evidence begins at one
+        self._evidence = {entry.job: index for index, entry in enumerate(entries, start=1)}
+        self._titles = {entry.job: entry.title for entry in entries}
+        self.artifacts = [
+            _artifact(self._policy, report.policy.sha256, role="policy"),
+            *(_artifact(_uri(one.file), one.sha256, role="attachment") for one in entries),
+        ]
+
+    def of(self, cell: CellReport) -> dict[str, Any]:
+        """Return where a cell's control stands."""
+        return self.at(self._controls.get(cell.control), cell.id)
+
+    def at(self, control: ControlReport | None, name: str) -> dict[str, Any]:
+        """Return where a control stands, or the policy's first line, for something of a name."""
+        file = self._policy
+        if control is not None and control.file is not None:
+            file = _uri(control.file)
+        line = control.line if control is not None and control.line is not None else 1
+        return {
+            "physicalLocation": {
+                "artifactLocation": {"uri": file},
+                # GitHub needs all four; how long the line is, the report does not know
+                "region": {"startLine": line, "startColumn": 1, "endLine": line, "endColumn": 2},
+            },
+            "logicalLocations": [{"fullyQualifiedName": _name(name)}],
+        }
+
+    def evidence_of(self, cell: CellReport) -> list[dict[str, Any]]:
+        """Return the files that a cell's numbers were counted from."""
+        return [
+            {
+                "description": _message(shorten(self._titles[job], TITLE)),
+                "artifactLocation": {
+                    "uri": self.artifacts[self._evidence[job]]["location"]["uri"],
+                    "index": self._evidence[job],
+                },
+            }
+            for job in dict.fromkeys(cell.evidence)
+            if job in self._evidence
+        ]
+
+
+def _artifact(uri: str, sha256: str, *, role: str) -> dict[str, Any]:
+    return {"location": {"uri": uri}, "roles": [role], "hashes": {"sha-256": _name(sha256)}}
+
+
+def _policy_uri(report: Report) -> str:
+    """Return where the policy lies, as its command said it; folders are not in the plan.
+
+    An absolute path says nothing to another machine, so then, and where the command does not name
+    the file or names two of this name, it is the file's name alone.
+    """
+    name = report.policy.file or report.policy.name
+    try:
+        words = shlex.split(report.provenance.command)
+    except ValueError:  # an apostrophe that somebody put into the file of the report
+        words = []
+    given = {
+        str(path)
+        for path in map(PurePosixPath, words)
+        if path.name == name and not path.is_absolute() and ".." not in path.parts
+    }
+    return _uri(given.pop() if len(given) == 1 else name)
+
+
+def _uri(path: str) -> str:
+    """Return a relative reference in which nothing but slashes means anything."""
+    return quote(_name(path).lstrip("/").encode(), safe="/")
+
+
+def _name(text: str) -> str:
+    """Return a name from outside."""
+    return shorten(text, TITLE)
+
+
+def _part(text: str) -> str:
+    """Return one part of an id whose parts are divided by slashes."""
+    return _name(text).replace("/", "-")
+
+
+def _utc(stamp: str | None) -> str | None:
+    return None if stamp is None else f"{instant(stamp):%Y-%m-%dT%H:%M:%SZ}"
+
+
+def _message(*paragraphs: str) -> dict[str, str]:
+    """Return text as SARIF's message strings mean it (§3.11).
+
+    A brace begins a placeholder unless it is doubled, and `[text](address)` is a link: it is taken
+    apart, for outside of a link's text a backslash is a backslash.
+    """
+    return {"text": "\n".join(_inert(plain(one)) for one in paragraphs)}
+
+
+def _inert(text: str) -> str:
+    return text.replace("{", "{{").replace("}", "}}").replace("](", "] (")
+
+
+SARIF = ReportFormat.of_json("report.sarif", render_sarif)
+SARIF_GITHUB = ReportFormat.of_json("report.github.sarif", render_sarif_github)

@@ -1,0 +1,103 @@
+"""Who may read a report, and what is said where this audience is not told a number.
+
+Which numbers a shared report withholds is not decided here: `checker.report.disclosure_control.suppression` has taken
+them out before any format sees the report. Silence reads as "there was nothing", so wherever a
+number is missing for the audience's sake, the report says that it is, and why.
+"""
+
+from __future__ import annotations
+
+from checker.report.model import CellReport, Report
+from checker.report.wording.numbers import grouped
+
+__all__ = [
+    "CONFIDENTIAL",
+    "SIDES",
+    "banner",
+    "is_withheld",
+    "patients",
+    "running_line",
+    "side_words",
+    "withheld_fields",
+    "withheld_words",
+]
+
+CONFIDENTIAL = "Confidential: for the audit team"
+
+SIDES = {
+    "within": "upper bound within the limit",
+    "beyond": "lower bound beyond the limit",
+    "straddles": "limit between the bounds",
+}
+
+_FIELDS = {
+    "estimate": "the estimate and its bounds",
+    "members": "the members' part",
+    "nonmembers": "the nonmembers' part",
+    "placebo": "the placebo",
+    "reported": "what is only reported",
+    "p_value": "the p-value",
+    "sample": "how many patients there were",
+    "roc": "the ROC curve",
+}
+
+
+def banner(report: Report) -> tuple[str, str]:
+    """Return what stands above everything: who may read the report, and what it leaves out."""
+    if report.audience == "internal":
+        return (
+            CONFIDENTIAL,
+            "It shows the numbers of small groups of patients too. Do not pass it on.",
+        )
+    if report.policy.min_cell == 1:
+        return "Shared report", "The policy has no number withheld."
+    return (
+        "Shared report",
+        "To protect patients, their numbers are rounded, and whatever could be traced to fewer than"
+        f" {report.policy.min_cell} of them is withheld; every verdict rests on the full numbers.",
+    )
+
+
+def running_line(report: Report) -> str:
+    """Return what stands on every printed page."""
+    if report.audience == "internal":
+        return CONFIDENTIAL
+    if report.policy.min_cell == 1:
+        return "Shared report"
+    return (
+        "Shared report: what could be traced to fewer than"
+        f" {report.policy.min_cell} patients is withheld"
+    )
+
+
+def patients(report: Report, count: int | None, whom: str) -> str:
+    """Return how many of the cohort there are, which a shared report has rounded, or withholds."""
+    if count is None:
+        return f"a number withheld here of {whom}"
+    about = "about " if report.audience == "shared" and report.policy.min_cell > 1 else ""
+    return f"{about}{grouped(count)} {whom}"
+
+
+def is_withheld(cell: CellReport) -> bool:
+    """Whether so few patients stand behind a cell that even how many were asked is not said."""
+    return cell.sample is None or cell.reason == "subgroup-too-small"
+
+
+def side_words(cell: CellReport) -> str | None:
+    """Return on which side of its limit an interval lies; None where nothing was measured."""
+    return None if cell.bound_side is None else SIDES[cell.bound_side]
+
+
+def withheld_words(cell: CellReport, min_cell: int) -> str | None:
+    """Return that a cell's numbers are withheld, and why; None where they are not."""
+    if "estimate" not in cell.withheld:
+        return None
+    return f"numbers withheld: they could be traced to fewer than {grouped(min_cell)} patients"
+
+
+def withheld_fields(cell: CellReport) -> str | None:
+    """Return which numbers of a cell are withheld, in words; None where none are."""
+    if not cell.withheld:
+        return None
+    *rest, last = (_FIELDS.get(field, field) for field in cell.withheld)
+    return f"{', '.join(rest)} and {last}" if rest else last

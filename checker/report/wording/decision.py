@@ -1,0 +1,181 @@
+"""The first page in words: on what ground it was decided, and under which conditions it holds.
+
+Whoever reads nothing else must be able to say what was decided, why, and what is not claimed. A
+ground speaks of a requirement and its worst finding; the attackers it also holds for are counted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from checker.report.matrix import worst_first
+from checker.report.model import CellReport, Report
+from checker.report.wording.audience import patients, side_words, withheld_words
+from checker.report.wording.text import (
+    CONTEXTS,
+    attempt_words,
+    counts_words,
+    figure,
+    grouped,
+    limit_words,
+    needs_more,
+    reason_of,
+    setting,
+    share,
+    telling_bound,
+)
+
+__all__ = ["GROUNDS_SHOWN", "Ground", "alike", "basis", "conditions", "counted", "grounds"]
+
+GROUNDS_SHOWN = 7
+"""How many fit on the first page of a printed report."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ground:
+    """Why a requirement blocks, or how close it came to blocking.
+
+    Args:
+        cell: the finding that is told of: the worst, or of passing ones the closest to its limit.
+        holds_for: how many of the requirement's deciding cells it speaks for.
+        of: how many deciding cells the requirement has.
+        found: what was found there and what is allowed.
+    """
+
+    cell: CellReport
+    holds_for: int
+    of: int
+    found: str
+
+
+def basis(report: Report) -> str:
+    """Return what was compared with what, for somebody who reads of it for the first time."""
+    target = report.target
+    if not any(cell.estimate or "estimate" in cell.withheld for cell in report.cells):
+        return "Nothing could be measured."
+    return (
+        f"The model was attacked as each of {len(report.policy.attackers)} kinds of attacker"
+        f" would, on {patients(report, target.members, 'patients it was trained on')} (members) and"
+        f" {patients(report, target.nonmembers, 'patients of the same source it never saw')}"
+        " (nonmembers). What it gives away of members beyond nonmembers it remembers; the rest is"
+        " medical knowledge."
+    )
+
+
+def counted(report: Report) -> str:
+    """Return what is counted on the first page."""
+    many = report.summary.gating_cells
+    words = (
+        f"Counted are the {grouped(many)} tests that decide: a requirement against one attacker."
+        if many != 1
+        else "Counted is the one test that decides: a requirement against one attacker."
+    )
+    others = report.summary.reported_only_cells
+    if others:
+        words += f" Reported only, and deciding nothing: {grouped(others)}."
+    return words
+
+
+def grounds(report: Report) -> list[Ground]:
+    """Return why the model is blocked, or what allows it, a ground per requirement, worst first."""
+    blocked = bool(report.summary.blocked_by)
+    told = _cells(report, report.summary.blocked_by) if blocked else _passing(report.cells)
+    ranked = worst_first(told) if blocked else sorted(told, key=_closeness, reverse=True)
+    found = []
+    for control in dict.fromkeys(cell.control for cell in ranked):
+        own = [cell for cell in ranked if cell.control == control]
+        alike = [cell for cell in own if cell.verdict == own[0].verdict]
+        deciding = [c for c in report.cells if c.control == control and c.gating]
+        found.append(Ground(own[0], len(alike), len(deciding), _found(report, own[0])))
+    return found
+
+
+def alike(ground: Ground) -> str:
+    """Return how many of a requirement's tests came out as the one that is told of."""
+    verb = {"pass": "pass", "fail": "fail", "error": "broke off"}.get(
+        ground.cell.verdict, "stay open"
+    )
+    many = "all" if ground.holds_for == ground.of else f"{grouped(ground.holds_for)} of"
+    if ground.cell.estimate is None:  # which of them is the worst is not known, or not told
+        return f"{many.capitalize()} {grouped(ground.of)} tests {verb}."
+    extreme = "Closest" if ground.cell.verdict == "pass" else "Worst"
+    return f"{extreme} of {grouped(ground.of)} tests; {many} {grouped(ground.of)} {verb}."
+
+
+def _cells(report: Report, ids: Iterable[str]) -> list[CellReport]:
+    wanted = set(ids)
+    return [cell for cell in report.cells if cell.id in wanted]
+
+
+def _passing(cells: Iterable[CellReport]) -> list[CellReport]:
+    return [cell for cell in cells if cell.gating and cell.verdict == "pass"]
+
+
+def _closeness(cell: CellReport) -> float:
+    """How much of its limit the upper bound of a passing cell fills; withheld ones come last."""
+    if cell.estimate is None or cell.estimate.high is None or not cell.limit.fail:
+        return -1.0
+    return cell.estimate.high / cell.limit.fail
+
+
+def _found(report: Report, cell: CellReport) -> str:
+    limit, counts = limit_words(cell.limit, cell.metric), counts_words(cell)
+    why, missing = reason_of(cell), needs_more(cell)
+    withheld = withheld_words(cell, report.policy.min_cell)
+    words = []
+    if cell.estimate is not None:
+        value = figure(cell.estimate.value, cell.metric)
+        words += [f"{value} {counts}, {telling_bound(cell)} with {_confidence(report)}"]
+        words += [f"allowed: {limit}"]
+    else:
+        words += [f"{limit} {counts} allowed"]
+        words += [said for said in (side_words(cell), withheld) if said is not None]
+    if cell.verdict != "fail" and why is not None:
+        words += [why.short]
+    return "; ".join([*words, *([missing] if missing else [])])
+
+
+def _confidence(report: Report) -> str:
+    return f"{share(report.policy.confidence)} confidence"
+
+
+def conditions(report: Report) -> list[str]:
+    """Return what the decision is tied to: use, model, warnings, waivers, dates and attempt."""
+    return [*_conditions(report), attempt_words(report)]
+
+
+def _conditions(report: Report) -> Iterator[str]:
+    policy, summary = report.policy, report.summary
+    context = CONTEXTS.get(policy.context, policy.context)
+    if summary.exit_code:
+        yield (
+            "The model may not be released under this policy until a new audit finds nothing that"
+            " blocks, or until what blocks is waived as the policy allows."
+        )
+        yield f"The policy speaks of {context}; for another use another policy may decide."
+        return
+    yield f"It holds for {context}, and for no other use."
+    yield "It holds for these model files alone: trained on or converted, they need a new audit."
+    for waiver in report.waivers:
+        if waiver.status != "applied":
+            continue
+        ceiling = f"{waiver.ceiling:g}"
+        if waiver.metric is not None:
+            ceiling = setting(waiver.ceiling, waiver.metric)
+        yield (
+            f"Until the end of {waiver.expires_on} (UTC) a waiver accepts up to {ceiling} of"
+            f" {waiver.cell}, with: {'; '.join(waiver.compensating_controls)}."
+        )
+    deciding = [cell for cell in report.cells if cell.gating]
+    warned = sum(cell.warned for cell in deciding)
+    if warned:
+        yield f"Passed with a warning, to be watched: {grouped(warned)} of the tests that decide."
+    left_open = sum(cell.verdict == "inconclusive" and cell.waiver is None for cell in deciding)
+    if left_open:
+        yield (
+            f"Left open, and by the policy no obstacle: {grouped(left_open)} of the tests that"
+            " decide. They are not passed."
+        )
+    if policy.review_by:
+        yield f"The policy is to be reviewed by {policy.review_by}."

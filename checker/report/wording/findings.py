@@ -1,0 +1,210 @@
+"""A finding in sentences, for formats that have no layout of their own to say it with.
+
+SARIF, JUnit, OSCAL, Markdown and the model card take a cell's sentences from here, so that none
+says more or less than another. All of it is plain text; each format still escapes it in its way.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from checker.report.model import CellReport, ControlReport, Report, WaiverReport
+from checker.report.wording.text import (
+    BASES,
+    CANNOT_PASS,
+    ENFORCEMENT,
+    NOT_SHOWN,
+    contrast_words,
+    counts_words,
+    figure,
+    grouped,
+    limit_words,
+    measure_of,
+    needs_more,
+    plain,
+    probe_words,
+    reason_of,
+    shorten,
+    side_words,
+    subgroup_words,
+    telling_bound,
+    title_words,
+    verdict_word,
+    waiver_terms,
+)
+
+__all__ = [
+    "FindingText",
+    "control_words",
+    "finding_texts",
+    "found_words",
+    "params_words",
+    "source_words",
+    "waiver_words",
+]
+
+TITLE = 200
+"""Characters of a title; nobody writes longer ones, but nothing hinders them."""
+
+PROSE = 1000
+"""Characters of a sentence or paragraph from outside."""
+
+
+@dataclass(frozen=True, slots=True)
+class FindingText:
+    """What a cell's finding is about, and what it says.
+
+    Args:
+        cell: the finding.
+        control: the requirement, unless the report was put together wrongly.
+        requirement: its title.
+        about: the attribute class in words, or the attack where it is about none.
+        attacker: in words.
+        patients: the subgroup in words.
+        blocks: this finding keeps the model from being released.
+        waiver: the waiver that keeps it from blocking.
+    """
+
+    cell: CellReport
+    control: ControlReport | None
+    requirement: str
+    about: str
+    attacker: str
+    patients: str
+    blocks: bool
+    waiver: WaiverReport | None
+
+    @property
+    def verdict(self) -> str:
+        """The verdict in one or two words."""
+        return verdict_word(self.cell)
+
+    @property
+    def headline(self) -> str:
+        """What became of which requirement, in a sentence."""
+        word = self.verdict[0].upper() + self.verdict[1:]
+        return f"{word}: {self.requirement} ({self.attacker}; {self.patients})."
+
+    @property
+    def standing(self) -> str | None:
+        """What a finding that is no pass means for the release."""
+        if self.cell.verdict in {"pass", "not_applicable"}:
+            return None
+        if self.blocks:
+            return "It blocks the release."
+        if not self.cell.gating:
+            return "It is reported only and does not block the release."
+        return "It does not block the release."
+
+    @property
+    def sentences(self) -> tuple[str, ...]:
+        """Everything there is to say, the most important first."""
+        cell, reason = self.cell, reason_of(self.cell)
+        said = [self.headline, f"{found_words(cell)}.", self.standing]
+        said.append(shorten(cell.explanation, PROSE))
+        if reason is not None:
+            said += [shorten(reason.meaning, PROSE), reason.next_step]
+        if (missing := needs_more(cell)) is not None:
+            said.append(f"This cell {missing}.")
+        if cell.can_only_fail:
+            said.append(f"This attack {CANNOT_PASS}.")
+        if self.waiver is not None:
+            said.append(waiver_words(self.waiver))
+        return tuple(_sentence(one) for one in said if one)
+
+    @property
+    def text(self) -> str:
+        """All sentences as one paragraph."""
+        return " ".join(self.sentences)
+
+
+def finding_texts(report: Report) -> list[FindingText]:
+    """Return every finding in words, in the report's order."""
+    controls = {control.id: control for control in report.controls}
+    attackers = {attacker.id: attacker.title for attacker in report.policy.attackers}
+    classes = {one.id: one.title for one in report.policy.attribute_classes}
+    waivers = {one.id: one for one in report.waivers if one.status == "applied"}
+    blocking = set(report.summary.blocked_by)
+    texts = []
+    for cell in report.cells:
+        control = controls.get(cell.control)
+        about = probe_words(cell.probe).title
+        if cell.attribute_class is not None:
+            about = classes.get(cell.attribute_class, cell.attribute_class)
+        texts.append(
+            FindingText(
+                cell=cell,
+                control=control,
+                requirement=shorten(control.title if control else cell.control, TITLE),
+                about=shorten(about, TITLE),
+                attacker=shorten(attackers.get(cell.attacker, cell.attacker), TITLE),
+                patients=shorten(subgroup_words(cell.subgroup), TITLE),
+                blocks=cell.id in blocking,
+                waiver=waivers.get(cell.waiver) if cell.waiver is not None else None,
+            )
+        )
+    return texts
+
+
+def found_words(cell: CellReport) -> str:
+    """Return what was measured, the bound that tells, and what is allowed."""
+    allowed = f"allowed: {limit_words(cell.limit, cell.metric)}"
+    if cell.estimate is not None:
+        value = figure(cell.estimate.value, cell.metric)
+        found = f"{value} {counts_words(cell)}, {telling_bound(cell)}"
+        return f"{found}; {allowed}; n {grouped(cell.estimate.n)}"
+    if "estimate" in cell.withheld:
+        side = side_words(cell)
+        return f"{f'{side}; ' if side else ''}{NOT_SHOWN}; {allowed}"
+    return f"nothing was measured; {allowed}"
+
+
+def waiver_words(waiver: WaiverReport) -> str:
+    """Return a waiver's terms and why it was granted."""
+    return (
+        f"Waiver {shorten(waiver.id, TITLE)}: {shorten(waiver_terms(waiver), PROSE)};"
+        f" {shorten(waiver.justification, PROSE)}"
+    )
+
+
+def params_words(params: Mapping[str, Any]) -> str:
+    """Return an attack's parameters as "samples 20, threshold 0.5"."""
+    return shorten(", ".join(f"{name} {value}" for name, value in params.items()), PROSE)
+
+
+def source_words(report: Report, ids: list[str]) -> list[str]:
+    """Return sources with what each is a basis for."""
+    known = {one.id: one for one in report.policy.citations}
+    return [
+        f"{shorten(known[name].title, TITLE)} ({BASES.get(known[name].basis, known[name].basis)})"
+        if name in known
+        else shorten(name, TITLE)
+        for name in ids
+    ]
+
+
+def control_words(report: Report, control: ControlReport) -> list[tuple[str, str]]:
+    """Return what there is to know of a requirement, as names and plain text."""
+    cell = next((cell for cell in report.cells if cell.control == control.id), None)
+    enforcement = ENFORCEMENT.get(control.enforcement, control.enforcement)
+    rows = [
+        ("Why", control.rationale),
+        ("Attack", probe_words(control.probe).meaning),
+        ("Measured as", title_words(cell) if cell else measure_of(control.metric).title),
+        ("Held against", contrast_words(control)),
+        ("Parameters", params_words(control.params)),
+        ("Weight", f"{control.severity} severity; {enforcement}"),
+        ("What would fix it", "; ".join(control.remediation)),
+        ("Sources", "; ".join(source_words(report, control.citations))),
+    ]
+    return [(name, shorten(value, PROSE)) for name, value in rows if value]
+
+
+def _sentence(words: str) -> str:
+    """Return text that begins and ends like a sentence."""
+    text = plain(words).strip()
+    if text[:1].isascii():
+        text = text[:1].upper() + text[1:]
+    return text if text.endswith((".", "!", "?", "…")) else f"{text}."

@@ -1,0 +1,200 @@
+"""Why a cell was not decided, in words, and what to do about it.
+
+A test collects every reason that the judge, the checks and the estimators can give, and fails when
+one has no words here.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from checker.report.wording.plain import plain
+
+__all__ = ["REASONS", "Reason", "reason_words"]
+
+
+@dataclass(frozen=True, slots=True)
+class Reason:
+    """Why a cell got no verdict: in a few words, in a sentence, and what to do about it."""
+
+    short: str
+    meaning: str
+    next_step: str
+
+
+REASONS = {
+    # --- too few
+    "too-few-positives": Reason(
+        "too few patients with the class",
+        "Too few patients have the class for a bound that could be relied on.",
+        "Audit on more patients with the class, or widen the class where that is medically right.",
+    ),
+    "too-few-members": Reason(
+        "too few members",
+        "Too few patients of the training data were there to be measured.",
+        "Audit on more of the patients that the model was trained on.",
+    ),
+    "too-few-nonmembers": Reason(
+        "too few nonmembers",
+        "Too few comparable patients whom the model never saw: without them, leakage cannot be told"
+        " from medical knowledge.",
+        "Hold out more patients before training, or add patients of the same source.",
+    ),
+    "too-few-patients": Reason(
+        "too few patients",
+        "Too few patients were there to be measured.",
+        "Audit on more patients.",
+    ),
+    "too-few-labels": Reason(
+        "attacker has too few labels",
+        "The share of members whose class this attacker knows is too small to hold patients with"
+        " and without the class, so no classifier could be fitted.",
+        "Raise labelShare in a new control, or audit on more members.",
+    ),
+    "too-few-rollouts": Reason(
+        "too few continuations",
+        "What is counted here are continuations, and even if none of them repeated anybody, so few"
+        " could not show that the limit is kept.",
+        "Raise samples in a new control; more patients of the same few prompts would not help.",
+    ),
+    "too-few-canaries": Reason(
+        "too few canaries",
+        "Too few canaries were planted, or left out, for bounds that could be relied on.",
+        "Plant more before the next training: `phigate canaries make --count`.",
+    ),
+    "no-variation": Reason(
+        "hardly any two patients differ",
+        "So many of the numbers are equal that their spread, and with it any bound, is unknown.",
+        "Audit on more patients, or use a metric that counts patients.",
+    ),
+    "horizon-too-short": Reason(
+        "class lies beyond the horizon",
+        "Enough patients have the class, but in too few of them it follows closely enough behind"
+        " what the attacker knows for the model to reach it.",
+        "Raise horizonTokens in a new control, or add patients.",
+    ),
+    "empty-records": Reason(
+        "records hold nothing to score",
+        "A record has no token behind its first, so the model's surprise at it is no number.",
+        "Leave such patients out of the data set, or correct the target's tokenization.",
+    ),
+    # --- subgroups
+    "subgroup-empty": Reason(
+        "nobody in this subgroup",
+        "No member belongs to this subgroup, so there was nothing to test.",
+        "Nothing, if that is true of the data; otherwise correct the subgroup in the policy.",
+    ),
+    "subgroup-too-small": Reason(
+        "subgroup too small to show",
+        "The subgroup has fewer patients than the policy's smallest cell, so that its numbers could"
+        " speak of single patients: it is neither judged nor shown.",
+        "Audit on more patients, or join it with another subgroup in the policy.",
+    ),
+    # --- what the number would not mean
+    "prompt-not-identifying": Reason(
+        "prompt fits many patients",
+        "Many patients share what this attacker knows, so naming one member's diagnosis looks the"
+        " same as knowing the population.",
+        "Gate such an attacker by trajectory-memorization's regurgitation_excess, which means as"
+        " much where all share one prompt, or mark it as reported only.",
+    ),
+    "identifier-not-in-prompt": Reason(
+        "prompt tells no age",
+        "Members were disclosed, but their prompts tell no age that could be changed, so the attack"
+        " could not be run on any of them.",
+        "Ask an attacker who knows the age, and check that the vocabulary has the ages beside it.",
+    ),
+    "cannot-show-absence": Reason(
+        "this attack can only fail a model",
+        "No leak beyond the limit was shown, and this attack can show a leak but never its"
+        " absence: it cannot pass, it can only fail.",
+        "Nothing has to be mended. Let another control decide, and mark this one with"
+        " onInconclusive: warn.",
+    ),
+    # --- comparability
+    "split-not-comparable": Reason(
+        "members and nonmembers differ",
+        "Members and nonmembers could be told apart, or could not be shown to be alike, without any"
+        " model: a difference between them need not be memorization.",
+        "Take nonmembers of the same source and period, split at random, or audit on more of them.",
+    ),
+    "split-overlap": Reason(
+        "patients in both groups",
+        "Some patients are in both groups, so the nonmembers are not patients the model never saw.",
+        "Remove these patients from the nonmembers and run the audit again.",
+    ),
+    "near-duplicates": Reason(
+        "near-duplicate records in both groups",
+        "Nearly identical records are in both groups: the model may have seen the nonmembers under"
+        " another name.",
+        "De-duplicate across the splits and run the audit again.",
+    ),
+    "placebo-failed": Reason(
+        "placebo found a difference",
+        "The same measurement found a difference between two random halves of the nonmembers, where"
+        " there is none: the instrument is broken for these data.",
+        "Look for repeated or ordered records among the nonmembers, and do not trust this cell.",
+    ),
+    "attack-not-shown-to-work": Reason(
+        "attack not shown to work",
+        "The attack was not shown to find what it must find if it works: the model may not"
+        " understand the prompts it was given, or may not have been trained on what was planted."
+        " So silence means nothing.",
+        "Compare the target's tokenization (start token, order of static facts, age) with the one"
+        " the model was trained on. Of canaries, check that their shard was trained on.",
+    ),
+    # --- numbers that do not decide
+    "bounds-straddle-limit": Reason(
+        "limit lies within the bounds",
+        "The limit lies between the lower and the upper bound: the data allow both.",
+        "Audit on more patients; the power section says how likely a pass is with these.",
+    ),
+    "exceeds-uncorrected": Reason(
+        "above the limit before correction",
+        "The bound lies above the limit, but no longer once corrected for the number of cells"
+        " tested: it is not shown to fail, and it blocks all the same.",
+        "Audit on more patients, or treat it as a failure.",
+    ),
+    # --- nothing to judge from
+    "capability-missing": Reason(
+        "model does not allow this attack",
+        "The target does not offer the access that this attack needs, or has no reference model, so"
+        " it was not run.",
+        "Give the audit that access, or take the attacker out of the control with a reason.",
+    ),
+    "class-not-in-data": Reason(
+        "class not in the data",
+        "No code of the data set stands for this class, so nobody could be measured: either no"
+        " patient has it, or its codes are spelled in a way that was not recognised.",
+        "Check the spelling of its codes and the target's codeSystems (`phigate classes coverage`);"
+        " if the disease is absent, audit on data that have it, or mark the control with"
+        " onInconclusive: warn.",
+    ),
+    "class-not-in-vocabulary": Reason(
+        "class not in the model's vocabulary",
+        "Patients have codes of this class, but no token of the model stands for one, so it could"
+        " not be asked.",
+        "Check the vocabulary and the target's tokenization; if the model was trained without"
+        " these codes, mark the control with onInconclusive: warn, and say why.",
+    ),
+    "evidence-too-old": Reason(
+        "evidence is too old",
+        "The evidence is older than the policy accepts.",
+        "Run the audit again with --fresh.",
+    ),
+    "not-run": Reason(
+        "not run",
+        "The measurement was planned and has not been run, or not to the end.",
+        "Run the same command again: an audit goes on where it stopped.",
+    ),
+    "probe-crashed": Reason(
+        "attack crashed",
+        "The attack stopped with an error; what it would have found is unknown.",
+        "Read the run's log, mend the cause and run the audit again.",
+    ),
+}
+
+
+def reason_words(reason: str) -> Reason:
+    """Return a reason in words; one that a probe from outside phigate gives, as it is."""
+    return REASONS.get(reason) or Reason(plain(reason), plain(reason), "")

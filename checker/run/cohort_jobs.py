@@ -1,0 +1,148 @@
+"""Jobs that need no model: who is who, and whether the splits can be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Literal
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from checker.errors import InsufficientData
+from checker.plan.task import Task
+from checker.plan.workload import LabelSet
+from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, TokenizedRecords
+from checker.verdict.comparability import (
+    MIN_EVENTS,
+    SplitScores,
+    base_rate_scores,
+    copied_records,
+    find_duplicates,
+    split_classifier_scores,
+)
+
+__all__ = ["comparability", "labels", "overlap"]
+
+
+def labels(task: Task) -> pa.Table:
+    """Who is positive, who is eligible, which prompt stands for whom."""
+    found = task.workload.labels[task.job.digest]
+    splits = (found.members, found.nonmembers)
+    n_members = len(found.members.keys)
+    asked = [None if key is None else task.prompt_name(key) for own in splits for key in own.keys]
+    schema = pa.schema(
+        [
+            ("patient", pa.string()),
+            ("member", pa.bool_()),
+            ("positive", pa.bool_()),
+            ("eligible", pa.bool_()),
+            ("prompt", pa.string()),
+            ("subgroups", pa.list_(pa.string())),
+            ("base_score", pa.float32()),
+        ]
+    )
+    columns = {
+        "patient": task.names.everybody,
+        "member": np.arange(len(asked)) < n_members,
+        "positive": np.concatenate([own.positive for own in splits]),
+        "eligible": np.concatenate([own.eligible for own in splits]),
+        "prompt": asked,
+        "subgroups": task.names.subgroups,
+        "base_score": _base_scores(task, found),
+    }
+    return pa.table(columns, schema=schema)
+
+
+def _base_scores(task: Task, found: LabelSet) -> pa.Array:
+    """What a predictor fitted on nonmembers expects from the same prompts; null elsewhere."""
+    splits = (found.members, found.nonmembers)
+    promptable = np.concatenate([own.promptable for own in splits])
+    eligible = np.concatenate([own.eligible for own in splits])
+    is_member = np.arange(len(promptable)) < len(found.members.keys)
+    taught = promptable & ~is_member
+    asks_for_a_class = task.job.inputs["codes"] is not None
+    if not (asks_for_a_class and eligible[taught].any() and (~eligible[taught]).any()):
+        return pa.nulls(len(promptable), pa.float32())
+    prompts = [
+        found.recipe.build(task.workload.sources[is_member], everybody=True)
+        for is_member in (True, False)
+    ]
+    scores = base_rate_scores(
+        [own.prompt(i) for own in prompts for i in np.flatnonzero(own.promptable).tolist()],
+        eligible[promptable],
+        is_member[promptable],
+        vocabulary_size=task.plan.target.vocabulary_size,
+        rng=task.plan.rng_for(f"base scores {task.job.digest}"),
+    )
+    values = np.zeros(len(promptable), dtype=np.float32)
+    values[promptable] = scores
+    return pa.array(values, mask=~promptable)
+
+
+def overlap(task: Task) -> pa.Table:
+    """How many nonmembers have a member's record, or nearly so."""
+    members, nonmembers = (
+        _patients(split, "code", chosen=_events)
+        for split in (task.workload.members, task.workload.nonmembers)
+    )
+    found = find_duplicates(members, nonmembers, rng=task.plan.rng_for("overlap"))
+    cohort = task.workload.cohort
+    copies = copied_records(cohort.members, cohort.nonmembers)
+    exact = len(np.union1d(copies, found.exact_indices))
+    return pa.table(
+        {
+            "exact": [exact],
+            "near": [len(found.nonmember_indices) - len(found.exact_indices)],
+            "members": [len(members)],
+            "nonmembers": [len(nonmembers)],
+            "compared": [sum(len(codes) >= MIN_EVENTS for codes in nonmembers)],
+        }
+    )
+
+
+def comparability(task: Task) -> pa.Table:
+    """Scores of a classifier without the model, on the half it was not fitted on."""
+    n_members = len(task.workload.cohort.members)
+    try:
+        judged = split_classifier_scores(
+            _patients(task.workload.members, "tokens", chosen=_all_but_specials),
+            _patients(task.workload.nonmembers, "tokens", chosen=_all_but_specials),
+            n_codes=task.plan.target.vocabulary_size,
+            rng=task.plan.rng_for("comparability"),
+        )
+    except InsufficientData:  # no halves to judge: the judge finds no scores and says so
+        judged = SplitScores(np.empty(0), np.empty(0, np.bool_), np.empty(0, np.int64))
+    return pa.table(
+        {
+            "patient": [
+                task.patient(True, i) if i < n_members else task.patient(False, i - n_members)
+                for i in judged.index.tolist()
+            ],
+            "member": pa.array(judged.is_member.tolist(), pa.bool_()),
+            "score": pa.array(judged.scores.tolist(), pa.float32()),
+        }
+    )
+
+
+def _events(split: TokenizedRecords) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = split.kind == KIND_EVENT
+    return mask
+
+
+def _all_but_specials(split: TokenizedRecords) -> NDArray[np.bool_]:
+    """What prompts and scores can depend on: the static prefix and time tokens too."""
+    mask: NDArray[np.bool_] = split.kind != KIND_SPECIAL
+    return mask
+
+
+def _patients(
+    split: TokenizedRecords,
+    column: Literal["tokens", "code"],
+    *,
+    chosen: Callable[[TokenizedRecords], NDArray[np.bool_]],
+) -> list[NDArray[np.int32]]:
+    """Return each patient's values of one column where the token is chosen, in order."""
+    at = np.flatnonzero(chosen(split))
+    ends = np.searchsorted(at, split.offsets[1:])
+    return np.split(getattr(split, column)[at], ends[:-1])

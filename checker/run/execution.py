@@ -1,0 +1,87 @@
+"""How each kind of job becomes a table of observations.
+
+Patients leave this package under pseudonyms only. Rows stand in the order of the cohort, so equal
+inputs give equal tables.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+
+import pyarrow as pa
+
+from checker.attacks.embedding_probe import run as embedding_probe
+from checker.attacks.identifier_perturbation import run as identifier_perturbation
+from checker.attacks.trajectory_memorization import run as continuations
+from checker.evidence import Pseudonyms
+from checker.plan.model import AuditPlan, Job
+from checker.plan.task import PatientNames, Task
+from checker.plan.workload import Workload
+from checker.run import cohort_jobs, model_jobs
+from checker.targets import Progress, TargetModel
+
+__all__ = ["Execution"]
+
+_EXECUTIONS: dict[str, Callable[[Task], pa.Table]] = {
+    "labels": cohort_jobs.labels,
+    "overlap": cohort_jobs.overlap,
+    "comparability": cohort_jobs.comparability,
+    "rollouts": model_jobs.rollouts,
+    "scores": model_jobs.scores,
+    "prompt-format": model_jobs.prompt_format,
+    "trajectories": continuations.trajectories,
+    "regurgitation": continuations.regurgitated,
+    "canaries": model_jobs.canaries,
+    "embeddings": model_jobs.embeddings,
+    "probe-scores": embedding_probe.probe_scores,
+    "perturbations": identifier_perturbation.perturbations,
+}
+
+
+@dataclass(frozen=True)
+class Execution:
+    """Executes the jobs of one plan.
+
+    Args:
+        plan: names the jobs and the seed.
+        workload: the patients behind them.
+        pseudonyms: the run's key.
+    """
+
+    plan: AuditPlan
+    workload: Workload
+    pseudonyms: Pseudonyms
+
+    @cached_property
+    def names(self) -> PatientNames:
+        """The patients' pseudonyms and subgroups, found once for all jobs."""
+        return PatientNames(self.workload, self.pseudonyms)
+
+    def execute(
+        self,
+        job: Job,
+        target: TargetModel | None,
+        *,
+        evidence: Mapping[str, pa.Table],
+        advance: Progress,
+    ) -> pa.Table:
+        """Run one job.
+
+        Args:
+            job: of the plan.
+            target: the model it runs on; None will do for jobs that run on none.
+            evidence: tables of the jobs it needs, by digest.
+            advance: called with the number of tokens done since the last call.
+        """
+        task = Task(
+            job=job,
+            plan=self.plan,
+            workload=self.workload,
+            names=self.names,
+            evidence=evidence,
+            target=target,
+            advance=advance,
+        )
+        return _EXECUTIONS[job.kind](task)

@@ -1,0 +1,128 @@
+"""What runs jobs, wherever it stands: the patients, the models, and one job at a time."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import asdict, dataclass
+from importlib.metadata import version
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from checker.errors import EvidenceError, TargetError
+from checker.plan import Job, Workload
+from checker.run.execution import Execution
+from checker.targets import Progress, TargetModel, Tokens
+
+__all__ = ["CPU_ENVIRONMENT", "Openers", "Outcome", "Take", "Work", "Worker"]
+
+PREFLIGHT_RECORDS = 8
+
+CPU_ENVIRONMENT = {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "pyarrow")}
+"""What the numbers of jobs that run on no model depend on beside the job."""
+
+Openers = Mapping[str, Callable[[], TargetModel]]
+"""What loads a model, by the name under which jobs run on it: "target" or "reference"."""
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """A job that may run now.
+
+    Args:
+        job: of the plan.
+        evidence: tables of the jobs it needs, by digest.
+        advance: called with the number of tokens done since the last call.
+    """
+
+    job: Job
+    evidence: Mapping[str, pa.Table]
+    advance: Progress
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a job: its observations, or one sentence on why there are none."""
+
+    job: Job
+    table: pa.Table | None = None
+    crash: str = ""
+
+
+Take = Callable[[Callable[[Job], bool]], Work | None]
+"""Hands out the next job of a kind that may run now, or None where there is none at present; what
+may run can change whenever an outcome has been recorded."""
+
+
+class Worker:
+    """Runs jobs one at a time.
+
+    Args:
+        execution: of the plan, with the patients.
+        openers: load the models.
+    """
+
+    def __init__(self, execution: Execution, openers: Openers) -> None:
+        self._execution = execution
+        self._openers = openers
+        self._models: dict[str, TargetModel] = {}
+
+    def open(self, models: Sequence[str]) -> dict[str, Any]:
+        """Load models, the target first, and return what their numbers depend on.
+
+        The reference model's environment stands under its name.
+
+        Raises:
+            TargetError: one cannot be loaded.
+        """
+        environment: dict[str, Any] = {}
+        for name in sorted(models, key=lambda name: (name != "target", name)):
+            self._models[name] = self._openers[name]()
+            fields = asdict(self._models[name].info)
+            own = {
+                key: fields[key]
+                for key in ("backend", "device", "dtype", "microbatch_tokens", "libraries")
+            }
+            environment |= own if name == "target" else {name: own}
+        return environment
+
+    def preflight(self) -> dict[str, float]:
+        """Check every loaded model against itself; the reference model's checks bear its name.
+
+        Raises:
+            TargetError: a check is beyond its tolerance.
+        """
+        records = _preflight_records(self._execution.workload)
+        found: dict[str, float] = {}
+        for name, model in self._models.items():
+            prefix = "" if name == "target" else f"{name} "
+            checks = model.preflight(records)
+            found |= {f"{prefix}{check}": value for check, value in checks.items()}
+        return found
+
+    def run(self, work: Work) -> Outcome:
+        """Run one job; what its model or its data make of it is an outcome, never an exception.
+
+        Raises:
+            EvidenceError: evidence was changed or is missing, so that nothing can be relied on.
+        """
+        job = work.job
+        try:
+            table = self._execution.execute(
+                job, self._models.get(job.runs_on), evidence=work.evidence, advance=work.advance
+            )
+        except EvidenceError:
+            raise
+        except TargetError as error:
+            return Outcome(job, crash=str(error))
+        except Exception as error:  # a backend's own failure: recorded, and its cells end in error
+            return Outcome(job, crash=f"{type(error).__name__}: {error}")
+        return Outcome(job, table)
+
+
+def _preflight_records(workload: Workload) -> list[Tokens]:
+    """The first few members' records that can be scored, cut to the model's length."""
+    records = workload.members
+    usable = np.flatnonzero(np.diff(records.offsets) > 1)[:PREFLIGHT_RECORDS]
+    return [records.record(int(i)).tokens[: workload.max_length] for i in usable]

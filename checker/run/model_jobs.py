@@ -1,0 +1,207 @@
+"""Jobs that ask a model: continuations, scores of whole records, embeddings, the prompt format."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from checker.attacks.canary_exposure.planted import score_canaries
+from checker.attacks.observations import score_column
+from checker.plan.task import Task, sampler_of
+from checker.plan.workload import record_windows
+from checker.records.prompt_format import format_variants
+from checker.stats import scores as membership
+from checker.targets import More, Tokens, TokenScores
+
+__all__ = ["canaries", "embeddings", "prompt_format", "rollouts", "scores"]
+
+
+def rollouts(task: Task) -> pa.Table:
+    """Continuations of prompts, as token ids; a prompt's samples stand together, in order."""
+    prompts = task.workload.prompts[task.job.digest]
+    samples = int(task.job.inputs["samples"])
+    uses = task.job.inputs.get("curtailed", {}).get("uses")
+    more = None if uses is None else _until_settled(uses, samples=samples)
+    drawn = task.model.rollout(
+        [tokens for _, tokens in prompts],
+        keys=[int.from_bytes(key[:8], "little") for key, _ in prompts],
+        samples=samples if uses is None else _further_draws(uses, samples=samples, done=0),
+        sampler=sampler_of(task.job),
+        more=more,
+        progress=task.advance,
+    )
+    counts = [len(continuations) for continuations in drawn]
+    names = [task.prompt_name(key) for key, _ in prompts]
+    flat = [tokens for continuations in drawn for tokens in continuations]
+    ends = np.cumsum([0, *(len(tokens) for tokens in flat)]).astype(np.int32)
+    values = np.concatenate(flat).astype(np.int32) if flat else np.empty(0, np.int32)
+    numbers = [np.arange(count, dtype=np.int32) for count in counts]
+    return pa.table(
+        {
+            "prompt": pa.array(np.repeat(names, counts).tolist(), pa.string()),
+            "sample": pa.array(np.concatenate([np.empty(0, np.int32), *numbers])),
+            "tokens": pa.ListArray.from_arrays(pa.array(ends), pa.array(values)),
+        }
+    )
+
+
+def _until_settled(uses: list[dict[str, Any]], *, samples: int) -> More:
+    """Return what asks for samples until every use knows on which side of its threshold q will lie.
+
+    Exact (METHODS §6, *Curtailed sampling*): the samples are those that would be drawn anyway, and
+    the ones left out could change no outcome.
+
+    Args:
+        uses: each with `watch`, the ids that make a hit, and `threshold`.
+        samples: of a prompt where all are drawn.
+    """
+    watched = [np.array(use["watch"], dtype=np.int32) for use in uses]
+
+    def more(_: int, drawn: list[Tokens]) -> int:
+        tokens = np.concatenate(drawn)
+        owner = np.repeat(np.arange(len(drawn)), [len(row) for row in drawn])
+        hits = [len(np.unique(owner[np.isin(tokens, watch)])) for watch in watched]
+        if all(
+            _is_settled(count, len(drawn), samples, use["threshold"])
+            for count, use in zip(hits, uses, strict=True)
+        ):
+            return 0
+        return _further_draws(uses, samples=samples, done=len(drawn))
+
+    return more
+
+
+def _further_draws(uses: list[dict[str, Any]], *, samples: int, done: int) -> int:
+    """Return how many samples to draw of a prompt before asking again whether it is settled."""
+    return min(
+        samples - done, max(1, min(_undecided_draws(u["threshold"], samples, done) for u in uses))
+    )
+
+
+def _undecided_draws(threshold: float, samples: int, done: int) -> int:
+    """Return how many more samples must be drawn before any prompt can be settled.
+
+    No prompt is settled before either all or none of the first samples hit; later, a few at a time
+    keep the batches large.
+    """
+    if done:
+        return max(1, samples // 10)
+    return next(
+        (
+            count
+            for count in range(1, samples + 1)
+            if _is_settled(0, count, samples, threshold)
+            or _is_settled(count, count, samples, threshold)
+        ),
+        samples,
+    )
+
+
+def _is_settled(hits: int, drawn: int, samples: int, threshold: float) -> bool:
+    """Whether the samples left cannot change whether the share of hits exceeds a threshold."""
+    return hits / samples > threshold or (hits + samples - drawn) / samples <= threshold
+
+
+def embeddings(task: Task) -> pa.Table:
+    """The model's hidden state at the end of each prompt."""
+    prompts = task.workload.prompts[task.job.digest]
+    vectors = task.model.embed([tokens for _, tokens in prompts], progress=task.advance)
+    ends = np.arange(len(prompts) + 1, dtype=np.int32) * vectors.shape[1]
+    values = pa.array(np.ascontiguousarray(vectors, dtype=np.float32).ravel())
+    return pa.table(
+        {
+            "prompt": pa.array([task.prompt_name(key) for key, _ in prompts], pa.string()),
+            "embedding": pa.ListArray.from_arrays(pa.array(ends), values),
+        }
+    )
+
+
+def scores(task: Task) -> pa.Table:
+    """Membership scores of whole records; a record of several windows is put together."""
+    patients = task.workload.scored[task.job.digest]
+    pieces: list[tuple[int, Tokens, int]] = []
+    for number, (is_member, index) in enumerate(patients):
+        record = task.workload.split(is_member)
+        at = slice(record.offsets[index], record.offsets[index + 1])
+        windows = record_windows(
+            record.tokens[at],
+            record.kind[at],
+            max_length=task.workload.max_length,
+            window=task.workload.window,
+        )
+        pieces += [(number, tokens, first) for tokens, first in windows if len(tokens) > 1]
+    scored = task.model.score([tokens for _, tokens, _ in pieces], progress=task.advance)
+    parts: list[list[TokenScores]] = [[] for _ in patients]
+    for (number, _, first), result in zip(pieces, scored, strict=True):
+        at = slice(first - 1, None)
+        parts[number].append(TokenScores(result.logprob[at], result.mean[at], result.std[at]))
+    percents = [float(k) for k in task.job.inputs["k"]]
+    kept = [i for i, found in enumerate(parts) if found]
+    rows = [_record_scores(parts[i], percents=percents) for i in kept]
+    columns = [
+        "loss",
+        *(score_column(score, k) for k in percents for score in ("min-k", "min-k++")),
+    ]
+    return pa.table(
+        {
+            "patient": [task.patient(*patients[i]) for i in kept],
+            "member": [patients[i][0] for i in kept],
+            "subgroups": pa.array(
+                [task.workload.subgroups_of(*patients[i]) for i in kept],
+                pa.list_(pa.string()),
+            ),
+            "tokens": [row[0] for row in rows],
+        }
+        | {
+            column: pa.array([row[place] for row in rows], pa.float32())
+            for place, column in enumerate(columns, start=1)
+        }
+    )
+
+
+def canaries(task: Task) -> pa.Table:
+    """Scores of canaries and beacons."""
+    planted = task.workload.canaries[task.job.digest]
+    return score_canaries(planted, task.model, progress=task.advance)
+
+
+def prompt_format(task: Task) -> pa.Table:
+    """Mean loss of members' event tokens under the declared format and its variants."""
+    cohort = task.workload.cohort
+    count = int(task.job.inputs["patients"])
+    chosen = task.plan.rng_for("prompt-format").permutation(len(cohort.members))[:count]
+    chosen.sort()
+    variants = list(
+        format_variants(
+            cohort.members.select(chosen),
+            cohort.codes,
+            tokenizer=task.workload.tokenizer,
+            bos_id=task.workload.bos_id,
+            max_length=task.workload.max_length,
+        )
+    )
+    usable = [i for i in range(count) if all(v.compared[i][1:].any() for v in variants)]
+    columns: dict[str, list[Any]] = {"patient": [], "variant": [], "loss": []}
+    for variant in variants:
+        scored = task.model.score([variant.sequences[i] for i in usable], progress=task.advance)
+        for i, result in zip(usable, scored, strict=True):
+            loss = -float(result.logprob[variant.compared[i][1:]].mean())
+            columns["patient"].append(task.patient(True, int(chosen[i])))
+            columns["variant"].append(variant.name)
+            columns["loss"].append(loss)
+    types = {"patient": pa.string(), "variant": pa.string(), "loss": pa.float64()}
+    return pa.table(columns, schema=pa.schema(list(types.items())))
+
+
+def _record_scores(parts: list[TokenScores], *, percents: list[float]) -> list[float]:
+    """Put a record's windows together: tokens, loss, and Min-K% and Min-K%++ for every k."""
+    logprob = np.concatenate([part.logprob for part in parts])
+    mean = np.concatenate([part.mean for part in parts])
+    std = np.concatenate([part.std for part in parts])
+    found = [len(logprob), membership.loss(logprob)]
+    for k in percents:
+        found.append(membership.min_k(logprob, k_percent=k))
+        found.append(membership.min_k_plus_plus(logprob, mean, std, k_percent=k))
+    return found

@@ -1,0 +1,134 @@
+"""Run what is left of a plan."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Protocol
+
+from checker.evidence import Manifest
+from checker.ledger import Attempt
+from checker.plan import CompiledAudit, Job
+from checker.run.execution import Execution
+from checker.run.executors import Executor, Openers, SerialExecutor, Work
+from checker.run.folder import clear, held
+from checker.run.record import RunRecord
+from checker.run.schedule import Schedule
+from checker.targets import TargetModel
+
+__all__ = ["RunProgress", "run_audit"]
+
+
+class RunProgress(Protocol):
+    """What a run tells whoever watches it; several jobs may be under way at a time."""
+
+    def start(self, jobs: list[Job], *, reused: int) -> None:
+        """The run begins: these jobs are left, that many were found finished."""
+
+    def job(self, job: Job) -> Callable[[int], None]:
+        """A job begins; returns what to call with the tokens done since the last call."""
+        ...
+
+    def done(self, job: Job) -> None:
+        """A job is finished, or left out without having begun."""
+
+
+def run_audit(
+    audit: CompiledAudit,
+    *,
+    run: Path,
+    open_target: Callable[[], TargetModel],
+    open_reference: Callable[[], TargetModel] | None = None,
+    executor: Executor | None = None,
+    progress: RunProgress,
+    command: str,
+    attempt: Attempt | None = None,
+    fresh: bool = False,
+    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+) -> Manifest:
+    """Run what is left of a plan and write plan, evidence, manifest and times.
+
+    Args:
+        audit: the compiled plan.
+        run: the run's folder; made when it is not there.
+        open_target: loads the model; called only when a job that needs it is left.
+        open_reference: loads the reference model, where the target names one.
+        executor: where jobs run; by default one after another in this process. It is closed.
+        progress: is told what happens.
+        command: the command line that repeats the run, for the record.
+        attempt: as it was registered in a ledger; kept with the run.
+        fresh: forget what an earlier run left in the folder and measure everything anew.
+        clock: the current time.
+
+    Returns:
+        The manifest, as written.
+
+    Raises:
+        EvidenceError: the folder cannot be written, or evidence in it was changed.
+        TargetError: the model cannot be loaded or fails preflight.
+        ExecutorError: there is nowhere to run, or nowhere any more; finished jobs are kept.
+    """
+    openers: dict[str, Callable[[], TargetModel]] = {"target": open_target}
+    if open_reference is not None:
+        openers["reference"] = open_reference
+    with held(run):
+        if fresh:
+            clear(run)
+        record = RunRecord(audit.plan, run=run, command=command, attempt=attempt, clock=clock)
+        executor = executor or SerialExecutor()
+        try:
+            _open(executor, audit, record, openers)
+            _run_left(executor, record, progress)
+        finally:
+            executor.close()
+        return record.finish()
+
+
+def _open(executor: Executor, audit: CompiledAudit, record: RunRecord, openers: Openers) -> None:
+    """Get an executor ready for what is left, with models only where a job runs on one."""
+    plan = audit.plan
+    schedule = Schedule(plan, is_settled=record.is_settled, attempt=record.attempt)
+
+    def is_left(job: Job) -> bool:
+        return not record.is_settled(job.digest) and not schedule.is_superfluous(job, record.tables)
+
+    on_models = any(is_left(job) for job in plan.jobs if job.uses_model)
+    if not on_models and not any(is_left(job) for job in plan.jobs if not job.uses_model):
+        return
+    models = sorted({job.runs_on for job in plan.jobs if job.uses_model}) if on_models else []
+    execution = Execution(plan, audit.workload, record.pseudonyms)
+    environment = executor.open(execution, openers=openers, models=models)
+    if models:
+        record.adopt(environment)
+        record.preflight = record.preflight or executor.preflight()
+
+
+def _run_left(executor: Executor, record: RunRecord, progress: RunProgress) -> None:
+    """Run what is left, and keep the manifest up to date throughout."""
+    schedule = Schedule(record.plan, is_settled=record.is_settled, attempt=record.attempt)
+    left = [job for job in record.plan.jobs if not record.is_settled(job.digest)]
+    progress.start(left, reused=record.finished)
+
+    def settle(job: Job) -> None:
+        schedule.settle(job.digest)
+        progress.done(job)
+
+    def take(chosen: Callable[[Job], bool]) -> Work | None:
+        while (job := schedule.take(chosen)) is not None:
+            broken = next((crash for name in job.needs if (crash := record.crash(name))), None)
+            if schedule.is_superfluous(job, record.tables):
+                record.leave_out(job)
+            elif broken is not None:
+                record.give_up(job, f"it needs what could not be completed: {broken}")
+            else:
+                return Work(job, record.tables(job.needs), progress.job(job))
+            settle(job)
+        return None
+
+    for outcome in executor.run(take):
+        if outcome.table is None:
+            record.give_up(outcome.job, outcome.crash)
+        else:
+            record.keep(outcome.job, outcome.table)
+        settle(outcome.job)

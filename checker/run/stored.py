@@ -1,0 +1,284 @@
+"""A run's folder: read it back, judge it, write its reports."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from checker.canonical import sha256_hex
+from checker.errors import DocumentError, EvidenceError
+from checker.evidence import (
+    INTERNAL_REPORTS,
+    EvidenceStore,
+    Manifest,
+    RunTimes,
+    load_json_file,
+    read_file,
+    tables_by_job,
+    write_atomically,
+)
+from checker.ledger import Attempt, load_attempt, record_attempt
+from checker.plan import AuditPlan, with_policy
+from checker.plugins import load_plugin
+from checker.policy import Located, load_policy, load_target
+from checker.policy.documents import LeakagePolicy, LeakageWaiver
+from checker.policy.waivers import WaiverRecord, WaiverSnapshot
+from checker.report.assemble import assemble_report
+from checker.report.comparison import Comparison
+from checker.report.disclosure_control.suppression import for_audience
+from checker.report.formats import ReportFormat
+from checker.report.formats.json import JSON
+from checker.report.model import Audience, Report
+from checker.verdict import judge
+
+__all__ = [
+    "Run",
+    "derive_run",
+    "judge_run",
+    "judge_run_again",
+    "load_run",
+    "load_waivers",
+    "record_waivers",
+    "report_folder",
+    "write_comparison",
+    "write_reports",
+]
+
+WAIVERS = "waivers.json"
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What a run's folder holds beside the evidence itself; `policy` is the plan's own."""
+
+    folder: Path
+    plan: AuditPlan
+    policy: LeakagePolicy
+    manifest: Manifest
+    times: RunTimes | None
+
+
+def load_run(folder: Path) -> Run:
+    """Read a run's plan, manifest and times.
+
+    Raises:
+        EvidenceError: one of them is missing, the manifest belongs to another plan, or the plan
+            holds a policy or a target that is not valid.
+    """
+    if not folder.is_dir():
+        raise EvidenceError(f"{folder}: is not the folder of a run")
+    plan = load_json_file(folder / "plan.json", AuditPlan)
+    if not (folder / "manifest.json").exists():
+        raise EvidenceError(
+            f"{folder}: this audit was interrupted before its first job was finished; run the same"
+            " command again"
+        )
+    manifest = load_json_file(folder / "manifest.json", Manifest)
+    if manifest.plan_sha256 != sha256_hex(read_file(folder / "plan.json")):
+        raise EvidenceError(
+            f"{folder}: manifest.json belongs to another plan.json; finish the audit first"
+            " (`phigate run`), or restore the plan it was run from"
+        )
+    times_path = folder / "run.json"
+    times = load_json_file(times_path, RunTimes) if times_path.exists() else None
+    return Run(folder, plan, _policy_of(plan, folder / "plan.json"), manifest, times)
+
+
+def _policy_of(plan: AuditPlan, path: Path) -> LeakagePolicy:
+    """Read the policy that a plan holds as strictly as if it stood in a file, and the target too.
+
+    Raises:
+        EvidenceError: one of them is not valid.
+    """
+    try:
+        load_target(path, text=json.dumps(plan.target.document))
+        return load_policy(path, text=json.dumps(plan.policy.document)).document
+    except DocumentError as error:
+        problem = error.problems[0]
+        where = f" at {problem.path}" if problem.path else ""
+        raise EvidenceError(
+            f"{path}: holds a policy or a target that is not valid here{where}: {problem.message}"
+        ) from error
+
+
+def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
+    """Put another policy over a run's evidence, as a run of its own that can be verified.
+
+    It is written below the run's folder and refers to the evidence there; nothing is measured. An
+    attempt that was registered for the run is also that of another edition of the same policy.
+
+    Raises:
+        EvidenceError: its folder cannot be written.
+    """
+    meta = policy.document.metadata
+    folder = run.folder / f"judged-by-{meta.name}-{meta.version}-{policy.identity[:12]}"
+    plan = with_policy(run.plan, policy)
+    moved = {entry.file: f"../{entry.file}" for entry in run.manifest.entries}
+    entries = [
+        entry.model_copy(update={"file": moved[entry.file]}) for entry in run.manifest.entries
+    ]
+    manifest = run.manifest.model_copy(update={"plan_sha256": plan.sha256, "entries": entries})
+    times = run.times
+    if times is not None:
+        measured = {moved[f]: stamp for f, stamp in times.measured.items() if f in moved}
+        times = times.model_copy(update={"measured": measured})
+        write_atomically(folder / "run.json", times.to_bytes())
+    write_atomically(folder / "plan.json", plan.to_bytes())
+    write_atomically(folder / "manifest.json", manifest.to_bytes())
+    attempt = load_attempt(run.folder)
+    if attempt is not None and attempt.speaks_of(plan):
+        record_attempt(folder, attempt)
+    return Run(folder, plan, policy.document, manifest, times)
+
+
+def record_waivers(folder: Path, waivers: Sequence[Located[LeakageWaiver]]) -> WaiverRecord | None:
+    """Keep in a run's folder what it is judged with; the record of an earlier judgement goes.
+
+    Raises:
+        EvidenceError: the folder cannot be written.
+    """
+    path = folder / WAIVERS
+    if waivers:
+        record = WaiverRecord(waivers=[WaiverSnapshot.of(waiver) for waiver in waivers])
+        write_atomically(path, record.to_bytes())
+        return record
+    try:
+        path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EvidenceError(f"{path}: cannot be deleted: {error.strerror or error}") from error
+    return None
+
+
+def load_waivers(folder: Path) -> WaiverRecord | None:
+    """Read what a run was judged with before, or None where no waiver was given.
+
+    Raises:
+        EvidenceError: it is not what this version of phigate writes.
+    """
+    path = folder / WAIVERS
+    return load_json_file(path, WaiverRecord) if path.exists() else None
+
+
+def judge_run(
+    run: Run,
+    *,
+    as_of: datetime,
+    waivers: WaiverRecord | None = None,
+    attempt: Attempt | None = None,
+) -> Report:
+    """Judge a run's evidence; no model, GPU or network is needed.
+
+    Args:
+        run: the run.
+        as_of: the time to judge for.
+        waivers: exceptions that were granted.
+        attempt: which try at this release it is, by a ledger; None where none was kept, and then
+            it is judged as a first one.
+
+    Raises:
+        EvidenceError: evidence is missing or was changed, or the record holds no waivers.
+    """
+    plan, document = run.plan, run.policy
+    try:
+        granted = [snapshot.waiver for snapshot in waivers.waivers] if waivers else []
+    except ValidationError as error:
+        raise EvidenceError(f"{run.folder / WAIVERS}: holds no valid waiver") from error
+    judgement = judge(
+        document,
+        plan=plan,
+        evidence=tables_by_job(EvidenceStore(run.folder), run.manifest),
+        waivers=granted,
+        crashed=run.manifest.crashed,
+        measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
+        attempt=attempt.number if attempt else 1,
+        as_of=as_of,
+    )
+    return assemble_report(
+        plan,
+        judgement,
+        policy=document,
+        manifest=run.manifest,
+        times=run.times,
+        as_of=as_of.astimezone(UTC).isoformat(timespec="seconds"),
+        waivers=waivers,
+        attempt=attempt,
+    )
+
+
+def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) -> Report:
+    """Judge a run as one of its reports says that it was judged: same waivers, same attempt.
+
+    Args:
+        run: the run.
+        report: one of its reports.
+        as_of: the time to judge for; default: that of the report.
+
+    Raises:
+        EvidenceError: the report's time is none, or evidence or waivers are missing or changed.
+    """
+    if as_of is None:
+        try:
+            as_of = datetime.fromisoformat(report.provenance.as_of)
+        except ValueError as error:
+            raise EvidenceError(
+                f"{run.folder / 'report.json'}: was judged for a time that is none:"
+                f" {report.provenance.as_of}"
+            ) from error
+    waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
+    attempt = load_attempt(run.folder) if report.provenance.attempt else None
+    return judge_run(run, as_of=as_of, waivers=waivers, attempt=attempt)
+
+
+def report_folder(folder: Path, audience: Audience) -> Path:
+    """Return where a run's reports for an audience lie: what is internal lies apart."""
+    return folder / INTERNAL_REPORTS if audience == "internal" else folder
+
+
+def write_reports(
+    folder: Path, report: Report, *, formats: Sequence[str], audience: Audience = "shared"
+) -> list[Path]:
+    """Write a report in each format, as an audience may see it, and return the files.
+
+    What is for the audit team only goes into a folder of its own, readable by its owner alone. The
+    shared `report.json` is written in any case: it is what `verify` holds a run against.
+
+    Args:
+        folder: the run's.
+        report: as judged, or a shared one as it was read back.
+        formats: names of report formats.
+        audience: who is to read it.
+
+    Raises:
+        PluginError: a format is unknown.
+        EvidenceError: a file cannot be written.
+    """
+    chosen: list[ReportFormat] = [load_plugin("phigate.reports", name) for name in formats]
+    shown = for_audience(report, audience)
+    contents = [
+        (report_folder(folder, audience) / one.filename, one.render(shown)) for one in chosen
+    ]
+    if audience == "internal":
+        shared = for_audience(report, "shared")
+        contents.insert(0, (folder / JSON.filename, JSON.render(shared)))
+    for path, content in contents:
+        write_atomically(path, content, mode=0o600 if path.parent != folder else 0o644)
+    return [path for path, _ in contents]
+
+
+def write_comparison(folder: Path, comparison: Comparison, *, page: str) -> list[Path]:
+    """Write a comparison, as data and as a page, beside the later run's reports.
+
+    Raises:
+        EvidenceError: a file cannot be written.
+    """
+    target = report_folder(folder, comparison.audience)
+    mode = 0o644 if comparison.audience == "shared" else 0o600
+    paths = [target / "comparison.html", target / "comparison.json"]
+    for path, content in zip(paths, (page.encode(), comparison.to_bytes()), strict=True):
+        write_atomically(path, content, mode=mode)
+    return paths

@@ -1,0 +1,1 @@
+"""Torch: a Hugging Face model that draws, scores and embeds."""

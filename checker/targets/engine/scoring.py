@@ -1,0 +1,146 @@
+"""Scores and embeddings: one forward pass over whole sequences, reduced before it is kept.
+
+All positions of a record are scored at once, in batches of records of similar length, right-padded:
+under causal attention what stands to the right changes nothing. One pass gives the hidden states;
+log-probability, and mean and spread of the distribution that Min-K%++ asks for, are read from them
+together. [batch, length, vocabulary] never exists in float32: the output embeddings are applied to
+chunks of positions and each chunk is reduced at once.
+
+Some architectures scale or cap logits after the output embeddings. Whether this one does is
+measured, and if so the full logits of small batches are reduced instead.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from checker.errors import TargetError
+from checker.targets import LOGPROB_FLOOR, Tokens, TokenScores
+from checker.targets.engine.batches import numbers_of, padded
+
+__all__ = ["FULL_LOGITS", "ForwardPass"]
+
+FULL_LOGITS = 1 << 27
+"""Logits of one batch where they cannot be had in chunks."""
+
+_CHUNK_LOGITS = {"cpu": 1 << 22, "cuda": 1 << 27}  # made by one matrix product
+_REDUCED_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 27}  # few enough to stay in the CPU's caches
+_HEAD_TOLERANCE = 1e-5  # the two ways run the same kernels on the same numbers, so only rounding
+
+
+class ForwardPass:
+    """A model's forward pass over whole sequences, without a memory.
+
+    Args:
+        model: a loaded causal language model on its device.
+        vocabulary_size: number of token ids it scores.
+        pad_id: stands where a shorter sequence has no token.
+
+    Raises:
+        TargetError: the model scores another number of tokens than it declares.
+    """
+
+    def __init__(self, model: Any, *, vocabulary_size: int, pad_id: int) -> None:
+        self._model, self._vocabulary_size, self._pad_id = model, vocabulary_size, pad_id
+        self._device: torch.device = model.device
+        self.is_chunked = False
+
+    def choose_head(self, tokens: Tokens) -> None:
+        """Decide whether logits can be had in chunks of positions, by a trial on some tokens."""
+        self.is_chunked = self.head_deviation(tokens) <= _HEAD_TOLERANCE
+
+    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return the last layer's hidden states, [B, L, width]."""
+        base = self._model.base_model
+        states: torch.Tensor
+        if base is self._model:
+            states = base(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states[
+                -1
+            ]
+        else:
+            states = base(input_ids=ids, use_cache=False).last_hidden_state
+        return states
+
+    def score(self, rows: Sequence[Tokens]) -> list[TokenScores]:
+        """Score one batch of sequences.
+
+        Raises:
+            TargetError: the model gives no numbers.
+        """
+        ids, real = padded(rows, pad_id=self._pad_id, left=False, device=self._device)
+        known = real[:, 1:]  # positions whose next token is known
+        following = ids[:, 1:][known]
+        # The last token predicts nothing that is scored, so it is not fed.
+        if self.is_chunked:
+            states, project = self.hidden(ids[:, :-1])[known], self._model.get_output_embeddings()
+        else:
+            states, project = self._logits(ids[:, :-1])[known], torch.nn.Identity()
+        size = max(1, _CHUNK_LOGITS[self._device.type] // self._vocabulary_size)
+        parts = [
+            self._reduce(project(states[start : start + size]), following[start : start + size])
+            for start in range(0, len(following), size)
+        ]
+        columns = numbers_of(torch.cat(parts, dim=1)) if parts else np.empty((3, 0), np.float32)
+        pieces = np.split(columns, np.cumsum([len(row) - 1 for row in rows])[:-1], axis=1)
+        return [TokenScores(logprob=p[0], mean=p[1], std=p[2]) for p in pieces]
+
+    def embed(self, rows: Sequence[Tokens]) -> list[NDArray[np.float32]]:
+        """Return the hidden state at the last token of each sequence of one batch."""
+        ids, _ = padded(rows, pad_id=self._pad_id, left=False, device=self._device)
+        last = torch.tensor([len(row) - 1 for row in rows], device=self._device)
+        states = self.hidden(ids)[torch.arange(len(rows), device=self._device), last]
+        return list(numbers_of(states.float()))
+
+    def head_deviation(self, tokens: Tokens) -> float:
+        """Return how far output embeddings over hidden states are from the model's own logits."""
+        ids = self._ids(tokens)
+        logits = self._logits(ids)
+        if logits.shape[-1] != self._vocabulary_size:
+            raise TargetError(
+                f"the model scores {logits.shape[-1]} tokens, but its configuration says "
+                f"{self._vocabulary_size}; the checkpoint is inconsistent"
+            )
+        head = self._model.get_output_embeddings()
+        if head is None:
+            return float("inf")
+        ours = head(self.hidden(ids))
+        deviation = (logits.float().log_softmax(-1) - ours.float().log_softmax(-1)).abs().max()
+        return float(deviation) if bool(deviation.isfinite()) else float("inf")
+
+    def sum_deviation(self, tokens: Tokens) -> float:
+        """Return how far next-token probabilities are from summing to one."""
+        sums = self._logits(self._ids(tokens)).float().log_softmax(-1).exp().sum(-1)
+        return float((sums - 1.0).abs().max())
+
+    def _ids(self, tokens: Tokens) -> torch.Tensor:
+        return torch.from_numpy(tokens.astype(np.int64)).to(self._device)[None]
+
+    def _logits(self, ids: torch.Tensor) -> torch.Tensor:
+        logits: torch.Tensor = self._model(input_ids=ids, use_cache=False).logits
+        return logits
+
+    def _reduce(self, logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+        size = max(1, _REDUCED_AT_ONCE[self._device.type] // self._vocabulary_size)
+        parts = [
+            _reduced(logits[start : start + size], following[start : start + size])
+            for start in range(0, len(following), size)
+        ]
+        return torch.cat(parts, dim=1)
+
+
+def _reduced(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    """Return log p(following), and mean and std of log p under p: [3, n] float32."""
+    logs = logits.float().log_softmax(-1)
+    # A token ruled out with minus infinity would make 0 * inf of the moments.
+    logs = logs.clamp_(min=LOGPROB_FLOOR)
+    chosen = logs.gather(1, following[:, None])[:, 0]
+    probabilities = logs.exp()
+    mean = (probabilities * logs).sum(-1)
+    # Around the mean, not E[x²] − E[x]²: that difference cancels where the model is sure.
+    spread = (probabilities * (logs - mean[:, None]).square_()).sum(-1).sqrt()
+    return torch.stack([chosen, mean, spread])

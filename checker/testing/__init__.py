@@ -1,0 +1,1 @@
+"""Targets of known truth, for tests, benchmarks and plug-in authors."""

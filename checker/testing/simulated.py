@@ -1,0 +1,524 @@
+"""A language model made of tables, whose leakage is known exactly.
+
+Tests and the calibration of phigate (METHODS: validity of the checker itself) need targets of known
+truth. This one follows a population model (a unigram, or a table of first-order transitions) except
+where the whole history is the beginning of a record it has memorised: there the next token is, with
+that record's weight, the record's own. It is a language model in the strict sense, `score` and
+`rollout` speak of one and the same distribution, so whatever an audit measures can be checked by
+hand.
+
+The state after a history is a node of the trie of memorised records (or none) and the row of the
+population table that the last token selects; every verb works on the distinct states of a batch.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, ClassVar, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field, ValidationError, model_validator
+
+from checker.canonical import JsonModel, digest, sha256_hex
+from checker.errors import TargetError
+from checker.policy.documents import ModelSpec
+from checker.targets import (
+    CAPABILITIES,
+    LOGPROB_FLOOR,
+    More,
+    Progress,
+    Sampler,
+    TargetDescription,
+    TargetInfo,
+    Tokens,
+    TokenScores,
+    require_fit,
+)
+from checker.targets.engine.sampling import cut_at, shape_probabilities, uniforms
+
+__all__ = [
+    "MemorizedRecord",
+    "SimulatedBackend",
+    "SimulatedModel",
+    "SimulatedTarget",
+    "write_simulated",
+]
+
+Capability = Literal["samples", "logprobs", "embeddings"]
+TokenId = Annotated[int, Field(ge=0)]
+Probability = Annotated[float, Field(ge=0, le=1)]
+IntArray = NDArray[np.int64]
+FloatArray = NDArray[np.float64]
+
+_SUM_TOLERANCE = 1e-6
+_CHUNK_ELEMENTS = 1 << 22  # of float64 probabilities held at once: 32 MiB
+_UNKNOWN = -1  # the history is the beginning of no memorised record
+
+
+class MemorizedRecord(JsonModel):
+    """One record the model repeats.
+
+    Args:
+        tokens: the whole record.
+        first: written `from`; the model knows the record once the history has this many tokens.
+        weight: share of the next-token probability that goes to the record's own next token.
+    """
+
+    tokens: Annotated[list[TokenId], Field(min_length=2)]
+    first: Annotated[int, Field(ge=0, alias="from")] = 1
+    weight: Probability = 1.0
+
+
+class SimulatedModel(JsonModel):
+    """The file behind a simulated target.
+
+    Args:
+        vocabulary_size: V; token ids are 0 to V - 1.
+        context_length: most tokens it can see, or None.
+        unigram: V probabilities; uniform where absent.
+        transitions: for some tokens, the probabilities of the next; others follow the unigram.
+        memorized: the records it repeats. Records that begin alike share equally.
+        capabilities: what the target offers.
+        bos_token_id: as a model's own configuration would name it.
+    """
+
+    vocabulary_size: Annotated[int, Field(ge=1)]
+    context_length: Annotated[int, Field(ge=1)] | None = None
+    unigram: list[Probability] | None = None
+    transitions: dict[TokenId, dict[TokenId, Probability]] = Field(default_factory=dict)
+    memorized: list[MemorizedRecord] = Field(default_factory=list)
+    capabilities: frozenset[Capability] = frozenset({"samples", "logprobs", "embeddings"})
+    bos_token_id: TokenId | None = None
+
+    @model_validator(mode="after")
+    def _check(self) -> SimulatedModel:
+        if self.unigram is not None:
+            if len(self.unigram) != self.vocabulary_size:
+                raise ValueError(
+                    f"unigram has {len(self.unigram)} entries for {self.vocabulary_size} tokens"
+                )
+            _check_sum("unigram", self.unigram)
+        for token, row in self.transitions.items():
+            self._check_ids(f"transitions.{token}", [token, *row])
+            _check_sum(f"transitions.{token}", list(row.values()))
+        for index, record in enumerate(self.memorized):
+            self._check_ids(f"memorized.{index}", record.tokens)
+        return self
+
+    def _check_ids(self, place: str, ids: Sequence[int]) -> None:
+        if max(ids) >= self.vocabulary_size:
+            raise ValueError(
+                f"{place} names token {max(ids)}, but ids end at {self.vocabulary_size - 1}"
+            )
+
+
+def _check_sum(place: str, probabilities: Sequence[float]) -> None:
+    total = sum(probabilities)
+    if abs(total - 1.0) > _SUM_TOLERANCE:
+        raise ValueError(f"{place} sums to {total:.6g}, not 1")
+
+
+def write_simulated(
+    path: Path,
+    *,
+    vocabulary_size: int,
+    context_length: int | None = None,
+    unigram: Sequence[float] | None = None,
+    transitions: Mapping[int, Mapping[int, float]] | None = None,
+    memorized: Sequence[MemorizedRecord] = (),
+    capabilities: frozenset[str] = CAPABILITIES,
+    bos_token_id: int | None = None,
+) -> Path:
+    """Write the file of a simulated target; arguments as in `SimulatedModel`.
+
+    Returns:
+        The path.
+
+    Raises:
+        pydantic.ValidationError: the tables contradict each other.
+    """
+    model = SimulatedModel.model_validate(
+        {
+            "vocabulary_size": vocabulary_size,
+            "context_length": context_length,
+            "unigram": None if unigram is None else [float(share) for share in unigram],
+            "transitions": {token: dict(row) for token, row in (transitions or {}).items()},
+            "memorized": list(memorized),
+            "capabilities": capabilities,
+            "bos_token_id": bos_token_id,
+        }
+    )
+    content = model.model_dump(mode="json")
+    content["capabilities"] = sorted(content["capabilities"])
+    path.write_text(json.dumps(content) + "\n", encoding="utf-8")
+    return path
+
+
+class SimulatedBackend:
+    """Simulated targets; `model.path` names their JSON file."""
+
+    name: ClassVar[str] = "simulated"
+
+    def describe(self, spec: ModelSpec, base: Path) -> TargetDescription:
+        """Describe the target in the file `base / spec.path`.
+
+        Raises:
+            TargetError: the file is missing or does not hold a simulated target.
+        """
+        path = base / spec.path
+        model, content = _read_simulated(path)
+        files = {path.name: sha256_hex(content)}
+        return TargetDescription(
+            backend=self.name,
+            vocabulary_size=model.vocabulary_size,
+            context_length=model.context_length,
+            capabilities=frozenset(model.capabilities),
+            bos_token_id=model.bos_token_id,
+            files=files,
+            sha256=digest(files),
+        )
+
+    def open(
+        self, spec: ModelSpec, base: Path, *, pad_id: int | None, eos_id: int | None
+    ) -> SimulatedTarget:
+        """Open the target; it needs no padding, so `pad_id` is not used.
+
+        Raises:
+            TargetError: as `describe`.
+        """
+        model, _ = _read_simulated(base / spec.path)
+        return SimulatedTarget(model, eos_id=eos_id)
+
+
+def _read_simulated(path: Path) -> tuple[SimulatedModel, bytes]:
+    try:
+        content = path.read_bytes()
+    except OSError as error:
+        raise TargetError(
+            f"{path}: cannot be read ({error.strerror or error}); model.path of a simulated target "
+            "names its JSON file, relative to the target file"
+        ) from error
+    try:
+        return SimulatedModel.model_validate_json(content), content
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"]) or "the file"
+        more = f" (and {error.error_count() - 1} more)" if error.error_count() > 1 else ""
+        message = first["msg"].removeprefix("Value error, ")
+        raise TargetError(f"{path}: {place}: {message}{more}") from error
+
+
+@dataclass(frozen=True, slots=True)
+class _Trie:
+    """The beginnings of the memorised records; node 0 is the empty history.
+
+    Args:
+        edges: [E] ascending, node * vocabulary + token.
+        children: [E] the node an edge leads to.
+        starts: [nodes + 1] where a node's entries of `tokens` and `shares` begin.
+        tokens, shares: the next tokens that a node's records claim, and their probabilities.
+        known: [nodes] sum of a node's shares.
+    """
+
+    edges: IntArray
+    children: IntArray
+    starts: IntArray
+    tokens: IntArray
+    shares: FloatArray
+    known: FloatArray
+
+    @classmethod
+    def of(cls, records: Sequence[MemorizedRecord], *, vocabulary_size: int) -> _Trie:
+        """Build the trie."""
+        edges: dict[int, int] = {}
+        claims: list[list[tuple[int, float]]] = [[]]
+        for record in records:
+            node = 0
+            for position, token in enumerate(record.tokens):
+                if position >= record.first:
+                    claims[node].append((token, record.weight))
+                edge = node * vocabulary_size + token
+                if edge not in edges:
+                    edges[edge] = len(claims)
+                    claims.append([])
+                node = edges[edge]
+        keys = np.array(sorted(edges), dtype=np.int64)
+        counts = np.array([len(claim) for claim in claims], dtype=np.int64)
+        # Records that share a beginning share its probability mass equally.
+        shares = [weight / len(claim) for claim in claims for _, weight in claim]
+        owner = np.repeat(np.arange(len(claims)), counts)
+        return cls(
+            edges=keys,
+            children=np.array([edges[int(key)] for key in keys], dtype=np.int64),
+            starts=np.concatenate([[0], counts.cumsum()]),
+            tokens=np.array([token for claim in claims for token, _ in claim], dtype=np.int64),
+            shares=np.array(shares, dtype=np.float64),
+            known=np.bincount(owner, weights=shares, minlength=len(claims)).astype(np.float64),
+        )
+
+    def step(self, nodes: IntArray, tokens: IntArray, *, vocabulary_size: int) -> IntArray:
+        """Return the nodes after one more token; _UNKNOWN stays _UNKNOWN."""
+        if not len(self.edges):
+            return np.full_like(nodes, _UNKNOWN)
+        keys = nodes * vocabulary_size + tokens
+        at = np.minimum(np.searchsorted(self.edges, keys), len(self.edges) - 1)
+        found = (nodes != _UNKNOWN) & (self.edges[at] == keys)
+        return np.where(found, self.children[at], _UNKNOWN)
+
+
+class SimulatedTarget:
+    """A target of known truth; see the module's docstring.
+
+    Args:
+        model: its tables.
+        eos_id: ends a rollout; None means that only the horizon does.
+    """
+
+    def __init__(self, model: SimulatedModel, *, eos_id: int | None = None) -> None:
+        self._size = model.vocabulary_size
+        self._eos_id = eos_id
+        self._trie = _Trie.of(model.memorized, vocabulary_size=self._size)
+        self._rows, self._row_of = _population(model)
+        self._info = TargetInfo(
+            backend=SimulatedBackend.name,
+            vocabulary_size=self._size,
+            context_length=model.context_length,
+            capabilities=frozenset(model.capabilities),
+            device="cpu",
+            dtype="float64",
+            microbatch_tokens=_CHUNK_ELEMENTS,
+            libraries={"numpy": np.__version__},
+        )
+
+    @property
+    def info(self) -> TargetInfo:
+        """What it is and what it runs on."""
+        return self._info
+
+    def score(
+        self, sequences: Sequence[Tokens], *, progress: Progress | None = None
+    ) -> list[TokenScores]:
+        """Score whole sequences; see `TargetModel.score`.
+
+        Raises:
+            TargetError: no log-probabilities are offered, or a sequence does not fit.
+        """
+        self._require("logprobs")
+        require_fit(sequences, info=self._info)
+        lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
+        nodes, last = self._walk(sequences)
+        real = np.arange(nodes.shape[1]) < (lengths - 1)[:, None]
+        following = [sequence[1:] for sequence in sequences]
+        columns = self._statistics(
+            nodes[real], last[real], np.concatenate([np.empty(0, np.int64), *following])
+        )
+        cuts = (lengths - 1).cumsum()[:-1]
+        if progress is not None:
+            progress(int(lengths.sum()))
+        return [
+            TokenScores(logprob=logprob, mean=mean, std=std)
+            for logprob, mean, std in zip(
+                *(np.split(column, cuts) for column in columns), strict=True
+            )
+        ][: len(sequences)]
+
+    def rollout(
+        self,
+        prompts: Sequence[Tokens],
+        *,
+        keys: Sequence[int],
+        samples: int,
+        sampler: Sampler,
+        more: More | None = None,
+        progress: Progress | None = None,
+    ) -> list[list[Tokens]]:
+        """Draw continuations; see `TargetModel.rollout`.
+
+        Raises:
+            TargetError: no samples are offered, or prompt and horizon exceed the context.
+        """
+        self._require("samples")
+        require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
+        lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
+        nodes, last = self._walk(prompts)
+        ends = (np.arange(len(prompts)), lengths - 1)
+        nodes, last = nodes[ends], last[ends]
+        found: list[list[Tokens]] = [[] for _ in prompts]
+        wanted = dict.fromkeys(range(len(prompts)), samples)
+        while wanted:
+            rows = np.repeat(list(wanted), list(wanted.values()))
+            draws = [
+                (keys[row], len(found[row]) + number)
+                for row, count in wanted.items()
+                for number in range(count)
+            ]
+            drawn = self._continue(
+                nodes[rows], last[rows], draws, sampler=sampler, progress=progress
+            )
+            for row, tokens in zip(rows.tolist(), drawn, strict=True):
+                found[row].append(tokens)
+            asked = {} if more is None else {row: more(row, found[row]) for row in wanted}
+            wanted = {row: count for row, count in asked.items() if count}
+        return found
+
+    def _continue(
+        self,
+        nodes: IntArray,
+        last: IntArray,
+        draws: list[tuple[int, int]],
+        *,
+        sampler: Sampler,
+        progress: Progress | None,
+    ) -> list[Tokens]:
+        """Draw one continuation of each of n histories by its key and sample number."""
+        numbers = uniforms(draws, sampler=sampler)
+        drawn = np.empty(numbers.shape, dtype=np.int32)
+        for step in range(sampler.horizon_tokens):
+            last = self._draw(nodes, last, numbers[:, step], sampler=sampler)
+            nodes = self._trie.step(nodes, last, vocabulary_size=self._size)
+            drawn[:, step] = last
+            if progress is not None:
+                progress(len(draws))
+        return cut_at(drawn, eos_id=self._eos_id)
+
+    def embed(
+        self, sequences: Sequence[Tokens], *, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Return a bag of tokens for each sequence, scaled to length one: [n, V] float32.
+
+        It holds the sequence's own tokens and, where the sequence is the beginning of a memorised
+        record, what the model would most likely go on with, as a trained model's hidden state holds
+        what it is about to say.
+
+        Raises:
+            TargetError: no embeddings are offered, or a sequence does not fit.
+        """
+        self._require("embeddings")
+        require_fit(sequences, info=self._info)
+        bags = np.zeros((len(sequences), self._size), dtype=np.float32)
+        nodes, _ = self._walk(sequences)
+        for bag, sequence, row in zip(bags, sequences, nodes, strict=True):
+            bag += np.bincount(sequence, minlength=self._size)
+            for token, share in self._recalled(int(row[len(sequence) - 1])):
+                bag[token] += share
+            bag /= np.linalg.norm(bag)
+        if progress is not None:
+            progress(sum(len(sequence) for sequence in sequences))
+        return bags
+
+    def _recalled(self, node: int) -> Iterator[tuple[int, float]]:
+        """Yield the likeliest memorised continuation of a history, with each token's share."""
+        while node != _UNKNOWN:
+            claims = slice(self._trie.starts[node], self._trie.starts[node + 1])
+            tokens, shares = self._trie.tokens[claims], self._trie.shares[claims]
+            if not len(tokens):
+                return
+            best = int(np.argmax(shares))
+            yield int(tokens[best]), float(shares[best])
+            step = self._trie.step(
+                np.array([node]), tokens[best : best + 1], vocabulary_size=self._size
+            )
+            node = int(step[0])
+
+    def preflight(self, sequences: Sequence[Tokens]) -> dict[str, float]:
+        """Check that the probabilities after every history in `sequences` sum to one.
+
+        Returns:
+            The largest deviation, as "probability-sum".
+
+        Raises:
+            TargetError: a sequence does not fit, or the tables do not sum to one.
+        """
+        require_fit(sequences, info=self._info)
+        nodes, last = self._walk(sequences)
+        worst = 0.0
+        for _, probabilities in self._distributions(nodes.ravel(), last.ravel(), lambda rows: rows):
+            worst = max(worst, float(np.abs(probabilities.sum(axis=1) - 1.0).max()))
+        if worst > _SUM_TOLERANCE:
+            raise TargetError(f"the next-token probabilities miss one by {worst:.3g}")
+        return {"probability-sum": worst}
+
+    def _require(self, capability: Capability) -> None:
+        if capability not in self._info.capabilities:
+            raise TargetError(f"this simulated target offers no {capability}")
+
+    def _walk(self, sequences: Sequence[Tokens]) -> tuple[IntArray, IntArray]:
+        """Return node and last token after every token of every sequence, [n, longest] each."""
+        longest = max((len(sequence) for sequence in sequences), default=0)
+        tokens = np.zeros((len(sequences), longest), dtype=np.int64)
+        for row, sequence in zip(tokens, sequences, strict=True):
+            row[: len(sequence)] = sequence
+        nodes = np.empty_like(tokens)
+        current = np.zeros(len(sequences), dtype=np.int64)
+        for position in range(longest):
+            current = self._trie.step(current, tokens[:, position], vocabulary_size=self._size)
+            nodes[:, position] = current
+        return nodes, tokens
+
+    def _distributions(
+        self, nodes: IntArray, last: IntArray, finish: Callable[[FloatArray], FloatArray]
+    ) -> Iterator[tuple[list[IntArray], FloatArray]]:
+        """Yield, chunk by chunk, which of n histories share a state, and `finish` of its [k, V]."""
+        width = len(self._rows)
+        states, which = np.unique((nodes + 1) * width + self._row_of[last], return_inverse=True)
+        groups = np.split(
+            np.argsort(which, kind="stable"), np.bincount(which, minlength=len(states)).cumsum()
+        )
+        size = max(1, _CHUNK_ELEMENTS // self._size)
+        for start in range(0, len(states), size):
+            chunk = states[start : start + size]
+            probabilities = self._probabilities(chunk // width - 1, chunk % width)
+            yield groups[start : start + len(chunk)], finish(probabilities)
+
+    def _probabilities(self, nodes: IntArray, rows: IntArray) -> FloatArray:
+        known = np.where(nodes == _UNKNOWN, 0.0, self._trie.known[nodes])
+        mixed = self._rows[rows] * (1.0 - known)[:, None]
+        for state in np.flatnonzero(known):
+            node = nodes[state]
+            claims = slice(self._trie.starts[node], self._trie.starts[node + 1])
+            np.add.at(mixed[state], self._trie.tokens[claims], self._trie.shares[claims])
+        return mixed
+
+    def _draw(
+        self, nodes: IntArray, last: IntArray, numbers: FloatArray, *, sampler: Sampler
+    ) -> IntArray:
+        drawn = np.empty(len(nodes), dtype=np.int64)
+        for groups, mass in self._distributions(
+            nodes, last, lambda rows: shape_probabilities(rows, sampler=sampler).cumsum(axis=1)
+        ):
+            for group, row in zip(groups, mass, strict=True):
+                drawn[group] = np.searchsorted(row, numbers[group] * row[-1], side="right")
+        return drawn
+
+    def _statistics(
+        self, nodes: IntArray, last: IntArray, following: IntArray
+    ) -> list[NDArray[np.float32]]:
+        """Return log p(following), and mean and std of log p under p, for n histories."""
+        columns = [np.empty(len(nodes), dtype=np.float32) for _ in range(3)]
+
+        for groups, probabilities in self._distributions(nodes, last, lambda rows: rows):
+            with np.errstate(divide="ignore"):
+                logs = np.maximum(np.log(probabilities), LOGPROB_FLOOR)
+            means = (probabilities * logs).sum(axis=1)
+            spreads = np.sqrt((probabilities * (logs - means[:, None]) ** 2).sum(axis=1))
+            for row, group in enumerate(groups):
+                columns[0][group] = logs[row, following[group]]
+                columns[1][group] = means[row]
+                columns[2][group] = spreads[row]
+        return columns
+
+
+def _population(model: SimulatedModel) -> tuple[FloatArray, IntArray]:
+    """Return the distinct rows of the population table [R, V] and each last token's row [V]."""
+    size = model.vocabulary_size
+    rows = np.zeros((1 + len(model.transitions), size), dtype=np.float64)
+    rows[0] = 1.0 / size if model.unigram is None else model.unigram
+    row_of = np.zeros(size, dtype=np.int64)
+    for index, (token, following) in enumerate(model.transitions.items(), start=1):
+        row_of[token] = index
+        rows[index, list(following)] = list(following.values())
+    return rows / rows.sum(axis=1, keepdims=True), row_of

@@ -1,0 +1,123 @@
+"""Canaries the whole way: made by the command, planted in simulated targets, and judged."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from auditing import Audit, audit, phigate, write_policy, write_variant
+from canary_builder import opened
+
+from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries
+from checker.errors import ExitCode
+
+
+def control(metric: str, *, fail: float, **params: Any) -> dict[str, Any]:
+    return {
+        "probe": "canary-exposure",
+        "params": {"manifest": "manifest.json", **params},
+        "metric": metric,
+        "limits": {"record": {"fail": fail}},
+    }
+
+
+CONTROLS: Mapping[str, Any] = {
+    "exposure": control("exposure_bits", fail=2.0),
+    "exposure-ratio": control("exposure_bits", fail=2.0, score="reference-ratio"),
+    "epsilon": control("epsilon_lower_bound", fail=1.0),
+}
+
+
+@pytest.fixture(scope="module")
+def folder(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Targets beside a sound reference, which differ in what they kept of four hundred canaries.
+
+    `leaking` keeps every canary that was planted, `sound` only the beacons, which stood in the
+    shard many times, and `untrained` was never trained on the shard.
+    """
+    folder = tmp_path_factory.mktemp("canaries") / "targets"
+    shutil.copytree(simulated_targets, folder)
+    sound = folder / "sound.yaml"
+    code, said = phigate(
+        "canaries", "make", sound, "--out", folder / "shard", "--manifest",
+        folder / "manifest.json", "--count", 400, "--events", 16, "--seed", 1,
+    )  # fmt: skip
+    assert code == ExitCode.PASS, said
+    _, cohort, tokenizer = opened(sound)
+    planted = open_canaries(
+        folder / "manifest.json", cohort=cohort, tokenizer=tokenizer, max_length=128
+    )
+    kept = {
+        "leaking": planted.included | planted.beacon,
+        "sound": planted.beacon,
+        "untrained": np.zeros(len(planted), dtype=np.bool_),
+    }
+    for name, which in kept.items():
+        write_planted(folder, name, planted, which)
+    write_policy(folder / "policy.yaml", CONTROLS)
+    return folder
+
+
+def write_planted(folder: Path, name: str, canaries: PlantedCanaries, kept: np.ndarray) -> None:
+    model = json.loads((folder / "sound.json").read_text())
+    model["memorized"] = [
+        {"tokens": canaries.sequences[i].tolist(), "from": 4, "weight": 0.6}
+        for i in np.flatnonzero(kept).tolist()
+    ]
+    (folder / f"planted-{name}.json").write_text(json.dumps(model))
+    write_variant(
+        folder / "sound.yaml",
+        f"planted-{name}",
+        model={"backend": "simulated", "path": f"planted-{name}.json"},
+        reference={"backend": "simulated", "path": "sound.json"},
+    )
+
+
+@pytest.fixture(scope="module")
+def audited(folder: Path) -> Callable[[str], Audit]:
+    """Audit one of the targets, once."""
+    done: dict[str, Audit] = {}
+
+    def once(name: str) -> Audit:
+        if name not in done:
+            target = folder / f"planted-{name}.yaml"
+            done[name] = audit(folder / "policy.yaml", target, folder / f"run-{name}")
+        return done[name]
+
+    return once
+
+
+def test_a_target_that_kept_its_canaries_fails(audited: Callable[[str], Audit]) -> None:
+    outcome = audited("leaking")
+    assert {cell["verdict"] for cell in outcome.cells.values()} == {"fail"}, outcome.verdicts
+    assert outcome.code == ExitCode.FAIL
+
+
+def test_a_target_that_kept_only_the_beacons_is_cleared(audited: Callable[[str], Audit]) -> None:
+    outcome = audited("sound")
+    assert outcome.cell("exposure")["verdict"] == "pass"
+    assert outcome.cell("exposure-ratio")["verdict"] == "pass"
+    # how little the attack finds bounds no ε from above
+    epsilon = outcome.cell("epsilon")
+    assert (epsilon["verdict"], epsilon["reason"]) == ("inconclusive", "cannot-show-absence")
+
+
+def test_a_target_that_never_saw_the_shard_does_not_pass(audited: Callable[[str], Audit]) -> None:
+    outcome = audited("untrained")
+    found = outcome.cell("exposure")
+    assert (found["verdict"], found["reason"]) == ("inconclusive", "attack-not-shown-to-work")
+    assert "beacons" in found["explanation"]
+    assert outcome.code == ExitCode.INCONCLUSIVE
+
+
+def test_without_a_reference_model_the_ratio_is_not_tested(folder: Path, tmp_path: Path) -> None:
+    outcome = audit(folder / "policy.yaml", folder / "sound.yaml", tmp_path / "run")
+    found = outcome.cell("exposure-ratio")
+    assert (found["verdict"], found["reason"]) == ("inconclusive", "capability-missing")
+    assert "reference model" in found["explanation"]
+    assert outcome.cell("exposure")["reason"] != "capability-missing"

@@ -1,0 +1,119 @@
+"""The main job, as `make demo` runs it: train two models, audit both, tell them apart."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import auditing
+import pytest
+import yaml
+from conftest import Command
+
+from checker.errors import ExitCode
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The demonstration's folder, made once; whoever changes it works on a copy."""
+    folder = tmp_path_factory.mktemp("demonstration") / "demo"
+    code, said = auditing.phigate("demo", "--out", folder)
+    assert code == 0, said
+    return folder
+
+
+def test_the_demo_fails_the_overtrained_model_and_passes_the_sound_one(
+    phigate: Command, demo: Path
+) -> None:
+    folder = demo
+    over = json.loads((folder / "run-overtrained" / "internal" / "report.json").read_text())
+    assert over["verdict"] == "fail"
+    failed = {cell["id"] for cell in over["cells"] if cell["verdict"] == "fail" and cell["gating"]}
+    assert "membership/record/all" in failed
+    for name in ("hiv", "substance-use", "serious-mental-illness"):
+        assert f"{name}-disclosure/events-10/all" in failed
+    sound = json.loads((folder / "run-sound" / "internal" / "report.json").read_text())
+    assert sound["verdict"] == "pass"
+    samples = [cell["sample"] for cell in sound["cells"] if "disclosure/events-" in cell["id"]]
+    sensitive = [s for s in samples if s["membersPositive"] == s["members"] == 80]
+    assert len(sensitive) == 6  # exactly 80 eligible positives: three classes, two attackers
+    assert all(s["nonmembers"] == 80 for s in sensitive)
+    for model in ("overtrained", "sound"):
+        assert phigate("verify", folder / f"run-{model}").code == 0
+        shared = json.loads((folder / f"run-{model}" / "report.json").read_text())
+        assert (shared["audience"], sound["audience"]) == ("shared", "internal")
+
+
+def without_bos(folder: Path, tokenization: dict[str, Any]) -> None:
+    del tokenization["specials"]["bos"]
+
+
+def another_static_order(folder: Path, tokenization: dict[str, Any]) -> None:
+    tokenization["prefixOrder"] = ["sex", "age", "race"]
+
+
+def age_off_by_one(folder: Path, tokenization: dict[str, Any]) -> None:
+    vocabulary = json.loads((folder / "vocab.json").read_text())
+    ages = {token: token.removeprefix("AGE//") for token in vocabulary if token[:5] == "AGE//"}
+    older = {f"AGE//{int(age) + 1}": vocabulary[token] for token, age in ages.items()}
+    others = {token: i for token, i in vocabulary.items() if token not in ages}
+    (folder / "older.json").write_text(json.dumps(others | older))
+    tokenization["vocabulary"] = "older.json"
+
+
+@pytest.mark.parametrize("break_format", [without_bos, another_static_order, age_off_by_one])
+def test_the_overtrained_model_in_another_format_is_neither_failed_nor_passed(
+    demo: Path, tmp_path: Path, break_format: Callable[[Path, dict[str, Any]], None]
+) -> None:
+    folder = shutil.copytree(demo, tmp_path / "demo")
+    path = folder / "target-overtrained.yaml"
+    document = yaml.safe_load(path.read_text())
+    break_format(folder, document["spec"]["tokenization"])
+    path.write_text(yaml.safe_dump(document, sort_keys=False))
+    asked = {
+        "hiv-disclosure": {
+            "limits": {"events-10": {"fail": 0.05}},
+            "params": {"samples": 4, "horizonTokens": 32},
+        },
+        "membership": {},
+    }
+    policy = auditing.write_policy(folder / "asked.yaml", asked)
+    found = auditing.audit(policy, path, folder / "run")
+    assert found.code == ExitCode.INCONCLUSIVE
+    assert {(cell["verdict"], cell["reason"]) for cell in found.cells.values()} == {
+        ("inconclusive", "attack-not-shown-to-work")
+    }
+    assert found.check("attack-not-shown-to-work")["holds"] is False
+
+
+def test_the_demo_never_clears_a_folder_that_is_not_its_own(
+    phigate: Command, tmp_path: Path
+) -> None:
+    (tmp_path / "thesis.tex").write_text("precious")
+    outcome = phigate("demo", "--out", tmp_path)
+    assert outcome.code == ExitCode.USAGE
+    assert (tmp_path / "thesis.tex").read_text() == "precious"
+
+
+@pytest.mark.skipif(
+    not (Path(__file__).parents[3] / "shared" / "data" / "synthea").exists(),
+    reason="the Synthea data set is not here",
+)
+def test_the_demo_on_real_codes_says_what_it_left_out_and_does_not_pass_rare_classes(
+    phigate: Command, tmp_path: Path
+) -> None:
+    data = Path(__file__).parents[3] / "shared" / "data" / "synthea"
+    folder = tmp_path / "demo"
+    outcome = phigate(
+        "demo", "--cohort", data, "--out", folder, "--max-patients", 60, "--max-tokens", 64
+    )
+    assert outcome.code == 0, outcome.err
+    assert "left out by --max-patients: 982 members and 748 nonmembers" in outcome.err
+    assert "tokens lie beyond the first 64" in outcome.err
+    assert "class hiv, which matches no code" in outcome.err
+    for model in ("overtrained", "sound"):
+        report = json.loads((folder / f"run-{model}" / "report.json").read_text())
+        assert report["verdict"] == "inconclusive"

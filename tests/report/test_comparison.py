@@ -1,0 +1,153 @@
+"""What got better or worse between two versions of a model."""
+
+from __future__ import annotations
+
+import io
+import json
+from pathlib import Path
+
+import pytest
+import report_builder as build
+from conftest import Command
+from rich.console import Console
+
+from checker.errors import ExitCode
+from checker.report.comparison import Comparison, compare_reports
+from checker.report.disclosure_control.suppression import for_audience
+from checker.report.formats.comparison import print_comparison, render_comparison, summary
+from checker.report.model import CellReport, Report
+
+AS_OF = "2026-11-01T00:00:00+00:00"
+
+
+def report(*cells: CellReport, model: str = "a" * 64) -> Report:
+    made = build.report_of(list(cells), "inconclusive")
+    target = made.target.model_copy(update={"model_sha256": model})
+    return made.model_copy(update={"target": target})
+
+
+def disclosed(hits: int, attacker: str = "events-10") -> CellReport:
+    return build.disclosure_cell("hiv", attacker, members=(hits, 400), nonmembers=(4, 400))
+
+
+def compared(before: list[CellReport], after: list[CellReport]) -> Comparison:
+    return compare_reports(report(*before), report(*after, model="b" * 64))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "direction"),
+    [(200, 20, "better"), (20, 200, "worse"), (40, 48, "no-difference-shown")],
+)
+def test_a_difference_is_shown_only_where_its_interval_leaves_zero(
+    before: int, after: int, direction: str
+) -> None:
+    (change,) = compared([disclosed(before)], [disclosed(after)]).changes
+    assert change.direction == direction
+    assert change.difference is not None
+    # excess is (hits - 4) / 400, so the difference of the excesses is that of the hits
+    assert change.difference.value == pytest.approx((after - before) / 400)
+    assert change.difference.low < change.difference.value < (change.difference.high or 0)
+
+
+def test_what_leaks_more_comes_first_and_nothing_is_left_out() -> None:
+    before = [disclosed(20, "events-5"), disclosed(200), disclosed(9, "demographics")]
+    after = [disclosed(200, "events-5"), disclosed(20), build.membership_cell(0.5, 0.45, 0.55)]
+    found = compared(before, after)
+    assert [change.direction for change in found.changes] == ["worse", "better", "new", "gone"]
+    assert "1 cell leaks more, 1 cell leaks less, of 4; of 2 the difference is not" in summary(
+        found
+    )
+
+
+def test_the_summary_counts_verdicts_that_turned_where_numbers_are_withheld() -> None:
+    before, after = report(disclosed(200)), report(disclosed(3), model="b" * 64)
+    shared = [for_audience(one, "shared") for one in (before, after)]
+    verdicts = [one.cells[0].verdict for one in shared]
+    assert verdicts == ["fail", "pass"]
+    words = summary(compare_reports(*shared))
+    assert "of 1 the difference is not known; 1 fail no longer, 1 pass now." in words
+    back = summary(compare_reports(*reversed(shared)))
+    assert "1 fail now, 1 pass no longer." in back
+
+
+def test_another_measurement_is_no_difference_of_the_models() -> None:
+    before, after = report(disclosed(20)), report(disclosed(200), model="b" * 64)
+    controls = [
+        one.model_copy(update={"params": {**one.params, "samples": 99}}) for one in after.controls
+    ]
+    (change,) = compare_reports(before, after.model_copy(update={"controls": controls})).changes
+    assert (change.direction, change.difference) == ("not-comparable", None)
+    assert change.why == "the control has another params"
+
+
+def test_a_shared_comparison_tells_no_more_than_the_two_reports() -> None:
+    before, after = report(disclosed(200)), report(disclosed(3), model="b" * 64)
+    shared = [for_audience(one, "shared") for one in (before, after)]
+    (change,) = compare_reports(*shared).changes
+    assert (change.direction, change.difference) == ("withheld", None)
+    assert change.after is not None
+    assert change.after.estimate is None
+    with pytest.raises(ValueError, match="shared"):
+        compare_reports(before, shared[1])
+
+
+def test_what_nothing_bounds_from_above_is_never_said_to_have_grown() -> None:
+    def epsilon(low: float) -> CellReport:
+        number = build.Number(
+            value=low, low=low, high=None, n=400, confidence=0.95, method="made up"
+        )
+        return build.membership_cell(0.5, 0.45, 0.55).model_copy(update={"estimate": number})
+
+    for before, after in ((0.1, 3.0), (3.0, 0.1)):
+        (change,) = compared([epsilon(before)], [epsilon(after)]).changes
+        assert change.direction == "no-difference-shown"
+
+
+def test_one_model_compared_with_itself_is_cautioned_about() -> None:
+    found = compare_reports(report(disclosed(20)), report(disclosed(20)))
+    assert found.cautions == [
+        "Both reports are about the same model: what differs is chance, or the audit."
+    ]
+    assert {change.direction for change in found.changes} == {"no-difference-shown"}
+
+
+def test_hostile_words_come_out_as_text() -> None:
+    made = report(disclosed(20))
+    controls = [
+        one.model_copy(update={"title": "<script>alert(1)</script>\x1b[31m\u202eevil"})
+        for one in made.controls
+    ]
+    hostile = made.model_copy(update={"controls": controls})
+    found = compare_reports(hostile, hostile)
+    page = render_comparison(found)
+    assert "<script>" not in page
+    assert "\u202e" not in page
+    console = Console(width=160, record=True, file=io.StringIO())
+    print_comparison(found, console)
+    assert "\x1b[31m" not in console.export_text(styles=False)
+
+
+def test_two_runs_are_compared_on_the_command_line(phigate: Command, workspace: Path) -> None:
+    for name in ("leaking", "sound"):
+        phigate(
+            "check", workspace / "policy.yaml", workspace / f"{name}.yaml", "--out",
+            workspace / name, "--as-of", AS_OF, "--format", "json",
+        )  # fmt: skip
+    outcome = phigate(
+        "report", workspace / "sound", "--compare", workspace / "leaking", "--audience", "internal"
+    )
+    assert outcome.code == ExitCode.PASS, outcome.err
+    assert "leaks less" in outcome.out
+    found = json.loads((workspace / "sound" / "internal" / "comparison.json").read_text())
+    changes = {change["id"]: change for change in found["changes"]}
+    assert changes["hiv-disclosure/events-10/all"]["direction"] == "better"
+    assert changes["membership/record/all"]["difference"]["high"] < 0
+    page = (workspace / "sound" / "internal" / "comparison.html").read_text()
+    assert "Confidential" in page
+    again = phigate("report", workspace / "sound", "--compare", workspace / "leaking", "--json")
+    shared = json.loads(again.out)
+    assert shared["audience"] == "shared"
+    assert (workspace / "sound" / "comparison.html").exists()
+    missing = phigate("report", workspace / "sound", "--compare", workspace / "nowhere")
+    assert missing.code == ExitCode.USAGE
+    assert "nowhere" in missing.err

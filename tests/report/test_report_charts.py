@@ -1,0 +1,146 @@
+"""The charts: equal reports give equal bytes, and each says in words all that it draws."""
+
+from __future__ import annotations
+
+import re
+import xml.etree.ElementTree as ET
+from pathlib import Path
+
+import pytest
+import report_builder as build
+
+from checker.report.charts import (
+    Chart,
+    glance_chart,
+    leakage_charts,
+    palette,
+    perturbation_charts,
+    power_charts,
+    roc_charts,
+)
+from checker.report.model import Report, SampleNeeds
+
+ROOT = Path(__file__).parents[2]
+SVG = "{http://www.w3.org/2000/svg}"
+
+
+def every_chart(report: Report) -> list[Chart]:
+    return [
+        glance_chart(report),
+        *leakage_charts(report),
+        *roc_charts(report),
+        *perturbation_charts(report),
+        *power_charts(report),
+    ]
+
+
+@pytest.fixture(scope="module")
+def report() -> Report:
+    """A failing report, one cell of which has a perturbation curve."""
+    failing = build.failing_report()
+    curve = {
+        "q unchanged": build.rate(80, 100),
+        **{f"q at age {years:+d}": build.rate(10, 100) for years in (-5, -1, 1, 5)},
+    }
+    first, *rest = failing.cells
+    return failing.model_copy(
+        update={"cells": [first.model_copy(update={"reported": curve}), *rest]}
+    )
+
+
+@pytest.fixture(scope="module")
+def charts(report: Report) -> list[Chart]:
+    return every_chart(report)
+
+
+def test_drawing_twice_gives_equal_bytes(report: Report, charts: list[Chart]) -> None:
+    assert every_chart(report) == charts
+    assert len({chart.key for chart in charts}) == len(charts) == 10
+
+
+def test_every_drawing_has_its_words_as_title_and_description(charts: list[Chart]) -> None:
+    for chart in charts:
+        root = ET.fromstring(chart.svg)
+        assert root.get("role") == "img"
+        title, said = root.find(f"{SVG}title"), root.find(f"{SVG}desc")
+        assert title is not None
+        assert said is not None
+        assert root.get("aria-labelledby") == f"{title.get('id')} {said.get('id')}"
+        assert title.text
+        assert said.text == chart.description
+
+
+def test_a_drawing_obeys_the_page(charts: list[Chart]) -> None:
+    for chart in charts:
+        assert "style=" not in chart.svg, "an inline style, which the content policy forbids"
+        assert "<style" not in chart.svg
+        ids = re.findall(r'\bid="([^"]+)"', chart.svg)
+        assert all(name.startswith(f"{chart.key}-") for name in ids)
+        assert "<text" in chart.svg, "text is text, not outlines"
+
+
+def test_colours_are_roles_with_a_colour_for_readers_without_the_style_sheet(
+    charts: list[Chart],
+) -> None:
+    style = (ROOT / "reports" / "static" / "report.css").read_text(encoding="utf-8")
+    for chart in charts:
+        for element in ET.fromstring(chart.svg).iter():
+            for name in ("fill", "stroke"):
+                colour = element.get(name)
+                if colour is None or colour == "none":
+                    continue
+                role = palette.ROLES[colour]
+                assert f"{name}-{role}" in (element.get("class") or "").split()
+                assert f".{name}-{role} {{ {name}: var(--{role}); }}" in style
+
+
+def test_the_palette_is_that_of_the_style_sheet() -> None:
+    style = (ROOT / "reports" / "static" / "report.css").read_text(encoding="utf-8")
+    light = dict(re.findall(r"--([a-z-]+): (#[0-9a-f]{6});", style.partition("@media")[0]))
+    for colour, role in palette.ROLES.items():
+        if role != "paper":  # on a screen it is not quite white
+            assert light[role] == colour, role
+
+
+def test_the_glance_tells_every_square(report: Report) -> None:
+    words = glance_chart(report).description
+    assert "HIV: Data broker: inconclusive, reported only; Neighbor: fail; Relative" in words
+    assert words.count("not tested") == 6  # 4 rows x 4 attackers, 10 cells
+    waived = glance_chart(build.every_verdict_report()).description
+    assert "Relative or employer: pass, warned" in waived
+    assert "Relative or employer: fail, waived" in waived
+
+
+def test_the_roc_tells_whom_is_caught_at_which_price() -> None:
+    (chart,) = roc_charts(build.failing_report())
+    assert "Score: min-k." in chart.caption
+    # an AUROC of 0.913 parts two normals by 1.923; at 1 %: Φ(Φ⁻¹(0.01) + 1.923) = 0.3436, so 206
+    # of 600; Clopper-Pearson at 0.05 gives 0.3113 to 0.3767
+    assert "At 1 %: 34.3 % (31.1 % to 37.7 %)." in chart.description.replace("\u00a0", " ")
+
+
+def test_two_cells_of_one_score_share_a_curve() -> None:
+    report = build.failing_report()
+    twin = report.cells[-1].model_copy(update={"id": "twin", "metric": "membership_tpr_at_fpr"})
+    assert len(roc_charts(report.model_copy(update={"cells": [*report.cells, twin]}))) == 1
+
+
+def test_power_tells_what_there_is_and_what_would_decide() -> None:
+    charts = power_charts(build.inconclusive_report())
+    assert charts[0].caption == "How many eligible members would decide"
+    assert (
+        "Neighbor: 38 eligible members; 59 for a pass at all, about 146 for a likely one."
+        in charts[0].description
+    )
+
+
+def test_power_has_no_row_for_what_nobody_knows() -> None:
+    report = build.inconclusive_report()
+    cells = [cell.model_copy(update={"needs": SampleNeeds()}) for cell in report.cells]
+    assert power_charts(report.model_copy(update={"cells": cells})) == []
+
+
+def test_the_perturbation_curve_tells_every_offset(report: Report) -> None:
+    (chart,) = perturbation_charts(report)
+    assert "Own age, drawn afresh: 80.0" in chart.description
+    assert "5 years younger: 10.0" in chart.description

@@ -1,0 +1,109 @@
+"""The first page: what was decided, on what ground, and under which conditions."""
+
+from __future__ import annotations
+
+import report_builder as build
+
+from checker.report.model import ApprovalText, WaiverReport
+from checker.report.wording.decision import alike, basis, conditions, counted, grounds
+
+
+def test_a_blocked_release_names_each_requirement_once_worst_first() -> None:
+    found = grounds(build.failing_report())
+    assert [ground.cell.id for ground in found] == [
+        "hiv-disclosure/events-10/all",
+        "substance-use-disclosure/events-10/all",
+        "hypertension-disclosure/events-10/all",
+        "membership/record/all",
+    ]
+    # 104 of 142 members and 6 of 139 nonmembers: 0.7324 - 0.0432 = 0.6892; L = 0.6892 -
+    # ((0.7324 - 0.6644)² + (0.0834 - 0.0432)²)^0.5 = 0.610 by Clopper-Pearson at 0.05
+    assert found[0].found == (
+        "68.9 % of members beyond nonmembers, at least 61.0 % with 95 % confidence;"
+        " allowed: at most 5 %"
+    ).replace(" %", "\u00a0%")
+    assert alike(found[0]) == "Worst of 2 tests; all 2 fail."
+    assert alike(found[2]) == "Worst of 2 tests; 1 of 2 fail."
+
+
+def test_an_allowed_release_names_what_came_closest_to_its_limit() -> None:
+    found = grounds(build.passing_report())
+    # AUROC at most 0.546 of 0.6 fills 91 % of its limit
+    assert found[0].cell.control == "membership"
+    assert {ground.cell.verdict for ground in found} == {"pass"}
+    assert all("at most" in ground.found for ground in found)
+    assert alike(found[1]) == "Closest of 2 tests; all 2 pass."
+
+
+def test_what_is_open_says_why_and_what_is_missing() -> None:
+    found = grounds(build.inconclusive_report())
+    told = next(g for g in found if g.cell.reason == "too-few-positives")
+    assert "too few patients with the class" in told.found
+    assert "needs 21 more eligible members before it can pass" in told.found
+    assert alike(told).endswith("all 2 stay open.")
+
+
+def test_a_withheld_ground_says_the_side_and_no_number() -> None:
+    (first, *_) = [g for g in grounds(build.shared(build.passing_report())) if g.of > 1]
+    assert first.found == (
+        "at most 5\u00a0% of members beyond nonmembers allowed; upper bound within the limit;"
+        " numbers withheld: they could be traced to fewer than 11 patients"
+    )
+    assert alike(first) == "All 2 tests pass."
+
+
+def test_the_basis_explains_members_and_nonmembers() -> None:
+    words = basis(build.failing_report())
+    assert "2\u00a0400 patients it was trained on (members)" in words
+    assert "2\u00a0380 patients of the same source it never saw (nonmembers)" in words
+    cells = [build.every_verdict_report().cells[2]]  # one that crashed
+    assert basis(build.report_of(cells, "error")) == "Nothing could be measured."
+
+
+def test_what_is_counted_is_said() -> None:
+    assert counted(build.failing_report()).startswith("Counted are the 7 tests that decide")
+    assert counted(build.report_of([build.membership_cell(0.52, 0.49, 0.55)], "pass")) == (
+        "Counted is the one test that decides: a requirement against one attacker."
+    )
+
+
+def test_a_pass_is_tied_to_use_model_warnings_and_review() -> None:
+    report = build.passing_report()
+    cells = [report.cells[3].model_copy(update={"warned": True}), *report.cells[4:]]
+    said = conditions(report.model_copy(update={"cells": cells}))
+    assert said[0] == "It holds for publishing the weights, and for no other use."
+    assert "these model files alone" in said[1]
+    assert said[2] == "Passed with a warning, to be watched: 1 of the tests that decide."
+    assert said[-2] == "The policy is to be reviewed by 2027-10-01."
+    assert said[-1].startswith("Attempt unknown: no ledger was kept")
+
+
+def test_a_block_says_what_would_lift_it() -> None:
+    said = conditions(build.failing_report())
+    assert said[0].startswith("The model may not be released under this policy until a new audit")
+    assert len(said) == 3
+    assert said[-1].startswith("Attempt unknown: no ledger was kept")
+
+
+def test_what_is_open_and_does_not_block_is_no_pass() -> None:
+    report = build.inconclusive_report()
+    summary = report.summary.model_copy(update={"exit_code": 0, "blocked_by": []})
+    said = conditions(report.model_copy(update={"summary": summary}))
+    # four cells with too few patients, and membership, whose bounds straddle the limit
+    assert "Left open, and by the policy no obstacle: 5 of the tests that decide." in said[2]
+
+
+def test_a_waiver_is_a_condition_with_its_end_and_its_safeguards() -> None:
+    report = build.passing_report()
+    waiver = WaiverReport(
+        id="w", version="1", sha256=build.digest(3), cell="membership/record/all",
+        metric="membership_auroc", status="applied", explanation="It holds.", ceiling=0.62,
+        justification="Shared under contract.", compensating_controls=["access is logged"],
+        requester="A", approvals=[ApprovalText(name="B", role="IRB", on="2026-11-01")],
+        ticket="T-1", starts_on="2026-11-01", expires_on="2027-01-31",
+    )  # fmt: skip
+    said = conditions(report.model_copy(update={"waivers": [waiver]}))
+    assert (
+        "Until the end of 2027-01-31 (UTC) a waiver accepts up to 0.62 of membership/record/all,"
+        " with: access is logged."
+    ) in said

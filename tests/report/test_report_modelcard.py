@@ -1,0 +1,92 @@
+"""The model card section, read back with Hugging Face's own library, which needs no network."""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+
+import pytest
+import yaml
+from huggingface_hub import EvalResult, ModelCard
+from report_cases import CASES, PLAIN, case
+
+from checker.report.formats.modelcard import MODEL_CARD, render_model_card
+
+
+@cache
+def card(name: str) -> ModelCard:
+    return ModelCard(render_model_card(case(name)))
+
+
+def by_cell(name: str) -> dict[str, EvalResult]:
+    return {one.metric_args["cell"]: one for one in card(name).data.eval_results}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_library_reads_a_result_for_every_cell(name: str) -> None:
+    results = card(name).data.eval_results
+    assert len(results) == len(case(name).cells)
+    assert {one.task_type for one in results} == {"other"}
+
+
+@pytest.mark.parametrize("name", CASES)
+def test_the_library_writes_back_what_it_read(name: str) -> None:
+    again = ModelCard(card(name).content)
+    assert again.data.eval_results == card(name).data.eval_results
+    assert again.data.model_name == card(name).data.model_name
+    assert again.text == card(name).text
+
+
+def test_a_result_has_its_bounds_limit_and_verdict() -> None:
+    found = by_cell("every verdict")["hiv-disclosure/events-5/all"]
+    # 61 of 142 members and 4 of 139 nonmembers
+    assert found.metric_value == pytest.approx(61 / 142 - 4 / 139)
+    assert found.metric_type == "excess_disclosure"
+    assert found.metric_name.startswith("disclosed members beyond nonmembers: HIV, Neighbor")
+    args = found.metric_args
+    assert (args["verdict"], args["limit"], args["n"]) == ("fail", 0.05, 281)
+    assert args["lower_bound"] < found.metric_value < args["upper_bound"]
+    assert found.dataset_name == "Synthetic hospital cohort 1.0"
+    assert found.dataset_type == "synthetic-hospital-cohort-1-0"
+
+
+def test_a_cell_without_a_number_has_its_verdict_for_a_value() -> None:
+    shared = by_cell("every verdict, shared")
+    assert shared["substance-use-disclosure/events-5/all"].metric_value == "error"
+    small = shared["hiv-disclosure/events-5/rare_code"]
+    assert small.metric_value == "inconclusive"
+    # 9 of 41 and 1 of 40: beyond its limit, but not after correction for the number of cells
+    assert small.metric_args["bound_side"] == "beyond"
+    assert "estimate" in small.metric_args["withheld"]
+    assert small.metric_args.keys().isdisjoint({"lower_bound", "upper_bound", "n"})
+
+
+@pytest.mark.parametrize("name", PLAIN)
+def test_the_section_says_what_was_decided_tried_and_not_claimed(name: str) -> None:
+    text = card(name).text
+    headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
+    assert headings[0] == "Leakage audit"
+    assert headings[1].startswith("Release is ")
+    assert {"What leaks to whom", "Findings", "Attackers", "Grounds"} <= set(headings)
+    assert "not proof of anonymity" in text
+    assert "**Relative or employer** knows age, sex and the first 10 events" in text
+
+
+def test_an_internal_card_begins_with_being_confidential() -> None:
+    assert card("failing").text.lstrip().startswith("**Confidential: for the audit team**")
+
+
+@pytest.mark.parametrize("name", [name for name in CASES if name.startswith("poisoned")])
+def test_hostile_text_stays_a_string_in_its_place(name: str) -> None:
+    written = MODEL_CARD.render(case(name)).decode()
+    metadata = yaml.safe_load(written.split("\n---\n")[0].removeprefix("---\n"))
+    assert list(metadata) == ["model-index"]
+    ((model,), harmless) = metadata["model-index"], card("every verdict").data.eval_results
+    assert len(model["results"]) == 1
+    for metric, expected in zip(model["results"][0]["metrics"], harmless, strict=True):
+        assert metric.keys() == {"type", "name", "value", "args"}
+        assert metric["value"] == expected.metric_value
+        assert metric["args"].keys() == expected.metric_args.keys()
+    assert "&a" not in re.sub(r"'[^'\n]*'|\"[^\"\n]*\"", "", written.split("\n---\n")[0])
+    headings = [line for line in card(name).text.splitlines() if line.startswith("#")]
+    assert len(headings) == 7

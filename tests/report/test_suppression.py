@@ -1,0 +1,490 @@
+"""What a shared report gives away: nothing that could be traced to fewer patients than `minCell`.
+
+That a count cannot be worked out is shown by a second world: other patients, another count, and the
+same report to the byte. Whatever a reader does with the report, with all of it together, the two
+worlds cannot be told apart.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from functools import cache
+from itertools import chain
+
+import numpy as np
+import pytest
+import report_builder as build
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from checker.report.disclosure_control.rounding import Rounding
+from checker.report.disclosure_control.suppression import for_audience
+from checker.report.formats.json import render_json
+from checker.report.model import CellReport, CellSample, LimitReport, Number
+from checker.stats import rate, rate_difference
+
+MIN_CELL = 11
+RACES = ("A", "B", "C")
+ATTACKERS = ("events-5", "events-10")
+Bits = NDArray[np.bool_]
+
+
+# --- worlds -----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Split:
+    """Patients with a class: race [n] int, older than 85 [n], and by attacker eligible and hit."""
+
+    race: NDArray[np.int64]
+    old: Bits
+    eligible: dict[str, Bits]
+    hit: dict[str, Bits]
+
+    def among(self, subgroup: str) -> Bits:
+        if subgroup == "all":
+            return np.ones(len(self.race), dtype=np.bool_)
+        if subgroup == "age>85":
+            return self.old
+        return self.race == RACES.index(subgroup.removeprefix("race="))
+
+    def with_newcomers(self, count: int, race: int, old: bool, attacker: str) -> Split:
+        """Add patients whom only one attacker can be asked about, and who are not hit."""
+        nobody = np.zeros(count, dtype=np.bool_)
+        return Split(
+            np.concatenate([self.race, np.full(count, race)]),
+            np.concatenate([self.old, np.full(count, old)]),
+            {
+                n: np.concatenate([bits, nobody | (n == attacker)])
+                for n, bits in self.eligible.items()
+            },
+            {n: np.concatenate([bits, nobody]) for n, bits in self.hit.items()},
+        )
+
+    def counts(self, attacker: str, subgroup: str) -> tuple[int, int]:
+        chosen = self.among(subgroup) & self.eligible[attacker]
+        return int((chosen & self.hit[attacker]).sum()), int(chosen.sum())
+
+
+@dataclass(frozen=True)
+class World:
+    members: Split
+    nonmembers: Split
+
+
+SUBGROUPS = ("all", *(f"race={race}" for race in RACES), "age>85")
+LIMITS = {"excess_disclosure": 0.05, "disclosure_rate": 0.25}
+PLACES = [
+    *itertools.product(["excess_disclosure"], ATTACKERS, SUBGROUPS),
+    *itertools.product(["disclosure_rate"], ["events-10"], SUBGROUPS),
+]
+
+
+def random_world(rng: np.random.Generator) -> World:
+    """Draw a world; its sizes, leaks and backgrounds cover what happens and what is rare."""
+
+    def split(n: int, leak: float) -> Split:
+        race = rng.choice(3, size=n, p=rng.dirichlet([6, 3, 0.7]))
+        eligible = {name: rng.random(n) < rng.uniform(0.6, 1.0) for name in ATTACKERS}
+        hit = {name: rng.random(n) < leak for name in ATTACKERS}
+        return Split(race, rng.random(n) < rng.uniform(0.02, 0.5), eligible, hit)
+
+    leak = rng.choice([0.0, 0.02, 0.1, 0.4, 0.9, 1.0])
+    background = rng.choice([0.0, 0.02, 0.1])
+    return World(split(int(rng.integers(40, 700)), leak),
+                 split(int(rng.integers(40, 700)), background))  # fmt: skip
+
+
+TEMPLATE = build.disclosure_cell("hiv", "events-5", members=(20, 40), nonmembers=(20, 40))
+
+
+@cache
+def number(hits: int, n: int) -> Number:
+    return Number.of(rate(hits, n, confidence=0.95))
+
+
+def cells(world: World) -> list[CellReport]:
+    """What the report of a world says to the audit team."""
+    return [
+        cell(
+            metric,
+            attacker,
+            subgroup,
+            world.members.counts(attacker, subgroup),
+            world.nonmembers.counts(attacker, subgroup),
+        )
+        for metric, attacker, subgroup in PLACES
+    ]
+
+
+def cell(
+    metric: str, attacker: str, subgroup: str, members: tuple[int, int], nonmembers: tuple[int, int]
+) -> CellReport:
+    fields = {
+        "id": f"{metric}/{attacker}/{subgroup}", "control": metric, "metric": metric,
+        "attacker": attacker, "subgroup": subgroup, "limit": LimitReport(fail=LIMITS[metric]),
+        "sample": CellSample(members=members[1], nonmembers=nonmembers[1]),
+    }  # fmt: skip
+    if min(members[1], nonmembers[1]) < MIN_CELL:
+        nothing = {"estimate": None, "members": None, "nonmembers": None, "reported": {}}
+        why = {"verdict": "inconclusive", "reason": "subgroup-too-small", "bound_side": None}
+        return TEMPLATE.model_copy(update={**fields, **nothing, **why})
+    inside, outside, estimate = number(*members), number(*nonmembers), number(*members)
+    if metric == "excess_disclosure":
+        excess = rate_difference(*members, *nonmembers, confidence=0.95)
+        estimate = Number.of(excess)
+    return TEMPLATE.model_copy(update={
+        **fields,
+        "estimate": estimate,
+        "members": inside,
+        "nonmembers": outside if metric == "excess_disclosure" else None,
+        "verdict": build.verdict_of(estimate, LIMITS[metric])[0],
+        "reason": build.verdict_of(estimate, LIMITS[metric])[1],
+        "bound_side": side_of(estimate, LIMITS[metric]),
+    })  # fmt: skip
+
+
+def side_of(estimate: Number, limit: float) -> str:
+    assert estimate.high is not None
+    return "beyond" if estimate.low > limit else "within" if estimate.high <= limit else "straddles"
+
+
+BASE = build.report_of([TEMPLATE], "inconclusive")
+
+
+def shared(world: World) -> list[CellReport]:
+    """All that a shared report says of a world: everything but its cells is the same for all."""
+    told = for_audience(BASE.model_copy(update={"cells": cells(world)}), "shared")
+    return told.cells
+
+
+# --- second worlds ----------------------------------------------------------------------------
+
+
+def second_world(
+    world: World, attacker: str, subgroup: str, side: str, *, hits: int, more: int, crowd: int
+) -> World | None:
+    """Give a subgroup `hits` more hits and `more` patients, and take them from everybody else.
+
+    Patients are chosen, or made up, so that they differ in nothing else. None where there are not
+    enough. `crowd` further patients who are not hit belong to the commonest race.
+    """
+    before: Split = getattr(world, side).with_newcomers(crowd, 0, False, attacker)
+    race = RACES.index(subgroup[-1]) if subgroup.startswith("race") else 0
+    split = before.with_newcomers(max(0, more), race, subgroup == "age>85", attacker)
+    inside = split.among(subgroup)
+    alike = split.race == 0 if subgroup == "age>85" else ~split.old
+    eligible, hit = split.eligible[attacker].copy(), split.hit[attacker].copy()
+    for group, sign in ((inside, 1), (~inside, -1)):
+        change = sign * hits
+        free = np.flatnonzero(group & alike & eligible & (hit != (change > 0)))[: abs(change)]
+        if len(free) < abs(change) and sign > 0:
+            return None
+        hit[free] = change > 0
+        if sign < 0 or more < 0:
+            free = np.flatnonzero(group & alike & eligible & ~hit)[: abs(more)]
+            eligible[free] = sign < 0 and more < 0
+    changed = replace(
+        split,
+        eligible={**split.eligible, attacker: eligible},
+        hit={**split.hit, attacker: hit},
+    )
+    return replace(world, **{side: changed})
+
+
+def second_worlds(world: World, attacker: str, subgroup: str, side: str) -> Iterator[World]:
+    """Yield worlds in which another number of a subgroup is hit."""
+    x, _ = getattr(world, side).counts(attacker, subgroup)
+    targets = [1, 2, 3, 5, 8, 10] if x == 0 else [0, x - 1, x + 1, 1, 5]
+    sizes = (0, 3, -3, 20, 50, 100, 200, 400)
+    for crowd, more, target in itertools.product((0, 40, 150, 400), sizes, targets):
+        if target == x or not 0 <= target < MIN_CELL:
+            continue
+        found = second_world(
+            world, attacker, subgroup, side, hits=target - x, more=more, crowd=crowd
+        )
+        if found is not None and getattr(found, side).counts(attacker, subgroup)[0] != x:
+            yield found
+
+
+def drifting_worlds(
+    world: World, attacker: str, subgroup: str, side: str, rng: np.random.Generator
+) -> Iterator[World]:
+    """Yield worlds in which a few patients of any kind are hit or not, asked or not, otherwise.
+
+    For what a verdict ties together: another count here takes another one elsewhere.
+    """
+    x, _ = getattr(world, side).counts(attacker, subgroup)
+    for _ in range(3000):
+        splits = {}
+        for name in ("members", "nonmembers"):
+            split: Split = getattr(world, name)
+            crowd = int(rng.choice([0, 0, 5, 30, 100]))
+            split = split.with_newcomers(
+                crowd, int(rng.integers(3)), bool(rng.integers(2)), attacker
+            )
+            eligible, hit = split.eligible[attacker].copy(), split.hit[attacker].copy()
+            for bits in (eligible, hit):
+                chosen = rng.permutation(len(bits))[: int(rng.integers(5))]
+                bits[chosen] = ~bits[chosen]
+                if name == side:
+                    inside = rng.permutation(np.flatnonzero(split.among(subgroup)))
+                    chosen = inside[: int(rng.integers(1, 4))]
+                    bits[chosen] = ~bits[chosen]
+            splits[name] = replace(
+                split,
+                eligible={**split.eligible, attacker: eligible},
+                hit={**split.hit, attacker: hit},
+            )
+        if splits[side].counts(attacker, subgroup)[0] != x:
+            yield World(**splits)
+
+
+def few(world: World) -> Iterator[tuple[str, str, str]]:
+    """Yield where fewer than `minCell` patients were hit, none included."""
+    for attacker, subgroup in itertools.product(ATTACKERS, SUBGROUPS):
+        for side in ("members", "nonmembers"):
+            hits, n = getattr(world, side).counts(attacker, subgroup)
+            if hits < MIN_CELL and n:
+                yield attacker, subgroup, side
+
+
+@pytest.mark.parametrize("seed", range(0, 500, 50))
+def test_no_small_count_can_be_worked_out_from_a_shared_report(seed: int) -> None:
+    shown = 0
+    for world_seed in range(seed, seed + 50):
+        rng = np.random.default_rng(world_seed)
+        world = random_world(rng)
+        places = list(few(world))
+        told = shared(world)
+        shown += any(one.estimate is not None for one in told)
+        if places:
+            place = places[int(rng.integers(len(places)))]
+            others = chain(second_worlds(world, *place), drifting_worlds(world, *place, rng))
+            assert any(shared(other) == told for other in others), (world_seed, place)
+    assert shown > 10  # it is easy to give nothing away by saying nothing
+
+
+def test_an_exact_report_is_one_of_a_single_world() -> None:
+    # the control of the test above: where nothing is withheld no second world tells the same
+    world = random_world(np.random.default_rng(3))
+    told = cells(world)
+    for place in itertools.islice(few(world), 4):
+        others = itertools.islice(second_worlds(world, *place), 20)
+        assert all(cells(other) != told for other in others)
+
+
+def inverted(found: CellReport, metric_of: str, n: int) -> set[int]:
+    """Return the counts that a bound, taken for a Clopper-Pearson one at this n, stands for."""
+    part = getattr(found, metric_of)
+    if part is None:
+        return set()
+    return {
+        hits
+        for hits in range(n + 1)
+        if abs(number(hits, n).high - part.high) < 1e-6
+        or abs(number(hits, n).low - part.low) < 1e-6
+    }
+
+
+def test_inverting_the_intervals_finds_the_count_in_an_exact_report_only() -> None:
+    exact = cell("disclosure_rate", "events-10", "all", (7, 300), (3, 300))
+    told = for_audience(BASE.model_copy(update={"cells": [exact]}), "shared").cells[0]
+    assert inverted(exact, "estimate", 300) == {7}
+    assert told.estimate is None
+    large = cell("disclosure_rate", "events-10", "all", (43, 304), (3, 300))
+    told = for_audience(BASE.model_copy(update={"cells": [large]}), "shared").cells[0]
+    assert inverted(large, "estimate", 304) == {43}
+    assert told.estimate is not None
+    assert told.estimate.n == 300
+    assert 43 not in inverted(told, "estimate", 304)
+
+
+def told_of(members: tuple[int, int], nonmembers: tuple[int, int]) -> CellReport:
+    found = cell("excess_disclosure", "events-10", "all", members, nonmembers)
+    return for_audience(BASE.model_copy(update={"cells": [found]}), "shared").cells[0]
+
+
+def test_none_is_rendered_like_any_few() -> None:
+    assert told_of((0, 2000), (0, 2000)).verdict == "pass"
+    assert len({render(told_of((hits, 2000), (0, 2000))) for hits in range(MIN_CELL)}) == 1
+    assert render(told_of((11, 2000), (0, 2000))) != render(told_of((10, 2000), (0, 2000)))
+
+
+def render(found: CellReport) -> str:
+    return found.model_dump_json()
+
+
+def test_nearly_all_is_rendered_like_all() -> None:
+    assert len({render(told_of((80 - rest, 80), (0, 80))) for rest in range(MIN_CELL)}) == 1
+
+
+def test_a_withheld_cell_still_says_verdict_limit_and_side_and_withholds_n() -> None:
+    found = told_of((0, 80), (0, 80))
+    assert (found.verdict, found.bound_side, found.limit.fail) == ("pass", "within", 0.05)
+    assert found.sample is None
+    assert {"estimate", "members", "sample"} <= set(found.withheld)
+    assert "80" not in found.explanation
+    assert "within the limit of 5" in found.explanation
+    assert found.power.zero_hit_bound is None
+    assert found.power.can_pass
+
+
+def test_n_is_said_where_it_could_not_pin_the_count() -> None:
+    # at n = 2,000 zero and ten hits lie within a limit of 5 % alike, at n = 80 one hit does not
+    cells = [
+        cell("disclosure_rate", "events-10", "all", (0, n), (0, n)).model_copy(
+            update={"limit": LimitReport(fail=0.05), "bound_side": "within", "verdict": "pass"}
+        )
+        for n in (80, 2000)
+    ]
+    auroc = build.membership_cell(0.52, 0.49, 0.55).model_copy(
+        update={"attribute_class": "hiv", "attacker": "events-10", "subgroup": "all"}
+    )
+    told = [
+        for_audience(BASE.model_copy(update={"cells": [one, auroc]}), "shared").cells[1]
+        for one in cells
+    ]
+    assert told[0].estimate is None
+    assert told[0].sample is None
+    assert told[1].estimate is not None
+    assert (told[1].estimate.value, told[1].estimate.n) == (0.52, 1200)
+
+
+def told_together(**subgroups: tuple[tuple[int, int], tuple[int, int]]) -> dict[str, bool]:
+    """Whether each of some subgroups, given as counts of members and nonmembers, shows numbers."""
+    names = {"whole": "all", "old": "age>85", "a": "race=A", "b": "race=B", "c": "race=C"}
+    found = [
+        cell("excess_disclosure", "events-10", names[name], *counts)
+        for name, counts in subgroups.items()
+    ]
+    told = for_audience(BASE.model_copy(update={"cells": found}), "shared").cells
+    return {name: one.estimate is not None for name, one in zip(subgroups, told, strict=True)}
+
+
+def test_the_others_of_a_partition_do_not_tell_what_one_withholds() -> None:
+    whole, a, b = ((95, 300), (60, 300)), ((50, 150), (20, 100)), ((43, 100), (20, 100))
+    few, many = ((2, 50), (20, 100)), ((32, 50), (20, 100))
+    assert told_together(whole=whole, a=a, b=b, c=few) == {
+        "whole": True, "a": False, "b": False, "c": False,
+    }  # fmt: skip
+    assert all(told_together(whole=whole, a=a, b=b, c=many).values())
+
+
+def test_a_subgroup_that_leaves_few_outside_is_withheld() -> None:
+    whole = ((95, 300), (60, 300))
+    assert told_together(whole=whole, old=((60, 200), (30, 200))) == {"whole": True, "old": True}
+    for old in (((90, 200), (30, 200)), ((60, 295), (30, 200)), ((60, 200), (55, 200))):
+        assert told_together(whole=whole, old=old) == {"whole": True, "old": False}
+
+
+counts = st.tuples(st.integers(0, 900), st.integers(11, 900)).map(
+    lambda pair: (min(pair), max(max(pair), MIN_CELL))
+)
+
+
+@settings(max_examples=300, deadline=None)
+@given(members=counts, nonmembers=counts)
+def test_a_shared_interval_holds_the_true_one(
+    members: tuple[int, int], nonmembers: tuple[int, int]
+) -> None:
+    exact = cell("excess_disclosure", "events-10", "all", members, nonmembers)
+    told = for_audience(BASE.model_copy(update={"cells": [exact]}), "shared").cells[0]
+    for name in ("estimate", "members", "nonmembers"):
+        one, other = getattr(exact, name), getattr(told, name)
+        if one is not None and other is not None:
+            assert other.low <= one.low + 1e-6
+            assert other.high >= one.high - 1e-6
+            assert other.low <= other.value <= other.high
+    assert told.verdict == exact.verdict
+    assert told.bound_side == exact.bound_side
+
+
+@given(n=st.integers(1, 5000), min_cell=st.integers(2, 40))
+def test_counts_that_are_rounded_alike_lie_between_the_ends(n: int, min_cell: int) -> None:
+    rounding = Rounding(min_cell)
+    low, high = rounding.ends(n)
+    assert low <= n <= high
+    assert {rounding.count(m) for m in range(low, high + 1)} == {rounding.count(n)}
+
+
+def test_what_no_one_may_trace_is_left_out_elsewhere_too() -> None:
+    internal = build.every_verdict_report()
+    told = for_audience(internal, "shared")
+    assert told.audience == "shared"
+    assert all(entry.rows is None for entry in told.provenance.evidence)
+    assert told.target.members is None or told.target.members % 10 == 0
+    assert all(one.placebo is None and one.p_value is None for one in told.cells)
+    assert [one.verdict for one in told.cells] == [one.verdict for one in internal.cells]
+    assert told.verdict == internal.verdict
+    assert told.summary.counts == internal.summary.counts
+
+
+EVERYBODY_MAY_SEE = {
+    "id", "control", "attribute_class", "attacker", "subgroup", "probe", "metric", "contrast",
+    "can_only_fail", "stopped_early", "gating", "verdict", "warned", "reason", "bound_side",
+    "limit", "severity", "evidence", "citations", "waiver", "needs",
+}  # fmt: skip
+CHANGED = {
+    "explanation", "estimate", "members", "nonmembers", "reported", "p_value", "placebo", "sample",
+    "power", "withheld", "roc",
+}  # fmt: skip
+
+
+def test_every_field_of_a_cell_is_either_harmless_or_dealt_with() -> None:
+    # a new field has to be thought about before it reaches a shared report
+    assert set(CellReport.model_fields) == EVERYBODY_MAY_SEE | CHANGED
+    whole = TEMPLATE.model_copy(update={"id": "-"})
+    told = for_audience(BASE.model_copy(update={"cells": [whole]}), "shared").cells[0]
+    assert {
+        name for name in EVERYBODY_MAY_SEE if getattr(told, name) != getattr(whole, name)
+    } == set()
+
+
+def test_canaries_are_nobody() -> None:
+    planted = build.membership_cell(0.52, 0.49, 0.55).model_copy(
+        update={"probe": "canary-exposure", "metric": "exposure_bits"}
+    )
+    told = for_audience(BASE.model_copy(update={"cells": [planted]}), "shared").cells[0]
+    assert told.model_copy(update={"explanation": planted.explanation}) == planted
+
+
+def test_what_keeps_canaries_from_a_verdict_is_said_without_numbers_of_patients() -> None:
+    undecided = build.membership_cell(0.52, 0.49, 0.55).model_copy(
+        update={
+            "probe": "canary-exposure",
+            "metric": "exposure_bits",
+            "verdict": "inconclusive",
+            "reason": "attack-not-shown-to-work",
+            "explanation": "Not decided: only 7 members have events to compare, of 30 needed.",
+        }
+    )
+    told = for_audience(BASE.model_copy(update={"cells": [undecided]}), "shared").cells[0]
+    assert "members have" not in told.explanation
+
+
+def test_n_is_withheld_from_every_attacker_who_asks_about_the_same_patients() -> None:
+    passing = cell("disclosure_rate", "events-10", "all", (0, 80), (0, 80)).model_copy(
+        update={"limit": LimitReport(fail=0.05)}
+    )
+    other = cell("disclosure_rate", "events-5", "all", (40, 80), (0, 80))
+    told = for_audience(BASE.model_copy(update={"cells": [passing, other]}), "shared").cells
+    assert [one.sample for one in told] == [None, None]
+    assert [one.estimate for one in told] == [None, None]
+
+
+def test_a_policy_without_a_smallest_cell_has_nothing_withheld() -> None:
+    policy = BASE.policy.model_copy(update={"min_cell": 1})
+    report = BASE.model_copy(update={"policy": policy})
+    told = for_audience(report, "shared")
+    assert told.cells == report.cells
+    assert json.loads(render_json(told))["audience"] == "shared"
+
+
+def test_a_shared_report_cannot_be_turned_back() -> None:
+    with pytest.raises(ValueError, match="does not hold"):
+        for_audience(for_audience(BASE, "shared"), "internal")
