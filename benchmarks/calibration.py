@@ -53,7 +53,7 @@ from benchmarks.known_evidence import cell_of, evidence, plan_of, policy
 from benchmarks.known_truths import SAMPLES, TRUTHS, Design, designs, disclosed
 from benchmarks.remembered_draws import remembered
 from checker import stats
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
 from checker.errors import InsufficientData
 from checker.plan.jobs import PROMPTS_A_BATCH
 from checker.plan.power import cell_power
@@ -118,12 +118,14 @@ _OBJECTIONS: Final = {"placebo-failed"}
 def _decider(design: Design, *, confidence: float = CONFIDENCE) -> Callable[[Any], str]:
     """Return what turns observations into the verdict of one cell."""
     cell = cell_of(design, [])
-    probe = load_probe(design.probe)
-    params = probe.params_type.model_validate(cell.params)
+    probe = load_attack(design.probe)
+    params, measure = probe.params.model_validate(cell.params), probe.measuring.measure
 
     def decide(observations: Any) -> str:
         try:
-            found = probe.measure(design.metric, observations, params=params, confidence=confidence)
+            found = probe.measuring.measure(
+                design.metric, observations, params=params, confidence=confidence
+            )
         except InsufficientData:
             return "inconclusive"
         zero_hits = zero_hit_bound(cell, found, confidence=confidence, partial=False)
@@ -134,7 +136,7 @@ def _decider(design: Design, *, confidence: float = CONFIDENCE) -> Callable[[Any
 
 def _announced(design: Design, *, confidence: float = CONFIDENCE) -> float | None:
     """Return the probability of a pass that the plan announces for the design's cell."""
-    metric = load_probe(design.probe).metrics[design.metric]
+    metric = load_attack(design.probe).metrics[design.metric]
     cell = cell_of(design, [])
     arguments: dict[str, Any] = {
         "confidence": confidence,
@@ -377,9 +379,11 @@ def short_cuts(chosen: Sequence[Design], *, audits: int = 3) -> dict[str, float]
 
 
 def _own_bounds(design: Design, observations: Any) -> Array:
-    probe = load_probe(design.probe)
-    params = probe.params_type.model_validate(design.params)
-    found = probe.measure(design.metric, observations, params=params, confidence=CONFIDENCE)
+    probe = load_attack(design.probe)
+    params = probe.params.model_validate(design.params)
+    found = probe.measuring.measure(
+        design.metric, observations, params=params, confidence=CONFIDENCE
+    )
     return np.array([found.estimate.low, found.estimate.high])
 
 

@@ -56,10 +56,9 @@ from benchmarks.paper_audit import PlainAudit, Unit, units_of
 from benchmarks.paper_reference import encoder_embedder, lexical_embedder
 from benchmarks.simulated_gate import AS_OF
 from benchmarks.trajectory_distance import write_encoder
-from checker.attacks.observations import score_column
 from checker.attacks.trajectory_memorization.code_labels import _entries
 from checker.demo.training import Recipe, train
-from checker.evidence import EvidenceStore, Pseudonyms, tables_by_job
+from checker.evidence import EvidenceStore, Pseudonyms, score_column, tables_by_job
 from checker.plan import AuditPlan, Job
 from checker.policy import load_target
 from checker.records.cohort import load_cohort

@@ -12,14 +12,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.known_truths import Design
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
+from checker.attacks.attribute_disclosure.measure import DisclosureObservations
 from checker.attacks.canary_exposure.measure import CanaryObservations
 from checker.attacks.embedding_probe.measure import EmbeddingObservations
-from checker.attacks.observations import DisclosureObservations, ScoreObservations, score_column
+from checker.attacks.membership_inference.measure import ScoreObservations
 from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
+from checker.evidence import score_column
 from checker.plan import AuditPlan, Cell, CellLimit, Job, Power
 from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
 from checker.policy.documents import LeakagePolicy
@@ -209,7 +211,7 @@ def plan_of(
 
 def cell_of(design: Design, jobs: list[str]) -> Cell:
     """Return the cell of a design."""
-    probe = load_probe(design.probe)
+    probe = load_attack(design.probe)
     return Cell(
         id=design.key,
         control="c",
@@ -217,7 +219,7 @@ def cell_of(design: Design, jobs: list[str]) -> Cell:
         attacker="known",
         subgroup="all",
         probe=design.probe,
-        params=probe.params_type.model_validate(design.params).model_dump(mode="json"),
+        params=probe.params.model_validate(design.params).model_dump(mode="json"),
         metric=design.metric,
         contrast=design.contrast,
         limit=CellLimit(fail=design.limit),

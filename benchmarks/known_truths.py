@@ -22,9 +22,10 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
+from checker.attacks.attribute_disclosure.measure import DisclosureObservations
 from checker.attacks.canary_exposure.measure import CanaryObservations
 from checker.attacks.embedding_probe.measure import EmbeddingObservations
-from checker.attacks.observations import DisclosureObservations, ScoreObservations
+from checker.attacks.membership_inference.measure import ScoreObservations
 from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,

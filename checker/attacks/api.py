@@ -1,43 +1,46 @@
-"""Probes: one attack each, with the metrics that a policy may limit.
+"""What an attack is: its face, which policies are checked against, and the parts behind it.
 
-A probe says what it needs (access, an attribute class, the whole record), what its parameters are,
-and how observations become an estimate. It runs no model: the plan lowers its cells to jobs, the
-audit runs them, and the judge hands the probe what was observed.
+An attack is a package. Its *face*, the package itself, names it and says what it needs, which
+parameters it takes and which metrics a policy may limit; it imports nothing above this module, so
+that reading a policy loads no attack's code. Its parts are modules of the package, imported when
+they are used, each with one object that is called like the module, in capitals:
+
+======= ========== ==============================================================
+module  object     what it does
+======= ========== ==============================================================
+plan    `PLAN`     turns cells into jobs (`checker.plan.planning.Planning`)
+run     `RUN`      runs jobs of its own kinds (`checker.plan.task.Running`)
+measure `MEASURE`  turns observations into an estimate (`Measuring`)
+words   `WORDS`    says it in reports (`checker.attacks.wording.AttackWords`)
+======= ========== ==============================================================
 """
 
 from __future__ import annotations
 
+import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import ConfigDict
 
 from checker.canonical import ClosedModel
+from checker.errors import PluginError
 from checker.plugins import load_plugin
-from checker.policy.documents import Access
-from checker.stats.estimate import Estimate
 
-__all__ = [
-    "Access",
-    "CellEvidence",
-    "Detection",
-    "Measurement",
-    "Metric",
-    "Observations",
-    "Observes",
-    "Params",
-    "Probe",
-    "load_probe",
-]
+if TYPE_CHECKING:  # slow to import, and reading a policy needs none of them
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
-Observes = Literal[
-    "disclosure", "membership", "trajectories", "embeddings", "perturbations", "canaries"
-]
-"""What a probe looks at; `checker.plan.lowering` has a function for each."""
+    from checker.stats.estimate import Estimate
+
+GROUP = "phigate.probes"
+"""Entry points of attacks; a policy calls an attack `probe`."""
+
+Access = Literal["samples", "logprobs", "embeddings"]
+"""What an attacker sees of a model, the least first."""
 
 _T = TypeVar("_T")
 
@@ -59,11 +62,10 @@ Family = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number a probe can report.
+    """A number an attack can report.
 
     Args:
         name: as written in policies.
-        title: in words, for reports.
         family: decides interval and power: a rate or a difference of two rates, a mean in [0, 1] or
             a difference of two, an AUROC or AUPRC or a difference of two, a true-positive rate,
             a share of rollouts found in one set of records beyond another ("set-difference"), a
@@ -77,12 +79,10 @@ class Metric:
         identifying_prompts: None says that it means nothing where patients share prompts whenever
             it is an excess; False that it means as much there.
         of_patients: False where no patients are counted, so that none make up a subgroup.
-        unit: of the number, "" for fractions.
         largest: a limit cannot lie above it; None where nothing bounds the metric.
     """
 
     name: str
-    title: str
     family: Family
     limitable: bool = True
     separates_splits: bool = False
@@ -92,7 +92,6 @@ class Metric:
     takes_everybody: bool = False
     identifying_prompts: bool | None = None
     of_patients: bool = True
-    unit: str = ""
     largest: float | None = 1.0
 
     @property
@@ -119,9 +118,155 @@ class Metric:
 
 
 class Params(ClosedModel):
-    """Base of every probe's parameters: closed and strict, camelCase in policies."""
+    """Base of every attack's parameters: closed and strict, camelCase in policies."""
 
     model_config = ConfigDict(strict=True)
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether they ask for a reference model, whatever the control's contrast."""
+        return False
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """The face of an attack.
+
+    Args:
+        name: as written in policies.
+        package: that holds its parts.
+        access: the least that an attacker must see of the model.
+        params: what a control may set.
+        metrics: by name; see `by_name`.
+        needs_attribute_class: it asks for an attribute class; otherwise it takes none.
+        needs_whole_record: of the attacker's knowledge.
+    """
+
+    name: str
+    package: str
+    access: Access
+    params: type[Params]
+    metrics: Mapping[str, Metric]
+    needs_attribute_class: bool = False
+    needs_whole_record: bool = False
+
+    @property
+    def measuring(self) -> Measuring[Any, Any]:
+        """What turns its observations into estimates."""
+        return self.part("measure", Measuring)
+
+    def part(self, module: str, kind: type[_T]) -> _T:
+        """Import a part, an object of type `kind`.
+
+        Raises:
+            PluginError: it cannot be imported, or is something else.
+        """
+        name = f"{self.package}.{module}"
+        try:
+            found = getattr(importlib.import_module(name), module.upper())
+        except (ImportError, AttributeError) as error:
+            raise PluginError(
+                f"the {module} part of attack '{self.name}' cannot be imported: {error}"
+            ) from error
+        if not isinstance(found, kind):
+            raise PluginError(
+                f"{name}: {module.upper()} is of type {type(found).__name__}, not a {kind.__name__}"
+            )
+        return found
+
+
+def by_name(*metrics: Metric) -> dict[str, Metric]:
+    """Return an attack's metrics by their names."""
+    return {metric.name: metric for metric in metrics}
+
+
+def load_attack(name: str) -> Attack:
+    """Return the face of the attack called `name`.
+
+    Raises:
+        PluginError: there is none, it cannot be imported, or it is no attack.
+    """
+    found = load_plugin(GROUP, name)
+    if not isinstance(found, Attack):
+        raise PluginError(
+            f"plug-in '{name}' of {GROUP} is of type {type(found).__name__}, not an"
+            f" {Attack.__module__}.{Attack.__name__}"
+        )
+    if found.name != name:
+        raise PluginError(f"plug-in '{name}' of {GROUP} calls itself '{found.name}'")
+    return found
+
+
+# --- measuring ----------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CellEvidence:
+    """All evidence of one cell.
+
+    Args:
+        labels: who is who, where the cell has such a job.
+        tables: by kind of job, the tables of the model under audit, in the plan's order.
+        reference: the same of the reference model; empty where none was asked.
+        watch: token ids that make a hit.
+        subgroup: whose rows count.
+        params: the attack's.
+        contrast: what an excess is taken over.
+        partial: the cell may stop before all its patients are drawn.
+        memo: keeps what several cells of a judgement share; see `once`.
+    """
+
+    labels: pa.Table | None
+    tables: Mapping[str, Sequence[pa.Table]]
+    reference: Mapping[str, Sequence[pa.Table]]
+    watch: Sequence[int]
+    subgroup: str
+    params: Any
+    contrast: Literal["nonmembers", "reference"] = "nonmembers"
+    partial: bool = False
+    memo: dict[Any, Any] = field(default_factory=dict)
+
+    def once(self, key: Hashable, compute: Callable[[], _T]) -> _T:
+        """Return `compute()`, computed once for all cells of a judgement that share `key`."""
+        if key not in self.memo:
+            self.memo[key] = compute()
+        found: _T = self.memo[key]
+        return found
+
+
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What the judge asks of any attack's observations before and beside measuring.
+
+    Each attack has its own columns and answers what it has an answer to.
+
+    Args:
+        unanswered: patients whom the evidence should speak of and does not.
+    """
+
+    unanswered: int = field(default=0, kw_only=True)
+
+    def eligible(self, *, member: bool) -> int | None:
+        """Return the sampling units of one split; None where measuring itself asks for enough."""
+        return None
+
+    def distinct_prompt_share(self, *, everybody: bool) -> float | None:
+        """Return the share of distinct prompts in the split where it is lower.
+
+        Args:
+            everybody: of all patients; otherwise of the eligible positives only.
+
+        Returns:
+            A share in (0, 1]; None where there are no prompts, or it does not matter.
+        """
+        return None
+
+    def base_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return the class's model-free expected probability, of eligible members and nonmembers.
+
+        None where no class is in question, or none was computed.
+        """
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,128 +299,33 @@ class Detection:
     explanation: str
 
 
-class Observations(Protocol):
-    """What the judge asks of any probe's observations before and beside measuring."""
-
-    @property
-    def unanswered(self) -> int:
-        """Patients whom the evidence should speak of and does not."""
-        ...
-
-    def distinct_prompt_share(self, *, everybody: bool) -> float | None:
-        """Share of distinct prompts in the split where it is lower; None where it cannot matter."""
-        ...
-
-    def eligible(self, *, member: bool) -> int | None:
-        """Sampling units of one split; None where the probe itself asks for enough."""
-        ...
-
-    def base_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Expected probability of the class for eligible members and nonmembers, model-free.
-
-        None where no class is in question or none was computed.
-        """
-        ...
+_ObservationsT = TypeVar("_ObservationsT", bound=Observations)
+_ParamsT = TypeVar("_ParamsT", bound=Params)
 
 
-@dataclass(frozen=True, slots=True)
-class CellEvidence:
-    """All evidence of one cell.
+class Measuring(ABC, Generic[_ObservationsT, _ParamsT]):
+    """How an attack's observations become an estimate; it sees no model and no file."""
 
-    Args:
-        labels: who is who, where the cell has such a job.
-        tables: by kind of job, the tables of the model under audit, in the plan's order.
-        reference: the same of the reference model; empty where none was asked.
-        watch: token ids that make a hit.
-        subgroup: whose rows count.
-        params: the probe's.
-        contrast: what an excess is taken over.
-        partial: the cell may stop before all its patients are drawn.
-        memo: keeps what several cells of a judgement share; see `once`.
-    """
+    @abstractmethod
+    def observations(self, evidence: CellEvidence) -> _ObservationsT:
+        """Turn a cell's evidence into what the other methods take."""
 
-    labels: pa.Table | None
-    tables: Mapping[str, Sequence[pa.Table]]
-    reference: Mapping[str, Sequence[pa.Table]]
-    watch: Sequence[int]
-    subgroup: str
-    params: Any
-    contrast: Literal["nonmembers", "reference"] = "nonmembers"
-    partial: bool = False
-    memo: dict[Any, Any] = field(default_factory=dict)
-
-    def once(self, key: Hashable, compute: Callable[[], _T]) -> _T:
-        """Return `compute()`, computed once for all cells of a judgement that share `key`."""
-        if key not in self.memo:
-            self.memo[key] = compute()
-        found: _T = self.memo[key]
-        return found
-
-
-class Probe(Protocol):
-    """What every probe declares; policy validation reads it, the plan and the judge use it.
-
-    Probes subclass it for the answers that most of them share.
-    """
-
-    name: ClassVar[str]
-    title: ClassVar[str]
-    paper_test: ClassVar[str | None]
-    access: ClassVar[Access]
-    observes: ClassVar[Observes]
-    needs_attribute_class: ClassVar[bool]
-    needs_whole_record: ClassVar[bool]
-    metrics: ClassVar[Mapping[str, Metric]]
-    params_type: ClassVar[type[Params]]
-
-    @classmethod
-    def needs_reference(cls, params: Any) -> bool:
-        """Whether these parameters ask for a reference model, whatever the control's contrast."""
-        return False
-
-    @classmethod
-    def variants_at_most(cls, params: Any) -> int:
-        """Return how often at most a prompt is run again in another form, for the plan's cost."""
-        return 0
-
-    @classmethod
-    def detection(cls, observations: Any, *, confidence: float) -> Detection | None:
-        """Say whether the attack is shown to work here; None where nothing was planted to show it.
-
-        An attack that is not shown to work can fail a model and not pass one.
-        """
-        return None
-
-    @classmethod
-    def roc(
-        cls, observations: Any, *, params: Any, confidence: float
-    ) -> Sequence[tuple[float, Estimate]]:
-        """Return the true-positive rate by false-positive rate; empty where nothing is ranked."""
-        return ()
-
-    @classmethod
-    def observations(cls, evidence: CellEvidence) -> Any:
-        """Turn a cell's evidence into what `measure` and `placebo` take (`Observations`)."""
-        ...
-
-    @classmethod
+    @abstractmethod
     def measure(
-        cls, metric: str, observations: Any, *, params: Any, confidence: float
+        self, metric: str, observations: _ObservationsT, *, params: _ParamsT, confidence: float
     ) -> Measurement:
         """Turn observations into an estimate with one-sided bounds at `confidence`.
 
         Raises:
             InsufficientData: too little to estimate from.
         """
-        ...
 
-    @classmethod
     def placebo(
-        cls,
+        self,
         metric: str,
-        observations: Any,
+        observations: _ObservationsT,
         *,
-        params: Any,
+        params: _ParamsT,
         confidence: float,
         rng: np.random.Generator,
     ) -> Estimate | None:
@@ -285,13 +335,17 @@ class Probe(Protocol):
             A difference whose bounds hold 0, or an AUROC whose bounds hold 0.5, unless the
             instrument is broken for this data; None for metrics that compare nothing.
         """
-        ...
+        return None
 
+    def roc(
+        self, observations: _ObservationsT, *, params: _ParamsT, confidence: float
+    ) -> Sequence[tuple[float, Estimate]]:
+        """Return the true-positive rate by false-positive rate; empty where nothing is ranked."""
+        return ()
 
-def load_probe(name: str) -> Any:
-    """Return the probe class called `name`.
+    def detection(self, observations: _ObservationsT, *, confidence: float) -> Detection | None:
+        """Say whether the attack is shown to work here; None where nothing was planted to show it.
 
-    Raises:
-        PluginError: no such probe, or it cannot be imported.
-    """
-    return load_plugin("phigate.probes", name)
+        An attack that is not shown to work can fail a model and not pass one.
+        """
+        return None

@@ -21,7 +21,7 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from checker.attacks.api import Metric, load_probe
+from checker.attacks.api import Metric, load_attack
 from checker.ledger import Ledger
 from checker.plan import AuditPlan, Cell, ClassSnapshot, Job, Power
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
@@ -182,7 +182,7 @@ def _cells(count: int) -> str:
 
 
 def _metric(cell: Cell) -> Metric:
-    metric: Metric = load_probe(cell.probe).metrics[cell.metric]
+    metric: Metric = load_attack(cell.probe).metrics[cell.metric]
     return metric
 
 
@@ -193,7 +193,7 @@ def _is_empty(cell: Cell) -> bool:
 
 def _nonmembers(cell: Cell) -> str:
     """Say how many nonmembers are compared; "–" where the attack asks none."""
-    if load_probe(cell.probe).observes == "perturbations":
+    if cell.probe == "identifier-perturbation":
         return "–"
     return _counted(cell.sample.nonmembers, cell.sample.nonmembers_positive)
 
@@ -266,7 +266,7 @@ def prospects(
 
 def _who(cell: Cell) -> tuple[str, str]:
     """Name whom a cell may need more of, inside and outside the training data."""
-    if load_probe(cell.probe).observes == "canaries":
+    if cell.probe == "canary-exposure":
         return "planted canaries", "canaries left out"
     return ("positives" if cell.attribute_class else "members"), "nonmembers"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
 from checker.plan.cells import planned_power
 from checker.plan.model import AuditPlan, Cell, Power
 from checker.plan.power import comparability_power
@@ -50,7 +50,7 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
 
 def _power(plan: AuditPlan, cell: Cell, confidence: float) -> Power:
     return planned_power(
-        load_probe(cell.probe).metrics[cell.metric],
+        load_attack(cell.probe).metrics[cell.metric],
         cell.limit,
         cell.sample,
         contrast=cell.contrast,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from checker.attacks.api import Metric, Params, load_probe
+from checker.attacks.api import Metric, Params, load_attack
 from checker.plan.measurement import measurement_digest
 from checker.plan.model import Cell, CellLimit, CellSample, Power
 from checker.plan.power import cell_power
@@ -65,7 +65,7 @@ def control_cell(
     """Put together one cell: what the policy demands of it, and what it is judged from."""
     control = spec.controls[control_name]
     limit = CellLimit.model_validate(control.limits[attacker.name].model_dump(mode="json"))
-    metric = load_probe(control.probe).metrics[control.metric]
+    metric = load_attack(control.probe).metrics[control.metric]
     default: Literal["block", "warn"] = "block" if subgroup == "all" else "warn"
     return Cell(
         id=f"{control_name}/{attacker.name}/{subgroup}",

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
 from checker.attacks.canary_exposure.planted import PlantedCanaries
 from checker.plan.cells import control_cell
 from checker.plan.classes import match_classes
@@ -156,7 +156,7 @@ def _drafts(book: JobBook) -> Iterator[Draft]:
     """Expand controls to cells, in the policy's order."""
     spec = book.policy.document.spec
     for name, control in spec.controls.items():
-        params = load_probe(control.probe).params_type.model_validate(control.params)
+        params = load_attack(control.probe).params.model_validate(control.params)
         pieces = _slices(book, control)
         for attacker_name in control.limits:
             attacker = resolve_attacker(spec, attacker_name)

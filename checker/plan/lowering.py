@@ -14,7 +14,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.attacks.api import Metric, Params, Probe, load_probe
+from checker.attacks.api import Attack, Metric, Params, load_attack
+from checker.attacks.identifier_perturbation.measure import AGE_OFFSETS, OTHER_VALUES
 from checker.attacks.trajectory_memorization.code_labels import labels_identity
 from checker.canonical import digest
 from checker.plan.jobs import JobBook, Who
@@ -39,20 +40,19 @@ class Draft:
     params: Any
 
     @property
-    def probe(self) -> Probe:
-        """The control's probe."""
-        probe: Probe = load_probe(self.control.probe)
-        return probe
+    def attack(self) -> Attack:
+        """The control's attack."""
+        return load_attack(self.control.probe)
 
     @property
     def metric(self) -> Metric:
         """The control's metric."""
-        return self.probe.metrics[self.control.metric]
+        return self.attack.metrics[self.control.metric]
 
     @property
     def models(self) -> tuple[Who, ...]:
         """Whose answers the metric takes."""
-        both = self.control.contrast == "reference" or self.probe.needs_reference(self.params)
+        both = self.control.contrast == "reference" or self.params.needs_reference
         return ("target", "reference") if both else ("target",)
 
 
@@ -110,11 +110,11 @@ def lower(book: JobBook, draft: Draft, *, curtailed: dict[str, Any]) -> Lowered:
         (
             lack
             for who in draft.models
-            if (lack := book.lacks(draft.probe.access, who=who)) is not None
+            if (lack := book.lacks(draft.attack.access, who=who)) is not None
         ),
         None,
     )
-    return _LOWERINGS[draft.probe.observes](book, draft, missing, curtailed)
+    return _LOWERINGS[draft.attack.name](book, draft, missing, curtailed)
 
 
 def _is_absent(book: JobBook, draft: Draft) -> bool:
@@ -124,7 +124,7 @@ def _is_absent(book: JobBook, draft: Draft) -> bool:
 
 def score_percents(drafts: Iterable[Draft]) -> tuple[float, ...]:
     """Return every k, in percent, that some membership score of a policy is asked for."""
-    asked = {float(d.params.k) for d in drafts if d.probe.observes == "membership"}
+    asked = {float(d.params.k) for d in drafts if d.attack.name == "membership-inference"}
     return tuple(sorted(asked))
 
 
@@ -294,7 +294,7 @@ def _perturbations(
     found = book.label_sets[labels]
     drawn, settings = _settings(params, curtailed), _settings(params)
     rollouts = book.rollouts(labels, drawn, attacker=draft.attacker.name)
-    variants = draft.probe.variants_at_most(params)
+    variants = 1 + len(AGE_OFFSETS) + OTHER_VALUES * (len(params.identifiers) - 1)
 
     def once_more(chosen: NDArray[np.bool_]) -> Work:
         # who is disclosed is not known yet: at most every eligible member is
@@ -337,12 +337,12 @@ def _canaries(
 
 
 _LOWERINGS: dict[str, Callable[[JobBook, Draft, str | None, dict[str, Any]], Lowered]] = {
-    "disclosure": _disclosure,
-    "membership": _membership,
-    "trajectories": _trajectories,
-    "embeddings": _embeddings,
-    "perturbations": _perturbations,
-    "canaries": _canaries,
+    "attribute-disclosure": _disclosure,
+    "membership-inference": _membership,
+    "trajectory-memorization": _trajectories,
+    "embedding-probe": _embeddings,
+    "identifier-perturbation": _perturbations,
+    "canary-exposure": _canaries,
 }
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
 from checker.plan.cells import control_cell
 from checker.plan.measurement import measurement_digest
 from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot
@@ -48,7 +48,7 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
     names = list(dict.fromkeys([*(cell.subgroup for cell in plan.cells), *recorded]))
     cells: list[Cell] = []
     for control_name, control in spec.controls.items():
-        params = load_probe(control.probe).params_type.model_validate(control.params)
+        params = load_attack(control.probe).params.model_validate(control.params)
         for attacker_name in control.limits:
             attacker = resolve_attacker(spec, attacker_name)
             for subgroup in _subgroup_names(control, names):

@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from checker.policy.documents import Access, PolicySpec
+from checker.attacks.api import Access
+from checker.policy.documents import PolicySpec
 
 __all__ = ["ACCESS", "ResolvedAttacker", "extent", "lineage", "resolve_attacker"]
 

@@ -18,8 +18,8 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from checker.attacks.api import load_attack
 from checker.errors import InsufficientData, PluginError, Problem
-from checker.plugins import load_plugin
 from checker.policy.attackers import lineage
 from checker.policy.documents import ControlSpec, LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.source import KeyPath, Located, dotted
@@ -167,11 +167,11 @@ def _overdue(one: Located[Any], on: date) -> Iterator[Problem]:
 def _out_of_reach(spec: PolicySpec) -> Iterator[_Warning]:
     for name, control in spec.controls.items():
         try:
-            probe = load_plugin("phigate.probes", control.probe)
-            params = probe.params_type.model_validate(control.params)
+            attack = load_attack(control.probe)
+            params = attack.params.model_validate(control.params)
         except (PluginError, ValidationError):  # which make it invalid, so it is no document
             continue
-        metric = probe.metrics[control.metric]
+        metric = attack.metrics[control.metric]
         for attacker, limit in control.limits.items():
             reason = _hopeless(
                 control, limit, metric.family, params, confidence=spec.parameters.confidence

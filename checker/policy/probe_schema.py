@@ -9,11 +9,11 @@ from __future__ import annotations
 
 from typing import Any
 
-from checker.plugins import BUILT_IN, load_plugin
+from checker.attacks.api import GROUP, load_attack
+from checker.plugins import BUILT_IN
 
 __all__ = ["with_probes"]
 
-_GROUP = "phigate.probes"
 _CONTROLS = ("ControlSpec", "InheritingControlSpec")
 _SHARED = {
     "horizonTokens": "so many tokens are drawn, and compared with as many of the true record",
@@ -34,11 +34,11 @@ def with_probes(schema: dict[str, Any]) -> dict[str, Any]:
     from checker.policy.schema import json_schema_of
 
     rules, definitions = [], dict(schema["definitions"])
-    for name in BUILT_IN[_GROUP]:
-        probe = load_plugin(_GROUP, name)
-        params = json_schema_of(probe.params_type, identifier=name)
+    for name in BUILT_IN[GROUP]:
+        attack = load_attack(name)
+        params = json_schema_of(attack.params, identifier=name)
         definitions |= params.get("definitions", {})
-        metrics = [metric for metric, one in probe.metrics.items() if one.limitable]
+        metrics = [metric for metric, one in attack.metrics.items() if one.limitable]
         rules.append(
             {
                 "if": {"properties": {"probe": {"const": name}}, "required": ["probe"]},

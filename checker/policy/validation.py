@@ -8,12 +8,12 @@ nowhere would be a requirement that is not enforced.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic import ValidationError
 
+from checker.attacks.api import GROUP, Attack, load_attack
 from checker.errors import PluginError, Problem
-from checker.plugins import load_plugin, nearest_or_all, plugin_names, suggestion
+from checker.plugins import nearest_or_all, plugin_names, suggestion
 from checker.policy.attackers import ACCESS, extent, lineage, resolve_attacker
 from checker.policy.classes import class_problems
 from checker.policy.documents import (
@@ -50,12 +50,12 @@ def policy_problems(policy: Located[LeakagePolicy]) -> list[Problem]:
         _check_limits(spec, control, path, say)
         _check_subgroups(control, path, say)
         _check_cites(spec, control.cites, path, say)
-        probe = _probe(control, path, say)
-        if probe is not None:
-            _check_metric(probe, control, path, say)
-            _check_class(probe, spec, control, path, say)
-            _check_reach(probe, spec, control, path, say)
-            problems += _params_problems(probe, policy, control, path)
+        attack = _attack(control, path, say)
+        if attack is not None:
+            _check_metric(attack, control, path, say)
+            _check_class(attack, spec, control, path, say)
+            _check_reach(attack, spec, control, path, say)
+            problems += _params_problems(attack, policy, control, path)
     return problems
 
 
@@ -138,22 +138,22 @@ def _check_subgroups(control: ControlSpec, path: KeyPath, say: Say) -> None:
             say((*path, "subgroups", index), "this subgroup is named twice")
 
 
-def _probe(control: ControlSpec, path: KeyPath, say: Say) -> Any:
-    """Return the control's probe class, or None where there is none."""
+def _attack(control: ControlSpec, path: KeyPath, say: Say) -> Attack | None:
+    """Return the control's attack, or None where there is none."""
     try:
-        known = plugin_names("phigate.probes")
+        known = plugin_names(GROUP)
         if control.probe not in known:
             say((*path, "probe"), _unknown("probe", control.probe, known))
             return None
-        return load_plugin("phigate.probes", control.probe)
+        return load_attack(control.probe)
     except PluginError as error:
         say((*path, "probe"), str(error))
         return None
 
 
-def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: Say) -> None:
-    metric = probe.metrics.get(control.metric)
-    limitable = [name for name, one in probe.metrics.items() if one.limitable]
+def _check_metric(attack: Attack, control: ControlSpec, path: KeyPath, say: Say) -> None:
+    metric = attack.metrics.get(control.metric)
+    limitable = [name for name, one in attack.metrics.items() if one.limitable]
     if metric is None:
         near = suggestion(control.metric, limitable) or "."
         say(
@@ -169,7 +169,7 @@ def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: Say) -> 
             f" {', '.join(limitable)}",
         )
     if control.contrast == "reference" and not metric.has_contrast:
-        contrasted = [name for name, one in probe.metrics.items() if one.has_contrast]
+        contrasted = [name for name, one in attack.metrics.items() if one.has_contrast]
         say(
             (*path, "contrast"),
             f"'{control.metric}' cannot be held against a reference model"
@@ -195,33 +195,33 @@ def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: Say) -> 
 
 
 def _check_class(
-    probe: Any, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: Say
+    attack: Attack, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: Say
 ) -> None:
     name = control.attribute_class
     if name is None:
-        if probe.needs_attribute_class:
+        if attack.needs_attribute_class:
             say(path, f"'attributeClass' is missing: {control.probe} asks what leaks")
-    elif not probe.needs_attribute_class:
+    elif not attack.needs_attribute_class:
         say((*path, "attributeClass"), f"{control.probe} takes no attributeClass; remove it")
     elif name not in spec.attribute_classes:
         say((*path, "attributeClass"), _unknown("attribute class", name, spec.attribute_classes))
 
 
 def _check_reach(
-    probe: Any, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: Say
+    attack: Attack, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: Say
 ) -> None:
     """Check that each attacker has what the probe needs."""
     for name in control.limits:
         if name not in spec.attackers:
             continue
         attacker = resolve_attacker(spec, name)
-        if ACCESS.index(attacker.access) < ACCESS.index(probe.access):
+        if ACCESS.index(attacker.access) < ACCESS.index(attack.access):
             say(
                 (*path, "limits", name),
                 f"attacker '{name}' has access to {attacker.access}, but {control.probe} needs"
-                f" {probe.access}; limit an attacker with 'access: {probe.access}'",
+                f" {attack.access}; limit an attacker with 'access: {attack.access}'",
             )
-        if probe.needs_whole_record and attacker.events != "all":
+        if attack.needs_whole_record and attacker.events != "all":
             say(
                 (*path, "limits", name),
                 f"{control.probe} needs the whole record, but attacker '{name}' does not know it;"
@@ -230,13 +230,13 @@ def _check_reach(
 
 
 def _params_problems(
-    probe: Any, policy: Located[LeakagePolicy], control: ControlSpec, path: KeyPath
+    attack: Attack, policy: Located[LeakagePolicy], control: ControlSpec, path: KeyPath
 ) -> list[Problem]:
     try:
-        probe.params_type.model_validate(control.params)
+        attack.params.model_validate(control.params)
     except ValidationError as error:
         return shape_problems(
-            error, model=probe.params_type, source=policy.source, base=(*path, "params")
+            error, model=attack.params, source=policy.source, base=(*path, "params")
         )
     return []
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Sequence
 
 from checker import __version__
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError, ExitCode
 from checker.evidence import Manifest, RunTimes
@@ -127,7 +127,7 @@ def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
 
 def _needs(plan: AuditPlan, policy: LeakagePolicy, cell: Cell) -> SampleNeeds:
     """Say how many patients would decide a cell; that depends on the policy alone."""
-    metric = load_probe(cell.probe).metrics[cell.metric]
+    metric = load_attack(cell.probe).metrics[cell.metric]
     confidence = plan.confidence
     if may_stop_early(metric, cell.limit, contrast=cell.contrast, sequential=plan.sequential):
         confidence = 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
@@ -159,7 +159,7 @@ def _cell(
         probe=cell.probe,
         metric=cell.metric,
         contrast=cell.contrast,
-        can_only_fail=not load_probe(cell.probe).metrics[cell.metric].can_pass,
+        can_only_fail=not load_attack(cell.probe).metrics[cell.metric].can_pass,
         stopped_early=stopped_early,
         gating=cell.gating,
         verdict=finding.verdict,

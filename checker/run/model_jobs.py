@@ -8,7 +8,7 @@ import numpy as np
 import pyarrow as pa
 
 from checker.attacks.canary_exposure.planted import score_canaries
-from checker.attacks.observations import score_column
+from checker.evidence import score_column
 from checker.plan.task import Task, sampler_of
 from checker.plan.workload import record_windows
 from checker.records.prompt_format import format_variants

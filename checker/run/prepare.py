@@ -7,7 +7,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import cast
 
-from checker.attacks.api import load_probe
 from checker.attacks.canary_exposure.planted import open_canaries
 from checker.plan import CompiledAudit, compile_plan
 from checker.plugins import load_plugin
@@ -111,7 +110,7 @@ def _manifests(policy: LeakagePolicy) -> list[str]:
         dict.fromkeys(
             str(control.params["manifest"])
             for control in policy.spec.controls.values()
-            if load_probe(control.probe).observes == "canaries"
+            if control.probe == "canary-exposure"
         )
     )
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
 from checker.plan import AuditPlan, Cell, Job
 from checker.plan.cells import may_stop_early
 from checker.verdict import settled_cells
@@ -91,7 +91,7 @@ class Schedule:
         return bool(asking) and all(self._may_stop_early(cell) for cell in asking)
 
     def _may_stop_early(self, cell: Cell) -> bool:
-        metric = load_probe(cell.probe).metrics[cell.metric]
+        metric = load_attack(cell.probe).metrics[cell.metric]
         return may_stop_early(
             metric, cell.limit, contrast=cell.contrast, sequential=self._plan.sequential
         )

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from checker import stats
-from checker.attacks.api import CellEvidence, Measurement, Observations, load_probe
+from checker.attacks.api import CellEvidence, Measurement, Observations, load_attack
 from checker.errors import InsufficientData
 from checker.plan.cells import may_stop_early
 from checker.plan.model import AuditPlan, Cell, CellLimit, Job
@@ -211,16 +211,16 @@ class Bench:
             job = self._jobs[name]
             side = reference if job.runs_on == "reference" else tables
             side.setdefault(job.kind, []).append(self.evidence[name])
-        probe = load_probe(cell.probe)
+        attack = load_attack(cell.probe)
         known = self.plan.classes.get(str(cell.attribute_class))
-        found: Observations = probe.observations(
+        found: Observations = attack.measuring.observations(
             CellEvidence(
                 labels=self.evidence[cell.labels] if cell.labels else None,
                 tables=tables,
                 reference=reference,
                 watch=known.watch if known else [],
                 subgroup=cell.subgroup,
-                params=probe.params_type.model_validate(cell.params),
+                params=attack.params.model_validate(cell.params),
                 contrast=cell.contrast,
                 partial=self._is_partial(cell),
                 memo=self.memo,
@@ -272,31 +272,31 @@ class Bench:
     # --- numbers --------------------------------------------------------------------------------
 
     def _measure(self, cell: Cell, observations: Observations, confidence: float) -> Measurement:
-        probe = load_probe(cell.probe)
+        attack = load_attack(cell.probe)
         confidence = 1 - self._error_share(cell) * (1 - confidence)
-        result: Measurement = probe.measure(
+        return attack.measuring.measure(
             cell.metric,
             observations,
-            params=probe.params_type.model_validate(cell.params),
+            params=attack.params.model_validate(cell.params),
             confidence=confidence,
         )
-        return result
 
     def _placebo(self, cell: Cell, observations: Observations) -> Estimate | None:
-        probe = load_probe(cell.probe)
-        result: Estimate | None = probe.placebo(
+        attack = load_attack(cell.probe)
+        return attack.measuring.placebo(
             cell.metric,
             observations,
-            params=probe.params_type.model_validate(cell.params),
+            params=attack.params.model_validate(cell.params),
             confidence=self.placebo_confidence,
             rng=self.plan.rng_for(f"placebo {cell.measurement}"),
         )
-        return result
 
     def _roc(self, cell: Cell, observations: Observations) -> tuple[tuple[float, Estimate], ...]:
-        probe = load_probe(cell.probe)
-        params = probe.params_type.model_validate(cell.params)
-        return tuple(probe.roc(observations, params=params, confidence=self.plan.confidence))
+        attack = load_attack(cell.probe)
+        params = attack.params.model_validate(cell.params)
+        return tuple(
+            attack.measuring.roc(observations, params=params, confidence=self.plan.confidence)
+        )
 
     def _p_value(self, cell: Cell, observations: Observations) -> float:
         def lower(confidence: float) -> float:
@@ -331,7 +331,9 @@ class Bench:
                     f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
                     " can differ."
                 )
-        detection = load_probe(cell.probe).detection(observations, confidence=self.confidence)
+        detection = load_attack(cell.probe).measuring.detection(
+            observations, confidence=self.confidence
+        )
         if detection is not None and not detection.shown and finding.verdict == "pass":
             return prompt_format.name, detection.explanation
         if prompt_format.holds is None and finding.verdict == "pass":

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 
 from checker import stats
-from checker.attacks.api import Measurement, Metric, load_probe
+from checker.attacks.api import Measurement, Metric, load_attack
 from checker.plan.model import Cell
 from checker.stats import power
 from checker.stats.estimate import Estimate
@@ -145,5 +145,5 @@ def shortage_reason(cell: Cell, *, confidence: float) -> str:
 
 def metric_of(cell: Cell) -> Metric:
     """Return the metric that a cell is judged by."""
-    metric: Metric = load_probe(cell.probe).metrics[cell.metric]
+    metric: Metric = load_attack(cell.probe).metrics[cell.metric]
     return metric

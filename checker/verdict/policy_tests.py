@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from checker import stats
-from checker.attacks.api import Measurement, load_probe
+from checker.attacks.api import Measurement, load_attack
 from checker.errors import DocumentError, Problem
 from checker.plan.cells import control_cell
 from checker.plan.model import Cell, CellSample
@@ -227,7 +227,7 @@ class _Rehearsal:
 
     def _counted(self, cell: Cell, made_up: MadeUpCell, path: KeyPath) -> Measurement | None:
         """Turn counts into the estimate a probe would make of them."""
-        family = load_probe(cell.probe).metrics[cell.metric].family
+        family = load_attack(cell.probe).metrics[cell.metric].family
         members = stats.rate(*counted(str(made_up.members)), confidence=self.confidence)
         if family == "rate":
             if made_up.nonmembers is None:
@@ -316,13 +316,13 @@ def _all_cells(spec: PolicySpec) -> Iterator[Cell]:
 def _cell_of(
     spec: PolicySpec, control: str, attacker: str, subgroup: str, sample: CellSample
 ) -> Cell:
-    probe = load_probe(spec.controls[control].probe)
+    probe = load_attack(spec.controls[control].probe)
     return control_cell(
         spec,
         control,
         resolve_attacker(spec, attacker),
         subgroup,
-        probe.params_type.model_validate(spec.controls[control].params),
+        probe.params.model_validate(spec.controls[control].params),
         sample=sample,
         missing_capability=None,
         labels=None,

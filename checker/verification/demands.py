@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from checker.attacks.observations import booleans, in_subgroup
+from checker.attacks.tables import booleans, in_subgroup
 from checker.evidence import EvidenceStore
 from checker.plan import AuditPlan, Cell, Job, demanded_cells
 from checker.plan.measurement import codes_of, knowledge_of

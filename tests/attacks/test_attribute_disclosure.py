@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 
 from checker.attacks.api import Measurement
+from checker.attacks.attribute_disclosure import ATTACK, AttributeDisclosureParams
 from checker.attacks.attribute_disclosure.measure import (
-    AttributeDisclosure,
-    AttributeDisclosureParams,
+    MEASURE,
+    DisclosureObservations,
 )
-from checker.attacks.observations import DisclosureObservations
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 
@@ -47,13 +47,13 @@ def together(first: DisclosureObservations, second: DisclosureObservations):
 
 
 def measure(metric: str, observations: DisclosureObservations) -> Measurement:
-    return AttributeDisclosure.measure(
+    return MEASURE.measure(
         metric, observations, params=AttributeDisclosureParams(), confidence=0.95
     )
 
 
 def placebo(metric: str, observations: DisclosureObservations) -> Estimate | None:
-    return AttributeDisclosure.placebo(
+    return MEASURE.placebo(
         metric,
         observations,
         params=AttributeDisclosureParams(),
@@ -91,9 +91,9 @@ def test_named_patients_of_one_prompt_are_one_observation() -> None:
     assert (precision.value, precision.n) == (pytest.approx(2 / 3), 3)
 
 
-@pytest.mark.parametrize("metric", [*AttributeDisclosure.metrics])
+@pytest.mark.parametrize("metric", [*ATTACK.metrics])
 def test_every_limitable_metric_comes_with_precision_and_recall(metric: str) -> None:
-    if not AttributeDisclosure.metrics[metric].limitable:
+    if not ATTACK.metrics[metric].limitable:
         return
     q = np.arange(400) / 400
     split = observed(("eligible", q[200:]), ("without", q[:200]))

@@ -12,10 +12,10 @@ import pytest
 from auditing import Audit, audit, write_policy
 from conftest import Command
 
+from checker.attacks.embedding_probe import EmbeddingProbeParams
 from checker.attacks.embedding_probe.measure import (
+    MEASURE,
     EmbeddingObservations,
-    EmbeddingProbe,
-    EmbeddingProbeParams,
 )
 from checker.errors import ExitCode, InsufficientData
 
@@ -114,9 +114,7 @@ def test_the_excess_is_what_members_have_beyond_nonmembers() -> None:
     params = EmbeddingProbeParams()
     # ladders of step 1/400, positives on even steps: an AUROC of one half but for half a step
     level, raised = (
-        EmbeddingProbe.measure(
-            "excess_probe_auroc", observations(shift), params=params, confidence=0.95
-        )
+        MEASURE.measure("excess_probe_auroc", observations(shift), params=params, confidence=0.95)
         for shift in (0.0, 2.0)
     )
     assert level.estimate.value == pytest.approx(0.0)
@@ -127,7 +125,7 @@ def test_the_excess_is_what_members_have_beyond_nonmembers() -> None:
 
 def test_a_classifier_that_was_never_fitted_is_no_number() -> None:
     with pytest.raises(InsufficientData) as lack:
-        EmbeddingProbe.measure(
+        MEASURE.measure(
             "probe_auroc",
             observations(0.0, fitted=False),
             params=EmbeddingProbeParams(),
@@ -138,7 +136,7 @@ def test_a_classifier_that_was_never_fitted_is_no_number() -> None:
 
 def test_the_placebo_splits_nonmembers_and_finds_nothing() -> None:
     rng = np.random.default_rng(3)
-    estimate = EmbeddingProbe.placebo(
+    estimate = MEASURE.placebo(
         "excess_probe_auroc",
         observations(2.0),
         params=EmbeddingProbeParams(),

@@ -5,10 +5,10 @@ from pydantic import ValidationError
 from test_trajectories_runs import records, strangers
 
 from checker.attacks.api import CellEvidence
+from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
 from checker.attacks.trajectory_memorization.measure import (
+    MEASURE,
     RegurgitationObservations,
-    TrajectoryMemorization,
-    TrajectoryMemorizationParams,
     TrajectoryObservations,
 )
 from checker.attacks.trajectory_memorization.verbatim import regurgitation
@@ -19,11 +19,11 @@ PARAMS = TrajectoryMemorizationParams()
 
 
 def measure(metric, observations):
-    return TrajectoryMemorization.measure(metric, observations, params=PARAMS, confidence=0.95)
+    return MEASURE.measure(metric, observations, params=PARAMS, confidence=0.95)
 
 
 def placebo(metric, observations):
-    return TrajectoryMemorization.placebo(
+    return MEASURE.placebo(
         metric, observations, params=PARAMS, confidence=0.95, rng=np.random.default_rng(1)
     )
 
@@ -208,7 +208,7 @@ def observations_of(seen):
             "nonmembers": np.full(len(seen.repeated), seen.nonmembers),
         }
     )
-    return TrajectoryMemorization.observations(evidence({"regurgitation": [table]}))
+    return MEASURE.observations(evidence({"regurgitation": [table]}))
 
 
 def evidence(tables, *, labels=None, subgroup="all"):
@@ -239,9 +239,7 @@ def test_evidence_becomes_observations_of_the_subgroup():
             "subgroups": pa.array([["old"], [], ["old"], ["old"], ["old"]], pa.list_(pa.string())),
         }
     )
-    found = TrajectoryMemorization.observations(
-        evidence({"trajectories": [table]}, labels=labels, subgroup="old")
-    )
+    found = MEASURE.observations(evidence({"trajectories": [table]}, labels=labels, subgroup="old"))
     assert found.member.tolist() == [True, False]
     assert found.extracted.tolist() == [True, False]  # from minRun 20 on
     assert found.distance.tolist() == [0.5, 0.7]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
 from checker.plan.model import CellLimit
 from checker.plan.sample_size import LIKELY, sample_needed
 from checker.stats import power
@@ -14,7 +14,7 @@ def needed(
     probe: str, metric: str, limit: float, *, base_rate: float = 0.02, fpr: float | None = None
 ) -> tuple[int | None, int | None]:
     return sample_needed(
-        load_probe(probe).metrics[metric],
+        load_attack(probe).metrics[metric],
         CellLimit(fail=limit),
         confidence=0.95,
         base_rate=base_rate,
@@ -62,6 +62,6 @@ def test_a_ranking_needs_fifty_and_more_for_tighter_limits() -> None:
 
 
 def test_where_nothing_may_occur_the_policy_says_how_many() -> None:
-    metric = load_probe("attribute-disclosure").metrics["disclosure_rate"]
+    metric = load_attack("attribute-disclosure").metrics["disclosure_rate"]
     limit = CellLimit(max_count=0, min_n=77)
     assert sample_needed(metric, limit, confidence=0.95, base_rate=0.02) == (77, None)

@@ -18,8 +18,8 @@ from benchmarks.calibration_tables import Point, Study, as_json, draw_figure, te
 from benchmarks.known_truths import TRUTHS, Design, designs
 from benchmarks.remembered_draws import remembered
 from checker import stats
-from checker.attacks.api import load_probe
-from checker.attacks.observations import Clusters
+from checker.attacks.api import load_attack
+from checker.attacks.rollouts import Clusters
 from checker.stats import auc, intervals
 from checker.stats.estimate import Estimate
 
@@ -49,7 +49,7 @@ def test_every_family_with_limits_that_can_be_passed_is_studied() -> None:
     limited = {
         metric.family
         for name in probes
-        for metric in load_probe(name).metrics.values()
+        for metric in load_attack(name).metrics.values()
         if metric.limitable and metric.can_pass
     }
     assert limited <= {design.family for design in designs()}
@@ -93,14 +93,14 @@ def test_as_many_audits_pass_as_the_plan_announces() -> None:
 @pytest.mark.parametrize("family", ["rate-difference", "auroc", "auprc", "gap", "bits", "tpr"])
 def test_the_truth_is_what_the_target_was_asked_for(family: str) -> None:
     design = one(family)
-    probe = load_probe(design.probe)
-    params = probe.params_type.model_validate(design.params)
+    probe = load_attack(design.probe)
+    params = probe.params.model_validate(design.params)
     truth = design.truth("well outside")
     draw, rng = design.target(truth), np.random.default_rng(5)
     with remembered():
         found = np.array(
             [
-                probe.measure(
+                probe.measuring.measure(
                     design.metric, draw(rng, rng), params=params, confidence=0.95
                 ).estimate.value
                 for _ in range(30)

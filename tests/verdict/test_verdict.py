@@ -13,11 +13,11 @@ from judging import AS_OF, FOREIGN, HARMLESS, SAMPLES, Bench, policy
 
 from checker import stats
 from checker.attacks.api import Measurement
+from checker.attacks.attribute_disclosure import AttributeDisclosureParams
 from checker.attacks.attribute_disclosure.measure import (
-    AttributeDisclosure,
-    AttributeDisclosureParams,
+    MEASURE,
+    DisclosureObservations,
 )
-from checker.attacks.observations import DisclosureObservations
 from checker.errors import ExitCode
 from checker.plan import CellLimit
 from checker.verdict import Finding, hold_against_limit
@@ -335,7 +335,7 @@ def test_patients_who_share_a_prompt_weigh_as_many_as_they_are() -> None:
         base=None,
         unanswered=0,
     )
-    estimate = AttributeDisclosure.measure(
+    estimate = MEASURE.measure(
         "disclosure_rate", observations, params=AttributeDisclosureParams(), confidence=0.95
     ).estimate
     assert estimate.value == pytest.approx(1000 / 1200)

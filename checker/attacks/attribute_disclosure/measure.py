@@ -1,9 +1,6 @@
-"""T2, attribute disclosure: does the model tell a patient's sensitive attribute?
+"""T2: the share of eligible positives whose class most continuations name.
 
-Tonekaboni et al. (arXiv 2510.12950), test T2: from a prompt that holds no code of the class, the
-model draws S continuations; q is the share of them that hold a code of the class, and the patient
-counts as disclosed when q exceeds the threshold. phigate subtracts the same rate among nonmembers.
-
+A patient counts as disclosed when q, the share of naming continuations, exceeds the threshold.
 q also ranks patients: AUROC and average precision ask how well it tells eligible positives from
 patients without the class. A positive whose code lies beyond the horizon is neither. Precision and
 recall at the threshold are reported beside every metric that they can be computed for.
@@ -16,22 +13,21 @@ difference in differences of METHODS §3.
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
-from typing import Annotated, ClassVar
+from dataclasses import dataclass, replace
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
 
 from checker import stats
-from checker.attacks.api import Access, CellEvidence, Measurement, Metric, Observes, Params, Probe
-from checker.attacks.observations import Clusters, DisclosureObservations, disclosure_observations
+from checker.attacks.api import CellEvidence, Measurement, Measuring, Observations
+from checker.attacks.attribute_disclosure import AttributeDisclosureParams
+from checker.attacks.rollouts import Clusters, cell_shares
+from checker.attacks.tables import booleans, in_subgroup
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 from checker.stats.paired import difference_in_differences, paired_difference
 from checker.stats.precision_recall import auprc, auprc_difference
-
-__all__ = ["AttributeDisclosure", "AttributeDisclosureParams"]
 
 _RANKINGS = {
     "attribute_auroc",
@@ -48,85 +44,99 @@ _RESAMPLING_SEED = 2
 """Of the bootstrap: equal observations give equal bounds, at whichever confidence."""
 
 
-class AttributeDisclosureParams(Params):
-    """Parameters of `attribute-disclosure`."""
+@dataclass(frozen=True, slots=True)
+class DisclosureObservations(Observations):
+    """What n patients' rollouts gave away of one class, for one attacker.
 
-    samples: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="continuations a prompt")
-    horizon_tokens: Annotated[int, Field(ge=1)] = 100
-    threshold: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.5, description="disclosed when more than this share of the continuations hold the class"
-    )
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    Args:
+        member: [n] bool, in the training data.
+        positive: [n] bool, the record holds a definitive or strong code of the class.
+        is_eligible: [n] bool, such a code lies within the horizon behind the cut.
+        q: [n] float64 in [0, 1], share of the patient's rollouts that hold a code of the class;
+            only patients whose prompt was run are here.
+        prompt: [n] int64, equal for equal prompts: the prompt is the sampling unit.
+        base: probability of the class that a predictor fitted on nonmembers gives from the same
+            prompts, for all eligible members and all eligible nonmembers, or None where it was not
+            computed.
+        partial: not all prompts were drawn, because what was drawn may decide already.
+        reference_q: [n] float64, the same share in the reference model's rollouts, where one was
+            asked.
+    """
+
+    member: NDArray[np.bool_]
+    positive: NDArray[np.bool_]
+    is_eligible: NDArray[np.bool_]
+    q: NDArray[np.float64]
+    prompt: NDArray[np.int64]
+    base: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+    partial: bool = False
+    reference_q: NDArray[np.float64] | None = None
+
+    def eligible(self, *, member: bool) -> int:
+        """Return how many eligible positives of one split were asked."""
+        return int((self.is_eligible & (self.member == member)).sum())
+
+    def base_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return what a model-free predictor expects for eligible members and nonmembers."""
+        return self.base
+
+    def distinct_prompt_share(self, *, everybody: bool) -> float | None:
+        """Share of distinct prompts in the split where it is lower; None when there are no prompts.
+
+        Args:
+            everybody: of all patients; otherwise of the eligible positives only.
+        """
+        chosen = np.ones_like(self.is_eligible) if everybody else self.is_eligible
+        shares = [
+            len(np.unique(prompts)) / len(prompts)
+            for member in (True, False)
+            if len(prompts := self.prompt[chosen & (self.member == member)])
+        ]
+        return min(shares, default=None)
+
+    def clusters(self, *, member: bool) -> Clusters:
+        """Return the eligible patients of one split, put together by prompt."""
+        chosen = self.is_eligible & (self.member == member)
+        _, first, size = np.unique(self.prompt[chosen], return_index=True, return_counts=True)
+        order = np.argsort(first)
+        at = first[order]
+        reference = None if self.reference_q is None else self.reference_q[chosen][at]
+        return Clusters(self.q[chosen][at], size[order], reference)
 
 
-class AttributeDisclosure(Probe):
-    """Share of eligible positives whose class most continuations name."""
+class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDisclosureParams]):
+    """Takes shares of naming continuations."""
 
-    name: ClassVar[str] = "attribute-disclosure"
-    title: ClassVar[str] = "Attribute disclosure"
-    paper_test: ClassVar[str | None] = "T2"
-    access: ClassVar[Access] = "samples"
-    observes: ClassVar[Observes] = "disclosure"
-    needs_attribute_class: ClassVar[bool] = True
-    needs_whole_record: ClassVar[bool] = False
-    params_type: ClassVar[type[Params]] = AttributeDisclosureParams
-    metrics: ClassVar[dict[str, Metric]] = {
-        metric.name: metric
-        for metric in (
-            Metric("disclosure_rate", "disclosed members", "rate", thresholded=True),
-            Metric(
-                "excess_disclosure",
-                "disclosed members beyond nonmembers",
-                "rate-difference",
-                thresholded=True,
-                has_contrast=True,
-            ),
-            Metric(
-                "excess_mean_q",
-                "mean share of naming continuations beyond nonmembers",
-                "mean-difference",
-                has_contrast=True,
-            ),
-            Metric(
-                "attribute_auroc",
-                "AUROC of q for the class among members",
-                "auroc",
-                takes_everybody=True,
-            ),
-            Metric(
-                "excess_attribute_auroc",
-                "AUROC of q beyond nonmembers",
-                "auroc-difference",
-                takes_everybody=True,
-            ),
-            Metric(
-                "attribute_auprc",
-                "average precision of q for the class among members",
-                "auprc",
-                takes_everybody=True,
-            ),
-            Metric(
-                "excess_attribute_auprc",
-                "average precision of q beyond nonmembers",
-                "auprc-difference",
-                takes_everybody=True,
-            ),
-            Metric(
-                "precision", "share of named patients who have the class", "rate", limitable=False
-            ),
-            Metric("recall", "share of eligible members named", "rate", limitable=False),
+    def observations(self, evidence: CellEvidence) -> DisclosureObservations:
+        """Join the labels with what was generated."""
+        labels = evidence.labels
+        assert labels is not None  # the plan gives every such cell its labels
+        shares = cell_shares(evidence)
+        others = cell_shares(evidence, reference=True) if evidence.reference else None
+        prompts = labels["prompt"].to_pylist()
+        asked = in_subgroup(labels, evidence.subgroup)
+        asked &= np.array([p is not None for p in prompts], dtype=np.bool_)
+        answered = [p in shares and (others is None or p in others) for p in prompts]
+        keep = asked & np.array(answered, dtype=np.bool_)
+        kept = [prompt for prompt, wanted in zip(prompts, keep, strict=True) if wanted]
+        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(kept))}
+        member, eligible = booleans(labels, "member"), booleans(labels, "eligible")
+        return DisclosureObservations(
+            member=member[keep],
+            positive=booleans(labels, "positive")[keep],
+            is_eligible=eligible[keep],
+            q=np.array([shares[prompt] for prompt in kept], dtype=np.float64),
+            prompt=np.array([numbers[prompt] for prompt in kept], dtype=np.int64),
+            unanswered=0 if evidence.partial else int(asked.sum() - keep.sum()),
+            base=_base_scores(labels, asked & eligible & member, asked & eligible & ~member),
+            partial=evidence.partial,
+            reference_q=None
+            if others is None
+            else np.array([others[prompt] for prompt in kept], dtype=np.float64),
         )
-    }
 
-    @classmethod
-    def observations(cls, evidence: CellEvidence) -> DisclosureObservations:
-        """Join who is who with what was generated."""
-        return disclosure_observations(evidence)
-
-    @classmethod
     def measure(
-        cls,
+        self,
         metric: str,
         observations: DisclosureObservations,
         *,
@@ -160,9 +170,8 @@ class AttributeDisclosure(Probe):
         difference = subtract(*inside, *outside, confidence=confidence)
         return Measurement(difference, members, nonmembers, reported)
 
-    @classmethod
     def placebo(
-        cls,
+        self,
         metric: str,
         observations: DisclosureObservations,
         *,
@@ -186,6 +195,16 @@ class AttributeDisclosure(Probe):
             )
         outcomes = score(outside.q, params.threshold)
         return stats.placebo_difference(outcomes, confidence=confidence, rng=rng)
+
+
+def _base_scores(
+    labels: pa.Table, inside: NDArray[np.bool_], outside: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    column = labels["base_score"]
+    if column.null_count == len(column):
+        return None
+    scores = column.to_numpy().astype(np.float64)
+    return scores[inside], scores[outside]
 
 
 def _disclosed(q: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
@@ -329,3 +348,6 @@ def _at_threshold(
         hits, n = Clusters(share, size).counted(share)
         reported["precision"] = stats.rate(hits, n, confidence=confidence)
     return reported
+
+
+MEASURE = AttributeDisclosureMeasuring()

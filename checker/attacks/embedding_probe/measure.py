@@ -1,43 +1,23 @@
-"""T3, embedding probe: do frozen embeddings tell an attribute of patients the attacker never saw?
-
-Tonekaboni et al. (arXiv 2510.12950), test T3. From a prompt that holds no code of the class comes
-one embedding; an attacker who knows the attribute of some members fits a classifier and applies it
-to the others. phigate subtracts how well the same classifier does on nonmembers: what embeddings
-say of anybody is medicine.
-"""
+"""T3: how well a classifier on embeddings tells who has a class."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
-from pydantic import Field
 
 from checker import stats
-from checker.attacks.api import Access, CellEvidence, Measurement, Metric, Observes, Params, Probe
-from checker.attacks.observations import booleans, in_subgroup
+from checker.attacks.api import CellEvidence, Measurement, Measuring, Observations
+from checker.attacks.embedding_probe import EmbeddingProbeParams
+from checker.attacks.tables import booleans, in_subgroup
 from checker.errors import InsufficientData
 from checker.stats.auc import MIN_GROUP
 from checker.stats.estimate import Estimate
 
-__all__ = ["EmbeddingObservations", "EmbeddingProbe", "EmbeddingProbeParams"]
-
-
-class EmbeddingProbeParams(Params):
-    """Parameters of `embedding-probe`."""
-
-    label_share: Annotated[float, Field(gt=0, lt=1)] = Field(
-        0.2, description="share of the members whose attribute the attacker knows"
-    )
-    classifier: Literal["logistic", "mlp"] = Field(
-        "logistic", description="logistic regression, or a network with one hidden layer"
-    )
-
 
 @dataclass(frozen=True, slots=True)
-class EmbeddingObservations:
+class EmbeddingObservations(Observations):
     """What a classifier says of n patients whose attribute the attacker does not know.
 
     Args:
@@ -51,54 +31,16 @@ class EmbeddingObservations:
     positive: NDArray[np.bool_]
     score: NDArray[np.float64]
     fitted: bool
-    unanswered: int = 0
-
-    def distinct_prompt_share(self, *, everybody: bool) -> None:
-        """Return None: a classifier that sees nothing of a patient tells nothing apart."""
-        return
-
-    def eligible(self, *, member: bool) -> None:
-        """Return None: the AUROC asks for enough patients itself."""
-        return
-
-    def base_scores(self) -> None:
-        """Return None: the nonmembers' AUROC already says what the prompt tells of anybody."""
-        return
 
 
-class EmbeddingProbe(Probe):
-    """How well a classifier on embeddings tells who has a class."""
+class EmbeddingMeasuring(Measuring[EmbeddingObservations, EmbeddingProbeParams]):
+    """Takes a classifier's scores.
 
-    name: ClassVar[str] = "embedding-probe"
-    title: ClassVar[str] = "Embedding probe"
-    paper_test: ClassVar[str | None] = "T3"
-    access: ClassVar[Access] = "embeddings"
-    observes: ClassVar[Observes] = "embeddings"
-    needs_attribute_class: ClassVar[bool] = True
-    needs_whole_record: ClassVar[bool] = False
-    params_type: ClassVar[type[Params]] = EmbeddingProbeParams
-    metrics: ClassVar[dict[str, Metric]] = {
-        metric.name: metric
-        for metric in (
-            Metric(
-                "probe_auroc",
-                "AUROC of a classifier on members' embeddings",
-                "auroc",
-                takes_everybody=True,
-                identifying_prompts=False,
-            ),
-            Metric(
-                "excess_probe_auroc",
-                "the same beyond nonmembers",
-                "auroc-difference",
-                takes_everybody=True,
-                identifying_prompts=False,
-            ),
-        )
-    }
+    Shared prompts matter to none of it: a classifier that sees nothing of a patient tells nothing
+    apart. What the prompt tells of anybody the nonmembers' AUROC already says.
+    """
 
-    @classmethod
-    def observations(cls, evidence: CellEvidence) -> EmbeddingObservations:
+    def observations(self, evidence: CellEvidence) -> EmbeddingObservations:
         """Take the scores of one subgroup."""
         table = evidence.tables["probe-scores"][0]
         keep = in_subgroup(table, evidence.subgroup)
@@ -109,9 +51,8 @@ class EmbeddingProbe(Probe):
             fitted=table.num_rows > 0,
         )
 
-    @classmethod
     def measure(
-        cls,
+        self,
         metric: str,
         observations: EmbeddingObservations,
         *,
@@ -129,9 +70,8 @@ class EmbeddingProbe(Probe):
         outside = _auroc(observations, member=False, confidence=confidence)
         return Measurement(stats.auroc_difference(inside, outside), inside, outside)
 
-    @classmethod
     def placebo(
-        cls,
+        self,
         metric: str,
         observations: EmbeddingObservations,
         *,
@@ -169,3 +109,6 @@ def _auroc(observations: EmbeddingObservations, *, member: bool, confidence: flo
         observations.score[split & ~observations.positive],
         confidence=confidence,
     )
+
+
+MEASURE = EmbeddingMeasuring()

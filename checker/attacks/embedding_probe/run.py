@@ -23,7 +23,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from checker.attacks.observations import booleans
+from checker.attacks.tables import booleans
 from checker.plan.task import Task
 
 __all__ = ["probe_scores"]

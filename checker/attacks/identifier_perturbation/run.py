@@ -12,7 +12,7 @@ import numpy as np
 import pyarrow as pa
 
 from checker.attacks.identifier_perturbation.perturbed_prompts import Perturber, perturbed_hits
-from checker.attacks.observations import hit_shares
+from checker.attacks.rollouts import hit_shares
 from checker.plan.task import Task, sampler_of
 from checker.targets import Tokens
 

@@ -1,18 +1,12 @@
-"""T1, trajectory memorization: does the model write down what truly happened next?
+"""T1: how near continuations come to the truth, and how much further than for nonmembers.
 
-Tonekaboni et al. (arXiv 2510.12950), test T1: from what the attacker knows the model draws S
-continuations, and their distance to the true one is taken (`checker.attacks.trajectory_memorization.distance`). A low
-distance alone is skill as much as memory, so phigate reports how much lower it is for members than
-for nonmembers, and beside it what chance gives. Extraction is the stricter question (Carlini et al.
-2021, arXiv 2012.07805): does a continuation repeat `minRun` true tokens in a row?
+Distances are those of `.distance`, repeated runs those of `.verbatim`. The sampling unit of
+`regurgitation_excess` is the rollout, because the distinct prompts of an attacker whose prompts
+identify nobody are all he has and no sample.
 
-Where a prompt identifies nobody there is no true continuation to hold against, and the question
-becomes whose records the continuations repeat at all: `regurgitation_excess`. Its sampling unit is
-the rollout, because the distinct prompts of such an attacker are all he has and no sample.
-
-*How regurgitation is bounded.* Members stand in G groups, each as large as the set of nonmembers it
-is held against (`checker.attacks.trajectory_memorization.verbatim`). B is the share of rollouts that repeat a group, and D
-the mean share that repeat nonmembers as against one group. What a model without memory of its
+*How regurgitation is bounded.* Members stand in G groups, each as large as the set of nonmembers
+that it is compared with. B is the share of rollouts that repeat a group, and D the mean share that
+repeat nonmembers as against one group. What a model without memory of its
 members would score for B lies between D (its matches always fall upon the same rollouts) and G · D
 (never), by Bonferroni's inequalities. So the upper bound is that of B - D and the lower one that of
 B - G · D. The value is the sum of the groups' differences, which is unbiased. (Its own bounds would
@@ -29,17 +23,18 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field, model_validator
 from scipy.special import ndtri
 
 from checker import stats
-from checker.attacks.api import Access, CellEvidence, Measurement, Metric, Observes, Params, Probe
-from checker.attacks.observations import Clusters, booleans, in_subgroup
+from checker.attacks.api import CellEvidence, Measurement, Measuring, Observations
+from checker.attacks.rollouts import Clusters
+from checker.attacks.tables import booleans, in_subgroup
+from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
 from checker.errors import InsufficientData
 from checker.stats.bootstrap import (
     MIN_SAMPLE,
@@ -49,46 +44,14 @@ from checker.stats.bootstrap import (
 )
 from checker.stats.estimate import Estimate
 
-__all__ = [
-    "RegurgitationObservations",
-    "TrajectoryMemorization",
-    "TrajectoryMemorizationParams",
-    "TrajectoryObservations",
-]
-
 _SEED: Final = 20251012
 """Of the resamples. One for all: bounds must be monotone in the confidence they are asked for."""
 
 _METHOD: Final = "square-and-add over clopper-pearson and a jackknife over patients"
 
 
-class TrajectoryMemorizationParams(Params):
-    """Parameters of `trajectory-memorization`."""
-
-    samples: Annotated[int, Field(ge=1, le=1000)] = Field(10, description="continuations a prompt")
-    horizon_tokens: Annotated[int, Field(ge=1)] = Field(
-        100, description="continuations, drawn and true, are cut to this many tokens"
-    )
-    min_run: Annotated[int, Field(ge=1)] = Field(
-        20, description="extracted from so many true tokens in a row on"
-    )
-    labels: Annotated[str, Field(min_length=1)] = Field(
-        "lexical",
-        description="how alike codes are: 'lexical' (their words and hierarchy), or the folder of a"
-        " local sentence-transformers model",
-    )
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-
-    @model_validator(mode="after")
-    def _run_fits_horizon(self) -> TrajectoryMemorizationParams:
-        if self.min_run > self.horizon_tokens:
-            raise ValueError("minRun exceeds horizonTokens: no continuation could be that long")
-        return self
-
-
 @dataclass(frozen=True, slots=True)
-class TrajectoryObservations:
+class TrajectoryObservations(Observations):
     """How near n patients' continuations came to what truly followed.
 
     Only patients with at least `minRun` true tokens behind the prompt are here.
@@ -100,7 +63,6 @@ class TrajectoryObservations:
         random_distance: [n] float64, of tokens drawn by their frequency.
         frequent_distance: [n] float64, of the most frequent codes.
         prompt: [n] int64, equal for equal prompts.
-        unanswered: patients whom the evidence should speak of and does not.
     """
 
     member: NDArray[np.bool_]
@@ -109,15 +71,10 @@ class TrajectoryObservations:
     random_distance: NDArray[np.float64]
     frequent_distance: NDArray[np.float64]
     prompt: NDArray[np.int64]
-    unanswered: int = 0
 
     def eligible(self, *, member: bool) -> int:
         """Return how many patients of one split were measured."""
         return int((self.member == member).sum())
-
-    def base_scores(self) -> None:
-        """Return None: no class is in question."""
-        return
 
     def distinct_prompt_share(self, *, everybody: bool) -> float | None:
         """Share of distinct prompts in the split where it is lower; None without patients."""
@@ -137,8 +94,8 @@ class TrajectoryObservations:
 
 
 @dataclass(frozen=True, slots=True)
-class RegurgitationObservations:
-    """Whose records R rollouts repeat; columns as in `checker.attacks.trajectory_memorization.verbatim.Regurgitation`."""
+class RegurgitationObservations(Observations):
+    """Whose records R rollouts repeat; columns as in `.verbatim.Regurgitation`."""
 
     member_groups: NDArray[np.int64]
     nonmember_groups: NDArray[np.int64]
@@ -146,88 +103,26 @@ class RegurgitationObservations:
     halves: NDArray[np.int64]
     groups: int
     nonmembers: int
-    unanswered: int = 0
-
-    def eligible(self, *, member: bool) -> None:
-        """Return None: rollouts count here, not patients."""
-        return
-
-    def base_scores(self) -> None:
-        """Return None: no class is in question."""
-        return
-
-    def distinct_prompt_share(self, *, everybody: bool) -> None:
-        """Return None: it means as much where all share one prompt."""
-        return
 
 
-class TrajectoryMemorization(Probe):
-    """How near continuations come to the truth, and whose records they repeat."""
+_Observations = TrajectoryObservations | RegurgitationObservations
 
-    name: ClassVar[str] = "trajectory-memorization"
-    title: ClassVar[str] = "Trajectory memorization"
-    paper_test: ClassVar[str | None] = "T1"
-    access: ClassVar[Access] = "samples"
-    observes: ClassVar[Observes] = "trajectories"
-    needs_attribute_class: ClassVar[bool] = False
-    needs_whole_record: ClassVar[bool] = False
-    params_type: ClassVar[type[Params]] = TrajectoryMemorizationParams
-    metrics: ClassVar[dict[str, Metric]] = {
-        metric.name: metric
-        for metric in (
-            Metric("extraction_rate", "members extracted word for word", "rate"),
-            Metric(
-                "excess_extraction",
-                "members extracted word for word beyond nonmembers",
-                "rate-difference",
-            ),
-            Metric(
-                "regurgitation_excess",
-                "continuations that repeat members' records beyond nonmembers'",
-                "set-difference",
-                identifying_prompts=False,
-                of_patients=False,
-            ),
-            Metric(
-                "distance_gap",
-                "how much nearer to the truth continuations are for members than for nonmembers",
-                "gap",
-                unit="distance",
-                largest=2.0,
-            ),
-            Metric(
-                "random_distance",
-                "distance of random tokens to the truth of members",
-                "gap",
-                limitable=False,
-                unit="distance",
-                largest=2.0,
-            ),
-            Metric(
-                "frequent_distance",
-                "distance of the most frequent codes to the truth of members",
-                "gap",
-                limitable=False,
-                unit="distance",
-                largest=2.0,
-            ),
-        )
-    }
 
-    @classmethod
-    def observations(
-        cls, evidence: CellEvidence
-    ) -> TrajectoryObservations | RegurgitationObservations:
+class TrajectoryMeasuring(
+    Measuring[TrajectoryObservations | RegurgitationObservations, TrajectoryMemorizationParams]
+):
+    """Takes distances and runs of patients, or whose records rollouts repeat."""
+
+    def observations(self, evidence: CellEvidence) -> _Observations:
         """Take one subgroup's patients, or everybody's rollouts."""
         if "regurgitation" in evidence.tables:
             return _regurgitation_observations(pa.concat_tables(evidence.tables["regurgitation"]))
         return _trajectory_observations(evidence)
 
-    @classmethod
     def measure(
-        cls,
+        self,
         metric: str,
-        observations: TrajectoryObservations | RegurgitationObservations,
+        observations: _Observations,
         *,
         params: TrajectoryMemorizationParams,
         confidence: float,
@@ -246,11 +141,10 @@ class TrajectoryMemorization(Probe):
         excess = stats.rate_difference(*inside, *outside, confidence=confidence)
         return Measurement(excess, members, nonmembers)
 
-    @classmethod
     def placebo(
-        cls,
+        self,
         metric: str,
-        observations: TrajectoryObservations | RegurgitationObservations,
+        observations: _Observations,
         *,
         params: TrajectoryMemorizationParams,
         confidence: float,
@@ -445,3 +339,6 @@ def _spread_of_sets(
     lost = np.bincount(repeated[alone], weights=weight[alone]) / len(repeated)
     variance = (patients - 1) / patients * (float(lost @ lost) - float(lost.sum()) ** 2 / patients)
     return float(ndtri(confidence)) * math.sqrt(max(variance, 0.0))
+
+
+MEASURE = TrajectoryMeasuring()

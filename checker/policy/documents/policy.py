@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
+from checker.attacks.api import Access
 from checker.policy.documents.attribute_class import PolicyClassSpec
 from checker.policy.documents.elements import (
     SHA256_EXAMPLE,
@@ -21,7 +22,6 @@ from checker.policy.documents.elements import (
 
 __all__ = [
     "AbstractPolicy",
-    "Access",
     "AttackerSpec",
     "ControlSpec",
     "Gate",
@@ -37,7 +37,6 @@ __all__ = [
     "WaiverRules",
 ]
 
-Access = Literal["samples", "logprobs", "embeddings"]
 Severity = Literal["low", "medium", "high", "critical"]
 
 

@@ -32,7 +32,7 @@ from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from checker.attacks.api import Metric, load_probe
+from checker.attacks.api import Metric, load_attack
 from checker.report.disclosure_control.rounding import Rounding, hits_of, outward
 from checker.report.model import (
     AdmissibilityCheck,
@@ -378,7 +378,7 @@ def _rates(cell: CellReport) -> list[Number]:
 
 
 def _metric(cell: CellReport) -> Metric:
-    found: Metric = load_probe(cell.probe).metrics[cell.metric]
+    found: Metric = load_attack(cell.probe).metrics[cell.metric]
     return found
 
 
@@ -387,7 +387,7 @@ def _family(cell: CellReport) -> str:
 
 
 def _is_of_canaries(cell: CellReport) -> bool:
-    return bool(load_probe(cell.probe).observes == "canaries")
+    return cell.probe == "canary-exposure"
 
 
 def _field_of(subgroup: str) -> str | None:

@@ -1,0 +1,93 @@
+"""What continuations give away, by prompt: shared by attacks that draw them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+from numpy.typing import NDArray
+
+from checker.attacks.api import CellEvidence
+
+
+@dataclass(frozen=True, slots=True)
+class Clusters:
+    """Prompts with the patients who share them: the sampling units (METHODS §1).
+
+    Args:
+        q: [k] float64 in [0, 1], one per distinct prompt.
+        size: [k] int64, patients with that prompt.
+        reference_q: [k] float64, q of the reference model, where one was asked.
+    """
+
+    q: NDArray[np.float64]
+    size: NDArray[np.int64]
+    reference_q: NDArray[np.float64] | None = None
+
+    def counted(self, outcome: NDArray[np.float64]) -> tuple[float, int]:
+        """Return hits and patients that carry as much information as the clusters do.
+
+        The rate is over patients; its n is Kish's effective sample size (Σm)² / Σm² for outcomes
+        that are equal within a prompt, rounded down. With one patient a prompt it is the number of
+        patients, with equally many it is the number of prompts.
+
+        Args:
+            outcome: [k] in [0, 1], one per prompt.
+
+        Reference:
+            Kish 1965, Survey Sampling, section 5.4 (design effect at intraclass correlation 1).
+        """
+        patients = int(self.size.sum())
+        if patients == 0:
+            return 0.0, 0
+        n = int(patients**2 // int((self.size**2).sum()))
+        return float(outcome @ self.size) / patients * n, n
+
+
+def hit_shares(
+    rollouts: Sequence[pa.Table], watch: Sequence[int], *, samples: int
+) -> dict[str, float]:
+    """Return for each prompt the share of its first rollouts that hold a watched token.
+
+    Where sampling was curtailed a prompt has fewer rows than `samples`. Its share is then a lower
+    bound, on the same side of the threshold as the share of all samples would be: it was stopped
+    when that was certain.
+
+    Args:
+        rollouts: tables with columns prompt (string), sample (number, from 0) and tokens (list of
+            int32), a row a rollout. A prompt may stand in several tables, drawn more often in one
+            than in another; the samples that both have are the same.
+        watch: token ids of the class.
+        samples: rollouts planned for each prompt; further ones, drawn for others, do not count.
+    """
+    hits: dict[str, float] = {}
+    for drawn in rollouts:
+        own = pc.less(drawn["sample"], samples)
+        table = drawn if pc.all(own).as_py() else drawn.filter(own)
+        prompts = table["prompt"].combine_chunks().dictionary_encode()
+        lists = table["tokens"].combine_chunks()
+        watched = np.isin(pc.list_flatten(lists).to_numpy(), np.asarray(watch, dtype=np.int32))
+        hit = np.zeros(table.num_rows, dtype=np.bool_)
+        hit[pc.list_parent_indices(lists).to_numpy()[watched]] = True
+        index = prompts.indices.to_numpy()
+        found = np.bincount(index, weights=hit, minlength=len(prompts.dictionary))
+        for prompt, number in zip(prompts.dictionary.to_pylist(), found.tolist(), strict=True):
+            hits[prompt] = max(hits.get(prompt, 0.0), number)
+    return {prompt: number / samples for prompt, number in hits.items()}
+
+
+def cell_shares(evidence: CellEvidence, *, reference: bool = False) -> dict[str, float]:
+    """Return q by prompt for a cell, computed once for all cells with the same rollouts and class.
+
+    Args:
+        evidence: of a cell whose parameters have `samples`.
+        reference: of the reference model instead of the model under audit.
+    """
+    tables = (evidence.reference if reference else evidence.tables).get("rollouts", ())
+    key = ("q", tuple(evidence.watch), tuple(id(table) for table in tables))
+    return evidence.once(
+        key, lambda: hit_shares(tables, evidence.watch, samples=evidence.params.samples)
+    )
