@@ -16,15 +16,16 @@ from checker.attacks.api import load_attack
 from checker.attacks.attribute_disclosure.measure import DisclosureObservations
 from checker.attacks.canary_exposure.measure import CanaryObservations
 from checker.attacks.embedding_probe.measure import EmbeddingObservations
+from checker.attacks.families import Measurement, Power
 from checker.attacks.membership_inference.measure import ScoreObservations
 from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
 from checker.evidence import score_column
-from checker.plan import AuditPlan, Cell, CellLimit, Job, Power
+from checker.plan import AuditPlan, Cell, Job
 from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
-from checker.policy.documents import LeakagePolicy
+from checker.policy.documents import LeakagePolicy, Limit
 
 __all__ = ["cell_of", "evidence", "plan_of", "policy"]
 
@@ -222,7 +223,7 @@ def cell_of(design: Design, jobs: list[str]) -> Cell:
         params=probe.params.model_validate(design.params).model_dump(mode="json"),
         metric=design.metric,
         contrast=design.contrast,
-        limit=CellLimit(fail=design.limit),
+        limit=Limit(fail=design.limit),
         severity="high",
         gating=True,
         on_inconclusive="block",
@@ -254,3 +255,11 @@ _SNAPSHOTS: Final[dict[str, Any]] = {
         forward_tokens=0, forward_tokens_unshared=0, rollout_tokens=0, rollout_tokens_unshared=0
     ),
 }  # fmt: skip
+
+
+def measured(design: Design, observations: Any, *, confidence: float) -> Measurement:
+    """Return what the design's attack makes of observations."""
+    attack = load_attack(design.probe)
+    params = attack.params.model_validate(design.params)
+    metric = attack.metrics[design.metric].in_control(contrast=design.contrast, params=params)
+    return attack.measuring.measure(metric, observations, params=params, confidence=confidence)

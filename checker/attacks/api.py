@@ -20,11 +20,12 @@ from __future__ import annotations
 import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
 from pydantic import ConfigDict
 
+from checker.attacks.families import Family, Measurement
 from checker.canonical import ClosedModel
 from checker.errors import PluginError
 from checker.plugins import load_plugin
@@ -44,21 +45,6 @@ Access = Literal["samples", "logprobs", "embeddings"]
 
 _T = TypeVar("_T")
 
-Family = Literal[
-    "rate",
-    "rate-difference",
-    "mean-difference",
-    "auroc",
-    "auroc-difference",
-    "tpr",
-    "auprc",
-    "auprc-difference",
-    "set-difference",
-    "gap",
-    "bits",
-    "epsilon",
-]
-
 
 @dataclass(frozen=True, slots=True)
 class Metric:
@@ -66,55 +52,50 @@ class Metric:
 
     Args:
         name: as written in policies.
-        family: decides interval and power: a rate or a difference of two rates, a mean in [0, 1] or
-            a difference of two, an AUROC or AUPRC or a difference of two, a true-positive rate,
-            a share of rollouts found in one set of records beyond another ("set-difference"), a
-            gap between distances, bits of exposure, an ε of differential privacy.
+        family: how the number behaves: its bounds, its power, its admissible limits.
+        outcome: what of a patient it is made of, where the attack observes more than one thing; the
+            attack's own word.
+        over_reference: the family where a control takes it over a reference model instead of
+            nonmembers alone; None where it cannot.
         limitable: False for metrics that are only ever reported.
-        separates_splits: True for metrics of how well members are told from nonmembers.
         can_pass: False where the attack can show leakage and never its absence.
         thresholded: each patient's outcome is whether q exceeds the threshold, and nothing else.
-        has_contrast: a control may take it over a reference model instead of nonmembers alone.
-        takes_everybody: patients without the class are measured too.
-        identifying_prompts: None says that it means nothing where patients share prompts whenever
-            it is an excess; False that it means as much there.
-        of_patients: False where no patients are counted, so that none make up a subgroup.
-        largest: a limit cannot lie above it; None where nothing bounds the metric.
+        hangs_on_prompt: False where it means as much when patients share a prompt, whatever its
+            family.
     """
 
     name: str
-    family: Family
+    family: Family[Any]
+    outcome: str = ""
+    over_reference: Family[Any] | None = None
     limitable: bool = True
-    separates_splits: bool = False
     can_pass: bool = True
     thresholded: bool = False
-    has_contrast: bool = False
-    takes_everybody: bool = False
-    identifying_prompts: bool | None = None
-    of_patients: bool = True
-    largest: float | None = 1.0
+    hangs_on_prompt: bool = True
 
-    @property
-    def is_excess(self) -> bool:
-        """Whether it subtracts what the same attack finds among nonmembers."""
-        return self.family.endswith("-difference") or self.family == "gap"
+    def in_control(self, *, contrast: str, params: Params) -> Metric:
+        """Return the metric as a control with this contrast and these parameters measures it."""
+        over = self.over_reference if contrast == "reference" else None
+        return replace(self, family=(over or self.family).with_params(params))
 
     @property
     def rests_on_split(self) -> bool:
         """Whether it means leakage only where members and nonmembers are comparable."""
-        return self.is_excess or self.separates_splits
+        return self.family.is_excess or self.family.separates_splits
 
     @property
     def needs_identifying_prompts(self) -> bool:
         """Whether it says nothing where many patients share a prompt (METHODS §1)."""
-        if self.identifying_prompts is not None:
-            return self.identifying_prompts
-        return self.family not in {"rate", "tpr"} and not self.separates_splits
+        return self.hangs_on_prompt and self.family.needs_identifying_prompts
 
     @property
-    def null_value(self) -> float:
-        """What it is when nothing leaks, for metrics with a placebo."""
-        return 0.5 if self.family == "auroc" else 0.0
+    def may_stop_early(self) -> bool:
+        """Whether patients can be drawn in batches until a cell is decided (METHODS §6).
+
+        What can never pass is decided by a failure alone, and its attack asks the disclosed members
+        again once all are drawn: it has nothing to stop early, and keeps the whole of its error.
+        """
+        return self.thresholded and self.family.has_sequence and self.can_pass
 
 
 class Params(ClosedModel):
@@ -270,23 +251,6 @@ class Observations:
 
 
 @dataclass(frozen=True, slots=True)
-class Measurement:
-    """A cell's estimate, and the two rates or AUROCs an excess is the difference of.
-
-    Args:
-        estimate: of the metric.
-        members: the members' part, where the metric has parts.
-        nonmembers: the nonmembers' part.
-        reported: further metrics that are only ever reported, by name.
-    """
-
-    estimate: Estimate
-    members: Estimate | None = None
-    nonmembers: Estimate | None = None
-    reported: dict[str, Estimate] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
 class Detection:
     """Whether an attack finds what it must find if it works.
 
@@ -311,18 +275,48 @@ class Measuring(ABC, Generic[_ObservationsT, _ParamsT]):
         """Turn a cell's evidence into what the other methods take."""
 
     @abstractmethod
-    def measure(
-        self, metric: str, observations: _ObservationsT, *, params: _ParamsT, confidence: float
-    ) -> Measurement:
-        """Turn observations into an estimate with one-sided bounds at `confidence`.
+    def group(
+        self, metric: Metric, observations: _ObservationsT, *, member: bool, params: _ParamsT
+    ) -> Any:
+        """Return what the metric's family takes of one split (`checker.attacks.samples`).
+
+        None where it takes nothing of this split.
 
         Raises:
             InsufficientData: too little to estimate from.
         """
 
+    def reported(
+        self, metric: Metric, observations: _ObservationsT, *, params: _ParamsT, confidence: float
+    ) -> dict[str, Estimate]:
+        """Return further numbers by name, which are only ever reported."""
+        return {}
+
+    def measure(
+        self, metric: Metric, observations: _ObservationsT, *, params: _ParamsT, confidence: float
+    ) -> Measurement:
+        """Turn observations into an estimate with one-sided bounds at `confidence`.
+
+        Args:
+            metric: as the control measures it (`Metric.in_control`).
+            observations: of the cell.
+            params: of the control.
+            confidence: of each bound, in (0, 1).
+
+        Raises:
+            InsufficientData: too little to estimate from.
+        """
+        members, nonmembers = (
+            self.group(metric, observations, member=member, params=params)
+            for member in (True, False)
+        )
+        found = metric.family.measure(members, nonmembers, confidence=confidence)
+        reported = self.reported(metric, observations, params=params, confidence=confidence)
+        return replace(found, reported=reported)
+
     def placebo(
         self,
-        metric: str,
+        metric: Metric,
         observations: _ObservationsT,
         *,
         params: _ParamsT,
@@ -332,10 +326,11 @@ class Measuring(ABC, Generic[_ObservationsT, _ParamsT]):
         """Measure the same between two random halves of the nonmembers, where nothing can differ.
 
         Returns:
-            A difference whose bounds hold 0, or an AUROC whose bounds hold 0.5, unless the
-            instrument is broken for this data; None for metrics that compare nothing.
+            An estimate whose bounds hold the family's `null_value`, unless the instrument is broken
+            for this data; None for metrics that compare nothing.
         """
-        return None
+        nonmembers = self.group(metric, observations, member=False, params=params)
+        return metric.family.placebo(nonmembers, confidence=confidence, rng=rng)
 
     def roc(
         self, observations: _ObservationsT, *, params: _ParamsT, confidence: float

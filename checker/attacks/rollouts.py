@@ -3,48 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
-from numpy.typing import NDArray
 
 from checker.attacks.api import CellEvidence
-
-
-@dataclass(frozen=True, slots=True)
-class Clusters:
-    """Prompts with the patients who share them: the sampling units (METHODS §1).
-
-    Args:
-        q: [k] float64 in [0, 1], one per distinct prompt.
-        size: [k] int64, patients with that prompt.
-        reference_q: [k] float64, q of the reference model, where one was asked.
-    """
-
-    q: NDArray[np.float64]
-    size: NDArray[np.int64]
-    reference_q: NDArray[np.float64] | None = None
-
-    def counted(self, outcome: NDArray[np.float64]) -> tuple[float, int]:
-        """Return hits and patients that carry as much information as the clusters do.
-
-        The rate is over patients; its n is Kish's effective sample size (Σm)² / Σm² for outcomes
-        that are equal within a prompt, rounded down. With one patient a prompt it is the number of
-        patients, with equally many it is the number of prompts.
-
-        Args:
-            outcome: [k] in [0, 1], one per prompt.
-
-        Reference:
-            Kish 1965, Survey Sampling, section 5.4 (design effect at intraclass correlation 1).
-        """
-        patients = int(self.size.sum())
-        if patients == 0:
-            return 0.0, 0
-        n = int(patients**2 // int((self.size**2).sum()))
-        return float(outcome @ self.size) / patients * n, n
 
 
 def hit_shares(

@@ -21,9 +21,10 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from checker.attacks.api import Metric, load_attack
+from checker.attacks.families import Power
 from checker.ledger import Ledger
-from checker.plan import AuditPlan, Cell, ClassSnapshot, Job, Power
+from checker.plan import AuditPlan, Cell, ClassSnapshot, Job
+from checker.plan.cells import metric_of
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.report.wording.plain import shorten
 from checker.verdict.policy_tests import CaseResult
@@ -110,9 +111,9 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
         )
     deciding = [cell for cell in plan.cells if cell.gating and not cell.power.can_pass]
     one_sided = sum(
-        not _metric(cell).can_pass and cell.on_inconclusive == "block" for cell in deciding
+        not metric_of(cell).can_pass and cell.on_inconclusive == "block" for cell in deciding
     )
-    hopeless = sum(_metric(cell).can_pass and not _is_empty(cell) for cell in deciding)
+    hopeless = sum(metric_of(cell).can_pass and not _is_empty(cell) for cell in deciding)
     if hopeless:
         console.print(
             f"[bold]{_cells(hopeless)} cannot pass with this sample[/], whatever the model."
@@ -181,11 +182,6 @@ def _cells(count: int) -> str:
     return f"{count} deciding cell{'s' if count > 1 else ''}"
 
 
-def _metric(cell: Cell) -> Metric:
-    metric: Metric = load_attack(cell.probe).metrics[cell.metric]
-    return metric
-
-
 def _is_empty(cell: Cell) -> bool:
     """Whether nobody belongs to a cell's subgroup, so that it will not be applicable."""
     return cell.subgroup != "all" and cell.sample.subgroup_members == 0
@@ -243,11 +239,11 @@ def prospects(
         return f"not tested: the target gives no {cell.missing_capability}"
     if _is_empty(cell):
         return "not applicable: nobody belongs to it"
-    if not _metric(cell).can_pass:
+    if not metric_of(cell).can_pass:
         return "cannot pass, can only fail"
     power, sample = cell.power, cell.sample
     fewest = min(sample.members, sample.nonmembers)
-    if cell.subgroup != "all" and _metric(cell).rests_on_split and fewest < min_cell:
+    if cell.subgroup != "all" and metric_of(cell).rests_on_split and fewest < min_cell:
         return f"neither judged nor shown: below minCell {min_cell}"
     if not power.can_pass:
         missing = _missing(power, *_who(cell))
@@ -259,7 +255,7 @@ def prospects(
         return "yes"
     word = "underpowered" if power.pass_probability < UNDERPOWERED else "yes"
     # of a mean, and of two models, the plan has to assume what varies most (`stats.power`)
-    varies_most = _metric(cell).family == "mean-difference" or cell.contrast == "reference"
+    varies_most = metric_of(cell).family.varies_less_than_planned
     chance = f"{'at least ' if varies_most else ''}{power.pass_probability:.0%}"
     return f"{word}: {chance} if nothing leaks"
 

@@ -15,11 +15,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.attacks.api import Attack, Metric, Params, load_attack
+from checker.attacks.families import Sample
 from checker.attacks.identifier_perturbation.measure import AGE_OFFSETS, OTHER_VALUES
 from checker.attacks.trajectory_memorization.code_labels import labels_identity
 from checker.canonical import digest
 from checker.plan.jobs import JobBook, Who
-from checker.plan.model import CellSample
 from checker.plan.sharing import RolloutSettings
 from checker.plan.subgroups import Slice
 from checker.plan.workload import Labelled, LabelSet
@@ -87,7 +87,7 @@ class Lowered:
 
     labels: str | None
     jobs: list[str]
-    sample: CellSample
+    sample: Sample
     missing: str | None = None
     alone: Work = Work()
 
@@ -104,7 +104,7 @@ def lower(book: JobBook, draft: Draft, *, curtailed: dict[str, Any]) -> Lowered:
         What was added, or no jobs and nobody to measure where the cell's class is absent.
     """
     if _is_absent(book, draft):
-        nobody = CellSample(members=0, nonmembers=0, members_positive=0, nonmembers_positive=0)
+        nobody = Sample(members=0, nonmembers=0, members_positive=0, nonmembers_positive=0)
         return Lowered(None, [], nobody)
     missing = next(
         (
@@ -192,7 +192,7 @@ def _membership(
     book: JobBook, draft: Draft, missing: str | None, curtailed: dict[str, Any]
 ) -> Lowered:
     """T4: everybody's whole record, scored once."""
-    sample = CellSample(
+    sample = Sample(
         members=int(draft.piece.members.sum()), nonmembers=int(draft.piece.nonmembers.sum())
     )
     if missing is not None:
@@ -219,7 +219,7 @@ def _trajectories(
     settings = _settings(params)
     rollouts = book.rollouts(labels, settings, attacker=draft.attacker.name)
     name = draft.attacker.name
-    if draft.metric.family == "set-difference":
+    if not draft.metric.family.of_patients:  # whose records do continuations repeat?
         asked = book.distinct_prompts(labels)
         sample = sample.model_copy(update={"rollouts": asked * params.samples})
         kind, title = "regurgitation", f"whose records {name}'s continuations repeat"
@@ -257,7 +257,7 @@ def _embeddings(
     """T3: frozen embeddings of everybody's prompt, and a classifier fitted on some members."""
     labels = _class_labels(book, draft)
     found = book.label_sets[labels]
-    sample = CellSample(
+    sample = Sample(
         members=int((found.members.positive & draft.piece.members).sum()),
         nonmembers=int((found.nonmembers.positive & draft.piece.nonmembers).sum()),
         members_negative=int(_negatives(found.members, draft.piece.members).sum()),
@@ -329,7 +329,7 @@ def _canaries(
     """Planted patients and their twins that were left out, scored once."""
     planted = book.canaries[draft.params.manifest]
     drawn = planted.included[~planted.beacon]
-    sample = CellSample(members=int(drawn.sum()), nonmembers=int((~drawn).sum()))
+    sample = Sample(members=int(drawn.sum()), nonmembers=int((~drawn).sum()))
     if missing is not None:
         return Lowered(None, [], sample, missing)
     jobs = [book.canary_scores(draft.params.manifest, who=who) for who in draft.models]
@@ -352,11 +352,11 @@ def _class_labels(book: JobBook, draft: Draft) -> str:
         draft.control.attribute_class,
         draft.attacker,
         horizon_tokens=getattr(draft.params, "horizon_tokens", 1),
-        everybody=draft.metric.takes_everybody,
+        everybody=draft.metric.family.takes_everybody,
     )
 
 
-def _sample(labels: LabelSet, piece: Slice) -> CellSample:
+def _sample(labels: LabelSet, piece: Slice) -> Sample:
     inside = labels.members.eligible & piece.members
     outside = labels.nonmembers.eligible & piece.nonmembers
     shares = [
@@ -367,7 +367,7 @@ def _sample(labels: LabelSet, piece: Slice) -> CellSample:
         )
         if keys
     ]
-    return CellSample(
+    return Sample(
         members=int(inside.sum()),
         nonmembers=int(outside.sum()),
         members_positive=int((labels.members.positive & piece.members).sum()),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from checker.attacks.api import load_attack
+from checker.attacks.families import Sample
 from checker.plan.cells import control_cell
 from checker.plan.measurement import measurement_digest
-from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot
+from checker.plan.model import AuditPlan, Cell, ClassSnapshot
 from checker.plan.snapshots import policy_snapshot
 from checker.policy import Located, resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec, Subgroup
@@ -61,7 +62,7 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
                         attacker,
                         subgroup,
                         params,
-                        sample=old.sample if old else CellSample(members=0, nonmembers=0),
+                        sample=old.sample if old else Sample(members=0, nonmembers=0),
                         missing_capability=old.missing_capability if old else None,
                         labels=old.labels if old else None,
                         jobs=old.jobs if old else [],

@@ -168,25 +168,26 @@ def _check_metric(attack: Attack, control: ControlSpec, path: KeyPath, say: Say)
             f"'{control.metric}' is only ever reported and takes no limit; limit one of"
             f" {', '.join(limitable)}",
         )
-    if control.contrast == "reference" and not metric.has_contrast:
-        contrasted = [name for name, one in attack.metrics.items() if one.has_contrast]
+    if control.contrast == "reference" and metric.over_reference is None:
+        contrasted = [name for name, one in attack.metrics.items() if one.over_reference]
         say(
             (*path, "contrast"),
-            f"'{control.metric}' cannot be held against a reference model"
+            f"'{control.metric}' cannot be compared with a reference model"
             + (f"; {' and '.join(contrasted)} can" if contrasted else ""),
         )
     for index, subgroup in enumerate(control.subgroups):
-        if subgroup != "all" and not metric.of_patients:
+        if subgroup != "all" and not metric.family.of_patients:
             say(
                 (*path, "subgroups", index),
                 f"'{control.metric}' is no measure of patients, so it has no subgroups;"
                 " remove all but 'all'",
             )
+    largest = metric.family.largest
     for name, limit in control.limits.items():
         for key, value in (("warn", limit.warn), ("fail", limit.fail)):
-            if value is not None and metric.largest is not None and value > metric.largest:
-                say((*path, "limits", name, key), f"{value:g} must be at most {metric.largest:g}")
-        if limit.max_count is not None and metric.family != "rate":
+            if value is not None and largest is not None and value > largest:
+                say((*path, "limits", name, key), f"{value:g} must be at most {largest:g}")
+        if limit.max_count is not None and not metric.family.takes_max_count:
             say(
                 (*path, "limits", name, "maxCount"),
                 f"'{control.metric}' is not a share of patients, so there is nothing to count; "

@@ -6,13 +6,13 @@ import json
 from collections.abc import Sequence
 
 from checker import __version__
-from checker.attacks.api import load_attack
+from checker.attacks.families import Power
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError, ExitCode
 from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
 from checker.plan import at_attempt
-from checker.plan.cells import may_stop_early
+from checker.plan.cells import metric_of, planned_confidence
 from checker.plan.model import AuditPlan, Cell
 from checker.plan.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
@@ -31,7 +31,6 @@ from checker.report.model import (
     EvidenceRef,
     Number,
     PolicyRef,
-    Power,
     Provenance,
     Report,
     RocPoint,
@@ -41,7 +40,6 @@ from checker.report.model import (
     TargetRef,
     WaiverReport,
 )
-from checker.stats import SEQUENTIAL_SHARE
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, Judgement, worst
 from checker.verdict.admissibility import Check
@@ -127,16 +125,14 @@ def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
 
 def _needs(plan: AuditPlan, policy: LeakagePolicy, cell: Cell) -> SampleNeeds:
     """Say how many patients would decide a cell; that depends on the policy alone."""
-    metric = load_attack(cell.probe).metrics[cell.metric]
-    confidence = plan.confidence
-    if may_stop_early(metric, cell.limit, contrast=cell.contrast, sequential=plan.sequential):
-        confidence = 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
+    metric = metric_of(cell)
     at_all, likely = sample_needed(
         metric,
         cell.limit,
-        confidence=confidence,
+        confidence=planned_confidence(
+            metric, cell.limit, sequential=plan.sequential, confidence=plan.confidence
+        ),
         base_rate=policy.spec.parameters.expected_base_rate,
-        fpr=cell.params.get("fpr"),
     )
     return SampleNeeds(at_all=at_all, likely=likely)
 
@@ -159,7 +155,7 @@ def _cell(
         probe=cell.probe,
         metric=cell.metric,
         contrast=cell.contrast,
-        can_only_fail=not load_attack(cell.probe).metrics[cell.metric].can_pass,
+        can_only_fail=not metric_of(cell).can_pass,
         stopped_early=stopped_early,
         gating=cell.gating,
         verdict=finding.verdict,

@@ -13,9 +13,10 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel
-from checker.plan.model import CellLimit as LimitReport
-from checker.plan.model import CellSample, PolicyOrigin, Power
+from checker.plan.model import PolicyOrigin
+from checker.policy.documents import Limit
 from checker.stats.estimate import Estimate
 
 __all__ = [
@@ -28,14 +29,11 @@ __all__ = [
     "Audience",
     "BoundSide",
     "CellReport",
-    "CellSample",
     "CitationText",
     "ControlReport",
     "EvidenceRef",
-    "LimitReport",
     "Number",
     "PolicyRef",
-    "Power",
     "Provenance",
     "Report",
     "RocPoint",
@@ -138,10 +136,10 @@ class CellReport(JsonModel):
     members: Number | None = None
     nonmembers: Number | None = None
     reported: dict[str, Number] = Field(default_factory=dict)
-    limit: LimitReport
+    limit: Limit
     p_value: float | None = None
     placebo: Number | None = None
-    sample: CellSample | None
+    sample: Sample | None
     power: Power
     needs: SampleNeeds = SampleNeeds()
     roc: list[RocPoint] | None = None

@@ -20,13 +20,13 @@ smaller α they would sound less often, and a second try would be let off more l
 
 from checker.verdict.finding import Finding, Judgement, Verdict, overall_verdict, worst
 from checker.verdict.judging import judge, settled_cells
-from checker.verdict.limits import hold_against_limit
+from checker.verdict.limits import compare_with_limit
 
 __all__ = [
     "Finding",
     "Judgement",
     "Verdict",
-    "hold_against_limit",
+    "compare_with_limit",
     "judge",
     "overall_verdict",
     "settled_cells",

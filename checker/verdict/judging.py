@@ -13,7 +13,7 @@ from checker.plan.model import AuditPlan
 from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import use_waivers
 from checker.verdict.admissibility import admissibility_checks
-from checker.verdict.bench import Bench
+from checker.verdict.cell_judge import CellJudge
 from checker.verdict.finding import Finding, Judgement, overall_verdict
 
 __all__ = ["judge", "settled_cells"]
@@ -60,7 +60,7 @@ def judge(
     stale = oldest is not None and (
         measured_at is None or not measured_at <= as_of <= measured_at + oldest
     )
-    bench = Bench(
+    bench = CellJudge(
         plan=plan,
         evidence=evidence,
         crashed=crashed or {},
@@ -119,7 +119,7 @@ def settled_cells(
         attempt: as `judge` will be told; a cell settled at a laxer level would not be decided.
     """
     confidence = stats.attempt_confidence(plan.confidence, attempt=attempt)
-    bench = Bench(
+    bench = CellJudge(
         plan,
         evidence,
         {},

@@ -8,12 +8,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from checker.attacks.api import Measurement
 from checker.attacks.attribute_disclosure import ATTACK, AttributeDisclosureParams
 from checker.attacks.attribute_disclosure.measure import (
     MEASURE,
     DisclosureObservations,
 )
+from checker.attacks.families import Measurement
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 

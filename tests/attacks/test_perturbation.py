@@ -14,7 +14,8 @@ from conftest import Command
 from meds_builder import make_vocabulary
 from pydantic import ValidationError
 
-from checker.attacks.api import CellEvidence, Measurement
+from checker.attacks.api import CellEvidence
+from checker.attacks.families import Measurement
 from checker.attacks.identifier_perturbation import ATTACK, IdentifierPerturbationParams
 from checker.attacks.identifier_perturbation.measure import (
     MEASURE,

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from checker.attacks.api import load_attack
-from checker.plan.model import CellLimit
 from checker.plan.sample_size import LIKELY, sample_needed
+from checker.policy.documents import Limit
 from checker.stats import power
 
 
@@ -15,7 +15,7 @@ def needed(
 ) -> tuple[int | None, int | None]:
     return sample_needed(
         load_attack(probe).metrics[metric],
-        CellLimit(fail=limit),
+        Limit(fail=limit),
         confidence=0.95,
         base_rate=base_rate,
         fpr=fpr,
@@ -63,5 +63,5 @@ def test_a_ranking_needs_fifty_and_more_for_tighter_limits() -> None:
 
 def test_where_nothing_may_occur_the_policy_says_how_many() -> None:
     metric = load_attack("attribute-disclosure").metrics["disclosure_rate"]
-    limit = CellLimit(max_count=0, min_n=77)
+    limit = Limit(max_count=0, min_n=77)
     assert sample_needed(metric, limit, confidence=0.95, base_rate=0.02) == (77, None)

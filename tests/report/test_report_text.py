@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import report_builder as build
 
-from checker.report.model import LimitReport
+from checker.policy.documents import Limit
 from checker.report.wording import text
 from checker.report.wording.text import (
     NBSP,
@@ -68,10 +68,10 @@ def test_limits_read_as_they_were_written() -> None:
     assert setting(0.05, "excess_disclosure") == f"5{NBSP}%"
     assert setting(0.6, "membership_auroc") == "0.6"
     assert setting(0.001, "disclosure_rate") == f"0.1{NBSP}%"
-    assert limit_words(LimitReport(max_count=0, min_n=59), "disclosure_rate") == (
+    assert limit_words(Limit(max_count=0, min_n=59), "disclosure_rate") == (
         "none among at least 59"
     )
-    assert limit_words(LimitReport(warn=0.03, fail=0.05), "disclosure_rate") == (
+    assert limit_words(Limit(warn=0.03, fail=0.05), "disclosure_rate") == (
         f"at most 5{NBSP}%, warning above 3{NBSP}%"
     )
 

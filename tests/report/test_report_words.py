@@ -13,7 +13,8 @@ import numpy as np
 import pytest
 import report_builder as build
 
-from checker.attacks.api import Family, Measurement, Metric
+from checker.attacks.api import Family, Metric
+from checker.attacks.families import Measurement, Power
 from checker.attacks.identifier_perturbation import IdentifierPerturbationParams
 from checker.attacks.identifier_perturbation.measure import (
     AGE_OFFSETS,
@@ -24,7 +25,8 @@ from checker.attacks.identifier_perturbation.measure import (
 from checker.errors import InsufficientData
 from checker.evidence import JobKind
 from checker.plugins import load_plugin, plugin_names
-from checker.report.model import LimitReport, Number, Power, SamplingReport
+from checker.policy.documents import Limit
+from checker.report.model import Number, SamplingReport
 from checker.report.wording import text
 from checker.report.wording.measures import AGAINST, Unit, age_offset, measure_of, probe_words
 from checker.report.wording.numbers import NBSP, upper_bound
@@ -283,8 +285,8 @@ def test_what_was_not_drawn_is_said() -> None:
 
 
 def test_limits_are_read_in_their_unit() -> None:
-    assert text.limit_words(LimitReport(fail=3.0), "exposure_bits") == f"at most 3{NBSP}bits"
-    assert text.limit_words(LimitReport(fail=0.1), "distance_gap") == "at most 0.1"
+    assert text.limit_words(Limit(fail=3.0), "exposure_bits") == f"at most 3{NBSP}bits"
+    assert text.limit_words(Limit(fail=0.1), "distance_gap") == "at most 0.1"
 
 
 @pytest.mark.parametrize(

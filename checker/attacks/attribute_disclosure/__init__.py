@@ -12,6 +12,16 @@ from typing import Annotated
 from pydantic import Field
 
 from checker.attacks.api import Attack, Metric, Params, by_name
+from checker.attacks.families import (
+    Auroc,
+    AurocDifference,
+    AveragePrecision,
+    AveragePrecisionDifference,
+    DifferenceInDifferences,
+    MeanDifference,
+    Rate,
+    RateDifference,
+)
 
 __all__ = ["ATTACK", "AttributeDisclosureParams"]
 
@@ -35,14 +45,25 @@ ATTACK = Attack(
     params=AttributeDisclosureParams,
     needs_attribute_class=True,
     metrics=by_name(
-        Metric("disclosure_rate", "rate", thresholded=True),
-        Metric("excess_disclosure", "rate-difference", thresholded=True, has_contrast=True),
-        Metric("excess_mean_q", "mean-difference", has_contrast=True),
-        Metric("attribute_auroc", "auroc", takes_everybody=True),
-        Metric("excess_attribute_auroc", "auroc-difference", takes_everybody=True),
-        Metric("attribute_auprc", "auprc", takes_everybody=True),
-        Metric("excess_attribute_auprc", "auprc-difference", takes_everybody=True),
-        Metric("precision", "rate", limitable=False),
-        Metric("recall", "rate", limitable=False),
+        Metric("disclosure_rate", Rate(), "disclosed", thresholded=True),
+        Metric(
+            "excess_disclosure",
+            RateDifference(),
+            "disclosed",
+            over_reference=DifferenceInDifferences(),
+            thresholded=True,
+        ),
+        Metric(
+            "excess_mean_q",
+            MeanDifference(),
+            "q",
+            over_reference=DifferenceInDifferences(),
+        ),
+        Metric("attribute_auroc", Auroc(), "ranking"),
+        Metric("excess_attribute_auroc", AurocDifference(), "ranking"),
+        Metric("attribute_auprc", AveragePrecision(), "ranking"),
+        Metric("excess_attribute_auprc", AveragePrecisionDifference(), "ranking"),
+        Metric("precision", Rate(), limitable=False),
+        Metric("recall", Rate(), limitable=False),
     ),
 )

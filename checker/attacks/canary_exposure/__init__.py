@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.attacks.api import Attack, Metric, Params, by_name
+from checker.attacks.families import Bits, Epsilon
 
 __all__ = ["ATTACK", "CanaryExposureParams"]
 
@@ -54,14 +55,7 @@ ATTACK = Attack(
     params=CanaryExposureParams,
     needs_whole_record=True,
     metrics=by_name(
-        Metric("exposure_bits", "bits", identifying_prompts=False, of_patients=False, largest=None),
-        Metric(
-            "epsilon_lower_bound",
-            "epsilon",
-            can_pass=False,
-            identifying_prompts=False,
-            of_patients=False,
-            largest=None,
-        ),
+        Metric("exposure_bits", Bits(), "exposure"),
+        Metric("epsilon_lower_bound", Epsilon(), "guesses", can_pass=False),
     ),
 )

@@ -20,7 +20,6 @@ A low exposure counts only where the attack is shown to work; see `CanaryMeasuri
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -30,12 +29,11 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
-from checker.attacks.api import CellEvidence, Detection, Measurement, Measuring, Observations
+from checker.attacks.api import CellEvidence, Detection, Measuring, Metric, Observations
 from checker.attacks.canary_exposure import CanaryExposureParams
+from checker.attacks.samples import Guesses
 from checker.attacks.tables import booleans
 from checker.stats.epsilon import epsilon_lower_bound
-from checker.stats.estimate import Estimate
-from checker.stats.exposure import mean_exposure
 
 Scores = NDArray[np.float64]
 
@@ -85,20 +83,18 @@ class CanaryMeasuring(Measuring[CanaryObservations, CanaryExposureParams]):
             beacon_score=score[beacon],
         )
 
-    def measure(
+    def group(
         self,
-        metric: str,
+        metric: Metric,
         observations: CanaryObservations,
         *,
+        member: bool,
         params: CanaryExposureParams,
-        confidence: float,
-    ) -> Measurement:
-        """Estimate the mean exposure, or bound ε from below."""
-        if metric == "exposure_bits":
-            return Measurement(
-                mean_exposure(observations.planted, observations.left_out, confidence=confidence)
-            )
-        return Measurement(_epsilon(observations, params=params, confidence=confidence))
+    ) -> Scores | Guesses:
+        """Return the scores of planted or left-out canaries, or what was guessed of both."""
+        if metric.outcome == "guesses":
+            return _guessed(observations, params=params)
+        return observations.planted if member else observations.left_out
 
     def detection(self, observations: CanaryObservations, *, confidence: float) -> Detection:
         """Say whether what must be found was found; otherwise a low exposure shows nothing.
@@ -130,37 +126,23 @@ class CanaryMeasuring(Measuring[CanaryObservations, CanaryExposureParams]):
         return Detection(False, text)
 
 
-# --- epsilon ------------------------------------------------------------------------------------
+# --- guesses ------------------------------------------------------------------------------------
 
 
-def _epsilon(
-    observations: CanaryObservations, *, params: CanaryExposureParams, confidence: float
-) -> Estimate:
-    """Bound ε from below by guessing; the value is the bound at confidence 0.5."""
+def _guessed(observations: CanaryObservations, *, params: CanaryExposureParams) -> Guesses:
     included, score = observations.included, observations.score
     share = params.guess_share
     if params.threshold_selection == "split":
         # records were drawn alike and in no order, so every other one is a half by lot
         share = _best_share(included[0::2], score[0::2], delta=params.delta)
         included, score = included[1::2], score[1::2]
-    m = len(score)
-    guesses = _guesses(m, share)
-    correct = _correct(included, score, guesses)
-
-    def bound(confidence: float) -> float:
-        return epsilon_lower_bound(
-            correct, guesses=guesses, canaries=m, delta=params.delta, confidence=confidence
-        )
-
-    low = bound(confidence)
-    return Estimate(
-        value=max(bound(0.5), low),
-        low=low,
-        high=math.inf,
-        n=m,
-        confidence=confidence,
-        method=f"one training run, {correct} of {guesses} guesses right,"
-        f" {params.threshold_selection}",
+    guesses = _guesses(len(score), share)
+    return Guesses(
+        correct=_correct(included, score, guesses),
+        n=guesses,
+        canaries=len(score),
+        delta=params.delta,
+        chosen=params.threshold_selection,
     )
 
 

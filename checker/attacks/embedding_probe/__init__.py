@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.attacks.api import Attack, Metric, Params, by_name
+from checker.attacks.families import Auroc, AurocDifference
 
 __all__ = ["ATTACK", "EmbeddingProbeParams"]
 
@@ -35,12 +36,8 @@ ATTACK = Attack(
     params=EmbeddingProbeParams,
     needs_attribute_class=True,
     metrics=by_name(
-        Metric("probe_auroc", "auroc", takes_everybody=True, identifying_prompts=False),
-        Metric(
-            "excess_probe_auroc",
-            "auroc-difference",
-            takes_everybody=True,
-            identifying_prompts=False,
-        ),
+        # a classifier that sees nothing of a patient tells nothing apart
+        Metric("probe_auroc", Auroc(), hangs_on_prompt=False),
+        Metric("excess_probe_auroc", AurocDifference(), hangs_on_prompt=False),
     ),
 )

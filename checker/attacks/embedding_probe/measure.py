@@ -7,13 +7,11 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from checker import stats
-from checker.attacks.api import CellEvidence, Measurement, Measuring, Observations
+from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.embedding_probe import EmbeddingProbeParams
+from checker.attacks.samples import Ranked
 from checker.attacks.tables import booleans, in_subgroup
 from checker.errors import InsufficientData
-from checker.stats.auc import MIN_GROUP
-from checker.stats.estimate import Estimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,64 +49,22 @@ class EmbeddingMeasuring(Measuring[EmbeddingObservations, EmbeddingProbeParams])
             fitted=table.num_rows > 0,
         )
 
-    def measure(
+    def group(
         self,
-        metric: str,
+        metric: Metric,
         observations: EmbeddingObservations,
         *,
+        member: bool,
         params: EmbeddingProbeParams,
-        confidence: float,
-    ) -> Measurement:
-        """Estimate how well the classifier does on members, or beyond nonmembers."""
+    ) -> Ranked:
+        """Rank the patients of a split by what the classifier says of them."""
         if not observations.fitted:
             raise InsufficientData(
                 "labelled members of either kind", needed=2, got=0, reason="too-few-labels"
             )
-        inside = _auroc(observations, member=True, confidence=confidence)
-        if metric == "probe_auroc":
-            return Measurement(inside, members=inside)
-        outside = _auroc(observations, member=False, confidence=confidence)
-        return Measurement(stats.auroc_difference(inside, outside), inside, outside)
-
-    def placebo(
-        self,
-        metric: str,
-        observations: EmbeddingObservations,
-        *,
-        params: EmbeddingProbeParams,
-        confidence: float,
-        rng: np.random.Generator,
-    ) -> Estimate | None:
-        """Difference of the AUROCs of two random halves of the nonmembers.
-
-        None where a half would be too small for DeLong's bounds: the comparison is then not made,
-        and with so few the cell itself seldom decides.
-        """
-        if metric != "excess_probe_auroc":
-            return None
-        outside = np.flatnonzero(~observations.member)
-        halves = np.array_split(rng.permutation(outside), 2)
-        sizes = [(observations.positive[half].sum(), len(half)) for half in halves]
-        if any(min(positives, n - positives) < MIN_GROUP for positives, n in sizes):
-            return None
-        first, second = (
-            stats.auroc(
-                observations.score[half[observations.positive[half]]],
-                observations.score[half[~observations.positive[half]]],
-                confidence=confidence,
-            )
-            for half in halves
-        )
-        return stats.auroc_difference(first, second)
-
-
-def _auroc(observations: EmbeddingObservations, *, member: bool, confidence: float) -> Estimate:
-    split = observations.member == member
-    return stats.auroc(
-        observations.score[split & observations.positive],
-        observations.score[split & ~observations.positive],
-        confidence=confidence,
-    )
+        split = observations.member == member
+        positive = observations.positive[split]
+        return Ranked(observations.score[split], positive, ~positive)
 
 
 MEASURE = EmbeddingMeasuring()

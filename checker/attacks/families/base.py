@@ -10,19 +10,18 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
 
-import numpy as np
-
+from checker import stats
 from checker.canonical import JsonModel
-from checker.stats.estimate import Estimate
-from checker.stats.power import positives_needed
+
+if TYPE_CHECKING:  # slow to import, and reading a policy needs it not
+    import numpy as np
+
+    from checker.stats.estimate import Estimate
 
 Group = TypeVar("Group")
-"""What is observed of one split: counts, ranked patients, values."""
-
-Halved = TypeVar("Halved")
-"""The nonmembers in the form in which they can be cut in two for the placebo."""
+"""What is observed of one split, as in `checker.attacks.samples`: clusters, ranked patients."""
 
 
 class Sample(JsonModel):
@@ -66,13 +65,21 @@ class Power(JsonModel):
     base_rate: float | None = None
 
     @classmethod
-    def short_of(cls, sample: Sample, *, needed: int) -> Self:
-        """Return the power of a sample that has to have `needed` patients in each split."""
-        return cls(
-            can_pass=False,
-            needed_more=max(0, needed - sample.members) or None,
-            needed_more_nonmembers=max(0, needed - sample.nonmembers) or None,
+    def of_sizes(cls, sample: Sample, *, needed: int) -> Self:
+        """Return the power of a sample that only has to have `needed` patients in each split."""
+        short, short_others = (
+            max(0, needed - size) for size in (sample.members, sample.nonmembers)
         )
+        return cls(
+            can_pass=not short and not short_others,
+            needed_more=short or None,
+            needed_more_nonmembers=short_others or None,
+        )
+
+    @classmethod
+    def short_of(cls, sample: Sample, *, needed: int) -> Self:
+        """Return the power of a sample that cannot do without `needed` patients in each split."""
+        return cls.of_sizes(sample, needed=needed).model_copy(update={"can_pass": False})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,7 +99,7 @@ class Measurement:
     reported: dict[str, Estimate] = field(default_factory=dict)
 
 
-class Family(ABC, Generic[Group, Halved]):
+class Family(ABC, Generic[Group]):
     """Metrics whose numbers behave alike.
 
     A family without parameters is equal to any other of its class; one with parameters is a frozen
@@ -102,6 +109,7 @@ class Family(ABC, Generic[Group, Halved]):
         name: in words with hyphens, for people who study families; nothing decides by it.
         null_value: what the metric is when nothing leaks, for families with a placebo.
         is_excess: it subtracts what the same attack finds among nonmembers.
+        is_paired: its groups hold differences between the model under audit and a reference model.
         separates_splits: it says how well members are told from nonmembers.
         needs_identifying_prompts: it says nothing where many patients share a prompt (METHODS §1).
         takes_everybody: patients without the class are measured too.
@@ -111,8 +119,7 @@ class Family(ABC, Generic[Group, Halved]):
         has_common_n: the estimate's n is that of both splits, while its hits are members alone.
         largest: a limit cannot lie above it; None where nothing bounds the metric.
         takes_max_count: a policy may demand that it never occurs (`maxCount: 0`).
-        counted_from: which splits' "x of n" give its estimate, for made-up results; empty where no
-            count does.
+        counts_hits: "x of n" patients of each split that it looks at give its estimate.
         has_sequence: there are bounds that hold after every patient, so that an audit may stop
             early.
         decided_by_zero_hits: the fewest patients that can pass follow from the limit alone.
@@ -124,6 +131,7 @@ class Family(ABC, Generic[Group, Halved]):
     name: ClassVar[str]
     null_value: ClassVar[float] = 0.0
     is_excess: ClassVar[bool] = False
+    is_paired: ClassVar[bool] = False
     separates_splits: ClassVar[bool] = False
     needs_identifying_prompts: ClassVar[bool] = True
     takes_everybody: ClassVar[bool] = False
@@ -132,7 +140,7 @@ class Family(ABC, Generic[Group, Halved]):
     has_common_n: ClassVar[bool] = False
     largest: ClassVar[float | None] = 1.0
     takes_max_count: ClassVar[bool] = False
-    counted_from: ClassVar[tuple[str, ...]] = ()
+    counts_hits: ClassVar[bool] = False
     has_sequence: ClassVar[bool] = False
     decided_by_zero_hits: ClassVar[bool] = False
     varies_less_than_planned: ClassVar[bool] = False
@@ -146,7 +154,7 @@ class Family(ABC, Generic[Group, Halved]):
         """Agree with `__eq__`."""
         return hash(type(self))
 
-    def with_params(self, params: Any) -> Family[Group, Halved]:
+    def with_params(self, params: Any) -> Family[Group]:
         """Return the family as an attack with these parameters measures it."""
         return self
 
@@ -166,7 +174,7 @@ class Family(ABC, Generic[Group, Halved]):
         """
 
     def placebo(
-        self, nonmembers: Halved, *, confidence: float, rng: np.random.Generator
+        self, nonmembers: Group, *, confidence: float, rng: np.random.Generator
     ) -> Estimate | None:
         """Measure the same between two random halves of the nonmembers, where nothing can differ.
 
@@ -195,9 +203,7 @@ class Family(ABC, Generic[Group, Halved]):
         return None
 
     @abstractmethod
-    def power(
-        self, limit: float, sample: Sample, *, confidence: float, base_rate: float
-    ) -> Power:
+    def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
         """Say what a sample can decide about a limit, and what it lacks (METHODS §6, *Power*).
 
         Args:
@@ -209,7 +215,7 @@ class Family(ABC, Generic[Group, Halved]):
 
     def positives_needed(self, limit: float, *, confidence: float) -> int:
         """Return the fewest members, and nonmembers where they count, whom zero hits would pass."""
-        return positives_needed(limit, confidence=confidence)
+        return stats.positives_needed(limit, confidence=confidence)
 
     def chance_of_pass(
         self, limit: float, *, positives: int, patients: int, confidence: float
@@ -229,3 +235,10 @@ class Family(ABC, Generic[Group, Halved]):
             InsufficientData: so many would not even give bounds.
         """
         return None
+
+
+def seeded(seed: int) -> np.random.Generator:
+    """Return a generator for resamples that must be the same whenever they are drawn again."""
+    import numpy as np
+
+    return np.random.default_rng(seed)

@@ -2,71 +2,27 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
-from typing import Any, ClassVar
-
-import numpy as np
-from numpy.typing import NDArray
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from checker import stats
-from checker.attacks.families.base import Family, Measurement, Power, Sample
+from checker.attacks.families.base import Family, Measurement, Power, Sample, seeded
 from checker.errors import InsufficientData
-from checker.stats.auc import MIN_GROUP
-from checker.stats.bootstrap import MIN_SAMPLE
-from checker.stats.estimate import Estimate
-from checker.stats.power import (
-    auprc_shortage,
-    pass_probability_auroc,
-    pass_probability_auroc_difference,
-    pass_probability_tpr,
-)
-from checker.stats.precision_recall import MIN_CLASS
 
-Scores = NDArray[np.float64]
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
+    from checker.attacks.samples import Ranked
+    from checker.stats.estimate import Estimate
+
+Scores: TypeAlias = "NDArray[np.float64]"
 
 _RESAMPLING_SEED = 2
 """Of the bootstrap: equal observations give equal bounds, at whichever confidence."""
 
 
-@dataclass(frozen=True, slots=True)
-class Ranked:
-    """Patients of one split, ranked by a score that should tell who has the class.
-
-    Args:
-        score: [n] float64, higher is more like the class.
-        positive: [n] bool, has the class and counts.
-        negative: [n] bool, does not have it; a patient may be neither.
-        prevalence: of the class, which an average precision depends on; None takes the split's own.
-    """
-
-    score: Scores
-    positive: NDArray[np.bool_]
-    negative: NDArray[np.bool_]
-    prevalence: float | None = None
-
-    @property
-    def positives(self) -> Scores:
-        """Scores of those who have the class."""
-        return self.score[self.positive]
-
-    @property
-    def negatives(self) -> Scores:
-        """Scores of those who do not."""
-        return self.score[self.negative]
-
-    def halves(self, rng: np.random.Generator) -> tuple[Ranked, Ranked]:
-        """Cut the patients in two at random."""
-        order = rng.permutation(len(self.score))
-        first, second = (
-            replace(
-                self, score=self.score[i], positive=self.positive[i], negative=self.negative[i]
-            )
-            for i in (order[::2], order[1::2])
-        )
-        return first, second
-
-
-class Auroc(Family[Ranked, Ranked]):
+class Auroc(Family["Ranked"]):
     """How well members with the class are told from members without it; 0.5 is chance."""
 
     name: ClassVar[str] = "auroc"
@@ -86,18 +42,18 @@ class Auroc(Family[Ranked, Ranked]):
     def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
         """An AUROC has no zero-hit bound: it can pass when chance level would."""
         try:
-            chance = pass_probability_auroc(
+            chance = stats.pass_probability_auroc(
                 sample.members, sample.members_negative or 0, limit=limit, confidence=confidence
             )
         except InsufficientData:
-            return Power.short_of(sample, needed=MIN_GROUP)
+            return Power.short_of(sample, needed=stats.MIN_GROUP)
         return Power(can_pass=chance > 0, pass_probability=chance)
 
     def chance_of_pass(
         self, limit: float, *, positives: int, patients: int, confidence: float
     ) -> float | None:
         """Take as many of each kind as there are patients: the most that can be hoped for."""
-        return pass_probability_auroc(patients, patients, limit=limit, confidence=confidence)
+        return stats.pass_probability_auroc(patients, patients, limit=limit, confidence=confidence)
 
 
 class AurocDifference(Auroc):
@@ -122,14 +78,14 @@ class AurocDifference(Auroc):
     def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
         """Ask how likely a difference passes where neither split is ranked better than chance."""
         try:
-            chance = pass_probability_auroc_difference(
+            chance = stats.pass_probability_auroc_difference(
                 (sample.members, sample.members_negative or 0),
                 (sample.nonmembers, sample.nonmembers_negative or 0),
                 limit=limit,
                 confidence=confidence,
             )
         except InsufficientData:
-            return Power.short_of(sample, needed=MIN_GROUP)
+            return Power.short_of(sample, needed=stats.MIN_GROUP)
         return Power(can_pass=chance > 0, pass_probability=chance)
 
     def chance_of_pass(
@@ -137,10 +93,12 @@ class AurocDifference(Auroc):
     ) -> float | None:
         """Take the same number of positives in both splits."""
         groups = positives, patients
-        return pass_probability_auroc_difference(groups, groups, limit=limit, confidence=confidence)
+        return stats.pass_probability_auroc_difference(
+            groups, groups, limit=limit, confidence=confidence
+        )
 
 
-class SplitAuroc(Family[Scores, Scores]):
+class SplitAuroc(Family["Scores"]):
     """How well a score tells members from nonmembers; 0.5 is chance."""
 
     name: ClassVar[str] = "auroc"
@@ -168,22 +126,22 @@ class SplitAuroc(Family[Scores, Scores]):
     def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
         """An AUROC has no zero-hit bound: it can pass when chance level would."""
         try:
-            chance = pass_probability_auroc(
+            chance = stats.pass_probability_auroc(
                 sample.members, sample.nonmembers, limit=limit, confidence=confidence
             )
         except InsufficientData:
-            return Power.short_of(sample, needed=MIN_GROUP)
+            return Power.short_of(sample, needed=stats.MIN_GROUP)
         return Power(can_pass=chance > 0, pass_probability=chance)
 
     def chance_of_pass(
         self, limit: float, *, positives: int, patients: int, confidence: float
     ) -> float | None:
         """Take as many members as nonmembers."""
-        return pass_probability_auroc(patients, patients, limit=limit, confidence=confidence)
+        return stats.pass_probability_auroc(patients, patients, limit=limit, confidence=confidence)
 
 
 @dataclass(frozen=True)
-class TruePositiveRate(Family[Scores, Scores]):
+class TruePositiveRate(Family["Scores"]):
     """The share of members caught at a price of so many nonmembers accused.
 
     Args:
@@ -230,12 +188,12 @@ class TruePositiveRate(Family[Scores, Scores]):
         return self._chance(patients, patients, limit=limit, confidence=confidence)
 
     def _chance(self, members: int, nonmembers: int, *, limit: float, confidence: float) -> float:
-        return pass_probability_tpr(
+        return stats.pass_probability_tpr(
             members, nonmembers, limit=limit, fpr=self.fpr, confidence=confidence
         )
 
 
-class AveragePrecision(Family[Ranked, Ranked]):
+class AveragePrecision(Family["Ranked"]):
     """How precisely members with the class are ranked; chance gives the share who have it."""
 
     name: ClassVar[str] = "auprc"
@@ -247,7 +205,7 @@ class AveragePrecision(Family[Ranked, Ranked]):
             group.positives,
             group.negatives,
             confidence=confidence,
-            rng=np.random.default_rng(_RESAMPLING_SEED),
+            rng=seeded(_RESAMPLING_SEED),
             prevalence=group.prevalence,
         )
 
@@ -261,7 +219,7 @@ class AveragePrecision(Family[Ranked, Ranked]):
     def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
         """Say whether there are enough; the spread is not known before the data."""
         inside = sample.members, sample.members_negative or 0
-        return Power(can_pass=not any(auprc_shortage(*inside)), needed_more=_lacking(*inside))
+        return Power(can_pass=not any(stats.auprc_shortage(*inside)), needed_more=_lacking(*inside))
 
 
 class AveragePrecisionDifference(AveragePrecision):
@@ -288,7 +246,7 @@ class AveragePrecisionDifference(AveragePrecision):
         inside = sample.members, sample.members_negative or 0
         outside = sample.nonmembers, sample.nonmembers_negative or 0
         return Power(
-            can_pass=not any((*auprc_shortage(*inside), *auprc_shortage(*outside))),
+            can_pass=not any((*stats.auprc_shortage(*inside), *stats.auprc_shortage(*outside))),
             needed_more=_lacking(*inside),
             needed_more_nonmembers=_lacking(*outside),
         )
@@ -296,7 +254,7 @@ class AveragePrecisionDifference(AveragePrecision):
 
 def _lacking(positives: int, negatives: int) -> int | None:
     """Return how many more positives alone would do, at the least; None where none are short."""
-    return max(0, MIN_CLASS - positives, MIN_SAMPLE - positives - negatives) or None
+    return max(0, stats.MIN_CLASS - positives, stats.MIN_SAMPLE - positives - negatives) or None
 
 
 def _difference(

@@ -12,6 +12,7 @@ from typing import Annotated
 from pydantic import Field, field_validator
 
 from checker.attacks.api import Attack, Metric, Params, by_name
+from checker.attacks.families import Rate
 
 __all__ = ["ATTACK", "IdentifierPerturbationParams"]
 
@@ -50,5 +51,5 @@ ATTACK = Attack(
     access="samples",
     params=IdentifierPerturbationParams,
     needs_attribute_class=True,
-    metrics=by_name(Metric("memorized_share", "rate", can_pass=False, thresholded=True)),
+    metrics=by_name(Metric("memorized_share", Rate(), can_pass=False, thresholded=True)),
 )

@@ -15,7 +15,7 @@ codes ignores the age. So `memorized_share` can fail a control and never pass on
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
 
 import numpy as np
@@ -24,9 +24,11 @@ from numpy.typing import NDArray
 from scipy.stats import fisher_exact
 
 from checker import stats
-from checker.attacks.api import CellEvidence, Measurement, Measuring, Observations
+from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
+from checker.attacks.families import Measurement
 from checker.attacks.identifier_perturbation import IdentifierPerturbationParams
-from checker.attacks.rollouts import Clusters, cell_shares
+from checker.attacks.rollouts import cell_shares
+from checker.attacks.samples import Clusters
 from checker.attacks.tables import booleans, in_subgroup
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
@@ -138,23 +140,25 @@ class PerturbationMeasuring(Measuring[PerturbationObservations, IdentifierPertur
             unanswered=sum(missing),
         )
 
-    def measure(
+    def group(
         self,
-        metric: str,
+        metric: Metric,
         observations: PerturbationObservations,
         *,
+        member: bool,
         params: IdentifierPerturbationParams,
-        confidence: float,
-    ) -> Measurement:
-        """Estimate the share of memorized members among the eligible ones.
+    ) -> Clusters | None:
+        """Return which eligible members are memorized; nonmembers are never asked.
 
         A disclosed member whose prompt tells no age that can be changed says nothing either way and
         is left out; one who was not disclosed is not memorized.
 
         Raises:
             InsufficientData: members are disclosed, but the age can be changed in no prompt (reason
-                "identifier-not-in-prompt"); or there is nobody.
+                "identifier-not-in-prompt").
         """
+        if not member:
+            return None
         disclosed, testable = observations.is_disclosed, observations.is_testable
         if disclosed.any() and not testable.any():
             raise InsufficientData(
@@ -163,13 +167,37 @@ class PerturbationMeasuring(Measuring[PerturbationObservations, IdentifierPertur
                 got=0,
                 reason="identifier-not-in-prompt",
             )
-        memorized = observations.is_memorized()
-        share = _mean(observations, memorized, testable | ~disclosed, confidence=confidence)
-        if share is None:
-            raise InsufficientData("eligible members", needed=1, got=0)
-        among = _mean(observations, memorized, testable, confidence=confidence)
-        reported = {} if among is None else {"memorized share of disclosed members": among}
-        return Measurement(share, reported=reported | _curve(observations, confidence=confidence))
+        return _clusters(observations, observations.is_memorized(), testable | ~disclosed)
+
+    def reported(
+        self,
+        metric: Metric,
+        observations: PerturbationObservations,
+        *,
+        params: IdentifierPerturbationParams,
+        confidence: float,
+    ) -> dict[str, Estimate]:
+        """Return the share among the disclosed, and what each change did to them."""
+        among = _mean(
+            observations,
+            observations.is_memorized(),
+            observations.is_testable,
+            confidence=confidence,
+        )
+        share = {} if among is None else {"memorized share of disclosed members": among}
+        return share | _curve(observations, confidence=confidence)
+
+    def measure(
+        self,
+        metric: Metric,
+        observations: PerturbationObservations,
+        *,
+        params: IdentifierPerturbationParams,
+        confidence: float,
+    ) -> Measurement:
+        """Estimate the share of members, with no part beside it: nothing is subtracted."""
+        found = super().measure(metric, observations, params=params, confidence=confidence)
+        return replace(found, members=None)
 
 
 def _hits(evidence: CellEvidence) -> dict[str, dict[Change, int]]:
@@ -184,6 +212,17 @@ def _hits(evidence: CellEvidence) -> dict[str, dict[Change, int]]:
     return found
 
 
+def _clusters(
+    observations: PerturbationObservations,
+    outcome: NDArray[np.floating] | NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+) -> Clusters:
+    """Return an outcome in [0, 1] of the members behind some of the prompts."""
+    return Clusters(
+        outcome[chosen].astype(np.float64), observations.size[chosen], "eligible members"
+    )
+
+
 def _mean(
     observations: PerturbationObservations,
     outcome: NDArray[np.floating] | NDArray[np.bool_],
@@ -191,10 +230,11 @@ def _mean(
     *,
     confidence: float,
 ) -> Estimate | None:
-    """Estimate the mean of an outcome in [0, 1] over the members behind some of the prompts."""
-    values = outcome[chosen].astype(np.float64)
-    total, n = Clusters(values, observations.size[chosen]).counted(values)
-    return stats.rate(total, n, confidence=confidence) if n else None
+    """Estimate the mean of such an outcome; None where nobody is behind the prompts."""
+    if not observations.size[chosen].sum():
+        return None
+    found = _clusters(observations, outcome, chosen)
+    return stats.rate(*found.counted(), confidence=confidence)
 
 
 def _curve(observations: PerturbationObservations, *, confidence: float) -> dict[str, Estimate]:

@@ -13,6 +13,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.attacks.api import Attack, Metric, Params, by_name
+from checker.attacks.families import SplitAuroc, TruePositiveRate
 
 __all__ = ["ATTACK", "MembershipInferenceParams"]
 
@@ -39,7 +40,7 @@ ATTACK = Attack(
     params=MembershipInferenceParams,
     needs_whole_record=True,
     metrics=by_name(
-        Metric("membership_auroc", "auroc", separates_splits=True),
-        Metric("membership_tpr_at_fpr", "tpr", separates_splits=True),
+        Metric("membership_auroc", SplitAuroc()),
+        Metric("membership_tpr_at_fpr", TruePositiveRate()),
     ),
 )

@@ -10,10 +10,9 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker import stats
-from checker.attacks.api import CellEvidence, Measurement, Measuring, Observations
+from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.membership_inference import MembershipInferenceParams
 from checker.attacks.tables import booleans, in_subgroup
-from checker.errors import InsufficientData
 from checker.evidence import score_column
 from checker.stats.estimate import Estimate
 
@@ -68,22 +67,18 @@ class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams
             member=booleans(table, "member")[keep], scores=scores, unanswered=unanswered
         )
 
-    def measure(
+    def group(
         self,
-        metric: str,
+        metric: Metric,
         observations: ScoreObservations,
         *,
+        member: bool,
         params: MembershipInferenceParams,
-        confidence: float,
-    ) -> Measurement:
-        """Estimate how well the score tells members from nonmembers."""
-        scores = observations.scores[params.score]
-        members, nonmembers = scores[observations.member], scores[~observations.member]
-        if metric == "membership_auroc":
-            return Measurement(stats.auroc(members, nonmembers, confidence=confidence))
-        return Measurement(
-            stats.tpr_at_fpr(members, nonmembers, fpr=params.fpr, confidence=confidence)
-        )
+    ) -> NDArray[np.float64]:
+        """Return one split's scores."""
+        chosen = observations.member == member
+        scores: NDArray[np.float64] = observations.scores[params.score][chosen]
+        return scores
 
     def roc(
         self,
@@ -96,25 +91,6 @@ class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams
         scores = observations.scores[params.score]
         members, nonmembers = scores[observations.member], scores[~observations.member]
         return stats.roc(members, nonmembers, confidence=confidence)
-
-    def placebo(
-        self,
-        metric: str,
-        observations: ScoreObservations,
-        *,
-        params: MembershipInferenceParams,
-        confidence: float,
-        rng: np.random.Generator,
-    ) -> Estimate | None:
-        """AUROC between two random halves of the nonmembers: 0.5 but for chance."""
-        if metric != "membership_auroc":
-            return None
-        nonmembers = observations.scores[params.score][~observations.member]
-        if len(nonmembers) < 2:
-            raise InsufficientData("nonmembers", needed=2, got=len(nonmembers))
-        shuffled = rng.permutation(nonmembers)
-        half = len(nonmembers) // 2
-        return stats.auroc(shuffled[:half], shuffled[half:], confidence=confidence)
 
 
 MEASURE = MembershipMeasuring()

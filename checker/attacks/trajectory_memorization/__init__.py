@@ -17,6 +17,7 @@ from typing import Annotated
 from pydantic import Field, model_validator
 
 from checker.attacks.api import Attack, Metric, Params, by_name
+from checker.attacks.families import Gap, Rate, RateDifference, SetDifference
 
 __all__ = ["ATTACK", "TrajectoryMemorizationParams"]
 
@@ -52,13 +53,11 @@ ATTACK = Attack(
     access="samples",
     params=TrajectoryMemorizationParams,
     metrics=by_name(
-        Metric("extraction_rate", "rate"),
-        Metric("excess_extraction", "rate-difference"),
-        Metric(
-            "regurgitation_excess", "set-difference", identifying_prompts=False, of_patients=False
-        ),
-        Metric("distance_gap", "gap", largest=2.0),
-        Metric("random_distance", "gap", limitable=False, largest=2.0),
-        Metric("frequent_distance", "gap", limitable=False, largest=2.0),
+        Metric("extraction_rate", Rate(), "extracted"),
+        Metric("excess_extraction", RateDifference(), "extracted"),
+        Metric("regurgitation_excess", SetDifference(), "repeated"),
+        Metric("distance_gap", Gap(), "distance"),
+        Metric("random_distance", Gap(), limitable=False),
+        Metric("frequent_distance", Gap(), limitable=False),
     ),
 )

@@ -31,17 +31,17 @@ import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from checker.attacks.api import Metric, load_attack
+from checker.attacks.api import load_attack
+from checker.attacks.families import Family, Power, Sample
 from checker.report.disclosure_control.rounding import Rounding, hits_of, outward
 from checker.report.model import (
     AdmissibilityCheck,
     Audience,
     CellReport,
-    CellSample,
     EvidenceRef,
     Number,
-    Power,
     Provenance,
     Report,
     SamplingReport,
@@ -53,9 +53,6 @@ from checker.report.wording.numbers import bounds, figure, setting
 from checker.report.wording.reasons import reason_words
 
 __all__ = ["for_audience"]
-
-_SHARES = {"rate", "rate-difference", "mean-difference", "set-difference", "tpr"}
-"""Families of metrics whose numbers are shares of patients, or of continuations."""
 
 _EXACT = {"clopper-pearson", "square-and-add over clopper-pearson"}
 """Methods that give a share's bounds from its counts alone."""
@@ -160,13 +157,13 @@ class _Suppressor:
         sample = cell.sample
         if sample is not None:
             counts = [sample.members, sample.nonmembers]
-            if _metric(cell).takes_everybody:  # ranked against patients without the class
+            if _family(cell).takes_everybody:  # ranked against patients without the class
                 counts += [sample.members_negative or 0, sample.nonmembers_negative or 0]
             if min(counts) < self.min_cell:
                 return True
-        if cell.estimate is None or _family(cell) not in _SHARES:
+        if cell.estimate is None or not _family(cell).is_share:
             return False
-        if _family(cell) == "tpr":  # its n is that of both splits; hits are members'
+        if _family(cell).has_common_n:  # its hits are members'
             patients = sample.members if sample else 0
             return min(cell.estimate.low, cell.estimate.value) * patients < self.min_cell
         return self.rounding.rate(cell.members or cell.estimate).few
@@ -194,7 +191,7 @@ class _Suppressor:
         for all_of, some in ((whole.members, part.members), (whole.nonmembers, part.nonmembers)):
             if all_of is not None and some is not None:
                 rests.append((all_of.n or 0) - (some.n or 0))
-                if _family(whole) in _SHARES:
+                if _family(whole).is_share:
                     rests.append(hits_of(all_of) - hits_of(some))
         if whole.sample is not None and part.sample is not None:
             rests.append(whole.sample.members - part.sample.members)
@@ -226,7 +223,7 @@ class _Suppressor:
         limit, estimate = cell.limit.fail, cell.estimate
         if limit is None or estimate is None:
             return True
-        if _family(cell) == "tpr" and cell.sample is not None:
+        if _family(cell).has_common_n and cell.sample is not None:
             # half of α goes to the threshold
             found = self.rounding.few_of(
                 cell.sample.members, confidence=(1 + estimate.confidence) / 2
@@ -296,7 +293,7 @@ class _Suppressor:
             return None
         if number == cell.estimate:
             return self._estimate(cell)
-        if _family(cell) in _SHARES and self.rounding.rate(number).few:
+        if _family(cell).is_share and self.rounding.rate(number).few:
             return None
         if number.method not in _EXACT:
             return self._on_grid(cell, number)
@@ -314,7 +311,7 @@ class _Suppressor:
     def _on_grid(self, cell: CellReport, number: Number) -> Number:
         """Round outward to a step that no few patients decide: shares need a wide one."""
         step = _STEP
-        if _family(cell) in _SHARES and cell.sample is not None:
+        if _family(cell).is_share and cell.sample is not None:
             n = cell.sample.rollouts or min(cell.sample.members, cell.sample.nonmembers)
             step *= max(1, math.ceil(self.rounding.unit / max(1, n) / _STEP))
         return self._with_rounded_n(outward(number, step=step))
@@ -323,10 +320,10 @@ class _Suppressor:
         n = None if number.n is None else self.rounding.count(number.n)
         return number.model_copy(update={"n": n})
 
-    def _sample(self, sample: CellSample | None) -> CellSample | None:
+    def _sample(self, sample: Sample | None) -> Sample | None:
         if sample is None:
             return None
-        return CellSample(
+        return Sample(
             members=self.rounding.count(sample.members),
             nonmembers=self.rounding.count(sample.nonmembers),
         )
@@ -377,13 +374,8 @@ def _rates(cell: CellReport) -> list[Number]:
     return [cell.estimate] if cell.estimate is not None else []
 
 
-def _metric(cell: CellReport) -> Metric:
-    found: Metric = load_attack(cell.probe).metrics[cell.metric]
-    return found
-
-
-def _family(cell: CellReport) -> str:
-    return _metric(cell).family
+def _family(cell: CellReport) -> Family[Any]:
+    return load_attack(cell.probe).metrics[cell.metric].family
 
 
 def _is_of_canaries(cell: CellReport) -> bool:

@@ -12,14 +12,8 @@ from datetime import UTC, datetime
 from typing import Literal
 
 from checker.errors import ExitCode
-from checker.report.model import (
-    CellReport,
-    ControlReport,
-    LimitReport,
-    Number,
-    Report,
-    WaiverReport,
-)
+from checker.policy.documents import Limit
+from checker.report.model import CellReport, ControlReport, Number, Report, WaiverReport
 from checker.report.wording.attempts import attempt_words, level_words
 from checker.report.wording.audience import CONFIDENTIAL, is_withheld, side_words, withheld_words
 from checker.report.wording.measures import AGAINST, is_share, measure_of, probe_words, unit_of
@@ -244,7 +238,7 @@ def memory_words(cell: CellReport) -> str | None:
     return None
 
 
-def limit_words(limit: LimitReport, metric: str) -> str:
+def limit_words(limit: Limit, metric: str) -> str:
     """Return a limit in words."""
     if limit.max_count is not None:
         return f"none among at least {grouped(limit.min_n or 1)}"
