@@ -27,7 +27,7 @@ from checker.plan import AuditPlan, Cell, Job
 from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
 from checker.policy.documents import LeakagePolicy, Limit
 
-__all__ = ["cell_of", "evidence", "plan_of", "policy"]
+__all__ = ["cell_of", "evidence", "measured", "plan_of", "policy"]
 
 Array = NDArray[np.float64]
 
@@ -87,16 +87,17 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
         columns["prompt"] = pa.array([str(i) for i in observations.prompt.tolist()])
         tables = {"trajectories": pa.table(columns)}
     elif isinstance(observations, RegurgitationObservations):
-        n = len(observations.repeated)
-        half_a, half_b = observations.halves.T
+        records = observations.records
+        n = len(records.repeated)
+        half_a, half_b = records.halves.T
         columns = {
-            "member_groups": observations.member_groups,
-            "nonmember_groups": observations.nonmember_groups,
-            "repeated": observations.repeated,
+            "member_groups": records.member_groups,
+            "nonmember_groups": records.nonmember_groups,
+            "repeated": records.repeated,
             "half_a": np.ascontiguousarray(half_a),
             "half_b": np.ascontiguousarray(half_b),
-            "groups": np.full(n, observations.groups),
-            "nonmembers": np.full(n, observations.nonmembers),
+            "groups": np.full(n, records.groups),
+            "nonmembers": np.full(n, records.nonmembers),
         }
         tables = {"regurgitation": pa.table(columns)}
     else:

@@ -7,12 +7,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from measuring import measured, placebo_of
 
 from checker.attacks.attribute_disclosure import ATTACK, AttributeDisclosureParams
-from checker.attacks.attribute_disclosure.measure import (
-    MEASURE,
-    DisclosureObservations,
-)
+from checker.attacks.attribute_disclosure.measure import DisclosureObservations
 from checker.attacks.families import Measurement
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
@@ -47,18 +45,26 @@ def together(first: DisclosureObservations, second: DisclosureObservations):
 
 
 def measure(metric: str, observations: DisclosureObservations) -> Measurement:
-    return MEASURE.measure(
-        metric, observations, params=AttributeDisclosureParams(), confidence=0.95
-    )
-
-
-def placebo(metric: str, observations: DisclosureObservations) -> Estimate | None:
-    return MEASURE.placebo(
+    return measured(
+        ATTACK,
         metric,
         observations,
         params=AttributeDisclosureParams(),
-        confidence=0.95,
-        rng=np.random.default_rng(0),
+        contrast=contrast_of(observations),
+    )
+
+
+def contrast_of(observations: DisclosureObservations) -> str:
+    return "nonmembers" if observations.reference_q is None else "reference"
+
+
+def placebo(metric: str, observations: DisclosureObservations) -> Estimate | None:
+    return placebo_of(
+        ATTACK,
+        metric,
+        observations,
+        params=AttributeDisclosureParams(),
+        contrast=contrast_of(observations),
     )
 
 

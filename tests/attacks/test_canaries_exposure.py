@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import measuring
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -40,9 +41,8 @@ def observed(
 
 
 def measured(metric: str, observations: CanaryObservations, **params: object) -> Estimate:
-    return MEASURE.measure(
-        metric, observations, params=parameters(**params), confidence=0.95
-    ).estimate
+    found = measuring.measured(ATTACK, metric, observations, params=parameters(**params))
+    return found.estimate
 
 
 # --- simulated targets --------------------------------------------------------------------------

@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import measuring
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -210,8 +211,12 @@ def evidence_of(rows: list[PerturbedHits], first_q: list[float], samples: int = 
 def measured(rows: list[PerturbedHits], first_q: list[float]) -> Measurement:
     observations = MEASURE.observations(evidence_of(rows, first_q))
     assert observations.unanswered == 0
-    return MEASURE.measure(
-        "memorized_share", observations, params=IdentifierPerturbationParams(), confidence=0.95
+    return share_of(observations)
+
+
+def share_of(observations: PerturbationObservations) -> Measurement:
+    return measuring.measured(
+        ATTACK, "memorized_share", observations, params=IdentifierPerturbationParams()
     )
 
 
@@ -310,12 +315,7 @@ def test_who_was_not_disclosed_counts_as_not_memorized() -> None:
 
 def test_members_of_one_prompt_are_one_observation() -> None:
     # two prompts of ten members each: as much as two patients say
-    found = MEASURE.measure(
-        "memorized_share",
-        observed((20, 0, 0, 0, 0, 0), (20, 20, 20, 20, 20, 20), size=10),
-        params=IdentifierPerturbationParams(),
-        confidence=0.95,
-    )
+    found = share_of(observed((20, 0, 0, 0, 0, 0), (20, 20, 20, 20, 20, 20), size=10))
     assert (found.estimate.value, found.estimate.n) == (0.5, 2)
 
 
@@ -323,12 +323,7 @@ def test_a_prompt_without_an_age_says_nothing_either_way() -> None:
     tested, untestable = (20, 0, 0, 0, 0, 0), (20, -1, -1, -1, -1, -1)
 
     def measure(*hits: tuple[int, ...]) -> Measurement:
-        return MEASURE.measure(
-            "memorized_share",
-            observed(*hits),
-            params=IdentifierPerturbationParams(),
-            confidence=0.95,
-        )
+        return share_of(observed(*hits))
 
     assert (measure(tested, untestable).estimate.value, measure(tested).estimate.n) == (1.0, 1)
     with pytest.raises(InsufficientData) as caught:

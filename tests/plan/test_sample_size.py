@@ -11,14 +11,13 @@ from checker.stats import power
 
 
 def needed(
-    probe: str, metric: str, limit: float, *, base_rate: float = 0.02, fpr: float | None = None
+    probe: str, metric: str, limit: float, *, base_rate: float = 0.02
 ) -> tuple[int | None, int | None]:
     return sample_needed(
         load_attack(probe).metrics[metric],
         Limit(fail=limit),
         confidence=0.95,
         base_rate=base_rate,
-        fpr=fpr,
     )
 
 

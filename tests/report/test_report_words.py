@@ -7,18 +7,18 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import report_builder as build
+from measuring import measured
 
-from checker.attacks.api import Family, Metric
-from checker.attacks.families import Measurement, Power
-from checker.attacks.identifier_perturbation import IdentifierPerturbationParams
+from checker.attacks.api import Metric
+from checker.attacks.families import Power
+from checker.attacks.identifier_perturbation import ATTACK, IdentifierPerturbationParams
 from checker.attacks.identifier_perturbation.measure import (
     AGE_OFFSETS,
-    MEASURE,
     UNCHANGED,
     PerturbationObservations,
 )
@@ -72,21 +72,23 @@ def test_every_metric_has_a_title_a_unit_and_an_explanation(probe: str, metric: 
     assert words.title != metric.name
     assert words.counts != metric.name
     assert words.meaning.endswith(".")
-    assert words.unit in UNITS[metric.family]
+    assert words.unit in UNITS[metric.family.name]
     if metric.limitable:
         assert words.against in AGAINST
-    if metric.is_excess and metric.limitable:
+    if metric.family.is_excess and metric.limitable:
         assert words.part, "members' and nonmembers' numbers need a name"
         assert words.against in {"excess", "set"}
 
 
 def test_every_family_has_a_unit() -> None:
-    assert set(UNITS) == set(get_args(Family))
+    used = {metric.family.name for _, metric in (param.values for param in metrics())}
+    assert set(UNITS) == used
 
 
 def test_every_point_of_the_perturbation_curve_has_words() -> None:
     changes = [UNCHANGED, *(("age", f"{years:+d}") for years in AGE_OFFSETS), ("sex", "F")]
-    found: Measurement = MEASURE.measure(
+    found = measured(
+        ATTACK,
         "memorized_share",
         PerturbationObservations(
             size=np.ones(30, dtype=np.int64),
@@ -97,7 +99,6 @@ def test_every_point_of_the_perturbation_curve_has_words() -> None:
             threshold=0.5,
         ),
         params=IdentifierPerturbationParams(),
-        confidence=0.95,
     )
     assert len(found.reported) == 1 + len(changes)
     offsets = [age_offset(name) for name in found.reported]

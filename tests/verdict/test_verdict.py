@@ -10,13 +10,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import AS_OF, FOREIGN, HARMLESS, SAMPLES, Bench, policy
+from measuring import measured
 
 from checker import stats
-from checker.attacks.attribute_disclosure import AttributeDisclosureParams
-from checker.attacks.attribute_disclosure.measure import (
-    MEASURE,
-    DisclosureObservations,
-)
+from checker.attacks.attribute_disclosure import ATTACK, AttributeDisclosureParams
+from checker.attacks.attribute_disclosure.measure import DisclosureObservations
 from checker.attacks.families import Measurement
 from checker.errors import ExitCode
 from checker.policy.documents import Limit
@@ -335,9 +333,8 @@ def test_patients_who_share_a_prompt_weigh_as_many_as_they_are() -> None:
         base=None,
         unanswered=0,
     )
-    estimate = MEASURE.measure(
-        "disclosure_rate", observations, params=AttributeDisclosureParams(), confidence=0.95
-    ).estimate
+    params = AttributeDisclosureParams()
+    estimate = measured(ATTACK, "disclosure_rate", observations, params=params).estimate
     assert estimate.value == pytest.approx(1000 / 1200)
     # Kish: (200 + 1000)² / (200 · 1² + 1000²) = 1.44, so one unit: nothing is shown
     assert estimate.n == 1
