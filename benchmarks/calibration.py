@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from checker.plan.jobs import PROMPTS_A_BATCH
 from numpy.typing import NDArray
 
 from benchmarks.calibration_exact import curtailed, enumerated
@@ -55,7 +56,6 @@ from benchmarks.remembered_draws import remembered
 from checker import stats
 from checker.attacks.api import load_attack
 from checker.errors import InsufficientData
-from checker.plan.jobs import PROMPTS_A_BATCH
 from checker.plan.power import cell_power
 from checker.stats.intervals import difference_limits
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
@@ -119,7 +119,7 @@ def _decider(design: Design, *, confidence: float = CONFIDENCE) -> Callable[[Any
     """Return what turns observations into the verdict of one cell."""
     cell = cell_of(design, [])
     probe = load_attack(design.probe)
-    params, measure = probe.params.model_validate(cell.params), probe.measuring.measure
+    params = probe.params.model_validate(cell.params)
 
     def decide(observations: Any) -> str:
         try:

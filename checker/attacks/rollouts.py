@@ -1,9 +1,10 @@
-"""What continuations give away, by prompt: shared by attacks that draw them."""
+"""Continuations: how they are drawn, and what they give away by prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
@@ -11,6 +12,33 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from checker.attacks.api import CellEvidence
+from checker.plan.sharing import RolloutSettings
+
+
+class DrawingParams(Protocol):
+    """Parameters of an attack that draws continuations."""
+
+    @property
+    def samples(self) -> int: ...  # noqa: D102
+
+    @property
+    def horizon_tokens(self) -> int: ...  # noqa: D102
+
+    @property
+    def temperature(self) -> float: ...  # noqa: D102
+
+    @property
+    def top_p(self) -> float: ...  # noqa: D102
+
+
+def rollout_settings(params: DrawingParams) -> RolloutSettings:
+    """Return how an attack's parameters say that continuations are drawn."""
+    return RolloutSettings(
+        samples=params.samples,
+        horizon_tokens=params.horizon_tokens,
+        temperature=params.temperature,
+        top_p=params.top_p,
+    )
 
 
 @dataclass(frozen=True, slots=True)

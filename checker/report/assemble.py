@@ -273,7 +273,7 @@ def _check(check: Check) -> AdmissibilityCheck:
 
 def _sampling(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> SamplingReport:
     """Count what was drawn of the plan's continuations, and what did not have to be."""
-    rollouts = [job for job in plan.jobs if job.kind == "rollouts"]
+    rollouts = plan.jobs_of("rollouts")
     drawn = {entry.job: entry.rows for entry in manifest.entries}
     planned = {job.digest: job.inputs["count"] * job.inputs["samples"] for job in rollouts}
     return SamplingReport(

@@ -34,6 +34,7 @@ ATTACK = Attack(
     access="embeddings",
     params=EmbeddingProbeParams,
     needs_attribute_class=True,
+    kinds={"probe-scores": ("patient", "member", "subgroups", "positive", "score")},
     metrics=by_name(
         Metric("probe_auroc", "auroc", takes_everybody=True, identifying_prompts=False),
         Metric(

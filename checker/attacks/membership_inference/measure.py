@@ -14,7 +14,7 @@ from checker.attacks.api import CellEvidence, Measurement, Measuring, Observatio
 from checker.attacks.membership_inference import MembershipInferenceParams
 from checker.attacks.tables import booleans, in_subgroup
 from checker.errors import InsufficientData
-from checker.evidence import score_column
+from checker.kinds import score_column
 from checker.stats.estimate import Estimate
 
 

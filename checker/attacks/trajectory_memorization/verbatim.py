@@ -29,8 +29,6 @@ from numpy.typing import NDArray
 from checker.errors import InsufficientData
 from checker.records.tokenization import TokenizedRecords
 
-__all__ = ["Regurgitation", "longest_shared_runs", "regurgitation"]
-
 Tokens = NDArray[np.int32]
 Hashes = NDArray[np.uint64]
 Flags = NDArray[np.bool_]
