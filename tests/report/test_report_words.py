@@ -21,12 +21,14 @@ from checker.attacks.identifier_perturbation.measure import (
     UNCHANGED,
     PerturbationObservations,
 )
+from checker.attacks.identifier_perturbation.words import age_offset
+from checker.attacks.wording import Unit
 from checker.errors import InsufficientData
 from checker.kinds import SHARED
 from checker.plugins import plugin_names
 from checker.report.model import LimitReport, Number, Power, SamplingReport
 from checker.report.wording import text
-from checker.report.wording.measures import AGAINST, Unit, age_offset, measure_of, probe_words
+from checker.report.wording.measures import AGAINST, measure_of, probe_words
 from checker.report.wording.numbers import NBSP, upper_bound
 from checker.report.wording.reasons import REASONS, reason_words
 from checker.stats.estimate import Estimate
