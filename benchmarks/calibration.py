@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from checker.plan.jobs import PROMPTS_A_BATCH
 from numpy.typing import NDArray
 
 from benchmarks.calibration_exact import curtailed, enumerated
@@ -55,7 +56,6 @@ from benchmarks.remembered_draws import remembered
 from checker import stats
 from checker.errors import InsufficientData
 from checker.plan.cells import metric_of
-from checker.plan.jobs import PROMPTS_A_BATCH
 from checker.plan.power import cell_power
 from checker.stats.intervals import difference_limits
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence

@@ -22,7 +22,7 @@ from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
-from checker.evidence import score_column
+from checker.kinds import score_column
 from checker.plan import AuditPlan, Cell, Job
 from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
 from checker.policy.documents import LeakagePolicy, Limit

@@ -28,7 +28,8 @@ from pydantic import ConfigDict
 from checker.attacks.families import Family, Measurement
 from checker.canonical import ClosedModel
 from checker.errors import PluginError
-from checker.plugins import load_plugin
+from checker.kinds import SHARED
+from checker.plugins import BUILT_IN, load_plugin, plugin_names
 
 if TYPE_CHECKING:  # slow to import, and reading a policy needs none of them
     import numpy as np
@@ -108,6 +109,14 @@ class Params(ClosedModel):
         """Whether they ask for a reference model, whatever the control's contrast."""
         return False
 
+    @property
+    def named_fields(self) -> Mapping[str, Sequence[str]]:
+        """Fields of the target that a policy named, by the key that names them.
+
+        Only what was written: defaults fit whatever a target declares.
+        """
+        return {}
+
 
 @dataclass(frozen=True, slots=True)
 class Attack:
@@ -121,6 +130,7 @@ class Attack:
         metrics: by name; see `by_name`.
         needs_attribute_class: it asks for an attribute class; otherwise it takes none.
         needs_whole_record: of the attacker's knowledge.
+        kinds: jobs of its own by their kind, with the columns of what each observes.
     """
 
     name: str
@@ -130,6 +140,7 @@ class Attack:
     metrics: Mapping[str, Metric]
     needs_attribute_class: bool = False
     needs_whole_record: bool = False
+    kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def measuring(self) -> Measuring[Any, Any]:
@@ -165,8 +176,38 @@ def load_attack(name: str) -> Attack:
     """Return the face of the attack called `name`.
 
     Raises:
-        PluginError: there is none, it cannot be imported, or it is no attack.
+        PluginError: there is none, it cannot be imported, it is no attack, or it calls a kind of
+            job or a metric like another attack does.
     """
+    attack = _face(name)
+    if name not in BUILT_IN[GROUP]:  # a test looks at those
+        _refuse_shared_names(attack)
+    return attack
+
+
+def columns_of(kind: str) -> tuple[str, ...]:
+    """Return the columns of what jobs of a kind observe.
+
+    Raises:
+        PluginError: no attack that is installed has such jobs.
+    """
+    return SHARED[kind] if kind in SHARED else owner_of(kind).kinds[kind]
+
+
+def owner_of(kind: str) -> Attack:
+    """Return the attack whose own kind of job this is.
+
+    Raises:
+        PluginError: no attack that is installed has such jobs.
+    """
+    for name in _attack_names():
+        attack = _face(name)
+        if kind in attack.kinds:
+            return attack
+    raise PluginError(f"no attack that is installed has jobs of kind '{kind}'")
+
+
+def _face(name: str) -> Attack:
     found = load_plugin(GROUP, name)
     if not isinstance(found, Attack):
         raise PluginError(
@@ -176,6 +217,26 @@ def load_attack(name: str) -> Attack:
     if found.name != name:
         raise PluginError(f"plug-in '{name}' of {GROUP} calls itself '{found.name}'")
     return found
+
+
+def _attack_names() -> list[str]:
+    """Return all names, built-in attacks first: they are asked without importing any other."""
+    return [*BUILT_IN[GROUP], *(n for n in plugin_names(GROUP) if n not in BUILT_IN[GROUP])]
+
+
+def _refuse_shared_names(attack: Attack) -> None:
+    """Evidence is found by the kind of its job, words by the name of their metric."""
+    others = [_face(name) for name in _attack_names() if name != attack.name]
+    for what, own, theirs in (
+        ("kind of job", attack.kinds, {*SHARED, *(k for one in others for k in one.kinds)}),
+        ("metric", attack.metrics, {m for one in others for m in one.metrics}),
+    ):
+        for name in own:
+            if name in theirs:
+                raise PluginError(
+                    f"attack '{attack.name}' has a {what} called '{name}', and so has another;"
+                    " rename it"
+                )
 
 
 # --- measuring ----------------------------------------------------------------------------------
@@ -207,12 +268,32 @@ class CellEvidence:
     partial: bool = False
     memo: dict[Any, Any] = field(default_factory=dict)
 
-    def once(self, key: Hashable, compute: Callable[[], _T]) -> _T:
-        """Return `compute()`, computed once for all cells of a judgement that share `key`."""
+    def once(self, compute: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
+        """Return `compute(*args, **kwargs)`, computed once for all cells of a judgement.
+
+        What was computed before is found by the function and all of its arguments, so that nothing
+        a number depends on can be left out of the key. Tables are compared by identity: the
+        evidence of a judgement does not change.
+        """
+        key = (compute, _key(args), _key(sorted(kwargs.items())))
         if key not in self.memo:
-            self.memo[key] = compute()
-        found: _T = self.memo[key]
+            # the arguments stay with the result: another table must not get a freed one's identity
+            self.memo[key] = compute(*args, **kwargs), (args, kwargs)
+        found: _T = self.memo[key][0]
         return found
+
+
+def _key(value: Any) -> Hashable:
+    """Return an argument as part of a key."""
+    import pyarrow as pa
+
+    if isinstance(value, pa.Table):
+        return "table", id(value)
+    if isinstance(value, list | tuple):
+        return tuple(_key(one) for one in value)
+    if value is None or isinstance(value, str | int | float | bool | bytes):
+        return type(value).__name__, value
+    raise TypeError(f"what was computed from {type(value).__name__} cannot be found again")
 
 
 @dataclass(frozen=True, slots=True)

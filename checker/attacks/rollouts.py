@@ -1,14 +1,42 @@
-"""What continuations give away, by prompt: shared by attacks that draw them."""
+"""Continuations: how they are drawn, and what they give away by prompt."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
 from checker.attacks.api import CellEvidence
+from checker.plan.sharing import RolloutSettings
+
+
+class DrawingParams(Protocol):
+    """Parameters of an attack that draws continuations."""
+
+    @property
+    def samples(self) -> int: ...  # noqa: D102
+
+    @property
+    def horizon_tokens(self) -> int: ...  # noqa: D102
+
+    @property
+    def temperature(self) -> float: ...  # noqa: D102
+
+    @property
+    def top_p(self) -> float: ...  # noqa: D102
+
+
+def rollout_settings(params: DrawingParams) -> RolloutSettings:
+    """Return how an attack's parameters say that continuations are drawn."""
+    return RolloutSettings(
+        samples=params.samples,
+        horizon_tokens=params.horizon_tokens,
+        temperature=params.temperature,
+        top_p=params.top_p,
+    )
 
 
 def hit_shares(
@@ -44,14 +72,11 @@ def hit_shares(
 
 
 def cell_shares(evidence: CellEvidence, *, reference: bool = False) -> dict[str, float]:
-    """Return q by prompt for a cell, computed once for all cells with the same rollouts and class.
+    """Return q by prompt for a cell, computed once for all that ask for the same.
 
     Args:
         evidence: of a cell whose parameters have `samples`.
         reference: of the reference model instead of the model under audit.
     """
     tables = (evidence.reference if reference else evidence.tables).get("rollouts", ())
-    key = ("q", tuple(evidence.watch), tuple(id(table) for table in tables))
-    return evidence.once(
-        key, lambda: hit_shares(tables, evidence.watch, samples=evidence.params.samples)
-    )
+    return evidence.once(hit_shares, tables, evidence.watch, samples=evidence.params.samples)

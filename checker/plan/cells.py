@@ -6,7 +6,7 @@ from typing import Literal
 
 from checker.attacks.api import Metric, Params, load_attack
 from checker.attacks.families import Power, Sample
-from checker.plan.measurement import measurement_digest
+from checker.plan.identity import measurement_digest
 from checker.plan.model import Cell
 from checker.plan.power import cell_power
 from checker.policy import ResolvedAttacker

@@ -16,7 +16,6 @@ from pydantic import Field
 
 from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel, digest, sha256_hex
-from checker.evidence import JobKind
 from checker.policy.documents import Limit
 
 __all__ = [
@@ -75,7 +74,7 @@ class Job(JsonModel):
     """
 
     digest: str
-    kind: JobKind
+    kind: str
     title: str
     inputs: dict[str, Any]
     runs_on: Literal["cohort", "target", "reference", "evidence"] = "cohort"
@@ -226,9 +225,13 @@ class AuditPlan(JsonModel):
         found = self.classes.get(cell.attribute_class) if cell.attribute_class else None
         return found.absent_from if found is not None else None
 
-    def job(self, kind: JobKind) -> Job | None:
+    def jobs_of(self, kind: str) -> list[Job]:
+        """Return the plan's jobs of one kind."""
+        return [job for job in self.jobs if job.kind == kind]
+
+    def job(self, kind: str) -> Job | None:
         """Return the plan's only job of a kind, or None."""
-        return next((job for job in self.jobs if job.kind == kind), None)
+        return next(iter(self.jobs_of(kind)), None)
 
     def rng_for(self, purpose: str) -> np.random.Generator:
         """Return the random numbers of one purpose; they depend on the seed and its name only."""

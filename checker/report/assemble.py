@@ -269,7 +269,7 @@ def _check(check: Check) -> AdmissibilityCheck:
 
 def _sampling(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> SamplingReport:
     """Count what was drawn of the plan's continuations, and what did not have to be."""
-    rollouts = [job for job in plan.jobs if job.kind == "rollouts"]
+    rollouts = plan.jobs_of("rollouts")
     drawn = {entry.job: entry.rows for entry in manifest.entries}
     planned = {job.digest: job.inputs["count"] * job.inputs["samples"] for job in rollouts}
     return SamplingReport(
@@ -392,21 +392,9 @@ def _fields(target: AuditTarget) -> list[str]:
 
 
 def _attacker(attacker: ResolvedAttacker, *, fields: list[str]) -> AttackerText:
-    if attacker.static == "all":
-        known = ["all static facts"]
-    else:
-        known = [", ".join(attacker.static)] if attacker.static else []
-    if attacker.events == "all":
-        known.append("the whole record but the class in question")
-    elif attacker.events:
-        known.append(f"the first {attacker.events} events")
-    if attacker.random:
-        known.append(f"{attacker.random} events drawn at random")
-    if attacker.code_types:
-        known.append(f"all events like {', '.join(attacker.code_types)}")
-    knows = " and ".join(known) or "nothing"
-    tried = [field for field in fields if field not in attacker.static]
-    if attacker.static != "all" and attacker.knows_events and tried:
+    knows, static = attacker.knows.in_words(), attacker.knows.static or []
+    tried = [field for field in fields if field not in static]
+    if static != "all" and attacker.knows.includes_events and tried:
         knows += f" (and tries out {', '.join(tried)})"
     return AttackerText(
         id=attacker.name,

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from checker.attacks.api import columns_of
 from checker.canonical import sha256_hex
 from checker.errors import DocumentError, EvidenceError
 from checker.evidence import (
@@ -31,7 +32,7 @@ from checker.policy.waivers import WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
 from checker.report.comparison import Comparison
 from checker.report.disclosure_control.suppression import for_audience
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
 from checker.verdict import judge
@@ -191,7 +192,7 @@ def judge_run(
     judgement = judge(
         document,
         plan=plan,
-        evidence=tables_by_job(EvidenceStore(run.folder), run.manifest),
+        evidence=tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest),
         waivers=granted,
         crashed=run.manifest.crashed,
         measured_at=run.times.oldest(run.manifest.entries) if run.times else None,

@@ -20,7 +20,8 @@ from checker.attacks.canary_exposure.measure import (
     MEASURE,
     CanaryObservations,
 )
-from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries, score_canaries
+from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries
+from checker.attacks.canary_exposure.run import score_canaries
 from checker.errors import InsufficientData
 from checker.stats.epsilon import epsilon_p_value
 from checker.stats.estimate import Estimate

@@ -14,7 +14,7 @@ import pytest
 import report_builder as build
 from measuring import measured
 
-from checker.attacks.api import Metric
+from checker.attacks.api import GROUP, Metric, load_attack
 from checker.attacks.families import Power
 from checker.attacks.identifier_perturbation import ATTACK, IdentifierPerturbationParams
 from checker.attacks.identifier_perturbation.measure import (
@@ -22,13 +22,15 @@ from checker.attacks.identifier_perturbation.measure import (
     UNCHANGED,
     PerturbationObservations,
 )
+from checker.attacks.identifier_perturbation.words import age_offset
+from checker.attacks.wording import Unit
 from checker.errors import InsufficientData
-from checker.evidence import JobKind
-from checker.plugins import load_plugin, plugin_names
+from checker.kinds import SHARED
+from checker.plugins import plugin_names
 from checker.policy.documents import Limit
 from checker.report.model import Number, SamplingReport
 from checker.report.wording import text
-from checker.report.wording.measures import AGAINST, Unit, age_offset, measure_of, probe_words
+from checker.report.wording.measures import AGAINST, measure_of, probe_words
 from checker.report.wording.numbers import NBSP, upper_bound
 from checker.report.wording.reasons import REASONS, reason_words
 from checker.stats.estimate import Estimate
@@ -53,14 +55,14 @@ UNITS: dict[str, set[Unit]] = {
 def metrics() -> list[Any]:
     return [
         pytest.param(probe, metric, id=f"{probe}-{metric.name}")
-        for probe in plugin_names("phigate.probes")
-        for metric in load_plugin("phigate.probes", probe).metrics.values()
+        for probe in plugin_names(GROUP)
+        for metric in load_attack(probe).metrics.values()
     ]
 
 
-@pytest.mark.parametrize("probe", plugin_names("phigate.probes"))
+@pytest.mark.parametrize("probe", plugin_names(GROUP))
 def test_every_probe_is_explained_and_says_what_it_cannot_show(probe: str) -> None:
-    words, declared = probe_words(probe), load_plugin("phigate.probes", probe)
+    words, declared = probe_words(probe), load_attack(probe)
     assert len(words.meaning) > 80
     assert words.limits
     assert bool(words.row) is not declared.needs_attribute_class  # classes have rows of their own
@@ -134,7 +136,8 @@ def reasons_given() -> set[str]:
     Those handed over as `reason=` or put into a variable of that name anywhere, and all kebab-case
     words of the judge and of the checks but those of two closed sets.
     """
-    other = {*get_args(Family), *get_args(JobKind)}
+    own = (kind for name in plugin_names(GROUP) for kind in load_attack(name).kinds)
+    other = {*SHARED, *own}
     found = {str(inspect.signature(InsufficientData).parameters["reason"].default)}
     for name, tree in sources():
         for node in ast.walk(tree):

@@ -54,6 +54,7 @@ ATTACK = Attack(
     access="logprobs",
     params=CanaryExposureParams,
     needs_whole_record=True,
+    kinds={"canaries": ("canary", "included", "beacon", "score")},
     metrics=by_name(
         Metric("exposure_bits", Bits(), "exposure"),
         Metric("epsilon_lower_bound", Epsilon(), "guesses", can_pass=False),

@@ -35,6 +35,7 @@ ATTACK = Attack(
     access="embeddings",
     params=EmbeddingProbeParams,
     needs_attribute_class=True,
+    kinds={"probe-scores": ("patient", "member", "subgroups", "positive", "score")},
     metrics=by_name(
         # a classifier that sees nothing of a patient tells nothing apart
         Metric("probe_auroc", Auroc(), hangs_on_prompt=False),

@@ -7,6 +7,7 @@ record loses the thread. Only members are asked, so this is for where no nonmemb
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Annotated
 
 from pydantic import Field, field_validator
@@ -35,6 +36,11 @@ class IdentifierPerturbationParams(Params):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
 
+    @property
+    def named_fields(self) -> Mapping[str, Sequence[str]]:
+        """The identifiers that a policy itself wants changed."""
+        return {"identifiers": self.identifiers} if "identifiers" in self.model_fields_set else {}
+
     @field_validator("identifiers")
     @classmethod
     def _with_age(cls, names: list[str]) -> list[str]:
@@ -51,5 +57,6 @@ ATTACK = Attack(
     access="samples",
     params=IdentifierPerturbationParams,
     needs_attribute_class=True,
+    kinds={"perturbations": ("prompt", "identifier", "change", "samples", "hits")},
     metrics=by_name(Metric("memorized_share", Rate(), can_pass=False, thresholded=True)),
 )

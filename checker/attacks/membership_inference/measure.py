@@ -13,7 +13,7 @@ from checker import stats
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.membership_inference import MembershipInferenceParams
 from checker.attacks.tables import booleans, in_subgroup
-from checker.evidence import score_column
+from checker.kinds import score_column
 from checker.stats.estimate import Estimate
 
 

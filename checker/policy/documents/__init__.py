@@ -33,12 +33,12 @@ from checker.policy.documents.elements import (
     Sha256,
     Text,
 )
+from checker.policy.documents.knowledge import Knowledge, Selector, extent
 from checker.policy.documents.policy import (
     AbstractPolicy,
     AttackerSpec,
     ControlSpec,
     Gate,
-    Knowledge,
     LeakagePolicy,
     Limit,
     Parameters,
@@ -134,6 +134,7 @@ __all__ = [
     "ProxyCodes",
     "Review",
     "Sampling",
+    "Selector",
     "Severity",
     "Sha256",
     "Specials",
@@ -150,4 +151,5 @@ __all__ = [
     "WaiverRules",
     "WaiverSpec",
     "counted",
+    "extent",
 ]

@@ -11,9 +11,9 @@ A shared report follows four rules, with `minCell` of the policy (11):
 limit and on which side of it the interval lies, and no number. Where fewer than `minCell` were not
 hit, "nearly all" is all it says.
 
-*Rounded.* All other counts are rounded (`checker.report.disclosure_control.rounding`), rates and bounds are those of
-the rounded counts, and what is no share of patients (an AUROC, a distance) is rounded outward. So
-the difference of two shared numbers, of one report or of two, is never exact.
+*Rounded.* All other counts are rounded (`checker.report.disclosure_control.rounding`), rates and
+bounds are those of the rounded counts, and what is no share of patients (an AUROC, a distance) is
+rounded outward. So the difference of two shared numbers, of one report or of two, is never exact.
 
 *The n behind few.* A verdict and an n can pin a count: a cell that passes at 5 % with n between 59
 and 92 had no hit at all. n is withheld with the count, and from all cells about the same class and
@@ -48,7 +48,7 @@ from checker.report.model import (
     TargetRef,
     WaiverReport,
 )
-from checker.report.wording.measures import AT_ANOTHER, age_offset, is_share
+from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure, setting
 from checker.report.wording.reasons import reason_words
 
@@ -302,10 +302,9 @@ class _Suppressor:
     def _reported(self, cell: CellReport) -> Iterator[tuple[str, Number]]:
         """Yield what stands beside the estimate, but for what counts patients of its own."""
         for name, number in cell.reported.items():
-            is_of_curve = age_offset(name) is not None or name.startswith(AT_ANOTHER)
-            counts_patients = is_share(name) and not is_of_curve
-            if (number.n or 0) >= self.min_cell and not counts_patients:
-                shown = outward(number, step=_CURVE_STEP if is_of_curve else _STEP)
+            of_patients = measure_of(name).of_patients
+            if (number.n or 0) >= self.min_cell and not (is_share(name) and of_patients):
+                shown = outward(number, step=_STEP if of_patients else _CURVE_STEP)
                 yield name, self._with_rounded_n(shown)
 
     def _on_grid(self, cell: CellReport, number: Number) -> Number:

@@ -9,8 +9,9 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
+from checker.attacks.wording import Unit
 from checker.report.model import Number
-from checker.report.wording.measures import Unit, unit_of
+from checker.report.wording.measures import unit_of
 
 __all__ = ["NBSP", "bounds", "figure", "grouped", "p_words", "setting", "share", "upper_bound"]
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from checker.attacks.wording import Unit
 from checker.report.matrix import Matrix
 from checker.report.model import Number
-from checker.report.wording.measures import Unit, unit_of
+from checker.report.wording.measures import unit_of
 
 __all__ = ["Scale", "scales_of"]
 
