@@ -87,8 +87,8 @@ def _zero_tolerance(cell: Cell, measurement: Measurement) -> Finding:
 def shortage_reason(cell: Cell, *, confidence: float) -> str:
     """Name what is short: patients, patients with the class, or the horizon that hides them."""
     family = metric_of(cell).family
-    if family.shortage is not None:
-        return family.shortage
+    if family.shortage_reason is not None:
+        return family.shortage_reason
     if cell.attribute_class is None:
         return "too-few-patients"
     if cell.limit.fail is None:

@@ -350,14 +350,7 @@ def test_a_blind_attack_is_taken_for_a_working_one_as_seldom_as_promised() -> No
 def test_a_coin_needs_no_placebo() -> None:
     observations = observed(np.arange(4) < 2, np.zeros(4))
     for metric in ATTACK.metrics:
-        found = MEASURE.placebo(
-            metric,
-            observations,
-            params=parameters(),
-            confidence=0.95,
-            rng=np.random.default_rng(0),
-        )
-        assert found is None
+        assert measuring.placebo_of(ATTACK, metric, observations, params=parameters()) is None
 
 
 # --- evidence -----------------------------------------------------------------------------------

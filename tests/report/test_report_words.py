@@ -145,9 +145,11 @@ def reasons_given() -> set[str]:
                 names = [node.arg]
             elif isinstance(node, ast.Assign):
                 names = [to.id for to in node.targets if isinstance(to, ast.Name)]
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names = [node.target.id]
             else:
                 continue
-            if "reason" in names:
+            if node.value is not None and not {"reason", "shortage_reason"}.isdisjoint(names):
                 found |= set(texts(node.value))
         if name in {"verdict", "admissibility"}:
             found |= {word for word in texts(tree) if KEBAB.fullmatch(word)}

@@ -125,7 +125,7 @@ class Family(ABC, Generic[Group]):
         decided_by_zero_hits: the fewest patients that can pass follow from the limit alone.
         varies_less_than_planned: the plan assumes outcomes that vary most, so that the announced
             probability of a pass is a lower bound.
-        shortage: the reason where too little was measured; None where that depends on the cell.
+        shortage_reason: given where too little was measured; None where that depends on the cell.
     """
 
     name: ClassVar[str]
@@ -144,7 +144,7 @@ class Family(ABC, Generic[Group]):
     has_sequence: ClassVar[bool] = False
     decided_by_zero_hits: ClassVar[bool] = False
     varies_less_than_planned: ClassVar[bool] = False
-    shortage: ClassVar[str | None] = None
+    shortage_reason: ClassVar[str | None] = None
 
     def __eq__(self, other: object) -> bool:
         """Compare by class: what distinguishes two objects of one class is for it to say."""

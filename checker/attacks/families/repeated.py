@@ -44,7 +44,7 @@ class SetDifference(Family["RepeatedRecords"]):
     needs_identifying_prompts: ClassVar[bool] = False
     of_patients: ClassVar[bool] = False
     is_share: ClassVar[bool] = True
-    shortage: ClassVar[str | None] = "too-few-rollouts"
+    shortage_reason: ClassVar[str | None] = "too-few-rollouts"
 
     def measure(
         self,
