@@ -130,6 +130,7 @@ class Attack:
         metrics: by name; see `by_name`.
         needs_attribute_class: it asks for an attribute class; otherwise it takes none.
         needs_whole_record: of the attacker's knowledge.
+        measures_patients: False where made-up records are asked, of whom any number may be told.
         kinds: jobs of its own by their kind, with the columns of what each observes.
     """
 
@@ -140,6 +141,7 @@ class Attack:
     metrics: Mapping[str, Metric]
     needs_attribute_class: bool = False
     needs_whole_record: bool = False
+    measures_patients: bool = True
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

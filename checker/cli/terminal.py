@@ -26,6 +26,7 @@ from checker.ledger import Ledger
 from checker.plan import AuditPlan, Cell, ClassSnapshot, Job
 from checker.plan.cells import metric_of
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.report.wording.measures import probe_words
 from checker.report.wording.plain import shorten
 from checker.verdict.policy_tests import CaseResult
 
@@ -189,7 +190,7 @@ def _is_empty(cell: Cell) -> bool:
 
 def _nonmembers(cell: Cell) -> str:
     """Say how many nonmembers are compared; "–" where the attack asks none."""
-    if cell.probe == "identifier-perturbation":
+    if not probe_words(cell.probe).asks_nonmembers:
         return "–"
     return _counted(cell.sample.nonmembers, cell.sample.nonmembers_positive)
 
@@ -262,8 +263,9 @@ def prospects(
 
 def _who(cell: Cell) -> tuple[str, str]:
     """Name whom a cell may need more of, inside and outside the training data."""
-    if cell.probe == "canary-exposure":
-        return "planted canaries", "canaries left out"
+    counted = probe_words(cell.probe).counted
+    if counted is not None:
+        return counted
     return ("positives" if cell.attribute_class else "members"), "nonmembers"
 
 

@@ -54,6 +54,7 @@ ATTACK = Attack(
     access="logprobs",
     params=CanaryExposureParams,
     needs_whole_record=True,
+    measures_patients=False,
     kinds={"canaries": ("canary", "included", "beacon", "score")},
     metrics=by_name(
         Metric("exposure_bits", Bits(), "exposure"),

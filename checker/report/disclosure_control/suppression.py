@@ -378,7 +378,7 @@ def _family(cell: CellReport) -> Family[Any]:
 
 
 def _is_of_canaries(cell: CellReport) -> bool:
-    return cell.probe == "canary-exposure"
+    return not load_attack(cell.probe).measures_patients
 
 
 def _field_of(subgroup: str) -> str | None:
@@ -422,7 +422,10 @@ def _provenance(provenance: Provenance) -> Provenance:
     )
 
 
+_TITLES = {"scores": "token log-probabilities of records"}
+"""Of kinds of jobs whose own titles number the records."""
+
+
 def _evidence(entry: EvidenceRef) -> EvidenceRef:
-    # the titles of these jobs number the records
-    title = "token log-probabilities of records" if entry.kind == "scores" else entry.title
+    title = _TITLES.get(entry.kind, entry.title)
     return entry.model_copy(update={"title": title, "rows": None})
