@@ -26,7 +26,7 @@ WORDS = {
     *SHARED,
     *BUILT_IN[GROUP],
     *(kind for attack in ATTACKS for kind in attack.kinds),
-    *(str(metric.family) for attack in ATTACKS for metric in attack.metrics.values()),
+    *(metric.family.name for attack in ATTACKS for metric in attack.metrics.values()),
 }
 
 
