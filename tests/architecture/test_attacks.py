@@ -21,12 +21,14 @@ from checker.plugins import BUILT_IN, plugin_names
 from checker.run.execution import SHARED_JOBS
 
 ATTACKS = [load_attack(name) for name in BUILT_IN[GROUP]]
-NAMES = {"probe", "kind", "family", "observes"}
+NAMES = {"probe", "kind"}
+NEVER = {"family", "observes"}
+"""What is an object, or is gone: compared with no word at all."""
+
 WORDS = {
     *SHARED,
     *BUILT_IN[GROUP],
     *(kind for attack in ATTACKS for kind in attack.kinds),
-    *(str(metric.family) for attack in ATTACKS for metric in attack.metrics.values()),
 }
 
 
@@ -38,7 +40,10 @@ def comparisons(tree: ast.AST) -> Iterator[str]:
         inner = [one for side in (node.left, *node.comparators) for one in ast.walk(side)]
         asked = {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "")
                  for one in inner}  # fmt: skip
-        if asked & NAMES and WORDS & {one.value for one in inner if isinstance(one, ast.Constant)}:
+        words = {one.value for one in inner if isinstance(one, ast.Constant)}
+        if (asked & NEVER and any(isinstance(one, str) for one in words)) or (
+            asked & NAMES and words & WORDS
+        ):
             yield ast.unparse(node)
 
 
