@@ -18,18 +18,6 @@ from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel, digest, sha256_hex
 from checker.policy.documents import Limit
 
-__all__ = [
-    "AuditPlan",
-    "Cell",
-    "ClassSnapshot",
-    "Cost",
-    "DataSnapshot",
-    "Job",
-    "PolicyOrigin",
-    "PolicySnapshot",
-    "TargetSnapshot",
-]
-
 
 class Cell(JsonModel):
     """Control x attacker x subgroup: the unit that gets a verdict.

@@ -14,8 +14,6 @@ from checker.plugins import nearest_or_all, plugin_names, suggestion
 from checker.policy.documents import AuditTarget, LeakagePolicy, TargetSpec
 from checker.policy.source import Located, Say, short
 
-__all__ = ["check_pair", "target_problems"]
-
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
 
 
