@@ -249,7 +249,7 @@ class CellEvidence:
     """All evidence of one cell.
 
     Args:
-        labels: who is who, where the cell has such a job.
+        labels: of the patients, where the cell has such a job.
         tables: by kind of job, the tables of the model under audit, in the plan's order.
         reference: the same of the reference model; empty where none was asked.
         watch: token ids that make a hit.

@@ -6,7 +6,7 @@ in either (a longest common substring). From `minRun` tokens on it counts as ext
 *Of anybody's record*, where the prompt identifies nobody (METHODS §1): which records hold a run of
 `minRun` tokens of a rollout. Medicine repeats itself: of all runs of 20 tokens in Synthea's members
 37 % stand in a nonmember's record too, as laboratory panels, while in the MIMIC-IV demo none of
-200,000 do. Hence a set of members is held against an equally large set of nonmembers, and only runs
+200,000 do. Hence a set of members is compared with an equally large set of nonmembers, and only runs
 that *tell the two sets apart* count: for members those that no nonmember of the other set has, for
 nonmembers those that no member of the one set has. Without memorization the sets are exchangeable,
 so both shares are equal in expectation, whatever is common to both. Were all runs counted instead,
