@@ -381,7 +381,7 @@ class PlanBuilder:
         return self.policy.document.spec.parameters.sampling.sequential
 
     def embeddings(self, labels: str, *, attacker: str) -> list[str]:
-        """Return the jobs that embed the prompts of a label set, adding those that no job has yet."""
+        """Return the jobs that embed the prompts of a label set, adding what no job embeds yet."""
         needed = self._prompts_of(labels)
         for chunk in self._allocation.fresh(
             "embeddings", needed, samples=1, a_job=PROMPTS_A_JOB, at_random=False
