@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -18,6 +19,7 @@ from checker.kinds import SHARED
 from checker.plan.planning import planning_of
 from checker.plan.task import Running
 from checker.plugins import BUILT_IN, plugin_names
+from checker.report.wording.measures import measure_of, probe_words
 from checker.run.execution import SHARED_JOBS
 
 ATTACKS = [load_attack(name) for name in BUILT_IN[GROUP]]
@@ -166,3 +168,13 @@ def test_a_part_that_is_missing_or_something_else_is_named(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "toy_attack.measure", module)
     with pytest.raises(PluginError, match="MEASURE is of type str, not a Measuring"):
         _ = toy().measuring
+
+
+def test_an_attack_without_words_is_shown_by_its_name(plugged_in: Any) -> None:
+    plugged_in(
+        toy(package="json", metrics=by_name(replace(ATTACKS[0].metrics["recall"], name="toys")))
+    )
+    assert probe_words("toy").title == "toy"
+    assert measure_of("toys").title == "toys"
+    assert measure_of("recall").title.startswith("recall")
+    assert probe_words("of another hospital").meaning.startswith("An attack from outside phigate")
