@@ -18,18 +18,6 @@ from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel, digest, sha256_hex
 from checker.policy.documents import Limit
 
-__all__ = [
-    "AuditPlan",
-    "Cell",
-    "ClassSnapshot",
-    "Cost",
-    "DataSnapshot",
-    "Job",
-    "PolicyOrigin",
-    "PolicySnapshot",
-    "TargetSnapshot",
-]
-
 
 class Cell(JsonModel):
     """Control x attacker x subgroup: the unit that gets a verdict.
@@ -62,7 +50,7 @@ class Cell(JsonModel):
 
     @property
     def judged_from(self) -> list[str]:
-        """Digests of all jobs it is judged from, the one that says who is who first."""
+        """Digests of all jobs it is judged from, its labels first."""
         return [*([self.labels] if self.labels else []), *self.jobs]
 
 
