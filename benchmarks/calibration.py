@@ -37,7 +37,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from checker.plan.jobs import PROMPTS_A_BATCH
+from checker.plan.builder import PROMPTS_A_BATCH
 from numpy.typing import NDArray
 
 from benchmarks.calibration_exact import curtailed, enumerated
