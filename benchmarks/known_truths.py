@@ -26,8 +26,8 @@ from checker.attacks.attribute_disclosure.measure import DisclosureObservations
 from checker.attacks.canary_exposure.measure import CanaryObservations
 from checker.attacks.embedding_probe.measure import EmbeddingObservations
 from checker.attacks.families import Sample
+from checker.attacks.families.samples import RepeatedRecords
 from checker.attacks.membership_inference.measure import ScoreObservations
-from checker.attacks.samples import RepeatedRecords
 from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,

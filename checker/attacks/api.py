@@ -362,7 +362,7 @@ class Measuring(ABC, Generic[_ObservationsT, _ParamsT]):
     def group(
         self, metric: Metric, observations: _ObservationsT, *, member: bool, params: _ParamsT
     ) -> Any:
-        """Return what the metric's family takes of one split (`checker.attacks.samples`).
+        """Return what the metric's family takes of one split (`checker.attacks.families.samples`).
 
         None where it takes nothing of this split.
 

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from checker.attacks.api import load_attack
 from checker.attacks.families import Measurement, Sample
-from checker.attacks.samples import Clusters
+from checker.attacks.families.samples import Clusters
 from checker.errors import DocumentError, Problem
 from checker.plan.cells import control_cell
 from checker.plan.model import Cell

@@ -6,7 +6,7 @@ from pydantic import ValidationError
 from test_trajectories_runs import records, strangers
 
 from checker.attacks.api import CellEvidence
-from checker.attacks.samples import RepeatedRecords
+from checker.attacks.families.samples import RepeatedRecords
 from checker.attacks.trajectory_memorization import ATTACK, TrajectoryMemorizationParams
 from checker.attacks.trajectory_memorization.measure import (
     MEASURE,

@@ -20,7 +20,7 @@ from benchmarks.known_truths import TRUTHS, Design, designs
 from benchmarks.remembered_draws import remembered
 from checker import stats
 from checker.attacks.api import load_attack
-from checker.attacks.samples import Clusters
+from checker.attacks.families.samples import Clusters
 from checker.stats import auc, intervals
 from checker.stats.estimate import Estimate
 

@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from checker import stats
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.attribute_disclosure import AttributeDisclosureParams
+from checker.attacks.families.samples import Clusters, Ranked
 from checker.attacks.rollouts import cell_shares
-from checker.attacks.samples import Clusters, Ranked
 from checker.attacks.tables import booleans, in_subgroup
 from checker.stats.estimate import Estimate
 

@@ -31,7 +31,7 @@ from scipy.stats import mannwhitneyu
 
 from checker.attacks.api import CellEvidence, Detection, Measuring, Metric, Observations
 from checker.attacks.canary_exposure import CanaryExposureParams
-from checker.attacks.samples import Guesses
+from checker.attacks.families.samples import Guesses
 from checker.attacks.tables import booleans
 from checker.stats.epsilon import epsilon_lower_bound
 

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.embedding_probe import EmbeddingProbeParams
-from checker.attacks.samples import Ranked
+from checker.attacks.families.samples import Ranked
 from checker.attacks.tables import booleans, in_subgroup
 from checker.errors import InsufficientData
 

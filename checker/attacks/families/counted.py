@@ -1,7 +1,7 @@
 """Families of shares of patients: rates, means in [0, 1], and what exceeds nonmembers.
 
 Patients who share a prompt share what becomes of it, so they are one sampling unit:
-`checker.attacks.samples.Clusters` turns outcomes by prompt into counts (METHODS §1, §4).
+`.samples.Clusters` turns outcomes by prompt into counts (METHODS §1, §4).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from checker.attacks.families.base import Family, Measurement, Power, Sample
 if TYPE_CHECKING:
     import numpy as np
 
-    from checker.attacks.samples import Clusters
+    from checker.attacks.families.samples import Clusters
     from checker.stats.estimate import Estimate
 
 

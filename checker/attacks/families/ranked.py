@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from checker.attacks.samples import Ranked
+    from checker.attacks.families.samples import Ranked
     from checker.stats.estimate import Estimate
 
 Scores: TypeAlias = "NDArray[np.float64]"

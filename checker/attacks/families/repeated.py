@@ -27,7 +27,7 @@ from checker.stats.estimate import Estimate
 if TYPE_CHECKING:
     import numpy as np
 
-    from checker.attacks.samples import RepeatedRecords
+    from checker.attacks.families.samples import RepeatedRecords
 
 _METHOD = "square-and-add over clopper-pearson and a jackknife over patients"
 

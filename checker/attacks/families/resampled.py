@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-    from checker.attacks.samples import Guesses
+    from checker.attacks.families.samples import Guesses
 
 Values: TypeAlias = "NDArray[np.float64]"
 

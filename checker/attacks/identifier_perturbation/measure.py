@@ -26,9 +26,9 @@ from scipy.stats import fisher_exact
 from checker import stats
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.families import Measurement
+from checker.attacks.families.samples import Clusters
 from checker.attacks.identifier_perturbation import IdentifierPerturbationParams
 from checker.attacks.rollouts import cell_shares
-from checker.attacks.samples import Clusters
 from checker.attacks.tables import booleans, in_subgroup
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.families import Gap
-from checker.attacks.samples import Clusters, RepeatedRecords
+from checker.attacks.families.samples import Clusters, RepeatedRecords
 from checker.attacks.tables import booleans, in_subgroup
 from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
 from checker.errors import InsufficientData

@@ -26,7 +26,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.attacks.samples import RepeatedRecords
+from checker.attacks.families.samples import RepeatedRecords
 from checker.errors import InsufficientData
 from checker.records.tokenization import TokenizedRecords
 
