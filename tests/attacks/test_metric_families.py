@@ -6,8 +6,9 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from datetime import date
+from importlib.machinery import ModuleSpec
+from importlib.util import module_from_spec
 from pathlib import Path
-from types import ModuleType
 from typing import Any, ClassVar
 
 import numpy as np
@@ -403,11 +404,14 @@ def toy(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(
         "checker.plugins._third_party", lambda group: {"toy": Entry()} if group == GROUP else {}
     )
-    for part, found in (("measure", ToyMeasuring()), ("words", WORDS)):
-        module = ModuleType(f"toy_attack.{part}")
-        setattr(module, part.upper(), found)
-        monkeypatch.setitem(sys.modules, f"toy_attack.{part}", module)
-    monkeypatch.setitem(sys.modules, "toy_attack", ModuleType("toy_attack"))
+    for name, parts in (
+        ("toy_attack", {}),
+        ("toy_attack.measure", {"MEASURE": ToyMeasuring()}),
+        ("toy_attack.words", {"WORDS": WORDS}),
+    ):
+        module = module_from_spec(ModuleSpec(name, None))
+        vars(module).update(parts)
+        monkeypatch.setitem(sys.modules, name, module)
 
 
 def policy_of(limit: float) -> Any:
