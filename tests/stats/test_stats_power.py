@@ -123,7 +123,7 @@ def test_the_power_of_an_auroc_difference_is_that_of_simulated_audits() -> None:
     for _ in range(500):
         inside = stats.auroc(rng.random(100), rng.random(150), confidence=0.95)
         outside = stats.auroc(rng.random(80), rng.random(200), confidence=0.95)
-        passed.append(stats.auroc_difference(inside, outside).high <= 0.1)
+        passed.append(stats.difference(inside, outside).high <= 0.1)
     announced = power.pass_probability_auroc_difference(
         (100, 150), (80, 200), limit=0.1, confidence=0.95
     )
