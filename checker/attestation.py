@@ -54,21 +54,6 @@ from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file, write_atomically
 from checker.report.model import Report
 
-__all__ = [
-    "ATTESTATION_FILE",
-    "PREDICATE_TYPE",
-    "PassphraseNeeded",
-    "is_signed_with",
-    "key_ids",
-    "load_private_key",
-    "load_public_key",
-    "make_keys",
-    "make_statement",
-    "read_attestation",
-    "read_statement",
-    "sign_statement",
-]
-
 ATTESTATION_FILE = "attestation.json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
 STATEMENT_TYPE = "https://in-toto.io/Statement/v1"

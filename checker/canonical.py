@@ -9,8 +9,6 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
 
-__all__ = ["ClosedModel", "JsonModel", "canonical_json", "digest", "sha256_hex"]
-
 
 class ClosedModel(BaseModel):
     """Frozen, closed, camelCase outside, finite numbers only."""

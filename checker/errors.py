@@ -20,20 +20,6 @@ from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
 
-__all__ = [
-    "DataError",
-    "DocumentError",
-    "EvidenceError",
-    "ExecutorError",
-    "ExitCode",
-    "InsufficientData",
-    "PhigateError",
-    "PluginError",
-    "Problem",
-    "TargetError",
-    "UsageError",
-]
-
 
 class ExitCode(IntEnum):
     """What the process says to the pipeline that called it; the same for every output format."""

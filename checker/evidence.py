@@ -32,20 +32,6 @@ from pydantic import BaseModel, Field, ValidationError
 from checker.canonical import JsonModel, sha256_hex
 from checker.errors import EvidenceError
 
-__all__ = [
-    "INTERNAL_REPORTS",
-    "EvidenceStore",
-    "JobKind",
-    "Manifest",
-    "ManifestEntry",
-    "Pseudonyms",
-    "RunTimes",
-    "load_json_file",
-    "read_file",
-    "tables_by_job",
-    "write_atomically",
-]
-
 COLUMNS: dict[str, tuple[str, ...]] = {
     "labels": ("patient", "member", "positive", "eligible", "prompt", "subgroups", "base_score"),
     "rollouts": ("prompt", "sample", "tokens"),

@@ -44,23 +44,6 @@ from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file, write_atomically
 from checker.plan import AuditPlan
 
-__all__ = [
-    "ATTEMPT_FILE",
-    "FIRST",
-    "Attempt",
-    "Ledger",
-    "LedgerEntry",
-    "evidence_sha256",
-    "load_attempt",
-    "make_ledger",
-    "mend_ledger",
-    "read_ledger",
-    "record_attempt",
-    "record_verdict",
-    "register_attempt",
-    "upcoming_attempt",
-]
-
 ATTEMPT_FILE = "attempt.json"
 FIRST = "0" * 64
 """What the first line has in place of the digest of the line before."""

@@ -17,8 +17,6 @@ from typing import Any
 
 from checker.errors import PluginError
 
-__all__ = ["BUILT_IN", "load_plugin", "nearest_or_all", "plugin_names", "suggestion"]
-
 BUILT_IN: dict[str, dict[str, str]] = {
     "phigate.probes": {
         "attribute-disclosure": "checker.attacks.attribute_disclosure.measure:AttributeDisclosure",
@@ -33,8 +31,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         ),
     },
     "phigate.targets": {
-        "huggingface": "checker.targets.checkpoint:HuggingFaceBackend",
-        "simulated": "checker.testing.simulated:SimulatedBackend",
+        "huggingface": "checker.targets.backends.checkpoint:HuggingFaceBackend",
     },
     "phigate.reports": {
         "html": "checker.report.formats.html:HTML",

@@ -40,8 +40,6 @@ if TYPE_CHECKING:  # commands import what they need when they run: help and erro
     from checker.run.executors import Executor
     from checker.run.prepare import Prepared
 
-__all__ = ["check", "judge", "plan", "run"]
-
 
 @click.command()
 @click.argument("policy", type=File)

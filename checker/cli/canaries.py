@@ -10,8 +10,6 @@ import click
 from checker.cli.console import write
 from checker.cli.options import File
 
-__all__ = ["canaries"]
-
 
 @click.group()
 def canaries() -> None:

@@ -36,22 +36,6 @@ from checker.policy.library import library_classes
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.coverage import ClassCoverage, CodeCount, DataCoverage, measure_coverage
 
-__all__ = [
-    "CodeMatch",
-    "choose_classes",
-    "class_json",
-    "code_system",
-    "coverage_json",
-    "coverage_of",
-    "list_json",
-    "match_texts",
-    "matches_json",
-    "print_class",
-    "print_classes",
-    "print_coverage",
-    "print_matches",
-]
-
 _SYSTEMS: tuple[CodeSystem, ...] = get_args(CodeSystem)
 _SHORTEST_CODE = 3
 _SHORTEST_NAME = 4

@@ -11,8 +11,6 @@ import click
 from checker.cli.console import emit_json, show
 from checker.cli.options import File, json_option
 
-__all__ = ["classes"]
-
 
 @click.group()
 def classes() -> None:

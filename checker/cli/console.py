@@ -17,8 +17,6 @@ if TYPE_CHECKING:  # commands import what they need when they run: help and erro
 
     from checker.verification import Statement
 
-__all__ = ["emit_json", "error_console", "printable", "say", "show", "show_statements", "write"]
-
 
 def say(message: str) -> None:
     """Tell the user something on standard error, if there is one."""

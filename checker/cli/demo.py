@@ -11,8 +11,6 @@ from checker.cli.console import error_console, printable, say, show, write
 from checker.cli.options import File, read_moment
 from checker.errors import PhigateError
 
-__all__ = ["demo"]
-
 
 @click.command()
 @click.option(

@@ -18,8 +18,6 @@ from checker.plugins import suggestion
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from checker.policy import Located
 
-__all__ = ["diff", "explain", "init", "run_policy_tests", "schema", "validate"]
-
 
 @click.command()
 @click.argument("folder", type=File, default=Path())

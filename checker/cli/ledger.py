@@ -11,8 +11,6 @@ from checker.cli.console import emit_json, printable, show, show_statements, wri
 from checker.cli.options import File, json_option
 from checker.errors import EvidenceError
 
-__all__ = ["ledger"]
-
 
 @click.group()
 def ledger() -> None:

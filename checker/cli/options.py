@@ -12,24 +12,6 @@ import click
 from checker.errors import PluginError, UsageError
 from checker.plugins import BUILT_IN, load_plugin, plugin_names
 
-__all__ = [
-    "File",
-    "RunFolder",
-    "as_of_option",
-    "audience_option",
-    "device_option",
-    "executor_options",
-    "format_option",
-    "fresh_option",
-    "json_option",
-    "ledger_option",
-    "no_waivers_option",
-    "out_option",
-    "read_formats",
-    "read_moment",
-    "waivers_option",
-]
-
 File = click.Path(path_type=Path)
 RunFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 

@@ -12,8 +12,6 @@ from checker.cli import audits, canaries, classes, demo, documents, ledger, repo
 from checker.cli.console import say
 from checker.errors import ExitCode, PhigateError
 
-__all__ = ["cli", "main"]
-
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
 @click.version_option(__version__, prog_name="phigate")

@@ -13,8 +13,6 @@ from checker.cli.options import RunFolder, audience_option, format_option, json_
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from checker.report.model import Audience, Report
 
-__all__ = ["report"]
-
 
 @click.command()
 @click.argument("folder", metavar="RUN", type=RunFolder)

@@ -16,8 +16,6 @@ from checker.errors import EvidenceError
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from securesystemslib.signer import CryptoSigner
 
-__all__ = ["keys", "sign"]
-
 
 @click.command()
 @click.argument("folder", metavar="RUN", type=RunFolder)

@@ -28,14 +28,6 @@ from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.report.wording.plain import shorten
 from checker.verdict.policy_tests import CaseResult
 
-__all__ = [
-    "TerminalProgress",
-    "TrainingProgress",
-    "print_ledger",
-    "print_plan",
-    "print_policy_tests",
-]
-
 UNDERPOWERED = 0.8
 UNMATCHED_SHOWN = 8
 

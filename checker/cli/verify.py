@@ -14,8 +14,6 @@ from checker.errors import ExitCode, UsageError
 if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
     from securesystemslib.signer import Key
 
-__all__ = ["verify"]
-
 
 @click.command()
 @click.argument("folder", metavar="[RUN]", type=RunFolder, required=False)

@@ -26,22 +26,6 @@ from checker.codes.patterns import GLOB_CHARACTERS, CodePattern, glob, parse_val
 from checker.codes.readings import CodeReader, Reading
 from checker.codes.systems import DIAGNOSES, PREFIX_SHAPES, CodeSystem, Tier
 
-__all__ = [
-    "RANKS",
-    "RANK_DEFINITIVE",
-    "RANK_EXPOSURE",
-    "RANK_NONE",
-    "RANK_PROXY",
-    "RANK_STRONG",
-    "RANK_SUGGESTIVE",
-    "ClassMatcher",
-    "ClassMatches",
-    "Rule",
-    "Standing",
-    "find_matches",
-    "match_codes",
-]
-
 Standing = Tier | Literal["proxy"]
 """What a code is to a class: of a tier, or only a hint that leaves the prompt with it."""
 

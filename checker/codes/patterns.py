@@ -23,8 +23,6 @@ from typing import Final
 
 from checker.codes.systems import EXACT_SHAPES, PREFIX_SHAPES, CodeSystem, normal, words
 
-__all__ = ["CodePattern", "glob", "parse_value"]
-
 GLOB_CHARACTERS: Final = re.compile(r"[*?\[]")
 _ALPHABET: Final = string.digits + string.ascii_uppercase
 _LONGEST: Final = {"icd10cm": 7, "icd9cm": 5, "icd10pcs": 7, "icd9proc": 4, "atc": 7}

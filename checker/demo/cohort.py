@@ -34,8 +34,6 @@ from numpy.typing import NDArray
 
 from checker.errors import DataError, UsageError
 
-__all__ = ["EVENTS_KNOWN", "SENSITIVE_CLASSES", "write_cohort"]
-
 SENSITIVE_CLASSES = ("hiv", "substance-use", "serious-mental-illness")
 """The classes dealt out by lot, as `clinical_codes.csv` and `policies/demo.yaml` name them."""
 

@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from checker.errors import DataError
 from checker.policy.documents import DataSpec
-from checker.records.cohort import STATIC_TIME, Cohort, Records, load_cohort
-
-__all__ = ["LeftOut", "reduce_cohort"]
+from checker.records.cohort import Cohort, load_cohort
+from checker.records.tokenization import STATIC_TIME, Records
 
 TUNING_SHARE = 0.1
 

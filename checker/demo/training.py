@@ -29,8 +29,6 @@ from transformers.utils import logging as transformers_logging
 
 from checker.errors import UsageError
 
-__all__ = ["OVERTRAINED", "SOUND", "Epoch", "Recipe", "TrainingResult", "train"]
-
 Tokens = NDArray[np.int32]
 
 

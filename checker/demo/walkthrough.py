@@ -35,8 +35,6 @@ from checker.run.running import RunProgress, run_audit
 from checker.run.stored import judge_run, load_run, write_reports
 from checker.targets import Tokens
 
-__all__ = ["MODELS", "Demonstration", "Settings"]
-
 MARK = ".phigate-demo"
 MODELS = ("overtrained", "sound")
 SPECIALS = {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]", "unk": "[UNK]"}

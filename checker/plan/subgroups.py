@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.policy.documents import Subgroup
-from checker.records.cohort import Cohort, Records
-from checker.records.tokenization import TokenizedRecords
+from checker.records.cohort import Cohort
+from checker.records.tokenization import Records, TokenizedRecords
 
 __all__ = ["RARE_CODE_OTHERS", "Slice", "slices"]
 

@@ -32,8 +32,6 @@ from checker.plugins import suggestion
 from checker.policy.documents import DataSpec
 from checker.records.tokenization import STATIC_TIME, Records
 
-__all__ = ["STATIC_TIME", "Cohort", "Records", "load_cohort"]
-
 _SUBJECT: Final[str] = meds.DataSchema.subject_id_name
 _TIME: Final[str] = meds.DataSchema.time_name
 _CODE: Final[str] = meds.DataSchema.code_name

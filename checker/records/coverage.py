@@ -39,16 +39,6 @@ from checker.policy.classes import class_matcher
 from checker.policy.documents import AttributeClassSpec
 from checker.records.cohort import Cohort
 
-__all__ = [
-    "Caught",
-    "ClassCoverage",
-    "CodeCount",
-    "DataCoverage",
-    "NearMiss",
-    "Unread",
-    "measure_coverage",
-]
-
 _CATEGORY: Final = {"icd10cm": 3, "icd9cm": 3, "icd10pcs": 3, "icd9proc": 2, "atc": 5}
 """How many characters make the family of a code."""
 _SHORTEST_DRUG: Final = 6

@@ -14,8 +14,6 @@ from checker.evidence import INTERNAL_REPORTS
 from checker.ledger import ATTEMPT_FILE
 from checker.plugins import load_plugin, plugin_names
 
-__all__ = ["clear", "held"]
-
 _EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 
 

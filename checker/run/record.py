@@ -28,8 +28,6 @@ from checker.ledger import Attempt, record_attempt
 from checker.plan import AuditPlan, Job
 from checker.run.executors import CPU_ENVIRONMENT
 
-__all__ = ["RunRecord"]
-
 _File = TypeVar("_File", bound=JsonModel)
 
 

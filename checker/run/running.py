@@ -11,13 +11,11 @@ from checker.evidence import Manifest
 from checker.ledger import Attempt
 from checker.plan import CompiledAudit, Job
 from checker.run.execution import Execution
-from checker.run.executors import Executor, Openers, SerialExecutor, Work
+from checker.run.executors import Executor, Openers, ReadyJob, SerialExecutor
 from checker.run.folder import clear, held
 from checker.run.record import RunRecord
 from checker.run.schedule import Schedule
 from checker.targets import TargetModel
-
-__all__ = ["RunProgress", "run_audit"]
 
 
 class RunProgress(Protocol):
@@ -114,7 +112,7 @@ def _run_left(executor: Executor, record: RunRecord, progress: RunProgress) -> N
         schedule.settle(job.digest)
         progress.done(job)
 
-    def take(chosen: Callable[[Job], bool]) -> Work | None:
+    def take(chosen: Callable[[Job], bool]) -> ReadyJob | None:
         while (job := schedule.take(chosen)) is not None:
             broken = next((crash for name in job.needs if (crash := record.crash(name))), None)
             if schedule.is_superfluous(job, record.tables):
@@ -122,7 +120,7 @@ def _run_left(executor: Executor, record: RunRecord, progress: RunProgress) -> N
             elif broken is not None:
                 record.give_up(job, f"it needs what could not be completed: {broken}")
             else:
-                return Work(job, record.tables(job.needs), progress.job(job))
+                return ReadyJob(job, record.tables(job.needs), progress.job(job))
             settle(job)
         return None
 

@@ -36,19 +36,6 @@ from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
 from checker.verdict import judge
 
-__all__ = [
-    "Run",
-    "derive_run",
-    "judge_run",
-    "judge_run_again",
-    "load_run",
-    "load_waivers",
-    "record_waivers",
-    "report_folder",
-    "write_comparison",
-    "write_reports",
-]
-
 WAIVERS = "waivers.json"
 
 

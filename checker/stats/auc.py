@@ -26,17 +26,6 @@ from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import clopper_pearson, difference
 
-__all__ = [
-    "MIN_GROUP",
-    "ROC_FPRS",
-    "auroc",
-    "auroc_difference",
-    "lenient_rank",
-    "roc",
-    "strict_rank",
-    "tpr_at_fpr",
-]
-
 Scores = NDArray[np.float64]
 
 MIN_GROUP = 50

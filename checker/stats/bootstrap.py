@@ -28,15 +28,6 @@ from scipy.stats import bootstrap as resample
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 
-__all__ = [
-    "MIN_SAMPLE",
-    "MIN_VARYING",
-    "RESAMPLES",
-    "bootstrap",
-    "bootstrap_mean",
-    "bootstrap_mean_difference",
-]
-
 Values = NDArray[np.float64]
 
 RESAMPLES = 4999

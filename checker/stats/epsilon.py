@@ -19,8 +19,6 @@ from scipy.stats import binom
 
 from checker.errors import InsufficientData
 
-__all__ = ["epsilon_lower_bound", "epsilon_p_value"]
-
 LARGEST_EPSILON = 50.0
 """Beyond it e^-ε is below what 1 + e^-ε can show in double precision."""
 

@@ -31,8 +31,6 @@ from scipy.stats import binom
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 
-__all__ = ["MIN_CANARIES", "exposures_bits", "mean_exposure", "null_exposure_bits"]
-
 Values = NDArray[np.float64]
 
 MIN_CANARIES = 50

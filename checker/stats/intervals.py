@@ -30,15 +30,6 @@ from scipy import special
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 
-__all__ = [
-    "clopper_pearson",
-    "difference",
-    "difference_limits",
-    "rate",
-    "rate_difference",
-    "square_and_add",
-]
-
 Array = NDArray[np.float64]
 
 

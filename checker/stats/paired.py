@@ -32,13 +32,6 @@ from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import clopper_pearson, difference, square_and_add
 
-__all__ = [
-    "difference_in_differences",
-    "discordant",
-    "paired_difference",
-    "paired_limits",
-]
-
 Array = NDArray[np.float64]
 
 

@@ -34,21 +34,6 @@ from checker.stats.intervals import clopper_pearson, difference_limits
 from checker.stats.paired import paired_limits
 from checker.stats.precision_recall import MIN_CLASS
 
-__all__ = [
-    "NEGLIGIBLE_MASS",
-    "auprc_shortage",
-    "pass_probability_auroc",
-    "pass_probability_auroc_difference",
-    "pass_probability_difference",
-    "pass_probability_difference_in_differences",
-    "pass_probability_rate",
-    "pass_probability_tpr",
-    "positives_needed",
-    "zero_hit_bound_difference",
-    "zero_hit_bound_difference_in_differences",
-    "zero_hit_bound_rate",
-]
-
 NEGLIGIBLE_MASS = 1e-10
 """Each tail of a binomial beyond this probability is not enumerated, so that a pass probability is
 exact to 4e-10, and 100,000 patients cost no more than their standard deviation does."""

@@ -32,8 +32,6 @@ from checker.stats.bootstrap import MIN_SAMPLE, MIN_VARYING, bootstrap
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import clopper_pearson, difference
 
-__all__ = ["MIN_CLASS", "auprc", "auprc_difference"]
-
 Array = NDArray[np.float64]
 
 MIN_CLASS = 100

@@ -12,8 +12,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from checker.errors import InsufficientData
 
-__all__ = ["STD_FLOOR", "loss", "min_k", "min_k_plus_plus"]
-
 STD_FLOOR = 1e-3
 """Nats. A next-token distribution with a smaller spread holds its favourite with probability above
 1 - 1e-8, which float32 cannot tell from certainty; dividing by less would only magnify rounding."""

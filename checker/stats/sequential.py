@@ -27,13 +27,6 @@ from scipy import special
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 
-__all__ = [
-    "SEQUENTIAL_SHARE",
-    "confidence_sequence",
-    "sequential_difference",
-    "sequential_rate",
-]
-
 Array = NDArray[np.float64]
 
 SEQUENTIAL_SHARE = 0.1

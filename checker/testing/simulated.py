@@ -38,15 +38,7 @@ from checker.targets import (
     TokenScores,
     require_fit,
 )
-from checker.targets.engine.sampling import cut_at, shape_probabilities, uniforms
-
-__all__ = [
-    "MemorizedRecord",
-    "SimulatedBackend",
-    "SimulatedModel",
-    "SimulatedTarget",
-    "write_simulated",
-]
+from checker.targets.sampling import cut_at, shape_probabilities, uniforms
 
 Capability = Literal["samples", "logprobs", "embeddings"]
 TokenId = Annotated[int, Field(ge=0)]

@@ -11,8 +11,6 @@ from checker.report.model import Report
 from checker.run.stored import Run
 from checker.verification.statement import Statement
 
-__all__ = ["check_attempt", "check_in_ledger", "check_line", "verify_ledger_file"]
-
 
 def verify_ledger_file(path: Path, *, noted: Sequence[str] = ()) -> list[Statement]:
     """Follow a ledger's chain.

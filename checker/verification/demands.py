@@ -19,8 +19,6 @@ from checker.policy.documents import LeakagePolicy, PolicySpec
 from checker.run.stored import Run
 from checker.verification.statement import Statement
 
-__all__ = ["check_demands", "check_empty", "check_measurements", "check_policy"]
-
 DIFFERENCES_SHOWN = 3
 
 

@@ -8,8 +8,6 @@ from pathlib import Path
 
 from checker.verification.statement import Statement
 
-__all__ = ["check_model"]
-
 
 def check_model(files: Mapping[str, str], path: Path) -> Iterator[Statement]:
     """Compare a model's files as they lie there with those that were audited."""

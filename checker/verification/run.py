@@ -27,8 +27,6 @@ from checker.verification.statement import Statement
 if TYPE_CHECKING:  # cryptography is loaded only where there is a signature to look at
     from securesystemslib.signer import Key
 
-__all__ = ["verify_run"]
-
 
 def verify_run(
     folder: Path,

@@ -19,7 +19,7 @@ from checker.errors import TargetError
 from checker.targets import Sampler, Tokens
 from checker.targets.engine.decoding import CHECK_EVERY
 from checker.targets.engine.huggingface import HuggingFaceTarget
-from checker.targets.engine.sampling import cut_at, shape_probabilities, uniforms
+from checker.targets.sampling import cut_at, shape_probabilities, uniforms
 
 ARCHITECTURES: dict[str, Callable[[Path], Path]] = {
     "gpt2": tiny_models.save_gpt2,

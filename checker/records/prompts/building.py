@@ -14,8 +14,6 @@ from checker.records.prompts.knowledge import Knowledge
 from checker.records.prompts.source import Flags, PromptSource, Standing
 from checker.records.prompts.spelling import Speller
 
-__all__ = ["DISTINCT_PROMPTS_NEEDED", "Prompts", "build_prompts", "prompt_key"]
-
 DISTINCT_PROMPTS_NEEDED = 0.8
 """Below this share of distinct prompts an excess says nothing (METHODS §1)."""
 

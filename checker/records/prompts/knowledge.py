@@ -15,8 +15,6 @@ from checker.plugins import suggestion
 from checker.policy import ResolvedAttacker
 from checker.records.prompts.source import Flags, Places, PromptSource, Standing, blocks, flag
 
-__all__ = ["Knowledge"]
-
 
 @dataclass(frozen=True, slots=True)
 class Knowledge:

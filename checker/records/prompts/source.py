@@ -12,8 +12,6 @@ from numpy.typing import NDArray
 
 from checker.records.tokenization import KIND_EVENT, EventPlaces, TokenizedRecords, Tokenizer
 
-__all__ = ["Flags", "Places", "PromptSource", "Standing", "blocks", "flag"]
-
 TOKENS_AT_ONCE: Final = 1 << 20
 """What is held beside records and results: some hundred bytes for each of so many tokens."""
 

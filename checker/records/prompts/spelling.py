@@ -12,8 +12,6 @@ from checker.records.prompts.knowledge import Knowledge
 from checker.records.prompts.source import Flags, Places, PromptSource, blocks, flag
 from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, KIND_STATIC, KIND_TIME, Tokenizer
 
-__all__ = ["Speller"]
-
 
 @dataclass(frozen=True, slots=True)
 class Speller:

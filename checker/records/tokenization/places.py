@@ -14,8 +14,6 @@ from checker.records.tokenization.records import (
     TokenizedRecords,
 )
 
-__all__ = ["EventPlaces"]
-
 
 @dataclass(frozen=True, slots=True)
 class EventPlaces:

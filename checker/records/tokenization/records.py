@@ -13,19 +13,6 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "KIND_EVENT",
-    "KIND_SPECIAL",
-    "KIND_STATIC",
-    "KIND_TIME",
-    "STATIC_TIME",
-    "Coverage",
-    "Records",
-    "TokenizedRecord",
-    "TokenizedRecords",
-    "slices_of",
-]
-
 STATIC_TIME: Final = int(np.iinfo(np.int64).min)
 """Stands in `Records.time_us` for an event without a time; it sorts before every time."""
 

@@ -22,18 +22,6 @@ from checker.records.tokenization.records import (
     Records,
 )
 
-__all__ = [
-    "ABSENT",
-    "UNKNOWN",
-    "Columns",
-    "PrefixField",
-    "Stream",
-    "ages",
-    "completed_years",
-    "join",
-    "lay_out",
-]
-
 ABSENT: Final = -1
 """Stands for the token of something that the patient does not have."""
 

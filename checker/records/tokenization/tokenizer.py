@@ -48,8 +48,6 @@ from checker.records.tokenization.sequences import (
 from checker.records.tokenization.values import BinTable, bin_table, load_edges
 from checker.records.tokenization.vocabulary import Vocabulary
 
-__all__ = ["UNKNOWN_LIMIT", "Tokenizer"]
-
 UNKNOWN_LIMIT: Final = 0.05
 """Largest share of events, or of one prefix field's tokens, that the vocabulary may lack."""
 

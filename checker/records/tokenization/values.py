@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 
 from checker.errors import DataError
 
-__all__ = ["BinTable", "bin_table", "load_edges"]
-
 
 def load_edges(path: Path) -> dict[str, NDArray[np.float32]]:
     """Read the inner edges of each code's bins.

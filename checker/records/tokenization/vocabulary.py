@@ -19,8 +19,6 @@ import pyarrow.parquet as pq
 from checker.canonical import sha256_hex
 from checker.errors import DataError
 
-__all__ = ["Vocabulary", "check_fits", "load_vocabulary"]
-
 _INDEX_COLUMN = "code/vocab_index"
 
 

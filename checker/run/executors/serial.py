@@ -8,8 +8,6 @@ from typing import Any
 from checker.run.execution import Execution
 from checker.run.executors.worker import Openers, Outcome, Take, Worker
 
-__all__ = ["SerialExecutor"]
-
 
 class SerialExecutor:
     """Runs jobs one after another, in the order they are handed out."""

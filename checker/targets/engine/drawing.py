@@ -1,6 +1,6 @@
 """Drawing next tokens from logits, on the device that holds them; nothing crosses per step.
 
-The rule is that of `checker.targets.engine.sampling`: temperature, top-p with ties at the edge kept, then
+The rule is that of `checker.targets.sampling`: temperature, top-p with ties at the edge kept, then
 the inverse of the distribution function in the order of the vocabulary. What is here is the same
 rule made cheap:
 
@@ -18,8 +18,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-__all__ = ["draw"]
 
 _BLOCK = 64
 _PREFIX = 1024  # weights of a row that are sorted first

@@ -24,8 +24,6 @@ from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import CAPABILITIES, TargetDescription, TargetModel
 
-__all__ = ["HuggingFaceBackend"]
-
 _CONTEXT_KEYS = (
     "max_position_embeddings",
     "n_positions",

@@ -19,8 +19,6 @@ from ipaddress import ip_address
 
 from checker.errors import ExecutorError, UsageError
 
-__all__ = ["choose_network", "is_listening", "require_cluster"]
-
 _ALWAYS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 """Without its head node, Ray ends this process after that long; it is left before."""
 _LOOPBACK = {"RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0"}
