@@ -26,13 +26,12 @@ which is conservative because counts of the same means vary more.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from checker.errors import InsufficientData
+from checker.stats.arrays import FloatArray
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import clopper_pearson, difference, square_and_add
-
-Array = NDArray[np.float64]
 
 
 def discordant(first: ArrayLike, second: ArrayLike) -> tuple[float, float, int]:
@@ -60,7 +59,7 @@ def discordant(first: ArrayLike, second: ArrayLike) -> tuple[float, float, int]:
 
 def paired_limits(
     first_only: ArrayLike, second_only: ArrayLike, n: ArrayLike, *, confidence: float
-) -> tuple[Array, Array, Array]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return value, lower and upper limit of paired differences.
 
     Args:

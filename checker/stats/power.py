@@ -22,12 +22,12 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import brentq
 from scipy.stats import betabinom, binom
 
 from checker.errors import InsufficientData, UsageError
+from checker.stats.arrays import FloatArray
 from checker.stats.auc import MIN_GROUP, lenient_rank
 from checker.stats.bootstrap import MIN_SAMPLE
 from checker.stats.intervals import clopper_pearson, difference_limits
@@ -299,7 +299,7 @@ def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:
     return most if most >= 0 else None
 
 
-def _support(n: int, p: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _support(n: int, p: float) -> tuple[FloatArray, FloatArray]:
     """Return the hits of Bin(n, p) that matter, and their probabilities."""
     first = int(binom.ppf(NEGLIGIBLE_MASS, n, p))
     last = int(binom.isf(NEGLIGIBLE_MASS, n, p))
@@ -309,7 +309,7 @@ def _support(n: int, p: float) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 def _paired_outcomes(
     n: int, share: float, *, upwards: bool, confidence: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return paired differences of n patients, distances to a bound, and the mass of both.
 
     Args:

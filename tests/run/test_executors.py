@@ -24,7 +24,7 @@ from checker.errors import ExecutorError, ExitCode, TargetError
 from checker.evidence import Pseudonyms
 from checker.plan import Job
 from checker.run.execution import Execution
-from checker.run.executors import Executor, Openers, Outcome, Take, network
+from checker.run.executors import Executor, Openers, Outcome, Take, ray_network
 from checker.run.executors.ray_cluster import WorkerLost
 from checker.run.executors.worker import ReadyJob, Worker
 from checker.run.executors.worker_pool import MOST_LOSSES, WorkerActor, WorkerPool
@@ -482,7 +482,7 @@ def test_something_else_that_listens_there_is_found_out_in_time(
     phigate: Command, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    monkeypatch.setattr(network, "JOIN_TIMEOUT_S", 2)
+    monkeypatch.setattr(ray_network, "JOIN_TIMEOUT_S", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         outcome = run_with(phigate, workspace, "--executor", "ray", "--ray-address", address)

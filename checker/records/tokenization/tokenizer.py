@@ -169,7 +169,6 @@ class Tokenizer:
     def variant(
         self,
         *,
-        bos: bool | None = None,
         prefix_order: Sequence[str] | None = None,
         age_shift: int = 0,
     ) -> Tokenizer:
@@ -178,15 +177,10 @@ class Tokenizer:
         It never refuses data for what its vocabulary lacks.
 
         Args:
-            bos: without (False) or with (True) the declared BOS; None leaves it as it is.
             prefix_order: another order of the same fields.
             age_shift: years added to the age that the token tells.
         """
         other = copy.copy(self)
-        if bos is False:
-            other._bos = -1
-        elif bos and self._bos < 0:
-            raise ValueError("the target declares no BOS that a variant could add")
         if prefix_order is not None:
             other._order = _prefix_order(list(prefix_order), self._order)
         other._age_shift = self._age_shift + age_shift
