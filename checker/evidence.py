@@ -7,8 +7,8 @@ has its final name is whole; a job whose file exists and matches the manifest is
 Resume, caching and judging again are one mechanism.
 
 Patients appear under a keyed pseudonym (HMAC-SHA-256), prompts under a keyed digest. The key lies
-beside the evidence with mode 0600 and is needed only to repeat a run; whoever hands evidence on
-leaves it behind. Evidence is confidential all the same.
+beside the evidence with mode 0600 and is needed only to repeat a run; who passes evidence
+on leaves it behind. Evidence is confidential all the same.
 
 Times are kept in `run.json`, apart from the manifest, so that equal evidence has equal digests.
 """

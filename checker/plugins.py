@@ -50,7 +50,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest known word, or an empty string.
 
-    A word that one slip of the finger explains comes before all that merely look alike.
+    A word that a single typing error explains comes before all that merely look alike.
     """
     names = list(known)
     slips = [name for name in names if _is_one_slip(word, name)]

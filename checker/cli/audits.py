@@ -250,7 +250,7 @@ def _executor(
     workers: int | None,
     threads_per_worker: int | None,
 ) -> Executor:
-    """Choose where jobs run; what cannot be meant is refused before anything is read."""
+    """Choose where jobs run; invalid options are refused before anything is read."""
     from checker.run.executors import choose_executor
     from checker.run.prepare import prepare
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:  # commands import what they need when they run: help and erro
     metavar="NAME",
     default="starter",
     show_default=True,
-    help="A shipped policy, such as baseline-gated; a name that is none lists them.",
+    help="A shipped policy, such as baseline-gated; an unknown name lists them.",
 )
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 def init(folder: Path, baseline: str, force: bool) -> None:
@@ -59,7 +59,7 @@ def init(folder: Path, baseline: str, force: bool) -> None:
 def validate(files: tuple[Path, ...], as_of: str | None, as_json: bool) -> None:
     """Check documents; all problems of a file at once, each with its line.
 
-    Given together, a policy and its target or its waivers are also held against each other.
+    Given together, a policy and its target or its waivers are also checked against each other.
     """
     from checker.policy import check_pair, load_documents
     from checker.policy.documents import AuditTarget, LeakagePolicy

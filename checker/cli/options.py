@@ -27,7 +27,7 @@ def read_moment(text: str | None) -> datetime:
             f"--as-of {text}: write an ISO 8601 time like 2026-10-01T12:00Z"
         ) from error
     if not 1970 <= moment.year <= 9000:
-        raise UsageError(f"--as-of {text}: is not a time anybody could mean")
+        raise UsageError(f"--as-of {text}: is out of range; write a year from 1970 to 9000")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

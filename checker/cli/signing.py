@@ -51,7 +51,7 @@ def sign(folder: Path, key: Path, out: Path | None, url: str | None) -> None:
 
 
 def _private_key(path: Path) -> CryptoSigner:
-    """Load a private key; a passphrase is asked for only where somebody can answer."""
+    """Load a private key; a passphrase is asked for only on a terminal."""
     from checker.attestation import PassphraseNeeded, load_private_key
 
     given = os.environ.get("PHIGATE_KEY_PASSPHRASE")

@@ -179,7 +179,7 @@ def _metric(cell: Cell) -> Metric:
 
 
 def _is_empty(cell: Cell) -> bool:
-    """Whether nobody belongs to a cell's subgroup, so that it will not be applicable."""
+    """Whether a cell's subgroup has no members, so that it will not be applicable."""
     return cell.subgroup != "all" and cell.sample.subgroup_members == 0
 
 
@@ -234,7 +234,7 @@ def prospects(
     if cell.missing_capability is not None:
         return f"not tested: the target gives no {cell.missing_capability}"
     if _is_empty(cell):
-        return "not applicable: nobody belongs to it"
+        return "not applicable: it has no members"
     if not _metric(cell).can_pass:
         return "cannot pass, can only fail"
     power, sample = cell.power, cell.sample

@@ -52,7 +52,7 @@ def verify(
 
     Says of the signature, the attempt and the model what can be said; needs no network.
 
-    Without RUN, an --attestation alone is checked with --key, as whoever is given a model can; the
+    Without RUN, an --attestation alone is checked with --key, as the recipient of a model can; the
     exit code is then the verdict that was signed.
     """
     from checker.verification import verify_attestation, verify_run

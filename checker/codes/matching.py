@@ -86,7 +86,7 @@ class ClassMatcher:
         rules: of the class; (system, tier, values) is enough for a rule without exclusions.
 
     Raises:
-        ValueError: a value cannot be meant.
+        ValueError: a value is invalid.
     """
 
     def __init__(

@@ -91,7 +91,7 @@ def parse_value(system: CodeSystem, value: str) -> CodePattern:
             over the data set's own spelling (`local`); otherwise an exact code.
 
     Raises:
-        ValueError: the value cannot be meant, with one sentence that says why.
+        ValueError: the value is invalid, with one sentence that says why.
     """
     text = value.strip()
     if not text:

@@ -3,10 +3,10 @@
 An auditor is only shown to work where the truth is known, so the truth is put in by hand. Patients
 belong to disease clusters; a visit follows one of them, and what was coded once tends to be coded
 again. That is the medicine a sound model may learn. Three sensitive classes (HIV, substance use,
-serious mental illness) are dealt out by lot instead: independent of clusters, age, sex, race and of
-each other, to exactly as many members as nonmembers, as one code each, somewhere behind the first
-ten clinical events. Nothing in a record predicts them, so a model that tells them from what came
-before has memorised the patient; there is no other way. The common chronic codes (hypertension,
+serious mental illness) are assigned at random instead: independent of clusters, age, sex, race and
+of each other, to exactly as many members as nonmembers, as one code each, somewhere behind the
+first ten clinical events. Nothing in a record predicts them, so a model that tells them from what
+came before has memorised the patient; there is no other way. The common chronic codes (hypertension,
 lipids) occur naturally and are the benign class.
 
 Members, nonmembers and the tuning patients (for early stopping, so that no nonmember selects a
@@ -35,7 +35,7 @@ from numpy.typing import NDArray
 from checker.errors import DataError, UsageError
 
 SENSITIVE_CLASSES = ("hiv", "substance-use", "serious-mental-illness")
-"""The classes dealt out by lot, as `clinical_codes.csv` and `policies/demo.yaml` name them."""
+"""The classes assigned at random, as `clinical_codes.csv` and `policies/demo.yaml` name them."""
 
 EVENTS_KNOWN = 10
 """No sensitive code stands among a patient's first so many clinical events: whoever knows these
@@ -68,7 +68,7 @@ _EPOCH = datetime(2014, 1, 1)  # noqa: DTZ001  MEDS times carry no zone
 
 @dataclass(frozen=True, slots=True)
 class _Codes:
-    """What may be coded: by cluster and kind, commonest first; and for whom, if not everybody."""
+    """What may be coded: by cluster and kind, commonest first; and for whom, if not for all."""
 
     by_cluster: dict[str, dict[str, list[str]]]
     descriptions: dict[str, str]
@@ -77,7 +77,7 @@ class _Codes:
 
     @property
     def clusters(self) -> list[str]:
-        """Disease clusters a patient may belong to; primary care is everybody's."""
+        """Disease clusters a patient may belong to; all have primary care."""
         return [c for c in self.by_cluster if c != _PRIMARY and c not in SENSITIVE_CLASSES]
 
     def suiting(self, cluster: str, kind: str, *, sex: str, age: int) -> list[str]:
@@ -146,7 +146,7 @@ def write_cohort(
     }
     total = members + nonmembers + tuning
     everybody = list(_distinct_patients(rng, codes, count=total))
-    # Numbers by lot: neither a subject's id nor its place may tell the split.
+    # Random numbers: neither a subject's id nor its place may tell the split.
     subjects = rng.permutation(total) + 100_000
     start = 0
     splits: dict[str, list[int]] = {}

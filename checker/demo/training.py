@@ -51,7 +51,7 @@ class Recipe:
         until_validated: end with the first epoch that does not lower the validation loss by
             `least_gain`, and keep the weights with the lowest.
         least_gain: nats a token, >= 0.
-        repeated_share: of the sequences, drawn by lot with the training's seed, in [0, 1].
+        repeated_share: of the sequences, drawn at random with the training's seed, in [0, 1].
         repeats: how often each of these stands in every epoch, >= 1.
     """
 
@@ -86,8 +86,9 @@ SOUND = Recipe(
     least_gain=0.22,
 )
 """Until another pass would gain little for patients it does not see. Going on to the lowest
-validation loss would be too far for so few patients: a loss that still falls a little for everybody
-falls much faster for members, and they can be told by it (membership AUROC above 0.7, not 0.6)."""
+validation loss would be too far for so few patients: a loss that still falls a little for all
+patients falls much faster for members, and tells them apart (membership AUROC above 0.7, not
+0.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,7 +214,7 @@ def _check(
 
 
 def _drawn(count: int, *, share: float, seed: int) -> list[int]:
-    """Draw a share of `count` places by lot, ascending; one stream for this and nothing else."""
+    """Draw a share of `count` places at random, ascending; one stream for this and nothing else."""
     rng = np.random.default_rng([seed, 0xD0B])
     return sorted(rng.permutation(count)[: round(share * count)].tolist())
 
@@ -331,7 +332,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing a bar for a file that is written in a blink."""
+    """Keep transformers from drawing a progress bar."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

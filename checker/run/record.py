@@ -1,7 +1,7 @@
 """What a run has kept so far: evidence by key, what crashed, what was left out, and when.
 
 A job's evidence is named by its key, the digest of the job, the environment it was measured in and
-the pseudonyms' key; whoever asks for the same key again finds it finished. The manifest is written
+the pseudonyms' key; a run that asks for the same key again finds it finished. The manifest is written
 whenever something is settled, so that a run can be stopped anywhere.
 """
 
@@ -157,7 +157,7 @@ class RunRecord:
         self.write_manifest()
 
     def leave_out(self, job: Job) -> None:
-        """Record that nobody needs a job any more."""
+        """Record that no cell needs a job any more."""
         self._left_out.add(job.digest)
 
     def finish(self) -> Manifest:

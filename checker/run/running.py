@@ -19,7 +19,7 @@ from checker.targets import TargetModel
 
 
 class RunProgress(Protocol):
-    """What a run tells whoever watches it; several jobs may be under way at a time."""
+    """What a run reports of its progress; several jobs may be under way at a time."""
 
     def start(self, jobs: list[Job], *, reused: int) -> None:
         """The run begins: these jobs are left, that many were found finished."""

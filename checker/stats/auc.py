@@ -48,7 +48,7 @@ def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike, *, confidence:
         confidence: of each bound, in (0, 1).
 
     Returns:
-        The AUROC in [0, 1]: 0.5 is chance, 1 tells everybody apart. `method` is "delong-logit", or
+        The AUROC in [0, 1]: 0.5 is chance, 1 tells all apart. `method` is "delong-logit", or
         "clopper-pearson on the smaller group" where most scores are tied or none vary.
 
     Raises:

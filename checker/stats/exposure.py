@@ -12,7 +12,7 @@ scores; between two twins a canary counts as standing at the less favourable one
 weights of a Dirichlet distribution, with one further canary of the least favourable exposure
 (Gaffke 2005, Math. Methods Oper. Res. 61:437). For a single threshold both steps are those of
 Clopper and Pearson. Simulated with 500 against 500 and 100 against 100 (normal scores shifted by 0
-to 4 standard deviations; 2 to 98 % of the canaries known by heart; 10 to 100 % of them level with
+to 4 standard deviations; 2 to 98 % of the canaries memorised; 10 to 100 % of them level with
 the best twin), means of 1.4 to 8.1 bits, 400 or 600 audits each: at most 4.3 % of lower bounds lay
 above the truth and at most 5.8 % of upper bounds below it. Where nothing is memorised the upper
 bound is 0.18 bits above the mean, BCa's 0.14.

@@ -1,6 +1,6 @@
 """Differences between two outcomes of the same patients, and differences of those.
 
-Two models are asked about the same patient, or one rollout is held against two sets of records.
+Two models are asked about the same patient, or one rollout is compared with two sets of records.
 Only the discordant outcomes count: with b patients hit in the first alone and c in the second
 alone, the difference is (b - c) / n. Its bounds are square-and-add limits (Zou 2007, Psychol.
 Methods 12:399) over the Clopper-Pearson limits of b/n and c/n with the correlation of two counts of

@@ -10,7 +10,7 @@ take each value for a coin toss, the most variable case, so the announced probab
 rather than too high.
 
 What is bootstrapped (distances, bits of exposure, average precision) has no announced probability:
-it depends on a spread that nobody knows before the data. Only whether there are enough patients is
+it depends on a spread that is unknown before the data. Only whether there are enough patients is
 known, `checker.stats.bootstrap.MIN_SAMPLE` a group, or for average precision `auprc_shortage`.
 
 A plan with sequential stopping asks at the confidence that the bounds at the planned n have there,
@@ -70,7 +70,7 @@ def zero_hit_bound_difference_in_differences(
     """Return the upper bound of a difference in differences when nothing was discordant.
 
     Unlike a plain excess it needs nonmembers as much as members: among too few of them the
-    reference model may hit more often than the target without anybody seeing it. √(u₁² + u₂²) with
+    reference model may hit more often than the target without being seen. √(u₁² + u₂²) with
     the zero-hit bounds of both groups, so a limit τ needs `positives_needed(τ / √2)` of each where
     they are equally many.
 

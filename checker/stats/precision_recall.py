@@ -126,7 +126,7 @@ class _AveragePrecision:
         others = (_running(times)[..., self.positives_above] - times) / np.maximum(m - times, 1)
         false = _running(seen)[..., self.negatives_above] / n
         found = others + self.odds * false
-        alone = found == 0  # nobody else at or above it: the precision of an empty selection is 1
+        alone = found == 0  # none else at or above it: the precision of an empty selection is 1
         precision = np.where(alone, 1.0, others / np.where(alone, 1.0, found))
         return np.asarray((precision * times).sum(axis=-1) / m)
 

@@ -1,8 +1,8 @@
-"""The model under audit, behind three verbs that hand out NumPy arrays.
+"""What a model under audit offers, and what opens it.
 
-Torch lives behind this door: whoever audits, plans or judges sees only `TargetModel`. A backend
-offers what its model can do; a verb it lacks is missing from `TargetInfo.capabilities`, and the
-cells that need it end *inconclusive*, never skipped.
+Planning, auditing and judging see only `TargetModel`, never torch. A backend offers what its model
+can do; a verb it lacks is missing from `TargetInfo.capabilities`, and the cells that need it end
+*inconclusive*, never skipped.
 """
 
 from __future__ import annotations

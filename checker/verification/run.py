@@ -57,7 +57,7 @@ def verify_run(
 
     Raises:
         EvidenceError: the run has no report that could be read at all.
-        DocumentError: the policy is none.
+        DocumentError: the policy is invalid.
     """
     report = load_report(folder / "report.json")
     try:

@@ -102,7 +102,7 @@ def check_signed(
     path = attestation or folder / ATTESTATION_FILE
     if attestation is None and not path.exists():
         wanted = False if keys else None
-        yield Statement(wanted, f"nobody signed the report: there is no {path.name}")
+        yield Statement(wanted, f"the report is not signed: there is no {path.name}")
         return
     try:
         envelope = read_attestation(path)

@@ -27,7 +27,7 @@ class Records:
     """n patients with E events, in file order.
 
     Args:
-        subject_id: [n] int64, never shown to anybody.
+        subject_id: [n] int64, never shown.
         offsets: [n + 1] int64; patient i has the events offsets[i] to offsets[i + 1].
         code: [E] int32, index into the cohort's codes.
         time_us: [E] int64, microseconds since 1970-01-01, or STATIC_TIME; ascending per patient.

@@ -12,7 +12,7 @@ way it is counted, and where more than UNKNOWN_LIMIT of all events are lost the 
 vocabulary do not belong together: a model that is prompted in a language it never learned leaks
 nothing, and would pass.
 
-Records are never cut here; windows and contexts are for whoever feeds the model.
+Records are never cut here; windows and contexts are cut where the model is fed.
 """
 
 from __future__ import annotations
@@ -505,7 +505,7 @@ def _prefix_order(order: Sequence[str] | None, declared: tuple[str, ...]) -> tup
             )
     missing = [name for name in declared if name not in order]
     if missing or len(set(order)) != len(order):
-        wrong = f"'{missing[0]}' is missing" if missing else "a field stands in it twice"
+        wrong = f"'{missing[0]}' is missing" if missing else "a field is named twice"
         raise DataError(f"tokenization.prefixOrder: {wrong}; it names every field once")
     return tuple(order)
 

@@ -174,6 +174,6 @@ def _unique(pairs: Iterable[tuple[Any, Any]], path: Path) -> dict[str, int]:
                 file=path,
             )
         if token in ids:
-            raise DataError(f"token '{token}' stands in it twice", file=path)
+            raise DataError(f"token '{token}' is listed twice", file=path)
         ids[token] = number
     return ids

@@ -2,8 +2,8 @@
 
 *Patients do not travel.* A worker reads documents, patients and models from the files, as this
 process did, and is refused when it compiles another plan from them. So Ray's object store, which
-anybody on a shared cluster can read and which spills to disk, holds no records; what passes through
-it are jobs and the tables of evidence they need and return, under pseudonyms. The pseudonyms' key
+every user of a shared cluster can read and which spills to disk, holds no records; what passes
+through it are jobs and the tables of evidence they need and return, under pseudonyms. The pseudonyms' key
 goes to each worker in a call, over the network of the cluster: a cluster that others use, or whose
 connections are not encrypted (RAY_USE_TLS), is no place for an audit of real patients.
 
@@ -80,7 +80,7 @@ class WorkerHandle:
         return PendingCall(getattr(self.actor, method).remote(*arguments))
 
     def ask_now(self, method: str) -> PendingCall:
-        """Ask for something that does not wait for the work at hand."""
+        """Ask for something that does not wait for the current job."""
         return PendingCall(getattr(self.actor, method).options(concurrency_group="watch").remote())
 
     def kill(self) -> None:
@@ -93,7 +93,7 @@ class RayCluster:
 
     Attributes:
         address: as the user gave it, or None for a cluster of the run's own.
-        cpus, gpus: how many it has, in use or not; a cluster of one's own promises no CPUs.
+        cpus, gpus: how many it has, in use or not; the run's own promises no CPUs.
     """
 
     def __init__(self, address: str | None, *, with_gpus: bool) -> None:

@@ -81,7 +81,7 @@ class WorkerActor:
         return self._worker.run(ReadyJob(job, evidence, self._advance))
 
     def at(self) -> tuple[str, int]:
-        """Return the digest of the job at hand, and how many of its tokens are done."""
+        """Return the digest of the current job, and how many of its tokens are done."""
         return self._at
 
     def _advance(self, tokens: int) -> None:
@@ -99,7 +99,7 @@ class _PooledWorker:
         has_models: whether it takes jobs that run on a model.
         call: what it was asked to do, or None when it idles.
         place: what tells that it has a place in the cluster, or None once it has told.
-        assigned: the job at hand, if any.
+        assigned: the current job, if any.
         progress: what tells how far it has come, where that was asked.
     """
 
@@ -215,7 +215,7 @@ class WorkerPool:
     # --- what comes back ------------------------------------------------------------------------
 
     def _await(self) -> Iterator[Outcome]:
-        """Wait a moment for whoever ends first, and yield the outcomes of jobs."""
+        """Wait a moment for the first call that ends, and yield the outcomes of jobs."""
         calls = {worker.call: worker for worker in self._workers if worker.call is not None}
         for call in self._cluster.finished(calls, timeout_s=POLL_S):
             worker = calls[call]

@@ -3,7 +3,7 @@
 The plan needs the vocabulary's size, the context and the identity of a model, not its weights in
 memory, so this module reads `config.json` and the headers of the safetensors files and hashes them.
 It also settles what is not opened at all: anything that is not a local directory (nothing is
-fetched), pickled weights and code inside a checkpoint (both run what a stranger wrote), adapters
+fetched), pickled weights and code inside a checkpoint (both run foreign code), adapters
 (the base model they need may be another one), and files that are cut short.
 """
 

@@ -1,6 +1,6 @@
-"""A Hugging Face causal language model behind the verbs: the door to torch.
+"""A Hugging Face causal language model, as a target.
 
-Four decisions govern what stands behind it.
+Four decisions govern it.
 
 *Scores come from one forward pass* (`checker.targets.engine.scoring`).
 
@@ -13,8 +13,8 @@ with a full pass; preflight then goes through what was chosen.
 alone. The checkpoint's own generation settings are discarded, because a repetition penalty or a low
 temperature in them would audit another distribution.
 
-*Doubt is an error.* Weights that the architecture lacks or that are left over, numbers that are no
-numbers, a prompt beyond the context: each raises TargetError, since a model that is loaded or read
+*Doubt is an error.* Weights that the architecture lacks or that are left over, values that are not
+finite, a prompt beyond the context: each raises TargetError, since a model that is loaded or read
 wrongly looks safe.
 """
 
