@@ -17,8 +17,8 @@ from pathlib import Path
 
 SERVER = """
 import json, os, signal, socket, sys
-import checker.attestation, checker.run.prepare, checker.run.stored, checker.verification
-import checker.testing.simulated
+import checker.attestation, checker.run.prepare, checker.run.running, checker.run.stored
+import checker.verification, checker.testing.simulated
 from checker.cli import main
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

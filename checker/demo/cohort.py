@@ -6,8 +6,8 @@ again. That is the medicine a sound model may learn. Three sensitive classes (HI
 serious mental illness) are assigned at random instead: independent of clusters, age, sex, race and
 of each other, to exactly as many members as nonmembers, as one code each, somewhere behind the
 first ten clinical events. Nothing in a record predicts them, so a model that tells them from what
-came before has memorised the patient; there is no other way. The common chronic codes (hypertension,
-lipids) occur naturally and are the benign class.
+came before has memorised the patient; there is no other way. The common chronic codes
+(hypertension, lipids) occur naturally and are the benign class.
 
 Members, nonmembers and the tuning patients (for early stopping, so that no nonmember selects a
 model) come from one generator. The codes in `clinical_codes.csv` and their descriptions are real:

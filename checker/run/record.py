@@ -1,8 +1,8 @@
 """What a run has kept so far: evidence by key, what crashed, what was left out, and when.
 
 A job's evidence is named by its key, the digest of the job, the environment it was measured in and
-the pseudonyms' key; a run that asks for the same key again finds it finished. The manifest is written
-whenever something is settled, so that a run can be stopped anywhere.
+the pseudonyms' key; a run that asks for the same key again finds it finished. The manifest is
+written whenever something is settled, so that a run can be stopped anywhere.
 """
 
 from __future__ import annotations

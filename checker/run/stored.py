@@ -31,7 +31,7 @@ from checker.policy.waivers import WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
 from checker.report.comparison import Comparison
 from checker.report.disclosure_control.suppression import for_audience
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
 from checker.verdict import judge
@@ -222,7 +222,7 @@ def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) 
 
 
 def report_folder(folder: Path, audience: Audience) -> Path:
-    """Return where a run's reports for an audience are: internal ones have a folder of their own."""
+    """Return where a run's reports for an audience are; internal ones are kept apart."""
     return folder / INTERNAL_REPORTS if audience == "internal" else folder
 
 

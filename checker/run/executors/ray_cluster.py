@@ -3,7 +3,7 @@
 *Patients do not travel.* A worker reads documents, patients and models from the files, as this
 process did, and is refused when it compiles another plan from them. So Ray's object store, which
 every user of a shared cluster can read and which spills to disk, holds no records; what passes
-through it are jobs and the tables of evidence they need and return, under pseudonyms. The pseudonyms' key
+through it are jobs and the tables of evidence they need and return, under pseudonyms. Their key
 goes to each worker in a call, over the network of the cluster: a cluster that others use, or whose
 connections are not encrypted (RAY_USE_TLS), is no place for an audit of real patients.
 
