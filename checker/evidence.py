@@ -69,7 +69,7 @@ COLUMNS: dict[str, tuple[str, ...]] = {
 }
 """What a job of each kind observes."""
 
-Model = TypeVar("Model", bound=BaseModel)
+JsonFile = TypeVar("JsonFile", bound=BaseModel)
 KEY_BYTES = 32
 INTERNAL_REPORTS = "internal"
 """Folder, inside a run's, of the reports that show small cells: for the audit team only."""
@@ -290,7 +290,7 @@ def _parse(content: bytes, path: Path) -> pa.Table:
         ) from error
 
 
-def load_json_file(path: Path, model: type[Model]) -> Model:
+def load_json_file(path: Path, model: type[JsonFile]) -> JsonFile:
     """Read one of a run's JSON files.
 
     Raises:

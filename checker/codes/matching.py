@@ -47,7 +47,7 @@ _STANDINGS: Final[dict[int, Standing]] = {rank: standing for standing, rank in R
 _WHOLE_CLASS: Final = -1
 
 
-class Rule(NamedTuple):
+class ClassRule(NamedTuple):
     """Values of one system and what they mean for a class.
 
     Args:
@@ -92,7 +92,7 @@ class ClassMatcher:
     def __init__(
         self,
         rules: Iterable[
-            Rule
+            ClassRule
             | tuple[CodeSystem, Standing, Iterable[str]]
             | tuple[CodeSystem, Literal["excluded"], Iterable[str]]
         ],
@@ -103,7 +103,7 @@ class ClassMatcher:
         """Of each pattern; RANK_NONE marks exclusions."""
         self._rules: list[int] = []
         for number, one in enumerate(rules):
-            system, standing, values, exclude = rule = Rule(*one)
+            system, standing, values, exclude = rule = ClassRule(*one)
             excluded = standing == "excluded"
             rank = RANK_NONE if rule.standing == "excluded" else RANKS[rule.standing]
             self._add(system, values, rank, _WHOLE_CLASS if excluded else number)

@@ -67,7 +67,7 @@ _EPOCH = datetime(2014, 1, 1)  # noqa: DTZ001  MEDS times carry no zone
 
 
 @dataclass(frozen=True, slots=True)
-class _Codes:
+class _CodeList:
     """What may be coded: by cluster and kind, commonest first; and for whom, if not for all."""
 
     by_cluster: dict[str, dict[str, list[str]]]
@@ -165,7 +165,7 @@ def write_cohort(
 
 
 @cache
-def _codes() -> _Codes:
+def _codes() -> _CodeList:
     """Read the code list; VITAL counts as LAB, since both are measured."""
     by_cluster: dict[str, dict[str, list[str]]] = {}
     descriptions: dict[str, str] = {}
@@ -181,14 +181,14 @@ def _codes() -> _Codes:
             from_age[row["code"]] = int(row["from_age"])
         for cluster in row["clusters"].split():
             by_cluster.setdefault(cluster, {}).setdefault(kind, []).append(row["code"])
-    return _Codes(by_cluster, descriptions, only_sex, from_age)
+    return _CodeList(by_cluster, descriptions, only_sex, from_age)
 
 
 # --- patients -----------------------------------------------------------------------------------
 
 
 def _distinct_patients(
-    rng: np.random.Generator, codes: _Codes, *, count: int
+    rng: np.random.Generator, codes: _CodeList, *, count: int
 ) -> Iterator[_Patient]:
     """Draw patients, again where a record resembles an earlier one: no near-duplicates."""
     column = {code: i for i, code in enumerate([*codes.descriptions, *_SETTINGS])}
@@ -206,7 +206,7 @@ def _distinct_patients(
         yield patient
 
 
-def _patient(rng: np.random.Generator, codes: _Codes) -> _Patient:
+def _patient(rng: np.random.Generator, codes: _CodeList) -> _Patient:
     """Draw a patient's facts and visits, without any sensitive code."""
     sex = _SEXES[rng.integers(2)]
     race = _draw(rng, _RACES)
@@ -228,7 +228,7 @@ def _patient(rng: np.random.Generator, codes: _Codes) -> _Patient:
     return _Patient(sex, race, born, visits)
 
 
-def _clusters_of(rng: np.random.Generator, codes: _Codes, *, sex: str, age: int) -> list[str]:
+def _clusters_of(rng: np.random.Generator, codes: _CodeList, *, sex: str, age: int) -> list[str]:
     """Draw what a patient suffers from, the main complaint first."""
     can_conceive = sex == _WOMEN and age in _CHILDBEARING_AGES
     weight = {
@@ -244,7 +244,7 @@ def _clusters_of(rng: np.random.Generator, codes: _Codes, *, sex: str, age: int)
 
 def _visit(
     rng: np.random.Generator,
-    codes: _Codes,
+    codes: _CodeList,
     clusters: list[str],
     history: list[str],
     *,
@@ -334,7 +334,7 @@ def _write_metadata(
     folder: Path,
     splits: dict[str, list[int]],
     patients: Iterable[_Patient],
-    codes: _Codes,
+    codes: _CodeList,
 ) -> None:
     """Write who is in which split, what each code means and what this data set is."""
     who = sorted((subject, split) for split, ids in splits.items() for subject in ids)

@@ -22,14 +22,12 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 
 from checker.errors import UsageError
-
-Tokens = NDArray[np.int32]
+from checker.targets import Tokens
 
 
 @dataclass(frozen=True, slots=True)

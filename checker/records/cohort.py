@@ -89,22 +89,22 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
     with ThreadPoolExecutor(max_workers=1) as hashing:
         read = [path for path in (root / name for name in _METADATA) if path.is_file()] + shards
         hashes = [hashing.submit(_sha256, path) for path in read]
-        parts = _Parts()
+        reader = _SplitReader()
         for shard in shards:
-            parts.add(shard, splits)
+            reader.add(shard, splits)
         files = {
             path.relative_to(root).as_posix(): found.result()
             for path, found in zip(read, hashes, strict=True)
         }
-    for split, part in zip(splits.wanted, parts.by_split, strict=True):
+    for split, part in zip(splits.wanted, reader.by_split, strict=True):
         if not part.subject_id:
             raise DataError(
                 f"split '{split}' holds no patients; no data is never zero risk", file=root
             )
-    parts.check_subjects(splits)
+    reader.check_subjects(splits)
     described = _code_metadata(root)
-    codes, place = parts.codes.sorted_with(described, used=parts.used())
-    members, nonmembers = (part.records(place) for part in parts.by_split)
+    codes, place = reader.codes.sorted_with(described, used=reader.used())
+    members, nonmembers = (part.records(place) for part in reader.by_split)
     return Cohort(
         name=_name(root),
         codes=codes,
@@ -359,7 +359,7 @@ class _Codebook:
 
 
 @dataclass(slots=True)
-class _Part:
+class _SplitColumns:
     """One split's events, shard by shard."""
 
     subject_id: list[NDArray[np.int64]] = field(default_factory=list)
@@ -387,7 +387,7 @@ def _joined(pieces: list[Any]) -> NDArray[Any]:
 
 
 @dataclass(frozen=True, slots=True)
-class _Met:
+class _MetSubjects:
     """The subjects of one shard that are kept: their place in the file, and their split."""
 
     shard: Path
@@ -397,12 +397,14 @@ class _Met:
 
 
 @dataclass(slots=True)
-class _Parts:
+class _SplitReader:
     """Both splits while they are read, and where each subject was met."""
 
     codes: _Codebook = field(default_factory=_Codebook)
-    by_split: tuple[_Part, _Part] = field(default_factory=lambda: (_Part(), _Part()))
-    met: list[_Met] = field(default_factory=list)
+    by_split: tuple[_SplitColumns, _SplitColumns] = field(
+        default_factory=lambda: (_SplitColumns(), _SplitColumns())
+    )
+    met: list[_MetSubjects] = field(default_factory=list)
 
     def add(self, shard: Path, splits: _Splits) -> None:
         """Read a shard, check MEDS's promises, and keep the events of the two splits."""
@@ -422,7 +424,7 @@ class _Parts:
         _check_sorted(time_us, starts, wanted=np.repeat(split >= 0, lengths), shard=shard)
         code, value = self.codes.indices(table[_CODE]), _values(table)
         kept = np.flatnonzero(split >= 0)
-        self.met.append(_Met(shard, kept, subjects[kept], split[kept]))
+        self.met.append(_MetSubjects(shard, kept, subjects[kept], split[kept]))
         for number, part in enumerate(self.by_split):
             own = split == number
             if own.any():

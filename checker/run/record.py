@@ -28,7 +28,7 @@ from checker.ledger import Attempt, record_attempt
 from checker.plan import AuditPlan, Job
 from checker.run.executors import CPU_ENVIRONMENT
 
-_File = TypeVar("_File", bound=JsonModel)
+_JsonFile = TypeVar("_JsonFile", bound=JsonModel)
 
 
 class RunRecord:
@@ -212,7 +212,7 @@ class RunRecord:
                 self._store.load(entry.model_copy(update={"sha256": said[entry.file]}))
             self._entries[job.digest] = entry
 
-    def _load(self, name: str, model: type[_File]) -> _File | None:
+    def _load(self, name: str, model: type[_JsonFile]) -> _JsonFile | None:
         path = self._run / name
         return load_json_file(path, model) if path.exists() else None
 

@@ -1,7 +1,7 @@
 """What the run was judged by: the demands of its plan, and whether they are the institution's.
 
-A run whose jobs, digests, evidence and report were all rewritten fits together again. Only what lies
-outside the run shows that this did not happen: a signature, or a ledger.
+A run whose jobs, digests, evidence and report were all rewritten fits together again. Only what is
+outside of it shows that this did not happen: a signature, or a ledger.
 """
 
 from __future__ import annotations

@@ -37,13 +37,13 @@ from checker.records.prompts.building import (
     build_prompts,
     prompt_key,
 )
-from checker.records.prompts.source import PromptSource, Standing
+from checker.records.prompts.source import ClassPlaces, PromptSource
 
 __all__ = [
     "DISTINCT_PROMPTS_NEEDED",
+    "ClassPlaces",
     "PromptSource",
     "Prompts",
-    "Standing",
     "build_prompts",
     "prompt_key",
 ]

@@ -10,8 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.policy import ResolvedAttacker
-from checker.records.prompts.knowledge import Knowledge
-from checker.records.prompts.source import Flags, PromptSource, Standing
+from checker.records.prompts.knowledge import KnownEvents
+from checker.records.prompts.source import ClassPlaces, Flags, PromptSource
 from checker.records.prompts.spelling import Speller
 
 DISTINCT_PROMPTS_NEEDED = 0.8
@@ -76,7 +76,7 @@ def build_prompts(
     counted: Flags,
     watch: NDArray[np.int32],
     horizon_tokens: int,
-    standing: Standing | None = None,
+    standing: ClassPlaces | None = None,
     asked: Literal["all", "promptable", "eligible"] = "all",
 ) -> Prompts:
     """Build the prompts of one attacker for one class, vectorised over all patients.
@@ -100,8 +100,8 @@ def build_prompts(
         DataError: one of the attacker's `codeTypes` matches no code of the data set.
     """
     if standing is None:
-        standing = Standing.of(source, counted=counted, watch=watch)
-    knowledge = Knowledge.of(source, attacker, standing, removed=removed, counted=counted)
+        standing = ClassPlaces.of(source, counted=counted, watch=watch)
+    knowledge = KnownEvents.of(source, attacker, standing, removed=removed, counted=counted)
     everybody = np.arange(len(source.records))
     cut = source.places.begin(knowledge.cuts(everybody))
     end = source.places.end

@@ -16,7 +16,7 @@ TOKENS_AT_ONCE: Final = 1 << 20
 """What is held beside records and results: some hundred bytes for each of so many tokens."""
 
 Flags = NDArray[np.bool_]
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -49,7 +49,7 @@ class PromptSource:
         # 53 bits make a float64 in [0, 1) without rounding up to 1
         return np.ldexp((first >> np.uint64(11)).astype(np.float64), -53)
 
-    def draws(self, rows: Places, counts: Places) -> NDArray[np.uint64]:
+    def draws(self, rows: Positions, counts: Positions) -> NDArray[np.uint64]:
         """Return each patient's first random numbers, end to end: [sum of counts] uint64.
 
         The first decides his cut, the others belong to his events in order; they depend on the
@@ -74,7 +74,7 @@ class PromptSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ClassPlaces:
     """Where the codes of one class stand in the records of one split.
 
     Args:
@@ -83,12 +83,12 @@ class Standing:
         positive: [n] bool, the patient has such a code.
     """
 
-    counted: Places
-    nameable: Places
+    counted: Positions
+    nameable: Positions
     positive: Flags
 
     @classmethod
-    def of(cls, source: PromptSource, *, counted: Flags, watch: NDArray[np.integer]) -> Standing:
+    def of(cls, source: PromptSource, *, counted: Flags, watch: NDArray[np.integer]) -> ClassPlaces:
         """Look a class up; arguments as those of `build_prompts`."""
         records = source.records
         found = [np.empty(0, dtype=np.int64)]
@@ -110,7 +110,7 @@ def flag(mask: Flags, code: NDArray[np.int32]) -> Flags:
     return np.append(mask, False)[code]
 
 
-def blocks(sizes: Places) -> Iterator[slice]:
+def blocks(sizes: Positions) -> Iterator[slice]:
     """Cut rows into parts of about `TOKENS_AT_ONCE` tokens, at least one row each."""
     ends = np.cumsum(sizes)
     first, done = 0, 0

@@ -87,7 +87,7 @@ class _Dictionary:
 
 
 @dataclass(frozen=True, slots=True)
-class _Part:
+class _EncodedPart:
     """Some of the patients, tokenized.
 
     Args:
@@ -258,7 +258,7 @@ class Tokenizer:
             coverage=coverage,
         )
 
-    def _part(self, records: Records, dictionary: _Dictionary) -> _Part:
+    def _part(self, records: Records, dictionary: _Dictionary) -> _EncodedPart:
         """Tokenize some of the patients."""
         n = len(records)
         row = np.repeat(np.arange(n, dtype=np.int32), np.diff(records.offsets))
@@ -280,7 +280,7 @@ class Tokenizer:
             eos=self._eos,
             time_token=self._time_tokens_before(stream),
         )
-        return _Part(columns, picked, first_age, last_age, coverage)
+        return _EncodedPart(columns, picked, first_age, last_age, coverage)
 
     def _prefix(
         self,
