@@ -13,7 +13,7 @@ from auditing import audit, write_policy
 from every_probe import audited
 from rich.console import Console
 
-from checker.cli.terminal import print_plan
+from checker.cli.plan_table import print_plan
 from checker.plan import AuditPlan
 from checker.plugins import plugin_names
 from checker.report.charts import leakage_charts, perturbation_charts, roc_charts

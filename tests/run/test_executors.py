@@ -19,7 +19,7 @@ from conftest import Command
 from rich.console import Console
 
 from benchmarks.simulated_gate import AS_OF, Silent
-from checker.cli.terminal import TerminalProgress
+from checker.cli.progress import TerminalProgress
 from checker.errors import ExecutorError, ExitCode, TargetError
 from checker.evidence import Pseudonyms
 from checker.plan import Job

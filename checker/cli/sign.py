@@ -1,4 +1,4 @@
-"""The commands sign and keys: who answers for a report."""
+"""The command sign: who answers for a report."""
 
 from __future__ import annotations
 
@@ -61,35 +61,3 @@ def _private_key(path: Path) -> CryptoSigner:
         if given or sys.stdin is None or not sys.stdin.isatty():
             raise
     return load_private_key(path, passphrase=click.prompt("Passphrase", hide_input=True, err=True))
-
-
-@click.group()
-def keys() -> None:
-    """Keys to sign reports with."""
-
-
-@keys.command("make")
-@click.argument("name", type=File)
-@click.option(
-    "--passphrase",
-    "with_passphrase",
-    is_flag=True,
-    help="Encrypt the private key; asked for, or taken from PHIGATE_KEY_PASSPHRASE.",
-)
-def make_key_pair(name: Path, with_passphrase: bool) -> None:
-    """Make an ed25519 pair: NAME.key to sign with, and NAME.pub to give to all who verify."""
-    from checker.attestation import make_keys
-
-    passphrase = None
-    if with_passphrase:
-        passphrase = os.environ.get("PHIGATE_KEY_PASSPHRASE") or click.prompt(
-            "Passphrase", hide_input=True, confirmation_prompt=True, err=True
-        )
-    private, public = (name.with_name(f"{name.name}{end}") for end in (".key", ".pub"))
-    key_id = make_keys(private, public, passphrase=passphrase)
-    locked = "encrypted" if passphrase else "not encrypted"
-    write(
-        f"wrote {private}: keep it to yourself (mode 0600, {locked})\n"
-        f"wrote {public}: for `phigate verify RUN --key`\n"
-        f"key id {key_id}"
-    )

@@ -1,32 +1,16 @@
-"""What people see on a terminal: the plan as a table, and progress with rate and time left."""
+"""The plan as a table: what is there to be measured, what cannot pass, and what it will cost."""
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Sequence
-from functools import partial
 from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
-from rich.progress import (
-    BarColumn,
-    MofNCompleteColumn,
-    Progress,
-    SpinnerColumn,
-    TaskID,
-    TextColumn,
-    TimeElapsedColumn,
-    TimeRemainingColumn,
-)
 from rich.table import Table
 
 from checker.attacks.api import Metric, load_probe
-from checker.ledger import Ledger
-from checker.plan import AuditPlan, Cell, ClassSnapshot, Job, Power
+from checker.plan import AuditPlan, Cell, ClassSnapshot, Power
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
-from checker.report.wording.plain import shorten
-from checker.verdict.policy_tests import CaseResult
 
 UNDERPOWERED = 0.8
 UNMATCHED_SHOWN = 8
@@ -114,59 +98,6 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             f"{_cells(one_sided)} can fail and never pass, whatever the sample: another control"
             " must decide, or onInconclusive: warn."
         )
-
-
-def print_ledger(ledger: Ledger, console: Console) -> None:
-    """Print the lines of an attempt ledger; digests are cut to what tells them apart."""
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for heading in ("at", "model", "policy", "attempt", "", "evidence", "line"):
-        table.add_column(heading)
-    for line in ledger.lines:
-        entry = line.entry
-        model = f"{entry.target} {entry.target_version} ({entry.model_sha256[:12]})"
-        shown = (
-            (entry.at, 40),
-            (model, 80),
-            (f"{entry.policy} {entry.policy_version}", 60),
-            (entry.attempt, 8),
-            (entry.verdict or "registered", 20),
-            (entry.evidence_sha256[:12], 20),
-            (line.sha256[:12], 20),
-        )
-        table.add_row(*(escape(shorten(text, length)) for text, length in shown))
-    console.print(table)
-
-
-def print_policy_tests(results: Sequence[CaseResult], console: Console) -> None:
-    """Print what became of each case, and why where it is not what was expected."""
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for heading in ("test", "case", "cell", "expected", "got", ""):
-        table.add_column(heading)
-    for result in results:
-        for place, check in enumerate(result.checks):
-            table.add_row(
-                escape(result.test) if place == 0 else "",
-                escape(result.case) if place == 0 else "",
-                escape(check.what),
-                escape(check.expected),
-                escape(check.got),
-                "[green]✓[/]" if check.holds else "[bold red]✗[/]",
-            )
-    if results:
-        console.print(table)
-    failing = [result for result in results if not result.holds]
-    for result in failing:
-        console.print(
-            f"[bold red]✗[/] {escape(f'{result.file}:{result.line}')}: {escape(result.case)}"
-        )
-        for check in result.checks:
-            if not check.holds:
-                text = f"{check.what}: expected {check.expected}, got {check.got}."
-                console.print(f"  {escape(text)} {escape(check.explanation)}")
-    console.print(
-        f"{len(results)} cases, {len(failing)} not as expected"
-        + (f"; policy {escape(', '.join(sorted({r.policy for r in results})))}" if results else "")
-    )
 
 
 def _cells(count: int) -> str:
@@ -261,100 +192,3 @@ def _who(cell: Cell) -> tuple[str, str]:
     if load_probe(cell.probe).observes == "canaries":
         return "planted canaries", "canaries left out"
     return ("positives" if cell.attribute_class else "members"), "nonmembers"
-
-
-class TerminalProgress:
-    """Progress bars on standard error; silent where there is no terminal to draw on."""
-
-    def __init__(self, console: Console) -> None:
-        self.console = console
-        self.bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            BarColumn(),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeElapsedColumn(),
-            TimeRemainingColumn(),
-            console=console,
-            disable=not console.is_terminal,
-        )
-        self.total: TaskID | None = None
-        self.at_work: dict[str, Job] = {}
-        self.done_in: Counter[str] = Counter()
-
-    def __enter__(self) -> TerminalProgress:
-        """Begin to draw."""
-        self.bars.start()
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop drawing."""
-        self.bars.stop()
-
-    def start(self, jobs: list[Job], *, reused: int) -> None:
-        """Tell what is left."""
-        tokens = sum(job.forward_tokens + job.rollout_tokens for job in jobs)
-        note = f", {reused} found finished" if reused else ""
-        self.console.print(f"{len(jobs)} jobs to run{note}; at most {tokens:,} tokens")
-        self.total = self.bars.add_task("tokens", total=max(tokens, 1), rate="")
-
-    def job(self, job: Job) -> Callable[[int], None]:
-        """Begin a job; others may be under way."""
-        self.at_work[job.digest] = job
-        self._describe()
-        return partial(self._advance, job)
-
-    def _advance(self, job: Job, tokens: int) -> None:
-        assert self.total is not None
-        self.done_in[job.digest] += tokens
-        task = self.bars.tasks[self.total]
-        rate = f"{task.speed:,.0f} tokens/s" if task.speed else ""
-        self.bars.update(self.total, advance=tokens, rate=rate)
-
-    def done(self, job: Job) -> None:
-        """Finish a job: rollouts that ended early leave tokens that need no work."""
-        assert self.total is not None
-        rest = job.forward_tokens + job.rollout_tokens - self.done_in.pop(job.digest, 0)
-        self.bars.update(self.total, advance=max(rest, 0))
-        if self.at_work.pop(job.digest, None) is not None:
-            self._describe()
-
-    def _describe(self) -> None:
-        """Name the job that has been under way longest, and say how many others are."""
-        assert self.total is not None
-        if self.at_work:
-            first, *others = self.at_work.values()
-            more = f" (and {len(others)} more)" if others else ""
-            self.bars.update(self.total, description=escape(first.title + more))
-
-
-class TrainingProgress:
-    """One line that counts epochs, on standard error."""
-
-    def __init__(self, console: Console) -> None:
-        self.bars = Progress(
-            SpinnerColumn(),
-            TextColumn("{task.description}"),
-            TimeElapsedColumn(),
-            console=console,
-            disable=not console.is_terminal,
-            transient=True,
-        )
-        self.line: TaskID | None = None
-
-    def __enter__(self) -> TrainingProgress:
-        """Begin to draw."""
-        self.bars.start()
-        self.line = self.bars.add_task("training", total=None)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """Stop drawing."""
-        self.bars.stop()
-
-    def epoch(self, model: str, number: int, loss: float) -> None:
-        """Tell of an epoch."""
-        assert self.line is not None
-        text = f"{model}: epoch {number}, loss {loss:.2f} nats a token"
-        self.bars.update(self.line, description=text)
