@@ -21,7 +21,6 @@ wrongly looks safe.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,7 +29,6 @@ from numpy.typing import NDArray
 from transformers import GenerationConfig
 
 from checker.errors import TargetError
-from checker.policy.documents import ModelSpec
 from checker.targets import (
     CAPABILITIES,
     More,
@@ -51,7 +49,6 @@ from checker.targets.engine.loading import (
     device_name,
     fuse_activations,
     library_versions,
-    load_model,
     vendor,
 )
 from checker.targets.engine.memory_budget import (
@@ -121,31 +118,6 @@ class HuggingFaceTarget:
         self._cache: type[DecodingCache] | None = None
         self._unit_bytes = 0
         self._choose_cache(trial)
-
-    @classmethod
-    def load(
-        cls,
-        directory: Path,
-        *,
-        spec: ModelSpec,
-        vocabulary_size: int,
-        context_length: int | None,
-        pad_id: int | None,
-        eos_id: int | None,
-    ) -> HuggingFaceTarget:
-        """Load a checkpoint that `checker.targets.backends.checkpoint` has read.
-
-        Raises:
-            TargetError: the device is missing, the weights do not fit the architecture, or the
-                libraries refuse the checkpoint.
-        """
-        return cls(
-            load_model(directory, spec=spec),
-            vocabulary_size=vocabulary_size,
-            context_length=context_length,
-            pad_id=pad_id,
-            eos_id=eos_id,
-        )
 
     @property
     def info(self) -> TargetInfo:
