@@ -14,8 +14,8 @@ from typing import Any, get_args
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
+from checker.cli.console import plain_table
 from checker.codes import (
     EXACT_SHAPES,
     PREFIX_SHAPES,
@@ -90,7 +90,7 @@ def list_json(classes: Mapping[str, AttributeClassSpec]) -> list[dict[str, Any]]
 def print_classes(classes: Mapping[str, AttributeClassSpec], console: Console) -> None:
     """Print one line a class, with how many values it has in each tier."""
     counted = ("definitive", "strong", "suggestive", "exposure", "proxy")
-    table = _table("class", "title", "HL7", *counted, "review", numbers=counted)
+    table = plain_table("class", "title", "HL7", *counted, "review", numbers=counted)
     for row in list_json(classes):
         codes = "/".join(filter(None, (row["sensitivity"], row["confidentiality"])))
         table.add_row(
@@ -116,7 +116,7 @@ def print_class(name: str, spec: AttributeClassSpec, console: Console) -> None:
     console.print(escape(hl7) + ("; benign, audited for comparison" if spec.benign else ""))
     if spec.description:
         console.print(escape(spec.description))
-    table = _table("", "system", "values", "note")
+    table = plain_table("", "system", "values", "note")
     for one in spec.codes:
         table.add_row(one.tier, one.system, _values(one.values, one.exclude), _text(one.note))
     for proxy in spec.proxies:
@@ -125,7 +125,7 @@ def print_class(name: str, spec: AttributeClassSpec, console: Console) -> None:
         table.add_row("never", excluded.system, _values(excluded.values), _text(excluded.why))
     console.print(table)
     if spec.traps:
-        traps = _table("trap", "system", "is", "why")
+        traps = plain_table("trap", "system", "is", "why")
         for trap in spec.traps:
             traps.add_row(escape(trap.code), trap.system, trap.expect, escape(trap.why))
         console.print(traps)
@@ -254,7 +254,7 @@ def _match(matchers: Mapping[str, ClassMatcher], text: str, reading: Reading) ->
 
 def print_matches(matches: Iterable[CodeMatch], console: Console) -> None:
     """Print which classes codes belong to."""
-    table = _table("code", "read as", "class", "is", "by")
+    table = plain_table("code", "read as", "class", "is", "by")
     for match in matches:
         head = escape(match.text), f"{match.system} {escape(match.code)}"
         rows = [
@@ -328,7 +328,7 @@ def _print_class_coverage(found: ClassCoverage, console: Console, *, shown: int)
         f"[bold]{found.name}[/]: {escape(found.title)}: {found.patients:,} patients count,"
         f" {found.patients_any:,} have any of its codes"
     )
-    table = _table("", "code", "", "events", "patients", "by", numbers=("events", "patients"))
+    table = plain_table("", "code", "", "events", "patients", "by", numbers=("events", "patients"))
     for caught in found.caught[:shown]:
         table.add_row(caught.standing, *_counted(caught.code), escape(", ".join(caught.values)))
     if found.caught:
@@ -342,8 +342,8 @@ def _print_class_coverage(found: ClassCoverage, console: Console, *, shown: int)
         console.print(escape(f"no code here matches ({system}): {listed}{more}"))
     if found.absent:
         console.print(f"the data set has no codes of {', '.join(found.absent)}")
-    near = _table("near miss", "", "events", "patients", "why", "caught by",
-                  numbers=("events", "patients"))  # fmt: skip
+    columns = ("near miss", "", "events", "patients", "why", "caught by")
+    near = plain_table(*columns, numbers=("events", "patients"))
     for one in found.near_misses[:shown]:
         why = f"{one.kind} {one.hint}"
         near.add_row(*_counted(one.code), escape(why), ", ".join(one.elsewhere))
@@ -360,13 +360,6 @@ def _print_rest(number: int, what: str, console: Console) -> None:
 def _counted(code: CodeCount) -> tuple[str, str, str, str]:
     description = (code.description or "")[:60]
     return escape(code.code), escape(description), f"{code.events:,}", f"{code.patients:,}"
-
-
-def _table(*headings: str, numbers: Sequence[str] = ()) -> Table:
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for heading in headings:
-        table.add_column(heading, justify="right" if heading in numbers else "left")
-    return table
 
 
 def _values(values: Sequence[str], exclude: Sequence[str] = ()) -> str:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import emit_json, printable, show, show_statements, write
+from checker.cli.console import emit_json, plain_table, printable, show, show_statements, write
 from checker.cli.options import File, json_option
 from checker.errors import EvidenceError
 
@@ -86,13 +86,10 @@ def mend(path: Path) -> None:
 def _print_lines(ledger: Ledger, console: Console) -> None:
     """Print the lines of an attempt ledger; digests are cut to what tells them apart."""
     from rich.markup import escape
-    from rich.table import Table
 
     from checker.report.wording.plain import shorten
 
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for heading in ("at", "model", "policy", "attempt", "", "evidence", "line"):
-        table.add_column(heading)
+    table = plain_table("at", "model", "policy", "attempt", "", "evidence", "line")
     for line in ledger.lines:
         entry = line.entry
         model = f"{entry.target} {entry.target_version} ({entry.model_sha256[:12]})"

@@ -6,9 +6,9 @@ from typing import Literal
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
 from checker.attacks.api import Metric, load_probe
+from checker.cli.console import plain_table
 from checker.plan import AuditPlan, Cell, ClassSnapshot, Power
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 
@@ -28,17 +28,15 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             else ")"
         )
     )
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for heading, justify in (
-        ("cell", "left"),
-        ("metric", "left"),
-        ("limit", "right"),
-        ("members", "right"),
-        ("nonmembers", "right"),
-        ("0 hits give", "right"),
-        ("can it pass?", "left"),
-    ):
-        table.add_column(heading, justify=justify)  # type: ignore[arg-type]
+    _print_cells(plan, console)
+    _print_classes(plan, console)
+    _print_cost(plan, console)
+    _print_prospects(plan, console)
+
+
+def _print_cells(plan: AuditPlan, console: Console) -> None:
+    counts = ("limit", "members", "nonmembers", "0 hits give")
+    table = plain_table("cell", "metric", *counts, "can it pass?", numbers=counts)
     min_cell = plan.policy.document["spec"]["parameters"]["minCell"]
     for cell in plan.cells:
         limit = cell.limit
@@ -52,6 +50,10 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             prospects(cell, min_cell=min_cell, absent_from=plan.class_absent_from(cell)),
         )
     console.print(table)
+
+
+def _print_classes(plan: AuditPlan, console: Console) -> None:
+    """Print what of the policy's classes, and of the vocabulary, has no counterpart."""
     for name, found in plan.classes.items():
         if found.absent_from is not None:
             console.print(f"[bold]class {escape(name)} is not measured[/]: {_absence(found)}")
@@ -67,6 +69,9 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             f" {names}. If the model was trained with them, describe them under tokenization"
             " (time, values, age, specials)."
         )
+
+
+def _print_cost(plan: AuditPlan, console: Console) -> None:
     cost = plan.cost
     console.print(
         f"{len(plan.jobs)} jobs: {cost.forward_tokens:,} tokens forward and at most"
@@ -84,14 +89,18 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             "Fewer are generated where the policy's sampling finds that the rest cannot change what"
             " is decided."
         )
+
+
+def _print_prospects(plan: AuditPlan, console: Console) -> None:
+    """Print how many deciding cells cannot pass, and why not."""
     deciding = [cell for cell in plan.cells if cell.gating and not cell.power.can_pass]
     one_sided = sum(
         not _metric(cell).can_pass and cell.on_inconclusive == "block" for cell in deciding
     )
-    hopeless = sum(_metric(cell).can_pass and not _is_empty(cell) for cell in deciding)
-    if hopeless:
+    too_small = sum(_metric(cell).can_pass and not _is_empty(cell) for cell in deciding)
+    if too_small:
         console.print(
-            f"[bold]{_cells(hopeless)} cannot pass with this sample[/], whatever the model."
+            f"[bold]{_cells(too_small)} cannot pass with this sample[/], whatever the model."
         )
     if one_sided:
         console.print(

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import emit_json, say, show
+from checker.cli.console import emit_json, plain_table, say, show
 from checker.cli.options import File, json_option
 from checker.errors import ExitCode
 
@@ -55,11 +55,8 @@ def run_policy_tests(files: tuple[Path, ...], policy: Path | None, as_json: bool
 def _print_results(results: Sequence[CaseResult], console: Console) -> None:
     """Print what became of each case, and why where it is not what was expected."""
     from rich.markup import escape
-    from rich.table import Table
 
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for heading in ("test", "case", "cell", "expected", "got", ""):
-        table.add_column(heading)
+    table = plain_table("test", "case", "cell", "expected", "got", "")
     for result in results:
         for place, check in enumerate(result.checks):
             table.add_row(

@@ -23,7 +23,6 @@ from checker.codes.matching import (
     ClassRule,
     Standing,
     find_matches,
-    match_codes,
 )
 from checker.codes.patterns import CodePattern, parse_value
 from checker.codes.readings import CodeReader, Reading, read_code
@@ -56,7 +55,6 @@ __all__ = [
     "Standing",
     "Tier",
     "find_matches",
-    "match_codes",
     "normal",
     "parse_value",
     "read_code",

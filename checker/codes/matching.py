@@ -215,21 +215,6 @@ def find_matches(
     }
 
 
-def match_codes(
-    matchers: Mapping[str, ClassMatcher],
-    spellings: Sequence[str],
-    *,
-    reader: CodeReader,
-    descriptions: Sequence[str | None],
-    parents: Sequence[Sequence[str]],
-) -> dict[str, NDArray[np.int8]]:
-    """Return for each class [entries] int8: the rank of each entry, see `find_matches`."""
-    found = find_matches(
-        matchers, spellings, reader=reader, descriptions=descriptions, parents=parents
-    )
-    return {name: matches.ranks for name, matches in found.items()}
-
-
 # --- looking up ---------------------------------------------------------------------------------
 
 

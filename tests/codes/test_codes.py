@@ -17,7 +17,6 @@ from checker.codes import (
     CodeReader,
     Reading,
     find_matches,
-    match_codes,
     parse_value,
 )
 
@@ -222,13 +221,14 @@ def test_a_spelling_without_one_place_for_the_code_is_refused(match):
 
 
 def _ranks(matchers, spellings, **columns):
-    return match_codes(
+    found = find_matches(
         matchers,
         spellings,
         reader=CodeReader(),
         descriptions=columns.get("descriptions", [None] * len(spellings)),
         parents=columns.get("parents", [()] * len(spellings)),
     )
+    return {name: matches.ranks for name, matches in found.items()}
 
 
 def test_the_strongest_tier_counts_and_classes_do_not_mix():
