@@ -96,7 +96,11 @@ class TokenScores:
 
 
 class TargetModel(Protocol):
-    """A causal language model over a patient's tokens."""
+    """A causal language model over a patient's tokens.
+
+    Every verb raises TargetError where a sequence does not fit the model, where the model gives no
+    numbers, and where it lacks the verb.
+    """
 
     @property
     def info(self) -> TargetInfo:

@@ -134,11 +134,6 @@ class SimulatedBackend:
     name: ClassVar[str] = "simulated"
 
     def describe(self, spec: ModelSpec, base: Path) -> TargetDescription:
-        """Describe the target in the file `base / spec.path`.
-
-        Raises:
-            TargetError: the file is missing or does not hold a simulated target.
-        """
         path = base / spec.path
         model, content = _read_simulated(path)
         files = {path.name: sha256_hex(content)}
@@ -211,17 +206,11 @@ class SimulatedTarget:
 
     @property
     def info(self) -> TargetInfo:
-        """What it is and what it runs on."""
         return self._info
 
     def score(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> list[TokenScores]:
-        """Score whole sequences; see `TargetModel.score`.
-
-        Raises:
-            TargetError: no log-probabilities are offered, or a sequence does not fit.
-        """
         self._require("logprobs")
         require_fit(sequences, info=self._info)
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
@@ -251,11 +240,6 @@ class SimulatedTarget:
         more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
-        """Draw continuations; see `TargetModel.rollout`.
-
-        Raises:
-            TargetError: no samples are offered, or prompt and horizon exceed the context.
-        """
         self._require("samples")
         require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
         lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)

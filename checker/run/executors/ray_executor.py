@@ -77,14 +77,12 @@ class RayExecutor:
         return dict(self._pool.first().preflight)
 
     def run(self, take: Take) -> Iterator[Outcome]:
-        """Give out jobs; outcomes come in the order in which jobs end."""
         if self._pool is None:  # nothing is left to run, only to leave out
             take(lambda job: True)
             return
         yield from self._pool.run(take)
 
     def close(self) -> None:
-        """End the workers and leave the cluster."""
         if self._cluster is not None:
             self._cluster.close()
         self._cluster = self._pool = None

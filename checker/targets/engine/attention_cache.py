@@ -144,20 +144,17 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]  # transformers has no typ
         self._arranged = False
 
     def move_prefixes(self, sources: list[int], targets: list[int], count: int) -> None:
-        """Move prefixes to the slots of those that left."""
         buffers = [b for layer in self.layers for b in (layer.prefix_keys, layer.prefix_values)]
         move(buffers, sources, targets)
         self._prefixes = count
         self._arranged = False
 
     def add_sequences(self, sequences: Sequence[DecodedSequence]) -> None:
-        """Start sequences; they begin with nothing of their own."""
         self._arranged = False
 
     def move_sequences(
         self, sources: list[int], targets: list[int], sequences: Sequence[DecodedSequence]
     ) -> None:
-        """Move sequences to the slots of those that are done."""
         move([b for layer in self.layers for b in (layer.keys, layer.values)], sources, targets)
         self._arranged = False
 
@@ -169,7 +166,6 @@ class SharedPrefixCache(Cache):  # type: ignore[misc]  # transformers has no typ
         steps: torch.Tensor,
         known_steps: NDArray[np.int64],
     ) -> torch.Tensor:
-        """Feed each sequence one token, behind those it was fed before."""
         if not self._arranged:
             self._arrange(sequences)
         count = len(sequences)

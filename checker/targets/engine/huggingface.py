@@ -121,7 +121,6 @@ class HuggingFaceTarget:
 
     @property
     def info(self) -> TargetInfo:
-        """What it is and what it runs on."""
         return self._info
 
     @property
@@ -134,11 +133,6 @@ class HuggingFaceTarget:
     def score(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> list[TokenScores]:
-        """Score whole sequences, each in one forward pass; see `TargetModel.score`.
-
-        Raises:
-            TargetError: a sequence does not fit the model, or it gives no numbers.
-        """
         require_fit(sequences, info=self._info)
         budget = self._info.microbatch_tokens
         if not self._forward.is_chunked:
@@ -162,11 +156,6 @@ class HuggingFaceTarget:
         more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
-        """Draw continuations; see `TargetModel.rollout`.
-
-        Raises:
-            TargetError: prompt and horizon exceed the context, or the model gives no numbers.
-        """
         require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
         request = DecodingRequest(
             prompts,
@@ -182,11 +171,6 @@ class HuggingFaceTarget:
     def embed(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        """Return the last layer's hidden state at the last token: [n, width] float32.
-
-        Raises:
-            TargetError: a sequence does not fit the model, or it gives no numbers.
-        """
         require_fit(sequences, info=self._info)
         rows = in_batches(
             lambda rows: self._forward.embed([sequences[row] for row in rows]),
@@ -199,11 +183,6 @@ class HuggingFaceTarget:
         return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32)
 
     def preflight(self, sequences: Sequence[Tokens]) -> dict[str, float]:
-        """Check the model against itself on a few records; see `checker.targets.conformance`.
-
-        Raises:
-            TargetError: a deviation is beyond its tolerance; the message has the numbers.
-        """
         require_fit(sequences, info=self._info)
         with vendor("preflight"), torch.inference_mode():
             return preflight(

@@ -48,12 +48,10 @@ class RecurrentStateCache:
 
     @staticmethod
     def bytes_of(capacity: Capacity, *, unit_bytes: int) -> int:
-        """Return the size of the buffers, from what one state takes."""
         return unit_bytes * (capacity.prefixes + capacity.sequences)
 
     @property
     def unit_bytes(self) -> int:
-        """Bytes of one state in all layers."""
         return sum(buffer[0].nbytes for buffer in self._states)
 
     def read(self, prefixes: Sequence[Tokens]) -> None:
@@ -95,12 +93,10 @@ class RecurrentStateCache:
         return states
 
     def move_prefixes(self, sources: list[int], targets: list[int], count: int) -> None:
-        """Move prefixes to the slots of those that left."""
         move(self._prefix_states, sources, targets)
         self._prefixes = count
 
     def add_sequences(self, sequences: Sequence[DecodedSequence]) -> None:
-        """Start sequences with copies of the states after their prefixes."""
         slots = torch.tensor([one.prefix_slot for one in sequences], device=self._device)
         for prefix_state, state in zip(self._prefix_states, self._states, strict=True):
             state[self._sequences : self._sequences + len(sequences)] = prefix_state[slots]
@@ -109,7 +105,6 @@ class RecurrentStateCache:
     def move_sequences(
         self, sources: list[int], targets: list[int], sequences: Sequence[DecodedSequence]
     ) -> None:
-        """Move sequences to the slots of those that are done."""
         move(self._states, sources, targets)
         self._sequences = len(sequences)
 

@@ -83,7 +83,6 @@ class SampledTokens:
         self._keys, self._sampler, self.eos_id = keys, sampler, eos_id
 
     def allocate(self, slots: int, *, device: torch.device) -> None:
-        """Allocate buffers for so many sequences."""
         shape = (slots, self._sampler.horizon_tokens)
         self._uniforms = torch.zeros(shape, dtype=torch.float64, device=device)
         self._tokens = torch.zeros(shape, dtype=torch.int32, device=device)
@@ -91,7 +90,6 @@ class SampledTokens:
         self._are_numbers = torch.ones((), dtype=torch.bool, device=device)
 
     def add(self, sequences: Sequence[DecodedSequence], *, at: int) -> None:
-        """Take up sequences, each with the uniforms of its prompt's key and its sample."""
         draws = [(self._keys[one.prompt], one.sample) for one in sequences]
         drawn = torch.from_numpy(uniforms(draws, sampler=self._sampler))
         slots = slice(at, at + len(sequences))
@@ -99,12 +97,10 @@ class SampledTokens:
         self._ended[slots] = False
 
     def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
-        """Move sequences to the slots of those that are done."""
         for column in (self._uniforms, self._tokens, self._ended):
             column[targets] = column[sources]
 
     def choose(self, logits: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        """Draw one token for each sequence."""
         count, step = len(logits), steps[:, None]
         tokens, are_numbers = draw(
             logits,
@@ -132,7 +128,6 @@ class SampledTokens:
         return found
 
     def results(self, slots: list[int]) -> list[NDArray[Any]]:
-        """Return the tokens of some slots, up to the first end-of-sequence token."""
         drawn: NDArray[np.int32] = self._tokens[slots].cpu().numpy()
         return cut_at(drawn, eos_id=self.eos_id)
 
@@ -153,23 +148,19 @@ class TeacherForcing:
             line[: len(row[:horizon_tokens])] = row[:horizon_tokens]
 
     def allocate(self, slots: int, *, device: torch.device) -> None:
-        """Allocate buffers for so many sequences."""
         shape = (slots, self._given.shape[1])
         self._tokens = torch.zeros(shape, dtype=torch.int64, device=device)
         self._logprobs = torch.zeros(shape, dtype=torch.float32, device=device)
 
     def add(self, sequences: Sequence[DecodedSequence], *, at: int) -> None:
-        """Take up sequences, each with the tokens that follow its prompt."""
         given = torch.from_numpy(self._given[[one.prompt for one in sequences]])
         self._tokens[at : at + len(sequences)] = given.to(self._tokens.device)
 
     def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
-        """Move sequences to the slots of those that are done."""
         for column in (self._tokens, self._logprobs):
             column[targets] = column[sources]
 
     def choose(self, logits: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
-        """Return the given tokens."""
         count, step = len(logits), steps[:, None]
         given = self._tokens[:count].gather(1, step)
         logs = logits.float().log_softmax(-1).clamp_(min=LOGPROB_FLOOR)
@@ -177,10 +168,8 @@ class TeacherForcing:
         return given[:, 0]
 
     def ended(self, count: int) -> NDArray[np.bool_]:
-        """Return that none has: these sequences run to the horizon."""
         return np.zeros(count, dtype=np.bool_)
 
     def results(self, slots: list[int]) -> list[NDArray[Any]]:
-        """Return the log-probabilities of some slots' tokens."""
         found: NDArray[np.float32] = self._logprobs[slots].cpu().numpy()
         return list(found)
