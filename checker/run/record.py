@@ -39,7 +39,7 @@ class RunRecord:
 
     Args:
         plan: what is run; it is written.
-        run: the run's folder, held by this process.
+        run: the run's folder, locked by this process.
         command: the command line that repeats the run.
         attempt: as it was registered in a ledger, or None; it is kept with the run.
         clock: the current time.

@@ -12,7 +12,7 @@ from checker.ledger import Attempt
 from checker.plan import CompiledAudit, Job
 from checker.run.execution import Execution
 from checker.run.executors import Executor, Openers, ReadyJob, SerialExecutor
-from checker.run.folder import clear, held
+from checker.run.folder import clear_folder, locked_folder
 from checker.run.record import RunRecord
 from checker.run.schedule import Schedule
 from checker.targets import TargetModel
@@ -70,9 +70,9 @@ def run_audit(
     openers: dict[str, Callable[[], TargetModel]] = {"target": open_target}
     if open_reference is not None:
         openers["reference"] = open_reference
-    with held(run):
+    with locked_folder(run):
         if fresh:
-            clear(run)
+            clear_folder(run)
         record = RunRecord(audit.plan, run=run, command=command, attempt=attempt, clock=clock)
         executor = executor or SerialExecutor()
         try:

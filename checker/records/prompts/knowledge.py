@@ -92,7 +92,7 @@ class KnownEvents:
         number = np.arange(len(row)) - np.repeat(np.cumsum(reach) - reach, reach)
         known = number < self.first
         assert self.pool is not None  # callers choose only where there is a choice
-        places = self.source.places
+        places = self.source.positions
         code = self.source.records.code[places.token[places.first[rows][row] + number]]
         choice = ~known & flag(self.pool, code)
         of_type = flag(self.of_type, code)
@@ -105,7 +105,7 @@ class KnownEvents:
         return known, reach
 
     def _reach(self, rows: Positions) -> Positions:
-        return np.minimum(self.limit[rows], self.source.places.size[rows])
+        return np.minimum(self.limit[rows], self.source.positions.size[rows])
 
 
 def _limits(
@@ -119,7 +119,7 @@ def _limits(
         first: so many events are known anyway.
         is_asked: whether a class is in question.
     """
-    places = source.places
+    places = source.positions
     size = places.size
     if not is_asked:
         return np.where(size > first, first + (size - first) // 2, -1)

@@ -10,7 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.records.tokenization import KIND_EVENT, EventPlaces, TokenizedRecords, Tokenizer
+from checker.records.tokenization import KIND_EVENT, EventPositions, TokenizedRecords, Tokenizer
 
 TOKENS_AT_ONCE: Final = 1 << 20
 """What is held beside records and results: some hundred bytes for each of so many tokens."""
@@ -38,9 +38,9 @@ class PromptSource:
     seed: int
 
     @cached_property
-    def places(self) -> EventPlaces:
-        """Where the events stand."""
-        return EventPlaces.of(self.records)
+    def positions(self) -> EventPositions:
+        """Where the events are."""
+        return EventPositions.of(self.records)
 
     @cached_property
     def cut_draws(self) -> NDArray[np.float64]:

@@ -45,7 +45,7 @@ class PrefixField:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class EventStream:
     """k events that become tokens, grouped by patient, static ones first in each.
 
     Args:
@@ -87,7 +87,7 @@ class Columns(TypedDict):
 
 
 def lay_out(
-    stream: Stream,
+    stream: EventStream,
     prefix: Sequence[PrefixField],
     *,
     n: int,
@@ -178,7 +178,7 @@ def _write_prefix(
 
 
 def _write_events(
-    columns: Columns, stream: Stream, bounds: NDArray[np.int64], at: NDArray[np.int64]
+    columns: Columns, stream: EventStream, bounds: NDArray[np.int64], at: NDArray[np.int64]
 ) -> None:
     """Write code tokens: dated events are numbered and timed from the patient's first dated one."""
     dated = stream.is_dated

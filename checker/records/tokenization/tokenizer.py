@@ -41,8 +41,8 @@ from checker.records.tokenization.sequences import (
     ABSENT,
     UNKNOWN,
     Columns,
+    EventStream,
     PrefixField,
-    Stream,
     ages,
     join,
     lay_out,
@@ -309,7 +309,7 @@ class Tokenizer:
         row: NDArray[np.int32],
         wanted: NDArray[np.bool_],
         dictionary: Dictionary,
-    ) -> tuple[Stream, Coverage]:
+    ) -> tuple[EventStream, Coverage]:
         """Give each event its token, count the unknown ones, and keep those that have one."""
         token = dictionary.token[records.code]
         value_token = np.full(len(token), ABSENT, dtype=np.int32)
@@ -334,12 +334,12 @@ class Tokenizer:
         else:
             wanted = wanted & ~unknown
         kept = np.flatnonzero(wanted)
-        stream = Stream(
+        stream = EventStream(
             row[kept], records.code[kept], token[kept], value_token[kept], records.time_us[kept]
         )
         return stream, coverage
 
-    def _time_tokens_before(self, stream: Stream) -> NDArray[np.int32]:
+    def _time_tokens_before(self, stream: EventStream) -> NDArray[np.int32]:
         """Return [k] int32: the token of the gap before each event, or ABSENT."""
         tokens = np.full(len(stream.row), ABSENT, dtype=np.int32)
         if len(self._time_tokens):

@@ -1,4 +1,4 @@
-"""Ray: a cluster of the run's own, or one that is there already; the one door to the library.
+"""Ray: a cluster of the run's own, or one that is there already; the only module that imports it.
 
 *Patients do not travel.* A worker reads documents, patients and models from the files, as this
 process did, and is refused when it compiles another plan from them. So Ray's object store, which
@@ -12,7 +12,7 @@ token drawn for this process (`checker.run.executors.ray_network` sees to both);
 dashboard and no usage report; the object store is small, and the session's folder is closed to
 others and deleted at the end.
 
-*What Ray says stays in its logs.* It prints what befalls its workers to standard output, where a
+*What Ray says stays in its logs.* It prints what happens to its workers on standard output, where a
 report may be awaited; so while a cluster is open, nothing is written there. What a user needs to
 know is said by the worker pool, in sentences.
 """

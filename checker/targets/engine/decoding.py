@@ -3,7 +3,7 @@
 A prompt's prefix, all its tokens but the last, is read once into the cache. Each of its samples is
 a sequence that is fed that last token and then what is chosen. Sequences that end, by the
 end-of-sequence token or the horizon, leave, and those that wait take their slots, so the batch
-stays full (continuous batching: Yu et al. 2022, "Orca"). Nothing crosses from the device while they
+stays full (continuous batching: Yu et al. 2022, "Orca"). Nothing is copied to the host while they
 run: every CHECK_EVERY steps one copy says which have ended.
 
 A batch that does not fit into memory is halved. Sequences that are done stay done; the others start

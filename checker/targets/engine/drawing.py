@@ -1,4 +1,4 @@
-"""Drawing next tokens from logits, on the device that holds them; nothing crosses per step.
+"""Drawing next tokens from logits, on the device that holds them, without a copy to the host.
 
 The rule is that of `checker.targets.sampling`: temperature, top-p with ties at the edge kept, then
 the inverse of the distribution function in the order of the vocabulary. What is here is the same

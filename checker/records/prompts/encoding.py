@@ -14,8 +14,8 @@ from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, KIND_STATIC, 
 
 
 @dataclass(frozen=True, slots=True)
-class Speller:
-    """Writes prompts down.
+class PromptEncoder:
+    """Encodes prompts as tokens.
 
     Args:
         source: the patients.
@@ -39,7 +39,7 @@ class Speller:
         has[has] = records.kind[records.offsets[:-1][has]] == KIND_SPECIAL
         return has
 
-    def spell(self, rows: Positions) -> tuple[NDArray[np.int32], Positions]:
+    def encode(self, rows: Positions) -> tuple[NDArray[np.int32], Positions]:
         """Return the prompts of some patients, end to end, and how long each is."""
         tokens, lengths = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int64)]
         span = self.cut[rows] - self.source.records.offsets[rows]
