@@ -15,7 +15,7 @@ from checker.cli.console import error_console, printable, say, show, write
 from checker.cli.options import read_moment
 from checker.errors import PhigateError
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from checker.ledger import Attempt
     from checker.plan import AuditPlan
     from checker.policy import Located

@@ -12,7 +12,7 @@ import click
 
 from checker.errors import ExitCode, PhigateError
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from rich.console import Console
     from rich.table import Table
 

@@ -7,35 +7,22 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.auditing import finish, read_waivers, record_in_ledger, register_or_load_attempt
-from checker.cli.options import (
-    File,
-    RunFolder,
-    as_of_option,
-    audience_option,
-    format_option,
-    json_option,
-    ledger_option,
-    no_waivers_option,
-    read_formats,
-    read_moment,
-    waivers_option,
-)
+from checker.cli import auditing, options
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from checker.report.model import Audience
 
 
 @click.command()
-@click.argument("folder", metavar="RUN", type=RunFolder)
-@click.option("--policy", type=File, help="Judge by another policy, in a folder below RUN.")
-@format_option
-@audience_option
-@waivers_option
-@no_waivers_option
-@ledger_option
-@as_of_option
-@json_option
+@click.argument("folder", metavar="RUN", type=options.RunFolder)
+@click.option("--policy", type=options.File, help="Judge by another policy, in a folder below RUN.")
+@options.format_option
+@options.audience_option
+@options.waivers_option
+@options.no_waivers_option
+@options.ledger_option
+@options.as_of_option
+@options.json_option
 def judge(
     folder: Path,
     policy: Path | None,
@@ -56,18 +43,18 @@ def judge(
     from checker.policy import load_policy
     from checker.run.stored import derive_run, judge_run, load_run, load_waivers, record_waivers
 
-    names, run, moment = read_formats(formats), load_run(folder), read_moment(as_of)
+    names, run, moment = options.read_formats(formats), load_run(folder), options.read_moment(as_of)
     if policy is not None:
         run = derive_run(run, load_policy(policy))
-    attempt = register_or_load_attempt(ledger, plan=run.plan, folder=run.folder)
+    attempt = auditing.register_or_load_attempt(ledger, plan=run.plan, folder=run.folder)
     if attempt is not None:
         record_attempt(run.folder, attempt)
     record = None
     if waivers and not no_waivers:
-        granted = read_waivers(waivers, policy=run.policy, plan=run.plan, as_of=moment)
+        granted = auditing.read_waivers(waivers, policy=run.policy, plan=run.plan, as_of=moment)
         record = record_waivers(run.folder, granted)
     elif not no_waivers:
         record = load_waivers(run.folder)
     report = judge_run(run, as_of=moment, waivers=record, attempt=attempt)
-    record_in_ledger(ledger, attempt, plan=run.plan, report=report)
-    finish(report, run.folder, names, audience=audience, as_json=as_json)
+    auditing.record_in_ledger(ledger, attempt, plan=run.plan, report=report)
+    auditing.finish(report, run.folder, names, audience=audience, as_json=as_json)

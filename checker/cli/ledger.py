@@ -12,7 +12,7 @@ from checker.cli.console import emit_json, plain_table, printable, show, show_st
 from checker.cli.options import File, json_option
 from checker.errors import EvidenceError
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from rich.console import Console
 
     from checker.ledger import Ledger

@@ -13,7 +13,7 @@ from checker.cli.console import emit_json, plain_table, say, show
 from checker.cli.options import File, json_option
 from checker.errors import ExitCode
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from rich.console import Console
 
     from checker.verdict.policy_tests import CaseResult

@@ -8,26 +8,18 @@ from typing import Any
 
 import click
 
-from checker.cli.auditing import executor_for, register_or_load_attempt, run_prepared
+from checker.cli import auditing, options
 from checker.cli.console import write
-from checker.cli.options import (
-    File,
-    device_option,
-    executor_options,
-    fresh_option,
-    ledger_option,
-    out_option,
-)
 
 
 @click.command()
-@click.argument("policy", type=File)
-@click.argument("target", type=File)
-@out_option
-@device_option
-@executor_options
-@fresh_option
-@ledger_option
+@click.argument("policy", type=options.File)
+@click.argument("target", type=options.File)
+@options.out_option
+@options.device_option
+@options.executor_options
+@options.fresh_option
+@options.ledger_option
 def run(
     policy: Path,
     target: Path,
@@ -40,8 +32,8 @@ def run(
     """Plan and run, without judging; `phigate judge` does the rest."""
     from checker.run.prepare import prepare
 
-    executor = executor_for(policy, target, device, **where)
+    executor = auditing.executor_for(policy, target, device, **where)
     prepared = prepare(policy, target, device=device)
-    attempt = register_or_load_attempt(ledger, plan=prepared.audit.plan, folder=out)
-    run_prepared(prepared, out, resume=resume, executor=executor, attempt=attempt)
+    attempt = auditing.register_or_load_attempt(ledger, plan=prepared.audit.plan, folder=out)
+    auditing.run_prepared(prepared, out, resume=resume, executor=executor, attempt=attempt)
     write(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")

@@ -13,7 +13,7 @@ from checker.cli.console import printable, write
 from checker.cli.options import File, RunFolder
 from checker.errors import EvidenceError
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
 
 

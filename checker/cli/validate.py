@@ -12,7 +12,7 @@ from checker.cli.console import emit_json, say, write
 from checker.cli.options import File, as_of_option, json_option, read_moment
 from checker.errors import DocumentError, ExitCode, Problem
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from checker.policy import Located
 
 

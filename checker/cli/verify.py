@@ -11,7 +11,7 @@ from checker.cli.console import show_statements
 from checker.cli.options import File, RunFolder, json_option, ledger_option, read_moment
 from checker.errors import ExitCode, UsageError
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from securesystemslib.signer import Key
 
 
