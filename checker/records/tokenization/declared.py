@@ -11,8 +11,8 @@ from numpy.typing import NDArray
 from checker.errors import DataError
 from checker.plugins import suggestion
 from checker.policy.documents import TimeBin
+from checker.records.tokenization.records import DAY_US
 
-DAY_US: Final = 86_400_000_000
 _UNIT_US: Final = {
     "s": 1_000_000,
     "m": 60_000_000,

@@ -16,6 +16,9 @@ from numpy.typing import NDArray
 STATIC_TIME: Final = int(np.iinfo(np.int64).min)
 """Stands in `Records.time_us` for an event without a time; it sorts before every time."""
 
+DAY_US: Final = 86_400_000_000
+"""Microseconds of a day."""
+
 KIND_SPECIAL: Final = 0
 KIND_STATIC: Final = 1
 KIND_TIME: Final = 2

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.records.tokenization.records import (
+    DAY_US,
     KIND_EVENT,
     KIND_SPECIAL,
     KIND_STATIC,
@@ -27,8 +28,6 @@ ABSENT: Final = -1
 
 UNKNOWN: Final = -2
 """Stands for a token that the vocabulary lacks."""
-
-_DAY_US: Final = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,7 +189,7 @@ def _write_events(
     columns["kind"][at] = np.where(dated, KIND_EVENT, KIND_STATIC)
     columns["event"][at] = np.where(dated, number, -1)
     since_us = stream.time_us[dated] - stream.time_us[first_dated[dated]]
-    columns["time_days"][at[dated]] = since_us / _DAY_US
+    columns["time_days"][at[dated]] = since_us / DAY_US
 
 
 def ages(

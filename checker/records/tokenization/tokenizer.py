@@ -34,9 +34,9 @@ from checker.canonical import digest
 from checker.errors import DataError
 from checker.plugins import suggestion
 from checker.policy.documents import StaticField, TokenizationSpec
-from checker.records.tokenization.declared import DAY_US, ordered_prefix, upper_limits_us
+from checker.records.tokenization.declared import ordered_prefix, upper_limits_us
 from checker.records.tokenization.dictionary import Dictionary, open_parts, pick, unknown_counts
-from checker.records.tokenization.records import Coverage, Records, TokenizedRecords
+from checker.records.tokenization.records import DAY_US, Coverage, Records, TokenizedRecords
 from checker.records.tokenization.sequences import (
     ABSENT,
     UNKNOWN,
