@@ -107,6 +107,7 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
                 f"split '{split}' holds no patients; no data is never zero risk", file=root
             )
     reader.check_subjects(splits)
+    reader.check_census(splits, root)
     described = code_metadata(root)
     codes, place = reader.codes.sorted_with(described, used=reader.used())
     members, nonmembers = (part.records(place) for part in reader.by_split)
@@ -133,6 +134,8 @@ class _Codebook:
 
     def indices(self, column: pa.ChunkedArray) -> NDArray[np.int32]:
         """Return the place of each row's code."""
+        if pa.types.is_string_view(column.type):  # as Polars writes them; no dictionary of it
+            column = column.cast(pa.large_string())
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         array = pa.concat_arrays(column.unify_dictionaries().chunks)
@@ -201,6 +204,7 @@ class _SplitReader:
         default_factory=lambda: (_SplitColumns(), _SplitColumns())
     )
     met: list[_MetSubjects] = field(default_factory=list)
+    unlisted: int = 0
 
     def add(self, shard: Path, splits: Splits) -> None:
         """Read a shard, check MEDS's promises, and keep the events of the two splits."""
@@ -216,6 +220,7 @@ class _SplitReader:
         starts = np.flatnonzero(np.append(True, row_subject[1:] != row_subject[:-1]))
         subjects, lengths = row_subject[starts], np.diff(starts, append=len(row_subject))
         split = splits.assign(shard, subjects)
+        self.unlisted += splits.count_unlisted(subjects)
         time_us = _times(table[_TIME], shard)
         _check_sorted(time_us, starts, wanted=np.repeat(split >= 0, lengths), shard=shard)
         code, value = self.codes.indices(table[CODE]), _values(table)
@@ -255,6 +260,30 @@ class _SplitReader:
         raise DataError(
             f"is not MEDS: {who} has events {where} too; a subject's events stand together",
             file=self.met[shard[second]].shard,
+        )
+
+    def check_census(self, splits: Splits, root: Path) -> None:
+        """Check that every subject listed in one of the two splits has events.
+
+        Splits that were drawn from other data than these would leave a part of the members out, and
+        nothing would say that it was never looked at.
+        """
+        if splits.subjects is None:
+            return
+        found = np.concatenate([met.subject for met in self.met])
+        missing = ~np.isin(splits.subjects, found)
+        if not missing.any():
+            return
+        gone = " and ".join(
+            f"{int((missing & own).sum())} of the {int(own.sum())} subjects listed as '{name}'"
+            for number, name in enumerate(splits.wanted)
+            if (missing & (own := splits.split == number)).any()
+        )
+        others = f"; {self.unlisted} subjects of the data are in no split" if self.unlisted else ""
+        raise DataError(
+            f"{gone} have no events{others}. Audit the data that the splits were drawn from, or"
+            " list only who is in them",
+            file=root / meds.subject_splits_filepath,
         )
 
     def used(self) -> NDArray[np.bool_]:

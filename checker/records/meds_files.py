@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import os
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -33,14 +35,32 @@ def find_shards(root: Path) -> list[Path]:
     data = root / meds.data_subdirectory
     if not data.is_dir():
         raise DataError(f"has no folder '{meds.data_subdirectory}'; it is not MEDS", file=root)
-    shards = sorted(
-        path
-        for path in data.rglob("*.parquet")
-        if not any(part.startswith(".") for part in path.relative_to(data).parts)
-    )
+    shards = sorted(path for path in _files(data) if path.name.endswith(".parquet"))
     if not shards:
         raise DataError("holds no parquet files", file=data)
     return shards
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, behind links too, as far as they are data.
+
+    Names that begin with a dot or an underscore are the bookkeeping of others (Spark, Delta).
+
+    Raises:
+        DataError: a folder cannot be read, or a link leads back to where it stands.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"cannot be read: {error.strerror or error}", file=Path(error.filename))
+
+    seen: dict[Path, Path] = {}
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        place, real = Path(here), Path(here).resolve()
+        if real in seen:
+            raise DataError(f"is the same folder as {seen[real]}, by a link", file=place)
+        seen[real] = place
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        yield from (place / name for name in names if not name.startswith((".", "_")))
 
 
 def sha256_of(path: Path) -> str:
@@ -91,7 +111,11 @@ def subject_ids(table: pa.Table, path: Path) -> NDArray[np.int64]:
 
 
 def code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
-    """Return description and parent codes by code; nothing where the data set describes none."""
+    """Return description and parent codes by code; nothing where the data set describes none.
+
+    Several rows of one code (a row for each of its modifiers, say) are joined: the first
+    description, and the parents of all.
+    """
     path = root / meds.code_metadata_filepath
     if not path.is_file():
         return {}
@@ -99,11 +123,13 @@ def code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     table = read_columns(path, kinds, optional=(_DESCRIPTION, _PARENTS))
     nothing: list[Any] = [None] * table.num_rows
     columns = (table[name].to_pylist() if name in table.column_names else nothing for name in kinds)
-    return {
-        code: (description or None, tuple(p for p in parents or () if p))
-        for code, description, parents in zip(*columns, strict=True)
-        if code is not None
-    }
+    found: dict[str, tuple[str | None, tuple[str, ...]]] = {}
+    for code, description, parents in zip(*columns, strict=True):
+        if code is not None:
+            told, known = found.get(code, (None, ()))
+            further = (p for p in parents or () if p)
+            found[code] = told or description or None, tuple(dict.fromkeys((*known, *further)))
+    return found
 
 
 def data_set_name(root: Path) -> str:
@@ -134,17 +160,23 @@ def as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     return np.asarray(column.to_numpy())
 
 
+def _is_text(found: pa.DataType) -> bool:
+    types = pa.types
+    kinds = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(is_kind(found) for is_kind in kinds)
+
+
 def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None:
     types = pa.types
     if types.is_dictionary(found):
         found = found.value_type
     holds = {
         "integer": types.is_integer(found),
-        "string": types.is_string(found) or types.is_large_string(found),
+        "string": _is_text(found),
         "timestamp": types.is_timestamp(found),
-        "number": types.is_floating(found) or types.is_integer(found),
+        "number": types.is_floating(found) or types.is_integer(found) or types.is_decimal(found),
         "list of string": (types.is_list(found) or types.is_large_list(found))
-        and (types.is_string(found.value_type) or types.is_large_string(found.value_type)),
+        and _is_text(found.value_type),
     }
     if not holds[kind] and not types.is_null(found):  # a column of nothing but nulls has no type
         raise DataError(

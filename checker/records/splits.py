@@ -30,12 +30,14 @@ class Splits:
         wanted: names of the members' and the nonmembers' split.
         subjects: [subjects of the two splits] int64, ascending; None where folders decide.
         split: of each subject, 0 or 1.
+        listed: [subjects of all splits] int64, ascending.
         folders: of each shard 0, 1 or -1; empty where subjects decide.
     """
 
     wanted: tuple[str, str]
     subjects: NDArray[np.int64] | None
     split: NDArray[np.int8]
+    listed: NDArray[np.int64]
     folders: dict[Path, int]
 
     @classmethod
@@ -57,7 +59,8 @@ class Splits:
         folders = {
             shard: wanted.index(name) if name in wanted else -1 for shard, name in folder_of.items()
         }
-        return cls(wanted, None, np.empty(0, dtype=np.int8), folders)
+        nobody = np.empty(0, dtype=np.int64)
+        return cls(wanted, None, np.empty(0, dtype=np.int8), nobody, folders)
 
     @classmethod
     def _of_table(cls, path: Path, wanted: tuple[str, str]) -> Splits:
@@ -80,7 +83,11 @@ class Splits:
                 file=path,
             )
         kept = order[split[order] >= 0]
-        return cls(wanted, subjects[kept], split[kept], {})
+        return cls(wanted, subjects[kept], split[kept], subjects[order], {})
+
+    def count_unlisted(self, subjects: NDArray[np.int64]) -> int:
+        """Return how many subjects of a shard are in no split."""
+        return 0 if self.subjects is None else int((~np.isin(subjects, self.listed)).sum())
 
     def assign(self, shard: Path, subjects: NDArray[np.int64]) -> NDArray[np.int8]:
         """Return 0 for a member, 1 for a nonmember and -1 for others."""
