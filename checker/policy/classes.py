@@ -34,9 +34,12 @@ def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
     """Return what says how a code stands to a valid class."""
     return codes.ClassMatcher(
         [
-            *(codes.Rule(one.system, one.tier, one.values, one.exclude) for one in spec.codes),
-            *(codes.Rule(one.system, "proxy", one.values, one.exclude) for one in spec.proxies),
-            *(codes.Rule(one.system, "excluded", one.values) for one in spec.exclude),
+            *(codes.ClassRule(one.system, one.tier, one.values, one.exclude) for one in spec.codes),
+            *(
+                codes.ClassRule(one.system, "proxy", one.values, one.exclude)
+                for one in spec.proxies
+            ),
+            *(codes.ClassRule(one.system, "excluded", one.values) for one in spec.exclude),
         ]
     )
 

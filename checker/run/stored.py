@@ -37,19 +37,6 @@ from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
 from checker.verdict import judge
 
-__all__ = [
-    "Run",
-    "derive_run",
-    "judge_run",
-    "judge_run_again",
-    "load_run",
-    "load_waivers",
-    "record_waivers",
-    "report_folder",
-    "write_comparison",
-    "write_reports",
-]
-
 WAIVERS = "waivers.json"
 
 
@@ -220,14 +207,14 @@ def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) 
         as_of: the time to judge for; default: that of the report.
 
     Raises:
-        EvidenceError: the report's time is none, or evidence or waivers are missing or changed.
+        EvidenceError: the report's time is invalid, or evidence or waivers are missing or changed.
     """
     if as_of is None:
         try:
             as_of = datetime.fromisoformat(report.provenance.as_of)
         except ValueError as error:
             raise EvidenceError(
-                f"{run.folder / 'report.json'}: was judged for a time that is none:"
+                f"{run.folder / 'report.json'}: was judged for an invalid time:"
                 f" {report.provenance.as_of}"
             ) from error
     waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
@@ -236,7 +223,7 @@ def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) 
 
 
 def report_folder(folder: Path, audience: Audience) -> Path:
-    """Return where a run's reports for an audience lie: what is internal lies apart."""
+    """Return where a run's reports for an audience are; internal ones are kept apart."""
     return folder / INTERNAL_REPORTS if audience == "internal" else folder
 
 
@@ -246,7 +233,7 @@ def write_reports(
     """Write a report in each format, as an audience may see it, and return the files.
 
     What is for the audit team only goes into a folder of its own, readable by its owner alone. The
-    shared `report.json` is written in any case: it is what `verify` holds a run against.
+    shared `report.json` is written in any case: `verify` compares a run with it.
 
     Args:
         folder: the run's.

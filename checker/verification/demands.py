@@ -1,7 +1,7 @@
 """What the run was judged by: the demands of its plan, and whether they are the institution's.
 
-Whoever rewrites the jobs of a plan with their digests, the evidence and the report makes a run that
-fits together again. What shows that nobody did lies outside the run: a signature, or a ledger.
+A run whose jobs, digests, evidence and report were all rewritten fits together again. Only what is
+outside of it shows that this did not happen: a signature, or a ledger.
 """
 
 from __future__ import annotations

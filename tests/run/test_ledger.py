@@ -446,4 +446,4 @@ def test_what_is_no_ledger_is_neither_listed_nor_mended(
 def test_an_empty_ledger_is_said_to_be_empty(phigate: Command, ledger: Path) -> None:
     outcome = phigate("ledger", "verify", ledger)
     assert outcome.code == ExitCode.PASS
-    assert outcome.out.startswith("open    no line stands in it")
+    assert outcome.out.startswith("open    it has no line")

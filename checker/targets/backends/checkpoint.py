@@ -3,13 +3,12 @@
 The plan needs the vocabulary's size, the context and the identity of a model, not its weights in
 memory, so this module reads `config.json` and the headers of the safetensors files and hashes them.
 It also settles what is not opened at all: anything that is not a local directory (nothing is
-fetched), pickled weights and code inside a checkpoint (both run what a stranger wrote), adapters
+fetched), pickled weights and code inside a checkpoint (both run foreign code), adapters
 (the base model they need may be another one), and files that are cut short.
 """
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 from collections.abc import Mapping
@@ -19,12 +18,10 @@ from typing import Any, ClassVar
 
 from safetensors import SafetensorError, safe_open
 
-from checker.canonical import digest
+from checker.canonical import digest, file_sha256
 from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import CAPABILITIES, TargetDescription, TargetModel
-
-__all__ = ["HuggingFaceBackend"]
 
 _CONTEXT_KEYS = (
     "max_position_embeddings",
@@ -89,10 +86,10 @@ class HuggingFaceBackend:
         """
         checkpoint = _read_checkpoint(spec, base)
         from checker.targets.engine.huggingface import HuggingFaceTarget
+        from checker.targets.engine.loading import load_model
 
-        return HuggingFaceTarget.load(
-            checkpoint.directory,
-            spec=spec,
+        return HuggingFaceTarget(
+            load_model(checkpoint.directory, spec=spec),
             vocabulary_size=checkpoint.vocabulary_size,
             context_length=checkpoint.context_length,
             pad_id=pad_id,
@@ -239,7 +236,6 @@ def _check_safetensors(path: Path) -> None:
 
 def _sha256_of(path: Path) -> str:
     try:
-        with path.open("rb") as file:
-            return hashlib.file_digest(file, "sha256").hexdigest()
+        return file_sha256(path)
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -1,4 +1,4 @@
-"""How much is computed at once, and in which memory.
+"""How much is computed at once.
 
 Batches are fixed on a CPU and found from the device's memory elsewhere.
 
@@ -14,15 +14,6 @@ import platform
 from collections.abc import Callable
 
 import torch
-
-__all__ = [
-    "MICROBATCH_TOKENS",
-    "keep_freed_memory",
-    "logits_at_once",
-    "memory_bytes",
-    "microbatch_tokens",
-    "rollout_tokens",
-]
 
 MICROBATCH_TOKENS = 16_384
 """Tokens of one scoring batch on a CPU, padding included."""
@@ -61,8 +52,8 @@ def microbatch_tokens(
     return min(power, _MOST_TOKENS)
 
 
-def memory_bytes(device: torch.device) -> int:
-    """Return how many bytes the buffers of a rollout batch may take."""
+def cache_bytes(device: torch.device) -> int:
+    """Return how many bytes the cache of a rollout batch may take."""
     return _CPU_BYTES if device.type != "cuda" else _left(device) // 2
 
 

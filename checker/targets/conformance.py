@@ -1,21 +1,19 @@
-"""A model checked against itself, before it is asked anything (METHODS: preflight).
+"""A model compared with itself, before it is asked anything (METHODS: preflight).
 
-Whether a memory suits a model is decided by the same comparison, on made-up tokens, when the model
-is loaded.
+Whether a cache does for a model is decided by the same comparison, on made-up tokens, when the
+model is loaded.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
 from checker.errors import TargetError
-from checker.targets import Tokens, TokenScores
-from checker.targets.engine.scoring import ForwardPass
-
-__all__ = ["PREFLIGHT_TOLERANCE", "decoding_deviation", "preflight"]
+from checker.targets.protocol import Tokens, TokenScores
 
 PREFLIGHT_TOLERANCE = {"float32": 1e-3, "float16": 0.1, "bfloat16": 0.5}
 """Nats by which two ways to the same log-probability may differ. bfloat16 has 8 significant bits:
@@ -24,17 +22,30 @@ logits from 16 to 32 are multiples of 1/8, and two kernels may round apart by a 
 _SUM_TOLERANCE = 1e-3
 _ROWS, _TOKENS = 8, 64
 
-Score = Callable[[Sequence[Tokens]], list[TokenScores]]
-Forced = Callable[[Sequence[Tokens], Sequence[Tokens]], list[NDArray[np.float32]]]
+TeacherForced = Callable[[Sequence[Tokens], Sequence[Tokens]], list[NDArray[np.float32]]]
 """Log-probabilities of given tokens after given prompts, decoded in steps, all together."""
+
+
+class FullPass(Protocol):
+    """A model's passes over whole records, as far as they are compared."""
+
+    is_chunked: bool
+
+    def head_deviation(self, tokens: Tokens) -> float:
+        """Return how far logits from chunks of positions are from the model's own, in nats."""
+        ...
+
+    def sum_deviation(self, tokens: Tokens) -> float:
+        """Return how far next-token probabilities are from summing to one."""
+        ...
 
 
 def preflight(
     sequences: Sequence[Tokens],
     *,
-    score: Score,
-    forced: Forced,
-    forward: ForwardPass,
+    score: Callable[[Sequence[Tokens]], list[TokenScores]],
+    teacher_forced: TeacherForced,
+    forward: FullPass,
     context_length: int | None,
     dtype: str,
 ) -> dict[str, float]:
@@ -47,7 +58,7 @@ def preflight(
     Args:
         sequences: records; those of one token are left out.
         score: full passes.
-        forced: decoding in steps.
+        teacher_forced: decoding in steps.
         forward: the model's passes.
         context_length: most tokens it can see, or None.
         dtype: it computes in; decides the tolerance.
@@ -71,12 +82,13 @@ def preflight(
     cuts = [max(1, len(record) // 2 - row) for row, record in enumerate(records)]
     alone = [score([record])[0].logprob for record in records]
     stepped = [
-        forced([record[:cut]], [record[cut:]])[0] for record, cut in zip(records, cuts, strict=True)
+        teacher_forced([record[:cut]], [record[cut:]])[0]
+        for record, cut in zip(records, cuts, strict=True)
     ]
     found = {
         "cached-decoding": _apart([a[c - 1 :] for a, c in zip(alone, cuts, strict=True)], stepped),
         "left-padding": decoding_deviation(
-            records, cuts, alone, forced=forced, context_length=context_length
+            records, cuts, alone, teacher_forced=teacher_forced, context_length=context_length
         ),
         "batch-composition": _apart(alone, [s.logprob for s in score(records)]),
         "chunked-head": (
@@ -99,7 +111,7 @@ def decoding_deviation(
     cuts: Sequence[int],
     expected: Sequence[NDArray[np.float32]],
     *,
-    forced: Forced,
+    teacher_forced: TeacherForced,
     context_length: int | None,
 ) -> float:
     """Return how far decoding in one batch is from what is expected of each record.
@@ -110,14 +122,14 @@ def decoding_deviation(
         records: n of two or more tokens.
         cuts: tokens of each record's longer prompt.
         expected: [L - 1] log-probabilities of each record's tokens but the first.
-        forced: decoding in steps.
+        teacher_forced: decoding in steps.
         context_length: decoding ends where the longest prompt fills it.
     """
     pairs = [(i, cut) for i, whole in enumerate(cuts) for cut in {whole, max(1, whole // 2)}]
     most = max(len(records[i]) - cut for i, cut in pairs)
     if context_length is not None:
         most = min(most, context_length - max(cuts))
-    found = forced(
+    found = teacher_forced(
         [records[i][:cut] for i, cut in pairs],
         [records[i][cut : cut + most] for i, cut in pairs],
     )

@@ -20,8 +20,6 @@ from numpy.typing import NDArray
 
 from checker.targets import Sampler
 
-__all__ = ["cut_at", "shape_probabilities", "uniforms"]
-
 
 def uniforms(draws: Sequence[tuple[int, int]], *, sampler: Sampler) -> NDArray[np.float64]:
     """Return the uniforms of a set of rollouts.

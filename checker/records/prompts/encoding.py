@@ -8,16 +8,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.policy import ResolvedAttacker
-from checker.records.prompts.knowledge import Knowledge
-from checker.records.prompts.source import Flags, Places, PromptSource, blocks, flag
+from checker.records.prompts.knowledge import KnownEvents
+from checker.records.prompts.source import Flags, Positions, PromptSource, blocks, flag
 from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, KIND_STATIC, KIND_TIME, Tokenizer
-
-__all__ = ["Speller"]
 
 
 @dataclass(frozen=True, slots=True)
-class Speller:
-    """Writes prompts down.
+class PromptEncoder:
+    """Encodes prompts as tokens.
 
     Args:
         source: the patients.
@@ -29,8 +27,8 @@ class Speller:
 
     source: PromptSource
     attacker: ResolvedAttacker
-    knowledge: Knowledge
-    cut: Places
+    knowledge: KnownEvents
+    cut: Positions
     removed: Flags
 
     @property
@@ -41,7 +39,7 @@ class Speller:
         has[has] = records.kind[records.offsets[:-1][has]] == KIND_SPECIAL
         return has
 
-    def spell(self, rows: Places) -> tuple[NDArray[np.int32], Places]:
+    def encode(self, rows: Positions) -> tuple[NDArray[np.int32], Positions]:
         """Return the prompts of some patients, end to end, and how long each is."""
         tokens, lengths = [np.empty(0, dtype=np.int32)], [np.empty(0, dtype=np.int64)]
         span = self.cut[rows] - self.source.records.offsets[rows]
@@ -51,7 +49,7 @@ class Speller:
             lengths.append(own)
         return np.concatenate(tokens), np.concatenate(lengths)
 
-    def _block(self, rows: Places, span: Places) -> tuple[NDArray[np.int32], Places]:
+    def _block(self, rows: Positions, span: Positions) -> tuple[NDArray[np.int32], Positions]:
         records = self.source.records
         row = np.repeat(np.arange(len(rows)), span)
         begin = np.cumsum(span) - span
@@ -106,8 +104,8 @@ def _keep_times(
     keep_event: Flags,
     *,
     is_time: Flags,
-    head: Places,
-    row: Places,
+    head: Positions,
+    row: Positions,
     days: NDArray[np.float32],
     tokenizer: Tokenizer,
 ) -> None:

@@ -1,7 +1,7 @@
-"""What has to be settled before Ray is imported: where it listens, and whether an address will do.
+"""What is settled before Ray is imported: where it listens, and whether an address can be used.
 
 Ray reads its environment once, on import. A cluster of the run's own is told there to stay on
-loopback, to ask for a token that is drawn for this process, and to report to nobody.
+loopback, to ask for a token that is drawn for this process, and to send no usage report.
 
 Where nothing of Ray's listens, Ray tries for over five minutes and then ends the process. So an
 address is tried first: whether anything listens there, and whether a process that may be ended gets
@@ -18,8 +18,6 @@ import sys
 from ipaddress import ip_address
 
 from checker.errors import ExecutorError, UsageError
-
-__all__ = ["choose_network", "is_listening", "require_cluster"]
 
 _ALWAYS = {"RAY_gcs_rpc_server_reconnect_timeout_s": "600"}
 """Without its head node, Ray ends this process after that long; it is left before."""

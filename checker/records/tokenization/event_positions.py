@@ -14,11 +14,9 @@ from checker.records.tokenization.records import (
     TokenizedRecords,
 )
 
-__all__ = ["EventPlaces"]
-
 
 @dataclass(frozen=True, slots=True)
-class EventPlaces:
+class EventPositions:
     """The E dated events of n patients, in order, and where in `TokenizedRecords.tokens` they are.
 
     Args:
@@ -34,7 +32,7 @@ class EventPlaces:
     end: NDArray[np.int64]
 
     @classmethod
-    def of(cls, records: TokenizedRecords) -> EventPlaces:
+    def of(cls, records: TokenizedRecords) -> EventPositions:
         """Find the events of patients."""
         is_event = records.kind == KIND_EVENT
         own = is_event.copy()  # a value's token has the number of the event token before it

@@ -1,4 +1,4 @@
-"""The commands sign and keys: who answers for a report."""
+"""The command sign: who answers for a report."""
 
 from __future__ import annotations
 
@@ -13,10 +13,8 @@ from checker.cli.console import printable, write
 from checker.cli.options import File, RunFolder
 from checker.errors import EvidenceError
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from securesystemslib.signer import CryptoSigner
-
-__all__ = ["keys", "sign"]
 
 
 @click.command()
@@ -53,7 +51,7 @@ def sign(folder: Path, key: Path, out: Path | None, url: str | None) -> None:
 
 
 def _private_key(path: Path) -> CryptoSigner:
-    """Load a private key; a passphrase is asked for only where somebody can answer."""
+    """Load a private key; a passphrase is asked for only on a terminal."""
     from checker.attestation import PassphraseNeeded, load_private_key
 
     given = os.environ.get("PHIGATE_KEY_PASSPHRASE")
@@ -63,35 +61,3 @@ def _private_key(path: Path) -> CryptoSigner:
         if given or sys.stdin is None or not sys.stdin.isatty():
             raise
     return load_private_key(path, passphrase=click.prompt("Passphrase", hide_input=True, err=True))
-
-
-@click.group()
-def keys() -> None:
-    """Keys to sign reports with."""
-
-
-@keys.command("make")
-@click.argument("name", type=File)
-@click.option(
-    "--passphrase",
-    "with_passphrase",
-    is_flag=True,
-    help="Encrypt the private key; asked for, or taken from PHIGATE_KEY_PASSPHRASE.",
-)
-def make_key_pair(name: Path, with_passphrase: bool) -> None:
-    """Make an ed25519 pair: NAME.key to sign with, and NAME.pub to give to all who verify."""
-    from checker.attestation import make_keys
-
-    passphrase = None
-    if with_passphrase:
-        passphrase = os.environ.get("PHIGATE_KEY_PASSPHRASE") or click.prompt(
-            "Passphrase", hide_input=True, confirmation_prompt=True, err=True
-        )
-    private, public = (name.with_name(f"{name.name}{end}") for end in (".key", ".pub"))
-    key_id = make_keys(private, public, passphrase=passphrase)
-    locked = "encrypted" if passphrase else "not encrypted"
-    write(
-        f"wrote {private}: keep it to yourself (mode 0600, {locked})\n"
-        f"wrote {public}: for `phigate verify RUN --key`\n"
-        f"key id {key_id}"
-    )
