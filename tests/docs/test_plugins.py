@@ -1,0 +1,120 @@
+"""The packages of docs/extending are whole: installed as they stand, phigate uses them."""
+
+from __future__ import annotations
+
+import csv
+import json
+import os
+import re
+import subprocess
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+PAGES = {path.stem: path for path in (ROOT / "docs" / "extending").glob("*.md")}
+
+
+def files(page: str) -> dict[str, str]:
+    """The files that a page shows, by their name."""
+    text = PAGES[page].read_text(encoding="utf-8")
+    shown = re.findall(r"^```\w+ file=(\S+)\n(.*?)^```$", text, flags=re.MULTILINE | re.DOTALL)
+    assert len(dict(shown)) == len(shown)
+    return dict(shown)
+
+
+PACKAGES = {
+    page: found
+    for page in PAGES
+    if (found := {k: v for k, v in files(page).items() if k.startswith("phigate-")})
+}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    code: int
+    said: str
+
+
+@pytest.fixture(scope="module")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """All packages of the pages, installed into one folder from their files alone."""
+    sources = tmp_path_factory.mktemp("sources")
+    for shown in PACKAGES.values():
+        for name, text in shown.items():
+            path = sources / name
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_text(text, encoding="utf-8")
+    folder = tmp_path_factory.mktemp("installed")
+    subprocess.run(
+        [
+            *(sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"),
+            *("--no-build-isolation", "--disable-pip-version-check", "--target", str(folder)),
+            *sorted(str(path) for path in sources.iterdir()),
+        ],
+        check=True,
+        capture_output=True,
+    )
+    return folder
+
+
+def phigate(installed: Path, *arguments: object) -> Outcome:
+    """Run the command line in a process that has the packages."""
+    done = subprocess.run(
+        [sys.executable, "-m", "checker.cli", *map(str, arguments)],
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), str(ROOT)])},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert "Traceback" not in done.stderr
+    return Outcome(done.returncode, done.stdout + done.stderr)
+
+
+def test_there_are_packages_to_try() -> None:
+    assert {"backend", "report-format"} <= set(PACKAGES)
+
+
+@pytest.fixture(scope="module")
+def audited(
+    installed: Path, simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run of an audit of the backend's table, which knows how often each token occurs."""
+    folder = tmp_path_factory.mktemp("bigram")
+    simulated = json.loads((simulated_targets / "sound.json").read_text())
+    unigram = np.array(simulated["unigram"])
+    np.save(folder / "table.npy", np.tile(unigram, (len(unigram), 1)))
+    target = yaml.safe_load((simulated_targets / "sound.yaml").read_text())
+    (shown,) = re.findall(r"^model: (\{.*\})$", PAGES["backend"].read_text(), flags=re.MULTILINE)
+    target["spec"]["model"] = yaml.safe_load(shown)
+    target["spec"]["tokenization"]["vocabulary"] = str(simulated_targets / "vocab.json")
+    target["spec"]["data"]["path"] = str(simulated_targets / "cohort")
+    (folder / "target.yaml").write_text(yaml.safe_dump(target))
+    done = phigate(
+        installed, "check", ROOT / "policies" / "demo.yaml", folder / "target.yaml",
+        "--out", folder / "run",
+    )  # fmt: skip
+    assert done.code == 0, done.said
+    return folder / "run"
+
+
+def test_the_backend_s_model_is_audited(audited: Path) -> None:
+    report = json.loads((audited / "report.json").read_text())
+    assert report["verdict"] == "pass"
+    manifest = json.loads((audited / "manifest.json").read_text())
+    assert "bigram" in json.dumps(manifest["environment"])
+    assert not manifest["crashed"]
+
+
+def test_the_format_writes_a_line_for_each_cell(installed: Path, audited: Path) -> None:
+    done = phigate(installed, "report", audited, "--format", "csv")
+    assert done.code == 0, done.said
+    report = json.loads((audited / "report.json").read_text())
+    with (audited / "report.csv").open() as stream:
+        rows = list(csv.DictReader(stream))
+    assert [row["cell"] for row in rows] == [cell["id"] for cell in report["cells"]]
+    assert {row["verdict"] for row in rows} == {cell["verdict"] for cell in report["cells"]}
