@@ -16,6 +16,9 @@ import pytest
 import yaml
 
 ROOT = Path(__file__).parents[2]
+SIMULATED = ROOT / "checker" / "testing" / "plugins"
+"""Where the backend of simulated targets is declared, as for any other test."""
+
 PAGES = {path.stem: path for path in (ROOT / "docs" / "extending").glob("*.md")}
 
 
@@ -66,7 +69,7 @@ def phigate(installed: Path, *arguments: object) -> Outcome:
     """Run the command line in a process that has the packages."""
     done = subprocess.run(
         [sys.executable, "-m", "checker.cli", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join([str(installed), str(ROOT)])},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [installed, SIMULATED, ROOT]))},
         capture_output=True,
         text=True,
         check=False,
@@ -76,7 +79,7 @@ def phigate(installed: Path, *arguments: object) -> Outcome:
 
 
 def test_there_are_packages_to_try() -> None:
-    assert {"backend", "report-format"} <= set(PACKAGES)
+    assert {"attack", "backend", "report-format"} <= set(PACKAGES)
 
 
 @pytest.fixture(scope="module")
@@ -118,3 +121,19 @@ def test_the_format_writes_a_line_for_each_cell(installed: Path, audited: Path) 
         rows = list(csv.DictReader(stream))
     assert [row["cell"] for row in rows] == [cell["id"] for cell in report["cells"]]
     assert {row["verdict"] for row in rows} == {cell["verdict"] for cell in report["cells"]}
+
+
+@pytest.mark.parametrize(("target", "code"), [("leaking", 1), ("sound", 0)])
+def test_the_attack_flags_a_leaking_target_and_clears_a_sound_one(
+    installed: Path, simulated_targets: Path, tmp_path: Path, target: str, code: int
+) -> None:
+    policy = tmp_path / "certainty.yaml"
+    policy.write_text(files("attack")["certainty.yaml"])
+    run = tmp_path / "run"
+    done = phigate(installed, "check", policy, simulated_targets / f"{target}.yaml", "--out", run)
+    assert done.code == code, done.said
+    (cell,) = json.loads((run / "report.json").read_text())["cells"]
+    assert cell["id"] == "certainty/insider/all"
+    verified = phigate(installed, "verify", run)
+    assert verified.code == 0, verified.said
+    assert "certain tokens of members" in (run / "report.html").read_text()
