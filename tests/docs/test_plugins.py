@@ -10,6 +10,7 @@ import subprocess
 import sys
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -52,12 +53,17 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
             path = sources / name
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(text, encoding="utf-8")
+    for name in ("known.patch", "new.patch"):  # which only add to the attack's package
+        patch = tmp_path_factory.mktemp("patch") / name
+        patch.write_text(files("metric")[name], encoding="utf-8")
+        subprocess.run(["git", "init", "-q"], cwd=sources, check=True)  # or git looks further up
+        subprocess.run(["git", "apply", str(patch)], cwd=sources, check=True)
     folder = tmp_path_factory.mktemp("installed")
     subprocess.run(
         [
             *(sys.executable, "-m", "pip", "install", "--quiet", "--no-index", "--no-deps"),
             *("--no-build-isolation", "--disable-pip-version-check", "--target", str(folder)),
-            *sorted(str(path) for path in sources.iterdir()),
+            *sorted(str(path) for path in sources.glob("phigate-*")),
         ],
         check=True,
         capture_output=True,
@@ -99,7 +105,7 @@ def audited(
     (folder / "target.yaml").write_text(yaml.safe_dump(target))
     done = phigate(
         installed, "check", ROOT / "policies" / "demo.yaml", folder / "target.yaml",
-        "--out", folder / "run",
+        "--out", folder / "run", "--format", "json,csv",
     )  # fmt: skip
     assert done.code == 0, done.said
     return folder / "run"
@@ -113,9 +119,7 @@ def test_the_backend_s_model_is_audited(audited: Path) -> None:
     assert not manifest["crashed"]
 
 
-def test_the_format_writes_a_line_for_each_cell(installed: Path, audited: Path) -> None:
-    done = phigate(installed, "report", audited, "--format", "csv")
-    assert done.code == 0, done.said
+def test_the_format_writes_a_line_for_each_cell(audited: Path) -> None:
     report = json.loads((audited / "report.json").read_text())
     with (audited / "report.csv").open() as stream:
         rows = list(csv.DictReader(stream))
@@ -123,17 +127,50 @@ def test_the_format_writes_a_line_for_each_cell(installed: Path, audited: Path) 
     assert {row["verdict"] for row in rows} == {cell["verdict"] for cell in report["cells"]}
 
 
-@pytest.mark.parametrize(("target", "code"), [("leaking", 1), ("sound", 0)])
+METRICS = ("excess_certainty", "certainty_auroc", "certainty_shift")
+
+
+def certainty_policy() -> dict[str, Any]:
+    """The attack's policy, with a control for each metric of the pages."""
+    policy: dict[str, Any] = yaml.safe_load(files("attack")["certainty.yaml"])
+    (control,) = policy["spec"]["controls"].values()
+    limits = {"certainty_auroc": {"insider": {"fail": 0.6}}}
+    policy["spec"]["controls"] = {
+        name.replace("_", "-"): {
+            **control,
+            "metric": name,
+            "limits": limits.get(name, control["limits"]),
+        }
+        for name in METRICS
+    }
+    return policy
+
+
+@pytest.mark.parametrize(
+    ("target", "code", "verdicts"),
+    [
+        ("leaking", 1, ["fail", "fail", "fail"]),
+        # a table of frequencies is sure of nothing, so that nothing varies for Welch's bounds
+        ("sound", 3, ["pass", "pass", "inconclusive"]),
+    ],
+)
 def test_the_attack_flags_a_leaking_target_and_clears_a_sound_one(
-    installed: Path, simulated_targets: Path, tmp_path: Path, target: str, code: int
+    installed: Path,
+    simulated_targets: Path,
+    tmp_path: Path,
+    target: str,
+    code: int,
+    verdicts: list[str],
 ) -> None:
-    policy = tmp_path / "certainty.yaml"
-    policy.write_text(files("attack")["certainty.yaml"])
-    run = tmp_path / "run"
+    policy, run = tmp_path / "certainty.yaml", tmp_path / "run"
+    policy.write_text(yaml.safe_dump(certainty_policy(), sort_keys=False))
     done = phigate(installed, "check", policy, simulated_targets / f"{target}.yaml", "--out", run)
     assert done.code == code, done.said
-    (cell,) = json.loads((run / "report.json").read_text())["cells"]
-    assert cell["id"] == "certainty/insider/all"
-    verified = phigate(installed, "verify", run)
-    assert verified.code == 0, verified.said
+    cells = json.loads((run / "report.json").read_text())["cells"]
+    assert [cell["metric"] for cell in cells] == list(METRICS)
+    assert [cell["verdict"] for cell in cells] == verdicts
+    assert len(json.loads((run / "plan.json").read_text())["cells"][0]["jobs"]) == 1
+    if target == "leaking":
+        verified = phigate(installed, "verify", run)
+        assert verified.code == 0, verified.said
     assert "certain tokens of members" in (run / "report.html").read_text()
