@@ -88,6 +88,12 @@ def test_there_are_packages_to_try() -> None:
     assert {"attack", "backend", "report-format"} <= set(PACKAGES)
 
 
+def test_code_that_is_shown_is_code_that_is_run() -> None:
+    for page in (ROOT / "docs").rglob("*.md"):
+        opened = re.findall(r"^```(python|toml)(.*)$", page.read_text(encoding="utf-8"), re.M)
+        assert all(" file=phigate-" in rest for _, rest in opened), page
+
+
 @pytest.fixture(scope="module")
 def audited(
     installed: Path, simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory
