@@ -107,7 +107,7 @@ def test_every_part_of_a_section_that_is_cited_by_name_is_a_heading_there() -> N
     found = sections()
     cited = set()
     for where, text in texts():
-        for number, part in re.findall(r"METHODS §(\d), \*([^*]+)\*", text):
+        for number, _, part in re.findall(r"METHODS §(\d), ([*\"])(.+?)\2", text):
             headings = re.findall(r"^### (.+)$", found[number], flags=re.MULTILINE)
             assert part in headings, f"{where}: METHODS §{number}, *{part}*"
             cited.add(part)
