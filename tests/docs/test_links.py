@@ -5,7 +5,6 @@ from __future__ import annotations
 import ast
 import posixpath
 import re
-import tomllib
 from collections.abc import Iterator
 from functools import cache
 from importlib.util import find_spec
@@ -214,16 +213,6 @@ def test_every_decision_is_in_the_table() -> None:
 
 
 # --- what the architecture says of the tree -----------------------------------------------------
-
-
-def test_the_layers_of_the_architecture_are_those_of_the_contract() -> None:
-    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
-    contract = next(
-        one for one in project["tool"]["importlinter"]["contracts"] if one["type"] == "layers"
-    )
-    text = (ROOT / "docs" / "architecture.md").read_text(encoding="utf-8")
-    shown = text.partition("<!-- layers")[2].partition("```text\n")[2].partition("```")[0]
-    assert shown.split("\n")[:-1] == contract["layers"]
 
 
 def test_the_architecture_names_every_folder_and_module_of_the_package() -> None:
