@@ -1,4 +1,4 @@
-"""A model checked against itself, before it is asked anything (METHODS: preflight).
+"""A model checked against itself, before it is asked anything (METHODS §5).
 
 Whether a memory suits a model is decided by the same comparison, on made-up tokens, when the model
 is loaded.
