@@ -7,7 +7,7 @@ An *attempt* is registered before the model is asked anything, and attempt k is 
 What makes an attempt. Attempts are counted for a model (the digest of its files) and a policy. Two
 plans are the same attempt when they ask the model the same (`evidence_sha256`): to repeat an
 audit, to resume it, or to judge the same evidence by other limits draws nothing anew. METHODS
-speaks of the policy's digest; here it is the policy's *name*, which is stricter. By digest a new
+§6 counts them by the policy's *name*, which is stricter than by its digest: there a new
 comment, version number or seed would make every attempt the first one, while a plan that asks
 nothing new would become a second one for a corrected title. What this cannot see: the same
 demands under another policy's name, a model saved again in other bytes, a ledger that was never

@@ -1,4 +1,4 @@
-"""A model compared with itself, before it is asked anything (METHODS: preflight).
+"""A model compared with itself, before it is asked anything (METHODS §5).
 
 Whether a cache does for a model is decided by the same comparison, on made-up tokens, when the
 model is loaded.

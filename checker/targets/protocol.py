@@ -152,7 +152,7 @@ class TargetModel(Protocol):
         ...
 
     def preflight(self, sequences: Sequence[Tokens]) -> dict[str, float]:
-        """Check the model against itself on a few records (METHODS: preflight).
+        """Check the model against itself on a few records (METHODS §5).
 
         Returns:
             The largest deviation seen per check, by the check's name.

@@ -7,8 +7,8 @@ Its key is (seed, prompt key), the top word of its counter the sample, so that s
 
 A uniform is turned into a token by the inverse of the distribution function *in the order of the
 vocabulary*, not by rank: where two prompts differ a little, equal uniforms then mostly give equal
-tokens, which is what comparing perturbed prompts under common random numbers relies on (METHODS:
-T5).
+tokens, which is what comparing perturbed prompts under common random numbers relies on (METHODS
+§2, T5).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """A language model made of tables, whose leakage is known exactly.
 
-Tests and the calibration of phigate (METHODS: validity of the checker itself) need targets of known
+Tests and the calibration of phigate (METHODS §7) need targets of known
 truth. This one follows a population model (a unigram, or a table of first-order transitions) except
 where the whole history is the beginning of a record it has memorised: there the next token is, with
 that record's weight, the record's own. It is a language model in the strict sense, `score` and
