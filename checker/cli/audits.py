@@ -226,8 +226,8 @@ def _granted(
     files: tuple[Path, ...], *, policy: LeakagePolicy, plan: AuditPlan, as_of: datetime
 ) -> list[Located[LeakageWaiver]]:
     """Read waivers, and refuse what cannot hold before anything is measured."""
+    from checker.policy import load_all
     from checker.policy.documents import LeakageWaiver
-    from checker.policy.loading import load_all
     from checker.policy.waivers import check_waivers
 
     waivers = load_all(LeakageWaiver, files)

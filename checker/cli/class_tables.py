@@ -29,9 +29,15 @@ from checker.codes import (
 )
 from checker.errors import UsageError
 from checker.plugins import nearest_or_all
-from checker.policy import Located, load_policy, load_target
+from checker.policy import Located, load_only, load_target
 from checker.policy.classes import class_matcher
-from checker.policy.documents import AttributeClassSpec, AuditTarget, DataSpec, LibraryClassSpec
+from checker.policy.documents import (
+    AttributeClassSpec,
+    AuditTarget,
+    DataSpec,
+    LeakagePolicy,
+    LibraryClassSpec,
+)
 from checker.policy.library import library_classes
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.coverage import ClassCoverage, CodeCount, DataCoverage, measure_coverage
@@ -72,7 +78,7 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
     if policy is None:
         known = {name: one.document.spec for name, one in library_classes().items()}
     else:
-        known = dict(load_policy(policy, abstract=True).document.spec.attribute_classes)
+        known = dict(load_only(LeakagePolicy, policy).document.spec.attribute_classes)
     for name in names:
         if name not in known:
             where = "the library" if policy is None else str(policy)

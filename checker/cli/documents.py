@@ -122,11 +122,12 @@ def explain(policy: Path, control: str | None, as_json: bool) -> None:
 
     Give a CONTROL to see only what decides about that one.
     """
-    from checker.policy import load_policy
+    from checker.policy import load_only
     from checker.policy.display import print_explanation
+    from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import explain
 
-    explanation = explain(load_policy(policy, abstract=True), control=control)
+    explanation = explain(load_only(LeakagePolicy, policy), control=control)
     if as_json:
         emit_json(explanation.to_json())
     else:
@@ -142,11 +143,12 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 
     Exits with 1 when anything is looser, so that a pipeline can refuse it.
     """
-    from checker.policy import load_policy
+    from checker.policy import load_only
     from checker.policy.display import print_comparison
+    from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import compare
 
-    comparison = compare(load_policy(old, abstract=True), load_policy(new, abstract=True))
+    comparison = compare(load_only(LeakagePolicy, old), load_only(LeakagePolicy, new))
     if as_json:
         emit_json(comparison.to_json())
     else:

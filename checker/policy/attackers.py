@@ -11,8 +11,6 @@ from typing import Literal
 
 from checker.policy.documents import Access, PolicySpec
 
-__all__ = ["ACCESS", "ResolvedAttacker", "extent", "lineage", "resolve_attacker"]
-
 ACCESS: tuple[Access, ...] = ("samples", "logprobs", "embeddings")
 """From weakest to strongest; each sees what the ones before it see."""
 

@@ -21,13 +21,8 @@ from checker.policy.documents import (
     ExcludedCodes,
     ProxyCodes,
 )
-from checker.policy.source import KeyPath, Located, Say, short
-
-__all__ = [
-    "class_matcher",
-    "class_problems",
-    "library_problems",
-]
+from checker.policy.located import Located
+from checker.yaml import KeyPath, Say, short
 
 
 def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:

@@ -13,9 +13,8 @@ from rich.table import Table
 from checker.policy.explanation import Comparison, Explanation, ResolvedField
 from checker.policy.inheritance.resolving import said
 from checker.policy.inheritance.rules import Direction
-from checker.policy.source import KeyPath, Origin, Place, dotted
-
-__all__ = ["print_comparison", "print_explanation"]
+from checker.policy.located import Origin
+from checker.yaml import KeyPath, Place, dotted
 
 VALUES_SHOWN = 12
 

@@ -18,12 +18,10 @@ from checker.errors import UsageError
 from checker.plugins import nearest_or_all
 from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.documents import LeakagePolicy
-from checker.policy.inheritance.resolving import own_and_inherited
 from checker.policy.inheritance.rules import Change, Direction
 from checker.policy.inheritance.strictness import changes, filled_in
-from checker.policy.source import KeyPath, Located, Origin, Place, dotted
-
-__all__ = ["Comparison", "Explanation", "ResolvedField", "compare", "explain"]
+from checker.policy.located import Located, Origin
+from checker.yaml import KeyPath, Place, dotted
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +93,7 @@ def explain(policy: Located[LeakagePolicy], *, control: str | None = None) -> Ex
     if control is not None and control not in spec.controls:
         hint = nearest_or_all(control, spec.controls)
         raise UsageError(f"{policy.file} has no control '{control}'{hint}")
-    documents = own_and_inherited(policy)
+    documents = (policy.origin, *policy.origins)
     by_file = {one.file: one for one in reversed(documents)}
     plain = {
         "metadata": policy.document.metadata.model_dump(by_alias=True, exclude_none=True),
@@ -149,7 +147,7 @@ def _leaves(
     elif any(isinstance(one, dict) for one in value):
         for index, one in enumerate(value):
             yield (*path, index), one
-    elif value and path in policy.source.places:
+    elif value and policy.source.at(path) is not None:
         items = groupby(enumerate(value), key=lambda item: policy.place((*path, item[0])).file)
         for _, group in items:
             numbered = list(group)
@@ -164,7 +162,7 @@ def _without_span(path: KeyPath) -> KeyPath:
 
 def _place(path: KeyPath, policy: Located[LeakagePolicy]) -> Place | None:
     """Return where a field was written; for a list, where its key is if that is the same file."""
-    if path not in policy.source.places:
+    if policy.source.at(path) is None:
         return None
     place = policy.place(path)
     whole = policy.place(path[:-1])
@@ -234,8 +232,8 @@ def compare(old: Located[LeakagePolicy], new: Located[LeakagePolicy]) -> Compari
         for change in found
     ]
     return Comparison(
-        old=own_and_inherited(old)[0],
-        new=own_and_inherited(new)[0],
+        old=old.origin,
+        new=new.origin,
         changes=tuple(whole),
         places=tuple((old.place(one.path), new.place(one.path)) for one in whole),
         note=_version_note(old.document, new.document, loosened=_loosened(whole)),

@@ -22,9 +22,8 @@ from checker.errors import InsufficientData, PluginError, Problem
 from checker.plugins import load_plugin
 from checker.policy.attackers import lineage
 from checker.policy.documents import ControlSpec, LeakagePolicy, Limit, PolicySpec, Severity
-from checker.policy.source import KeyPath, Located, dotted
-
-__all__ = ["PATIENTS", "POSITIVES", "lint", "policy_warnings"]
+from checker.policy.located import Located
+from checker.yaml import KeyPath, dotted
 
 POSITIVES = 3_000
 PATIENTS = 10_000

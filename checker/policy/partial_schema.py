@@ -11,8 +11,6 @@ from __future__ import annotations
 import copy
 from typing import Any
 
-__all__ = ["with_partial_policies"]
-
 _PARTIAL = (
     "PolicySpec",
     "AttackerSpec",

@@ -11,8 +11,6 @@ from typing import Any
 
 from checker.plugins import BUILT_IN, load_plugin
 
-__all__ = ["with_probes"]
-
 _GROUP = "phigate.probes"
 _CONTROLS = ("ControlSpec", "InheritingControlSpec")
 _SHARED = {

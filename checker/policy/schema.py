@@ -15,11 +15,9 @@ from pydantic.json_schema import GenerateJsonSchema
 
 from checker.errors import UsageError
 from checker.plugins import suggestion
-from checker.policy.loading import DOCUMENT_KINDS
+from checker.policy.parsing import DOCUMENT_KINDS
 from checker.policy.partial_schema import with_partial_policies
 from checker.policy.probe_schema import with_probes
-
-__all__ = ["document_schema", "json_schema_of"]
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 

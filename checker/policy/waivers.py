@@ -29,19 +29,8 @@ from checker.policy.documents import (
     LeakageWaiver,
     Person,
 )
-from checker.policy.source import KeyPath, Located, short
-
-__all__ = [
-    "WaiverRecord",
-    "WaiverSnapshot",
-    "WaiverStatus",
-    "WaiverUse",
-    "check_together",
-    "check_waivers",
-    "is_in_force",
-    "use_waivers",
-    "waiver_problems",
-]
+from checker.policy.located import Located
+from checker.yaml import KeyPath, short
 
 WaiverStatus = Literal["applied", "void", "not-started", "unused", "expired", "refused"]
 """What became of a waiver; the last three are errors.

@@ -29,9 +29,9 @@ from checker.policy.documents import (
     Subgroup,
     counted,
 )
-from checker.policy.source import KeyPath, short
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, hold_against_limit, overall_verdict
+from checker.yaml import KeyPath, short
 
 __all__ = ["CaseResult", "Check", "find_tests", "policy_under_test", "run_policy_test"]
 

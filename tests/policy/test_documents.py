@@ -22,8 +22,8 @@ from checker.policy import (
     load_policy,
     load_target,
     parse_documents,
-    reading,
 )
+from checker.yaml import reading
 
 ROOT = Path(__file__).parents[2]
 STARTER = ROOT / "policies" / "starter"

@@ -11,7 +11,7 @@ import pytest
 from conftest import Command
 
 from checker.errors import DocumentError, Problem
-from checker.policy import Located, load_documents, load_policy, resolve_attacker
+from checker.policy import Located, load_documents, load_only, load_policy, resolve_attacker
 from checker.policy.documents import LeakagePolicy
 
 HOSPITAL = """\
@@ -715,7 +715,7 @@ def test_an_abstract_policy_is_extended_and_never_judged_by(tmp_path: Path) -> N
     path = write(tmp_path, "ladder.yaml", LADDER)
     assert load_documents(path)[0].warnings == ()
     assert only_problem(path).message.startswith("this policy is abstract")
-    assert list(load_policy(path, abstract=True).document.spec.attackers) == ["k1", "k3"]
+    assert list(load_only(LeakagePolicy, path).document.spec.attackers) == ["k1", "k3"]
     text = child("ladder@1") + HOSPITAL.split("  context: gated\n")[1] + WAIVERS
     text = changed(text, "  parameters: {confidence: 0.95,", "  parameters: {confidence: 0.9,")
     # what the ladder does not say binds nobody: confidence, gate, waivers

@@ -7,20 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.codes import CodeSystem, Tier
-from checker.policy.documents.elements import Citation, Day, Element, Metadata, Name, Text
-
-__all__ = [
-    "AttributeClassLibrary",
-    "AttributeClassSpec",
-    "ClassSource",
-    "CodeSet",
-    "ExcludedCodes",
-    "LibraryClassSpec",
-    "PolicyClassSpec",
-    "ProxyCodes",
-    "Review",
-    "Trap",
-]
+from checker.policy.documents.elements import Citation, Day, Element, Exact, Metadata, Name, Text
 
 
 class CodeSet(Element):
@@ -37,10 +24,10 @@ class CodeSet(Element):
         description="definitive and strong codes make a patient count as having the class;"
         " suggestive and exposure ones never do; all of them leave the prompt"
     )
-    values: Annotated[list[Text], Field(min_length=1)] = Field(
+    values: Annotated[list[Exact], Field(min_length=1)] = Field(
         description="codes, prefixes, ranges or names", examples=[["F10-F16", "F18", "F19"]]
     )
-    exclude: list[Text] = Field(
+    exclude: list[Exact] = Field(
         [], description="values that are not meant though `values` cover them", examples=[["D57.3"]]
     )
     note: Text | None = Field(
@@ -54,7 +41,7 @@ class ExcludedCodes(Element):
     """Codes that are never of the class, whatever else says so: an exclusion always wins."""
 
     system: CodeSystem = Field(description="the system that the values are codes of")
-    values: Annotated[list[Text], Field(min_length=1)] = Field(
+    values: Annotated[list[Exact], Field(min_length=1)] = Field(
         description="as in `codes`", examples=[["J05AE30"]]
     )
     why: Text | None = Field(
@@ -68,10 +55,10 @@ class ProxyCodes(Element):
     """Codes that hint at the class without belonging to it: they leave the prompt, nothing more."""
 
     system: CodeSystem = Field(description="the system that the values are codes of")
-    values: Annotated[list[Text], Field(min_length=1)] = Field(
+    values: Annotated[list[Exact], Field(min_length=1)] = Field(
         description="as in `codes`", examples=[["emtricitabine+tenofovir"]]
     )
-    exclude: list[Text] = Field([], description="values that are not meant though `values` cover")
+    exclude: list[Exact] = Field([], description="values that are not meant though `values` cover")
     why: Text | None = Field(
         None,
         description="what else they may stand for",
@@ -83,7 +70,7 @@ class Trap(Element):
     """A code that is easily mistaken, and what the class must make of it; checked when read."""
 
     system: CodeSystem = Field(description="the system that the code is of")
-    code: Text = Field(
+    code: Exact = Field(
         description="a whole code, the text of a drug, or the data set's own spelling (local)",
         examples=["J05AE30"],
     )

@@ -14,23 +14,7 @@ from typing import Annotated, Any, Literal
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
 
 from checker.canonical import ClosedModel
-
-__all__ = [
-    "API_VERSION",
-    "NAME",
-    "SHA256",
-    "SHA256_EXAMPLE",
-    "VERSION",
-    "Citation",
-    "Day",
-    "Duration",
-    "Element",
-    "Fraction",
-    "Metadata",
-    "Name",
-    "Sha256",
-    "Text",
-]
+from checker.yaml import Form, misleading_character, short
 
 API_VERSION = "phigate/v1"
 
@@ -40,23 +24,37 @@ SHA256 = r"^[0-9a-f]{64}$"
 SHA256_EXAMPLE = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """Of an empty file."""
 
+
+def _as_it_seems(text: str) -> str:
+    if (strange := misleading_character(text)) is not None:
+        raise ValueError(f"'{short(text)}' is not what it seems: {strange}")
+    return text
+
+
 Name = Annotated[
     str,
     Field(pattern=NAME, max_length=80, description="lower-case letters, digits, hyphens and dots"),
 ]
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
+Exact = Annotated[Text, AfterValidator(_as_it_seems)]
+"""What is compared character by character: codes, names that a plug-in or a data set gives, globs.
+
+What cannot be seen in it, or looks like another character, is refused."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Sha256 = Annotated[str, Field(pattern=SHA256)]
+Sha256 = Annotated[
+    str, Field(pattern=SHA256), Form("a SHA-256, 64 hexadecimal digits in lower case")
+]
 
 
 def _day(value: Any) -> Any:
-    """Read a quoted date like an unquoted one: editors' schemas know dates as text only."""
     if not isinstance(value, str):
         return value
     try:
-        return date.fromisoformat(value)
+        if len(value) == len("2026-10-01"):  # Python reads 20261001 and 2026-W40-4 too
+            return date.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"'{value[:40]}' is not a date such as 2026-10-01") from None
+        pass
+    raise ValueError(f"'{short(value)}' is not a date such as 2026-10-01")
 
 
 def _duration(value: Any) -> Any:
@@ -102,6 +100,7 @@ class Metadata(Element):
             pattern=VERSION,
             max_length=40,
         ),
+        Form("letters, digits, dots, plus signs, underscores and hyphens"),
     ] = Field(
         description="in quotes; of a policy, loosening any limit is a new major version",
         examples=["2.1.0"],

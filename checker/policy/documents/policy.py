@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, model_validator
 
@@ -12,30 +12,13 @@ from checker.policy.documents.elements import (
     Citation,
     Duration,
     Element,
+    Exact,
     Fraction,
     Metadata,
     Name,
     Sha256,
     Text,
 )
-
-__all__ = [
-    "AbstractPolicy",
-    "Access",
-    "AttackerSpec",
-    "ControlSpec",
-    "Gate",
-    "Knowledge",
-    "LeakagePolicy",
-    "Limit",
-    "Parameters",
-    "ParentRef",
-    "PolicySpec",
-    "Sampling",
-    "Severity",
-    "Subgroup",
-    "WaiverRules",
-]
 
 Access = Literal["samples", "logprobs", "embeddings"]
 Severity = Literal["low", "medium", "high", "critical"]
@@ -88,7 +71,7 @@ class Knowledge(Element):
     told, which is the class's first definitive or strong code.
     """
 
-    static: list[str] | Literal["all"] | None = Field(
+    static: list[Exact] | Literal["all"] | None = Field(
         None,
         description="'age' and names of the target's tokenization.static fields, or 'all'",
         examples=[["age", "sex"], "all"],
@@ -101,7 +84,7 @@ class Knowledge(Element):
     random: Annotated[int, Field(ge=1)] | None = Field(
         None, description="N events more, drawn at random with the policy's seed", examples=[20]
     )
-    code_types: Annotated[list[Text], Field(min_length=1)] | None = Field(
+    code_types: Annotated[list[Exact], Field(min_length=1)] | None = Field(
         None,
         description="all events whose code matches one of these globs over the data set's spelling",
         examples=[["MEDICATION//*"]],
@@ -142,6 +125,8 @@ class Limit(Element):
     `maxCount: 0` with `minN` is for what may never occur: any hit fails, and a pass needs at least
     `minN` eligible members.
     """
+
+    shorthand: ClassVar = "fail"
 
     warn: Annotated[float, Field(ge=0)] | None = Field(
         None,
@@ -184,7 +169,7 @@ class Limit(Element):
 class Subgroup(Element):
     """A slice of patients: exactly one of the keys."""
 
-    static: str | None = Field(
+    static: Exact | None = Field(
         None, description="each value of this static field", examples=["race"]
     )
     rare_code: Annotated[int, Field(ge=0)] | None = Field(
@@ -218,9 +203,9 @@ class ControlSpec(Element):
         " the probe asks for none",
         examples=["hiv"],
     )
-    probe: str = Field(description="the attack that is tried", examples=["attribute-disclosure"])
+    probe: Exact = Field(description="the attack that is tried", examples=["attribute-disclosure"])
     params: dict[str, Any] = Field({}, description="parameters of the probe, all optional")
-    metric: str = Field(
+    metric: Exact = Field(
         description="the number that is limited, one of those that the probe measures; higher is"
         " leakier",
         examples=["excess_disclosure"],
@@ -281,7 +266,9 @@ class Gate(Element):
 class ParentRef(Element):
     """A policy that this one extends."""
 
-    ref: Text = Field(
+    shorthand: ClassVar = "ref"
+
+    ref: Exact = Field(
         description="name@version, looked up beside this file and then among the shipped policies,"
         " or a relative path",
         examples=["hospital-baseline@1.4", "../hospital.yaml"],
@@ -296,7 +283,7 @@ class ParentRef(Element):
 class WaiverRules(Element):
     """Who may grant exceptions from a policy, and for how long."""
 
-    approver_roles: Annotated[list[Text], Field(min_length=1)] = Field(
+    approver_roles: Annotated[list[Exact], Field(min_length=1)] = Field(
         description="only approvals in one of these roles are valid",
         examples=[["privacy-officer"]],
     )
@@ -344,6 +331,23 @@ class LeakagePolicy(Element):
     kind: Literal["LeakagePolicy"] = Field(description="what kind of document this is")
     metadata: Metadata = Field(description="its name and version, and who answers for it")
     spec: PolicySpec = Field(description="the demands")
+
+    @property
+    def resolved(self) -> LeakagePolicy:
+        """The same demands with nothing left to look up in other documents."""
+        classes = {
+            name: one.model_copy(update={"use": None})
+            for name, one in self.spec.attribute_classes.items()
+        }
+        spec = self.spec.model_copy(update={"extends": [], "attribute_classes": classes})
+        return self.model_copy(update={"spec": spec})
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether it is complete, and refers to no other document."""
+        spec = self.spec
+        uses = any(one.use is not None for one in spec.attribute_classes.values())
+        return not (spec.extends or spec.abstract or uses)
 
 
 class AbstractPolicySpec(PolicySpec):

@@ -7,27 +7,13 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.codes import CodeSystem
-from checker.policy.documents.elements import Element, Metadata, Text
-
-__all__ = [
-    "DEVICE",
-    "GAP",
-    "AuditTarget",
-    "CodeSystemSpec",
-    "DataSpec",
-    "ModelSpec",
-    "Specials",
-    "StaticField",
-    "TargetSpec",
-    "TimeBin",
-    "TokenizationSpec",
-    "ValueBins",
-]
+from checker.policy.documents.elements import Element, Exact, Metadata, Text
+from checker.yaml import Form
 
 DEVICE = r"^(auto|cpu|cuda(:[0-9]+)?)$"
 GAP = r"^[0-9]{1,5}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"
 
-Gap = Annotated[str, Field(pattern=GAP)]
+Gap = Annotated[str, Field(pattern=GAP), Form("a number with s, m, h, d, w or y, such as 7d")]
 
 
 class ModelSpec(Element):
@@ -37,7 +23,7 @@ class ModelSpec(Element):
         "huggingface", description="what loads the model: huggingface, or a plug-in"
     )
     path: Text = Field(description="local directory, relative to this file", examples=["./model"])
-    device: Annotated[str, Field(pattern=DEVICE)] = Field(
+    device: Annotated[str, Field(pattern=DEVICE), Form("auto, cpu, cuda or cuda:N")] = Field(
         "auto", description="auto, cpu, cuda or cuda:N"
     )
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
@@ -66,7 +52,7 @@ class Specials(Element):
 class StaticField(Element):
     """Codes that make up a static field, and which of several counts."""
 
-    codes: Text = Field(description="glob over codes", examples=["RACE//*"])
+    codes: Exact = Field(description="glob over codes", examples=["RACE//*"])
     take: Literal["first", "last"] = Field(
         "first", description="which one counts where a patient has several"
     )
@@ -105,7 +91,7 @@ class TokenizationSpec(Element):
     specials: Specials = Field(
         Specials(), description="special tokens, by their spelling in the vocabulary"
     )
-    static: dict[str, str | StaticField] = Field(
+    static: dict[str, Exact | StaticField] = Field(
         {},
         description="facts that stand before the record, by field: a glob over codes",
         examples=[{"sex": "GENDER//*"}],
@@ -115,7 +101,7 @@ class TokenizationSpec(Element):
         description="the token of a patient's age, with {years} where the number stands",
         examples=["AGE//{years}"],
     )
-    prefix_order: list[str] | None = Field(
+    prefix_order: list[Exact] | None = Field(
         None,
         description="order of 'age' and the static fields; default: age, then as declared",
         examples=[["age", "sex"]],
@@ -139,7 +125,7 @@ class TokenizationSpec(Element):
 class CodeSystemSpec(Element):
     """How a data set spells the codes of a system."""
 
-    match: Annotated[str, Field(pattern=r"\{code\}")] = Field(
+    match: Annotated[Exact, Field(pattern=r"\{code\}")] = Field(
         examples=["DIAGNOSIS//ICD//10//{code}"],
         description="glob with {code} where the code stands",
     )
@@ -152,8 +138,8 @@ class DataSpec(Element):
     path: Text = Field(
         description="folder of a MEDS data set, relative to this file", examples=["./cohort"]
     )
-    members: Text = Field("train", description="the split that the model was trained on")
-    nonmembers: Text = Field(
+    members: Exact = Field("train", description="the split that the model was trained on")
+    nonmembers: Exact = Field(
         "held_out", description="the split that it never saw: same source, same period"
     )
 

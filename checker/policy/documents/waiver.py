@@ -12,21 +12,13 @@ from checker.policy.documents.elements import (
     VERSION,
     Day,
     Element,
+    Exact,
     Metadata,
     Name,
     Sha256,
     Text,
 )
-
-__all__ = [
-    "POLICY_REF",
-    "Approval",
-    "LeakageWaiver",
-    "Person",
-    "WaivedModel",
-    "WaivedPolicy",
-    "WaiverSpec",
-]
+from checker.yaml import Form
 
 POLICY_REF = NAME.rstrip("$") + "@" + VERSION.lstrip("^")
 
@@ -60,6 +52,7 @@ class WaivedPolicy(Element):
     ref: Annotated[
         str,
         Field(pattern=POLICY_REF),
+        Form("name@version"),
     ] = Field(
         description="name@version, exactly: another version of the policy needs a new waiver",
         examples=["general-hospital-release@2.1.0"],
@@ -100,7 +93,7 @@ class WaiverSpec(Element):
     attacker: Name = Field(
         description="the attacker against whom it is waived, and no other", examples=["events-10"]
     )
-    subgroup: Text = Field(
+    subgroup: Exact = Field(
         "all",
         description="the group of patients, as in the cell's name in plan and report",
         examples=["all", "rare_code", "race=White"],

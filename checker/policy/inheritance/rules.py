@@ -13,31 +13,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
-from checker.policy.source import KeyPath
-
-__all__ = [
-    "Change",
-    "CodeStrength",
-    "Codes",
-    "Direction",
-    "Fixed",
-    "Free",
-    "Grows",
-    "LimitRule",
-    "Named",
-    "Ordered",
-    "Parts",
-    "Permission",
-    "Rule",
-    "Selections",
-    "Shrinks",
-    "code_key",
-    "code_strength",
-    "element_key",
-    "falls",
-    "rank",
-    "rises",
-]
+from checker.yaml import KeyPath
 
 Direction = Literal["tighter", "looser", "incomparable", "neutral"]
 

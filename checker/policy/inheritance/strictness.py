@@ -39,8 +39,6 @@ from checker.policy.inheritance.rules import (
     rises,
 )
 
-__all__ = ["ATTRIBUTE_CLASS", "POLICY", "changes", "effective", "filled_in"]
-
 # --- the table ----------------------------------------------------------------------------------
 
 

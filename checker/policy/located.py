@@ -1,0 +1,98 @@
+"""A valid document that knows its lines, its digest, and the documents that it rests on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any, Generic, TypeVar
+
+from checker.canonical import digest
+from checker.errors import Problem
+from checker.policy.documents import Element
+from checker.yaml import KeyPath, Place, Say, Source
+
+T_co = TypeVar("T_co", bound=Element, covariant=True)
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """One of the documents that a policy was resolved from.
+
+    Args:
+        kind, name, version: as in its head.
+        file: as it was found.
+        sha256: of the whole file's bytes, in hex.
+        review_by: as in its head.
+    """
+
+    kind: str
+    name: str
+    version: str
+    file: str
+    sha256: str
+    review_by: date | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Located(Generic[T_co]):
+    """A valid document that knows the lines it came from.
+
+    Args:
+        document: the policy, target or whatever else was read.
+        source: what it was read from.
+        sha256: of the whole file's bytes, in hex.
+        warnings: what is allowed but probably not meant.
+        origins: the other documents that parts of it come from, nearest first.
+    """
+
+    document: T_co
+    source: Source = field(repr=False)
+    sha256: str
+    warnings: tuple[Problem, ...] = ()
+    origins: tuple[Origin, ...] = ()
+
+    @property
+    def identity(self) -> str:
+        """SHA-256 of its file, or of that and all it rests on: equal for equal demands."""
+        if not self.origins:
+            return self.sha256
+        return digest([self.sha256, *(origin.sha256 for origin in self.origins)])
+
+    @property
+    def origin(self) -> Origin:
+        """The document itself, as those that rest on it name it."""
+        document: Any = self.document  # every kind has a head
+        head = document.metadata
+        return Origin(
+            document.kind, head.name, head.version, self.file, self.sha256, head.review_by
+        )
+
+    @property
+    def file(self) -> str:
+        """The file as it was named by whoever asked to read it."""
+        return self.source.file
+
+    def locate(self, path: KeyPath) -> tuple[int, int]:
+        """Return line and column, from 1, of a key or list item, or of its nearest ancestor.
+
+        Args:
+            path: keys as in the file and list indices from 0:
+                ("spec", "controls", "hiv-disclosure", "limits").
+        """
+        return self.place(path)[1:]
+
+    def place(self, path: KeyPath) -> Place:
+        """Return where a key or list item was written, in whichever file that was."""
+        return self.source.place(path)
+
+    def problem(self, path: KeyPath, message: str) -> Problem:
+        """Say what is wrong at a path."""
+        return self.source.problem(path, message)
+
+    def complaints(self, problems: list[Problem]) -> Say:
+        """Return what adds to a list whatever is said to be wrong."""
+
+        def say(path: KeyPath, message: str) -> None:
+            problems.append(self.problem(path, message))
+
+        return say
