@@ -22,7 +22,7 @@ from checker.policy.documents import (
     ProxyCodes,
 )
 from checker.policy.located import Located
-from checker.yaml import KeyPath, Say, short
+from checker.yaml import KeyPath, Say, foreign_character, short
 
 
 def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
@@ -122,7 +122,8 @@ def _parse(
         try:
             parsed.append(((*path, position), codes.parse_value(system, value)))
         except ValueError as error:
-            complain((*path, position), str(error))
+            strange = foreign_character(value) if system not in ("local", "drug") else None
+            complain((*path, position), f"{error}: {strange}" if strange else str(error))
     return parsed
 
 

@@ -14,7 +14,7 @@ from jsonschema import Draft7Validator
 from waiver_texts import waiver_text
 
 from checker.errors import DocumentError, ExitCode
-from checker.policy import DOCUMENT_KINDS, document_schema, load_only, parse_documents
+from checker.policy import DOCUMENT_KINDS, document_schema, load_only, load_policy, parse_documents
 from checker.policy.documents import LeakagePolicy
 
 ROOT = Path(__file__).parents[2]

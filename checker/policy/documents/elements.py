@@ -50,7 +50,7 @@ def _day(value: Any) -> Any:
     if not isinstance(value, str):
         return value
     try:
-        if len(value) == len("2026-10-01"):  # Python reads 20261001 and 2026-W40-4 too
+        if re.fullmatch("[0-9-]{10}", value):  # Python reads 20261001 and 2026-W40-4 too
             return date.fromisoformat(value)
     except ValueError:
         pass
