@@ -258,12 +258,17 @@ def _executor(
 
     return choose_executor(
         executor,
-        partial(prepare, policy.resolve(), target.resolve(), device=device),
+        partial(prepare, _absolute(policy), _absolute(target), device=device),
         address=ray_address,
         workers=workers,
         threads=threads_per_worker,
         notice=say,
     )
+
+
+def _absolute(path: Path) -> Path:
+    """Return a path that workers elsewhere find too; a shipped policy's name is one as it is."""
+    return path.resolve() if path.exists() else path
 
 
 def _run(

@@ -12,7 +12,7 @@ from checker.policy.loading import (
     parse_documents,
 )
 from checker.policy.located import Located
-from checker.policy.parsing import DOCUMENT_KINDS
+from checker.policy.parsing import DOCUMENT_KINDS, problems_in
 from checker.policy.schema import document_schema, json_schema_of
 from checker.policy.target_validation import check_pair
 
@@ -29,5 +29,6 @@ __all__ = [
     "load_policy",
     "load_target",
     "parse_documents",
+    "problems_in",
     "resolve_attacker",
 ]

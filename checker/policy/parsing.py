@@ -28,6 +28,7 @@ from checker.policy.documents import (
     LeakagePolicy,
     LeakageWaiver,
     PolicyTest,
+    as_json,
 )
 from checker.policy.inheritance.parents import References
 from checker.policy.inheritance.resolving import Inheritance, inherit
@@ -155,7 +156,7 @@ def problems_in(document: Element, *, file: str) -> list[Problem]:
         document: that was not read from YAML, but from a file that phigate wrote.
         file: its name.
     """
-    value = document.model_dump(mode="json", exclude_none=True)
+    value = as_json(document)
     source = Source(file, Node.written(value, Place(file, 0, 0)))
     return _RULES[DOCUMENT_KINDS[value["kind"]]](Located(document, source, ""))
 

@@ -14,17 +14,17 @@ is an error rather than decoration: exceptions that nobody withdraws pile up.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from checker.canonical import JsonModel
 from checker.errors import DocumentError, Problem
 from checker.plugins import nearest_or_all, suggestion
 from checker.policy.documents import (
+    AsJson,
     LeakagePolicy,
     LeakageWaiver,
     Person,
@@ -45,23 +45,8 @@ WaiverStatus = Literal["applied", "void", "not-started", "unused", "expired", "r
 class WaiverSnapshot(JsonModel):
     """A waiver as it was given, with the digest of its file."""
 
-    document: dict[str, Any]
+    document: Annotated[LeakageWaiver, AsJson]
     sha256: str
-
-    @classmethod
-    def of(cls, waiver: Located[LeakageWaiver]) -> WaiverSnapshot:
-        """Keep a waiver whole."""
-        document = waiver.document.model_dump(mode="json", exclude_none=True)
-        return cls(document=document, sha256=waiver.sha256)
-
-    @property
-    def waiver(self) -> LeakageWaiver:
-        """The waiver.
-
-        Raises:
-            ValidationError: what was kept is none.
-        """
-        return LeakageWaiver.model_validate_json(json.dumps(self.document))
 
 
 class WaiverRecord(JsonModel):

@@ -90,7 +90,7 @@ def prepare(policy_path: Path, target_path: Path, *, device: str | None = None) 
         reference=reference,
         canaries={
             manifest: open_canaries(
-                policy_path.resolve().parent / manifest,
+                Path(policy.file).resolve().parent / manifest,
                 cohort=cohort,
                 tokenizer=tokenizer,
                 max_length=_smallest(

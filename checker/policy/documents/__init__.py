@@ -23,6 +23,7 @@ from checker.policy.documents.elements import (
     NAME,
     SHA256,
     VERSION,
+    AsJson,
     Citation,
     Day,
     Duration,
@@ -32,6 +33,7 @@ from checker.policy.documents.elements import (
     Name,
     Sha256,
     Text,
+    as_json,
 )
 from checker.policy.documents.policy import (
     AbstractPolicy,
@@ -98,6 +100,7 @@ __all__ = [
     "AbstractPolicy",
     "Access",
     "Approval",
+    "AsJson",
     "AttackerSpec",
     "AttributeClassLibrary",
     "AttributeClassSpec",
@@ -151,5 +154,6 @@ __all__ = [
     "WaivedPolicy",
     "WaiverRules",
     "WaiverSpec",
+    "as_json",
     "counted",
 ]

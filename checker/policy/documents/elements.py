@@ -11,7 +11,7 @@ import re
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from checker.canonical import ClosedModel
 from checker.yaml import Form, misleading_character, short
@@ -85,6 +85,15 @@ class Element(ClosedModel):
     """Base of every part of a document: closed like every file, and strict about types."""
 
     model_config = ConfigDict(strict=True)
+
+
+def as_json(document: Element) -> dict[str, Any]:
+    """Return a document as what is written to a JSON file; what is left out is not there."""
+    return document.model_dump(mode="json", exclude_none=True)
+
+
+AsJson = PlainSerializer(as_json, return_type=dict[str, Any])
+"""Beside the type of a document that is part of a JSON file."""
 
 
 class Metadata(Element):
