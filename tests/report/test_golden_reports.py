@@ -25,7 +25,7 @@ from report_cases import case
 
 from checker.canonical import sha256_hex
 from checker.plugins import BUILT_IN, load_plugin
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "reports" / "examples"
@@ -118,7 +118,9 @@ def test_bytes_depend_on_neither_process_nor_hash_seed_nor_folder(tmp_path: Path
             env={
                 **os.environ,
                 "PYTHONHASHSEED": seed,  # another order of every set
-                "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+                "PYTHONPATH": os.pathsep.join(
+                    (str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent))
+                ),
                 "TZ": "Asia/Kathmandu",
                 "LC_ALL": "C",
             },

@@ -35,13 +35,13 @@ from checker.policy.documents.elements import (
     Text,
     as_json,
 )
+from checker.policy.documents.knowledge import Knowledge, Selector, extent
 from checker.policy.documents.policy import (
     AbstractPolicy,
     Access,
     AttackerSpec,
     ControlSpec,
     Gate,
-    Knowledge,
     LeakagePolicy,
     Limit,
     Parameters,
@@ -139,6 +139,7 @@ __all__ = [
     "ProxyCodes",
     "Review",
     "Sampling",
+    "Selector",
     "Severity",
     "Sha256",
     "Specials",
@@ -156,4 +157,5 @@ __all__ = [
     "WaiverSpec",
     "as_json",
     "counted",
+    "extent",
 ]
