@@ -34,7 +34,7 @@ __all__ = ["diff", "explain", "init", "run_policy_tests", "schema", "validate"]
 def init(folder: Path, baseline: str, force: bool) -> None:
     """Write a commented policy, its tests and a target into FOLDER, to be changed."""
     from checker.cli.published_schemas import write_schemas
-    from checker.policy.baselines import starter_files
+    from checker.policy.shipped import starter_files
 
     files = starter_files(baseline)
     for name in files:
@@ -122,14 +122,14 @@ def explain(policy: Path, control: str | None, as_json: bool) -> None:
 
     Give a CONTROL to see only what decides about that one.
     """
+    from checker.cli.policy_tables import print_explanation
     from checker.policy import load_only
-    from checker.policy.display import print_explanation
     from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import explain
 
     explanation = explain(load_only(LeakagePolicy, policy), control=control)
     if as_json:
-        emit_json(explanation.to_json())
+        emit_json(explanation.as_json())
     else:
         show(lambda console: print_explanation(explanation, console))
 
@@ -143,14 +143,14 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 
     Exits with 1 when anything is looser, so that a pipeline can refuse it.
     """
+    from checker.cli.policy_tables import print_comparison
     from checker.policy import load_only
-    from checker.policy.display import print_comparison
     from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import compare
 
     comparison = compare(load_only(LeakagePolicy, old), load_only(LeakagePolicy, new))
     if as_json:
-        emit_json(comparison.to_json())
+        emit_json(comparison.as_json())
     else:
         show(lambda console: print_comparison(comparison, console))
     if comparison.count("looser"):

@@ -16,6 +16,7 @@ from pydantic import Field, field_validator
 
 from checker.canonical import JsonModel, digest, sha256_hex
 from checker.evidence import JobKind
+from checker.policy import Origin
 from checker.policy.documents import AsJson, AuditTarget, LeakagePolicy, as_json
 
 __all__ = [
@@ -27,7 +28,6 @@ __all__ = [
     "Cost",
     "DataSnapshot",
     "Job",
-    "PolicyOrigin",
     "PolicySnapshot",
     "Power",
     "TargetSnapshot",
@@ -146,16 +146,6 @@ class Job(JsonModel):
         return self.runs_on != "cohort"
 
 
-class PolicyOrigin(JsonModel):
-    """A document that a policy extends or takes a class from; `file` is the name without folder."""
-
-    kind: str
-    name: str
-    version: str
-    file: str
-    sha256: str
-
-
 class PolicySnapshot(JsonModel):
     """The policy as it was resolved: all that judging, reporting and verifying know of it.
 
@@ -171,7 +161,7 @@ class PolicySnapshot(JsonModel):
     file: str | None = None
     lines: dict[str, int]
     files: dict[str, str] = Field(default_factory=dict)
-    origins: list[PolicyOrigin] = Field(default_factory=list)
+    origins: list[Origin] = Field(default_factory=list)
 
     @field_validator("document")
     @classmethod

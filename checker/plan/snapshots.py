@@ -11,7 +11,6 @@ from checker.plan.classes import ClassRanks
 from checker.plan.model import (
     ClassSnapshot,
     DataSnapshot,
-    PolicyOrigin,
     PolicySnapshot,
     TargetSnapshot,
 )
@@ -46,16 +45,7 @@ def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
             for name, place in places.items()
             if place.file != policy.file
         },
-        origins=[
-            PolicyOrigin(
-                kind=origin.kind,
-                name=origin.name,
-                version=origin.version,
-                file=Path(origin.file).name,
-                sha256=origin.sha256,
-            )
-            for origin in policy.origins
-        ],
+        origins=[one.model_copy(update={"file": Path(one.file).name}) for one in policy.origins],
     )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from checker.policy.attackers import ResolvedAttacker, resolve_attacker
+from checker.policy.json_schema import document_schema, json_schema_of
 from checker.policy.loading import (
     load_all,
     load_documents,
@@ -11,14 +12,14 @@ from checker.policy.loading import (
     load_target,
     parse_documents,
 )
-from checker.policy.located import Located
+from checker.policy.located import Located, Origin
 from checker.policy.parsing import DOCUMENT_KINDS, problems_in
-from checker.policy.schema import document_schema, json_schema_of
 from checker.policy.target_validation import check_pair
 
 __all__ = [
     "DOCUMENT_KINDS",
     "Located",
+    "Origin",
     "ResolvedAttacker",
     "check_pair",
     "document_schema",

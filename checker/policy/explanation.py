@@ -2,7 +2,7 @@
 
 `explain` lists every field of a resolved policy, defaults included, with its document and line.
 `compare` lists what differs between two policies and whether that demands more or less. Both are
-data; `display` shows them to people.
+data, which the command line draws for people.
 """
 
 from __future__ import annotations
@@ -56,10 +56,10 @@ class Explanation:
     control: str | None
     fields: tuple[ResolvedField, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
         return {
-            "documents": [_origin_json(one) for one in self.documents],
+            "documents": [one.model_dump(mode="json") for one in self.documents],
             "control": self.control,
             "fields": [
                 {
@@ -69,9 +69,7 @@ class Explanation:
                     "file": one.place.file if one.place else None,
                     "line": one.place.line if one.place else None,
                     "column": one.place.column if one.place else None,
-                    "document": f"{one.document.name}@{one.document.version}"
-                    if one.document
-                    else None,
+                    "document": one.document.reference if one.document else None,
                 }
                 for one in self.fields
             ],
@@ -193,11 +191,11 @@ class Comparison:
         """Return how many fields moved in a direction."""
         return sum(change.direction == direction for change in self.changes)
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
         return {
-            "old": _origin_json(self.old),
-            "new": _origin_json(self.new),
+            "old": self.old.model_dump(mode="json"),
+            "new": self.new.model_dump(mode="json"),
             "counts": {direction: self.count(direction) for direction in _WORST_FIRST},
             "note": self.note,
             "changes": [
@@ -255,13 +253,3 @@ def _version_note(old: LeakagePolicy, new: LeakagePolicy, *, loosened: bool) -> 
         f"loosening is a new major version, but {before.name} went from {before.version} to"
         f" {after.version}"
     )
-
-
-def _origin_json(origin: Origin) -> dict[str, Any]:
-    return {
-        "kind": origin.kind,
-        "name": origin.name,
-        "version": origin.version,
-        "file": origin.file,
-        "sha256": origin.sha256,
-    }

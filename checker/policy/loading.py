@@ -12,7 +12,7 @@ from checker.policy.documents import AttributeClassLibrary, AuditTarget, Leakage
 from checker.policy.inheritance.parents import References, is_path
 from checker.policy.library import library_class
 from checker.policy.located import Located
-from checker.policy.parsing import Document, parse, parse_one, read_bytes
+from checker.policy.parsing import Kind, parse, parse_one, read_bytes
 
 
 def load_documents(path: Path) -> list[Located[Any]]:
@@ -68,9 +68,7 @@ def load_target(path: Path, *, text: str | bytes | None = None) -> Located[Audit
     return load_only(AuditTarget, path, text=text)
 
 
-def load_only(
-    wanted: type[Document], path: Path, *, text: str | bytes | None = None
-) -> Located[Document]:
+def load_only(wanted: type[Kind], path: Path, *, text: str | bytes | None = None) -> Located[Kind]:
     """Read the one document of a kind that a file holds, as it is written there.
 
     A policy has all that it inherits, says what it extends, and may be abstract.
@@ -79,7 +77,7 @@ def load_only(
     return parse_one(wanted, path, references=_references(), content=text)
 
 
-def load_all(wanted: type[Document], paths: Iterable[Path]) -> list[Located[Document]]:
+def load_all(wanted: type[Kind], paths: Iterable[Path]) -> list[Located[Kind]]:
     """Read all documents of a kind that some files hold.
 
     Args:
@@ -89,7 +87,7 @@ def load_all(wanted: type[Document], paths: Iterable[Path]) -> list[Located[Docu
     Raises:
         DocumentError: with all problems of all files.
     """
-    found: list[Located[Document]] = []
+    found: list[Located[Kind]] = []
     problems: list[Problem] = []
     for path in paths:
         try:

@@ -4,25 +4,23 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import date
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
-from checker.canonical import digest
+from pydantic import Field
+
+from checker.canonical import JsonModel, digest
 from checker.errors import Problem
-from checker.policy.documents import Element
+from checker.policy.documents import Document
 from checker.yaml import KeyPath, Place, Say, Source
 
-T_co = TypeVar("T_co", bound=Element, covariant=True)
+T_co = TypeVar("T_co", bound=Document, covariant=True)
 
 
-@dataclass(frozen=True, slots=True)
-class Origin:
-    """One of the documents that a policy was resolved from.
+class Origin(JsonModel):
+    """A document that a policy rests on: one that it extends, takes a class from, or is itself.
 
-    Args:
-        kind, name, version: as in its head.
-        file: as it was found.
-        sha256: of the whole file's bytes, in hex.
-        review_by: as in its head.
+    `sha256` is that of the whole file's bytes. `file` is as it was found; plans and reports name it
+    without its folder.
     """
 
     kind: str
@@ -30,7 +28,12 @@ class Origin:
     version: str
     file: str
     sha256: str
-    review_by: date | None = None
+    review_by: date | None = Field(None, exclude=True)
+
+    @property
+    def reference(self) -> str:
+        """Its name with its version."""
+        return f"{self.name}@{self.version}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,10 +64,14 @@ class Located(Generic[T_co]):
     @property
     def origin(self) -> Origin:
         """The document itself, as those that rest on it name it."""
-        document: Any = self.document  # every kind has a head
-        head = document.metadata
+        head = self.document.metadata
         return Origin(
-            document.kind, head.name, head.version, self.file, self.sha256, head.review_by
+            kind=self.document.kind,
+            name=head.name,
+            version=head.version,
+            file=self.file,
+            sha256=self.sha256,
+            review_by=head.review_by,
         )
 
     @property

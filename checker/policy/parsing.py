@@ -24,7 +24,7 @@ from checker.policy.documents import (
     AbstractPolicy,
     AttributeClassLibrary,
     AuditTarget,
-    Element,
+    Document,
     LeakagePolicy,
     LeakageWaiver,
     PolicyTest,
@@ -50,16 +50,18 @@ from checker.yaml import (
     typed,
 )
 
-DOCUMENT_KINDS: dict[str, type[Element]] = {
-    "LeakagePolicy": LeakagePolicy,
-    "AuditTarget": AuditTarget,
-    "LeakageWaiver": LeakageWaiver,
-    "PolicyTest": PolicyTest,
-    "AttributeClassLibrary": AttributeClassLibrary,
+_CHECKS: dict[type[Document], Callable[[Any], list[Problem]]] = {
+    LeakagePolicy: policy_problems,
+    AuditTarget: target_problems,
+    LeakageWaiver: waiver_problems,
+    PolicyTest: policy_test_problems,
+    AttributeClassLibrary: library_problems,
 }
-"""The kinds of documents that this version reads."""
+"""The kinds of documents, and what checks what the parts of one say of each other."""
+DOCUMENT_KINDS = {kind.__name__: kind for kind in _CHECKS}
+"""The kinds of documents that this version reads, by the name in their head."""
 
-Document = TypeVar("Document", bound=Element)
+Kind = TypeVar("Kind", bound=Document)
 
 
 def parse(
@@ -98,22 +100,22 @@ def parse(
             located = Located(document, inherited.source, sha256, origins=inherited.origins)
             found.append((located, inherited))
     for one, inherited in found:
-        problems += [p for p in _RULES[type_of(one)](one) if not inherited.explains(p)]
+        problems += [p for p in _check(one) if not inherited.explains(p)]
     if problems:
         raise DocumentError(_capped(problems))
     return [
-        replace(one, warnings=policy_warnings(one)) if type_of(one) is LeakagePolicy else one
+        replace(one, warnings=policy_warnings(one)) if one.document.kind == "LeakagePolicy" else one
         for one, _ in found
     ]
 
 
 def parse_one(
-    wanted: type[Document],
+    wanted: type[Kind],
     path: Path,
     *,
     references: References | None = None,
     content: str | bytes | None = None,
-) -> Located[Document]:
+) -> Located[Kind]:
     """Read the one document of a kind that a file holds; see `parse`.
 
     Args:
@@ -149,21 +151,19 @@ def read_bytes(path: Path) -> bytes:
     raise DocumentError([Problem(str(path), 0, 0, message)])
 
 
-def problems_in(document: Element, *, file: str) -> list[Problem]:
+def problems_in(document: Document, *, file: str) -> list[Problem]:
     """Return what the parts of a document say wrongly of each other.
 
     Args:
         document: that was not read from YAML, but from a file that phigate wrote.
         file: its name.
     """
-    value = as_json(document)
-    source = Source(file, Node.written(value, Place(file, 0, 0)))
-    return _RULES[DOCUMENT_KINDS[value["kind"]]](Located(document, source, ""))
+    source = Source(file, Node.written(as_json(document), Place(file, 0, 0)))
+    return _check(Located(document, source, ""))
 
 
-def type_of(located: Located[Any]) -> type[Element]:
-    """Return the type of a document's kind."""
-    return DOCUMENT_KINDS[located.document.kind]
+def _check(located: Located[Any]) -> list[Problem]:
+    return _CHECKS[DOCUMENT_KINDS[located.document.kind]](located)
 
 
 def _require_kind(wanted: str, sources: list[Source]) -> None:
@@ -214,7 +214,7 @@ def _with_params_of(control: Node) -> Node:
     return control.but(params=typed(params, [types]))
 
 
-def _document(inherited: Inheritance) -> tuple[Element | None, list[Problem]]:
+def _document(inherited: Inheritance) -> tuple[Document | None, list[Problem]]:
     """Check a document's head and shape.
 
     A document of the wrong shape is mended where that can be done without guessing, so that its
@@ -234,7 +234,7 @@ def _document(inherited: Inheritance) -> tuple[Element | None, list[Problem]]:
         return None, problems
     if model is LeakagePolicy and _is_abstract(source):
         model = AbstractPolicy
-    document: Element | None = None
+    document: Document | None = None
     try:
         document = model.model_validate(source.value)
     except ValidationError as error:
@@ -290,12 +290,3 @@ def _capped(problems: list[Problem]) -> list[Problem]:
         return ordered
     message = f"and {len(ordered) - MAX_PROBLEMS} more problems from here on"
     return [*ordered[:MAX_PROBLEMS], replace(ordered[MAX_PROBLEMS], message=message, path="")]
-
-
-_RULES: dict[type, Callable[[Any], list[Problem]]] = {
-    LeakagePolicy: policy_problems,
-    AuditTarget: target_problems,
-    LeakageWaiver: waiver_problems,
-    PolicyTest: policy_test_problems,
-    AttributeClassLibrary: library_problems,
-}

@@ -15,7 +15,8 @@ from pydantic import Field
 
 from checker.canonical import JsonModel
 from checker.plan.model import CellLimit as LimitReport
-from checker.plan.model import CellSample, PolicyOrigin, Power
+from checker.plan.model import CellSample, Power
+from checker.policy import Origin
 from checker.stats.estimate import Estimate
 
 __all__ = [
@@ -259,7 +260,7 @@ class PolicyRef(JsonModel):
     attackers: list[AttackerText]
     attribute_classes: list[AttributeClassText]
     citations: list[CitationText]
-    origins: list[PolicyOrigin] = Field(default_factory=list)
+    origins: list[Origin] = Field(default_factory=list)
 
 
 class TargetRef(JsonModel):

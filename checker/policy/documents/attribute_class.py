@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.codes import CodeSystem, Tier
-from checker.policy.documents.elements import Citation, Day, Element, Exact, Metadata, Name, Text
+from checker.policy.documents.elements import Citation, Day, Document, Element, Exact, Name, Text
 
 
 class CodeSet(Element):
@@ -182,10 +182,8 @@ class LibraryClassSpec(AttributeClassSpec):
     )
 
 
-class AttributeClassLibrary(Element):
+class AttributeClassLibrary(Document):
     """One attribute class of a library; `library/NAME@N` refers to major version N of it."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["AttributeClassLibrary"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version, and who answers for it")
     spec: LibraryClassSpec = Field(description="the class, its codes and where they are from")

@@ -20,7 +20,6 @@ API_VERSION = "phigate/v1"
 
 NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 VERSION = r"^[A-Za-z0-9][A-Za-z0-9.+_-]*$"
-SHA256 = r"^[0-9a-f]{64}$"
 SHA256_EXAMPLE = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """Of an empty file."""
 
@@ -42,7 +41,7 @@ Exact = Annotated[Text, AfterValidator(_as_it_seems)]
 What cannot be seen in it, or looks like another character, is refused."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Sha256 = Annotated[
-    str, Field(pattern=SHA256), Form("a SHA-256, 64 hexadecimal digits in lower case")
+    str, Field(pattern=r"^[0-9a-f]{64}$"), Form("a SHA-256, 64 hexadecimal digits in lower case")
 ]
 
 
@@ -87,15 +86,6 @@ class Element(ClosedModel):
     model_config = ConfigDict(strict=True)
 
 
-def as_json(document: Element) -> dict[str, Any]:
-    """Return a document as what is written to a JSON file; what is left out is not there."""
-    return document.model_dump(mode="json", exclude_none=True)
-
-
-AsJson = PlainSerializer(as_json, return_type=dict[str, Any])
-"""Beside the type of a document that is part of a JSON file."""
-
-
 class Metadata(Element):
     """Who answers for a document, and since when."""
 
@@ -131,6 +121,23 @@ class Metadata(Element):
     review_by: Day | None = Field(
         None, description="the day by which somebody looks at it again", examples=["2027-10-01"]
     )
+
+
+class Document(Element):
+    """The head of every document; each kind adds its `kind` and its `spec`."""
+
+    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
+    kind: str = Field(description="what kind of document this is")
+    metadata: Metadata = Field(description="its name and version, and who answers for it")
+
+
+def as_json(document: Document) -> dict[str, Any]:
+    """Return a document as what is written to a JSON file; what is left out is not there."""
+    return document.model_dump(mode="json", exclude_none=True)
+
+
+AsJson = PlainSerializer(as_json, return_type=dict[str, Any])
+"""Beside the type of a document that is part of a JSON file."""
 
 
 class Citation(Element):

@@ -10,11 +10,11 @@ from checker.policy.documents.attribute_class import PolicyClassSpec
 from checker.policy.documents.elements import (
     SHA256_EXAMPLE,
     Citation,
+    Document,
     Duration,
     Element,
     Exact,
     Fraction,
-    Metadata,
     Name,
     Sha256,
     Text,
@@ -298,12 +298,10 @@ class PolicySpec(Element):
     )
 
 
-class LeakagePolicy(Element):
+class LeakagePolicy(Document):
     """What an institution demands of a model before release."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["LeakagePolicy"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version, and who answers for it")
     spec: PolicySpec = Field(description="the demands")
 
     @property

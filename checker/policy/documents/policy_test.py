@@ -12,13 +12,12 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from checker.policy.documents.elements import Element, Metadata, Text
+from checker.policy.documents.elements import Document, Element, Text
 from checker.yaml import Form
 
 Expected = Literal["pass", "warn", "fail", "inconclusive", "error"]
 
 COUNT = r"^(0|[1-9][0-9]{0,8}) of [1-9][0-9]{0,8}$"
-CELL = r"^[^/]+/[^/]+(/.+)?$"
 Count = Annotated[str, Field(pattern=COUNT), Form("hits and patients, such as 0 of 80")]
 
 
@@ -56,7 +55,9 @@ class MadeUpCell(Element):
     """
 
     cell: Annotated[
-        str, Field(pattern=CELL), Form("control/attacker or control/attacker/subgroup")
+        str,
+        Field(pattern=r"^[^/]+/[^/]+(/.+)?$"),
+        Form("control/attacker or control/attacker/subgroup"),
     ] = Field(
         description="control/attacker, or control/attacker/subgroup",
         examples=["hiv-disclosure/events-10", "hiv-disclosure/events-10/rare_code"],
@@ -138,10 +139,8 @@ class PolicyTestSpec(Element):
     )
 
 
-class PolicyTest(Element):
+class PolicyTest(Document):
     """Made-up results, and the verdicts that a policy must give."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["PolicyTest"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version")
     spec: PolicyTestSpec = Field(description="the policy and the cases")

@@ -7,13 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.codes import CodeSystem
-from checker.policy.documents.elements import Element, Exact, Metadata, Text
+from checker.policy.documents.elements import Document, Element, Exact, Text
 from checker.yaml import Form
 
-DEVICE = r"^(auto|cpu|cuda(:[0-9]+)?)$"
-GAP = r"^[0-9]{1,5}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"
-
-Gap = Annotated[str, Field(pattern=GAP), Form("a number with s, m, h, d, w or y, such as 7d")]
+Gap = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{1,5}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"),
+    Form("a number with s, m, h, d, w or y, such as 7d"),
+]
 
 
 class ModelSpec(Element):
@@ -23,9 +24,9 @@ class ModelSpec(Element):
         "huggingface", description="what loads the model: huggingface, or a plug-in"
     )
     path: Text = Field(description="local directory, relative to this file", examples=["./model"])
-    device: Annotated[str, Field(pattern=DEVICE), Form("auto, cpu, cuda or cuda:N")] = Field(
-        "auto", description="auto, cpu, cuda or cuda:N"
-    )
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"), Form("auto, cpu, cuda or cuda:N")
+    ] = Field("auto", description="auto, cpu, cuda or cuda:N")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="the precision it runs in; auto: that of its files"
     )
@@ -161,10 +162,8 @@ class TargetSpec(Element):
     )
 
 
-class AuditTarget(Element):
+class AuditTarget(Document):
     """The model under audit with its tokenization and its data."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["AuditTarget"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version, and who answers for it")
     spec: TargetSpec = Field(description="the model, its tokenization and its data")

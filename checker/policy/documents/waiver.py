@@ -11,16 +11,14 @@ from checker.policy.documents.elements import (
     SHA256_EXAMPLE,
     VERSION,
     Day,
+    Document,
     Element,
     Exact,
-    Metadata,
     Name,
     Sha256,
     Text,
 )
 from checker.yaml import Form
-
-POLICY_REF = NAME.rstrip("$") + "@" + VERSION.lstrip("^")
 
 
 class Person(Element):
@@ -51,7 +49,7 @@ class WaivedPolicy(Element):
 
     ref: Annotated[
         str,
-        Field(pattern=POLICY_REF),
+        Field(pattern=NAME.rstrip("$") + "@" + VERSION.lstrip("^")),
         Form("name@version"),
     ] = Field(
         description="name@version, exactly: another version of the policy needs a new waiver",
@@ -132,12 +130,10 @@ class WaiverSpec(Element):
         return value
 
 
-class LeakageWaiver(Element):
+class LeakageWaiver(Document):
     """A dated exception from one demand of a policy, for one model."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["LeakageWaiver"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version")
     spec: WaiverSpec = Field(description="what is accepted, and under which conditions")
 
     @property

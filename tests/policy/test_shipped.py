@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from checker.policy import load_only, load_policy
-from checker.policy.baselines import baselines
+from checker.policy.shipped import baselines
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec
 
 POLICIES = Path(__file__).parents[2] / "policies"

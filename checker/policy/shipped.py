@@ -1,4 +1,4 @@
-"""The policies that phigate ships, to start from."""
+"""The policies that phigate ships to start from, and what a folder needs beside one."""
 
 from __future__ import annotations
 
