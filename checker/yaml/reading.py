@@ -7,14 +7,15 @@ type that expects it (`scalars`).
 
 Parsing events are turned into nodes here rather than by PyYAML's composer and constructor: those
 recurse as deep as the file nests, expand aliases without bound, silently keep the last of duplicate
-keys, and guess types from spelling.
+keys, and guess types from spelling. An alias shares its anchor's nodes, but counts and nests as if
+they stood there again, for whoever walks a document walks them again.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 from typing import Any, NoReturn
 
 import yaml
@@ -56,10 +57,10 @@ def read_sources(content: bytes | str, *, file: str) -> list[Source]:
         DocumentError: the text is no YAML, or holds what no document may hold.
     """
     text = _decode(content, file)
-    roots = _read_events(text, file)
-    if not roots:
+    found = list(_Reader(text, file).sources())
+    if not found:
         _refuse(file, 1, 1, "the file is empty; a document starts with apiVersion and kind")
-    return [_Construction(file).source(root) for root in roots]
+    return found
 
 
 def _refuse(file: str, line: int, column: int, message: str) -> NoReturn:
@@ -97,78 +98,7 @@ def _control(character: str) -> str:
     return f"the character U+{ord(character):04X}"
 
 
-# --- what the parser says, as a tree ------------------------------------------------------------
-
-
-@dataclass(slots=True)
-class _Parsed:
-    """A scalar, list or mapping; a mapping's children alternate between keys and values."""
-
-    event: Any
-    line: int
-    column: int
-    children: list[_Parsed] = field(default_factory=list)
-    open: bool = False
-
-
-def _read_events(text: str, file: str) -> list[_Parsed]:
-    """Parse without recursion: a file may nest a million brackets."""
-    roots: list[_Parsed] = []
-    stack: list[_Parsed] = []
-    anchors: dict[str, _Parsed] = {}
-    lines = text.split("\n")
-    for event in _events(text, file):
-        line, column = event.start_mark.line + 1, event.start_mark.column + 1
-        if isinstance(event, yaml.CollectionEndEvent):
-            stack.pop().open = False
-            continue
-        if isinstance(event, yaml.DocumentStartEvent):
-            anchors.clear()
-            if len(roots) == MAX_DOCUMENTS:
-                _refuse(file, line, column, f"a file holds at most {MAX_DOCUMENTS} documents")
-        if not isinstance(event, yaml.NodeEvent):
-            continue
-        if isinstance(event, yaml.AliasEvent):
-            node = _dereference(event, anchors, line, column, file)
-        else:
-            node = _Parsed(event, line, column)
-            if isinstance(event, yaml.ScalarEvent):
-                _refuse_swallowed_item(event, lines, file)
-            if event.anchor is not None:
-                anchors[event.anchor] = node
-        (stack[-1].children if stack else roots).append(node)
-        if isinstance(event, yaml.CollectionStartEvent):
-            node.open = True
-            stack.append(node)
-            if len(stack) > MAX_DEPTH:
-                _refuse(file, line, column, f"this nests deeper than {MAX_DEPTH} levels")
-    return roots
-
-
-def _refuse_swallowed_item(event: Any, lines: list[str], file: str) -> None:
-    """Refuse a list item that YAML reads as more of the text above it."""
-    first, last = event.start_mark.line, event.end_mark.line
-    if not event.implicit[0] or first == last:
-        return
-    number = continued_item(lines, first, last)
-    if number is not None:
-        column = len(lines[number]) - len(lines[number].lstrip()) + 1
-        message = (
-            f"YAML reads this line as more of the text on line {first + 1}; begin it at that text's"
-            " '-', or quote the text"
-        )
-        _refuse(file, number + 1, column, message)
-
-
-def _dereference(
-    event: yaml.AliasEvent, anchors: dict[str, _Parsed], line: int, column: int, file: str
-) -> _Parsed:
-    target = anchors.get(str(event.anchor))
-    if target is None:
-        _refuse(file, line, column, f"the alias *{event.anchor} has no anchor before it")
-    if target.open:
-        _refuse(file, line, column, f"the alias *{event.anchor} stands inside its own anchor")
-    return replace(target, line=line, column=column)
+# --- events to nodes ----------------------------------------------------------------------------
 
 
 def _events(text: str, file: str) -> Iterator[Any]:
@@ -181,143 +111,212 @@ def _events(text: str, file: str) -> Iterator[Any]:
         _refuse(file, 1, 1, f"this is not YAML: {str(error).splitlines()[0]}")
 
 
-# --- the tree as nodes --------------------------------------------------------------------------
+class _Reader:
+    """Turns events into nodes; it recurses no deeper than `MAX_DEPTH`."""
 
-
-class _Construction:
-    """Turns what one document's events say into nodes."""
-
-    def __init__(self, file: str) -> None:
+    def __init__(self, text: str, file: str) -> None:
         self.file = file
+        self.lines = text.split("\n")
+        self.events = _events(text, file)
+        self.anchors: dict[str, Node | None] = {}
+        """By name; None until the anchor's own value has ended."""
         self.problems: list[Problem] = []
         self.count = 0
 
-    def source(self, root: _Parsed) -> Source:
-        node = self._node(root, root, ())
-        return Source(self.file, node, tuple(self.problems))
+    def sources(self) -> Iterator[Source]:
+        """Yield the documents of the file."""
+        found = 0
+        for event in self.events:
+            if not isinstance(event, yaml.DocumentStartEvent):
+                continue
+            found += 1
+            if found > MAX_DOCUMENTS:
+                message = f"a file holds at most {MAX_DOCUMENTS} documents"
+                _refuse(self.file, *_start(event), message)
+            self.anchors, self.problems, self.count = {}, [], 0
+            root = self._node(next(self.events), ())
+            yield Source(self.file, root, tuple(self.problems))
 
-    def _complain(self, parsed: _Parsed, path: KeyPath, message: str) -> None:
-        self.problems.append(Problem(self.file, parsed.line, parsed.column, message, dotted(path)))
+    def _complain(self, place: Place, path: KeyPath, message: str) -> None:
+        self.problems.append(Problem(*place, message, dotted(path)))
 
-    def _broken(self, parsed: _Parsed, at: _Parsed, path: KeyPath, message: str) -> Node:
-        """Note a value that cannot be read; None stands for it."""
-        self._complain(parsed, path, message)
-        return Node(None, Place(self.file, at.line, at.column), broken=True)
+    def _place(self, event: Any) -> Place:
+        return Place(self.file, *_start(event))
 
-    def _node(self, parsed: _Parsed, at: _Parsed, path: KeyPath) -> Node:
-        """Return a value.
+    def _node(self, event: Any, path: KeyPath, at: Place | None = None) -> Node:
+        """Return the value that an event begins.
 
         Args:
-            parsed: the value.
-            at: its key or list item, where it counts as written.
+            event: its first.
             path: to it.
+            at: its key, where it counts as written.
         """
-        self.count += 1
+        own = self._place(event)
+        place = at or own
+        if isinstance(event, yaml.AliasEvent):
+            return self._aliased(event, path, place)
+        self._counts(own)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = None
+        if isinstance(event, yaml.ScalarEvent):
+            node = self._scalar(event, path, place)
+        elif len(path) >= MAX_DEPTH:
+            _refuse(*own, f"this nests deeper than {MAX_DEPTH} levels")
+        elif isinstance(event, yaml.MappingStartEvent):
+            node = Node(self._mapping(path), place)
+        else:
+            node = Node([*self._items(path)], place)
+        if event.tag is not None:
+            shown = f"!!{event.tag.removeprefix(_TAG)}" if event.tag.startswith(_TAG) else event.tag
+            self._complain(own, path, f"the tag {short(shown)} is not allowed; remove it")
+            node = Node(None, place, broken=True)
+        if event.anchor is not None:
+            self.anchors[event.anchor] = node
+        return node
+
+    def _counts(self, place: Place, values: int = 1) -> None:
+        self.count += values
         if self.count > MAX_VALUES:
             message = f"a document holds at most {MAX_VALUES:,} values, aliases counted each time"
-            _refuse(self.file, parsed.line, parsed.column, message)
-        if len(path) > MAX_DEPTH:  # aliases can nest deeper than the text does
-            return self._broken(parsed, at, path, f"this nests deeper than {MAX_DEPTH} levels")
-        place = Place(self.file, at.line, at.column)
-        tag = parsed.event.tag
-        if tag is not None:
-            shown = f"!!{tag.removeprefix(_TAG)}" if tag.startswith(_TAG) else tag
-            message = f"the tag {short(shown)} is not allowed; remove it"
-            return self._broken(parsed, at, path, message)
-        if isinstance(parsed.event, yaml.MappingStartEvent):
-            return Node(self._mapping(parsed, path), place)
-        if isinstance(parsed.event, yaml.SequenceStartEvent):
-            items = [self._node(one, one, (*path, i)) for i, one in enumerate(parsed.children)]
-            return Node(items, place)
-        text, plain = str(parsed.event.value), bool(parsed.event.implicit[0])
-        if control := _UNREADABLE.search(text):  # from an escape such as "\0"
-            return self._broken(parsed, at, path, f"a text holds {_control(control[0])}")
-        if plain and text in _NULLS:
-            message = (
-                _null(text) if text else "there is no value here; write one, or remove the key"
-            )
-            message = message if path else "this document is empty; remove its '---' line"
-            return self._broken(parsed, at, path, message)
-        return Node(text, place, text, plain)
+            _refuse(*place, message)
 
-    def _mapping(self, parsed: _Parsed, path: KeyPath) -> dict[str, Node]:
+    def _aliased(self, event: Any, path: KeyPath, place: Place) -> Node:
+        own = self._place(event)
+        if event.anchor not in self.anchors:
+            _refuse(*own, f"the alias *{event.anchor} has no anchor before it")
+        node = self.anchors[event.anchor]
+        if node is None:
+            _refuse(*own, f"the alias *{event.anchor} stands inside its own anchor")
+        values, height = _extent(node)
+        self._counts(own, values)
+        if len(path) + height > MAX_DEPTH:
+            self._complain(own, path, f"this nests deeper than {MAX_DEPTH} levels")
+            return Node(None, place, broken=True)
+        return replace(node, place=place)
+
+    def _scalar(self, event: Any, path: KeyPath, place: Place) -> Node:
+        text, plain = str(event.value), bool(event.implicit[0])
+        self._refuse_swallowed_item(event)
+        message = None
+        if control := _UNREADABLE.search(text):  # from an escape such as "\0"
+            message = f"a text holds {_control(control[0])}"
+        elif plain and text in _NULLS and event.tag is None:
+            absent = "there is no value here; write one, or remove the key"
+            message = _null(text) if text else absent
+            message = message if path else "this document is empty; remove its '---' line"
+        if message is None:
+            return Node(text, place, text, plain)
+        self._complain(self._place(event), path, message)
+        return Node(None, place, broken=True)
+
+    def _refuse_swallowed_item(self, event: Any) -> None:
+        """Refuse a list item that YAML reads as more of the text above it."""
+        first, last = event.start_mark.line, event.end_mark.line
+        number = continued_item(self.lines, first, last) if event.implicit[0] else None
+        if number is not None:
+            column = len(self.lines[number]) - len(self.lines[number].lstrip()) + 1
+            message = (
+                f"YAML reads this line as more of the text on line {first + 1}; begin it at that"
+                " text's '-', or quote the text"
+            )
+            _refuse(self.file, number + 1, column, message)
+
+    def _items(self, path: KeyPath) -> Iterator[Node]:
+        for index, event in enumerate(self.events):
+            if isinstance(event, yaml.SequenceEndEvent):
+                return
+            yield self._node(event, (*path, index))
+
+    def _mapping(self, path: KeyPath) -> dict[str, Node]:
         values: dict[str, Node] = {}
-        first: dict[str, int] = {}
-        for name, child in zip(parsed.children[::2], parsed.children[1::2], strict=True):
-            if self._is_rest_of_number(name, child, values, path):
+        for event in self.events:
+            if isinstance(event, yaml.MappingEndEvent):
+                break
+            place = self._place(event)
+            key = self._key(event, path)
+            child = next(self.events)
+            here = path if key is None else (*path, key)
+            empty = isinstance(child, yaml.ScalarEvent) and child.implicit[0] and not child.value
+            if empty and self._is_rest_of_number(event, values, path):
                 continue
-            key = self._key(name, path)
-            if key is None:
+            meant = missing_space(key) if key is not None and empty and event.implicit[0] else None
+            if meant is not None and key is not None:  # {fail:0.05}, a key without a value
+                self._complain(place, here, f"a space is missing after the colon; write {meant}")
+                values[key] = Node(None, place, broken=True)
                 continue
-            here = (*path, key)
-            if (meant := _glued(key, name, child)) is not None:
-                message = f"a space is missing after the colon; write {meant}"
-                values[key] = self._broken(name, name, here, message)
-                continue
-            if key in values:
+            said = len(self.problems)
+            node = self._node(child, here, place)
+            if key is not None and key not in values:
+                values[key] = node
+            else:
+                del self.problems[said:]  # of what is left out anyway
+            if key is not None and values[key] is not node:
                 message = (
-                    f"the key '{short(key)}' stands twice, on lines {first[key]} and"
-                    f" {name.line}; keep one"
+                    f"the key '{short(key)}' stands twice, on lines {values[key].place.line} and"
+                    f" {place.line}; keep one"
                 )
-                self._complain(name, here, message)
-                continue
-            first[key] = name.line
-            values[key] = self._node(child, name, here)
+                self._complain(place, here, message)
         return values
 
-    def _is_rest_of_number(
-        self, parsed: _Parsed, child: _Parsed, values: dict[str, Node], path: KeyPath
-    ) -> bool:
+    def _is_rest_of_number(self, event: Any, values: dict[str, Node], path: KeyPath) -> bool:
         """Report {fail: 0,05}, which is an entry and another one without a value."""
-        is_text = isinstance(parsed.event, yaml.ScalarEvent)
-        key, last = str(parsed.event.value) if is_text else "", next(reversed(values), None)
-        before = values[last] if last is not None else None
-        if last is None or before is None or not before.plain or not _is_empty(child):
+        last = next(reversed(values), None)
+        if last is None or not isinstance(event, yaml.ScalarEvent):
             return False
-        whole = before.text or ""
+        before, key = values[last], event.value
+        whole = before.text if before.plain and before.text is not None else ""
         if not (re.fullmatch("[0-9]+", key) and re.fullmatch("-?[0-9]+", whole)):
             return False
         message = (
             f"{whole},{key} is two entries to YAML, which wants a decimal point; write"
             f" {whole}.{key}"
         )
-        self.problems.append(Problem(*before.place, message, dotted((*path, last))))
+        self._complain(before.place, (*path, last), message)
         values[last] = replace(before, content=None, broken=True)
         return True
 
-    def _key(self, parsed: _Parsed, path: KeyPath) -> str | None:
+    def _key(self, event: Any, path: KeyPath) -> str | None:
         """Return a key as written, or None where there is none to go on with."""
-        if not isinstance(parsed.event, yaml.ScalarEvent):
-            kind = "list" if isinstance(parsed.event, yaml.SequenceStartEvent) else "mapping"
-            self._complain(parsed, path, f"a key must be text, not a {kind}")
+        place = self._place(event)
+        if isinstance(event, yaml.AliasEvent):
+            self._complain(place, path, "a key must be text, not an alias; write it out")
             return None
-        text, plain = str(parsed.event.value), bool(parsed.event.implicit[0])
+        if not isinstance(event, yaml.ScalarEvent):
+            kind = "list" if isinstance(event, yaml.SequenceStartEvent) else "mapping"
+            said = len(self.problems)
+            self._node(event, path)
+            del self.problems[said:]
+            self._complain(place, path, f"a key must be text, not a {kind}")
+            return None
+        text, plain = str(event.value), bool(event.implicit[0])
+        message = None
         if len(text) > MAX_KEY:
-            self._complain(parsed, path, f"a key is longer than {MAX_KEY} characters")
+            message = f"a key is longer than {MAX_KEY} characters"
         elif control := _UNREADABLE.search(text):
-            self._complain(parsed, path, f"a key holds {_control(control[0])}")
+            message = f"a key holds {_control(control[0])}"
         elif plain and text == "<<":
-            self._complain(parsed, path, "merge keys (<<) are not allowed; write the keys out")
+            message = "merge keys (<<) are not allowed; write the keys out"
         elif plain and text in _NULLS:
-            self._complain(parsed, path, _null(text) if text else "a key is missing before ':'")
+            message = _null(text) if text else "a key is missing before ':'"
         elif (strange := misleading_character(text)) is not None:
-            self._complain(parsed, path, f"the key '{short(text)}' is not what it seems: {strange}")
-        else:
-            if parsed.event.tag is not None:
-                self._complain(parsed, path, f"the tag of the key '{short(text)}' is not allowed")
+            message = f"the key '{short(text)}' is not what it seems: {strange}"
+        elif event.tag is not None:
+            message = f"the tag of the key '{short(text)}' is not allowed"
+        if message is None:
             return text
+        self._complain(place, path, message)
         return None
 
 
-def _glued(key: str, parsed: _Parsed, child: _Parsed) -> str | None:
-    """Return what was meant by {fail:0.05}, which is a key without a value."""
-    return missing_space(key) if _is_empty(child) and parsed.event.implicit[0] else None
+def _start(event: Any) -> tuple[int, int]:
+    return event.start_mark.line + 1, event.start_mark.column + 1
 
 
-def _is_empty(parsed: _Parsed) -> bool:
-    return isinstance(parsed.event, yaml.ScalarEvent) and bool(
-        parsed.event.implicit[0] and not parsed.event.value
-    )
+def _extent(node: Node) -> tuple[int, int]:
+    """Return how many values a node holds, itself included, and how deep they nest."""
+    parts = node.content.values() if node.is_mapping else node.content if node.is_list else ()
+    below = [_extent(part) for part in parts]
+    return 1 + sum(values for values, _ in below), max((1 + deep for _, deep in below), default=0)
 
 
 def _null(text: str) -> str:
