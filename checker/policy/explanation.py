@@ -225,16 +225,12 @@ def compare(old: Located[LeakagePolicy], new: Located[LeakagePolicy]) -> Compari
     """
     found = changes(old.document.spec, new.document.spec)
     found.sort(key=lambda change: _WORST_FIRST.index(change.direction))  # stable
-    whole = [
-        Change(("spec", *change.path), change.old, change.new, change.direction, change.law)
-        for change in found
-    ]
     return Comparison(
         old=old.origin,
         new=new.origin,
-        changes=tuple(whole),
-        places=tuple((old.place(one.path), new.place(one.path)) for one in whole),
-        note=_version_note(old.document, new.document, loosened=_loosened(whole)),
+        changes=tuple(found),
+        places=tuple((old.place(one.path), new.place(one.path)) for one in found),
+        note=_version_note(old.document, new.document) if _loosened(found) else None,
     )
 
 
@@ -242,12 +238,11 @@ def _loosened(found: list[Change]) -> bool:
     return any(change.direction == "looser" for change in found)
 
 
-def _version_note(old: LeakagePolicy, new: LeakagePolicy, *, loosened: bool) -> str | None:
+def _version_note(old: LeakagePolicy, new: LeakagePolicy) -> str | None:
     """Hold the versions to what they promise: loosening is a new major version."""
     before, after = old.metadata, new.metadata
-    if before.name != after.name or not loosened:
-        return None
-    if before.version.partition(".")[0] != after.version.partition(".")[0]:
+    same_major = before.version.partition(".")[0] == after.version.partition(".")[0]
+    if before.name != after.name or not same_major:
         return None
     return (
         f"loosening is a new major version, but {before.name} went from {before.version} to"

@@ -167,7 +167,7 @@ def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: Say) -> 
         contrasted = [name for name, one in probe.metrics.items() if one.has_contrast]
         say(
             (*path, "contrast"),
-            f"'{control.metric}' cannot be held against a reference model"
+            f"'{control.metric}' cannot be compared with a reference model"
             + (f"; {' and '.join(contrasted)} can" if contrasted else ""),
         )
     for index, subgroup in enumerate(control.subgroups):

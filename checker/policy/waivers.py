@@ -164,7 +164,7 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
         as_of: the time that the waivers have to be in force at.
 
     Returns:
-        Warnings, of waivers that were not held against their policy.
+        Warnings, of waivers that were not compared with their policy.
 
     Raises:
         DocumentError: with all that is wrong, each at its line.
@@ -193,7 +193,7 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
         waiver.problem(
             ("spec", "policy", "ref"),
             f"{waiver.document.spec.policy.ref} is not among these files, so the waiver was not"
-            " held against it; name both together",
+            " compared with it; name both together",
         )
         for waiver in alone
     )

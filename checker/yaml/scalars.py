@@ -51,7 +51,8 @@ def typed(node: Node, kinds: Iterable[Any]) -> Node:
 def _read(text: str, kinds: list[Any]) -> str | bool | int | float:
     if bool in kinds and text.lower() in _TRUTH:
         return _TRUTH[text.lower()]
-    if int in kinds and _WHOLE.fullmatch(text) and -(2**63) <= int(text) < 2**63:
+    numbers = int in kinds or float in kinds  # a whole number will do where any is expected
+    if numbers and _WHOLE.fullmatch(text) and -(2**63) <= int(text) < 2**63:
         return int(text)
     if float in kinds and DECIMAL.fullmatch(text):
         value = float(text)

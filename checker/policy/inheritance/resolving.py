@@ -103,17 +103,16 @@ class Inheritance:
         for parent in self.parents:
             base = _Base(parent.source, (), parent.document.spec)
             for change in changes(parent.document.spec, document.spec):
-                moved = _moved(change, ("spec",))
-                if not _unsaid(moved.path, parent):
-                    yield base, moved
+                if not _unsaid(change.path, parent):
+                    yield base, change
         for name, library in self.classes.items():
             if name not in document.spec.attribute_classes:
                 continue
-            path = ("spec", "attributeClasses", name)
+            base = _Base(library.source, ("spec", "attributeClasses", name))
             held = _class_values(library.document.spec)
             mine = _class_values(document.spec.attribute_classes[name])
-            for change in ATTRIBUTE_CLASS.changes((), held, mine, confidence=0.95):
-                yield _Base(library.source, path), _moved(change, path)
+            for change in ATTRIBUTE_CLASS.changes(base.path, held, mine, confidence=0.95):
+                yield base, change
 
 
 @dataclass(frozen=True, slots=True)
@@ -313,10 +312,6 @@ def _class_values(spec: AttributeClassSpec) -> dict[str, Any]:
 
 
 # --- refusals -----------------------------------------------------------------------------------
-
-
-def _moved(change: Change, base: KeyPath) -> Change:
-    return Change((*base, *change.path), change.old, change.new, change.direction, change.law)
 
 
 def _of_extended(path: KeyPath, spec: PolicySpec) -> Iterator[KeyPath]:
