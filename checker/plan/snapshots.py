@@ -45,7 +45,10 @@ def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
             for name, place in places.items()
             if place.file != policy.file
         },
-        origins=[one.model_copy(update={"file": Path(one.file).name}) for one in policy.origins],
+        origins=[
+            one.model_copy(update={"file": Path(one.file).name, "review_by": None})
+            for one in policy.origins
+        ],
     )
 
 

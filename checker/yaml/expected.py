@@ -70,7 +70,8 @@ def below(kinds: Iterable[Any], step: str | int, *, of_key: bool = False) -> Exp
     for kind in kinds:
         metadata: Iterable[Any] = ()
         if is_model(kind):
-            field = next((f for f in kind.model_fields.values() if f.alias == step), None)
+            named = kind.model_fields.items()
+            field = next((one for name, one in named if (one.alias or name) == step), None)
             if field is None:
                 continue
             annotation, metadata, description = field.annotation, field.metadata, field.description

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from checker.policy import load_only, load_policy
-from checker.policy.shipped import baselines
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec
+from checker.policy.shipped import baselines
 
 POLICIES = Path(__file__).parents[2] / "policies"
 CONTEXTS = ("baseline-public-weights", "baseline-gated", "baseline-internal")
