@@ -79,17 +79,13 @@ class Located(Generic[T_co]):
         """The file as it was named by whoever asked to read it."""
         return self.source.file
 
-    def locate(self, path: KeyPath) -> tuple[int, int]:
-        """Return line and column, from 1, of a key or list item, or of its nearest ancestor.
+    def place(self, path: KeyPath) -> Place:
+        """Return where a key or list item was written, or its nearest ancestor, in whichever file.
 
         Args:
             path: keys as in the file and list indices from 0:
                 ("spec", "controls", "hiv-disclosure", "limits").
         """
-        return self.place(path)[1:]
-
-    def place(self, path: KeyPath) -> Place:
-        """Return where a key or list item was written, in whichever file that was."""
         return self.source.place(path)
 
     def problem(self, path: KeyPath, message: str) -> Problem:

@@ -149,7 +149,7 @@ def run_policy_test(
         results.append(
             CaseResult(
                 file=test.file,
-                line=test.locate(path)[0],
+                line=test.place(path).line,
                 test=test.document.metadata.name,
                 case=case.name,
                 policy=f"{meta.name}@{meta.version}",

@@ -10,8 +10,8 @@ from checker.codes import CodeSystem, Tier
 from checker.policy.documents.elements import Citation, Day, Document, Element, Exact, Name, Text
 
 
-class CodeSet(Element):
-    """Codes of one system and tier.
+class Codes(Element):
+    """Codes of one system.
 
     ICD values are prefixes ("F10"), ranges of equally long prefixes ("F10-F16") or patterns of
     fixed length ("T40.[15789]?[14]"), dots ignored; ATC identifiers are prefixes ("J05AE"); `drug`
@@ -20,12 +20,17 @@ class CodeSet(Element):
     """
 
     system: CodeSystem = Field(description="the system that the values are codes of")
+    values: Annotated[list[Exact], Field(min_length=1)] = Field(
+        description="codes, prefixes, ranges or names", examples=[["F10-F16", "F18", "F19"]]
+    )
+
+
+class CodeSet(Codes):
+    """Codes that stand for the class, all of one tier."""
+
     tier: Tier = Field(
         description="definitive and strong codes make a patient count as having the class;"
         " suggestive and exposure ones never do; all of them leave the prompt"
-    )
-    values: Annotated[list[Exact], Field(min_length=1)] = Field(
-        description="codes, prefixes, ranges or names", examples=[["F10-F16", "F18", "F19"]]
     )
     exclude: list[Exact] = Field(
         [], description="values that are not meant though `values` cover them", examples=[["D57.3"]]
@@ -37,13 +42,9 @@ class CodeSet(Element):
     )
 
 
-class ExcludedCodes(Element):
+class ExcludedCodes(Codes):
     """Codes that are never of the class, whatever else says so: an exclusion always wins."""
 
-    system: CodeSystem = Field(description="the system that the values are codes of")
-    values: Annotated[list[Exact], Field(min_length=1)] = Field(
-        description="as in `codes`", examples=[["J05AE30"]]
-    )
     why: Text | None = Field(
         None,
         description="what they are instead",
@@ -51,13 +52,9 @@ class ExcludedCodes(Element):
     )
 
 
-class ProxyCodes(Element):
+class ProxyCodes(Codes):
     """Codes that hint at the class without belonging to it: they leave the prompt, nothing more."""
 
-    system: CodeSystem = Field(description="the system that the values are codes of")
-    values: Annotated[list[Exact], Field(min_length=1)] = Field(
-        description="as in `codes`", examples=[["emtricitabine+tenofovir"]]
-    )
     exclude: list[Exact] = Field([], description="values that are not meant though `values` cover")
     why: Text | None = Field(
         None,
