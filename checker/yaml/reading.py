@@ -289,6 +289,8 @@ class _Reader:
             self._complain(place, path, f"a key must be text, not a {kind}")
             return None
         text, plain = str(event.value), bool(event.implicit[0])
+        if event.anchor is not None:
+            self.anchors[event.anchor] = Node(text, place, text, plain)
         message = None
         if len(text) > MAX_KEY:
             message = f"a key is longer than {MAX_KEY} characters"

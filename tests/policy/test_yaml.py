@@ -93,6 +93,10 @@ def test_a_key_is_written_out(text: str) -> None:
     assert problem.message == "a key must be text, not an alias; write it out"
 
 
+def test_a_key_may_be_an_anchor() -> None:
+    assert read("&k a: *k\nb: *k\n").value == {"a": "a", "b": "a"}
+
+
 def test_what_a_wrong_key_holds_is_beside_the_point() -> None:
     source = read("? [a, {b: c, b: d}]\n: {e: 1, e: 2}\nf: g\n")
     assert source.value == {"f": "g"}
