@@ -332,17 +332,17 @@ def load_attempt(folder: Path) -> Attempt | None:
 
 def _entry_of(plan: AuditPlan, **said: Any) -> LedgerEntry:
     """Return the line that a plan would have; what is not said is as in a first attempt."""
-    policy, target = plan.policy.document["metadata"], plan.target.document["metadata"]
+    policy, target = plan.policy.document.metadata, plan.target.document.metadata
     fields = {
         "kind": "attempt",
         "previous": FIRST,
         "at": "",
         "attempt": 1,
-        "target": target["name"],
-        "target_version": target["version"],
+        "target": target.name,
+        "target_version": target.version,
         "model_sha256": plan.target.model_sha256,
-        "policy": policy["name"],
-        "policy_version": policy["version"],
+        "policy": policy.name,
+        "policy_version": policy.version,
         "policy_sha256": plan.policy.sha256,
         "data_sha256": plan.data.sha256,
         "plan_sha256": plan.sha256,

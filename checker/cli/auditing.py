@@ -58,8 +58,8 @@ def read_waivers(
     files: tuple[Path, ...], *, policy: LeakagePolicy, plan: AuditPlan, as_of: datetime
 ) -> list[Located[LeakageWaiver]]:
     """Read waivers, and refuse what cannot hold before anything is measured."""
+    from checker.policy import load_all
     from checker.policy.documents import LeakageWaiver
-    from checker.policy.loading import load_all
     from checker.policy.waivers import check_waivers
 
     waivers = load_all(LeakageWaiver, files)
@@ -90,12 +90,17 @@ def executor_for(
 
     return choose_executor(
         executor,
-        partial(prepare, policy.resolve(), target.resolve(), device=device),
+        partial(prepare, _absolute(policy), _absolute(target), device=device),
         address=ray_address,
         workers=workers,
         threads=threads_per_worker,
         notice=say,
     )
+
+
+def _absolute(path: Path) -> Path:
+    """Return a path that workers elsewhere find too; a shipped policy's name is one as it is."""
+    return path.resolve() if path.exists() else path
 
 
 def run_prepared(

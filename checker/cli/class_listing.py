@@ -12,8 +12,8 @@ from rich.markup import escape
 from checker.cli.console import plain_table
 from checker.errors import UsageError
 from checker.plugins import nearest_or_all
-from checker.policy import load_policy
-from checker.policy.documents import AttributeClassSpec, LibraryClassSpec
+from checker.policy import load_only
+from checker.policy.documents import AttributeClassSpec, LeakagePolicy, LibraryClassSpec
 from checker.policy.library import library_classes
 
 
@@ -32,7 +32,7 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
     if policy is None:
         known = {name: one.document.spec for name, one in library_classes().items()}
     else:
-        known = dict(load_policy(policy, abstract=True).document.spec.attribute_classes)
+        known = dict(load_only(LeakagePolicy, policy).document.spec.attribute_classes)
     for name in names:
         if name not in known:
             where = "the library" if policy is None else str(policy)

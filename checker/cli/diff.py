@@ -20,13 +20,14 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 
     Exits with 1 when anything is looser, so that a pipeline can refuse it.
     """
-    from checker.policy import load_policy
-    from checker.policy.display import print_comparison
+    from checker.cli.policy_tables import print_comparison
+    from checker.policy import load_only
+    from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import compare
 
-    comparison = compare(load_policy(old, abstract=True), load_policy(new, abstract=True))
+    comparison = compare(load_only(LeakagePolicy, old), load_only(LeakagePolicy, new))
     if as_json:
-        emit_json(comparison.to_json())
+        emit_json(comparison.as_json())
     else:
         show(lambda console: print_comparison(comparison, console))
     if comparison.count("looser"):

@@ -19,12 +19,13 @@ def explain(policy: Path, control: str | None, as_json: bool) -> None:
 
     Give a CONTROL to see only what decides about that one.
     """
-    from checker.policy import load_policy
-    from checker.policy.display import print_explanation
+    from checker.cli.policy_tables import print_explanation
+    from checker.policy import load_only
+    from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import explain
 
-    explanation = explain(load_policy(policy, abstract=True), control=control)
+    explanation = explain(load_only(LeakagePolicy, policy), control=control)
     if as_json:
-        emit_json(explanation.to_json())
+        emit_json(explanation.as_json())
     else:
         show(lambda console: print_explanation(explanation, console))

@@ -25,7 +25,7 @@ from checker.errors import UsageError
 def init(folder: Path, baseline: str, force: bool) -> None:
     """Write a commented policy, its tests and a target into FOLDER, to be changed."""
     from checker.cli.published_schemas import write_schemas
-    from checker.policy.baselines import starter_files
+    from checker.policy.shipped import starter_files
 
     files = starter_files(baseline)
     for name in files:

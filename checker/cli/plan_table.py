@@ -39,7 +39,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
 def _print_cells(plan: AuditPlan, console: Console) -> None:
     counts = ("limit", "members", "nonmembers", "0 hits give")
     table = plain_table("cell", "metric", *counts, "can it pass?", numbers=counts)
-    min_cell = plan.policy.document["spec"]["parameters"]["minCell"]
+    min_cell = plan.policy.document.spec.parameters.min_cell
     for cell in plan.cells:
         limit = cell.limit
         table.add_row(
@@ -85,8 +85,8 @@ def _print_cost(plan: AuditPlan, console: Console) -> None:
             "[bold]The splits are too small to be shown comparable[/], so no excess and no"
             f" membership metric can pass: {_missing(plan.comparability, 'members')}."
         )
-    sampling = plan.policy.document["spec"]["parameters"]["sampling"]
-    if sampling["sequential"] or sampling["curtailed"]:
+    sampling = plan.policy.document.spec.parameters.sampling
+    if sampling.sequential or sampling.curtailed:
         console.print(
             "Fewer are generated where the policy's sampling finds that the rest cannot change what"
             " is decided."

@@ -21,13 +21,8 @@ from checker.policy.documents import (
     ExcludedCodes,
     ProxyCodes,
 )
-from checker.policy.source import KeyPath, Located, Say, short
-
-__all__ = [
-    "class_matcher",
-    "class_problems",
-    "library_problems",
-]
+from checker.policy.located import Located
+from checker.yaml import KeyPath, Say, foreign_character, short
 
 
 def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
@@ -130,7 +125,8 @@ def _parse(
         try:
             parsed.append(((*path, position), codes.parse_value(system, value)))
         except ValueError as error:
-            complain((*path, position), str(error))
+            strange = foreign_character(value) if system not in ("local", "drug") else None
+            complain((*path, position), f"{error}: {strange}" if strange else str(error))
     return parsed
 
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from checker.attacks.api import columns_of
 from checker.canonical import sha256_hex
-from checker.errors import DocumentError, EvidenceError
+from checker.errors import EvidenceError
 from checker.evidence import (
     INTERNAL_REPORTS,
     EvidenceStore,
@@ -26,7 +23,7 @@ from checker.evidence import (
 from checker.ledger import Attempt, load_attempt, record_attempt
 from checker.plan import AuditPlan, with_policy
 from checker.plugins import load_plugin
-from checker.policy import Located, load_policy, load_target
+from checker.policy import Located, problems_in
 from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
@@ -42,13 +39,17 @@ WAIVERS = "waivers.json"
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run's folder holds beside the evidence itself; `policy` is the plan's own."""
+    """What a run's folder holds beside the evidence itself."""
 
     folder: Path
     plan: AuditPlan
-    policy: LeakagePolicy
     manifest: Manifest
     times: RunTimes | None
+
+    @property
+    def policy(self) -> LeakagePolicy:
+        """The plan's own, which is the only one that a run is judged by."""
+        return self.plan.policy.document
 
 
 def load_run(folder: Path) -> Run:
@@ -74,24 +75,22 @@ def load_run(folder: Path) -> Run:
         )
     times_path = folder / "run.json"
     times = load_json_file(times_path, RunTimes) if times_path.exists() else None
-    return Run(folder, plan, _policy_of(plan, folder / "plan.json"), manifest, times)
+    _check_documents(plan, folder / "plan.json")
+    return Run(folder, plan, manifest, times)
 
 
-def _policy_of(plan: AuditPlan, path: Path) -> LeakagePolicy:
-    """Read the policy that a plan holds as strictly as if it stood in a file, and the target too.
+def _check_documents(plan: AuditPlan, path: Path) -> None:
+    """Check the policy and the target of a plan as strictly as if they stood in a file.
 
     Raises:
         EvidenceError: one of them is not valid.
     """
-    try:
-        load_target(path, text=json.dumps(plan.target.document))
-        return load_policy(path, text=json.dumps(plan.policy.document)).document
-    except DocumentError as error:
-        problem = error.problems[0]
-        where = f" at {problem.path}" if problem.path else ""
-        raise EvidenceError(
-            f"{path}: holds a policy or a target that is not valid here{where}: {problem.message}"
-        ) from error
+    for document in (plan.target.document, plan.policy.document):
+        for problem in problems_in(document, file=str(path)):
+            raise EvidenceError(
+                f"{path}: holds a {document.kind} that is not valid here at {problem.path}:"
+                f" {problem.message}"
+            )
 
 
 def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
@@ -121,7 +120,7 @@ def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
     attempt = load_attempt(run.folder)
     if attempt is not None and attempt.speaks_of(plan):
         record_attempt(folder, attempt)
-    return Run(folder, plan, policy.document, manifest, times)
+    return Run(folder, plan, manifest, times)
 
 
 def record_waivers(folder: Path, waivers: Sequence[Located[LeakageWaiver]]) -> WaiverRecord | None:
@@ -132,7 +131,9 @@ def record_waivers(folder: Path, waivers: Sequence[Located[LeakageWaiver]]) -> W
     """
     path = folder / WAIVERS
     if waivers:
-        record = WaiverRecord(waivers=[WaiverSnapshot.of(waiver) for waiver in waivers])
+        record = WaiverRecord(
+            waivers=[WaiverSnapshot(document=one.document, sha256=one.sha256) for one in waivers]
+        )
         write_atomically(path, record.to_bytes())
         return record
     try:
@@ -169,15 +170,12 @@ def judge_run(
             it is judged as a first one.
 
     Raises:
-        EvidenceError: evidence is missing or was changed, or the record holds no waivers.
+        EvidenceError: evidence is missing or was changed.
     """
-    plan, document = run.plan, run.policy
-    try:
-        granted = [snapshot.waiver for snapshot in waivers.waivers] if waivers else []
-    except ValidationError as error:
-        raise EvidenceError(f"{run.folder / WAIVERS}: holds no valid waiver") from error
+    plan = run.plan
+    granted = [snapshot.document for snapshot in waivers.waivers] if waivers else []
     judgement = judge(
-        document,
+        run.policy,
         plan=plan,
         evidence=tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest),
         waivers=granted,
@@ -189,7 +187,7 @@ def judge_run(
     return assemble_report(
         plan,
         judgement,
-        policy=document,
+        policy=run.policy,
         manifest=run.manifest,
         times=run.times,
         as_of=as_of.astimezone(UTC).isoformat(timespec="seconds"),

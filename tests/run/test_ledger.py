@@ -66,7 +66,7 @@ def asking(plan: AuditPlan, what: str) -> AuditPlan:
 def under(plan: AuditPlan, **metadata: str) -> AuditPlan:
     """The same plan under another edition of its policy, or another policy."""
     before = plan.policy.document
-    document = {**before, "metadata": {**before["metadata"], **metadata}}
+    document = before.model_copy(update={"metadata": before.metadata.model_copy(update=metadata)})
     policy = plan.policy.model_copy(update={"document": document, "sha256": "1" * 64})
     return plan.model_copy(update={"policy": policy})
 

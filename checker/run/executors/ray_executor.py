@@ -118,8 +118,8 @@ def _device(plan: AuditPlan) -> str:
     Raises:
         UsageError: a model names one GPU of several; each worker sees only its own.
     """
-    spec = plan.target.document["spec"]
-    devices = {spec[name]["device"] for name in ("model", "reference") if spec.get(name)}
+    spec = plan.target.document.spec
+    devices = {model.device for model in (spec.model, spec.reference) if model is not None}
     for device in devices:
         if device.startswith("cuda:") and device != "cuda:0":
             raise UsageError(

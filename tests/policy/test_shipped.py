@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from checker.policy import load_policy
-from checker.policy.baselines import baselines
+from checker.policy import load_only, load_policy
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec
+from checker.policy.shipped import baselines
 
 POLICIES = Path(__file__).parents[2] / "policies"
 CONTEXTS = ("baseline-public-weights", "baseline-gated", "baseline-internal")
@@ -107,7 +107,7 @@ def test_nobody_can_waive_the_gravest_findings_of_public_weights() -> None:
 
 
 def test_the_ladder_only_climbs() -> None:
-    policy: LeakagePolicy = load_policy(POLICIES / "attacker-ladder.yaml", abstract=True).document
+    policy: LeakagePolicy = load_only(LeakagePolicy, POLICIES / "attacker-ladder.yaml").document
     events = [one.knows.events for one in policy.spec.attackers.values()]
     assert events == [None, None, 3, 10, 20, 50, "all", None]
     deciding = [name for name, one in policy.spec.attackers.items() if one.report == "gate"]

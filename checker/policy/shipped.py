@@ -1,4 +1,4 @@
-"""The policies that phigate ships, to start from."""
+"""The policies that phigate ships to start from, and what a folder needs beside one."""
 
 from __future__ import annotations
 
@@ -7,10 +7,9 @@ from pathlib import Path
 
 from checker.errors import UsageError
 from checker.plugins import nearest_or_all
-from checker.policy import load_policy
+from checker.policy.documents import LeakagePolicy
+from checker.policy.loading import load_only
 from checker.resources import resource
-
-__all__ = ["baselines", "starter_files"]
 
 STARTER = "starter"
 
@@ -21,7 +20,7 @@ def baselines() -> dict[str, Path]:
     whole = {
         name: path
         for name, path in shipped.items()
-        if not load_policy(path, abstract=True).document.spec.abstract
+        if not load_only(LeakagePolicy, path).document.spec.abstract
     }
     return {STARTER: resource("policies/starter/policy.yaml"), **whole}
 

@@ -13,9 +13,8 @@ from rich.table import Table
 from checker.policy.explanation import Comparison, Explanation, ResolvedField
 from checker.policy.inheritance.resolving import said
 from checker.policy.inheritance.rules import Direction
-from checker.policy.source import KeyPath, Origin, Place, dotted
-
-__all__ = ["print_comparison", "print_explanation"]
+from checker.policy.located import Origin
+from checker.yaml import KeyPath, Place, dotted
 
 VALUES_SHOWN = 12
 
@@ -31,7 +30,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     """Print every field of a policy with its value, and the document and line it came from."""
     for index, origin in enumerate(explanation.documents):
         lead = "" if index == 0 else "rests on "
-        console.print(f"{lead}[bold]{escape(_label(origin))}[/]: {escape(origin.file)}")
+        console.print(f"{lead}[bold]{escape(origin.reference)}[/]: {escape(origin.file)}")
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     for heading in ("field", "value", "from"):
         table.add_column(heading, overflow="fold")
@@ -59,14 +58,10 @@ def _section(one: ResolvedField) -> KeyPath:
     return one.path[:2] if len(one.path) > 2 else one.path[:1]
 
 
-def _label(origin: Origin) -> str:
-    return f"{origin.name}@{origin.version}"
-
-
 def _from(one: ResolvedField) -> str:
     if one.place is None:
         return "default"
-    name = _label(one.document) if one.document else one.place.file
+    name = one.document.reference if one.document else one.place.file
     return f"{name}, line {one.place.line}"
 
 
@@ -91,8 +86,8 @@ def _value(value: Any) -> str:
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print what differs between two policies, worst first."""
     old, new = comparison.old, comparison.new
-    console.print(f"from [bold]{escape(_label(old))}[/]: {escape(old.file)}")
-    console.print(f"to   [bold]{escape(_label(new))}[/]: {escape(new.file)}")
+    console.print(f"from [bold]{escape(old.reference)}[/]: {escape(old.file)}")
+    console.print(f"to   [bold]{escape(new.reference)}[/]: {escape(new.file)}")
     if not comparison.changes:
         console.print("They demand the same.")
         return

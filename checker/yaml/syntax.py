@@ -11,8 +11,6 @@ import re
 
 import yaml
 
-__all__ = ["continued_item", "explain", "missing_space"]
-
 _HINTS = {
     "mapping values are not allowed": "a text that holds ': ' must be quoted",
     "cannot start any token": "a text that starts with '@', '`' or '%' must be quoted",
