@@ -14,10 +14,11 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
+from checker.attacks.api import load_attack
 from checker.errors import DocumentError, PluginError, Problem
-from checker.plugins import load_plugin, suggestion
+from checker.plugins import suggestion
 from checker.policy.classes import library_problems
 from checker.policy.documents import (
     API_VERSION,
@@ -208,7 +209,7 @@ def _with_params_of(control: Node) -> Node:
     if probe is None or params is None or not isinstance(probe.content, str):
         return control
     try:
-        types: type[BaseModel] = load_plugin("phigate.probes", probe.content).params_type
+        types = load_attack(probe.content).params
     except PluginError:  # which is said of the probe
         return control
     return control.but(params=typed(params, [types]))
