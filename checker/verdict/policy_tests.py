@@ -30,9 +30,9 @@ from checker.policy.documents import (
     Subgroup,
     counted,
 )
-from checker.policy.source import KeyPath, short
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, compare_with_limit, overall_verdict
+from checker.yaml import KeyPath, short
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +148,7 @@ def run_policy_test(
         results.append(
             CaseResult(
                 file=test.file,
-                line=test.locate(path)[0],
+                line=test.place(path).line,
                 test=test.document.metadata.name,
                 case=case.name,
                 policy=f"{meta.name}@{meta.version}",
