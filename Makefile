@@ -4,11 +4,15 @@ PYTHON ?= python3
 VENV   := .venv
 BIN    := $(VENV)/bin
 
+NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
+  echo "phigate needs Python 3.11 or newer, and '$(PYTHON)' is not; say which with" \
+    "make PYTHON=/path/to/python3.11" >&2; exit 1; }
+
 # Built once, and again when what is installed has changed.
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint wheel clean
+.PHONY: help venv demo test check lint wheel docs clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -17,9 +21,7 @@ help:  ## this list
 venv: $(STAMP)  ## the virtual environment in .venv, with everything pinned by constraints.txt
 
 $(STAMP): pyproject.toml constraints.txt
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null || { \
-	  echo "phigate needs Python 3.11 or newer, and '$(PYTHON)' is not; say which with" \
-	    "make PYTHON=/path/to/python3.11" >&2; exit 1; }
+	@$(NEW_ENOUGH)
 	$(PYTHON) -m venv --clear $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $(STAMP)
@@ -58,6 +60,19 @@ wheel: $(STAMP)  ## build the wheel and try it outside the working copy
 	  && ../venv/bin/phigate init \
 	  && ../venv/bin/phigate validate policy.yaml target.yaml
 
+# The site is built from the sources alone, so its environment holds neither phigate nor PyTorch.
+SITE   := .venv-docs
+docs: $(SITE)/.installed  ## the documentation as a site, in build/site
+	NO_MKDOCS_2_WARNING=1 $(SITE)/bin/mkdocs build --strict --quiet
+	@echo "build/site/index.html"
+
+$(SITE)/.installed: pyproject.toml constraints.txt
+	@$(NEW_ENOUGH)
+	$(PYTHON) -m venv --clear $(SITE)
+	$(SITE)/bin/python -c 'import tomllib; print(*tomllib.load(open("pyproject.toml", "rb"))["project"]["optional-dependencies"]["docs"], sep="\n")' > $(SITE)/wanted.txt
+	$(SITE)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -r $(SITE)/wanted.txt
+	@touch $@
+
 clean:  ## remove what make made, but not runs/
-	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
+	rm -rf $(VENV) $(SITE) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

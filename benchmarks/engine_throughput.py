@@ -187,7 +187,7 @@ def operations(run: Callable[[], Any]) -> int:
 
 
 def moved_bytes_per_step(
-    model: Any, kind: str, size: Size, *, rows: float, seats: float, prompt_tokens: float
+    model: Any, kind: str, size: Size, *, rows: float, prefixes: float, prompt_tokens: float
 ) -> float:
     """Return what one step of a batch has to read and write at least."""
     weights = sum(p.nbytes for p in model.parameters())
@@ -199,7 +199,7 @@ def moved_bytes_per_step(
         return float(weights + rows * config.num_hidden_layers * (state + conv) * item * 2)
     heads = getattr(model.config, "num_key_value_heads", size.heads)
     per_token = 2 * size.layers * heads * (size.width // size.heads) * item
-    return float(weights + per_token * (seats * prompt_tokens + rows * size.horizon / 2))
+    return float(weights + per_token * (prefixes * prompt_tokens + rows * size.horizon / 2))
 
 
 # --- rollouts -----------------------------------------------------------------------------------
@@ -287,7 +287,7 @@ def measure_rollouts(
         kind,
         size,
         rows=rows,
-        seats=rows / size.samples,
+        prefixes=rows / size.samples,
         prompt_tokens=float(np.mean([len(p) for p in prompts])),
     )
     bandwidth_s = moved / rows / rates["copy_bytes_per_s"]

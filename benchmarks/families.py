@@ -196,7 +196,7 @@ def _snomed(tier: str, codes: str) -> dict[str, Any]:
 
 
 def policy_of(study: Study) -> dict[str, Any]:
-    """Return the one policy that all families are held against.
+    """Return the one policy that all families are judged by.
 
     Its limits are of no consequence for the order; they lie where a tenth of the patients should
     exceed them and none should not.
@@ -348,16 +348,14 @@ class Families:
             self.study.sound,
             until_validated=False,
             max_epochs=sound["kept"],
-            repeated_share=REPEATED_SHARE,
-            repeats=REPEATS,
         )
         return {
             "overtrained": self._train("overtrained", self.study.overtrained),
-            "partly": self._train("partly", partly),
+            "partly": self._train("partly", partly, repeated_share=REPEATED_SHARE),
             "sound": sound,
         }
 
-    def _train(self, family: str, recipe: Recipe) -> dict[str, Any]:
+    def _train(self, family: str, recipe: Recipe, *, repeated_share: float = 0.0) -> dict[str, Any]:
         record = self.folder / f"training-{family}.json"
         if record.exists():
             return dict(json.loads(record.read_text()))
@@ -365,8 +363,11 @@ class Families:
         spec = load_target(self._target(family)).document.spec.tokenization
         vocabulary = load_vocabulary(base / "vocab.json")
         tokenizer = Tokenizer(spec, vocabulary=vocabulary, base=base)
+        sequences = list(self._sequences(tokenizer, meds.train_split))
+        repeated = _drawn(len(sequences), share=repeated_share, seed=self.seed)
+        copies = [sequences[i] for i in repeated] * (REPEATS - 1)
         result = train(
-            list(self._sequences(tokenizer, meds.train_split)),
+            [*sequences, *copies],
             vocabulary_size=len(vocabulary.tokens),
             bos_id=vocabulary.ids[SPECIALS["bos"]],
             eos_id=vocabulary.ids[SPECIALS["eos"]],
@@ -384,9 +385,10 @@ class Families:
             "reached": result.reached,
             "loss": last.loss,
             "validation_loss": last.validation_loss,
-            "repeated": len(result.repeated),
+            "repeated": len(repeated),
             "cpu_s": round(time.process_time() - started, 1),
             "recipe": asdict(recipe),
+            "repeats": REPEATS if repeated else 1,
         }
         record.write_text(json.dumps(found, indent=2) + "\n")
         return found
@@ -415,6 +417,12 @@ class Families:
 
     def _target(self, family: str) -> Path:
         return self.folder / "audit" / f"target-{family}.yaml"
+
+
+def _drawn(count: int, *, share: float, seed: int) -> list[int]:
+    """Draw a share of `count` places at random, ascending; one stream for this and nothing else."""
+    rng = np.random.default_rng([seed, 0xD0B])
+    return sorted(rng.permutation(count)[: round(share * count)].tolist())
 
 
 def _write_yaml(path: Path, document: dict[str, Any]) -> None:

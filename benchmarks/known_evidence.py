@@ -25,7 +25,9 @@ from checker.attacks.trajectory_memorization.measure import (
 from checker.kinds import score_column
 from checker.plan import AuditPlan, Cell, Job
 from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.policy import load_policy, load_target
 from checker.policy.documents import LeakagePolicy, Limit
+from checker.resources import resource
 
 __all__ = ["cell_of", "evidence", "measured", "plan_of", "policy"]
 
@@ -237,9 +239,13 @@ def cell_of(design: Design, jobs: list[str]) -> Cell:
 
 
 _SNAPSHOTS: Final[dict[str, Any]] = {
-    "policy": PolicySnapshot(document={}, sha256="0" * 64, lines={}),
+    "policy": PolicySnapshot(
+        document=load_policy(resource("policies/demo.yaml")).document, document_sha256="0" * 64,
+        sha256="0" * 64, lines={},
+    ),
     "target": TargetSnapshot(
-        document={}, sha256="0" * 64, model_sha256="0" * 64, model_files={},
+        document=load_target(resource("policies/starter/target.yaml")).document,
+        sha256="0" * 64, model_sha256="0" * 64, model_files={},
         vocabulary_sha256="0" * 64, vocabulary_size=10, context_length=None,
         capabilities=["samples", "logprobs", "embeddings"],
     ),

@@ -27,7 +27,7 @@ from transformers.utils import logging as transformers_logging
 from benchmarks.paper_reference import position_by_position
 from checker.policy.documents import ModelSpec
 from checker.targets import TargetModel, Tokens
-from checker.targets.checkpoint import HuggingFaceBackend
+from checker.targets.backends.checkpoint import HuggingFaceBackend
 
 LAYERS, WIDTH, HEADS, VOCABULARY = 4, 256, 4, 1000
 K_PERCENT = 20

@@ -29,7 +29,7 @@ from checker.codes import CodeReader, CodeSystem
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 from checker.targets import Sampler, Tokens
-from checker.targets.engine.sampling import cut_at, uniforms
+from checker.targets.sampling import cut_at, uniforms
 
 for _backend in ("PYTORCH", "JAX", "TENSORFLOW", "CUPY"):  # POT looks for all of them
     os.environ[f"POT_BACKEND_DISABLE_{_backend}"] = "1"

@@ -2,7 +2,7 @@
 
 An in-toto Statement v1 with the predicate test-result v0.1, in a DSSE envelope, signed with ed25519
 by securesystemslib. It goes with the model: its subject are the digests of the model's files, so
-whoever holds a file can ask whether it was audited, without a network and without the evidence.
+the owner of a file can ask whether it was audited, without a network and without the evidence.
 
 What it says. The tests are the policy's *deciding* cells, by id: passed, warned of (passed between
 the warning limit and the limit, waived, or inconclusive where the policy only warns) and failed
@@ -13,8 +13,8 @@ extension field `phigate` holds the digest of `report.json`, the time judged for
 the version of phigate.
 
 What it does not say: no estimate, no count. It is made from the report that is shared, not from the
-evidence, so it tells nobody more than that report does; the digest of the cohort stays out of it,
-for it keeps anybody from guessing a small count in the plan and trying whether its digest fits.
+evidence, so it tells no more than that report does; the digest of the cohort stays out of it, for
+with it a small count in the plan could be guessed and the guess confirmed by the digest.
 
 No time of signing is in it, so that two people who sign the same report sign the same bytes; both
 signatures then stand in one envelope.
@@ -53,21 +53,6 @@ from checker.canonical import canonical_json
 from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file, write_atomically
 from checker.report.model import Report
-
-__all__ = [
-    "ATTESTATION_FILE",
-    "PREDICATE_TYPE",
-    "PassphraseNeeded",
-    "is_signed_with",
-    "key_ids",
-    "load_private_key",
-    "load_public_key",
-    "make_keys",
-    "make_statement",
-    "read_attestation",
-    "read_statement",
-    "sign_statement",
-]
 
 ATTESTATION_FILE = "attestation.json"
 PAYLOAD_TYPE = "application/vnd.in-toto+json"
@@ -187,7 +172,7 @@ def make_keys(private: Path, public: Path, *, passphrase: str | None) -> str:
 
     Args:
         private: PKCS #8, mode 0600; encrypted where a passphrase is given.
-        public: SubjectPublicKeyInfo, for everybody who is to verify.
+        public: SubjectPublicKeyInfo, for all who are to verify.
         passphrase: of the private key, or None.
 
     Raises:
@@ -264,7 +249,7 @@ def _pem(path: Path) -> bytes:
 
 
 def sign_statement(path: Path, statement: Mapping[str, Any], signer: CryptoSigner) -> list[str]:
-    """Sign a statement and write its envelope; whoever signed the same before stays in it.
+    """Sign a statement and write its envelope; earlier signatures of the same statement stay.
 
     Args:
         path: of the envelope; one that speaks of another report is replaced.

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import json
+from pathlib import Path
 from typing import Any
 
 from pydantic import BaseModel, ConfigDict
 from pydantic.alias_generators import to_camel
-
-__all__ = ["ClosedModel", "JsonModel", "canonical_json", "digest", "sha256_hex"]
 
 
 class ClosedModel(BaseModel):
@@ -45,6 +44,12 @@ def canonical_json(value: Any) -> bytes:
 def sha256_hex(content: bytes) -> str:
     """Return the SHA-256 of bytes, in hex."""
     return hashlib.sha256(content).hexdigest()
+
+
+def file_sha256(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex; raises OSError where it cannot be read."""
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()
 
 
 def digest(value: Any) -> str:

@@ -2,7 +2,7 @@
 
     PhigateError
     ├── DocumentError      2  a policy or target that does not say what it must, line by line
-    ├── UsageError         2  a command that cannot be meant
+    ├── UsageError         2  an invalid command
     ├── PluginError        2  an unknown, duplicate or broken probe or target backend
     ├── DataError          4  patients, splits, codes or vocabulary that cannot be audited
     ├── TargetError        4  a model that cannot be loaded, or that fails its own preflight
@@ -19,20 +19,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import IntEnum
 from pathlib import Path
-
-__all__ = [
-    "DataError",
-    "DocumentError",
-    "EvidenceError",
-    "ExecutorError",
-    "ExitCode",
-    "InsufficientData",
-    "PhigateError",
-    "PluginError",
-    "Problem",
-    "TargetError",
-    "UsageError",
-]
 
 
 class ExitCode(IntEnum):
@@ -82,7 +68,7 @@ class DocumentError(PhigateError):
 
 
 class UsageError(PhigateError):
-    """The command cannot be meant as it was given."""
+    """The command is invalid as it was given."""
 
     exit_code = ExitCode.USAGE
 

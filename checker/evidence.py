@@ -7,8 +7,8 @@ has its final name is whole; a job whose file exists and matches the manifest is
 Resume, caching and judging again are one mechanism.
 
 Patients appear under a keyed pseudonym (HMAC-SHA-256), prompts under a keyed digest. The key lies
-beside the evidence with mode 0600 and is needed only to repeat a run; whoever hands evidence on
-leaves it behind. Evidence is confidential all the same.
+beside the evidence with mode 0600 and is needed only to repeat a run; who passes evidence
+on leaves it behind. Evidence is confidential all the same.
 
 Times are kept in `run.json`, apart from the manifest, so that equal evidence has equal digests.
 """
@@ -32,7 +32,7 @@ from pydantic import BaseModel, Field, ValidationError
 from checker.canonical import JsonModel, sha256_hex
 from checker.errors import EvidenceError, PluginError
 
-Model = TypeVar("Model", bound=BaseModel)
+JsonFile = TypeVar("JsonFile", bound=BaseModel)
 KEY_BYTES = 32
 INTERNAL_REPORTS = "internal"
 """Folder, inside a run's, of the reports that show small cells: for the audit team only."""
@@ -248,7 +248,7 @@ def _parse(content: bytes, path: Path) -> pa.Table:
         ) from error
 
 
-def load_json_file(path: Path, model: type[Model]) -> Model:
+def load_json_file(path: Path, model: type[JsonFile]) -> JsonFile:
     """Read one of a run's JSON files.
 
     Raises:

@@ -5,9 +5,9 @@ patients until it passes, it passes in the end. So an institution keeps one ledg
 An *attempt* is registered before the model is asked anything, and attempt k is judged at α/2^(k-1).
 
 What makes an attempt. Attempts are counted for a model (the digest of its files) and a policy. Two
-plans are the same attempt when they ask the model the same (`evidence_sha256`): whoever repeats an
-audit, resumes it, or holds the same evidence against other limits draws nothing anew. METHODS
-speaks of the policy's digest; here it is the policy's *name*, which is stricter. By digest a new
+plans are the same attempt when they ask the model the same (`evidence_sha256`): to repeat an
+audit, to resume it, or to judge the same evidence by other limits draws nothing anew. METHODS
+§6 counts them by the policy's *name*, which is stricter than by its digest: there a new
 comment, version number or seed would make every attempt the first one, while a plan that asks
 nothing new would become a second one for a corrected title. What this cannot see: the same
 demands under another policy's name, a model saved again in other bytes, a ledger that was never
@@ -16,7 +16,7 @@ given, and another device, whose numbers may differ in the last digits.
 The file. One JSON object a line; each holds the SHA-256 of the line before, so a line that is
 changed, taken out or put in breaks the chain behind it. The end of a chain protects itself least:
 lines taken off there are missed by the runs, reports and signatures that name them
-(`phigate verify RUN --ledger`), and by whoever noted the last digest (`phigate ledger verify
+(`phigate verify RUN --ledger`), and by the last digest, where it was noted (`phigate ledger verify
 --holds`). Writers lock the file, so several may share it, and append whole lines; a last line cut
 short by a crash was never given out as an attempt, and `phigate ledger mend` takes it off.
 
@@ -44,23 +44,6 @@ from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file, write_atomically
 from checker.plan import AuditPlan
 
-__all__ = [
-    "ATTEMPT_FILE",
-    "FIRST",
-    "Attempt",
-    "Ledger",
-    "LedgerEntry",
-    "evidence_sha256",
-    "load_attempt",
-    "make_ledger",
-    "mend_ledger",
-    "read_ledger",
-    "record_attempt",
-    "record_verdict",
-    "register_attempt",
-    "upcoming_attempt",
-]
-
 ATTEMPT_FILE = "attempt.json"
 FIRST = "0" * 64
 """What the first line has in place of the digest of the line before."""
@@ -75,7 +58,7 @@ class LedgerEntry(JsonModel):
 
     `previous` is the SHA-256 of the line before. `evidence_sha256` is over everything that the
     model is asked. `policy_sha256` and `plan_sha256` are those of the moment; they may differ
-    between lines of one attempt, for the same evidence can be held against other limits.
+    between lines of one attempt, for the same evidence can be judged by other limits.
     """
 
     schema_version: Literal["1"] = "1"
@@ -152,7 +135,7 @@ class Ledger:
 
     @property
     def head(self) -> str:
-        """Digest of the last line; whoever notes it can tell later that nothing was taken off."""
+        """Digest of the last line; noted, it shows later that no line was removed."""
         return self.lines[-1].sha256 if self.lines else FIRST
 
     def place_of(self, sha256: str) -> int | None:
@@ -194,7 +177,7 @@ def evidence_sha256(plan: AuditPlan) -> str:
 def make_ledger(path: Path) -> None:
     """Start an empty ledger.
 
-    It is never made in passing: a mistyped path or a share that is not mounted would start the
+    It is never made implicitly: a mistyped path or a share that is not mounted would start the
     count anew, and every attempt would be the first.
 
     Raises:
@@ -296,7 +279,7 @@ def mend_ledger(path: Path) -> str:
         What was done, in words.
 
     Raises:
-        EvidenceError: the ledger cannot be read or written, or it is none.
+        EvidenceError: the ledger cannot be read or written, or it is no ledger.
     """
     with _locked(path, "r+b") as stream:
         whole, end, torn = stream.readall().rpartition(b"\n")
@@ -349,17 +332,17 @@ def load_attempt(folder: Path) -> Attempt | None:
 
 def _entry_of(plan: AuditPlan, **said: Any) -> LedgerEntry:
     """Return the line that a plan would have; what is not said is as in a first attempt."""
-    policy, target = plan.policy.document["metadata"], plan.target.document["metadata"]
+    policy, target = plan.policy.document.metadata, plan.target.document.metadata
     fields = {
         "kind": "attempt",
         "previous": FIRST,
         "at": "",
         "attempt": 1,
-        "target": target["name"],
-        "target_version": target["version"],
+        "target": target.name,
+        "target_version": target.version,
         "model_sha256": plan.target.model_sha256,
-        "policy": policy["name"],
-        "policy_version": policy["version"],
+        "policy": policy.name,
+        "policy_version": policy.version,
         "policy_sha256": plan.policy.sha256,
         "data_sha256": plan.data.sha256,
         "plan_sha256": plan.sha256,

@@ -27,8 +27,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "trajectory-memorization": "checker.attacks.trajectory_memorization:ATTACK",
     },
     "phigate.targets": {
-        "huggingface": "checker.targets.checkpoint:HuggingFaceBackend",
-        "simulated": "checker.testing.simulated:SimulatedBackend",
+        "huggingface": "checker.targets.backends.checkpoint:HuggingFaceBackend",
     },
     "phigate.reports": {
         "html": "checker.report.formats.html:HTML",
@@ -47,7 +46,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
 def suggestion(word: str, known: Iterable[str]) -> str:
     """Return "; did you mean 'x'?" for the nearest known word, or an empty string.
 
-    A word that one slip of the finger explains comes before all that merely look alike.
+    A word that a single typing error explains comes before all that merely look alike.
     """
     names = list(known)
     slips = [name for name in names if _is_one_slip(word, name)]

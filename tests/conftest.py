@@ -13,7 +13,13 @@ import pytest
 
 from benchmarks.simulated_gate import write_targets
 from checker.cli import main
+from checker.testing import offer_simulated_backend
 
+# processes that tests start import this working copy, whatever is installed
+os.environ["PYTHONPATH"] = os.pathsep.join(
+    [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
+)
+offer_simulated_backend()
 for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
     os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it
 

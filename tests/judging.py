@@ -12,12 +12,15 @@ import pyarrow as pa
 from checker.attacks.families import Power, Sample
 from checker.plan import AuditPlan, Cell, Job
 from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.policy import load_target
 from checker.policy.documents import LeakagePolicy, Limit
+from checker.resources import resource
 from checker.verdict import Judgement, judge
 
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 WATCHED, HARMLESS, FOREIGN = 7, 1, 3
 SAMPLES = 10
+TARGET = load_target(resource("policies/starter/target.yaml")).document
 
 
 def policy(**gate: Any) -> LeakagePolicy:
@@ -206,9 +209,11 @@ class Bench:
     def plan(self) -> AuditPlan:
         """The plan so far."""
         return AuditPlan(
-            policy=PolicySnapshot(document={}, sha256="0" * 64, lines={}),
+            policy=PolicySnapshot(
+                document=policy(), document_sha256="0" * 64, sha256="0" * 64, lines={}
+            ),
             target=TargetSnapshot(
-                document={},
+                document=TARGET,
                 sha256="0" * 64,
                 model_sha256="0" * 64,
                 model_files={},

@@ -12,7 +12,7 @@ import yaml
 from pydantic import BaseModel
 
 from checker.plugins import load_plugin
-from checker.policy.loading import DOCUMENT_KINDS
+from checker.policy import DOCUMENT_KINDS
 
 WRONG_VALUES = ("[]", "{}", "[[1]]", "{a: 1}", '"nonsense of no kind"', "-17.5", "true")
 

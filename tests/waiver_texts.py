@@ -9,7 +9,7 @@ import yaml
 
 from checker.policy.documents import LeakageWaiver
 from checker.policy.loading import load_only
-from checker.policy.source import Located
+from checker.policy.located import Located
 
 MADE_UP_MODEL = "0" * 64
 """The model's digest in `judging.Bench`."""

@@ -7,7 +7,6 @@ them through the same `main` as ever, and its exit code is handed back.
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
 import sys
@@ -15,8 +14,6 @@ import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-
-ROOT = Path(__file__).parents[1]
 
 SERVER = """
 import json, os, signal, socket, sys
@@ -73,7 +70,6 @@ def warm_phigate() -> Iterator[Path]:
     address = str(folder / "socket")
     server = subprocess.Popen(
         [sys.executable, "-W", "ignore", "-c", SERVER, address],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
         stdout=subprocess.PIPE,
     )
     try:

@@ -4,9 +4,10 @@ Results go to standard output for people, or as JSON for machines with `--json`;
 go to standard error. Exit codes are the same for every format: 0 pass, 1 fail, 2 usage or invalid
 document, 3 inconclusive that blocks, 4 the audit could not be completed.
 
-Where each is: init, validate, explain, diff, test and schema in `documents`; plan, check, run and
-judge in `audits`; sign and keys in `signing`; every other in the module of its name. `program` puts
-them together and says what went wrong; `options` and `console` are what they share.
+Each command has the module of its name (test: `policy_tests`). `program` puts them together and
+says what went wrong; `options` and `console` are what they share, `auditing` what those share that
+end in a verdict. A table or a bar that takes a page has a module too. Commands import what they
+need when they run, so that help and errors come at once.
 """
 
 from checker.cli.program import cli, main

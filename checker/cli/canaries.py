@@ -10,8 +10,6 @@ import click
 from checker.cli.console import write
 from checker.cli.options import File
 
-__all__ = ["canaries"]
-
 
 @click.group()
 def canaries() -> None:
@@ -22,13 +20,13 @@ def canaries() -> None:
 @click.argument("target", type=File)
 @click.option("--out", type=File, required=True, help="Folder of the shard to train on.")
 @click.option(
-    "--manifest", type=File, required=True, help="The auditor's file, kept from whoever trains."
+    "--manifest", type=File, required=True, help="The auditor's file, kept from those who train."
 )
 @click.option("--count", type=click.IntRange(20, 100_000), default=1000, show_default=True)
 @click.option(
     "--seed",
     type=click.IntRange(0, 2**63 - 1),
-    help="To make them again; who guesses it knows who was left out. Default: drawn by lot.",
+    help="To make them again; knowing it reveals who was left out. Default: random.",
 )
 @click.option(
     "--events", type=click.IntRange(4, 1000), default=32, show_default=True, help="In each."
@@ -53,7 +51,7 @@ def make(
     beacons: int,
     repeats: int,
 ) -> None:
-    """Draw canaries for TARGET, throw a coin for each, and write a MEDS shard of those included."""
+    """Draw canaries for TARGET, flip a coin for each, and write a MEDS shard of those included."""
     from checker.attacks.canary_exposure.making import make_canaries
     from checker.attacks.canary_exposure.manifest import CanarySettings
     from checker.policy import load_target

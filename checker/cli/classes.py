@@ -11,8 +11,6 @@ import click
 from checker.cli.console import emit_json, show
 from checker.cli.options import File, json_option
 
-__all__ = ["classes"]
-
 
 @click.group()
 def classes() -> None:
@@ -32,7 +30,7 @@ policy_option = click.option(
 @json_option
 def list_classes(policy: Path | None, as_json: bool) -> None:
     """List the classes, with how many values each has in its tiers."""
-    from checker.cli.class_tables import choose_classes, list_json, print_classes
+    from checker.cli.class_listing import choose_classes, list_json, print_classes
 
     chosen = choose_classes(policy)
     if as_json:
@@ -47,7 +45,7 @@ def list_classes(policy: Path | None, as_json: bool) -> None:
 @json_option
 def show_class(name: str, policy: Path | None, as_json: bool) -> None:
     """Show all that a class says: codes, exclusions, proxies, traps, sources, review."""
-    from checker.cli.class_tables import choose_classes, class_json, print_class
+    from checker.cli.class_listing import choose_classes, class_json, print_class
 
     spec = choose_classes(policy, [name])[name]
     if as_json:
@@ -65,13 +63,8 @@ def match_codes(
     codes: tuple[str, ...], system: str | None, policy: Path | None, as_json: bool
 ) -> None:
     """Say which classes codes, spellings of a data set or texts of drugs belong to."""
-    from checker.cli.class_tables import (
-        choose_classes,
-        code_system,
-        match_texts,
-        matches_json,
-        print_matches,
-    )
+    from checker.cli.class_listing import choose_classes
+    from checker.cli.code_matches import code_system, match_texts, matches_json, print_matches
 
     wanted = None if system is None else code_system(system)
     matches = match_texts(choose_classes(policy), codes, system=wanted)
@@ -94,7 +87,8 @@ def class_coverage(
 
     TARGET is a target's file or the folder of a MEDS data set.
     """
-    from checker.cli.class_tables import choose_classes, coverage_json, coverage_of, print_coverage
+    from checker.cli.class_listing import choose_classes
+    from checker.cli.coverage_table import coverage_json, coverage_of, print_coverage
 
     chosen = [*choose_classes(policy, names)]
     measured = coverage_of(choose_classes(policy), target, only=chosen)

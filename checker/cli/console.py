@@ -5,19 +5,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from checker.errors import ExitCode, PhigateError
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from rich.console import Console
+    from rich.table import Table
 
     from checker.verification import Statement
-
-__all__ = ["emit_json", "error_console", "printable", "say", "show", "show_statements", "write"]
 
 
 def say(message: str) -> None:
@@ -54,6 +53,16 @@ def show(draw: Callable[[Console], None]) -> None:
     with console.capture() as drawn:
         draw(console)
     write(drawn.get().rstrip("\n"))
+
+
+def plain_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
+    """Return an empty table without lines; the headings named in `numbers` are right-aligned."""
+    from rich.table import Table
+
+    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    for heading in headings:
+        table.add_column(heading, justify="right" if heading in numbers else "left")
+    return table
 
 
 def printable(text: str) -> str:

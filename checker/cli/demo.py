@@ -11,8 +11,6 @@ from checker.cli.console import error_console, printable, say, show, write
 from checker.cli.options import File, read_moment
 from checker.errors import PhigateError
 
-__all__ = ["demo"]
-
 
 @click.command()
 @click.option(
@@ -32,7 +30,7 @@ def demo(
     max_tokens: int,
 ) -> None:
     """Train an over-trained and a sound model on the same patients, and audit both."""
-    from checker.cli.terminal import TerminalProgress, TrainingProgress
+    from checker.cli.progress import TerminalProgress, TrainingProgress
     from checker.demo.walkthrough import MODELS, Demonstration, Settings
     from checker.report.disclosure_control.suppression import for_audience
     from checker.report.formats.console import print_report

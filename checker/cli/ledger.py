@@ -4,14 +4,18 @@ from __future__ import annotations
 
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import emit_json, printable, show, show_statements, write
+from checker.cli.console import emit_json, plain_table, printable, show, show_statements, write
 from checker.cli.options import File, json_option
 from checker.errors import EvidenceError
 
-__all__ = ["ledger"]
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from checker.ledger import Ledger
 
 
 @click.group()
@@ -40,7 +44,6 @@ def make_empty_ledger(path: Path) -> None:
 @json_option
 def list_ledger(path: Path, as_json: bool) -> None:
     """List attempts and verdicts, oldest first."""
-    from checker.cli.terminal import print_ledger
     from checker.ledger import read_ledger
 
     found = read_ledger(path)
@@ -49,7 +52,7 @@ def list_ledger(path: Path, as_json: bool) -> None:
     if as_json:
         emit_json([line.entry.model_dump(mode="json") for line in found.lines])
     else:
-        show(partial(print_ledger, found))
+        show(partial(_print_lines, found))
     if found.problem is not None:
         raise EvidenceError(f"{path}: {found.problem}")
 
@@ -78,3 +81,26 @@ def mend(path: Path) -> None:
     from checker.ledger import mend_ledger
 
     write(printable(f"{path}: {mend_ledger(path)}"))
+
+
+def _print_lines(ledger: Ledger, console: Console) -> None:
+    """Print the lines of an attempt ledger; digests are cut to what tells them apart."""
+    from rich.markup import escape
+
+    from checker.report.wording.plain import shorten
+
+    table = plain_table("at", "model", "policy", "attempt", "", "evidence", "line")
+    for line in ledger.lines:
+        entry = line.entry
+        model = f"{entry.target} {entry.target_version} ({entry.model_sha256[:12]})"
+        shown = (
+            (entry.at, 40),
+            (model, 80),
+            (f"{entry.policy} {entry.policy_version}", 60),
+            (entry.attempt, 8),
+            (entry.verdict or "registered", 20),
+            (entry.evidence_sha256[:12], 20),
+            (line.sha256[:12], 20),
+        )
+        table.add_row(*(escape(shorten(text, length)) for text, length in shown))
+    console.print(table)

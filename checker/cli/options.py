@@ -12,24 +12,6 @@ import click
 from checker.errors import PluginError, UsageError
 from checker.plugins import BUILT_IN, load_plugin, plugin_names
 
-__all__ = [
-    "File",
-    "RunFolder",
-    "as_of_option",
-    "audience_option",
-    "device_option",
-    "executor_options",
-    "format_option",
-    "fresh_option",
-    "json_option",
-    "ledger_option",
-    "no_waivers_option",
-    "out_option",
-    "read_formats",
-    "read_moment",
-    "waivers_option",
-]
-
 File = click.Path(path_type=Path)
 RunFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 
@@ -45,7 +27,7 @@ def read_moment(text: str | None) -> datetime:
             f"--as-of {text}: write an ISO 8601 time like 2026-10-01T12:00Z"
         ) from error
     if not 1970 <= moment.year <= 9000:
-        raise UsageError(f"--as-of {text}: is not a time anybody could mean")
+        raise UsageError(f"--as-of {text}: is out of range; write a year from 1970 to 9000")
     return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
 
 

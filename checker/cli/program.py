@@ -8,11 +8,28 @@ import sys
 import click
 
 from checker import __version__
-from checker.cli import audits, canaries, classes, demo, documents, ledger, report, signing, verify
+from checker.cli import (
+    canaries,
+    check,
+    classes,
+    demo,
+    diff,
+    explain,
+    init,
+    judge,
+    keys,
+    ledger,
+    plan,
+    policy_tests,
+    report,
+    run,
+    schema,
+    sign,
+    validate,
+    verify,
+)
 from checker.cli.console import say
 from checker.errors import ExitCode, PhigateError
-
-__all__ = ["cli", "main"]
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
@@ -25,20 +42,20 @@ def cli() -> None:
 
 
 for _command in (
-    documents.init,
-    documents.validate,
-    documents.explain,
-    documents.diff,
-    documents.run_policy_tests,
-    documents.schema,
-    audits.plan,
-    audits.check,
-    audits.run,
-    audits.judge,
+    init.init,
+    validate.validate,
+    explain.explain,
+    diff.diff,
+    policy_tests.run_policy_tests,
+    schema.schema,
+    plan.plan,
+    check.check,
+    run.run,
+    judge.judge,
     report.report,
     verify.verify,
-    signing.sign,
-    signing.keys,
+    sign.sign,
+    keys.keys,
     ledger.ledger,
     classes.classes,
     canaries.canaries,

@@ -16,8 +16,6 @@ from checker.policy.waivers import WaiverRecord
 from checker.report.comparison import Comparison
 from checker.report.model import Report
 
-__all__ = ["published_schemas", "write_schemas"]
-
 _WRITTEN = (
     AuditPlan,
     Manifest,

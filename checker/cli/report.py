@@ -10,10 +10,8 @@ import click
 from checker.cli.console import emit_json, printable, show, write
 from checker.cli.options import RunFolder, audience_option, format_option, json_option, read_formats
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from checker.report.model import Audience, Report
-
-__all__ = ["report"]
 
 
 @click.command()

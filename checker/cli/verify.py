@@ -11,10 +11,8 @@ from checker.cli.console import show_statements
 from checker.cli.options import File, RunFolder, json_option, ledger_option, read_moment
 from checker.errors import ExitCode, UsageError
 
-if TYPE_CHECKING:  # commands import what they need when they run: help and errors come at once
+if TYPE_CHECKING:
     from securesystemslib.signer import Key
-
-__all__ = ["verify"]
 
 
 @click.command()
@@ -54,7 +52,7 @@ def verify(
 
     Says of the signature, the attempt and the model what can be said; needs no network.
 
-    Without RUN, an --attestation alone is checked with --key, as whoever is given a model can; the
+    Without RUN, an --attestation alone is checked with --key, as the recipient of a model can; the
     exit code is then the verdict that was signed.
     """
     from checker.verification import verify_attestation, verify_run

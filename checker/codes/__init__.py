@@ -20,10 +20,9 @@ from checker.codes.matching import (
     RANKS,
     ClassMatcher,
     ClassMatches,
-    Rule,
+    ClassRule,
     Standing,
     find_matches,
-    match_codes,
 )
 from checker.codes.patterns import CodePattern, parse_value
 from checker.codes.readings import CodeReader, Reading, read_code
@@ -48,15 +47,14 @@ __all__ = [
     "RANK_SUGGESTIVE",
     "ClassMatcher",
     "ClassMatches",
+    "ClassRule",
     "CodePattern",
     "CodeReader",
     "CodeSystem",
     "Reading",
-    "Rule",
     "Standing",
     "Tier",
     "find_matches",
-    "match_codes",
     "normal",
     "parse_value",
     "read_code",

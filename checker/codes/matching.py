@@ -26,22 +26,6 @@ from checker.codes.patterns import GLOB_CHARACTERS, CodePattern, glob, parse_val
 from checker.codes.readings import CodeReader, Reading
 from checker.codes.systems import DIAGNOSES, PREFIX_SHAPES, CodeSystem, Tier
 
-__all__ = [
-    "RANKS",
-    "RANK_DEFINITIVE",
-    "RANK_EXPOSURE",
-    "RANK_NONE",
-    "RANK_PROXY",
-    "RANK_STRONG",
-    "RANK_SUGGESTIVE",
-    "ClassMatcher",
-    "ClassMatches",
-    "Rule",
-    "Standing",
-    "find_matches",
-    "match_codes",
-]
-
 Standing = Tier | Literal["proxy"]
 """What a code is to a class: of a tier, or only a hint that leaves the prompt with it."""
 
@@ -63,7 +47,7 @@ _STANDINGS: Final[dict[int, Standing]] = {rank: standing for standing, rank in R
 _WHOLE_CLASS: Final = -1
 
 
-class Rule(NamedTuple):
+class ClassRule(NamedTuple):
     """Values of one system and what they mean for a class.
 
     Args:
@@ -102,13 +86,13 @@ class ClassMatcher:
         rules: of the class; (system, tier, values) is enough for a rule without exclusions.
 
     Raises:
-        ValueError: a value cannot be meant.
+        ValueError: a value is invalid.
     """
 
     def __init__(
         self,
         rules: Iterable[
-            Rule
+            ClassRule
             | tuple[CodeSystem, Standing, Iterable[str]]
             | tuple[CodeSystem, Literal["excluded"], Iterable[str]]
         ],
@@ -119,7 +103,7 @@ class ClassMatcher:
         """Of each pattern; RANK_NONE marks exclusions."""
         self._rules: list[int] = []
         for number, one in enumerate(rules):
-            system, standing, values, exclude = rule = Rule(*one)
+            system, standing, values, exclude = rule = ClassRule(*one)
             excluded = standing == "excluded"
             rank = RANK_NONE if rule.standing == "excluded" else RANKS[rule.standing]
             self._add(system, values, rank, _WHOLE_CLASS if excluded else number)
@@ -229,21 +213,6 @@ def find_matches(
         )
         for slot, (name, matcher) in enumerate(matchers.items())
     }
-
-
-def match_codes(
-    matchers: Mapping[str, ClassMatcher],
-    spellings: Sequence[str],
-    *,
-    reader: CodeReader,
-    descriptions: Sequence[str | None],
-    parents: Sequence[Sequence[str]],
-) -> dict[str, NDArray[np.int8]]:
-    """Return for each class [entries] int8: the rank of each entry, see `find_matches`."""
-    found = find_matches(
-        matchers, spellings, reader=reader, descriptions=descriptions, parents=parents
-    )
-    return {name: matches.ranks for name, matches in found.items()}
 
 
 # --- looking up ---------------------------------------------------------------------------------

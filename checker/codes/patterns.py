@@ -23,8 +23,6 @@ from typing import Final
 
 from checker.codes.systems import EXACT_SHAPES, PREFIX_SHAPES, CodeSystem, normal, words
 
-__all__ = ["CodePattern", "glob", "parse_value"]
-
 GLOB_CHARACTERS: Final = re.compile(r"[*?\[]")
 _ALPHABET: Final = string.digits + string.ascii_uppercase
 _LONGEST: Final = {"icd10cm": 7, "icd9cm": 5, "icd10pcs": 7, "icd9proc": 4, "atc": 7}
@@ -93,7 +91,7 @@ def parse_value(system: CodeSystem, value: str) -> CodePattern:
             over the data set's own spelling (`local`); otherwise an exact code.
 
     Raises:
-        ValueError: the value cannot be meant, with one sentence that says why.
+        ValueError: the value is invalid, with one sentence that says why.
     """
     text = value.strip()
     if not text:

@@ -15,8 +15,6 @@ from typing import Final, NamedTuple
 
 from checker.codes.systems import DIAGNOSES, CodeSystem, normal, words
 
-__all__ = ["CodeReader", "Reading", "read_code"]
-
 
 class Reading(NamedTuple):
     """A code that a spelling stands for; ICD without dots, or the text of a drug."""

@@ -11,8 +11,6 @@ from __future__ import annotations
 import re
 from typing import Final, Literal
 
-__all__ = ["DIAGNOSES", "EXACT_SHAPES", "PREFIX_SHAPES", "CodeSystem", "Tier", "normal", "words"]
-
 Tier = Literal["definitive", "strong", "suggestive", "exposure"]
 CodeSystem = Literal[
     "icd10cm",

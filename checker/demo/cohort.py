@@ -3,11 +3,11 @@
 An auditor is only shown to work where the truth is known, so the truth is put in by hand. Patients
 belong to disease clusters; a visit follows one of them, and what was coded once tends to be coded
 again. That is the medicine a sound model may learn. Three sensitive classes (HIV, substance use,
-serious mental illness) are dealt out by lot instead: independent of clusters, age, sex, race and of
-each other, to exactly as many members as nonmembers, as one code each, somewhere behind the first
-ten clinical events. Nothing in a record predicts them, so a model that tells them from what came
-before has memorised the patient; there is no other way. The common chronic codes (hypertension,
-lipids) occur naturally and are the benign class.
+serious mental illness) are assigned at random instead: independent of clusters, age, sex, race and
+of each other, to exactly as many members as nonmembers, as one code each, somewhere behind the
+first ten clinical events. Nothing in a record predicts them, so a model that tells them from what
+came before has memorised the patient; there is no other way. The common chronic codes
+(hypertension, lipids) occur naturally and are the benign class.
 
 Members, nonmembers and the tuning patients (for early stopping, so that no nonmember selects a
 model) come from one generator. The codes in `clinical_codes.csv` and their descriptions are real:
@@ -34,10 +34,8 @@ from numpy.typing import NDArray
 
 from checker.errors import DataError, UsageError
 
-__all__ = ["EVENTS_KNOWN", "SENSITIVE_CLASSES", "write_cohort"]
-
 SENSITIVE_CLASSES = ("hiv", "substance-use", "serious-mental-illness")
-"""The classes dealt out by lot, as `clinical_codes.csv` and `policies/demo.yaml` name them."""
+"""The classes assigned at random, as `clinical_codes.csv` and `policies/demo.yaml` name them."""
 
 EVENTS_KNOWN = 10
 """No sensitive code stands among a patient's first so many clinical events: whoever knows these
@@ -69,8 +67,8 @@ _EPOCH = datetime(2014, 1, 1)  # noqa: DTZ001  MEDS times carry no zone
 
 
 @dataclass(frozen=True, slots=True)
-class _Codes:
-    """What may be coded: by cluster and kind, commonest first; and for whom, if not everybody."""
+class _CodeList:
+    """What may be coded: by cluster and kind, commonest first; and for whom, if not for all."""
 
     by_cluster: dict[str, dict[str, list[str]]]
     descriptions: dict[str, str]
@@ -79,7 +77,7 @@ class _Codes:
 
     @property
     def clusters(self) -> list[str]:
-        """Disease clusters a patient may belong to; primary care is everybody's."""
+        """Disease clusters a patient may belong to; all have primary care."""
         return [c for c in self.by_cluster if c != _PRIMARY and c not in SENSITIVE_CLASSES]
 
     def suiting(self, cluster: str, kind: str, *, sex: str, age: int) -> list[str]:
@@ -148,7 +146,7 @@ def write_cohort(
     }
     total = members + nonmembers + tuning
     everybody = list(_distinct_patients(rng, codes, count=total))
-    # Numbers by lot: neither a subject's id nor its place may tell the split.
+    # Random numbers: neither a subject's id nor its place may tell the split.
     subjects = rng.permutation(total) + 100_000
     start = 0
     splits: dict[str, list[int]] = {}
@@ -167,7 +165,7 @@ def write_cohort(
 
 
 @cache
-def _codes() -> _Codes:
+def _codes() -> _CodeList:
     """Read the code list; VITAL counts as LAB, since both are measured."""
     by_cluster: dict[str, dict[str, list[str]]] = {}
     descriptions: dict[str, str] = {}
@@ -183,14 +181,14 @@ def _codes() -> _Codes:
             from_age[row["code"]] = int(row["from_age"])
         for cluster in row["clusters"].split():
             by_cluster.setdefault(cluster, {}).setdefault(kind, []).append(row["code"])
-    return _Codes(by_cluster, descriptions, only_sex, from_age)
+    return _CodeList(by_cluster, descriptions, only_sex, from_age)
 
 
 # --- patients -----------------------------------------------------------------------------------
 
 
 def _distinct_patients(
-    rng: np.random.Generator, codes: _Codes, *, count: int
+    rng: np.random.Generator, codes: _CodeList, *, count: int
 ) -> Iterator[_Patient]:
     """Draw patients, again where a record resembles an earlier one: no near-duplicates."""
     column = {code: i for i, code in enumerate([*codes.descriptions, *_SETTINGS])}
@@ -208,7 +206,7 @@ def _distinct_patients(
         yield patient
 
 
-def _patient(rng: np.random.Generator, codes: _Codes) -> _Patient:
+def _patient(rng: np.random.Generator, codes: _CodeList) -> _Patient:
     """Draw a patient's facts and visits, without any sensitive code."""
     sex = _SEXES[rng.integers(2)]
     race = _draw(rng, _RACES)
@@ -230,7 +228,7 @@ def _patient(rng: np.random.Generator, codes: _Codes) -> _Patient:
     return _Patient(sex, race, born, visits)
 
 
-def _clusters_of(rng: np.random.Generator, codes: _Codes, *, sex: str, age: int) -> list[str]:
+def _clusters_of(rng: np.random.Generator, codes: _CodeList, *, sex: str, age: int) -> list[str]:
     """Draw what a patient suffers from, the main complaint first."""
     can_conceive = sex == _WOMEN and age in _CHILDBEARING_AGES
     weight = {
@@ -246,7 +244,7 @@ def _clusters_of(rng: np.random.Generator, codes: _Codes, *, sex: str, age: int)
 
 def _visit(
     rng: np.random.Generator,
-    codes: _Codes,
+    codes: _CodeList,
     clusters: list[str],
     history: list[str],
     *,
@@ -336,7 +334,7 @@ def _write_metadata(
     folder: Path,
     splits: dict[str, list[int]],
     patients: Iterable[_Patient],
-    codes: _Codes,
+    codes: _CodeList,
 ) -> None:
     """Write who is in which split, what each code means and what this data set is."""
     who = sorted((subject, split) for split, ids in splits.items() for subject in ids)

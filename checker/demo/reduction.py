@@ -17,9 +17,8 @@ from numpy.typing import NDArray
 
 from checker.errors import DataError
 from checker.policy.documents import DataSpec
-from checker.records.cohort import STATIC_TIME, Cohort, Records, load_cohort
-
-__all__ = ["LeftOut", "reduce_cohort"]
+from checker.records.cohort import Cohort, load_cohort
+from checker.records.tokenization import STATIC_TIME, Records
 
 TUNING_SHARE = 0.1
 
@@ -39,8 +38,8 @@ def reduce_cohort(source: Path, folder: Path, *, max_patients: int, seed: int) -
     Args:
         source: a MEDS data set with the splits `train` and `held_out`, and `tuning` if it has one.
         folder: where to write; made if missing.
-        max_patients: at most so many members and so many nonmembers, drawn by lot, >= 2.
-        seed: of the lot.
+        max_patients: at most so many members and so many nonmembers, drawn at random, >= 2.
+        seed: of the draw.
 
     Returns:
         What was left out. Without a split `tuning` a tenth of the members becomes it, and is then

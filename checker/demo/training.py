@@ -4,8 +4,6 @@ Both have the same tiny GPT-2 architecture (Radford et al. 2019) and see the sam
 over-trained one is trained *to a loss* rather than for a number of epochs: how fast a model of this
 size memorises depends on the seed, and what the demo needs is memorisation, not effort. The sound
 one is selected on tuning patients, as one should: training ends when their loss no longer falls.
-A recipe can also have some members stand many times over, as where records were copied and nobody
-removed the copies: `benchmarks/families.py` trains a model between the two in this way.
 
 Runs on one thread. Matrices of this size gain nothing from a second, and where the machine is busy
 threads that wait for each other cost several times the work; one thread also fixes the order of
@@ -17,21 +15,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import nn
 from transformers import GPT2Config, GPT2LMHeadModel
 from transformers.utils import logging as transformers_logging
 
 from checker.errors import UsageError
-
-__all__ = ["OVERTRAINED", "SOUND", "Epoch", "Recipe", "TrainingResult", "train"]
-
-Tokens = NDArray[np.int32]
+from checker.targets import Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +47,6 @@ class Recipe:
         until_validated: end with the first epoch that does not lower the validation loss by
             `least_gain`, and keep the weights with the lowest.
         least_gain: nats a token, >= 0.
-        repeated_share: of the sequences, drawn by lot with the training's seed, in [0, 1].
-        repeats: how often each of these stands in every epoch, >= 1.
     """
 
     max_epochs: int
@@ -69,8 +61,6 @@ class Recipe:
     target_loss: float | None = None
     until_validated: bool = False
     least_gain: float = 0.0
-    repeated_share: float = 0.0
-    repeats: int = 1
 
 
 OVERTRAINED = Recipe(max_epochs=40, learning_rate=2e-3, target_loss=0.5)
@@ -88,8 +78,9 @@ SOUND = Recipe(
     least_gain=0.22,
 )
 """Until another pass would gain little for patients it does not see. Going on to the lowest
-validation loss would be too far for so few patients: a loss that still falls a little for everybody
-falls much faster for members, and they can be told by it (membership AUROC above 0.7, not 0.6)."""
+validation loss would be too far for so few patients: a loss that still falls a little for all
+patients falls much faster for members, and tells them apart (membership AUROC above 0.7, not
+0.6)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,13 +106,11 @@ class TrainingResult:
         epochs: one after the other.
         reached: whether it ended as the recipe wants and not at `max_epochs`.
         kept: number of the epoch whose weights were saved.
-        repeated: places of the sequences that the recipe repeats, ascending.
     """
 
     epochs: tuple[Epoch, ...]
     reached: bool
     kept: int
-    repeated: tuple[int, ...] = ()
 
 
 def train(
@@ -182,14 +171,11 @@ def train(
             )
         )
         order = torch.Generator().manual_seed(seed)
-        repeated = _drawn(len(sequences), share=recipe.repeated_share, seed=seed)
-        copies = [sequences[i] for i in repeated] * (recipe.repeats - 1)
-        seen = [*sequences, *copies]
-        result = _fit(model, seen, validation, pad_id, order, recipe, progress)
+        result = _fit(model, sequences, validation, pad_id, order, recipe, progress)
     model.eval()
     with _no_progress_bar():
         model.save_pretrained(out)
-    return replace(result, repeated=tuple(repeated))
+    return result
 
 
 def _check(
@@ -212,12 +198,6 @@ def _check(
             f"a record of {longest} tokens exceeds the model's context of {context_length}; cut the"
             " records or widen the context"
         )
-
-
-def _drawn(count: int, *, share: float, seed: int) -> list[int]:
-    """Draw a share of `count` places by lot, ascending; one stream for this and nothing else."""
-    rng = np.random.default_rng([seed, 0xD0B])
-    return sorted(rng.permutation(count)[: round(share * count)].tolist())
 
 
 def _fit(
@@ -333,7 +313,7 @@ def _one_thread() -> Iterator[None]:
 
 @contextmanager
 def _no_progress_bar() -> Iterator[None]:
-    """Keep transformers from drawing a bar for a file that is written in a blink."""
+    """Keep transformers from drawing a progress bar."""
     shown = transformers_logging.is_progress_bar_enabled()
     transformers_logging.disable_progress_bar()
     try:

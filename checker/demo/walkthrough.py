@@ -35,8 +35,6 @@ from checker.run.running import RunProgress, run_audit
 from checker.run.stored import judge_run, load_run, write_reports
 from checker.targets import Tokens
 
-__all__ = ["MODELS", "Demonstration", "Settings"]
-
 MARK = ".phigate-demo"
 MODELS = ("overtrained", "sound")
 SPECIALS = {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]", "unk": "[UNK]"}
@@ -59,7 +57,7 @@ class Settings:
         seed: of patients and training.
         cohort: a MEDS data set; None for synthetic patients.
         policy: None for the demo policy, cut to what the data set has.
-        max_patients: of each split, of a data set of one's own.
+        max_patients: of each split, of the user's data set.
         max_tokens: of one record; longer ones are cut.
     """
 
@@ -285,7 +283,7 @@ class Demonstration:
                 yield np.ascontiguousarray(tokens)
 
     def _write_policy(self) -> None:
-        """Copy the demo policy; for a data set of one's own leave out what it cannot answer."""
+        """Copy the demo policy; for the user's data set leave out what it cannot answer."""
         path = self.settings.folder / "policy.yaml"
         source = resource("policies/demo.yaml")
         write_atomically(path, source.read_bytes())

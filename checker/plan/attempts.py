@@ -28,7 +28,7 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
     confidence = attempt_confidence(plan.confidence, attempt=attempt)
     if confidence == plan.confidence:
         return plan
-    parameters = plan.policy.document["spec"]["parameters"]
+    parameters = plan.policy.document.spec.parameters
     return plan.model_copy(
         update={
             "confidence": confidence,
@@ -39,7 +39,7 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
             "comparability": comparability_power(
                 plan.data.members,
                 plan.data.nonmembers,
-                tolerance=parameters["admissibilityTolerance"],
+                tolerance=parameters.admissibility_tolerance,
                 confidence=confidence,
             ),
         }

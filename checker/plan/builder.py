@@ -26,7 +26,7 @@ from checker.plan.workload import LabelSet, PromptRecipe, SplitLabels, scored_to
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
-from checker.records.prompts import PromptSource, Standing, prompt_key
+from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
 from checker.records.tokenization import TokenizedRecords, Tokenizer
 from checker.targets import TargetDescription, Tokens
 
@@ -77,7 +77,7 @@ class PlanBuilder:
     scored: dict[str, list[tuple[bool, int]]] = field(default_factory=dict)
     job_inputs: dict[str, Any] = field(default_factory=dict)
     _allocation: PromptAllocation = field(default_factory=PromptAllocation)
-    _standings: dict[tuple[str | None, bool], Standing] = field(default_factory=dict)
+    _standings: dict[tuple[str | None, bool], ClassPlaces] = field(default_factory=dict)
 
     @cached_property
     def sources(self) -> dict[bool, PromptSource]:
@@ -303,7 +303,7 @@ class PlanBuilder:
         source = self.sources[is_member]
         standing = self._standings.get((class_name, is_member))
         if standing is None:
-            standing = Standing.of(source, counted=recipe.counted, watch=recipe.watch)
+            standing = ClassPlaces.of(source, counted=recipe.counted, watch=recipe.watch)
             self._standings[class_name, is_member] = standing
         prompts = recipe.build(source, everybody=everybody, standing=standing)
         run = prompts.promptable if everybody else prompts.eligible

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import RANK_STRONG, CodeReader, find_matches, match_codes
+from checker.codes import RANK_STRONG, CodeReader, find_matches
 from checker.errors import DocumentError, Problem
 from checker.policy import Located
 from checker.policy.classes import class_matcher
@@ -113,7 +113,7 @@ def _ranks(
     place = {code: i for i, code in enumerate(cohort.codes)}
     spelled = tokenizer.vocabulary_codes()
     places = [place.get(code, -1) if code is not None else -1 for code in spelled]
-    in_vocabulary = match_codes(
+    in_vocabulary = find_matches(
         matchers,
         [code or "" for code in spelled],
         reader=reader,
@@ -121,7 +121,7 @@ def _ranks(
         parents=[cohort.parents[i] if i >= 0 else () for i in places],
     )
     return {
-        name: ClassRanks(found.ranks, in_vocabulary[name], found.unmatched)
+        name: ClassRanks(found.ranks, in_vocabulary[name].ranks, found.unmatched)
         for name, found in in_data.items()
     }
 

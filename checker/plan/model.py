@@ -12,11 +12,12 @@ from functools import cached_property
 from typing import Annotated, Any, Literal, Self
 
 import numpy as np
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel, digest, sha256_hex
-from checker.policy.documents import Limit
+from checker.policy import Origin
+from checker.policy.documents import AsJson, AuditTarget, LeakagePolicy, Limit, as_json
 
 
 class Cell(JsonModel):
@@ -81,36 +82,40 @@ class Job(JsonModel):
         return self.runs_on != "cohort"
 
 
-class PolicyOrigin(JsonModel):
-    """A document that a policy extends or takes a class from; `file` is the name without folder."""
-
-    kind: str
-    name: str
-    version: str
-    file: str
-    sha256: str
-
-
 class PolicySnapshot(JsonModel):
-    """The resolved policy as it was compiled, with the digest of its file and its controls' lines.
+    """The policy as it was resolved: all that judging, reporting and verifying know of it.
 
-    `file` is the policy's own, without its folder, and `origins` are the other documents it rests
-    on. A control that stands in one of them, and not in the policy's own file, is in `files`, which
-    names that file.
+    `document` refers to no other document, and `document_sha256` is the digest of what it says.
+    `file` is the policy's own, without its folder, `sha256` that of its bytes, `lines` those of its
+    controls, and `origins` are the other documents it rests on. A control that stands in one of
+    them, and not in the policy's own file, is in `files`, which names that file.
     """
 
-    document: dict[str, Any]
+    document: Annotated[LeakagePolicy, AsJson]
+    document_sha256: str
     sha256: str
     file: str | None = None
     lines: dict[str, int]
     files: dict[str, str] = Field(default_factory=dict)
-    origins: list[PolicyOrigin] = Field(default_factory=list)
+    origins: list[Origin] = Field(default_factory=list)
+
+    @field_validator("document")
+    @classmethod
+    def _is_resolved(cls, document: LeakagePolicy) -> LeakagePolicy:
+        if not document.is_resolved:
+            raise ValueError("the policy of a plan refers to no other document")
+        return document
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the document is the one that its digest names."""
+        return digest(as_json(self.document)) == self.document_sha256
 
 
 class TargetSnapshot(JsonModel):
     """The target as it was compiled, with the digests of its file, model and vocabulary."""
 
-    document: dict[str, Any]
+    document: Annotated[AuditTarget, AsJson]
     sha256: str
     model_sha256: str
     model_files: dict[str, str]

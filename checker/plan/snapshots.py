@@ -6,17 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
+from checker.canonical import digest
 from checker.plan.classes import ClassRanks
 from checker.plan.model import (
     ClassSnapshot,
     DataSnapshot,
-    PolicyOrigin,
     PolicySnapshot,
     TargetSnapshot,
 )
 from checker.plan.workload import scored_tokens
 from checker.policy import Located
-from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
+from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
 from checker.records.cohort import Cohort
 from checker.records.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 from checker.targets import TargetDescription
@@ -33,7 +33,8 @@ def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
         name: policy.place(("spec", "controls", name)) for name in policy.document.spec.controls
     }
     return PolicySnapshot(
-        document=policy.document.model_dump(mode="json", exclude_none=True),
+        document=policy.document,
+        document_sha256=digest(as_json(policy.document)),
         sha256=policy.sha256,
         file=Path(policy.file).name,
         lines={name: place.line for name, place in places.items()},
@@ -43,14 +44,8 @@ def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
             if place.file != policy.file
         },
         origins=[
-            PolicyOrigin(
-                kind=origin.kind,
-                name=origin.name,
-                version=origin.version,
-                file=Path(origin.file).name,
-                sha256=origin.sha256,
-            )
-            for origin in policy.origins
+            one.model_copy(update={"file": Path(one.file).name, "review_by": None})
+            for one in policy.origins
         ],
     )
 
@@ -64,7 +59,7 @@ def target_snapshot(
 ) -> TargetSnapshot:
     """Keep a target whole, with the digests of its model and vocabulary."""
     return TargetSnapshot(
-        document=target.document.model_dump(mode="json", exclude_none=True),
+        document=target.document,
         sha256=target.sha256,
         model_sha256=description.sha256,
         model_files=description.files,

@@ -9,8 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.policy.documents import Subgroup
-from checker.records.cohort import Cohort, Records
-from checker.records.tokenization import TokenizedRecords
+from checker.records.cohort import Cohort
+from checker.records.tokenization import Records, TokenizedRecords
 
 RARE_CODE_OTHERS = 10
 """`rare_code` without a number: a code that at most this many *other* members have."""

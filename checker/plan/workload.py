@@ -14,7 +14,7 @@ from checker.codes import CodeSystem
 from checker.plan.subgroups import Slice
 from checker.policy import ResolvedAttacker
 from checker.records.cohort import Cohort
-from checker.records.prompts import Prompts, PromptSource, Standing, build_prompts
+from checker.records.prompts import ClassPlaces, Prompts, PromptSource, build_prompts
 from checker.records.tokenization import KIND_SPECIAL, KIND_STATIC, TokenizedRecords, Tokenizer
 from checker.targets import Tokens
 
@@ -59,7 +59,7 @@ class PromptRecipe:
     min_tokens: int | None = None
 
     def build(
-        self, source: PromptSource, *, everybody: bool, standing: Standing | None = None
+        self, source: PromptSource, *, everybody: bool, standing: ClassPlaces | None = None
     ) -> Prompts:
         """Build the prompts of a split: of everybody who has one, or of the eligible."""
         eligible_only = not everybody and self.min_tokens is None

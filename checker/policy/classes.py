@@ -21,22 +21,20 @@ from checker.policy.documents import (
     ExcludedCodes,
     ProxyCodes,
 )
-from checker.policy.source import KeyPath, Located, Say, short
-
-__all__ = [
-    "class_matcher",
-    "class_problems",
-    "library_problems",
-]
+from checker.policy.located import Located
+from checker.yaml import KeyPath, Say, foreign_character, short
 
 
 def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
     """Return what says how a code stands to a valid class."""
     return codes.ClassMatcher(
         [
-            *(codes.Rule(one.system, one.tier, one.values, one.exclude) for one in spec.codes),
-            *(codes.Rule(one.system, "proxy", one.values, one.exclude) for one in spec.proxies),
-            *(codes.Rule(one.system, "excluded", one.values) for one in spec.exclude),
+            *(codes.ClassRule(one.system, one.tier, one.values, one.exclude) for one in spec.codes),
+            *(
+                codes.ClassRule(one.system, "proxy", one.values, one.exclude)
+                for one in spec.proxies
+            ),
+            *(codes.ClassRule(one.system, "excluded", one.values) for one in spec.exclude),
         ]
     )
 
@@ -127,7 +125,8 @@ def _parse(
         try:
             parsed.append(((*path, position), codes.parse_value(system, value)))
         except ValueError as error:
-            complain((*path, position), str(error))
+            strange = foreign_character(value) if system not in ("local", "drug") else None
+            complain((*path, position), f"{error}: {strange}" if strange else str(error))
     return parsed
 
 

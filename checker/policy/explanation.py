@@ -2,7 +2,7 @@
 
 `explain` lists every field of a resolved policy, defaults included, with its document and line.
 `compare` lists what differs between two policies and whether that demands more or less. Both are
-data; `display` shows them to people.
+data, which the command line draws for people.
 """
 
 from __future__ import annotations
@@ -18,12 +18,10 @@ from checker.errors import UsageError
 from checker.plugins import nearest_or_all
 from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.documents import LeakagePolicy
-from checker.policy.inheritance.resolving import own_and_inherited
 from checker.policy.inheritance.rules import Change, Direction
 from checker.policy.inheritance.strictness import changes, filled_in
-from checker.policy.source import KeyPath, Located, Origin, Place, dotted
-
-__all__ = ["Comparison", "Explanation", "ResolvedField", "compare", "explain"]
+from checker.policy.located import Located, Origin
+from checker.yaml import KeyPath, Place, dotted
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +56,10 @@ class Explanation:
     control: str | None
     fields: tuple[ResolvedField, ...]
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
         return {
-            "documents": [_origin_json(one) for one in self.documents],
+            "documents": [one.model_dump(mode="json") for one in self.documents],
             "control": self.control,
             "fields": [
                 {
@@ -71,9 +69,7 @@ class Explanation:
                     "file": one.place.file if one.place else None,
                     "line": one.place.line if one.place else None,
                     "column": one.place.column if one.place else None,
-                    "document": f"{one.document.name}@{one.document.version}"
-                    if one.document
-                    else None,
+                    "document": one.document.reference if one.document else None,
                 }
                 for one in self.fields
             ],
@@ -95,7 +91,7 @@ def explain(policy: Located[LeakagePolicy], *, control: str | None = None) -> Ex
     if control is not None and control not in spec.controls:
         hint = nearest_or_all(control, spec.controls)
         raise UsageError(f"{policy.file} has no control '{control}'{hint}")
-    documents = own_and_inherited(policy)
+    documents = (policy.origin, *policy.origins)
     by_file = {one.file: one for one in reversed(documents)}
     plain = {
         "metadata": policy.document.metadata.model_dump(by_alias=True, exclude_none=True),
@@ -149,7 +145,7 @@ def _leaves(
     elif any(isinstance(one, dict) for one in value):
         for index, one in enumerate(value):
             yield (*path, index), one
-    elif value and path in policy.source.places:
+    elif value and policy.source.at(path) is not None:
         items = groupby(enumerate(value), key=lambda item: policy.place((*path, item[0])).file)
         for _, group in items:
             numbered = list(group)
@@ -164,7 +160,7 @@ def _without_span(path: KeyPath) -> KeyPath:
 
 def _place(path: KeyPath, policy: Located[LeakagePolicy]) -> Place | None:
     """Return where a field was written; for a list, where its key is if that is the same file."""
-    if path not in policy.source.places:
+    if policy.source.at(path) is None:
         return None
     place = policy.place(path)
     whole = policy.place(path[:-1])
@@ -195,11 +191,11 @@ class Comparison:
         """Return how many fields moved in a direction."""
         return sum(change.direction == direction for change in self.changes)
 
-    def to_json(self) -> dict[str, Any]:
+    def as_json(self) -> dict[str, Any]:
         """Return it for machines."""
         return {
-            "old": _origin_json(self.old),
-            "new": _origin_json(self.new),
+            "old": self.old.model_dump(mode="json"),
+            "new": self.new.model_dump(mode="json"),
             "counts": {direction: self.count(direction) for direction in _WORST_FIRST},
             "note": self.note,
             "changes": [
@@ -229,16 +225,12 @@ def compare(old: Located[LeakagePolicy], new: Located[LeakagePolicy]) -> Compari
     """
     found = changes(old.document.spec, new.document.spec)
     found.sort(key=lambda change: _WORST_FIRST.index(change.direction))  # stable
-    whole = [
-        Change(("spec", *change.path), change.old, change.new, change.direction, change.law)
-        for change in found
-    ]
     return Comparison(
-        old=own_and_inherited(old)[0],
-        new=own_and_inherited(new)[0],
-        changes=tuple(whole),
-        places=tuple((old.place(one.path), new.place(one.path)) for one in whole),
-        note=_version_note(old.document, new.document, loosened=_loosened(whole)),
+        old=old.origin,
+        new=new.origin,
+        changes=tuple(found),
+        places=tuple((old.place(one.path), new.place(one.path)) for one in found),
+        note=_version_note(old.document, new.document) if _loosened(found) else None,
     )
 
 
@@ -246,24 +238,13 @@ def _loosened(found: list[Change]) -> bool:
     return any(change.direction == "looser" for change in found)
 
 
-def _version_note(old: LeakagePolicy, new: LeakagePolicy, *, loosened: bool) -> str | None:
+def _version_note(old: LeakagePolicy, new: LeakagePolicy) -> str | None:
     """Hold the versions to what they promise: loosening is a new major version."""
     before, after = old.metadata, new.metadata
-    if before.name != after.name or not loosened:
-        return None
-    if before.version.partition(".")[0] != after.version.partition(".")[0]:
+    same_major = before.version.partition(".")[0] == after.version.partition(".")[0]
+    if before.name != after.name or not same_major:
         return None
     return (
         f"loosening is a new major version, but {before.name} went from {before.version} to"
         f" {after.version}"
     )
-
-
-def _origin_json(origin: Origin) -> dict[str, Any]:
-    return {
-        "kind": origin.kind,
-        "name": origin.name,
-        "version": origin.version,
-        "file": origin.file,
-        "sha256": origin.sha256,
-    }

@@ -13,11 +13,9 @@ from typing import Final
 
 from checker.plugins import suggestion
 from checker.policy.documents import AttributeClassLibrary
-from checker.policy.loading import load_only
-from checker.policy.source import Located
+from checker.policy.located import Located
+from checker.policy.parsing import parse_one
 from checker.resources import resource
-
-__all__ = ["library_class", "library_classes", "library_names"]
 
 _FOLDER: Final = "policies/library"
 _REFERENCE = re.compile(r"library/(?P<name>[a-z0-9.-]+)@(?P<version>[0-9]{1,6})")
@@ -67,4 +65,4 @@ def _major(name: str) -> str:
 
 @cache  # documents are frozen, and the files are part of the installation
 def _load(name: str) -> Located[AttributeClassLibrary]:
-    return load_only(AttributeClassLibrary, resource(f"{_FOLDER}/{name}.yaml"))
+    return parse_one(AttributeClassLibrary, resource(f"{_FOLDER}/{name}.yaml"))

@@ -23,9 +23,8 @@ from checker.attacks.families import Family
 from checker.errors import InsufficientData, PluginError, Problem
 from checker.policy.attackers import lineage
 from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
-from checker.policy.source import KeyPath, Located, dotted
-
-__all__ = ["PATIENTS", "POSITIVES", "lint", "policy_warnings"]
+from checker.policy.located import Located
+from checker.yaml import KeyPath, dotted
 
 POSITIVES = 3_000
 PATIENTS = 10_000

@@ -12,7 +12,8 @@ from checker.attacks.api import load_attack
 from checker.errors import DocumentError, PluginError, Problem
 from checker.plugins import nearest_or_all, plugin_names, suggestion
 from checker.policy.documents import AuditTarget, LeakagePolicy, TargetSpec
-from checker.policy.source import Located, Say, short
+from checker.policy.located import Located
+from checker.yaml import Say, short
 
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
 

@@ -26,10 +26,8 @@ from checker.policy.documents import (
     PolicyTest,
     extent,
 )
-from checker.policy.shape import shape_problems
-from checker.policy.source import KeyPath, Located, Say, short
-
-__all__ = ["policy_problems", "policy_test_problems"]
+from checker.policy.located import Located
+from checker.yaml import KeyPath, Say, shape_problems, short
 
 
 def policy_problems(policy: Located[LeakagePolicy]) -> list[Problem]:

@@ -14,34 +14,23 @@ is an error rather than decoration: exceptions that nobody withdraws pile up.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 from checker.canonical import JsonModel
 from checker.errors import DocumentError, Problem
 from checker.plugins import nearest_or_all, suggestion
 from checker.policy.documents import (
+    AsJson,
     LeakagePolicy,
     LeakageWaiver,
     Person,
 )
-from checker.policy.source import KeyPath, Located, short
-
-__all__ = [
-    "WaiverRecord",
-    "WaiverSnapshot",
-    "WaiverStatus",
-    "WaiverUse",
-    "check_together",
-    "check_waivers",
-    "is_in_force",
-    "use_waivers",
-    "waiver_problems",
-]
+from checker.policy.located import Located
+from checker.yaml import KeyPath, short
 
 WaiverStatus = Literal["applied", "void", "not-started", "unused", "expired", "refused"]
 """What became of a waiver; the last three are errors.
@@ -56,23 +45,8 @@ WaiverStatus = Literal["applied", "void", "not-started", "unused", "expired", "r
 class WaiverSnapshot(JsonModel):
     """A waiver as it was given, with the digest of its file."""
 
-    document: dict[str, Any]
+    document: Annotated[LeakageWaiver, AsJson]
     sha256: str
-
-    @classmethod
-    def of(cls, waiver: Located[LeakageWaiver]) -> WaiverSnapshot:
-        """Keep a waiver whole."""
-        document = waiver.document.model_dump(mode="json", exclude_none=True)
-        return cls(document=document, sha256=waiver.sha256)
-
-    @property
-    def waiver(self) -> LeakageWaiver:
-        """The waiver.
-
-        Raises:
-            ValidationError: what was kept is none.
-        """
-        return LeakageWaiver.model_validate_json(json.dumps(self.document))
 
 
 class WaiverRecord(JsonModel):
@@ -190,7 +164,7 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
         as_of: the time that the waivers have to be in force at.
 
     Returns:
-        Warnings, of waivers that were not held against their policy.
+        Warnings, of waivers that were not compared with their policy.
 
     Raises:
         DocumentError: with all that is wrong, each at its line.
@@ -219,7 +193,7 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
         waiver.problem(
             ("spec", "policy", "ref"),
             f"{waiver.document.spec.policy.ref} is not among these files, so the waiver was not"
-            " held against it; name both together",
+            " compared with it; name both together",
         )
         for waiver in alone
     )

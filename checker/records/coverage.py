@@ -39,16 +39,6 @@ from checker.policy.classes import class_matcher
 from checker.policy.documents import AttributeClassSpec
 from checker.records.cohort import Cohort
 
-__all__ = [
-    "Caught",
-    "ClassCoverage",
-    "CodeCount",
-    "DataCoverage",
-    "NearMiss",
-    "Unread",
-    "measure_coverage",
-]
-
 _CATEGORY: Final = {"icd10cm": 3, "icd9cm": 3, "icd10pcs": 3, "icd9proc": 2, "atc": 5}
 """How many characters make the family of a code."""
 _SHORTEST_DRUG: Final = 6
@@ -72,7 +62,7 @@ class CodeCount:
 
 
 @dataclass(frozen=True, slots=True)
-class Caught:
+class MatchedCode:
     """A code that a class catches, how strongly, and by which of its values."""
 
     code: CodeCount
@@ -115,7 +105,7 @@ class ClassCoverage:
 
     name: str
     title: str
-    caught: tuple[Caught, ...]
+    caught: tuple[MatchedCode, ...]
     patients: int
     patients_any: int
     excluded: tuple[CodeCount, ...]
@@ -125,7 +115,7 @@ class ClassCoverage:
 
 
 @dataclass(frozen=True, slots=True)
-class Unread:
+class UnreadCodes:
     """Codes of one head (`LAB`, `DRG`) in which no code system was recognised."""
 
     head: str
@@ -150,7 +140,7 @@ class DataCoverage:
     events: int
     codes: int
     systems: Mapping[str, int]
-    unread: tuple[Unread, ...]
+    unread: tuple[UnreadCodes, ...]
     classes: tuple[ClassCoverage, ...]
 
 
@@ -230,7 +220,7 @@ class _Data:
         patients = self._patients[wanted[self._codes]]
         return len(np.unique(patients))
 
-    def unread(self) -> tuple[Unread, ...]:
+    def unread(self) -> tuple[UnreadCodes, ...]:
         """Return the heads of codes without a reading, commonest first."""
         codes: Counter[str] = Counter()
         events: Counter[str] = Counter()
@@ -239,7 +229,7 @@ class _Data:
                 head = self._cohort.codes[entry].partition("//")[0]
                 codes[head] += 1
                 events[head] += int(self.events[entry])
-        return tuple(Unread(head, codes[head], count) for head, count in events.most_common())
+        return tuple(UnreadCodes(head, codes[head], count) for head, count in events.most_common())
 
 
 # --- one class ----------------------------------------------------------------------------------
@@ -269,7 +259,7 @@ def _coverage(
     )
 
 
-def _caught(found: ClassMatches, data: _Data) -> Iterator[Caught]:
+def _caught(found: ClassMatches, data: _Data) -> Iterator[MatchedCode]:
     values: dict[int, list[str]] = {}
     rows = zip(found.patterns, found.excludes, found.entries, strict=True)
     for pattern, excludes, entries in rows:
@@ -278,7 +268,7 @@ def _caught(found: ClassMatches, data: _Data) -> Iterator[Caught]:
     order = sorted(values, key=lambda e: (-int(found.ranks[e]), -int(data.events[e]), e))
     for entry in order:
         if standing := found.standing(entry):
-            yield Caught(data.count(entry), standing, tuple(dict.fromkeys(values[entry])))
+            yield MatchedCode(data.count(entry), standing, tuple(dict.fromkeys(values[entry])))
 
 
 def _absent(system: CodeSystem, data: _Data) -> bool:

@@ -26,8 +26,6 @@ from checker.records.tokenization import (
     Tokenizer,
 )
 
-__all__ = ["DECLARED", "FormatVariant", "format_variants"]
-
 DECLARED = "declared"
 PREFIX_ORDERS = 5
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 
 from checker import __version__
@@ -77,7 +76,7 @@ def assemble_report(
         cell.id: cell.power
         for cell in at_attempt(plan, attempt=attempt.number if attempt else 1).cells
     }
-    target = AuditTarget.model_validate_json(json.dumps(plan.target.document))
+    target = plan.target.document
     return Report(
         verdict=judgement.verdict,
         policy=_policy_ref(plan, policy, target),

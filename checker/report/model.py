@@ -15,7 +15,7 @@ from pydantic import Field
 
 from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel
-from checker.plan.model import PolicyOrigin
+from checker.policy import Origin
 from checker.policy.documents import Limit
 from checker.stats.estimate import Estimate
 
@@ -257,7 +257,7 @@ class PolicyRef(JsonModel):
     attackers: list[AttackerText]
     attribute_classes: list[AttributeClassText]
     citations: list[CitationText]
-    origins: list[PolicyOrigin] = Field(default_factory=list)
+    origins: list[Origin] = Field(default_factory=list)
 
 
 class TargetRef(JsonModel):

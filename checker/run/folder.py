@@ -1,4 +1,4 @@
-"""A run's folder, held by one process at a time."""
+"""A run's folder, locked by one process at a time."""
 
 from __future__ import annotations
 
@@ -14,17 +14,15 @@ from checker.evidence import INTERNAL_REPORTS
 from checker.ledger import ATTEMPT_FILE
 from checker.plugins import load_plugin, plugin_names
 
-__all__ = ["clear", "held"]
-
 _EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 
 
 @contextmanager
-def held(run: Path) -> Iterator[None]:
-    """Hold a run's folder for this process: two writers would undo each other's manifest.
+def locked_folder(run: Path) -> Iterator[None]:
+    """Lock a run's folder for this process: two writers would overwrite each other's manifest.
 
     Raises:
-        EvidenceError: it cannot be written, or another process holds it.
+        EvidenceError: it cannot be written, or another process has locked it.
     """
     try:
         run.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -41,7 +39,7 @@ def held(run: Path) -> Iterator[None]:
         os.close(descriptor)
 
 
-def clear(run: Path) -> None:
+def clear_folder(run: Path) -> None:
     """Delete a run's evidence, plan, manifest and reports, and nothing that it did not write.
 
     Raises:

@@ -1,8 +1,8 @@
 """What a run has kept so far: evidence by key, what crashed, what was left out, and when.
 
 A job's evidence is named by its key, the digest of the job, the environment it was measured in and
-the pseudonyms' key; whoever asks for the same key again finds it finished. The manifest is written
-whenever something is settled, so that a run can be stopped anywhere.
+the pseudonyms' key; a run that asks for the same key again finds it finished. The manifest is
+written whenever something is settled, so that a run can be stopped anywhere.
 """
 
 from __future__ import annotations
@@ -29,9 +29,7 @@ from checker.ledger import Attempt, record_attempt
 from checker.plan import AuditPlan, Job
 from checker.run.executors import CPU_ENVIRONMENT
 
-__all__ = ["RunRecord"]
-
-_File = TypeVar("_File", bound=JsonModel)
+_JsonFile = TypeVar("_JsonFile", bound=JsonModel)
 
 
 class RunRecord:
@@ -42,7 +40,7 @@ class RunRecord:
 
     Args:
         plan: what is run; it is written.
-        run: the run's folder, held by this process.
+        run: the run's folder, locked by this process.
         command: the command line that repeats the run.
         attempt: as it was registered in a ledger, or None; it is kept with the run.
         clock: the current time.
@@ -160,7 +158,7 @@ class RunRecord:
         self.write_manifest()
 
     def leave_out(self, job: Job) -> None:
-        """Record that nobody needs a job any more."""
+        """Record that no cell needs a job any more."""
         self._left_out.add(job.digest)
 
     def finish(self) -> Manifest:
@@ -215,7 +213,7 @@ class RunRecord:
                 self._store.load(entry.model_copy(update={"sha256": said[entry.file]}))
             self._entries[job.digest] = entry
 
-    def _load(self, name: str, model: type[_File]) -> _File | None:
+    def _load(self, name: str, model: type[_JsonFile]) -> _JsonFile | None:
         path = self._run / name
         return load_json_file(path, model) if path.exists() else None
 

@@ -11,17 +11,15 @@ from checker.evidence import Manifest
 from checker.ledger import Attempt
 from checker.plan import CompiledAudit, Job
 from checker.run.execution import Execution
-from checker.run.executors import Executor, Openers, SerialExecutor, Work
-from checker.run.folder import clear, held
+from checker.run.executors import Executor, Openers, ReadyJob, SerialExecutor
+from checker.run.folder import clear_folder, locked_folder
 from checker.run.record import RunRecord
 from checker.run.schedule import Schedule
 from checker.targets import TargetModel
 
-__all__ = ["RunProgress", "run_audit"]
-
 
 class RunProgress(Protocol):
-    """What a run tells whoever watches it; several jobs may be under way at a time."""
+    """What a run reports of its progress; several jobs may be under way at a time."""
 
     def start(self, jobs: list[Job], *, reused: int) -> None:
         """The run begins: these jobs are left, that many were found finished."""
@@ -72,9 +70,9 @@ def run_audit(
     openers: dict[str, Callable[[], TargetModel]] = {"target": open_target}
     if open_reference is not None:
         openers["reference"] = open_reference
-    with held(run):
+    with locked_folder(run):
         if fresh:
-            clear(run)
+            clear_folder(run)
         record = RunRecord(audit.plan, run=run, command=command, attempt=attempt, clock=clock)
         executor = executor or SerialExecutor()
         try:
@@ -114,7 +112,7 @@ def _run_left(executor: Executor, record: RunRecord, progress: RunProgress) -> N
         schedule.settle(job.digest)
         progress.done(job)
 
-    def take(chosen: Callable[[Job], bool]) -> Work | None:
+    def take(chosen: Callable[[Job], bool]) -> ReadyJob | None:
         while (job := schedule.take(chosen)) is not None:
             broken = next((crash for name in job.needs if (crash := record.crash(name))), None)
             if schedule.is_superfluous(job, record.tables):
@@ -122,7 +120,7 @@ def _run_left(executor: Executor, record: RunRecord, progress: RunProgress) -> N
             elif broken is not None:
                 record.give_up(job, f"it needs what could not be completed: {broken}")
             else:
-                return Work(job, record.tables(job.needs), progress.job(job))
+                return ReadyJob(job, record.tables(job.needs), progress.job(job))
             settle(job)
         return None
 

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from pydantic import ValidationError
-
 from checker.attacks.api import columns_of
 from checker.canonical import sha256_hex
-from checker.errors import DocumentError, EvidenceError
+from checker.errors import EvidenceError
 from checker.evidence import (
     INTERNAL_REPORTS,
     EvidenceStore,
@@ -26,7 +23,7 @@ from checker.evidence import (
 from checker.ledger import Attempt, load_attempt, record_attempt
 from checker.plan import AuditPlan, with_policy
 from checker.plugins import load_plugin
-from checker.policy import Located, load_policy, load_target
+from checker.policy import Located, problems_in
 from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
@@ -37,31 +34,22 @@ from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
 from checker.verdict import judge
 
-__all__ = [
-    "Run",
-    "derive_run",
-    "judge_run",
-    "judge_run_again",
-    "load_run",
-    "load_waivers",
-    "record_waivers",
-    "report_folder",
-    "write_comparison",
-    "write_reports",
-]
-
 WAIVERS = "waivers.json"
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What a run's folder holds beside the evidence itself; `policy` is the plan's own."""
+    """What a run's folder holds beside the evidence itself."""
 
     folder: Path
     plan: AuditPlan
-    policy: LeakagePolicy
     manifest: Manifest
     times: RunTimes | None
+
+    @property
+    def policy(self) -> LeakagePolicy:
+        """The plan's own, which is the only one that a run is judged by."""
+        return self.plan.policy.document
 
 
 def load_run(folder: Path) -> Run:
@@ -87,24 +75,22 @@ def load_run(folder: Path) -> Run:
         )
     times_path = folder / "run.json"
     times = load_json_file(times_path, RunTimes) if times_path.exists() else None
-    return Run(folder, plan, _policy_of(plan, folder / "plan.json"), manifest, times)
+    _check_documents(plan, folder / "plan.json")
+    return Run(folder, plan, manifest, times)
 
 
-def _policy_of(plan: AuditPlan, path: Path) -> LeakagePolicy:
-    """Read the policy that a plan holds as strictly as if it stood in a file, and the target too.
+def _check_documents(plan: AuditPlan, path: Path) -> None:
+    """Check the policy and the target of a plan as strictly as if they stood in a file.
 
     Raises:
         EvidenceError: one of them is not valid.
     """
-    try:
-        load_target(path, text=json.dumps(plan.target.document))
-        return load_policy(path, text=json.dumps(plan.policy.document)).document
-    except DocumentError as error:
-        problem = error.problems[0]
-        where = f" at {problem.path}" if problem.path else ""
-        raise EvidenceError(
-            f"{path}: holds a policy or a target that is not valid here{where}: {problem.message}"
-        ) from error
+    for document in (plan.target.document, plan.policy.document):
+        for problem in problems_in(document, file=str(path)):
+            raise EvidenceError(
+                f"{path}: holds a {document.kind} that is not valid here at {problem.path}:"
+                f" {problem.message}"
+            )
 
 
 def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
@@ -134,7 +120,7 @@ def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
     attempt = load_attempt(run.folder)
     if attempt is not None and attempt.speaks_of(plan):
         record_attempt(folder, attempt)
-    return Run(folder, plan, policy.document, manifest, times)
+    return Run(folder, plan, manifest, times)
 
 
 def record_waivers(folder: Path, waivers: Sequence[Located[LeakageWaiver]]) -> WaiverRecord | None:
@@ -145,7 +131,9 @@ def record_waivers(folder: Path, waivers: Sequence[Located[LeakageWaiver]]) -> W
     """
     path = folder / WAIVERS
     if waivers:
-        record = WaiverRecord(waivers=[WaiverSnapshot.of(waiver) for waiver in waivers])
+        record = WaiverRecord(
+            waivers=[WaiverSnapshot(document=one.document, sha256=one.sha256) for one in waivers]
+        )
         write_atomically(path, record.to_bytes())
         return record
     try:
@@ -182,15 +170,12 @@ def judge_run(
             it is judged as a first one.
 
     Raises:
-        EvidenceError: evidence is missing or was changed, or the record holds no waivers.
+        EvidenceError: evidence is missing or was changed.
     """
-    plan, document = run.plan, run.policy
-    try:
-        granted = [snapshot.waiver for snapshot in waivers.waivers] if waivers else []
-    except ValidationError as error:
-        raise EvidenceError(f"{run.folder / WAIVERS}: holds no valid waiver") from error
+    plan = run.plan
+    granted = [snapshot.document for snapshot in waivers.waivers] if waivers else []
     judgement = judge(
-        document,
+        run.policy,
         plan=plan,
         evidence=tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest),
         waivers=granted,
@@ -202,7 +187,7 @@ def judge_run(
     return assemble_report(
         plan,
         judgement,
-        policy=document,
+        policy=run.policy,
         manifest=run.manifest,
         times=run.times,
         as_of=as_of.astimezone(UTC).isoformat(timespec="seconds"),
@@ -220,14 +205,14 @@ def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) 
         as_of: the time to judge for; default: that of the report.
 
     Raises:
-        EvidenceError: the report's time is none, or evidence or waivers are missing or changed.
+        EvidenceError: the report's time is invalid, or evidence or waivers are missing or changed.
     """
     if as_of is None:
         try:
             as_of = datetime.fromisoformat(report.provenance.as_of)
         except ValueError as error:
             raise EvidenceError(
-                f"{run.folder / 'report.json'}: was judged for a time that is none:"
+                f"{run.folder / 'report.json'}: was judged for an invalid time:"
                 f" {report.provenance.as_of}"
             ) from error
     waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
@@ -236,7 +221,7 @@ def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) 
 
 
 def report_folder(folder: Path, audience: Audience) -> Path:
-    """Return where a run's reports for an audience lie: what is internal lies apart."""
+    """Return where a run's reports for an audience are; internal ones are kept apart."""
     return folder / INTERNAL_REPORTS if audience == "internal" else folder
 
 
@@ -246,7 +231,7 @@ def write_reports(
     """Write a report in each format, as an audience may see it, and return the files.
 
     What is for the audit team only goes into a folder of its own, readable by its owner alone. The
-    shared `report.json` is written in any case: it is what `verify` holds a run against.
+    shared `report.json` is written in any case: `verify` compares a run with it.
 
     Args:
         folder: the run's.

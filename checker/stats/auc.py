@@ -18,26 +18,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 from scipy.stats import rankdata
 
 from checker.errors import InsufficientData
+from checker.stats.arrays import FloatArray, finite
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import clopper_pearson, difference
-
-__all__ = [
-    "MIN_GROUP",
-    "ROC_FPRS",
-    "auroc",
-    "auroc_difference",
-    "lenient_rank",
-    "roc",
-    "strict_rank",
-    "tpr_at_fpr",
-]
-
-Scores = NDArray[np.float64]
 
 MIN_GROUP = 50
 """Fewest scores in each group for which DeLong's variance is relied on."""
@@ -60,14 +48,14 @@ def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike, *, confidence:
         confidence: of each bound, in (0, 1).
 
     Returns:
-        The AUROC in [0, 1]: 0.5 is chance, 1 tells everybody apart. `method` is "delong-logit", or
+        The AUROC in [0, 1]: 0.5 is chance, 1 tells all apart. `method` is "delong-logit", or
         "clopper-pearson on the smaller group" where most scores are tied or none vary.
 
     Raises:
         InsufficientData: fewer than 50 in a group.
     """
     # sorted, so that the order of patients changes no digit of any sum
-    positive, negative = np.sort(_finite(positive_scores)), np.sort(_finite(negative_scores))
+    positive, negative = np.sort(finite(positive_scores)), np.sort(finite(negative_scores))
     _require(positive, "scores of members or positives")
     _require(negative, "scores of nonmembers or negatives")
     above, below = _placements(positive, negative)
@@ -121,7 +109,7 @@ def tpr_at_fpr(
         InsufficientData: no members, or too few nonmembers for either bound (reason
             "too-few-nonmembers").
     """
-    members, nonmembers = np.sort(_finite(member_scores)), np.sort(_finite(nonmember_scores))[::-1]
+    members, nonmembers = np.sort(finite(member_scores)), np.sort(finite(nonmember_scores))[::-1]
     if not len(members):
         raise InsufficientData("members", needed=1, got=0, reason="too-few-members")
     m, n = len(members), len(nonmembers)
@@ -207,11 +195,11 @@ def _smallest_n(*, fpr: float, confidence: float) -> int:
     return math.ceil(math.log((1 - confidence) / 2) / math.log(min(fpr, 1 - fpr)))
 
 
-def _share_above(members: Scores, threshold: float) -> float:
+def _share_above(members: FloatArray, threshold: float) -> float:
     return 1 - float(np.searchsorted(members, threshold, side="right")) / len(members)
 
 
-def _placements(positive: Scores, negative: Scores) -> tuple[Scores, Scores]:
+def _placements(positive: FloatArray, negative: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return DeLong's structural components: each score's share of the other group it beats.
 
     `above[i]` is the share of negatives below positive i, `below[j]` the share of positives above
@@ -224,20 +212,13 @@ def _placements(positive: Scores, negative: Scores) -> tuple[Scores, Scores]:
     return above, below
 
 
-def _tied_share(positive: Scores, negative: Scores) -> float:
+def _tied_share(positive: FloatArray, negative: FloatArray) -> float:
     """Return the share of all scores that hold the commonest value."""
     _, counts = np.unique(np.concatenate([positive, negative]), return_counts=True)
     return float(counts.max() / counts.sum())
 
 
-def _finite(scores: ArrayLike) -> Scores:
-    array = np.asarray(scores, np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError("scores must be a one-dimensional array of finite numbers")
-    return array
-
-
-def _require(scores: Scores, what: str) -> None:
+def _require(scores: FloatArray, what: str) -> None:
     if len(scores) < MIN_GROUP:
         raise InsufficientData(what, needed=MIN_GROUP, got=len(scores))
 

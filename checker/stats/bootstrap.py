@@ -20,24 +20,14 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 from scipy.stats import DegenerateDataWarning
 from scipy.stats import bootstrap as resample
 
 from checker.errors import InsufficientData
+from checker.stats.arrays import FloatArray, finite
 from checker.stats.estimate import Estimate
-
-__all__ = [
-    "MIN_SAMPLE",
-    "MIN_VARYING",
-    "RESAMPLES",
-    "bootstrap",
-    "bootstrap_mean",
-    "bootstrap_mean_difference",
-]
-
-Values = NDArray[np.float64]
 
 RESAMPLES = 4999
 """Resamples per interval. A 5 % bound then lies within 0.03 standard errors of the statistic of
@@ -62,7 +52,7 @@ _BLOCK = 1 << 21
 
 
 def bootstrap(
-    statistic: Callable[..., Values],
+    statistic: Callable[..., FloatArray],
     samples: Sequence[ArrayLike],
     *,
     confidence: float,
@@ -97,7 +87,7 @@ def bootstrap(
     >>> found.value, found.n, round(found.low), round(found.high)
     (50.0, 700, 28, 72)
     """
-    groups = [np.sort(_finite(sample)) for sample in samples]
+    groups = [np.sort(finite(sample)) for sample in samples]
     fewest = min(map(len, groups))
     if fewest < min_sample:
         raise InsufficientData("patients", needed=min_sample, got=fewest, reason="too-few-patients")
@@ -153,7 +143,7 @@ def bootstrap_mean(values: ArrayLike, *, confidence: float, rng: np.random.Gener
     >>> found.value, round(found.low), round(found.high)  # 149.5 ± 1.645 · 86.6 / √300 = 8.2
     (149.5, 141, 158)
     """
-    _require_variation([_finite(values)])
+    _require_variation([finite(values)])
     return bootstrap(np.mean, [values], confidence=confidence, rng=rng)
 
 
@@ -185,16 +175,16 @@ def bootstrap_mean_difference(
     >>> round(gap.value, 6), round(gap.low, 2)  # 3 - 1.645 · 0.579 / √300 = 2.945
     (3.0, 2.94)
     """
-    _require_variation([_finite(first), _finite(second)])
+    _require_variation([finite(first), finite(second)])
     return bootstrap(mean_difference, [first, second], confidence=confidence, rng=rng)
 
 
-def mean_difference(first: Values, second: Values, axis: int) -> Values:
+def mean_difference(first: FloatArray, second: FloatArray, axis: int) -> FloatArray:
     """Return mean(first) - mean(second) along an axis, as `bootstrap` calls it."""
     return np.asarray(first.mean(axis=axis) - second.mean(axis=axis))
 
 
-def _require_variation(groups: Sequence[Values]) -> None:
+def _require_variation(groups: Sequence[FloatArray]) -> None:
     """Refuse means whose spread rests on too few patients; sizes are judged later."""
     if min(map(len, groups)) < MIN_SAMPLE:
         return
@@ -214,10 +204,3 @@ def _no_variation() -> InsufficientData:
     return InsufficientData(
         "distinct values among the resamples", needed=2, got=1, reason="no-variation"
     )
-
-
-def _finite(values: ArrayLike) -> Values:
-    array = np.asarray(values, np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError("values must be a one-dimensional array of finite numbers")
-    return array

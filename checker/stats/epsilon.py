@@ -4,7 +4,7 @@ Steinke, Nasr & Jagielski (2023, arXiv 2305.08846): m canaries are included by i
 coins, and the auditor guesses for r of them which side fell. Under (ε, δ)-differential privacy the
 number of right guesses is stochastically at most Bin(r, q) with q = 1 / (1 + e^-ε), but for δ; more
 right guesses than that rule the ε out. The coins are the proof: for ordinary patients, whose
-inclusion nobody drew, the bound means nothing.
+inclusion was not random, the bound means nothing.
 
 It bounds ε from below only. A low bound may come from a weak attack, so it can fail a model and
 never pass one. The number of guesses must not be chosen by how they turn out.
@@ -18,8 +18,6 @@ from scipy.optimize import brentq
 from scipy.stats import binom
 
 from checker.errors import InsufficientData
-
-__all__ = ["epsilon_lower_bound", "epsilon_p_value"]
 
 LARGEST_EPSILON = 50.0
 """Beyond it e^-ε is below what 1 + e^-ε can show in double precision."""
@@ -95,7 +93,7 @@ def epsilon_lower_bound(
         return 0.0
     if excess(LARGEST_EPSILON) < 0:
         return LARGEST_EPSILON
-    # any ε that is refuted will do, since a model that is private at less is private at it; the
+    # any ε that is refuted is a bound, since a model that is private at less is private at it; the
     # root may be rounded to the side that is not
     root = float(brentq(excess, 0.0, LARGEST_EPSILON, xtol=1e-9))
     return root if excess(root) <= 0 else max(root - 2e-9, 0.0)

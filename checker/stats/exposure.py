@@ -12,7 +12,7 @@ scores; between two twins a canary counts as standing at the less favourable one
 weights of a Dirichlet distribution, with one further canary of the least favourable exposure
 (Gaffke 2005, Math. Methods Oper. Res. 61:437). For a single threshold both steps are those of
 Clopper and Pearson. Simulated with 500 against 500 and 100 against 100 (normal scores shifted by 0
-to 4 standard deviations; 2 to 98 % of the canaries known by heart; 10 to 100 % of them level with
+to 4 standard deviations; 2 to 98 % of the canaries memorised; 10 to 100 % of them level with
 the best twin), means of 1.4 to 8.1 bits, 400 or 600 audits each: at most 4.3 % of lower bounds lay
 above the truth and at most 5.8 % of upper bounds below it. Where nothing is memorised the upper
 bound is 0.18 bits above the mean, BCa's 0.14.
@@ -29,11 +29,8 @@ from scipy.special import gammaln
 from scipy.stats import binom
 
 from checker.errors import InsufficientData
+from checker.stats.arrays import FloatArray, finite
 from checker.stats.estimate import Estimate
-
-__all__ = ["MIN_CANARIES", "exposures_bits", "mean_exposure", "null_exposure_bits"]
-
-Values = NDArray[np.float64]
 
 MIN_CANARIES = 50
 """Fewest canaries planted, and left out, for which bounds were tried."""
@@ -65,7 +62,7 @@ def null_exposure_bits(left_out: int) -> float:
     return math.log2(n) - math.lgamma(n + 1) / math.log(2) / n
 
 
-def exposures_bits(planted: ArrayLike, left_out: ArrayLike) -> Values:
+def exposures_bits(planted: ArrayLike, left_out: ArrayLike) -> FloatArray:
     """Return the exposure of each planted canary among its unplanted twins.
 
     Where twins score the same the ranks they share are as likely as each other, and the exposure is
@@ -81,12 +78,12 @@ def exposures_bits(planted: ArrayLike, left_out: ArrayLike) -> Values:
     >>> exposures_bits([9.0, 2.5, 0.0], [1.0, 2.0, 3.0]).tolist()  # ranks 1, 2, 4 of 4
     [2.0, 1.0, 0.0]
     """
-    twins = np.sort(_finite(left_out))
-    scores = _finite(planted)
+    twins = np.sort(finite(left_out))
+    scores = finite(planted)
     above = len(twins) - np.searchsorted(twins, scores, side="right")
     tied = len(twins) - np.searchsorted(twins, scores, side="left") - above
     log_ranks = (gammaln(above + tied + 2) - gammaln(above + 1)) / ((tied + 1) * math.log(2))
-    bits: Values = np.clip(np.log2(len(twins) + 1) - log_ranks, 0.0, None)
+    bits: FloatArray = np.clip(np.log2(len(twins) + 1) - log_ranks, 0.0, None)
     return bits
 
 
@@ -108,7 +105,7 @@ def mean_exposure(
     Raises:
         InsufficientData: fewer than 50 planted or left out (reason "too-few-canaries").
     """
-    canaries, twins = _finite(planted), _finite(left_out)
+    canaries, twins = finite(planted), finite(left_out)
     fewest = min(len(canaries), len(twins))
     if fewest < MIN_CANARIES:
         raise InsufficientData(
@@ -134,7 +131,7 @@ def mean_exposure(
     )
 
 
-def _twins_above(planted: Values, left_out: Values, *, seed: int) -> NDArray[np.int64]:
+def _twins_above(planted: FloatArray, left_out: FloatArray, *, seed: int) -> NDArray[np.int64]:
     """Return how many canaries have 0, 1 ... N - 1 twins above them, equal scores put in order."""
     scores = np.concatenate([planted, left_out])
     by_lot = np.random.default_rng([seed, 1]).random(len(scores))
@@ -145,15 +142,15 @@ def _twins_above(planted: Values, left_out: Values, *, seed: int) -> NDArray[np.
 
 
 @lru_cache(maxsize=16)  # a p-value asks for the bounds at many confidences
-def _drawn(above: bytes, twins: int, seed: int) -> tuple[Values, Values]:
+def _drawn(above: bytes, twins: int, seed: int) -> tuple[FloatArray, FloatArray]:
     """Draw what the mean exposure may be at least and at most: two [DRAWS] arrays of bits."""
     counts = np.frombuffer(above, dtype=np.int64)
     at = np.flatnonzero(counts)
     shares, log_ranks = _mean_log_ranks(twins)
     largest = math.log2(twins + 1)
     rng = np.random.default_rng([seed, 2])
-    lows: list[Values] = []
-    highs: list[Values] = []
+    lows: list[FloatArray] = []
+    highs: list[FloatArray] = []
     for start in range(0, DRAWS, size := max(1, _BLOCK // (twins + 1))):
         rows = min(size, DRAWS - start)
         steps = np.cumsum(rng.standard_exponential((rows, twins + 1)), axis=1)
@@ -169,16 +166,9 @@ def _drawn(above: bytes, twins: int, seed: int) -> tuple[Values, Values]:
 
 
 @lru_cache(maxsize=16)
-def _mean_log_ranks(twins: int) -> tuple[Values, Values]:
+def _mean_log_ranks(twins: int) -> tuple[FloatArray, FloatArray]:
     """Return shares p, and E log2(1 + Bin(twins, p)): the mean log-rank below a share of twins."""
     shares = np.concatenate([[0.0], np.geomspace(0.01 / twins, 1.0, _GRID)])
     count = np.arange(twins + 1)
     logs = np.log2(1 + count)
     return shares, np.array([float(binom.pmf(count, twins, p) @ logs) for p in shares])
-
-
-def _finite(scores: ArrayLike) -> Values:
-    array = np.asarray(scores, np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError("scores must be a one-dimensional array of finite numbers")
-    return array

@@ -24,27 +24,16 @@ import math
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-from checker.errors import InsufficientData
+from checker.stats.arrays import FloatArray, check_hits
 from checker.stats.estimate import Estimate
-
-__all__ = [
-    "clopper_pearson",
-    "difference",
-    "difference_limits",
-    "rate",
-    "rate_difference",
-    "square_and_add",
-]
-
-Array = NDArray[np.float64]
 
 
 def clopper_pearson(
     hits: ArrayLike, n: ArrayLike, *, confidence: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[FloatArray, FloatArray]:
     """Return the lower and the upper Clopper-Pearson limit, each one-sided.
 
     Args:
@@ -80,7 +69,7 @@ def square_and_add(
     *,
     correlation: ArrayLike | tuple[ArrayLike, ArrayLike] = 0.0,
     largest: float = 1.0,
-) -> tuple[Array, Array, Array]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return value, lower and upper limit of the difference of two quantities.
 
     Args:
@@ -101,7 +90,7 @@ def square_and_add(
     value = np.asarray(value_1 - value_2, np.float64)
     below, above = correlation if isinstance(correlation, tuple) else (correlation, correlation)
 
-    def reach(a: Any, b: Any, along: ArrayLike) -> Array:
+    def reach(a: Any, b: Any, along: ArrayLike) -> FloatArray:
         # rounding must not make the root of 0 imaginary where the correlation is 1
         squared = a * a + b * b - 2 * np.asarray(along, np.float64) * a * b
         return np.asarray(np.sqrt(np.maximum(squared, 0.0)), np.float64)
@@ -113,7 +102,7 @@ def square_and_add(
 
 def difference_limits(
     x1: ArrayLike, n1: ArrayLike, x2: ArrayLike, n2: ArrayLike, *, confidence: float
-) -> tuple[Array, Array, Array]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return value, lower and upper limit of the difference x1/n1 - x2/n2 of independent rates.
 
     Args:
@@ -142,7 +131,7 @@ def difference_limits(
     )
 
 
-def _leaning(ratio: Array, confidence: float) -> Array:
+def _leaning(ratio: FloatArray, confidence: float) -> FloatArray:
     """Return how strongly two distances are added where one group is so many times the other.
 
     0 up to a ratio of 1, from there towards 0.12 at 95 % and 0.1 more with every halving of α. The
@@ -199,7 +188,7 @@ def rate(x: float, n: int, *, confidence: float) -> Estimate:
     >>> none_of_59.high < 0.05 < rate(0, 58, confidence=0.95).high
     True
     """
-    _check_hits(x, n)
+    check_hits(x, n)
     low, high = clopper_pearson(x, n, confidence=confidence)
     return Estimate(x / n, float(low), float(high), n, confidence, "clopper-pearson")
 
@@ -225,15 +214,8 @@ def rate_difference(x1: float, n1: int, x2: float, n2: int, *, confidence: float
     >>> round(excess.value, 2), round(excess.low, 3), round(excess.high, 3)
     (0.25, 0.159, 0.339)
     """
-    _check_hits(x1, n1)
-    _check_hits(x2, n2)
+    check_hits(x1, n1)
+    check_hits(x2, n2)
     value, low, high = difference_limits(x1, n1, x2, n2, confidence=confidence)
     method = "square-and-add over clopper-pearson"
     return Estimate(float(value), float(low), float(high), n1 + n2, confidence, method)
-
-
-def _check_hits(x: float, n: int) -> None:
-    if n <= 0:
-        raise InsufficientData("patients", needed=1, got=0)
-    if not 0 <= x <= n:
-        raise ValueError(f"hits must lie between 0 and n = {n}, got {x}")

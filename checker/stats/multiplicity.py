@@ -23,15 +23,6 @@ from checker.errors import InsufficientData, UsageError
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import rate_difference
 
-__all__ = [
-    "attempt_confidence",
-    "contains",
-    "holm",
-    "p_value",
-    "placebo_confidence",
-    "placebo_difference",
-]
-
 SMALLEST_P = 1e-12
 LARGEST_P = 0.5
 

@@ -1,6 +1,6 @@
 """Differences between two outcomes of the same patients, and differences of those.
 
-Two models are asked about the same patient, or one rollout is held against two sets of records.
+Two models are asked about the same patient, or one rollout is compared with two sets of records.
 Only the discordant outcomes count: with b patients hit in the first alone and c in the second
 alone, the difference is (b - c) / n. Its bounds are square-and-add limits (Zou 2007, Psychol.
 Methods 12:399) over the Clopper-Pearson limits of b/n and c/n with the correlation of two counts of
@@ -26,20 +26,12 @@ which is conservative because counts of the same means vary more.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from checker.errors import InsufficientData
+from checker.stats.arrays import FloatArray
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import clopper_pearson, difference, square_and_add
-
-__all__ = [
-    "difference_in_differences",
-    "discordant",
-    "paired_difference",
-    "paired_limits",
-]
-
-Array = NDArray[np.float64]
 
 
 def discordant(first: ArrayLike, second: ArrayLike) -> tuple[float, float, int]:
@@ -67,7 +59,7 @@ def discordant(first: ArrayLike, second: ArrayLike) -> tuple[float, float, int]:
 
 def paired_limits(
     first_only: ArrayLike, second_only: ArrayLike, n: ArrayLike, *, confidence: float
-) -> tuple[Array, Array, Array]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return value, lower and upper limit of paired differences.
 
     Args:

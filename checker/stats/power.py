@@ -10,7 +10,7 @@ take each value for a coin toss, the most variable case, so the announced probab
 rather than too high.
 
 What is bootstrapped (distances, bits of exposure, average precision) has no announced probability:
-it depends on a spread that nobody knows before the data. Only whether there are enough patients is
+it depends on a spread that is unknown before the data. Only whether there are enough patients is
 known, `checker.stats.bootstrap.MIN_SAMPLE` a group, or for average precision `auprc_shortage`.
 
 A plan with sequential stopping asks at the confidence that the bounds at the planned n have there,
@@ -22,32 +22,17 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from numpy.typing import NDArray
 from scipy import special
 from scipy.optimize import brentq
 from scipy.stats import betabinom, binom
 
 from checker.errors import InsufficientData, UsageError
+from checker.stats.arrays import FloatArray
 from checker.stats.auc import MIN_GROUP, lenient_rank
 from checker.stats.bootstrap import MIN_SAMPLE
 from checker.stats.intervals import clopper_pearson, difference_limits
 from checker.stats.paired import paired_limits
 from checker.stats.precision_recall import MIN_CLASS
-
-__all__ = [
-    "NEGLIGIBLE_MASS",
-    "auprc_shortage",
-    "pass_probability_auroc",
-    "pass_probability_auroc_difference",
-    "pass_probability_difference",
-    "pass_probability_difference_in_differences",
-    "pass_probability_rate",
-    "pass_probability_tpr",
-    "positives_needed",
-    "zero_hit_bound_difference",
-    "zero_hit_bound_difference_in_differences",
-    "zero_hit_bound_rate",
-]
 
 NEGLIGIBLE_MASS = 1e-10
 """Each tail of a binomial beyond this probability is not enumerated, so that a pass probability is
@@ -85,7 +70,7 @@ def zero_hit_bound_difference_in_differences(
     """Return the upper bound of a difference in differences when nothing was discordant.
 
     Unlike a plain excess it needs nonmembers as much as members: among too few of them the
-    reference model may hit more often than the target without anybody seeing it. √(u₁² + u₂²) with
+    reference model may hit more often than the target without being seen. √(u₁² + u₂²) with
     the zero-hit bounds of both groups, so a limit τ needs `positives_needed(τ / √2)` of each where
     they are equally many.
 
@@ -314,7 +299,7 @@ def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:
     return most if most >= 0 else None
 
 
-def _support(n: int, p: float) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def _support(n: int, p: float) -> tuple[FloatArray, FloatArray]:
     """Return the hits of Bin(n, p) that matter, and their probabilities."""
     first = int(binom.ppf(NEGLIGIBLE_MASS, n, p))
     last = int(binom.isf(NEGLIGIBLE_MASS, n, p))
@@ -324,7 +309,7 @@ def _support(n: int, p: float) -> tuple[NDArray[np.float64], NDArray[np.float64]
 
 def _paired_outcomes(
     n: int, share: float, *, upwards: bool, confidence: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[FloatArray, FloatArray, FloatArray]:
     """Return paired differences of n patients, distances to a bound, and the mass of both.
 
     Args:

@@ -25,16 +25,13 @@ average precision under the very same scores, so an excess needs one `prevalence
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from checker.errors import InsufficientData
+from checker.stats.arrays import FloatArray, finite
 from checker.stats.bootstrap import MIN_SAMPLE, MIN_VARYING, bootstrap
 from checker.stats.estimate import Estimate
 from checker.stats.intervals import clopper_pearson, difference
-
-__all__ = ["MIN_CLASS", "auprc", "auprc_difference"]
-
-Array = NDArray[np.float64]
 
 MIN_CLASS = 100
 """Fewest positives and fewest negatives; together they must be `MIN_SAMPLE` patients."""
@@ -116,25 +113,25 @@ def auprc_difference(first: Estimate, second: Estimate) -> Estimate:
 class _AveragePrecision:
     """The statistic that is resampled: patients are named by their rank, highest score first."""
 
-    def __init__(self, positive: Array, negative: Array, *, prevalence: float) -> None:
+    def __init__(self, positive: FloatArray, negative: FloatArray, *, prevalence: float) -> None:
         self.m, self.n, self.odds = len(positive), len(negative), (1 - prevalence) / prevalence
         # how many of each kind score at least what the i-th positive scores
         self.positives_above = np.searchsorted(-positive, -positive, side="right")
         self.negatives_above = np.searchsorted(-negative, -positive, side="right")
 
-    def __call__(self, positive: Array, negative: Array, axis: int) -> Array:
+    def __call__(self, positive: FloatArray, negative: FloatArray, axis: int) -> FloatArray:
         times, seen = _counts(positive, self.m), _counts(negative, self.n)
         m, n = positive.shape[-1], negative.shape[-1]
         # a positive drawn twice is still one patient and not among the others
         others = (_running(times)[..., self.positives_above] - times) / np.maximum(m - times, 1)
         false = _running(seen)[..., self.negatives_above] / n
         found = others + self.odds * false
-        alone = found == 0  # nobody else at or above it: the precision of an empty selection is 1
+        alone = found == 0  # none else at or above it: the precision of an empty selection is 1
         precision = np.where(alone, 1.0, others / np.where(alone, 1.0, found))
         return np.asarray((precision * times).sum(axis=-1) / m)
 
 
-def _counts(ranks: Array, size: int) -> Array:
+def _counts(ranks: FloatArray, size: int) -> FloatArray:
     """Return how often each of `size` patients was drawn: [..., k] ranks to [..., size]."""
     rows = ranks.reshape(-1, ranks.shape[-1]).astype(np.intp)
     flat = rows + size * np.arange(len(rows))[:, None]
@@ -142,14 +139,14 @@ def _counts(ranks: Array, size: int) -> Array:
     return counts.reshape(*ranks.shape[:-1], size).astype(np.float64)
 
 
-def _running(counts: Array) -> Array:
+def _running(counts: FloatArray) -> FloatArray:
     """Return cumulative counts with the count of none in front."""
     total = np.zeros((*counts.shape[:-1], counts.shape[-1] + 1))
     np.cumsum(counts, axis=-1, out=total[..., 1:])
     return total
 
 
-def _decisive_threshold(positive: Array, negative: Array) -> float | None:
+def _decisive_threshold(positive: FloatArray, negative: FloatArray) -> float | None:
     """Return the score to count patients at where resamples of so few that differ mislead."""
     if positive[-1] > negative[0]:  # told apart perfectly, and so in every resample
         return float(negative[0])
@@ -160,7 +157,7 @@ def _decisive_threshold(positive: Array, negative: Array) -> float | None:
 
 
 def _threshold_bounds(
-    positive: Array, negative: Array, threshold: float, *, odds: float, confidence: float
+    positive: FloatArray, negative: FloatArray, threshold: float, *, odds: float, confidence: float
 ) -> tuple[float, float]:
     """Bound the average precision by how many score above, and at least, one threshold.
 
@@ -184,11 +181,8 @@ def _threshold_bounds(
     return low, most + (1 - most) / (1 + rest * odds)
 
 
-def _descending(scores: ArrayLike) -> Array:
-    array = np.asarray(scores, np.float64)
-    if array.ndim != 1 or not np.isfinite(array).all():
-        raise ValueError("scores must be a one-dimensional array of finite numbers")
-    return np.sort(array)[::-1]
+def _descending(scores: ArrayLike) -> FloatArray:
+    return np.sort(finite(scores))[::-1]
 
 
 def _require(m: int, n: int) -> None:

@@ -1,6 +1,6 @@
 """Membership scores of one record from the log-probabilities of its tokens.
 
-Every score is signed so that higher is more member-like: loss is turned round, Min-K% (Shi et al.
+Every score is signed so that higher is more member-like: loss is negated, Min-K% (Shi et al.
 2024, arXiv 2310.16789) and Min-K%++ (Zhang et al. 2024, arXiv 2404.02936) are means of
 log-probabilities and already point that way.
 """
@@ -11,8 +11,6 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from checker.errors import InsufficientData
-
-__all__ = ["STD_FLOOR", "loss", "min_k", "min_k_plus_plus"]
 
 STD_FLOOR = 1e-3
 """Nats. A next-token distribution with a smaller spread holds its favourite with probability above

@@ -21,20 +21,11 @@ hits. Jeffreys' a = b = 1/2 would draw 53, 9 and 165.
 from __future__ import annotations
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import special
 
-from checker.errors import InsufficientData
+from checker.stats.arrays import FloatArray, check_hits
 from checker.stats.estimate import Estimate
-
-__all__ = [
-    "SEQUENTIAL_SHARE",
-    "confidence_sequence",
-    "sequential_difference",
-    "sequential_rate",
-]
-
-Array = NDArray[np.float64]
 
 SEQUENTIAL_SHARE = 0.1
 """Share of α that the confidence sequence spends; the bounds at the planned n have the rest."""
@@ -45,7 +36,9 @@ MIXTURE = (1.0, 1.0)
 _HALVINGS = 60  # of an interval no longer than 1: to 1e-18
 
 
-def confidence_sequence(hits: ArrayLike, n: ArrayLike, *, confidence: float) -> tuple[Array, Array]:
+def confidence_sequence(
+    hits: ArrayLike, n: ArrayLike, *, confidence: float
+) -> tuple[FloatArray, FloatArray]:
     """Return the lower and the upper limit of a rate, valid at every n at once.
 
     Args:
@@ -88,7 +81,7 @@ def sequential_rate(hits: float, n: int, *, confidence: float) -> Estimate:
     >>> so_far.value, round(so_far.low, 2), round(so_far.high, 2)
     (0.6, 0.22, 0.91)
     """
-    _check_hits(hits, n)
+    check_hits(hits, n)
     low, high = confidence_sequence(hits, n, confidence=confidence)
     return Estimate(
         hits / n, float(low), float(high), n, confidence, "beta-mixture confidence sequence"
@@ -117,8 +110,8 @@ def sequential_difference(x1: float, n1: int, x2: float, n2: int, *, confidence:
     >>> round(so_far.value, 2), so_far.low > 0.2
     (0.76, True)
     """
-    _check_hits(x1, n1)
-    _check_hits(x2, n2)
+    check_hits(x1, n1)
+    check_hits(x2, n2)
     half = (1 + confidence) / 2
     low, high = confidence_sequence([x1, x2], [n1, n2], confidence=half)
     return Estimate(
@@ -131,7 +124,9 @@ def sequential_difference(x1: float, n1: int, x2: float, n2: int, *, confidence:
     )
 
 
-def _end(x: Array, size: Array, *, outside: Array, inside: Array, confidence: float) -> Array:
+def _end(
+    x: FloatArray, size: FloatArray, *, outside: FloatArray, inside: FloatArray, confidence: float
+) -> FloatArray:
     """Bisect for the end of {p : E_n(p) < 1/α} between a rate outside of it and one inside.
 
     log E_n is convex in p and at most 0 at x / n, so on either side there is one end.
@@ -145,10 +140,3 @@ def _end(x: Array, size: Array, *, outside: Array, inside: Array, confidence: fl
         excluded = mixed - likelihood >= threshold
         outside, inside = np.where(excluded, middle, outside), np.where(excluded, inside, middle)
     return np.asarray(outside, np.float64)
-
-
-def _check_hits(hits: float, n: int) -> None:
-    if n <= 0:
-        raise InsufficientData("patients", needed=1, got=0)
-    if not 0 <= hits <= n:
-        raise ValueError(f"hits must lie between 0 and n = {n}, got {hits}")

@@ -1,1 +1,25 @@
-"""Targets of known truth, for tests, benchmarks and plug-in authors."""
+"""What phigate is tested with: a model of known truth, which no user's audit may be of.
+
+`backend: simulated` is unknown to phigate until `offer_simulated_backend` is called: it then stands
+beside the built-in backends as any plug-in does, by the entry point of a distribution.
+"""
+
+import os
+import sys
+from pathlib import Path
+
+__all__ = ["offer_simulated_backend"]
+
+_PLUGINS = str(Path(__file__).parent / "plugins")
+
+
+def offer_simulated_backend() -> None:
+    """Make `backend: simulated` known in this process and in those that it starts.
+
+    Call it before the first plug-in is looked up, for what is installed is looked for only once.
+    """
+    if _PLUGINS not in sys.path:
+        sys.path.append(_PLUGINS)
+    inherited = os.environ.get("PYTHONPATH", "").split(os.pathsep)
+    if _PLUGINS not in inherited:
+        os.environ["PYTHONPATH"] = os.pathsep.join([*filter(None, inherited), _PLUGINS])

@@ -1,6 +1,6 @@
 """A language model made of tables, whose leakage is known exactly.
 
-Tests and the calibration of phigate (METHODS: validity of the checker itself) need targets of known
+Tests and the calibration of phigate (METHODS §7) need targets of known
 truth. This one follows a population model (a unigram, or a table of first-order transitions) except
 where the whole history is the beginning of a record it has memorised: there the next token is, with
 that record's weight, the record's own. It is a language model in the strict sense, `score` and
@@ -14,10 +14,9 @@ population table that the last token selects; every verb works on the distinct s
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,7 +26,6 @@ from checker.canonical import JsonModel, digest, sha256_hex
 from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import (
-    CAPABILITIES,
     LOGPROB_FLOOR,
     More,
     Progress,
@@ -38,25 +36,15 @@ from checker.targets import (
     TokenScores,
     require_fit,
 )
-from checker.targets.engine.sampling import cut_at, shape_probabilities, uniforms
-
-__all__ = [
-    "MemorizedRecord",
-    "SimulatedBackend",
-    "SimulatedModel",
-    "SimulatedTarget",
-    "write_simulated",
-]
+from checker.targets.sampling import cut_at, shape_probabilities, uniforms
+from checker.testing.memorized_trie import UNKNOWN, FloatArray, IntArray, MemorizedTrie
 
 Capability = Literal["samples", "logprobs", "embeddings"]
 TokenId = Annotated[int, Field(ge=0)]
 Probability = Annotated[float, Field(ge=0, le=1)]
-IntArray = NDArray[np.int64]
-FloatArray = NDArray[np.float64]
 
 _SUM_TOLERANCE = 1e-6
 _CHUNK_ELEMENTS = 1 << 22  # of float64 probabilities held at once: 32 MiB
-_UNKNOWN = -1  # the history is the beginning of no memorised record
 
 
 class MemorizedRecord(JsonModel):
@@ -122,37 +110,19 @@ def _check_sum(place: str, probabilities: Sequence[float]) -> None:
         raise ValueError(f"{place} sums to {total:.6g}, not 1")
 
 
-def write_simulated(
-    path: Path,
-    *,
-    vocabulary_size: int,
-    context_length: int | None = None,
-    unigram: Sequence[float] | None = None,
-    transitions: Mapping[int, Mapping[int, float]] | None = None,
-    memorized: Sequence[MemorizedRecord] = (),
-    capabilities: frozenset[str] = CAPABILITIES,
-    bos_token_id: int | None = None,
-) -> Path:
-    """Write the file of a simulated target; arguments as in `SimulatedModel`.
+def write_simulated(path: Path, **tables: Any) -> Path:
+    """Write the file of a simulated target and return its path.
 
-    Returns:
-        The path.
+    Args:
+        path: of the file.
+        tables: fields of `SimulatedModel`.
 
     Raises:
         pydantic.ValidationError: the tables contradict each other.
     """
-    model = SimulatedModel.model_validate(
-        {
-            "vocabulary_size": vocabulary_size,
-            "context_length": context_length,
-            "unigram": None if unigram is None else [float(share) for share in unigram],
-            "transitions": {token: dict(row) for token, row in (transitions or {}).items()},
-            "memorized": list(memorized),
-            "capabilities": capabilities,
-            "bos_token_id": bos_token_id,
-        }
-    )
-    content = model.model_dump(mode="json")
+    if tables.get("unigram") is not None:
+        tables["unigram"] = [float(share) for share in tables["unigram"]]
+    content = SimulatedModel(**tables).model_dump(mode="json")
     content["capabilities"] = sorted(content["capabilities"])
     path.write_text(json.dumps(content) + "\n", encoding="utf-8")
     return path
@@ -164,11 +134,6 @@ class SimulatedBackend:
     name: ClassVar[str] = "simulated"
 
     def describe(self, spec: ModelSpec, base: Path) -> TargetDescription:
-        """Describe the target in the file `base / spec.path`.
-
-        Raises:
-            TargetError: the file is missing or does not hold a simulated target.
-        """
         path = base / spec.path
         model, content = _read_simulated(path)
         files = {path.name: sha256_hex(content)}
@@ -212,64 +177,6 @@ def _read_simulated(path: Path) -> tuple[SimulatedModel, bytes]:
         raise TargetError(f"{path}: {place}: {message}{more}") from error
 
 
-@dataclass(frozen=True, slots=True)
-class _Trie:
-    """The beginnings of the memorised records; node 0 is the empty history.
-
-    Args:
-        edges: [E] ascending, node * vocabulary + token.
-        children: [E] the node an edge leads to.
-        starts: [nodes + 1] where a node's entries of `tokens` and `shares` begin.
-        tokens, shares: the next tokens that a node's records claim, and their probabilities.
-        known: [nodes] sum of a node's shares.
-    """
-
-    edges: IntArray
-    children: IntArray
-    starts: IntArray
-    tokens: IntArray
-    shares: FloatArray
-    known: FloatArray
-
-    @classmethod
-    def of(cls, records: Sequence[MemorizedRecord], *, vocabulary_size: int) -> _Trie:
-        """Build the trie."""
-        edges: dict[int, int] = {}
-        claims: list[list[tuple[int, float]]] = [[]]
-        for record in records:
-            node = 0
-            for position, token in enumerate(record.tokens):
-                if position >= record.first:
-                    claims[node].append((token, record.weight))
-                edge = node * vocabulary_size + token
-                if edge not in edges:
-                    edges[edge] = len(claims)
-                    claims.append([])
-                node = edges[edge]
-        keys = np.array(sorted(edges), dtype=np.int64)
-        counts = np.array([len(claim) for claim in claims], dtype=np.int64)
-        # Records that share a beginning share its probability mass equally.
-        shares = [weight / len(claim) for claim in claims for _, weight in claim]
-        owner = np.repeat(np.arange(len(claims)), counts)
-        return cls(
-            edges=keys,
-            children=np.array([edges[int(key)] for key in keys], dtype=np.int64),
-            starts=np.concatenate([[0], counts.cumsum()]),
-            tokens=np.array([token for claim in claims for token, _ in claim], dtype=np.int64),
-            shares=np.array(shares, dtype=np.float64),
-            known=np.bincount(owner, weights=shares, minlength=len(claims)).astype(np.float64),
-        )
-
-    def step(self, nodes: IntArray, tokens: IntArray, *, vocabulary_size: int) -> IntArray:
-        """Return the nodes after one more token; _UNKNOWN stays _UNKNOWN."""
-        if not len(self.edges):
-            return np.full_like(nodes, _UNKNOWN)
-        keys = nodes * vocabulary_size + tokens
-        at = np.minimum(np.searchsorted(self.edges, keys), len(self.edges) - 1)
-        found = (nodes != _UNKNOWN) & (self.edges[at] == keys)
-        return np.where(found, self.children[at], _UNKNOWN)
-
-
 class SimulatedTarget:
     """A target of known truth; see the module's docstring.
 
@@ -281,7 +188,10 @@ class SimulatedTarget:
     def __init__(self, model: SimulatedModel, *, eos_id: int | None = None) -> None:
         self._size = model.vocabulary_size
         self._eos_id = eos_id
-        self._trie = _Trie.of(model.memorized, vocabulary_size=self._size)
+        self._trie = MemorizedTrie.of(
+            ((one.tokens, one.first, one.weight) for one in model.memorized),
+            vocabulary_size=self._size,
+        )
         self._rows, self._row_of = _population(model)
         self._info = TargetInfo(
             backend=SimulatedBackend.name,
@@ -296,17 +206,11 @@ class SimulatedTarget:
 
     @property
     def info(self) -> TargetInfo:
-        """What it is and what it runs on."""
         return self._info
 
     def score(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> list[TokenScores]:
-        """Score whole sequences; see `TargetModel.score`.
-
-        Raises:
-            TargetError: no log-probabilities are offered, or a sequence does not fit.
-        """
         self._require("logprobs")
         require_fit(sequences, info=self._info)
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
@@ -336,11 +240,6 @@ class SimulatedTarget:
         more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
-        """Draw continuations; see `TargetModel.rollout`.
-
-        Raises:
-            TargetError: no samples are offered, or prompt and horizon exceed the context.
-        """
         self._require("samples")
         require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
         lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
@@ -412,7 +311,7 @@ class SimulatedTarget:
 
     def _recalled(self, node: int) -> Iterator[tuple[int, float]]:
         """Yield the likeliest memorised continuation of a history, with each token's share."""
-        while node != _UNKNOWN:
+        while node != UNKNOWN:
             claims = slice(self._trie.starts[node], self._trie.starts[node + 1])
             tokens, shares = self._trie.tokens[claims], self._trie.shares[claims]
             if not len(tokens):
@@ -475,7 +374,7 @@ class SimulatedTarget:
             yield groups[start : start + len(chunk)], finish(probabilities)
 
     def _probabilities(self, nodes: IntArray, rows: IntArray) -> FloatArray:
-        known = np.where(nodes == _UNKNOWN, 0.0, self._trie.known[nodes])
+        known = np.where(nodes == UNKNOWN, 0.0, self._trie.known[nodes])
         mixed = self._rows[rows] * (1.0 - known)[:, None]
         for state in np.flatnonzero(known):
             node = nodes[state]

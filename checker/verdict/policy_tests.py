@@ -30,11 +30,9 @@ from checker.policy.documents import (
     Subgroup,
     counted,
 )
-from checker.policy.source import KeyPath, short
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, compare_with_limit, overall_verdict
-
-__all__ = ["CaseResult", "Check", "find_tests", "policy_under_test", "run_policy_test"]
+from checker.yaml import KeyPath, short
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +148,7 @@ def run_policy_test(
         results.append(
             CaseResult(
                 file=test.file,
-                line=test.locate(path)[0],
+                line=test.place(path).line,
                 test=test.document.metadata.name,
                 case=case.name,
                 policy=f"{meta.name}@{meta.version}",

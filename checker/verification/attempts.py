@@ -11,8 +11,6 @@ from checker.report.model import Report
 from checker.run.stored import Run
 from checker.verification.statement import Statement
 
-__all__ = ["check_attempt", "check_in_ledger", "check_line", "verify_ledger_file"]
-
 
 def verify_ledger_file(path: Path, *, noted: Sequence[str] = ()) -> list[Statement]:
     """Follow a ledger's chain.
@@ -27,7 +25,7 @@ def verify_ledger_file(path: Path, *, noted: Sequence[str] = ()) -> list[Stateme
     ledger = read_ledger(path)
     count = len(ledger.lines)
     if ledger.problem is None and not count:
-        text = "no line stands in it: nothing was registered yet, or all of it was taken off"
+        text = "it has no line: nothing was registered yet, or all lines were removed"
         statements = [Statement(None, text)]
     elif ledger.problem is None:
         statements = [Statement(True, f"the chain holds over {count} lines; note {ledger.head}")]
@@ -35,7 +33,7 @@ def verify_ledger_file(path: Path, *, noted: Sequence[str] = ()) -> list[Stateme
         statements = [Statement(False, f"the chain holds over {count} lines; {ledger.problem}")]
     for sha256 in noted:
         place = ledger.place_of(sha256)
-        where = "is in no line: lines were taken off" if place is None else f"is line {place}"
+        where = "is in no line: lines were removed" if place is None else f"is line {place}"
         statements.append(Statement(place is not None, f"{sha256[:12]}… {where}"))
     return statements
 

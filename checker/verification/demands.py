@@ -1,7 +1,7 @@
 """What the run was judged by: the demands of its plan, and whether they are the institution's.
 
-Whoever rewrites the jobs of a plan with their digests, the evidence and the report makes a run that
-fits together again. What shows that nobody did lies outside the run: a signature, or a ledger.
+A run whose jobs, digests, evidence and report were all rewritten fits together again. Only what is
+outside of it shows that this did not happen: a signature, or a ledger.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from checker.plan import AuditPlan, Cell, Job, demanded_cells
 from checker.plan.identity import identity
 from checker.plan.planning import planning_of
 from checker.policy import load_policy, resolve_attacker
-from checker.policy.documents import LeakagePolicy, PolicySpec
+from checker.policy.documents import PolicySpec, as_json
 from checker.run.stored import Run
 from checker.verification.statement import Statement
 
@@ -28,6 +28,8 @@ DIFFERENCES_SHOWN = 3
 def check_demands(run: Run) -> Statement:
     """The cells of the plan are those that the policy it holds gives: none missing, none milder."""
     spec = run.policy.spec
+    if not run.plan.policy.is_unchanged:
+        return Statement(False, "plan.json: its policy is not the one that its digest names")
     if run.plan.confidence != spec.parameters.confidence:
         return Statement(False, "plan.json: its confidence is not that of its policy")
     if run.plan.sequential != spec.parameters.sampling.sequential:
@@ -146,7 +148,7 @@ def check_policy(run: Run, path: Path) -> Statement:
         DocumentError: it is no valid policy.
     """
     kept = load_policy(path)
-    differences = list(_differences(_plain(kept.document), _plain(run.policy)))
+    differences = list(_differences(as_json(kept.document), as_json(run.policy)))
     if differences:
         shown = ", ".join(differences[:DIFFERENCES_SHOWN])
         more = len(differences) - DIFFERENCES_SHOWN
@@ -159,11 +161,6 @@ def check_policy(run: Run, path: Path) -> Statement:
         text = f"{path.name} was written anew since, and asks for what the run was judged by"
         return Statement(True, text)
     return Statement(True, f"{path.name} is the policy that the run was judged by")
-
-
-def _plain(policy: LeakagePolicy) -> dict[str, Any]:
-    """Return a policy as plain data, with the defaults of this version of phigate."""
-    return policy.model_dump(mode="json", exclude_none=True)
 
 
 def _files_of(plan: AuditPlan) -> list[str]:

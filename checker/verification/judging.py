@@ -14,8 +14,6 @@ from checker.report.model import Report
 from checker.run.stored import Run, judge_run_again, report_folder
 from checker.verification.statement import Statement
 
-__all__ = ["check_judgement", "check_later"]
-
 
 def check_judgement(run: Run, report: Report) -> Iterator[Statement]:
     """The evidence, judged again as of the report's time, gives the same bytes."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from checker.canonical import file_sha256
 from checker.verification.statement import Statement
-
-__all__ = ["check_model"]
 
 
 def check_model(files: Mapping[str, str], path: Path) -> Iterator[Statement]:
@@ -17,8 +15,7 @@ def check_model(files: Mapping[str, str], path: Path) -> Iterator[Statement]:
     for name, sha256 in files.items():
         file = path / name if path.is_dir() else path
         try:
-            with file.open("rb") as stream:
-                found = hashlib.file_digest(stream, "sha256").hexdigest()
+            found = file_sha256(file)
         except OSError as error:
             wrong = True
             yield Statement(False, f"{file}: cannot be read: {error.strerror or error}")

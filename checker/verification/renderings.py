@@ -13,8 +13,6 @@ from checker.report.model import Report
 from checker.run.stored import Run, report_folder
 from checker.verification.statement import Statement
 
-__all__ = ["check_renderings"]
-
 
 def check_renderings(run: Run, report: Report) -> Iterator[Statement]:
     """What people read must be what was judged: each rendering is made again and compared."""

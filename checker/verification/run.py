@@ -27,8 +27,6 @@ from checker.verification.statement import Statement
 if TYPE_CHECKING:  # cryptography is loaded only where there is a signature to look at
     from securesystemslib.signer import Key
 
-__all__ = ["verify_run"]
-
 
 def verify_run(
     folder: Path,
@@ -59,7 +57,7 @@ def verify_run(
 
     Raises:
         EvidenceError: the run has no report that could be read at all.
-        DocumentError: the policy is none.
+        DocumentError: the policy is invalid.
     """
     report = load_report(folder / "report.json")
     try:

@@ -20,8 +20,6 @@ if TYPE_CHECKING:  # cryptography is loaded only where there is a signature to l
     from securesystemslib.dsse import Envelope
     from securesystemslib.signer import Key
 
-__all__ = ["attest_run", "check_signed", "verify_attestation"]
-
 
 def attest_run(folder: Path, *, url: str | None = None) -> dict[str, Any]:
     """Return what is signed of a run; call it only on a run that verifies.
@@ -104,7 +102,7 @@ def check_signed(
     path = attestation or folder / ATTESTATION_FILE
     if attestation is None and not path.exists():
         wanted = False if keys else None
-        yield Statement(wanted, f"nobody signed the report: there is no {path.name}")
+        yield Statement(wanted, f"the report is not signed: there is no {path.name}")
         return
     try:
         envelope = read_attestation(path)
@@ -116,6 +114,7 @@ def check_signed(
 
 
 def check_signatures(envelope: Envelope, keys: Sequence[Key], *, name: str) -> Iterator[Statement]:
+    """Which keys signed an envelope, and which of those asked for did not."""
     from checker.attestation import is_signed_with, key_ids
 
     holders = ", ".join(f"{one[:12]}…" for one in key_ids(envelope)) or "nobody"

@@ -20,8 +20,12 @@ FACES = [target.partition(":")[0] for target in BUILT_IN[GROUP].values()]
 CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"][
     "contracts"
 ]
-LAYERS: list[str] = next(one["layers"] for one in CONTRACTS if one.get("exhaustive"))
-
+LAYERS = {
+    name.strip(): place
+    for place, layer in enumerate(next(one["layers"] for one in CONTRACTS if one.get("exhaustive")))
+    for name in layer.split("|")
+}
+"""Where each layer stands, 0 at the top; siblings stand together."""
 
 BELOW_POLICY = ("attacks.api", "attacks.families", "attacks.wording")
 
@@ -33,8 +37,8 @@ def layer_of(module: str) -> float:
     """
     name = module.partition(".")[2]
     if module in FACES or name.startswith(BELOW_POLICY):
-        return LAYERS.index("policy") + 0.5
-    return LAYERS.index(name.partition(".")[0]) if name not in {"", "attacks"} else len(LAYERS)
+        return LAYERS["policy"] + 0.5
+    return LAYERS[name.partition(".")[0]] if name not in {"", "attacks"} else len(LAYERS)
 
 
 def loaded_by(code: str) -> tuple[set[str], set[str]]:
@@ -70,13 +74,13 @@ def test_reading_a_policy_loads_faces_and_no_part_of_an_attack() -> None:
         "load_policy(Path('policies/paper-t1-t6.yaml'))"
     )
     assert own & set(FACES)
-    assert all(layer_of(name) >= LAYERS.index("policy") for name in own)
+    assert all(layer_of(name) >= LAYERS["policy"] for name in own)
     assert not others & HEAVY
 
 
 def test_what_is_loaded_early_would_be_seen() -> None:
     own, others = loaded_by("import checker.attacks.embedding_probe.run")
-    assert min(map(layer_of, own)) < LAYERS.index("policy")
+    assert min(map(layer_of, own)) < LAYERS["policy"]
     assert others & HEAVY
 
 

@@ -222,7 +222,7 @@ def guessed(wrong: int) -> CanaryObservations:
 
 
 def test_the_bound_is_that_of_the_method() -> None:
-    # METHODS, reference values: (m, r, v, δ) = (1000, 100, 100, 0) and (1000, 100, 95, 1e-5)
+    # METHODS §4, reference values: (m, r, v, δ) = (1000, 100, 100, 0) and (1000, 100, 95, 1e-5)
     found = measured("epsilon_lower_bound", guessed(0), delta=0.0, guessShare=0.1)
     assert found.low == pytest.approx(3.4930, abs=1e-3)
     assert found.method == "one training run, 100 of 100 guesses right, pre-registered"

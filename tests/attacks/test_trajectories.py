@@ -150,7 +150,7 @@ def test_distances_lie_between_nought_and_two_and_do_not_depend_on_direction():
 
 
 def emd2(cosine, times):
-    """METHODS' definition by a general solver: both sides padded, uniform weights."""
+    """The definition of METHODS §2 by a general solver: both sides padded, uniform weights."""
     ot = pytest.importorskip("ot", reason="POT, the solver to compare with, is not installed")
     n = max(cosine.shape)
     cost = np.full((n, n), 1.0 if times is None else 2.0)

@@ -38,7 +38,7 @@ WRONG_DOCUMENTS = [
     # old text, new text, where the problem stands, what is said
     ("severity: critical", "severety: critical", "severety", "did you mean 'severity'"),
     ("metric: excess_disc", "metric: exces_disc", "exces_disc", "mean 'excess_disclosure'"),
-    ('values: ["B20"', 'values: [042, "B20"', "[042", 'write "042"'),
+    ('values: ["B20"', 'values: [042, "B20"', "[042", "'042' is not a prefix of icd10cm"),
     ("  owner:", "  name: again\n  owner:", "name: again", "twice"),
     ("probe: attribute-d", "probe: atribute-d", "atribute", "attribute-disclosure"),
     ("attributeClass: hiv", "attributeClass: hvi", "hvi", "did you mean 'hiv'"),

@@ -127,7 +127,7 @@ def test_the_changelog_has_the_version_and_a_place_for_the_next():
 def test_make_alone_lists_the_targets():
     listed = make()
     assert listed.returncode == 0
-    for target in ("venv", "demo", "test", "check", "clean"):
+    for target in ("venv", "demo", "test", "check", "docs", "clean"):
         assert re.search(rf"make {target}\s+\S", listed.stdout), target
 
 

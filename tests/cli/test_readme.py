@@ -100,7 +100,7 @@ def test_every_command_of_the_readme_exists() -> None:
     assert named <= set(cli.commands), named - set(cli.commands)
     shown_targets = "\n".join([*blocks("sh"), *re.findall(r"`(make [^`]+)`", README)])
     targets = set(re.findall(r"^make ([a-z]+)", shown_targets, flags=re.MULTILINE))
-    assert targets == {"demo", "test", "check"}
+    assert targets == {"demo", "test", "check", "docs"}
     makefile = (ROOT / "Makefile").read_text()
     assert all(re.search(rf"^{target}:", makefile, flags=re.MULTILINE) for target in targets)
 

@@ -13,11 +13,10 @@ from checker.codes import (
     RANK_PROXY,
     RANK_STRONG,
     ClassMatcher,
+    ClassRule,
     CodeReader,
     Reading,
-    Rule,
     find_matches,
-    match_codes,
     parse_value,
 )
 
@@ -247,13 +246,14 @@ def test_a_spelling_without_one_place_for_the_code_is_refused(match):
 
 
 def _ranks(matchers, spellings, **columns):
-    return match_codes(
+    found = find_matches(
         matchers,
         spellings,
         reader=CodeReader(),
         descriptions=columns.get("descriptions", [None] * len(spellings)),
         parents=columns.get("parents", [()] * len(spellings)),
     )
+    return {name: matches.ranks for name, matches in found.items()}
 
 
 def test_the_strongest_tier_counts_and_classes_do_not_mix():
@@ -297,8 +297,8 @@ def test_a_large_dictionary_is_matched_with_many_classes_in_little_time():
 def test_an_exclusion_of_a_rule_takes_codes_out_of_that_rule_only():
     matcher = ClassMatcher(
         [
-            Rule("icd10cm", "definitive", ["D57"], ["D57.3"]),
-            Rule("icd10cm", "exposure", ["D57.3"]),
+            ClassRule("icd10cm", "definitive", ["D57"], ["D57.3"]),
+            ClassRule("icd10cm", "exposure", ["D57.3"]),
         ]
     )
     assert matcher.standing([Reading("icd10cm", "D5700")], "") == "definitive"
@@ -308,9 +308,9 @@ def test_an_exclusion_of_a_rule_takes_codes_out_of_that_rule_only():
 def test_an_exclusion_of_the_class_wins_over_every_rule():
     matcher = ClassMatcher(
         [
-            Rule("atc", "definitive", ["J05AE", "J05AE30"]),
-            Rule("atc", "proxy", ["J05"]),
-            Rule("atc", "excluded", ["J05AE30"]),
+            ClassRule("atc", "definitive", ["J05AE", "J05AE30"]),
+            ClassRule("atc", "proxy", ["J05"]),
+            ClassRule("atc", "excluded", ["J05AE30"]),
         ]
     )
     assert matcher.standing([Reading("atc", "J05AE08")], "") == "definitive"
@@ -321,7 +321,7 @@ def test_an_exclusion_of_the_class_wins_over_every_rule():
 
 def test_a_product_that_is_excluded_by_its_identifier_is_not_brought_back_by_its_name():
     matcher = ClassMatcher(
-        [Rule("drug", "strong", ["ritonavir"]), Rule("atc", "excluded", ["J05AE30"])]
+        [ClassRule("drug", "strong", ["ritonavir"]), ClassRule("atc", "excluded", ["J05AE30"])]
     )
     spelling = "MEDICATION//Ritonavir"
     plain = CodeReader().read(spelling)
@@ -331,7 +331,7 @@ def test_a_product_that_is_excluded_by_its_identifier_is_not_brought_back_by_its
 
 
 def test_icd_codes_that_share_a_field_are_judged_one_by_one():
-    matcher = ClassMatcher([Rule("icd9cm", "definitive", ["282"], ["282.5"])])
+    matcher = ClassMatcher([ClassRule("icd9cm", "definitive", ["282"], ["282.5"])])
     for spelling, expected in [
         ("DIAGNOSIS//ICD9CM//282.5", None),
         ("DIAGNOSIS//ICD9CM//282.5, 282.60", "definitive"),
@@ -341,7 +341,10 @@ def test_icd_codes_that_share_a_field_are_judged_one_by_one():
 
 def test_an_excluded_spelling_is_excluded_whatever_it_reads_as():
     matcher = ClassMatcher(
-        [Rule("icd10cm", "definitive", ["B20"]), Rule("local", "excluded", ["*//RULED OUT"])]
+        [
+            ClassRule("icd10cm", "definitive", ["B20"]),
+            ClassRule("local", "excluded", ["*//RULED OUT"]),
+        ]
     )
     for spelling, expected in [
         ("DIAGNOSIS//ICD//10//B20", "definitive"),
@@ -361,7 +364,10 @@ def test_a_proxy_is_weaker_than_every_tier_and_more_than_nothing():
 
 
 def test_values_that_match_nothing_are_named_and_exclusions_are_not_among_them():
-    rules = [Rule("icd10cm", "strong", ["B20", "Z21"], ["B20.9"]), Rule("atc", "excluded", ["L"])]
+    rules = [
+        ClassRule("icd10cm", "strong", ["B20", "Z21"], ["B20.9"]),
+        ClassRule("atc", "excluded", ["L"]),
+    ]
     found = find_matches(
         {"hiv": ClassMatcher(rules)},
         ["ICD10CM/B20"],

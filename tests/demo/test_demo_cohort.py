@@ -13,7 +13,7 @@ import pytest
 from meds_builder import make_vocabulary
 
 from checker import stats
-from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, match_codes
+from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, find_matches
 from checker.demo.cohort import EVENTS_KNOWN, SENSITIVE_CLASSES, write_cohort
 from checker.errors import DataError, UsageError
 from checker.policy import load_policy, resolve_attacker
@@ -54,13 +54,14 @@ def ranks(cohort, policy):
         name: ClassMatcher((codes.system, codes.tier, codes.values) for codes in spec.codes)
         for name, spec in policy.document.spec.attribute_classes.items()
     }
-    return match_codes(
+    found = find_matches(
         matchers,
         cohort.codes,
         reader=CodeReader(),
         descriptions=cohort.descriptions,
         parents=cohort.parents,
     )
+    return {name: matches.ranks for name, matches in found.items()}
 
 
 @pytest.fixture(scope="module")

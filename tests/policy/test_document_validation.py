@@ -206,10 +206,10 @@ def test_chosen_events_add_up_along_the_chain_until_all_are_known() -> None:
         ),
         (
             "{samples: 20}",
-            "{threshold: 5e-1}",
+            '{threshold: "5e-1"}',
             26,
             "controls.disclosure.params.threshold",
-            "expected a number, but found '5e-1': YAML reads 5e-1 as text; write 0.5",
+            "expected a number, but found '5e-1'; remove the quotes",
         ),
         (
             "      attributeClass: hiv\n",

@@ -12,7 +12,7 @@ from test_inheritance import HOSPITAL, TIGHTER, WARD
 
 from checker.policy import load_policy
 from checker.policy.explanation import ResolvedField, explain
-from checker.policy.source import dotted
+from checker.yaml import dotted
 
 
 @pytest.fixture

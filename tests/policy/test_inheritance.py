@@ -11,7 +11,7 @@ import pytest
 from conftest import Command
 
 from checker.errors import DocumentError, Problem
-from checker.policy import Located, load_documents, load_policy, resolve_attacker
+from checker.policy import Located, load_documents, load_only, load_policy, resolve_attacker
 from checker.policy.documents import LeakagePolicy
 
 HOSPITAL = """\
@@ -83,7 +83,9 @@ def test_what_is_omitted_is_inherited(tmp_path: Path) -> None:
     parent = load_policy(write(tmp_path, "hospital.yaml", HOSPITAL)).document.spec
     child = ward(tmp_path).document
     assert child.metadata.name == "ward"
-    assert [one.ref for one in child.spec.extends] == ["hospital@1.4"]
+    written = load_only(LeakagePolicy, tmp_path / "ward.yaml").document
+    assert [one.ref for one in written.spec.extends] == ["hospital@1.4"]
+    assert child.spec.extends == []  # as it is judged by, nothing is left to look up
     assert child.spec.model_copy(update={"extends": []}) == parent
 
 
@@ -518,7 +520,7 @@ def test_a_pin_holds_the_parent_to_its_bytes(tmp_path: Path) -> None:
     digest = hashlib.sha256(HOSPITAL.encode()).hexdigest()
     pinned = changed(WARD, '"hospital@1.4"', f'"hospital@1.4", sha256: "{digest}"')
     path = write(tmp_path, "ward.yaml", pinned)
-    assert load_policy(path).document.spec.extends[0].sha256 == digest
+    assert load_only(LeakagePolicy, path).document.spec.extends[0].sha256 == digest
     write(tmp_path, "hospital.yaml", HOSPITAL + "# nothing but a comment\n")
     problem = only_problem(path)
     assert problem.path == "spec.extends[0].sha256"
@@ -715,7 +717,7 @@ def test_an_abstract_policy_is_extended_and_never_judged_by(tmp_path: Path) -> N
     path = write(tmp_path, "ladder.yaml", LADDER)
     assert load_documents(path)[0].warnings == ()
     assert only_problem(path).message.startswith("this policy is abstract")
-    assert list(load_policy(path, abstract=True).document.spec.attackers) == ["k1", "k3"]
+    assert list(load_only(LeakagePolicy, path).document.spec.attackers) == ["k1", "k3"]
     text = child("ladder@1") + HOSPITAL.split("  context: gated\n")[1] + WAIVERS
     text = changed(text, "  parameters: {confidence: 0.95,", "  parameters: {confidence: 0.9,")
     # what the ladder does not say binds nobody: confidence, gate, waivers

@@ -508,7 +508,7 @@ def test_validate_holds_waivers_against_their_policy_and_the_calendar(
     assert file.name + ": LeakageWaiver" not in late.out  # which would say that it is valid
     alone = phigate("validate", file, "--as-of", "2026-11-01")
     assert alone.code == ExitCode.PASS
-    assert "is not among these files, so the waiver was not held against it" in alone.err
+    assert "is not among these files, so the waiver was not compared with it" in alone.err
     assert "expired" in phigate("validate", file, "--as-of", "2027-01-01").err
     text = yaml.safe_load(next(iter(file.read_text().split("---\n"))))
     text["spec"]["control"] = "no-such-control"

@@ -11,7 +11,8 @@ from meds_builder import FIRST_SUBJECT, events_table, write_meds, write_splits
 
 from checker.errors import DataError
 from checker.policy.documents import DataSpec
-from checker.records.cohort import STATIC_TIME, load_cohort
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import STATIC_TIME
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 

@@ -13,7 +13,7 @@ from auditing import audit, write_policy
 from every_probe import audited
 from rich.console import Console
 
-from checker.cli.terminal import print_plan
+from checker.cli.plan_table import print_plan
 from checker.plan import AuditPlan
 from checker.plugins import plugin_names
 from checker.report.charts import leakage_charts, perturbation_charts, roc_charts
@@ -149,7 +149,7 @@ def test_the_plan_says_what_can_only_fail_and_what_is_nobody(folder: Path, repor
     rows = {row.split()[0]: row for row in out.getvalue().splitlines() if "/" in row}
     assert "cannot pass, can only fail" in rows["own-age/relative/all"]
     assert "cannot pass, can only fail" in rows["epsilon/insider/all"]
-    assert "nobody belongs to it" in rows["told/relative/age>119"]
+    assert "it has no members" in rows["told/relative/age>119"]
     assert "below minCell 11" in rows["told/relative/age>80"]
     # of the two that can only fail, the policy lets one block
     assert "1 deciding cell can fail and never pass" in out.getvalue()

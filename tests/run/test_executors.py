@@ -19,15 +19,15 @@ from conftest import Command
 from rich.console import Console
 
 from benchmarks.simulated_gate import AS_OF, Silent
-from checker.cli.terminal import TerminalProgress
+from checker.cli.progress import TerminalProgress
 from checker.errors import ExecutorError, ExitCode, TargetError
 from checker.evidence import Pseudonyms
 from checker.plan import Job
 from checker.run.execution import Execution
-from checker.run.executors import Executor, Openers, Outcome, Take, network
-from checker.run.executors.crew import MOST_LOSSES, Crew, Seat
+from checker.run.executors import Executor, Openers, Outcome, Take, ray_network
 from checker.run.executors.ray_cluster import WorkerLost
-from checker.run.executors.worker import Work, Worker
+from checker.run.executors.worker import ReadyJob, Worker
+from checker.run.executors.worker_pool import MOST_LOSSES, WorkerActor, WorkerPool
 from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
 from checker.run.stored import judge_run, load_run
@@ -64,7 +64,7 @@ class Shuffled:
         return self.worker.preflight()
 
     def run(self, take: Take) -> Iterator[Outcome]:
-        at_work: list[Work] = []
+        at_work: list[ReadyJob] = []
         ended = 0
         while True:
             while len(at_work) < self.width and (work := take(lambda job: True)) is not None:
@@ -168,7 +168,7 @@ def test_jobs_that_fail_leave_the_same_record_in_any_order(
     assert shuffled == manifest
 
 
-# --- a crew, without processes ------------------------------------------------------------------
+# --- a pool of workers, without processes -------------------------------------------------------
 
 
 @dataclasses.dataclass(eq=False)
@@ -187,8 +187,8 @@ class Asked:
 class Pretended:
     """A worker in this process that can be lost."""
 
-    def __init__(self, seat: Any, cluster: Cluster, *, gpus: int) -> None:
-        self.seat, self.cluster, self.gpus = seat, cluster, gpus
+    def __init__(self, actor: Any, cluster: Cluster, *, gpus: int) -> None:
+        self.actor, self.cluster, self.gpus = actor, cluster, gpus
         self.is_lost = False
 
     def ask(self, method: str, *arguments: Any) -> Asked:
@@ -200,14 +200,14 @@ class Pretended:
                 self.is_lost = self.cluster.is_deadly
             if self.is_lost:
                 raise WorkerLost("it is gone")
-            return getattr(self.seat, method)(*arguments)
+            return getattr(self.actor, method)(*arguments)
 
         return Asked(do, self)
 
     def ask_now(self, method: str) -> Asked:
-        return Asked(getattr(self.seat, method), self)
+        return Asked(getattr(self.actor, method), self)
 
-    def dismiss(self) -> None:
+    def kill(self) -> None:
         self.is_lost = True
 
 
@@ -218,7 +218,7 @@ class Cluster:
         kills: whether a job ends the worker that runs it.
         is_deadly: whether workers are lost while they get ready.
         is_full: whether no worker gets a place.
-        seat: makes what a worker is; by default what a real one is.
+        actor: makes what a worker is; by default what a real one is.
     """
 
     def __init__(
@@ -227,15 +227,17 @@ class Cluster:
         kills: Callable[[Job], bool] = lambda job: False,
         is_deadly: bool = False,
         is_full: bool = False,
-        seat: Callable[..., Any] | None = None,
+        actor: Callable[..., Any] | None = None,
     ) -> None:
-        self.kills, self.is_deadly, self.is_full, self.seat = kills, is_deadly, is_full, seat
+        self.kills, self.is_deadly, self.is_full, self.actor = kills, is_deadly, is_full, actor
         self.runs: list[tuple[int, Job]] = []
-        self.hired = 0
+        self.started = 0
 
-    def hire(self, seat: Callable[..., Any], prepare: Any, *, gpus: int, **_: Any) -> Pretended:
-        self.hired += 1
-        return Pretended((self.seat or seat)(prepare), self, gpus=gpus)
+    def start_worker(
+        self, actor: Callable[..., Any], prepare: Any, *, gpus: int, **_: Any
+    ) -> Pretended:
+        self.started += 1
+        return Pretended((self.actor or actor)(prepare), self, gpus=gpus)
 
     def check(self) -> None:
         pass
@@ -244,8 +246,8 @@ class Cluster:
         return [] if self.is_full else list(calls)
 
 
-class Hired:
-    """An executor whose crew stands in a pretended cluster."""
+class Pooled:
+    """An executor whose workers stand in a pretended cluster."""
 
     def __init__(
         self,
@@ -261,7 +263,7 @@ class Hired:
         self.said: list[str] = []
 
     def open(self, execution: Execution, *, openers: Openers, models: Sequence[str]) -> Any:
-        self.crew = Crew(
+        self.pool = WorkerPool(
             self.cluster,  # type: ignore[arg-type]
             lambda: self.prepared,
             key=execution.pseudonyms.key,
@@ -271,22 +273,22 @@ class Hired:
             notice=self.said.append,
         )
         for _ in range(self.count):
-            self.crew.hire(gpu=self.gpus, has_models=True)
+            self.pool.start_worker(gpu=self.gpus, has_models=True)
             if self.gpus:
-                self.crew.hire(gpu=False, has_models=False)
-        return dict(self.crew.first().environment)
+                self.pool.start_worker(gpu=False, has_models=False)
+        return dict(self.pool.first().environment)
 
     def preflight(self) -> dict[str, float]:
-        return dict(self.crew.first().preflight)
+        return dict(self.pool.first().preflight)
 
     def run(self, take: Take) -> Iterator[Outcome]:
-        return self.crew.run(take)
+        return self.pool.run(take)
 
     def close(self) -> None:
         pass
 
 
-def test_a_crew_leaves_the_manifest_of_a_serial_run_although_workers_are_lost(
+def test_a_pool_leaves_the_manifest_of_a_serial_run_although_workers_are_lost(
     sequential: Prepared, serial: Path, tmp_path: Path
 ) -> None:
     losses: Counter[str] = Counter()
@@ -295,7 +297,7 @@ def test_a_crew_leaves_the_manifest_of_a_serial_run_although_workers_are_lost(
         losses[job.digest] += 1
         return int(job.digest, 16) % 4 == 0 and losses[job.digest] < MOST_LOSSES
 
-    executor = Hired(Cluster(kills=kills), sequential)
+    executor = Pooled(Cluster(kills=kills), sequential)
     manifest = audited(sequential, tmp_path / "run", executor)
     assert manifest == (serial / "manifest.json").read_bytes()
     assert executor.said
@@ -307,7 +309,7 @@ def test_a_job_that_ends_every_worker_is_a_crash_and_the_others_are_finished(
 ) -> None:
     fatal = next(job for job in sequential.audit.plan.jobs if job.kind == "scores")
     cluster = Cluster(kills=lambda job: job.digest == fatal.digest)
-    audited(sequential, tmp_path / "run", Hired(cluster, sequential))
+    audited(sequential, tmp_path / "run", Pooled(cluster, sequential))
     assert [job.digest for _, job in cluster.runs].count(fatal.digest) == MOST_LOSSES
     found = json.loads((tmp_path / "run" / "manifest.json").read_text())
     assert list(found["crashed"]) == [fatal.digest]
@@ -322,7 +324,7 @@ def test_gpus_run_models_and_workers_without_them_the_rest(
     sequential: Prepared, tmp_path: Path
 ) -> None:
     cluster = Cluster()
-    audited(sequential, tmp_path / "run", Hired(cluster, sequential, gpus=True))
+    audited(sequential, tmp_path / "run", Pooled(cluster, sequential, gpus=True))
     assert {gpus for gpus, job in cluster.runs if job.uses_model} == {1}
     assert 0 in {gpus for gpus, job in cluster.runs if not job.uses_model}
 
@@ -332,9 +334,9 @@ def test_a_job_that_may_run_once_another_was_left_out_is_not_forgotten(
 ) -> None:
     audit = sequential.audit
     on_model = next(job for job in audit.plan.jobs if job.uses_model)
-    waiting, ready = [Work(on_model, {}, lambda tokens: None)], []
+    waiting, ready = [ReadyJob(on_model, {}, lambda tokens: None)], []
 
-    def take(chosen: Callable[[Job], bool]) -> Work | None:
+    def take(chosen: Callable[[Job], bool]) -> ReadyJob | None:
         if chosen(on_model):
             return ready.pop() if ready else None
         # asked for jobs without a model: the only one is left out, which frees what waits for it
@@ -342,7 +344,7 @@ def test_a_job_that_may_run_once_another_was_left_out_is_not_forgotten(
         waiting.clear()
         return None
 
-    executor = Hired(Cluster(), sequential, gpus=True, count=1)
+    executor = Pooled(Cluster(), sequential, gpus=True, count=1)
     execution = Execution(audit.plan, audit.workload, Pseudonyms(b"0" * 32))
     executor.open(execution, openers={}, models=["target"])
     outcomes = executor.run(take)
@@ -354,23 +356,23 @@ def test_workers_that_end_before_they_are_ready_end_the_run(
 ) -> None:
     cluster = Cluster(is_deadly=True)
     with pytest.raises(ExecutorError, match="needs memory for both; try fewer"):
-        audited(sequential, tmp_path / "run", Hired(cluster, sequential))
-    assert cluster.hired <= 2 + MOST_LOSSES
+        audited(sequential, tmp_path / "run", Pooled(cluster, sequential))
+    assert cluster.started <= 2 + MOST_LOSSES
 
 
 def test_a_cluster_that_stays_full_ends_the_run(
     sequential: Prepared, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("checker.run.executors.crew.PLACE_TIMEOUT_S", 0.0)
+    monkeypatch.setattr("checker.run.executors.worker_pool.PLACE_TIMEOUT_S", 0.0)
     with pytest.raises(ExecutorError, match="no worker has come up"):
-        audited(sequential, tmp_path / "run", Hired(Cluster(is_full=True), sequential))
+        audited(sequential, tmp_path / "run", Pooled(Cluster(is_full=True), sequential))
 
 
 def test_a_worker_that_compiles_another_plan_is_not_let_in(
     sequential: Prepared, tmp_path: Path
 ) -> None:
     with pytest.raises(ExecutorError, match="compiled another plan"):
-        audited(sequential, tmp_path / "run", Hired(Cluster(), sequential, plan_sha256="0" * 64))
+        audited(sequential, tmp_path / "run", Pooled(Cluster(), sequential, plan_sha256="0" * 64))
     assert not (tmp_path / "run" / "evidence").exists()
 
 
@@ -384,17 +386,17 @@ def test_a_worker_that_compiles_another_plan_is_not_let_in(
 def test_a_worker_with_other_libraries_or_another_device_is_not_let_in(
     sequential: Prepared, tmp_path: Path, changed: dict[str, Any], message: str
 ) -> None:
-    seats: list[Any] = []
+    actors: list[Any] = []
 
-    class Other(Seat):
+    class Other(WorkerActor):
         def get_ready(self, key: bytes, models: Sequence[str]) -> Any:
-            seats.append(self)
+            actors.append(self)
             found = super().get_ready(key, models)
             assert not isinstance(found, str)
-            return found if len(seats) == 1 else dataclasses.replace(found, **changed)
+            return found if len(actors) == 1 else dataclasses.replace(found, **changed)
 
     with pytest.raises(ExecutorError, match=message):
-        audited(sequential, tmp_path / "run", Hired(Cluster(seat=Other), sequential))
+        audited(sequential, tmp_path / "run", Pooled(Cluster(actor=Other), sequential))
 
 
 # --- what is seen -------------------------------------------------------------------------------
@@ -480,7 +482,7 @@ def test_something_else_that_listens_there_is_found_out_in_time(
     phigate: Command, workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER", "0")
-    monkeypatch.setattr(network, "JOIN_TIMEOUT_S", 2)
+    monkeypatch.setattr(ray_network, "JOIN_TIMEOUT_S", 2)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         address = f"127.0.0.1:{silent.getsockname()[1]}"
         outcome = run_with(phigate, workspace, "--executor", "ray", "--ray-address", address)

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import re
 import signal
 import subprocess
@@ -148,10 +147,7 @@ def test_a_verdict_stands_when_its_reader_has_gone(workspace: Path) -> None:
         f"{sys.executable} -m checker.cli check {workspace}/policy.yaml {workspace}/sound.yaml"
         f" --out {workspace}/run --json | true; exit ${{PIPESTATUS[0]}}"
     )
-    environment = {**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])}
-    done = subprocess.run(
-        ["bash", "-c", command], env=environment, capture_output=True, text=True, check=False
-    )
+    done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.PASS, done.stderr
 
 
@@ -220,25 +216,21 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_the_same(workspace: Path) -
             str(workspace / "leaking.yaml"), "--out", str(workspace / run), "--as-of", AS_OF,
         ]  # fmt: skip
 
-    root = Path(__file__).parents[2]
-    environment = {**os.environ, "PYTHONPATH": str(root)}
-    whole = subprocess.run(command("whole"), env=environment, capture_output=True, check=False)
+    whole = subprocess.run(command("whole"), capture_output=True, check=False)
     assert whole.returncode == ExitCode.FAIL, whole.stderr
     jobs = len(list((workspace / "whole" / "evidence").iterdir()))
     cut = workspace / "cut"
     cut.mkdir()
     key = workspace / "whole" / "pseudonym.key"
     (cut / "pseudonym.key").write_bytes(key.read_bytes())  # equal pseudonyms, to compare bytes
-    process = subprocess.Popen(
-        command("cut"), env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
-    )
+    process = subprocess.Popen(command("cut"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     while len(list(cut.glob("evidence/*.parquet"))) < 3 and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = {p.name: p.stat().st_mtime_ns for p in cut.glob("evidence/*.parquet")}
     assert 3 <= len(done) < jobs
-    again = subprocess.run(command("cut"), env=environment, capture_output=True, check=False)
+    again = subprocess.run(command("cut"), capture_output=True, check=False)
     assert again.returncode == ExitCode.FAIL, again.stderr
     assert {p.name: p.stat().st_mtime_ns for p in cut.glob("evidence/*.parquet")}.items() >= (
         done.items()
@@ -290,7 +282,6 @@ def test_the_plan_says_what_cannot_pass_and_what_it_would_take(
 
 
 def test_no_command_but_those_that_run_a_model_loads_torch(workspace: Path) -> None:
-    root = Path(__file__).parents[2]
     script = """
 import sys
 from checker.cli import main
@@ -311,9 +302,8 @@ assert not heavy, heavy
 import matplotlib  # and the check can fail
 assert "matplotlib" in sys.modules
 """
-    environment = {**os.environ, "PYTHONPATH": str(root)}
     done = subprocess.run(
         [sys.executable, "-c", script],
-        cwd=workspace, env=environment, capture_output=True, text=True, check=False,
+        cwd=workspace, capture_output=True, text=True, check=False,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr

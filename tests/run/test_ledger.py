@@ -66,7 +66,7 @@ def asking(plan: AuditPlan, what: str) -> AuditPlan:
 def under(plan: AuditPlan, **metadata: str) -> AuditPlan:
     """The same plan under another edition of its policy, or another policy."""
     before = plan.policy.document
-    document = {**before, "metadata": {**before["metadata"], **metadata}}
+    document = before.model_copy(update={"metadata": before.metadata.model_copy(update=metadata)})
     policy = plan.policy.model_copy(update={"document": document, "sha256": "1" * 64})
     return plan.model_copy(update={"policy": policy})
 
@@ -446,4 +446,4 @@ def test_what_is_no_ledger_is_neither_listed_nor_mended(
 def test_an_empty_ledger_is_said_to_be_empty(phigate: Command, ledger: Path) -> None:
     outcome = phigate("ledger", "verify", ledger)
     assert outcome.code == ExitCode.PASS
-    assert outcome.out.startswith("open    no line stands in it")
+    assert outcome.out.startswith("open    it has no line")

@@ -30,7 +30,6 @@ PATIENCE_S = 300
 TRIES = 4
 ENVIRONMENT = {
     **os.environ,
-    "PYTHONPATH": str(ROOT),
     "OMP_NUM_THREADS": "1",
     "RAY_ENABLE_WINDOWS_OR_OSX_CLUSTER": "0",
     "RAY_USAGE_STATS_ENABLED": "0",
@@ -202,7 +201,9 @@ def test_a_worker_that_is_killed_in_the_middle_makes_no_difference(
     ) as process:
 
         def at_work() -> list[int]:
-            return [pid for pid, line in descendants(server.pid).items() if "Seat.run" in line]
+            return [
+                pid for pid, line in descendants(server.pid).items() if "WorkerActor.run" in line
+            ]
 
         busy: list[int] = []
 
@@ -219,7 +220,7 @@ def test_a_worker_that_is_killed_in_the_middle_makes_no_difference(
     assert without_times(out) == without_times(audit.out)  # and nothing of Ray's in between
     assert "ray" not in err.lower()
     assert server.poll() is None
-    assert not any("Seat" in line for line in descendants(server.pid).values())
+    assert not any("WorkerActor" in line for line in descendants(server.pid).values())
 
 
 def test_a_cluster_of_the_runs_own_stays_on_loopback_and_leaves_nothing_behind(

@@ -1,4 +1,4 @@
-"""Power: METHODS' numbers, brute force, simulation, and size."""
+"""Power: METHODS §6, brute force, simulation, and size."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Confidence sequences: METHODS' numbers, the martingale's definition, error over all paths."""
+"""Confidence sequences: METHODS §6, the martingale's definition, error over all paths."""
 
 from __future__ import annotations
 

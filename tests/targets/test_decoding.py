@@ -19,7 +19,7 @@ from checker.errors import TargetError
 from checker.targets import Sampler, Tokens
 from checker.targets.engine.decoding import CHECK_EVERY
 from checker.targets.engine.huggingface import HuggingFaceTarget
-from checker.targets.engine.sampling import cut_at, shape_probabilities, uniforms
+from checker.targets.sampling import cut_at, shape_probabilities, uniforms
 
 ARCHITECTURES: dict[str, Callable[[Path], Path]] = {
     "gpt2": tiny_models.save_gpt2,
@@ -147,7 +147,7 @@ def test_a_batch_kept_full_draws_what_single_rows_draw(models: Path, name: str) 
     assert len({len(row) for rows in drawn[0] for row in rows}) > 5  # rows did end at all times
 
 
-def test_more_samples_than_a_seat_has_lanes_are_drawn_in_turn(models: Path) -> None:
+def test_more_samples_of_a_prompt_than_run_at_once_are_drawn_in_turn(models: Path) -> None:
     target = wrapped(plain(models / "gpt2"))
     (whole,) = target.rollout(records(6), keys=[5], samples=150, sampler=sampler(horizon_tokens=3))
     (first,) = target.rollout(records(6), keys=[5], samples=10, sampler=sampler(horizon_tokens=3))

@@ -22,9 +22,9 @@ from transformers import AutoModelForCausalLM
 from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import Sampler, TargetModel, Tokens
-from checker.targets.checkpoint import HuggingFaceBackend
+from checker.targets.backends.checkpoint import HuggingFaceBackend
+from checker.targets.engine.attention_cache import SharedPrefixCache
 from checker.targets.engine.huggingface import HuggingFaceTarget
-from checker.targets.engine.memories import SharedPrefix
 
 ARCHITECTURES: dict[str, Callable[[Path], Path]] = {
     "gpt2": tiny_models.save_gpt2,
@@ -392,13 +392,13 @@ def test_preflight_flags_rows_that_see_what_is_not_theirs(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = opened(models / "llama")
-    arrange = SharedPrefix._arrange
+    arrange = SharedPrefixCache._arrange
 
-    def unmasked(self: SharedPrefix, rows: Any) -> None:
+    def unmasked(self: SharedPrefixCache, rows: Any) -> None:
         arrange(self, rows)
         self.unseen = None
 
-    monkeypatch.setattr(SharedPrefix, "_arrange", unmasked)
+    monkeypatch.setattr(SharedPrefixCache, "_arrange", unmasked)
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
         target.preflight(records(*LENGTHS))
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import time
@@ -13,10 +14,11 @@ import pytest
 from numpy.typing import NDArray
 from scipy.stats import chisquare
 
+import checker
 from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import LOGPROB_FLOOR, Sampler, Tokens
-from checker.targets.engine.sampling import uniforms
+from checker.targets.sampling import uniforms
 from checker.testing.simulated import (
     MemorizedRecord,
     SimulatedBackend,
@@ -288,7 +290,7 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 
 def test_describing_a_target_imports_no_torch() -> None:
     report = "import sys; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
-    light = "import checker.targets.checkpoint, checker.testing.simulated; " + report
+    light = "import checker.targets.backends.checkpoint, checker.testing.simulated; " + report
     # The control: the same check does notice torch behind its door.
     heavy = "import checker.targets.engine.huggingface; " + report
     outputs = [
@@ -298,3 +300,18 @@ def test_describing_a_target_imports_no_torch() -> None:
         for code in (light, heavy)
     ]
     assert outputs == ["[]", "['torch', 'transformers']"]
+
+
+def test_a_user_has_no_simulated_backend(simulated_targets: Path) -> None:
+    command = [
+        sys.executable,
+        "-m",
+        "checker.cli",
+        "validate",
+        str(simulated_targets / "sound.yaml"),
+    ]
+    plain = {**os.environ, "PYTHONPATH": str(Path(checker.__file__).parents[1])}
+    for environment, code in ((os.environ, 0), (plain, 2)):
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
+        assert done.returncode == code, done.stderr
+    assert "unknown backend 'simulated'; there are huggingface" in done.stderr

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from checker.targets import Sampler
 from checker.targets.engine.drawing import _by_bisection, draw, least_kept
-from checker.targets.engine.sampling import shape_probabilities
+from checker.targets.sampling import shape_probabilities
 
 torch.set_num_threads(1)
 

@@ -23,7 +23,7 @@ from scipy.stats import binomtest
 
 from checker.canonical import JsonModel, canonical_json, sha256_hex
 from checker.errors import DataError, DocumentError, Problem
-from checker.policy.source import dotted
+from checker.yaml import dotted
 
 IMPOSSIBLE: Final = 1e-9
 """A share of included canaries that fair coins give more rarely than this was not made by them."""

@@ -7,24 +7,11 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.codes import CodeSystem, Tier
-from checker.policy.documents.elements import Citation, Day, Element, Metadata, Name, Text
-
-__all__ = [
-    "AttributeClassLibrary",
-    "AttributeClassSpec",
-    "ClassSource",
-    "CodeSet",
-    "ExcludedCodes",
-    "LibraryClassSpec",
-    "PolicyClassSpec",
-    "ProxyCodes",
-    "Review",
-    "Trap",
-]
+from checker.policy.documents.elements import Citation, Day, Document, Element, Exact, Name, Text
 
 
-class CodeSet(Element):
-    """Codes of one system and tier.
+class Codes(Element):
+    """Codes of one system.
 
     ICD values are prefixes ("F10"), ranges of equally long prefixes ("F10-F16") or patterns of
     fixed length ("T40.[15789]?[14]"), dots ignored; ATC identifiers are prefixes ("J05AE"); `drug`
@@ -33,14 +20,19 @@ class CodeSet(Element):
     """
 
     system: CodeSystem = Field(description="the system that the values are codes of")
+    values: Annotated[list[Exact], Field(min_length=1)] = Field(
+        description="codes, prefixes, ranges or names", examples=[["F10-F16", "F18", "F19"]]
+    )
+
+
+class CodeSet(Codes):
+    """Codes that stand for the class, all of one tier."""
+
     tier: Tier = Field(
         description="definitive and strong codes make a patient count as having the class;"
         " suggestive and exposure ones never do; all of them leave the prompt"
     )
-    values: Annotated[list[Text], Field(min_length=1)] = Field(
-        description="codes, prefixes, ranges or names", examples=[["F10-F16", "F18", "F19"]]
-    )
-    exclude: list[Text] = Field(
+    exclude: list[Exact] = Field(
         [], description="values that are not meant though `values` cover them", examples=[["D57.3"]]
     )
     note: Text | None = Field(
@@ -50,13 +42,9 @@ class CodeSet(Element):
     )
 
 
-class ExcludedCodes(Element):
+class ExcludedCodes(Codes):
     """Codes that are never of the class, whatever else says so: an exclusion always wins."""
 
-    system: CodeSystem = Field(description="the system that the values are codes of")
-    values: Annotated[list[Text], Field(min_length=1)] = Field(
-        description="as in `codes`", examples=[["J05AE30"]]
-    )
     why: Text | None = Field(
         None,
         description="what they are instead",
@@ -64,14 +52,10 @@ class ExcludedCodes(Element):
     )
 
 
-class ProxyCodes(Element):
+class ProxyCodes(Codes):
     """Codes that hint at the class without belonging to it: they leave the prompt, nothing more."""
 
-    system: CodeSystem = Field(description="the system that the values are codes of")
-    values: Annotated[list[Text], Field(min_length=1)] = Field(
-        description="as in `codes`", examples=[["emtricitabine+tenofovir"]]
-    )
-    exclude: list[Text] = Field([], description="values that are not meant though `values` cover")
+    exclude: list[Exact] = Field([], description="values that are not meant though `values` cover")
     why: Text | None = Field(
         None,
         description="what else they may stand for",
@@ -83,7 +67,7 @@ class Trap(Element):
     """A code that is easily mistaken, and what the class must make of it; checked when read."""
 
     system: CodeSystem = Field(description="the system that the code is of")
-    code: Text = Field(
+    code: Exact = Field(
         description="a whole code, the text of a drug, or the data set's own spelling (local)",
         examples=["J05AE30"],
     )
@@ -195,10 +179,8 @@ class LibraryClassSpec(AttributeClassSpec):
     )
 
 
-class AttributeClassLibrary(Element):
+class AttributeClassLibrary(Document):
     """One attribute class of a library; `library/NAME@N` refers to major version N of it."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["AttributeClassLibrary"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version, and who answers for it")
     spec: LibraryClassSpec = Field(description="the class, its codes and where they are from")

@@ -11,52 +11,49 @@ import re
 from datetime import date, timedelta
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, PlainSerializer
 
 from checker.canonical import ClosedModel
-
-__all__ = [
-    "API_VERSION",
-    "NAME",
-    "SHA256",
-    "SHA256_EXAMPLE",
-    "VERSION",
-    "Citation",
-    "Day",
-    "Duration",
-    "Element",
-    "Fraction",
-    "Metadata",
-    "Name",
-    "Sha256",
-    "Text",
-]
+from checker.yaml import Form, misleading_character, short
 
 API_VERSION = "phigate/v1"
 
 NAME = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$"
 VERSION = r"^[A-Za-z0-9][A-Za-z0-9.+_-]*$"
-SHA256 = r"^[0-9a-f]{64}$"
 SHA256_EXAMPLE = "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855"
 """Of an empty file."""
+
+
+def _as_it_seems(text: str) -> str:
+    if (strange := misleading_character(text)) is not None:
+        raise ValueError(f"'{short(text)}' is not what it seems: {strange}")
+    return text
+
 
 Name = Annotated[
     str,
     Field(pattern=NAME, max_length=80, description="lower-case letters, digits, hyphens and dots"),
 ]
 Text = Annotated[str, Field(min_length=1, max_length=10_000)]
+Exact = Annotated[Text, AfterValidator(_as_it_seems)]
+"""What is compared character by character: codes, names that a plug-in or a data set gives, globs.
+
+What cannot be seen in it, or looks like another character, is refused."""
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Sha256 = Annotated[str, Field(pattern=SHA256)]
+Sha256 = Annotated[
+    str, Field(pattern=r"^[0-9a-f]{64}$"), Form("a SHA-256, 64 hexadecimal digits in lower case")
+]
 
 
 def _day(value: Any) -> Any:
-    """Read a quoted date like an unquoted one: editors' schemas know dates as text only."""
     if not isinstance(value, str):
         return value
     try:
-        return date.fromisoformat(value)
+        if re.fullmatch("[0-9-]{10}", value):  # Python reads 20261001 and 2026-W40-4 too
+            return date.fromisoformat(value)
     except ValueError:
-        raise ValueError(f"'{value[:40]}' is not a date such as 2026-10-01") from None
+        pass
+    raise ValueError(f"'{short(value)}' is not a date such as 2026-10-01")
 
 
 def _duration(value: Any) -> Any:
@@ -102,6 +99,7 @@ class Metadata(Element):
             pattern=VERSION,
             max_length=40,
         ),
+        Form("letters, digits, dots, plus signs, underscores and hyphens"),
     ] = Field(
         description="in quotes; of a policy, loosening any limit is a new major version",
         examples=["2.1.0"],
@@ -123,6 +121,23 @@ class Metadata(Element):
     review_by: Day | None = Field(
         None, description="the day by which somebody looks at it again", examples=["2027-10-01"]
     )
+
+
+class Document(Element):
+    """The head of every document; each kind adds its `kind` and its `spec`."""
+
+    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
+    kind: str = Field(description="what kind of document this is")
+    metadata: Metadata = Field(description="its name and version, and who answers for it")
+
+
+def as_json(document: Document) -> dict[str, Any]:
+    """Return a document as what is written to a JSON file; what is left out is not there."""
+    return document.model_dump(mode="json", exclude_none=True)
+
+
+AsJson = PlainSerializer(as_json, return_type=dict[str, Any])
+"""Beside the type of a document that is part of a JSON file."""
 
 
 class Citation(Element):

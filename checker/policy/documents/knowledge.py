@@ -14,7 +14,7 @@ from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
-from checker.policy.documents.elements import Element, Text
+from checker.policy.documents.elements import Element, Exact
 
 Extent = int | Literal["all"] | None
 """How much is known of something that can be known in part."""
@@ -66,7 +66,7 @@ class Knowledge(Element):
     told, which is the class's first definitive or strong code.
     """
 
-    static: Annotated[list[str] | Literal["all"] | None, Selector(_static, "set")] = Field(
+    static: Annotated[list[Exact] | Literal["all"] | None, Selector(_static, "set")] = Field(
         None,
         description="'age' and names of the target's tokenization.static fields, or 'all'",
         examples=[["age", "sex"], "all"],
@@ -85,7 +85,7 @@ class Knowledge(Element):
         None, description="N events more, drawn at random with the policy's seed", examples=[20]
     )
     code_types: Annotated[
-        Annotated[list[Text], Field(min_length=1)] | None,
+        Annotated[list[Exact], Field(min_length=1)] | None,
         Selector(lambda globs: f"all events like {', '.join(globs)}", "set", chooses=True),
     ] = Field(
         None,

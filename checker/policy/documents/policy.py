@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, ClassVar, Literal
 
 from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
 from pydantic.json_schema import JsonSchemaValue
@@ -13,31 +13,16 @@ from checker.policy.documents.attribute_class import PolicyClassSpec
 from checker.policy.documents.elements import (
     SHA256_EXAMPLE,
     Citation,
+    Document,
     Duration,
     Element,
+    Exact,
     Fraction,
-    Metadata,
     Name,
     Sha256,
     Text,
 )
 from checker.policy.documents.knowledge import Knowledge
-
-__all__ = [
-    "AbstractPolicy",
-    "AttackerSpec",
-    "ControlSpec",
-    "Gate",
-    "LeakagePolicy",
-    "Limit",
-    "Parameters",
-    "ParentRef",
-    "PolicySpec",
-    "Sampling",
-    "Severity",
-    "Subgroup",
-    "WaiverRules",
-]
 
 Severity = Literal["low", "medium", "high", "critical"]
 
@@ -117,6 +102,8 @@ class Limit(Element):
     `minN` eligible members.
     """
 
+    shorthand: ClassVar = "fail"
+
     warn: Annotated[float, Field(ge=0)] | None = Field(
         None,
         description="a pass whose upper bound lies above this carries a warning; at most `fail`",
@@ -164,7 +151,7 @@ class Limit(Element):
 class Subgroup(Element):
     """A slice of patients: exactly one of the keys."""
 
-    static: str | None = Field(
+    static: Exact | None = Field(
         None, description="each value of this static field", examples=["race"]
     )
     rare_code: Annotated[int, Field(ge=0)] | None = Field(
@@ -198,9 +185,9 @@ class ControlSpec(Element):
         " the probe asks for none",
         examples=["hiv"],
     )
-    probe: str = Field(description="the attack that is tried", examples=["attribute-disclosure"])
+    probe: Exact = Field(description="the attack that is tried", examples=["attribute-disclosure"])
     params: dict[str, Any] = Field({}, description="parameters of the probe, all optional")
-    metric: str = Field(
+    metric: Exact = Field(
         description="the number that is limited, one of those that the probe measures; higher is"
         " leakier",
         examples=["excess_disclosure"],
@@ -261,7 +248,9 @@ class Gate(Element):
 class ParentRef(Element):
     """A policy that this one extends."""
 
-    ref: Text = Field(
+    shorthand: ClassVar = "ref"
+
+    ref: Exact = Field(
         description="name@version, looked up beside this file and then among the shipped policies,"
         " or a relative path",
         examples=["hospital-baseline@1.4", "../hospital.yaml"],
@@ -276,7 +265,7 @@ class ParentRef(Element):
 class WaiverRules(Element):
     """Who may grant exceptions from a policy, and for how long."""
 
-    approver_roles: Annotated[list[Text], Field(min_length=1)] = Field(
+    approver_roles: Annotated[list[Exact], Field(min_length=1)] = Field(
         description="only approvals in one of these roles are valid",
         examples=[["privacy-officer"]],
     )
@@ -317,13 +306,28 @@ class PolicySpec(Element):
     )
 
 
-class LeakagePolicy(Element):
+class LeakagePolicy(Document):
     """What an institution demands of a model before release."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["LeakagePolicy"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version, and who answers for it")
     spec: PolicySpec = Field(description="the demands")
+
+    @property
+    def resolved(self) -> LeakagePolicy:
+        """The same demands with nothing left to look up in other documents."""
+        classes = {
+            name: one.model_copy(update={"use": None})
+            for name, one in self.spec.attribute_classes.items()
+        }
+        spec = self.spec.model_copy(update={"extends": [], "attribute_classes": classes})
+        return self.model_copy(update={"spec": spec})
+
+    @property
+    def is_resolved(self) -> bool:
+        """Whether it is complete, and refers to no other document."""
+        spec = self.spec
+        uses = any(one.use is not None for one in spec.attribute_classes.values())
+        return not (spec.extends or spec.abstract or uses)
 
 
 class AbstractPolicySpec(PolicySpec):

@@ -12,25 +12,13 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from checker.policy.documents.elements import Element, Metadata, Text
-
-__all__ = [
-    "CELL",
-    "COUNT",
-    "Expected",
-    "MadeUpCell",
-    "MadeUpEstimate",
-    "PolicyCase",
-    "PolicyTest",
-    "PolicyTestSpec",
-    "counted",
-]
+from checker.policy.documents.elements import Document, Element, Text
+from checker.yaml import Form
 
 Expected = Literal["pass", "warn", "fail", "inconclusive", "error"]
 
 COUNT = r"^(0|[1-9][0-9]{0,8}) of [1-9][0-9]{0,8}$"
-CELL = r"^[^/]+/[^/]+(/.+)?$"
-Count = Annotated[str, Field(pattern=COUNT)]
+Count = Annotated[str, Field(pattern=COUNT), Form("hits and patients, such as 0 of 80")]
 
 
 def counted(count: str) -> tuple[int, int]:
@@ -66,7 +54,11 @@ class MadeUpCell(Element):
     there is none (`missing`).
     """
 
-    cell: Annotated[str, Field(pattern=CELL)] = Field(
+    cell: Annotated[
+        str,
+        Field(pattern=r"^[^/]+/[^/]+(/.+)?$"),
+        Form("control/attacker or control/attacker/subgroup"),
+    ] = Field(
         description="control/attacker, or control/attacker/subgroup",
         examples=["hiv-disclosure/events-10", "hiv-disclosure/events-10/rare_code"],
     )
@@ -147,10 +139,8 @@ class PolicyTestSpec(Element):
     )
 
 
-class PolicyTest(Element):
+class PolicyTest(Document):
     """Made-up results, and the verdicts that a policy must give."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["PolicyTest"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version")
     spec: PolicyTestSpec = Field(description="the policy and the cases")

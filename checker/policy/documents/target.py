@@ -7,27 +7,14 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.codes import CodeSystem
-from checker.policy.documents.elements import Element, Fraction, Metadata, Text
+from checker.policy.documents.elements import Document, Element, Exact, Fraction, Text
+from checker.yaml import Form
 
-__all__ = [
-    "DEVICE",
-    "GAP",
-    "AuditTarget",
-    "CodeSystemSpec",
-    "DataSpec",
-    "ModelSpec",
-    "Specials",
-    "StaticField",
-    "TargetSpec",
-    "TimeBin",
-    "TokenizationSpec",
-    "ValueBins",
+Gap = Annotated[
+    str,
+    Field(pattern=r"^[0-9]{1,5}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"),
+    Form("a number with s, m, h, d, w or y, such as 7d"),
 ]
-
-DEVICE = r"^(auto|cpu|cuda(:[0-9]+)?)$"
-GAP = r"^[0-9]{1,5}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"
-
-Gap = Annotated[str, Field(pattern=GAP)]
 
 
 class ModelSpec(Element):
@@ -37,9 +24,9 @@ class ModelSpec(Element):
         "huggingface", description="what loads the model: huggingface, or a plug-in"
     )
     path: Text = Field(description="local directory, relative to this file", examples=["./model"])
-    device: Annotated[str, Field(pattern=DEVICE)] = Field(
-        "auto", description="auto, cpu, cuda or cuda:N"
-    )
+    device: Annotated[
+        str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"), Form("auto, cpu, cuda or cuda:N")
+    ] = Field("auto", description="auto, cpu, cuda or cuda:N")
     dtype: Literal["auto", "float32", "bfloat16", "float16"] = Field(
         "auto", description="the precision it runs in; auto: that of its files"
     )
@@ -66,7 +53,7 @@ class Specials(Element):
 class StaticField(Element):
     """Codes that make up a static field, and which of several counts."""
 
-    codes: Text = Field(description="glob over codes", examples=["RACE//*"])
+    codes: Exact = Field(description="glob over codes", examples=["RACE//*"])
     take: Literal["first", "last"] = Field(
         "first", description="which one counts where a patient has several"
     )
@@ -105,7 +92,7 @@ class TokenizationSpec(Element):
     specials: Specials = Field(
         Specials(), description="special tokens, by their spelling in the vocabulary"
     )
-    static: dict[str, str | StaticField] = Field(
+    static: dict[str, Exact | StaticField] = Field(
         {},
         description="facts that stand before the record, by field: a glob over codes",
         examples=[{"sex": "GENDER//*"}],
@@ -121,7 +108,7 @@ class TokenizationSpec(Element):
         " those not named here",
         examples=[{"race": 0.5}],
     )
-    prefix_order: list[str] | None = Field(
+    prefix_order: list[Exact] | None = Field(
         None,
         description="order of 'age' and the static fields; default: age, then as declared",
         examples=[["age", "sex"]],
@@ -145,7 +132,7 @@ class TokenizationSpec(Element):
 class CodeSystemSpec(Element):
     """How a data set spells the codes of a system."""
 
-    match: Annotated[str, Field(pattern=r"\{code\}")] = Field(
+    match: Annotated[Exact, Field(pattern=r"\{code\}")] = Field(
         examples=["DIAGNOSIS//ICD//10//{code}"],
         description="glob with {code} where the code stands",
     )
@@ -158,8 +145,8 @@ class DataSpec(Element):
     path: Text = Field(
         description="folder of a MEDS data set, relative to this file", examples=["./cohort"]
     )
-    members: Text = Field("train", description="the split that the model was trained on")
-    nonmembers: Text = Field(
+    members: Exact = Field("train", description="the split that the model was trained on")
+    nonmembers: Exact = Field(
         "held_out", description="the split that it never saw: same source, same period"
     )
 
@@ -181,10 +168,8 @@ class TargetSpec(Element):
     )
 
 
-class AuditTarget(Element):
+class AuditTarget(Document):
     """The model under audit with its tokenization and its data."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["AuditTarget"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version, and who answers for it")
     spec: TargetSpec = Field(description="the model, its tokenization and its data")

@@ -11,24 +11,14 @@ from checker.policy.documents.elements import (
     SHA256_EXAMPLE,
     VERSION,
     Day,
+    Document,
     Element,
-    Metadata,
+    Exact,
     Name,
     Sha256,
     Text,
 )
-
-__all__ = [
-    "POLICY_REF",
-    "Approval",
-    "LeakageWaiver",
-    "Person",
-    "WaivedModel",
-    "WaivedPolicy",
-    "WaiverSpec",
-]
-
-POLICY_REF = NAME.rstrip("$") + "@" + VERSION.lstrip("^")
+from checker.yaml import Form
 
 
 class Person(Element):
@@ -59,7 +49,8 @@ class WaivedPolicy(Element):
 
     ref: Annotated[
         str,
-        Field(pattern=POLICY_REF),
+        Field(pattern=NAME.rstrip("$") + "@" + VERSION.lstrip("^")),
+        Form("name@version"),
     ] = Field(
         description="name@version, exactly: another version of the policy needs a new waiver",
         examples=["general-hospital-release@2.1.0"],
@@ -100,7 +91,7 @@ class WaiverSpec(Element):
     attacker: Name = Field(
         description="the attacker against whom it is waived, and no other", examples=["events-10"]
     )
-    subgroup: Text = Field(
+    subgroup: Exact = Field(
         "all",
         description="the group of patients, as in the cell's name in plan and report",
         examples=["all", "rare_code", "race=White"],
@@ -139,12 +130,10 @@ class WaiverSpec(Element):
         return value
 
 
-class LeakageWaiver(Element):
+class LeakageWaiver(Document):
     """A dated exception from one demand of a policy, for one model."""
 
-    api_version: Literal["phigate/v1"] = Field(description="the version of this format")
     kind: Literal["LeakageWaiver"] = Field(description="what kind of document this is")
-    metadata: Metadata = Field(description="its name and version")
     spec: WaiverSpec = Field(description="what is accepted, and under which conditions")
 
     @property

@@ -33,11 +33,7 @@ from checker.policy.inheritance.rules import (
     code_strength,
     element_key,
 )
-from checker.policy.inheritance.tree import Node
-from checker.policy.source import KeyPath, Place, dotted
-
-__all__ = ["Disagreement", "Overlay", "join", "settled"]
-
+from checker.yaml import KeyPath, Node, Place, dotted
 
 # --- a policy over what it inherits -------------------------------------------------------------
 

@@ -9,16 +9,15 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from checker.plugins import suggestion
-from checker.policy.documents import LeakagePolicy, Metadata
-from checker.policy.source import Located, Source, short
+from checker.policy.documents import AttributeClassLibrary, LeakagePolicy, Metadata
+from checker.policy.located import Located
 from checker.resources import resource
-
-__all__ = ["Family", "is_path"]
+from checker.yaml import Source, short
 
 MAX_GENERATIONS = 8
 MAX_FILES = 40
@@ -28,20 +27,20 @@ _NAMED = re.compile(
 )
 _SUFFIXES = (".yaml", ".yml")
 
-Read = Callable[[Path, "Family"], Located[LeakagePolicy]]
-
 
 @dataclass(frozen=True, slots=True)
-class Family:
-    """The documents that are being read because one refers to the other.
+class References:
+    """Reads the documents that a policy refers to, and those that they refer to in turn.
 
     Args:
-        read: reads the policy that a file holds, as a member of a family.
-        line: the files from the first descendant to the one that is being read.
+        read_policy: reads the policy that a file holds, and what that refers to.
+        read_class: reads a class by `library/NAME@N` or path; ValueError where that leads nowhere.
+        line: the files from the policy that was asked for to the one that is being read.
         known: what was read already, by resolved path.
     """
 
-    read: Read
+    read_policy: Callable[[Path, References], Located[LeakagePolicy]]
+    read_class: Callable[[str], Located[AttributeClassLibrary]]
     line: tuple[Path, ...] = ()
     known: dict[Path, Located[LeakagePolicy]] = field(default_factory=dict)
 
@@ -57,10 +56,12 @@ class Family:
             DocumentError: what it leads to is invalid.
         """
         here = Path(of.file)
-        member = Family(self.read, (*self.line, here.resolve()), self.known)
+        below = replace(self, line=(*self.line, here.resolve()))
         named = _NAMED.fullmatch(reference)
         if named is not None:
-            return member._named(named["name"], named["version"], here.parent)
+            return below._named(
+                named["name"], named["version"], (here.parent, resource("policies"))
+            )
         if not is_path(reference):
             raise ValueError(
                 f"'{short(reference)}' is no reference to a policy; write name@version, such as"
@@ -69,11 +70,28 @@ class Family:
         path = relative(reference, here)
         if not path.is_file():
             raise ValueError(f"there is no file {path}")
-        return member._read(path)
+        return below._read(path)
 
-    def _named(self, name: str, version: str, folder: Path) -> Located[LeakagePolicy]:
+    def attribute_class(self, reference: str, *, of: Source) -> Located[AttributeClassLibrary]:
+        """Return the class that a reference leads to; see `parent`."""
+        if is_path(reference) and not reference.startswith("library/"):
+            reference = str(relative(reference, Path(of.file)))
+        return self.read_class(reference)
+
+    def shipped(self, reference: str) -> Located[LeakagePolicy] | None:
+        """Return the shipped policy that is called `name@version`, or None for any other text.
+
+        Raises:
+            ValueError: it would be such a name, but there is none.
+        """
+        named = _NAMED.fullmatch(reference)
+        if named is None:
+            return None
+        return self._named(named["name"], named["version"], (resource("policies"),))
+
+    def _named(self, name: str, version: str, places: Sequence[Path]) -> Located[LeakagePolicy]:
         seen = []
-        for place in (folder, resource("policies")):
+        for place in places:
             files = [place / f"{name}{suffix}" for suffix in _SUFFIXES]
             files += [file for suffix in _SUFFIXES for file in place.glob(f"{name}@*{suffix}")]
             found = [self._read(file) for file in sorted(files) if file.is_file()]
@@ -85,10 +103,10 @@ class Family:
             f"{one.file} holds {one.document.metadata.name}@{one.document.metadata.version}"
             for one in seen
         )
-        shipped = sorted(path.stem for path in resource("policies").glob("*.yaml"))
-        beside = sorted(path.stem for s in _SUFFIXES for path in folder.glob(f"*{s}"))
+        shipped = sorted(path.stem for path in places[-1].glob("*.yaml"))
+        beside = sorted(path.stem for s in _SUFFIXES for path in places[0].glob(f"*{s}"))
         near = suggestion(name, [*shipped, *beside])
-        missing = f"no {name}.yaml stands beside this file"
+        missing = f"no {name}.yaml stands beside this file" if len(places) > 1 else "it is no file"
         missing += near or f", and phigate ships {', '.join(shipped)}"
         raise ValueError(f"there is no policy {name}@{version}: {held or missing}")
 
@@ -103,7 +121,7 @@ class Family:
                 raise ValueError(f"policies extend over more than {MAX_GENERATIONS} generations")
             if len(self.known) >= MAX_FILES:
                 raise ValueError(f"a policy rests on more than {MAX_FILES} others")
-            self.known[key] = self.read(path, self)
+            self.known[key] = self.read_policy(path, self)
         return self.known[key]
 
 

@@ -10,10 +10,9 @@ the same way.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
-from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_jsonable_python
@@ -27,15 +26,12 @@ from checker.policy.documents import (
     PolicySpec,
 )
 from checker.policy.inheritance.merging import Overlay, join, settled
-from checker.policy.inheritance.parents import Family, is_path, relative
+from checker.policy.inheritance.parents import References
 from checker.policy.inheritance.rules import Change
 from checker.policy.inheritance.strictness import ATTRIBUTE_CLASS, POLICY, changes, filled_in
-from checker.policy.inheritance.tree import Node, tree_of, with_tree
-from checker.policy.source import KeyPath, Located, Origin, Source, dotted, short
+from checker.policy.located import Located, Origin
+from checker.yaml import KeyPath, Node, Source, dotted, short
 
-__all__ = ["Inheritance", "inherit", "own_and_inherited", "said"]
-
-_Classes = Callable[[str], Located[AttributeClassLibrary]]
 _OWN = ("extends", "abstract")
 """Keys of a spec that are not inherited."""
 _UNSAID = ("parameters", "gate", "waivers")
@@ -66,7 +62,7 @@ class Inheritance:
     def origins(self) -> tuple[Origin, ...]:
         """Every document that the whole rests on, nearest first."""
         named: list[Located[Any]] = [*self.parents, *self.classes.values()]
-        found = [_origin(one) for one in named]
+        found = [one.origin for one in named]
         found += [origin for parent in self.parents for origin in parent.origins]
         return tuple({origin.file: origin for origin in found}.values())
 
@@ -107,17 +103,16 @@ class Inheritance:
         for parent in self.parents:
             base = _Base(parent.source, (), parent.document.spec)
             for change in changes(parent.document.spec, document.spec):
-                moved = _moved(change, ("spec",))
-                if not _unsaid(moved.path, parent):
-                    yield base, moved
+                if not _unsaid(change.path, parent):
+                    yield base, change
         for name, library in self.classes.items():
             if name not in document.spec.attribute_classes:
                 continue
-            path = ("spec", "attributeClasses", name)
+            base = _Base(library.source, ("spec", "attributeClasses", name))
             held = _class_values(library.document.spec)
             mine = _class_values(document.spec.attribute_classes[name])
-            for change in ATTRIBUTE_CLASS.changes((), held, mine, confidence=0.95):
-                yield _Base(library.source, path), _moved(change, path)
+            for change in ATTRIBUTE_CLASS.changes(base.path, held, mine, confidence=0.95):
+                yield base, change
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,31 +137,29 @@ class _Base:
         if self.spec is None:
             return ("spec", *path[len(self.path) :])
         for place in (path, *_of_extended(path, self.spec)):
-            if place in self.source.places:
+            if self.source.at(place) is not None:
                 return place
         return path
 
 
-def inherit(source: Source, *, family: Family, classes: _Classes) -> Inheritance:
+def inherit(source: Source, references: References) -> Inheritance:
     """Resolve a policy's references.
 
     Args:
         source: a document of kind LeakagePolicy, of any shape.
-        family: reads its parents.
-        classes: reads the class that a reference leads to; ValueError where it leads nowhere.
+        references: reads its parents and the classes that it uses.
 
     Returns:
         The whole; the source itself where the policy refers to nothing.
     """
-    tree = tree_of(source)
-    spec = tree.at(("spec",))
+    spec = source.at(("spec",))
     if spec is None or not spec.is_mapping:
         return Inheritance(source)
     problems: list[Problem] = []
     overlay = Overlay()
-    spec, used = _with_classes(spec, source, classes, overlay, problems)
+    spec, used = _with_classes(spec, source, references, overlay, problems)
     before = len(problems)
-    parents = _parents(spec, source, family, problems)
+    parents = _parents(spec, source, references, problems)
     if len(problems) > before:
         return Inheritance(source, problems=tuple(problems), whole=False)
     disputed: list[KeyPath] = []
@@ -175,7 +168,7 @@ def inherit(source: Source, *, family: Family, classes: _Classes) -> Inheritance
         spec = settled(overlay.over(base, spec, POLICY, ("spec",)), file=source.file)
     if not parents and not used and not problems:
         return Inheritance(source)
-    whole = with_tree(source, tree.but(spec=spec))
+    whole = replace(source, root=source.root.but(spec=spec))
     return Inheritance(
         whole,
         tuple(parents),
@@ -216,7 +209,8 @@ def _together(
 
 
 def _heritable(parent: Located[LeakagePolicy]) -> Node:
-    return tree_of(parent.source, ("spec",)).but(**dict.fromkeys(_OWN))
+    spec: Node = parent.source.root.content["spec"]
+    return spec.but(**dict.fromkeys(_OWN))
 
 
 def _demands(parent: Located[LeakagePolicy]) -> dict[str, Any]:
@@ -237,7 +231,7 @@ def _unsaid(path: KeyPath, parent: Located[LeakagePolicy]) -> bool:
         return False
     if path[-1] == "blocks":
         path = ("spec", "gate", "failOn")
-    return path[1] in _UNSAID and path not in parent.source.places
+    return path[1] in _UNSAID and parent.source.at(path) is None
 
 
 def _grants_none(policy: LeakagePolicy) -> bool:
@@ -245,7 +239,7 @@ def _grants_none(policy: LeakagePolicy) -> bool:
 
 
 def _parents(
-    spec: Node, source: Source, family: Family, problems: list[Problem]
+    spec: Node, source: Source, references: References, problems: list[Problem]
 ) -> list[Located[LeakagePolicy]]:
     """Read the policies that a policy extends; references of the wrong shape are left alone."""
     extends = spec.at(("extends",))
@@ -256,7 +250,7 @@ def _parents(
             continue
         path: KeyPath = ("spec", "extends", index)
         try:
-            parent = family.parent(reference, of=source)
+            parent = references.parent(reference, of=source)
         except ValueError as error:
             problems.append(source.problem((*path, "ref"), str(error)))
             continue
@@ -277,7 +271,7 @@ def _parents(
 
 
 def _with_classes(
-    spec: Node, source: Source, classes: _Classes, overlay: Overlay, problems: list[Problem]
+    spec: Node, source: Source, references: References, overlay: Overlay, problems: list[Problem]
 ) -> tuple[Node, dict[str, Located[AttributeClassLibrary]]]:
     """Lay classes over those that they are taken from."""
     named = spec.at(("attributeClasses",))
@@ -292,26 +286,20 @@ def _with_classes(
             continue
         path: KeyPath = ("spec", "attributeClasses", name)
         try:
-            library = _class(reference.content, Path(source.file), classes)
+            library = references.attribute_class(reference.content, of=source)
         except ValueError as error:
             problems.append(source.problem((*path, "use"), str(error)))
         except DocumentError as error:
             problems += error.problems
         else:
             found[name] = library
-            keys = {*_class_keys()} & {*library.source.value["spec"]}
-            whole = tree_of(library.source, ("spec",))
-            base = Node({key: whole.content[key] for key in keys}, whole.place)
+            whole = library.source.root.content["spec"]
+            keys = _class_keys()
+            base = whole.but(**{key: None for key in whole.content if key not in keys})
             content[name] = overlay.over(base, node, ATTRIBUTE_CLASS, path)
         if name not in found:  # stands for a class that cannot be known
             content[name] = Node(None, node.place, broken=True)
     return spec.but(attributeClasses=Node(content, named.place)), found
-
-
-def _class(reference: str, file: Path, classes: _Classes) -> Located[AttributeClassLibrary]:
-    if reference.startswith("library/") or not is_path(reference):
-        return classes(reference)
-    return classes(str(relative(reference, file)))
 
 
 def _class_keys() -> list[str]:
@@ -323,28 +311,7 @@ def _class_values(spec: AttributeClassSpec) -> dict[str, Any]:
     return {key: plain[key] for key in _class_keys() if key in plain}
 
 
-def _origin(located: Located[Any]) -> Origin:
-    document = located.document
-    return Origin(
-        kind=document.kind,
-        name=document.metadata.name,
-        version=document.metadata.version,
-        file=located.file,
-        sha256=located.sha256,
-        review_by=document.metadata.review_by,
-    )
-
-
-def own_and_inherited(policy: Located[LeakagePolicy]) -> tuple[Origin, ...]:
-    """Return every document that a policy was resolved from, itself first."""
-    return (_origin(policy), *policy.origins)
-
-
 # --- refusals -----------------------------------------------------------------------------------
-
-
-def _moved(change: Change, base: KeyPath) -> Change:
-    return Change((*base, *change.path), change.old, change.new, change.direction, change.law)
 
 
 def _of_extended(path: KeyPath, spec: PolicySpec) -> Iterator[KeyPath]:
@@ -367,10 +334,10 @@ def _refusal(change: Change, source: Source, base: _Base) -> Problem:
     """Say what is looser than what, with both lines."""
     there = base.at(change.path)
     place = base.source.place(there)
-    default = "" if there in base.source.places else "the default of "
+    default = "" if base.source.at(there) is not None else "the default of "
     old = said(change.old, base.source, there)
     new = said(change.new, source, change.path)
-    if change.path[:2] == ("spec", "attackers") and change.path not in source.places:
+    if change.path[:2] == ("spec", "attackers") and source.at(change.path) is None:
         return _weaker_lineage(change, source, f"{old}, {place}")
     if change.path[-1] == "blocks":
         message = f"this control would no longer block a release, as it does in {place}"
@@ -397,8 +364,9 @@ def _weaker_lineage(change: Change, source: Source, old: str) -> Problem:
 
 def said(value: Any, source: Source | None = None, path: KeyPath = ()) -> str:
     """Show a value of a policy in a sentence: as it was written, where it was."""
-    if source is not None and path in source.scalars:
-        return short(source.scalars[path].text)
+    written = None if source is None else source.at(path)
+    if written is not None and written.text is not None:
+        return short(written.text)
     if value is None:
         return "nothing"
     if isinstance(value, bool):

@@ -16,31 +16,7 @@ from typing import Any, ClassVar, Literal, NamedTuple
 from pydantic.alias_generators import to_camel
 
 from checker.policy.documents import Knowledge
-from checker.policy.source import KeyPath
-
-__all__ = [
-    "Change",
-    "CodeStrength",
-    "Codes",
-    "Direction",
-    "Fixed",
-    "Free",
-    "Grows",
-    "LimitRule",
-    "Named",
-    "Ordered",
-    "Parts",
-    "Permission",
-    "Rule",
-    "Selections",
-    "Shrinks",
-    "code_key",
-    "code_strength",
-    "element_key",
-    "falls",
-    "rank",
-    "rises",
-]
+from checker.yaml import KeyPath
 
 Direction = Literal["tighter", "looser", "incomparable", "neutral"]
 

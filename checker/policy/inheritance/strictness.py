@@ -40,8 +40,6 @@ from checker.policy.inheritance.rules import (
     rises,
 )
 
-__all__ = ["ATTRIBUTE_CLASS", "POLICY", "changes", "effective", "filled_in"]
-
 # --- the table ----------------------------------------------------------------------------------
 
 
@@ -192,11 +190,11 @@ def changes(old: PolicySpec, new: PolicySpec) -> list[Change]:
         new: what is demanded now.
 
     Returns:
-        What differs, in the order of the table; nothing for equal policies.
+        What differs, in the order of the table, with paths from the document's root; nothing for
+        equal policies.
     """
-    return list(
-        POLICY.changes((), effective(old), effective(new), confidence=old.parameters.confidence)
-    )
+    confidence = old.parameters.confidence
+    return list(POLICY.changes(("spec",), effective(old), effective(new), confidence=confidence))
 
 
 def effective(spec: PolicySpec) -> dict[str, Any]:

@@ -28,7 +28,7 @@ A cut is found by looking up places, and only what stands before it is read, som
 a time: a prompt of ten events costs the same in a record of a hundred as in one of a million.
 
 `source` says who the patients are and where a class stands in their records, `knowledge` which
-events an attacker knows, `spelling` which tokens that makes; `building` puts them together.
+events an attacker knows, `encoding` which tokens that makes; `building` puts them together.
 """
 
 from checker.records.prompts.building import (
@@ -37,13 +37,13 @@ from checker.records.prompts.building import (
     build_prompts,
     prompt_key,
 )
-from checker.records.prompts.source import PromptSource, Standing
+from checker.records.prompts.source import ClassPlaces, PromptSource
 
 __all__ = [
     "DISTINCT_PROMPTS_NEEDED",
+    "ClassPlaces",
     "PromptSource",
     "Prompts",
-    "Standing",
     "build_prompts",
     "prompt_key",
 ]

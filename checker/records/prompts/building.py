@@ -10,11 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.policy import ResolvedAttacker
-from checker.records.prompts.knowledge import Knowledge
-from checker.records.prompts.source import Flags, PromptSource, Standing
-from checker.records.prompts.spelling import Speller
-
-__all__ = ["DISTINCT_PROMPTS_NEEDED", "Prompts", "build_prompts", "prompt_key"]
+from checker.records.prompts.encoding import PromptEncoder
+from checker.records.prompts.knowledge import KnownEvents
+from checker.records.prompts.source import ClassPlaces, Flags, PromptSource
 
 DISTINCT_PROMPTS_NEEDED = 0.8
 """Below this share of distinct prompts an excess says nothing (METHODS §1)."""
@@ -78,7 +76,7 @@ def build_prompts(
     counted: Flags,
     watch: NDArray[np.int32],
     horizon_tokens: int,
-    standing: Standing | None = None,
+    standing: ClassPlaces | None = None,
     asked: Literal["all", "promptable", "eligible"] = "all",
 ) -> Prompts:
     """Build the prompts of one attacker for one class, vectorised over all patients.
@@ -102,23 +100,23 @@ def build_prompts(
         DataError: one of the attacker's `codeTypes` matches no code of the data set.
     """
     if standing is None:
-        standing = Standing.of(source, counted=counted, watch=watch)
-    knowledge = Knowledge.of(source, attacker, standing, removed=removed, counted=counted)
+        standing = ClassPlaces.of(source, counted=counted, watch=watch)
+    knowledge = KnownEvents.of(source, attacker, standing, removed=removed, counted=counted)
     everybody = np.arange(len(source.records))
-    cut = source.places.begin(knowledge.cuts(everybody))
-    end = source.places.end
+    cut = source.positions.begin(knowledge.cuts(everybody))
+    end = source.positions.end
     told = np.append(standing.nameable, np.iinfo(np.int64).max)
     next_told = told[np.searchsorted(standing.nameable, cut)]
     within = next_told < np.minimum(cut + horizon_tokens, end)
 
-    speller = Speller(source, attacker, knowledge, cut, removed)
+    encoder = PromptEncoder(source, attacker, knowledge, cut, removed)
     promptable = knowledge.is_comparable & (cut < end)
-    without_bos = np.flatnonzero(promptable & ~speller.begins_with_bos)
-    promptable[without_bos] = speller.spell(without_bos)[1] > 0
+    without_bos = np.flatnonzero(promptable & ~encoder.begins_with_bos)
+    promptable[without_bos] = encoder.encode(without_bos)[1] > 0
     eligible = within & promptable
     wanted = {"promptable": promptable, "eligible": eligible}.get(asked)
     rows = everybody if wanted is None else np.flatnonzero(wanted)
-    tokens, own = speller.spell(rows)
+    tokens, own = encoder.encode(rows)
     lengths = np.zeros(len(everybody), dtype=np.int64)
     lengths[rows] = own
     return Prompts(

@@ -13,13 +13,11 @@ from numpy.typing import NDArray
 from checker.errors import DataError
 from checker.plugins import suggestion
 from checker.policy import ResolvedAttacker
-from checker.records.prompts.source import Flags, Places, PromptSource, Standing, blocks, flag
-
-__all__ = ["Knowledge"]
+from checker.records.prompts.source import ClassPlaces, Flags, Positions, PromptSource, blocks, flag
 
 
 @dataclass(frozen=True, slots=True)
-class Knowledge:
+class KnownEvents:
     """Which events an attacker knows of each of n patients.
 
     Args:
@@ -35,7 +33,7 @@ class Knowledge:
 
     source: PromptSource
     first: int
-    limit: Places
+    limit: Positions
     is_comparable: Flags
     pool: Flags | None
     of_type: Flags
@@ -46,11 +44,11 @@ class Knowledge:
         cls,
         source: PromptSource,
         attacker: ResolvedAttacker,
-        standing: Standing,
+        standing: ClassPlaces,
         *,
         removed: Flags,
         counted: Flags,
-    ) -> Knowledge:
+    ) -> KnownEvents:
         """Find out how far knowledge may reach."""
         n = len(source.records)
         knows = attacker.knows
@@ -70,7 +68,7 @@ class Knowledge:
             random=knows.random or 0,
         )
 
-    def cuts(self, rows: Places) -> Places:
+    def cuts(self, rows: Positions) -> Positions:
         """Return the number of each patient's first event behind the last one known."""
         if self.pool is None:
             return self.limit[rows]
@@ -83,7 +81,7 @@ class Knowledge:
             )
         return cut
 
-    def chosen(self, rows: Places) -> tuple[Flags, Places]:
+    def chosen(self, rows: Positions) -> tuple[Flags, Positions]:
         """Return which of the patients' events before their limits are known, end to end.
 
         Returns:
@@ -94,7 +92,7 @@ class Knowledge:
         number = np.arange(len(row)) - np.repeat(np.cumsum(reach) - reach, reach)
         known = number < self.first
         assert self.pool is not None  # callers choose only where there is a choice
-        places = self.source.places
+        places = self.source.positions
         code = self.source.records.code[places.token[places.first[rows][row] + number]]
         choice = ~known & flag(self.pool, code)
         of_type = flag(self.of_type, code)
@@ -106,11 +104,13 @@ class Knowledge:
             known |= _least(choice & ~of_type, drawn[own], row, count=self.random)
         return known, reach
 
-    def _reach(self, rows: Places) -> Places:
-        return np.minimum(self.limit[rows], self.source.places.size[rows])
+    def _reach(self, rows: Positions) -> Positions:
+        return np.minimum(self.limit[rows], self.source.positions.size[rows])
 
 
-def _limits(source: PromptSource, standing: Standing, *, first: int, is_asked: bool) -> Places:
+def _limits(
+    source: PromptSource, standing: ClassPlaces, *, first: int, is_asked: bool
+) -> Positions:
     """Return each patient's first event that cannot be known, [n]; -1 where there is no such place.
 
     Args:
@@ -119,7 +119,7 @@ def _limits(source: PromptSource, standing: Standing, *, first: int, is_asked: b
         first: so many events are known anyway.
         is_asked: whether a class is in question.
     """
-    places = source.places
+    places = source.positions
     size = places.size
     if not is_asked:
         return np.where(size > first, first + (size - first) // 2, -1)
@@ -154,7 +154,7 @@ def _matching(attacker: ResolvedAttacker, codes: Sequence[str]) -> Flags:
     return matching
 
 
-def _least(pool: Flags, priority: NDArray[np.uint64], row: Places, *, count: int) -> Flags:
+def _least(pool: Flags, priority: NDArray[np.uint64], row: Positions, *, count: int) -> Flags:
     """Flag each row's `count` entries of smallest priority among those of the pool."""
     chosen = np.zeros_like(pool)
     at = np.flatnonzero(pool)

@@ -10,15 +10,13 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.records.tokenization import KIND_EVENT, EventPlaces, TokenizedRecords, Tokenizer
-
-__all__ = ["Flags", "Places", "PromptSource", "Standing", "blocks", "flag"]
+from checker.records.tokenization import KIND_EVENT, EventPositions, TokenizedRecords, Tokenizer
 
 TOKENS_AT_ONCE: Final = 1 << 20
 """What is held beside records and results: some hundred bytes for each of so many tokens."""
 
 Flags = NDArray[np.bool_]
-Places = NDArray[np.int64]
+Positions = NDArray[np.int64]
 
 
 @dataclass(frozen=True)
@@ -40,9 +38,9 @@ class PromptSource:
     seed: int
 
     @cached_property
-    def places(self) -> EventPlaces:
-        """Where the events stand."""
-        return EventPlaces.of(self.records)
+    def positions(self) -> EventPositions:
+        """Where the events are."""
+        return EventPositions.of(self.records)
 
     @cached_property
     def cut_draws(self) -> NDArray[np.float64]:
@@ -51,7 +49,7 @@ class PromptSource:
         # 53 bits make a float64 in [0, 1) without rounding up to 1
         return np.ldexp((first >> np.uint64(11)).astype(np.float64), -53)
 
-    def draws(self, rows: Places, counts: Places) -> NDArray[np.uint64]:
+    def draws(self, rows: Positions, counts: Positions) -> NDArray[np.uint64]:
         """Return each patient's first random numbers, end to end: [sum of counts] uint64.
 
         The first decides his cut, the others belong to his events in order; they depend on the
@@ -76,7 +74,7 @@ class PromptSource:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ClassPlaces:
     """Where the codes of one class stand in the records of one split.
 
     Args:
@@ -85,12 +83,12 @@ class Standing:
         positive: [n] bool, the patient has such a code.
     """
 
-    counted: Places
-    nameable: Places
+    counted: Positions
+    nameable: Positions
     positive: Flags
 
     @classmethod
-    def of(cls, source: PromptSource, *, counted: Flags, watch: NDArray[np.integer]) -> Standing:
+    def of(cls, source: PromptSource, *, counted: Flags, watch: NDArray[np.integer]) -> ClassPlaces:
         """Look a class up; arguments as those of `build_prompts`."""
         records = source.records
         found = [np.empty(0, dtype=np.int64)]
@@ -112,7 +110,7 @@ def flag(mask: Flags, code: NDArray[np.int32]) -> Flags:
     return np.append(mask, False)[code]
 
 
-def blocks(sizes: Places) -> Iterator[slice]:
+def blocks(sizes: Positions) -> Iterator[slice]:
     """Cut rows into parts of about `TOKENS_AT_ONCE` tokens, at least one row each."""
     ends = np.cumsum(sizes)
     first, done = 0, 0

@@ -1,10 +1,10 @@
 """Events become the model's tokens, and tokens are read back as codes.
 
-`records` holds the columns (patients before and after), `places` where events stand in them,
+`records` holds the columns (patients before and after), `event_positions` where events are in them,
 `vocabulary` the model's tokens and ids, `tokenizer` the rules of a target's `tokenization`.
 """
 
-from checker.records.tokenization.places import EventPlaces
+from checker.records.tokenization.event_positions import EventPositions
 from checker.records.tokenization.records import (
     KIND_EVENT,
     KIND_SPECIAL,
@@ -27,7 +27,7 @@ __all__ = [
     "STATIC_TIME",
     "UNKNOWN_LIMIT",
     "Coverage",
-    "EventPlaces",
+    "EventPositions",
     "Records",
     "TokenizedRecord",
     "TokenizedRecords",

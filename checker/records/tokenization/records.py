@@ -13,21 +13,11 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-__all__ = [
-    "KIND_EVENT",
-    "KIND_SPECIAL",
-    "KIND_STATIC",
-    "KIND_TIME",
-    "STATIC_TIME",
-    "Coverage",
-    "Records",
-    "TokenizedRecord",
-    "TokenizedRecords",
-    "slices_of",
-]
-
 STATIC_TIME: Final = int(np.iinfo(np.int64).min)
 """Stands in `Records.time_us` for an event without a time; it sorts before every time."""
+
+DAY_US: Final = 86_400_000_000
+"""Microseconds of a day."""
 
 KIND_SPECIAL: Final = 0
 KIND_STATIC: Final = 1
@@ -40,7 +30,7 @@ class Records:
     """n patients with E events, in file order.
 
     Args:
-        subject_id: [n] int64, never shown to anybody.
+        subject_id: [n] int64, never shown.
         offsets: [n + 1] int64; patient i has the events offsets[i] to offsets[i + 1].
         code: [E] int32, index into the cohort's codes.
         time_us: [E] int64, microseconds since 1970-01-01, or STATIC_TIME; ascending per patient.

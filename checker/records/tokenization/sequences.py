@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.records.tokenization.records import (
+    DAY_US,
     KIND_EVENT,
     KIND_SPECIAL,
     KIND_STATIC,
@@ -22,25 +23,11 @@ from checker.records.tokenization.records import (
     Records,
 )
 
-__all__ = [
-    "ABSENT",
-    "UNKNOWN",
-    "Columns",
-    "PrefixField",
-    "Stream",
-    "ages",
-    "completed_years",
-    "join",
-    "lay_out",
-]
-
 ABSENT: Final = -1
 """Stands for the token of something that the patient does not have."""
 
 UNKNOWN: Final = -2
 """Stands for a token that the vocabulary lacks."""
-
-_DAY_US: Final = 86_400_000_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +44,7 @@ class PrefixField:
 
 
 @dataclass(frozen=True, slots=True)
-class Stream:
+class EventStream:
     """k events that become tokens, grouped by patient, static ones first in each.
 
     Args:
@@ -99,7 +86,7 @@ class Columns(TypedDict):
 
 
 def lay_out(
-    stream: Stream,
+    stream: EventStream,
     prefix: Sequence[PrefixField],
     *,
     n: int,
@@ -190,7 +177,7 @@ def _write_prefix(
 
 
 def _write_events(
-    columns: Columns, stream: Stream, bounds: NDArray[np.int64], at: NDArray[np.int64]
+    columns: Columns, stream: EventStream, bounds: NDArray[np.int64], at: NDArray[np.int64]
 ) -> None:
     """Write code tokens: dated events are numbered and timed from the patient's first dated one."""
     dated = stream.is_dated
@@ -202,7 +189,7 @@ def _write_events(
     columns["kind"][at] = np.where(dated, KIND_EVENT, KIND_STATIC)
     columns["event"][at] = np.where(dated, number, -1)
     since_us = stream.time_us[dated] - stream.time_us[first_dated[dated]]
-    columns["time_days"][at[dated]] = since_us / _DAY_US
+    columns["time_days"][at[dated]] = since_us / DAY_US
 
 
 def ages(

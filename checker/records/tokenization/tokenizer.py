@@ -12,7 +12,7 @@ way it is counted, and where more than UNKNOWN_LIMIT of all events are lost the 
 vocabulary do not belong together: a model that is prompted in a language it never learned leaks
 nothing, and would pass.
 
-Records are never cut here; windows and contexts are for whoever feeds the model.
+Records are never cut here; windows and contexts are cut where the model is fed.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -33,22 +33,22 @@ from numpy.typing import NDArray
 from checker.canonical import digest
 from checker.errors import DataError
 from checker.plugins import suggestion
-from checker.policy.documents import StaticField, TimeBin, TokenizationSpec
-from checker.records.tokenization.records import Coverage, Records, TokenizedRecords
+from checker.policy.documents import StaticField, TokenizationSpec
+from checker.records.tokenization.declared import ordered_prefix, upper_limits_us
+from checker.records.tokenization.dictionary import Dictionary, open_parts, pick, unknown_counts
+from checker.records.tokenization.records import DAY_US, Coverage, Records, TokenizedRecords
 from checker.records.tokenization.sequences import (
     ABSENT,
     UNKNOWN,
     Columns,
+    EventStream,
     PrefixField,
-    Stream,
     ages,
     join,
     lay_out,
 )
-from checker.records.tokenization.values import BinTable, bin_table, load_edges
+from checker.records.tokenization.values import bin_table, load_edges
 from checker.records.tokenization.vocabulary import Vocabulary
-
-__all__ = ["UNKNOWN_LIMIT", "Tokenizer"]
 
 UNKNOWN_LIMIT: Final = 0.05
 """Largest share of events, or of one prefix field's tokens, that the vocabulary may lack."""
@@ -56,40 +56,9 @@ UNKNOWN_LIMIT: Final = 0.05
 _EVENTS_AT_ONCE: Final = 1 << 20
 """What is held beside records and tokens: some hundred bytes for each of so many events."""
 
-_DAY_US: Final = 86_400_000_000
-_UNIT_US: Final = {
-    "s": 1_000_000,
-    "m": 60_000_000,
-    "h": 3_600_000_000,
-    "d": _DAY_US,
-    "w": 7 * _DAY_US,
-    "y": 365.25 * _DAY_US,
-}
-
 
 @dataclass(frozen=True, slots=True)
-class _Dictionary:
-    """What the rules make of each code of a cohort's dictionary.
-
-    Args:
-        codes: the dictionary.
-        token: [codes] int32, id of the code's own token, or -1.
-        field: [codes] int16, index into the static fields, or -1.
-        birth: index of the birth code, or -1.
-        bins: the codes' value bins, or None.
-        bin_token: [bins of all codes] int32, or None where bins are not spelled with their code.
-    """
-
-    codes: Sequence[str]
-    token: NDArray[np.int32]
-    field: NDArray[np.int16]
-    birth: int
-    bins: BinTable | None
-    bin_token: NDArray[np.int32] | None
-
-
-@dataclass(frozen=True, slots=True)
-class _Part:
+class _EncodedPart:
     """Some of the patients, tokenized.
 
     Args:
@@ -126,7 +95,7 @@ class Tokenizer:
         self._eos = self._known(specials.eos, "specials.eos")
         self._unk = self._known(specials.unk, "specials.unk")
         self._known(specials.pad, "specials.pad")
-        self._time_upper_us = _upper_limits_us(spec.time)
+        self._time_upper_us = upper_limits_us(spec.time)
         self._time_tokens = np.array(
             [self._required(bin.token, "time") for bin in spec.time], dtype=np.int32
         )
@@ -135,7 +104,7 @@ class Tokenizer:
             for name, entry in spec.static.items()
         }
         declared = (("age",) if spec.age else ()) + tuple(self._static)
-        self._order = _prefix_order(spec.prefix_order, declared)
+        self._order = ordered_prefix(spec.prefix_order, declared)
         self._check_age()
         self._edges = load_edges(base / spec.values.bins) if spec.values else {}
         self._value_tokens = self._separate_value_tokens()
@@ -161,17 +130,16 @@ class Tokenizer:
     @property
     def time_gaps_days(self) -> list[tuple[int, float, float | None]]:
         """Each time token's id, and the gaps it stands for: beyond, and up to (None: no end)."""
-        upper = [limit / _DAY_US for limit in self._time_upper_us.tolist()]
+        upper = [limit / DAY_US for limit in self._time_upper_us.tolist()]
         return list(zip(self._time_tokens.tolist(), [0.0, *upper], [*upper, None], strict=False))
 
     def gap_tokens(self, days: NDArray[np.floating]) -> NDArray[np.int32]:
         """Return the token that stands between two events so many days apart: [k] > 0 to ids."""
-        return self._gap_tokens(np.rint(days.astype(np.float64) * _DAY_US).astype(np.int64))
+        return self._gap_tokens(np.rint(days.astype(np.float64) * DAY_US).astype(np.int64))
 
     def variant(
         self,
         *,
-        bos: bool | None = None,
         prefix_order: Sequence[str] | None = None,
         age_shift: int = 0,
     ) -> Tokenizer:
@@ -180,17 +148,12 @@ class Tokenizer:
         It never refuses data for what its vocabulary lacks.
 
         Args:
-            bos: without (False) or with (True) the declared BOS; None leaves it as it is.
             prefix_order: another order of the same fields.
             age_shift: years added to the age that the token tells.
         """
         other = copy.copy(self)
-        if bos is False:
-            other._bos = -1
-        elif bos and self._bos < 0:
-            raise ValueError("the target declares no BOS that a variant could add")
         if prefix_order is not None:
-            other._order = _prefix_order(list(prefix_order), self._order)
+            other._order = ordered_prefix(list(prefix_order), self._order)
         other._age_shift = self._age_shift + age_shift
         other._strict = False
         return other
@@ -260,13 +223,13 @@ class Tokenizer:
             **join([part.columns for part in parts]),
             age_years=np.concatenate([part.last_age for part in parts]).astype(np.float32),
             static_values={
-                name: _open_parts(self._static[name].codes, own, codes)
+                name: open_parts(self._static[name].codes, own, codes)
                 for name, own in picked.items()
             },
             coverage=coverage,
         )
 
-    def _part(self, records: Records, dictionary: _Dictionary) -> _Part:
+    def _part(self, records: Records, dictionary: Dictionary) -> _EncodedPart:
         """Tokenize some of the patients."""
         n = len(records)
         row = np.repeat(np.arange(n, dtype=np.int32), np.diff(records.offsets))
@@ -275,7 +238,7 @@ class Tokenizer:
         wanted = (field < 0) & ~is_birth if self.spec.age else field < 0
         first_age, last_age = ages(records, row, is_birth=is_birth, lived=(field < 0) & ~is_birth)
         picked = {
-            name: _pick(row, records.code, mine=field == number, take=entry.take, n=n)
+            name: pick(row, records.code, mine=field == number, take=entry.take, n=n)
             for number, (name, entry) in enumerate(self._static.items())
         }
         prefix = self._prefix(first_age, picked, dictionary)
@@ -288,13 +251,13 @@ class Tokenizer:
             eos=self._eos,
             time_token=self._time_tokens_before(stream),
         )
-        return _Part(columns, picked, first_age, last_age, coverage)
+        return _EncodedPart(columns, picked, first_age, last_age, coverage)
 
     def _prefix(
         self,
         years: NDArray[np.int64],
         picked: dict[str, NDArray[np.int32]],
-        dictionary: _Dictionary,
+        dictionary: Dictionary,
     ) -> list[PrefixField]:
         fields = []
         for name in self._order:
@@ -308,7 +271,7 @@ class Tokenizer:
             fields.append(PrefixField(np.where(picked[name] < 0, ABSENT, token), picked[name]))
         return fields
 
-    def _dictionary(self, codes: Sequence[str]) -> _Dictionary:
+    def _dictionary(self, codes: Sequence[str]) -> Dictionary:
         ids = self.vocabulary.ids
         field = np.full(len(codes), -1, dtype=np.int16)
         for number, (name, entry) in enumerate(self._static.items()):
@@ -331,7 +294,7 @@ class Tokenizer:
             bins = bin_table(codes, self._edges, template=self.spec.values.token)
             if "{code}" in self.spec.values.token:
                 bin_tokens = np.array([ids.get(t, -1) for t in bins.spelling], dtype=np.int32)
-        return _Dictionary(
+        return Dictionary(
             codes=codes,
             token=np.array([ids.get(code, -1) for code in codes], dtype=np.int32),
             field=field,
@@ -345,8 +308,8 @@ class Tokenizer:
         records: Records,
         row: NDArray[np.int32],
         wanted: NDArray[np.bool_],
-        dictionary: _Dictionary,
-    ) -> tuple[Stream, Coverage]:
+        dictionary: Dictionary,
+    ) -> tuple[EventStream, Coverage]:
         """Give each event its token, count the unknown ones, and keep those that have one."""
         token = dictionary.token[records.code]
         value_token = np.full(len(token), ABSENT, dtype=np.int32)
@@ -364,19 +327,19 @@ class Tokenizer:
         coverage = Coverage(
             events=int(wanted.sum()),
             unknown=int(unknown.sum()),
-            counts=dict(_unknown_counts(records.code, slot, unknown, dictionary)),
+            counts=dict(unknown_counts(records.code, slot, unknown, dictionary)),
         )
         if self._unk >= 0:
             token[unknown] = self._unk
         else:
             wanted = wanted & ~unknown
         kept = np.flatnonzero(wanted)
-        stream = Stream(
+        stream = EventStream(
             row[kept], records.code[kept], token[kept], value_token[kept], records.time_us[kept]
         )
         return stream, coverage
 
-    def _time_tokens_before(self, stream: Stream) -> NDArray[np.int32]:
+    def _time_tokens_before(self, stream: EventStream) -> NDArray[np.int32]:
         """Return [k] int32: the token of the gap before each event, or ABSENT."""
         tokens = np.full(len(stream.row), ABSENT, dtype=np.int32)
         if len(self._time_tokens):
@@ -479,91 +442,3 @@ class Tokenizer:
                 f" tokenization.{'age' if name == 'age' else 'static'}",
                 file=self.vocabulary.file,
             )
-
-
-# --- helpers that need no rules ------------------------------------------------------------------
-
-
-def _upper_limits_us(bins: Sequence[TimeBin]) -> NDArray[np.int64]:
-    """Return the longest gap of each time bin, the last one without end."""
-    limits: list[int] = []
-    for number, bin_ in enumerate(bins):
-        is_last = number == len(bins) - 1
-        if (bin_.up_to is None) != is_last:
-            raise DataError(
-                f"tokenization.time: '{bin_.token}' must {'not ' if is_last else ''}have an 'upTo';"
-                " every entry but the last has one"
-            )
-        if bin_.up_to is not None:
-            limits.append(round(float(bin_.up_to[:-1]) * _UNIT_US[bin_.up_to[-1]]))
-            if len(limits) > 1 and limits[-1] <= limits[-2]:
-                raise DataError(
-                    f"tokenization.time: 'upTo: {bin_.up_to}' is not above the one before"
-                )
-    return np.array(limits, dtype=np.int64)
-
-
-def _prefix_order(order: Sequence[str] | None, declared: tuple[str, ...]) -> tuple[str, ...]:
-    if order is None:
-        return declared
-    for name in order:
-        if name not in declared:
-            raise DataError(
-                f"tokenization.prefixOrder: '{name}' is not declared{suggestion(name, declared)}"
-            )
-    missing = [name for name in declared if name not in order]
-    if missing or len(set(order)) != len(order):
-        wrong = f"'{missing[0]}' is missing" if missing else "a field stands in it twice"
-        raise DataError(f"tokenization.prefixOrder: {wrong}; it names every field once")
-    return tuple(order)
-
-
-def _pick(
-    row: NDArray[np.int32],
-    code: NDArray[np.int32],
-    *,
-    mine: NDArray[np.bool_],
-    take: str,
-    n: int,
-) -> NDArray[np.int32]:
-    """Return for each patient the first or last code of a static field, or -1."""
-    picked = np.full(n, -1, dtype=np.int32)
-    at = np.flatnonzero(mine)
-    if take == "first":
-        at = at[::-1]  # the assignment that is made last stays
-    picked[row[at]] = code[at]
-    return picked
-
-
-def _unknown_counts(
-    code: NDArray[np.int32],
-    slot: NDArray[np.int64] | None,
-    unknown: NDArray[np.bool_],
-    dictionary: _Dictionary,
-) -> Iterator[tuple[str, int]]:
-    """Yield each token that the vocabulary lacks, and how many events lack it."""
-    at = np.flatnonzero(unknown)
-    if slot is not None and dictionary.bins is not None:
-        binned = at[slot[at] >= 0]
-        counts = np.bincount(slot[binned])
-        for i in np.flatnonzero(counts).tolist():
-            yield dictionary.bins.spelling[i], int(counts[i])
-        at = at[slot[at] < 0]
-    counts = np.bincount(code[at])
-    for i in np.flatnonzero(counts).tolist():
-        yield dictionary.codes[i], int(counts[i])
-
-
-def _open_parts(
-    glob: str, picked: NDArray[np.int32], codes: Sequence[str]
-) -> tuple[str | None, ...]:
-    """Return what a glob with one '*' leaves open of each patient's code; else the code."""
-    before, star, after = glob.partition("*")
-    simple = bool(star) and not set("*?[") & {*before, *after}
-    used = np.unique(picked)
-    names: dict[int, str | None] = {
-        i: codes[i][len(before) : len(codes[i]) - len(after)] if simple else codes[i]
-        for i in used[used >= 0].tolist()
-    }
-    names[-1] = None
-    return tuple(names[i] for i in picked.tolist())

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 
 from checker.errors import DataError
 
-__all__ = ["BinTable", "bin_table", "load_edges"]
-
 
 def load_edges(path: Path) -> dict[str, NDArray[np.float32]]:
     """Read the inner edges of each code's bins.
@@ -55,7 +53,7 @@ def load_edges(path: Path) -> dict[str, NDArray[np.float32]]:
     edges: dict[str, NDArray[np.float32]] = {}
     for code, values in zip(table["code"].to_pylist(), lists, strict=True):
         if not isinstance(code, str) or code in edges:
-            raise DataError(f"code {code!r} stands in it twice or is not text", file=path)
+            raise DataError(f"code {code!r} is listed twice or is not text", file=path)
         own = np.array([np.nan if v is None else v for v in values or ()], dtype=np.float32)
         if not np.isfinite(own).all() or (np.diff(own) < 0).any():
             raise DataError(f"the edges of '{code}' are not ascending finite numbers", file=path)

@@ -19,8 +19,6 @@ import pyarrow.parquet as pq
 from checker.canonical import sha256_hex
 from checker.errors import DataError
 
-__all__ = ["Vocabulary", "check_fits", "load_vocabulary"]
-
 _INDEX_COLUMN = "code/vocab_index"
 
 
@@ -176,6 +174,6 @@ def _unique(pairs: Iterable[tuple[Any, Any]], path: Path) -> dict[str, int]:
                 file=path,
             )
         if token in ids:
-            raise DataError(f"token '{token}' stands in it twice", file=path)
+            raise DataError(f"token '{token}' is listed twice", file=path)
         ids[token] = number
     return ids

@@ -2,7 +2,7 @@
 
 An executor decides where and when, never what: observations depend on the job, the patients, the
 models and the environment that is part of every key, so any executor leaves the same evidence, byte
-for byte. What may run next, and what is kept, `checker.run.running` decides.
+for byte. What may run next, and what is kept, `checker.run` decides.
 """
 
 from __future__ import annotations
@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from checker.errors import UsageError
 from checker.run.execution import Execution
-from checker.run.executors.network import choose_network
+from checker.run.executors.ray_network import choose_network
 from checker.run.executors.serial import SerialExecutor
-from checker.run.executors.worker import CPU_ENVIRONMENT, Openers, Outcome, Take, Work
+from checker.run.executors.worker import CPU_ENVIRONMENT, Openers, Outcome, ReadyJob, Take
 
 if TYPE_CHECKING:
     from checker.run.prepare import Prepared
@@ -25,9 +25,9 @@ __all__ = [
     "Executor",
     "Openers",
     "Outcome",
+    "ReadyJob",
     "SerialExecutor",
     "Take",
-    "Work",
     "choose_executor",
 ]
 

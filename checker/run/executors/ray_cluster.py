@@ -1,20 +1,20 @@
-"""Ray: a cluster of the run's own, or one that is there already; the one door to the library.
+"""Ray: a cluster of the run's own, or one that is there already; the only module that imports it.
 
 *Patients do not travel.* A worker reads documents, patients and models from the files, as this
 process did, and is refused when it compiles another plan from them. So Ray's object store, which
-anybody on a shared cluster can read and which spills to disk, holds no records; what passes through
-it are jobs and the tables of evidence they need and return, under pseudonyms. The pseudonyms' key
+every user of a shared cluster can read and which spills to disk, holds no records; what passes
+through it are jobs and the tables of evidence they need and return, under pseudonyms. Their key
 goes to each worker in a call, over the network of the cluster: a cluster that others use, or whose
 connections are not encrypted (RAY_USE_TLS), is no place for an audit of real patients.
 
 *A cluster of the run's own stays on this machine.* Every port is bound to loopback and asks for a
-token drawn for this process (`checker.run.executors.network` sees to both); there is no dashboard
-and no usage report; the object store is small, and the session's folder is closed to others and
-deleted at the end.
+token drawn for this process (`checker.run.executors.ray_network` sees to both); there is no
+dashboard and no usage report; the object store is small, and the session's folder is closed to
+others and deleted at the end.
 
-*What Ray says stays in its logs.* It prints what befalls its workers to standard output, where a
+*What Ray says stays in its logs.* It prints what happens to its workers on standard output, where a
 report may be awaited; so while a cluster is open, nothing is written there. What a user needs to
-know is said by the crew, in sentences.
+know is said by the worker pool, in sentences.
 """
 
 from __future__ import annotations
@@ -36,9 +36,7 @@ import ray
 from ray.exceptions import RayError, RayTaskError
 
 from checker.errors import ExecutorError
-from checker.run.executors.network import is_listening, require_cluster
-
-__all__ = ["Call", "RayCluster", "Remote", "WorkerLost"]
+from checker.run.executors.ray_network import is_listening, require_cluster
 
 OBJECT_STORE_BYTES = 128 * 2**20
 HEAD_EVERY_S, HEAD_TRIES, HEAD_PAUSE_S = 10.0, 3, 2.0
@@ -52,7 +50,7 @@ class WorkerLost(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Call:
+class PendingCall:
     """Something a worker was asked for."""
 
     ref: Any
@@ -72,20 +70,20 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True)
-class Remote:
+class WorkerHandle:
     """A worker in another process, by what it can be asked for."""
 
     actor: Any
 
-    def ask(self, method: str, *arguments: Any) -> Call:
-        """Ask for something; what is asked for stands in line."""
-        return Call(getattr(self.actor, method).remote(*arguments))
+    def ask(self, method: str, *arguments: Any) -> PendingCall:
+        """Ask for something; calls wait their turn."""
+        return PendingCall(getattr(self.actor, method).remote(*arguments))
 
-    def ask_now(self, method: str) -> Call:
-        """Ask for something that does not wait for the work at hand."""
-        return Call(getattr(self.actor, method).options(concurrency_group="watch").remote())
+    def ask_now(self, method: str) -> PendingCall:
+        """Ask for something that does not wait for the current job."""
+        return PendingCall(getattr(self.actor, method).options(concurrency_group="watch").remote())
 
-    def dismiss(self) -> None:
+    def kill(self) -> None:
         """End the worker, whatever it does."""
         ray.kill(self.actor)
 
@@ -95,7 +93,7 @@ class RayCluster:
 
     Attributes:
         address: as the user gave it, or None for a cluster of the run's own.
-        cpus, gpus: how many it has, in use or not; a cluster of one's own promises no CPUs.
+        cpus, gpus: how many it has, in use or not; the run's own promises no CPUs.
     """
 
     def __init__(self, address: str | None, *, with_gpus: bool) -> None:
@@ -148,30 +146,30 @@ class RayCluster:
                 " where it runs; run the audit in a process of its own"
             )
 
-    def hire(
+    def start_worker(
         self,
-        seat: Callable[..., Any],
+        actor_class: Callable[..., Any],
         *arguments: Any,
         threads: int,
         gpus: int,
         environment: Mapping[str, str],
-    ) -> Remote:
+    ) -> WorkerHandle:
         """Ask for a worker; it has a place as soon as one is free.
 
         Args:
-            seat: makes the object whose methods the worker can be asked for.
-            arguments: of `seat`.
+            actor_class: makes the object whose methods the worker can be asked for.
+            arguments: of `actor_class`.
             threads: CPUs it takes of a cluster that others use too.
             gpus: GPUs that only it sees.
             environment: variables of its process.
         """
-        actor = ray.remote(max_restarts=0, concurrency_groups={"watch": 1})(seat)
+        actor = ray.remote(max_restarts=0, concurrency_groups={"watch": 1})(actor_class)
         placed = actor.options(
             num_cpus=threads if self.address else 0,
             num_gpus=gpus,
             runtime_env={"env_vars": dict(environment)},
         )
-        return Remote(placed.remote(*arguments))
+        return WorkerHandle(placed.remote(*arguments))
 
     def check(self) -> None:
         """See whether the head node is still there: Ray itself would end this process without it.
@@ -189,7 +187,7 @@ class RayCluster:
             " command goes on from there"
         )
 
-    def finished(self, calls: Iterable[Call], *, timeout_s: float) -> list[Call]:
+    def finished(self, calls: Iterable[PendingCall], *, timeout_s: float) -> list[PendingCall]:
         """Return those calls that have ended, waiting for at least one or for the timeout.
 
         Raises:

@@ -13,12 +13,10 @@ from typing import Any
 from checker.errors import ExecutorError, UsageError
 from checker.plan import AuditPlan
 from checker.run.execution import Execution
-from checker.run.executors.crew import Crew
 from checker.run.executors.ray_cluster import RayCluster
 from checker.run.executors.worker import Openers, Outcome, Take
+from checker.run.executors.worker_pool import WorkerPool
 from checker.run.prepare import Prepared
-
-__all__ = ["RayExecutor"]
 
 
 class RayExecutor:
@@ -48,7 +46,7 @@ class RayExecutor:
         self._threads = threads
         self._notice = notice
         self._cluster: RayCluster | None = None
-        self._crew: Crew | None = None
+        self._pool: WorkerPool | None = None
 
     def open(
         self, execution: Execution, *, openers: Openers, models: Sequence[str]
@@ -58,7 +56,7 @@ class RayExecutor:
         self._cluster = RayCluster(self._address, with_gpus=device != "cpu")
         on_gpus = device == "cuda" or (device == "auto" and self._cluster.gpus > 0)
         count = self._count(self._cluster, on_gpus=on_gpus)
-        self._crew = Crew(
+        self._pool = WorkerPool(
             self._cluster,
             self._prepare,
             key=execution.pseudonyms.key,
@@ -68,47 +66,45 @@ class RayExecutor:
             notice=self._notice,
         )
         for _ in range(count):
-            self._crew.hire(gpu=on_gpus, has_models=True)
+            self._pool.start_worker(gpu=on_gpus, has_models=True)
         for _ in range(count if on_gpus else 0):
-            self._crew.hire(gpu=False, has_models=False)
-        return dict(self._crew.first().environment)
+            self._pool.start_worker(gpu=False, has_models=False)
+        return dict(self._pool.first().environment)
 
     def preflight(self) -> dict[str, float]:
         """Return what the first worker's check found; every worker checks its models."""
-        assert self._crew is not None  # the protocol: `open` comes first
-        return dict(self._crew.first().preflight)
+        assert self._pool is not None  # the protocol: `open` comes first
+        return dict(self._pool.first().preflight)
 
     def run(self, take: Take) -> Iterator[Outcome]:
-        """Give out jobs; outcomes come in the order in which jobs end."""
-        if self._crew is None:  # nothing is left to run, only to leave out
+        if self._pool is None:  # nothing is left to run, only to leave out
             take(lambda job: True)
             return
-        yield from self._crew.run(take)
+        yield from self._pool.run(take)
 
     def close(self) -> None:
-        """End the workers and leave the cluster."""
         if self._cluster is not None:
             self._cluster.close()
-        self._cluster = self._crew = None
+        self._cluster = self._pool = None
 
     def _count(self, cluster: RayCluster, *, on_gpus: bool) -> int:
         """Return how many workers take jobs that run on a model.
 
         Raises:
             UsageError: the cluster is too small for as many as were asked for.
-            ExecutorError: it has no room for one.
+            ExecutorError: it is too small for one.
         """
         if on_gpus:
-            room, what = cluster.gpus, "GPUs"
+            available, what = cluster.gpus, "GPUs"
         elif self._address is None:
             return self._workers or max(_cpus() // self._threads, 1)
         else:
-            room, what = cluster.cpus // self._threads, f"shares of {self._threads} CPUs"
-        if not room:
+            available, what = cluster.cpus // self._threads, f"shares of {self._threads} CPUs"
+        if not available:
             raise ExecutorError(f"the cluster has no {what}, and a worker needs one")
-        if self._workers is not None and self._workers > room:
-            raise UsageError(f"--workers {self._workers}: the cluster has {room} {what}")
-        return self._workers or room
+        if self._workers is not None and self._workers > available:
+            raise UsageError(f"--workers {self._workers}: the cluster has {available} {what}")
+        return self._workers or available
 
 
 def _cpus() -> int:
@@ -122,8 +118,8 @@ def _device(plan: AuditPlan) -> str:
     Raises:
         UsageError: a model names one GPU of several; each worker sees only its own.
     """
-    spec = plan.target.document["spec"]
-    devices = {spec[name]["device"] for name in ("model", "reference") if spec.get(name)}
+    spec = plan.target.document.spec
+    devices = {model.device for model in (spec.model, spec.reference) if model is not None}
     for device in devices:
         if device.startswith("cuda:") and device != "cuda:0":
             raise UsageError(

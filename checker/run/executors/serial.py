@@ -8,8 +8,6 @@ from typing import Any
 from checker.run.execution import Execution
 from checker.run.executors.worker import Openers, Outcome, Take, Worker
 
-__all__ = ["SerialExecutor"]
-
 
 class SerialExecutor:
     """Runs jobs one after another, in the order they are handed out."""
@@ -20,21 +18,17 @@ class SerialExecutor:
     def open(
         self, execution: Execution, *, openers: Openers, models: Sequence[str]
     ) -> dict[str, Any]:
-        """Load the models in this process."""
         self._worker = Worker(execution, openers)
         return self._worker.open(models)
 
     def preflight(self) -> dict[str, float]:
-        """Check the loaded models against themselves."""
         return self._open_worker.preflight()
 
     def run(self, take: Take) -> Iterator[Outcome]:
-        """Run what is handed out."""
         while (work := take(lambda job: True)) is not None:
             yield self._open_worker.run(work)
 
     def close(self) -> None:
-        """Let go of the models."""
         self._worker = None
 
     @property

@@ -15,8 +15,6 @@ from checker.plan import Job, Workload
 from checker.run.execution import Execution
 from checker.targets import Progress, TargetModel, Tokens
 
-__all__ = ["CPU_ENVIRONMENT", "Openers", "Outcome", "Take", "Work", "Worker"]
-
 PREFLIGHT_RECORDS = 8
 
 CPU_ENVIRONMENT = {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "pyarrow")}
@@ -27,7 +25,7 @@ Openers = Mapping[str, Callable[[], TargetModel]]
 
 
 @dataclass(frozen=True, slots=True)
-class Work:
+class ReadyJob:
     """A job that may run now.
 
     Args:
@@ -50,7 +48,7 @@ class Outcome:
     crash: str = ""
 
 
-Take = Callable[[Callable[[Job], bool]], Work | None]
+Take = Callable[[Callable[[Job], bool]], ReadyJob | None]
 """Hands out the next job of a kind that may run now, or None where there is none at present; what
 may run can change whenever an outcome has been recorded."""
 
@@ -101,7 +99,7 @@ class Worker:
             found |= {f"{prefix}{check}": value for check, value in checks.items()}
         return found
 
-    def run(self, work: Work) -> Outcome:
+    def run(self, work: ReadyJob) -> Outcome:
         """Run one job; what its model or its data make of it is an outcome, never an exception.
 
         Raises:

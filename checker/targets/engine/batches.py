@@ -14,9 +14,7 @@ from checker.errors import TargetError
 from checker.targets import Progress, Tokens
 from checker.targets.engine.loading import vendor
 
-__all__ = ["NO_ROOM", "in_batches", "numbers_of", "padded"]
-
-NO_ROOM = "does not fit into the memory of"
+OUT_OF_MEMORY = "does not fit into the memory of"
 
 Result = TypeVar("Result")
 
@@ -85,7 +83,7 @@ def in_batches(
         if produced is None:
             if len(rows) == 1:
                 raise TargetError(
-                    f"{doing} one sequence of {lengths[rows[0]]} tokens {NO_ROOM} {device}; "
+                    f"{doing} one sequence of {lengths[rows[0]]} tokens {OUT_OF_MEMORY} {device}; "
                     "free memory or shorten the records"
                 )
             middle = len(rows) // 2

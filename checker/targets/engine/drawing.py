@@ -1,8 +1,8 @@
-"""Drawing next tokens from logits, on the device that holds them; nothing crosses per step.
+"""Drawing next tokens from logits, on the device that holds them, without a copy to the host.
 
-The rule is that of `checker.targets.engine.sampling`: temperature, top-p with ties at the edge
-kept, then the inverse of the distribution function in the order of the vocabulary. What is here is
-the same rule made cheap:
+The rule is that of `checker.targets.sampling`: temperature, top-p with ties at the edge kept, then
+the inverse of the distribution function in the order of the vocabulary. What is here is the same
+rule made cheap:
 
 *Top-p needs a threshold, not a sorted vocabulary.* On the CPU the largest weights are split off
 (introselect) and only they are sorted; a row whose nucleus is larger is sorted whole. On other
@@ -18,8 +18,6 @@ from __future__ import annotations
 import numpy as np
 import torch
 from numpy.typing import NDArray
-
-__all__ = ["draw"]
 
 _BLOCK = 64
 _PREFIX = 1024  # weights of a row that are sorted first

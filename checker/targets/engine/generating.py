@@ -1,4 +1,4 @@
-"""Rollouts by the library's own `generate`, for models that no memory of ours suits.
+"""Rollouts by the library's own `generate`, for models that no cache of ours does for.
 
 The draw is ours: greedy decoding over a logits processor that leaves it one choice. The library
 pads, caches and stops.
@@ -12,16 +12,14 @@ import torch
 from transformers import GenerationConfig, LogitsProcessorList
 
 from checker.targets.engine.batches import in_batches, padded
-from checker.targets.engine.decoding import Choice, Work
-from checker.targets.engine.memories import Row
-
-__all__ = ["generate"]
+from checker.targets.engine.decoding import DecodingRequest
+from checker.targets.engine.token_choice import DecodedSequence, TokenChoice
 
 
 def generate(
     model: Any,
-    work: Work,
-    choice: Choice,
+    request: DecodingRequest,
+    choice: TokenChoice,
     *,
     budget: int,
     pad_id: int,
@@ -29,12 +27,12 @@ def generate(
     device: str,
     doing: str,
 ) -> None:
-    """Run all that `work` wants.
+    """Decode all that is wanted.
 
     Args:
         model: a loaded causal language model on its device.
-        work: takes the results.
-        choice: of what rows are fed.
+        request: takes the results.
+        choice: of what sequences are fed.
         budget: padded tokens of one batch, horizon included.
         pad_id: stands to the left of a shorter prompt.
         pads_left: whether prompts of different lengths may share a batch.
@@ -44,20 +42,16 @@ def generate(
     Raises:
         TargetError: a single sample does not fit into the device's memory, or the model fails.
     """
-    rows = [
-        Row(prompt, sample, -1, len(tokens) - 1)
-        for prompt, tokens in enumerate(work.prompts)
-        for sample in work.wanted(prompt)
-    ]
+    waiting = [one for prompt in range(len(request.prompts)) for one in request.sequences(prompt)]
 
-    def run(batch: list[int]) -> list[range]:
-        chosen = [rows[index] for index in batch]
-        choice.allot(len(chosen), device=model.device)
-        choice.add(chosen, at=0)
-        prompts = [work.prompts[row.prompt] for row in chosen]
+    def run(batch: list[int]) -> list[list[DecodedSequence]]:
+        sequences = [waiting[index] for index in batch]
+        choice.allocate(len(sequences), device=model.device)
+        choice.add(sequences, at=0)
+        prompts = [request.prompts[one.prompt] for one in sequences]
         ids, real = padded(prompts, pad_id=pad_id, left=True, device=model.device)
         config = GenerationConfig(
-            max_new_tokens=work.horizon_tokens,
+            max_new_tokens=request.horizon_tokens,
             do_sample=False,
             num_beams=1,
             use_cache=True,
@@ -70,33 +64,26 @@ def generate(
             generation_config=config,
             logits_processor=LogitsProcessorList([_OneChoice(choice)]),
         )
-        choice.ended(len(chosen))  # raises where what was drawn means nothing
-        results = choice.results(list(range(len(chosen))))
-        return [
-            work.finish(row.prompt, row.sample, result)
-            for row, result in zip(chosen, results, strict=True)
-        ]
+        choice.ended(len(sequences))  # raises where what was drawn means nothing
+        results = choice.results(list(range(len(sequences))))
+        return [request.finish(*done) for done in zip(sequences, results, strict=True)]
 
-    while rows:
+    while waiting:
         further = in_batches(
             run,
-            lengths=[len(work.prompts[row.prompt]) + work.horizon_tokens for row in rows],
+            lengths=[len(request.prompts[one.prompt]) + request.horizon_tokens for one in waiting],
             budget=budget,
             one_length=not pads_left,
             doing=doing,
             device=device,
         )
-        rows = [
-            Row(row.prompt, sample, -1, row.start)
-            for row, samples in zip(rows, further, strict=True)
-            for sample in samples
-        ]
+        waiting = [one for wanted in further for one in wanted]
 
 
 class _OneChoice:
     """Logits processor that leaves greedy decoding nothing but what `choice` says."""
 
-    def __init__(self, choice: Choice) -> None:
+    def __init__(self, choice: TokenChoice) -> None:
         self._choice, self._step = choice, 0
 
     def __call__(self, input_ids: torch.Tensor, scores: torch.Tensor) -> torch.Tensor:

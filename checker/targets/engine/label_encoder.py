@@ -13,8 +13,6 @@ from transformers import AutoModel, AutoTokenizer
 from checker.targets.engine.batches import numbers_of
 from checker.targets.engine.loading import check_weights, vendor
 
-__all__ = ["embed_texts"]
-
 TEXTS_AT_ONCE = 64
 
 

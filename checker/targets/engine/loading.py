@@ -22,15 +22,6 @@ from transformers.utils import logging as transformers_logging
 from checker.errors import PhigateError, TargetError
 from checker.policy.documents import ModelSpec
 
-__all__ = [
-    "check_weights",
-    "device_name",
-    "fuse_activations",
-    "library_versions",
-    "load_model",
-    "vendor",
-]
-
 
 @contextlib.contextmanager
 def vendor(doing: str) -> Iterator[None]:

@@ -23,8 +23,6 @@ from checker.errors import TargetError
 from checker.targets import LOGPROB_FLOOR, Tokens, TokenScores
 from checker.targets.engine.batches import numbers_of, padded
 
-__all__ = ["FULL_LOGITS", "ForwardPass"]
-
 FULL_LOGITS = 1 << 27
 """Logits of one batch where they cannot be had in chunks."""
 

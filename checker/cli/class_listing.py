@@ -1,0 +1,124 @@
+"""Attribute classes for people and machines: which there are, and what each says."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from checker.cli.console import plain_table
+from checker.errors import UsageError
+from checker.plugins import nearest_or_all
+from checker.policy import load_only
+from checker.policy.documents import AttributeClassSpec, LeakagePolicy, LibraryClassSpec
+from checker.policy.library import library_classes
+
+
+def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, AttributeClassSpec]:
+    """Return the classes of a policy, or of the library, by name.
+
+    Args:
+        policy: a policy file; its own classes, and those it takes from a library.
+        names: of the wanted classes; all, where none is given.
+
+    Raises:
+        UsageError: there is no class of such a name.
+        DocumentError: the policy is invalid.
+    """
+    known: dict[str, AttributeClassSpec]
+    if policy is None:
+        known = {name: one.document.spec for name, one in library_classes().items()}
+    else:
+        known = dict(load_only(LeakagePolicy, policy).document.spec.attribute_classes)
+    for name in names:
+        if name not in known:
+            where = "the library" if policy is None else str(policy)
+            raise UsageError(f"{where} has no class '{name}'{nearest_or_all(name, known)}")
+    return {name: known[name] for name in names or known}
+
+
+def list_json(classes: Mapping[str, AttributeClassSpec]) -> list[dict[str, Any]]:
+    """Return one line a class."""
+    return [
+        {
+            "name": name,
+            "title": spec.title,
+            "sensitivity": spec.sensitivity,
+            "confidentiality": spec.confidentiality,
+            "benign": spec.benign,
+            "review": spec.review.status if isinstance(spec, LibraryClassSpec) else None,
+            "values": {
+                tier: sum(len(one.values) for one in spec.codes if one.tier == tier)
+                for tier in ("definitive", "strong", "suggestive", "exposure")
+            }
+            | {"proxy": sum(len(one.values) for one in spec.proxies)},
+        }
+        for name, spec in classes.items()
+    ]
+
+
+def print_classes(classes: Mapping[str, AttributeClassSpec], console: Console) -> None:
+    """Print one line a class, with how many values it has in each tier."""
+    counted = ("definitive", "strong", "suggestive", "exposure", "proxy")
+    table = plain_table("class", "title", "HL7", *counted, "review", numbers=counted)
+    for row in list_json(classes):
+        codes = "/".join(filter(None, (row["sensitivity"], row["confidentiality"])))
+        table.add_row(
+            row["name"],
+            escape(row["title"]),
+            escape(codes),
+            *(str(row["values"][one] or "") for one in counted),
+            row["review"] or "",
+        )
+    console.print(table)
+
+
+def class_json(name: str, spec: AttributeClassSpec) -> dict[str, Any]:
+    """Return a class as its document says it."""
+    return {"name": name, **spec.model_dump(mode="json", by_alias=True, exclude_none=True)}
+
+
+def print_class(name: str, spec: AttributeClassSpec, console: Console) -> None:
+    """Print all that a class says."""
+    console.print(f"[bold]{name}[/]: {escape(spec.title)}")
+    codes = ", ".join(filter(None, (spec.sensitivity, *spec.also_sensitive)))
+    hl7 = f"HL7 sensitivity {codes or 'none'}, confidentiality {spec.confidentiality or 'not said'}"
+    console.print(escape(hl7) + ("; benign, audited for comparison" if spec.benign else ""))
+    if spec.description:
+        console.print(escape(spec.description))
+    table = plain_table("", "system", "values", "note")
+    for one in spec.codes:
+        table.add_row(one.tier, one.system, _values(one.values, one.exclude), _text(one.note))
+    for proxy in spec.proxies:
+        table.add_row("proxy", proxy.system, _values(proxy.values, proxy.exclude), _text(proxy.why))
+    for excluded in spec.exclude:
+        table.add_row("never", excluded.system, _values(excluded.values), _text(excluded.why))
+    console.print(table)
+    if spec.traps:
+        traps = plain_table("trap", "system", "is", "why")
+        for trap in spec.traps:
+            traps.add_row(escape(trap.code), trap.system, trap.expect, escape(trap.why))
+        console.print(traps)
+    for note in spec.notes:
+        console.print(f"note: {escape(note)}")
+    if isinstance(spec, LibraryClassSpec):
+        for source in spec.sources:
+            terms = "; ".join(filter(None, (source.publisher, source.licence)))
+            title = f"{source.title} ({terms})" if terms else source.title
+            console.print(escape(f"source of {', '.join(source.systems)}: {title}"))
+        for citation in spec.citations.values():
+            note_text = f": {citation.note}" if citation.note else ""
+            console.print(escape(f"{citation.basis}: {citation.title}{note_text}"))
+        review = spec.review
+        console.print(escape(f"review: {review.status}, by {review.by}. {review.note or ''}"))
+
+
+def _values(values: Sequence[str], exclude: Sequence[str] = ()) -> str:
+    return escape(", ".join(values) + (f"; not {', '.join(exclude)}" if exclude else ""))
+
+
+def _text(text: str | None) -> str:
+    return escape(text or "")

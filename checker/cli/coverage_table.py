@@ -1,0 +1,112 @@
+"""What attribute classes catch of a data set, for people and machines."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.markup import escape
+
+from checker.cli.console import plain_table
+from checker.codes import (
+    CodeReader,
+)
+from checker.policy import Located, load_target
+from checker.policy.documents import AttributeClassSpec, AuditTarget, DataSpec
+from checker.records.cohort import Cohort, load_cohort
+from checker.records.coverage import ClassCoverage, CodeCount, DataCoverage, measure_coverage
+
+
+def coverage_of(
+    classes: Mapping[str, AttributeClassSpec], data: Path, *, only: Sequence[str] = ()
+) -> DataCoverage:
+    """Measure what classes catch of a data set.
+
+    Args:
+        classes: by name.
+        data: a file with an AuditTarget, or the folder of a MEDS data set, whose splits `train` and
+            `held_out` are then read.
+        only: the classes asked for; all, where none is.
+
+    Raises:
+        DocumentError: the target is invalid.
+        DataError: the patients cannot be read.
+    """
+    if data.is_dir():
+        cohort, reader = load_cohort(DataSpec(path="."), base=data), CodeReader()
+    else:
+        cohort, reader = _of_target(load_target(data), base=data.resolve().parent)
+    return measure_coverage(classes, cohort, reader=reader, only=only)
+
+
+def _of_target(target: Located[AuditTarget], *, base: Path) -> tuple[Cohort, CodeReader]:
+    spec = target.document.spec
+    reader = CodeReader([(one.match, one.system) for one in spec.code_systems])
+    return load_cohort(spec.data, base=base), reader
+
+
+def coverage_json(coverage: DataCoverage) -> dict[str, Any]:
+    """Return the whole of a coverage."""
+    return asdict(coverage)
+
+
+def print_coverage(coverage: DataCoverage, console: Console, *, shown: int) -> None:
+    """Print a coverage, at most so many codes of each list."""
+    systems = ", ".join(f"{count:,} {system}" for system, count in coverage.systems.items())
+    console.print(
+        f"[bold]{escape(coverage.name)}[/]: {coverage.patients:,} patients, {coverage.events:,}"
+        f" events, {coverage.codes:,} codes ({systems or 'none of a known system'})"
+    )
+    if coverage.unread:
+        heads = ", ".join(f"{u.head} ({u.codes:,})" for u in coverage.unread[:shown])
+        console.print(escape(f"codes of no known system, seen by local values only: {heads}"))
+    for found in coverage.classes:
+        console.print()
+        _print_class_coverage(found, console, shown=shown)
+    console.print()
+    console.print(
+        "Near misses are for a curator to look at, not errors. Counts of single patients are in"
+        " here: keep it with the data."
+    )
+
+
+def _print_class_coverage(found: ClassCoverage, console: Console, *, shown: int) -> None:
+    console.print(
+        f"[bold]{found.name}[/]: {escape(found.title)}: {found.patients:,} patients count,"
+        f" {found.patients_any:,} have any of its codes"
+    )
+    table = plain_table("", "code", "", "events", "patients", "by", numbers=("events", "patients"))
+    for caught in found.caught[:shown]:
+        table.add_row(caught.standing, *_counted(caught.code), escape(", ".join(caught.values)))
+    if found.caught:
+        console.print(table)
+        _print_rest(len(found.caught) - shown, "codes that it catches", console)
+    for code in found.excluded[:shown]:
+        console.print(escape(f"excluded: {code.code} {code.description or ''}".rstrip()))
+    for system, values in found.unmatched.items():
+        more = f" and {len(values) - shown} more" if len(values) > shown else ""
+        listed = ", ".join(values[:shown])
+        console.print(escape(f"no code here matches ({system}): {listed}{more}"))
+    if found.absent:
+        console.print(f"the data set has no codes of {', '.join(found.absent)}")
+    columns = ("near miss", "", "events", "patients", "why", "caught by")
+    near = plain_table(*columns, numbers=("events", "patients"))
+    for one in found.near_misses[:shown]:
+        why = f"{one.kind} {one.hint}"
+        near.add_row(*_counted(one.code), escape(why), ", ".join(one.elsewhere))
+    if found.near_misses:
+        console.print(near)
+        _print_rest(len(found.near_misses) - shown, "near misses", console)
+
+
+def _print_rest(number: int, what: str, console: Console) -> None:
+    if number > 0:
+        console.print(f"and {number:,} more {what}; --all shows them")
+
+
+def _counted(code: CodeCount) -> tuple[str, str, str, str]:
+    description = (code.description or "")[:60]
+    return escape(code.code), escape(description), f"{code.events:,}", f"{code.patients:,}"

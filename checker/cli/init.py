@@ -1,0 +1,45 @@
+"""The command init: a commented policy, its tests and a target, to be changed."""
+
+from __future__ import annotations
+
+import shlex
+from pathlib import Path
+
+import click
+
+from checker.cli.console import write
+from checker.cli.options import File
+from checker.errors import UsageError
+
+
+@click.command()
+@click.argument("folder", type=File, default=Path())
+@click.option(
+    "--baseline",
+    metavar="NAME",
+    default="starter",
+    show_default=True,
+    help="A shipped policy, such as baseline-gated; an unknown name lists them.",
+)
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+def init(folder: Path, baseline: str, force: bool) -> None:
+    """Write a commented policy, its tests and a target into FOLDER, to be changed."""
+    from checker.cli.published_schemas import write_schemas
+    from checker.policy.shipped import starter_files
+
+    files = starter_files(baseline)
+    for name in files:
+        if (folder / name).exists() and not force:
+            raise UsageError(f"{folder / name}: is there already; --force overwrites it")
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, text in files.items():
+            (folder / name).write_text(text, encoding="utf-8")
+            write(f"wrote {folder / name}")
+    except OSError as error:
+        raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
+    for path in write_schemas(folder / "schemas"):
+        write(f"wrote {path}, for editors that know yaml-language-server")
+    both = shlex.join([str(folder / "policy.yaml"), str(folder / "target.yaml")])
+    tests = shlex.quote(str(folder / "policy-tests.yaml"))
+    write(f"next: edit them, then `phigate validate {both}` and `phigate test {tests}`")

@@ -1,0 +1,200 @@
+"""The plan as a table: what is there to be measured, what cannot pass, and what it will cost."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from rich.console import Console
+from rich.markup import escape
+
+from checker.attacks.families import Power
+from checker.cli.console import plain_table
+from checker.plan import AuditPlan, Cell, ClassSnapshot
+from checker.plan.cells import metric_of
+from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.report.wording.measures import probe_words
+
+UNDERPOWERED = 0.8
+UNMATCHED_SHOWN = 8
+
+
+def print_plan(plan: AuditPlan, console: Console) -> None:
+    """Print who is there to be measured, what cannot pass, and what the audit will cost."""
+    console.print(
+        f"[bold]{escape(plan.data.name)}[/]: {plan.data.members:,} members,"
+        f" {plan.data.nonmembers:,} nonmembers, {plan.data.tokens:,} tokens"
+        f" ({plan.data.unknown_share:.2%} of events unknown to the vocabulary"
+        + (
+            f"; {plan.data.tokens_left_out:,} tokens outside the window)"
+            if plan.data.tokens_left_out
+            else ")"
+        )
+    )
+    _print_cells(plan, console)
+    _print_classes(plan, console)
+    _print_cost(plan, console)
+    _print_prospects(plan, console)
+
+
+def _print_cells(plan: AuditPlan, console: Console) -> None:
+    counts = ("limit", "members", "nonmembers", "0 hits give")
+    table = plain_table("cell", "metric", *counts, "can it pass?", numbers=counts)
+    min_cell = plan.policy.document.spec.parameters.min_cell
+    for cell in plan.cells:
+        limit = cell.limit
+        table.add_row(
+            escape(cell.id) + ("" if cell.gating else " [dim](reported only)[/]"),
+            cell.metric,
+            f"{limit.fail:g}" if limit.fail is not None else f"none of {limit.min_n}",
+            _counted(cell.sample.members, cell.sample.members_positive),
+            _nonmembers(cell),
+            f"≤ {cell.power.zero_hit_bound:.3f}" if cell.power.zero_hit_bound is not None else "–",
+            prospects(cell, min_cell=min_cell, absent_from=plan.class_absent_from(cell)),
+        )
+    console.print(table)
+
+
+def _print_classes(plan: AuditPlan, console: Console) -> None:
+    """Print what of the policy's classes, and of the vocabulary, has no counterpart."""
+    for name, found in plan.classes.items():
+        if found.absent_from is not None:
+            console.print(f"[bold]class {escape(name)} is not measured[/]: {_absence(found)}")
+        elif found.unmatched:
+            values = escape(", ".join(found.unmatched[:UNMATCHED_SHOWN]))
+            more = len(found.unmatched) - UNMATCHED_SHOWN
+            tail = f" and {more} more" if more > 0 else ""
+            console.print(f"class {escape(name)}: no code here matches {values}{tail}")
+    if plan.data.unexplained_tokens:
+        names = escape(", ".join(plan.data.unexplained_tokens[:UNMATCHED_SHOWN]))
+        console.print(
+            f"[bold]The vocabulary holds tokens that no record becomes and no code explains:[/]"
+            f" {names}. If the model was trained with them, describe them under tokenization"
+            " (time, values, age, specials)."
+        )
+
+
+def _print_cost(plan: AuditPlan, console: Console) -> None:
+    cost = plan.cost
+    console.print(
+        f"{len(plan.jobs)} jobs: {cost.forward_tokens:,} tokens forward and at most"
+        f" {cost.rollout_tokens:,} generated ({cost.forward_tokens_unshared:,} and"
+        f" {cost.rollout_tokens_unshared:,} if nothing were shared)."
+    )
+    if not plan.comparability.can_pass:
+        console.print(
+            "[bold]The splits are too small to be shown comparable[/], so no excess and no"
+            f" membership metric can pass: {_missing(plan.comparability, 'members')}."
+        )
+    sampling = plan.policy.document.spec.parameters.sampling
+    if sampling.sequential or sampling.curtailed:
+        console.print(
+            "Fewer are generated where the policy's sampling finds that the rest cannot change what"
+            " is decided."
+        )
+
+
+def _print_prospects(plan: AuditPlan, console: Console) -> None:
+    """Print how many deciding cells cannot pass, and why not."""
+    deciding = [cell for cell in plan.cells if cell.gating and not cell.power.can_pass]
+    one_sided = sum(
+        not metric_of(cell).can_pass and cell.on_inconclusive == "block" for cell in deciding
+    )
+    too_small = sum(metric_of(cell).can_pass and not _is_empty(cell) for cell in deciding)
+    if too_small:
+        console.print(
+            f"[bold]{_cells(too_small)} cannot pass with this sample[/], whatever the model."
+        )
+    if one_sided:
+        console.print(
+            f"{_cells(one_sided)} can fail and never pass, whatever the sample: another control"
+            " must decide, or onInconclusive: warn."
+        )
+
+
+def _cells(count: int) -> str:
+    return f"{count} deciding cell{'s' if count > 1 else ''}"
+
+
+def _is_empty(cell: Cell) -> bool:
+    """Whether a cell's subgroup has no members, so that it will not be applicable."""
+    return cell.subgroup != "all" and cell.sample.subgroup_members == 0
+
+
+def _nonmembers(cell: Cell) -> str:
+    """Say how many nonmembers are compared; "–" where the attack asks none."""
+    if not probe_words(cell.probe).asks_nonmembers:
+        return "–"
+    return _counted(cell.sample.nonmembers, cell.sample.nonmembers_positive)
+
+
+def _counted(eligible: int, positive: int | None) -> str:
+    return f"{eligible:,}" if positive is None else f"{eligible:,} of {positive:,}"
+
+
+def _missing(power: Power, members: str, nonmembers: str = "nonmembers") -> str:
+    """Say how much more it would take; empty when no number would do."""
+    parts = []
+    if power.needed_more:
+        parts.append(f"{power.needed_more:,} more {members}")
+    if power.needed_more_nonmembers:
+        parts.append(f"{power.needed_more_nonmembers:,} more {nonmembers}")
+    if power.needed_more_rollouts:
+        parts.append(f"{power.needed_more_rollouts:,} more continuations (samples)")
+    return f"needs {' and '.join(parts)}" if parts else ""
+
+
+def _absence(found: ClassSnapshot) -> str:
+    """Say where nothing stands for a class, what follows, and what to check."""
+    if found.absent_from == "data":
+        return (
+            "no code of this data set stands for it, so its cells end inconclusive. If patients"
+            " here have it, check how its codes are spelled, and the target's codeSystems."
+        )
+    return (
+        "no token of the model stands for it, so its cells end inconclusive. Check the vocabulary"
+        " and the target's tokenization."
+    )
+
+
+def prospects(
+    cell: Cell, *, min_cell: int, absent_from: Literal["data", "vocabulary"] | None = None
+) -> str:
+    """Say in a few words what a cell's sample can decide.
+
+    Args:
+        cell: of the plan.
+        min_cell: fewest patients of a subgroup that is judged and shown.
+        absent_from: where nothing stands for its class.
+    """
+    if absent_from is not None:
+        return f"not tested: class not in the {absent_from}"
+    if cell.missing_capability is not None:
+        return f"not tested: the target gives no {cell.missing_capability}"
+    if _is_empty(cell):
+        return "not applicable: it has no members"
+    if not metric_of(cell).can_pass:
+        return "cannot pass, can only fail"
+    power, sample = cell.power, cell.sample
+    fewest = min(sample.members, sample.nonmembers)
+    if cell.subgroup != "all" and metric_of(cell).rests_on_split and fewest < min_cell:
+        return f"neither judged nor shown: below minCell {min_cell}"
+    if not power.can_pass:
+        missing = _missing(power, *_who(cell))
+        share = sample.distinct_prompt_share
+        if not missing and share is not None and share < DISTINCT_PROMPTS_NEEDED:
+            missing = f"only {share:.0%} of the prompts are distinct"
+        return f"cannot pass, {missing}" if missing else "cannot pass"
+    if power.pass_probability is None:
+        return "yes"
+    word = "underpowered" if power.pass_probability < UNDERPOWERED else "yes"
+    # of a mean, and of two models, the plan has to assume what varies most (`stats.power`)
+    varies_most = metric_of(cell).family.varies_less_than_planned
+    chance = f"{'at least ' if varies_most else ''}{power.pass_probability:.0%}"
+    return f"{word}: {chance} if nothing leaks"
+
+
+def _who(cell: Cell) -> tuple[str, str]:
+    """Name whom a cell may need more of, inside and outside the training data."""
+    if cell.attribute_class:
+        return "positives", "nonmembers"
+    return probe_words(cell.probe).counted

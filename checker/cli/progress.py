@@ -1,0 +1,119 @@
+"""Progress on standard error: bars with rate and time left; silent where there is no terminal."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+from functools import partial
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+
+from checker.plan import Job
+
+
+class TerminalProgress:
+    """Progress bars on standard error; silent where there is no terminal to draw on."""
+
+    def __init__(self, console: Console) -> None:
+        self.console = console
+        self.bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeElapsedColumn(),
+            TimeRemainingColumn(),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self.total: TaskID | None = None
+        self.at_work: dict[str, Job] = {}
+        self.done_in: Counter[str] = Counter()
+
+    def __enter__(self) -> TerminalProgress:
+        """Begin to draw."""
+        self.bars.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing."""
+        self.bars.stop()
+
+    def start(self, jobs: list[Job], *, reused: int) -> None:
+        """Tell what is left."""
+        tokens = sum(job.forward_tokens + job.rollout_tokens for job in jobs)
+        note = f", {reused} found finished" if reused else ""
+        self.console.print(f"{len(jobs)} jobs to run{note}; at most {tokens:,} tokens")
+        self.total = self.bars.add_task("tokens", total=max(tokens, 1), rate="")
+
+    def job(self, job: Job) -> Callable[[int], None]:
+        """Begin a job; others may be under way."""
+        self.at_work[job.digest] = job
+        self._describe()
+        return partial(self._advance, job)
+
+    def _advance(self, job: Job, tokens: int) -> None:
+        assert self.total is not None
+        self.done_in[job.digest] += tokens
+        task = self.bars.tasks[self.total]
+        rate = f"{task.speed:,.0f} tokens/s" if task.speed else ""
+        self.bars.update(self.total, advance=tokens, rate=rate)
+
+    def done(self, job: Job) -> None:
+        """Finish a job: rollouts that ended early leave tokens that need no work."""
+        assert self.total is not None
+        rest = job.forward_tokens + job.rollout_tokens - self.done_in.pop(job.digest, 0)
+        self.bars.update(self.total, advance=max(rest, 0))
+        if self.at_work.pop(job.digest, None) is not None:
+            self._describe()
+
+    def _describe(self) -> None:
+        """Name the job that has been under way longest, and say how many others are."""
+        assert self.total is not None
+        if self.at_work:
+            first, *others = self.at_work.values()
+            more = f" (and {len(others)} more)" if others else ""
+            self.bars.update(self.total, description=escape(first.title + more))
+
+
+class TrainingProgress:
+    """One line that counts epochs, on standard error."""
+
+    def __init__(self, console: Console) -> None:
+        self.bars = Progress(
+            SpinnerColumn(),
+            TextColumn("{task.description}"),
+            TimeElapsedColumn(),
+            console=console,
+            disable=not console.is_terminal,
+            transient=True,
+        )
+        self.line: TaskID | None = None
+
+    def __enter__(self) -> TrainingProgress:
+        """Begin to draw."""
+        self.bars.start()
+        self.line = self.bars.add_task("training", total=None)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """Stop drawing."""
+        self.bars.stop()
+
+    def epoch(self, model: str, number: int, loss: float) -> None:
+        """Tell of an epoch."""
+        assert self.line is not None
+        text = f"{model}: epoch {number}, loss {loss:.2f} nats a token"
+        self.bars.update(self.line, description=text)

@@ -1,0 +1,184 @@
+"""The files of a MEDS data set: which there are, and columns whose types were checked."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Final
+
+import meds
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from checker.canonical import file_sha256
+from checker.errors import DataError
+
+SUBJECT: Final[str] = meds.DataSchema.subject_id_name
+CODE: Final[str] = meds.DataSchema.code_name
+_DESCRIPTION: Final[str] = meds.CodeMetadataSchema.description_name
+_PARENTS: Final[str] = meds.CodeMetadataSchema.parent_codes_name
+METADATA_FILES: Final = (
+    meds.dataset_metadata_filepath,
+    meds.code_metadata_filepath,
+    meds.subject_splits_filepath,
+)
+
+
+def find_shards(root: Path) -> list[Path]:
+    """Return the parquet files of a data set, sorted."""
+    if not root.is_dir():
+        raise DataError("there is no such folder; check data.path", file=root)
+    data = root / meds.data_subdirectory
+    if not data.is_dir():
+        raise DataError(f"has no folder '{meds.data_subdirectory}'; it is not MEDS", file=root)
+    shards = sorted(path for path in _files(data) if path.name.endswith(".parquet"))
+    if not shards:
+        raise DataError("holds no parquet files", file=data)
+    return shards
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, behind links too, as far as they are data.
+
+    Names that begin with a dot or an underscore are the bookkeeping of others (Spark, Delta).
+
+    Raises:
+        DataError: a folder cannot be read, or a link leads back to where it stands.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"cannot be read: {error.strerror or error}", file=Path(error.filename))
+
+    seen: dict[Path, Path] = {}
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        place, real = Path(here), Path(here).resolve()
+        if real in seen:
+            raise DataError(f"is the same folder as {seen[real]}, by a link", file=place)
+        seen[real] = place
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        yield from (place / name for name in names if not name.startswith((".", "_")))
+
+
+def sha256_of(path: Path) -> str:
+    """Return the SHA-256 of a file, in hex."""
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", file=path) from error
+
+
+def read_columns(
+    path: Path, columns: dict[str, str], *, optional: tuple[str, ...] = ()
+) -> pa.Table:
+    """Read columns of a parquet file after checking their types.
+
+    Args:
+        path: the file.
+        columns: name to the type it must have, as in `_check_type`.
+        optional: of these, columns that may be absent.
+    """
+    try:
+        with pq.ParquetFile(path) as file:
+            schema, metadata = file.schema_arrow, file.metadata
+        for name in columns:
+            if schema.names.count(name) > 1:
+                raise DataError(f"is not MEDS: it has two columns '{name}'", file=path)
+        present = [name for name in columns if name in schema.names]
+        for name, kind in columns.items():
+            if name not in present and name not in optional:
+                raise DataError(f"is not MEDS: it has no column '{name}'", file=path)
+            if name in present and metadata.num_rows:
+                _check_type(schema.field(name).type, kind, name=name, path=path)
+        codes = [CODE] if CODE in present else []
+        with pq.ParquetFile(path, metadata=metadata, read_dictionary=codes) as file:
+            return file.read(columns=present)
+    except PermissionError as error:
+        raise DataError("cannot be read: permission denied", file=path) from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError("is not a whole parquet file; copy or write it again", file=path) from error
+
+
+def subject_ids(table: pa.Table, path: Path) -> NDArray[np.int64]:
+    """Return the column of subjects: [rows] int64."""
+    try:
+        return as_numpy(table[SUBJECT].cast(pa.int64()))
+    except pa.ArrowException as error:
+        raise DataError("is not MEDS: a subject_id exceeds 64 bits", file=path) from error
+
+
+def code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
+    """Return description and parent codes by code; nothing where the data set describes none.
+
+    Several rows of one code (a row for each of its modifiers, say) are joined: the first
+    description, and the parents of all.
+    """
+    path = root / meds.code_metadata_filepath
+    if not path.is_file():
+        return {}
+    kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: "list of string"}
+    table = read_columns(path, kinds, optional=(_DESCRIPTION, _PARENTS))
+    nothing: list[Any] = [None] * table.num_rows
+    columns = (table[name].to_pylist() if name in table.column_names else nothing for name in kinds)
+    found: dict[str, tuple[str | None, tuple[str, ...]]] = {}
+    for code, description, parents in zip(*columns, strict=True):
+        if code is not None:
+            told, known = found.get(code, (None, ()))
+            further = (p for p in parents or () if p)
+            found[code] = told or description or None, tuple(dict.fromkeys((*known, *further)))
+    return found
+
+
+def data_set_name(root: Path) -> str:
+    """Return name and version as the metadata says them, else the folder's name."""
+    path = root / meds.dataset_metadata_filepath
+    if not path.is_file():
+        return root.resolve().name
+    try:
+        metadata = json.loads(path.read_bytes())
+    except (OSError, ValueError, RecursionError) as error:
+        raise DataError("cannot be read as JSON", file=path) from error
+    if not isinstance(metadata, dict):
+        raise DataError("is not MEDS: it holds no JSON object", file=path)
+    words = [metadata.get(f"dataset_{key}") for key in ("name", "version")]
+    name = " ".join(str(word) for word in words if word) or root.resolve().name
+    return name.encode("utf-8", "replace").decode()
+
+
+def check_no_nulls(column: pa.ChunkedArray, *, name: str, path: Path) -> None:
+    """Check that each row has a value."""
+    if column.null_count:
+        row = int(np.flatnonzero(as_numpy(column.is_null()))[0]) + 1
+        raise DataError(f"is not MEDS: row {row} has no '{name}'", file=path)
+
+
+def as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
+    """Return a column without nulls as an array."""
+    return np.asarray(column.to_numpy())
+
+
+def _is_text(found: pa.DataType) -> bool:
+    types = pa.types
+    kinds = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(is_kind(found) for is_kind in kinds)
+
+
+def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None:
+    types = pa.types
+    if types.is_dictionary(found):
+        found = found.value_type
+    holds = {
+        "integer": types.is_integer(found),
+        "string": _is_text(found),
+        "timestamp": types.is_timestamp(found),
+        "number": types.is_floating(found) or types.is_integer(found) or types.is_decimal(found),
+        "list of string": (types.is_list(found) or types.is_large_list(found))
+        and _is_text(found.value_type),
+    }
+    if not holds[kind] and not types.is_null(found):  # a column of nothing but nulls has no type
+        raise DataError(
+            f"is not MEDS: column '{name}' holds {found} where {kind} belongs", file=path
+        )

@@ -1,0 +1,73 @@
+"""Where each event of a patient stands among his tokens: looked up once, for every prompt."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.records.tokenization.records import (
+    KIND_EVENT,
+    KIND_SPECIAL,
+    KIND_TIME,
+    TokenizedRecords,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class EventPositions:
+    """The E dated events of n patients, in order, and where in `TokenizedRecords.tokens` they are.
+
+    Args:
+        token: [E] int32 (int64 from 2³¹ tokens on), where an event's own token stands.
+        is_timed: [E] bool, a time token stands before it.
+        first: [n + 1] int64; patient i has the events first[i] to first[i + 1].
+        end: [n] int64, where a patient's tokens end, without EOS.
+    """
+
+    token: NDArray[np.integer]
+    is_timed: NDArray[np.bool_]
+    first: NDArray[np.int64]
+    end: NDArray[np.int64]
+
+    @classmethod
+    def of(cls, records: TokenizedRecords) -> EventPositions:
+        """Find the events of patients."""
+        is_event = records.kind == KIND_EVENT
+        own = is_event.copy()  # a value's token has the number of the event token before it
+        own[1:] &= ~is_event[:-1] | (records.event[1:] != records.event[:-1])
+        begins = records.offsets[:-1][np.diff(records.offsets) > 0]
+        own[begins] = is_event[begins]  # whatever number the patient before ended with
+        at = np.flatnonzero(own)
+        first = np.searchsorted(at, records.offsets)
+        end = records.offsets[1:].copy()
+        long = np.diff(records.offsets) > 1  # a record of BOS alone has no EOS
+        end[long] -= records.kind[end[long] - 1] == KIND_SPECIAL
+        fits = len(records.tokens) < 2**31
+        return cls(
+            token=at.astype(np.int32) if fits else at,
+            is_timed=records.kind[at - 1] == KIND_TIME,
+            first=first.astype(np.int64),
+            end=end,
+        )
+
+    @property
+    def size(self) -> NDArray[np.int64]:
+        """[n] events of each patient."""
+        return np.diff(self.first)
+
+    def begin(self, number: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return where each patient's event of a number begins, with its time token.
+
+        Args:
+            number: [n] >= 0, counted within the patient.
+
+        Returns:
+            [n] int64; the end of the patient's tokens where he has no such event.
+        """
+        at = self.end.copy()
+        has = np.flatnonzero(number < self.size)
+        event = self.first[has] + number[has]
+        at[has] = self.token[event] - self.is_timed[event]
+        return at

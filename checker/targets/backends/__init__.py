@@ -1,0 +1,1 @@
+"""What opens models: one module a kind of file; none imports torch before it opens one."""

@@ -1,0 +1,241 @@
+"""A Hugging Face checkpoint in a local directory: what can be said of it without torch.
+
+The plan needs the vocabulary's size, the context and the identity of a model, not its weights in
+memory, so this module reads `config.json` and the headers of the safetensors files and hashes them.
+It also settles what is not opened at all: anything that is not a local directory (nothing is
+fetched), pickled weights and code inside a checkpoint (both run foreign code), adapters
+(the base model they need may be another one), and files that are cut short.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar
+
+from safetensors import SafetensorError, safe_open
+
+from checker.canonical import digest, file_sha256
+from checker.errors import TargetError
+from checker.policy.documents import ModelSpec
+from checker.targets import CAPABILITIES, TargetDescription, TargetModel
+
+_CONTEXT_KEYS = (
+    "max_position_embeddings",
+    "n_positions",
+    "n_ctx",
+    "max_seq_len",
+    "max_seq_length",
+    "max_sequence_length",
+    "seq_length",
+)
+_SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
+_PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
+
+
+@dataclass(frozen=True, slots=True)
+class _Checkpoint:
+    """What `config.json` says, and the files that make up the model."""
+
+    directory: Path
+    vocabulary_size: int
+    context_length: int | None
+    bos_token_id: int | None
+    files: tuple[Path, ...]
+
+
+class HuggingFaceBackend:
+    """Causal language models saved by `save_pretrained` with safetensors."""
+
+    name: ClassVar[str] = "huggingface"
+
+    def describe(self, spec: ModelSpec, base: Path) -> TargetDescription:
+        """Describe the checkpoint at `base / spec.path` without loading it.
+
+        Returns:
+            The description; `files` names config, weights and, where code may run, the code.
+
+        Raises:
+            TargetError: it cannot be opened as a model, in one sentence that names the path.
+        """
+        checkpoint = _read_checkpoint(spec, base)
+        files = {
+            path.relative_to(checkpoint.directory).as_posix(): _sha256_of(path)
+            for path in checkpoint.files
+        }
+        return TargetDescription(
+            backend=self.name,
+            vocabulary_size=checkpoint.vocabulary_size,
+            context_length=checkpoint.context_length,
+            capabilities=CAPABILITIES,
+            bos_token_id=checkpoint.bos_token_id,
+            files=files,
+            sha256=digest(files),
+        )
+
+    def open(
+        self, spec: ModelSpec, base: Path, *, pad_id: int | None, eos_id: int | None
+    ) -> TargetModel:
+        """Load the model; only this imports torch.
+
+        Raises:
+            TargetError: as `describe`, or the libraries cannot load or run it.
+        """
+        checkpoint = _read_checkpoint(spec, base)
+        from checker.targets.engine.huggingface import HuggingFaceTarget
+        from checker.targets.engine.loading import load_model
+
+        return HuggingFaceTarget(
+            load_model(checkpoint.directory, spec=spec),
+            vocabulary_size=checkpoint.vocabulary_size,
+            context_length=checkpoint.context_length,
+            pad_id=pad_id,
+            eos_id=eos_id,
+        )
+
+
+def _read_checkpoint(spec: ModelSpec, base: Path) -> _Checkpoint:
+    directory = _model_directory(spec.path, base)
+    config = _read_json_object(directory / "config.json")
+    code = _code_files(directory, config, trusted=spec.trust_remote_code)
+    text = config.get("text_config")
+    shape = {**config, **text} if isinstance(text, dict) else config
+    vocabulary_size = _count(shape, "vocab_size")
+    if vocabulary_size is None:
+        raise TargetError(
+            f"{directory / 'config.json'}: vocab_size is missing or no positive integer; phigate "
+            "audits language models over a vocabulary"
+        )
+    bos = shape.get("bos_token_id")
+    return _Checkpoint(
+        directory=directory,
+        vocabulary_size=vocabulary_size,
+        context_length=_count(shape, *_CONTEXT_KEYS),
+        bos_token_id=bos if isinstance(bos, int) else None,
+        files=(directory / "config.json", *_weight_files(directory), *code),
+    )
+
+
+def _count(shape: Mapping[str, Any], *keys: str) -> int | None:
+    """Return the first of the entries that is a positive integer."""
+    for key in keys:
+        value = shape.get(key)
+        if isinstance(value, int) and not isinstance(value, bool) and value > 0:
+            return value
+    return None
+
+
+def _model_directory(path: str, base: Path) -> Path:
+    directory = base / path
+    if directory.is_dir():
+        if not (directory / "config.json").is_file():
+            adapter = (directory / "adapter_config.json").is_file()
+            raise TargetError(
+                f"{directory}: holds an adapter, not a model; merge it into its base model and "
+                "save that"
+                if adapter
+                else f"{directory}: no config.json, so this is no Hugging Face checkpoint; save "
+                "the model with save_pretrained"
+            )
+        return directory
+    if directory.exists():
+        raise TargetError(f"{directory}: is a file; name the directory that holds config.json")
+    if re.fullmatch(r"[\w.-]+/[\w.-]+", path) and not path.startswith("."):
+        raise TargetError(
+            f"{directory}: no such directory; if '{path}' is a name on the Hugging Face Hub, "
+            "download it first, because phigate opens local directories only"
+        )
+    raise TargetError(f"{directory}: no such directory; model.path is relative to the target file")
+
+
+def _read_json_object(path: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except (ValueError, RecursionError) as error:
+        raise TargetError(f"{path}: is not valid JSON: {error}") from error
+    if not isinstance(value, dict):
+        raise TargetError(f"{path}: holds no JSON object")
+    return value
+
+
+def _code_files(directory: Path, config: Mapping[str, Any], *, trusted: bool) -> list[Path]:
+    """Return the code that loading would run; it is part of the model's identity."""
+    if "auto_map" not in config:
+        return []
+    if not trusted:
+        raise TargetError(
+            f"{directory / 'config.json'}: auto_map asks to run code from the checkpoint; read "
+            "that code, then set trustRemoteCode: true, or convert the model to a built-in "
+            "architecture"
+        )
+    if not isinstance(config["auto_map"], dict):
+        raise TargetError(f"{directory / 'config.json'}: auto_map is not a mapping")
+    if any("--" in str(name) for name in config["auto_map"].values()):
+        raise TargetError(
+            f"{directory / 'config.json'}: auto_map names code on the Hugging Face Hub; copy it "
+            "into the directory, because phigate opens local directories only"
+        )
+    return sorted(directory.rglob("*.py"))
+
+
+def _weight_files(directory: Path) -> list[Path]:
+    if (directory / "adapter_config.json").is_file():
+        raise TargetError(
+            f"{directory}: adapter_config.json beside config.json makes it unclear which weights "
+            "are audited; merge the adapter into the model and save that alone"
+        )
+    if (directory / _SINGLE).is_file():
+        files = [directory / _SINGLE]
+        shards = files
+    elif (directory / _INDEX).is_file():
+        shards = _shards(directory / _INDEX)
+        files = [directory / _INDEX, *shards]
+    elif pickles := sorted(path.name for glob in _PICKLES for path in directory.glob(glob)):
+        raise TargetError(
+            f"{directory}: only pickled weights ({pickles[0]}), and opening a pickle runs whatever "
+            "it contains; where it was trained, load the model and save it with "
+            "save_pretrained(directory), which writes safetensors"
+        )
+    else:
+        raise TargetError(f"{directory}: no weights; expected {_SINGLE} or {_INDEX}")
+    for path in shards:
+        _check_safetensors(path)
+    return files
+
+
+def _shards(index: Path) -> list[Path]:
+    weight_map = _read_json_object(index).get("weight_map")
+    if not isinstance(weight_map, dict) or not weight_map:
+        raise TargetError(f"{index}: has no weight_map, so its shards are unknown; save it again")
+    names = sorted({str(name) for name in weight_map.values()})
+    for name in names:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise TargetError(f"{index}: '{name}' is no safetensors file of this directory")
+        if not (index.parent / name).is_file():
+            raise TargetError(f"{index.parent / name}: this shard is missing; copy the model again")
+    return [index.parent / name for name in names]
+
+
+def _check_safetensors(path: Path) -> None:
+    """Check that the header is whole and that the file is as long as it says."""
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            count = len(tensors.keys())
+    except (SafetensorError, OSError) as error:
+        raise TargetError(
+            f"{path}: is cut short or no safetensors file ({error}); copy it again"
+        ) from error
+    if count == 0:
+        raise TargetError(f"{path}: holds no weights; save the model again")
+
+
+def _sha256_of(path: Path) -> str:
+    try:
+        return file_sha256(path)
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be read: {error.strerror or error}") from error

@@ -1,0 +1,232 @@
+"""What a model under audit offers, and what opens it.
+
+Planning, auditing and judging see only `TargetModel`, never torch. A backend offers what its model
+can do; a verb it lacks is missing from `TargetInfo.capabilities`, and the cells that need it end
+*inconclusive*, never skipped.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.errors import TargetError
+from checker.policy.documents import ModelSpec
+
+Tokens = NDArray[np.int32]
+Progress = Callable[[int], None]
+
+More = Callable[[int, list[Tokens]], int]
+"""Given a prompt's number and all that was drawn for it, how many further samples are wanted."""
+
+CAPABILITIES = frozenset({"samples", "logprobs", "embeddings"})
+"""What a target may offer: rollout, score, embed."""
+
+LOGPROB_FLOOR = -1000.0
+"""Nats. An impossible token scores this, not minus infinity, so that every mean stays a number."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sampler:
+    """How continuations are drawn.
+
+    Args:
+        temperature: > 0; logits are divided by it.
+        top_p: in (0, 1]; the smallest set of tokens with at least this mass is kept.
+        horizon_tokens: at most this many new tokens.
+        seed: of the whole audit; a draw depends on it, the prompt's key, the sample and the step
+            only, never on the batch.
+    """
+
+    temperature: float
+    top_p: float
+    horizon_tokens: int
+    seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class TargetInfo:
+    """What a target is and what it runs on; part of every job's environment.
+
+    Args:
+        backend: name of the backend.
+        vocabulary_size: number of token ids the model scores.
+        context_length: most tokens it can see, or None when unbounded.
+        capabilities: of CAPABILITIES.
+        device, dtype: what it runs on, for example "cpu", "float32".
+        microbatch_tokens: tokens per batch; equal bytes are promised only for equal
+            device, dtype and microbatch.
+        libraries: name to version of what computes the numbers.
+    """
+
+    backend: str
+    vocabulary_size: int
+    context_length: int | None
+    capabilities: frozenset[str]
+    device: str
+    dtype: str
+    microbatch_tokens: int
+    libraries: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class TokenScores:
+    """Log-probabilities of one sequence of L tokens, nats, float32, each of shape [L - 1].
+
+    Position i speaks of token i + 1 given tokens 0..i:
+
+        tokens    t0    t1    t2    t3
+        logprob         [0]   [1]   [2]
+        mean, std       [0]   [1]   [2]
+
+    Args:
+        logprob: log p(t_{i+1} | t_0..t_i), at least LOGPROB_FLOOR.
+        mean: mean of log p(. | t_0..t_i) under itself (minus its entropy).
+        std: standard deviation of log p(. | t_0..t_i) under itself, >= 0.
+    """
+
+    logprob: NDArray[np.float32]
+    mean: NDArray[np.float32]
+    std: NDArray[np.float32]
+
+
+class TargetModel(Protocol):
+    """A causal language model over a patient's tokens.
+
+    Every verb raises TargetError where a sequence does not fit the model, where the model gives no
+    numbers, and where it lacks the verb.
+    """
+
+    @property
+    def info(self) -> TargetInfo:
+        """What it is and what it runs on."""
+        ...
+
+    def score(
+        self, sequences: Sequence[Tokens], *, progress: Progress | None = None
+    ) -> list[TokenScores]:
+        """Score whole sequences, each in one forward pass.
+
+        Args:
+            sequences: n arrays of 2 to context_length token ids.
+            progress: called with the number of tokens done since the last call.
+
+        Returns:
+            One TokenScores per sequence, in the order given.
+        """
+        ...
+
+    def rollout(
+        self,
+        prompts: Sequence[Tokens],
+        *,
+        keys: Sequence[int],
+        samples: int,
+        sampler: Sampler,
+        more: More | None = None,
+        progress: Progress | None = None,
+    ) -> list[list[Tokens]]:
+        """Draw continuations.
+
+        Args:
+            prompts: n arrays of at least one token id.
+            keys: n integers in [0, 2**64), one per prompt; with the seed and the sample's number
+                they determine the draw.
+            samples: continuations per prompt, numbered from 0.
+            sampler: how to draw.
+            more: asked whenever all samples so far wanted of a prompt are drawn; those it adds are
+                numbered on, so that they are the samples that a larger `samples` would have drawn.
+                None adds none.
+            progress: called with the number of rollout tokens done since the last call; every
+                rollout counts as horizon_tokens, whether or not it ended before.
+
+        Returns:
+            For each prompt `samples` arrays, and those that `more` added, of at most horizon_tokens
+            new ids, without the prompt and without the end-of-sequence token or anything after it.
+        """
+        ...
+
+    def preflight(self, sequences: Sequence[Tokens]) -> dict[str, float]:
+        """Check the model against itself on a few records (METHODS §5).
+
+        Returns:
+            The largest deviation seen per check, by the check's name.
+
+        Raises:
+            TargetError: one check is beyond its tolerance; such a model is not audited.
+        """
+        ...
+
+    def embed(
+        self, sequences: Sequence[Tokens], *, progress: Progress | None = None
+    ) -> NDArray[np.float32]:
+        """Return the last layer's hidden state at the last token: [n, width] float32."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class TargetDescription:
+    """What can be said of a model without loading it (and without torch): the plan needs no more.
+
+    Args:
+        backend: name of the backend.
+        vocabulary_size, context_length, capabilities: as in TargetInfo.
+        bos_token_id: as the model's own configuration names it, or None.
+        files: relative path to SHA-256 of every file that makes up the model.
+        sha256: over `files`; the identity of the model.
+    """
+
+    backend: str
+    vocabulary_size: int
+    context_length: int | None
+    capabilities: frozenset[str]
+    bos_token_id: int | None
+    files: dict[str, str]
+    sha256: str
+
+
+class TargetBackend(Protocol):
+    """How models of one kind are described and opened; what `phigate.targets` entries name."""
+
+    def describe(self, spec: ModelSpec, base: Path) -> TargetDescription:
+        """Describe the model at `base / spec.path`; raises TargetError in one plain sentence."""
+        ...
+
+    def open(
+        self, spec: ModelSpec, base: Path, *, pad_id: int | None, eos_id: int | None
+    ) -> TargetModel:
+        """Load the model; `eos_id` ends a rollout, None means that only the horizon does."""
+        ...
+
+
+def require_fit(sequences: Sequence[Tokens], *, info: TargetInfo, horizon_tokens: int = 0) -> None:
+    """Check that a model can take sequences, before anything is computed.
+
+    Args:
+        sequences: what is to be scored, embedded or continued.
+        info: the model's context and vocabulary.
+        horizon_tokens: how many tokens will be drawn after each sequence.
+
+    Raises:
+        TargetError: a sequence is empty, exceeds the context or holds an id that does not exist.
+    """
+    limit, size = info.context_length, info.vocabulary_size
+    for index, sequence in enumerate(sequences):
+        if not len(sequence):
+            raise TargetError(f"sequence {index} is empty; a target needs at least one token")
+        if limit is not None and len(sequence) + horizon_tokens > limit:
+            raise TargetError(
+                f"sequence {index} needs {len(sequence)} + {horizon_tokens} tokens, but the "
+                f"context holds {limit}; shorten the prompt or the horizon"
+            )
+        low, high = int(sequence.min()), int(sequence.max())
+        if low < 0 or high >= size:
+            raise TargetError(
+                f"sequence {index} holds token {low if low < 0 else high}, but ids run from 0 to "
+                f"{size - 1}; the vocabulary does not belong to this model"
+            )

@@ -1,0 +1,221 @@
+"""A policy that extends others, from its files to a signed report, and once those files are gone.
+
+The files are the ones that `policies/README.md` shows: a department's policy, which extends its
+hospital's, which extends a shipped baseline.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from auditing import phigate
+from conftest import Command
+
+from checker.canonical import digest
+from checker.errors import ExitCode
+from checker.policy import load_policy
+from checker.run.prepare import prepare
+
+GUIDE = (Path(__file__).parents[2] / "policies" / "README.md").read_text(encoding="utf-8")
+FILES = dict(re.findall(r"```yaml file=(\S+)\n(.*?)```", GUIDE, flags=re.DOTALL))
+TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
+REPORTS = ("report.json", "internal/report.json")
+
+
+@pytest.fixture(scope="module")
+def audited(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The guide's files, a sound target, and its audit under the department's policy; read only."""
+    folder = shutil.copytree(simulated_targets, tmp_path_factory.mktemp("guide") / "ward")
+    for name, text in FILES.items():
+        (folder / name).write_text(text)
+    documents = (folder / "psychiatry.yaml", folder / "sound.yaml")
+    assert phigate("validate", *documents)[0] == ExitCode.PASS
+    assert phigate("plan", *documents)[0] == ExitCode.PASS
+    code, out = phigate("check", *documents, "--out", folder / "run", "--as-of", TOMORROW,
+                        "--format", "json", "--audience", "internal")  # fmt: skip
+    assert code == ExitCode.INCONCLUSIVE, out  # the cohort has none of most classes
+    return folder
+
+
+@pytest.fixture
+def folder(audited: Path, tmp_path: Path) -> Path:
+    """A copy of it, to be changed."""
+    return shutil.copytree(audited, tmp_path / "ward")
+
+
+def nothing(folder: Path) -> None:
+    """Leave the files as they are."""
+
+
+def move_away(folder: Path) -> None:
+    """Take away every policy of the folder."""
+    for name in FILES:
+        (folder / name).unlink()
+
+
+def loosen_the_parent(folder: Path) -> None:
+    """Let the hospital allow what it did not allow before."""
+    path = folder / "hospital.yaml"
+    path.write_text(path.read_text().replace("maxDuration: P90D", "maxDuration: P120D"))
+    assert load_policy(path).document.spec.waivers.max_duration == timedelta(days=120)
+
+
+def break_the_parent(folder: Path) -> None:
+    """Leave a parent that is no policy any more."""
+    (folder / "hospital.yaml").write_text("nonsense: [")
+
+
+@pytest.mark.parametrize("change", [nothing, move_away, loosen_the_parent, break_the_parent])
+def test_a_run_is_judged_reported_verified_and_signed_by_its_own_policy(
+    phigate: Command, folder: Path, change: Callable[[Path], None]
+) -> None:
+    run, pair = folder / "run", folder / "officer"
+    before = [(run / name).read_bytes() for name in REPORTS]
+    change(folder)
+    judged = phigate("judge", run, "--as-of", TOMORROW, "--format", "json",
+                     "--audience", "internal")  # fmt: skip
+    assert judged.code == ExitCode.INCONCLUSIVE, judged.err
+    assert [(run / name).read_bytes() for name in REPORTS] == before
+    assert phigate("report", run, "--format", "markdown").code == ExitCode.PASS
+    assert phigate("keys", "make", pair).code == ExitCode.PASS
+    assert phigate("sign", run, "--key", f"{pair}.key").code == ExitCode.PASS
+    verified = phigate("verify", run, "--key", f"{pair}.pub")
+    assert verified.code == ExitCode.PASS, verified.out
+    assert "BROKEN" not in verified.out
+
+
+def test_the_plan_holds_the_whole_policy_and_names_all_it_came_from(audited: Path) -> None:
+    policy = json.loads((audited / "run" / "plan.json").read_text())["policy"]
+    spec = policy["document"]["spec"]
+    assert spec["extends"] == []
+    assert not any("use" in one for one in spec["attributeClasses"].values())
+    assert len(spec["controls"]) > 20  # of which the department writes one
+    assert policy["documentSha256"] == digest(policy["document"])
+    names = [f"{one['name']}@{one['version'].partition('.')[0]}" for one in policy["origins"]]
+    assert names[:2] == ["hospital@1", "baseline-gated@1"]
+    assert {"AttributeClassLibrary", "LeakagePolicy"} == {o["kind"] for o in policy["origins"]}
+
+
+def test_equal_policies_give_equal_plans_wherever_they_lie(audited: Path, folder: Path) -> None:
+    plans = [
+        prepare(place / "psychiatry.yaml", place / "sound.yaml").audit.plan
+        for place in (audited, folder)
+    ]
+    assert plans[0].to_bytes() == plans[1].to_bytes()
+    assert plans[0].to_bytes() == (audited / "run" / "plan.json").read_bytes()
+
+
+def test_old_evidence_is_judged_by_another_policy_which_is_kept_too(
+    phigate: Command, folder: Path
+) -> None:
+    run = folder / "run"
+    judged = phigate("judge", run, "--policy", folder / "hospital.yaml", "--as-of", TOMORROW)
+    assert judged.code == ExitCode.INCONCLUSIVE, judged.err
+    (derived,) = run.glob("judged-by-hospital-1.0.0-*")
+    limit = "mental-health-serious/k3-ten-events/all"
+    old, new = (
+        next(c for c in json.loads((at / "report.json").read_text())["cells"] if c["id"] == limit)
+        for at in (run, derived)
+    )
+    assert (old["limit"]["fail"], new["limit"]["fail"]) == (0.03, 0.2)
+    move_away(folder)
+    assert phigate("judge", derived, "--as-of", TOMORROW).code == ExitCode.INCONCLUSIVE
+    assert phigate("verify", derived).code == ExitCode.PASS
+
+
+def test_verify_compares_with_the_institution_s_policy_where_it_is_given(
+    phigate: Command, folder: Path
+) -> None:
+    run, kept = folder / "run", folder / "psychiatry.yaml"
+    same = phigate("verify", run, "--policy", kept)
+    assert same.code == ExitCode.PASS
+    assert "psychiatry.yaml is the policy that the run was judged by" in same.out
+    loosen_the_parent(folder)
+    other = phigate("verify", run, "--policy", kept)
+    assert other.code == ExitCode.INCOMPLETE
+    assert "they differ in spec.waivers.maxDuration" in other.out
+
+
+def edit_plan(folder: Path, change: Callable[[dict[str, Any]], None]) -> None:
+    path = folder / "run" / "plan.json"
+    plan = json.loads(path.read_text())
+    change(plan)
+    path.write_text(json.dumps(plan))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda spec: spec.update(extends=[{"ref": "baseline-internal@1"}]),
+        lambda spec: spec.update(abstract=True),
+        lambda spec: spec["attributeClasses"]["hiv"].update(use="library/tobacco@1"),
+    ],
+)
+def test_a_plan_whose_policy_leads_elsewhere_is_refused(
+    phigate: Command, folder: Path, change: Callable[[dict[str, Any]], None]
+) -> None:
+    edit_plan(folder, lambda plan: change(plan["policy"]["document"]["spec"]))
+    refused = phigate("judge", folder / "run", "--as-of", TOMORROW)
+    assert refused.code == ExitCode.INCOMPLETE
+    assert "the policy of a plan refers to no other document" in refused.err
+
+
+WRONG = re.compile(r"odd.yaml:\d+:\d+: spec.extends\[0\]")
+
+
+def write_odd(folder: Path, item: str) -> Path:
+    """Write a policy that extends a reference of the wrong shape."""
+    path = folder / "odd.yaml"
+    path.write_text(FILES["psychiatry.yaml"].replace("{ref: ./hospital.yaml}", item))
+    return path
+
+
+def test_a_reference_without_a_name_is_a_located_error_everywhere(
+    phigate: Command, folder: Path
+) -> None:
+    path, target = write_odd(folder, "{}"), folder / "sound.yaml"
+    for command in (
+        ("validate", path), ("explain", path), ("diff", path, path), ("plan", path, target),
+        ("check", path, target, "--out", folder / "odd"),
+        ("judge", folder / "run", "--policy", path),
+    ):  # fmt: skip
+        refused = phigate(*command)
+        assert refused.code == ExitCode.USAGE, (command, refused)
+        assert WRONG.search(refused.err), refused.err
+
+
+@pytest.mark.parametrize("item", ["{sha256: abc}", "{rf: hospital@1}", "hospital@1", "[]", "7"])
+def test_a_reference_of_the_wrong_shape_is_a_located_error(
+    phigate: Command, tmp_path: Path, item: str
+) -> None:
+    refused = phigate("validate", write_odd(tmp_path, item))
+    assert refused.code == ExitCode.USAGE
+    assert WRONG.search(refused.err), refused.err
+
+
+def test_a_shipped_policy_is_named_where_a_file_is_expected(
+    phigate: Command, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(folder)
+    for command in (
+        ("validate", "baseline-gated@1"),
+        ("explain", "baseline-gated@1", "hiv"),
+        ("diff", "baseline-gated@1", "psychiatry.yaml"),
+        ("plan", "baseline-gated@1", "sound.yaml"),
+        ("classes", "show", "hiv", "--policy", "baseline-gated@1"),
+        ("test", "--policy", "psychiatry.yaml", "tests.yaml"),
+    ):
+        outcome = phigate(*command)
+        assert outcome.code == ExitCode.PASS, (command, outcome.err)
+    missing = phigate("validate", "baseline-gated@9")
+    assert missing.code == ExitCode.USAGE
+    assert "there is no policy baseline-gated@9" in missing.err
+    near = phigate("explain", "baseline-gatd@1")
+    assert "did you mean 'baseline-gated'?" in near.err
