@@ -7,10 +7,10 @@ report may have been written elsewhere.
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib.util import find_spec
 
 from checker.attacks.api import attack_names, load_attack
 from checker.attacks.wording import Against, AttackWords, MetricWords, Unit
+from checker.errors import PluginError
 from checker.report.wording.plain import plain
 
 AGAINST: dict[Against, str] = {
@@ -62,6 +62,10 @@ def is_share(name: str) -> bool:
 
 def _words_of(name: str) -> AttackWords | None:
     attack = load_attack(name)
-    if find_spec(f"{attack.package}.words") is None:  # a built-in attack has words: a test looks
-        return None
-    return attack.part("words", AttackWords)
+    try:
+        return attack.part("words", AttackWords)
+    except PluginError as error:  # a built-in attack has words: a test looks
+        cause = error.__cause__
+        if isinstance(cause, ModuleNotFoundError) and cause.name == f"{attack.package}.words":
+            return None
+        raise
