@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checker import __version__
 from checker.attacks.families import Power
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError, ExitCode
@@ -42,6 +41,7 @@ from checker.report.model import (
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, Judgement, worst
 from checker.verdict.admissibility import Check
+from checker.version import PHIGATE_VERSION
 
 __all__ = ["assemble_report"]
 
@@ -435,7 +435,7 @@ def _provenance(
     titles = {job.digest: job.title for job in plan.jobs}
     oldest = times.oldest(manifest.entries) if times else None
     return Provenance(
-        phigate_version=__version__,
+        phigate_version=PHIGATE_VERSION,
         plan_sha256=plan.sha256,
         manifest_sha256=sha256_hex(manifest.to_bytes()),
         waivers_sha256=sha256_hex(waivers.to_bytes()) if waivers else None,

@@ -28,13 +28,13 @@ from types import ModuleType
 from typing import Any
 from xml.sax.saxutils import escape
 
-from checker import __version__
 from checker.errors import PluginError
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.html import render_html
 from checker.report.formats.json import render_json
 from checker.report.formats.pdf_tags import mend_tags, places
 from checker.report.model import Report
+from checker.version import PHIGATE_VERSION
 
 __all__ = ["PDF", "lacking", "render_pdf"]
 
@@ -186,7 +186,7 @@ def _made_with(document: Any) -> str:
         fonts.update(hashlib.sha256(content).digest())
     layout = pango.pango_version()  # 15012 is 1.50.12
     return (
-        f"phigate {__version__}; WeasyPrint {VERSION};"
+        f"phigate {PHIGATE_VERSION}; WeasyPrint {VERSION};"
         f" Pango {layout // 10000}.{layout // 100 % 100}.{layout % 100};"
         f" fonts {fonts.hexdigest()[:16]}"
     )
