@@ -13,7 +13,7 @@ from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
 from checker.plan import at_attempt
 from checker.plan.cells import may_stop_early
-from checker.plan.model import AuditPlan, Cell
+from checker.plan.model import AuditPlan, Cell, Power
 from checker.plan.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
@@ -31,7 +31,6 @@ from checker.report.model import (
     EvidenceRef,
     Number,
     PolicyRef,
-    Power,
     Provenance,
     Report,
     RocPoint,
@@ -45,8 +44,6 @@ from checker.stats import SEQUENTIAL_SHARE
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, Judgement, worst
 from checker.verdict.admissibility import Check
-
-__all__ = ["assemble_report"]
 
 
 def assemble_report(

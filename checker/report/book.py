@@ -9,8 +9,6 @@ from checker.report.matrix import worst_first
 from checker.report.model import CellReport, CitationText, ControlReport, Report, WaiverReport
 from checker.report.wording.measures import probe_words
 
-__all__ = ["Book", "needs_attention"]
-
 
 def needs_attention(cell: CellReport) -> bool:
     """Whether a cell is a finding: whatever did not simply pass."""

@@ -19,8 +19,6 @@ from checker.canonical import JsonModel
 from checker.report.model import Audience, BoundSide, CellReport, Number, Report, Verdict
 from checker.stats.intervals import square_and_add
 
-__all__ = ["Change", "Comparison", "Direction", "Side", "compare_reports"]
-
 Direction = Literal[
     "worse", "better", "no-difference-shown", "withheld", "not-comparable", "new", "gone"
 ]

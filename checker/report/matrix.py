@@ -13,8 +13,6 @@ from dataclasses import dataclass
 from checker.report.model import AttackerText, CellReport, Report
 from checker.report.wording.measures import probe_words
 
-__all__ = ["SEVERITIES", "Matrix", "MatrixRow", "build_matrix", "worst_first"]
-
 SEVERITIES = ("critical", "high", "medium", "low")
 _VERDICTS = ("fail", "error", "inconclusive", "not_applicable", "pass")
 

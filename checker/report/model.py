@@ -2,8 +2,8 @@
 
 Written as `report.json`; its schema is `schemas/Report.json`. Keys are camelCase there. A finding's
 numbers always come with bounds; what could not be measured is None beside a reason, and what the
-report's audience must not learn is None beside its name in `withheld` (`checker.report.disclosure_control.suppression`
-decides that, before any format sees the report).
+report's audience must not learn is None beside its name in `withheld`
+(`disclosure_control.suppression` decides that, before any format sees the report).
 """
 
 from __future__ import annotations
@@ -17,35 +17,6 @@ from checker.canonical import JsonModel
 from checker.plan.model import CellLimit as LimitReport
 from checker.plan.model import CellSample, PolicyOrigin, Power
 from checker.stats.estimate import Estimate
-
-__all__ = [
-    "AUDIENCES",
-    "AdmissibilityCheck",
-    "ApprovalText",
-    "AttackerText",
-    "AttemptReport",
-    "AttributeClassText",
-    "Audience",
-    "BoundSide",
-    "CellReport",
-    "CellSample",
-    "CitationText",
-    "ControlReport",
-    "EvidenceRef",
-    "LimitReport",
-    "Number",
-    "PolicyRef",
-    "Power",
-    "Provenance",
-    "Report",
-    "RocPoint",
-    "SampleNeeds",
-    "SamplingReport",
-    "Summary",
-    "TargetRef",
-    "Verdict",
-    "WaiverReport",
-]
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 Contrast = Literal["nonmembers", "reference"]

@@ -100,6 +100,7 @@ def test_every_example_is_of_a_format() -> None:
         assert {path.name for path in (EXAMPLES / report).iterdir()} <= known
 
 
+IMPORTED_FROM = (ROOT, ROOT / "tests", Path(__file__).parent)
 SCRIPT = """
 import json
 from test_golden_reports import ALWAYS_HERE, REPORTS, written
@@ -118,7 +119,9 @@ def test_bytes_depend_on_neither_process_nor_hash_seed_nor_folder(tmp_path: Path
             env={
                 **os.environ,
                 "PYTHONHASHSEED": seed,  # another order of every set
-                "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+                "PYTHONPATH": os.pathsep.join(
+                    map(str, (ROOT, ROOT / "tests", Path(__file__).parent))
+                ),
                 "TZ": "Asia/Kathmandu",
                 "LC_ALL": "C",
             },

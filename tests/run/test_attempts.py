@@ -20,7 +20,7 @@ from checker.errors import UsageError
 from checker.ledger import make_ledger, register_attempt
 from checker.plan import at_attempt
 from checker.report.model import AttemptReport
-from checker.report.wording.text import attempt_words, level_words
+from checker.report.wording.decision import attempt_words, level_words
 from checker.run.stored import load_run
 from checker.stats import attempt_confidence
 from checker.verdict import Finding

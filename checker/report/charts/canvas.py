@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
+from matplotlib.axes import Axes as Axes  # for the charts, which import no matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
@@ -23,20 +23,6 @@ from checker.report.charts.palette import INK, MUTED, RULE
 from checker.report.charts.svg import for_page
 from checker.report.model import Number
 from checker.report.wording.plain import shorten
-
-__all__ = [
-    "WIDTH_IN",
-    "Axes",
-    "Chart",
-    "Margins",
-    "draw",
-    "dress",
-    "name_columns",
-    "read_as_shares",
-    "top",
-    "wrapped",
-    "write",
-]
 
 WIDTH_IN, HEIGHT_IN = 3.9, 3.0
 _POINTS_PER_INCH = 72

@@ -6,10 +6,8 @@ from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, wr
 from checker.report.charts.palette import MUTED, tones_of
 from checker.report.matrix import Matrix, build_matrix, worst_first
 from checker.report.model import CellReport, Report
+from checker.report.wording.cells import verdict_word
 from checker.report.wording.plain import shorten
-from checker.report.wording.text import verdict_word
-
-__all__ = ["glance_chart"]
 
 _WIDTH_IN, _NAMES_IN, _ROW_IN = 7.2, 2.1, 0.36
 _SHAPES = {"pass": "o", "fail": "8", "inconclusive": "D", "error": "^", "not_applicable": "o"}

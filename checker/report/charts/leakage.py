@@ -26,8 +26,6 @@ from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure
 from checker.report.wording.plain import shorten
 
-__all__ = ["leakage_charts"]
-
 _MARGINS = Margins()
 _Points = list[tuple[AttackerText, CellReport, Number, Number]]
 

@@ -14,8 +14,6 @@ from checker.report.model import CellReport, Report, RocPoint
 from checker.report.wording.measures import probe_words
 from checker.report.wording.numbers import figure, setting
 
-__all__ = ["roc_charts"]
-
 _UNIT = "membership_tpr_at_fpr"
 _LEAST = 1e-3
 

@@ -11,19 +11,6 @@ from dataclasses import dataclass
 
 from checker.report.model import CellReport
 
-__all__ = [
-    "INK",
-    "MEMBERS",
-    "MUTED",
-    "NONMEMBERS",
-    "PAPER",
-    "ROLES",
-    "RULE",
-    "VERDICTS",
-    "Tones",
-    "tones_of",
-]
-
 PAPER = "#ffffff"
 INK = "#1d2429"
 MUTED = "#59626a"

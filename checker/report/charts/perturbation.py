@@ -9,8 +9,6 @@ from checker.report.model import Number, Report
 from checker.report.wording.measures import age_offset
 from checker.report.wording.numbers import bounds, figure, setting
 
-__all__ = ["perturbation_charts"]
-
 _UNIT = "recall"  # any share of patients: only its unit is asked for
 
 

@@ -8,11 +8,9 @@ from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, wr
 from checker.report.charts.palette import INK, MEMBERS, MUTED, NONMEMBERS, RULE
 from checker.report.charts.titles import attacker_titles, title_of
 from checker.report.model import CellReport, ControlReport, Report
+from checker.report.wording.cells import subgroup_words
 from checker.report.wording.numbers import grouped
 from checker.report.wording.plain import shorten
-from checker.report.wording.text import subgroup_words
-
-__all__ = ["power_charts"]
 
 _WIDTH_IN, _ROW_IN = 3.9, 0.5
 

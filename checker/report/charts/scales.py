@@ -8,8 +8,6 @@ from checker.report.matrix import Matrix
 from checker.report.model import Number
 from checker.report.wording.measures import Unit, unit_of
 
-__all__ = ["Scale", "scales_of"]
-
 _LEAST_SPANS: dict[Unit, tuple[float, float]] = {"auroc": (0.5, 0.6), "bits": (0.0, 2.0)}
 """What a unit's scale shows at the least; others begin at zero and reach a tenth."""
 

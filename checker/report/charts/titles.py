@@ -6,8 +6,6 @@ from checker.report.model import ControlReport, Report
 from checker.report.wording.measures import probe_words
 from checker.report.wording.plain import plain, shorten
 
-__all__ = ["attacker_titles", "title_of"]
-
 
 def title_of(report: Report, control: ControlReport) -> str:
     """Return the attribute class a control is about, or the attack where it is about none."""

@@ -18,8 +18,6 @@ from numpy.typing import NDArray
 from checker.report.model import Number
 from checker.stats.intervals import clopper_pearson, square_and_add
 
-__all__ = ["RoundedRate", "Rounding", "hits_of", "outward", "tidy"]
-
 Intervals = NDArray[np.float64]
 """[k, 2]: lower and upper ends."""
 

@@ -11,9 +11,9 @@ A shared report follows four rules, with `minCell` of the policy (11):
 limit and on which side of it the interval lies, and no number. Where fewer than `minCell` were not
 hit, "nearly all" is all it says.
 
-*Rounded.* All other counts are rounded (`checker.report.disclosure_control.rounding`), rates and bounds are those of
-the rounded counts, and what is no share of patients (an AUROC, a distance) is rounded outward. So
-the difference of two shared numbers, of one report or of two, is never exact.
+*Rounded.* All other counts are rounded (`disclosure_control.rounding`), rates and bounds are those
+of the rounded counts, and what is no share of patients (an AUROC, a distance) is rounded outward.
+So the difference of two shared numbers, of one report or of two, is never exact.
 
 *The n behind few.* A verdict and an n can pin a count: a cell that passes at 5 % with n between 59
 and 92 had no hit at all. n is withheld with the count, and from all cells about the same class and
@@ -33,15 +33,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from checker.attacks.api import Metric, load_probe
+from checker.plan.model import CellSample, Power
 from checker.report.disclosure_control.rounding import Rounding, hits_of, outward
 from checker.report.model import (
     AdmissibilityCheck,
     Audience,
     CellReport,
-    CellSample,
     EvidenceRef,
     Number,
-    Power,
     Provenance,
     Report,
     SamplingReport,
@@ -51,8 +50,6 @@ from checker.report.model import (
 from checker.report.wording.measures import AT_ANOTHER, age_offset, is_share
 from checker.report.wording.numbers import bounds, figure, setting
 from checker.report.wording.reasons import reason_words
-
-__all__ = ["for_audience"]
 
 _SHARES = {"rate", "rate-difference", "mean-difference", "set-difference", "tpr"}
 """Families of metrics whose numbers are shares of patients, or of continuations."""

@@ -9,11 +9,10 @@ from rich.text import Text
 
 from checker.report.comparison import Change, Comparison, Direction, Side
 from checker.report.formats.pages import content_policy, environment, static_text
-from checker.report.wording import text
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.numbers import bounds, figure
-
-__all__ = ["DIRECTIONS", "print_comparison", "render_comparison"]
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.terms import VERDICT_WORDS
 
 DIRECTIONS: dict[Direction, str] = {
     "worse": "leaks more",
@@ -42,7 +41,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
         table.add_column(column)
     for change in found.changes:
         table.add_row(
-            Text(f"{text.shorten(change.title, 80)}\n{text.plain(change.id)}"),
+            Text(f"{shorten(change.title, 80)}\n{plain(change.id)}"),
             Text(outcome(change), style=_STYLES.get(change.direction, "")),
             Text(difference(change)),
             Text(side(change.before, change.metric)),
@@ -68,7 +67,6 @@ def render_comparison(found: Comparison) -> str:
             difference=difference,
             side=side,
             summary=summary(found),
-            text=text,
         )
     )
 
@@ -88,7 +86,7 @@ def summary(found: Comparison) -> str:
         "pass now": sum(old != "pass" == new for old, new in pairs),
     }
     said.append(", ".join(f"{count} {turn}" for turn, count in turns.items() if count))
-    return text.plain(
+    return plain(
         f"{after.target} {after.version} ({after.verdict}) against {before.target} {before.version}"
         f" ({before.verdict}): {'; '.join(filter(None, said))}."
     )
@@ -105,9 +103,9 @@ def outcome(change: Change) -> str:
         words += f": {change.why}"
     before, after = change.before, change.after
     if before is not None and after is not None and before.verdict != after.verdict:
-        verdicts = text.VERDICT_WORDS
+        verdicts = VERDICT_WORDS
         words += f"; {verdicts[before.verdict]} became {verdicts[after.verdict]}"
-    return text.plain(words)
+    return plain(words)
 
 
 def difference(change: Change) -> str:
@@ -125,7 +123,7 @@ def side(found: Side | None, metric: str) -> str:
     """Return one report's verdict and estimate of a cell."""
     if found is None:
         return "–"
-    words = text.VERDICT_WORDS[found.verdict] + (", waived" if found.waived else "")
+    words = VERDICT_WORDS[found.verdict] + (", waived" if found.waived else "")
     if found.estimate is None:
         return words
     return f"{words}: {figure(found.estimate.value, metric)} ({bounds(found.estimate, metric)})"

@@ -15,29 +15,20 @@ from rich.text import Text
 
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report, WaiverReport
-from checker.report.wording.audience import banner
-from checker.report.wording.findings import found_words
-from checker.report.wording.text import (
-    CANNOT_PASS,
-    NOT_PROOF,
-    WAIVER_STATUS,
-    attempt_words,
+from checker.report.wording.audience import banner, withheld_words
+from checker.report.wording.cells import (
     counts_words,
-    headline,
     limit_words,
     needs_more,
-    plain,
     reason_of,
-    sampling_words,
-    shorten,
     subgroup_words,
     telling_bound,
     verdict_word,
-    waiver_terms,
-    withheld_words,
 )
-
-__all__ = ["print_report"]
+from checker.report.wording.decision import attempt_words, headline, sampling_words
+from checker.report.wording.findings import found_words, waiver_terms
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, WAIVER_STATUS
 
 FINDINGS_SHOWN = 5
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "bold magenta"}

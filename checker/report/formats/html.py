@@ -1,4 +1,4 @@
-"""The report for people: one HTML file that needs nothing but itself (`checker.report.formats.pages`).
+"""The report for people: one HTML file that needs nothing but itself (`formats.pages`).
 
 The script filters and sorts what is there; with scripting off nothing is missing but that.
 """
@@ -13,16 +13,14 @@ from markupsafe import Markup
 from checker.report.book import Book, needs_attention
 from checker.report.charts import palette
 from checker.report.charts.scales import scales_of
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.formats.pages import content_policy, environment, static_text
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import Report
-from checker.report.wording import audience, decision, text
+from checker.report.wording import audience
 
 if TYPE_CHECKING:
     from checker.report.charts import Chart
-
-__all__ = ["HTML", "render_html"]
 
 
 def render_html(report: Report) -> str:
@@ -33,7 +31,7 @@ def render_html(report: Report) -> str:
     style, script = _style(report), static_text("report.js")
     matrix = build_matrix(report)
     book, ranked = Book.of(report), worst_first(report.cells)
-    findings = [cell for cell in ranked if needs_attention(cell)]
+    listed = [cell for cell in ranked if needs_attention(cell)]
     return (
         environment()
         .get_template("report.html.j2")
@@ -44,9 +42,9 @@ def render_html(report: Report) -> str:
             policy_header=content_policy(style, script),
             matrix=matrix,
             scales=scales_of(matrix),
-            findings=findings,
-            topics=list(dict.fromkeys(book.class_of(cell) for cell in findings)),
-            adversaries=list(dict.fromkeys(book.attacker_of(cell) for cell in findings)),
+            listed=listed,
+            topics=list(dict.fromkeys(book.class_of(cell) for cell in listed)),
+            adversaries=list(dict.fromkeys(book.attacker_of(cell) for cell in listed)),
             passing=[cell for cell in ranked if not needs_attention(cell)],
             glance=_drawn([charts.glance_chart(report)])[0],
             leakage=_drawn(charts.leakage_charts(report)),
@@ -54,9 +52,6 @@ def render_html(report: Report) -> str:
             curves=_drawn(charts.perturbation_charts(report)),
             powers=_drawn(charts.power_charts(report)),
             book=book,
-            text=text,
-            audience=audience,
-            decision=decision,
             palette=palette,
         )
     )

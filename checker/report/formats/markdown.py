@@ -6,36 +6,17 @@ Short enough for a pull request, whatever the report holds: a forge refuses a co
 
 from __future__ import annotations
 
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.formats.markup import escape, table
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report
-from checker.report.wording.findings import FindingText, finding_texts, found_words
-from checker.report.wording.text import (
-    CANNOT_PASS,
-    CONFIDENTIAL,
-    NOT_PROOF,
-    VERDICT_WORDS,
-    WAIVER_STATUS,
-    headline,
-    moment,
-    plain,
-    reason_of,
-    shorten,
-    telling_bound,
-    verdict_word,
-    waiver_terms,
-)
-from checker.report.wording.times import instant
-
-__all__ = [
-    "MARKDOWN",
-    "audience_lines",
-    "decision_lines",
-    "matrix_lines",
-    "render_markdown",
-    "waiver_lines",
-]
+from checker.report.wording.audience import CONFIDENTIAL
+from checker.report.wording.cells import reason_of, telling_bound, verdict_word
+from checker.report.wording.decision import headline
+from checker.report.wording.findings import FindingText, finding_texts, found_words, waiver_terms
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, VERDICT_WORDS, WAIVER_STATUS
+from checker.report.wording.times import instant, moment
 
 FINDINGS_SHOWN = 10
 ROWS_SHOWN = 12

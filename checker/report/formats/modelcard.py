@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from checker.report.formats import ReportFormat, filled
+from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.markdown import (
     audience_lines,
     decision_lines,
@@ -23,11 +23,10 @@ from checker.report.formats.markdown import (
 from checker.report.formats.markup import escape, table
 from checker.report.matrix import worst_first
 from checker.report.model import Report
+from checker.report.wording.cells import title_words
 from checker.report.wording.findings import FindingText, finding_texts, found_words, source_words
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.text import ACCESS, NOT_PROOF, title_words
-
-__all__ = ["MODEL_CARD", "model_index", "render_model_card"]
+from checker.report.wording.terms import ACCESS, NOT_PROOF
 
 TASK = {"type": "other", "name": "Leakage audit"}
 SHORT = 80

@@ -18,9 +18,11 @@ from typing import Any
 from urllib.parse import quote
 
 from checker.canonical import digest, sha256_hex
-from checker.report.formats import ReportFormat, filled
+from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.markup import escape_markup
 from checker.report.model import ControlReport, Report, WaiverReport
+from checker.report.wording.audience import CONFIDENTIAL
+from checker.report.wording.decision import headline
 from checker.report.wording.findings import (
     PROSE,
     TITLE,
@@ -31,10 +33,8 @@ from checker.report.wording.findings import (
     waiver_words,
 )
 from checker.report.wording.plain import shorten
-from checker.report.wording.text import CONFIDENTIAL, NOT_PROOF, VERDICT_WORDS, headline
+from checker.report.wording.terms import NOT_PROOF, VERDICT_WORDS
 from checker.report.wording.times import instant
-
-__all__ = ["OSCAL", "render_oscal"]
 
 VERSION = "1.2.1"
 NAMESPACE = "urn:phigate:oscal:1"

@@ -25,9 +25,11 @@ from urllib.parse import quote
 
 from checker.canonical import digest
 from checker.errors import ExitCode
-from checker.report.formats import ReportFormat, filled
+from checker.report.formats.api import ReportFormat, filled
 from checker.report.matrix import worst_first
 from checker.report.model import CellReport, ControlReport, Number, Report, WaiverReport
+from checker.report.wording.audience import CONFIDENTIAL
+from checker.report.wording.decision import headline
 from checker.report.wording.findings import (
     PROSE,
     TITLE,
@@ -36,11 +38,10 @@ from checker.report.wording.findings import (
     finding_texts,
     waiver_words,
 )
+from checker.report.wording.measures import measure_of
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.text import CONFIDENTIAL, WAIVER_STATUS, headline, measure_of
+from checker.report.wording.terms import WAIVER_STATUS
 from checker.report.wording.times import instant
-
-__all__ = ["SARIF", "SARIF_GITHUB", "render_sarif", "render_sarif_github"]
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"

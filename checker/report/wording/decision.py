@@ -9,24 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
+from checker.errors import ExitCode
 from checker.report.matrix import worst_first
 from checker.report.model import CellReport, Report
 from checker.report.wording.audience import patients, side_words, withheld_words
-from checker.report.wording.text import (
-    CONTEXTS,
-    attempt_words,
+from checker.report.wording.cells import (
     counts_words,
-    figure,
-    grouped,
     limit_words,
     needs_more,
     reason_of,
-    setting,
-    share,
     telling_bound,
 )
-
-__all__ = ["GROUNDS_SHOWN", "Ground", "alike", "basis", "conditions", "counted", "grounds"]
+from checker.report.wording.numbers import figure, grouped, setting, share
+from checker.report.wording.terms import CONTEXTS
 
 GROUNDS_SHOWN = 7
 """How many fit on the first page of a printed report."""
@@ -179,3 +174,91 @@ def _conditions(report: Report) -> Iterator[str]:
         )
     if policy.review_by:
         yield f"The policy is to be reviewed by {policy.review_by}."
+
+
+def headline(report: Report) -> str:
+    """Return the decision in a few words."""
+    if report.verdict == "pass" and report.summary.waived:
+        return "Release is allowed by waiver"
+    if report.verdict == "pass":
+        return "Release is allowed by this policy"
+    if report.summary.exit_code == 0:
+        return "Release is allowed, with open questions"
+    if report.verdict == "error" and report.summary.exit_code == ExitCode.USAGE:
+        return "Release is blocked: a waiver does not hold"
+    return {
+        "fail": "Release is blocked: a limit is exceeded",
+        "inconclusive": "Release is blocked: too little is known",
+        "error": "Release is blocked: the audit did not complete",
+    }[report.verdict]
+
+
+def sampling_words(report: Report) -> list[str]:
+    """Return what did not have to be drawn, and why nothing else was decided by that."""
+    found, words = report.summary.sampling, []
+    if found.sequential:
+        words.append(
+            "Sequential sampling: patients were drawn in a frozen random order, and a cell stopped"
+            f" once it was decided. {_stopped(found.cells_stopped_early)}"
+            f"{_left_out(', and', found.prompts_left_out, found.prompts, 'prompts')}."
+            " The bounds of a cell that stopped hold however often one looks; those of the"
+            " others hold at nine tenths of the policy's error."
+        )
+    if found.curtailed:
+        words.append(
+            "Curtailed sampling: a prompt's remaining continuations were left out once every"
+            " outcome was known"
+            f"{_left_out(';', found.continuations_left_out, found.continuations, 'continuations')}."
+            " The numbers are those that all of them would have given."
+        )
+    return words
+
+
+def _left_out(join: str, count: int | None, of: int | None, what: str) -> str:
+    """Say how many were not drawn, to an audience that may know."""
+    if count is None or of is None:
+        return ""
+    return f"{join} {grouped(count)} of {grouped(of)} {what} were not drawn"
+
+
+def _stopped(cells: int) -> str:
+    if cells == 0:
+        return "No cell stopped early"
+    return f"{grouped(cells)} cell{'s' if cells > 1 else ''} stopped early"
+
+
+def level(report: Report) -> float:
+    """Return the confidence that every bound of a report is held at, each one-sided, in (0, 1)."""
+    attempt = report.provenance.attempt
+    return report.policy.confidence if attempt is None else attempt.confidence
+
+
+def level_words(report: Report) -> str:
+    """Return the level as a percentage with all its digits: 95 %, 97.5 %, 98.75 %."""
+    return _percent(level(report))
+
+
+def attempt_words(report: Report) -> str:
+    """Return a sentence or two on which attempt it is, and what follows from that."""
+    attempt = report.provenance.attempt
+    if attempt is None:
+        return (
+            "Attempt unknown: no ledger was kept, so nobody can tell from this report how often"
+            " this model was audited before. It was judged as at a first attempt."
+        )
+    entry = f"ledger entry {attempt.ledger_entry[:12]}…"
+    if attempt.number == 1:
+        return (
+            "This is the first attempt to release this model under this policy, by the"
+            f" institution's ledger ({entry})."
+        )
+    return (
+        f"This is attempt {attempt.number} to release this model under this policy, by the"
+        f" institution's ledger ({entry}). So that trying again on other patients does not make a"
+        f" pass likelier by chance, every bound is held at {level_words(report)} instead of"
+        f" {_percent(report.policy.confidence)}."
+    )
+
+
+def _percent(fraction: float) -> str:
+    return setting(fraction, "precision")

@@ -11,39 +11,22 @@ from dataclasses import dataclass
 from typing import Any
 
 from checker.report.model import CellReport, ControlReport, Report, WaiverReport
-from checker.report.wording.text import (
-    BASES,
-    CANNOT_PASS,
-    ENFORCEMENT,
-    NOT_SHOWN,
+from checker.report.wording.audience import side_words
+from checker.report.wording.cells import (
     contrast_words,
     counts_words,
-    figure,
-    grouped,
     limit_words,
-    measure_of,
     needs_more,
-    plain,
-    probe_words,
     reason_of,
-    shorten,
-    side_words,
     subgroup_words,
     telling_bound,
     title_words,
     verdict_word,
-    waiver_terms,
 )
-
-__all__ = [
-    "FindingText",
-    "control_words",
-    "finding_texts",
-    "found_words",
-    "params_words",
-    "source_words",
-    "waiver_words",
-]
+from checker.report.wording.measures import measure_of, probe_words
+from checker.report.wording.numbers import figure, grouped, setting
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.terms import BASES, CANNOT_PASS, ENFORCEMENT, NOT_SHOWN
 
 TITLE = 200
 """Characters of a title; nobody writes longer ones, but nothing hinders them."""
@@ -159,6 +142,18 @@ def found_words(cell: CellReport) -> str:
         side = side_words(cell)
         return f"{f'{side}; ' if side else ''}{NOT_SHOWN}; {allowed}"
     return f"nothing was measured; {allowed}"
+
+
+def waiver_terms(waiver: WaiverReport) -> str:
+    """Return what was accepted, until when, and who approved it."""
+    approvals = ", ".join(f"{one.name} ({one.role}, {one.on})" for one in waiver.approvals)
+    ceiling = f"{waiver.ceiling:g}"
+    if waiver.metric is not None:
+        ceiling = setting(waiver.ceiling, waiver.metric)
+    return plain(
+        f"accepted up to {ceiling}, from {waiver.starts_on} to the end of {waiver.expires_on}"
+        f" (UTC); approved by {approvals}; requested by {waiver.requester}; ticket {waiver.ticket}"
+    )
 
 
 def waiver_words(waiver: WaiverReport) -> str:

@@ -12,8 +12,6 @@ from typing import Literal
 from checker.report.model import Number
 from checker.report.wording.measures import Unit, unit_of
 
-__all__ = ["NBSP", "bounds", "figure", "grouped", "p_words", "setting", "share", "upper_bound"]
-
 NBSP = "\N{NO-BREAK SPACE}"
 MAX_DECIMALS = 8
 READABLE = 1e12

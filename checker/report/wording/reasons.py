@@ -10,8 +10,6 @@ from dataclasses import dataclass
 
 from checker.report.wording.plain import plain
 
-__all__ = ["REASONS", "Reason", "reason_words"]
-
 
 @dataclass(frozen=True, slots=True)
 class Reason:
