@@ -10,30 +10,28 @@ from typing import Any, Literal
 
 from scipy.stats import beta, norm
 
+from checker.plan.model import CellLimit, CellSample, Power
 from checker.report.model import (
-    AdmissibilityCheck,
     ApprovalText,
     AttackerText,
     AttributeClassText,
     BoundSide,
     CellReport,
-    CellSample,
     CitationText,
     ControlReport,
     EvidenceRef,
-    LimitReport,
-    Number,
     PolicyRef,
-    Power,
     Provenance,
     Report,
     RocPoint,
     SampleNeeds,
     Summary,
     TargetRef,
-    Verdict,
     WaiverReport,
 )
+from checker.stats.estimate import ReportedEstimate
+from checker.verdict import Verdict
+from checker.verdict.admissibility import AdmissibilityCheck
 
 ALPHA = 0.05
 KNOWLEDGE = ("demographics", "events-5", "events-10")
@@ -50,9 +48,9 @@ def digest(index: int) -> str:
     return "".join(DIGESTS[(index * 7 + place * (index + 3)) % 16] for place in range(64))
 
 
-def rate(hits: int, n: int) -> Number:
+def rate(hits: int, n: int) -> ReportedEstimate:
     """Return a rate with one-sided Clopper-Pearson bounds."""
-    return Number(
+    return ReportedEstimate(
         value=hits / n,
         low=0.0 if hits == 0 else float(beta.ppf(ALPHA, hits, n - hits + 1)),
         high=1.0 if hits == n else float(beta.ppf(1 - ALPHA, hits + 1, n - hits)),
@@ -62,12 +60,12 @@ def rate(hits: int, n: int) -> Number:
     )
 
 
-def excess(members: Number, nonmembers: Number) -> Number:
+def excess(members: ReportedEstimate, nonmembers: ReportedEstimate) -> ReportedEstimate:
     """Return a difference of rates by square-and-add."""
     value = members.value - nonmembers.value
     down = ((members.value - members.low) ** 2 + (nonmembers.high - nonmembers.value) ** 2) ** 0.5
     up = ((members.high - members.value) ** 2 + (nonmembers.value - nonmembers.low) ** 2) ** 0.5
-    return Number(
+    return ReportedEstimate(
         value=value,
         low=value - down,
         high=value + up,
@@ -77,7 +75,7 @@ def excess(members: Number, nonmembers: Number) -> Number:
     )
 
 
-def verdict_of(estimate: Number, limit: float) -> tuple[Verdict, str | None]:
+def verdict_of(estimate: ReportedEstimate, limit: float) -> tuple[Verdict, str | None]:
     """Return pass, fail or inconclusive as METHODS §6 defines them."""
     if estimate.high <= limit:
         return "pass", None
@@ -121,7 +119,7 @@ def disclosure_cell(
         "members": inside,
         "nonmembers": outside,
         "reported": {"precision": rate(members[0], members[0] + 12)},
-        "limit": LimitReport(fail=limit, warn=warn),
+        "limit": CellLimit(fail=limit, warn=warn),
         "warned": verdict == "pass" and warn is not None and estimate.high > warn,
         "p_value": 1.2e-7 if verdict == "fail" else None,
         "placebo": excess(rate(*halves), rate(*rest)),
@@ -160,7 +158,7 @@ def roc(auroc: float) -> list[RocPoint]:
     return points
 
 
-def side_of(estimate: Number, limit: float) -> BoundSide:
+def side_of(estimate: ReportedEstimate, limit: float) -> BoundSide:
     """Return on which side of its limit an interval lies."""
     if estimate.low > limit:
         return "beyond"
@@ -169,7 +167,7 @@ def side_of(estimate: Number, limit: float) -> BoundSide:
 
 def membership_cell(value: float, low: float, high: float, **changes: Any) -> CellReport:
     """Return a cell of `membership_auroc` with a limit of 0.60."""
-    estimate = Number(
+    estimate = ReportedEstimate(
         value=value, low=low, high=high, n=1200, confidence=1 - ALPHA, method="delong-logit"
     )
     verdict, reason = verdict_of(estimate, 0.6)
@@ -188,7 +186,7 @@ def membership_cell(value: float, low: float, high: float, **changes: Any) -> Ce
         f" of {value}.",
         "bound_side": side_of(estimate, 0.6),
         "estimate": estimate,
-        "limit": LimitReport(fail=0.6),
+        "limit": CellLimit(fail=0.6),
         "sample": CellSample(members=600, nonmembers=600),
         "power": Power(can_pass=True, pass_probability=0.99),
         "needs": SampleNeeds(at_all=50, likely=102),
@@ -394,9 +392,7 @@ def every_verdict_report() -> Report:
         "hypertension", "events-5", members=(1, 90), nonmembers=(1, 90),
         metric="disclosure_rate", limit=0.05,
     )  # fmt: skip
-    zero = never.model_copy(
-        update={"limit": LimitReport(max_count=0, min_n=59), "bound_side": None}
-    )
+    zero = never.model_copy(update={"limit": CellLimit(max_count=0, min_n=59), "bound_side": None})
     passing = membership_cell(0.517, 0.488, 0.546)
     report = report_of([fail, warned, crashed, nothing, waived, subgroup, zero, passing], "fail")
     return report.model_copy(
@@ -615,14 +611,14 @@ def _admissibility() -> list[AdmissibilityCheck]:
             title="Nobody is in both groups",
             holds=True,
             explanation="No patient and no near-duplicate record is in both groups.",
-            evidence=[digest(5)],
+            evidence=(digest(5),),
         ),
         AdmissibilityCheck(
             name="comparability",
             title="Members and nonmembers cannot be told apart without a model",
             holds=True,
             explanation="A classifier on codes and record length does no better than chance.",
-            estimate=Number(
+            estimate=ReportedEstimate(
                 value=0.508,
                 low=0.471,
                 high=0.545,
@@ -631,7 +627,7 @@ def _admissibility() -> list[AdmissibilityCheck]:
                 method="delong-logit",
             ),
             limit=0.6,
-            evidence=[digest(6)],
+            evidence=(digest(6),),
         ),
         AdmissibilityCheck(
             name="declared-selection",

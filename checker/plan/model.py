@@ -19,10 +19,12 @@ from checker.evidence import JobKind
 
 __all__ = [
     "AuditPlan",
+    "BaseCell",
     "Cell",
     "CellLimit",
     "CellSample",
     "ClassSnapshot",
+    "Contrast",
     "Cost",
     "DataSnapshot",
     "Job",
@@ -31,6 +33,9 @@ __all__ = [
     "Power",
     "TargetSnapshot",
 ]
+
+
+Contrast = Literal["nonmembers", "reference"]
 
 
 class CellLimit(JsonModel):
@@ -83,13 +88,10 @@ class Power(JsonModel):
     base_rate: float | None = None
 
 
-class Cell(JsonModel):
-    """Control x attacker x subgroup: the unit that gets a verdict.
+class BaseCell(JsonModel):
+    """Control x attacker x subgroup, and what is demanded of it: a cell of the plan or a report.
 
-    `measurement` is the digest of everything that is measured and nothing that is demanded, so that
-    a policy with other limits finds the same measurement again. `labels` and `jobs` are digests of
-    the jobs the cell is judged from; both are empty when the target lacks the capability or the
-    data set the class.
+    `contrast` is what is subtracted from members: nonmembers, or a reference model's view as well.
     """
 
     id: str
@@ -98,12 +100,23 @@ class Cell(JsonModel):
     attacker: str
     subgroup: str
     probe: str
-    params: dict[str, Any]
     metric: str
-    contrast: Literal["nonmembers", "reference"] = "nonmembers"
+    contrast: Contrast = "nonmembers"
     limit: CellLimit
     severity: str
     gating: bool
+
+
+class Cell(BaseCell):
+    """The unit that gets a verdict, as it is planned.
+
+    `measurement` is the digest of everything that is measured and nothing that is demanded, so that
+    a policy with other limits finds the same measurement again. `labels` and `jobs` are digests of
+    the jobs the cell is judged from; both are empty when the target lacks the capability or the
+    data set the class.
+    """
+
+    params: dict[str, Any]
     on_inconclusive: Literal["block", "warn"]
     measurement: str
     missing_capability: str | None = None

@@ -13,13 +13,12 @@ from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
 from checker.plan import at_attempt
 from checker.plan.cells import may_stop_early
-from checker.plan.model import AuditPlan, Cell, Power
+from checker.plan.model import AuditPlan, BaseCell, Cell, Power
 from checker.plan.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.policy.waivers import WaiverRecord, WaiverUse
 from checker.report.model import (
-    AdmissibilityCheck,
     ApprovalText,
     AttackerText,
     AttemptReport,
@@ -29,7 +28,6 @@ from checker.report.model import (
     CitationText,
     ControlReport,
     EvidenceRef,
-    Number,
     PolicyRef,
     Provenance,
     Report,
@@ -41,9 +39,8 @@ from checker.report.model import (
     WaiverReport,
 )
 from checker.stats import SEQUENTIAL_SHARE
-from checker.stats.estimate import Estimate
+from checker.stats.estimate import Estimate, ReportedEstimate
 from checker.verdict import Finding, Judgement, worst
-from checker.verdict.admissibility import Check
 
 
 def assemble_report(
@@ -94,7 +91,7 @@ def assemble_report(
         ],
         controls=_controls(plan, policy, judgement),
         waivers=_waivers(judgement, waivers),
-        admissibility=[_check(check) for check in judgement.checks],
+        admissibility=list(judgement.checks),
         provenance=_provenance(
             plan,
             manifest,
@@ -112,8 +109,8 @@ def assemble_report(
     )
 
 
-def _number(estimate: Estimate | None) -> Number | None:
-    return None if estimate is None else Number.of(estimate)
+def _reported(estimate: Estimate | None) -> ReportedEstimate | None:
+    return None if estimate is None else estimate.reported()
 
 
 def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
@@ -147,45 +144,34 @@ def _cell(
     needs: SampleNeeds,
 ) -> CellReport:
     cell, measurement = finding.cell, finding.measurement
+    estimate = measurement.estimate if measurement else None
     return CellReport(
-        id=cell.id,
-        control=cell.control,
-        attribute_class=cell.attribute_class,
-        attacker=cell.attacker,
-        subgroup=cell.subgroup,
-        probe=cell.probe,
-        metric=cell.metric,
-        contrast=cell.contrast,
+        **{name: getattr(cell, name) for name in BaseCell.model_fields},
         can_only_fail=not load_probe(cell.probe).metrics[cell.metric].can_pass,
         stopped_early=stopped_early,
-        gating=cell.gating,
         verdict=finding.verdict,
         warned=finding.warned,
         reason=finding.reason,
         explanation=finding.explanation,
-        bound_side=_bound_side(measurement.estimate if measurement else None, cell.limit.fail),
-        estimate=_number(measurement.estimate if measurement else None),
-        members=_number(measurement.members if measurement else None),
-        nonmembers=_number(measurement.nonmembers if measurement else None),
+        bound_side=_bound_side(estimate, cell.limit.fail),
+        estimate=_reported(estimate),
+        members=_reported(measurement.members if measurement else None),
+        nonmembers=_reported(measurement.nonmembers if measurement else None),
         reported={
-            name: Number.of(estimate)
-            for name, estimate in (measurement.reported if measurement else {}).items()
+            name: beside.reported()
+            for name, beside in (measurement.reported if measurement else {}).items()
         },
-        limit=cell.limit,
         p_value=finding.p_value,
-        placebo=_number(finding.placebo),
+        placebo=_reported(finding.placebo),
         sample=cell.sample,
         power=power,
         needs=needs,
-        roc=[
-            RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high) for fpr, tpr in finding.roc
-        ]
-        or None,
-        severity=cell.severity,
+        roc=[RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high)
+             for fpr, tpr in finding.roc] or None,
         evidence=cell.judged_from,
-        citations=list(cites),
+        citations=cites,
         waiver=finding.waiver,
-    )
+    )  # fmt: skip
 
 
 def _bound_side(estimate: Estimate | None, limit: float | None) -> BoundSide | None:
@@ -254,18 +240,6 @@ def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> l
             )
         )
     return reports
-
-
-def _check(check: Check) -> AdmissibilityCheck:
-    return AdmissibilityCheck(
-        name=check.name,
-        title=check.title,
-        holds=check.holds,
-        explanation=check.explanation,
-        estimate=_number(check.estimate),
-        limit=check.limit,
-        evidence=list(check.jobs),
-    )
 
 
 def _sampling(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> SamplingReport:

@@ -16,8 +16,10 @@ from collections.abc import Iterator
 from typing import Literal
 
 from checker.canonical import JsonModel
-from checker.report.model import Audience, BoundSide, CellReport, Number, Report, Verdict
+from checker.report.model import Audience, BoundSide, CellReport, Report
+from checker.stats.estimate import ReportedEstimate
 from checker.stats.intervals import square_and_add
+from checker.verdict import Verdict
 
 Direction = Literal[
     "worse", "better", "no-difference-shown", "withheld", "not-comparable", "new", "gone"
@@ -40,7 +42,7 @@ class Side(JsonModel):
 
     verdict: Verdict
     bound_side: BoundSide | None
-    estimate: Number | None
+    estimate: ReportedEstimate | None
     limit: float | None
     waived: bool
 
@@ -63,7 +65,7 @@ class Change(JsonModel):
     why: str | None = None
     before: Side | None
     after: Side | None
-    difference: Number | None = None
+    difference: ReportedEstimate | None = None
 
 
 class Version(JsonModel):
@@ -184,7 +186,7 @@ def _change(
     )
 
 
-def _difference(before: Number, after: Number) -> Number:
+def _difference(before: ReportedEstimate, after: ReportedEstimate) -> ReportedEstimate:
     """Subtract the earlier estimate from the later one, as if they were independent."""
     tops = [number.value if number.high is None else number.high for number in (after, before)]
     value, low, high = square_and_add(
@@ -192,7 +194,7 @@ def _difference(before: Number, after: Number) -> Number:
     )
     # what nothing bounds from above has no upper bound here, and as a subtrahend no lower one
     unbounded = after.high is None
-    return Number(
+    return ReportedEstimate(
         value=float(value),
         low=float(low) if before.high is not None else min(float(value), 0.0),
         high=None if unbounded else float(high),
@@ -202,7 +204,7 @@ def _difference(before: Number, after: Number) -> Number:
     )
 
 
-def _direction(difference: Number) -> Direction:
+def _direction(difference: ReportedEstimate) -> Direction:
     if difference.low > 0:
         return "worse"
     if difference.high is not None and difference.high < 0:

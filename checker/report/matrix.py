@@ -57,7 +57,7 @@ class Matrix:
 
     @property
     def not_tested(self) -> int:
-        """Number of squares that no control asks for."""
+        """ReportedEstimate of squares that no control asks for."""
         return sum(not square for row in self.rows for square in row.squares)
 
 

@@ -15,7 +15,7 @@ from checker.plan.cells import may_stop_early
 from checker.plan.model import AuditPlan, Cell, CellLimit, Job
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate
-from checker.verdict.admissibility import Check
+from checker.verdict.admissibility import AdmissibilityCheck
 from checker.verdict.comparability import base_rate_gap
 from checker.verdict.finding import Finding
 from checker.verdict.limits import (
@@ -38,7 +38,7 @@ class Bench:
     plan: AuditPlan
     evidence: Mapping[str, pa.Table]
     crashed: Mapping[str, str]
-    checks: dict[str, Check]
+    checks: dict[str, AdmissibilityCheck]
     stale: bool
     min_cell: int
     confidence: float

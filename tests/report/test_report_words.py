@@ -23,8 +23,9 @@ from checker.attacks.identifier_perturbation.measure import (
 )
 from checker.errors import InsufficientData
 from checker.evidence import JobKind
+from checker.plan.model import CellLimit, Power
 from checker.plugins import load_plugin, plugin_names
-from checker.report.model import LimitReport, Number, Power, SamplingReport
+from checker.report.model import SamplingReport
 from checker.report.wording.cells import (
     contrast_words,
     limit_words,
@@ -191,7 +192,7 @@ def test_an_epsilon_has_no_upper_bound_and_its_cell_cannot_pass() -> None:
         update={
             "probe": "canary-exposure",
             "metric": "epsilon_lower_bound",
-            "estimate": Number.of(estimate),
+            "estimate": estimate.reported(),
             "verdict": "inconclusive",
             "reason": "cannot-show-absence",
             "can_only_fail": True,
@@ -293,8 +294,8 @@ def test_what_was_not_drawn_is_said() -> None:
 
 
 def test_limits_are_read_in_their_unit() -> None:
-    assert limit_words(LimitReport(fail=3.0), "exposure_bits") == f"at most 3{NBSP}bits"
-    assert limit_words(LimitReport(fail=0.1), "distance_gap") == "at most 0.1"
+    assert limit_words(CellLimit(fail=3.0), "exposure_bits") == f"at most 3{NBSP}bits"
+    assert limit_words(CellLimit(fail=0.1), "distance_gap") == "at most 0.1"
 
 
 @pytest.mark.parametrize(

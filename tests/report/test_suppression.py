@@ -21,11 +21,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
+from checker.plan.model import CellLimit, CellSample
 from checker.report.disclosure_control.rounding import Rounding
 from checker.report.disclosure_control.suppression import for_audience
 from checker.report.formats.json import render_json
-from checker.report.model import CellReport, CellSample, LimitReport, Number
+from checker.report.model import CellReport
 from checker.stats import rate, rate_difference
+from checker.stats.estimate import ReportedEstimate
 
 MIN_CELL = 11
 RACES = ("A", "B", "C")
@@ -103,8 +105,8 @@ TEMPLATE = build.disclosure_cell("hiv", "events-5", members=(20, 40), nonmembers
 
 
 @cache
-def number(hits: int, n: int) -> Number:
-    return Number.of(rate(hits, n, confidence=0.95))
+def number(hits: int, n: int) -> ReportedEstimate:
+    return rate(hits, n, confidence=0.95).reported()
 
 
 def cells(world: World) -> list[CellReport]:
@@ -126,7 +128,7 @@ def cell(
 ) -> CellReport:
     fields = {
         "id": f"{metric}/{attacker}/{subgroup}", "control": metric, "metric": metric,
-        "attacker": attacker, "subgroup": subgroup, "limit": LimitReport(fail=LIMITS[metric]),
+        "attacker": attacker, "subgroup": subgroup, "limit": CellLimit(fail=LIMITS[metric]),
         "sample": CellSample(members=members[1], nonmembers=nonmembers[1]),
     }  # fmt: skip
     if min(members[1], nonmembers[1]) < MIN_CELL:
@@ -136,7 +138,7 @@ def cell(
     inside, outside, estimate = number(*members), number(*nonmembers), number(*members)
     if metric == "excess_disclosure":
         excess = rate_difference(*members, *nonmembers, confidence=0.95)
-        estimate = Number.of(excess)
+        estimate = excess.reported()
     return TEMPLATE.model_copy(update={
         **fields,
         "estimate": estimate,
@@ -148,7 +150,7 @@ def cell(
     })  # fmt: skip
 
 
-def side_of(estimate: Number, limit: float) -> str:
+def side_of(estimate: ReportedEstimate, limit: float) -> str:
     assert estimate.high is not None
     return "beyond" if estimate.low > limit else "within" if estimate.high <= limit else "straddles"
 
@@ -338,7 +340,7 @@ def test_n_is_said_where_it_could_not_pin_the_count() -> None:
     # at n = 2,000 zero and ten hits lie within a limit of 5 % alike, at n = 80 one hit does not
     cells = [
         cell("disclosure_rate", "events-10", "all", (0, n), (0, n)).model_copy(
-            update={"limit": LimitReport(fail=0.05), "bound_side": "within", "verdict": "pass"}
+            update={"limit": CellLimit(fail=0.05), "bound_side": "within", "verdict": "pass"}
         )
         for n in (80, 2000)
     ]
@@ -469,7 +471,7 @@ def test_what_keeps_canaries_from_a_verdict_is_said_without_numbers_of_patients(
 
 def test_n_is_withheld_from_every_attacker_who_asks_about_the_same_patients() -> None:
     passing = cell("disclosure_rate", "events-10", "all", (0, 80), (0, 80)).model_copy(
-        update={"limit": LimitReport(fail=0.05)}
+        update={"limit": CellLimit(fail=0.05)}
     )
     other = cell("disclosure_rate", "events-5", "all", (40, 80), (0, 80))
     told = for_audience(BASE.model_copy(update={"cells": [passing, other]}), "shared").cells

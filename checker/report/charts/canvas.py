@@ -21,8 +21,8 @@ from matplotlib.ticker import PercentFormatter
 
 from checker.report.charts.palette import INK, MUTED, RULE
 from checker.report.charts.svg import for_page
-from checker.report.model import Number
 from checker.report.wording.plain import shorten
+from checker.stats.estimate import ReportedEstimate
 
 WIDTH_IN, HEIGHT_IN = 3.9, 3.0
 _POINTS_PER_INCH = 72
@@ -184,6 +184,6 @@ def name_columns(axes: Axes, names: Sequence[str], *, inches: float, most: int =
               align="center", size=9.0)  # fmt: skip
 
 
-def top(number: Number) -> float:
+def top(number: ReportedEstimate) -> float:
     """Return where an interval ends: at the value where nothing bounds it from above."""
     return number.value if number.high is None else number.high

@@ -5,8 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checker.report.matrix import Matrix
-from checker.report.model import Number
 from checker.report.wording.measures import Unit, unit_of
+from checker.stats.estimate import ReportedEstimate
 
 _LEAST_SPANS: dict[Unit, tuple[float, float]] = {"auroc": (0.5, 0.6), "bits": (0.0, 2.0)}
 """What a unit's scale shows at the least; others begin at zero and reach a tenth."""
@@ -24,7 +24,7 @@ class Scale:
         share = (value - self.low) / (self.high - self.low)
         return f"{100 * min(1.0, max(0.0, share)):.2f}%"
 
-    def span(self, number: Number) -> str:
+    def span(self, number: ReportedEstimate) -> str:
         """Return the length of an interval."""
         top = self.high if number.high is None else number.high
         low, high = (min(max(v, self.low), self.high) for v in (number.low, top))

@@ -30,17 +30,15 @@ from __future__ import annotations
 import math
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from checker.attacks.api import Metric, load_probe
 from checker.plan.model import CellSample, Power
 from checker.report.disclosure_control.rounding import Rounding, hits_of, outward
 from checker.report.model import (
-    AdmissibilityCheck,
     Audience,
     CellReport,
     EvidenceRef,
-    Number,
     Provenance,
     Report,
     SamplingReport,
@@ -50,6 +48,8 @@ from checker.report.model import (
 from checker.report.wording.measures import AT_ANOTHER, age_offset, is_share
 from checker.report.wording.numbers import bounds, figure, setting
 from checker.report.wording.reasons import reason_words
+from checker.stats.estimate import ReportedEstimate
+from checker.verdict.admissibility import AdmissibilityCheck
 
 _SHARES = {"rate", "rate-difference", "mean-difference", "set-difference", "tpr"}
 """Families of metrics whose numbers are shares of patients, or of continuations."""
@@ -270,7 +270,7 @@ class _Suppressor:
             update={"withheld": withheld, "explanation": self._explanation(shown, withheld)}
         )
 
-    def _estimate(self, cell: CellReport) -> Number | None:
+    def _estimate(self, cell: CellReport) -> ReportedEstimate | None:
         number, limit = cell.estimate, cell.limit.fail
         if number is None:
             return None
@@ -285,9 +285,9 @@ class _Suppressor:
         elif cell.bound_side == "beyond" and limit is not None and high is not None:
             low, high = max(low, limit), max(high, limit)
         value = min(max(wide.value, low), wide.value if high is None else high)
-        return wide.model_copy(update={"value": value, "low": low, "high": high})
+        return replace(wide, value=value, low=low, high=high)
 
-    def _beside(self, cell: CellReport, number: Number | None) -> Number | None:
+    def _beside(self, cell: CellReport, number: ReportedEstimate | None) -> ReportedEstimate | None:
         """Return the members' or the nonmembers' part, or None where few of them were hit."""
         if number is None:
             return None
@@ -299,7 +299,7 @@ class _Suppressor:
             return self._on_grid(cell, number)
         return self.rounding.wide(number, [number])
 
-    def _reported(self, cell: CellReport) -> Iterator[tuple[str, Number]]:
+    def _reported(self, cell: CellReport) -> Iterator[tuple[str, ReportedEstimate]]:
         """Yield what stands beside the estimate, but for what counts patients of its own."""
         for name, number in cell.reported.items():
             is_of_curve = age_offset(name) is not None or name.startswith(AT_ANOTHER)
@@ -308,7 +308,7 @@ class _Suppressor:
                 shown = outward(number, step=_CURVE_STEP if is_of_curve else _STEP)
                 yield name, self._with_rounded_n(shown)
 
-    def _on_grid(self, cell: CellReport, number: Number) -> Number:
+    def _on_grid(self, cell: CellReport, number: ReportedEstimate) -> ReportedEstimate:
         """Round outward to a step that no few patients decide: shares need a wide one."""
         step = _STEP
         if _family(cell) in _SHARES and cell.sample is not None:
@@ -316,9 +316,9 @@ class _Suppressor:
             step *= max(1, math.ceil(self.rounding.unit / max(1, n) / _STEP))
         return self._with_rounded_n(outward(number, step=step))
 
-    def _with_rounded_n(self, number: Number) -> Number:
+    def _with_rounded_n(self, number: ReportedEstimate) -> ReportedEstimate:
         n = None if number.n is None else self.rounding.count(number.n)
-        return number.model_copy(update={"n": n})
+        return replace(number, n=n)
 
     def _sample(self, sample: CellSample | None) -> CellSample | None:
         if sample is None:
@@ -367,7 +367,7 @@ class _Suppressor:
         )
 
 
-def _rates(cell: CellReport) -> list[Number]:
+def _rates(cell: CellReport) -> list[ReportedEstimate]:
     """Return the rates that an exact estimate consists of: one, or members' and nonmembers'."""
     if cell.members is not None and cell.nonmembers is not None:
         return [cell.members, cell.nonmembers]
@@ -418,8 +418,8 @@ def _check(check: AdmissibilityCheck) -> AdmissibilityCheck:
     """Say whether a check holds; how many patients spoke against it is nobody's business."""
     number = check.estimate
     if number is not None:
-        number = outward(number, step=_STEP).model_copy(update={"n": None})
-    return check.model_copy(update={"explanation": _HOLDS[check.holds], "estimate": number})
+        number = replace(outward(number, step=_STEP), n=None)
+    return replace(check, explanation=_HOLDS[check.holds], estimate=number)
 
 
 def _provenance(provenance: Provenance) -> Provenance:

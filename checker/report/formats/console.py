@@ -13,6 +13,7 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from checker.report.index import ReportIndex
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report, WaiverReport
 from checker.report.wording.audience import banner, withheld_words
@@ -58,10 +59,10 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
         console.print(_waiver(waiver))
     console.print()
     console.print(_matrix(report))
-    shown, advised = _shown(report), set[str]()
+    index, shown, advised = ReportIndex.of(report), _shown(report), set[str]()
     for cell in shown:
         advise = cell.control not in advised  # a control's remedies once, not for every attacker
-        console.print(Padding(_finding(report, cell, advise=advise), (1, 0, 0, 0)))
+        console.print(Padding(_finding(index, cell, advise=advise), (1, 0, 0, 0)))
         advised.add(cell.control)
     left = len(_open(report)) - len(shown)
     console.print()
@@ -134,15 +135,11 @@ def _verdict(cell: CellReport) -> Text:
     return Text(f"{_MARKS[cell.verdict]} {verdict_word(cell)}", style=style)
 
 
-def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
-    control = next((item for item in report.controls if item.id == cell.control), None)
-    attacker = next(
-        (a.title for a in report.policy.attackers if a.id == cell.attacker), cell.attacker
-    )
-    title = control.title if control is not None else cell.control
-    where = f"{shorten(attacker, 60)}, {shorten(subgroup_words(cell.subgroup), 60)}"
+def _finding(index: ReportIndex, cell: CellReport, *, advise: bool) -> Text:
+    control = index.controls.get(cell.control)
+    where = f"{shorten(index.attacker_of(cell), 60)}, {shorten(subgroup_words(cell.subgroup), 60)}"
     lines = [
-        Text.assemble(_verdict(cell), "  ", (shorten(title, 120), "bold")),
+        Text.assemble(_verdict(cell), "  ", (shorten(index.title_of(cell), 120), "bold")),
         Text(f"  {where}; {shorten(cell.severity, 20)} severity", style="dim"),
         Text(f"  {shorten(cell.explanation, 400)}"),
     ]

@@ -10,11 +10,11 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from checker.report.book import Book, needs_attention
 from checker.report.charts import palette
 from checker.report.charts.scales import scales_of
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.pages import content_policy, environment, static_text
+from checker.report.index import ReportIndex, needs_attention
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import Report
 from checker.report.wording import audience
@@ -30,7 +30,7 @@ def render_html(report: Report) -> str:
 
     style, script = _style(report), static_text("report.js")
     matrix = build_matrix(report)
-    book, ranked = Book.of(report), worst_first(report.cells)
+    index, ranked = ReportIndex.of(report), worst_first(report.cells)
     listed = [cell for cell in ranked if needs_attention(cell)]
     return (
         environment()
@@ -43,15 +43,15 @@ def render_html(report: Report) -> str:
             matrix=matrix,
             scales=scales_of(matrix),
             listed=listed,
-            topics=list(dict.fromkeys(book.class_of(cell) for cell in listed)),
-            adversaries=list(dict.fromkeys(book.attacker_of(cell) for cell in listed)),
+            topics=list(dict.fromkeys(index.class_of(cell) for cell in listed)),
+            adversaries=list(dict.fromkeys(index.attacker_of(cell) for cell in listed)),
             passing=[cell for cell in ranked if not needs_attention(cell)],
             glance=_drawn([charts.glance_chart(report)])[0],
             leakage=_drawn(charts.leakage_charts(report)),
             rocs=_drawn(charts.roc_charts(report)),
             curves=_drawn(charts.perturbation_charts(report)),
             powers=_drawn(charts.power_charts(report)),
-            book=book,
+            index=index,
             palette=palette,
         )
     )

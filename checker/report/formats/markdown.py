@@ -13,7 +13,7 @@ from checker.report.model import CellReport, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.cells import reason_of, telling_bound, verdict_word
 from checker.report.wording.decision import headline
-from checker.report.wording.findings import FindingText, finding_texts, found_words, waiver_terms
+from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, VERDICT_WORDS, WAIVER_STATUS
 from checker.report.wording.times import instant, moment
@@ -117,8 +117,7 @@ def _counts(report: Report) -> list[str]:
 
 def _open_findings(report: Report) -> list[str]:
     """Return what blocks, worst first; where nothing does, what else a reader must know."""
-    texts = {text.cell.id: text for text in finding_texts(report)}
-    ranked = [texts[cell.id] for cell in worst_first(report.cells)]
+    ranked = ranked_texts(report)
     blocking = [text for text in ranked if text.blocks]
     chosen = blocking or [text for text in ranked if _is_open(text)]
     if not chosen:

@@ -21,10 +21,15 @@ from checker.report.formats.markdown import (
     waiver_lines,
 )
 from checker.report.formats.markup import escape, table
-from checker.report.matrix import worst_first
 from checker.report.model import Report
 from checker.report.wording.cells import title_words
-from checker.report.wording.findings import FindingText, finding_texts, found_words, source_words
+from checker.report.wording.findings import (
+    FindingText,
+    finding_texts,
+    found_words,
+    ranked_texts,
+    source_words,
+)
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.terms import ACCESS, NOT_PROOF
 
@@ -111,8 +116,7 @@ def _metric(text: FindingText) -> dict[str, Any]:
 
 
 def _findings(report: Report) -> list[str]:
-    texts = {text.cell.id: text for text in finding_texts(report)}
-    rows = [_row(texts[cell.id]) for cell in worst_first(report.cells)]
+    rows = [_row(text) for text in ranked_texts(report)]
     head = ["Verdict", "Requirement", "Attacker, patients", "Found"]
     return ["### Findings", "", *table(head, rows)] if rows else []
 

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
@@ -26,8 +27,8 @@ from urllib.parse import quote
 from checker.canonical import digest
 from checker.errors import ExitCode
 from checker.report.formats.api import ReportFormat, filled
-from checker.report.matrix import worst_first
-from checker.report.model import CellReport, ControlReport, Number, Report, WaiverReport
+from checker.report.index import ReportIndex
+from checker.report.model import CellReport, ControlReport, Report, WaiverReport
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.decision import headline
 from checker.report.wording.findings import (
@@ -36,12 +37,14 @@ from checker.report.wording.findings import (
     FindingText,
     control_words,
     finding_texts,
+    ranked_texts,
     waiver_words,
 )
 from checker.report.wording.measures import measure_of
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.terms import WAIVER_STATUS
 from checker.report.wording.times import instant
+from checker.stats.estimate import ReportedEstimate
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -91,10 +94,8 @@ def render_sarif(report: Report) -> dict[str, Any]:
 
 def render_sarif_github(report: Report) -> dict[str, Any]:
     """Return what GitHub can show: what failed and what stayed open, the worst first."""
-    texts = finding_texts(report)
-    place = _Places(report)
-    by_id = {text.cell.id: text for text in texts}
-    ranked = [by_id[cell.id] for cell in worst_first(report.cells)]
+    texts, place = finding_texts(report), _Places(report)
+    ranked = ranked_texts(report)
     chosen = [text for text in ranked if text.cell.verdict not in {"pass", "not_applicable"}]
     chosen.sort(key=lambda text: not text.blocks)
     results = [
@@ -318,10 +319,10 @@ def _cell_properties(text: FindingText) -> dict[str, Any]:
     return filled(properties)
 
 
-def _number(number: Number | None) -> dict[str, Any] | None:
+def _number(number: ReportedEstimate | None) -> dict[str, Any] | None:
     if number is None:
         return None
-    return filled({**number.model_dump(mode="json"), "method": _name(number.method)})
+    return filled({**asdict(number), "method": _name(number.method)})
 
 
 def _run_properties(report: Report) -> dict[str, Any]:
@@ -355,13 +356,14 @@ class _Places:
         self.rules = {control.id: index for index, control in enumerate(report.controls)}
         self._controls = {control.id: control for control in report.controls}
         self._policy = _policy_uri(report)
-        entries = report.provenance.evidence
-        # a policy's file comes first, so that evidence begins at one
-        self._evidence = {entry.job: index for index, entry in enumerate(entries, start=1)}
-        self._titles = {entry.job: entry.title for entry in entries}
+        # the policy's file is the first of the artifacts, so that evidence begins at one
+        self._evidence = ReportIndex.of(report).evidence
         self.artifacts = [
             _artifact(self._policy, report.policy.sha256, role="policy"),
-            *(_artifact(_uri(one.file), one.sha256, role="attachment") for one in entries),
+            *(
+                _artifact(_uri(one.file), one.sha256, role="attachment")
+                for one in report.provenance.evidence
+            ),
         ]
 
     def of(self, cell: CellReport) -> dict[str, Any]:
@@ -385,16 +387,18 @@ class _Places:
 
     def evidence_of(self, cell: CellReport) -> list[dict[str, Any]]:
         """Return the files that a cell's numbers were counted from."""
+        found = [
+            self._evidence[job] for job in dict.fromkeys(cell.evidence) if job in self._evidence
+        ]
         return [
             {
-                "description": _message(shorten(self._titles[job], TITLE)),
+                "description": _message(shorten(title, TITLE)),
                 "artifactLocation": {
-                    "uri": self.artifacts[self._evidence[job]]["location"]["uri"],
-                    "index": self._evidence[job],
+                    "uri": self.artifacts[place]["location"]["uri"],
+                    "index": place,
                 },
             }
-            for job in dict.fromkeys(cell.evidence)
-            if job in self._evidence
+            for place, title in found
         ]
 
 

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 from typing import Literal
 
 from checker.plan.model import CellLimit
-from checker.report.model import CellReport, ControlReport, Number
+from checker.report.model import CellReport, ControlReport
 from checker.report.wording.audience import is_withheld, side_words
 from checker.report.wording.measures import AGAINST, measure_of
 from checker.report.wording.numbers import figure, grouped, setting, share, upper_bound
 from checker.report.wording.plain import plain
 from checker.report.wording.reasons import Reason, reason_words
 from checker.report.wording.terms import NOT_SHOWN, VERDICT_WORDS
+from checker.stats.estimate import ReportedEstimate
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +29,7 @@ class NumberRow:
     """
 
     title: str
-    number: Number
+    number: ReportedEstimate
     metric: str
     limit: float | None = None
     role: Literal["estimate", "part", "placebo", "reported"] = "part"

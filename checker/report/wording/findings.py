@@ -10,6 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from checker.report.index import ReportIndex
+from checker.report.matrix import worst_first
 from checker.report.model import CellReport, ControlReport, Report, WaiverReport
 from checker.report.wording.audience import side_words
 from checker.report.wording.cells import (
@@ -105,30 +107,26 @@ class FindingText:
 
 def finding_texts(report: Report) -> list[FindingText]:
     """Return every finding in words, in the report's order."""
-    controls = {control.id: control for control in report.controls}
-    attackers = {attacker.id: attacker.title for attacker in report.policy.attackers}
-    classes = {one.id: one.title for one in report.policy.attribute_classes}
-    waivers = {one.id: one for one in report.waivers if one.status == "applied"}
-    blocking = set(report.summary.blocked_by)
-    texts = []
-    for cell in report.cells:
-        control = controls.get(cell.control)
-        about = probe_words(cell.probe).title
-        if cell.attribute_class is not None:
-            about = classes.get(cell.attribute_class, cell.attribute_class)
-        texts.append(
-            FindingText(
-                cell=cell,
-                control=control,
-                requirement=shorten(control.title if control else cell.control, TITLE),
-                about=shorten(about, TITLE),
-                attacker=shorten(attackers.get(cell.attacker, cell.attacker), TITLE),
-                patients=shorten(subgroup_words(cell.subgroup), TITLE),
-                blocks=cell.id in blocking,
-                waiver=waivers.get(cell.waiver) if cell.waiver is not None else None,
-            )
+    index, blocking = ReportIndex.of(report), set(report.summary.blocked_by)
+    return [
+        FindingText(
+            cell=cell,
+            control=index.controls.get(cell.control),
+            requirement=shorten(index.title_of(cell), TITLE),
+            about=shorten(index.class_of(cell), TITLE),
+            attacker=shorten(index.attacker_of(cell), TITLE),
+            patients=shorten(subgroup_words(cell.subgroup), TITLE),
+            blocks=cell.id in blocking,
+            waiver=index.waivers.get(cell.waiver or "", (None, None))[1],
         )
-    return texts
+        for cell in report.cells
+    ]
+
+
+def ranked_texts(report: Report) -> list[FindingText]:
+    """Return every finding in words, the worst first."""
+    texts = {text.cell.id: text for text in finding_texts(report)}
+    return [texts[cell.id] for cell in worst_first(report.cells)]
 
 
 def found_words(cell: CellReport) -> str:
