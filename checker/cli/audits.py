@@ -304,7 +304,7 @@ def _run(
 def _finish(
     report: Report, folder: Path, formats: list[str], *, audience: Audience, as_json: bool
 ) -> None:
-    from checker.report.disclosure_control.suppression import for_audience
+    from checker.report.disclosure_control import for_audience
     from checker.report.formats.console import print_report
     from checker.report.formats.json import render_json
     from checker.run.stored import write_reports

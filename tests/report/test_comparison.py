@@ -13,7 +13,7 @@ from rich.console import Console
 
 from checker.errors import ExitCode
 from checker.report.comparison import Comparison, compare_reports
-from checker.report.disclosure_control.suppression import for_audience
+from checker.report.disclosure_control import for_audience
 from checker.report.formats.comparison import print_comparison, render_comparison, summary
 from checker.report.model import CellReport, Report
 from checker.stats.estimate import ReportedEstimate

@@ -22,8 +22,8 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 
 from checker.plan.model import CellLimit, CellSample
+from checker.report.disclosure_control import for_audience
 from checker.report.disclosure_control.rounding import Rounding
-from checker.report.disclosure_control.suppression import for_audience
 from checker.report.formats.json import render_json
 from checker.report.model import CellReport
 from checker.stats import rate, rate_difference

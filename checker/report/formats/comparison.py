@@ -8,7 +8,7 @@ from rich.table import Table
 from rich.text import Text
 
 from checker.report.comparison import Change, Comparison, Direction, Side
-from checker.report.formats.pages import content_policy, environment, static_text
+from checker.report.formats.templates import content_policy, environment, static_text
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.numbers import bounds, figure
 from checker.report.wording.plain import plain, shorten

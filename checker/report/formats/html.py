@@ -1,4 +1,4 @@
-"""The report for people: one HTML file that needs nothing but itself (`formats.pages`).
+"""The report for people: one HTML file that needs nothing but itself (`formats.templates`).
 
 The script filters and sorts what is there; with scripting off nothing is missing but that.
 """
@@ -6,28 +6,21 @@ The script filters and sorts what is there; with scripting off nothing is missin
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from checker.report.charts import palette
-from checker.report.charts.scales import scales_of
+from checker.report import charts
+from checker.report.charts import Chart, palette
 from checker.report.formats.api import ReportFormat
-from checker.report.formats.pages import content_policy, environment, static_text
+from checker.report.formats.templates import content_policy, environment, static_text
 from checker.report.index import ReportIndex, needs_attention
-from checker.report.matrix import build_matrix, worst_first
+from checker.report.matrix import build_matrix, scales_of, worst_first
 from checker.report.model import Report
 from checker.report.wording import audience
-
-if TYPE_CHECKING:
-    from checker.report.charts import Chart
 
 
 def render_html(report: Report) -> str:
     """Render the report as one self-contained page; equal reports give equal bytes."""
-    # matplotlib, needed by no other format
-    from checker.report import charts
-
     style, script = _style(report), static_text("report.js")
     matrix = build_matrix(report)
     index, ranked = ReportIndex.of(report), worst_first(report.cells)
@@ -46,7 +39,7 @@ def render_html(report: Report) -> str:
             topics=list(dict.fromkeys(index.class_of(cell) for cell in listed)),
             adversaries=list(dict.fromkeys(index.attacker_of(cell) for cell in listed)),
             passing=[cell for cell in ranked if not needs_attention(cell)],
-            glance=_drawn([charts.glance_chart(report)])[0],
+            glance=_drawn([charts.overview_chart(report)])[0],
             leakage=_drawn(charts.leakage_charts(report)),
             rocs=_drawn(charts.roc_charts(report)),
             curves=_drawn(charts.perturbation_charts(report)),
@@ -57,9 +50,9 @@ def render_html(report: Report) -> str:
     )
 
 
-def _drawn(charts: Iterable[Chart]) -> list[tuple[Chart, Markup]]:
+def _drawn(drawn: Iterable[Chart]) -> list[tuple[Chart, Markup]]:
     """Pair charts with their drawings, whose text matplotlib and ElementTree have escaped."""
-    return [(chart, Markup(chart.svg)) for chart in charts]
+    return [(chart, Markup(chart.svg)) for chart in drawn]
 
 
 def _style(report: Report) -> str:

@@ -20,7 +20,7 @@ from checker.report.formats.markdown import (
     matrix_lines,
     waiver_lines,
 )
-from checker.report.formats.markup import escape, table
+from checker.report.formats.markdown_syntax import escape, table
 from checker.report.model import Report
 from checker.report.wording.cells import title_words
 from checker.report.wording.findings import (

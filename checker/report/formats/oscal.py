@@ -19,7 +19,7 @@ from urllib.parse import quote
 
 from checker.canonical import digest, sha256_hex
 from checker.report.formats.api import ReportFormat, filled
-from checker.report.formats.markup import escape_markup
+from checker.report.formats.markdown_syntax import escape_markup
 from checker.report.model import ControlReport, Report, WaiverReport
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.decision import headline
