@@ -19,8 +19,8 @@ from matplotlib.axes import Axes as Axes  # for the charts, which import no matp
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from checker.report.charts.palette import INK, MUTED, RULE
 from checker.report.charts.svg import for_page
+from checker.report.palette import INK, MUTED, RULE
 from checker.report.wording.plain import shorten
 from checker.stats.estimate import ReportedEstimate
 

@@ -6,11 +6,11 @@ The script filters and sorts what is there; with scripting off nothing is missin
 from __future__ import annotations
 
 from collections.abc import Iterable
+from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
-from checker.report import charts
-from checker.report.charts import Chart, palette
+from checker.report import palette
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.templates import content_policy, environment, static_text
 from checker.report.index import ReportIndex, needs_attention
@@ -18,9 +18,15 @@ from checker.report.matrix import build_matrix, scales_of, worst_first
 from checker.report.model import Report
 from checker.report.wording import audience
 
+if TYPE_CHECKING:
+    from checker.report.charts import Chart
+
 
 def render_html(report: Report) -> str:
     """Render the report as one self-contained page; equal reports give equal bytes."""
+    # matplotlib, needed by no other format, nor to know this one's file name
+    from checker.report import charts
+
     style, script = _style(report), static_text("report.js")
     matrix = build_matrix(report)
     index, ranked = ReportIndex.of(report), worst_first(report.cells)
