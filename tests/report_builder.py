@@ -273,10 +273,10 @@ def report_of(
         for name in ("pass", "fail", "inconclusive", "not_applicable", "error")
     }
     decisions = {
-        "pass": f"All {len(gating)} deciding cells were shown to be within their limits.",
-        "fail": f"{counts['fail']} of {len(gating)} deciding cells were shown to exceed their"
+        "pass": f"All {len(gating)} deciding tests were shown to be within their limits.",
+        "fail": f"{counts['fail']} of {len(gating)} deciding tests were shown to exceed their"
         " limits; any one of them blocks the release.",
-        "inconclusive": "No limit was shown to be exceeded, but not every deciding cell could be"
+        "inconclusive": "No limit was shown to be exceeded, but not every deciding test could be"
         " shown to be within its limit, and the policy blocks what is not known.",
         "error": "An attack stopped with an error, so the audit is incomplete.",
     }
@@ -289,10 +289,10 @@ def report_of(
             decision=decisions[verdict],
             blocked_by=[cell.id for cell in gating if blocks(cell)],
             waived=[cell.id for cell in cells if cell.waiver is not None],
-            release_statement="Release is allowed only if every deciding cell is within its limit;"
+            release_statement="Release is allowed only if every deciding test is within its limit;"
             " the chance of allowing a model that exceeds any one limit is at most 5 %.",
-            multiplicity_statement="Which cells fail is named after Holm's correction over"
-            f" {len(gating)} cells; the chance of naming any cell wrongly is at most 5 %.",
+            multiplicity_statement="Which tests fail is named after Holm's correction over"
+            f" {len(gating)} tests; the chance of naming any test wrongly is at most 5 %.",
             counts=counts,
             gating_cells=len(gating),
             reported_only_cells=len(cells) - len(gating),

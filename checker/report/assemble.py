@@ -282,13 +282,13 @@ def _summary(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Summa
             )
         ],
         release_statement=(
-            f"A pass claims that every one of the {len(gating)} deciding cells is within its limit;"
+            f"A pass claims that every one of the {len(gating)} deciding tests is within its limit;"
             f" each was judged at {confidence} confidence, and all must pass, so no correction for"
             " their number is needed."
         ),
         multiplicity_statement=(
-            "Naming the cells that fail is another claim: a cell is named a failure only if it is"
-            f" beyond its limit after Holm's correction over the {tested} cells that were measured,"
+            "Naming the tests that fail is another claim: a test is named a failure only if it is"
+            f" beyond its limit after Holm's correction over the {tested} tests that were measured,"
             f" so that with {confidence} confidence none is named wrongly."
         ),
         counts=counts,

@@ -55,7 +55,7 @@ def test_what_leaks_more_comes_first_and_nothing_is_left_out() -> None:
     after = [disclosed(200, "events-5"), disclosed(20), build.membership_cell(0.5, 0.45, 0.55)]
     found = compared(before, after)
     assert [change.direction for change in found.changes] == ["worse", "better", "new", "gone"]
-    assert "1 cell leaks more, 1 cell leaks less, of 4; of 2 the difference is not" in summary(
+    assert "1 test leaks more, 1 test leaks less, of 4; of 2 the difference is not" in summary(
         found
     )
 

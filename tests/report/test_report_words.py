@@ -289,7 +289,7 @@ def test_what_was_not_drawn_is_said() -> None:
     )
     summary = report.summary.model_copy(update={"sampling": sampling})
     sequential, curtailed = sampling_words(report.model_copy(update={"summary": summary}))
-    assert f"1 cell stopped early, and 300 of 1{NBSP}200 prompts were not drawn" in sequential
+    assert f"1 test stopped early, and 300 of 1{NBSP}200 prompts were not drawn" in sequential
     assert f"7{NBSP}000 of 24{NBSP}000 continuations were not drawn" in curtailed
 
 

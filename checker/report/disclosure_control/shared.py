@@ -65,8 +65,8 @@ _SIDES = {
 }
 _CRASHED = "It could not be completed; what went wrong stands in the internal report."
 _CEILINGS = {
-    "applied": "The cell is shown to be within the ceiling.",
-    "void": "The cell is not shown to be within the ceiling, so it blocks.",
+    "applied": "The test is shown to be within the ceiling.",
+    "void": "The test is not shown to be within the ceiling, so it blocks.",
 }
 
 

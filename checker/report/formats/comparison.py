@@ -25,7 +25,7 @@ DIRECTIONS: dict[Direction, str] = {
 }
 NOTE = (
     "A difference is shown where its whole interval lies on one side of zero. Each interval stands"
-    " for itself: among many cells a few differ by chance."
+    " for itself: among many tests a few differ by chance."
 )
 _STYLES = {"worse": "bold red", "better": "green"}
 
@@ -37,7 +37,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
     for caution in found.cautions:
         console.print(Text(caution, style="yellow"))
     table = Table(show_lines=True, highlight=False)
-    for column in ("cell", "what became of it", "difference", "earlier", "later"):
+    for column in ("test", "outcome", "difference", "earlier", "later"):
         table.add_column(column)
     for change in found.changes:
         table.add_row(
@@ -87,13 +87,13 @@ def summary(found: Comparison) -> str:
     }
     said.append(", ".join(f"{count} {turn}" for turn, count in turns.items() if count))
     return plain(
-        f"{after.target} {after.version} ({after.verdict}) against {before.target} {before.version}"
-        f" ({before.verdict}): {'; '.join(filter(None, said))}."
+        f"{after.target} {after.version} ({after.verdict}) compared with {before.target}"
+        f" {before.version} ({before.verdict}): {'; '.join(filter(None, said))}."
     )
 
 
 def _cells(count: int) -> str:
-    return f"{count} cell{'' if count == 1 else 's'} leak{'s' if count == 1 else ''}"
+    return f"{count} test{'' if count == 1 else 's'} leak{'s' if count == 1 else ''}"
 
 
 def outcome(change: Change) -> str:

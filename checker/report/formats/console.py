@@ -149,7 +149,7 @@ def _finding(index: ReportIndex, cell: CellReport, *, advise: bool) -> Text:
     if reason is not None and reason.next_step:
         lines.append(Text(f"  {reason.meaning} {reason.next_step}"))
     if missing is not None:
-        lines.append(Text(f"  This cell {missing}."))
+        lines.append(Text(f"  This test {missing}."))
     if control is not None and cell.verdict == "fail" and advise:
         lines += [Text(f"  What would fix it: {shorten(s, 200)}") for s in control.remediation]
     return Text("\n").join(lines)

@@ -107,7 +107,7 @@ def _as_of(report: Report) -> str:
 def _counts(report: Report) -> list[str]:
     counts, summary = report.summary.counts, report.summary
     said = [f"{counts[name]} {word}" for name, word in VERDICT_WORDS.items() if counts.get(name)]
-    lines = [f"Of {summary.gating_cells} deciding cells: {', '.join(said) or 'none'}."]
+    lines = [f"Of {summary.gating_cells} deciding tests: {', '.join(said) or 'none'}."]
     if summary.waived:
         lines.append(f"Waived: {len(summary.waived)}.")
     if summary.reported_only_cells:

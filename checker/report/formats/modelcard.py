@@ -54,7 +54,7 @@ def render_model_card(report: Report) -> str:
         _findings(report),
         waiver_lines(report, level=3),
         _attackers(report),
-        _grounds(report),
+        _basis(report),
         [f"> {NOT_PROOF}"],
     ]
     section = "\n\n".join("\n".join(lines) for lines in parts if lines)
@@ -143,11 +143,11 @@ def _attackers(report: Report) -> list[str]:
     return lines if report.policy.attackers else []
 
 
-def _grounds(report: Report) -> list[str]:
+def _basis(report: Report) -> list[str]:
     """Return what the limits and attacks rest on, and how to check the findings."""
     provenance, policy = report.provenance, report.policy
     cited = [one.id for one in policy.citations]
-    lines = ["### Grounds", ""]
+    lines = ["### Basis", ""]
     lines += [f"* {_short(words, LONG)}" for words in source_words(report, cited)]
     digests = (
         ("policy", policy.sha256),

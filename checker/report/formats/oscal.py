@@ -270,7 +270,7 @@ class _Document:
                     "status": {
                         "state": "satisfied" if control.verdict == "pass" else "not-satisfied",
                         "reason": _REASONS.get(control.verdict, "other"),
-                        "remarks": f"The worst verdict among the deciding cells is: {word}.",
+                        "remarks": f"The worst verdict among the deciding tests is: {word}.",
                     },
                 },
                 "related-observations": [

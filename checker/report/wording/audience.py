@@ -1,4 +1,4 @@
-"""Who may read a report, and what is said where this audience is not told a number.
+"""Who may read a report, and what is said where a number is withheld from this audience.
 
 Which numbers a shared report withholds is not decided here: `disclosure_control.suppression` has
 taken them out before any format sees the report. Silence reads as "there was nothing", so wherever

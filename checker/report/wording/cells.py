@@ -60,13 +60,13 @@ def number_rows(cell: CellReport) -> list[NumberRow]:
 def memory_words(cell: CellReport) -> str | None:
     """Return why a number speaks of memory and not of medicine, or how far it does.
 
-    None where nothing was measured, or where this audience is not told the two numbers.
+    None where nothing was measured, or where the two numbers are withheld.
     """
     against, part = measure_of(cell.metric).against, measure_of(cell.metric).part
     if cell.estimate is None or against is None:
         return None
     if against == "members-alone":
-        return "not told apart here: what the model merely knows of medicine counts as well"
+        return "not separated here: what the model merely knows of medicine counts as well"
     if against == "excess" and cell.contrast == "nonmembers" and cell.members and cell.nonmembers:
         inside = figure(cell.members.value, cell.metric)
         outside = figure(cell.nonmembers.value, cell.metric)
@@ -75,11 +75,11 @@ def memory_words(cell: CellReport) -> str | None:
             " of medicine would give both alike"
         )
     if against == "separation":
-        return "a model that remembers nobody scores members like patients it never saw"
+        return "a model without memory scores members like patients it never saw"
     if against == "perturbation":
         return (
-            "a disease does not hang on a year of age: what is told under a member's own age alone"
-            " is remembered"
+            "a disease does not depend on a year of age: what is named under a member's own age"
+            " alone is remembered"
         )
     return None
 
@@ -136,7 +136,7 @@ def counts_words(cell: CellReport) -> str:
 
 
 def contrast_words(control: ControlReport) -> str:
-    """Return what a control's number is held against, so that memory is told from medicine."""
+    """Return what a control's number is compared with to tell memory from medicine."""
     against = measure_of(control.metric).against
     if control.contrast == "reference":
         return (
@@ -180,7 +180,7 @@ def sample_words(cell: CellReport) -> str:
         return f"{members} canaries planted, {nonmembers} left out"
     if sample.rollouts is not None:
         return (
-            f"{grouped(sample.rollouts)} continuations, held against {members} members and"
+            f"{grouped(sample.rollouts)} continuations, compared with {members} members and"
             f" {nonmembers} nonmembers"
         )
     if cell.attribute_class is None:

@@ -31,7 +31,7 @@ from checker.report.wording.plain import plain, shorten
 from checker.report.wording.terms import BASES, CANNOT_PASS, ENFORCEMENT, NOT_SHOWN
 
 TITLE = 200
-"""Characters of a title; nobody writes longer ones, but nothing hinders them."""
+"""Characters of a title, beyond which it is cut."""
 
 PROSE = 1000
 """Characters of a sentence or paragraph from outside."""
@@ -92,7 +92,7 @@ class FindingText:
         if reason is not None:
             said += [shorten(reason.meaning, PROSE), reason.next_step]
         if (missing := needs_more(cell)) is not None:
-            said.append(f"This cell {missing}.")
+            said.append(f"This test {missing}.")
         if cell.can_only_fail:
             said.append(f"This attack {CANNOT_PASS}.")
         if self.waiver is not None:
@@ -130,7 +130,7 @@ def ranked_texts(report: Report) -> list[FindingText]:
 
 
 def found_words(cell: CellReport) -> str:
-    """Return what was measured, the bound that tells, and what is allowed."""
+    """Return what was measured, the bound that decides, and what is allowed."""
     allowed = f"allowed: {limit_words(cell.limit, cell.metric)}"
     if cell.estimate is not None:
         value = figure(cell.estimate.value, cell.metric)
@@ -186,7 +186,7 @@ def control_words(report: Report, control: ControlReport) -> list[tuple[str, str
         ("Why", control.rationale),
         ("Attack", probe_words(control.probe).meaning),
         ("Measured as", title_words(cell) if cell else measure_of(control.metric).title),
-        ("Held against", contrast_words(control)),
+        ("Compared with", contrast_words(control)),
         ("Parameters", params_words(control.params)),
         ("Weight", f"{control.severity} severity; {enforcement}"),
         ("What would fix it", "; ".join(control.remediation)),

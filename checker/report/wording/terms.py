@@ -9,7 +9,7 @@ NOT_PROOF = (
 
 CANNOT_PASS = "cannot pass, can only fail"
 
-NOT_SHOWN = "withheld: it could be traced to fewer patients than the policy's smallest cell"
+NOT_SHOWN = "withheld: it could be traced to fewer patients than the policy allows to be shown"
 
 VERDICT_WORDS = {
     "pass": "pass",
@@ -55,14 +55,13 @@ BASES = {
 }
 
 GLOSSARY = (
-    ("Attack that can only fail", "One that can show a leak and never its absence. A cell judged by"
+    ("Attack that can only fail", "One that can show a leak and never its absence. A test judged by"
                                   " it fails or stays inconclusive; it cannot pass."),
     ("AUROC", "How well a score tells two groups apart: 0.5 is chance, 1 is perfect."),
     ("Bound", "The truth lies below the upper bound (or above the lower one) with the stated"
               " confidence. Each bound holds on its own."),
     ("Canary, beacon", "A made-up patient; a coin decided whether it was trained on. A beacon"
                        " certainly was, many times over, so that an attack that works finds it."),
-    ("Cell", "One control, one attacker, one group of patients: the unit that gets a verdict."),
     ("Control", "One requirement of the policy, with a limit per attacker."),
     ("Difference in differences", "The excess that is left when what a reference model, trained"
                                   " without these members, says of the same patients is"
@@ -82,9 +81,10 @@ GLOSSARY = (
     ("Placebo", "The same measurement between two random halves of the nonmembers, where nothing"
                 " can differ."),
     ("Reported only", "Measured and shown, but not decisive: the policy says so."),
+    ("Test", "One control, one attacker, one group of patients: the unit that gets a verdict."),
     ("Waiver", "A written, approved and dated acceptance of one finding, up to a ceiling. The"
                " finding stays what it is; it does not block while it is shown to be within the"
                " ceiling."),
     ("Verdict", "Pass: the upper bound is within the limit. Fail: the lower bound is beyond it,"
-                " also after correction for the number of cells."),
+                " also after correction for the number of tests."),
 )  # fmt: skip
