@@ -37,6 +37,7 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
+from checker.plan.jobs import PROMPTS_A_BATCH
 from numpy.typing import NDArray
 
 from benchmarks.calibration_exact import curtailed, enumerated
@@ -49,18 +50,17 @@ from benchmarks.calibration_tables import (
     line,
     text,
 )
-from benchmarks.known_evidence import cell_of, evidence, plan_of, policy
+from benchmarks.known_evidence import cell_of, evidence, measured, plan_of, policy
 from benchmarks.known_truths import SAMPLES, TRUTHS, Design, designs, disclosed
 from benchmarks.remembered_draws import remembered
 from checker import stats
-from checker.attacks.api import load_probe
 from checker.errors import InsufficientData
-from checker.plan.jobs import PROMPTS_A_BATCH
+from checker.plan.cells import metric_of
 from checker.plan.power import cell_power
 from checker.stats.intervals import difference_limits
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
 from checker.verdict import judge, settled_cells
-from checker.verdict.limits import compare_with_limit, zero_hit_bound
+from checker.verdict.limits import compare_with_limit
 
 __all__ = ["audit_point", "main", "sequential_point", "shared_prompts", "study"]
 
@@ -118,31 +118,28 @@ _OBJECTIONS: Final = {"placebo-failed"}
 def _decider(design: Design, *, confidence: float = CONFIDENCE) -> Callable[[Any], str]:
     """Return what turns observations into the verdict of one cell."""
     cell = cell_of(design, [])
-    probe = load_probe(design.probe)
-    params = probe.params_type.model_validate(cell.params)
 
     def decide(observations: Any) -> str:
         try:
-            found = probe.measure(design.metric, observations, params=params, confidence=confidence)
+            found = measured(design, observations, confidence=confidence)
         except InsufficientData:
             return "inconclusive"
-        zero_hits = zero_hit_bound(cell, found, confidence=confidence, partial=False)
-        return compare_with_limit(cell, found, zero_hits=zero_hits).verdict
+        return compare_with_limit(cell, found, confidence=confidence).verdict
 
     return decide
 
 
 def _announced(design: Design, *, confidence: float = CONFIDENCE) -> float | None:
     """Return the probability of a pass that the plan announces for the design's cell."""
-    metric = load_probe(design.probe).metrics[design.metric]
     cell = cell_of(design, [])
-    arguments: dict[str, Any] = {
-        "confidence": confidence,
-        "base_rate": design.base_rate,
-        "fpr": design.params.get("fpr"),
-        "contrast": design.contrast,
-    }
-    return cell_power(metric, cell.limit, design.sample, **arguments).pass_probability
+    power = cell_power(
+        metric_of(cell),
+        cell.limit,
+        design.sample,
+        confidence=confidence,
+        base_rate=design.base_rate,
+    )
+    return power.pass_probability
 
 
 # --- stopping early -------------------------------------------------------------------------------
@@ -377,9 +374,7 @@ def short_cuts(chosen: Sequence[Design], *, audits: int = 3) -> dict[str, float]
 
 
 def _own_bounds(design: Design, observations: Any) -> Array:
-    probe = load_probe(design.probe)
-    params = probe.params_type.model_validate(design.params)
-    found = probe.measure(design.metric, observations, params=params, confidence=CONFIDENCE)
+    found = measured(design, observations, confidence=CONFIDENCE)
     return np.array([found.estimate.low, found.estimate.high])
 
 

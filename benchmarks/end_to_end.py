@@ -56,10 +56,11 @@ from benchmarks.paper_audit import PlainAudit, Unit, units_of
 from benchmarks.paper_reference import encoder_embedder, lexical_embedder
 from benchmarks.simulated_gate import AS_OF
 from benchmarks.trajectory_distance import write_encoder
-from checker.attacks.observations import score_column
+from checker.attacks.api import columns_of
 from checker.attacks.trajectory_memorization.code_labels import _entries
 from checker.demo.training import Recipe, train
 from checker.evidence import EvidenceStore, Pseudonyms, tables_by_job
+from checker.kinds import score_column
 from checker.plan import AuditPlan, Job
 from checker.policy import load_target
 from checker.records.cohort import load_cohort
@@ -277,7 +278,7 @@ def audit_on_workers(folder: Path, run: Path, workers: int) -> dict[str, Any]:
 
 def evidence_of(run: Path) -> dict[str, pa.Table]:
     """Return a run's evidence by job."""
-    return dict(tables_by_job(EvidenceStore(run), load_run(run).manifest))
+    return dict(tables_by_job(EvidenceStore(run, columns_of), load_run(run).manifest))
 
 
 def judged(

@@ -12,19 +12,22 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from benchmarks.known_truths import Design
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
+from checker.attacks.attribute_disclosure.measure import DisclosureObservations
 from checker.attacks.canary_exposure.measure import CanaryObservations
 from checker.attacks.embedding_probe.measure import EmbeddingObservations
-from checker.attacks.observations import DisclosureObservations, ScoreObservations, score_column
+from checker.attacks.families import Measurement, Power
+from checker.attacks.membership_inference.measure import ScoreObservations
 from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
-from checker.plan import AuditPlan, Cell, CellLimit, Job, Power
+from checker.kinds import score_column
+from checker.plan import AuditPlan, Cell, Job
 from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
-from checker.policy.documents import LeakagePolicy
+from checker.policy.documents import LeakagePolicy, Limit
 
-__all__ = ["cell_of", "evidence", "plan_of", "policy"]
+__all__ = ["cell_of", "evidence", "measured", "plan_of", "policy"]
 
 Array = NDArray[np.float64]
 
@@ -84,16 +87,17 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
         columns["prompt"] = pa.array([str(i) for i in observations.prompt.tolist()])
         tables = {"trajectories": pa.table(columns)}
     elif isinstance(observations, RegurgitationObservations):
-        n = len(observations.repeated)
-        half_a, half_b = observations.halves.T
+        records = observations.records
+        n = len(records.repeated)
+        half_a, half_b = records.halves.T
         columns = {
-            "member_groups": observations.member_groups,
-            "nonmember_groups": observations.nonmember_groups,
-            "repeated": observations.repeated,
+            "member_groups": records.member_groups,
+            "nonmember_groups": records.nonmember_groups,
+            "repeated": records.repeated,
             "half_a": np.ascontiguousarray(half_a),
             "half_b": np.ascontiguousarray(half_b),
-            "groups": np.full(n, observations.groups),
-            "nonmembers": np.full(n, observations.nonmembers),
+            "groups": np.full(n, records.groups),
+            "nonmembers": np.full(n, records.nonmembers),
         }
         tables = {"regurgitation": pa.table(columns)}
     else:
@@ -209,7 +213,7 @@ def plan_of(
 
 def cell_of(design: Design, jobs: list[str]) -> Cell:
     """Return the cell of a design."""
-    probe = load_probe(design.probe)
+    probe = load_attack(design.probe)
     return Cell(
         id=design.key,
         control="c",
@@ -217,10 +221,10 @@ def cell_of(design: Design, jobs: list[str]) -> Cell:
         attacker="known",
         subgroup="all",
         probe=design.probe,
-        params=probe.params_type.model_validate(design.params).model_dump(mode="json"),
+        params=probe.params.model_validate(design.params).model_dump(mode="json"),
         metric=design.metric,
         contrast=design.contrast,
-        limit=CellLimit(fail=design.limit),
+        limit=Limit(fail=design.limit),
         severity="high",
         gating=True,
         on_inconclusive="block",
@@ -252,3 +256,11 @@ _SNAPSHOTS: Final[dict[str, Any]] = {
         forward_tokens=0, forward_tokens_unshared=0, rollout_tokens=0, rollout_tokens_unshared=0
     ),
 }  # fmt: skip
+
+
+def measured(design: Design, observations: Any, *, confidence: float) -> Measurement:
+    """Return what the design's attack makes of observations."""
+    attack = load_attack(design.probe)
+    params = attack.params.model_validate(design.params)
+    metric = attack.metrics[design.metric].in_control(contrast=design.contrast, params=params)
+    return attack.measuring.measure(metric, observations, params=params, confidence=confidence)

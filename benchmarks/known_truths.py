@@ -22,14 +22,16 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
+from checker.attacks.attribute_disclosure.measure import DisclosureObservations
 from checker.attacks.canary_exposure.measure import CanaryObservations
 from checker.attacks.embedding_probe.measure import EmbeddingObservations
-from checker.attacks.observations import DisclosureObservations, ScoreObservations
+from checker.attacks.families import Sample
+from checker.attacks.families.samples import RepeatedRecords
+from checker.attacks.membership_inference.measure import ScoreObservations
 from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
-from checker.plan import CellSample
 from checker.stats.exposure import null_exposure_bits
 
 __all__ = ["SAMPLES", "TRUTHS", "Design", "Draw", "designs", "disclosed"]
@@ -78,7 +80,7 @@ class Design:
     metric: str
     limit: float
     null: float
-    sample: CellSample
+    sample: Sample
     setting: str
     target: Callable[[float], Draw]
     params: dict[str, Any] = field(default_factory=dict)
@@ -128,7 +130,7 @@ def _rates() -> Iterator[Design]:
         for n in (100, 300):
             yield Design(
                 "rate", "attribute-disclosure", "disclosure_rate", 0.1, base,
-                CellSample(members=n, nonmembers=0, members_positive=n), f"background {base:.0%}",
+                Sample(members=n, nonmembers=0, members_positive=n), f"background {base:.0%}",
                 lambda truth, n=n, base=base: _disclosing(n, 0, base=base, excess=truth - base),
                 {"samples": SAMPLES}, base_rate=base,
             )  # fmt: skip
@@ -169,7 +171,7 @@ def _excess(
     }
     return Design(
         family, "attribute-disclosure", metric, limit, 0.0,
-        CellSample(members=n, nonmembers=m, members_positive=n, nonmembers_positive=m),
+        Sample(members=n, nonmembers=m, members_positive=n, nonmembers_positive=m),
         f"background {base:.0%}" + ", as planned" * as_planned,
         lambda truth: kinds[family](n, m, base=base, excess=truth),
         {"samples": SAMPLES}, "reference" if family == "paired" else "nonmembers", base,
@@ -301,7 +303,7 @@ def _rankings() -> Iterator[Design]:
         for n in (100, 300):
             yield Design(
                 "auroc", "membership-inference", "membership_auroc", 0.6, 0.5,
-                CellSample(members=n, nonmembers=n), shape,
+                Sample(members=n, nonmembers=n), shape,
                 lambda truth, n=n, shape=shape: _membership(
                     n, n, inside=_ranked(shape, truth), outside=_ranked(shape, 0.5)
                 ),
@@ -319,8 +321,8 @@ def _rankings() -> Iterator[Design]:
             )  # fmt: skip
 
 
-def _both(positives: int, negatives: int) -> CellSample:
-    return CellSample(
+def _both(positives: int, negatives: int) -> Sample:
+    return Sample(
         members=positives, members_negative=negatives, members_positive=positives,
         nonmembers=positives, nonmembers_negative=negatives, nonmembers_positive=positives,
     )  # fmt: skip
@@ -353,7 +355,7 @@ def _true_positive_rates() -> Iterator[Design]:
         for n in (300, 1000):
             yield Design(
                 "tpr", "membership-inference", "membership_tpr_at_fpr", 0.15, fpr,
-                CellSample(members=n, nonmembers=n), shape,
+                Sample(members=n, nonmembers=n), shape,
                 lambda truth, n=n, shape=shape: _membership(
                     n, n, inside=_caught(shape, truth, fpr), outside=_normal()
                 ),
@@ -443,7 +445,7 @@ def _trajectories() -> Iterator[Design]:
         for rollouts in (200, 600):
             yield Design(
                 "set-difference", "trajectory-memorization", "regurgitation_excess", 0.05, 0.0,
-                CellSample(members=150 * groups, nonmembers=150, rollouts=rollouts),
+                Sample(members=150 * groups, nonmembers=150, rollouts=rollouts),
                 f"background {common:.0%}, {groups} group{'s' * (groups > 1)}",
                 lambda truth, r=rollouts, c=common, g=groups: _regurgitating(
                     r, common=c, groups=g, excess=truth
@@ -453,7 +455,7 @@ def _trajectories() -> Iterator[Design]:
         for n in (300, 600):
             yield Design(
                 "gap", "trajectory-memorization", "distance_gap", 0.1, 0.0,
-                CellSample(members=n, nonmembers=n), shape,
+                Sample(members=n, nonmembers=n), shape,
                 lambda truth, n=n, shape=shape: _distant(n, gap=truth, shape=shape),
             )  # fmt: skip
 
@@ -482,18 +484,20 @@ def _regurgitating(n: int, *, common: float, groups: int, excess: float) -> Draw
 
         first, second = halves
         return RegurgitationObservations(
-            member_groups=by_heart + holds * (inside & (outside == 0)).sum(axis=0)[run],
-            nonmember_groups=holds * only_out.sum(axis=0)[run],
-            repeated=whose(only_out.any(axis=0), outside),
-            halves=np.stack(
-                [
-                    whose((first > 0) & (second == 0), first),
-                    whose((second > 0) & (first == 0), second),
-                ],
-                axis=1,
-            ),
-            groups=groups,
-            nonmembers=150,
+            RepeatedRecords(
+                member_groups=by_heart + holds * (inside & (outside == 0)).sum(axis=0)[run],
+                nonmember_groups=holds * only_out.sum(axis=0)[run],
+                repeated=whose(only_out.any(axis=0), outside),
+                halves=np.stack(
+                    [
+                        whose((first > 0) & (second == 0), first),
+                        whose((second > 0) & (first == 0), second),
+                    ],
+                    axis=1,
+                ),
+                groups=groups,
+                nonmembers=150,
+            )
         )
 
     return draw
@@ -525,7 +529,7 @@ def _canaries() -> Iterator[Design]:
         for n in (60, 120):
             yield Design(
                 "bits", "canary-exposure", "exposure_bits", 2.5, null_exposure_bits(n),
-                CellSample(members=n, nonmembers=n), shape,
+                Sample(members=n, nonmembers=n), shape,
                 lambda truth, n=n, shape=shape: _planted(n, bits=truth, shape=shape),
                 {"manifest": "canaries.json"},
             )  # fmt: skip

@@ -24,7 +24,6 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.stats import bootstrap as resample
 
-from checker.attacks.attribute_disclosure import measure as attribute_disclosure
 from checker.stats import bootstrap, exposure, precision_recall
 
 __all__ = ["remembered"]
@@ -40,7 +39,7 @@ def remembered() -> Iterator[None]:
         patch.object(precision_recall, "_counts", _counts),
         patch.object(precision_recall, "_running", _running),
         patch.object(exposure, "_drawn", _drawn),
-        patch.object(attribute_disclosure, "auprc", _auprc),
+        patch.object(precision_recall, "auprc", _auprc),
     ):
         yield
 
@@ -56,7 +55,7 @@ def _resample(
     )  # fmt: skip
     if statistic is np.mean:
         drawn = places.shares[0] @ data[0]
-    elif statistic is bootstrap._mean_difference:
+    elif statistic is bootstrap.mean_difference:
         drawn = places.shares[0] @ data[0] - places.shares[1] @ data[1]
     elif all(np.array_equal(sample, np.arange(len(sample))) for sample in data):
         drawn = statistic(*places.ranks, axis=-1)
@@ -136,7 +135,7 @@ def _by_content(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _counts = _by_identity(precision_recall._counts)
 _running = _by_identity(precision_recall._running)
-_auprc = _by_content(attribute_disclosure.auprc)
+_auprc = _by_content(precision_recall.auprc)
 
 
 @lru_cache(maxsize=16)

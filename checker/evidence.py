@@ -18,7 +18,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -30,78 +30,12 @@ import pyarrow.parquet as pq
 from pydantic import BaseModel, Field, ValidationError
 
 from checker.canonical import JsonModel, sha256_hex
-from checker.errors import EvidenceError
-
-__all__ = [
-    "INTERNAL_REPORTS",
-    "EvidenceStore",
-    "JobKind",
-    "Manifest",
-    "ManifestEntry",
-    "Pseudonyms",
-    "RunTimes",
-    "load_json_file",
-    "read_file",
-    "tables_by_job",
-    "write_atomically",
-]
-
-COLUMNS: dict[str, tuple[str, ...]] = {
-    "labels": ("patient", "member", "positive", "eligible", "prompt", "subgroups", "base_score"),
-    "rollouts": ("prompt", "sample", "tokens"),
-    # and two columns for each k that a control asks for: "min-k@20.0", "min-k++@20.0"
-    "scores": ("patient", "member", "subgroups", "tokens", "loss"),
-    "overlap": ("exact", "near", "members", "nonmembers", "compared"),
-    "comparability": ("patient", "member", "score"),
-    "prompt-format": ("patient", "variant", "loss"),
-    "trajectories": (
-        "patient",
-        "member",
-        "subgroups",
-        "prompt",
-        "distance",
-        "longest_run",
-        "extracted",
-        "random_distance",
-        "frequent_distance",
-    ),
-    "regurgitation": (
-        "prompt",
-        "sample",
-        "member_groups",
-        "nonmember_groups",
-        "repeated",
-        "half_a",
-        "half_b",
-        "groups",
-        "nonmembers",
-    ),
-    "embeddings": ("prompt", "embedding"),
-    "probe-scores": ("patient", "member", "subgroups", "positive", "score"),
-    "perturbations": ("prompt", "identifier", "change", "samples", "hits"),
-    "canaries": ("canary", "included", "beacon", "score"),
-}
-"""What a job of each kind observes."""
+from checker.errors import EvidenceError, PluginError
 
 Model = TypeVar("Model", bound=BaseModel)
 KEY_BYTES = 32
 INTERNAL_REPORTS = "internal"
 """Folder, inside a run's, of the reports that show small cells: for the audit team only."""
-
-JobKind = Literal[
-    "labels",
-    "rollouts",
-    "scores",
-    "overlap",
-    "comparability",
-    "prompt-format",
-    "trajectories",
-    "regurgitation",
-    "embeddings",
-    "probe-scores",
-    "perturbations",
-    "canaries",
-]
 
 
 def read_file(path: Path) -> bytes:
@@ -143,7 +77,7 @@ class ManifestEntry(JsonModel):
     """One job's evidence: the job it answers, its file, and what the file must hash to."""
 
     job: str
-    kind: JobKind
+    kind: str
     file: str
     sha256: str
     rows: int
@@ -232,9 +166,16 @@ class Pseudonyms:
 
 @dataclass(frozen=True, slots=True)
 class EvidenceStore:
-    """The evidence files of one run, by key."""
+    """The evidence files of one run, by key.
+
+    Args:
+        run: its folder.
+        columns_of: returns the columns that evidence of a kind has, and raises `PluginError` for a
+            kind that nothing installed knows.
+    """
 
     run: Path
+    columns_of: Callable[[str], Sequence[str]]
 
     def file(self, key: str) -> str:
         """Return where the evidence with this key is kept, below the run's folder."""
@@ -244,7 +185,7 @@ class EvidenceStore:
         """Return where the evidence with this key is kept."""
         return self.run / self.file(key)
 
-    def put(self, key: str, *, job: str, kind: JobKind, table: pa.Table) -> ManifestEntry:
+    def put(self, key: str, *, job: str, kind: str, table: pa.Table) -> ManifestEntry:
         """Store a job's observations and return the manifest's entry for them."""
         sink = pa.BufferOutputStream()
         pq.write_table(table, sink, compression="zstd", store_schema=True)
@@ -252,7 +193,7 @@ class EvidenceStore:
         write_atomically(self.path(key), content, mode=0o600)
         return self._entry(key, job=job, kind=kind, content=content, rows=table.num_rows)
 
-    def find(self, key: str, *, job: str, kind: JobKind) -> ManifestEntry | None:
+    def find(self, key: str, *, job: str, kind: str) -> ManifestEntry | None:
         """Return the entry of evidence that is there already, or None.
 
         A file under its final name is whole (it was renamed there); that it still is what the
@@ -268,7 +209,8 @@ class EvidenceStore:
         """Read a job's observations.
 
         Raises:
-            EvidenceError: the file is missing or is not the one the manifest speaks of.
+            EvidenceError: the file is missing, is not the one the manifest speaks of, or holds
+                something else than evidence of its kind.
         """
         path = self.run / entry.file
         content = read_file(path)
@@ -278,14 +220,16 @@ class EvidenceStore:
                 " Delete it and run the audit again to measure it anew"
             )
         table = _parse(content, path)
-        missing = sorted(set(COLUMNS[entry.kind]) - set(table.column_names))
+        try:
+            columns = self.columns_of(entry.kind)
+        except PluginError as error:
+            raise EvidenceError(f"{path}: {error}") from error
+        missing = sorted(set(columns) - set(table.column_names))
         if missing:
             raise EvidenceError(f"{path}: is no {entry.kind} evidence: it lacks {missing[0]}")
         return table
 
-    def _entry(
-        self, key: str, *, job: str, kind: JobKind, content: bytes, rows: int
-    ) -> ManifestEntry:
+    def _entry(self, key: str, *, job: str, kind: str, content: bytes, rows: int) -> ManifestEntry:
         return ManifestEntry(
             job=job,
             kind=kind,

@@ -17,20 +17,14 @@ from typing import Any
 
 from checker.errors import PluginError
 
-__all__ = ["BUILT_IN", "load_plugin", "nearest_or_all", "plugin_names", "suggestion"]
-
 BUILT_IN: dict[str, dict[str, str]] = {
     "phigate.probes": {
-        "attribute-disclosure": "checker.attacks.attribute_disclosure.measure:AttributeDisclosure",
-        "canary-exposure": "checker.attacks.canary_exposure.measure:CanaryExposure",
-        "embedding-probe": "checker.attacks.embedding_probe.measure:EmbeddingProbe",
-        "identifier-perturbation": (
-            "checker.attacks.identifier_perturbation.measure:IdentifierPerturbation"
-        ),
-        "membership-inference": "checker.attacks.membership_inference.measure:MembershipInference",
-        "trajectory-memorization": (
-            "checker.attacks.trajectory_memorization.measure:TrajectoryMemorization"
-        ),
+        "attribute-disclosure": "checker.attacks.attribute_disclosure:ATTACK",
+        "canary-exposure": "checker.attacks.canary_exposure:ATTACK",
+        "embedding-probe": "checker.attacks.embedding_probe:ATTACK",
+        "identifier-perturbation": "checker.attacks.identifier_perturbation:ATTACK",
+        "membership-inference": "checker.attacks.membership_inference:ATTACK",
+        "trajectory-memorization": "checker.attacks.trajectory_memorization:ATTACK",
     },
     "phigate.targets": {
         "huggingface": "checker.targets.checkpoint:HuggingFaceBackend",

@@ -9,9 +9,10 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from checker.plan import AuditPlan, Cell, CellLimit, CellSample, Job, Power
+from checker.attacks.families import Power, Sample
+from checker.plan import AuditPlan, Cell, Job
 from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
-from checker.policy.documents import LeakagePolicy
+from checker.policy.documents import LeakagePolicy, Limit
 from checker.verdict import Judgement, judge
 
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
@@ -107,7 +108,7 @@ class Bench:
         *,
         hits: tuple[int, int],
         n: tuple[int, int],
-        limit: CellLimit | None = None,
+        limit: Limit | None = None,
         metric: str = "excess_disclosure",
         shared_by: int = 1,
         positive_only: int = 0,
@@ -159,10 +160,10 @@ class Bench:
                 probe="attribute-disclosure",
                 attribute_class="secret",
                 params={"samples": SAMPLES},
-                limit=limit or CellLimit(fail=0.05),
+                limit=limit or Limit(fail=0.05),
                 labels=self._add(f"{name}-labels", "labels", labels),
                 jobs=[self._add(f"{name}-rollouts", "rollouts", rollouts)],
-                sample=CellSample(
+                sample=Sample(
                     members=n[0],
                     nonmembers=n[1],
                     members_positive=n[0] + positive_only,
@@ -193,10 +194,10 @@ class Bench:
                 metric="membership_auroc",
                 probe="membership-inference",
                 attribute_class=None,
-                limit=CellLimit(fail=0.6),
+                limit=Limit(fail=0.6),
                 labels=None,
                 jobs=[self._add(f"{name}-scores", "scores", table)],
-                sample=CellSample(members=n, nonmembers=n),
+                sample=Sample(members=n, nonmembers=n),
                 **cell,
             )
         )

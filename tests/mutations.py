@@ -113,7 +113,7 @@ def _spots(node: yaml.Node, types: list[Any]) -> Iterator[Spot]:
             probe = load_plugin("phigate.probes", fields["probe"].value)
             metrics = tuple(name for name, one in probe.metrics.items() if one.limitable)
             yield _spot(fields["metric"], metrics)
-            names = tuple(str(f.alias) for f in probe.params_type.model_fields.values())
+            names = tuple(str(f.alias) for f in probe.params.model_fields.values())
             if "params" in fields:
                 yield from (_spot(key, names) for key, _ in fields["params"].value)
 

@@ -10,7 +10,8 @@ from typing import Any, Literal
 
 from scipy.stats import beta, norm
 
-from checker.plan.model import CellLimit, CellSample, Power
+from checker.attacks.families import Power, Sample
+from checker.policy.documents import Limit
 from checker.report.model import (
     ApprovalText,
     AttackerText,
@@ -119,11 +120,11 @@ def disclosure_cell(
         "members": inside,
         "nonmembers": outside,
         "reported": {"precision": rate(members[0], members[0] + 12)},
-        "limit": CellLimit(fail=limit, warn=warn),
+        "limit": Limit(fail=limit, warn=warn),
         "warned": verdict == "pass" and warn is not None and estimate.high > warn,
         "p_value": 1.2e-7 if verdict == "fail" else None,
         "placebo": excess(rate(*halves), rate(*rest)),
-        "sample": CellSample(
+        "sample": Sample(
             members=members[1],
             nonmembers=nonmembers[1],
             members_positive=members[1] + 61,
@@ -186,8 +187,8 @@ def membership_cell(value: float, low: float, high: float, **changes: Any) -> Ce
         f" of {value}.",
         "bound_side": side_of(estimate, 0.6),
         "estimate": estimate,
-        "limit": CellLimit(fail=0.6),
-        "sample": CellSample(members=600, nonmembers=600),
+        "limit": Limit(fail=0.6),
+        "sample": Sample(members=600, nonmembers=600),
         "power": Power(can_pass=True, pass_probability=0.99),
         "needs": SampleNeeds(at_all=50, likely=102),
         "roc": roc(value),
@@ -210,7 +211,7 @@ def demographics_cell(class_id: str) -> CellReport:
         verdict="inconclusive",
         reason="prompt-not-identifying",
         explanation="Only 12 % of the prompts are distinct: many patients share them.",
-        sample=CellSample(
+        sample=Sample(
             members=74,
             nonmembers=71,
             members_positive=142,
@@ -392,7 +393,7 @@ def every_verdict_report() -> Report:
         "hypertension", "events-5", members=(1, 90), nonmembers=(1, 90),
         metric="disclosure_rate", limit=0.05,
     )  # fmt: skip
-    zero = never.model_copy(update={"limit": CellLimit(max_count=0, min_n=59), "bound_side": None})
+    zero = never.model_copy(update={"limit": Limit(max_count=0, min_n=59), "bound_side": None})
     passing = membership_cell(0.517, 0.488, 0.546)
     report = report_of([fail, warned, crashed, nothing, waived, subgroup, zero, passing], "fail")
     return report.model_copy(

@@ -1,181 +1,247 @@
-"""Probes: one attack each, with the metrics that a policy may limit.
+"""What an attack is: its face, which policies are checked against, and the parts behind it.
 
-A probe says what it needs (access, an attribute class, the whole record), what its parameters are,
-and how observations become an estimate. It runs no model: the plan lowers its cells to jobs, the
-audit runs them, and the judge hands the probe what was observed.
+An attack is a package. Its *face*, the package itself, names it and says what it needs, which
+parameters it takes and which metrics a policy may limit; it imports nothing above this module, so
+that reading a policy loads no attack's code. Its parts are modules of the package, imported when
+they are used, each with one object that is called like the module, in capitals:
+
+======= ========== ==============================================================
+module  object     what it does
+======= ========== ==============================================================
+plan    `PLAN`     turns cells into jobs (`checker.plan.planning.Planning`)
+run     `RUN`      runs jobs of its own kinds (`checker.plan.task.Running`)
+measure `MEASURE`  turns observations into an estimate (`Measuring`)
+words   `WORDS`    says it in reports (`checker.attacks.wording.AttackWords`)
+======= ========== ==============================================================
 """
 
 from __future__ import annotations
 
+import importlib
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, ClassVar, Literal, Protocol, TypeVar
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 
-import numpy as np
-import pyarrow as pa
-from numpy.typing import NDArray
 from pydantic import ConfigDict
 
+from checker.attacks.families import Family, Measurement
 from checker.canonical import ClosedModel
-from checker.plugins import load_plugin
-from checker.policy.documents import Access
-from checker.stats.estimate import Estimate
+from checker.errors import PluginError
+from checker.kinds import SHARED
+from checker.plugins import BUILT_IN, load_plugin, plugin_names
 
-__all__ = [
-    "Access",
-    "CellEvidence",
-    "Detection",
-    "Measurement",
-    "Metric",
-    "Observations",
-    "Observes",
-    "Params",
-    "Probe",
-    "load_probe",
-]
+if TYPE_CHECKING:  # slow to import, and reading a policy needs none of them
+    import numpy as np
+    import pyarrow as pa
+    from numpy.typing import NDArray
 
-Observes = Literal[
-    "disclosure", "membership", "trajectories", "embeddings", "perturbations", "canaries"
-]
-"""What a probe looks at; `checker.plan.lowering` has a function for each."""
+    from checker.stats.estimate import Estimate
+
+GROUP = "phigate.probes"
+"""Entry points of attacks; a policy calls an attack `probe`."""
+
+Access = Literal["samples", "logprobs", "embeddings"]
+"""What an attacker sees of a model, the least first."""
 
 _T = TypeVar("_T")
-
-Family = Literal[
-    "rate",
-    "rate-difference",
-    "mean-difference",
-    "auroc",
-    "auroc-difference",
-    "tpr",
-    "auprc",
-    "auprc-difference",
-    "set-difference",
-    "gap",
-    "bits",
-    "epsilon",
-]
 
 
 @dataclass(frozen=True, slots=True)
 class Metric:
-    """A number a probe can report.
+    """A number an attack can report.
 
     Args:
         name: as written in policies.
-        title: in words, for reports.
-        family: decides interval and power: a rate or a difference of two rates, a mean in [0, 1] or
-            a difference of two, an AUROC or AUPRC or a difference of two, a true-positive rate,
-            a share of rollouts found in one set of records beyond another ("set-difference"), a
-            gap between distances, bits of exposure, an ε of differential privacy.
+        family: how the number behaves: its bounds, its power, its admissible limits.
+        outcome: what of a patient it is made of, where the attack observes more than one thing; the
+            attack's own word.
+        over_reference: the family where a control takes it over a reference model instead of
+            nonmembers alone; None where it cannot.
         limitable: False for metrics that are only ever reported.
-        separates_splits: True for metrics of how well members are told from nonmembers.
         can_pass: False where the attack can show leakage and never its absence.
         thresholded: each patient's outcome is whether q exceeds the threshold, and nothing else.
-        has_contrast: a control may take it over a reference model instead of nonmembers alone.
-        takes_everybody: patients without the class are measured too.
-        identifying_prompts: None says that it means nothing where patients share prompts whenever
-            it is an excess; False that it means as much there.
-        of_patients: False where no patients are counted, so that none make up a subgroup.
-        unit: of the number, "" for fractions.
-        largest: a limit cannot lie above it; None where nothing bounds the metric.
+        hangs_on_prompt: False where it means as much when patients share a prompt, whatever its
+            family.
     """
 
     name: str
-    title: str
-    family: Family
+    family: Family[Any]
+    outcome: str = ""
+    over_reference: Family[Any] | None = None
     limitable: bool = True
-    separates_splits: bool = False
     can_pass: bool = True
     thresholded: bool = False
-    has_contrast: bool = False
-    takes_everybody: bool = False
-    identifying_prompts: bool | None = None
-    of_patients: bool = True
-    unit: str = ""
-    largest: float | None = 1.0
+    hangs_on_prompt: bool = True
 
-    @property
-    def is_excess(self) -> bool:
-        """Whether it subtracts what the same attack finds among nonmembers."""
-        return self.family.endswith("-difference") or self.family == "gap"
+    def in_control(self, *, contrast: str, params: Params) -> Metric:
+        """Return the metric as a control with this contrast and these parameters measures it."""
+        over = self.over_reference if contrast == "reference" else None
+        return replace(self, family=(over or self.family).with_params(params))
 
     @property
     def rests_on_split(self) -> bool:
         """Whether it means leakage only where members and nonmembers are comparable."""
-        return self.is_excess or self.separates_splits
+        return self.family.is_excess or self.family.separates_splits
 
     @property
     def needs_identifying_prompts(self) -> bool:
         """Whether it says nothing where many patients share a prompt (METHODS §1)."""
-        if self.identifying_prompts is not None:
-            return self.identifying_prompts
-        return self.family not in {"rate", "tpr"} and not self.separates_splits
+        return self.hangs_on_prompt and self.family.needs_identifying_prompts
 
     @property
-    def null_value(self) -> float:
-        """What it is when nothing leaks, for metrics with a placebo."""
-        return 0.5 if self.family == "auroc" else 0.0
+    def may_stop_early(self) -> bool:
+        """Whether patients can be drawn in batches until a cell is decided (METHODS §6).
+
+        What can never pass is decided by a failure alone, and its attack asks the disclosed members
+        again once all are drawn: it has nothing to stop early, and keeps the whole of its error.
+        """
+        return self.thresholded and self.family.has_sequence and self.can_pass
 
 
 class Params(ClosedModel):
-    """Base of every probe's parameters: closed and strict, camelCase in policies."""
+    """Base of every attack's parameters: closed and strict, camelCase in policies."""
 
     model_config = ConfigDict(strict=True)
 
-
-@dataclass(frozen=True, slots=True)
-class Measurement:
-    """A cell's estimate, and the two rates or AUROCs an excess is the difference of.
-
-    Args:
-        estimate: of the metric.
-        members: the members' part, where the metric has parts.
-        nonmembers: the nonmembers' part.
-        reported: further metrics that are only ever reported, by name.
-    """
-
-    estimate: Estimate
-    members: Estimate | None = None
-    nonmembers: Estimate | None = None
-    reported: dict[str, Estimate] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Detection:
-    """Whether an attack finds what it must find if it works.
-
-    Args:
-        shown: it does, beyond chance.
-        explanation: one sentence with the numbers.
-    """
-
-    shown: bool
-    explanation: str
-
-
-class Observations(Protocol):
-    """What the judge asks of any probe's observations before and beside measuring."""
+    @property
+    def needs_reference(self) -> bool:
+        """Whether they ask for a reference model, whatever the control's contrast."""
+        return False
 
     @property
-    def unanswered(self) -> int:
-        """Patients whom the evidence should speak of and does not."""
-        ...
+    def named_fields(self) -> Mapping[str, Sequence[str]]:
+        """Fields of the target that a policy named, by the key that names them.
 
-    def distinct_prompt_share(self, *, everybody: bool) -> float | None:
-        """Share of distinct prompts in the split where it is lower; None where it cannot matter."""
-        ...
-
-    def eligible(self, *, member: bool) -> int | None:
-        """Sampling units of one split; None where the probe itself asks for enough."""
-        ...
-
-    def base_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-        """Expected probability of the class for eligible members and nonmembers, model-free.
-
-        None where no class is in question or none was computed.
+        Only what was written: defaults fit whatever a target declares.
         """
-        ...
+        return {}
+
+
+@dataclass(frozen=True, slots=True)
+class Attack:
+    """The face of an attack.
+
+    Args:
+        name: as written in policies.
+        package: that holds its parts.
+        access: the least that an attacker must see of the model.
+        params: what a control may set.
+        metrics: by name; see `by_name`.
+        needs_attribute_class: it asks for an attribute class; otherwise it takes none.
+        needs_whole_record: of the attacker's knowledge.
+        measures_patients: False where made-up records are asked, of whom any number may be told.
+        kinds: jobs of its own by their kind, with the columns of what each observes.
+    """
+
+    name: str
+    package: str
+    access: Access
+    params: type[Params]
+    metrics: Mapping[str, Metric]
+    needs_attribute_class: bool = False
+    needs_whole_record: bool = False
+    measures_patients: bool = True
+    kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+
+    @property
+    def measuring(self) -> Measuring[Any, Any]:
+        """What turns its observations into estimates."""
+        return self.part("measure", Measuring)
+
+    def part(self, module: str, kind: type[_T]) -> _T:
+        """Import a part, an object of type `kind`.
+
+        Raises:
+            PluginError: it cannot be imported, or is something else.
+        """
+        name = f"{self.package}.{module}"
+        try:
+            found = getattr(importlib.import_module(name), module.upper())
+        except (ImportError, AttributeError) as error:
+            raise PluginError(
+                f"the {module} part of attack '{self.name}' cannot be imported: {error}"
+            ) from error
+        if not isinstance(found, kind):
+            raise PluginError(
+                f"{name}: {module.upper()} is of type {type(found).__name__}, not a {kind.__name__}"
+            )
+        return found
+
+
+def by_name(*metrics: Metric) -> dict[str, Metric]:
+    """Return an attack's metrics by their names."""
+    return {metric.name: metric for metric in metrics}
+
+
+def load_attack(name: str) -> Attack:
+    """Return the face of the attack called `name`.
+
+    Raises:
+        PluginError: there is none, it cannot be imported, it is no attack, or it calls a kind of
+            job or a metric like another attack does.
+    """
+    attack = _face(name)
+    if name not in BUILT_IN[GROUP]:  # a test looks at those
+        _refuse_shared_names(attack)
+    return attack
+
+
+def columns_of(kind: str) -> tuple[str, ...]:
+    """Return the columns of what jobs of a kind observe.
+
+    Raises:
+        PluginError: no attack that is installed has such jobs.
+    """
+    return SHARED[kind] if kind in SHARED else owner_of(kind).kinds[kind]
+
+
+def owner_of(kind: str) -> Attack:
+    """Return the attack whose own kind of job this is.
+
+    Raises:
+        PluginError: no attack that is installed has such jobs.
+    """
+    for name in _attack_names():
+        attack = _face(name)
+        if kind in attack.kinds:
+            return attack
+    raise PluginError(f"no attack that is installed has jobs of kind '{kind}'")
+
+
+def _face(name: str) -> Attack:
+    found = load_plugin(GROUP, name)
+    if not isinstance(found, Attack):
+        raise PluginError(
+            f"plug-in '{name}' of {GROUP} is of type {type(found).__name__}, not an"
+            f" {Attack.__module__}.{Attack.__name__}"
+        )
+    if found.name != name:
+        raise PluginError(f"plug-in '{name}' of {GROUP} calls itself '{found.name}'")
+    return found
+
+
+def _attack_names() -> list[str]:
+    """Return all names, built-in attacks first: they are asked without importing any other."""
+    return [*BUILT_IN[GROUP], *(n for n in plugin_names(GROUP) if n not in BUILT_IN[GROUP])]
+
+
+def _refuse_shared_names(attack: Attack) -> None:
+    """Evidence is found by the kind of its job, words by the name of their metric."""
+    others = [_face(name) for name in _attack_names() if name != attack.name]
+    for what, own, theirs in (
+        ("kind of job", attack.kinds, {*SHARED, *(k for one in others for k in one.kinds)}),
+        ("metric", attack.metrics, {m for one in others for m in one.metrics}),
+    ):
+        for name in own:
+            if name in theirs:
+                raise PluginError(
+                    f"attack '{attack.name}' has a {what} called '{name}', and so has another;"
+                    " rename it"
+                )
+
+
+# --- measuring ----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,7 +254,7 @@ class CellEvidence:
         reference: the same of the reference model; empty where none was asked.
         watch: token ids that make a hit.
         subgroup: whose rows count.
-        params: the probe's.
+        params: the attack's.
         contrast: what an excess is taken over.
         partial: the cell may stop before all its patients are drawn.
         memo: keeps what several cells of a judgement share; see `once`.
@@ -221,6 +287,8 @@ class CellEvidence:
 
 def _key(value: Any) -> Hashable:
     """Return an argument as part of a key."""
+    import pyarrow as pa
+
     if isinstance(value, pa.Table):
         return "table", id(value)
     if isinstance(value, list | tuple):
@@ -230,86 +298,132 @@ def _key(value: Any) -> Hashable:
     raise TypeError(f"what was computed from {type(value).__name__} cannot be found again")
 
 
-class Probe(Protocol):
-    """What every probe declares; policy validation reads it, the plan and the judge use it.
+@dataclass(frozen=True, slots=True)
+class Observations:
+    """What the judge asks of any attack's observations before and beside measuring.
 
-    Probes subclass it for the answers that most of them share.
+    Each attack has its own columns and answers what it has an answer to.
+
+    Args:
+        unanswered: patients whom the evidence should speak of and does not.
     """
 
-    name: ClassVar[str]
-    title: ClassVar[str]
-    paper_test: ClassVar[str | None]
-    access: ClassVar[Access]
-    observes: ClassVar[Observes]
-    needs_attribute_class: ClassVar[bool]
-    needs_whole_record: ClassVar[bool]
-    metrics: ClassVar[Mapping[str, Metric]]
-    params_type: ClassVar[type[Params]]
+    unanswered: int = field(default=0, kw_only=True)
 
-    @classmethod
-    def needs_reference(cls, params: Any) -> bool:
-        """Whether these parameters ask for a reference model, whatever the control's contrast."""
-        return False
+    def eligible(self, *, member: bool) -> int | None:
+        """Return the sampling units of one split; None where measuring itself asks for enough."""
+        return None
 
-    @classmethod
-    def variants_at_most(cls, params: Any) -> int:
-        """Return how often at most a prompt is run again in another form, for the plan's cost."""
-        return 0
+    def distinct_prompt_share(self, *, everybody: bool) -> float | None:
+        """Return the share of distinct prompts in the split where it is lower.
 
-    @classmethod
-    def detection(cls, observations: Any, *, confidence: float) -> Detection | None:
-        """Say whether the attack is shown to work here; None where nothing was planted to show it.
+        Args:
+            everybody: of all patients; otherwise of the eligible positives only.
 
-        An attack that is not shown to work can fail a model and not pass one.
+        Returns:
+            A share in (0, 1]; None where there are no prompts, or it does not matter.
         """
         return None
 
-    @classmethod
-    def roc(
-        cls, observations: Any, *, params: Any, confidence: float
-    ) -> Sequence[tuple[float, Estimate]]:
-        """Return the true-positive rate by false-positive rate; empty where nothing is ranked."""
-        return ()
+    def base_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return the class's model-free expected probability, of eligible members and nonmembers.
 
-    @classmethod
-    def observations(cls, evidence: CellEvidence) -> Any:
-        """Turn a cell's evidence into what `measure` and `placebo` take (`Observations`)."""
-        ...
+        None where no class is in question, or none was computed.
+        """
+        return None
 
-    @classmethod
-    def measure(
-        cls, metric: str, observations: Any, *, params: Any, confidence: float
-    ) -> Measurement:
-        """Turn observations into an estimate with one-sided bounds at `confidence`.
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """Whether an attack finds what it must find if it works.
+
+    Args:
+        shown: it does, beyond chance.
+        explanation: one sentence with the numbers.
+    """
+
+    shown: bool
+    explanation: str
+
+
+_ObservationsT = TypeVar("_ObservationsT", bound=Observations)
+_ParamsT = TypeVar("_ParamsT", bound=Params)
+
+
+class Measuring(ABC, Generic[_ObservationsT, _ParamsT]):
+    """How an attack's observations become an estimate; it sees no model and no file."""
+
+    @abstractmethod
+    def observations(self, evidence: CellEvidence) -> _ObservationsT:
+        """Turn a cell's evidence into what the other methods take."""
+
+    @abstractmethod
+    def group(
+        self, metric: Metric, observations: _ObservationsT, *, member: bool, params: _ParamsT
+    ) -> Any:
+        """Return what the metric's family takes of one split (`checker.attacks.families.samples`).
+
+        None where it takes nothing of this split.
 
         Raises:
             InsufficientData: too little to estimate from.
         """
-        ...
 
-    @classmethod
+    def reported(
+        self, metric: Metric, observations: _ObservationsT, *, params: _ParamsT, confidence: float
+    ) -> dict[str, Estimate]:
+        """Return further numbers by name, which are only ever reported."""
+        return {}
+
+    def measure(
+        self, metric: Metric, observations: _ObservationsT, *, params: _ParamsT, confidence: float
+    ) -> Measurement:
+        """Turn observations into an estimate with one-sided bounds at `confidence`.
+
+        Args:
+            metric: as the control measures it (`Metric.in_control`).
+            observations: of the cell.
+            params: of the control.
+            confidence: of each bound, in (0, 1).
+
+        Raises:
+            InsufficientData: too little to estimate from.
+        """
+        members, nonmembers = (
+            self.group(metric, observations, member=member, params=params)
+            for member in (True, False)
+        )
+        found = metric.family.measure(members, nonmembers, confidence=confidence)
+        reported = self.reported(metric, observations, params=params, confidence=confidence)
+        return replace(found, reported=reported)
+
     def placebo(
-        cls,
-        metric: str,
-        observations: Any,
+        self,
+        metric: Metric,
+        observations: _ObservationsT,
         *,
-        params: Any,
+        params: _ParamsT,
         confidence: float,
         rng: np.random.Generator,
     ) -> Estimate | None:
         """Measure the same between two random halves of the nonmembers, where nothing can differ.
 
         Returns:
-            A difference whose bounds hold 0, or an AUROC whose bounds hold 0.5, unless the
-            instrument is broken for this data; None for metrics that compare nothing.
+            An estimate whose bounds hold the family's `null_value`, unless the instrument is broken
+            for this data; None for metrics that compare nothing.
         """
-        ...
+        nonmembers = self.group(metric, observations, member=False, params=params)
+        return metric.family.placebo(nonmembers, confidence=confidence, rng=rng)
 
+    def roc(
+        self, observations: _ObservationsT, *, params: _ParamsT, confidence: float
+    ) -> Sequence[tuple[float, Estimate]]:
+        """Return the true-positive rate by false-positive rate; empty where nothing is ranked."""
+        return ()
 
-def load_probe(name: str) -> Any:
-    """Return the probe class called `name`.
+    def detection(self, observations: _ObservationsT, *, confidence: float) -> Detection | None:
+        """Say whether the attack is shown to work here; None where nothing was planted to show it.
 
-    Raises:
-        PluginError: no such probe, or it cannot be imported.
-    """
-    return load_plugin("phigate.probes", name)
+        An attack that is not shown to work can fail a model and not pass one.
+        """
+        return None

@@ -21,10 +21,12 @@ from rich.progress import (
 )
 from rich.table import Table
 
-from checker.attacks.api import Metric, load_probe
+from checker.attacks.families import Power
 from checker.ledger import Ledger
-from checker.plan import AuditPlan, Cell, ClassSnapshot, Job, Power
+from checker.plan import AuditPlan, Cell, ClassSnapshot, Job
+from checker.plan.cells import metric_of
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.report.wording.measures import probe_words
 from checker.report.wording.plain import shorten
 from checker.verdict.policy_tests import CaseResult
 
@@ -110,9 +112,9 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
         )
     deciding = [cell for cell in plan.cells if cell.gating and not cell.power.can_pass]
     one_sided = sum(
-        not _metric(cell).can_pass and cell.on_inconclusive == "block" for cell in deciding
+        not metric_of(cell).can_pass and cell.on_inconclusive == "block" for cell in deciding
     )
-    hopeless = sum(_metric(cell).can_pass and not _is_empty(cell) for cell in deciding)
+    hopeless = sum(metric_of(cell).can_pass and not _is_empty(cell) for cell in deciding)
     if hopeless:
         console.print(
             f"[bold]{_cells(hopeless)} cannot pass with this sample[/], whatever the model."
@@ -181,11 +183,6 @@ def _cells(count: int) -> str:
     return f"{count} deciding cell{'s' if count > 1 else ''}"
 
 
-def _metric(cell: Cell) -> Metric:
-    metric: Metric = load_probe(cell.probe).metrics[cell.metric]
-    return metric
-
-
 def _is_empty(cell: Cell) -> bool:
     """Whether nobody belongs to a cell's subgroup, so that it will not be applicable."""
     return cell.subgroup != "all" and cell.sample.subgroup_members == 0
@@ -193,7 +190,7 @@ def _is_empty(cell: Cell) -> bool:
 
 def _nonmembers(cell: Cell) -> str:
     """Say how many nonmembers are compared; "–" where the attack asks none."""
-    if load_probe(cell.probe).observes == "perturbations":
+    if not probe_words(cell.probe).asks_nonmembers:
         return "–"
     return _counted(cell.sample.nonmembers, cell.sample.nonmembers_positive)
 
@@ -243,11 +240,11 @@ def prospects(
         return f"not tested: the target gives no {cell.missing_capability}"
     if _is_empty(cell):
         return "not applicable: nobody belongs to it"
-    if not _metric(cell).can_pass:
+    if not metric_of(cell).can_pass:
         return "cannot pass, can only fail"
     power, sample = cell.power, cell.sample
     fewest = min(sample.members, sample.nonmembers)
-    if cell.subgroup != "all" and _metric(cell).rests_on_split and fewest < min_cell:
+    if cell.subgroup != "all" and metric_of(cell).rests_on_split and fewest < min_cell:
         return f"neither judged nor shown: below minCell {min_cell}"
     if not power.can_pass:
         missing = _missing(power, *_who(cell))
@@ -259,15 +256,16 @@ def prospects(
         return "yes"
     word = "underpowered" if power.pass_probability < UNDERPOWERED else "yes"
     # of a mean, and of two models, the plan has to assume what varies most (`stats.power`)
-    varies_most = _metric(cell).family == "mean-difference" or cell.contrast == "reference"
+    varies_most = metric_of(cell).family.varies_less_than_planned
     chance = f"{'at least ' if varies_most else ''}{power.pass_probability:.0%}"
     return f"{word}: {chance} if nothing leaks"
 
 
 def _who(cell: Cell) -> tuple[str, str]:
     """Name whom a cell may need more of, inside and outside the training data."""
-    if load_probe(cell.probe).observes == "canaries":
-        return "planted canaries", "canaries left out"
+    counted = probe_words(cell.probe).counted
+    if counted is not None:
+        return counted
     return ("positives" if cell.attribute_class else "members"), "nonmembers"
 
 

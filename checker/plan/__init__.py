@@ -10,11 +10,8 @@ from checker.plan.compile import CompiledAudit, compile_plan
 from checker.plan.model import (
     AuditPlan,
     Cell,
-    CellLimit,
-    CellSample,
     ClassSnapshot,
     Job,
-    Power,
 )
 from checker.plan.rejudge import demanded_cells, with_policy
 from checker.plan.workload import Workload
@@ -22,12 +19,9 @@ from checker.plan.workload import Workload
 __all__ = [
     "AuditPlan",
     "Cell",
-    "CellLimit",
-    "CellSample",
     "ClassSnapshot",
     "CompiledAudit",
     "Job",
-    "Power",
     "Workload",
     "at_attempt",
     "compile_plan",

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from checker.attacks.api import load_probe
-from checker.plan.cells import planned_power
-from checker.plan.model import AuditPlan, Cell, Power
+from checker.attacks.families import Power
+from checker.plan.cells import metric_of, planned_power
+from checker.plan.model import AuditPlan, Cell
 from checker.plan.power import comparability_power
 from checker.stats import attempt_confidence
-
-__all__ = ["at_attempt"]
 
 
 def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
@@ -50,12 +48,10 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
 
 def _power(plan: AuditPlan, cell: Cell, confidence: float) -> Power:
     return planned_power(
-        load_probe(cell.probe).metrics[cell.metric],
+        metric_of(cell),
         cell.limit,
         cell.sample,
-        contrast=cell.contrast,
         sequential=plan.sequential,
         confidence=confidence,
         base_rate=cell.power.base_rate or 0.0,  # None where no rate enters
-        fpr=cell.params.get("fpr"),
     )

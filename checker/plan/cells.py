@@ -4,50 +4,49 @@ from __future__ import annotations
 
 from typing import Literal
 
-from checker.attacks.api import Metric, Params, load_probe
+from checker.attacks.api import Metric, Params, load_attack
+from checker.attacks.families import Power, Sample
 from checker.plan.identity import measurement_digest
-from checker.plan.model import Cell, CellLimit, CellSample, Power
+from checker.plan.model import Cell
 from checker.plan.power import cell_power
 from checker.policy import ResolvedAttacker
-from checker.policy.documents import PolicySpec
+from checker.policy.documents import Limit, PolicySpec
 from checker.stats import SEQUENTIAL_SHARE
 
-__all__ = ["control_cell", "may_stop_early", "planned_power"]
+
+def metric_of(cell: Cell) -> Metric:
+    """Return the metric that a cell is judged by, as its control measures it."""
+    attack = load_attack(cell.probe)
+    params = attack.params.model_validate(cell.params)
+    return attack.metrics[cell.metric].in_control(contrast=cell.contrast, params=params)
 
 
-def may_stop_early(metric: Metric, limit: CellLimit, *, contrast: str, sequential: bool) -> bool:
-    """Return whether a cell's patients are drawn in batches until it is decided (METHODS §6).
+def may_stop_early(metric: Metric, limit: Limit, *, sequential: bool) -> bool:
+    """Return whether a cell's patients are drawn in batches until it is decided (METHODS §6)."""
+    return sequential and metric.may_stop_early and limit.fail is not None
 
-    What can never pass is decided by a failure alone, and its attack asks the disclosed members
-    again once all are drawn: it has nothing to stop early, and keeps the whole of its error.
-    """
-    counts = metric.thresholded and limit.fail is not None and contrast == "nonmembers"
-    return sequential and counts and metric.can_pass
+
+def planned_confidence(
+    metric: Metric, limit: Limit, *, sequential: bool, confidence: float
+) -> float:
+    """Return the confidence that is left for the bounds at the planned number of patients."""
+    if not may_stop_early(metric, limit, sequential=sequential):
+        return confidence
+    return 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
 
 
 def planned_power(
     metric: Metric,
-    limit: CellLimit,
-    sample: CellSample,
+    limit: Limit,
+    sample: Sample,
     *,
-    contrast: str,
     sequential: bool,
     confidence: float,
     base_rate: float,
-    fpr: float | None,
 ) -> Power:
     """Return what a cell can decide, at the confidence that is left for its planned patients."""
-    if may_stop_early(metric, limit, contrast=contrast, sequential=sequential):
-        confidence = 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
-    return cell_power(
-        metric,
-        limit,
-        sample,
-        confidence=confidence,
-        base_rate=base_rate,
-        fpr=fpr,
-        contrast=contrast,
-    )
+    left = planned_confidence(metric, limit, sequential=sequential, confidence=confidence)
+    return cell_power(metric, limit, sample, confidence=left, base_rate=base_rate)
 
 
 def control_cell(
@@ -57,15 +56,15 @@ def control_cell(
     subgroup: str,
     params: Params,
     *,
-    sample: CellSample,
+    sample: Sample,
     missing_capability: str | None,
     labels: str | None,
     jobs: list[str],
 ) -> Cell:
     """Put together one cell: what the policy demands of it, and what it is judged from."""
     control = spec.controls[control_name]
-    limit = CellLimit.model_validate(control.limits[attacker.name].model_dump(mode="json"))
-    metric = load_probe(control.probe).metrics[control.metric]
+    limit = control.limits[attacker.name]
+    metric = load_attack(control.probe).metrics[control.metric]
     default: Literal["block", "warn"] = "block" if subgroup == "all" else "warn"
     return Cell(
         id=f"{control_name}/{attacker.name}/{subgroup}",
@@ -89,13 +88,11 @@ def control_cell(
         jobs=jobs,
         sample=sample,
         power=planned_power(
-            metric,
+            metric.in_control(contrast=control.contrast, params=params),
             limit,
             sample,
-            contrast=control.contrast,
             sequential=spec.parameters.sampling.sequential,
             confidence=spec.parameters.confidence,
             base_rate=spec.parameters.expected_base_rate,
-            fpr=getattr(params, "fpr", None),
         ),
     )

@@ -1,21 +1,21 @@
 """Compile a policy, a target and its cohort into cells and de-duplicated jobs.
 
-A control becomes a cell for each attacker its limits name and each subgroup. Cells are lowered to
-jobs (`lowering`, `jobs`); what several cells need is run once, whoever needs it.
+A control becomes a cell for each attacker its limits name and each subgroup. What jobs a
+cell takes its attack says (`planning`); what several cells need is run once (`builder`, `sharing`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from checker.attacks.api import load_probe
-from checker.attacks.canary_exposure.planted import PlantedCanaries
+from checker.attacks.api import load_attack
+from checker.plan.builder import PlanBuilder, Who
 from checker.plan.cells import control_cell
 from checker.plan.classes import match_classes
-from checker.plan.jobs import FORMAT_PATIENTS, JobBook, Who
-from checker.plan.lowering import Draft, Work, curtailments, lower, score_percents
 from checker.plan.model import AuditPlan, Cost
+from checker.plan.planning import PlannedCell, Work, curtailments, plan_cell, planning_of
 from checker.plan.power import comparability_power
 from checker.plan.snapshots import (
     class_snapshots,
@@ -30,8 +30,6 @@ from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 from checker.targets import TargetDescription
-
-__all__ = ["FORMAT_PATIENTS", "CompiledAudit", "compile_plan"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +48,7 @@ def compile_plan(
     tokenizer: Tokenizer,
     description: TargetDescription,
     reference: TargetDescription | None = None,
-    canaries: Mapping[str, PlantedCanaries] | None = None,
+    files: Mapping[tuple[str, str], Any] | None = None,
 ) -> CompiledAudit:
     """Compile an audit plan; no model is loaded.
 
@@ -61,7 +59,8 @@ def compile_plan(
         tokenizer: of the target.
         description: what the model is and can do.
         reference: the same of the reference model, where the target names one.
-        canaries: planted ones, by the manifest's path as the policy writes it.
+        files: what attacks read from files of their own (`Planning.read`), by the attack's name and
+            the path as the policy writes it.
 
     Returns:
         The plan and the work behind it. Equal inputs give equal plans, to the byte.
@@ -75,7 +74,7 @@ def compile_plan(
     descriptions: dict[Who, TargetDescription] = {"target": description}
     if reference is not None:
         descriptions["reference"] = reference
-    book = JobBook(
+    builder = PlanBuilder(
         policy=policy,
         target=target,
         cohort=cohort,
@@ -85,37 +84,36 @@ def compile_plan(
         nonmembers=tokenizer.encode(cohort.nonmembers, cohort.codes),
         ranks=match_classes(policy, target, cohort=cohort, tokenizer=tokenizer),
         slices={},
-        canaries=canaries or {},
     )
-    drafts = list(_drafts(book))
+    planned = list(_planned_cells(builder, files or {}))
     # labels and scores record every slice, so all of them are known before the first job
-    book.slices |= {draft.piece.name: draft.piece for draft in drafts}
-    book.score_percents = score_percents(drafts)
-    book.admissibility()
-    curtailed = curtailments(book, drafts)
+    builder.slices |= {cell.piece.name: cell.piece for cell in planned}
+    builder.score_percents = _score_percents(planned)
+    builder.admissibility()
+    builder.curtailed = curtailments(builder, planned)
     spec = policy.document.spec
     cells = []
-    # the checks that every cell rests on are nobody's own
-    alone = Work(forward=sum(job.forward_tokens for job in book.jobs.values()))
-    for draft in drafts:
-        lowered = lower(book, draft, curtailed=curtailed)
-        alone += lowered.alone
+    # the checks that every cell rests on belong to no cell
+    alone = Work(forward=sum(job.forward_tokens for job in builder.jobs.values()))
+    for cell in planned:
+        found = plan_cell(builder, cell)
+        alone += found.alone
         cells.append(
             control_cell(
                 spec,
-                draft.control_name,
-                draft.attacker,
-                draft.piece.name,
-                draft.params,
-                sample=lowered.sample.model_copy(
-                    update={"subgroup_members": int(draft.piece.members.sum())}
+                cell.control_name,
+                cell.attacker,
+                cell.piece.name,
+                cell.params,
+                sample=found.sample.model_copy(
+                    update={"subgroup_members": int(cell.piece.members.sum())}
                 ),
-                missing_capability=lowered.missing,
-                labels=lowered.labels,
-                jobs=lowered.jobs,
+                missing_capability=found.missing,
+                labels=found.labels,
+                jobs=list(found.jobs),
             )
         )
-    jobs = list(book.jobs.values())
+    jobs = list(builder.jobs.values())
     plan = AuditPlan(
         policy=policy_snapshot(policy),
         target=target_snapshot(
@@ -123,14 +121,14 @@ def compile_plan(
         ),
         data=data_snapshot(
             cohort,
-            book.members,
-            book.nonmembers,
+            builder.members,
+            builder.nonmembers,
             tokenizer=tokenizer,
             vocabulary_size=description.vocabulary_size,
-            max_length=book.max_length,
-            window=book.window,
+            max_length=builder.max_length,
+            window=builder.window,
         ),
-        classes=class_snapshots(spec, book.ranks),
+        classes=class_snapshots(spec, builder.ranks),
         cells=cells,
         jobs=jobs,
         comparability=comparability_power(
@@ -145,50 +143,61 @@ def compile_plan(
             forward_tokens_unshared=alone.forward,
             rollout_tokens_unshared=alone.rollout,
         ),
-        seed=book.seed,
+        seed=builder.seed,
         confidence=spec.parameters.confidence,
-        sequential=book.is_sequential,
+        sequential=builder.is_sequential,
     )
-    return CompiledAudit(plan, _workload(book))
+    return CompiledAudit(plan, _workload(builder))
 
 
-def _drafts(book: JobBook) -> Iterator[Draft]:
+def _planned_cells(
+    builder: PlanBuilder, files: Mapping[tuple[str, str], Any]
+) -> Iterator[PlannedCell[Any]]:
     """Expand controls to cells, in the policy's order."""
-    spec = book.policy.document.spec
+    spec = builder.policy.document.spec
     for name, control in spec.controls.items():
-        params = load_probe(control.probe).params_type.model_validate(control.params)
-        pieces = _slices(book, control)
+        attack = load_attack(control.probe)
+        params = attack.params.model_validate(control.params)
+        path = planning_of(attack).path(params)
+        file = None if path is None else files[attack.name, path]
+        pieces = _slices(builder, control)
         for attacker_name in control.limits:
             attacker = resolve_attacker(spec, attacker_name)
             for piece in pieces:
-                yield Draft(name, control, attacker, piece, params)
+                yield PlannedCell(name, control, attack, params, attacker, piece, file)
 
 
-def _slices(book: JobBook, control: ControlSpec) -> list[Slice]:
+def _score_percents(cells: Iterable[PlannedCell[Any]]) -> tuple[float, ...]:
+    """Return every k, in percent, that some membership score of a policy is asked for."""
+    asked = {k for cell in cells for k in planning_of(cell.attack).score_percents(cell.params)}
+    return tuple(sorted(asked))
+
+
+def _slices(builder: PlanBuilder, control: ControlSpec) -> list[Slice]:
     return [
         piece
         for subgroup in control.subgroups
         for piece in slices(
-            subgroup, cohort=book.cohort, members=book.members, nonmembers=book.nonmembers
+            subgroup, cohort=builder.cohort, members=builder.members, nonmembers=builder.nonmembers
         )
     ]
 
 
-def _workload(book: JobBook) -> Workload:
+def _workload(builder: PlanBuilder) -> Workload:
     return Workload(
-        cohort=book.cohort,
-        tokenizer=book.tokenizer,
-        members=book.members,
-        nonmembers=book.nonmembers,
-        sources=book.sources,
-        slices=book.slices,
-        labels=book.label_sets,
-        prompts=book.prompt_jobs,
-        scored=book.scored,
-        canaries=book.canary_jobs,
-        max_length=book.max_length,
-        window=book.window,
-        code_systems=tuple((s.match, s.system) for s in book.target.document.spec.code_systems),
-        policy_folder=book.policy_folder,
-        bos_id=book.known_bos(),
+        cohort=builder.cohort,
+        tokenizer=builder.tokenizer,
+        members=builder.members,
+        nonmembers=builder.nonmembers,
+        sources=builder.sources,
+        slices=builder.slices,
+        labels=builder.label_sets,
+        prompts=builder.prompt_jobs,
+        scored=builder.scored,
+        inputs=builder.job_inputs,
+        max_length=builder.max_length,
+        window=builder.window,
+        code_systems=tuple((s.match, s.system) for s in builder.target.document.spec.code_systems),
+        policy_folder=builder.policy_folder,
+        bos_id=builder.known_bos(),
     )

@@ -14,15 +14,14 @@ from typing import Annotated, Any, Literal, Self
 import numpy as np
 from pydantic import Field
 
+from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel, digest, sha256_hex
-from checker.evidence import JobKind
+from checker.policy.documents import Limit
 
 __all__ = [
     "AuditPlan",
     "BaseCell",
     "Cell",
-    "CellLimit",
-    "CellSample",
     "ClassSnapshot",
     "Contrast",
     "Cost",
@@ -30,62 +29,11 @@ __all__ = [
     "Job",
     "PolicyOrigin",
     "PolicySnapshot",
-    "Power",
     "TargetSnapshot",
 ]
 
 
 Contrast = Literal["nonmembers", "reference"]
-
-
-class CellLimit(JsonModel):
-    """The limit a cell is judged against; `max_count` is 0 where nothing may ever occur."""
-
-    warn: float | None = None
-    fail: float | None = None
-    max_count: int | None = None
-    min_n: int | None = None
-
-
-class CellSample(JsonModel):
-    """Who is there to be measured.
-
-    For attribute metrics `members` and `nonmembers` are *eligible positives* (the class recurs
-    within the horizon of the cut), `*_positive` are all positives and `*_negative` those without
-    the class who have a prompt; for membership metrics they are all scored patients and the rest
-    is None. `rollouts` counts continuations where they are what is measured. `subgroup_members` are
-    all members of the cell's subgroup, whoever can be measured.
-    """
-
-    members: int
-    nonmembers: int
-    subgroup_members: int | None = None
-    rollouts: int | None = None
-    members_positive: int | None = None
-    nonmembers_positive: int | None = None
-    members_negative: int | None = None
-    nonmembers_negative: int | None = None
-    distinct_prompt_share: float | None = None
-
-
-class Power(JsonModel):
-    """What the plan says before any model runs.
-
-    `zero_hit_bound` is the upper bound that zero hits would give; the cell cannot pass when it lies
-    above the limit, and `needed_more` says how many more members (eligible ones, for attribute
-    metrics) that would take, `needed_more_nonmembers` how many more nonmembers, and
-    `needed_more_rollouts` how many more continuations where these are what is counted.
-    `pass_probability` is that of a pass when the true excess is zero and the background rate is
-    `base_rate`.
-    """
-
-    can_pass: bool
-    zero_hit_bound: float | None = None
-    needed_more: int | None = None
-    needed_more_nonmembers: int | None = None
-    needed_more_rollouts: int | None = None
-    pass_probability: float | None = None
-    base_rate: float | None = None
 
 
 class BaseCell(JsonModel):
@@ -102,7 +50,7 @@ class BaseCell(JsonModel):
     probe: str
     metric: str
     contrast: Contrast = "nonmembers"
-    limit: CellLimit
+    limit: Limit
     severity: str
     gating: bool
 
@@ -122,7 +70,7 @@ class Cell(BaseCell):
     missing_capability: str | None = None
     labels: str | None
     jobs: list[str]
-    sample: CellSample
+    sample: Sample
     power: Power
 
     @property
@@ -139,7 +87,7 @@ class Job(JsonModel):
     """
 
     digest: str
-    kind: JobKind
+    kind: str
     title: str
     inputs: dict[str, Any]
     runs_on: Literal["cohort", "target", "reference", "evidence"] = "cohort"
@@ -290,9 +238,13 @@ class AuditPlan(JsonModel):
         found = self.classes.get(cell.attribute_class) if cell.attribute_class else None
         return found.absent_from if found is not None else None
 
-    def job(self, kind: JobKind) -> Job | None:
+    def jobs_of(self, kind: str) -> list[Job]:
+        """Return the plan's jobs of one kind."""
+        return [job for job in self.jobs if job.kind == kind]
+
+    def job(self, kind: str) -> Job | None:
         """Return the plan's only job of a kind, or None."""
-        return next((job for job in self.jobs if job.kind == kind), None)
+        return next(iter(self.jobs_of(kind)), None)
 
     def rng_for(self, purpose: str) -> np.random.Generator:
         """Return the random numbers of one purpose; they depend on the seed and its name only."""

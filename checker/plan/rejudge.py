@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from checker.attacks.api import load_probe
+from checker.attacks.api import load_attack
+from checker.attacks.families import Sample
 from checker.plan.cells import control_cell
 from checker.plan.identity import measurement_digest
-from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot
+from checker.plan.model import AuditPlan, Cell, ClassSnapshot
 from checker.plan.snapshots import policy_snapshot
 from checker.policy import Located, resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec, Subgroup
@@ -48,7 +49,7 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
     names = list(dict.fromkeys([*(cell.subgroup for cell in plan.cells), *recorded]))
     cells: list[Cell] = []
     for control_name, control in spec.controls.items():
-        params = load_probe(control.probe).params_type.model_validate(control.params)
+        params = load_attack(control.probe).params.model_validate(control.params)
         for attacker_name in control.limits:
             attacker = resolve_attacker(spec, attacker_name)
             for subgroup in _subgroup_names(control, names):
@@ -61,7 +62,7 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
                         attacker,
                         subgroup,
                         params,
-                        sample=old.sample if old else CellSample(members=0, nonmembers=0),
+                        sample=old.sample if old else Sample(members=0, nonmembers=0),
                         missing_capability=old.missing_capability if old else None,
                         labels=old.labels if old else None,
                         jobs=old.jobs if old else [],

@@ -10,10 +10,9 @@ from collections.abc import Callable
 from functools import cache
 
 from checker.attacks.api import Metric
-from checker.plan.model import CellLimit, CellSample, Power
+from checker.attacks.families import Power, Sample
 from checker.plan.power import cell_power
-
-__all__ = ["LIKELY", "sample_needed"]
+from checker.policy.documents import Limit
 
 LIKELY = 0.8
 """The probability of a pass, if nothing leaks, from which a cell does not count as underpowered."""
@@ -24,22 +23,20 @@ _LARGEST = 100_000
 @cache  # many cells of a policy ask for the same metric and limit
 def sample_needed(
     metric: Metric,
-    limit: CellLimit,
+    limit: Limit,
     *,
     confidence: float,
     base_rate: float,
-    fpr: float | None = None,
 ) -> tuple[int | None, int | None]:
     """Return the fewest members that can pass a cell, and about how many are likely to.
 
     As many nonmembers are assumed, and as many patients without the class, where these count.
 
     Args:
-        metric: decides which bound applies.
+        metric: as the control measures it.
         limit: of the cell.
         confidence: of each bound.
         base_rate: background rate of a hit that the policy assumes.
-        fpr: the false-positive rate of a TPR metric.
 
     Returns:
         Both counts; None where 100,000 are not enough, or where nobody knows before the data. The
@@ -48,10 +45,10 @@ def sample_needed(
     """
 
     def power_of(n: int) -> Power:
-        alike = CellSample(
+        alike = Sample(
             members=n, nonmembers=n, rollouts=n, members_negative=n, nonmembers_negative=n
         )
-        return cell_power(metric, limit, alike, confidence=confidence, base_rate=base_rate, fpr=fpr)
+        return cell_power(metric, limit, alike, confidence=confidence, base_rate=base_rate)
 
     fewest = _least(lambda n: power_of(n).can_pass, start=1)
     if fewest is None:

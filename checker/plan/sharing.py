@@ -23,8 +23,6 @@ from typing import Any
 
 from checker.targets import Tokens
 
-__all__ = ["PromptShelf", "RolloutSettings"]
-
 
 @dataclass(frozen=True, slots=True)
 class RolloutSettings:
@@ -59,7 +57,7 @@ class RolloutSettings:
 
 
 @dataclass
-class PromptShelf:
+class PromptAllocation:
     """All prompts of a plan, and the jobs that hold them.
 
     Args:

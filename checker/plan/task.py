@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -15,8 +16,6 @@ from checker.evidence import Pseudonyms
 from checker.plan.model import AuditPlan, Job
 from checker.plan.workload import Workload
 from checker.targets import Progress, Sampler, TargetModel
-
-__all__ = ["PatientNames", "Task", "sampler_of"]
 
 
 @dataclass(frozen=True)
@@ -96,6 +95,11 @@ class Task:
         return self.target
 
     @property
+    def input(self) -> Any:
+        """What the attack handed the job when it was planned."""
+        return self.workload.inputs[self.job.digest]
+
+    @property
     def rng(self) -> np.random.Generator:
         """Random numbers of this job: they depend on the seed and the job only."""
         return self.plan.rng_for(f"{self.job.kind} {self.job.digest}")
@@ -130,3 +134,16 @@ def sampler_of(job: Job) -> Sampler:
         horizon_tokens=job.inputs["horizonTokens"],
         seed=job.inputs["seed"],
     )
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """How the jobs of an attack's own kinds are run, as its `run` part says.
+
+    Args:
+        kinds: by the kind's name, what turns a job into a table with at least the kind's columns.
+            Patients leave it under pseudonyms only; rows stand in the order of the cohort, so that
+            equal inputs give equal tables.
+    """
+
+    kinds: Mapping[str, Callable[[Task], pa.Table]]

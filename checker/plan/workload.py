@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.attacks.canary_exposure.planted import PlantedCanaries
 from checker.codes import CodeSystem
 from checker.plan.subgroups import Slice
 from checker.policy import ResolvedAttacker
@@ -18,18 +18,9 @@ from checker.records.prompts import Prompts, PromptSource, Standing, build_promp
 from checker.records.tokenization import KIND_SPECIAL, KIND_STATIC, TokenizedRecords, Tokenizer
 from checker.targets import Tokens
 
-__all__ = [
-    "LabelSet",
-    "Labelled",
-    "PromptRecipe",
-    "Workload",
-    "record_windows",
-    "scored_tokens",
-]
-
 
 @dataclass(frozen=True, slots=True)
-class Labelled:
+class SplitLabels:
     """Who is what among the n patients of one split, and which prompt each is asked with.
 
     Args:
@@ -89,11 +80,11 @@ class PromptRecipe:
 class LabelSet:
     """One class, attacker and horizon: who is who, and how their prompts are made."""
 
-    members: Labelled
-    nonmembers: Labelled
+    members: SplitLabels
+    nonmembers: SplitLabels
     recipe: PromptRecipe
 
-    def split(self, is_member: bool) -> Labelled:
+    def split(self, is_member: bool) -> SplitLabels:
         """Return the patients of one split."""
         return self.members if is_member else self.nonmembers
 
@@ -109,7 +100,7 @@ class Workload:
         labels: by job digest.
         prompts: by job digest, the distinct prompts of a rollouts job with their keys.
         scored: by job digest, the patients of a scores job: (is member, index) in order.
-        canaries: by job digest, those of a canaries job.
+        inputs: by job digest, what an attack handed its own job when it was planned.
         max_length: most tokens of one sequence.
         window: which part of a longer record is scored: "first", "last" or "tiled".
         code_systems: how the data set spells codes, as (glob with {code}, system).
@@ -126,7 +117,7 @@ class Workload:
     labels: dict[str, LabelSet]
     prompts: dict[str, list[tuple[bytes, Tokens]]]
     scored: dict[str, list[tuple[bool, int]]]
-    canaries: dict[str, PlantedCanaries]
+    inputs: dict[str, Any]
     max_length: int | None
     window: str
     code_systems: tuple[tuple[str, CodeSystem], ...]

@@ -8,7 +8,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from checker.policy.documents import Access, Knowledge, PolicySpec
+from checker.attacks.api import Access
+from checker.policy.documents import Knowledge, PolicySpec
 
 ACCESS: tuple[Access, ...] = ("samples", "logprobs", "embeddings")
 """From weakest to strongest; each sees what the ones before it see."""

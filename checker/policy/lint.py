@@ -18,10 +18,11 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from checker.attacks.api import load_attack
+from checker.attacks.families import Family
 from checker.errors import InsufficientData, PluginError, Problem
-from checker.plugins import load_plugin
 from checker.policy.attackers import lineage
-from checker.policy.documents import ControlSpec, LeakagePolicy, Limit, PolicySpec, Severity
+from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.source import KeyPath, Located, dotted
 
 __all__ = ["PATIENTS", "POSITIVES", "lint", "policy_warnings"]
@@ -167,33 +168,34 @@ def _overdue(one: Located[Any], on: date) -> Iterator[Problem]:
 def _out_of_reach(spec: PolicySpec) -> Iterator[_Warning]:
     for name, control in spec.controls.items():
         try:
-            probe = load_plugin("phigate.probes", control.probe)
-            params = probe.params_type.model_validate(control.params)
+            attack = load_attack(control.probe)
+            params = attack.params.model_validate(control.params)
         except (PluginError, ValidationError):  # which make it invalid, so it is no document
             continue
-        metric = probe.metrics[control.metric]
+        metric = attack.metrics[control.metric].in_control(contrast=control.contrast, params=params)
         for attacker, limit in control.limits.items():
             reason = _hopeless(
-                control, limit, metric.family, params, confidence=spec.parameters.confidence
+                metric.family,
+                limit,
+                confidence=spec.parameters.confidence,
+                of_class=control.attribute_class is not None,
             )
             if reason is not None:
                 yield ("spec", "controls", name, "limits", attacker), reason
 
 
 def _hopeless(
-    control: ControlSpec, limit: Limit, family: str, params: Any, *, confidence: float
+    family: Family[Any], limit: Limit, *, confidence: float, of_class: bool
 ) -> str | None:
     """Say why no sample of a realistic size can show that a limit is met, or None."""
-    from checker.stats import power  # SciPy is slow to import
-
-    realistic = POSITIVES if control.attribute_class else PATIENTS
-    who = "patients with the attribute" if control.attribute_class else "patients"
+    realistic = POSITIVES if of_class else PATIENTS
+    who = "patients with the attribute" if of_class else "patients"
     if limit.fail is None:
         needed = limit.min_n or 0
-    elif family in ("rate", "rate-difference", "mean-difference") and limit.fail < 1:
-        needed = power.positives_needed(limit.fail, confidence=confidence)
+    elif family.decided_by_zero_hits:
+        needed = family.positives_needed(limit.fail, confidence=confidence)
     else:
-        return _at_chance_level(limit.fail, family, params, confidence=confidence)
+        return _at_chance_level(family, limit.fail, confidence=confidence)
     if needed <= realistic:
         return None
     return (
@@ -202,28 +204,14 @@ def _hopeless(
     )
 
 
-def _at_chance_level(limit: float, family: str, params: Any, *, confidence: float) -> str | None:
-    from checker.stats import power
-
-    groups = (POSITIVES, PATIENTS)
+def _at_chance_level(family: Family[Any], limit: float, *, confidence: float) -> str | None:
     try:
-        if family == "auroc":
-            chance = power.pass_probability_auroc(
-                PATIENTS, PATIENTS, limit=limit, confidence=confidence
-            )
-        elif family == "auroc-difference":
-            chance = power.pass_probability_auroc_difference(
-                groups, groups, limit=limit, confidence=confidence
-            )
-        elif family == "tpr":
-            chance = power.pass_probability_tpr(
-                PATIENTS, PATIENTS, limit=limit, fpr=params.fpr, confidence=confidence
-            )
-        else:
-            return None
+        chance = family.chance_of_pass(
+            limit, positives=POSITIVES, patients=PATIENTS, confidence=confidence
+        )
     except InsufficientData as shortage:
         return f"with {PATIENTS:,} patients on each side there are {shortage}"
-    if chance >= HARDLY:
+    if chance is None or chance >= HARDLY:
         return None
     return (
         f"even where nothing leaks, {PATIENTS:,} patients on each side could hardly show this"

@@ -7,13 +7,14 @@ published schema does not depend on what is installed; of others it says nothing
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
-from checker.plugins import BUILT_IN, load_plugin
+from checker.attacks.api import GROUP, load_attack
+from checker.plugins import BUILT_IN
 
 __all__ = ["with_probes"]
 
-_GROUP = "phigate.probes"
 _CONTROLS = ("ControlSpec", "InheritingControlSpec")
 _SHARED = {
     "horizonTokens": "so many tokens are drawn, and compared with as many of the true record",
@@ -25,20 +26,21 @@ _SHARED = {
 """What parameters mean that several probes share."""
 
 
-def with_probes(schema: dict[str, Any]) -> dict[str, Any]:
+def with_probes(
+    schema: dict[str, Any], *, schema_of: Callable[..., dict[str, Any]]
+) -> dict[str, Any]:
     """Return the schema of policies, with what each built-in probe takes and measures.
 
     Args:
         schema: in draft-07; the definitions of its controls are extended in a copy.
+        schema_of: takes a model, and an `identifier`, to its schema in draft-07.
     """
-    from checker.policy.schema import json_schema_of
-
     rules, definitions = [], dict(schema["definitions"])
-    for name in BUILT_IN[_GROUP]:
-        probe = load_plugin(_GROUP, name)
-        params = json_schema_of(probe.params_type, identifier=name)
+    for name in BUILT_IN[GROUP]:
+        attack = load_attack(name)
+        params = schema_of(attack.params, identifier=name)
         definitions |= params.get("definitions", {})
-        metrics = [metric for metric, one in probe.metrics.items() if one.limitable]
+        metrics = [metric for metric, one in attack.metrics.items() if one.limitable]
         rules.append(
             {
                 "if": {"properties": {"probe": {"const": name}}, "required": ["probe"]},

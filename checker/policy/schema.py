@@ -47,7 +47,7 @@ def document_schema(kind: str) -> dict[str, Any]:
         )
     schema = dict(_without_null(json_schema_of(DOCUMENT_KINDS[kind], identifier=kind)))
     if kind == "LeakagePolicy":
-        schema = with_probes(with_partial_policies(schema))
+        schema = with_probes(with_partial_policies(schema), schema_of=json_schema_of)
     return schema
 
 

@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from checker.attacks.api import load_attack
 from checker.errors import DocumentError, PluginError, Problem
 from checker.plugins import nearest_or_all, plugin_names, suggestion
-from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy, TargetSpec
+from checker.policy.documents import AuditTarget, LeakagePolicy, TargetSpec
 from checker.policy.source import Located, Say, short
 
 __all__ = ["check_pair", "target_problems"]
@@ -47,19 +48,14 @@ def check_pair(policy: Located[LeakagePolicy], target: Located[AuditTarget]) -> 
                     say(
                         place, f"the subgroups are by {_undefined(field_name, fields, target.file)}"
                     )
-        for index, field in enumerate(_identifiers(control)):
-            if field not in known:
-                message = f"the probe would change {_undefined(field, known, target.file)}"
-                say(("spec", "controls", name, "params", "identifiers", index), message)
+        params = load_attack(control.probe).params.model_validate(control.params)
+        for key, named in params.named_fields.items():
+            for index, field in enumerate(named):
+                if field not in known:
+                    message = f"the probe would change {_undefined(field, known, target.file)}"
+                    say(("spec", "controls", name, "params", key, index), message)
     if problems:
         raise DocumentError(problems)
-
-
-def _identifiers(control: ControlSpec) -> list[str]:
-    """Return the fields that a policy itself wants changed; defaults fit whatever is declared."""
-    if control.probe != "identifier-perturbation":
-        return []
-    return list(control.params.get("identifiers", []))
 
 
 def _undefined(field: str, known: list[str], file: str) -> str:

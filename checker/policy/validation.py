@@ -8,13 +8,13 @@ nowhere would be a requirement that is not enforced.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
 
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
+from checker.attacks.api import GROUP, Attack, load_attack
 from checker.errors import PluginError, Problem
-from checker.plugins import load_plugin, nearest_or_all, plugin_names, suggestion
+from checker.plugins import nearest_or_all, plugin_names, suggestion
 from checker.policy.attackers import ACCESS, lineage, resolve_attacker
 from checker.policy.classes import class_problems
 from checker.policy.documents import (
@@ -52,12 +52,12 @@ def policy_problems(policy: Located[LeakagePolicy]) -> list[Problem]:
         _check_limits(spec, control, path, say)
         _check_subgroups(control, path, say)
         _check_cites(spec, control.cites, path, say)
-        probe = _probe(control, path, say)
-        if probe is not None:
-            _check_metric(probe, control, path, say)
-            _check_class(probe, spec, control, path, say)
-            _check_reach(probe, spec, control, path, say)
-            problems += _params_problems(probe, policy, control, path)
+        attack = _attack(control, path, say)
+        if attack is not None:
+            _check_metric(attack, control, path, say)
+            _check_class(attack, spec, control, path, say)
+            _check_reach(attack, spec, control, path, say)
+            problems += _params_problems(attack, policy, control, path)
     return problems
 
 
@@ -135,22 +135,22 @@ def _check_subgroups(control: ControlSpec, path: KeyPath, say: Say) -> None:
             say((*path, "subgroups", index), "this subgroup is named twice")
 
 
-def _probe(control: ControlSpec, path: KeyPath, say: Say) -> Any:
-    """Return the control's probe class, or None where there is none."""
+def _attack(control: ControlSpec, path: KeyPath, say: Say) -> Attack | None:
+    """Return the control's attack, or None where there is none."""
     try:
-        known = plugin_names("phigate.probes")
+        known = plugin_names(GROUP)
         if control.probe not in known:
             say((*path, "probe"), _unknown("probe", control.probe, known))
             return None
-        return load_plugin("phigate.probes", control.probe)
+        return load_attack(control.probe)
     except PluginError as error:
         say((*path, "probe"), str(error))
         return None
 
 
-def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: Say) -> None:
-    metric = probe.metrics.get(control.metric)
-    limitable = [name for name, one in probe.metrics.items() if one.limitable]
+def _check_metric(attack: Attack, control: ControlSpec, path: KeyPath, say: Say) -> None:
+    metric = attack.metrics.get(control.metric)
+    limitable = [name for name, one in attack.metrics.items() if one.limitable]
     if metric is None:
         near = suggestion(control.metric, limitable) or "."
         say(
@@ -165,25 +165,26 @@ def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: Say) -> 
             f"'{control.metric}' is only ever reported and takes no limit; limit one of"
             f" {', '.join(limitable)}",
         )
-    if control.contrast == "reference" and not metric.has_contrast:
-        contrasted = [name for name, one in probe.metrics.items() if one.has_contrast]
+    if control.contrast == "reference" and metric.over_reference is None:
+        contrasted = [name for name, one in attack.metrics.items() if one.over_reference]
         say(
             (*path, "contrast"),
-            f"'{control.metric}' cannot be held against a reference model"
+            f"'{control.metric}' cannot be compared with a reference model"
             + (f"; {' and '.join(contrasted)} can" if contrasted else ""),
         )
     for index, subgroup in enumerate(control.subgroups):
-        if subgroup != "all" and not metric.of_patients:
+        if subgroup != "all" and not metric.family.of_patients:
             say(
                 (*path, "subgroups", index),
                 f"'{control.metric}' is no measure of patients, so it has no subgroups;"
                 " remove all but 'all'",
             )
+    largest = metric.family.largest
     for name, limit in control.limits.items():
         for key, value in (("warn", limit.warn), ("fail", limit.fail)):
-            if value is not None and metric.largest is not None and value > metric.largest:
-                say((*path, "limits", name, key), f"{value:g} must be at most {metric.largest:g}")
-        if limit.max_count is not None and metric.family != "rate":
+            if value is not None and largest is not None and value > largest:
+                say((*path, "limits", name, key), f"{value:g} must be at most {largest:g}")
+        if limit.max_count is not None and not metric.family.takes_max_count:
             say(
                 (*path, "limits", name, "maxCount"),
                 f"'{control.metric}' is not a share of patients, so there is nothing to count; "
@@ -192,33 +193,33 @@ def _check_metric(probe: Any, control: ControlSpec, path: KeyPath, say: Say) -> 
 
 
 def _check_class(
-    probe: Any, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: Say
+    attack: Attack, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: Say
 ) -> None:
     name = control.attribute_class
     if name is None:
-        if probe.needs_attribute_class:
+        if attack.needs_attribute_class:
             say(path, f"'attributeClass' is missing: {control.probe} asks what leaks")
-    elif not probe.needs_attribute_class:
+    elif not attack.needs_attribute_class:
         say((*path, "attributeClass"), f"{control.probe} takes no attributeClass; remove it")
     elif name not in spec.attribute_classes:
         say((*path, "attributeClass"), _unknown("attribute class", name, spec.attribute_classes))
 
 
 def _check_reach(
-    probe: Any, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: Say
+    attack: Attack, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: Say
 ) -> None:
     """Check that each attacker has what the probe needs."""
     for name in control.limits:
         if name not in spec.attackers:
             continue
         attacker = resolve_attacker(spec, name)
-        if ACCESS.index(attacker.access) < ACCESS.index(probe.access):
+        if ACCESS.index(attacker.access) < ACCESS.index(attack.access):
             say(
                 (*path, "limits", name),
                 f"attacker '{name}' has access to {attacker.access}, but {control.probe} needs"
-                f" {probe.access}; limit an attacker with 'access: {probe.access}'",
+                f" {attack.access}; limit an attacker with 'access: {attack.access}'",
             )
-        if probe.needs_whole_record and attacker.knows.events != "all":
+        if attack.needs_whole_record and attacker.knows.events != "all":
             say(
                 (*path, "limits", name),
                 f"{control.probe} needs the whole record, but attacker '{name}' does not know it;"
@@ -227,13 +228,13 @@ def _check_reach(
 
 
 def _params_problems(
-    probe: Any, policy: Located[LeakagePolicy], control: ControlSpec, path: KeyPath
+    attack: Attack, policy: Located[LeakagePolicy], control: ControlSpec, path: KeyPath
 ) -> list[Problem]:
     try:
-        probe.params_type.model_validate(control.params)
+        attack.params.model_validate(control.params)
     except ValidationError as error:
         return shape_problems(
-            error, model=probe.params_type, source=policy.source, base=(*path, "params")
+            error, model=attack.params, source=policy.source, base=(*path, "params")
         )
     return []
 

@@ -6,14 +6,14 @@ import json
 from collections.abc import Sequence
 
 from checker import __version__
-from checker.attacks.api import load_probe
+from checker.attacks.families import Power
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError, ExitCode
 from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
 from checker.plan import at_attempt
-from checker.plan.cells import may_stop_early
-from checker.plan.model import AuditPlan, BaseCell, Cell, Power
+from checker.plan.cells import metric_of, planned_confidence
+from checker.plan.model import AuditPlan, BaseCell, Cell
 from checker.plan.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
@@ -38,7 +38,6 @@ from checker.report.model import (
     TargetRef,
     WaiverReport,
 )
-from checker.stats import SEQUENTIAL_SHARE
 from checker.stats.estimate import Estimate, ReportedEstimate
 from checker.verdict import Finding, Judgement, worst
 
@@ -121,16 +120,14 @@ def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
 
 def _needs(plan: AuditPlan, policy: LeakagePolicy, cell: Cell) -> SampleNeeds:
     """Say how many patients would decide a cell; that depends on the policy alone."""
-    metric = load_probe(cell.probe).metrics[cell.metric]
-    confidence = plan.confidence
-    if may_stop_early(metric, cell.limit, contrast=cell.contrast, sequential=plan.sequential):
-        confidence = 1 - (1 - SEQUENTIAL_SHARE) * (1 - confidence)
+    metric = metric_of(cell)
     at_all, likely = sample_needed(
         metric,
         cell.limit,
-        confidence=confidence,
+        confidence=planned_confidence(
+            metric, cell.limit, sequential=plan.sequential, confidence=plan.confidence
+        ),
         base_rate=policy.spec.parameters.expected_base_rate,
-        fpr=cell.params.get("fpr"),
     )
     return SampleNeeds(at_all=at_all, likely=likely)
 
@@ -147,7 +144,7 @@ def _cell(
     estimate = measurement.estimate if measurement else None
     return CellReport(
         **{name: getattr(cell, name) for name in BaseCell.model_fields},
-        can_only_fail=not load_probe(cell.probe).metrics[cell.metric].can_pass,
+        can_only_fail=not metric_of(cell).can_pass,
         stopped_early=stopped_early,
         verdict=finding.verdict,
         warned=finding.warned,
@@ -244,7 +241,7 @@ def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> l
 
 def _sampling(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> SamplingReport:
     """Count what was drawn of the plan's continuations, and what did not have to be."""
-    rollouts = [job for job in plan.jobs if job.kind == "rollouts"]
+    rollouts = plan.jobs_of("rollouts")
     drawn = {entry.job: entry.rows for entry in manifest.entries}
     planned = {job.digest: job.inputs["count"] * job.inputs["samples"] for job in rollouts}
     return SamplingReport(

@@ -10,8 +10,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from checker.attacks.wording import Unit
 from checker.report.model import AttackerText, CellReport, Report
-from checker.report.wording.measures import Unit, probe_words, unit_of
+from checker.report.wording.measures import probe_words, unit_of
 from checker.stats.estimate import ReportedEstimate
 
 SEVERITIES = ("critical", "high", "medium", "low")

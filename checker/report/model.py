@@ -12,8 +12,9 @@ from typing import Any, Literal
 
 from pydantic import Field
 
+from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel
-from checker.plan.model import BaseCell, CellSample, Contrast, PolicyOrigin, Power
+from checker.plan.model import BaseCell, Contrast, PolicyOrigin
 from checker.policy.waivers import WaiverStatus
 from checker.stats.estimate import ReportedEstimate
 from checker.verdict import Verdict
@@ -73,7 +74,7 @@ class CellReport(BaseCell):
     reported: dict[str, ReportedEstimate] = Field(default_factory=dict)
     p_value: float | None = None
     placebo: ReportedEstimate | None = None
-    sample: CellSample | None
+    sample: Sample | None
     power: Power
     needs: SampleNeeds = SampleNeeds()
     roc: list[RocPoint] | None = None

@@ -22,8 +22,6 @@ from checker.verdict.comparability import (
     split_classifier_scores,
 )
 
-__all__ = ["comparability", "labels", "overlap"]
-
 
 def labels(task: Task) -> pa.Table:
     """Who is positive, who is eligible, which prompt stands for whom."""

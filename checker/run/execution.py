@@ -12,32 +12,25 @@ from functools import cached_property
 
 import pyarrow as pa
 
-from checker.attacks.embedding_probe import run as embedding_probe
-from checker.attacks.identifier_perturbation import run as identifier_perturbation
-from checker.attacks.trajectory_memorization import run as continuations
+from checker.attacks.api import owner_of
+from checker.errors import PluginError
 from checker.evidence import Pseudonyms
 from checker.plan.model import AuditPlan, Job
-from checker.plan.task import PatientNames, Task
+from checker.plan.task import PatientNames, Running, Task
 from checker.plan.workload import Workload
 from checker.run import cohort_jobs, model_jobs
 from checker.targets import Progress, TargetModel
 
-__all__ = ["Execution"]
-
-_EXECUTIONS: dict[str, Callable[[Task], pa.Table]] = {
+SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
     "labels": cohort_jobs.labels,
     "overlap": cohort_jobs.overlap,
     "comparability": cohort_jobs.comparability,
     "rollouts": model_jobs.rollouts,
     "scores": model_jobs.scores,
     "prompt-format": model_jobs.prompt_format,
-    "trajectories": continuations.trajectories,
-    "regurgitation": continuations.regurgitated,
-    "canaries": model_jobs.canaries,
     "embeddings": model_jobs.embeddings,
-    "probe-scores": embedding_probe.probe_scores,
-    "perturbations": identifier_perturbation.perturbations,
 }
+"""What runs the kinds of `checker.kinds`; those of one attack are run by the attack."""
 
 
 @dataclass(frozen=True)
@@ -74,6 +67,9 @@ class Execution:
             target: the model it runs on; None will do for jobs that run on none.
             evidence: tables of the jobs it needs, by digest.
             advance: called with the number of tokens done since the last call.
+
+        Raises:
+            PluginError: nothing that is installed runs jobs of its kind.
         """
         task = Task(
             job=job,
@@ -84,4 +80,14 @@ class Execution:
             target=target,
             advance=advance,
         )
-        return _EXECUTIONS[job.kind](task)
+        return _job_function(job.kind)(task)
+
+
+def _job_function(kind: str) -> Callable[[Task], pa.Table]:
+    if kind in SHARED_JOBS:
+        return SHARED_JOBS[kind]
+    attack = owner_of(kind)
+    jobs = attack.part("run", Running).kinds
+    if kind not in jobs:
+        raise PluginError(f"attack '{attack.name}' does not run its own jobs of kind '{kind}'")
+    return jobs[kind]

@@ -7,15 +7,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from checker.attacks.canary_exposure.planted import score_canaries
-from checker.attacks.observations import score_column
+from checker.kinds import score_column
 from checker.plan.task import Task, sampler_of
 from checker.plan.workload import record_windows
 from checker.records.prompt_format import format_variants
 from checker.stats import scores as membership
 from checker.targets import More, Tokens, TokenScores
-
-__all__ = ["canaries", "embeddings", "prompt_format", "rollouts", "scores"]
 
 
 def rollouts(task: Task) -> pa.Table:
@@ -159,12 +156,6 @@ def scores(task: Task) -> pa.Table:
             for place, column in enumerate(columns, start=1)
         }
     )
-
-
-def canaries(task: Task) -> pa.Table:
-    """Scores of canaries and beacons."""
-    planted = task.workload.canaries[task.job.digest]
-    return score_canaries(planted, task.model, progress=task.advance)
 
 
 def prompt_format(task: Task) -> pa.Table:

@@ -5,19 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
-from checker.attacks.api import load_probe
-from checker.attacks.canary_exposure.planted import open_canaries
+from checker.attacks.api import load_attack
 from checker.plan import CompiledAudit, compile_plan
+from checker.plan.planning import planning_of
 from checker.plugins import load_plugin
 from checker.policy import Located, load_policy, load_target
 from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec
-from checker.records.cohort import load_cohort
+from checker.records.cohort import Cohort, load_cohort
 from checker.records.tokenization import Tokenizer, check_fits, load_vocabulary
 from checker.targets import TargetBackend, TargetModel
-
-__all__ = ["Prepared", "prepare"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,32 +86,37 @@ def prepare(policy_path: Path, target_path: Path, *, device: str | None = None) 
         tokenizer=tokenizer,
         description=description,
         reference=reference,
-        canaries={
-            manifest: open_canaries(
-                policy_path.resolve().parent / manifest,
-                cohort=cohort,
-                tokenizer=tokenizer,
-                max_length=_smallest(
-                    spec.tokenization.max_length,
-                    description.context_length,
-                    reference.context_length if reference else None,
-                ),
-            )
-            for manifest in _manifests(policy.document)
-        },
+        files=_read_files(
+            policy,
+            cohort=cohort,
+            tokenizer=tokenizer,
+            max_length=_smallest(
+                spec.tokenization.max_length,
+                description.context_length,
+                reference.context_length if reference else None,
+            ),
+        ),
     )
     return Prepared(policy, target, audit, base)
 
 
-def _manifests(policy: LeakagePolicy) -> list[str]:
-    """Return the manifests of canaries that a policy's controls name, each once."""
-    return list(
-        dict.fromkeys(
-            str(control.params["manifest"])
-            for control in policy.spec.controls.values()
-            if load_probe(control.probe).observes == "canaries"
-        )
-    )
+def _read_files(
+    policy: Located[LeakagePolicy], *, cohort: Cohort, tokenizer: Tokenizer, max_length: int | None
+) -> dict[tuple[str, str], Any]:
+    """Read the files that a policy's attacks read, each once for each attack that names it."""
+    files: dict[tuple[str, str], Any] = {}
+    for control in policy.document.spec.controls.values():
+        attack = load_attack(control.probe)
+        planning = planning_of(attack)
+        path = planning.path(attack.params.model_validate(control.params))
+        if path is not None and (attack.name, path) not in files:
+            files[attack.name, path] = planning.read(
+                Path(policy.file).resolve().parent / path,
+                cohort=cohort,
+                tokenizer=tokenizer,
+                max_length=max_length,
+            )
+    return files
 
 
 def _smallest(*lengths: int | None) -> int | None:

@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 
 import pyarrow as pa
 
+from checker.attacks.api import columns_of
 from checker.canonical import JsonModel, digest, sha256_hex
 from checker.evidence import (
     EvidenceStore,
@@ -63,7 +64,7 @@ class RunRecord:
         self.attempt = 1 if attempt is None else attempt.number
         self._run = run
         self._clock = clock
-        self._store = EvidenceStore(run)
+        self._store = EvidenceStore(run, columns_of)
         self._earlier = self._load("manifest.json", Manifest)
         before = self._load("run.json", RunTimes)
         self._times = RunTimes(

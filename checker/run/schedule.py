@@ -16,9 +16,8 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from checker.attacks.api import load_probe
 from checker.plan import AuditPlan, Cell, Job
-from checker.plan.cells import may_stop_early
+from checker.plan.cells import may_stop_early, metric_of
 from checker.verdict import settled_cells
 
 __all__ = ["Schedule"]
@@ -91,10 +90,7 @@ class Schedule:
         return bool(asking) and all(self._may_stop_early(cell) for cell in asking)
 
     def _may_stop_early(self, cell: Cell) -> bool:
-        metric = load_probe(cell.probe).metrics[cell.metric]
-        return may_stop_early(
-            metric, cell.limit, contrast=cell.contrast, sequential=self._plan.sequential
-        )
+        return may_stop_early(metric_of(cell), cell.limit, sequential=self._plan.sequential)
 
     def _before(self) -> dict[str, set[str]]:
         """Return what each job waits for, as far as it is not waited for through another job."""

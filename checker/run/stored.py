@@ -10,6 +10,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
+from checker.attacks.api import columns_of
 from checker.canonical import sha256_hex
 from checker.errors import DocumentError, EvidenceError
 from checker.evidence import (
@@ -191,7 +192,7 @@ def judge_run(
     judgement = judge(
         document,
         plan=plan,
-        evidence=tables_by_job(EvidenceStore(run.folder), run.manifest),
+        evidence=tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest),
         waivers=granted,
         crashed=run.manifest.crashed,
         measured_at=run.times.oldest(run.manifest.entries) if run.times else None,

@@ -2,35 +2,89 @@
 
 Patients are the sampling unit (METHODS §4). `intervals` has rates and their differences, `paired`
 those of two outcomes of the same patients, `auc` and `precision_recall` what ranks patients,
-`bootstrap` means of any scale, `epsilon` what canaries say of differential privacy, `sequential`
-bounds for stopping early, `multiplicity` what many cells need, `power` what a sample can decide
-before any model runs, `scores` what a record's log-probabilities say of membership. Nothing here
-reads files, draws unseeded numbers or knows of policies.
+`bootstrap` means of any scale, `jackknife` what hangs on the choice of a set, `exposure` what
+canaries show in bits and `epsilon` what they say of differential privacy, `sequential` bounds for
+stopping early, `multiplicity` what many cells need, `power` what a sample can decide before any
+model runs, `scores` what a record's log-probabilities say of membership. Nothing here reads files,
+draws unseeded numbers or knows of policies.
+
+Modules are imported when a name of theirs is first used: they load SciPy, and the families of
+metrics, which every policy is checked against, must not.
 """
 
-from checker.stats.auc import auroc, auroc_difference, roc, tpr_at_fpr
-from checker.stats.bootstrap import bootstrap_mean, bootstrap_mean_difference
-from checker.stats.epsilon import epsilon_lower_bound
-from checker.stats.estimate import Estimate
-from checker.stats.intervals import clopper_pearson, rate, rate_difference
-from checker.stats.multiplicity import (
-    attempt_confidence,
-    contains,
-    holm,
-    p_value,
-    placebo_confidence,
-    placebo_difference,
-)
-from checker.stats.paired import difference_in_differences, discordant, paired_difference
-from checker.stats.precision_recall import auprc, auprc_difference
-from checker.stats.sequential import SEQUENTIAL_SHARE, sequential_difference, sequential_rate
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from checker.stats.auc import MIN_GROUP, auroc, auroc_difference, roc, tpr_at_fpr
+    from checker.stats.bootstrap import MIN_SAMPLE, bootstrap_mean, bootstrap_mean_difference
+    from checker.stats.epsilon import epsilon_lower_bound
+    from checker.stats.estimate import Estimate
+    from checker.stats.exposure import MIN_CANARIES, mean_exposure
+    from checker.stats.intervals import clopper_pearson, rate, rate_difference
+    from checker.stats.jackknife import jackknife_reach
+    from checker.stats.multiplicity import (
+        attempt_confidence,
+        contains,
+        holm,
+        p_value,
+        placebo_confidence,
+        placebo_difference,
+    )
+    from checker.stats.paired import difference_in_differences, discordant, paired_difference
+    from checker.stats.power import (
+        auprc_shortage,
+        pass_probability_auroc,
+        pass_probability_auroc_difference,
+        pass_probability_difference,
+        pass_probability_difference_in_differences,
+        pass_probability_rate,
+        pass_probability_tpr,
+        positives_needed,
+        zero_hit_bound_difference,
+        zero_hit_bound_difference_in_differences,
+        zero_hit_bound_rate,
+    )
+    from checker.stats.precision_recall import MIN_CLASS, auprc, auprc_difference
+    from checker.stats.sequential import SEQUENTIAL_SHARE, sequential_difference, sequential_rate
+
+_NAMES = {
+    "auc": "MIN_GROUP auroc auroc_difference roc tpr_at_fpr",
+    "bootstrap": "MIN_SAMPLE bootstrap_mean bootstrap_mean_difference",
+    "epsilon": "epsilon_lower_bound",
+    "estimate": "Estimate",
+    "exposure": "MIN_CANARIES mean_exposure",
+    "intervals": "clopper_pearson rate rate_difference",
+    "jackknife": "jackknife_reach",
+    "multiplicity": (
+        "attempt_confidence contains holm p_value placebo_confidence placebo_difference"
+    ),
+    "paired": "difference_in_differences discordant paired_difference",
+    "power": (
+        "auprc_shortage pass_probability_auroc pass_probability_auroc_difference "
+        "pass_probability_difference pass_probability_difference_in_differences "
+        "pass_probability_rate pass_probability_tpr positives_needed "
+        "zero_hit_bound_difference zero_hit_bound_difference_in_differences "
+        "zero_hit_bound_rate"
+    ),
+    "precision_recall": "MIN_CLASS auprc auprc_difference",
+    "sequential": "SEQUENTIAL_SHARE sequential_difference sequential_rate",
+}
+_HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
 
 __all__ = [
+    "MIN_CANARIES",
+    "MIN_CLASS",
+    "MIN_GROUP",
+    "MIN_SAMPLE",
     "SEQUENTIAL_SHARE",
     "Estimate",
     "attempt_confidence",
     "auprc",
     "auprc_difference",
+    "auprc_shortage",
     "auroc",
     "auroc_difference",
     "bootstrap_mean",
@@ -41,14 +95,34 @@ __all__ = [
     "discordant",
     "epsilon_lower_bound",
     "holm",
+    "jackknife_reach",
+    "mean_exposure",
     "p_value",
     "paired_difference",
+    "pass_probability_auroc",
+    "pass_probability_auroc_difference",
+    "pass_probability_difference",
+    "pass_probability_difference_in_differences",
+    "pass_probability_rate",
+    "pass_probability_tpr",
     "placebo_confidence",
     "placebo_difference",
+    "positives_needed",
     "rate",
     "rate_difference",
     "roc",
     "sequential_difference",
     "sequential_rate",
     "tpr_at_fpr",
+    "zero_hit_bound_difference",
+    "zero_hit_bound_difference_in_differences",
+    "zero_hit_bound_rate",
 ]
+
+if not TYPE_CHECKING:  # a type checker would take every misspelt name for one of these
+
+    def __getattr__(name: str) -> Any:
+        """Import what is asked for."""
+        if name not in _HOME:
+            raise AttributeError(f"module {__name__} has no attribute '{name}'")
+        return getattr(importlib.import_module(f"{__name__}.{_HOME[name]}"), name)

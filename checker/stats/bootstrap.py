@@ -186,10 +186,11 @@ def bootstrap_mean_difference(
     (3.0, 2.94)
     """
     _require_variation([_finite(first), _finite(second)])
-    return bootstrap(_mean_difference, [first, second], confidence=confidence, rng=rng)
+    return bootstrap(mean_difference, [first, second], confidence=confidence, rng=rng)
 
 
-def _mean_difference(first: Values, second: Values, axis: int) -> Values:
+def mean_difference(first: Values, second: Values, axis: int) -> Values:
+    """Return mean(first) - mean(second) along an axis, as `bootstrap` calls it."""
     return np.asarray(first.mean(axis=axis) - second.mean(axis=axis))
 
 

@@ -189,8 +189,8 @@ def _foreign_share(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> float:
     """Share of generated tokens that the cohort's records never hold; 0 where none were drawn."""
     unused = np.array(plan.data.unused_tokens, dtype=np.int32)
     drawn = foreign = 0
-    for job in plan.jobs:
-        if job.kind == "rollouts" and job.digest in evidence:
+    for job in plan.jobs_of("rollouts"):
+        if job.digest in evidence:
             tokens = pc.list_flatten(evidence[job.digest]["tokens"].combine_chunks()).to_numpy()
             drawn += len(tokens)
             foreign += int(np.isin(tokens, unused).sum())

@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from checker.attacks.api import Measurement
+from checker.attacks.families import Measurement
 from checker.errors import ExitCode
 from checker.plan.model import Cell
 from checker.policy.waivers import WaiverUse

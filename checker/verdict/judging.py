@@ -13,7 +13,7 @@ from checker.plan.model import AuditPlan
 from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import use_waivers
 from checker.verdict.admissibility import admissibility_checks
-from checker.verdict.bench import Bench
+from checker.verdict.cell_judge import CellJudge
 from checker.verdict.finding import Finding, Judgement, overall_verdict
 
 __all__ = ["judge", "settled_cells"]
@@ -60,7 +60,7 @@ def judge(
     stale = oldest is not None and (
         measured_at is None or not measured_at <= as_of <= measured_at + oldest
     )
-    bench = Bench(
+    cell_judge = CellJudge(
         plan=plan,
         evidence=evidence,
         crashed=crashed or {},
@@ -70,7 +70,7 @@ def judge(
         confidence=confidence,
         placebo_confidence=stats.placebo_confidence(plan.confidence, cells=len(plan.cells)),
     )
-    findings = _holm([bench.finding(cell) for cell in plan.cells], alpha=1 - confidence)
+    findings = _holm([cell_judge.finding(cell) for cell in plan.cells], alpha=1 - confidence)
     uses = use_waivers(
         waivers,
         policy=policy,
@@ -78,7 +78,7 @@ def judge(
         model_sha256=plan.target.model_sha256,
         as_of=as_of,
         blocking={finding.cell.id: finding.blocks for finding in findings},
-        excess=bench.beyond_ceiling,
+        excess=cell_judge.beyond_ceiling,
     )
     applied = {use.waiver.cell: use.waiver.metadata.name for use in uses if use.status == "applied"}
     findings = [replace(one, waiver=applied.get(one.cell.id)) for one in findings]
@@ -119,7 +119,7 @@ def settled_cells(
         attempt: as `judge` will be told; a cell settled at a laxer level would not be decided.
     """
     confidence = stats.attempt_confidence(plan.confidence, attempt=attempt)
-    bench = Bench(
+    cell_judge = CellJudge(
         plan,
         evidence,
         {},
@@ -129,4 +129,4 @@ def settled_cells(
         confidence=confidence,
         placebo_confidence=plan.confidence,
     )
-    return {cell.id for cell in plan.cells if bench.settles(cell)}
+    return {cell.id for cell in plan.cells if cell_judge.settles(cell)}

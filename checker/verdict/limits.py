@@ -1,65 +1,47 @@
-"""A cell's numbers held against its limit, as if nothing spoke against them.
+"""A cell's numbers compared with its limit, as if nothing spoke against them.
 
-What may keep a number from counting, such as a split that is not comparable, is asked in `bench`.
+What may keep a number from counting, such as a split that is not comparable, is asked in
+`cell_judge`.
 """
 
 from __future__ import annotations
 
 import math
 
-from checker import stats
-from checker.attacks.api import Measurement, Metric, load_probe
+from checker.attacks.families import Measurement
+from checker.plan.cells import metric_of
 from checker.plan.model import Cell
-from checker.stats import power
 from checker.stats.estimate import Estimate
 from checker.verdict.finding import Finding
 
-__all__ = [
-    "compare_with_limit",
-    "hold_against_limit",
-    "metric_of",
-    "shortage_reason",
-    "zero_hit_bound",
-]
 
-
-def hold_against_limit(cell: Cell, measurement: Measurement, *, confidence: float) -> Finding:
-    """Judge a cell by its numbers alone, as if nothing spoke against them.
-
-    The judge does the same before it asks whether the numbers may count (comparable splits,
-    placebo, correction for many cells).
+def compare_with_limit(
+    cell: Cell, measurement: Measurement, *, confidence: float, partial: bool = False
+) -> Finding:
+    """Judge a cell by its numbers alone: its bounds, and what zero hits would give at this n.
 
     Args:
         cell: with its limit and metric.
         measurement: what was found, or made up for a policy test.
         confidence: of the bounds.
-    """
-    zero_hits = zero_hit_bound(cell, measurement, confidence=confidence, partial=False)
-    return compare_with_limit(cell, measurement, zero_hits=zero_hits)
-
-
-def compare_with_limit(cell: Cell, measurement: Measurement, *, zero_hits: float | None) -> Finding:
-    """Hold the bounds against the limit.
-
-    Args:
-        cell: with the limit.
-        measurement: of the cell.
-        zero_hits: the upper bound that zero hits would give at this n; None where none are counted.
+        partial: more patients are planned than have been drawn.
     """
     estimate, limit = measurement.estimate, cell.limit
     shown = _shown(estimate)
     if limit.max_count is not None:
         return _zero_tolerance(cell, measurement)
     assert limit.fail is not None  # the document layer allows no third form
+    metric = metric_of(cell)
     if estimate.low > limit.fail:
         text = f"{shown}: the lower bound is above the limit of {limit.fail:g}."
         return Finding(cell, "fail", text, measurement=measurement)
-    if not metric_of(cell).can_pass:
+    if not metric.can_pass:
         text = (
             f"{shown}: not shown to be above the limit of {limit.fail:g}; this attack can show a"
             " leak, never its absence."
         )
         return Finding(cell, "inconclusive", text, "cannot-show-absence", measurement=measurement)
+    zero_hits = metric.family.zero_hit_bound(measurement, confidence=confidence, partial=partial)
     if zero_hits is not None and zero_hits > limit.fail:
         text = (
             f"{shown}: even zero hits among so few would leave an upper bound of {zero_hits:.3f},"
@@ -83,28 +65,6 @@ def _shown(estimate: Estimate) -> str:
     return f"{estimate.value:.3f} ({estimate.low:.3f} to {estimate.high:.3f})"
 
 
-def zero_hit_bound(
-    cell: Cell, measurement: Measurement, *, confidence: float, partial: bool
-) -> float | None:
-    """The upper bound that zero hits would give at this n; None for metrics that count none."""
-    members, nonmembers = measurement.members, measurement.nonmembers
-    family = metric_of(cell).family
-    if partial and family == "rate-difference" and members and nonmembers:
-        none = stats.sequential_difference(0, members.n, 0, nonmembers.n, confidence=confidence)
-        return none.high
-    if partial:
-        return stats.sequential_rate(0, measurement.estimate.n, confidence=confidence).high
-    if family in {"rate", "set-difference"}:
-        return power.zero_hit_bound_rate(measurement.estimate.n, confidence=confidence)
-    if cell.contrast == "reference" and members and nonmembers:
-        return power.zero_hit_bound_difference_in_differences(
-            members.n, nonmembers.n, confidence=confidence
-        )
-    if family in {"rate-difference", "mean-difference"} and members and nonmembers:
-        return power.zero_hit_bound_difference(members.n, nonmembers.n, confidence=confidence)
-    return None
-
-
 def _zero_tolerance(cell: Cell, measurement: Measurement) -> Finding:
     """Judge what may never occur: any hit fails, and a pass needs enough patients."""
     estimate, min_n = measurement.estimate, cell.limit.min_n or 1
@@ -126,24 +86,18 @@ def _zero_tolerance(cell: Cell, measurement: Measurement) -> Finding:
 
 def shortage_reason(cell: Cell, *, confidence: float) -> str:
     """Name what is short: patients, patients with the class, or the horizon that hides them."""
-    if metric_of(cell).family == "set-difference":
-        return "too-few-rollouts"
+    family = metric_of(cell).family
+    if family.shortage_reason is not None:
+        return family.shortage_reason
     if cell.attribute_class is None:
         return "too-few-patients"
     if cell.limit.fail is None:
         needed = cell.limit.min_n or 1
     else:
-        within = math.sqrt(2) if cell.contrast == "reference" else 1.0  # two bounds, squared, added
-        needed = power.positives_needed(cell.limit.fail / within, confidence=confidence)
+        needed = family.positives_needed(cell.limit.fail, confidence=confidence)
     positives = [
         count
         for count in (cell.sample.members_positive, cell.sample.nonmembers_positive)
         if count is not None
     ]
     return "horizon-too-short" if min(positives, default=0) >= needed else "too-few-positives"
-
-
-def metric_of(cell: Cell) -> Metric:
-    """Return the metric that a cell is judged by."""
-    metric: Metric = load_probe(cell.probe).metrics[cell.metric]
-    return metric

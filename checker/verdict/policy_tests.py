@@ -1,7 +1,7 @@
 """Run policy tests: what a policy makes of made-up results, judged as the audit's are.
 
 The cells are those that a plan would have for the policy, the estimates of counts are those of
-`checker.stats`, and the comparison with the limit is the judge's own (`hold_against_limit`). Left
+`checker.stats`, and the comparison with the limit is the judge's own (`compare_with_limit`). Left
 out is what only real evidence has: comparability, placebo, and the correction for naming several
 failures at once, so each cell is judged on its own.
 """
@@ -12,11 +12,12 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from checker import stats
-from checker.attacks.api import Measurement, load_probe
+from checker.attacks.api import load_attack
+from checker.attacks.families import Measurement, Sample
+from checker.attacks.families.samples import Clusters
 from checker.errors import DocumentError, Problem
 from checker.plan.cells import control_cell
-from checker.plan.model import Cell, CellSample
+from checker.plan.model import Cell
 from checker.plugins import nearest_or_all
 from checker.policy import Located, load_documents, load_policy, resolve_attacker
 from checker.policy.documents import (
@@ -31,7 +32,7 @@ from checker.policy.documents import (
 )
 from checker.policy.source import KeyPath, short
 from checker.stats.estimate import Estimate
-from checker.verdict import Finding, hold_against_limit, overall_verdict
+from checker.verdict import Finding, compare_with_limit, overall_verdict
 
 __all__ = ["CaseResult", "Check", "find_tests", "policy_under_test", "run_policy_test"]
 
@@ -202,7 +203,7 @@ class _Rehearsal:
             if counted_up is None:
                 return None
             measurement = counted_up
-        return hold_against_limit(cell, measurement, confidence=self.confidence)
+        return compare_with_limit(cell, measurement, confidence=self.confidence)
 
     def _cell(self, made_up: MadeUpCell, path: KeyPath) -> Cell | None:
         """Return the cell that is meant, with as many patients as it was given."""
@@ -226,22 +227,21 @@ class _Rehearsal:
         self.problems.append(self.test.problem((*path, "cell"), message))
 
     def _counted(self, cell: Cell, made_up: MadeUpCell, path: KeyPath) -> Measurement | None:
-        """Turn counts into the estimate a probe would make of them."""
-        family = load_probe(cell.probe).metrics[cell.metric].family
-        members = stats.rate(*counted(str(made_up.members)), confidence=self.confidence)
-        if family == "rate":
-            if made_up.nonmembers is None:
-                return Measurement(members, members=members)
-            message = f"'{cell.metric}' counts members only"
-        elif family != "rate-difference":
+        """Turn counts into the estimate an attack would make of them."""
+        family = load_attack(cell.probe).metrics[cell.metric].family
+        members, nonmembers = (
+            None if text is None else Clusters.of_counts(*counted(text))
+            for text in (made_up.members, made_up.nonmembers)
+        )
+        assert members is not None  # the document layer asks for them
+        if not family.counts_hits:
             message = f"'{cell.metric}' counts no patients; give an 'estimate'"
-        elif made_up.nonmembers is None:
+        elif family.is_excess and nonmembers is None:
             message = f"'{cell.metric}' compares with nonmembers; give their count too"
+        elif nonmembers is not None and not family.is_excess:
+            message = f"'{cell.metric}' counts members only"
         else:
-            pair = (*counted(str(made_up.members)), *counted(made_up.nonmembers))
-            difference = stats.rate_difference(*pair, confidence=self.confidence)
-            nonmembers = stats.rate(*pair[2:], confidence=self.confidence)
-            return Measurement(difference, members, nonmembers)
+            return family.measure(members, nonmembers, confidence=self.confidence)
         self.problems.append(self.test.problem((*path, "members"), message))
         return None
 
@@ -287,7 +287,7 @@ def _given(estimate: MadeUpEstimate, confidence: float) -> Measurement:
     )
 
 
-def _sample(made_up: MadeUpCell) -> CellSample:
+def _sample(made_up: MadeUpCell) -> Sample:
     members = nonmembers = 0
     if made_up.estimate is not None:
         members, nonmembers = made_up.estimate.members, made_up.estimate.nonmembers or 0
@@ -295,7 +295,7 @@ def _sample(made_up: MadeUpCell) -> CellSample:
         members = counted(made_up.members)[1]
     if made_up.nonmembers is not None:
         nonmembers = counted(made_up.nonmembers)[1]
-    return CellSample(
+    return Sample(
         members=members,
         nonmembers=nonmembers,
         members_positive=members,
@@ -305,7 +305,7 @@ def _sample(made_up: MadeUpCell) -> CellSample:
 
 def _all_cells(spec: PolicySpec) -> Iterator[Cell]:
     """Yield every cell of a policy; one for all values of a static field."""
-    nobody = CellSample(members=0, nonmembers=0)
+    nobody = Sample(members=0, nonmembers=0)
     for name, control in spec.controls.items():
         for attacker in control.limits:
             for subgroup in control.subgroups:
@@ -313,16 +313,14 @@ def _all_cells(spec: PolicySpec) -> Iterator[Cell]:
                     yield _cell_of(spec, name, attacker, group, nobody)
 
 
-def _cell_of(
-    spec: PolicySpec, control: str, attacker: str, subgroup: str, sample: CellSample
-) -> Cell:
-    probe = load_probe(spec.controls[control].probe)
+def _cell_of(spec: PolicySpec, control: str, attacker: str, subgroup: str, sample: Sample) -> Cell:
+    probe = load_attack(spec.controls[control].probe)
     return control_cell(
         spec,
         control,
         resolve_attacker(spec, attacker),
         subgroup,
-        probe.params_type.model_validate(spec.controls[control].params),
+        probe.params.model_validate(spec.controls[control].params),
         sample=sample,
         missing_capability=None,
         labels=None,

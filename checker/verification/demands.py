@@ -6,20 +6,21 @@ fits together again. What shows that nobody did lies outside the run: a signatur
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from checker.attacks.observations import booleans, in_subgroup
+from checker.attacks.api import columns_of, load_attack
+from checker.attacks.tables import booleans, in_subgroup
 from checker.evidence import EvidenceStore
+from checker.kinds import SHARED
 from checker.plan import AuditPlan, Cell, Job, demanded_cells
 from checker.plan.identity import identity
+from checker.plan.planning import planning_of
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import LeakagePolicy, PolicySpec
 from checker.run.stored import Run
 from checker.verification.statement import Statement
-
-__all__ = ["check_demands", "check_empty", "check_measurements", "check_policy"]
 
 DIFFERENCES_SHOWN = 3
 
@@ -72,31 +73,56 @@ def check_measurements(run: Run) -> Statement:
 
 def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | None:
     """Say in what a job of a cell asks something else than the cell's policy says, or None."""
-    asked: dict[str, Any] = {}
-    watch = plan.classes[cell.attribute_class].watch if cell.attribute_class else None
-    if job.kind == "labels":
-        asked["attacker"] = identity(resolve_attacker(spec, cell.attacker))
-        if cell.attribute_class:
-            asked["codes"] = identity(spec.attribute_classes[cell.attribute_class])
-            asked["watch"] = watch
-    elif job.kind in ("rollouts", "perturbations"):
-        settings = ("horizonTokens", "temperature", "topP")
-        asked |= {name: cell.params[name] for name in settings if name in cell.params}
-    if job.kind == "perturbations":
-        asked |= {"watch": watch, "threshold": cell.params["threshold"]}
+    watch = plan.classes[cell.attribute_class].watch if cell.attribute_class else []
+    asked: Mapping[str, Any]
+    if job.kind in _SHARED:
+        asked = _SHARED[job.kind](cell, watch, spec)
+    elif job.kind in load_attack(cell.probe).kinds:
+        asked = planning_of(load_attack(cell.probe)).demands(job, cell, watch=watch)
+    else:
+        return "a job of a kind that its attack does not ask for"
     for name, value in asked.items():
         if job.inputs.get(name) != value:
             return f"a job of other {name}"
-    if job.kind == "rollouts" and job.inputs.get("samples", 0) < cell.params.get("samples", 0):
-        return "a job of fewer samples"
+    for name in _AT_LEAST.get(job.kind, ()):
+        if job.inputs.get(name, 0) < cell.params.get(name, 0):
+            return f"a job of fewer {name}"
     if job.needs and cell.labels is not None and cell.labels not in job.needs:
         return "a job of other patients"
     return None
 
 
+def _labels(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
+    asked: dict[str, Any] = {"attacker": identity(resolve_attacker(spec, cell.attacker))}
+    if cell.attribute_class:
+        asked["codes"] = identity(spec.attribute_classes[cell.attribute_class])
+        asked["watch"] = watch
+    return asked
+
+
+def _rollouts(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
+    settings = ("horizonTokens", "temperature", "topP")
+    return {name: cell.params[name] for name in settings if name in cell.params}
+
+
+def _nothing(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
+    return {}
+
+
+_SHARED: dict[str, Callable[[Cell, Sequence[int], PolicySpec], dict[str, Any]]] = {
+    **dict.fromkeys(SHARED, _nothing),
+    "labels": _labels,
+    "rollouts": _rollouts,
+}
+"""Inputs that a job of a shared kind must have for a cell to rest on it."""
+
+_AT_LEAST: dict[str, tuple[str, ...]] = {"rollouts": ("samples",)}
+"""Inputs that may be larger: samples have numbers, and a cell reads its own among them."""
+
+
 def check_empty(run: Run) -> Statement:
     """Subgroups that the plan calls empty have no member in the evidence."""
-    store = EvidenceStore(run.folder)
+    store = EvidenceStore(run.folder, columns_of)
     entries = {entry.job: entry for entry in run.manifest.entries}
     for cell in run.plan.cells:
         if cell.sample.subgroup_members != 0:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
+from checker.attacks.api import columns_of
 from checker.canonical import digest, sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import EvidenceStore, read_file
@@ -69,7 +70,7 @@ def _is_named_by_its_inputs(job: Job) -> bool:
 
 def check_evidence(run: Run) -> Iterator[Statement]:
     """Each evidence file is the manifest's, and each job of the plan has one or says why not."""
-    store = EvidenceStore(run.folder)
+    store = EvidenceStore(run.folder, columns_of)
     wrong = 0
     for entry in run.manifest.entries:
         try:

@@ -7,13 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from measuring import measured, placebo_of
 
-from checker.attacks.api import Measurement
-from checker.attacks.attribute_disclosure.measure import (
-    AttributeDisclosure,
-    AttributeDisclosureParams,
-)
-from checker.attacks.observations import DisclosureObservations
+from checker.attacks.attribute_disclosure import ATTACK, AttributeDisclosureParams
+from checker.attacks.attribute_disclosure.measure import DisclosureObservations
+from checker.attacks.families import Measurement
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
 
@@ -47,18 +45,26 @@ def together(first: DisclosureObservations, second: DisclosureObservations):
 
 
 def measure(metric: str, observations: DisclosureObservations) -> Measurement:
-    return AttributeDisclosure.measure(
-        metric, observations, params=AttributeDisclosureParams(), confidence=0.95
-    )
-
-
-def placebo(metric: str, observations: DisclosureObservations) -> Estimate | None:
-    return AttributeDisclosure.placebo(
+    return measured(
+        ATTACK,
         metric,
         observations,
         params=AttributeDisclosureParams(),
-        confidence=0.95,
-        rng=np.random.default_rng(0),
+        contrast=contrast_of(observations),
+    )
+
+
+def contrast_of(observations: DisclosureObservations) -> str:
+    return "nonmembers" if observations.reference_q is None else "reference"
+
+
+def placebo(metric: str, observations: DisclosureObservations) -> Estimate | None:
+    return placebo_of(
+        ATTACK,
+        metric,
+        observations,
+        params=AttributeDisclosureParams(),
+        contrast=contrast_of(observations),
     )
 
 
@@ -91,9 +97,9 @@ def test_named_patients_of_one_prompt_are_one_observation() -> None:
     assert (precision.value, precision.n) == (pytest.approx(2 / 3), 3)
 
 
-@pytest.mark.parametrize("metric", [*AttributeDisclosure.metrics])
+@pytest.mark.parametrize("metric", [*ATTACK.metrics])
 def test_every_limitable_metric_comes_with_precision_and_recall(metric: str) -> None:
-    if not AttributeDisclosure.metrics[metric].limitable:
+    if not ATTACK.metrics[metric].limitable:
         return
     q = np.arange(400) / 400
     split = observed(("eligible", q[200:]), ("without", q[:200]))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from pathlib import Path
 
+import measuring
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -13,13 +14,14 @@ from numpy.typing import NDArray
 from scipy.stats import binom
 
 from checker.attacks.api import CellEvidence
+from checker.attacks.canary_exposure import ATTACK, CanaryExposureParams
 from checker.attacks.canary_exposure.making import make_canaries
 from checker.attacks.canary_exposure.measure import (
-    CanaryExposure,
-    CanaryExposureParams,
+    MEASURE,
     CanaryObservations,
 )
-from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries, score_canaries
+from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries
+from checker.attacks.canary_exposure.run import score_canaries
 from checker.errors import InsufficientData
 from checker.stats.epsilon import epsilon_p_value
 from checker.stats.estimate import Estimate
@@ -40,9 +42,8 @@ def observed(
 
 
 def measured(metric: str, observations: CanaryObservations, **params: object) -> Estimate:
-    return CanaryExposure.measure(
-        metric, observations, params=parameters(**params), confidence=0.95
-    ).estimate
+    found = measuring.measured(ATTACK, metric, observations, params=parameters(**params))
+    return found.estimate
 
 
 # --- simulated targets --------------------------------------------------------------------------
@@ -85,7 +86,7 @@ def audited(
         }
     )
     table = score_canaries(canaries, SimulatedTarget(model))
-    return CanaryExposure.observations(evidence(table))
+    return MEASURE.observations(evidence(table))
 
 
 def evidence(
@@ -107,7 +108,7 @@ def test_a_target_that_memorised_its_canaries_is_flagged(
     observations = audited(planted, share=1.0)
     assert measured("exposure_bits", observations).low > LIMIT_BITS
     assert measured("epsilon_lower_bound", observations).low > 2
-    assert CanaryExposure.detection(observations, confidence=0.95).shown
+    assert MEASURE.detection(observations, confidence=0.95).shown
 
 
 def test_a_target_that_kept_only_what_stood_there_many_times_is_cleared(
@@ -116,7 +117,7 @@ def test_a_target_that_kept_only_what_stood_there_many_times_is_cleared(
     observations = audited(planted, share=0.0)
     assert measured("exposure_bits", observations).high < LIMIT_BITS
     assert measured("epsilon_lower_bound", observations).low < 0.5
-    found = CanaryExposure.detection(observations, confidence=0.95)
+    found = MEASURE.detection(observations, confidence=0.95)
     assert found.shown
     assert found.explanation.startswith("The 10 beacons score above those left out (AUROC 1.000)")
 
@@ -135,7 +136,7 @@ def test_a_model_that_never_saw_the_shard_is_not_taken_for_a_sound_one(
 ) -> None:
     observations = audited(planted, share=0.0, beacons=False)
     assert measured("exposure_bits", observations).high < LIMIT_BITS  # and yet:
-    found = CanaryExposure.detection(observations, confidence=0.95)
+    found = MEASURE.detection(observations, confidence=0.95)
     assert not found.shown
     assert "do not tell the 10 beacons (AUROC" in found.explanation
 
@@ -232,8 +233,8 @@ def test_the_bound_is_that_of_the_method() -> None:
 
 
 def test_a_bound_from_below_never_passes() -> None:
-    assert not CanaryExposure.metrics["epsilon_lower_bound"].can_pass
-    assert CanaryExposure.metrics["exposure_bits"].can_pass
+    assert not ATTACK.metrics["epsilon_lower_bound"].can_pass
+    assert ATTACK.metrics["exposure_bits"].can_pass
 
 
 def test_guesses_on_equal_scores_do_not_look_at_the_coins() -> None:
@@ -319,7 +320,7 @@ def test_beacons_or_canaries_must_be_found_and_chance_is_not_finding() -> None:
     top, usual = [5.0] * 10, rng.normal(size=10).tolist()
 
     def shown(score: NDArray[np.float64], beacons: list[float]) -> tuple[bool, str]:
-        found = CanaryExposure.detection(observed(included, score, beacons), confidence=0.95)
+        found = MEASURE.detection(observed(included, score, beacons), confidence=0.95)
         return found.shown, found.explanation
 
     assert shown(blind, top) == (
@@ -342,21 +343,14 @@ def test_a_blind_attack_is_taken_for_a_working_one_as_seldom_as_promised() -> No
     for _ in range(150):
         included = rng.random(200) < 0.5
         observations = observed(included, rng.normal(size=200), rng.normal(size=10).tolist())
-        found += CanaryExposure.detection(observations, confidence=0.95).shown
+        found += MEASURE.detection(observations, confidence=0.95).shown
     assert found <= binom.ppf(0.999, 150, 0.05)
 
 
 def test_a_coin_needs_no_placebo() -> None:
     observations = observed(np.arange(4) < 2, np.zeros(4))
-    for metric in CanaryExposure.metrics:
-        found = CanaryExposure.placebo(
-            metric,
-            observations,
-            params=parameters(),
-            confidence=0.95,
-            rng=np.random.default_rng(0),
-        )
-        assert found is None
+    for metric in ATTACK.metrics:
+        assert measuring.placebo_of(ATTACK, metric, observations, params=parameters()) is None
 
 
 # --- evidence -----------------------------------------------------------------------------------
@@ -374,9 +368,7 @@ def table(canary: list[int], score: list[float]) -> pa.Table:
 
 
 def test_evidence_is_read_in_the_manifests_order_and_beacons_apart() -> None:
-    found = CanaryExposure.observations(
-        evidence(table([3, 1], [-0.5, -2.0]), table([0, 2], [-1.0, -3.0]))
-    )
+    found = MEASURE.observations(evidence(table([3, 1], [-0.5, -2.0]), table([0, 2], [-1.0, -3.0])))
     assert found.included.tolist() == [True, False, True]
     assert found.score.tolist() == [-1, -2, -3]
     assert found.beacon_score.tolist() == [-0.5]
@@ -387,9 +379,9 @@ def test_evidence_is_read_in_the_manifests_order_and_beacons_apart() -> None:
 def test_a_reference_model_is_subtracted_canary_by_canary() -> None:
     own, other = table([0, 1, 2, 3], [-1, -2, -3, -0.5]), table([3, 2, 1, 0], [-1, -1, -1, -4])
     params = {"score": "reference-ratio"}
-    assert CanaryExposure.needs_reference(parameters(**params))
-    assert not CanaryExposure.needs_reference(parameters())
-    found = CanaryExposure.observations(evidence(own, reference=other, **params))
+    assert parameters(**params).needs_reference
+    assert not parameters().needs_reference
+    found = MEASURE.observations(evidence(own, reference=other, **params))
     assert found.score.tolist() == [3, -1, -2]
     assert found.beacon_score.tolist() == [0.5]
 

@@ -11,12 +11,10 @@ import numpy as np
 import pytest
 from auditing import Audit, audit, write_policy
 from conftest import Command
+from measuring import measured, placebo_of
 
-from checker.attacks.embedding_probe.measure import (
-    EmbeddingObservations,
-    EmbeddingProbe,
-    EmbeddingProbeParams,
-)
+from checker.attacks.embedding_probe import ATTACK, EmbeddingProbeParams
+from checker.attacks.embedding_probe.measure import EmbeddingObservations
 from checker.errors import ExitCode, InsufficientData
 
 INSIDER = {"extends": "demographics", "knows": {"events": 5}, "access": "embeddings"}
@@ -114,9 +112,7 @@ def test_the_excess_is_what_members_have_beyond_nonmembers() -> None:
     params = EmbeddingProbeParams()
     # ladders of step 1/400, positives on even steps: an AUROC of one half but for half a step
     level, raised = (
-        EmbeddingProbe.measure(
-            "excess_probe_auroc", observations(shift), params=params, confidence=0.95
-        )
+        measured(ATTACK, "excess_probe_auroc", observations(shift), params=params)
         for shift in (0.0, 2.0)
     )
     assert level.estimate.value == pytest.approx(0.0)
@@ -127,23 +123,20 @@ def test_the_excess_is_what_members_have_beyond_nonmembers() -> None:
 
 def test_a_classifier_that_was_never_fitted_is_no_number() -> None:
     with pytest.raises(InsufficientData) as lack:
-        EmbeddingProbe.measure(
-            "probe_auroc",
-            observations(0.0, fitted=False),
-            params=EmbeddingProbeParams(),
-            confidence=0.95,
+        measured(
+            ATTACK, "probe_auroc", observations(0.0, fitted=False), params=EmbeddingProbeParams()
         )
     assert lack.value.reason == "too-few-labels"
 
 
 def test_the_placebo_splits_nonmembers_and_finds_nothing() -> None:
-    rng = np.random.default_rng(3)
-    estimate = EmbeddingProbe.placebo(
+    estimate = placebo_of(
+        ATTACK,
         "excess_probe_auroc",
         observations(2.0),
         params=EmbeddingProbeParams(),
         confidence=0.99,
-        rng=rng,
+        seed=3,
     )
     assert estimate is not None
     assert estimate.low <= 0 <= estimate.high

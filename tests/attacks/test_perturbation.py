@@ -6,6 +6,7 @@ from collections import Counter
 from pathlib import Path
 from typing import Any
 
+import measuring
 import numpy as np
 import pyarrow as pa
 import pytest
@@ -14,11 +15,12 @@ from conftest import Command
 from meds_builder import make_vocabulary
 from pydantic import ValidationError
 
-from checker.attacks.api import CellEvidence, Measurement
+from checker.attacks.api import CellEvidence
+from checker.attacks.families import Measurement
+from checker.attacks.identifier_perturbation import ATTACK, IdentifierPerturbationParams
 from checker.attacks.identifier_perturbation.measure import (
+    MEASURE,
     UNCHANGED,
-    IdentifierPerturbation,
-    IdentifierPerturbationParams,
     PerturbationObservations,
 )
 from checker.attacks.identifier_perturbation.perturbed_prompts import (
@@ -207,10 +209,14 @@ def evidence_of(rows: list[PerturbedHits], first_q: list[float], samples: int = 
 
 
 def measured(rows: list[PerturbedHits], first_q: list[float]) -> Measurement:
-    observations = IdentifierPerturbation.observations(evidence_of(rows, first_q))
+    observations = MEASURE.observations(evidence_of(rows, first_q))
     assert observations.unanswered == 0
-    return IdentifierPerturbation.measure(
-        "memorized_share", observations, params=IdentifierPerturbationParams(), confidence=0.95
+    return share_of(observations)
+
+
+def share_of(observations: PerturbationObservations) -> Measurement:
+    return measuring.measured(
+        ATTACK, "memorized_share", observations, params=IdentifierPerturbationParams()
     )
 
 
@@ -237,7 +243,7 @@ def test_a_leak_that_ignores_the_age_is_not_called_memorized_and_cannot_pass() -
     found = measured(rows_of(target_of(*memorized)), [1.0, 1.0, 1.0])
     assert found.estimate.value == 0.0
     assert {estimate.value for name, estimate in found.reported.items() if name[0] == "q"} == {1.0}
-    assert not IdentifierPerturbation.metrics["memorized_share"].can_pass
+    assert not ATTACK.metrics["memorized_share"].can_pass
 
 
 def test_a_prompt_and_its_variants_are_drawn_with_the_same_random_numbers() -> None:
@@ -309,12 +315,7 @@ def test_who_was_not_disclosed_counts_as_not_memorized() -> None:
 
 def test_members_of_one_prompt_are_one_observation() -> None:
     # two prompts of ten members each: as much as two patients say
-    found = IdentifierPerturbation.measure(
-        "memorized_share",
-        observed((20, 0, 0, 0, 0, 0), (20, 20, 20, 20, 20, 20), size=10),
-        params=IdentifierPerturbationParams(),
-        confidence=0.95,
-    )
+    found = share_of(observed((20, 0, 0, 0, 0, 0), (20, 20, 20, 20, 20, 20), size=10))
     assert (found.estimate.value, found.estimate.n) == (0.5, 2)
 
 
@@ -322,12 +323,7 @@ def test_a_prompt_without_an_age_says_nothing_either_way() -> None:
     tested, untestable = (20, 0, 0, 0, 0, 0), (20, -1, -1, -1, -1, -1)
 
     def measure(*hits: tuple[int, ...]) -> Measurement:
-        return IdentifierPerturbation.measure(
-            "memorized_share",
-            observed(*hits),
-            params=IdentifierPerturbationParams(),
-            confidence=0.95,
-        )
+        return share_of(observed(*hits))
 
     assert (measure(tested, untestable).estimate.value, measure(tested).estimate.n) == (1.0, 1)
     with pytest.raises(InsufficientData) as caught:
@@ -337,7 +333,7 @@ def test_a_prompt_without_an_age_says_nothing_either_way() -> None:
 
 def test_a_disclosed_member_whom_the_evidence_leaves_out_is_noticed() -> None:
     rows = [row for row in rows_of(target_of(*RECORDS)) if row.prompt != 1]
-    observations = IdentifierPerturbation.observations(evidence_of(rows, [1.0, 1.0, 1.0]))
+    observations = MEASURE.observations(evidence_of(rows, [1.0, 1.0, 1.0]))
     assert observations.unanswered == 1
 
 

@@ -1,14 +1,16 @@
 import numpy as np
 import pyarrow as pa
 import pytest
+from measuring import measured, placebo_of
 from pydantic import ValidationError
 from test_trajectories_runs import records, strangers
 
 from checker.attacks.api import CellEvidence
+from checker.attacks.families.samples import RepeatedRecords
+from checker.attacks.trajectory_memorization import ATTACK, TrajectoryMemorizationParams
 from checker.attacks.trajectory_memorization.measure import (
+    MEASURE,
     RegurgitationObservations,
-    TrajectoryMemorization,
-    TrajectoryMemorizationParams,
     TrajectoryObservations,
 )
 from checker.attacks.trajectory_memorization.verbatim import regurgitation
@@ -19,13 +21,11 @@ PARAMS = TrajectoryMemorizationParams()
 
 
 def measure(metric, observations):
-    return TrajectoryMemorization.measure(metric, observations, params=PARAMS, confidence=0.95)
+    return measured(ATTACK, metric, observations, params=PARAMS)
 
 
 def placebo(metric, observations):
-    return TrajectoryMemorization.placebo(
-        metric, observations, params=PARAMS, confidence=0.95, rng=np.random.default_rng(1)
-    )
+    return placebo_of(ATTACK, metric, observations, params=PARAMS, seed=1)
 
 
 def patients(members, nonmembers, *, distances=None, prompts=None):
@@ -121,12 +121,16 @@ def test_fewer_than_300_patients_give_no_gap():
 def rollouts_of(member_groups, nonmember_groups, *, groups=1, repeated=None, nonmembers=100):
     n = len(member_groups)
     return RegurgitationObservations(
-        member_groups=np.asarray(member_groups),
-        nonmember_groups=np.asarray(nonmember_groups),
-        repeated=np.where(nonmember_groups, -1, 0) if repeated is None else np.asarray(repeated),
-        halves=np.zeros((n, 2), dtype=np.int64),
-        groups=groups,
-        nonmembers=nonmembers,
+        RepeatedRecords(
+            member_groups=np.asarray(member_groups),
+            nonmember_groups=np.asarray(nonmember_groups),
+            repeated=np.where(nonmember_groups, -1, 0)
+            if repeated is None
+            else np.asarray(repeated),
+            halves=np.zeros((n, 2), dtype=np.int64),
+            groups=groups,
+            nonmembers=nonmembers,
+        )
     )
 
 
@@ -148,7 +152,7 @@ def test_no_match_at_all_is_bounded_as_a_rate_is_however_many_groups_there_are()
     assert found.estimate.high == pytest.approx(1 - 0.05 ** (1 / 300))
 
 
-def test_matches_of_eight_groups_are_held_against_eight_times_the_nonmembers():
+def test_matches_of_eight_groups_are_compared_with_eight_times_the_nonmembers():
     # 24 of 300 rollouts match one of 8 groups, 3 match nonmembers: 8 · 3 is what chance gives
     found = measure("regurgitation_excess", rollouts_of(ones(24, 300), 8 * ones(3, 300), groups=8))
     assert found.estimate.value == pytest.approx(0)
@@ -208,7 +212,7 @@ def observations_of(seen):
             "nonmembers": np.full(len(seen.repeated), seen.nonmembers),
         }
     )
-    return TrajectoryMemorization.observations(evidence({"regurgitation": [table]}))
+    return MEASURE.observations(evidence({"regurgitation": [table]}))
 
 
 def evidence(tables, *, labels=None, subgroup="all"):
@@ -239,9 +243,7 @@ def test_evidence_becomes_observations_of_the_subgroup():
             "subgroups": pa.array([["old"], [], ["old"], ["old"], ["old"]], pa.list_(pa.string())),
         }
     )
-    found = TrajectoryMemorization.observations(
-        evidence({"trajectories": [table]}, labels=labels, subgroup="old")
-    )
+    found = MEASURE.observations(evidence({"trajectories": [table]}, labels=labels, subgroup="old"))
     assert found.member.tolist() == [True, False]
     assert found.extracted.tolist() == [True, False]  # from minRun 20 on
     assert found.distance.tolist() == [0.5, 0.7]

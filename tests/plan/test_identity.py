@@ -163,7 +163,7 @@ def test_a_field_added_to_settings_or_attackers_changes_what_they_are() -> None:
 
 @pytest.mark.parametrize("name", plugin_names("phigate.probes"))
 def test_every_parameter_of_every_attack_is_part_of_what_is_measured(name: str) -> None:
-    kind = load_plugin("phigate.probes", name).params_type
+    kind = load_plugin("phigate.probes", name).params
     assert not excluded(kind)
     params = kind.model_construct(**dict.fromkeys(kind.model_fields, 1))
     for field in kind.model_fields:

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import pytest
 
-from checker.attacks.api import load_probe
-from checker.plan.model import CellLimit
+from checker.attacks.api import load_attack
 from checker.plan.sample_size import LIKELY, sample_needed
+from checker.policy.documents import Limit
 from checker.stats import power
 
 
 def needed(
-    probe: str, metric: str, limit: float, *, base_rate: float = 0.02, fpr: float | None = None
+    probe: str, metric: str, limit: float, *, base_rate: float = 0.02
 ) -> tuple[int | None, int | None]:
     return sample_needed(
-        load_probe(probe).metrics[metric],
-        CellLimit(fail=limit),
+        load_attack(probe).metrics[metric],
+        Limit(fail=limit),
         confidence=0.95,
         base_rate=base_rate,
-        fpr=fpr,
     )
 
 
@@ -62,6 +61,6 @@ def test_a_ranking_needs_fifty_and_more_for_tighter_limits() -> None:
 
 
 def test_where_nothing_may_occur_the_policy_says_how_many() -> None:
-    metric = load_probe("attribute-disclosure").metrics["disclosure_rate"]
-    limit = CellLimit(max_count=0, min_n=77)
+    metric = load_attack("attribute-disclosure").metrics["disclosure_rate"]
+    limit = Limit(max_count=0, min_n=77)
     assert sample_needed(metric, limit, confidence=0.95, base_rate=0.02) == (77, None)

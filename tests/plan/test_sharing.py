@@ -20,9 +20,10 @@ from benchmarks.made_up_patients import (
     write_simulated_target,
 )
 from benchmarks.simulated_gate import AS_OF, Silent
+from checker.attacks.api import columns_of
 from checker.evidence import EvidenceStore, tables_by_job
 from checker.plan import AuditPlan, CompiledAudit
-from checker.plan.sharing import PromptShelf
+from checker.plan.sharing import PromptAllocation
 from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
 from checker.run.stored import judge_run, load_run
@@ -216,7 +217,7 @@ def test_a_repetition_counts_only_what_its_own_prompts_wrote(folder: Path, tmp_p
     (cell,) = (cell for cell in run.plan.cells if cell.control == "repeated")
     jobs = {job.digest: job for job in run.plan.jobs}
     (name,) = (name for name in cell.jobs if jobs[name].kind == "regurgitation")
-    evidence = tables_by_job(EvidenceStore(tmp_path), run.manifest)
+    evidence = tables_by_job(EvidenceStore(tmp_path, columns_of), run.manifest)
     labels = evidence[str(cell.labels)]
     own = set(labels["prompt"].drop_null().to_pylist())
     asked = {
@@ -301,13 +302,13 @@ def test_a_class_that_leaves_prompts_as_they_are_adds_no_rollouts(folder: Path) 
 
 def test_a_prompt_stands_right_behind_its_longest_beginning(folder: Path) -> None:
     ids = {b"a": [1], b"b": [1, 2], b"c": [1, 2, 9], b"d": [1, 3], b"e": [300], b"f": [1, 300]}
-    shelf = PromptShelf()
+    allocation = PromptAllocation()
     for key in sorted(ids, reverse=True):
-        shelf.keep(key, np.array(ids[key], dtype=np.int32))
-    assert list(shelf.fresh("group", ids, samples=1, a_job=10, at_random=False)) == [
+        allocation.keep(key, np.array(ids[key], dtype=np.int32))
+    assert list(allocation.fresh("group", ids, samples=1, a_job=10, at_random=False)) == [
         [b"a", b"b", b"c", b"d", b"f", b"e"]
     ]
-    assert list(shelf.fresh("group", ids, samples=1, a_job=2, at_random=True)) == [
+    assert list(allocation.fresh("group", ids, samples=1, a_job=2, at_random=True)) == [
         [b"a", b"b"],
         [b"c", b"d"],
         [b"f", b"e"],

@@ -13,8 +13,7 @@ from conftest import Command
 from judging import Bench, policy
 
 from checker.errors import DocumentError, ExitCode
-from checker.plan import CellLimit
-from checker.policy.documents import PolicyTest
+from checker.policy.documents import Limit, PolicyTest
 from checker.policy.loading import load_only, load_policy
 from checker.policy.source import Located
 from checker.verdict.policy_tests import CaseResult, find_tests, policy_under_test, run_policy_test
@@ -120,7 +119,7 @@ def test_counts_are_judged_as_the_judge_does(members: str, nonmembers: str, expe
     assert result.holds, result.checks
     bench = Bench()
     (x, m), (y, n) = ([int(part) for part in c.split(" of ")] for c in (members, nonmembers))
-    bench.disclosure("hiv", hits=(x, y), n=(m, n), limit=CellLimit(warn=0.03, fail=0.05))
+    bench.disclosure("hiv", hits=(x, y), n=(m, n), limit=Limit(warn=0.03, fail=0.05))
     (finding,) = bench.judge(policy=policy()).findings
     assert ("warn" if finding.warned else finding.verdict) == expect
 

@@ -20,8 +20,7 @@ from waiver_texts import located_waiver, waiver, waiver_text
 
 from checker.cli import cli
 from checker.errors import DocumentError, ExitCode
-from checker.plan import CellLimit
-from checker.policy.documents import LeakagePolicy
+from checker.policy.documents import LeakagePolicy, Limit
 from checker.policy.waivers import WaiverUse, check_waivers, is_in_force
 from checker.verdict import Judgement
 
@@ -135,7 +134,7 @@ def test_no_waiver_stands_in_for_evidence() -> None:
 def test_zero_tolerance_can_be_waived_up_to_a_rate() -> None:
     def bench() -> Bench:
         made = Bench()
-        limit = CellLimit(max_count=0, min_n=50)
+        limit = Limit(max_count=0, min_n=50)
         made.disclosure(
             "age", hits=(1, 0), n=(80, 80), limit=limit, metric="disclosure_rate", id="c/known/all"
         )

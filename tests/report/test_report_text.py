@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 import report_builder as build
 
-from checker.plan.model import CellLimit
+from checker.policy.documents import Limit
 from checker.report.wording.cells import limit_words, telling_bound
 from checker.report.wording.decision import headline
 from checker.report.wording.numbers import NBSP, figure, p_words, setting
@@ -62,10 +62,10 @@ def test_limits_read_as_they_were_written() -> None:
     assert setting(0.05, "excess_disclosure") == f"5{NBSP}%"
     assert setting(0.6, "membership_auroc") == "0.6"
     assert setting(0.001, "disclosure_rate") == f"0.1{NBSP}%"
-    assert limit_words(CellLimit(max_count=0, min_n=59), "disclosure_rate") == (
+    assert limit_words(Limit(max_count=0, min_n=59), "disclosure_rate") == (
         "none among at least 59"
     )
-    assert limit_words(CellLimit(warn=0.03, fail=0.05), "disclosure_rate") == (
+    assert limit_words(Limit(warn=0.03, fail=0.05), "disclosure_rate") == (
         f"at most 5{NBSP}%, warning above 3{NBSP}%"
     )
 

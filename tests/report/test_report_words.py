@@ -7,24 +7,27 @@ import inspect
 import re
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any
 
 import numpy as np
 import pytest
 import report_builder as build
+from measuring import measured
 
-from checker.attacks.api import Family, Measurement, Metric
+from checker.attacks.api import GROUP, Metric, load_attack
+from checker.attacks.families import Power
+from checker.attacks.identifier_perturbation import ATTACK, IdentifierPerturbationParams
 from checker.attacks.identifier_perturbation.measure import (
     AGE_OFFSETS,
     UNCHANGED,
-    IdentifierPerturbation,
-    IdentifierPerturbationParams,
     PerturbationObservations,
 )
+from checker.attacks.identifier_perturbation.words import age_offset
+from checker.attacks.wording import Unit
 from checker.errors import InsufficientData
-from checker.evidence import JobKind
-from checker.plan.model import CellLimit, Power
-from checker.plugins import load_plugin, plugin_names
+from checker.kinds import SHARED
+from checker.plugins import plugin_names
+from checker.policy.documents import Limit
 from checker.report.model import SamplingReport
 from checker.report.wording.cells import (
     contrast_words,
@@ -36,7 +39,7 @@ from checker.report.wording.cells import (
     telling_bound,
 )
 from checker.report.wording.decision import sampling_words
-from checker.report.wording.measures import AGAINST, Unit, age_offset, measure_of, probe_words
+from checker.report.wording.measures import AGAINST, measure_of, probe_words
 from checker.report.wording.numbers import NBSP, bounds, upper_bound
 from checker.report.wording.reasons import REASONS, reason_words
 from checker.stats.estimate import Estimate
@@ -61,15 +64,14 @@ UNITS: dict[str, set[Unit]] = {
 def metrics() -> list[Any]:
     return [
         pytest.param(probe, metric, id=f"{probe}-{metric.name}")
-        for probe in plugin_names("phigate.probes")
-        for metric in load_plugin("phigate.probes", probe).metrics.values()
+        for probe in plugin_names(GROUP)
+        for metric in load_attack(probe).metrics.values()
     ]
 
 
-@pytest.mark.parametrize("probe", plugin_names("phigate.probes"))
+@pytest.mark.parametrize("probe", plugin_names(GROUP))
 def test_every_probe_is_explained_and_says_what_it_cannot_show(probe: str) -> None:
-    words, declared = probe_words(probe), load_plugin("phigate.probes", probe)
-    assert words.title == declared.title
+    words, declared = probe_words(probe), load_attack(probe)
     assert len(words.meaning) > 80
     assert words.limits
     assert bool(words.row) is not declared.needs_attribute_class  # classes have rows of their own
@@ -81,21 +83,23 @@ def test_every_metric_has_a_title_a_unit_and_an_explanation(probe: str, metric: 
     assert words.title != metric.name
     assert words.counts != metric.name
     assert words.meaning.endswith(".")
-    assert words.unit in UNITS[metric.family]
+    assert words.unit in UNITS[metric.family.name]
     if metric.limitable:
         assert words.against in AGAINST
-    if metric.is_excess and metric.limitable:
+    if metric.family.is_excess and metric.limitable:
         assert words.part, "members' and nonmembers' numbers need a name"
         assert words.against in {"excess", "set"}
 
 
 def test_every_family_has_a_unit() -> None:
-    assert set(UNITS) == set(get_args(Family))
+    used = {metric.family.name for _, metric in (param.values for param in metrics())}
+    assert set(UNITS) == used
 
 
 def test_every_point_of_the_perturbation_curve_has_words() -> None:
     changes = [UNCHANGED, *(("age", f"{years:+d}") for years in AGE_OFFSETS), ("sex", "F")]
-    found: Measurement = IdentifierPerturbation.measure(
+    found = measured(
+        ATTACK,
         "memorized_share",
         PerturbationObservations(
             size=np.ones(30, dtype=np.int64),
@@ -106,7 +110,6 @@ def test_every_point_of_the_perturbation_curve_has_words() -> None:
             threshold=0.5,
         ),
         params=IdentifierPerturbationParams(),
-        confidence=0.95,
     )
     assert len(found.reported) == 1 + len(changes)
     offsets = [age_offset(name) for name in found.reported]
@@ -142,7 +145,8 @@ def reasons_given() -> set[str]:
     Those handed over as `reason=` or put into a variable of that name anywhere, and all kebab-case
     words of the judge and of the checks but those of two closed sets.
     """
-    other = {*get_args(Family), *get_args(JobKind)}
+    own = (kind for name in plugin_names(GROUP) for kind in load_attack(name).kinds)
+    other = {*SHARED, *own}
     found = {str(inspect.signature(InsufficientData).parameters["reason"].default)}
     for name, tree in sources():
         for node in ast.walk(tree):
@@ -150,9 +154,11 @@ def reasons_given() -> set[str]:
                 names = [node.arg]
             elif isinstance(node, ast.Assign):
                 names = [to.id for to in node.targets if isinstance(to, ast.Name)]
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                names = [node.target.id]
             else:
                 continue
-            if "reason" in names:
+            if node.value is not None and not {"reason", "shortage_reason"}.isdisjoint(names):
                 found |= set(texts(node.value))
         if name in {"verdict", "admissibility"}:
             found |= {word for word in texts(tree) if KEBAB.fullmatch(word)}
@@ -294,8 +300,8 @@ def test_what_was_not_drawn_is_said() -> None:
 
 
 def test_limits_are_read_in_their_unit() -> None:
-    assert limit_words(CellLimit(fail=3.0), "exposure_bits") == f"at most 3{NBSP}bits"
-    assert limit_words(CellLimit(fail=0.1), "distance_gap") == "at most 0.1"
+    assert limit_words(Limit(fail=3.0), "exposure_bits") == f"at most 3{NBSP}bits"
+    assert limit_words(Limit(fail=0.1), "distance_gap") == "at most 0.1"
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from checker.plan.model import CellLimit, CellSample
+from checker.attacks.families import Sample
+from checker.policy.documents import Limit
 from checker.report.disclosure_control import for_audience
 from checker.report.disclosure_control.rounding import Rounding
 from checker.report.formats.json import render_json
@@ -128,8 +129,8 @@ def cell(
 ) -> CellReport:
     fields = {
         "id": f"{metric}/{attacker}/{subgroup}", "control": metric, "metric": metric,
-        "attacker": attacker, "subgroup": subgroup, "limit": CellLimit(fail=LIMITS[metric]),
-        "sample": CellSample(members=members[1], nonmembers=nonmembers[1]),
+        "attacker": attacker, "subgroup": subgroup, "limit": Limit(fail=LIMITS[metric]),
+        "sample": Sample(members=members[1], nonmembers=nonmembers[1]),
     }  # fmt: skip
     if min(members[1], nonmembers[1]) < MIN_CELL:
         nothing = {"estimate": None, "members": None, "nonmembers": None, "reported": {}}
@@ -340,7 +341,7 @@ def test_n_is_said_where_it_could_not_pin_the_count() -> None:
     # at n = 2,000 zero and ten hits lie within a limit of 5 % alike, at n = 80 one hit does not
     cells = [
         cell("disclosure_rate", "events-10", "all", (0, n), (0, n)).model_copy(
-            update={"limit": CellLimit(fail=0.05), "bound_side": "within", "verdict": "pass"}
+            update={"limit": Limit(fail=0.05), "bound_side": "within", "verdict": "pass"}
         )
         for n in (80, 2000)
     ]
@@ -471,7 +472,7 @@ def test_what_keeps_canaries_from_a_verdict_is_said_without_numbers_of_patients(
 
 def test_n_is_withheld_from_every_attacker_who_asks_about_the_same_patients() -> None:
     passing = cell("disclosure_rate", "events-10", "all", (0, 80), (0, 80)).model_copy(
-        update={"limit": CellLimit(fail=0.05)}
+        update={"limit": Limit(fail=0.05)}
     )
     other = cell("disclosure_rate", "events-5", "all", (40, 80), (0, 80))
     told = for_audience(BASE.model_copy(update={"cells": [passing, other]}), "shared").cells

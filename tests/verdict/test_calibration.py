@@ -15,11 +15,12 @@ from benchmarks import calibration
 from benchmarks.calibration import audit_point, sequential_point, shared_prompts
 from benchmarks.calibration_exact import curtailed
 from benchmarks.calibration_tables import Point, Study, as_json, draw_figure, text
+from benchmarks.known_evidence import measured
 from benchmarks.known_truths import TRUTHS, Design, designs
 from benchmarks.remembered_draws import remembered
 from checker import stats
-from checker.attacks.api import load_probe
-from checker.attacks.observations import Clusters
+from checker.attacks.api import load_attack
+from checker.attacks.families.samples import Clusters
 from checker.stats import auc, intervals
 from checker.stats.estimate import Estimate
 
@@ -47,9 +48,9 @@ def test_every_family_with_limits_that_can_be_passed_is_studied() -> None:
     probes = ("attribute-disclosure", "trajectory-memorization", "embedding-probe",
               "membership-inference", "canary-exposure", "identifier-perturbation")  # fmt: skip
     limited = {
-        metric.family
+        metric.family.name
         for name in probes
-        for metric in load_probe(name).metrics.values()
+        for metric in load_attack(name).metrics.values()
         if metric.limitable and metric.can_pass
     }
     assert limited <= {design.family for design in designs()}
@@ -93,18 +94,11 @@ def test_as_many_audits_pass_as_the_plan_announces() -> None:
 @pytest.mark.parametrize("family", ["rate-difference", "auroc", "auprc", "gap", "bits", "tpr"])
 def test_the_truth_is_what_the_target_was_asked_for(family: str) -> None:
     design = one(family)
-    probe = load_probe(design.probe)
-    params = probe.params_type.model_validate(design.params)
     truth = design.truth("well outside")
     draw, rng = design.target(truth), np.random.default_rng(5)
     with remembered():
         found = np.array(
-            [
-                probe.measure(
-                    design.metric, draw(rng, rng), params=params, confidence=0.95
-                ).estimate.value
-                for _ in range(30)
-            ]
+            [measured(design, draw(rng, rng), confidence=0.95).estimate.value for _ in range(30)]
         )
     assert found.mean() == pytest.approx(truth, abs=4 * found.std() / math.sqrt(30) + 0.005)
 
@@ -153,7 +147,7 @@ def test_a_bound_that_forgets_the_error_is_caught_at_the_judge_too(
     monkeypatch.setattr(
         calibration,
         "compare_with_limit",
-        lambda cell, found, zero_hits: type("F", (), {"verdict": "pass"}),
+        lambda cell, found, confidence: type("F", (), {"verdict": "pass"}),
     )
     point = audit_point(one("rate"), "well outside", audits=3, judged=3)
     assert point.contradicted == 3
@@ -191,8 +185,8 @@ def test_patients_who_share_prompts_are_not_counted_one_by_one() -> None:
 
 
 def test_counting_by_patient_is_caught(monkeypatch: pytest.MonkeyPatch) -> None:
-    def naive(clusters: Clusters, outcome: Any) -> tuple[float, int]:
-        return float(outcome @ clusters.size), int(clusters.size.sum())
+    def naive(clusters: Clusters) -> tuple[float, int]:
+        return float(clusters.value @ clusters.size), int(clusters.size.sum())
 
     monkeypatch.setattr(Clusters, "counted", naive)
     assert max(row["by_prompt"] for row in shared_prompts(audits=50)) > allowed(50) / 50

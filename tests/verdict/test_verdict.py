@@ -10,17 +10,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import AS_OF, FOREIGN, HARMLESS, SAMPLES, Bench, policy
+from measuring import measured
 
 from checker import stats
-from checker.attacks.api import Measurement
-from checker.attacks.attribute_disclosure.measure import (
-    AttributeDisclosure,
-    AttributeDisclosureParams,
-)
-from checker.attacks.observations import DisclosureObservations
+from checker.attacks.attribute_disclosure import ATTACK, AttributeDisclosureParams
+from checker.attacks.attribute_disclosure.measure import DisclosureObservations
+from checker.attacks.families import Measurement
 from checker.errors import ExitCode
-from checker.plan import CellLimit
-from checker.verdict import Finding, hold_against_limit
+from checker.policy.documents import Limit
+from checker.verdict import Finding, compare_with_limit
 
 
 def only(bench: Bench, **arguments: object) -> Finding:
@@ -102,7 +100,7 @@ def test_a_rate_over_shared_prompts_counts_prompts_not_patients() -> None:
 
 
 def test_zero_tolerance_fails_on_the_first_hit_and_passes_on_none_among_enough() -> None:
-    limit = CellLimit(max_count=0, min_n=50)
+    limit = Limit(max_count=0, min_n=50)
     for hits, n, verdict in ((1, 80, "fail"), (0, 80, "pass"), (0, 40, "inconclusive")):
         bench = Bench()
         bench.disclosure("age", hits=(hits, 0), n=(n, 80), limit=limit, metric="disclosure_rate")
@@ -113,7 +111,7 @@ def test_one_hit_among_patients_of_whom_many_share_a_prompt_does_not_round_to_no
     # 200 prompts of one patient and one of 100: n is 300² / (200 + 100²) = 8.8, and the one hit
     # among 300 patients is 0.027 of 8
     bench = Bench()
-    limit = CellLimit(max_count=0, min_n=5)
+    limit = Limit(max_count=0, min_n=5)
     bench.disclosure("age", hits=(1, 0), n=(300, 80), limit=limit, metric="disclosure_rate")
     labels = bench.tables["age-labels"]
     prompts = labels["prompt"].to_pylist()
@@ -131,14 +129,14 @@ def test_zero_tolerance_of_what_cannot_show_absence_passes_on_no_number_of_clean
     bench = Bench()
     bench.disclosure(
         "age", hits=(0, 0), n=(80, 80), metric="disclosure_rate",
-        limit=CellLimit(max_count=0, min_n=50),
+        limit=Limit(max_count=0, min_n=50),
     )  # fmt: skip
     measurement = only(bench).measurement
     assert measurement is not None
     cell = bench.cells[0].model_copy(
         update={"probe": "identifier-perturbation", "metric": "memorized_share"}
     )
-    finding = hold_against_limit(cell, measurement, confidence=0.95)
+    finding = compare_with_limit(cell, measurement, confidence=0.95)
     assert (finding.verdict, finding.reason) == ("inconclusive", "cannot-show-absence")
 
 
@@ -153,7 +151,7 @@ def test_an_excess_over_a_reference_needs_as_many_nonmembers() -> None:
         assert beyond.high < 0.05
         bench = Bench()
         bench.disclosure("hiv", hits=(0, 0), n=(n, n), contrast="reference")
-        finding = hold_against_limit(
+        finding = compare_with_limit(
             bench.cells[0], Measurement(beyond, members, nonmembers), confidence=0.95
         )
         assert finding.verdict == verdict
@@ -163,7 +161,7 @@ def test_between_warning_and_limit_a_cell_passes_with_a_warning() -> None:
     # 0 of 80 gives 0.0368
     for warn, warned in ((0.03, True), (0.04, False)):
         bench = Bench()
-        bench.disclosure("hiv", hits=(0, 0), n=(80, 80), limit=CellLimit(warn=warn, fail=0.05))
+        bench.disclosure("hiv", hits=(0, 0), n=(80, 80), limit=Limit(warn=warn, fail=0.05))
         assert (only(bench).verdict, only(bench).warned) == ("pass", warned)
 
 
@@ -335,9 +333,8 @@ def test_patients_who_share_a_prompt_weigh_as_many_as_they_are() -> None:
         base=None,
         unanswered=0,
     )
-    estimate = AttributeDisclosure.measure(
-        "disclosure_rate", observations, params=AttributeDisclosureParams(), confidence=0.95
-    ).estimate
+    params = AttributeDisclosureParams()
+    estimate = measured(ATTACK, "disclosure_rate", observations, params=params).estimate
     assert estimate.value == pytest.approx(1000 / 1200)
     # Kish: (200 + 1000)² / (200 · 1² + 1000²) = 1.44, so one unit: nothing is shown
     assert estimate.n == 1

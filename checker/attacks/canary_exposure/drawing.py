@@ -29,8 +29,6 @@ from checker.records.tokenization import (
     Tokenizer,
 )
 
-__all__ = ["columns_of", "draw_canaries", "subjects_needed"]
-
 DONORS: Final = 2_500
 """Most patients of each split whose codes, values, gaps, ages and static facts are drawn from."""
 

@@ -36,8 +36,6 @@ from checker.policy.documents import TargetSpec
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
 
-__all__ = ["README", "make_canaries"]
-
 README: Final = "README.txt"
 
 _TEXT: Final = """\

@@ -25,18 +25,6 @@ from checker.canonical import JsonModel, canonical_json, sha256_hex
 from checker.errors import DataError, DocumentError, Problem
 from checker.policy.source import dotted
 
-__all__ = [
-    "IMPOSSIBLE",
-    "Beacon",
-    "Canary",
-    "CanaryEvents",
-    "CanaryManifest",
-    "CanarySettings",
-    "coin",
-    "load_manifest",
-    "refuse_non_randomised",
-]
-
 IMPOSSIBLE: Final = 1e-9
 """A share of included canaries that fair coins give more rarely than this was not made by them."""
 

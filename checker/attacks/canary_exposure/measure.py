@@ -1,7 +1,6 @@
-"""Canary exposure: does the model tell planted patients from their twins that were left out?
+"""Canary exposure: how well planted canaries are told from their unplanted twins.
 
-Canaries are made-up patients of whom a fair coin decided which were trained on, so included and
-left-out ones differ in nothing else, and no split has to be shown comparable. Two questions are
+Two questions are
 asked of one score, a record's mean token log-probability (or its ratio to a reference model's).
 
 *Exposure* (Carlini et al. 2019, USENIX Security '19:267): log2(N) - log2(rank) of an included
@@ -16,42 +15,25 @@ highest scores, "left out" for the lowest, abstain between, and count what is ri
 by how they turn out: it is fixed in the policy, or chosen on one half of the canaries and counted
 on the other.
 
-A low exposure counts only where the attack is shown to work; see `CanaryExposure.detection`.
+A low exposure counts only where the attack is shown to work; see `CanaryMeasuring.detection`.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Annotated, ClassVar, Final, Literal
+from typing import Final
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from pydantic import Field
 from scipy.stats import mannwhitneyu
 
-from checker.attacks.api import (
-    Access,
-    CellEvidence,
-    Detection,
-    Measurement,
-    Metric,
-    Observes,
-    Params,
-    Probe,
-)
-from checker.attacks.observations import booleans
+from checker.attacks.api import CellEvidence, Detection, Measuring, Metric, Observations
+from checker.attacks.canary_exposure import CanaryExposureParams
+from checker.attacks.families.samples import Guesses
+from checker.attacks.tables import booleans
 from checker.stats.epsilon import epsilon_lower_bound
-from checker.stats.estimate import Estimate
-from checker.stats.exposure import mean_exposure
-
-__all__ = [
-    "CanaryExposure",
-    "CanaryExposureParams",
-    "CanaryObservations",
-]
 
 Scores = NDArray[np.float64]
 
@@ -59,33 +41,8 @@ GUESS_SHARES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 """Shares of the canaries to guess on that `thresholdSelection: split` chooses from."""
 
 
-class CanaryExposureParams(Params):
-    """Parameters of `canary-exposure`."""
-
-    manifest: Annotated[str, Field(min_length=1)] = Field(
-        description="the auditor's manifest of `phigate canaries make`, relative to the policy",
-        examples=["./canaries.json"],
-    )
-    score: Literal["loss", "reference-ratio"] = Field(
-        "loss", description="what tells canaries apart; reference-ratio needs a reference model"
-    )
-    delta: Annotated[float, Field(ge=0, lt=1)] = Field(
-        1e-5, description="of the (ε, δ) that the bound speaks of"
-    )
-    threshold_selection: Literal["pre-registered", "split"] = Field(
-        "pre-registered",
-        description="guess on guessShare of the canaries, or choose the share on one half of them"
-        " and count on the other",
-    )
-    guess_share: Annotated[float, Field(gt=0, le=1)] = Field(
-        0.2,
-        description="share of the canaries that is guessed on, half of it as included and half as"
-        " left out",
-    )
-
-
 @dataclass(frozen=True, slots=True)
-class CanaryObservations:
+class CanaryObservations(Observations):
     """Scores of m canaries in the manifest's order, and of the beacons.
 
     Args:
@@ -97,7 +54,6 @@ class CanaryObservations:
     included: NDArray[np.bool_]
     score: Scores
     beacon_score: Scores
-    unanswered: int = 0
 
     @property
     def planted(self) -> Scores:
@@ -109,61 +65,11 @@ class CanaryObservations:
         """Scores of the canaries that were left out."""
         return self.score[~self.included]
 
-    def distinct_prompt_share(self, *, everybody: bool) -> None:
-        """Return None: whole records are scored, not prompts."""
-        return
 
-    def eligible(self, *, member: bool) -> None:
-        """Return None: the estimators ask for enough canaries themselves."""
-        return
+class CanaryMeasuring(Measuring[CanaryObservations, CanaryExposureParams]):
+    """Takes scores of canaries; the estimators ask for enough of them themselves."""
 
-    def base_scores(self) -> None:
-        """Return None: no class is in question."""
-        return
-
-
-class CanaryExposure(Probe):
-    """How well planted canaries are told from their unplanted twins."""
-
-    name: ClassVar[str] = "canary-exposure"
-    title: ClassVar[str] = "Canary exposure"
-    paper_test: ClassVar[str | None] = None
-    access: ClassVar[Access] = "logprobs"
-    observes: ClassVar[Observes] = "canaries"
-    needs_attribute_class: ClassVar[bool] = False
-    needs_whole_record: ClassVar[bool] = True
-    params_type: ClassVar[type[Params]] = CanaryExposureParams
-    metrics: ClassVar[dict[str, Metric]] = {
-        metric.name: metric
-        for metric in (
-            Metric(
-                "exposure_bits",
-                "exposure of planted canaries",
-                "bits",
-                identifying_prompts=False,
-                of_patients=False,
-                unit="bits",
-                largest=None,
-            ),
-            Metric(
-                "epsilon_lower_bound",
-                "lower bound of ε from one run",
-                "epsilon",
-                can_pass=False,
-                identifying_prompts=False,
-                of_patients=False,
-                largest=None,
-            ),
-        )
-    }
-
-    @classmethod
-    def needs_reference(cls, params: CanaryExposureParams) -> bool:
-        """Whether the score is a ratio to a reference model's."""
-        return params.score == "reference-ratio"
-
-    @classmethod
-    def observations(cls, evidence: CellEvidence) -> CanaryObservations:
+    def observations(self, evidence: CellEvidence) -> CanaryObservations:
         """Put the scores of the manifest's canaries and beacons together."""
         table = _in_order(evidence.tables["canaries"])
         score = table["score"].to_numpy().astype(np.float64)
@@ -177,37 +83,20 @@ class CanaryExposure(Probe):
             beacon_score=score[beacon],
         )
 
-    @classmethod
-    def measure(
-        cls,
-        metric: str,
+    def group(
+        self,
+        metric: Metric,
         observations: CanaryObservations,
         *,
+        member: bool,
         params: CanaryExposureParams,
-        confidence: float,
-    ) -> Measurement:
-        """Estimate the mean exposure, or bound ε from below."""
-        if metric == "exposure_bits":
-            return Measurement(
-                mean_exposure(observations.planted, observations.left_out, confidence=confidence)
-            )
-        return Measurement(_epsilon(observations, params=params, confidence=confidence))
+    ) -> Scores | Guesses:
+        """Return the scores of planted or left-out canaries, or what was guessed of both."""
+        if metric.outcome == "guesses":
+            return _guessed(observations, params=params)
+        return observations.planted if member else observations.left_out
 
-    @classmethod
-    def placebo(
-        cls,
-        metric: str,
-        observations: CanaryObservations,
-        *,
-        params: CanaryExposureParams,
-        confidence: float,
-        rng: np.random.Generator,
-    ) -> Estimate | None:
-        """Return None: a coin decided who is in which group, so nothing else can differ."""
-        return None
-
-    @classmethod
-    def detection(cls, observations: CanaryObservations, *, confidence: float) -> Detection:
+    def detection(self, observations: CanaryObservations, *, confidence: float) -> Detection:
         """Say whether what must be found was found; otherwise a low exposure shows nothing.
 
         A sound model does not show its canaries, and nor does one that was never trained on them,
@@ -237,37 +126,23 @@ class CanaryExposure(Probe):
         return Detection(False, text)
 
 
-# --- epsilon ------------------------------------------------------------------------------------
+# --- guesses ------------------------------------------------------------------------------------
 
 
-def _epsilon(
-    observations: CanaryObservations, *, params: CanaryExposureParams, confidence: float
-) -> Estimate:
-    """Bound ε from below by guessing; the value is the bound at confidence 0.5."""
+def _guessed(observations: CanaryObservations, *, params: CanaryExposureParams) -> Guesses:
     included, score = observations.included, observations.score
     share = params.guess_share
     if params.threshold_selection == "split":
         # records were drawn alike and in no order, so every other one is a half by lot
         share = _best_share(included[0::2], score[0::2], delta=params.delta)
         included, score = included[1::2], score[1::2]
-    m = len(score)
-    guesses = _guesses(m, share)
-    correct = _correct(included, score, guesses)
-
-    def bound(confidence: float) -> float:
-        return epsilon_lower_bound(
-            correct, guesses=guesses, canaries=m, delta=params.delta, confidence=confidence
-        )
-
-    low = bound(confidence)
-    return Estimate(
-        value=max(bound(0.5), low),
-        low=low,
-        high=math.inf,
-        n=m,
-        confidence=confidence,
-        method=f"one training run, {correct} of {guesses} guesses right,"
-        f" {params.threshold_selection}",
+    guesses = _guesses(len(score), share)
+    return Guesses(
+        correct=_correct(included, score, guesses),
+        n=guesses,
+        canaries=len(score),
+        delta=params.delta,
+        chosen=params.threshold_selection,
     )
 
 
@@ -310,3 +185,6 @@ def _above(scores: Scores, others: Scores) -> tuple[float, float]:
         return 0.5, 1.0
     found = mannwhitneyu(scores, others, alternative="greater")
     return float(found.statistic) / (len(scores) * len(others)), float(found.pvalue)
+
+
+MEASURE = CanaryMeasuring()

@@ -1,4 +1,4 @@
-"""From a manifest to what the model under audit is asked, and its answers.
+"""From a manifest to what the model under audit is asked.
 
 The manifest must belong to what is audited: every event still has a token, no canary stands among
 the patients of the audited splits (they would set members and nonmembers apart), and no canary is a
@@ -12,7 +12,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker.attacks.canary_exposure.drawing import columns_of
@@ -20,10 +19,7 @@ from checker.attacks.canary_exposure.manifest import CanaryManifest, load_manife
 from checker.errors import DataError
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Records, Tokenizer
-from checker.stats import scores
-from checker.targets import Progress, TargetModel, Tokens
-
-__all__ = ["PlantedCanaries", "open_canaries", "score_canaries"]
+from checker.targets import Tokens
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,23 +131,3 @@ def _sequences(
             file=path,
         )
     return np.split(encoded.tokens, encoded.offsets[1:-1])
-
-
-def score_canaries(
-    planted: PlantedCanaries, model: TargetModel, *, progress: Progress | None = None
-) -> pa.Table:
-    """Ask the model: the mean log-probability of each record's tokens, nats.
-
-    Returns:
-        Columns canary (int32, its place in the manifest; beacons count on from m), included,
-        beacon (bool) and score (float64; higher is more member-like), one row each.
-    """
-    found = model.score(planted.sequences, progress=progress)
-    return pa.table(
-        {
-            "canary": pa.array(np.arange(len(planted), dtype=np.int32)),
-            "included": pa.array(planted.included),
-            "beacon": pa.array(planted.beacon),
-            "score": pa.array([scores.loss(one.logprob) for one in found], pa.float64()),
-        }
-    )

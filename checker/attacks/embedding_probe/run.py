@@ -23,10 +23,8 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
-from checker.attacks.observations import booleans
-from checker.plan.task import Task
-
-__all__ = ["probe_scores"]
+from checker.attacks.tables import booleans
+from checker.plan.task import Running, Task
 
 MIN_LABELLED = 2
 """Of either kind: with fewer there is nothing to cross-validate, and no classifier."""
@@ -94,3 +92,6 @@ def _classifier(kind: str, *, folds: int, seed: int) -> Any:
         scoring="roc_auc",
         cv=inner,
     )
+
+
+RUN = Running({"probe-scores": probe_scores})

@@ -1,8 +1,4 @@
-"""T5, identifier perturbation: does what the model tells hang on who the patient is?
-
-Tonekaboni et al. (arXiv 2510.12950), test T5: age, sex and race in the prompt are changed one at a
-time. A model that knows medicine says much the same of a patient a year older; one that repeats a
-record loses the thread. Only members are asked, so this is for where no nonmembers compare.
+"""T5: the share of eligible members whom the model tells on only under their own age.
 
 Members are tried when their continuations disclose the class. Measuring again what was chosen for
 being high regresses to the mean, so the unchanged prompt is drawn afresh, with the same random
@@ -19,30 +15,23 @@ codes ignores the age. So `memorized_share` can fail a control and never pass on
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import groupby
-from typing import Annotated, ClassVar
 
 import numpy as np
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from pydantic import Field, field_validator
 from scipy.stats import fisher_exact
 
 from checker import stats
-from checker.attacks.api import Access, CellEvidence, Measurement, Metric, Observes, Params, Probe
-from checker.attacks.observations import Clusters, booleans, cell_shares, in_subgroup
+from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
+from checker.attacks.families import Measurement
+from checker.attacks.families.samples import Clusters
+from checker.attacks.identifier_perturbation import IdentifierPerturbationParams
+from checker.attacks.rollouts import cell_shares
+from checker.attacks.tables import booleans, in_subgroup
 from checker.errors import InsufficientData
 from checker.stats.estimate import Estimate
-
-__all__ = [
-    "AGE_OFFSETS",
-    "OTHER_VALUES",
-    "UNCHANGED",
-    "IdentifierPerturbation",
-    "IdentifierPerturbationParams",
-    "PerturbationObservations",
-]
 
 AGE_OFFSETS = (-10, -5, -2, -1, 1, 2, 5, 10)
 """Years by which the age is changed."""
@@ -61,36 +50,8 @@ Change = tuple[str, str]
 UNCHANGED: Change = ("none", "unchanged")
 
 
-class IdentifierPerturbationParams(Params):
-    """Parameters of `identifier-perturbation`."""
-
-    samples: Annotated[int, Field(ge=4, le=1000)] = Field(
-        20, description="continuations a prompt; fewer than 4 could never show anything"
-    )
-    horizon_tokens: Annotated[int, Field(ge=1)] = 100
-    threshold: Annotated[float, Field(ge=0, lt=1)] = Field(
-        0.5, description="disclosed when more than this share of the continuations hold the class"
-    )
-    identifiers: Annotated[list[str], Field(min_length=1)] = Field(
-        ["age", "sex", "race"],
-        description="what is changed, one at a time: age, and names of the target's static fields;"
-        " one that the target lacks is left out",
-    )
-    temperature: Annotated[float, Field(gt=0)] = 1.0
-    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
-
-    @field_validator("identifiers")
-    @classmethod
-    def _with_age(cls, names: list[str]) -> list[str]:
-        if "age" not in names:
-            raise ValueError("'age' is missing: small changes of the age are what decides")
-        if len(set(names)) < len(names):
-            raise ValueError("an identifier stands here twice")
-        return names
-
-
 @dataclass(frozen=True, slots=True)
-class PerturbationObservations:
+class PerturbationObservations(Observations):
     """What changed identifiers did to the eligible members, by distinct prompt.
 
     Args:
@@ -102,7 +63,6 @@ class PerturbationObservations:
             with a prompt.
         samples: fresh continuations of each prompt and change.
         threshold: disclosed beyond it.
-        unanswered: members whom the evidence should speak of and does not.
     """
 
     size: NDArray[np.int64]
@@ -111,19 +71,10 @@ class PerturbationObservations:
     hits: NDArray[np.int64]
     samples: int
     threshold: float
-    unanswered: int = 0
 
     def eligible(self, *, member: bool) -> int | None:
         """Return how many eligible members were asked; nonmembers never are."""
         return int(self.size.sum()) if member else None
-
-    def distinct_prompt_share(self, *, everybody: bool) -> None:
-        """Return None: patients who share a prompt share what becomes of it, and are one unit."""
-        return
-
-    def base_scores(self) -> None:
-        """Return None: nothing is compared with nonmembers."""
-        return
 
     @property
     def is_disclosed(self) -> NDArray[np.bool_]:
@@ -154,37 +105,13 @@ class PerturbationObservations:
         return memorized
 
 
-class IdentifierPerturbation(Probe):
-    """Share of eligible members whom the model tells on only under their own age."""
+class PerturbationMeasuring(Measuring[PerturbationObservations, IdentifierPerturbationParams]):
+    """Takes hits under changed identifiers.
 
-    name: ClassVar[str] = "identifier-perturbation"
-    title: ClassVar[str] = "Identifier perturbation"
-    paper_test: ClassVar[str | None] = "T5"
-    access: ClassVar[Access] = "samples"
-    observes: ClassVar[Observes] = "perturbations"
-    needs_attribute_class: ClassVar[bool] = True
-    needs_whole_record: ClassVar[bool] = False
-    params_type: ClassVar[type[Params]] = IdentifierPerturbationParams
-    metrics: ClassVar[dict[str, Metric]] = {
-        metric.name: metric
-        for metric in (
-            Metric(
-                "memorized_share",
-                "members told on only under their own age",
-                "rate",
-                can_pass=False,
-                thresholded=True,
-            ),
-        )
-    }
+    Patients who share a prompt share what becomes of it, and are one unit.
+    """
 
-    @classmethod
-    def variants_at_most(cls, params: IdentifierPerturbationParams) -> int:
-        """Return how many prompts a disclosed member's becomes at most, the unchanged one too."""
-        return 1 + len(AGE_OFFSETS) + OTHER_VALUES * (len(params.identifiers) - 1)
-
-    @classmethod
-    def observations(cls, evidence: CellEvidence) -> PerturbationObservations:
+    def observations(self, evidence: CellEvidence) -> PerturbationObservations:
         """Join the eligible members with their first continuations and what changes did."""
         labels = evidence.labels
         assert labels is not None  # the plan gives every such cell its labels
@@ -213,24 +140,25 @@ class IdentifierPerturbation(Probe):
             unanswered=sum(missing),
         )
 
-    @classmethod
-    def measure(
-        cls,
-        metric: str,
+    def group(
+        self,
+        metric: Metric,
         observations: PerturbationObservations,
         *,
+        member: bool,
         params: IdentifierPerturbationParams,
-        confidence: float,
-    ) -> Measurement:
-        """Estimate the share of memorized members among the eligible ones.
+    ) -> Clusters | None:
+        """Return which eligible members are memorized; nonmembers are never asked.
 
         A disclosed member whose prompt tells no age that can be changed says nothing either way and
         is left out; one who was not disclosed is not memorized.
 
         Raises:
             InsufficientData: members are disclosed, but the age can be changed in no prompt (reason
-                "identifier-not-in-prompt"); or there is nobody.
+                "identifier-not-in-prompt").
         """
+        if not member:
+            return None
         disclosed, testable = observations.is_disclosed, observations.is_testable
         if disclosed.any() and not testable.any():
             raise InsufficientData(
@@ -239,26 +167,37 @@ class IdentifierPerturbation(Probe):
                 got=0,
                 reason="identifier-not-in-prompt",
             )
-        memorized = observations.is_memorized()
-        share = _mean(observations, memorized, testable | ~disclosed, confidence=confidence)
-        if share is None:
-            raise InsufficientData("eligible members", needed=1, got=0)
-        among = _mean(observations, memorized, testable, confidence=confidence)
-        reported = {} if among is None else {"memorized share of disclosed members": among}
-        return Measurement(share, reported=reported | _curve(observations, confidence=confidence))
+        return _clusters(observations, observations.is_memorized(), testable | ~disclosed)
 
-    @classmethod
-    def placebo(
-        cls,
-        metric: str,
+    def reported(
+        self,
+        metric: Metric,
         observations: PerturbationObservations,
         *,
         params: IdentifierPerturbationParams,
         confidence: float,
-        rng: np.random.Generator,
-    ) -> Estimate | None:
-        """Return None: nothing is compared with nonmembers."""
-        return None
+    ) -> dict[str, Estimate]:
+        """Return the share among the disclosed, and what each change did to them."""
+        among = _mean(
+            observations,
+            observations.is_memorized(),
+            observations.is_testable,
+            confidence=confidence,
+        )
+        share = {} if among is None else {"memorized share of disclosed members": among}
+        return share | _curve(observations, confidence=confidence)
+
+    def measure(
+        self,
+        metric: Metric,
+        observations: PerturbationObservations,
+        *,
+        params: IdentifierPerturbationParams,
+        confidence: float,
+    ) -> Measurement:
+        """Estimate the share of members, with no part beside it: nothing is subtracted."""
+        found = super().measure(metric, observations, params=params, confidence=confidence)
+        return replace(found, members=None)
 
 
 def _hits(evidence: CellEvidence) -> dict[str, dict[Change, int]]:
@@ -273,6 +212,17 @@ def _hits(evidence: CellEvidence) -> dict[str, dict[Change, int]]:
     return found
 
 
+def _clusters(
+    observations: PerturbationObservations,
+    outcome: NDArray[np.floating] | NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+) -> Clusters:
+    """Return an outcome in [0, 1] of the members behind some of the prompts."""
+    return Clusters(
+        outcome[chosen].astype(np.float64), observations.size[chosen], "eligible members"
+    )
+
+
 def _mean(
     observations: PerturbationObservations,
     outcome: NDArray[np.floating] | NDArray[np.bool_],
@@ -280,10 +230,11 @@ def _mean(
     *,
     confidence: float,
 ) -> Estimate | None:
-    """Estimate the mean of an outcome in [0, 1] over the members behind some of the prompts."""
-    values = outcome[chosen].astype(np.float64)
-    total, n = Clusters(values, observations.size[chosen]).counted(values)
-    return stats.rate(total, n, confidence=confidence) if n else None
+    """Estimate the mean of such an outcome; None where nobody is behind the prompts."""
+    if not observations.size[chosen].sum():
+        return None
+    found = _clusters(observations, outcome, chosen)
+    return stats.rate(*found.counted(), confidence=confidence)
 
 
 def _curve(observations: PerturbationObservations, *, confidence: float) -> dict[str, Estimate]:
@@ -316,3 +267,6 @@ def _place(change: Change) -> tuple[int, int, str, str]:
     if change == UNCHANGED or identifier == "age":
         return 0, 0 if change == UNCHANGED else int(value), "", ""
     return 1, 0, identifier, value
+
+
+MEASURE = PerturbationMeasuring()

@@ -22,8 +22,6 @@ from checker.policy.documents import StaticField
 from checker.records.tokenization import Tokenizer
 from checker.targets import Progress, Sampler, TargetModel, Tokens
 
-__all__ = ["PerturbedHits", "Perturber", "Variant", "fresh_key", "perturbed_hits"]
-
 LARGEST_AGE = 150
 PROMPTS_AT_ONCE = 64
 
@@ -113,6 +111,11 @@ class Perturber:
         others = [token for token in values if token != prompt[place]]
         for token in others[:OTHER_VALUES]:
             yield Variant(name, str(self._spelling[token]), _replaced(prompt, place, token))
+
+
+def variants_at_most(identifiers: Sequence[str]) -> int:
+    """Return how many prompts one becomes at most, the unchanged one too; "age" is among them."""
+    return 1 + len(AGE_OFFSETS) + OTHER_VALUES * (len(identifiers) - 1)
 
 
 def fresh_key(key: bytes) -> int:

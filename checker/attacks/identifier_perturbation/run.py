@@ -12,11 +12,9 @@ import numpy as np
 import pyarrow as pa
 
 from checker.attacks.identifier_perturbation.perturbed_prompts import Perturber, perturbed_hits
-from checker.attacks.observations import hit_shares
-from checker.plan.task import Task, sampler_of
+from checker.attacks.rollouts import hit_shares
+from checker.plan.task import Running, Task, sampler_of
 from checker.targets import Tokens
-
-__all__ = ["perturbations"]
 
 
 def perturbations(task: Task) -> pa.Table:
@@ -66,3 +64,6 @@ def _disclosed(task: Task) -> list[tuple[bytes, Tokens]]:
         and shares.get(task.prompt_name(key), 0.0) > inputs["threshold"]
     )
     return [(key, tokens[key]) for key in chosen]
+
+
+RUN = Running({"perturbations": perturbations})

@@ -1,1 +1,46 @@
-"""T4: can it be told who was trained on?"""
+"""T4, membership inference: can one tell that a patient was in the training data?
+
+Tonekaboni et al. (arXiv 2510.12950), test T4. Scores of the whole record's tokens are the loss,
+Min-K% (Shi et al. 2024, arXiv 2310.16789), Min-K%++ (Zhang et al. 2024, arXiv 2404.02936) and,
+where the target names a reference model, the ratio of the two models' likelihoods per token
+(Carlini et al. 2021, arXiv 2012.07805, section 5.2 "comparing to another model").
+"""
+
+from __future__ import annotations
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from checker.attacks.api import Attack, Metric, Params, by_name
+from checker.attacks.families import SplitAuroc, TruePositiveRate
+
+__all__ = ["ATTACK", "MembershipInferenceParams"]
+
+
+class MembershipInferenceParams(Params):
+    """Parameters of `membership-inference`."""
+
+    score: Literal["loss", "min-k", "min-k++", "reference-ratio"] = Field(
+        "min-k", description="what tells members apart; reference-ratio needs a reference model"
+    )
+    k: Annotated[float, Field(gt=0, le=100)] = Field(20.0, description="percent of tokens")
+    fpr: Annotated[float, Field(gt=0, lt=1)] = Field(0.01, description="of membership_tpr_at_fpr")
+
+    @property
+    def needs_reference(self) -> bool:
+        """Whether the score is a ratio to a reference model's."""
+        return self.score == "reference-ratio"
+
+
+ATTACK = Attack(
+    name="membership-inference",
+    package=__name__,
+    access="logprobs",
+    params=MembershipInferenceParams,
+    needs_whole_record=True,
+    metrics=by_name(
+        Metric("membership_auroc", SplitAuroc()),
+        Metric("membership_tpr_at_fpr", TruePositiveRate()),
+    ),
+)

@@ -1,1 +1,87 @@
-"""T1: does the model repeat what truly followed, or anybody's record?"""
+"""T1, trajectory memorization: does the model write down what truly happened next?
+
+Tonekaboni et al. (arXiv 2510.12950), test T1: from what the attacker knows the model draws S
+continuations, and their distance to the true one is taken. A low distance alone is skill as much as
+memory, so phigate reports how much lower it is for members than for nonmembers, and beside it what
+chance gives. Extraction is the stricter question (Carlini et al. 2021, arXiv 2012.07805): does a
+continuation repeat `minRun` true tokens in a row?
+
+Where a prompt identifies nobody there is no true continuation to compare with, and the question
+becomes whose records the continuations repeat at all: `regurgitation_excess`.
+"""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+from pydantic import Field, model_validator
+
+from checker.attacks.api import Attack, Metric, Params, by_name
+from checker.attacks.families import Gap, Rate, RateDifference, SetDifference
+
+__all__ = ["ATTACK", "TrajectoryMemorizationParams"]
+
+
+class TrajectoryMemorizationParams(Params):
+    """Parameters of `trajectory-memorization`."""
+
+    samples: Annotated[int, Field(ge=1, le=1000)] = Field(10, description="continuations a prompt")
+    horizon_tokens: Annotated[int, Field(ge=1)] = Field(
+        100, description="continuations, drawn and true, are cut to this many tokens"
+    )
+    min_run: Annotated[int, Field(ge=1)] = Field(
+        20, description="extracted from so many true tokens in a row on"
+    )
+    labels: Annotated[str, Field(min_length=1)] = Field(
+        "lexical",
+        description="how alike codes are: 'lexical' (their words and hierarchy), or the folder of a"
+        " local sentence-transformers model",
+    )
+    temperature: Annotated[float, Field(gt=0)] = 1.0
+    top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+    @model_validator(mode="after")
+    def _run_fits_horizon(self) -> TrajectoryMemorizationParams:
+        if self.min_run > self.horizon_tokens:
+            raise ValueError("minRun exceeds horizonTokens: no continuation could be that long")
+        return self
+
+
+ATTACK = Attack(
+    name="trajectory-memorization",
+    package=__name__,
+    access="samples",
+    params=TrajectoryMemorizationParams,
+    kinds={
+        "trajectories": (
+            "patient",
+            "member",
+            "subgroups",
+            "prompt",
+            "distance",
+            "longest_run",
+            "extracted",
+            "random_distance",
+            "frequent_distance",
+        ),
+        "regurgitation": (
+            "prompt",
+            "sample",
+            "member_groups",
+            "nonmember_groups",
+            "repeated",
+            "half_a",
+            "half_b",
+            "groups",
+            "nonmembers",
+        ),
+    },
+    metrics=by_name(
+        Metric("extraction_rate", Rate(), "extracted"),
+        Metric("excess_extraction", RateDifference(), "extracted"),
+        Metric("regurgitation_excess", SetDifference(), "repeated"),
+        Metric("distance_gap", Gap(), "distance"),
+        Metric("random_distance", Gap(), limitable=False),
+        Metric("frequent_distance", Gap(), limitable=False),
+    ),
+)

@@ -19,8 +19,6 @@ from numpy.typing import NDArray
 from checker.attacks.trajectory_memorization.trajectories import Trajectory, TrajectoryReader
 from checker.records.tokenization import KIND_EVENT, KIND_TIME, TokenizedRecords
 
-__all__ = ["Baselines"]
-
 
 @dataclass(frozen=True)
 class Baselines:

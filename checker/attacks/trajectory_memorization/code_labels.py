@@ -32,8 +32,6 @@ from checker.errors import TargetError
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 
-__all__ = ["LEXICAL", "LabelVectors", "label_vectors", "labels_identity"]
-
 LEXICAL: Final[Literal["lexical"]] = "lexical"
 _LEXICAL_VERSION: Final = 1
 _PREFIXED: Final = frozenset({"icd10cm", "icd9cm", "icd10pcs"})

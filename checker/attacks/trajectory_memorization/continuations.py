@@ -20,8 +20,6 @@ from checker.attacks.trajectory_memorization.distance import distances_of_many
 from checker.attacks.trajectory_memorization.trajectories import TrajectoryReader
 from checker.attacks.trajectory_memorization.verbatim import longest_shared_runs
 
-__all__ = ["Comparison", "compare_continuations"]
-
 _PATIENTS_AT_ONCE: Final = 256
 
 Tokens = NDArray[np.int32]

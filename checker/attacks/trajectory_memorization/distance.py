@@ -30,13 +30,6 @@ from scipy.optimize import linear_sum_assignment
 from checker.attacks.trajectory_memorization.code_labels import LabelVectors
 from checker.attacks.trajectory_memorization.trajectories import Trajectory
 
-__all__ = [
-    "LARGEST_DISTANCE",
-    "distances_of_many",
-    "trajectory_distances",
-    "transport_distance",
-]
-
 LARGEST_DISTANCE: Final = 2.0
 """Of trajectories whose labels have no negative cosines, as lexical ones; in general twice that."""
 

@@ -15,10 +15,8 @@ from checker.attacks.trajectory_memorization.code_labels import label_vectors
 from checker.attacks.trajectory_memorization.continuations import compare_continuations
 from checker.attacks.trajectory_memorization.trajectories import TrajectoryReader
 from checker.attacks.trajectory_memorization.verbatim import regurgitation
-from checker.plan.task import Task
-from checker.plan.workload import Labelled
-
-__all__ = ["regurgitated", "trajectories"]
+from checker.plan.task import Running, Task
+from checker.plan.workload import SplitLabels
 
 Tokens = NDArray[np.int32]
 
@@ -97,7 +95,7 @@ def regurgitated(task: Task) -> pa.Table:
     )
 
 
-def _truth(task: Task, is_member: bool, labelled: Labelled, index: int) -> Tokens:
+def _truth(task: Task, is_member: bool, labelled: SplitLabels, index: int) -> Tokens:
     start, end = labelled.behind[index]
     return task.workload.split(is_member).tokens[start:end]
 
@@ -142,3 +140,6 @@ def _lists(table: pa.Table) -> list[Tokens]:
     flat = pc.list_flatten(column).to_numpy()
     lengths = pc.list_value_length(column).to_numpy()
     return np.split(flat, np.cumsum(lengths)[:-1]) if len(lengths) else []
+
+
+RUN = Running({"trajectories": trajectories, "regurgitation": regurgitated})

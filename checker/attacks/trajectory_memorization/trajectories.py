@@ -23,8 +23,6 @@ from numpy.typing import NDArray
 from checker.policy.documents import StaticField
 from checker.records.tokenization import Tokenizer
 
-__all__ = ["Trajectory", "TrajectoryReader"]
-
 _ONLY_GAP_DAYS: Final = 1.0
 """Of a target whose one time token stands for every gap: any number does, see `distance`."""
 

@@ -26,10 +26,9 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.attacks.families.samples import RepeatedRecords
 from checker.errors import InsufficientData
 from checker.records.tokenization import TokenizedRecords
-
-__all__ = ["Regurgitation", "longest_shared_runs", "regurgitation"]
 
 Tokens = NDArray[np.int32]
 Hashes = NDArray[np.uint64]
@@ -80,36 +79,6 @@ def _padded(sequences: Sequence[Tokens], *, with_: int) -> Tokens:
 # --- of anybody's record ------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True)
-class Regurgitation:
-    """Whose records R rollouts repeat.
-
-    Members stand in `groups` random groups, each held against an equally large set of nonmembers.
-    With no memorization `member_groups` and `nonmember_groups` have the same expectation, and so
-    have the two columns of `halves`.
-
-    Args:
-        member_groups: [R] int64, groups of members of which the rollout holds a run that no
-            nonmember of the set has.
-        nonmember_groups: [R] int64, groups against which the rollout holds a run of a nonmember of
-            the set that no member of the group has.
-        repeated: [R] int64, whose runs those of nonmembers are: 0 where there are none, k >= 1
-            where all are the k-th nonmember's alone (in random order), -1 where more have them.
-            Which patients are in the set is chance, and this says how much hangs on each.
-        halves: [R, 2] int64, the same of the runs that only one random half of the nonmembers has:
-            the placebo.
-        groups: how many groups there are, >= 1.
-        nonmembers: size of the set of nonmembers, and of each group but for one patient.
-    """
-
-    member_groups: NDArray[np.int64]
-    nonmember_groups: NDArray[np.int64]
-    repeated: NDArray[np.int64]
-    halves: NDArray[np.int64]
-    groups: int
-    nonmembers: int
-
-
 def regurgitation(
     rollouts: Sequence[Tokens],
     *,
@@ -117,7 +86,7 @@ def regurgitation(
     nonmembers: TokenizedRecords,
     min_run: int,
     rng: np.random.Generator,
-) -> Regurgitation:
+) -> RepeatedRecords:
     """Say for each rollout whether it repeats members, and how often nonmembers by the same rule.
 
     The rollouts' runs are indexed and the records are read past them once, so memory grows with the
@@ -155,7 +124,7 @@ class _Sets:
     """Who is compared with whom; patients in no set have -1.
 
     Group sizes differ by at most one. The nonmembers are as many as the smaller groups; larger
-    groups are held against these and one extra nonmember.
+    groups are compared with these and one extra nonmember.
 
     Args:
         group: [members] int64, each one's group.
@@ -192,7 +161,7 @@ class _Sets:
         return cls(group, part, number, groups, np.arange(groups) < larger, size)
 
 
-def _count(held: _Held, sets: _Sets) -> Regurgitation:
+def _count(held: _Held, sets: _Sets) -> RepeatedRecords:
     parts = held.by_set[:, sets.groups :]
     half_a, half_b = parts[:, _HALF_A], parts[:, _HALF_B]
     nonmember = half_a | half_b | parts[:, _ODD_ONE]
@@ -205,7 +174,7 @@ def _count(held: _Held, sets: _Sets) -> Regurgitation:
         counts[1] += held.rollouts_with(other & ~member) != 0
         counted |= other & ~member
     halves = [held.rollouts_with(only) for only in (half_a & ~half_b, half_b & ~half_a)]
-    return Regurgitation(
+    return RepeatedRecords(
         member_groups=counts[0],
         nonmember_groups=counts[1],
         repeated=held.rollouts_with(counted),

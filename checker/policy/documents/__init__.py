@@ -36,7 +36,6 @@ from checker.policy.documents.elements import (
 from checker.policy.documents.knowledge import Knowledge, Selector, extent
 from checker.policy.documents.policy import (
     AbstractPolicy,
-    Access,
     AttackerSpec,
     ControlSpec,
     Gate,
@@ -96,7 +95,6 @@ __all__ = [
     "SHA256",
     "VERSION",
     "AbstractPolicy",
-    "Access",
     "Approval",
     "AttackerSpec",
     "AttributeClassLibrary",

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict, Field, model_validator
+from pydantic import ConfigDict, Field, GetJsonSchemaHandler, model_validator
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema
 
+from checker.attacks.api import Access
 from checker.policy.documents.attribute_class import PolicyClassSpec
 from checker.policy.documents.elements import (
     SHA256_EXAMPLE,
@@ -22,7 +25,6 @@ from checker.policy.documents.knowledge import Knowledge
 
 __all__ = [
     "AbstractPolicy",
-    "Access",
     "AttackerSpec",
     "ControlSpec",
     "Gate",
@@ -37,7 +39,6 @@ __all__ = [
     "WaiverRules",
 ]
 
-Access = Literal["samples", "logprobs", "embeddings"]
 Severity = Literal["low", "medium", "high", "critical"]
 
 
@@ -134,9 +135,15 @@ class Limit(Element):
         None, description="with `maxCount`: so many patients a pass takes", examples=[299]
     )
 
-    model_config = ConfigDict(
-        json_schema_extra={"oneOf": [{"required": ["fail"]}, {"required": ["maxCount", "minN"]}]}
-    )
+    @classmethod
+    def __get_pydantic_json_schema__(
+        cls, core_schema: CoreSchema, handler: GetJsonSchemaHandler
+    ) -> JsonSchemaValue:
+        """Say which keys belong together; a plan or report holds every key, some of them null."""
+        schema = handler.resolve_ref_schema(handler(core_schema))
+        if handler.mode == "validation":
+            schema["oneOf"] = [{"required": ["fail"]}, {"required": ["maxCount", "minN"]}]
+        return schema
 
     @model_validator(mode="after")
     def _one_form(self) -> Limit:

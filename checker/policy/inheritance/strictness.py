@@ -18,8 +18,8 @@ from typing import Any
 from pydantic import ValidationError
 from pydantic.alias_generators import to_camel
 
+from checker.attacks.api import load_attack
 from checker.errors import PluginError
-from checker.plugins import load_plugin
 from checker.policy.attackers import ACCESS, resolve_attacker
 from checker.policy.documents import Knowledge, PolicySpec, extent
 from checker.policy.inheritance.rules import (
@@ -230,7 +230,7 @@ def filled_in(spec: PolicySpec) -> dict[str, Any]:
 def _effective_params(probe: str, params: dict[str, Any]) -> dict[str, Any]:
     """Fill in a probe's defaults; what is wrong with them is for validation to say."""
     try:
-        model = load_plugin("phigate.probes", probe).params_type
+        model = load_attack(probe).params
         return dict(model.model_validate(params).model_dump(by_alias=True))
     except (PluginError, ValidationError):
         return params

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+from checker.attacks.identifier_perturbation.words import age_offset
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, dress, read_as_shares, top
 from checker.report.index import ReportIndex
 from checker.report.model import Report
 from checker.report.palette import INK, MEMBERS, MUTED
-from checker.report.wording.measures import age_offset
 from checker.report.wording.numbers import bounds, figure, setting
 from checker.report.wording.plain import shorten
 from checker.stats.estimate import ReportedEstimate

@@ -18,11 +18,10 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
-from checker.plan.model import CellSample, Power
+from checker.attacks.families import Power, Sample
 from checker.report.disclosure_control.rounding import Rounding, outward
 from checker.report.disclosure_control.suppression import (
     EXACT,
-    SHARES,
     Suppression,
     family_of,
     is_of_canaries,
@@ -38,7 +37,7 @@ from checker.report.model import (
     TargetRef,
     WaiverReport,
 )
-from checker.report.wording.measures import AT_ANOTHER, age_offset, is_share
+from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure, setting
 from checker.report.wording.reasons import reason_words
 from checker.stats.estimate import ReportedEstimate
@@ -169,7 +168,7 @@ class _SharedReport:
             return None
         if number == cell.estimate:
             return self._estimate(cell)
-        if family_of(cell) in SHARES and self.rounding.rate(number).few:
+        if family_of(cell).is_share and self.rounding.rate(number).few:
             return None
         if number.method not in EXACT:
             return self._on_grid(cell, number)
@@ -178,16 +177,15 @@ class _SharedReport:
     def _reported(self, cell: CellReport) -> Iterator[tuple[str, ReportedEstimate]]:
         """Yield what stands beside the estimate, but for what counts patients of its own."""
         for name, number in cell.reported.items():
-            is_of_curve = age_offset(name) is not None or name.startswith(AT_ANOTHER)
-            counts_patients = is_share(name) and not is_of_curve
-            if (number.n or 0) >= self.min_cell and not counts_patients:
-                shown = outward(number, step=_CURVE_STEP if is_of_curve else _STEP)
+            of_patients = measure_of(name).of_patients
+            if (number.n or 0) >= self.min_cell and not (is_share(name) and of_patients):
+                shown = outward(number, step=_STEP if of_patients else _CURVE_STEP)
                 yield name, self._with_rounded_n(shown)
 
     def _on_grid(self, cell: CellReport, number: ReportedEstimate) -> ReportedEstimate:
         """Round outward to a step that no few patients decide: shares need a wide one."""
         step = _STEP
-        if family_of(cell) in SHARES and cell.sample is not None:
+        if family_of(cell).is_share and cell.sample is not None:
             n = cell.sample.rollouts or min(cell.sample.members, cell.sample.nonmembers)
             step *= max(1, math.ceil(self.rounding.unit / max(1, n) / _STEP))
         return self._with_rounded_n(outward(number, step=step))
@@ -196,10 +194,10 @@ class _SharedReport:
         n = None if number.n is None else self.rounding.count(number.n)
         return replace(number, n=n)
 
-    def _sample(self, sample: CellSample | None) -> CellSample | None:
+    def _sample(self, sample: Sample | None) -> Sample | None:
         if sample is None:
             return None
-        return CellSample(
+        return Sample(
             members=self.rounding.count(sample.members),
             nonmembers=self.rounding.count(sample.nonmembers),
         )
@@ -274,7 +272,10 @@ def _provenance(provenance: Provenance) -> Provenance:
     )
 
 
+_TITLES = {"scores": "token log-probabilities of records"}
+"""Of kinds of jobs whose own titles number the records."""
+
+
 def _evidence(entry: EvidenceRef) -> EvidenceRef:
-    # the titles of these jobs number the records
-    title = "token log-probabilities of records" if entry.kind == "scores" else entry.title
+    title = _TITLES.get(entry.kind, entry.title)
     return entry.model_copy(update={"title": title, "rows": None})

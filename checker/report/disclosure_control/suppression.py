@@ -19,14 +19,13 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import Any
 
-from checker.attacks.api import Metric, load_probe
+from checker.attacks.api import load_attack
+from checker.attacks.families import Family
 from checker.report.disclosure_control.rounding import Rounding, hits_of
 from checker.report.model import CellReport, Report
 from checker.stats.estimate import ReportedEstimate
-
-SHARES = {"rate", "rate-difference", "mean-difference", "set-difference", "tpr"}
-"""Families of metrics whose numbers are shares of patients, or of continuations."""
 
 EXACT = {"clopper-pearson", "square-and-add over clopper-pearson"}
 """Methods that give a share's bounds from its counts alone."""
@@ -82,13 +81,13 @@ class Suppression:
         sample = cell.sample
         if sample is not None:
             counts = [sample.members, sample.nonmembers]
-            if _metric(cell).takes_everybody:  # ranked against patients without the class
+            if family_of(cell).takes_everybody:  # ranked against patients without the class
                 counts += [sample.members_negative or 0, sample.nonmembers_negative or 0]
             if min(counts) < self._min_cell:
                 return True
-        if cell.estimate is None or family_of(cell) not in SHARES:
+        if cell.estimate is None or not family_of(cell).is_share:
             return False
-        if family_of(cell) == "tpr":  # its n is that of both splits; hits are members'
+        if family_of(cell).has_common_n:  # its hits are members'
             patients = sample.members if sample else 0
             return min(cell.estimate.low, cell.estimate.value) * patients < self._min_cell
         return self._rounding.rate(cell.members or cell.estimate).few
@@ -116,7 +115,7 @@ class Suppression:
         for all_of, some in ((whole.members, part.members), (whole.nonmembers, part.nonmembers)):
             if all_of is not None and some is not None:
                 rests.append((all_of.n or 0) - (some.n or 0))
-                if family_of(whole) in SHARES:
+                if family_of(whole).is_share:
                     rests.append(hits_of(all_of) - hits_of(some))
         if whole.sample is not None and part.sample is not None:
             rests.append(whole.sample.members - part.sample.members)
@@ -148,7 +147,7 @@ class Suppression:
         limit, estimate = cell.limit.fail, cell.estimate
         if limit is None or estimate is None:
             return True
-        if family_of(cell) == "tpr" and cell.sample is not None:
+        if family_of(cell).has_common_n and cell.sample is not None:
             # half of α goes to the threshold
             found = self._rounding.few_of(
                 cell.sample.members, confidence=(1 + estimate.confidence) / 2
@@ -170,19 +169,14 @@ def rates_of(cell: CellReport) -> list[ReportedEstimate]:
     return [cell.estimate] if cell.estimate is not None else []
 
 
-def _metric(cell: CellReport) -> Metric:
-    found: Metric = load_probe(cell.probe).metrics[cell.metric]
-    return found
-
-
-def family_of(cell: CellReport) -> str:
+def family_of(cell: CellReport) -> Family[Any]:
     """Return the family of a cell's metric."""
-    return _metric(cell).family
+    return load_attack(cell.probe).metrics[cell.metric].family
 
 
 def is_of_canaries(cell: CellReport) -> bool:
     """Whether a cell is about planted canaries."""
-    return bool(load_probe(cell.probe).observes == "canaries")
+    return not load_attack(cell.probe).measures_patients
 
 
 def _field_of(subgroup: str) -> str | None:

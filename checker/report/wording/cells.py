@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-from checker.plan.model import CellLimit
+from checker.policy.documents import Limit
 from checker.report.model import CellReport, ControlReport
 from checker.report.wording.audience import is_withheld, side_words
 from checker.report.wording.measures import AGAINST, measure_of
@@ -84,7 +84,7 @@ def memory_words(cell: CellReport) -> str | None:
     return None
 
 
-def limit_words(limit: CellLimit, metric: str) -> str:
+def limit_words(limit: Limit, metric: str) -> str:
     """Return a limit in words."""
     if limit.max_count is not None:
         return f"none among at least {grouped(limit.min_n or 1)}"

@@ -9,7 +9,8 @@ from __future__ import annotations
 from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
-from checker.report.wording.measures import Unit, unit_of
+from checker.attacks.wording import Unit
+from checker.report.wording.measures import unit_of
 from checker.stats.estimate import ReportedEstimate
 
 NBSP = "\N{NO-BREAK SPACE}"

@@ -9,30 +9,25 @@ from typing import Any, Literal
 import pyarrow as pa
 
 from checker import stats
-from checker.attacks.api import CellEvidence, Measurement, Observations, load_probe
+from checker.attacks.api import CellEvidence, Observations, load_attack
+from checker.attacks.families import Measurement
 from checker.errors import InsufficientData
-from checker.plan.cells import may_stop_early
-from checker.plan.model import AuditPlan, Cell, CellLimit, Job
+from checker.plan.cells import may_stop_early, metric_of
+from checker.plan.model import AuditPlan, Cell, Job
+from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate
 from checker.verdict.admissibility import AdmissibilityCheck
 from checker.verdict.comparability import base_rate_gap
 from checker.verdict.finding import Finding
-from checker.verdict.limits import (
-    compare_with_limit,
-    metric_of,
-    shortage_reason,
-    zero_hit_bound,
-)
-
-__all__ = ["Bench"]
+from checker.verdict.limits import compare_with_limit, shortage_reason
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
 _ABSENT = {"data": "class-not-in-data", "vocabulary": "class-not-in-vocabulary"}
 
 
 @dataclass
-class Bench:
+class CellJudge:
     """Judges cells one by one and keeps what several cells share."""
 
     plan: AuditPlan
@@ -58,7 +53,7 @@ class Bench:
         if absent is not None:
             return absent
         observations = self._observations(cell)
-        finding = self._held_against_limit(cell, observations)
+        finding = self._compared_with_limit(cell, observations)
         if self._is_too_small(cell) and not (finding.verdict == "fail" or finding.is_beyond_limit):
             text = (
                 f"The subgroup has fewer than {self.min_cell} patients to measure in one of the"
@@ -100,7 +95,7 @@ class Bench:
         Bounds, sample and validity checks are those of any other pass.
         """
         cell = next(one for one in self.plan.cells if one.id == cell_id)
-        raised = cell.model_copy(update={"limit": CellLimit(fail=ceiling)})
+        raised = cell.model_copy(update={"limit": Limit(fail=ceiling)})
         found = self.finding(raised)
         if found.verdict == "pass":
             return None
@@ -109,7 +104,7 @@ class Bench:
         high = found.measurement.estimate.high
         return f"The upper bound, {high:.3f}, is above the ceiling of {ceiling:g}, so it blocks."
 
-    def _held_against_limit(self, cell: Cell, observations: Observations) -> Finding:
+    def _compared_with_limit(self, cell: Cell, observations: Observations) -> Finding:
         """Measure a cell, if there is enough to measure, and compare the bounds with its limit."""
         try:
             shortage = self._shortage(cell, observations)
@@ -124,7 +119,7 @@ class Bench:
             return Finding(cell, "inconclusive", f"{_capital(str(lack))}.", reason)
         if shared is not None:
             return replace(shared, measurement=measurement)
-        return compare_with_limit(cell, measurement, zero_hits=self._zero_hits(cell, measurement))
+        return self._compare(cell, measurement)
 
     # --- what is there --------------------------------------------------------------------------
 
@@ -155,12 +150,15 @@ class Bench:
             return Finding(cell, "inconclusive", text, "evidence-too-old")
         return None
 
+    def _may_stop_early(self, cell: Cell) -> bool:
+        return may_stop_early(metric_of(cell), cell.limit, sequential=self.plan.sequential)
+
     def _is_partial(self, cell: Cell) -> bool:
         """Whether a cell that may stop early has stopped, or was interrupted, on the way."""
         drawn = [job in self.evidence for job in cell.jobs]
         in_order = drawn == sorted(drawn, reverse=True)  # no batch may be left out and others kept
         labelled = cell.labels is not None and cell.labels in self.evidence
-        return _may_stop_early(self.plan, cell) and labelled and in_order and not all(drawn)
+        return self._may_stop_early(cell) and labelled and in_order and not all(drawn)
 
     def settles(self, cell: Cell) -> bool:
         """Whether what was drawn of a cell decides it, whatever the rest would show.
@@ -179,19 +177,18 @@ class Bench:
             measurement = self._measure(cell, observations, self.confidence)
         except InsufficientData:
             return False
-        found = compare_with_limit(cell, measurement, zero_hits=self._zero_hits(cell, measurement))
-        return found.verdict == "pass"
+        return self._compare(cell, measurement).verdict == "pass"
 
     def _error_share(self, cell: Cell) -> float:
         """What part of the policy's error a cell's bounds may spend: all, unless it may stop."""
-        if not _may_stop_early(self.plan, cell):
+        if not self._may_stop_early(cell):
             return 1.0
         return stats.SEQUENTIAL_SHARE if self._is_partial(cell) else 1 - stats.SEQUENTIAL_SHARE
 
-    def _zero_hits(self, cell: Cell, measurement: Measurement) -> float | None:
+    def _compare(self, cell: Cell, measurement: Measurement) -> Finding:
         confidence = 1 - self._error_share(cell) * (1 - self.confidence)
         partial = self._is_partial(cell)
-        return zero_hit_bound(cell, measurement, confidence=confidence, partial=partial)
+        return compare_with_limit(cell, measurement, confidence=confidence, partial=partial)
 
     def _is_too_small(self, cell: Cell) -> bool:
         """Whether so few make up a subgroup that its numbers could speak of single patients."""
@@ -211,16 +208,16 @@ class Bench:
             job = self._jobs[name]
             side = reference if job.runs_on == "reference" else tables
             side.setdefault(job.kind, []).append(self.evidence[name])
-        probe = load_probe(cell.probe)
+        attack = load_attack(cell.probe)
         known = self.plan.classes.get(str(cell.attribute_class))
-        found: Observations = probe.observations(
+        found: Observations = attack.measuring.observations(
             CellEvidence(
                 labels=self.evidence[cell.labels] if cell.labels else None,
                 tables=tables,
                 reference=reference,
                 watch=known.watch if known else [],
                 subgroup=cell.subgroup,
-                params=probe.params_type.model_validate(cell.params),
+                params=attack.params.model_validate(cell.params),
                 contrast=cell.contrast,
                 partial=self._is_partial(cell),
                 memo=self.memo,
@@ -233,7 +230,7 @@ class Bench:
         metric = metric_of(cell)
         if not metric.needs_identifying_prompts:
             return None
-        share = observations.distinct_prompt_share(everybody=metric.takes_everybody)
+        share = observations.distinct_prompt_share(everybody=metric.family.takes_everybody)
         if share is None or share >= DISTINCT_PROMPTS_NEEDED:
             return None
         text = (
@@ -248,7 +245,7 @@ class Bench:
             text = f"The evidence does not speak of {observations.unanswered} patients."
             return Finding(cell, "inconclusive", text, "not-run")
         for split, is_member in (("members", True), ("nonmembers", False)):
-            if split == "nonmembers" and not metric_of(cell).is_excess:
+            if split == "nonmembers" and not metric_of(cell).family.is_excess:
                 continue
             if observations.eligible(member=is_member) != 0:
                 continue
@@ -272,31 +269,31 @@ class Bench:
     # --- numbers --------------------------------------------------------------------------------
 
     def _measure(self, cell: Cell, observations: Observations, confidence: float) -> Measurement:
-        probe = load_probe(cell.probe)
+        attack = load_attack(cell.probe)
         confidence = 1 - self._error_share(cell) * (1 - confidence)
-        result: Measurement = probe.measure(
-            cell.metric,
+        return attack.measuring.measure(
+            metric_of(cell),
             observations,
-            params=probe.params_type.model_validate(cell.params),
+            params=attack.params.model_validate(cell.params),
             confidence=confidence,
         )
-        return result
 
     def _placebo(self, cell: Cell, observations: Observations) -> Estimate | None:
-        probe = load_probe(cell.probe)
-        result: Estimate | None = probe.placebo(
-            cell.metric,
+        attack = load_attack(cell.probe)
+        return attack.measuring.placebo(
+            metric_of(cell),
             observations,
-            params=probe.params_type.model_validate(cell.params),
+            params=attack.params.model_validate(cell.params),
             confidence=self.placebo_confidence,
             rng=self.plan.rng_for(f"placebo {cell.measurement}"),
         )
-        return result
 
     def _roc(self, cell: Cell, observations: Observations) -> tuple[tuple[float, Estimate], ...]:
-        probe = load_probe(cell.probe)
-        params = probe.params_type.model_validate(cell.params)
-        return tuple(probe.roc(observations, params=params, confidence=self.plan.confidence))
+        attack = load_attack(cell.probe)
+        params = attack.params.model_validate(cell.params)
+        return tuple(
+            attack.measuring.roc(observations, params=params, confidence=self.plan.confidence)
+        )
 
     def _p_value(self, cell: Cell, observations: Observations) -> float:
         def lower(confidence: float) -> float:
@@ -325,13 +322,17 @@ class Bench:
             if objection is not None:
                 return objection
             placebo = finding.placebo
-            if placebo is not None and not stats.contains(placebo, metric_of(cell).null_value):
+            if placebo is not None and not stats.contains(
+                placebo, metric_of(cell).family.null_value
+            ):
                 return "placebo-failed", (
                     "Between two random halves of the nonmembers the same estimate is"
                     f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
                     " can differ."
                 )
-        detection = load_probe(cell.probe).detection(observations, confidence=self.confidence)
+        detection = load_attack(cell.probe).measuring.detection(
+            observations, confidence=self.confidence
+        )
         if detection is not None and not detection.shown and finding.verdict == "pass":
             return prompt_format.name, detection.explanation
         if prompt_format.holds is None and finding.verdict == "pass":
@@ -363,12 +364,6 @@ class Bench:
             f" {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}) more often in members than in"
             f" nonmembers; within ±{tolerance:.3f}, half the limit, it would not matter."
         )
-
-
-def _may_stop_early(plan: AuditPlan, cell: Cell) -> bool:
-    return may_stop_early(
-        metric_of(cell), cell.limit, contrast=cell.contrast, sequential=plan.sequential
-    )
 
 
 def _class_absent(name: str, data_set: str, missing_from: Literal["data", "vocabulary"]) -> str:

@@ -1,13 +1,13 @@
-"""Jobs: the units of work that cells are lowered to, each named by all that it depends on.
+"""Jobs: the units of work that cells are judged from, each named by all that it depends on.
 
-A `JobBook` collects them while a plan is compiled. Asking twice for the same work gives the same
-job, so what several cells need is run once; which prompts share a job is decided in `sharing`.
+A `PlanBuilder` collects them while a plan is compiled. Asking twice for the same work gives the
+same job, so what several cells need is run once; which prompts share a job `sharing` decides.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -15,23 +15,20 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.attacks.canary_exposure.planted import PlantedCanaries
 from checker.canonical import digest
 from checker.errors import DataError
 from checker.plan.classes import ClassRanks
 from checker.plan.identity import identity
 from checker.plan.model import Job
-from checker.plan.sharing import PromptShelf, RolloutSettings
+from checker.plan.sharing import PromptAllocation, RolloutSettings
 from checker.plan.subgroups import Slice
-from checker.plan.workload import Labelled, LabelSet, PromptRecipe, scored_tokens
+from checker.plan.workload import LabelSet, PromptRecipe, SplitLabels, scored_tokens
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.prompts import PromptSource, Standing, prompt_key
 from checker.records.tokenization import TokenizedRecords, Tokenizer
 from checker.targets import TargetDescription, Tokens
-
-__all__ = ["FORMAT_PATIENTS", "JobBook", "Who"]
 
 METHOD = 5
 """Part of every job's digest; raised when a job of equal inputs comes to mean something else, so
@@ -48,8 +45,8 @@ Who = Literal["target", "reference"]
 
 
 @dataclass
-class JobBook:
-    """All jobs of a plan under construction, and the patients behind them.
+class PlanBuilder:
+    """Collects the jobs of a plan, and the patients behind them.
 
     Args:
         policy, target: validated.
@@ -58,9 +55,9 @@ class JobBook:
         members, nonmembers: the patients as tokens.
         ranks: the attribute classes in use.
         slices: the subgroups in use, by name; complete before the first label set is made.
-        canaries: planted ones, by the manifest's path as the policy writes it.
         score_percents: every k that a membership score is asked for, in percent; complete before
             the first record is scored, so that one pass serves all.
+        curtailed: by the digest of how is drawn, by which uses prompts may be left unfinished.
     """
 
     policy: Located[LeakagePolicy]
@@ -72,14 +69,14 @@ class JobBook:
     nonmembers: TokenizedRecords
     ranks: dict[str, ClassRanks]
     slices: dict[str, Slice]
-    canaries: Mapping[str, PlantedCanaries]
     score_percents: tuple[float, ...] = ()
+    curtailed: Mapping[str, Any] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     label_sets: dict[str, LabelSet] = field(default_factory=dict)
     prompt_jobs: dict[str, list[tuple[bytes, Tokens]]] = field(default_factory=dict)
     scored: dict[str, list[tuple[bool, int]]] = field(default_factory=dict)
-    canary_jobs: dict[str, PlantedCanaries] = field(default_factory=dict)
-    _shelf: PromptShelf = field(default_factory=PromptShelf)
+    job_inputs: dict[str, Any] = field(default_factory=dict)
+    _allocation: PromptAllocation = field(default_factory=PromptAllocation)
     _standings: dict[tuple[str | None, bool], Standing] = field(default_factory=dict)
 
     @cached_property
@@ -156,7 +153,7 @@ class JobBook:
         """Return a job named by the digest of its kind and inputs, those it needs among them.
 
         Args:
-            kind: one of `checker.evidence.JobKind`.
+            kind: a shared one (`checker.kinds`), or one of an attack's own.
             title: in words, for progress and reports.
             inputs: everything its observations depend on, but the device and `needs`.
             runs_on: as in `Job`.
@@ -301,7 +298,7 @@ class JobBook:
 
     def _labelled(
         self, recipe: PromptRecipe, is_member: bool, *, everybody: bool, class_name: str | None
-    ) -> Labelled:
+    ) -> SplitLabels:
         """Say who is who in one split, and keep the prompts that will be run."""
         source = self.sources[is_member]
         standing = self._standings.get((class_name, is_member))
@@ -315,8 +312,8 @@ class JobBook:
         keys: list[bytes | None] = [None] * len(prompts)
         for i in np.flatnonzero(run).tolist():
             tokens = prompts.prompt(i)
-            keys[i] = self._shelf.keep(prompt_key(tokens), tokens)
-        return Labelled(
+            keys[i] = self._allocation.keep(prompt_key(tokens), tokens)
+        return SplitLabels(
             positive=prompts.positive,
             eligible=prompts.eligible,
             promptable=prompts.promptable,
@@ -348,7 +345,10 @@ class JobBook:
         patients who have that class too, and no random sample of a later one's. Curtailed prompts
         have as many samples as their own uses need, so none are left over for others.
         """
-        alone = settings.curtailed is not None or self.is_sequential
+        uses = self.curtailed.get(digest(settings.inputs()))
+        if uses is not None:
+            settings = replace(settings, curtailed={"uses": uses})
+        alone = uses is not None or self.is_sequential
         drawn = settings.inputs()
         if not alone:
             del drawn["samples"]
@@ -357,7 +357,7 @@ class JobBook:
         group = digest({"who": who, **drawn})
         needed = self._prompts_of(labels)
         by_whom = "" if who == "target" else " (reference model)"
-        for chunk in self._shelf.fresh(
+        for chunk in self._allocation.fresh(
             group,
             needed,
             samples=settings.samples,
@@ -372,8 +372,8 @@ class JobBook:
                 who=who,
                 rollout_tokens=settings.tokens * len(chunk),
             )
-            self._shelf.put(group, chunk, samples=settings.samples, job=job)
-        return self._shelf.homes(group, needed, samples=settings.samples)
+            self._allocation.put(group, chunk, samples=settings.samples, job=job)
+        return self._allocation.homes(group, needed, samples=settings.samples)
 
     @property
     def is_sequential(self) -> bool:
@@ -383,13 +383,13 @@ class JobBook:
     def embeddings(self, labels: str, *, attacker: str) -> list[str]:
         """Return the jobs that embed the prompts of a label set, adding those nobody needed yet."""
         needed = self._prompts_of(labels)
-        for chunk in self._shelf.fresh(
+        for chunk in self._allocation.fresh(
             "embeddings", needed, samples=1, a_job=PROMPTS_A_JOB, at_random=False
         ):
             title = f"embeddings of what {attacker} knows"
             job = self._ask("embeddings", title, chunk, {}, who="target")
-            self._shelf.put("embeddings", chunk, samples=1, job=job)
-        return self._shelf.homes("embeddings", needed, samples=1)
+            self._allocation.put("embeddings", chunk, samples=1, job=job)
+        return self._allocation.homes("embeddings", needed, samples=1)
 
     def _ask(
         self,
@@ -402,7 +402,7 @@ class JobBook:
         rollout_tokens: int = 0,
     ) -> str:
         """Add a job that runs prompts."""
-        prompts = [(key, self._shelf.tokens[key]) for key in keys]
+        prompts = [(key, self._allocation.tokens[key]) for key in keys]
         job = self.job(
             kind,
             title,
@@ -464,24 +464,6 @@ class JobBook:
             digests.append(self.add(job))
             self.scored[job.digest] = chunk
         return digests
-
-    def canary_scores(self, manifest: str, *, who: Who = "target") -> str:
-        """Return the job that scores every canary of a manifest, planted or not."""
-        planted = self.canaries[manifest]
-        by_whom = "" if who == "target" else " (reference model)"
-        job = self.job(
-            "canaries",
-            f"token log-probabilities of {len(planted)} canaries{by_whom}",
-            {
-                **self.model_inputs(who),
-                "manifest": planted.sha256,
-                "tokenization": self.tokenizer.sha256,
-            },
-            runs_on=who,
-            forward_tokens=planted.tokens,
-        )
-        self.canary_jobs[job.digest] = planted
-        return self.add(job)
 
     # --- what every excess rests on -------------------------------------------------------------
 

@@ -1,0 +1,42 @@
+"""T2's jobs: continuations of the eligible, or of everybody where a metric ranks patients."""
+
+from __future__ import annotations
+
+from checker.attacks.attribute_disclosure import AttributeDisclosureParams
+from checker.attacks.families import Sample
+from checker.attacks.labels import asked_alone, class_labels, eligible_sample
+from checker.attacks.rollouts import rollout_settings
+from checker.plan.builder import PlanBuilder
+from checker.plan.planning import CellJobs, PlannedCell, Planning, RolloutUse
+
+_Cell = PlannedCell[AttributeDisclosureParams]
+
+
+class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
+    """Asks of the target, and of a reference model where that is subtracted."""
+
+    def rollouts(self, params: AttributeDisclosureParams) -> RolloutUse:
+        """Say how continuations are drawn, and what q is compared with."""
+        return RolloutUse(rollout_settings(params), params.threshold)
+
+    def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
+        """Count the eligible."""
+        return eligible_sample(builder.label_sets[_labels(builder, cell)], cell.piece)
+
+    def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
+        """Add continuations of each model."""
+        labels, settings = _labels(builder, cell), rollout_settings(cell.params)
+        jobs = [
+            job
+            for who in cell.models
+            for job in builder.rollouts(labels, settings, attacker=cell.attacker.name, who=who)
+        ]
+        alone = asked_alone(builder.label_sets[labels], cell.piece, settings)
+        return CellJobs(sample, labels, jobs, alone=alone.times(len(cell.models)))
+
+
+def _labels(builder: PlanBuilder, cell: _Cell) -> str:
+    return class_labels(builder, cell, horizon_tokens=cell.params.horizon_tokens)
+
+
+PLAN = AttributeDisclosurePlanning()

@@ -1,0 +1,59 @@
+"""The jobs of canary exposure: planted patients and their twins that were left out, scored once."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from checker.attacks.canary_exposure import CanaryExposureParams
+from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries
+from checker.attacks.families import Sample
+from checker.plan.builder import PlanBuilder
+from checker.plan.planning import CellJobs, PlannedCell, Planning, Work
+from checker.records.cohort import Cohort
+from checker.records.tokenization import Tokenizer
+
+_Cell = PlannedCell[CanaryExposureParams]
+
+
+class CanaryPlanning(Planning[CanaryExposureParams]):
+    """Scores the records of the auditor's manifest; a cell's `file` is its `PlantedCanaries`."""
+
+    def path(self, params: CanaryExposureParams) -> str:
+        """Return the manifest."""
+        return params.manifest
+
+    def read(
+        self, path: Path, *, cohort: Cohort, tokenizer: Tokenizer, max_length: int | None
+    ) -> PlantedCanaries:
+        """Read the manifest."""
+        return open_canaries(path, cohort=cohort, tokenizer=tokenizer, max_length=max_length)
+
+    def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
+        """Count the planted and those left out."""
+        planted: PlantedCanaries = cell.file
+        drawn = planted.included[~planted.beacon]
+        return Sample(members=int(drawn.sum()), nonmembers=int((~drawn).sum()))
+
+    def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
+        """Add the scores of every canary, by each model."""
+        planted: PlantedCanaries = cell.file
+        jobs = []
+        for who in cell.models:
+            by_whom = "" if who == "target" else " (reference model)"
+            job = builder.job(
+                "canaries",
+                f"token log-probabilities of {len(planted)} canaries{by_whom}",
+                {
+                    **builder.model_inputs(who),
+                    "manifest": planted.sha256,
+                    "tokenization": builder.tokenizer.sha256,
+                },
+                runs_on=who,
+                forward_tokens=planted.tokens,
+            )
+            builder.job_inputs[job.digest] = planted
+            jobs.append(builder.add(job))
+        return CellJobs(sample, jobs=jobs, alone=Work(planted.tokens).times(len(jobs)))
+
+
+PLAN = CanaryPlanning()

@@ -1,0 +1,55 @@
+"""T3's jobs: frozen embeddings of everybody's prompt, and a classifier fitted on some members."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from checker.attacks.embedding_probe import EmbeddingProbeParams
+from checker.attacks.families import Sample
+from checker.attacks.labels import asked_alone, class_labels, negatives
+from checker.plan.builder import PlanBuilder
+from checker.plan.model import Cell, Job
+from checker.plan.planning import CellJobs, PlannedCell, Planning
+
+_Cell = PlannedCell[EmbeddingProbeParams]
+
+
+class EmbeddingPlanning(Planning[EmbeddingProbeParams]):
+    """Asks for an embedding of each prompt; the classifier is fitted on the evidence."""
+
+    def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
+        """Count who has the class and who has not."""
+        found, piece = builder.label_sets[class_labels(builder, cell)], cell.piece
+        return Sample(
+            members=int((found.members.positive & piece.members).sum()),
+            nonmembers=int((found.nonmembers.positive & piece.nonmembers).sum()),
+            members_negative=negatives(found.members, piece.members),
+            nonmembers_negative=negatives(found.nonmembers, piece.nonmembers),
+        )
+
+    def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
+        """Add embeddings, and a classifier's scores."""
+        labels = class_labels(builder, cell)
+        embedded = builder.embeddings(labels, attacker=cell.attacker.name)
+        job = builder.job(
+            "probe-scores",
+            f"a classifier of {cell.class_name} on embeddings",
+            {
+                "labelShare": cell.params.label_share,
+                "classifier": cell.params.classifier,
+                "subgroups": sorted(builder.slices),
+                "seed": builder.seed,
+            },
+            runs_on="evidence",
+            needs=[labels, *embedded],
+        )
+        alone = asked_alone(builder.label_sets[labels], cell.piece)
+        return CellJobs(sample, labels, [*embedded, builder.add(job)], alone=alone)
+
+    def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
+        """Return how the classifier is fitted."""
+        return {name: cell.params[name] for name in ("labelShare", "classifier")}
+
+
+PLAN = EmbeddingPlanning()

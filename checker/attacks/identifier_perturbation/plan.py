@@ -1,0 +1,83 @@
+"""T5's jobs: the eligible members' continuations, and those of the disclosed again, perturbed."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.attacks.families import Sample
+from checker.attacks.identifier_perturbation import IdentifierPerturbationParams
+from checker.attacks.identifier_perturbation.perturbed_prompts import variants_at_most
+from checker.attacks.labels import asked_alone, class_labels, eligible_sample
+from checker.attacks.rollouts import rollout_settings
+from checker.plan.builder import PlanBuilder
+from checker.plan.model import Cell, Job
+from checker.plan.planning import CellJobs, PlannedCell, Planning, RolloutUse, Work
+from checker.plan.subgroups import Slice
+
+_Cell = PlannedCell[IdentifierPerturbationParams]
+
+
+class PerturbationPlanning(Planning[IdentifierPerturbationParams]):
+    """Asks members alone; whom it asks again depends on what was drawn first."""
+
+    def rollouts(self, params: IdentifierPerturbationParams) -> RolloutUse:
+        """Say how continuations are drawn, and what q is compared with."""
+        return RolloutUse(rollout_settings(params), params.threshold)
+
+    def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
+        """Count the eligible."""
+        return eligible_sample(builder.label_sets[_labels(builder, cell)], cell.piece)
+
+    def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
+        """Add continuations, and those of changed prompts."""
+        labels, settings, params = (
+            _labels(builder, cell),
+            rollout_settings(cell.params),
+            cell.params,
+        )
+        found, name = builder.label_sets[labels], cell.attacker.name
+        rollouts = builder.rollouts(labels, settings, attacker=name)
+
+        def once_more(chosen: NDArray[np.bool_]) -> Work:
+            # who is disclosed is not known yet: at most every eligible member is
+            nobody = np.zeros_like(found.nonmembers.eligible)
+            members = Slice("eligible members", found.members.eligible & chosen, nobody)
+            variants = variants_at_most(params.identifiers)
+            return asked_alone(found, members, settings).times(variants)
+
+        everybody = once_more(np.ones_like(found.members.eligible))
+        job = builder.job(
+            "perturbations",
+            f"{name}'s prompts with age, sex or race changed",
+            {
+                **builder.data_inputs(),
+                **builder.model_inputs(),
+                **settings.inputs(),
+                "identifiers": list(params.identifiers),
+                "threshold": params.threshold,
+                "watch": builder.ranks[cell.class_name].watch,
+                "seed": builder.seed,
+            },
+            runs_on="target",
+            needs=[labels, *rollouts],
+            forward_tokens=everybody.forward,
+            rollout_tokens=everybody.rollout,
+        )
+        alone = asked_alone(found, cell.piece, settings) + once_more(cell.piece.members)
+        return CellJobs(sample, labels, [*rollouts, builder.add(job)], alone=alone)
+
+    def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
+        """Return how the class is drawn, and what is changed."""
+        names = ("samples", "horizonTokens", "temperature", "topP", "threshold", "identifiers")
+        return {"watch": watch} | {name: cell.params[name] for name in names}
+
+
+def _labels(builder: PlanBuilder, cell: _Cell) -> str:
+    return class_labels(builder, cell, horizon_tokens=cell.params.horizon_tokens)
+
+
+PLAN = PerturbationPlanning()

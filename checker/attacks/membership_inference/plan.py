@@ -1,0 +1,35 @@
+"""T4's jobs: everybody's whole record, scored once."""
+
+from __future__ import annotations
+
+from checker.attacks.families import Sample
+from checker.attacks.membership_inference import MembershipInferenceParams
+from checker.plan.builder import PlanBuilder
+from checker.plan.planning import CellJobs, PlannedCell, Planning, Work
+
+_Cell = PlannedCell[MembershipInferenceParams]
+
+
+class MembershipPlanning(Planning[MembershipInferenceParams]):
+    """Scores records on the target, and on a reference model where the score is a ratio."""
+
+    def score_percents(self, params: MembershipInferenceParams) -> tuple[float, ...]:
+        """Return the share of tokens that Min-K% looks at."""
+        return (float(params.k),)
+
+    def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
+        """Count everybody."""
+        piece = cell.piece
+        return Sample(members=int(piece.members.sum()), nonmembers=int(piece.nonmembers.sum()))
+
+    def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
+        """Add the scores of all records."""
+        jobs = [job for who in cell.models for job in builder.scores(who=who)]
+        tokens = sum(
+            int(builder.scored_lengths[is_member][chosen].sum())
+            for is_member, chosen in ((True, cell.piece.members), (False, cell.piece.nonmembers))
+        )
+        return CellJobs(sample, jobs=jobs, alone=Work(tokens).times(len(cell.models)))
+
+
+PLAN = MembershipPlanning()

@@ -1,0 +1,79 @@
+"""T1's jobs: continuations of everybody, compared with the true ones or with all records."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from checker.attacks.families import Sample
+from checker.attacks.labels import asked_alone, eligible_sample
+from checker.attacks.rollouts import rollout_settings
+from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
+from checker.attacks.trajectory_memorization.code_labels import labels_identity
+from checker.plan.builder import PlanBuilder
+from checker.plan.model import Cell, Job
+from checker.plan.planning import CellJobs, PlannedCell, Planning, RolloutUse
+
+_Cell = PlannedCell[TrajectoryMemorizationParams]
+
+
+class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
+    """Asks everybody who has a continuation, whatever it holds."""
+
+    def rollouts(self, params: TrajectoryMemorizationParams) -> RolloutUse:
+        """Say how continuations are drawn; all of them count."""
+        return RolloutUse(rollout_settings(params))
+
+    def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
+        """Count who has a continuation."""
+        return eligible_sample(builder.label_sets[_labels(builder, cell)], cell.piece)
+
+    def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
+        """Add continuations, and what compares them."""
+        labels, settings = _labels(builder, cell), rollout_settings(cell.params)
+        params, name = cell.params, cell.attacker.name
+        rollouts = builder.rollouts(labels, settings, attacker=name)
+        if cell.metric.family.of_patients:
+            kind, title = "trajectories", f"{name}'s continuations against the true ones"
+            labelled = {
+                "labels": {
+                    "from": params.labels,
+                    "identity": labels_identity(params.labels, base=builder.policy_folder),
+                },
+            }
+        else:
+            asked = builder.distinct_prompts(labels)
+            sample = sample.model_copy(update={"rollouts": asked * params.samples})
+            kind, title = "regurgitation", f"whose records {name}'s continuations repeat"
+            labelled = {}
+        job = builder.job(
+            kind,
+            title,
+            {
+                **builder.data_inputs(),
+                "samples": params.samples,
+                "minRun": params.min_run,
+                "horizonTokens": params.horizon_tokens,
+                **labelled,
+                "subgroups": sorted(builder.slices),
+                "seed": builder.seed,
+            },
+            runs_on="evidence",
+            needs=[labels, *rollouts],
+        )
+        alone = asked_alone(builder.label_sets[labels], cell.piece, settings)
+        return CellJobs(sample, labels, [*rollouts, builder.add(job)], alone=alone)
+
+    def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
+        """Return what is compared with what."""
+        return {name: cell.params[name] for name in ("samples", "minRun", "horizonTokens")}
+
+
+def _labels(builder: PlanBuilder, cell: _Cell) -> str:
+    params = cell.params
+    return builder.record_labels(
+        cell.attacker, horizon_tokens=params.horizon_tokens, min_tokens=params.min_run
+    )
+
+
+PLAN = TrajectoryPlanning()

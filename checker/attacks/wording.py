@@ -1,0 +1,83 @@
+"""What reports say of an attack and of its metrics: what an attack's `words` part is.
+
+Each metric has a *unit*, by which its numbers are written and drawn on one scale; numbers of two
+units never share an axis.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+Unit = Literal[
+    "share",
+    "auroc",
+    "auroc-difference",
+    "precision",
+    "precision-difference",
+    "distance",
+    "bits",
+    "epsilon",
+    "number",
+]
+"""Shares are read as percentages, bits with their unit, everything else as decimals."""
+
+Against = Literal["excess", "members-alone", "separation", "set", "perturbation", "coin"]
+"""What a metric is compared with, so that memory can be told from medicine."""
+
+
+@dataclass(frozen=True, slots=True)
+class MetricWords:
+    """A metric in words.
+
+    Args:
+        title: what it is, in a table.
+        counts: the few words that fit beside the number.
+        unit: how it is read, and which numbers it shares a scale with.
+        meaning: one sentence on how to read it.
+        against: what it is compared with; None for numbers that only stand beside others.
+        part: what the members' and the nonmembers' number each are, where there are two.
+        parts: names of these two, where they are not simply members and nonmembers.
+        of_patients: False for a share of something else, from which nobody could count patients.
+    """
+
+    title: str
+    counts: str
+    unit: Unit
+    meaning: str
+    against: Against | None = None
+    part: str = ""
+    parts: tuple[str, str] = ("members", "nonmembers")
+    of_patients: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class AttackWords:
+    """An attack in words.
+
+    Args:
+        title: of the attack.
+        meaning: what is done, and what its numbers say.
+        limits: what it cannot show.
+        row: title of its row in the matrix, where it is about no attribute class.
+        metrics: by name, those that are only ever reported too.
+        counted: whom a cell may need more of, inside and outside the training data; None says
+            members, or those who have the class, and nonmembers.
+        samples: who was there to be measured, with counts of a plan's `Sample` in braces; the
+            first is taken all of whose counts are known. Empty for the usual words.
+        asks_nonmembers: False where nonmembers are never asked.
+    """
+
+    title: str
+    meaning: str
+    limits: str
+    row: str = ""
+    metrics: Mapping[str, MetricWords] = field(default_factory=dict)
+    counted: tuple[str, str] | None = None
+    samples: tuple[str, ...] = ()
+    asks_nonmembers: bool = True
+
+    def metric(self, name: str) -> MetricWords | None:
+        """Return a metric in words, or a number that the attack reports beside one."""
+        return self.metrics.get(name)

@@ -1,0 +1,217 @@
+"""From a cell to the jobs it is judged from: what an attack's `plan` part is, and is handed.
+
+The plan knows no attack. It asks the cell's attack, through `Planning`, who is there to be measured
+and which jobs that takes; the builder adds those that are not there yet.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Generic, TypeVar
+
+from checker.attacks.api import Attack, Metric, Params
+from checker.attacks.families import Sample
+from checker.canonical import digest
+from checker.plan.builder import PlanBuilder, Who
+from checker.plan.model import Cell, Job
+from checker.plan.sharing import RolloutSettings
+from checker.plan.subgroups import Slice
+from checker.policy import ResolvedAttacker
+from checker.policy.documents import ControlSpec
+from checker.records.cohort import Cohort
+from checker.records.tokenization import Tokenizer
+
+_ParamsT = TypeVar("_ParamsT", bound=Params)
+
+
+@dataclass(frozen=True, slots=True)
+class PlannedCell(Generic[_ParamsT]):
+    """A cell before its jobs are known.
+
+    Args:
+        control_name, control: what is demanded.
+        attack, params: by which attack, set how.
+        attacker: who attacks.
+        piece: of whom.
+        file: what the attack read from its own file, see `Planning.read`.
+    """
+
+    control_name: str
+    control: ControlSpec
+    attack: Attack
+    params: _ParamsT
+    attacker: ResolvedAttacker
+    piece: Slice
+    file: Any = None
+
+    @property
+    def metric(self) -> Metric:
+        """The control's metric."""
+        return self.attack.metrics[self.control.metric]
+
+    @property
+    def class_name(self) -> str:
+        """The attribute class, of an attack that needs one."""
+        assert self.control.attribute_class is not None  # validation asks for it
+        return self.control.attribute_class
+
+    @property
+    def models(self) -> tuple[Who, ...]:
+        """Whose answers the metric takes."""
+        both = self.control.contrast == "reference" or self.params.needs_reference
+        return ("target", "reference") if both else ("target",)
+
+
+@dataclass(frozen=True, slots=True)
+class Work:
+    """Tokens a model has to process: prompts and records, and at most so many new ones."""
+
+    forward: int = 0
+    rollout: int = 0
+
+    def __add__(self, other: Work) -> Work:
+        """Return both together."""
+        return Work(self.forward + other.forward, self.rollout + other.rollout)
+
+    def times(self, count: int) -> Work:
+        """Return the same done so often."""
+        return Work(self.forward * count, self.rollout * count)
+
+
+@dataclass(frozen=True, slots=True)
+class CellJobs:
+    """What a cell is judged from.
+
+    Args:
+        sample: who is there to be measured.
+        labels: the job that says who has the class, where there is one.
+        jobs: digests, in the order they are run.
+        missing: what the target lacks, so that nothing is run; None where it lacks nothing.
+        alone: what the cell would cost if it shared nothing: each of its patients asked by himself,
+            for this cell only.
+    """
+
+    sample: Sample
+    labels: str | None = None
+    jobs: Sequence[str] = ()
+    missing: str | None = None
+    alone: Work = Work()
+
+
+@dataclass(frozen=True, slots=True)
+class RolloutUse:
+    """How an attack draws continuations.
+
+    Args:
+        settings: of the drawing.
+        threshold: what thresholded metrics compare q with.
+    """
+
+    settings: RolloutSettings
+    threshold: float | None = None
+
+
+class Planning(ABC, Generic[_ParamsT]):
+    """How an attack's cells become jobs."""
+
+    @abstractmethod
+    def sample(self, builder: PlanBuilder, cell: PlannedCell[_ParamsT]) -> Sample:
+        """Count who is there to be measured."""
+
+    @abstractmethod
+    def jobs(self, builder: PlanBuilder, cell: PlannedCell[_ParamsT], sample: Sample) -> CellJobs:
+        """Add the jobs of a cell to a plan, and say which they are.
+
+        Args:
+            builder: collects the jobs.
+            cell: one that the target has all capabilities for.
+            sample: as counted.
+        """
+
+    def rollouts(self, params: _ParamsT) -> RolloutUse | None:
+        """Say how continuations are drawn; None where the attack draws none."""
+        return None
+
+    def score_percents(self, params: _ParamsT) -> Sequence[float]:
+        """Return every k, in percent, that it wants membership scores of."""
+        return ()
+
+    def path(self, params: _ParamsT) -> str | None:
+        """Return the file that the attack reads, relative to the policy; None where none."""
+        return None
+
+    def read(
+        self, path: Path, *, cohort: Cohort, tokenizer: Tokenizer, max_length: int | None
+    ) -> Any:
+        """Read the attack's own file, for `PlannedCell.file`.
+
+        Raises:
+            DocumentError, DataError: it cannot be used.
+        """
+        return None
+
+    def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
+        """Return inputs that a job of the attack's own kinds must have for a cell to rest on it.
+
+        Args:
+            job: of one of the attack's own kinds.
+            cell: of the attack, in camelCase as in `plan.json`.
+            watch: token ids of the cell's class.
+        """
+        return {}
+
+
+def planning_of(attack: Attack) -> Planning[Any]:
+    """Return what plans an attack's cells."""
+    return attack.part("plan", Planning)
+
+
+def plan_cell(builder: PlanBuilder, cell: PlannedCell[Any]) -> CellJobs:
+    """Add the jobs of a cell to a plan.
+
+    Returns:
+        What was added, or no jobs and nobody to measure where the cell's class is absent.
+    """
+    if _is_absent(builder, cell):
+        nobody = Sample(members=0, nonmembers=0, members_positive=0, nonmembers_positive=0)
+        return CellJobs(nobody)
+    planning = planning_of(cell.attack)
+    sample = planning.sample(builder, cell)
+    for who in cell.models:
+        missing = builder.lacks(cell.attack.access, who=who)
+        if missing is not None:
+            return CellJobs(sample, missing=missing)
+    return planning.jobs(builder, cell, sample)
+
+
+def curtailments(builder: PlanBuilder, cells: Iterable[PlannedCell[Any]]) -> dict[str, Any]:
+    """Find the groups of rollouts of which every use only asks whether q exceeds a threshold.
+
+    Returns:
+        By the digest of a group's settings, the thresholds and watch sets of its uses; a group one
+        of whose uses needs every sample is not there.
+    """
+    if not builder.policy.document.spec.parameters.sampling.curtailed:
+        return {}
+    uses: dict[str, list[Any] | None] = {}
+    for cell in cells:
+        drawn = planning_of(cell.attack).rollouts(cell.params)
+        if drawn is None or _is_absent(builder, cell):
+            continue
+        group = digest(drawn.settings.inputs())
+        name = cell.control.attribute_class
+        if not cell.metric.thresholded or name is None or drawn.threshold is None:
+            uses[group] = None
+        elif (found := uses.setdefault(group, [])) is not None:
+            use = {"threshold": drawn.threshold, "watch": builder.ranks[name].watch}
+            if use not in found:
+                found.append(use)
+    return {group: found for group, found in uses.items() if found is not None}
+
+
+def _is_absent(builder: PlanBuilder, cell: PlannedCell[Any]) -> bool:
+    name = cell.control.attribute_class
+    return name is not None and builder.ranks[name].is_absent
