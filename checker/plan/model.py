@@ -75,7 +75,7 @@ class Cell(BaseCell):
 
     @property
     def judged_from(self) -> list[str]:
-        """Digests of all jobs it is judged from, the one that says who is who first."""
+        """Digests of all jobs it is judged from, the one with the labels first."""
         return [*([self.labels] if self.labels else []), *self.jobs]
 
 

@@ -79,32 +79,21 @@ def assemble_report(
         target=_target_ref(plan, target),
         summary=_summary(plan, judgement, manifest),
         cells=[
-            _cell(
-                finding,
-                cites=policy.spec.controls[finding.cell.control].cites,
-                stopped_early=_has_stopped(plan, manifest, finding),
-                power=power[finding.cell.id],
-                needs=_needs(plan, policy, finding.cell),
-            )
+            _cell(plan, finding, policy=policy, manifest=manifest, power=power[finding.cell.id])
             for finding in judgement.findings
         ],
         controls=_controls(plan, policy, judgement),
         waivers=_waivers(judgement, waivers),
         admissibility=list(judgement.checks),
         provenance=_provenance(
-            plan,
-            manifest,
-            times,
-            as_of,
-            waivers,
-            None
-            if attempt is None
-            else AttemptReport(
-                number=attempt.number,
-                confidence=judgement.confidence,
-                ledger_entry=attempt.sha256,
-            ),
+            plan, manifest, times, as_of, waivers, _attempt(judgement, attempt) if attempt else None
         ),
+    )
+
+
+def _attempt(judgement: Judgement, attempt: Attempt) -> AttemptReport:
+    return AttemptReport(
+        number=attempt.number, confidence=judgement.confidence, ledger_entry=attempt.sha256
     )
 
 
@@ -132,24 +121,29 @@ def _needs(plan: AuditPlan, policy: LeakagePolicy, cell: Cell) -> SampleNeeds:
     return SampleNeeds(at_all=at_all, likely=likely)
 
 
+_OF_FINDING = ("verdict", "warned", "reason", "explanation", "p_value", "waiver")
+_OF_CONTROL = (
+    "title", "attribute_class", "probe", "metric", "contrast", "severity", "enforcement",
+    "on_inconclusive", "rationale", "remediation",
+)  # fmt: skip
+"""Fields that a report takes over as they are."""
+
+
 def _cell(
+    plan: AuditPlan,
     finding: Finding,
     *,
-    cites: list[str],
-    stopped_early: bool,
+    policy: LeakagePolicy,
+    manifest: Manifest,
     power: Power,
-    needs: SampleNeeds,
 ) -> CellReport:
     cell, measurement = finding.cell, finding.measurement
     estimate = measurement.estimate if measurement else None
     return CellReport(
         **{name: getattr(cell, name) for name in BaseCell.model_fields},
         can_only_fail=not metric_of(cell).can_pass,
-        stopped_early=stopped_early,
-        verdict=finding.verdict,
-        warned=finding.warned,
-        reason=finding.reason,
-        explanation=finding.explanation,
+        stopped_early=_has_stopped(plan, manifest, finding),
+        **{name: getattr(finding, name) for name in _OF_FINDING},
         bound_side=_bound_side(estimate, cell.limit.fail),
         estimate=_reported(estimate),
         members=_reported(measurement.members if measurement else None),
@@ -158,16 +152,14 @@ def _cell(
             name: beside.reported()
             for name, beside in (measurement.reported if measurement else {}).items()
         },
-        p_value=finding.p_value,
         placebo=_reported(finding.placebo),
         sample=cell.sample,
         power=power,
-        needs=needs,
+        needs=_needs(plan, policy, cell),
         roc=[RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high)
              for fpr, tpr in finding.roc] or None,
         evidence=cell.judged_from,
-        citations=cites,
-        waiver=finding.waiver,
+        citations=list(policy.spec.controls[cell.control].cites),
     )  # fmt: skip
 
 
@@ -218,17 +210,8 @@ def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> l
         reports.append(
             ControlReport(
                 id=name,
-                title=control.title,
-                attribute_class=control.attribute_class,
-                probe=control.probe,
-                metric=control.metric,
-                contrast=control.contrast,
+                **{field: getattr(control, field) for field in _OF_CONTROL},
                 params=findings[0].cell.params,
-                severity=control.severity,
-                enforcement=control.enforcement,
-                on_inconclusive=control.on_inconclusive,
-                rationale=control.rationale,
-                remediation=list(control.remediation),
                 citations=list(control.cites),
                 verdict=worst(f.verdict for f in deciding),
                 blocks=any(f.blocks for f in findings),
@@ -352,8 +335,8 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
             for name, attribute_class in spec.attribute_classes.items()
         ],
         citations=[
-            CitationText(id=name, title=c.title, basis=c.basis, url=c.url, note=c.note)
-            for name, c in spec.citations.items()
+            CitationText(id=name, **citation.model_dump())
+            for name, citation in spec.citations.items()
         ],
     )
 
@@ -422,14 +405,7 @@ def _provenance(
         measured=oldest.isoformat(timespec="seconds") if oldest else None,
         command=times.command if times else "",
         evidence=[
-            EvidenceRef(
-                job=entry.job,
-                kind=entry.kind,
-                title=titles.get(entry.job, entry.kind),
-                file=entry.file,
-                sha256=entry.sha256,
-                rows=entry.rows,
-            )
+            EvidenceRef(title=titles.get(entry.job, entry.kind), **entry.model_dump())
             for entry in manifest.entries
         ],
     )

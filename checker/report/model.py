@@ -26,7 +26,7 @@ BoundSide = Literal["within", "beyond", "straddles"]
 
 
 class RocPoint(JsonModel):
-    """Whom an attack catches at which price: a point of its ROC curve.
+    """A point of an attack's ROC curve.
 
     `tpr` is the share of members caught where a share `fpr` of the nonmembers is accused wrongly;
     each bound is one-sided at the policy's confidence and holds for this point on its own.
@@ -57,7 +57,7 @@ class CellReport(BaseCell):
     that were decided before all their patients were drawn. `bound_side` says where the interval
     lies: its upper end within the limit, its lower end beyond it, or the limit between them; None
     where nothing was measured or where nothing may ever occur. `roc` is None where the attack ranks
-    nobody, and where its steps could give a count away. `withheld` names the fields that
+    no patients, and where its steps could give a count away. `withheld` names the fields that
     this audience does not see because they could be traced to fewer patients than `minCell`.
     """
 

@@ -110,8 +110,7 @@ def dress(axes: Axes, *, grid: str = "y", ticks: int | None = 5) -> None:
     axes.tick_params(which="both", colors=INK, length=0, pad=6)
     axes.grid(axis=grid, color=RULE, linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(MUTED)
 
 

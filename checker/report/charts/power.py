@@ -18,7 +18,7 @@ _WIDTH_IN, _ROW_IN = 3.9, 0.5
 def power_charts(report: Report) -> list[Chart]:
     """Draw one chart per control, with a row per cell; all have one axis, to be compared by eye.
 
-    Cells whose needs nobody knows have no row. A report that withholds how many patients there are
+    Cells whose needs are unknown have no row. A report that withholds how many patients there are
     shows what would be needed and leaves the sample out.
     """
     groups = {
@@ -83,8 +83,7 @@ def _power(
         axes.set_xlabel(whom, color=INK)
         axes.grid(axis="x", color=RULE, linewidth=0.8)
         axes.set_axisbelow(True)
-        for side in ("top", "right", "left", "bottom"):
-            axes.spines[side].set_visible(False)
+        axes.spines[:].set_visible(False)
 
     parts = [
         f"For each attacker: how many {whom} there are, how many a pass needs at the least, and"

@@ -1,4 +1,4 @@
-"""What a report may tell whom: the one place where numbers are withheld, before every format.
+"""What a report shows its audience: the one place where numbers are withheld, before every format.
 
 A report is itself a disclosure. "Three of 95 members with HIV were disclosed" speaks of three
 people, and so does anything it can be worked out from: a rate with its n, an exact bound (at a

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from checker.report.comparison import Change, Comparison, Direction, Side
+from checker.report.comparison import Change, ComparedCell, Comparison, Direction
 from checker.report.formats.templates import content_policy, environment, static_text
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.numbers import bounds, figure
@@ -31,7 +31,7 @@ _STYLES = {"worse": "bold red", "better": "green"}
 
 
 def print_comparison(found: Comparison, console: Console) -> None:
-    """Print what became of each cell, the worst first."""
+    """Print how each test changed, the worst first."""
     console.print()
     console.print(Text(summary(found), style="bold"))
     for caution in found.cautions:
@@ -44,8 +44,8 @@ def print_comparison(found: Comparison, console: Console) -> None:
             Text(f"{shorten(change.title, 80)}\n{plain(change.id)}"),
             Text(outcome(change), style=_STYLES.get(change.direction, "")),
             Text(difference(change)),
-            Text(side(change.before, change.metric)),
-            Text(side(change.after, change.metric)),
+            Text(cell_words(change.before, change.metric)),
+            Text(cell_words(change.after, change.metric)),
         )
     console.print(table)
     console.print(Text(NOTE, style="dim"))
@@ -65,7 +65,7 @@ def render_comparison(found: Comparison) -> str:
             above=CONFIDENTIAL if found.audience == "internal" else "Shared comparison",
             outcome=outcome,
             difference=difference,
-            side=side,
+            cell_words=cell_words,
             summary=summary(found),
         )
     )
@@ -76,8 +76,8 @@ def summary(found: Comparison) -> str:
     worse, better = found.count("worse"), found.count("better")
     before, after = found.before, found.after
     said = [f"{_cells(worse)} more, {_cells(better)} less, of {len(found.changes)}"]
-    if silent := len(found.changes) - worse - better - found.count("no-difference-shown"):
-        said.append(f"of {silent} the difference is not known")
+    if unknown := len(found.changes) - worse - better - found.count("no-difference-shown"):
+        said.append(f"of {unknown} the difference is not known")
     pairs = [(c.before.verdict, c.after.verdict) for c in found.changes if c.before and c.after]
     turns = {
         "fail no longer": sum(old == "fail" != new for old, new in pairs),
@@ -97,7 +97,7 @@ def _cells(count: int) -> str:
 
 
 def outcome(change: Change) -> str:
-    """Return what became of a cell, with the change of its verdict."""
+    """Return how a test changed, with the change of its verdict."""
     words = DIRECTIONS[change.direction]
     if change.why is not None:
         words += f": {change.why}"
@@ -119,7 +119,7 @@ def difference(change: Change) -> str:
     )
 
 
-def side(found: Side | None, metric: str) -> str:
+def cell_words(found: ComparedCell | None, metric: str) -> str:
     """Return one report's verdict and estimate of a cell."""
     if found is None:
         return "–"

@@ -242,7 +242,6 @@ class _Document:
     def _finding(self, control: ControlReport) -> dict[str, Any]:
         texts = [text for text in self.texts if text.cell.control == control.id]
         waived = [text for text in texts if text.waiver is not None]
-        word = VERDICT_WORDS[control.verdict]
         remedies = "; ".join(control.remediation) if control.verdict != "pass" else ""
         return filled(
             {
@@ -263,16 +262,7 @@ class _Document:
                     for name in dict.fromkeys(control.citations)
                     if name in self.citations
                 ],
-                "target": {
-                    "type": "objective-id",
-                    "target-id": _objective_id(control),
-                    "title": _line(control.title),
-                    "status": {
-                        "state": "satisfied" if control.verdict == "pass" else "not-satisfied",
-                        "reason": _REASONS.get(control.verdict, "other"),
-                        "remarks": f"The worst verdict among the deciding tests is: {word}.",
-                    },
-                },
+                "target": _target(control),
                 "related-observations": [
                     {"observation-uuid": self.id_of("observation", text.cell.id)} for text in texts
                 ],
@@ -319,6 +309,21 @@ class _Document:
                 resource["remarks"] = _prose(citation.note)
             resources.append(resource)
         return resources
+
+
+def _target(control: ControlReport) -> dict[str, Any]:
+    """Return whether a control's objective is satisfied."""
+    word = VERDICT_WORDS[control.verdict]
+    return {
+        "type": "objective-id",
+        "target-id": _objective_id(control),
+        "title": _line(control.title),
+        "status": {
+            "state": "satisfied" if control.verdict == "pass" else "not-satisfied",
+            "reason": _REASONS.get(control.verdict, "other"),
+            "remarks": f"The worst verdict among the deciding tests is: {word}.",
+        },
+    }
 
 
 def _cell_properties(text: FindingText) -> dict[str, Any]:

@@ -64,7 +64,7 @@ DESCRIPTION = 480
 RELEASE = "release"
 """The rule of what blocks the release without being a cell."""
 
-# a waiver that applies, or whose time has not come, is nothing to be told of
+# a waiver that applies, or whose time has not come, needs no notification
 _WAIVER_LEVELS = {"void": "warning", "unused": "error", "expired": "error", "refused": "error"}
 
 
@@ -155,7 +155,7 @@ def _invocation(report: Report, texts: Sequence[FindingText], place: _Places) ->
         {
             "level": "error" if text.blocks else "warning",
             "message": _message(text.text),
-            "associatedRule": _reference(text.cell, place),
+            "associatedRule": _rule_of(text.cell, place, ("id", "index")),
             "locations": [place.of(text.cell)],
         }
         for text in texts
@@ -244,23 +244,18 @@ def _result(report: Report, text: FindingText, place: _Places) -> dict[str, Any]
     cell = text.cell
     name = digest([report.policy.name, report.target.name, cell.id])
     return {
-        **_rule_of(cell, place),
+        **_rule_of(cell, place, ("ruleId", "ruleIndex")),
         "message": _message(text.text),
         "locations": [place.of(cell)],
         "partialFingerprints": _fingerprints(name),
     }
 
 
-def _rule_of(cell: CellReport, place: _Places) -> dict[str, Any]:
-    index = place.rules.get(cell.control)
-    rule = {"ruleId": _name(cell.control)}
-    return rule if index is None else {**rule, "ruleIndex": index}
-
-
-def _reference(cell: CellReport, place: _Places) -> dict[str, Any]:
-    index = place.rules.get(cell.control)
-    rule = {"id": _name(cell.control)}
-    return rule if index is None else {**rule, "index": index}
+def _rule_of(cell: CellReport, place: _Places, keys: tuple[str, str]) -> dict[str, Any]:
+    """Return which rule a cell belongs to, under the keys for its id and its number."""
+    return filled(
+        dict(zip(keys, (_name(cell.control), place.rules.get(cell.control)), strict=True))
+    )
 
 
 def _level(text: FindingText) -> str:
