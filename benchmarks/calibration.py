@@ -37,7 +37,6 @@ from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
-from checker.plan.jobs import PROMPTS_A_BATCH
 from numpy.typing import NDArray
 
 from benchmarks.calibration_exact import curtailed, enumerated
@@ -55,6 +54,7 @@ from benchmarks.known_truths import SAMPLES, TRUTHS, Design, designs, disclosed
 from benchmarks.remembered_draws import remembered
 from checker import stats
 from checker.errors import InsufficientData
+from checker.plan.builder import PROMPTS_A_BATCH
 from checker.plan.cells import metric_of
 from checker.plan.power import cell_power
 from checker.stats.intervals import difference_limits

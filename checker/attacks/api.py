@@ -11,7 +11,8 @@ module  object     what it does
 plan    `PLAN`     turns cells into jobs (`checker.plan.planning.Planning`)
 run     `RUN`      runs jobs of its own kinds (`checker.plan.task.Running`)
 measure `MEASURE`  turns observations into an estimate (`Measuring`)
-words   `WORDS`    says it in reports (`checker.attacks.wording.AttackWords`)
+words   `WORDS`    says it in reports (`checker.attacks.wording.AttackWords`); a
+                   plug-in without it is shown by its names
 ======= ========== ==============================================================
 """
 
@@ -202,7 +203,7 @@ def owner_of(kind: str) -> Attack:
     Raises:
         PluginError: no attack that is installed has such jobs.
     """
-    for name in _attack_names():
+    for name in attack_names():
         attack = _face(name)
         if kind in attack.kinds:
             return attack
@@ -221,14 +222,14 @@ def _face(name: str) -> Attack:
     return found
 
 
-def _attack_names() -> list[str]:
+def attack_names() -> list[str]:
     """Return all names, built-in attacks first: they are asked without importing any other."""
     return [*BUILT_IN[GROUP], *(n for n in plugin_names(GROUP) if n not in BUILT_IN[GROUP])]
 
 
 def _refuse_shared_names(attack: Attack) -> None:
     """Evidence is found by the kind of its job, words by the name of their metric."""
-    others = [_face(name) for name in _attack_names() if name != attack.name]
+    others = [_face(name) for name in attack_names() if name != attack.name]
     for what, own, theirs in (
         ("kind of job", attack.kinds, {*SHARED, *(k for one in others for k in one.kinds)}),
         ("metric", attack.metrics, {m for one in others for m in one.metrics}),
@@ -249,7 +250,7 @@ class CellEvidence:
     """All evidence of one cell.
 
     Args:
-        labels: who is who, where the cell has such a job.
+        labels: of the patients, where the cell has such a job.
         tables: by kind of job, the tables of the model under audit, in the plan's order.
         reference: the same of the reference model; empty where none was asked.
         watch: token ids that make a hit.

@@ -7,6 +7,7 @@ units never share an axis.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import Literal
 
@@ -62,10 +63,9 @@ class AttackWords:
         limits: what it cannot show.
         row: title of its row in the matrix, where it is about no attribute class.
         metrics: by name, those that are only ever reported too.
-        counted: whom a cell may need more of, inside and outside the training data; None says
-            members, or those who have the class, and nonmembers.
-        samples: who was there to be measured, with counts of a plan's `Sample` in braces; the
-            first is taken all of whose counts are known. Empty for the usual words.
+        counted: whom a cell may need more of, inside and outside the training data.
+        samples: who was there to be measured, with counts of a cell's sample in braces; the first
+            is taken all of whose counts are known. Without any, the usual words are.
         asks_nonmembers: False where nonmembers are never asked.
     """
 
@@ -74,10 +74,21 @@ class AttackWords:
     limits: str
     row: str = ""
     metrics: Mapping[str, MetricWords] = field(default_factory=dict)
-    counted: tuple[str, str] | None = None
+    counted: tuple[str, str] = ("members", "nonmembers")
     samples: tuple[str, ...] = ()
     asks_nonmembers: bool = True
 
     def metric(self, name: str) -> MetricWords | None:
         """Return a metric in words, or a number that the attack reports beside one."""
         return self.metrics.get(name)
+
+    def sample(self, counts: Mapping[str, str]) -> str | None:
+        """Say who was there to be measured, or None where the usual words do.
+
+        Args:
+            counts: as written, by their names in a cell's sample.
+        """
+        for template in self.samples:
+            with suppress(KeyError):
+                return template.format_map(counts)
+        return None

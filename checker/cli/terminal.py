@@ -263,10 +263,9 @@ def prospects(
 
 def _who(cell: Cell) -> tuple[str, str]:
     """Name whom a cell may need more of, inside and outside the training data."""
-    counted = probe_words(cell.probe).counted
-    if counted is not None:
-        return counted
-    return ("positives" if cell.attribute_class else "members"), "nonmembers"
+    if cell.attribute_class:
+        return "positives", "nonmembers"
+    return probe_words(cell.probe).counted
 
 
 class TerminalProgress:

@@ -2,7 +2,7 @@
 
 Compiling pays twice. *Correctness*: before any GPU time, the plan knows for each cell how many
 positives there are and which cells cannot pass, and says what sample would be needed. *Speed*:
-cells are lowered to jobs, and a prompt that several cells need is run once.
+cells share jobs, and a prompt that several cells need is run once.
 """
 
 from checker.plan.attempts import at_attempt

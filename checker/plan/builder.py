@@ -208,7 +208,7 @@ class PlanBuilder:
         bos = description.bos_token_id
         return bos if bos is not None and 0 <= bos < description.vocabulary_size else None
 
-    # --- who is who -----------------------------------------------------------------------------
+    # --- labels ---------------------------------------------------------------------------------
 
     def class_labels(
         self, class_name: str, attacker: ResolvedAttacker, *, horizon_tokens: int, everybody: bool
@@ -299,7 +299,7 @@ class PlanBuilder:
     def _labelled(
         self, recipe: PromptRecipe, is_member: bool, *, everybody: bool, class_name: str | None
     ) -> SplitLabels:
-        """Say who is who in one split, and keep the prompts that will be run."""
+        """Label the patients of one split, and keep the prompts that will be run."""
         source = self.sources[is_member]
         standing = self._standings.get((class_name, is_member))
         if standing is None:
@@ -339,7 +339,7 @@ class PlanBuilder:
     def rollouts(
         self, labels: str, settings: RolloutSettings, *, attacker: str, who: Who = "target"
     ) -> list[str]:
-        """Return the jobs that hold the prompts of a label set, adding what nobody drew yet.
+        """Return the jobs that hold the prompts of a label set, adding what no job draws yet.
 
         Where cells may stop early, classes share no batches: what an earlier class has drawn are
         patients who have that class too, and no random sample of a later one's. Curtailed prompts
@@ -381,7 +381,7 @@ class PlanBuilder:
         return self.policy.document.spec.parameters.sampling.sequential
 
     def embeddings(self, labels: str, *, attacker: str) -> list[str]:
-        """Return the jobs that embed the prompts of a label set, adding those nobody needed yet."""
+        """Return the jobs that embed the prompts of a label set, adding what no job embeds yet."""
         needed = self._prompts_of(labels)
         for chunk in self._allocation.fresh(
             "embeddings", needed, samples=1, a_job=PROMPTS_A_JOB, at_random=False

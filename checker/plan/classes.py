@@ -20,8 +20,6 @@ from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 
-__all__ = ["ClassRanks", "match_classes", "unmatched_classes"]
-
 
 @dataclass(frozen=True, slots=True)
 class ClassRanks:

@@ -27,6 +27,7 @@ from checker.plan.subgroups import Slice, slices
 from checker.plan.workload import Workload
 from checker.policy import Located, check_pair, resolve_attacker
 from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy
+from checker.records.census import check_fields
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 from checker.targets import TargetDescription
@@ -84,6 +85,11 @@ def compile_plan(
         nonmembers=tokenizer.encode(cohort.nonmembers, cohort.codes),
         ranks=match_classes(policy, target, cohort=cohort, tokenizer=tokenizer),
         slices={},
+    )
+    check_fields(
+        target.document.spec.tokenization,
+        members=builder.members,
+        nonmembers=builder.nonmembers,
     )
     planned = list(_planned_cells(builder, files or {}))
     # labels and scores record every slice, so all of them are known before the first job

@@ -18,21 +18,6 @@ from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel, digest, sha256_hex
 from checker.policy.documents import Limit
 
-__all__ = [
-    "AuditPlan",
-    "BaseCell",
-    "Cell",
-    "ClassSnapshot",
-    "Contrast",
-    "Cost",
-    "DataSnapshot",
-    "Job",
-    "PolicyOrigin",
-    "PolicySnapshot",
-    "TargetSnapshot",
-]
-
-
 Contrast = Literal["nonmembers", "reference"]
 
 
@@ -75,7 +60,7 @@ class Cell(BaseCell):
 
     @property
     def judged_from(self) -> list[str]:
-        """Digests of all jobs it is judged from, the one with the labels first."""
+        """Digests of all jobs it is judged from, its labels first."""
         return [*([self.labels] if self.labels else []), *self.jobs]
 
 

@@ -173,7 +173,7 @@ def plan_cell(builder: PlanBuilder, cell: PlannedCell[Any]) -> CellJobs:
     """Add the jobs of a cell to a plan.
 
     Returns:
-        What was added, or no jobs and nobody to measure where the cell's class is absent.
+        What was added, or no jobs and no patients where the cell's class is absent.
     """
     if _is_absent(builder, cell):
         nobody = Sample(members=0, nonmembers=0, members_positive=0, nonmembers_positive=0)

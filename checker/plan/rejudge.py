@@ -11,8 +11,6 @@ from checker.plan.snapshots import policy_snapshot
 from checker.policy import Located, resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec, Subgroup
 
-__all__ = ["demanded_cells", "with_policy"]
-
 
 def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
     """Put a policy's demands over what a plan measured.

@@ -21,8 +21,6 @@ from checker.records.cohort import Cohort
 from checker.records.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 from checker.targets import TargetDescription
 
-__all__ = ["class_snapshots", "data_snapshot", "policy_snapshot", "target_snapshot"]
-
 UNEXPLAINED_SHOWN = 20
 
 

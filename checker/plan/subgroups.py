@@ -12,8 +12,6 @@ from checker.policy.documents import Subgroup
 from checker.records.cohort import Cohort, Records
 from checker.records.tokenization import TokenizedRecords
 
-__all__ = ["RARE_CODE_OTHERS", "Slice", "slices"]
-
 RARE_CODE_OTHERS = 10
 """`rare_code` without a number: a code that at most this many *other* members have."""
 

@@ -78,7 +78,7 @@ class PromptRecipe:
 
 @dataclass(frozen=True, slots=True)
 class LabelSet:
-    """One class, attacker and horizon: who is who, and how their prompts are made."""
+    """Labels for one class, attacker and horizon, and how the prompts are made."""
 
     members: SplitLabels
     nonmembers: SplitLabels

@@ -13,8 +13,6 @@ from typing import Any
 from checker.attacks.api import GROUP, load_attack
 from checker.plugins import BUILT_IN
 
-__all__ = ["with_probes"]
-
 _CONTROLS = ("ControlSpec", "InheritingControlSpec")
 _SHARED = {
     "horizonTokens": "so many tokens are drawn, and compared with as many of the true record",

@@ -14,8 +14,6 @@ from checker.plugins import nearest_or_all, plugin_names, suggestion
 from checker.policy.documents import AuditTarget, LeakagePolicy, TargetSpec
 from checker.policy.source import Located, Say, short
 
-__all__ = ["check_pair", "target_problems"]
-
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
 
 
@@ -107,10 +105,14 @@ def _check_fields(spec: TargetSpec, say: Say) -> None:
         glob = field if isinstance(field, str) else field.codes
         if not glob.strip():
             say((*path, "static", name), f"static field '{name}' has no codes; write a glob")
+    declared = [*(["age"] if tokenization.age is not None else []), *tokenization.static]
+    for name in tokenization.present:
+        if name not in declared:
+            message = f"unknown field '{short(name)}'{nearest_or_all(name, declared)}"
+            say((*path, "present", name), message)
     order = tokenization.prefix_order
     if order is None:
         return
-    declared = [*(["age"] if tokenization.age is not None else []), *tokenization.static]
     for index, name in enumerate(order):
         if name not in declared:
             message = f"unknown field '{short(name)}'{nearest_or_all(name, declared)}"

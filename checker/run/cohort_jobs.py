@@ -1,4 +1,4 @@
-"""Jobs that need no model: who is who, and whether the splits can be compared."""
+"""Jobs that need no model: labels, and whether the splits can be compared."""
 
 from __future__ import annotations
 

@@ -20,8 +20,6 @@ from checker.plan import AuditPlan, Cell, Job
 from checker.plan.cells import may_stop_early, metric_of
 from checker.verdict import settled_cells
 
-__all__ = ["Schedule"]
-
 
 class Schedule:
     """The order of a plan's jobs, and which of them may run now.

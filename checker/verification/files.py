@@ -13,8 +13,6 @@ from checker.report.model import Report
 from checker.run.stored import Run
 from checker.verification.statement import Statement
 
-__all__ = ["check_digests", "check_evidence", "check_jobs"]
-
 
 def check_digests(run: Run, report: Report) -> Iterator[Statement]:
     """The files that the report was judged with are the ones it names by digest."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
@@ -18,15 +19,18 @@ from checker.kinds import SHARED
 from checker.plan.planning import planning_of
 from checker.plan.task import Running
 from checker.plugins import BUILT_IN, plugin_names
+from checker.report.wording.measures import measure_of, probe_words
 from checker.run.execution import SHARED_JOBS
 
 ATTACKS = [load_attack(name) for name in BUILT_IN[GROUP]]
-NAMES = {"probe", "kind", "family", "observes"}
+NAMES = {"probe", "kind"}
+NEVER = {"family", "observes"}
+"""What is an object, or is gone: compared with no word at all."""
+
 WORDS = {
     *SHARED,
     *BUILT_IN[GROUP],
     *(kind for attack in ATTACKS for kind in attack.kinds),
-    *(metric.family.name for attack in ATTACKS for metric in attack.metrics.values()),
 }
 
 
@@ -38,7 +42,10 @@ def comparisons(tree: ast.AST) -> Iterator[str]:
         inner = [one for side in (node.left, *node.comparators) for one in ast.walk(side)]
         asked = {one.attr if isinstance(one, ast.Attribute) else getattr(one, "id", "")
                  for one in inner}  # fmt: skip
-        if asked & NAMES and WORDS & {one.value for one in inner if isinstance(one, ast.Constant)}:
+        words = {one.value for one in inner if isinstance(one, ast.Constant)}
+        if (asked & NEVER and any(isinstance(one, str) for one in words)) or (
+            asked & NAMES and words & WORDS
+        ):
             yield ast.unparse(node)
 
 
@@ -161,3 +168,13 @@ def test_a_part_that_is_missing_or_something_else_is_named(monkeypatch: pytest.M
     monkeypatch.setitem(sys.modules, "toy_attack.measure", module)
     with pytest.raises(PluginError, match="MEASURE is of type str, not a Measuring"):
         _ = toy().measuring
+
+
+def test_an_attack_without_words_is_shown_by_its_name(plugged_in: Any) -> None:
+    plugged_in(
+        toy(package="json", metrics=by_name(replace(ATTACKS[0].metrics["recall"], name="toys")))
+    )
+    assert probe_words("toy").title == "toy"
+    assert measure_of("toys").title == "toys"
+    assert measure_of("recall").title.startswith("recall")
+    assert probe_words("of another hospital").meaning.startswith("An attack from outside phigate")

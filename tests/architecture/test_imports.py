@@ -23,13 +23,16 @@ CONTRACTS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["import
 LAYERS: list[str] = next(one["layers"] for one in CONTRACTS if one.get("exhaustive"))
 
 
+BELOW_POLICY = ("attacks.api", "attacks.families", "attacks.wording")
+
+
 def layer_of(module: str) -> float:
     """Return where a module stands in the contract, 0 at the top; the root stands at the bottom.
 
-    What attacks show policies, their api and their faces, stands right below `policy`.
+    What attacks show policies, their faces and what these are made of, stands below `policy`.
     """
     name = module.partition(".")[2]
-    if module in FACES or name.startswith(("attacks.api", "attacks.families")):
+    if module in FACES or name.startswith(BELOW_POLICY):
         return LAYERS.index("policy") + 0.5
     return LAYERS.index(name.partition(".")[0]) if name not in {"", "attacks"} else len(LAYERS)
 

@@ -21,7 +21,7 @@ if TYPE_CHECKING:  # slow to import, and reading a policy needs it not
     from checker.stats.estimate import Estimate
 
 Group = TypeVar("Group")
-"""What is observed of one split, as in `checker.attacks.families.samples`: clusters, ranked patients."""
+"""What is observed of one split, as in `.samples`: clusters, ranked patients."""
 
 
 class Sample(JsonModel):

@@ -1,4 +1,4 @@
-"""Continuations held against what truly followed: what a `trajectories` job observes of a patient.
+"""Continuations compared with what truly followed: what a `trajectories` job observes of a patient.
 
 Both sides are cut to the horizon: what lies beyond could not have been reached. A run is counted in
 the model's own tokens, time tokens included, because that is what "word for word" means to it.

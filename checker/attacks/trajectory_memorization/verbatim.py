@@ -6,11 +6,11 @@ in either (a longest common substring). From `minRun` tokens on it counts as ext
 *Of anybody's record*, where the prompt identifies nobody (METHODS §1): which records hold a run of
 `minRun` tokens of a rollout. Medicine repeats itself: of all runs of 20 tokens in Synthea's members
 37 % stand in a nonmember's record too, as laboratory panels, while in the MIMIC-IV demo none of
-200,000 do. Hence a set of members is held against an equally large set of nonmembers, and only runs
-that *tell the two sets apart* count: for members those that no nonmember of the other set has, for
-nonmembers those that no member of the one set has. Without memorization the sets are exchangeable,
-so both shares are equal in expectation, whatever is common to both. Were all runs counted instead,
-one panel in every rollout would put both shares at 1 and hide any regurgitation.
+200,000 do. Hence a set of members is compared with an equally large set of nonmembers, and only
+runs that *tell the two sets apart* count: for members those that no nonmember of the other set has,
+for nonmembers those that no member of the one set has. Without memorization the sets are
+exchangeable, so both shares are equal in expectation, whatever is common to both. Were all runs
+counted instead, one panel in every rollout would put both shares at 1 and hide any regurgitation.
 
 Runs of one or two codes need no rule of their own: such care is everybody's, and cancels. (In the
 MIMIC-IV demo 1 % of runs of 20 tokens hold fewer than 8 different ones.)

@@ -57,4 +57,7 @@ WORDS = AttackWords(
     ),
     row="Records: does the model write down what truly happened?",
     metrics=_METRICS,
+    samples=(
+        "{rollouts} continuations, held against {members} members and {nonmembers} nonmembers",
+    ),
 )

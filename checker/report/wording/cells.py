@@ -8,7 +8,7 @@ from typing import Literal
 from checker.policy.documents import Limit
 from checker.report.model import CellReport, ControlReport
 from checker.report.wording.audience import is_withheld, side_words
-from checker.report.wording.measures import AGAINST, measure_of
+from checker.report.wording.measures import AGAINST, measure_of, probe_words
 from checker.report.wording.numbers import figure, grouped, setting, share, upper_bound
 from checker.report.wording.plain import plain
 from checker.report.wording.reasons import Reason, reason_words
@@ -155,11 +155,10 @@ def needs_more(cell: CellReport) -> str | None:
     """Return how much more a cell needs before it can pass at all, or None."""
     if cell.can_only_fail or cell.verdict == "not_applicable" or is_withheld(cell):
         return None  # how much is missing says how much there is
-    members, nonmembers = "members", "nonmembers"
     if cell.attribute_class is not None:
-        members = "eligible members"
-    elif cell.probe == "canary-exposure":
-        members, nonmembers = "planted canaries", "canaries left out"
+        members, nonmembers = "eligible members", "nonmembers"
+    else:
+        members, nonmembers = probe_words(cell.probe).counted
     power = cell.power
     counts = (
         (power.needed_more, members),
@@ -175,27 +174,19 @@ def sample_words(cell: CellReport) -> str:
     sample = cell.sample
     if sample is None or is_withheld(cell):
         return NOT_SHOWN
-    members, nonmembers = grouped(sample.members), grouped(sample.nonmembers)
-    if cell.probe == "canary-exposure":
-        return f"{members} canaries planted, {nonmembers} left out"
-    if sample.rollouts is not None:
-        return (
-            f"{grouped(sample.rollouts)} continuations, compared with {members} members and"
-            f" {nonmembers} nonmembers"
-        )
+    counts = {
+        name: grouped(count)
+        for name in type(sample).model_fields
+        if isinstance(count := getattr(sample, name), int)
+    }
+    own = probe_words(cell.probe).sample(counts)
+    if own is not None:
+        return own
+    words = f"{counts['members']} members, {counts['nonmembers']} nonmembers"
     if cell.attribute_class is None:
-        return f"{members} members, {nonmembers} nonmembers"
-    if cell.probe == "embedding-probe":
-        words = f"{members} members and {nonmembers} nonmembers with the class"
-        if sample.members_negative is not None:
-            without = grouped(sample.members_negative), grouped(sample.nonmembers_negative or 0)
-            words += f", {without[0]} and {without[1]} without it"
         return words
-    positive = grouped(sample.members_positive or 0), grouped(sample.nonmembers_positive or 0)
-    if cell.probe == "identifier-perturbation":  # nonmembers are never asked
-        return f"{members} eligible members, of {positive[0]} with the class"
-    words = f"{members} members, {nonmembers} nonmembers"
     if sample.members_positive is not None:
+        positive = grouped(sample.members_positive), grouped(sample.nonmembers_positive or 0)
         words += f" eligible, of {positive[0]} and {positive[1]} with the class"
     if sample.distinct_prompt_share is not None:
         words += f"; {share(sample.distinct_prompt_share)} of the prompts are distinct"

@@ -1,16 +1,16 @@
 """What reports say of each attack and metric, asked of the attacks themselves.
 
-What no attack that is installed here explains is shown by its name, as a plain number: a report may
-have been written elsewhere.
+What no attack that is installed here has words for is shown by its name, as a plain number: a
+report may have been written elsewhere.
 """
 
 from __future__ import annotations
 
 from dataclasses import replace
+from importlib.util import find_spec
 
-from checker.attacks.api import GROUP, load_attack
+from checker.attacks.api import attack_names, load_attack
 from checker.attacks.wording import Against, AttackWords, MetricWords, Unit
-from checker.plugins import plugin_names
 from checker.report.wording.plain import plain
 
 AGAINST: dict[Against, str] = {
@@ -35,19 +35,24 @@ AGAINST: dict[Against, str] = {
 
 def measure_of(name: str) -> MetricWords:
     """Return a metric, or a number reported beside one, in words."""
-    for probe in plugin_names(GROUP):
-        found = _words_of(probe).metric(name)
+    for probe in attack_names():
+        words = _words_of(probe)
+        found = words.metric(name) if words is not None else None
         if found is not None:
             return replace(found, title=plain(found.title))
     return MetricWords(plain(name), plain(name), "number", "")
 
 
 def probe_words(name: str) -> AttackWords:
-    """Return an attack in words; one that is not installed here by its name."""
-    if name in plugin_names(GROUP):
-        return _words_of(name)
+    """Return an attack in words; one that has none, or is not installed here, by its name."""
+    words = _words_of(name) if name in attack_names() else None
     text = "An attack from outside phigate; see its own documentation."
-    return AttackWords(plain(name), text, "", plain(name))
+    return words or AttackWords(plain(name), text, "", plain(name))
+
+
+def measures_patients(name: str) -> bool:
+    """Whether an attack is on patients, as one that is not installed here is taken to be."""
+    return name not in attack_names() or load_attack(name).measures_patients
 
 
 def unit_of(name: str) -> Unit:
@@ -60,5 +65,8 @@ def is_share(name: str) -> bool:
     return unit_of(name) == "share"
 
 
-def _words_of(name: str) -> AttackWords:
-    return load_attack(name).part("words", AttackWords)
+def _words_of(name: str) -> AttackWords | None:
+    attack = load_attack(name)
+    if find_spec(f"{attack.package}.words") is None:  # a built-in attack has words: a test looks
+        return None
+    return attack.part("words", AttackWords)
