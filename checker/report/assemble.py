@@ -68,10 +68,8 @@ def assemble_report(
     Raises:
         EvidenceError: the plan lacks a control of the policy, or a time is no time.
     """
-    power = {
-        cell.id: cell.power
-        for cell in at_attempt(plan, attempt=attempt.number if attempt else 1).cells
-    }
+    planned = at_attempt(plan, attempt=attempt.number if attempt else 1)
+    power = {cell.id: cell.power for cell in planned.cells}
     target = AuditTarget.model_validate_json(json.dumps(plan.target.document))
     return Report(
         verdict=judgement.verdict,

@@ -20,7 +20,7 @@ from urllib.parse import quote
 from checker.canonical import digest, sha256_hex
 from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.markdown_syntax import escape_markup
-from checker.report.model import ControlReport, Report, WaiverReport
+from checker.report.model import CellReport, ControlReport, Report, WaiverReport
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.decision import headline
 from checker.report.wording.findings import (
@@ -35,6 +35,7 @@ from checker.report.wording.findings import (
 from checker.report.wording.plain import shorten
 from checker.report.wording.terms import NOT_PROOF, VERDICT_WORDS
 from checker.report.wording.times import instant
+from checker.stats.estimate import ReportedEstimate
 
 VERSION = "1.2.1"
 NAMESPACE = "urn:phigate:oscal:1"
@@ -335,14 +336,8 @@ def _cell_properties(text: FindingText) -> dict[str, Any]:
         "reason": cell.reason,
         "blocks-release": text.blocks,
         "deciding": cell.gating,
-        "waiver": cell.waiver,
-        "severity": cell.severity,
-        "attribute-class": cell.attribute_class,
-        "attacker": cell.attacker,
-        "subgroup": cell.subgroup,
-        "probe": cell.probe,
-        "metric": cell.metric,
-        "contrast": cell.contrast,
+        **_named(cell, "waiver", "severity", "attribute_class", "attacker", "subgroup"),
+        **_named(cell, "probe", "metric", "contrast"),
         "limit": cell.limit.fail,
         "warning-limit": cell.limit.warn,
         "allowed-occurrences": cell.limit.max_count,
@@ -350,15 +345,13 @@ def _cell_properties(text: FindingText) -> dict[str, Any]:
         "withheld": ", ".join(cell.withheld) or None,
     }
     if number is not None:
-        properties |= {
-            "value": number.value,
-            "lower-bound": number.low,
-            "upper-bound": number.high,
-            "n": number.n,
-            "confidence": number.confidence,
-            "method": number.method,
-        }
+        properties |= {"value": number.value, "lower-bound": number.low, "upper-bound": number.high}
+        properties |= _named(number, "n", "confidence", "method")
     return properties
+
+
+def _named(item: CellReport | ReportedEstimate, *fields: str) -> dict[str, Any]:
+    return {field.replace("_", "-"): getattr(item, field) for field in fields}
 
 
 # --- OSCAL's data types -------------------------------------------------------------------------

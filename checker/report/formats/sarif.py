@@ -24,6 +24,8 @@ from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from pydantic.alias_generators import to_camel
+
 from checker.canonical import digest
 from checker.errors import ExitCode
 from checker.report.formats.api import ReportFormat, filled
@@ -285,33 +287,25 @@ def _suppressions(text: FindingText) -> list[dict[str, Any]]:
 
 def _cell_properties(text: FindingText) -> dict[str, Any]:
     cell = text.cell
-    properties = {
-        "cell": _name(cell.id),
-        "verdict": cell.verdict,
-        "warned": cell.warned,
-        "reason": _name(cell.reason) if cell.reason else None,
-        "blocks": text.blocks,
-        "gating": cell.gating,
-        "severity": _name(cell.severity),
-        "attributeClass": _name(cell.attribute_class) if cell.attribute_class else None,
-        "attacker": _name(cell.attacker),
-        "subgroup": _name(cell.subgroup),
-        "probe": _name(cell.probe),
-        "metric": _name(cell.metric),
-        "contrast": cell.contrast,
-        "estimate": _number(cell.estimate),
-        "limit": filled(
-            {
-                "warn": cell.limit.warn,
-                "fail": cell.limit.fail,
-                "maxCount": cell.limit.max_count,
-                "minN": cell.limit.min_n,
-            }
-        ),
-        "boundSide": cell.bound_side,
-        "withheld": [_name(name) for name in cell.withheld],
-    }
-    return filled(properties)
+    return filled(
+        {
+            "cell": _name(cell.id),
+            **_named(cell, "verdict", "warned", "reason"),
+            "blocks": text.blocks,
+            **_named(cell, "gating", "severity", "attribute_class", "attacker", "subgroup"),
+            **_named(cell, "probe", "metric", "contrast"),
+            "estimate": _number(cell.estimate),
+            "limit": filled(cell.limit.model_dump(mode="json")),
+            "boundSide": cell.bound_side,
+            "withheld": [_name(name) for name in cell.withheld],
+        }
+    )
+
+
+def _named(cell: CellReport, *fields: str) -> dict[str, Any]:
+    """Return fields of a cell under their names in JSON."""
+    values = {to_camel(field): getattr(cell, field) for field in fields}
+    return {name: _name(one) if isinstance(one, str) else one for name, one in values.items()}
 
 
 def _number(number: ReportedEstimate | None) -> dict[str, Any] | None:
