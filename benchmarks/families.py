@@ -196,7 +196,7 @@ def _snomed(tier: str, codes: str) -> dict[str, Any]:
 
 
 def policy_of(study: Study) -> dict[str, Any]:
-    """Return the one policy that all families are held against.
+    """Return the one policy that all families are judged by.
 
     Its limits are of no consequence for the order; they lie where a tenth of the patients should
     exceed them and none should not.

@@ -3,7 +3,7 @@
 A target *leaks* for a chosen share of members, or shifts their scores by a chosen amount, and
 otherwise follows the population; both are solved for, so that the metric's true value is exactly
 the one asked for. Drawing a target's observations is then a few random numbers a patient. Every
-family of metric of `checker.attacks.api.Metric` with limits has one, at two sample sizes and two
+family of `checker.attacks.families` with limits has one, at two sample sizes and two
 background rates, or two shapes of the scores where a background rate means nothing.
 
 Part of the calibration study, `benchmarks.calibration`.

@@ -25,8 +25,6 @@ from checker.policy.attackers import lineage
 from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.source import KeyPath, Located, dotted
 
-__all__ = ["PATIENTS", "POSITIVES", "lint", "policy_warnings"]
-
 POSITIVES = 3_000
 PATIENTS = 10_000
 HARDLY = 0.05

@@ -14,7 +14,7 @@ the split is comparable, that base rates are alike, that canaries are found. Ala
 verdict away, the placebo and the test for a better prompt format, keep the policy's level: at a
 smaller α they would sound less often, and a second try would be let off more lightly than a first.
 
-`finding` says what a verdict is, `limits` compares numbers with a limit, `cell_judge` judges a
+`finding` says what a verdict is, `limits` compares numbers with a limit, `cell_judge` judges one
 cell, `judging` all of them.
 """
 

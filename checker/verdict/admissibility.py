@@ -22,8 +22,6 @@ from checker.plan.model import AuditPlan
 from checker.records.prompt_format import DECLARED
 from checker.stats.estimate import ReportedEstimate
 
-__all__ = ["FORMAT_MARGIN", "AdmissibilityCheck", "admissibility_checks"]
-
 FORMAT_PATIENTS_NEEDED = 30
 """With fewer, "no variant is better" would be said of nearly any format."""
 

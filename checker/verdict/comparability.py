@@ -30,19 +30,6 @@ from checker.errors import InsufficientData
 from checker.records.tokenization import STATIC_TIME, Records
 from checker.stats import Estimate
 
-__all__ = [
-    "MIN_EVENTS",
-    "NEAR_DUPLICATE",
-    "SHINGLE",
-    "Duplicates",
-    "SplitScores",
-    "base_rate_gap",
-    "base_rate_scores",
-    "copied_records",
-    "find_duplicates",
-    "split_classifier_scores",
-]
-
 Codes = NDArray[np.int32]
 Hashes = NDArray[np.uint64]
 

@@ -13,8 +13,6 @@ from checker.policy.waivers import WaiverUse
 from checker.stats.estimate import Estimate
 from checker.verdict.admissibility import AdmissibilityCheck
 
-__all__ = ["Finding", "Judgement", "Verdict", "overall_verdict", "worst"]
-
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 
 _UNSEEN_BY_OUTCOME = {"subgroup-too-small", "no-variation", "identifier-not-in-prompt"}

@@ -16,8 +16,6 @@ from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.cell_judge import CellJudge
 from checker.verdict.finding import Finding, Judgement, overall_verdict
 
-__all__ = ["judge", "settled_cells"]
-
 
 def judge(
     policy: LeakagePolicy,

@@ -34,8 +34,6 @@ from checker.policy.source import KeyPath, short
 from checker.stats.estimate import Estimate
 from checker.verdict import Finding, compare_with_limit, overall_verdict
 
-__all__ = ["CaseResult", "Check", "find_tests", "policy_under_test", "run_policy_test"]
-
 
 @dataclass(frozen=True, slots=True)
 class Check:

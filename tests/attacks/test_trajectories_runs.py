@@ -117,7 +117,7 @@ def test_members_are_split_into_groups_as_large_as_the_nonmembers():
     found = repeated([record[:9] for record in [*members, *nonmembers]], members, nonmembers)
     assert (found.groups, found.nonmembers) == (8, 2)
     assert found.member_groups.tolist() == [1] * 16 + [0] * 2
-    # a nonmember's run is held against each of the groups
+    # a nonmember's run is compared with each of the groups
     assert found.nonmember_groups.tolist() == [0] * 16 + [8] * 2
 
 

@@ -14,6 +14,7 @@ from auditing import AS_OF, audit, write_policy
 from pydantic import BaseModel, create_model
 from pydantic.fields import FieldInfo
 
+from checker.attacks.api import columns_of
 from checker.canonical import digest
 from checker.evidence import EvidenceStore, tables_by_job
 from checker.plan import Cell
@@ -236,7 +237,7 @@ def _found(run: Run, cells: Sequence[Cell]) -> dict[str, Any]:
     judgement = judge(
         run.policy,
         plan=run.plan.model_copy(update={"cells": list(cells)}),
-        evidence=tables_by_job(EvidenceStore(run.folder), run.manifest),
+        evidence=tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest),
         as_of=datetime.fromisoformat(AS_OF),
     )
     return {one.cell.id: (one.measurement, one.reason) for one in judgement.findings}

@@ -1,4 +1,4 @@
-"""How many patients would decide a cell: held against published and enumerated numbers."""
+"""How many patients would decide a cell: compared with published and enumerated numbers."""
 
 from __future__ import annotations
 
