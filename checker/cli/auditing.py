@@ -89,7 +89,7 @@ def finish(
     report: Report, folder: Path, formats: list[str], *, audience: Audience, as_json: bool
 ) -> None:
     """Write a judged run's reports, show its verdict, and exit with its code."""
-    from checker.report.disclosure_control.suppression import for_audience
+    from checker.report.disclosure_control import for_audience
     from checker.report.formats.console import print_report
     from checker.report.formats.json import render_json
     from checker.run.stored import write_reports

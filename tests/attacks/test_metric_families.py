@@ -60,7 +60,7 @@ from checker.plugins import BUILT_IN
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import Limit
 from checker.policy.lint import lint
-from checker.report.disclosure_control.suppression import for_audience
+from checker.report.disclosure_control import for_audience
 from checker.stats.estimate import Estimate
 
 FAMILIES: list[Family[Any]] = [

@@ -25,7 +25,7 @@ from report_cases import case
 
 from checker.canonical import sha256_hex
 from checker.plugins import BUILT_IN, load_plugin
-from checker.report.formats.api import ReportFormat
+from checker.report.formats import ReportFormat
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "reports" / "examples"
@@ -100,6 +100,7 @@ def test_every_example_is_of_a_format() -> None:
         assert {path.name for path in (EXAMPLES / report).iterdir()} <= known
 
 
+IMPORTED_FROM = (ROOT, ROOT / "tests", Path(__file__).parent)
 SCRIPT = """
 import json
 from test_golden_reports import ALWAYS_HERE, REPORTS, written
@@ -119,7 +120,7 @@ def test_bytes_depend_on_neither_process_nor_hash_seed_nor_folder(tmp_path: Path
                 **os.environ,
                 "PYTHONHASHSEED": seed,  # another order of every set
                 "PYTHONPATH": os.pathsep.join(
-                    (str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent))
+                    map(str, (ROOT, ROOT / "tests", Path(__file__).parent))
                 ),
                 "TZ": "Asia/Kathmandu",
                 "LC_ALL": "C",

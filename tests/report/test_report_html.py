@@ -20,7 +20,7 @@ import report_builder as build
 from checker.report.formats.html import render_html
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import Report
-from checker.report.wording import text
+from checker.report.wording.plain import plain
 
 ROOT = Path(__file__).parents[2]
 VOID = {"meta", "br", "input", "link", "img", "hr"}
@@ -263,7 +263,7 @@ def test_charts_say_in_words_what_they_draw() -> None:
 def test_hostile_text_stays_text(payload: str) -> None:
     if payload == HOSTILE["surrogate"]:
         # a lone surrogate cannot come out of a JSON or YAML file, but it can be in memory
-        assert text.plain(payload) == "lone \N{REPLACEMENT CHARACTER} half"
+        assert plain(payload) == "lone \N{REPLACEMENT CHARACTER} half"
         return
     harmless, hostile = (
         page_of("every_verdict"),

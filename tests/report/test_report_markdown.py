@@ -17,7 +17,7 @@ from markdown_it import MarkdownIt
 from report_cases import CASES, case
 
 from checker.report.formats.markdown import render_markdown
-from checker.report.formats.markup import escape, escape_markup, table
+from checker.report.formats.markdown_syntax import escape, escape_markup, table
 from checker.report.wording.plain import plain
 
 # GitHub refuses a longer comment

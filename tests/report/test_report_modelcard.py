@@ -67,7 +67,7 @@ def test_the_section_says_what_was_decided_tried_and_not_claimed(name: str) -> N
     headings = re.findall(r"^#+ (.*)$", text, re.MULTILINE)
     assert headings[0] == "Leakage audit"
     assert headings[1].startswith("Release is ")
-    assert {"What leaks to whom", "Findings", "Attackers", "Grounds"} <= set(headings)
+    assert {"What leaks to whom", "Findings", "Attackers", "Basis"} <= set(headings)
     assert "not proof of anonymity" in text
     assert "**Relative or employer** knows age, sex and the first 10 events" in text
 

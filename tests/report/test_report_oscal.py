@@ -1,4 +1,4 @@
-"""OSCAL assessment results, held against NIST's schema and the models of compliance-trestle."""
+"""OSCAL assessment results, checked with NIST's schema and the models of compliance-trestle."""
 
 from __future__ import annotations
 

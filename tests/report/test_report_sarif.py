@@ -1,4 +1,4 @@
-"""SARIF, held against the schema of OASIS, and the part of it that GitHub ingests."""
+"""SARIF, checked with the schema of OASIS, and the part of it that GitHub ingests."""
 
 from __future__ import annotations
 

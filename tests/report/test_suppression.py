@@ -23,11 +23,12 @@ from numpy.typing import NDArray
 
 from checker.attacks.families import Sample
 from checker.policy.documents import Limit
+from checker.report.disclosure_control import for_audience
 from checker.report.disclosure_control.rounding import Rounding
-from checker.report.disclosure_control.suppression import for_audience
 from checker.report.formats.json import render_json
-from checker.report.model import CellReport, Number
+from checker.report.model import CellReport
 from checker.stats import rate, rate_difference
+from checker.stats.estimate import ReportedEstimate
 
 MIN_CELL = 11
 RACES = ("A", "B", "C")
@@ -105,8 +106,8 @@ TEMPLATE = build.disclosure_cell("hiv", "events-5", members=(20, 40), nonmembers
 
 
 @cache
-def number(hits: int, n: int) -> Number:
-    return Number.of(rate(hits, n, confidence=0.95))
+def number(hits: int, n: int) -> ReportedEstimate:
+    return rate(hits, n, confidence=0.95).reported()
 
 
 def cells(world: World) -> list[CellReport]:
@@ -138,7 +139,7 @@ def cell(
     inside, outside, estimate = number(*members), number(*nonmembers), number(*members)
     if metric == "excess_disclosure":
         excess = rate_difference(*members, *nonmembers, confidence=0.95)
-        estimate = Number.of(excess)
+        estimate = excess.reported()
     return TEMPLATE.model_copy(update={
         **fields,
         "estimate": estimate,
@@ -150,7 +151,7 @@ def cell(
     })  # fmt: skip
 
 
-def side_of(estimate: Number, limit: float) -> str:
+def side_of(estimate: ReportedEstimate, limit: float) -> str:
     assert estimate.high is not None
     return "beyond" if estimate.low > limit else "within" if estimate.high <= limit else "straddles"
 
