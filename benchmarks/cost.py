@@ -1,7 +1,7 @@
 """What an audit costs: tokens, from the plan, and seconds, against the number of everything.
 
 *Curves*: tokens with and without sharing when one of patients, classes, levels or controls grows
-and the rest stays, on made-up patients (`made_up_patients`), and the seconds that audits of a small
+and the rest stays, on made-up patients (`checker.testing.hospital`), and the seconds that audits of a small
 random GPT-2 take.
 
 *One class more*: how many rollout tokens the n-th attribute class adds on the same attackers. Only
@@ -32,7 +32,12 @@ import yaml
 from transformers import AutoModelForCausalLM, GPT2Config
 from transformers.utils import logging as transformers_logging
 
-from benchmarks.made_up_patients import (
+from checker.demo.cohort import write_cohort
+from checker.plan import CompiledAudit
+from checker.resources import resource
+from checker.run.prepare import Prepared, prepare
+from checker.run.running import run_audit
+from checker.testing.hospital import (
     ATTACKERS,
     LEVELS,
     SPECIALS,
@@ -44,12 +49,6 @@ from benchmarks.made_up_patients import (
     write_simulated_target,
     write_target,
 )
-from benchmarks.simulated_gate import Silent
-from checker.demo.cohort import write_cohort
-from checker.plan import CompiledAudit
-from checker.resources import resource
-from checker.run.prepare import Prepared, prepare
-from checker.run.running import run_audit
 from checker.testing.simulated import write_simulated
 
 __all__ = ["Added", "added_by_each", "controls", "curve_of_plans"]
@@ -160,7 +159,6 @@ def _run(prepared: Prepared) -> float:
             prepared.audit,
             run=Path(run),
             open_target=prepared.open_target,
-            progress=Silent(),  # type: ignore[arg-type]
             command="phigate run",
         )
         return time.perf_counter() - began

@@ -1,7 +1,7 @@
 """A whole audit against a plain one written from the paper's description, and that both agree.
 
 Model: a GPT-2 of six layers, trained for a few epochs on the members (it repeats some of them).
-Patients: 200 members and 200 nonmembers of some 200 events (`made_up_patients`). Asked: T1 and T2
+Patients: 200 members and 200 nonmembers of some 200 events (`checker.testing.hospital`). Asked: T1 and T2
 for three classes at the levels static, 10, 20 and 50 events, ten continuations of 100 tokens each,
 and T4. *Ours* is everything from the files to the report: cohort, tokens, plan, preflight,
 comparability, evidence, verdicts. *Plain* is the work of the model and the distances alone
@@ -43,15 +43,6 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from benchmarks.made_up_patients import (
-    LEVELS,
-    SPECIALS,
-    Hospital,
-    disclosure,
-    write_hospital,
-    write_policy,
-    write_target,
-)
 from benchmarks.paper_audit import PlainAudit, Unit, units_of
 from benchmarks.paper_reference import encoder_embedder, lexical_embedder
 from benchmarks.simulated_gate import AS_OF
@@ -69,6 +60,15 @@ from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
 from checker.run.stored import load_run
 from checker.targets import Sampler
+from checker.testing.hospital import (
+    LEVELS,
+    SPECIALS,
+    Hospital,
+    disclosure,
+    write_hospital,
+    write_policy,
+    write_target,
+)
 from checker.verdict import judge
 
 CONTEXT = 512

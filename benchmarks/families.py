@@ -54,7 +54,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.simulated_gate import Silent
 from checker.attacks.canary_exposure.making import make_canaries
 from checker.attacks.canary_exposure.manifest import CanarySettings
 from checker.demo.cohort import EVENTS_KNOWN, SENSITIVE_CLASSES, write_cohort
@@ -408,7 +407,6 @@ class Families:
             prepared.audit,
             run=run,
             open_target=prepared.open_target,
-            progress=Silent(),  # type: ignore[arg-type]
             command=f"phigate check policy.yaml target-{family}.yaml --out {run.name}",
         )
         return judge_run(load_run(run), as_of=AS_OF)

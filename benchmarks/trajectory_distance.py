@@ -31,7 +31,6 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from benchmarks.made_up_patients import Hospital, write_hospital, write_target
 from benchmarks.paper_reference import (
     Embed,
     encoder_embedder,
@@ -48,6 +47,7 @@ from checker.attacks.trajectory_memorization.trajectories import Trajectory, Tra
 from checker.policy import load_target
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.testing.hospital import Hospital, write_hospital, write_target
 
 __all__ = ["compare", "write_encoder"]
 

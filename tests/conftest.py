@@ -1,50 +1,54 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, and where what lies.
+
+Test files stand in folders that mirror the package; `benchmarks/` tests short versions of what the
+benchmarks measure. What several files need is imported from `helpers/`:
+
+| module | what it makes |
+|---|---|
+| `command_line` | runs of `phigate` in this process |
+| `auditing` | audits by the command line, with a policy and a target to vary |
+| `every_probe` | one audit with every probe, contrast and kind of subgroup |
+| `policy_texts`, `waiver_texts` | policies that extend one another, and waivers, as people write them |
+| `mutations` | mistakes in YAML files, made on purpose |
+| `meds_builder`, `token_records` | small data sets and tokenized records |
+| `canary_builder` | a data set and a target to draw canaries from |
+| `tiny_models` | random checkpoints of each architecture |
+| `judging` | plans and evidence of known truth, for the judge |
+| `report_builder`, `report_cases`, `hostile` | reports, and text that attacks their readers |
+| `warm_phigate` | a `phigate` on the PATH of shell scripts that answers at once |
+| `loopback_cluster` | a Ray cluster on this machine |
+
+Worlds that plug-in authors use as well are in `checker.testing`. An audit that many tests only look
+at is run once, in a fixture of module or session scope; whoever changes a run works on a copy.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from command_line import Command, run_phigate
+from hypothesis import settings
 
-from benchmarks.simulated_gate import write_targets
-from checker.cli import main
+from checker.testing.toy_targets import write_targets
 
 for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
     os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
+# The same examples in every run and on every machine; a nightly run tries ten times as many.
+settings.register_profile(
+    "default", derandomize=True, database=None, deadline=None, max_examples=30
+)
+settings.register_profile("nightly", parent=settings.get_profile("default"), max_examples=300)
+settings.load_profile("nightly" if os.environ.get("PHIGATE_NIGHTLY") else "default")
 
 
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def phigate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+@pytest.fixture(scope="session")
+def phigate() -> Command:
     """Run the command line as a user would; a traceback fails the test."""
-
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["phigate", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        assert "phigate itself failed" not in err, err
-        return Outcome(int(leaving.value.code or 0), out, err)
-
-    return run
+    return run_phigate
 
 
 @pytest.fixture(scope="session")

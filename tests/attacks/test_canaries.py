@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from canary_builder import HALVES, LAB, UNSPOKEN, opened, settings, write_target
-from conftest import Command
+from command_line import Command
 from meds_builder import make_vocabulary, write_meds
 
 from checker.attacks.canary_exposure.drawing import draw_canaries

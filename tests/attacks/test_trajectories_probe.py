@@ -2,7 +2,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 from pydantic import ValidationError
-from test_trajectories_runs import records, strangers
+from token_records import records, strangers
 
 from checker.attacks.api import CellEvidence
 from checker.attacks.trajectory_memorization.measure import (

@@ -1,38 +1,10 @@
 import numpy as np
 import pytest
+from token_records import ids, records, strangers
 
 from checker.attacks.trajectory_memorization import verbatim as runs
 from checker.attacks.trajectory_memorization.verbatim import longest_shared_runs, regurgitation
 from checker.errors import InsufficientData
-from checker.records.tokenization import Coverage, TokenizedRecords
-
-
-def ids(*tokens):
-    return np.array(tokens, dtype=np.int32)
-
-
-def records(*patients):
-    """Whole records; only their tokens matter here."""
-    tokens = np.concatenate([ids(), *(np.asarray(p, dtype=np.int32) for p in patients)])
-    nothing = np.zeros(len(tokens), dtype=np.int32)
-    return TokenizedRecords(
-        tokens=tokens,
-        offsets=np.cumsum([0, *map(len, patients)]).astype(np.int64),
-        kind=nothing.astype(np.int8),
-        event=nothing,
-        code=nothing,
-        field=nothing.astype(np.int16),
-        time_days=nothing.astype(np.float32),
-        age_years=np.zeros(len(patients), dtype=np.float32),
-        static_values={},
-        coverage=Coverage(0, 0, {}),
-    )
-
-
-def strangers(n, length=30, *, seed, low=1000):
-    """Records of tokens that hardly ever repeat by chance."""
-    rng = np.random.default_rng(seed)
-    return [rng.integers(low, low + 100_000, size=length).astype(np.int32) for _ in range(n)]
 
 
 def repeated(rollouts, members, nonmembers, *, min_run=5, seed=0):

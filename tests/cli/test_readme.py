@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import Command
+from command_line import Command
 
 from checker.cli import cli
 from checker.errors import ExitCode

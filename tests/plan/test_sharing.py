@@ -11,21 +11,21 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 import yaml
+from judging import AS_OF
 
-from benchmarks.made_up_patients import (
-    Hospital,
-    disclosure,
-    write_hospital,
-    write_policy,
-    write_simulated_target,
-)
-from benchmarks.simulated_gate import AS_OF, Silent
 from checker.evidence import EvidenceStore, tables_by_job
 from checker.plan import AuditPlan, CompiledAudit
 from checker.plan.sharing import PromptShelf
 from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
 from checker.run.stored import judge_run, load_run
+from checker.testing.hospital import (
+    Hospital,
+    disclosure,
+    write_hospital,
+    write_policy,
+    write_simulated_target,
+)
 
 HOSPITAL = Hospital(60, 60, events=80, codes=200, classes=3, prevalence=0.4, recurrence=0.05)
 SETTINGS = {"samples": 4, "horizon_tokens": 20}
@@ -189,7 +189,6 @@ def estimates(folder: Path, controls: Mapping[str, Any], run: Path) -> dict[str,
         everything.audit,
         run=run,
         open_target=everything.open_target,
-        progress=Silent(),  # type: ignore[arg-type]
         command="phigate check",
     )
     report = judge_run(load_run(run), as_of=AS_OF)
@@ -209,7 +208,6 @@ def test_a_repetition_counts_only_what_its_own_prompts_wrote(folder: Path, tmp_p
         everything.audit,
         run=tmp_path,
         open_target=everything.open_target,
-        progress=Silent(),  # type: ignore[arg-type]
         command="phigate check",
     )
     run = load_run(tmp_path)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Command
+from command_line import Command
 from jsonschema import Draft7Validator
 
 from checker.cli.published_schemas import published_schemas, write_schemas

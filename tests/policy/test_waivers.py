@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 import yaml
-from conftest import Command
+from command_line import Command
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import Bench, policy

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Command
+from command_line import Command
 from meds_builder import make_records, make_vocabulary
 
 from checker.errors import ExitCode

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Command
+from command_line import Command
 
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms

@@ -118,7 +118,9 @@ def test_bytes_depend_on_neither_process_nor_hash_seed_nor_folder(tmp_path: Path
             env={
                 **os.environ,
                 "PYTHONHASHSEED": seed,  # another order of every set
-                "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+                "PYTHONPATH": os.pathsep.join(
+                    (str(ROOT), str(ROOT / "tests" / "helpers"), str(Path(__file__).parent))
+                ),
                 "TZ": "Asia/Kathmandu",
                 "LC_ALL": "C",
             },

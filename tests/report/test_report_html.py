@@ -324,7 +324,7 @@ def test_equal_reports_give_equal_bytes_in_two_processes() -> None:
         env={
             **os.environ,
             "PYTHONHASHSEED": "12345",  # another order of every set than here
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "helpers"))),
         },
         capture_output=True,
         text=True,

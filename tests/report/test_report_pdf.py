@@ -248,7 +248,7 @@ def test_equal_reports_give_equal_bytes_in_another_process_and_folder(
             **os.environ,
             "PYTHONHASHSEED": "12345",
             "TZ": "Pacific/Auckland",
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "helpers"))),
         },
         capture_output=True,
         text=True,

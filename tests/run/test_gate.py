@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from command_line import Command
 
 from benchmarks.simulated_gate import audit_seed
 from checker.errors import ExitCode

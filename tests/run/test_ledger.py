@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from auditing import AS_OF, write_policy
-from conftest import Command
+from command_line import Command
 from jsonschema import Draft7Validator
 
 from checker.canonical import sha256_hex
