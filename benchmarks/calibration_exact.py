@@ -17,8 +17,6 @@ from checker.stats import power
 from checker.stats.intervals import difference_limits
 from checker.stats.paired import paired_limits
 
-__all__ = ["curtailed", "enumerated"]
-
 CONFIDENCE: Final = 0.95
 
 

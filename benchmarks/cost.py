@@ -1,8 +1,8 @@
 """What an audit costs: tokens, from the plan, and seconds, against the number of everything.
 
 *Curves*: tokens with and without sharing when one of patients, classes, levels or controls grows
-and the rest stays, on made-up patients (`checker.testing.hospital`), and the seconds that audits of a small
-random GPT-2 take.
+and the rest stays, on made-up patients (`checker.testing.hospital`), and the seconds that audits of
+a small random GPT-2 take.
 
 *One class more*: how many rollout tokens the n-th attribute class adds on the same attackers. Only
 patients who have a class within reach are asked about it, so the prompts it needs are of three
@@ -50,8 +50,6 @@ from checker.testing.hospital import (
     write_target,
 )
 from checker.testing.simulated import write_simulated
-
-__all__ = ["Added", "added_by_each", "controls", "curve_of_plans"]
 
 SAMPLES, HORIZON = 20, 100
 

@@ -1,9 +1,9 @@
 """A whole audit against a plain one written from the paper's description, and that both agree.
 
 Model: a GPT-2 of six layers, trained for a few epochs on the members (it repeats some of them).
-Patients: 200 members and 200 nonmembers of some 200 events (`checker.testing.hospital`). Asked: T1 and T2
-for three classes at the levels static, 10, 20 and 50 events, ten continuations of 100 tokens each,
-and T4. *Ours* is everything from the files to the report: cohort, tokens, plan, preflight,
+Patients: 200 members and 200 nonmembers of some 200 events (`checker.testing.hospital`). Asked: T1
+and T2 for three classes at the levels static, 10, 20 and 50 events, ten continuations of 100 tokens
+each, and T4. *Ours* is everything from the files to the report: cohort, tokens, plan, preflight,
 comparability, evidence, verdicts. *Plain* is the work of the model and the distances alone
 (`paper_audit`, `paper_reference`), on the same prompts and with the same random numbers.
 

@@ -24,8 +24,6 @@ from checker.plan import AuditPlan, Cell, CellLimit, Job, Power
 from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
 from checker.policy.documents import LeakagePolicy
 
-__all__ = ["cell_of", "evidence", "plan_of", "policy"]
-
 Array = NDArray[np.float64]
 
 WATCHED, HARMLESS = 7, 1

@@ -32,8 +32,6 @@ from checker.attacks.trajectory_memorization.measure import (
 from checker.plan import CellSample
 from checker.stats.exposure import null_exposure_bits
 
-__all__ = ["SAMPLES", "TRUTHS", "Design", "Draw", "designs", "disclosed"]
-
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, np.random.Generator], Any]
 """Draws one audit's observations; the second generator is for nonmembers."""

@@ -27,8 +27,6 @@ from scipy.stats import bootstrap as resample
 from checker.attacks.attribute_disclosure import measure as attribute_disclosure
 from checker.stats import bootstrap, exposure, precision_recall
 
-__all__ = ["remembered"]
-
 Array = NDArray[np.float64]
 
 

@@ -49,8 +49,6 @@ from checker.records.cohort import Cohort, load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.testing.hospital import Hospital, write_hospital, write_target
 
-__all__ = ["compare", "write_encoder"]
-
 HORIZON, SAMPLES, KNOWN = 100, 10, 30
 PATIENTS_AT_ONCE = 256
 
@@ -87,6 +85,7 @@ class Sequences:
 
     @classmethod
     def of(cls, cohort: Cohort, tokenizer: Tokenizer, *, patients: int) -> Sequences:
+        """Read the trajectories of so many members."""
         records = tokenizer.encode(cohort.members, cohort.codes)
         reader, rng = TrajectoryReader(tokenizer), np.random.default_rng(0)
         truths, others = [], []

@@ -8,7 +8,7 @@ benchmarks measure. What several files need is imported from `helpers/`:
 | `command_line` | runs of `phigate` in this process |
 | `auditing` | audits by the command line, with a policy and a target to vary |
 | `every_probe` | one audit with every probe, contrast and kind of subgroup |
-| `policy_texts`, `waiver_texts` | policies that extend one another, and waivers, as people write them |
+| `policy_texts`, `waiver_texts` | policies that extend one another, and waivers |
 | `mutations` | mistakes in YAML files, made on purpose |
 | `meds_builder`, `token_records` | small data sets and tokenized records |
 | `canary_builder` | a data set and a target to draw canaries from |

@@ -1,1 +1,1 @@
-"""A patient's way from file to token: the cohort, the model's tokens, and what an attacker's prompt holds."""
+"""A patient's way from file to token: cohort, tokens, and what an attacker's prompt holds."""

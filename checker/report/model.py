@@ -2,8 +2,8 @@
 
 Written as `report.json`; its schema is `schemas/Report.json`. Keys are camelCase there. A finding's
 numbers always come with bounds; what could not be measured is None beside a reason, and what the
-report's audience must not learn is None beside its name in `withheld` (`checker.report.disclosure_control.suppression`
-decides that, before any format sees the report).
+report's audience must not learn is None beside its name in `withheld`
+(`checker.report.disclosure_control.suppression` decides that, before any format sees the report).
 """
 
 from __future__ import annotations

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from checker.evidence import read_file
 from checker.plugins import load_plugin, plugin_names
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import load_report
 from checker.report.model import Report
 from checker.run.stored import Run, report_folder

@@ -261,7 +261,8 @@ def test_a_patient_without_a_continuation_is_refused():
 
 
 def test_importing_trajectories_loads_no_torch():
-    code = "import sys, checker.trajectories; print('torch' in sys.modules)"
+    module = "checker.attacks.trajectory_memorization.continuations"
+    code = f"import sys, {module}; print('torch' in sys.modules)"
     ran = subprocess.run(
         [sys.executable, "-c", code],
         capture_output=True,

@@ -20,8 +20,8 @@ ROOT = Path(__file__).parents[2]
 
 SERVER = """
 import json, os, signal, socket, sys
-import checker.attestation, checker.audit, checker.run.prepare, checker.run.stored, checker.verification
-import checker.testing.simulated
+import checker.attestation, checker.run.prepare, checker.run.running, checker.run.stored
+import checker.verification, checker.testing.simulated
 from checker.cli import main
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)

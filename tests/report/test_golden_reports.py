@@ -25,7 +25,7 @@ from report_cases import case
 
 from checker.canonical import sha256_hex
 from checker.plugins import BUILT_IN, load_plugin
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "reports" / "examples"

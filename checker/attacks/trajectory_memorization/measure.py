@@ -1,22 +1,24 @@
 """T1, trajectory memorization: does the model write down what truly happened next?
 
 Tonekaboni et al. (arXiv 2510.12950), test T1: from what the attacker knows the model draws S
-continuations, and their distance to the true one is taken (`checker.attacks.trajectory_memorization.distance`). A low
-distance alone is skill as much as memory, so phigate reports how much lower it is for members than
-for nonmembers, and beside it what chance gives. Extraction is the stricter question (Carlini et al.
-2021, arXiv 2012.07805): does a continuation repeat `minRun` true tokens in a row?
+continuations, and their distance to the true one is taken
+(`checker.attacks.trajectory_memorization.distance`). A low distance alone is skill as much as
+memory, so phigate reports how much lower it is for members than for nonmembers, and beside it what
+chance gives. Extraction is the stricter question (Carlini et al. 2021, arXiv 2012.07805): does a
+continuation repeat `minRun` true tokens in a row?
 
 Where a prompt identifies nobody there is no true continuation to hold against, and the question
 becomes whose records the continuations repeat at all: `regurgitation_excess`. Its sampling unit is
 the rollout, because the distinct prompts of such an attacker are all he has and no sample.
 
 *How regurgitation is bounded.* Members stand in G groups, each as large as the set of nonmembers it
-is held against (`checker.attacks.trajectory_memorization.verbatim`). B is the share of rollouts that repeat a group, and D
-the mean share that repeat nonmembers as against one group. What a model without memory of its
-members would score for B lies between D (its matches always fall upon the same rollouts) and G · D
-(never), by Bonferroni's inequalities. So the upper bound is that of B - D and the lower one that of
-B - G · D. The value is the sum of the groups' differences, which is unbiased. (Its own bounds would
-not do: zero hits among n rollouts would bound it by G times as much as B.)
+is held against (`checker.attacks.trajectory_memorization.verbatim`). B is the share of rollouts
+that repeat a group, and D the mean share that repeat nonmembers as against one group. What a model
+without memory of its members would score for B lies between D (its matches always fall upon the
+same rollouts) and G · D (never), by Bonferroni's inequalities. So the upper bound is that of B - D
+and the lower one that of B - G · D. The value is the sum of the groups' differences, which is
+unbiased. (Its own bounds would not do: zero hits among n rollouts would bound it by G times as
+much as B.)
 
 Two things are drawn at random: rollouts, which square-and-add over Clopper-Pearson limits takes
 care of, and which patients are in a set, which it does not. Where many runs are common property
@@ -138,7 +140,7 @@ class TrajectoryObservations:
 
 @dataclass(frozen=True, slots=True)
 class RegurgitationObservations:
-    """Whose records R rollouts repeat; columns as in `checker.attacks.trajectory_memorization.verbatim.Regurgitation`."""
+    """Whose records R rollouts repeat; columns as in `verbatim.Regurgitation`."""
 
     member_groups: NDArray[np.int64]
     nonmember_groups: NDArray[np.int64]

@@ -19,9 +19,9 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
-from checker.report.charts.palette import INK, MUTED, RULE
 from checker.report.charts.svg import for_page
 from checker.report.model import Number
+from checker.report.palette import INK, MUTED, RULE
 from checker.report.wording.plain import shorten
 
 __all__ = [

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, write
-from checker.report.charts.palette import MUTED, tones_of
 from checker.report.matrix import Matrix, build_matrix, worst_first
 from checker.report.model import CellReport, Report
+from checker.report.palette import MUTED, tones_of
 from checker.report.wording.plain import shorten
 from checker.report.wording.text import verdict_word
 

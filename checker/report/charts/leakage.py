@@ -19,9 +19,9 @@ from checker.report.charts.canvas import (
     top,
     write,
 )
-from checker.report.charts.palette import MEMBERS, NONMEMBERS
 from checker.report.charts.titles import title_of
 from checker.report.model import AttackerText, CellReport, ControlReport, Number, Report
+from checker.report.palette import MEMBERS, NONMEMBERS
 from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure
 from checker.report.wording.plain import shorten

@@ -8,9 +8,9 @@ end of the curve, which an AUROC hardly counts, can be seen.
 from __future__ import annotations
 
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, dress, write
-from checker.report.charts.palette import INK, MEMBERS, MUTED
 from checker.report.charts.titles import attacker_titles
 from checker.report.model import CellReport, Report, RocPoint
+from checker.report.palette import INK, MEMBERS, MUTED
 from checker.report.wording.measures import probe_words
 from checker.report.wording.numbers import figure, setting
 

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, dress, read_as_shares, top
-from checker.report.charts.palette import INK, MEMBERS, MUTED
 from checker.report.charts.titles import attacker_titles, title_of
 from checker.report.model import Number, Report
+from checker.report.palette import INK, MEMBERS, MUTED
 from checker.report.wording.measures import age_offset
 from checker.report.wording.numbers import bounds, figure, setting
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, write
-from checker.report.charts.palette import INK, MEMBERS, MUTED, NONMEMBERS, RULE
 from checker.report.charts.titles import attacker_titles, title_of
 from checker.report.model import CellReport, ControlReport, Report
+from checker.report.palette import INK, MEMBERS, MUTED, NONMEMBERS, RULE
 from checker.report.wording.numbers import grouped
 from checker.report.wording.plain import shorten
 from checker.report.wording.text import subgroup_words

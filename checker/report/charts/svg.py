@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import xml.etree.ElementTree as ET
 
-from checker.report.charts.palette import ROLES
+from checker.report.palette import ROLES
 from checker.report.wording.plain import plain
 
 __all__ = ["for_page"]

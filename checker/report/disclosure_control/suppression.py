@@ -11,9 +11,9 @@ A shared report follows four rules, with `minCell` of the policy (11):
 limit and on which side of it the interval lies, and no number. Where fewer than `minCell` were not
 hit, "nearly all" is all it says.
 
-*Rounded.* All other counts are rounded (`checker.report.disclosure_control.rounding`), rates and bounds are those of
-the rounded counts, and what is no share of patients (an AUROC, a distance) is rounded outward. So
-the difference of two shared numbers, of one report or of two, is never exact.
+*Rounded.* All other counts are rounded (`checker.report.disclosure_control.rounding`), rates and
+bounds are those of the rounded counts, and what is no share of patients (an AUROC, a distance) is
+rounded outward. So the difference of two shared numbers, of one report or of two, is never exact.
 
 *The n behind few.* A verdict and an n can pin a count: a cell that passes at 5 % with n between 59
 and 92 had no hit at all. n is withheld with the count, and from all cells about the same class and

@@ -1,4 +1,4 @@
-"""The report for people: one HTML file that needs nothing but itself (`checker.report.formats.pages`).
+"""The report for people: one HTML file that needs nothing but itself.
 
 The script filters and sorts what is there; with scripting off nothing is missing but that.
 """
@@ -10,13 +10,13 @@ from typing import TYPE_CHECKING
 
 from markupsafe import Markup
 
+from checker.report import palette
 from checker.report.book import Book, needs_attention
-from checker.report.charts import palette
-from checker.report.charts.scales import scales_of
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.formats.pages import content_policy, environment, static_text
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import Report
+from checker.report.scales import scales_of
 from checker.report.wording import audience, decision, text
 
 if TYPE_CHECKING:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from checker.errors import EvidenceError
 from checker.evidence import load_json_file
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.model import Report
 
 __all__ = ["JSON", "load_report", "render_json"]

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Sequence
 from xml.etree import ElementTree as ET
 
 from checker.errors import ExitCode
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.model import ControlReport, Report
 from checker.report.wording.findings import (
     TITLE,

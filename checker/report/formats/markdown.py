@@ -6,7 +6,7 @@ Short enough for a pull request, whatever the report holds: a forge refuses a co
 
 from __future__ import annotations
 
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.formats.markup import escape, table
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report

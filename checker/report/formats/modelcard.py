@@ -13,7 +13,7 @@ from typing import Any
 
 import yaml
 
-from checker.report.formats import ReportFormat, filled
+from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.markdown import (
     audience_lines,
     decision_lines,

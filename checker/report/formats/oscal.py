@@ -18,7 +18,7 @@ from typing import Any
 from urllib.parse import quote
 
 from checker.canonical import digest, sha256_hex
-from checker.report.formats import ReportFormat, filled
+from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.markup import escape_markup
 from checker.report.model import ControlReport, Report, WaiverReport
 from checker.report.wording.findings import (

@@ -1,11 +1,12 @@
 """The report as a PDF, for committees and archives: the HTML page on paper, with its data attached.
 
-WeasyPrint lays out the very page that `checker.report.formats.html` makes, under its print style; this is
-the only module that imports it, and only when a PDF is asked for. What comes out is written for
-PDF/UA-1 (ISO 14289-1), for readers who listen, and for PDF/A-3a (ISO 19005-3), which is the part of
-that standard that lets a file hold another: `report.json` of the same audience is attached as the
-source of what is read. WeasyPrint writes one variant at a time, so the claim to the other is added
-to its metadata. Tests look for what both ask; veraPDF, the validator, needs Java and is not run.
+WeasyPrint lays out the very page that `checker.report.formats.html` makes, under its print style;
+this is the only module that imports it, and only when a PDF is asked for. What comes out is
+written for PDF/UA-1 (ISO 14289-1), for readers who listen, and for PDF/A-3a (ISO 19005-3), which
+is the part of that standard that lets a file hold another: `report.json` of the same audience is
+attached as the source of what is read. WeasyPrint writes one variant at a time, so the claim to
+the other is added to its metadata. Tests look for what both ask; veraPDF, the validator, needs
+Java and is not run.
 
 Equal reports give equal bytes on one machine. Which fonts a machine has decides where lines end, so
 `phigate verify` on another one must not call a PDF changed because it cannot be made there again:
@@ -29,7 +30,7 @@ from xml.sax.saxutils import escape
 
 from checker import __version__
 from checker.errors import PluginError
-from checker.report.formats import ReportFormat
+from checker.report.formats.api import ReportFormat
 from checker.report.formats.html import render_html
 from checker.report.formats.json import render_json
 from checker.report.formats.pdf_tags import mend_tags, places

@@ -25,7 +25,7 @@ from urllib.parse import quote
 
 from checker.canonical import digest
 from checker.errors import ExitCode
-from checker.report.formats import ReportFormat, filled
+from checker.report.formats.api import ReportFormat, filled
 from checker.report.matrix import worst_first
 from checker.report.model import CellReport, ControlReport, Number, Report, WaiverReport
 from checker.report.wording.findings import (

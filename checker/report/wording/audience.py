@@ -1,8 +1,9 @@
 """Who may read a report, and what is said where this audience is not told a number.
 
-Which numbers a shared report withholds is not decided here: `checker.report.disclosure_control.suppression` has taken
-them out before any format sees the report. Silence reads as "there was nothing", so wherever a
-number is missing for the audience's sake, the report says that it is, and why.
+Which numbers a shared report withholds is not decided here:
+`checker.report.disclosure_control.suppression` has taken them out before any format sees the
+report. Silence reads as "there was nothing", so wherever a number is missing for the audience's
+sake, the report says that it is, and why.
 """
 
 from __future__ import annotations

@@ -2,7 +2,7 @@
 
 An executor decides where and when, never what: observations depend on the job, the patients, the
 models and the environment that is part of every key, so any executor leaves the same evidence, byte
-for byte. What may run next, and what is kept, `checker.audit` decides.
+for byte. What may run next, and what is kept, `checker.run.running` decides.
 """
 
 from __future__ import annotations

@@ -8,9 +8,9 @@ goes to each worker in a call, over the network of the cluster: a cluster that o
 connections are not encrypted (RAY_USE_TLS), is no place for an audit of real patients.
 
 *A cluster of the run's own stays on this machine.* Every port is bound to loopback and asks for a
-token drawn for this process (`checker.run.executors.network` sees to both); there is no dashboard and
-no usage report; the object store is small, and the session's folder is closed to others and deleted
-at the end.
+token drawn for this process (`checker.run.executors.network` sees to both); there is no dashboard
+and no usage report; the object store is small, and the session's folder is closed to others and
+deleted at the end.
 
 *What Ray says stays in its logs.* It prints what befalls its workers to standard output, where a
 report may be awaited; so while a cluster is open, nothing is written there. What a user needs to

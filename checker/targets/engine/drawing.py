@@ -1,8 +1,8 @@
 """Drawing next tokens from logits, on the device that holds them; nothing crosses per step.
 
-The rule is that of `checker.targets.engine.sampling`: temperature, top-p with ties at the edge kept, then
-the inverse of the distribution function in the order of the vocabulary. What is here is the same
-rule made cheap:
+The rule is that of `checker.targets.engine.sampling`: temperature, top-p with ties at the edge
+kept, then the inverse of the distribution function in the order of the vocabulary. What is here is
+the same rule made cheap:
 
 *Top-p needs a threshold, not a sorted vocabulary.* On the CPU the largest weights are split off
 (introselect) and only they are sorted; a row whose nucleus is larger is sorted whole. On other

@@ -4,14 +4,15 @@ Four decisions govern what stands behind it.
 
 *Scores come from one forward pass* (`checker.targets.engine.scoring`).
 
-*Rollouts read each prompt once* (`checker.targets.engine.decoding`, `checker.targets.engine.memories`). Which
-memory suits a model, or whether only the library's own `generate` does, is measured when it is
-loaded, by comparing steps with a full pass; preflight then goes through what was chosen.
+*Rollouts read each prompt once* (`checker.targets.engine.decoding`,
+`checker.targets.engine.memories`). Which memory suits a model, or whether only the library's own
+`generate` does, is measured when it is loaded, by comparing steps with a full pass; preflight then
+goes through what was chosen.
 
-*The draw is ours* (`checker.targets.engine.drawing`). Counter-based uniforms (`checker.targets.engine.sampling`)
-make a rollout depend on the seed, the prompt's key and the sample alone. The checkpoint's own
-generation settings are discarded, because a repetition penalty or a low temperature in them would
-audit another distribution.
+*The draw is ours* (`checker.targets.engine.drawing`). Counter-based uniforms
+(`checker.targets.engine.sampling`) make a rollout depend on the seed, the prompt's key and the
+sample alone. The checkpoint's own generation settings are discarded, because a repetition penalty
+or a low temperature in them would audit another distribution.
 
 *Doubt is an error.* Weights that the architecture lacks or that are left over, numbers that are no
 numbers, a prompt beyond the context: each raises TargetError, since a model that is loaded or read
