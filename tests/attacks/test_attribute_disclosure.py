@@ -37,7 +37,9 @@ def observed(
     )
 
 
-def together(first: DisclosureObservations, second: DisclosureObservations):
+def together(
+    first: DisclosureObservations, second: DisclosureObservations
+) -> DisclosureObservations:
     columns = {
         name: np.concatenate([getattr(first, name), getattr(second, name)])
         for name in ("member", "positive", "is_eligible", "q")
@@ -181,7 +183,9 @@ def with_reference(
     return replace(found, reference_q=np.array(reference_q, dtype=np.float64))
 
 
-def contrasted(inside: DisclosureObservations, outside: DisclosureObservations):
+def contrasted(
+    inside: DisclosureObservations, outside: DisclosureObservations
+) -> DisclosureObservations:
     both = [split.reference_q for split in (inside, outside)]
     return replace(together(inside, outside), reference_q=np.concatenate(both))
 

@@ -279,7 +279,7 @@ def test_one_positive_has_no_variance() -> None:
         base_rate_gap([0.5], [0.5, 0.4], confidence=0.95)
 
 
-def test_a_copied_record_is_found_however_short_and_a_stranger_s_is_not():
+def test_a_copied_record_is_found_however_short_and_a_stranger_s_is_not() -> None:
     first = [("MEDS_BIRTH", -9000), ("A", 0), ("B", 1, 7.5)]
     later = [("MEDS_BIRTH", -9000), ("A", 0.001), ("B", 1, 7.5)]  # the same check-up, a minute on
     nothing = [("GENDER//F", None), ("MEDS_BIRTH", -9000)]

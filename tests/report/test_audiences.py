@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pyarrow.parquet as pq
 import pytest
-from command_line import Command
+from command_line import Command, Outcome
 
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
@@ -21,7 +21,7 @@ AS_OF = "2026-11-01T00:00:00+00:00"
 TEXT_FORMATS = [name for name in plugin_names("phigate.reports") if name != "pdf"]
 
 
-def check(phigate: Command, folder: Path, name: str, *more: object):
+def check(phigate: Command, folder: Path, name: str, *more: object) -> Outcome:
     return phigate(
         "check", folder / "policy.yaml", folder / f"{name}.yaml", "--out", folder / "run",
         "--as-of", AS_OF, *more,

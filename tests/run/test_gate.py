@@ -13,7 +13,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from command_line import Command
+from command_line import Command, Outcome
 
 from benchmarks.simulated_gate import audit_seed
 from checker.errors import ExitCode
@@ -25,7 +25,7 @@ def without_times(report: str) -> str:
     return re.sub(r'"(started|finished|measured|asOf)": "[^"]*"', r'"\1": "-"', report)
 
 
-def check(phigate: Command, folder: Path, name: str, run: str = "run", *more: object):
+def check(phigate: Command, folder: Path, name: str, run: str = "run", *more: object) -> Outcome:
     return phigate(
         "check", folder / "policy.yaml", folder / f"{name}.yaml", "--out", folder / run,
         "--as-of", AS_OF, *more,
