@@ -9,6 +9,7 @@ benchmarks measure. What several files need is imported from `helpers/`:
 | `auditing` | audits by the command line, with a policy and a target to vary |
 | `every_probe` | one audit with every probe, contrast and kind of subgroup |
 | `policy_texts`, `waiver_texts` | policies that extend one another, and waivers |
+| `properties` | how many examples of a property are tried, by default and at night |
 | `mutations` | mistakes in YAML files, made on purpose |
 | `meds_builder`, `token_records` | small data sets and tokenized records |
 | `canary_builder` | a data set and a target to draw canaries from |
@@ -26,10 +27,14 @@ from __future__ import annotations
 
 import os
 import shutil
+from collections.abc import Callable
+from functools import cache
 from pathlib import Path
 
+import properties
 import pytest
-from command_line import Command, run_phigate
+from auditing import AS_OF, DEMO_POLICY
+from command_line import Checked, Command, run_phigate
 from hypothesis import settings
 
 from checker.testing.toy_targets import write_targets
@@ -37,12 +42,7 @@ from checker.testing.toy_targets import write_targets
 for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
     os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it
 
-# The same examples in every run and on every machine; a nightly run tries ten times as many.
-settings.register_profile(
-    "default", derandomize=True, database=None, deadline=None, max_examples=30
-)
-settings.register_profile("nightly", parent=settings.get_profile("default"), max_examples=300)
-settings.load_profile("nightly" if os.environ.get("PHIGATE_NIGHTLY") else "default")
+settings.load_profile(properties.PROFILE)
 
 
 @pytest.fixture(scope="session")
@@ -62,11 +62,47 @@ def simulated_targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(simulated_targets: Path, tmp_path: Path) -> Path:
     """A copy of the simulated targets, with the demo policy as `policy.yaml`, to be changed."""
-    folder = tmp_path / "work"
-    shutil.copytree(simulated_targets, folder)
-    policies = Path(__file__).parents[1] / "policies"
-    shutil.copy(policies / "demo.yaml", folder / "policy.yaml")
+    return make_workspace(tmp_path / "work", simulated_targets)
+
+
+def make_workspace(folder: Path, targets: Path) -> Path:
+    """Copy simulated targets and add the demo policy as `policy.yaml`."""
+    shutil.copytree(targets, folder)
+    shutil.copy(DEMO_POLICY, folder / "policy.yaml")
     return folder
+
+
+@pytest.fixture(scope="session")
+def finished_checks(
+    simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Checked]:
+    """Check a simulated target under the demo policy, once in a session; read only."""
+
+    @cache
+    def check(name: str) -> Checked:
+        folder = tmp_path_factory.mktemp(name) / "work"
+        make_workspace(folder, simulated_targets)
+        documents = (folder / "policy.yaml", folder / f"{name}.yaml")
+        outcome = run_phigate(
+            "check", *documents, "--out", folder / "run", "--as-of", AS_OF,
+            "--format", "json,html",
+        )  # fmt: skip
+        return Checked(folder, outcome)
+
+    return check
+
+
+@pytest.fixture
+def checked(finished_checks: Callable[[str], Checked], tmp_path: Path) -> Callable[[str], Checked]:
+    """Hand out a finished check of a simulated target (`leaking`, `sound`), to be changed."""
+
+    def copy(name: str) -> Checked:
+        finished = finished_checks(name)
+        folder = tmp_path / "checked" / name
+        shutil.copytree(finished.folder, folder)
+        return Checked(folder, finished.outcome)
+
+    return copy
 
 
 LONGEST = ("test_demo", "test_memory", "test_gate", "test_ray", "test_families", "test_report_pdf")

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
@@ -131,7 +131,6 @@ def test_a_value_that_cannot_be_meant_is_one_sentence(
     assert "\n" not in str(caught.value)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.from_regex(r"[A-Z][0-9][0-9A-Z]{1,5}", fullmatch=True), st.integers(1, 7))
 def test_every_prefix_of_a_code_matches_it_dotted_or_not(code: str, length: int) -> None:
     pattern = parse_value("icd10cm", code[:length])

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Callable
 from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
+from pathlib import Path
 from unittest import mock
 
 from checker.cli import main
@@ -22,6 +23,24 @@ class Outcome:
 
 
 Command = Callable[..., Outcome]
+
+
+@dataclass(frozen=True)
+class Checked:
+    """Documents, a target, and a finished run of theirs.
+
+    Args:
+        folder: holds `policy.yaml`, the simulated targets, and the run in `run`.
+        outcome: what `phigate check` left behind.
+    """
+
+    folder: Path
+    outcome: Outcome
+
+    @property
+    def run(self) -> Path:
+        """The run's folder."""
+        return self.folder / "run"
 
 
 def run_phigate(*arguments: object) -> Outcome:

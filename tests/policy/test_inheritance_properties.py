@@ -336,12 +336,7 @@ def resolved(folder: str, parents: list[Plain], child: Plain) -> Located[Leakage
     return load_policy(path)
 
 
-PROPERTY = settings(
-    max_examples=50,
-    deadline=None,
-    derandomize=True,
-    suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much],
-)
+PROPERTY = settings(suppress_health_check=[HealthCheck.too_slow, HealthCheck.filter_too_much])
 ACCEPTED: list[bool] = []
 
 

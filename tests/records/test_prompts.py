@@ -9,9 +9,10 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from meds_builder import Event, Patient, make_records, make_vocabulary
+from properties import examples
 from scipy.stats import chisquare
 
 from checker.errors import DataError
@@ -364,7 +365,7 @@ def bin_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@examples(50)
 @given(events=st.lists(EVENTS, min_size=1, max_size=6), who=SELECTIONS, horizon=st.integers(1, 30))
 def test_no_prompt_of_any_selection_tells_the_class_or_what_lies_behind_the_cut(
     bin_tokenizer: Tokenizer,

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from meds_builder import make_records, make_vocabulary
 
@@ -231,7 +231,6 @@ def test_a_bin_with_a_token_of_its_own_follows_its_code(tmp_path: Path) -> None:
     ]
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(st.floats(-100, 100, width=32), min_size=0, max_size=12).map(sorted),
     st.lists(st.floats(-120, 120, width=32), min_size=1, max_size=30),
@@ -409,7 +408,6 @@ STATICS = st.lists(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(STATICS, EVENTS), min_size=1, max_size=6))
 def test_order_offsets_and_codes_survive(patients: Any) -> None:
     rules = tokenizer(FULL).variant()

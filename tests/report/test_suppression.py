@@ -17,9 +17,10 @@ from itertools import chain
 import numpy as np
 import pytest
 import report_builder as build
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from properties import at_night, examples
 
 from checker.report.disclosure_control.rounding import Rounding
 from checker.report.disclosure_control.suppression import for_audience
@@ -253,7 +254,7 @@ def few(world: World) -> Iterator[tuple[str, str, str]]:
                 yield attacker, subgroup, side
 
 
-@pytest.mark.parametrize("seed", range(0, 500, 50))
+@pytest.mark.parametrize("seed", range(0, at_night(500, otherwise=100), 50))
 def test_no_small_count_can_be_worked_out_from_a_shared_report(seed: int) -> None:
     shown = 0
     for world_seed in range(seed, seed + 50):
@@ -387,7 +388,7 @@ counts = st.tuples(st.integers(0, 900), st.integers(11, 900)).map(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@examples(50)
 @given(members=counts, nonmembers=counts)
 def test_a_shared_interval_holds_the_true_one(
     members: tuple[int, int], nonmembers: tuple[int, int]

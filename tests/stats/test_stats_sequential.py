@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from properties import examples
 from scipy.special import beta
 from scipy.stats import binom
 
@@ -15,8 +16,6 @@ from checker.errors import InsufficientData
 from checker.stats import power
 from checker.stats.intervals import square_and_add
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
-
-SETTINGS = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
 ALPHA = 0.05
 SEQUENCE = 1 - SEQUENTIAL_SHARE * ALPHA
@@ -137,7 +136,7 @@ def test_before_the_first_patient_nothing_is_excluded() -> None:
         stats.sequential_rate(4, 3, confidence=0.95)
 
 
-@SETTINGS
+@examples(100)
 @given(group=groups, confidence=st.floats(0.01, 0.999999))
 def test_a_rate_lies_between_its_bounds_and_mirrors(
     group: tuple[float, int], confidence: float
@@ -149,7 +148,7 @@ def test_a_rate_lies_between_its_bounds_and_mirrors(
     assert (ahead.low, ahead.high) == pytest.approx((1 - back.high, 1 - back.low), abs=1e-9)
 
 
-@SETTINGS
+@examples(100)
 @given(group=groups)
 def test_at_one_sample_size_the_sequence_is_wider_than_the_fixed_bounds(
     group: tuple[float, int],
