@@ -204,12 +204,30 @@ class CellEvidence:
     partial: bool = False
     memo: dict[Any, Any] = field(default_factory=dict)
 
-    def once(self, key: Hashable, compute: Callable[[], _T]) -> _T:
-        """Return `compute()`, computed once for all cells of a judgement that share `key`."""
+    def once(self, compute: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
+        """Return `compute(*args, **kwargs)`, computed once for all cells of a judgement.
+
+        What was computed before is found by the function and all of its arguments, so that nothing
+        a number depends on can be left out of the key. Tables are compared by identity: the
+        evidence of a judgement does not change.
+        """
+        key = (compute, _key(args), _key(sorted(kwargs.items())))
         if key not in self.memo:
-            self.memo[key] = compute()
-        found: _T = self.memo[key]
+            # the arguments stay with the result: another table must not get a freed one's identity
+            self.memo[key] = compute(*args, **kwargs), (args, kwargs)
+        found: _T = self.memo[key][0]
         return found
+
+
+def _key(value: Any) -> Hashable:
+    """Return an argument as part of a key."""
+    if isinstance(value, pa.Table):
+        return "table", id(value)
+    if isinstance(value, list | tuple):
+        return tuple(_key(one) for one in value)
+    if value is None or isinstance(value, str | int | float | bool | bytes):
+        return type(value).__name__, value
+    raise TypeError(f"what was computed from {type(value).__name__} cannot be found again")
 
 
 class Probe(Protocol):

@@ -193,17 +193,14 @@ def hit_shares(
 
 
 def cell_shares(evidence: CellEvidence, *, reference: bool = False) -> dict[str, float]:
-    """Return q by prompt for a cell, computed once for all cells with the same rollouts and class.
+    """Return q by prompt for a cell, computed once for all that ask for the same.
 
     Args:
         evidence: of a cell whose parameters have `samples`.
         reference: of the reference model instead of the model under audit.
     """
     tables = (evidence.reference if reference else evidence.tables).get("rollouts", ())
-    key = ("q", tuple(evidence.watch), tuple(id(table) for table in tables))
-    return evidence.once(
-        key, lambda: hit_shares(tables, evidence.watch, samples=evidence.params.samples)
-    )
+    return evidence.once(hit_shares, tables, evidence.watch, samples=evidence.params.samples)
 
 
 def disclosure_observations(evidence: CellEvidence) -> DisclosureObservations:

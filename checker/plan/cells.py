@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from checker.attacks.api import Metric, Params, load_probe
-from checker.plan.measurement import measurement_digest
+from checker.plan.identity import measurement_digest
 from checker.plan.model import Cell, CellLimit, CellSample, Power
 from checker.plan.power import cell_power
 from checker.policy import ResolvedAttacker

@@ -19,7 +19,7 @@ from checker.attacks.canary_exposure.planted import PlantedCanaries
 from checker.canonical import digest
 from checker.errors import DataError
 from checker.plan.classes import ClassRanks
-from checker.plan.measurement import codes_of, knowledge_of
+from checker.plan.identity import identity
 from checker.plan.model import Job
 from checker.plan.sharing import PromptShelf, RolloutSettings
 from checker.plan.subgroups import Slice
@@ -184,8 +184,7 @@ class JobBook:
         spec = self.target.document.spec
         return {
             "data": self.cohort.sha256,
-            "members": spec.data.members,
-            "nonmembers": spec.data.nonmembers,
+            "splits": identity(spec.data),
             "tokenization": self.tokenizer.sha256,
             "maxLength": self.max_length,
         }
@@ -200,7 +199,7 @@ class JobBook:
             "model": self.descriptions[who].sha256,
             "eos": self._special(specials.eos),
             "pad": self._special(specials.pad),
-            **model.model_dump(mode="json", include={"device", "dtype", "trust_remote_code"}),
+            "loaded": identity(model),
         }
 
     def _special(self, token: str | None) -> int | None:
@@ -230,13 +229,10 @@ class JobBook:
         return self._labels(
             f"who has {class_name}, and what {attacker.name} knows",
             {
-                "codes": codes_of(spec.attribute_classes[class_name]),
+                "codes": identity(spec.attribute_classes[class_name]),
                 "removed": np.flatnonzero(ranks.removed).tolist(),
                 "watch": ranks.watch,
-                "codeSystems": [
-                    system.model_dump(mode="json")
-                    for system in self.target.document.spec.code_systems
-                ],
+                "codeSystems": identity(self.target.document.spec.code_systems),
                 "horizonTokens": horizon_tokens,
                 "everybody": everybody,
             },
@@ -289,7 +285,7 @@ class JobBook:
             {
                 **self.data_inputs(),
                 **inputs,
-                "attacker": knowledge_of(recipe.attacker),
+                "attacker": identity(recipe.attacker),
                 "subgroups": sorted(self.slices),
                 "seed": self.seed,
             },

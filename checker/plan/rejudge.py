@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from checker.attacks.api import load_probe
 from checker.plan.cells import control_cell
-from checker.plan.measurement import measurement_digest
+from checker.plan.identity import measurement_digest
 from checker.plan.model import AuditPlan, Cell, CellSample, ClassSnapshot
 from checker.plan.snapshots import policy_snapshot
 from checker.policy import Located, resolve_attacker

@@ -11,10 +11,11 @@ from collections.abc import Iterable
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from checker.errors import PluginError, Problem
 from checker.plugins import load_plugin, nearest_or_all, plugin_names, suggestion
-from checker.policy.attackers import ACCESS, extent, lineage, resolve_attacker
+from checker.policy.attackers import ACCESS, lineage, resolve_attacker
 from checker.policy.classes import class_problems
 from checker.policy.documents import (
     AttackerSpec,
@@ -23,6 +24,7 @@ from checker.policy.documents import (
     LeakagePolicy,
     PolicySpec,
     PolicyTest,
+    extent,
 )
 from checker.policy.shape import shape_problems
 from checker.policy.source import KeyPath, Located, Say, short
@@ -79,19 +81,15 @@ def _check_lineage(
         if after == name:
             say((*path, "extends"), f"attackers extend in a circle: {' → '.join([*chain, name])}")
         return
-    inherited, knows = resolve_attacker(spec, parent), attacker.knows
-    if knows.events is not None and extent(knows.events) < extent(inherited.events):
-        say(
-            (*path, "knows", "events"),
-            f"'{name}' would know fewer events than '{parent}', which it extends"
-            f" ({inherited.events})",
-        )
-    if knows.random is not None and knows.random < inherited.random:
-        say(
-            (*path, "knows", "random"),
-            f"'{name}' would know fewer random events than '{parent}', which it extends"
-            f" ({inherited.random})",
-        )
+    inherited, knows = resolve_attacker(spec, parent).knows, attacker.knows
+    for key, selector in Knowledge.selectors().items():
+        own, theirs = getattr(knows, key), getattr(inherited, key)
+        if selector.grows == "number" and own is not None and extent(own) < extent(theirs):
+            what = "random events" if selector.chooses else key
+            say(
+                (*path, "knows", to_camel(key)),
+                f"'{name}' would know fewer {what} than '{parent}', which it extends ({theirs})",
+            )
     if inherited.events == "all":
         for key in _choices(knows):
             say(
@@ -102,8 +100,7 @@ def _check_lineage(
 
 def _choices(knows: Knowledge) -> list[str]:
     """Return the selections of single events that are there, as the policy writes them."""
-    choices = (("random", knows.random), ("codeTypes", knows.code_types))
-    return [key for key, value in choices if value is not None]
+    return [to_camel(key) for key in knows.choices() if getattr(knows, key) is not None]
 
 
 def _check_knowledge(attacker: AttackerSpec, path: KeyPath, say: Say) -> None:
@@ -221,7 +218,7 @@ def _check_reach(
                 f"attacker '{name}' has access to {attacker.access}, but {control.probe} needs"
                 f" {probe.access}; limit an attacker with 'access: {probe.access}'",
             )
-        if probe.needs_whole_record and attacker.events != "all":
+        if probe.needs_whole_record and attacker.knows.events != "all":
             say(
                 (*path, "limits", name),
                 f"{control.probe} needs the whole record, but attacker '{name}' does not know it;"

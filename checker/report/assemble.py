@@ -396,21 +396,9 @@ def _fields(target: AuditTarget) -> list[str]:
 
 
 def _attacker(attacker: ResolvedAttacker, *, fields: list[str]) -> AttackerText:
-    if attacker.static == "all":
-        known = ["all static facts"]
-    else:
-        known = [", ".join(attacker.static)] if attacker.static else []
-    if attacker.events == "all":
-        known.append("the whole record but the class in question")
-    elif attacker.events:
-        known.append(f"the first {attacker.events} events")
-    if attacker.random:
-        known.append(f"{attacker.random} events drawn at random")
-    if attacker.code_types:
-        known.append(f"all events like {', '.join(attacker.code_types)}")
-    knows = " and ".join(known) or "nothing"
-    tried = [field for field in fields if field not in attacker.static]
-    if attacker.static != "all" and attacker.knows_events and tried:
+    knows, static = attacker.knows.in_words(), attacker.knows.static or []
+    tried = [field for field in fields if field not in static]
+    if static != "all" and attacker.knows.includes_events and tried:
         knows += f" (and tries out {', '.join(tried)})"
     return AttackerText(
         id=attacker.name,

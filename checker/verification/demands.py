@@ -13,7 +13,7 @@ from typing import Any
 from checker.attacks.observations import booleans, in_subgroup
 from checker.evidence import EvidenceStore
 from checker.plan import AuditPlan, Cell, Job, demanded_cells
-from checker.plan.measurement import codes_of, knowledge_of
+from checker.plan.identity import identity
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import LeakagePolicy, PolicySpec
 from checker.run.stored import Run
@@ -75,9 +75,9 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
     asked: dict[str, Any] = {}
     watch = plan.classes[cell.attribute_class].watch if cell.attribute_class else None
     if job.kind == "labels":
-        asked["attacker"] = knowledge_of(resolve_attacker(spec, cell.attacker))
+        asked["attacker"] = identity(resolve_attacker(spec, cell.attacker))
         if cell.attribute_class:
-            asked["codes"] = codes_of(spec.attribute_classes[cell.attribute_class])
+            asked["codes"] = identity(spec.attribute_classes[cell.attribute_class])
             asked["watch"] = watch
     elif job.kind in ("rollouts", "perturbations"):
         settings = ("horizonTokens", "temperature", "topP")

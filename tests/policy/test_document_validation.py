@@ -14,6 +14,7 @@ from checker.policy import (
     load_target,
     resolve_attacker,
 )
+from checker.policy.documents import Knowledge
 
 POLICY = """\
 apiVersion: phigate/v1
@@ -110,8 +111,7 @@ def test_an_attacker_has_the_knowledge_of_those_it_extends() -> None:
     assert resolve_attacker(spec, "relative") == ResolvedAttacker(
         name="relative",
         title="Relative",
-        static=("age", "sex"),
-        events=10,
+        knows=Knowledge(static=["age", "sex"], events=10),
         access="samples",
         gating=False,
         cites=("a-study",),
@@ -119,8 +119,7 @@ def test_an_attacker_has_the_knowledge_of_those_it_extends() -> None:
     assert resolve_attacker(spec, "insider") == ResolvedAttacker(
         name="insider",
         title="Insider",
-        static=("age", "sex", "race"),
-        events="all",
+        knows=Knowledge(static=["age", "sex", "race"], events="all"),
         access="logprobs",
         gating=True,  # `report: only` is not knowledge, so it is not passed on
         cites=("a-law", "a-study"),
@@ -136,8 +135,8 @@ def test_an_attacker_never_has_less_access_than_the_one_it_extends() -> None:
 def test_all_static_fields_include_those_named() -> None:
     text = changed(POLICY, "static: [age, sex]", "static: all")
     spec = load_policy(Path("p.yaml"), text=text).document.spec
-    assert resolve_attacker(spec, "insider").static == "all"
-    assert resolve_attacker(spec, "broker").events is None
+    assert resolve_attacker(spec, "insider").knows.static == "all"
+    assert resolve_attacker(spec, "broker").knows.events is None
 
 
 def test_chosen_events_add_up_along_the_chain_until_all_are_known() -> None:
@@ -148,14 +147,15 @@ def test_chosen_events_add_up_along_the_chain_until_all_are_known() -> None:
         text, "knows: {events: 10}", 'knows: {random: 20, codeTypes: ["LAB//*", "MED//*"]}'
     )
     spec = load_policy(Path("p.yaml"), text=text).document.spec
-    broker, relative = resolve_attacker(spec, "broker"), resolve_attacker(spec, "relative")
-    assert (broker.events, broker.random, broker.code_types) == (None, 8, ("MED//*",))
+    broker, relative, insider = (
+        resolve_attacker(spec, name).knows for name in ("broker", "relative", "insider")
+    )
+    assert broker == Knowledge(static=["age", "sex"], random=8, code_types=["MED//*"])
     # the 8 of the broker are among the 20: a draw of more holds one of fewer
-    assert (relative.random, relative.code_types) == (20, ("MED//*", "LAB//*"))
-    insider = resolve_attacker(spec, "insider")
-    assert (insider.events, insider.random, insider.code_types) == ("all", 0, ())
+    assert (relative.random, relative.code_types) == (20, ["MED//*", "LAB//*"])
+    assert (insider.events, insider.random, insider.code_types) == ("all", None, None)
     assert broker.chooses_events
-    assert broker.knows_events
+    assert broker.includes_events
     assert insider.chooses_events
 
 

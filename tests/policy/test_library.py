@@ -21,7 +21,7 @@ from checker.codes import (
     read_code,
 )
 from checker.errors import DocumentError
-from checker.plan.measurement import codes_of
+from checker.plan.identity import identity
 from checker.policy import load_policy, parse_documents
 from checker.policy.classes import class_matcher
 from checker.policy.library import library_class, library_classes, library_names
@@ -375,8 +375,8 @@ def test_what_is_measured_changes_with_exclusions_and_not_with_what_is_said_of_t
     (wider,) = parse_documents(
         CLASS.replace("colchicine+probenecid", "colchicine"), file="gout.yaml"
     )
-    assert codes_of(before.document.spec) == codes_of(noted.document.spec)
-    assert codes_of(before.document.spec) != codes_of(wider.document.spec)
+    assert identity(before.document.spec) == identity(noted.document.spec)
+    assert identity(before.document.spec) != identity(wider.document.spec)
 
 
 def test_every_system_of_the_types_can_be_matched() -> None:

@@ -17,7 +17,7 @@ from scipy.stats import chisquare
 
 from checker.errors import DataError
 from checker.policy import ResolvedAttacker
-from checker.policy.documents import TokenizationSpec
+from checker.policy.documents import Knowledge, TokenizationSpec
 from checker.records.prompts import Prompts, PromptSource, build_prompts, prompt_key
 from checker.records.tokenization import KIND_SPECIAL, KIND_STATIC, Tokenizer
 
@@ -46,10 +46,15 @@ def attacker(
     random: int = 0,
     code_types: tuple[str, ...] = (),
 ) -> ResolvedAttacker:
+    knows = Knowledge(
+        static=static if static == "all" else list(static),
+        events=events,
+        random=random or None,
+        code_types=list(code_types) or None,
+    )
     return ResolvedAttacker(
-        name="k", title="K", static=static, events=events, access="samples", gating=True, cites=(),
-        random=random, code_types=code_types,
-    )  # type: ignore[arg-type]  # fmt: skip
+        name="k", title="K", knows=knows, access="samples", gating=True, cites=()
+    )
 
 
 TOKENIZER = Tokenizer(
@@ -436,7 +441,7 @@ def test_many_patients_at_once_give_the_same_as_one_by_one(who: ResolvedAttacker
     together = build_all(who, patients, horizon=3)
     for i in range(len(patients)):
         alone = build_all(who, patients, horizon=3, only=[i])
-        if who.chooses_events and not (together.positive[i] and alone.promptable[0]):
+        if who.knows.chooses_events and not (together.positive[i] and alone.promptable[0]):
             continue  # where he is cut who lacks the class depends on the others
         assert together.prompt(i).tolist() == alone.prompt(0).tolist()
         for name in ("positive", "eligible", "promptable"):

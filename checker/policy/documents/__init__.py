@@ -33,13 +33,13 @@ from checker.policy.documents.elements import (
     Sha256,
     Text,
 )
+from checker.policy.documents.knowledge import Knowledge, Selector, extent
 from checker.policy.documents.policy import (
     AbstractPolicy,
     Access,
     AttackerSpec,
     ControlSpec,
     Gate,
-    Knowledge,
     LeakagePolicy,
     Limit,
     Parameters,
@@ -136,6 +136,7 @@ __all__ = [
     "ProxyCodes",
     "Review",
     "Sampling",
+    "Selector",
     "Severity",
     "Sha256",
     "Specials",
@@ -152,4 +153,5 @@ __all__ = [
     "WaiverRules",
     "WaiverSpec",
     "counted",
+    "extent",
 ]

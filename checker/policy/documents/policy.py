@@ -18,6 +18,7 @@ from checker.policy.documents.elements import (
     Sha256,
     Text,
 )
+from checker.policy.documents.knowledge import Knowledge
 
 __all__ = [
     "AbstractPolicy",
@@ -25,7 +26,6 @@ __all__ = [
     "AttackerSpec",
     "ControlSpec",
     "Gate",
-    "Knowledge",
     "LeakagePolicy",
     "Limit",
     "Parameters",
@@ -78,33 +78,6 @@ class Parameters(Element):
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(7, description="of all sampling")
     sampling: Sampling = Field(
         Sampling(), description="ways of drawing less without deciding otherwise"
-    )
-
-
-class Knowledge(Element):
-    """What an attacker knows of a patient: it becomes the prompt.
-
-    The keys add up. `random` and `codeTypes` choose among the events that lie before what is to be
-    told, which is the class's first definitive or strong code.
-    """
-
-    static: list[str] | Literal["all"] | None = Field(
-        None,
-        description="'age' and names of the target's tokenization.static fields, or 'all'",
-        examples=[["age", "sex"], "all"],
-    )
-    events: Annotated[int, Field(ge=0)] | Literal["all"] | None = Field(
-        None,
-        description="the first N events, or 'all' but the class in question",
-        examples=[10, "all"],
-    )
-    random: Annotated[int, Field(ge=1)] | None = Field(
-        None, description="N events more, drawn at random with the policy's seed", examples=[20]
-    )
-    code_types: Annotated[list[Text], Field(min_length=1)] | None = Field(
-        None,
-        description="all events whose code matches one of these globs over the data set's spelling",
-        examples=[["MEDICATION//*"]],
     )
 
 

@@ -9,13 +9,15 @@ here but by `inheritance`, of the result.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from pydantic.alias_generators import to_camel
+
 from checker.codes import CodePattern, CodeSystem, parse_value
 from checker.errors import Problem
-from checker.policy.attackers import extent
+from checker.policy.documents import Knowledge, Selector, extent
 from checker.policy.inheritance.rules import (
     Codes,
     CodeStrength,
@@ -168,17 +170,21 @@ def _settled(name: str, attackers: Node, file: str) -> Node:
     if knows is None or not knows.is_mapping:
         return attacker
     above = [one for one in _knowledge_above(name, attackers) if one.is_mapping]
-    events, random = (
-        max((_extent(one.content.get(key)) for one in above), default=-1.0)
-        for key in ("events", "random")
-    )
-    everything = max(events, _extent(knows.content.get("events"))) == float("inf")
-    idle = {
-        "events": _extent(knows.content.get("events")) < events,
-        "random": everything or _extent(knows.content.get("random")) < random,
-        "codeTypes": everything,
-    }
-    gone = [key for key, one in knows.content.items() if idle.get(key) and one.place.file != file]
+
+    def is_idle(key: str, selector: Selector) -> bool:
+        """Whether a key says nothing beside what those above know."""
+        if selector.chooses and everything:
+            return True
+        own = _extent(knows.content.get(key))
+        return selector.grows == "number" and own < _most(above, key)
+
+    everything = _most([*above, knows], "events") == float("inf")
+    selectors = {to_camel(name): one for name, one in Knowledge.selectors().items()}
+    gone = [
+        key
+        for key, one in knows.content.items()
+        if key in selectors and one.place.file != file and is_idle(key, selectors[key])
+    ]
     return attacker.but(knows=knows.but(**dict.fromkeys(gone))) if gone else attacker
 
 
@@ -192,6 +198,10 @@ def _knowledge_above(name: str, attackers: Node) -> Iterator[Node]:
         if knows is not None:
             yield knows
         step = attackers.at((step.content, "extends"))
+
+
+def _most(several: Iterable[Node], key: str) -> float:
+    return max((_extent(one.content.get(key)) for one in several), default=-1.0)
 
 
 def _extent(node: Node | None) -> float:

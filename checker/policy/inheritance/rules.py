@@ -13,6 +13,9 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, Literal, NamedTuple
 
+from pydantic.alias_generators import to_camel
+
+from checker.policy.documents import Knowledge
 from checker.policy.source import KeyPath
 
 __all__ = [
@@ -243,8 +246,8 @@ class Selections(Parts):
         before, after = dict(old or {}), dict(new or {})
         if "all" in (before.get("events"), after.get("events")):
             for one in (before, after):
-                one.pop("random", None)
-                one.pop("codeTypes", None)
+                for choice in Knowledge.choices():
+                    one.pop(to_camel(choice), None)
         yield from Parts.changes(self, path, before, after, confidence)
 
 

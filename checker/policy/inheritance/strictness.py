@@ -16,11 +16,12 @@ from __future__ import annotations
 from typing import Any
 
 from pydantic import ValidationError
+from pydantic.alias_generators import to_camel
 
 from checker.errors import PluginError
 from checker.plugins import load_plugin
-from checker.policy.attackers import ACCESS, extent, resolve_attacker
-from checker.policy.documents import PolicySpec
+from checker.policy.attackers import ACCESS, resolve_attacker
+from checker.policy.documents import Knowledge, PolicySpec, extent
 from checker.policy.inheritance.rules import (
     Change,
     Codes,
@@ -84,10 +85,10 @@ _ATTACKER = Parts(
         "knows": Selections(
             "an attacker's knowledge only grows",
             {
-                "static": Grows("an attacker's knowledge only grows"),
-                "events": Ordered("an attacker's knowledge only grows", extent),
-                "random": rises("an attacker's knowledge only grows"),
-                "codeTypes": Grows("an attacker's knowledge only grows"),
+                to_camel(name): Grows("an attacker's knowledge only grows")
+                if selector.grows == "set"
+                else Ordered("an attacker's knowledge only grows", extent)
+                for name, selector in Knowledge.selectors().items()
             },
         ),
         "access": Ordered("an attacker's access only rises", rank(*ACCESS)),
@@ -209,12 +210,7 @@ def effective(spec: PolicySpec) -> dict[str, Any]:
         resolved = resolve_attacker(spec, name)
         attacker.pop("extends", None)
         attacker["access"] = resolved.access
-        attacker["knows"] = {
-            "static": resolved.static if resolved.static == "all" else list(resolved.static),
-            "events": resolved.events,
-            "random": resolved.random or None,
-            "codeTypes": list(resolved.code_types),
-        }
+        attacker["knows"] = resolved.knows.model_dump()
     for name, control in plain["controls"].items():
         one = spec.controls[name]
         control["blocks"] = one.enforcement != "advisory" and one.severity in spec.gate.fail_on

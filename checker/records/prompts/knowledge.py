@@ -53,12 +53,13 @@ class Knowledge:
     ) -> Knowledge:
         """Find out how far knowledge may reach."""
         n = len(source.records)
-        first = attacker.events if isinstance(attacker.events, int) else 0
+        knows = attacker.knows
+        first = knows.events if isinstance(knows.events, int) else 0
         limit = np.full(n, first, dtype=np.int64)
-        if attacker.chooses_events:
+        if knows.chooses_events:
             is_asked = bool(counted.any())
             limit = _limits(source, standing, first=first, is_asked=is_asked)
-        chooses = attacker.chooses_events and attacker.events != "all"
+        chooses = knows.chooses_events and knows.events != "all"
         return cls(
             source=source,
             first=first,
@@ -66,7 +67,7 @@ class Knowledge:
             is_comparable=limit >= 0,
             pool=~removed if chooses else None,
             of_type=_matching(attacker, source.codes),
-            random=attacker.random or 0,
+            random=knows.random or 0,
         )
 
     def cuts(self, rows: Places) -> Places:
@@ -141,7 +142,7 @@ def _limits(source: PromptSource, standing: Standing, *, first: int, is_asked: b
 def _matching(attacker: ResolvedAttacker, codes: Sequence[str]) -> Flags:
     """Return which codes of the dictionary the attacker's globs match: [codes] bool."""
     matching = np.zeros(len(codes), dtype=np.bool_)
-    for glob in attacker.code_types:
+    for glob in attacker.knows.code_types or ():
         match = re.compile(fnmatch.translate(glob)).match
         own = np.array([match(code) is not None for code in codes], dtype=np.bool_)
         if not own.any():  # he would know less than the policy says, and the model look safer

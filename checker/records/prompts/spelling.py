@@ -92,10 +92,11 @@ class Speller:
         he knows are left to the model.
         """
         static: Flags = kind == KIND_STATIC
-        if self.attacker.static == "all" or self.attacker.knows_events:
+        knows = self.attacker.knows
+        if knows.static == "all" or knows.includes_events:
             return static
         fields = self.source.tokenizer.field_names
-        last = max((fields.index(name) for name in self.attacker.static), default=-1)
+        last = max((fields.index(name) for name in knows.static or ()), default=-1)
         return static & (field >= 0) & (field <= last)
 
 
