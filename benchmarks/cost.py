@@ -174,7 +174,7 @@ def curve_of_plans(hospital: Hospital, *, samples: int, horizon: int, run: bool)
         horizon: of every rollout, in tokens.
         run: run the plans on a random GPT-2 of two layers; otherwise only plan.
     """
-    half = {"samples": samples, "horizon": horizon}
+    half: dict[str, Any] = {"samples": samples, "horizon": horizon}
     sizes: list[Size] = []
 
     def measure(

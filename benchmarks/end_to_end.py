@@ -361,7 +361,8 @@ def compare(plain: PlainAudit, ours: Mapping[str, Ours]) -> Agreement:
     for table in scored.values():
         columns = [table[c].to_pylist() for c in ("loss", score_column("min-k", 20))]
         for name, *own in zip(table["patient"].to_pylist(), *columns, strict=True):
-            apart = [abs(a - b) for a, b in zip(own, scores.pop(name, own), strict=True)]
+            theirs = scores.pop(name, own)
+            apart = [abs(a - b) for a, b in zip(own, theirs, strict=True)]
             agreement.score_nats = max(agreement.score_nats, *apart)
     assert not scores  # every patient of the plain audit is found in ours
     replaced = _replaced_scores(scored, {patient(u): s for u, s in seen.score.items()})
@@ -549,9 +550,9 @@ def measure(folder: Path, design: Design, *, whole: bool, workers: int | None) -
         "agreement": asdict(compare(plain, ours)),
         "verdicts": ours["lexical"].verdicts,
     }
-    result["totals"] = _totals(result)
+    totals = result["totals"] = _totals(result)
     if on_workers is not None:
-        plain_s = result["totals"]["encoder"]["seconds"]["plain_total"]
+        plain_s = totals["encoder"]["seconds"]["plain_total"]
         same = on_workers.pop("verdicts") == ours["encoder"].verdicts
         result["on_workers"] = {
             **on_workers,
@@ -598,7 +599,7 @@ def _totals(result: Mapping[str, Any]) -> dict[str, Any]:
     totals: dict[str, Any] = {}
     for name in EMBEDDERS:
         for unit in ("seconds", "cpu_seconds"):
-            plain = defaultdict(float)
+            plain: defaultdict[str, float] = defaultdict(float)
             for row in result["plain"]:
                 step = row["step"]
                 if _OTHER[name] in step:

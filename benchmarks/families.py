@@ -262,7 +262,7 @@ def _controls(study: Study) -> dict[str, Any]:
             **({"attributeClass": of} if of else {}),
         }
 
-    t1 = {**drawn, "samples": max(1, study.samples // 4), "minRun": study.min_run}
+    t1: dict[str, Any] = {**drawn, "samples": max(1, study.samples // 4), "minRun": study.min_run}
     ask("T1", "trajectory-memorization", "excess_extraction", {"history": 0.03}, **t1)
     ask("T1", "trajectory-memorization", "distance_gap", {"history": 0.03}, **t1)
     ask("T2", "attribute-disclosure", "excess_disclosure", {"history": 0.03}, of="sensitive",

@@ -64,7 +64,7 @@ def _resample(
     return resample(data, statistic, n_resamples=0, bootstrap_result=before, **settings)
 
 
-_KNOWN: dict[tuple[Any, ...], Any] = {}
+_KNOWN: dict[tuple[Any, ...], SimpleNamespace] = {}
 
 
 def _places(

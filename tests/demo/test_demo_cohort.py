@@ -92,7 +92,7 @@ def tokenizer(cohort: Cohort) -> Tokenizer:
 @pytest.fixture(scope="module")
 def patients(folder: Path) -> Patients:
     """Rows by split and subject."""
-    found = {split: {} for split in SPLITS}
+    found: Patients = {split: {} for split in SPLITS}
     for split, rows in tables(folder).items():
         for row in rows:
             found[split].setdefault(row["subject_id"], []).append(row)
@@ -141,7 +141,7 @@ def prompts(
 
 
 def test_the_data_set_keeps_the_promises_of_meds(folder: Path) -> None:
-    seen = set()
+    seen: set[int] = set()
     for split, rows in tables(folder).items():
         meds.DataSchema.validate(pq.read_table(folder / "data" / split / "0.parquet"))
         subjects = list(dict.fromkeys(row["subject_id"] for row in rows))
@@ -352,7 +352,7 @@ def test_nobody_has_what_their_sex_excludes(patients: Patients) -> None:
         "GENDER//M": {"DIAGNOSIS//ICD//10//N401", "DIAGNOSIS//ICD//10//C61"},
         "GENDER//F": {"DIAGNOSIS//ICD//10//O80", "DIAGNOSIS//ICD//10//Z1231"},
     }
-    holders = {sex: set() for sex in only}
+    holders: dict[str, set[str]] = {sex: set() for sex in only}
     for split in SPLITS:
         for rows in patients[split].values():
             for sex, codes in only.items():

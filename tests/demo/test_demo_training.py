@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,7 +14,7 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from checker.demo.training import OVERTRAINED, SOUND, Recipe, TrainingResult, train
+from checker.demo.training import OVERTRAINED, SOUND, Epoch, Recipe, TrainingResult, train
 from checker.errors import UsageError
 from checker.targets import Tokens
 
@@ -77,7 +78,7 @@ def test_training_ends_when_patients_kept_apart_no_longer_gain(tmp_path: Path) -
     """There is nothing to learn but the words' frequencies, so seeing more only memorises."""
     recipe = dataclasses.replace(TINY, max_epochs=200, until_validated=True)
     result = trained(tmp_path, recipe, validation=patients(24, seed=8))
-    losses = [epoch.validation_loss for epoch in result.epochs]
+    losses = [epoch.validation_loss or math.nan for epoch in result.epochs]
     assert result.reached
     assert len(losses) < 200
     assert result.kept == len(losses) - 1 == losses.index(min(losses)) + 1
@@ -132,7 +133,7 @@ def test_what_is_saved_names_its_special_tokens_and_context(
 
 
 def test_each_epoch_is_told_when_it_ends(tmp_path: Path) -> None:
-    told = []
+    told: list[Epoch] = []
     result = trained(tmp_path, progress=told.append)
     assert tuple(told) == result.epochs
     assert [epoch.number for epoch in told] == [1, 2, 3]
@@ -143,7 +144,7 @@ def test_padding_changes_no_loss(tmp_path: Path) -> None:
     """A record alone and beside a longer one: the longer only adds its own tokens."""
     short, long = patients(1, seed=1)[0], np.array([BOS, *range(3, 12), EOS], np.int32)
     one_step = dataclasses.replace(TINY, max_epochs=1, learning_rate=1e-12)
-    arguments = {
+    arguments: dict[str, Any] = {
         "vocabulary_size": WORDS, "bos_id": BOS, "eos_id": EOS, "pad_id": PAD,
         "context_length": 16, "seed": 0, "recipe": one_step,
     }  # fmt: skip

@@ -36,7 +36,7 @@ class Audit:
 
     def cell(self, control: str) -> dict[str, Any]:
         """The one cell of a control that has one."""
-        (found,) = (cell for cell in self.report["cells"] if cell["control"] == control)
+        (found,) = (cell for cell in self.cells.values() if cell["control"] == control)
         return found
 
     @property

@@ -512,7 +512,7 @@ def _as_shared(cell: CellReport) -> CellReport:
 
 
 def _without_numbers(cell: CellReport, **changes: Any) -> CellReport:
-    nothing = {
+    nothing: dict[str, Any] = {
         "estimate": None,
         "members": None,
         "nonmembers": None,

@@ -37,7 +37,7 @@ MEMBERSHIP = {
     "metric": "membership_auroc",
     "limits": {"record": {"fail": 0.6}},
 }
-REPEATED = {
+REPEATED: dict[str, Any] = {
     "title": "No true continuation may be repeated",
     "probe": "trajectory-memorization",
     "params": {"samples": 2, "horizonTokens": 20, "minRun": 3},
@@ -64,7 +64,7 @@ def compiled(folder: Path, controls: Mapping[str, Any], **parameters: Any) -> Co
 
 
 def told(*names: str, levels: tuple[str, ...] = TWO_LEVELS, samples: int = 4) -> dict[str, Any]:
-    settings = {**SETTINGS, "samples": samples, "levels": levels}
+    settings: dict[str, Any] = {**SETTINGS, "samples": samples, "levels": levels}
     return {f"{name}-{samples}": disclosure(name, **settings) for name in names}
 
 

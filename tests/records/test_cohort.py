@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
 
@@ -10,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from meds_builder import FIRST_SUBJECT, Event, events_table, write_meds, write_splits
+from meds_builder import FIRST_SUBJECT, Event, Patient, events_table, write_meds, write_splits
 
 from checker.errors import DataError
 from checker.policy.documents import DataSpec
@@ -19,11 +20,16 @@ from checker.records.tokenization import Records
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
-ANNA = [("GENDER//F", None), ("MEDS_BIRTH", -7000), ("DX//A", 0), ("LAB//X", 1.5, 7.25)]
-BERT = [("GENDER//M", None), ("DX//B", 3)]
-CARL = [("DX//A", 1), ("DX//C", 1), ("DX//A", 2)]
-DORA = [("DX//D", 5)]
-SPLITS = {"train": [ANNA, BERT], "tuning": [DORA], "held_out": [CARL]}
+ANNA: list[Event] = [
+    ("GENDER//F", None),
+    ("MEDS_BIRTH", -7000),
+    ("DX//A", 0),
+    ("LAB//X", 1.5, 7.25),
+]
+BERT: list[Event] = [("GENDER//M", None), ("DX//B", 3)]
+CARL: list[Event] = [("DX//A", 1), ("DX//C", 1), ("DX//A", 2)]
+DORA: list[Event] = [("DX//D", 5)]
+SPLITS: dict[str, Sequence[Patient]] = {"train": [ANNA, BERT], "tuning": [DORA], "held_out": [CARL]}
 
 
 def load(root: Path, **spec: Any) -> Cohort:
@@ -76,7 +82,8 @@ def test_columns_have_the_types_they_promise(tmp_path: Path) -> None:
         np.int64,
         np.int32,
     ]
-    assert (members.time_us.dtype, members.value.dtype) == (np.int64, np.float32)
+    assert members.time_us.dtype == np.int64
+    assert members.value.dtype == np.float32
 
 
 def test_folders_decide_only_where_no_splits_are_written(tmp_path: Path) -> None:
@@ -279,7 +286,7 @@ def test_columns_that_are_not_meds_are_named_with_the_file(
 
 
 @pytest.mark.parametrize("keep", [0, 3, 200, -1])
-def test_a_truncated_file_is_named(tmp_path: Path, keep: float) -> None:
+def test_a_truncated_file_is_named(tmp_path: Path, keep: int) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     path = root / "data" / "train" / "0.parquet"
     path.write_bytes(path.read_bytes()[:keep])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
@@ -40,8 +40,8 @@ PATIENT = [
 
 
 def attacker(
-    static: tuple[str, ...] | str = (),
-    events: int | str | None = None,
+    static: tuple[str, ...] | Literal["all"] = (),
+    events: int | Literal["all"] | None = None,
     *,
     random: int = 0,
     code_types: tuple[str, ...] = (),

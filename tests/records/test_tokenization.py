@@ -11,7 +11,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meds_builder import make_records, make_vocabulary
+from meds_builder import Patient, make_records, make_vocabulary
 
 from checker.errors import DataError
 from checker.policy.documents import DataSpec, TokenizationSpec
@@ -180,7 +180,7 @@ def test_a_gap_belongs_to_the_first_bin_that_reaches_it(gap_days: float, token: 
 def test_ages_are_completed_years(birth: Any, event: Any, years: int) -> None:
     rules = tokenizer({"age": "AGE//{years}"})
     day = {
-        name: float((np.datetime64(date) - np.datetime64("2020-01-01")).astype(int))
+        name: float((np.datetime64(date, "D") - np.datetime64("2020-01-01", "D")).astype(int))
         for name, date in (("birth", birth), ("event", event))
     }
     patient = sorted([("MEDS_BIRTH", day["birth"]), ("A", day["event"])], key=lambda e: e[1])
@@ -204,7 +204,7 @@ def test_a_value_becomes_the_bin_of_its_code(tmp_path: Path) -> None:
     quantiles = [f"LAB//Q{i}" for i in range(1, 5)]
     rules = tokenizer(spec, tokens=["LAB", "A", *quantiles], base=tmp_path)
     values = [-1, 0.7, 1.0, 1.2, 2.9, 3, 1e9]
-    patient = [("LAB", 0, v) for v in values] + [("LAB", 0), ("A", 0, 5)]
+    patient: Patient = [*(("LAB", 0, v) for v in values), ("LAB", 0), ("A", 0, 5)]
     encoded = rules.encode(*make_records([patient]))
     # an edge belongs to the bin above it; no value, no bin; no edges, no bin
     assert words(rules, encoded) == [
@@ -243,7 +243,7 @@ def test_bins_are_those_of_numpy(
     tokens = ["LAB", *(f"LAB//Q{i}" for i in range(1, len(edges) + 2))]
     rules = tokenizer(spec, tokens=tokens, base=folder)
     encoded = rules.encode(*make_records([[("LAB", 0, v) for v in values]]))
-    expected = np.digitize(np.float32(values), np.float32(edges)) + 1
+    expected = np.digitize(np.array(values, np.float32), np.array(edges, np.float32)) + 1
     assert words(rules, encoded) == [f"LAB//Q{i}" for i in expected]
 
 
@@ -287,7 +287,7 @@ def test_one_in_twenty_unknown_events_is_just_allowed() -> None:
 def test_an_unknown_bin_is_counted_under_its_token(tmp_path: Path) -> None:
     spec = {"values": {"bins": bins_file(tmp_path, {"LAB": [1]})}}
     rules = tokenizer(spec, tokens=["A", "LAB//Q1"], base=tmp_path)
-    patient = [*MANY, ("LAB", 70, 0.5), ("LAB", 70, 5), ("LAB", 70)]
+    patient: Patient = [*MANY, ("LAB", 70, 0.5), ("LAB", 70, 5), ("LAB", 70)]
     coverage = rules.encode(*make_records([patient])).coverage
     assert coverage.counts == {"LAB//Q2": 1, "LAB": 1}
 

@@ -6,6 +6,7 @@ import json
 import re
 import stat
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
@@ -28,8 +29,9 @@ def check(phigate: Command, folder: Path, name: str, *more: object) -> Outcome:
     )  # fmt: skip
 
 
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def test_what_is_written_without_asking_may_be_passed_on(phigate: Command, workspace: Path) -> None:

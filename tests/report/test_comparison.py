@@ -15,7 +15,7 @@ from checker.errors import ExitCode
 from checker.report.comparison import Comparison, compare_reports
 from checker.report.disclosure_control.suppression import for_audience
 from checker.report.formats.comparison import print_comparison, render_comparison, summary
-from checker.report.model import CellReport, Report
+from checker.report.model import CellReport, Number, Report
 
 AS_OF = "2026-11-01T00:00:00+00:00"
 
@@ -93,9 +93,7 @@ def test_a_shared_comparison_tells_no_more_than_the_two_reports() -> None:
 
 def test_what_nothing_bounds_from_above_is_never_said_to_have_grown() -> None:
     def epsilon(low: float) -> CellReport:
-        number = build.Number(
-            value=low, low=low, high=None, n=400, confidence=0.95, method="made up"
-        )
+        number = Number(value=low, low=low, high=None, n=400, confidence=0.95, method="made up")
         return build.membership_cell(0.5, 0.45, 0.55).model_copy(update={"estimate": number})
 
     for before, after in ((0.1, 3.0), (3.0, 0.1)):

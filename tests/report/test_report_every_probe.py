@@ -82,6 +82,7 @@ def test_no_name_of_the_code_stands_where_words_belong(page: str) -> None:
 
 def test_a_subgroup_below_the_smallest_cell_shows_no_count(page: str, report: Report) -> None:
     (cell,) = (cell for cell in report.cells if cell.reason == "subgroup-too-small")
+    assert cell.sample is not None
     assert cell.sample.members < report.policy.min_cell
     assert "withheld: it could be traced to fewer patients than the policy's smallest cell" in page
     assert cell.estimate is None

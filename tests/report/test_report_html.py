@@ -83,7 +83,8 @@ def page_of(name: str) -> Page:
 
 @cache
 def report_named(name: str) -> Report:
-    return getattr(build, f"{name}_report")()
+    made: Report = getattr(build, f"{name}_report")()
+    return made
 
 
 def poisoned(report: Report, payload: str) -> Report:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
+from typing import Any
 
 import numpy as np
 import pytest
@@ -51,7 +52,8 @@ class Split:
             return np.ones(len(self.race), dtype=np.bool_)
         if subgroup == "age>85":
             return self.old
-        return self.race == RACES.index(subgroup.removeprefix("race="))
+        of_race: Bits = self.race == RACES.index(subgroup.removeprefix("race="))
+        return of_race
 
     def with_newcomers(self, count: int, race: int, old: bool, attacker: str) -> Split:
         """Add patients whom only one attacker can be asked about, and who are not hit."""
@@ -131,7 +133,12 @@ def cell(
         "sample": CellSample(members=members[1], nonmembers=nonmembers[1]),
     }  # fmt: skip
     if min(members[1], nonmembers[1]) < MIN_CELL:
-        nothing = {"estimate": None, "members": None, "nonmembers": None, "reported": {}}
+        nothing: dict[str, Any] = {
+            "estimate": None,
+            "members": None,
+            "nonmembers": None,
+            "reported": {},
+        }
         why = {"verdict": "inconclusive", "reason": "subgroup-too-small", "bound_side": None}
         return TEMPLATE.model_copy(update={**fields, **nothing, **why})
     inside, outside, estimate = number(*members), number(*nonmembers), number(*members)

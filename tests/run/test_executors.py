@@ -331,7 +331,8 @@ def test_a_job_that_may_run_once_another_was_left_out_is_not_forgotten(
 ) -> None:
     audit = sequential.audit
     on_model = next(job for job in audit.plan.jobs if job.uses_model)
-    waiting, ready = [Work(on_model, {}, lambda tokens: None)], []
+    waiting = [Work(on_model, {}, lambda tokens: None)]
+    ready: list[Work] = []
 
     def take(chosen: Callable[[Job], bool]) -> Work | None:
         if chosen(on_model):
