@@ -257,8 +257,8 @@ def test_an_attacker_that_comes_to_know_all_events_needs_no_choice_of_them(tmp_p
         tmp_path, "  attackers: {relative: {knows: {events: all}}}\n", hospital=CHOOSY
     ).document.spec
     for name in ("relative", "colleague"):
-        known = resolve_attacker(spec, name)
-        assert (known.events, known.random, known.code_types) == ("all", 0, ())
+        known = resolve_attacker(spec, name).knows
+        assert (known.events, known.random, known.code_types) == ("all", None, None)
     assert spec.attackers["relative"].knows.random is None
 
 
@@ -266,7 +266,7 @@ def test_an_attacker_that_comes_to_know_more_raises_those_that_extend_it(tmp_pat
     spec = ward(
         tmp_path, "  attackers: {relative: {knows: {events: 30}}}\n", hospital=CHOOSY
     ).document.spec
-    assert resolve_attacker(spec, "colleague").events == 30
+    assert resolve_attacker(spec, "colleague").knows.events == 30
 
 
 def test_what_a_policy_writes_itself_beside_all_events_is_told(tmp_path: Path) -> None:

@@ -75,20 +75,22 @@ def looser(parent: PolicySpec, child: PolicySpec) -> list[str]:
 
 def _knows_more(parent: PolicySpec, child: PolicySpec, name: str) -> bool:
     before, after = resolve_attacker(parent, name), resolve_attacker(child, name)
-    fields = after.static == "all" or (
-        before.static != "all" and set(after.static) >= set(before.static)
+    fields = after.knows.static == "all" or (
+        before.knows.static != "all"
+        and set(after.knows.static or ()) >= set(before.knows.static or ())
     )
 
     def extent(events: Any) -> float:
         return {"all": 1e9, None: -1}.get(events, events)
 
-    chosen = after.events == "all" or (
-        after.random >= before.random and set(after.code_types) >= set(before.code_types)
+    chosen = after.knows.events == "all" or (
+        (after.knows.random or 0) >= (before.knows.random or 0)
+        and set(after.knows.code_types or ()) >= set(before.knows.code_types or ())
     )
     return (
         fields
         and chosen
-        and extent(after.events) >= extent(before.events)
+        and extent(after.knows.events) >= extent(before.knows.events)
         and ACCESS.index(after.access) >= ACCESS.index(before.access)
         and (after.gating or not before.gating)
     )
