@@ -360,10 +360,10 @@ def compare(plain: PlainAudit, ours: Mapping[str, Ours]) -> Agreement:
     scored = {name: table for name, table in evidence.items() if kinds[name] == "scores"}
     for table in scored.values():
         columns = [table[c].to_pylist() for c in ("loss", score_column("min-k", 20))]
-        for name, *own in zip(table["patient"].to_pylist(), *columns, strict=True):
-            theirs = scores.pop(name, own)
-            apart = [abs(a - b) for a, b in zip(own, theirs, strict=True)]
-            agreement.score_nats = max(agreement.score_nats, *apart)
+        for name, *ours_of in zip(table["patient"].to_pylist(), *columns, strict=True):
+            plain_of = scores.pop(name, tuple(ours_of))
+            far = [abs(a - b) for a, b in zip(ours_of, plain_of, strict=True)]
+            agreement.score_nats = max(agreement.score_nats, *far)
     assert not scores  # every patient of the plain audit is found in ours
     replaced = _replaced_scores(scored, {patient(u): s for u, s in seen.score.items()})
     for label, own_audit in ours.items():

@@ -430,7 +430,7 @@ class Number:
     value: float
     low: float
     high: float | None
-    n: int
+    n: int | None
     verdict: str
     reason: str | None
 

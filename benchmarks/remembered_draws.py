@@ -134,7 +134,7 @@ def _by_content(function: Callable[..., Any]) -> Callable[..., Any]:
 
 _counts = _by_identity(precision_recall._counts)
 _running = _by_identity(precision_recall._running)
-_auprc = _by_content(attribute_disclosure.auprc)
+_auprc = _by_content(precision_recall.auprc)
 
 
 @lru_cache(maxsize=16)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from checker.attacks.api import Measurement
 from checker.attacks.attribute_disclosure.measure import (
@@ -21,7 +23,9 @@ RANKINGS = ["attribute_auroc", "attribute_auprc"]
 
 
 def observed(
-    *groups: tuple[str, Sequence[float]], shared_by: int = 1, member: bool = True
+    *groups: tuple[str, Sequence[float] | NDArray[np.float64]],
+    shared_by: int = 1,
+    member: bool = True,
 ) -> DisclosureObservations:
     """Patients of one split by kind: eligible, beyond the horizon, or without the class."""
     kinds = [kind for kind, q in groups for _ in q]
@@ -40,7 +44,7 @@ def observed(
 def together(
     first: DisclosureObservations, second: DisclosureObservations
 ) -> DisclosureObservations:
-    columns = {
+    columns: dict[str, Any] = {
         name: np.concatenate([getattr(first, name), getattr(second, name)])
         for name in ("member", "positive", "is_eligible", "q")
     }
@@ -76,7 +80,8 @@ def test_recall_is_of_the_eligible_and_precision_of_the_named() -> None:
     reported = measure("disclosure_rate", observations).reported
     # six of ten eligible; of the twelve named, six eligible and two beyond the horizon have it
     assert (reported["recall"].value, reported["recall"].n) == (0.6, 10)
-    assert (reported["precision"].value, reported["precision"].n) == (pytest.approx(8 / 12), 12)
+    assert reported["precision"].value == pytest.approx(8 / 12)
+    assert reported["precision"].n == 12
 
 
 def test_there_is_no_precision_where_nobody_without_the_class_was_asked() -> None:
@@ -90,7 +95,8 @@ def test_named_patients_of_one_prompt_are_one_observation() -> None:
         ("eligible", [0.9] * 8), ("without", [0.9] * 4), ("without", [0.1] * 8), shared_by=4
     )
     precision = measure("disclosure_rate", observations).reported["precision"]
-    assert (precision.value, precision.n) == (pytest.approx(2 / 3), 3)
+    assert precision.value == pytest.approx(2 / 3)
+    assert precision.n == 3
 
 
 @pytest.mark.parametrize("metric", [*AttributeDisclosure.metrics])
@@ -132,6 +138,8 @@ def test_a_leaking_target_ranks_members_and_a_sound_one_does_not(
     excess = f"excess_{metric}"
     found = measure(excess, leaking)
     assert found.estimate.low > 0.1
+    assert found.members is not None
+    assert found.nonmembers is not None
     assert found.estimate.value == pytest.approx(found.members.value - found.nonmembers.value)
     assert measure(excess, sound).estimate.low < 0 < measure(excess, sound).estimate.high
 
@@ -186,7 +194,8 @@ def with_reference(
 def contrasted(
     inside: DisclosureObservations, outside: DisclosureObservations
 ) -> DisclosureObservations:
-    both = [split.reference_q for split in (inside, outside)]
+    both = [split.reference_q for split in (inside, outside) if split.reference_q is not None]
+    assert len(both) == 2
     return replace(together(inside, outside), reference_q=np.concatenate(both))
 
 
@@ -200,11 +209,14 @@ def test_what_a_reference_model_tells_too_is_subtracted() -> None:
     found = measure("excess_disclosure", observations)
     assert found.estimate.value == pytest.approx(0.1)
     assert found.estimate.low > 0
+    assert found.members is not None
     assert found.members.value == pytest.approx(0.1)
+    assert found.nonmembers is not None
     assert found.nonmembers.value == 0.0
     # q differs by 0.8 in ten members of a hundred
     assert measure("excess_mean_q", observations).estimate.value == pytest.approx(0.08)
     zero = placebo("excess_disclosure", observations)
+    assert zero is not None
     assert zero.low <= 0 <= zero.high
     # nothing but members' rate is left where nothing is compared
     assert measure("disclosure_rate", observations).estimate.value == 0.4

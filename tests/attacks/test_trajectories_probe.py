@@ -10,25 +10,25 @@ from numpy.typing import NDArray
 from pydantic import ValidationError
 from token_records import records, strangers
 
-from checker.attacks.api import CellEvidence
+from checker.attacks.api import CellEvidence, Measurement
 from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryMemorization,
     TrajectoryMemorizationParams,
     TrajectoryObservations,
 )
-from checker.attacks.trajectory_memorization.verbatim import regurgitation
+from checker.attacks.trajectory_memorization.verbatim import Regurgitation, regurgitation
 from checker.errors import InsufficientData
 from checker.stats import Estimate, rate_difference
 
 PARAMS = TrajectoryMemorizationParams()
 
 
-def measure(metric: str, observations: Any) -> Estimate:
+def measure(metric: str, observations: Any) -> Measurement:
     return TrajectoryMemorization.measure(metric, observations, params=PARAMS, confidence=0.95)
 
 
-def placebo(metric: str, observations: Any) -> Estimate:
+def placebo(metric: str, observations: Any) -> Estimate | None:
     return TrajectoryMemorization.placebo(
         metric, observations, params=PARAMS, confidence=0.95, rng=np.random.default_rng(1)
     )
@@ -72,7 +72,9 @@ def test_extraction_flags_a_leaky_target_and_clears_a_sound_one() -> None:
     sound = measure("excess_extraction", patients(some(2, 200), some(2, 200)))
     assert leaky.estimate.low > 0.3
     assert sound.estimate.low < 0 < sound.estimate.high < 0.05
-    assert placebo("excess_extraction", patients(some(2, 200), some(6, 200))).low < 0
+    halves = placebo("excess_extraction", patients(some(2, 200), some(6, 200)))
+    assert halves is not None
+    assert halves.low < 0
 
 
 def test_the_extraction_rate_counts_members() -> None:
@@ -108,10 +110,13 @@ def test_the_distance_gap_flags_a_leaky_target_and_clears_a_sound_one() -> None:
     cleared = measure("distance_gap", patients(nobody, nobody, distances=sound))
     assert flagged.estimate.low > 0.55
     assert cleared.estimate.low < 0 < cleared.estimate.high < 0.05
+    assert flagged.members is not None
     assert flagged.members.value == pytest.approx(0.6, abs=0.02)
     # of members only: the first half of 800 steps from 1 to 1.5
     assert flagged.reported["random_distance"].value == pytest.approx(1.125, abs=0.001)
-    assert placebo("distance_gap", patients(nobody, nobody, distances=leaky)).low < 0
+    halves = placebo("distance_gap", patients(nobody, nobody, distances=leaky))
+    assert halves is not None
+    assert halves.low < 0
 
 
 def test_a_model_that_repeats_every_member_does_not_escape_by_having_no_spread() -> None:
@@ -136,7 +141,7 @@ def rollouts_of(
     *,
     groups: int = 1,
     repeated: Any = None,
-    nonmembers: Sequence[bool] = 100,
+    nonmembers: int = 100,
 ) -> RegurgitationObservations:
     n = len(member_groups)
     return RegurgitationObservations(
@@ -171,7 +176,9 @@ def test_matches_of_eight_groups_are_held_against_eight_times_the_nonmembers() -
     # 24 of 300 rollouts match one of 8 groups, 3 match nonmembers: 8 · 3 is what chance gives
     found = measure("regurgitation_excess", rollouts_of(ones(24, 300), 8 * ones(3, 300), groups=8))
     assert found.estimate.value == pytest.approx(0)
+    assert found.members is not None
     assert found.members.value == 0.08
+    assert found.nonmembers is not None
     assert found.nonmembers.value == 0.01
     assert found.estimate.low < 0 < 0.07 < found.estimate.high  # 0.08 - 0.01 is not excluded
 
@@ -207,14 +214,16 @@ def test_regurgitation_flags_a_target_that_repeats_random_members_and_clears_a_s
         )
         observations = observations_of(seen)
         verdicts.append(measure("regurgitation_excess", observations).estimate)
-        assert placebo("regurgitation_excess", observations).value == 0
+        halves = placebo("regurgitation_excess", observations)
+        assert halves is not None
+        assert halves.value == 0
     assert verdicts[0].value == 0.25
     assert verdicts[0].low > 0.1  # 0.25 - √(0.05² + (8 · 0.0149)²)
     assert verdicts[1].value == 0
     assert verdicts[1].high < 0.02
 
 
-def observations_of(seen: RegurgitationObservations) -> RegurgitationObservations:
+def observations_of(seen: Regurgitation) -> RegurgitationObservations:
     """Through the evidence table, as the judge would."""
     table = pa.table(
         {
@@ -227,11 +236,13 @@ def observations_of(seen: RegurgitationObservations) -> RegurgitationObservation
             "nonmembers": np.full(len(seen.repeated), seen.nonmembers),
         }
     )
-    return TrajectoryMemorization.observations(evidence({"regurgitation": [table]}))
+    found = TrajectoryMemorization.observations(evidence({"regurgitation": [table]}))
+    assert isinstance(found, RegurgitationObservations)
+    return found
 
 
 def evidence(
-    tables: dict[str, pa.Table], *, labels: Any = None, subgroup: str = "all"
+    tables: dict[str, list[pa.Table]], *, labels: Any = None, subgroup: str = "all"
 ) -> CellEvidence:
     return CellEvidence(
         labels=labels, tables=tables, reference={}, watch=(), subgroup=subgroup, params=PARAMS
@@ -263,6 +274,7 @@ def test_evidence_becomes_observations_of_the_subgroup() -> None:
     found = TrajectoryMemorization.observations(
         evidence({"trajectories": [table]}, labels=labels, subgroup="old")
     )
+    assert isinstance(found, TrajectoryObservations)
     assert found.member.tolist() == [True, False]
     assert found.extracted.tolist() == [True, False]  # from minRun 20 on
     assert found.distance.tolist() == [0.5, 0.7]

@@ -81,7 +81,7 @@ def _knows_more(parent: PolicySpec, child: PolicySpec, name: str) -> bool:
     )
 
     def extent(events: Any) -> float:
-        return {"all": 1e9, None: -1}.get(events, events)
+        return 1e9 if events == "all" else -1.0 if events is None else float(events)
 
     chosen = after.knows.events == "all" or (
         (after.knows.random or 0) >= (before.knows.random or 0)

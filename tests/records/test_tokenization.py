@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,7 +12,7 @@ import pyarrow.parquet as pq
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from meds_builder import Patient, make_records, make_vocabulary
+from meds_builder import DAY_ZERO, Patient, make_records, make_vocabulary
 
 from checker.errors import DataError
 from checker.policy.documents import DataSpec, TokenizationSpec
@@ -180,7 +181,7 @@ def test_a_gap_belongs_to_the_first_bin_that_reaches_it(gap_days: float, token: 
 def test_ages_are_completed_years(birth: Any, event: Any, years: int) -> None:
     rules = tokenizer({"age": "AGE//{years}"})
     day = {
-        name: float((np.datetime64(date, "D") - np.datetime64("2020-01-01", "D")).astype(int))
+        name: float((datetime.fromisoformat(date) - DAY_ZERO).days)
         for name, date in (("birth", birth), ("event", event))
     }
     patient = sorted([("MEDS_BIRTH", day["birth"]), ("A", day["event"])], key=lambda e: e[1])

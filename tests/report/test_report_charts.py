@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import report_builder as build
 
+from checker.report import palette
 from checker.report.charts import (
     Chart,
     glance_chart,
     leakage_charts,
-    palette,
     perturbation_charts,
     power_charts,
     roc_charts,

@@ -214,7 +214,7 @@ class Synchronisations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # t
             index is not None and index.dtype == torch.bool
             for index in (args[1] if isinstance(args[1], list) else [])
         )
-        self.count += by_mask or name in WAITING
+        self.count += int(by_mask or name in WAITING)
         return func(*args, **(kwargs or {}))
 
 
@@ -227,7 +227,8 @@ def test_steps_do_not_wait_for_the_device(models: Path, name: str) -> None:
             target.rollout(
                 records(8, 5), keys=[1, 2], samples=2, sampler=sampler(horizon_tokens=horizon)
             )
-        return seen.count
+        count: int = seen.count
+        return count
 
     short, long = waits(CHECK_EVERY), waits(5 * CHECK_EVERY)
     assert long - short == 4  # one look every CHECK_EVERY steps, and nothing else
