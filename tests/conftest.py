@@ -105,7 +105,7 @@ def checked(finished_checks: Callable[[str], Checked], tmp_path: Path) -> Callab
     return copy
 
 
-LONGEST = ("test_demo", "test_memory", "test_gate", "test_ray", "test_families", "test_report_pdf")
+LONGEST = ("test_demo", "test_gate", "test_report_pdf", "test_ray", "test_families", "test_memory")
 """Files that take longest; begun last, one would keep a whole suite waiting."""
 
 
