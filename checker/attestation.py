@@ -47,7 +47,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 from securesystemslib.dsse import Envelope
 from securesystemslib.exceptions import Error as SecureSystemsError
-from securesystemslib.signer import CryptoSigner, Key, SSlibKey
+from securesystemslib.signer import CryptoSigner, Key, Signature, SSlibKey
 
 from checker.canonical import canonical_json
 from checker.errors import EvidenceError, UsageError
@@ -297,11 +297,24 @@ def read_attestation(path: Path) -> Envelope:
     """
     content = read_file(path)
     try:
-        return Envelope.from_dict(json.loads(content))
+        return Envelope.from_dict(_named(json.loads(content)))
     except (SecureSystemsError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvidenceError(
             f"{path}: is no DSSE envelope; `phigate sign` writes it anew"
         ) from error
+
+
+_UNNAMED = "unnamed-"
+"""Begins the id of a key that a signature does not name: in DSSE `keyid` is an optional hint."""
+
+
+def _named(envelope: dict[str, Any]) -> dict[str, Any]:
+    """Return an envelope in which every signature has an id of its own."""
+    signatures = [
+        one if one.get("keyid") else {**one, "keyid": f"{_UNNAMED}{number}"}
+        for number, one in enumerate(envelope["signatures"], start=1)
+    ]
+    return {**envelope, "signatures": signatures}
 
 
 def read_statement(envelope: Envelope) -> dict[str, Any]:
@@ -327,8 +340,18 @@ def read_statement(envelope: Envelope) -> dict[str, Any]:
 
 def is_signed_with(envelope: Envelope, key: Key) -> bool:
     """Whether an envelope holds a valid signature of a key."""
+    hinted = (
+        signature
+        for signature in envelope.signatures.values()
+        if signature.keyid == key.keyid or signature.keyid.startswith(_UNNAMED)
+    )
+    return any(_is_valid(signature, key, envelope.pae()) for signature in hinted)
+
+
+def _is_valid(signature: Signature, key: Key, payload: bytes) -> bool:
     try:
-        envelope.verify([key], 1)
+        # the library refuses a signature that does not repeat the id of the key it is tried with
+        key.verify_signature(Signature(key.keyid, signature.signature), payload)
     except SecureSystemsError:
         return False
     return True

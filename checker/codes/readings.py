@@ -49,6 +49,16 @@ _ICD9_SHAPE = re.compile(r"\d{3}\.?\d{0,2}|V\d{2}\.?\d{0,2}|E\d{3}\.?\d?")
 _ICD10_SHAPE = re.compile(r"[A-Z]\d[0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
 
 
+_TERM = re.compile(r"\s*\|[^|]*\|\s*$")
+"""A term behind an identifier, "86406008 |HIV infection|", as SNOMED CT's own syntax has it."""
+
+_WHOLE = re.compile(r"\.0+$")
+"""What an integer gains in a column of floats, where pandas keeps it beside missing values."""
+
+_NUMBERED: Final = frozenset({"snomed", "rxnorm", "loinc"})
+"""Systems whose codes hold no dot, so that one can only come from a number."""
+
+
 class CodeReader:
     """Reads the codes that a data set's spellings stand for.
 
@@ -109,6 +119,7 @@ def _code_glob(pattern: str) -> re.Pattern[str]:
 
 def _read_built_in(spelling: str) -> list[Reading]:
     """Find a system's name among the parts of a spelling; the code stands in the part after it."""
+    spelling = _TERM.sub("", spelling)
     parts = [part.strip() for part in spelling.split("//")]
     if len(parts) == 1:
         parts = spelling.split("/", 1)  # OMOP-derived: "ICD10CM/B20"
@@ -116,7 +127,7 @@ def _read_built_in(spelling: str) -> list[Reading]:
         name = re.sub(r"[^A-Z0-9]", "", parts[i].upper())
         code = parts[i + 1]
         if name == "ICD" and i + 2 < len(parts):  # MIMIC-IV: "ICD//10//B20"
-            name, code = f"ICD{code}", parts[i + 2]
+            name, code = f"ICD{_WHOLE.sub('', code)}", parts[i + 2]
         if name in _SYSTEM_NAMES:
             system = _SYSTEM_NAMES[name]
             if parts[0].upper().startswith("PROC"):  # 9461 is a diagnosis too, of another meaning
@@ -127,6 +138,8 @@ def _read_built_in(spelling: str) -> list[Reading]:
 
 def _readings(system: CodeSystem, text: str) -> list[Reading]:
     """Read one code, or the comma-separated ICD codes that eICU writes into one field."""
+    if system in _NUMBERED:
+        text = _WHOLE.sub("", text.strip())
     if system not in DIAGNOSES:
         return [read_code(system, text)]
     pieces = [piece.strip().upper() for piece in text.split(",")]

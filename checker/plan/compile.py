@@ -27,6 +27,7 @@ from checker.plan.subgroups import Slice, slices
 from checker.plan.workload import Workload
 from checker.policy import Located, check_pair, resolve_attacker
 from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy
+from checker.records.census import check_fields
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 from checker.targets import TargetDescription
@@ -86,6 +87,9 @@ def compile_plan(
         ranks=match_classes(policy, target, cohort=cohort, tokenizer=tokenizer),
         slices={},
         canaries=canaries or {},
+    )
+    check_fields(
+        target.document.spec.tokenization, members=book.members, nonmembers=book.nonmembers
     )
     drafts = list(_drafts(book))
     # labels and scores record every slice, so all of them are known before the first job

@@ -111,10 +111,14 @@ def _check_fields(spec: TargetSpec, say: Say) -> None:
         glob = field if isinstance(field, str) else field.codes
         if not glob.strip():
             say((*path, "static", name), f"static field '{name}' has no codes; write a glob")
+    declared = [*(["age"] if tokenization.age is not None else []), *tokenization.static]
+    for name in tokenization.present:
+        if name not in declared:
+            message = f"unknown field '{short(name)}'{nearest_or_all(name, declared)}"
+            say((*path, "present", name), message)
     order = tokenization.prefix_order
     if order is None:
         return
-    declared = [*(["age"] if tokenization.age is not None else []), *tokenization.static]
     for index, name in enumerate(order):
         if name not in declared:
             message = f"unknown field '{short(name)}'{nearest_or_all(name, declared)}"

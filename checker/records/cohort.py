@@ -13,7 +13,8 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Iterable
+import os
+from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -104,6 +105,7 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
                 f"split '{split}' holds no patients; no data is never zero risk", file=root
             )
     parts.check_subjects(splits)
+    parts.check_census(splits, root)
     described = _code_metadata(root)
     codes, place = parts.codes.sorted_with(described, used=parts.used())
     members, nonmembers = (part.records(place) for part in parts.by_split)
@@ -134,14 +136,32 @@ def _shards(root: Path) -> list[Path]:
     data = root / meds.data_subdirectory
     if not data.is_dir():
         raise DataError(f"has no folder '{meds.data_subdirectory}'; it is not MEDS", file=root)
-    shards = sorted(
-        path
-        for path in data.rglob("*.parquet")
-        if not any(part.startswith(".") for part in path.relative_to(data).parts)
-    )
+    shards = sorted(path for path in _files(data) if path.name.endswith(".parquet"))
     if not shards:
         raise DataError("holds no parquet files", file=data)
     return shards
+
+
+def _files(folder: Path) -> Iterator[Path]:
+    """Yield the files below a folder, behind links too, as far as they are data.
+
+    Names that begin with a dot or an underscore are the bookkeeping of others (Spark, Delta).
+
+    Raises:
+        DataError: a folder cannot be read, or a link leads back to where it stands.
+    """
+
+    def refuse(error: OSError) -> None:
+        raise DataError(f"cannot be read: {error.strerror or error}", file=Path(error.filename))
+
+    seen: dict[Path, Path] = {}
+    for here, folders, names in os.walk(folder, followlinks=True, onerror=refuse):
+        place, real = Path(here), Path(here).resolve()
+        if real in seen:
+            raise DataError(f"is the same folder as {seen[real]}, by a link", file=place)
+        seen[real] = place
+        folders[:] = sorted(name for name in folders if not name.startswith((".", "_")))
+        yield from (place / name for name in names if not name.startswith((".", "_")))
 
 
 def _sha256(path: Path) -> str:
@@ -188,17 +208,23 @@ def _subject_ids(table: pa.Table, path: Path) -> NDArray[np.int64]:
         raise DataError("is not MEDS: a subject_id exceeds 64 bits", file=path) from error
 
 
+def _is_text(found: pa.DataType) -> bool:
+    types = pa.types
+    kinds = (types.is_string, types.is_large_string, types.is_string_view)
+    return any(is_kind(found) for is_kind in kinds)
+
+
 def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None:
     types = pa.types
     if types.is_dictionary(found):
         found = found.value_type
     holds = {
         "integer": types.is_integer(found),
-        "string": types.is_string(found) or types.is_large_string(found),
+        "string": _is_text(found),
         "timestamp": types.is_timestamp(found),
-        "number": types.is_floating(found) or types.is_integer(found),
+        "number": types.is_floating(found) or types.is_integer(found) or types.is_decimal(found),
         "list of string": (types.is_list(found) or types.is_large_list(found))
-        and (types.is_string(found.value_type) or types.is_large_string(found.value_type)),
+        and _is_text(found.value_type),
     }
     if not holds[kind] and not types.is_null(found):  # a column of nothing but nulls has no type
         raise DataError(
@@ -207,7 +233,11 @@ def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None
 
 
 def _code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
-    """Return description and parent codes by code; nothing where the data set describes none."""
+    """Return description and parent codes by code; nothing where the data set describes none.
+
+    Several rows of one code (a row for each of its modifiers, say) are joined: the first
+    description, and the parents of all.
+    """
     path = root / meds.code_metadata_filepath
     if not path.is_file():
         return {}
@@ -215,11 +245,13 @@ def _code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     table = _read(path, kinds, optional=(_DESCRIPTION, _PARENTS))
     nothing: list[Any] = [None] * table.num_rows
     columns = (table[name].to_pylist() if name in table.column_names else nothing for name in kinds)
-    return {
-        code: (description or None, tuple(p for p in parents or () if p))
-        for code, description, parents in zip(*columns, strict=True)
-        if code is not None
-    }
+    found: dict[str, tuple[str | None, tuple[str, ...]]] = {}
+    for code, description, parents in zip(*columns, strict=True):
+        if code is not None:
+            told, known = found.get(code, (None, ()))
+            further = (p for p in parents or () if p)
+            found[code] = told or description or None, tuple(dict.fromkeys((*known, *further)))
+    return found
 
 
 def _name(root: Path) -> str:
@@ -248,12 +280,14 @@ class _Splits:
         wanted: names of the members' and the nonmembers' split.
         subjects: [subjects of the two splits] int64, ascending; None where folders decide.
         split: of each subject, 0 or 1.
+        listed: [subjects of all splits] int64, ascending.
         folders: of each shard 0, 1 or -1; empty where subjects decide.
     """
 
     wanted: tuple[str, str]
     subjects: NDArray[np.int64] | None
     split: NDArray[np.int8]
+    listed: NDArray[np.int64]
     folders: dict[Path, int]
 
     @classmethod
@@ -274,7 +308,8 @@ class _Splits:
         folders = {
             shard: wanted.index(name) if name in wanted else -1 for shard, name in folder_of.items()
         }
-        return cls(wanted, None, np.empty(0, dtype=np.int8), folders)
+        nobody = np.empty(0, dtype=np.int64)
+        return cls(wanted, None, np.empty(0, dtype=np.int8), nobody, folders)
 
     @classmethod
     def _of_table(cls, path: Path, wanted: tuple[str, str]) -> _Splits:
@@ -297,7 +332,11 @@ class _Splits:
                 file=path,
             )
         kept = order[split[order] >= 0]
-        return cls(wanted, subjects[kept], split[kept], {})
+        return cls(wanted, subjects[kept], split[kept], subjects[order], {})
+
+    def count_unlisted(self, subjects: NDArray[np.int64]) -> int:
+        """Return how many subjects of a shard stand in no split."""
+        return 0 if self.subjects is None else int((~np.isin(subjects, self.listed)).sum())
 
     def assign(self, shard: Path, subjects: NDArray[np.int64]) -> NDArray[np.int8]:
         """Return 0 for a member, 1 for a nonmember and -1 for others."""
@@ -339,6 +378,8 @@ class _Codebook:
 
     def indices(self, column: pa.ChunkedArray) -> NDArray[np.int32]:
         """Return the place of each row's code."""
+        if pa.types.is_string_view(column.type):  # as Polars writes them; no dictionary of it
+            column = column.cast(pa.large_string())
         if not pa.types.is_dictionary(column.type):
             column = column.dictionary_encode()
         array = pa.concat_arrays(column.unify_dictionaries().chunks)
@@ -405,6 +446,7 @@ class _Parts:
     codes: _Codebook = field(default_factory=_Codebook)
     by_split: tuple[_Part, _Part] = field(default_factory=lambda: (_Part(), _Part()))
     met: list[_Met] = field(default_factory=list)
+    unlisted: int = 0
 
     def add(self, shard: Path, splits: _Splits) -> None:
         """Read a shard, check MEDS's promises, and keep the events of the two splits."""
@@ -420,6 +462,7 @@ class _Parts:
         starts = np.flatnonzero(np.append(True, row_subject[1:] != row_subject[:-1]))
         subjects, lengths = row_subject[starts], np.diff(starts, append=len(row_subject))
         split = splits.assign(shard, subjects)
+        self.unlisted += splits.count_unlisted(subjects)
         time_us = _times(table[_TIME], shard)
         _check_sorted(time_us, starts, wanted=np.repeat(split >= 0, lengths), shard=shard)
         code, value = self.codes.indices(table[_CODE]), _values(table)
@@ -459,6 +502,30 @@ class _Parts:
         raise DataError(
             f"is not MEDS: {who} has events {where} too; a subject's events stand together",
             file=self.met[shard[second]].shard,
+        )
+
+    def check_census(self, splits: _Splits, root: Path) -> None:
+        """Check that every subject listed in one of the two splits has events.
+
+        Splits that were drawn from other data than these would leave a part of the members out, and
+        nothing would say that it was never looked at.
+        """
+        if splits.subjects is None:
+            return
+        found = np.concatenate([met.subject for met in self.met])
+        missing = ~np.isin(splits.subjects, found)
+        if not missing.any():
+            return
+        gone = " and ".join(
+            f"{int((missing & own).sum())} of the {int(own.sum())} subjects listed as '{name}'"
+            for number, name in enumerate(splits.wanted)
+            if (missing & (own := splits.split == number)).any()
+        )
+        others = f"; {self.unlisted} subjects of the data are in no split" if self.unlisted else ""
+        raise DataError(
+            f"{gone} have no events{others}. Audit the data that the splits were drawn from, or"
+            " list only who is in them",
+            file=root / meds.subject_splits_filepath,
         )
 
     def used(self) -> NDArray[np.bool_]:

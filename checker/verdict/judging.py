@@ -68,7 +68,7 @@ def judge(
         stale=stale,
         min_cell=policy.spec.parameters.min_cell,
         confidence=confidence,
-        placebo_confidence=stats.placebo_confidence(plan.confidence, cells=len(plan.cells)),
+        placebo_confidence=stats.placebo_confidence(cells=len(plan.cells)),
     )
     findings = _holm([bench.finding(cell) for cell in plan.cells], alpha=1 - confidence)
     uses = use_waivers(

@@ -31,6 +31,31 @@ SHARED = Path(__file__).parents[3] / "shared"
 MIMIC = SHARED / "data" / "mimic_iv_demo"
 
 
+# --- spellings that other programs leave -------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("spelling", "reading"),
+    [
+        ("SNOMED/86406008.0", ("snomed", "86406008")),  # pandas: an integer beside missing values
+        ("SNOMED//86406008 |Human immunodeficiency virus infection|", ("snomed", "86406008")),
+        ("SNOMED/86406008.0 |HIV|", ("snomed", "86406008")),
+        ("RxNorm/190521.0", ("rxnorm", "190521")),
+        ("LOINC//25836-8.0", ("loinc", "25836-8")),
+        ("DIAGNOSIS//ICD//10.0//B20", ("icd10cm", "B20")),
+        ("DIAGNOSIS//ICD//9.0//042", ("icd9cm", "042")),
+        ("PROCEDURE//ICD//10.0//10A07ZZ", ("icd10pcs", "10A07ZZ")),
+    ],
+)
+def test_a_code_is_read_as_programs_leave_it(spelling: str, reading: Any) -> None:
+    assert CodeReader().read(spelling) == (Reading(*reading),)
+
+
+def test_an_icd_code_keeps_the_zeros_behind_its_dot() -> None:
+    assert CodeReader().read("ICD10CM/Z71.0")[0].code == "Z710"
+    assert CodeReader().read("ICD9CM/250.00")[0].code == "25000"
+
+
 # --- values -------------------------------------------------------------------------------------
 
 

@@ -174,6 +174,58 @@ def test_dictionary_codes_and_a_missing_value_column_are_tolerated(tmp_path: Pat
     assert spelled(cohort, cohort.nonmembers) == [CARL]
 
 
+@pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int16(), pa.large_string())])
+def test_text_and_numbers_are_read_in_whichever_form_they_are_stored(
+    tmp_path: Path, kind: Any
+) -> None:
+    root = write_meds(tmp_path / "made", SPLITS)
+    path = root / "data" / "train" / "0.parquet"
+    table = pq.read_table(path)
+    table = table.set_column(2, "code", table["code"].cast(kind))
+    value = table["numeric_value"].cast(pa.decimal128(9, 2))
+    pq.write_table(table.set_column(3, "numeric_value", value), path)
+    cohort = load(root)
+    assert spelled(cohort, cohort.members) == [ANNA, BERT]
+
+
+def test_bookkeeping_of_other_tools_is_no_data_and_links_are_followed(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", SPLITS, layout="flat")
+    data = root / "data"
+    for name in ("_delta_log/10.checkpoint.parquet", "_temporary/0.parquet", ".part/0.parquet"):
+        (data / name).parent.mkdir()
+        pq.write_table(pa.table({"txn": [1]}), data / name)
+    (tmp_path / "elsewhere").mkdir()
+    (data / "0.parquet").rename(tmp_path / "elsewhere" / "0.parquet")
+    (data / "linked").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
+    cohort = load(root)
+    assert spelled(cohort, cohort.members) == [ANNA, BERT]
+    assert list(cohort.files)[-1] == "data/linked/0.parquet"
+
+
+def test_a_folder_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", SPLITS, layout="flat")
+    shard = root / "data" / "0.parquet"
+    content = shard.read_bytes()
+    shard.unlink()
+    shard.mkdir()
+    (shard / "part-0.parquet").write_bytes(content)
+    assert spelled(load(root), load(root).members) == [ANNA, BERT]
+
+
+def test_several_rows_of_one_code_are_joined(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", SPLITS)
+    rows = {
+        "code": ["DX//A", "DX//A", "DX//A"],
+        "description": [None, "of A", "also of A"],
+        "parent_codes": pa.array([["ICD10CM/B20"], None, ["ICD10CM/B20", "LOCAL//1"]]),
+    }
+    pq.write_table(pa.table(rows), root / "metadata" / "codes.parquet")
+    cohort = load(root)
+    at = cohort.codes.index("DX//A")
+    assert cohort.descriptions[at] == "of A"
+    assert cohort.parents[at] == ("ICD10CM/B20", "LOCAL//1")
+
+
 def test_selected_patients_keep_their_events_in_the_order_asked_for(tmp_path: Path) -> None:
     cohort = load(write_meds(tmp_path / "made", {**SPLITS, "train": [ANNA, BERT, DORA]}))
     chosen = cohort.members.select(np.array([2, 0]))
@@ -208,6 +260,23 @@ def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     write_splits(root, [(FIRST_SUBJECT, "train"), (1, "held_out")])
     assert "'held_out' holds no patients; no data is never zero risk" in refused(root)
+
+
+def test_splits_that_were_drawn_from_other_data_are_refused_with_counts(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", SPLITS, layout="flat")
+    listed = [(FIRST_SUBJECT, "train"), (2, "train"), (3, "train"), (4, "tuning")]
+    write_splits(root, [*listed, (FIRST_SUBJECT + 3, "held_out"), (5, "held_out")])
+    message = refused(root)
+    assert (
+        "2 of the 3 subjects listed as 'train' and 1 of the 2 subjects listed as 'held" in message
+    )
+    assert "2 subjects of the data are in no split" in message
+
+
+def test_a_link_that_leads_back_is_refused(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", SPLITS)
+    (root / "data" / "train" / "again").symlink_to(root / "data", target_is_directory=True)
+    assert "is the same folder as" in refused(root)
 
 
 def test_one_split_cannot_be_both(tmp_path: Path) -> None:

@@ -27,6 +27,7 @@ from checker.records.tokenization import (
     check_fits,
     load_vocabulary,
 )
+from checker.records.tokenization.values import load_edges
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -62,6 +63,20 @@ def tokenizer(
 def words(rules: Tokenizer, encoded: TokenizedRecords, i: int = 0) -> list[str]:
     tokens = rules.vocabulary.tokens
     return [tokens[t] for t in encoded.record(i).tokens]
+
+
+def quantiles_file(folder: Path, rows: Any, names: Sequence[str] = ("0.5", "0.25")) -> str:
+    """Write what MEDS-transforms' `fit_vocabulary_indices` leaves of quantiles; any order."""
+    fields = [pa.field(f"values/quantile/{name}", pa.float32()) for name in names]
+    quantiles = [
+        None if values is None else {field.name: v for field, v in zip(fields, values, strict=True)}
+        for values in rows.values()
+    ]
+    table = pa.table(
+        {"code": list(rows), "values/quantiles": pa.array(quantiles, pa.struct(fields))}
+    )
+    pq.write_table(table, folder / "codes.parquet")
+    return "codes.parquet"
 
 
 def bins_file(folder: Path, edges: Any) -> str:
@@ -546,3 +561,24 @@ def test_real_records_are_tokenized_without_loss(name: str) -> None:
     assert set(encoded.static_values["sex"]) <= {"F", "M", "FEMALE", "MALE"}
     assert (encoded.age_years >= 0).all()
     assert (encoded.age_years < 120).all()
+
+
+def test_the_quantiles_of_meds_transforms_are_edges(tmp_path: Path) -> None:
+    rows = {"LAB": [3.0, 1.0], "DX": None, "A": [None, None]}
+    found = load_edges(tmp_path / quantiles_file(tmp_path, rows))
+    assert {code: edges.tolist() for code, edges in found.items()} == {"LAB": [1.0, 3.0]}
+
+
+@pytest.mark.parametrize(
+    ("rows", "names", "message"),
+    [
+        ({"LAB": [3.0, 2.0]}, ("0.25", "0.5"), "the edges of 'LAB' are not ascending"),
+        ({"LAB": [None, 2.0]}, ("0.25", "0.5"), "the edges of 'LAB' are not ascending finite"),
+        ({"LAB": [1.0, 2.0]}, ("0.25", "mean"), "is no struct of 'values/quantile/P'"),
+    ],
+)
+def test_quantiles_that_are_no_edges_are_refused(
+    tmp_path: Path, rows: Any, names: Sequence[str], message: str
+) -> None:
+    with pytest.raises(DataError, match=message):
+        load_edges(tmp_path / quantiles_file(tmp_path, rows, names))

@@ -309,6 +309,27 @@ def test_two_who_sign_the_same_report_stand_in_one_envelope(
     assert phigate(*both).code == ExitCode.PASS
 
 
+@pytest.mark.parametrize("named", ["", None])
+def test_a_signature_that_names_no_key_is_tried_with_the_one_given(
+    phigate: Command, run: Path, pair: tuple[Path, Path], tmp_path: Path, named: str | None
+) -> None:
+    phigate("sign", run, "--key", pair[0])
+    envelope = envelope_of(run)
+    (signature,) = envelope["signatures"]
+    signature.pop("keyid")  # a hint, and optional (DSSE 1.0.2)
+    if named is not None:
+        signature["keyid"] = named
+    (run / "attestation.json").write_text(json.dumps(envelope))
+    assert phigate("verify", run, "--key", pair[1]).code == ExitCode.PASS
+    phigate("keys", "make", tmp_path / "chair")
+    other = phigate("verify", run, "--key", tmp_path / "chair.pub")
+    assert other.code == ExitCode.INCOMPLETE
+    assert "was not signed with the key" in other.out
+    signature["sig"] = base64.b64encode(bytes(64)).decode()
+    (run / "attestation.json").write_text(json.dumps(envelope))
+    assert phigate("verify", run, "--key", pair[1]).code == ExitCode.INCOMPLETE
+
+
 def test_a_new_report_replaces_the_signature_of_the_old_one(
     phigate: Command, run: Path, pair: tuple[Path, Path], tmp_path: Path
 ) -> None:

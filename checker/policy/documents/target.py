@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.codes import CodeSystem
-from checker.policy.documents.elements import Element, Metadata, Text
+from checker.policy.documents.elements import Element, Fraction, Metadata, Text
 
 __all__ = [
     "DEVICE",
@@ -114,6 +114,12 @@ class TokenizationSpec(Element):
         None,
         description="the token of a patient's age, with {years} where the number stands",
         examples=["AGE//{years}"],
+    )
+    present: dict[str, Fraction] = Field(
+        {},
+        description="share of the patients who have 'age' or a static field at the least; 0.9 for"
+        " those not named here",
+        examples=[{"race": 0.5}],
     )
     prefix_order: list[str] | None = Field(
         None,

@@ -7,6 +7,7 @@ against float64 edges a value read as 0.7 would lie below the edge 0.7.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,7 +26,8 @@ def load_edges(path: Path) -> dict[str, NDArray[np.float32]]:
     """Read the inner edges of each code's bins.
 
     Args:
-        path: parquet with `code` (string) and `edges` (ascending list of numbers).
+        path: parquet with `code` (string) and `edges` (ascending list of numbers), or the
+            `codes.parquet` of MEDS-transforms, where `values/quantiles` holds them as a struct.
 
     Raises:
         DataError: there is no such file, or it does not hold edges.
@@ -38,9 +40,14 @@ def load_edges(path: Path) -> dict[str, NDArray[np.float32]]:
         ) from error
     except (pa.ArrowException, OSError) as error:
         raise DataError("is not a whole parquet file", file=path) from error
+    if "edges" not in table.column_names and _QUANTILES in table.column_names:
+        table = _quantiles(table, path)
     missing = {"code", "edges"} - set(table.column_names)
     if missing:
-        raise DataError(f"has no column '{min(missing)}'; bins have 'code' and 'edges'", file=path)
+        raise DataError(
+            f"has no column '{min(missing)}'; bins have 'code' and 'edges' (or '{_QUANTILES}')",
+            file=path,
+        )
     try:
         lists = table["edges"].cast(pa.list_(pa.float32()), safe=False).to_pylist()
     except pa.ArrowException as error:
@@ -54,6 +61,35 @@ def load_edges(path: Path) -> dict[str, NDArray[np.float32]]:
             raise DataError(f"the edges of '{code}' are not ascending finite numbers", file=path)
         edges[code] = own
     return edges
+
+
+_QUANTILES = "values/quantiles"
+_QUANTILE = re.compile(r"values/quantile/[01](\.[0-9]+)?")
+
+
+def _quantiles(table: pa.Table, path: Path) -> pa.Table:
+    """Read MEDS-transforms' quantiles: a struct of `values/quantile/P`, null without values.
+
+    Raises:
+        DataError: the struct holds something else than quantiles.
+    """
+    column = table[_QUANTILES]
+    names = [one.name for one in column.type] if pa.types.is_struct(column.type) else []
+    found = {name: _QUANTILE.fullmatch(name) for name in names}
+    if not names or not all(found.values()):
+        raise DataError(f"column '{_QUANTILES}' is no struct of 'values/quantile/P'", file=path)
+    order = sorted(names, key=lambda name: float(name.rsplit("/", 1)[1]))
+    rows = [
+        None if row is None or all(row[name] is None for name in order)
+        else [row[name] for name in order]
+        for row in column.to_pylist()
+    ]  # fmt: skip
+    kept = [
+        code is not None and row is not None
+        for code, row in zip(table["code"].to_pylist(), rows, strict=True)
+    ]
+    edges = pa.array(rows, pa.list_(pa.float64()))
+    return pa.table({"code": table["code"], "edges": edges}).filter(pa.array(kept))
 
 
 @dataclass(frozen=True, slots=True)
