@@ -16,7 +16,7 @@ import resource, sys
 import numpy as np, torch
 from transformers import AutoModelForCausalLM, GPT2Config
 from checker.targets import Sampler
-from checker.targets.huggingface import HuggingFaceTarget
+from checker.targets.engine.huggingface import HuggingFaceTarget
 
 torch.set_num_threads(1)
 config = GPT2Config(
