@@ -5,12 +5,14 @@ from __future__ import annotations
 import json
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from command_line import Command, Outcome
+from auditing import AS_OF
+from command_line import Checked, Command, Outcome
 
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
@@ -18,7 +20,6 @@ from checker.plugins import load_plugin, plugin_names
 from checker.policy.documents import DataSpec
 from checker.records.cohort import load_cohort
 
-AS_OF = "2026-11-01T00:00:00+00:00"
 TEXT_FORMATS = [name for name in plugin_names("phigate.reports") if name != "pdf"]
 
 
@@ -84,9 +85,11 @@ def test_the_internal_report_can_be_had_later_from_the_evidence(
     assert phigate("report", run, "--format", "html").code == ExitCode.PASS
 
 
-def test_an_edited_internal_report_is_found_out(phigate: Command, workspace: Path) -> None:
-    run = workspace / "run"
-    check(phigate, workspace, "leaking", "--audience", "internal")
+def test_an_edited_internal_report_is_found_out(
+    phigate: Command, checked: Callable[[str], Checked]
+) -> None:
+    run = checked("leaking").run
+    phigate("report", run, "--audience", "internal", "--format", "json")
     path = run / "internal" / "report.json"
     path.write_text(path.read_text().replace('"verdict": "fail"', '"verdict": "pass"', 1))
     outcome = phigate("verify", run)
@@ -95,15 +98,14 @@ def test_an_edited_internal_report_is_found_out(phigate: Command, workspace: Pat
 
 
 @pytest.fixture
-def everything(phigate: Command, workspace: Path) -> Path:
+def everything(phigate: Command, checked: Callable[[str], Checked]) -> Path:
     """A run with reports in every text format for both audiences."""
+    found = checked("leaking")
     formats = ",".join(TEXT_FORMATS)
-    check(phigate, workspace, "leaking", "--format", formats)
-    assert (
-        phigate("report", workspace / "run", "--audience", "internal", "--format", formats).code
-        == 0
-    )
-    return workspace
+    for audience in ("shared", "internal"):
+        told = phigate("report", found.run, "--audience", audience, "--format", formats)
+        assert told.code == 0
+    return found.folder
 
 
 def test_no_patient_pseudonym_or_record_is_in_any_report_of_any_audience(everything: Path) -> None:
