@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 import report_builder as build
-from conftest import Command
+from command_line import Command
 from rich.console import Console
 
 from checker.errors import ExitCode

@@ -74,7 +74,7 @@ def said(content: bytes) -> dict[str, Any]:
     return {
         "title": pdf.metadata.title if pdf.metadata else None,
         "bookmarks": bookmarks(pdf.outline),
-        "drawings": alternatives(pdf.trailer["/Root"]["/StructTreeRoot"]),
+        "drawings": alternatives(pdf.root_object["/StructTreeRoot"]),
         "data": {name: [*contents] for name, contents in pdf.attachments.items()},
     }
 
@@ -120,7 +120,7 @@ def test_bytes_depend_on_neither_process_nor_hash_seed_nor_folder(tmp_path: Path
                 **os.environ,
                 "PYTHONHASHSEED": seed,  # another order of every set
                 "PYTHONPATH": os.pathsep.join(
-                    map(str, (ROOT, ROOT / "tests", Path(__file__).parent))
+                    (str(ROOT), str(ROOT / "tests" / "helpers"), str(Path(__file__).parent))
                 ),
                 "TZ": "Asia/Kathmandu",
                 "LC_ALL": "C",
@@ -129,7 +129,8 @@ def test_bytes_depend_on_neither_process_nor_hash_seed_nor_folder(tmp_path: Path
             text=True,
             check=True,
         )
-        return json.loads(done.stdout)
+        found: dict[str, str] = json.loads(done.stdout)
+        return found
 
     here = {f"{n} {r}": sha256_hex(written(n, r)[1]) for n in ALWAYS_HERE for r in REPORTS}
     assert digests("1", ROOT) == here

@@ -84,6 +84,7 @@ def test_no_name_of_the_code_stands_where_words_belong(page: str) -> None:
 
 def test_a_subgroup_below_the_minimum_cell_size_shows_no_count(page: str, report: Report) -> None:
     (cell,) = (cell for cell in report.cells if cell.reason == "subgroup-too-small")
+    assert cell.sample is not None
     assert cell.sample.members < report.policy.min_cell
     assert NOT_SHOWN in page
     assert cell.estimate is None

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 import report_builder as build
-from conftest import Command
+from command_line import Command
 from hostile import HOSTILE, poisoned
 
 from checker.canonical import sha256_hex

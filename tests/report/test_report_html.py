@@ -83,7 +83,8 @@ def page_of(name: str) -> Page:
 
 @cache
 def report_named(name: str) -> Report:
-    return getattr(build, f"{name}_report")()
+    made: Report = getattr(build, f"{name}_report")()
+    return made
 
 
 def poisoned(report: Report, payload: str) -> Report:
@@ -324,7 +325,7 @@ def test_equal_reports_give_equal_bytes_in_two_processes() -> None:
         env={
             **os.environ,
             "PYTHONHASHSEED": "12345",  # another order of every set than here
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "helpers"))),
         },
         capture_output=True,
         text=True,

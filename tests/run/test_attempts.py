@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from auditing import Audit, audit, write_policy
-from conftest import Command
+from command_line import Command
 from judging import Bench
 from report_builder import passing_report
 from scipy.stats import binom

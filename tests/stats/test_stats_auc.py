@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from properties import examples
 from scipy.special import expit, logit
 from scipy.stats import beta, norm
 
@@ -25,7 +26,7 @@ def slow_delong(positive: Scores, negative: Scores) -> tuple[float, float]:
     return float(wins.mean()), float(variance)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@examples(30)
 @given(
     seed=st.integers(0, 2**32 - 1),
     sizes=st.tuples(st.integers(50, 90), st.integers(50, 90)),

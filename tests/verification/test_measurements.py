@@ -24,7 +24,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
 
 def checked(prepared: Prepared, plan: AuditPlan) -> Statement:
     manifest = cast("Manifest", None)  # what was measured is not looked at
-    return check_measurements(Run(Path(), plan, prepared.policy.document, manifest, None))
+    return check_measurements(Run(Path(), plan, manifest, None))
 
 
 def with_job(plan: AuditPlan, kind: str, **inputs: Any) -> AuditPlan:

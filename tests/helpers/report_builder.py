@@ -6,6 +6,7 @@ numbers in a test report are right whatever the statistics under test do.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from scipy.stats import beta, norm
@@ -64,6 +65,10 @@ def rate(hits: int, n: int) -> ReportedEstimate:
 def excess(members: ReportedEstimate, nonmembers: ReportedEstimate) -> ReportedEstimate:
     """Return a difference of rates by square-and-add."""
     value = members.value - nonmembers.value
+    assert members.high is not None
+    assert nonmembers.high is not None
+    assert members.n is not None
+    assert nonmembers.n is not None
     down = ((members.value - members.low) ** 2 + (nonmembers.high - nonmembers.value) ** 2) ** 0.5
     up = ((members.high - members.value) ** 2 + (nonmembers.value - nonmembers.low) ** 2) ** 0.5
     return ReportedEstimate(
@@ -78,7 +83,7 @@ def excess(members: ReportedEstimate, nonmembers: ReportedEstimate) -> ReportedE
 
 def verdict_of(estimate: ReportedEstimate, limit: float) -> tuple[Verdict, str | None]:
     """Return pass, fail or inconclusive as METHODS §6 defines them."""
-    if estimate.high <= limit:
+    if estimate.high is not None and estimate.high <= limit:
         return "pass", None
     return ("fail", None) if estimate.low > limit else ("inconclusive", "bounds-straddle-limit")
 
@@ -121,7 +126,7 @@ def disclosure_cell(
         "nonmembers": outside,
         "reported": {"precision": rate(members[0], members[0] + 12)},
         "limit": Limit(fail=limit, warn=warn),
-        "warned": verdict == "pass" and warn is not None and estimate.high > warn,
+        "warned": verdict == "pass" and warn is not None and (estimate.high or math.inf) > warn,
         "p_value": 1.2e-7 if verdict == "fail" else None,
         "placebo": excess(rate(*halves), rate(*rest)),
         "sample": Sample(
@@ -163,7 +168,8 @@ def side_of(estimate: ReportedEstimate, limit: float) -> BoundSide:
     """Return on which side of its limit an interval lies."""
     if estimate.low > limit:
         return "beyond"
-    return "within" if estimate.high <= limit else "straddles"
+    is_within = estimate.high is not None and estimate.high <= limit
+    return "within" if is_within else "straddles"
 
 
 def membership_cell(value: float, low: float, high: float, **changes: Any) -> CellReport:
@@ -509,7 +515,7 @@ def _as_shared(cell: CellReport) -> CellReport:
 
 
 def _without_numbers(cell: CellReport, **changes: Any) -> CellReport:
-    nothing = {
+    nothing: dict[str, Any] = {
         "estimate": None,
         "members": None,
         "nonmembers": None,
