@@ -12,14 +12,25 @@ from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
     Progress,
+    ProgressColumn,
     SpinnerColumn,
+    Task,
     TaskID,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
 )
+from rich.text import Text
 
 from checker.plan import Job
+
+
+class _Rate(ProgressColumn):
+    """Tokens a second, worked out when the bar is drawn: rich looks at all recent steps for it."""
+
+    def render(self, task: Task) -> Text:
+        """Return the rate, or nothing before there is one."""
+        return Text(f"{task.speed:,.0f} tokens/s" if task.speed else "")
 
 
 class TerminalProgress:
@@ -32,7 +43,7 @@ class TerminalProgress:
             TextColumn("{task.description}"),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
+            _Rate(),
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
@@ -56,7 +67,7 @@ class TerminalProgress:
         tokens = sum(job.forward_tokens + job.rollout_tokens for job in jobs)
         note = f", {reused} found finished" if reused else ""
         self.console.print(f"{len(jobs)} jobs to run{note}; at most {tokens:,} tokens")
-        self.total = self.bars.add_task("tokens", total=max(tokens, 1), rate="")
+        self.total = self.bars.add_task("tokens", total=max(tokens, 1))
 
     def job(self, job: Job) -> Callable[[int], None]:
         """Begin a job; others may be under way."""
@@ -67,9 +78,7 @@ class TerminalProgress:
     def _advance(self, job: Job, tokens: int) -> None:
         assert self.total is not None
         self.done_in[job.digest] += tokens
-        task = self.bars.tasks[self.total]
-        rate = f"{task.speed:,.0f} tokens/s" if task.speed else ""
-        self.bars.update(self.total, advance=tokens, rate=rate)
+        self.bars.advance(self.total, tokens)
 
     def done(self, job: Job) -> None:
         """Finish a job: rollouts that ended early leave tokens that need no work."""

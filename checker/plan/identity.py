@@ -9,11 +9,12 @@ here costs a measurement done twice.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
 from typing import Any
 
 from pydantic import BaseModel
+from pydantic.alias_generators import to_camel
 
 from checker.attacks.api import Params
 from checker.canonical import digest
@@ -100,6 +101,23 @@ def identity(value: Any) -> Any:
         raise TypeError(f"{type(value).__name__} is part of no document")
     left_out = excluded(type(value))
     return {name: identity(one) for name, one in named.items() if name not in left_out}
+
+
+def inputs_of(params: BaseModel, *, without: Iterable[str] = ()) -> dict[str, Any]:
+    """Return parameters as inputs of a job, in camelCase.
+
+    Args:
+        params: of an attack.
+        without: fields that cannot matter for this kind of job, or stand in its inputs otherwise.
+
+    Raises:
+        ValueError: the parameters have no such field.
+    """
+    left_out = set(without)
+    if strange := left_out - set(type(params).model_fields):
+        raise ValueError(f"{type(params).__name__} has no field {min(strange)}")
+    named = {name: one for name, one in identity(params).items() if name not in left_out}
+    return {to_camel(name): one for name, one in named.items()}
 
 
 def excluded(kind: type) -> frozenset[str]:

@@ -18,8 +18,10 @@ of its evidence again.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from typing import Any
+
+from pydantic.alias_generators import to_camel
 
 from checker.targets import Tokens
 
@@ -45,15 +47,10 @@ class RolloutSettings:
 
     def inputs(self) -> dict[str, Any]:
         """Return the settings as part of a job's inputs."""
-        inputs: dict[str, Any] = {
-            "samples": self.samples,
-            "horizonTokens": self.horizon_tokens,
-            "temperature": self.temperature,
-            "topP": self.top_p,
-        }
-        if self.curtailed is not None:
-            inputs["curtailed"] = self.curtailed
-        return inputs
+        named = {to_camel(one.name): getattr(self, one.name) for one in fields(self)}
+        if self.curtailed is None:
+            del named["curtailed"]
+        return named
 
 
 @dataclass

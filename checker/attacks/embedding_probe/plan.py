@@ -9,6 +9,7 @@ from checker.attacks.embedding_probe import EmbeddingProbeParams
 from checker.attacks.families import Sample
 from checker.attacks.labels import asked_alone, class_labels, negatives
 from checker.plan.builder import PlanBuilder
+from checker.plan.identity import inputs_of
 from checker.plan.model import Cell, Job
 from checker.plan.planning import CellJobs, PlannedCell, Planning
 
@@ -36,8 +37,7 @@ class EmbeddingPlanning(Planning[EmbeddingProbeParams]):
             "probe-scores",
             f"a classifier of {cell.class_name} on embeddings",
             {
-                "labelShare": cell.params.label_share,
-                "classifier": cell.params.classifier,
+                **inputs_of(cell.params),
                 "subgroups": sorted(builder.slices),
                 "seed": builder.seed,
             },
@@ -49,7 +49,7 @@ class EmbeddingPlanning(Planning[EmbeddingProbeParams]):
 
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
         """Return how the classifier is fitted."""
-        return {name: cell.params[name] for name in ("labelShare", "classifier")}
+        return cell.params
 
 
 PLAN = EmbeddingPlanning()

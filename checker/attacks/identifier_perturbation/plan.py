@@ -14,6 +14,7 @@ from checker.attacks.identifier_perturbation.perturbed_prompts import variants_a
 from checker.attacks.labels import asked_alone, class_labels, eligible_sample
 from checker.attacks.rollouts import rollout_settings
 from checker.plan.builder import PlanBuilder
+from checker.plan.identity import inputs_of
 from checker.plan.model import Cell, Job
 from checker.plan.planning import CellJobs, PlannedCell, Planning, RolloutUse, Work
 from checker.plan.subgroups import Slice
@@ -56,9 +57,7 @@ class PerturbationPlanning(Planning[IdentifierPerturbationParams]):
             {
                 **builder.data_inputs(),
                 **builder.model_inputs(),
-                **settings.inputs(),
-                "identifiers": list(params.identifiers),
-                "threshold": params.threshold,
+                **inputs_of(params),
                 "watch": builder.ranks[cell.class_name].watch,
                 "seed": builder.seed,
             },
@@ -72,8 +71,7 @@ class PerturbationPlanning(Planning[IdentifierPerturbationParams]):
 
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
         """Return how the class is drawn, and what is changed."""
-        names = ("samples", "horizonTokens", "temperature", "topP", "threshold", "identifiers")
-        return {"watch": watch} | {name: cell.params[name] for name in names}
+        return {"watch": watch, **cell.params}
 
 
 def _labels(builder: PlanBuilder, cell: _Cell) -> str:

@@ -11,6 +11,7 @@ from checker.attacks.rollouts import rollout_settings
 from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
 from checker.attacks.trajectory_memorization.code_labels import labels_identity
 from checker.plan.builder import PlanBuilder
+from checker.plan.identity import inputs_of
 from checker.plan.model import Cell, Job
 from checker.plan.planning import CellJobs, PlannedCell, Planning, RolloutUse
 
@@ -51,9 +52,7 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
             title,
             {
                 **builder.data_inputs(),
-                "samples": params.samples,
-                "minRun": params.min_run,
-                "horizonTokens": params.horizon_tokens,
+                **inputs_of(params, without=["labels"]),
                 **labelled,
                 "subgroups": sorted(builder.slices),
                 "seed": builder.seed,
@@ -66,7 +65,7 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
 
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
         """Return what is compared with what."""
-        return {name: cell.params[name] for name in ("samples", "minRun", "horizonTokens")}
+        return {name: value for name, value in cell.params.items() if name != "labels"}
 
 
 def _labels(builder: PlanBuilder, cell: _Cell) -> str:
