@@ -54,9 +54,9 @@ from benchmarks.known_truths import SAMPLES, TRUTHS, Design, designs, disclosed
 from benchmarks.remembered_draws import remembered
 from checker import stats
 from checker.errors import InsufficientData
-from checker.plan.builder import PROMPTS_A_BATCH
-from checker.plan.cells import metric_of
-from checker.plan.power import cell_power
+from checker.planning.builder import PROMPTS_A_BATCH
+from checker.planning.cells import metric_of
+from checker.planning.power import cell_power
 from checker.stats.intervals import difference_limits
 from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
 from checker.verdict import judge, settled_cells

@@ -20,7 +20,7 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
-from checker.plan import compile_plan
+from checker.planning import compile_plan
 from checker.policy import load_policy, load_target
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary

@@ -33,7 +33,7 @@ from transformers import AutoModelForCausalLM, GPT2Config
 from transformers.utils import logging as transformers_logging
 
 from checker.demo.cohort import write_cohort
-from checker.plan import CompiledAudit
+from checker.planning import CompiledAudit
 from checker.resources import resource
 from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit

@@ -52,7 +52,7 @@ from checker.attacks.trajectory_memorization.code_labels import _entries
 from checker.demo.training import Recipe, train
 from checker.evidence import EvidenceStore, Pseudonyms, tables_by_job
 from checker.kinds import score_column
-from checker.plan import AuditPlan, Job
+from checker.planning import AuditPlan, Job
 from checker.policy import load_target
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary

@@ -23,8 +23,8 @@ from checker.attacks.trajectory_memorization.measure import (
     TrajectoryObservations,
 )
 from checker.kinds import score_column
-from checker.plan import AuditPlan, Cell, Job
-from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.planning import AuditPlan, Cell, Job
+from checker.planning.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
 from checker.policy import load_policy, load_target
 from checker.policy.documents import LeakagePolicy, Limit
 from checker.resources import resource

@@ -20,7 +20,7 @@ import numpy as np
 
 from benchmarks.paper_reference import Embed, generate, position_by_position, transport_distance
 from checker.attacks.trajectory_memorization.trajectories import TrajectoryReader
-from checker.plan import CompiledAudit
+from checker.planning import CompiledAudit
 from checker.targets import Sampler, Tokens
 
 K_PERCENT = 20

@@ -28,7 +28,7 @@ from typing import Any
 import numpy as np
 import yaml
 
-from checker.plan import Job
+from checker.planning import Job
 from checker.resources import resource
 from checker.run.executors import choose_executor
 from checker.run.prepare import prepare

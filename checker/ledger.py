@@ -42,7 +42,7 @@ from pydantic import Field, ValidationError
 from checker.canonical import JsonModel, canonical_json, digest, sha256_hex
 from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file, write_atomically
-from checker.plan import AuditPlan
+from checker.planning import AuditPlan
 
 ATTEMPT_FILE = "attempt.json"
 FIRST = "0" * 64

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING
 from checker import policy as documents
 from checker.evidence import Manifest
 from checker.ledger import Attempt, load_attempt, record_attempt, record_verdict, register_attempt
-from checker.plan import AuditPlan
+from checker.planning import AuditPlan
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import check_waivers

@@ -8,8 +8,8 @@ they are used, each with one object that is called like the module, in capitals:
 ======= ========== ==============================================================
 module  object     what it does
 ======= ========== ==============================================================
-plan    `PLAN`     turns cells into jobs (`checker.plan.planning.Planning`)
-run     `RUN`      runs jobs of its own kinds (`checker.plan.task.Running`)
+plan    `PLAN`     turns cells into jobs (`checker.planning.protocol.Planning`)
+run     `RUN`      runs jobs of its own kinds (`checker.planning.task.Running`)
 measure `MEASURE`  turns observations into an estimate (`Measuring`)
 words   `WORDS`    says it in reports (`checker.attacks.wording.AttackWords`); a
                    plug-in without it is shown by its names

@@ -8,11 +8,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.attacks.families import Sample
-from checker.plan.builder import PlanBuilder
-from checker.plan.planning import PlannedCell, Work
-from checker.plan.sharing import RolloutSettings
-from checker.plan.subgroups import Slice
-from checker.plan.workload import LabelSet, SplitLabels
+from checker.planning.builder import PlanBuilder
+from checker.planning.protocol import PlannedCell, Work
+from checker.planning.sharing import RolloutSettings
+from checker.planning.subgroups import Slice
+from checker.planning.workload import LabelSet, SplitLabels
 
 
 def class_labels(builder: PlanBuilder, cell: PlannedCell[Any], *, horizon_tokens: int = 1) -> str:

@@ -10,7 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from checker.attacks.api import CellEvidence
-from checker.plan.sharing import RolloutSettings
+from checker.planning.sharing import RolloutSettings
 
 
 class DrawingParams(Protocol):

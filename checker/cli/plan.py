@@ -22,7 +22,7 @@ def plan(policy: Path, target: Path, ledger: Path | None, as_json: bool) -> None
     """
     from checker.cli.plan_table import print_plan
     from checker.ledger import upcoming_attempt
-    from checker.plan import at_attempt
+    from checker.planning import at_attempt
     from checker.run.prepare import prepare
 
     compiled = prepare(policy, target).audit.plan

@@ -9,8 +9,8 @@ from rich.markup import escape
 
 from checker.attacks.families import Power
 from checker.cli.console import plain_table
-from checker.plan import AuditPlan, Cell, ClassSnapshot
-from checker.plan.cells import metric_of
+from checker.planning import AuditPlan, Cell, ClassSnapshot
+from checker.planning.cells import metric_of
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.report.wording.measures import probe_words
 

@@ -22,7 +22,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from checker.plan import Job
+from checker.planning import Job
 
 
 class _Rate(ProgressColumn):

@@ -10,7 +10,7 @@ from checker.attacks.canary_exposure.manifest import CanaryManifest
 from checker.errors import UsageError
 from checker.evidence import Manifest
 from checker.ledger import LedgerEntry
-from checker.plan import AuditPlan
+from checker.planning import AuditPlan
 from checker.policy import DOCUMENT_KINDS, document_schema, json_schema_of
 from checker.policy.waivers import WaiverRecord
 from checker.report.comparison import Comparison

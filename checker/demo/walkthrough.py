@@ -23,7 +23,7 @@ from checker.demo.cohort import write_cohort
 from checker.demo.reduction import reduce_cohort
 from checker.errors import UsageError
 from checker.evidence import write_atomically
-from checker.plan.classes import unmatched_classes
+from checker.planning.classes import unmatched_classes
 from checker.policy import load_policy, load_target
 from checker.policy.documents import DataSpec
 from checker.records.cohort import Cohort, load_cohort

@@ -9,10 +9,10 @@ from checker.canonical import sha256_hex
 from checker.errors import EvidenceError, ExitCode
 from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
-from checker.plan import at_attempt
-from checker.plan.cells import metric_of, planned_confidence
-from checker.plan.model import AuditPlan, BaseCell, Cell
-from checker.plan.sample_size import sample_needed
+from checker.planning import at_attempt
+from checker.planning.cells import metric_of, planned_confidence
+from checker.planning.model import AuditPlan, BaseCell, Cell
+from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.policy.waivers import WaiverRecord, WaiverUse

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel
-from checker.plan.model import BaseCell, Contrast
+from checker.planning.model import BaseCell, Contrast
 from checker.policy import Origin
 from checker.policy.waivers import WaiverStatus
 from checker.stats.estimate import ReportedEstimate

@@ -10,8 +10,8 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker.errors import InsufficientData
-from checker.plan.task import Task
-from checker.plan.workload import LabelSet
+from checker.planning.task import Task
+from checker.planning.workload import LabelSet
 from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, TokenizedRecords
 from checker.verdict.comparability import (
     MIN_EVENTS,

@@ -15,9 +15,9 @@ import pyarrow as pa
 from checker.attacks.api import owner_of
 from checker.errors import PluginError
 from checker.evidence import Pseudonyms
-from checker.plan.model import AuditPlan, Job
-from checker.plan.task import PatientNames, Running, Task
-from checker.plan.workload import Workload
+from checker.planning.model import AuditPlan, Job
+from checker.planning.task import PatientNames, Running, Task
+from checker.planning.workload import Workload
 from checker.run import cohort_jobs, model_jobs
 from checker.targets import Progress, TargetModel
 

@@ -8,8 +8,8 @@ import numpy as np
 import pyarrow as pa
 
 from checker.kinds import score_column
-from checker.plan.task import Task, sampler_of
-from checker.plan.workload import record_windows
+from checker.planning.task import Task, sampler_of
+from checker.planning.workload import record_windows
 from checker.records.prompt_format import format_variants
 from checker.stats import scores as membership
 from checker.targets import More, Tokens, TokenScores

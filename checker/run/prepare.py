@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any, cast
 
 from checker.attacks.api import load_attack
-from checker.plan import AuditPlan, CompiledAudit, compile_plan
-from checker.plan.planning import planning_of
+from checker.planning import AuditPlan, CompiledAudit, compile_plan
+from checker.planning.protocol import planning_of
 from checker.plugins import load_plugin
 from checker.policy import Located, load_policy, load_target
 from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec

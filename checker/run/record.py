@@ -26,7 +26,7 @@ from checker.evidence import (
     write_atomically,
 )
 from checker.ledger import Attempt, record_attempt
-from checker.plan import AuditPlan, Job
+from checker.planning import AuditPlan, Job
 from checker.run.executors import CPU_ENVIRONMENT
 
 _JsonFile = TypeVar("_JsonFile", bound=JsonModel)

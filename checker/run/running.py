@@ -9,7 +9,7 @@ from typing import Protocol
 
 from checker.evidence import Manifest
 from checker.ledger import Attempt
-from checker.plan import CompiledAudit, Job
+from checker.planning import CompiledAudit, Job
 from checker.run.execution import Execution
 from checker.run.executors import Executor, Openers, ReadyJob, SerialExecutor
 from checker.run.folder import clear_folder, locked_folder

@@ -16,8 +16,8 @@ from collections.abc import Callable, Mapping
 
 import pyarrow as pa
 
-from checker.plan import AuditPlan, Cell, Job
-from checker.plan.cells import may_stop_early, metric_of
+from checker.planning import AuditPlan, Cell, Job
+from checker.planning.cells import may_stop_early, metric_of
 from checker.verdict import settled_cells
 
 

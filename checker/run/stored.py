@@ -21,7 +21,7 @@ from checker.evidence import (
     write_atomically,
 )
 from checker.ledger import Attempt, load_attempt, record_attempt
-from checker.plan import AuditPlan, with_policy
+from checker.planning import AuditPlan, with_policy
 from checker.plugins import load_plugin
 from checker.policy import Located, problems_in
 from checker.policy.documents import LeakagePolicy, LeakageWaiver

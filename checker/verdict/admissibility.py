@@ -18,7 +18,7 @@ from scipy.stats import ttest_rel
 
 from checker import stats
 from checker.errors import InsufficientData
-from checker.plan.model import AuditPlan
+from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED
 from checker.stats.estimate import ReportedEstimate
 

@@ -12,8 +12,8 @@ from checker import stats
 from checker.attacks.api import CellEvidence, Observations, load_attack
 from checker.attacks.families import Measurement
 from checker.errors import InsufficientData
-from checker.plan.cells import may_stop_early, metric_of
-from checker.plan.model import AuditPlan, Cell, Job
+from checker.planning.cells import may_stop_early, metric_of
+from checker.planning.model import AuditPlan, Cell, Job
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate

@@ -8,7 +8,7 @@ from typing import Literal
 
 from checker.attacks.families import Measurement
 from checker.errors import ExitCode
-from checker.plan.model import Cell
+from checker.planning.model import Cell
 from checker.policy.waivers import WaiverUse
 from checker.stats.estimate import Estimate
 from checker.verdict.admissibility import AdmissibilityCheck

@@ -9,7 +9,7 @@ from datetime import datetime
 import pyarrow as pa
 
 from checker import stats
-from checker.plan.model import AuditPlan
+from checker.planning.model import AuditPlan
 from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import use_waivers
 from checker.verdict.admissibility import admissibility_checks
@@ -31,7 +31,7 @@ def judge(
     """Judge the evidence of a plan against a policy.
 
     Args:
-        policy: the demands; the plan's cells carry its limits (`checker.plan.with_policy` puts
+        policy: the demands; the plan's cells carry its limits (`checker.planning.with_policy` puts
             another policy's limits over the same measurements).
         plan: what was to be run.
         evidence: observations by job digest; what is missing was not run.

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 
 from checker.attacks.families import Measurement
-from checker.plan.cells import metric_of
-from checker.plan.model import Cell
+from checker.planning.cells import metric_of
+from checker.planning.model import Cell
 from checker.stats.estimate import Estimate
 from checker.verdict.finding import Finding
 

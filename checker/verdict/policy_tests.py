@@ -16,8 +16,8 @@ from checker.attacks.api import load_attack
 from checker.attacks.families import Measurement, Sample
 from checker.attacks.families.samples import Clusters
 from checker.errors import DocumentError, Problem
-from checker.plan.cells import control_cell
-from checker.plan.model import Cell
+from checker.planning.cells import control_cell
+from checker.planning.model import Cell
 from checker.plugins import nearest_or_all
 from checker.policy import Located, load_documents, load_policy, resolve_attacker
 from checker.policy.documents import (

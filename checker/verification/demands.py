@@ -14,9 +14,9 @@ from checker.attacks.api import columns_of, load_attack
 from checker.attacks.tables import booleans, in_subgroup
 from checker.evidence import EvidenceStore
 from checker.kinds import SHARED
-from checker.plan import AuditPlan, Cell, Job, demanded_cells
-from checker.plan.identity import identity
-from checker.plan.planning import planning_of
+from checker.planning import AuditPlan, Cell, Job, demanded_cells
+from checker.planning.identity import identity
+from checker.planning.protocol import planning_of
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import PolicySpec, as_json
 from checker.run.stored import Run

@@ -8,7 +8,7 @@ from checker.attacks.api import columns_of
 from checker.canonical import digest, sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import EvidenceStore, read_file
-from checker.plan import Job
+from checker.planning import Job
 from checker.report.model import Report
 from checker.run.stored import Run
 from checker.verification.statement import Statement

@@ -16,8 +16,8 @@ from checker.attacks.api import GROUP, Attack, Measuring, by_name, columns_of, l
 from checker.attacks.wording import AttackWords
 from checker.errors import PluginError
 from checker.kinds import SHARED
-from checker.plan.planning import planning_of
-from checker.plan.task import Running
+from checker.planning.protocol import planning_of
+from checker.planning.task import Running
 from checker.plugins import BUILT_IN, plugin_names
 from checker.report.wording.measures import measure_of, probe_words
 from checker.run.execution import SHARED_JOBS

@@ -53,9 +53,9 @@ from checker.attacks.families.samples import Clusters, Ranked
 from checker.attacks.tables import booleans
 from checker.attacks.wording import AttackWords, MetricWords
 from checker.errors import DocumentError, InsufficientData
-from checker.plan.cells import control_cell, metric_of
-from checker.plan.model import Cell
-from checker.plan.sample_size import sample_needed
+from checker.planning.cells import control_cell, metric_of
+from checker.planning.model import Cell
+from checker.planning.sample_size import sample_needed
 from checker.plugins import BUILT_IN
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import Limit

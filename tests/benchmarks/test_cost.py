@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cost import HORIZON, SAMPLES, added_by_each, controls
-from checker.plan import CompiledAudit
+from checker.planning import CompiledAudit
 from checker.run.prepare import prepare
 from checker.testing.hospital import (
     Hospital,

@@ -10,8 +10,8 @@ import numpy as np
 import pyarrow as pa
 
 from checker.attacks.families import Power, Sample
-from checker.plan import AuditPlan, Cell, Job
-from checker.plan.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.planning import AuditPlan, Cell, Job
+from checker.planning.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
 from checker.policy import load_target
 from checker.policy.documents import LeakagePolicy, Limit
 from checker.resources import resource

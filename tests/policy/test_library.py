@@ -21,7 +21,7 @@ from checker.codes import (
     read_code,
 )
 from checker.errors import DocumentError
-from checker.plan.identity import identity
+from checker.planning.identity import identity
 from checker.policy import load_policy, parse_documents
 from checker.policy.classes import class_matcher
 from checker.policy.library import library_class, library_classes, library_names

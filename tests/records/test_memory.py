@@ -18,7 +18,7 @@ import pytest
 
 from benchmarks.cohort_loading import CONTEXT, write_audit
 from checker.evidence import Pseudonyms
-from checker.plan import compile_plan
+from checker.planning import compile_plan
 from checker.policy import load_policy, load_target
 from checker.records.cohort import load_cohort
 from checker.records.prompts import source

@@ -14,7 +14,7 @@ from every_probe import audited
 from rich.console import Console
 
 from checker.cli.plan_table import print_plan
-from checker.plan import AuditPlan
+from checker.planning import AuditPlan
 from checker.plugins import plugin_names
 from checker.report.charts import leakage_charts, perturbation_charts, roc_charts
 from checker.report.formats.console import print_report

@@ -18,7 +18,7 @@ from scipy.stats import binom
 
 from checker.errors import UsageError
 from checker.ledger import make_ledger, register_attempt
-from checker.plan import at_attempt
+from checker.planning import at_attempt
 from checker.report.model import AttemptReport
 from checker.report.wording.decision import attempt_words, level_words
 from checker.run.stored import load_run

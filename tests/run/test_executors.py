@@ -22,7 +22,7 @@ from rich.console import Console
 from checker.cli.progress import TerminalProgress
 from checker.errors import ExecutorError, ExitCode, TargetError
 from checker.evidence import Pseudonyms
-from checker.plan import Job
+from checker.planning import Job
 from checker.run.execution import Execution
 from checker.run.executors import Executor, Openers, Outcome, Take, ray_network
 from checker.run.executors.ray_cluster import WorkerLost

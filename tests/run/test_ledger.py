@@ -27,7 +27,7 @@ from checker.ledger import (
     register_attempt,
     upcoming_attempt,
 )
-from checker.plan import AuditPlan
+from checker.planning import AuditPlan
 from checker.run.prepare import prepare
 
 ROOT = Path(__file__).parents[2]
@@ -365,7 +365,7 @@ import os, sys
 from datetime import UTC, datetime
 from pathlib import Path
 from checker.ledger import register_attempt
-from checker.plan import AuditPlan
+from checker.planning import AuditPlan
 
 plan = AuditPlan.model_validate_json(Path(sys.argv[2]).read_bytes())
 

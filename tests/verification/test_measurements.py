@@ -9,7 +9,7 @@ import pytest
 from every_probe import write_audit
 
 from checker.evidence import Manifest
-from checker.plan import AuditPlan, Job
+from checker.planning import AuditPlan, Job
 from checker.run.prepare import Prepared, prepare
 from checker.run.stored import Run
 from checker.verification.demands import check_measurements

@@ -19,7 +19,7 @@ from checker.attestation import load_private_key, make_statement, sign_statement
 from checker.canonical import canonical_json, digest, sha256_hex
 from checker.errors import EvidenceError, ExitCode
 from checker.ledger import load_attempt
-from checker.plan import AuditPlan
+from checker.planning import AuditPlan
 from checker.report.formats.json import load_report
 from checker.run.stored import judge_run, load_run, load_waivers, write_reports
 

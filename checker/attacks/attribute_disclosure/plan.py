@@ -6,8 +6,8 @@ from checker.attacks.attribute_disclosure import AttributeDisclosureParams
 from checker.attacks.families import Sample
 from checker.attacks.labels import asked_alone, class_labels, eligible_sample
 from checker.attacks.rollouts import rollout_settings
-from checker.plan.builder import PlanBuilder
-from checker.plan.planning import CellJobs, PlannedCell, Planning, RolloutUse
+from checker.planning.builder import PlanBuilder
+from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse
 
 _Cell = PlannedCell[AttributeDisclosureParams]
 

@@ -7,8 +7,8 @@ from pathlib import Path
 from checker.attacks.canary_exposure import CanaryExposureParams
 from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries
 from checker.attacks.families import Sample
-from checker.plan.builder import PlanBuilder
-from checker.plan.planning import CellJobs, PlannedCell, Planning, Work
+from checker.planning.builder import PlanBuilder
+from checker.planning.protocol import CellJobs, PlannedCell, Planning, Work
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 

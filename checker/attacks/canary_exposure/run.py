@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from checker.attacks.canary_exposure.planted import PlantedCanaries
-from checker.plan.task import Running, Task
+from checker.planning.task import Running, Task
 from checker.stats import scores
 from checker.targets import Progress, TargetModel
 

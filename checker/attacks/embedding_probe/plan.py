@@ -8,10 +8,10 @@ from typing import Any
 from checker.attacks.embedding_probe import EmbeddingProbeParams
 from checker.attacks.families import Sample
 from checker.attacks.labels import asked_alone, class_labels, negatives
-from checker.plan.builder import PlanBuilder
-from checker.plan.identity import inputs_of
-from checker.plan.model import Cell, Job
-from checker.plan.planning import CellJobs, PlannedCell, Planning
+from checker.planning.builder import PlanBuilder
+from checker.planning.identity import inputs_of
+from checker.planning.model import Cell, Job
+from checker.planning.protocol import CellJobs, PlannedCell, Planning
 
 _Cell = PlannedCell[EmbeddingProbeParams]
 

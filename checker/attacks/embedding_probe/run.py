@@ -24,7 +24,7 @@ from sklearn.preprocessing import StandardScaler
 from threadpoolctl import threadpool_limits
 
 from checker.attacks.tables import booleans
-from checker.plan.task import Running, Task
+from checker.planning.task import Running, Task
 
 MIN_LABELLED = 2
 """Of either kind: with fewer there is nothing to cross-validate, and no classifier."""

@@ -13,11 +13,11 @@ from checker.attacks.identifier_perturbation import IdentifierPerturbationParams
 from checker.attacks.identifier_perturbation.perturbed_prompts import variants_at_most
 from checker.attacks.labels import asked_alone, class_labels, eligible_sample
 from checker.attacks.rollouts import rollout_settings
-from checker.plan.builder import PlanBuilder
-from checker.plan.identity import inputs_of
-from checker.plan.model import Cell, Job
-from checker.plan.planning import CellJobs, PlannedCell, Planning, RolloutUse, Work
-from checker.plan.subgroups import Slice
+from checker.planning.builder import PlanBuilder
+from checker.planning.identity import inputs_of
+from checker.planning.model import Cell, Job
+from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse, Work
+from checker.planning.subgroups import Slice
 
 _Cell = PlannedCell[IdentifierPerturbationParams]
 

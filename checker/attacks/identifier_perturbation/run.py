@@ -13,7 +13,7 @@ import pyarrow as pa
 
 from checker.attacks.identifier_perturbation.perturbed_prompts import Perturber, perturbed_hits
 from checker.attacks.rollouts import hit_shares
-from checker.plan.task import Running, Task, sampler_of
+from checker.planning.task import Running, Task, sampler_of
 from checker.targets import Tokens
 
 

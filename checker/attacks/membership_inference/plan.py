@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from checker.attacks.families import Sample
 from checker.attacks.membership_inference import MembershipInferenceParams
-from checker.plan.builder import PlanBuilder
-from checker.plan.planning import CellJobs, PlannedCell, Planning, Work
+from checker.planning.builder import PlanBuilder
+from checker.planning.protocol import CellJobs, PlannedCell, Planning, Work
 
 _Cell = PlannedCell[MembershipInferenceParams]
 

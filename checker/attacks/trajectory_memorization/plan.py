@@ -10,10 +10,10 @@ from checker.attacks.labels import asked_alone, eligible_sample
 from checker.attacks.rollouts import rollout_settings
 from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
 from checker.attacks.trajectory_memorization.code_labels import labels_identity
-from checker.plan.builder import PlanBuilder
-from checker.plan.identity import inputs_of
-from checker.plan.model import Cell, Job
-from checker.plan.planning import CellJobs, PlannedCell, Planning, RolloutUse
+from checker.planning.builder import PlanBuilder
+from checker.planning.identity import inputs_of
+from checker.planning.model import Cell, Job
+from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse
 
 _Cell = PlannedCell[TrajectoryMemorizationParams]
 

@@ -15,8 +15,8 @@ from checker.attacks.trajectory_memorization.code_labels import label_vectors
 from checker.attacks.trajectory_memorization.continuations import compare_continuations
 from checker.attacks.trajectory_memorization.trajectories import TrajectoryReader
 from checker.attacks.trajectory_memorization.verbatim import regurgitation
-from checker.plan.task import Running, Task
-from checker.plan.workload import SplitLabels
+from checker.planning.task import Running, Task
+from checker.planning.workload import SplitLabels
 
 Tokens = NDArray[np.int32]
 

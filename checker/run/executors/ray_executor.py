@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from checker.errors import ExecutorError, UsageError
-from checker.plan import AuditPlan
+from checker.planning import AuditPlan
 from checker.run.execution import Execution
 from checker.run.executors.ray_cluster import RayCluster
 from checker.run.executors.worker import Openers, Outcome, Take

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 
 from checker.errors import EvidenceError, TargetError
-from checker.plan import Job, Workload
+from checker.planning import Job, Workload
 from checker.run.execution import Execution
 from checker.targets import Progress, TargetModel, Tokens
 

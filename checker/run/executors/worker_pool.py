@@ -21,7 +21,7 @@ import pyarrow as pa
 
 from checker.errors import ExecutorError, PhigateError
 from checker.evidence import Pseudonyms
-from checker.plan import Job
+from checker.planning import Job
 from checker.run.execution import Execution
 from checker.run.executors.ray_cluster import PendingCall, RayCluster, WorkerHandle, WorkerLost
 from checker.run.executors.worker import CPU_ENVIRONMENT, Outcome, ReadyJob, Take, Worker

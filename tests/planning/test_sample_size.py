@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from checker.attacks.api import load_attack
-from checker.plan.sample_size import LIKELY, sample_needed
+from checker.planning.sample_size import LIKELY, sample_needed
 from checker.policy.documents import Limit
 from checker.stats import power
 

@@ -15,10 +15,10 @@ from typing import Any, Generic, TypeVar
 from checker.attacks.api import Attack, Metric, Params
 from checker.attacks.families import Sample
 from checker.canonical import digest
-from checker.plan.builder import PlanBuilder, Who
-from checker.plan.model import Cell, Job
-from checker.plan.sharing import RolloutSettings
-from checker.plan.subgroups import Slice
+from checker.planning.builder import PlanBuilder, Who
+from checker.planning.model import Cell, Job
+from checker.planning.sharing import RolloutSettings
+from checker.planning.subgroups import Slice
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import ControlSpec
 from checker.records.cohort import Cohort

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 
 from checker.canonical import digest
 from checker.errors import DataError
-from checker.plan.classes import ClassRanks
-from checker.plan.identity import identity
-from checker.plan.model import Job
-from checker.plan.sharing import PromptAllocation, RolloutSettings
-from checker.plan.subgroups import Slice
-from checker.plan.workload import LabelSet, PromptRecipe, SplitLabels, scored_tokens
+from checker.planning.classes import ClassRanks
+from checker.planning.identity import identity
+from checker.planning.model import Job
+from checker.planning.sharing import PromptAllocation, RolloutSettings
+from checker.planning.subgroups import Slice
+from checker.planning.workload import LabelSet, PromptRecipe, SplitLabels, scored_tokens
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort

@@ -17,9 +17,9 @@ from pydantic.fields import FieldInfo
 from checker.attacks.api import columns_of
 from checker.canonical import digest
 from checker.evidence import EvidenceStore, tables_by_job
-from checker.plan import Cell
-from checker.plan.identity import EXCLUDED, excluded, identity
-from checker.plan.sharing import RolloutSettings
+from checker.planning import Cell
+from checker.planning.identity import EXCLUDED, excluded, identity
+from checker.planning.sharing import RolloutSettings
 from checker.plugins import load_plugin, plugin_names
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import (

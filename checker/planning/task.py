@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from checker.errors import TargetError
 from checker.evidence import Pseudonyms
-from checker.plan.model import AuditPlan, Job
-from checker.plan.workload import Workload
+from checker.planning.model import AuditPlan, Job
+from checker.planning.workload import Workload
 from checker.targets import Progress, Sampler, TargetModel
 
 

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from checker.attacks.api import load_attack
 from checker.attacks.families import Sample
-from checker.plan.cells import control_cell
-from checker.plan.identity import measurement_digest
-from checker.plan.model import AuditPlan, Cell, ClassSnapshot
-from checker.plan.snapshots import policy_snapshot
+from checker.planning.cells import control_cell
+from checker.planning.identity import measurement_digest
+from checker.planning.model import AuditPlan, Cell, ClassSnapshot
+from checker.planning.snapshots import policy_snapshot
 from checker.policy import Located, resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec, Subgroup
 

@@ -5,16 +5,16 @@ positives there are and which cells cannot pass, and says what sample would be n
 cells share jobs, and a prompt that several cells need is run once.
 """
 
-from checker.plan.attempts import at_attempt
-from checker.plan.compile import CompiledAudit, compile_plan
-from checker.plan.model import (
+from checker.planning.attempts import at_attempt
+from checker.planning.compile import CompiledAudit, compile_plan
+from checker.planning.model import (
     AuditPlan,
     Cell,
     ClassSnapshot,
     Job,
 )
-from checker.plan.rejudge import demanded_cells, with_policy
-from checker.plan.workload import Workload
+from checker.planning.rejudge import demanded_cells, with_policy
+from checker.planning.workload import Workload
 
 __all__ = [
     "AuditPlan",

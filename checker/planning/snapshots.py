@@ -7,14 +7,14 @@ from pathlib import Path
 import numpy as np
 
 from checker.canonical import digest
-from checker.plan.classes import ClassRanks
-from checker.plan.model import (
+from checker.planning.classes import ClassRanks
+from checker.planning.model import (
     ClassSnapshot,
     DataSnapshot,
     PolicySnapshot,
     TargetSnapshot,
 )
-from checker.plan.workload import scored_tokens
+from checker.planning.workload import scored_tokens
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
 from checker.records.cohort import Cohort

@@ -11,7 +11,7 @@ from functools import cache
 
 from checker.attacks.api import Metric
 from checker.attacks.families import Power, Sample
-from checker.plan.power import cell_power
+from checker.planning.power import cell_power
 from checker.policy.documents import Limit
 
 LIKELY = 0.8

@@ -11,20 +11,20 @@ from dataclasses import dataclass
 from typing import Any
 
 from checker.attacks.api import load_attack
-from checker.plan.builder import PlanBuilder, Who
-from checker.plan.cells import control_cell
-from checker.plan.classes import match_classes
-from checker.plan.model import AuditPlan, Cost
-from checker.plan.planning import PlannedCell, Work, curtailments, plan_cell, planning_of
-from checker.plan.power import comparability_power
-from checker.plan.snapshots import (
+from checker.planning.builder import PlanBuilder, Who
+from checker.planning.cells import control_cell
+from checker.planning.classes import match_classes
+from checker.planning.model import AuditPlan, Cost
+from checker.planning.power import comparability_power
+from checker.planning.protocol import PlannedCell, Work, curtailments, plan_cell, planning_of
+from checker.planning.snapshots import (
     class_snapshots,
     data_snapshot,
     policy_snapshot,
     target_snapshot,
 )
-from checker.plan.subgroups import Slice, slices
-from checker.plan.workload import Workload
+from checker.planning.subgroups import Slice, slices
+from checker.planning.workload import Workload
 from checker.policy import Located, check_pair, resolve_attacker
 from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy
 from checker.records.census import check_fields

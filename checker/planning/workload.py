@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.codes import CodeSystem
-from checker.plan.subgroups import Slice
+from checker.planning.subgroups import Slice
 from checker.policy import ResolvedAttacker
 from checker.records.cohort import Cohort
 from checker.records.prompts import ClassPlaces, Prompts, PromptSource, build_prompts

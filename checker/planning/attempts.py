@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from checker.attacks.families import Power
-from checker.plan.cells import metric_of, planned_power
-from checker.plan.model import AuditPlan, Cell
-from checker.plan.power import comparability_power
+from checker.planning.cells import metric_of, planned_power
+from checker.planning.model import AuditPlan, Cell
+from checker.planning.power import comparability_power
 from checker.stats import attempt_confidence
 
 

@@ -6,9 +6,9 @@ from typing import Literal
 
 from checker.attacks.api import Metric, Params, load_attack
 from checker.attacks.families import Power, Sample
-from checker.plan.identity import measurement_digest
-from checker.plan.model import Cell
-from checker.plan.power import cell_power
+from checker.planning.identity import measurement_digest
+from checker.planning.model import Cell
+from checker.planning.power import cell_power
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import Limit, PolicySpec
 from checker.stats import SEQUENTIAL_SHARE

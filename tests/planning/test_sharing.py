@@ -15,8 +15,8 @@ from judging import AS_OF
 
 from checker.attacks.api import columns_of
 from checker.evidence import EvidenceStore, tables_by_job
-from checker.plan import AuditPlan, CompiledAudit
-from checker.plan.sharing import PromptAllocation
+from checker.planning import AuditPlan, CompiledAudit
+from checker.planning.sharing import PromptAllocation
 from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
 from checker.run.stored import judge_run, load_run
