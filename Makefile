@@ -12,10 +12,10 @@ NEW_ENOUGH = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/
 STAMP  := $(VENV)/.installed
 
 .DEFAULT_GOAL := help
-.PHONY: help venv demo test check lint wheel docs clean
+.PHONY: help venv demo test test-nightly check lint wheel docs clean
 
 help:  ## this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-6s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 	@echo "PYTHON=... chooses the interpreter (3.11 or newer); now: $(PYTHON)"
 
 venv: $(STAMP)  ## the virtual environment in .venv, with everything pinned by constraints.txt
@@ -32,6 +32,9 @@ demo: $(STAMP)  ## train an over-trained and a sound model on synthetic patients
 # One thread each: threads that wait for one another's core make small models twice as slow.
 test: $(STAMP)  ## the tests, two files at a time
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
+
+test-nightly: $(STAMP)  ## the same with ten times the examples of every property
+	PHIGATE_NIGHTLY=1 $(MAKE) test
 
 check: lint test wheel  ## what has to pass before a change lands
 

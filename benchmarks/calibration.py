@@ -62,8 +62,6 @@ from checker.stats.sequential import SEQUENTIAL_SHARE, confidence_sequence
 from checker.verdict import judge, settled_cells
 from checker.verdict.limits import compare_with_limit
 
-__all__ = ["audit_point", "main", "sequential_point", "shared_prompts", "study"]
-
 Array = NDArray[np.float64]
 
 CONFIDENCE: Final = 0.95

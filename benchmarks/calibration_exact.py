@@ -6,6 +6,7 @@ Part of the calibration study, `benchmarks.calibration`.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import itemgetter
 from typing import Any, Final
 
 import numpy as np
@@ -16,8 +17,6 @@ from checker.run.model_jobs import _is_settled, _undecided_draws
 from checker.stats import power
 from checker.stats.intervals import difference_limits
 from checker.stats.paired import paired_limits
-
-__all__ = ["curtailed", "enumerated"]
 
 CONFIDENCE: Final = 0.95
 
@@ -38,7 +37,7 @@ _BACKGROUNDS: Final = (0.0, 0.005, 0.02, 0.05, 0.1, 0.2, 0.3, 0.45, 0.6)
 
 def _worst(family: str, grid: Callable[[], Iterator[tuple[Any, ...]]]) -> dict[str, Any]:
     found = list(grid())
-    passes, fails = (max(found, key=lambda row, k=k: row[k]) for k in (0, 1))
+    passes, fails = (max(found, key=itemgetter(place)) for place in (0, 1))
     return {
         "family": family,
         "points": len(found),

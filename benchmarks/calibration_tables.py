@@ -17,8 +17,6 @@ import numpy as np
 from benchmarks.known_truths import TRUTHS
 from checker import stats
 
-__all__ = ["VERDICTS", "Point", "Study", "as_json", "draw_figure", "line", "text"]
-
 CONFIDENCE: Final = 0.95
 ENUMERATED_AT_MOST: Final = 0.051
 UPPER_AT_MOST: Final = 0.07

@@ -20,17 +20,17 @@ from multiprocessing.queues import Queue
 from pathlib import Path
 from typing import Any
 
-from benchmarks.made_up_patients import (
+from checker.plan import compile_plan
+from checker.policy import load_policy, load_target
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.testing.hospital import (
     Hospital,
     disclosure,
     write_hospital,
     write_policy,
     write_simulated_target,
 )
-from checker.plan import compile_plan
-from checker.policy import load_policy, load_target
-from checker.records.cohort import load_cohort
-from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.testing.simulated import SimulatedBackend
 
 CONTEXT = 2048

@@ -1,8 +1,8 @@
 """What an audit costs: tokens, from the plan, and seconds, against the number of everything.
 
 *Curves*: tokens with and without sharing when one of patients, classes, levels or controls grows
-and the rest stays, on made-up patients (`made_up_patients`), and the seconds that audits of a small
-random GPT-2 take.
+and the rest stays, on made-up patients (`checker.testing.hospital`), and the seconds that audits of
+a small random GPT-2 take.
 
 *One class more*: how many rollout tokens the n-th attribute class adds on the same attackers. Only
 patients who have a class within reach are asked about it, so the prompts it needs are of three
@@ -32,7 +32,12 @@ import yaml
 from transformers import AutoModelForCausalLM, GPT2Config
 from transformers.utils import logging as transformers_logging
 
-from benchmarks.made_up_patients import (
+from checker.demo.cohort import write_cohort
+from checker.plan import CompiledAudit
+from checker.resources import resource
+from checker.run.prepare import Prepared, prepare
+from checker.run.running import run_audit
+from checker.testing.hospital import (
     ATTACKERS,
     LEVELS,
     SPECIALS,
@@ -44,15 +49,7 @@ from benchmarks.made_up_patients import (
     write_simulated_target,
     write_target,
 )
-from benchmarks.simulated_gate import Silent
-from checker.demo.cohort import write_cohort
-from checker.plan import CompiledAudit
-from checker.resources import resource
-from checker.run.prepare import Prepared, prepare
-from checker.run.running import run_audit
 from checker.testing.simulated import write_simulated
-
-__all__ = ["Added", "added_by_each", "controls", "curve_of_plans"]
 
 SAMPLES, HORIZON = 20, 100
 
@@ -160,7 +157,6 @@ def _run(prepared: Prepared) -> float:
             prepared.audit,
             run=Path(run),
             open_target=prepared.open_target,
-            progress=Silent(),  # type: ignore[arg-type]
             command="phigate run",
         )
         return time.perf_counter() - began
@@ -178,7 +174,7 @@ def curve_of_plans(hospital: Hospital, *, samples: int, horizon: int, run: bool)
         horizon: of every rollout, in tokens.
         run: run the plans on a random GPT-2 of two layers; otherwise only plan.
     """
-    half = {"samples": samples, "horizon": horizon}
+    half: dict[str, Any] = {"samples": samples, "horizon": horizon}
     sizes: list[Size] = []
 
     def measure(

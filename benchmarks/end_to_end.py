@@ -1,9 +1,9 @@
 """A whole audit against a plain one written from the paper's description, and that both agree.
 
 Model: a GPT-2 of six layers, trained for a few epochs on the members (it repeats some of them).
-Patients: 200 members and 200 nonmembers of some 200 events (`made_up_patients`). Asked: T1 and T2
-for three classes at the levels static, 10, 20 and 50 events, ten continuations of 100 tokens each,
-and T4. *Ours* is everything from the files to the report: cohort, tokens, plan, preflight,
+Patients: 200 members and 200 nonmembers of some 200 events (`checker.testing.hospital`). Asked: T1
+and T2 for three classes at the levels static, 10, 20 and 50 events, ten continuations of 100 tokens
+each, and T4. *Ours* is everything from the files to the report: cohort, tokens, plan, preflight,
 comparability, evidence, verdicts. *Plain* is the work of the model and the distances alone
 (`paper_audit`, `paper_reference`), on the same prompts and with the same random numbers.
 
@@ -43,15 +43,6 @@ import torch
 from transformers import AutoModelForCausalLM
 from transformers.utils import logging as transformers_logging
 
-from benchmarks.made_up_patients import (
-    LEVELS,
-    SPECIALS,
-    Hospital,
-    disclosure,
-    write_hospital,
-    write_policy,
-    write_target,
-)
 from benchmarks.paper_audit import PlainAudit, Unit, units_of
 from benchmarks.paper_reference import encoder_embedder, lexical_embedder
 from benchmarks.simulated_gate import AS_OF
@@ -70,6 +61,15 @@ from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
 from checker.run.stored import load_run
 from checker.targets import Sampler
+from checker.testing.hospital import (
+    LEVELS,
+    SPECIALS,
+    Hospital,
+    disclosure,
+    write_hospital,
+    write_policy,
+    write_target,
+)
 from checker.verdict import judge
 
 CONTEXT = 512
@@ -361,9 +361,10 @@ def compare(plain: PlainAudit, ours: Mapping[str, Ours]) -> Agreement:
     scored = {name: table for name, table in evidence.items() if kinds[name] == "scores"}
     for table in scored.values():
         columns = [table[c].to_pylist() for c in ("loss", score_column("min-k", 20))]
-        for name, *own in zip(table["patient"].to_pylist(), *columns, strict=True):
-            apart = [abs(a - b) for a, b in zip(own, scores.pop(name, own), strict=True)]
-            agreement.score_nats = max(agreement.score_nats, *apart)
+        for name, *ours_of in zip(table["patient"].to_pylist(), *columns, strict=True):
+            plain_of = scores.pop(name, tuple(ours_of))
+            far = [abs(a - b) for a, b in zip(ours_of, plain_of, strict=True)]
+            agreement.score_nats = max(agreement.score_nats, *far)
     assert not scores  # every patient of the plain audit is found in ours
     replaced = _replaced_scores(scored, {patient(u): s for u, s in seen.score.items()})
     for label, own_audit in ours.items():
@@ -550,9 +551,9 @@ def measure(folder: Path, design: Design, *, whole: bool, workers: int | None) -
         "agreement": asdict(compare(plain, ours)),
         "verdicts": ours["lexical"].verdicts,
     }
-    result["totals"] = _totals(result)
+    totals = result["totals"] = _totals(result)
     if on_workers is not None:
-        plain_s = result["totals"]["encoder"]["seconds"]["plain_total"]
+        plain_s = totals["encoder"]["seconds"]["plain_total"]
         same = on_workers.pop("verdicts") == ours["encoder"].verdicts
         result["on_workers"] = {
             **on_workers,
@@ -599,7 +600,7 @@ def _totals(result: Mapping[str, Any]) -> dict[str, Any]:
     totals: dict[str, Any] = {}
     for name in EMBEDDERS:
         for unit in ("seconds", "cpu_seconds"):
-            plain = defaultdict(float)
+            plain: defaultdict[str, float] = defaultdict(float)
             for row in result["plain"]:
                 step = row["step"]
                 if _OTHER[name] in step:

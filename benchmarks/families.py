@@ -54,7 +54,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.simulated_gate import Silent
 from checker.attacks.canary_exposure.making import make_canaries
 from checker.attacks.canary_exposure.manifest import CanarySettings
 from checker.demo.cohort import EVENTS_KNOWN, SENSITIVE_CLASSES, write_cohort
@@ -263,7 +262,7 @@ def _controls(study: Study) -> dict[str, Any]:
             **({"attributeClass": of} if of else {}),
         }
 
-    t1 = {**drawn, "samples": max(1, study.samples // 4), "minRun": study.min_run}
+    t1: dict[str, Any] = {**drawn, "samples": max(1, study.samples // 4), "minRun": study.min_run}
     ask("T1", "trajectory-memorization", "excess_extraction", {"history": 0.03}, **t1)
     ask("T1", "trajectory-memorization", "distance_gap", {"history": 0.03}, **t1)
     ask("T2", "attribute-disclosure", "excess_disclosure", {"history": 0.03}, of="sensitive",
@@ -410,7 +409,6 @@ class Families:
             prepared.audit,
             run=run,
             open_target=prepared.open_target,
-            progress=Silent(),  # type: ignore[arg-type]
             command=f"phigate check policy.yaml target-{family}.yaml --out {run.name}",
         )
         return judge_run(load_run(run), as_of=AS_OF)
@@ -440,7 +438,7 @@ class Number:
     value: float
     low: float
     high: float | None
-    n: int
+    n: int | None
     verdict: str
     reason: str | None
 

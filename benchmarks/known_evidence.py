@@ -29,8 +29,6 @@ from checker.policy import load_policy, load_target
 from checker.policy.documents import LeakagePolicy, Limit
 from checker.resources import resource
 
-__all__ = ["cell_of", "evidence", "measured", "plan_of", "policy"]
-
 Array = NDArray[np.float64]
 
 WATCHED, HARMLESS = 7, 1
@@ -69,8 +67,8 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
         )
     elif isinstance(observations, ScoreObservations):
         loss = observations.scores["loss"]
-        columns = ("loss", score_column("min-k", 20), score_column("min-k++", 20))
-        named = {name: loss.astype(np.float32) for name in columns}
+        names = ("loss", score_column("min-k", 20), score_column("min-k++", 20))
+        named = {name: loss.astype(np.float32) for name in names}
         member = observations.member
         patients = [str(i) for i in range(len(loss))]
         table = {"patient": patients, "member": member, **_nobody(len(loss)), **named}
@@ -83,8 +81,8 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
         }
         tables = {"probe-scores": pa.table(columns)}
     elif isinstance(observations, TrajectoryObservations):
-        names = ("member", "distance", "random_distance", "frequent_distance")
-        columns = {name: getattr(observations, name) for name in names}
+        kept = ("member", "distance", "random_distance", "frequent_distance")
+        columns = {name: getattr(observations, name) for name in kept}
         columns["longest_run"] = np.where(observations.extracted, 20, 0)
         columns["prompt"] = pa.array([str(i) for i in observations.prompt.tolist()])
         tables = {"trajectories": pa.table(columns)}

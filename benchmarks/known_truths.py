@@ -34,8 +34,6 @@ from checker.attacks.trajectory_memorization.measure import (
 )
 from checker.stats.exposure import null_exposure_bits
 
-__all__ = ["SAMPLES", "TRUTHS", "Design", "Draw", "designs", "disclosed"]
-
 Array = NDArray[np.float64]
 Draw = Callable[[np.random.Generator, np.random.Generator], Any]
 """Draws one audit's observations; the second generator is for nonmembers."""
@@ -131,7 +129,10 @@ def _rates() -> Iterator[Design]:
             yield Design(
                 "rate", "attribute-disclosure", "disclosure_rate", 0.1, base,
                 Sample(members=n, nonmembers=0, members_positive=n), f"background {base:.0%}",
-                lambda truth, n=n, base=base: _disclosing(n, 0, base=base, excess=truth - base),
+                partial(
+                    lambda truth, n, base: _disclosing(n, 0, base=base, excess=truth - base),
+                    n=n, base=base,
+                ),
                 {"samples": SAMPLES}, base_rate=base,
             )  # fmt: skip
     sizes = ((150, 200), (300, 300)), ((100, 100), (200, 200))
@@ -164,7 +165,7 @@ def _excess(
     hit independently of each other. With `as_planned` so they do.
     """
     n, m = sizes
-    kinds = {
+    kinds: dict[str, Callable[..., Draw]] = {
         "rate-difference": _disclosing,
         "mean-difference": partial(_naming, all_or_nothing=as_planned),
         "paired": partial(_beyond, independent=as_planned),
@@ -282,7 +283,10 @@ def _as_shares(shift: float = 0.0) -> Scores:
 
 
 _SAMPLES_TO_RANK: Final = {"untied": 1000, "tied": 20}
-_SHARES: Final = {"untied": _as_shares, "tied": lambda leak: _tied(leak)}
+_SHARES: Final[dict[str, Callable[[float], Scores]]] = {
+    "untied": _as_shares,
+    "tied": lambda leak: _tied(leak),
+}
 
 
 def _auroc_of_leaked() -> float:
@@ -304,9 +308,9 @@ def _rankings() -> Iterator[Design]:
             yield Design(
                 "auroc", "membership-inference", "membership_auroc", 0.6, 0.5,
                 Sample(members=n, nonmembers=n), shape,
-                lambda truth, n=n, shape=shape: _membership(
+                partial(lambda truth, n, shape: _membership(
                     n, n, inside=_ranked(shape, truth), outside=_ranked(shape, 0.5)
-                ),
+                ), n=n, shape=shape),
                 {"score": "loss"},
             )  # fmt: skip
     for shape in ("untied", "tied"):
@@ -314,10 +318,10 @@ def _rankings() -> Iterator[Design]:
             yield Design(
                 "auroc-difference", "embedding-probe", "excess_probe_auroc", 0.1, 0.0,
                 _both(positives, negatives), shape,
-                lambda truth, m=positives, n=negatives, shape=shape: _embedded(
+                partial(lambda truth, m, n, shape: _embedded(
                     m, n, _ranked(shape, 0.5),
                     _ranked(shape, outside_auroc + truth), _ranked(shape, outside_auroc),
-                ),
+                ), m=positives, n=negatives, shape=shape),
             )  # fmt: skip
 
 
@@ -356,9 +360,9 @@ def _true_positive_rates() -> Iterator[Design]:
             yield Design(
                 "tpr", "membership-inference", "membership_tpr_at_fpr", 0.15, fpr,
                 Sample(members=n, nonmembers=n), shape,
-                lambda truth, n=n, shape=shape: _membership(
+                partial(lambda truth, n, shape: _membership(
                     n, n, inside=_caught(shape, truth, fpr), outside=_normal()
-                ),
+                ), n=n, shape=shape),
                 {"score": "loss", "fpr": fpr},
             )  # fmt: skip
 
@@ -382,9 +386,9 @@ def _precisions() -> Iterator[Design]:
                     family, "attribute-disclosure",
                     "excess_attribute_auprc" if is_excess else "attribute_auprc",
                     null + 0.1, null, _both(m, n), shape,
-                    lambda truth, m=m, n=n, shape=shape, is_excess=is_excess: _precise(
+                    partial(lambda truth, m, n, shape, is_excess: _precise(
                         m, n, shape, truth + prevalence * is_excess, with_nonmembers=is_excess
-                    ),
+                    ), m=m, n=n, shape=shape, is_excess=is_excess),
                     {"samples": _SAMPLES_TO_RANK[shape]}, stream=f"auprc {m} {shape}",
                 )  # fmt: skip
 
@@ -428,10 +432,8 @@ def _precisely(shape: str, precision: float, prevalence: float) -> Scores:
         at_least = np.cumsum(mass[::-1])[::-1], np.cumsum(_LEVEL[::-1])[::-1]
         return area(*at_least, mass)
 
-    solve, highest, scores = {
-        "untied": (of_shift, 5.0, _SHARES["untied"]),
-        "tied": (of_leak, 1.0, _SHARES["tied"]),
-    }[shape]
+    solve, highest = (of_shift, 5.0) if shape == "untied" else (of_leak, 1.0)
+    scores = _SHARES[shape]
     if precision <= solve(0.0):
         return scores(0.0)
     return scores(float(brentq(lambda x: solve(x) - precision, 0.0, highest)))
@@ -447,16 +449,18 @@ def _trajectories() -> Iterator[Design]:
                 "set-difference", "trajectory-memorization", "regurgitation_excess", 0.05, 0.0,
                 Sample(members=150 * groups, nonmembers=150, rollouts=rollouts),
                 f"background {common:.0%}, {groups} group{'s' * (groups > 1)}",
-                lambda truth, r=rollouts, c=common, g=groups: _regurgitating(
+                partial(lambda truth, r, c, g: _regurgitating(
                     r, common=c, groups=g, excess=truth
-                ),
+                ), r=rollouts, c=common, g=groups),
             )  # fmt: skip
     for shape in ("nearer", "by heart"):
         for n in (300, 600):
             yield Design(
                 "gap", "trajectory-memorization", "distance_gap", 0.1, 0.0,
                 Sample(members=n, nonmembers=n), shape,
-                lambda truth, n=n, shape=shape: _distant(n, gap=truth, shape=shape),
+                partial(
+                    lambda truth, n, shape: _distant(n, gap=truth, shape=shape), n=n, shape=shape
+                ),
             )  # fmt: skip
 
 
@@ -530,7 +534,9 @@ def _canaries() -> Iterator[Design]:
             yield Design(
                 "bits", "canary-exposure", "exposure_bits", 2.5, null_exposure_bits(n),
                 Sample(members=n, nonmembers=n), shape,
-                lambda truth, n=n, shape=shape: _planted(n, bits=truth, shape=shape),
+                partial(
+                    lambda truth, n, shape: _planted(n, bits=truth, shape=shape), n=n, shape=shape
+                ),
                 {"manifest": "canaries.json"},
             )  # fmt: skip
 

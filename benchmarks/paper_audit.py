@@ -23,8 +23,6 @@ from checker.attacks.trajectory_memorization.trajectories import TrajectoryReade
 from checker.plan import CompiledAudit
 from checker.targets import Sampler, Tokens
 
-__all__ = ["PlainAudit", "Seen", "Unit", "units_of"]
-
 K_PERCENT = 20
 
 

@@ -34,15 +34,6 @@ from checker.targets.sampling import cut_at, uniforms
 for _backend in ("PYTORCH", "JAX", "TENSORFLOW", "CUPY"):  # POT looks for all of them
     os.environ[f"POT_BACKEND_DISABLE_{_backend}"] = "1"
 
-__all__ = [
-    "Embed",
-    "encoder_embedder",
-    "generate",
-    "lexical_embedder",
-    "position_by_position",
-    "transport_distance",
-]
-
 Embed = Callable[[NDArray[np.int32]], Any]
 """From token ids to one vector each: [n, d], sparse or dense."""
 

@@ -28,12 +28,12 @@ from typing import Any
 import numpy as np
 import yaml
 
-from benchmarks.simulated_gate import write_targets
 from checker.plan import Job
 from checker.resources import resource
 from checker.run.executors import choose_executor
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
+from checker.testing.toy_targets import write_targets
 
 NAMES = ("serial", "ray")
 LONG_S = 10.0

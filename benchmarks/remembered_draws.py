@@ -26,8 +26,6 @@ from scipy.stats import bootstrap as resample
 
 from checker.stats import bootstrap, exposure, precision_recall
 
-__all__ = ["remembered"]
-
 Array = NDArray[np.float64]
 
 
@@ -65,7 +63,7 @@ def _resample(
     return resample(data, statistic, n_resamples=0, bootstrap_result=before, **settings)
 
 
-_KNOWN: dict[tuple[Any, ...], Any] = {}
+_KNOWN: dict[tuple[Any, ...], SimpleNamespace] = {}
 
 
 def _places(

@@ -31,7 +31,6 @@ from tokenizers.pre_tokenizers import Whitespace
 from transformers import BertConfig, BertModel, PreTrainedTokenizerFast
 from transformers.utils import logging as transformers_logging
 
-from benchmarks.made_up_patients import Hospital, write_hospital, write_target
 from benchmarks.paper_reference import (
     Embed,
     encoder_embedder,
@@ -48,8 +47,7 @@ from checker.attacks.trajectory_memorization.trajectories import Trajectory, Tra
 from checker.policy import load_target
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
-
-__all__ = ["compare", "write_encoder"]
+from checker.testing.hospital import Hospital, write_hospital, write_target
 
 HORIZON, SAMPLES, KNOWN = 100, 10, 30
 PATIENTS_AT_ONCE = 256
@@ -87,6 +85,7 @@ class Sequences:
 
     @classmethod
     def of(cls, cohort: Cohort, tokenizer: Tokenizer, *, patients: int) -> Sequences:
+        """Read the trajectories of so many members."""
         records = tokenizer.encode(cohort.members, cohort.codes)
         reader, rng = TrajectoryReader(tokenizer), np.random.default_rng(0)
         truths, others = [], []
@@ -164,7 +163,7 @@ def compare(
         theirs = sequences.plain_distances(embed, patients=count)
         plain_s = time.perf_counter() - began
         vectors = labels.vectors.astype(np.float64)
-        same = sequences.plain_distances(lambda tokens, v=vectors: v[tokens], patients=count)
+        same = sequences.plain_distances(vectors.__getitem__, patients=count)
         each_ms = 1000 * plain_s / len(theirs)
         solved_s = float(np.median(ours_s))
         result[name] = {

@@ -1,19 +1,44 @@
-"""Fixtures that several test files share."""
+"""Fixtures that several test files share, and where what lies.
+
+Test files stand in folders that mirror the package; `benchmarks/` tests short versions of what the
+benchmarks measure. What several files need is imported from `helpers/`:
+
+| module | what it makes |
+|---|---|
+| `command_line` | runs of `phigate` in this process |
+| `auditing` | audits by the command line, with a policy and a target to vary |
+| `every_probe` | one audit with every probe, contrast and kind of subgroup |
+| `policy_texts`, `waiver_texts` | policies that extend one another, and waivers |
+| `properties` | how many examples of a property are tried, by default and at night |
+| `mutations` | mistakes in YAML files, made on purpose |
+| `meds_builder`, `token_records` | small data sets and tokenized records |
+| `canary_builder` | a data set and a target to draw canaries from |
+| `tiny_models` | random checkpoints of each architecture |
+| `judging` | plans and evidence of known truth, for the judge |
+| `report_builder`, `report_cases`, `hostile` | reports, and text that attacks their readers |
+| `warm_phigate` | a `phigate` on the PATH of shell scripts that answers at once |
+| `loopback_cluster` | a Ray cluster on this machine |
+
+Worlds that plug-in authors use as well are in `checker.testing`. An audit that many tests only look
+at is run once, in a fixture of module or session scope; whoever changes a run works on a copy.
+"""
 
 from __future__ import annotations
 
 import os
 import shutil
-import sys
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
+import properties
 import pytest
+from auditing import AS_OF, DEMO_POLICY
+from command_line import Checked, Command, run_phigate
+from hypothesis import settings
 
-from benchmarks.simulated_gate import write_targets
-from checker.cli import main
 from checker.testing import offer_simulated_backend
+from checker.testing.toy_targets import write_targets
 
 # processes that tests start import this working copy, whatever is installed
 os.environ["PYTHONPATH"] = os.pathsep.join(
@@ -23,34 +48,13 @@ offer_simulated_backend()
 for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
     os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it
 
-
-@dataclass(frozen=True)
-class Outcome:
-    """What a command left behind."""
-
-    code: int
-    out: str
-    err: str
+settings.load_profile(properties.PROFILE)
 
 
-Command = Callable[..., Outcome]
-
-
-@pytest.fixture
-def phigate(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> Command:
+@pytest.fixture(scope="session")
+def phigate() -> Command:
     """Run the command line as a user would; a traceback fails the test."""
-
-    def run(*arguments: object) -> Outcome:
-        monkeypatch.setattr(sys, "argv", ["phigate", *map(str, arguments)])
-        capsys.readouterr()
-        with pytest.raises(SystemExit) as leaving:
-            main()
-        out, err = capsys.readouterr()
-        assert "Traceback" not in err
-        assert "phigate itself failed" not in err, err
-        return Outcome(int(leaving.value.code or 0), out, err)
-
-    return run
+    return run_phigate
 
 
 @pytest.fixture(scope="session")
@@ -64,14 +68,50 @@ def simulated_targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def workspace(simulated_targets: Path, tmp_path: Path) -> Path:
     """A copy of the simulated targets, with the demo policy as `policy.yaml`, to be changed."""
-    folder = tmp_path / "work"
-    shutil.copytree(simulated_targets, folder)
-    policies = Path(__file__).parents[1] / "policies"
-    shutil.copy(policies / "demo.yaml", folder / "policy.yaml")
+    return make_workspace(tmp_path / "work", simulated_targets)
+
+
+def make_workspace(folder: Path, targets: Path) -> Path:
+    """Copy simulated targets and add the demo policy as `policy.yaml`."""
+    shutil.copytree(targets, folder)
+    shutil.copy(DEMO_POLICY, folder / "policy.yaml")
     return folder
 
 
-LONGEST = ("test_demo", "test_memory", "test_gate", "test_ray", "test_families", "test_report_pdf")
+@pytest.fixture(scope="session")
+def finished_checks(
+    simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Callable[[str], Checked]:
+    """Check a simulated target under the demo policy, once in a session; read only."""
+
+    @cache
+    def check(name: str) -> Checked:
+        folder = tmp_path_factory.mktemp(name) / "work"
+        make_workspace(folder, simulated_targets)
+        documents = (folder / "policy.yaml", folder / f"{name}.yaml")
+        outcome = run_phigate(
+            "check", *documents, "--out", folder / "run", "--as-of", AS_OF,
+            "--format", "json,html",
+        )  # fmt: skip
+        return Checked(folder, outcome)
+
+    return check
+
+
+@pytest.fixture
+def checked(finished_checks: Callable[[str], Checked], tmp_path: Path) -> Callable[[str], Checked]:
+    """Hand out a finished check of a simulated target (`leaking`, `sound`), to be changed."""
+
+    def copy(name: str) -> Checked:
+        finished = finished_checks(name)
+        folder = tmp_path / "checked" / name
+        shutil.copytree(finished.folder, folder)
+        return Checked(folder, finished.outcome)
+
+    return copy
+
+
+LONGEST = ("test_demo", "test_gate", "test_report_pdf", "test_ray", "test_families", "test_memory")
 """Files that take longest; begun last, one would keep a whole suite waiting."""
 
 

@@ -1,77 +1,25 @@
-"""What plan, check, run and judge share: attempt, waivers, executor, and how a run ends."""
+"""What check, run and judge share: the executor, progress, and how a run ends."""
 
 from __future__ import annotations
 
 import shlex
 import sys
-from datetime import datetime
+from collections.abc import Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypedDict
 
 import click
 
 from checker.cli.console import error_console, printable, say, show, write
-from checker.cli.options import read_moment
 from checker.errors import PhigateError
 
 if TYPE_CHECKING:
-    from checker.ledger import Attempt
-    from checker.plan import AuditPlan
-    from checker.policy import Located
-    from checker.policy.documents import LeakagePolicy, LeakageWaiver
     from checker.report.model import Audience, Report
     from checker.run.executors import Executor
     from checker.run.prepare import Prepared
-
-
-def register_or_load_attempt(
-    ledger: Path | None, *, plan: AuditPlan, folder: Path
-) -> Attempt | None:
-    """Register an attempt before anything is asked of a model, or take what a run was before."""
-    from checker.ledger import load_attempt, register_attempt
-
-    if ledger is not None:
-        return register_attempt(ledger, plan=plan, at=read_moment(None))
-    known = load_attempt(folder)
-    return known if known is not None and known.speaks_of(plan) else None
-
-
-def record_in_ledger(
-    ledger: Path | None, attempt: Attempt | None, *, plan: AuditPlan, report: Report
-) -> None:
-    """Add the verdict to the ledger, where one is kept."""
-    from checker.ledger import record_verdict
-
-    if ledger is not None and attempt is not None:
-        record_verdict(
-            ledger,
-            attempt=attempt,
-            plan=plan,
-            verdict=report.verdict,
-            as_of=report.provenance.as_of,
-            at=read_moment(None),
-        )
-
-
-def read_waivers(
-    files: tuple[Path, ...], *, policy: LeakagePolicy, plan: AuditPlan, as_of: datetime
-) -> list[Located[LeakageWaiver]]:
-    """Read waivers, and refuse what cannot hold before anything is measured."""
-    from checker.policy import load_all
-    from checker.policy.documents import LeakageWaiver
-    from checker.policy.waivers import check_waivers
-
-    waivers = load_all(LeakageWaiver, files)
-    check_waivers(
-        waivers,
-        policy=policy,
-        policy_sha256=plan.policy.sha256,
-        as_of=as_of,
-        model_sha256=plan.target.model_sha256,
-        cells=[cell.id for cell in plan.cells],
-    )
-    return waivers
+    from checker.run.running import RunProgress
 
 
 def executor_for(
@@ -103,39 +51,37 @@ def _absolute(path: Path) -> Path:
     return path.resolve() if path.exists() else path
 
 
-def run_prepared(
-    prepared: Prepared,
-    out: Path,
-    *,
-    resume: bool,
-    executor: Executor,
-    attempt: Attempt | None,
-) -> None:
-    """Run what is left of an audit, with progress on standard error."""
+class How(TypedDict):
+    """How a command runs an audit: what `library.collect` and `library.audit` take."""
+
+    progress: RunProgress
+    command: str
+    fresh: bool
+
+
+@contextmanager
+def watched(planned: Prepared, out: Path, *, resume: bool) -> Iterator[How]:
+    """Show the progress of a run on standard error."""
     from checker.cli.progress import TerminalProgress
     from checker.report.formats.json import load_report
-    from checker.run.running import run_audit
 
     if resume and (out / "report.json").exists():
         before = load_report(out / "report.json").policy
-        if before.sha256 != prepared.policy.sha256:
+        if before.sha256 != planned.policy.sha256:
             say(
                 f"{out} holds a report under {before.name} {before.version}, another policy; it is"
                 " replaced, and the evidence that serves both is used again"
             )
     with TerminalProgress(error_console()) as progress:
-        manifest = run_audit(
-            prepared.audit,
-            run=out,
-            open_target=prepared.open_target,
-            open_reference=prepared.open_reference,
-            executor=executor,
-            progress=progress,
-            command=printable(shlex.join(["phigate", *sys.argv[1:]])),
-            attempt=attempt,
-            fresh=not resume,
-        )
-    for job, message in manifest.crashed.items():
+        command = printable(shlex.join(["phigate", *sys.argv[1:]]))
+        yield How(progress=progress, command=command, fresh=not resume)
+
+
+def tell_crashes(out: Path) -> None:
+    """Say which jobs of a run could not be completed, and why."""
+    from checker.run.stored import load_run
+
+    for job, message in load_run(out).manifest.crashed.items():
         say(f"job {job[:12]} could not be completed: {message}")
 
 
@@ -143,7 +89,7 @@ def finish(
     report: Report, folder: Path, formats: list[str], *, audience: Audience, as_json: bool
 ) -> None:
     """Write a judged run's reports, show its verdict, and exit with its code."""
-    from checker.report.disclosure_control.suppression import for_audience
+    from checker.report.disclosure_control import for_audience
     from checker.report.formats.console import print_report
     from checker.report.formats.json import render_json
     from checker.run.stored import write_reports

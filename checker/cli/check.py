@@ -43,23 +43,22 @@ def check(
     **where: Any,
 ) -> None:
     """Plan, run, judge and report; the exit code is the verdict."""
-    from checker.run.prepare import prepare
-    from checker.run.stored import judge_run, load_run, record_waivers
+    from checker import library
 
     names, moment = options.read_formats(formats), options.read_moment(as_of) if as_of else None
     executor = auditing.executor_for(policy, target, device, **where)
-    prepared = prepare(policy, target, device=device)
-    granted = auditing.read_waivers(
-        () if no_waivers else waivers,
-        policy=prepared.policy.document,
-        plan=prepared.audit.plan,
-        as_of=moment or options.read_moment(None),
-    )
-    attempt = auditing.register_or_load_attempt(ledger, plan=prepared.audit.plan, folder=out)
-    auditing.run_prepared(prepared, out, resume=resume, executor=executor, attempt=attempt)
-    record = record_waivers(out, granted)
-    report = judge_run(
-        load_run(out), as_of=moment or options.read_moment(None), waivers=record, attempt=attempt
-    )
-    auditing.record_in_ledger(ledger, attempt, plan=prepared.audit.plan, report=report)
+    planned = library.plan(library.load_policy(policy), library.load_target(target), device=device)
+    granted = library.read_waivers(() if no_waivers else waivers)
+    with auditing.watched(planned, out, resume=resume) as how:
+        report = library.audit(
+            planned,
+            out=out,
+            waivers=granted,
+            ledger=ledger,
+            executor=executor,
+            as_of=moment,
+            formats=(),
+            **how,
+        )
+    auditing.tell_crashes(out)
     auditing.finish(report, out, names, audience=audience, as_json=as_json)

@@ -32,7 +32,7 @@ def demo(
     """Train an over-trained and a sound model on the same patients, and audit both."""
     from checker.cli.progress import TerminalProgress, TrainingProgress
     from checker.demo.walkthrough import MODELS, Demonstration, Settings
-    from checker.report.disclosure_control.suppression import for_audience
+    from checker.report.disclosure_control import for_audience
     from checker.report.formats.console import print_report
     from checker.run.stored import report_folder
 

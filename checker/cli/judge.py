@@ -39,22 +39,15 @@ def judge(
     Waivers that the run was judged with before count again, unless others are given; so does the
     attempt that it was registered as.
     """
-    from checker.ledger import record_attempt
-    from checker.policy import load_policy
-    from checker.run.stored import derive_run, judge_run, load_run, load_waivers, record_waivers
+    from checker import library
 
-    names, run, moment = options.read_formats(formats), load_run(folder), options.read_moment(as_of)
-    if policy is not None:
-        run = derive_run(run, load_policy(policy))
-    attempt = auditing.register_or_load_attempt(ledger, plan=run.plan, folder=run.folder)
-    if attempt is not None:
-        record_attempt(run.folder, attempt)
-    record = None
-    if waivers and not no_waivers:
-        granted = auditing.read_waivers(waivers, policy=run.policy, plan=run.plan, as_of=moment)
-        record = record_waivers(run.folder, granted)
-    elif not no_waivers:
-        record = load_waivers(run.folder)
-    report = judge_run(run, as_of=moment, waivers=record, attempt=attempt)
-    auditing.record_in_ledger(ledger, attempt, plan=run.plan, report=report)
-    auditing.finish(report, run.folder, names, audience=audience, as_json=as_json)
+    names, moment = options.read_formats(formats), options.read_moment(as_of)
+    granted = () if no_waivers else library.read_waivers(waivers) if waivers else None
+    run, report = library.judged(
+        folder,
+        policy=library.load_policy(policy) if policy is not None else None,
+        waivers=granted,
+        ledger=ledger,
+        as_of=moment,
+    )
+    auditing.finish(report, run, names, audience=audience, as_json=as_json)

@@ -7,7 +7,6 @@ import sys
 
 import click
 
-from checker import __version__
 from checker.cli import (
     canaries,
     check,
@@ -30,10 +29,11 @@ from checker.cli import (
 )
 from checker.cli.console import say
 from checker.errors import ExitCode, PhigateError
+from checker.version import PHIGATE_VERSION
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100})
-@click.version_option(__version__, prog_name="phigate")
+@click.version_option(PHIGATE_VERSION, prog_name="phigate")
 def cli() -> None:
     """The release gate for clinical foundation models.
 

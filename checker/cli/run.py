@@ -30,10 +30,11 @@ def run(
     **where: Any,
 ) -> None:
     """Plan and run, without judging; `phigate judge` does the rest."""
-    from checker.run.prepare import prepare
+    from checker import library
 
     executor = auditing.executor_for(policy, target, device, **where)
-    prepared = prepare(policy, target, device=device)
-    attempt = auditing.register_or_load_attempt(ledger, plan=prepared.audit.plan, folder=out)
-    auditing.run_prepared(prepared, out, resume=resume, executor=executor, attempt=attempt)
+    planned = library.plan(library.load_policy(policy), library.load_target(target), device=device)
+    with auditing.watched(planned, out, resume=resume) as how:
+        library.collect(planned, out=out, ledger=ledger, executor=executor, **how)
+    auditing.tell_crashes(out)
     write(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")

@@ -19,14 +19,13 @@ from checker.canonical import JsonModel, digest, sha256_hex
 from checker.policy import Origin
 from checker.policy.documents import AsJson, AuditTarget, LeakagePolicy, Limit, as_json
 
+Contrast = Literal["nonmembers", "reference"]
 
-class Cell(JsonModel):
-    """Control x attacker x subgroup: the unit that gets a verdict.
 
-    `measurement` is the digest of everything that is measured and nothing that is demanded, so that
-    a policy with other limits finds the same measurement again. `labels` and `jobs` are digests of
-    the jobs the cell is judged from; both are empty when the target lacks the capability or the
-    data set the class.
+class BaseCell(JsonModel):
+    """Control x attacker x subgroup, and what is demanded of it: a cell of the plan or a report.
+
+    `contrast` is what is subtracted from members: nonmembers, or a reference model's view as well.
     """
 
     id: str
@@ -35,12 +34,23 @@ class Cell(JsonModel):
     attacker: str
     subgroup: str
     probe: str
-    params: dict[str, Any]
     metric: str
-    contrast: Literal["nonmembers", "reference"] = "nonmembers"
+    contrast: Contrast = "nonmembers"
     limit: Limit
     severity: str
     gating: bool
+
+
+class Cell(BaseCell):
+    """The unit that gets a verdict, as it is planned.
+
+    `measurement` is the digest of everything that is measured and nothing that is demanded, so that
+    a policy with other limits finds the same measurement again. `labels` and `jobs` are digests of
+    the jobs the cell is judged from; both are empty when the target lacks the capability or the
+    data set the class.
+    """
+
+    params: dict[str, Any]
     on_inconclusive: Literal["block", "warn"]
     measurement: str
     missing_capability: str | None = None

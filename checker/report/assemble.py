@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from checker import __version__
 from checker.attacks.families import Power
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError, ExitCode
@@ -12,13 +11,12 @@ from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
 from checker.plan import at_attempt
 from checker.plan.cells import metric_of, planned_confidence
-from checker.plan.model import AuditPlan, Cell
+from checker.plan.model import AuditPlan, BaseCell, Cell
 from checker.plan.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.policy.waivers import WaiverRecord, WaiverUse
 from checker.report.model import (
-    AdmissibilityCheck,
     ApprovalText,
     AttackerText,
     AttemptReport,
@@ -28,7 +26,6 @@ from checker.report.model import (
     CitationText,
     ControlReport,
     EvidenceRef,
-    Number,
     PolicyRef,
     Provenance,
     Report,
@@ -39,11 +36,9 @@ from checker.report.model import (
     TargetRef,
     WaiverReport,
 )
-from checker.stats.estimate import Estimate
+from checker.stats.estimate import Estimate, ReportedEstimate
 from checker.verdict import Finding, Judgement, worst
-from checker.verdict.admissibility import Check
-
-__all__ = ["assemble_report"]
+from checker.version import PHIGATE_VERSION
 
 
 def assemble_report(
@@ -72,10 +67,8 @@ def assemble_report(
     Raises:
         EvidenceError: the plan lacks a control of the policy, or a time is no time.
     """
-    power = {
-        cell.id: cell.power
-        for cell in at_attempt(plan, attempt=attempt.number if attempt else 1).cells
-    }
+    planned = at_attempt(plan, attempt=attempt.number if attempt else 1)
+    power = {cell.id: cell.power for cell in planned.cells}
     target = plan.target.document
     return Report(
         verdict=judgement.verdict,
@@ -83,37 +76,26 @@ def assemble_report(
         target=_target_ref(plan, target),
         summary=_summary(plan, judgement, manifest),
         cells=[
-            _cell(
-                finding,
-                cites=policy.spec.controls[finding.cell.control].cites,
-                stopped_early=_has_stopped(plan, manifest, finding),
-                power=power[finding.cell.id],
-                needs=_needs(plan, policy, finding.cell),
-            )
+            _cell(plan, finding, policy=policy, manifest=manifest, power=power[finding.cell.id])
             for finding in judgement.findings
         ],
         controls=_controls(plan, policy, judgement),
         waivers=_waivers(judgement, waivers),
-        admissibility=[_check(check) for check in judgement.checks],
+        admissibility=list(judgement.checks),
         provenance=_provenance(
-            plan,
-            manifest,
-            times,
-            as_of,
-            waivers,
-            None
-            if attempt is None
-            else AttemptReport(
-                number=attempt.number,
-                confidence=judgement.confidence,
-                ledger_entry=attempt.sha256,
-            ),
+            plan, manifest, times, as_of, waivers, _attempt(judgement, attempt) if attempt else None
         ),
     )
 
 
-def _number(estimate: Estimate | None) -> Number | None:
-    return None if estimate is None else Number.of(estimate)
+def _attempt(judgement: Judgement, attempt: Attempt) -> AttemptReport:
+    return AttemptReport(
+        number=attempt.number, confidence=judgement.confidence, ledger_entry=attempt.sha256
+    )
+
+
+def _reported(estimate: Estimate | None) -> ReportedEstimate | None:
+    return None if estimate is None else estimate.reported()
 
 
 def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
@@ -136,54 +118,46 @@ def _needs(plan: AuditPlan, policy: LeakagePolicy, cell: Cell) -> SampleNeeds:
     return SampleNeeds(at_all=at_all, likely=likely)
 
 
+_OF_FINDING = ("verdict", "warned", "reason", "explanation", "p_value", "waiver")
+_OF_CONTROL = (
+    "title", "attribute_class", "probe", "metric", "contrast", "severity", "enforcement",
+    "on_inconclusive", "rationale", "remediation",
+)  # fmt: skip
+"""Fields that a report takes over as they are."""
+
+
 def _cell(
+    plan: AuditPlan,
     finding: Finding,
     *,
-    cites: list[str],
-    stopped_early: bool,
+    policy: LeakagePolicy,
+    manifest: Manifest,
     power: Power,
-    needs: SampleNeeds,
 ) -> CellReport:
     cell, measurement = finding.cell, finding.measurement
+    estimate = measurement.estimate if measurement else None
     return CellReport(
-        id=cell.id,
-        control=cell.control,
-        attribute_class=cell.attribute_class,
-        attacker=cell.attacker,
-        subgroup=cell.subgroup,
-        probe=cell.probe,
-        metric=cell.metric,
-        contrast=cell.contrast,
+        **{name: getattr(cell, name) for name in BaseCell.model_fields},
         can_only_fail=not metric_of(cell).can_pass,
-        stopped_early=stopped_early,
-        gating=cell.gating,
-        verdict=finding.verdict,
-        warned=finding.warned,
-        reason=finding.reason,
-        explanation=finding.explanation,
-        bound_side=_bound_side(measurement.estimate if measurement else None, cell.limit.fail),
-        estimate=_number(measurement.estimate if measurement else None),
-        members=_number(measurement.members if measurement else None),
-        nonmembers=_number(measurement.nonmembers if measurement else None),
+        stopped_early=_has_stopped(plan, manifest, finding),
+        **{name: getattr(finding, name) for name in _OF_FINDING},
+        bound_side=_bound_side(estimate, cell.limit.fail),
+        estimate=_reported(estimate),
+        members=_reported(measurement.members if measurement else None),
+        nonmembers=_reported(measurement.nonmembers if measurement else None),
         reported={
-            name: Number.of(estimate)
-            for name, estimate in (measurement.reported if measurement else {}).items()
+            name: beside.reported()
+            for name, beside in (measurement.reported if measurement else {}).items()
         },
-        limit=cell.limit,
-        p_value=finding.p_value,
-        placebo=_number(finding.placebo),
+        placebo=_reported(finding.placebo),
         sample=cell.sample,
         power=power,
-        needs=needs,
-        roc=[
-            RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high) for fpr, tpr in finding.roc
-        ]
-        or None,
-        severity=cell.severity,
+        needs=_needs(plan, policy, cell),
+        roc=[RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high)
+             for fpr, tpr in finding.roc] or None,
         evidence=cell.judged_from,
-        citations=list(cites),
-        waiver=finding.waiver,
-    )
+        citations=list(policy.spec.controls[cell.control].cites),
+    )  # fmt: skip
 
 
 def _bound_side(estimate: Estimate | None, limit: float | None) -> BoundSide | None:
@@ -233,17 +207,8 @@ def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> l
         reports.append(
             ControlReport(
                 id=name,
-                title=control.title,
-                attribute_class=control.attribute_class,
-                probe=control.probe,
-                metric=control.metric,
-                contrast=control.contrast,
+                **{field: getattr(control, field) for field in _OF_CONTROL},
                 params=findings[0].cell.params,
-                severity=control.severity,
-                enforcement=control.enforcement,
-                on_inconclusive=control.on_inconclusive,
-                rationale=control.rationale,
-                remediation=list(control.remediation),
                 citations=list(control.cites),
                 verdict=worst(f.verdict for f in deciding),
                 blocks=any(f.blocks for f in findings),
@@ -252,18 +217,6 @@ def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> l
             )
         )
     return reports
-
-
-def _check(check: Check) -> AdmissibilityCheck:
-    return AdmissibilityCheck(
-        name=check.name,
-        title=check.title,
-        holds=check.holds,
-        explanation=check.explanation,
-        estimate=_number(check.estimate),
-        limit=check.limit,
-        evidence=list(check.jobs),
-    )
 
 
 def _sampling(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> SamplingReport:
@@ -306,13 +259,13 @@ def _summary(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Summa
             )
         ],
         release_statement=(
-            f"A pass claims that every one of the {len(gating)} deciding cells is within its limit;"
+            f"A pass claims that every one of the {len(gating)} deciding tests is within its limit;"
             f" each was judged at {confidence} confidence, and all must pass, so no correction for"
             " their number is needed."
         ),
         multiplicity_statement=(
-            "Naming the cells that fail is another claim: a cell is named a failure only if it is"
-            f" beyond its limit after Holm's correction over the {tested} cells that were measured,"
+            "Naming the tests that fail is another claim: a test is named a failure only if it is"
+            f" beyond its limit after Holm's correction over the {tested} tests that were measured,"
             f" so that with {confidence} confidence none is named wrongly."
         ),
         counts=counts,
@@ -379,8 +332,8 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
             for name, attribute_class in spec.attribute_classes.items()
         ],
         citations=[
-            CitationText(id=name, title=c.title, basis=c.basis, url=c.url, note=c.note)
-            for name, c in spec.citations.items()
+            CitationText(id=name, **citation.model_dump())
+            for name, citation in spec.citations.items()
         ],
     )
 
@@ -435,7 +388,7 @@ def _provenance(
     titles = {job.digest: job.title for job in plan.jobs}
     oldest = times.oldest(manifest.entries) if times else None
     return Provenance(
-        phigate_version=__version__,
+        phigate_version=PHIGATE_VERSION,
         plan_sha256=plan.sha256,
         manifest_sha256=sha256_hex(manifest.to_bytes()),
         waivers_sha256=sha256_hex(waivers.to_bytes()) if waivers else None,
@@ -449,14 +402,7 @@ def _provenance(
         measured=oldest.isoformat(timespec="seconds") if oldest else None,
         command=times.command if times else "",
         evidence=[
-            EvidenceRef(
-                job=entry.job,
-                kind=entry.kind,
-                title=titles.get(entry.job, entry.kind),
-                file=entry.file,
-                sha256=entry.sha256,
-                rows=entry.rows,
-            )
+            EvidenceRef(title=titles.get(entry.job, entry.kind), **entry.model_dump())
             for entry in manifest.entries
         ],
     )

@@ -16,15 +16,15 @@ from collections.abc import Iterator
 from typing import Literal
 
 from checker.canonical import JsonModel
-from checker.report.model import Audience, BoundSide, CellReport, Number, Report, Verdict
+from checker.report.model import Audience, BoundSide, CellReport, Report
+from checker.stats.estimate import ReportedEstimate
 from checker.stats.intervals import square_and_add
-
-__all__ = ["Change", "Comparison", "Direction", "Side", "compare_reports"]
+from checker.verdict import Verdict
 
 Direction = Literal[
     "worse", "better", "no-difference-shown", "withheld", "not-comparable", "new", "gone"
 ]
-"""What became of a cell; `withheld` and `not-comparable` say why there is no difference."""
+"""How a cell changed; `withheld` and `not-comparable` say why there is no difference."""
 
 _ORDER: tuple[Direction, ...] = (
     "worse",
@@ -37,18 +37,18 @@ _ORDER: tuple[Direction, ...] = (
 )
 
 
-class Side(JsonModel):
+class ComparedCell(JsonModel):
     """A cell in one of the reports."""
 
     verdict: Verdict
     bound_side: BoundSide | None
-    estimate: Number | None
+    estimate: ReportedEstimate | None
     limit: float | None
     waived: bool
 
 
 class Change(JsonModel):
-    """What became of a cell.
+    """How a cell changed.
 
     `difference` is the later minus the earlier estimate (higher is leakier), with one-sided bounds
     at the lower of the two confidences; None where one of them is not to be had.
@@ -63,12 +63,12 @@ class Change(JsonModel):
     metric: str
     direction: Direction
     why: str | None = None
-    before: Side | None
-    after: Side | None
-    difference: Number | None = None
+    before: ComparedCell | None
+    after: ComparedCell | None
+    difference: ReportedEstimate | None = None
 
 
-class Version(JsonModel):
+class ComparedReport(JsonModel):
     """One of the two reports: which model, under which policy, with which verdict."""
 
     target: str
@@ -87,8 +87,8 @@ class Comparison(JsonModel):
 
     schema_version: Literal["1"] = "1"
     audience: Audience
-    before: Version
-    after: Version
+    before: ComparedReport
+    after: ComparedReport
     cautions: list[str]
     changes: list[Change]
 
@@ -114,21 +114,21 @@ def compare_reports(before: Report, after: Report) -> Comparison:
     titles = {
         control.id: control.title for report in (before, after) for control in report.controls
     }
-    differing = _measured_otherwise(before, after)
+    differing = _measured_differently(before, after)
     changes = [
         _change(earlier.get(name), later.get(name), titles=titles, differing=differing)
         for name in dict.fromkeys([*later, *earlier])
     ]
     return Comparison(
         audience=after.audience,
-        before=_version(before),
-        after=_version(after),
+        before=_compared_report(before),
+        after=_compared_report(after),
         cautions=list(_cautions(before, after)),
         changes=sorted(changes, key=lambda change: _ORDER.index(change.direction)),
     )
 
 
-def _measured_otherwise(before: Report, after: Report) -> dict[str, str]:
+def _measured_differently(before: Report, after: Report) -> dict[str, str]:
     """Return the controls that mean another measurement in the two reports, and why."""
     earlier = {control.id: control for control in before.controls}
     differing = {}
@@ -180,13 +180,13 @@ def _change(
         metric=cell.metric,
         direction=direction,
         why=why,
-        before=_side(before),
-        after=_side(after),
+        before=_compared_cell(before),
+        after=_compared_cell(after),
         difference=difference,
     )
 
 
-def _difference(before: Number, after: Number) -> Number:
+def _difference(before: ReportedEstimate, after: ReportedEstimate) -> ReportedEstimate:
     """Subtract the earlier estimate from the later one, as if they were independent."""
     tops = [number.value if number.high is None else number.high for number in (after, before)]
     value, low, high = square_and_add(
@@ -194,7 +194,7 @@ def _difference(before: Number, after: Number) -> Number:
     )
     # what nothing bounds from above has no upper bound here, and as a subtrahend no lower one
     unbounded = after.high is None
-    return Number(
+    return ReportedEstimate(
         value=float(value),
         low=float(low) if before.high is not None else min(float(value), 0.0),
         high=None if unbounded else float(high),
@@ -204,7 +204,7 @@ def _difference(before: Number, after: Number) -> Number:
     )
 
 
-def _direction(difference: Number) -> Direction:
+def _direction(difference: ReportedEstimate) -> Direction:
     if difference.low > 0:
         return "worse"
     if difference.high is not None and difference.high < 0:
@@ -212,10 +212,10 @@ def _direction(difference: Number) -> Direction:
     return "no-difference-shown"
 
 
-def _side(cell: CellReport | None) -> Side | None:
+def _compared_cell(cell: CellReport | None) -> ComparedCell | None:
     if cell is None:
         return None
-    return Side(
+    return ComparedCell(
         verdict=cell.verdict,
         bound_side=cell.bound_side,
         estimate=cell.estimate,
@@ -224,8 +224,8 @@ def _side(cell: CellReport | None) -> Side | None:
     )
 
 
-def _version(report: Report) -> Version:
-    return Version(
+def _compared_report(report: Report) -> ComparedReport:
+    return ComparedReport(
         target=report.target.name,
         version=report.target.version,
         model_sha256=report.target.model_sha256,

@@ -10,13 +10,15 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from checker.attacks.wording import Unit
 from checker.report.model import AttackerText, CellReport, Report
-from checker.report.wording.measures import probe_words
-
-__all__ = ["SEVERITIES", "Matrix", "MatrixRow", "build_matrix", "worst_first"]
+from checker.report.wording.measures import probe_words, unit_of
+from checker.stats.estimate import ReportedEstimate
 
 SEVERITIES = ("critical", "high", "medium", "low")
 _VERDICTS = ("fail", "error", "inconclusive", "not_applicable", "pass")
+_LEAST_SPANS: dict[Unit, tuple[float, float]] = {"auroc": (0.5, 0.6), "bits": (0.0, 2.0)}
+"""What a unit's scale shows at the least; others begin at zero and reach a tenth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,7 @@ class Matrix:
 
     @property
     def not_tested(self) -> int:
-        """Number of squares that no control asks for."""
+        """ReportedEstimate of squares that no control asks for."""
         return sum(not square for row in self.rows for square in row.squares)
 
 
@@ -89,6 +91,41 @@ def build_matrix(report: Report) -> Matrix:
         )
     placed = {cell.id for row in rows for square in row.squares for cell in square}
     return Matrix(columns, tuple(rows), tuple(c for c in report.cells if c.id not in placed))
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Where a number stands on the line that all squares of one unit share, in percent of it."""
+
+    low: float
+    high: float
+
+    def at(self, value: float) -> str:
+        """Return the place of a number, kept on the line."""
+        share = (value - self.low) / (self.high - self.low)
+        return f"{100 * min(1.0, max(0.0, share)):.2f}%"
+
+    def span(self, number: ReportedEstimate) -> str:
+        """Return the length of an interval."""
+        top = self.high if number.high is None else number.high
+        low, high = (min(max(v, self.low), self.high) for v in (number.low, top))
+        return f"{100 * max(0.008, (high - low) / (self.high - self.low)):.2f}%"
+
+
+def scales_of(matrix: Matrix) -> dict[Unit, Scale]:
+    """Return one scale for all squares of a unit, so that squares can be compared by eye."""
+    ends: dict[Unit, list[float]] = {}
+    for cell in (cell for row in matrix.rows for square in row.squares for cell in square):
+        unit = unit_of(cell.metric)
+        found = ends.setdefault(unit, list(_LEAST_SPANS.get(unit, (0.0, 0.1))))
+        found += [limit for limit in (cell.limit.fail, cell.limit.warn) if limit is not None]
+        if cell.estimate is not None:
+            bound = cell.estimate.high
+            found += [cell.estimate.low, cell.estimate.value if bound is None else bound]
+    return {
+        unit: Scale(min(found), max(found) + 0.04 * (max(found) - min(found)))
+        for unit, found in ends.items()
+    }
 
 
 def worst_first(cells: list[CellReport]) -> list[CellReport]:

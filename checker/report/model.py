@@ -3,85 +3,31 @@
 Written as `report.json`; its schema is `schemas/Report.json`. Keys are camelCase there. A finding's
 numbers always come with bounds; what could not be measured is None beside a reason, and what the
 report's audience must not learn is None beside its name in `withheld`
-(`checker.report.disclosure_control.suppression` decides that, before any format sees the report).
+(`disclosure_control.suppression` decides that, before any format sees the report).
 """
 
 from __future__ import annotations
 
-import math
 from typing import Any, Literal
 
 from pydantic import Field
 
 from checker.attacks.families import Power, Sample
 from checker.canonical import JsonModel
+from checker.plan.model import BaseCell, Contrast
 from checker.policy import Origin
-from checker.policy.documents import Limit
-from checker.stats.estimate import Estimate
+from checker.policy.waivers import WaiverStatus
+from checker.stats.estimate import ReportedEstimate
+from checker.verdict import Verdict
+from checker.verdict.admissibility import AdmissibilityCheck
 
-__all__ = [
-    "AUDIENCES",
-    "AdmissibilityCheck",
-    "ApprovalText",
-    "AttackerText",
-    "AttemptReport",
-    "AttributeClassText",
-    "Audience",
-    "BoundSide",
-    "CellReport",
-    "CitationText",
-    "ControlReport",
-    "EvidenceRef",
-    "Number",
-    "PolicyRef",
-    "Provenance",
-    "Report",
-    "RocPoint",
-    "SampleNeeds",
-    "SamplingReport",
-    "Summary",
-    "TargetRef",
-    "Verdict",
-    "WaiverReport",
-]
-
-Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
-Contrast = Literal["nonmembers", "reference"]
 Audience = Literal["shared", "internal"]
 AUDIENCES: tuple[Audience, ...] = ("shared", "internal")
 BoundSide = Literal["within", "beyond", "straddles"]
-REPORT_SCHEMA_VERSION = "1"
-
-
-class Number(JsonModel):
-    """An estimate; each bound is one-sided at `confidence`. `n` counts sampling units.
-
-    `high` is None where nothing bounds the value from above, as no audit bounds an ε; `n` is None
-    where the report's audience must not learn it.
-    """
-
-    value: float
-    low: float
-    high: float | None
-    n: int | None
-    confidence: float
-    method: str
-
-    @classmethod
-    def of(cls, estimate: Estimate) -> Number:
-        """Take over an estimate."""
-        return cls(
-            value=estimate.value,
-            low=estimate.low,
-            high=None if math.isinf(estimate.high) else estimate.high,
-            n=estimate.n,
-            confidence=estimate.confidence,
-            method=estimate.method,
-        )
 
 
 class RocPoint(JsonModel):
-    """Whom an attack catches at which price: a point of its ROC curve.
+    """A point of an attack's ROC curve.
 
     `tpr` is the share of members caught where a share `fpr` of the nonmembers is accused wrongly;
     each bound is one-sided at the policy's confidence and holds for this point on its own.
@@ -105,46 +51,35 @@ class SampleNeeds(JsonModel):
     likely: int | None = None
 
 
-class CellReport(JsonModel):
+class CellReport(BaseCell):
     """One finding: control x attacker x subgroup.
 
     `can_only_fail` marks attacks that can show a leak and never its absence; `stopped_early` cells
     that were decided before all their patients were drawn. `bound_side` says where the interval
     lies: its upper end within the limit, its lower end beyond it, or the limit between them; None
     where nothing was measured or where nothing may ever occur. `roc` is None where the attack ranks
-    nobody, and where its steps could give a count away. `withheld` names the fields that
+    no patients, and where its steps could give a count away. `withheld` names the fields that
     this audience does not see because they could be traced to fewer patients than `minCell`.
     """
 
-    id: str
-    control: str
-    attribute_class: str | None
-    attacker: str
-    subgroup: str
-    probe: str
-    metric: str
-    contrast: Contrast = "nonmembers"
     can_only_fail: bool = False
     stopped_early: bool = False
-    gating: bool
     verdict: Verdict
     warned: bool = False
     reason: str | None = None
     explanation: str
     bound_side: BoundSide | None = None
-    estimate: Number | None
-    members: Number | None = None
-    nonmembers: Number | None = None
-    reported: dict[str, Number] = Field(default_factory=dict)
-    limit: Limit
+    estimate: ReportedEstimate | None
+    members: ReportedEstimate | None = None
+    nonmembers: ReportedEstimate | None = None
+    reported: dict[str, ReportedEstimate] = Field(default_factory=dict)
     p_value: float | None = None
-    placebo: Number | None = None
+    placebo: ReportedEstimate | None = None
     sample: Sample | None
     power: Power
     needs: SampleNeeds = SampleNeeds()
     roc: list[RocPoint] | None = None
     withheld: list[str] = Field(default_factory=list)
-    severity: str
     evidence: list[str]
     citations: list[str]
     waiver: str | None = None
@@ -161,8 +96,7 @@ class ApprovalText(JsonModel):
 class WaiverReport(JsonModel):
     """A waiver and what became of it; the finding it speaks of keeps its verdict.
 
-    `status` is applied, void (the cell is not shown to be within the ceiling), not-started, or one
-    of the errors unused, expired and refused. `metric` is None where there is no such cell.
+    `metric` is None where there is no such cell.
     """
 
     id: str
@@ -170,7 +104,7 @@ class WaiverReport(JsonModel):
     sha256: str
     cell: str
     metric: str | None
-    status: Literal["applied", "void", "not-started", "unused", "expired", "refused"]
+    status: WaiverStatus
     explanation: str
     ceiling: float
     justification: str
@@ -315,18 +249,6 @@ class Summary(JsonModel):
     sampling: SamplingReport = SamplingReport()
     waived: list[str] = Field(default_factory=list)
     waived_until: str | None = None
-
-
-class AdmissibilityCheck(JsonModel):
-    """One check that excess means memorisation here: `holds` is None where it was not decided."""
-
-    name: str
-    title: str
-    holds: bool | None
-    explanation: str
-    estimate: Number | None = None
-    limit: float | None = None
-    evidence: list[str] = Field(default_factory=list)
 
 
 class EvidenceRef(JsonModel):

@@ -11,19 +11,6 @@ from dataclasses import dataclass
 
 from checker.report.model import CellReport
 
-__all__ = [
-    "INK",
-    "MEMBERS",
-    "MUTED",
-    "NONMEMBERS",
-    "PAPER",
-    "ROLES",
-    "RULE",
-    "VERDICTS",
-    "Tones",
-    "tones_of",
-]
-
 PAPER = "#ffffff"
 INK = "#1d2429"
 MUTED = "#59626a"
@@ -33,7 +20,7 @@ NONMEMBERS = "#37708f"
 
 
 @dataclass(frozen=True, slots=True)
-class Tones:
+class VerdictColours:
     """The colours of a verdict: of its words, behind them, and of its shapes and lines."""
 
     ink: str
@@ -42,19 +29,19 @@ class Tones:
 
 
 VERDICTS = {
-    "pass": Tones("#0a5a49", "#e7f3ee", "#2f8a74"),
-    "fail": Tones("#8e1d12", "#fbeae5", "#c5432f"),
-    "inconclusive": Tones("#6a4a00", "#fbf2da", "#a97a00"),
-    "error": Tones("#4c2e7e", "#f0ebf9", "#7a5bb5"),
-    "not_applicable": Tones(MUTED, PAPER, MUTED),
-    "untested": Tones(MUTED, PAPER, MUTED),
+    "pass": VerdictColours("#0a5a49", "#e7f3ee", "#2f8a74"),
+    "fail": VerdictColours("#8e1d12", "#fbeae5", "#c5432f"),
+    "inconclusive": VerdictColours("#6a4a00", "#fbf2da", "#a97a00"),
+    "error": VerdictColours("#4c2e7e", "#f0ebf9", "#7a5bb5"),
+    "not_applicable": VerdictColours(MUTED, PAPER, MUTED),
+    "untested": VerdictColours(MUTED, PAPER, MUTED),
 }
 
 
-def tones_of(cell: CellReport | None) -> Tones:
-    """Return the colours of a cell: of its verdict, or of what is open where it passed with care.
+def colours_of(cell: CellReport | None) -> VerdictColours:
+    """Return the colours of a cell: of its verdict, or of what is open where it was warned about.
 
-    A square that no cell stands in was not tested.
+    A square without a cell was not tested.
     """
     if cell is None:
         return VERDICTS["untested"]
@@ -69,10 +56,10 @@ ROLES = {
     MEMBERS: "members",
     NONMEMBERS: "nonmembers",
     **{
-        getattr(tones, tone): f"{'open' if verdict == 'inconclusive' else verdict}-{tone}"
-        for verdict, tones in VERDICTS.items()
-        for tone in ("ink", "tint", "line")
-        if tones.line != MUTED
+        getattr(colours, use): f"{'open' if verdict == 'inconclusive' else verdict}-{use}"
+        for verdict, colours in VERDICTS.items()
+        for use in ("ink", "tint", "line")
+        if colours.line != MUTED
     },
 }
 """From a colour to the name of its custom property in the style sheet, without the dashes."""

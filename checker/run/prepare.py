@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from checker.attacks.api import load_attack
-from checker.plan import CompiledAudit, compile_plan
+from checker.plan import AuditPlan, CompiledAudit, compile_plan
 from checker.plan.planning import planning_of
 from checker.plugins import load_plugin
 from checker.policy import Located, load_policy, load_target
@@ -26,6 +26,11 @@ class Prepared:
     target: Located[AuditTarget]
     audit: CompiledAudit
     base: Path
+
+    @property
+    def plan(self) -> AuditPlan:
+        """What will be run and judged."""
+        return self.audit.plan
 
     def open_target(self) -> TargetModel:
         """Load the model under audit.
@@ -52,24 +57,29 @@ class Prepared:
         )
 
 
-def prepare(policy_path: Path, target_path: Path, *, device: str | None = None) -> Prepared:
-    """Read and compile; no model is loaded.
+def prepare(policy: Path, target: Path, *, device: str | None = None) -> Prepared:
+    """Read a policy's and a target's file, and compile them; see `prepare_documents`."""
+    return prepare_documents(load_policy(policy), load_target(target), device=device)
+
+
+def prepare_documents(
+    policy: Located[LeakagePolicy], target: Located[AuditTarget], *, device: str | None = None
+) -> Prepared:
+    """Read the patients and compile an audit; no model is loaded.
 
     Args:
-        policy_path: a file with a LeakagePolicy.
-        target_path: a file with an AuditTarget; its paths are relative to it.
+        policy: resolved; paths in it are relative to its file.
+        target: paths in it are relative to its file.
         device: overrides the target's `model.device`.
 
     Raises:
-        DocumentError: a document is invalid, or the two do not fit each other.
+        DocumentError: the two do not fit each other.
         DataError: the patients or the vocabulary cannot be used.
         TargetError: the model's folder cannot be used.
     """
-    policy = load_policy(policy_path)
-    target = load_target(target_path)
     if device is not None:
         target = _on_device(target, device)
-    spec, base = target.document.spec, target_path.resolve().parent
+    spec, base = target.document.spec, Path(target.file).resolve().parent
     description = _backend(spec.model).describe(spec.model, base)
     vocabulary = load_vocabulary(base / spec.tokenization.vocabulary)
     check_fits(vocabulary, description.vocabulary_size)

@@ -32,6 +32,19 @@ class RunProgress(Protocol):
         """A job is finished, or left out without having begun."""
 
 
+class _Unwatched:
+    """The progress of a run that nobody watches."""
+
+    def start(self, jobs: list[Job], *, reused: int) -> None:
+        pass
+
+    def job(self, job: Job) -> Callable[[int], None]:
+        return lambda tokens: None
+
+    def done(self, job: Job) -> None:
+        pass
+
+
 def run_audit(
     audit: CompiledAudit,
     *,
@@ -39,7 +52,7 @@ def run_audit(
     open_target: Callable[[], TargetModel],
     open_reference: Callable[[], TargetModel] | None = None,
     executor: Executor | None = None,
-    progress: RunProgress,
+    progress: RunProgress | None = None,
     command: str,
     attempt: Attempt | None = None,
     fresh: bool = False,
@@ -53,7 +66,7 @@ def run_audit(
         open_target: loads the model; called only when a job that needs it is left.
         open_reference: loads the reference model, where the target names one.
         executor: where jobs run; by default one after another in this process. It is closed.
-        progress: is told what happens.
+        progress: is told what happens; by default nobody is.
         command: the command line that repeats the run, for the record.
         attempt: as it was registered in a ledger; kept with the run.
         fresh: forget what an earlier run left in the folder and measure everything anew.
@@ -77,7 +90,7 @@ def run_audit(
         executor = executor or SerialExecutor()
         try:
             _open(executor, audit, record, openers)
-            _run_left(executor, record, progress)
+            _run_left(executor, record, progress or _Unwatched())
         finally:
             executor.close()
         return record.finish()

@@ -28,7 +28,7 @@ from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
 from checker.report.comparison import Comparison
-from checker.report.disclosure_control.suppression import for_audience
+from checker.report.disclosure_control import for_audience
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report

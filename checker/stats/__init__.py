@@ -18,12 +18,12 @@ import importlib
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from checker.stats.auc import MIN_GROUP, auroc, auroc_difference, roc, tpr_at_fpr
+    from checker.stats.auc import MIN_GROUP, auroc, roc, tpr_at_fpr
     from checker.stats.bootstrap import MIN_SAMPLE, bootstrap_mean, bootstrap_mean_difference
     from checker.stats.epsilon import epsilon_lower_bound
     from checker.stats.estimate import Estimate
     from checker.stats.exposure import MIN_CANARIES, mean_exposure
-    from checker.stats.intervals import clopper_pearson, rate, rate_difference
+    from checker.stats.intervals import clopper_pearson, difference, rate, rate_difference
     from checker.stats.jackknife import jackknife_reach
     from checker.stats.multiplicity import (
         attempt_confidence,
@@ -47,16 +47,16 @@ if TYPE_CHECKING:
         zero_hit_bound_difference_in_differences,
         zero_hit_bound_rate,
     )
-    from checker.stats.precision_recall import MIN_CLASS, auprc, auprc_difference
+    from checker.stats.precision_recall import MIN_CLASS, auprc
     from checker.stats.sequential import SEQUENTIAL_SHARE, sequential_difference, sequential_rate
 
 _NAMES = {
-    "auc": "MIN_GROUP auroc auroc_difference roc tpr_at_fpr",
+    "auc": "MIN_GROUP auroc roc tpr_at_fpr",
     "bootstrap": "MIN_SAMPLE bootstrap_mean bootstrap_mean_difference",
     "epsilon": "epsilon_lower_bound",
     "estimate": "Estimate",
     "exposure": "MIN_CANARIES mean_exposure",
-    "intervals": "clopper_pearson rate rate_difference",
+    "intervals": "clopper_pearson difference rate rate_difference",
     "jackknife": "jackknife_reach",
     "multiplicity": (
         "attempt_confidence contains holm p_value placebo_confidence placebo_difference"
@@ -69,7 +69,7 @@ _NAMES = {
         "zero_hit_bound_difference zero_hit_bound_difference_in_differences "
         "zero_hit_bound_rate"
     ),
-    "precision_recall": "MIN_CLASS auprc auprc_difference",
+    "precision_recall": "MIN_CLASS auprc",
     "sequential": "SEQUENTIAL_SHARE sequential_difference sequential_rate",
 }
 _HOME = {name: module for module, names in _NAMES.items() for name in names.split()}
@@ -83,14 +83,13 @@ __all__ = [
     "Estimate",
     "attempt_confidence",
     "auprc",
-    "auprc_difference",
     "auprc_shortage",
     "auroc",
-    "auroc_difference",
     "bootstrap_mean",
     "bootstrap_mean_difference",
     "clopper_pearson",
     "contains",
+    "difference",
     "difference_in_differences",
     "discordant",
     "epsilon_lower_bound",

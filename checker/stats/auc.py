@@ -25,7 +25,7 @@ from scipy.stats import rankdata
 from checker.errors import InsufficientData
 from checker.stats.arrays import FloatArray, finite
 from checker.stats.estimate import Estimate
-from checker.stats.intervals import clopper_pearson, difference
+from checker.stats.intervals import clopper_pearson
 
 MIN_GROUP = 50
 """Fewest scores in each group for which DeLong's variance is relied on."""
@@ -70,19 +70,6 @@ def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike, *, confidence:
     reach = special.ndtri(confidence) * spread / (value * (1 - value))
     low, high = special.expit(special.logit(value) + reach * np.array([-1.0, 1.0]))
     return _enclosing(value, float(low), float(high), n, confidence, "delong-logit")
-
-
-def auroc_difference(first: Estimate, second: Estimate) -> Estimate:
-    """Subtract the AUROC of an independent group, `second`, from `first`.
-
-    Args:
-        first: what `auroc` returned for the first group.
-        second: the same for the other, at the same confidence.
-
-    Returns:
-        The difference in [-1, 1] with square-and-add bounds.
-    """
-    return difference(first, second)
 
 
 def tpr_at_fpr(

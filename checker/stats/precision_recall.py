@@ -31,7 +31,7 @@ from checker.errors import InsufficientData
 from checker.stats.arrays import FloatArray, finite
 from checker.stats.bootstrap import MIN_SAMPLE, MIN_VARYING, bootstrap
 from checker.stats.estimate import Estimate
-from checker.stats.intervals import clopper_pearson, difference
+from checker.stats.intervals import clopper_pearson
 
 MIN_CLASS = 100
 """Fewest positives and fewest negatives; together they must be `MIN_SAMPLE` patients."""
@@ -95,19 +95,6 @@ def auprc(
         largest=1.0,
         min_sample=MIN_CLASS,
     )
-
-
-def auprc_difference(first: Estimate, second: Estimate) -> Estimate:
-    """Subtract the average precision of an independent group, `second`, from `first`.
-
-    Args:
-        first: what `auprc` returned for the first group.
-        second: the same for the other, at the same confidence and the same prevalence.
-
-    Returns:
-        The difference in [-1, 1] with square-and-add bounds.
-    """
-    return difference(first, second)
 
 
 class _AveragePrecision:

@@ -1,4 +1,8 @@
-"""What phigate is tested with: a model of known truth, which no user's audit may be of.
+"""Targets of known truth and made-up data sets, for tests, benchmarks and plug-in authors.
+
+* `simulated`: a language model made of tables, whose leakage is known exactly;
+* `toy_targets`: a synthetic cohort with a leaking and a sound simulated target;
+* `hospital`: made-up patients of any number, for what depends on size.
 
 `backend: simulated` is unknown to phigate until `offer_simulated_backend` is called: it then stands
 beside the built-in backends as any plug-in does, by the entry point of a distribution.

@@ -20,7 +20,7 @@ from checker import stats
 from checker.errors import InsufficientData
 from checker.plan.model import AuditPlan
 from checker.records.prompt_format import DECLARED
-from checker.stats.estimate import Estimate
+from checker.stats.estimate import ReportedEstimate
 
 FORMAT_PATIENTS_NEEDED = 30
 """With fewer, "no variant is better" would be said of nearly any format."""
@@ -34,25 +34,20 @@ indifferent to its own format by less, and a model that ignores a field must not
 
 
 @dataclass(frozen=True, slots=True)
-class Check:
-    """One check.
+class AdmissibilityCheck:
+    """One check that excess means memorisation here; `holds` is None where it was not decided.
 
-    Args:
-        name: kebab case; also the reason of cells that it blocks.
-        title: the question in words.
-        holds: True, False, or None where it was not decided.
-        explanation: one sentence with the numbers.
-        estimate, limit: what was compared, where there is a number.
-        jobs: digests of the evidence it rests on.
+    `name` is in kebab case, and the reason of the cells that it blocks. `estimate` and `limit` are
+    what was compared, where there is a number; `evidence` are the digests of the jobs it rests on.
     """
 
     name: str
     title: str
     holds: bool | None
     explanation: str
-    estimate: Estimate | None = None
+    estimate: ReportedEstimate | None = None
     limit: float | None = None
-    jobs: tuple[str, ...] = ()
+    evidence: tuple[str, ...] = ()
 
 
 def admissibility_checks(
@@ -61,7 +56,7 @@ def admissibility_checks(
     *,
     tolerance: float,
     confidence: float,
-) -> list[Check]:
+) -> list[AdmissibilityCheck]:
     """Judge what every excess of a plan rests on.
 
     Args:
@@ -80,7 +75,7 @@ def admissibility_checks(
     ]
 
 
-def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Check]:
+def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[AdmissibilityCheck]:
     title = "No record of a member is also a nonmember's"
     near_title = "No record of a nonmember is nearly a member's"
     job = plan.job("overlap")
@@ -88,63 +83,63 @@ def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Check]:
     if job is None or table is None:
         unknown = "The records were not compared."
         return [
-            Check("split-overlap", title, None, unknown),
-            Check("near-duplicates", near_title, None, unknown),
+            AdmissibilityCheck("split-overlap", title, None, unknown),
+            AdmissibilityCheck("near-duplicates", near_title, None, unknown),
         ]
     row = table.to_pylist()[0]
     found = "{} of {} nonmembers have a record {} that of a member."
     long_enough = f" {row['compared']} are long enough to compare."
     return [
-        Check(
+        AdmissibilityCheck(
             "split-overlap",
             title,
             row["exact"] == 0,
             found.format(row["exact"], row["nonmembers"], "equal to"),
-            jobs=(job.digest,),
+            evidence=(job.digest,),
         ),
-        Check(
+        AdmissibilityCheck(
             "near-duplicates",
             near_title,
             row["near"] == 0,
             found.format(row["near"], row["nonmembers"], "nearly equal to") + long_enough,
-            jobs=(job.digest,),
+            evidence=(job.digest,),
         ),
     ]
 
 
 def _comparability(
     plan: AuditPlan, evidence: Mapping[str, pa.Table], *, tolerance: float, confidence: float
-) -> Check:
+) -> AdmissibilityCheck:
     name, title = "split-not-comparable", "Without the model, members look like nonmembers"
     job = plan.job("comparability")
     table = evidence.get(job.digest) if job else None
     if job is None or table is None:
-        return Check(name, title, None, "The classifier was not run.")
+        return AdmissibilityCheck(name, title, None, "The classifier was not run.")
     member = table["member"].to_numpy().astype(np.bool_)
     score = table["score"].to_numpy().astype(np.float64)
     limit = 0.5 + tolerance
     try:
         estimate = stats.auroc(score[member], score[~member], confidence=confidence)
     except InsufficientData as shortage:
-        return Check(
-            name, title, None, f"Not decided: {shortage}.", limit=limit, jobs=(job.digest,)
+        return AdmissibilityCheck(
+            name, title, None, f"Not decided: {shortage}.", limit=limit, evidence=(job.digest,)
         )
     holds = estimate.high <= limit
     side = "not above" if holds else "above"
-    return Check(
+    return AdmissibilityCheck(
         name,
         title,
         holds,
         "A classifier that sees only codes and record length, fitted on one half of the patients,"
         f" tells the other half apart with AUROC {estimate.value:.3f}; its upper bound"
         f" {estimate.high:.3f} is {side} {limit:.2f}.",
-        estimate,
+        estimate.reported(),
         limit,
         (job.digest,),
     )
 
 
-def _prompt_format(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Check:
+def _prompt_format(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> AdmissibilityCheck:
     name, title = "attack-not-shown-to-work", "The declared prompt format is the model's own"
     foreign = _foreign_share(plan, evidence)
     if foreign > FOREIGN_LIMIT:
@@ -154,11 +149,11 @@ def _prompt_format(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Check:
         )
         names = ", ".join(plan.data.unexplained_tokens[:3])
         hint = f" Are {names} described (time, values, specials)?" if names else ""
-        return Check(name, title, False, text + hint, limit=FOREIGN_LIMIT)
+        return AdmissibilityCheck(name, title, False, text + hint, limit=FOREIGN_LIMIT)
     job = plan.job("prompt-format")
     table = evidence.get(job.digest) if job else None
     if job is None or table is None:
-        return Check(
+        return AdmissibilityCheck(
             name, title, None, "Not decided: the target gives no log-probabilities to compare."
         )
     losses = _losses_by_variant(table)
@@ -168,24 +163,24 @@ def _prompt_format(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Check:
             f"Not decided: only {len(declared)} members have events to compare, of"
             f" {FORMAT_PATIENTS_NEEDED} needed."
         )
-        return Check(name, title, None, text, jobs=(job.digest,))
+        return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
     margin = declared.mean() * (1 - FORMAT_MARGIN)
     better = {variant: loss for variant, loss in losses.items() if loss.mean() < margin}
     best = f"{declared.mean():.3f} nats per event token over {len(declared)} members"
     if not better:
         text = f"It has the lowest loss ({best}); none of {len(losses)} variants is better."
-        return Check(name, title, True, text, jobs=(job.digest,))
+        return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
     winner = min(better, key=lambda variant: float(better[variant].mean()))
     level = (1 - plan.confidence) / len(losses)
     sure = any(_below(loss, declared, level=level) for loss in better.values())
     found = f"{winner} has {losses[winner].mean():.3f} nats against {best}"
     if not sure:
         text = f"Not decided: {found}, which could be chance."
-        return Check(name, title, None, text, jobs=(job.digest,))
+        return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
     text = (
         f"The model finds another format more likely: {found}. Correct the target's tokenization."
     )
-    return Check(name, title, False, text, jobs=(job.digest,))
+    return AdmissibilityCheck(name, title, False, text, evidence=(job.digest,))
 
 
 def _foreign_share(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> float:

@@ -17,7 +17,7 @@ from checker.plan.model import AuditPlan, Cell, Job
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate
-from checker.verdict.admissibility import Check
+from checker.verdict.admissibility import AdmissibilityCheck
 from checker.verdict.comparability import base_rate_gap
 from checker.verdict.finding import Finding
 from checker.verdict.limits import compare_with_limit, shortage_reason
@@ -33,7 +33,7 @@ class CellJudge:
     plan: AuditPlan
     evidence: Mapping[str, pa.Table]
     crashed: Mapping[str, str]
-    checks: dict[str, Check]
+    checks: dict[str, AdmissibilityCheck]
     stale: bool
     min_cell: int
     confidence: float

@@ -11,7 +11,7 @@ from checker.errors import ExitCode
 from checker.plan.model import Cell
 from checker.policy.waivers import WaiverUse
 from checker.stats.estimate import Estimate
-from checker.verdict.admissibility import Check
+from checker.verdict.admissibility import AdmissibilityCheck
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 
@@ -89,7 +89,7 @@ class Judgement:
 
     verdict: Literal["pass", "fail", "inconclusive", "error"]
     findings: tuple[Finding, ...]
-    checks: tuple[Check, ...]
+    checks: tuple[AdmissibilityCheck, ...]
     waivers: tuple[WaiverUse, ...]
     confidence: float
 

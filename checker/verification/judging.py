@@ -8,7 +8,7 @@ from pathlib import Path
 
 from checker.errors import EvidenceError
 from checker.evidence import read_file
-from checker.report.disclosure_control.suppression import for_audience
+from checker.report.disclosure_control import for_audience
 from checker.report.formats.json import load_report, render_json
 from checker.report.model import Report
 from checker.run.stored import Run, judge_run_again, report_folder

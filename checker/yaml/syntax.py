@@ -11,6 +11,8 @@ import re
 
 import yaml
 
+from checker.yaml.source import short
+
 _HINTS = {
     "mapping values are not allowed": "a text that holds ': ' must be quoted",
     "cannot start any token": "a text that starts with '@', '`' or '%' must be quoted",
@@ -20,7 +22,6 @@ _HINTS = {
 _KEY = r"[A-Za-z][A-Za-z0-9_.-]*"
 _GLUED = re.compile(rf"\s*(?:- )?({_KEY}):([^\s/:].*)")
 _WITHOUT_COLON = re.compile(rf"\s*(?:- )?({_KEY})(?:\s*=\s*|\s+)(\S.*)")
-SHOWN = 50
 
 
 def explain(error: yaml.MarkedYAMLError, text: str) -> tuple[int, int, str]:
@@ -60,7 +61,7 @@ def missing_space(text: str) -> str | None:
     'seed: 7'
     """
     glued = _GLUED.fullmatch(text)
-    return f"{glued[1]}: {_short(glued[2])}" if glued else None
+    return f"{glued[1]}: {short(glued[2])}" if glued else None
 
 
 def continued_item(lines: list[str], first: int, last: int) -> int | None:
@@ -91,7 +92,7 @@ def _colon(line: str) -> str | None:
         return f"a space is missing after the colon; write {glued}"
     bare = _WITHOUT_COLON.fullmatch(_uncommented(line))
     if bare is not None and ":" not in line:
-        return f"the colon is missing; write {bare[1]}: {_short(bare[2])}"
+        return f"the colon is missing; write {bare[1]}: {short(bare[2])}"
     return None
 
 
@@ -145,7 +146,3 @@ def _uncommented(line: str) -> str:
 
 def _spaces(count: int) -> str:
     return "1 space" if count == 1 else f"{count or 'no'} spaces"
-
-
-def _short(text: str) -> str:
-    return text if len(text) <= SHOWN else f"{text[: SHOWN - 3]}..."

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 import pytest
 from measuring import measured, placebo_of
+from numpy.typing import NDArray
 
 from checker.attacks.attribute_disclosure import ATTACK, AttributeDisclosureParams
 from checker.attacks.attribute_disclosure.measure import DisclosureObservations
@@ -19,7 +21,9 @@ RANKINGS = ["attribute_auroc", "attribute_auprc"]
 
 
 def observed(
-    *groups: tuple[str, Sequence[float]], shared_by: int = 1, member: bool = True
+    *groups: tuple[str, Sequence[float] | NDArray[np.float64]],
+    shared_by: int = 1,
+    member: bool = True,
 ) -> DisclosureObservations:
     """Patients of one split by kind: eligible, beyond the horizon, or without the class."""
     kinds = [kind for kind, q in groups for _ in q]
@@ -35,8 +39,10 @@ def observed(
     )
 
 
-def together(first: DisclosureObservations, second: DisclosureObservations):
-    columns = {
+def together(
+    first: DisclosureObservations, second: DisclosureObservations
+) -> DisclosureObservations:
+    columns: dict[str, Any] = {
         name: np.concatenate([getattr(first, name), getattr(second, name)])
         for name in ("member", "positive", "is_eligible", "q")
     }
@@ -80,7 +86,8 @@ def test_recall_is_of_the_eligible_and_precision_of_the_named() -> None:
     reported = measure("disclosure_rate", observations).reported
     # six of ten eligible; of the twelve named, six eligible and two beyond the horizon have it
     assert (reported["recall"].value, reported["recall"].n) == (0.6, 10)
-    assert (reported["precision"].value, reported["precision"].n) == (pytest.approx(8 / 12), 12)
+    assert reported["precision"].value == pytest.approx(8 / 12)
+    assert reported["precision"].n == 12
 
 
 def test_there_is_no_precision_where_nobody_without_the_class_was_asked() -> None:
@@ -94,7 +101,8 @@ def test_named_patients_of_one_prompt_are_one_observation() -> None:
         ("eligible", [0.9] * 8), ("without", [0.9] * 4), ("without", [0.1] * 8), shared_by=4
     )
     precision = measure("disclosure_rate", observations).reported["precision"]
-    assert (precision.value, precision.n) == (pytest.approx(2 / 3), 3)
+    assert precision.value == pytest.approx(2 / 3)
+    assert precision.n == 3
 
 
 @pytest.mark.parametrize("metric", [*ATTACK.metrics])
@@ -136,6 +144,8 @@ def test_a_leaking_target_ranks_members_and_a_sound_one_does_not(
     excess = f"excess_{metric}"
     found = measure(excess, leaking)
     assert found.estimate.low > 0.1
+    assert found.members is not None
+    assert found.nonmembers is not None
     assert found.estimate.value == pytest.approx(found.members.value - found.nonmembers.value)
     assert measure(excess, sound).estimate.low < 0 < measure(excess, sound).estimate.high
 
@@ -187,8 +197,11 @@ def with_reference(
     return replace(found, reference_q=np.array(reference_q, dtype=np.float64))
 
 
-def contrasted(inside: DisclosureObservations, outside: DisclosureObservations):
-    both = [split.reference_q for split in (inside, outside)]
+def contrasted(
+    inside: DisclosureObservations, outside: DisclosureObservations
+) -> DisclosureObservations:
+    both = [split.reference_q for split in (inside, outside) if split.reference_q is not None]
+    assert len(both) == 2
     return replace(together(inside, outside), reference_q=np.concatenate(both))
 
 
@@ -202,11 +215,14 @@ def test_what_a_reference_model_tells_too_is_subtracted() -> None:
     found = measure("excess_disclosure", observations)
     assert found.estimate.value == pytest.approx(0.1)
     assert found.estimate.low > 0
+    assert found.members is not None
     assert found.members.value == pytest.approx(0.1)
+    assert found.nonmembers is not None
     assert found.nonmembers.value == 0.0
     # q differs by 0.8 in ten members of a hundred
     assert measure("excess_mean_q", observations).estimate.value == pytest.approx(0.08)
     zero = placebo("excess_disclosure", observations)
+    assert zero is not None
     assert zero.low <= 0 <= zero.high
     # nothing but members' rate is left where nothing is compared
     assert measure("disclosure_rate", observations).estimate.value == 0.4

@@ -14,8 +14,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from canary_builder import HALVES, LAB, UNSPOKEN, opened, settings, write_target
-from conftest import Command
-from meds_builder import make_vocabulary, write_meds
+from command_line import Command
+from meds_builder import Patient, make_vocabulary, write_meds
 
 from checker.attacks.canary_exposure.drawing import draw_canaries
 from checker.attacks.canary_exposure.making import make_canaries
@@ -134,7 +134,7 @@ def test_a_canary_holds_no_patients_dates_and_stays_within_the_time_of_the_data(
     ]
     assert not known.intersection(own)
     assert all(record.times_us[-1] <= latest for record in records)
-    assert all(birth < first for birth, first in own)
+    assert all(birth is not None and first is not None and birth < first for birth, first in own)
 
 
 def test_equal_seeds_draw_equal_canaries_and_others_do_not(target: Path) -> None:
@@ -509,12 +509,12 @@ def test_canaries_among_the_audited_patients_are_refused(
 def test_a_patient_under_another_name_is_refused(target: Path, made: Path, tmp_path: Path) -> None:
     manifest = load_manifest(made / "manifest.json")
     record = manifest.canaries[0].record
-    spare = [
+    spare: Patient = [
         (code, None if time is None else time / 86_400e6 - 18_262)  # days from 1970 to 2020
         for code, time in zip(record.codes, record.times_us, strict=True)
     ]
     target_of = opened(target)
-    patients = [[("GENDER//F", None), ("RACE//WHITE", 0), ("DX//A1", 0)], spare]
+    patients: list[Patient] = [[("GENDER//F", None), ("RACE//WHITE", 0), ("DX//A1", 0)], spare]
     write_meds(tmp_path / "other", {"train": patients[:1], "held_out": patients[1:]})
     cohort = load_cohort(DataSpec(path="other"), base=tmp_path)
     with pytest.raises(DataError, match="1 of its records are those of ordinary patients"):

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 from auditing import Audit, audit, write_policy
-from conftest import Command
+from command_line import Command
 from measuring import measured, placebo_of
 
 from checker.attacks.embedding_probe import ATTACK, EmbeddingProbeParams

@@ -11,7 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
-from conftest import Command
+from command_line import Command
 from meds_builder import make_vocabulary
 from pydantic import ValidationError
 

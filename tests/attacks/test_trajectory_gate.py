@@ -11,13 +11,13 @@ import numpy as np
 import pytest
 import yaml
 from auditing import Audit, audit, write_policy
-from conftest import Command
+from command_line import Command
 
-from benchmarks.simulated_gate import TOKENIZATION
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.testing.simulated import MemorizedRecord, write_simulated
+from checker.testing.toy_targets import TOKENIZATION
 
 ATTACKERS: dict[str, dict[str, Any]] = {
     "relative": {"knows": {"static": ["age", "sex", "race"], "events": 10}},

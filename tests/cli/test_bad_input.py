@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 import torch
 import yaml
-from conftest import Command
+from command_line import Command
 
 from checker.errors import ExitCode
 

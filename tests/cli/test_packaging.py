@@ -1,5 +1,7 @@
 """What a fresh machine gets: pinned dependencies, a whole wheel, and a Makefile that helps."""
 
+from __future__ import annotations
+
 import os
 import re
 import shutil
@@ -17,15 +19,18 @@ import checker
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+Wheel = tuple[str, set[str], str]
+"""Its file name, the names in it, and the text of its licence."""
+
 needs_make = pytest.mark.skipif(shutil.which("make") is None, reason="make is not installed")
 
 
-def pins():
+def pins() -> list[Requirement]:
     lines = (ROOT / "constraints.txt").read_text(encoding="utf-8").splitlines()
     return [Requirement(line) for line in lines if line and not line.startswith("#")]
 
 
-def make(*arguments, folder=ROOT):
+def make(*arguments: str, folder: Path = ROOT) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         ["make", *arguments], cwd=folder, capture_output=True, text=True, check=False
     )
@@ -34,7 +39,7 @@ def make(*arguments, folder=ROOT):
 # --- what is installed --------------------------------------------------------------------------
 
 
-def test_every_direct_dependency_is_pinned_to_a_version_that_the_project_allows():
+def test_every_direct_dependency_is_pinned_to_a_version_that_the_project_allows() -> None:
     pinned = {canonicalize_name(pin.name): pin for pin in pins()}
     project = PROJECT["project"]
     wanted = [
@@ -47,7 +52,7 @@ def test_every_direct_dependency_is_pinned_to_a_version_that_the_project_allows(
         assert exactly.version in requirement.specifier, requirement
 
 
-def test_a_pin_is_one_exact_public_version():
+def test_a_pin_is_one_exact_public_version() -> None:
     names = [canonicalize_name(pin.name) for pin in pins()]
     assert len(set(names)) == len(names)
     for pin in pins():
@@ -57,12 +62,12 @@ def test_a_pin_is_one_exact_public_version():
         assert pin.url is None
 
 
-def test_what_torch_brings_by_itself_is_left_to_torch():
+def test_what_torch_brings_by_itself_is_left_to_torch() -> None:
     """CUDA libraries differ by platform; a pin of ours would break those without a GPU."""
     assert not [pin for pin in pins() if re.match(r"nvidia|cuda|triton", pin.name)]
 
 
-def test_the_constraints_name_no_index():
+def test_the_constraints_name_no_index() -> None:
     assert not re.search(r"://|^-", (ROOT / "constraints.txt").read_text(encoding="utf-8"), re.M)
 
 
@@ -70,7 +75,7 @@ def test_the_constraints_name_no_index():
 
 
 @pytest.fixture(scope="module")
-def wheel(tmp_path_factory):
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> Wheel:
     folder = tmp_path_factory.mktemp("wheel")
     subprocess.run(
         [sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", str(folder)],
@@ -83,11 +88,11 @@ def wheel(tmp_path_factory):
         return path.name, set(archive.namelist()), archive.read(_license(archive)).decode()
 
 
-def _license(archive):
+def _license(archive: zipfile.ZipFile) -> str:
     return next(name for name in archive.namelist() if name.endswith("/licenses/LICENSE"))
 
 
-def test_the_wheel_carries_every_file_that_the_checkout_reads(wheel):
+def test_the_wheel_carries_every_file_that_the_checkout_reads(wheel: Wheel) -> None:
     _, names, _ = wheel
     for folder, inside in PROJECT["tool"]["hatch"]["build"]["targets"]["wheel"][
         "force-include"
@@ -101,20 +106,20 @@ def test_the_wheel_carries_every_file_that_the_checkout_reads(wheel):
             assert path.relative_to(ROOT).as_posix() in names
 
 
-def test_the_wheel_carries_nothing_but_the_package(wheel):
+def test_the_wheel_carries_nothing_but_the_package(wheel: Wheel) -> None:
     _, names, _ = wheel
     tops = {name.split("/")[0] for name in names}
     assert tops == {"checker", f"phigate-{checker.__version__}.dist-info"}
 
 
-def test_the_wheel_says_its_version_and_licence(wheel):
+def test_the_wheel_says_its_version_and_licence(wheel: Wheel) -> None:
     name, _, text = wheel
     assert name == f"phigate-{checker.__version__}-py3-none-any.whl"
     assert "Apache License" in text
     assert "END OF TERMS AND CONDITIONS" in text
 
 
-def test_the_changelog_has_the_version_and_a_place_for_the_next():
+def test_the_changelog_has_the_version_and_a_place_for_the_next() -> None:
     headings = re.findall(r"^## (.+)$", (ROOT / "CHANGELOG.md").read_text(encoding="utf-8"), re.M)
     assert headings[0] == "Unreleased"
     assert headings[1].split()[0] == checker.__version__
@@ -124,7 +129,7 @@ def test_the_changelog_has_the_version_and_a_place_for_the_next():
 
 
 @needs_make
-def test_make_alone_lists_the_targets():
+def test_make_alone_lists_the_targets() -> None:
     listed = make()
     assert listed.returncode == 0
     for target in ("venv", "demo", "test", "check", "docs", "clean"):
@@ -132,7 +137,7 @@ def test_make_alone_lists_the_targets():
 
 
 @needs_make
-def test_an_old_python_is_named_before_anything_is_made(tmp_path):
+def test_an_old_python_is_named_before_anything_is_made(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     old = tmp_path / "python3.10"
@@ -145,7 +150,7 @@ def test_an_old_python_is_named_before_anything_is_made(tmp_path):
 
 
 @needs_make
-def test_the_environment_is_made_again_when_what_it_holds_has_changed(tmp_path):
+def test_the_environment_is_made_again_when_what_it_holds_has_changed(tmp_path: Path) -> None:
     for name in ("Makefile", "pyproject.toml", "constraints.txt"):
         shutil.copy(ROOT / name, tmp_path)
     stamp = tmp_path / ".venv" / ".installed"
@@ -160,7 +165,7 @@ def test_the_environment_is_made_again_when_what_it_holds_has_changed(tmp_path):
         assert make("-q", "venv", folder=tmp_path).returncode == code, name
 
 
-def test_continuous_integration_runs_make_check_and_no_browser_test_can_be_skipped_unseen():
+def test_continuous_integration_runs_make_check_and_no_browser_test_can_be_skipped_unseen() -> None:
     script = ROOT / ".ci" / "run"
     assert os.access(script, os.X_OK)
     text = script.read_text(encoding="utf-8")

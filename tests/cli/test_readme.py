@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from conftest import Command
+from command_line import Command
 
 from checker.cli import cli
 from checker.errors import ExitCode
@@ -29,7 +29,7 @@ def documents() -> list[str]:
 
 def with_fragment() -> dict[str, Any]:
     """The README's policy with the controls and attackers that it shows beside it."""
-    policy = yaml.safe_load(documents()[0])
+    policy: dict[str, Any] = yaml.safe_load(documents()[0])
     (fragment,) = (text for text in blocks("yaml") if text.startswith("spec:"))
     for key, value in yaml.safe_load(fragment)["spec"].items():
         policy["spec"][key] = {**policy["spec"].get(key, {}), **value}

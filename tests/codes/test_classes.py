@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command
+from command_line import Command
 from meds_builder import write_meds
 
 ROOT = Path(__file__).parents[2]

@@ -1,10 +1,15 @@
+from __future__ import annotations
+
 import time
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import NDArray
 
 from checker.codes import (
     RANK_DEFINITIVE,
@@ -15,6 +20,7 @@ from checker.codes import (
     ClassMatcher,
     ClassRule,
     CodeReader,
+    CodeSystem,
     Reading,
     find_matches,
     parse_value,
@@ -40,11 +46,11 @@ MIMIC = SHARED / "data" / "mimic_iv_demo"
         ("PROCEDURE//ICD//10.0//10A07ZZ", ("icd10pcs", "10A07ZZ")),
     ],
 )
-def test_a_code_is_read_as_programs_leave_it(spelling, reading):
+def test_a_code_is_read_as_programs_leave_it(spelling: str, reading: Any) -> None:
     assert CodeReader().read(spelling) == (Reading(*reading),)
 
 
-def test_an_icd_code_keeps_the_zeros_behind_its_dot():
+def test_an_icd_code_keeps_the_zeros_behind_its_dot() -> None:
     assert CodeReader().read("ICD10CM/Z71.0")[0].code == "Z710"
     assert CodeReader().read("ICD9CM/250.00")[0].code == "25000"
 
@@ -100,7 +106,9 @@ def test_an_icd_code_keeps_the_zeros_behind_its_dot():
         ("local", "DRG//*hiv*", "DRG//HCFA//977//HIV W COMPLICATION", False),
     ],
 )
-def test_a_value_matches_what_its_system_says(system, value, code, expected):
+def test_a_value_matches_what_its_system_says(
+    system: CodeSystem, value: str, code: str, expected: Any
+) -> None:
     assert parse_value(system, value).matches(code) is expected
 
 
@@ -139,21 +147,22 @@ def test_a_value_matches_what_its_system_says(system, value, code, expected):
         ("local", "?*", "matches whatever a data set holds"),
     ],
 )
-def test_a_value_that_cannot_be_meant_is_one_sentence(system, value, sentence):
+def test_a_value_that_cannot_be_meant_is_one_sentence(
+    system: CodeSystem, value: str, sentence: str
+) -> None:
     with pytest.raises(ValueError, match=sentence) as caught:
         parse_value(system, value)
     assert "\n" not in str(caught.value)
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.from_regex(r"[A-Z][0-9][0-9A-Z]{1,5}", fullmatch=True), st.integers(1, 7))
-def test_every_prefix_of_a_code_matches_it_dotted_or_not(code, length):
+def test_every_prefix_of_a_code_matches_it_dotted_or_not(code: str, length: int) -> None:
     pattern = parse_value("icd10cm", code[:length])
     assert pattern.matches(code)
     assert pattern.matches(f"{code[:3]}.{code[3:]}")
 
 
-def test_a_glob_with_many_stars_does_not_backtrack():
+def test_a_glob_with_many_stars_does_not_backtrack() -> None:
     pattern = parse_value("local", "*a" * 30 + "b")
     started = time.process_time()
     assert not pattern.matches("a" * 5000)
@@ -197,7 +206,7 @@ def test_a_glob_with_many_stars_does_not_backtrack():
         ("", []),
     ],
 )
-def test_built_in_spellings_are_read(spelling, expected):
+def test_built_in_spellings_are_read(spelling: str, expected: Any) -> None:
     assert [tuple(reading) for reading in CodeReader().read(spelling)] == expected
 
 
@@ -211,7 +220,9 @@ def test_built_in_spellings_are_read(spelling, expected):
         ("INFUSION_START//220862", "Lithium", "lithium"),
     ],
 )
-def test_drugs_are_read_from_medications_and_their_descriptions(spelling, description, drug):
+def test_drugs_are_read_from_medications_and_their_descriptions(
+    spelling: str, description: str, drug: str
+) -> None:
     readings = CodeReader().read(spelling, description=description)
     assert ClassMatcher([("drug", "strong", [drug])]).standing(readings, spelling) == "strong"
 
@@ -219,17 +230,17 @@ def test_drugs_are_read_from_medications_and_their_descriptions(spelling, descri
 @pytest.mark.parametrize(
     "spelling", ["ALLERGY//RXNORM//7052", "LAB//51000//mg/dL", "DIAGNOSIS//ICD//10//Z880"]
 )
-def test_a_drug_that_is_only_spoken_of_is_not_taken(spelling):
+def test_a_drug_that_is_only_spoken_of_is_not_taken(spelling: str) -> None:
     readings = CodeReader().read(spelling, description="Allergy to lithium")
     assert ClassMatcher([("drug", "strong", ["lithium"])]).standing(readings, spelling) is None
 
 
-def test_parents_are_read_like_spellings():
+def test_parents_are_read_like_spellings() -> None:
     readings = CodeReader().read("LOCAL//4711", parents=["ICD10CM/B20", "SNOMED/86406008"])
     assert readings == (Reading("icd10cm", "B20"), Reading("snomed", "86406008"))
 
 
-def test_a_targets_own_spelling_comes_before_the_built_in_ones():
+def test_a_targets_own_spelling_comes_before_the_built_in_ones() -> None:
     reader = CodeReader([("DX-*:{code}", "icd9cm"), ("SNOMED//{code}//local", "local")])
     assert reader.read("DX-MAIN:042.0") == (Reading("icd9cm", "0420"),)
     assert reader.read("SNOMED//44054006//local") == (Reading("local", "44054006"),)
@@ -237,7 +248,7 @@ def test_a_targets_own_spelling_comes_before_the_built_in_ones():
 
 
 @pytest.mark.parametrize("match", ["ICD//*", "{code}//{code}"])
-def test_a_spelling_without_one_place_for_the_code_is_refused(match):
+def test_a_spelling_without_one_place_for_the_code_is_refused(match: str) -> None:
     with pytest.raises(ValueError, match="once"):
         CodeReader([(match, "icd10cm")])
 
@@ -245,7 +256,9 @@ def test_a_spelling_without_one_place_for_the_code_is_refused(match):
 # --- classes ------------------------------------------------------------------------------------
 
 
-def _ranks(matchers, spellings, **columns):
+def _ranks(
+    matchers: dict[str, ClassMatcher], spellings: Sequence[str], **columns: Any
+) -> dict[str, NDArray[np.int8]]:
     found = find_matches(
         matchers,
         spellings,
@@ -256,7 +269,7 @@ def _ranks(matchers, spellings, **columns):
     return {name: matches.ranks for name, matches in found.items()}
 
 
-def test_the_strongest_tier_counts_and_classes_do_not_mix():
+def test_the_strongest_tier_counts_and_classes_do_not_mix() -> None:
     matchers = {
         "hiv": ClassMatcher(
             [("icd10cm", "exposure", ["Z"]), ("icd10cm", "definitive", ["Z21", "B20"])]
@@ -275,7 +288,7 @@ def test_the_strongest_tier_counts_and_classes_do_not_mix():
             assert expected[tier] == rank
 
 
-def test_a_large_dictionary_is_matched_with_many_classes_in_little_time():
+def test_a_large_dictionary_is_matched_with_many_classes_in_little_time() -> None:
     spellings = [f"DIAGNOSIS//ICD//10//{c}{i:04d}" for c in "ABCDE" for i in range(4000)]
     matchers = {
         f"class-{k}": ClassMatcher(
@@ -294,7 +307,7 @@ def test_a_large_dictionary_is_matched_with_many_classes_in_little_time():
 # --- exclusions and proxies ---------------------------------------------------------------------
 
 
-def test_an_exclusion_of_a_rule_takes_codes_out_of_that_rule_only():
+def test_an_exclusion_of_a_rule_takes_codes_out_of_that_rule_only() -> None:
     matcher = ClassMatcher(
         [
             ClassRule("icd10cm", "definitive", ["D57"], ["D57.3"]),
@@ -305,7 +318,7 @@ def test_an_exclusion_of_a_rule_takes_codes_out_of_that_rule_only():
     assert matcher.standing([Reading("icd10cm", "D573")], "") == "exposure"
 
 
-def test_an_exclusion_of_the_class_wins_over_every_rule():
+def test_an_exclusion_of_the_class_wins_over_every_rule() -> None:
     matcher = ClassMatcher(
         [
             ClassRule("atc", "definitive", ["J05AE", "J05AE30"]),
@@ -319,7 +332,7 @@ def test_an_exclusion_of_the_class_wins_over_every_rule():
     assert [p.value for p in matcher.excluding([Reading("atc", "J05AE30")], "")] == ["J05AE30"]
 
 
-def test_a_product_that_is_excluded_by_its_identifier_is_not_brought_back_by_its_name():
+def test_a_product_that_is_excluded_by_its_identifier_is_not_brought_back_by_its_name() -> None:
     matcher = ClassMatcher(
         [ClassRule("drug", "strong", ["ritonavir"]), ClassRule("atc", "excluded", ["J05AE30"])]
     )
@@ -330,7 +343,7 @@ def test_a_product_that_is_excluded_by_its_identifier_is_not_brought_back_by_its
     assert matcher.standing(mapped, spelling) is None
 
 
-def test_icd_codes_that_share_a_field_are_judged_one_by_one():
+def test_icd_codes_that_share_a_field_are_judged_one_by_one() -> None:
     matcher = ClassMatcher([ClassRule("icd9cm", "definitive", ["282"], ["282.5"])])
     for spelling, expected in [
         ("DIAGNOSIS//ICD9CM//282.5", None),
@@ -339,7 +352,7 @@ def test_icd_codes_that_share_a_field_are_judged_one_by_one():
         assert matcher.standing(CodeReader().read(spelling), spelling) == expected
 
 
-def test_an_excluded_spelling_is_excluded_whatever_it_reads_as():
+def test_an_excluded_spelling_is_excluded_whatever_it_reads_as() -> None:
     matcher = ClassMatcher(
         [
             ClassRule("icd10cm", "definitive", ["B20"]),
@@ -353,7 +366,7 @@ def test_an_excluded_spelling_is_excluded_whatever_it_reads_as():
         assert matcher.standing(CodeReader().read(spelling), spelling) == expected
 
 
-def test_a_proxy_is_weaker_than_every_tier_and_more_than_nothing():
+def test_a_proxy_is_weaker_than_every_tier_and_more_than_nothing() -> None:
     matchers = {
         "hiv": ClassMatcher(
             [("drug", "proxy", ["tenofovir"]), ("drug", "exposure", ["emtricitabine"])]
@@ -363,7 +376,7 @@ def test_a_proxy_is_weaker_than_every_tier_and_more_than_nothing():
     assert _ranks(matchers, spellings)["hiv"].tolist() == [RANK_PROXY, RANK_EXPOSURE, RANK_NONE]
 
 
-def test_values_that_match_nothing_are_named_and_exclusions_are_not_among_them():
+def test_values_that_match_nothing_are_named_and_exclusions_are_not_among_them() -> None:
     rules = [
         ClassRule("icd10cm", "strong", ["B20", "Z21"], ["B20.9"]),
         ClassRule("atc", "excluded", ["L"]),
@@ -378,7 +391,7 @@ def test_values_that_match_nothing_are_named_and_exclusions_are_not_among_them()
     assert found["hiv"].unmatched == ["Z21"]
 
 
-def test_real_spellings_of_hiv_and_substance_use_are_found():
+def test_real_spellings_of_hiv_and_substance_use_are_found() -> None:
     import pyarrow.parquet as pq
 
     path = MIMIC / "metadata" / "codes.parquet"

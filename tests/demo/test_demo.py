@@ -11,7 +11,7 @@ from typing import Any
 import auditing
 import pytest
 import yaml
-from conftest import Command
+from command_line import Command
 
 from checker.errors import ExitCode
 

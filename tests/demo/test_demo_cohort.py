@@ -1,28 +1,37 @@
 """The demo's patients: as many secrets as promised, where promised, told by nothing but memory."""
 
+from __future__ import annotations
+
 import subprocess
 import sys
 from collections import Counter
 from itertools import pairwise
 from pathlib import Path
+from typing import Any
 
 import meds
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
 from meds_builder import make_vocabulary
+from numpy.typing import NDArray
 
 from checker import stats
 from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, find_matches
 from checker.demo.cohort import EVENTS_KNOWN, SENSITIVE_CLASSES, write_cohort
 from checker.errors import DataError, UsageError
-from checker.policy import load_policy, resolve_attacker
-from checker.policy.documents import DataSpec, TokenizationSpec
-from checker.records.cohort import load_cohort
-from checker.records.prompts import PromptSource, build_prompts
+from checker.policy import Located, load_policy, resolve_attacker
+from checker.policy.documents import DataSpec, LeakagePolicy, TokenizationSpec
+from checker.records.cohort import Cohort, load_cohort
+from checker.records.prompts import Prompts, PromptSource, build_prompts
 from checker.records.tokenization import Tokenizer
 from checker.resources import resource
+from checker.stats import Estimate
 from checker.verdict.comparability import base_rate_scores, find_duplicates, split_classifier_scores
+
+Row = dict[str, Any]
+Patients = dict[str, dict[int, list[Row]]]
+Ranks = dict[str, NDArray[np.int8]]
 
 TABLES = Path(__file__).parents[3] / "shared" / "data"
 SPLITS = ("train", "held_out", "tuning")
@@ -31,24 +40,24 @@ BENIGN = "common-chronic"
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory):
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("demo") / "cohort"
     write_cohort(folder, seed=1)
     return folder
 
 
 @pytest.fixture(scope="module")
-def cohort(folder):
+def cohort(folder: Path) -> Cohort:
     return load_cohort(AUDITED, base=folder)
 
 
 @pytest.fixture(scope="module")
-def policy():
+def policy() -> Located[LeakagePolicy]:
     return load_policy(resource("policies/demo.yaml"))
 
 
 @pytest.fixture(scope="module")
-def ranks(cohort, policy):
+def ranks(cohort: Cohort, policy: Located[LeakagePolicy]) -> Ranks:
     """Each class of the demo policy, matched as an audit matches it."""
     matchers = {
         name: ClassMatcher((codes.system, codes.tier, codes.values) for codes in spec.codes)
@@ -65,7 +74,7 @@ def ranks(cohort, policy):
 
 
 @pytest.fixture(scope="module")
-def tokenizer(cohort):
+def tokenizer(cohort: Cohort) -> Tokenizer:
     """As the demo's targets: age, sex, race, and a time token before every later visit."""
     spec = TokenizationSpec.model_validate(
         {
@@ -82,22 +91,30 @@ def tokenizer(cohort):
 
 
 @pytest.fixture(scope="module")
-def patients(folder):
+def patients(folder: Path) -> Patients:
     """Rows by split and subject."""
-    found = {split: {} for split in SPLITS}
+    found: Patients = {split: {} for split in SPLITS}
     for split, rows in tables(folder).items():
         for row in rows:
             found[split].setdefault(row["subject_id"], []).append(row)
     return found
 
 
-def tables(folder):
+def tables(folder: Path) -> dict[str, list[Row]]:
     return {
         split: pq.read_table(folder / "data" / split / "0.parquet").to_pylist() for split in SPLITS
     }
 
 
-def prompts(cohort, policy, ranks, tokenizer, *, attacker, name):
+def prompts(
+    cohort: Cohort,
+    policy: Located[LeakagePolicy],
+    ranks: Ranks,
+    tokenizer: Tokenizer,
+    *,
+    attacker: str,
+    name: str,
+) -> list[Prompts]:
     """Members' and nonmembers' prompts of one attacker for one class."""
     known = ranks[name]
     named = [cohort.codes[i] for i in np.flatnonzero(known >= RANK_STRONG)]
@@ -124,8 +141,8 @@ def prompts(cohort, policy, ranks, tokenizer, *, attacker, name):
 # --- the data set -------------------------------------------------------------------------------
 
 
-def test_the_data_set_keeps_the_promises_of_meds(folder):
-    seen = set()
+def test_the_data_set_keeps_the_promises_of_meds(folder: Path) -> None:
+    seen: set[int] = set()
     for split, rows in tables(folder).items():
         meds.DataSchema.validate(pq.read_table(folder / "data" / split / "0.parquet"))
         subjects = list(dict.fromkeys(row["subject_id"] for row in rows))
@@ -141,7 +158,7 @@ def test_the_data_set_keeps_the_promises_of_meds(folder):
     assert Counter(splits["split"].to_pylist()) == {"train": 600, "held_out": 600, "tuning": 120}
 
 
-def test_every_code_is_described(folder):
+def test_every_code_is_described(folder: Path) -> None:
     described = pq.read_table(folder / meds.code_metadata_filepath)
     meds.CodeMetadataSchema.validate(described)
     meaning = dict(
@@ -153,7 +170,7 @@ def test_every_code_is_described(folder):
     assert meaning["DIAGNOSIS//ICD//10//B20"] == "Human immunodeficiency virus [HIV] disease"
 
 
-def test_records_are_static_facts_a_birth_and_visits_over_years(patients):
+def test_records_are_static_facts_a_birth_and_visits_over_years(patients: Patients) -> None:
     spans = []
     for rows in patients["train"].values():
         codes = [row["code"] for row in rows]
@@ -170,7 +187,7 @@ def test_records_are_static_facts_a_birth_and_visits_over_years(patients):
     assert 1 < np.median(spans) < 6
 
 
-def test_equal_seeds_write_equal_patients_and_other_seeds_write_others(tmp_path):
+def test_equal_seeds_write_equal_patients_and_other_seeds_write_others(tmp_path: Path) -> None:
     small = {"members": 30, "nonmembers": 30, "tuning": 10, "positives": 5}
     for name, seed in (("a", 4), ("b", 4), ("c", 5)):
         write_cohort(tmp_path / name, seed=seed, **small)
@@ -179,16 +196,16 @@ def test_equal_seeds_write_equal_patients_and_other_seeds_write_others(tmp_path)
     assert a != c
 
 
-def test_the_vocabulary_has_the_size_of_a_small_real_one(cohort):
+def test_the_vocabulary_has_the_size_of_a_small_real_one(cohort: Cohort) -> None:
     assert 300 <= len(cohort.codes) <= 360  # 65 ages and the special tokens come on top
 
 
-def test_more_positives_than_patients_is_refused_in_a_sentence(tmp_path):
+def test_more_positives_than_patients_is_refused_in_a_sentence(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="80 positives do not fit into 50 members"):
         write_cohort(tmp_path / "c", seed=0, members=50)
 
 
-def test_a_folder_with_data_is_not_written_over(folder):
+def test_a_folder_with_data_is_not_written_over(folder: Path) -> None:
     with pytest.raises(DataError, match="holds a data set already"):
         write_cohort(folder, seed=0)
 
@@ -199,8 +216,13 @@ def test_a_folder_with_data_is_not_written_over(folder):
 @pytest.mark.parametrize("name", SENSITIVE_CLASSES)
 @pytest.mark.parametrize("attacker", ["events-5", "events-10"])
 def test_each_class_has_80_eligible_positives_in_both_splits(
-    cohort, policy, ranks, tokenizer, attacker, name
-):
+    cohort: Cohort,
+    policy: Located[LeakagePolicy],
+    ranks: Ranks,
+    tokenizer: Tokenizer,
+    attacker: str,
+    name: str,
+) -> None:
     for split in prompts(cohort, policy, ranks, tokenizer, attacker=attacker, name=name):
         assert split.positive.sum() == 80
         assert split.eligible.sum() == 80
@@ -208,8 +230,8 @@ def test_each_class_has_80_eligible_positives_in_both_splits(
 
 @pytest.mark.parametrize("name", SENSITIVE_CLASSES)
 def test_secrets_stand_anywhere_behind_the_tenth_event_in_several_codes(
-    patients, name, ranks, cohort
-):
+    patients: Patients, name: str, ranks: Ranks, cohort: Cohort
+) -> None:
     wanted = {cohort.codes[i] for i in np.flatnonzero(ranks[name] >= RANK_STRONG)}
     places, codes = [], []
     for rows in patients["train"].values():
@@ -225,17 +247,23 @@ def test_secrets_stand_anywhere_behind_the_tenth_event_in_several_codes(
 
 
 @pytest.mark.parametrize("name", SENSITIVE_CLASSES)
-def test_nothing_an_attacker_knows_predicts_a_secret(cohort, policy, ranks, tokenizer, name):
+def test_nothing_an_attacker_knows_predicts_a_secret(
+    cohort: Cohort, policy: Located[LeakagePolicy], ranks: Ranks, tokenizer: Tokenizer, name: str
+) -> None:
     estimate = predictability(cohort, policy, ranks, tokenizer, name)
     assert estimate.low < 0.5 < estimate.high
 
 
-def test_what_is_medicine_can_be_predicted(cohort, policy, ranks, tokenizer):
+def test_what_is_medicine_can_be_predicted(
+    cohort: Cohort, policy: Located[LeakagePolicy], ranks: Ranks, tokenizer: Tokenizer
+) -> None:
     """The control of the test before: the same predictor finds the benign class."""
     assert predictability(cohort, policy, ranks, tokenizer, BENIGN).low > 0.6
 
 
-def predictability(cohort, policy, ranks, tokenizer, name):
+def predictability(
+    cohort: Cohort, policy: Located[LeakagePolicy], ranks: Ranks, tokenizer: Tokenizer, name: str
+) -> Estimate:
     """AUROC of a predictor fitted to ten events, age, sex and race, on patients new to it."""
     split = prompts(cohort, policy, ranks, tokenizer, attacker="events-10", name=name)
     known = [p.prompt(i) for p in split for i in range(len(p))]
@@ -252,7 +280,9 @@ def predictability(cohort, policy, ranks, tokenizer, name):
     return stats.auroc(scores[positive], scores[~positive], confidence=0.995)
 
 
-def test_the_classes_are_dealt_out_independently(patients, ranks, cohort):
+def test_the_classes_are_dealt_out_independently(
+    patients: Patients, ranks: Ranks, cohort: Cohort
+) -> None:
     """Expected to have two given classes: 600 · (80/600)² = 10.7 members, deviation below 3."""
     has = {}
     for name in SENSITIVE_CLASSES:
@@ -270,14 +300,16 @@ def test_the_classes_are_dealt_out_independently(patients, ranks, cohort):
 # --- the splits ---------------------------------------------------------------------------------
 
 
-def test_ten_events_and_five_identify_a_patient(cohort, policy, ranks, tokenizer):
+def test_ten_events_and_five_identify_a_patient(
+    cohort: Cohort, policy: Located[LeakagePolicy], ranks: Ranks, tokenizer: Tokenizer
+) -> None:
     for attacker in ("events-5", "events-10"):
         split = prompts(cohort, policy, ranks, tokenizer, attacker=attacker, name="hiv")
         known = [p.prompt(i).tobytes() for p in split for i in range(len(p))]
         assert len(set(known)) / len(known) >= 0.95
 
 
-def test_no_two_patients_have_nearly_one_record(cohort):
+def test_no_two_patients_have_nearly_one_record(cohort: Cohort) -> None:
     """Compared are clinical events; sex, race and birth come before them."""
     members, nonmembers = ([codes[3:] for codes in split] for split in records_of(cohort))
     everybody = members + nonmembers
@@ -293,7 +325,7 @@ def test_no_two_patients_have_nearly_one_record(cohort):
     assert (found.exact, found.near) == (0, 0)
 
 
-def test_members_cannot_be_told_from_nonmembers_without_a_model(cohort):
+def test_members_cannot_be_told_from_nonmembers_without_a_model(cohort: Cohort) -> None:
     scored = split_classifier_scores(
         *records_of(cohort), n_codes=len(cohort.codes), rng=np.random.default_rng(0)
     )
@@ -303,7 +335,7 @@ def test_members_cannot_be_told_from_nonmembers_without_a_model(cohort):
     assert estimate.high <= 0.6
 
 
-def records_of(cohort):
+def records_of(cohort: Cohort) -> list[list[NDArray[np.int32]]]:
     return [
         [
             split.code[split.offsets[i] : split.offsets[i + 1]].astype(np.int32)
@@ -316,12 +348,12 @@ def records_of(cohort):
 # --- the codes and the policy -------------------------------------------------------------------
 
 
-def test_nobody_has_what_their_sex_excludes(patients):
+def test_nobody_has_what_their_sex_excludes(patients: Patients) -> None:
     only = {
         "GENDER//M": {"DIAGNOSIS//ICD//10//N401", "DIAGNOSIS//ICD//10//C61"},
         "GENDER//F": {"DIAGNOSIS//ICD//10//O80", "DIAGNOSIS//ICD//10//Z1231"},
     }
-    holders = {sex: set() for sex in only}
+    holders: dict[str, set[str]] = {sex: set() for sex in only}
     for split in SPLITS:
         for rows in patients[split].values():
             for sex, codes in only.items():
@@ -331,7 +363,7 @@ def test_nobody_has_what_their_sex_excludes(patients):
 
 
 @pytest.mark.skipif(not TABLES.is_dir(), reason="the shared code tables are not here")
-def test_codes_and_descriptions_are_those_of_the_code_systems(folder):
+def test_codes_and_descriptions_are_those_of_the_code_systems(folder: Path) -> None:
     icd = {
         line[:7].strip(): line[8:].strip()
         for line in (TABLES / "code_tables" / "icd10cm-codes-2024.txt")
@@ -353,7 +385,9 @@ def test_codes_and_descriptions_are_those_of_the_code_systems(folder):
     assert checked > 290
 
 
-def test_the_demo_policy_is_valid_and_limits_every_class_at_both_levels(policy):
+def test_the_demo_policy_is_valid_and_limits_every_class_at_both_levels(
+    policy: Located[LeakagePolicy],
+) -> None:
     assert policy.warnings == ()
     spec = policy.document.spec
     limited = {
@@ -367,6 +401,6 @@ def test_the_demo_policy_is_valid_and_limits_every_class_at_both_levels(policy):
     assert all(control.cites for control in spec.controls.values())
 
 
-def test_generating_patients_needs_no_torch():
+def test_generating_patients_needs_no_torch() -> None:
     code = "import sys, checker.demo.cohort; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False).returncode == 0

@@ -138,7 +138,7 @@ def test_a_selector_added_to_what_is_known_gives_an_attacker_other_prompts() -> 
     ]
     assert len({digest(identity(one)) for one in attackers}) == 3
     joined = Further.joined(one.knows for one in attackers)
-    assert joined.last == 10
+    assert joined.model_dump()["last"] == 10
     assert joined.in_words() == "sex, age and the first 10 events and the last 10"
 
 
@@ -186,7 +186,7 @@ def test_what_is_left_out_exists() -> None:
         fields = (
             kind.model_fields
             if issubclass(kind, BaseModel)
-            else {one.name for one in dataclasses.fields(kind)}
+            else {one.name for one in dataclasses.fields(kind)}  # type: ignore[arg-type]
         )
         assert names <= set(fields), kind
     assert excluded(PolicyClassSpec) > excluded(AttributeClassSpec)

@@ -11,15 +11,8 @@ import numpy as np
 import pyarrow.compute as pc
 import pytest
 import yaml
+from judging import AS_OF
 
-from benchmarks.made_up_patients import (
-    Hospital,
-    disclosure,
-    write_hospital,
-    write_policy,
-    write_simulated_target,
-)
-from benchmarks.simulated_gate import AS_OF, Silent
 from checker.attacks.api import columns_of
 from checker.evidence import EvidenceStore, tables_by_job
 from checker.plan import AuditPlan, CompiledAudit
@@ -27,6 +20,13 @@ from checker.plan.sharing import PromptAllocation
 from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
 from checker.run.stored import judge_run, load_run
+from checker.testing.hospital import (
+    Hospital,
+    disclosure,
+    write_hospital,
+    write_policy,
+    write_simulated_target,
+)
 
 HOSPITAL = Hospital(60, 60, events=80, codes=200, classes=3, prevalence=0.4, recurrence=0.05)
 SETTINGS = {"samples": 4, "horizon_tokens": 20}
@@ -38,7 +38,7 @@ MEMBERSHIP = {
     "metric": "membership_auroc",
     "limits": {"record": {"fail": 0.6}},
 }
-REPEATED = {
+REPEATED: dict[str, Any] = {
     "title": "No true continuation may be repeated",
     "probe": "trajectory-memorization",
     "params": {"samples": 2, "horizonTokens": 20, "minRun": 3},
@@ -65,7 +65,7 @@ def compiled(folder: Path, controls: Mapping[str, Any], **parameters: Any) -> Co
 
 
 def told(*names: str, levels: tuple[str, ...] = TWO_LEVELS, samples: int = 4) -> dict[str, Any]:
-    settings = {**SETTINGS, "samples": samples, "levels": levels}
+    settings: dict[str, Any] = {**SETTINGS, "samples": samples, "levels": levels}
     return {f"{name}-{samples}": disclosure(name, **settings) for name in names}
 
 
@@ -190,7 +190,6 @@ def estimates(folder: Path, controls: Mapping[str, Any], run: Path) -> dict[str,
         everything.audit,
         run=run,
         open_target=everything.open_target,
-        progress=Silent(),  # type: ignore[arg-type]
         command="phigate check",
     )
     report = judge_run(load_run(run), as_of=AS_OF)
@@ -210,7 +209,6 @@ def test_a_repetition_counts_only_what_its_own_prompts_wrote(folder: Path, tmp_p
         everything.audit,
         run=tmp_path,
         open_target=everything.open_target,
-        progress=Silent(),  # type: ignore[arg-type]
         command="phigate check",
     )
     run = load_run(tmp_path)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from auditing import Audit, audit, write_policy
-from conftest import Command
+from command_line import Command
 
 from checker.errors import ExitCode
 

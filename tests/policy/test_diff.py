@@ -9,9 +9,9 @@ from pathlib import Path
 from typing import Annotated, Any, Union, get_args, get_origin
 
 import pytest
-from conftest import Command
+from command_line import Command
+from policy_texts import HOSPITAL, LADDER, REGION, TIGHTER, WARD
 from pydantic import BaseModel
-from test_inheritance import HOSPITAL, LADDER, REGION, TIGHTER, WARD
 
 from checker.policy import load_policy
 from checker.policy.documents import ControlSpec, PolicyClassSpec, PolicySpec

@@ -644,7 +644,9 @@ def test_the_starters_are_valid_without_a_warning_and_fit_each_other() -> None:
 
 def test_every_citation_of_the_starter_is_used_and_every_control_cites() -> None:
     spec = load_policy(STARTER / "policy.yaml").document.spec
-    cited = {c for part in (*spec.controls.values(), *spec.attackers.values()) for c in part.cites}
+    parts = [part.cites for part in spec.controls.values()]
+    parts += [part.cites for part in spec.attackers.values()]
+    cited = {citation for part in parts for citation in part}
     assert cited == set(spec.citations)
     assert all(control.cites for control in spec.controls.values())
 

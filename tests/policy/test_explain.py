@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from conftest import Command
-from test_inheritance import HOSPITAL, TIGHTER, WARD
+from command_line import Command
+from policy_texts import HOSPITAL, TIGHTER, WARD
 
 from checker.policy import load_policy
 from checker.policy.explanation import ResolvedField, explain

@@ -8,50 +8,12 @@ from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from command_line import Command
+from policy_texts import HOSPITAL, LADDER, REGION, TIGHTER, WAIVERS, WARD
 
 from checker.errors import DocumentError, Problem
 from checker.policy import Located, load_documents, load_only, load_policy, resolve_attacker
 from checker.policy.documents import LeakagePolicy
-
-HOSPITAL = """\
-apiVersion: phigate/v1
-kind: LeakagePolicy
-metadata: {name: hospital, version: "1.4.2"}
-spec:
-  context: gated
-  parameters: {confidence: 0.95, minCell: 11, admissibilityTolerance: 0.10}
-  attackers:
-    broker: {title: Broker, knows: {static: [age, sex]}}
-    relative: {title: Relative, extends: broker, knows: {events: 10}, report: only}
-  attributeClasses:
-    hiv:
-      title: HIV
-      codes:
-        - {system: icd9cm, tier: definitive, values: ["042", "V08"]}
-        - {system: icd10cm, tier: suggestive, values: ["B59", "C46"]}
-  controls:
-    disclosure:
-      title: Tell no HIV status
-      attributeClass: hiv
-      probe: attribute-disclosure
-      params: {samples: 20}
-      metric: excess_disclosure
-      limits:
-        broker: {warn: 0.03, fail: 0.05}
-      cites: [a-law]
-  citations:
-    a-law: {title: A law, basis: legal-duty}
-  gate: {failOn: [critical, high], maxEvidenceAge: P90D}
-"""
-
-WARD = """\
-apiVersion: phigate/v1
-kind: LeakagePolicy
-metadata: {name: ward, version: "1.0"}
-spec:
-  extends: [{ref: "hospital@1.4"}]
-"""
 
 
 def write(folder: Path, name: str, text: str) -> Path:
@@ -124,40 +86,6 @@ def test_grandparents_are_inherited_too(tmp_path: Path) -> None:
     assert policy.place(("spec", "gate", "maxEvidenceAge")).file == str(tmp_path / "ward.yaml")
     assert policy.place(("spec", "context")).file == str(tmp_path / "hospital.yaml")
     assert [origin.name for origin in policy.origins] == ["ward", "hospital"]
-
-
-TIGHTER = """\
-  context: internal
-  parameters: {confidence: 0.99, minCell: 20, admissibilityTolerance: 0.05, expectedBaseRate: 0.05}
-  attackers:
-    broker: {knows: {static: [race]}}
-    relative: {knows: {events: 20}, access: logprobs, report: gate}
-    insider: {title: Insider, extends: relative, knows: {events: all}, access: logprobs}
-  attributeClasses:
-    hiv:
-      codes:
-        - {system: icd10cm, tier: definitive, values: ["B20", "C46"]}
-  controls:
-    disclosure:
-      title: Never tell
-      limits:
-        broker: {fail: 0.02}
-        relative: {fail: 0.05}
-      subgroups: [rare_code]
-      severity: critical
-      enforcement: absolute
-      onInconclusive: block
-      cites: [a-study]
-    membership:
-      title: Tell no members
-      probe: membership-inference
-      metric: membership_auroc
-      limits: {insider: {fail: 0.6}}
-      cites: [a-study]
-  citations:
-    a-study: {title: A study, basis: evidence}
-  gate: {failOn: [critical, high, medium], maxEvidenceAge: P30D}
-"""
 
 
 def test_everything_may_be_tightened(tmp_path: Path) -> None:
@@ -551,36 +479,6 @@ def test_a_target_is_no_parent(tmp_path: Path) -> None:
 
 # --- several parents ----------------------------------------------------------------------------
 
-REGION = """\
-apiVersion: phigate/v1
-kind: LeakagePolicy
-metadata: {name: region, version: "2"}
-spec:
-  context: internal
-  parameters: {minCell: 5, admissibilityTolerance: 0.05}
-  attackers:
-    broker: {title: Trader, knows: {static: [sex, race]}}
-    payer: {title: Payer, knows: {events: 20}}
-  attributeClasses:
-    hiv:
-      title: HIV infection
-      codes:
-        - {system: icd9cm, tier: strong, values: ["V08", "079.53"]}
-        - {system: icd10cm, tier: definitive, values: ["C46"]}
-  controls:
-    disclosure:
-      title: No HIV status
-      attributeClass: hiv
-      probe: attribute-disclosure
-      metric: excess_disclosure
-      limits:
-        broker: {warn: 0.01, fail: 0.09}
-        payer: {fail: 0.09}
-      severity: critical
-      subgroups: [rare_code]
-  gate: {failOn: [critical, medium]}
-"""
-
 
 def both(folder: Path, *, region: str = REGION) -> Located[LeakagePolicy]:
     write(folder, "hospital.yaml", HOSPITAL)
@@ -674,8 +572,6 @@ def test_the_same_parent_twice_is_refused(tmp_path: Path) -> None:
 
 # --- waivers, abstract policies, classes --------------------------------------------------------
 
-WAIVERS = "  waivers: {approverRoles: [officer, chair], minApprovers: 2, maxDuration: P90D}\n"
-
 
 def test_rules_of_waivers_only_tighten(tmp_path: Path) -> None:
     hospital = HOSPITAL + WAIVERS
@@ -698,19 +594,6 @@ def test_where_a_parent_grants_no_waivers_its_children_grant_none(tmp_path: Path
     )
     # of two parents, one of which grants none
     assert both(tmp_path, region=REGION + WAIVERS).document.spec.waivers is None
-
-
-LADDER = """\
-apiVersion: phigate/v1
-kind: LeakagePolicy
-metadata: {name: ladder, version: "1"}
-spec:
-  abstract: true
-  context: public-weights
-  attackers:
-    k1: {title: Public, knows: {static: all}}
-    k3: {title: Partial, extends: k1, knows: {events: 10}}
-"""
 
 
 def test_an_abstract_policy_is_extended_and_never_judged_by(tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import yaml
 from jsonschema import Draft7Validator
-from test_inheritance import HOSPITAL, LADDER, REGION, TIGHTER, WAIVERS, WARD
+from policy_texts import HOSPITAL, LADDER, REGION, TIGHTER, WAIVERS, WARD
 
 from checker.policy import document_schema
 

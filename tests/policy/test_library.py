@@ -114,7 +114,7 @@ def test_the_notice_names_every_class_with_codes_of_loinc() -> None:
     assert "LOINC is copyright" in notice
     for name, one in library_classes().items():
         spec = one.document.spec
-        systems = {part.system for part in (*spec.codes, *spec.proxies)}
+        systems = {part.system for part in spec.codes} | {part.system for part in spec.proxies}
         if "loinc" in systems:
             assert f"policies/library/{name}.yaml" in notice
 

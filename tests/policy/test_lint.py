@@ -7,7 +7,7 @@ from datetime import date
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from command_line import Command
 
 from checker.policy import load_documents, load_policy
 from checker.policy.lint import lint

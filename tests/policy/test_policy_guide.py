@@ -8,7 +8,7 @@ import shlex
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from command_line import Command
 from meds_builder import write_meds
 
 GUIDE = (Path(__file__).parents[2] / "policies" / "README.md").read_text(encoding="utf-8")

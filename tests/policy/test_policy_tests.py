@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Command
+from command_line import Command
 from judging import Bench, policy
 
 from checker.errors import DocumentError, ExitCode

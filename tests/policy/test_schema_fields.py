@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from conftest import Command
+from command_line import Command
 from jsonschema import Draft7Validator
 from waiver_texts import waiver_text
 

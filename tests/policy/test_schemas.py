@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Command
+from command_line import Checked
 from jsonschema import Draft7Validator
 
 from checker.cli.published_schemas import published_schemas, write_schemas
@@ -29,15 +30,13 @@ def test_each_schema_is_a_draft_07_schema(name: str) -> None:
     Draft7Validator.check_schema(published_schemas()[name])
 
 
-def test_what_a_run_writes_fits_its_schemas(phigate: Command, workspace: Path) -> None:
-    phigate(
-        "check", workspace / "policy.yaml", workspace / "leaking.yaml", "--out", workspace / "r"
-    )
+def test_what_a_run_writes_fits_its_schemas(checked: Callable[[str], Checked]) -> None:
+    run = checked("leaking").run
     schemas = published_schemas()
     for file, name in (
         ("plan.json", "AuditPlan"), ("manifest.json", "Manifest"), ("report.json", "Report")
     ):  # fmt: skip
-        content = json.loads((workspace / "r" / file).read_text())
+        content = json.loads((run / file).read_text())
         Draft7Validator(schemas[name]).validate(content)
         broken = {**content, "schemaVersion": 1}
         assert not Draft7Validator(schemas[name]).is_valid(broken)

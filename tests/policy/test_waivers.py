@@ -12,10 +12,11 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 import yaml
-from conftest import Command
-from hypothesis import given, settings
+from command_line import Command
+from hypothesis import given
 from hypothesis import strategies as st
 from judging import Bench, policy
+from properties import examples
 from waiver_texts import located_waiver, waiver, waiver_text
 
 from checker.cli import cli
@@ -146,7 +147,7 @@ def test_zero_tolerance_can_be_waived_up_to_a_rate() -> None:
     assert judged(bench(), waiver(ceiling=0.06), policy=rules).verdict == "pass"
 
 
-@settings(max_examples=8, deadline=None)
+@examples(8)
 @given(hits=st.integers(0, 79), ceiling=st.floats(0.06, 0.99))
 def test_more_measured_leakage_never_turns_a_blocked_cell_into_a_waived_one(
     hits: int, ceiling: float
@@ -179,7 +180,7 @@ def test_days_begin_and_end_in_utc(as_of: str, status: str) -> None:
     assert (judgement.verdict == "pass") == (status == "applied")
 
 
-@settings(max_examples=200, deadline=None)
+@examples(50)
 @given(
     seconds=st.integers(0, 400 * 86_400),
     offset=st.integers(-24 * 60 + 1, 24 * 60 - 1),

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from meds_builder import make_records, make_vocabulary
+from meds_builder import Patient, make_records, make_vocabulary
 
 from checker.errors import DataError
 from checker.policy.documents import TokenizationSpec
@@ -13,7 +13,7 @@ from checker.records.tokenization import TokenizedRecords, Tokenizer
 BORN = ("MEDS_BIRTH", -40 * 365.25)
 
 
-def check(members: list[list], nonmembers: list[list] | None = None, **spec: object) -> None:
+def check(members: list[Patient], nonmembers: list[Patient] | None = None, **spec: object) -> None:
     tokenization = TokenizationSpec.model_validate(
         {
             "vocabulary": "v.json",
@@ -25,7 +25,7 @@ def check(members: list[list], nonmembers: list[list] | None = None, **spec: obj
     vocabulary = make_vocabulary(["[PAD]", "GENDER//F", "A", *(f"AGE//{n}" for n in range(99))])
     tokenizer = Tokenizer(tokenization, vocabulary=vocabulary, base=None)  # type: ignore[arg-type]
 
-    def encode(patients: list[list]) -> TokenizedRecords:
+    def encode(patients: list[Patient]) -> TokenizedRecords:
         return tokenizer.encode(*make_records(patients), partial=True)
 
     check_fields(

@@ -1,33 +1,42 @@
+from __future__ import annotations
+
 import hashlib
 import os
+from collections.abc import Sequence
 from pathlib import Path
+from typing import Any, Literal
 
 import meds
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from meds_builder import FIRST_SUBJECT, events_table, write_meds, write_splits
+from meds_builder import FIRST_SUBJECT, Event, Patient, events_table, write_meds, write_splits
 
 from checker.errors import DataError
 from checker.policy.documents import DataSpec
-from checker.records.cohort import load_cohort
-from checker.records.tokenization import STATIC_TIME
+from checker.records.cohort import Cohort, load_cohort
+from checker.records.tokenization import STATIC_TIME, Records
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
-ANNA = [("GENDER//F", None), ("MEDS_BIRTH", -7000), ("DX//A", 0), ("LAB//X", 1.5, 7.25)]
-BERT = [("GENDER//M", None), ("DX//B", 3)]
-CARL = [("DX//A", 1), ("DX//C", 1), ("DX//A", 2)]
-DORA = [("DX//D", 5)]
-SPLITS = {"train": [ANNA, BERT], "tuning": [DORA], "held_out": [CARL]}
+ANNA: list[Event] = [
+    ("GENDER//F", None),
+    ("MEDS_BIRTH", -7000),
+    ("DX//A", 0),
+    ("LAB//X", 1.5, 7.25),
+]
+BERT: list[Event] = [("GENDER//M", None), ("DX//B", 3)]
+CARL: list[Event] = [("DX//A", 1), ("DX//C", 1), ("DX//A", 2)]
+DORA: list[Event] = [("DX//D", 5)]
+SPLITS: dict[str, Sequence[Patient]] = {"train": [ANNA, BERT], "tuning": [DORA], "held_out": [CARL]}
 
 
-def load(root, **spec):
+def load(root: Path, **spec: Any) -> Cohort:
     return load_cohort(DataSpec(path=root.name, **spec), base=root.parent)
 
 
-def spelled(cohort, records):
+def spelled(cohort: Cohort, records: Records) -> list[list[Event]]:
     """Return (code, day or None, value or None) of every patient."""
     patients = []
     for i in range(len(records)):
@@ -42,7 +51,7 @@ def spelled(cohort, records):
     return patients
 
 
-def refused(root, **spec):
+def refused(root: Path, **spec: Any) -> str:
     """Return the message, after checking that it names no subject."""
     with pytest.raises(DataError) as caught:
         load(root, **spec)
@@ -55,7 +64,9 @@ def refused(root, **spec):
 
 
 @pytest.mark.parametrize("layout", ["folders", "flat"])
-def test_members_and_nonmembers_are_read_in_either_layout(tmp_path, layout):
+def test_members_and_nonmembers_are_read_in_either_layout(
+    tmp_path: Path, layout: Literal["folders", "flat"]
+) -> None:
     cohort = load(write_meds(tmp_path / "made", SPLITS, layout=layout))
     assert spelled(cohort, cohort.members) == [ANNA, BERT]
     assert spelled(cohort, cohort.nonmembers) == [CARL]
@@ -63,7 +74,7 @@ def test_members_and_nonmembers_are_read_in_either_layout(tmp_path, layout):
     assert cohort.name == "made-up 1"
 
 
-def test_columns_have_the_types_they_promise(tmp_path):
+def test_columns_have_the_types_they_promise(tmp_path: Path) -> None:
     members = load(write_meds(tmp_path / "made", SPLITS)).members
     assert len(members) == 2
     assert [a.dtype for a in (members.subject_id, members.offsets, members.code)] == [
@@ -71,10 +82,11 @@ def test_columns_have_the_types_they_promise(tmp_path):
         np.int64,
         np.int32,
     ]
-    assert (members.time_us.dtype, members.value.dtype) == (np.int64, np.float32)
+    assert members.time_us.dtype == np.int64
+    assert members.value.dtype == np.float32
 
 
-def test_folders_decide_only_where_no_splits_are_written(tmp_path):
+def test_folders_decide_only_where_no_splits_are_written(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS, with_splits=False)
     assert spelled(load(root), load(root).nonmembers) == [CARL]
     # the table says otherwise, and the table is what MEDS calls the splits
@@ -84,7 +96,7 @@ def test_folders_decide_only_where_no_splits_are_written(tmp_path):
     assert spelled(cohort, cohort.nonmembers) == [ANNA]
 
 
-def test_shards_may_be_nested_and_empty(tmp_path):
+def test_shards_may_be_nested_and_empty(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS, with_splits=False)
     deep = root / "data" / "train" / "site" / "1.parquet"
     deep.parent.mkdir()
@@ -95,7 +107,7 @@ def test_shards_may_be_nested_and_empty(tmp_path):
     assert spelled(cohort, cohort.members) == [ANNA, BERT, DORA]
 
 
-def test_codes_that_are_only_described_follow_those_that_occur(tmp_path):
+def test_codes_that_are_only_described_follow_those_that_occur(tmp_path: Path) -> None:
     root = write_meds(
         tmp_path / "made",
         {"train": [[("B", 0)]], "held_out": [[("A", 0)]]},
@@ -108,7 +120,7 @@ def test_codes_that_are_only_described_follow_those_that_occur(tmp_path):
     assert cohort.parents == ((), (), ("ICD10CM/B20",))
 
 
-def test_every_file_is_digested_and_a_change_changes_the_cohort(tmp_path):
+def test_every_file_is_digested_and_a_change_changes_the_cohort(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     before = load(root)
     for name, sha256 in before.files.items():
@@ -135,7 +147,7 @@ def test_every_file_is_digested_and_a_change_changes_the_cohort(tmp_path):
         pa.timestamp("us", tz="UTC"),
     ],
 )
-def test_other_units_types_and_row_groups_are_tolerated(tmp_path, time):
+def test_other_units_types_and_row_groups_are_tolerated(tmp_path: Path, time: Any) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     path = root / "data" / "train" / "0.parquet"
     table = pq.read_table(path)
@@ -152,7 +164,7 @@ def test_other_units_types_and_row_groups_are_tolerated(tmp_path, time):
     assert spelled(cohort, cohort.members) == [ANNA, BERT]
 
 
-def test_dictionary_codes_and_a_missing_value_column_are_tolerated(tmp_path):
+def test_dictionary_codes_and_a_missing_value_column_are_tolerated(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     path = root / "data" / "held_out" / "0.parquet"
     table = pq.read_table(path).drop_columns(["numeric_value"])
@@ -163,7 +175,9 @@ def test_dictionary_codes_and_a_missing_value_column_are_tolerated(tmp_path):
 
 
 @pytest.mark.parametrize("kind", [pa.string_view(), pa.dictionary(pa.int16(), pa.large_string())])
-def test_text_and_numbers_are_read_in_whichever_form_they_are_stored(tmp_path, kind):
+def test_text_and_numbers_are_read_in_whichever_form_they_are_stored(
+    tmp_path: Path, kind: Any
+) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     path = root / "data" / "train" / "0.parquet"
     table = pq.read_table(path)
@@ -174,7 +188,7 @@ def test_text_and_numbers_are_read_in_whichever_form_they_are_stored(tmp_path, k
     assert spelled(cohort, cohort.members) == [ANNA, BERT]
 
 
-def test_bookkeeping_of_other_tools_is_no_data_and_links_are_followed(tmp_path):
+def test_bookkeeping_of_other_tools_is_no_data_and_links_are_followed(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS, layout="flat")
     data = root / "data"
     for name in ("_delta_log/10.checkpoint.parquet", "_temporary/0.parquet", ".part/0.parquet"):
@@ -188,7 +202,7 @@ def test_bookkeeping_of_other_tools_is_no_data_and_links_are_followed(tmp_path):
     assert list(cohort.files)[-1] == "data/linked/0.parquet"
 
 
-def test_a_folder_named_like_a_file_is_a_folder(tmp_path):
+def test_a_folder_named_like_a_file_is_a_folder(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS, layout="flat")
     shard = root / "data" / "0.parquet"
     content = shard.read_bytes()
@@ -198,7 +212,7 @@ def test_a_folder_named_like_a_file_is_a_folder(tmp_path):
     assert spelled(load(root), load(root).members) == [ANNA, BERT]
 
 
-def test_several_rows_of_one_code_are_joined(tmp_path):
+def test_several_rows_of_one_code_are_joined(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     rows = {
         "code": ["DX//A", "DX//A", "DX//A"],
@@ -212,7 +226,7 @@ def test_several_rows_of_one_code_are_joined(tmp_path):
     assert cohort.parents[at] == ("ICD10CM/B20", "LOCAL//1")
 
 
-def test_selected_patients_keep_their_events_in_the_order_asked_for(tmp_path):
+def test_selected_patients_keep_their_events_in_the_order_asked_for(tmp_path: Path) -> None:
     cohort = load(write_meds(tmp_path / "made", {**SPLITS, "train": [ANNA, BERT, DORA]}))
     chosen = cohort.members.select(np.array([2, 0]))
     assert spelled(cohort, chosen) == [DORA, ANNA]
@@ -222,7 +236,7 @@ def test_selected_patients_keep_their_events_in_the_order_asked_for(tmp_path):
 # --- what is refused ----------------------------------------------------------------------------
 
 
-def test_a_missing_folder_and_one_that_is_not_meds_are_told_apart(tmp_path):
+def test_a_missing_folder_and_one_that_is_not_meds_are_told_apart(tmp_path: Path) -> None:
     assert "no such folder" in refused(tmp_path / "nowhere")
     (tmp_path / "made").mkdir()
     assert "no folder 'data'" in refused(tmp_path / "made")
@@ -230,25 +244,25 @@ def test_a_missing_folder_and_one_that_is_not_meds_are_told_apart(tmp_path):
     assert "no parquet files" in refused(tmp_path / "made")
 
 
-def test_a_missing_split_names_the_splits_there_are(tmp_path):
+def test_a_missing_split_names_the_splits_there_are(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     message = refused(root, nonmembers="heldout")
     assert "no split 'heldout'; did you mean 'held_out'?" in message
     assert "'held_out', 'train', 'tuning'" in message
 
 
-def test_loose_shards_without_splits_are_refused(tmp_path):
+def test_loose_shards_without_splits_are_refused(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS, layout="flat", with_splits=False)
     assert "'0.parquet' lies in no split's folder" in refused(root)
 
 
-def test_an_empty_split_is_refused(tmp_path):
+def test_an_empty_split_is_refused(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     write_splits(root, [(FIRST_SUBJECT, "train"), (1, "held_out")])
     assert "'held_out' holds no patients; no data is never zero risk" in refused(root)
 
 
-def test_splits_that_were_drawn_from_other_data_are_refused_with_counts(tmp_path):
+def test_splits_that_were_drawn_from_other_data_are_refused_with_counts(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS, layout="flat")
     listed = [(FIRST_SUBJECT, "train"), (2, "train"), (3, "train"), (4, "tuning")]
     write_splits(root, [*listed, (FIRST_SUBJECT + 3, "held_out"), (5, "held_out")])
@@ -259,24 +273,24 @@ def test_splits_that_were_drawn_from_other_data_are_refused_with_counts(tmp_path
     assert "2 subjects of the data are in no split" in message
 
 
-def test_a_link_that_leads_back_is_refused(tmp_path):
+def test_a_link_that_leads_back_is_refused(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     (root / "data" / "train" / "again").symlink_to(root / "data", target_is_directory=True)
     assert "is the same folder as" in refused(root)
 
 
-def test_one_split_cannot_be_both(tmp_path):
+def test_one_split_cannot_be_both(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     assert "both 'train'" in refused(root, nonmembers="train")
 
 
-def test_a_subject_in_two_splits_is_refused_by_row(tmp_path):
+def test_a_subject_in_two_splits_is_refused_by_row(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     write_splits(root, [(FIRST_SUBJECT, "train"), (9, "tuning"), (FIRST_SUBJECT, "held_out")])
     assert "row 3 puts a subject into a second split" in refused(root)
 
 
-def test_a_subject_in_two_folders_is_refused_by_place(tmp_path):
+def test_a_subject_in_two_folders_is_refused_by_place(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS, with_splits=False)
     path = root / "data" / "train" / "1.parquet"
     pq.write_table(events_table({9: DORA, FIRST_SUBJECT + 3: CARL}), path)
@@ -284,7 +298,7 @@ def test_a_subject_in_two_folders_is_refused_by_place(tmp_path):
     assert "1.parquet: its subject no. 2 is in both splits, 'train' and 'held_out'" in message
 
 
-def test_a_subject_in_two_shards_is_refused(tmp_path):
+def test_a_subject_in_two_shards_is_refused(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     pq.write_table(events_table({FIRST_SUBJECT: DORA}), root / "data" / "train" / "1.parquet")
     message = refused(root)
@@ -299,7 +313,7 @@ def test_a_subject_in_two_shards_is_refused(tmp_path):
         ([(1, ("A", 0)), (1, ("A", None))], "without a time stand behind .* subject no. 1"),
     ],
 )
-def test_broken_order_is_refused_by_place(tmp_path, events, sentence):
+def test_broken_order_is_refused_by_place(tmp_path: Path, events: Any, sentence: str) -> None:
     root = write_meds(tmp_path / "made", {"train": [DORA], "held_out": [CARL]}, with_splits=False)
     table = pa.concat_tables(events_table({subject: [event]}) for subject, event in events)
     pq.write_table(table, root / "data" / "train" / "0.parquet")
@@ -307,7 +321,7 @@ def test_broken_order_is_refused_by_place(tmp_path, events, sentence):
         load(root)
 
 
-def test_disorder_among_patients_of_no_interest_is_none_of_ours(tmp_path):
+def test_disorder_among_patients_of_no_interest_is_none_of_ours(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", {**SPLITS, "tuning": [[("A", 1), ("A", 0)]]})
     assert len(load(root).members) == 2
 
@@ -326,7 +340,9 @@ def test_disorder_among_patients_of_no_interest_is_none_of_ours(tmp_path):
         ("subject_id", pa.array([1, 1, None]), "row 3 has no 'subject_id'"),
     ],
 )
-def test_columns_that_are_not_meds_are_named_with_the_file(tmp_path, column, values, sentence):
+def test_columns_that_are_not_meds_are_named_with_the_file(
+    tmp_path: Path, column: str, values: Any, sentence: str
+) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     path = root / "data" / "held_out" / "0.parquet"
     table = pq.read_table(path)
@@ -339,14 +355,14 @@ def test_columns_that_are_not_meds_are_named_with_the_file(tmp_path, column, val
 
 
 @pytest.mark.parametrize("keep", [0, 3, 200, -1])
-def test_a_truncated_file_is_named(tmp_path, keep):
+def test_a_truncated_file_is_named(tmp_path: Path, keep: int) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     path = root / "data" / "train" / "0.parquet"
     path.write_bytes(path.read_bytes()[:keep])
     assert refused(root).startswith(f"{path}: is not a whole parquet file")
 
 
-def test_a_corrupt_page_is_named(tmp_path):
+def test_a_corrupt_page_is_named(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     path = root / "data" / "train" / "0.parquet"
     content = bytearray(path.read_bytes())
@@ -356,7 +372,7 @@ def test_a_corrupt_page_is_named(tmp_path):
 
 
 @pytest.mark.skipif(os.geteuid() == 0, reason="the superuser may read everything")
-def test_an_unreadable_file_is_named(tmp_path):
+def test_an_unreadable_file_is_named(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS)
     path = root / "data" / "train" / "0.parquet"
     path.chmod(0)
@@ -370,7 +386,9 @@ def test_an_unreadable_file_is_named(tmp_path):
     ("name", "members", "nonmembers", "codes"),
     [("synthea", 1042, 808, 704), ("mimic_iv_demo", 51, 39, 7035)],
 )
-def test_real_data_sets_are_read_as_their_readme_counts_them(name, members, nonmembers, codes):
+def test_real_data_sets_are_read_as_their_readme_counts_them(
+    name: str, members: int, nonmembers: int, codes: int
+) -> None:
     if not (DATA / name).is_dir():
         pytest.skip(f"{name} is not beside this checkout")
     cohort = load(DATA / name)

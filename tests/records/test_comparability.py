@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from meds_builder import make_records
+from meds_builder import Patient, make_records
 from numpy.typing import NDArray
 
 from checker import stats
@@ -279,10 +279,14 @@ def test_one_positive_has_no_variance() -> None:
         base_rate_gap([0.5], [0.5, 0.4], confidence=0.95)
 
 
-def test_a_copied_record_is_found_however_short_and_a_stranger_s_is_not():
-    first = [("MEDS_BIRTH", -9000), ("A", 0), ("B", 1, 7.5)]
-    later = [("MEDS_BIRTH", -9000), ("A", 0.001), ("B", 1, 7.5)]  # the same check-up, a minute on
-    nothing = [("GENDER//F", None), ("MEDS_BIRTH", -9000)]
+def test_a_copied_record_is_found_however_short_and_a_stranger_s_is_not() -> None:
+    first: Patient = [("MEDS_BIRTH", -9000), ("A", 0), ("B", 1, 7.5)]
+    later: Patient = [
+        ("MEDS_BIRTH", -9000),
+        ("A", 0.001),
+        ("B", 1, 7.5),
+    ]  # the same check-up, a minute on
+    nothing: Patient = [("GENDER//F", None), ("MEDS_BIRTH", -9000)]
     records, _ = make_records([first, later, nothing, first, nothing])
     members, nonmembers = records.select(np.array([0, 2])), records.select(np.array([1, 3, 4]))
     assert copied_records(members, nonmembers).tolist() == [1]

@@ -17,7 +17,6 @@ import pyarrow as pa
 import pytest
 
 from benchmarks.cohort_loading import CONTEXT, write_audit
-from benchmarks.made_up_patients import Hospital
 from checker.evidence import Pseudonyms
 from checker.plan import compile_plan
 from checker.policy import load_policy, load_target
@@ -25,6 +24,7 @@ from checker.records.cohort import load_cohort
 from checker.records.prompts import source
 from checker.records.tokenization import Tokenizer, load_vocabulary, tokenizer
 from checker.run.execution import Execution
+from checker.testing.hospital import Hospital
 from checker.testing.simulated import SimulatedBackend
 
 T = TypeVar("T")

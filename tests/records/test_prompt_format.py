@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 import yaml
-from conftest import Command
+from command_line import Checked, Command
 from meds_builder import make_records, make_vocabulary
 
 from checker.errors import ExitCode
@@ -47,9 +48,9 @@ def age_off_by_one(folder: Path) -> None:
 
 @pytest.mark.parametrize("break_format", [without_bos, another_static_order, age_off_by_one])
 def test_a_wrong_format_ends_inconclusive_on_a_model_that_leaks(
-    phigate: Command, workspace: Path, break_format: object
+    phigate: Command, workspace: Path, break_format: Callable[[Path], None]
 ) -> None:
-    break_format(workspace)  # type: ignore[operator]
+    break_format(workspace)
     outcome = phigate(
         "check", workspace / "policy.yaml", workspace / "leaking.yaml", "--out", workspace / "run",
         "--json",
@@ -62,13 +63,10 @@ def test_a_wrong_format_ends_inconclusive_on_a_model_that_leaks(
     assert check["holds"] is False
 
 
-def test_the_right_format_is_not_doubted(phigate: Command, workspace: Path) -> None:
+def test_the_right_format_is_not_doubted(checked: Callable[[str], Checked]) -> None:
     for name in ("leaking", "sound"):
-        outcome = phigate(
-            "check", workspace / "policy.yaml", workspace / f"{name}.yaml", "--out",
-            workspace / name, "--json",
-        )  # fmt: skip
-        checks = json.loads(outcome.out)["admissibility"]
+        report = json.loads((checked(name).run / "report.json").read_text())
+        checks = report["admissibility"]
         assert next(c for c in checks if c["name"] == REASON)["holds"] is True
 
 

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from meds_builder import Event, Patient, make_records, make_vocabulary
+from properties import examples
 from scipy.stats import chisquare
 
 from checker.errors import DataError
@@ -39,8 +40,8 @@ PATIENT = [
 
 
 def attacker(
-    static: tuple[str, ...] | str = (),
-    events: int | str | None = None,
+    static: tuple[str, ...] | Literal["all"] = (),
+    events: int | Literal["all"] | None = None,
     *,
     random: int = 0,
     code_types: tuple[str, ...] = (),
@@ -369,7 +370,7 @@ def bin_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
     )
 
 
-@settings(deadline=None, max_examples=150)
+@examples(50)
 @given(events=st.lists(EVENTS, min_size=1, max_size=6), who=SELECTIONS, horizon=st.integers(1, 30))
 def test_no_prompt_of_any_selection_tells_the_class_or_what_lies_behind_the_cut(
     bin_tokenizer: Tokenizer,

@@ -1,13 +1,18 @@
+from __future__ import annotations
+
 import json
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
-from meds_builder import make_records, make_vocabulary
+from meds_builder import DAY_ZERO, Patient, make_records, make_vocabulary
 
 from checker.errors import DataError
 from checker.policy.documents import DataSpec, TokenizationSpec
@@ -17,6 +22,7 @@ from checker.records.tokenization import (
     KIND_SPECIAL,
     KIND_STATIC,
     KIND_TIME,
+    TokenizedRecords,
     Tokenizer,
     check_fits,
     load_vocabulary,
@@ -41,7 +47,12 @@ FULL = {
 BORN = ("MEDS_BIRTH", -365.25 * 40)  # 1979-12-31 or so: 40 years old on 2020-01-01
 
 
-def tokenizer(spec=None, *, tokens=(*FRAME, *AGES, *SEXES, *RACES, *CODES), base=Path()):
+def tokenizer(
+    spec: Mapping[str, Any] | None = None,
+    *,
+    tokens: Sequence[str] = (*FRAME, *AGES, *SEXES, *RACES, *CODES),
+    base: Path = Path(),
+) -> Tokenizer:
     return Tokenizer(
         TokenizationSpec.model_validate({"vocabulary": "unused", **(spec or {})}),
         vocabulary=make_vocabulary(tokens),
@@ -49,12 +60,12 @@ def tokenizer(spec=None, *, tokens=(*FRAME, *AGES, *SEXES, *RACES, *CODES), base
     )
 
 
-def words(rules, encoded, i=0):
+def words(rules: Tokenizer, encoded: TokenizedRecords, i: int = 0) -> list[str]:
     tokens = rules.vocabulary.tokens
     return [tokens[t] for t in encoded.record(i).tokens]
 
 
-def quantiles_file(folder, rows, names=("0.5", "0.25")):
+def quantiles_file(folder: Path, rows: Any, names: Sequence[str] = ("0.5", "0.25")) -> str:
     """Write what MEDS-transforms' `fit_vocabulary_indices` leaves of quantiles; any order."""
     fields = [pa.field(f"values/quantile/{name}", pa.float32()) for name in names]
     quantiles = [
@@ -68,7 +79,7 @@ def quantiles_file(folder, rows, names=("0.5", "0.25")):
     return "codes.parquet"
 
 
-def bins_file(folder, edges):
+def bins_file(folder: Path, edges: Any) -> str:
     table = pa.table(
         {"code": list(edges), "edges": pa.array(list(edges.values()), pa.list_(pa.float64()))}
     )
@@ -79,7 +90,7 @@ def bins_file(folder, edges):
 # --- sequences ----------------------------------------------------------------------------------
 
 
-def test_a_whole_sequence_is_laid_out_as_declared():
+def test_a_whole_sequence_is_laid_out_as_declared() -> None:
     rules = tokenizer(FULL)
     patient = [
         ("GENDER//F", None),
@@ -117,7 +128,7 @@ def test_a_whole_sequence_is_laid_out_as_declared():
     assert encoded.coverage.events == 6
 
 
-def test_codes_that_already_are_tokens_need_no_rules():
+def test_codes_that_already_are_tokens_need_no_rules() -> None:
     rules = tokenizer()
     patient = [("GENDER//F", None), ("A", 0), ("B", 30)]
     encoded = rules.encode(*make_records([patient]))
@@ -127,7 +138,7 @@ def test_codes_that_already_are_tokens_need_no_rules():
     assert rules.field_names == ()
 
 
-def test_the_birth_is_an_event_unless_an_age_is_declared():
+def test_the_birth_is_an_event_unless_an_age_is_declared() -> None:
     patient = [("MEDS_BIRTH", -5), ("A", 0)]
     without = tokenizer({"time": TIME}, tokens=[*FRAME, "MEDS_BIRTH", "A"])
     encoded = without.encode(*make_records([patient]))
@@ -137,7 +148,7 @@ def test_the_birth_is_an_event_unless_an_age_is_declared():
     assert words(with_age, with_age.encode(*make_records([patient]))) == ["AGE//0", "A"]
 
 
-def test_patients_without_events_or_facts_have_short_sequences():
+def test_patients_without_events_or_facts_have_short_sequences() -> None:
     rules = tokenizer(FULL)
     encoded = rules.encode(
         *make_records([[], [("A", 0)], [BORN], [("GENDER//M", None), ("RACE//WHITE", None)], []])
@@ -153,7 +164,7 @@ def test_patients_without_events_or_facts_have_short_sequences():
     assert encoded.static_values["sex"] == (None, None, None, "M", None)
 
 
-def test_the_prefix_order_is_the_one_declared():
+def test_the_prefix_order_is_the_one_declared() -> None:
     rules = tokenizer({**FULL, "prefixOrder": ["race", "sex", "age"]})
     patient = [("GENDER//F", None), ("RACE//WHITE", None), BORN, ("A", 0)]
     encoded = rules.encode(*make_records([patient]))
@@ -165,7 +176,7 @@ def test_the_prefix_order_is_the_one_declared():
     ("gap_days", "token"),
     [(1e-6, "T//1d"), (1, "T//1d"), (1.001, "T//7d"), (7, "T//7d"), (7.001, "T//7d+")],
 )
-def test_a_gap_belongs_to_the_first_bin_that_reaches_it(gap_days, token):
+def test_a_gap_belongs_to_the_first_bin_that_reaches_it(gap_days: float, token: str) -> None:
     rules = tokenizer({"time": TIME})
     encoded = rules.encode(*make_records([[("A", 0), ("B", gap_days)]]))
     assert words(rules, encoded) == ["A", token, "B"]
@@ -182,10 +193,10 @@ def test_a_gap_belongs_to_the_first_bin_that_reaches_it(gap_days, token):
         ("2020-06-15", "2020-01-01", 0),  # before birth
     ],
 )
-def test_ages_are_completed_years(birth, event, years):
+def test_ages_are_completed_years(birth: Any, event: Any, years: int) -> None:
     rules = tokenizer({"age": "AGE//{years}"})
     day = {
-        name: float((np.datetime64(date) - np.datetime64("2020-01-01")).astype(int))
+        name: float((datetime.fromisoformat(date) - DAY_ZERO).days)
         for name, date in (("birth", birth), ("event", event))
     }
     patient = sorted([("MEDS_BIRTH", day["birth"]), ("A", day["event"])], key=lambda e: e[1])
@@ -194,7 +205,7 @@ def test_ages_are_completed_years(birth, event, years):
     assert encoded.age_years.tolist() == [years]
 
 
-def test_the_age_token_tells_the_first_event_and_age_years_the_last():
+def test_the_age_token_tells_the_first_event_and_age_years_the_last() -> None:
     rules = tokenizer({"age": "AGE//{years}"})
     encoded = rules.encode(*make_records([[BORN, ("A", 10), ("B", 3650)]]))
     assert words(rules, encoded)[0] == "AGE//40"
@@ -204,12 +215,12 @@ def test_the_age_token_tells_the_first_event_and_age_years_the_last():
 # --- values -------------------------------------------------------------------------------------
 
 
-def test_a_value_becomes_the_bin_of_its_code(tmp_path):
+def test_a_value_becomes_the_bin_of_its_code(tmp_path: Path) -> None:
     spec = {"values": {"bins": bins_file(tmp_path, {"LAB": [0.7, 1.2, 3], "OTHER": [1]})}}
     quantiles = [f"LAB//Q{i}" for i in range(1, 5)]
     rules = tokenizer(spec, tokens=["LAB", "A", *quantiles], base=tmp_path)
     values = [-1, 0.7, 1.0, 1.2, 2.9, 3, 1e9]
-    patient = [("LAB", 0, v) for v in values] + [("LAB", 0), ("A", 0, 5)]
+    patient: Patient = [*(("LAB", 0, v) for v in values), ("LAB", 0), ("A", 0, 5)]
     encoded = rules.encode(*make_records([patient]))
     # an edge belongs to the bin above it; no value, no bin; no edges, no bin
     assert words(rules, encoded) == [
@@ -218,7 +229,7 @@ def test_a_value_becomes_the_bin_of_its_code(tmp_path):
     assert len(set(encoded.record(0).code[:8].tolist())) == 1
 
 
-def test_a_bin_with_a_token_of_its_own_follows_its_code(tmp_path):
+def test_a_bin_with_a_token_of_its_own_follows_its_code(tmp_path: Path) -> None:
     spec = {"values": {"bins": bins_file(tmp_path, {"LAB": [1, 2]}), "token": "Q{bin}"}}
     rules = tokenizer(
         {**spec, "time": TIME}, tokens=[*FRAME, "LAB", "A", "Q1", "Q2", "Q3"], base=tmp_path
@@ -236,18 +247,19 @@ def test_a_bin_with_a_token_of_its_own_follows_its_code(tmp_path):
     ]
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(
     st.lists(st.floats(-100, 100, width=32), min_size=0, max_size=12).map(sorted),
     st.lists(st.floats(-120, 120, width=32), min_size=1, max_size=30),
 )
-def test_bins_are_those_of_numpy(tmp_path_factory, edges, values):
+def test_bins_are_those_of_numpy(
+    tmp_path_factory: pytest.TempPathFactory, edges: Any, values: Any
+) -> None:
     folder = tmp_path_factory.mktemp("bins")
     spec = {"values": {"bins": bins_file(folder, {"A": [0], "LAB": edges, "Z": [1]})}}
     tokens = ["LAB", *(f"LAB//Q{i}" for i in range(1, len(edges) + 2))]
     rules = tokenizer(spec, tokens=tokens, base=folder)
     encoded = rules.encode(*make_records([[("LAB", 0, v) for v in values]]))
-    expected = np.digitize(np.float32(values), np.float32(edges)) + 1
+    expected = np.digitize(np.array(values, np.float32), np.array(edges, np.float32)) + 1
     assert words(rules, encoded) == [f"LAB//Q{i}" for i in expected]
 
 
@@ -256,7 +268,7 @@ def test_bins_are_those_of_numpy(tmp_path_factory, edges, values):
 MANY = [("A", d) for d in range(60)]
 
 
-def test_an_unknown_code_is_left_out_with_its_time_token_and_counted():
+def test_an_unknown_code_is_left_out_with_its_time_token_and_counted() -> None:
     rules = tokenizer({"time": TIME})
     encoded = rules.encode(*make_records([[*MANY[:30], ("X", 30), ("B", 40)]]))
     assert words(rules, encoded)[-3:] == ["A", "T//7d+", "B"]  # the gap between kept events: 11 d
@@ -265,7 +277,7 @@ def test_an_unknown_code_is_left_out_with_its_time_token_and_counted():
     assert encoded.coverage.commonest == (("X", 1),)
 
 
-def test_an_unknown_code_becomes_the_declared_unknown_token():
+def test_an_unknown_code_becomes_the_declared_unknown_token() -> None:
     rules = tokenizer({"time": TIME, "specials": {"unk": "[UNK]"}})
     encoded = rules.encode(*make_records([[*MANY[:30], ("X", 30), ("B", 40)]]))
     assert words(rules, encoded)[-4:] == ["T//1d", "[UNK]", "T//7d+", "B"]
@@ -274,7 +286,7 @@ def test_an_unknown_code_becomes_the_declared_unknown_token():
 
 
 @pytest.mark.parametrize("specials", [{}, {"unk": "[UNK]"}])
-def test_too_many_unknown_events_are_refused_with_the_commonest(specials):
+def test_too_many_unknown_events_are_refused_with_the_commonest(specials: dict[str, str]) -> None:
     rules = tokenizer({"specials": specials})
     patient = [*MANY[:18], ("X", 70), ("X", 71), ("Y", 72)]
     with pytest.raises(DataError, match=r"lacks 14.3% of the 21 events.*'X' \(2\), 'Y' \(1\)"):
@@ -283,20 +295,20 @@ def test_too_many_unknown_events_are_refused_with_the_commonest(specials):
     assert rules.variant().encode(*make_records([patient])).coverage.unknown == 3
 
 
-def test_one_in_twenty_unknown_events_is_just_allowed():
+def test_one_in_twenty_unknown_events_is_just_allowed() -> None:
     rules = tokenizer()
     assert rules.encode(*make_records([[*MANY[:19], ("X", 99)]])).coverage.unknown_share == 0.05
 
 
-def test_an_unknown_bin_is_counted_under_its_token(tmp_path):
+def test_an_unknown_bin_is_counted_under_its_token(tmp_path: Path) -> None:
     spec = {"values": {"bins": bins_file(tmp_path, {"LAB": [1]})}}
     rules = tokenizer(spec, tokens=["A", "LAB//Q1"], base=tmp_path)
-    patient = [*MANY, ("LAB", 70, 0.5), ("LAB", 70, 5), ("LAB", 70)]
+    patient: Patient = [*MANY, ("LAB", 70, 0.5), ("LAB", 70, 5), ("LAB", 70)]
     coverage = rules.encode(*make_records([patient])).coverage
     assert coverage.counts == {"LAB//Q2": 1, "LAB": 1}
 
 
-def test_coverage_adds_up():
+def test_coverage_adds_up() -> None:
     rules = tokenizer()
     one = rules.encode(*make_records([[*MANY, ("X", 60)]])).coverage
     two = rules.encode(*make_records([[*MANY, ("W", 60), ("X", 61)]])).coverage
@@ -304,7 +316,7 @@ def test_coverage_adds_up():
     assert (both.events, both.unknown, both.commonest) == (123, 3, (("X", 2), ("W", 1)))
 
 
-def test_prefix_tokens_that_the_vocabulary_lacks_are_refused():
+def test_prefix_tokens_that_the_vocabulary_lacks_are_refused() -> None:
     rules = tokenizer({"age": "AGE//{years}", "static": {"sex": "GENDER//*"}})
     old = [("GENDER//F", None), ("MEDS_BIRTH", -365.25 * 105), ("A", 0)]
     with pytest.raises(DataError, match=r"token of 'age' \(such as 'AGE//10[45]'\) for 100.0%"):
@@ -335,12 +347,14 @@ def test_prefix_tokens_that_the_vocabulary_lacks_are_refused():
         ({"values": {"bins": "nowhere.parquet"}}, "nowhere.parquet: there is no such file"),
     ],
 )
-def test_rules_that_cannot_be_meant_are_refused(spec, sentence):
+def test_rules_that_cannot_be_meant_are_refused(
+    spec: Mapping[str, Any] | None, sentence: str
+) -> None:
     with pytest.raises(DataError, match=sentence):
         tokenizer(spec)
 
 
-def test_static_fields_that_match_nothing_or_overlap_are_refused():
+def test_static_fields_that_match_nothing_or_overlap_are_refused() -> None:
     data = make_records([[("GENDER//F", None), ("A", 0)]])
     with pytest.raises(DataError, match="no code of the data set matches 'SEX//\\*'"):
         tokenizer({"static": {"sex": "SEX//*"}}).encode(*data)
@@ -357,7 +371,7 @@ def test_static_fields_that_match_nothing_or_overlap_are_refused():
         ({"code": ["A"], "edges": ["x"]}, "does not hold lists of numbers"),
     ],
 )
-def test_bins_that_are_none_are_refused(tmp_path, table, sentence):
+def test_bins_that_are_none_are_refused(tmp_path: Path, table: Any, sentence: str) -> None:
     pq.write_table(pa.table(table), tmp_path / "bins.parquet")
     with pytest.raises(DataError, match=sentence):
         tokenizer({"values": {"bins": "bins.parquet"}}, base=tmp_path)
@@ -366,7 +380,7 @@ def test_bins_that_are_none_are_refused(tmp_path, table, sentence):
 # --- variants -----------------------------------------------------------------------------------
 
 
-def test_variants_deviate_in_one_thing_and_leave_the_declared_format_alone():
+def test_variants_deviate_in_one_thing_and_leave_the_declared_format_alone() -> None:
     rules = tokenizer(FULL)
     data = make_records([[("GENDER//F", None), ("RACE//WHITE", None), BORN, ("A", 0)]])
     declared = words(rules, rules.encode(*data))
@@ -384,7 +398,7 @@ def test_variants_deviate_in_one_thing_and_leave_the_declared_format_alone():
 # --- tokens as codes ----------------------------------------------------------------------------
 
 
-def test_tokens_are_read_back_as_the_codes_they_stand_for(tmp_path):
+def test_tokens_are_read_back_as_the_codes_they_stand_for(tmp_path: Path) -> None:
     spec = {**FULL, "values": {"bins": bins_file(tmp_path, {"LAB": [1]})}}
     tokens = [*FRAME, *AGES, *SEXES, *RACES, *CODES, "LAB//Q1", "LAB//Q2", "A//Q1"]
     rules = tokenizer(spec, tokens=tokens, base=tmp_path)
@@ -407,9 +421,8 @@ STATICS = st.lists(
 )
 
 
-@settings(deadline=None)  # the machine may be busy
 @given(st.lists(st.tuples(STATICS, EVENTS), min_size=1, max_size=6))
-def test_order_offsets_and_codes_survive(patients):
+def test_order_offsets_and_codes_survive(patients: Any) -> None:
     rules = tokenizer(FULL).variant()
     # the dictionary must hold the static fields, whoever has them
     full = [[*s, *e] for s, e in patients] + [[("GENDER//M", None), ("RACE//WHITE", None)]]
@@ -443,13 +456,13 @@ def test_order_offsets_and_codes_survive(patients):
 # --- vocabularies -------------------------------------------------------------------------------
 
 
-def vocab_file(folder, content, name="vocab.json"):
+def vocab_file(folder: Path, content: Any, name: str = "vocab.json") -> Path:
     path = folder / name
     path.write_text(content if isinstance(content, str) else json.dumps(content))
     return path
 
 
-def test_the_three_kinds_of_vocabulary_say_the_same(tmp_path):
+def test_the_three_kinds_of_vocabulary_say_the_same(tmp_path: Path) -> None:
     table = pa.table({"code": ["A", "B", "C"], "code/vocab_index": [1, 2, None]})
     pq.write_table(table, tmp_path / "codes.parquet")
     tokenizer_json = {
@@ -488,14 +501,14 @@ def test_the_three_kinds_of_vocabulary_say_the_same(tmp_path):
         ),
     ],
 )
-def test_what_is_no_vocabulary_is_refused(tmp_path, content, sentence):
+def test_what_is_no_vocabulary_is_refused(tmp_path: Path, content: Any, sentence: str) -> None:
     path = vocab_file(tmp_path, content)
     with pytest.raises(DataError, match=sentence) as caught:
         load_vocabulary(path)
     assert str(caught.value).startswith(str(path))
 
 
-def test_a_missing_or_wrong_vocabulary_file_is_named(tmp_path):
+def test_a_missing_or_wrong_vocabulary_file_is_named(tmp_path: Path) -> None:
     with pytest.raises(DataError, match=r"nowhere\.json: there is no such vocabulary"):
         load_vocabulary(tmp_path / "nowhere.json")
     with pytest.raises(DataError, match="cannot be read"):
@@ -509,7 +522,7 @@ def test_a_missing_or_wrong_vocabulary_file_is_named(tmp_path):
         load_vocabulary(tmp_path / "codes.parquet")
 
 
-def test_a_vocabulary_larger_than_the_model_is_refused():
+def test_a_vocabulary_larger_than_the_model_is_refused() -> None:
     vocabulary = make_vocabulary(["A", "B", "C"])
     check_fits(vocabulary, 3)
     check_fits(vocabulary, 64)
@@ -521,7 +534,7 @@ def test_a_vocabulary_larger_than_the_model_is_refused():
 
 
 @pytest.mark.parametrize("name", ["synthea", "mimic_iv_demo"])
-def test_real_records_are_tokenized_without_loss(name):
+def test_real_records_are_tokenized_without_loss(name: str) -> None:
     if not (DATA / name).is_dir():
         pytest.skip(f"{name} is not beside this checkout")
     cohort = load_cohort(DataSpec(path=name), base=DATA)
@@ -547,7 +560,7 @@ def test_real_records_are_tokenized_without_loss(name):
     assert (encoded.age_years < 120).all()
 
 
-def test_the_quantiles_of_meds_transforms_are_edges(tmp_path):
+def test_the_quantiles_of_meds_transforms_are_edges(tmp_path: Path) -> None:
     rows = {"LAB": [3.0, 1.0], "DX": None, "A": [None, None]}
     found = load_edges(tmp_path / quantiles_file(tmp_path, rows))
     assert {code: edges.tolist() for code, edges in found.items()} == {"LAB": [1.0, 3.0]}
@@ -561,6 +574,8 @@ def test_the_quantiles_of_meds_transforms_are_edges(tmp_path):
         ({"LAB": [1.0, 2.0]}, ("0.25", "mean"), "is no struct of 'values/quantile/P'"),
     ],
 )
-def test_quantiles_that_are_no_edges_are_refused(tmp_path, rows, names, message):
+def test_quantiles_that_are_no_edges_are_refused(
+    tmp_path: Path, rows: Any, names: Sequence[str], message: str
+) -> None:
     with pytest.raises(DataError, match=message):
         load_edges(tmp_path / quantiles_file(tmp_path, rows, names))

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 import re
 import stat
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pyarrow.parquet as pq
 import pytest
-from conftest import Command
+from auditing import AS_OF
+from command_line import Checked, Command, Outcome
 
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
@@ -17,19 +20,19 @@ from checker.plugins import load_plugin, plugin_names
 from checker.policy.documents import DataSpec
 from checker.records.cohort import load_cohort
 
-AS_OF = "2026-11-01T00:00:00+00:00"
 TEXT_FORMATS = [name for name in plugin_names("phigate.reports") if name != "pdf"]
 
 
-def check(phigate: Command, folder: Path, name: str, *more: object):
+def check(phigate: Command, folder: Path, name: str, *more: object) -> Outcome:
     return phigate(
         "check", folder / "policy.yaml", folder / f"{name}.yaml", "--out", folder / "run",
         "--as-of", AS_OF, *more,
     )  # fmt: skip
 
 
-def read(path: Path) -> dict:
-    return json.loads(path.read_text(encoding="utf-8"))
+def read(path: Path) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    return found
 
 
 def test_what_is_written_without_asking_may_be_passed_on(phigate: Command, workspace: Path) -> None:
@@ -82,9 +85,11 @@ def test_the_internal_report_can_be_had_later_from_the_evidence(
     assert phigate("report", run, "--format", "html").code == ExitCode.PASS
 
 
-def test_an_edited_internal_report_is_found_out(phigate: Command, workspace: Path) -> None:
-    run = workspace / "run"
-    check(phigate, workspace, "leaking", "--audience", "internal")
+def test_an_edited_internal_report_is_found_out(
+    phigate: Command, checked: Callable[[str], Checked]
+) -> None:
+    run = checked("leaking").run
+    phigate("report", run, "--audience", "internal", "--format", "json")
     path = run / "internal" / "report.json"
     path.write_text(path.read_text().replace('"verdict": "fail"', '"verdict": "pass"', 1))
     outcome = phigate("verify", run)
@@ -93,15 +98,14 @@ def test_an_edited_internal_report_is_found_out(phigate: Command, workspace: Pat
 
 
 @pytest.fixture
-def everything(phigate: Command, workspace: Path) -> Path:
+def everything(phigate: Command, checked: Callable[[str], Checked]) -> Path:
     """A run with reports in every text format for both audiences."""
+    found = checked("leaking")
     formats = ",".join(TEXT_FORMATS)
-    check(phigate, workspace, "leaking", "--format", formats)
-    assert (
-        phigate("report", workspace / "run", "--audience", "internal", "--format", formats).code
-        == 0
-    )
-    return workspace
+    for audience in ("shared", "internal"):
+        told = phigate("report", found.run, "--audience", audience, "--format", formats)
+        assert told.code == 0
+    return found.folder
 
 
 def test_no_patient_pseudonym_or_record_is_in_any_report_of_any_audience(everything: Path) -> None:

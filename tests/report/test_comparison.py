@@ -8,14 +8,15 @@ from pathlib import Path
 
 import pytest
 import report_builder as build
-from conftest import Command
+from command_line import Command
 from rich.console import Console
 
 from checker.errors import ExitCode
 from checker.report.comparison import Comparison, compare_reports
-from checker.report.disclosure_control.suppression import for_audience
+from checker.report.disclosure_control import for_audience
 from checker.report.formats.comparison import print_comparison, render_comparison, summary
 from checker.report.model import CellReport, Report
+from checker.stats.estimate import ReportedEstimate
 
 AS_OF = "2026-11-01T00:00:00+00:00"
 
@@ -54,7 +55,7 @@ def test_what_leaks_more_comes_first_and_nothing_is_left_out() -> None:
     after = [disclosed(200, "events-5"), disclosed(20), build.membership_cell(0.5, 0.45, 0.55)]
     found = compared(before, after)
     assert [change.direction for change in found.changes] == ["worse", "better", "new", "gone"]
-    assert "1 cell leaks more, 1 cell leaks less, of 4; of 2 the difference is not" in summary(
+    assert "1 test leaks more, 1 test leaks less, of 4; of 2 the difference is not" in summary(
         found
     )
 
@@ -93,7 +94,7 @@ def test_a_shared_comparison_tells_no_more_than_the_two_reports() -> None:
 
 def test_what_nothing_bounds_from_above_is_never_said_to_have_grown() -> None:
     def epsilon(low: float) -> CellReport:
-        number = build.Number(
+        number = ReportedEstimate(
             value=low, low=low, high=None, n=400, confidence=0.95, method="made up"
         )
         return build.membership_cell(0.5, 0.45, 0.55).model_copy(update={"estimate": number})

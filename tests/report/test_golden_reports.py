@@ -25,7 +25,7 @@ from report_cases import case
 
 from checker.canonical import sha256_hex
 from checker.plugins import BUILT_IN, load_plugin
-from checker.report.formats.api import ReportFormat
+from checker.report.formats import ReportFormat
 
 ROOT = Path(__file__).parents[2]
 EXAMPLES = ROOT / "reports" / "examples"
@@ -74,7 +74,7 @@ def said(content: bytes) -> dict[str, Any]:
     return {
         "title": pdf.metadata.title if pdf.metadata else None,
         "bookmarks": bookmarks(pdf.outline),
-        "drawings": alternatives(pdf.trailer["/Root"]["/StructTreeRoot"]),
+        "drawings": alternatives(pdf.root_object["/StructTreeRoot"]),
         "data": {name: [*contents] for name, contents in pdf.attachments.items()},
     }
 
@@ -100,6 +100,7 @@ def test_every_example_is_of_a_format() -> None:
         assert {path.name for path in (EXAMPLES / report).iterdir()} <= known
 
 
+IMPORTED_FROM = (ROOT, ROOT / "tests", Path(__file__).parent)
 SCRIPT = """
 import json
 from test_golden_reports import ALWAYS_HERE, REPORTS, written
@@ -119,7 +120,7 @@ def test_bytes_depend_on_neither_process_nor_hash_seed_nor_folder(tmp_path: Path
                 **os.environ,
                 "PYTHONHASHSEED": seed,  # another order of every set
                 "PYTHONPATH": os.pathsep.join(
-                    (str(ROOT), str(ROOT / "tests"), str(Path(__file__).parent))
+                    (str(ROOT), str(ROOT / "tests" / "helpers"), str(Path(__file__).parent))
                 ),
                 "TZ": "Asia/Kathmandu",
                 "LC_ALL": "C",
@@ -128,7 +129,8 @@ def test_bytes_depend_on_neither_process_nor_hash_seed_nor_folder(tmp_path: Path
             text=True,
             check=True,
         )
-        return json.loads(done.stdout)
+        found: dict[str, str] = json.loads(done.stdout)
+        return found
 
     here = {f"{n} {r}": sha256_hex(written(n, r)[1]) for n in ALWAYS_HERE for r in REPORTS}
     assert digests("1", ROOT) == here

@@ -15,7 +15,10 @@ from checker.report.charts import leakage_charts, power_charts, roc_charts
 from checker.report.formats.console import print_report
 from checker.report.formats.html import render_html
 from checker.report.model import Report
-from checker.report.wording import audience, text
+from checker.report.wording import audience
+from checker.report.wording.audience import side_words, withheld_words
+from checker.report.wording.cells import telling_bound
+from checker.report.wording.numbers import bounds
 
 NAMES = ("failing", "passing", "every_verdict")
 
@@ -93,13 +96,13 @@ def test_a_withheld_square_says_verdict_side_and_limit_in_words() -> None:
 )
 def test_each_side_has_its_words(side: str, words: str) -> None:
     cell = shared_report("passing").cells[3].model_copy(update={"bound_side": side})
-    assert text.telling_bound(cell) == text.side_words(cell) == words
+    assert telling_bound(cell) == side_words(cell) == words
 
 
 def test_a_cell_that_measured_nothing_is_not_said_to_be_withheld() -> None:
     crashed = next(c for c in shared_report("every_verdict").cells if c.verdict == "error")
-    assert text.withheld_words(crashed, 11) is None
-    assert text.telling_bound(crashed) is None
+    assert withheld_words(crashed, 11) is None
+    assert telling_bound(crashed) is None
 
 
 @pytest.mark.parametrize("name", NAMES)
@@ -111,7 +114,7 @@ def test_no_number_of_a_withheld_cell_is_in_the_page(name: str) -> None:
             continue
         for number in (cell.estimate, cell.members):
             assert number is not None
-            assert text.bounds(number, cell.metric) not in words
+            assert bounds(number, cell.metric) not in words
 
 
 @pytest.mark.parametrize("name", NAMES)

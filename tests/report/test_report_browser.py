@@ -25,7 +25,7 @@ from checker.report.model import Report
 NAMES = ("chromium", "chromium-browser", "google-chrome")
 BROWSER = next((found for name in NAMES if (found := shutil.which(name))), None)
 AXE = Path(__file__).parents[2] / ".cache" / "axe-core-4.14.1" / "axe.min.js"
-REPORTS = {
+REPORTS: dict[str, Callable[[], Report]] = {
     "failing": build.failing_report,
     "passing": build.passing_report,
     "every verdict": build.every_verdict_report,

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 import report_builder as build
 
+from checker.report import palette
 from checker.report.charts import (
     Chart,
-    glance_chart,
     leakage_charts,
-    palette,
+    overview_chart,
     perturbation_charts,
     power_charts,
     roc_charts,
@@ -26,7 +26,7 @@ SVG = "{http://www.w3.org/2000/svg}"
 
 def every_chart(report: Report) -> list[Chart]:
     return [
-        glance_chart(report),
+        overview_chart(report),
         *leakage_charts(report),
         *roc_charts(report),
         *perturbation_charts(report),
@@ -103,10 +103,10 @@ def test_the_palette_is_that_of_the_style_sheet() -> None:
 
 
 def test_the_glance_tells_every_square(report: Report) -> None:
-    words = glance_chart(report).description
+    words = overview_chart(report).description
     assert "HIV: Data broker: inconclusive, reported only; Neighbor: fail; Relative" in words
     assert words.count("not tested") == 6  # 4 rows x 4 attackers, 10 cells
-    waived = glance_chart(build.every_verdict_report()).description
+    waived = overview_chart(build.every_verdict_report()).description
     assert "Relative or employer: pass, warned" in waived
     assert "Relative or employer: fail, waived" in waived
 

@@ -1,16 +1,22 @@
-"""The first page: what was decided, on what ground, and under which conditions."""
+"""The first page: what was decided, why, and under which conditions."""
 
 from __future__ import annotations
 
 import report_builder as build
 
 from checker.report.model import ApprovalText, WaiverReport
-from checker.report.wording.decision import alike, basis, conditions, counted, grounds
+from checker.report.wording.decision import (
+    alike_words,
+    basis_words,
+    conditions,
+    count_words,
+    deciding_tests,
+)
 
 
 def test_a_blocked_release_names_each_requirement_once_worst_first() -> None:
-    found = grounds(build.failing_report())
-    assert [ground.cell.id for ground in found] == [
+    found = deciding_tests(build.failing_report())
+    assert [one.cell.id for one in found] == [
         "hiv-disclosure/events-10/all",
         "substance-use-disclosure/events-10/all",
         "hypertension-disclosure/events-10/all",
@@ -22,47 +28,49 @@ def test_a_blocked_release_names_each_requirement_once_worst_first() -> None:
         "68.9 % of members beyond nonmembers, at least 61.0 % with 95 % confidence;"
         " allowed: at most 5 %"
     ).replace(" %", "\u00a0%")
-    assert alike(found[0]) == "Worst of 2 tests; all 2 fail."
-    assert alike(found[2]) == "Worst of 2 tests; 1 of 2 fail."
+    assert alike_words(found[0]) == "Worst of 2 tests; all 2 fail."
+    assert alike_words(found[2]) == "Worst of 2 tests; 1 of 2 fail."
 
 
 def test_an_allowed_release_names_what_came_closest_to_its_limit() -> None:
-    found = grounds(build.passing_report())
+    found = deciding_tests(build.passing_report())
     # AUROC at most 0.546 of 0.6 fills 91 % of its limit
     assert found[0].cell.control == "membership"
-    assert {ground.cell.verdict for ground in found} == {"pass"}
-    assert all("at most" in ground.found for ground in found)
-    assert alike(found[1]) == "Closest of 2 tests; all 2 pass."
+    assert {one.cell.verdict for one in found} == {"pass"}
+    assert all("at most" in one.found for one in found)
+    assert alike_words(found[1]) == "Closest of 2 tests; all 2 pass."
 
 
 def test_what_is_open_says_why_and_what_is_missing() -> None:
-    found = grounds(build.inconclusive_report())
-    told = next(g for g in found if g.cell.reason == "too-few-positives")
-    assert "too few patients with the class" in told.found
-    assert "needs 21 more eligible members before it can pass" in told.found
-    assert alike(told).endswith("all 2 stay open.")
+    found = deciding_tests(build.inconclusive_report())
+    shown = next(one for one in found if one.cell.reason == "too-few-positives")
+    assert "too few patients with the class" in shown.found
+    assert "needs 21 more eligible members before it can pass" in shown.found
+    assert alike_words(shown).endswith("all 2 stay open.")
 
 
-def test_a_withheld_ground_says_the_side_and_no_number() -> None:
-    (first, *_) = [g for g in grounds(build.shared(build.passing_report())) if g.of > 1]
+def test_a_withheld_reason_says_the_side_and_no_number() -> None:
+    (first, *_) = [
+        one for one in deciding_tests(build.shared(build.passing_report())) if one.of > 1
+    ]
     assert first.found == (
         "at most 5\u00a0% of members beyond nonmembers allowed; upper bound within the limit;"
         " numbers withheld: they could be traced to fewer than 11 patients"
     )
-    assert alike(first) == "All 2 tests pass."
+    assert alike_words(first) == "All 2 tests pass."
 
 
 def test_the_basis_explains_members_and_nonmembers() -> None:
-    words = basis(build.failing_report())
+    words = basis_words(build.failing_report())
     assert "2\u00a0400 patients it was trained on (members)" in words
     assert "2\u00a0380 patients of the same source it never saw (nonmembers)" in words
     cells = [build.every_verdict_report().cells[2]]  # one that crashed
-    assert basis(build.report_of(cells, "error")) == "Nothing could be measured."
+    assert basis_words(build.report_of(cells, "error")) == "Nothing could be measured."
 
 
 def test_what_is_counted_is_said() -> None:
-    assert counted(build.failing_report()).startswith("Counted are the 7 tests that decide")
-    assert counted(build.report_of([build.membership_cell(0.52, 0.49, 0.55)], "pass")) == (
+    assert count_words(build.failing_report()).startswith("Counted are the 7 tests that decide")
+    assert count_words(build.report_of([build.membership_cell(0.52, 0.49, 0.55)], "pass")) == (
         "Counted is the one test that decides: a requirement against one attacker."
     )
 

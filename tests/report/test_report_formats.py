@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 import report_builder as build
-from conftest import Command
+from command_line import Command
 from hostile import HOSTILE, poisoned
 
 from checker.canonical import sha256_hex
 from checker.cli import main
 from checker.plugins import BUILT_IN, load_plugin
-from checker.report.disclosure_control.suppression import for_audience
+from checker.report.disclosure_control import for_audience
 from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.json import render_json
 from checker.report.model import Report

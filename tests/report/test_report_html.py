@@ -20,7 +20,7 @@ import report_builder as build
 from checker.report.formats.html import render_html
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import Report
-from checker.report.wording import text
+from checker.report.wording.plain import plain
 
 ROOT = Path(__file__).parents[2]
 VOID = {"meta", "br", "input", "link", "img", "hr"}
@@ -83,7 +83,8 @@ def page_of(name: str) -> Page:
 
 @cache
 def report_named(name: str) -> Report:
-    return getattr(build, f"{name}_report")()
+    made: Report = getattr(build, f"{name}_report")()
+    return made
 
 
 def poisoned(report: Report, payload: str) -> Report:
@@ -263,7 +264,7 @@ def test_charts_say_in_words_what_they_draw() -> None:
 def test_hostile_text_stays_text(payload: str) -> None:
     if payload == HOSTILE["surrogate"]:
         # a lone surrogate cannot come out of a JSON or YAML file, but it can be in memory
-        assert text.plain(payload) == "lone \N{REPLACEMENT CHARACTER} half"
+        assert plain(payload) == "lone \N{REPLACEMENT CHARACTER} half"
         return
     harmless, hostile = (
         page_of("every_verdict"),
@@ -324,7 +325,7 @@ def test_equal_reports_give_equal_bytes_in_two_processes() -> None:
         env={
             **os.environ,
             "PYTHONHASHSEED": "12345",  # another order of every set than here
-            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests"))),
+            "PYTHONPATH": os.pathsep.join((str(ROOT), str(ROOT / "tests" / "helpers"))),
         },
         capture_output=True,
         text=True,

@@ -1,4 +1,4 @@
-"""JUnit XML, held against Jenkins' schema, and against the exit code it must agree with."""
+"""JUnit XML, checked with Jenkins' schema, and against the exit code it must agree with."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def test_an_inconclusive_cell_says_why_and_what_to_do() -> None:
     for error in root_of("inconclusive").xpath("//error[@type='inconclusive']"):
         assert error.get("message").startswith("inconclusive; ")
     (few, *_) = root_of("inconclusive").xpath("//error[contains(@message, 'too few patients')]")
-    assert "This cell needs 21 more eligible members before it can pass." in few.text
+    assert "This test needs 21 more eligible members before it can pass." in few.text
     assert "Audit on more patients with the class" in few.text
 
 

@@ -11,13 +11,14 @@ import pytest
 import report_builder as build
 from cmarkgfm import github_flavored_markdown_to_html
 from cmarkgfm.cmark import Options
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from markdown_it import MarkdownIt
+from properties import examples
 from report_cases import CASES, case
 
 from checker.report.formats.markdown import render_markdown
-from checker.report.formats.markup import escape, escape_markup, table
+from checker.report.formats.markdown_syntax import escape, escape_markup, table
 from checker.report.wording.plain import plain
 
 # GitHub refuses a longer comment
@@ -215,7 +216,7 @@ def shown(text: str) -> str:
     return re.sub(r"\s+", " ", plain(text)).strip()
 
 
-@settings(max_examples=120, deadline=None)
+@examples(40)
 @given(TEXTS)
 def test_any_text_is_shown_as_it_is_wherever_it_stands(text: str) -> None:
     escaped = escape(text)
@@ -234,7 +235,7 @@ def test_any_text_is_shown_as_it_is_wherever_it_stands(text: str) -> None:
         assert not re.search(r"@\w|#\d|:[\w+-]+:", block), block
 
 
-@settings(max_examples=120, deadline=None)
+@examples(40)
 @given(TEXTS)
 def test_any_text_is_shown_as_it_is_by_another_parser(text: str) -> None:
     parser = MarkdownIt("commonmark").enable(["table", "strikethrough"])

@@ -1,4 +1,4 @@
-"""SARIF, held against the schema of OASIS, and the part of it that GitHub ingests."""
+"""SARIF, checked with the schema of OASIS, and the part of it that GitHub ingests."""
 
 from __future__ import annotations
 
@@ -26,11 +26,13 @@ FORMATS = {"sarif": SARIF, "sarif-github": SARIF_GITHUB}
 
 @cache
 def log(name: str, form: str = "sarif") -> dict[str, Any]:
-    return json.loads(FORMATS[form].render(case(name)))
+    found: dict[str, Any] = json.loads(FORMATS[form].render(case(name)))
+    return found
 
 
 def run_of(name: str, form: str = "sarif") -> dict[str, Any]:
-    (run,) = log(name, form)["runs"]
+    runs: list[dict[str, Any]] = log(name, form)["runs"]
+    (run,) = runs
     return run
 
 
@@ -50,11 +52,12 @@ def test_the_log_fits_the_schema_of_oasis(name: str, form: str) -> None:
 
 
 def test_the_schema_can_tell_a_log_that_does_not_fit() -> None:
-    for change in (
+    changes: list[dict[str, Any]] = [
         {"version": "2.0.0"},
         {"runs": [{}]},
         {"runs": [{**run_of("passing"), "results": [{"message": {"text": "x"}, "kind": "bad"}]}]},
-    ):
+    ]
+    for change in changes:
         assert not VALIDATOR.is_valid({**log("passing"), **change})
 
 

@@ -6,17 +6,11 @@ import pytest
 import report_builder as build
 
 from checker.policy.documents import Limit
-from checker.report.wording import text
-from checker.report.wording.text import (
-    NBSP,
-    figure,
-    limit_words,
-    moment,
-    p_words,
-    plain,
-    setting,
-    shorten,
-)
+from checker.report.wording.cells import limit_words, telling_bound
+from checker.report.wording.decision import headline
+from checker.report.wording.numbers import NBSP, figure, p_words, setting
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.times import moment
 
 
 @pytest.mark.parametrize(
@@ -91,9 +85,9 @@ def test_the_bound_shown_is_the_one_the_verdict_rests_on() -> None:
     failing = build.disclosure_cell("hiv", "events-5", members=(61, 142), nonmembers=(4, 139))
     passing = build.disclosure_cell("hiv", "events-5", members=(3, 420), nonmembers=(2, 418))
     between = build.disclosure_cell("hiv", "events-5", members=(93, 240), nonmembers=(71, 233))
-    assert (text.telling_bound(failing) or "").startswith("at least")
-    assert (text.telling_bound(passing) or "").startswith("at most")
-    assert (text.telling_bound(between) or "").startswith("between")
+    assert (telling_bound(failing) or "").startswith("at least")
+    assert (telling_bound(passing) or "").startswith("at most")
+    assert (telling_bound(between) or "").startswith("between")
 
 
 def test_control_and_direction_characters_do_not_survive() -> None:
@@ -111,7 +105,7 @@ def test_long_text_is_cut_with_a_sign() -> None:
 def test_a_release_that_an_open_question_does_not_block_says_so() -> None:
     report = build.inconclusive_report()
     summary = report.summary.model_copy(update={"exit_code": 0})
-    assert text.headline(report) == "Release is blocked: too little is known"
-    assert text.headline(report.model_copy(update={"summary": summary})) == (
+    assert headline(report) == "Release is blocked: too little is known"
+    assert headline(report.model_copy(update={"summary": summary})) == (
         "Release is allowed, with open questions"
     )

@@ -28,10 +28,19 @@ from checker.errors import InsufficientData
 from checker.kinds import SHARED
 from checker.plugins import plugin_names
 from checker.policy.documents import Limit
-from checker.report.model import Number, SamplingReport
-from checker.report.wording import text
+from checker.report.model import SamplingReport
+from checker.report.wording.cells import (
+    contrast_words,
+    limit_words,
+    needs_more,
+    number_rows,
+    sample_words,
+    subgroup_words,
+    telling_bound,
+)
+from checker.report.wording.decision import sampling_words
 from checker.report.wording.measures import AGAINST, measure_of, probe_words
-from checker.report.wording.numbers import NBSP, upper_bound
+from checker.report.wording.numbers import NBSP, bounds, upper_bound
 from checker.report.wording.reasons import REASONS, reason_words
 from checker.stats.estimate import Estimate
 
@@ -189,7 +198,7 @@ def test_an_epsilon_has_no_upper_bound_and_its_cell_cannot_pass() -> None:
         update={
             "probe": "canary-exposure",
             "metric": "epsilon_lower_bound",
-            "estimate": Number.of(estimate),
+            "estimate": estimate.reported(),
             "verdict": "inconclusive",
             "reason": "cannot-show-absence",
             "can_only_fail": True,
@@ -198,11 +207,11 @@ def test_an_epsilon_has_no_upper_bound_and_its_cell_cannot_pass() -> None:
     )
     assert cell.estimate is not None
     assert cell.estimate.high is None
-    assert text.bounds(cell.estimate, cell.metric) == "0.840 or more"
+    assert bounds(cell.estimate, cell.metric) == "0.840 or more"
     assert upper_bound(cell.estimate, cell.metric) == "none"
-    assert text.telling_bound(cell) == "at least 0.840"
-    assert text.needs_more(cell) is None  # no number of canaries would let it pass
-    assert text.sample_words(cell) == "600 canaries planted, 600 left out"
+    assert telling_bound(cell) == "at least 0.840"
+    assert needs_more(cell) is None  # no number of canaries would let it pass
+    assert sample_words(cell) == "600 canaries planted, 600 left out"
 
 
 def test_what_is_missing_is_named_by_what_is_counted() -> None:
@@ -212,7 +221,7 @@ def test_what_is_missing_is_named_by_what_is_counted() -> None:
             "power": Power(can_pass=False, needed_more=12, needed_more_nonmembers=3),
         }
     )
-    assert text.needs_more(canaries) == (
+    assert needs_more(canaries) == (
         "needs 12 more planted canaries and 3 more canaries left out before it can pass"
     )
     rollouts = canaries.model_copy(
@@ -221,28 +230,28 @@ def test_what_is_missing_is_named_by_what_is_counted() -> None:
             "power": Power(can_pass=False, needed_more_rollouts=1039),
         }
     )
-    assert text.needs_more(rollouts) == f"needs 1{NBSP}039 more continuations before it can pass"
+    assert needs_more(rollouts) == f"needs 1{NBSP}039 more continuations before it can pass"
 
 
 def test_a_control_says_what_it_is_held_against() -> None:
     cell = build.disclosure_cell("hiv", "events-5", members=(61, 142), nonmembers=(4, 139))
     control = build.control([cell])
-    assert text.contrast_words(control).startswith("an excess")
+    assert contrast_words(control).startswith("an excess")
     twofold = control.model_copy(update={"contrast": "reference"})
-    assert text.contrast_words(twofold).startswith("a difference in differences")
+    assert contrast_words(twofold).startswith("a difference in differences")
     alone = control.model_copy(update={"metric": "disclosure_rate"})
-    assert text.contrast_words(alone).startswith("members alone")
+    assert contrast_words(alone).startswith("members alone")
     perturbed = control.model_copy(update={"metric": "memorized_share"})
-    assert text.contrast_words(perturbed).startswith("perturbation only")
+    assert contrast_words(perturbed).startswith("perturbation only")
     ratio = build.control([build.membership_cell(0.6, 0.5, 0.7)]).model_copy(
         update={"params": {"score": "reference-ratio"}}
     )
-    assert text.contrast_words(ratio).endswith("the ratio to a reference model's likelihood")
+    assert contrast_words(ratio).endswith("the ratio to a reference model's likelihood")
 
 
 def test_a_part_that_is_the_estimate_is_shown_once() -> None:
     cell = build.disclosure_cell("hiv", "events-5", members=(61, 142), nonmembers=(4, 139))
-    assert [row.title for row in text.number_rows(cell)] == [
+    assert [row.title for row in number_rows(cell)] == [
         "disclosed members beyond nonmembers",
         "members: share of patients disclosed",
         "nonmembers: share of patients disclosed",
@@ -258,7 +267,7 @@ def test_a_part_that_is_the_estimate_is_shown_once() -> None:
             "reported": {},
         }
     )
-    assert [row.title for row in text.number_rows(alone)] == ["disclosed members"]
+    assert [row.title for row in number_rows(alone)] == ["disclosed members"]
 
 
 def test_a_subgroup_below_the_smallest_cell_shows_no_count() -> None:
@@ -268,13 +277,13 @@ def test_a_subgroup_below_the_smallest_cell_shows_no_count() -> None:
             "power": Power(can_pass=False, needed_more=20),
         }
     )
-    assert not re.search(r"\d", text.sample_words(cell))
-    assert text.needs_more(cell) is None
+    assert not re.search(r"\d", sample_words(cell))
+    assert needs_more(cell) is None
 
 
 def test_what_was_not_drawn_is_said() -> None:
     report = build.passing_report()
-    assert text.sampling_words(report) == []
+    assert sampling_words(report) == []
     sampling = SamplingReport(
         sequential=True,
         curtailed=True,
@@ -285,14 +294,14 @@ def test_what_was_not_drawn_is_said() -> None:
         cells_stopped_early=1,
     )
     summary = report.summary.model_copy(update={"sampling": sampling})
-    sequential, curtailed = text.sampling_words(report.model_copy(update={"summary": summary}))
-    assert f"1 cell stopped early, and 300 of 1{NBSP}200 prompts were not drawn" in sequential
+    sequential, curtailed = sampling_words(report.model_copy(update={"summary": summary}))
+    assert f"1 test stopped early, and 300 of 1{NBSP}200 prompts were not drawn" in sequential
     assert f"7{NBSP}000 of 24{NBSP}000 continuations were not drawn" in curtailed
 
 
 def test_limits_are_read_in_their_unit() -> None:
-    assert text.limit_words(Limit(fail=3.0), "exposure_bits") == f"at most 3{NBSP}bits"
-    assert text.limit_words(Limit(fail=0.1), "distance_gap") == "at most 0.1"
+    assert limit_words(Limit(fail=3.0), "exposure_bits") == f"at most 3{NBSP}bits"
+    assert limit_words(Limit(fail=0.1), "distance_gap") == "at most 0.1"
 
 
 @pytest.mark.parametrize(
@@ -306,4 +315,4 @@ def test_limits_are_read_in_their_unit() -> None:
     ],
 )
 def test_subgroups_are_read_in_words(name: str, words: str) -> None:
-    assert text.subgroup_words(name) == words
+    assert subgroup_words(name) == words

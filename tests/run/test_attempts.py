@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from auditing import Audit, audit, write_policy
-from conftest import Command
+from command_line import Command
 from judging import Bench
 from report_builder import passing_report
 from scipy.stats import binom
@@ -20,7 +20,7 @@ from checker.errors import UsageError
 from checker.ledger import make_ledger, register_attempt
 from checker.plan import at_attempt
 from checker.report.model import AttemptReport
-from checker.report.wording.text import attempt_words, level_words
+from checker.report.wording.decision import attempt_words, level_words
 from checker.run.stored import load_run
 from checker.stats import attempt_confidence
 from checker.verdict import Finding
@@ -191,7 +191,7 @@ def test_an_attempt_that_stops_early_stops_at_its_own_level(
     documents = (in_batches(tmp_path), simulated_targets / "sound.yaml")
     assert "attempt 3 by the ledger" in phigate("plan", *documents, "--ledger", ledger).err
     outcome = phigate("check", *documents, "--format", "json", "--out", run, "--ledger", ledger)
-    assert "every bound is held at 98.75" in outcome.out
+    assert "every bound holds at 98.75" in outcome.out
     third = load_run(run)
     assert third.plan == first.plan
     assert len(third.manifest.left_out) < len(first.manifest.left_out)

@@ -11,7 +11,7 @@ from typing import Any
 import pyarrow.parquet as pq
 import pytest
 from auditing import AS_OF, Audit, audit, write_policy
-from conftest import Command
+from command_line import Command
 
 from checker.errors import ExitCode
 

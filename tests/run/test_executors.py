@@ -15,10 +15,10 @@ from typing import Any
 import numpy as np
 import pytest
 from auditing import write_policy
-from conftest import Command
+from command_line import Command
+from judging import AS_OF
 from rich.console import Console
 
-from benchmarks.simulated_gate import AS_OF, Silent
 from checker.cli.progress import TerminalProgress
 from checker.errors import ExecutorError, ExitCode, TargetError
 from checker.evidence import Pseudonyms
@@ -89,7 +89,6 @@ def audited(prepared: Prepared, run: Path, executor: Executor | None = None, **m
         run=run,
         open_target=more.pop("open_target", prepared.open_target),
         executor=executor,
-        progress=Silent(),  # type: ignore[arg-type]
         command="phigate run",
         **more,
     )
@@ -334,7 +333,8 @@ def test_a_job_that_may_run_once_another_was_left_out_is_not_forgotten(
 ) -> None:
     audit = sequential.audit
     on_model = next(job for job in audit.plan.jobs if job.uses_model)
-    waiting, ready = [ReadyJob(on_model, {}, lambda tokens: None)], []
+    waiting = [ReadyJob(on_model, {}, lambda tokens: None)]
+    ready: list[ReadyJob] = []
 
     def take(chosen: Callable[[Job], bool]) -> ReadyJob | None:
         if chosen(on_model):

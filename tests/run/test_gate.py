@@ -8,23 +8,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
-from conftest import Command
+from auditing import AS_OF
+from command_line import Checked, Command, Outcome
 
 from benchmarks.simulated_gate import audit_seed
 from checker.errors import ExitCode
 
-AS_OF = "2026-11-01T00:00:00+00:00"
+ROOT = Path(__file__).parents[2]
+Check = Callable[[str], Checked]
 
 
 def without_times(report: str) -> str:
     return re.sub(r'"(started|finished|measured|asOf)": "[^"]*"', r'"\1": "-"', report)
 
 
-def check(phigate: Command, folder: Path, name: str, run: str = "run", *more: object):
+def check(phigate: Command, folder: Path, name: str, run: str = "run", *more: object) -> Outcome:
     return phigate(
         "check", folder / "policy.yaml", folder / f"{name}.yaml", "--out", folder / run,
         "--as-of", AS_OF, *more,
@@ -32,22 +35,22 @@ def check(phigate: Command, folder: Path, name: str, run: str = "run", *more: ob
 
 
 def test_a_leaking_target_fails_and_the_report_names_class_attacker_and_membership(
-    phigate: Command, workspace: Path
+    checked: Check,
 ) -> None:
-    outcome = check(phigate, workspace, "leaking")
-    assert outcome.code == ExitCode.FAIL
-    report = json.loads((workspace / "run" / "report.json").read_text())
+    found = checked("leaking")
+    assert found.outcome.code == ExitCode.FAIL
+    report = json.loads((found.run / "report.json").read_text())
     failed = {cell["id"] for cell in report["cells"] if cell["verdict"] == "fail"}
     assert "membership/record/all" in failed
     assert "hiv-disclosure/events-10/all" in failed
-    assert "must not be released" in outcome.out
-    assert (workspace / "run" / "report.html").read_text().startswith("<!DOCTYPE html>")
+    assert "must not be released" in found.outcome.out
+    assert (found.run / "report.html").read_text().startswith("<!DOCTYPE html>")
 
 
-def test_a_sound_target_passes(phigate: Command, workspace: Path) -> None:
-    outcome = check(phigate, workspace, "sound")
-    assert outcome.code == ExitCode.PASS, outcome.out
-    report = json.loads((workspace / "run" / "report.json").read_text())
+def test_a_sound_target_passes(checked: Check) -> None:
+    found = checked("sound")
+    assert found.outcome.code == ExitCode.PASS, found.outcome.out
+    report = json.loads((found.run / "report.json").read_text())
     assert report["verdict"] == "pass"
     assert all(c["verdict"] == "pass" for c in report["cells"] if c["gating"])
 
@@ -59,10 +62,10 @@ def test_verdicts_hold_on_other_seeds(seed: int) -> None:
 
 
 def test_a_finished_run_is_verified_and_a_changed_one_is_not(
-    phigate: Command, workspace: Path
+    phigate: Command, checked: Check
 ) -> None:
-    check(phigate, workspace, "sound")
-    run = workspace / "run"
+    found = checked("sound")
+    run = found.run
     assert phigate("verify", run).code == ExitCode.PASS
     evidence = sorted((run / "evidence").glob("*.parquet"))[0]
     content = bytearray(evidence.read_bytes())
@@ -71,24 +74,24 @@ def test_a_finished_run_is_verified_and_a_changed_one_is_not(
     outcome = phigate("verify", run)
     assert outcome.code == ExitCode.INCOMPLETE
     assert evidence.name in outcome.out
-    again = check(phigate, workspace, "sound")
+    again = check(phigate, found.folder, "sound")
     assert again.code == ExitCode.INCOMPLETE
     assert evidence.name in again.err
 
 
-def test_an_edited_report_is_found_out(phigate: Command, workspace: Path) -> None:
-    check(phigate, workspace, "leaking")
-    path = workspace / "run" / "report.json"
+def test_an_edited_report_is_found_out(phigate: Command, checked: Check) -> None:
+    run = checked("leaking").run
+    path = run / "report.json"
     path.write_text(path.read_text().replace('"verdict": "fail"', '"verdict": "pass"'))
-    outcome = phigate("verify", workspace / "run")
+    outcome = phigate("verify", run)
     assert outcome.code == ExitCode.INCOMPLETE
     assert "BROKEN" in outcome.out
 
 
-def test_a_forged_page_is_found_out(phigate: Command, workspace: Path) -> None:
-    check(phigate, workspace, "leaking")
-    (workspace / "run" / "report.html").write_text("<html>All is well.</html>")
-    outcome = phigate("verify", workspace / "run")
+def test_a_forged_page_is_found_out(phigate: Command, checked: Check) -> None:
+    run = checked("leaking").run
+    (run / "report.html").write_text("<html>All is well.</html>")
+    outcome = phigate("verify", run)
     assert outcome.code == ExitCode.INCOMPLETE
     assert "BROKEN  report.html" in outcome.out
 
@@ -116,8 +119,8 @@ def test_evidence_keeps_its_age_however_often_the_audit_is_repeated(
     assert phigate("check", *documents, "--as-of", soon, "--fresh").code == ExitCode.PASS
 
 
-def test_another_pseudonym_key_makes_other_evidence(phigate: Command, workspace: Path) -> None:
-    check(phigate, workspace, "leaking")
+def test_another_pseudonym_key_makes_other_evidence(phigate: Command, checked: Check) -> None:
+    workspace = checked("leaking").folder
     (workspace / "run" / "pseudonym.key").unlink()
     outcome = check(phigate, workspace, "leaking")
     assert "found finished" not in outcome.err
@@ -145,29 +148,29 @@ def test_fresh_deletes_nothing_that_phigate_did_not_write(
 def test_a_verdict_stands_when_its_reader_has_gone(workspace: Path) -> None:
     command = (
         f"{sys.executable} -m checker.cli check {workspace}/policy.yaml {workspace}/sound.yaml"
-        f" --out {workspace}/run --json | true; exit ${{PIPESTATUS[0]}}"
+        f" --out {workspace}/run --format json --json | true; exit ${{PIPESTATUS[0]}}"
     )
     done = subprocess.run(["bash", "-c", command], capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.PASS, done.stderr
 
 
 def test_judging_again_gives_the_same_report_and_needs_no_cohort(
-    phigate: Command, workspace: Path
+    phigate: Command, checked: Check
 ) -> None:
-    first = check(phigate, workspace, "leaking")
-    run = workspace / "run"
+    first = checked("leaking")
+    workspace, run = first.folder, first.run
     before = (run / "report.json").read_bytes()
     for part in ("cohort/data", "leaking.json", "policy.yaml"):
         (workspace / part).rename(workspace / f"{part}.gone")
     again = phigate("judge", run, "--as-of", AS_OF)
-    assert again.code == first.code
+    assert again.code == first.outcome.code
     assert (run / "report.json").read_bytes() == before
 
 
 def test_a_stricter_policy_is_judged_from_the_same_evidence(
-    phigate: Command, workspace: Path
+    phigate: Command, checked: Check
 ) -> None:
-    check(phigate, workspace, "sound")
+    workspace = checked("sound").folder
     text = (workspace / "policy.yaml").read_text()
     stricter = workspace / "stricter.yaml"
     stricter.write_text(text.replace("fail: 0.05", "fail: 0.01"))
@@ -185,8 +188,8 @@ def test_a_stricter_policy_is_judged_from_the_same_evidence(
     assert phigate("verify", derived).code == ExitCode.PASS
 
 
-def test_a_demand_that_was_not_measured_is_not_passed(phigate: Command, workspace: Path) -> None:
-    check(phigate, workspace, "sound")
+def test_a_demand_that_was_not_measured_is_not_passed(phigate: Command, checked: Check) -> None:
+    workspace = checked("sound").folder
     text = (workspace / "policy.yaml").read_text()
     other = workspace / "other.yaml"
     other.write_text(text.replace("samples: 20", "samples: 30"))
@@ -209,29 +212,35 @@ def test_a_second_check_repeats_nothing_and_reports_the_same(
     assert without_times((workspace / "run" / "report.json").read_text()) == without_times(before)
 
 
-def test_a_run_killed_in_the_middle_goes_on_and_ends_the_same(workspace: Path) -> None:
-    def command(run: str) -> list[str]:
+def test_a_run_killed_in_the_middle_goes_on_and_ends_the_same(
+    phigate: Command, workspace: Path
+) -> None:
+    def arguments(run: str) -> list[str]:
         return [
-            sys.executable, "-m", "checker.cli", "check", str(workspace / "policy.yaml"),
-            str(workspace / "leaking.yaml"), "--out", str(workspace / run), "--as-of", AS_OF,
+            "check", str(workspace / "policy.yaml"), str(workspace / "leaking.yaml"),
+            "--out", str(workspace / run), "--as-of", AS_OF, "--format", "json",
         ]  # fmt: skip
 
-    whole = subprocess.run(command("whole"), capture_output=True, check=False)
-    assert whole.returncode == ExitCode.FAIL, whole.stderr
+    whole = phigate(*arguments("whole"))
+    assert whole.code == ExitCode.FAIL, whole.err
     jobs = len(list((workspace / "whole" / "evidence").iterdir()))
     cut = workspace / "cut"
     cut.mkdir()
     key = workspace / "whole" / "pseudonym.key"
     (cut / "pseudonym.key").write_bytes(key.read_bytes())  # equal pseudonyms, to compare bytes
-    process = subprocess.Popen(command("cut"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "checker.cli", *arguments("cut")],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
     while len(list(cut.glob("evidence/*.parquet"))) < 3 and process.poll() is None:
         time.sleep(0.002)
     process.send_signal(signal.SIGKILL)
     process.wait()
     done = {p.name: p.stat().st_mtime_ns for p in cut.glob("evidence/*.parquet")}
     assert 3 <= len(done) < jobs
-    again = subprocess.run(command("cut"), capture_output=True, check=False)
-    assert again.returncode == ExitCode.FAIL, again.stderr
+    again = phigate(*arguments("cut"))
+    assert again.code == ExitCode.FAIL, again.err
     assert {p.name: p.stat().st_mtime_ns for p in cut.glob("evidence/*.parquet")}.items() >= (
         done.items()
     )
@@ -240,12 +249,10 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_the_same(workspace: Path) -
     assert same[0] == same[1]
 
 
-def test_patients_are_named_nowhere_in_evidence_or_report(
-    phigate: Command, workspace: Path
-) -> None:
+def test_patients_are_named_nowhere_in_evidence_or_report(checked: Check) -> None:
     import pyarrow.parquet as pq
 
-    check(phigate, workspace, "leaking")
+    workspace = checked("leaking").folder
     shards = (workspace / "cohort" / "data").rglob("*.parquet")
     subjects = {str(s) for f in shards for s in pq.read_table(f)["subject_id"].to_pylist()}
     run = workspace / "run"

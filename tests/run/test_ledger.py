@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 from auditing import AS_OF, write_policy
-from conftest import Command
+from command_line import Command, Outcome
 from jsonschema import Draft7Validator
 
 from checker.canonical import sha256_hex
@@ -129,7 +129,9 @@ def test_only_what_the_model_is_asked_makes_an_attempt(plan: AuditPlan) -> None:
 # --- through the command line -------------------------------------------------------------------
 
 
-def check(phigate: Command, folder: Path, run: str, *more: object, target: str = "sound"):
+def check(
+    phigate: Command, folder: Path, run: str, *more: object, target: str = "sound"
+) -> Outcome:
     return phigate(
         "check", folder / "policy.yaml", folder / f"{target}.yaml", "--out", folder / run,
         "--as-of", AS_OF, "--format", "json", *more,

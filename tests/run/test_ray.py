@@ -76,7 +76,7 @@ class Cluster:
         self.start()
 
     def start(self) -> None:
-        script = ROOT / "tests" / "loopback_cluster.py"
+        script = ROOT / "tests" / "helpers" / "loopback_cluster.py"
         self.process = subprocess.Popen(
             [sys.executable, str(script), f"{self.folder}/ray"],
             env=self.environment,

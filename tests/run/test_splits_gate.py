@@ -26,7 +26,7 @@ ELSEWHERE = "@ELSEWHERE"
 
 
 def shard(folder: Path, split: str) -> Path:
-    return folder / "cohort" / meds.data_subdirectory / split / "0.parquet"
+    return folder.joinpath("cohort", meds.data_subdirectory, split, "0.parquet")
 
 
 def recode(folder: Path, split: str, new: Callable[[list[str]], list[str]]) -> None:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from properties import examples
 from scipy.special import expit, logit
 from scipy.stats import beta, norm
 
@@ -25,7 +26,7 @@ def slow_delong(positive: Scores, negative: Scores) -> tuple[float, float]:
     return float(wins.mean()), float(variance)
 
 
-@settings(max_examples=30, deadline=None, derandomize=True, database=None)
+@examples(30)
 @given(
     seed=st.integers(0, 2**32 - 1),
     sizes=st.tuples(st.integers(50, 90), st.integers(50, 90)),
@@ -126,7 +127,7 @@ def test_a_difference_of_aurocs_is_squared_and_added() -> None:
     first = stats.Estimate(0.7, 0.66, 0.73, 100, 0.95, "delong-logit")
     second = stats.Estimate(0.5, 0.46, 0.53, 80, 0.95, "delong-logit")
     # 0.2 - √(0.04² + 0.03²) = 0.15; 0.2 + √(0.03² + 0.04²) = 0.25
-    estimate = stats.auroc_difference(first, second)
+    estimate = stats.difference(first, second)
     bounds = (estimate.value, estimate.low, estimate.high)
     assert bounds == pytest.approx((0.2, 0.15, 0.25))
     assert estimate.n == 180
@@ -137,7 +138,7 @@ def test_aurocs_of_different_confidence_are_not_subtracted() -> None:
     first = stats.Estimate(0.7, 0.66, 0.73, 100, 0.95, "delong-logit")
     second = stats.Estimate(0.5, 0.46, 0.53, 80, 0.9, "delong-logit")
     with pytest.raises(ValueError, match="different confidence"):
-        stats.auroc_difference(first, second)
+        stats.difference(first, second)
 
 
 def test_the_ranks_bound_the_false_positive_rate_from_both_sides() -> None:

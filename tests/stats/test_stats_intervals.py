@@ -6,15 +6,14 @@ import math
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
+from properties import examples
 from scipy.stats import binom
 
 from checker import stats
 from checker.errors import InsufficientData
 from checker.stats.intervals import difference_limits, square_and_add
-
-SETTINGS = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
 groups = st.integers(1, 400).flatmap(
     lambda n: st.tuples(st.floats(0, n, allow_nan=False), st.just(n))
@@ -139,14 +138,14 @@ def test_groups_of_equal_size_and_misses_of_the_smaller_are_only_squared_and_add
     assert difference_limits(9, 100, 0, 20, confidence=0.95)[2] == pytest.approx(alone)
 
 
-@SETTINGS
+@examples(100)
 @given(group=groups, confidence=confidences)
 def test_a_rate_lies_between_its_bounds(group: tuple[float, int], confidence: float) -> None:
     estimate = stats.rate(*group, confidence=confidence)
     assert 0 <= estimate.low <= estimate.value <= estimate.high <= 1
 
 
-@SETTINGS
+@examples(100)
 @given(first=groups, second=groups, confidence=confidences)
 def test_a_difference_turned_round_is_its_mirror_image(
     first: tuple[float, int], second: tuple[float, int], confidence: float
@@ -159,7 +158,7 @@ def test_a_difference_turned_round_is_its_mirror_image(
     )
 
 
-@SETTINGS
+@examples(100)
 @given(first=groups, second=groups)
 def test_more_confidence_never_narrows_a_difference(
     first: tuple[float, int], second: tuple[float, int]
@@ -170,7 +169,7 @@ def test_more_confidence_never_narrows_a_difference(
     assert wide.high >= narrow.high - 1e-12
 
 
-@SETTINGS
+@examples(100)
 @given(group=st.integers(2, 200).flatmap(lambda n: st.tuples(st.integers(0, n - 1), st.just(n))))
 def test_one_hit_more_never_lowers_a_bound(group: tuple[int, int]) -> None:
     x, n = group

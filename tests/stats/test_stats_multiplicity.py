@@ -6,7 +6,7 @@ import itertools
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import binom
 
@@ -43,7 +43,6 @@ def slow_holm(p_values: list[float], alpha: float) -> list[bool]:
     ]
 
 
-@settings(max_examples=50, deadline=None, derandomize=True, database=None)
 @given(p_values=st.lists(st.floats(0, 0.1), min_size=1, max_size=6))
 def test_holm_is_closed_bonferroni(p_values: list[float]) -> None:
     assert stats.holm(p_values, alpha=0.05).tolist() == slow_holm(p_values, 0.05)

@@ -4,17 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
+from properties import examples
 from scipy.stats import multinomial
 
 from checker import stats
 from checker.errors import InsufficientData
 from checker.stats.intervals import square_and_add
 from checker.stats.paired import discordant, paired_limits
-
-SETTINGS = settings(max_examples=100, deadline=None, derandomize=True, database=None)
 
 pairs = st.integers(1, 300).flatmap(
     lambda n: st.tuples(st.floats(0, n / 2), st.floats(0, n / 2), st.just(n))
@@ -148,7 +147,7 @@ def test_impossible_counts_and_nobody_are_refused() -> None:
         stats.difference_in_differences((1, 0, 5), (0, 0, 0), confidence=0.95)
 
 
-@SETTINGS
+@examples(100)
 @given(pair=pairs, confidence=st.floats(0.5, 0.999999))
 def test_a_paired_difference_turned_round_is_its_mirror_image(
     pair: tuple[float, float, int], confidence: float
@@ -162,7 +161,7 @@ def test_a_paired_difference_turned_round_is_its_mirror_image(
     )
 
 
-@SETTINGS
+@examples(100)
 @given(pair=pairs)
 def test_more_confidence_never_narrows_a_paired_difference(
     pair: tuple[float, float, int],

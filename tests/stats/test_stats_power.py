@@ -123,7 +123,7 @@ def test_the_power_of_an_auroc_difference_is_that_of_simulated_audits() -> None:
     for _ in range(500):
         inside = stats.auroc(rng.random(100), rng.random(150), confidence=0.95)
         outside = stats.auroc(rng.random(80), rng.random(200), confidence=0.95)
-        passed.append(stats.auroc_difference(inside, outside).high <= 0.1)
+        passed.append(stats.difference(inside, outside).high <= 0.1)
     announced = power.pass_probability_auroc_difference(
         (100, 150), (80, 200), limit=0.1, confidence=0.95
     )
@@ -172,8 +172,8 @@ def test_the_power_of_a_difference_in_differences_is_the_mass_of_all_passing_out
         shares = [discordance, discordance, 1 - 2 * discordance]
         mass.append(multinomial.pmf(np.stack([b, c, n - b - c], axis=1), n, shares))
         found.append(paired_limits(b, c, n, confidence=0.95))
-    first = tuple(part[:, None] for part in found[0])
-    passes = square_and_add(first, found[1], largest=2.0)[2] <= limit
+    value, low, high = (part[:, None] for part in found[0])
+    passes = square_and_add((value, low, high), found[1], largest=2.0)[2] <= limit
     exact = mass[0] @ passes @ mass[1]
     announced = power.pass_probability_difference_in_differences(
         *sizes, limit=limit, base_rate=base_rate, confidence=0.95

@@ -112,12 +112,12 @@ def test_the_same_scores_in_groups_of_unlike_prevalence_differ_only_by_it() -> N
     inside = (positive[:300], negative[:300])
     outside = (positive[:150], negative[:600])
     settings = {"confidence": 0.95, "prevalence": 0.3}
-    found = stats.auprc_difference(
+    found = stats.difference(
         stats.auprc(*inside, rng=rng(), **settings), stats.auprc(*outside, rng=rng(), **settings)
     )
     assert stats.contains(found, 0)
     assert found.method == "square-and-add over bca bootstrap"
-    crude = stats.auprc_difference(
+    crude = stats.difference(
         stats.auprc(*inside, confidence=0.95, rng=rng()),
         stats.auprc(*outside, confidence=0.95, rng=rng()),
     )

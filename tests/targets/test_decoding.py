@@ -86,7 +86,8 @@ def plain_loop(
         mass = weights.cumsum()
         ids.append(int(np.searchsorted(mass, number * mass[-1], side="right")))
     drawn = np.array([ids[len(prompt) :]], dtype=np.int32)
-    return cut_at(drawn, eos_id=eos_id)[0].tolist()
+    kept: list[int] = cut_at(drawn, eos_id=eos_id)[0].tolist()
+    return kept
 
 
 @contextmanager
@@ -200,12 +201,12 @@ def test_rows_that_end_make_room_for_others(models: Path) -> None:
 WAITING = {"_local_scalar_dense", "item", "is_nonzero", "nonzero", "masked_select", "equal"}
 
 
-class Synchronisations(TorchDispatchMode):
+class Synchronisations(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch's
     """Counts what would make the host wait for a device."""
 
     def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
+        super().__init__()  # type: ignore[no-untyped-call]  # torch's
+        self.count: int = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = func.overloadpacket.__name__
@@ -213,7 +214,7 @@ class Synchronisations(TorchDispatchMode):
             index is not None and index.dtype == torch.bool
             for index in (args[1] if isinstance(args[1], list) else [])
         )
-        self.count += by_mask or name in WAITING
+        self.count += int(by_mask or name in WAITING)
         return func(*args, **(kwargs or {}))
 
 
@@ -226,7 +227,8 @@ def test_steps_do_not_wait_for_the_device(models: Path, name: str) -> None:
             target.rollout(
                 records(8, 5), keys=[1, 2], samples=2, sampler=sampler(horizon_tokens=horizon)
             )
-        return seen.count
+        count: int = seen.count
+        return count
 
     short, long = waits(CHECK_EVERY), waits(5 * CHECK_EVERY)
     assert long - short == 4  # one look every CHECK_EVERY steps, and nothing else

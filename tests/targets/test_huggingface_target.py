@@ -308,7 +308,12 @@ def test_eos_cuts_a_rollout_only_where_it_is_declared(models: Path) -> None:
 
 
 def test_generation_settings_of_the_checkpoint_do_not_leak_in(models: Path, copied: Path) -> None:
-    settings = {"temperature": 0.01, "repetition_penalty": 9.0, "eos_token_id": 2, "top_k": 1}
+    settings: dict[str, Any] = {
+        "temperature": 0.01,
+        "repetition_penalty": 9.0,
+        "eos_token_id": 2,
+        "top_k": 1,
+    }
     settings |= {"do_sample": True, "num_beams": 3, "suppress_tokens": [5], "max_new_tokens": 2}
     (copied / "generation_config.json").write_text(json.dumps(settings))
     arguments: dict[str, Any] = {"keys": [1], "samples": 10, "sampler": sampler()}

@@ -45,7 +45,8 @@ def leaky(*records: MemorizedRecord, **changes: object) -> SimulatedTarget:
 
 
 def share(expected: NDArray[np.float64], total: int = 4000) -> NDArray[np.float64]:
-    return expected * (total / expected.sum())  # float32 log-probabilities miss the sum by 1e-8
+    scaled: NDArray[np.float64] = expected * (total / expected.sum())
+    return scaled  # float32 log-probabilities miss the sum by 1e-8
 
 
 RECORD = MemorizedRecord(tokens=[0, 1, 2, 3], first=2, weight=0.75)

@@ -7,10 +7,11 @@ from datetime import timedelta
 import numpy as np
 import pyarrow as pa
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 from judging import AS_OF, FOREIGN, HARMLESS, SAMPLES, Bench, policy
 from measuring import measured
+from properties import examples
 
 from checker import stats
 from checker.attacks.attribute_disclosure import ATTACK, AttributeDisclosureParams
@@ -307,7 +308,7 @@ def test_an_inconclusive_subgroup_may_warn_instead_of_block() -> None:
         assert bench.judge().verdict == verdict
 
 
-@settings(max_examples=40, deadline=None)
+@examples(40)
 @given(x=st.integers(0, 79), y=st.integers(0, 80))
 def test_more_measured_leakage_never_turns_a_failure_into_a_pass(x: int, y: int) -> None:
     order = {"pass": 0, "inconclusive": 1, "fail": 2}

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 from auditing import audit, write_policy
-from conftest import Command
+from command_line import Command
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
 from cryptography.hazmat.primitives.serialization import (

@@ -319,7 +319,8 @@ def test_a_plan_that_is_judged_from_something_else(
 
 
 def in_policy(plan: dict[str, Any]) -> dict[str, Any]:
-    return plan["policy"]["document"]["spec"]
+    spec: dict[str, Any] = plan["policy"]["document"]["spec"]
+    return spec
 
 
 NONSENSE: dict[str, Callable[[dict[str, Any]], None]] = {

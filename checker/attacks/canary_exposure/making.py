@@ -20,7 +20,6 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from checker import __version__
 from checker.attacks.canary_exposure.drawing import draw_canaries, subjects_needed
 from checker.attacks.canary_exposure.manifest import (
     Beacon,
@@ -35,6 +34,7 @@ from checker.evidence import write_atomically
 from checker.policy.documents import TargetSpec
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.version import PHIGATE_VERSION
 
 README: Final = "README.txt"
 
@@ -86,7 +86,7 @@ def make_canaries(
     canaries, beacons = draw_canaries(cohort, tokenizer, settings=settings, first_subject=first)
     shard = _shard(_in_shard(canaries, beacons))
     made = CanaryManifest(
-        made_with=__version__,
+        made_with=PHIGATE_VERSION,
         data_name=cohort.name,
         data_sha256=cohort.sha256,
         tokenization_sha256=tokenizer.sha256,
@@ -188,7 +188,7 @@ def _metadata(
     about = {
         "dataset_name": f"canaries for {cohort.name}",
         "etl_name": "phigate canaries make",
-        "etl_version": __version__,
+        "etl_version": PHIGATE_VERSION,
         "meds_version": meds.__version__,
     }
     meds.DatasetMetadataSchema.validate(about)

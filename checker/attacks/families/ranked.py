@@ -261,7 +261,7 @@ def _difference(
     family: Auroc | AveragePrecision, members: Ranked, nonmembers: Ranked, *, confidence: float
 ) -> Measurement:
     inside, outside = (family.rank(group, confidence=confidence) for group in (members, nonmembers))
-    return Measurement(stats.auroc_difference(inside, outside), inside, outside)
+    return Measurement(stats.difference(inside, outside), inside, outside)
 
 
 def _halves_difference(

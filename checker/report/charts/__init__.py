@@ -4,16 +4,16 @@
 """
 
 from checker.report.charts.canvas import Chart
-from checker.report.charts.glance import glance_chart
 from checker.report.charts.leakage import leakage_charts
 from checker.report.charts.membership import roc_charts
+from checker.report.charts.overview import overview_chart
 from checker.report.charts.perturbation import perturbation_charts
 from checker.report.charts.power import power_charts
 
 __all__ = [
     "Chart",
-    "glance_chart",
     "leakage_charts",
+    "overview_chart",
     "perturbation_charts",
     "power_charts",
     "roc_charts",

@@ -15,28 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import matplotlib as mpl
-from matplotlib.axes import Axes
+from matplotlib.axes import Axes as Axes  # for the charts, which import no matplotlib
 from matplotlib.figure import Figure
 from matplotlib.ticker import PercentFormatter
 
 from checker.report.charts.svg import for_page
-from checker.report.model import Number
 from checker.report.palette import INK, MUTED, RULE
 from checker.report.wording.plain import shorten
-
-__all__ = [
-    "WIDTH_IN",
-    "Axes",
-    "Chart",
-    "Margins",
-    "draw",
-    "dress",
-    "name_columns",
-    "read_as_shares",
-    "top",
-    "wrapped",
-    "write",
-]
+from checker.stats.estimate import ReportedEstimate
 
 WIDTH_IN, HEIGHT_IN = 3.9, 3.0
 _POINTS_PER_INCH = 72
@@ -124,8 +110,7 @@ def dress(axes: Axes, *, grid: str = "y", ticks: int | None = 5) -> None:
     axes.tick_params(which="both", colors=INK, length=0, pad=6)
     axes.grid(axis=grid, color=RULE, linewidth=0.8)  # type: ignore[arg-type]
     axes.set_axisbelow(True)
-    for side in ("top", "right", "left"):
-        axes.spines[side].set_visible(False)
+    axes.spines[["top", "right", "left"]].set_visible(False)
     axes.spines["bottom"].set_color(MUTED)
 
 
@@ -198,6 +183,6 @@ def name_columns(axes: Axes, names: Sequence[str], *, inches: float, most: int =
               align="center", size=9.0)  # fmt: skip
 
 
-def top(number: Number) -> float:
+def top(number: ReportedEstimate) -> float:
     """Return where an interval ends: at the value where nothing bounds it from above."""
     return number.value if number.high is None else number.high

@@ -19,17 +19,16 @@ from checker.report.charts.canvas import (
     top,
     write,
 )
-from checker.report.charts.titles import title_of
-from checker.report.model import AttackerText, CellReport, ControlReport, Number, Report
+from checker.report.index import ReportIndex
+from checker.report.model import AttackerText, CellReport, ControlReport, Report
 from checker.report.palette import MEMBERS, NONMEMBERS
 from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure
 from checker.report.wording.plain import shorten
-
-__all__ = ["leakage_charts"]
+from checker.stats.estimate import ReportedEstimate
 
 _MARGINS = Margins()
-_Points = list[tuple[AttackerText, CellReport, Number, Number]]
+_Points = list[tuple[AttackerText, CellReport, ReportedEstimate, ReportedEstimate]]
 
 
 def leakage_charts(report: Report) -> list[Chart]:
@@ -39,9 +38,10 @@ def leakage_charts(report: Report) -> list[Chart]:
     or are withheld, have no chart.
     """
     drawn = [(control, found) for control in report.controls if (found := _points(report, control))]
+    index = ReportIndex.of(report)
     ends = _ends(found for control, found in drawn if is_share(control.metric))
     return [
-        _leakage(f"chart-{place}", title_of(report, control), control, found, ends=ends)
+        _leakage(f"chart-{place}", index.class_of(control), control, found, ends=ends)
         for place, (control, found) in enumerate(drawn, start=1)
     ]
 
@@ -99,7 +99,7 @@ def _leakage(
 
 def _series(
     axes: Axes,
-    numbers: list[Number],
+    numbers: list[ReportedEstimate],
     decides: list[bool],
     *,
     colour: str,

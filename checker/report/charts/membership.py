@@ -8,13 +8,12 @@ end of the curve, which an AUROC hardly counts, can be seen.
 from __future__ import annotations
 
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, dress, write
-from checker.report.charts.titles import attacker_titles
+from checker.report.index import ReportIndex
 from checker.report.model import CellReport, Report, RocPoint
 from checker.report.palette import INK, MEMBERS, MUTED
 from checker.report.wording.measures import probe_words
 from checker.report.wording.numbers import figure, setting
-
-__all__ = ["roc_charts"]
+from checker.report.wording.plain import shorten
 
 _UNIT = "membership_tpr_at_fpr"
 _LEAST = 1e-3
@@ -24,23 +23,23 @@ def roc_charts(report: Report) -> list[Chart]:
     """Draw the curve of every attack that ranks patients, once where several cells share it."""
     charts: list[Chart] = []
     seen: set[tuple[tuple[float, float], ...]] = set()
-    attackers = attacker_titles(report)
+    index = ReportIndex.of(report)
     for cell in report.cells:
         points = cell.roc or []
         key = tuple((point.fpr, point.tpr) for point in points)
         if cell.subgroup != "all" or len(points) < 2 or key in seen:
             continue
         seen.add(key)
-        caption = f"{_score(report, cell)}Against {attackers.get(cell.attacker, cell.attacker)}"
+        caption = f"{_score(index, cell)}Against {shorten(index.attacker_of(cell), 60)}"
         charts.append(
             _roc(f"roc-{len(charts) + 1}", probe_words(cell.probe).title, caption, points)
         )
     return charts
 
 
-def _score(report: Report, cell: CellReport) -> str:
+def _score(index: ReportIndex, cell: CellReport) -> str:
     """Name the score, where the control says which."""
-    control = next((item for item in report.controls if item.id == cell.control), None)
+    control = index.controls.get(cell.control)
     score = control.params.get("score") if control is not None else None
     return f"Score: {score}. " if score else ""
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from checker.attacks.identifier_perturbation.words import age_offset
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, dress, read_as_shares, top
-from checker.report.charts.titles import attacker_titles, title_of
-from checker.report.model import Number, Report
+from checker.report.index import ReportIndex
+from checker.report.model import Report
 from checker.report.palette import INK, MEMBERS, MUTED
 from checker.report.wording.numbers import bounds, figure, setting
-
-__all__ = ["perturbation_charts"]
+from checker.report.wording.plain import shorten
+from checker.stats.estimate import ReportedEstimate
 
 _UNIT = "recall"  # any share of patients: only its unit is asked for
 
@@ -17,8 +17,7 @@ _UNIT = "recall"  # any share of patients: only its unit is asked for
 def perturbation_charts(report: Report) -> list[Chart]:
     """Draw the curve of every cell over all patients that has one."""
     charts: list[Chart] = []
-    controls = {control.id: control for control in report.controls}
-    attackers = attacker_titles(report)
+    index = ReportIndex.of(report)
     for cell in report.cells:
         curve = sorted(
             (years, number)
@@ -26,12 +25,12 @@ def perturbation_charts(report: Report) -> list[Chart]:
             if (years := age_offset(name)) is not None
         ) if cell.subgroup == "all" else []  # fmt: skip
         if len(curve) > 1:
-            control = controls[cell.control]
+            control = index.controls[cell.control]
             charts.append(
                 _age_curve(
                     f"curve-{len(charts) + 1}",
-                    title_of(report, control),
-                    f"Against {attackers.get(cell.attacker, cell.attacker)}",
+                    index.class_of(control),
+                    f"Against {shorten(index.attacker_of(cell), 60)}",
                     curve,
                     threshold=control.params.get("threshold"),
                 )
@@ -43,7 +42,7 @@ def _age_curve(
     key: str,
     title: str,
     caption: str,
-    curve: list[tuple[int, Number]],
+    curve: list[tuple[int, ReportedEstimate]],
     *,
     threshold: float | None,
 ) -> Chart:

@@ -5,14 +5,12 @@ from __future__ import annotations
 import math
 
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, write
-from checker.report.charts.titles import attacker_titles, title_of
+from checker.report.index import ReportIndex
 from checker.report.model import CellReport, ControlReport, Report
 from checker.report.palette import INK, MEMBERS, MUTED, NONMEMBERS, RULE
+from checker.report.wording.cells import subgroup_words
 from checker.report.wording.numbers import grouped
 from checker.report.wording.plain import shorten
-from checker.report.wording.text import subgroup_words
-
-__all__ = ["power_charts"]
 
 _WIDTH_IN, _ROW_IN = 3.9, 0.5
 
@@ -20,7 +18,7 @@ _WIDTH_IN, _ROW_IN = 3.9, 0.5
 def power_charts(report: Report) -> list[Chart]:
     """Draw one chart per control, with a row per cell; all have one axis, to be compared by eye.
 
-    Cells whose needs nobody knows have no row. A report that withholds how many patients there are
+    Cells whose needs are unknown have no row. A report that withholds how many patients there are
     shows what would be needed and leaves the sample out.
     """
     groups = {
@@ -28,9 +26,9 @@ def power_charts(report: Report) -> list[Chart]:
         for control in report.controls
     }
     ends = _ends([cell for cells in groups.values() for cell in cells])
-    titles = attacker_titles(report)
+    index = ReportIndex.of(report)
     return [
-        _power(f"power-{place}", title_of(report, control), control, cells, titles, ends=ends)
+        _power(f"power-{place}", index, control, cells, ends=ends)
         for place, (control, cells) in enumerate(
             ((one, groups[one.id]) for one in report.controls if groups[one.id]), start=1
         )
@@ -60,14 +58,13 @@ def _ends(cells: list[CellReport]) -> tuple[float, float]:
 
 def _power(
     key: str,
-    title: str,
+    index: ReportIndex,
     control: ControlReport,
     cells: list[CellReport],
-    attackers: dict[str, str],
     *,
     ends: tuple[float, float],
 ) -> Chart:
-    low, high = ends
+    title, (low, high) = index.class_of(control), ends
     whom = "continuations" if any(c.sample and c.sample.rollouts for c in cells) else "members"
     if control.attribute_class is not None and whom == "members":
         whom = "eligible members"
@@ -77,7 +74,7 @@ def _power(
         axes.set_xlim(low, high)
         axes.set_ylim(len(cells) - 0.35, -0.6)
         for row, cell in enumerate(cells):
-            _row(axes, row, cell, _who(cell, attackers), ends=ends)
+            _row(axes, row, cell, _who(cell, index), ends=ends)
         powers = range(round(math.log10(low)), round(math.log10(high)) + 1)
         axes.set_xticks([10.0**p for p in powers], [grouped(10**p) for p in powers])
         axes.minorticks_off()
@@ -86,14 +83,13 @@ def _power(
         axes.set_xlabel(whom, color=INK)
         axes.grid(axis="x", color=RULE, linewidth=0.8)
         axes.set_axisbelow(True)
-        for side in ("top", "right", "left", "bottom"):
-            axes.spines[side].set_visible(False)
+        axes.spines[:].set_visible(False)
 
     parts = [
         f"For each attacker: how many {whom} there are, how many a pass needs at the least, and"
         " with about how many a model that leaks nothing passes four times of five."
     ]
-    parts += [_describe(cell, _who(cell, attackers), whom) for cell in cells]
+    parts += [_describe(cell, _who(cell, index), whom) for cell in cells]
     description = " ".join(parts)
     height = 0.62 + _ROW_IN * len(cells)
     svg = draw(paint, key, title, description, size=(_WIDTH_IN, height),
@@ -101,8 +97,8 @@ def _power(
     return Chart(key, title, f"How many {whom} would decide", description, svg)
 
 
-def _who(cell: CellReport, attackers: dict[str, str]) -> str:
-    who = attackers.get(cell.attacker, cell.attacker)
+def _who(cell: CellReport, index: ReportIndex) -> str:
+    who = shorten(index.attacker_of(cell), 60)
     return who if cell.subgroup == "all" else f"{who}, {subgroup_words(cell.subgroup)}"
 
 

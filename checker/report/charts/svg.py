@@ -13,8 +13,6 @@ import xml.etree.ElementTree as ET
 from checker.report.palette import ROLES
 from checker.report.wording.plain import plain
 
-__all__ = ["for_page"]
-
 _SVG = "http://www.w3.org/2000/svg"
 _XLINK = "http://www.w3.org/1999/xlink"
 

@@ -1,1 +1,5 @@
-"""What a shared report may show: primary and secondary suppression, and rounding."""
+"""Statistical disclosure control: what a shared report withholds, and what it rounds."""
+
+from checker.report.disclosure_control.shared import for_audience
+
+__all__ = ["for_audience"]

@@ -15,10 +15,8 @@ from itertools import product
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.report.model import Number
+from checker.stats.estimate import ReportedEstimate
 from checker.stats.intervals import clopper_pearson, square_and_add
-
-__all__ = ["RoundedRate", "Rounding", "hits_of", "outward", "tidy"]
 
 Intervals = NDArray[np.float64]
 """[k, 2]: lower and upper ends."""
@@ -74,7 +72,7 @@ class Rounding:
         least = 1 if rounded == self.unit else rounded - below
         return least, rounded + self.unit - below - 1
 
-    def rate(self, number: Number) -> RoundedRate:
+    def rate(self, number: ReportedEstimate) -> RoundedRate:
         """Round a share of patients; `few` and `nearly all` are each one value, none included."""
         n, hits = number.n or 0, hits_of(number)
         rounded, ends = self.count(n), self.ends(n)
@@ -87,7 +85,7 @@ class Rounding:
         corners = tuple((float(min(x, m)), m) for x, m in product(self.ends(hits), ends))
         return RoundedRate(min(1.0, self.count(hits) / rounded), corners, few=False)
 
-    def intervals(self, numbers: Sequence[Number], *, confidence: float) -> Intervals:
+    def intervals(self, numbers: Sequence[ReportedEstimate], *, confidence: float) -> Intervals:
         """Return the interval that each corner of what may be true would give.
 
         Args:
@@ -109,7 +107,7 @@ class Rounding:
         _, low, high = _limits(corners, confidence=confidence)
         return np.stack([low, high], axis=-1)
 
-    def wide(self, number: Number, rates: Sequence[Number]) -> Number:
+    def wide(self, number: ReportedEstimate, rates: Sequence[ReportedEstimate]) -> ReportedEstimate:
         """Say a rate, or a difference of two, as if of the rounded counts.
 
         Args:
@@ -120,7 +118,7 @@ class Rounding:
         value = values[0] - sum(values[1:])
         found = self.intervals(rates, confidence=number.confidence)
         low, high = float(found[:, 0].min()), float(found[:, 1].max())
-        return Number(
+        return ReportedEstimate(
             value=tidy(min(max(value, low), high)),
             low=tidy(low),
             high=tidy(high),
@@ -130,17 +128,17 @@ class Rounding:
         )
 
 
-def outward(number: Number, *, step: float) -> Number:
+def outward(number: ReportedEstimate, *, step: float) -> ReportedEstimate:
     """Put a number on a grid: the value on the nearest line, each bound away from it.
 
-    >>> number = Number(value=0.537, low=0.511, high=0.561, n=90, confidence=0.95, method="DeLong")
+    >>> number = ReportedEstimate(0.537, 0.511, 0.561, 90, 0.95, "DeLong")
     >>> on_grid = outward(number, step=0.05)
     >>> on_grid.value, on_grid.low, on_grid.high
     (0.55, 0.5, 0.6)
     """
     # what lies on a line but for rounding stays on it
     high = None if number.high is None else tidy(math.ceil(number.high / step - 1e-9) * step)
-    return Number(
+    return ReportedEstimate(
         value=tidy(round(number.value / step) * step),
         low=tidy(math.floor(number.low / step + 1e-9) * step),
         high=high,
@@ -150,7 +148,7 @@ def outward(number: Number, *, step: float) -> Number:
     )
 
 
-def hits_of(number: Number) -> float:
+def hits_of(number: ReportedEstimate) -> float:
     """Return the hits behind a share; of a difference, those it makes."""
     hits = abs(number.value) * (number.n or 0)
     # a value is hits / n: what comes back from the division is off by a few ulps

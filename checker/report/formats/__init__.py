@@ -1,1 +1,5 @@
-"""The formats a report is written in, a module each, and what a format has to give."""
+"""The formats that a report is written in; `checker.plugins` names them and imports each lazily."""
+
+from checker.report.formats.api import ReportFormat
+
+__all__ = ["ReportFormat"]

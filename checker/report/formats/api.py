@@ -13,8 +13,6 @@ from typing import Any
 
 from checker.report.model import Report
 
-__all__ = ["ReportFormat", "filled"]
-
 
 @dataclass(frozen=True, slots=True)
 class ReportFormat:

@@ -7,13 +7,12 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from checker.report.comparison import Change, Comparison, Direction, Side
-from checker.report.formats.pages import content_policy, environment, static_text
-from checker.report.wording import text
+from checker.report.comparison import Change, ComparedCell, Comparison, Direction
+from checker.report.formats.templates import content_policy, environment, static_text
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.numbers import bounds, figure
-
-__all__ = ["DIRECTIONS", "print_comparison", "render_comparison"]
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.terms import VERDICT_WORDS
 
 DIRECTIONS: dict[Direction, str] = {
     "worse": "leaks more",
@@ -26,27 +25,27 @@ DIRECTIONS: dict[Direction, str] = {
 }
 NOTE = (
     "A difference is shown where its whole interval lies on one side of zero. Each interval stands"
-    " for itself: among many cells a few differ by chance."
+    " for itself: among many tests a few differ by chance."
 )
 _STYLES = {"worse": "bold red", "better": "green"}
 
 
 def print_comparison(found: Comparison, console: Console) -> None:
-    """Print what became of each cell, the worst first."""
+    """Print how each test changed, the worst first."""
     console.print()
     console.print(Text(summary(found), style="bold"))
     for caution in found.cautions:
         console.print(Text(caution, style="yellow"))
     table = Table(show_lines=True, highlight=False)
-    for column in ("cell", "what became of it", "difference", "earlier", "later"):
+    for column in ("test", "outcome", "difference", "earlier", "later"):
         table.add_column(column)
     for change in found.changes:
         table.add_row(
-            Text(f"{text.shorten(change.title, 80)}\n{text.plain(change.id)}"),
+            Text(f"{shorten(change.title, 80)}\n{plain(change.id)}"),
             Text(outcome(change), style=_STYLES.get(change.direction, "")),
             Text(difference(change)),
-            Text(side(change.before, change.metric)),
-            Text(side(change.after, change.metric)),
+            Text(cell_words(change.before, change.metric)),
+            Text(cell_words(change.after, change.metric)),
         )
     console.print(table)
     console.print(Text(NOTE, style="dim"))
@@ -66,9 +65,8 @@ def render_comparison(found: Comparison) -> str:
             above=CONFIDENTIAL if found.audience == "internal" else "Shared comparison",
             outcome=outcome,
             difference=difference,
-            side=side,
+            cell_words=cell_words,
             summary=summary(found),
-            text=text,
         )
     )
 
@@ -78,8 +76,8 @@ def summary(found: Comparison) -> str:
     worse, better = found.count("worse"), found.count("better")
     before, after = found.before, found.after
     said = [f"{_cells(worse)} more, {_cells(better)} less, of {len(found.changes)}"]
-    if silent := len(found.changes) - worse - better - found.count("no-difference-shown"):
-        said.append(f"of {silent} the difference is not known")
+    if unknown := len(found.changes) - worse - better - found.count("no-difference-shown"):
+        said.append(f"of {unknown} the difference is not known")
     pairs = [(c.before.verdict, c.after.verdict) for c in found.changes if c.before and c.after]
     turns = {
         "fail no longer": sum(old == "fail" != new for old, new in pairs),
@@ -88,26 +86,26 @@ def summary(found: Comparison) -> str:
         "pass now": sum(old != "pass" == new for old, new in pairs),
     }
     said.append(", ".join(f"{count} {turn}" for turn, count in turns.items() if count))
-    return text.plain(
-        f"{after.target} {after.version} ({after.verdict}) against {before.target} {before.version}"
-        f" ({before.verdict}): {'; '.join(filter(None, said))}."
+    return plain(
+        f"{after.target} {after.version} ({after.verdict}) compared with {before.target}"
+        f" {before.version} ({before.verdict}): {'; '.join(filter(None, said))}."
     )
 
 
 def _cells(count: int) -> str:
-    return f"{count} cell{'' if count == 1 else 's'} leak{'s' if count == 1 else ''}"
+    return f"{count} test{'' if count == 1 else 's'} leak{'s' if count == 1 else ''}"
 
 
 def outcome(change: Change) -> str:
-    """Return what became of a cell, with the change of its verdict."""
+    """Return how a test changed, with the change of its verdict."""
     words = DIRECTIONS[change.direction]
     if change.why is not None:
         words += f": {change.why}"
     before, after = change.before, change.after
     if before is not None and after is not None and before.verdict != after.verdict:
-        verdicts = text.VERDICT_WORDS
+        verdicts = VERDICT_WORDS
         words += f"; {verdicts[before.verdict]} became {verdicts[after.verdict]}"
-    return text.plain(words)
+    return plain(words)
 
 
 def difference(change: Change) -> str:
@@ -121,11 +119,11 @@ def difference(change: Change) -> str:
     )
 
 
-def side(found: Side | None, metric: str) -> str:
+def cell_words(found: ComparedCell | None, metric: str) -> str:
     """Return one report's verdict and estimate of a cell."""
     if found is None:
         return "–"
-    words = text.VERDICT_WORDS[found.verdict] + (", waived" if found.waived else "")
+    words = VERDICT_WORDS[found.verdict] + (", waived" if found.waived else "")
     if found.estimate is None:
         return words
     return f"{words}: {figure(found.estimate.value, metric)} ({bounds(found.estimate, metric)})"

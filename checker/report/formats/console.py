@@ -13,31 +13,23 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
+from checker.report.index import ReportIndex
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report, WaiverReport
-from checker.report.wording.audience import banner
-from checker.report.wording.findings import found_words
-from checker.report.wording.text import (
-    CANNOT_PASS,
-    NOT_PROOF,
-    WAIVER_STATUS,
-    attempt_words,
+from checker.report.wording.audience import banner, withheld_words
+from checker.report.wording.cells import (
     counts_words,
-    headline,
     limit_words,
     needs_more,
-    plain,
     reason_of,
-    sampling_words,
-    shorten,
     subgroup_words,
     telling_bound,
     verdict_word,
-    waiver_terms,
-    withheld_words,
 )
-
-__all__ = ["print_report"]
+from checker.report.wording.decision import attempt_words, headline, sampling_words
+from checker.report.wording.findings import found_words, waiver_terms
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, WAIVER_STATUS
 
 FINDINGS_SHOWN = 5
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "bold magenta"}
@@ -67,10 +59,10 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
         console.print(_waiver(waiver))
     console.print()
     console.print(_matrix(report))
-    shown, advised = _shown(report), set[str]()
+    index, shown, advised = ReportIndex.of(report), _shown(report), set[str]()
     for cell in shown:
         advise = cell.control not in advised  # a control's remedies once, not for every attacker
-        console.print(Padding(_finding(report, cell, advise=advise), (1, 0, 0, 0)))
+        console.print(Padding(_finding(index, cell, advise=advise), (1, 0, 0, 0)))
         advised.add(cell.control)
     left = len(_open(report)) - len(shown)
     console.print()
@@ -143,15 +135,11 @@ def _verdict(cell: CellReport) -> Text:
     return Text(f"{_MARKS[cell.verdict]} {verdict_word(cell)}", style=style)
 
 
-def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
-    control = next((item for item in report.controls if item.id == cell.control), None)
-    attacker = next(
-        (a.title for a in report.policy.attackers if a.id == cell.attacker), cell.attacker
-    )
-    title = control.title if control is not None else cell.control
-    where = f"{shorten(attacker, 60)}, {shorten(subgroup_words(cell.subgroup), 60)}"
+def _finding(index: ReportIndex, cell: CellReport, *, advise: bool) -> Text:
+    control = index.controls.get(cell.control)
+    where = f"{shorten(index.attacker_of(cell), 60)}, {shorten(subgroup_words(cell.subgroup), 60)}"
     lines = [
-        Text.assemble(_verdict(cell), "  ", (shorten(title, 120), "bold")),
+        Text.assemble(_verdict(cell), "  ", (shorten(index.title_of(cell), 120), "bold")),
         Text(f"  {where}; {shorten(cell.severity, 20)} severity", style="dim"),
         Text(f"  {shorten(cell.explanation, 400)}"),
     ]
@@ -161,7 +149,7 @@ def _finding(report: Report, cell: CellReport, *, advise: bool) -> Text:
     if reason is not None and reason.next_step:
         lines.append(Text(f"  {reason.meaning} {reason.next_step}"))
     if missing is not None:
-        lines.append(Text(f"  This cell {missing}."))
+        lines.append(Text(f"  This test {missing}."))
     if control is not None and cell.verdict == "fail" and advise:
         lines += [Text(f"  What would fix it: {shorten(s, 200)}") for s in control.remediation]
     return Text("\n").join(lines)

@@ -1,4 +1,4 @@
-"""The report for people: one HTML file that needs nothing but itself.
+"""The report for people: one HTML file that needs nothing but itself (`formats.templates`).
 
 The script filters and sorts what is there; with scripting off nothing is missing but that.
 """
@@ -11,29 +11,26 @@ from typing import TYPE_CHECKING
 from markupsafe import Markup
 
 from checker.report import palette
-from checker.report.book import Book, needs_attention
 from checker.report.formats.api import ReportFormat
-from checker.report.formats.pages import content_policy, environment, static_text
-from checker.report.matrix import build_matrix, worst_first
+from checker.report.formats.templates import content_policy, environment, static_text
+from checker.report.index import ReportIndex, needs_attention
+from checker.report.matrix import build_matrix, scales_of, worst_first
 from checker.report.model import Report
-from checker.report.scales import scales_of
-from checker.report.wording import audience, decision, text
+from checker.report.wording import audience
 
 if TYPE_CHECKING:
     from checker.report.charts import Chart
 
-__all__ = ["HTML", "render_html"]
-
 
 def render_html(report: Report) -> str:
     """Render the report as one self-contained page; equal reports give equal bytes."""
-    # matplotlib, needed by no other format
+    # matplotlib, needed by no other format, nor to know this one's file name
     from checker.report import charts
 
     style, script = _style(report), static_text("report.js")
     matrix = build_matrix(report)
-    book, ranked = Book.of(report), worst_first(report.cells)
-    findings = [cell for cell in ranked if needs_attention(cell)]
+    index, ranked = ReportIndex.of(report), worst_first(report.cells)
+    listed = [cell for cell in ranked if needs_attention(cell)]
     return (
         environment()
         .get_template("report.html.j2")
@@ -44,27 +41,24 @@ def render_html(report: Report) -> str:
             policy_header=content_policy(style, script),
             matrix=matrix,
             scales=scales_of(matrix),
-            findings=findings,
-            topics=list(dict.fromkeys(book.class_of(cell) for cell in findings)),
-            adversaries=list(dict.fromkeys(book.attacker_of(cell) for cell in findings)),
+            listed=listed,
+            topics=list(dict.fromkeys(index.class_of(cell) for cell in listed)),
+            adversaries=list(dict.fromkeys(index.attacker_of(cell) for cell in listed)),
             passing=[cell for cell in ranked if not needs_attention(cell)],
-            glance=_drawn([charts.glance_chart(report)])[0],
+            glance=_drawn([charts.overview_chart(report)])[0],
             leakage=_drawn(charts.leakage_charts(report)),
             rocs=_drawn(charts.roc_charts(report)),
             curves=_drawn(charts.perturbation_charts(report)),
             powers=_drawn(charts.power_charts(report)),
-            book=book,
-            text=text,
-            audience=audience,
-            decision=decision,
+            index=index,
             palette=palette,
         )
     )
 
 
-def _drawn(charts: Iterable[Chart]) -> list[tuple[Chart, Markup]]:
+def _drawn(drawn: Iterable[Chart]) -> list[tuple[Chart, Markup]]:
     """Pair charts with their drawings, whose text matplotlib and ElementTree have escaped."""
-    return [(chart, Markup(chart.svg)) for chart in charts]
+    return [(chart, Markup(chart.svg)) for chart in drawn]
 
 
 def _style(report: Report) -> str:

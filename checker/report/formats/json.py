@@ -13,8 +13,6 @@ from checker.evidence import load_json_file
 from checker.report.formats.api import ReportFormat
 from checker.report.model import Report
 
-__all__ = ["JSON", "load_report", "render_json"]
-
 
 def render_json(report: Report) -> str:
     """Return the text of `report.json`."""

@@ -18,6 +18,9 @@ from xml.etree import ElementTree as ET
 from checker.errors import ExitCode
 from checker.report.formats.api import ReportFormat
 from checker.report.model import ControlReport, Report
+from checker.report.wording.audience import CONFIDENTIAL
+from checker.report.wording.cells import reason_of
+from checker.report.wording.decision import headline
 from checker.report.wording.findings import (
     TITLE,
     FindingText,
@@ -26,10 +29,7 @@ from checker.report.wording.findings import (
     found_words,
 )
 from checker.report.wording.plain import shorten
-from checker.report.wording.text import CONFIDENTIAL, headline, reason_of
 from checker.report.wording.times import instant
-
-__all__ = ["JUNIT", "render_junit"]
 
 RED = ("failure", "error")
 

@@ -7,35 +7,16 @@ Short enough for a pull request, whatever the report holds: a forge refuses a co
 from __future__ import annotations
 
 from checker.report.formats.api import ReportFormat
-from checker.report.formats.markup import escape, table
+from checker.report.formats.markdown_syntax import escape, table
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report
-from checker.report.wording.findings import FindingText, finding_texts, found_words
-from checker.report.wording.text import (
-    CANNOT_PASS,
-    CONFIDENTIAL,
-    NOT_PROOF,
-    VERDICT_WORDS,
-    WAIVER_STATUS,
-    headline,
-    moment,
-    plain,
-    reason_of,
-    shorten,
-    telling_bound,
-    verdict_word,
-    waiver_terms,
-)
-from checker.report.wording.times import instant
-
-__all__ = [
-    "MARKDOWN",
-    "audience_lines",
-    "decision_lines",
-    "matrix_lines",
-    "render_markdown",
-    "waiver_lines",
-]
+from checker.report.wording.audience import CONFIDENTIAL
+from checker.report.wording.cells import reason_of, telling_bound, verdict_word
+from checker.report.wording.decision import headline
+from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, VERDICT_WORDS, WAIVER_STATUS
+from checker.report.wording.times import instant, moment
 
 FINDINGS_SHOWN = 10
 ROWS_SHOWN = 12
@@ -126,7 +107,7 @@ def _as_of(report: Report) -> str:
 def _counts(report: Report) -> list[str]:
     counts, summary = report.summary.counts, report.summary
     said = [f"{counts[name]} {word}" for name, word in VERDICT_WORDS.items() if counts.get(name)]
-    lines = [f"Of {summary.gating_cells} deciding cells: {', '.join(said) or 'none'}."]
+    lines = [f"Of {summary.gating_cells} deciding tests: {', '.join(said) or 'none'}."]
     if summary.waived:
         lines.append(f"Waived: {len(summary.waived)}.")
     if summary.reported_only_cells:
@@ -136,8 +117,7 @@ def _counts(report: Report) -> list[str]:
 
 def _open_findings(report: Report) -> list[str]:
     """Return what blocks, worst first; where nothing does, what else a reader must know."""
-    texts = {text.cell.id: text for text in finding_texts(report)}
-    ranked = [texts[cell.id] for cell in worst_first(report.cells)]
+    ranked = ranked_texts(report)
     blocking = [text for text in ranked if text.blocks]
     chosen = blocking or [text for text in ranked if _is_open(text)]
     if not chosen:

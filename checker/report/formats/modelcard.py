@@ -20,14 +20,18 @@ from checker.report.formats.markdown import (
     matrix_lines,
     waiver_lines,
 )
-from checker.report.formats.markup import escape, table
-from checker.report.matrix import worst_first
+from checker.report.formats.markdown_syntax import escape, table
 from checker.report.model import Report
-from checker.report.wording.findings import FindingText, finding_texts, found_words, source_words
+from checker.report.wording.cells import title_words
+from checker.report.wording.findings import (
+    FindingText,
+    finding_texts,
+    found_words,
+    ranked_texts,
+    source_words,
+)
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.text import ACCESS, NOT_PROOF, title_words
-
-__all__ = ["MODEL_CARD", "model_index", "render_model_card"]
+from checker.report.wording.terms import ACCESS, NOT_PROOF
 
 TASK = {"type": "other", "name": "Leakage audit"}
 SHORT = 80
@@ -50,7 +54,7 @@ def render_model_card(report: Report) -> str:
         _findings(report),
         waiver_lines(report, level=3),
         _attackers(report),
-        _grounds(report),
+        _basis(report),
         [f"> {NOT_PROOF}"],
     ]
     section = "\n\n".join("\n".join(lines) for lines in parts if lines)
@@ -112,8 +116,7 @@ def _metric(text: FindingText) -> dict[str, Any]:
 
 
 def _findings(report: Report) -> list[str]:
-    texts = {text.cell.id: text for text in finding_texts(report)}
-    rows = [_row(texts[cell.id]) for cell in worst_first(report.cells)]
+    rows = [_row(text) for text in ranked_texts(report)]
     head = ["Verdict", "Requirement", "Attacker, patients", "Found"]
     return ["### Findings", "", *table(head, rows)] if rows else []
 
@@ -140,11 +143,11 @@ def _attackers(report: Report) -> list[str]:
     return lines if report.policy.attackers else []
 
 
-def _grounds(report: Report) -> list[str]:
+def _basis(report: Report) -> list[str]:
     """Return what the limits and attacks rest on, and how to check the findings."""
     provenance, policy = report.provenance, report.policy
     cited = [one.id for one in policy.citations]
-    lines = ["### Grounds", ""]
+    lines = ["### Basis", ""]
     lines += [f"* {_short(words, LONG)}" for words in source_words(report, cited)]
     digests = (
         ("policy", policy.sha256),

@@ -19,8 +19,10 @@ from urllib.parse import quote
 
 from checker.canonical import digest, sha256_hex
 from checker.report.formats.api import ReportFormat, filled
-from checker.report.formats.markup import escape_markup
-from checker.report.model import ControlReport, Report, WaiverReport
+from checker.report.formats.markdown_syntax import escape_markup
+from checker.report.model import CellReport, ControlReport, Report, WaiverReport
+from checker.report.wording.audience import CONFIDENTIAL
+from checker.report.wording.decision import headline
 from checker.report.wording.findings import (
     PROSE,
     TITLE,
@@ -31,10 +33,9 @@ from checker.report.wording.findings import (
     waiver_words,
 )
 from checker.report.wording.plain import shorten
-from checker.report.wording.text import CONFIDENTIAL, NOT_PROOF, VERDICT_WORDS, headline
+from checker.report.wording.terms import NOT_PROOF, VERDICT_WORDS
 from checker.report.wording.times import instant
-
-__all__ = ["OSCAL", "render_oscal"]
+from checker.stats.estimate import ReportedEstimate
 
 VERSION = "1.2.1"
 NAMESPACE = "urn:phigate:oscal:1"
@@ -242,7 +243,6 @@ class _Document:
     def _finding(self, control: ControlReport) -> dict[str, Any]:
         texts = [text for text in self.texts if text.cell.control == control.id]
         waived = [text for text in texts if text.waiver is not None]
-        word = VERDICT_WORDS[control.verdict]
         remedies = "; ".join(control.remediation) if control.verdict != "pass" else ""
         return filled(
             {
@@ -263,16 +263,7 @@ class _Document:
                     for name in dict.fromkeys(control.citations)
                     if name in self.citations
                 ],
-                "target": {
-                    "type": "objective-id",
-                    "target-id": _objective_id(control),
-                    "title": _line(control.title),
-                    "status": {
-                        "state": "satisfied" if control.verdict == "pass" else "not-satisfied",
-                        "reason": _REASONS.get(control.verdict, "other"),
-                        "remarks": f"The worst verdict among the deciding cells is: {word}.",
-                    },
-                },
+                "target": _target(control),
                 "related-observations": [
                     {"observation-uuid": self.id_of("observation", text.cell.id)} for text in texts
                 ],
@@ -321,6 +312,21 @@ class _Document:
         return resources
 
 
+def _target(control: ControlReport) -> dict[str, Any]:
+    """Return whether a control's objective is satisfied."""
+    word = VERDICT_WORDS[control.verdict]
+    return {
+        "type": "objective-id",
+        "target-id": _objective_id(control),
+        "title": _line(control.title),
+        "status": {
+            "state": "satisfied" if control.verdict == "pass" else "not-satisfied",
+            "reason": _REASONS.get(control.verdict, "other"),
+            "remarks": f"The worst verdict among the deciding tests is: {word}.",
+        },
+    }
+
+
 def _cell_properties(text: FindingText) -> dict[str, Any]:
     cell, number = text.cell, text.cell.estimate
     properties: dict[str, Any] = {
@@ -330,14 +336,8 @@ def _cell_properties(text: FindingText) -> dict[str, Any]:
         "reason": cell.reason,
         "blocks-release": text.blocks,
         "deciding": cell.gating,
-        "waiver": cell.waiver,
-        "severity": cell.severity,
-        "attribute-class": cell.attribute_class,
-        "attacker": cell.attacker,
-        "subgroup": cell.subgroup,
-        "probe": cell.probe,
-        "metric": cell.metric,
-        "contrast": cell.contrast,
+        **_named(cell, "waiver", "severity", "attribute_class", "attacker", "subgroup"),
+        **_named(cell, "probe", "metric", "contrast"),
         "limit": cell.limit.fail,
         "warning-limit": cell.limit.warn,
         "allowed-occurrences": cell.limit.max_count,
@@ -345,15 +345,13 @@ def _cell_properties(text: FindingText) -> dict[str, Any]:
         "withheld": ", ".join(cell.withheld) or None,
     }
     if number is not None:
-        properties |= {
-            "value": number.value,
-            "lower-bound": number.low,
-            "upper-bound": number.high,
-            "n": number.n,
-            "confidence": number.confidence,
-            "method": number.method,
-        }
+        properties |= {"value": number.value, "lower-bound": number.low, "upper-bound": number.high}
+        properties |= _named(number, "n", "confidence", "method")
     return properties
+
+
+def _named(item: CellReport | ReportedEstimate, *fields: str) -> dict[str, Any]:
+    return {field.replace("_", "-"): getattr(item, field) for field in fields}
 
 
 # --- OSCAL's data types -------------------------------------------------------------------------

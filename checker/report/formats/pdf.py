@@ -1,12 +1,11 @@
 """The report as a PDF, for committees and archives: the HTML page on paper, with its data attached.
 
-WeasyPrint lays out the very page that `checker.report.formats.html` makes, under its print style;
-this is the only module that imports it, and only when a PDF is asked for. What comes out is
-written for PDF/UA-1 (ISO 14289-1), for readers who listen, and for PDF/A-3a (ISO 19005-3), which
-is the part of that standard that lets a file hold another: `report.json` of the same audience is
-attached as the source of what is read. WeasyPrint writes one variant at a time, so the claim to
-the other is added to its metadata. Tests look for what both ask; veraPDF, the validator, needs
-Java and is not run.
+WeasyPrint lays out the very page that `formats.html` makes, under its print style; this is the only
+module that imports it, and only when a PDF is asked for. What comes out is written for PDF/UA-1
+(ISO 14289-1), for readers who listen, and for PDF/A-3a (ISO 19005-3), which is the part of that
+standard that lets a file hold another: `report.json` of the same audience is attached as the source
+of what is read. WeasyPrint writes one variant at a time, so the claim to the other is added
+to its metadata. Tests look for what both ask; veraPDF, the validator, needs Java and is not run.
 
 Equal reports give equal bytes on one machine. Which fonts a machine has decides where lines end, so
 `phigate verify` on another one must not call a PDF changed because it cannot be made there again:
@@ -28,15 +27,13 @@ from types import ModuleType
 from typing import Any
 from xml.sax.saxutils import escape
 
-from checker import __version__
 from checker.errors import PluginError
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.html import render_html
 from checker.report.formats.json import render_json
 from checker.report.formats.pdf_tags import mend_tags, places
 from checker.report.model import Report
-
-__all__ = ["PDF", "lacking", "render_pdf"]
+from checker.version import PHIGATE_VERSION
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _TOOL = re.compile(rb"<xmp:CreatorTool>(.*?)</xmp:CreatorTool>", re.DOTALL)
@@ -186,7 +183,7 @@ def _made_with(document: Any) -> str:
         fonts.update(hashlib.sha256(content).digest())
     layout = pango.pango_version()  # 15012 is 1.50.12
     return (
-        f"phigate {__version__}; WeasyPrint {VERSION};"
+        f"phigate {PHIGATE_VERSION}; WeasyPrint {VERSION};"
         f" Pango {layout // 10000}.{layout // 100 % 100}.{layout % 100};"
         f" fonts {fonts.hexdigest()[:16]}"
     )

@@ -15,8 +15,6 @@ import xml.etree.ElementTree as ET
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-__all__ = ["mend_tags", "places"]
-
 _HEADINGS = ("h1", "h2", "h3", "h4", "caption", "th", "dt")
 _LONGEST = 100
 

@@ -19,28 +19,34 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import PurePosixPath
 from typing import Any
 from urllib.parse import quote
 
+from pydantic.alias_generators import to_camel
+
 from checker.canonical import digest
 from checker.errors import ExitCode
 from checker.report.formats.api import ReportFormat, filled
-from checker.report.matrix import worst_first
-from checker.report.model import CellReport, ControlReport, Number, Report, WaiverReport
+from checker.report.index import ReportIndex
+from checker.report.model import CellReport, ControlReport, Report, WaiverReport
+from checker.report.wording.audience import CONFIDENTIAL
+from checker.report.wording.decision import headline
 from checker.report.wording.findings import (
     PROSE,
     TITLE,
     FindingText,
     control_words,
     finding_texts,
+    ranked_texts,
     waiver_words,
 )
+from checker.report.wording.measures import measure_of
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.text import CONFIDENTIAL, WAIVER_STATUS, headline, measure_of
+from checker.report.wording.terms import WAIVER_STATUS
 from checker.report.wording.times import instant
-
-__all__ = ["SARIF", "SARIF_GITHUB", "render_sarif", "render_sarif_github"]
+from checker.stats.estimate import ReportedEstimate
 
 SCHEMA = (
     "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
@@ -60,7 +66,7 @@ DESCRIPTION = 480
 RELEASE = "release"
 """The rule of what blocks the release without being a cell."""
 
-# a waiver that applies, or whose time has not come, is nothing to be told of
+# a waiver that applies, or whose time has not come, needs no notification
 _WAIVER_LEVELS = {"void": "warning", "unused": "error", "expired": "error", "refused": "error"}
 
 
@@ -90,10 +96,8 @@ def render_sarif(report: Report) -> dict[str, Any]:
 
 def render_sarif_github(report: Report) -> dict[str, Any]:
     """Return what GitHub can show: what failed and what stayed open, the worst first."""
-    texts = finding_texts(report)
-    place = _Places(report)
-    by_id = {text.cell.id: text for text in texts}
-    ranked = [by_id[cell.id] for cell in worst_first(report.cells)]
+    texts, place = finding_texts(report), _Places(report)
+    ranked = ranked_texts(report)
     chosen = [text for text in ranked if text.cell.verdict not in {"pass", "not_applicable"}]
     chosen.sort(key=lambda text: not text.blocks)
     results = [
@@ -153,7 +157,7 @@ def _invocation(report: Report, texts: Sequence[FindingText], place: _Places) ->
         {
             "level": "error" if text.blocks else "warning",
             "message": _message(text.text),
-            "associatedRule": _reference(text.cell, place),
+            "associatedRule": _rule_of(text.cell, place, ("id", "index")),
             "locations": [place.of(text.cell)],
         }
         for text in texts
@@ -242,23 +246,18 @@ def _result(report: Report, text: FindingText, place: _Places) -> dict[str, Any]
     cell = text.cell
     name = digest([report.policy.name, report.target.name, cell.id])
     return {
-        **_rule_of(cell, place),
+        **_rule_of(cell, place, ("ruleId", "ruleIndex")),
         "message": _message(text.text),
         "locations": [place.of(cell)],
         "partialFingerprints": _fingerprints(name),
     }
 
 
-def _rule_of(cell: CellReport, place: _Places) -> dict[str, Any]:
-    index = place.rules.get(cell.control)
-    rule = {"ruleId": _name(cell.control)}
-    return rule if index is None else {**rule, "ruleIndex": index}
-
-
-def _reference(cell: CellReport, place: _Places) -> dict[str, Any]:
-    index = place.rules.get(cell.control)
-    rule = {"id": _name(cell.control)}
-    return rule if index is None else {**rule, "index": index}
+def _rule_of(cell: CellReport, place: _Places, keys: tuple[str, str]) -> dict[str, Any]:
+    """Return which rule a cell belongs to, under the keys for its id and its number."""
+    return filled(
+        dict(zip(keys, (_name(cell.control), place.rules.get(cell.control)), strict=True))
+    )
 
 
 def _level(text: FindingText) -> str:
@@ -288,39 +287,31 @@ def _suppressions(text: FindingText) -> list[dict[str, Any]]:
 
 def _cell_properties(text: FindingText) -> dict[str, Any]:
     cell = text.cell
-    properties = {
-        "cell": _name(cell.id),
-        "verdict": cell.verdict,
-        "warned": cell.warned,
-        "reason": _name(cell.reason) if cell.reason else None,
-        "blocks": text.blocks,
-        "gating": cell.gating,
-        "severity": _name(cell.severity),
-        "attributeClass": _name(cell.attribute_class) if cell.attribute_class else None,
-        "attacker": _name(cell.attacker),
-        "subgroup": _name(cell.subgroup),
-        "probe": _name(cell.probe),
-        "metric": _name(cell.metric),
-        "contrast": cell.contrast,
-        "estimate": _number(cell.estimate),
-        "limit": filled(
-            {
-                "warn": cell.limit.warn,
-                "fail": cell.limit.fail,
-                "maxCount": cell.limit.max_count,
-                "minN": cell.limit.min_n,
-            }
-        ),
-        "boundSide": cell.bound_side,
-        "withheld": [_name(name) for name in cell.withheld],
-    }
-    return filled(properties)
+    return filled(
+        {
+            "cell": _name(cell.id),
+            **_named(cell, "verdict", "warned", "reason"),
+            "blocks": text.blocks,
+            **_named(cell, "gating", "severity", "attribute_class", "attacker", "subgroup"),
+            **_named(cell, "probe", "metric", "contrast"),
+            "estimate": _number(cell.estimate),
+            "limit": filled(cell.limit.model_dump(mode="json")),
+            "boundSide": cell.bound_side,
+            "withheld": [_name(name) for name in cell.withheld],
+        }
+    )
 
 
-def _number(number: Number | None) -> dict[str, Any] | None:
+def _named(cell: CellReport, *fields: str) -> dict[str, Any]:
+    """Return fields of a cell under their names in JSON."""
+    values = {to_camel(field): getattr(cell, field) for field in fields}
+    return {name: _name(one) if isinstance(one, str) else one for name, one in values.items()}
+
+
+def _number(number: ReportedEstimate | None) -> dict[str, Any] | None:
     if number is None:
         return None
-    return filled({**number.model_dump(mode="json"), "method": _name(number.method)})
+    return filled({**asdict(number), "method": _name(number.method)})
 
 
 def _run_properties(report: Report) -> dict[str, Any]:
@@ -354,13 +345,14 @@ class _Places:
         self.rules = {control.id: index for index, control in enumerate(report.controls)}
         self._controls = {control.id: control for control in report.controls}
         self._policy = _policy_uri(report)
-        entries = report.provenance.evidence
-        # a policy's file comes first, so that evidence begins at one
-        self._evidence = {entry.job: index for index, entry in enumerate(entries, start=1)}
-        self._titles = {entry.job: entry.title for entry in entries}
+        # the policy's file is the first of the artifacts, so that evidence begins at one
+        self._evidence = ReportIndex.of(report).evidence
         self.artifacts = [
             _artifact(self._policy, report.policy.sha256, role="policy"),
-            *(_artifact(_uri(one.file), one.sha256, role="attachment") for one in entries),
+            *(
+                _artifact(_uri(one.file), one.sha256, role="attachment")
+                for one in report.provenance.evidence
+            ),
         ]
 
     def of(self, cell: CellReport) -> dict[str, Any]:
@@ -384,16 +376,18 @@ class _Places:
 
     def evidence_of(self, cell: CellReport) -> list[dict[str, Any]]:
         """Return the files that a cell's numbers were counted from."""
+        found = [
+            self._evidence[job] for job in dict.fromkeys(cell.evidence) if job in self._evidence
+        ]
         return [
             {
-                "description": _message(shorten(self._titles[job], TITLE)),
+                "description": _message(shorten(title, TITLE)),
                 "artifactLocation": {
-                    "uri": self.artifacts[self._evidence[job]]["location"]["uri"],
-                    "index": self._evidence[job],
+                    "uri": self.artifacts[place]["location"]["uri"],
+                    "index": place,
                 },
             }
-            for job in dict.fromkeys(cell.evidence)
-            if job in self._evidence
+            for place, title in found
         ]
 
 

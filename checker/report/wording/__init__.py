@@ -1,1 +1,1 @@
-"""The words of the report: everything a person reads that is not in the report model."""
+"""The words of reports: all formats take theirs from here, so that none says more than another."""

@@ -1,27 +1,14 @@
-"""Who may read a report, and what is said where this audience is not told a number.
+"""Who may read a report, and what is said where a number is withheld from this audience.
 
-Which numbers a shared report withholds is not decided here:
-`checker.report.disclosure_control.suppression` has taken them out before any format sees the
-report. Silence reads as "there was nothing", so wherever a number is missing for the audience's
-sake, the report says that it is, and why.
+Which numbers a shared report withholds is not decided here: `disclosure_control.suppression` has
+taken them out before any format sees the report. Silence reads as "there was nothing", so wherever
+a number is missing for the audience's sake, the report says that it is, and why.
 """
 
 from __future__ import annotations
 
 from checker.report.model import CellReport, Report
 from checker.report.wording.numbers import grouped
-
-__all__ = [
-    "CONFIDENTIAL",
-    "SIDES",
-    "banner",
-    "is_withheld",
-    "patients",
-    "running_line",
-    "side_words",
-    "withheld_fields",
-    "withheld_words",
-]
 
 CONFIDENTIAL = "Confidential: for the audit team"
 

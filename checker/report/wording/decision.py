@@ -1,55 +1,50 @@
-"""The first page in words: on what ground it was decided, and under which conditions it holds.
+"""The first page in words: what was decided and why, and under which conditions it holds.
 
-Whoever reads nothing else must be able to say what was decided, why, and what is not claimed. A
-ground speaks of a requirement and its worst finding; the attackers it also holds for are counted.
+Whoever reads nothing else must be able to say what was decided, why, and what is not claimed. Of
+each requirement the worst test is shown; its other tests with the same verdict are counted.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from checker.errors import ExitCode
 from checker.report.matrix import worst_first
 from checker.report.model import CellReport, Report
 from checker.report.wording.audience import patients, side_words, withheld_words
-from checker.report.wording.text import (
-    CONTEXTS,
-    attempt_words,
+from checker.report.wording.cells import (
     counts_words,
-    figure,
-    grouped,
     limit_words,
     needs_more,
     reason_of,
-    setting,
-    share,
     telling_bound,
 )
+from checker.report.wording.numbers import figure, grouped, setting, share
+from checker.report.wording.terms import CONTEXTS
 
-__all__ = ["GROUNDS_SHOWN", "Ground", "alike", "basis", "conditions", "counted", "grounds"]
-
-GROUNDS_SHOWN = 7
+REASONS_SHOWN = 7
 """How many fit on the first page of a printed report."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ground:
+class DecidingTest:
     """Why a requirement blocks, or how close it came to blocking.
 
     Args:
-        cell: the finding that is told of: the worst, or of passing ones the closest to its limit.
-        holds_for: how many of the requirement's deciding cells it speaks for.
-        of: how many deciding cells the requirement has.
+        cell: the worst of the requirement's tests, or of passing ones the closest to its limit.
+        alike: how many of them have its verdict.
+        of: how many tests of the requirement decide.
         found: what was found there and what is allowed.
     """
 
     cell: CellReport
-    holds_for: int
+    alike: int
     of: int
     found: str
 
 
-def basis(report: Report) -> str:
+def basis_words(report: Report) -> str:
     """Return what was compared with what, for somebody who reads of it for the first time."""
     target = report.target
     if not any(cell.estimate or "estimate" in cell.withheld for cell in report.cells):
@@ -63,8 +58,8 @@ def basis(report: Report) -> str:
     )
 
 
-def counted(report: Report) -> str:
-    """Return what is counted on the first page."""
+def count_words(report: Report) -> str:
+    """Return which tests are counted on the first page."""
     many = report.summary.gating_cells
     words = (
         f"Counted are the {grouped(many)} tests that decide: a requirement against one attacker."
@@ -77,39 +72,32 @@ def counted(report: Report) -> str:
     return words
 
 
-def grounds(report: Report) -> list[Ground]:
-    """Return why the model is blocked, or what allows it, a ground per requirement, worst first."""
+def deciding_tests(report: Report) -> list[DecidingTest]:
+    """Return why the model is blocked, or what allows it: a test per requirement, worst first."""
     blocked = bool(report.summary.blocked_by)
-    told = _cells(report, report.summary.blocked_by) if blocked else _passing(report.cells)
-    ranked = worst_first(told) if blocked else sorted(told, key=_closeness, reverse=True)
+    if blocked:
+        blocking = set(report.summary.blocked_by)
+        ranked = worst_first([cell for cell in report.cells if cell.id in blocking])
+    else:
+        passing = [cell for cell in report.cells if cell.gating and cell.verdict == "pass"]
+        ranked = sorted(passing, key=_closeness, reverse=True)
     found = []
     for control in dict.fromkeys(cell.control for cell in ranked):
         own = [cell for cell in ranked if cell.control == control]
         alike = [cell for cell in own if cell.verdict == own[0].verdict]
         deciding = [c for c in report.cells if c.control == control and c.gating]
-        found.append(Ground(own[0], len(alike), len(deciding), _found(report, own[0])))
+        found.append(DecidingTest(own[0], len(alike), len(deciding), _found(report, own[0])))
     return found
 
 
-def alike(ground: Ground) -> str:
-    """Return how many of a requirement's tests came out as the one that is told of."""
-    verb = {"pass": "pass", "fail": "fail", "error": "broke off"}.get(
-        ground.cell.verdict, "stay open"
-    )
-    many = "all" if ground.holds_for == ground.of else f"{grouped(ground.holds_for)} of"
-    if ground.cell.estimate is None:  # which of them is the worst is not known, or not told
-        return f"{many.capitalize()} {grouped(ground.of)} tests {verb}."
-    extreme = "Closest" if ground.cell.verdict == "pass" else "Worst"
-    return f"{extreme} of {grouped(ground.of)} tests; {many} {grouped(ground.of)} {verb}."
-
-
-def _cells(report: Report, ids: Iterable[str]) -> list[CellReport]:
-    wanted = set(ids)
-    return [cell for cell in report.cells if cell.id in wanted]
-
-
-def _passing(cells: Iterable[CellReport]) -> list[CellReport]:
-    return [cell for cell in cells if cell.gating and cell.verdict == "pass"]
+def alike_words(one: DecidingTest) -> str:
+    """Return how many of a requirement's tests came out as the one that is shown."""
+    verb = {"pass": "pass", "fail": "fail", "error": "broke off"}.get(one.cell.verdict, "stay open")
+    many = "all" if one.alike == one.of else f"{grouped(one.alike)} of"
+    if one.cell.estimate is None:  # which of them is the worst is unknown, or withheld
+        return f"{many.capitalize()} {grouped(one.of)} tests {verb}."
+    extreme = "Closest" if one.cell.verdict == "pass" else "Worst"
+    return f"{extreme} of {grouped(one.of)} tests; {many} {grouped(one.of)} {verb}."
 
 
 def _closeness(cell: CellReport) -> float:
@@ -153,7 +141,7 @@ def _conditions(report: Report) -> Iterator[str]:
             "The model may not be released under this policy until a new audit finds nothing that"
             " blocks, or until what blocks is waived as the policy allows."
         )
-        yield f"The policy speaks of {context}; for another use another policy may decide."
+        yield f"The policy is about {context}; for another use another policy may decide."
         return
     yield f"It holds for {context}, and for no other use."
     yield "It holds for these model files alone: trained on or converted, they need a new audit."
@@ -179,3 +167,91 @@ def _conditions(report: Report) -> Iterator[str]:
         )
     if policy.review_by:
         yield f"The policy is to be reviewed by {policy.review_by}."
+
+
+def headline(report: Report) -> str:
+    """Return the decision in a few words."""
+    if report.verdict == "pass" and report.summary.waived:
+        return "Release is allowed by waiver"
+    if report.verdict == "pass":
+        return "Release is allowed by this policy"
+    if report.summary.exit_code == 0:
+        return "Release is allowed, with open questions"
+    if report.verdict == "error" and report.summary.exit_code == ExitCode.USAGE:
+        return "Release is blocked: a waiver does not hold"
+    return {
+        "fail": "Release is blocked: a limit is exceeded",
+        "inconclusive": "Release is blocked: too little is known",
+        "error": "Release is blocked: the audit did not complete",
+    }[report.verdict]
+
+
+def sampling_words(report: Report) -> list[str]:
+    """Return what did not have to be drawn, and why no verdict depends on that."""
+    found, words = report.summary.sampling, []
+    if found.sequential:
+        words.append(
+            "Sequential sampling: patients were drawn in a frozen random order, and a test stopped"
+            f" once it was decided. {_stopped(found.cells_stopped_early)}"
+            f"{_left_out(', and', found.prompts_left_out, found.prompts, 'prompts')}."
+            " The bounds of a test that stopped hold however often one looks; those of the"
+            " others hold at nine tenths of the policy's error."
+        )
+    if found.curtailed:
+        words.append(
+            "Curtailed sampling: a prompt's remaining continuations were left out once every"
+            " outcome was known"
+            f"{_left_out(';', found.continuations_left_out, found.continuations, 'continuations')}."
+            " The numbers are those that all of them would have given."
+        )
+    return words
+
+
+def _left_out(join: str, count: int | None, of: int | None, what: str) -> str:
+    """Say how many were not drawn, to an audience that may know."""
+    if count is None or of is None:
+        return ""
+    return f"{join} {grouped(count)} of {grouped(of)} {what} were not drawn"
+
+
+def _stopped(cells: int) -> str:
+    if cells == 0:
+        return "No test stopped early"
+    return f"{grouped(cells)} test{'s' if cells > 1 else ''} stopped early"
+
+
+def level(report: Report) -> float:
+    """Return the confidence of each bound of a report, each one-sided, in (0, 1)."""
+    attempt = report.provenance.attempt
+    return report.policy.confidence if attempt is None else attempt.confidence
+
+
+def level_words(report: Report) -> str:
+    """Return the level as a percentage with all its digits: 95 %, 97.5 %, 98.75 %."""
+    return _percent(level(report))
+
+
+def attempt_words(report: Report) -> str:
+    """Return a sentence or two on which attempt it is, and what follows from that."""
+    attempt = report.provenance.attempt
+    if attempt is None:
+        return (
+            "Attempt unknown: no ledger was kept, so this report does not show how often"
+            " this model was audited before. It was judged as at a first attempt."
+        )
+    entry = f"ledger entry {attempt.ledger_entry[:12]}…"
+    if attempt.number == 1:
+        return (
+            "This is the first attempt to release this model under this policy, by the"
+            f" institution's ledger ({entry})."
+        )
+    return (
+        f"This is attempt {attempt.number} to release this model under this policy, by the"
+        f" institution's ledger ({entry}). So that trying again on other patients does not make a"
+        f" pass likelier by chance, every bound holds at {level_words(report)} instead of"
+        f" {_percent(report.policy.confidence)}."
+    )
+
+
+def _percent(fraction: float) -> str:
+    return setting(fraction, "precision")

@@ -10,43 +10,28 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from checker.report.index import ReportIndex
+from checker.report.matrix import worst_first
 from checker.report.model import CellReport, ControlReport, Report, WaiverReport
-from checker.report.wording.text import (
-    BASES,
-    CANNOT_PASS,
-    ENFORCEMENT,
-    NOT_SHOWN,
+from checker.report.wording.audience import side_words
+from checker.report.wording.cells import (
     contrast_words,
     counts_words,
-    figure,
-    grouped,
     limit_words,
-    measure_of,
     needs_more,
-    plain,
-    probe_words,
     reason_of,
-    shorten,
-    side_words,
     subgroup_words,
     telling_bound,
     title_words,
     verdict_word,
-    waiver_terms,
 )
-
-__all__ = [
-    "FindingText",
-    "control_words",
-    "finding_texts",
-    "found_words",
-    "params_words",
-    "source_words",
-    "waiver_words",
-]
+from checker.report.wording.measures import measure_of, probe_words
+from checker.report.wording.numbers import figure, grouped, setting
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.terms import BASES, CANNOT_PASS, ENFORCEMENT, NOT_SHOWN
 
 TITLE = 200
-"""Characters of a title; nobody writes longer ones, but nothing hinders them."""
+"""Characters of a title, beyond which it is cut."""
 
 PROSE = 1000
 """Characters of a sentence or paragraph from outside."""
@@ -107,7 +92,7 @@ class FindingText:
         if reason is not None:
             said += [shorten(reason.meaning, PROSE), reason.next_step]
         if (missing := needs_more(cell)) is not None:
-            said.append(f"This cell {missing}.")
+            said.append(f"This test {missing}.")
         if cell.can_only_fail:
             said.append(f"This attack {CANNOT_PASS}.")
         if self.waiver is not None:
@@ -122,34 +107,30 @@ class FindingText:
 
 def finding_texts(report: Report) -> list[FindingText]:
     """Return every finding in words, in the report's order."""
-    controls = {control.id: control for control in report.controls}
-    attackers = {attacker.id: attacker.title for attacker in report.policy.attackers}
-    classes = {one.id: one.title for one in report.policy.attribute_classes}
-    waivers = {one.id: one for one in report.waivers if one.status == "applied"}
-    blocking = set(report.summary.blocked_by)
-    texts = []
-    for cell in report.cells:
-        control = controls.get(cell.control)
-        about = probe_words(cell.probe).title
-        if cell.attribute_class is not None:
-            about = classes.get(cell.attribute_class, cell.attribute_class)
-        texts.append(
-            FindingText(
-                cell=cell,
-                control=control,
-                requirement=shorten(control.title if control else cell.control, TITLE),
-                about=shorten(about, TITLE),
-                attacker=shorten(attackers.get(cell.attacker, cell.attacker), TITLE),
-                patients=shorten(subgroup_words(cell.subgroup), TITLE),
-                blocks=cell.id in blocking,
-                waiver=waivers.get(cell.waiver) if cell.waiver is not None else None,
-            )
+    index, blocking = ReportIndex.of(report), set(report.summary.blocked_by)
+    return [
+        FindingText(
+            cell=cell,
+            control=index.controls.get(cell.control),
+            requirement=shorten(index.title_of(cell), TITLE),
+            about=shorten(index.class_of(cell), TITLE),
+            attacker=shorten(index.attacker_of(cell), TITLE),
+            patients=shorten(subgroup_words(cell.subgroup), TITLE),
+            blocks=cell.id in blocking,
+            waiver=index.waivers.get(cell.waiver or "", (None, None))[1],
         )
-    return texts
+        for cell in report.cells
+    ]
+
+
+def ranked_texts(report: Report) -> list[FindingText]:
+    """Return every finding in words, the worst first."""
+    texts = {text.cell.id: text for text in finding_texts(report)}
+    return [texts[cell.id] for cell in worst_first(report.cells)]
 
 
 def found_words(cell: CellReport) -> str:
-    """Return what was measured, the bound that tells, and what is allowed."""
+    """Return what was measured, the bound that decides, and what is allowed."""
     allowed = f"allowed: {limit_words(cell.limit, cell.metric)}"
     if cell.estimate is not None:
         value = figure(cell.estimate.value, cell.metric)
@@ -159,6 +140,18 @@ def found_words(cell: CellReport) -> str:
         side = side_words(cell)
         return f"{f'{side}; ' if side else ''}{NOT_SHOWN}; {allowed}"
     return f"nothing was measured; {allowed}"
+
+
+def waiver_terms(waiver: WaiverReport) -> str:
+    """Return what was accepted, until when, and who approved it."""
+    approvals = ", ".join(f"{one.name} ({one.role}, {one.on})" for one in waiver.approvals)
+    ceiling = f"{waiver.ceiling:g}"
+    if waiver.metric is not None:
+        ceiling = setting(waiver.ceiling, waiver.metric)
+    return plain(
+        f"accepted up to {ceiling}, from {waiver.starts_on} to the end of {waiver.expires_on}"
+        f" (UTC); approved by {approvals}; requested by {waiver.requester}; ticket {waiver.ticket}"
+    )
 
 
 def waiver_words(waiver: WaiverReport) -> str:
@@ -193,7 +186,7 @@ def control_words(report: Report, control: ControlReport) -> list[tuple[str, str
         ("Why", control.rationale),
         ("Attack", probe_words(control.probe).meaning),
         ("Measured as", title_words(cell) if cell else measure_of(control.metric).title),
-        ("Held against", contrast_words(control)),
+        ("Compared with", contrast_words(control)),
         ("Parameters", params_words(control.params)),
         ("Weight", f"{control.severity} severity; {enforcement}"),
         ("What would fix it", "; ".join(control.remediation)),

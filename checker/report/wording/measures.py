@@ -50,6 +50,11 @@ def probe_words(name: str) -> AttackWords:
     return words or AttackWords(plain(name), text, "", plain(name))
 
 
+def measures_patients(name: str) -> bool:
+    """Whether an attack is on patients, as one that is not installed here is taken to be."""
+    return name not in attack_names() or load_attack(name).measures_patients
+
+
 def unit_of(name: str) -> Unit:
     """Return the unit of a metric, or of a number reported beside one."""
     return measure_of(name).unit

@@ -10,10 +10,8 @@ from decimal import ROUND_CEILING, ROUND_FLOOR, ROUND_HALF_EVEN, Decimal
 from typing import Literal
 
 from checker.attacks.wording import Unit
-from checker.report.model import Number
 from checker.report.wording.measures import unit_of
-
-__all__ = ["NBSP", "bounds", "figure", "grouped", "p_words", "setting", "share", "upper_bound"]
+from checker.stats.estimate import ReportedEstimate
 
 NBSP = "\N{NO-BREAK SPACE}"
 MAX_DECIMALS = 8
@@ -60,14 +58,14 @@ def figure(
     return digits + suffix
 
 
-def upper_bound(number: Number, metric: str, *, against: float | None = None) -> str:
+def upper_bound(number: ReportedEstimate, metric: str, *, against: float | None = None) -> str:
     """Return an upper bound for reading, or "none" where nothing bounds the number from above."""
     if number.high is None:
         return "none"
     return figure(number.high, metric, rounding="up", against=against)
 
 
-def bounds(number: Number, metric: str, *, against: float | None = None) -> str:
+def bounds(number: ReportedEstimate, metric: str, *, against: float | None = None) -> str:
     """Return both bounds of an estimate, as "1.2 % to 4.1 %"."""
     low = figure(number.low, metric, rounding="down", against=against)
     if number.high is None:

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import unicodedata
 
-__all__ = ["plain", "shorten"]
-
 
 def plain(text: object) -> str:
     """Return text that can only be read: one line, with no control or direction characters.

@@ -1,4 +1,4 @@
-"""Why a cell was not decided, in words, and what to do about it.
+"""Why a test was not decided, in words, and what to do about it.
 
 A test collects every reason that the judge, the checks and the estimators can give, and fails when
 one has no words here.
@@ -9,8 +9,6 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from checker.report.wording.plain import plain
-
-__all__ = ["REASONS", "Reason", "reason_words"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,8 +84,8 @@ REASONS = {
     ),
     "subgroup-too-small": Reason(
         "subgroup too small to show",
-        "The subgroup has fewer patients than the policy's smallest cell, so that its numbers could"
-        " speak of single patients: it is neither judged nor shown.",
+        "The subgroup has fewer patients than the policy allows to be shown, so that its numbers"
+        " could reveal single patients: it is neither judged nor shown.",
         "Audit on more patients, or join it with another subgroup in the policy.",
     ),
     # --- what the number would not mean
@@ -151,7 +149,7 @@ REASONS = {
     ),
     "exceeds-uncorrected": Reason(
         "above the limit before correction",
-        "The bound lies above the limit, but no longer once corrected for the number of cells"
+        "The bound lies above the limit, but no longer once corrected for the number of tests"
         " tested: it is not shown to fail, and it blocks all the same.",
         "Audit on more patients, or treat it as a failure.",
     ),

@@ -19,7 +19,6 @@ from typing import Any
 
 import pyarrow as pa
 
-from checker import __version__
 from checker.errors import ExecutorError, PhigateError
 from checker.evidence import Pseudonyms
 from checker.plan import Job
@@ -27,12 +26,13 @@ from checker.run.execution import Execution
 from checker.run.executors.ray_cluster import PendingCall, RayCluster, WorkerHandle, WorkerLost
 from checker.run.executors.worker import CPU_ENVIRONMENT, Outcome, ReadyJob, Take, Worker
 from checker.run.prepare import Prepared
+from checker.version import PHIGATE_VERSION
 
 MOST_LOSSES = 3
 POLL_S = 0.25
 PLACE_TIMEOUT_S = 600.0
 
-_SOFTWARE = {"phigate": __version__, **CPU_ENVIRONMENT}
+_SOFTWARE = {"phigate": PHIGATE_VERSION, **CPU_ENVIRONMENT}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 

@@ -7,14 +7,14 @@ from pathlib import Path
 import pytest
 
 from benchmarks.cost import HORIZON, SAMPLES, added_by_each, controls
-from benchmarks.made_up_patients import (
+from checker.plan import CompiledAudit
+from checker.run.prepare import prepare
+from checker.testing.hospital import (
     Hospital,
     write_hospital,
     write_policy,
     write_simulated_target,
 )
-from checker.plan import CompiledAudit
-from checker.run.prepare import prepare
 
 EACH = SAMPLES * HORIZON
 HOSPITAL = Hospital(80, 80, events=80, codes=100, classes=12)

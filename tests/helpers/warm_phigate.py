@@ -83,5 +83,6 @@ def warm_phigate() -> Iterator[Path]:
     finally:
         server.kill()
         server.wait()
-        server.stdout.close()
+        if server.stdout is not None:
+            server.stdout.close()
         shutil.rmtree(folder)

@@ -8,8 +8,8 @@ from typing import Any
 
 import numpy as np
 import yaml
+from judging import AS_OF
 
-from benchmarks.simulated_gate import AS_OF, TOKENIZATION, Silent, write_targets
 from checker.attacks.canary_exposure.making import make_canaries
 from checker.attacks.canary_exposure.manifest import CanarySettings
 from checker.attacks.canary_exposure.planted import open_canaries
@@ -23,6 +23,7 @@ from checker.run.prepare import prepare
 from checker.run.running import run_audit
 from checker.run.stored import judge_run, load_run, write_reports
 from checker.testing.simulated import SimulatedModel
+from checker.testing.toy_targets import TOKENIZATION, write_targets
 
 CANARIES = 400
 
@@ -187,7 +188,6 @@ def audited(folder: Path, *, sampling: dict[str, bool] | None = None) -> Report:
         run=folder / "run",
         open_target=prepared.open_target,
         open_reference=prepared.open_reference,
-        progress=Silent(),  # type: ignore[arg-type]
         command="phigate check policy.yaml target.yaml --out run",
     )
     report = judge_run(load_run(folder / "run"), as_of=AS_OF)

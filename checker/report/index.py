@@ -1,4 +1,4 @@
-"""Where things are in the page: titles by id, and the places that links lead to."""
+"""What ids in a report stand for: titles, requirements, sources, evidence, and where links lead."""
 
 from __future__ import annotations
 
@@ -9,8 +9,6 @@ from checker.report.matrix import worst_first
 from checker.report.model import CellReport, CitationText, ControlReport, Report, WaiverReport
 from checker.report.wording.measures import probe_words
 
-__all__ = ["Book", "needs_attention"]
-
 
 def needs_attention(cell: CellReport) -> bool:
     """Whether a cell is a finding: whatever did not simply pass."""
@@ -18,7 +16,7 @@ def needs_attention(cell: CellReport) -> bool:
 
 
 @dataclass(frozen=True, slots=True)
-class Book:
+class ReportIndex:
     """An index of a report.
 
     Args:
@@ -28,9 +26,9 @@ class Book:
         citations: by id, with their number among the references.
         evidence: by job, digest or file, the number of the manifest's entry and its title.
         anchors: by cell, where it stands in the page.
-        first: by control, the worst of its findings, which carries remedies and basis for all.
+        worst: by control, the worst of its findings, which carries remedies and basis for all.
         waivers: by id, those that apply, with where they stand.
-        told_by: by number of a manifest's entry, the cells that rest on it.
+        resting_on: by number of a manifest's entry, the cells that rest on it.
     """
 
     attackers: Mapping[str, str]
@@ -39,21 +37,21 @@ class Book:
     citations: Mapping[str, tuple[int, CitationText]]
     evidence: Mapping[str, tuple[int, str]]
     anchors: Mapping[str, str]
-    first: Mapping[str, str]
+    worst: Mapping[str, str]
     waivers: Mapping[str, tuple[str, WaiverReport]]
-    told_by: Mapping[int, tuple[CellReport, ...]]
+    resting_on: Mapping[int, tuple[CellReport, ...]]
 
     @classmethod
-    def of(cls, report: Report) -> Book:
+    def of(cls, report: Report) -> ReportIndex:
         """Index a report."""
         evidence: dict[str, tuple[int, str]] = {}
         for place, entry in enumerate(report.provenance.evidence, start=1):
             for name in (entry.job, entry.sha256, entry.file):
                 evidence.setdefault(name, (place, entry.title))
-        told_by: dict[int, list[CellReport]] = {}
+        resting_on: dict[int, list[CellReport]] = {}
         for cell in report.cells:
             for place in {evidence[name][0] for name in cell.evidence if name in evidence}:
-                told_by.setdefault(place, []).append(cell)
+                resting_on.setdefault(place, []).append(cell)
         return cls(
             attackers={item.id: item.title for item in report.policy.attackers},
             classes={item.id: item.title for item in report.policy.attribute_classes},
@@ -67,7 +65,7 @@ class Book:
                 cell.id: f"{'finding' if needs_attention(cell) else 'passing'}-{place}"
                 for place, cell in enumerate(report.cells, start=1)
             },
-            first={
+            worst={
                 cell.control: cell.id
                 for cell in reversed(worst_first(report.cells))
                 if needs_attention(cell)
@@ -77,7 +75,7 @@ class Book:
                 for place, item in enumerate(report.waivers, start=1)
                 if item.status == "applied"
             },
-            told_by={place: tuple(cells) for place, cells in told_by.items()},
+            resting_on={place: tuple(cells) for place, cells in resting_on.items()},
         )
 
     def title_of(self, cell: CellReport) -> str:
@@ -85,11 +83,11 @@ class Book:
         control = self.controls.get(cell.control)
         return control.title if control is not None else cell.control
 
-    def class_of(self, cell: CellReport) -> str:
-        """Return the class of a cell in words, or the attack where it is about no class."""
-        if cell.attribute_class is None:
-            return probe_words(cell.probe).title
-        return self.classes.get(cell.attribute_class, cell.attribute_class)
+    def class_of(self, item: CellReport | ControlReport) -> str:
+        """Return the class that something is about in words, or the attack where it is none."""
+        if item.attribute_class is None:
+            return probe_words(item.probe).title
+        return self.classes.get(item.attribute_class, item.attribute_class)
 
     def attacker_of(self, cell: CellReport) -> str:
         """Return the attacker of a cell in words."""

@@ -7,22 +7,17 @@ in a fixture of module scope, by `audit`; whoever changes a run's folder works o
 from __future__ import annotations
 
 import copy
-import io
 import json
-import sys
 from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from unittest import mock
 
 import yaml
-
-from checker.cli import main
+from command_line import run_phigate
 
 AS_OF = "2026-11-01T00:00:00+00:00"
-DEMO_POLICY = Path(__file__).parents[1] / "policies" / "demo.yaml"
+DEMO_POLICY = Path(__file__).parents[2] / "policies" / "demo.yaml"
 
 
 @dataclass(frozen=True)
@@ -41,7 +36,7 @@ class Audit:
 
     def cell(self, control: str) -> dict[str, Any]:
         """The one cell of a control that has one."""
-        (found,) = (cell for cell in self.report["cells"] if cell["control"] == control)
+        (found,) = (cell for cell in self.cells.values() if cell["control"] == control)
         return found
 
     @property
@@ -55,20 +50,9 @@ class Audit:
 
 
 def phigate(*arguments: object) -> tuple[int, str]:
-    """Run the command line as a user would; returns exit code and standard output."""
-    out, err = io.StringIO(), io.StringIO()
-    with (
-        mock.patch.object(sys, "argv", ["phigate", *map(str, arguments)]),
-        redirect_stdout(out),
-        redirect_stderr(err),
-    ):
-        try:
-            main()
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-    assert "Traceback" not in err.getvalue()
-    assert "phigate itself failed" not in err.getvalue(), err.getvalue()
-    return code, out.getvalue() + err.getvalue()
+    """Run the command line; returns exit code and all that was written to the terminal."""
+    outcome = run_phigate(*arguments)
+    return outcome.code, outcome.out + outcome.err
 
 
 def audit(policy: Path, target: Path, run: Path) -> Audit:

@@ -7,7 +7,7 @@ from functools import cache
 import report_builder as build
 from hostile import HOSTILE, poisoned
 
-from checker.report.disclosure_control.suppression import for_audience
+from checker.report.disclosure_control import for_audience
 from checker.report.model import Report
 
 PLAIN = (

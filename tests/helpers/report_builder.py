@@ -6,6 +6,7 @@ numbers in a test report are right whatever the statistics under test do.
 
 from __future__ import annotations
 
+import math
 from typing import Any, Literal
 
 from scipy.stats import beta, norm
@@ -13,7 +14,6 @@ from scipy.stats import beta, norm
 from checker.attacks.families import Power, Sample
 from checker.policy.documents import Limit
 from checker.report.model import (
-    AdmissibilityCheck,
     ApprovalText,
     AttackerText,
     AttributeClassText,
@@ -22,7 +22,6 @@ from checker.report.model import (
     CitationText,
     ControlReport,
     EvidenceRef,
-    Number,
     PolicyRef,
     Provenance,
     Report,
@@ -30,9 +29,11 @@ from checker.report.model import (
     SampleNeeds,
     Summary,
     TargetRef,
-    Verdict,
     WaiverReport,
 )
+from checker.stats.estimate import ReportedEstimate
+from checker.verdict import Verdict
+from checker.verdict.admissibility import AdmissibilityCheck
 
 ALPHA = 0.05
 KNOWLEDGE = ("demographics", "events-5", "events-10")
@@ -49,9 +50,9 @@ def digest(index: int) -> str:
     return "".join(DIGESTS[(index * 7 + place * (index + 3)) % 16] for place in range(64))
 
 
-def rate(hits: int, n: int) -> Number:
+def rate(hits: int, n: int) -> ReportedEstimate:
     """Return a rate with one-sided Clopper-Pearson bounds."""
-    return Number(
+    return ReportedEstimate(
         value=hits / n,
         low=0.0 if hits == 0 else float(beta.ppf(ALPHA, hits, n - hits + 1)),
         high=1.0 if hits == n else float(beta.ppf(1 - ALPHA, hits + 1, n - hits)),
@@ -61,12 +62,16 @@ def rate(hits: int, n: int) -> Number:
     )
 
 
-def excess(members: Number, nonmembers: Number) -> Number:
+def excess(members: ReportedEstimate, nonmembers: ReportedEstimate) -> ReportedEstimate:
     """Return a difference of rates by square-and-add."""
     value = members.value - nonmembers.value
+    assert members.high is not None
+    assert nonmembers.high is not None
+    assert members.n is not None
+    assert nonmembers.n is not None
     down = ((members.value - members.low) ** 2 + (nonmembers.high - nonmembers.value) ** 2) ** 0.5
     up = ((members.high - members.value) ** 2 + (nonmembers.value - nonmembers.low) ** 2) ** 0.5
-    return Number(
+    return ReportedEstimate(
         value=value,
         low=value - down,
         high=value + up,
@@ -76,9 +81,9 @@ def excess(members: Number, nonmembers: Number) -> Number:
     )
 
 
-def verdict_of(estimate: Number, limit: float) -> tuple[Verdict, str | None]:
+def verdict_of(estimate: ReportedEstimate, limit: float) -> tuple[Verdict, str | None]:
     """Return pass, fail or inconclusive as METHODS §6 defines them."""
-    if estimate.high <= limit:
+    if estimate.high is not None and estimate.high <= limit:
         return "pass", None
     return ("fail", None) if estimate.low > limit else ("inconclusive", "bounds-straddle-limit")
 
@@ -121,7 +126,7 @@ def disclosure_cell(
         "nonmembers": outside,
         "reported": {"precision": rate(members[0], members[0] + 12)},
         "limit": Limit(fail=limit, warn=warn),
-        "warned": verdict == "pass" and warn is not None and estimate.high > warn,
+        "warned": verdict == "pass" and warn is not None and (estimate.high or math.inf) > warn,
         "p_value": 1.2e-7 if verdict == "fail" else None,
         "placebo": excess(rate(*halves), rate(*rest)),
         "sample": Sample(
@@ -159,16 +164,17 @@ def roc(auroc: float) -> list[RocPoint]:
     return points
 
 
-def side_of(estimate: Number, limit: float) -> BoundSide:
+def side_of(estimate: ReportedEstimate, limit: float) -> BoundSide:
     """Return on which side of its limit an interval lies."""
     if estimate.low > limit:
         return "beyond"
-    return "within" if estimate.high <= limit else "straddles"
+    is_within = estimate.high is not None and estimate.high <= limit
+    return "within" if is_within else "straddles"
 
 
 def membership_cell(value: float, low: float, high: float, **changes: Any) -> CellReport:
     """Return a cell of `membership_auroc` with a limit of 0.60."""
-    estimate = Number(
+    estimate = ReportedEstimate(
         value=value, low=low, high=high, n=1200, confidence=1 - ALPHA, method="delong-logit"
     )
     verdict, reason = verdict_of(estimate, 0.6)
@@ -274,10 +280,10 @@ def report_of(
         for name in ("pass", "fail", "inconclusive", "not_applicable", "error")
     }
     decisions = {
-        "pass": f"All {len(gating)} deciding cells were shown to be within their limits.",
-        "fail": f"{counts['fail']} of {len(gating)} deciding cells were shown to exceed their"
+        "pass": f"All {len(gating)} deciding tests were shown to be within their limits.",
+        "fail": f"{counts['fail']} of {len(gating)} deciding tests were shown to exceed their"
         " limits; any one of them blocks the release.",
-        "inconclusive": "No limit was shown to be exceeded, but not every deciding cell could be"
+        "inconclusive": "No limit was shown to be exceeded, but not every deciding test could be"
         " shown to be within its limit, and the policy blocks what is not known.",
         "error": "An attack stopped with an error, so the audit is incomplete.",
     }
@@ -290,10 +296,10 @@ def report_of(
             decision=decisions[verdict],
             blocked_by=[cell.id for cell in gating if blocks(cell)],
             waived=[cell.id for cell in cells if cell.waiver is not None],
-            release_statement="Release is allowed only if every deciding cell is within its limit;"
+            release_statement="Release is allowed only if every deciding test is within its limit;"
             " the chance of allowing a model that exceeds any one limit is at most 5 %.",
-            multiplicity_statement="Which cells fail is named after Holm's correction over"
-            f" {len(gating)} cells; the chance of naming any cell wrongly is at most 5 %.",
+            multiplicity_statement="Which tests fail is named after Holm's correction over"
+            f" {len(gating)} tests; the chance of naming any test wrongly is at most 5 %.",
             counts=counts,
             gating_cells=len(gating),
             reported_only_cells=len(cells) - len(gating),
@@ -509,7 +515,7 @@ def _as_shared(cell: CellReport) -> CellReport:
 
 
 def _without_numbers(cell: CellReport, **changes: Any) -> CellReport:
-    nothing = {
+    nothing: dict[str, Any] = {
         "estimate": None,
         "members": None,
         "nonmembers": None,
@@ -612,14 +618,14 @@ def _admissibility() -> list[AdmissibilityCheck]:
             title="Nobody is in both groups",
             holds=True,
             explanation="No patient and no near-duplicate record is in both groups.",
-            evidence=[digest(5)],
+            evidence=(digest(5),),
         ),
         AdmissibilityCheck(
             name="comparability",
             title="Members and nonmembers cannot be told apart without a model",
             holds=True,
             explanation="A classifier on codes and record length does no better than chance.",
-            estimate=Number(
+            estimate=ReportedEstimate(
                 value=0.508,
                 low=0.471,
                 high=0.545,
@@ -628,7 +634,7 @@ def _admissibility() -> list[AdmissibilityCheck]:
                 method="delong-logit",
             ),
             limit=0.6,
-            evidence=[digest(6)],
+            evidence=(digest(6),),
         ),
         AdmissibilityCheck(
             name="declared-selection",

@@ -21,16 +21,6 @@ from transformers import (
     PreTrainedConfig,
 )
 
-__all__ = [
-    "CONTEXT",
-    "VOCABULARY",
-    "save_gemma2",
-    "save_gpt2",
-    "save_llama",
-    "save_mamba",
-    "save_mamba2",
-]
-
 torch.set_num_threads(1)  # threads cost more than such matrices, above all on a busy machine
 
 VOCABULARY = 23

@@ -15,8 +15,6 @@ from collections.abc import Iterable, Sequence
 
 from checker.report.wording.plain import plain
 
-__all__ = ["escape", "escape_markup", "table"]
-
 _MARKUP = re.compile(r"[\\`*_{}\[\]<>|~^&$#@!]")
 _BLOCK_START = re.compile(r"^([-+=]|\d{1,9}(?=[.)](?:\s|$)))")
 _ADDRESS = re.compile(r":(?=//)|(?<=www)\.|(?<=mailto):|(?<=xmpp):", re.IGNORECASE)

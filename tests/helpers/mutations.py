@@ -56,16 +56,12 @@ def slip(word: str, rng: np.random.Generator) -> str:
 
 def spots(text: str) -> Iterator[Spot]:
     """Yield the keys that a document's types know, and the values that are one of a few words."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    kind = yaml.safe_load(text)["kind"]
-    yield from _spots(root, [DOCUMENT_KINDS[kind]])
+    yield from _spots(*_root(text))
 
 
 def required_lines(text: str) -> Iterator[tuple[int, int]]:
     """Yield first and last line (from 1) of entries that a document cannot do without."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    kind = yaml.safe_load(text)["kind"]
-    for mapping, models in _mappings(root, [DOCUMENT_KINDS[kind]]):
+    for mapping, models in _mappings(*_root(text)):
         if mapping.flow_style:
             continue
         needed = [
@@ -79,13 +75,18 @@ def required_lines(text: str) -> Iterator[tuple[int, int]]:
 
 def typed_values(text: str) -> Iterator[Spot]:
     """Yield plain values whose type is not text."""
-    root = yaml.compose(text, Loader=yaml.SafeLoader)
-    kind = yaml.safe_load(text)["kind"]
-    for mapping, models in _mappings(root, [DOCUMENT_KINDS[kind]]):
+    for mapping, models in _mappings(*_root(text)):
         for key, value in mapping.value:
             types = _types_of(models, key.value)
             if isinstance(value, yaml.ScalarNode) and types and str not in types:
                 yield _spot(value, ())
+
+
+def _root(text: str) -> tuple[yaml.Node, list[Any]]:
+    """Return a document's node and the type of its kind."""
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
+    assert root is not None
+    return root, [DOCUMENT_KINDS[yaml.safe_load(text)["kind"]]]
 
 
 def _spot(node: yaml.Node, known: tuple[str, ...]) -> Spot:

@@ -1,4 +1,4 @@
-"""Made-up patients of any number for benchmarks: a MEDS data set, its vocabulary, and policies.
+"""Made-up patients of any number: a MEDS data set, its vocabulary, a target, and policies.
 
 Nothing here is medicine. Codes are drawn independently with Zipf's frequencies, visits hold four
 events on average, and each attribute class is given by lot to a share of the patients, whose record
@@ -20,18 +20,6 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
-
-__all__ = [
-    "ATTACKERS",
-    "CLASS_CODES",
-    "LEVELS",
-    "Hospital",
-    "disclosure",
-    "write_hospital",
-    "write_policy",
-    "write_simulated_target",
-    "write_target",
-]
 
 SPECIALS = {"bos": "[BOS]", "eos": "[EOS]", "pad": "[PAD]", "unk": "[UNK]"}
 TIME = [

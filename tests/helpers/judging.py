@@ -123,7 +123,10 @@ class Bench:
             shared_by: so many patients have one prompt.
             positive_only: so many more members have the class beyond the horizon.
         """
-        member, eligible, prompts, disclosed = [], [], [], {}
+        member: list[bool] = []
+        eligible: list[bool] = []
+        prompts: list[str | None] = []
+        disclosed: dict[str, bool] = {}
         for split, (x, count) in enumerate(zip(hits, n, strict=True)):
             for i in range(count):
                 prompt = f"{name}-{split}-{i // shared_by}"

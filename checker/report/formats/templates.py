@@ -18,10 +18,22 @@ from urllib.parse import urlsplit
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup, escape
 
-from checker.report.wording import text
+from checker.report.wording import (
+    audience,
+    cells,
+    decision,
+    findings,
+    measures,
+    numbers,
+    terms,
+    times,
+)
+from checker.report.wording.numbers import grouped
+from checker.report.wording.plain import plain, shorten
 from checker.resources import resource
 
-__all__ = ["content_policy", "environment", "static_text"]
+_WORDS = (audience, cells, decision, findings, measures, numbers, terms, times)
+"""The modules whose words templates use, by the modules' names."""
 
 
 def static_text(name: str) -> str:
@@ -54,22 +66,25 @@ def environment() -> Environment:
         keep_trailing_newline=True,
         finalize=_printable,
     )
-    made.filters["web_link"] = _web_link
-    made.filters["short"] = text.shorten
-    made.filters["told"] = _told
-    made.filters["flat"] = _flat
-    made.filters["grouped"] = text.grouped
+    made.filters |= {
+        "web_link": _web_link,
+        "short": shorten,
+        "isolated": _isolated,
+        "flat": _flat,
+        "grouped": grouped,
+    }
+    made.globals |= {module.__name__.rpartition(".")[2]: module for module in _WORDS}
     return made
 
 
 def _printable(value: Any) -> Any:
     """Everything a template prints passes here, before it is escaped."""
-    return text.plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
+    return plain(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
-def _told(value: object, length: int) -> Markup:
+def _isolated(value: object, length: int) -> Markup:
     """Return words from outside, cut, and set apart so that their direction stays their own."""
-    return Markup("<bdi>{}</bdi>").format(escape(text.shorten(value, length)))
+    return Markup("<bdi>{}</bdi>").format(escape(shorten(value, length)))
 
 
 def _web_link(url: str | None) -> str | None:

@@ -5,18 +5,16 @@ from __future__ import annotations
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, write
 from checker.report.matrix import Matrix, build_matrix, worst_first
 from checker.report.model import CellReport, Report
-from checker.report.palette import MUTED, tones_of
+from checker.report.palette import MUTED, colours_of
+from checker.report.wording.cells import verdict_word
 from checker.report.wording.plain import shorten
-from checker.report.wording.text import verdict_word
-
-__all__ = ["glance_chart"]
 
 _WIDTH_IN, _NAMES_IN, _ROW_IN = 7.2, 2.1, 0.36
 _SHAPES = {"pass": "o", "fail": "8", "inconclusive": "D", "error": "^", "not_applicable": "o"}
 """The shapes that the page gives the verdicts: circle, octagon, diamond, triangle, ring."""
 
 
-def glance_chart(report: Report) -> Chart:
+def overview_chart(report: Report) -> Chart:
     """Draw attribute class x attacker; of a square with several cells, the worst that decides."""
     matrix = build_matrix(report)
     rows, columns = len(matrix.rows), len(matrix.columns)
@@ -47,21 +45,21 @@ def glance_chart(report: Report) -> Chart:
 
 def _square(axes: Axes, column: int, row: int, cells: tuple[CellReport, ...]) -> None:
     cell = _worst(cells)
-    tones = tones_of(cell)
+    colours = colours_of(cell)
     if cell is not None:
         axes.fill([column + 0.02, column + 0.97, column + 0.97, column + 0.02],
                   [row + 0.05, row + 0.05, row + 0.95, row + 0.95],
-                  color=tones.tint, linewidth=0)  # fmt: skip
+                  color=colours.tint, linewidth=0)  # fmt: skip
         is_ring = cell.verdict == "not_applicable" or not cell.gating
         axes.plot([column + 0.11], [row + 0.5], marker=_SHAPES[cell.verdict], markersize=7.5,
-                  color=tones.line, markerfacecolor="none" if is_ring else tones.line,
+                  color=colours.line, markerfacecolor="none" if is_ring else colours.line,
                   markeredgewidth=1.4)  # fmt: skip
     word = "not tested" if cell is None else verdict_word(cell)
     if len(cells) > 1:
         word += f" (worst of {len(cells)})"
     weight = "bold" if cell is not None and cell.gating else "normal"
     lines = wrapped(word, 14, most=2)
-    write(axes, lines, (column + 0.2, row + 0.5), colour=tones.ink, size=9.0, weight=weight,
+    write(axes, lines, (column + 0.2, row + 0.5), colour=colours.ink, size=9.0, weight=weight,
           aside=(0, 5.4 * (len(lines) - 1)))  # fmt: skip
 
 

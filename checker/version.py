@@ -1,0 +1,3 @@
+"""The version of phigate, where every module can read it."""
+
+PHIGATE_VERSION = "0.2.0"
