@@ -22,7 +22,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Prepared:
     return prepare(policy, target)
 
 
-def checked(prepared: Prepared, plan: AuditPlan) -> Statement:
+def checked(plan: AuditPlan) -> Statement:
     manifest = cast("Manifest", None)  # what was measured is not looked at
     return check_measurements(Run(Path(), plan, manifest, None))
 
@@ -38,7 +38,7 @@ def with_job(plan: AuditPlan, kind: str, **inputs: Any) -> AuditPlan:
 
 
 def test_every_attack_rests_on_jobs_that_ask_what_its_policy_says(prepared: Prepared) -> None:
-    assert checked(prepared, prepared.audit.plan).holds
+    assert checked(prepared.audit.plan).holds
 
 
 @pytest.mark.parametrize(
@@ -58,7 +58,7 @@ def test_a_job_that_asks_something_else_is_found(
     prepared: Prepared, kind: str, name: str, value: Any
 ) -> None:
     assert prepared.audit.plan.jobs_of(kind)
-    found = checked(prepared, with_job(prepared.audit.plan, kind, **{name: value}))
+    found = checked(with_job(prepared.audit.plan, kind, **{name: value}))
     assert found.holds is False
     assert f"a job of other {name}" in found.text
 
@@ -67,8 +67,8 @@ def test_a_cell_reads_its_samples_from_a_job_that_draws_more_and_not_from_one_of
     prepared: Prepared,
 ) -> None:
     plan = prepared.audit.plan
-    assert checked(prepared, with_job(plan, "rollouts", samples=1000)).holds
-    assert "a job of fewer samples" in checked(prepared, with_job(plan, "rollouts", samples=1)).text
+    assert checked(with_job(plan, "rollouts", samples=1000)).holds
+    assert "a job of fewer samples" in checked(with_job(plan, "rollouts", samples=1)).text
 
 
 def test_a_cell_does_not_rest_on_another_attacks_kind_of_job(prepared: Prepared) -> None:
@@ -80,5 +80,5 @@ def test_a_cell_does_not_rest_on_another_attacks_kind_of_job(prepared: Prepared)
         else cell
         for cell in plan.cells
     ]
-    found = checked(prepared, plan.model_copy(update={"cells": cells}))
+    found = checked(plan.model_copy(update={"cells": cells}))
     assert "a job of a kind that its attack does not ask for" in found.text
