@@ -102,7 +102,7 @@ def test_the_wheel_carries_every_file_that_the_checkout_reads(wheel: Wheel) -> N
         for path in shipped:
             assert f"{inside}/{path.relative_to(ROOT / folder).as_posix()}" in names
     for path in (ROOT / "checker").rglob("*"):
-        if path.suffix in {".py", ".csv"}:
+        if path.suffix in {".py", ".csv"} or path.name == "py.typed":
             assert path.relative_to(ROOT).as_posix() in names
 
 
