@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
@@ -105,11 +104,6 @@ class PlanBuilder:
     def window(self) -> str:
         """Which part of a record longer than the context is scored."""
         return self.target.document.spec.tokenization.window
-
-    @property
-    def policy_folder(self) -> Path:
-        """What paths in the policy are relative to."""
-        return Path(self.policy.file).resolve().parent
 
     @property
     def max_length(self) -> int | None:

@@ -204,6 +204,5 @@ def _workload(builder: PlanBuilder) -> Workload:
         max_length=builder.max_length,
         window=builder.window,
         code_systems=tuple((s.match, s.system) for s in builder.target.document.spec.code_systems),
-        policy_folder=builder.policy_folder,
         bos_id=builder.known_bos(),
     )

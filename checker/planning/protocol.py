@@ -19,8 +19,8 @@ from checker.planning.builder import PlanBuilder, Who
 from checker.planning.model import Cell, Job
 from checker.planning.sharing import RolloutSettings
 from checker.planning.subgroups import Slice
-from checker.policy import ResolvedAttacker
-from checker.policy.documents import ControlSpec
+from checker.policy import Located, ResolvedAttacker
+from checker.policy.documents import ControlSpec, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 
@@ -140,7 +140,7 @@ class Planning(ABC, Generic[_ParamsT]):
         return ()
 
     def path(self, params: _ParamsT) -> str | None:
-        """Return the file that the attack reads, relative to the policy; None where none."""
+        """Return the file or folder that the parameters name, as written; None where none."""
         return None
 
     def read(
@@ -162,6 +162,21 @@ class Planning(ABC, Generic[_ParamsT]):
             watch: token ids of the cell's class.
         """
         return {}
+
+
+def folder_of(policy: Located[LeakagePolicy], control: str, path: str) -> Path:
+    """Return what a path in a control's parameters is relative to: the folder of who wrote it.
+
+    An inherited control reads its author's files, whatever stands beside the policy that inherits.
+
+    Args:
+        policy: that holds the control.
+        control: by name.
+        path: as written in one of the parameters.
+    """
+    written = policy.document.spec.controls[control].params
+    key = next((key for key, value in written.items() if value == path), "")
+    return Path(policy.place(("spec", "controls", control, "params", key)).file).resolve().parent
 
 
 def planning_of(attack: Attack) -> Planning[Any]:

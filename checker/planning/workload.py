@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -104,7 +103,6 @@ class Workload:
         max_length: most tokens of one sequence.
         window: which part of a longer record is scored: "first", "last" or "tiled".
         code_systems: how the data set spells codes, as (glob with {code}, system).
-        policy_folder: what paths in the policy are relative to.
         bos_id: BOS as the model's own configuration names it, where that is a token it knows.
     """
 
@@ -121,7 +119,6 @@ class Workload:
     max_length: int | None
     window: str
     code_systems: tuple[tuple[str, CodeSystem], ...]
-    policy_folder: Path
     bos_id: int | None
 
     def split(self, is_member: bool) -> TokenizedRecords:

@@ -8,14 +8,16 @@ from pathlib import Path
 from typing import Any, cast
 
 from checker.attacks.api import load_attack
+from checker.errors import DocumentError
 from checker.planning import AuditPlan, CompiledAudit, compile_plan
-from checker.planning.protocol import planning_of
+from checker.planning.protocol import folder_of, planning_of
 from checker.plugins import load_plugin
 from checker.policy import Located, load_policy, load_target
 from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.tokenization import Tokenizer, check_fits, load_vocabulary
 from checker.targets import TargetBackend, TargetModel
+from checker.yaml import short
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,18 +115,30 @@ def prepare_documents(
 def _read_files(
     policy: Located[LeakagePolicy], *, cohort: Cohort, tokenizer: Tokenizer, max_length: int | None
 ) -> dict[tuple[str, str], Any]:
-    """Read the files that a policy's attacks read, each once for each attack that names it."""
+    """Read the files that a policy's attacks read, each once for each attack that names it.
+
+    Raises:
+        DocumentError: two controls mean different files by one path, so that nobody could tell
+            which was measured from what the policy says.
+    """
     files: dict[tuple[str, str], Any] = {}
-    for control in policy.document.spec.controls.values():
+    folders: dict[tuple[str, str], Path] = {}
+    for name, control in policy.document.spec.controls.items():
         attack = load_attack(control.probe)
         planning = planning_of(attack)
         path = planning.path(attack.params.model_validate(control.params))
-        if path is not None and (attack.name, path) not in files:
-            files[attack.name, path] = planning.read(
-                Path(policy.file).resolve().parent / path,
-                cohort=cohort,
-                tokenizer=tokenizer,
-                max_length=max_length,
+        if path is None:
+            continue
+        folder, key = folder_of(policy, name, path), (attack.name, path)
+        if folders.setdefault(key, folder) != folder:
+            message = (
+                f"'{short(path)}' is another file here, below {folder}, than in an earlier control,"
+                f" below {folders[key]}; rename one of them"
+            )
+            raise DocumentError([policy.problem(("spec", "controls", name, "params"), message)])
+        if key not in files:
+            files[key] = planning.read(
+                folder / path, cohort=cohort, tokenizer=tokenizer, max_length=max_length
             )
     return files
 

@@ -22,7 +22,8 @@ class CanaryExposureParams(Params):
     """Parameters of `canary-exposure`."""
 
     manifest: Annotated[str, Field(min_length=1)] = Field(
-        description="the auditor's manifest of `phigate canaries make`, relative to the policy",
+        description="the auditor's manifest of `phigate canaries make`, relative to the file"
+        " that says so",
         examples=["./canaries.json"],
     )
     score: Literal["loss", "reference-ratio"] = Field(

@@ -35,7 +35,7 @@ class TrajectoryMemorizationParams(Params):
     labels: Annotated[str, Field(min_length=1)] = Field(
         "lexical",
         description="how alike codes are: 'lexical' (their words and hierarchy), or the folder of a"
-        " local sentence-transformers model",
+        " local sentence-transformers model, relative to the file that says so",
     )
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95

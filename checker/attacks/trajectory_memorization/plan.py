@@ -9,11 +9,11 @@ from checker.attacks.families import Sample
 from checker.attacks.labels import asked_alone, eligible_sample
 from checker.attacks.rollouts import rollout_settings
 from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
-from checker.attacks.trajectory_memorization.code_labels import labels_identity
+from checker.attacks.trajectory_memorization.code_labels import LEXICAL, labels_identity
 from checker.planning.builder import PlanBuilder
-from checker.planning.identity import inputs_of
+from checker.planning.identity import identity, inputs_of
 from checker.planning.model import Cell, Job
-from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse
+from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse, folder_of
 
 _Cell = PlannedCell[TrajectoryMemorizationParams]
 
@@ -24,6 +24,10 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
     def rollouts(self, params: TrajectoryMemorizationParams) -> RolloutUse:
         """Say how continuations are drawn; all of them count."""
         return RolloutUse(rollout_settings(params))
+
+    def path(self, params: TrajectoryMemorizationParams) -> str | None:
+        """Return the folder of the model that says how alike codes are."""
+        return None if params.labels == LEXICAL else params.labels
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
         """Count who has a continuation."""
@@ -36,17 +40,19 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
         rollouts = builder.rollouts(labels, settings, attacker=name)
         if cell.metric.family.of_patients:
             kind, title = "trajectories", f"{name}'s continuations against the true ones"
+            folder = folder_of(builder.policy, cell.control_name, params.labels)
             labelled = {
                 "labels": {
                     "from": params.labels,
-                    "identity": labels_identity(params.labels, base=builder.policy_folder),
+                    "identity": labels_identity(params.labels, base=folder),
+                    "codeSystems": identity(builder.target.document.spec.code_systems),
                 },
             }
         else:
             asked = builder.distinct_prompts(labels)
             sample = sample.model_copy(update={"rollouts": asked * params.samples})
             kind, title = "regurgitation", f"whose records {name}'s continuations repeat"
-            labelled = {}
+            folder, labelled = None, {}
         job = builder.job(
             kind,
             title,
@@ -60,6 +66,7 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
             runs_on="evidence",
             needs=[labels, *rollouts],
         )
+        builder.job_inputs[job.digest] = folder
         alone = asked_alone(builder.label_sets[labels], cell.piece, settings)
         return CellJobs(sample, labels, [*rollouts, builder.add(job)], alone=alone)
 

@@ -43,7 +43,7 @@ def trajectories(task: Task) -> pa.Table:
             cohort=workload.cohort,
             tokenizer=workload.tokenizer,
             code_systems=workload.code_systems,
-            base=workload.policy_folder,
+            base=task.input,
         ),
         baselines=Baselines.of(workload.nonmembers, reader=reader),
         rng=task.rng,

@@ -69,7 +69,8 @@ class Overlay:
             rule = rule.parts
         if isinstance(rule, Parts | Named) and base.is_mapping:
             return self._mapping(base, node, rule, path)
-        return node
+        # what cannot change stays where it was first written: a path is relative to that file
+        return base if isinstance(rule, Fixed) and node.value == base.value else node
 
     def _mapping(self, base: Node, node: Node, rule: Parts | Named, path: KeyPath) -> Node:
         content = dict(base.content)
