@@ -101,8 +101,13 @@ class Task:
 
     @property
     def rng(self) -> np.random.Generator:
-        """Random numbers of this job: they depend on the seed and the job only."""
-        return self.plan.rng_for(f"{self.job.kind} {self.job.digest}")
+        """Random numbers of jobs of this kind: they depend on the policy's seed and the kind only.
+
+        Were they of the job's digest, whoever submits a model could name another device or length
+        and so draw lots until the model passes. A job that is one of several of its kind asks
+        `plan.rng_for` with what tells it from the others.
+        """
+        return self.plan.rng_for(self.job.kind)
 
     def needed_jobs(self, kind: str) -> list[Job]:
         """Return the jobs of one kind that the job needs, in the plan's order."""

@@ -71,7 +71,7 @@ def _base_scores(task: Task, found: LabelSet) -> pa.Array:
         eligible[promptable],
         is_member[promptable],
         vocabulary_size=task.plan.target.vocabulary_size,
-        rng=task.plan.rng_for(f"base scores {task.job.digest}"),
+        rng=task.plan.rng_for("base scores"),
     )
     values = np.zeros(len(promptable), dtype=np.float32)
     values[promptable] = scores

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
-from auditing import Audit, audit, write_policy
+import yaml
+from auditing import Audit, audit, write_policy, write_variant
 from command_line import Command
 from measuring import measured, placebo_of
 
@@ -68,6 +70,26 @@ def test_embeddings_that_recall_the_record_are_flagged(
     found = audited("leaking").cell(classifier)
     assert found["verdict"] == "fail", found
     assert found["members"]["value"] > found["nonmembers"]["value"] + 0.05
+
+
+def test_nothing_that_a_submitter_may_turn_draws_other_labels(
+    simulated_targets: Path, tmp_path: Path
+) -> None:
+    folder = shutil.copytree(simulated_targets, tmp_path / "targets")
+    target = yaml.safe_load((folder / "leaking.yaml").read_text())["spec"]
+    policy = write_policy(
+        tmp_path / "policy.yaml", {"asked": CONTROLS["logistic"]}, attackers={"insider": INSIDER}
+    )
+    changes: dict[str, dict[str, Any]] = {
+        "as-it-is": {},
+        "device": {"model": {**target["model"], "device": "cpu"}},
+        "length": {"tokenization": {**target["tokenization"], "maxLength": 120}},
+    }
+    estimates = []
+    for name, change in changes.items():
+        turned = write_variant(folder / "leaking.yaml", name, **change)
+        estimates.append(audit(policy, turned, tmp_path / f"run-{name}").cell("asked")["estimate"])
+    assert estimates == [estimates[0]] * len(changes)
 
 
 def test_embeddings_of_the_prompt_alone_are_cleared(audited: Callable[[str], Audit]) -> None:
