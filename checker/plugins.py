@@ -115,8 +115,10 @@ def load_plugin(group: str, name: str) -> Any:
             return getattr(importlib.import_module(module), attribute)
         if name in third_party:
             return third_party[name].load()
-    except (ImportError, AttributeError) as error:
-        raise PluginError(f"plug-in '{name}' of {group} cannot be imported: {error}") from error
+    except Exception as error:  # whatever a module of somebody else's does when it is imported
+        raise PluginError(
+            f"plug-in '{name}' of {group} cannot be imported: {type(error).__name__}: {error}"
+        ) from error
     known = [*BUILT_IN[group], *third_party]
     raise PluginError(
         f"unknown {group.removeprefix('phigate.')[:-1]} '{name}'{suggestion(name, known)}"

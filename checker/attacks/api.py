@@ -159,9 +159,10 @@ class Attack:
         name = f"{self.package}.{module}"
         try:
             found = getattr(importlib.import_module(name), module.upper())
-        except (ImportError, AttributeError) as error:
+        except Exception as error:  # whatever a module of somebody else's does
             raise PluginError(
-                f"the {module} part of attack '{self.name}' cannot be imported: {error}"
+                f"the {module} part of attack '{self.name}' cannot be imported:"
+                f" {type(error).__name__}: {error}"
             ) from error
         if not isinstance(found, kind):
             raise PluginError(
@@ -229,6 +230,11 @@ def attack_names() -> list[str]:
 
 def _refuse_shared_names(attack: Attack) -> None:
     """Evidence is found by the kind of its job, words by the name of their metric."""
+    for name, metric in attack.metrics.items():
+        if name != metric.name:
+            raise PluginError(
+                f"attack '{attack.name}' lists its metric '{metric.name}' as '{name}'; use by_name"
+            )
     others = [_face(name) for name in attack_names() if name != attack.name]
     for what, own, theirs in (
         ("kind of job", attack.kinds, {*SHARED, *(k for one in others for k in one.kinds)}),

@@ -9,10 +9,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import pyarrow as pa
 
-from checker.attacks.api import owner_of
+from checker.attacks.api import columns_of, owner_of
 from checker.errors import PluginError
 from checker.evidence import Pseudonyms
 from checker.planning.model import AuditPlan, Job
@@ -69,7 +70,8 @@ class Execution:
             advance: called with the number of tokens done since the last call.
 
         Raises:
-            PluginError: nothing that is installed runs jobs of its kind.
+            PluginError: nothing that is installed runs jobs of its kind, or what runs them gives no
+                table with the kind's columns.
         """
         task = Task(
             job=job,
@@ -80,7 +82,17 @@ class Execution:
             target=target,
             advance=advance,
         )
-        return _job_function(job.kind)(task)
+        return _checked(_job_function(job.kind)(task), job.kind)
+
+
+def _checked(table: Any, kind: str) -> pa.Table:
+    """Return what a job observed, or refuse it before it is kept and every judgement stumbles."""
+    if not isinstance(table, pa.Table):
+        name = type(table).__name__
+        raise PluginError(f"jobs of kind '{kind}' return {name}, not a pyarrow Table")
+    if missing := sorted(set(columns_of(kind)) - set(table.column_names)):
+        raise PluginError(f"what a job of kind '{kind}' observed lacks the column '{missing[0]}'")
+    return table
 
 
 def _job_function(kind: str) -> Callable[[Task], pa.Table]:

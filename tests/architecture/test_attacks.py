@@ -149,6 +149,10 @@ def test_an_attack_from_outside_is_loaded_by_its_name(plugged_in: Any) -> None:
             toy(metrics=by_name(ATTACKS[0].metrics["recall"])),
             "'toy' has a metric called 'recall', and so has another; rename it",
         ),
+        (
+            toy(metrics={"toys": ATTACKS[0].metrics["recall"]}),
+            "attack 'toy' lists its metric 'recall' as 'toys'; use by_name",
+        ),
     ],
 )
 def test_what_is_no_attack_of_its_own_is_refused(
@@ -157,6 +161,18 @@ def test_what_is_no_attack_of_its_own_is_refused(
     plugged_in(value)
     with pytest.raises(PluginError, match=complaint):
         load_attack("toy")
+
+
+def test_whatever_a_plug_in_does_when_it_is_imported_is_said_of_it(
+    plugged_in: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(name: str) -> ModuleType:
+        raise RuntimeError("no licence")
+
+    monkeypatch.setattr("importlib.import_module", fails)
+    for ask in (lambda: load_attack("canary-exposure"), lambda: toy().measuring):
+        with pytest.raises(PluginError, match="cannot be imported: RuntimeError: no licence"):
+            ask()
 
 
 def test_a_part_that_is_missing_or_something_else_is_named(monkeypatch: pytest.MonkeyPatch) -> None:

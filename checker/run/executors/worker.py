@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from checker.errors import EvidenceError, TargetError
+from checker.errors import EvidenceError, PluginError, TargetError
 from checker.planning import Job, Workload
 from checker.run.execution import Execution
 from checker.targets import Progress, TargetModel, Tokens
@@ -112,7 +112,7 @@ class Worker:
             )
         except EvidenceError:
             raise
-        except TargetError as error:
+        except (PluginError, TargetError) as error:
             return Outcome(job, crash=str(error))
         except Exception as error:  # a backend's own failure: recorded, and its cells end in error
             return Outcome(job, crash=f"{type(error).__name__}: {error}")
