@@ -267,9 +267,10 @@ class _Reader:
         whole = before.text if before.plain and before.text is not None else ""
         if not (re.fullmatch("[0-9]+", key) and re.fullmatch("-?[0-9]+", whole)):
             return False
+        thousands = re.fullmatch("[1-9][0-9]{0,2},[0-9]{3}", f"{whole},{key}")
+        meant = f"{whole}{key}, or {whole}.{key}" if thousands else f"{whole}.{key}"
         message = (
-            f"{whole},{key} is two entries to YAML, which wants a decimal point; write"
-            f" {whole}.{key}"
+            f"{whole},{key} is two entries to YAML, which wants a decimal point; write {meant}"
         )
         self._complain(before.place, (*path, last), message)
         values[last] = replace(before, content=None, broken=True)

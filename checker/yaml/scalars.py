@@ -12,7 +12,7 @@ import math
 import re
 from collections.abc import Iterable
 from dataclasses import replace
-from typing import Any, get_args, get_origin
+from typing import Any, Literal, get_args, get_origin
 
 from checker.yaml.expected import alternatives, below
 from checker.yaml.source import Node
@@ -45,6 +45,8 @@ def typed(node: Node, kinds: Iterable[Any]) -> Node:
         return replace(node, content=[typed(one, inner) for one in node.content])
     if not node.plain or str in kinds or not isinstance(node.content, str):
         return node
+    # `Literal[5, 10]` expects whole numbers
+    kinds += [type(one) for kind in kinds if get_origin(kind) is Literal for one in get_args(kind)]
     return replace(node, content=_read(node.content, kinds))
 
 

@@ -329,6 +329,8 @@ def _collection_hint(text: str, found: list[Any]) -> str:
 
 def _number_hint(text: str, found: list[Any], *, plain: bool) -> str:
     """Explain why something that looks like a number is none, or not the one expected."""
+    if float not in found and re.fullmatch(r"-?[1-9][0-9]{0,2}(,[0-9]{3})+", text):
+        return f"; write {text.replace(',', '')}"
     if re.fullmatch(r"-?[0-9]+,[0-9]+", text):
         return f"; YAML wants a decimal point, so write {text.replace(',', '.')}"
     if re.fullmatch(r"[0-9]+(\.[0-9]+)?\s?%", text):

@@ -207,12 +207,18 @@ def test_a_number_that_people_read_otherwise_is_refused(written: str) -> None:
 
 @pytest.mark.parametrize(
     ("written", "rest"),
-    [("1.5", "1.5"), ("1e1", "1e1; write 10"), ("9" * 30, "9" * 30), ("9" * 5000, "'")],
+    [
+        ("1.5", "1.5"),
+        ("1e1", "1e1; write 10"),
+        ("1,000", "'1,000'; write 1000"),  # and not 1.000, which is 1
+        ("9" * 30, "9" * 30),
+        ("9" * 5000, "'"),
+    ],
 )
 def test_a_number_that_is_not_whole_is_refused_where_a_whole_one_is_expected(
     written: str, rest: str
 ) -> None:
-    text = changed("  context", f"  parameters: {{minCell: {written}}}\n  context")
+    text = changed("  context", f"  parameters:\n    minCell: {written}\n  context")
     assert only(text).message.startswith(f"expected a whole number, but found {rest}")
 
 

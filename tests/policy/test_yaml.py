@@ -29,6 +29,7 @@ class Inner(BaseModel):
     share: float | None = None
     count: int | Literal["all"] = 0
     name: str | None = None
+    level: Literal[5, 10] = 5
     on: bool = False
 
 
@@ -61,12 +62,13 @@ def test_a_key_has_the_place_of_its_value_and_an_item_its_own() -> None:
 
 def test_scalars_are_read_as_the_types_that_expect_them() -> None:
     source = read(
-        "parts: {x: {share: 1e-3, count: 10, name: 10, on: yes}, y: {count: all, share: 2}}\n"
+        "parts: {x: {share: 1e-3, count: 10, name: 10, on: yes, level: 10},"
+        " y: {count: all, share: 2}}\n"
         'numbers: [1, "2", 03]\neither: [all, {count: 7}]\nwords: [1, true]\nloose: {k: 1}\n'
     )
     assert typed(source.root, [Outer]).value == {
         "parts": {
-            "x": {"share": 0.001, "count": 10, "name": "10", "on": True},
+            "x": {"share": 0.001, "count": 10, "name": "10", "on": True, "level": 10},
             "y": {"count": "all", "share": 2},
         },
         "numbers": [1, "2", "03"],  # what is quoted or no number stays text, for pydantic to refuse
@@ -74,6 +76,15 @@ def test_scalars_are_read_as_the_types_that_expect_them() -> None:
         "words": ["1", "true"],
         "loose": {"k": "1"},
     }
+
+
+@pytest.mark.parametrize(
+    ("written", "meant"),
+    [("0,05", "0.05"), ("1,000", "1000, or 1.000"), ("0,050", "0.050"), ("12,5", "12.5")],
+)
+def test_a_comma_in_a_number_is_no_advice_to_ask_for_a_thousandth(written: str, meant: str) -> None:
+    (problem,) = read(f"a: {{b: {written}}}").problems
+    assert problem.message.endswith(f" which wants a decimal point; write {meant}")
 
 
 def test_reading_scalars_twice_changes_nothing() -> None:
