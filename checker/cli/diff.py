@@ -20,7 +20,7 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
 
     Exits with 1 when anything is looser, so that a pipeline can refuse it.
     """
-    from checker.cli.policy_tables import print_comparison
+    from checker.cli.policy_tables import print_diff
     from checker.policy import load_only
     from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import compare
@@ -29,6 +29,6 @@ def diff(old: Path, new: Path, as_json: bool) -> None:
     if as_json:
         emit_json(comparison.as_json())
     else:
-        show(lambda console: print_comparison(comparison, console))
+        show(lambda console: print_diff(comparison, console))
     if comparison.count("looser"):
         raise click.exceptions.Exit(int(ExitCode.FAIL))

@@ -10,7 +10,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from checker.policy.explanation import Comparison, Explanation, ResolvedField
+from checker.policy.explanation import Explanation, PolicyDiff, ResolvedField
 from checker.policy.inheritance.resolving import said
 from checker.policy.inheritance.rules import Direction
 from checker.policy.located import Origin
@@ -83,7 +83,7 @@ def _value(value: Any) -> str:
     return value if isinstance(value, str) else said(value)
 
 
-def print_comparison(comparison: Comparison, console: Console) -> None:
+def print_diff(comparison: PolicyDiff, console: Console) -> None:
     """Print what differs between two policies, worst first."""
     old, new = comparison.old, comparison.new
     console.print(f"from [bold]{escape(old.reference)}[/]: {escape(old.file)}")

@@ -171,7 +171,7 @@ def _place(path: KeyPath, policy: Located[LeakagePolicy]) -> Place | None:
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class PolicyDiff:
     """What differs between two policies.
 
     Args:
@@ -216,7 +216,7 @@ class Comparison:
 _WORST_FIRST: tuple[Direction, ...] = ("looser", "incomparable", "tighter", "neutral")
 
 
-def compare(old: Located[LeakagePolicy], new: Located[LeakagePolicy]) -> Comparison:
+def compare(old: Located[LeakagePolicy], new: Located[LeakagePolicy]) -> PolicyDiff:
     """Say field by field whether a policy demands more or less than another.
 
     Args:
@@ -225,7 +225,7 @@ def compare(old: Located[LeakagePolicy], new: Located[LeakagePolicy]) -> Compari
     """
     found = changes(old.document.spec, new.document.spec)
     found.sort(key=lambda change: _WORST_FIRST.index(change.direction))  # stable
-    return Comparison(
+    return PolicyDiff(
         old=old.origin,
         new=new.origin,
         changes=tuple(found),

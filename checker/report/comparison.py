@@ -47,7 +47,7 @@ class ComparedCell(JsonModel):
     waived: bool
 
 
-class Change(JsonModel):
+class CellChange(JsonModel):
     """How a cell changed.
 
     `difference` is the later minus the earlier estimate (higher is leakier), with one-sided bounds
@@ -90,7 +90,7 @@ class Comparison(JsonModel):
     before: ComparedReport
     after: ComparedReport
     cautions: list[str]
-    changes: list[Change]
+    changes: list[CellChange]
 
     def count(self, direction: Direction) -> int:
         """Return how many cells went this way."""
@@ -153,7 +153,7 @@ def _change(
     *,
     titles: dict[str, str],
     differing: dict[str, str],
-) -> Change:
+) -> CellChange:
     cell = after or before
     assert cell is not None  # names come from one of the two
     why = differing.get(cell.control) or differing.get(f"/{cell.attacker}")
@@ -170,7 +170,7 @@ def _change(
     else:
         difference = _difference(before.estimate, after.estimate)
         direction = _direction(difference)
-    return Change(
+    return CellChange(
         id=cell.id,
         control=cell.control,
         title=titles.get(cell.control, cell.control),

@@ -17,7 +17,7 @@ from scipy import sparse
 from checker.attacks.trajectory_memorization.chance_distances import Baselines
 from checker.attacks.trajectory_memorization.code_labels import LabelVectors
 from checker.attacks.trajectory_memorization.continuations import (
-    Comparison,
+    ComparedContinuations,
     compare_continuations,
 )
 from checker.attacks.trajectory_memorization.distance import (
@@ -231,7 +231,7 @@ def test_random_tokens_come_as_often_as_nonmembers_have_them(reader: TrajectoryR
 
 def compared(
     truths: list[Tokens], rollouts: list[list[Tokens]], *, horizon: int = 100, seed: int = 0
-) -> Comparison:
+) -> ComparedContinuations:
     rules = tokenizer(time=TIME)
     reader = TrajectoryReader(rules)
     days = [(code, day) for day, code in enumerate("ABCDABCD")]

@@ -1,6 +1,6 @@
 """The CI kits, as far as they can be tried without their servers.
 
-Files are held against the servers' own schemas, and every shell step is run in bash as its server
+Files are checked by the servers' own schemas, and every shell step is run in bash as its server
 would, with the real phigate on a simulated target.
 """
 

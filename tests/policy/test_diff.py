@@ -17,7 +17,7 @@ from checker.policy import load_policy
 from checker.policy.documents import ControlSpec, PolicyClassSpec, PolicySpec
 from checker.policy.explanation import compare
 from checker.policy.inheritance.rules import (
-    Codes,
+    CodesRule,
     Fixed,
     Grows,
     LimitRule,
@@ -62,7 +62,7 @@ def _without_rule(model: type[BaseModel], rule: Rule, path: str) -> Iterator[str
     rule = rule.parts if isinstance(rule, Permission) else rule
     if isinstance(rule, Named):
         rule = rule.part
-    if isinstance(rule, LimitRule | Codes | Fixed | Grows) or not isinstance(rule, Parts):
+    if isinstance(rule, LimitRule | CodesRule | Fixed | Grows) or not isinstance(rule, Parts):
         return
     for name, info in model.model_fields.items():
         key = info.alias or name

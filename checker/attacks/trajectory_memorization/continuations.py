@@ -26,7 +26,7 @@ Tokens = NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
-class Comparison:
+class ComparedContinuations:
     """What was seen of n patients, in their order.
 
     Args:
@@ -51,7 +51,7 @@ def compare_continuations(
     labels: LabelVectors,
     baselines: Baselines,
     rng: np.random.Generator,
-) -> Comparison:
+) -> ComparedContinuations:
     """Compare each patient's continuations with the true one.
 
     Args:
@@ -94,4 +94,4 @@ def compare_continuations(
     runs = longest_shared_runs([cut[i] for i in row], [rollout for own in drawn for rollout in own])
     longest = np.zeros(len(cut), dtype=np.int64)
     np.maximum.at(longest, row, runs)
-    return Comparison(distances[:, 0], longest, distances[:, 1], distances[:, 2])
+    return ComparedContinuations(distances[:, 0], longest, distances[:, 1], distances[:, 2])

@@ -46,7 +46,7 @@ _METRICS = {
 WORDS = AttackWords(
     title="Trajectory memorization",
     meaning=(
-        "What the model writes after what the attacker knows is held against what truly followed:"
+        "What the model writes after what the attacker knows is compared with what truly followed:"
         " how far the two are apart, and whether so many true tokens in a row are repeated that it"
         " counts as extraction. Where a prompt identifies nobody, the question is whose records the"
         " continuations repeat at all."
@@ -58,6 +58,6 @@ WORDS = AttackWords(
     row="Records: does the model write down what truly happened?",
     metrics=_METRICS,
     samples=(
-        "{rollouts} continuations, held against {members} members and {nonmembers} nonmembers",
+        "{rollouts} continuations, compared with {members} members and {nonmembers} nonmembers",
     ),
 )

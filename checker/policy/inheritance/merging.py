@@ -19,7 +19,7 @@ from checker.codes import CodePattern, CodeSystem, parse_value
 from checker.errors import Problem
 from checker.policy.documents import Knowledge, Selector, extent
 from checker.policy.inheritance.rules import (
-    Codes,
+    CodesRule,
     CodeStrength,
     Fixed,
     Grows,
@@ -63,7 +63,7 @@ class Overlay:
             return node
         if isinstance(rule, LimitRule):
             return _limit(base, node)
-        if isinstance(rule, Codes) and not rule.inverse and base.is_list:
+        if isinstance(rule, CodesRule) and not rule.inverse and base.is_list:
             return self._codes(base, node, path)
         if isinstance(rule, Permission):
             rule = rule.parts
@@ -319,7 +319,7 @@ class _Join:
             rule = rule.parts
         if isinstance(rule, Parts | Named):
             return self._mapping(rule, one, other, path)
-        if isinstance(rule, Codes):
+        if isinstance(rule, CodesRule):
             return self._codes(rule, one, other)
         if isinstance(rule, Grows):
             return self._list(rule, one, other, path)
@@ -384,7 +384,7 @@ class _Join:
         return _Part(node if kept else None, node.value, node.place)
 
     @staticmethod
-    def _codes(rule: Codes, one: _Part, other: _Part) -> _Part:
+    def _codes(rule: CodesRule, one: _Part, other: _Part) -> _Part:
         """Unite codes, each with its stronger tier; keep of exclusions those that both make."""
         empty = Node([], one.place)
         mine, theirs = one.node or empty, other.node or empty

@@ -289,7 +289,7 @@ class LimitRule(Rule):
 
 
 @dataclass(frozen=True, slots=True)
-class Codes(Rule):
+class CodesRule(Rule):
     """Codes of a class with their tiers, however they are grouped into sets.
 
     Args:

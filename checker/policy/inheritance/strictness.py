@@ -24,7 +24,7 @@ from checker.policy.attackers import ACCESS, resolve_attacker
 from checker.policy.documents import Knowledge, PolicySpec, extent
 from checker.policy.inheritance.rules import (
     Change,
-    Codes,
+    CodesRule,
     Fixed,
     Free,
     Grows,
@@ -66,9 +66,9 @@ ATTRIBUTE_CLASS = Parts(
         "confidentiality": Ordered("confidentiality only rises", rank(None, *"ULMNRV")),
         "description": _TEXT,
         "benign": Ordered("a class cannot become benign", rank(True, False)),
-        "codes": Codes("codes only grow"),
-        "exclude": Codes("exclusions only shrink", inverse=True),
-        "proxies": Codes("proxies only grow"),
+        "codes": CodesRule("codes only grow"),
+        "exclude": CodesRule("exclusions only shrink", inverse=True),
+        "proxies": CodesRule("proxies only grow"),
         "traps": Grows("traps only grow"),
         "notes": _WORDS,
         "words": _WORDS,

@@ -7,7 +7,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from checker.report.comparison import Change, ComparedCell, Comparison, Direction
+from checker.report.comparison import CellChange, ComparedCell, Comparison, Direction
 from checker.report.formats.templates import content_policy, environment, static_text
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.numbers import bounds, figure
@@ -96,7 +96,7 @@ def _cells(count: int) -> str:
     return f"{count} test{'' if count == 1 else 's'} leak{'s' if count == 1 else ''}"
 
 
-def outcome(change: Change) -> str:
+def outcome(change: CellChange) -> str:
     """Return how a test changed, with the change of its verdict."""
     words = DIRECTIONS[change.direction]
     if change.why is not None:
@@ -108,7 +108,7 @@ def outcome(change: Change) -> str:
     return plain(words)
 
 
-def difference(change: Change) -> str:
+def difference(change: CellChange) -> str:
     """Return a difference with its interval, or a dash."""
     if change.difference is None:
         return "–"
