@@ -20,10 +20,12 @@ from pydantic import ValidationError
 
 from checker.attacks.api import load_attack
 from checker.attacks.families import Family
+from checker.canonical import sha256_hex
 from checker.errors import InsufficientData, PluginError, Problem
 from checker.policy.attackers import lineage
 from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.located import Located
+from checker.resources import resource
 from checker.yaml import KeyPath, dotted
 
 POSITIVES = 3_000
@@ -43,7 +45,7 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
     What a policy inherits was warned of where it is written, so only what it writes is here.
     """
     spec = policy.document.spec
-    found = [*_looser_than_stronger(spec), *_weak_parts(spec)]
+    found = [*_looser_than_stronger(spec), *_weak_parts(spec), *_not_what_is_shipped(policy)]
     if not spec.abstract:
         found += _not_audited(spec)
     problems = [policy.problem(path, message) for path, message in found]
@@ -55,6 +57,20 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
             if one.file == policy.file or any(one.path.startswith(path) for path in limits)
         )
     )
+
+
+def _not_what_is_shipped(policy: Located[LeakagePolicy]) -> Iterator[_Warning]:
+    """A file beside a policy comes before the shipped one of its name, and may demand less."""
+    for origin in policy.origins:
+        shipped = resource("policies") / f"{origin.name}.yaml"
+        if origin.kind != policy.document.kind or not shipped.is_file():
+            continue
+        if sha256_hex(shipped.read_bytes()) != origin.sha256:
+            message = (
+                f"{origin.file} calls itself {origin.reference}, and is not the policy of that name"
+                " that phigate ships; give it a name of its own"
+            )
+            yield ("spec", "extends"), message
 
 
 def _own_limits(policy: Located[LeakagePolicy]) -> Iterator[KeyPath]:

@@ -120,13 +120,23 @@ def _read_class(reference: str) -> Located[AttributeClassLibrary]:
 
 
 def _found(path: Path) -> Path:
-    """Return the file that is meant: a shipped policy's where no file has that name.
+    """Return the file that is meant, which is a shipped policy's where its name is given.
 
     Raises:
-        DocumentError: no policy of that name and version is shipped.
+        DocumentError: no policy of that name and version is shipped, or one is and a file has its
+            name, so that whoever can write one here would decide what is demanded.
     """
+    if is_path(str(path)):
+        return path
     try:
-        shipped = None if path.exists() else _references().shipped(str(path))
+        shipped = _references().shipped(str(path))
     except ValueError as error:
+        if path.exists():
+            return path
         raise DocumentError([Problem(str(path), 0, 0, str(error))]) from error
-    return path if shipped is None else Path(shipped.file)
+    if shipped is None:
+        return path
+    if path.exists():
+        message = "a shipped policy has this name, and so has a file here; rename the file"
+        raise DocumentError([Problem(str(path), 0, 0, message)])
+    return Path(shipped.file)

@@ -219,5 +219,35 @@ def test_a_shipped_policy_is_named_where_a_file_is_expected(
     missing = phigate("validate", "baseline-gated@9")
     assert missing.code == ExitCode.USAGE
     assert "there is no policy baseline-gated@9" in missing.err
+    shutil.copy("psychiatry.yaml", "baseline-gated@1")
+    shadowed = phigate("plan", "baseline-gated@1", "sound.yaml")
+    assert shadowed.code == ExitCode.USAGE
+    assert "a shipped policy has this name, and so has a file here" in shadowed.err
+    shutil.copy("psychiatry.yaml", "own@1")
+    assert phigate("validate", "own@1").code == ExitCode.PASS
     near = phigate("explain", "baseline-gatd@1")
     assert "did you mean 'baseline-gated'?" in near.err
+
+
+def test_a_parent_that_bears_a_shipped_name_and_is_another_is_warned_of(
+    phigate: Command, tmp_path: Path
+) -> None:
+    shipped = load_policy(Path("baseline-gated@1")).file
+    ward = tmp_path / "ward.yaml"
+    ward.write_text(
+        "apiVersion: phigate/v1\nkind: LeakagePolicy\nmetadata: {name: ward, version: 1.0.0}\n"
+        "spec: {extends: [{ref: baseline-gated@1}]}\n"
+    )
+    said = "is not the policy of that name that phigate ships"
+
+    def warned() -> bool:
+        validated = phigate("validate", ward)
+        return said in " ".join((validated.out + validated.err).split())
+
+    assert not warned()
+    for name in ("baseline-common.yaml", "baseline-gated.yaml"):
+        shutil.copy(Path(shipped).with_name(name), tmp_path)
+    assert not warned()
+    beside = tmp_path / "baseline-gated.yaml"
+    beside.write_text(beside.read_text() + "# or something less demanding\n")
+    assert warned()

@@ -62,11 +62,6 @@ class TrajectoryReader:
             self._gap_days[token] = middle
         self._has_clock = bool(gaps)
 
-    @property
-    def event_tokens(self) -> NDArray[np.bool_]:
-        """[largest id + 1] bool, the token stands for an event's code."""
-        return self._is_event[:-1]
-
     def read(self, tokens: NDArray[np.int32]) -> Trajectory:
         """Return the events of a token sequence, with times counted from its beginning.
 
