@@ -11,7 +11,7 @@ module  object     what it does
 plan    `PLAN`     turns cells into jobs (`checker.planning.protocol.Planning`)
 run     `RUN`      runs jobs of its own kinds (`checker.planning.task.Running`)
 measure `MEASURE`  turns observations into an estimate (`Measuring`)
-words   `WORDS`    says it in reports (`checker.attacks.wording.AttackWords`); a
+words   `WORDS`    says the attack in reports (`checker.attacks.wording.AttackWords`); a
                    plug-in without it is shown by its names
 ======= ========== ==============================================================
 """
@@ -27,6 +27,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from pydantic import ConfigDict
 
 from checker.attacks.families import Family, Measurement
+from checker.attacks.wording import MetricWords
 from checker.canonical import ClosedModel
 from checker.errors import PluginError
 from checker.kinds import SHARED
@@ -64,6 +65,7 @@ class Metric:
         thresholded: each patient's outcome is whether q exceeds the threshold, and nothing else.
         hangs_on_prompt: False where it means as much when patients share a prompt, whatever its
             family.
+        words: what reports call it; a metric without any is shown by its name.
     """
 
     name: str
@@ -74,6 +76,7 @@ class Metric:
     can_pass: bool = True
     thresholded: bool = False
     hangs_on_prompt: bool = True
+    words: MetricWords | None = None
 
     def in_control(self, *, contrast: str, params: Params) -> Metric:
         """Return the metric as a control with this contrast and these parameters measures it."""
