@@ -5,15 +5,14 @@ parameters it takes and which metrics a policy may limit; it imports nothing abo
 that reading a policy loads no attack's code. Its parts are modules of the package, imported when
 they are used, each with one object that is called like the module, in capitals:
 
-======= ========== ==============================================================
-module  object     what it does
-======= ========== ==============================================================
-plan    `PLAN`     turns cells into jobs (`checker.planning.protocol.Planning`)
-run     `RUN`      runs jobs of its own kinds (`checker.planning.task.Running`)
-measure `MEASURE`  turns observations into an estimate (`Measuring`)
-words   `WORDS`    says the attack in reports (`checker.attacks.wording.AttackWords`); a
-                   plug-in without it is shown by its names
-======= ========== ==============================================================
+| module    | object    | what it does                                             |
+| --------- | --------- | -------------------------------------------------------- |
+| `plan`    | `PLAN`    | turns cells into jobs (`checker.planning.protocol.Planning`) |
+| `run`     | `RUN`     | runs jobs of its own kinds (`checker.planning.task.Running`) |
+| `measure` | `MEASURE` | turns observations into an estimate (`Measuring`)        |
+| `words`   | `WORDS`   | says the attack in reports (`checker.attacks.wording.AttackWords`) |
+
+A plug-in without `words` is shown by its name.
 """
 
 from __future__ import annotations
