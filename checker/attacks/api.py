@@ -5,15 +5,14 @@ parameters it takes and which metrics a policy may limit; it imports nothing abo
 that reading a policy loads no attack's code. Its parts are modules of the package, imported when
 they are used, each with one object that is called like the module, in capitals:
 
-======= ========== ==============================================================
-module  object     what it does
-======= ========== ==============================================================
-plan    `PLAN`     turns cells into jobs (`checker.planning.protocol.Planning`)
-run     `RUN`      runs jobs of its own kinds (`checker.planning.task.Running`)
-measure `MEASURE`  turns observations into an estimate (`Measuring`)
-words   `WORDS`    says it in reports (`checker.attacks.wording.AttackWords`); a
-                   plug-in without it is shown by its names
-======= ========== ==============================================================
+| module    | object    | what it does                                             |
+| --------- | --------- | -------------------------------------------------------- |
+| `plan`    | `PLAN`    | turns cells into jobs (`checker.planning.protocol.Planning`) |
+| `run`     | `RUN`     | runs jobs of its own kinds (`checker.planning.task.Running`) |
+| `measure` | `MEASURE` | turns observations into an estimate (`Measuring`)        |
+| `words`   | `WORDS`   | says the attack in reports (`checker.attacks.wording.AttackWords`) |
+
+A plug-in without `words` is shown by its name.
 """
 
 from __future__ import annotations
@@ -27,6 +26,7 @@ from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
 from pydantic import ConfigDict
 
 from checker.attacks.families import Family, Measurement
+from checker.attacks.wording import MetricWords
 from checker.canonical import ClosedModel
 from checker.errors import PluginError
 from checker.kinds import SHARED
@@ -64,6 +64,7 @@ class Metric:
         thresholded: each patient's outcome is whether q exceeds the threshold, and nothing else.
         hangs_on_prompt: False where it means as much when patients share a prompt, whatever its
             family.
+        words: what reports call it; a metric without any is shown by its name.
     """
 
     name: str
@@ -74,6 +75,7 @@ class Metric:
     can_pass: bool = True
     thresholded: bool = False
     hangs_on_prompt: bool = True
+    words: MetricWords | None = None
 
     def in_control(self, *, contrast: str, params: Params) -> Metric:
         """Return the metric as a control with this contrast and these parameters measures it."""

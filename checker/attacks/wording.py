@@ -1,4 +1,4 @@
-"""What reports say of an attack and of its metrics: what an attack's `words` part is.
+"""What reports say of an attack, its `words` part, and of its metrics, which bring their own.
 
 Each metric has a *unit*, by which its numbers are written and drawn on one scale; numbers of two
 units never share an axis.
@@ -62,7 +62,7 @@ class AttackWords:
         meaning: what is done, and what its numbers say.
         limits: what it cannot show.
         row: title of its row in the matrix, where it is about no attribute class.
-        metrics: by name, those that are only ever reported too.
+        numbers: by name, what it reports beside its metrics.
         counted: whom a cell may need more of, inside and outside the training data.
         samples: who was there to be measured, with counts of a cell's sample in braces; the first
             is taken all of whose counts are known. Without any, the usual words are.
@@ -73,14 +73,14 @@ class AttackWords:
     meaning: str
     limits: str
     row: str = ""
-    metrics: Mapping[str, MetricWords] = field(default_factory=dict)
+    numbers: Mapping[str, MetricWords] = field(default_factory=dict)
     counted: tuple[str, str] = ("members", "nonmembers")
     samples: tuple[str, ...] = ()
     asks_nonmembers: bool = True
 
-    def metric(self, name: str) -> MetricWords | None:
-        """Return a metric in words, or a number that the attack reports beside one."""
-        return self.metrics.get(name)
+    def number(self, name: str) -> MetricWords | None:
+        """Return in words what the attack reports beside its metrics."""
+        return self.numbers.get(name)
 
     def sample(self, counts: Mapping[str, str]) -> str | None:
         """Say who was there to be measured, or None where the usual words do.

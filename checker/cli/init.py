@@ -25,6 +25,7 @@ from checker.errors import UsageError
 def init(folder: Path, baseline: str, force: bool) -> None:
     """Write a commented policy, its tests and a target into FOLDER, to be changed."""
     from checker.cli.published_schemas import write_schemas
+    from checker.policy import DOCUMENT_KINDS
     from checker.policy.shipped import starter_files
 
     files = starter_files(baseline)
@@ -38,8 +39,9 @@ def init(folder: Path, baseline: str, force: bool) -> None:
             write(f"wrote {folder / name}")
     except OSError as error:
         raise UsageError(f"{folder}: cannot be written: {error.strerror or error}") from error
-    for path in write_schemas(folder / "schemas"):
-        write(f"wrote {path}, for editors that know yaml-language-server")
+    schemas = folder / "schemas"
+    write_schemas(schemas, kinds=DOCUMENT_KINDS)  # nobody writes the other files by hand
+    write(f"wrote {schemas}, which explains each field in editors that know yaml-language-server")
     both = shlex.join([str(folder / "policy.yaml"), str(folder / "target.yaml")])
     tests = shlex.quote(str(folder / "policy-tests.yaml"))
     write(f"next: edit them, then `phigate validate {both}` and `phigate test {tests}`")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -37,8 +38,12 @@ def published_schemas() -> dict[str, dict[str, Any]]:
     return schemas
 
 
-def write_schemas(folder: Path) -> list[Path]:
+def write_schemas(folder: Path, *, kinds: Collection[str] | None = None) -> list[Path]:
     """Write `NAME.json` for each schema, the same bytes every time, and return the files.
+
+    Args:
+        folder: is made where there is none.
+        kinds: only those of these names.
 
     Raises:
         UsageError: the folder cannot be written.
@@ -47,6 +52,8 @@ def write_schemas(folder: Path) -> list[Path]:
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, schema in published_schemas().items():
+            if kinds is not None and name not in kinds:
+                continue
             path = folder / f"{name}.json"
             text = json.dumps(schema, indent=2, ensure_ascii=False)
             path.write_text(text + "\n", encoding="utf-8")

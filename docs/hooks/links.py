@@ -1,9 +1,11 @@
-"""Links of the site: from docs/ to the rest of the repository, and from docstrings to the methods.
+"""What is written otherwise on the site than in the repository: links, and the names of files.
 
 The same Markdown is read in the repository and on the site. In the repository a page links to
 `../CONTRIBUTING.md` or `../policies/demo.yaml`, which lie outside the site: the first of these are
 taken into it (`GUESTS`), and a link to any other file becomes its name. Docstrings cite
-`METHODS §4`; on the site that is a link to the section.
+`METHODS §4`; on the site that is a link to the section. A block of code that is a file bears
+its name behind the language (`file=NAME`), which the site shows as its title: left as it stands, it
+would open no block there.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import re
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+from mkdocs.exceptions import PluginError
 from mkdocs.structure.files import File, Files
 from mkdocs.utils import get_relative_url
 
@@ -28,6 +31,7 @@ GUESTS = {
 """Files outside docs/ that are pages of the site, by their place in the repository."""
 
 _LINK = re.compile(r"(!?)\[([^\]\n]*)\]\(([^)#\s:]+)(#[^)\s]*)?\)")
+_FILE = re.compile(r"^(```\w+) file=(\S+)$", re.MULTILINE)
 _CITATION = re.compile(r"METHODS §(\d)")
 _SECTION = re.compile(r"^## (\d)\. (.+)$", re.MULTILINE)
 
@@ -40,7 +44,7 @@ def on_files(files: Files, config: Any) -> Files:
 
 
 def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
-    """Turn each link that holds in the repository into one that holds on the site."""
+    """Turn what holds in the repository, links and blocks of code, into what holds on the site."""
     here = page.file.src_uri
     source = next((place for place, guest in GUESTS.items() if guest == here), f"docs/{here}")
 
@@ -53,13 +57,20 @@ def on_page_markdown(markdown: str, page: Any, **_: Any) -> str:
         if inside and (place.removeprefix("docs/") in _guest_pages() or (ROOT / place).is_file()):
             start = posixpath.dirname(here) or "."
             return f"{picture}[{text}]({posixpath.relpath(place[5:], start)}{anchor})"
-        return text if text.startswith("`") else f"{text} (`{place}`)"
+        names_it = text.startswith("`") or text == PurePosixPath(place).stem
+        return text if names_it else f"{text} (`{place}`)"
 
-    return _LINK.sub(on_site, markdown)
+    return _FILE.sub(r'\1 title="\2"', _LINK.sub(on_site, markdown))
 
 
 def on_page_content(html: str, page: Any, **_: Any) -> str:
-    """Link every citation of the methods to its section."""
+    """Link every citation of the methods to its section.
+
+    Raises:
+        PluginError: a block of code was not read as one.
+    """
+    if re.search(r"^(<p>)?```", html, re.MULTILINE):
+        raise PluginError(f"{page.file.src_uri}: a block of code is shown as text")
     methods = (ROOT / "docs" / "methods.md").read_text(encoding="utf-8")
     anchors = {number: _slug(f"{number}. {title}") for number, title in _SECTION.findall(methods)}
 

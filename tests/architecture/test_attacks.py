@@ -80,7 +80,9 @@ def test_an_attack_has_all_its_parts(attack: Attack) -> None:
     assert isinstance(attack.measuring, Measuring)
     assert planning_of(attack)
     words = attack.part("words", AttackWords)
-    assert set(attack.metrics) <= set(words.metrics)
+    assert words.meaning
+    assert all(metric.words for metric in attack.metrics.values())
+    assert not set(attack.metrics) & set(words.numbers)  # of two, one would be forgotten
     if attack.kinds:
         assert attack.part("run", Running).kinds.keys() == attack.kinds.keys()
     assert all(owner_of(kind) is attack for kind in attack.kinds)
@@ -187,9 +189,8 @@ def test_a_part_that_is_missing_or_something_else_is_named(monkeypatch: pytest.M
 
 
 def test_an_attack_without_words_is_shown_by_its_name(plugged_in: Any) -> None:
-    plugged_in(
-        toy(package="json", metrics=by_name(replace(ATTACKS[0].metrics["recall"], name="toys")))
-    )
+    wordless = replace(ATTACKS[0].metrics["recall"], name="toys", words=None)
+    plugged_in(toy(package="json", metrics=by_name(wordless)))
     assert probe_words("toy").title == "toy"
     assert measure_of("toys").title == "toys"
     assert measure_of("recall").title.startswith("recall")

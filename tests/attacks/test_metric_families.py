@@ -365,12 +365,15 @@ TOY = Attack(
     access="logprobs",
     params=ToyParams,
     needs_whole_record=True,
-    metrics=by_name(Metric("median_gap", MedianGap())),
+    metrics=by_name(
+        Metric(
+            "median_gap",
+            MedianGap(),
+            words=MetricWords("median gap", "higher", "number", "A gap.", "excess"),
+        )
+    ),
 )
-WORDS = AttackWords(
-    "Toy", "Medians are compared.", "It shows little.", "Toy: who scores higher?",
-    metrics={"median_gap": MetricWords("median gap", "higher", "number", "A gap.", "excess")},
-)  # fmt: skip
+WORDS = AttackWords("Toy", "Medians are compared.", "It shows little.", "Toy: who scores higher?")
 
 POLICY = """\
 apiVersion: phigate/v1

@@ -22,6 +22,7 @@ from checker.attacks.families import (
     Rate,
     RateDifference,
 )
+from checker.attacks.wording import MetricWords
 
 __all__ = ["ATTACK", "AttributeDisclosureParams"]
 
@@ -45,25 +46,125 @@ ATTACK = Attack(
     params=AttributeDisclosureParams,
     needs_attribute_class=True,
     metrics=by_name(
-        Metric("disclosure_rate", Rate(), "disclosed", thresholded=True),
+        Metric(
+            "disclosure_rate",
+            Rate(),
+            "disclosed",
+            thresholded=True,
+            words=MetricWords(
+                "disclosed members",
+                "of members",
+                "share",
+                "Share of eligible members whose class the model tells.",
+                "members-alone",
+            ),
+        ),
         Metric(
             "excess_disclosure",
             RateDifference(),
             "disclosed",
             over_reference=DifferenceInDifferences(),
             thresholded=True,
+            words=MetricWords(
+                "disclosed members beyond nonmembers",
+                "of members beyond nonmembers",
+                "share",
+                "Share of eligible members whose class the model tells, beyond the same share of"
+                " patients it never saw, in percentage points.",
+                "excess",
+                "share of patients disclosed",
+            ),
         ),
         Metric(
             "excess_mean_q",
             MeanDifference(),
             "q",
             over_reference=DifferenceInDifferences(),
+            words=MetricWords(
+                "mean share of naming continuations beyond nonmembers",
+                "of continuations beyond nonmembers",
+                "share",
+                "Mean share of a member's continuations that name the class, beyond the same mean"
+                " for patients the model never saw.",
+                "excess",
+                "mean share of naming continuations",
+            ),
         ),
-        Metric("attribute_auroc", Auroc(), "ranking"),
-        Metric("excess_attribute_auroc", AurocDifference(), "ranking"),
-        Metric("attribute_auprc", AveragePrecision(), "ranking"),
-        Metric("excess_attribute_auprc", AveragePrecisionDifference(), "ranking"),
-        Metric("precision", Rate(), limitable=False),
-        Metric("recall", Rate(), limitable=False),
+        Metric(
+            "attribute_auroc",
+            Auroc(),
+            "ranking",
+            words=MetricWords(
+                "AUROC for the class among members",
+                "AUROC for the class, 0.5 is chance",
+                "auroc",
+                "How well the share of naming continuations tells members with the class from"
+                " members without it.",
+                "members-alone",
+            ),
+        ),
+        Metric(
+            "excess_attribute_auroc",
+            AurocDifference(),
+            "ranking",
+            words=MetricWords(
+                "AUROC for the class beyond nonmembers",
+                "AUROC beyond nonmembers, 0 is none",
+                "auroc-difference",
+                "How much better the share of naming continuations ranks members than patients the"
+                " model never saw.",
+                "excess",
+                "AUROC for the class",
+            ),
+        ),
+        Metric(
+            "attribute_auprc",
+            AveragePrecision(),
+            "ranking",
+            words=MetricWords(
+                "average precision for the class among members",
+                "average precision for the class",
+                "precision",
+                "Mean precision over all cut-offs when members are ranked by the share of naming"
+                " continuations; chance gives the share of patients who have the class.",
+                "members-alone",
+            ),
+        ),
+        Metric(
+            "excess_attribute_auprc",
+            AveragePrecisionDifference(),
+            "ranking",
+            words=MetricWords(
+                "average precision for the class beyond nonmembers",
+                "average precision beyond nonmembers",
+                "precision-difference",
+                "How much more precisely the share of naming continuations ranks members than"
+                " patients the model never saw.",
+                "excess",
+                "average precision for the class",
+            ),
+        ),
+        Metric(
+            "precision",
+            Rate(),
+            limitable=False,
+            words=MetricWords(
+                "precision: named members who have the class",
+                "of named members",
+                "share",
+                "Share of the members named at the threshold who have the class.",
+            ),
+        ),
+        Metric(
+            "recall",
+            Rate(),
+            limitable=False,
+            words=MetricWords(
+                "recall: eligible members who are named",
+                "of eligible members",
+                "share",
+                "Share of the eligible members who are named at the threshold.",
+            ),
+        ),
     ),
 )

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from checker.attacks.api import Attack, Metric, Params, by_name
 from checker.attacks.families import Bits, Epsilon
+from checker.attacks.wording import MetricWords
 
 __all__ = ["ATTACK", "CanaryExposureParams"]
 
@@ -58,7 +59,32 @@ ATTACK = Attack(
     measures_patients=False,
     kinds={"canaries": ("canary", "included", "beacon", "score")},
     metrics=by_name(
-        Metric("exposure_bits", Bits(), "exposure"),
-        Metric("epsilon_lower_bound", Epsilon(), "guesses", can_pass=False),
+        Metric(
+            "exposure_bits",
+            Bits(),
+            "exposure",
+            words=MetricWords(
+                "mean exposure of planted canaries",
+                "mean exposure; 1.44 bits is chance",
+                "bits",
+                "How high planted canaries rank among those left out: each bit halves the rank. A"
+                " model that keeps nothing has about 1.44 bits.",
+                "coin",
+            ),
+        ),
+        Metric(
+            "epsilon_lower_bound",
+            Epsilon(),
+            "guesses",
+            can_pass=False,
+            words=MetricWords(
+                "lower bound of ε",
+                "ε at the least; 0 shows nothing",
+                "epsilon",
+                "The ε of differential privacy that the guesses rule out everything below of."
+                " Nothing bounds it from above.",
+                "coin",
+            ),
+        ),
     ),
 )

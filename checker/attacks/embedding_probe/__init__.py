@@ -14,6 +14,7 @@ from pydantic import Field
 
 from checker.attacks.api import Attack, Metric, Params, by_name
 from checker.attacks.families import Auroc, AurocDifference
+from checker.attacks.wording import MetricWords
 
 __all__ = ["ATTACK", "EmbeddingProbeParams"]
 
@@ -38,7 +39,32 @@ ATTACK = Attack(
     kinds={"probe-scores": ("patient", "member", "subgroups", "positive", "score")},
     metrics=by_name(
         # a classifier that sees nothing of a patient tells nothing apart
-        Metric("probe_auroc", Auroc(), hangs_on_prompt=False),
-        Metric("excess_probe_auroc", AurocDifference(), hangs_on_prompt=False),
+        Metric(
+            "probe_auroc",
+            Auroc(),
+            hangs_on_prompt=False,
+            words=MetricWords(
+                "AUROC for the class from members' embeddings",
+                "AUROC from embeddings, 0.5 is chance",
+                "auroc",
+                "How well a classifier on embeddings tells members with the class from members"
+                " without it.",
+                "members-alone",
+            ),
+        ),
+        Metric(
+            "excess_probe_auroc",
+            AurocDifference(),
+            hangs_on_prompt=False,
+            words=MetricWords(
+                "AUROC for the class from embeddings beyond nonmembers",
+                "AUROC from embeddings beyond nonmembers, 0 is none",
+                "auroc-difference",
+                "How much better the classifier does on members than on patients the model never"
+                " saw.",
+                "excess",
+                "AUROC for the class from embeddings",
+            ),
+        ),
     ),
 )

@@ -14,6 +14,7 @@ from pydantic import Field, field_validator
 
 from checker.attacks.api import Attack, Metric, Params, by_name
 from checker.attacks.families import Rate
+from checker.attacks.wording import MetricWords
 
 __all__ = ["ATTACK", "IdentifierPerturbationParams"]
 
@@ -58,5 +59,20 @@ ATTACK = Attack(
     params=IdentifierPerturbationParams,
     needs_attribute_class=True,
     kinds={"perturbations": ("prompt", "identifier", "change", "samples", "hits")},
-    metrics=by_name(Metric("memorized_share", Rate(), can_pass=False, thresholded=True)),
+    metrics=by_name(
+        Metric(
+            "memorized_share",
+            Rate(),
+            can_pass=False,
+            thresholded=True,
+            words=MetricWords(
+                "members told on only under their own age",
+                "of members, only under their own age",
+                "share",
+                "Share of eligible members whose class the model tells under their own age and no"
+                " longer under one or two years more or less.",
+                "perturbation",
+            ),
+        )
+    ),
 )

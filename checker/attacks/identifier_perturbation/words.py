@@ -4,14 +4,7 @@ from __future__ import annotations
 
 from checker.attacks.wording import AttackWords, MetricWords
 
-_METRICS = {
-    "memorized_share": MetricWords(
-        "members told on only under their own age", "of members, only under their own age",
-        "share",
-        "Share of eligible members whose class the model tells under their own age and no longer"
-        " under one or two years more or less.",
-        "perturbation",
-    ),
+_NUMBERS = {
     "memorized share of disclosed members": MetricWords(
         "memorized share of the disclosed members", "of disclosed members", "share",
         "The same among the members whose class the model tells.",
@@ -24,11 +17,11 @@ _UNCHANGED, _AT_AGE, _AT_ANOTHER = "q unchanged", "q at age ", "q at another "
 class PerturbationWords(AttackWords):
     """Knows the numbers of the perturbation curve, too, whose names depend on the data."""
 
-    def metric(self, name: str) -> MetricWords | None:
-        """Return a metric in words, or a number of the curve."""
+    def number(self, name: str) -> MetricWords | None:
+        """Return a number of the curve in words, or what else stands beside the metric."""
         title = _curve_title(name)
         if title is None:
-            return self.metrics.get(name)
+            return self.numbers.get(name)
         return MetricWords(
             f"naming continuations, {title}", "of continuations", "share",
             "Mean share of the continuations that name the class, over the disclosed members whose"
@@ -75,7 +68,7 @@ WORDS = PerturbationWords(
         "It can fail a model and never pass one: a model that repeats records from their clinical"
         " codes ignores the age, so what stays the same proves nothing."
     ),
-    metrics=_METRICS,
+    numbers=_NUMBERS,
     samples=("{members} eligible members, of {members_positive} with the class",),
     asks_nonmembers=False,
 )

@@ -14,6 +14,7 @@ from pydantic import Field
 
 from checker.attacks.api import Attack, Metric, Params, by_name
 from checker.attacks.families import SplitAuroc, TruePositiveRate
+from checker.attacks.wording import MetricWords
 
 __all__ = ["ATTACK", "MembershipInferenceParams"]
 
@@ -40,7 +41,27 @@ ATTACK = Attack(
     params=MembershipInferenceParams,
     needs_whole_record=True,
     metrics=by_name(
-        Metric("membership_auroc", SplitAuroc()),
-        Metric("membership_tpr_at_fpr", TruePositiveRate()),
+        Metric(
+            "membership_auroc",
+            SplitAuroc(),
+            words=MetricWords(
+                "AUROC between members and nonmembers",
+                "AUROC, 0.5 is chance",
+                "auroc",
+                "How often the score puts a member above a nonmember.",
+                "separation",
+            ),
+        ),
+        Metric(
+            "membership_tpr_at_fpr",
+            TruePositiveRate(),
+            words=MetricWords(
+                "members recognized at a fixed false-positive rate",
+                "of members recognized",
+                "share",
+                "Share of members above a score that only so many nonmembers exceed.",
+                "separation",
+            ),
+        ),
     ),
 )

@@ -2,20 +2,7 @@
 
 from __future__ import annotations
 
-from checker.attacks.wording import AttackWords, MetricWords
-
-_METRICS = {
-    "membership_auroc": MetricWords(
-        "AUROC between members and nonmembers", "AUROC, 0.5 is chance", "auroc",
-        "How often the score puts a member above a nonmember.",
-        "separation",
-    ),
-    "membership_tpr_at_fpr": MetricWords(
-        "members recognized at a fixed false-positive rate", "of members recognized", "share",
-        "Share of members above a score that only so many nonmembers exceed.",
-        "separation",
-    ),
-}  # fmt: skip
+from checker.attacks.wording import AttackWords
 
 WORDS = AttackWords(
     title="Membership inference",
@@ -29,5 +16,4 @@ WORDS = AttackWords(
         " score than those tried may tell more."
     ),
     row="Membership: was this patient in the training data?",
-    metrics=_METRICS,
 )

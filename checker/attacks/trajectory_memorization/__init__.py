@@ -18,6 +18,7 @@ from pydantic import Field, model_validator
 
 from checker.attacks.api import Attack, Metric, Params, by_name
 from checker.attacks.families import Gap, Rate, RateDifference, SetDifference
+from checker.attacks.wording import MetricWords
 
 __all__ = ["ATTACK", "TrajectoryMemorizationParams"]
 
@@ -77,11 +78,83 @@ ATTACK = Attack(
         ),
     },
     metrics=by_name(
-        Metric("extraction_rate", Rate(), "extracted"),
-        Metric("excess_extraction", RateDifference(), "extracted"),
-        Metric("regurgitation_excess", SetDifference(), "repeated"),
-        Metric("distance_gap", Gap(), "distance"),
-        Metric("random_distance", Gap(), limitable=False),
-        Metric("frequent_distance", Gap(), limitable=False),
+        Metric(
+            "extraction_rate",
+            Rate(),
+            "extracted",
+            words=MetricWords(
+                "members extracted word for word",
+                "of members extracted",
+                "share",
+                "Share of members of whom a continuation repeats that many true tokens in a row.",
+                "members-alone",
+            ),
+        ),
+        Metric(
+            "excess_extraction",
+            RateDifference(),
+            "extracted",
+            words=MetricWords(
+                "members extracted word for word beyond nonmembers",
+                "of members beyond nonmembers",
+                "share",
+                "Share of members extracted word for word, beyond the same share of patients the"
+                " model never saw.",
+                "excess",
+                "share of patients extracted word for word",
+            ),
+        ),
+        Metric(
+            "regurgitation_excess",
+            SetDifference(),
+            "repeated",
+            words=MetricWords(
+                "continuations that repeat members' records beyond nonmembers'",
+                "of continuations beyond nonmembers'",
+                "share",
+                "Share of continuations that repeat a piece of any member's record, beyond those"
+                " that repeat a piece of the records of as many patients the model never saw. The"
+                " two shares bound it and need not differ by it.",
+                "set",
+                "share of continuations that repeat somebody's record",
+                ("repeat a member's record", "repeat a record of as many nonmembers"),
+            ),
+        ),
+        Metric(
+            "distance_gap",
+            Gap(),
+            "distance",
+            words=MetricWords(
+                "how much nearer to the truth continuations are for members",
+                "nearer than for nonmembers",
+                "distance",
+                "Mean distance between continuations and what truly followed, of nonmembers minus"
+                " of members; 0 is no difference, 2 the most there can be.",
+                "excess",
+                "mean distance to what truly followed",
+            ),
+        ),
+        Metric(
+            "random_distance",
+            Gap(),
+            limitable=False,
+            words=MetricWords(
+                "distance of tokens drawn by their frequency, members",
+                "of random tokens",
+                "distance",
+                "What drawing tokens by their frequency would give.",
+            ),
+        ),
+        Metric(
+            "frequent_distance",
+            Gap(),
+            limitable=False,
+            words=MetricWords(
+                "distance of the most frequent codes, members",
+                "of the most frequent codes",
+                "distance",
+                "What always writing the most frequent codes would give.",
+            ),
+        ),
     ),
 )

@@ -36,11 +36,19 @@ AGAINST: dict[Against, str] = {
 def measure_of(name: str) -> MetricWords:
     """Return a metric, or a number reported beside one, in words."""
     for probe in attack_names():
-        words = _words_of(probe)
-        found = words.metric(name) if words is not None else None
+        found = _in_words(probe, name)
         if found is not None:
             return replace(found, title=plain(found.title))
     return MetricWords(plain(name), plain(name), "number", "")
+
+
+def _in_words(probe: str, name: str) -> MetricWords | None:
+    """Return what an attack calls one of its metrics, or a number that it reports beside one."""
+    metric = load_attack(probe).metrics.get(name)
+    if metric is not None:
+        return metric.words
+    words = _words_of(probe)
+    return words.number(name) if words is not None else None
 
 
 def probe_words(name: str) -> AttackWords:
