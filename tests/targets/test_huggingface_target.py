@@ -23,6 +23,7 @@ from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import Sampler, TargetModel, Tokens
 from checker.targets.backends.checkpoint import HuggingFaceBackend
+from checker.targets.conformance import Usage, examine
 from checker.targets.engine.attention_cache import SharedPrefixCache
 from checker.targets.engine.huggingface import HuggingFaceTarget
 
@@ -159,7 +160,7 @@ def test_capped_logits_are_noticed_and_not_chunked(models: Path) -> None:
         chunked = model.lm_head(model.model(ids).last_hidden_state).log_softmax(-1)
         full = model(ids).logits.log_softmax(-1)
     assert (chunked - full).abs().max() > 0.1
-    assert opened(models / "gemma2").preflight(records(12))["chunked-head"] == 0.0
+    assert examine(opened(models / "gemma2"), records(12), usage=Usage())["chunked-head"] == 0.0
 
 
 def test_progress_counts_every_token_once(models: Path) -> None:
@@ -354,15 +355,21 @@ def test_embeddings_are_the_last_hidden_state_at_the_last_token(
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_preflight_clears_a_sound_target(models: Path, name: str) -> None:
-    found = opened(models / name).preflight(records(*LENGTHS, 64, 64))
-    assert set(found) == {
+    found = examine(opened(models / name), records(*LENGTHS, 64, 64), usage=Usage())
+    in_nats = {
+        "later-tokens",
+        "record-length",
         "cached-decoding",
         "left-padding",
         "batch-composition",
         "chunked-head",
         "probability-sum",
     }
-    assert max(found.values()) < 1e-3
+    in_errors = {"end-of-record", "drawn-against-scored", "first-tokens", "repetition"}
+    assert set(found) == in_nats | in_errors | {"same-key", "batch-draws"}
+    assert max(found[name] for name in in_nats) < 1e-3
+    assert max(found[name] for name in in_errors) < 4
+    assert found["same-key"] == 0.0
 
 
 def lose_positions(model: Any) -> None:
@@ -380,7 +387,7 @@ def test_preflight_flags_steps_that_lose_positions(models: Path) -> None:
     target = wrapped(model)
     lose_positions(model)
     with pytest.raises(TargetError, match=r"preflight: cached-decoding deviates by \d"):
-        target.preflight(records(*LENGTHS))
+        examine(target, records(*LENGTHS), usage=Usage())
 
 
 def test_no_way_of_decoding_hides_that_a_model_loses_positions(models: Path) -> None:
@@ -390,7 +397,7 @@ def test_no_way_of_decoding_hides_that_a_model_loses_positions(models: Path) -> 
     target = wrapped(model)
     assert target.decoding == "generate"
     with pytest.raises(TargetError, match=r"preflight: cached-decoding deviates by \d"):
-        target.preflight(records(*LENGTHS))
+        examine(target, records(*LENGTHS), usage=Usage())
 
 
 def test_preflight_flags_rows_that_see_what_is_not_theirs(
@@ -405,7 +412,7 @@ def test_preflight_flags_rows_that_see_what_is_not_theirs(
 
     monkeypatch.setattr(SharedPrefixCache, "_arrange", unmasked)
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
-        target.preflight(records(*LENGTHS))
+        examine(target, records(*LENGTHS), usage=Usage())
 
 
 @pytest.mark.parametrize("name", ["mamba", "mamba2"])
@@ -418,7 +425,7 @@ def test_preflight_flags_a_state_that_takes_in_padding(models: Path, name: str) 
 
     model.backbone.register_forward_pre_hook(unmask, with_kwargs=True)
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
-        target.preflight(records(*LENGTHS))
+        examine(target, records(*LENGTHS), usage=Usage())
 
 
 def test_preflight_flags_a_model_that_sees_its_padding(models: Path) -> None:
@@ -431,7 +438,7 @@ def test_preflight_flags_a_model_that_sees_its_padding(models: Path) -> None:
 
     model.prepare_inputs_for_generation = broken
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
-        wrapped(model).preflight(records(*LENGTHS))
+        examine(wrapped(model), records(*LENGTHS), usage=Usage())
 
 
 def test_preflight_flags_a_score_that_depends_on_the_batch(models: Path) -> None:
@@ -444,12 +451,12 @@ def test_preflight_flags_a_score_that_depends_on_the_batch(models: Path) -> None
 
     model.transformer.register_forward_hook(mix)
     with pytest.raises(TargetError, match=r"preflight: batch-composition deviates by \d"):
-        wrapped(model).preflight(records(*LENGTHS))
+        examine(wrapped(model), records(*LENGTHS), usage=Usage())
 
 
 def test_preflight_needs_a_record(models: Path) -> None:
     with pytest.raises(TargetError, match="at least one record"):
-        opened(models / "gpt2").preflight(records(1))
+        examine(opened(models / "gpt2"), records(1), usage=Usage())
 
 
 # --- checkpoints --------------------------------------------------------------------------------

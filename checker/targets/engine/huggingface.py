@@ -39,7 +39,7 @@ from checker.targets import (
     TokenScores,
     require_fit,
 )
-from checker.targets.conformance import PREFLIGHT_TOLERANCE, decoding_deviation, preflight
+from checker.targets.conformance import PREFLIGHT_TOLERANCE, decoding_deviation
 from checker.targets.engine.attention_cache import ATTENTION, SharedPrefixCache
 from checker.targets.engine.batches import in_batches
 from checker.targets.engine.cache import Capacity, DecodingCache
@@ -183,16 +183,40 @@ class HuggingFaceTarget:
         return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32)
 
     def preflight(self, sequences: Sequence[Tokens]) -> dict[str, float]:
+        """Return how far the ways to read the output layer are apart, in nats, and what misses one.
+
+        "chunked-head" compares chunks of positions with the model's own logits; "probability-sum"
+        is |sum of next-token probabilities - 1|.
+        """
         require_fit(sequences, info=self._info)
         with vendor("preflight"), torch.inference_mode():
-            return preflight(
-                sequences,
-                score=self.score,
-                teacher_forced=self._teacher_forced,
-                forward=self._forward,
-                context_length=self._info.context_length,
-                dtype=self._info.dtype,
-            )
+            forward = self._forward
+            return {
+                "chunked-head": (
+                    max(forward.head_deviation(record) for record in sequences)
+                    if forward.is_chunked
+                    else 0.0
+                ),
+                "probability-sum": max(forward.sum_deviation(record) for record in sequences),
+            }
+
+    def steps(
+        self, prompts: Sequence[Tokens], following: Sequence[Tokens]
+    ) -> list[NDArray[np.float32]]:
+        """Return the log-probability of the tokens that follow each prompt, decoded in steps.
+
+        The steps are those of rollouts, but for the choice of the next token.
+
+        Args:
+            prompts: n arrays of at least one id.
+            following: n arrays of at least one id.
+        """
+        horizon = max(len(tokens) for tokens in following)
+        request = DecodingRequest(prompts, samples=1, horizon_tokens=horizon)
+        choice = TeacherForcing(following, horizon_tokens=horizon)
+        self._decode(request, choice, doing="preflight")
+        pairs = zip(request.results(), following, strict=True)
+        return [samples[0][: len(tokens)] for samples, tokens in pairs]
 
     # --- rollouts ---------------------------------------------------------------------------------
 
@@ -234,17 +258,6 @@ class HuggingFaceTarget:
             self._model, capacity, read_tokens=max(1, read_tokens), pad_id=self._pad_id
         )
 
-    def _teacher_forced(
-        self, prompts: Sequence[Tokens], following: Sequence[Tokens]
-    ) -> list[NDArray[np.float32]]:
-        """Return the log-probability of the tokens that follow each prompt, decoded in steps."""
-        horizon = max(len(tokens) for tokens in following)
-        request = DecodingRequest(prompts, samples=1, horizon_tokens=horizon)
-        choice = TeacherForcing(following, horizon_tokens=horizon)
-        self._decode(request, choice, doing="preflight")
-        pairs = zip(request.results(), following, strict=True)
-        return [samples[0][: len(tokens)] for samples, tokens in pairs]
-
     def _choose_cache(self, trial: Tokens) -> None:
         """Take the first cache whose steps agree with a full pass; none is a choice as well."""
         if len(trial) < _TRIAL_TOKENS:
@@ -274,7 +287,7 @@ class HuggingFaceTarget:
                 records,
                 cuts,
                 expected,
-                teacher_forced=self._teacher_forced,
+                teacher_forced=self.steps,
                 context_length=self._info.context_length,
             )
         except (TargetError, torch.OutOfMemoryError):  # an architecture that it does not do for
