@@ -201,14 +201,16 @@ class _Examination:
 
     def draws(self) -> None:
         """Hold draws against keys, batches and scores."""
-        room = self.limit if self.limit is not None else 4 * DRAWN_TOKENS
+        room = self._within(self._longest)
         horizon = min(DRAWN_TOKENS, self.usage.horizon_tokens or DRAWN_TOKENS, max(1, room // 2))
         cuts = [max(1, len(record) // 2 - row) for row, record in enumerate(self.records)]
         prompts = [record[:cut] for record, cut in zip(self.records, cuts, strict=True)]
         prompts += [record[:-1] for record in self.records]  # where records are near their end
         prompts += [self._stretched(cut) for cut, _ in self._crossings()]
-        fitting = [p for p in prompts if self.limit is None or len(p) + horizon <= self.limit]
-        distinct = list({p.tobytes(): p for p in fitting or [self.records[0][:1]]}.values())
+        # beyond all that is used the model may well be another one
+        most = self._within(max(self._longest, 1 + horizon))
+        fitting = [prompt[: most - horizon] for prompt in prompts]
+        distinct = list({prompt.tobytes(): prompt for prompt in fitting}.values())
         examination = DrawExamination(
             self.model,
             distinct,
@@ -234,6 +236,12 @@ class _Examination:
         ]
         cut = min(self.usage.longest_prompt, longest - 1)
         return sorted({(c, e) for c, e in [*found, (cut, longest)] if c < e})
+
+    @property
+    def _longest(self) -> int:
+        """Most tokens of a sequence in use; where nothing is said, of the records."""
+        used = max(self.usage.longest_record, self.usage.longest_prompt + self.usage.horizon_tokens)
+        return used or max(len(record) for record in self.records) + DRAWN_TOKENS
 
     def _switches(self, longest: int) -> list[int]:
         """Return lengths below the longest in use where the model may become another one."""

@@ -15,14 +15,17 @@ tokens that one round draws are scored, and a second round of other keys must dr
 often as they are likely; records must end as often as the end is likely; and two continuations of
 one prompt must be equal as often as the first is likely.
 
-Counts of rare events are not normal. So where a sum is beyond the bound, everything is drawn once
-more with other keys, and only what is beyond it again is refused.
+Rare events are not normal: one token of probability 1e-5 among a thousand that are certain would be
+ten standard errors. So each sum's error is widened by its largest summand, as in Bernstein's
+inequality, and where a sum is still beyond the bound, everything is drawn once more with other
+keys, and only what is beyond it again is refused.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,10 +34,13 @@ from checker.errors import TargetError
 from checker.targets.protocol import Sampler, TargetModel, Tokens
 
 MOST_STANDARD_ERRORS = 4.0
-"""What a sum may be from zero; exceeded twice by chance in fewer than one of 10^8 normal sums."""
+"""What a sum may be from zero; exceeded twice by chance in fewer than one of 10^6 audits."""
 
 SAMPLES = 8
 """Continuations of a prompt in each round."""
+
+FIRST_TOKENS = 64
+"""Further continuations of a prompt, of one token, whose frequency is held against its scores."""
 
 DRAWN_TOKENS = 32
 """At most so many tokens are drawn of each continuation."""
@@ -46,6 +52,7 @@ _FLIPS = {"float16": 0.02, "bfloat16": 0.05}
 """Share of draws that rounding may turn into another token; 2e-4 elsewhere. It is at most half the
 difference between two ways to the same log-probabilities."""
 
+_LARGEST = 30.0  # nats; a token of probability 1e-13 is not drawn by chance
 _MOST = 1e6  # standard errors; stands for infinity in a manifest
 _LOOKED_AT = (1, 3, 7, 15, 31)  # drawn tokens before which the end's probability is asked for
 
@@ -68,18 +75,27 @@ class DrawsDisagree(Exception):
 
 @dataclass(frozen=True, slots=True)
 class _Sum:
-    """A sum whose expectation is zero where draws and scores are of one model."""
+    """A sum whose expectation is zero where draws and scores are of one model.
+
+    Args:
+        total: the sum.
+        variance: summed over its terms, each given what came before.
+        rounding: how far numbers of the model's format may shift it.
+        reason: given the size in standard errors, what it means.
+        largest: absolute term.
+    """
 
     total: float
     variance: float
     rounding: float
     reason: Callable[[str], str]
-    """Given the size in standard errors, what it means."""
+    largest: float = 1.0
 
     @property
     def standard_errors(self) -> float:
         beyond = max(0.0, abs(self.total) - self.rounding)
-        return min(_MOST, beyond / max(self.variance, 1e-12) ** 0.5)
+        widened = self.variance + self.largest * beyond / 3.0
+        return min(_MOST, beyond / math.sqrt(max(widened, 1e-12)))
 
 
 class DrawExamination:
@@ -120,27 +136,50 @@ class DrawExamination:
         if "logprobs" not in self._model.info.capabilities:
             self._require_content(first)
             return found
-        sums = self._sums(first, self._drawn(1))
+        sums = self._sums(first, 1)
         if any(one.standard_errors > MOST_STANDARD_ERRORS for one in sums.values()):
-            again = self._sums(self._drawn(2), self._drawn(3))
+            again = self._sums(self._drawn(2), 3)
             for name, one in sums.items():
-                least = min(one, again[name], key=lambda which: which.standard_errors)
-                if least.standard_errors > MOST_STANDARD_ERRORS:
-                    size = least.standard_errors
-                    text = "beyond all chance" if size >= _MOST else f"{size:.3g} standard errors"
-                    raise DrawsDisagree(name, size, least.reason(text))
-                sums[name] = least
+                sums[name] = min(one, again[name], key=lambda which: which.standard_errors)
+            self._refuse(sums, drew_nothing=not any(len(row) for rows in first for row in rows))
         return found | {name: one.standard_errors for name, one in sums.items()}
+
+    def _refuse(self, sums: dict[str, _Sum], *, drew_nothing: bool) -> None:
+        """Refuse the model for the sum that is furthest beyond the bound, if any is."""
+        worst = max(sums, key=lambda name: sums[name].standard_errors)
+        if sums[worst].standard_errors <= MOST_STANDARD_ERRORS:
+            return
+        if drew_nothing and sums["end-of-record"].standard_errors > MOST_STANDARD_ERRORS:
+            worst = "end-of-record"
+        size = sums[worst].standard_errors
+        raise DrawsDisagree(worst, size, sums[worst].reason(f"{size:.3g} standard errors"))
 
     # --- what is drawn ------------------------------------------------------------------------
 
-    def _rollout(self, rows: Sequence[int], round_: int, *, samples: int = SAMPLES) -> Rollouts:
+    def _rollout(
+        self,
+        rows: Sequence[int],
+        round_: int,
+        *,
+        samples: int = SAMPLES,
+        sampler: Sampler | None = None,
+    ) -> Rollouts:
         return self._model.rollout(
             [self._prompts[row] for row in rows],
             keys=[(round_ << 32) | row for row in rows],
             samples=samples,
-            sampler=self._sampler,
+            sampler=sampler or self._sampler,
         )
+
+    def _firsts(self, round_: int) -> list[NDArray[np.int64]]:
+        """Return the first tokens of further continuations of each prompt, the end included."""
+        drawn = self._rollout(
+            range(len(self._prompts)),
+            round_ | 1 << 16,  # keys of their own
+            samples=FIRST_TOKENS,
+            sampler=replace(self._sampler, horizon_tokens=1),
+        )
+        return [np.array([self._first(row) for row in rows], dtype=np.int64) for rows in drawn]
 
     def _drawn(self, round_: int) -> Rollouts:
         return self._rollout(range(len(self._prompts)), round_)
@@ -228,12 +267,13 @@ class DrawExamination:
 
     # --- draws against scores -------------------------------------------------------------------
 
-    def _sums(self, first: Rollouts, second: Rollouts) -> dict[str, _Sum]:
+    def _sums(self, first: Rollouts, round_: int) -> dict[str, _Sum]:
+        second, firsts = self._drawn(round_), self._firsts(round_)
         scored = [self._scored(drawn) for drawn in (first, second)]
         return {
-            "end-of-record": self._ends(first, second),
+            "end-of-record": self._ends(second, firsts),
             "drawn-against-scored": self._martingale(scored, [first, second]),
-            "first-tokens": self._frequency(first, second),
+            "first-tokens": self._frequency(first, firsts),
             "repetition": self._repetition(second, scored[1]),
         }
 
@@ -276,35 +316,33 @@ class DrawExamination:
                 f"drew are {abs(per_token):.3g} nats {below} likely a token than its own scores "
                 f"expect ({size}); rollout and score must be of one model"
             ),
+            largest=float(np.abs(logprob - mean).max(initial=0.0).clip(max=_LARGEST)),
         )
 
-    def _frequency(self, first: Rollouts, second: Rollouts) -> _Sum:
+    def _frequency(self, first: Rollouts, firsts: list[NDArray[np.int64]]) -> _Sum:
         """Return whether first tokens that the one round drew come as often in the other."""
         tokens = [sorted({self._first(row) for row in rows}) for rows in first]
         chances = self._chances(
             [(p, t) for p, some in zip(self._prompts, tokens, strict=True) for t in some]
         )
-        total = variance = 0.0
-        hits, expected, start = 0, 0.0, 0
-        for some, rows in zip(tokens, second, strict=True):
-            chance = float(chances[start : start + len(some)].sum())
-            start += len(some)
-            hit = sum(self._first(row) in some for row in rows)
-            hits, expected = hits + hit, expected + SAMPLES * chance
-            total += hit - SAMPLES * chance
-            variance += SAMPLES * max(0.0, chance * (1.0 - chance))
-        drawn = SAMPLES * len(self._prompts)
+        ends = np.cumsum([len(some) for some in tokens])[:-1]
+        expected = np.array([part.sum() for part in np.split(chances, ends)])
+        hits = sum(
+            int(np.isin(drawn, some).sum()) for some, drawn in zip(tokens, firsts, strict=True)
+        )
+        drawn = FIRST_TOKENS * len(self._prompts)
+        wanted = float(FIRST_TOKENS * expected.sum())
         return _Sum(
-            total,
-            variance,
+            hits - wanted,
+            float(FIRST_TOKENS * (expected * (1.0 - expected)).clip(min=0.0).sum()),
             self._rounding * drawn,
             lambda size: (
-                f"first tokens that its scores expect in {expected:.1f} of {drawn} draws came in "
+                f"first tokens that its scores expect in {wanted:.1f} of {drawn} draws came in "
                 f"{hits} ({size}); rollout and score must be of one model"
             ),
         )
 
-    def _ends(self, first: Rollouts, second: Rollouts) -> _Sum:
+    def _ends(self, second: Rollouts, firsts: list[NDArray[np.int64]]) -> _Sum:
         """Return whether records end as often as the end is likely.
 
         Where it is asked for depends on nothing drawn later, so the differences are a martingale.
@@ -312,10 +350,9 @@ class DrawExamination:
         if self._eos_id is None:
             return _Sum(0.0, 0.0, 0.0, str)
         places: list[tuple[Tokens, int, int]] = []  # what was seen, how often, how often it ended
-        for prompt, *halves in zip(self._prompts, first, second, strict=True):
-            rows = [row for half in halves for row in half]
-            places.append((prompt, len(rows), sum(not len(row) for row in rows)))
-            for row in halves[1][:2]:
+        for prompt, rows, drawn in zip(self._prompts, second, firsts, strict=True):
+            places.append((prompt, len(drawn), int((drawn == self._eos_id).sum())))
+            for row in rows[:2]:
                 places += [
                     (np.concatenate([prompt, row[:at]]), 1, int(len(row) == at))
                     for at in _LOOKED_AT
@@ -323,20 +360,20 @@ class DrawExamination:
                 ]
         chances = self._chances([(seen, self._eos_id) for seen, _, _ in places])
         times = np.array([times for _, times, _ in places])
-        ended = np.array([ended for _, _, ended in places])
-        expected = float((times * chances).sum())
-        rows = [row for half in (first, second) for rows in half for row in rows]
-        none = (
-            f"all {len(rows)} continuations are empty, though its scores expect"
-            if all(not len(row) for row in rows)
-            else f"records ended at {int(ended.sum())} of {int(times.sum())} places, where its "
-            "scores expect"
+        ended = sum(ended for _, _, ended in places)
+        asked, expected = int(times.sum()), float((times * chances).sum())
+        what = (
+            "all continuations are empty"
+            if not any(len(row) for rows in second for row in rows)
+            else f"records ended at {ended} of {asked} places"
         )
         return _Sum(
-            float(ended.sum()) - expected,
+            ended - expected,
             float((times * chances * (1.0 - chances)).clip(min=0.0).sum()),
-            self._rounding * float(times.sum()),
-            lambda size: f"{none} {expected:.1f} ends of {int(times.sum())} ({size})",
+            self._rounding * asked,
+            lambda size: (
+                f"{what}, though its scores expect {expected:.1f} ends at {asked} places ({size})"
+            ),
         )
 
     def _repetition(
@@ -380,7 +417,8 @@ class DrawExamination:
         """Return the probability of a token after each of some histories."""
         sequences = [np.append(seen, token).astype(np.int32) for seen, token in asked]
         logprobs = [float(one.logprob[-1]) for one in self._model.score(sequences)]
-        return np.exp(np.minimum(np.array(logprobs), 0.0))
+        chances: NDArray[np.float64] = np.exp(np.minimum(np.array(logprobs), 0.0))
+        return chances
 
 
 def _disagreements(left: Rollouts, right: Rollouts) -> tuple[int, int]:
