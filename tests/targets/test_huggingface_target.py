@@ -15,6 +15,7 @@ import pytest
 import tiny_models
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from scipy.stats import chisquare
 from tiny_models import CONTEXT, VOCABULARY
 from transformers import AutoModelForCausalLM
@@ -611,6 +612,60 @@ def test_weights_that_do_not_fit_the_architecture_are_refused(
     with pytest.raises(TargetError, match=message):
         opened(copied)
     assert capfd.readouterr().err == ""
+
+
+def with_tensors(directory: Path, more: dict[str, torch.Tensor]) -> Path:
+    weights = directory / "model.safetensors"
+    save_file({**load_file(weights), **more}, weights, metadata={"format": "pt"})
+    return directory
+
+
+def constants(size: int = CONTEXT, score: float = -1e4) -> dict[str, torch.Tensor]:
+    """What early versions of transformers saved with a GPT-2 of two layers."""
+    found: dict[str, torch.Tensor] = {}
+    for layer in range(2):
+        name = f"transformer.h.{layer}.attn"
+        found[f"{name}.bias"] = torch.ones(1, 1, size, size, dtype=torch.uint8).tril()
+        found[f"{name}.masked_bias"] = torch.tensor(score)
+    return found
+
+
+def test_constants_of_old_gpt2_checkpoints_are_no_weights(models: Path, copied: Path) -> None:
+    sequences = records(*LENGTHS)
+    found = opened(with_tensors(copied, constants())).score(sequences)
+    for ours, theirs in zip(found, opened(models / "gpt2").score(sequences), strict=True):
+        assert np.array_equal(ours.logprob, theirs.logprob)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            {"transformer.h.0.attn.bias": torch.ones(1, 1, CONTEXT, CONTEXT)},
+            r"attn\.bias is not the constant .* other attention",
+        ),
+        ({"transformer.h.1.attn.bias": torch.ones(CONTEXT)}, r"attn\.bias is not the constant"),
+        (constants(score=-1.0), r"attn\.masked_bias is not the constant"),
+        (
+            {"transformer.h.0.attn.masked_bias": torch.full((3,), -1e4)},
+            r"attn\.masked_bias is not the constant",
+        ),
+        ({**constants(), "transformer.h.0.attn.extra": torch.zeros(3)}, r"attn\.extra, 1 in all"),
+        ({"transformer.h.0.mlp.bias": torch.zeros(3)}, r"does not use \(transformer\.h\.0\.mlp"),
+    ],
+)
+def test_what_else_is_left_over_is_refused(
+    copied: Path, more: dict[str, torch.Tensor], message: str
+) -> None:
+    with pytest.raises(TargetError, match=message):
+        opened(with_tensors(copied, more))
+
+
+def test_only_gpt2_has_such_constants(models: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(models / "llama", tmp_path / "llama"))
+    name = "transformer.h.0.attn.masked_bias"
+    with pytest.raises(TargetError, match="weights that its architecture does not use"):
+        opened(with_tensors(copied, {name: torch.tensor(-1e4)}))
 
 
 def test_loading_and_running_is_quiet(models: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -153,10 +153,14 @@ def _switch_lengths(shape: Mapping[str, Any], *, context_length: int | None) -> 
         elif isinstance(value, list):
             for inner in value:
                 visit(name, inner, counts=counts)
-        elif counts and isinstance(value, int) and not isinstance(value, bool):
-            if 1 < value < (context_length or value + 1):
-                another = found.get(name, value) != value
-                found[f"{name} ({value})" if another else name] = value
+        elif (
+            counts
+            and isinstance(value, int)
+            and not isinstance(value, bool)
+            and 1 < value < (context_length or value + 1)
+        ):
+            another = found.get(name, value) != value
+            found[f"{name} ({value})" if another else name] = value
 
     visit("", dict(shape), counts=False)
     return found
