@@ -70,8 +70,9 @@ class Usage:
 
     Args:
         longest_record: tokens of the longest record that is scored.
-        longest_prompt: tokens of the longest prompt that is continued; 0 where none is.
-        horizon_tokens: longest continuation.
+        longest_prompt: tokens of the prompt that with its horizon is longest; 0 where none is
+            continued.
+        horizon_tokens: tokens of that horizon.
         eos_id: ends a record; None means that nothing does.
         seed: of the audit.
     """

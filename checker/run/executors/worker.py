@@ -136,19 +136,19 @@ def _preflight_records(workload: Workload) -> list[Tokens]:
 def _usage(execution: Execution) -> Usage:
     """How long what the plan asks of its models is."""
     plan, workload = execution.plan, execution.workload
-    lengths = [
-        np.diff(split.offsets).max(initial=0) for split in (workload.members, workload.nonmembers)
+    splits = (workload.members, workload.nonmembers)
+    record = max(int(np.diff(split.offsets).max(initial=0)) for split in splits)
+    drawn = [
+        (max(len(tokens) for _, tokens in prompts), int(job.inputs["horizonTokens"]))
+        for job in plan.jobs
+        if job.kind == "rollouts" and (prompts := workload.prompts[job.digest])
     ]
-    longest = int(max(lengths))
-    if workload.max_length is not None:
-        longest = min(longest, workload.max_length)
-    drawing = [job for job in plan.jobs if job.uses_model and "horizonTokens" in job.inputs]
-    prompts = [tokens for job in drawing for _, tokens in workload.prompts.get(job.digest, [])]
+    prompt, horizon = max(drawn, key=sum, default=(0, 0))
     eos = plan.target.document.spec.tokenization.specials.eos
     return Usage(
-        longest_record=longest,
-        longest_prompt=max((len(tokens) for tokens in prompts), default=0),
-        horizon_tokens=max((int(job.inputs["horizonTokens"]) for job in drawing), default=0),
+        longest_record=record if workload.max_length is None else min(record, workload.max_length),
+        longest_prompt=prompt,
+        horizon_tokens=horizon,
         eos_id=workload.tokenizer.vocabulary.ids[eos] if eos else None,
         seed=plan.seed,
     )
