@@ -5,7 +5,7 @@
     ├── UsageError         2  an invalid command
     ├── PluginError        2  an unknown, duplicate or broken probe or target backend
     ├── DataError          4  patients, splits, codes or vocabulary that cannot be audited
-    ├── TargetError        4  a model that cannot be loaded, or that fails its own preflight
+    ├── TargetError        4  a model that cannot be loaded, or that fails preflight
     ├── EvidenceError      4  evidence that is missing, changed or cannot be written
     ├── ExecutorError      4  a cluster that cannot be reached, or that has no workers left
     └── InsufficientData   4  too little data for an estimate; judge() makes it *inconclusive*

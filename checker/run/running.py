@@ -16,6 +16,7 @@ from checker.run.folder import clear_folder, locked_folder
 from checker.run.record import RunRecord
 from checker.run.schedule import Schedule
 from checker.targets import TargetModel
+from checker.targets.conformance import ConformanceError
 
 
 class RunProgress(Protocol):
@@ -112,7 +113,12 @@ def _open(executor: Executor, audit: CompiledAudit, record: RunRecord, openers: 
     environment = executor.open(execution, openers=openers, models=models)
     if models:
         record.adopt(environment)
-        record.preflight = record.preflight or executor.preflight()
+        try:
+            record.preflight |= executor.preflight()
+        except ConformanceError as error:
+            record.preflight |= error.found
+            record.write_manifest()
+            raise
 
 
 def _run_left(executor: Executor, record: RunRecord, progress: RunProgress) -> None:

@@ -1,109 +1,284 @@
-"""A model compared with itself, before it is asked anything (METHODS §5).
+"""A model compared with itself, before an audit asks it anything (METHODS §5).
 
-Whether a cache does for a model is decided by the same comparison, on made-up tokens, when the
-model is loaded.
+An audit runs this on every model, whatever backend opened it, and asks the backend for no more than
+the verbs that the audit itself uses. A backend whose rollouts go through a cache offers one more,
+`steps`: the log-probabilities that its decoding gives to tokens that are forced upon it.
+
+Lengths matter. A model with a sliding window, chunks of attention or positions that switch is
+another one beyond some length, so what is compared reaches beyond each of those that the audit
+comes to, and to its longest prompt with the horizon.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Protocol
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from checker.errors import TargetError
-from checker.targets.protocol import Tokens, TokenScores
+from checker.targets.draw_agreement import DRAWN_TOKENS, DrawExamination, DrawsDisagree
+from checker.targets.protocol import TargetModel, Tokens, TokenScores, require_fit
 
 PREFLIGHT_TOLERANCE = {"float32": 1e-3, "float16": 0.1, "bfloat16": 0.5}
 """Nats by which two ways to the same log-probability may differ. bfloat16 has 8 significant bits:
-logits from 16 to 32 are multiples of 1/8, and two kernels may round apart by a few of them."""
+logits from 16 to 32 are multiples of 1/8, and two kernels may round apart by a few of them. Other
+formats have float32's tolerance, for scores are handed out in it."""
+
+BEYOND = 8
+"""How many tokens beyond a switch are compared; half as many before it."""
 
 _SUM_TOLERANCE = 1e-3
 _ROWS, _TOKENS = 8, 64
 
-TeacherForced = Callable[[Sequence[Tokens], Sequence[Tokens]], list[NDArray[np.float32]]]
+Steps = Callable[[Sequence[Tokens], Sequence[Tokens]], list[NDArray[np.float32]]]
 """Log-probabilities of given tokens after given prompts, decoded in steps, all together."""
 
+_REASONS = {
+    "later-tokens": "the log-probability of a token changes with what follows it, so this is not a "
+    "causal model; its records cannot be continued, and its scores are none of a next token",
+    "record-length": "the log-probability of a token changes with how long the record goes on, as "
+    "with positions that switch at some length; scores of long records and draws from short "
+    "prompts are then of different models",
+    "batch-composition": "scores change with the other records of a batch",
+    "cached-decoding": "decoding step by step gives other probabilities than one pass over the "
+    "record, so what is drawn is not what is scored",
+    "left-padding": "decoding step by step in a batch gives other probabilities than alone",
+    "chunked-head": "the output layer over chunks of positions gives other probabilities than the "
+    "model",
+    "probability-sum": "next-token probabilities do not sum to one",
+}
 
-class FullPass(Protocol):
-    """A model's passes over whole records, as far as they are compared."""
 
-    is_chunked: bool
-
-    def head_deviation(self, tokens: Tokens) -> float:
-        """Return how far logits from chunks of positions are from the model's own, in nats."""
-        ...
-
-    def sum_deviation(self, tokens: Tokens) -> float:
-        """Return how far next-token probabilities are from summing to one."""
-        ...
-
-
-def preflight(
-    sequences: Sequence[Tokens],
-    *,
-    score: Callable[[Sequence[Tokens]], list[TokenScores]],
-    teacher_forced: TeacherForced,
-    forward: FullPass,
-    context_length: int | None,
-    dtype: str,
-) -> dict[str, float]:
-    """Check a model on the beginnings of a few records.
-
-    Records are decoded step by step through the very path that rollouts take, but with each next
-    token forced to be the record's own; the log-probability read on the way must be the one that
-    the full pass gives.
+class ConformanceError(TargetError):
+    """A model is not one that can be audited.
 
     Args:
-        sequences: records; those of one token are left out.
-        score: full passes.
-        teacher_forced: decoding in steps.
-        forward: the model's passes.
-        context_length: most tokens it can see, or None.
-        dtype: it computes in; decides the tolerance.
+        message: which check failed, by how much, and what that means.
+        found: by check, what was found up to the one that failed, that one included.
+    """
+
+    def __init__(self, message: str, *, found: dict[str, float]) -> None:
+        super().__init__(message)
+        self.found = found
+
+
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """How an audit uses a model.
+
+    Args:
+        longest_record: tokens of the longest record that is scored.
+        longest_prompt: tokens of the prompt that with its horizon is longest; 0 where none is
+            continued.
+        horizon_tokens: tokens of that horizon.
+        eos_id: ends a record; None means that nothing does.
+        seed: of the audit.
+    """
+
+    longest_record: int = 0
+    longest_prompt: int = 0
+    horizon_tokens: int = 0
+    eos_id: int | None = None
+    seed: int = 0
+
+
+def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> dict[str, float]:
+    """Check a model on the beginnings of a few records and on longer ones made of them.
+
+    Args:
+        model: any target; what it lacks is not asked of it.
+        records: token ids of patients; those of one token are left out.
+        usage: by the audit.
 
     Returns:
-        Largest deviations, in nats but for the last:
-        "cached-decoding": full pass against step-by-step decoding, each record alone;
-        "left-padding": records decoded alone against decoded together, with prompts of different
-        lengths, of which some begin others, and so whatever padding that takes;
-        "batch-composition": full passes alone against together;
-        "chunked-head": chunks of positions against the model's own logits;
-        "probability-sum": |sum of next-token probabilities - 1|.
+        By check the largest deviation seen: nats for "later-tokens", "record-length",
+        "batch-composition", "cached-decoding", "left-padding" and "chunked-head"; a share for
+        "same-key" and "batch-draws"; standard errors for "end-of-record", "drawn-against-scored",
+        "first-tokens" and "repetition". What does not apply to the model is left out.
 
     Raises:
-        TargetError: one is beyond its tolerance; the message has the numbers.
+        ConformanceError: a check failed; the message says what it means.
+        TargetError: the model fails, or no record has two tokens.
     """
-    records = [sequence[:_TOKENS] for sequence in sequences if len(sequence) > 1][:_ROWS]
-    if not records:
-        raise TargetError("preflight needs at least one record of two or more tokens")
-    # Prompts of different lengths, or there would be no padding to check.
-    cuts = [max(1, len(record) // 2 - row) for row, record in enumerate(records)]
-    alone = [score([record])[0].logprob for record in records]
-    stepped = [
-        teacher_forced([record[:cut]], [record[cut:]])[0]
-        for record, cut in zip(records, cuts, strict=True)
-    ]
-    found = {
-        "cached-decoding": _apart([a[c - 1 :] for a, c in zip(alone, cuts, strict=True)], stepped),
-        "left-padding": decoding_deviation(
-            records, cuts, alone, teacher_forced=teacher_forced, context_length=context_length
-        ),
-        "batch-composition": _apart(alone, [s.logprob for s in score(records)]),
-        "chunked-head": (
-            max(forward.head_deviation(record) for record in records) if forward.is_chunked else 0.0
-        ),
-        "probability-sum": max(forward.sum_deviation(record) for record in records),
-    }
-    for name, value in found.items():
-        tolerance = _SUM_TOLERANCE if name == "probability-sum" else PREFLIGHT_TOLERANCE[dtype]
-        if not value <= tolerance:
-            raise TargetError(
-                f"preflight: {name} deviates by {value:.4g}, more than {tolerance:g} in {dtype}; "
-                "the model contradicts itself, so nothing measured on it would mean anything"
+    examination = _Examination(model, records, usage)
+    if "logprobs" in model.info.capabilities:
+        examination.scores()
+    own = getattr(model, "preflight", None)
+    if callable(own):
+        examination.take(own(examination.records))
+    steps = getattr(model, "steps", None)
+    if callable(steps) and "logprobs" in model.info.capabilities:
+        examination.steps(steps)
+    if "samples" in model.info.capabilities:
+        examination.draws()
+    return examination.found
+
+
+class _Examination:
+    """One model's checks, in the order in which their reasons explain each other."""
+
+    def __init__(self, model: TargetModel, records: Sequence[Tokens], usage: Usage) -> None:
+        limit = model.info.context_length
+        most = _TOKENS if limit is None else min(_TOKENS, limit)
+        self.model, self.usage, self.limit = model, usage, limit
+        self.records = [
+            np.asarray(one[:most], dtype=np.int32) for one in records if len(one[:most]) > 1
+        ][:_ROWS]
+        if not self.records:
+            raise TargetError("preflight needs at least one record of two or more tokens")
+        require_fit(self.records, info=model.info)
+        self.found: dict[str, float] = {}
+        self._material = np.concatenate([np.asarray(one, dtype=np.int32) for one in records])
+
+    def take(self, found: dict[str, float]) -> None:
+        """Add deviations, and refuse one that is beyond its tolerance."""
+        dtype = self.model.info.dtype
+        for name, value in found.items():
+            self.found[name] = max(float(value), self.found.get(name, 0.0))
+            tolerance = (
+                _SUM_TOLERANCE
+                if name == "probability-sum"
+                else PREFLIGHT_TOLERANCE.get(dtype, PREFLIGHT_TOLERANCE["float32"])
             )
-    return found
+            if not value <= tolerance:
+                shown = f"deviates by {value:.4g}, more than {tolerance:g} in {dtype}"
+                raise self._refusal(name, value, f"{shown}; {_REASONS.get(name, 'not audited')}")
+
+    def scores(self) -> None:
+        """Compare passes over whole records with each other."""
+        pairs = [(record, max(1, len(record) // 2)) for record in self.records]
+        for length in self._switches(self.usage.longest_record):
+            end = self._within(length + BEYOND)
+            pairs.append((self._stretched(end), max(1, min(length, end) - BEYOND // 2)))
+        whole = [record for record, _ in pairs]
+        alone = [self._score([record])[0] for record in whole]
+        others = [_other_end(record, cut) for record, cut in pairs]
+        # position i speaks of token i + 1, so that cut - 1 of them lie before the cut
+        before = [scores.logprob[: cut - 1] for scores, (_, cut) in zip(alone, pairs, strict=True)]
+        changed = [self._score([other])[0].logprob for other in others]
+        self.take({"later-tokens": apart(before, changed)})
+        kept = [
+            (record[:cut], b) for (record, cut), b in zip(pairs, before, strict=True) if cut > 1
+        ]
+        short = [self._score([record])[0].logprob for record, _ in kept]
+        self.take({"record-length": apart([b for _, b in kept], short)})
+        together = self._score([*whole, *(record for record, _ in kept)])
+        expected = [scores.logprob for scores in alone] + short
+        deviation = apart(expected, [scores.logprob for scores in together])
+        moments = apart([s.mean for s in alone], [s.mean for s in together[: len(alone)]])
+        self.take({"batch-composition": max(deviation, moments)})
+
+    def steps(self, steps: Steps) -> None:
+        """Compare decoding in steps with full passes, record by record and all together."""
+        # Prompts of different lengths, or there would be no padding to check.
+        cuts = [max(1, len(record) // 2 - row) for row, record in enumerate(self.records)]
+        self._stepped(self.records, cuts, steps)
+        for cut, end in self._crossings():
+            # one of half the length in the same batch, so that rows cross at different steps
+            half = max(2, end // 2)
+            self._stepped(
+                [self._stretched(end), self._stretched(half, start=1)],
+                [cut, max(1, half - (end - cut))],
+                steps,
+            )
+
+    def _stepped(self, records: Sequence[Tokens], cuts: Sequence[int], steps: Steps) -> None:
+        whole = [self._score([record])[0].logprob for record in records]
+        found = [
+            steps([record[:cut]], [record[cut:]])[0]
+            for record, cut in zip(records, cuts, strict=True)
+        ]
+        expected = [one[cut - 1 :] for one, cut in zip(whole, cuts, strict=True)]
+        self.take({"cached-decoding": apart(expected, found)})
+        self.take(
+            {
+                "left-padding": decoding_deviation(
+                    records, cuts, whole, teacher_forced=steps, context_length=self.limit
+                )
+            }
+        )
+
+    def draws(self) -> None:
+        """Hold draws against keys, batches and scores."""
+        room = self._within(self._longest)
+        horizon = min(DRAWN_TOKENS, self.usage.horizon_tokens or DRAWN_TOKENS, max(1, room // 2))
+        cuts = [max(1, len(record) // 2 - row) for row, record in enumerate(self.records)]
+        prompts = [record[:cut] for record, cut in zip(self.records, cuts, strict=True)]
+        prompts += [record[:-1] for record in self.records]  # where records are near their end
+        prompts += [self._stretched(cut) for cut, _ in self._crossings()]
+        # beyond all that is used the model may well be another one
+        most = self._within(max(self._longest, 1 + horizon))
+        fitting = [prompt[: most - horizon] for prompt in prompts]
+        distinct = list({prompt.tobytes(): prompt for prompt in fitting}.values())
+        examination = DrawExamination(
+            self.model,
+            distinct,
+            horizon_tokens=horizon,
+            eos_id=self.usage.eos_id,
+            seed=self.usage.seed,
+        )
+        try:
+            self.found |= examination.run()
+        except DrawsDisagree as failed:
+            raise self._refusal(failed.name, failed.value, failed.reason) from failed
+
+    # --- lengths --------------------------------------------------------------------------------
+
+    def _crossings(self) -> list[tuple[int, int]]:
+        """Return prompts and ends, in tokens, between which a switch or the longest use lies."""
+        longest = self._within(self.usage.longest_prompt + self.usage.horizon_tokens)
+        if not self.usage.longest_prompt or longest < 2:
+            return []
+        found = [
+            (max(1, length - BEYOND // 2), min(longest, length + BEYOND))
+            for length in self._switches(longest)
+        ]
+        cut = min(self.usage.longest_prompt, longest - 1)
+        return sorted({(c, e) for c, e in [*found, (cut, longest)] if c < e})
+
+    @property
+    def _longest(self) -> int:
+        """Most tokens of a sequence in use; where nothing is said, of the records."""
+        used = max(self.usage.longest_record, self.usage.longest_prompt + self.usage.horizon_tokens)
+        return used or max(len(record) for record in self.records) + DRAWN_TOKENS
+
+    def _switches(self, longest: int) -> list[int]:
+        """Return lengths below the longest in use where the model may become another one."""
+        return sorted({n for n in self.model.info.switch_lengths.values() if 1 < n < longest})
+
+    def _within(self, length: int) -> int:
+        return length if self.limit is None else min(length, self.limit)
+
+    def _stretched(self, length: int, *, start: int = 0) -> Tokens:
+        """Return a record of some length, of the patients' tokens end to end."""
+        return np.resize(np.roll(self._material, -start * _TOKENS), length).astype(np.int32)
+
+    # --- helpers --------------------------------------------------------------------------------
+
+    def _score(self, records: Sequence[Tokens]) -> list[TokenScores]:
+        scores = self.model.score(records)
+        shapes = [column.shape for one in scores for column in (one.logprob, one.mean, one.std)]
+        if shapes != [(len(record) - 1,) for record in records for _ in range(3)]:
+            raise TargetError(
+                "preflight: score must return log-probability, mean and spread of every token of "
+                "a record but the first"
+            )
+        if not all(np.isfinite(c).all() for s in scores for c in (s.logprob, s.mean, s.std)):
+            raise TargetError("preflight: score returned values that are no numbers")
+        return scores
+
+    def _refusal(self, name: str, value: float, text: str) -> ConformanceError:
+        self.found[name] = float(np.nan_to_num(value, nan=1e6, posinf=1e6))
+        lengths = self.model.info.switch_lengths
+        where = ", ".join(f"{key} {length}" for key, length in sorted(lengths.items()))
+        hint = (
+            f" (the configuration names {where})"
+            if where and name in ("later-tokens", "record-length", "cached-decoding")
+            else ""
+        )
+        return ConformanceError(f"preflight: {name} {text}{hint}", found=dict(self.found))
 
 
 def decoding_deviation(
@@ -111,7 +286,7 @@ def decoding_deviation(
     cuts: Sequence[int],
     expected: Sequence[NDArray[np.float32]],
     *,
-    teacher_forced: TeacherForced,
+    teacher_forced: Steps,
     context_length: int | None,
 ) -> float:
     """Return how far decoding in one batch is from what is expected of each record.
@@ -133,10 +308,19 @@ def decoding_deviation(
         [records[i][:cut] for i, cut in pairs],
         [records[i][cut : cut + most] for i, cut in pairs],
     )
-    return _apart([expected[i][cut - 1 :] for i, cut in pairs], found)
+    return apart([expected[i][cut - 1 :] for i, cut in pairs], found)
 
 
-def _apart(left: Sequence[NDArray[np.float32]], right: Sequence[NDArray[np.float32]]) -> float:
+def apart(left: Iterable[NDArray[np.float32]], right: Iterable[NDArray[np.float32]]) -> float:
     """Return the largest difference over the positions that both sides have."""
     pairs = zip(left, right, strict=True)
-    return max(float(np.abs(a[: len(b)] - b[: len(a)]).max(initial=0.0)) for a, b in pairs)
+    return max(
+        (float(np.abs(a[: len(b)] - b[: len(a)]).max(initial=0.0)) for a, b in pairs), default=0.0
+    )
+
+
+def _other_end(record: Tokens, cut: int) -> Tokens:
+    """Return a record with other tokens from a cut on, each the next of those that it holds."""
+    ids = np.unique(record)
+    rolled = np.roll(ids, -1)[np.searchsorted(ids, record[cut:])]
+    return np.concatenate([record[:cut], rolled]).astype(np.int32)

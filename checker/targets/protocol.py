@@ -8,7 +8,7 @@ can do; a verb it lacks is missing from `TargetInfo.capabilities`, and the cells
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Protocol
 
@@ -62,6 +62,9 @@ class TargetInfo:
         microbatch_tokens: tokens per batch; equal bytes are promised only for equal
             device, dtype and microbatch.
         libraries: name to version of what computes the numbers.
+        switch_lengths: by name in the model's configuration, lengths beyond which it may compute
+            in another way: windows, chunks of attention, positions that are scaled anew. An audit
+            that comes to them compares the model with itself around each.
     """
 
     backend: str
@@ -72,6 +75,7 @@ class TargetInfo:
     dtype: str
     microbatch_tokens: int
     libraries: dict[str, str]
+    switch_lengths: dict[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +104,11 @@ class TargetModel(Protocol):
 
     Every verb raises TargetError where a sequence does not fit the model, where the model gives no
     numbers, and where it lacks the verb.
+
+    Before an audit the model is compared with itself by these verbs (`targets.conformance`). Two
+    more are used where a model has them: `steps(prompts, following)` returns the log-probabilities
+    that decoding gives to tokens forced upon it, and `preflight(sequences)` by name the deviations,
+    in nats, of what only the backend can see.
     """
 
     @property
@@ -148,17 +157,6 @@ class TargetModel(Protocol):
         Returns:
             For each prompt `samples` arrays, and those that `more` added, of at most horizon_tokens
             new ids, without the prompt and without the end-of-sequence token or anything after it.
-        """
-        ...
-
-    def preflight(self, sequences: Sequence[Tokens]) -> dict[str, float]:
-        """Check the model against itself on a few records (METHODS §5).
-
-        Returns:
-            The largest deviation seen per check, by the check's name.
-
-        Raises:
-            TargetError: one check is beyond its tolerance; such a model is not audited.
         """
         ...
 

@@ -13,11 +13,14 @@ from pathlib import Path
 import torch
 from transformers import (
     AutoModelForCausalLM,
+    BertConfig,
     Gemma2Config,
     GPT2Config,
     LlamaConfig,
     Mamba2Config,
     MambaConfig,
+    Phi3Config,
+    PhimoeConfig,
     PreTrainedConfig,
 )
 
@@ -104,6 +107,62 @@ def save_mamba2(directory: Path, *, seed: int = 0) -> Path:
         chunk_size=8,
         num_hidden_layers=2,
         initializer_range=0.4,
+    )
+    return _save(config, directory, seed=seed)
+
+
+def save_phimoe(directory: Path, *, seed: int = 0) -> Path:
+    """A sliding window that only the mask knows of: attention is not told."""
+    config = PhimoeConfig(
+        vocab_size=VOCABULARY,
+        max_position_embeddings=128,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        num_local_experts=2,
+        num_experts_per_tok=1,
+        sliding_window=80,
+        initializer_range=0.4,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    return _save(config, directory, seed=seed)
+
+
+def save_longrope(directory: Path, *, seed: int = 0) -> Path:
+    """Rotary positions of which all change once a record is longer than 80 tokens."""
+    config = Phi3Config(
+        vocab_size=VOCABULARY,
+        max_position_embeddings=128,
+        original_max_position_embeddings=80,
+        rope_scaling={"type": "longrope", "short_factor": [1.0] * 4, "long_factor": [4.0] * 4},
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        num_key_value_heads=2,
+        initializer_range=0.4,
+        pad_token_id=0,
+        eos_token_id=1,
+        bos_token_id=2,
+    )
+    return _save(config, directory, seed=seed)
+
+
+def save_bert(directory: Path, *, seed: int = 0) -> Path:
+    """A masked language model under a causal model's class: every token sees all others."""
+    config = BertConfig(
+        vocab_size=VOCABULARY,
+        max_position_embeddings=128,
+        hidden_size=32,
+        intermediate_size=48,
+        num_hidden_layers=2,
+        num_attention_heads=4,
+        initializer_range=0.4,
+        pad_token_id=0,
     )
     return _save(config, directory, seed=seed)
 

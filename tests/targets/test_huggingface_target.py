@@ -15,6 +15,7 @@ import pytest
 import tiny_models
 import torch
 from numpy.typing import NDArray
+from safetensors.torch import load_file, save_file
 from scipy.stats import chisquare
 from tiny_models import CONTEXT, VOCABULARY
 from transformers import AutoModelForCausalLM
@@ -23,6 +24,7 @@ from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import Sampler, TargetModel, Tokens
 from checker.targets.backends.checkpoint import HuggingFaceBackend
+from checker.targets.conformance import Usage, examine
 from checker.targets.engine.attention_cache import SharedPrefixCache
 from checker.targets.engine.huggingface import HuggingFaceTarget
 
@@ -159,7 +161,7 @@ def test_capped_logits_are_noticed_and_not_chunked(models: Path) -> None:
         chunked = model.lm_head(model.model(ids).last_hidden_state).log_softmax(-1)
         full = model(ids).logits.log_softmax(-1)
     assert (chunked - full).abs().max() > 0.1
-    assert opened(models / "gemma2").preflight(records(12))["chunked-head"] == 0.0
+    assert examine(opened(models / "gemma2"), records(12), usage=Usage())["chunked-head"] == 0.0
 
 
 def test_progress_counts_every_token_once(models: Path) -> None:
@@ -354,15 +356,21 @@ def test_embeddings_are_the_last_hidden_state_at_the_last_token(
 
 @pytest.mark.parametrize("name", ARCHITECTURES)
 def test_preflight_clears_a_sound_target(models: Path, name: str) -> None:
-    found = opened(models / name).preflight(records(*LENGTHS, 64, 64))
-    assert set(found) == {
+    found = examine(opened(models / name), records(*LENGTHS, 64, 64), usage=Usage())
+    in_nats = {
+        "later-tokens",
+        "record-length",
         "cached-decoding",
         "left-padding",
         "batch-composition",
         "chunked-head",
         "probability-sum",
     }
-    assert max(found.values()) < 1e-3
+    in_errors = {"end-of-record", "drawn-against-scored", "first-tokens", "repetition"}
+    assert set(found) == in_nats | in_errors | {"same-key", "batch-draws"}
+    assert max(found[name] for name in in_nats) < 1e-3
+    assert max(found[name] for name in in_errors) < 4
+    assert found["same-key"] == 0.0
 
 
 def lose_positions(model: Any) -> None:
@@ -380,7 +388,7 @@ def test_preflight_flags_steps_that_lose_positions(models: Path) -> None:
     target = wrapped(model)
     lose_positions(model)
     with pytest.raises(TargetError, match=r"preflight: cached-decoding deviates by \d"):
-        target.preflight(records(*LENGTHS))
+        examine(target, records(*LENGTHS), usage=Usage())
 
 
 def test_no_way_of_decoding_hides_that_a_model_loses_positions(models: Path) -> None:
@@ -390,7 +398,7 @@ def test_no_way_of_decoding_hides_that_a_model_loses_positions(models: Path) -> 
     target = wrapped(model)
     assert target.decoding == "generate"
     with pytest.raises(TargetError, match=r"preflight: cached-decoding deviates by \d"):
-        target.preflight(records(*LENGTHS))
+        examine(target, records(*LENGTHS), usage=Usage())
 
 
 def test_preflight_flags_rows_that_see_what_is_not_theirs(
@@ -405,7 +413,7 @@ def test_preflight_flags_rows_that_see_what_is_not_theirs(
 
     monkeypatch.setattr(SharedPrefixCache, "_arrange", unmasked)
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
-        target.preflight(records(*LENGTHS))
+        examine(target, records(*LENGTHS), usage=Usage())
 
 
 @pytest.mark.parametrize("name", ["mamba", "mamba2"])
@@ -418,7 +426,7 @@ def test_preflight_flags_a_state_that_takes_in_padding(models: Path, name: str) 
 
     model.backbone.register_forward_pre_hook(unmask, with_kwargs=True)
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
-        target.preflight(records(*LENGTHS))
+        examine(target, records(*LENGTHS), usage=Usage())
 
 
 def test_preflight_flags_a_model_that_sees_its_padding(models: Path) -> None:
@@ -431,7 +439,7 @@ def test_preflight_flags_a_model_that_sees_its_padding(models: Path) -> None:
 
     model.prepare_inputs_for_generation = broken
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
-        wrapped(model).preflight(records(*LENGTHS))
+        examine(wrapped(model), records(*LENGTHS), usage=Usage())
 
 
 def test_preflight_flags_a_score_that_depends_on_the_batch(models: Path) -> None:
@@ -444,12 +452,12 @@ def test_preflight_flags_a_score_that_depends_on_the_batch(models: Path) -> None
 
     model.transformer.register_forward_hook(mix)
     with pytest.raises(TargetError, match=r"preflight: batch-composition deviates by \d"):
-        wrapped(model).preflight(records(*LENGTHS))
+        examine(wrapped(model), records(*LENGTHS), usage=Usage())
 
 
 def test_preflight_needs_a_record(models: Path) -> None:
     with pytest.raises(TargetError, match="at least one record"):
-        opened(models / "gpt2").preflight(records(1))
+        examine(opened(models / "gpt2"), records(1), usage=Usage())
 
 
 # --- checkpoints --------------------------------------------------------------------------------
@@ -604,6 +612,60 @@ def test_weights_that_do_not_fit_the_architecture_are_refused(
     with pytest.raises(TargetError, match=message):
         opened(copied)
     assert capfd.readouterr().err == ""
+
+
+def with_tensors(directory: Path, more: dict[str, torch.Tensor]) -> Path:
+    weights = directory / "model.safetensors"
+    save_file({**load_file(weights), **more}, weights, metadata={"format": "pt"})
+    return directory
+
+
+def constants(size: int = CONTEXT, score: float = -1e4) -> dict[str, torch.Tensor]:
+    """What early versions of transformers saved with a GPT-2 of two layers."""
+    found: dict[str, torch.Tensor] = {}
+    for layer in range(2):
+        name = f"transformer.h.{layer}.attn"
+        found[f"{name}.bias"] = torch.ones(1, 1, size, size, dtype=torch.uint8).tril()
+        found[f"{name}.masked_bias"] = torch.tensor(score)
+    return found
+
+
+def test_constants_of_old_gpt2_checkpoints_are_no_weights(models: Path, copied: Path) -> None:
+    sequences = records(*LENGTHS)
+    found = opened(with_tensors(copied, constants())).score(sequences)
+    for ours, theirs in zip(found, opened(models / "gpt2").score(sequences), strict=True):
+        assert np.array_equal(ours.logprob, theirs.logprob)
+
+
+@pytest.mark.parametrize(
+    ("more", "message"),
+    [
+        (
+            {"transformer.h.0.attn.bias": torch.ones(1, 1, CONTEXT, CONTEXT)},
+            r"attn\.bias is not the constant .* other attention",
+        ),
+        ({"transformer.h.1.attn.bias": torch.ones(CONTEXT)}, r"attn\.bias is not the constant"),
+        (constants(score=-1.0), r"attn\.masked_bias is not the constant"),
+        (
+            {"transformer.h.0.attn.masked_bias": torch.full((3,), -1e4)},
+            r"attn\.masked_bias is not the constant",
+        ),
+        ({**constants(), "transformer.h.0.attn.extra": torch.zeros(3)}, r"attn\.extra, 1 in all"),
+        ({"transformer.h.0.mlp.bias": torch.zeros(3)}, r"does not use \(transformer\.h\.0\.mlp"),
+    ],
+)
+def test_what_else_is_left_over_is_refused(
+    copied: Path, more: dict[str, torch.Tensor], message: str
+) -> None:
+    with pytest.raises(TargetError, match=message):
+        opened(with_tensors(copied, more))
+
+
+def test_only_gpt2_has_such_constants(models: Path, tmp_path: Path) -> None:
+    copied = Path(shutil.copytree(models / "llama", tmp_path / "llama"))
+    name = "transformer.h.0.attn.masked_bias"
+    with pytest.raises(TargetError, match="weights that its architecture does not use"):
+        opened(with_tensors(copied, {name: torch.tensor(-1e4)}))
 
 
 def test_loading_and_running_is_quiet(models: Path, capfd: pytest.CaptureFixture[str]) -> None:

@@ -14,6 +14,7 @@ from checker.errors import EvidenceError, PluginError, TargetError
 from checker.planning import Job, Workload
 from checker.run.execution import Execution
 from checker.targets import Progress, TargetModel, Tokens
+from checker.targets.conformance import ConformanceError, Usage, examine
 
 PREFLIGHT_RECORDS = 8
 
@@ -89,13 +90,19 @@ class Worker:
         """Check every loaded model against itself; the reference model's checks bear its name.
 
         Raises:
-            TargetError: a check is beyond its tolerance.
+            ConformanceError: a check is beyond its tolerance.
+            TargetError: a model fails at it.
         """
         records = _preflight_records(self._execution.workload)
+        usage = _usage(self._execution)
         found: dict[str, float] = {}
         for name, model in self._models.items():
             prefix = "" if name == "target" else f"{name} "
-            checks = model.preflight(records)
+            try:
+                checks = examine(model, records, usage=usage)
+            except ConformanceError as error:
+                failed = {f"{prefix}{check}": value for check, value in error.found.items()}
+                raise ConformanceError(f"{prefix}{error}", found=found | failed) from error
             found |= {f"{prefix}{check}": value for check, value in checks.items()}
         return found
 
@@ -124,3 +131,24 @@ def _preflight_records(workload: Workload) -> list[Tokens]:
     records = workload.members
     usable = np.flatnonzero(np.diff(records.offsets) > 1)[:PREFLIGHT_RECORDS]
     return [records.record(int(i)).tokens[: workload.max_length] for i in usable]
+
+
+def _usage(execution: Execution) -> Usage:
+    """How long what the plan asks of its models is."""
+    plan, workload = execution.plan, execution.workload
+    splits = (workload.members, workload.nonmembers)
+    record = max(int(np.diff(split.offsets).max(initial=0)) for split in splits)
+    drawn = [
+        (max(len(tokens) for _, tokens in prompts), int(job.inputs["horizonTokens"]))
+        for job in plan.jobs
+        if job.kind == "rollouts" and (prompts := workload.prompts[job.digest])
+    ]
+    prompt, horizon = max(drawn, key=sum, default=(0, 0))
+    eos = plan.target.document.spec.tokenization.specials.eos
+    return Usage(
+        longest_record=record if workload.max_length is None else min(record, workload.max_length),
+        longest_prompt=prompt,
+        horizon_tokens=horizon,
+        eos_id=workload.tokenizer.vocabulary.ids[eos] if eos else None,
+        seed=plan.seed,
+    )

@@ -32,6 +32,9 @@ _CONTEXT_KEYS = (
     "max_sequence_length",
     "seq_length",
 )
+_SWITCH = re.compile(r"window|chunk|original|sliding|local_att|block_size")
+"""What names of lengths contain beyond which a model computes in another way."""
+
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -44,6 +47,7 @@ class _Checkpoint:
     vocabulary_size: int
     context_length: int | None
     bos_token_id: int | None
+    switch_lengths: dict[str, int]
     files: tuple[Path, ...]
 
 
@@ -94,6 +98,7 @@ class HuggingFaceBackend:
             context_length=checkpoint.context_length,
             pad_id=pad_id,
             eos_id=eos_id,
+            switch_lengths=checkpoint.switch_lengths,
         )
 
 
@@ -110,11 +115,13 @@ def _read_checkpoint(spec: ModelSpec, base: Path) -> _Checkpoint:
             "audits language models over a vocabulary"
         )
     bos = shape.get("bos_token_id")
+    context = _count(shape, *_CONTEXT_KEYS)
     return _Checkpoint(
         directory=directory,
         vocabulary_size=vocabulary_size,
-        context_length=_count(shape, *_CONTEXT_KEYS),
+        context_length=context,
         bos_token_id=bos if isinstance(bos, int) else None,
+        switch_lengths=_switch_lengths(shape, context_length=context),
         files=(directory / "config.json", *_weight_files(directory), *code),
     )
 
@@ -126,6 +133,37 @@ def _count(shape: Mapping[str, Any], *keys: str) -> int | None:
         if isinstance(value, int) and not isinstance(value, bool) and value > 0:
             return value
     return None
+
+
+def _switch_lengths(shape: Mapping[str, Any], *, context_length: int | None) -> dict[str, int]:
+    """Return, by name, lengths below the context beyond which the model may be another one.
+
+    Architectures spell them in many ways (`sliding_window`, `attention_chunk_size`,
+    `original_max_position_embeddings` within `rope_scaling`, `window_size`), so every integer
+    counts whose name, or that of what it stands in, speaks of one. One that means something else
+    costs a comparison.
+    """
+    found: dict[str, int] = {}
+
+    def visit(name: str, value: Any, *, counts: bool) -> None:
+        counts = counts or _SWITCH.search(name) is not None
+        if isinstance(value, dict):
+            for key, inner in value.items():
+                visit(str(key), inner, counts=counts)
+        elif isinstance(value, list):
+            for inner in value:
+                visit(name, inner, counts=counts)
+        elif (
+            counts
+            and isinstance(value, int)
+            and not isinstance(value, bool)
+            and 1 < value < (context_length or value + 1)
+        ):
+            another = found.get(name, value) != value
+            found[f"{name} ({value})" if another else name] = value
+
+    visit("", dict(shape), counts=False)
+    return found
 
 
 def _model_directory(path: str, base: Path) -> Path:

@@ -6,7 +6,9 @@ Four decisions govern it.
 
 *Rollouts read each prompt once* (`checker.targets.engine.decoding`). Which cache does for a model,
 or whether only the library's own `generate` does, is measured when it is loaded, by comparing steps
-with a full pass; preflight then goes through what was chosen.
+with a full pass, around every length at which the configuration has windows, chunks or positions
+switch: beyond the first at which the steps fail, `generate` takes over. Preflight then goes through
+what was chosen.
 
 *The draw is ours* (`checker.targets.engine.drawing`). Counter-based uniforms
 (`checker.targets.sampling`) make a rollout depend on the seed, the prompt's key and the sample
@@ -20,7 +22,7 @@ wrongly looks safe.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,7 +41,7 @@ from checker.targets import (
     TokenScores,
     require_fit,
 )
-from checker.targets.conformance import PREFLIGHT_TOLERANCE, decoding_deviation, preflight
+from checker.targets.conformance import BEYOND, PREFLIGHT_TOLERANCE, decoding_deviation
 from checker.targets.engine.attention_cache import ATTENTION, SharedPrefixCache
 from checker.targets.engine.batches import in_batches
 from checker.targets.engine.cache import Capacity, DecodingCache
@@ -63,6 +65,8 @@ from checker.targets.engine.scoring import FULL_LOGITS, ForwardPass
 from checker.targets.engine.token_choice import SampledTokens, TeacherForcing, TokenChoice
 
 _TRIAL_TOKENS = 16
+_LONGEST_TRIAL = 4096
+"""Switches beyond it are not tried but believed: a trial's full pass should take seconds."""
 
 
 class HuggingFaceTarget:
@@ -75,6 +79,7 @@ class HuggingFaceTarget:
         pad_id: the padding token; where None, any id stands in and is masked.
         eos_id: ends a rollout; None means that only the horizon does.
         microbatch_tokens: tokens of one scoring batch, padding included; None chooses.
+        switch_lengths: by name, lengths beyond which it may compute in another way.
 
     Raises:
         TargetError: it does not run, or scores another number of tokens than it declares.
@@ -89,6 +94,7 @@ class HuggingFaceTarget:
         pad_id: int | None,
         eos_id: int | None,
         microbatch_tokens: int | None = None,
+        switch_lengths: Mapping[str, int] | None = None,
     ) -> None:
         self._model = model.eval()
         self._device: torch.device = model.device
@@ -114,10 +120,15 @@ class HuggingFaceTarget:
             dtype=dtype,
             microbatch_tokens=microbatch,
             libraries=library_versions(self._device),
+            switch_lengths=dict(switch_lengths or {}),
         )
         self._cache: type[DecodingCache] | None = None
         self._unit_bytes = 0
+        self._cached_tokens: int | None = None
+        self._attention: str = model.config._attn_implementation
         self._choose_cache(trial)
+        if self._cache is not None:
+            self._cached_tokens = self._longest_cached()
 
     @property
     def info(self) -> TargetInfo:
@@ -127,6 +138,11 @@ class HuggingFaceTarget:
     def decoding(self) -> str:
         """What rollouts go through: "shared prefix", "states" or "generate"."""
         return "generate" if self._cache is None else self._cache.name
+
+    @property
+    def cached_tokens(self) -> int | None:
+        """Most tokens of prompt and continuation that do; longer ones go through `generate`."""
+        return self._cached_tokens
 
     # --- the verbs --------------------------------------------------------------------------------
 
@@ -183,23 +199,51 @@ class HuggingFaceTarget:
         return np.stack(rows) if rows else np.empty((0, 0), dtype=np.float32)
 
     def preflight(self, sequences: Sequence[Tokens]) -> dict[str, float]:
+        """Return how far the ways to read the output layer are apart, in nats, and what misses one.
+
+        "chunked-head" compares chunks of positions with the model's own logits; "probability-sum"
+        is |sum of next-token probabilities - 1|.
+        """
         require_fit(sequences, info=self._info)
         with vendor("preflight"), torch.inference_mode():
-            return preflight(
-                sequences,
-                score=self.score,
-                teacher_forced=self._teacher_forced,
-                forward=self._forward,
-                context_length=self._info.context_length,
-                dtype=self._info.dtype,
-            )
+            forward = self._forward
+            return {
+                "chunked-head": (
+                    max(forward.head_deviation(record) for record in sequences)
+                    if forward.is_chunked
+                    else 0.0
+                ),
+                "probability-sum": max(forward.sum_deviation(record) for record in sequences),
+            }
+
+    def steps(
+        self, prompts: Sequence[Tokens], following: Sequence[Tokens]
+    ) -> list[NDArray[np.float32]]:
+        """Return the log-probability of the tokens that follow each prompt, decoded in steps.
+
+        The steps are those of rollouts, but for the choice of the next token.
+
+        Args:
+            prompts: n arrays of at least one id.
+            following: n arrays of at least one id.
+        """
+        horizon = max(len(tokens) for tokens in following)
+        request = DecodingRequest(prompts, samples=1, horizon_tokens=horizon)
+        choice = TeacherForcing(following, horizon_tokens=horizon)
+        self._decode(request, choice, doing="preflight")
+        pairs = zip(request.results(), following, strict=True)
+        return [samples[0][: len(tokens)] for samples, tokens in pairs]
 
     # --- rollouts ---------------------------------------------------------------------------------
 
     def _decode(self, request: DecodingRequest, choice: TokenChoice, *, doing: str) -> None:
         microbatch = self._info.microbatch_tokens
         tokens = rollout_tokens(self._device, microbatch=microbatch)
-        if self._cache is None:
+        longest = max(map(len, request.prompts), default=0) + request.horizon_tokens
+        is_cached = self._cache is not None and longest <= (self._cached_tokens or longest)
+        if self._cache is SharedPrefixCache:
+            self._attend_by(ATTENTION if is_cached else self._attention)
+        if not is_cached:
             generate(
                 self._model,
                 request,
@@ -212,6 +256,7 @@ class HuggingFaceTarget:
                 doing=doing,
             )
             return
+        assert self._cache is not None
         decode(
             request,
             choice,
@@ -228,22 +273,15 @@ class HuggingFaceTarget:
             doing=doing,
         )
 
+    def _attend_by(self, name: str) -> None:
+        if self._model.config._attn_implementation != name:
+            self._model.set_attn_implementation(name)
+
     def _make_cache(self, capacity: Capacity, read_tokens: int) -> DecodingCache:
         assert self._cache is not None  # asked only where one was chosen
         return self._cache(
             self._model, capacity, read_tokens=max(1, read_tokens), pad_id=self._pad_id
         )
-
-    def _teacher_forced(
-        self, prompts: Sequence[Tokens], following: Sequence[Tokens]
-    ) -> list[NDArray[np.float32]]:
-        """Return the log-probability of the tokens that follow each prompt, decoded in steps."""
-        horizon = max(len(tokens) for tokens in following)
-        request = DecodingRequest(prompts, samples=1, horizon_tokens=horizon)
-        choice = TeacherForcing(following, horizon_tokens=horizon)
-        self._decode(request, choice, doing="preflight")
-        pairs = zip(request.results(), following, strict=True)
-        return [samples[0][: len(tokens)] for samples, tokens in pairs]
 
     def _choose_cache(self, trial: Tokens) -> None:
         """Take the first cache whose steps agree with a full pass; none is a choice as well."""
@@ -264,9 +302,29 @@ class HuggingFaceTarget:
                     self._model.set_attn_implementation(attention)
         self._cache = None
 
-    def _trial_deviation(self, trial: Tokens) -> float:
+    def _longest_cached(self) -> int | None:
+        """Return up to which length the chosen cache does, by trials around every switch.
+
+        A window that is applied by the mask alone, or positions that are scaled anew, leave no
+        trace in a short trial: what is seen of a shared prefix is then not the plain causal mask.
+        """
+        tolerance = PREFLIGHT_TOLERANCE[self._info.dtype]
+        for length in sorted(set(self._info.switch_lengths.values())):
+            end = min(length + BEYOND, self._info.context_length or length + BEYOND)
+            if length > _LONGEST_TRIAL:
+                return length - 1
+            if end <= _TRIAL_TOKENS:
+                continue  # the first trial has passed it
+            trial = _trial_tokens(None, vocabulary_size=self._info.vocabulary_size, length=end)
+            with vendor("a first forward pass"), torch.inference_mode():
+                if not self._trial_deviation(trial, cut=max(4, length - BEYOND // 2)) <= tolerance:
+                    return length - 1
+        return None
+
+    def _trial_deviation(self, trial: Tokens, *, cut: int | None = None) -> float:
         """Return how far steps with the cache are from a full pass, or infinity if they fail."""
-        records, cuts = [trial, trial[: len(trial) - 3]], [len(trial) // 2, len(trial) // 2 - 2]
+        cut = len(trial) // 2 if cut is None else cut
+        records, cuts = [trial, trial[: len(trial) - 3]], [cut, cut - 2]
         expected = [scores.logprob for scores in self.score(records)]
         try:
             self._unit_bytes = self._measured_unit_bytes()
@@ -274,7 +332,7 @@ class HuggingFaceTarget:
                 records,
                 cuts,
                 expected,
-                teacher_forced=self._teacher_forced,
+                teacher_forced=self.steps,
                 context_length=self._info.context_length,
             )
         except (TargetError, torch.OutOfMemoryError):  # an architecture that it does not do for
@@ -296,6 +354,8 @@ class HuggingFaceTarget:
         return microbatch_tokens(self._device, length=length, run=run)
 
 
-def _trial_tokens(context_length: int | None, *, vocabulary_size: int) -> Tokens:
-    length = min(_TRIAL_TOKENS, context_length or _TRIAL_TOKENS)
+def _trial_tokens(
+    context_length: int | None, *, vocabulary_size: int, length: int = _TRIAL_TOKENS
+) -> Tokens:
+    length = min(length, context_length or length)
     return (np.arange(length) * 7919 % vocabulary_size).astype(np.int32)

@@ -7,6 +7,7 @@ not there, raise TargetError, since a model that is loaded wrongly looks safe.
 from __future__ import annotations
 
 import contextlib
+import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -15,12 +16,15 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
+from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
 from checker.errors import PhigateError, TargetError
 from checker.policy.documents import ModelSpec
+
+_GPT2_CONSTANT = re.compile(r"(transformer\.)?h\.\d+\.attn\.(?P<name>bias|masked_bias)")
 
 
 @contextlib.contextmanager
@@ -66,7 +70,8 @@ def load_model(directory: Path, *, spec: ModelSpec) -> Any:
                 trust_remote_code=spec.trust_remote_code,
                 output_loading_info=True,
             )
-            check_weights(directory, loading)
+            constants = constants_of_code(directory, model_type=str(model.config.model_type))
+            check_weights(directory, loading, constants=constants)
             return model.to(device)
         except torch.OutOfMemoryError as error:
             raise TargetError(
@@ -87,10 +92,17 @@ def fuse_activations(model: Any) -> None:
                 setattr(module, name, torch.nn.GELU(approximate="tanh"))
 
 
-def check_weights(directory: Path, loading: dict[str, Any]) -> None:
+def check_weights(
+    directory: Path, loading: dict[str, Any], *, constants: frozenset[str] = frozenset()
+) -> None:
     """Refuse a checkpoint whose weights are not exactly the architecture's.
 
     transformers only warns, and fills what is missing with random numbers.
+
+    Args:
+        directory: of the checkpoint, for errors.
+        loading: what transformers says of it.
+        constants: names that may be left over, as from `constants_of_code`.
 
     Raises:
         TargetError: weights are missing, left over or of another shape.
@@ -101,11 +113,54 @@ def check_weights(directory: Path, loading: dict[str, Any]) -> None:
         ("unexpected_keys", "has weights that its architecture does not use"),
     ):
         names = sorted(str(name) for name in loading.get(kind) or ())
+        if kind == "unexpected_keys":
+            names = [name for name in names if name not in constants]
         if names:
             raise TargetError(
                 f"{directory}: the checkpoint {meaning} ({names[0]}, {len(names)} in all), so it "
                 "is not the model that config.json names; save it again with save_pretrained"
             )
+
+
+def constants_of_code(directory: Path, *, model_type: str) -> frozenset[str]:
+    """Return which tensors of a checkpoint are constants of the architecture's code, not weights.
+
+    GPT-2s saved by early versions of transformers hold the causal mask (`attn.bias`) and the score
+    of what it hides (`attn.masked_bias`, -10000) of every layer. transformers passes over the
+    first, whatever it holds; so both are read here.
+
+    Raises:
+        TargetError: one of that name holds anything else, so that the model was another one.
+    """
+    if model_type != "gpt2":
+        return frozenset()
+    found: set[str] = set()
+    for path in sorted(directory.glob("*.safetensors")):
+        with safe_open(path, framework="pt") as tensors:
+            for name in tensors.keys():  # noqa: SIM118  it is no mapping
+                if (match := _GPT2_CONSTANT.fullmatch(name)) is None:
+                    continue
+                if not _IS_CONSTANT[match["name"]](tensors.get_tensor(name)):
+                    raise TargetError(
+                        f"{path}: {name} is not the constant that GPT-2's code has in its place, so"
+                        " the model was trained with other attention; convert it to an"
+                        " architecture that has it"
+                    )
+                found.add(name)
+    return frozenset(found)
+
+
+def _is_causal_mask(values: torch.Tensor) -> bool:
+    square = values.ndim >= 2 and values.shape[-1] == values.shape[-2]
+    expected = torch.ones(values.shape[-2:], dtype=torch.bool).tril() if square else None
+    return expected is not None and torch.equal(values != 0, expected.expand_as(values))
+
+
+def _is_minus_ten_thousand(values: torch.Tensor) -> bool:
+    return values.numel() == 1 and abs(float(values) + 1e4) < 100  # in bfloat16 it is -9984
+
+
+_IS_CONSTANT = {"bias": _is_causal_mask, "masked_bias": _is_minus_ten_thousand}
 
 
 def device_name(device: torch.device) -> str:
