@@ -499,7 +499,9 @@ KINDS: dict[str, Maker] = {
 # --- trying one ---------------------------------------------------------------------------------
 
 
-def try_case(world: World, kind: str, case: int) -> tuple[str, Fault | None]:
+def try_case(
+    world: World, kind: str, case: int, *, seconds: float = SECONDS
+) -> tuple[str, Fault | None]:
     """Break a copy of the world and ask; returns what came out in a word, and the fault or None."""
     rng = np.random.default_rng([case, *kind.encode()])
     started = time.monotonic()
@@ -509,7 +511,7 @@ def try_case(world: World, kind: str, case: int) -> tuple[str, Fault | None]:
         before = limits.getrusage(limits.RUSAGE_SELF).ru_maxrss
         started = time.monotonic()
         try:
-            with alarm(SECONDS):
+            with alarm(seconds):
                 if case % COMMAND_EVERY == COMMAND_EVERY - 1:
                     outcome = _told(arguments)
                 else:
@@ -519,15 +521,15 @@ def try_case(world: World, kind: str, case: int) -> tuple[str, Fault | None]:
             str(error).encode("utf-8", "replace")
             outcome = type(error).__name__
         except TooLong:
-            return "fault", Fault(kind, case, f"over {SECONDS} s", _innermost(), SECONDS)
+            return "fault", Fault(kind, case, f"over {seconds:g} s", _innermost(), seconds)
         except BaseException as error:
             what = f"{type(error).__name__}: {str(error)[:200]}"
-            seconds = time.monotonic() - started
-            return "fault", Fault(kind, case, what, _innermost(), seconds)
+            took = time.monotonic() - started
+            return "fault", Fault(kind, case, what, _innermost(), took)
         grown = 1024 * (limits.getrusage(limits.RUSAGE_SELF).ru_maxrss - before)
-    seconds = time.monotonic() - started
+    took = time.monotonic() - started
     if grown > BYTES:
-        return "fault", Fault(kind, case, f"took {grown / 2**30:.1f} GB", "", seconds)
+        return "fault", Fault(kind, case, f"took {grown / 2**30:.1f} GB", "", took)
     return outcome, None
 
 

@@ -122,8 +122,9 @@ def _strange(column: pa.ChunkedArray, wanted: ColumnType) -> str | None:
     except pa.ArrowInvalid:
         return "is damaged: its texts or lists are none"
     if pa.types.is_floating(inner.type):
-        unknown = int(np.isnan(inner.drop_null().to_numpy()).sum())
-        return f"holds {unknown} values that are not a number" if unknown else None
+        # an impossible token scores a floor, so that every mean is a number
+        wild = int((~np.isfinite(inner.drop_null().to_numpy())).sum())
+        return f"holds {wild} values that are not finite" if wild else None
     return None
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from checker.cli.console import say, show, write
+from checker.cli.console import say, show, write_json
 from checker.cli.options import File, json_option, ledger_option
 
 
@@ -31,6 +31,6 @@ def plan(policy: Path, target: Path, ledger: Path | None, as_json: bool) -> None
         compiled = at_attempt(compiled, attempt=number)
         say(f"attempt {number} by the ledger: bounds at {100 * compiled.confidence:.10g} %")
     if as_json:
-        write(compiled.to_bytes().decode().rstrip("\n"))
+        write_json(compiled.to_bytes().decode().rstrip("\n"))
     else:
         show(lambda console: print_plan(compiled, console))

@@ -28,7 +28,7 @@ from checker.cli import (
     validate,
     verify,
 )
-from checker.cli.console import say
+from checker.cli.console import say, say_error
 from checker.cli.interruption import EXIT_CODE, Interruption, interruptible
 from checker.errors import ExitCode, PhigateError
 from checker.version import PHIGATE_VERSION
@@ -94,7 +94,7 @@ def _exit_code(interruption: Interruption) -> int:
             say(interruption.sentence)
             return EXIT_CODE
         if isinstance(error, PhigateError):
-            say(str(error))
+            say_error(error)
             return int(error.exit_code)
         if os.environ.get("PHIGATE_DEBUG"):
             raise
