@@ -52,6 +52,7 @@ from securesystemslib.signer import CryptoSigner, Key, Signature, SSlibKey
 from checker.canonical import canonical_json
 from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file, write_atomically
+from checker.json_text import read_json
 from checker.report.model import Report
 
 ATTESTATION_FILE = "attestation.json"
@@ -282,7 +283,11 @@ def read_attestation(path: Path) -> Envelope:
     """
     content = read_file(path)
     try:
-        return Envelope.from_dict(_named(json.loads(content)))
+        read = _named(read_json(content))
+        texts = (read.get("payloadType"), *(one["keyid"] for one in read["signatures"]))
+        if not all(isinstance(text, str) for text in texts):
+            raise TypeError("payloadType and keyid are texts")
+        return Envelope.from_dict(read)
     except (SecureSystemsError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise EvidenceError(
             f"{path}: is no DSSE envelope; `phigate sign` writes it anew"
@@ -309,7 +314,7 @@ def read_statement(envelope: Envelope) -> dict[str, Any]:
         EvidenceError: it is no in-toto statement of a test result.
     """
     try:
-        statement = json.loads(envelope.payload)
+        statement = read_json(envelope.payload)
     except ValueError:
         statement = None
     if (
@@ -318,9 +323,32 @@ def read_statement(envelope: Envelope) -> dict[str, Any]:
         or statement.get("_type") != STATEMENT_TYPE
         or statement.get("predicateType") != PREDICATE_TYPE
         or not isinstance(statement.get("predicate"), dict)
+        or not _names_files(statement.get("subject"))
+        or not _names_attempt(statement["predicate"])
     ):
         raise EvidenceError("what was signed is no in-toto statement of a test result")
     return statement
+
+
+def _names_files(subject: Any) -> bool:
+    """Whether a statement's subject is a list of files by name and digest."""
+    return isinstance(subject, list) and all(
+        isinstance(one, dict)
+        and isinstance(one.get("name"), str)
+        and isinstance(one.get("digest"), dict)
+        and isinstance(one["digest"].get("sha256"), str)
+        for one in subject
+    )
+
+
+def _names_attempt(predicate: dict[str, Any]) -> bool:
+    """Whether what phigate adds to a predicate has the shape that it gives it."""
+    told = predicate.get("phigate", {})
+    attempt = told.get("attempt") if isinstance(told, dict) else told
+    if not isinstance(told, dict) or not isinstance(attempt, dict | None):
+        return False
+    line = (attempt or {}).get("ledgerEntry", {})
+    return isinstance(line, dict) and isinstance(line.get("sha256", ""), str)
 
 
 def is_signed_with(envelope: Envelope, key: Key) -> bool:

@@ -31,6 +31,8 @@ from pydantic import BaseModel, Field, ValidationError
 
 from checker.canonical import JsonModel, sha256_hex
 from checker.errors import EvidenceError, PluginError
+from checker.evidence_columns import strange_column
+from checker.json_text import read_json
 
 JsonFile = TypeVar("JsonFile", bound=BaseModel)
 KEY_BYTES = 32
@@ -67,10 +69,13 @@ def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
             stream.flush()
             os.fsync(stream.fileno())
         temporary.replace(path)
-    except OSError as error:
+    except BaseException as error:  # Ctrl-C too must leave nothing behind
         with suppress(OSError):  # a parent that is a file, or gone: what is raised below says it
             temporary.unlink(missing_ok=True)
-        raise EvidenceError(f"{path}: cannot be written: {error.strerror or error}") from error
+        if isinstance(error, OSError):
+            text = f"{path}: cannot be written: {error.strerror or error}"
+            raise EvidenceError(text) from error
+        raise
 
 
 class ManifestEntry(JsonModel):
@@ -225,8 +230,9 @@ class EvidenceStore:
         except PluginError as error:
             raise EvidenceError(f"{path}: {error}") from error
         missing = sorted(set(columns) - set(table.column_names))
-        if missing:
-            raise EvidenceError(f"{path}: is no {entry.kind} evidence: it lacks {missing[0]}")
+        strange = f"it lacks {missing[0]}" if missing else strange_column(table, kind=entry.kind)
+        if strange is not None:
+            raise EvidenceError(f"{path}: is no {entry.kind} evidence: {strange}")
         return table
 
     def _entry(self, key: str, *, job: str, kind: str, content: bytes, rows: int) -> ManifestEntry:
@@ -242,7 +248,7 @@ class EvidenceStore:
 def _parse(content: bytes, path: Path) -> pa.Table:
     try:
         return pq.read_table(pa.BufferReader(content))
-    except (pa.ArrowInvalid, OSError) as error:
+    except (pa.ArrowException, OSError) as error:
         raise EvidenceError(
             f"{path}: is not a whole parquet file; delete it and run again"
         ) from error
@@ -256,11 +262,14 @@ def load_json_file(path: Path, model: type[JsonFile]) -> JsonFile:
     """
     content = read_file(path)
     try:
+        read_json(content)
         return model.model_validate_json(content)
     except ValidationError as error:
         first = error.errors()[0]
         place = ".".join(str(part) for part in first["loc"]) or "the file"
         raise EvidenceError(f"{path}: {place}: {first['msg']}") from error
+    except ValueError as error:
+        raise EvidenceError(f"{path}: {error}") from error
 
 
 def tables_by_job(store: EvidenceStore, manifest: Manifest) -> Mapping[str, pa.Table]:

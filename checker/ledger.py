@@ -37,11 +37,12 @@ from io import FileIO
 from pathlib import Path
 from typing import Any, Literal
 
-from pydantic import Field, ValidationError
+from pydantic import Field
 
 from checker.canonical import JsonModel, canonical_json, digest, sha256_hex
 from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file, write_atomically
+from checker.json_text import read_json
 from checker.planning import AuditPlan
 
 ATTEMPT_FILE = "attempt.json"
@@ -322,12 +323,18 @@ def load_attempt(folder: Path) -> Attempt | None:
         return None
     line = read_file(path).removesuffix(b"\n")
     try:
-        return Attempt(line, LedgerEntry.model_validate_json(line))
-    except ValidationError as error:
+        return Attempt(line, _entry(line))
+    except ValueError as error:
         raise EvidenceError(f"{path}: is not the line of an attempt ledger") from error
 
 
 # --- lines --------------------------------------------------------------------------------------
+
+
+def _entry(line: bytes) -> LedgerEntry:
+    """Read a line; raises ValueError where it is none, or says something twice."""
+    read_json(line)
+    return LedgerEntry.model_validate_json(line)
 
 
 def _entry_of(plan: AuditPlan, **said: Any) -> LedgerEntry:
@@ -359,7 +366,7 @@ def _parse(path: Path, content: bytes) -> Ledger:
         problem = _problem(line, number, lines)
         if problem is not None:
             return Ledger(path, tuple(lines), f"line {number} {problem}")
-        lines.append(Attempt(line, LedgerEntry.model_validate_json(line)))
+        lines.append(Attempt(line, _entry(line)))
     return Ledger(path, tuple(lines), _torn_problem(torn, lines) if torn else None)
 
 
@@ -387,8 +394,8 @@ def _may_begin(torn: bytes, before: Sequence[Attempt]) -> bool:
 def _problem(line: bytes, number: int, before: Sequence[Attempt]) -> str | None:
     """Say what keeps a line from following those before it, or None."""
     try:
-        entry = LedgerEntry.model_validate_json(line)
-    except ValidationError:
+        entry = _entry(line)
+    except ValueError:
         return "is not the line of an attempt ledger"
     previous = before[-1].sha256 if before else FIRST
     if entry.previous != previous:

@@ -12,8 +12,9 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from checker.cli.console import error_console, printable, say, show, write
+from checker.cli.console import error_console, printable, say, say_error, show, write, write_json
 from checker.errors import PhigateError
+from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
     from checker.report.model import Audience, Report
@@ -98,10 +99,10 @@ def finish(
     shown = for_audience(report, audience)
     try:
         if as_json:
-            write(render_json(shown).rstrip("\n"))
+            write_json(render_json(shown).rstrip("\n"))
         else:
             show(lambda console: print_report(shown, console))
-            write("\n".join(printable(f"report: {path}") for path in paths))
+            write("\n".join(plain(f"report: {path}") for path in paths))
     except PhigateError as error:  # the verdict stands, whether or not it can be shown
-        say(str(error))
+        say_error(error)
     raise click.exceptions.Exit(report.summary.exit_code)

@@ -7,9 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
-from checker.cli.console import plain_table
+from checker.cli.console import plain_table, told
 from checker.errors import UsageError
 from checker.plugins import nearest_or_all
 from checker.policy import load_only
@@ -68,8 +67,8 @@ def print_classes(classes: Mapping[str, AttributeClassSpec], console: Console) -
         codes = "/".join(filter(None, (row["sensitivity"], row["confidentiality"])))
         table.add_row(
             row["name"],
-            escape(row["title"]),
-            escape(codes),
+            told(row["title"]),
+            told(codes),
             *(str(row["values"][one] or "") for one in counted),
             row["review"] or "",
         )
@@ -83,12 +82,12 @@ def class_json(name: str, spec: AttributeClassSpec) -> dict[str, Any]:
 
 def print_class(name: str, spec: AttributeClassSpec, console: Console) -> None:
     """Print all that a class says."""
-    console.print(f"[bold]{name}[/]: {escape(spec.title)}")
+    console.print(f"[bold]{name}[/]: {told(spec.title)}")
     codes = ", ".join(filter(None, (spec.sensitivity, *spec.also_sensitive)))
     hl7 = f"HL7 sensitivity {codes or 'none'}, confidentiality {spec.confidentiality or 'not said'}"
-    console.print(escape(hl7) + ("; benign, audited for comparison" if spec.benign else ""))
+    console.print(told(hl7) + ("; benign, audited for comparison" if spec.benign else ""))
     if spec.description:
-        console.print(escape(spec.description))
+        console.print(told(spec.description))
     table = plain_table("", "system", "values", "note")
     for one in spec.codes:
         table.add_row(one.tier, one.system, _values(one.values, one.exclude), _text(one.note))
@@ -100,25 +99,25 @@ def print_class(name: str, spec: AttributeClassSpec, console: Console) -> None:
     if spec.traps:
         traps = plain_table("trap", "system", "is", "why")
         for trap in spec.traps:
-            traps.add_row(escape(trap.code), trap.system, trap.expect, escape(trap.why))
+            traps.add_row(told(trap.code), trap.system, trap.expect, told(trap.why))
         console.print(traps)
     for note in spec.notes:
-        console.print(f"note: {escape(note)}")
+        console.print(f"note: {told(note)}")
     if isinstance(spec, LibraryClassSpec):
         for source in spec.sources:
             terms = "; ".join(filter(None, (source.publisher, source.licence)))
             title = f"{source.title} ({terms})" if terms else source.title
-            console.print(escape(f"source of {', '.join(source.systems)}: {title}"))
+            console.print(told(f"source of {', '.join(source.systems)}: {title}"))
         for citation in spec.citations.values():
             note_text = f": {citation.note}" if citation.note else ""
-            console.print(escape(f"{citation.basis}: {citation.title}{note_text}"))
+            console.print(told(f"{citation.basis}: {citation.title}{note_text}"))
         review = spec.review
-        console.print(escape(f"review: {review.status}, by {review.by}. {review.note or ''}"))
+        console.print(told(f"review: {review.status}, by {review.by}. {review.note or ''}"))
 
 
 def _values(values: Sequence[str], exclude: Sequence[str] = ()) -> str:
-    return escape(", ".join(values) + (f"; not {', '.join(exclude)}" if exclude else ""))
+    return told(", ".join(values) + (f"; not {', '.join(exclude)}" if exclude else ""))
 
 
 def _text(text: str | None) -> str:
-    return escape(text or "")
+    return told(text or "")

@@ -11,9 +11,8 @@ from dataclasses import dataclass
 from typing import Any, get_args
 
 from rich.console import Console
-from rich.markup import escape
 
-from checker.cli.console import plain_table
+from checker.cli.console import plain_table, told
 from checker.codes import (
     EXACT_SHAPES,
     PREFIX_SHAPES,
@@ -145,12 +144,12 @@ def print_matches(matches: Iterable[CodeMatch], console: Console) -> None:
     """Print which classes codes belong to."""
     table = plain_table("code", "read as", "class", "is", "by")
     for match in matches:
-        head = escape(match.text), f"{match.system} {escape(match.code)}"
+        head = told(match.text), f"{match.system} {told(match.code)}"
         rows = [
             *((name, standing, values) for name, (standing, values) in match.classes.items()),
             *((name, "excluded", values) for name, values in match.excluded.items()),
         ]
         for place, (name, standing, values) in enumerate(rows or [("no class", "", ())]):
             shown = head if place == 0 else ("", "")
-            table.add_row(*shown, name, standing, escape(", ".join(values)))
+            table.add_row(*shown, name, standing, told(", ".join(values)))
     console.print(table)

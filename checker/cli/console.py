@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.errors import ExitCode, PhigateError
+from checker.errors import DocumentError, ExitCode, PhigateError
+from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -20,13 +21,35 @@ if TYPE_CHECKING:
 
 
 def say(message: str) -> None:
-    """Tell the user something on standard error, if there is one."""
+    """Tell the user something on standard error, if there is one; text from outside is harmless."""
     if sys.stderr is not None:
         click.echo(printable(message), err=True)
 
 
+def say_error(error: PhigateError) -> None:
+    """Tell the user what went wrong: a line for each problem of a document, else one line."""
+    problems = error.problems if isinstance(error, DocumentError) else (error,)
+    for one in problems:
+        say(plain(one))
+
+
 def write(text: str) -> None:
-    """Write a result to standard output.
+    """Write a result for people to standard output; text from outside is harmless."""
+    _put(printable(text))
+
+
+def write_json(text: str) -> None:
+    """Write JSON to standard output: what a terminal might obey stands there as an escape."""
+    _put("".join(char if char == "\n" or char.isprintable() else _escaped(char) for char in text))
+
+
+def _escaped(char: str) -> str:
+    """Return a character as JSON escapes it; beyond the first plane as two halves."""
+    return json.dumps(char)[1:-1] if ord(char) > 0x7F else f"\\u{ord(char):04x}"
+
+
+def _put(text: str) -> None:
+    """Put text on standard output as it is.
 
     A reader that has gone away (`| head`) is no error; a result that cannot be written is.
     """
@@ -45,14 +68,14 @@ def write(text: str) -> None:
 
 def show(draw: Callable[[Console], None]) -> None:
     """Write what is drawn for people: with colours on a terminal, plain and wide elsewhere."""
-    from rich.console import Console
+    from checker.cli.harmless import HarmlessConsole
 
     at_terminal = sys.stdout is not None and sys.stdout.isatty()
     # a log has no width of its own: tables must not wrap in it
-    console = Console(highlight=False, width=None if at_terminal else 160)
+    console = HarmlessConsole(highlight=False, width=None if at_terminal else 160)
     with console.capture() as drawn:
         draw(console)
-    write(drawn.get().rstrip("\n"))
+    _put(drawn.get().rstrip("\n"))
 
 
 def plain_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
@@ -66,20 +89,31 @@ def plain_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
 
 
 def printable(text: str) -> str:
-    """Keep control characters of hostile documents off the terminal."""
-    return "".join(c if c.isprintable() or c in "\n\t" else "�" for c in text)
+    """Return text that can only be read, line by line: see `checker.report.wording.plain`."""
+    if text.isprintable():
+        return text
+    return "\n".join(
+        "\t".join(plain(part) for part in line.split("\t")) for line in text.split("\n")
+    )
+
+
+def told(text: object) -> str:
+    """Return text from outside for a rich markup: one harmless line, without styles of its own."""
+    from rich.markup import escape
+
+    return escape(plain(text))
 
 
 def error_console() -> Console:
     """Return a console on standard error, for progress."""
-    from rich.console import Console
+    from checker.cli.harmless import HarmlessConsole
 
-    return Console(stderr=True, highlight=False)
+    return HarmlessConsole(stderr=True, highlight=False)
 
 
 def emit_json(value: Any) -> None:
     """Write a result for machines."""
-    write(json.dumps(value, indent=2, ensure_ascii=False))
+    write_json(json.dumps(value, indent=2, ensure_ascii=False))
 
 
 def show_statements(statements: list[Statement], *, as_json: bool) -> None:
@@ -89,6 +123,7 @@ def show_statements(statements: list[Statement], *, as_json: bool) -> None:
     else:
         words = {True: "holds  ", False: "BROKEN ", None: "open   "}
         for statement in statements:
-            write(printable(f"{words[statement.holds]} {statement.text}"))
+            # a line each, or a name with a line break could write a statement of its own
+            write(f"{words[statement.holds]} {plain(statement.text)}")
     if any(statement.holds is False for statement in statements):
         raise click.exceptions.Exit(int(ExitCode.INCOMPLETE))

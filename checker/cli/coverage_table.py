@@ -8,9 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.markup import escape
 
-from checker.cli.console import plain_table
+from checker.cli.console import plain_table, told
 from checker.codes import (
     CodeReader,
 )
@@ -57,12 +56,12 @@ def print_coverage(coverage: DataCoverage, console: Console, *, shown: int) -> N
     """Print a coverage, at most so many codes of each list."""
     systems = ", ".join(f"{count:,} {system}" for system, count in coverage.systems.items())
     console.print(
-        f"[bold]{escape(coverage.name)}[/]: {coverage.patients:,} patients, {coverage.events:,}"
+        f"[bold]{told(coverage.name)}[/]: {coverage.patients:,} patients, {coverage.events:,}"
         f" events, {coverage.codes:,} codes ({systems or 'none of a known system'})"
     )
     if coverage.unread:
         heads = ", ".join(f"{u.head} ({u.codes:,})" for u in coverage.unread[:shown])
-        console.print(escape(f"codes of no known system, seen by local values only: {heads}"))
+        console.print(told(f"codes of no known system, seen by local values only: {heads}"))
     for found in coverage.classes:
         console.print()
         _print_class_coverage(found, console, shown=shown)
@@ -75,28 +74,28 @@ def print_coverage(coverage: DataCoverage, console: Console, *, shown: int) -> N
 
 def _print_class_coverage(found: ClassCoverage, console: Console, *, shown: int) -> None:
     console.print(
-        f"[bold]{found.name}[/]: {escape(found.title)}: {found.patients:,} patients count,"
+        f"[bold]{found.name}[/]: {told(found.title)}: {found.patients:,} patients count,"
         f" {found.patients_any:,} have any of its codes"
     )
     table = plain_table("", "code", "", "events", "patients", "by", numbers=("events", "patients"))
     for caught in found.caught[:shown]:
-        table.add_row(caught.standing, *_counted(caught.code), escape(", ".join(caught.values)))
+        table.add_row(caught.standing, *_counted(caught.code), told(", ".join(caught.values)))
     if found.caught:
         console.print(table)
         _print_rest(len(found.caught) - shown, "codes that it catches", console)
     for code in found.excluded[:shown]:
-        console.print(escape(f"excluded: {code.code} {code.description or ''}".rstrip()))
+        console.print(told(f"excluded: {code.code} {code.description or ''}".rstrip()))
     for system, values in found.unmatched.items():
         more = f" and {len(values) - shown} more" if len(values) > shown else ""
         listed = ", ".join(values[:shown])
-        console.print(escape(f"no code here matches ({system}): {listed}{more}"))
+        console.print(told(f"no code here matches ({system}): {listed}{more}"))
     if found.absent:
         console.print(f"the data set has no codes of {', '.join(found.absent)}")
     columns = ("near miss", "", "events", "patients", "why", "caught by")
     near = plain_table(*columns, numbers=("events", "patients"))
     for one in found.near_misses[:shown]:
         why = f"{one.kind} {one.hint}"
-        near.add_row(*_counted(one.code), escape(why), ", ".join(one.elsewhere))
+        near.add_row(*_counted(one.code), told(why), ", ".join(one.elsewhere))
     if found.near_misses:
         console.print(near)
         _print_rest(len(found.near_misses) - shown, "near misses", console)
@@ -109,4 +108,4 @@ def _print_rest(number: int, what: str, console: Console) -> None:
 
 def _counted(code: CodeCount) -> tuple[str, str, str, str]:
     description = (code.description or "")[:60]
-    return escape(code.code), escape(description), f"{code.events:,}", f"{code.patients:,}"
+    return told(code.code), told(description), f"{code.events:,}", f"{code.patients:,}"

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import click
 
-from checker.cli.console import error_console, printable, say, show, write
+from checker.cli.console import error_console, say, show, write
 from checker.cli.options import File, read_moment
 from checker.errors import PhigateError
 
@@ -52,7 +52,7 @@ def demo(
         show(partial(print_report, for_audience(report, "shared")))
         shared = demonstration.run_path(model) / "report.html"
         internal = report_folder(demonstration.run_path(model), "internal") / "report.html"
-        write(printable(f"report: {shared}\nfor the audit team: {internal}\n"))
+        write(f"report: {shared}\nfor the audit team: {internal}\n")
     if settings.is_standard and verdicts != {"overtrained": "fail", "sound": "pass"}:
         raise PhigateError(
             f"the demonstration did not show what it should with seed {seed}: {verdicts};"

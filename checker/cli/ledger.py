@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import emit_json, plain_table, printable, show, show_statements, write
+from checker.cli.console import emit_json, plain_table, show, show_statements, told, write
 from checker.cli.options import File, json_option
 from checker.errors import EvidenceError
 
@@ -80,13 +80,11 @@ def mend(path: Path) -> None:
     """Take off a last line that was cut short when writing it was interrupted."""
     from checker.ledger import mend_ledger
 
-    write(printable(f"{path}: {mend_ledger(path)}"))
+    write(f"{path}: {mend_ledger(path)}")
 
 
 def _print_lines(ledger: Ledger, console: Console) -> None:
     """Print the lines of an attempt ledger; digests are cut to what tells them apart."""
-    from rich.markup import escape
-
     from checker.report.wording.plain import shorten
 
     table = plain_table("at", "model", "policy", "attempt", "", "evidence", "line")
@@ -102,5 +100,5 @@ def _print_lines(ledger: Ledger, console: Console) -> None:
             (entry.evidence_sha256[:12], 20),
             (line.sha256[:12], 20),
         )
-        table.add_row(*(escape(shorten(text, length)) for text, length in shown))
+        table.add_row(*(told(shorten(text, length)) for text, length in shown))
     console.print(table)

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import say, show, write
+from checker.cli.console import emit_json, say, show, write_json
 from checker.cli.options import File, json_option, ledger_option
+from checker.errors import DataError
+
+if TYPE_CHECKING:
+    from checker.planning import AuditPlan
 
 
 @click.command()
 @click.argument("policy", type=File)
 @click.argument("target", type=File)
 @ledger_option
+@click.option(
+    "--rounded",
+    is_flag=True,
+    help="Round counts and withhold those below the policy's minCell, for logs that others read.",
+)
 @json_option
-def plan(policy: Path, target: Path, ledger: Path | None, as_json: bool) -> None:
+def plan(policy: Path, target: Path, ledger: Path | None, rounded: bool, as_json: bool) -> None:
     """Show what an audit would measure, what cannot pass, and what it costs; runs no model.
 
     With a ledger, for the attempt that it would be; nothing is registered.
@@ -23,14 +33,38 @@ def plan(policy: Path, target: Path, ledger: Path | None, as_json: bool) -> None
     from checker.cli.plan_table import print_plan
     from checker.ledger import upcoming_attempt
     from checker.planning import at_attempt
-    from checker.run.prepare import prepare
 
-    compiled = prepare(policy, target).audit.plan
+    compiled = _compiled(policy, target, rounded=rounded)
     if ledger is not None:
         number = upcoming_attempt(ledger, plan=compiled)
         compiled = at_attempt(compiled, attempt=number)
         say(f"attempt {number} by the ledger: bounds at {100 * compiled.confidence:.10g} %")
-    if as_json:
-        write(compiled.to_bytes().decode().rstrip("\n"))
+    if rounded:
+        from checker.cli.rounded_plan import print_rounded_plan, rounded_plan
+
+        if as_json:
+            emit_json(rounded_plan(compiled))
+        else:
+            show(lambda console: print_rounded_plan(compiled, console))
+    elif as_json:
+        write_json(compiled.to_bytes().decode().rstrip("\n"))
     else:
         show(lambda console: print_plan(compiled, console))
+
+
+def _compiled(policy: Path, target: Path, *, rounded: bool) -> AuditPlan:
+    """Compile the plan; where counts are to be rounded, those in an error are too."""
+    from checker.policy import load_policy, load_target
+    from checker.run.prepare import prepare_documents
+
+    demands = load_policy(policy)
+    try:
+        return prepare_documents(demands, load_target(target)).plan
+    except DataError as error:
+        if not rounded:
+            raise
+        from checker.cli.rounded_plan import rounded_error
+
+        raise rounded_error(
+            error, min_cell=demands.document.spec.parameters.min_cell
+        ) from None  # its own text has the counts

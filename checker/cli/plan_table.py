@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import Literal
 
 from rich.console import Console
-from rich.markup import escape
 
 from checker.attacks.families import Power
-from checker.cli.console import plain_table
+from checker.cli.console import plain_table, told
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
@@ -21,7 +20,7 @@ UNMATCHED_SHOWN = 8
 def print_plan(plan: AuditPlan, console: Console) -> None:
     """Print who is there to be measured, what cannot pass, and what the audit will cost."""
     console.print(
-        f"[bold]{escape(plan.data.name)}[/]: {plan.data.members:,} members,"
+        f"[bold]{told(plan.data.name)}[/]: {plan.data.members:,} members,"
         f" {plan.data.nonmembers:,} nonmembers, {plan.data.tokens:,} tokens"
         f" ({plan.data.unknown_share:.2%} of events unknown to the vocabulary"
         + (
@@ -43,7 +42,7 @@ def _print_cells(plan: AuditPlan, console: Console) -> None:
     for cell in plan.cells:
         limit = cell.limit
         table.add_row(
-            escape(cell.id) + ("" if cell.gating else " [dim](reported only)[/]"),
+            told(cell.id) + ("" if cell.gating else " [dim](reported only)[/]"),
             cell.metric,
             f"{limit.fail:g}" if limit.fail is not None else f"none of {limit.min_n}",
             _counted(cell.sample.members, cell.sample.members_positive),
@@ -58,14 +57,14 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
     """Print what of the policy's classes, and of the vocabulary, has no counterpart."""
     for name, found in plan.classes.items():
         if found.absent_from is not None:
-            console.print(f"[bold]class {escape(name)} is not measured[/]: {_absence(found)}")
+            console.print(f"[bold]class {told(name)} is not measured[/]: {_absence(found)}")
         elif found.unmatched:
-            values = escape(", ".join(found.unmatched[:UNMATCHED_SHOWN]))
+            values = told(", ".join(found.unmatched[:UNMATCHED_SHOWN]))
             more = len(found.unmatched) - UNMATCHED_SHOWN
             tail = f" and {more} more" if more > 0 else ""
-            console.print(f"class {escape(name)}: no code here matches {values}{tail}")
+            console.print(f"class {told(name)}: no code here matches {values}{tail}")
     if plan.data.unexplained_tokens:
-        names = escape(", ".join(plan.data.unexplained_tokens[:UNMATCHED_SHOWN]))
+        names = told(", ".join(plan.data.unexplained_tokens[:UNMATCHED_SHOWN]))
         console.print(
             f"[bold]The vocabulary holds tokens that no record becomes and no code explains:[/]"
             f" {names}. If the model was trained with them, describe them under tokenization"

@@ -10,10 +10,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
+from checker.cli.console import told
 from checker.policy.explanation import Explanation, PolicyDiff, ResolvedField
 from checker.policy.inheritance.resolving import said
 from checker.policy.inheritance.rules import Direction
 from checker.policy.located import Origin
+from checker.report.wording.plain import plain
 from checker.yaml import KeyPath, Place, dotted
 
 VALUES_SHOWN = 12
@@ -30,16 +32,16 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     """Print every field of a policy with its value, and the document and line it came from."""
     for index, origin in enumerate(explanation.documents):
         lead = "" if index == 0 else "rests on "
-        console.print(f"{lead}[bold]{escape(origin.reference)}[/]: {escape(origin.file)}")
+        console.print(f"{lead}[bold]{told(origin.reference)}[/]: {told(origin.file)}")
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     for heading in ("field", "value", "from"):
         table.add_column(heading, overflow="fold")
     for section, fields in groupby(explanation.fields, key=_section):
         table.add_section()
-        table.add_row(f"[bold]{escape(dotted(section))}[/]", "", "")
+        table.add_row(f"[bold]{told(dotted(section))}[/]", "", "")
         for shown in fields:
             name = dotted(shown.path[len(section) :])
-            table.add_row(f"  {escape(name)}", escape(_value(shown.value)), escape(_from(shown)))
+            table.add_row(f"  {told(name)}", escape(_value(shown.value)), told(_from(shown)))
     console.print(table)
 
 
@@ -80,14 +82,14 @@ def _value(value: Any) -> str:
         shown = ("\n" if sentences else ", ").join(_value(one) for one in value[:VALUES_SHOWN])
         more = len(value) - VALUES_SHOWN
         return f"{shown} and {more} more" if more > 0 else shown
-    return value if isinstance(value, str) else said(value)
+    return plain(value if isinstance(value, str) else said(value))
 
 
 def print_diff(comparison: PolicyDiff, console: Console) -> None:
     """Print what differs between two policies, worst first."""
     old, new = comparison.old, comparison.new
-    console.print(f"from [bold]{escape(old.reference)}[/]: {escape(old.file)}")
-    console.print(f"to   [bold]{escape(new.reference)}[/]: {escape(new.file)}")
+    console.print(f"from [bold]{told(old.reference)}[/]: {told(old.file)}")
+    console.print(f"to   [bold]{told(new.reference)}[/]: {told(new.file)}")
     if not comparison.changes:
         console.print("They demand the same.")
         return
@@ -98,7 +100,7 @@ def print_diff(comparison: PolicyDiff, console: Console) -> None:
         style = _STYLES[change.direction]
         table.add_row(
             f"[{style}]{change.direction}[/]",
-            escape(dotted(change.path)),
+            told(dotted(change.path)),
             escape(_with_line(change.old, before, old)),
             escape(_with_line(change.new, after, new)),
         )
@@ -110,7 +112,7 @@ def print_diff(comparison: PolicyDiff, console: Console) -> None:
     ]
     console.print(", ".join(counts))
     if comparison.note is not None:
-        console.print(f"[bold]{escape(comparison.note)}[/]")
+        console.print(f"[bold]{told(comparison.note)}[/]")
 
 
 def _with_line(value: Any, place: Place, policy: Origin) -> str:
@@ -118,4 +120,4 @@ def _with_line(value: Any, place: Place, policy: Origin) -> str:
         return "–"
     title = value.get("title") if isinstance(value, dict) else None  # of a whole control or class
     inherited = "" if place.file == policy.file else f"{Path(place.file).name}, "
-    return f"{title or _value(value)} ({inherited}line {place.line})"
+    return f"{plain(title) if title else _value(value)} ({inherited}line {place.line})"

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import emit_json, plain_table, say, show
+from checker.cli.console import emit_json, plain_table, say, show, told
 from checker.cli.options import File, json_option
 from checker.errors import ExitCode
 
@@ -54,31 +54,27 @@ def run_policy_tests(files: tuple[Path, ...], policy: Path | None, as_json: bool
 
 def _print_results(results: Sequence[CaseResult], console: Console) -> None:
     """Print what became of each case, and why where it is not what was expected."""
-    from rich.markup import escape
-
     table = plain_table("test", "case", "cell", "expected", "got", "")
     for result in results:
         for place, check in enumerate(result.checks):
             table.add_row(
-                escape(result.test) if place == 0 else "",
-                escape(result.case) if place == 0 else "",
-                escape(check.what),
-                escape(check.expected),
-                escape(check.got),
+                told(result.test) if place == 0 else "",
+                told(result.case) if place == 0 else "",
+                told(check.what),
+                told(check.expected),
+                told(check.got),
                 "[green]✓[/]" if check.holds else "[bold red]✗[/]",
             )
     if results:
         console.print(table)
     failing = [result for result in results if not result.holds]
     for result in failing:
-        console.print(
-            f"[bold red]✗[/] {escape(f'{result.file}:{result.line}')}: {escape(result.case)}"
-        )
+        console.print(f"[bold red]✗[/] {told(f'{result.file}:{result.line}')}: {told(result.case)}")
         for check in result.checks:
             if not check.holds:
                 text = f"{check.what}: expected {check.expected}, got {check.got}."
-                console.print(f"  {escape(text)} {escape(check.explanation)}")
+                console.print(f"  {told(text)} {told(check.explanation)}")
     console.print(
         f"{len(results)} cases, {len(failing)} not as expected"
-        + (f"; policy {escape(', '.join(sorted({r.policy for r in results})))}" if results else "")
+        + (f"; policy {told(', '.join(sorted({r.policy for r in results})))}" if results else "")
     )

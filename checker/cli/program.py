@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import os
 import sys
 import warnings
@@ -29,7 +30,8 @@ from checker.cli import (
     validate,
     verify,
 )
-from checker.cli.console import printable, say
+from checker.cli.console import printable, say, say_error
+from checker.cli.interruption import EXIT_CODE, Interruption, interruptible
 from checker.errors import ExitCode, PhigateError, PhigateWarning
 from checker.version import PHIGATE_VERSION
 
@@ -87,24 +89,35 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a label that cannot be shown must not end a run
     warnings.showwarning = _say_warning
+    with interruptible() as interruption:
+        sys.exit(_exit_code(interruption))
+
+
+def _exit_code(interruption: Interruption) -> int:
+    """Run the command that the arguments name, and say what went wrong."""
     try:
-        sys.exit(cli.main(standalone_mode=False))
-    except PhigateError as error:
-        say(str(error))
-        sys.exit(int(error.exit_code))
+        return int(cli.main(standalone_mode=False) or 0)
     except click.exceptions.Exit as leave:
-        sys.exit(leave.exit_code)
+        return leave.exit_code
     except click.ClickException as error:
-        error.show()
-        sys.exit(int(ExitCode.USAGE))
+        shown = io.StringIO()
+        error.show(shown)  # it repeats arguments, which may be anything
+        say(shown.getvalue().rstrip())
+        return int(ExitCode.USAGE)
     except (click.Abort, KeyboardInterrupt):
-        say("interrupted; jobs that were finished are kept")
-        sys.exit(130)
+        say(interruption.sentence)
+        return EXIT_CODE
     except Exception as error:
+        if interruption.by is not None:  # a library made an error of its own of it
+            say(interruption.sentence)
+            return EXIT_CODE
+        if isinstance(error, PhigateError):
+            say_error(error)
+            return int(error.exit_code)
         if os.environ.get("PHIGATE_DEBUG"):
             raise
         say(
             f"phigate itself failed ({type(error).__name__}: {error}). Please report it;"
             " PHIGATE_DEBUG=1 shows where it happened"
         )
-        sys.exit(int(ExitCode.INCOMPLETE))
+        return int(ExitCode.INCOMPLETE)

@@ -7,7 +7,6 @@ from collections.abc import Callable
 from functools import partial
 
 from rich.console import Console
-from rich.markup import escape
 from rich.progress import (
     BarColumn,
     MofNCompleteColumn,
@@ -22,6 +21,7 @@ from rich.progress import (
 )
 from rich.text import Text
 
+from checker.cli.console import told
 from checker.planning import Job
 
 
@@ -94,7 +94,7 @@ class TerminalProgress:
         if self.at_work:
             first, *others = self.at_work.values()
             more = f" (and {len(others)} more)" if others else ""
-            self.bars.update(self.total, description=escape(first.title + more))
+            self.bars.update(self.total, description=told(first.title + more))
 
 
 class TrainingProgress:

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import emit_json, printable, show, write
+from checker.cli.console import emit_json, show, write, write_json
 from checker.cli.options import RunFolder, audience_option, format_option, json_option, read_formats
+from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
     from checker.report.model import Audience, Report
@@ -43,7 +44,7 @@ def report(
     if as_json:
         emit_json({"written": [str(path) for path in paths]})
     else:
-        write("\n".join(printable(f"wrote {path}") for path in paths))
+        write("\n".join(plain(f"wrote {path}") for path in paths))
 
 
 def _report_for(folder: Path, audience: Audience) -> Report:
@@ -63,7 +64,7 @@ def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) 
     found = compare_reports(_report_for(earlier, audience), _report_for(folder, audience))
     paths = write_comparison(folder, found, page=render_comparison(found))
     if as_json:
-        write(found.to_bytes().decode().rstrip("\n"))
+        write_json(found.to_bytes().decode().rstrip("\n"))
     else:
         show(lambda console: print_comparison(found, console))
-        write("\n".join(printable(f"wrote {path}") for path in paths))
+        write("\n".join(plain(f"wrote {path}") for path in paths))

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import printable, write
+from checker.cli.console import write
 from checker.cli.options import File, RunFolder
 from checker.errors import EvidenceError
 
@@ -47,7 +47,7 @@ def sign(folder: Path, key: Path, out: Path | None, url: str | None) -> None:
     holders = sign_statement(path, signed, signer)
     result = signed["predicate"]["result"]
     others = f", as {len(holders) - 1} others did before" if len(holders) > 1 else ""
-    write(printable(f"wrote {path}: {result}, signed with {signer.public_key.keyid}{others}"))
+    write(f"wrote {path}: {result}, signed with {signer.public_key.keyid}{others}")
 
 
 def _private_key(path: Path) -> CryptoSigner:

@@ -11,6 +11,7 @@ import click
 from checker.cli.console import emit_json, say, write
 from checker.cli.options import File, as_of_option, json_option, read_moment
 from checker.errors import DocumentError, ExitCode, Problem
+from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
     from checker.policy import Located
@@ -63,9 +64,9 @@ def validate(files: tuple[Path, ...], as_of: str | None, as_json: bool) -> None:
         )
     else:
         for problem in problems:
-            say(str(problem))
+            say(plain(problem))
         for warning in warnings:
-            say(f"warning: {warning}")
+            say(plain(f"warning: {warning}"))
         wrong = {problem.file for problem in problems}
         for document in located:
             if document.file not in wrong:

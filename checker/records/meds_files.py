@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,6 +15,7 @@ from numpy.typing import NDArray
 
 from checker.canonical import file_sha256
 from checker.errors import DataError
+from checker.json_text import read_json
 
 SUBJECT: Final[str] = meds.DataSchema.subject_id_name
 CODE: Final[str] = meds.DataSchema.code_name
@@ -95,7 +95,10 @@ def read_columns(
                 _check_type(schema.field(name).type, kind, name=name, path=path)
         codes = [CODE] if CODE in present else []
         with pq.ParquetFile(path, metadata=metadata, read_dictionary=codes) as file:
-            return file.read(columns=present)
+            table = file.read(columns=present)
+        for name in present:
+            _check_text(table[name], name=name, path=path)
+        return table
     except PermissionError as error:
         raise DataError("cannot be read: permission denied", file=path) from error
     except (pa.ArrowException, OSError) as error:
@@ -138,9 +141,11 @@ def data_set_name(root: Path) -> str:
     if not path.is_file():
         return root.resolve().name
     try:
-        metadata = json.loads(path.read_bytes())
-    except (OSError, ValueError, RecursionError) as error:
-        raise DataError("cannot be read as JSON", file=path) from error
+        metadata = read_json(path.read_bytes())
+    except OSError as error:
+        raise DataError(f"cannot be read: {error.strerror or error}", file=path) from error
+    except ValueError as error:
+        raise DataError(f"cannot be read as JSON: it {error}", file=path) from error
     if not isinstance(metadata, dict):
         raise DataError("is not MEDS: it holds no JSON object", file=path)
     words = [metadata.get(f"dataset_{key}") for key in ("name", "version")]
@@ -158,6 +163,20 @@ def check_no_nulls(column: pa.ChunkedArray, *, name: str, path: Path) -> None:
 def as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
     """Return a column without nulls as an array."""
     return np.asarray(column.to_numpy())
+
+
+def _check_text(column: pa.ChunkedArray, *, name: str, path: Path) -> None:
+    """Check that texts are UTF-8, which Parquet demands and not every writer keeps to."""
+    if pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type):
+        return
+    try:
+        column.validate(full=True)
+    except pa.ArrowInvalid as error:
+        raise DataError(
+            f"is not MEDS: column '{name}' holds bytes that are not UTF-8; write the file again"
+            " with its texts converted",
+            file=path,
+        ) from error
 
 
 def _is_text(found: pa.DataType) -> bool:

@@ -14,6 +14,9 @@ from checker.evidence import INTERNAL_REPORTS
 from checker.ledger import ATTEMPT_FILE
 from checker.plugins import load_plugin, plugin_names
 
+_TORN_NAME = re.compile(
+    r"\.(?:[0-9a-f]{64}\.parquet|(?:plan|manifest|run)\.json|pseudonym\.key)\.[0-9a-f]{8}\.tmp"
+)
 _EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 
 
@@ -34,9 +37,17 @@ def locked_folder(run: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise EvidenceError(f"{run}: another phigate is working in this folder") from error
+        _clear_torn(run)
         yield
     finally:
         os.close(descriptor)
+
+
+def _clear_torn(run: Path) -> None:
+    """Delete what a killed run was writing; whoever holds the lock is the only one to write it."""
+    for path in (*run.glob(".*.tmp"), *(run / "evidence").glob(".*.tmp")):
+        if _TORN_NAME.fullmatch(path.name):
+            path.unlink(missing_ok=True)
 
 
 def clear_folder(run: Path) -> None:

@@ -23,6 +23,7 @@ from scipy.stats import binomtest
 
 from checker.canonical import JsonModel, canonical_json, sha256_hex
 from checker.errors import DataError, DocumentError, Problem
+from checker.json_text import read_json
 from checker.yaml import dotted
 
 IMPOSSIBLE: Final = 1e-9
@@ -206,12 +207,11 @@ def _content(path: Path) -> bytes:
 
 def _parsed(content: bytes, path: Path) -> CanaryManifest:
     try:
-        value = json.loads(content)
+        value = read_json(content)
     except json.JSONDecodeError as error:
-        message = f"is not valid JSON: {error.msg}"
-        raise DocumentError([Problem(str(path), error.lineno, error.colno, message)]) from error
-    except (ValueError, RecursionError) as error:
-        raise DocumentError([Problem(str(path), 0, 0, "is not JSON in UTF-8")]) from error
+        raise DocumentError([Problem(str(path), error.lineno, error.colno, error.msg)]) from error
+    except ValueError as error:
+        raise DocumentError([Problem(str(path), 0, 0, str(error))]) from error
     if not isinstance(value, dict) or value.get("kind") != "CanaryManifest":
         message = "is no manifest of canaries; name the file that `phigate canaries make` wrote"
         raise DocumentError([Problem(str(path), 0, 0, message)])

@@ -14,7 +14,6 @@ Otherwise `labels` is the folder of a sentence-transformers model, which reads t
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from checker.canonical import digest, sha256_hex
 from checker.codes import CodeReader, CodeSystem
 from checker.errors import TargetError
+from checker.json_text import read_json
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 
@@ -233,6 +233,6 @@ def _check_pooling(path: Path) -> None:
 
 def _json(path: Path) -> Any:
     try:
-        return json.loads(path.read_bytes())
+        return read_json(path.read_bytes())
     except (OSError, ValueError) as error:
-        raise TargetError(f"{path}: cannot be read as JSON") from error
+        raise TargetError(f"{path}: cannot be read as JSON: {error}") from error

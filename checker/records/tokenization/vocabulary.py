@@ -18,6 +18,7 @@ import pyarrow.parquet as pq
 
 from checker.canonical import sha256_hex
 from checker.errors import DataError
+from checker.json_text import json_text
 
 _INDEX_COLUMN = "code/vocab_index"
 
@@ -108,12 +109,15 @@ def check_fits(vocabulary: Vocabulary, vocabulary_size: int) -> None:
 def _from_parquet(content: bytes, path: Path) -> dict[str, int]:
     try:
         table = pq.read_table(pa.BufferReader(content))
+        table.validate(full=True)
     except (pa.ArrowException, OSError) as error:
-        raise DataError("is not a whole parquet file", file=path) from error
+        raise DataError(
+            "is not a whole parquet file, or holds bytes that are not UTF-8", file=path
+        ) from error
     for column in ("code", _INDEX_COLUMN):
-        if column not in table.column_names:
+        if table.column_names.count(column) != 1:
             raise DataError(
-                f"has no column '{column}'; a vocabulary has 'code' and '{_INDEX_COLUMN}'",
+                f"has not one column '{column}'; a vocabulary has 'code' and '{_INDEX_COLUMN}'",
                 file=path,
             )
     if not pa.types.is_integer(table.schema.field(_INDEX_COLUMN).type):
@@ -128,9 +132,11 @@ def _from_parquet(content: bytes, path: Path) -> dict[str, int]:
 def _from_json(content: bytes, path: Path) -> dict[str, int]:
     # pairs instead of dicts: a key that stands twice must not disappear
     try:
-        pairs = json.loads(content, object_pairs_hook=_Pairs)
-    except (ValueError, RecursionError) as error:
+        pairs = json.loads(json_text(content), object_pairs_hook=_Pairs)
+    except json.JSONDecodeError as error:
         raise DataError(f"is neither parquet nor valid JSON: {error}", file=path) from error
+    except ValueError as error:
+        raise DataError(f"is no vocabulary: it {error}", file=path) from error
     if not isinstance(pairs, _Pairs):
         raise DataError("is not a JSON object of tokens and ids", file=path)
     top = dict(pairs)

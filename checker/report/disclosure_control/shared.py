@@ -19,6 +19,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from checker.attacks.families import Power, Sample
+from checker.report.disclosure_control.command import shared_command
 from checker.report.disclosure_control.rounding import Rounding, outward
 from checker.report.disclosure_control.suppression import (
     EXACT,
@@ -85,7 +86,9 @@ def for_audience(report: Report, audience: Audience) -> Report:
     if report.audience == "shared":
         raise ValueError("a shared report does not hold what an internal one shows")
     if report.policy.min_cell == 1:  # the policy has nothing withheld
-        return report.model_copy(update={"audience": audience})
+        command = shared_command(report.provenance.command)
+        provenance = report.provenance.model_copy(update={"command": command})
+        return report.model_copy(update={"audience": audience, "provenance": provenance})
     return _SharedReport(report).made()
 
 
@@ -268,7 +271,10 @@ def _check(check: AdmissibilityCheck) -> AdmissibilityCheck:
 
 def _provenance(provenance: Provenance) -> Provenance:
     return provenance.model_copy(
-        update={"evidence": [_evidence(entry) for entry in provenance.evidence]}
+        update={
+            "command": shared_command(provenance.command),
+            "evidence": [_evidence(entry) for entry in provenance.evidence],
+        }
     )
 
 

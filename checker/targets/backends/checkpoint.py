@@ -9,9 +9,8 @@ fetched), pickled weights and code inside a checkpoint (both run foreign code), 
 
 from __future__ import annotations
 
-import json
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +19,7 @@ from safetensors import SafetensorError, safe_open
 
 from checker.canonical import digest, file_sha256
 from checker.errors import TargetError
+from checker.json_text import read_json
 from checker.policy.documents import ModelSpec
 from checker.targets import CAPABILITIES, TargetDescription, TargetModel
 
@@ -35,6 +35,14 @@ _CONTEXT_KEYS = (
 _SWITCH = re.compile(r"window|chunk|original|sliding|local_att|block_size")
 """What names of lengths contain beyond which a model computes in another way."""
 
+_LAYER_KEYS = ("num_hidden_layers", "n_layer", "n_layers", "num_layers")
+_WIDTH_KEYS = (
+    "hidden_size", "n_embd", "d_model", "intermediate_size", "n_inner", "ffn_dim", "state_size",
+    "num_attention_heads", "n_head", "num_key_value_heads", "head_dim",
+)  # fmt: skip
+SHARED_LAYERS = 1000
+"""So many layers a model may have whatever its weights: some use the same for all."""
+MOST_POSITIONS = 2**24
 _SINGLE, _INDEX = "model.safetensors", "model.safetensors.index.json"
 _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
@@ -106,6 +114,7 @@ def _read_checkpoint(spec: ModelSpec, base: Path) -> _Checkpoint:
     directory = _model_directory(spec.path, base)
     config = _read_json_object(directory / "config.json")
     code = _code_files(directory, config, trusted=spec.trust_remote_code)
+    files = _weight_files(directory)
     text = config.get("text_config")
     shape = {**config, **text} if isinstance(text, dict) else config
     vocabulary_size = _count(shape, "vocab_size")
@@ -114,6 +123,7 @@ def _read_checkpoint(spec: ModelSpec, base: Path) -> _Checkpoint:
             f"{directory / 'config.json'}: vocab_size is missing or no positive integer; phigate "
             "audits language models over a vocabulary"
         )
+    _check_sizes(shape, directory, files)
     bos = shape.get("bos_token_id")
     context = _count(shape, *_CONTEXT_KEYS)
     return _Checkpoint(
@@ -122,8 +132,32 @@ def _read_checkpoint(spec: ModelSpec, base: Path) -> _Checkpoint:
         context_length=context,
         bos_token_id=bos if isinstance(bos, int) else None,
         switch_lengths=_switch_lengths(shape, context_length=context),
-        files=(directory / "config.json", *_weight_files(directory), *code),
+        files=(directory / "config.json", *files, *code),
     )
+
+
+def _check_sizes(shape: Mapping[str, Any], directory: Path, files: Sequence[Path]) -> None:
+    """Check that the weights can be of the size that `config.json` says.
+
+    Whoever loads a model of a hundred thousand layers, or counts the tokens of a vocabulary of
+    10^12, takes what memory and time there is before finding that the weights are not its own.
+    """
+    config = directory / "config.json"
+    weights = sum(path.stat().st_size for path in files)
+    tensors = sum(_tensor_count(path) for path in files if path.suffix == ".safetensors")
+    # a token has an embedding, of half a byte a number at the least; a position may have none
+    for keys, most, what in (
+        (("vocab_size",), 2 * weights, f"its weights have {weights} bytes"),
+        (_LAYER_KEYS, max(tensors, SHARED_LAYERS), f"its weights have {tensors} tensors"),
+        (_CONTEXT_KEYS, MOST_POSITIONS, f"phigate reads {MOST_POSITIONS:,} at most"),
+        (_WIDTH_KEYS, 2 * weights, f"its weights have {weights} bytes"),
+    ):
+        for key in keys:
+            size = shape.get(key)
+            if isinstance(size, int | float) and not isinstance(size, bool) and size > most:
+                raise TargetError(
+                    f"{config}: {key} is {size:.6g}, but {what}; save the model again"
+                )
 
 
 def _count(shape: Mapping[str, Any], *keys: str) -> int | None:
@@ -191,11 +225,11 @@ def _model_directory(path: str, base: Path) -> Path:
 
 def _read_json_object(path: Path) -> dict[str, Any]:
     try:
-        value = json.loads(path.read_bytes())
+        value = read_json(path.read_bytes(), infinite=True)  # so `save_pretrained` writes it
     except OSError as error:
         raise TargetError(f"{path}: cannot be read: {error.strerror or error}") from error
-    except (ValueError, RecursionError) as error:
-        raise TargetError(f"{path}: is not valid JSON: {error}") from error
+    except ValueError as error:
+        raise TargetError(f"{path}: {error}") from error
     if not isinstance(value, dict):
         raise TargetError(f"{path}: holds no JSON object")
     return value
@@ -261,15 +295,18 @@ def _shards(index: Path) -> list[Path]:
 
 def _check_safetensors(path: Path) -> None:
     """Check that the header is whole and that the file is as long as it says."""
+    if _tensor_count(path) == 0:
+        raise TargetError(f"{path}: holds no weights; save the model again")
+
+
+def _tensor_count(path: Path) -> int:
     try:
         with safe_open(path, framework="numpy") as tensors:
-            count = len(tensors.keys())
+            return len(tensors.keys())
     except (SafetensorError, OSError) as error:
         raise TargetError(
             f"{path}: is cut short or no safetensors file ({error}); copy it again"
         ) from error
-    if count == 0:
-        raise TargetError(f"{path}: holds no weights; save the model again")
 
 
 def _sha256_of(path: Path) -> str:
