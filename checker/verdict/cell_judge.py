@@ -19,6 +19,7 @@ from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate
 from checker.verdict.admissibility import AdmissibilityCheck
 from checker.verdict.comparability import base_rate_gap
+from checker.verdict.direction import chance_p_value
 from checker.verdict.finding import Finding
 from checker.verdict.limits import compare_with_limit, shortage_reason
 
@@ -67,7 +68,11 @@ class CellJudge:
             return replace(finding, reason="not-run", explanation=text)
         if finding.verdict == "fail" and cell.limit.fail is not None:
             finding = replace(finding, p_value=self._p_value(cell, observations))
-        finding = replace(finding, roc=self._roc(cell, observations))
+        finding = replace(
+            finding,
+            roc=self._roc(cell, observations),
+            chance_p_value=self._chance_p_value(cell, observations),
+        )
         try:
             finding = replace(finding, placebo=self._placebo(cell, observations))
             unplaced = None
@@ -304,6 +309,9 @@ class CellJudge:
 
         assert cell.limit.fail is not None
         return stats.p_value(lower, limit=cell.limit.fail)
+
+    def _chance_p_value(self, cell: Cell, observations: Observations) -> float | None:
+        return chance_p_value(cell, observations, error_share=self._error_share(cell))
 
     # --- why a number may not count -------------------------------------------------------------
 

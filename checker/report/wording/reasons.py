@@ -133,6 +133,13 @@ REASONS = {
         " there is none: the instrument is broken for these data.",
         "Look for repeated or ordered records among the nonmembers, and do not trust this cell.",
     ),
+    "worse-than-chance": Reason(
+        "worse than chance",
+        "The attack finds nonmembers rather than members, or ranks worse than guessing would,"
+        " beyond chance: it does not look at the patients that it is told it looks at.",
+        "Are the splits exchanged (data.members, data.nonmembers), or of another release of the"
+        " data? Has the reference model seen the members? Correct the target and run it again.",
+    ),
     "attack-not-shown-to-work": Reason(
         "attack not shown to work",
         "The attack was not shown to find what it must find if it works: the model may not"
