@@ -21,7 +21,7 @@ from checker.attacks.families import Family
 from checker.errors import InsufficientData
 from checker.planning.cells import metric_of
 from checker.planning.model import AuditPlan, Cell
-from checker.verdict.admissibility import AdmissibilityCheck
+from checker.verdict.checks import AdmissibilityCheck
 from checker.verdict.finding import Finding
 
 REASON = "worse-than-chance"

@@ -11,7 +11,7 @@ from checker.errors import ExitCode
 from checker.planning.model import Cell
 from checker.policy.waivers import WaiverUse
 from checker.stats.estimate import Estimate
-from checker.verdict.admissibility import AdmissibilityCheck
+from checker.verdict.checks import AdmissibilityCheck
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 

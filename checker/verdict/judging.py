@@ -54,6 +54,7 @@ def judge(
         evidence,
         tolerance=policy.spec.parameters.admissibility_tolerance,
         confidence=confidence,
+        require_expectation=policy.spec.gate.require_expectation,
     )
     oldest = policy.spec.gate.max_evidence_age
     stale = oldest is not None and (

@@ -148,6 +148,19 @@ REASONS = {
         "Compare the target's tokenization (start token, order of static facts, age) with the one"
         " the model was trained on. Of canaries, check that their shard was trained on.",
     ),
+    "expectation-not-met": Reason(
+        "trainer expects something else",
+        "What the target declares that its trainer expects, token sequences or a loss, was not"
+        " found: the description is not that of the model, so what the model says means nothing.",
+        "Compare the target's tokenization and its model with what was trained; the check names the"
+        " first place that differs.",
+    ),
+    "expectation-missing": Reason(
+        "nothing to hold the description against",
+        "The policy asks for what the model's trainer expects, and the target does not declare it.",
+        "Add expect.tokens (sequences from the trainer's data loader) or expect.loss to the target"
+        " and run the audit again.",
+    ),
     # --- numbers that do not decide
     "bounds-straddle-limit": Reason(
         "limit lies within the bounds",
