@@ -13,7 +13,10 @@ SHARED: dict[str, tuple[str, ...]] = {
     "embeddings": ("prompt", "embedding"),
     "overlap": ("exact", "near", "members", "nonmembers", "compared"),
     "comparability": ("patient", "member", "score"),
+    # and, of the declared format, the losses of two tables: "unigram", "bigram"
     "prompt-format": ("patient", "variant", "loss"),
+    "expected-tokens": ("compared", "different", "place", "position"),
+    "expected-loss": ("patient", "tokens", "loss"),
 }
 
 

@@ -26,6 +26,7 @@ from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
+from checker.records.sample import TokenSample
 from checker.records.tokenization import TokenizedRecords, Tokenizer
 from checker.targets import TargetDescription, Tokens
 
@@ -461,8 +462,12 @@ class PlanBuilder:
 
     # --- what every excess rests on -------------------------------------------------------------
 
-    def admissibility(self) -> None:
-        """Add what excess and membership rest on: comparable splits and the right format."""
+    def admissibility(self, *, sample: TokenSample | None) -> None:
+        """Add what excess and membership rest on: comparable splits and the right description.
+
+        Args:
+            sample: the trainer's own sequences, where the target names them.
+        """
         inputs = {**self.data_inputs(), "seed": self.seed}
         self.add(
             self.job("overlap", "patients and records in both splits", inputs, runs_on="cohort")
@@ -482,8 +487,37 @@ class PlanBuilder:
                 self.job(
                     "prompt-format",
                     "is the declared prompt format the one the model was trained on",
-                    {**inputs, **self.model_inputs(), "patients": patients},
+                    {
+                        **inputs,
+                        **self.model_inputs(),
+                        "patients": patients,
+                        "tables": ["unigram", "bigram"],
+                    },
                     runs_on="target",
                     forward_tokens=int(lengths.mean() * patients * 6),
+                )
+            )
+        self._expectation(sample)
+
+    def _expectation(self, sample: TokenSample | None) -> None:
+        """Add what holds the model against what its trainer knows of it."""
+        inputs = self.data_inputs()
+        if sample is not None:
+            title = "are records tokenized as the trainer's data loader does it"
+            job = self.job(
+                "expected-tokens", title, {**inputs, "sample": sample.sha256}, runs_on="cohort"
+            )
+            self.job_inputs[self.add(job)] = sample
+        expect = self.target.document.spec.expect
+        if expect is not None and expect.loss is not None and self.lacks("logprobs") is None:
+            lengths = self.scored_lengths[True]
+            patients = min(FORMAT_PATIENTS, len(lengths))
+            self.add(
+                self.job(
+                    "expected-loss",
+                    "is the loss of the members the one that the trainer measured",
+                    {**inputs, **self.model_inputs(), "seed": self.seed, "patients": patients},
+                    runs_on="target",
+                    forward_tokens=int(lengths.mean() * patients),
                 )
             )

@@ -29,6 +29,7 @@ from checker.policy import Located, check_pair, resolve_attacker
 from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy
 from checker.records.census import check_fields
 from checker.records.cohort import Cohort
+from checker.records.sample import TokenSample
 from checker.records.tokenization import Tokenizer
 from checker.targets import TargetDescription
 
@@ -50,6 +51,7 @@ def compile_plan(
     description: TargetDescription,
     reference: TargetDescription | None = None,
     files: Mapping[tuple[str, str], Any] | None = None,
+    sample: TokenSample | None = None,
 ) -> CompiledAudit:
     """Compile an audit plan; no model is loaded.
 
@@ -62,6 +64,7 @@ def compile_plan(
         reference: the same of the reference model, where the target names one.
         files: what attacks read from files of their own (`Planning.read`), by the attack's name and
             the path as the policy writes it.
+        sample: the trainer's own sequences, where the target names them.
 
     Returns:
         The plan and the work behind it. Equal inputs give equal plans, to the byte.
@@ -95,7 +98,7 @@ def compile_plan(
     # labels and scores record every slice, so all of them are known before the first job
     builder.slices |= {cell.piece.name: cell.piece for cell in planned}
     builder.score_percents = _score_percents(planned)
-    builder.admissibility()
+    builder.admissibility(sample=sample)
     builder.curtailed = curtailments(builder, planned)
     spec = policy.document.spec
     cells = []

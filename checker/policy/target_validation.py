@@ -77,6 +77,8 @@ def target_problems(target: Located[AuditTarget]) -> list[Problem]:
     _check_fields(spec, say)
     _check_templates(spec, say)
     _check_time(spec, say)
+    if spec.expect is not None and spec.expect.tokens is None and spec.expect.loss is None:
+        say(("spec", "expect"), "an expectation names tokens, loss or both; this one is empty")
     if spec.data.members == spec.data.nonmembers:
         message = (
             f"members and nonmembers are both '{short(spec.data.members)}'; compare two splits"

@@ -19,7 +19,7 @@ from checker.policy import Origin
 from checker.policy.waivers import WaiverStatus
 from checker.stats.estimate import ReportedEstimate
 from checker.verdict import Verdict
-from checker.verdict.admissibility import AdmissibilityCheck
+from checker.verdict.checks import AdmissibilityCheck
 
 Audience = Literal["shared", "internal"]
 AUDIENCES: tuple[Audience, ...] = ("shared", "internal")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from checker.errors import InsufficientData
 from checker.planning.task import Task
 from checker.planning.workload import LabelSet
+from checker.records.sample import compare_sample
 from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, TokenizedRecords
 from checker.verdict.comparability import (
     MIN_EVENTS,
@@ -119,6 +120,27 @@ def comparability(task: Task) -> pa.Table:
             ],
             "member": pa.array(judged.is_member.tolist(), pa.bool_()),
             "score": pa.array(judged.scores.tolist(), pa.float32()),
+        }
+    )
+
+
+def expected_tokens(task: Task) -> pa.Table:
+    """How the trainer's own sequences agree with the declared tokenization."""
+    cohort, workload = task.workload.cohort, task.workload
+    found = compare_sample(
+        task.input,
+        {
+            True: (cohort.members.subject_id, workload.members),
+            False: (cohort.nonmembers.subject_id, workload.nonmembers),
+        },
+        max_length=workload.max_length,
+    )
+    return pa.table(
+        {
+            "compared": [found.compared],
+            "different": [found.different],
+            "place": [found.place],
+            "position": [found.position],
         }
     )
 

@@ -29,6 +29,8 @@ SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
     "rollouts": model_jobs.rollouts,
     "scores": model_jobs.scores,
     "prompt-format": model_jobs.prompt_format,
+    "expected-tokens": cohort_jobs.expected_tokens,
+    "expected-loss": model_jobs.expected_loss,
     "embeddings": model_jobs.embeddings,
 }
 """What runs the kinds of `checker.kinds`; those of one attack are run by the attack."""

@@ -10,7 +10,8 @@ import pyarrow as pa
 from checker.kinds import score_column
 from checker.planning.task import Task, sampler_of
 from checker.planning.workload import record_windows
-from checker.records.prompt_format import format_variants
+from checker.records.prompt_format import DECLARED, format_variants
+from checker.records.token_tables import TokenTables
 from checker.stats import scores as membership
 from checker.targets import More, Tokens, TokenScores
 
@@ -174,7 +175,12 @@ def prompt_format(task: Task) -> pa.Table:
         )
     )
     usable = [i for i in range(count) if all(v.compared[i][1:].any() for v in variants)]
-    columns: dict[str, list[Any]] = {"patient": [], "variant": [], "loss": []}
+    tables = TokenTables.fitted(
+        task.workload.nonmembers, vocabulary_size=task.plan.target.vocabulary_size
+    )
+    columns: dict[str, list[Any]] = {
+        name: [] for name in ("patient", "variant", "loss", "unigram", "bigram")
+    }
     for variant in variants:
         scored = task.model.score([variant.sequences[i] for i in usable], progress=task.advance)
         for i, result in zip(usable, scored, strict=True):
@@ -182,8 +188,34 @@ def prompt_format(task: Task) -> pa.Table:
             columns["patient"].append(task.patient(True, int(chosen[i])))
             columns["variant"].append(variant.name)
             columns["loss"].append(loss)
-    types = {"patient": pa.string(), "variant": pa.string(), "loss": pa.float64()}
+            floor: tuple[float | None, float | None] = (None, None)
+            if variant.name == DECLARED:
+                floor = tables.losses(variant.sequences[i], compared=variant.compared[i])
+            columns["unigram"].append(floor[0])
+            columns["bigram"].append(floor[1])
+    types = {name: pa.float64() for name in columns}
+    types |= {"patient": pa.string(), "variant": pa.string()}
     return pa.table(columns, schema=pa.schema(list(types.items())))
+
+
+def expected_loss(task: Task) -> pa.Table:
+    """The loss of members' records as a trainer counts it: over all tokens behind the first."""
+    count = int(task.job.inputs["patients"])
+    chosen = task.plan.rng_for("prompt-format").permutation(len(task.workload.members))[:count]
+    chosen.sort()
+    records = [
+        (i, task.workload.members.record(i).tokens[: task.workload.max_length])
+        for i in chosen.tolist()
+    ]
+    records = [(i, tokens) for i, tokens in records if len(tokens) > 1]
+    scored = task.model.score([tokens for _, tokens in records], progress=task.advance)
+    return pa.table(
+        {
+            "patient": pa.array([task.patient(True, i) for i, _ in records], pa.string()),
+            "tokens": pa.array([len(tokens) - 1 for _, tokens in records], pa.int64()),
+            "loss": pa.array([-float(one.logprob.mean()) for one in scored], pa.float64()),
+        }
+    )
 
 
 def _record_scores(parts: list[TokenScores], *, percents: list[float]) -> list[float]:

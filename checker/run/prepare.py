@@ -13,8 +13,9 @@ from checker.planning import AuditPlan, CompiledAudit, compile_plan
 from checker.planning.protocol import folder_of, planning_of
 from checker.plugins import load_plugin
 from checker.policy import Located, load_policy, load_target
-from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec
+from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec, TargetSpec
 from checker.records.cohort import Cohort, load_cohort
+from checker.records.sample import TokenSample, read_sample
 from checker.records.tokenization import Tokenizer, check_fits, load_vocabulary
 from checker.targets import TargetBackend, TargetModel
 from checker.yaml import short
@@ -108,8 +109,14 @@ def prepare_documents(
                 reference.context_length if reference else None,
             ),
         ),
+        sample=_read_sample(spec, base),
     )
     return Prepared(policy, target, audit, base)
+
+
+def _read_sample(spec: TargetSpec, base: Path) -> TokenSample | None:
+    tokens = spec.expect.tokens if spec.expect is not None else None
+    return None if tokens is None else read_sample(base / tokens)
 
 
 def _read_files(

@@ -12,12 +12,20 @@ from pathlib import Path
 
 import meds
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
+from numpy.typing import NDArray
 
 from checker.demo.cohort import write_cohort
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
-from checker.records.tokenization import KIND_STATIC, Tokenizer, load_vocabulary
+from checker.records.tokenization import (
+    KIND_STATIC,
+    TokenizedRecords,
+    Tokenizer,
+    load_vocabulary,
+)
 from checker.testing.simulated import MemorizedRecord, write_simulated
 
 TARGETS = ("leaking", "sound")
@@ -65,6 +73,7 @@ def write_targets(folder: Path, *, seed: int) -> None:
             memorized.append(
                 MemorizedRecord(tokens=tuple(sequence.tolist()), first=4, weight=WEIGHT)
             )
+    write_sample(folder / "sample.parquet", cohort.members.subject_id, records)
     for name in TARGETS:
         write_simulated(
             folder / f"{name}.json",
@@ -81,6 +90,33 @@ def write_targets(folder: Path, *, seed: int) -> None:
                 "model": {"backend": "simulated", "path": f"{name}.json"},
                 "tokenization": TOKENIZATION,
                 "data": {"path": "cohort"},
+                "expect": {"tokens": "sample.parquet"},
             },
         }
         (folder / f"{name}.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
+
+
+def write_sample(
+    path: Path, subject_id: NDArray[np.int64], records: TokenizedRecords, *, patients: int = 40
+) -> None:
+    """Write the sequences that a model was made of, as `expect.tokens` names them.
+
+    A simulated model that knows no more than how often tokens occur is no better than a table of
+    them, so that its tokens have to be shown to be right.
+
+    Args:
+        path: of the file.
+        subject_id: [n] int64.
+        records: of these patients, whole sequences.
+        patients: the first so many.
+    """
+    rows = range(min(patients, len(records)))
+    table = pa.table(
+        {
+            "subject_id": pa.array([int(subject_id[i]) for i in rows], pa.int64()),
+            "tokens": pa.array(
+                [records.record(i).tokens.tolist() for i in rows], pa.list_(pa.int32())
+            ),
+        }
+    )
+    pq.write_table(table, path)

@@ -8,7 +8,6 @@ decided (None); nothing that was not decided supports a pass.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
@@ -20,34 +19,11 @@ from checker import stats
 from checker.errors import InsufficientData
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED
-from checker.stats.estimate import ReportedEstimate
-
-FORMAT_PATIENTS_NEEDED = 30
-"""With fewer, "no variant is better" would be said of nearly any format."""
+from checker.verdict.checks import FORMAT_MARGIN, FORMAT_PATIENTS_NEEDED, AdmissibilityCheck
+from checker.verdict.instrument import instrument_checks
 
 FOREIGN_LIMIT = 0.05
 """A model that was trained on records like these says hardly anything that no record says."""
-
-FORMAT_MARGIN = 0.02
-"""A variant must be better by this share of the declared format's loss to count: no model is
-indifferent to its own format by less, and a model that ignores a field must not be failed on it."""
-
-
-@dataclass(frozen=True, slots=True)
-class AdmissibilityCheck:
-    """One check that excess means memorisation here; `holds` is None where it was not decided.
-
-    `name` is in kebab case, and the reason of the cells that it blocks. `estimate` and `limit` are
-    what was compared, where there is a number; `evidence` are the digests of the jobs it rests on.
-    """
-
-    name: str
-    title: str
-    holds: bool | None
-    explanation: str
-    estimate: ReportedEstimate | None = None
-    limit: float | None = None
-    evidence: tuple[str, ...] = ()
 
 
 def admissibility_checks(
@@ -56,6 +32,7 @@ def admissibility_checks(
     *,
     tolerance: float,
     confidence: float,
+    require_expectation: bool = False,
 ) -> list[AdmissibilityCheck]:
     """Judge what every excess of a plan rests on.
 
@@ -64,6 +41,7 @@ def admissibility_checks(
         evidence: tables by job digest; a missing table leaves its check undecided.
         tolerance: how far above 0.5 the classifier's AUROC may lie.
         confidence: with which the split must be shown comparable.
+        require_expectation: a target that declares no expectation is not passed.
 
     Returns:
         The checks, in the order a report shows them.
@@ -72,6 +50,7 @@ def admissibility_checks(
         *_overlap(plan, evidence),
         _comparability(plan, evidence, tolerance=tolerance, confidence=confidence),
         _prompt_format(plan, evidence),
+        *instrument_checks(plan, evidence, require_expectation=require_expectation),
     ]
 
 

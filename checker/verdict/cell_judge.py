@@ -17,9 +17,11 @@ from checker.planning.model import AuditPlan, Cell, Job
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate
-from checker.verdict.admissibility import AdmissibilityCheck
+from checker.verdict.checks import AdmissibilityCheck
 from checker.verdict.comparability import base_rate_gap
+from checker.verdict.direction import chance_p_value
 from checker.verdict.finding import Finding
+from checker.verdict.instrument import instrument_objection
 from checker.verdict.limits import compare_with_limit, shortage_reason
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
@@ -67,7 +69,11 @@ class CellJudge:
             return replace(finding, reason="not-run", explanation=text)
         if finding.verdict == "fail" and cell.limit.fail is not None:
             finding = replace(finding, p_value=self._p_value(cell, observations))
-        finding = replace(finding, roc=self._roc(cell, observations))
+        finding = replace(
+            finding,
+            roc=self._roc(cell, observations),
+            chance_p_value=self._chance_p_value(cell, observations),
+        )
         try:
             finding = replace(finding, placebo=self._placebo(cell, observations))
             unplaced = None
@@ -305,6 +311,9 @@ class CellJudge:
         assert cell.limit.fail is not None
         return stats.p_value(lower, limit=cell.limit.fail)
 
+    def _chance_p_value(self, cell: Cell, observations: Observations) -> float | None:
+        return chance_p_value(cell, observations, error_share=self._error_share(cell))
+
     # --- why a number may not count -------------------------------------------------------------
 
     def _objection(
@@ -314,6 +323,9 @@ class CellJudge:
         prompt_format = self.checks["attack-not-shown-to-work"]
         if prompt_format.holds is False:
             return prompt_format.name, prompt_format.explanation
+        instrument = instrument_objection(self.checks, passes=finding.verdict == "pass")
+        if instrument is not None:
+            return instrument
         if metric_of(cell).rests_on_split:
             for name in ("split-overlap", "near-duplicates", "split-not-comparable"):
                 if not self.checks[name].holds:

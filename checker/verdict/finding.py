@@ -11,7 +11,7 @@ from checker.errors import ExitCode
 from checker.planning.model import Cell
 from checker.policy.waivers import WaiverUse
 from checker.stats.estimate import Estimate
-from checker.verdict.admissibility import AdmissibilityCheck
+from checker.verdict.checks import AdmissibilityCheck
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
 
@@ -35,6 +35,8 @@ class Finding:
         measurement: the estimate and its parts, where there is one.
         placebo: the same between two halves of the nonmembers.
         p_value: the least α at which the lower bound is above the limit.
+        chance_p_value: the least α at which the upper bound is below what chance gives, where the
+            metric has a direction.
         waiver: the name of the waiver that keeps it from blocking; the verdict stays.
         roc: true-positive rate by false-positive rate, where the attack ranks patients.
     """
@@ -47,6 +49,7 @@ class Finding:
     measurement: Measurement | None = None
     placebo: Estimate | None = None
     p_value: float | None = None
+    chance_p_value: float | None = None
     waiver: str | None = None
     roc: tuple[tuple[float, Estimate], ...] = ()
 

@@ -14,6 +14,7 @@ from checker.policy.documents import LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import use_waivers
 from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.cell_judge import CellJudge
+from checker.verdict.direction import direction_of
 from checker.verdict.finding import Finding, Judgement, overall_verdict
 
 
@@ -53,6 +54,7 @@ def judge(
         evidence,
         tolerance=policy.spec.parameters.admissibility_tolerance,
         confidence=confidence,
+        require_expectation=policy.spec.gate.require_expectation,
     )
     oldest = policy.spec.gate.max_evidence_age
     stale = oldest is not None and (
@@ -69,6 +71,15 @@ def judge(
         placebo_confidence=stats.placebo_confidence(cells=len(plan.cells)),
     )
     findings = _holm([cell_judge.finding(cell) for cell in plan.cells], alpha=1 - confidence)
+    direction = direction_of(plan, findings)
+    findings = [direction.apply(one) for one in findings]
+    checks += direction.checks()
+    cells = {cell.id: cell for cell in plan.cells}
+
+    def beyond_ceiling(cell_id: str, ceiling: float) -> str | None:
+        beyond = cell_judge.beyond_ceiling(cell_id, ceiling)
+        return direction.beyond_ceiling(cells[cell_id]) if beyond is None else beyond
+
     uses = use_waivers(
         waivers,
         policy=policy,
@@ -76,7 +87,7 @@ def judge(
         model_sha256=plan.target.model_sha256,
         as_of=as_of,
         blocking={finding.cell.id: finding.blocks for finding in findings},
-        excess=cell_judge.beyond_ceiling,
+        excess=beyond_ceiling,
     )
     applied = {use.waiver.cell: use.waiver.metadata.name for use in uses if use.status == "applied"}
     findings = [replace(one, waiver=applied.get(one.cell.id)) for one in findings]

@@ -33,7 +33,7 @@ from checker.report.model import (
 )
 from checker.stats.estimate import ReportedEstimate
 from checker.verdict import Verdict
-from checker.verdict.admissibility import AdmissibilityCheck
+from checker.verdict.checks import AdmissibilityCheck
 
 ALPHA = 0.05
 KNOWLEDGE = ("demographics", "events-5", "events-10")

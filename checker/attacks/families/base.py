@@ -154,6 +154,14 @@ class Family(ABC, Generic[Group]):
         """Agree with `__eq__`."""
         return hash(type(self))
 
+    @property
+    def direction(self) -> Family[Group] | None:
+        """The family whose upper bound below its `null_value` means that something is exchanged.
+
+        It measures the same groups. None where nobody knows what chance gives.
+        """
+        return self if self.is_excess or self.separates_splits else None
+
     def with_params(self, params: Any) -> Family[Group]:
         """Return the family as an attack with these parameters measures it."""
         return self

@@ -30,6 +30,11 @@ class Rate(Family["Clusters"]):
     has_sequence: ClassVar[bool] = True
     decided_by_zero_hits: ClassVar[bool] = True
 
+    @property
+    def direction(self) -> Family[Clusters] | None:
+        """The same beyond nonmembers: of those nobody may be found more often."""
+        return RateDifference()
+
     def measure(
         self, members: Clusters, nonmembers: Clusters | None = None, *, confidence: float
     ) -> Measurement:

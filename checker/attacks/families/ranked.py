@@ -26,7 +26,13 @@ class Auroc(Family["Ranked"]):
     """How well members with the class are told from members without it; 0.5 is chance."""
 
     name: ClassVar[str] = "auroc"
+    null_value: ClassVar[float] = 0.5
     takes_everybody: ClassVar[bool] = True
+
+    @property
+    def direction(self) -> Family[Ranked] | None:
+        """Itself: who has the class is not ranked below who has not."""
+        return self
 
     def rank(self, group: Ranked, *, confidence: float) -> Estimate:
         """Return how well one split is ranked."""
@@ -60,6 +66,7 @@ class AurocDifference(Auroc):
     """The same beyond nonmembers; 0 is no difference."""
 
     name: ClassVar[str] = "auroc-difference"
+    null_value: ClassVar[float] = 0.0
     is_excess: ClassVar[bool] = True
 
     def measure(
@@ -156,6 +163,11 @@ class TruePositiveRate(Family["Scores"]):
     needs_identifying_prompts: ClassVar[bool] = False
     is_share: ClassVar[bool] = True
     has_common_n: ClassVar[bool] = True
+
+    @property
+    def direction(self) -> Family[Scores] | None:
+        """The AUROC of the same scores: so rare a catch is too seldom to be rarer than chance."""
+        return SplitAuroc()
 
     def with_params(self, params: Any) -> TruePositiveRate:
         """Take the false-positive rate that a control asks for."""

@@ -243,6 +243,9 @@ class Gate(Element):
     max_evidence_age: Duration | None = Field(
         None, description="ISO 8601 duration; older evidence no longer counts"
     )
+    require_expectation: bool = Field(
+        False, description="no pass unless the target says what its trainer expects (`expect`)"
+    )
 
 
 class ParentRef(Element):

@@ -151,6 +151,29 @@ class DataSpec(Element):
     )
 
 
+class ExpectedLoss(Element):
+    """Losses as the trainer measured them, in nats a token."""
+
+    members: Annotated[float, Field(gt=0, allow_inf_nan=False)] = Field(
+        description="mean over the tokens of the members' records, behind the first of each",
+        examples=[1.83],
+    )
+
+
+class Expectation(Element):
+    """What the model's trainer knows of it, and the audit has to find again."""
+
+    tokens: Text | None = Field(
+        None,
+        description="parquet file with subject_id and tokens, of at least 20 patients, as the"
+        " trainer's own data loader made them; relative to this file",
+        examples=["./sample.parquet"],
+    )
+    loss: ExpectedLoss | None = Field(
+        None, description="the training loss, which the audit must meet within 2 %"
+    )
+
+
 class TargetSpec(Element):
     """The body of an audit target."""
 
@@ -165,6 +188,10 @@ class TargetSpec(Element):
     reference: ModelSpec | None = Field(
         None,
         description="a model of the same vocabulary that was trained without these members",
+    )
+    expect: Expectation | None = Field(
+        None,
+        description="what the trainer knows of the model: it shows that this description is true",
     )
 
 

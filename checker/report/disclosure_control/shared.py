@@ -42,7 +42,7 @@ from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure, setting
 from checker.report.wording.reasons import reason_words
 from checker.stats.estimate import ReportedEstimate
-from checker.verdict.admissibility import AdmissibilityCheck
+from checker.verdict.checks import AdmissibilityCheck
 
 _STEP = 0.01
 _CURVE_STEP = 0.05

@@ -133,6 +133,13 @@ REASONS = {
         " there is none: the instrument is broken for these data.",
         "Look for repeated or ordered records among the nonmembers, and do not trust this cell.",
     ),
+    "worse-than-chance": Reason(
+        "worse than chance",
+        "The attack finds nonmembers rather than members, or ranks worse than guessing would,"
+        " beyond chance: it does not look at the patients that it is told it looks at.",
+        "Are the splits exchanged (data.members, data.nonmembers), or of another release of the"
+        " data? Has the reference model seen the members? Correct the target and run it again.",
+    ),
     "attack-not-shown-to-work": Reason(
         "attack not shown to work",
         "The attack was not shown to find what it must find if it works: the model may not"
@@ -140,6 +147,19 @@ REASONS = {
         " So silence means nothing.",
         "Compare the target's tokenization (start token, order of static facts, age) with the one"
         " the model was trained on. Of canaries, check that their shard was trained on.",
+    ),
+    "expectation-not-met": Reason(
+        "trainer expects something else",
+        "What the target declares that its trainer expects, token sequences or a loss, was not"
+        " found: the description is not that of the model, so what the model says means nothing.",
+        "Compare the target's tokenization and its model with what was trained; the check names the"
+        " first place that differs.",
+    ),
+    "expectation-missing": Reason(
+        "nothing to hold the description against",
+        "The policy asks for what the model's trainer expects, and the target does not declare it.",
+        "Add expect.tokens (sequences from the trainer's data loader) or expect.loss to the target"
+        " and run the audit again.",
     ),
     # --- numbers that do not decide
     "bounds-straddle-limit": Reason(

@@ -1,0 +1,131 @@
+"""Sequences that the trainer's own data loader made, held against the declared tokenization.
+
+A target file describes how records become tokens. What shows that the description is true is the
+trainer's own sequences of some patients: they agree to the last token, or the description is of
+another model (METHODS §5, *Expectation*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from checker.canonical import sha256_hex
+from checker.errors import DataError
+from checker.records.tokenization import TokenizedRecords
+
+SAMPLE_NEEDED = 20
+"""Patients of the audit that a sample must hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenSample:
+    """Token sequences by patient.
+
+    Args:
+        subject_id: [n] int64, each once.
+        tokens: n arrays of int64.
+        sha256: of the file.
+    """
+
+    subject_id: NDArray[np.int64]
+    tokens: list[NDArray[np.int64]]
+    sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class Agreement:
+    """How a sample agrees with the declared tokenization.
+
+    Args:
+        compared: patients of the sample that are patients of the audit.
+        different: of them, whose sequences differ.
+        place: row of the first that differs, from 1; 0 where none does.
+        position: its first token that differs, from 1; 0 where none does.
+    """
+
+    compared: int
+    different: int
+    place: int
+    position: int
+
+
+def read_sample(path: Path) -> TokenSample:
+    """Read a parquet file with the columns `subject_id` (integer) and `tokens` (list of integers).
+
+    Raises:
+        DataError: it cannot be read, lacks a column, holds an empty or missing sequence, or a
+            patient twice.
+    """
+    try:
+        content = path.read_bytes()
+        table = pq.read_table(pa.BufferReader(content))
+    except (OSError, pa.ArrowException) as error:
+        raise DataError(f"{path}: cannot be read ({error}); check spec.expect.tokens") from error
+    for name in ("subject_id", "tokens"):
+        if name not in table.column_names:
+            raise DataError(
+                f"{path}: has no column '{name}'; a sample has subject_id (integer) and tokens"
+                " (list of integers)"
+            )
+    try:
+        subjects = table["subject_id"].cast(pa.int64()).to_pylist()
+        sequences = table["tokens"].cast(pa.list_(pa.int64())).to_pylist()
+    except pa.ArrowException as error:
+        raise DataError(
+            f"{path}: subject_id must be integers and tokens lists of integers ({error})"
+        ) from error
+    for row, (subject, tokens) in enumerate(zip(subjects, sequences, strict=True), start=1):
+        if subject is None or not tokens or None in tokens:
+            raise DataError(f"{path}: row {row} lacks its subject_id or tokens")
+    if len(set(subjects)) < len(subjects):
+        raise DataError(f"{path}: holds a patient twice; a sample has one row for each")
+    return TokenSample(
+        np.array(subjects, dtype=np.int64),
+        [np.array(tokens, dtype=np.int64) for tokens in sequences],
+        sha256_hex(content),
+    )
+
+
+def compare_sample(
+    sample: TokenSample,
+    splits: Mapping[bool, tuple[NDArray[np.int64], TokenizedRecords]],
+    *,
+    max_length: int | None,
+) -> Agreement:
+    """Hold a sample against the same patients' records under the declared tokenization.
+
+    Args:
+        sample: the trainer's.
+        splits: subject ids and whole records of members (True) and of nonmembers.
+        max_length: most tokens of a sequence: both are cut there, as the model's input is.
+    """
+    where = {
+        int(subject): (records, index)
+        for subjects, records in splits.values()
+        for index, subject in enumerate(subjects.tolist())
+    }
+    compared = different = place = position = 0
+    for row, (subject, tokens) in enumerate(
+        zip(sample.subject_id.tolist(), sample.tokens, strict=True), start=1
+    ):
+        if subject not in where:
+            continue
+        compared += 1
+        records, index = where[subject]
+        own = records.record(index).tokens[:max_length].astype(np.int64)
+        theirs = tokens[:max_length]
+        if np.array_equal(own, theirs):
+            continue
+        different += 1
+        if not place:
+            shared = min(len(own), len(theirs))
+            unlike = np.flatnonzero(own[:shared] != theirs[:shared])
+            place, position = row, int(unlike[0] if len(unlike) else shared) + 1
+    return Agreement(compared, different, place, position)

@@ -1,0 +1,31 @@
+"""What a check of the instrument says, whichever part of the judge makes it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from checker.stats.estimate import ReportedEstimate
+
+FORMAT_PATIENTS_NEEDED = 30
+"""With fewer, "no variant is better" would be said of nearly any format."""
+
+FORMAT_MARGIN = 0.02
+"""A variant must be better by this share of the declared format's loss to count: no model is
+indifferent to its own format by less, and a model that ignores a field must not be failed on it."""
+
+
+@dataclass(frozen=True, slots=True)
+class AdmissibilityCheck:
+    """One check that excess means memorisation here; `holds` is None where it was not decided.
+
+    `name` is in kebab case, and the reason of the cells that it blocks. `estimate` and `limit` are
+    what was compared, where there is a number; `evidence` are the digests of the jobs it rests on.
+    """
+
+    name: str
+    title: str
+    holds: bool | None
+    explanation: str
+    estimate: ReportedEstimate | None = None
+    limit: float | None = None
+    evidence: tuple[str, ...] = ()
