@@ -453,7 +453,7 @@ def test_another_model_s_files(signed: Signed) -> None:
     assert (code, len(broken)) == (ExitCode.INCOMPLETE, 1)
     assert "is not the file that was audited" in broken[0]
     (signed.folder / "leaking.json").unlink()
-    assert "cannot be read" in signed.verify()[2][0]
+    assert "is missing" in signed.verify()[2][0]
 
 
 def test_an_edited_report(signed: Signed) -> None:
