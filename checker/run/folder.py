@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from checker.errors import EvidenceError
 from checker.evidence import INTERNAL_REPORTS
-from checker.ledger import ATTEMPT_FILE
-from checker.plugins import load_plugin, plugin_names
-
-_EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
+from checker.run.belonging import (
+    COMPARISONS,
+    EVIDENCE_NAME,
+    RUN_FILES,
+    derived_folders,
+    report_files,
+)
 
 
 @contextmanager
@@ -40,19 +42,25 @@ def locked_folder(run: Path) -> Iterator[None]:
 
 
 def clear_folder(run: Path) -> None:
-    """Delete a run's evidence, plan, manifest and reports, and nothing that it did not write.
+    """Delete all of a run, also under other policies, and nothing that phigate did not write.
+
+    The lock stays, for it is held.
 
     Raises:
         EvidenceError: something cannot be deleted.
     """
+    reports = report_files()
     try:
-        for path in (run / "evidence").glob("*.parquet"):
-            if _EVIDENCE_NAME.fullmatch(path.name):
-                path.unlink()
-        for name in ("plan.json", "manifest.json", "run.json", "waivers.json", ATTEMPT_FILE):
-            (run / name).unlink(missing_ok=True)
-        for folder in (run, run / INTERNAL_REPORTS):
-            for name in plugin_names("phigate.reports"):
-                (folder / load_plugin("phigate.reports", name).filename).unlink(missing_ok=True)
+        for folder in (run, *(run / name for name in derived_folders(run))):
+            for path in (folder / "evidence").glob("*.parquet"):
+                if EVIDENCE_NAME.fullmatch(path.name):
+                    path.unlink()
+            for name in (RUN_FILES | reports | COMPARISONS) - {".lock"}:
+                (folder / name).unlink(missing_ok=True)
+            for name in reports | COMPARISONS:
+                (folder / INTERNAL_REPORTS / name).unlink(missing_ok=True)
+            for empty in (folder / "evidence", folder / INTERNAL_REPORTS, folder):
+                if empty != run and empty.is_dir() and not any(empty.iterdir()):
+                    empty.rmdir()
     except OSError as error:
         raise EvidenceError(f"{run}: cannot be cleared: {error.strerror or error}") from error

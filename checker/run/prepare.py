@@ -33,6 +33,12 @@ class Prepared:
         """What will be run and judged."""
         return self.audit.plan
 
+    @property
+    def model_paths(self) -> list[Path]:
+        """Where the model and, if there is one, the reference model lie."""
+        spec = self.target.document.spec
+        return [self.base / one.path for one in (spec.model, spec.reference) if one is not None]
+
     def open_target(self) -> TargetModel:
         """Load the model under audit.
 

@@ -32,6 +32,7 @@ from checker.report.disclosure_control import for_audience
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
+from checker.run.belonging import COMPARISONS, report_files
 from checker.verdict import judge
 
 WAIVERS = "waivers.json"
@@ -254,6 +255,39 @@ def write_reports(
     for path, content in contents:
         write_atomically(path, content, mode=0o600 if path.parent != folder else 0o644)
     return [path for path, _ in contents]
+
+
+def replace_reports(
+    folder: Path, report: Report, *, formats: Sequence[str], audience: Audience = "shared"
+) -> list[Path]:
+    """Write a newly judged report, and delete what an earlier judgement left behind.
+
+    Beside a new verdict must lie no page that tells an old one. The old reports go first, so that a
+    run that is killed in between has too few rather than wrong ones. Where the same is judged again
+    for the same time, nothing is old, and what is there stays.
+
+    Args:
+        folder: the run's.
+        report: as judged.
+        formats: names of report formats.
+        audience: who is to read it.
+
+    Raises:
+        PluginError: a format is unknown.
+        EvidenceError: a file cannot be written or deleted.
+    """
+    shared = folder / JSON.filename
+    same = shared.exists() and read_file(shared) == JSON.render(for_audience(report, "shared"))
+    if not same:
+        for old in (folder, report_folder(folder, "internal")):
+            for name in report_files() | COMPARISONS:
+                try:
+                    (old / name).unlink(missing_ok=True)
+                except OSError as error:
+                    raise EvidenceError(
+                        f"{old / name}: cannot be deleted: {error.strerror or error}"
+                    ) from error
+    return write_reports(folder, report, formats=formats, audience=audience)
 
 
 def write_comparison(folder: Path, comparison: Comparison, *, page: str) -> list[Path]:
