@@ -63,6 +63,19 @@ def derived_folders(run: Path) -> list[str]:
     )
 
 
+def unfinished_files(run: Path) -> list[Path]:
+    """Return what writers that were killed left behind in a run's folder."""
+    folders = [run, *(run / name for name in derived_folders(run))]
+    folders += [one / inner for one in folders for inner in ("evidence", INTERNAL_REPORTS)]
+    return [
+        path
+        for folder in folders
+        if folder.is_dir()
+        for path in folder.iterdir()
+        if _LEFT_BY_A_KILL.fullmatch(path.name) and not path.is_dir()
+    ]
+
+
 def check_belongs(run: Path, plan: AuditPlan, *, fresh: bool) -> None:
     """Check that a folder is new, or holds this very plan's run, or is to be emptied.
 

@@ -9,13 +9,14 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from checker.errors import EvidenceError
-from checker.evidence import INTERNAL_REPORTS
+from checker.evidence import INTERNAL_REPORTS, make_folder
 from checker.run.belonging import (
     COMPARISONS,
     EVIDENCE_NAME,
     RUN_FILES,
     derived_folders,
     report_files,
+    unfinished_files,
 )
 
 
@@ -23,12 +24,14 @@ from checker.run.belonging import (
 def locked_folder(run: Path) -> Iterator[None]:
     """Lock a run's folder for this process: two writers would overwrite each other's manifest.
 
+    What a process that was killed had half written is deleted.
+
     Raises:
         EvidenceError: it cannot be written, or another process has locked it.
     """
     try:
-        run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(run / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+        make_folder(run, mode=0o700)
+        descriptor = os.open(run / ".lock", os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as error:
         raise EvidenceError(f"{run}: cannot be written: {error.strerror or error}") from error
     try:
@@ -36,9 +39,19 @@ def locked_folder(run: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise EvidenceError(f"{run}: another phigate is working in this folder") from error
+        _prepare(run, descriptor)
         yield
     finally:
         os.close(descriptor)
+
+
+def _prepare(run: Path, lock: int) -> None:
+    try:
+        os.fchmod(lock, 0o600)
+        for path in unfinished_files(run):
+            path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EvidenceError(f"{run}: cannot be written: {error.strerror or error}") from error
 
 
 def clear_folder(run: Path) -> None:

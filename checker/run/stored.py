@@ -115,9 +115,9 @@ def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
     if times is not None:
         measured = {moved[f]: stamp for f, stamp in times.measured.items() if f in moved}
         times = times.model_copy(update={"measured": measured})
-        write_atomically(folder / "run.json", times.to_bytes())
-    write_atomically(folder / "plan.json", plan.to_bytes())
-    write_atomically(folder / "manifest.json", manifest.to_bytes())
+        write_atomically(folder / "run.json", times.to_bytes(), mode=0o600)
+    write_atomically(folder / "plan.json", plan.to_bytes(), mode=0o600)
+    write_atomically(folder / "manifest.json", manifest.to_bytes(), mode=0o600)
     attempt = load_attempt(run.folder)
     if attempt is not None and attempt.speaks_of(plan):
         record_attempt(folder, attempt)
@@ -135,7 +135,7 @@ def record_waivers(folder: Path, waivers: Sequence[Located[LeakageWaiver]]) -> W
         record = WaiverRecord(
             waivers=[WaiverSnapshot(document=one.document, sha256=one.sha256) for one in waivers]
         )
-        write_atomically(path, record.to_bytes())
+        write_atomically(path, record.to_bytes(), mode=0o600)
         return record
     try:
         path.unlink(missing_ok=True)
@@ -279,15 +279,22 @@ def replace_reports(
     shared = folder / JSON.filename
     same = shared.exists() and read_file(shared) == JSON.render(for_audience(report, "shared"))
     if not same:
-        for old in (folder, report_folder(folder, "internal")):
-            for name in report_files() | COMPARISONS:
-                try:
-                    (old / name).unlink(missing_ok=True)
-                except OSError as error:
-                    raise EvidenceError(
-                        f"{old / name}: cannot be deleted: {error.strerror or error}"
-                    ) from error
+        _delete_reports(folder)
     return write_reports(folder, report, formats=formats, audience=audience)
+
+
+def _delete_reports(folder: Path) -> None:
+    internal = report_folder(folder, "internal")
+    try:
+        for old in (internal, folder):
+            for name in report_files() | COMPARISONS:
+                (old / name).unlink(missing_ok=True)
+        if internal.is_dir() and not any(internal.iterdir()):
+            internal.rmdir()
+    except OSError as error:
+        raise EvidenceError(
+            f"{folder}: an old report cannot be deleted: {error.strerror or error}"
+        ) from error
 
 
 def write_comparison(folder: Path, comparison: Comparison, *, page: str) -> list[Path]:
