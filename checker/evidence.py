@@ -54,17 +54,46 @@ def read_file(path: Path) -> bytes:
         raise EvidenceError(f"{str(path)!r}: is no name of a file") from error
 
 
+def make_folder(path: Path, *, mode: int) -> None:
+    """Make a folder, and those above it; one that is there keeps its mode.
+
+    Args:
+        path: of the folder.
+        mode: exactly this under any umask where it is for the owner alone, such as 0o700; else as
+            the umask says, but never beyond the owner's reach. Folders above are as the umask says.
+
+    Raises:
+        OSError: it cannot be made.
+    """
+    missing = [one for one in (path, *path.parents) if not one.exists()]
+    for one in reversed(missing):
+        with suppress(FileExistsError):  # another process made it meanwhile
+            one.mkdir(0o777)
+            made = one.stat().st_mode & 0o777
+            one.chmod(mode if one == path and not mode & 0o077 else made | 0o700)
+    path.mkdir(exist_ok=True)  # says so where it is a file
+
+
 def write_atomically(path: Path, content: bytes, *, mode: int = 0o644) -> None:
     """Write a file whole or not at all.
+
+    Args:
+        path: of the file; a folder that is missing is made, for the owner alone where the file is.
+        content: what it will hold.
+        mode: exactly this under any umask where it is for the owner alone, such as 0o600; else as
+            the umask says, but never beyond the owner's reach.
 
     Raises:
         EvidenceError: the folder cannot be written or the disk is full; nothing is left behind.
     """
     temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.tmp")
+    private = not mode & 0o077
     try:
-        path.parent.mkdir(parents=True, exist_ok=True)
+        make_folder(path.parent, mode=0o700 if private else 0o755)
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, mode)
         with os.fdopen(descriptor, "wb") as stream:
+            made = os.fstat(stream.fileno()).st_mode & 0o777
+            os.fchmod(stream.fileno(), mode if private else made | 0o600)
             stream.write(content)
             stream.flush()
             os.fsync(stream.fileno())

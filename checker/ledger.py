@@ -309,7 +309,7 @@ def record_attempt(folder: Path, attempt: Attempt) -> None:
     Raises:
         EvidenceError: the folder cannot be written.
     """
-    write_atomically(folder / ATTEMPT_FILE, attempt.line + b"\n")
+    write_atomically(folder / ATTEMPT_FILE, attempt.line + b"\n", mode=0o600)
 
 
 def load_attempt(folder: Path) -> Attempt | None:

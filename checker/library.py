@@ -28,6 +28,7 @@ from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import check_waivers
 from checker.report.model import Audience, Report
+from checker.run.belonging import check_apart, check_belongs
 from checker.run.prepare import Prepared, prepare_documents
 from checker.run.running import RunProgress, run_audit
 from checker.run.stored import (
@@ -36,7 +37,7 @@ from checker.run.stored import (
     load_run,
     load_waivers,
     record_waivers,
-    write_reports,
+    replace_reports,
 )
 from checker.verification import Statement, verify_run
 
@@ -120,7 +121,8 @@ def collect(
 
     Args:
         planned: as from `plan`.
-        out: the run's folder; made when it is not there. Finished jobs in it are not run again.
+        out: the run's folder; made when it is not there. Where it holds this plan's run, finished
+            jobs are not run again; where it holds anything else, it is refused.
         ledger: an institution's ledger, in which the attempt is registered before the model is
             asked anything.
         executor: where jobs run; by default one after another in this process. It is closed.
@@ -130,11 +132,13 @@ def collect(
         fresh: forget what an earlier run left in the folder and measure everything anew.
 
     Raises:
-        EvidenceError: the folder cannot be written, or evidence in it was changed.
+        EvidenceError: the folder cannot be written, is another run's or holds anything else, or
+            evidence in it was changed.
         TargetError: the model cannot be loaded or fails preflight.
         ExecutorError: there is nowhere to run; finished jobs are kept.
     """
     folder = Path(out)
+    _check_folder(planned, folder, fresh=fresh)
     attempt = _attempt(ledger, plan=planned.plan, folder=folder)
     return _run(planned, folder, attempt, executor, progress, command, fresh=fresh)
 
@@ -176,12 +180,13 @@ def audit(
     """
     folder = Path(out)
     _check_waivers(waivers, policy=planned.policy.document, plan=planned.plan, as_of=as_of)
+    _check_folder(planned, folder, fresh=fresh)
     attempt = _attempt(ledger, plan=planned.plan, folder=folder)
     _run(planned, folder, attempt, executor, progress, command, fresh=fresh)
     record = record_waivers(folder, waivers)
     report = judge_run(load_run(folder), as_of=as_of or _now(), waivers=record, attempt=attempt)
     _remember(ledger, attempt, plan=planned.plan, report=report)
-    write_reports(folder, report, formats=formats, audience=audience)
+    replace_reports(folder, report, formats=formats, audience=audience)
     return report
 
 
@@ -211,7 +216,7 @@ def judge(
         DocumentError: a waiver cannot hold.
     """
     folder, report = judged(run, policy=policy, waivers=waivers, ledger=ledger, as_of=as_of)
-    write_reports(folder, report, formats=formats, audience=audience)
+    replace_reports(folder, report, formats=formats, audience=audience)
     return report
 
 
@@ -304,6 +309,13 @@ def _run(
         attempt=attempt,
         fresh=fresh,
     )
+
+
+def _check_folder(planned: Prepared, folder: Path, *, fresh: bool) -> None:
+    """Refuse a folder that is not this run's before an attempt is registered for it."""
+    for model in planned.model_paths:
+        check_apart(folder, model)
+    check_belongs(folder, planned.plan, fresh=fresh)
 
 
 def _attempt(ledger: str | Path | None, *, plan: AuditPlan, folder: Path) -> Attempt | None:

@@ -19,7 +19,6 @@ from checker.report.wording.plain import plain
 if TYPE_CHECKING:
     from checker.report.model import Audience, Report
     from checker.run.executors import Executor
-    from checker.run.prepare import Prepared
     from checker.run.running import RunProgress
 
 
@@ -61,18 +60,10 @@ class How(TypedDict):
 
 
 @contextmanager
-def watched(planned: Prepared, out: Path, *, resume: bool) -> Iterator[How]:
+def watched(*, resume: bool) -> Iterator[How]:
     """Show the progress of a run on standard error."""
     from checker.cli.progress import TerminalProgress
-    from checker.report.formats.json import load_report
 
-    if resume and (out / "report.json").exists():
-        before = load_report(out / "report.json").policy
-        if before.sha256 != planned.policy.sha256:
-            say(
-                f"{out} holds a report under {before.name} {before.version}, another policy; it is"
-                " replaced, and the evidence that serves both is used again"
-            )
     with TerminalProgress(error_console()) as progress:
         command = printable(shlex.join(["phigate", *sys.argv[1:]]))
         yield How(progress=progress, command=command, fresh=not resume)
@@ -93,9 +84,9 @@ def finish(
     from checker.report.disclosure_control import for_audience
     from checker.report.formats.console import print_report
     from checker.report.formats.json import render_json
-    from checker.run.stored import write_reports
+    from checker.run.stored import replace_reports
 
-    paths = write_reports(folder, report, formats=formats, audience=audience)
+    paths = replace_reports(folder, report, formats=formats, audience=audience)
     shown = for_audience(report, audience)
     try:
         if as_json:

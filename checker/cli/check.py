@@ -49,7 +49,7 @@ def check(
     executor = auditing.executor_for(policy, target, device, **where)
     planned = library.plan(library.load_policy(policy), library.load_target(target), device=device)
     granted = library.read_waivers(() if no_waivers else waivers)
-    with auditing.watched(planned, out, resume=resume) as how:
+    with auditing.watched(resume=resume) as how:
         report = library.audit(
             planned,
             out=out,

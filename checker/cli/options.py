@@ -93,7 +93,7 @@ device_option = click.option(
     "--device", callback=_device, help="auto, cpu, cuda or cuda:N; default: the target's."
 )
 fresh_option = click.option(
-    "--resume/--fresh", default=True, show_default=True, help="Go on, or measure everything anew."
+    "--resume/--fresh", default=True, show_default=True, help="Go on, or empty the folder first."
 )
 
 

@@ -4,32 +4,34 @@ from __future__ import annotations
 
 import fcntl
 import os
-import re
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 from checker.errors import EvidenceError
-from checker.evidence import INTERNAL_REPORTS
-from checker.ledger import ATTEMPT_FILE
-from checker.plugins import load_plugin, plugin_names
-
-_TORN_NAME = re.compile(
-    r"\.(?:[0-9a-f]{64}\.parquet|(?:plan|manifest|run)\.json|pseudonym\.key)\.[0-9a-f]{8}\.tmp"
+from checker.evidence import INTERNAL_REPORTS, make_folder
+from checker.run.belonging import (
+    COMPARISONS,
+    EVIDENCE_NAME,
+    RUN_FILES,
+    derived_folders,
+    report_files,
+    unfinished_files,
 )
-_EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 
 
 @contextmanager
 def locked_folder(run: Path) -> Iterator[None]:
     """Lock a run's folder for this process: two writers would overwrite each other's manifest.
 
+    What a process that was killed had half written is deleted.
+
     Raises:
         EvidenceError: it cannot be written, or another process has locked it.
     """
     try:
-        run.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(run / ".lock", os.O_WRONLY | os.O_CREAT, 0o644)
+        make_folder(run, mode=0o700)
+        descriptor = os.open(run / ".lock", os.O_WRONLY | os.O_CREAT, 0o600)
     except OSError as error:
         raise EvidenceError(f"{run}: cannot be written: {error.strerror or error}") from error
     try:
@@ -37,33 +39,41 @@ def locked_folder(run: Path) -> Iterator[None]:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             raise EvidenceError(f"{run}: another phigate is working in this folder") from error
-        _clear_torn(run)
+        _prepare(run, descriptor)
         yield
     finally:
         os.close(descriptor)
 
 
-def _clear_torn(run: Path) -> None:
-    """Delete what a killed run was writing; whoever holds the lock is the only one to write it."""
-    for path in (*run.glob(".*.tmp"), *(run / "evidence").glob(".*.tmp")):
-        if _TORN_NAME.fullmatch(path.name):
+def _prepare(run: Path, lock: int) -> None:
+    try:
+        os.fchmod(lock, 0o600)
+        for path in unfinished_files(run):
             path.unlink(missing_ok=True)
+    except OSError as error:
+        raise EvidenceError(f"{run}: cannot be written: {error.strerror or error}") from error
 
 
 def clear_folder(run: Path) -> None:
-    """Delete a run's evidence, plan, manifest and reports, and nothing that it did not write.
+    """Delete all of a run, also under other policies, and nothing that phigate did not write.
+
+    The lock stays, for it is held.
 
     Raises:
         EvidenceError: something cannot be deleted.
     """
+    reports = report_files()
     try:
-        for path in (run / "evidence").glob("*.parquet"):
-            if _EVIDENCE_NAME.fullmatch(path.name):
-                path.unlink()
-        for name in ("plan.json", "manifest.json", "run.json", "waivers.json", ATTEMPT_FILE):
-            (run / name).unlink(missing_ok=True)
-        for folder in (run, run / INTERNAL_REPORTS):
-            for name in plugin_names("phigate.reports"):
-                (folder / load_plugin("phigate.reports", name).filename).unlink(missing_ok=True)
+        for folder in (run, *(run / name for name in derived_folders(run))):
+            for path in (folder / "evidence").glob("*.parquet"):
+                if EVIDENCE_NAME.fullmatch(path.name):
+                    path.unlink()
+            for name in (RUN_FILES | reports | COMPARISONS) - {".lock"}:
+                (folder / name).unlink(missing_ok=True)
+            for name in reports | COMPARISONS:
+                (folder / INTERNAL_REPORTS / name).unlink(missing_ok=True)
+            for empty in (folder / "evidence", folder / INTERNAL_REPORTS, folder):
+                if empty != run and empty.is_dir() and not any(empty.iterdir()):
+                    empty.rmdir()
     except OSError as error:
         raise EvidenceError(f"{run}: cannot be cleared: {error.strerror or error}") from error

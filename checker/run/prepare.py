@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, cast
 
 from checker.attacks.api import load_attack
-from checker.errors import DocumentError
+from checker.errors import DocumentError, TargetError
 from checker.planning import AuditPlan, CompiledAudit, compile_plan
 from checker.planning.protocol import folder_of, planning_of
 from checker.plugins import load_plugin
@@ -35,29 +35,44 @@ class Prepared:
         """What will be run and judged."""
         return self.audit.plan
 
+    @property
+    def model_paths(self) -> list[Path]:
+        """Where the model and, if there is one, the reference model lie."""
+        spec = self.target.document.spec
+        return [self.base / one.path for one in (spec.model, spec.reference) if one is not None]
+
     def open_target(self) -> TargetModel:
         """Load the model under audit.
 
         Raises:
-            TargetError: it cannot be loaded.
+            TargetError: it cannot be loaded, or its files are not those that were hashed.
         """
-        return self._open(self.target.document.spec.model)
+        return self._open(self.target.document.spec.model, self.plan.target.model_sha256)
 
     @property
     def open_reference(self) -> Callable[[], TargetModel] | None:
         """What loads the reference model, or None where the target names none."""
-        model = self.target.document.spec.reference
-        return None if model is None else lambda: self._open(model)
+        model, sha256 = self.target.document.spec.reference, self.plan.target.reference_sha256
+        return None if model is None else lambda: self._open(model, sha256)
 
-    def _open(self, model: ModelSpec) -> TargetModel:
+    def _open(self, model: ModelSpec, sha256: str | None) -> TargetModel:
         ids = self.audit.workload.tokenizer.vocabulary.ids
         specials = self.target.document.spec.tokenization.specials
-        return _backend(model).open(
+        backend = _backend(model)
+        opened = backend.open(
             model,
             self.base,
             pad_id=ids[specials.pad] if specials.pad else None,
             eos_id=ids[specials.eos] if specials.eos else None,
         )
+        # hashed again once it is loaded: what was read may have been put there since the plan
+        if backend.describe(model, self.base).sha256 != sha256:
+            raise TargetError(
+                f"{self.base / model.path}: was changed after the audit was planned, so what was"
+                " loaded is not what was hashed; leave the model alone and run the same command"
+                " again"
+            )
+        return opened
 
 
 def prepare(policy: Path, target: Path, *, device: str | None = None) -> Prepared:

@@ -70,7 +70,7 @@ class RunRecord:
         )
         content = plan.to_bytes()
         self._plan_sha256 = sha256_hex(content)
-        write_atomically(run / "plan.json", content)
+        write_atomically(run / "plan.json", content, mode=0o600)
         if attempt is not None:
             record_attempt(run, attempt)
         self._write_times()
@@ -180,7 +180,7 @@ class RunRecord:
             crashed={job: self._crashed[job] for job in order if job in self._crashed},
             left_out=[job for job in order if job in self._left_out],
         )
-        write_atomically(self._run / "manifest.json", manifest.to_bytes())
+        write_atomically(self._run / "manifest.json", manifest.to_bytes(), mode=0o600)
         return manifest
 
     # --- keys and files -------------------------------------------------------------------------
@@ -218,7 +218,7 @@ class RunRecord:
         return load_json_file(path, model) if path.exists() else None
 
     def _write_times(self) -> None:
-        write_atomically(self._run / "run.json", self._times.to_bytes())
+        write_atomically(self._run / "run.json", self._times.to_bytes(), mode=0o600)
 
     def _now(self) -> str:
         return self._clock().astimezone(UTC).isoformat(timespec="seconds")

@@ -10,6 +10,7 @@ from typing import Protocol
 from checker.evidence import Manifest
 from checker.ledger import Attempt
 from checker.planning import CompiledAudit, Job
+from checker.run.belonging import check_belongs
 from checker.run.execution import Execution
 from checker.run.executors import Executor, Openers, ReadyJob, SerialExecutor
 from checker.run.folder import clear_folder, locked_folder
@@ -77,14 +78,17 @@ def run_audit(
         The manifest, as written.
 
     Raises:
-        EvidenceError: the folder cannot be written, or evidence in it was changed.
+        EvidenceError: the folder cannot be written, is another run's or holds anything else, or
+            evidence in it was changed.
         TargetError: the model cannot be loaded or fails preflight.
         ExecutorError: there is nowhere to run, or nowhere any more; finished jobs are kept.
     """
     openers: dict[str, Callable[[], TargetModel]] = {"target": open_target}
     if open_reference is not None:
         openers["reference"] = open_reference
+    check_belongs(run, audit.plan, fresh=fresh)
     with locked_folder(run):
+        check_belongs(run, audit.plan, fresh=fresh)  # another may have begun it meanwhile
         if fresh:
             clear_folder(run)
         record = RunRecord(audit.plan, run=run, command=command, attempt=attempt, clock=clock)

@@ -32,6 +32,7 @@ from checker.report.disclosure_control import for_audience
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
+from checker.run.belonging import COMPARISONS, report_files
 from checker.verdict import judge
 
 WAIVERS = "waivers.json"
@@ -114,9 +115,9 @@ def derive_run(run: Run, policy: Located[LeakagePolicy]) -> Run:
     if times is not None:
         measured = {moved[f]: stamp for f, stamp in times.measured.items() if f in moved}
         times = times.model_copy(update={"measured": measured})
-        write_atomically(folder / "run.json", times.to_bytes())
-    write_atomically(folder / "plan.json", plan.to_bytes())
-    write_atomically(folder / "manifest.json", manifest.to_bytes())
+        write_atomically(folder / "run.json", times.to_bytes(), mode=0o600)
+    write_atomically(folder / "plan.json", plan.to_bytes(), mode=0o600)
+    write_atomically(folder / "manifest.json", manifest.to_bytes(), mode=0o600)
     attempt = load_attempt(run.folder)
     if attempt is not None and attempt.speaks_of(plan):
         record_attempt(folder, attempt)
@@ -134,7 +135,7 @@ def record_waivers(folder: Path, waivers: Sequence[Located[LeakageWaiver]]) -> W
         record = WaiverRecord(
             waivers=[WaiverSnapshot(document=one.document, sha256=one.sha256) for one in waivers]
         )
-        write_atomically(path, record.to_bytes())
+        write_atomically(path, record.to_bytes(), mode=0o600)
         return record
     try:
         path.unlink(missing_ok=True)
@@ -254,6 +255,46 @@ def write_reports(
     for path, content in contents:
         write_atomically(path, content, mode=0o600 if path.parent != folder else 0o644)
     return [path for path, _ in contents]
+
+
+def replace_reports(
+    folder: Path, report: Report, *, formats: Sequence[str], audience: Audience = "shared"
+) -> list[Path]:
+    """Write a newly judged report, and delete what an earlier judgement left behind.
+
+    Beside a new verdict must lie no page that tells an old one. The old reports go first, so that a
+    run that is killed in between has too few rather than wrong ones. Where the same is judged again
+    for the same time, nothing is old, and what is there stays.
+
+    Args:
+        folder: the run's.
+        report: as judged.
+        formats: names of report formats.
+        audience: who is to read it.
+
+    Raises:
+        PluginError: a format is unknown.
+        EvidenceError: a file cannot be written or deleted.
+    """
+    shared = folder / JSON.filename
+    same = shared.exists() and read_file(shared) == JSON.render(for_audience(report, "shared"))
+    if not same:
+        _delete_reports(folder)
+    return write_reports(folder, report, formats=formats, audience=audience)
+
+
+def _delete_reports(folder: Path) -> None:
+    internal = report_folder(folder, "internal")
+    try:
+        for old in (internal, folder):
+            for name in report_files() | COMPARISONS:
+                (old / name).unlink(missing_ok=True)
+        if internal.is_dir() and not any(internal.iterdir()):
+            internal.rmdir()
+    except OSError as error:
+        raise EvidenceError(
+            f"{folder}: an old report cannot be deleted: {error.strerror or error}"
+        ) from error
 
 
 def write_comparison(folder: Path, comparison: Comparison, *, page: str) -> list[Path]:

@@ -175,7 +175,8 @@ class TargetDescription:
         backend: name of the backend.
         vocabulary_size, context_length, capabilities: as in TargetInfo.
         bos_token_id: as the model's own configuration names it, or None.
-        files: relative path to SHA-256 of every file that makes up the model.
+        files: relative path to SHA-256 of every file that makes up the model; where that is a
+            folder, of every file below it.
         sha256: over `files`; the identity of the model.
     """
 

@@ -7,7 +7,7 @@ not checked because something it takes was not given. Nothing that was not check
 held.
 
 `run` has the order in which a whole run is looked at; each thing that is looked at has its module:
-`files`, `judging`, `renderings`, `attempts`, `signatures`, `model_files`.
+`files`, `judging`, `renderings`, `foreign_files`, `attempts`, `signatures`, `model_files`.
 """
 
 from checker.verification.attempts import verify_ledger_file

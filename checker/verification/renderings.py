@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from checker.errors import EvidenceError
 from checker.evidence import read_file
 from checker.plugins import load_plugin, plugin_names
 from checker.report.formats.api import ReportFormat
@@ -18,8 +19,14 @@ def check_renderings(run: Run, report: Report) -> Iterator[Statement]:
     """What people read must be what was judged: each rendering is made again and compared."""
     yield from _rendered(run, report, run.folder)
     folder = report_folder(run.folder, "internal")
-    if folder.is_dir():
-        yield from _rendered(run, load_report(folder / "report.json"), folder)
+    if not folder.is_dir():
+        return
+    try:
+        internal = load_report(folder / "report.json")
+    except EvidenceError as error:
+        yield Statement(False, f"the reports for the audit team were not compared: {error}")
+        return
+    yield from _rendered(run, internal, folder)
 
 
 def _rendered(run: Run, report: Report, folder: Path) -> Iterator[Statement]:

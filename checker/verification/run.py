@@ -18,6 +18,7 @@ from checker.verification.demands import (
     check_policy,
 )
 from checker.verification.files import check_digests, check_evidence, check_jobs
+from checker.verification.foreign_files import check_foreign
 from checker.verification.judging import check_judgement, check_later
 from checker.verification.model_files import check_model
 from checker.verification.renderings import check_renderings
@@ -87,6 +88,7 @@ def verify_run(
     else:
         statements.append(Statement(False, "not judged again: the files above do not hold"))
     statements += check_renderings(run, report)
+    statements += check_foreign(run)
     if ledger is not None:
         statements += check_in_ledger(run, report, ledger)
     elif report.provenance.attempt is not None:

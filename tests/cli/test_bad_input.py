@@ -180,7 +180,7 @@ def test_a_run_folder_that_cannot_be_written_is_named(phigate: Command, workspac
         "check", workspace / "policy.yaml", workspace / "sound.yaml", "--out", workspace / "run"
     )
     assert outcome.code == ExitCode.INCOMPLETE
-    assert f"{workspace / 'run'}: cannot be written" in outcome.err
+    assert f"{workspace / 'run'}: is a file; --out names the folder of a run" in outcome.err
 
 
 def test_a_full_disk_is_named_and_nothing_half_written_stays(

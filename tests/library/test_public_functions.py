@@ -16,7 +16,7 @@ from mypy import api as mypy
 
 import checker
 from checker import audit, collect, judge, load_policy, load_target, plan, read_waivers, verify
-from checker.errors import DocumentError, ExitCode, PhigateError
+from checker.errors import DocumentError, ExitCode, PhigateError, TargetError
 
 ROOT = Path(__file__).parents[2]
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
@@ -101,6 +101,18 @@ def test_a_ledger_counts_what_the_library_does(folder: Path, phigate: Command) -
     assert report.provenance.attempt.number == 1
     statements = verify("counted", ledger="ledger.jsonl")
     assert all(statement.holds is not False for statement in statements)
+
+
+def test_a_model_that_changes_after_the_plan_is_not_audited(folder: Path) -> None:
+    planned = plan(load_policy("policy.yaml"), load_target("target.yaml"))
+    assert planned.open_target()
+    audited = (folder / "leaking.json").read_bytes()
+    shutil.copy(folder / "sound.json", folder / "leaking.json")
+    with pytest.raises(TargetError, match="was changed after the audit was planned"):
+        audit(planned, out="changed", as_of=AS_OF)
+    assert not (folder / "changed" / "report.json").exists()
+    (folder / "leaking.json").write_bytes(audited)
+    assert audit(planned, out="changed", as_of=AS_OF).verdict == "fail"
 
 
 def test_errors_are_phigate_s_own_with_their_exit_code(folder: Path) -> None:

@@ -209,7 +209,7 @@ def test_an_attempt_is_registered_before_the_model_is_asked_anything(
     ledger = workspace / "ledger.jsonl"
     make_ledger(ledger)
     (workspace / "a").mkdir()
-    (workspace / "a" / "evidence").write_text("in the way")  # the run cannot even begin
+    (workspace / "a" / "pseudonym.key").write_text("none")  # the run cannot even begin
     assert check(phigate, workspace, "a", "--ledger", ledger).code == ExitCode.INCOMPLETE
     (entry,) = read_ledger(ledger).entries
     assert (entry.kind, entry.attempt) == ("attempt", 1)

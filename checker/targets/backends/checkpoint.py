@@ -1,10 +1,10 @@
 """A Hugging Face checkpoint in a local directory: what can be said of it without torch.
 
 The plan needs the vocabulary's size, the context and the identity of a model, not its weights in
-memory, so this module reads `config.json` and the headers of the safetensors files and hashes them.
-It also settles what is not opened at all: anything that is not a local directory (nothing is
-fetched), pickled weights and code inside a checkpoint (both run foreign code), adapters
-(the base model they need may be another one), and files that are cut short.
+memory, so this module reads `config.json` and the headers of the safetensors files, and hashes
+every file of the folder. It also settles what is not opened at all: anything that is not a local
+directory (nothing is fetched), a folder in which something leads to another model (`redirects`,
+`model_folder`), and files that are cut short.
 """
 
 from __future__ import annotations
@@ -17,11 +17,18 @@ from typing import Any, ClassVar
 
 from safetensors import SafetensorError, safe_open
 
-from checker.canonical import digest, file_sha256
+from checker.canonical import digest
 from checker.errors import TargetError
 from checker.json_text import read_json
 from checker.policy.documents import ModelSpec
 from checker.targets import CAPABILITIES, TargetDescription, TargetModel
+from checker.targets.backends.model_folder import (
+    hash_files,
+    list_files,
+    refuse_code,
+    refuse_strangers,
+)
+from checker.targets.backends.redirects import refuse_redirects
 
 _CONTEXT_KEYS = (
     "max_position_embeddings",
@@ -49,14 +56,14 @@ _PICKLES = ("*.bin", "*.pt", "*.pth", "*.ckpt", "*.pkl")
 
 @dataclass(frozen=True, slots=True)
 class _Checkpoint:
-    """What `config.json` says, and the files that make up the model."""
+    """What `config.json` says, and all files of the folder, by name."""
 
     directory: Path
     vocabulary_size: int
     context_length: int | None
     bos_token_id: int | None
     switch_lengths: dict[str, int]
-    files: tuple[Path, ...]
+    files: dict[str, Path]
 
 
 class HuggingFaceBackend:
@@ -68,16 +75,13 @@ class HuggingFaceBackend:
         """Describe the checkpoint at `base / spec.path` without loading it.
 
         Returns:
-            The description; `files` names config, weights and, where code may run, the code.
+            The description; `files` names every file of the folder.
 
         Raises:
             TargetError: it cannot be opened as a model, in one sentence that names the path.
         """
         checkpoint = _read_checkpoint(spec, base)
-        files = {
-            path.relative_to(checkpoint.directory).as_posix(): _sha256_of(path)
-            for path in checkpoint.files
-        }
+        files = hash_files(checkpoint.files)
         return TargetDescription(
             backend=self.name,
             vocabulary_size=checkpoint.vocabulary_size,
@@ -113,8 +117,8 @@ class HuggingFaceBackend:
 def _read_checkpoint(spec: ModelSpec, base: Path) -> _Checkpoint:
     directory = _model_directory(spec.path, base)
     config = _read_json_object(directory / "config.json")
-    code = _code_files(directory, config, trusted=spec.trust_remote_code)
-    files = _weight_files(directory)
+    _check_json(directory, config, trusted=spec.trust_remote_code)
+    weights = [directory / name for name in _weight_files(directory)]
     text = config.get("text_config")
     shape = {**config, **text} if isinstance(text, dict) else config
     vocabulary_size = _count(shape, "vocab_size")
@@ -123,7 +127,7 @@ def _read_checkpoint(spec: ModelSpec, base: Path) -> _Checkpoint:
             f"{directory / 'config.json'}: vocab_size is missing or no positive integer; phigate "
             "audits language models over a vocabulary"
         )
-    _check_sizes(shape, directory, files)
+    _check_sizes(shape, directory, weights)
     bos = shape.get("bos_token_id")
     context = _count(shape, *_CONTEXT_KEYS)
     return _Checkpoint(
@@ -132,7 +136,7 @@ def _read_checkpoint(spec: ModelSpec, base: Path) -> _Checkpoint:
         context_length=context,
         bos_token_id=bos if isinstance(bos, int) else None,
         switch_lengths=_switch_lengths(shape, context_length=context),
-        files=(directory / "config.json", *files, *code),
+        files=_check_files(directory, trusted=spec.trust_remote_code),
     )
 
 
@@ -158,6 +162,23 @@ def _check_sizes(shape: Mapping[str, Any], directory: Path, files: Sequence[Path
                 raise TargetError(
                     f"{config}: {key} is {size:.6g}, but {what}; save the model again"
                 )
+
+
+def _check_json(directory: Path, config: dict[str, Any], *, trusted: bool) -> None:
+    """Refuse settings that lead away from this folder."""
+    refuse_redirects(directory / "config.json", config, trusted=trusted)
+    generation = directory / "generation_config.json"
+    if generation.is_file():
+        refuse_redirects(generation, _read_json_object(generation), trusted=trusted)
+
+
+def _check_files(directory: Path, *, trusted: bool) -> dict[str, Path]:
+    """Return all files of the folder, none of which may be loaded in place of the weights."""
+    files = list_files(directory)
+    refuse_strangers(directory, files, used=_weight_files(directory))
+    if not trusted:
+        refuse_code(directory, files)
+    return files
 
 
 def _count(shape: Mapping[str, Any], *keys: str) -> int | None:
@@ -235,38 +256,14 @@ def _read_json_object(path: Path) -> dict[str, Any]:
     return value
 
 
-def _code_files(directory: Path, config: Mapping[str, Any], *, trusted: bool) -> list[Path]:
-    """Return the code that loading would run; it is part of the model's identity."""
-    if "auto_map" not in config:
-        return []
-    if not trusted:
-        raise TargetError(
-            f"{directory / 'config.json'}: auto_map asks to run code from the checkpoint; read "
-            "that code, then set trustRemoteCode: true, or convert the model to a built-in "
-            "architecture"
-        )
-    if not isinstance(config["auto_map"], dict):
-        raise TargetError(f"{directory / 'config.json'}: auto_map is not a mapping")
-    if any("--" in str(name) for name in config["auto_map"].values()):
-        raise TargetError(
-            f"{directory / 'config.json'}: auto_map names code on the Hugging Face Hub; copy it "
-            "into the directory, because phigate opens local directories only"
-        )
-    return sorted(directory.rglob("*.py"))
-
-
-def _weight_files(directory: Path) -> list[Path]:
-    if (directory / "adapter_config.json").is_file():
-        raise TargetError(
-            f"{directory}: adapter_config.json beside config.json makes it unclear which weights "
-            "are audited; merge the adapter into the model and save that alone"
-        )
+def _weight_files(directory: Path) -> list[str]:
+    """Return the names of the weights, and of their index where they are in several files."""
     if (directory / _SINGLE).is_file():
-        files = [directory / _SINGLE]
+        files = [_SINGLE]
         shards = files
     elif (directory / _INDEX).is_file():
         shards = _shards(directory / _INDEX)
-        files = [directory / _INDEX, *shards]
+        files = [_INDEX, *shards]
     elif pickles := sorted(path.name for glob in _PICKLES for path in directory.glob(glob)):
         raise TargetError(
             f"{directory}: only pickled weights ({pickles[0]}), and opening a pickle runs whatever "
@@ -275,12 +272,12 @@ def _weight_files(directory: Path) -> list[Path]:
         )
     else:
         raise TargetError(f"{directory}: no weights; expected {_SINGLE} or {_INDEX}")
-    for path in shards:
-        _check_safetensors(path)
+    for name in shards:
+        _check_safetensors(directory / name)
     return files
 
 
-def _shards(index: Path) -> list[Path]:
+def _shards(index: Path) -> list[str]:
     weight_map = _read_json_object(index).get("weight_map")
     if not isinstance(weight_map, dict) or not weight_map:
         raise TargetError(f"{index}: has no weight_map, so its shards are unknown; save it again")
@@ -290,7 +287,7 @@ def _shards(index: Path) -> list[Path]:
             raise TargetError(f"{index}: '{name}' is no safetensors file of this directory")
         if not (index.parent / name).is_file():
             raise TargetError(f"{index.parent / name}: this shard is missing; copy the model again")
-    return [index.parent / name for name in names]
+    return names
 
 
 def _check_safetensors(path: Path) -> None:
@@ -307,10 +304,3 @@ def _tensor_count(path: Path) -> int:
         raise TargetError(
             f"{path}: is cut short or no safetensors file ({error}); copy it again"
         ) from error
-
-
-def _sha256_of(path: Path) -> str:
-    try:
-        return file_sha256(path)
-    except OSError as error:
-        raise TargetError(f"{path}: cannot be read: {error.strerror or error}") from error
