@@ -32,6 +32,7 @@ from checker.report.disclosure_control import for_audience
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
+from checker.run.measured import require_measured
 from checker.verdict import judge
 
 WAIVERS = "waivers.json"
@@ -171,7 +172,9 @@ def judge_run(
 
     Raises:
         EvidenceError: evidence is missing or was changed.
+        UsageError: the time lies before the newest measurement.
     """
+    require_measured(run.manifest, run.times, as_of=as_of)
     plan = run.plan
     granted = [snapshot.document for snapshot in waivers.waivers] if waivers else []
     judgement = judge(
@@ -206,6 +209,7 @@ def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) 
 
     Raises:
         EvidenceError: the report's time is invalid, or evidence or waivers are missing or changed.
+        UsageError: the time lies before the newest measurement.
     """
     if as_of is None:
         try:

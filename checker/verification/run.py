@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from checker.errors import EvidenceError
 from checker.report.formats.json import load_report
+from checker.run.measured import require_measured
 from checker.run.stored import load_run
 from checker.verification.attempts import check_attempt, check_in_ledger
 from checker.verification.demands import (
@@ -58,6 +59,7 @@ def verify_run(
     Raises:
         EvidenceError: the run has no report that could be read at all.
         DocumentError: the policy is invalid.
+        UsageError: `as_of` lies before the newest measurement.
     """
     report = load_report(folder / "report.json")
     try:
@@ -67,6 +69,8 @@ def verify_run(
         if signed:
             statements += check_signed(folder, report, None, keys=keys, attestation=attestation)
         return statements
+    if as_of is not None:
+        require_measured(run.manifest, run.times, as_of=as_of)
     statements = [
         *check_digests(run, report),
         check_demands(run),
