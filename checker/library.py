@@ -334,6 +334,8 @@ def _remember(
             Path(ledger),
             attempt=attempt,
             plan=plan,
+            manifest_sha256=report.provenance.manifest_sha256,
+            waivers_sha256=report.provenance.waivers_sha256,
             verdict=report.verdict,
             as_of=report.provenance.as_of,
             at=_now(),

@@ -16,6 +16,7 @@ from checker.cli.console import error_console, printable, say, show, write
 from checker.errors import PhigateError
 
 if TYPE_CHECKING:
+    from checker.policy.documents import LeakagePolicy
     from checker.report.model import Audience, Report
     from checker.run.executors import Executor
     from checker.run.prepare import Prepared
@@ -75,6 +76,15 @@ def watched(planned: Prepared, out: Path, *, resume: bool) -> Iterator[How]:
     with TerminalProgress(error_console()) as progress:
         command = printable(shlex.join(["phigate", *sys.argv[1:]]))
         yield How(progress=progress, command=command, fresh=not resume)
+
+
+def tell_ledger_missing(policy: LeakagePolicy, ledger: Path | None) -> None:
+    """Say before anything is measured that without the ledger nothing can pass."""
+    if policy.spec.gate.require_ledger and ledger is None:
+        say(
+            "the policy requires an attempt ledger (gate.requireLedger): without --ledger nothing"
+            " can pass"
+        )
 
 
 def tell_crashes(out: Path) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import click
 
+from checker.cli import auditing
 from checker.cli.console import say, show, write
 from checker.cli.options import File, json_option, ledger_option
 
@@ -30,6 +31,7 @@ def plan(policy: Path, target: Path, ledger: Path | None, as_json: bool) -> None
         number = upcoming_attempt(ledger, plan=compiled)
         compiled = at_attempt(compiled, attempt=number)
         say(f"attempt {number} by the ledger: bounds at {100 * compiled.confidence:.10g} %")
+    auditing.tell_ledger_missing(compiled.policy.document, ledger)
     if as_json:
         write(compiled.to_bytes().decode().rstrip("\n"))
     else:

@@ -33,6 +33,7 @@ from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
 from checker.run.measured import require_measured
+from checker.run.registration import is_registered
 from checker.verdict import judge
 
 WAIVERS = "waivers.json"
@@ -185,6 +186,7 @@ def judge_run(
         crashed=run.manifest.crashed,
         measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
         attempt=attempt.number if attempt else 1,
+        registered=is_registered(plan, run.manifest, run.times, attempt),
         as_of=as_of,
     )
     return assemble_report(

@@ -15,6 +15,7 @@ from checker.policy.waivers import use_waivers
 from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.cell_judge import CellJudge
 from checker.verdict.finding import Finding, Judgement, overall_verdict
+from checker.verdict.registration import beyond_any_ceiling, without_passes
 
 
 def judge(
@@ -26,6 +27,7 @@ def judge(
     crashed: Mapping[str, str] | None = None,
     measured_at: datetime | None = None,
     attempt: int = 1,
+    registered: bool = False,
     as_of: datetime,
 ) -> Judgement:
     """Judge the evidence of a plan against a policy.
@@ -39,6 +41,8 @@ def judge(
         crashed: by job digest, why a job could not be completed.
         measured_at: when the oldest evidence was measured, or None where that is unknown.
         attempt: which try at releasing this model under this policy it is, from 1.
+        registered: whether a ledger registered it as that before the model was asked anything;
+            under a policy that requires a ledger nothing else passes.
         as_of: the time to judge for.
 
     Returns:
@@ -69,6 +73,9 @@ def judge(
         placebo_confidence=stats.placebo_confidence(cells=len(plan.cells)),
     )
     findings = _holm([cell_judge.finding(cell) for cell in plan.cells], alpha=1 - confidence)
+    unregistered = policy.spec.gate.require_ledger and not registered
+    if unregistered:
+        findings = without_passes(findings)
     uses = use_waivers(
         waivers,
         policy=policy,
@@ -76,7 +83,7 @@ def judge(
         model_sha256=plan.target.model_sha256,
         as_of=as_of,
         blocking={finding.cell.id: finding.blocks for finding in findings},
-        excess=cell_judge.beyond_ceiling,
+        excess=beyond_any_ceiling if unregistered else cell_judge.beyond_ceiling,
     )
     applied = {use.waiver.cell: use.waiver.metadata.name for use in uses if use.status == "applied"}
     findings = [replace(one, waiver=applied.get(one.cell.id)) for one in findings]

@@ -11,7 +11,7 @@ from checker.errors import EvidenceError
 from checker.report.formats.json import load_report
 from checker.run.measured import require_measured
 from checker.run.stored import load_run
-from checker.verification.attempts import check_attempt, check_in_ledger
+from checker.verification.attempts import check_attempt, check_in_ledger, check_required_ledger
 from checker.verification.demands import (
     check_demands,
     check_empty,
@@ -85,6 +85,7 @@ def verify_run(
         statements += [check_measurements(run), check_empty(run)]
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
+        statements += check_required_ledger(run, report, ledger=ledger)
         statements += check_judgement(run, report)
         if as_of is not None:
             statements += check_later(run, report, as_of)

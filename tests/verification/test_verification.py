@@ -582,6 +582,27 @@ def test_a_changed_or_removed_ledger_entry(signed: Signed) -> None:
     assert "there is no such ledger" in broken[0]
 
 
+def test_verdicts_in_the_ledger_that_contradict_each_other(signed: Signed) -> None:
+    lines = signed.ledger.read_bytes().splitlines()
+
+    def add(**changes: Any) -> None:
+        entry = {**json.loads(lines[-1]), "previous": sha256_hex(lines[-1]), **changes}
+        whole = [*lines, canonical_json(entry)]
+        signed.ledger.write_bytes(b"".join(line + b"\n" for line in whole))
+
+    add(verdict="fail")
+    code, _, broken = signed.verify()
+    assert code == ExitCode.INCOMPLETE
+    assert any("lines 3 and 4 contradict each other: pass and fail" in line for line in broken)
+    # the verdict of the report stands there, but on other evidence or as of another time
+    for changes in ({"manifestSha256": "5" * 64}, {"asOf": "2026-11-02T00:00:00+00:00"}):
+        entry = {**json.loads(lines[-1]), **changes}
+        signed.ledger.write_bytes(b"\n".join([*lines[:-1], canonical_json(entry), b""]))
+        code, _, broken = signed.verify()
+        assert (code, len(broken)) == (ExitCode.INCOMPLETE, 1)
+        assert "the verdict pass on this plan, but on other evidence or waivers" in broken[0]
+
+
 def test_an_attempt_that_is_made_the_first_again(signed: Signed) -> None:
     plan = AuditPlan.model_validate_json((signed.run / "plan.json").read_bytes())
     line = json.loads((signed.run / "attempt.json").read_text())

@@ -243,6 +243,11 @@ class Gate(Element):
     max_evidence_age: Duration | None = Field(
         None, description="ISO 8601 duration; older evidence no longer counts"
     )
+    require_ledger: bool = Field(
+        False,
+        description="true: nothing passes but an audit that was registered in the institution's"
+        " attempt ledger before the model was asked anything",
+    )
 
 
 class ParentRef(Element):

@@ -161,6 +161,9 @@ POLICY = Parts(
             {
                 "failOn": Grows("severities that block only grow", additive=False),
                 "maxEvidenceAge": falls("evidence age only falls"),
+                "requireLedger": Ordered(
+                    "a ledger that is required stays required", rank(False, True)
+                ),
             },
         ),
         "waivers": Permission(
