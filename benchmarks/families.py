@@ -410,6 +410,7 @@ class Families:
             run=run,
             open_target=prepared.open_target,
             command=f"phigate check policy.yaml target-{family}.yaml --out {run.name}",
+            clock=lambda: AS_OF,
         )
         return judge_run(load_run(run), as_of=AS_OF)
 

@@ -37,6 +37,7 @@ def audit(folder: Path, name: str) -> Report:
         run=run,
         open_target=prepared.open_target,
         command=f"phigate check demo.yaml {name}.yaml --out {run.name}",
+        clock=lambda: AS_OF,
     )
     report = judge_run(load_run(run), as_of=AS_OF)
     write_reports(run, report, formats=("json",))

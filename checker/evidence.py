@@ -153,12 +153,23 @@ class RunTimes(JsonModel):
         Raises:
             EvidenceError: a time is not a time.
         """
-        stamps = [self.measured.get(entry.file) for entry in entries]
-        if not stamps or None in stamps:
+        if any(entry.file not in self.measured for entry in entries):
             return None
+        return min(self._moments(entries), default=None)
+
+    def newest(self, entries: list[ManifestEntry]) -> datetime | None:
+        """Return when the newest of some evidence was measured, of what is known, in UTC.
+
+        Raises:
+            EvidenceError: a time is not a time.
+        """
+        return max(self._moments(entries), default=None)
+
+    def _moments(self, entries: list[ManifestEntry]) -> list[datetime]:
+        stamps = [self.measured[entry.file] for entry in entries if entry.file in self.measured]
         try:
-            moments = [datetime.fromisoformat(stamp) for stamp in stamps if stamp]
-            return min(m.astimezone(UTC) if m.tzinfo else m.replace(tzinfo=UTC) for m in moments)
+            moments = [datetime.fromisoformat(stamp) for stamp in stamps]
+            return [m.astimezone(UTC) if m.tzinfo else m.replace(tzinfo=UTC) for m in moments]
         except (ValueError, OverflowError) as error:
             raise EvidenceError(
                 f"run.json: a time of measurement is not a time: {error}"

@@ -44,6 +44,7 @@ from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file, write_atomically
 from checker.json_text import read_json
 from checker.planning import AuditPlan
+from checker.version import PHIGATE_VERSION
 
 ATTEMPT_FILE = "attempt.json"
 FIRST = "0" * 64
@@ -59,7 +60,9 @@ class LedgerEntry(JsonModel):
 
     `previous` is the SHA-256 of the line before. `evidence_sha256` is over everything that the
     model is asked. `policy_sha256` and `plan_sha256` are those of the moment; they may differ
-    between lines of one attempt, for the same evidence can be judged by other limits.
+    between lines of one attempt, for the same evidence can be judged by other limits. A verdict
+    says what it was reached on: the manifest of the evidence, the waivers, the time judged for and
+    the version of phigate. Lines that earlier versions wrote lack these.
     """
 
     schema_version: Literal["1"] = "1"
@@ -78,6 +81,9 @@ class LedgerEntry(JsonModel):
     evidence_sha256: str
     verdict: Literal["pass", "fail", "inconclusive", "error"] | None = None
     as_of: str | None = None
+    manifest_sha256: str | None = Field(default=None, pattern=_SHA256)
+    waivers_sha256: str | None = Field(default=None, pattern=_SHA256)
+    phigate_version: str | None = None
 
     def is_same_release(self, other: LedgerEntry) -> bool:
         """Whether two lines speak of one model under one policy."""
@@ -86,6 +92,19 @@ class LedgerEntry(JsonModel):
     def is_same_attempt(self, other: LedgerEntry) -> bool:
         """Whether two lines speak of one model, under one policy, asked the same."""
         return self.is_same_release(other) and self.evidence_sha256 == other.evidence_sha256
+
+    @property
+    def grounds(self) -> tuple[object, ...] | None:
+        """All that a verdict follows from, so that on equal grounds it is the same; or None.
+
+        Judging is pure: who finds two verdicts on the same grounds knows that one was not reached
+        by this version of phigate from that evidence.
+        """
+        if self.kind != "verdict" or self.manifest_sha256 is None:
+            return None
+        attempt = (self.model_sha256, self.policy, self.evidence_sha256, self.attempt)
+        judged = (self.plan_sha256, self.manifest_sha256, self.waivers_sha256, self.as_of)
+        return (*attempt, *judged, self.phigate_version)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,6 +176,30 @@ class Ledger:
         """Return the attempt that a plan's evidence belongs to, or None where it is a new one."""
         return next((one for one in self.attempts_at(plan) if one.speaks_of(plan)), None)
 
+    def contradictions(self, plan: AuditPlan | None = None) -> list[tuple[int, int]]:
+        """Return the numbers, from 1, of lines that give two verdicts on the same grounds.
+
+        Args:
+            plan: only of verdicts on this plan; default: of all.
+        """
+        first: dict[tuple[object, ...], int] = {}
+        found = []
+        for number, entry in enumerate(self.entries, 1):
+            grounds = entry.grounds
+            if grounds is None or (plan is not None and entry.plan_sha256 != plan.sha256):
+                continue
+            earlier = first.setdefault(grounds, number)
+            if self.entries[earlier - 1].verdict != entry.verdict:
+                found.append((earlier, number))
+        return found
+
+    def has_verdict(self, verdict: LedgerEntry) -> bool:
+        """Whether a verdict stands in it on the same grounds."""
+        return any(
+            entry.grounds == verdict.grounds and entry.verdict == verdict.verdict
+            for entry in self.entries
+        )
+
     def last_verdict(self, plan: AuditPlan) -> str | None:
         """Return the verdict that was last reached on a plan, or None where there is none."""
         wanted = _entry_of(plan)
@@ -225,14 +268,27 @@ def register_attempt(path: Path, *, plan: AuditPlan, at: datetime) -> Attempt:
 
 
 def record_verdict(
-    path: Path, *, attempt: Attempt, plan: AuditPlan, verdict: str, as_of: str, at: datetime
+    path: Path,
+    *,
+    attempt: Attempt,
+    plan: AuditPlan,
+    manifest_sha256: str,
+    waivers_sha256: str | None = None,
+    verdict: str,
+    as_of: str,
+    at: datetime,
 ) -> None:
-    """Add what an attempt led to; the same verdict on the same plan is not said twice.
+    """Add what an attempt led to; the same verdict on the same grounds is not said twice.
+
+    Another verdict on the same grounds is written down as well: a ledger that contradicts itself
+    tells what was done, and `phigate ledger verify` says so.
 
     Args:
         path: of the ledger.
         attempt: registered in it.
         plan: that was judged; its policy may be another edition than that of the attempt's line.
+        manifest_sha256: of the evidence that was judged.
+        waivers_sha256: of the waivers that were judged with, or None.
         verdict: of the report.
         as_of: the time judged for, ISO 8601.
         at: the current time.
@@ -247,16 +303,17 @@ def record_verdict(
                 f"{path}: lacks the line {attempt.sha256[:12]}… that registers this attempt;"
                 " it was taken out, or this is another ledger"
             )
-        entry = _entry_of(
+        entry = verdict_entry(
             plan,
-            kind="verdict",
             attempt=attempt.number,
             previous=ledger.head,
             at=_utc(at),
             verdict=verdict,
             as_of=as_of,
+            manifest_sha256=manifest_sha256,
+            waivers_sha256=waivers_sha256,
         )
-        if ledger.last_verdict(plan) != verdict:
+        if not ledger.has_verdict(entry) or ledger.last_verdict(plan) != verdict:
             _append(stream, path, entry)
 
 
@@ -326,6 +383,16 @@ def load_attempt(folder: Path) -> Attempt | None:
         return Attempt(line, _entry(line))
     except ValueError as error:
         raise EvidenceError(f"{path}: is not the line of an attempt ledger") from error
+
+
+def verdict_entry(plan: AuditPlan, **said: Any) -> LedgerEntry:
+    """Return the line that says of a plan what verdict was reached on which grounds.
+
+    Args:
+        plan: that was judged.
+        said: the other fields of a `LedgerEntry`.
+    """
+    return _entry_of(plan, kind="verdict", **{"phigate_version": PHIGATE_VERSION, **said})
 
 
 # --- lines --------------------------------------------------------------------------------------

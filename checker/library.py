@@ -16,10 +16,11 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from checker import clock
 from checker import policy as documents
 from checker.evidence import Manifest
 from checker.ledger import Attempt, load_attempt, record_attempt, record_verdict, register_attempt
@@ -29,6 +30,7 @@ from checker.policy.documents import AuditTarget, LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import check_waivers
 from checker.report.model import Audience, Report
 from checker.run.belonging import check_apart, check_belongs
+from checker.run.measured import require_dated, require_measurable, require_measured
 from checker.run.prepare import Prepared, prepare_documents
 from checker.run.running import RunProgress, run_audit
 from checker.run.stored import (
@@ -168,7 +170,8 @@ def audit(
         progress: as for `collect`.
         command: as for `collect`.
         fresh: as for `collect`.
-        as_of: the time to judge for, with a time zone; default: now.
+        as_of: the time to judge for, with a time zone, not before the newest measurement; default:
+            now.
         formats: names of report formats to write; "json" is what `verify` reads.
         audience: who may read them.
 
@@ -177,8 +180,11 @@ def audit(
 
     Raises:
         PhigateError: what `collect` raises, or a waiver or format is none.
+        UsageError: `as_of` is before the newest measurement.
     """
     folder = Path(out)
+    if as_of is not None:
+        require_measurable(planned.plan, folder, as_of=as_of, now=_now(), fresh=fresh)
     _check_waivers(waivers, policy=planned.policy.document, plan=planned.plan, as_of=as_of)
     _check_folder(planned, folder, fresh=fresh)
     attempt = _attempt(ledger, plan=planned.plan, folder=folder)
@@ -207,13 +213,15 @@ def judge(
         policy: another policy to judge by, in a folder below the run's; default: its own.
         waivers: exceptions that were granted; None for those that the run was judged with before.
         ledger: an institution's ledger, in which the attempt is registered.
-        as_of: the time to judge for, with a time zone; default: now.
+        as_of: the time to judge for, with a time zone, not before the newest measurement; default:
+            now.
         formats: names of report formats to write.
         audience: who may read them.
 
     Raises:
         EvidenceError: evidence is missing or was changed.
         DocumentError: a waiver cannot hold.
+        UsageError: `as_of` is before the newest measurement.
     """
     folder, report = judged(run, policy=policy, waivers=waivers, ledger=ledger, as_of=as_of)
     replace_reports(folder, report, formats=formats, audience=audience)
@@ -232,6 +240,9 @@ def judged(
     found = load_run(Path(run))
     if policy is not None:
         found = derive_run(found, policy)
+    if as_of is not None:
+        require_measured(found.manifest, found.times, as_of=as_of)
+        require_dated(found.manifest, found.times, as_of=as_of, now=_now())
     attempt = _attempt(ledger, plan=found.plan, folder=found.folder)
     if attempt is not None:
         record_attempt(found.folder, attempt)
@@ -335,6 +346,8 @@ def _remember(
             Path(ledger),
             attempt=attempt,
             plan=plan,
+            manifest_sha256=report.provenance.manifest_sha256,
+            waivers_sha256=report.provenance.waivers_sha256,
             verdict=report.verdict,
             as_of=report.provenance.as_of,
             at=_now(),
@@ -365,4 +378,4 @@ def _path(value: str | Path | None) -> Path | None:
 
 
 def _now() -> datetime:
-    return datetime.now(UTC)
+    return clock.current_time()

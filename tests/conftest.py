@@ -33,10 +33,11 @@ from pathlib import Path
 
 import properties
 import pytest
-from auditing import AS_OF, DEMO_POLICY
+from auditing import AS_OF, DEMO_POLICY, MEASURED
 from command_line import Checked, Command, run_phigate
 from hypothesis import settings
 
+from checker import clock
 from checker.testing import offer_simulated_backend
 from checker.testing.toy_targets import write_targets
 
@@ -45,6 +46,7 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 offer_simulated_backend()
+clock.current_time = lambda: MEASURED  # in this process the day stands still, whatever it is
 for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
     os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it
 

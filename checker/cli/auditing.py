@@ -17,6 +17,7 @@ from checker.errors import PhigateError
 from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
+    from checker.policy.documents import LeakagePolicy
     from checker.report.model import Audience, Report
     from checker.run.executors import Executor
     from checker.run.running import RunProgress
@@ -67,6 +68,15 @@ def watched(*, resume: bool) -> Iterator[How]:
     with TerminalProgress(error_console()) as progress:
         command = printable(shlex.join(["phigate", *sys.argv[1:]]))
         yield How(progress=progress, command=command, fresh=not resume)
+
+
+def tell_ledger_missing(policy: LeakagePolicy, ledger: Path | None) -> None:
+    """Say before anything is measured that without the ledger nothing can pass."""
+    if policy.spec.gate.require_ledger and ledger is None:
+        say(
+            "the policy requires an attempt ledger (gate.requireLedger): without --ledger nothing"
+            " can pass"
+        )
 
 
 def tell_crashes(out: Path) -> None:

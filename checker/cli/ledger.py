@@ -55,6 +55,11 @@ def list_ledger(path: Path, as_json: bool) -> None:
         show(partial(_print_lines, found))
     if found.problem is not None:
         raise EvidenceError(f"{path}: {found.problem}")
+    for earlier, later in found.contradictions():
+        raise EvidenceError(
+            f"{path}: lines {earlier} and {later} contradict each other; `phigate ledger verify`"
+            " says in what"
+        )
 
 
 @ledger.command("verify")

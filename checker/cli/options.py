@@ -9,6 +9,7 @@ from pathlib import Path
 
 import click
 
+from checker import clock
 from checker.errors import PluginError, UsageError
 from checker.plugins import BUILT_IN, load_plugin, plugin_names
 
@@ -19,7 +20,7 @@ RunFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 def read_moment(text: str | None) -> datetime:
     """Read `--as-of`; without one it is now."""
     if text is None:
-        return datetime.now(UTC).replace(microsecond=0)
+        return clock.current_time().replace(microsecond=0)
     try:
         moment = datetime.fromisoformat(text)
     except ValueError as error:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from checker.cli import auditing
 from checker.cli.console import emit_json, say, show, write_json
 from checker.cli.options import File, json_option, ledger_option
 from checker.errors import DataError
@@ -39,6 +40,7 @@ def plan(policy: Path, target: Path, ledger: Path | None, rounded: bool, as_json
         number = upcoming_attempt(ledger, plan=compiled)
         compiled = at_attempt(compiled, attempt=number)
         say(f"attempt {number} by the ledger: bounds at {100 * compiled.confidence:.10g} %")
+    auditing.tell_ledger_missing(compiled.policy.document, ledger)
     if rounded:
         from checker.cli.rounded_plan import print_rounded_plan, rounded_plan
 

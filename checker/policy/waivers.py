@@ -20,11 +20,13 @@ from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
 
+from checker.attacks.api import load_attack
 from checker.canonical import JsonModel
 from checker.errors import DocumentError, Problem
 from checker.plugins import nearest_or_all, suggestion
 from checker.policy.documents import (
     AsJson,
+    ControlSpec,
     LeakagePolicy,
     LeakageWaiver,
     Person,
@@ -377,10 +379,23 @@ def _nothing_to_waive(
     if spec.ceiling <= limit.allowed:
         message = f"a ceiling of {spec.ceiling:g} is not above the limit, {limit.allowed:g}"
         yield _refused(("ceiling",), message)
+    largest = _largest(control)
+    if largest is not None and spec.ceiling > largest:
+        message = f"{spec.ceiling:g} must be at most {largest:g}, as '{control.metric}' is"
+        yield _refused(("ceiling",), message)
     if cells is not None and waiver.cell not in cells:
         start = f"{spec.control}/{spec.attacker}/"
         groups = [cell.removeprefix(start) for cell in cells if cell.startswith(start)]
         yield _refused(("subgroup",), _unknown("subgroup", spec.subgroup, groups))
+
+
+def _largest(control: ControlSpec) -> float | None:
+    """Return the largest value that a control's metric can have, or None where nothing bounds it.
+
+    A ceiling above it would accept everything: a share of patients is at most 1.
+    """
+    metric = load_attack(control.probe).metrics.get(control.metric)
+    return metric.family.largest if metric is not None else None
 
 
 def _unknown(what: str, word: str, known: Collection[str]) -> str:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
+from checker import clock as machine
 from checker.evidence import Manifest
 from checker.ledger import Attempt
 from checker.planning import CompiledAudit, Job
@@ -58,7 +59,7 @@ def run_audit(
     command: str,
     attempt: Attempt | None = None,
     fresh: bool = False,
-    clock: Callable[[], datetime] = lambda: datetime.now(UTC),
+    clock: Callable[[], datetime] = lambda: machine.current_time(),
 ) -> Manifest:
     """Run what is left of a plan and write plan, evidence, manifest and times.
 

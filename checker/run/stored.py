@@ -33,6 +33,8 @@ from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
 from checker.run.belonging import COMPARISONS, report_files
+from checker.run.measured import require_measured
+from checker.run.registration import is_registered
 from checker.verdict import judge
 
 WAIVERS = "waivers.json"
@@ -172,7 +174,9 @@ def judge_run(
 
     Raises:
         EvidenceError: evidence is missing or was changed.
+        UsageError: the time lies before the newest measurement.
     """
+    require_measured(run.manifest, run.times, as_of=as_of)
     plan = run.plan
     granted = [snapshot.document for snapshot in waivers.waivers] if waivers else []
     judgement = judge(
@@ -183,6 +187,7 @@ def judge_run(
         crashed=run.manifest.crashed,
         measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
         attempt=attempt.number if attempt else 1,
+        registered=is_registered(plan, run.manifest, run.times, attempt),
         as_of=as_of,
     )
     return assemble_report(
@@ -207,6 +212,7 @@ def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) 
 
     Raises:
         EvidenceError: the report's time is invalid, or evidence or waivers are missing or changed.
+        UsageError: the time lies before the newest measurement.
     """
     if as_of is None:
         try:

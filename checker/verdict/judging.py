@@ -16,6 +16,7 @@ from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.cell_judge import CellJudge
 from checker.verdict.direction import direction_of
 from checker.verdict.finding import Finding, Judgement, overall_verdict
+from checker.verdict.registration import beyond_any_ceiling, without_passes
 
 
 def judge(
@@ -27,6 +28,7 @@ def judge(
     crashed: Mapping[str, str] | None = None,
     measured_at: datetime | None = None,
     attempt: int = 1,
+    registered: bool = False,
     as_of: datetime,
 ) -> Judgement:
     """Judge the evidence of a plan against a policy.
@@ -40,6 +42,8 @@ def judge(
         crashed: by job digest, why a job could not be completed.
         measured_at: when the oldest evidence was measured, or None where that is unknown.
         attempt: which try at releasing this model under this policy it is, from 1.
+        registered: whether a ledger registered it as that before the model was asked anything;
+            under a policy that requires a ledger nothing else passes.
         as_of: the time to judge for.
 
     Returns:
@@ -75,6 +79,9 @@ def judge(
     findings = [direction.apply(one) for one in findings]
     checks += direction.checks()
     cells = {cell.id: cell for cell in plan.cells}
+    unregistered = policy.spec.gate.require_ledger and not registered
+    if unregistered:
+        findings = without_passes(findings)
 
     def beyond_ceiling(cell_id: str, ceiling: float) -> str | None:
         beyond = cell_judge.beyond_ceiling(cell_id, ceiling)
@@ -87,7 +94,7 @@ def judge(
         model_sha256=plan.target.model_sha256,
         as_of=as_of,
         blocking={finding.cell.id: finding.blocks for finding in findings},
-        excess=beyond_ceiling,
+        excess=beyond_any_ceiling if unregistered else beyond_ceiling,
     )
     applied = {use.waiver.cell: use.waiver.metadata.name for use in uses if use.status == "applied"}
     findings = [replace(one, waiver=applied.get(one.cell.id)) for one in findings]

@@ -6,8 +6,9 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from checker.errors import EvidenceError
-from checker.ledger import ATTEMPT_FILE, Ledger, load_attempt, read_ledger
+from checker.ledger import ATTEMPT_FILE, Ledger, load_attempt, read_ledger, verdict_entry
 from checker.report.model import Report
+from checker.run.registration import is_registered
 from checker.run.stored import Run
 from checker.verification.statement import Statement
 
@@ -31,6 +32,7 @@ def verify_ledger_file(path: Path, *, noted: Sequence[str] = ()) -> list[Stateme
         statements = [Statement(True, f"the chain holds over {count} lines; note {ledger.head}")]
     else:
         statements = [Statement(False, f"the chain holds over {count} lines; {ledger.problem}")]
+    statements += [_contradiction(ledger, *lines) for lines in ledger.contradictions()]
     for sha256 in noted:
         place = ledger.place_of(sha256)
         where = "is in no line: lines were removed" if place is None else f"is line {place}"
@@ -59,6 +61,27 @@ def check_attempt(run: Run, report: Report) -> Statement:
     return Statement(True, f"{ATTEMPT_FILE} registers attempt {kept.number}, as the report says")
 
 
+def check_required_ledger(run: Run, report: Report, *, ledger: Path | None) -> Iterator[Statement]:
+    """What the policy's demand for a ledger comes to, where it makes it.
+
+    Raises:
+        EvidenceError: the run's record of its attempt cannot be read.
+    """
+    if not run.policy.spec.gate.require_ledger:
+        return
+    said = report.provenance.attempt
+    attempt = load_attempt(run.folder) if said is not None else None
+    if not is_registered(run.plan, run.manifest, run.times, attempt):
+        text = "the policy requires a ledger (gate.requireLedger), and the audit was not registered"
+        yield Statement(None, f"{text} before it was measured: nothing in it passes")
+    elif ledger is None:
+        text = "the policy requires a ledger (gate.requireLedger): only --ledger shows whether the"
+        yield Statement(None, f"{text} attempt stands in it")
+    else:
+        text = "the policy requires a ledger, and the attempt was registered before it was measured"
+        yield Statement(True, text)
+
+
 def check_in_ledger(run: Run, report: Report, path: Path) -> Iterator[Statement]:
     """Whether the institution's ledger has the attempt and its verdict."""
     try:
@@ -81,7 +104,9 @@ def check_in_ledger(run: Run, report: Report, path: Path) -> Iterator[Statement]
         place = _stands(ledger, said.ledger_entry, said.number)
         yield place
         if place.holds:
-            yield _recorded(report.verdict, ledger.last_verdict(run.plan))
+            yield _recorded(run, report, ledger, said.number)
+        for lines in ledger.contradictions(run.plan):
+            yield _contradiction(ledger, *lines)
 
 
 def check_line(path: Path, entry: str, number: object) -> Iterator[Statement]:
@@ -110,8 +135,33 @@ def _stands(ledger: Ledger, entry: str, number: object) -> Statement:
     )
 
 
-def _recorded(verdict: str, last: str | None) -> Statement:
-    if last == verdict:
-        return Statement(True, f"the ledger has this verdict on this plan: {verdict}")
-    told = "no verdict on this plan" if last is None else f"another verdict, {last}"
+def _recorded(run: Run, report: Report, ledger: Ledger, attempt: int) -> Statement:
+    """Whether the report's verdict stands in a ledger as reached on the report's own grounds."""
+    said, last = report.provenance, ledger.last_verdict(run.plan)
+    verdict = verdict_entry(
+        run.plan,
+        attempt=attempt,
+        verdict=report.verdict,
+        as_of=said.as_of,
+        manifest_sha256=said.manifest_sha256,
+        waivers_sha256=said.waivers_sha256,
+        phigate_version=said.phigate_version,
+    )
+    if last != report.verdict:
+        told = "no verdict on this plan" if last is None else f"another verdict, {last}"
+    elif ledger.has_verdict(verdict):
+        text = f"the ledger has this verdict on this plan and this evidence: {last}"
+        return Statement(True, text)
+    else:
+        told = f"the verdict {last} on this plan, but on other evidence or waivers, or as of"
+        told += " another time"
     return Statement(False, f"the ledger has {told}; `phigate judge RUN --ledger` adds it")
+
+
+def _contradiction(ledger: Ledger, earlier: int, later: int) -> Statement:
+    said, again = ledger.entries[earlier - 1], ledger.entries[later - 1]
+    return Statement(
+        False,
+        f"lines {earlier} and {later} contradict each other: {said.verdict} and {again.verdict} on"
+        f" one plan ({said.plan_sha256[:12]}…), on the same evidence and as of the same time",
+    )

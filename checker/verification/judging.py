@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
-from checker.errors import EvidenceError
+from checker.errors import EvidenceError, UsageError
 from checker.evidence import read_file
 from checker.report.disclosure_control import for_audience
 from checker.report.formats.json import load_report, render_json
@@ -19,7 +19,7 @@ def check_judgement(run: Run, report: Report) -> Iterator[Statement]:
     """The evidence, judged again as of the report's time, gives the same bytes."""
     try:
         judged = judge_run_again(run, report)
-    except EvidenceError as error:
+    except (EvidenceError, UsageError) as error:
         yield Statement(False, f"not judged again: {error}")
         return
     for path, written in _written(run, report):

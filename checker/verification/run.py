@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 from checker.errors import EvidenceError
 from checker.report.formats.json import load_report
+from checker.run.measured import require_measured
 from checker.run.stored import load_run
-from checker.verification.attempts import check_attempt, check_in_ledger
+from checker.verification.attempts import check_attempt, check_in_ledger, check_required_ledger
 from checker.verification.demands import (
     check_demands,
     check_empty,
@@ -59,6 +60,7 @@ def verify_run(
     Raises:
         EvidenceError: the run has no report that could be read at all.
         DocumentError: the policy is invalid.
+        UsageError: `as_of` lies before the newest measurement.
     """
     report = load_report(folder / "report.json")
     try:
@@ -68,6 +70,8 @@ def verify_run(
         if signed:
             statements += check_signed(folder, report, None, keys=keys, attestation=attestation)
         return statements
+    if as_of is not None:
+        require_measured(run.manifest, run.times, as_of=as_of)
     statements = [
         *check_digests(run, report),
         check_demands(run),
@@ -82,6 +86,7 @@ def verify_run(
         statements += [check_measurements(run), check_empty(run)]
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
+        statements += check_required_ledger(run, report, ledger=ledger)
         statements += check_judgement(run, report)
         if as_of is not None:
             statements += check_later(run, report, as_of)

@@ -19,7 +19,7 @@ from typing import Any
 
 import pytest
 import yaml
-from auditing import write_policy
+from auditing import LATE, write_policy
 from warm_phigate import warm_phigate
 
 from checker.errors import ExitCode
@@ -251,12 +251,12 @@ def test_the_action_hands_its_inputs_on(checkout: Path) -> None:
         run="elsewhere/run",
         ledger="ledger.jsonl",
         device="cpu",
-        arguments="--as-of\n2026-11-01\n--no-waivers",
+        arguments=f"--as-of\n{LATE}\n--no-waivers",
         artifact="",
     )
     assert runner.code == ExitCode.PASS
     assert not (checkout / "owned").exists()
-    assert "2026-11-01T00:00:00" in (checkout / "elsewhere" / "run" / "report.json").read_text()
+    assert LATE in (checkout / "elsewhere" / "run" / "report.json").read_text()
     assert len((checkout / "ledger.jsonl").read_text().splitlines()) == 2
     assert "uses" not in runner.outputs
     missing = act(checkout, 3, waivers="\nno-such-waiver.yaml\n", run="other")

@@ -10,13 +10,18 @@ import copy
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import yaml
 from command_line import run_phigate
 
+MEASURED = datetime(2026, 10, 31, 12, tzinfo=UTC)
+"""What the clock says in tests: nothing is judged as of an earlier time than it is measured."""
 AS_OF = "2026-11-01T00:00:00+00:00"
+LATE = "2999-01-01T00:00:00+00:00"
+"""Later than the clock of any machine: for audits in processes of their own, whose clock runs."""
 DEMO_POLICY = Path(__file__).parents[2] / "policies" / "demo.yaml"
 
 

@@ -10,12 +10,12 @@ import json
 import re
 import shutil
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
-from auditing import phigate
+from auditing import MEASURED, phigate
 from command_line import Command
 
 from checker.canonical import digest
@@ -25,7 +25,7 @@ from checker.run.prepare import prepare
 
 GUIDE = (Path(__file__).parents[2] / "policies" / "README.md").read_text(encoding="utf-8")
 FILES = dict(re.findall(r"```yaml file=(\S+)\n(.*?)```", GUIDE, flags=re.DOTALL))
-TOMORROW = (datetime.now(UTC) + timedelta(days=1)).isoformat(timespec="seconds")
+TOMORROW = (MEASURED + timedelta(days=1)).isoformat(timespec="seconds")
 REPORTS = ("report.json", "internal/report.json")
 
 

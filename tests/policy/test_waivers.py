@@ -244,6 +244,7 @@ def test_a_failure_counts_before_a_waiver_that_does_not_hold() -> None:
         ({"attacker": "knwon"}, "attacker", "did you mean 'known'?"),
         ({"subgroup": "al"}, "subgroup", "did you mean 'all'?"),
         ({"ceiling": 0.05}, "ceiling", "not above the limit, 0.05"),
+        ({"ceiling": 1.01}, "ceiling", "1.01 must be at most 1, as 'excess_disclosure' is"),
         ({"expiresOn": "2027-01-01"}, "expiresOn", "lasts 93 days, but the policy allows 92"),
         ({"expiresOn": "2026-10-31"}, "expiresOn", "expired at the end of 2026-10-31 (UTC)"),
         (
@@ -274,6 +275,10 @@ def test_a_waiver_that_the_policy_does_not_allow_is_refused_at_its_line(
     judgement = judged(leaking(), located.document)
     assert only_use(judgement).status in {"refused", "expired"}
     assert judgement.verdict == "fail"
+
+
+def test_a_ceiling_may_be_as_large_as_its_metric_can_be() -> None:
+    assert only_use(judged(leaking(), waiver(ceiling=1.0))).status == "applied"
 
 
 def test_the_longest_waiver_that_the_policy_allows_is_allowed() -> None:

@@ -9,11 +9,11 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
-from datetime import UTC, datetime, timedelta
+from datetime import timedelta
 from pathlib import Path
 
 import pytest
-from auditing import AS_OF
+from auditing import AS_OF, LATE, MEASURED
 from command_line import Checked, Command, Outcome
 
 from benchmarks.simulated_gate import audit_seed
@@ -103,7 +103,7 @@ def test_evidence_keeps_its_age_however_often_the_audit_is_repeated(
     (workspace / "policy.yaml").write_text(
         text.replace("  gate:\n", "  gate:\n    maxEvidenceAge: P90D\n")
     )
-    now = datetime.now(UTC)
+    now = MEASURED
     late = (now + timedelta(days=91)).isoformat()
     soon = (now + timedelta(days=1)).isoformat()
     run = workspace / "run"
@@ -218,7 +218,7 @@ def test_a_run_killed_in_the_middle_goes_on_and_ends_the_same(
     def arguments(run: str) -> list[str]:
         return [
             "check", str(workspace / "policy.yaml"), str(workspace / "leaking.yaml"),
-            "--out", str(workspace / run), "--as-of", AS_OF, "--format", "json",
+            "--out", str(workspace / run), "--as-of", LATE, "--format", "json",
         ]  # fmt: skip
 
     whole = phigate(*arguments("whole"))

@@ -20,6 +20,7 @@ from checker.cli.published_schemas import published_schemas
 from checker.errors import EvidenceError, ExitCode
 from checker.ledger import (
     FIRST,
+    Attempt,
     evidence_sha256,
     make_ledger,
     read_ledger,
@@ -82,12 +83,18 @@ def numbers(path: Path, *plans: AuditPlan) -> list[int]:
     return [register_attempt(path, plan=one, at=NOW).number for one in plans]
 
 
+def conclude(path: Path, attempt: Attempt, plan: AuditPlan, verdict: str, **grounds: str) -> None:
+    """Record a verdict on one evidence and as of one time, or on other grounds."""
+    said = {"manifest_sha256": "4" * 64, "as_of": AS_OF, **grounds}
+    record_verdict(path, attempt=attempt, plan=plan, verdict=verdict, at=NOW, **said)
+
+
 def filled(path: Path, plan: AuditPlan) -> list[bytes]:
     """Register three attempts, each with its verdict; returns the lines."""
     for what, verdict in (("a", "fail"), ("b", "inconclusive"), ("c", "pass")):
         one = asking(plan, what)
         attempt = register_attempt(path, plan=one, at=NOW)
-        record_verdict(path, attempt=attempt, plan=one, verdict=verdict, as_of=AS_OF, at=NOW)
+        conclude(path, attempt, one, verdict)
     return path.read_bytes().splitlines(keepends=True)
 
 
@@ -244,7 +251,7 @@ def test_each_line_holds_the_digest_of_the_one_before(plan: AuditPlan, ledger: P
 
 def test_the_ledger_holds_no_count_and_no_patient(plan: AuditPlan, ledger: Path) -> None:
     entry = json.loads(filled(ledger, plan)[1])
-    words = {key for key, value in entry.items() if isinstance(value, str)}
+    words = {key for key, value in entry.items() if value is None or isinstance(value, str)}
     assert set(entry) - words == {"attempt"}  # the only number
 
 
@@ -342,7 +349,7 @@ def test_a_verdict_needs_an_attempt_that_stands_in_the_ledger(
     attempt = register_attempt(ledger, plan=plan, at=NOW)
     ledger.write_bytes(b"")
     with pytest.raises(EvidenceError, match="lacks the line"):
-        record_verdict(ledger, attempt=attempt, plan=plan, verdict="pass", as_of=AS_OF, at=NOW)
+        conclude(ledger, attempt, plan, "pass")
 
 
 def test_what_a_stranger_wrote_into_a_ledger_is_shown_as_inert_text(
@@ -356,6 +363,82 @@ def test_what_a_stranger_wrote_into_a_ledger_is_shown_as_inert_text(
     assert listed.code == ExitCode.PASS
     assert not set("\x1b\x07\u202e") & set(listed.out)
     assert "[bold]x" in listed.out
+
+
+# --- contradictions -----------------------------------------------------------------------------
+
+
+def test_a_verdict_names_the_evidence_that_it_was_reached_on(
+    phigate: Command, workspace: Path
+) -> None:
+    ledger = workspace / "ledger.jsonl"
+    make_ledger(ledger)
+    one_control(workspace / "policy.yaml")
+    check(phigate, workspace, "a", "--ledger", ledger)
+    registered, verdict = read_ledger(ledger).entries
+    provenance = report_of(workspace / "a")["provenance"]
+    assert (verdict.plan_sha256, verdict.manifest_sha256, verdict.as_of) == (
+        provenance["planSha256"], provenance["manifestSha256"], provenance["asOf"],
+    )  # fmt: skip
+    assert verdict.phigate_version == provenance["phigateVersion"]
+    assert (registered.manifest_sha256, registered.grounds) == (None, None)
+
+
+def test_two_verdicts_on_the_same_grounds_contradict_each_other(
+    phigate: Command, plan: AuditPlan, ledger: Path
+) -> None:
+    attempt = register_attempt(ledger, plan=plan, at=NOW)
+    for verdict, grounds in (
+        ("fail", {}),
+        ("fail", {}),  # is not said twice
+        ("pass", {"manifest_sha256": "5" * 64}),  # of other evidence
+        ("pass", {"waivers_sha256": "6" * 64}),  # of what was waived since
+        ("inconclusive", {"as_of": "2027-11-01T00:00:00+00:00"}),  # of evidence grown old
+    ):
+        conclude(ledger, attempt, plan, verdict, **grounds)
+    assert len(read_ledger(ledger).lines) == 5
+    assert read_ledger(ledger).contradictions() == []
+    assert phigate("ledger", "verify", ledger).code == ExitCode.PASS
+    conclude(ledger, attempt, plan, "pass")
+    assert read_ledger(ledger).contradictions(plan) == [(2, 6)]
+    assert read_ledger(ledger).contradictions(asking(plan, "b")) == []
+    found = phigate("ledger", "verify", ledger)
+    assert found.code == ExitCode.INCOMPLETE
+    assert "BROKEN  lines 2 and 6 contradict each other: fail and pass on one plan" in found.out
+    listed = phigate("ledger", "list", ledger)
+    assert listed.code == ExitCode.INCOMPLETE
+    assert "lines 2 and 6 contradict each other" in listed.err
+    # the chain holds all the same, and the count goes on
+    assert numbers(ledger, plan, asking(plan, "b")) == [1, 2]
+
+
+def test_another_version_of_phigate_may_judge_otherwise(
+    plan: AuditPlan, ledger: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    attempt = register_attempt(ledger, plan=plan, at=NOW)
+    conclude(ledger, attempt, plan, "pass")
+    monkeypatch.setattr("checker.ledger.PHIGATE_VERSION", "99.0")
+    conclude(ledger, attempt, plan, "fail")
+    assert [entry.verdict for entry in read_ledger(ledger).entries] == [None, "pass", "fail"]
+    assert read_ledger(ledger).contradictions() == []
+
+
+def test_lines_of_earlier_versions_are_read_and_contradict_nothing(
+    plan: AuditPlan, ledger: Path
+) -> None:
+    lines: list[bytes] = []
+    attempt = register_attempt(ledger, plan=plan, at=NOW)
+    for verdict in ("fail", "pass"):
+        conclude(ledger, attempt, plan, verdict, waivers_sha256=sha256_hex(verdict.encode()))
+    for line in ledger.read_bytes().splitlines():
+        entry = json.loads(line)
+        for name in ("manifestSha256", "waiversSha256", "phigateVersion"):
+            del entry[name]
+        entry["previous"] = sha256_hex(lines[-1]) if lines else FIRST
+        lines.append(json.dumps(entry).encode())
+    ledger.write_bytes(b"".join(line + b"\n" for line in lines))
+    read = read_ledger(ledger)
+    assert (len(read.lines), read.problem, read.contradictions()) == (3, None, [])
 
 
 # --- several writers ----------------------------------------------------------------------------

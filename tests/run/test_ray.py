@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from auditing import LATE
 from every_probe import write_audit
 
 from checker.errors import ExitCode
@@ -56,7 +57,7 @@ class Audit:
         return (self.folder / "serial" / "manifest.json").read_bytes()
 
 
-JUDGED = ("--json", "--format", "json", "--as-of", "2026-11-01")
+JUDGED = ("--json", "--format", "json", "--as-of", LATE)
 
 
 class Cluster:

@@ -395,7 +395,10 @@ def test_evidence_that_is_said_to_be_younger_than_it_is(signed: Signed) -> None:
     signed.edit("run.json", renew)
     code, _, broken = signed.verify()
     assert code == ExitCode.INCOMPLETE
-    assert any("they differ in provenance" in line for line in broken)
+    assert any("is before the newest measurement, 2031-01-01" in line for line in broken)
+    signed.edit("run.json", lambda times: times["measured"].update(
+        dict.fromkeys(times["measured"], "2026-11-01T00:00:00+00:00")))  # fmt: skip
+    assert any("they differ in provenance" in line for line in signed.verify()[2])
 
 
 def test_a_changed_limit_in_plan_and_policy(signed: Signed) -> None:
@@ -577,6 +580,27 @@ def test_a_changed_or_removed_ledger_entry(signed: Signed) -> None:
     code, _, broken = signed.verify()
     assert (code, len(broken)) == (ExitCode.INCOMPLETE, 1)
     assert "there is no such ledger" in broken[0]
+
+
+def test_verdicts_in_the_ledger_that_contradict_each_other(signed: Signed) -> None:
+    lines = signed.ledger.read_bytes().splitlines()
+
+    def add(**changes: Any) -> None:
+        entry = {**json.loads(lines[-1]), "previous": sha256_hex(lines[-1]), **changes}
+        whole = [*lines, canonical_json(entry)]
+        signed.ledger.write_bytes(b"".join(line + b"\n" for line in whole))
+
+    add(verdict="fail")
+    code, _, broken = signed.verify()
+    assert code == ExitCode.INCOMPLETE
+    assert any("lines 3 and 4 contradict each other: pass and fail" in line for line in broken)
+    # the verdict of the report stands there, but on other evidence or as of another time
+    for changes in ({"manifestSha256": "5" * 64}, {"asOf": "2026-11-02T00:00:00+00:00"}):
+        entry = {**json.loads(lines[-1]), **changes}
+        signed.ledger.write_bytes(b"\n".join([*lines[:-1], canonical_json(entry), b""]))
+        code, _, broken = signed.verify()
+        assert (code, len(broken)) == (ExitCode.INCOMPLETE, 1)
+        assert "the verdict pass on this plan, but on other evidence or waivers" in broken[0]
 
 
 def test_an_attempt_that_is_made_the_first_again(signed: Signed) -> None:

@@ -246,6 +246,11 @@ class Gate(Element):
     require_expectation: bool = Field(
         False, description="no pass unless the target says what its trainer expects (`expect`)"
     )
+    require_ledger: bool = Field(
+        False,
+        description="true: nothing passes but an audit that was registered in the institution's"
+        " attempt ledger before the model was asked anything",
+    )
 
 
 class ParentRef(Element):

@@ -164,6 +164,9 @@ POLICY = Parts(
                 "requireExpectation": Ordered(
                     "an expectation that is required stays required", rank(False, True)
                 ),
+                "requireLedger": Ordered(
+                    "a ledger that is required stays required", rank(False, True)
+                ),
             },
         ),
         "waivers": Permission(

@@ -200,6 +200,12 @@ REASONS = {
         "The evidence is older than the policy accepts.",
         "Run the audit again with --fresh.",
     ),
+    "attempt-not-registered": Reason(
+        "not registered in a ledger",
+        "The policy requires an attempt ledger, and this audit was not registered in one before the"
+        " model was asked: nobody knows how often it was tried until it passed.",
+        "Measure again with the institution's ledger: `phigate check --fresh --ledger FILE`.",
+    ),
     "not-run": Reason(
         "not run",
         "The measurement was planned and has not been run, or not to the end.",
