@@ -172,7 +172,8 @@ def _require_kind(wanted: str, sources: list[Source]) -> None:
     kinds = [_kind(source) for source in sources]
     others = [kind for kind in DOCUMENT_KINDS if kind != wanted]
     if all(kind in others for kind in kinds):
-        message = f"this is of kind {kinds[0]}, but a {wanted} belongs here"
+        article = "an" if wanted.startswith("A") else "a"
+        message = f"this is of kind {kinds[0]}, but {article} {wanted} belongs here"
         raise DocumentError([sources[0].problem(("kind",), message)])
 
 

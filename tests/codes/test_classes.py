@@ -277,7 +277,7 @@ spec:
 
 @pytest.mark.parametrize(
     ("name", "sentence"),
-    [("nothing", "there is no such file"), ("policy.yaml", "but a AuditTarget belongs here")],
+    [("nothing", "there is no such file"), ("policy.yaml", "but an AuditTarget belongs here")],
 )
 def test_what_is_no_data_set_is_a_sentence(
     phigate: Command, policy: Path, name: str, sentence: str

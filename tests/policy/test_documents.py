@@ -405,7 +405,7 @@ def test_an_unknown_kind_or_version_is_named(old: str, new: str, message: str) -
 
 def test_the_wrong_kind_of_file_is_said_before_anything_else() -> None:
     with pytest.raises(
-        DocumentError, match="this is of kind LeakagePolicy, but a AuditTarget"
+        DocumentError, match="this is of kind LeakagePolicy, but an AuditTarget"
     ) as e:
         load_target(Path("p.yaml"), text=POLICY + "nonsense: 1\n")
     assert [(p.line, p.column) for p in e.value.problems] == [(2, 1)]
