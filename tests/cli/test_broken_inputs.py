@@ -22,7 +22,7 @@ from checker.records.cohort import load_cohort
 from checker.records.tokenization import load_vocabulary
 from checker.targets.backends.checkpoint import HuggingFaceBackend
 
-CASES = 3
+CASES = 2
 PATIENCE = 120
 """Seconds; a busy machine is slow, and the benchmark is stricter."""
 

@@ -1,0 +1,127 @@
+"""A signal that asks a run to stop ends it like Ctrl-C; the same command then finishes it.
+
+The short version of `benchmarks/kills.py`, which kills at random moments.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+from command_line import run_phigate
+
+from benchmarks.kills import INTERRUPTED, Audit, Stopped, wrongly_stopped
+from checker.cli import interruption
+from checker.cli.interruption import interruptible
+from checker.errors import EvidenceError
+from checker.evidence import write_atomically
+
+
+@pytest.fixture(scope="module")
+def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    return Audit.write(tmp_path_factory.mktemp("signals"))
+
+
+def stop_when(
+    audit: Audit, run: str, number: signal.Signals, *, finished: int
+) -> tuple[Stopped, list[str]]:
+    """Begin an audit and stop it when so many evidence files are there."""
+    process = audit.start(run)
+    while len(audit.evidence(run)) < finished and process.poll() is None:
+        time.sleep(0.002)
+    process.send_signal(number)
+    _, said = process.communicate()
+    left = [path.name for path in (audit.folder / run).rglob("*.tmp")]
+    return Stopped(process.returncode, said, len(audit.evidence(run))), left
+
+
+def test_a_run_that_is_stopped_twice_goes_on_to_the_same_evidence(audit: Audit) -> None:
+    for number, finished in ((signal.SIGTERM, 2), (signal.SIGHUP, 5)):
+        stopped, left = stop_when(audit, "cut", number, finished=finished)
+        assert wrongly_stopped(stopped, number) is None, stopped
+        assert finished <= stopped.finished < len(audit.evidence("whole"))
+        assert stopped.code == INTERRUPTED
+        assert f"stopped by {number.name}; jobs that were finished are kept" in stopped.said
+        assert "run the same command again" in stopped.said
+        assert not left
+    # what a kill leaves in the middle of a file
+    torn = audit.folder / "cut" / "evidence" / f".{'0' * 64}.parquet.01234567.tmp"
+    torn.write_bytes(b"half")
+    kept = torn.with_name(".mine.tmp")
+    kept.write_bytes(b"somebody's own")
+    audit.finish("cut")
+    assert kept.exists()
+    kept.unlink()
+    assert audit.differences("cut") == []
+
+
+def test_the_benchmark_sees_other_evidence_and_other_ends(audit: Audit) -> None:
+    shutil.copytree(audit.folder / "whole", audit.folder / "changed")
+    assert audit.differences("changed") == []
+    next((audit.folder / "changed").glob("evidence/*.parquet")).write_bytes(b"other")
+    assert audit.differences("changed") == ["its evidence is not the same bytes"]
+    said = "jobs that were finished are kept: run the same command again"
+    for code, words in ((4, said), (INTERRUPTED, "Traceback"), (-signal.SIGTERM, said)):
+        assert wrongly_stopped(Stopped(code, words, 3), signal.SIGTERM) is not None
+    assert wrongly_stopped(Stopped(INTERRUPTED, said, 3), signal.SIGTERM) is None
+
+
+def test_nohup_is_kept(tmp_path: Path) -> None:
+    script = (
+        "import os, signal, time\n"
+        "from checker.cli.interruption import interruptible\n"
+        "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
+        "with interruptible():\n"
+        "    os.kill(os.getpid(), signal.SIGHUP)\n"
+        "    time.sleep(0.05)\n"
+        "print('went on')\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "went on\n"
+
+
+def test_handlers_are_put_back() -> None:
+    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+    before = [signal.getsignal(number) for number in signals]
+    with interruptible() as found, pytest.raises(KeyboardInterrupt):
+        signal.raise_signal(signal.SIGTERM)
+    assert found.by == "SIGTERM"
+    assert [signal.getsignal(number) for number in signals] == before
+
+
+@pytest.mark.parametrize("error", [RuntimeError("from a library"), EvidenceError("of ours")])
+def test_an_error_that_a_library_made_of_the_signal_is_one(
+    monkeypatch: pytest.MonkeyPatch, error: Exception
+) -> None:
+    from checker.cli import program
+
+    def command(**_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        except KeyboardInterrupt:
+            raise error from None
+
+    monkeypatch.setattr(program.cli, "main", command)
+    outcome = run_phigate()
+    assert outcome.code == interruption.EXIT_CODE
+    assert "stopped by SIGTERM" in outcome.err
+
+
+def test_an_interrupted_file_leaves_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(_: int) -> None:
+        raise interruption.Stopped
+
+    monkeypatch.setattr(os, "fsync", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        write_atomically(tmp_path / "evidence.parquet", b"half")
+    assert list(tmp_path.iterdir()) == []
