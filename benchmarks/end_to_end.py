@@ -525,6 +525,8 @@ def measure(folder: Path, design: Design, *, whole: bool, workers: int | None) -
         ours[name] = audit(folder, name, run)
         if name == "lexical":
             shutil.copytree(run, folder / "run-lexical", dirs_exist_ok=True)
+            for mine in ("plan.json", "manifest.json"):  # a folder is one plan's; evidence is not
+                (run / mine).unlink()
     ours["lexical"] = replace(ours["lexical"], run=folder / "run-lexical")
     on_workers = audit_on_workers(folder, folder / "run-workers", workers) if workers else None
     _do(plain, halves[1], encoded=design.encoded)

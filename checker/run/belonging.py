@@ -57,10 +57,20 @@ def foreign_files(run: Path) -> list[str]:
 
 
 def derived_folders(run: Path) -> list[str]:
-    """Return the names of the folders in which the run was judged by other policies."""
-    return sorted(
-        path.name for path in run.iterdir() if path.is_dir() and DERIVED_NAME.fullmatch(path.name)
-    )
+    """Return the folders in which the run was judged by other policies, by path, inner ones last.
+
+    Raises:
+        OSError: a folder cannot be read.
+    """
+    found: list[str] = []
+    pending = [""]
+    while pending:
+        where = pending.pop()
+        for path in sorted((run / where).iterdir()):
+            if _is_derived(path):
+                found.append(f"{where}{path.name}")
+                pending.append(f"{where}{path.name}/")
+    return found
 
 
 def unfinished_files(run: Path) -> list[Path]:
@@ -157,11 +167,16 @@ def _foreign(folder: Path, reports: frozenset[str], where: str) -> Iterator[str]
                 yield place
         elif where == "" and name in ("evidence", INTERNAL_REPORTS):
             yield from _foreign(path, reports, f"{name}/")
-        elif where == "" and DERIVED_NAME.fullmatch(name):
+        elif where == "" and _is_derived(path):
             for inner in _foreign(path, reports, ""):
                 yield f"{name}/{inner}"
         else:
             yield f"{place}/"
+
+
+def _is_derived(path: Path) -> bool:
+    """Whether this is the folder of a run below a run, and no link to one."""
+    return bool(DERIVED_NAME.fullmatch(path.name)) and path.is_dir() and not path.is_symlink()
 
 
 def _is_part(name: str, reports: frozenset[str], where: str) -> bool:

@@ -64,7 +64,8 @@ def clear_folder(run: Path) -> None:
     """
     reports = report_files()
     try:
-        for folder in (run, *(run / name for name in derived_folders(run))):
+        derived = [run / name for name in reversed(derived_folders(run))]  # inner ones first
+        for folder in (*derived, run):
             for path in (folder / "evidence").glob("*.parquet"):
                 if EVIDENCE_NAME.fullmatch(path.name):
                     path.unlink()

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
-from checker.errors import EvidenceError
+from checker.errors import EvidenceError, PluginError
 from checker.evidence import read_file
 from checker.plugins import load_plugin, plugin_names
 from checker.report.formats.api import ReportFormat
-from checker.report.formats.json import load_report
+from checker.report.formats.json import JSON, load_report
 from checker.report.model import Report
 from checker.run.stored import Run, report_folder
 from checker.verification.statement import Statement
@@ -41,17 +41,44 @@ def _rendered(run: Run, report: Report, folder: Path) -> Iterator[Statement]:
 
 def _rendering(path: Path, written: ReportFormat, report: Report, *, name: str) -> Statement:
     """Compare one rendering, as far as this machine can make it again."""
-    lacking = written.lacking()
+    found, lacking = read_file(path), written.lacking()
     if lacking is not None:
-        return Statement(None, f"{name} was not compared: {lacking}")
-    found, rendered = read_file(path), written.render(report)
+        return _carries(found, written, report, name=name, why=lacking)
+    rendered = written.render(report)
     if found == rendered:
         return Statement(True, f"{name} is what report.json renders to")
     elsewhere = written.made_elsewhere(found, rendered)
     if elsewhere is not None:
-        return Statement(None, f"{name} was not compared: {elsewhere}")
+        return _carries(found, written, report, name=name, why=elsewhere)
     return Statement(
         False,
         f"{name} is not what report.json renders to here: it was changed, or another version"
         " wrote it; `phigate report` writes it anew",
+    )
+
+
+def _carries(
+    found: bytes, written: ReportFormat, report: Report, *, name: str, why: str
+) -> Statement:
+    """Compare the data that a file carries, where it cannot be made again here.
+
+    That it carries the data of this report does not show that its pages say the same.
+    """
+    if written.attached is None:
+        return Statement(None, f"{name} was not compared: {why}")
+    try:
+        carried = written.attached(found)
+    except PluginError as error:
+        return Statement(None, f"{name} was not compared: {why}; {error}")
+    except ValueError as error:
+        return Statement(False, f"{name} carries no report.json that could be read ({error})")
+    if carried != JSON.render(report):
+        return Statement(
+            False,
+            f"{name} carries the data of another report; `phigate report` writes it anew",
+        )
+    return Statement(
+        None,
+        f"{name} carries the data of this report, and its pages were not compared: {why};"
+        " `phigate report` writes it anew",
     )

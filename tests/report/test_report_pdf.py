@@ -18,7 +18,7 @@ from typing import Any
 import pypdf
 import pytest
 import report_builder as build
-from auditing import audit, phigate, write_policy
+from auditing import AS_OF, audit, phigate, write_policy
 from command_line import run_phigate
 
 from checker.errors import ExitCode, PhigateWarning, PluginError
@@ -363,9 +363,34 @@ def test_verify_knows_a_changed_pdf_from_one_made_elsewhere(
     path.write_bytes(elsewhere)
     code, out = phigate("verify", run)
     assert code == 0
-    assert "report.pdf was not compared: it was made with other libraries or fonts" in out
+    assert "report.pdf carries the data of this report, and its pages were not compared" in out
+    assert "it was made with other libraries or fonts" in out
 
+    later = ("--as-of", "2026-11-02T00:00:00+00:00", "--format", "pdf")
+    phigate("judge", run, *later)
+    another = re.sub(rb"fonts [0-9a-f]{16}", b"fonts 0123456789abcdef", path.read_bytes())
+    phigate("judge", run, "--as-of", AS_OF, "--format", "json")
+    path.write_bytes(another)
+    code, out = phigate("verify", run)
+    assert code == ExitCode.INCOMPLETE
+    assert "report.pdf carries the data of another report" in out
+
+    path.write_bytes(elsewhere)
     monkeypatch.setitem(sys.modules, "weasyprint", None)
     code, out = phigate("verify", run)
     assert code == 0
+    assert "its pages were not compared: PDF reports need WeasyPrint" in out
+    # of another run, made elsewhere or where it cannot be made: what it carries tells
+    path.write_bytes(another)
+    code, out = phigate("verify", run)
+    assert code == ExitCode.INCOMPLETE
+    assert "report.pdf carries the data of another report" in out
+    path.write_bytes(written[: len(written) // 2])
+    code, out = phigate("verify", run)
+    assert code == ExitCode.INCOMPLETE
+    assert "report.pdf carries no report.json that could be read" in out
+    monkeypatch.setitem(sys.modules, "pypdf", None)
+    code, out = phigate("verify", run)
+    assert code == 0
     assert "report.pdf was not compared: PDF reports need WeasyPrint" in out
+    assert "reading PDFs needs pypdf" in out

@@ -24,12 +24,15 @@ class ReportFormat:
         lacking: says in a sentence what this machine lacks to render it, or None.
         made_elsewhere: given a file as found and as rendered here, says why the two need not be
             equal, or None where they must be.
+        attached: given a file as found, returns the `report.json` that it carries; raises
+            PluginError where this machine lacks what reads it, and ValueError where there is none.
     """
 
     filename: str
     render: Callable[[Report], bytes]
     lacking: Callable[[], str | None] = lambda: None
     made_elsewhere: Callable[[bytes, bytes], str | None] = lambda _found, _rendered: None
+    attached: Callable[[bytes], bytes] | None = None
 
     @classmethod
     def of_text(cls, filename: str, render: Callable[[Report], str]) -> ReportFormat:

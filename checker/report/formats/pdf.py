@@ -215,4 +215,25 @@ def made_elsewhere(found: bytes, rendered: bytes) -> str | None:
     return "it was made with other libraries or fonts than are here"
 
 
-PDF = ReportFormat("report.pdf", render_pdf, lacking, made_elsewhere)
+def attached(found: bytes) -> bytes:
+    """Return the `report.json` that a PDF carries.
+
+    Raises:
+        PluginError: pypdf is not installed.
+        ValueError: it is no PDF that can be read, or carries something else.
+    """
+    try:
+        import pypdf
+    except ModuleNotFoundError as error:
+        raise PluginError(f"reading PDFs needs pypdf, which is an extra: {_EXTRA}") from error
+    try:
+        held = pypdf.PdfReader(io.BytesIO(found)).attachments
+        (content,) = held["report.json"]
+        if len(held) != 1:
+            raise ValueError("it carries other files too")
+    except Exception as error:  # pypdf raises whatever a broken file leads it to
+        raise ValueError(f"{type(error).__name__}: {error}") from error
+    return bytes(content)
+
+
+PDF = ReportFormat("report.pdf", render_pdf, lacking, made_elsewhere, attached)
