@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+from checker.errors import EvidenceError
 from checker.evidence import read_file
 from checker.plugins import load_plugin, plugin_names
 from checker.report.formats.api import ReportFormat
@@ -18,8 +19,14 @@ def check_renderings(run: Run, report: Report) -> Iterator[Statement]:
     """What people read must be what was judged: each rendering is made again and compared."""
     yield from _rendered(run, report, run.folder)
     folder = report_folder(run.folder, "internal")
-    if folder.is_dir():
-        yield from _rendered(run, load_report(folder / "report.json"), folder)
+    if not (folder / "report.json").exists() and not any(folder.glob("report.*")):
+        return
+    try:
+        internal = load_report(folder / "report.json")
+    except EvidenceError as error:
+        yield Statement(False, f"renderings in {folder.name} were not compared: {error}")
+        return
+    yield from _rendered(run, internal, folder)
 
 
 def _rendered(run: Run, report: Report, folder: Path) -> Iterator[Statement]:
