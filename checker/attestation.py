@@ -270,9 +270,13 @@ def sign_statement(path: Path, statement: Mapping[str, Any], signer: CryptoSigne
         if before.payload == payload and before.payload_type == PAYLOAD_TYPE:
             envelope = before
     envelope.sign(signer)
-    text = json.dumps(envelope.to_dict(), indent=2)
-    write_atomically(path, f"{text}\n".encode())
+    write_atomically(path, written_form(envelope))
     return key_ids(envelope)
+
+
+def written_form(envelope: Envelope) -> bytes:
+    """Return an envelope as it is written; others may write the same in other bytes."""
+    return f"{json.dumps(envelope.to_dict(), indent=2)}\n".encode()
 
 
 def read_attestation(path: Path) -> Envelope:

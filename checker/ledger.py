@@ -378,8 +378,11 @@ def load_attempt(folder: Path) -> Attempt | None:
     path = folder / ATTEMPT_FILE
     if not path.exists():
         return None
-    line = read_file(path).removesuffix(b"\n")
+    content = read_file(path)
+    line = content.removesuffix(b"\n")
     try:
+        if line == content:
+            raise EvidenceError(f"{path}: lacks its end; it was cut short or changed")
         return Attempt(line, _entry(line))
     except ValueError as error:
         raise EvidenceError(f"{path}: is not the line of an attempt ledger") from error

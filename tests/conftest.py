@@ -9,6 +9,7 @@ benchmarks measure. What several files need is imported from `helpers/`:
 | `auditing` | audits by the command line, with a policy and a target to vary |
 | `every_probe` | one audit with every probe, contrast and kind of subgroup |
 | `policy_texts`, `waiver_texts` | policies that extend one another, and waivers |
+| `signed_runs` | a run that is registered and signed, and how a forger changes it |
 | `properties` | how many examples of a property are tried, by default and at night |
 | `mutations` | mistakes in YAML files, made on purpose |
 | `meds_builder`, `token_records` | small data sets and tokenized records |

@@ -391,6 +391,7 @@ def _provenance(
         phigate_version=PHIGATE_VERSION,
         plan_sha256=plan.sha256,
         manifest_sha256=sha256_hex(manifest.to_bytes()),
+        run_sha256=sha256_hex(times.to_bytes()) if times else None,
         waivers_sha256=sha256_hex(waivers.to_bytes()) if waivers else None,
         attempt=attempt,
         as_of=as_of,

@@ -282,11 +282,13 @@ class Provenance(JsonModel):
 
     `attempt` is None where no ledger was kept; the model was then judged as at a first attempt.
     `measured` is when the oldest of its evidence was: a run that is begun again keeps what it has.
+    `run_sha256` is of `run.json`, which says when each file was measured.
     """
 
     phigate_version: str
     plan_sha256: str
     manifest_sha256: str
+    run_sha256: str | None = None
     waivers_sha256: str | None = None
     attempt: AttemptReport | None = None
     as_of: str

@@ -20,6 +20,8 @@ def check_digests(run: Run, report: Report) -> Iterator[Statement]:
         "plan.json": report.provenance.plan_sha256,
         "manifest.json": report.provenance.manifest_sha256,
     }
+    if report.provenance.run_sha256 is not None:
+        said["run.json"] = report.provenance.run_sha256
     if report.provenance.waivers_sha256 is not None:
         said["waivers.json"] = report.provenance.waivers_sha256
     for name, sha256 in said.items():
@@ -72,7 +74,10 @@ def check_evidence(run: Run) -> Iterator[Statement]:
     wrong = 0
     for entry in run.manifest.entries:
         try:
-            store.load(entry)
+            rows = store.load(entry).num_rows
+            if rows != entry.rows:
+                text = f"has {rows} rows, and the manifest says {entry.rows}"
+                raise EvidenceError(f"{run.folder / entry.file}: {text}")
         except EvidenceError as error:
             wrong += 1
             yield Statement(False, str(error))

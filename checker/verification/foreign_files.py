@@ -5,24 +5,43 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checker.errors import EvidenceError
-from checker.run.belonging import derived_folders, foreign_files
-from checker.run.stored import Run
+from checker.evidence import INTERNAL_REPORTS
+from checker.ledger import ATTEMPT_FILE
+from checker.report.model import Report
+from checker.run.belonging import COMPARISONS, derived_folders, foreign_files
+from checker.run.stored import WAIVERS, Run
 from checker.verification.statement import Statement
 
 
-def check_foreign(run: Run) -> Iterator[Statement]:
+def check_foreign(run: Run, report: Report) -> Iterator[Statement]:
     """Report files that are no part of a run, evidence that is not judged, and runs of their own.
 
     A file that is no part of the run may say anything, also that another model may be released.
+
+    Args:
+        run: the run.
+        report: its shared report, which says whether waivers and an attempt belong to it.
     """
     try:
-        strangers = foreign_files(run.folder)
+        strangers = [*foreign_files(run.folder), *_not_of(report, run)]
     except EvidenceError as error:
         yield Statement(False, str(error))
         return
     for name in strangers:
         yield Statement(
             False, f"{name} is no part of the run, and nothing vouches for it; move it elsewhere"
+        )
+    compared = [
+        path.relative_to(run.folder).as_posix()
+        for folder in (run.folder, run.folder / INTERNAL_REPORTS)
+        for path in sorted(folder.glob("comparison.*"))
+        if path.name in COMPARISONS
+    ]
+    if compared:
+        yield Statement(
+            None,
+            f"{', '.join(compared)} is made of two runs, and was not compared: neither the report"
+            " nor a signature covers it",
         )
     known = {entry.file for entry in run.manifest.entries}
     unused = [
@@ -38,3 +57,12 @@ def check_foreign(run: Run) -> Iterator[Statement]:
         )
     for name in derived_folders(run.folder):
         yield Statement(None, f"{name}/ is a run under another policy, and is verified by itself")
+
+
+def _not_of(report: Report, run: Run) -> Iterator[str]:
+    """Yield files that a run may have and that this report does not speak of."""
+    spoken_of = {
+        WAIVERS: report.provenance.waivers_sha256 is not None,
+        ATTEMPT_FILE: report.provenance.attempt is not None,
+    }
+    yield from (n for n, has in spoken_of.items() if not has and (run.folder / n).exists())

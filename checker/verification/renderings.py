@@ -19,12 +19,12 @@ def check_renderings(run: Run, report: Report) -> Iterator[Statement]:
     """What people read must be what was judged: each rendering is made again and compared."""
     yield from _rendered(run, report, run.folder)
     folder = report_folder(run.folder, "internal")
-    if not folder.is_dir():
+    if not (folder / "report.json").exists() and not any(folder.glob("report.*")):
         return
     try:
         internal = load_report(folder / "report.json")
     except EvidenceError as error:
-        yield Statement(False, f"the reports for the audit team were not compared: {error}")
+        yield Statement(False, f"renderings in {folder.name} were not compared: {error}")
         return
     yield from _rendered(run, internal, folder)
 

@@ -18,16 +18,26 @@ from checker.verification.demands import (
     check_measurements,
     check_policy,
 )
+from checker.verification.figures import check_figures
 from checker.verification.files import check_digests, check_evidence, check_jobs
 from checker.verification.foreign_files import check_foreign
 from checker.verification.judging import check_judgement, check_later
 from checker.verification.model_files import check_model
 from checker.verification.renderings import check_renderings
+from checker.verification.salts import check_salts
 from checker.verification.signatures import check_signed
 from checker.verification.statement import Statement
 
 if TYPE_CHECKING:  # cryptography is loaded only where there is a signature to look at
     from securesystemslib.signer import Key
+
+
+UNSIGNED = (
+    "without a signature that was checked (--key) a run cannot show who made it, nor that plan,"
+    " evidence and report were not made up together, as somebody can who knows phigate; a ledger"
+    " and the institution's own policy and model (--ledger, --policy, --model) show a part of it"
+)
+"""What a run cannot show by itself; the threat model has the table."""
 
 
 def verify_run(
@@ -84,6 +94,7 @@ def verify_run(
         statements.append(Statement(None, "no policy was looked at; --policy names its file"))
     if all(statement.holds is not False for statement in statements):
         statements += [check_measurements(run), check_empty(run)]
+        statements += [*check_figures(run), *check_salts(run)]
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
         statements += check_required_ledger(run, report, ledger=ledger)
@@ -93,13 +104,15 @@ def verify_run(
     else:
         statements.append(Statement(False, "not judged again: the files above do not hold"))
     statements += check_renderings(run, report)
-    statements += check_foreign(run)
     if ledger is not None:
         statements += check_in_ledger(run, report, ledger)
     elif report.provenance.attempt is not None:
         statements.append(Statement(None, "no ledger was looked at; --ledger names one"))
     if signed:
         statements += check_signed(folder, report, run, keys=keys, attestation=attestation)
+    statements += check_foreign(run, report)
+    if not keys:
+        statements.append(Statement(None, UNSIGNED))
     if model is not None:
         statements += check_model(run.plan.target.model_files, model)
     return statements

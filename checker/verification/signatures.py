@@ -97,7 +97,7 @@ def check_signed(
     attestation: Path | None,
 ) -> Iterator[Statement]:
     """Whether the report of a run was signed, by whom, and as what it says now."""
-    from checker.attestation import ATTESTATION_FILE, read_attestation
+    from checker.attestation import ATTESTATION_FILE, read_attestation, written_form
 
     path = attestation or folder / ATTESTATION_FILE
     if attestation is None and not path.exists():
@@ -110,6 +110,8 @@ def check_signed(
         yield Statement(False, str(error))
         return
     yield from check_signatures(envelope, keys, name=path.name)
+    if read_file(path) != written_form(envelope):
+        yield Statement(None, f"{path.name} is not in the form that phigate writes")
     yield from _attested(envelope, folder, report, run, name=path.name)
 
 

@@ -6,116 +6,24 @@ import base64
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from auditing import AS_OF, phigate, write_policy
-from waiver_texts import waiver_text
+from signed_runs import Signed, make_signed
 
 from checker.attestation import load_private_key, make_statement, sign_statement
 from checker.canonical import canonical_json, digest, sha256_hex
 from checker.errors import EvidenceError, ExitCode
-from checker.ledger import load_attempt
 from checker.planning import AuditPlan
 from checker.report.formats.json import load_report
-from checker.run.stored import judge_run, load_run, load_waivers, write_reports
-
-RULES = {"approverRoles": ["privacy-officer"], "maxDuration": "P180D"}
-
-
-@dataclass(frozen=True)
-class Signed:
-    """A run with everything that can be verified, and what it is verified with."""
-
-    folder: Path
-
-    @property
-    def run(self) -> Path:
-        """The run's folder."""
-        return self.folder / "run"
-
-    @property
-    def ledger(self) -> Path:
-        """The institution's ledger."""
-        return self.folder / "ledger.jsonl"
-
-    def verify(self, *more: object, key: str = "officer.pub") -> tuple[int, list[str], list[str]]:
-        """Exit code, and what holds and what is broken, by all that can be given."""
-        code, out = phigate(
-            "verify", self.run, "--key", self.folder / key, "--ledger", self.ledger,
-            "--model", self.folder / "leaking.json", "--policy", self.folder / "policy.yaml", *more,
-        )  # fmt: skip
-        holds = [line[8:] for line in out.splitlines() if line.startswith("holds")]
-        broken = [line[8:] for line in out.splitlines() if line.startswith("BROKEN")]
-        return code, holds, broken
-
-    def unsigned(self) -> tuple[int, str]:
-        """Exit code and output without key, ledger, model and policy."""
-        return phigate("verify", self.run)
-
-    def edit(self, name: str, change: Callable[[dict[str, Any]], None]) -> None:
-        """Change one of the run's JSON files, in the form that phigate writes."""
-        path = self.run / name
-        content = json.loads(path.read_text())
-        change(content)
-        path.write_text(json.dumps(content, indent=2, ensure_ascii=False) + "\n")
-
-    def fit_manifest(self) -> None:
-        """Make the manifest name a changed plan."""
-        plan = sha256_hex((self.run / "plan.json").read_bytes())
-        self.edit("manifest.json", lambda manifest: manifest.update(planSha256=plan))
-
-    def judge_as_if_nothing_were(self) -> None:
-        """Make manifest and report fit a changed plan, as a forger would who knows phigate."""
-        self.fit_manifest()
-        run = load_run(self.run)
-        judged = judge_run(
-            run,
-            as_of=datetime.fromisoformat(AS_OF),
-            waivers=load_waivers(self.run),
-            attempt=load_attempt(self.run),
-        )
-        write_reports(self.run, judged, formats=("json",))
 
 
 @pytest.fixture(scope="module")
 def whole(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Signed:
     """A leaking model under a waiver, registered, judged and signed; read only."""
-    folder = tmp_path_factory.mktemp("verification") / "work"
-    shutil.copytree(simulated_targets, folder)
-    controls: dict[str, Any] = {
-        "membership": {"limits": {"record": {"fail": 0.7}}},
-        "hiv-disclosure": {"limits": {"events-10": {"fail": 0.05}}},
-    }
-    policy = write_policy(folder / "policy.yaml", controls)
-    policy.write_text(policy.read_text() + f"  waivers: {json.dumps(RULES)}\n")
-    documents = ("check", policy, folder / "leaking.yaml", "--out", folder / "run")
-    settings = ("--as-of", AS_OF, "--format", "json,html", "--ledger", folder / "ledger.jsonl")
-    assert phigate("ledger", "make", folder / "ledger.jsonl")[0] == ExitCode.PASS
-    assert phigate(*documents, *settings)[0] == ExitCode.FAIL
-    report = json.loads((folder / "run" / "report.json").read_text())
-    (folder / "waivers.yaml").write_text(
-        "---\n".join(
-            waiver_text(
-                name=f"w-{place}",
-                policy={"ref": "demo@1.0.0"},
-                control=name.split("/")[0],
-                attacker=name.split("/")[1],
-                model={"name": "leaking", "sha256": report["target"]["modelSha256"]},
-                ceiling=0.99,
-            )
-            for place, name in enumerate(report["summary"]["blockedBy"])
-        )
-    )
-    judging = ("judge", folder / "run", "--waivers", folder / "waivers.yaml")
-    assert phigate(*judging, *settings)[0] == ExitCode.PASS
-    for name in ("officer", "stranger"):
-        assert phigate("keys", "make", folder / name)[0] == ExitCode.PASS
-    assert "WARNED" in phigate("sign", folder / "run", "--key", folder / "officer.key")[1]
-    return Signed(folder)
+    return make_signed(tmp_path_factory.mktemp("verification") / "work", simulated_targets)
 
 
 @pytest.fixture
@@ -145,12 +53,14 @@ def test_what_was_not_given_is_said_to_be_open_and_not_to_hold(whole: Signed) ->
     code, out = whole.unsigned()
     assert code == ExitCode.PASS
     opened = [line for line in out.splitlines() if line.startswith("open")]
-    assert len(opened) == 3
+    assert len(opened) == 5
     assert "no policy was looked at" in opened[0]
-    assert "no ledger was looked at" in opened[1]
-    assert "says that it was signed with" in opened[2]
+    assert "nothing in the run can contradict: the data set's name" in opened[1]
+    assert "no ledger was looked at" in opened[2]
+    assert "says that it was signed with" in opened[3]
+    assert "without a signature that was checked (--key) a run cannot show" in opened[4]
     told = json.loads(phigate("verify", whole.run, "--json")[1])
-    assert [one["holds"] for one in told].count(None) == 3
+    assert [one["holds"] for one in told].count(None) == 5
 
 
 def test_an_unsigned_run_without_a_ledger_says_so(signed: Signed) -> None:
@@ -395,10 +305,11 @@ def test_evidence_that_is_said_to_be_younger_than_it_is(signed: Signed) -> None:
     signed.edit("run.json", renew)
     code, _, broken = signed.verify()
     assert code == ExitCode.INCOMPLETE
+    assert any("run.json was changed" in line for line in broken)
+    run = sha256_hex((signed.run / "run.json").read_bytes())
+    signed.edit("report.json", lambda report: report["provenance"].update(runSha256=run))
+    _, _, broken = signed.verify()
     assert any("is before the newest measurement, 2031-01-01" in line for line in broken)
-    signed.edit("run.json", lambda times: times["measured"].update(
-        dict.fromkeys(times["measured"], "2026-11-01T00:00:00+00:00")))  # fmt: skip
-    assert any("they differ in provenance" in line for line in signed.verify()[2])
 
 
 def test_a_changed_limit_in_plan_and_policy(signed: Signed) -> None:
@@ -615,7 +526,7 @@ def test_an_attempt_that_is_made_the_first_again(signed: Signed) -> None:
     assert any("lacks the line" in line and "attempt 4" in line for line in broken)
     (signed.run / "attempt.json").unlink()
     assert any("attempt.json is missing" in line for line in signed.verify()[2])
-    (signed.run / "attempt.json").write_text("{}")
+    (signed.run / "attempt.json").write_text("{}\n")
     assert any("is not the line of an attempt ledger" in line for line in signed.verify()[2])
 
 
