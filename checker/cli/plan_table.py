@@ -84,7 +84,13 @@ def _print_cost(plan: AuditPlan, console: Console) -> None:
             "[bold]The splits are too small to be shown comparable[/], so no excess and no"
             f" membership metric can pass: {_missing(plan.comparability, 'members')}."
         )
-    sampling = plan.policy.document.spec.parameters.sampling
+    spec = plan.policy.document.spec
+    if spec.gate.require_expectation and plan.target.document.spec.expect is None:
+        console.print(
+            "[bold]The target declares no expectation[/], and the policy requires one"
+            " (gate.requireExpectation), so nothing can pass: add expect.tokens or expect.loss."
+        )
+    sampling = spec.parameters.sampling
     if sampling.sequential or sampling.curtailed:
         console.print(
             "Fewer are generated where the policy's sampling finds that the rest cannot change what"

@@ -514,6 +514,12 @@ def test_what_no_control_asks_for_is_a_warning() -> None:
             "data.nonmembers",
             "members and nonmembers are both 'train'; compare two splits",
         ),
+        (
+            "nonmembers: held_out",
+            "nonmembers: held_out}\n  expect: {",
+            "expect",
+            "an expectation names tokens, loss or both; this one is empty",
+        ),
     ],
 )
 def test_a_target_that_contradicts_itself_is_found(

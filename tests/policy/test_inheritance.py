@@ -211,6 +211,16 @@ def test_loosening_is_refused_with_both_lines(
     assert problem.message.startswith(message.format(tmp_path / "hospital.yaml"))
 
 
+def test_an_expectation_that_is_required_stays_required(tmp_path: Path) -> None:
+    asking = "  gate: {requireExpectation: true}\n"
+    assert ward(tmp_path, asking).document.spec.gate.require_expectation
+    strict = changed(HOSPITAL, "  gate: {", "  gate: {requireExpectation: true, ")
+    assert ward(tmp_path, hospital=strict).document.spec.gate.require_expectation
+    (problem,) = refused(tmp_path, asking.replace("true", "false"), hospital=strict)
+    assert problem.path == "spec.gate.requireExpectation"
+    assert "an expectation that is required stays required" in problem.message
+
+
 def test_a_code_cannot_get_a_weaker_tier(tmp_path: Path) -> None:
     body = (
         "  attributeClasses:\n    hiv:\n      codes:\n"
