@@ -467,8 +467,13 @@ class PlanBuilder:
 
     # --- what every excess rests on -------------------------------------------------------------
 
-    def admissibility(self) -> None:
-        """Add what excess and membership rest on: comparable splits and the right format."""
+    def admissibility(self, *, uses_reference: bool) -> None:
+        """Add what excess and membership rest on: comparable splits and the right format.
+
+        Args:
+            uses_reference: some cell subtracts what a reference model says, so that it is attacked
+                itself: it must not know the members.
+        """
         inputs = {**self.data_inputs(), "seed": self.seed}
         self.add(
             self.job("overlap", "patients and records in both splits", inputs, runs_on="cohort")
@@ -493,3 +498,5 @@ class PlanBuilder:
                     forward_tokens=int(lengths.mean() * patients * 6),
                 )
             )
+        if uses_reference and self.lacks("logprobs", who="reference") is None:
+            self.scores(who="reference")

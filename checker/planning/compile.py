@@ -17,6 +17,7 @@ from checker.planning.classes import match_classes
 from checker.planning.model import AuditPlan, Cost
 from checker.planning.power import comparability_power
 from checker.planning.protocol import PlannedCell, Work, curtailments, plan_cell, planning_of
+from checker.planning.reference import check_reference
 from checker.planning.snapshots import (
     class_snapshots,
     data_snapshot,
@@ -68,12 +69,14 @@ def compile_plan(
 
     Raises:
         DocumentError: the policy asks for something the target does not define, or none of its
-            classes matches anything in the data and in the vocabulary.
+            classes matches anything in the data and in the vocabulary, or the reference is the
+            model under audit itself.
         DataError: prompts do not fit the model.
     """
     check_pair(policy, target)
     descriptions: dict[Who, TargetDescription] = {"target": description}
     if reference is not None:
+        check_reference(target, description, reference)
         descriptions["reference"] = reference
     builder = PlanBuilder(
         policy=policy,
@@ -95,7 +98,7 @@ def compile_plan(
     # labels and scores record every slice, so all of them are known before the first job
     builder.slices |= {cell.piece.name: cell.piece for cell in planned}
     builder.score_percents = _score_percents(planned)
-    builder.admissibility()
+    builder.admissibility(uses_reference=any("reference" in cell.models for cell in planned))
     builder.curtailed = curtailments(builder, planned)
     spec = policy.document.spec
     cells = []

@@ -21,6 +21,7 @@ from checker.verdict.admissibility import AdmissibilityCheck
 from checker.verdict.comparability import base_rate_gap
 from checker.verdict.finding import Finding
 from checker.verdict.limits import compare_with_limit, shortage_reason
+from checker.verdict.reference_check import uses_reference
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
 _ABSENT = {"data": "class-not-in-data", "vocabulary": "class-not-in-vocabulary"}
@@ -330,6 +331,11 @@ class CellJudge:
                     f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
                     " can differ."
                 )
+        reference = self.checks.get("reference-knows-members")
+        # what such a reference subtracts is too much, so a failure stands in spite of it
+        doubted = reference is not None and reference.holds is False and finding.verdict != "fail"
+        if reference is not None and doubted and uses_reference(self.plan, cell):
+            return reference.name, reference.explanation
         detection = load_attack(cell.probe).measuring.detection(
             observations, confidence=self.confidence
         )

@@ -15,6 +15,7 @@ from checker.policy.waivers import use_waivers
 from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.cell_judge import CellJudge
 from checker.verdict.finding import Finding, Judgement, overall_verdict
+from checker.verdict.reference_check import reference_check
 
 
 def judge(
@@ -54,6 +55,9 @@ def judge(
         tolerance=policy.spec.parameters.admissibility_tolerance,
         confidence=confidence,
     )
+    reference = reference_check(plan, evidence)
+    if reference is not None:
+        checks.append(reference)
     oldest = policy.spec.gate.max_evidence_age
     stale = oldest is not None and (
         measured_at is None or not measured_at <= as_of <= measured_at + oldest

@@ -127,6 +127,13 @@ REASONS = {
         " another name.",
         "De-duplicate across the splits and run the audit again.",
     ),
+    "reference-knows-members": Reason(
+        "reference model knows the members",
+        "The reference model itself tells members from nonmembers, as a model does that was trained"
+        " on them: what is subtracted would be the leak itself.",
+        "Train the reference on patients who are no members, and check that the two splits are not"
+        " exchanged.",
+    ),
     "placebo-failed": Reason(
         "placebo found a difference",
         "The same measurement found a difference between two random halves of the nonmembers, where"
