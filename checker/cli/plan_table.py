@@ -30,10 +30,28 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             else ")"
         )
     )
+    _print_near_duplicates(plan, console)
     _print_cells(plan, console)
     _print_classes(plan, console)
     _print_cost(plan, console)
     _print_prospects(plan, console)
+
+
+def _print_near_duplicates(plan: AuditPlan, console: Console) -> None:
+    """Print how many nonmembers are not judged, and whether that is too many."""
+    near, aside = plan.data.near_duplicates, plan.data.set_aside
+    if not near:
+        return
+    everybody = plan.data.nonmembers + aside
+    most = plan.policy.document.spec.parameters.max_near_duplicates
+    found = f"{near:,} of {everybody:,} nonmembers have nearly a member's record"
+    if near <= most * everybody:
+        console.print(f"{found} and are left out of every cell.")
+    else:
+        console.print(
+            f"[bold]{found}, more than the policy's {most:.0%}[/], so no excess and no membership"
+            " metric can pass: de-duplicate across the splits."
+        )
 
 
 def _print_cells(plan: AuditPlan, console: Console) -> None:

@@ -30,7 +30,7 @@ from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
 from checker.records.tokenization import TokenizedRecords, Tokenizer
 from checker.targets import TargetDescription, Tokens
 
-METHOD = 5
+METHOD = 6
 """Part of every job's digest; raised when a job of equal inputs comes to mean something else, so
 that evidence of an older phigate is not taken for its own."""
 

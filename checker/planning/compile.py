@@ -15,6 +15,7 @@ from checker.planning.builder import PlanBuilder, Who
 from checker.planning.cells import control_cell
 from checker.planning.classes import match_classes
 from checker.planning.model import AuditPlan, Cost
+from checker.planning.overlap import SplitOverlap, compare_splits
 from checker.planning.power import comparability_power
 from checker.planning.protocol import PlannedCell, Work, curtailments, plan_cell, planning_of
 from checker.planning.reference import check_reference
@@ -78,14 +79,16 @@ def compile_plan(
     if reference is not None:
         check_reference(target, description, reference)
         descriptions["reference"] = reference
+    compared = compare_splits(cohort, tokenizer=tokenizer)
+    cohort = compared.cohort  # from here on nobody knows those who are set aside
     builder = PlanBuilder(
         policy=policy,
         target=target,
         cohort=cohort,
         tokenizer=tokenizer,
         descriptions=descriptions,
-        members=tokenizer.encode(cohort.members, cohort.codes),
-        nonmembers=tokenizer.encode(cohort.nonmembers, cohort.codes),
+        members=compared.members,
+        nonmembers=compared.nonmembers,
         ranks=match_classes(policy, target, cohort=cohort, tokenizer=tokenizer),
         slices={},
     )
@@ -136,6 +139,7 @@ def compile_plan(
             vocabulary_size=description.vocabulary_size,
             max_length=builder.max_length,
             window=builder.window,
+            overlap=compared.overlap,
         ),
         classes=class_snapshots(spec, builder.ranks),
         cells=cells,
@@ -156,7 +160,7 @@ def compile_plan(
         confidence=spec.parameters.confidence,
         sequential=builder.is_sequential,
     )
-    return CompiledAudit(plan, _workload(builder))
+    return CompiledAudit(plan, _workload(builder, compared.overlap))
 
 
 def _planned_cells(
@@ -192,7 +196,7 @@ def _slices(builder: PlanBuilder, control: ControlSpec) -> list[Slice]:
     ]
 
 
-def _workload(builder: PlanBuilder) -> Workload:
+def _workload(builder: PlanBuilder, overlap: SplitOverlap) -> Workload:
     return Workload(
         cohort=builder.cohort,
         tokenizer=builder.tokenizer,
@@ -209,4 +213,5 @@ def _workload(builder: PlanBuilder) -> Workload:
         code_systems=tuple((s.match, s.system) for s in builder.target.document.spec.code_systems),
         policy_folder=builder.policy_folder,
         bos_id=builder.known_bos(),
+        overlap=overlap,
     )

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.codes import CodeSystem
+from checker.planning.overlap import SplitOverlap
 from checker.planning.subgroups import Slice
 from checker.policy import ResolvedAttacker
 from checker.records.cohort import Cohort
@@ -106,6 +107,7 @@ class Workload:
         code_systems: how the data set spells codes, as (glob with {code}, system).
         policy_folder: what paths in the policy are relative to.
         bos_id: BOS as the model's own configuration names it, where that is a token it knows.
+        overlap: what the splits had in common, and who was set aside for it.
     """
 
     cohort: Cohort
@@ -123,6 +125,7 @@ class Workload:
     code_systems: tuple[tuple[str, CodeSystem], ...]
     policy_folder: Path
     bos_id: int | None
+    overlap: SplitOverlap
 
     def split(self, is_member: bool) -> TokenizedRecords:
         """Return the tokens of members or of nonmembers."""

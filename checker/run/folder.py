@@ -13,6 +13,7 @@ from checker.errors import EvidenceError
 from checker.evidence import INTERNAL_REPORTS
 from checker.ledger import ATTEMPT_FILE
 from checker.plugins import load_plugin, plugin_names
+from checker.run.exclusions import EXCLUSIONS_FILE
 
 _EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 
@@ -49,7 +50,8 @@ def clear_folder(run: Path) -> None:
         for path in (run / "evidence").glob("*.parquet"):
             if _EVIDENCE_NAME.fullmatch(path.name):
                 path.unlink()
-        for name in ("plan.json", "manifest.json", "run.json", "waivers.json", ATTEMPT_FILE):
+        own = ("plan.json", "manifest.json", "run.json", "waivers.json")
+        for name in (*own, ATTEMPT_FILE, EXCLUSIONS_FILE):
             (run / name).unlink(missing_ok=True)
         for folder in (run, run / INTERNAL_REPORTS):
             for name in plugin_names("phigate.reports"):

@@ -55,6 +55,7 @@ def admissibility_checks(
     evidence: Mapping[str, pa.Table],
     *,
     tolerance: float,
+    max_near: float,
     confidence: float,
 ) -> list[AdmissibilityCheck]:
     """Judge what every excess of a plan rests on.
@@ -63,21 +64,24 @@ def admissibility_checks(
         plan: names the jobs.
         evidence: tables by job digest; a missing table leaves its check undecided.
         tolerance: how far above 0.5 the classifier's AUROC may lie.
+        max_near: share of the nonmembers that may be near-duplicates of members.
         confidence: with which the split must be shown comparable.
 
     Returns:
         The checks, in the order a report shows them.
     """
     return [
-        *_overlap(plan, evidence),
+        *_overlap(plan, evidence, max_near=max_near),
         _comparability(plan, evidence, tolerance=tolerance, confidence=confidence),
         _prompt_format(plan, evidence),
     ]
 
 
-def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[AdmissibilityCheck]:
+def _overlap(
+    plan: AuditPlan, evidence: Mapping[str, pa.Table], *, max_near: float
+) -> list[AdmissibilityCheck]:
     title = "No record of a member is also a nonmember's"
-    near_title = "No record of a nonmember is nearly a member's"
+    near_title = "Hardly any record of a nonmember is nearly a member's"
     job = plan.job("overlap")
     table = evidence.get(job.digest) if job else None
     if job is None or table is None:
@@ -89,6 +93,8 @@ def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Admissib
     row = table.to_pylist()[0]
     found = "{} of {} nonmembers have a record {} that of a member."
     long_enough = f" {row['compared']} are long enough to compare."
+    share = row["near"] / row["nonmembers"] if row["nonmembers"] else 0.0
+    aside = _set_aside_words(row["near"], len(row["set_aside"]), max_near=max_near)
     return [
         AdmissibilityCheck(
             "split-overlap",
@@ -100,11 +106,21 @@ def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Admissib
         AdmissibilityCheck(
             "near-duplicates",
             near_title,
-            row["near"] == 0,
-            found.format(row["near"], row["nonmembers"], "nearly equal to") + long_enough,
+            # whom the plan should have set aside and did not is among those who are judged
+            share <= max_near and len(row["set_aside"]) == row["near"],
+            found.format(row["near"], row["nonmembers"], "nearly equal to") + long_enough + aside,
+            limit=max_near,
             evidence=(job.digest,),
         ),
     ]
+
+
+def _set_aside_words(near: int, set_aside: int, *, max_near: float) -> str:
+    """Say what became of near-duplicates; nothing where there are none."""
+    if not near:
+        return ""
+    done = "They are left out of every test" if set_aside == near else "They were not left out"
+    return f" {done}; up to {max_near:.0%} may be."
 
 
 def _comparability(

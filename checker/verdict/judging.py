@@ -53,6 +53,7 @@ def judge(
         plan,
         evidence,
         tolerance=policy.spec.parameters.admissibility_tolerance,
+        max_near=policy.spec.parameters.max_near_duplicates,
         confidence=confidence,
     )
     reference = reference_check(plan, evidence)

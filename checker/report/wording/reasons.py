@@ -122,10 +122,11 @@ REASONS = {
         "Remove these patients from the nonmembers and run the audit again.",
     ),
     "near-duplicates": Reason(
-        "near-duplicate records in both groups",
-        "Nearly identical records are in both groups: the model may have seen the nonmembers under"
-        " another name.",
-        "De-duplicate across the splits and run the audit again.",
+        "many near-duplicate records in both groups",
+        "More nonmembers than the policy allows have a record that nearly equals a member's: the"
+        " model may have seen them under another name. A few would have been left out.",
+        "De-duplicate across the splits (the run's near-duplicates.txt names whom) and run the"
+        " audit again.",
     ),
     "reference-knows-members": Reason(
         "reference model knows the members",
