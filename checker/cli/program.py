@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import sys
+import warnings
+from typing import TextIO
 
 import click
 
@@ -27,8 +29,8 @@ from checker.cli import (
     validate,
     verify,
 )
-from checker.cli.console import say
-from checker.errors import ExitCode, PhigateError
+from checker.cli.console import printable, say
+from checker.errors import ExitCode, PhigateError, PhigateWarning
 from checker.version import PHIGATE_VERSION
 
 
@@ -64,11 +66,27 @@ for _command in (
     cli.add_command(_command)
 
 
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say a warning of ours in a sentence; those of libraries are for who debugs."""
+    if issubclass(category, PhigateWarning):
+        say(printable(f"warning: {message}"))
+    elif os.environ.get("PHIGATE_DEBUG"):
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
 def main() -> None:
     """Run the command line; whatever happens, the user sees a sentence and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a label that cannot be shown must not end a run
+    warnings.showwarning = _say_warning
     try:
         sys.exit(cli.main(standalone_mode=False))
     except PhigateError as error:
