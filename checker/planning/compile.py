@@ -147,6 +147,7 @@ def compile_plan(
         comparability=comparability_power(
             len(cohort.members),
             len(cohort.nonmembers),
+            assignment=target.document.spec.data.assignment,
             tolerance=spec.parameters.admissibility_tolerance,
             confidence=spec.parameters.confidence,
         ),

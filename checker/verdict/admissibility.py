@@ -21,6 +21,7 @@ from checker.errors import InsufficientData
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED
 from checker.stats.estimate import ReportedEstimate
+from checker.verdict.assignment import PROVEN
 
 FORMAT_PATIENTS_NEEDED = 30
 """With fewer, "no variant is better" would be said of nearly any format."""
@@ -127,6 +128,13 @@ def _comparability(
     plan: AuditPlan, evidence: Mapping[str, pa.Table], *, tolerance: float, confidence: float
 ) -> AdmissibilityCheck:
     name, title = "split-not-comparable", "Without the model, members look like nonmembers"
+    dealt = plan.target.document.spec.data.assignment == "random"
+    if dealt:
+        title = (
+            "Declared: patients were dealt to the splits by lot; that the splits differ is not"
+            " proven without the model"
+        )
+        confidence = PROVEN
     job = plan.job("comparability")
     table = evidence.get(job.digest) if job else None
     if job is None or table is None:
@@ -137,20 +145,27 @@ def _comparability(
     try:
         estimate = stats.auroc(score[member], score[~member], confidence=confidence)
     except InsufficientData as shortage:
+        if dealt:  # so few can prove nothing, and the lot is declared
+            text = f"The lot is the target's word: too few to prove otherwise ({shortage})."
+            return AdmissibilityCheck(name, title, True, text, limit=0.5, evidence=(job.digest,))
         return AdmissibilityCheck(
             name, title, None, f"Not decided: {shortage}.", limit=limit, evidence=(job.digest,)
         )
-    holds = estimate.high <= limit
+    holds = estimate.low <= 0.5 if dealt else estimate.high <= limit
     side = "not above" if holds else "above"
+    bound = (
+        f"its lower bound {estimate.low:.3f} (at {PROVEN:.0%}) is {side} 0.50, which is chance"
+        if dealt
+        else f"its upper bound {estimate.high:.3f} is {side} {limit:.2f}"
+    )
     return AdmissibilityCheck(
         name,
         title,
         holds,
         "A classifier that sees only codes and record length, fitted on one half of the patients,"
-        f" tells the other half apart with AUROC {estimate.value:.3f}; its upper bound"
-        f" {estimate.high:.3f} is {side} {limit:.2f}.",
+        f" tells the other half apart with AUROC {estimate.value:.3f}; {bound}.",
         estimate.reported(),
-        limit,
+        0.5 if dealt else limit,
         (job.digest,),
     )
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import stat
 from collections.abc import Callable
 from pathlib import Path
@@ -13,7 +14,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
-from auditing import Audit, audit, phigate, write_policy
+import pytest
+from auditing import AS_OF, Audit, audit, phigate, write_policy, write_variant
 
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
@@ -77,9 +79,9 @@ def write_sound_model(folder: Path) -> None:
     (folder / "sound.json").write_text(json.dumps(model))
 
 
-def check(folder: Path, target: str = "sound") -> Audit:
+def check(folder: Path, target: str = "sound", *, run: str = "run") -> Audit:
     policy = write_policy(folder / "policy.yaml", CONTROLS)
-    return audit(policy, folder / f"{target}.yaml", folder / "run")
+    return audit(policy, folder / f"{target}.yaml", folder / run)
 
 
 def test_members_of_another_hospital_are_no_leak_however_it_looks(workspace: Path) -> None:
@@ -223,6 +225,89 @@ def planned(folder: Path) -> str:
     """What `plan` prints, on one line."""
     _, out = phigate("plan", folder / "policy.yaml", folder / "sound.yaml")
     return " ".join(out.split())
+
+
+# --- what the target declares of its splits ------------------------------------------------------
+
+
+def declared(folder: Path, assignment: str, *, target: str = "sound", by: str | None = None) -> str:
+    """Write a target that declares how its splits came about; returns its name."""
+    said = {"path": "cohort", "assignment": assignment} | ({"assignedBy": by} if by else {})
+    return write_variant(folder / f"{target}.yaml", f"{target}-{assignment}", data=said).stem
+
+
+@pytest.mark.parametrize("assignment", ["random", "other"])
+def test_the_sound_passes_and_the_leaking_fails_whatever_is_declared(
+    workspace: Path, assignment: str
+) -> None:
+    for target, code in (("sound", ExitCode.PASS), ("leaking", ExitCode.FAIL)):
+        outcome = check(workspace, declared(workspace, assignment, target=target), run=target)
+        assert outcome.code == code, outcome.verdicts
+
+
+def test_declaring_a_lot_measures_nothing_anew(workspace: Path) -> None:
+    first = check(workspace)
+    second = check(workspace, declared(workspace, "random"))
+    jobs = [{entry.job for entry in load_run(run).manifest.entries} for run in (first.run,)]
+    assert jobs == [{entry.job for entry in load_run(second.run).manifest.entries}]
+
+
+def test_a_lot_that_was_none_is_disproved(workspace: Path) -> None:
+    """Members of a clinic for HIV, declared as dealt by lot: neither a failure nor a pass."""
+    recode(
+        workspace,
+        meds.held_out_split,
+        lambda codes: [code + ELSEWHERE if is_own(code) else code for code in codes],
+    )
+    write_sound_model(workspace)
+    outcome = check(workspace, declared(workspace, "random"))
+    assert outcome.code == ExitCode.INCONCLUSIVE
+    assert {cell["reason"] for cell in outcome.cells.values()} == {"split-not-comparable"}
+    assert outcome.check("split-not-comparable")["holds"] is False
+
+
+def test_reports_repeat_a_declaration_as_one(workspace: Path) -> None:
+    by = "data steward, seed 42 <b>"
+    target = workspace / f"{declared(workspace, 'random', by=by)}.yaml"
+    policy = write_policy(workspace / "policy.yaml", CONTROLS)
+    formats = "html,json,markdown,model-card,oscal"
+    run = workspace / "run-declared"
+    code, out = phigate(
+        "check", policy, target, "--out", run, "--as-of", AS_OF, "--format", formats
+    )
+    assert code == ExitCode.PASS, out
+    written = {path.name: path.read_text() for path in run.glob("report.*")}
+    written |= {path.name: path.read_text() for path in run.glob("*.md")}
+    telling = {name for name, text in written.items() if "dealt to the splits by lot" in text}
+    assert {"report.html", "report.md"} <= telling
+    for name in telling:
+        assert "eclared" in written[name]
+    assert "<b>" not in written["report.html"].partition("data steward, seed 42")[2][:20]
+    assert json.loads(written["report.json"])["target"]["assignedBy"] == by
+    assert phigate("verify", run)[0] == ExitCode.PASS
+
+
+def test_the_plan_announces_every_check_that_can_stop_a_pass(workspace: Path) -> None:
+    policy = write_policy(workspace / "policy.yaml", CONTROLS)
+    plain = planned(workspace)
+    assert "prompts do not promise the class more often in members" in plain
+    assert "underpowered" in plain  # half the limit of 0.05 takes far more positives than these
+    _, out = phigate("plan", policy, workspace / f"{declared(workspace, 'random')}.yaml")
+    dealt = " ".join(out.split())
+    assert "Declared: patients were dealt to the splits by lot" in dealt
+    assert "at least 99%" in dealt
+
+
+def test_a_lot_without_a_name_is_warned_of(workspace: Path) -> None:
+    code, out = phigate("validate", workspace / f"{declared(workspace, 'random')}.yaml")
+    assert code == ExitCode.PASS
+    assert re.search(r"sound-random\.yaml:\d+:\d+: spec.data.assignment", " ".join(out.split()))
+    code, out = phigate(
+        "validate", workspace / f"{declared(workspace, 'random', by='steward')}.yaml"
+    )
+    assert "warning" not in out
+    code, _ = phigate("validate", workspace / f"{declared(workspace, 'by-lot')}.yaml")
+    assert code == ExitCode.USAGE
 
 
 def listed(run: Path) -> set[str]:
