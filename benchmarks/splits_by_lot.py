@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import sys
 import tempfile
 from collections import Counter
 from collections.abc import Iterable
@@ -140,7 +141,7 @@ def _only_stopped(finding: Finding) -> bool:
 
 
 def measure(seeds: Iterable[int]) -> dict[str, Any]:
-    """Audit one sound target a seed; returns counts by declaration."""
+    """Audit one sound target a seed; returns counts by declaration, progress on standard error."""
     offer_simulated_backend()
     counts: dict[str, Counter[str]] = {str(name): Counter() for name in ASSIGNMENTS}
     total = 0
@@ -152,6 +153,7 @@ def measure(seeds: Iterable[int]) -> dict[str, Any]:
                 count["released"] += one.released
                 count["but for the checks"] += one.but_for_checks
                 count.update(sorted(one.stopped_by))
+        print(json.dumps({"audits": total, "counts": counts}), file=sys.stderr, flush=True)
     return {"audits": total, "counts": {name: dict(count) for name, count in counts.items()}}
 
 
@@ -159,7 +161,9 @@ def main() -> None:
     """Print the counts as JSON."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, default=100)
-    print(json.dumps(measure(range(parser.parse_args().seeds)), indent=2))
+    parser.add_argument("--first", type=int, default=0)
+    asked = parser.parse_args()
+    print(json.dumps(measure(range(asked.first, asked.first + asked.seeds)), indent=2))
 
 
 if __name__ == "__main__":
