@@ -204,6 +204,10 @@ class Pseudonyms:
         """Names the key and does not give it away: evidence under another key is other evidence."""
         return self.of("key", b"")
 
+    def of_subject(self, subject: int) -> str:
+        """Return a patient's pseudonym."""
+        return self.of("patient", str(subject).encode())
+
     def of(self, kind: Literal["patient", "prompt", "key", "salt"], value: bytes) -> str:
         """Return 32 hex digits that name something to holders of the key only."""
         return hmac.digest(self.key, f"{kind}:".encode() + value, "sha256").hex()[:32]

@@ -11,7 +11,7 @@ SHARED: dict[str, tuple[str, ...]] = {
     # and two columns for each k that a control asks for: "min-k@20.0", "min-k++@20.0"
     "scores": ("patient", "member", "subgroups", "tokens", "loss"),
     "embeddings": ("prompt", "embedding"),
-    "overlap": ("exact", "near", "members", "nonmembers", "compared"),
+    "overlap": ("exact", "near", "members", "nonmembers", "compared", "set_aside"),
     "comparability": ("patient", "member", "score"),
     # and, of the declared format, the losses of two tables: "unigram", "bigram"
     "prompt-format": ("patient", "variant", "loss"),

@@ -134,6 +134,8 @@ class Attack:
         needs_attribute_class: it asks for an attribute class; otherwise it takes none.
         needs_whole_record: of the attacker's knowledge.
         measures_patients: False where made-up records are asked, of whom any number may be told.
+        compares_base_rates: its observations have `base_scores`, so an excess of a cell counts only
+            where prompts promise the class alike in members and nonmembers.
         kinds: jobs of its own by their kind, with the columns of what each observes.
     """
 
@@ -145,6 +147,7 @@ class Attack:
     needs_attribute_class: bool = False
     needs_whole_record: bool = False
     measures_patients: bool = True
+    compares_base_rates: bool = False
     kinds: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property

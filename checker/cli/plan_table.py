@@ -10,7 +10,9 @@ from checker.attacks.families import Power
 from checker.cli.console import plain_table, told
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
+from checker.planning.checks import CheckPower, check_powers
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.report.wording.declared import assignment_words
 from checker.report.wording.measures import probe_words
 
 UNDERPOWERED = 0.8
@@ -29,10 +31,29 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             else ")"
         )
     )
+    _print_near_duplicates(plan, console)
     _print_cells(plan, console)
     _print_classes(plan, console)
+    _print_checks(plan, console)
     _print_cost(plan, console)
     _print_prospects(plan, console)
+
+
+def _print_near_duplicates(plan: AuditPlan, console: Console) -> None:
+    """Print how many nonmembers are not judged, and whether that is too many."""
+    near, aside = plan.data.near_duplicates, plan.data.set_aside
+    if not near:
+        return
+    everybody = plan.data.nonmembers + aside
+    most = plan.policy.document.spec.parameters.max_near_duplicates
+    found = f"{near:,} of {everybody:,} nonmembers have nearly a member's record"
+    if near <= most * everybody:
+        console.print(f"{found} and are left out of every cell.")
+    else:
+        console.print(
+            f"[bold]{found}, more than the policy's {most:.0%}[/], so no excess and no membership"
+            " metric can pass: de-duplicate across the splits."
+        )
 
 
 def _print_cells(plan: AuditPlan, console: Console) -> None:
@@ -51,6 +72,32 @@ def _print_cells(plan: AuditPlan, console: Console) -> None:
             prospects(cell, min_cell=min_cell, absent_from=plan.class_absent_from(cell)),
         )
     console.print(table)
+
+
+def _print_checks(plan: AuditPlan, console: Console) -> None:
+    """Print how the splits were made, and which checks can stop a pass how often."""
+    checks = check_powers(plan)
+    if not checks:
+        return
+    data = plan.target.document.spec.data
+    if data.assignment is not None:
+        console.print(f"Declared: {told(assignment_words(data.assignment, data.assigned_by))}.")
+    table = plain_table("check", "stops", "lets a sound model through", numbers=("stops",))
+    for check in checks:
+        table.add_row(told(check.title), _cells(check.cells), told(_chance(check)))
+    console.print(table)
+
+
+def _chance(check: CheckPower) -> str:
+    if check.chance is None:
+        return "if it is described rightly"
+    if check.chance == 1 or (check.chance == 0 and not check.is_floor):
+        said = "never" if check.chance == 0 else "always"
+    else:
+        word = "at least " if check.is_floor else ""
+        low = "underpowered: " if check.chance < UNDERPOWERED else ""
+        said = f"{low}{word}{check.chance:.0%}"
+    return f"{said} (least: {check.worst})" if check.worst is not None else said
 
 
 def _print_classes(plan: AuditPlan, console: Console) -> None:

@@ -39,6 +39,7 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
             "comparability": comparability_power(
                 plan.data.members,
                 plan.data.nonmembers,
+                assignment=plan.target.document.spec.data.assignment,
                 tolerance=parameters.admissibility_tolerance,
                 confidence=confidence,
             ),

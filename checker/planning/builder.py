@@ -462,11 +462,13 @@ class PlanBuilder:
 
     # --- what every excess rests on -------------------------------------------------------------
 
-    def admissibility(self, *, sample: TokenSample | None) -> None:
+    def admissibility(self, *, sample: TokenSample | None, uses_reference: bool) -> None:
         """Add what excess and membership rest on: comparable splits and the right description.
 
         Args:
             sample: the trainer's own sequences, where the target names them.
+            uses_reference: some cell subtracts what a reference model says, so that it is attacked
+                itself: it must not know the members.
         """
         inputs = {**self.data_inputs(), "seed": self.seed}
         self.add(
@@ -498,6 +500,8 @@ class PlanBuilder:
                 )
             )
         self._expectation(sample)
+        if uses_reference and self.lacks("logprobs", who="reference") is None:
+            self.scores(who="reference")
 
     def _expectation(self, sample: TokenSample | None) -> None:
         """Add what holds the model against what its trainer knows of it."""

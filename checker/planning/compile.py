@@ -15,8 +15,10 @@ from checker.planning.builder import PlanBuilder, Who
 from checker.planning.cells import control_cell
 from checker.planning.classes import match_classes
 from checker.planning.model import AuditPlan, Cost
+from checker.planning.overlap import SplitOverlap, compare_splits
 from checker.planning.power import comparability_power
 from checker.planning.protocol import PlannedCell, Work, curtailments, plan_cell, planning_of
+from checker.planning.reference import check_reference
 from checker.planning.snapshots import (
     class_snapshots,
     data_snapshot,
@@ -71,21 +73,25 @@ def compile_plan(
 
     Raises:
         DocumentError: the policy asks for something the target does not define, or none of its
-            classes matches anything in the data and in the vocabulary.
+            classes matches anything in the data and in the vocabulary, or the reference is the
+            model under audit itself.
         DataError: prompts do not fit the model.
     """
     check_pair(policy, target)
     descriptions: dict[Who, TargetDescription] = {"target": description}
     if reference is not None:
+        check_reference(target, description, reference)
         descriptions["reference"] = reference
+    compared = compare_splits(cohort, tokenizer=tokenizer)
+    cohort = compared.cohort  # from here on nobody knows those who are set aside
     builder = PlanBuilder(
         policy=policy,
         target=target,
         cohort=cohort,
         tokenizer=tokenizer,
         descriptions=descriptions,
-        members=tokenizer.encode(cohort.members, cohort.codes),
-        nonmembers=tokenizer.encode(cohort.nonmembers, cohort.codes),
+        members=compared.members,
+        nonmembers=compared.nonmembers,
         ranks=match_classes(policy, target, cohort=cohort, tokenizer=tokenizer),
         slices={},
     )
@@ -98,7 +104,9 @@ def compile_plan(
     # labels and scores record every slice, so all of them are known before the first job
     builder.slices |= {cell.piece.name: cell.piece for cell in planned}
     builder.score_percents = _score_percents(planned)
-    builder.admissibility(sample=sample)
+    builder.admissibility(
+        sample=sample, uses_reference=any("reference" in cell.models for cell in planned)
+    )
     builder.curtailed = curtailments(builder, planned)
     spec = policy.document.spec
     cells = []
@@ -136,6 +144,7 @@ def compile_plan(
             vocabulary_size=description.vocabulary_size,
             max_length=builder.max_length,
             window=builder.window,
+            overlap=compared.overlap,
         ),
         classes=class_snapshots(spec, builder.ranks),
         cells=cells,
@@ -143,6 +152,7 @@ def compile_plan(
         comparability=comparability_power(
             len(cohort.members),
             len(cohort.nonmembers),
+            assignment=target.document.spec.data.assignment,
             tolerance=spec.parameters.admissibility_tolerance,
             confidence=spec.parameters.confidence,
         ),
@@ -156,7 +166,7 @@ def compile_plan(
         confidence=spec.parameters.confidence,
         sequential=builder.is_sequential,
     )
-    return CompiledAudit(plan, _workload(builder))
+    return CompiledAudit(plan, _workload(builder, compared.overlap))
 
 
 def _planned_cells(
@@ -192,7 +202,7 @@ def _slices(builder: PlanBuilder, control: ControlSpec) -> list[Slice]:
     ]
 
 
-def _workload(builder: PlanBuilder) -> Workload:
+def _workload(builder: PlanBuilder, overlap: SplitOverlap) -> Workload:
     return Workload(
         cohort=builder.cohort,
         tokenizer=builder.tokenizer,
@@ -208,4 +218,5 @@ def _workload(builder: PlanBuilder) -> Workload:
         window=builder.window,
         code_systems=tuple((s.match, s.system) for s in builder.target.document.spec.code_systems),
         bos_id=builder.known_bos(),
+        overlap=overlap,
     )

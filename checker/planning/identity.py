@@ -71,7 +71,8 @@ EXCLUDED: dict[type, frozenset[str]] = {
     ),
     # where files lie: digests of their contents stand beside
     ModelSpec: frozenset({"path"}),
-    DataSpec: frozenset({"path"}),
+    # and what is said of how the patients came there
+    DataSpec: frozenset({"path", "assignment", "assigned_by"}),
 }
 """Fields by the type that declares them, and the only ones that identity leaves out."""
 

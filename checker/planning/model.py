@@ -139,6 +139,8 @@ class TargetSnapshot(JsonModel):
 class DataSnapshot(JsonModel):
     """The cohort in numbers.
 
+    `nonmembers` are those who are judged. `near_duplicates` are nonmembers whose record nearly
+    equals a member's, and `set_aside` says how many of them were left out of the nonmembers.
     `tokens_left_out` lie outside the window that is scored. `unused_tokens` are ids of the
     vocabulary that no record holds; `unexplained_tokens` are those among them, a few by name, that
     stand for no code of the data set either: a format described incompletely leaves them over.
@@ -148,6 +150,8 @@ class DataSnapshot(JsonModel):
     sha256: str
     members: int
     nonmembers: int
+    near_duplicates: int = 0
+    set_aside: int = 0
     events: int
     tokens: int
     tokens_left_out: int

@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 from checker import stats
 from checker.attacks.api import Metric
 from checker.attacks.families import Power, Sample
 from checker.errors import InsufficientData
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+
+FALSE_ALARMS = 0.01
+"""Of each check that stops a pass only where it proves that something is wrong."""
 
 
 def cell_power(
@@ -44,12 +49,20 @@ def _zero_tolerance(sample: Sample, *, min_n: int, confidence: float) -> Power:
 
 
 def comparability_power(
-    members: int, nonmembers: int, *, tolerance: float, confidence: float
+    members: int,
+    nonmembers: int,
+    *,
+    assignment: Literal["random", "other"] | None,
+    tolerance: float,
+    confidence: float,
 ) -> Power:
     """Say whether a split of this size can be shown comparable (METHODS §3, *Admissibility* (b)).
 
-    The classifier is fitted on one half of the patients and judged on the other.
+    The classifier is fitted on one half of the patients and judged on the other. Splits that were
+    dealt by lot need not be shown comparable: what is left is the chance of a false alarm.
     """
+    if assignment == "random":
+        return Power(can_pass=True, pass_probability=1 - FALSE_ALARMS)
     try:
         chance = stats.pass_probability_auroc(
             members - members // 2,

@@ -14,6 +14,7 @@ from checker.planning.model import (
     PolicySnapshot,
     TargetSnapshot,
 )
+from checker.planning.overlap import SplitOverlap
 from checker.planning.workload import scored_tokens
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
@@ -80,6 +81,7 @@ def data_snapshot(
     vocabulary_size: int,
     max_length: int | None,
     window: str,
+    overlap: SplitOverlap,
 ) -> DataSnapshot:
     """Keep a cohort in numbers."""
     both = (members, nonmembers)
@@ -102,6 +104,8 @@ def data_snapshot(
         sha256=cohort.sha256,
         members=len(members),
         nonmembers=len(nonmembers),
+        near_duplicates=overlap.near,
+        set_aside=len(overlap.set_aside),
         events=coverage.events,
         tokens=tokens,
         tokens_left_out=tokens - seen,

@@ -58,7 +58,7 @@ class PatientNames:
         return pa.ListArray.from_arrays(pa.array(ends), names)
 
     def _names(self, subjects: NDArray[np.int64]) -> list[str]:
-        return [self.pseudonyms.of("patient", str(s).encode()) for s in subjects.tolist()]
+        return [self.pseudonyms.of_subject(subject) for subject in subjects.tolist()]
 
 
 @dataclass(frozen=True)

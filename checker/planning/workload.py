@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.codes import CodeSystem
+from checker.planning.overlap import SplitOverlap
 from checker.planning.subgroups import Slice
 from checker.policy import ResolvedAttacker
 from checker.records.cohort import Cohort
@@ -104,6 +105,7 @@ class Workload:
         window: which part of a longer record is scored: "first", "last" or "tiled".
         code_systems: how the data set spells codes, as (glob with {code}, system).
         bos_id: BOS as the model's own configuration names it, where that is a token it knows.
+        overlap: what the splits had in common, and who was set aside for it.
     """
 
     cohort: Cohort
@@ -120,6 +122,7 @@ class Workload:
     window: str
     code_systems: tuple[tuple[str, CodeSystem], ...]
     bos_id: int | None
+    overlap: SplitOverlap
 
     def split(self, is_member: bool) -> TokenizedRecords:
         """Return the tokens of members or of nonmembers."""

@@ -35,7 +35,7 @@ from checker.policy.inheritance.parents import References
 from checker.policy.inheritance.resolving import Inheritance, inherit
 from checker.policy.lint import policy_warnings
 from checker.policy.located import Located
-from checker.policy.target_validation import target_problems
+from checker.policy.target_validation import target_problems, target_warnings
 from checker.policy.validation import policy_problems, policy_test_problems
 from checker.policy.waivers import waiver_problems
 from checker.yaml import (
@@ -104,10 +104,13 @@ def parse(
         problems += [p for p in _check(one) if not inherited.explains(p)]
     if problems:
         raise DocumentError(_capped(problems))
-    return [
-        replace(one, warnings=policy_warnings(one)) if one.document.kind == "LeakagePolicy" else one
-        for one, _ in found
-    ]
+    return [replace(one, warnings=_warnings(one)) for one, _ in found]
+
+
+def _warnings(one: Located[Any]) -> tuple[Problem, ...]:
+    if one.document.kind == "LeakagePolicy":
+        return policy_warnings(one)
+    return target_warnings(one) if one.document.kind == "AuditTarget" else ()
 
 
 def parse_one(

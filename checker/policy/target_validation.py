@@ -65,6 +65,24 @@ def _undefined(field: str, known: list[str], file: str) -> str:
     return f"'{short(field)}', which {file} does not define in tokenization.static{hint}"
 
 
+def target_warnings(target: Located[AuditTarget]) -> tuple[Problem, ...]:
+    """Return what a valid target says and probably should not leave at that."""
+    data = target.document.spec.data
+    if data.assignment == "random" and data.assigned_by is None:
+        message = (
+            "that patients were dealt by lot is believed unless it is disproved, so say by whom and"
+            " how: data.assignedBy"
+        )
+        return (target.problem(("spec", "data", "assignment"), message),)
+    if data.assigned_by is not None and data.assignment is None:
+        message = (
+            "nothing follows from this without data.assignment: random where patients were dealt by"
+            " lot, other where not"
+        )
+        return (target.problem(("spec", "data", "assignedBy"), message),)
+    return ()
+
+
 # --- the target itself -------------------------------------------------------------------------
 
 

@@ -368,6 +368,8 @@ def _target_ref(plan: AuditPlan, target: AuditTarget) -> TargetRef:
         data_set=plan.data.name,
         members_split=target.spec.data.members,
         nonmembers_split=target.spec.data.nonmembers,
+        assignment=target.spec.data.assignment,
+        assigned_by=target.spec.data.assigned_by,
         members=plan.data.members,
         nonmembers=plan.data.nonmembers,
         vocabulary_size=plan.target.vocabulary_size,

@@ -205,6 +205,8 @@ class TargetRef(JsonModel):
     data_set: str
     members_split: str
     nonmembers_split: str
+    assignment: Literal["random", "other"] | None = None
+    assigned_by: str | None = None
     members: int | None
     nonmembers: int | None
     vocabulary_size: int

@@ -15,6 +15,7 @@ from checker.evidence import INTERNAL_REPORTS, load_json_file, read_file
 from checker.ledger import ATTEMPT_FILE
 from checker.planning import AuditPlan
 from checker.plugins import load_plugin, plugin_names
+from checker.run.exclusions import EXCLUSIONS_FILE
 
 ATTESTATION = "attestation.json"
 """As `checker.attestation` names it, which loads cryptography."""
@@ -22,7 +23,7 @@ ATTESTATION = "attestation.json"
 RUN_FILES = frozenset(
     (
         "plan.json", "manifest.json", "run.json", "waivers.json", "pseudonym.key", ".lock",
-        ATTEMPT_FILE, ATTESTATION,
+        ATTEMPT_FILE, ATTESTATION, EXCLUSIONS_FILE,
     )
 )  # fmt: skip
 COMPARISONS = frozenset(("comparison.html", "comparison.json"))

@@ -2,24 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Literal
-
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker.errors import InsufficientData
+from checker.planning.overlap import patients_of
 from checker.planning.task import Task
 from checker.planning.workload import LabelSet
 from checker.records.sample import compare_sample
-from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, TokenizedRecords
+from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
 from checker.verdict.comparability import (
-    MIN_EVENTS,
     SplitScores,
     base_rate_scores,
-    copied_records,
-    find_duplicates,
     split_classifier_scores,
 )
 
@@ -80,22 +75,20 @@ def _base_scores(task: Task, found: LabelSet) -> pa.Array:
 
 
 def overlap(task: Task) -> pa.Table:
-    """How many nonmembers have a member's record, or nearly so."""
-    members, nonmembers = (
-        _patients(split, "code", chosen=_events)
-        for split in (task.workload.members, task.workload.nonmembers)
-    )
-    found = find_duplicates(members, nonmembers, rng=task.plan.rng_for("overlap"))
-    cohort = task.workload.cohort
-    copies = copied_records(cohort.members, cohort.nonmembers)
-    exact = len(np.union1d(copies, found.exact_indices))
+    """How many nonmembers have a member's record, or nearly so, and who is set aside for it.
+
+    The plan has compared the records already: whom it sets aside is in no other job.
+    """
+    found = task.workload.overlap
+    aside = [task.names.pseudonyms.of_subject(subject) for subject in found.set_aside.tolist()]
     return pa.table(
         {
-            "exact": [exact],
-            "near": [len(found.nonmember_indices) - len(found.exact_indices)],
-            "members": [len(members)],
-            "nonmembers": [len(nonmembers)],
-            "compared": [sum(len(codes) >= MIN_EVENTS for codes in nonmembers)],
+            "exact": [found.exact],
+            "near": [found.near],
+            "members": [len(task.workload.members)],
+            "nonmembers": [found.nonmembers],
+            "compared": [found.compared],
+            "set_aside": pa.array([aside], pa.list_(pa.string())),
         }
     )
 
@@ -105,8 +98,8 @@ def comparability(task: Task) -> pa.Table:
     n_members = len(task.workload.cohort.members)
     try:
         judged = split_classifier_scores(
-            _patients(task.workload.members, "tokens", chosen=_all_but_specials),
-            _patients(task.workload.nonmembers, "tokens", chosen=_all_but_specials),
+            patients_of(task.workload.members, "tokens", chosen=_all_but_specials),
+            patients_of(task.workload.nonmembers, "tokens", chosen=_all_but_specials),
             n_codes=task.plan.target.vocabulary_size,
             rng=task.plan.rng_for("comparability"),
         )
@@ -145,24 +138,7 @@ def expected_tokens(task: Task) -> pa.Table:
     )
 
 
-def _events(split: TokenizedRecords) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = split.kind == KIND_EVENT
-    return mask
-
-
 def _all_but_specials(split: TokenizedRecords) -> NDArray[np.bool_]:
     """What prompts and scores can depend on: the static prefix and time tokens too."""
     mask: NDArray[np.bool_] = split.kind != KIND_SPECIAL
     return mask
-
-
-def _patients(
-    split: TokenizedRecords,
-    column: Literal["tokens", "code"],
-    *,
-    chosen: Callable[[TokenizedRecords], NDArray[np.bool_]],
-) -> list[NDArray[np.int32]]:
-    """Return each patient's values of one column where the token is chosen, in order."""
-    at = np.flatnonzero(chosen(split))
-    ends = np.searchsorted(at, split.offsets[1:])
-    return np.split(getattr(split, column)[at], ends[:-1])

@@ -12,6 +12,7 @@ from checker.evidence import Manifest
 from checker.ledger import Attempt
 from checker.planning import CompiledAudit, Job
 from checker.run.belonging import check_belongs
+from checker.run.exclusions import write_exclusions
 from checker.run.execution import Execution
 from checker.run.executors import Executor, Openers, ReadyJob, SerialExecutor
 from checker.run.folder import clear_folder, locked_folder
@@ -99,7 +100,10 @@ def run_audit(
             _run_left(executor, record, progress or _Unwatched())
         finally:
             executor.close()
-        return record.finish()
+        manifest = record.finish()
+        compared = [job.digest for job in audit.plan.jobs_of("overlap")]
+        write_exclusions(run, plan=audit.plan, evidence=record.tables(compared))
+        return manifest
 
 
 def _open(executor: Executor, audit: CompiledAudit, record: RunRecord, openers: Openers) -> None:

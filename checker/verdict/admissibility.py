@@ -19,6 +19,7 @@ from checker import stats
 from checker.errors import InsufficientData
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED
+from checker.verdict.assignment import PROVEN
 from checker.verdict.checks import FORMAT_MARGIN, FORMAT_PATIENTS_NEEDED, AdmissibilityCheck
 from checker.verdict.instrument import instrument_checks
 
@@ -31,6 +32,7 @@ def admissibility_checks(
     evidence: Mapping[str, pa.Table],
     *,
     tolerance: float,
+    max_near: float,
     confidence: float,
     require_expectation: bool = False,
 ) -> list[AdmissibilityCheck]:
@@ -40,6 +42,7 @@ def admissibility_checks(
         plan: names the jobs.
         evidence: tables by job digest; a missing table leaves its check undecided.
         tolerance: how far above 0.5 the classifier's AUROC may lie.
+        max_near: share of the nonmembers that may be near-duplicates of members.
         confidence: with which the split must be shown comparable.
         require_expectation: a target that declares no expectation is not passed.
 
@@ -47,16 +50,18 @@ def admissibility_checks(
         The checks, in the order a report shows them.
     """
     return [
-        *_overlap(plan, evidence),
+        *_overlap(plan, evidence, max_near=max_near),
         _comparability(plan, evidence, tolerance=tolerance, confidence=confidence),
         _prompt_format(plan, evidence),
         *instrument_checks(plan, evidence, require_expectation=require_expectation),
     ]
 
 
-def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[AdmissibilityCheck]:
+def _overlap(
+    plan: AuditPlan, evidence: Mapping[str, pa.Table], *, max_near: float
+) -> list[AdmissibilityCheck]:
     title = "No record of a member is also a nonmember's"
-    near_title = "No record of a nonmember is nearly a member's"
+    near_title = "Hardly any record of a nonmember is nearly a member's"
     job = plan.job("overlap")
     table = evidence.get(job.digest) if job else None
     if job is None or table is None:
@@ -68,6 +73,8 @@ def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Admissib
     row = table.to_pylist()[0]
     found = "{} of {} nonmembers have a record {} that of a member."
     long_enough = f" {row['compared']} are long enough to compare."
+    share = row["near"] / row["nonmembers"] if row["nonmembers"] else 0.0
+    aside = _set_aside_words(row["near"], len(row["set_aside"]), max_near=max_near)
     return [
         AdmissibilityCheck(
             "split-overlap",
@@ -79,17 +86,34 @@ def _overlap(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[Admissib
         AdmissibilityCheck(
             "near-duplicates",
             near_title,
-            row["near"] == 0,
-            found.format(row["near"], row["nonmembers"], "nearly equal to") + long_enough,
+            # whom the plan should have set aside and did not is among those who are judged
+            share <= max_near and len(row["set_aside"]) == row["near"],
+            found.format(row["near"], row["nonmembers"], "nearly equal to") + long_enough + aside,
+            limit=max_near,
             evidence=(job.digest,),
         ),
     ]
+
+
+def _set_aside_words(near: int, set_aside: int, *, max_near: float) -> str:
+    """Say what became of near-duplicates; nothing where there are none."""
+    if not near:
+        return ""
+    done = "They are left out of every test" if set_aside == near else "They were not left out"
+    return f" {done}; up to {max_near:.0%} may be."
 
 
 def _comparability(
     plan: AuditPlan, evidence: Mapping[str, pa.Table], *, tolerance: float, confidence: float
 ) -> AdmissibilityCheck:
     name, title = "split-not-comparable", "Without the model, members look like nonmembers"
+    dealt = plan.target.document.spec.data.assignment == "random"
+    if dealt:
+        title = (
+            "Declared: patients were dealt to the splits by lot; that the splits differ is not"
+            " proven without the model"
+        )
+        confidence = PROVEN
     job = plan.job("comparability")
     table = evidence.get(job.digest) if job else None
     if job is None or table is None:
@@ -100,20 +124,27 @@ def _comparability(
     try:
         estimate = stats.auroc(score[member], score[~member], confidence=confidence)
     except InsufficientData as shortage:
+        if dealt:  # so few can prove nothing, and the lot is declared
+            text = f"The lot is the target's word: too few to prove otherwise ({shortage})."
+            return AdmissibilityCheck(name, title, True, text, limit=0.5, evidence=(job.digest,))
         return AdmissibilityCheck(
             name, title, None, f"Not decided: {shortage}.", limit=limit, evidence=(job.digest,)
         )
-    holds = estimate.high <= limit
+    holds = estimate.low <= 0.5 if dealt else estimate.high <= limit
     side = "not above" if holds else "above"
+    bound = (
+        f"its lower bound {estimate.low:.3f} (at {PROVEN:.0%}) is {side} 0.50, which is chance"
+        if dealt
+        else f"its upper bound {estimate.high:.3f} is {side} {limit:.2f}"
+    )
     return AdmissibilityCheck(
         name,
         title,
         holds,
         "A classifier that sees only codes and record length, fitted on one half of the patients,"
-        f" tells the other half apart with AUROC {estimate.value:.3f}; its upper bound"
-        f" {estimate.high:.3f} is {side} {limit:.2f}.",
+        f" tells the other half apart with AUROC {estimate.value:.3f}; {bound}.",
         estimate.reported(),
-        limit,
+        0.5 if dealt else limit,
         (job.digest,),
     )
 

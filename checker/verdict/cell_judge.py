@@ -17,12 +17,13 @@ from checker.planning.model import AuditPlan, Cell, Job
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate
+from checker.verdict.assignment import BaseRates
 from checker.verdict.checks import AdmissibilityCheck
-from checker.verdict.comparability import base_rate_gap
 from checker.verdict.direction import chance_p_value
 from checker.verdict.finding import Finding
 from checker.verdict.instrument import instrument_objection
 from checker.verdict.limits import compare_with_limit, shortage_reason
+from checker.verdict.reference_check import uses_reference
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
 _ABSENT = {"data": "class-not-in-data", "vocabulary": "class-not-in-vocabulary"}
@@ -277,11 +278,26 @@ class CellJudge:
     def _measure(self, cell: Cell, observations: Observations, confidence: float) -> Measurement:
         attack = load_attack(cell.probe)
         confidence = 1 - self._error_share(cell) * (1 - confidence)
-        return attack.measuring.measure(
+        measured = attack.measuring.measure(
             metric_of(cell),
             observations,
             params=attack.params.model_validate(cell.params),
             confidence=confidence,
+        )
+        base_rates = self._base_rates(observations)
+        if base_rates is None:
+            return measured
+        return base_rates.adjusted(measured, metric=metric_of(cell))
+
+    def _base_rates(self, observations: Observations) -> BaseRates | None:
+        expected = observations.base_scores()
+        if expected is None:
+            return None
+        return BaseRates(
+            self.plan.target.document.spec.data.assignment,
+            expected,
+            confidence=self.confidence,
+            proof=self.placebo_confidence,
         )
 
     def _placebo(self, cell: Cell, observations: Observations) -> Estimate | None:
@@ -342,6 +358,11 @@ class CellJudge:
                     f" {placebo.value:.3f} ({placebo.low:.3f} to {placebo.high:.3f}), where nothing"
                     " can differ."
                 )
+        reference = self.checks.get("reference-knows-members")
+        # what such a reference subtracts is too much, so a failure stands in spite of it
+        doubted = reference is not None and reference.holds is False and finding.verdict != "fail"
+        if reference is not None and doubted and uses_reference(self.plan, cell):
+            return reference.name, reference.explanation
         detection = load_attack(cell.probe).measuring.detection(
             observations, confidence=self.confidence
         )
@@ -354,28 +375,14 @@ class CellJudge:
     def _unlike_base_rates(
         self, cell: Cell, observations: Observations, finding: Finding
     ) -> tuple[str, str] | None:
-        """From the prompt alone the class must be as likely in members as in nonmembers.
-
-        A failure stands when even the largest gap that the data allow does not explain it.
-        """
-        expected = observations.base_scores()
-        if expected is None or cell.limit.fail is None:
+        """From the prompt alone the class must be as likely in members as in nonmembers."""
+        base_rates = self._base_rates(observations)
+        if base_rates is None or cell.limit.fail is None:
             return None
-        try:
-            gap = base_rate_gap(*expected, confidence=self.confidence)
-        except InsufficientData as lack:
-            return "split-not-comparable", f"Base rates could not be compared: {lack}."
-        tolerance, largest = cell.limit.fail / 2, max(-gap.low, gap.high)
-        if largest <= tolerance:
-            return None
-        measured = finding.measurement
-        if measured is not None and measured.estimate.low - largest > cell.limit.fail:
-            return None
-        return "split-not-comparable", (
-            "From the prompt alone, a predictor fitted on nonmembers expects the class"
-            f" {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}) more often in members than in"
-            f" nonmembers; within ±{tolerance:.3f}, half the limit, it would not matter."
+        text = base_rates.objection(
+            limit=cell.limit.fail, metric=metric_of(cell), measured=finding.measurement
         )
+        return None if text is None else ("split-not-comparable", text)
 
 
 def _class_absent(name: str, data_set: str, missing_from: Literal["data", "vocabulary"]) -> str:

@@ -16,6 +16,7 @@ from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.cell_judge import CellJudge
 from checker.verdict.direction import direction_of
 from checker.verdict.finding import Finding, Judgement, overall_verdict
+from checker.verdict.reference_check import reference_check
 from checker.verdict.registration import beyond_any_ceiling, without_passes
 
 
@@ -57,9 +58,13 @@ def judge(
         plan,
         evidence,
         tolerance=policy.spec.parameters.admissibility_tolerance,
+        max_near=policy.spec.parameters.max_near_duplicates,
         confidence=confidence,
         require_expectation=policy.spec.gate.require_expectation,
     )
+    reference = reference_check(plan, evidence)
+    if reference is not None:
+        checks.append(reference)
     oldest = policy.spec.gate.max_evidence_age
     stale = oldest is not None and (
         measured_at is None or not measured_at <= as_of <= measured_at + oldest

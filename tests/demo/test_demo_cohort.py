@@ -23,11 +23,12 @@ from checker.errors import DataError, UsageError
 from checker.policy import Located, load_policy, resolve_attacker
 from checker.policy.documents import DataSpec, LeakagePolicy, TokenizationSpec
 from checker.records.cohort import Cohort, load_cohort
+from checker.records.duplicates import find_duplicates
 from checker.records.prompts import Prompts, PromptSource, build_prompts
 from checker.records.tokenization import Tokenizer
 from checker.resources import resource
 from checker.stats import Estimate
-from checker.verdict.comparability import base_rate_scores, find_duplicates, split_classifier_scores
+from checker.verdict.comparability import base_rate_scores, split_classifier_scores
 
 Row = dict[str, Any]
 Patients = dict[str, dict[int, list[Row]]]

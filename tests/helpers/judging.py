@@ -63,10 +63,12 @@ class Bench:
         self.right_format()
         self.overlap()
 
-    def overlap(self, *, exact: int = 0, near: int = 0) -> None:
-        """How many nonmembers have a member's record, and how many nearly so."""
-        counts = {"exact": exact, "near": near, "members": 9, "nonmembers": 9, "compared": 9}
-        self._add("overlap", "overlap", {name: [count] for name, count in counts.items()})
+    def overlap(self, *, exact: int = 0, near: int = 0, set_aside: int | None = None) -> None:
+        """How many of 100 nonmembers have a member's record, and how many nearly so."""
+        counts = {"exact": exact, "near": near, "members": 9, "nonmembers": 100, "compared": 9}
+        aside = [f"aside {number}" for number in range(near if set_aside is None else set_aside)]
+        table = {name: [count] for name, count in counts.items()} | {"set_aside": [aside]}
+        self._add("overlap", "overlap", table)
 
     def _add(self, name: str, kind: str, table: Any) -> str:
         self.jobs[name] = Job.model_validate(

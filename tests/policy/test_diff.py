@@ -119,6 +119,7 @@ def test_an_attacker_that_says_itself_what_it_inherited_is_no_change() -> None:
         ("confidence: 0.95", "confidence: 0.99", "parameters.confidence"),
         ("minCell: 11", "minCell: 12", "parameters.minCell"),
         ("Tolerance: 0.10", "Tolerance: 0.05", "parameters.admissibilityTolerance"),
+        ("minCell: 11,", "minCell: 11, maxNearDuplicates: 0.01,", "parameters.maxNearDuplicates"),
         ("context: gated", "context: internal", "context"),
         ("maxEvidenceAge: P90D", "maxEvidenceAge: P89D", "gate.maxEvidenceAge"),
         ("[critical, high]", "[critical, high, low]", "gate.failOn"),

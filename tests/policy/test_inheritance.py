@@ -185,6 +185,10 @@ def control(key: str) -> str:
             "0.2 is looser than 0.10, {}:6:47: the tolerance only falls",
         ),
         (
+            "  parameters: {maxNearDuplicates: 0.2}\n", "parameters.maxNearDuplicates",
+            "0.2 is looser than 0.05, the default of {}:6:3: the share of near-",
+        ),
+        (
             "  parameters: {seed: 8}\n", "parameters.seed",
             "8 cannot take the place of 7, the default of {}:6:3: another seed is another draw",
         ),

@@ -9,12 +9,11 @@ from numpy.typing import NDArray
 
 from checker import stats
 from checker.errors import InsufficientData
+from checker.records.duplicates import copied_records, find_duplicates
 from checker.verdict.comparability import (
     SplitScores,
     base_rate_gap,
     base_rate_scores,
-    copied_records,
-    find_duplicates,
     split_classifier_scores,
 )
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import re
+import stat
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,9 +15,12 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 import pytest
-from auditing import Audit, audit, write_policy
+from auditing import AS_OF, Audit, audit, phigate, write_policy, write_variant
 
 from checker.errors import ExitCode
+from checker.evidence import Pseudonyms
+from checker.run.exclusions import EXCLUSIONS_FILE
+from checker.run.stored import load_run
 
 CONTROLS: dict[str, Any] = {
     "hiv-disclosure": {"limits": {"events-10": {"fail": 0.05}}},
@@ -74,9 +79,9 @@ def write_sound_model(folder: Path) -> None:
     (folder / "sound.json").write_text(json.dumps(model))
 
 
-def check(folder: Path) -> Audit:
+def check(folder: Path, target: str = "sound", *, run: str = "run") -> Audit:
     policy = write_policy(folder / "policy.yaml", CONTROLS)
-    return audit(policy, folder / "sound.yaml", folder / "run")
+    return audit(policy, folder / f"{target}.yaml", folder / run)
 
 
 def test_members_of_another_hospital_are_no_leak_however_it_looks(workspace: Path) -> None:
@@ -143,14 +148,169 @@ def copy_members(folder: Path, count: int, *, changed: int) -> None:
     )
 
 
-@pytest.mark.parametrize(("changed", "reason"), [(0, "split-overlap"), (1, "near-duplicates")])
-def test_nonmembers_with_a_members_record_end_with_that_reason(
-    workspace: Path, changed: int, reason: str
-) -> None:
-    copy_members(workspace, 3, changed=changed)
+def test_nonmembers_with_a_members_record_end_with_that_reason(workspace: Path) -> None:
+    copy_members(workspace, 3, changed=0)
     outcome = check(workspace)
     assert outcome.code == ExitCode.INCONCLUSIVE
     assert {(c["verdict"], c["reason"]) for c in outcome.cells.values()} == {
-        ("inconclusive", reason)
+        ("inconclusive", "split-overlap")
     }
-    assert outcome.check(reason)["explanation"].startswith("3 of 600 nonmembers")
+    assert outcome.check("split-overlap")["explanation"].startswith("3 of 600 nonmembers")
+    assert not (outcome.run / EXCLUSIONS_FILE).exists()
+
+
+def test_a_few_near_duplicates_are_set_aside_and_a_sound_model_passes(workspace: Path) -> None:
+    copy_members(workspace, 3, changed=1)
+    write_sound_model(workspace)
+    outcome = check(workspace)
+    assert outcome.code == ExitCode.PASS, outcome.verdicts
+    near = outcome.check("near-duplicates")
+    assert near["holds"] is True
+    assert near["explanation"].startswith("3 of 600 nonmembers")
+    assert "left out of every test" in near["explanation"]
+    assert outcome.cell("membership")["sample"]["nonmembers"] == 597
+    names = listed(outcome.run)
+    stored = load_run(outcome.run)
+    key = Pseudonyms.of_run(outcome.run)
+    others = pq.read_table(shard(workspace, meds.held_out_split))["subject_id"].unique()
+    assert names == {key.of_subject(subject) for subject in others.to_pylist()[:3]}
+    assert stat.S_IMODE((outcome.run / EXCLUSIONS_FILE).stat().st_mode) == 0o600
+    seen = set()
+    for entry in stored.manifest.entries:
+        table = pq.read_table(outcome.run / entry.file)
+        if entry.kind == "overlap":
+            assert (table["near"][0].as_py(), table["nonmembers"][0].as_py()) == (3, 600)
+        elif "patient" in table.column_names:
+            seen |= set(table["patient"].to_pylist())
+    assert seen
+    assert names.isdisjoint(seen)
+
+
+def test_a_leak_is_found_beside_near_duplicates_too(workspace: Path) -> None:
+    copy_members(workspace, 3, changed=1)
+    outcome = check(workspace, "leaking")
+    assert outcome.code == ExitCode.FAIL, outcome.verdicts
+
+
+def test_too_many_near_duplicates_end_with_that_reason(workspace: Path) -> None:
+    copy_members(workspace, 31, changed=1)  # of 600, where 30 are allowed
+    write_sound_model(workspace)
+    outcome = check(workspace)
+    assert outcome.code == ExitCode.INCONCLUSIVE
+    assert {(c["verdict"], c["reason"]) for c in outcome.cells.values()} == {
+        ("inconclusive", "near-duplicates")
+    }
+    assert len(listed(outcome.run)) == 31
+    plan = planned(workspace)
+    assert "31 of 600 nonmembers have nearly a member's record, more than the policy's 5%" in plan
+
+
+def test_a_split_of_near_duplicates_is_planned_and_judged_all_the_same(workspace: Path) -> None:
+    copy_members(workspace, 600, changed=1)
+    outcome = check(workspace)
+    assert outcome.code == ExitCode.INCONCLUSIVE
+    assert {c["reason"] for c in outcome.cells.values()} == {"near-duplicates"}
+    assert outcome.check("near-duplicates")["explanation"].endswith(
+        "They were not left out; up to 5% may be."
+    )
+
+
+def test_the_plan_says_how_many_are_set_aside(workspace: Path) -> None:
+    copy_members(workspace, 3, changed=1)
+    plan = planned(workspace)
+    assert "3 of 600 nonmembers have nearly a member's record and are left out" in plan
+
+
+def planned(folder: Path) -> str:
+    """What `plan` prints, on one line."""
+    _, out = phigate("plan", folder / "policy.yaml", folder / "sound.yaml")
+    return " ".join(out.split())
+
+
+# --- what the target declares of its splits ------------------------------------------------------
+
+
+def declared(folder: Path, assignment: str, *, target: str = "sound", by: str | None = None) -> str:
+    """Write a target that declares how its splits came about; returns its name."""
+    said = {"path": "cohort", "assignment": assignment} | ({"assignedBy": by} if by else {})
+    return write_variant(folder / f"{target}.yaml", f"{target}-{assignment}", data=said).stem
+
+
+@pytest.mark.parametrize("assignment", ["random", "other"])
+def test_the_sound_passes_and_the_leaking_fails_whatever_is_declared(
+    workspace: Path, assignment: str
+) -> None:
+    for target, code in (("sound", ExitCode.PASS), ("leaking", ExitCode.FAIL)):
+        outcome = check(workspace, declared(workspace, assignment, target=target), run=target)
+        assert outcome.code == code, outcome.verdicts
+
+
+def test_declaring_a_lot_measures_nothing_anew(workspace: Path) -> None:
+    first = check(workspace)
+    second = check(workspace, declared(workspace, "random"))
+    jobs = [{entry.job for entry in load_run(run).manifest.entries} for run in (first.run,)]
+    assert jobs == [{entry.job for entry in load_run(second.run).manifest.entries}]
+
+
+def test_a_lot_that_was_none_is_disproved(workspace: Path) -> None:
+    """Members of a clinic for HIV, declared as dealt by lot: neither a failure nor a pass."""
+    recode(
+        workspace,
+        meds.held_out_split,
+        lambda codes: [code + ELSEWHERE if is_own(code) else code for code in codes],
+    )
+    write_sound_model(workspace)
+    outcome = check(workspace, declared(workspace, "random"))
+    assert outcome.code == ExitCode.INCONCLUSIVE
+    assert {cell["reason"] for cell in outcome.cells.values()} == {"split-not-comparable"}
+    assert outcome.check("split-not-comparable")["holds"] is False
+
+
+def test_reports_repeat_a_declaration_as_one(workspace: Path) -> None:
+    by = "data steward, seed 42 <b>"
+    target = workspace / f"{declared(workspace, 'random', by=by)}.yaml"
+    policy = write_policy(workspace / "policy.yaml", CONTROLS)
+    formats = "html,json,markdown,model-card,oscal"
+    run = workspace / "run-declared"
+    code, out = phigate(
+        "check", policy, target, "--out", run, "--as-of", AS_OF, "--format", formats
+    )
+    assert code == ExitCode.PASS, out
+    written = {path.name: path.read_text() for path in run.glob("report.*")}
+    written |= {path.name: path.read_text() for path in run.glob("*.md")}
+    telling = {name for name, text in written.items() if "dealt to the splits by lot" in text}
+    assert {"report.html", "report.md"} <= telling
+    for name in telling:
+        assert "eclared" in written[name]
+    assert "<b>" not in written["report.html"].partition("data steward, seed 42")[2][:20]
+    assert json.loads(written["report.json"])["target"]["assignedBy"] == by
+    assert phigate("verify", run)[0] == ExitCode.PASS
+
+
+def test_the_plan_announces_every_check_that_can_stop_a_pass(workspace: Path) -> None:
+    policy = write_policy(workspace / "policy.yaml", CONTROLS)
+    plain = planned(workspace)
+    assert "prompts do not promise the class more often in members" in plain
+    assert "underpowered" in plain  # half the limit of 0.05 takes far more positives than these
+    _, out = phigate("plan", policy, workspace / f"{declared(workspace, 'random')}.yaml")
+    dealt = " ".join(out.split())
+    assert "Declared: patients were dealt to the splits by lot" in dealt
+    assert "at least 99%" in dealt
+
+
+def test_a_lot_without_a_name_is_warned_of(workspace: Path) -> None:
+    code, out = phigate("validate", workspace / f"{declared(workspace, 'random')}.yaml")
+    assert code == ExitCode.PASS
+    assert re.search(r"sound-random\.yaml:\d+:\d+: spec.data.assignment", " ".join(out.split()))
+    code, out = phigate(
+        "validate", workspace / f"{declared(workspace, 'random', by='steward')}.yaml"
+    )
+    assert "warning" not in out
+    code, _ = phigate("validate", workspace / f"{declared(workspace, 'by-lot')}.yaml")
+    assert code == ExitCode.USAGE
+
+
+def listed(run: Path) -> set[str]:
+    """The pseudonyms of the exclusion list."""
+    lines = (run / EXCLUSIONS_FILE).read_text().splitlines()
+    return {line for line in lines if not line.startswith("#")}

@@ -194,13 +194,22 @@ def test_a_split_that_was_not_shown_comparable_does_not_pass() -> None:
 
 
 @pytest.mark.parametrize(
-    ("column", "reason"), [("exact", "split-overlap"), ("near", "near-duplicates")]
+    ("found", "reason"),
+    [
+        ({"exact": 1}, "split-overlap"),
+        ({"near": 6}, "near-duplicates"),  # of 100 nonmembers, and 5 % are allowed
+        ({"near": 2, "set_aside": 0}, "near-duplicates"),  # found, and judged all the same
+        ({"near": 5}, None),
+    ],
 )
-def test_records_in_both_splits_end_with_their_reason(column: str, reason: str) -> None:
+def test_few_near_duplicates_are_set_aside_and_equal_records_are_fatal(
+    found: dict[str, int], reason: str | None
+) -> None:
     bench = Bench()
-    bench.overlap(**{column: 2})
+    bench.overlap(**found)
     bench.disclosure("hiv", hits=(0, 0), n=(80, 80))
     assert only(bench).reason == reason
+    assert only(bench).verdict == ("pass" if reason is None else "inconclusive")
 
 
 def test_a_format_the_model_likes_better_makes_every_cell_inconclusive() -> None:

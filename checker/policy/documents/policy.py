@@ -61,6 +61,11 @@ class Parameters(Element):
         description="how far above 0.5 the AUROC of a model-free classifier between members and"
         " nonmembers may lie",
     )
+    max_near_duplicates: Annotated[float, Field(ge=0, le=0.5)] = Field(
+        0.05,
+        description="share of the nonmembers whose record may nearly equal a member's; these are"
+        " left out, and with more of them the splits are not comparable",
+    )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(7, description="of all sampling")
     sampling: Sampling = Field(
         Sampling(), description="ways of drawing less without deciding otherwise"

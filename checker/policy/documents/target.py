@@ -149,6 +149,17 @@ class DataSpec(Element):
     nonmembers: Exact = Field(
         "held_out", description="the split that it never saw: same source, same period"
     )
+    assignment: Literal["random", "other"] | None = Field(
+        None,
+        description="how patients came to their split: random is by lot, patient by patient; other"
+        " is by date, by hospital or in any way but by lot. Unless it is declared, the splits have"
+        " to be shown comparable",
+    )
+    assigned_by: Text | None = Field(
+        None,
+        description="who dealt the patients to the splits, and how; the report repeats it",
+        examples=["data steward, seed 42"],
+    )
 
 
 class ExpectedLoss(Element):

@@ -134,6 +134,7 @@ POLICY = Parts(
                 "minCell": rises("minimum counts only rise"),
                 "expectedBaseRate": Free("this only helps to plan"),
                 "admissibilityTolerance": falls("the tolerance only falls"),
+                "maxNearDuplicates": falls("the share of near-duplicates only falls"),
                 "seed": Fixed(
                     "another seed is another draw, so it stays as inherited", may_be_added=True
                 ),

@@ -13,6 +13,7 @@ from checker.report.model import CellReport, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.cells import reason_of, telling_bound, verdict_word
 from checker.report.wording.decision import headline
+from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, VERDICT_WORDS, WAIVER_STATUS
@@ -58,7 +59,18 @@ def decision_lines(report: Report, *, level: int) -> list[str]:
         f"**{_short(target.name)} {_short(target.version)}**, judged by"
         f" **{_short(policy.name)} {_short(policy.version)}** as of"
         f" {_as_of(report)}.",
+        *_declaration(report),
     ]
+
+
+def _declaration(report: Report) -> list[str]:
+    """Return how patients came to their splits, where the target says so."""
+    target = report.target
+    if target.assignment is None:
+        return []
+    said = f"Declared, not checked: {assignment_words(target.assignment)}"
+    by_whom = f" ({_short(target.assigned_by, LONG)})" if target.assigned_by else ""
+    return ["", f"{said}{by_whom}."]
 
 
 def matrix_lines(report: Report, *, level: int) -> list[str]:

@@ -20,9 +20,10 @@ from urllib.parse import quote
 from checker.canonical import digest, sha256_hex
 from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.markdown_syntax import escape_markup
-from checker.report.model import CellReport, ControlReport, Report, WaiverReport
+from checker.report.model import CellReport, ControlReport, Report, TargetRef, WaiverReport
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.decision import headline
+from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import (
     PROSE,
     TITLE,
@@ -165,6 +166,7 @@ class _Document:
             "description": _prose(
                 f"The model under audit; its patients are {target.data_set}, members"
                 f" {target.members_split}, nonmembers {target.nonmembers_split}."
+                + _declared(target)
             ),
             "props": _props({"sha256": target.model_sha256, "backend": target.backend}),
             "status": {"state": "under-development"},
@@ -394,6 +396,13 @@ def _props(values: Mapping[str, Any]) -> list[dict[str, str]]:
 def _line(text: str) -> str:
     """Return a line of OSCAL's Markdown."""
     return escape_markup(shorten(text, 3 * TITLE)) or "-"
+
+
+def _declared(target: TargetRef) -> str:
+    """Say how patients came to their splits, where the target does."""
+    if target.assignment is None:
+        return ""
+    return f" Declared, not checked: {assignment_words(target.assignment, target.assigned_by)}."
 
 
 def _prose(*paragraphs: str) -> str:

@@ -22,6 +22,7 @@ from checker.report.wording import (
     audience,
     cells,
     decision,
+    declared,
     findings,
     measures,
     numbers,
@@ -32,7 +33,7 @@ from checker.report.wording.numbers import grouped
 from checker.report.wording.plain import plain, shorten
 from checker.resources import resource
 
-_WORDS = (audience, cells, decision, findings, measures, numbers, terms, times)
+_WORDS = (audience, cells, decision, declared, findings, measures, numbers, terms, times)
 """The modules whose words templates use, by the modules' names."""
 
 

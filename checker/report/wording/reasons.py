@@ -122,10 +122,18 @@ REASONS = {
         "Remove these patients from the nonmembers and run the audit again.",
     ),
     "near-duplicates": Reason(
-        "near-duplicate records in both groups",
-        "Nearly identical records are in both groups: the model may have seen the nonmembers under"
-        " another name.",
-        "De-duplicate across the splits and run the audit again.",
+        "many near-duplicate records in both groups",
+        "More nonmembers than the policy allows have a record that nearly equals a member's: the"
+        " model may have seen them under another name. A few would have been left out.",
+        "De-duplicate across the splits (the run's near-duplicates.txt names whom) and run the"
+        " audit again.",
+    ),
+    "reference-knows-members": Reason(
+        "reference model knows the members",
+        "The reference model itself tells members from nonmembers, as a model does that was trained"
+        " on them: what is subtracted would be the leak itself.",
+        "Train the reference on patients who are no members, and check that the two splits are not"
+        " exchanged.",
     ),
     "placebo-failed": Reason(
         "placebo found a difference",

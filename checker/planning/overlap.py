@@ -1,0 +1,103 @@
+"""Nonmembers with a member's record are found before anything is planned, and left out.
+
+Hospitals have near-duplicates: two patients of one check-up programme, or one person under two
+numbers. Of a nonmember whose record is nearly a member's nobody can say that the model never saw
+it, so such nonmembers are not judged; their number is kept, and where there are too many of them
+the splits are not what the target says (METHODS §3, *Near-duplicates*).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.planning.model import rng_for
+from checker.records.cohort import Cohort
+from checker.records.duplicates import MIN_EVENTS, copied_records, find_duplicates
+from checker.records.tokenization import KIND_EVENT, TokenizedRecords, Tokenizer
+
+MOST_SET_ASIDE = 0.5
+"""Share of the nonmembers. With more near-duplicates nobody is set aside: no policy can allow so
+many, and a split of which next to nothing is left could not even be planned."""
+
+
+@dataclass(frozen=True, slots=True)
+class SplitOverlap:
+    """What the two splits have in common.
+
+    Args:
+        exact: nonmembers whose record is a member's; they stay, and no excess can count.
+        near: further nonmembers whose record nearly equals a member's.
+        nonmembers: all of them, those set aside too.
+        compared: nonmembers whose record is long enough to be compared.
+        set_aside: [near or 0] int64, subjects that are left out of every cell.
+    """
+
+    exact: int
+    near: int
+    nonmembers: int
+    compared: int
+    set_aside: NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True)
+class ComparedCohort:
+    """The patients who are judged, and what was found of the others.
+
+    Args:
+        cohort: without those who are set aside; its digest is that of the data set all the same,
+            for who they are follows from the data and the tokenization.
+        members, nonmembers: the same as tokens.
+        overlap: what the splits had in common.
+    """
+
+    cohort: Cohort
+    members: TokenizedRecords
+    nonmembers: TokenizedRecords
+    overlap: SplitOverlap
+
+
+def compare_splits(cohort: Cohort, *, tokenizer: Tokenizer) -> ComparedCohort:
+    """Tokenize both splits and set nonmembers aside whose record is nearly a member's."""
+    members = tokenizer.encode(cohort.members, cohort.codes)
+    nonmembers = tokenizer.encode(cohort.nonmembers, cohort.codes)
+    events = [patients_of(split, "code", chosen=_events) for split in (members, nonmembers)]
+    # any generator gives the same result: it only draws the hash function
+    found = find_duplicates(*events, rng=rng_for(0, "overlap"))
+    exact = np.union1d(copied_records(cohort.members, cohort.nonmembers), found.exact_indices)
+    near = np.setdiff1d(found.nonmember_indices, exact)
+    count = len(cohort.nonmembers)
+    aside = near if len(near) <= MOST_SET_ASIDE * count else near[:0]
+    overlap = SplitOverlap(
+        exact=len(exact),
+        near=len(near),
+        nonmembers=count,
+        compared=sum(len(codes) >= MIN_EVENTS for codes in events[1]),
+        set_aside=cohort.nonmembers.subject_id[aside],
+    )
+    if len(aside):
+        kept = np.setdiff1d(np.arange(count), aside)
+        cohort = replace(cohort, nonmembers=cohort.nonmembers.select(kept))
+        nonmembers = tokenizer.encode(cohort.nonmembers, cohort.codes)
+    return ComparedCohort(cohort, members, nonmembers, overlap)
+
+
+def patients_of(
+    split: TokenizedRecords,
+    column: Literal["tokens", "code"],
+    *,
+    chosen: Callable[[TokenizedRecords], NDArray[np.bool_]],
+) -> list[NDArray[np.int32]]:
+    """Return each patient's values of one column where the token is chosen, in order."""
+    at = np.flatnonzero(chosen(split))
+    ends = np.searchsorted(at, split.offsets[1:])
+    return np.split(getattr(split, column)[at], ends[:-1])
+
+
+def _events(split: TokenizedRecords) -> NDArray[np.bool_]:
+    mask: NDArray[np.bool_] = split.kind == KIND_EVENT
+    return mask
