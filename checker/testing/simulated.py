@@ -375,7 +375,8 @@ class SimulatedTarget:
 
     def _probabilities(self, nodes: IntArray, rows: IntArray) -> FloatArray:
         known = np.where(nodes == UNKNOWN, 0.0, self._trie.known[nodes])
-        mixed = self._rows[rows] * (1.0 - known)[:, None]
+        # shares that sum to one may do so by a rounding too much
+        mixed = self._rows[rows] * np.maximum(1.0 - known, 0.0)[:, None]
         for state in np.flatnonzero(known):
             node = nodes[state]
             claims = slice(self._trie.starts[node], self._trie.starts[node + 1])
