@@ -71,6 +71,8 @@ def audited(
     leaking = folder / "leaking.yaml"
     write_variant(leaking, "beside-a-sound-one", **simulated("sound.json"))
     write_variant(leaking, "beside-one-alike", **simulated("alike.json"))
+    (folder / "worse.json").write_text(json.dumps(model | {"memorized": []}))
+    write_variant(folder / "sound.yaml", "sound-beside-a-sound-one", **simulated("worse.json"))
     done: dict[str, Audit] = {}
 
     def once(target: str) -> Audit:
@@ -100,8 +102,18 @@ def test_plain_excess_flags_what_the_reference_tells_too(
 def test_who_tells_no_more_than_the_reference_is_cleared(
     audited: Callable[[str], Audit], control: str
 ) -> None:
-    found = audited("beside-one-alike").cell(control)
+    found = audited("sound-beside-a-sound-one").cell(control)
     assert found["verdict"] == "pass", found
+
+
+@pytest.mark.parametrize("control", WITH_REFERENCE)
+def test_a_reference_that_knows_the_members_clears_nobody(
+    audited: Callable[[str], Audit], control: str
+) -> None:
+    # it remembers the same members, so beyond it nothing is left; but all else it finds harder, and
+    # by the ratio of the two the members stand out as those whom the reference knows better
+    found = audited("beside-one-alike").cell(control)
+    assert (found["verdict"], found["reason"]) == ("inconclusive", "worse-than-chance"), found
 
 
 def test_the_plan_announces_what_an_excess_over_a_reference_can_show(
