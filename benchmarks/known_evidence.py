@@ -174,8 +174,9 @@ def _comparable_split() -> dict[str, pa.Table]:
         "variant": ["declared"] * 100 + ["no BOS"] * 100,
         "loss": np.concatenate([loss, loss + 0.5]),
     }
+    overlap = {name: [count] for name, count in counts.items()}
     return {
-        "overlap": pa.table({name: [count] for name, count in counts.items()}),
+        "overlap": pa.table({**overlap, "set_aside": [[]]}),
         "comparability": pa.table(split),
         "prompt-format": pa.table(formats),
     }
