@@ -84,6 +84,10 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
 }  # fmt: skip
 
 
+_FAMILIES: Mapping[str, Mapping[str, ColumnType]] = {"scores": {"min-k": _NUMBER}}
+"""Columns that are named by a number too: scores of the lowest k percent of tokens, by their k."""
+
+
 def strange_column(table: pa.Table, *, kind: str) -> str | None:
     """Say what of a table cannot be evidence of its kind, or None where every column can.
 
@@ -97,8 +101,8 @@ def strange_column(table: pa.Table, *, kind: str) -> str | None:
         return f"it has two columns {_shown(twice)}"
     known = {**_EVERYWHERE, **_COLUMNS.get(kind, {})}
     for name in names:
-        # membership scores of the lowest k percent are named by their k
-        wanted = _NUMBER if kind == "scores" and name.startswith("min-k") else known.get(name)
+        family = next((one for one in _FAMILIES.get(kind, {}) if name.startswith(one)), None)
+        wanted = known.get(name) if family is None else _FAMILIES[kind][family]
         found = None if wanted is None else _strange(table[name], wanted)
         if found is not None:
             return f"its column {_shown(name)} {found}"

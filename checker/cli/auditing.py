@@ -12,7 +12,8 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from checker.cli.console import error_console, printable, say, say_error, show, write, write_json
+from checker.cli.console import error_console, say, say_error, show, write, write_json
+from checker.cli.printable import printable
 from checker.errors import PhigateError
 from checker.report.wording.plain import plain
 

@@ -141,7 +141,7 @@ def _usage(execution: Execution) -> Usage:
     drawn = [
         (max(len(tokens) for _, tokens in prompts), int(job.inputs["horizonTokens"]))
         for job in plan.jobs
-        if job.kind == "rollouts" and (prompts := workload.prompts[job.digest])
+        if job.rollout_tokens and (prompts := workload.prompts.get(job.digest))
     ]
     prompt, horizon = max(drawn, key=sum, default=(0, 0))
     eos = plan.target.document.spec.tokenization.specials.eos
