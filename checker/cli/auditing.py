@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from checker.cli.console import error_console, say, say_error, show, write, write_json
-from checker.cli.printable import printable
+from checker.cli.console import error_console, printable, say, say_error, show, write, write_json
 from checker.errors import PhigateError
 from checker.report.wording.plain import plain
 

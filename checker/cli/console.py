@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from checker.cli.printable import printable
 from checker.errors import DocumentError, ExitCode, PhigateError
 from checker.report.wording.plain import plain
 
@@ -87,6 +86,15 @@ def plain_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right" if heading in numbers else "left")
     return table
+
+
+def printable(text: str) -> str:
+    """Return text that can only be read, line by line: see `checker.report.wording.plain`."""
+    if text.isprintable():
+        return text
+    return "\n".join(
+        "\t".join(plain(part) for part in line.split("\t")) for line in text.split("\n")
+    )
 
 
 def told(text: object) -> str:

@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from checker.cli.printable import printable
+from checker.cli.console import printable
 
 
 class HarmlessConsole(Console):

@@ -30,9 +30,8 @@ from checker.cli import (
     validate,
     verify,
 )
-from checker.cli.console import say, say_error
+from checker.cli.console import printable, say, say_error
 from checker.cli.interruption import EXIT_CODE, Interruption, interruptible
-from checker.cli.printable import printable
 from checker.errors import ExitCode, PhigateError, PhigateWarning
 from checker.version import PHIGATE_VERSION
 

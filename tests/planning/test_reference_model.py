@@ -215,15 +215,6 @@ def test_a_reference_is_refused_for_its_weights_and_not_for_its_configuration(
         check_reference(target, described(**OWN), described(**other))
 
 
-@pytest.mark.parametrize("control", WITH_REFERENCE)
-def test_a_reference_that_knows_the_members_clears_nobody(
-    audited: Callable[[str], Audit], control: str
-) -> None:
-    # it remembers the same members, so beyond it nothing is left; but all else it finds harder, and
-    # by the ratio of the two the members stand out as those whom the reference knows better
-    found = audited("beside-one-alike").cell(control)
-    assert (found["verdict"], found["reason"]) == ("inconclusive", "worse-than-chance"), found
-
 
 def test_the_plan_announces_what_an_excess_over_a_reference_can_show(
     audited: Callable[[str], Audit],
