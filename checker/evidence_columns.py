@@ -59,7 +59,7 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "base_score": _MAYBE_NUMBER,
     },
     "rollouts": {"sample": _COUNT, "tokens": _TOKENS},
-    "scores": {"tokens": _COUNT, "loss": _NUMBER},
+    "scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
     "embeddings": {"embedding": _VECTOR},
     "overlap": dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
     "comparability": {"score": _NUMBER},
@@ -97,8 +97,8 @@ def strange_column(table: pa.Table, *, kind: str) -> str | None:
         return f"it has two columns {_shown(twice)}"
     known = {**_EVERYWHERE, **_COLUMNS.get(kind, {})}
     for name in names:
-        # membership scores of the lowest k percent are named by their k
-        wanted = _NUMBER if kind == "scores" and name.startswith("min-k") else known.get(name)
+        # membership scores are named by their k, behind a sign that no other column has
+        wanted = known.get(name.partition("@")[0])
         found = None if wanted is None else _strange(table[name], wanted)
         if found is not None:
             return f"its column {_shown(name)} {found}"

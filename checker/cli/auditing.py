@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from checker.cli.console import error_console, printable, say, say_error, show, write, write_json
+from checker.cli.console import error_console, say, say_error, show, write, write_json
 from checker.errors import PhigateError
 from checker.report.wording.plain import plain
 
@@ -74,7 +74,7 @@ def watched(planned: Prepared, out: Path, *, resume: bool) -> Iterator[How]:
                 " replaced, and the evidence that serves both is used again"
             )
     with TerminalProgress(error_console()) as progress:
-        command = printable(shlex.join(["phigate", *sys.argv[1:]]))
+        command = plain(shlex.join(["phigate", *sys.argv[1:]]))
         yield How(progress=progress, command=command, fresh=not resume)
 
 
