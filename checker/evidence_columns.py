@@ -59,7 +59,7 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "base_score": _MAYBE_NUMBER,
     },
     "rollouts": {"sample": _COUNT, "tokens": _TOKENS},
-    "scores": {"tokens": _COUNT, "loss": _NUMBER},
+    "scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
     "embeddings": {"embedding": _VECTOR},
     "overlap": dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
     "comparability": {"score": _NUMBER},
@@ -84,10 +84,6 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
 }  # fmt: skip
 
 
-_FAMILIES: Mapping[str, Mapping[str, ColumnType]] = {"scores": {"min-k": _NUMBER}}
-"""Columns that are named by a number too: scores of the lowest k percent of tokens, by their k."""
-
-
 def strange_column(table: pa.Table, *, kind: str) -> str | None:
     """Say what of a table cannot be evidence of its kind, or None where every column can.
 
@@ -101,8 +97,8 @@ def strange_column(table: pa.Table, *, kind: str) -> str | None:
         return f"it has two columns {_shown(twice)}"
     known = {**_EVERYWHERE, **_COLUMNS.get(kind, {})}
     for name in names:
-        family = next((one for one in _FAMILIES.get(kind, {}) if name.startswith(one)), None)
-        wanted = known.get(name) if family is None else _FAMILIES[kind][family]
+        # membership scores are named by their k, behind a sign that no other column has
+        wanted = known.get(name.partition("@")[0])
         found = None if wanted is None else _strange(table[name], wanted)
         if found is not None:
             return f"its column {_shown(name)} {found}"

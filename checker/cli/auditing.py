@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, TypedDict
 
 import click
 
-from checker.cli.console import error_console, printable, say, say_error, show, write, write_json
+from checker.cli.console import error_console, say, say_error, show, write, write_json
 from checker.errors import PhigateError
 from checker.report.wording.plain import plain
 
@@ -66,7 +66,7 @@ def watched(*, resume: bool) -> Iterator[How]:
     from checker.cli.progress import TerminalProgress
 
     with TerminalProgress(error_console()) as progress:
-        command = printable(shlex.join(["phigate", *sys.argv[1:]]))
+        command = plain(shlex.join(["phigate", *sys.argv[1:]]))
         yield How(progress=progress, command=command, fresh=not resume)
 
 

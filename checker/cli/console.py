@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from checker.errors import DocumentError, ExitCode, PhigateError
-from checker.report.wording.plain import plain
+from checker.report.wording.plain import plain, plain_lines
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def say(message: str) -> None:
     """Tell the user something on standard error, if there is one; text from outside is harmless."""
     if sys.stderr is not None:
-        click.echo(printable(message), err=True)
+        click.echo(plain_lines(message), err=True)
 
 
 def say_error(error: PhigateError) -> None:
@@ -35,7 +35,7 @@ def say_error(error: PhigateError) -> None:
 
 def write(text: str) -> None:
     """Write a result for people to standard output; text from outside is harmless."""
-    _put(printable(text))
+    _put(plain_lines(text))
 
 
 def write_json(text: str) -> None:
@@ -86,15 +86,6 @@ def plain_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
     for heading in headings:
         table.add_column(heading, justify="right" if heading in numbers else "left")
     return table
-
-
-def printable(text: str) -> str:
-    """Return text that can only be read, line by line: see `checker.report.wording.plain`."""
-    if text.isprintable():
-        return text
-    return "\n".join(
-        "\t".join(plain(part) for part in line.split("\t")) for line in text.split("\n")
-    )
 
 
 def told(text: object) -> str:

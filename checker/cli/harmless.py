@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from rich.console import Console, ConsoleOptions, RenderableType
 from rich.segment import Segment
 
-from checker.cli.console import printable
+from checker.report.wording.plain import plain_lines
 
 
 class HarmlessConsole(Console):
@@ -27,4 +27,4 @@ class HarmlessConsole(Console):
             if segment.control:  # rich's own: to draw a bar anew, say
                 yield segment
             else:
-                yield Segment(printable(segment.text), segment.style)
+                yield Segment(plain_lines(segment.text), segment.style)

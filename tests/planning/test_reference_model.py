@@ -215,7 +215,6 @@ def test_a_reference_is_refused_for_its_weights_and_not_for_its_configuration(
         check_reference(target, described(**OWN), described(**other))
 
 
-
 def test_the_plan_announces_what_an_excess_over_a_reference_can_show(
     audited: Callable[[str], Audit],
 ) -> None:

@@ -16,6 +16,15 @@ def plain(text: object) -> str:
     return words if words.isprintable() else "".join(_harmless(char) for char in words)
 
 
+def plain_lines(text: str) -> str:
+    """Return text of several lines that can only be read: `plain`, but for line breaks and tabs."""
+    if text.isprintable():
+        return text
+    return "\n".join(
+        "\t".join(plain(part) for part in line.split("\t")) for line in text.split("\n")
+    )
+
+
 def _harmless(char: str) -> str:
     if char in "\t\n\r\v\f\x85\u2028\u2029":
         return " "
