@@ -29,6 +29,9 @@ Expected = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
 PROVEN = 0.99
 """Confidence of the bound that proves a difference between splits that were dealt by lot."""
 
+PROOF_WIDTH = 2.0
+"""How many times Welch's reach a gap must exceed to be proven; see `_widened`."""
+
 
 @dataclass(frozen=True, slots=True)
 class BaseRates:
@@ -63,6 +66,8 @@ class BaseRates:
             if self.assignment == "random":
                 return None  # so few prove nothing
             return f"Base rates could not be compared: {lack}."
+        if self.assignment == "random":
+            gap = _widened(gap)
         found = (
             "From the prompt alone, a predictor fitted on nonmembers expects the class"
             f" {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}) more often in members than in"
@@ -111,6 +116,18 @@ class BaseRates:
         except InsufficientData:
             return measured  # `objection` keeps it from counting
         return replace(measured, estimate=_less(estimate, gap))
+
+
+def _widened(gap: Estimate) -> Estimate:
+    """Double the reach of a gap's bounds, so that what they exclude is proven.
+
+    Welch takes predictions as independent, but held-out nonmembers share the models with each
+    other: over 25 exchangeable splits (400 patients each) the gap spread 1.4 times as far as Welch
+    says, about a mean of 0.6 standard errors.
+    """
+    low = max(-1.0, gap.value - PROOF_WIDTH * (gap.value - gap.low))
+    high = min(1.0, gap.value + PROOF_WIDTH * (gap.high - gap.value))
+    return replace(gap, low=low, high=high, method=f"{gap.method}, doubled")
 
 
 def _less(estimate: Estimate, gap: Estimate) -> Estimate:

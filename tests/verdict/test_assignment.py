@@ -55,7 +55,7 @@ def test_chance_alone_is_no_objection_to_a_lot_and_one_where_it_must_be_shown() 
 
 
 def test_a_proven_gap_is_an_objection_to_a_lot_too() -> None:
-    said = objection(base_rates("random", 0.04), PASSING)
+    said = objection(base_rates("random", 0.08), PASSING)
     assert said is not None
     assert "dealt by lot" in said
 
@@ -68,8 +68,8 @@ def test_too_few_to_compare_prove_nothing_and_show_nothing() -> None:
 
 @pytest.mark.parametrize("assignment", [None, "random"])
 def test_a_failure_that_no_gap_explains_stands(assignment: Assignment | None) -> None:
-    assert objection(base_rates(assignment, 0.04), measured(0.4, 0.5, 0.6)) is None
-    assert objection(base_rates(assignment, 0.04), measured(0.06, 0.1, 0.14)) is not None
+    assert objection(base_rates(assignment, 0.08), measured(0.4, 0.5, 0.6)) is None
+    assert objection(base_rates(assignment, 0.08), measured(0.06, 0.1, 0.14)) is not None
 
 
 # --- subtracting ---------------------------------------------------------------------------------
