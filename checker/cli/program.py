@@ -30,7 +30,7 @@ from checker.cli import (
     validate,
     verify,
 )
-from checker.cli.console import printable, say, say_error
+from checker.cli.console import say, say_error
 from checker.cli.interruption import EXIT_CODE, Interruption, interruptible
 from checker.errors import ExitCode, PhigateError, PhigateWarning
 from checker.version import PHIGATE_VERSION
@@ -78,7 +78,7 @@ def _say_warning(
 ) -> None:
     """Say a warning of ours in a sentence; those of libraries are for who debugs."""
     if issubclass(category, PhigateWarning):
-        say(printable(f"warning: {message}"))
+        say(f"warning: {message}")  # which makes it harmless
     elif os.environ.get("PHIGATE_DEBUG"):
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
