@@ -30,7 +30,7 @@ PROVEN = 0.99
 """Confidence of the bound that proves a difference between splits that were dealt by lot."""
 
 PROOF_WIDTH = 2.0
-"""How many times Welch's reach a gap must exceed to be proven; see `_widened`."""
+"""How many times Welch's reach the bounds of a gap are given; see `_widened`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,11 +115,11 @@ class BaseRates:
             gap = base_rate_gap(*self.expected, confidence=estimate.confidence)
         except InsufficientData:
             return measured  # `objection` keeps it from counting
-        return replace(measured, estimate=_less(estimate, gap))
+        return replace(measured, estimate=_less(estimate, _widened(gap)))
 
 
 def _widened(gap: Estimate) -> Estimate:
-    """Double the reach of a gap's bounds, so that what they exclude is proven.
+    """Double the reach of a gap's bounds: what they exclude is proven, what they hold is not lost.
 
     Welch takes predictions as independent, but held-out nonmembers share the models with each
     other: over 25 exchangeable splits (400 patients each) the gap spread 1.4 times as far as Welch
@@ -133,4 +133,5 @@ def _widened(gap: Estimate) -> Estimate:
 def _less(estimate: Estimate, gap: Estimate) -> Estimate:
     """Subtract a gap between the same patients, whose n therefore stays."""
     left = stats.difference(estimate, gap)
-    return replace(left, n=estimate.n, method=f"{estimate.method}, less the base-rate gap (welch)")
+    method = f"{estimate.method}, less the base-rate gap ({gap.method})"
+    return replace(left, n=estimate.n, method=method)
