@@ -50,6 +50,10 @@ class Problem:
         return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
+class PhigateWarning(UserWarning):
+    """What went otherwise than asked and stops nothing; commands say it on standard error."""
+
+
 class PhigateError(Exception):
     """The root of all errors that phigate raises on purpose."""
 

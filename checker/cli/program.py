@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import os
 import sys
+import warnings
+from typing import TextIO
 
 import click
 
@@ -30,7 +32,8 @@ from checker.cli import (
 )
 from checker.cli.console import say, say_error
 from checker.cli.interruption import EXIT_CODE, Interruption, interruptible
-from checker.errors import ExitCode, PhigateError
+from checker.errors import ExitCode, PhigateError, PhigateWarning
+from checker.report.wording.plain import plain_lines
 from checker.version import PHIGATE_VERSION
 
 
@@ -66,11 +69,27 @@ for _command in (
     cli.add_command(_command)
 
 
+def _say_warning(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Say a warning of ours in a sentence; those of libraries are for who debugs."""
+    if issubclass(category, PhigateWarning):
+        say(plain_lines(f"warning: {message}"))
+    elif os.environ.get("PHIGATE_DEBUG"):
+        sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
+
+
 def main() -> None:
     """Run the command line; whatever happens, the user sees a sentence and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a label that cannot be shown must not end a run
+    warnings.showwarning = _say_warning
     with interruptible() as interruption:
         sys.exit(_exit_code(interruption))
 

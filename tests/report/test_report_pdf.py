@@ -8,7 +8,9 @@ import os
 import re
 import subprocess
 import sys
+import warnings
 from collections.abc import Iterator
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 from typing import Any
@@ -17,8 +19,10 @@ import pypdf
 import pytest
 import report_builder as build
 from auditing import audit, phigate, write_policy
+from command_line import run_phigate
 
-from checker.errors import ExitCode, PluginError
+from checker.errors import ExitCode, PhigateWarning, PluginError
+from checker.report.formats import pdf as pdf_format
 from checker.report.formats.json import render_json
 from checker.report.formats.pdf import PDF, render_pdf
 from checker.report.model import Report
@@ -281,6 +285,30 @@ def test_hostile_text_is_text_in_the_pdf_too(report: Report) -> None:
     assert set(actions) == {None}  # links within the file, and none that could do anything
     assert not {"/OpenAction", "/AA", "/AcroForm"} & set(found.root_object)
     assert not re.search("[\x00-\x08\x0e-\x1f\u202e]", "".join(words))
+
+
+def test_characters_that_no_font_has_are_named(report: Report) -> None:
+    title = "\U0001342e \U00013000 x"  # hieroglyphs: no font that a report asks for has them
+    policy = report.policy.model_copy(update={"title": title})
+    with pytest.warns(PhigateWarning, match=r"U\+13000\).*U\+1342E\).* the PDF shows boxes"):
+        render_pdf(report.model_copy(update={"policy": policy}))
+
+
+def test_a_command_says_a_warning_and_ends_as_it_would(
+    monkeypatch: pytest.MonkeyPatch, workspace: Path
+) -> None:
+    def warned(report: Report) -> bytes:
+        warnings.warn("two \x1b[31m boxes", PhigateWarning, stacklevel=1)
+        return b"%PDF"
+
+    monkeypatch.setattr(pdf_format, "PDF", replace(pdf_format.PDF, render=warned))
+    run = ("check", workspace / "policy.yaml", workspace / "sound.yaml", "--out", workspace / "run")
+    with warnings.catch_warnings():
+        warnings.simplefilter("default")  # as outside of tests
+        outcome = run_phigate(*run, "--format", "pdf", "--as-of", "2026-12-01")
+    assert outcome.code == ExitCode.PASS, outcome.err
+    assert "warning: two" in outcome.err
+    assert "\x1b" not in outcome.err
 
 
 @pytest.mark.parametrize(

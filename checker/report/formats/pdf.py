@@ -27,7 +27,7 @@ from types import ModuleType
 from typing import Any
 from xml.sax.saxutils import escape
 
-from checker.errors import PluginError
+from checker.errors import PhigateWarning, PluginError
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.html import render_html
 from checker.report.formats.json import render_json
@@ -38,6 +38,7 @@ from checker.version import PHIGATE_VERSION
 _SVG = "{http://www.w3.org/2000/svg}"
 _TOOL = re.compile(rb"<xmp:CreatorTool>(.*?)</xmp:CreatorTool>", re.DOTALL)
 _EXTRA = "pip install 'phigate[pdf]'"
+_BOXES_SHOWN = 8
 _SYSTEM = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core"
 
 _UA_METADATA = """<rdf:Description xmlns:pdfuaid="http://www.aiim.org/pdfua/ns/id/" rdf:about="">
@@ -130,7 +131,24 @@ def render_pdf(report: Report) -> bytes:
             pdf_identifier=hashlib.sha256(data.encode()).hexdigest()[:32],
             attachments=[attachment],
         )
+    _warn_of_boxes(document)
     return written
+
+
+def _warn_of_boxes(document: Any) -> None:
+    """Name the characters that no font here has: readers of the PDF see boxes in their place."""
+    codes = sorted({code for font in document.fonts.values() for code in font.missing})
+    if not codes:
+        return
+    shown = " ".join(f"{chr(code)} (U+{code:04X})" for code in codes[:_BOXES_SHOWN])
+    more = f" and {len(codes) - _BOXES_SHOWN} more" if len(codes) > _BOXES_SHOWN else ""
+    warnings.warn(
+        f"no font on this machine has the characters {shown}{more}; the PDF shows boxes in their"
+        " place. Install fonts that have them (on Debian and Ubuntu: fonts-noto-cjk,"
+        " fonts-noto-core) and write the report again",
+        PhigateWarning,
+        stacklevel=2,
+    )
 
 
 def _moment(report: Report) -> datetime:
