@@ -644,6 +644,7 @@ def main() -> None:
                 outcomes[outcome] = outcomes.get(outcome, 0) + 1
                 if fault is not None:
                     faults.append(fault)
+                    print(fault, flush=True)
             took = time.monotonic() - started
             print(f"{kind}: {took:.0f} s, {dict(sorted(outcomes.items()))}", flush=True)
     seen: dict[tuple[str, str], list[Fault]] = {}

@@ -167,6 +167,7 @@ def main() -> None:
             audit.finish(run)
             wrong += [f"kill {kill} ({number.name}): {one}" for one in audit.differences(run)]
             shutil.rmtree(audit.folder / run)
+            print(f"kill {kill} ({number.name}): {len(wrong)} faults so far", flush=True)
     print(f"{arguments.kills} runs killed and resumed; ends: {dict(sorted(ends.items()))}")
     for one in wrong:
         print(one)

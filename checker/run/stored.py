@@ -179,17 +179,24 @@ def judge_run(
     require_measured(run.manifest, run.times, as_of=as_of)
     plan = run.plan
     granted = [snapshot.document for snapshot in waivers.waivers] if waivers else []
-    judgement = judge(
-        run.policy,
-        plan=plan,
-        evidence=tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest),
-        waivers=granted,
-        crashed=run.manifest.crashed,
-        measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
-        attempt=attempt.number if attempt else 1,
-        registered=is_registered(plan, run.manifest, run.times, attempt),
-        as_of=as_of,
-    )
+    try:
+        judgement = judge(
+            run.policy,
+            plan=plan,
+            evidence=tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest),
+            waivers=granted,
+            crashed=run.manifest.crashed,
+            measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
+            attempt=attempt.number if attempt else 1,
+            registered=is_registered(plan, run.manifest, run.times, attempt),
+            as_of=as_of,
+        )
+    except (ValueError, KeyError, OverflowError) as error:  # of Arrow too
+        text = " ".join(str(error).split())[:200]
+        raise EvidenceError(
+            f"{run.folder}: its evidence cannot be judged: it holds values that no run measures"
+            f" ({type(error).__name__}: {text}); run the audit again with --fresh"
+        ) from error
     return assemble_report(
         plan,
         judgement,
