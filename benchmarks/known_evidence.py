@@ -173,6 +173,7 @@ def _comparable_split() -> dict[str, pa.Table]:
         "patient": [str(i) for i in range(100)] * 2,
         "variant": ["declared"] * 100 + ["no BOS"] * 100,
         "loss": np.concatenate([loss, loss + 0.5]),
+        **{table: np.concatenate([loss + 1.0] * 2) for table in ("unigram", "bigram")},
     }
     overlap = {name: [count] for name, count in counts.items()}
     return {

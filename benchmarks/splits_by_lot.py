@@ -75,7 +75,7 @@ def audits(seed: int, folder: Path) -> dict[Assignment | None, Outcome]:
     _write_reference(folder, seed=seed + FURTHER)
     target = yaml.safe_load((folder / "sound.yaml").read_text())
     target["spec"]["reference"] = {"backend": "simulated", "path": "reference.json"}
-    (folder / "target.yaml").write_text(yaml.safe_dump(target))
+    (folder / "target.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
     policy = yaml.safe_load(resource("policies/demo.yaml").read_text())
     known = policy["spec"]["controls"]
     policy["spec"]["controls"] = {

@@ -2,7 +2,7 @@
 
 A target file describes how records become tokens. What shows that the description is true is the
 trainer's own sequences of some patients: they agree to the last token, or the description is of
-another model (METHODS §5, *Expectation*).
+another model (METHODS §5, *The expectation*).
 """
 
 from __future__ import annotations

@@ -109,6 +109,14 @@ def _floor(
         f" {unigram.mean():.3f} of a table of how often each token occurs among nonmembers and"
         f" {bigram.mean():.3f} of one of which token follows which"
     )
+    if _loses(model, unigram) and confirmed:
+        # the tokens are right, so what was found to leak leaks; but such a model is not passed
+        text = (
+            f"The model knows less than how often tokens occur ({found}), though the trainer's own"
+            " sequences show that the tokens are right: it has learned something else than these"
+            " records."
+        )
+        return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
     if _loses(model, unigram):
         text = (
             f"The model knows less than how often tokens occur: {found}. These are not its tokens:"

@@ -8,7 +8,7 @@ that nobody takes it for compared.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import pyarrow as pa
@@ -125,14 +125,25 @@ def _split_sizes(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
         if table is None:
             continue
         for split, size in (("members", plan.data.members), ("nonmembers", plan.data.nonmembers)):
-            if job.kind == "overlap":
-                found = table[split].to_pylist()
-            elif job.kind == "labels":
-                found = [int((booleans(table, "member") == (split == "members")).sum())]
-            else:
-                continue
+            found = _SIZES[job.kind](table, split) if job.kind in _SIZES else [size]
             if found != [size]:
                 yield f"says {size} {split}, and the evidence ({job.kind}) has {found}"
+
+
+def _counted_size(table: pa.Table, split: str) -> list[int]:
+    counts: list[int] = table[split].to_pylist()
+    return counts
+
+
+def _listed_size(table: pa.Table, split: str) -> list[int]:
+    return [int((booleans(table, "member") == (split == "members")).sum())]
+
+
+_SIZES: dict[str, Callable[[pa.Table, str], list[int]]] = {
+    "overlap": _counted_size,
+    "labels": _listed_size,
+}
+"""Kinds of jobs whose evidence counts everybody."""
 
 
 def _sample(cell: Cell, evidence: _Evidence) -> Iterator[str]:

@@ -12,6 +12,8 @@ from checker.run.belonging import COMPARISONS, derived_folders, foreign_files
 from checker.run.stored import WAIVERS, Run
 from checker.verification.statement import Statement
 
+UNUSED_SHOWN = 3
+
 
 def check_foreign(run: Run, report: Report) -> Iterator[Statement]:
     """Report files that are no part of a run, evidence that is not judged, and runs of their own.
@@ -23,7 +25,7 @@ def check_foreign(run: Run, report: Report) -> Iterator[Statement]:
         report: its shared report, which says whether waivers and an attempt belong to it.
     """
     try:
-        strangers = [*foreign_files(run.folder), *_not_of(report, run)]
+        strangers = foreign_files(run.folder)
     except EvidenceError as error:
         yield Statement(False, str(error))
         return
@@ -31,6 +33,8 @@ def check_foreign(run: Run, report: Report) -> Iterator[Statement]:
         yield Statement(
             False, f"{name} is no part of the run, and nothing vouches for it; move it elsewhere"
         )
+    for name in _not_of(report, run):
+        yield Statement(None, f"{name} lies here, and this report does not rest on it")
     compared = [
         path.relative_to(run.folder).as_posix()
         for folder in (run.folder, run.folder / INTERNAL_REPORTS)
@@ -52,8 +56,8 @@ def check_foreign(run: Run, report: Report) -> Iterator[Statement]:
     if unused:
         yield Statement(
             None,
-            f"{len(unused)} evidence files are not in the manifest: they were measured in another"
-            " environment, and are not judged",
+            f"{', '.join(sorted(path.name[:12] for path in unused)[:UNUSED_SHOWN])}…:"
+            f" {len(unused)} evidence files are not in the manifest, and are not judged",
         )
     for name in derived_folders(run.folder):
         yield Statement(None, f"{name}/ is a run under another policy, and is verified by itself")

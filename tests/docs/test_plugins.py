@@ -108,7 +108,8 @@ def audited(
     target["spec"]["model"] = yaml.safe_load(shown)
     target["spec"]["tokenization"]["vocabulary"] = str(simulated_targets / "vocab.json")
     target["spec"]["data"]["path"] = str(simulated_targets / "cohort")
-    (folder / "target.yaml").write_text(yaml.safe_dump(target))
+    target["spec"]["expect"]["tokens"] = str(simulated_targets / "sample.parquet")
+    (folder / "target.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
     done = phigate(
         installed, "check", ROOT / "policies" / "demo.yaml", folder / "target.yaml",
         "--out", folder / "run", "--format", "json,csv",

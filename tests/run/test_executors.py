@@ -139,7 +139,10 @@ def test_an_interrupted_run_keeps_what_was_finished_and_goes_on_to_the_same_end(
 
 
 class Failing:
-    """A model that fails on some prompts, whoever asks and whenever."""
+    """A model that fails on some of the audit's prompts, whoever asks and whenever.
+
+    Those that it is examined on before the audit have small keys.
+    """
 
     def __init__(self, model: Any) -> None:
         self.model = model
@@ -148,7 +151,7 @@ class Failing:
         return getattr(self.model, name)
 
     def rollout(self, prompts: Any, *, keys: Sequence[int], **more: Any) -> Any:
-        if keys[0] % 3 == 0:
+        if keys[0] % 3 == 0 and keys[0] >= 2**40:
             raise TargetError(f"prompt {keys[0] % 1000} cannot be continued")
         return self.model.rollout(prompts, keys=keys, **more)
 

@@ -115,10 +115,11 @@ def _from_parquet(content: bytes, path: Path) -> dict[str, int]:
             "is not a whole parquet file, or holds bytes that are not UTF-8", file=path
         ) from error
     for column in ("code", _INDEX_COLUMN):
-        if table.column_names.count(column) != 1:
+        count = table.column_names.count(column)
+        if count != 1:
+            found = "two columns" if count else "no column"
             raise DataError(
-                f"has not one column '{column}'; a vocabulary has 'code' and '{_INDEX_COLUMN}'",
-                file=path,
+                f"has {found} '{column}'; a vocabulary has 'code' and '{_INDEX_COLUMN}'", file=path
             )
     if not pa.types.is_integer(table.schema.field(_INDEX_COLUMN).type):
         raise DataError(f"column '{_INDEX_COLUMN}' does not hold integers", file=path)
