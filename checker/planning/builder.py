@@ -504,7 +504,7 @@ class PlanBuilder:
             self.scores(who="reference")
 
     def _expectation(self, sample: TokenSample | None) -> None:
-        """Add what holds the model against what its trainer knows of it."""
+        """Add what compares the model with what its trainer knows of it."""
         inputs = self.data_inputs()
         if sample is not None:
             title = "are records tokenized as the trainer's data loader does it"

@@ -1,4 +1,4 @@
-"""Sequences that the trainer's own data loader made, held against the declared tokenization.
+"""Sequences that the trainer's own data loader made, compared with the declared tokenization.
 
 A target file describes how records become tokens. What shows that the description is true is the
 trainer's own sequences of some patients: they agree to the last token, or the description is of

@@ -40,7 +40,7 @@ SAMPLES = 8
 """Continuations of a prompt in each round."""
 
 FIRST_TOKENS = 64
-"""Further continuations of a prompt, of one token, whose frequency is held against its scores."""
+"""Further continuations of a prompt, of one token, whose frequency is compared with its scores."""
 
 DRAWN_TOKENS = 32
 """At most so many tokens are drawn of each continuation."""
@@ -99,10 +99,10 @@ class _Sum:
 
 
 class DrawExamination:
-    """Draws continuations of a few prompts and holds them against each other and the scores.
+    """Draws continuations of a few prompts and compares them with each other and the scores.
 
     Args:
-        model: offers "samples", and "logprobs" where draws are held against scores.
+        model: offers "samples", and "logprobs" where draws are compared with scores.
         prompts: n distinct prompts that leave room for the horizon.
         horizon_tokens: of each continuation.
         eos_id: ends a continuation; None means that nothing does.
