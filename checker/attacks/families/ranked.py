@@ -62,25 +62,39 @@ class Auroc(Family["Ranked"]):
         return stats.pass_probability_auroc(patients, patients, limit=limit, confidence=confidence)
 
 
-class AurocDifference(Auroc):
-    """The same beyond nonmembers; 0 is no difference."""
+class _RankedDifference(Family["Ranked"]):
+    """What ranks each split, subtracted; goes before the class whose `rank` it takes."""
 
-    name: ClassVar[str] = "auroc-difference"
     null_value: ClassVar[float] = 0.0
     is_excess: ClassVar[bool] = True
+
+    if TYPE_CHECKING:
+
+        def rank(self, group: Ranked, *, confidence: float) -> Estimate: ...
 
     def measure(
         self, members: Ranked, nonmembers: Ranked | None = None, *, confidence: float
     ) -> Measurement:
         """Rank each split and subtract."""
         assert nonmembers is not None  # an excess is taken over somebody
-        return _difference(self, members, nonmembers, confidence=confidence)
+        inside, outside = (self.rank(one, confidence=confidence) for one in (members, nonmembers))
+        return Measurement(stats.difference(inside, outside), inside, outside)
 
     def placebo(
         self, nonmembers: Ranked, *, confidence: float, rng: np.random.Generator
     ) -> Estimate | None:
         """Subtract what ranks two halves; None where a half is too small for bounds."""
-        return _halves_difference(self, nonmembers, confidence=confidence, rng=rng)
+        first, second = nonmembers.halves(rng)
+        try:
+            return self.measure(first, second, confidence=confidence).estimate
+        except InsufficientData:
+            return None
+
+
+class AurocDifference(_RankedDifference, Auroc):
+    """The same beyond nonmembers; 0 is no difference."""
+
+    name: ClassVar[str] = "auroc-difference"
 
     def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
         """Ask how likely a difference passes where neither split is ranked better than chance."""
@@ -234,24 +248,10 @@ class AveragePrecision(Family["Ranked"]):
         return Power(can_pass=not any(stats.auprc_shortage(*inside)), needed_more=_lacking(*inside))
 
 
-class AveragePrecisionDifference(AveragePrecision):
+class AveragePrecisionDifference(_RankedDifference, AveragePrecision):
     """The same beyond nonmembers; 0 is no difference."""
 
     name: ClassVar[str] = "auprc-difference"
-    is_excess: ClassVar[bool] = True
-
-    def measure(
-        self, members: Ranked, nonmembers: Ranked | None = None, *, confidence: float
-    ) -> Measurement:
-        """Rank each split and subtract."""
-        assert nonmembers is not None  # an excess is taken over somebody
-        return _difference(self, members, nonmembers, confidence=confidence)
-
-    def placebo(
-        self, nonmembers: Ranked, *, confidence: float, rng: np.random.Generator
-    ) -> Estimate | None:
-        """Subtract what ranks two halves; None where a half is too small for bounds."""
-        return _halves_difference(self, nonmembers, confidence=confidence, rng=rng)
 
     def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
         """Say whether there are enough in both splits."""
@@ -267,24 +267,3 @@ class AveragePrecisionDifference(AveragePrecision):
 def _lacking(positives: int, negatives: int) -> int | None:
     """Return how many more positives alone would do, at the least; None where none are short."""
     return max(0, stats.MIN_CLASS - positives, stats.MIN_SAMPLE - positives - negatives) or None
-
-
-def _difference(
-    family: Auroc | AveragePrecision, members: Ranked, nonmembers: Ranked, *, confidence: float
-) -> Measurement:
-    inside, outside = (family.rank(group, confidence=confidence) for group in (members, nonmembers))
-    return Measurement(stats.difference(inside, outside), inside, outside)
-
-
-def _halves_difference(
-    family: Auroc | AveragePrecision,
-    nonmembers: Ranked,
-    *,
-    confidence: float,
-    rng: np.random.Generator,
-) -> Estimate | None:
-    first, second = nonmembers.halves(rng)
-    try:
-        return _difference(family, first, second, confidence=confidence).estimate
-    except InsufficientData:
-        return None
