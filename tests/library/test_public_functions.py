@@ -39,7 +39,7 @@ def folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_public_names_are_these_and_all_documented() -> None:
     assert checker.__all__ == [
-        "Policy", "Report", "Target", "Waiver", "__version__", "audit", "collect", "judge",
+        "Policy", "Report", "Target", "Waiver", "__version__", "audit", "collect", "examine_target", "judge",
         "load_policy", "load_target", "plan", "read_waivers", "verify",
     ]  # fmt: skip
     functions = (audit, collect, judge, load_policy, load_target, plan, read_waivers, verify)
