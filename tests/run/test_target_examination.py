@@ -1,4 +1,4 @@
-"""`phigate target test`: what is wrong with a description is said before an audit, with a way on."""
+"""`phigate target test`: a wrong description is named before any audit, with a way on."""
 
 from __future__ import annotations
 
