@@ -15,7 +15,17 @@ from command_line import Command
 from mypy import api as mypy
 
 import checker
-from checker import audit, collect, judge, load_policy, load_target, plan, read_waivers, verify
+from checker import (
+    audit,
+    collect,
+    examine_target,
+    judge,
+    load_policy,
+    load_target,
+    plan,
+    read_waivers,
+    verify,
+)
 from checker.errors import DocumentError, ExitCode, PhigateError, TargetError
 
 ROOT = Path(__file__).parents[2]
