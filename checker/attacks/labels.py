@@ -45,7 +45,24 @@ def eligible_sample(labels: LabelSet, piece: Slice) -> Sample:
         members_negative=negatives(labels.members, piece.members),
         nonmembers_negative=negatives(labels.nonmembers, piece.nonmembers),
         distinct_prompt_share=min(shares, default=None),
+        too_long_share=too_long_share(labels, piece),
     )
+
+
+def too_long_share(labels: LabelSet, piece: Slice) -> float | None:
+    """Return the share of prompts that leave the model no room, of the split that has more.
+
+    None where no prompt does.
+    """
+    shares = [
+        float((split.too_long & chosen).sum() / max(1, asked.sum()))
+        for split, chosen in (
+            (labels.members, piece.members),
+            (labels.nonmembers, piece.nonmembers),
+        )
+        if (asked := (split.too_long | split.promptable) & chosen).any()
+    ]
+    return max(shares, default=0.0) or None
 
 
 def negatives(labels: SplitLabels, chosen: NDArray[np.bool_]) -> int:

@@ -11,7 +11,7 @@ from checker.cli.console import plain_table, told
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
 from checker.planning.checks import CheckPower, check_powers
-from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.measures import probe_words
 
@@ -227,6 +227,11 @@ def prospects(
     if not metric_of(cell).can_pass:
         return "cannot pass, can only fail"
     power, sample = cell.power, cell.sample
+    if (sample.too_long_share or 0.0) > TOO_LONG_ALLOWED:
+        return (
+            f"not tested: {sample.too_long_share:.0%} of the prompts fill the model's context;"
+            " lower knows.events, or use events: all"
+        )
     fewest = min(sample.members, sample.nonmembers)
     if cell.subgroup != "all" and metric_of(cell).rests_on_split and fewest < min_cell:
         return f"neither judged nor shown: below minCell {min_cell}"

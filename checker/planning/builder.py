@@ -15,7 +15,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.canonical import digest
-from checker.errors import DataError
 from checker.planning.classes import ClassRanks
 from checker.planning.identity import identity
 from checker.planning.model import Job
@@ -26,6 +25,7 @@ from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
+from checker.records.prompts.windows import Window
 from checker.records.sample import TokenSample
 from checker.records.tokenization import TokenizedRecords, Tokenizer
 from checker.targets import TargetDescription, Tokens
@@ -89,6 +89,8 @@ class PlanBuilder:
                 codes=self.cohort.codes,
                 tokenizer=self.tokenizer,
                 seed=self.seed,
+                max_length=self.max_length,
+                window=self.window,
             )
             for is_member, tokens, patients in (
                 (True, self.members, self.cohort.members),
@@ -102,8 +104,8 @@ class PlanBuilder:
         return self.policy.document.spec.parameters.seed
 
     @property
-    def window(self) -> str:
-        """Which part of a record longer than the context is scored."""
+    def window(self) -> Window:
+        """Which part of a record longer than the context the model was trained on."""
         return self.target.document.spec.tokenization.window
 
     @property
@@ -278,6 +280,7 @@ class PlanBuilder:
                 **self.data_inputs(),
                 **inputs,
                 "attacker": identity(recipe.attacker),
+                "window": self.window,
                 "subgroups": sorted(self.slices),
                 "seed": self.seed,
             },
@@ -303,7 +306,6 @@ class PlanBuilder:
         prompts = recipe.build(source, everybody=everybody, standing=standing)
         run = prompts.promptable if everybody else prompts.eligible
         length = np.where(run, prompts.lengths, 0)
-        self._refuse_long(recipe, length[run])
         keys: list[bytes | None] = [None] * len(prompts)
         for i in np.flatnonzero(run).tolist():
             tokens = prompts.prompt(i)
@@ -312,22 +314,11 @@ class PlanBuilder:
             positive=prompts.positive,
             eligible=prompts.eligible,
             promptable=prompts.promptable,
+            too_long=prompts.too_long,
             behind=prompts.behind,
             length=length,
             keys=keys,
         )
-
-    def _refuse_long(self, recipe: PromptRecipe, lengths: NDArray[np.int64]) -> None:
-        if self.max_length is None:
-            return
-        horizon = recipe.horizon_tokens
-        too_long = int((lengths + horizon > self.max_length).sum())
-        if too_long:
-            raise DataError(
-                f"attacker '{recipe.attacker.name}': the prompts of {too_long} patients are up to"
-                f" {int(lengths.max())} tokens long; with a horizon of {horizon} they exceed"
-                f" the model's {self.max_length}. Lower `knows.events` or `horizonTokens`"
-            )
 
     # --- what the model is asked ----------------------------------------------------------------
 
@@ -363,7 +354,7 @@ class PlanBuilder:
                 "rollouts",
                 f"continuations for {attacker}{by_whom}",
                 chunk,
-                {**settings.inputs(), "seed": self.seed},
+                {**settings.inputs(), "seed": self.seed, "maxLength": self.max_length},
                 who=who,
                 rollout_tokens=settings.tokens * len(chunk),
             )

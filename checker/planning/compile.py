@@ -75,7 +75,7 @@ def compile_plan(
         DocumentError: the policy asks for something the target does not define, or none of its
             classes matches anything in the data and in the vocabulary, or the reference is the
             model under audit itself.
-        DataError: prompts do not fit the model.
+        DataError: a static field or a birth is missing, or an attacker's codes match nothing.
     """
     check_pair(policy, target)
     descriptions: dict[Who, TargetDescription] = {"target": description}

@@ -9,7 +9,7 @@ from checker.attacks.api import Metric
 from checker.attacks.families import Power, Sample
 from checker.errors import InsufficientData
 from checker.policy.documents import Limit
-from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
 
 FALSE_ALARMS = 0.01
 """Of each check that stops a pass only where it proves that something is wrong."""
@@ -27,6 +27,8 @@ def cell_power(
         confidence: of each bound.
         base_rate: background rate of a hit that the policy assumes.
     """
+    if (sample.too_long_share or 0.0) > TOO_LONG_ALLOWED:
+        return Power(can_pass=False)
     share = sample.distinct_prompt_share
     if metric.needs_identifying_prompts and share is not None and share < DISTINCT_PROMPTS_NEEDED:
         return Power(can_pass=False)  # more patients of the same few prompts would not help

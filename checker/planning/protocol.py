@@ -22,6 +22,7 @@ from checker.planning.subgroups import Slice
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import ControlSpec, LeakagePolicy
 from checker.records.cohort import Cohort
+from checker.records.prompts import TOO_LONG_ALLOWED
 from checker.records.tokenization import Tokenizer
 
 _ParamsT = TypeVar("_ParamsT", bound=Params)
@@ -188,13 +189,15 @@ def plan_cell(builder: PlanBuilder, cell: PlannedCell[Any]) -> CellJobs:
     """Add the jobs of a cell to a plan.
 
     Returns:
-        What was added, or no jobs and no patients where the cell's class is absent.
+        What was added; no jobs where the cell's class is absent, or its prompts are too long.
     """
     if _is_absent(builder, cell):
         nobody = Sample(members=0, nonmembers=0, members_positive=0, nonmembers_positive=0)
         return CellJobs(nobody)
     planning = planning_of(cell.attack)
     sample = planning.sample(builder, cell)
+    if (sample.too_long_share or 0.0) > TOO_LONG_ALLOWED:
+        return CellJobs(sample)
     for who in cell.models:
         missing = builder.lacks(cell.attack.access, who=who)
         if missing is not None:

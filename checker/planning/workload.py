@@ -24,7 +24,7 @@ class SplitLabels:
     """Who is what among the n patients of one split, and which prompt each is asked with.
 
     Args:
-        positive, eligible, promptable, behind: as in `Prompts`.
+        positive, eligible, promptable, too_long, behind: as in `Prompts`.
         length: [n] int64, tokens of a prompt that will be run, else 0.
         keys: 16 bytes for a prompt that will be run and None for one that will not.
     """
@@ -32,6 +32,7 @@ class SplitLabels:
     positive: NDArray[np.bool_]
     eligible: NDArray[np.bool_]
     promptable: NDArray[np.bool_]
+    too_long: NDArray[np.bool_]
     behind: NDArray[np.int64]
     length: NDArray[np.int64]
     keys: list[bytes | None]

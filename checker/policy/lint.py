@@ -22,7 +22,7 @@ from checker.attacks.api import load_attack
 from checker.attacks.families import Family
 from checker.canonical import sha256_hex
 from checker.errors import InsufficientData, PluginError, Problem
-from checker.policy.attackers import lineage
+from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.located import Located
 from checker.resources import resource
@@ -45,7 +45,12 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
     What a policy inherits was warned of where it is written, so only what it writes is here.
     """
     spec = policy.document.spec
-    found = [*_looser_than_stronger(spec), *_weak_parts(spec), *_not_what_is_shipped(policy)]
+    found = [
+        *_looser_than_stronger(spec),
+        *_decides_by_the_last_events(spec),
+        *_weak_parts(spec),
+        *_not_what_is_shipped(policy),
+    ]
     if not spec.abstract:
         found += _not_audited(spec)
     problems = [policy.problem(path, message) for path, message in found]
@@ -107,6 +112,27 @@ def _looser_than_stronger(spec: PolicySpec) -> Iterator[_Warning]:
                         f"attacker '{weaker}' knows less than '{stronger}' but is allowed more;"
                         " a weaker attacker's limit is usually at most as high",
                     )
+
+
+def _decides_by_the_last_events(spec: PolicySpec) -> Iterator[_Warning]:
+    """A prompt that no training record begins like hides what a model remembers (METHODS §1)."""
+    for name, control in spec.controls.items():
+        gating = {
+            attacker: knows
+            for attacker in control.limits
+            if spec.attackers[attacker].report == "gate"
+            and (knows := resolve_attacker(spec, attacker).knows)
+        }
+        if any(knows.events == "all" for knows in gating.values()):
+            continue
+        for attacker, knows in gating.items():
+            if knows.last:
+                yield (
+                    ("spec", "controls", name, "limits", attacker),
+                    f"'{attacker}' knows only the last events, from which a model that repeats"
+                    " whole records often does not; let an attacker with `events: all` decide this"
+                    " control too, or let this one be reported only (report: only)",
+                )
 
 
 def _not_audited(spec: PolicySpec) -> Iterator[_Warning]:

@@ -14,6 +14,7 @@ from checker.records.prompt_format import DECLARED, format_variants
 from checker.records.token_tables import TokenTables
 from checker.stats import scores as membership
 from checker.targets import More, Tokens, TokenScores
+from checker.targets.horizons import continue_within
 
 
 def rollouts(task: Task) -> pa.Table:
@@ -22,11 +23,13 @@ def rollouts(task: Task) -> pa.Table:
     samples = int(task.job.inputs["samples"])
     uses = task.job.inputs.get("curtailed", {}).get("uses")
     more = None if uses is None else _until_settled(uses, samples=samples)
-    drawn = task.model.rollout(
+    drawn = continue_within(
+        task.model,
         [tokens for _, tokens in prompts],
         keys=[int.from_bytes(key[:8], "little") for key, _ in prompts],
         samples=samples if uses is None else _further_draws(uses, samples=samples, done=0),
         sampler=sampler_of(task.job),
+        max_length=task.workload.max_length,
         more=more,
         progress=task.advance,
     )

@@ -15,7 +15,7 @@ from checker.errors import InsufficientData
 from checker.planning.cells import may_stop_early, metric_of
 from checker.planning.model import AuditPlan, Cell, Job
 from checker.policy.documents import Limit
-from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
 from checker.stats.estimate import Estimate
 from checker.verdict.assignment import BaseRates
 from checker.verdict.checks import AdmissibilityCheck
@@ -139,6 +139,13 @@ class CellJudge:
         if cell.missing_capability is not None:
             text = f"The target gives no {cell.missing_capability}, so this was not tested."
             return Finding(cell, "inconclusive", text, "capability-missing")
+        too_long = cell.sample.too_long_share or 0.0
+        if too_long > TOO_LONG_ALLOWED:
+            text = (
+                f"What {cell.attacker} knows fills the model's context for {too_long:.0%} of the"
+                " patients, so they cannot be asked."
+            )
+            return Finding(cell, "inconclusive", text, "prompts-too-long")
         needed = [*cell.jobs, *([cell.labels] if cell.labels else [])]
         for job in needed:
             if job in self.crashed:

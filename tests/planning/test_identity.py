@@ -67,6 +67,7 @@ DOCUMENTS: list[BaseModel] = [
 OTHER_VALUES: dict[str, Any] = {
     "static": "all",
     "events": 11,
+    "last": 3,
     "random": 3,
     "code_types": ["LAB//*"],
     "system": "icd9cm",
@@ -129,17 +130,17 @@ def test_every_field_that_is_not_left_out_by_name_changes_what_a_document_is(
 
 def test_a_selector_added_to_what_is_known_gives_an_attacker_other_prompts() -> None:
     class Further(Knowledge):
-        last: Any = None
+        visits: Any = None
 
-    Further.model_fields["last"].metadata.append(Selector(lambda n: f"the last {n}", "number"))
+    Further.model_fields["visits"].metadata.append(Selector(lambda n: f"{n} visits", "number"))
     attackers = [
-        replace(KNOWN, knows=Further.model_construct(**dict(KNOWS), last=last))
-        for last in (None, 5, 10)
+        replace(KNOWN, knows=Further.model_construct(**dict(KNOWS), visits=visits))
+        for visits in (None, 5, 10)
     ]
     assert len({digest(identity(one)) for one in attackers}) == 3
     joined = Further.joined(one.knows for one in attackers)
-    assert joined.model_dump()["last"] == 10
-    assert joined.in_words() == "sex, age and the first 10 events and the last 10"
+    assert joined.model_dump()["visits"] == 10
+    assert joined.in_words() == "sex, age and the first 10 events and 10 visits"
 
 
 def test_what_is_known_is_described_by_a_selector_or_refused() -> None:

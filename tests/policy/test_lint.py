@@ -176,3 +176,20 @@ def test_validate_takes_the_day_from_as_of(phigate: Command, tmp_path: Path) -> 
     west = phigate("validate", path, "--as-of", "2030-01-31T23:30-05:00")
     assert "its review was due by 2030-01-31" in west.err
     assert "review" not in phigate("validate", path, "--as-of", "2030-01-31T23:59Z").err
+
+
+def test_an_attacker_of_the_last_events_who_decides_alone_is_warned_of() -> None:
+    lately = changed(
+        "    insider:",
+        "    lately: {title: Met lately, knows: {static: [age], last: 10}}\n    insider:",
+    )
+    alone = lately.replace("broker: {fail: 0.01}", "lately: {fail: 0.01}")
+    messages = [(path, message) for _, path, message in warned(alone) if "last events" in message]
+    assert [path for path, _ in messages] == ["spec.controls.disclosure.limits.lately"]
+    assert "report: only" in messages[0][1]
+    beside = alone.replace(
+        "lately: {fail: 0.01}", "lately: {fail: 0.01}\n        insider: {fail: 0.02}"
+    )
+    assert not [one for one in warned(beside) if "last events" in one[2]]
+    reported = alone.replace("last: 10}}", "last: 10}, report: only}")
+    assert not [one for one in warned(reported) if "last events" in one[2]]

@@ -44,12 +44,14 @@ def attacker(
     events: int | Literal["all"] | None = None,
     *,
     random: int = 0,
+    last: int = 0,
     code_types: tuple[str, ...] = (),
 ) -> ResolvedAttacker:
     knows = Knowledge(
         static=static if static == "all" else list(static),
         events=events,
         random=random or None,
+        last=last or None,
         code_types=list(code_types) or None,
     )
     return ResolvedAttacker(
@@ -119,6 +121,14 @@ def words_of(prompts: Prompts, index: int) -> list[str]:
         (attacker("all", 3), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B"]),
         # "all" cuts before the class's first definitive code
         (attacker("all", "all"), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B", "LATE", "C"]),
+        # the last ones before the class, without its proxy; before the first one stands no gap
+        (attacker("all", last=1), ["[BOS]", "GENDER//F", "RACE//W", "C"]),
+        (attacker("all", last=2), ["[BOS]", "GENDER//F", "RACE//W", "B", "LATE", "C"]),
+        (attacker("all", 1, last=1), ["[BOS]", "GENDER//F", "RACE//W", "A", "LATE", "C"]),
+        (
+            attacker("all", last=9),
+            ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B", "LATE", "C"],
+        ),
         # so many are not there before the class: all that are, and C is dated by what is before it
         (attacker(random=9), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B", "LATE", "C"]),
         # nothing but one type of code; A and C are 40 days apart, B has nothing before it

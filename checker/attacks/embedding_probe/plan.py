@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from checker.attacks.embedding_probe import EmbeddingProbeParams
 from checker.attacks.families import Sample
-from checker.attacks.labels import asked_alone, class_labels, negatives
+from checker.attacks.labels import asked_alone, class_labels, negatives, too_long_share
 from checker.planning.builder import PlanBuilder
 from checker.planning.identity import inputs_of
 from checker.planning.model import Cell, Job
 from checker.planning.protocol import CellJobs, PlannedCell, Planning
+from checker.planning.workload import SplitLabels
 
 _Cell = PlannedCell[EmbeddingProbeParams]
 
@@ -23,10 +27,11 @@ class EmbeddingPlanning(Planning[EmbeddingProbeParams]):
         """Count who has the class and who has not."""
         found, piece = builder.label_sets[class_labels(builder, cell)], cell.piece
         return Sample(
-            members=int((found.members.positive & piece.members).sum()),
-            nonmembers=int((found.nonmembers.positive & piece.nonmembers).sum()),
+            members=_positives(found.members, piece.members),
+            nonmembers=_positives(found.nonmembers, piece.nonmembers),
             members_negative=negatives(found.members, piece.members),
             nonmembers_negative=negatives(found.nonmembers, piece.nonmembers),
+            too_long_share=too_long_share(found, piece),
         )
 
     def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
@@ -50,6 +55,10 @@ class EmbeddingPlanning(Planning[EmbeddingProbeParams]):
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
         """Return how the classifier is fitted."""
         return cell.params
+
+
+def _positives(labels: SplitLabels, chosen: NDArray[np.bool_]) -> int:
+    return int((labels.positive & labels.promptable & chosen).sum())
 
 
 PLAN = EmbeddingPlanning()

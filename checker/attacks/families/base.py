@@ -31,7 +31,8 @@ class Sample(JsonModel):
     within the horizon of the cut), `*_positive` are all positives and `*_negative` those without
     the class who have a prompt; for membership metrics they are all scored patients and the rest
     is None. `rollouts` counts continuations where they are what is measured. `subgroup_members` are
-    all members of the cell's subgroup, whoever can be measured.
+    all members of the cell's subgroup, whoever can be measured. `too_long_share` are those whose
+    prompt leaves the model no room to go on, of all who would have one, where that share is larger.
     """
 
     members: int
@@ -43,6 +44,7 @@ class Sample(JsonModel):
     members_negative: int | None = None
     nonmembers_negative: int | None = None
     distinct_prompt_share: float | None = None
+    too_long_share: float | None = None
 
 
 class Power(JsonModel):

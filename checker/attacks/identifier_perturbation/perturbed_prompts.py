@@ -21,6 +21,7 @@ from checker.attacks.identifier_perturbation.measure import AGE_OFFSETS, OTHER_V
 from checker.policy.documents import StaticField
 from checker.records.tokenization import Tokenizer
 from checker.targets import Progress, Sampler, TargetModel, Tokens
+from checker.targets.horizons import continue_within
 
 LARGEST_AGE = 150
 PROMPTS_AT_ONCE = 64
@@ -139,6 +140,7 @@ def perturbed_hits(
     watch: Sequence[int],
     samples: int,
     sampler: Sampler,
+    max_length: int | None = None,
     progress: Progress | None = None,
 ) -> list[PerturbedHits]:
     """Continue prompts and their variants, and count which continuations name the class.
@@ -150,6 +152,7 @@ def perturbed_hits(
         watch: token ids that make a hit.
         samples: continuations of each prompt and variant.
         sampler: how they are drawn.
+        max_length: most tokens of prompt and continuation; None where nothing bounds them.
         progress: called with the number of rollout tokens done since the last call.
 
     Returns:
@@ -162,11 +165,13 @@ def perturbed_hits(
             tokens = prompts[number][1]
             tried.append((number, Variant(*UNCHANGED, tokens)))
             tried += [(number, variant) for variant in perturber.variants(tokens)]
-        drawn = target.rollout(
+        drawn = continue_within(
+            target,
             [variant.tokens for _, variant in tried],
             keys=[fresh_key(prompts[number][0]) for number, _ in tried],
             samples=samples,
             sampler=sampler,
+            max_length=max_length,
             progress=progress,
         )
         for (number, variant), continuations in zip(tried, drawn, strict=True):

@@ -33,6 +33,7 @@ def perturbations(task: Task) -> pa.Table:
         watch=inputs["watch"],
         samples=int(inputs["samples"]),
         sampler=sampler_of(task.job),
+        max_length=workload.max_length,
         progress=task.advance,
     )
     names = [task.prompt_name(key) for key, _ in prompts]

@@ -53,6 +53,10 @@ def _static(value: Any) -> str:
     return "all static facts" if value == "all" else ", ".join(value)
 
 
+def _last(value: Any) -> str:
+    return f"the last {value} events before what is to be told"
+
+
 def _events(value: Any) -> str:
     if value == "all":
         return "the whole record but the class in question"
@@ -62,8 +66,8 @@ def _events(value: Any) -> str:
 class Knowledge(Element):
     """What an attacker knows of a patient: it becomes the prompt.
 
-    The keys add up. `random` and `codeTypes` choose among the events that lie before what is to be
-    told, which is the class's first definitive or strong code.
+    The keys add up. `last`, `random` and `codeTypes` choose among the events that lie before what
+    is to be told, which is the class's first definitive or strong code.
     """
 
     static: Annotated[list[Exact] | Literal["all"] | None, Selector(_static, "set")] = Field(
@@ -77,6 +81,15 @@ class Knowledge(Element):
         None,
         description="the first N events, or 'all' but the class in question",
         examples=[10, "all"],
+    )
+    last: Annotated[Annotated[int, Field(ge=1)] | None, Selector(_last, "number", chooses=True)] = (
+        Field(
+            None,
+            description="the last N events before what is to be told, as somebody knows them who"
+            " met the patient lately; a model that repeats whole records often fails to from these"
+            " alone, so they are reported beside `events: all` and decide nothing by themselves",
+            examples=[10],
+        )
     )
     random: Annotated[
         Annotated[int, Field(ge=1)] | None,

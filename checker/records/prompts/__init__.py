@@ -9,17 +9,22 @@ away cannot be reached in 100, and codes removed from the prompt need never recu
 Where the cut stands:
 
 * `events: N`: behind the first N events, whatever they are.
-* `events: all`, `random`, `codeTypes`: these choose among the events before the class's first
-  definitive or strong code (the first one behind the N events, where N are known too), because what
-  is to be told must still lie ahead. The cut is behind the last event known, not right before the
-  code: a model that repeats the record goes on from what it was told, so what the attacker does not
-  know in between counts against the horizon.
+* `events: all`, `last`, `random`, `codeTypes`: these choose among the events before the class's
+  first definitive or strong code (the first one behind the N events, where N are known too),
+  because what is to be told must still lie ahead. The cut is behind the last event known, not right
+  before the code: a model that repeats the record goes on from what it was told, so what the
+  attacker does not know in between counts against the horizon.
 * A patient without such a code has no first one to cut before. His cut is made where that of a
   positive is: before the event at whose index a randomly drawn positive's first code stands, among
   those whose index his record reaches, as controls of a matched study get an index date. Otherwise
   the length of the prompt alone would tell who has the class, and AUROCs would measure that.
 * Where no class is in question, the choice is among the first half of the record, so that there is
   something left to be repeated.
+
+A record longer than the model's context was learned in pieces (`windows`). A positive whose code
+lies in none of them has nothing that could leak and is not eligible; who is told all events is told
+those of the code's own piece, behind the static prefix; and no continuation goes beyond its piece,
+nor beyond the context. A prompt that fills the context, as the first N events may, is not asked.
 
 What is drawn depends on the audit's seed, the patient and the event's index only: the random events
 of a smaller N are among those of a larger one.
@@ -33,6 +38,7 @@ events an attacker knows, `encoding` which tokens that makes; `building` puts th
 
 from checker.records.prompts.building import (
     DISTINCT_PROMPTS_NEEDED,
+    TOO_LONG_ALLOWED,
     Prompts,
     build_prompts,
     prompt_key,
@@ -41,6 +47,7 @@ from checker.records.prompts.source import ClassPlaces, PromptSource
 
 __all__ = [
     "DISTINCT_PROMPTS_NEEDED",
+    "TOO_LONG_ALLOWED",
     "ClassPlaces",
     "PromptSource",
     "Prompts",

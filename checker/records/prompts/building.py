@@ -12,10 +12,13 @@ from numpy.typing import NDArray
 from checker.policy import ResolvedAttacker
 from checker.records.prompts.encoding import PromptEncoder
 from checker.records.prompts.knowledge import KnownEvents
-from checker.records.prompts.source import ClassPlaces, Flags, PromptSource
+from checker.records.prompts.source import ClassPlaces, Flags, Positions, PromptSource
 
 DISTINCT_PROMPTS_NEEDED = 0.8
 """Below this share of distinct prompts an excess says nothing (METHODS §1)."""
+
+TOO_LONG_ALLOWED = 0.05
+"""Beyond this share of prompts that leave the model no room, who is left is another population."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,10 +30,13 @@ class Prompts:
         offsets: [n + 1] int64; a prompt that was not asked for takes no place.
         positive: [n] bool, the record holds a definitive or strong code of the class.
         eligible: [n] bool, positive, and such a code lies within the horizon behind the cut.
-        promptable: [n] bool, the prompt is not empty, the cut is one that can be compared with
-            others', and something follows it.
+        promptable: [n] bool, the prompt is not empty, leaves the model room to go on, the cut is
+            one that can be compared with others', and something follows it that the model was
+            trained on.
+        too_long: [n] bool, not promptable because what is known leaves the model no room.
         behind: [n, 2] int64, where in `TokenizedRecords.tokens` what follows the cut begins and
-            ends (without EOS); equal where nothing follows.
+            ends (without EOS, and within the window that the model was trained on); equal where
+            nothing follows.
     """
 
     tokens: NDArray[np.int32]
@@ -38,6 +44,7 @@ class Prompts:
     positive: Flags
     eligible: Flags
     promptable: Flags
+    too_long: Flags
     behind: NDArray[np.int64]
 
     def __len__(self) -> int:
@@ -107,13 +114,21 @@ def build_prompts(
     end = source.positions.end
     told = np.append(standing.nameable, np.iinfo(np.int64).max)
     next_told = told[np.searchsorted(standing.nameable, cut)]
+    begins, ends = _window(source, attacker, cut=cut, next_told=next_told)
+    cut = np.where(begins < ends, np.maximum(cut, begins), cut)
+    follows = knowledge.is_comparable & (cut < end) & (begins < ends)
+    end = np.minimum(end, ends)
     within = next_told < np.minimum(cut + horizon_tokens, end)
 
-    encoder = PromptEncoder(source, attacker, knowledge, cut, removed)
-    promptable = knowledge.is_comparable & (cut < end)
+    encoder = PromptEncoder(source, attacker, knowledge, cut, begins, removed)
+    promptable = follows & (cut < end)
     without_bos = np.flatnonzero(promptable & ~encoder.begins_with_bos)
     promptable[without_bos] = encoder.encode(without_bos)[1] > 0
-    eligible = within & promptable
+    room = _room(source, encoder, promptable)
+    end = np.minimum(end, cut + np.maximum(room, 0))
+    too_long = follows & ((cut >= ends) | (room < 1))
+    promptable &= ~too_long
+    eligible = within & promptable & (next_told < end)
     wanted = {"promptable": promptable, "eligible": eligible}.get(asked)
     rows = everybody if wanted is None else np.flatnonzero(wanted)
     tokens, own = encoder.encode(rows)
@@ -125,5 +140,45 @@ def build_prompts(
         positive=standing.positive,
         eligible=eligible,
         promptable=promptable,
+        too_long=too_long,
         behind=np.where((cut < end)[:, None], np.stack([cut, end], axis=1), 0),
     )
+
+
+def _window(
+    source: PromptSource, attacker: ResolvedAttacker, *, cut: Positions, next_told: Positions
+) -> tuple[Positions, Positions]:
+    """Return where what the model learned in one piece begins and ends, [n] each.
+
+    A record in pieces was learned in pieces. Who knows all that comes before is told the piece that
+    holds the class, from its beginning. Whoever knows the first events is at the first piece. Who
+    knows single events knows no piece, so that only what follows has to be of one.
+    """
+    records = source.records
+    knows = attacker.knows
+    if not knows.chooses_events:
+        return source.windows.around(records.offsets[:-1].astype(np.int64))
+    is_told = next_told < source.positions.end
+    begins, ends = source.windows.around(np.where(is_told, next_told, cut))
+    if knows.events == "all":
+        return begins, ends
+    return np.where(begins < ends, records.offsets[:-1], begins), ends
+
+
+def _room(source: PromptSource, encoder: PromptEncoder, asked: Flags) -> Positions:
+    """Return how many tokens the model can go on for after each prompt: [n], a bound from below.
+
+    What is known is at most what stands between the window's beginning and the cut; only where that
+    leaves the model too little are the prompts made to see how long they are.
+    """
+    most = np.iinfo(np.int64).max
+    room = np.full(len(asked), most // 2, dtype=np.int64)
+    if source.max_length is None:
+        return room
+    windows = source.windows
+    begin = np.maximum(encoder.begins, source.records.offsets[:-1])
+    longest = windows.prefix + np.maximum(encoder.cut - begin, 0)
+    room = source.max_length - longest
+    unsure = np.flatnonzero(asked & (encoder.cut + room < source.positions.end))
+    room[unsure] = source.max_length - encoder.encode(unsure)[1]
+    return room

@@ -22,6 +22,7 @@ class PromptEncoder:
         attacker: what is known of their static facts.
         knowledge: which of their events.
         cut: [n] int64, place in the records' tokens where a prompt ends at the latest.
+        begins: [n] int64, place there where the events of a prompt begin at the earliest.
         removed: [codes] bool, codes that leave the prompt.
     """
 
@@ -29,6 +30,7 @@ class PromptEncoder:
     attacker: ResolvedAttacker
     knowledge: KnownEvents
     cut: Positions
+    begins: Positions
     removed: Flags
 
     @property
@@ -57,7 +59,7 @@ class PromptEncoder:
         kind, tokens = records.kind[at], records.tokens[at]
         is_event = kind == KIND_EVENT
         of_class = flag(self.removed, records.code[at])
-        keep_event = is_event & ~of_class
+        keep_event = is_event & ~of_class & (at >= np.repeat(self.begins[rows], span))
         if self.knowledge.pool is not None:
             known, reach = self.knowledge.chosen(rows)
             event = (np.cumsum(reach) - reach)[row[is_event]] + records.event[at[is_event]]

@@ -27,8 +27,9 @@ class KnownEvents:
         is_comparable: [n] bool, there is a place for the cut.
         pool: [codes] bool, events of these codes between `first` and `limit` may be chosen; None
             where all are known.
-        of_type: [codes] bool, and of these are.
-        random: of the others so many.
+        last: of these the last so many are known,
+        of_type: [codes] bool, all of these codes,
+        random: and of the others so many.
     """
 
     source: PromptSource
@@ -36,6 +37,7 @@ class KnownEvents:
     limit: Positions
     is_comparable: Flags
     pool: Flags | None
+    last: int
     of_type: Flags
     random: int
 
@@ -64,6 +66,7 @@ class KnownEvents:
             limit=np.maximum(limit, first),
             is_comparable=limit >= 0,
             pool=~removed if chooses else None,
+            last=knows.last or 0,
             of_type=_matching(attacker, source.codes),
             random=knows.random or 0,
         )
@@ -97,11 +100,14 @@ class KnownEvents:
         choice = ~known & flag(self.pool, code)
         of_type = flag(self.of_type, code)
         known |= choice & of_type
+        if self.last:
+            before_the_end = (np.repeat(reach, reach) - number).astype(np.uint64)
+            known |= _least(choice, before_the_end, row, count=self.last)
         if self.random:
             drawn = self.source.draws(rows, reach + 1)
             own = np.ones(len(drawn), dtype=np.bool_)
             own[np.cumsum(reach + 1) - reach - 1] = False  # that one decides the cut
-            known |= _least(choice & ~of_type, drawn[own], row, count=self.random)
+            known |= _least(choice & ~known, drawn[own], row, count=self.random)
         return known, reach
 
     def _reach(self, rows: Positions) -> Positions:

@@ -10,6 +10,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.records.prompts.windows import TrainingWindows, Window
 from checker.records.tokenization import KIND_EVENT, EventPositions, TokenizedRecords, Tokenizer
 
 TOKENS_AT_ONCE: Final = 1 << 20
@@ -29,6 +30,8 @@ class PromptSource:
         codes: the cohort's dictionary, which `records.code` indexes.
         tokenizer: what made the records.
         seed: of the audit, in [0, 2**63).
+        max_length: most tokens that the model sees at once; None where nothing bounds it.
+        window: which part of a longer record it was trained on.
     """
 
     records: TokenizedRecords
@@ -36,6 +39,13 @@ class PromptSource:
     codes: Sequence[str]
     tokenizer: Tokenizer
     seed: int
+    max_length: int | None = None
+    window: Window = "first"
+
+    @cached_property
+    def windows(self) -> TrainingWindows:
+        """What of each record the model was trained on."""
+        return TrainingWindows.of(self.records, max_length=self.max_length, window=self.window)
 
     @cached_property
     def positions(self) -> EventPositions:

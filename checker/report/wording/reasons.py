@@ -71,6 +71,14 @@ REASONS = {
         " what the attacker knows for the model to reach it.",
         "Raise horizonTokens in a new control, or add patients.",
     ),
+    "prompts-too-long": Reason(
+        "prompts fill the model's context",
+        "What this attacker knows of many patients takes up all that the model sees at once, so it"
+        " has no room to go on and cannot be asked.",
+        "Ask with fewer events (knows.events) in a new attacker, or with `events: all`, which is"
+        " told as much of the record as the model was trained to see; or audit a model with a"
+        " longer context.",
+    ),
     "empty-records": Reason(
         "records hold nothing to score",
         "A record has no token behind its first, so the model's surprise at it is no number.",

@@ -1,0 +1,65 @@
+"""Continue prompts of different lengths, each as far as the context has room for it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+
+from checker.targets.protocol import More, Progress, Sampler, TargetModel, Tokens
+
+
+def continue_within(
+    model: TargetModel,
+    prompts: Sequence[Tokens],
+    *,
+    keys: Sequence[int],
+    samples: int,
+    sampler: Sampler,
+    max_length: int | None,
+    more: More | None = None,
+    progress: Progress | None = None,
+) -> list[list[Tokens]]:
+    """Draw continuations; where the horizon does not fit behind a prompt, what fits of it.
+
+    A draw depends on the seed, the key, the sample and the step only, so a continuation that ends
+    with the context is the beginning of the one that a longer context would have given.
+
+    Args:
+        model: under audit.
+        prompts: n prompts of fewer than `max_length` tokens.
+        keys: one per prompt, which with the seed and the sample's number determines the draw.
+        samples: continuations per prompt.
+        sampler: how to draw; its horizon is the longest.
+        max_length: most tokens of prompt and continuation; None where nothing bounds them.
+        more: as in `TargetModel.rollout`; it is told a prompt's number among all of them.
+        progress: called with the number of rollout tokens done since the last call.
+
+    Returns:
+        Continuations of each prompt, in the order of the prompts.
+
+    Raises:
+        TargetError: the model fails, or a prompt leaves it no room.
+    """
+    groups: dict[int, list[int]] = {}
+    for number, prompt in enumerate(prompts):
+        room = sampler.horizon_tokens if max_length is None else max_length - len(prompt)
+        # a prompt without room is the target's to refuse, in its own words
+        horizon = min(sampler.horizon_tokens, max(1, room))
+        groups.setdefault(horizon, []).append(number)
+    drawn: list[list[Tokens]] = [[] for _ in prompts]
+    for horizon, numbers in sorted(groups.items(), reverse=True):
+        found = model.rollout(
+            [prompts[number] for number in numbers],
+            keys=[keys[number] for number in numbers],
+            samples=samples,
+            sampler=replace(sampler, horizon_tokens=horizon),
+            more=None if more is None else _renumbered(more, numbers),
+            progress=progress,
+        )
+        for number, own in zip(numbers, found, strict=True):
+            drawn[number] = own
+    return drawn
+
+
+def _renumbered(more: More, numbers: Sequence[int]) -> More:
+    return lambda number, drawn: more(numbers[number], drawn)
