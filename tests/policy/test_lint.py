@@ -180,8 +180,8 @@ def test_validate_takes_the_day_from_as_of(phigate: Command, tmp_path: Path) -> 
 
 def test_an_attacker_of_the_last_events_who_decides_alone_is_warned_of() -> None:
     lately = changed(
-        "    insider:",
-        "    lately: {title: Met lately, knows: {static: [age], last: 10}}\n    insider:",
+        "    insider: {title",
+        "    lately: {title: Met lately, knows: {static: [age], last: 10}}\n    insider: {title",
     )
     alone = lately.replace("broker: {fail: 0.01}", "lately: {fail: 0.01}")
     messages = [(path, message) for _, path, message in warned(alone) if "last events" in message]
