@@ -11,7 +11,7 @@ there; what it names otherwise is its own.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pyarrow as pa
@@ -42,6 +42,7 @@ _COUNT = ColumnType("integers", lambda found: pa.types.is_signed_integer(found))
 _NUMBER = ColumnType("numbers", lambda found: pa.types.is_floating(found))
 _MAYBE_NUMBER = ColumnType("numbers", lambda found: pa.types.is_floating(found), nullable=True)
 _TEXTS = ColumnType("lists of texts", lambda found: pa.types.is_string(found), lists=True)
+_MAYBE_TEXTS = replace(_TEXTS, nullable=True)
 _TOKENS = ColumnType("lists of integers", lambda f: pa.types.is_signed_integer(f), lists=True)
 _VECTOR = ColumnType("lists of numbers", lambda found: pa.types.is_floating(found), lists=True)
 
@@ -57,6 +58,7 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "eligible": _FLAG,
         "prompt": _MAYBE_TEXT,  # nobody who is not eligible is asked
         "base_score": _MAYBE_NUMBER,
+        "holds": _MAYBE_TEXTS,  # of pools only
     },
     "rollouts": {"sample": _COUNT, "tokens": _TOKENS},
     "scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},

@@ -6,7 +6,10 @@ A kind that belongs to one attack stands in the attack's face (`checker.attacks.
 from __future__ import annotations
 
 SHARED: dict[str, tuple[str, ...]] = {
-    "labels": ("patient", "member", "positive", "eligible", "prompt", "subgroups", "base_score"),
+    # `holds` names the classes of a pool that the patient has
+    "labels": (
+        "patient", "member", "positive", "eligible", "prompt", "subgroups", "base_score", "holds",
+    ),
     "rollouts": ("prompt", "sample", "tokens"),
     # and two columns for each k that a control asks for: "min-k@20.0", "min-k++@20.0"
     "scores": ("patient", "member", "subgroups", "tokens", "loss"),
@@ -17,7 +20,7 @@ SHARED: dict[str, tuple[str, ...]] = {
     "prompt-format": ("patient", "variant", "loss"),
     "expected-tokens": ("compared", "different", "place", "position"),
     "expected-loss": ("patient", "tokens", "loss"),
-}
+}  # fmt: skip
 
 
 def score_column(score: str, k_percent: float) -> str:

@@ -132,6 +132,7 @@ class Attack:
         params: what a control may set.
         metrics: by name; see `by_name`.
         needs_attribute_class: it asks for an attribute class; otherwise it takes none.
+        takes_pools: that may be a pool of several, of which each patient has his own.
         needs_whole_record: of the attacker's knowledge.
         measures_patients: False where made-up records are asked, of whom any number may be told.
         compares_base_rates: its observations have `base_scores`, so an excess of a cell counts only
@@ -145,6 +146,7 @@ class Attack:
     params: type[Params]
     metrics: Mapping[str, Metric]
     needs_attribute_class: bool = False
+    takes_pools: bool = False
     needs_whole_record: bool = False
     measures_patients: bool = True
     compares_base_rates: bool = False
@@ -265,6 +267,7 @@ class CellEvidence:
         tables: by kind of job, the tables of the model under audit, in the plan's order.
         reference: the same of the reference model; empty where none was asked.
         watch: token ids that make a hit.
+        parts: of a pool those of each of its classes, by name; of a class none.
         subgroup: whose rows count.
         params: the attack's.
         contrast: what an excess is taken over.
@@ -281,6 +284,7 @@ class CellEvidence:
     contrast: Literal["nonmembers", "reference"] = "nonmembers"
     partial: bool = False
     memo: dict[Any, Any] = field(default_factory=dict)
+    parts: Mapping[str, Sequence[int]] = field(default_factory=dict)
 
     def once(self, compute: Callable[..., _T], /, *args: Any, **kwargs: Any) -> _T:
         """Return `compute(*args, **kwargs)`, computed once for all cells of a judgement.

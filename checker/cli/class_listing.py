@@ -12,7 +12,12 @@ from checker.cli.console import plain_table, told
 from checker.errors import UsageError
 from checker.plugins import nearest_or_all
 from checker.policy import load_only
-from checker.policy.documents import AttributeClassSpec, LeakagePolicy, LibraryClassSpec
+from checker.policy.documents import (
+    AttributeClassSpec,
+    LeakagePolicy,
+    LibraryClassSpec,
+    PolicyClassSpec,
+)
 from checker.policy.library import library_classes
 
 
@@ -39,6 +44,16 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
     return {name: known[name] for name in names or known}
 
 
+def choose_coded(policy: Path | None, names: Sequence[str] = ()) -> dict[str, AttributeClassSpec]:
+    """Return classes that have codes: those of `choose_classes`, and for a pool its classes."""
+    known = choose_classes(policy)
+    chosen: dict[str, AttributeClassSpec] = {}
+    for name, spec in choose_classes(policy, names).items():
+        pool = spec.any_of if isinstance(spec, PolicyClassSpec) else None
+        chosen |= {one: known[one] for one in pool or [name]}
+    return chosen
+
+
 def list_json(classes: Mapping[str, AttributeClassSpec]) -> list[dict[str, Any]]:
     """Return one line a class."""
     return [
@@ -49,6 +64,7 @@ def list_json(classes: Mapping[str, AttributeClassSpec]) -> list[dict[str, Any]]
             "confidentiality": spec.confidentiality,
             "benign": spec.benign,
             "review": spec.review.status if isinstance(spec, LibraryClassSpec) else None,
+            "anyOf": spec.any_of if isinstance(spec, PolicyClassSpec) else None,
             "values": {
                 tier: sum(len(one.values) for one in spec.codes if one.tier == tier)
                 for tier in ("definitive", "strong", "suggestive", "exposure")
@@ -70,7 +86,7 @@ def print_classes(classes: Mapping[str, AttributeClassSpec], console: Console) -
             told(row["title"]),
             told(codes),
             *(str(row["values"][one] or "") for one in counted),
-            row["review"] or "",
+            row["review"] or (f"any of {len(row['anyOf'])}" if row["anyOf"] else ""),
         )
     console.print(table)
 
@@ -88,6 +104,9 @@ def print_class(name: str, spec: AttributeClassSpec, console: Console) -> None:
     console.print(told(hl7) + ("; benign, audited for comparison" if spec.benign else ""))
     if spec.description:
         console.print(told(spec.description))
+    if isinstance(spec, PolicyClassSpec) and spec.any_of:
+        console.print(told(f"a pool: who has any of {', '.join(spec.any_of)}"))
+        return
     table = plain_table("", "system", "values", "note")
     for one in spec.codes:
         table.add_row(one.tier, one.system, _values(one.values, one.exclude), _text(one.note))

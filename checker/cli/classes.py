@@ -63,11 +63,11 @@ def match_codes(
     codes: tuple[str, ...], system: str | None, policy: Path | None, as_json: bool
 ) -> None:
     """Say which classes codes, spellings of a data set or texts of drugs belong to."""
-    from checker.cli.class_listing import choose_classes
+    from checker.cli.class_listing import choose_coded
     from checker.cli.code_matches import code_system, match_texts, matches_json, print_matches
 
     wanted = None if system is None else code_system(system)
-    matches = match_texts(choose_classes(policy), codes, system=wanted)
+    matches = match_texts(choose_coded(policy), codes, system=wanted)
     if as_json:
         emit_json(matches_json(matches))
     else:
@@ -87,11 +87,11 @@ def class_coverage(
 
     TARGET is a target's file or the folder of a MEDS data set.
     """
-    from checker.cli.class_listing import choose_classes
+    from checker.cli.class_listing import choose_coded
     from checker.cli.coverage_table import coverage_json, coverage_of, print_coverage
 
-    chosen = [*choose_classes(policy, names)]
-    measured = coverage_of(choose_classes(policy), target, only=chosen)
+    chosen = [*choose_coded(policy, names)]
+    measured = coverage_of(choose_coded(policy), target, only=chosen)
     if as_json:
         emit_json(coverage_json(measured))
     else:

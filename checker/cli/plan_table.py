@@ -105,7 +105,14 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
     for name, found in plan.classes.items():
         if found.absent_from is not None:
             console.print(f"[bold]class {told(name)} is not measured[/]: {_absence(found)}")
-        elif found.unmatched:
+            continue
+        if missing := [part for part, watch in found.parts.items() if not watch]:
+            names = told(", ".join(missing))
+            console.print(
+                f"[bold]pool {told(name)} does not speak of {names}[/]: the model has no token of"
+                " it, so nobody can be asked for it."
+            )
+        if found.unmatched:
             values = told(", ".join(found.unmatched[:UNMATCHED_SHOWN]))
             more = len(found.unmatched) - UNMATCHED_SHOWN
             tail = f" and {more} more" if more > 0 else ""

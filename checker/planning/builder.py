@@ -15,8 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.canonical import digest
-from checker.planning.classes import ClassRanks
-from checker.planning.identity import identity
+from checker.planning.classes import ClassRanks, pool_watch
+from checker.planning.identity import class_identity, identity
 from checker.planning.model import Job
 from checker.planning.sharing import PromptAllocation, RolloutSettings
 from checker.planning.subgroups import Slice
@@ -78,6 +78,7 @@ class PlanBuilder:
     job_inputs: dict[str, Any] = field(default_factory=dict)
     _allocation: PromptAllocation = field(default_factory=PromptAllocation)
     _standings: dict[tuple[str | None, bool], ClassPlaces] = field(default_factory=dict)
+    _pooled: dict[tuple[str | None, bool], NDArray[np.int64]] = field(default_factory=dict)
 
     @cached_property
     def sources(self) -> dict[bool, PromptSource]:
@@ -223,7 +224,7 @@ class PlanBuilder:
         return self._labels(
             f"who has {class_name}, and what {attacker.name} knows",
             {
-                "codes": identity(spec.attribute_classes[class_name]),
+                "codes": class_identity(spec, class_name),
                 "removed": np.flatnonzero(ranks.removed).tolist(),
                 "watch": ranks.watch,
                 "codeSystems": identity(self.target.document.spec.code_systems),
@@ -236,6 +237,7 @@ class PlanBuilder:
                 counted=ranks.counted,
                 watch=np.array(ranks.watch, dtype=np.int32),
                 horizon_tokens=horizon_tokens,
+                parts=tuple(ranks.parts),
             ),
             everybody=everybody,
             class_name=class_name,
@@ -318,7 +320,36 @@ class PlanBuilder:
             behind=prompts.behind,
             length=length,
             keys=keys,
+            holds=self._holds(class_name, is_member) if recipe.parts else None,
         )
+
+    def _holds(self, class_name: str | None, is_member: bool) -> NDArray[np.int64]:
+        """Return which classes of a pool each patient has: a bit each, in the order of the names."""
+        found = self._pooled.get((class_name, is_member))
+        if found is None:
+            source = self.sources[is_member]
+            found = np.zeros(len(source.records), dtype=np.int64)
+            for bit, part in enumerate(self.ranks[str(class_name)].parts.values()):
+                nothing = np.empty(0, dtype=np.int32)
+                standing = ClassPlaces.of(source, counted=part.counted, watch=nothing)
+                found |= standing.positive.astype(np.int64) << bit
+            self._pooled[class_name, is_member] = found
+        return found
+
+    def watch_sets(self, class_name: str) -> list[list[int]]:
+        """Return what makes a hit for some patient: the class's tokens, or those of his classes.
+
+        Args:
+            class_name: of the policy; of a pool, each patient is asked for the classes he has.
+
+        Returns:
+            Token ids of each set, ascending; one set where the class is no pool.
+        """
+        ranks = self.ranks[class_name]
+        if not ranks.parts:
+            return [ranks.watch]
+        held = np.unique(np.concatenate([self._holds(class_name, side) for side in (True, False)]))
+        return [pool_watch(ranks.parts, held_by) for held_by in held.tolist() if held_by]
 
     # --- what the model is asked ----------------------------------------------------------------
 

@@ -7,7 +7,8 @@ read wrongly, and that is refused.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from checker.codes import RANK_STRONG, CodeReader, find_matches
 from checker.errors import DocumentError, Problem
 from checker.policy import Located
-from checker.policy.classes import class_matcher
+from checker.policy.classes import class_matcher, pooled
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
@@ -30,11 +31,24 @@ class ClassRanks:
             `definitive` make a positive.
         in_vocabulary: [tokens of the model] int8; `strong` and `definitive` make a hit.
         unmatched: values of the policy that match no code of the data set.
+        parts: of a pool its classes, by name; of a class none.
     """
 
     in_data: NDArray[np.int8]
     in_vocabulary: NDArray[np.int8]
     unmatched: list[str]
+    parts: Mapping[str, ClassRanks] = field(default_factory=dict)
+
+    @classmethod
+    def of_pool(cls, parts: Mapping[str, ClassRanks]) -> ClassRanks:
+        """Return what stands for any of several classes."""
+        ranks = [one.in_data for one in parts.values()]
+        return cls(
+            in_data=np.maximum.reduce(ranks),
+            in_vocabulary=np.maximum.reduce([one.in_vocabulary for one in parts.values()]),
+            unmatched=list(dict.fromkeys(v for one in parts.values() for v in one.unmatched)),
+            parts=dict(parts),
+        )
 
     @property
     def removed(self) -> NDArray[np.bool_]:
@@ -55,6 +69,17 @@ class ClassRanks:
     def watch(self) -> list[int]:
         """Token ids that make a continuation a hit."""
         return np.flatnonzero(self.in_vocabulary >= RANK_STRONG).tolist()
+
+
+def pool_watch(parts: Mapping[str, ClassRanks], held: int) -> list[int]:
+    """Return the token ids that make a hit for a patient of a pool, ascending.
+
+    Args:
+        parts: the pool's classes.
+        held: which of them he has, a bit each in their order.
+    """
+    own = (part.watch for bit, part in enumerate(parts.values()) if held >> bit & 1)
+    return sorted({token for watch in own for token in watch})
 
 
 def match_classes(
@@ -100,7 +125,8 @@ def _ranks(
 ) -> dict[str, ClassRanks]:
     spec = policy.document.spec
     used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
-    matchers = {name: class_matcher(spec.attribute_classes[name]) for name in used}
+    classes = {name: pooled(spec.attribute_classes, name) for name in used}
+    matchers = {name: class_matcher(one) for own in classes.values() for name, one in own.items()}
     reader = CodeReader([(s.match, s.system) for s in target.document.spec.code_systems])
     in_data = find_matches(
         matchers,
@@ -120,9 +146,15 @@ def _ranks(
         descriptions=[cohort.descriptions[i] if i >= 0 else None for i in places],
         parents=[cohort.parents[i] if i >= 0 else () for i in places],
     )
-    return {
+    ranks = {
         name: ClassRanks(found.ranks, in_vocabulary[name].ranks, found.unmatched)
         for name, found in in_data.items()
+    }
+    return {
+        name: ClassRanks.of_pool({part: ranks[part] for part in own})
+        if spec.attribute_classes[name].any_of
+        else ranks[name]
+        for name, own in classes.items()
     }
 
 

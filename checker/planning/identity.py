@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from checker.attacks.api import Params
 from checker.canonical import digest
 from checker.policy import ResolvedAttacker
+from checker.policy.classes import pooled
 from checker.policy.documents import (
     AttributeClassSpec,
     CodeSet,
@@ -136,6 +137,17 @@ def _known(knowledge: Knowledge) -> dict[str, Any]:
     }
 
 
+def class_identity(spec: PolicySpec, name: str) -> Any:
+    """Return what of an attribute class observations depend on; of a pool, of its classes.
+
+    Their names are a part of it: evidence says by name which of a pool's classes a patient has.
+    """
+    if spec.attribute_classes[name].any_of is None:
+        return identity(spec.attribute_classes[name])
+    own = pooled(spec.attribute_classes, name)
+    return {"anyOf": {part: identity(one) for part, one in own.items()}}
+
+
 def measurement_digest(
     spec: PolicySpec,
     control: ControlSpec,
@@ -149,7 +161,7 @@ def measurement_digest(
         {
             "control": identity(control),
             "params": identity(params),
-            "class": identity(spec.attribute_classes[name]) if name else None,
+            "class": class_identity(spec, name) if name else None,
             "attacker": identity(attacker),
             "subgroup": subgroup,
             "seed": spec.parameters.seed,

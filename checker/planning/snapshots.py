@@ -125,6 +125,7 @@ def class_snapshots(spec: PolicySpec, ranks: dict[str, ClassRanks]) -> dict[str,
             codes_in_data=int(found.counted.sum()),
             watch=found.watch,
             unmatched=found.unmatched,
+            parts={part: one.watch for part, one in found.parts.items()},
         )
         for name, found in ranks.items()
     }

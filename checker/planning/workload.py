@@ -27,6 +27,8 @@ class SplitLabels:
         positive, eligible, promptable, too_long, behind: as in `Prompts`.
         length: [n] int64, tokens of a prompt that will be run, else 0.
         keys: 16 bytes for a prompt that will be run and None for one that will not.
+        holds: [n] int64, of a pool which of its classes the patient has, a bit each in the order of
+            their names; None where no pool is asked for.
     """
 
     positive: NDArray[np.bool_]
@@ -36,6 +38,7 @@ class SplitLabels:
     behind: NDArray[np.int64]
     length: NDArray[np.int64]
     keys: list[bytes | None]
+    holds: NDArray[np.int64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +53,7 @@ class PromptRecipe:
         removed, counted, watch, horizon_tokens: as in `build_prompts`.
         min_tokens: where not None, eligible is who has so many tokens behind the cut, whatever they
             are.
+        parts: names of the pool's classes, sorted; none where no pool is asked for.
     """
 
     attacker: ResolvedAttacker
@@ -58,6 +62,7 @@ class PromptRecipe:
     watch: NDArray[np.int32]
     horizon_tokens: int
     min_tokens: int | None = None
+    parts: tuple[str, ...] = ()
 
     def build(
         self, source: PromptSource, *, everybody: bool, standing: ClassPlaces | None = None

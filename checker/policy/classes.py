@@ -8,17 +8,19 @@ codes come from and who has reviewed it.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from checker import codes
 from checker.codes import CodeSystem
 from checker.errors import Problem
+from checker.plugins import nearest_or_all
 from checker.policy.documents import (
     AttributeClassLibrary,
     AttributeClassSpec,
     CodeSet,
     ExcludedCodes,
+    PolicyClassSpec,
     ProxyCodes,
 )
 from checker.policy.located import Located
@@ -71,6 +73,55 @@ def class_problems(spec: AttributeClassSpec, path: KeyPath, say: Say) -> None:
                 f"the class falls into this trap: {trap.system} '{short(trap.code)}' is"
                 f" '{found}', but '{trap.expect}' is expected",
             )
+
+
+def pool_problems(
+    classes: Mapping[str, PolicyClassSpec], name: str, path: KeyPath, say: Say
+) -> None:
+    """Check that a class has codes, or names classes that have some.
+
+    Args:
+        classes: all of the policy.
+        name: of the class in question.
+        path: where it stands in its document.
+        say: notes a problem.
+    """
+    spec = classes[name]
+    if spec.any_of is None:
+        if not spec.codes:
+            say(path, "'codes' is missing: a class has codes, or names other classes (anyOf)")
+        return
+    own = ("codes", "exclude", "proxies", "traps", "words", "use")
+    for key in own:
+        if getattr(spec, key):
+            say((*path, key), f"a pool has no {key} of its own; they belong to its classes")
+    seen: set[str] = set()
+    for index, other in enumerate(spec.any_of):
+        here = (*path, "anyOf", index)
+        if other not in classes:
+            others = [one for one in classes if one != name]
+            say(here, f"unknown attribute class '{short(other)}'{nearest_or_all(other, others)}")
+        elif classes[other].any_of is not None:
+            say(here, f"'{short(other)}' is a pool itself; name its classes instead")
+        elif classes[other].benign != spec.benign:
+            message = (
+                "a pool of sensitive classes holds no benign one"
+                if not spec.benign
+                else ("a benign pool holds benign classes only")
+            )
+            say(here, f"{message}: '{short(other)}'")
+        if other in seen:
+            say(here, f"'{short(other)}' stands here twice")
+        seen.add(other)
+
+
+def pooled(classes: Mapping[str, PolicyClassSpec], name: str) -> dict[str, PolicyClassSpec]:
+    """Return the classes of a valid policy that have the codes of one: of a pool several, by name.
+
+    Where a class is no pool it is the only one.
+    """
+    spec = classes[name]
+    return {one: classes[one] for one in sorted(spec.any_of or [name])}
 
 
 def library_problems(library: Located[AttributeClassLibrary]) -> list[Problem]:

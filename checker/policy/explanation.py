@@ -17,6 +17,7 @@ from pydantic_core import to_jsonable_python
 from checker.errors import UsageError
 from checker.plugins import nearest_or_all
 from checker.policy.attackers import lineage, resolve_attacker
+from checker.policy.classes import pooled
 from checker.policy.documents import LeakagePolicy
 from checker.policy.inheritance.rules import Change, Direction
 from checker.policy.inheritance.strictness import changes, filled_in
@@ -125,7 +126,8 @@ def _wanted(policy: LeakagePolicy, control: str) -> list[KeyPath]:
     paths += [("spec", "attackers", name) for name in attackers]
     paths += [("spec", "citations", name) for name in cites]
     if one.attribute_class is not None:
-        paths.append(("spec", "attributeClasses", one.attribute_class))
+        named = [one.attribute_class, *pooled(spec.attribute_classes, one.attribute_class)]
+        paths += [("spec", "attributeClasses", name) for name in named]
     return paths
 
 

@@ -110,7 +110,12 @@ def _without_null(node: Any) -> Any:
         return [_without_null(item) for item in node]
     if not isinstance(node, dict):
         return node
-    out = {key: _without_null(value) for key, value in node.items()}
+    out = {
+        key: {name: _without_null(one) for name, one in value.items()}
+        if key == "properties"  # names, not keywords
+        else _without_null(value)
+        for key, value in node.items()
+    }
     default = out.get("default", ())
     if default is None:
         del out["default"]
@@ -153,7 +158,10 @@ def _with_partial_policies(schema: dict[str, Any]) -> dict[str, Any]:
     spec["required"] = [key for key in spec["required"] if key not in ("attackers", "controls")]
     spec["if"] = {"properties": {"abstract": {"const": True}}, "required": ["abstract"]}
     spec["else"] = {"required": ["attackers", "controls"]}
-    used["anyOf"] = [{"required": ["use"]}, {"required": used.pop("required")}]
+    whole = used.pop("required")
+    used["anyOf"] = [
+        {"required": [*rest]} for rest in (["use"], [*whole, "codes"], [*whole, "anyOf"])
+    ]
     schema["properties"]["spec"] = {
         "description": schema["properties"]["spec"]["description"],
         "if": {"properties": {"extends": {"minItems": 1}}, "required": ["extends"]},

@@ -23,6 +23,7 @@ from checker.attacks.families import Family
 from checker.canonical import sha256_hex
 from checker.errors import InsufficientData, PluginError, Problem
 from checker.policy.attackers import lineage, resolve_attacker
+from checker.policy.classes import pooled
 from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.located import Located
 from checker.resources import resource
@@ -137,6 +138,11 @@ def _decides_by_the_last_events(spec: PolicySpec) -> Iterator[_Warning]:
 
 def _not_audited(spec: PolicySpec) -> Iterator[_Warning]:
     audited = {control.attribute_class for control in spec.controls.values()}
+    audited |= {
+        one
+        for name in audited & spec.attribute_classes.keys()
+        for one in pooled(spec.attribute_classes, str(name))
+    }
     for name in spec.attribute_classes:
         if name not in audited:
             yield (
@@ -154,8 +160,11 @@ def _not_audited(spec: PolicySpec) -> Iterator[_Warning]:
 
 
 def _weak_parts(spec: PolicySpec) -> Iterator[_Warning]:
-    for name, attribute_class in spec.attribute_classes.items():
-        if not any(one.tier == "definitive" for one in attribute_class.codes):
+    for name in spec.attribute_classes:
+        codes = [
+            code for one in pooled(spec.attribute_classes, name).values() for code in one.codes
+        ]
+        if not any(one.tier == "definitive" for one in codes):
             yield (
                 ("spec", "attributeClasses", name),
                 f"no code of '{name}' is definitive, so that nobody who counts as having it is"

@@ -16,7 +16,7 @@ from checker.attacks.api import GROUP, Attack, load_attack
 from checker.errors import PluginError, Problem
 from checker.plugins import nearest_or_all, plugin_names, suggestion
 from checker.policy.attackers import ACCESS, lineage, resolve_attacker
-from checker.policy.classes import class_problems
+from checker.policy.classes import class_problems, pool_problems
 from checker.policy.documents import (
     AttackerSpec,
     ControlSpec,
@@ -44,7 +44,9 @@ def policy_problems(policy: Located[LeakagePolicy]) -> list[Problem]:
         _check_lineage(spec, name, attacker, path, say)
         _check_cites(spec, attacker.cites, path, say)
     for name, attribute_class in spec.attribute_classes.items():
-        class_problems(attribute_class, ("spec", "attributeClasses", name), say)
+        path = ("spec", "attributeClasses", name)
+        pool_problems(spec.attribute_classes, name, path, say)
+        class_problems(attribute_class, path, say)
     for name, control in spec.controls.items():
         path = ("spec", "controls", name)
         _check_limits(spec, control, path, say)
@@ -201,6 +203,20 @@ def _check_class(
         say((*path, "attributeClass"), f"{control.probe} takes no attributeClass; remove it")
     elif name not in spec.attribute_classes:
         say((*path, "attributeClass"), _unknown("attribute class", name, spec.attribute_classes))
+    elif spec.attribute_classes[name].any_of is not None:
+        metric = attack.metrics.get(control.metric)
+        if not attack.takes_pools:
+            say(
+                (*path, "attributeClass"),
+                f"'{name}' is a pool, and {control.probe} asks for one class; name one of them",
+            )
+        elif metric is not None and metric.family.takes_everybody:
+            say(
+                (*path, "metric"),
+                f"'{control.metric}' ranks patients with the class among those without, and what"
+                f" must not be told of the latter is not known in a pool ('{name}'); use a rate or"
+                " a mean, such as excess_mean_q",
+            )
 
 
 def _check_reach(

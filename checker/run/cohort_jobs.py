@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
@@ -9,7 +11,7 @@ from numpy.typing import NDArray
 from checker.errors import InsufficientData
 from checker.planning.overlap import patients_of
 from checker.planning.task import Task
-from checker.planning.workload import LabelSet
+from checker.planning.workload import LabelSet, SplitLabels
 from checker.records.sample import compare_sample
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
 from checker.verdict.comparability import (
@@ -34,6 +36,7 @@ def labels(task: Task) -> pa.Table:
             ("prompt", pa.string()),
             ("subgroups", pa.list_(pa.string())),
             ("base_score", pa.float32()),
+            ("holds", pa.list_(pa.string())),
         ]
     )
     columns = {
@@ -44,8 +47,20 @@ def labels(task: Task) -> pa.Table:
         "prompt": asked,
         "subgroups": task.names.subgroups,
         "base_score": _base_scores(task, found),
+        "holds": [row for own in splits for row in _held(own, found.recipe.parts)],
     }
     return pa.table(columns, schema=schema)
+
+
+def _held(labelled: SplitLabels, parts: Sequence[str]) -> list[list[str] | None]:
+    """Name the classes of a pool that each patient has; nothing where no pool is asked for."""
+    if labelled.holds is None:
+        return [None] * len(labelled.keys)
+    names = {
+        held: [name for bit, name in enumerate(parts) if held >> bit & 1]
+        for held in np.unique(labelled.holds).tolist()
+    }
+    return [names[held] for held in labelled.holds.tolist()]
 
 
 def _base_scores(task: Task, found: LabelSet) -> pa.Array:

@@ -230,6 +230,7 @@ class CellJudge:
                 tables=tables,
                 reference=reference,
                 watch=known.watch if known else [],
+                parts=known.parts if known else {},
                 subgroup=cell.subgroup,
                 params=attack.params.model_validate(cell.params),
                 contrast=cell.contrast,

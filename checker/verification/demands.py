@@ -15,7 +15,7 @@ from checker.attacks.tables import booleans, in_subgroup
 from checker.evidence import EvidenceStore
 from checker.kinds import SHARED
 from checker.planning import AuditPlan, Cell, Job, demanded_cells
-from checker.planning.identity import identity
+from checker.planning.identity import class_identity, identity
 from checker.planning.protocol import planning_of
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import PolicySpec, as_json
@@ -97,7 +97,7 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
 def _labels(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
     asked: dict[str, Any] = {"attacker": identity(resolve_attacker(spec, cell.attacker))}
     if cell.attribute_class:
-        asked["codes"] = identity(spec.attribute_classes[cell.attribute_class])
+        asked["codes"] = class_identity(spec, cell.attribute_class)
         asked["watch"] = watch
     return asked
 

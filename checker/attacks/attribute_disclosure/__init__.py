@@ -45,6 +45,7 @@ ATTACK = Attack(
     access="samples",
     params=AttributeDisclosureParams,
     needs_attribute_class=True,
+    takes_pools=True,
     compares_base_rates=True,
     metrics=by_name(
         Metric(

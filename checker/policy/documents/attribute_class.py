@@ -9,6 +9,9 @@ from pydantic import Field
 from checker.codes import CodeSystem, Tier
 from checker.policy.documents.elements import Citation, Day, Document, Element, Exact, Name, Text
 
+MOST_POOLED = 32
+"""Classes of a pool; nobody reads more, and a patient's take a bit each."""
+
 
 class Codes(Element):
     """Codes of one system.
@@ -118,7 +121,20 @@ class AttributeClassSpec(Element):
 
 
 class PolicyClassSpec(AttributeClassSpec):
-    """An attribute class of a policy; one that is taken from a library may add to it."""
+    """An attribute class of a policy; one that is taken from a library may add to it.
+
+    A *pool* names other classes instead of codes (METHODS §1, *Pools*).
+    """
+
+    codes: list[CodeSet] = Field(
+        [], description="the codes that stand for the class, by system and tier"
+    )
+    any_of: Annotated[list[Name], Field(min_length=2, max_length=MOST_POOLED)] | None = Field(
+        None,
+        description="a pool: classes of this policy instead of codes. Who has any of them counts,"
+        " and what must not be told of a patient is those that he has",
+        examples=[["hiv", "sud-alcohol", "suicidality"]],
+    )
 
     use: Text | None = Field(
         None,

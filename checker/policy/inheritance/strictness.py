@@ -67,6 +67,8 @@ ATTRIBUTE_CLASS = Parts(
         "description": _TEXT,
         "benign": Ordered("a class cannot become benign", rank(True, False)),
         "codes": CodesRule("codes only grow"),
+        # one more common class would thin out the patients of whom something is told
+        "anyOf": Fixed("a pool keeps its classes; make another pool of others"),
         "exclude": CodesRule("exclusions only shrink", inverse=True),
         "proxies": CodesRule("proxies only grow"),
         "traps": Grows("traps only grow"),
