@@ -106,12 +106,15 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
         if found.absent_from is not None:
             console.print(f"[bold]class {told(name)} is not measured[/]: {_absence(found)}")
             continue
-        if missing := [part for part, watch in found.parts.items() if not watch]:
-            names = told(", ".join(missing))
-            console.print(
-                f"[bold]pool {told(name)} does not speak of {names}[/]: the model has no token of"
-                " it, so nobody can be asked for it."
-            )
+        for part, own in found.parts.items():
+            if own.absent_from is not None:
+                where = (
+                    "code of this data set" if own.absent_from == "data" else "token of the model"
+                )
+                console.print(
+                    f"[bold]pool {told(name)} does not speak of {told(part)}[/]: no {where} stands"
+                    " for it."
+                )
         if found.unmatched:
             values = told(", ".join(found.unmatched[:UNMATCHED_SHOWN]))
             more = len(found.unmatched) - UNMATCHED_SHOWN

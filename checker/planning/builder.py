@@ -324,7 +324,7 @@ class PlanBuilder:
         )
 
     def _holds(self, class_name: str | None, is_member: bool) -> NDArray[np.int64]:
-        """Return which classes of a pool each patient has: a bit each, in the order of the names."""
+        """Return which classes of a pool each patient has: a bit each, in the names' order."""
         found = self._pooled.get((class_name, is_member))
         if found is None:
             source = self.sources[is_member]

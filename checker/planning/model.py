@@ -167,14 +167,14 @@ class ClassSnapshot(JsonModel):
 
     `codes_in_data` counts definitive and strong ones; `watch` are the token ids of a hit;
     `unmatched` are values of the policy that match no code of the data set: it may not have them,
-    or they may be misspelt. Of a pool, `parts` are the token ids of each of its classes.
+    or they may be misspelt. Of a pool, `parts` are its classes.
     """
 
     title: str
     codes_in_data: int
     watch: list[Annotated[int, Field(ge=0, lt=2**31)]]
     unmatched: list[str]
-    parts: dict[str, list[Annotated[int, Field(ge=0, lt=2**31)]]] = Field(default_factory=dict)
+    parts: dict[str, ClassSnapshot] = Field(default_factory=dict)
 
     @property
     def absent_from(self) -> Literal["data", "vocabulary"] | None:

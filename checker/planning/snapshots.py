@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -117,15 +118,15 @@ def data_snapshot(
     )
 
 
-def class_snapshots(spec: PolicySpec, ranks: dict[str, ClassRanks]) -> dict[str, ClassSnapshot]:
-    """Keep what each class in use matched, and what makes a hit."""
+def class_snapshots(spec: PolicySpec, ranks: Mapping[str, ClassRanks]) -> dict[str, ClassSnapshot]:
+    """Keep what each class in use matched, and what makes a hit; of a pool, of its classes too."""
     return {
         name: ClassSnapshot(
             title=spec.attribute_classes[name].title,
             codes_in_data=int(found.counted.sum()),
             watch=found.watch,
             unmatched=found.unmatched,
-            parts={part: one.watch for part, one in found.parts.items()},
+            parts=class_snapshots(spec, found.parts),
         )
         for name, found in ranks.items()
     }

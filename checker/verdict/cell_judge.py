@@ -230,7 +230,7 @@ class CellJudge:
                 tables=tables,
                 reference=reference,
                 watch=known.watch if known else [],
-                parts=known.parts if known else {},
+                parts={name: part.watch for name, part in known.parts.items()} if known else {},
                 subgroup=cell.subgroup,
                 params=attack.params.model_validate(cell.params),
                 contrast=cell.contrast,

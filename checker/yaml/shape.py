@@ -242,6 +242,8 @@ def _sentence(complaint: _Complaint, model: type[BaseModel], data: Node) -> str:
         return f"{shown} does not fit: {form}"
     if kind == "string_too_long":
         return f"this text is longer than {details['max_length']} characters"
+    if kind == "too_short" and details["min_length"] > 1:
+        return f"this needs {details['min_length']} items at the least"
     if kind in ("too_short", "string_too_short"):
         return "this must not be empty"
     if kind == "value_error":
