@@ -23,7 +23,7 @@ from checker import stats
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.attribute_disclosure import AttributeDisclosureParams
 from checker.attacks.families.samples import Clusters, Ranked
-from checker.attacks.rollouts import cell_shares
+from checker.attacks.rollouts import cell_naming
 from checker.attacks.tables import booleans, in_subgroup
 from checker.stats.estimate import Estimate
 
@@ -36,15 +36,16 @@ class DisclosureObservations(Observations):
         member: [n] bool, in the training data.
         positive: [n] bool, the record holds a definitive or strong code of the class.
         is_eligible: [n] bool, such a code lies within the horizon behind the cut.
-        q: [n] float64 in [0, 1], share of the patient's rollouts that hold a code of the class;
-            only patients whose prompt was run are here.
+        q: [n] float64 in [0, 1], how likely a continuation of the patient's prompt is to hold a
+            code of the class; only patients whose prompt was run are here.
         prompt: [n] int64, equal for equal prompts: the prompt is the sampling unit.
         base: probability of the class that a predictor fitted on nonmembers gives from the same
             prompts, for all eligible members and all eligible nonmembers, or None where it was not
             computed.
+        estimated: q was had from how likely the sampler was to name the class at each step;
+            otherwise by counting the rollouts that did.
         partial: not all prompts were drawn, because what was drawn may decide already.
-        reference_q: [n] float64, the same share in the reference model's rollouts, where one was
-            asked.
+        reference_q: [n] float64, the same of the reference model, where one was asked.
     """
 
     member: NDArray[np.bool_]
@@ -54,6 +55,7 @@ class DisclosureObservations(Observations):
     prompt: NDArray[np.int64]
     base: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     partial: bool = False
+    estimated: bool = False
     reference_q: NDArray[np.float64] | None = None
 
     def eligible(self, *, member: bool) -> int:
@@ -100,8 +102,9 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
         """Join the labels with what was generated."""
         labels = evidence.labels
         assert labels is not None  # the plan gives every such cell its labels
-        shares = cell_shares(evidence)
-        others = cell_shares(evidence, reference=True) if evidence.reference else None
+        naming = cell_naming(evidence)
+        shares = naming.q
+        others = cell_naming(evidence, reference=True).q if evidence.reference else None
         prompts = labels["prompt"].to_pylist()
         asked = in_subgroup(labels, evidence.subgroup)
         asked &= np.array([p is not None for p in prompts], dtype=np.bool_)
@@ -119,6 +122,7 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
             unanswered=0 if evidence.partial else int(asked.sum() - keep.sum()),
             base=_base_scores(labels, asked & eligible & member, asked & eligible & ~member),
             partial=evidence.partial,
+            estimated=naming.estimated,
             reference_q=None
             if others is None
             else np.array([others[prompt] for prompt in kept], dtype=np.float64),
