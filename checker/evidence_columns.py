@@ -60,7 +60,7 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "base_score": _MAYBE_NUMBER,
         "holds": _MAYBE_TEXTS,  # of pools only
     },
-    "rollouts": {"sample": _COUNT, "tokens": _TOKENS},
+    "rollouts": {"sample": _COUNT, "tokens": _TOKENS, "compensator": _NUMBER},
     "scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
     "embeddings": {"embedding": _VECTOR},
     "overlap": dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
@@ -99,7 +99,8 @@ def strange_column(table: pa.Table, *, kind: str) -> str | None:
         return f"it has two columns {_shown(twice)}"
     known = {**_EVERYWHERE, **_COLUMNS.get(kind, {})}
     for name in names:
-        # membership scores are named by their k, behind a sign that no other column has
+        # membership scores are named by their k and compensators by their class, behind a sign that
+        # no other column has
         wanted = known.get(name.partition("@")[0])
         found = None if wanted is None else _strange(table[name], wanted)
         if found is not None:

@@ -5,11 +5,16 @@ A kind that belongs to one attack stands in the attack's face (`checker.attacks.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
+from checker.canonical import digest
+
 SHARED: dict[str, tuple[str, ...]] = {
     # `holds` names the classes of a pool that the patient has
     "labels": (
         "patient", "member", "positive", "eligible", "prompt", "subgroups", "base_score", "holds",
     ),
+    # and, for each class that was watched while drawing, its compensator: "compensator@1a2b…"
     "rollouts": ("prompt", "sample", "tokens"),
     # and two columns for each k that a control asks for: "min-k@20.0", "min-k++@20.0"
     "scores": ("patient", "member", "subgroups", "tokens", "loss"),
@@ -21,6 +26,15 @@ SHARED: dict[str, tuple[str, ...]] = {
     "expected-tokens": ("compared", "different", "place", "position"),
     "expected-loss": ("patient", "tokens", "loss"),
 }  # fmt: skip
+
+
+def compensator_column(watch: Sequence[int]) -> str:
+    """Return the column of "rollouts" that holds the compensators of a class.
+
+    Args:
+        watch: token ids that make a hit, in any order.
+    """
+    return f"compensator@{digest(sorted(watch))[:16]}"
 
 
 def score_column(score: str, k_percent: float) -> str:

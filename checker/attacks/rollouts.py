@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
 from checker.attacks.api import CellEvidence
+from checker.kinds import compensator_column
 from checker.planning.sharing import RolloutSettings
+from checker.stats.naming import naming_probabilities, settled_estimate
 
 
 class DrawingParams(Protocol):
@@ -39,6 +43,19 @@ def rollout_settings(params: DrawingParams) -> RolloutSettings:
     )
 
 
+@dataclass(frozen=True, slots=True)
+class NamingShares:
+    """How often a class is named behind each prompt.
+
+    Args:
+        q: by prompt, in [0, 1].
+        estimated: from how likely the sampler was to name it at each step; otherwise counted.
+    """
+
+    q: dict[str, float]
+    estimated: bool
+
+
 def hit_shares(
     rollouts: Sequence[pa.Table], watch: Sequence[int], *, samples: int
 ) -> dict[str, float]:
@@ -57,26 +74,113 @@ def hit_shares(
     """
     hits: dict[str, float] = {}
     for drawn in rollouts:
-        own = pc.less(drawn["sample"], samples)
-        table = drawn if pc.all(own).as_py() else drawn.filter(own)
-        prompts = table["prompt"].combine_chunks().dictionary_encode()
-        lists = table["tokens"].combine_chunks()
-        watched = np.isin(pc.list_flatten(lists).to_numpy(), np.asarray(watch, dtype=np.int32))
-        hit = np.zeros(table.num_rows, dtype=np.bool_)
-        hit[pc.list_parent_indices(lists).to_numpy()[watched]] = True
-        index = prompts.indices.to_numpy()
-        found = np.bincount(index, weights=hit, minlength=len(prompts.dictionary))
-        for prompt, number in zip(prompts.dictionary.to_pylist(), found.tolist(), strict=True):
+        prompts, index, hit, _ = _hits(drawn, watch, samples=samples)
+        found = np.bincount(index, weights=hit, minlength=len(prompts))
+        for prompt, number in zip(prompts, found.tolist(), strict=True):
             hits[prompt] = max(hits.get(prompt, 0.0), number)
     return {prompt: number / samples for prompt, number in hits.items()}
 
 
-def cell_shares(evidence: CellEvidence, *, reference: bool = False) -> dict[str, float]:
+def naming_shares(
+    rollouts: Sequence[pa.Table], watch: Sequence[int], *, samples: int
+) -> NamingShares:
+    """Return for each prompt how likely its continuations are to hold a watched token.
+
+    Estimated by compensators where every table has them (`checker.stats.naming`), else counted: one
+    cell compares only what was measured alike.
+
+    Args:
+        rollouts: as `hit_shares` takes them.
+        watch: token ids of the class.
+        samples: rollouts planned for each prompt. Where a prompt was curtailed its number lies on
+            the side of the threshold on which that of all samples would.
+    """
+    column = compensator_column(watch)
+    if not rollouts or any(column not in drawn.column_names for drawn in rollouts):
+        return NamingShares(hit_shares(rollouts, watch, samples=samples), estimated=False)
+    shares: dict[str, float] = {}
+    for drawn in rollouts:
+        prompts, index, hit, table = _hits(drawn, watch, samples=samples)
+        expected = table[column].to_numpy().astype(np.float64)
+        whole = naming_probabilities(hit, expected, index)
+        least = np.bincount(index, weights=np.minimum(hit, expected), minlength=len(prompts))
+        for prompt, q, part, size in zip(
+            prompts, whole.tolist(), least.tolist(), np.bincount(index).tolist(), strict=True
+        ):
+            if size == samples:
+                shares[prompt] = q
+            else:
+                shares.setdefault(prompt, settled_estimate(part, samples))
+    return NamingShares(shares, estimated=True)
+
+
+def hits_and_compensators(
+    drawn: pa.Table, watch: Sequence[int]
+) -> tuple[NDArray[np.bool_], NDArray[np.float64]] | None:
+    """Return which of a table's rollouts named a class, and its compensators: [R] each.
+
+    Args:
+        drawn: as in `hit_shares`.
+        watch: token ids of the class.
+
+    Returns:
+        None where the class was not watched while these were drawn.
+    """
+    column = compensator_column(watch)
+    if column not in drawn.column_names:
+        return None
+    _, _, hit, table = _hits(drawn, watch, samples=None)
+    return hit, table[column].to_numpy().astype(np.float64)
+
+
+def _hits(
+    drawn: pa.Table, watch: Sequence[int], *, samples: int | None
+) -> tuple[list[str], NDArray[np.int64], NDArray[np.bool_], pa.Table]:
+    """Return what a table's first rollouts of each prompt named.
+
+    Returns:
+        k prompts; [R] int64 in [0, k), which prompt; [R] bool, whether it was a hit; the R rows.
+    """
+    table = drawn
+    if samples is not None and not pc.all(own := pc.less(drawn["sample"], samples)).as_py():
+        table = drawn.filter(own)
+    prompts = table["prompt"].combine_chunks().dictionary_encode()
+    lists = table["tokens"].combine_chunks()
+    watched = np.isin(pc.list_flatten(lists).to_numpy(), np.asarray(watch, dtype=np.int32))
+    hit = np.zeros(table.num_rows, dtype=np.bool_)
+    hit[pc.list_parent_indices(lists).to_numpy()[watched]] = True
+    index = prompts.indices.to_numpy().astype(np.int64)
+    return prompts.dictionary.to_pylist(), index, hit, table
+
+
+def cell_shares(
+    evidence: CellEvidence, *, watch: Sequence[int] | None = None, reference: bool = False
+) -> dict[str, float]:
     """Return q by prompt for a cell, computed once for all that ask for the same.
 
     Args:
         evidence: of a cell whose parameters have `samples`.
+        watch: token ids that make a hit; default: those of the cell.
         reference: of the reference model instead of the model under audit.
     """
     tables = (evidence.reference if reference else evidence.tables).get("rollouts", ())
-    return evidence.once(hit_shares, tables, evidence.watch, samples=evidence.params.samples)
+    watched = evidence.watch if watch is None else watch
+    return evidence.once(hit_shares, tables, watched, samples=evidence.params.samples)
+
+
+def cell_naming(
+    evidence: CellEvidence, *, watch: Sequence[int] | None = None, reference: bool = False
+) -> NamingShares:
+    """Return q by prompt for a cell that takes q for a probability, computed once for all.
+
+    Args:
+        evidence: of a cell whose parameters have `samples` and `estimates_q`.
+        watch: token ids that make a hit; default: those of the cell.
+        reference: of the reference model instead of the model under audit.
+    """
+    watched = evidence.watch if watch is None else watch
+    if not evidence.params.estimates_q:
+        shares = cell_shares(evidence, watch=watched, reference=reference)
+        return NamingShares(shares, estimated=False)
+    tables = (evidence.reference if reference else evidence.tables).get("rollouts", ())
+    return evidence.once(naming_shares, tables, watched, samples=evidence.params.samples)

@@ -58,6 +58,7 @@ class PlanBuilder:
         score_percents: every k that a membership score is asked for, in percent; complete before
             the first record is scored, so that one pass serves all.
         curtailed: by the digest of how is drawn, by which uses prompts may be left unfinished.
+        watched: by `RolloutSettings.alike`, the classes whose compensators are wanted.
     """
 
     policy: Located[LeakagePolicy]
@@ -71,6 +72,7 @@ class PlanBuilder:
     slices: dict[str, Slice]
     score_percents: tuple[float, ...] = ()
     curtailed: Mapping[str, Any] = field(default_factory=dict)
+    watched: Mapping[str, list[list[int]]] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     label_sets: dict[str, LabelSet] = field(default_factory=dict)
     prompt_jobs: dict[str, list[tuple[bytes, Tokens]]] = field(default_factory=dict)
@@ -363,6 +365,8 @@ class PlanBuilder:
         have as many samples as their own uses need, so none are left over for others.
         """
         uses = self.curtailed.get(digest(settings.inputs()))
+        if self.lacks("masses", who=who) is None:
+            settings = replace(settings, watch=self.watched.get(settings.alike()))
         if uses is not None:
             settings = replace(settings, curtailed={"uses": uses})
         alone = uses is not None or self.is_sequential

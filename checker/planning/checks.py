@@ -62,6 +62,14 @@ def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iter
         None if plan.jobs_of("prompt-format") else 0.0,
         len(deciding),
     )
+    watched = {job.digest for job in plan.jobs if job.inputs.get("watch") and job.uses_model}
+    yield CheckPower(
+        "attack-not-shown-to-work",
+        "the model names classes as often as it says that it will",
+        1 - FALSE_ALARMS,
+        sum(not watched.isdisjoint(cell.jobs) for cell in deciding),
+        is_floor=True,
+    )
     everybody = plan.data.nonmembers + plan.data.set_aside
     most = plan.policy.document.spec.parameters.max_near_duplicates
     yield CheckPower(

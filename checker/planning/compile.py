@@ -17,7 +17,14 @@ from checker.planning.classes import match_classes
 from checker.planning.model import AuditPlan, Cost
 from checker.planning.overlap import SplitOverlap, compare_splits
 from checker.planning.power import comparability_power
-from checker.planning.protocol import PlannedCell, Work, curtailments, plan_cell, planning_of
+from checker.planning.protocol import (
+    PlannedCell,
+    Work,
+    curtailments,
+    plan_cell,
+    planning_of,
+    watched_classes,
+)
 from checker.planning.reference import check_reference
 from checker.planning.snapshots import (
     class_snapshots,
@@ -108,6 +115,7 @@ def compile_plan(
         sample=sample, uses_reference=any("reference" in cell.models for cell in planned)
     )
     builder.curtailed = curtailments(builder, planned)
+    builder.watched = watched_classes(builder, planned)
     spec = policy.document.spec
     cells = []
     # the checks that every cell rests on belong to no cell

@@ -109,10 +109,13 @@ class RolloutUse:
     Args:
         settings: of the drawing.
         threshold: what thresholded metrics compare q with.
+        estimates_q: q is the probability that a class is named, so that compensators serve where
+            the model gives them; False where hits are what is counted.
     """
 
     settings: RolloutSettings
     threshold: float | None = None
+    estimates_q: bool = False
 
 
 class Planning(ABC, Generic[_ParamsT]):
@@ -224,10 +227,37 @@ def curtailments(builder: PlanBuilder, cells: Iterable[PlannedCell[Any]]) -> dic
         if not cell.metric.thresholded or name is None or drawn.threshold is None:
             uses[group] = None
         elif (found := uses.setdefault(group, [])) is not None:
-            use = {"threshold": drawn.threshold, "watch": builder.ranks[name].watch}
-            if use not in found:
-                found.append(use)
+            for watch in builder.watch_sets(name):
+                use = {
+                    "threshold": drawn.threshold,
+                    "watch": watch,
+                    "estimated": drawn.estimates_q,
+                }
+                if use not in found:
+                    found.append(use)
     return {group: found for group, found in uses.items() if found is not None}
+
+
+def watched_classes(
+    builder: PlanBuilder, cells: Iterable[PlannedCell[Any]]
+) -> dict[str, list[list[int]]]:
+    """Find the classes whose compensators are wanted, by what draws the continuations.
+
+    All classes that a policy asks for in the same draws are watched at once, whichever of them a
+    prompt was first needed for: one more costs a sum over its tokens.
+
+    Returns:
+        By `RolloutSettings.alike`, the token ids of each class, in the policy's order.
+    """
+    found: dict[str, list[list[int]]] = {}
+    for cell in cells:
+        drawn = planning_of(cell.attack).rollouts(cell.params)
+        name = cell.control.attribute_class
+        if drawn is None or not drawn.estimates_q or name is None or _is_absent(builder, cell):
+            continue
+        sets = found.setdefault(drawn.settings.alike(), [])
+        sets += [watch for watch in builder.watch_sets(name) if watch not in sets]
+    return found
 
 
 def _is_absent(builder: PlanBuilder, cell: PlannedCell[Any]) -> bool:

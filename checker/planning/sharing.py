@@ -3,8 +3,10 @@
 Jobs of one *group* draw in the same way from the same model, but for how many samples they draw.
 Samples have numbers, and a sample's number decides the draw: who needs the samples 0 to 9 of a
 prompt of which another draws 0 to 19 reads his from these. What an earlier cell needed is never
-changed by a later one: a class appended to a policy leaves all earlier jobs, and their evidence, as
-they are.
+changed by a later one: a class appended to a policy leaves all earlier jobs as they are, but for
+one thing. Where compensators are summed while drawing, every job watches all classes of the policy
+that ask for draws like its own, because one class more costs next to nothing there and another pass
+over what was drawn otherwise.
 
 Within a job, prompts stand in the order of their tokens. A prompt that is the beginning of another
 stands right before it, and those with the longest common beginning stand side by side, so that
@@ -23,6 +25,7 @@ from typing import Any
 
 from pydantic.alias_generators import to_camel
 
+from checker.canonical import digest
 from checker.targets import Tokens
 
 
@@ -31,7 +34,8 @@ class RolloutSettings:
     """How continuations are drawn, as far as a job's digest depends on it.
 
     `curtailed` is the threshold and the watch sets by which a prompt's remaining samples may be
-    left out once every outcome is known, or None where all are drawn.
+    left out once every outcome is known, or None where all are drawn. `watch` has the ids of each
+    class whose compensators are summed while drawing, or is None where none are.
     """
 
     samples: int
@@ -39,6 +43,7 @@ class RolloutSettings:
     temperature: float
     top_p: float
     curtailed: dict[str, Any] | None = None
+    watch: list[list[int]] | None = None
 
     @property
     def tokens(self) -> int:
@@ -48,9 +53,11 @@ class RolloutSettings:
     def inputs(self) -> dict[str, Any]:
         """Return the settings as part of a job's inputs."""
         named = {to_camel(one.name): getattr(self, one.name) for one in fields(self)}
-        if self.curtailed is None:
-            del named["curtailed"]
-        return named
+        return {name: value for name, value in named.items() if value is not None}
+
+    def alike(self) -> str:
+        """Return the digest of what prompts drawn by several settings must share but the number."""
+        return digest({**self.inputs(), "samples": None})
 
 
 @dataclass

@@ -2,74 +2,118 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 
-from checker.kinds import score_column
+from checker.kinds import compensator_column, score_column
 from checker.planning.task import Task, sampler_of
 from checker.planning.workload import record_windows
 from checker.records.prompt_format import DECLARED, format_variants
 from checker.records.token_tables import TokenTables
 from checker.stats import scores as membership
-from checker.targets import More, Tokens, TokenScores
+from checker.stats.naming import is_estimate_settled
+from checker.targets import MoreWatched, Tokens, TokenScores, WatchedRollout
+from checker.targets.compensator import watch_of, watched_rollouts
 from checker.targets.horizons import continue_within
 
 
 def rollouts(task: Task) -> pa.Table:
-    """Continuations of prompts, as token ids; a prompt's samples stand together, in order."""
+    """Continuations of prompts, as token ids; a prompt's samples stand together, in order.
+
+    Where classes are watched, a column for each holds how often it was to be named.
+    """
     prompts = task.workload.prompts[task.job.digest]
-    samples = int(task.job.inputs["samples"])
-    uses = task.job.inputs.get("curtailed", {}).get("uses")
-    more = None if uses is None else _until_settled(uses, samples=samples)
-    drawn = continue_within(
-        task.model,
-        [tokens for _, tokens in prompts],
-        keys=[int.from_bytes(key[:8], "little") for key, _ in prompts],
-        samples=samples if uses is None else _further_draws(uses, samples=samples, done=0),
-        sampler=sampler_of(task.job),
-        max_length=task.workload.max_length,
-        more=more,
-        progress=task.advance,
-    )
+    watched: list[list[int]] = task.job.inputs.get("watch", [])
+    drawn = _drawn(task, [tokens for _, tokens in prompts], watched)
     counts = [len(continuations) for continuations in drawn]
     names = [task.prompt_name(key) for key, _ in prompts]
-    flat = [tokens for continuations in drawn for tokens in continuations]
-    ends = np.cumsum([0, *(len(tokens) for tokens in flat)]).astype(np.int32)
-    values = np.concatenate(flat).astype(np.int32) if flat else np.empty(0, np.int32)
+    flat = [one for continuations in drawn for one in continuations]
+    ends = np.cumsum([0, *(len(one.tokens) for one in flat)]).astype(np.int32)
+    values = np.concatenate([np.empty(0, np.int32), *(one.tokens for one in flat)])
     numbers = [np.arange(count, dtype=np.int32) for count in counts]
-    return pa.table(
-        {
-            "prompt": pa.array(np.repeat(names, counts).tolist(), pa.string()),
-            "sample": pa.array(np.concatenate([np.empty(0, np.int32), *numbers])),
-            "tokens": pa.ListArray.from_arrays(pa.array(ends), pa.array(values)),
-        }
+    columns = {
+        "prompt": pa.array(np.repeat(names, counts).tolist(), pa.string()),
+        "sample": pa.array(np.concatenate([np.empty(0, np.int32), *numbers])),
+        "tokens": pa.ListArray.from_arrays(pa.array(ends), pa.array(values.astype(np.int32))),
+    }
+    for place, watch in enumerate(watched):
+        expected = [one.expected[place] for one in flat]
+        columns[compensator_column(watch)] = pa.array(expected, pa.float32())
+    return pa.table(columns)
+
+
+def _drawn(
+    task: Task, prompts: list[Tokens], watched: list[list[int]]
+) -> list[list[WatchedRollout]]:
+    """Draw what a job asks for, and watch the classes meanwhile, if there are any."""
+    samples = int(task.job.inputs["samples"])
+    uses = task.job.inputs.get("curtailed", {}).get("uses")
+    more = None if uses is None else _until_settled(uses, samples=samples, watched=watched)
+    settings: dict[str, Any] = {
+        "keys": [int.from_bytes(key[:8], "little") for key, _ in _prompts_of(task)],
+        "samples": samples if uses is None else _further_draws(uses, samples=samples, done=0),
+        "sampler": sampler_of(task.job),
+        "max_length": task.workload.max_length,
+        "progress": task.advance,
+    }
+    if watched:
+        watch = watch_of(watched, vocabulary_size=task.model.info.vocabulary_size)
+        draw = partial(watched_rollouts, task.model, watch=watch)
+        return continue_within(draw, prompts, more=more, **settings)
+    nothing = np.empty(0, dtype=np.float32)
+
+    def more_tokens(number: int, drawn: list[Tokens]) -> int:
+        assert more is not None  # asked only where there is one
+        return more(number, [WatchedRollout(tokens, nothing) for tokens in drawn])
+
+    found = continue_within(
+        task.model.rollout, prompts, more=None if more is None else more_tokens, **settings
     )
+    return [[WatchedRollout(tokens, nothing) for tokens in rows] for rows in found]
 
 
-def _until_settled(uses: list[dict[str, Any]], *, samples: int) -> More:
+def _prompts_of(task: Task) -> list[tuple[bytes, Tokens]]:
+    return task.workload.prompts[task.job.digest]
+
+
+def _until_settled(
+    uses: list[dict[str, Any]], *, samples: int, watched: list[list[int]]
+) -> MoreWatched:
     """Return what asks for samples until every use knows on which side of its threshold q will lie.
 
     Exact (METHODS §6, *Curtailed sampling*): the samples are those that would be drawn anyway, and
     the ones left out could change no outcome.
 
     Args:
-        uses: each with `watch`, the ids that make a hit, and `threshold`.
+        uses: each with `watch`, the ids that make a hit, `threshold`, and whether q is `estimated`.
         samples: of a prompt where all are drawn.
+        watched: the classes that have compensators.
     """
-    watched = [np.array(use["watch"], dtype=np.int32) for use in uses]
+    ids = [np.array(use["watch"], dtype=np.int32) for use in uses]
+    places = [
+        watched.index(use["watch"]) if use["estimated"] and use["watch"] in watched else None
+        for use in uses
+    ]
 
-    def more(_: int, drawn: list[Tokens]) -> int:
-        tokens = np.concatenate(drawn)
-        owner = np.repeat(np.arange(len(drawn)), [len(row) for row in drawn])
-        hits = [len(np.unique(owner[np.isin(tokens, watch)])) for watch in watched]
-        if all(
-            _is_settled(count, len(drawn), samples, use["threshold"])
-            for count, use in zip(hits, uses, strict=True)
-        ):
-            return 0
-        return _further_draws(uses, samples=samples, done=len(drawn))
+    def more(_: int, drawn: list[WatchedRollout]) -> int:
+        tokens = np.concatenate([one.tokens for one in drawn])
+        owner = np.repeat(np.arange(len(drawn)), [len(one.tokens) for one in drawn])
+        for use, watch, place in zip(uses, ids, places, strict=True):
+            hit = np.zeros(len(drawn), dtype=np.bool_)
+            hit[owner[np.isin(tokens, watch)]] = True
+            if place is None:
+                settled = _is_settled(int(hit.sum()), len(drawn), samples, use["threshold"])
+            else:
+                expected = np.array([one.expected[place] for one in drawn], dtype=np.float64)
+                settled = is_estimate_settled(
+                    hit, expected, samples=samples, threshold=use["threshold"]
+                )
+            if not settled:
+                return _further_draws(uses, samples=samples, done=len(drawn))
+        return 0
 
     return more
 

@@ -1,7 +1,8 @@
 """Estimates that carry their uncertainty; every bound is one-sided at the policy's confidence.
 
 Patients are the sampling unit (METHODS §4). `intervals` has rates and their differences, `paired`
-those of two outcomes of the same patients, `auc` and `precision_recall` what ranks patients,
+those of two outcomes of the same patients, `betting` means of values in [0, 1] and `naming` the
+probability that a class is named, `auc` and `precision_recall` what ranks patients,
 `bootstrap` means of any scale, `jackknife` what hangs on the choice of a set, `exposure` what
 canaries show in bits and `epsilon` what they say of differential privacy, `sequential` bounds for
 stopping early, `multiplicity` what many cells need, `power` what a sample can decide before any
@@ -19,6 +20,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from checker.stats.auc import MIN_GROUP, auroc, roc, tpr_at_fpr
+    from checker.stats.betting import (
+        bounded_mean,
+        bounded_mean_difference,
+        means_needed,
+        pass_probability_mean_difference,
+        zero_bound_mean,
+    )
     from checker.stats.bootstrap import MIN_SAMPLE, bootstrap_mean, bootstrap_mean_difference
     from checker.stats.epsilon import epsilon_lower_bound
     from checker.stats.estimate import Estimate
@@ -33,6 +41,7 @@ if TYPE_CHECKING:
         placebo_confidence,
         placebo_difference,
     )
+    from checker.stats.naming import naming_probabilities
     from checker.stats.paired import difference_in_differences, discordant, paired_difference
     from checker.stats.power import (
         auprc_shortage,
@@ -52,6 +61,10 @@ if TYPE_CHECKING:
 
 _NAMES = {
     "auc": "MIN_GROUP auroc roc tpr_at_fpr",
+    "betting": (
+        "bounded_mean bounded_mean_difference means_needed pass_probability_mean_difference "
+        "zero_bound_mean"
+    ),
     "bootstrap": "MIN_SAMPLE bootstrap_mean bootstrap_mean_difference",
     "epsilon": "epsilon_lower_bound",
     "estimate": "Estimate",
@@ -61,6 +74,7 @@ _NAMES = {
     "multiplicity": (
         "attempt_confidence contains holm p_value placebo_confidence placebo_difference"
     ),
+    "naming": "naming_probabilities",
     "paired": "difference_in_differences discordant paired_difference",
     "power": (
         "auprc_shortage pass_probability_auroc pass_probability_auroc_difference "
@@ -87,6 +101,8 @@ __all__ = [
     "auroc",
     "bootstrap_mean",
     "bootstrap_mean_difference",
+    "bounded_mean",
+    "bounded_mean_difference",
     "clopper_pearson",
     "contains",
     "difference",
@@ -96,12 +112,15 @@ __all__ = [
     "holm",
     "jackknife_reach",
     "mean_exposure",
+    "means_needed",
+    "naming_probabilities",
     "p_value",
     "paired_difference",
     "pass_probability_auroc",
     "pass_probability_auroc_difference",
     "pass_probability_difference",
     "pass_probability_difference_in_differences",
+    "pass_probability_mean_difference",
     "pass_probability_rate",
     "pass_probability_tpr",
     "placebo_confidence",
@@ -113,6 +132,7 @@ __all__ = [
     "sequential_difference",
     "sequential_rate",
     "tpr_at_fpr",
+    "zero_bound_mean",
     "zero_hit_bound_difference",
     "zero_hit_bound_difference_in_differences",
     "zero_hit_bound_rate",

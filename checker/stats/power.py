@@ -5,9 +5,7 @@ within the limit. *Will it pass, when there is nothing to find?* The probability
 excess of zero: enumerated exactly for rates and their differences, exact (beta-binomial) for a
 true-positive rate, and a normal approximation for AUROCs, whose tests compare it with simulation.
 
-For a mean of values in [0, 1] (`excess_mean_q`) the rate functions are used at the same mean. They
-take each value for a coin toss, the most variable case, so the announced probability is too low
-rather than too high.
+For a mean of values in [0, 1] (`excess_mean_q`) `checker.stats.betting` has the same two answers.
 
 What is bootstrapped (distances, bits of exposure, average precision) has no announced probability:
 it depends on a spread that is unknown before the data. Only whether there are enough patients is

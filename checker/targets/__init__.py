@@ -1,14 +1,17 @@
 """The model under audit, behind verbs that hand out NumPy arrays.
 
-`protocol` says what a model offers, `conformance` what is compared before one is audited, and
-`sampling` how a draw follows from seed, key and sample. `backends` describe and open models without
-torch; `engine` is what runs behind the Hugging Face one, and the only place that imports it.
+`protocol` says what a model offers, `conformance` what is compared before one is audited,
+`sampling` how a draw follows from seed, key and sample, and `compensator` how often the sampler
+expected a continuation to name a class. `backends` describe and open models without torch; `engine`
+is what runs behind the Hugging Face one, and the only place that imports it.
 """
 
 from checker.targets.protocol import (
     CAPABILITIES,
     LOGPROB_FLOOR,
+    MassModel,
     More,
+    MoreWatched,
     Progress,
     Sampler,
     TargetBackend,
@@ -17,13 +20,17 @@ from checker.targets.protocol import (
     TargetModel,
     Tokens,
     TokenScores,
+    Watch,
+    WatchedRollout,
     require_fit,
 )
 
 __all__ = [
     "CAPABILITIES",
     "LOGPROB_FLOOR",
+    "MassModel",
     "More",
+    "MoreWatched",
     "Progress",
     "Sampler",
     "TargetBackend",
@@ -32,5 +39,7 @@ __all__ = [
     "TargetModel",
     "TokenScores",
     "Tokens",
+    "Watch",
+    "WatchedRollout",
     "require_fit",
 ]

@@ -13,13 +13,22 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from typing import cast
 
 import numpy as np
 from numpy.typing import NDArray
 
 from checker.errors import TargetError
+from checker.targets.compensator import watch_of
 from checker.targets.draw_agreement import DRAWN_TOKENS, DrawExamination, DrawsDisagree
-from checker.targets.protocol import TargetModel, Tokens, TokenScores, require_fit
+from checker.targets.protocol import (
+    MassModel,
+    Sampler,
+    TargetModel,
+    Tokens,
+    TokenScores,
+    require_fit,
+)
 
 PREFLIGHT_TOLERANCE = {"float32": 1e-3, "float16": 0.1, "bfloat16": 0.5}
 """Nats by which two ways to the same log-probability may differ. bfloat16 has 8 significant bits:
@@ -31,6 +40,7 @@ BEYOND = 8
 
 _SUM_TOLERANCE = 1e-3
 _ROWS, _TOKENS = 8, 64
+_WATCHED = 16  # tokens whose probability is asked for in two ways
 
 Steps = Callable[[Sequence[Tokens], Sequence[Tokens]], list[NDArray[np.float32]]]
 """Log-probabilities of given tokens after given prompts, decoded in steps, all together."""
@@ -47,6 +57,7 @@ _REASONS = {
     "left-padding": "decoding step by step in a batch gives other probabilities than alone",
     "chunked-head": "the output layer over chunks of positions gives other probabilities than the "
     "model",
+    "watched-classes": "the probability that a step names a class is not that of its tokens",
     "probability-sum": "next-token probabilities do not sum to one",
 }
 
@@ -95,9 +106,10 @@ def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> d
 
     Returns:
         By check the largest deviation seen: nats for "later-tokens", "record-length",
-        "batch-composition", "cached-decoding", "left-padding" and "chunked-head"; a share for
-        "same-key" and "batch-draws"; standard errors for "end-of-record", "drawn-against-scored",
-        "first-tokens" and "repetition". What does not apply to the model is left out.
+        "batch-composition", "cached-decoding", "left-padding" and "chunked-head"; a difference of
+        probabilities for "watched-classes"; a share for "same-key" and "batch-draws"; standard
+        errors for "end-of-record", "drawn-against-scored", "first-tokens" and "repetition". What
+        does not apply to the model is left out.
 
     Raises:
         ConformanceError: a check failed; the message says what it means.
@@ -114,6 +126,8 @@ def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> d
         examination.steps(steps)
     if "samples" in model.info.capabilities:
         examination.draws()
+    if {"masses", "logprobs"} <= model.info.capabilities:
+        examination.masses()
     return examination.found
 
 
@@ -227,6 +241,48 @@ class _Examination:
             self.found |= examination.run()
         except DrawsDisagree as failed:
             raise self._refusal(failed.name, failed.value, failed.reason) from failed
+
+    def masses(self) -> None:
+        """Compare how likely steps are to name a class with the scores of the class's tokens."""
+        if not callable(getattr(self.model, "masses", None)):
+            raise TargetError("preflight: the model offers masses and has no such verb")
+        model = cast("MassModel", self.model)
+        cuts = [max(1, len(record) // 2) for record in self.records]
+        pairs = [
+            (record[:cut], record[cut:]) for record, cut in zip(self.records, cuts, strict=True)
+        ]
+        sampler = Sampler(
+            temperature=1.0,
+            top_p=1.0,
+            horizon_tokens=max(len(rest) for _, rest in pairs),
+            seed=self.usage.seed,
+        )
+        size = model.info.vocabulary_size
+        named = [rest for _, rest in pairs if len(rest)]
+        ids = [t for t in np.unique(np.concatenate(named)).tolist() if t != self.usage.eos_id]
+        some = ids[:: max(1, len(ids) // _WATCHED)]
+        watch = watch_of([[token] for token in some], vocabulary_size=size)
+        found = model.masses(
+            [prompt for prompt, _ in pairs],
+            [rest for _, rest in pairs],
+            sampler=sampler,
+            watch=watch,
+        )
+        deviation = 0.0
+        for (record, cut), own in zip(zip(self.records, cuts, strict=True), found, strict=True):
+            steps = len(record) - cut
+            if own.ndim != 2 or own.shape[1] != len(some) or len(own) < steps:
+                raise TargetError(
+                    "preflight: masses must return an array of steps and classes for each"
+                    " continuation"
+                )
+            scored = np.exp(self._score([record])[0].logprob[cut - 1 :].astype(np.float64))
+            for place, token in enumerate(some):
+                at = np.flatnonzero(record[cut:] == token)
+                deviation = max(
+                    deviation, float(np.abs(own[at, place] - scored[at]).max(initial=0.0))
+                )
+        self.take({"watched-classes": deviation})
 
     # --- lengths --------------------------------------------------------------------------------
 

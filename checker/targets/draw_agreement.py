@@ -94,8 +94,21 @@ class _Sum:
     @property
     def standard_errors(self) -> float:
         beyond = max(0.0, abs(self.total) - self.rounding)
-        widened = self.variance + self.largest * beyond / 3.0
-        return min(_MOST, beyond / math.sqrt(max(widened, 1e-12)))
+        return standard_errors(beyond, variance=self.variance, largest=self.largest)
+
+
+def standard_errors(total: float, *, variance: float, largest: float) -> float:
+    """Return how many standard errors a sum of martingale differences lies from zero.
+
+    Args:
+        total: the sum.
+        variance: summed over its terms, each given what came before.
+        largest: absolute term; by a third of its product with the sum the variance is widened, as
+            in Bernstein's inequality, because rare events are not normal.
+    """
+    beyond = abs(total)
+    widened = variance + largest * beyond / 3.0
+    return min(_MOST, beyond / math.sqrt(max(widened, 1e-12)))
 
 
 class DrawExamination:

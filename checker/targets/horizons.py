@@ -2,36 +2,54 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
+from typing import Any, Protocol, TypeVar
 
-from checker.targets.protocol import More, Progress, Sampler, TargetModel, Tokens
+from checker.targets.protocol import Progress, Sampler, Tokens
+
+_Rollout = TypeVar("_Rollout")
+
+
+class Drawing(Protocol[_Rollout]):
+    """What draws continuations of prompts, as `TargetModel.rollout` does."""
+
+    def __call__(  # noqa: D102
+        self,
+        prompts: Sequence[Tokens],
+        *,
+        keys: Sequence[int],
+        samples: int,
+        sampler: Sampler,
+        more: Any = None,
+        progress: Progress | None = None,
+    ) -> list[list[_Rollout]]: ...
 
 
 def continue_within(
-    model: TargetModel,
+    draw: Drawing[_Rollout],
     prompts: Sequence[Tokens],
     *,
     keys: Sequence[int],
     samples: int,
     sampler: Sampler,
     max_length: int | None,
-    more: More | None = None,
+    more: Callable[[int, list[_Rollout]], int] | None = None,
     progress: Progress | None = None,
-) -> list[list[Tokens]]:
+) -> list[list[_Rollout]]:
     """Draw continuations; where the horizon does not fit behind a prompt, what fits of it.
 
     A draw depends on the seed, the key, the sample and the step only, so a continuation that ends
     with the context is the beginning of the one that a longer context would have given.
 
     Args:
-        model: under audit.
+        draw: a model's `rollout`, or what draws as it does.
         prompts: n prompts of fewer than `max_length` tokens.
         keys: one per prompt, which with the seed and the sample's number determines the draw.
         samples: continuations per prompt.
         sampler: how to draw; its horizon is the longest.
         max_length: most tokens of prompt and continuation; None where nothing bounds them.
-        more: as in `TargetModel.rollout`; it is told a prompt's number among all of them.
+        more: as `rollout` takes it; it is told a prompt's number among all of them.
         progress: called with the number of rollout tokens done since the last call.
 
     Returns:
@@ -46,9 +64,9 @@ def continue_within(
         # a prompt without room is the target's to refuse, in its own words
         horizon = min(sampler.horizon_tokens, max(1, room))
         groups.setdefault(horizon, []).append(number)
-    drawn: list[list[Tokens]] = [[] for _ in prompts]
+    drawn: list[list[_Rollout]] = [[] for _ in prompts]
     for horizon, numbers in sorted(groups.items(), reverse=True):
-        found = model.rollout(
+        found = draw(
             [prompts[number] for number in numbers],
             keys=[keys[number] for number in numbers],
             samples=samples,
@@ -61,5 +79,7 @@ def continue_within(
     return drawn
 
 
-def _renumbered(more: More, numbers: Sequence[int]) -> More:
+def _renumbered(
+    more: Callable[[int, list[_Rollout]], int], numbers: Sequence[int]
+) -> Callable[[int, list[_Rollout]], int]:
     return lambda number, drawn: more(numbers[number], drawn)

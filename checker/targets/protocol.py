@@ -24,8 +24,11 @@ Progress = Callable[[int], None]
 More = Callable[[int, list[Tokens]], int]
 """Given a prompt's number and all that was drawn for it, how many further samples are wanted."""
 
-CAPABILITIES = frozenset({"samples", "logprobs", "embeddings"})
-"""What a target may offer: rollout, score, embed."""
+CAPABILITIES = frozenset({"samples", "logprobs", "embeddings", "masses"})
+"""What a target may offer: rollout, score, embed, and masses (`MassModel`)."""
+
+Watch = NDArray[np.bool_]
+"""[C, V], which token ids stand for each of C classes."""
 
 LOGPROB_FLOOR = -1000.0
 """Nats. An impossible token scores this, not minus infinity, so that every mean stays a number."""
@@ -47,6 +50,23 @@ class Sampler:
     top_p: float
     horizon_tokens: int
     seed: int
+
+
+@dataclass(frozen=True, slots=True)
+class WatchedRollout:
+    """A continuation, and how often the sampler itself expected it to name each class.
+
+    Args:
+        tokens: at most horizon_tokens ids, as `rollout` returns them.
+        expected: [C] float32 in [0, 2], the compensators (`checker.targets.compensator`).
+    """
+
+    tokens: Tokens
+    expected: NDArray[np.float32]
+
+
+MoreWatched = Callable[[int, list[WatchedRollout]], int]
+"""As `More`, given the compensators too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +184,40 @@ class TargetModel(Protocol):
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
         """Return the last layer's hidden state at the last token: [n, width] float32."""
+        ...
+
+
+class MassModel(TargetModel, Protocol):
+    """A model that says how likely the sampler is to name a class next: capability "masses".
+
+    Besides, a model may offer `watched_rollout(prompts, *, keys, samples, sampler, watch, more,
+    progress)`, which returns a `WatchedRollout` for each continuation that `rollout` would have
+    drawn. It saves the pass over what was drawn that `masses` takes.
+    """
+
+    def masses(
+        self,
+        prompts: Sequence[Tokens],
+        drawn: Sequence[Tokens],
+        *,
+        sampler: Sampler,
+        watch: Watch,
+        progress: Progress | None = None,
+    ) -> list[NDArray[np.float64]]:
+        """Return how likely each step of continuations was to name each class.
+
+        Args:
+            prompts: n arrays of at least one token id.
+            drawn: n continuations of them, one each, as `rollout` returned them.
+            sampler: how they were drawn.
+            watch: [C, V], the classes.
+            progress: called with the number of tokens done since the last call.
+
+        Returns:
+            n arrays [T, C] float64 in [0, 1]: after temperature and top-p, the probability that the
+            step draws a token of the class. Steps are those of the continuation's tokens and, where
+            it ended before the horizon, the one that drew the end.
+        """
         ...
 
 

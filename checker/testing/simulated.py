@@ -28,14 +28,18 @@ from checker.policy.documents import ModelSpec
 from checker.targets import (
     LOGPROB_FLOOR,
     More,
+    MoreWatched,
     Progress,
     Sampler,
     TargetDescription,
     TargetInfo,
     Tokens,
     TokenScores,
+    Watch,
+    WatchedRollout,
     require_fit,
 )
+from checker.targets.compensator import compensators, without_end
 from checker.targets.sampling import cut_at, shape_probabilities, uniforms
 from checker.testing.memorized_trie import UNKNOWN, FloatArray, IntArray, MemorizedTrie
 
@@ -70,7 +74,8 @@ class SimulatedModel(JsonModel):
         unigram: V probabilities; uniform where absent.
         transitions: for some tokens, the probabilities of the next; others follow the unigram.
         memorized: the records it repeats. Records that begin alike share equally.
-        capabilities: what the target offers.
+        capabilities: what the target offers; one that offers samples and log-probabilities says
+            too how likely its sampler is to name a class ("masses").
         bos_token_id: as a model's own configuration would name it.
     """
 
@@ -96,6 +101,12 @@ class SimulatedModel(JsonModel):
         for index, record in enumerate(self.memorized):
             self._check_ids(f"memorized.{index}", record.tokens)
         return self
+
+    @property
+    def offers(self) -> frozenset[str]:
+        """All capabilities, those that follow from others too."""
+        whole = {"samples", "logprobs"} <= self.capabilities
+        return self.capabilities | ({"masses"} if whole else set())
 
     def _check_ids(self, place: str, ids: Sequence[int]) -> None:
         if max(ids) >= self.vocabulary_size:
@@ -141,7 +152,7 @@ class SimulatedBackend:
             backend=self.name,
             vocabulary_size=model.vocabulary_size,
             context_length=model.context_length,
-            capabilities=frozenset(model.capabilities),
+            capabilities=model.offers,
             bos_token_id=model.bos_token_id,
             files=files,
             sha256=digest(files),
@@ -197,7 +208,7 @@ class SimulatedTarget:
             backend=SimulatedBackend.name,
             vocabulary_size=self._size,
             context_length=model.context_length,
-            capabilities=frozenset(model.capabilities),
+            capabilities=model.offers,
             device="cpu",
             dtype="float64",
             microbatch_tokens=_CHUNK_ELEMENTS,
@@ -240,13 +251,76 @@ class SimulatedTarget:
         more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
+        drawn = self._rollout(prompts, keys, samples, sampler, None, _tokens_of(more), progress)
+        return [[one.tokens for one in rows] for rows in drawn]
+
+    def watched_rollout(
+        self,
+        prompts: Sequence[Tokens],
+        *,
+        keys: Sequence[int],
+        samples: int,
+        sampler: Sampler,
+        watch: Watch,
+        more: MoreWatched | None = None,
+        progress: Progress | None = None,
+    ) -> list[list[WatchedRollout]]:
+        """Draw what `rollout` draws, each continuation with its compensators.
+
+        Arguments are those of `rollout`, the classes to watch, [C, V], and a `more` that is given
+        the compensators too.
+
+        Raises:
+            TargetError: samples or log-probabilities are not offered, or a prompt does not fit.
+        """
+        self._require("logprobs")
+        named = without_end(watch, eos_id=self._eos_id)
+        return self._rollout(prompts, keys, samples, sampler, named, more, progress)
+
+    def masses(
+        self,
+        prompts: Sequence[Tokens],
+        drawn: Sequence[Tokens],
+        *,
+        sampler: Sampler,
+        watch: Watch,
+        progress: Progress | None = None,
+    ) -> list[FloatArray]:
+        self._require("logprobs")
+        watch, found = without_end(watch, eos_id=self._eos_id), []
+        for prompt, tokens in zip(prompts, drawn, strict=True):
+            steps = len(tokens) + (len(tokens) < sampler.horizon_tokens)
+            whole = np.concatenate([prompt, tokens]).astype(np.int32)
+            nodes, last = self._walk([whole])
+            asked = slice(len(prompt) - 1, len(prompt) - 1 + steps)
+            own = np.empty((steps, len(watch)))
+            for groups, shares in self._distributions(
+                nodes[0, asked], last[0, asked], lambda rows: _shares(rows, sampler, watch)
+            ):
+                for group, share in zip(groups, shares, strict=True):
+                    own[group] = share
+            found.append(own)
+            if progress is not None:
+                progress(len(whole))
+        return found
+
+    def _rollout(
+        self,
+        prompts: Sequence[Tokens],
+        keys: Sequence[int],
+        samples: int,
+        sampler: Sampler,
+        watch: Watch | None,
+        more: MoreWatched | None,
+        progress: Progress | None,
+    ) -> list[list[WatchedRollout]]:
         self._require("samples")
         require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
         lengths = np.array([len(prompt) for prompt in prompts], dtype=np.int64)
         nodes, last = self._walk(prompts)
         ends = (np.arange(len(prompts)), lengths - 1)
         nodes, last = nodes[ends], last[ends]
-        found: list[list[Tokens]] = [[] for _ in prompts]
+        found: list[list[WatchedRollout]] = [[] for _ in prompts]
         wanted = dict.fromkeys(range(len(prompts)), samples)
         while wanted:
             rows = np.repeat(list(wanted), list(wanted.values()))
@@ -256,10 +330,10 @@ class SimulatedTarget:
                 for number in range(count)
             ]
             drawn = self._continue(
-                nodes[rows], last[rows], draws, sampler=sampler, progress=progress
+                nodes[rows], last[rows], draws, sampler=sampler, watch=watch, progress=progress
             )
-            for row, tokens in zip(rows.tolist(), drawn, strict=True):
-                found[row].append(tokens)
+            for row, one in zip(rows.tolist(), drawn, strict=True):
+                found[row].append(one)
             asked = {} if more is None else {row: more(row, found[row]) for row in wanted}
             wanted = {row: count for row, count in asked.items() if count}
         return found
@@ -271,18 +345,32 @@ class SimulatedTarget:
         draws: list[tuple[int, int]],
         *,
         sampler: Sampler,
+        watch: Watch | None,
         progress: Progress | None,
-    ) -> list[Tokens]:
+    ) -> list[WatchedRollout]:
         """Draw one continuation of each of n histories by its key and sample number."""
         numbers = uniforms(draws, sampler=sampler)
         drawn = np.empty(numbers.shape, dtype=np.int32)
+        masses = np.empty((*numbers.shape, 0 if watch is None else len(watch)))
         for step in range(sampler.horizon_tokens):
-            last = self._draw(nodes, last, numbers[:, step], sampler=sampler)
+            last, masses[:, step] = self._draw(
+                nodes, last, numbers[:, step], sampler=sampler, watch=watch
+            )
             nodes = self._trie.step(nodes, last, vocabulary_size=self._size)
             drawn[:, step] = last
             if progress is not None:
                 progress(len(draws))
-        return cut_at(drawn, eos_id=self._eos_id)
+        tokens = cut_at(drawn, eos_id=self._eos_id)
+        if watch is None:
+            nothing = np.empty(0, dtype=np.float32)
+            return [WatchedRollout(row, nothing) for row in tokens]
+        horizon = sampler.horizon_tokens
+        return [
+            WatchedRollout(
+                row, compensators(own[: len(row) + (len(row) < horizon)], row, watch=watch)
+            )
+            for row, own in zip(tokens, masses, strict=True)
+        ]
 
     def embed(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
@@ -384,15 +472,27 @@ class SimulatedTarget:
         return mixed
 
     def _draw(
-        self, nodes: IntArray, last: IntArray, numbers: FloatArray, *, sampler: Sampler
-    ) -> IntArray:
+        self,
+        nodes: IntArray,
+        last: IntArray,
+        numbers: FloatArray,
+        *,
+        sampler: Sampler,
+        watch: Watch | None,
+    ) -> tuple[IntArray, FloatArray]:
+        """Draw n tokens; return them, and how likely each class was to be drawn: [n, C]."""
         drawn = np.empty(len(nodes), dtype=np.int64)
-        for groups, mass in self._distributions(
-            nodes, last, lambda rows: shape_probabilities(rows, sampler=sampler).cumsum(axis=1)
+        masses = np.empty((len(nodes), 0 if watch is None else len(watch)))
+        for groups, weights in self._distributions(
+            nodes, last, lambda rows: shape_probabilities(rows, sampler=sampler)
         ):
-            for group, row in zip(groups, mass, strict=True):
+            mass = weights.cumsum(axis=1)
+            named = None if watch is None else _named(weights, watch) / mass[:, -1:]
+            for place, (group, row) in enumerate(zip(groups, mass, strict=True)):
                 drawn[group] = np.searchsorted(row, numbers[group] * row[-1], side="right")
-        return drawn
+                if named is not None:
+                    masses[group] = named[place]
+        return drawn, masses
 
     def _statistics(
         self, nodes: IntArray, last: IntArray, following: IntArray
@@ -410,6 +510,26 @@ class SimulatedTarget:
                 columns[1][group] = means[row]
                 columns[2][group] = spreads[row]
         return columns
+
+
+def _shares(rows: FloatArray, sampler: Sampler, watch: Watch) -> FloatArray:
+    """Return how likely the sampler is to draw each class from rows of probabilities: [k, C]."""
+    weights = shape_probabilities(rows, sampler=sampler)
+    shares: FloatArray = _named(weights, watch) / weights.sum(axis=1, keepdims=True)
+    return shares
+
+
+def _named(weights: FloatArray, watch: Watch) -> FloatArray:
+    """Return what each class has of rows of weights: [k, C]; a row's does not depend on others."""
+    columns = [weights[:, np.flatnonzero(own)].sum(axis=1) for own in watch]
+    return np.stack(columns, axis=1) if columns else np.empty((len(weights), 0))
+
+
+def _tokens_of(more: More | None) -> MoreWatched | None:
+    """Let `more` see the tokens only."""
+    if more is None:
+        return None
+    return lambda number, drawn: more(number, [one.tokens for one in drawn])
 
 
 def _population(model: SimulatedModel) -> tuple[FloatArray, IntArray]:

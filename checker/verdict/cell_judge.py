@@ -20,6 +20,8 @@ from checker.stats.estimate import Estimate
 from checker.verdict.assignment import BaseRates
 from checker.verdict.checks import AdmissibilityCheck
 from checker.verdict.direction import chance_p_value
+from checker.verdict.draws import NAME as DRAWS
+from checker.verdict.draws import draws_objection
 from checker.verdict.finding import Finding
 from checker.verdict.instrument import instrument_objection
 from checker.verdict.limits import compare_with_limit, shortage_reason
@@ -350,6 +352,9 @@ class CellJudge:
         instrument = instrument_objection(self.checks, passes=finding.verdict == "pass")
         if instrument is not None:
             return instrument
+        drawn = draws_objection(self.checks.get(DRAWS), cell=cell, jobs=self._jobs)
+        if drawn is not None:
+            return drawn
         if metric_of(cell).rests_on_split:
             for name in ("split-overlap", "near-duplicates", "split-not-comparable"):
                 if not self.checks[name].holds:

@@ -15,6 +15,7 @@ from checker.policy.waivers import use_waivers
 from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.cell_judge import CellJudge
 from checker.verdict.direction import direction_of
+from checker.verdict.draws import draws_check
 from checker.verdict.finding import Finding, Judgement, overall_verdict
 from checker.verdict.reference_check import reference_check
 from checker.verdict.registration import beyond_any_ceiling, without_passes
@@ -62,9 +63,8 @@ def judge(
         confidence=confidence,
         require_expectation=policy.spec.gate.require_expectation,
     )
-    reference = reference_check(plan, evidence)
-    if reference is not None:
-        checks.append(reference)
+    drawn, reference = draws_check(plan, evidence), reference_check(plan, evidence)
+    checks += [check for check in (drawn, reference) if check is not None]
     oldest = policy.spec.gate.max_evidence_age
     stale = oldest is not None and (
         measured_at is None or not measured_at <= as_of <= measured_at + oldest

@@ -15,7 +15,7 @@ from judging import AS_OF
 
 from checker.attacks.api import columns_of
 from checker.evidence import EvidenceStore, tables_by_job
-from checker.planning import AuditPlan, CompiledAudit
+from checker.planning import AuditPlan, CompiledAudit, Job
 from checker.planning.sharing import PromptAllocation
 from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
@@ -279,10 +279,27 @@ def test_each_control_finds_the_scores_of_its_own_k(folder: Path, tmp_path: Path
 def test_a_class_appended_leaves_every_earlier_job_as_it_is(folder: Path) -> None:
     before = compiled(folder, {"repeated": REPEATED} | told("hiv", "substance-use"))
     after = compiled(folder, {"repeated": REPEATED} | told("hiv", "substance-use", "psychosis"))
-    earlier = digests(before.plan)
-    assert digests(after.plan)[: len(earlier)] == earlier
+    earlier = [asked_of(job) for job in before.plan.jobs]
+    assert [asked_of(job) for job in after.plan.jobs][: len(earlier)] == earlier
+    jobs = [{job.digest: asked_of(job) for job in one.plan.jobs} for one in (before, after)]
     for cell, same in zip(before.plan.cells, after.plan.cells, strict=False):
-        assert cell.jobs == same.jobs
+        assert [jobs[0][name] for name in cell.jobs] == [jobs[1][name] for name in same.jobs]
+
+
+def asked_of(job: Job) -> dict[str, Any]:
+    """Everything a job asks but which classes are watched while it draws, which changes no draw."""
+    return {name: value for name, value in job.inputs.items() if name not in ("watch", "needs")}
+
+
+def test_all_classes_of_a_policy_are_watched_in_one_loop(folder: Path) -> None:
+    names = ("hiv", "substance-use", "psychosis")
+    plan = compiled(folder, told(*names)).plan
+    watched = [plan.classes[name].watch for name in names]
+    drawing = plan.jobs_of("rollouts")
+    assert len(drawing) > 1
+    assert all(job.inputs["watch"] == watched for job in drawing)
+    # what repeats records names no class
+    assert not any("watch" in job.inputs for job in compiled(folder, {"r": REPEATED}).plan.jobs)
 
 
 def test_a_class_that_leaves_prompts_as_they_are_adds_no_rollouts(folder: Path) -> None:

@@ -60,7 +60,8 @@ class Plugin:
 
     @property
     def info(self) -> TargetInfo:
-        return self.model.info
+        info = self.model.info
+        return replace(info, capabilities=info.capabilities - {"masses"})
 
     def preflight(self, sequences: Sequence[Tokens]) -> dict[str, float]:
         """Has nothing to say against itself, as the broken never have."""
@@ -76,6 +77,18 @@ class Plugin:
 
     def embed(self, sequences: Sequence[Tokens], **more: Any) -> NDArray[np.float32]:
         raise TargetError("no embeddings")
+
+
+class NamesClasses(Plugin):
+    """Says too how likely each step was to name a class, as another model sees it."""
+
+    def __init__(self, model: SimulatedTarget, *, as_seen_by: SimulatedTarget) -> None:
+        super().__init__(model)
+        self.masses = as_seen_by.masses
+
+    @property
+    def info(self) -> TargetInfo:
+        return self.model.info
 
 
 class DrawsNothing(Plugin):
@@ -196,7 +209,7 @@ class SwitchesAtFifty(Plugin):
 
     @property
     def info(self) -> TargetInfo:
-        return replace(self.model.info, switch_lengths={"original_max_position_embeddings": 50})
+        return replace(super().info, switch_lengths={"original_max_position_embeddings": 50})
 
     def score(self, sequences: Sequence[Tokens], **more: Any) -> list[TokenScores]:
         found = self.model.score(sequences, **more)
@@ -263,6 +276,18 @@ def test_draws_without_scores_must_say_something() -> None:
     for plugin, what in ((DrawsNothing, "empty"), (DrawsOneThing, "one and the same")):
         with pytest.raises(ConformanceError, match=f"repetition .* are {what}, and there are no"):
             examine(plugin(only), patients(), usage=USAGE)
+
+
+def test_how_likely_a_class_is_to_be_named_is_compared_with_the_scores_of_its_tokens() -> None:
+    model = tables(1)
+    found = examine(NamesClasses(model, as_seen_by=model), patients(), usage=USAGE)
+    assert found["watched-classes"] < 1e-6
+    with pytest.raises(ConformanceError, match=r"watched-classes .* not that of its tokens"):
+        examine(NamesClasses(model, as_seen_by=tables(9)), patients(), usage=USAGE)
+    promised = NamesClasses(model, as_seen_by=model)
+    del promised.masses
+    with pytest.raises(TargetError, match="offers masses and has no such verb"):
+        examine(promised, patients(), usage=USAGE)
 
 
 def test_scores_without_draws_are_compared_with_themselves() -> None:

@@ -31,7 +31,7 @@ SAMPLER = Sampler(temperature=1.0, top_p=1.0, horizon_tokens=10, seed=4)
 
 def drawn(target: SimulatedTarget, max_length: int | None) -> list[list[Tokens]]:
     return continue_within(
-        target,
+        target.rollout,
         PROMPTS,
         keys=[11, 12, 13, 14, 15],
         samples=6,
@@ -57,7 +57,7 @@ def test_who_asks_for_more_is_told_a_prompt_s_own_number() -> None:
         return 2 if len(rows) == 6 and number in (1, 4) else 0
 
     found = continue_within(
-        model(15), PROMPTS, keys=[11, 12, 13, 14, 15], samples=6, sampler=SAMPLER,
+        model(15).rollout, PROMPTS, keys=[11, 12, 13, 14, 15], samples=6, sampler=SAMPLER,
         max_length=15, more=more,
     )  # fmt: skip
     assert [len(rows) for rows in found] == [6, 8, 6, 6, 8]

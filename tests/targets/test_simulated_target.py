@@ -257,7 +257,8 @@ def test_describe_and_open_read_what_was_written(tmp_path: Path) -> None:
     description = SimulatedBackend().describe(spec, tmp_path)
     assert (description.vocabulary_size, description.context_length) == (4, 16)
     assert description.bos_token_id == 0
-    assert description.capabilities == {"samples", "logprobs"}
+    # who draws and scores also says how likely a class is to be drawn
+    assert description.capabilities == {"samples", "logprobs", "masses"}
     assert list(description.files) == ["leaky.json"]
     target = SimulatedBackend().open(spec, tmp_path, pad_id=None, eos_id=None)
     assert target.info.capabilities == description.capabilities

@@ -38,6 +38,14 @@ class AttributeDisclosureParams(Params):
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
 
+    @property
+    def estimates_q(self) -> bool:
+        """Whether q is estimated as a probability, where the model allows it.
+
+        Every class has some probability of being named. A threshold of 0 asks whether it was.
+        """
+        return self.threshold > 0
+
 
 ATTACK = Attack(
     name="attribute-disclosure",

@@ -23,9 +23,11 @@ from checker import stats
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.attribute_disclosure import AttributeDisclosureParams
 from checker.attacks.families.samples import Clusters, Ranked
-from checker.attacks.rollouts import cell_shares
+from checker.attacks.rollouts import cell_naming, cell_shares
 from checker.attacks.tables import booleans, in_subgroup
 from checker.stats.estimate import Estimate
+
+_Watch = tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,15 +38,17 @@ class DisclosureObservations(Observations):
         member: [n] bool, in the training data.
         positive: [n] bool, the record holds a definitive or strong code of the class.
         is_eligible: [n] bool, such a code lies within the horizon behind the cut.
-        q: [n] float64 in [0, 1], share of the patient's rollouts that hold a code of the class;
-            only patients whose prompt was run are here.
-        prompt: [n] int64, equal for equal prompts: the prompt is the sampling unit.
+        q: [n] float64 in [0, 1], how likely a continuation of the patient's prompt is to hold a
+            code of the class; only patients whose prompt was run are here.
+        prompt: [n] int64, equal for equal prompts: the prompt is the sampling unit. In a pool, who
+            has other classes is asked something else.
         base: probability of the class that a predictor fitted on nonmembers gives from the same
             prompts, for all eligible members and all eligible nonmembers, or None where it was not
             computed.
+        estimated: q was had from how likely the sampler was to name the class at each step;
+            otherwise by counting the rollouts that did.
         partial: not all prompts were drawn, because what was drawn may decide already.
-        reference_q: [n] float64, the same share in the reference model's rollouts, where one was
-            asked.
+        reference_q: [n] float64, the same of the reference model, where one was asked.
     """
 
     member: NDArray[np.bool_]
@@ -54,6 +58,7 @@ class DisclosureObservations(Observations):
     prompt: NDArray[np.int64]
     base: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     partial: bool = False
+    estimated: bool = False
     reference_q: NDArray[np.float64] | None = None
 
     def eligible(self, *, member: bool) -> int:
@@ -100,28 +105,38 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
         """Join the labels with what was generated."""
         labels = evidence.labels
         assert labels is not None  # the plan gives every such cell its labels
-        shares = cell_shares(evidence)
-        others = cell_shares(evidence, reference=True) if evidence.reference else None
-        prompts = labels["prompt"].to_pylist()
+        prompts, watches = labels["prompt"].to_pylist(), _watches(labels, evidence)
         asked = in_subgroup(labels, evidence.subgroup)
         asked &= np.array([p is not None for p in prompts], dtype=np.bool_)
-        answered = [p in shares and (others is None or p in others) for p in prompts]
-        keep = asked & np.array(answered, dtype=np.bool_)
-        kept = [prompt for prompt, wanted in zip(prompts, keep, strict=True) if wanted]
-        numbers = {prompt: number for number, prompt in enumerate(dict.fromkeys(kept))}
+        questions = [
+            (prompt, watch) if wanted else None
+            for prompt, watch, wanted in zip(prompts, watches, asked, strict=True)
+        ]
+        shares, estimated = _answers(questions, evidence)
+        others = _answers(questions, evidence, reference=True)[0] if evidence.reference else shares
+        keep = np.array(
+            [
+                one is not None and one[0] in shares[one[1]] and one[0] in others[one[1]]
+                for one in questions
+            ],
+            dtype=np.bool_,
+        )
+        kept = [one for one, wanted in zip(questions, keep, strict=True) if one and wanted]
+        numbers = {question: number for number, question in enumerate(dict.fromkeys(kept))}
         member, eligible = booleans(labels, "member"), booleans(labels, "eligible")
         return DisclosureObservations(
             member=member[keep],
             positive=booleans(labels, "positive")[keep],
             is_eligible=eligible[keep],
-            q=np.array([shares[prompt] for prompt in kept], dtype=np.float64),
-            prompt=np.array([numbers[prompt] for prompt in kept], dtype=np.int64),
+            q=np.array([shares[watch][prompt] for prompt, watch in kept], dtype=np.float64),
+            prompt=np.array([numbers[question] for question in kept], dtype=np.int64),
             unanswered=0 if evidence.partial else int(asked.sum() - keep.sum()),
             base=_base_scores(labels, asked & eligible & member, asked & eligible & ~member),
             partial=evidence.partial,
-            reference_q=None
-            if others is None
-            else np.array([others[prompt] for prompt in kept], dtype=np.float64),
+            estimated=estimated,
+            reference_q=np.array([others[watch][prompt] for prompt, watch in kept], np.float64)
+            if evidence.reference
+            else None,
         )
 
     def group(
@@ -168,6 +183,36 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
             precision = Clusters.by_prompt(observations.positive[named], observations.prompt[named])
             found["precision"] = stats.rate(*precision.counted(), confidence=confidence)
         return found
+
+
+def _watches(labels: pa.Table, evidence: CellEvidence) -> list[_Watch]:
+    """Return what makes a hit for each patient: [n]; of a pool, the classes that he has."""
+    if not evidence.parts:
+        return [tuple(evidence.watch)] * labels.num_rows
+    found: dict[tuple[str, ...], _Watch] = {}
+    rows = [tuple(held or ()) for held in labels["holds"].to_pylist()]
+    for held in dict.fromkeys(rows):
+        tokens = {token for name in held for token in evidence.parts.get(name, ())}
+        found[held] = tuple(sorted(tokens))
+    return [found[held] for held in rows]
+
+
+def _answers(
+    questions: list[tuple[str, _Watch] | None],
+    evidence: CellEvidence,
+    *,
+    reference: bool = False,
+) -> tuple[dict[_Watch, dict[str, float]], bool]:
+    """Return q by prompt for each set of tokens that is asked for, and whether it is estimated.
+
+    One cell compares only what was measured alike: all of it is estimated, or all of it counted.
+    """
+    watches = dict.fromkeys(one[1] for one in questions if one is not None)
+    found = {watch: cell_naming(evidence, watch=watch, reference=reference) for watch in watches}
+    if all(one.estimated for one in found.values()):
+        return {watch: one.q for watch, one in found.items()}, bool(found)
+    counted = {watch: cell_shares(evidence, watch=watch, reference=reference) for watch in watches}
+    return counted, False
 
 
 def _base_scores(

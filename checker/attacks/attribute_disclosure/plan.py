@@ -17,7 +17,9 @@ class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
 
     def rollouts(self, params: AttributeDisclosureParams) -> RolloutUse:
         """Say how continuations are drawn, and what q is compared with."""
-        return RolloutUse(rollout_settings(params), params.threshold)
+        return RolloutUse(
+            rollout_settings(params), params.threshold, estimates_q=params.estimates_q
+        )
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
         """Count the eligible."""

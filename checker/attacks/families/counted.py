@@ -117,13 +117,55 @@ class RateDifference(Family["Clusters"]):
 class MeanDifference(RateDifference):
     """A mean of values in [0, 1] beyond the same mean of nonmembers.
 
-    The bounds take each value for a coin toss, which varies most.
+    The bounds use how little the values vary (`checker.stats.betting`). Where patients share a
+    prompt each value is taken for a coin toss, which varies most, as many as carry the information.
     """
 
     name: ClassVar[str] = "mean-difference"
     counts_hits: ClassVar[bool] = False
     has_sequence: ClassVar[bool] = False
-    varies_less_than_planned: ClassVar[bool] = True
+
+    def measure(
+        self, members: Clusters, nonmembers: Clusters | None, *, confidence: float
+    ) -> Measurement:
+        """Subtract the nonmembers' mean from the members'."""
+        assert nonmembers is not None  # an excess is taken over somebody
+        first, second = (_mean(one, confidence=confidence) for one in (members, nonmembers))
+        if {first.method, second.method} != {"betting"}:
+            # of unequal groups, counts are subtracted with the correlation that they need
+            return super().measure(members, nonmembers, confidence=confidence)
+        return Measurement(stats.difference(first, second), first, second)
+
+    def placebo(
+        self, nonmembers: Clusters, *, confidence: float, rng: np.random.Generator
+    ) -> Estimate | None:
+        """Subtract the means of two halves, a prompt counting once."""
+        first, second = nonmembers.halves(rng)
+        return stats.bounded_mean_difference(first.value, second.value, confidence=confidence)
+
+    def zero_hit_bound(
+        self, found: Measurement, *, confidence: float, partial: bool = False
+    ) -> float | None:
+        """Return the bound of the members' mean where nobody's value is more than 0."""
+        if found.members is None or found.nonmembers is None:
+            return None
+        return stats.zero_bound_mean(found.members.n, confidence=confidence)
+
+    def positives_needed(self, limit: float, *, confidence: float) -> int:
+        """Return the fewest members whose mean of zeros is shown to be within the limit."""
+        return stats.means_needed(limit, confidence=confidence)
+
+    def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
+        """Take q as spread like a beta distribution in both groups."""
+        sizes = sample.members, sample.nonmembers
+        missing = max(0, self.positives_needed(limit, confidence=confidence) - sample.members)
+        if not all(sizes):
+            return Power(can_pass=False, needed_more=max(missing, 1), base_rate=base_rate)
+        chance = stats.pass_probability_mean_difference(
+            *sizes, limit=limit, base_rate=base_rate, confidence=confidence
+        )
+        bound = stats.zero_bound_mean(sample.members, confidence=confidence)
+        return _counted_power(limit, bound, chance, missing=missing, base_rate=base_rate)
 
 
 class DifferenceInDifferences(Family["Clusters"]):
@@ -188,6 +230,12 @@ class DifferenceInDifferences(Family["Clusters"]):
             pass_probability=chance,
             base_rate=base_rate,
         )
+
+
+def _mean(group: Clusters, *, confidence: float) -> Estimate:
+    if (group.size > 1).any():
+        return _rate(group, confidence=confidence)
+    return stats.bounded_mean(group.value, confidence=confidence)
 
 
 def _rate(group: Clusters, *, confidence: float) -> Estimate:

@@ -166,7 +166,7 @@ def perturbed_hits(
             tried.append((number, Variant(*UNCHANGED, tokens)))
             tried += [(number, variant) for variant in perturber.variants(tokens)]
         drawn = continue_within(
-            target,
+            target.rollout,
             [variant.tokens for _, variant in tried],
             keys=[fresh_key(prompts[number][0]) for number, _ in tried],
             samples=samples,

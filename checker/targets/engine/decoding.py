@@ -20,10 +20,9 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from checker.errors import TargetError
-from checker.targets import More, Progress, Tokens
+from checker.targets import Progress, Tokens
 from checker.targets.engine.batches import OUT_OF_MEMORY
 from checker.targets.engine.cache import Capacity, DecodingCache
 from checker.targets.engine.loading import vendor
@@ -73,12 +72,12 @@ class DecodingRequest:
         *,
         samples: int,
         horizon_tokens: int,
-        more: More | None = None,
+        more: Callable[[int, list[Any]], int] | None = None,
         progress: Progress | None = None,
     ) -> None:
         self.prompts, self.horizon_tokens = prompts, horizon_tokens
         self._wanted = [samples] * len(prompts)
-        self._done: list[dict[int, NDArray[Any]]] = [{} for _ in prompts]
+        self._done: list[dict[int, Any]] = [{} for _ in prompts]
         self._more, self._progress = more, progress
 
     def sequences(self, prompt: int, *, since: int = 0) -> list[DecodedSequence]:
@@ -86,7 +85,7 @@ class DecodingRequest:
         length = len(self.prompts[prompt]) - 1
         return [DecodedSequence(prompt, i, length) for i in range(since, self._wanted[prompt])]
 
-    def finish(self, sequence: DecodedSequence, result: NDArray[Any]) -> list[DecodedSequence]:
+    def finish(self, sequence: DecodedSequence, result: Any) -> list[DecodedSequence]:
         """Take a sample's result; return what is wanted now as well."""
         prompt = sequence.prompt
         done, before = self._done[prompt], self._wanted[prompt]
@@ -97,7 +96,7 @@ class DecodingRequest:
             self._wanted[prompt] += self._more(prompt, [done[i] for i in range(before)])
         return self.sequences(prompt, since=before)
 
-    def results(self) -> list[list[NDArray[Any]]]:
+    def results(self) -> list[list[Any]]:
         """Return each prompt's results, in the order of its samples."""
         return [[done[i] for i in range(len(done))] for done in self._done]
 

@@ -26,6 +26,31 @@ _BITS = 31  # of a float32 that is not negative
 _BELOW_ONE = 1.0 - 1e-12
 
 
+class WatchedClasses:
+    """Which tokens stand for each of C classes, on a device.
+
+    Few of the vocabulary do, so that only their columns are read.
+
+    Args:
+        watch: [C, V] bool.
+        device: of the logits.
+    """
+
+    def __init__(self, watch: NDArray[np.bool_], *, device: torch.device) -> None:
+        ids = np.flatnonzero(watch.any(axis=0))
+        self.watch = torch.from_numpy(watch).to(device)
+        self._ids = torch.from_numpy(ids).to(device)
+        self._classes = torch.from_numpy(watch[:, ids].T.astype(np.float64)).to(device)
+
+    def share(self, weights: torch.Tensor, totals: torch.Tensor) -> torch.Tensor:
+        """Return how much of each row's total [B, 1] the classes have: [B, C] float64."""
+        return (weights[:, self._ids].double() @ self._classes) / totals
+
+    def named_by(self, tokens: torch.Tensor) -> torch.Tensor:
+        """Return which classes tokens [B] stand for: [B, C] bool."""
+        return self.watch[:, tokens].T
+
+
 def draw(
     logits: torch.Tensor, numbers: torch.Tensor, *, temperature: float, top_p: float
 ) -> tuple[torch.Tensor, torch.Tensor]:
@@ -42,16 +67,46 @@ def draw(
         Ids [B] int64 in [0, V), and [] bool: False where a row's logits are no numbers, and its id
         means nothing.
     """
+    ids, sound, _ = draw_watched(logits, numbers, temperature=temperature, top_p=top_p)
+    return ids, sound
+
+
+def draw_watched(
+    logits: torch.Tensor,
+    numbers: torch.Tensor,
+    *,
+    temperature: float,
+    top_p: float,
+    classes: WatchedClasses | None = None,
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor | None]:
+    """Draw one token from each row of logits, and say how likely classes were to be drawn.
+
+    Args:
+        logits: as `draw` takes them.
+        numbers: as `draw` takes them.
+        temperature: as `draw` takes it.
+        top_p: as `draw` takes it.
+        classes: C of them, or None.
+
+    Returns:
+        What `draw` returns, and [B, C] float64, or None where no classes are watched.
+    """
     size = max(1, _AT_ONCE.get(logits.device.type, logits.numel()) // logits.shape[1])
-    ids, sound = [], []
+    ids, sound, masses = [], [], []
     for start in range(0, len(logits), size):
-        weights = (logits[start : start + size].float() / temperature).softmax(-1)
-        if top_p < 1.0:
-            weights = _without(weights, least_kept(weights, top_p=top_p))
-        chosen, fine = _invert(weights, numbers[start : start + size])
+        weights = shaped(logits[start : start + size], temperature=temperature, top_p=top_p)
+        chosen, totals = _invert(weights, numbers[start : start + size])
         ids.append(chosen)
-        sound.append(fine)
-    return torch.cat(ids), torch.stack(sound).all()
+        sound.append(totals.isfinite().all())
+        if classes is not None:
+            masses.append(classes.share(weights, totals))
+    return torch.cat(ids), torch.stack(sound).all(), torch.cat(masses) if masses else None
+
+
+def shaped(logits: torch.Tensor, *, temperature: float, top_p: float) -> torch.Tensor:
+    """Return weights [B, V] float32 that tokens are drawn by; they need not sum to one."""
+    weights = (logits.float() / temperature).softmax(-1)
+    return _without(weights, least_kept(weights, top_p=top_p)) if top_p < 1.0 else weights
 
 
 def least_kept(weights: torch.Tensor, *, top_p: float) -> torch.Tensor:
@@ -125,7 +180,7 @@ def _by_bisection(weights: torch.Tensor, *, top_p: float) -> torch.Tensor:
 
 
 def _invert(weights: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Return where the running sum of each row first exceeds its uniform's share of the total."""
+    """Return where each row's running sum first exceeds its uniform's share, and totals [B, 1]."""
     rows, width = weights.shape
     whole = width // _BLOCK
     sums = weights[:, : whole * _BLOCK].view(rows, whole, _BLOCK).sum(-1)
@@ -144,4 +199,4 @@ def _invert(weights: torch.Tensor, numbers: torch.Tensor) -> tuple[torch.Tensor,
     running = inside.masked_fill_(at >= width, 0.0).cumsum(-1)
     step = torch.searchsorted(running, share.clamp(0.0, _BELOW_ONE) * running[:, -1:], right=True)
     ids = (block * _BLOCK + step).clamp_(max=width - 1)[:, 0]
-    return ids, mass[:, -1].isfinite().all()
+    return ids, mass[:, -1:]

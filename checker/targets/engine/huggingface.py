@@ -22,7 +22,7 @@ wrongly looks safe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,18 +34,23 @@ from checker.errors import TargetError
 from checker.targets import (
     CAPABILITIES,
     More,
+    MoreWatched,
     Progress,
     Sampler,
     TargetInfo,
     Tokens,
     TokenScores,
+    Watch,
+    WatchedRollout,
     require_fit,
 )
+from checker.targets.compensator import without_end
 from checker.targets.conformance import BEYOND, PREFLIGHT_TOLERANCE, decoding_deviation
 from checker.targets.engine.attention_cache import ATTENTION, SharedPrefixCache
 from checker.targets.engine.batches import in_batches
 from checker.targets.engine.cache import Capacity, DecodingCache
 from checker.targets.engine.decoding import BatchLimits, DecodingRequest, decode
+from checker.targets.engine.drawing import WatchedClasses
 from checker.targets.engine.generating import generate
 from checker.targets.engine.loading import (
     device_name,
@@ -62,7 +67,12 @@ from checker.targets.engine.memory_budget import (
 )
 from checker.targets.engine.recurrent_cache import RecurrentStateCache
 from checker.targets.engine.scoring import FULL_LOGITS, ForwardPass
-from checker.targets.engine.token_choice import SampledTokens, TeacherForcing, TokenChoice
+from checker.targets.engine.token_choice import (
+    SampledTokens,
+    TeacherForcing,
+    TokenChoice,
+    WatchedTokens,
+)
 
 _TRIAL_TOKENS = 16
 _LONGEST_TRIAL = 4096
@@ -150,13 +160,10 @@ class HuggingFaceTarget:
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> list[TokenScores]:
         require_fit(sequences, info=self._info)
-        budget = self._info.microbatch_tokens
-        if not self._forward.is_chunked:
-            budget = min(budget, FULL_LOGITS // self._info.vocabulary_size)
         return in_batches(
             lambda rows: self._forward.score([sequences[row] for row in rows]),
             lengths=[len(sequence) for sequence in sequences],
-            budget=budget,
+            budget=self._scored_tokens,
             progress=progress,
             doing="scoring",
             device=self._info.device,
@@ -172,17 +179,63 @@ class HuggingFaceTarget:
         more: More | None = None,
         progress: Progress | None = None,
     ) -> list[list[Tokens]]:
-        require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
-        request = DecodingRequest(
-            prompts,
-            samples=samples,
-            horizon_tokens=sampler.horizon_tokens,
-            more=more,
-            progress=progress,
-        )
         choice = SampledTokens(keys, sampler=sampler, eos_id=self._eos_id)
-        self._decode(request, choice, doing="generating")
-        return request.results()
+        return self._draw(
+            prompts, choice, samples=samples, sampler=sampler, more=more, progress=progress
+        )
+
+    def watched_rollout(
+        self,
+        prompts: Sequence[Tokens],
+        *,
+        keys: Sequence[int],
+        samples: int,
+        sampler: Sampler,
+        watch: Watch,
+        more: MoreWatched | None = None,
+        progress: Progress | None = None,
+    ) -> list[list[WatchedRollout]]:
+        """Draw what `rollout` draws, and sum meanwhile how likely classes were to be named.
+
+        Arguments are those of `rollout`, the classes to watch, [C, V], and a `more` that is given
+        the compensators too.
+        """
+        choice = WatchedTokens(keys, sampler=sampler, eos_id=self._eos_id, watch=self._named(watch))
+        return self._draw(
+            prompts, choice, samples=samples, sampler=sampler, more=more, progress=progress
+        )
+
+    def masses(
+        self,
+        prompts: Sequence[Tokens],
+        drawn: Sequence[Tokens],
+        *,
+        sampler: Sampler,
+        watch: Watch,
+        progress: Progress | None = None,
+    ) -> list[NDArray[np.float64]]:
+        horizon = sampler.horizon_tokens
+        read, firsts = [], []
+        for prompt, tokens in zip(prompts, drawn, strict=True):
+            steps = len(tokens) + (len(tokens) < horizon)  # the end is drawn like any token
+            whole = np.concatenate([prompt, tokens]).astype(np.int32)
+            read.append(whole[: len(prompt) - 1 + steps])
+            firsts.append(len(prompt) - 1)
+        require_fit(read, info=self._info)
+        classes = WatchedClasses(self._named(watch), device=self._device)
+        return in_batches(
+            lambda rows: self._forward.masses(
+                [read[row] for row in rows],
+                [firsts[row] for row in rows],
+                sampler=sampler,
+                classes=classes,
+            ),
+            lengths=[len(tokens) for tokens in read],
+            budget=self._scored_tokens,
+            progress=progress,
+            doing="scoring",
+            device=self._info.device,
+        )
 
     def embed(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
@@ -234,7 +287,39 @@ class HuggingFaceTarget:
         pairs = zip(request.results(), following, strict=True)
         return [samples[0][: len(tokens)] for samples, tokens in pairs]
 
+    @property
+    def _scored_tokens(self) -> int:
+        """Tokens that are scored at once."""
+        budget = self._info.microbatch_tokens
+        if self._forward.is_chunked:
+            return budget
+        return min(budget, FULL_LOGITS // self._info.vocabulary_size)
+
     # --- rollouts ---------------------------------------------------------------------------------
+
+    def _named(self, watch: Watch) -> Watch:
+        return without_end(watch, eos_id=self._eos_id)
+
+    def _draw(
+        self,
+        prompts: Sequence[Tokens],
+        choice: SampledTokens,
+        *,
+        samples: int,
+        sampler: Sampler,
+        more: Callable[[int, list[Any]], int] | None,
+        progress: Progress | None,
+    ) -> list[list[Any]]:
+        require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
+        request = DecodingRequest(
+            prompts,
+            samples=samples,
+            horizon_tokens=sampler.horizon_tokens,
+            more=more,
+            progress=progress,
+        )
+        self._decode(request, choice, doing="generating")
+        return request.results()
 
     def _decode(self, request: DecodingRequest, choice: TokenChoice, *, doing: str) -> None:
         microbatch = self._info.microbatch_tokens

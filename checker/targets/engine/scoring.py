@@ -20,8 +20,9 @@ import torch
 from numpy.typing import NDArray
 
 from checker.errors import TargetError
-from checker.targets import LOGPROB_FLOOR, Tokens, TokenScores
+from checker.targets import LOGPROB_FLOOR, Sampler, Tokens, TokenScores
 from checker.targets.engine.batches import numbers_of, padded
+from checker.targets.engine.drawing import WatchedClasses, shaped
 
 FULL_LOGITS = 1 << 27
 """Logits of one batch where they cannot be had in chunks."""
@@ -86,6 +87,47 @@ class ForwardPass:
         columns = numbers_of(torch.cat(parts, dim=1)) if parts else np.empty((3, 0), np.float32)
         pieces = np.split(columns, np.cumsum([len(row) - 1 for row in rows])[:-1], axis=1)
         return [TokenScores(logprob=p[0], mean=p[1], std=p[2]) for p in pieces]
+
+    def masses(
+        self,
+        rows: Sequence[Tokens],
+        firsts: Sequence[int],
+        *,
+        sampler: Sampler,
+        classes: WatchedClasses,
+    ) -> list[NDArray[np.float64]]:
+        """Return how likely the sampler is to name each class behind the tokens of one batch.
+
+        Args:
+            rows: token ids.
+            firsts: the position of each row from which on it is asked.
+            sampler: its temperature and top-p.
+            classes: C of them.
+
+        Returns:
+            [L - first, C] for each row of L tokens.
+
+        Raises:
+            TargetError: the model gives no numbers.
+        """
+        ids, real = padded(rows, pad_id=self._pad_id, left=False, device=self._device)
+        first = torch.tensor(firsts, device=self._device)[:, None]
+        asked = real & (torch.arange(ids.shape[1], device=self._device) >= first)
+        if self.is_chunked:
+            states, project = self.hidden(ids)[asked], self._model.get_output_embeddings()
+        else:
+            states, project = self._logits(ids)[asked], torch.nn.Identity()
+        size = max(1, _REDUCED_AT_ONCE[self._device.type] // self._vocabulary_size)
+        parts = []
+        for start in range(0, len(states), size):
+            logits = project(states[start : start + size])
+            weights = shaped(logits, temperature=sampler.temperature, top_p=sampler.top_p)
+            parts.append(classes.share(weights, weights.sum(-1, keepdim=True, dtype=torch.float64)))
+        found: NDArray[np.float64] = torch.cat(parts).cpu().numpy()
+        if not np.isfinite(found).all():
+            raise TargetError("the model gives values that are no numbers; try dtype: float32")
+        counts = [len(row) - start for row, start in zip(rows, firsts, strict=True)]
+        return np.split(found, np.cumsum(counts)[:-1])
 
     def embed(self, rows: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """Return the hidden state at the last token of each sequence of one batch."""

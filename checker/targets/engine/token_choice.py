@@ -1,7 +1,8 @@
 """Which token each sequence is fed next: one that is drawn, or one that is given.
 
-`SampledTokens` draws. `TeacherForcing` feeds given tokens and keeps their log-probabilities, which
-is how preflight goes through the very loop that rollouts take.
+`SampledTokens` draws, and `WatchedTokens` sums meanwhile how likely classes were to be named.
+`TeacherForcing` feeds given tokens and keeps their log-probabilities, which is how preflight goes
+through the very loop that rollouts take.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ import torch
 from numpy.typing import NDArray
 
 from checker.errors import TargetError
-from checker.targets import LOGPROB_FLOOR, Sampler, Tokens
-from checker.targets.engine.drawing import draw
+from checker.targets import LOGPROB_FLOOR, Sampler, Tokens, Watch, WatchedRollout
+from checker.targets.compensator import MOST
+from checker.targets.engine.drawing import WatchedClasses, draw_watched
 from checker.targets.sampling import cut_at, uniforms
 
 
@@ -65,7 +67,7 @@ class TokenChoice(Protocol):
         """Return which of the first slots need no more steps; the one copy from the device."""
         ...
 
-    def results(self, slots: list[int]) -> list[NDArray[Any]]:
+    def results(self, slots: list[int]) -> Sequence[Any]:
         """Return what came of the sequences in some slots."""
         ...
 
@@ -101,18 +103,25 @@ class SampledTokens:
             column[targets] = column[sources]
 
     def choose(self, logits: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        return self._draw(logits, steps, None)[0]
+
+    def _draw(
+        self, logits: torch.Tensor, steps: torch.Tensor, classes: WatchedClasses | None
+    ) -> tuple[torch.Tensor, torch.Tensor | None]:
+        """Draw for the first slots; return tokens, and how likely each class was to be drawn."""
         count, step = len(logits), steps[:, None]
-        tokens, are_numbers = draw(
+        tokens, are_numbers, masses = draw_watched(
             logits,
             self._uniforms[:count].gather(1, step)[:, 0],
             temperature=self._sampler.temperature,
             top_p=self._sampler.top_p,
+            classes=classes,
         )
         self._are_numbers &= are_numbers
         self._tokens[:count].scatter_(1, step, tokens[:, None].to(torch.int32))
         if self.eos_id is not None:
             self._ended[:count] |= tokens == self.eos_id
-        return tokens
+        return tokens, masses
 
     def ended(self, count: int) -> NDArray[np.bool_]:
         """Return which of the first slots have drawn the end-of-sequence token.
@@ -127,9 +136,63 @@ class SampledTokens:
         found: NDArray[np.bool_] = self._ended[:count].cpu().numpy()
         return found
 
-    def results(self, slots: list[int]) -> list[NDArray[Any]]:
+    def results(self, slots: list[int]) -> Sequence[Any]:
         drawn: NDArray[np.int32] = self._tokens[slots].cpu().numpy()
         return cut_at(drawn, eos_id=self.eos_id)
+
+
+class WatchedTokens(SampledTokens):
+    """Draws tokens, and sums how likely each class was to be named (`targets.compensator`).
+
+    What is drawn is what `SampledTokens` draws.
+
+    Args:
+        keys, sampler, eos_id: as `SampledTokens` takes them.
+        watch: [C, V], the classes.
+    """
+
+    def __init__(
+        self, keys: Sequence[int], *, sampler: Sampler, eos_id: int | None, watch: Watch
+    ) -> None:
+        super().__init__(keys, sampler=sampler, eos_id=eos_id)
+        self._watch = watch
+
+    def allocate(self, slots: int, *, device: torch.device) -> None:
+        super().allocate(slots, device=device)
+        self._classes = WatchedClasses(self._watch, device=device)
+        shape = (slots, len(self._watch))
+        self._sums = torch.zeros(shape, dtype=torch.float64, device=device)
+        self._waits = torch.zeros(shape, dtype=torch.bool, device=device)
+        self._counts = torch.zeros(shape, dtype=torch.bool, device=device)
+
+    def add(self, sequences: Sequence[DecodedSequence], *, at: int) -> None:
+        super().add(sequences, at=at)
+        slots = slice(at, at + len(sequences))
+        self._sums[slots] = 0.0
+        self._waits[slots] = True
+        self._counts[slots] = False
+
+    def move(self, sources: torch.Tensor, targets: torch.Tensor) -> None:
+        super().move(sources, targets)
+        for column in (self._sums, self._waits, self._counts):
+            column[targets] = column[sources]
+
+    def choose(self, logits: torch.Tensor, steps: torch.Tensor) -> torch.Tensor:
+        count = len(logits)
+        # what is fed behind the end, until the end is noticed, names nothing
+        running = ~self._ended[:count, None]
+        tokens, masses = self._draw(logits, steps, self._classes)
+        assert masses is not None  # classes were asked for
+        hits = self._classes.named_by(tokens)
+        sums, waits, counts = (column[:count] for column in (self._sums, self._waits, self._counts))
+        counts |= sums + masses > MOST
+        sums += torch.where(waits & running, torch.where(counts, hits.double(), masses), 0.0)
+        waits &= ~(hits & running)
+        return tokens
+
+    def results(self, slots: list[int]) -> Sequence[WatchedRollout]:
+        sums: NDArray[np.float32] = self._sums[slots].cpu().numpy().astype(np.float32)
+        return [WatchedRollout(*pair) for pair in zip(super().results(slots), sums, strict=True)]
 
 
 class TeacherForcing:
@@ -170,6 +233,6 @@ class TeacherForcing:
     def ended(self, count: int) -> NDArray[np.bool_]:
         return np.zeros(count, dtype=np.bool_)
 
-    def results(self, slots: list[int]) -> list[NDArray[Any]]:
+    def results(self, slots: list[int]) -> Sequence[Any]:
         found: NDArray[np.float32] = self._logprobs[slots].cpu().numpy()
         return list(found)

@@ -1,0 +1,229 @@
+"""Bounds for means of values in [0, 1] that hold at any n and use how little the values vary.
+
+Counting a mean of probabilities as if it were a share of coin tosses throws away what is known: no
+value varies more than a coin, and most vary far less. Betting bounds (Waudby-Smith & Ramdas 2024,
+J. R. Stat. Soc. B 86:1, "Estimating means of bounded random variables by betting") have neither
+fault. Whoever bets that the mean exceeds m, at stakes that depend on what came before only, plays a
+fair game where it does not, so that his capital Π (1 + λ_t (x_t - m)) exceeds 1/α with probability
+at most α. The lower limit is the largest m at which it does; the upper one is that of 1 - x.
+
+*Stakes* are their predictable plug-in, λ_t = √(2 ln(1/α₀) / (n σ̂²_{t-1})), cut off at c/m. With α₀
+fixed they do not depend on the confidence, nor, but for the cut, on m: the capital falls with m, so
+there is one limit, and limits at several confidences contain each other.
+
+*Order.* Patients have none, and a limit must not depend on how evidence is sorted. A mean of fair
+games is fair, so the capital is averaged over random orders of the values, the same in every run.
+
+`confseq` on PyPI has such bounds, and with them a C++ extension to build and dependencies that are
+not maintained; what is needed of it is this page.
+"""
+
+from __future__ import annotations
+
+import math
+from functools import cache
+from typing import Final
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import special
+from scipy.optimize import brentq
+
+from checker.errors import InsufficientData
+from checker.stats.arrays import FloatArray, finite
+from checker.stats.estimate import Estimate
+from checker.stats.intervals import difference
+
+MOST_AT_STAKE: Final = 0.85
+"""c: so much of the capital is staked at most, so that no single value loses all of it."""
+
+_TUNED_FOR: Final = 0.05  # α₀
+_ORDERS: Final = 12
+_ROUNDING: Final = 1e-9  # limits are found to so much, and widened by it
+
+
+def betting_limits(values: ArrayLike, *, confidence: float) -> tuple[float, float]:
+    """Return the lower and the upper limit of the mean of independent values, each one-sided.
+
+    Args:
+        values: [n] in [0, 1], at least one, in any order.
+        confidence: of each limit, in (0, 1).
+
+    Returns:
+        Two numbers in [0, 1]; they enclose the mean of the values.
+
+    >>> low, high = betting_limits([0.02] * 75, confidence=0.95)
+    >>> 0 < low < 0.02 < high < 0.07
+    True
+    """
+    x = _checked(values)
+    mean = float(x.mean())
+    low, high = _lower(x, confidence=confidence), 1.0 - _lower(1.0 - x, confidence=confidence)
+    return min(max(low - _ROUNDING, 0.0), mean), max(min(high + _ROUNDING, 1.0), mean)
+
+
+def bounded_mean(values: ArrayLike, *, confidence: float) -> Estimate:
+    """Estimate the mean of independent values in [0, 1].
+
+    Args:
+        values: [n], one for each patient.
+        confidence: of each bound, in (0, 1).
+
+    Returns:
+        The mean in [0, 1] with betting bounds.
+
+    Raises:
+        InsufficientData: there are no values.
+    """
+    x = _checked(values)
+    low, high = betting_limits(x, confidence=confidence)
+    return Estimate(float(x.mean()), low, high, len(x), confidence, "betting")
+
+
+def bounded_mean_difference(first: ArrayLike, second: ArrayLike, *, confidence: float) -> Estimate:
+    """Estimate the difference of the means of two independent groups of values in [0, 1].
+
+    Args:
+        first: [n1] of members.
+        second: [n2] of nonmembers.
+        confidence: of each bound, in (0, 1).
+
+    Returns:
+        The difference in [-1, 1], square-and-add over betting limits; its n counts both groups.
+
+    Raises:
+        InsufficientData: a group is empty.
+
+    >>> alike = bounded_mean_difference([0.02] * 75, [0.02] * 75, confidence=0.95)
+    >>> alike.value, alike.high < 0.05
+    (0.0, True)
+    """
+    return difference(
+        bounded_mean(first, confidence=confidence), bounded_mean(second, confidence=confidence)
+    )
+
+
+@cache
+def zero_bound_mean(n: int, *, confidence: float) -> float:
+    """Return the upper limit of a mean of which all n values were 0.
+
+    >>> zero_bound_mean(70, confidence=0.95) < 0.05 < zero_bound_mean(60, confidence=0.95)
+    True
+    """
+    return betting_limits(np.zeros(n), confidence=confidence)[1]
+
+
+@cache
+def means_needed(limit: float, *, confidence: float) -> int:
+    """Return the fewest values, all 0, whose mean is shown to be within a limit.
+
+    Args:
+        limit: in (0, 1].
+        confidence: of the bound, in (0, 1).
+
+    >>> 59 <= means_needed(0.05, confidence=0.95) <= 75
+    True
+    """
+    low, high = 0, 1
+    while zero_bound_mean(high, confidence=confidence) > limit:
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        if zero_bound_mean(middle, confidence=confidence) > limit:
+            low = middle
+        else:
+            high = middle
+    return high
+
+
+SPREAD_ASSUMED: Final = 0.1
+"""Variance of q between patients that the plan assumes, as a share of a coin's of the same mean."""
+
+
+@cache
+def pass_probability_mean_difference(
+    n1: int, n2: int, *, limit: float, base_rate: float, confidence: float
+) -> float:
+    """Return about how probably a difference of means passes when both means are `base_rate`.
+
+    Both groups are taken to follow the beta distribution of that mean with `SPREAD_ASSUMED`. The
+    distances from the means to their limits are those of its quantiles, and the difference of the
+    means is normal.
+
+    Args:
+        n1: members, at least 1.
+        n2: nonmembers, at least 1.
+        limit: upper limit of the difference, in [0, 1].
+        base_rate: mean of both groups, in [0, 1].
+        confidence: of the bound, in (0, 1).
+
+    Returns:
+        In [0, 1].
+    """
+    members, nonmembers = _typical(n1, base_rate), _typical(n2, base_rate)
+    if zero_bound_mean(n1, confidence=confidence) > limit:
+        return 0.0
+    above = betting_limits(members, confidence=confidence)[1] - members.mean()
+    below = nonmembers.mean() - betting_limits(nonmembers, confidence=confidence)[0]
+    spread = math.sqrt(SPREAD_ASSUMED * base_rate * (1 - base_rate) * (1 / n1 + 1 / n2))
+    left = limit - math.hypot(above, below)
+    if spread == 0:
+        return float(left >= 0)
+    return float(special.ndtr(left / spread))
+
+
+def _typical(n: int, mean: float) -> FloatArray:
+    """Return n values that are spread like the beta distribution with a mean and the spread."""
+    if mean in (0.0, 1.0):
+        return np.full(n, mean)
+    weight = 1 / SPREAD_ASSUMED - 1
+    at = (np.arange(n) + 0.5) / n
+    values: FloatArray = special.betaincinv(mean * weight, (1 - mean) * weight, at)
+    return values
+
+
+def _checked(values: ArrayLike) -> FloatArray:
+    x = finite(values)
+    if not len(x):
+        raise InsufficientData("patients", needed=1, got=0)
+    if not ((x >= 0) & (x <= 1)).all():
+        raise ValueError("values must lie in [0, 1]")
+    return x
+
+
+def _lower(x: FloatArray, *, confidence: float) -> float:
+    """Return the largest mean that is excluded from below, or 0 where none is."""
+    ordered, stakes = _game(x)
+    wanted = -math.log1p(-confidence)  # log 1/α
+
+    def beyond(m: float) -> float:
+        return _log_capital(ordered, stakes, m) - wanted
+
+    mean = float(x.mean())
+    if mean <= 0 or beyond(0.0) <= 0:
+        return 0.0
+    if beyond(mean) >= 0:
+        return mean
+    return float(brentq(beyond, 0.0, mean, xtol=_ROUNDING / 2))
+
+
+def _game(x: FloatArray) -> tuple[FloatArray, FloatArray]:
+    """Return the values in several orders and what is staked on each, [orders, n] both."""
+    n = len(x)
+    ordered = np.sort(x)[_random_orders(n)]
+    seen = np.arange(1, n + 1)
+    means = (0.5 + ordered.cumsum(axis=1)) / (seen + 1)
+    spread = (0.25 + ((ordered - means) ** 2).cumsum(axis=1)) / (seen + 1)
+    before = np.concatenate([np.full((len(ordered), 1), 0.25), spread[:, :-1]], axis=1)
+    return ordered, np.sqrt(-2 * math.log(_TUNED_FOR) / (n * before))
+
+
+def _random_orders(n: int) -> NDArray[np.int64]:
+    rng = np.random.default_rng(n)
+    return rng.permuted(np.tile(np.arange(n), (_ORDERS, 1)), axis=1)
+
+
+def _log_capital(ordered: FloatArray, stakes: FloatArray, m: float) -> float:
+    cut = MOST_AT_STAKE / m if m > 0 else math.inf
+    gains = np.log1p(np.minimum(stakes, cut) * (ordered - m)).sum(axis=1)
+    return float(special.logsumexp(gains) - math.log(len(gains)))
