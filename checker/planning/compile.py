@@ -19,6 +19,7 @@ from checker.planning.overlap import SplitOverlap, compare_splits
 from checker.planning.power import comparability_power
 from checker.planning.protocol import PlannedCell, Work, curtailments, plan_cell, planning_of
 from checker.planning.reference import check_reference
+from checker.planning.release import with_prospects
 from checker.planning.snapshots import (
     class_snapshots,
     data_snapshot,
@@ -166,7 +167,7 @@ def compile_plan(
         confidence=spec.parameters.confidence,
         sequential=builder.is_sequential,
     )
-    return CompiledAudit(plan, _workload(builder, compared.overlap))
+    return CompiledAudit(with_prospects(plan), _workload(builder, compared.overlap))
 
 
 def _planned_cells(

@@ -40,15 +40,16 @@ SHARE_MEMORIZED = 0.5
 WEIGHT = 0.95
 
 
-def write_targets(folder: Path, *, seed: int) -> None:
+def write_targets(folder: Path, *, seed: int, **sizes: int) -> None:
     """Write a cohort, its vocabulary, and a leaking and a sound target for it.
 
     Args:
         folder: gets `cohort/`, `vocab.json`, and for each of TARGETS a model (`.json`) and its
             document (`.yaml`).
         seed: of the patients and of which of them the leaking target repeats.
+        sizes: of the cohort, as `write_cohort` takes them.
     """
-    write_cohort(folder / "cohort", seed=seed)
+    write_cohort(folder / "cohort", seed=seed, **sizes)
     data = DataSpec(path="cohort", members=meds.train_split, nonmembers=meds.held_out_split)
     cohort = load_cohort(data, base=folder)
     ages = [f"AGE//{years}" for years in range(121)]

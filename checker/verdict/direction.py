@@ -21,16 +21,11 @@ from checker.attacks.families import Family
 from checker.errors import InsufficientData
 from checker.planning.cells import metric_of
 from checker.planning.model import AuditPlan, Cell
+from checker.stats import false_alarms
 from checker.verdict.checks import AdmissibilityCheck
 from checker.verdict.finding import Finding
 
 REASON = "worse-than-chance"
-
-FALSE_ALARMS = 0.005
-"""Of audits of sound models, so many at the most have a cell that looks worse than chance.
-
-Half of the one per cent that is promised: far out in the tail the bounds of an AUROC are up to 1.5
-times as often wrong as they say (`benchmarks/direction.py`)."""
 
 _LOOKED_AT = 0.99
 """The correction asks for more than this, so where this bound says nothing none will."""
@@ -170,7 +165,7 @@ def direction_of(plan: AuditPlan, findings: Sequence[Finding]) -> Direction:
         cell.id for cell in plan.cells if any(runs_on.get(job) == "reference" for job in cell.jobs)
     )
     pointed = [(one, p) for one in findings if (p := one.chance_p_value) is not None]
-    wrong = stats.holm([p for _, p in pointed], alpha=FALSE_ALARMS)
+    wrong = stats.holm([p for _, p in pointed], alpha=false_alarms.DIRECTION)
     worse = [finding for (finding, _), is_wrong in zip(pointed, wrong, strict=True) if is_wrong]
     between = [one.cell for one in worse if _compares_splits(one.cell)]
     return Direction(
