@@ -226,32 +226,36 @@ def upper(hits: int, n: int) -> float:
 
 def table(tallies: dict[Case, Tally]) -> str:
     """Return what was found, in lines."""
-    lines = ["positives  rate signal tokens  audits " + "".join(f"  {v:>13.1%}" for v in LEVELS)]
-    total = Tally()
-    for case, one in tallies.items():
-        if case in EXCHANGEABLE:
+    alike = {case: one for case, one in tallies.items() if case in EXCHANGEABLE and one.audits}
+    apart = {case: one for case, one in tallies.items() if case in SHIFTED and one.audits}
+    lines = []
+    if alike:
+        heads = "".join(f"{level:>17.1%}" for level in LEVELS)
+        lines.append(f"positives     rate signal tokens  audits{heads}")
+        for case, one in alike.items():
             lines.append(
-                f"{case.members:5}/{case.nonmembers:<5}{case.rate:5}{case.signal:6}{case.tokens:6}"
-                f"{one.audits:8} " + _shares(one)
+                f"{case.members:5}/{case.nonmembers:<6}{case.rate:6}{case.signal:7}"
+                f"{case.tokens:7}{one.audits:8}{_shares(one)}"
             )
-            total.audits += one.audits
-            total.missed = tuple(a + b for a, b in zip(total.missed, one.missed, strict=True))
-    lines.append(f"{'all':28}{total.audits:8} " + _shares(total))
-    lines.append("")
-    lines.append("positives  signal  shift  audits  measured  lot disproved  undeclared stopped")
-    for case, one in tallies.items():
-        if case in SHIFTED:
-            lines.append(
-                f"{case.members:9}{case.signal:8}{case.shift:7.3f}{one.audits:8}"
-                f"{one.total / one.audits:10.3f}{one.disproved / one.audits:15.2f}"
-                f"{one.stopped / one.audits:20.2f}"
-            )
+        total = Tally(
+            audits=sum(one.audits for one in alike.values()),
+            missed=tuple(sum(n) for n in zip(*(one.missed for one in alike.values()), strict=True)),
+        )
+        lines += [f"{'all':32}{total.audits:8}{_shares(total)}", ""]
+    if apart:
+        lines.append("positives signal  shift  audits  measured  lot disproved  undeclared stopped")
+        lines += [
+            f"{case.members:9}{case.signal:7}{case.shift:7.3f}{one.audits:8}"
+            f"{one.total / one.audits:10.3f}{one.disproved / one.audits:15.2f}"
+            f"{one.stopped / one.audits:20.2f}"
+            for case, one in apart.items()
+        ]
     return "\n".join(lines)
 
 
 def _shares(one: Tally) -> str:
     return "".join(
-        f"  {missed / one.audits:5.2%} (≤{upper(missed, one.audits):5.2%})" for missed in one.missed
+        f"  {missed / one.audits:6.2%} (≤{upper(missed, one.audits):6.2%})" for missed in one.missed
     )
 
 

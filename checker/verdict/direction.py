@@ -164,6 +164,17 @@ def direction_of(plan: AuditPlan, findings: Sequence[Finding]) -> Direction:
     asks = frozenset(
         cell.id for cell in plan.cells if any(runs_on.get(job) == "reference" for job in cell.jobs)
     )
+    return corrected(findings, asks_reference=asks)
+
+
+def corrected(findings: Sequence[Finding], *, asks_reference: frozenset[str]) -> Direction:
+    """Correct directions for their number (Holm), and say what follows for other cells.
+
+    Args:
+        findings: with `chance_p_value` of each cell that has a direction.
+        asks_reference: ids of cells that are judged from what a reference model says.
+    """
+    asks = asks_reference
     pointed = [(one, p) for one in findings if (p := one.chance_p_value) is not None]
     wrong = stats.holm([p for _, p in pointed], alpha=false_alarms.DIRECTION)
     worse = [finding for (finding, _), is_wrong in zip(pointed, wrong, strict=True) if is_wrong]
