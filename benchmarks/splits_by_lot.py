@@ -1,10 +1,11 @@
 """The price: how many sound models, rightly described, are stopped by a check.
 
-Each seed draws a cohort by lot (`checker.demo.cohort`), a sound model of its members, and an
-honest reference, and audits it once with `expect.tokens`. The model is *simulated* (how often
-tokens occur) or *trained* (the demo's sound recipe; its reference is trained on the tuning
-patients). The evidence is then judged as if the target had declared `assignment: random`, `other`,
-and nothing.
+Each seed is one audit of a sound model with `expect.tokens` and an honest reference, and of splits
+that were dealt by lot. *Simulated* models follow how often tokens occur; twenty lots are dealt from
+each pool of patients (`checker.demo.cohort`), the model is of its members, the reference of the
+patients who are left. *Trained* ones are the demo's sound recipe on a cohort of their own, with a
+reference that is trained on the tuning patients. The evidence is then judged as if the target had
+declared `assignment: random`, `other`, and nothing.
 
 Counted are audits that are released, and audits that would be if no check had been asked: those
 with all deciding bounds within their limits. The difference is the price of the checks; with
@@ -20,40 +21,50 @@ from __future__ import annotations
 
 import argparse
 import json
+import shutil
 import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import cache
 from pathlib import Path
 from typing import Literal
 
+import meds
+import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from checker import stats
 from checker.attacks.api import columns_of
+from checker.demo.cohort import write_cohort
 from checker.demo.walkthrough import Demonstration, Settings
 from checker.evidence import EvidenceStore, tables_by_job
 from checker.planning import AuditPlan
 from checker.planning.cells import metric_of
 from checker.planning.release import with_prospects
-from checker.policy.documents import LeakagePolicy
+from checker.policy.documents import DataSpec, LeakagePolicy, TokenizationSpec
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.resources import resource
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
 from checker.targets.conformance import ConformanceError
 from checker.testing import offer_simulated_backend
-from checker.testing.toy_targets import write_targets
+from checker.testing.toy_targets import write_models
 from checker.verdict import Finding, Judgement, judge
 from checker.verdict.assignment import Assignment
 
 Model = Literal["simulated", "trained"]
 
 ASSIGNMENTS: tuple[Assignment | None, ...] = ("random", "other", None)
-FURTHER = 1_000_000
-"""Seeds of reference cohorts lie so much further than those of the audited ones."""
+LOTS = 20
+"""Lots that are dealt from one pool of patients; whoever the patients are, a lot is a lot."""
+
+_POOLS: list[tempfile.TemporaryDirectory[str]] = []
 
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 
@@ -98,7 +109,8 @@ class Setup:
     Args:
         model: simulated, or trained.
         members, nonmembers: patients of the splits.
-        positives: of the class, in either.
+        others: patients apart, to whom the reference is fitted.
+        positives: of the class in either split; on average, where a lot deals them.
         excess: limit of what is told of the class.
         auroc: limit of both membership attacks.
     """
@@ -106,6 +118,7 @@ class Setup:
     model: Model = "simulated"
     members: int = 600
     nonmembers: int = 600
+    others: int = 600
     positives: int = 80
     excess: float = 0.1
     auroc: float = 0.7
@@ -161,24 +174,60 @@ def audits(seed: int, folder: Path, *, setup: Setup) -> Outcomes:
 
 def _simulated(seed: int, folder: Path, setup: Setup) -> tuple[Path, Path]:
     """Write a model that follows how often tokens occur, and a reference of other patients."""
-    sizes = {
-        "members": setup.members,
-        "nonmembers": setup.nonmembers,
-        "positives": setup.positives,
-    }
-    write_targets(folder, seed=seed, **sizes)
-    write_targets(folder / "others", seed=seed + FURTHER, **sizes)
-    ids = json.loads((folder / "vocab.json").read_text())
-    others = json.loads((folder / "others" / "vocab.json").read_text())
-    fitted = json.loads((folder / "others" / "sound.json").read_text())["unigram"]
-    shares = [fitted[others[token]] if token in others else min(fitted) for token in ids]
-    model = json.loads((folder / "sound.json").read_text())
-    model["unigram"] = [share / sum(shares) for share in shares]
-    (folder / "reference.json").write_text(json.dumps(model))
+    deal(pool(setup, seed=seed // LOTS), folder / "cohort", setup=setup, seed=seed)
+    write_models(folder, seed=seed)
     target = yaml.safe_load((folder / "sound.yaml").read_text())
+    others = DataSpec(path="cohort", members=meds.tuning_split, nonmembers=meds.held_out_split)
+    cohort = load_cohort(others, base=folder)
+    tokenizer = Tokenizer(
+        TokenizationSpec.model_validate(target["spec"]["tokenization"]),
+        vocabulary=load_vocabulary(folder / "vocab.json"),
+        base=folder,
+    )
+    model = json.loads((folder / "sound.json").read_text())
+    tokens = tokenizer.encode(cohort.members, cohort.codes).tokens
+    counts = np.bincount(tokens, minlength=len(model["unigram"])) + 0.01
+    counts[tokens[0]] = 0.01  # BOS starts records and never follows
+    model["unigram"] = (counts / counts.sum()).tolist()
+    (folder / "reference.json").write_text(json.dumps(model))
     target["spec"]["reference"] = {"backend": "simulated", "path": "reference.json"}
     (folder / "target.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
-    return _policy(folder, seed, setup, samples=20), folder / "target.yaml"
+    return _policy(folder, seed, setup, samples=10), folder / "target.yaml"
+
+
+@cache
+def pool(setup: Setup, *, seed: int) -> Path:
+    """Write patients that many lots deal out; returns the folder, which goes with the process."""
+    folder = tempfile.TemporaryDirectory()  # deleted when the process ends
+    _POOLS.append(folder)
+    everybody = setup.members + setup.nonmembers + setup.others
+    write_cohort(
+        Path(folder.name) / "cohort",
+        seed=seed,
+        members=everybody // 2,
+        nonmembers=everybody - everybody // 2,
+        tuning=0,
+        positives=round(setup.positives * everybody / (setup.members + setup.nonmembers)),
+    )
+    return Path(folder.name) / "cohort"
+
+
+def deal(pool: Path, folder: Path, *, setup: Setup, seed: int) -> None:
+    """Deal a pool's patients to members, nonmembers and others by lot: a copy with new splits."""
+    shutil.copytree(pool, folder)
+    path = folder / meds.subject_splits_filepath
+    subjects = pq.read_table(path)["subject_id"].to_numpy()
+    sizes = (setup.members, setup.nonmembers, setup.others)
+    names = (meds.train_split, meds.held_out_split, meds.tuning_split)
+    splits = np.repeat(np.array(names, dtype=object), sizes)
+    lot = np.random.default_rng([seed, 3]).permutation(len(subjects))
+    table = pa.table(
+        {
+            "subject_id": pa.array(subjects[lot].tolist(), pa.int64()),
+            "split": pa.array(splits.tolist(), pa.string()),
+        }
+    )
+    pq.write_table(table, path)
 
 
 def _trained(seed: int, folder: Path, setup: Setup) -> tuple[Path, Path]:

@@ -40,16 +40,25 @@ SHARE_MEMORIZED = 0.5
 WEIGHT = 0.95
 
 
-def write_targets(folder: Path, *, seed: int, **sizes: int) -> None:
+def write_targets(folder: Path, *, seed: int) -> None:
     """Write a cohort, its vocabulary, and a leaking and a sound target for it.
 
     Args:
         folder: gets `cohort/`, `vocab.json`, and for each of TARGETS a model (`.json`) and its
             document (`.yaml`).
         seed: of the patients and of which of them the leaking target repeats.
-        sizes: of the cohort, as `write_cohort` takes them.
     """
-    write_cohort(folder / "cohort", seed=seed, **sizes)
+    write_cohort(folder / "cohort", seed=seed)
+    write_models(folder, seed=seed)
+
+
+def write_models(folder: Path, *, seed: int) -> None:
+    """Write the vocabulary and the targets of a cohort that is there, as `write_targets` does.
+
+    Args:
+        folder: holds `cohort/`.
+        seed: of which members the leaking target repeats.
+    """
     data = DataSpec(path="cohort", members=meds.train_split, nonmembers=meds.held_out_split)
     cohort = load_cohort(data, base=folder)
     ages = [f"AGE//{years}" for years in range(121)]
