@@ -20,7 +20,8 @@ from checker import stats
 from checker.attacks.families import RateDifference
 from checker.attacks.families.ranked import SplitAuroc
 from checker.attacks.families.samples import Clusters
-from checker.verdict.direction import FALSE_ALARMS, p_below_chance
+from checker.stats.false_alarms import DIRECTION
+from checker.verdict.direction import p_below_chance
 
 SCORED = ((50, 50), (100, 100), (300, 300), (60, 600), (600, 60), (1000, 400))
 COUNTED = (
@@ -45,7 +46,7 @@ def p_values(rng: np.random.Generator) -> list[float]:
 def false_alarms(*, audits: int, seed: int) -> int:
     """Return how many of so many sound audits have a cell that is called worse than chance."""
     rng = np.random.default_rng(seed)
-    return sum(bool(stats.holm(p_values(rng), alpha=FALSE_ALARMS).any()) for _ in range(audits))
+    return sum(bool(stats.holm(p_values(rng), alpha=DIRECTION).any()) for _ in range(audits))
 
 
 def found_exchanged(*, audits: int, seed: int, n: int, shift: float, cells: int) -> int:
@@ -62,7 +63,7 @@ def found_exchanged(*, audits: int, seed: int, n: int, shift: float, cells: int)
     others = [1.0] * (cells - 1)
     return sum(
         bool(
-            stats.holm([_auroc(rng, n, n, shift=-shift), *others], alpha=FALSE_ALARMS).any()
+            stats.holm([_auroc(rng, n, n, shift=-shift), *others], alpha=DIRECTION).any()
         )
         for _ in range(audits)
     )  # fmt: skip

@@ -102,7 +102,7 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
         tables = {"regurgitation": pa.table(columns)}
     else:
         tables = {"canaries": _canary_table(observations)}
-    return {**_COMPARABLE, **tables}
+    return {**COMPARABLE, **tables}
 
 
 def _nobody(rows: int) -> dict[str, Any]:
@@ -183,7 +183,7 @@ def _comparable_split() -> dict[str, pa.Table]:
     }
 
 
-_COMPARABLE: Final = _comparable_split()
+COMPARABLE: Final = _comparable_split()
 
 
 def plan_of(
@@ -204,8 +204,8 @@ def plan_of(
         for name, kind in kinds.items()
     ]
     return AuditPlan(
-        **_SNAPSHOTS,
-        cells=[cell_of(design, [name for name in tables if name not in {*_COMPARABLE, "labels"}])],
+        **SNAPSHOTS,
+        cells=[cell_of(design, [name for name in tables if name not in {*COMPARABLE, "labels"}])],
         jobs=jobs,
         seed=seed,
         confidence=0.95,
@@ -238,7 +238,7 @@ def cell_of(design: Design, jobs: list[str]) -> Cell:
     )
 
 
-_SNAPSHOTS: Final[dict[str, Any]] = {
+SNAPSHOTS: Final[dict[str, Any]] = {
     "policy": PolicySnapshot(
         document=load_policy(resource("policies/demo.yaml")).document, document_sha256="0" * 64,
         sha256="0" * 64, lines={},

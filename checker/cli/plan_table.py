@@ -10,7 +10,7 @@ from checker.attacks.families import Power
 from checker.cli.console import plain_table, told
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
-from checker.planning.checks import CheckPower, check_powers
+from checker.planning.model import CheckPower, ReleaseChance
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.measures import probe_words
@@ -37,6 +37,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     _print_checks(plan, console)
     _print_cost(plan, console)
     _print_prospects(plan, console)
+    _print_release(plan, console)
 
 
 def _print_near_duplicates(plan: AuditPlan, console: Console) -> None:
@@ -76,28 +77,80 @@ def _print_cells(plan: AuditPlan, console: Console) -> None:
 
 def _print_checks(plan: AuditPlan, console: Console) -> None:
     """Print how the splits were made, and which checks can stop a pass how often."""
-    checks = check_powers(plan)
+    checks = plan.checks
     if not checks:
         return
     data = plan.target.document.spec.data
     if data.assignment is not None:
         console.print(f"Declared: {told(assignment_words(data.assignment, data.assigned_by))}.")
-    table = plain_table("check", "stops", "lets a sound model through", numbers=("stops",))
+    table = plain_table("check", "stops", "lets a sound model through", "finds", numbers=("stops",))
     for check in checks:
-        table.add_row(told(check.title), _cells(check.cells), told(_chance(check)))
+        table.add_row(
+            told(check.title), _cells(check.cells), told(_chance(check)), told(_finds(check))
+        )
     console.print(table)
 
 
 def _chance(check: CheckPower) -> str:
-    if check.chance is None:
-        return "if it is described rightly"
+    """Say how often a check stops no model that leaks nothing, and on what that hangs."""
+    if check.condition is not None:
+        return f"if {check.condition}"
     if check.chance == 1 or (check.chance == 0 and not check.is_floor):
         said = "never" if check.chance == 0 else "always"
     else:
         word = "at least " if check.is_floor else ""
         low = "underpowered: " if check.chance < UNDERPOWERED else ""
-        said = f"{low}{word}{check.chance:.0%}"
+        said = f"{low}{word}{_percent(check.chance)}"
     return f"{said} (least: {check.worst})" if check.worst is not None else said
+
+
+def _percent(chance: float) -> str:
+    """Write a chance; one that is nearly certain with a decimal, so that it does not look so."""
+    return f"{chance:.1%}" if 0.99 <= chance < 1 else f"{chance:.0%}"
+
+
+def _finds(check: CheckPower) -> str:
+    """Say the least effect that a check would stop with these patients."""
+    if check.finds is None or check.found is None:
+        return "–"
+    effect = "an AUROC" if check.found == "auroc" else "a base-rate gap"
+    side = "below" if check.found == "auroc" and check.finds < 0.5 else "above"
+    often = "" if check.found_chance is None else f" with chance {check.found_chance:.0%}"
+    where = "" if check.finds_in is None else f" (most: {check.finds_in})"
+    return f"{effect} {side} {check.finds:.3f}{often}{where}"
+
+
+def _print_release(plan: AuditPlan, console: Console) -> None:
+    """Print the chance that all cells pass and no check stops a model that leaks nothing."""
+    if plan.release is not None and any(cell.gating for cell in plan.cells):
+        console.print(told(release_words(plan.release)))
+
+
+def release_words(release: ReleaseChance) -> str:
+    """Say how likely a model that leaks nothing is released with these patients."""
+    if release.stopped_by:
+        named = ", ".join(release.stopped_by[:UNMATCHED_SHOWN])
+        more = len(release.stopped_by) - UNMATCHED_SHOWN
+        tail = f" and {more} more" if more > 0 else ""
+        return f"A model that leaks nothing cannot be released with these patients: {named}{tail}."
+    if release.chance is None:
+        return (
+            "How likely a model that leaks nothing is released cannot be said:"
+            f" {_counted_cells(len(release.unknown))} decided by a spread that only the audit"
+            f" shows. The checks let it through with chance {_percent(release.checks)}."
+        )
+    word = "at least " if release.is_floor else ""
+    low = ", which is underpowered" if release.chance < UNDERPOWERED else ""
+    by_bounds = "" if release.cells is None else _percent(release.cells)
+    return (
+        "The chance that a model that leaks nothing is released with these patients is"
+        f" {word}{_percent(release.chance)}{low}: its cells pass with {by_bounds}, and no check"
+        f" stops it with {_percent(release.checks)}."
+    )
+
+
+def _counted_cells(count: int) -> str:
+    return f"{count} cell{'s are' if count > 1 else ' is'}"
 
 
 def _print_classes(plan: AuditPlan, console: Console) -> None:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -17,6 +17,8 @@ from typing import Any
 
 import meds
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from checker.demo.cohort import write_cohort
@@ -40,6 +42,10 @@ MODELS = ("overtrained", "sound")
 SPECIALS = {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]", "unk": "[UNK]"}
 STATIC_FIELDS = {"sex": "GENDER//*", "race": "RACE//*"}
 OLDEST = 120
+SAMPLE = "sample.parquet"
+SAMPLED = 40
+"""Members whose sequences are written for `expect.tokens`; it asks for 20."""
+
 TIME_BINS: list[dict[str, str]] = [
     {"upTo": "1d", "token": "TIME//up to a day"},
     {"upTo": "30d", "token": "TIME//up to a month"},
@@ -118,31 +124,41 @@ class Demonstration:
         self._write_vocabulary(cohort, tuning)
         for model in MODELS:
             self._write_target(model, cohort)
+        self._write_sample(cohort)
         if self.settings.policy is None:
             self._write_policy()
 
-    def train(self, progress: Callable[[str, int, float], None]) -> None:
-        """Train both models on the members.
+    def train(
+        self,
+        progress: Callable[[str, int, float], None],
+        *,
+        models: Sequence[str] = MODELS,
+    ) -> None:
+        """Train models on the members.
 
         Args:
             progress: called after each epoch with model, epoch and loss in nats a token.
+            models: of MODELS, and "reference": one trained on the tuning patients alone.
         """
         from checker.demo import training  # torch is loaded only when a model is really trained
 
         cohort, tuning = self._cohorts()
-        target = load_target(self.target_path(MODELS[0])).document.spec.tokenization
         vocabulary = load_vocabulary(self.settings.folder / "vocab.json")
-        tokenizer = Tokenizer(target, vocabulary=vocabulary, base=self.settings.folder)
+        tokenizer = self._tokenizer()
         sequences = list(self._sequences(tokenizer, cohort))
         validation = list(self._sequences(tokenizer, tuning))
-        recipes = {"overtrained": training.OVERTRAINED, "sound": training.SOUND}
-        for model in MODELS:
+        recipes = {
+            "overtrained": training.OVERTRAINED,
+            "sound": training.SOUND,
+            "reference": training.REFERENCE,
+        }
+        for model in models:
 
             def tell(epoch: Any, model: str = model) -> None:
                 progress(model, epoch.number, epoch.loss)
 
             result = training.train(
-                sequences,
+                validation if model == "reference" else sequences,
                 vocabulary_size=len(vocabulary.tokens),
                 bos_id=vocabulary.ids[SPECIALS["bos"]],
                 eos_id=vocabulary.ids[SPECIALS["eos"]],
@@ -231,6 +247,11 @@ class Demonstration:
                 " trained on, for the data set has no split 'tuning'"
             )
 
+    def _tokenizer(self) -> Tokenizer:
+        target = load_target(self.target_path(MODELS[0])).document.spec.tokenization
+        vocabulary = load_vocabulary(self.settings.folder / "vocab.json")
+        return Tokenizer(target, vocabulary=vocabulary, base=self.settings.folder)
+
     def _cohorts(self) -> tuple[Cohort, Cohort]:
         """Members with nonmembers, and tuning patients (as the members of a second cohort)."""
         folder = self.settings.folder
@@ -262,6 +283,10 @@ class Demonstration:
         }
         if meds.birth_code in cohort.codes:
             tokenization["age"] = "AGE//{years}"
+        data = {"path": "cohort", "members": "train", "nonmembers": "held_out"}
+        if self.settings.cohort is None:
+            # one generator made all patients, in no order: it dealt them by lot
+            data |= {"assignment": "random", "assignedBy": "phigate demo"}
         document = {
             "apiVersion": "phigate/v1",
             "kind": "AuditTarget",
@@ -269,11 +294,29 @@ class Demonstration:
             "spec": {
                 "model": {"backend": "huggingface", "path": f"model-{model}", "device": "cpu"},
                 "tokenization": tokenization,
-                "data": {"path": "cohort", "members": "train", "nonmembers": "held_out"},
+                "data": data,
+                # a model that was stopped early may know less than a table of which token follows
+                # which, and then its trainer has to show that these are its tokens
+                "expect": {"tokens": SAMPLE},
             },
         }
         text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         write_atomically(self.target_path(model), text.encode())
+
+    def _write_sample(self, cohort: Cohort) -> None:
+        """Write some of the sequences that training takes, as `expect.tokens` names them."""
+        records = self._tokenizer().encode(cohort.members, cohort.codes)
+        rows = range(min(SAMPLED, len(records)))
+        tokens = [records.record(i).tokens[: self.settings.max_tokens].tolist() for i in rows]
+        table = pa.table(
+            {
+                "subject_id": pa.array(cohort.members.subject_id[: len(rows)].tolist(), pa.int64()),
+                "tokens": pa.array(tokens, pa.list_(pa.int32())),
+            }
+        )
+        buffer = pa.BufferOutputStream()
+        pq.write_table(table, buffer)
+        write_atomically(self.settings.folder / SAMPLE, buffer.getvalue().to_pybytes())
 
     def _sequences(self, tokenizer: Tokenizer, cohort: Cohort) -> Iterator[Tokens]:
         records = tokenizer.encode(cohort.members, cohort.codes)

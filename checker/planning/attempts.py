@@ -6,6 +6,7 @@ from checker.attacks.families import Power
 from checker.planning.cells import metric_of, planned_power
 from checker.planning.model import AuditPlan, Cell
 from checker.planning.power import comparability_power
+from checker.planning.release import with_prospects
 from checker.stats import attempt_confidence
 
 
@@ -29,7 +30,7 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
     if confidence == plan.confidence:
         return plan
     parameters = plan.policy.document.spec.parameters
-    return plan.model_copy(
+    later = plan.model_copy(
         update={
             "confidence": confidence,
             "cells": [
@@ -45,6 +46,7 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
             ),
         }
     )
+    return with_prospects(later)
 
 
 def _power(plan: AuditPlan, cell: Cell, confidence: float) -> Power:

@@ -7,7 +7,7 @@ from typing import Literal
 from checker.attacks.api import Metric, Params, load_attack
 from checker.attacks.families import Power, Sample
 from checker.planning.identity import measurement_digest
-from checker.planning.model import Cell
+from checker.planning.model import AuditPlan, Cell
 from checker.planning.power import cell_power
 from checker.policy import ResolvedAttacker
 from checker.policy.documents import Limit, PolicySpec
@@ -19,6 +19,17 @@ def metric_of(cell: Cell) -> Metric:
     attack = load_attack(cell.probe)
     params = attack.params.model_validate(cell.params)
     return attack.metrics[cell.metric].in_control(contrast=cell.contrast, params=params)
+
+
+def base_rate_cells(plan: AuditPlan) -> list[Cell]:
+    """Return the cells whose prompts must promise the class alike in members and nonmembers."""
+    return [
+        cell
+        for cell in plan.cells
+        if load_attack(cell.probe).compares_base_rates
+        and metric_of(cell).rests_on_split
+        and cell.limit.fail is not None
+    ]
 
 
 def may_stop_early(metric: Metric, limit: Limit, *, sequential: bool) -> bool:

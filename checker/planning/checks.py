@@ -1,66 +1,115 @@
 """How often each check that can stop a pass lets a sound model through, before any model runs.
 
 A gate that is never opened is switched off. What a cell's bounds can decide is its own power
-(`checker.planning.power`); this is what stands beside it, and can stop what the bounds would pass.
+(`checker.planning.power`); this is what stands beside it, and can stop what the bounds would pass:
+how likely it stops a model that leaks nothing and is described rightly (a false alarm), and what it
+would find with these patients. `checker.planning.release` puts both together.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
 from scipy.stats import norm
 
-from checker.attacks.api import load_attack
-from checker.planning.cells import metric_of
-from checker.planning.model import AuditPlan, Cell
-from checker.planning.power import FALSE_ALARMS
+from checker import stats
+from checker.planning.cells import base_rate_cells, metric_of
+from checker.planning.model import AuditPlan, Cell, CheckPower
+from checker.records.prompt_format import FORMAT_PATIENTS_NEEDED
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.stats import false_alarms
 
 BASE_SCORE_SD = 0.2
 """Spread of what prompts promise of a class among those who have it, as the plan assumes it.
 
 Synthea's prompts have 0.17 to 0.21, made-up cohorts 0.01 to 0.08; less spread is easier to show."""
 
-
-@dataclass(frozen=True, slots=True)
-class CheckPower:
-    """One check, and what is known of it before the audit.
-
-    Args:
-        name: of the check, and the reason of what it stops.
-        title: in words.
-        chance: that it lets a sound, rightly described model through, in [0, 1]; None where the
-            plan cannot know.
-        is_floor: the chance is at least this.
-        cells: how many deciding cells it may stop.
-        worst: the cell with the lowest chance, where it is asked cell by cell.
-    """
-
-    name: str
-    title: str
-    chance: float | None
-    cells: int
-    is_floor: bool = False
-    worst: str | None = None
+FOUND = 0.8
+"""The chance with which a check finds what its `finds` says."""
 
 
 def check_powers(plan: AuditPlan) -> list[CheckPower]:
     """Return every check that can stop a pass of a plan's deciding cells, in the judge's order."""
     deciding = [cell for cell in plan.cells if cell.gating and cell.power.can_pass]
     on_split = [cell for cell in deciding if metric_of(cell).rests_on_split]
-    return [check for check in _checks(plan, deciding, on_split) if check.cells]
+    found = [*_of_the_instrument(plan, deciding), *_of_the_splits(plan, on_split)]
+    found += [_direction(plan, deciding), *_of_the_reference(plan, deciding)]
+    found.append(_shared_prompts(on_split))
+    return [check for check in found if check.cells]
 
 
-def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iterator[CheckPower]:
+# --- does the audit look at the model as it is? --------------------------------------------------
+
+
+def _of_the_instrument(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[CheckPower]:
+    """The prompt format, the floor, and what the trainer expects."""
+    looked = plan.job("prompt-format")
+    enough = looked is not None and looked.inputs.get("patients", 0) >= FORMAT_PATIENTS_NEEDED
+    yield CheckPower(
+        name="prompt-format",
+        reason="attack-not-shown-to-work",
+        title="the declared prompt format is the model's own",
+        chance=float(enough),
+        condition="it is described rightly" if enough else None,
+        cells=len(deciding),
+    )
+    expected = plan.target.document.spec.expect
+    confirmed = expected is not None and expected.tokens is not None
+    learned = "it knows more than which token follows which"
+    yield CheckPower(
+        name="floor",
+        reason="attack-not-shown-to-work",
+        title="the model knows more than a table of tokens",
+        chance=float(enough),
+        condition=(f"{learned}, or expect.tokens agrees" if confirmed else learned)
+        if enough
+        else None,
+        cells=len(deciding),
+    )
+    if confirmed:
+        yield CheckPower(
+            name="expected-tokens",
+            reason="expectation-not-met",
+            title="records are tokenized as the trainer's data loader does it",
+            chance=1.0,
+            condition="it is described rightly",
+            cells=len(deciding),
+        )
+    if expected is not None and expected.loss is not None:
+        scored = plan.job("expected-loss")
+        enough = scored is not None and scored.inputs.get("patients", 0) >= FORMAT_PATIENTS_NEEDED
+        yield CheckPower(
+            name="expected-loss",
+            reason="expectation-not-met",
+            title="the members' loss is the one that the trainer measured",
+            chance=float(enough),
+            condition="the declared loss is true" if enough else None,
+            cells=len(deciding),
+        )
+    required = plan.policy.document.spec.gate.require_expectation
+    if required and (expected is None or (expected.tokens is None and expected.loss is None)):
+        yield CheckPower(
+            name="expectation",
+            reason="expectation-missing",
+            title="the target says what its trainer expects",
+            chance=0.0,
+            cells=len(deciding),
+        )
+
+
+# --- are members and nonmembers alike? -----------------------------------------------------------
+
+
+def _of_the_splits(plan: AuditPlan, on_split: Sequence[Cell]) -> Iterator[CheckPower]:
     assignment = plan.target.document.spec.data.assignment
     yield CheckPower(
-        "attack-not-shown-to-work",
-        "the declared prompt format is the model's own",
-        None if plan.jobs_of("prompt-format") else 0.0,
-        len(deciding),
+        name="split-overlap",
+        reason="split-overlap",
+        title="no record of a member is also a nonmember's (compared already)",
+        chance=float(plan.data.copied == 0),
+        cells=len(on_split),
     )
     watched = {job.digest for job in plan.jobs if job.inputs.get("watch") and job.uses_model}
     yield CheckPower(
@@ -73,67 +122,125 @@ def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iter
     everybody = plan.data.nonmembers + plan.data.set_aside
     most = plan.policy.document.spec.parameters.max_near_duplicates
     yield CheckPower(
-        "near-duplicates",
-        "hardly any nonmember has nearly a member's record (compared already)",
-        float(plan.data.near_duplicates <= most * everybody),
-        len(on_split),
+        name="near-duplicates",
+        reason="near-duplicates",
+        title="hardly any nonmember has nearly a member's record (compared already)",
+        chance=float(plan.data.near_duplicates <= most * everybody),
+        cells=len(on_split),
     )
-    yield CheckPower(
-        "split-not-comparable",
-        "without the model, members do not differ from nonmembers"
-        if assignment == "random"
-        else "without the model, members are shown to look like nonmembers",
-        plan.comparability.pass_probability or 0.0,
-        len(on_split),
-        is_floor=assignment == "random",
-    )
+    yield _classifier(plan, on_split, assignment)
     yield _base_rates(plan, on_split, assignment)
-    yield CheckPower(
-        "placebo-failed",
-        "between two halves of the nonmembers nothing differs",
-        1 - FALSE_ALARMS,
-        len(on_split),
-        is_floor=True,
-    )
-    on_reference = {job.digest for job in plan.jobs if job.runs_on == "reference"}
-    yield CheckPower(
-        "reference-knows-members",
-        "the reference model does not know the members",
-        1 - FALSE_ALARMS,
-        sum(not on_reference.isdisjoint(cell.jobs) for cell in deciding),
-        is_floor=True,
-    )
-    shared = [cell for cell in on_split if cell.sample.distinct_prompt_share is not None]
-    yield CheckPower(
-        "prompt-not-identifying",
-        f"{DISTINCT_PROMPTS_NEEDED:.0%} of the prompts are distinct (counted already)",
-        1.0,  # a cell whose prompts are shared cannot pass, and is none of these
-        len(shared),
+    yield _placebo(plan, on_split)
+
+
+def _classifier(
+    plan: AuditPlan, on_split: Sequence[Cell], assignment: Literal["random", "other"] | None
+) -> CheckPower:
+    """(b): codes and record length must not tell the splits apart."""
+    dealt = assignment == "random"
+    members, nonmembers = plan.data.members, plan.data.nonmembers
+    judged = members - members // 2, nonmembers - nonmembers // 2
+    finds: float | None
+    if dealt:
+        # too few to judge prove nothing, and are no objection
+        finds = auroc_found(*judged, level=false_alarms.SPLITS)
+        chance = 1.0 if finds is None else 1 - false_alarms.SPLITS
+    else:
+        finds = 0.5 + plan.policy.document.spec.parameters.admissibility_tolerance
+        chance = plan.comparability.pass_probability or 0.0
+    return CheckPower(
+        name="splits",
+        reason="split-not-comparable",
+        title="without the model, members do not differ from nonmembers"
+        if dealt
+        else "without the model, members are shown to look like nonmembers",
+        chance=chance,
+        is_floor=dealt,
+        cells=len(on_split),
+        finds=finds,
+        found="auroc" if finds is not None else None,
+        found_chance=None if finds is None else FOUND if dealt else plan.confidence,
     )
 
 
 def _base_rates(
-    plan: AuditPlan, on_split: list[Cell], assignment: Literal["random", "other"] | None
+    plan: AuditPlan, on_split: Sequence[Cell], assignment: Literal["random", "other"] | None
 ) -> CheckPower:
-    """Prompts promise the class alike, or what they promise is subtracted."""
-    compared = [
-        cell
-        for cell in on_split
-        if load_attack(cell.probe).compares_base_rates and cell.limit.fail is not None
-    ]
-    title = "prompts do not promise the class more often in members"
-    if assignment == "random" or not compared:
-        return CheckPower(
-            "split-not-comparable", title, 1 - FALSE_ALARMS, len(compared), is_floor=True
+    """(c): prompts promise the class alike, or what they promise is subtracted."""
+    compared = base_rate_cells(plan)
+    level = false_alarms.base_rate_confidence(cells=len(compared))
+    chosen = {cell.id for cell in on_split}
+    compared = [cell for cell in compared if cell.id in chosen]
+    check = CheckPower(
+        name="base-rates",
+        reason="split-not-comparable",
+        title="prompts do not promise the class more often in members",
+        chance=1.0,
+        is_floor=True,
+        cells=len(compared),
+    )
+    if not compared:
+        return check
+    if assignment == "random":
+        gaps = {cell.id: _gap_error(cell) for cell in compared}
+        worst = max(gaps, key=lambda name: gaps[name])
+        widest = gaps[worst]
+        if math.isinf(widest):
+            return check.model_copy(update={"chance": 1 - false_alarms.BASE_RATES})
+        return check.model_copy(
+            update={
+                "chance": 1 - false_alarms.BASE_RATES,
+                "finds": min(1.0, float(norm.ppf(level) + norm.ppf(FOUND)) * widest),
+                "found": "base-rate-gap",
+                "found_chance": FOUND,
+                "finds_in": worst,
+            }
         )
     chances = {
         cell.id: base_rate_chance(cell, assignment=assignment, confidence=plan.confidence)
         for cell in compared
     }
     worst = min(chances, key=lambda name: chances[name])
-    return CheckPower(
-        "split-not-comparable", title, chances[worst], len(compared), is_floor=True, worst=worst
+    (cell,) = (one for one in compared if one.id == worst)
+    return check.model_copy(
+        update={
+            "chance": _together(compared, chances),
+            "worst": worst,
+            "finds": None if cell.limit.fail is None else _room(cell, assignment=assignment),
+            "found": "base-rate-gap",
+            "found_chance": None if _subtracted(cell, assignment) else plan.confidence,
+            "finds_in": worst,
+        }
     )
+
+
+def _together(cells: Sequence[Cell], chances: Mapping[str, float]) -> float:
+    """Return the chance that all hold: classes have patients of their own, attackers share them."""
+    least: dict[tuple[str | None, str], float] = {}
+    for cell in cells:
+        group = cell.attribute_class, cell.subgroup
+        least[group] = min(least.get(group, 1.0), chances[cell.id])
+    return math.prod(least.values())
+
+
+def _subtracted(cell: Cell, assignment: Literal["random", "other"] | None) -> bool:
+    family = metric_of(cell).family
+    return assignment == "other" and family.is_share and not family.is_paired
+
+
+def _room(cell: Cell, *, assignment: Literal["random", "other"] | None) -> float:
+    """Return the gap beyond which a cell is stopped."""
+    assert cell.limit.fail is not None
+    return cell.limit.fail if _subtracted(cell, assignment) else cell.limit.fail / 2
+
+
+def _gap_error(cell: Cell) -> float:
+    """Return the standard error of a gap of base rates, as its bounds have it."""
+    members, nonmembers = cell.sample.members, cell.sample.nonmembers
+    if min(members, nonmembers) < 2:
+        return math.inf
+    # nonmembers have taught what scores them (`verdict.comparability.base_rate_gap`)
+    return BASE_SCORE_SD * math.sqrt(1 / members + 2 / nonmembers)
 
 
 def base_rate_chance(
@@ -149,13 +256,114 @@ def base_rate_chance(
         assignment: as the target declares it, but for "random".
         confidence: of each bound of the gap.
     """
-    limit, sizes = cell.limit.fail, (cell.sample.members, cell.sample.nonmembers)
-    if limit is None or min(sizes) < 2:
+    if cell.limit.fail is None:
         return 0.0
-    error = BASE_SCORE_SD * math.sqrt(sum(1 / size for size in sizes))
-    family = metric_of(cell).family
-    if assignment == "other" and family.is_share and not family.is_paired:
-        room = limit
-    else:
-        room = limit / 2 - max(0.0, float(norm.ppf(confidence))) * error
+    error = _gap_error(cell)
+    if math.isinf(error):
+        return 0.0
+    room = _room(cell, assignment=assignment)
+    if not _subtracted(cell, assignment):
+        room -= max(0.0, float(norm.ppf(confidence))) * error
     return max(0.0, 2 * float(norm.cdf(room / error)) - 1)
+
+
+def _placebo(plan: AuditPlan, on_split: Sequence[Cell]) -> CheckPower:
+    """Between two halves of the nonmembers nothing may differ; a half must be large enough."""
+    level = stats.placebo_confidence(cells=len(plan.cells))
+    alarms = {
+        cell.id: metric_of(cell).family.placebo_misses(
+            cell.sample, confidence=level, base_rate=cell.power.base_rate or 0.0
+        )
+        for cell in on_split
+    }
+    impossible = next((name for name, alarm in alarms.items() if alarm >= 1), None)
+    return CheckPower(
+        name="placebo",
+        reason="placebo-failed",
+        title="between two halves of the nonmembers nothing differs",
+        chance=max(0.0, math.prod(1 - alarm for alarm in alarms.values())),
+        is_floor=impossible is None,
+        cells=len(on_split),
+        worst=impossible,
+    )
+
+
+# --- what else a pass rests on -------------------------------------------------------------------
+
+
+def _direction(plan: AuditPlan, deciding: Sequence[Cell]) -> CheckPower:
+    """No attack may find nonmembers rather than members, in any cell."""
+    pointed = [
+        cell
+        for cell in plan.cells
+        if metric_of(cell).family.direction is not None and metric_of(cell).can_pass
+    ]
+    level = false_alarms.DIRECTION / max(len(pointed), 1)
+    ranked = [
+        found
+        for cell in pointed
+        if metric_of(cell).family.separates_splits
+        and (found := auroc_found(cell.sample.members, cell.sample.nonmembers, level=level))
+    ]
+    finds = 1 - min(ranked) if ranked else None
+    return CheckPower(
+        name="direction",
+        reason="worse-than-chance",
+        title="no attack finds nonmembers rather than members",
+        chance=1 - false_alarms.DIRECTION if pointed else 1.0,
+        is_floor=True,
+        cells=len(deciding),
+        finds=finds,
+        found=None if finds is None else "auroc",
+        found_chance=None if finds is None else FOUND,
+    )
+
+
+def _of_the_reference(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[CheckPower]:
+    on_reference = {job.digest for job in plan.jobs if job.runs_on == "reference"}
+    attacked = any(job.kind == "scores" and job.runs_on == "reference" for job in plan.jobs)
+    members, nonmembers = plan.data.members, plan.data.nonmembers
+    finds = auroc_found(members, nonmembers, level=false_alarms.REFERENCE) if attacked else None
+    yield CheckPower(
+        name="reference",
+        reason="reference-knows-members",
+        title="the reference model does not know the members",
+        chance=1.0 if finds is None else 1 - false_alarms.REFERENCE,
+        is_floor=True,
+        cells=sum(not on_reference.isdisjoint(cell.jobs) for cell in deciding),
+        finds=finds,
+        found=None if finds is None else "auroc",
+        found_chance=None if finds is None else FOUND,
+    )
+
+
+def _shared_prompts(on_split: Sequence[Cell]) -> CheckPower:
+    return CheckPower(
+        name="shared-prompts",
+        reason="prompt-not-identifying",
+        title=f"{DISTINCT_PROMPTS_NEEDED:.0%} of the prompts are distinct (counted already)",
+        chance=1.0,  # a cell whose prompts are shared cannot pass, and is none of these
+        cells=sum(cell.sample.distinct_prompt_share is not None for cell in on_split),
+    )
+
+
+def auroc_found(members: int, nonmembers: int, *, level: float) -> float | None:
+    """Return the least true AUROC that a test of 0.5 finds with chance `FOUND`.
+
+    Normal approximation with the null variance of untied scores.
+
+    Args:
+        members: scores in one group.
+        nonmembers: scores in the other.
+        level: of the one-sided test.
+
+    Returns:
+        At most 1; None where the groups are too small for an AUROC.
+
+    >>> round(auroc_found(300, 300, level=0.005), 3)
+    0.581
+    """
+    if min(members, nonmembers) < stats.MIN_GROUP:
+        return None
+    spread = math.sqrt((members + nonmembers + 1) / (12 * members * nonmembers))
+    return min(1.0, 0.5 + float(norm.isf(level) + norm.ppf(FOUND)) * spread)

@@ -26,6 +26,7 @@ from checker.planning.protocol import (
     watched_classes,
 )
 from checker.planning.reference import check_reference
+from checker.planning.release import with_prospects
 from checker.planning.snapshots import (
     class_snapshots,
     data_snapshot,
@@ -174,7 +175,7 @@ def compile_plan(
         confidence=spec.parameters.confidence,
         sequential=builder.is_sequential,
     )
-    return CompiledAudit(plan, _workload(builder, compared.overlap))
+    return CompiledAudit(with_prospects(plan), _workload(builder, compared.overlap))
 
 
 def _planned_cells(

@@ -140,7 +140,8 @@ class DataSnapshot(JsonModel):
     """The cohort in numbers.
 
     `nonmembers` are those who are judged. `near_duplicates` are nonmembers whose record nearly
-    equals a member's, and `set_aside` says how many of them were left out of the nonmembers.
+    equals a member's, and `set_aside` says how many of them were left out of the nonmembers;
+    `copied` are those whose record is a member's, who stay, so that no excess can count.
     `tokens_left_out` lie outside the window that is scored. `unused_tokens` are ids of the
     vocabulary that no record holds; `unexplained_tokens` are those among them, a few by name, that
     stand for no code of the data set either: a format described incompletely leaves them over.
@@ -152,6 +153,7 @@ class DataSnapshot(JsonModel):
     nonmembers: int
     near_duplicates: int = 0
     set_aside: int = 0
+    copied: int = 0
     events: int
     tokens: int
     tokens_left_out: int
@@ -197,11 +199,55 @@ class Cost(JsonModel):
     rollout_tokens_unshared: int
 
 
+class CheckPower(JsonModel):
+    """A check that can stop what a cell's bounds would pass, and what is known of it before.
+
+    `chance` is that it lets a model through that leaks nothing, in [0, 1]; with `is_floor` it is at
+    least this, and with a `condition` it holds only under that. `cells` are the deciding cells that
+    it may stop, `worst` the one with the lowest chance where it is asked cell by cell. `finds` is
+    the least true effect that it stops with chance `found_chance` (None where that is not known),
+    an AUROC or a gap of base rates; `finds_in` is the cell that this is true of, where others find
+    less.
+    """
+
+    name: str
+    reason: str
+    title: str
+    chance: float
+    is_floor: bool = False
+    condition: str | None = None
+    cells: int
+    worst: str | None = None
+    finds: float | None = None
+    found: Literal["auroc", "base-rate-gap"] | None = None
+    found_chance: float | None = None
+    finds_in: str | None = None
+
+
+class ReleaseChance(JsonModel):
+    """How likely a model that leaks nothing is released with these patients.
+
+    `cells` is the chance that every cell that would block passes by its bounds, `checks` that no
+    check stops it, and `chance` that both hold; None where some of it cannot be known before
+    (`unknown` names those cells). `stopped_by` names the cells and checks that let no model
+    through. With `is_floor` the truth is rather higher.
+    """
+
+    chance: float | None
+    cells: float | None
+    checks: float
+    is_floor: bool
+    unknown: list[str] = Field(default_factory=list)
+    stopped_by: list[str] = Field(default_factory=list)
+
+
 class AuditPlan(JsonModel):
     """Everything that will be run and judged.
 
     `comparability` is the power of the check that members and nonmembers cannot be told apart
-    without the model; where it cannot hold, no excess and no membership metric can pass.
+    without the model; where it cannot hold, no excess and no membership metric can pass. `checks`
+    are all that can stop a pass beside bounds, and `release` is what both leave of the chance of a
+    model that leaks nothing; no verdict depends on either.
     """
 
     schema_version: Literal["1"] = "1"
@@ -212,6 +258,8 @@ class AuditPlan(JsonModel):
     cells: list[Cell]
     jobs: list[Job]
     comparability: Power
+    checks: list[CheckPower] = Field(default_factory=list)
+    release: ReleaseChance | None = None
     cost: Cost
     seed: int = Field(ge=0)
     confidence: float

@@ -10,9 +10,7 @@ from checker.attacks.families import Power, Sample
 from checker.errors import InsufficientData
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
-
-FALSE_ALARMS = 0.01
-"""Of each check that stops a pass only where it proves that something is wrong."""
+from checker.stats.false_alarms import SPLITS
 
 
 def cell_power(
@@ -64,7 +62,7 @@ def comparability_power(
     dealt by lot need not be shown comparable: what is left is the chance of a false alarm.
     """
     if assignment == "random":
-        return Power(can_pass=True, pass_probability=1 - FALSE_ALARMS)
+        return Power(can_pass=True, pass_probability=1 - SPLITS)
     try:
         chance = stats.pass_probability_auroc(
             members - members // 2,

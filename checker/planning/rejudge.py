@@ -7,6 +7,7 @@ from checker.attacks.families import Sample
 from checker.planning.cells import control_cell
 from checker.planning.identity import measurement_digest
 from checker.planning.model import AuditPlan, Cell, ClassSnapshot
+from checker.planning.release import with_prospects
 from checker.planning.snapshots import policy_snapshot
 from checker.policy import Located, resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec, Subgroup
@@ -26,7 +27,7 @@ def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
     """
     spec = policy.document.spec
     cells = demanded_cells(plan, spec)
-    return plan.model_copy(
+    demanded = plan.model_copy(
         update={
             "policy": policy_snapshot(policy),
             "cells": cells,
@@ -35,6 +36,7 @@ def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
             "sequential": spec.parameters.sampling.sequential,
         }
     )
+    return with_prospects(demanded)
 
 
 def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:

@@ -107,6 +107,7 @@ def data_snapshot(
         nonmembers=len(nonmembers),
         near_duplicates=overlap.near,
         set_aside=len(overlap.set_aside),
+        copied=overlap.exact,
         events=coverage.events,
         tokens=tokens,
         tokens_left_out=tokens - seen,

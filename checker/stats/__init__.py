@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from checker.stats.paired import difference_in_differences, discordant, paired_difference
     from checker.stats.power import (
         auprc_shortage,
+        difference_misses_zero,
         pass_probability_auroc,
         pass_probability_auroc_difference,
         pass_probability_difference,
@@ -77,7 +78,8 @@ _NAMES = {
     "naming": "naming_probabilities",
     "paired": "difference_in_differences discordant paired_difference",
     "power": (
-        "auprc_shortage pass_probability_auroc pass_probability_auroc_difference "
+        "auprc_shortage difference_misses_zero "
+        "pass_probability_auroc pass_probability_auroc_difference "
         "pass_probability_difference pass_probability_difference_in_differences "
         "pass_probability_rate pass_probability_tpr positives_needed "
         "zero_hit_bound_difference zero_hit_bound_difference_in_differences "
@@ -107,6 +109,7 @@ __all__ = [
     "contains",
     "difference",
     "difference_in_differences",
+    "difference_misses_zero",
     "discordant",
     "epsilon_lower_bound",
     "holm",

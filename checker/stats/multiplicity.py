@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from checker.errors import InsufficientData, UsageError
 from checker.stats.estimate import Estimate
+from checker.stats.false_alarms import PLACEBO
 from checker.stats.intervals import rate_difference
 
 SMALLEST_P = 1e-12
@@ -115,21 +116,17 @@ def attempt_confidence(confidence: float, *, attempt: int) -> float:
     return round(1 - alpha, 12)
 
 
-PLACEBO_FALSE_ALARMS = 0.01
-"""Of audits of sound instruments, so many at the most have a placebo that fails by chance."""
-
-
 def placebo_confidence(*, cells: int) -> float:
     """Return the one-sided confidence at which all placebos together give few false alarms.
 
     With bounds at this confidence on both sides, the chance that any of `cells` intervals misses
-    the truth is at most `PLACEBO_FALSE_ALARMS` (Bonferroni; 2 · cells bounds). A placebo only takes
+    the truth is at most `false_alarms.PLACEBO` (Bonferroni; 2 · cells bounds). A placebo only takes
     a verdict away: one that fails by chance keeps a sound model from being released.
 
     >>> round(placebo_confidence(cells=5), 6)
-    0.999
+    0.9995
     """
-    return 1 - PLACEBO_FALSE_ALARMS / (2 * max(cells, 1))
+    return 1 - PLACEBO / (2 * max(cells, 1))
 
 
 def placebo_difference(

@@ -173,6 +173,32 @@ def pass_probability_difference(
     return min(total, 1.0)
 
 
+def difference_misses_zero(n1: int, n2: int, *, base_rate: float, confidence: float) -> float:
+    """Return the probability that the bounds of a difference of equal rates exclude zero.
+
+    Args:
+        n1: patients in one group, at least 1.
+        n2: patients in the other, at least 1.
+        base_rate: true rate in both, in [0, 1].
+        confidence: of each of the two bounds, in (0, 1).
+
+    Returns:
+        Exact to 4e-10; at most 2 (1 - confidence), and far less at small rates.
+
+    >>> round(difference_misses_zero(40, 40, base_rate=0.0, confidence=0.95), 9)
+    0.0
+    """
+    x1, mass_1 = _support(n1, base_rate)
+    x2, mass_2 = _support(n2, base_rate)
+    total = 0.0
+    rows = max(1, _BLOCK // len(x2))
+    for start in range(0, len(x1), rows):
+        at = slice(start, start + rows)
+        _, lower, upper = difference_limits(x1[at, None], n1, x2, n2, confidence=confidence)
+        total += float(mass_1[at] @ (((lower > 0) | (upper < 0)) @ mass_2))
+    return min(total, 1.0)
+
+
 def pass_probability_difference_in_differences(
     n1: int, n2: int, *, limit: float, base_rate: float, confidence: float
 ) -> float:

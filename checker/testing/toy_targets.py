@@ -49,6 +49,16 @@ def write_targets(folder: Path, *, seed: int) -> None:
         seed: of the patients and of which of them the leaking target repeats.
     """
     write_cohort(folder / "cohort", seed=seed)
+    write_models(folder, seed=seed)
+
+
+def write_models(folder: Path, *, seed: int) -> None:
+    """Write the vocabulary and the targets of a cohort that is there, as `write_targets` does.
+
+    Args:
+        folder: holds `cohort/`.
+        seed: of which members the leaking target repeats.
+    """
     data = DataSpec(path="cohort", members=meds.train_split, nonmembers=meds.held_out_split)
     cohort = load_cohort(data, base=folder)
     ages = [f"AGE//{years}" for years in range(121)]

@@ -18,9 +18,9 @@ from scipy.stats import ttest_rel
 from checker import stats
 from checker.errors import InsufficientData
 from checker.planning.model import AuditPlan
-from checker.records.prompt_format import DECLARED
+from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.verdict.assignment import PROVEN
-from checker.verdict.checks import FORMAT_MARGIN, FORMAT_PATIENTS_NEEDED, AdmissibilityCheck
+from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck
 from checker.verdict.instrument import instrument_checks
 
 FOREIGN_LIMIT = 0.05
@@ -133,7 +133,7 @@ def _comparability(
     holds = estimate.low <= 0.5 if dealt else estimate.high <= limit
     side = "not above" if holds else "above"
     bound = (
-        f"its lower bound {estimate.low:.3f} (at {PROVEN:.0%}) is {side} 0.50, which is chance"
+        f"its lower bound {estimate.low:.3f} (at {PROVEN:.1%}) is {side} 0.50, which is chance"
         if dealt
         else f"its upper bound {estimate.high:.3f} is {side} {limit:.2f}"
     )

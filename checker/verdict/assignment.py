@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Literal
 from checker import stats
 from checker.attacks.families import Measurement
 from checker.errors import InsufficientData
+from checker.stats import false_alarms
 from checker.verdict.comparability import base_rate_gap
 
 if TYPE_CHECKING:
@@ -26,11 +27,8 @@ if TYPE_CHECKING:
 Assignment = Literal["random", "other"]
 Expected = tuple["NDArray[np.float64]", "NDArray[np.float64]"]
 
-PROVEN = 0.99
+PROVEN = 1 - false_alarms.SPLITS
 """Confidence of the bound that proves a difference between splits that were dealt by lot."""
-
-PROOF_WIDTH = 2.0
-"""How many times Welch's reach the bounds of a gap are given; see `_widened`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +64,6 @@ class BaseRates:
             if self.assignment == "random":
                 return None  # so few prove nothing
             return f"Base rates could not be compared: {lack}."
-        if self.assignment == "random":
-            gap = _widened(gap)
         found = (
             "From the prompt alone, a predictor fitted on nonmembers expects the class"
             f" {gap.value:+.3f} ({gap.low:+.3f} to {gap.high:+.3f}) more often in members than in"
@@ -115,19 +111,7 @@ class BaseRates:
             gap = base_rate_gap(*self.expected, confidence=estimate.confidence)
         except InsufficientData:
             return measured  # `objection` keeps it from counting
-        return replace(measured, estimate=_less(estimate, _widened(gap)))
-
-
-def _widened(gap: Estimate) -> Estimate:
-    """Double the reach of a gap's bounds: what they exclude is proven, what they hold is not lost.
-
-    Welch takes predictions as independent, but held-out nonmembers share the models with each
-    other: over 25 exchangeable splits (400 patients each) the gap spread 1.4 times as far as Welch
-    says, about a mean of 0.6 standard errors.
-    """
-    low = max(-1.0, gap.value - PROOF_WIDTH * (gap.value - gap.low))
-    high = min(1.0, gap.value + PROOF_WIDTH * (gap.high - gap.value))
-    return replace(gap, low=low, high=high, method=f"{gap.method}, doubled")
+        return replace(measured, estimate=_less(estimate, gap))
 
 
 def _less(estimate: Estimate, gap: Estimate) -> Estimate:

@@ -12,11 +12,12 @@ from checker import stats
 from checker.attacks.api import CellEvidence, Observations, load_attack
 from checker.attacks.families import Measurement
 from checker.errors import InsufficientData
-from checker.planning.cells import may_stop_early, metric_of
+from checker.planning.cells import base_rate_cells, may_stop_early, metric_of
 from checker.planning.model import AuditPlan, Cell, Job
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
 from checker.stats.estimate import Estimate
+from checker.stats.false_alarms import base_rate_confidence
 from checker.verdict.assignment import BaseRates
 from checker.verdict.checks import AdmissibilityCheck
 from checker.verdict.direction import chance_p_value
@@ -45,9 +46,11 @@ class CellJudge:
     placebo_confidence: float
     memo: dict[Any, Any] = field(default_factory=dict)
     _jobs: dict[str, Job] = field(init=False)
+    _gap_confidence: float = field(init=False)
 
     def __post_init__(self) -> None:
         self._jobs = {job.digest: job for job in self.plan.jobs}
+        self._gap_confidence = base_rate_confidence(cells=len(base_rate_cells(self.plan)))
 
     def finding(self, cell: Cell) -> Finding:
         """Judge one cell on its own, before correction for multiplicity."""
@@ -307,7 +310,7 @@ class CellJudge:
             self.plan.target.document.spec.data.assignment,
             expected,
             confidence=self.confidence,
-            proof=self.placebo_confidence,
+            proof=self._gap_confidence,
         )
 
     def _placebo(self, cell: Cell, observations: Observations) -> Estimate | None:

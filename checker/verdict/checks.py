@@ -6,9 +6,6 @@ from dataclasses import dataclass
 
 from checker.stats.estimate import ReportedEstimate
 
-FORMAT_PATIENTS_NEEDED = 30
-"""With fewer, "no variant is better" would be said of nearly any format."""
-
 FORMAT_MARGIN = 0.02
 """A variant must be better by this share of the declared format's loss to count: no model is
 indifferent to its own format by less, and a model that ignores a field must not be failed on it."""

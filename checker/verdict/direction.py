@@ -21,16 +21,11 @@ from checker.attacks.families import Family
 from checker.errors import InsufficientData
 from checker.planning.cells import metric_of
 from checker.planning.model import AuditPlan, Cell
+from checker.stats import false_alarms
 from checker.verdict.checks import AdmissibilityCheck
 from checker.verdict.finding import Finding
 
 REASON = "worse-than-chance"
-
-FALSE_ALARMS = 0.005
-"""Of audits of sound models, so many at the most have a cell that looks worse than chance.
-
-Half of the one per cent that is promised: far out in the tail the bounds of an AUROC are up to 1.5
-times as often wrong as they say (`benchmarks/direction.py`)."""
 
 _LOOKED_AT = 0.99
 """The correction asks for more than this, so where this bound says nothing none will."""
@@ -169,8 +164,19 @@ def direction_of(plan: AuditPlan, findings: Sequence[Finding]) -> Direction:
     asks = frozenset(
         cell.id for cell in plan.cells if any(runs_on.get(job) == "reference" for job in cell.jobs)
     )
+    return corrected(findings, asks_reference=asks)
+
+
+def corrected(findings: Sequence[Finding], *, asks_reference: frozenset[str]) -> Direction:
+    """Correct directions for their number (Holm), and say what follows for other cells.
+
+    Args:
+        findings: with `chance_p_value` of each cell that has a direction.
+        asks_reference: ids of cells that are judged from what a reference model says.
+    """
+    asks = asks_reference
     pointed = [(one, p) for one in findings if (p := one.chance_p_value) is not None]
-    wrong = stats.holm([p for _, p in pointed], alpha=FALSE_ALARMS)
+    wrong = stats.holm([p for _, p in pointed], alpha=false_alarms.DIRECTION)
     worse = [finding for (finding, _), is_wrong in zip(pointed, wrong, strict=True) if is_wrong]
     between = [one.cell for one in worse if _compares_splits(one.cell)]
     return Direction(

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from scipy.stats import ttest_1samp, ttest_rel
 
 from checker.planning.model import AuditPlan
-from checker.records.prompt_format import DECLARED
+from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.records.sample import SAMPLE_NEEDED
-from checker.verdict.checks import FORMAT_MARGIN, FORMAT_PATIENTS_NEEDED, AdmissibilityCheck
+from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck
 
 REASONS_OF = {
     "floor": "attack-not-shown-to-work",

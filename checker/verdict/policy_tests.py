@@ -1,22 +1,26 @@
 """Run policy tests: what a policy makes of made-up results, judged as the audit's are.
 
 The cells are those that a plan would have for the policy, the estimates of counts are those of
-`checker.stats`, and the comparison with the limit is the judge's own (`compare_with_limit`). Left
-out is what only real evidence has: comparability, placebo, and the correction for naming several
-failures at once, so each cell is judged on its own.
+`checker.stats`, and the comparison with the limit is the judge's own (`compare_with_limit`). So is
+which way effects point (`checker.verdict.direction`): what looks worse than chance is no pass, and
+where the splits must have been exchanged no other cell is. Left out is what only real evidence has:
+comparability, placebo, and the correction for naming several failures at once.
 """
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import NormalDist
+from typing import Any
 
 from checker.attacks.api import load_attack
-from checker.attacks.families import Measurement, Sample
+from checker.attacks.families import Family, Measurement, Sample
 from checker.attacks.families.samples import Clusters
 from checker.errors import DocumentError, Problem
-from checker.planning.cells import control_cell
+from checker.planning.cells import control_cell, metric_of
 from checker.planning.model import Cell
 from checker.plugins import nearest_or_all
 from checker.policy import Located, load_documents, load_policy, resolve_attacker
@@ -31,7 +35,9 @@ from checker.policy.documents import (
     counted,
 )
 from checker.stats.estimate import Estimate
+from checker.stats.multiplicity import SMALLEST_P
 from checker.verdict import Finding, compare_with_limit, overall_verdict
+from checker.verdict.direction import corrected, p_below_chance
 from checker.yaml import KeyPath, short
 
 
@@ -172,13 +178,17 @@ class _Rehearsal:
     def checks(self, case: PolicyCase, path: KeyPath) -> list[Check]:
         """Judge a case; what cannot be judged is noted as a problem."""
         before = len(self.problems)
-        findings: dict[str, Finding] = {}
-        checks: list[Check] = []
+        judged: list[tuple[MadeUpCell, Finding]] = []
         for index, made_up in enumerate(case.cells):
             finding = self._finding(made_up, (*path, "cells", index))
             if finding is not None:
-                findings[finding.cell.id] = finding
-                checks += _cell_checks(made_up, finding)
+                judged.append((made_up, finding))
+        findings = self._pointed([finding for _, finding in judged])
+        checks = [
+            check
+            for made_up, finding in judged
+            for check in _cell_checks(made_up, findings[finding.cell.id])
+        ]
         if case.verdict is None or len(self.problems) > before:
             return checks
         told = {*findings}
@@ -201,7 +211,14 @@ class _Rehearsal:
             if counted_up is None:
                 return None
             measurement = counted_up
-        return compare_with_limit(cell, measurement, confidence=self.confidence)
+        found = compare_with_limit(cell, measurement, confidence=self.confidence)
+        return replace(found, chance_p_value=_chance_p_value(cell, made_up, self.confidence))
+
+    def _pointed(self, findings: Sequence[Finding]) -> dict[str, Finding]:
+        """Keep from passing what looks worse than chance, and what that speaks against."""
+        asks = frozenset(one.cell.id for one in findings if _asks_reference(one.cell))
+        direction = corrected(findings, asks_reference=asks)
+        return {one.cell.id: direction.apply(one) for one in findings}
 
     def _cell(self, made_up: MadeUpCell, path: KeyPath) -> Cell | None:
         """Return the cell that is meant, with as many patients as it was given."""
@@ -270,6 +287,45 @@ def _blocking(told: set[str], findings: dict[str, Finding]) -> str:
 
 def _blocks(value: bool) -> str:
     return "blocks" if value else "does not block"
+
+
+def _chance_p_value(cell: Cell, made_up: MadeUpCell, confidence: float) -> float | None:
+    """Return the least α at which what was made up lies below what chance gives."""
+    metric = metric_of(cell)
+    pointing = metric.family.direction
+    if pointing is None or not metric.can_pass:
+        return None
+    if made_up.estimate is not None:
+        same = pointing.null_value == metric.family.null_value
+        return _p_of_bounds(pointing, made_up.estimate, confidence) if same else None
+    assert made_up.members is not None
+    if made_up.nonmembers is None:
+        return None  # nobody to be found more often than members
+    members, nonmembers = (
+        Clusters.of_counts(*counted(text)) for text in (made_up.members, made_up.nonmembers)
+    )
+    return p_below_chance(metric.family, members, nonmembers)
+
+
+def _p_of_bounds(family: Family[Any], estimate: MadeUpEstimate, confidence: float) -> float:
+    """Return a p-value from bounds at one confidence, as if they were those of a normal variable.
+
+    That of an AUROC is taken on the logit scale, as its bounds are.
+    """
+    value, high, null = estimate.value, estimate.high, family.null_value
+    if family.separates_splits and 0 < value <= high < 1:
+        value, high, null = (math.log(point / (1 - point)) for point in (value, high, null))
+    if value >= null:
+        return 1.0
+    if high <= value:
+        return SMALLEST_P
+    distance = (null - value) / (high - value) * NormalDist().inv_cdf(confidence)
+    return max(1 - NormalDist().cdf(distance), SMALLEST_P)
+
+
+def _asks_reference(cell: Cell) -> bool:
+    params = load_attack(cell.probe).params.model_validate(cell.params)
+    return cell.contrast == "reference" or params.needs_reference
 
 
 def _given(estimate: MadeUpEstimate, confidence: float) -> Measurement:

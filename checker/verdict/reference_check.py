@@ -15,11 +15,12 @@ import pyarrow as pa
 from checker import stats
 from checker.errors import InsufficientData
 from checker.planning.model import AuditPlan, Cell
+from checker.stats import false_alarms
 from checker.verdict.checks import AdmissibilityCheck
 
 NAME = "reference-knows-members"
-CONFIDENCE = 0.99
-"""Of the bound that has to lie above 0.5: at most 1 % of honest references are suspected."""
+CONFIDENCE = 1 - false_alarms.REFERENCE
+"""Of the bound that has to lie above 0.5, where a reference is suspected."""
 
 
 def reference_check(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> AdmissibilityCheck | None:
@@ -56,7 +57,7 @@ def reference_check(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admiss
     knows = found.low > 0.5
     text = (
         "The loss of the reference model itself tells members from nonmembers with AUROC"
-        f" {found.value:.3f}; its lower bound {found.low:.3f} (at {CONFIDENCE:.0%}) is"
+        f" {found.value:.3f}; its lower bound {found.low:.3f} (at {CONFIDENCE:.1%}) is"
         f" {'above' if knows else 'not above'} 0.5, which is chance."
     )
     return AdmissibilityCheck(NAME, title, not knows, text, found.reported(), 0.5, tuple(jobs))

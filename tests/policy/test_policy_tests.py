@@ -137,6 +137,37 @@ def test_an_estimate_stands_for_metrics_that_count_no_patients() -> None:
     assert result_of({"cell": "members/insider", "estimate": leaking, "expect": "fail"}).holds
 
 
+EXCHANGED = {"value": 0.01, "low": 0.005, "high": 0.02, "members": 200, "nonmembers": 200}
+BY_CHANCE = {"value": 0.45, "low": 0.41, "high": 0.495, "members": 200, "nonmembers": 200}
+
+
+def test_what_looks_worse_than_chance_is_no_pass_and_neither_are_other_patients() -> None:
+    excess = {"cell": "excess/known", "members": "0 of 80", "nonmembers": "0 of 80"}
+    other = {"expect": "inconclusive", "reason": "worse-than-chance"}
+    attack = {"cell": "members/insider", "estimate": EXCHANGED, **other}
+    assert result_of(attack, {**excess, **other}, otherwise="pass", verdict="inconclusive").holds
+    beyond = {"cell": "excess/known", "members": "0 of 80", "nonmembers": "40 of 80", **other}
+    assert result_of(beyond).holds
+
+
+def test_a_little_less_than_chance_is_chance() -> None:
+    attack = {"cell": "members/insider", "estimate": BY_CHANCE, "expect": "pass"}
+    assert result_of(attack).holds
+    few = {"cell": "excess/known", "members": "0 of 80", "nonmembers": "4 of 80", "expect": "pass"}
+    assert result_of(few).holds
+
+
+def test_direction_is_judged_as_the_judge_does() -> None:
+    bench = Bench()
+    bench.disclosure("hiv", hits=(0, 30), n=(80, 80))
+    (finding,) = bench.judge().findings
+    made_up = {"cell": "excess/known", "members": "0 of 80", "nonmembers": "30 of 80"}
+    result = result_of({**made_up, "expect": "inconclusive", "reason": "worse-than-chance"})
+    assert result.holds
+    assert finding.reason == "worse-than-chance"
+    assert result.checks[0].explanation == finding.explanation.replace("hiv/known/all", "excess")
+
+
 def test_an_expectation_that_is_not_met_says_what_was_got_and_why() -> None:
     result = result_of(
         {"cell": "excess/known", "members": "40 of 80", "nonmembers": "0 of 80", "expect": "pass"}

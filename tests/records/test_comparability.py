@@ -7,6 +7,7 @@ import pytest
 from meds_builder import Patient, make_records
 from numpy.typing import NDArray
 
+from benchmarks.base_rate_gap import LIMIT, SHIFTED, Case, Tally, audit, measure
 from checker import stats
 from checker.errors import InsufficientData
 from checker.records.duplicates import copied_records, find_duplicates
@@ -259,13 +260,36 @@ def test_without_nonmembers_there_is_no_base_rate() -> None:
     assert few.value.reason == "too-few-nonmembers"
 
 
-def test_the_gap_has_welch_bounds() -> None:
-    # variances 0.01 and 0.0002, so se² = 0.01/3 + 0.0002/2 = 0.0034333, se = 0.058595;
-    # df = se⁴ / ((0.01/3)²/2 + (0.0002/2)²/1) = 1.17878e-5 / 5.56556e-6 = 2.118, t₀.₉₅ = 2.8120
+def test_the_gap_has_welch_bounds_with_the_nonmembers_variance_doubled() -> None:
+    # variances 0.01 and 0.0002, so se² = 0.01/3 + 2·0.0002/2 = 0.0035333, se = 0.059442;
+    # df = se⁴ / ((0.01/3)²/2 + 0.0002²/1) = 1.24844e-5 / 5.59556e-6 = 2.23114, t₀.₉₅ = 2.72380
     gap = base_rate_gap([0.2, 0.3, 0.4], [0.09, 0.11], confidence=0.95)
     assert gap.value == pytest.approx(0.2)
     assert gap.high - gap.value == pytest.approx(gap.value - gap.low)
-    assert gap.high - gap.value == pytest.approx(2.8120 * 0.058595, rel=1e-4)
+    assert gap.high - gap.value == pytest.approx(2.72380 * 0.059442, rel=1e-4)
+
+
+def test_a_lot_is_disproved_by_chance_no_more_often_than_the_level_says() -> None:
+    """The short version of `benchmarks/base_rate_gap.py`: nonmembers few, and prompts of noise."""
+    case = Case(members=240, nonmembers=60, rate=0.5)
+    tallies: dict[Case, Tally] = {}
+    for _ in range(4):
+        next(measure((case,), seconds=60, tallies=tallies, batch=15))
+    found = tallies[case]
+    assert found.audits == 60
+    # 3 and 0.6 expected; more than 8 and 3 in one of two hundred such tests
+    assert found.missed[0] <= 8
+    assert found.missed[1] <= 3
+    assert found.disproved == 0
+
+
+def test_a_gap_that_is_twice_the_limit_disproves_a_lot_of_enough_patients() -> None:
+    case = next(c for c in SHIFTED if (c.members, c.signal, c.shift) == (1000, 2.0, 2 * LIMIT))
+    tally = Tally()
+    for seed in range(3):
+        tally.add(*audit(case, np.random.default_rng(seed)))
+    assert tally.disproved == tally.stopped == 3
+    assert tally.total / 3 == pytest.approx(2 * LIMIT, rel=0.35)
 
 
 def test_equal_constant_scores_have_no_gap() -> None:

@@ -197,6 +197,21 @@ class Family(ABC, Generic[Group]):
         """
         return None
 
+    def placebo_misses(self, sample: Sample, *, confidence: float, base_rate: float) -> float:
+        """Say how likely a sound placebo's bounds miss what chance gives, before any model runs.
+
+        Args:
+            sample: of the cell.
+            confidence: of each of the two bounds.
+            base_rate: background rate of a hit.
+
+        Returns:
+            In [0, 1]: what the bounds promise, unless a family knows better; 0 where there is no
+            placebo, and 1 where one is asked for and cannot be made.
+        """
+        has_placebo = type(self).placebo is not Family.placebo
+        return 2 * (1 - confidence) if has_placebo else 0.0
+
     def zero_hit_bound(
         self, found: Measurement, *, confidence: float, partial: bool = False
     ) -> float | None:

@@ -90,6 +90,15 @@ class RateDifference(Family["Clusters"]):
         """Subtract the rates of two halves, a prompt counting once."""
         return stats.placebo_difference(nonmembers.value, confidence=confidence, rng=rng)
 
+    def placebo_misses(self, sample: Sample, *, confidence: float, base_rate: float) -> float:
+        """Enumerate the hits of both halves."""
+        n = sample.nonmembers
+        if n < 2:
+            return 1.0
+        return stats.difference_misses_zero(
+            n - n // 2, n // 2, base_rate=base_rate, confidence=confidence
+        )
+
     def zero_hit_bound(
         self, found: Measurement, *, confidence: float, partial: bool = False
     ) -> float | None:

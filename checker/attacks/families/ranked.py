@@ -144,6 +144,10 @@ class SplitAuroc(Family["Scores"]):
         half = len(nonmembers) // 2
         return stats.auroc(shuffled[:half], shuffled[half:], confidence=confidence)
 
+    def placebo_misses(self, sample: Sample, *, confidence: float, base_rate: float) -> float:
+        """Either half must be large enough for an AUROC."""
+        return 1.0 if sample.nonmembers < 2 * stats.MIN_GROUP else 2 * (1 - confidence)
+
     def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
         """An AUROC has no zero-hit bound: it can pass when chance level would."""
         try:

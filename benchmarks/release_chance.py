@@ -1,0 +1,297 @@
+"""Is the chance of a release that `plan` announces the share of sound models that are released?
+
+    python -m benchmarks.release_chance [--audits 2000]
+
+Each audit draws a cohort at random: how large its splits are, how they were made, how many patients
+have each class, how strongly prompts promise it, how many near-duplicates there are, and what the
+policy demands. What a model without memory would give is then drawn as evidence, so that no model
+has to run, planned (`checker.planning.release`) and judged. The share that is released must be
+within 4 points of what the plans had announced; of splits that are no declared lot the plan only
+knows a floor, for it assumes that prompts promise much (METHODS §6, *Power*).
+"""
+
+from __future__ import annotations
+
+import argparse
+import math
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from benchmarks.known_evidence import COMPARABLE, HARMLESS, SNAPSHOTS, WATCHED
+from checker.attacks.api import load_attack
+from checker.attacks.families import Power, Sample
+from checker.planning import AuditPlan, Cell, Job
+from checker.planning.cells import metric_of, planned_power
+from checker.planning.power import comparability_power
+from checker.planning.release import with_prospects
+from checker.policy import load_policy
+from checker.policy.documents import Limit
+from checker.resources import resource
+from checker.verdict import judge
+from checker.verdict.assignment import Assignment
+
+AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
+CONFIDENCE = 0.95
+SAMPLES = 4
+NEAR_DUPLICATES = (0, 0, 0, 3)
+
+
+@dataclass(frozen=True, slots=True)
+class Audit:
+    """One audit of a sound model.
+
+    Args:
+        announced: by the plan, the chance of a release.
+        released: whether it was.
+        reasons: of the cells that kept it from that.
+    """
+
+    announced: float
+    released: bool
+    reasons: tuple[str, ...]
+
+
+def audit(seed: int, *, assignment: Assignment | None) -> Audit:
+    """Draw one sound audit, plan it and judge it."""
+    rng = np.random.default_rng(seed)
+    sizes = int(rng.integers(150, 1200)), int(rng.integers(150, 1200))
+    evidence = dict(COMPARABLE)
+    halves = tuple(size - size // 2 for size in sizes)
+    evidence["comparability"] = _scores(rng, (halves[0], halves[1]), column="score")
+    near = int(rng.choice(NEAR_DUPLICATES))
+    evidence["overlap"] = pa.table(
+        {
+            "exact": [0],
+            "near": [near],
+            "members": [sizes[0]],
+            "nonmembers": [sizes[1] + near],
+            "compared": [sizes[1] + near],
+            "set_aside": pa.array([[str(i) for i in range(near)]], pa.list_(pa.string())),
+        }
+    )
+    base_rate = float(rng.choice([0.0, 0.02, 0.05]))
+    cells = []
+    for number in range(int(rng.integers(1, 4))):
+        cells.append(_disclosure(rng, f"class-{number}", evidence, base_rate=base_rate))
+    if rng.random() < 0.7:
+        cells.append(_membership(rng, evidence, sizes))
+    plan = _plan(cells, evidence, sizes=sizes, near=near, assignment=assignment, seed=seed)
+    policy = load_policy(resource("policies/demo.yaml")).document
+    judged = judge(policy, plan=plan, evidence=evidence, as_of=AS_OF)
+    assert plan.release is not None
+    assert plan.release.chance is not None  # every family here has an announced chance
+    reasons = tuple(f.reason or f.verdict for f in judged.findings if f.blocks)
+    return Audit(plan.release.chance, judged.verdict == "pass", reasons)
+
+
+def _disclosure(
+    rng: np.random.Generator, name: str, evidence: dict[str, pa.Table], *, base_rate: float
+) -> Cell:
+    """A class of which the model tells as much of nonmembers as of members."""
+    n = int(rng.integers(60, 400)), int(rng.integers(60, 400))
+    hit = rng.random(sum(n)) < base_rate
+    spread = rng.uniform(5, 40)
+    promised = rng.beta(0.3 * spread, 0.7 * spread, sum(n)).astype(np.float32)
+    patients = [f"{name}-{i}" for i in range(sum(n))]
+    evidence[f"{name}-labels"] = pa.table(
+        {
+            "patient": patients,
+            "member": np.arange(sum(n)) < n[0],
+            "positive": np.ones(sum(n), np.bool_),
+            "eligible": np.ones(sum(n), np.bool_),
+            "prompt": patients,
+            "subgroups": pa.array([[]] * sum(n), pa.list_(pa.string())),
+            "base_score": promised,
+        }
+    )
+    tokens = np.repeat(np.where(hit, WATCHED, HARMLESS).astype(np.int32), SAMPLES)
+    evidence[f"{name}-rollouts"] = pa.table(
+        {
+            "prompt": [patient for patient in patients for _ in range(SAMPLES)],
+            "sample": pa.array(np.tile(np.arange(SAMPLES, dtype=np.int32), sum(n))),
+            "tokens": pa.ListArray.from_arrays(
+                pa.array(np.arange(len(tokens) + 1, dtype=np.int32)), pa.array(tokens)
+            ),
+        }
+    )
+    return _cell(
+        name,
+        "attribute-disclosure",
+        "excess_disclosure",
+        Limit(fail=float(rng.choice([0.05, 0.08, 0.1]))),
+        Sample(members=n[0], nonmembers=n[1], members_positive=n[0], nonmembers_positive=n[1]),
+        labels=f"{name}-labels",
+        jobs=[f"{name}-rollouts"],
+        base_rate=base_rate,
+        params={"samples": SAMPLES},
+    )
+
+
+def _membership(
+    rng: np.random.Generator, evidence: dict[str, pa.Table], sizes: tuple[int, int]
+) -> Cell:
+    """An attack that finds nothing: members score like nonmembers."""
+    scores = _scores(rng, sizes, column="loss")
+    columns = dict.fromkeys(("min-k@20.0", "min-k++@20.0"), scores["loss"])
+    patients = pa.table({"tokens": [20] * sum(sizes)}).append_column(
+        "subgroups", pa.array([[]] * sum(sizes), pa.list_(pa.string()))
+    )
+    for table in (scores, pa.table(columns)):
+        for column in table.column_names:
+            patients = patients.append_column(column, table[column])
+    evidence["scores"] = patients
+    return _cell(
+        "membership",
+        "membership-inference",
+        "membership_auroc",
+        Limit(fail=float(rng.choice([0.55, 0.58, 0.62]))),
+        Sample(members=sizes[0], nonmembers=sizes[1]),
+        labels=None,
+        jobs=["scores"],
+        base_rate=0.0,
+        params={},
+    )
+
+
+def _scores(rng: np.random.Generator, sizes: tuple[int, int], *, column: str) -> pa.Table:
+    return pa.table(
+        {
+            "patient": [str(i) for i in range(sum(sizes))],
+            "member": np.arange(sum(sizes)) < sizes[0],
+            column: rng.normal(size=sum(sizes)).astype(np.float32),
+        }
+    )
+
+
+def _cell(
+    name: str,
+    probe: str,
+    metric: str,
+    limit: Limit,
+    sample: Sample,
+    *,
+    labels: str | None,
+    jobs: list[str],
+    base_rate: float,
+    params: dict[str, Any],
+) -> Cell:
+    attack = load_attack(probe)
+    cell = Cell(
+        id=f"{name}/known/all",
+        control=name,
+        attribute_class="secret" if attack.needs_attribute_class else None,
+        attacker="known",
+        subgroup="all",
+        probe=probe,
+        params=attack.params.model_validate(params).model_dump(mode="json"),
+        metric=metric,
+        limit=limit,
+        severity="high",
+        gating=True,
+        on_inconclusive="block",
+        measurement=name,
+        labels=labels,
+        jobs=jobs,
+        sample=sample,
+        power=Power(can_pass=True),
+    )
+    power = planned_power(
+        metric_of(cell),
+        limit,
+        sample,
+        sequential=False,
+        confidence=CONFIDENCE,
+        base_rate=base_rate,
+    )
+    return cell.model_copy(update={"power": power})
+
+
+def _plan(
+    cells: list[Cell],
+    evidence: dict[str, pa.Table],
+    *,
+    sizes: tuple[int, int],
+    near: int,
+    assignment: Assignment | None,
+    seed: int,
+) -> AuditPlan:
+    kinds = {name: name.rpartition("-")[2] for name in evidence if name not in COMPARABLE}
+    kinds |= {name: name for name in COMPARABLE}
+    jobs = [
+        Job(
+            digest=name,
+            kind=kind,
+            title=name,
+            inputs={"patients": 100} if kind == "prompt-format" else {},
+            runs_on="cohort" if kind in {"labels", "overlap", "comparability"} else "target",
+        )
+        for name, kind in kinds.items()
+    ]
+    data = {"members": sizes[0], "nonmembers": sizes[1], "near_duplicates": near, "set_aside": near}
+    document = SNAPSHOTS["target"].document
+    spec = document.spec
+    declared = spec.model_copy(
+        update={"data": spec.data.model_copy(update={"assignment": assignment})}
+    )
+    target = {"document": document.model_copy(update={"spec": declared})}
+    plan = AuditPlan(
+        **{
+            **SNAPSHOTS,
+            "data": SNAPSHOTS["data"].model_copy(update=data),
+            "target": SNAPSHOTS["target"].model_copy(update=target),
+            "comparability": comparability_power(
+                *sizes, assignment=assignment, tolerance=0.1, confidence=CONFIDENCE
+            ),
+        },
+        cells=cells,
+        jobs=jobs,
+        seed=seed,
+        confidence=CONFIDENCE,
+    )
+    return with_prospects(plan)
+
+
+def audits(seeds: Iterable[int], *, assignment: Assignment | None) -> list[Audit]:
+    """Draw, plan and judge one sound audit a seed."""
+    return [audit(seed, assignment=assignment) for seed in seeds]
+
+
+def gap(found: list[Audit]) -> tuple[float, float]:
+    """Return the share released less the mean announced, and its standard error."""
+    announced: NDArray[np.float64] = np.array([one.announced for one in found])
+    released = np.mean([one.released for one in found])
+    error = math.sqrt(float((announced * (1 - announced)).sum())) / len(found)
+    return float(released - announced.mean()), error
+
+
+def main() -> None:
+    """Print the announced and the true share, for each way of making splits."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--audits", type=int, default=2000)
+    asked = parser.parse_args()
+    assignments: tuple[Assignment | None, ...] = ("random", "other", None)
+    for assignment in assignments:
+        found = audits(range(asked.audits), assignment=assignment)
+        difference, error = gap(found)
+        announced = sum(one.announced for one in found) / len(found)
+        print(
+            f"assignment {assignment}: {len(found)} audits, announced {announced:.1%}, released"
+            f" {announced + difference:.1%}, {100 * difference:+.1f} points (standard error"
+            f" {100 * error:.1f})"
+        )
+        for low in np.arange(0, 1, 0.2):
+            part = [one for one in found if low <= one.announced < low + 0.2 + (low > 0.7)]
+            if part:
+                share = sum(one.released for one in part) / len(part)
+                mean = sum(one.announced for one in part) / len(part)
+                print(f"  announced {mean:6.1%} of {len(part):5} audits, released {share:6.1%}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,36 @@
+"""How many sound audits each check that must prove a fault may stop: one budget for all of them.
+
+A check that is wrong in one of a hundred sound audits costs a gate one pass of a hundred, and five
+of them cost five. Together they may cost about two (METHODS §6, *Power*), so that each has half of
+one per cent. Its share is for the whole audit: a check that is asked cell by cell splits it among
+the cells (Bonferroni).
+"""
+
+from __future__ import annotations
+
+SPLITS = 0.005
+"""(b) says that a classifier tells splits apart that were dealt by lot."""
+
+BASE_RATES = 0.005
+"""(c) says that base rates differ between splits that were dealt by lot."""
+
+REFERENCE = 0.005
+"""An honest reference model is said to know the members."""
+
+DIRECTION = 0.005
+"""An attack is said to find nonmembers rather than members."""
+
+PLACEBO = 0.005
+"""Two halves of the nonmembers are said to differ."""
+
+
+def base_rate_confidence(*, cells: int) -> float:
+    """Return the confidence of either bound of a gap that is to disprove a lot.
+
+    Args:
+        cells: in which the question is asked.
+
+    >>> base_rate_confidence(cells=5)
+    0.9995
+    """
+    return 1 - BASE_RATES / (2 * max(cells, 1))
