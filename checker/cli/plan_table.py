@@ -8,6 +8,7 @@ from rich.console import Console
 
 from checker.attacks.families import Power
 from checker.cli.console import plain_table, told
+from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
 from checker.planning.checks import CheckPower, check_powers
@@ -110,6 +111,7 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
             more = len(found.unmatched) - UNMATCHED_SHOWN
             tail = f" and {more} more" if more > 0 else ""
             console.print(f"class {told(name)}: no code here matches {values}{tail}")
+    print_claims(plan.data.unread, [], plan.data.suspect, console, shown=UNMATCHED_SHOWN)
     if plan.data.unexplained_tokens:
         names = told(", ".join(plan.data.unexplained_tokens[:UNMATCHED_SHOWN]))
         console.print(

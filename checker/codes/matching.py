@@ -129,19 +129,19 @@ class ClassMatcher:
             readings: what `CodeReader.read` made of the spelling.
             spelling: the data set's own code, for `local` patterns.
         """
-        ranks = [hit.rank for hit in _judged(self._index, readings, spelling)[0]]
+        ranks = [hit.rank for hit in _judged(self._index, _one_by_one(readings), spelling)[0]]
         return _STANDINGS[max(ranks)] if ranks else None
 
     def matching(self, readings: Sequence[Reading], spelling: str) -> list[CodePattern]:
         """Return the values that a code has its standing from, none where it has none."""
-        hits, _ = _judged(self._index, readings, spelling)
+        hits, _ = _judged(self._index, _one_by_one(readings), spelling)
         best = max((hit.rank for hit in hits), default=RANK_NONE)
         numbers = dict.fromkeys(hit.pattern for hit in hits if hit.rank == best)
         return [self.patterns[number] for number in numbers]
 
     def excluding(self, readings: Sequence[Reading], spelling: str) -> list[CodePattern]:
         """Return the exclusions that a code falls under."""
-        _, exclusions = _judged(self._index, readings, spelling)
+        _, exclusions = _judged(self._index, _one_by_one(readings), spelling)
         numbers = dict.fromkeys(hit.pattern for hit in exclusions)
         return [self.patterns[number] for number in numbers]
 
@@ -188,7 +188,7 @@ def find_matches(
         matchers: by class name.
         spellings: the dictionary's entries.
         descriptions: of the entries, None where there is none.
-        parents: MEDS parent codes of the entries.
+        parents: MEDS parent codes of the entries; the reader knows what stands above them.
         reader: knows how the data set spells its codes.
     """
     index = _Index()
@@ -198,8 +198,8 @@ def find_matches(
     found: list[list[list[int]]] = [[[] for _ in m.patterns] for m in matchers.values()]
     rows = zip(spellings, descriptions, parents, strict=True)
     for entry, (spelling, description, own_parents) in enumerate(rows):
-        readings = reader.read(spelling, description=description, parents=own_parents)
-        hits, exclusions = _judged(index, readings, spelling)
+        lines = reader.lines(spelling, description=description, parents=own_parents)
+        hits, exclusions = _judged(index, lines, spelling)
         for hit in dict.fromkeys([*hits, *exclusions]):
             found[hit.slot][hit.pattern].append(entry)
             if hit.rank > ranks[hit.slot, entry]:
@@ -287,20 +287,36 @@ class _Index:
         return known
 
 
+def _one_by_one(readings: Iterable[Reading]) -> list[tuple[Reading, ...]]:
+    return [(reading,) for reading in readings]
+
+
 def _judged(
-    index: _Index, readings: Sequence[Reading], spelling: str
+    index: _Index, lines: Sequence[Sequence[Reading]], spelling: str
 ) -> tuple[list[_Hit], list[_Hit]]:
-    """Return what matches and is not excluded, and the exclusions that took something out."""
+    """Return what matches and is not excluded, and the exclusions that took something out.
+
+    Args:
+        index: the patterns.
+        lines: as `CodeReader.lines` gives them: in each, the nearest first. What excludes a code
+            excludes what stands above it.
+        spelling: the data set's own code.
+    """
     shared = list(index.of_spelling(spelling))
-    for reading in readings:
-        if reading.system not in DIAGNOSES:
-            shared += index.of_reading(reading)
+    for line in lines:
+        for reading in line:
+            if reading.system not in DIAGNOSES:
+                shared += index.of_reading(reading)
     common = [hit for hit in shared if hit.rank == RANK_NONE]
     valid, exclusions = _split(shared)
-    for reading in readings:
-        if reading.system in DIAGNOSES:
-            own, against = _split([*index.of_reading(reading), *common])
-            valid, exclusions = valid + own, exclusions + against
+    for line in lines:
+        against = list(common)
+        for reading in line:
+            if reading.system in DIAGNOSES:
+                found = list(index.of_reading(reading))
+                own, told = _split([*found, *against])
+                valid, exclusions = valid + own, exclusions + told
+                against += [hit for hit in found if hit.rank == RANK_NONE]
     return valid, exclusions
 
 

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import RANK_STRONG, CodeReader, find_matches
+from checker.codes import RANK_STRONG, find_matches
 from checker.errors import DocumentError, Problem
 from checker.policy import Located
 from checker.policy.classes import class_matcher
 from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.records.code_census import cohort_reader
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 
@@ -101,7 +102,7 @@ def _ranks(
     spec = policy.document.spec
     used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
     matchers = {name: class_matcher(spec.attribute_classes[name]) for name in used}
-    reader = CodeReader([(s.match, s.system) for s in target.document.spec.code_systems])
+    reader = cohort_reader(target.document.spec.code_systems, cohort)
     in_data = find_matches(
         matchers,
         cohort.codes,

@@ -136,6 +136,22 @@ class TargetSnapshot(JsonModel):
     reference_sha256: str | None = None
 
 
+class UnreadVocabulary(JsonModel):
+    """Codes that claim one vocabulary and are not read, or not as they stand.
+
+    The fields are those of `checker.records.code_census.ClaimedCodes`.
+    """
+
+    vocabulary: str
+    kind: str | None
+    problem: Literal["unread", "malformed", "lost-zeros", "restored", "declared"]
+    detail: str
+    codes: int
+    events: int
+    patients: int
+    examples: list[str]
+
+
 class DataSnapshot(JsonModel):
     """The cohort in numbers.
 
@@ -144,6 +160,8 @@ class DataSnapshot(JsonModel):
     `tokens_left_out` lie outside the window that is scored. `unused_tokens` are ids of the
     vocabulary that no record holds; `unexplained_tokens` are those among them, a few by name, that
     stand for no code of the data set either: a format described incompletely leaves them over.
+    `unread` are codes that no class can find, where one is looked for, and `suspect` what stands
+    before ICD-9 codes that may have been numbers.
     """
 
     name: str
@@ -160,6 +178,8 @@ class DataSnapshot(JsonModel):
     commonest_unknown: dict[str, int]
     unused_tokens: list[int]
     unexplained_tokens: list[str]
+    unread: list[UnreadVocabulary] = Field(default_factory=list)
+    suspect: list[str] = Field(default_factory=list)
 
 
 class ClassSnapshot(JsonModel):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -13,11 +14,13 @@ from checker.planning.model import (
     DataSnapshot,
     PolicySnapshot,
     TargetSnapshot,
+    UnreadVocabulary,
 )
 from checker.planning.overlap import SplitOverlap
 from checker.planning.workload import scored_tokens
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
+from checker.records.code_census import ClaimedCodes, CodeCensus
 from checker.records.cohort import Cohort
 from checker.records.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 from checker.targets import TargetDescription
@@ -82,6 +85,7 @@ def data_snapshot(
     max_length: int | None,
     window: str,
     overlap: SplitOverlap,
+    census: CodeCensus | None,
 ) -> DataSnapshot:
     """Keep a cohort in numbers."""
     both = (members, nonmembers)
@@ -114,7 +118,13 @@ def data_snapshot(
         commonest_unknown=dict(coverage.commonest),
         unused_tokens=np.flatnonzero(~used).tolist(),
         unexplained_tokens=unexplained[:UNEXPLAINED_SHOWN],
+        unread=[] if census is None else [_unread(one) for one in census.claims],
+        suspect=[] if census is None else list(census.suspect),
     )
+
+
+def _unread(one: ClaimedCodes) -> UnreadVocabulary:
+    return UnreadVocabulary.model_validate({**asdict(one), "examples": list(one.examples)})
 
 
 def class_snapshots(spec: PolicySpec, ranks: dict[str, ClassRanks]) -> dict[str, ClassSnapshot]:

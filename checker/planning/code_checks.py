@@ -1,0 +1,137 @@
+"""Are the codes of the classes in use read as the data set means them?
+
+A class that misses part of its codes is measured on the rest, and its verdict speaks for all. So
+before anything is planned a cohort's codes are counted that are not read (`records.code_census`),
+and two things are refused for a single code, for a class has few of them:
+
+* a code that is not read, and that would be of a class in use if its zeros or its characters were
+  what they seem;
+* `codeSystems` of the target that read a code of a class as something else. A target says how its
+  data are spelled; what belongs to a class is the policy's to say, and it can exclude a code.
+
+A policy without classes looks for no codes, and nothing is checked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, find_matches
+from checker.errors import DataError, DocumentError
+from checker.policy import Located
+from checker.policy.classes import class_matcher
+from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.records.code_census import (
+    EXAMPLES,
+    CodeCensus,
+    check_census,
+    cohort_reader,
+    take_census,
+)
+from checker.records.cohort import Cohort
+
+
+def check_codes(
+    policy: Located[LeakagePolicy], target: Located[AuditTarget], *, cohort: Cohort
+) -> CodeCensus | None:
+    """Count what of a cohort's codes is not read, and refuse what would hide a class.
+
+    Args:
+        policy: its classes are those in use.
+        target: its `codeSystems` say how codes are spelled.
+        cohort: members and nonmembers.
+
+    Returns:
+        What was counted; None where no control looks for a class.
+
+    Raises:
+        DataError: too much is unread, ICD-9 codes have lost their zeros, or a code that is not read
+            may be of a class in use.
+        DocumentError: `codeSystems` takes codes out of a class in use.
+    """
+    spec = policy.document.spec
+    used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
+    if not used:
+        return None
+    matchers = {name: class_matcher(spec.attribute_classes[name]) for name in used}
+    systems = target.document.spec.code_systems
+    reader = cohort_reader(systems, cohort)
+    census = take_census(cohort, reader)
+    check_census(census)
+    occurs = np.zeros(len(cohort.codes), dtype=np.bool_)
+    occurs[cohort.members.code] = True
+    occurs[cohort.nonmembers.code] = True
+    _check_garbled(matchers, reader, cohort, occurs)
+    if systems:
+        _check_hidden(matchers, reader, target, cohort, occurs)
+    return census
+
+
+def _check_garbled(
+    matchers: Mapping[str, ClassMatcher],
+    reader: CodeReader,
+    cohort: Cohort,
+    occurs: NDArray[np.bool_],
+) -> None:
+    """Refuse codes that are not read and may be of a class."""
+    for entry in np.flatnonzero(occurs).tolist():
+        spelling, parents = cohort.codes[entry], cohort.parents[entry]
+        meant = reader.candidates(spelling)
+        if not meant or reader.read(spelling, parents=parents):
+            continue
+        for name, matcher in matchers.items():
+            for one in meant:
+                if matcher.standing([one], "") in ("definitive", "strong"):
+                    claim = reader.claim(spelling)
+                    why = claim.detail if claim is not None and claim.detail else "zeros are lost"
+                    raise DataError(
+                        f"the code '{spelling}' is not read and may be {one.system} {one.code} of"
+                        f" the class '{name}' ({why}). Correct it in the data, or say in"
+                        " parent_codes of metadata/codes.parquet which code it is"
+                    )
+
+
+def _check_hidden(
+    matchers: Mapping[str, ClassMatcher],
+    reader: CodeReader,
+    target: Located[AuditTarget],
+    cohort: Cohort,
+    occurs: NDArray[np.bool_],
+) -> None:
+    """Refuse `codeSystems` that take codes out of a class."""
+    by_target = _ranks(matchers, reader, cohort)
+    built_in = _ranks(matchers, cohort_reader([], cohort), cohort)
+    problems = []
+    for name in matchers:
+        hidden = (built_in[name] >= RANK_STRONG) & (by_target[name] < RANK_STRONG) & occurs
+        if hidden.any():
+            codes = _some([cohort.codes[i] for i in np.flatnonzero(hidden)])
+            message = (
+                f"codeSystems takes {int(hidden.sum())} codes out of the class '{name}', such as"
+                f" {codes}: phigate reads them as codes of it, and so they would not be looked for."
+                " Correct the entry; where they really mean something else, the policy says so"
+                " (exclude, with system 'local')"
+            )
+            problems.append(target.problem(("spec", "codeSystems"), message))
+    if problems:
+        raise DocumentError(problems)
+
+
+def _ranks(
+    matchers: Mapping[str, ClassMatcher], reader: CodeReader, cohort: Cohort
+) -> dict[str, NDArray[np.int8]]:
+    found = find_matches(
+        matchers,
+        cohort.codes,
+        reader=reader,
+        descriptions=cohort.descriptions,
+        parents=cohort.parents,
+    )
+    return {name: matches.ranks for name, matches in found.items()}
+
+
+def _some(codes: Sequence[str]) -> str:
+    return ", ".join(f"'{code}'" for code in codes[:EXAMPLES])
