@@ -15,6 +15,7 @@ from checker.planning.checks import CheckPower, check_powers
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.measures import probe_words
+from checker.yaml import short
 
 UNDERPOWERED = 0.8
 UNMATCHED_SHOWN = 8
@@ -111,6 +112,16 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
             more = len(found.unmatched) - UNMATCHED_SHOWN
             tail = f" and {more} more" if more > 0 else ""
             console.print(f"class {told(name)}: no code here matches {values}{tail}")
+        if found.near:
+            listed = ", ".join(short(code) for code in found.near)
+            console.print(
+                told(
+                    f"class {name}: {found.near_codes:,} codes of {found.near_patients:,} patients"
+                    f" name it in words and are not of it, such as {listed}; phigate classes"
+                    " coverage shows them"
+                ),
+                soft_wrap=True,
+            )
     print_claims(plan.data.unread, [], plan.data.suspect, console, shown=UNMATCHED_SHOWN)
     if plan.data.unexplained_tokens:
         names = told(", ".join(plan.data.unexplained_tokens[:UNMATCHED_SHOWN]))

@@ -10,6 +10,7 @@ from rich.console import Console
 from checker.cli.console import told
 from checker.planning.model import UnreadVocabulary
 from checker.records.code_census import ClaimedCodes
+from checker.yaml import short
 
 _SAYS: Final = {
     "unread": "not read",
@@ -29,24 +30,24 @@ def print_claims(
     shown: int,
 ) -> None:
     """Print what claims a vocabulary and is not read as it stands, at most so many lines."""
+
+    def line(text: str) -> None:
+        # not wrapped: no line may begin in the midst of what a data set says
+        console.print(told(text), soft_wrap=True)
+
     for one in claims[:shown]:
-        detail = f" ({one.detail})" if one.detail else ""
-        console.print(
-            told(
-                f"{one.vocabulary}: {_SAYS[one.problem]}: {one.codes:,} codes, {one.events:,}"
-                f" events of {one.patients:,} patients, such as {', '.join(one.examples)}{detail}"
-            )
+        detail = f" ({short(one.detail)})" if one.detail else ""
+        examples = ", ".join(short(code) for code in one.examples)
+        line(
+            f"{short(one.vocabulary)}: {_SAYS[one.problem]}: {one.codes:,} codes, {one.events:,}"
+            f" events of {one.patients:,} patients, such as {examples}{detail}"
         )
     if len(claims) > shown:
-        console.print(f"and {len(claims) - shown:,} more vocabularies that are not read")
+        line(f"and {len(claims) - shown:,} more vocabularies that are not read")
     for head in lost:
-        console.print(
-            told(f"{head}…: ICD-9 codes have lost their leading zeros; an audit refuses them")
-        )
+        line(f"{short(head)}…: ICD-9 codes have lost their leading zeros; an audit refuses them")
     for head in suspect:
-        console.print(
-            told(
-                f"{head}…: none of many ICD-9 codes begins with a zero, as some should: were they"
-                " ever numbers?"
-            )
+        line(
+            f"{short(head)}…: none of many ICD-9 codes begins with a zero, as some should: were"
+            " they ever numbers?"
         )

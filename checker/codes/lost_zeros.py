@@ -135,10 +135,14 @@ class LostZeros:
                 return Restored(f"{whole.zfill(before)}.{behind}", "restored")
             return Restored(text)
         if column.is_lost:
-            # one digit more than the longest code would be there, had it lost any
-            return Restored(whole) if len(whole) == _LONGEST[system] else Restored(None, "lost")
+            # the longest code has no room for a zero that it lost, and some show theirs
+            is_whole = len(whole) == _LONGEST[system] or (
+                whole.startswith("0") and len(whole) >= before
+            )
+            return Restored(whole) if is_whole else Restored(None, "lost")
         undotted = column.undotted > 0 and not column.is_dotted
-        if dot and (len(whole) > before or undotted):
+        categories = column.short > 0 and not column.dotted
+        if dot and (len(whole) > before or undotted or categories):
             text, dot = whole, None  # an integer as a float
         if len(whole) >= (_SHORTEST if undotted else before):
             return Restored(text)

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import RANK_STRONG, find_matches
+from checker.codes import RANK_STRONG, ClassMatches, find_matches
 from checker.errors import DocumentError, Problem
 from checker.policy import Located
 from checker.policy.classes import class_matcher
@@ -31,11 +31,13 @@ class ClassRanks:
             `definitive` make a positive.
         in_vocabulary: [tokens of the model] int8; `strong` and `definitive` make a hit.
         unmatched: values of the policy that match no code of the data set.
+        excluded: codes of the data set, by place, that an exclusion takes out.
     """
 
     in_data: NDArray[np.int8]
     in_vocabulary: NDArray[np.int8]
     unmatched: list[str]
+    excluded: frozenset[int] = frozenset()
 
     @property
     def removed(self) -> NDArray[np.bool_]:
@@ -122,9 +124,14 @@ def _ranks(
         parents=[cohort.parents[i] if i >= 0 else () for i in places],
     )
     return {
-        name: ClassRanks(found.ranks, in_vocabulary[name].ranks, found.unmatched)
+        name: ClassRanks(found.ranks, in_vocabulary[name].ranks, found.unmatched, _excluded(found))
         for name, found in in_data.items()
     }
+
+
+def _excluded(found: ClassMatches) -> frozenset[int]:
+    rows = zip(found.excludes, found.entries, strict=True)
+    return frozenset(entry for excludes, entries in rows if excludes for entry in entries)
 
 
 def _absences(

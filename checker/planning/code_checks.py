@@ -15,15 +15,17 @@ A policy without classes looks for no codes, and nothing is checked.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, find_matches
+from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, find_matches, kind_of, words
 from checker.errors import DataError, DocumentError
+from checker.planning.classes import ClassRanks
 from checker.policy import Located
 from checker.policy.classes import class_matcher
-from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
 from checker.records.code_census import (
     EXAMPLES,
     CodeCensus,
@@ -32,6 +34,7 @@ from checker.records.code_census import (
     take_census,
 )
 from checker.records.cohort import Cohort
+from checker.yaml import short
 
 
 def check_codes(
@@ -70,6 +73,66 @@ def check_codes(
     return census
 
 
+@dataclass(frozen=True, slots=True)
+class NearCodes:
+    """Codes that name a class in words and are of no class in use.
+
+    Args:
+        codes: as the data set spells them, commonest first.
+        patients: who have one of them.
+    """
+
+    codes: tuple[str, ...] = ()
+    patients: int = 0
+
+
+def near_codes(
+    spec: PolicySpec, ranks: Mapping[str, ClassRanks], *, cohort: Cohort
+) -> dict[str, NearCodes]:
+    """Find codes that a class may miss: diagnoses, and codes of no kind, that name it in words.
+
+    A table of codes may hide a disease under a number of its own. What is excluded, and what
+    another class in use catches, is not meant; nor are drugs, procedures and tests, of which
+    `phigate classes coverage` has more to say.
+
+    Args:
+        spec: of the policy; the `words` of its classes are looked for.
+        ranks: of the classes in use.
+        cohort: members and nonmembers.
+    """
+    code = np.concatenate([cohort.members.code, cohort.nonmembers.code])
+    events = np.bincount(code, minlength=len(cohort.codes))
+    open_entries = events > 0
+    for found in ranks.values():
+        open_entries &= found.in_data == 0
+    texts = {
+        entry: words(f"{cohort.codes[entry]} {cohort.descriptions[entry] or ''}")
+        for entry in np.flatnonzero(open_entries).tolist()
+        if kind_of(cohort.codes[entry], None) in (None, "diagnoses")
+    }
+    lengths = np.concatenate([np.diff(cohort.members.offsets), np.diff(cohort.nonmembers.offsets)])
+    patient = np.repeat(np.arange(len(lengths)), lengths)
+    near = {}
+    for name, found in ranks.items():
+        hints = [hint for word in spec.attribute_classes[name].words if (hint := words(word))]
+        named = [
+            entry
+            for entry, text in texts.items()
+            if entry not in found.excluded and any(_names(text, hint) for hint in hints)
+        ]
+        named.sort(key=lambda entry: (-int(events[entry]), entry))
+        has = np.isin(code, named)
+        near[name] = NearCodes(
+            tuple(cohort.codes[entry] for entry in named), len(np.unique(patient[has]))
+        )
+    return near
+
+
+def _names(text: str, hint: str) -> bool:
+    # a word is meant by its beginning, a number as it is: cd 4 is not cd 45
+    return (hint if hint[-2:-1].isdigit() else hint.rstrip()) in text
+
+
 def _check_garbled(
     matchers: Mapping[str, ClassMatcher],
     reader: CodeReader,
@@ -88,8 +151,8 @@ def _check_garbled(
                     claim = reader.claim(spelling)
                     why = claim.detail if claim is not None and claim.detail else "zeros are lost"
                     raise DataError(
-                        f"the code '{spelling}' is not read and may be {one.system} {one.code} of"
-                        f" the class '{name}' ({why}). Correct it in the data, or say in"
+                        f"the code '{short(spelling)}' is not read and may be {one.system}"
+                        f" {one.code} of the class '{name}' ({why}). Correct it in the data, or say in"
                         " parent_codes of metadata/codes.parquet which code it is"
                     )
 
@@ -134,4 +197,4 @@ def _ranks(
 
 
 def _some(codes: Sequence[str]) -> str:
-    return ", ".join(f"'{code}'" for code in codes[:EXAMPLES])
+    return ", ".join(f"'{short(code)}'" for code in codes[:EXAMPLES])

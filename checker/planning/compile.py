@@ -149,7 +149,7 @@ def compile_plan(
             overlap=compared.overlap,
             census=census,
         ),
-        classes=class_snapshots(spec, builder.ranks),
+        classes=class_snapshots(spec, builder.ranks, cohort=cohort),
         cells=cells,
         jobs=jobs,
         comparability=comparability_power(

@@ -187,13 +187,17 @@ class ClassSnapshot(JsonModel):
 
     `codes_in_data` counts definitive and strong ones; `watch` are the token ids of a hit;
     `unmatched` are values of the policy that match no code of the data set: it may not have them,
-    or they may be misspelt.
+    or they may be misspelt. `near` are a few codes of the data set that name the class in words and
+    are of no class in use, `near_codes` and `near_patients` how many codes and patients that makes.
     """
 
     title: str
     codes_in_data: int
     watch: list[Annotated[int, Field(ge=0, lt=2**31)]]
     unmatched: list[str]
+    near: list[str] = Field(default_factory=list)
+    near_codes: int = 0
+    near_patients: int = 0
 
     @property
     def absent_from(self) -> Literal["data", "vocabulary"] | None:

@@ -9,6 +9,7 @@ import numpy as np
 
 from checker.canonical import digest
 from checker.planning.classes import ClassRanks
+from checker.planning.code_checks import near_codes
 from checker.planning.model import (
     ClassSnapshot,
     DataSnapshot,
@@ -20,7 +21,7 @@ from checker.planning.overlap import SplitOverlap
 from checker.planning.workload import scored_tokens
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
-from checker.records.code_census import ClaimedCodes, CodeCensus
+from checker.records.code_census import EXAMPLES, ClaimedCodes, CodeCensus
 from checker.records.cohort import Cohort
 from checker.records.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 from checker.targets import TargetDescription
@@ -127,14 +128,20 @@ def _unread(one: ClaimedCodes) -> UnreadVocabulary:
     return UnreadVocabulary.model_validate({**asdict(one), "examples": list(one.examples)})
 
 
-def class_snapshots(spec: PolicySpec, ranks: dict[str, ClassRanks]) -> dict[str, ClassSnapshot]:
-    """Keep what each class in use matched, and what makes a hit."""
+def class_snapshots(
+    spec: PolicySpec, ranks: dict[str, ClassRanks], *, cohort: Cohort
+) -> dict[str, ClassSnapshot]:
+    """Keep what each class in use matched, what makes a hit, and what it may miss."""
+    near = near_codes(spec, ranks, cohort=cohort)
     return {
         name: ClassSnapshot(
             title=spec.attribute_classes[name].title,
             codes_in_data=int(found.counted.sum()),
             watch=found.watch,
             unmatched=found.unmatched,
+            near=list(near[name].codes[:EXAMPLES]),
+            near_codes=len(near[name].codes),
+            near_patients=near[name].patients,
         )
         for name, found in ranks.items()
     }

@@ -26,6 +26,7 @@ from checker.codes import Claim, CodeReader, Kind, kind_of
 from checker.errors import DataError
 from checker.policy.documents import CodeSystemSpec
 from checker.records.cohort import Cohort
+from checker.yaml import short
 
 UNREAD_SHARE: Final = 0.05
 """Of the events of each kind, so many may be unread."""
@@ -215,8 +216,9 @@ def check_census(census: CodeCensus) -> None:
 
 def described(one: ClaimedCodes) -> str:
     """Say in words what was counted of a vocabulary."""
-    detail = f"; {one.detail}" if one.detail else ""
+    detail = f"; {short(one.detail)}" if one.detail else ""
+    examples = ", ".join(short(code) for code in one.examples)
     return (
-        f"{one.vocabulary} ({one.codes:,} codes, {one.events:,} events of {one.patients:,}"
-        f" patients, such as {', '.join(one.examples)}{detail})"
+        f"{short(one.vocabulary)} ({one.codes:,} codes, {one.events:,} events of {one.patients:,}"
+        f" patients, such as {examples}{detail})"
     )

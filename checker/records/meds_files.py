@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -117,12 +118,13 @@ def code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     """Return description and parent codes by code; nothing where the data set describes none.
 
     Several rows of one code (a row for each of its modifiers, say) are joined: the first
-    description, and the parents of all.
+    description, and the parents of all. Parents are lists of texts, as MEDS has them, or what other
+    writers make of these: a text with one code, or with a list in brackets.
     """
     path = root / meds.code_metadata_filepath
     if not path.is_file():
         return {}
-    kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: "list of string"}
+    kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: "list or string"}
     table = read_columns(path, kinds, optional=(_DESCRIPTION, _PARENTS))
     nothing: list[Any] = [None] * table.num_rows
     columns = (table[name].to_pylist() if name in table.column_names else nothing for name in kinds)
@@ -130,9 +132,33 @@ def code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     for code, description, parents in zip(*columns, strict=True):
         if code is not None:
             told, known = found.get(code, (None, ()))
-            further = (p for p in parents or () if p)
+            further = (p for p in _parent_codes(parents, path) if p.strip())
             found[code] = told or description or None, tuple(dict.fromkeys((*known, *further)))
     return found
+
+
+_QUOTED = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)")\s*,?""")
+
+
+def _parent_codes(value: Any, path: Path) -> list[str]:
+    """Return parent codes as texts, whatever they were written as.
+
+    Raises:
+        DataError: a text begins like a list and is none.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        inside = value.strip()[1:-1] if value.rstrip().endswith("]") else value
+        found = [match[1] or match[2] or "" for match in _QUOTED.finditer(inside)]
+        if _QUOTED.sub("", inside).strip():
+            raise DataError(
+                f"is not MEDS: '{_PARENTS}' holds {value[:40]!r}, which is no list of codes;"
+                " write lists of texts",
+                file=path,
+            )
+        return found
+    if isinstance(value, str):
+        return [value]
+    return [one for one in value or () if one is not None]
 
 
 def data_set_name(root: Path) -> str:
@@ -185,6 +211,23 @@ def _is_text(found: pa.DataType) -> bool:
     return any(is_kind(found) for is_kind in kinds)
 
 
+def _is_list(found: pa.DataType) -> bool:
+    types = pa.types
+    kinds = (
+        types.is_list,
+        types.is_large_list,
+        types.is_fixed_size_list,
+        types.is_list_view,
+        types.is_large_list_view,
+    )
+    return any(is_kind(found) for is_kind in kinds)
+
+
+def _holds_text(found: pa.DataType) -> bool:
+    value = found.value_type if pa.types.is_dictionary(found) else found
+    return _is_text(value) or pa.types.is_null(value)
+
+
 def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None:
     types = pa.types
     if types.is_dictionary(found):
@@ -194,8 +237,7 @@ def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None
         "string": _is_text(found),
         "timestamp": types.is_timestamp(found),
         "number": types.is_floating(found) or types.is_integer(found) or types.is_decimal(found),
-        "list of string": (types.is_list(found) or types.is_large_list(found))
-        and _is_text(found.value_type),
+        "list or string": _is_text(found) or (_is_list(found) and _holds_text(found.value_type)),
     }
     if not holds[kind] and not types.is_null(found):  # a column of nothing but nulls has no type
         raise DataError(
