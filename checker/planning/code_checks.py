@@ -91,9 +91,9 @@ def near_codes(
 ) -> dict[str, NearCodes]:
     """Find codes that a class may miss: diagnoses, and codes of no kind, that name it in words.
 
-    A table of codes may hide a disease under a number of its own. What is excluded, and what
-    another class in use catches, is not meant; nor are drugs, procedures and tests, of which
-    `phigate classes coverage` has more to say.
+    A table of codes may hide a disease under a number of its own. What is excluded is not meant,
+    nor what another class catches by its own spelling, nor drugs, procedures and tests: of these
+    `phigate classes coverage` tells more.
 
     Args:
         spec: of the policy; the `words` of its classes are looked for.
@@ -102,13 +102,15 @@ def near_codes(
     """
     code = np.concatenate([cohort.members.code, cohort.nonmembers.code])
     events = np.bincount(code, minlength=len(cohort.codes))
-    open_entries = events > 0
+    caught = np.zeros(len(cohort.codes), dtype=np.bool_)
     for found in ranks.values():
-        open_entries &= found.in_data == 0
+        caught |= found.in_data > 0
+    reader = CodeReader()
     texts = {
         entry: words(f"{cohort.codes[entry]} {cohort.descriptions[entry] or ''}")
-        for entry in np.flatnonzero(open_entries).tolist()
+        for entry in np.flatnonzero(events).tolist()
         if kind_of(cohort.codes[entry], None) in (None, "diagnoses")
+        and not (caught[entry] and reader.read_own(cohort.codes[entry]))
     }
     lengths = np.concatenate([np.diff(cohort.members.offsets), np.diff(cohort.nonmembers.offsets)])
     patient = np.repeat(np.arange(len(lengths)), lengths)
@@ -118,7 +120,9 @@ def near_codes(
         named = [
             entry
             for entry, text in texts.items()
-            if entry not in found.excluded and any(_names(text, hint) for hint in hints)
+            if found.in_data[entry] == 0
+            and entry not in found.excluded
+            and any(_names(text, hint) for hint in hints)
         ]
         named.sort(key=lambda entry: (-int(events[entry]), entry))
         has = np.isin(code, named)
@@ -152,8 +156,8 @@ def _check_garbled(
                     why = claim.detail if claim is not None and claim.detail else "zeros are lost"
                     raise DataError(
                         f"the code '{short(spelling)}' is not read and may be {one.system}"
-                        f" {one.code} of the class '{name}' ({why}). Correct it in the data, or say in"
-                        " parent_codes of metadata/codes.parquet which code it is"
+                        f" {one.code} of the class '{name}' ({why}). Correct it in the data, or say"
+                        " in parent_codes of metadata/codes.parquet which code it is"
                     )
 
 

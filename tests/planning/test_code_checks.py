@@ -189,15 +189,24 @@ def test_a_class_under_another_parent_is_inconclusive_and_never_a_pass(workspace
         "parent_codes": pa.array([["ICD10CM/J45"], ["LOCAL//B20"]]),
     }
     pq.write_table(pa.table(table), workspace / "cohort" / "metadata" / "codes.parquet")
-    controls: dict[str, Any] = {
-        "hiv-disclosure": {"limits": {"events-10": {"fail": 0.05}}},
-        "substance-use-disclosure": {"limits": {"events-10": {"fail": 0.05}}},
+    short: dict[str, Any] = {
+        "limits": {"demographics": {"fail": 0.05}},
+        "params": {"samples": 2, "horizonTokens": 8, "threshold": 0.5},
     }
+    controls = {"hiv-disclosure": short, "substance-use-disclosure": short}
     policy = write_policy(workspace / "two.yaml", controls)
+    document = yaml.safe_load(policy.read_text())
+    document["spec"]["attributeClasses"]["hiv"]["words"] = ["hiv"]
+    policy.write_text(yaml.safe_dump(document))
     outcome = audit(policy, workspace / "leaking.yaml", workspace / "run")
     hiv = outcome.cell("hiv-disclosure")
     assert (hiv["verdict"], hiv["reason"]) == ("inconclusive", "class-not-in-data")
     assert outcome.code != ExitCode.PASS
+    # the plan has said so before: the table's own words name the disease
+    plan = json.loads((workspace / "run" / "plan.json").read_text())
+    near = plan["classes"]["hiv"]
+    assert (near["codesInData"], near["near"], near["nearCodes"]) == (0, ["LOCAL//B20"], 1)
+    assert near["nearPatients"] > 0
 
 
 def test_grandparents_bring_a_class_back(workspace: Path, phigate: Command) -> None:

@@ -19,8 +19,6 @@ from checker.records.code_census import (
 )
 from checker.records.cohort import load_cohort
 
-DATA = Path(__file__).parents[3] / "shared" / "data"
-
 
 def census(
     root: Path,
@@ -125,25 +123,3 @@ def test_zeros_that_could_be_restored_are_told(tmp_path: Path) -> None:
     )
     assert (only(found).problem, only(found).codes) == ("restored", 2)
     check_census(found)
-
-
-@pytest.mark.parametrize(
-    ("name", "said"),
-    [
-        ("mimic_iv_demo", {("HCPCS//… (hcpcs)", "malformed", 49)}),
-        (
-            "synthea",
-            {("CVX", "unread", 18_222), ("PROCEDURE//SNOMED//… (snomed)", "malformed", 65)},
-        ),
-    ],
-)
-def test_real_data_are_accepted_with_what_is_not_read(
-    name: str, said: set[tuple[str, str, int]]
-) -> None:
-    if not (DATA / name).exists():
-        pytest.skip(f"{name} is not beside this checkout")
-    cohort = load_cohort(DataSpec(path="."), base=DATA / name)
-    found = take_census(cohort, cohort_reader([], cohort))
-    check_census(found)
-    assert {(one.vocabulary, one.problem, one.events) for one in found.claims} == said
-    assert found.lost == found.suspect == ()
