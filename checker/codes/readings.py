@@ -82,6 +82,7 @@ class CodeReader:
             for piece in codes_in(one.system, one.text)
         )
         self._known: dict[str, tuple[tuple[Reading, ...], bool]] = {}
+        self._above: dict[str, tuple[Reading, ...]] = {}
 
     def read(
         self, spelling: str, *, description: str | None = None, parents: Sequence[str] = ()
@@ -107,9 +108,8 @@ class CodeReader:
         nothing new and is left out.
         """
         own = self.read_own(spelling)
-        ancestors = [
-            list(self._read_all(self.ancestry.walk([parent], child=spelling))) for parent in parents
-        ]
+        ancestors = [self._read_above(parent) for parent in parents]
+        lines: list[Sequence[Reading]]
         if len(own) == 1:
             lines = [[*own, *(reading for line in ancestors for reading in line)]]
         else:
@@ -146,15 +146,15 @@ class CodeReader:
             return None
         return found
 
-    def candidates(self, spelling: str) -> tuple[Reading, ...]:
+    def candidates(self, spelling: str, *, parents: Sequence[str] = ()) -> tuple[Reading, ...]:
         """Return what a spelling that is not read may have been before it was garbled.
 
         That is every code that it would be with zeros in front of it, and what it is read as where
-        look-alike characters are replaced by those that they look like.
+        look-alike characters are replaced by those that they look like; of its parents likewise.
         """
         if self.read_own(spelling):
             return ()
-        meant = []
+        meant = [one for parent in parents for one in self.candidates(parent)]
         for one in self._located(spelling):
             if self._is_lost(one):
                 for piece in codes_in(one.system, one.text):
@@ -184,9 +184,14 @@ class CodeReader:
             known = self._known[spelling] = tuple(found), restored
         return known
 
-    def _read_all(self, spellings: Iterable[str]) -> Iterator[Reading]:
-        for spelling in spellings:
-            yield from self.read_own(spelling)
+    def _read_above(self, parent: str) -> tuple[Reading, ...]:
+        """Return what a parent and its ancestors stand for, the nearest first."""
+        known = self._above.get(parent)
+        if known is None:
+            ways = self.ancestry.walk([parent])
+            found = dict.fromkeys(reading for code in ways for reading in self.read_own(code))
+            known = self._above[parent] = tuple(found)
+        return known
 
     def _located(self, spelling: str) -> list[Located]:
         """Return where codes stand: as the target says, else as phigate finds it."""

@@ -146,7 +146,7 @@ def _check_garbled(
     """Refuse codes that are not read and may be of a class."""
     for entry in np.flatnonzero(occurs).tolist():
         spelling, parents = cohort.codes[entry], cohort.parents[entry]
-        meant = reader.candidates(spelling)
+        meant = reader.candidates(spelling, parents=parents)
         if not meant or reader.read(spelling, parents=parents):
             continue
         for name, matcher in matchers.items():

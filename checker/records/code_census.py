@@ -92,11 +92,17 @@ def cohort_reader(systems: Iterable[CodeSystemSpec], cohort: Cohort) -> CodeRead
     used = np.zeros(len(cohort.codes), dtype=np.bool_)
     used[cohort.members.code] = True
     used[cohort.nonmembers.code] = True
+    occurring = []
+    for entry in np.flatnonzero(used).tolist():
+        code = cohort.codes[entry]
+        # a code whose system stands in a column of its own is a code of that column
+        stated = [parent for parent in cohort.parents[entry] if parent.endswith(f"/{code}")]
+        occurring += [code, *stated]
     return CodeReader(
         [(one.match, one.system) for one in systems],
         codes=cohort.codes,
         parents=cohort.parents,
-        occurring=[cohort.codes[i] for i in np.flatnonzero(used)],
+        occurring=occurring,
     )
 
 
@@ -148,6 +154,9 @@ def _assess(
     readings = [one for line in lines for one in line if one.system != "drug"]
     claim = reader.claim(spelling, description=description)
     if not readings:
+        if claim is None:  # its own spelling says nothing, and a parent may name a vocabulary
+            named = (reader.claim(parent) for parent in cohort.parents[entry])
+            claim = next((one for one in named if one is not None and one.kind), None)
         if claim is None:
             return None, None, kind_of(spelling, "drug" if any(lines) else None)
         return claim, claim.problem, claim.kind

@@ -237,7 +237,9 @@ class _Data:
     def garbled(self) -> dict[int, tuple[Reading, ...]]:
         """Return what codes without a reading may have been, where that can be told."""
         found = {
-            entry: self._reader.candidates(self._cohort.codes[entry])
+            entry: self._reader.candidates(
+                self._cohort.codes[entry], parents=self._cohort.parents[entry]
+            )
             for entry, readings in enumerate(self.readings)
             if not readings
         }

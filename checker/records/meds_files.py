@@ -20,6 +20,8 @@ from checker.json_text import read_json
 
 SUBJECT: Final[str] = meds.DataSchema.subject_id_name
 CODE: Final[str] = meds.DataSchema.code_name
+CODE_SYSTEM: Final = "code_system"
+"""A column beside MEDS's own, in which some loaders leave the system of a code."""
 _DESCRIPTION: Final[str] = meds.CodeMetadataSchema.description_name
 _PARENTS: Final[str] = meds.CodeMetadataSchema.parent_codes_name
 METADATA_FILES: Final = (
@@ -73,7 +75,11 @@ def sha256_of(path: Path) -> str:
 
 
 def read_columns(
-    path: Path, columns: dict[str, str], *, optional: tuple[str, ...] = ()
+    path: Path,
+    columns: dict[str, str],
+    *,
+    optional: tuple[str, ...] = (),
+    if_text: tuple[str, ...] = (),
 ) -> pa.Table:
     """Read columns of a parquet file after checking their types.
 
@@ -81,6 +87,7 @@ def read_columns(
         path: the file.
         columns: name to the type it must have, as in `_check_type`.
         optional: of these, columns that may be absent.
+        if_text: further columns, which are read where they are there and hold text.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -94,6 +101,11 @@ def read_columns(
                 raise DataError(f"is not MEDS: it has no column '{name}'", file=path)
             if name in present and metadata.num_rows:
                 _check_type(schema.field(name).type, kind, name=name, path=path)
+        present += [
+            name
+            for name in if_text
+            if schema.names.count(name) == 1 and _holds_text(schema.field(name).type)
+        ]
         codes = [CODE] if CODE in present else []
         with pq.ParquetFile(path, metadata=metadata, read_dictionary=codes) as file:
             table = file.read(columns=present)
@@ -118,23 +130,33 @@ def code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     """Return description and parent codes by code; nothing where the data set describes none.
 
     Several rows of one code (a row for each of its modifiers, say) are joined: the first
-    description, and the parents of all. Parents are lists of texts, as MEDS has them, or what other
+    description, and the parents of all. A code whose row names its system has the two together as
+    a parent. Parents are lists of texts, as MEDS has them, or what other
     writers make of these: a text with one code, or with a list in brackets.
     """
     path = root / meds.code_metadata_filepath
     if not path.is_file():
         return {}
     kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: "list or string"}
-    table = read_columns(path, kinds, optional=(_DESCRIPTION, _PARENTS))
+    table = read_columns(path, kinds, optional=(_DESCRIPTION, _PARENTS), if_text=(CODE_SYSTEM,))
     nothing: list[Any] = [None] * table.num_rows
-    columns = (table[name].to_pylist() if name in table.column_names else nothing for name in kinds)
+    columns = (
+        table[name].to_pylist() if name in table.column_names else nothing
+        for name in (*kinds, CODE_SYSTEM)
+    )
     found: dict[str, tuple[str | None, tuple[str, ...]]] = {}
-    for code, description, parents in zip(*columns, strict=True):
+    for code, description, parents, system in zip(*columns, strict=True):
         if code is not None:
             told, known = found.get(code, (None, ()))
-            further = (p for p in _parent_codes(parents, path) if p.strip())
+            further = [p for p in _parent_codes(parents, path) if p.strip()]
+            further += [with_system(code, system)] if system else []
             found[code] = told or description or None, tuple(dict.fromkeys((*known, *further)))
     return found
+
+
+def with_system(code: str, system: str) -> str:
+    """Return the spelling of a code whose system stands in a column of its own."""
+    return f"{system}/{code}"
 
 
 _QUOTED = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)")\s*,?""")

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from meds_builder import Patient, write_meds
 
@@ -123,3 +125,36 @@ def test_zeros_that_could_be_restored_are_told(tmp_path: Path) -> None:
     )
     assert (only(found).problem, only(found).codes) == ("restored", 2)
     check_census(found)
+
+
+def with_systems(root: Path, rows: list[tuple[str, str | None]]) -> CodeCensus:
+    """Count a cohort whose data name the system of a code in a column of its own."""
+    write_meds(
+        root,
+        {"train": [[(code, day) for day, (code, _) in enumerate(rows)]], "held_out": [[("V", 0)]]},
+    )
+    shard = root / "data" / "train" / "0.parquet"
+    systems = pa.array([system for _, system in rows], pa.string())
+    pq.write_table(pq.read_table(shard).append_column("code_system", systems), shard)
+    cohort = load_cohort(DataSpec(path=root.name), base=root.parent)
+    return take_census(cohort, cohort_reader([], cohort))
+
+
+def test_a_column_of_systems_is_read(tmp_path: Path) -> None:
+    found = with_systems(
+        tmp_path / "made", [("B20", "ICD10CM"), ("A788.", "READ"), ("50940", None), ("V08", "ICD9")]
+    )
+    assert (only(found).vocabulary, only(found).examples) == ("READ", ("A788.",))
+    assert found.events["diagnoses"] == 3
+    lost = with_systems(tmp_path / "lost", [(code, "ICD9CM") for code in ("42", "7054", "25000")])
+    assert lost.lost == ("ICD9CM/",)
+    with pytest.raises(DataError, match="lost their leading zeros"):
+        check_census(lost)
+
+
+def test_a_column_of_systems_that_is_no_text_is_none(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", {"train": [[("B20", 0)]], "held_out": [[("V", 0)]]})
+    shard = root / "data" / "train" / "0.parquet"
+    numbers = pa.array([44_819_533], pa.int64())
+    pq.write_table(pq.read_table(shard).append_column("code_system", numbers), shard)
+    assert load_cohort(DataSpec(path=root.name), base=root.parent).parents == ((), ())
