@@ -117,8 +117,8 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
             console.print(
                 told(
                     f"class {name}: {found.near_codes:,} codes of {found.near_patients:,} patients"
-                    f" name it in words and are not of it, such as {listed}; phigate classes"
-                    " coverage shows them"
+                    f" look like it, in words or as a number, and are not of it, such as {listed};"
+                    " see phigate classes coverage"
                 ),
                 soft_wrap=True,
             )

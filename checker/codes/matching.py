@@ -7,7 +7,8 @@ exclusions. **An exclusion always wins**: one that stands with a set of values t
 that set, one of the whole class takes them out of the class. It speaks of the code it stands on.
 All that is read from one spelling describes one thing, so that a product which is excluded by its
 ATC identifier is not brought back by its name; only ICD codes that share a field (eICU writes
-several into one) are judged one by one.
+several into one) are judged one by one. A parent excludes no code that the spelling tells itself:
+what belongs to a class is not for the data set's table to say.
 
 A code is looked up rather than compared: prefixes and exact codes in tables, drugs by their first
 word, so that the time grows with the codes and hardly with the classes.
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.codes.patterns import GLOB_CHARACTERS, CodePattern, glob, parse_value
-from checker.codes.readings import CodeReader, Reading
+from checker.codes.readings import CodeReader, Lines, Reading
 from checker.codes.systems import DIAGNOSES, PREFIX_SHAPES, CodeSystem, Tier
 
 Standing = Tier | Literal["proxy"]
@@ -287,37 +288,41 @@ class _Index:
         return known
 
 
-def _one_by_one(readings: Iterable[Reading]) -> list[tuple[Reading, ...]]:
-    return [(reading,) for reading in readings]
+def _one_by_one(readings: Iterable[Reading]) -> Lines:
+    own = tuple(readings)
+    return Lines(own, [(reading,) for reading in own])
 
 
-def _judged(
-    index: _Index, lines: Sequence[Sequence[Reading]], spelling: str
-) -> tuple[list[_Hit], list[_Hit]]:
+def _judged(index: _Index, found: Lines, spelling: str) -> tuple[list[_Hit], list[_Hit]]:
     """Return what matches and is not excluded, and the exclusions that took something out.
 
-    Args:
-        index: the patterns.
-        lines: as `CodeReader.lines` gives them: in each, the nearest first. What excludes a code
-            excludes what stands above it.
-        spelling: the data set's own code.
+    What excludes a code excludes what stands above it, and the name of a drug; what a spelling says
+    itself is not excluded by its parents, which a table gives it.
     """
-    shared = list(index.of_spelling(spelling))
-    for line in lines:
-        for reading in line:
-            if reading.system not in DIAGNOSES:
-                shared += index.of_reading(reading)
-    common = [hit for hit in shared if hit.rank == RANK_NONE]
-    valid, exclusions = _split(shared)
-    for line in lines:
-        against = list(common)
+    itself = list(index.of_spelling(spelling))
+    above: list[_Hit] = []
+    for reading in dict.fromkeys(reading for line in found.lines for reading in line):
+        if reading.system not in DIAGNOSES:
+            (itself if reading in found.own else above).extend(index.of_reading(reading))
+    by_itself = _exclusions(itself)
+    by_all = by_itself + _exclusions(above)
+    valid, exclusions = _split(itself)
+    inherited, told = _split([*above, *by_itself])
+    valid, exclusions = valid + inherited, exclusions + told
+    for line in found.lines:
+        nearer: list[_Hit] = []
         for reading in line:
             if reading.system in DIAGNOSES:
-                found = list(index.of_reading(reading))
-                own, told = _split([*found, *against])
+                hits = list(index.of_reading(reading))
+                common = by_itself if reading in found.own else by_all
+                own, told = _split([*hits, *common, *nearer])
                 valid, exclusions = valid + own, exclusions + told
-                against += [hit for hit in found if hit.rank == RANK_NONE]
+                nearer += _exclusions(hits)
     return valid, exclusions
+
+
+def _exclusions(hits: Iterable[_Hit]) -> list[_Hit]:
+    return [hit for hit in hits if hit.rank == RANK_NONE]
 
 
 def _split(hits: list[_Hit]) -> tuple[list[_Hit], list[_Hit]]:

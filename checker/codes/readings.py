@@ -48,6 +48,18 @@ _NUMBERED: Final = frozenset({"snomed", "rxnorm", "loinc"})
 _FREE: Final = frozenset({"drug", "local"})
 
 
+class Lines(NamedTuple):
+    """What a spelling stands for, line by line.
+
+    Args:
+        own: the codes that stand in the spelling itself.
+        lines: in each a code and then what stands above it, the nearest first.
+    """
+
+    own: tuple[Reading, ...]
+    lines: list[tuple[Reading, ...]]
+
+
 class CodeReader:
     """Reads the codes that a data set's spellings stand for.
 
@@ -94,18 +106,19 @@ class CodeReader:
             description: what the data set says of it; read for drug names only.
             parents: MEDS parent codes, read like spellings, and so are their ancestors.
         """
-        lines = self.lines(spelling, description=description, parents=parents)
-        return tuple(dict.fromkeys(reading for line in lines for reading in line))
+        found = self.lines(spelling, description=description, parents=parents)
+        return tuple(dict.fromkeys(reading for line in found.lines for reading in line))
 
     def lines(
         self, spelling: str, *, description: str | None = None, parents: Sequence[str] = ()
-    ) -> list[tuple[Reading, ...]]:
+    ) -> Lines:
         """Return what a spelling stands for, line by line: a code and then what stands above it.
 
         Several codes that share a spelling are a line each, and so are several parents of a
         spelling that tells no code itself; what is excluded by a code is not brought back by what
         stands above it. An ancestor that is the beginning of a nearer code (B20 above B20.9) says
-        nothing new and is left out.
+        nothing new and is left out, and so is one of another branch of the spelling's own tree: in
+        ICD and ATC, what stands above a code is how it begins, whatever a table says.
         """
         own = self.read_own(spelling)
         ancestors = [self._read_above(parent) for parent in parents]
@@ -118,7 +131,7 @@ class CodeReader:
         text = _drug_text(spelling, description, coded=coded)
         if text:
             lines.append([Reading("drug", text)])
-        return [tuple(_without_prefixes(line, own)) for line in lines]
+        return Lines(own, [tuple(_above_own(line, own)) for line in lines])
 
     def read_own(self, spelling: str) -> tuple[Reading, ...]:
         """Return the codes that stand in a spelling itself."""
@@ -257,18 +270,18 @@ def _revision(system: CodeSystem, code: str) -> CodeSystem:
     return system
 
 
-def _without_prefixes(line: Iterable[Reading], own: Sequence[Reading]) -> Iterator[Reading]:
-    """Leave out ancestors of which a nearer code, or one of the spelling itself, says more."""
-    nearer: list[Reading] = list(own)
+def _above_own(line: Iterable[Reading], own: Sequence[Reading]) -> Iterator[Reading]:
+    """Leave out ancestors that a nearer code has told already, or that contradict it."""
+    trees = {one.system for one in own}.intersection(PREFIX_SHAPES)
+    nearer: list[Reading] = []
     for reading in line:
-        if reading in own or not (
-            reading.system in PREFIX_SHAPES
-            and any(
+        if reading not in own and reading.system in PREFIX_SHAPES:
+            if reading.system in trees or any(
                 one.system == reading.system and one.code.startswith(reading.code) for one in nearer
-            )
-        ):
+            ):
+                continue
             nearer.append(reading)
-            yield reading
+        yield reading
 
 
 def _drug_text(spelling: str, description: str | None, *, coded: bool) -> str:

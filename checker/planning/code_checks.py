@@ -14,13 +14,22 @@ A policy without classes looks for no codes, and nothing is checked.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, find_matches, kind_of, words
+from checker.codes import (
+    RANK_STRONG,
+    ClassMatcher,
+    CodeReader,
+    find_matches,
+    kind_of,
+    read_code,
+    words,
+)
 from checker.errors import DataError, DocumentError
 from checker.planning.classes import ClassRanks
 from checker.policy import Located
@@ -35,6 +44,8 @@ from checker.records.code_census import (
 )
 from checker.records.cohort import Cohort
 from checker.yaml import short
+
+_ICD10 = re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
 
 
 def check_codes(
@@ -75,7 +86,7 @@ def check_codes(
 
 @dataclass(frozen=True, slots=True)
 class NearCodes:
-    """Codes that name a class in words and are of no class in use.
+    """Codes that look like a class and are not of it.
 
     Args:
         codes: as the data set spells them, commonest first.
@@ -89,11 +100,12 @@ class NearCodes:
 def near_codes(
     spec: PolicySpec, ranks: Mapping[str, ClassRanks], *, cohort: Cohort
 ) -> dict[str, NearCodes]:
-    """Find codes that a class may miss: diagnoses, and codes of no kind, that name it in words.
+    """Find codes that a class may miss: diagnoses, and codes of no kind, that look like it.
 
-    A table of codes may hide a disease under a number of its own. What is excluded is not meant,
-    nor what another class catches by its own spelling, nor drugs, procedures and tests: of these
-    `phigate classes coverage` tells more.
+    They name it in words, or they name no system and end like an ICD-10 code of it: a table of codes
+    may hide a disease under a number of its own. What is excluded is not meant, nor what another
+    class catches by its own spelling, nor drugs, procedures and tests: of these `phigate classes
+    coverage` tells more.
 
     Args:
         spec: of the policy; the `words` of its classes are looked for.
@@ -114,15 +126,19 @@ def near_codes(
     }
     lengths = np.concatenate([np.diff(cohort.members.offsets), np.diff(cohort.nonmembers.offsets)])
     patient = np.repeat(np.arange(len(lengths)), lengths)
-    near = {}
+    near, matchers = {}, dict[str, ClassMatcher]()
     for name, found in ranks.items():
+        matchers[name] = class_matcher(spec.attribute_classes[name])
         hints = [hint for word in spec.attribute_classes[name].words if (hint := words(word))]
         named = [
             entry
             for entry, text in texts.items()
             if found.in_data[entry] == 0
             and entry not in found.excluded
-            and any(_names(text, hint) for hint in hints)
+            and (
+                any(_names(text, hint) for hint in hints)
+                or _ends_like(cohort.codes[entry], matchers[name])
+            )
         ]
         named.sort(key=lambda entry: (-int(events[entry]), entry))
         has = np.isin(code, named)
@@ -130,6 +146,16 @@ def near_codes(
             tuple(cohort.codes[entry] for entry in named), len(np.unique(patient[has]))
         )
     return near
+
+
+def _ends_like(spelling: str, matcher: ClassMatcher) -> bool:
+    """Say whether a code without a system ends like an ICD-10 code of a class."""
+    last = re.split(r"[/|:]+", spelling)[-1].strip().upper()
+    return (
+        _ICD10.fullmatch(last) is not None
+        and not CodeReader().read_own(spelling)
+        and matcher.standing([read_code("icd10cm", last)], "") in ("definitive", "strong")
+    )
 
 
 def _names(text: str, hint: str) -> bool:

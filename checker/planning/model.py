@@ -187,8 +187,8 @@ class ClassSnapshot(JsonModel):
 
     `codes_in_data` counts definitive and strong ones; `watch` are the token ids of a hit;
     `unmatched` are values of the policy that match no code of the data set: it may not have them,
-    or they may be misspelt. `near` are a few codes of the data set that name the class in words and
-    are of no class in use, `near_codes` and `near_patients` how many codes and patients that makes.
+    or they may be misspelt. `near` are a few codes of the data set that look like the class and are
+    not of it, `near_codes` and `near_patients` how many codes and patients that makes.
     """
 
     title: str

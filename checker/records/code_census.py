@@ -150,15 +150,15 @@ def _assess(
 ) -> tuple[Claim | None, Problem | None, Kind | None]:
     """Return what a code claims, what is wrong with it, and what it is of."""
     spelling, description = cohort.codes[entry], cohort.descriptions[entry]
-    lines = reader.lines(spelling, description=description, parents=cohort.parents[entry])
-    readings = [one for line in lines for one in line if one.system != "drug"]
+    found = reader.read(spelling, description=description, parents=cohort.parents[entry])
+    readings = [one for one in found if one.system != "drug"]
     claim = reader.claim(spelling, description=description)
     if not readings:
         if claim is None:  # its own spelling says nothing, and a parent may name a vocabulary
             named = (reader.claim(parent) for parent in cohort.parents[entry])
             claim = next((one for one in named if one is not None and one.kind), None)
         if claim is None:
-            return None, None, kind_of(spelling, "drug" if any(lines) else None)
+            return None, None, kind_of(spelling, "drug" if found else None)
         return claim, claim.problem, claim.kind
     kind = kind_of(spelling, readings[0].system)
     if claim is not None and claim.problem == "restored":

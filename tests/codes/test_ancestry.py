@@ -88,3 +88,23 @@ def test_a_broad_parent_does_not_make_its_children_of_a_narrower_class() -> None
     table = {"ICD10CM/J45": ["SNOMED/50043002"], "ICD10CM/B20": ["SNOMED/50043002"]}
     assert standing(table, "ICD10CM/J45") is None
     assert standing(table, "ICD10CM/B20") == "definitive"
+
+
+def test_a_parent_excludes_nothing_that_a_spelling_says_itself() -> None:
+    rules = [
+        *HIV,
+        ClassRule("atc", "excluded", ["J05AE30"]),
+        ClassRule("drug", "strong", ["hivid"]),
+    ]
+    assert standing({"ICD10CM/B20": ["ATC/J05AE30"]}, "ICD10CM/B20", rules) == "definitive"
+    assert standing({"ICD10CM/B20": ["L//1"], "L//1": ["ATC/J05AE30"]}, "ICD10CM/B20", rules) == (
+        "definitive"
+    )
+    # a name is all that a product has, and its identifier says more
+    assert standing({"DRUG//hivid": ["ATC/J05AE30"]}, "DRUG//hivid", rules) is None
+
+
+def test_a_table_cannot_move_a_code_within_its_own_tree() -> None:
+    """Thousands with hypertension in the class would hide what is told of the few with HIV."""
+    assert standing({"ICD10CM/I10": ["ICD10CM/B20"]}, "ICD10CM/I10") is None
+    assert standing({"ICD10CM/I10": ["L//1"], "L//1": ["ICD10CM/B20"]}, "ICD10CM/I10") is None

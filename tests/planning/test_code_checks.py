@@ -202,10 +202,12 @@ def test_a_class_under_another_parent_is_inconclusive_and_never_a_pass(workspace
     hiv = outcome.cell("hiv-disclosure")
     assert (hiv["verdict"], hiv["reason"]) == ("inconclusive", "class-not-in-data")
     assert outcome.code != ExitCode.PASS
-    # the plan has said so before: the table's own words name the disease
+    # the plan has said so before: the table's own words name the disease, and one looks like it
     plan = json.loads((workspace / "run" / "plan.json").read_text())
     near = plan["classes"]["hiv"]
-    assert (near["codesInData"], near["near"], near["nearCodes"]) == (0, ["LOCAL//B20"], 1)
+    assert near["codesInData"] == 0
+    assert sorted(near["near"]) == ["LOCAL//B20", "LOCAL//B9735", "LOCAL//Z21"]
+    assert near["nearCodes"] == 3
     assert near["nearPatients"] > 0
 
 
