@@ -10,11 +10,11 @@ from typing import Any
 from rich.console import Console
 
 from checker.cli.console import plain_table, told
-from checker.codes import (
-    CodeReader,
-)
+from checker.cli.unread_codes import print_claims
+from checker.codes import CodeReader
 from checker.policy import Located, load_target
 from checker.policy.documents import AttributeClassSpec, AuditTarget, DataSpec
+from checker.records.code_census import cohort_reader
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.coverage import ClassCoverage, CodeCount, DataCoverage, measure_coverage
 
@@ -35,7 +35,8 @@ def coverage_of(
         DataError: the patients cannot be read.
     """
     if data.is_dir():
-        cohort, reader = load_cohort(DataSpec(path="."), base=data), CodeReader()
+        cohort = load_cohort(DataSpec(path="."), base=data)
+        reader = cohort_reader([], cohort)
     else:
         cohort, reader = _of_target(load_target(data), base=data.resolve().parent)
     return measure_coverage(classes, cohort, reader=reader, only=only)
@@ -43,8 +44,8 @@ def coverage_of(
 
 def _of_target(target: Located[AuditTarget], *, base: Path) -> tuple[Cohort, CodeReader]:
     spec = target.document.spec
-    reader = CodeReader([(one.match, one.system) for one in spec.code_systems])
-    return load_cohort(spec.data, base=base), reader
+    cohort = load_cohort(spec.data, base=base)
+    return cohort, cohort_reader(spec.code_systems, cohort)
 
 
 def coverage_json(coverage: DataCoverage) -> dict[str, Any]:
@@ -62,6 +63,7 @@ def print_coverage(coverage: DataCoverage, console: Console, *, shown: int) -> N
     if coverage.unread:
         heads = ", ".join(f"{u.head} ({u.codes:,})" for u in coverage.unread[:shown])
         console.print(told(f"codes of no known system, seen by local values only: {heads}"))
+    print_claims(coverage.claims, coverage.lost, coverage.suspect, console, shown=shown)
     for found in coverage.classes:
         console.print()
         _print_class_coverage(found, console, shown=shown)
@@ -79,7 +81,10 @@ def _print_class_coverage(found: ClassCoverage, console: Console, *, shown: int)
     )
     table = plain_table("", "code", "", "events", "patients", "by", numbers=("events", "patients"))
     for caught in found.caught[:shown]:
-        table.add_row(caught.standing, *_counted(caught.code), told(", ".join(caught.values)))
+        by = ", ".join(caught.values)
+        if caught.through:
+            by += f" through {' > '.join(caught.through)}"
+        table.add_row(caught.standing, *_counted(caught.code), told(by))
     if found.caught:
         console.print(table)
         _print_rest(len(found.caught) - shown, "codes that it catches", console)
@@ -94,7 +99,7 @@ def _print_class_coverage(found: ClassCoverage, console: Console, *, shown: int)
     columns = ("near miss", "", "events", "patients", "why", "caught by")
     near = plain_table(*columns, numbers=("events", "patients"))
     for one in found.near_misses[:shown]:
-        why = f"{one.kind} {one.hint}"
+        why = f"could be {one.hint}" if one.kind == "spelling" else f"{one.kind} {one.hint}"
         near.add_row(*_counted(one.code), told(why), ", ".join(one.elsewhere))
     if found.near_misses:
         console.print(near)

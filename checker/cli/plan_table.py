@@ -8,12 +8,14 @@ from rich.console import Console
 
 from checker.attacks.families import Power
 from checker.cli.console import plain_table, told
+from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
 from checker.planning.model import CheckPower, ReleaseChance
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.measures import probe_words
+from checker.yaml import short
 
 UNDERPOWERED = 0.8
 UNMATCHED_SHOWN = 8
@@ -173,6 +175,17 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
             more = len(found.unmatched) - UNMATCHED_SHOWN
             tail = f" and {more} more" if more > 0 else ""
             console.print(f"class {told(name)}: no code here matches {values}{tail}")
+        if found.near:
+            listed = ", ".join(short(code) for code in found.near)
+            console.print(
+                told(
+                    f"class {name}: {found.near_codes:,} codes of {found.near_patients:,} patients"
+                    f" look like it, in words or as a number, and are not of it, such as {listed};"
+                    " see phigate classes coverage"
+                ),
+                soft_wrap=True,
+            )
+    print_claims(plan.data.unread, [], plan.data.suspect, console, shown=UNMATCHED_SHOWN)
     if plan.data.unexplained_tokens:
         names = told(", ".join(plan.data.unexplained_tokens[:UNMATCHED_SHOWN]))
         console.print(

@@ -4,8 +4,10 @@ Three steps, each over a dictionary of spellings, never over events:
 
     "DIAGNOSIS//ICD//10//F1020" ─ CodeReader ─► Reading("icd10cm", "F1020") ─ ClassMatcher ─► tier
 
-`systems` knows the code systems, `patterns` the values of a class, `readings` the spellings of data
-sets, `matching` brings them together.
+`systems` knows the code systems, `patterns` the values of a class, `spellings` where a code
+stands in a spelling, `lost_zeros` what became of ICD-9 codes that were taken for numbers,
+`ancestry` what stands above a code; `readings` reads with these, and `matching` brings both sides
+together.
 """
 
 from __future__ import annotations
@@ -26,6 +28,7 @@ from checker.codes.matching import (
 )
 from checker.codes.patterns import CodePattern, parse_value
 from checker.codes.readings import CodeReader, Reading, read_code
+from checker.codes.spellings import Claim, Kind, kind_of
 from checker.codes.systems import (
     EXACT_SHAPES,
     PREFIX_SHAPES,
@@ -45,16 +48,19 @@ __all__ = [
     "RANK_PROXY",
     "RANK_STRONG",
     "RANK_SUGGESTIVE",
+    "Claim",
     "ClassMatcher",
     "ClassMatches",
     "ClassRule",
     "CodePattern",
     "CodeReader",
     "CodeSystem",
+    "Kind",
     "Reading",
     "Standing",
     "Tier",
     "find_matches",
+    "kind_of",
     "normal",
     "parse_value",
     "read_code",

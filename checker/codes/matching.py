@@ -7,7 +7,8 @@ exclusions. **An exclusion always wins**: one that stands with a set of values t
 that set, one of the whole class takes them out of the class. It speaks of the code it stands on.
 All that is read from one spelling describes one thing, so that a product which is excluded by its
 ATC identifier is not brought back by its name; only ICD codes that share a field (eICU writes
-several into one) are judged one by one.
+several into one) are judged one by one. A parent excludes no code that the spelling tells itself:
+what belongs to a class is not for the data set's table to say.
 
 A code is looked up rather than compared: prefixes and exact codes in tables, drugs by their first
 word, so that the time grows with the codes and hardly with the classes.
@@ -23,7 +24,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.codes.patterns import GLOB_CHARACTERS, CodePattern, glob, parse_value
-from checker.codes.readings import CodeReader, Reading
+from checker.codes.readings import CodeReader, Lines, Reading
 from checker.codes.systems import DIAGNOSES, PREFIX_SHAPES, CodeSystem, Tier
 
 Standing = Tier | Literal["proxy"]
@@ -129,19 +130,19 @@ class ClassMatcher:
             readings: what `CodeReader.read` made of the spelling.
             spelling: the data set's own code, for `local` patterns.
         """
-        ranks = [hit.rank for hit in _judged(self._index, readings, spelling)[0]]
+        ranks = [hit.rank for hit in _judged(self._index, _one_by_one(readings), spelling)[0]]
         return _STANDINGS[max(ranks)] if ranks else None
 
     def matching(self, readings: Sequence[Reading], spelling: str) -> list[CodePattern]:
         """Return the values that a code has its standing from, none where it has none."""
-        hits, _ = _judged(self._index, readings, spelling)
+        hits, _ = _judged(self._index, _one_by_one(readings), spelling)
         best = max((hit.rank for hit in hits), default=RANK_NONE)
         numbers = dict.fromkeys(hit.pattern for hit in hits if hit.rank == best)
         return [self.patterns[number] for number in numbers]
 
     def excluding(self, readings: Sequence[Reading], spelling: str) -> list[CodePattern]:
         """Return the exclusions that a code falls under."""
-        _, exclusions = _judged(self._index, readings, spelling)
+        _, exclusions = _judged(self._index, _one_by_one(readings), spelling)
         numbers = dict.fromkeys(hit.pattern for hit in exclusions)
         return [self.patterns[number] for number in numbers]
 
@@ -188,7 +189,7 @@ def find_matches(
         matchers: by class name.
         spellings: the dictionary's entries.
         descriptions: of the entries, None where there is none.
-        parents: MEDS parent codes of the entries.
+        parents: MEDS parent codes of the entries; the reader knows what stands above them.
         reader: knows how the data set spells its codes.
     """
     index = _Index()
@@ -198,8 +199,8 @@ def find_matches(
     found: list[list[list[int]]] = [[[] for _ in m.patterns] for m in matchers.values()]
     rows = zip(spellings, descriptions, parents, strict=True)
     for entry, (spelling, description, own_parents) in enumerate(rows):
-        readings = reader.read(spelling, description=description, parents=own_parents)
-        hits, exclusions = _judged(index, readings, spelling)
+        lines = reader.lines(spelling, description=description, parents=own_parents)
+        hits, exclusions = _judged(index, lines, spelling)
         for hit in dict.fromkeys([*hits, *exclusions]):
             found[hit.slot][hit.pattern].append(entry)
             if hit.rank > ranks[hit.slot, entry]:
@@ -287,21 +288,41 @@ class _Index:
         return known
 
 
-def _judged(
-    index: _Index, readings: Sequence[Reading], spelling: str
-) -> tuple[list[_Hit], list[_Hit]]:
-    """Return what matches and is not excluded, and the exclusions that took something out."""
-    shared = list(index.of_spelling(spelling))
-    for reading in readings:
+def _one_by_one(readings: Iterable[Reading]) -> Lines:
+    own = tuple(readings)
+    return Lines(own, [(reading,) for reading in own])
+
+
+def _judged(index: _Index, found: Lines, spelling: str) -> tuple[list[_Hit], list[_Hit]]:
+    """Return what matches and is not excluded, and the exclusions that took something out.
+
+    What excludes a code excludes what stands above it, and the name of a drug; what a spelling says
+    itself is not excluded by its parents, which a table gives it.
+    """
+    itself = list(index.of_spelling(spelling))
+    above: list[_Hit] = []
+    for reading in dict.fromkeys(reading for line in found.lines for reading in line):
         if reading.system not in DIAGNOSES:
-            shared += index.of_reading(reading)
-    common = [hit for hit in shared if hit.rank == RANK_NONE]
-    valid, exclusions = _split(shared)
-    for reading in readings:
-        if reading.system in DIAGNOSES:
-            own, against = _split([*index.of_reading(reading), *common])
-            valid, exclusions = valid + own, exclusions + against
+            (itself if reading in found.own else above).extend(index.of_reading(reading))
+    by_itself = _exclusions(itself)
+    by_all = by_itself + _exclusions(above)
+    valid, exclusions = _split(itself)
+    inherited, told = _split([*above, *by_itself])
+    valid, exclusions = valid + inherited, exclusions + told
+    for line in found.lines:
+        nearer: list[_Hit] = []
+        for reading in line:
+            if reading.system in DIAGNOSES:
+                hits = list(index.of_reading(reading))
+                common = by_itself if reading in found.own else by_all
+                own, told = _split([*hits, *common, *nearer])
+                valid, exclusions = valid + own, exclusions + told
+                nearer += _exclusions(hits)
     return valid, exclusions
+
+
+def _exclusions(hits: Iterable[_Hit]) -> list[_Hit]:
+    return [hit for hit in hits if hit.rank == RANK_NONE]
 
 
 def _split(hits: list[_Hit]) -> tuple[list[_Hit], list[_Hit]]:

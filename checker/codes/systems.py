@@ -41,12 +41,34 @@ PREFIX_SHAPES: Final[dict[str, tuple[re.Pattern[str], str]]] = {
 """Systems whose values stand for everything below them; of a value, and in words."""
 
 EXACT_SHAPES: Final[dict[str, tuple[re.Pattern[str], str]]] = {
-    "snomed": (re.compile(r"\d{5,18}"), "5 to 18 digits"),
-    "rxnorm": (re.compile(r"\d{1,8}"), "1 to 8 digits"),
-    "loinc": (re.compile(r"(?:L[AP])?\d{1,8}-\d"), "digits, a hyphen and a check digit"),
-    "hcpcs": (re.compile(r"[A-Z0-9]\d{3}[A-Z0-9]"), "five characters"),
+    "snomed": (re.compile(r"[0-9]{5,18}"), "5 to 18 digits"),
+    "rxnorm": (re.compile(r"[0-9]{1,8}"), "1 to 8 digits"),
+    "loinc": (re.compile(r"(?:L[AP])?[0-9]{1,8}-[0-9]"), "digits, a hyphen and a check digit"),
+    "hcpcs": (re.compile(r"[A-Z0-9][0-9]{3}[A-Z0-9]"), "five characters"),
 }
 """Systems whose codes are compared as a whole; of a code, and in words."""
+
+_CODE_SHAPES: Final[dict[str, re.Pattern[str]]] = {
+    "icd10cm": re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{0,4})?"),
+    "icd9cm": re.compile(
+        r"(?:[0-9]{3}\.?[0-9]{0,2})|(?:V[0-9]{2}\.?[0-9]{0,2})|E[0-9]{3}\.?[0-9]?"
+    ),
+    "icd10pcs": re.compile(r"[0-9A-HJ-NP-Z]{7}"),
+    "icd9proc": re.compile(r"[0-9]{2}\.?[0-9]{0,2}"),
+    "atc": PREFIX_SHAPES["atc"][0],
+    **{system: shape for system, (shape, _) in EXACT_SHAPES.items()},
+}
+"""What a code looks like where a data set holds one: dotted or not, of ASCII characters alone."""
+
+
+def is_code(system: str, text: str) -> bool:
+    """Say whether a text in upper case is a code of a system as data hold it.
+
+    Unicode knows hundreds of digits, and letters whose capitals are Latin: none of them is meant.
+    """
+    shape = _CODE_SHAPES.get(system)
+    return shape is None or (text.isascii() and shape.fullmatch(text) is not None)
+
 
 _WORD = re.compile(r"\d+(?:\.\d+)?|[^\W\d_]+")
 

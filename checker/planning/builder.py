@@ -228,6 +228,7 @@ class PlanBuilder:
             {
                 "codes": class_identity(spec, class_name),
                 "removed": np.flatnonzero(ranks.removed).tolist(),
+                "counted": np.flatnonzero(ranks.counted).tolist(),
                 "watch": ranks.watch,
                 "codeSystems": identity(self.target.document.spec.code_systems),
                 "horizonTokens": horizon_tokens,

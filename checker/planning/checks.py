@@ -88,6 +88,15 @@ def _of_the_instrument(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Ch
             condition="the declared loss is true" if enough else None,
             cells=len(deciding),
         )
+    watched = {job.digest for job in plan.jobs if job.inputs.get("watch") and job.uses_model}
+    yield CheckPower(
+        name="naming",
+        reason="attack-not-shown-to-work",
+        title="the model names classes as often as it says that it will",
+        chance=1 - false_alarms.NAMING,
+        is_floor=True,
+        cells=sum(not watched.isdisjoint(cell.jobs) for cell in deciding),
+    )
     required = plan.policy.document.spec.gate.require_expectation
     if required and (expected is None or (expected.tokens is None and expected.loss is None)):
         yield CheckPower(
@@ -110,14 +119,6 @@ def _of_the_splits(plan: AuditPlan, on_split: Sequence[Cell]) -> Iterator[CheckP
         title="no record of a member is also a nonmember's (compared already)",
         chance=float(plan.data.copied == 0),
         cells=len(on_split),
-    )
-    watched = {job.digest for job in plan.jobs if job.inputs.get("watch") and job.uses_model}
-    yield CheckPower(
-        "attack-not-shown-to-work",
-        "the model names classes as often as it says that it will",
-        1 - FALSE_ALARMS,
-        sum(not watched.isdisjoint(cell.jobs) for cell in deciding),
-        is_floor=True,
     )
     everybody = plan.data.nonmembers + plan.data.set_aside
     most = plan.policy.document.spec.parameters.max_near_duplicates

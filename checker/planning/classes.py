@@ -13,11 +13,12 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import RANK_STRONG, CodeReader, find_matches
+from checker.codes import RANK_STRONG, ClassMatches, find_matches
 from checker.errors import DocumentError, Problem
 from checker.policy import Located
 from checker.policy.classes import class_matcher, pooled
 from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.records.code_census import cohort_reader
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 
@@ -31,12 +32,14 @@ class ClassRanks:
             `definitive` make a positive.
         in_vocabulary: [tokens of the model] int8; `strong` and `definitive` make a hit.
         unmatched: values of the policy that match no code of the data set.
+        excluded: codes of the data set, by place, that an exclusion takes out.
         parts: of a pool its classes, by name; of a class none.
     """
 
     in_data: NDArray[np.int8]
     in_vocabulary: NDArray[np.int8]
     unmatched: list[str]
+    excluded: frozenset[int] = frozenset()
     parts: Mapping[str, ClassRanks] = field(default_factory=dict)
 
     @classmethod
@@ -127,7 +130,7 @@ def _ranks(
     used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
     classes = {name: pooled(spec.attribute_classes, name) for name in used}
     matchers = {name: class_matcher(one) for own in classes.values() for name, one in own.items()}
-    reader = CodeReader([(s.match, s.system) for s in target.document.spec.code_systems])
+    reader = cohort_reader(target.document.spec.code_systems, cohort)
     in_data = find_matches(
         matchers,
         cohort.codes,
@@ -147,7 +150,7 @@ def _ranks(
         parents=[cohort.parents[i] if i >= 0 else () for i in places],
     )
     ranks = {
-        name: ClassRanks(found.ranks, in_vocabulary[name].ranks, found.unmatched)
+        name: ClassRanks(found.ranks, in_vocabulary[name].ranks, found.unmatched, _excluded(found))
         for name, found in in_data.items()
     }
     return {
@@ -156,6 +159,11 @@ def _ranks(
         else ranks[name]
         for name, own in classes.items()
     }
+
+
+def _excluded(found: ClassMatches) -> frozenset[int]:
+    rows = zip(found.excludes, found.entries, strict=True)
+    return frozenset(entry for excludes, entries in rows if excludes for entry in entries)
 
 
 def _absences(

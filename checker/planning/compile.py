@@ -14,6 +14,7 @@ from checker.attacks.api import load_attack
 from checker.planning.builder import PlanBuilder, Who
 from checker.planning.cells import control_cell
 from checker.planning.classes import match_classes
+from checker.planning.code_checks import check_codes
 from checker.planning.model import AuditPlan, Cost
 from checker.planning.overlap import SplitOverlap, compare_splits
 from checker.planning.power import comparability_power
@@ -83,7 +84,8 @@ def compile_plan(
         DocumentError: the policy asks for something the target does not define, or none of its
             classes matches anything in the data and in the vocabulary, or the reference is the
             model under audit itself.
-        DataError: a static field or a birth is missing, or an attacker's codes match nothing.
+        DataError: a static field or a birth is missing, an attacker's codes match nothing, or codes
+            of the classes are not read.
     """
     check_pair(policy, target)
     descriptions: dict[Who, TargetDescription] = {"target": description}
@@ -92,6 +94,7 @@ def compile_plan(
         descriptions["reference"] = reference
     compared = compare_splits(cohort, tokenizer=tokenizer)
     cohort = compared.cohort  # from here on nobody knows those who are set aside
+    census = check_codes(policy, target, cohort=cohort)
     builder = PlanBuilder(
         policy=policy,
         target=target,
@@ -154,8 +157,9 @@ def compile_plan(
             max_length=builder.max_length,
             window=builder.window,
             overlap=compared.overlap,
+            census=census,
         ),
-        classes=class_snapshots(spec, builder.ranks),
+        classes=class_snapshots(spec, builder.ranks, cohort=cohort),
         cells=cells,
         jobs=jobs,
         comparability=comparability_power(

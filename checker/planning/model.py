@@ -136,6 +136,22 @@ class TargetSnapshot(JsonModel):
     reference_sha256: str | None = None
 
 
+class UnreadVocabulary(JsonModel):
+    """Codes that claim one vocabulary and are not read, or not as they stand.
+
+    The fields are those of `checker.records.code_census.ClaimedCodes`.
+    """
+
+    vocabulary: str
+    kind: str | None
+    problem: Literal["unread", "malformed", "lost-zeros", "restored", "declared"]
+    detail: str
+    codes: int
+    events: int
+    patients: int
+    examples: list[str]
+
+
 class DataSnapshot(JsonModel):
     """The cohort in numbers.
 
@@ -145,6 +161,8 @@ class DataSnapshot(JsonModel):
     `tokens_left_out` lie outside the window that is scored. `unused_tokens` are ids of the
     vocabulary that no record holds; `unexplained_tokens` are those among them, a few by name, that
     stand for no code of the data set either: a format described incompletely leaves them over.
+    `unread` are codes that no class can find, where one is looked for, and `suspect` what stands
+    before ICD-9 codes that may have been numbers.
     """
 
     name: str
@@ -162,6 +180,8 @@ class DataSnapshot(JsonModel):
     commonest_unknown: dict[str, int]
     unused_tokens: list[int]
     unexplained_tokens: list[str]
+    unread: list[UnreadVocabulary] = Field(default_factory=list)
+    suspect: list[str] = Field(default_factory=list)
 
 
 class ClassSnapshot(JsonModel):
@@ -170,6 +190,8 @@ class ClassSnapshot(JsonModel):
     `codes_in_data` counts definitive and strong ones; `watch` are the token ids of a hit;
     `unmatched` are values of the policy that match no code of the data set: it may not have them,
     or they may be misspelt. Of a pool, `parts` are its classes.
+    or they may be misspelt. `near` are a few codes of the data set that look like the class and are
+    not of it, `near_codes` and `near_patients` how many codes and patients that makes.
     """
 
     title: str
@@ -177,6 +199,9 @@ class ClassSnapshot(JsonModel):
     watch: list[Annotated[int, Field(ge=0, lt=2**31)]]
     unmatched: list[str]
     parts: dict[str, ClassSnapshot] = Field(default_factory=dict)
+    near: list[str] = Field(default_factory=list)
+    near_codes: int = 0
+    near_patients: int = 0
 
     @property
     def absent_from(self) -> Literal["data", "vocabulary"] | None:

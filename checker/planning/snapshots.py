@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 
 from checker.canonical import digest
 from checker.planning.classes import ClassRanks
+from checker.planning.code_checks import NearCodes, near_codes
 from checker.planning.model import (
     ClassSnapshot,
     DataSnapshot,
     PolicySnapshot,
     TargetSnapshot,
+    UnreadVocabulary,
 )
 from checker.planning.overlap import SplitOverlap
 from checker.planning.workload import scored_tokens
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
+from checker.records.code_census import EXAMPLES, ClaimedCodes, CodeCensus
 from checker.records.cohort import Cohort
 from checker.records.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 from checker.targets import TargetDescription
@@ -83,6 +87,7 @@ def data_snapshot(
     max_length: int | None,
     window: str,
     overlap: SplitOverlap,
+    census: CodeCensus | None,
 ) -> DataSnapshot:
     """Keep a cohort in numbers."""
     both = (members, nonmembers)
@@ -116,18 +121,34 @@ def data_snapshot(
         commonest_unknown=dict(coverage.commonest),
         unused_tokens=np.flatnonzero(~used).tolist(),
         unexplained_tokens=unexplained[:UNEXPLAINED_SHOWN],
+        unread=[] if census is None else [_unread(one) for one in census.claims],
+        suspect=[] if census is None else list(census.suspect),
     )
 
 
-def class_snapshots(spec: PolicySpec, ranks: Mapping[str, ClassRanks]) -> dict[str, ClassSnapshot]:
-    """Keep what each class in use matched, and what makes a hit; of a pool, of its classes too."""
-    return {
-        name: ClassSnapshot(
+def _unread(one: ClaimedCodes) -> UnreadVocabulary:
+    return UnreadVocabulary.model_validate({**asdict(one), "examples": list(one.examples)})
+
+
+def class_snapshots(
+    spec: PolicySpec, ranks: Mapping[str, ClassRanks], *, cohort: Cohort
+) -> dict[str, ClassSnapshot]:
+    """Keep what each class in use matched, what makes a hit, and what it may miss."""
+    parts = {part: own for found in ranks.values() for part, own in found.parts.items()}
+    coded = {name: found for name, found in ranks.items() if not found.parts}
+    near = near_codes(spec, {**parts, **coded}, cohort=cohort)
+
+    def kept(name: str, found: ClassRanks) -> ClassSnapshot:
+        missed = near.get(name, NearCodes())  # a pool misses what its classes miss
+        return ClassSnapshot(
             title=spec.attribute_classes[name].title,
             codes_in_data=int(found.counted.sum()),
             watch=found.watch,
             unmatched=found.unmatched,
-            parts=class_snapshots(spec, found.parts),
+            near=list(missed.codes[:EXAMPLES]),
+            near_codes=len(missed.codes),
+            near_patients=missed.patients,
+            parts={part: kept(part, own) for part, own in found.parts.items()},
         )
-        for name, found in ranks.items()
-    }
+
+    return {name: kept(name, found) for name, found in ranks.items()}

@@ -26,6 +26,7 @@ from checker.errors import DataError
 from checker.policy.documents import DataSpec
 from checker.records.meds_files import (
     CODE,
+    CODE_SYSTEM,
     METADATA_FILES,
     SUBJECT,
     as_numpy,
@@ -36,6 +37,7 @@ from checker.records.meds_files import (
     read_columns,
     sha256_of,
     subject_ids,
+    with_system,
 )
 from checker.records.splits import Splits
 from checker.records.tokenization import STATIC_TIME, Records
@@ -53,7 +55,8 @@ class Cohort:
         codes: the dictionary: codes that occur in the two splits, then codes that the data set
             only describes (a model may know them from other patients); each part sorted.
         descriptions: of each code, None where there is none.
-        parents: MEDS parent codes of each code.
+        parents: MEDS parent codes of each code, and the code behind a system that a column
+            `code_system` names for it.
         members: patients the model was trained on.
         nonmembers: patients it never saw.
         files: path inside the data set to SHA-256 of every file that was read.
@@ -115,7 +118,10 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
         name=data_set_name(root),
         codes=codes,
         descriptions=tuple(described.get(code, (None, ()))[0] for code in codes),
-        parents=tuple(described.get(code, (None, ()))[1] for code in codes),
+        parents=tuple(
+            tuple(dict.fromkeys((*described.get(code, (None, ()))[1], *reader.codes.stated(code))))
+            for code in codes
+        ),
         members=members,
         nonmembers=nonmembers,
         files=files,
@@ -131,6 +137,29 @@ class _Codebook:
     """Codes in the order in which they are met."""
 
     places: dict[str, int] = field(default_factory=dict)
+    systems: dict[int, list[str]] = field(default_factory=dict)
+
+    def add_systems(self, code: NDArray[np.int32], column: pa.ChunkedArray) -> None:
+        """Keep which systems a column of their own names for each code."""
+        if pa.types.is_string_view(column.type):
+            column = column.cast(pa.large_string())
+        if not pa.types.is_dictionary(column.type):
+            column = column.dictionary_encode()
+        array = pa.concat_arrays(column.unify_dictionaries().chunks)
+        names = array.dictionary.to_pylist()
+        index = array.indices.fill_null(-1).to_numpy().astype(np.int64)
+        named = index >= 0
+        for pair in np.unique(code[named].astype(np.int64) * len(names) + index[named]).tolist():
+            place, system = divmod(pair, len(names))
+            known = self.systems.setdefault(place, [])
+            if names[system] and names[system] not in known:
+                known.append(names[system])
+
+    def stated(self, code: str) -> list[str]:
+        """Return a code with each of the systems that the data name for it."""
+        place = self.places.get(code)
+        systems = [] if place is None else self.systems.get(place, [])
+        return [with_system(code, system) for system in systems]
 
     def indices(self, column: pa.ChunkedArray) -> NDArray[np.int32]:
         """Return the place of each row's code."""
@@ -211,7 +240,7 @@ class _SplitReader:
         if splits.folders.get(shard) == -1:
             return
         kinds = {SUBJECT: "integer", _TIME: "timestamp", CODE: "string", _VALUE: "number"}
-        table = read_columns(shard, kinds, optional=(_VALUE,))
+        table = read_columns(shard, kinds, optional=(_VALUE,), if_text=(CODE_SYSTEM,))
         if not table.num_rows:
             return
         for name in (SUBJECT, CODE):
@@ -224,6 +253,8 @@ class _SplitReader:
         time_us = _times(table[_TIME], shard)
         _check_sorted(time_us, starts, wanted=np.repeat(split >= 0, lengths), shard=shard)
         code, value = self.codes.indices(table[CODE]), _values(table)
+        if CODE_SYSTEM in table.column_names:
+            self.codes.add_systems(code, table[CODE_SYSTEM])
         kept = np.flatnonzero(split >= 0)
         self.met.append(_MetSubjects(shard, kept, subjects[kept], split[kept]))
         for number, part in enumerate(self.by_split):

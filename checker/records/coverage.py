@@ -1,9 +1,11 @@
 """What attribute classes catch of a data set, what of them never matches, and what they may miss.
 
 A class that misses a code measures too little leakage and leaves the code in the prompt, so that
-the attacker is handed what should be guessed. Nobody can list what is missing; but three kinds of
+the attacker is handed what should be guessed. Nobody can list what is missing; but four kinds of
 codes are worth a curator's look, and this finds them among those that a class does not catch:
 
+* *spelling*: a code that is not read, and may be of the class: its zeros are lost, or a character
+  only looks like another;
 * *family*: an ICD or ATC code of a category of which the class names some codes only;
 * *drug*: a code whose text names a drug of the class, such as the laboratory test of its level;
 * *word*: a code whose text holds one of the class's words.
@@ -26,6 +28,7 @@ from checker.codes import (
     PREFIX_SHAPES,
     RANK_NONE,
     RANK_STRONG,
+    ClassMatcher,
     ClassMatches,
     CodePattern,
     CodeReader,
@@ -37,6 +40,7 @@ from checker.codes import (
 )
 from checker.policy.classes import class_matcher
 from checker.policy.documents import AttributeClassSpec
+from checker.records.code_census import ClaimedCodes, take_census
 from checker.records.cohort import Cohort
 
 _CATEGORY: Final = {"icd10cm": 3, "icd9cm": 3, "icd10pcs": 3, "icd9proc": 2, "atc": 5}
@@ -63,11 +67,20 @@ class CodeCount:
 
 @dataclass(frozen=True, slots=True)
 class MatchedCode:
-    """A code that a class catches, how strongly, and by which of its values."""
+    """A code that a class catches, how strongly, and by which of its values.
+
+    Args:
+        code: the code.
+        standing: the strongest.
+        values: of the class.
+        through: the way to the nearest ancestor that has the standing, from parent to parent;
+            empty where the code has it itself.
+    """
 
     code: CodeCount
     standing: Standing
     values: tuple[str, ...]
+    through: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,12 +90,12 @@ class NearMiss:
     Args:
         code: the code.
         kind: why it is shown, see the module.
-        hint: the category, drug or word that it shares with the class.
+        hint: the category, drug or word that it shares with the class, or the code that it may be.
         elsewhere: other classes that catch it.
     """
 
     code: CodeCount
-    kind: Literal["family", "drug", "word"]
+    kind: Literal["spelling", "family", "drug", "word"]
     hint: str
     elsewhere: tuple[str, ...]
 
@@ -132,6 +145,9 @@ class DataCoverage:
         patients, events, codes: how many of them were looked at.
         systems: how many codes of each system there are.
         unread: what only `local` values can catch, commonest first.
+        claims: what of that, and of other codes, claims a vocabulary and is not read as it stands.
+        lost: what stands before ICD-9 codes whose zeros are lost for good.
+        suspect: what stands before many ICD-9 codes none of which begins with a zero.
         classes: in the order they were asked for.
     """
 
@@ -141,6 +157,9 @@ class DataCoverage:
     codes: int
     systems: Mapping[str, int]
     unread: tuple[UnreadCodes, ...]
+    claims: tuple[ClaimedCodes, ...]
+    lost: tuple[str, ...]
+    suspect: tuple[str, ...]
     classes: tuple[ClassCoverage, ...]
 
 
@@ -160,14 +179,16 @@ def measure_coverage(
         only: the classes asked for; all, where none is. The others say what they catch of the near
             misses.
     """
+    matchers = {name: class_matcher(spec) for name, spec in classes.items()}
     matches = find_matches(
-        {name: class_matcher(spec) for name, spec in classes.items()},
+        matchers,
         cohort.codes,
         reader=reader,
         descriptions=cohort.descriptions,
         parents=cohort.parents,
     )
     data = _Data(cohort, reader)
+    census = take_census(cohort, reader)
     return DataCoverage(
         name=cohort.name,
         patients=len(cohort.members) + len(cohort.nonmembers),
@@ -175,7 +196,13 @@ def measure_coverage(
         codes=len(cohort.codes),
         systems=dict(data.systems.most_common()),
         unread=data.unread(),
-        classes=tuple(_coverage(name, classes[name], matches, data) for name in only or classes),
+        claims=census.claims,
+        lost=census.lost,
+        suspect=census.suspect,
+        classes=tuple(
+            _coverage(name, classes[name], matches, data, matcher=matchers[name])
+            for name in only or classes
+        ),
     )
 
 
@@ -187,6 +214,7 @@ class _Data:
 
     def __init__(self, cohort: Cohort, reader: CodeReader) -> None:
         self._cohort = cohort
+        self._reader = reader
         n_codes = len(cohort.codes)
         members, nonmembers = cohort.members, cohort.nonmembers
         code = np.concatenate([members.code, nonmembers.code]).astype(np.int64)
@@ -205,6 +233,30 @@ class _Data:
         self.systems = Counter(
             system for found in self.readings for system in {reading.system for reading in found}
         )
+
+    def garbled(self) -> dict[int, tuple[Reading, ...]]:
+        """Return what codes without a reading may have been, where that can be told."""
+        found = {
+            entry: self._reader.candidates(
+                self._cohort.codes[entry], parents=self._cohort.parents[entry]
+            )
+            for entry, readings in enumerate(self.readings)
+            if not readings
+        }
+        return {entry: meant for entry, meant in found.items() if meant}
+
+    def through(self, entry: int, matcher: ClassMatcher, standing: Standing) -> tuple[str, ...]:
+        """Return the way to the nearest ancestor that gives a code its standing in a class."""
+        spelling = self._cohort.codes[entry]
+        own = [one for one in self.readings[entry] if one.system == "drug"]
+        own += self._reader.read_own(spelling)
+        if matcher.standing(own, spelling) == standing:
+            return ()
+        ancestry = self._reader.ancestry
+        for ancestor in ancestry.walk(self._cohort.parents[entry], child=spelling):
+            if matcher.standing(self._reader.read_own(ancestor), "") == standing:
+                return ancestry.path(spelling, ancestor)[1:]
+        return ()
 
     def count(self, entry: int) -> CodeCount:
         """Return a code with its counts."""
@@ -236,7 +288,12 @@ class _Data:
 
 
 def _coverage(
-    name: str, spec: AttributeClassSpec, matches: Mapping[str, ClassMatches], data: _Data
+    name: str,
+    spec: AttributeClassSpec,
+    matches: Mapping[str, ClassMatches],
+    data: _Data,
+    *,
+    matcher: ClassMatcher,
 ) -> ClassCoverage:
     found = matches[name]
     excluded = {
@@ -249,17 +306,19 @@ def _coverage(
     return ClassCoverage(
         name=name,
         title=spec.title,
-        caught=tuple(_caught(found, data)),
+        caught=tuple(_caught(found, data, matcher)),
         patients=data.patients_with(found.ranks >= RANK_STRONG),
         patients_any=data.patients_with(found.ranks > RANK_NONE),
         excluded=tuple(data.count(entry) for entry in sorted(excluded)),
         unmatched=_unmatched(found, data),
         absent=tuple(dict.fromkeys(p.system for p in found.patterns if _absent(p.system, data))),
-        near_misses=tuple(_near_misses(name, spec, matches, data, excluded=excluded)),
+        near_misses=tuple(
+            _near_misses(name, spec, matches, data, excluded=excluded, matcher=matcher)
+        ),
     )
 
 
-def _caught(found: ClassMatches, data: _Data) -> Iterator[MatchedCode]:
+def _caught(found: ClassMatches, data: _Data, matcher: ClassMatcher) -> Iterator[MatchedCode]:
     values: dict[int, list[str]] = {}
     rows = zip(found.patterns, found.excludes, found.entries, strict=True)
     for pattern, excludes, entries in rows:
@@ -268,7 +327,9 @@ def _caught(found: ClassMatches, data: _Data) -> Iterator[MatchedCode]:
     order = sorted(values, key=lambda e: (-int(found.ranks[e]), -int(data.events[e]), e))
     for entry in order:
         if standing := found.standing(entry):
-            yield MatchedCode(data.count(entry), standing, tuple(dict.fromkeys(values[entry])))
+            through = data.through(entry, matcher, standing)
+            named = tuple(dict.fromkeys(values[entry]))
+            yield MatchedCode(data.count(entry), standing, named, through)
 
 
 def _absent(system: CodeSystem, data: _Data) -> bool:
@@ -294,6 +355,7 @@ def _near_misses(
     data: _Data,
     *,
     excluded: set[int],
+    matcher: ClassMatcher,
 ) -> list[NearMiss]:
     found = matches[name]
     families = _families(found.patterns)
@@ -301,20 +363,32 @@ def _near_misses(
     hints = [hint for word in spec.words if (hint := words(word).strip())] or _title_words(
         spec.title
     )
+    garbled = data.garbled()
     near = []
     for entry in np.flatnonzero(found.ranks == RANK_NONE).tolist():
         if entry in excluded:
             continue
-        reason = _reason(data.readings[entry], data.texts[entry], families, drugs, hints)
+        meant = _meant(garbled.get(entry, ()), matcher)
+        reason: tuple[Literal["spelling", "family", "drug", "word"], str] | None = (
+            ("spelling", meant)
+            if meant is not None
+            else _reason(data.readings[entry], data.texts[entry], families, drugs, hints)
+        )
         if reason is not None:
             elsewhere = tuple(n for n, other in matches.items() if other.ranks[entry] > RANK_NONE)
             near.append(NearMiss(data.count(entry), *reason, elsewhere))
     return sorted(near, key=_urgency)
 
 
-def _urgency(one: NearMiss) -> tuple[bool, bool, int, str]:
+def _meant(candidates: Sequence[Reading], matcher: ClassMatcher) -> str | None:
+    """Return the first code of a class that a garbled spelling may have been, or None."""
+    return next((one.code for one in candidates if matcher.standing([one], "")), None)
+
+
+def _urgency(one: NearMiss) -> tuple[bool, int, int, str]:
     """Order what nothing catches before the rest, and what is named before what is only near."""
-    return bool(one.elsewhere), one.kind == "family", -one.code.events, one.code.code
+    kind = {"spelling": 0, "family": 2}.get(one.kind, 1)
+    return bool(one.elsewhere), kind, -one.code.events, one.code.code
 
 
 def _reason(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
@@ -19,6 +20,8 @@ from checker.json_text import read_json
 
 SUBJECT: Final[str] = meds.DataSchema.subject_id_name
 CODE: Final[str] = meds.DataSchema.code_name
+CODE_SYSTEM: Final = "code_system"
+"""A column beside MEDS's own, in which some loaders leave the system of a code."""
 _DESCRIPTION: Final[str] = meds.CodeMetadataSchema.description_name
 _PARENTS: Final[str] = meds.CodeMetadataSchema.parent_codes_name
 METADATA_FILES: Final = (
@@ -72,7 +75,11 @@ def sha256_of(path: Path) -> str:
 
 
 def read_columns(
-    path: Path, columns: dict[str, str], *, optional: tuple[str, ...] = ()
+    path: Path,
+    columns: dict[str, str],
+    *,
+    optional: tuple[str, ...] = (),
+    if_text: tuple[str, ...] = (),
 ) -> pa.Table:
     """Read columns of a parquet file after checking their types.
 
@@ -80,6 +87,7 @@ def read_columns(
         path: the file.
         columns: name to the type it must have, as in `_check_type`.
         optional: of these, columns that may be absent.
+        if_text: further columns, which are read where they are there and hold text.
     """
     try:
         with pq.ParquetFile(path) as file:
@@ -93,6 +101,11 @@ def read_columns(
                 raise DataError(f"is not MEDS: it has no column '{name}'", file=path)
             if name in present and metadata.num_rows:
                 _check_type(schema.field(name).type, kind, name=name, path=path)
+        present += [
+            name
+            for name in if_text
+            if schema.names.count(name) == 1 and _holds_text(schema.field(name).type)
+        ]
         codes = [CODE] if CODE in present else []
         with pq.ParquetFile(path, metadata=metadata, read_dictionary=codes) as file:
             table = file.read(columns=present)
@@ -117,22 +130,57 @@ def code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     """Return description and parent codes by code; nothing where the data set describes none.
 
     Several rows of one code (a row for each of its modifiers, say) are joined: the first
-    description, and the parents of all.
+    description, and the parents of all. A code whose row names its system has the two together as
+    a parent. Parents are lists of texts, as MEDS has them, or what other
+    writers make of these: a text with one code, or with a list in brackets.
     """
     path = root / meds.code_metadata_filepath
     if not path.is_file():
         return {}
-    kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: "list of string"}
-    table = read_columns(path, kinds, optional=(_DESCRIPTION, _PARENTS))
+    kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: "list or string"}
+    table = read_columns(path, kinds, optional=(_DESCRIPTION, _PARENTS), if_text=(CODE_SYSTEM,))
     nothing: list[Any] = [None] * table.num_rows
-    columns = (table[name].to_pylist() if name in table.column_names else nothing for name in kinds)
+    columns = (
+        table[name].to_pylist() if name in table.column_names else nothing
+        for name in (*kinds, CODE_SYSTEM)
+    )
     found: dict[str, tuple[str | None, tuple[str, ...]]] = {}
-    for code, description, parents in zip(*columns, strict=True):
+    for code, description, parents, system in zip(*columns, strict=True):
         if code is not None:
             told, known = found.get(code, (None, ()))
-            further = (p for p in parents or () if p)
+            further = [p for p in _parent_codes(parents, path) if p.strip()]
+            further += [with_system(code, system)] if system else []
             found[code] = told or description or None, tuple(dict.fromkeys((*known, *further)))
     return found
+
+
+def with_system(code: str, system: str) -> str:
+    """Return the spelling of a code whose system stands in a column of its own."""
+    return f"{system}/{code}"
+
+
+_QUOTED = re.compile(r"""\s*(?:'([^']*)'|"([^"]*)")\s*,?""")
+
+
+def _parent_codes(value: Any, path: Path) -> list[str]:
+    """Return parent codes as texts, whatever they were written as.
+
+    Raises:
+        DataError: a text begins like a list and is none.
+    """
+    if isinstance(value, str) and value.lstrip().startswith("["):
+        inside = value.strip()[1:-1] if value.rstrip().endswith("]") else value
+        found = [match[1] or match[2] or "" for match in _QUOTED.finditer(inside)]
+        if _QUOTED.sub("", inside).strip():
+            raise DataError(
+                f"is not MEDS: '{_PARENTS}' holds {value[:40]!r}, which is no list of codes;"
+                " write lists of texts",
+                file=path,
+            )
+        return found
+    if isinstance(value, str):
+        return [value]
+    return [one for one in value or () if one is not None]
 
 
 def data_set_name(root: Path) -> str:
@@ -185,6 +233,23 @@ def _is_text(found: pa.DataType) -> bool:
     return any(is_kind(found) for is_kind in kinds)
 
 
+def _is_list(found: pa.DataType) -> bool:
+    types = pa.types
+    kinds = (
+        types.is_list,
+        types.is_large_list,
+        types.is_fixed_size_list,
+        types.is_list_view,
+        types.is_large_list_view,
+    )
+    return any(is_kind(found) for is_kind in kinds)
+
+
+def _holds_text(found: pa.DataType) -> bool:
+    value = found.value_type if pa.types.is_dictionary(found) else found
+    return _is_text(value) or pa.types.is_null(value)
+
+
 def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None:
     types = pa.types
     if types.is_dictionary(found):
@@ -194,8 +259,7 @@ def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None
         "string": _is_text(found),
         "timestamp": types.is_timestamp(found),
         "number": types.is_floating(found) or types.is_integer(found) or types.is_decimal(found),
-        "list of string": (types.is_list(found) or types.is_large_list(found))
-        and _is_text(found.value_type),
+        "list or string": _is_text(found) or (_is_list(found) and _holds_text(found.value_type)),
     }
     if not holds[kind] and not types.is_null(found):  # a column of nothing but nulls has no type
         raise DataError(

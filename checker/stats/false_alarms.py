@@ -20,6 +20,9 @@ REFERENCE = 0.005
 DIRECTION = 0.005
 """An attack is said to find nonmembers rather than members."""
 
+NAMING = 0.005
+"""A model is said to name classes more or less often than its own probabilities say."""
+
 PLACEBO = 0.005
 """Two halves of the nonmembers are said to differ."""
 

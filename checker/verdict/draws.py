@@ -16,7 +16,7 @@ from scipy.stats import norm
 
 from checker.attacks.rollouts import hits_and_compensators
 from checker.planning.model import AuditPlan, Cell, Job
-from checker.planning.power import FALSE_ALARMS
+from checker.stats import false_alarms
 from checker.targets.draw_agreement import MOST_STANDARD_ERRORS, standard_errors
 from checker.verdict.checks import AdmissibilityCheck
 
@@ -39,7 +39,7 @@ def draws_check(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibil
     if not found:
         return None
     # four standard errors, and more where so many sums would have one beyond them by chance
-    most = max(MOST_STANDARD_ERRORS, float(norm.isf(FALSE_ALARMS / 2 / len(found))))
+    most = max(MOST_STANDARD_ERRORS, float(norm.isf(false_alarms.NAMING / 2 / len(found))))
     title = "The model names classes as often as it says that it will"
     beyond = [one for one in found if one[2] > most]
     if beyond:

@@ -211,4 +211,4 @@ def test_the_identity_changes_with_the_files(tmp_path: Path) -> None:
     first = labels_identity("model", base=tmp_path)
     (tmp_path / "model" / "model.safetensors").write_bytes(b"other")
     assert labels_identity("model", base=tmp_path) != first
-    assert labels_identity("lexical", base=tmp_path) == "lexical 1"
+    assert labels_identity("lexical", base=tmp_path) == "lexical 2"

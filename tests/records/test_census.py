@@ -55,6 +55,12 @@ def test_births_are_counted_where_an_age_is_declared_and_nowhere_else() -> None:
     check([WHOLE] * 7 + [UNBORN] * 3, age=None)
 
 
+def test_a_birth_by_another_name_is_none() -> None:
+    elsewhere = [("GENDER//F", None), ("SNOMED/3950001", -40 * 365.25), ("A", 0)]
+    with pytest.raises(DataError, match=r"0 of 10 members have a birth \(MEDS_BIRTH\)"):
+        check([elsewhere] * 10)
+
+
 def test_each_split_is_asked_for_itself() -> None:
     with pytest.raises(DataError, match="8 of 10 nonmembers"):
         check([WHOLE] * 1000, [WHOLE] * 8 + [SEXLESS] * 2)

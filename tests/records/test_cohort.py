@@ -226,6 +226,44 @@ def test_several_rows_of_one_code_are_joined(tmp_path: Path) -> None:
     assert cohort.parents[at] == ("ICD10CM/B20", "LOCAL//1")
 
 
+@pytest.mark.parametrize(
+    "parents",
+    [
+        pa.array([["ICD10CM/B20", "LOCAL//1"], None, []], pa.list_(pa.large_string())),
+        pa.array([["ICD10CM/B20", "LOCAL//1"], None, None], pa.list_(pa.string_view())),
+        pa.array([["ICD10CM/B20", "LOCAL//1"], None, None], pa.list_(pa.string(), 2)),
+        pa.array([["ICD10CM/B20", "LOCAL//1"], None, [None]], pa.large_list(pa.string())),
+        pa.array(["['ICD10CM/B20' 'LOCAL//1']", None, "[]"]),  # an array of NumPy as a text
+        pa.array(['["ICD10CM/B20", "LOCAL//1"]', None, ""]),
+    ],
+)
+def test_parents_are_read_whatever_they_were_written_as(tmp_path: Path, parents: Any) -> None:
+    root = write_meds(tmp_path / "made", SPLITS)
+    rows = {"code": ["DX//A", "DX//B", "DX//C"], "parent_codes": parents}
+    pq.write_table(pa.table(rows), root / "metadata" / "codes.parquet")
+    cohort = load(root)
+    known = dict(zip(cohort.codes, cohort.parents, strict=True))
+    assert known["DX//A"] == ("ICD10CM/B20", "LOCAL//1")
+    assert known["DX//B"] == known["DX//C"] == ()
+
+
+def test_a_single_parent_may_be_a_text(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", SPLITS)
+    rows = {"code": ["DX//A", "DX//A"], "parent_codes": ["ICD10CM/B20", "LOCAL//1"]}
+    pq.write_table(pa.table(rows), root / "metadata" / "codes.parquet")
+    cohort = load(root)
+    assert cohort.parents[cohort.codes.index("DX//A")] == ("ICD10CM/B20", "LOCAL//1")
+
+
+@pytest.mark.parametrize("text", ["[ICD10CM/B20]", "['ICD10CM/B20'", "[1, 2]"])
+def test_a_text_that_is_no_list_of_parents_is_refused(tmp_path: Path, text: str) -> None:
+    root = write_meds(tmp_path / "made", SPLITS)
+    pq.write_table(
+        pa.table({"code": ["DX//A"], "parent_codes": [text]}), root / "metadata" / "codes.parquet"
+    )
+    assert "no list of codes" in refused(root)
+
+
 def test_selected_patients_keep_their_events_in_the_order_asked_for(tmp_path: Path) -> None:
     cohort = load(write_meds(tmp_path / "made", {**SPLITS, "train": [ANNA, BERT, DORA]}))
     chosen = cohort.members.select(np.array([2, 0]))

@@ -27,7 +27,7 @@ CONTROLS: dict[str, Any] = {
     "membership": {},
 }
 HIV = ("DIAGNOSIS//ICD//10//B20", "DIAGNOSIS//ICD//10//Z21", "DIAGNOSIS//ICD//10//B9735")
-ELSEWHERE = "@ELSEWHERE"
+ELSEWHERE = "//ELSEWHERE"
 
 
 def shard(folder: Path, split: str) -> Path:

@@ -33,7 +33,7 @@ from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 
 LEXICAL: Final[Literal["lexical"]] = "lexical"
-_LEXICAL_VERSION: Final = 1
+_LEXICAL_VERSION: Final = 2
 _PREFIXED: Final = frozenset({"icd10cm", "icd9cm", "icd10pcs"})
 _WORD = re.compile(r"[^\W_]+")
 

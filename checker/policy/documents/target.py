@@ -136,7 +136,9 @@ class CodeSystemSpec(Element):
         examples=["DIAGNOSIS//ICD//10//{code}"],
         description="glob with {code} where the code stands",
     )
-    system: CodeSystem = Field(description="the system that these codes are of")
+    system: CodeSystem = Field(
+        description="the system that these codes are of; local: only local values find them"
+    )
 
 
 class DataSpec(Element):

@@ -1,0 +1,231 @@
+"""Are the codes of the classes in use read as the data set means them?
+
+A class that misses part of its codes is measured on the rest, and its verdict speaks for all. So
+before anything is planned a cohort's codes are counted that are not read (`records.code_census`),
+and two things are refused for a single code, for a class has few of them:
+
+* a code that is not read, and that would be of a class in use if its zeros or its characters were
+  what they seem;
+* `codeSystems` of the target that read a code of a class as something else. A target says how its
+  data are spelled; what belongs to a class is the policy's to say, and it can exclude a code.
+
+A policy without classes looks for no codes, and nothing is checked.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.codes import (
+    RANK_STRONG,
+    ClassMatcher,
+    CodeReader,
+    find_matches,
+    kind_of,
+    read_code,
+    words,
+)
+from checker.errors import DataError, DocumentError
+from checker.planning.classes import ClassRanks
+from checker.policy import Located
+from checker.policy.classes import class_matcher, pooled
+from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
+from checker.records.code_census import (
+    EXAMPLES,
+    CodeCensus,
+    check_census,
+    cohort_reader,
+    take_census,
+)
+from checker.records.cohort import Cohort
+from checker.yaml import short
+
+_ICD10 = re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
+
+
+def check_codes(
+    policy: Located[LeakagePolicy], target: Located[AuditTarget], *, cohort: Cohort
+) -> CodeCensus | None:
+    """Count what of a cohort's codes is not read, and refuse what would hide a class.
+
+    Args:
+        policy: its classes are those in use.
+        target: its `codeSystems` say how codes are spelled.
+        cohort: members and nonmembers.
+
+    Returns:
+        What was counted; None where no control looks for a class.
+
+    Raises:
+        DataError: too much is unread, ICD-9 codes have lost their zeros, or a code that is not read
+            may be of a class in use.
+        DocumentError: `codeSystems` takes codes out of a class in use.
+    """
+    spec = policy.document.spec
+    used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
+    if not used:
+        return None
+    coded = {k: one for name in used for k, one in pooled(spec.attribute_classes, name).items()}
+    matchers = {name: class_matcher(one) for name, one in coded.items()}
+    systems = target.document.spec.code_systems
+    reader = cohort_reader(systems, cohort)
+    census = take_census(cohort, reader)
+    check_census(census)
+    occurs = np.zeros(len(cohort.codes), dtype=np.bool_)
+    occurs[cohort.members.code] = True
+    occurs[cohort.nonmembers.code] = True
+    _check_garbled(matchers, reader, cohort, occurs)
+    if systems:
+        _check_hidden(matchers, reader, target, cohort, occurs)
+    return census
+
+
+@dataclass(frozen=True, slots=True)
+class NearCodes:
+    """Codes that look like a class and are not of it.
+
+    Args:
+        codes: as the data set spells them, commonest first.
+        patients: who have one of them.
+    """
+
+    codes: tuple[str, ...] = ()
+    patients: int = 0
+
+
+def near_codes(
+    spec: PolicySpec, ranks: Mapping[str, ClassRanks], *, cohort: Cohort
+) -> dict[str, NearCodes]:
+    """Find codes that a class may miss: diagnoses, and codes of no kind, that look like it.
+
+    They name it in words, or they name no system and end like an ICD-10 code of it: a table of
+    codes may hide a disease under a number of its own. What is excluded is not meant, nor what
+    another class catches by its own spelling, nor drugs, procedures and tests: of these `phigate
+    classes coverage` tells more.
+
+    Args:
+        spec: of the policy; the `words` of its classes are looked for.
+        ranks: of the classes in use.
+        cohort: members and nonmembers.
+    """
+    code = np.concatenate([cohort.members.code, cohort.nonmembers.code])
+    events = np.bincount(code, minlength=len(cohort.codes))
+    caught = np.zeros(len(cohort.codes), dtype=np.bool_)
+    for found in ranks.values():
+        caught |= found.in_data > 0
+    reader = CodeReader()
+    texts = {
+        entry: words(f"{cohort.codes[entry]} {cohort.descriptions[entry] or ''}")
+        for entry in np.flatnonzero(events).tolist()
+        if kind_of(cohort.codes[entry], None) in (None, "diagnoses")
+        and not (caught[entry] and reader.read_own(cohort.codes[entry]))
+    }
+    lengths = np.concatenate([np.diff(cohort.members.offsets), np.diff(cohort.nonmembers.offsets)])
+    patient = np.repeat(np.arange(len(lengths)), lengths)
+    near, matchers = {}, dict[str, ClassMatcher]()
+    for name, found in ranks.items():
+        matchers[name] = class_matcher(spec.attribute_classes[name])
+        hints = [hint for word in spec.attribute_classes[name].words if (hint := words(word))]
+        named = [
+            entry
+            for entry, text in texts.items()
+            if found.in_data[entry] == 0
+            and entry not in found.excluded
+            and (
+                any(_names(text, hint) for hint in hints)
+                or _ends_like(cohort.codes[entry], matchers[name])
+            )
+        ]
+        named.sort(key=lambda entry: (-int(events[entry]), entry))
+        has = np.isin(code, named)
+        near[name] = NearCodes(
+            tuple(cohort.codes[entry] for entry in named), len(np.unique(patient[has]))
+        )
+    return near
+
+
+def _ends_like(spelling: str, matcher: ClassMatcher) -> bool:
+    """Say whether a code without a system ends like an ICD-10 code of a class."""
+    last = re.split(r"[/|:]+", spelling)[-1].strip().upper()
+    return (
+        _ICD10.fullmatch(last) is not None
+        and not CodeReader().read_own(spelling)
+        and matcher.standing([read_code("icd10cm", last)], "") in ("definitive", "strong")
+    )
+
+
+def _names(text: str, hint: str) -> bool:
+    # a word is meant by its beginning, a number as it is: cd 4 is not cd 45
+    return (hint if hint[-2:-1].isdigit() else hint.rstrip()) in text
+
+
+def _check_garbled(
+    matchers: Mapping[str, ClassMatcher],
+    reader: CodeReader,
+    cohort: Cohort,
+    occurs: NDArray[np.bool_],
+) -> None:
+    """Refuse codes that are not read and may be of a class."""
+    for entry in np.flatnonzero(occurs).tolist():
+        spelling, parents = cohort.codes[entry], cohort.parents[entry]
+        meant = reader.candidates(spelling, parents=parents)
+        if not meant or reader.read(spelling, parents=parents):
+            continue
+        for name, matcher in matchers.items():
+            for one in meant:
+                if matcher.standing([one], "") in ("definitive", "strong"):
+                    claim = reader.claim(spelling)
+                    why = claim.detail if claim is not None and claim.detail else "zeros are lost"
+                    raise DataError(
+                        f"the code '{short(spelling)}' is not read and may be {one.system}"
+                        f" {one.code} of the class '{name}' ({why}). Correct it in the data, or say"
+                        " in parent_codes of metadata/codes.parquet which code it is"
+                    )
+
+
+def _check_hidden(
+    matchers: Mapping[str, ClassMatcher],
+    reader: CodeReader,
+    target: Located[AuditTarget],
+    cohort: Cohort,
+    occurs: NDArray[np.bool_],
+) -> None:
+    """Refuse `codeSystems` that take codes out of a class."""
+    by_target = _ranks(matchers, reader, cohort)
+    built_in = _ranks(matchers, cohort_reader([], cohort), cohort)
+    problems = []
+    for name in matchers:
+        hidden = (built_in[name] >= RANK_STRONG) & (by_target[name] < RANK_STRONG) & occurs
+        if hidden.any():
+            codes = _some([cohort.codes[i] for i in np.flatnonzero(hidden)])
+            message = (
+                f"codeSystems takes {int(hidden.sum())} codes out of the class '{name}', such as"
+                f" {codes}: phigate reads them as codes of it, and so they would not be looked for."
+                " Correct the entry; where they really mean something else, the policy says so"
+                " (exclude, with system 'local')"
+            )
+            problems.append(target.problem(("spec", "codeSystems"), message))
+    if problems:
+        raise DocumentError(problems)
+
+
+def _ranks(
+    matchers: Mapping[str, ClassMatcher], reader: CodeReader, cohort: Cohort
+) -> dict[str, NDArray[np.int8]]:
+    found = find_matches(
+        matchers,
+        cohort.codes,
+        reader=reader,
+        descriptions=cohort.descriptions,
+        parents=cohort.parents,
+    )
+    return {name: matches.ranks for name, matches in found.items()}
+
+
+def _some(codes: Sequence[str]) -> str:
+    return ", ".join(f"'{short(code)}'" for code in codes[:EXAMPLES])

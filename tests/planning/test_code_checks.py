@@ -1,0 +1,254 @@
+"""A target must not hide a class: not by its spellings, its table of codes, or its codeSystems.
+
+Ten members and ten nonmembers have HIV; what hides it from the class ends in an error that names
+it, or leaves the class unmeasured with a reason, and never in a smaller class that is judged.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from auditing import audit, write_policy
+from command_line import Command
+from meds_builder import Patient, write_meds
+
+from checker.errors import DataError, DocumentError, ExitCode
+from checker.planning.code_checks import check_codes
+from checker.policy import load_policy, load_target
+from checker.policy.documents import DataSpec
+from checker.records.cohort import load_cohort
+
+HIV = ("DIAGNOSIS//ICD//10//B20", "DIAGNOSIS//ICD//9//042")
+OTHERS = ("DIAGNOSIS//ICD//10//I10", "DIAGNOSIS//ICD//9//25000", "DIAGNOSIS//ICD//9//0030")
+
+
+def check(
+    tmp_path: Path,
+    spell: Callable[[str], str] = str,
+    *,
+    systems: list[dict[str, str]] | None = None,
+    parents: Mapping[str, list[str]] | None = None,
+    exclude: list[str] | None = None,
+) -> Any:
+    """Check a cohort whose codes are spelled anew, under a policy that looks for HIV."""
+    patients: list[Patient] = [
+        [(spell(code), day) for day, code in enumerate([*OTHERS * 20, HIV[number % 2]])]
+        for number in range(10)
+    ]
+    write_meds(tmp_path / "data", {"train": patients, "held_out": patients}, parents=parents)
+    target = tmp_path / "target.yaml"
+    document = {
+        "apiVersion": "phigate/v1",
+        "kind": "AuditTarget",
+        "metadata": {"name": "made-up", "version": "1"},
+        "spec": {
+            "model": {"path": "model"},
+            "tokenization": {"vocabulary": "vocab.json"},
+            "codeSystems": systems or [],
+            "data": {"path": "data"},
+        },
+    }
+    target.write_text(yaml.safe_dump(document))
+    policy = write_policy(tmp_path / "policy.yaml", {"hiv-disclosure": {}})
+    text = yaml.safe_load(policy.read_text())
+    text["spec"]["attributeClasses"]["hiv"] = {
+        "title": "HIV",
+        "codes": [
+            {"system": "icd10cm", "tier": "definitive", "values": ["B20"]},
+            {"system": "icd9cm", "tier": "definitive", "values": ["042"]},
+        ],
+        "exclude": [{"system": "local", "values": exclude}] if exclude else [],
+    }
+    policy.write_text(yaml.safe_dump(text))
+    cohort = load_cohort(DataSpec(path="data"), base=tmp_path)
+    return check_codes(load_policy(policy), load_target(target), cohort=cohort)
+
+
+def test_an_honest_target_is_accepted(tmp_path: Path) -> None:
+    census = check(tmp_path)
+    assert census.claims == ()
+
+
+@pytest.mark.parametrize(
+    ("hidden", "why"),
+    [
+        ("DIAGNOSIS//ICD//10//\u041220", "U+0412 CYRILLIC CAPITAL LETTER VE"),
+        ("DIAGNOSIS//ICD//10//B2\uff10", "U+FF10 FULLWIDTH DIGIT ZERO"),
+        ("DIAGNOSIS//ICD//10//B20\r", "U+000D"),
+        ("DIAGNOSIS//ICD//10//B20\u200b", "U+200B ZERO WIDTH SPACE"),
+    ],
+)
+def test_one_code_that_only_looks_like_one_of_the_class_is_refused(
+    tmp_path: Path, hidden: str, why: str
+) -> None:
+    # far below one in twenty of the diagnoses, and half of the class
+    with pytest.raises(DataError) as caught:
+        check(tmp_path, lambda code: hidden if code == HIV[0] else code)
+    assert "may be icd10cm B20 of the class 'hiv'" in str(caught.value)
+    assert why in str(caught.value)
+
+
+def test_a_stray_code_without_its_zero_is_refused_and_a_parent_mends_it(tmp_path: Path) -> None:
+    short = "DIAGNOSIS//ICD//9//42"
+
+    def spell(code: str) -> str:
+        return short if code == HIV[1] else code
+
+    with pytest.raises(DataError, match="may be icd9cm 042 of the class 'hiv'"):
+        check(tmp_path / "a", spell)
+    check(tmp_path / "b", spell, parents={short: ["ICD9CM/042"]})
+
+
+def test_a_column_that_lost_its_zeros_is_refused(tmp_path: Path) -> None:
+    def spell(code: str) -> str:
+        head, _, text = code.rpartition("//")
+        return f"{head}//{int(text)}" if text.isdigit() else code
+
+    with pytest.raises(DataError, match="lost their leading zeros"):
+        check(tmp_path, spell)
+
+
+def test_a_column_of_floats_that_can_be_restored_is_read_and_told(tmp_path: Path) -> None:
+    floats = {"042": "42.0", "25000": "250.0", "0030": "3.1"}
+
+    def spell(code: str) -> str:
+        head, _, text = code.rpartition("//")
+        return f"{head}//{floats.get(text, text)}"
+
+    census = check(tmp_path, spell)
+    (restored,) = census.claims
+    assert restored.problem == "restored"
+    assert restored.examples == ("DIAGNOSIS//ICD//9//3.1", "DIAGNOSIS//ICD//9//42.0")
+
+
+@pytest.mark.parametrize("entry", [("DIAGNOSIS//ICD//9//04{code}", "local"),
+                                   ("DIAGNOSIS//ICD//9//{code}", "rxnorm"),
+                                   ("DIAGNOSIS//ICD//9//04{code}", "icd9proc")])  # fmt: skip
+def test_code_systems_cannot_take_a_code_out_of_a_class(
+    tmp_path: Path, entry: tuple[str, str]
+) -> None:
+    with pytest.raises(DocumentError) as caught:
+        check(tmp_path, systems=[{"match": entry[0], "system": entry[1]}])
+    assert "codeSystems takes 1 codes out of the class 'hiv'" in str(caught.value)
+    assert HIV[1] in str(caught.value)
+
+
+def test_the_policy_may_take_a_code_out(tmp_path: Path) -> None:
+    entry = {"match": "DIAGNOSIS//ICD//9//04{code}", "system": "local"}
+    census = check(tmp_path, systems=[entry], exclude=["DIAGNOSIS//ICD//9//042"])
+    (declared,) = census.claims
+    assert (declared.problem, declared.events) == ("declared", 10)
+
+
+def test_a_parent_cannot_hide_what_a_spelling_says(tmp_path: Path) -> None:
+    hidden = {code: ["ICD10CM/J45"] for code in HIV}
+    assert check(tmp_path, parents=hidden).claims == ()
+
+
+def test_a_policy_without_classes_looks_for_no_codes(workspace: Path) -> None:
+    policy = write_policy(workspace / "one.yaml", {"membership": {}})
+    target = load_target(workspace / "sound.yaml")
+    cohort = load_cohort(target.document.spec.data, base=workspace)
+    assert check_codes(load_policy(policy), target, cohort=cohort) is None
+
+
+# --- by the command line ------------------------------------------------------------------------
+
+
+def recode(folder: Path, new: Callable[[str], str]) -> None:
+    """Spell the codes of a workspace's cohort and vocabulary anew."""
+    for shard in folder.glob("cohort/data/*/*.parquet"):
+        table = pq.read_table(shard)
+        codes = pa.array([new(code) for code in table["code"].to_pylist()])
+        pq.write_table(table.set_column(table.column_names.index("code"), "code", codes), shard)
+    vocabulary = folder / "vocab.json"
+    ids = json.loads(vocabulary.read_text())
+    vocabulary.write_text(json.dumps({new(token): number for token, number in ids.items()}))
+
+
+def hide(code: str) -> str:
+    head, _, text = code.rpartition("//")
+    return f"LOCAL//{text}" if head == HIV[0].rpartition("//")[0] and text[:3] in HIDDEN else code
+
+
+HIDDEN = ("B20", "Z21", "B97", "O98")
+
+
+def test_a_class_under_another_parent_is_inconclusive_and_never_a_pass(workspace: Path) -> None:
+    recode(workspace, hide)
+    table = {
+        "code": ["LOCAL//B20", "LOCAL//Z21"],
+        "description": ["HIV disease", None],
+        "parent_codes": pa.array([["ICD10CM/J45"], ["LOCAL//B20"]]),
+    }
+    pq.write_table(pa.table(table), workspace / "cohort" / "metadata" / "codes.parquet")
+    short: dict[str, Any] = {
+        "limits": {"demographics": {"fail": 0.05}},
+        "params": {"samples": 2, "horizonTokens": 8, "threshold": 0.5},
+    }
+    controls = {"hiv-disclosure": short, "substance-use-disclosure": short}
+    policy = write_policy(workspace / "two.yaml", controls)
+    document = yaml.safe_load(policy.read_text())
+    document["spec"]["attributeClasses"]["hiv"]["words"] = ["hiv"]
+    policy.write_text(yaml.safe_dump(document))
+    outcome = audit(policy, workspace / "leaking.yaml", workspace / "run")
+    hiv = outcome.cell("hiv-disclosure")
+    assert (hiv["verdict"], hiv["reason"]) == ("inconclusive", "class-not-in-data")
+    assert outcome.code != ExitCode.PASS
+    # the plan has said so before: the table's own words name the disease, and one looks like it
+    plan = json.loads((workspace / "run" / "plan.json").read_text())
+    near = plan["classes"]["hiv"]
+    assert near["codesInData"] == 0
+    assert sorted(near["near"]) == ["LOCAL//B20", "LOCAL//B9735", "LOCAL//Z21"]
+    assert near["nearCodes"] == 3
+    assert near["nearPatients"] > 0
+
+
+def test_grandparents_bring_a_class_back(workspace: Path, phigate: Command) -> None:
+    recode(workspace, hide)
+    table = {
+        "code": ["LOCAL//B20", "LOCAL//Z21", "LOCAL//B9735", "GROUP//1", "GROUP//2"],
+        "parent_codes": pa.array([["GROUP//1"], ["GROUP//1"], ["GROUP//2"], ["GROUP//2"],
+                                  ["GROUP//1", "ICD10CM/B20"]]),
+    }  # fmt: skip
+    pq.write_table(pa.table(table), workspace / "cohort" / "metadata" / "codes.parquet")
+    outcome = phigate("classes", "coverage", workspace / "sound.yaml", "--class", "hiv", "--json")
+    assert outcome.code == 0, outcome.err
+    (hiv,) = json.loads(outcome.out)["classes"]
+    ways = {one["code"]["code"]: one["through"] for one in hiv["caught"]}
+    assert ways["LOCAL//B20"] == ["GROUP//1", "GROUP//2", "ICD10CM/B20"]
+    assert ways["LOCAL//B9735"] == ["GROUP//2", "ICD10CM/B20"]
+
+
+def test_plan_names_what_is_not_read(workspace: Path, phigate: Command) -> None:
+    recode(workspace, lambda code: f"CVX//{code[7:]}" if code.startswith("VISIT//") else code)
+    policy = write_policy(workspace / "one.yaml", {"hiv-disclosure": {}})
+    outcome = phigate("plan", policy, workspace / "sound.yaml")
+    assert outcome.code == 0, outcome.err
+    flat = " ".join(outcome.out.split())
+    assert "CVX: not read:" in flat
+    plan = json.loads(phigate("plan", policy, workspace / "sound.yaml", "--json").out)
+    (unread,) = plan["data"]["unread"]
+    assert (unread["vocabulary"], unread["problem"]) == ("CVX", "unread")
+
+
+def test_plan_refuses_diagnoses_that_are_not_read_and_rounds_their_counts(
+    workspace: Path, phigate: Command
+) -> None:
+    def spell(code: str) -> str:
+        return code.replace("DIAGNOSIS//ICD//10", "READ") if code not in HIV else code
+
+    recode(workspace, spell)
+    policy = write_policy(workspace / "one.yaml", {"hiv-disclosure": {}})
+    exact = phigate("plan", policy, workspace / "sound.yaml")
+    rounded = phigate("plan", policy, workspace / "sound.yaml", "--rounded")
+    assert exact.code == rounded.code == ExitCode.INCOMPLETE
+    assert "events of diagnoses are in codes that phigate does not read" in exact.err
+    assert "about" in rounded.err
