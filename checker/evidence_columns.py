@@ -60,6 +60,7 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "rollouts": {"sample": _COUNT, "tokens": _TOKENS},
     "scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
+    "spare-scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
     "extraction": {
         "windows": _COUNT,
         "common": _COUNT,

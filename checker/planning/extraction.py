@@ -56,7 +56,7 @@ class ExtractionSettings:
 def with_windows(builder: PlanBuilder, is_member: bool, *, length: int) -> NDArray[np.bool_]:
     """Return whose record has a window, as far as it is scored: [n] bool."""
     records = builder.members if is_member else builder.nonmembers
-    return _told_tokens(builder, records) > length
+    return told_tokens(builder, records) > length
 
 
 def extraction_jobs(
@@ -128,7 +128,7 @@ def _split_jobs(
     return digests
 
 
-def _told_tokens(builder: PlanBuilder, records: TokenizedRecords) -> NDArray[np.int64]:
+def told_tokens(builder: PlanBuilder, records: TokenizedRecords) -> NDArray[np.int64]:
     """Return how many tokens of each record are scored, but for what ends it."""
     lengths = np.diff(records.offsets)
     last = records.offsets[1:] - 1

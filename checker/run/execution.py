@@ -28,6 +28,7 @@ SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
     "comparability": cohort_jobs.comparability,
     "rollouts": model_jobs.rollouts,
     "scores": model_jobs.scores,
+    "spare-scores": model_jobs.spare_scores,
     "extraction": extraction_jobs.extraction,
     "prompt-format": model_jobs.prompt_format,
     "expected-tokens": cohort_jobs.expected_tokens,
