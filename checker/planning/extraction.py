@@ -16,7 +16,7 @@ from pydantic.alias_generators import to_camel
 
 from checker.planning.builder import RECORDS_A_JOB, PlanBuilder
 from checker.planning.workload import scored_tokens
-from checker.records.ngrams import MOST_TOKENS, ORDER, OWN_CONTEXTS
+from checker.records.ngrams import MOST_TOKENS, ORDER, OWN_CONTEXTS, SHORT
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
 
 KIND: Final = "extraction"
@@ -25,7 +25,7 @@ COMMON: Final = 1e-4
 """A window that is likelier than this without memory of anybody is what anybody would write."""
 
 REFERENCE: Final[dict[str, Any]] = {
-    "ngrams": ORDER,
+    "ngrams": [*SHORT, ORDER],
     "tokens": MOST_TOKENS,
     "repeated": list(OWN_CONTEXTS),
 }
@@ -103,7 +103,8 @@ def _split_jobs(
         title = f"is what follows what {attacker} knows"
     whose = "members" if is_member else "nonmembers"
     digests = []
-    for start in range(0, len(chosen), RECORDS_A_JOB):
+    # of nobody too, so that there is evidence that there was nobody
+    for start in range(0, max(len(chosen), 1), RECORDS_A_JOB):
         part = chosen[start : start + RECORDS_A_JOB]
         job = builder.job(
             KIND,

@@ -10,7 +10,7 @@ to whoever is told it: the same tables, with the counts of what stood before in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 
 import numpy as np
@@ -24,6 +24,9 @@ Integers = NDArray[np.int64]
 ORDER: Final = 5
 """Tokens of the longest n-gram: four that came before, and the one that follows."""
 
+SHORT: Final = (1, 2)
+"""Orders that are asked beside the longest: of few patients long ones say less than they could."""
+
 MOST_TOKENS: Final = 4_000_000
 """Of the records that tables are fitted on; of more patients a lot is drawn."""
 
@@ -31,6 +34,9 @@ OWN_CONTEXTS: Final = (2, 3)
 """Tokens that must have stood before in the same record for what followed them to be repeated.
 
 One alone would say too much: after a common token anything may follow."""
+
+LEAST_DISCOUNT: Final = 0.1
+"""So much is kept for what never followed, where nothing occurs only once."""
 
 _UNKNOWN: Final = -1
 
@@ -56,14 +62,19 @@ class TextModel(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class NgramModel:
-    """N-gram probabilities with Witten and Bell's smoothing, each order mixed with the one below.
+    """N-gram probabilities by absolute discounting, each order mixed with the one below.
 
-    With c counts, and T(h) the distinct tokens seen behind the context h:
+    With c counts, T(h) the distinct tokens seen behind the context h, and D a discount:
 
-        p(w | h) = (c(h, w) + T(h) · p(w | h')) / (c(h) + T(h)),
+        p(w | h) = (max(c(h, w) - D, 0) + D · T(h) · p(w | h')) / c(h),
 
-    h' being h without its first token; behind what was never seen p(w | h) is p(w | h'). The lowest
-    order mixes how often tokens occur with one chance in V.
+    h' being h without its first token. Behind what was never seen, or is all that was seen of h',
+    p(w | h) is p(w | h'): such a context says nothing new. The lowest order mixes how often tokens
+    occur with one chance in V. D is n1 / (n1 + 2 · n2) of each order, with n1 and n2 the n-grams
+    that occur once and twice: where long ones hardly ever come again they say next to nothing, and
+    what always follows is certain all the same. Witten and Bell's mixture halves the probability of
+    a token at each order whose context occurred once, which made members look extractable of a
+    model without memory of anybody.
 
     Args:
         size: V, above every token.
@@ -72,7 +83,7 @@ class NgramModel:
             -1 for one whose record was not.
 
     Reference:
-        Witten and Bell 1991, IEEE Trans. Inf. Theory 37:1085, method C.
+        Ney, Essen & Kneser 1994, Computer Speech & Language 8:1, sections 2 and 3.
     """
 
     size: int
@@ -121,6 +132,10 @@ class NgramModel:
             context, known = text.before(text.tokens if length == 1 else gram)
         return cls(vocabulary_size, tuple(orders), place)
 
+    def up_to(self, order: int) -> NgramModel:
+        """Return the same model with n-grams of at most so many tokens."""
+        return replace(self, orders=self.orders[:order])
+
     def logprobs(
         self, sequences: Sequence[NDArray[np.int32]], *, own: Sequence[int | None]
     ) -> list[Floats]:
@@ -134,10 +149,13 @@ class NgramModel:
         whose = np.array(rows, dtype=np.int64)[text.row]
         context = np.zeros(len(text.tokens), dtype=np.int64)
         share = np.full(len(text.tokens), 1 / self.size)
+        seen = np.full(len(text.tokens), _UNKNOWN, dtype=np.int64)
         for length, order in enumerate(self.orders, start=1):
             asked = np.flatnonzero((context != _UNKNOWN) & (text.position >= max(1, length - 1)))
             key = context[asked] * self.size + text.tokens[asked]
-            share[asked] = order.mixed(key, share[asked], whose=whose[asked])
+            mixed, often = order.mixed(key, share[asked], whose=whose[asked])
+            new = often != seen[asked]
+            share[asked[new]], seen[asked] = mixed[new], often
             gram = np.full(len(text.tokens), _UNKNOWN, dtype=np.int64)
             gram[asked] = order.find(key)
             context, _ = text.before(text.tokens.astype(np.int64) if length == 1 else gram)
@@ -148,7 +166,8 @@ class NgramModel:
 class RepeatingModel:
     """An n-gram model that also repeats what stood before in the same record.
 
-    What followed the same few tokens earlier in the sequence is mixed in as a further order is.
+    What followed the same few tokens earlier in the sequence is mixed in, as Witten and Bell do: in
+    one record nothing can be said of how often things occur once.
 
     Args:
         base: of other patients.
@@ -181,6 +200,7 @@ class _Order:
 
     Args:
         size: V.
+        discount: D, in [LEAST_DISCOUNT, 1].
         gram: [k] ascending.
         count: [k] how often each.
         context: [c] ascending numbers of contexts.
@@ -194,6 +214,7 @@ class _Order:
     """
 
     size: int
+    discount: float
     gram: Integers
     count: Integers
     context: Integers
@@ -215,8 +236,11 @@ class _Order:
         behind = patient * max(len(context), 1) + of_gram[which]
         own_context, at = np.unique(behind, return_inverse=True)
         alone = own_count == count[which]
+        once, twice = int((count == 1).sum()), int((count == 2).sum())
+        discount = once / (once + 2 * twice) if once else 0.0
         return cls(
             size=size,
+            discount=max(discount, LEAST_DISCOUNT),
             gram=gram,
             count=count.astype(np.int64),
             context=context,
@@ -233,8 +257,8 @@ class _Order:
         """Return the place of each n-gram, or -1."""
         return _found(self.gram, key)
 
-    def mixed(self, key: Integers, lower: Floats, *, whose: Integers) -> Floats:
-        """Return p(w | h) of some n-grams, given that of the order below.
+    def mixed(self, key: Integers, lower: Floats, *, whose: Integers) -> tuple[Floats, Integers]:
+        """Return p(w | h) of some n-grams, given that of the order below, and c(h).
 
         Args:
             key: context's number · V + token.
@@ -253,8 +277,9 @@ class _Order:
         own = np.where(mine & (about != _UNKNOWN), own, _UNKNOWN)
         seen -= np.where(own != _UNKNOWN, _at(self.own_seen, own), 0)
         kinds -= np.where(own != _UNKNOWN, _at(self.own_kinds, own), 0)
-        known = seen > 0
-        return np.where(known, (count + kinds * lower) / np.where(known, seen + kinds, 1), lower)
+        known, less = seen > 0, self.discount
+        mixed = np.maximum(count - less, 0) + less * kinds * lower
+        return np.where(known, mixed / np.where(known, seen, 1), lower), seen
 
 
 @dataclass(frozen=True, slots=True)

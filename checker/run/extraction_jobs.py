@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from checker.planning.task import Task
 from checker.planning.workload import record_windows
-from checker.records.ngrams import NgramModel, RepeatingModel, TextModel
+from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
 from checker.records.prompts import prompt_key
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
 from checker.stats.extraction import BestWindow, best_window
@@ -120,8 +120,9 @@ def _names(task: Task, pieces: Sequence[_Piece], *, count: int) -> list[str]:
 def _models(task: Task) -> list[TextModel]:
     """Return what says how likely a window is without memory of the patient.
 
-    A stronger model, trained on patients who are neither members nor judged, belongs beside these:
-    whichever finds a window likeliest decides.
+    Short n-grams say most of what follows no order, long ones of routines. A stronger model that
+    was trained on patients who are neither members nor judged belongs beside these: whichever finds
+    a window likeliest decides.
     """
     ngrams = _fitted(
         task.workload.nonmembers,
@@ -129,7 +130,7 @@ def _models(task: Task) -> list[TextModel]:
         seed=task.plan.seed,
         rng=task.plan.rng_for("text of nonmembers"),
     )
-    return [ngrams, RepeatingModel(ngrams)]
+    return [*(ngrams.up_to(order) for order in SHORT), ngrams, RepeatingModel(ngrams)]
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,6 +36,9 @@ GREEDY_TEMPERATURE: Final = 1e-3
 _TRIED: Final = 0.95
 """Top-p at which a target is compared with itself."""
 
+_DRAWS: Final = 4
+"""Of each window; tokens that are equally likely are drawn by lot even so, and seldom all alike."""
+
 _ROUNDING: Final = 1e-4  # nats; moments are summed in float32
 
 
@@ -142,10 +145,10 @@ def _drawn_greedily(
                 asked.append((row, start))
     sampler = Sampler(GREEDY_TEMPERATURE, 1.0, horizon_tokens=window, seed=0)
     prompts = [sequences[row][: start + 1] for row, start in asked]
-    drawn = model.rollout(prompts, keys=range(len(prompts)), samples=1, sampler=sampler)
-    for (row, start), ((tokens, *_)) in zip(asked, drawn, strict=True):
+    drawn = model.rollout(prompts, keys=range(len(prompts)), samples=_DRAWS, sampler=sampler)
+    for (row, start), rollouts in zip(asked, drawn, strict=True):
         truth = sequences[row][start + 1 : start + 1 + window]
-        if np.array_equal(tokens, truth):
+        if all(np.array_equal(tokens, truth) for tokens in rollouts):
             first[row][start : start + window] = True
     return first
 
