@@ -153,7 +153,7 @@ def _unlike_spare(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissib
     if not compared or not all(len(side) for pair in compared.values() for side in pair):
         text = "Not decided: nonmembers or spare patients have no scores to compare."
         return AdmissibilityCheck(SPARE, title, None, text, evidence=names)
-    p_values = {name: _p_value(*pair) for name, pair in compared.items()}
+    p_values = {name: float(told_apart(*pair)) for name, pair in compared.items()}
     proven = dict(
         zip(p_values, stats.holm(list(p_values.values()), alpha=FALSE_ALARMS), strict=True)
     )
@@ -186,6 +186,18 @@ def _outside(tables: list[pa.Table], column: str) -> Scores:
     return found
 
 
-def _p_value(nonmembers: Scores, spare: Scores) -> float:
-    """Return the two-sided p of one ranking (Mann and Whitney 1947), exact where both are few."""
-    return float(mannwhitneyu(nonmembers, spare, alternative="two-sided").pvalue)
+def told_apart(nonmembers: Scores, spare: Scores) -> Scores:
+    """Return the two-sided p with which one ranking tells two groups apart.
+
+    Args:
+        nonmembers: [..., n] of one score, or of many.
+        spare: [..., m] of the same.
+
+    Returns:
+        [...] in (0, 1], exact where one group is small and nothing is tied.
+
+    Reference:
+        Mann & Whitney 1947, Ann. Math. Stat. 18:50.
+    """
+    found: Scores = mannwhitneyu(nonmembers, spare, alternative="two-sided", axis=-1).pvalue
+    return found

@@ -6,7 +6,6 @@ import itertools
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -14,85 +13,19 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-import yaml
-from auditing import Audit, audit, phigate
-from meds_builder import FIRST_SUBJECT, Patient, write_meds
+from auditing import Audit, phigate
+from meds_builder import FIRST_SUBJECT
+from small_world import TEMPLATE, World, checked, patients, write_world
 
 from checker.attacks.trajectory_memorization import ATTACK, TrajectoryMemorizationParams
 from checker.attacks.trajectory_memorization.extraction import read_extraction
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
-from checker.testing.simulated import MemorizedRecord, write_simulated
+from checker.testing.simulated import MemorizedRecord
 
-MEMBERS, NONMEMBERS, EVENTS, CODES = 100, 100, 14, 25
-TEMPLATE = tuple(f"ROUTINE//{number}" for number in range(6))
-SPECIALS = ("[PAD]", "[BOS]", "[EOS]")
-SEXES = ("GENDER//F", "GENDER//M")
+MEMBERS, NONMEMBERS = 100, 100
 LENGTH = 6
 LEAST = math.log(1 - 0.5 ** (1 / 1000))
-
-
-@dataclass(frozen=True)
-class World:
-    """A cohort, its vocabulary, and what stands in each member's record."""
-
-    folder: Path
-    ids: dict[str, int]
-    members: list[list[int]]
-    unigram: np.ndarray[Any, Any]
-
-    def target(self, name: str, **model: Any) -> Path:
-        """Write a target over these patients."""
-        write_simulated(
-            self.folder / f"{name}.json",
-            vocabulary_size=len(self.ids),
-            context_length=64,
-            **{"unigram": self.unigram.tolist(), **model},
-        )
-        spec = {
-            "model": {"backend": "simulated", "path": f"{name}.json"},
-            "tokenization": {
-                "vocabulary": "vocab.json",
-                "specials": {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]"},
-                "static": {"sex": "GENDER//*"},
-            },
-            "data": {"path": "cohort", "assignment": "random", "assignedBy": "the test"},
-        }
-        document = {
-            "apiVersion": "phigate/v1",
-            "kind": "AuditTarget",
-            "metadata": {"name": name, "version": "1"},
-            "spec": spec,
-        }
-        path = self.folder / f"{name}.yaml"
-        path.write_text(yaml.safe_dump(document, sort_keys=False))
-        return path
-
-
-def patients(
-    rng: np.random.Generator, count: int, *, routine: Sequence[str] = (), short: int = 0
-) -> list[Patient]:
-    """Draw records of codes that follow no order; some may hold a routine, the first be short."""
-    found: list[Patient] = []
-    for number in range(count):
-        length = 3 if number < short else EVENTS
-        codes = [f"DX//{code:02d}" for code in rng.integers(0, CODES, length)]
-        codes[2:2] = routine
-        sex = SEXES[int(rng.integers(2))]
-        found.append([(sex, None), *((code, day) for day, code in enumerate(codes))])
-    return found
-
-
-def write_world(folder: Path, members: list[Patient], nonmembers: list[Patient]) -> World:
-    write_meds(folder / "cohort", {"train": members, "held_out": nonmembers})
-    codes = [f"DX//{code:02d}" for code in range(CODES)]
-    ids = {token: i for i, token in enumerate([*SPECIALS, *SEXES, *codes, *TEMPLATE])}
-    (folder / "vocab.json").write_text(json.dumps(ids))
-    told = [[1, *(ids[event[0]] for event in one), 2] for one in members]
-    counts = np.full(len(ids), 0.01)
-    for record in told:
-        np.add.at(counts, record[1:], 1)
-    return World(folder, ids, told, counts / counts.sum())
 
 
 @pytest.fixture(scope="module")
@@ -128,23 +61,11 @@ CONTROLS = {
 }  # fmt: skip
 
 
-def checked(world: World, target: Path, controls: dict[str, Any], *, run: str) -> Audit:
-    document = {
-        "apiVersion": "phigate/v1",
-        "kind": "LeakagePolicy",
-        "metadata": {"name": "extraction", "version": "1"},
-        "spec": {
-            "context": "public-weights",
-            "attackers": ATTACKERS,
-            "controls": {name: {"title": name, **one} for name, one in controls.items()},
-        },
-    }
-    policy = world.folder / f"{run}-policy.yaml"
-    policy.write_text(yaml.safe_dump(document, sort_keys=False))
-    return audit(policy, target, world.folder / run)
+def checked_here(world: World, target: Path, controls: dict[str, Any], *, run: str) -> Audit:
+    return checked(world, target, controls, attackers=ATTACKERS, run=run)
 
 
-WEIGHT = 0.4
+WEIGHT = 0.35
 
 
 @pytest.fixture(scope="module")
@@ -157,12 +78,14 @@ def one_in_twenty(world: World) -> Audit:
         MemorizedRecord(tokens=tuple(record), first=3, weight=WEIGHT)
         for record in world.members[::20]
     ]
-    return checked(world, world.target("one-in-20", memorized=known), CONTROLS, run="one-in-20")
+    return checked_here(
+        world, world.target("one-in-20", memorized=known), CONTROLS, run="one-in-20"
+    )
 
 
 @pytest.fixture(scope="module")
 def sound(world: World) -> Audit:
-    return checked(world, world.target("sound"), CONTROLS, run="sound")
+    return checked_here(world, world.target("sound"), CONTROLS, run="sound")
 
 
 def evidence(found: Audit, control: str) -> dict[str, dict[str, Any]]:
@@ -230,7 +153,7 @@ def test_from_nothing_a_model_that_shares_its_beginning_tells_nobody(one_in_twen
 def test_more_queries_bring_out_more_and_greedy_decoding_what_no_sample_does(
     world: World, one_in_twenty: Audit
 ) -> None:
-    # 0.4 + 0.6 · 0.04 = 0.42: nine tokens are 4.3e-4, so 1,000 queries are not enough
+    # most tokens have 0.35 + 0.65 · 0.03 = 0.37, so that 1,000 queries bring no nine of them out
     few, many = (one_in_twenty.cell(name) for name in ("sampled-alone", "many-queries"))
     assert few["estimate"]["value"] == 0
     assert many["estimate"]["value"] == pytest.approx(4 / 96)
@@ -291,12 +214,13 @@ def test_a_token_outside_top_p_is_never_drawn(world: World) -> None:
         "all-mass": control(length=9, greedy=False, windows="cut", queries=2000),
         "nucleus": control(length=9, greedy=False, windows="cut", queries=2000, topP=0.95),
     }
-    found = checked(world, world.target("gap", memorized=known), controls, run="gap")
+    found = checked_here(world, world.target("gap", memorized=known), controls, run="gap")
     name = Pseudonyms.of_run(found.run).of_subject(FIRST_SUBJECT + 40)
     whole, cut = (evidence(found, one)[name]["log_probability"] for one in controls)
     # eight tokens of 0.97 and a little, and one of 0.03 times how often it occurs
-    rare = math.log(0.03 * world.unigram[record[9]])
-    assert whole == pytest.approx(rare + 8 * math.log(0.971), abs=0.02)
+    shares = 0.97 + 0.03 * world.unigram[record[5:14]]
+    shares[4] -= 0.97
+    assert whole == pytest.approx(np.log(shares).sum(), abs=1e-3)
     assert cut == -1000
     assert [found.cell(one)["estimate"]["value"] for one in controls] == [1 / 96, 0]
 
@@ -318,9 +242,8 @@ def test_what_everybody_has_does_not_count_and_what_one_patient_has_does(tmp_pat
         ids = [world.ids[code] for code in TEMPLATE]
         steps = {before: {after: 1.0} for before, after in itertools.pairwise(ids)}
         target = world.target("routine", transitions=steps)
-        found = checked(
-            world, target, {"none": {**control(length=5, queries=1), **NOBODY}}, run="run"
-        )
+        none = {**control(length=5, queries=1), **NOBODY}
+        found = checked_here(world, target, {"none": none}, run="run")
         shares[folder] = found.cell("none")
     assert shares[everybody]["verdict"] == "pass", shares[everybody]
     assert shares[alone]["verdict"] == "fail"
@@ -329,7 +252,9 @@ def test_what_everybody_has_does_not_count_and_what_one_patient_has_does(tmp_pat
 
 def test_a_target_that_only_draws_says_what_it_lacks(world: World) -> None:
     target = world.target("mute", capabilities=["samples"])
-    found = checked(world, target, {"any": control(), "cut": control(windows="cut")}, run="mute")
+    found = checked_here(
+        world, target, {"any": control(), "cut": control(windows="cut")}, run="mute"
+    )
     assert found.code == ExitCode.INCONCLUSIVE
     for cell in found.cells.values():
         assert (cell["verdict"], cell["reason"]) == ("inconclusive", "capability-missing")

@@ -201,7 +201,7 @@ def test_a_verb_that_contradicts_the_scores_is_refused() -> None:
     rows = [WHOLE, np.array([0, 0, 1, 0], np.int32)]
     assert sampled_deviation(target, rows, target.score(rows)) == pytest.approx(0, abs=1e-5)
     with pytest.raises(ConformanceError, match="sampled-scores"):
-        examine(Lying(target), rows, usage=Usage())  # type: ignore[arg-type]
+        examine(Lying(target), rows, usage=Usage())
 
 
 def test_a_verb_that_calls_everything_or_nothing_first_is_refused() -> None:
