@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from dataclasses import replace
 from datetime import datetime
@@ -13,18 +14,23 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from auditing import AS_OF, Audit, phigate
 from small_world import World, checked, patients, write_world
 
 from benchmarks.nonmembers import false_alarms
+from checker.demo.cohort import write_cohort
+from checker.demo.training import OVERTRAINED, train
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
 from checker.planning.checks import check_powers
 from checker.planning.nonmembers import SPARE
-from checker.policy.documents import DataSpec
+from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.run.stored import load_run
 from checker.testing.simulated import MemorizedRecord
+from checker.testing.toy_targets import SPECIALS, TOKENIZATION
 from checker.verdict import judge
 from checker.verdict.nonmembers import REASON
 
@@ -212,6 +218,54 @@ def test_spare_patients_with_a_members_record_are_left_out(world: World, tmp_pat
     assert load_run(found.run).plan.data.spare == SPARES
     assert "and 80 spare patients" in found.check(SPARE)["explanation"]
     assert found.code == ExitCode.PASS, found.verdicts
+
+
+def test_an_over_trained_model_of_both_splits_is_not_passed(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "cohort", seed=2, members=60, nonmembers=60, tuning=60, positives=6)
+    records = {
+        split: load_cohort(DataSpec(path="cohort", members=split, nonmembers=other), base=tmp_path)
+        for split, other in (("train", "held_out"), ("held_out", "train"))
+    }
+    codes = sorted({code for cohort in records.values() for code in cohort.codes})
+    tokens = [*SPECIALS.values(), *(f"AGE//{years}" for years in range(121)), *codes]
+    ids = {token: i for i, token in enumerate(tokens)}
+    (tmp_path / "vocab.json").write_text(json.dumps(ids))
+    tokenization = TOKENIZATION | {"maxLength": 64}
+    tokenizer = Tokenizer(
+        TokenizationSpec.model_validate(tokenization),
+        vocabulary=load_vocabulary(tmp_path / "vocab.json"),
+        base=tmp_path,
+    )
+    both = [
+        encoded.record(i).tokens
+        for cohort in records.values()
+        for encoded in [tokenizer.encode(cohort.members, cohort.codes)]
+        for i in range(len(encoded))
+    ]
+    bos, eos, pad = (ids[SPECIALS[name]] for name in ("bos", "eos", "pad"))
+    train(
+        both, vocabulary_size=len(ids), bos_id=bos, eos_id=eos, pad_id=pad, context_length=64,
+        out=tmp_path / "model", seed=2, recipe=OVERTRAINED,
+    )  # fmt: skip
+    document = {
+        "apiVersion": "phigate/v1",
+        "kind": "AuditTarget",
+        "metadata": {"name": "both", "version": "1"},
+        "spec": {
+            "model": {"path": "model", "device": "cpu"},
+            "tokenization": tokenization,
+            "data": {"path": "cohort", "spare": "tuning", "assignment": "random",
+                     "assignedBy": "the test"},
+        },
+    }  # fmt: skip
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    trained = World(tmp_path, ids, [], [], np.empty(0))
+    found = checked(trained, tmp_path / "both.yaml", CONTROLS, attackers=ATTACKERS, run="run")
+    assert found.check(REASON)["explanation"].startswith("Of 60 of 60 nonmembers a piece")
+    assert "AUROC 1.000" in found.check(SPARE)["explanation"]
+    for name in ON_SPLIT:
+        assert found.cell(name)["boundSide"] != "beyond"  # nothing exceeds the nonmembers
+        assert found.cell(name)["reason"] == REASON
 
 
 def refused(world: World, name: str, **target: Any) -> str:
