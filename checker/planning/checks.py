@@ -131,6 +131,7 @@ def _of_the_splits(plan: AuditPlan, on_split: Sequence[Cell]) -> Iterator[CheckP
     )
     yield _classifier(plan, on_split, assignment)
     yield _base_rates(plan, on_split, assignment)
+    yield from _nonmembers(plan, len(on_split))
     yield _placebo(plan, on_split)
 
 
@@ -162,6 +163,31 @@ def _classifier(
         found="auroc" if finds is not None else None,
         found_chance=None if finds is None else FOUND if dealt else plan.confidence,
     )
+
+
+def _nonmembers(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
+    """The model does not know the nonmembers, and where there are spare patients, is shown not to.
+
+    Sound is also a model of which up to 1 % of the nonmembers are extractable by chance.
+    """
+    reason = "nonmembers-known-to-model"
+    yield CheckPower(
+        name="nonmembers-extracted",
+        reason=reason,
+        title="no piece of a nonmember's record comes out of the model",
+        chance=1 - false_alarms.NONMEMBERS if plan.nonmember_jobs else 0.0,
+        cells=cells,
+        is_floor=bool(plan.nonmember_jobs),
+    )
+    if plan.target.document.spec.data.spare_splits:
+        yield CheckPower(
+            name="nonmembers-spare",
+            reason=reason,
+            title="to the model, nonmembers look like spare patients",
+            chance=1 - false_alarms.NONMEMBERS if plan.job("spare-scores") else 0.0,
+            cells=cells,
+            is_floor=plan.job("spare-scores") is not None,
+        )
 
 
 def _base_rates(

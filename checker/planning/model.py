@@ -158,6 +158,7 @@ class DataSnapshot(JsonModel):
     `nonmembers` are those who are judged. `near_duplicates` are nonmembers whose record nearly
     equals a member's, and `set_aside` says how many of them were left out of the nonmembers;
     `copied` are those whose record is a member's, who stay, so that no excess can count.
+    `spare` are patients of whom nothing is judged, but for those of them whom the model may know.
     `tokens_left_out` lie outside the window that is scored. `unused_tokens` are ids of the
     vocabulary that no record holds; `unexplained_tokens` are those among them, a few by name, that
     stand for no code of the data set either: a format described incompletely leaves them over.
@@ -172,6 +173,7 @@ class DataSnapshot(JsonModel):
     near_duplicates: int = 0
     set_aside: int = 0
     copied: int = 0
+    spare: int = 0
     events: int
     tokens: int
     tokens_left_out: int
@@ -273,6 +275,8 @@ class AuditPlan(JsonModel):
     without the model; where it cannot hold, no excess and no membership metric can pass. `checks`
     are all that can stop a pass beside bounds, and `release` is what both leave of the chance of a
     model that leaks nothing; no verdict depends on either.
+    `nonmember_jobs` are digests of the jobs that look for nonmembers in the model, which cells may
+    share.
     """
 
     schema_version: Literal["1"] = "1"
@@ -285,6 +289,7 @@ class AuditPlan(JsonModel):
     comparability: Power
     checks: list[CheckPower] = Field(default_factory=list)
     release: ReleaseChance | None = None
+    nonmember_jobs: list[str] = Field(default_factory=list)
     cost: Cost
     seed: int = Field(ge=0)
     confidence: float

@@ -88,6 +88,7 @@ def data_snapshot(
     window: str,
     overlap: SplitOverlap,
     census: CodeCensus | None,
+    spare: int,
 ) -> DataSnapshot:
     """Keep a cohort in numbers."""
     both = (members, nonmembers)
@@ -113,6 +114,7 @@ def data_snapshot(
         near_duplicates=overlap.near,
         set_aside=len(overlap.set_aside),
         copied=overlap.exact,
+        spare=spare,
         events=coverage.events,
         tokens=tokens,
         tokens_left_out=tokens - seen,

@@ -23,6 +23,9 @@ DIRECTION = 0.005
 NAMING = 0.005
 """A model is said to name classes more or less often than its own probabilities say."""
 
+NONMEMBERS = 0.005
+"""The model is said to know nonmembers whom it never saw: by what it draws, or by its scores."""
+
 PLACEBO = 0.005
 """Two halves of the nonmembers are said to differ."""
 

@@ -22,6 +22,7 @@ from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.verdict.assignment import PROVEN
 from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck
 from checker.verdict.instrument import instrument_checks
+from checker.verdict.nonmembers import nonmember_checks
 
 FOREIGN_LIMIT = 0.05
 """A model that was trained on records like these says hardly anything that no record says."""
@@ -53,6 +54,7 @@ def admissibility_checks(
         *_overlap(plan, evidence, max_near=max_near),
         _comparability(plan, evidence, tolerance=tolerance, confidence=confidence),
         _prompt_format(plan, evidence),
+        *nonmember_checks(plan, evidence),
         *instrument_checks(plan, evidence, require_expectation=require_expectation),
     ]
 

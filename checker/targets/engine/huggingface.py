@@ -23,7 +23,7 @@ wrongly looks safe.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -36,6 +36,7 @@ from checker.targets import (
     More,
     MoreWatched,
     Progress,
+    SampledScores,
     Sampler,
     TargetInfo,
     Tokens,
@@ -73,6 +74,8 @@ from checker.targets.engine.token_choice import (
     TokenChoice,
     WatchedTokens,
 )
+
+Scores = TypeVar("Scores")
 
 _TRIAL_TOKENS = 16
 _LONGEST_TRIAL = 4096
@@ -159,9 +162,40 @@ class HuggingFaceTarget:
     def score(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> list[TokenScores]:
+        return self._scored(sequences, self._forward.score, progress=progress)
+
+    def score_sampled(
+        self,
+        sequences: Sequence[Tokens],
+        *,
+        temperature: float,
+        top_p: float,
+        progress: Progress | None = None,
+    ) -> list[SampledScores]:
+        """Score whole sequences as a sampler draws, each in one forward pass.
+
+        Args:
+            sequences: as those of `score`.
+            temperature: > 0.
+            top_p: in (0, 1].
+            progress: as that of `score`.
+        """
+
+        def run(rows: Sequence[Tokens]) -> list[SampledScores]:
+            return self._forward.score_sampled(rows, temperature=temperature, top_p=top_p)
+
+        return self._scored(sequences, run, progress=progress)
+
+    def _scored(
+        self,
+        sequences: Sequence[Tokens],
+        run: Callable[[list[Tokens]], list[Scores]],
+        *,
+        progress: Progress | None,
+    ) -> list[Scores]:
         require_fit(sequences, info=self._info)
         return in_batches(
-            lambda rows: self._forward.score([sequences[row] for row in rows]),
+            lambda rows: run([sequences[row] for row in rows]),
             lengths=[len(sequence) for sequence in sequences],
             budget=self._scored_tokens,
             progress=progress,
