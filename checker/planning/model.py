@@ -213,7 +213,7 @@ class AuditPlan(JsonModel):
     comparability: Power
     cost: Cost
     seed: int = Field(ge=0)
-    confidence: float
+    confidence: float = Field(ge=0.5, lt=1)
     sequential: bool = False
 
     @cached_property
