@@ -51,7 +51,7 @@ def check_answers(plan: AuditPlan, manifest: Manifest, tables: Mapping[str, pa.T
     files = {entry.job: entry.file for entry in manifest.entries}
     answered = [job for job in plan.jobs if job.digest in tables]
     for kind in dict.fromkeys(job.kind for job in answered):
-        alike = [job for job in answered if job.kind == kind]
+        alike = [job for job in plan.jobs_of(kind) if job.digest in tables]
         for job in alike[1:]:
             for strange in _unlike(alike[0], job, tables):
                 raise EvidenceError(
@@ -173,11 +173,14 @@ def _unlike(first: Job, job: Job, tables: Mapping[str, pa.Table]) -> Iterator[st
         ]  # fmt: skip
         yield f"they differ in {', '.join(names) or 'the order of their columns'}"
         return
-    if job.kind == "labels":
-        for name in ("patient", "member", "subgroups"):
-            if one[name] != other[name]:
-                yield f"they differ in {name}, of which each lists everybody's"
-    if job.kind == "canaries" and first.inputs.get("manifest") == job.inputs.get("manifest"):
-        for name in ("included", "beacon"):
-            if one[name] != other[name]:
-                yield f"they differ in {name}, and are of one manifest"
+    for name in _LISTED.get(job.kind, ()):
+        # two manifests have canaries of their own
+        if first.inputs.get("manifest") == job.inputs.get("manifest") and one[name] != other[name]:
+            yield f"they differ in {name}, of which each lists the same"
+
+
+_LISTED: Final[Mapping[str, tuple[str, ...]]] = {
+    "labels": ("patient", "member", "subgroups"),
+    "canaries": ("included", "beacon"),
+}
+"""Columns that are the same in all tables of a kind, row by row."""

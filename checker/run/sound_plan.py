@@ -11,26 +11,13 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Mapping
 from pathlib import Path
-from typing import Final
 
 from pydantic import ValidationError
 
 from checker.attacks.api import load_attack
 from checker.errors import EvidenceError, PluginError
 from checker.planning import AuditPlan, Cell, Job
-
-_READS: Final[Mapping[str, frozenset[str]]] = {
-    "attribute-disclosure": frozenset({"rollouts"}),
-    "canary-exposure": frozenset({"canaries"}),
-    "embedding-probe": frozenset({"probe-scores"}),
-    "identifier-perturbation": frozenset({"rollouts"}),
-    "membership-inference": frozenset({"scores"}),
-    "trajectory-memorization": frozenset({"trajectories", "regurgitation"}),
-}
-"""Of built-in attacks, kinds one of which must be among a cell's jobs, and of a reference's too."""
-
-_LABELLED: Final = frozenset({"attribute-disclosure", "identifier-perturbation"})
-"""Attacks that join what was generated with a cell's labels."""
+from checker.planning.protocol import planning_of
 
 
 def check_plan(plan: AuditPlan, path: Path) -> None:
@@ -90,19 +77,19 @@ def _strange_cell(cell: Cell, plan: AuditPlan, jobs: Mapping[str, Job]) -> Itera
     labels = [] if cell.labels is None else [cell.labels]
     if not cell.jobs or any(digest not in jobs for digest in [*labels, *cell.jobs]):
         return  # nothing is measured of it: it is judged as not run
-    if cell.labels is not None and jobs[cell.labels].kind != "labels":
+    if cell.labels is not None and jobs[cell.labels] not in plan.jobs_of("labels"):
         yield "has labels that are a job of another kind"
-    if cell.labels is None and cell.probe in _LABELLED:
+    if cell.labels is None and planning_of(attack).joins_labels:
         yield "has no labels"
     over_reference = cell.contrast == "reference" or params.needs_reference
-    yield from _unread(cell, [jobs[digest] for digest in cell.jobs], over_reference)
+    asked = [jobs[digest] for digest in cell.jobs]
+    yield from _unread(planning_of(attack).reads, asked, over_reference=over_reference)
 
 
-def _unread(cell: Cell, jobs: list[Job], over_reference: bool) -> Iterator[str]:
+def _unread(reads: frozenset[str], jobs: list[Job], *, over_reference: bool) -> Iterator[str]:
     """Say which of two models a cell has no observations of, or observations that nobody reads."""
-    reads = _READS.get(cell.probe)
-    if reads is None:
-        return  # what an attack of somebody else reads is its own affair
+    if not reads:
+        return
     for who in ("target", "reference") if over_reference else ("target",):
         kinds = {job.kind for job in jobs if (job.runs_on == "reference") == (who == "reference")}
         if not kinds & reads:

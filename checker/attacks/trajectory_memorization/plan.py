@@ -6,20 +6,30 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from checker.attacks.families import Sample
-from checker.attacks.labels import asked_alone, eligible_sample
+from checker.attacks.labels import asked_alone, eligible_again, eligible_sample
 from checker.attacks.rollouts import rollout_settings
 from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
 from checker.attacks.trajectory_memorization.code_labels import LEXICAL, labels_identity
 from checker.planning.builder import PlanBuilder
 from checker.planning.identity import identity, inputs_of
 from checker.planning.model import Cell, Job
-from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse, folder_of
+from checker.planning.protocol import (
+    CellJobs,
+    PlannedCell,
+    Planning,
+    RolloutUse,
+    SampleEvidence,
+    folder_of,
+)
 
 _Cell = PlannedCell[TrajectoryMemorizationParams]
 
 
 class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
     """Asks everybody who has a continuation, whatever it holds."""
+
+    reads = frozenset({"trajectories", "regurgitation"})
+    joins_labels = True
 
     def rollouts(self, params: TrajectoryMemorizationParams) -> RolloutUse:
         """Say how continuations are drawn; all of them count."""
@@ -73,6 +83,14 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
         """Return what is compared with what."""
         return {name: value for name, value in cell.params.items() if name != "labels"}
+
+    def recount(self, cell: Cell, evidence: SampleEvidence) -> Mapping[str, float]:
+        """Count the eligible, and their continuations where these are what is measured."""
+        assert evidence.labels is not None  # a plan gives every such cell its labels
+        counts = eligible_again(evidence.labels, cell.subgroup)
+        for table in evidence.tables.get("regurgitation", ()):
+            counts["rollouts"] = table.num_rows
+        return counts
 
 
 def _labels(builder: PlanBuilder, cell: _Cell) -> str:
