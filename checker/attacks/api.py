@@ -120,6 +120,11 @@ class Params(ClosedModel):
         """
         return {}
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """Keys whose value is a file or folder, relative to the document that says so."""
+        return frozenset()
+
 
 @dataclass(frozen=True, slots=True)
 class Attack:
