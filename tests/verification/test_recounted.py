@@ -88,7 +88,7 @@ def test_a_sample_that_cannot_be_counted_is_left_alone(
     assert list(strange_samples(run.plan, rest.get)) == []
 
 
-CODES = {"codeSystems": {"X//{code}": "icd10cm"}}
+CODES = {"codeSystems": [{"match": "X//{code}", "system": "icd10cm"}]}
 
 
 def code_systems_of(plan: dict[str, Any]) -> dict[str, Any]:
