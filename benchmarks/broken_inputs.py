@@ -19,19 +19,16 @@ from __future__ import annotations
 import argparse
 import io
 import json
-import multiprocessing
-import os
-import resource as limits
 import shutil
-import signal
 import sys
 import tempfile
 import time
-import traceback
-from collections.abc import Callable, Iterator
+from collections import Counter
+from collections.abc import Callable, Mapping
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -41,7 +38,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from checker import library
+from benchmarks.tried_cases import SECONDS, Fault, Outcome, ask, try_in_worker
+from checker import clock, library
 from checker.attestation import (
     load_private_key,
     load_public_key,
@@ -49,9 +47,8 @@ from checker.attestation import (
     read_attestation,
     sign_statement,
 )
-from checker.canonical import sha256_hex
+from checker.canonical import digest, sha256_hex
 from checker.cli import main as command
-from checker.errors import PhigateError
 from checker.evidence import write_atomically
 from checker.ledger import make_ledger, mend_ledger, read_ledger
 from checker.policy import load_documents
@@ -62,7 +59,7 @@ from checker.resources import resource
 from checker.run.stored import judge_run, judge_run_again, load_run, load_waivers, write_reports
 from checker.testing import offer_simulated_backend
 from checker.testing.toy_targets import write_targets
-from checker.verification import attest_run, verify_attestation
+from checker.verification import Statement, attest_run, verify_attestation
 
 HELPERS = Path(__file__).parents[1] / "tests" / "helpers"
 if str(HELPERS) not in sys.path:
@@ -79,34 +76,9 @@ from broken_files import (  # noqa: E402  where the tests have their helpers
     pick,
 )
 
-SECONDS = 10
-BYTES = 2 * 2**30
 COMMAND_EVERY = 10
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 POLICIES = resource("policies")
-
-
-class TooLong(BaseException):
-    """A case took longer than it may; no handler of errors keeps it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Fault:
-    """What should not have happened.
-
-    Args:
-        kind: of the case.
-        case: its number.
-        what: the exception or the limit.
-        where: last lines of the traceback, innermost last.
-        seconds: how long it took.
-    """
-
-    kind: str
-    case: int
-    what: str
-    where: str
-    seconds: float
 
 
 @dataclass(frozen=True, slots=True)
@@ -220,10 +192,10 @@ def _document(world: World, rng: np.random.Generator) -> Case:
 def _plan(world: World, target: str = "leaking.yaml") -> Case:
     policy, path = world.folder / "policy.yaml", world.folder / target
 
-    def ask() -> object:
+    def question() -> object:
         return library.plan(library.load_policy(policy), library.load_target(path))
 
-    return ask, ("plan", policy, path)
+    return question, ("plan", policy, path)
 
 
 def _vocabulary(world: World, rng: np.random.Generator) -> Case:
@@ -240,11 +212,11 @@ def _vocabulary(world: World, rng: np.random.Generator) -> Case:
     target = yaml.safe_load((world.folder / "leaking.yaml").read_text())
     target["spec"]["tokenization"]["vocabulary"] = name
     (world.folder / "leaking.yaml").write_text(yaml.safe_dump(target))
-    ask, arguments = _plan(world)
+    planned, arguments = _plan(world)
 
     def both() -> object:
         load_vocabulary(path)
-        return ask()
+        return planned()
 
     return both, arguments
 
@@ -261,11 +233,11 @@ def _config(world: World, rng: np.random.Generator) -> Case:
         path.write_bytes(broken_json(path.read_bytes(), rng))
     policy, target = world.folder / "policy.yaml", world.folder / "checkpoint.yaml"
 
-    def ask() -> object:
+    def question() -> object:
         planned = library.plan(library.load_policy(policy), library.load_target(target))
         return planned.open_target()
 
-    return ask, ("plan", policy, target)
+    return question, ("plan", policy, target)
 
 
 def _weights(world: World, rng: np.random.Generator) -> Case:
@@ -279,11 +251,11 @@ def _weights(world: World, rng: np.random.Generator) -> Case:
         path.write_bytes(len(header).to_bytes(8, "little") + header + content[8 + length :])
     policy, target = world.folder / "policy.yaml", world.folder / "checkpoint.yaml"
 
-    def ask() -> object:
+    def question() -> object:
         planned = library.plan(library.load_policy(policy), library.load_target(target))
         return planned.open_target()
 
-    return ask, ("plan", policy, target)
+    return question, ("plan", policy, target)
 
 
 def _meds(world: World, rng: np.random.Generator) -> Case:
@@ -310,13 +282,13 @@ def _meds(world: World, rng: np.random.Generator) -> Case:
 def _judged(world: World) -> Case:
     run = world.folder / "run"
 
-    def ask() -> object:
+    def question() -> object:
         shared = load_report(run / "report.json")
         whole = judge_run(load_run(run), as_of=AS_OF, waivers=load_waivers(run))
         write_reports(run, whole, formats=("json", "markdown", "sarif", "junit"))
         return shared
 
-    return ask, (
+    return question, (
         "judge",
         run,
         "--format",
@@ -330,10 +302,10 @@ def _verified(world: World) -> Case:
     run, public = world.folder / "run", world.folder / "public.pem"
     ledger = world.folder / "ledger.jsonl"
 
-    def ask() -> object:
+    def question() -> object:
         return library.verify(run, keys=[load_public_key(public)], ledger=ledger)
 
-    return ask, ("verify", run, "--key", public, "--ledger", ledger)
+    return question, ("verify", run, "--key", public, "--ledger", ledger)
 
 
 def _judged_or_verified(world: World, rng: np.random.Generator) -> Case:
@@ -385,6 +357,23 @@ def _run_file(name: str) -> Maker:
     return make
 
 
+def _plan_cells(world: World, rng: np.random.Generator) -> Case:
+    """A plan that says otherwise what is judged from what, and all digests made to fit."""
+    run = world.folder / "run"
+    path = run / "plan.json"
+    plan = json.loads(path.read_bytes())
+    place = pick(rng, ("cells", "cells", "classes", "jobs", "data"))
+    plan[place] = broken_value(plan[place], rng)
+    if rng.random() < 0.5:
+        for job in plan["jobs"] if isinstance(plan["jobs"], list) else []:
+            with suppress(ValueError, TypeError, KeyError, RecursionError):
+                job["digest"] = digest(job["inputs"])
+    path.write_bytes(json_bytes(plan))
+    with suppress(ValueError, TypeError, RecursionError):
+        _correct_report(run)
+    return _judged_or_verified(world, rng)
+
+
 def _report(world: World, rng: np.random.Generator) -> Case:
     run = world.folder / "run"
     path = run / "report.json"
@@ -419,10 +408,10 @@ def _envelope(world: World, rng: np.random.Generator) -> Case:
     alone = ("verify", "--attestation", path, "--key", world.folder / "public.pem",
              "--ledger", ledger, "--model", model)  # fmt: skip
 
-    def ask() -> object:
+    def question() -> object:
         return verify_attestation(path, keys=[key], model=model, ledger=ledger)
 
-    by_itself: Case = ask, alone
+    by_itself: Case = question, alone
     return pick(rng, (by_itself, _verified(world)))
 
 
@@ -470,10 +459,19 @@ def _waived(world: World, rng: np.random.Generator) -> Case:
     path.write_bytes(broken_document(path.read_text(), rng))
     run = world.folder / "run"
 
-    def ask() -> object:
+    def question() -> object:
         return library.judge(run, waivers=library.read_waivers([path]), as_of=AS_OF)
 
-    return ask, ("judge", run, "--waivers", path, "--as-of", AS_OF.isoformat(), "--format", "json")
+    return question, (
+        "judge",
+        run,
+        "--waivers",
+        path,
+        "--as-of",
+        AS_OF.isoformat(),
+        "--format",
+        "json",
+    )
 
 
 KINDS: dict[str, Maker] = {
@@ -485,6 +483,7 @@ KINDS: dict[str, Maker] = {
     "evidence": _evidence,
     "manifest.json": _run_file("manifest.json"),
     "plan.json": _run_file("plan.json"),
+    "plan.json, made to fit": _plan_cells,
     "run.json": _run_file("run.json"),
     "waivers.json": _run_file("waivers.json"),
     "attempt.json": _run_file("attempt.json"),
@@ -499,38 +498,35 @@ KINDS: dict[str, Maker] = {
 # --- trying one ---------------------------------------------------------------------------------
 
 
-def try_case(
-    world: World, kind: str, case: int, *, seconds: float = SECONDS
-) -> tuple[str, Fault | None]:
-    """Break a copy of the world and ask; returns what came out in a word, and the fault or None."""
+def try_case(world: World, kind: str, case: int, *, seconds: float = SECONDS) -> Outcome:
+    """Break a copy of the world and ask; returns what came out in a word, and the fault or None.
+
+    Raises:
+        RuntimeError: the case itself could not be made, which is a mistake of the benchmark.
+    """
     rng = np.random.default_rng([case, *kind.encode()])
-    started = time.monotonic()
     with tempfile.TemporaryDirectory(dir=world.folder.parent) as folder:
         own = world.copy(Path(folder))
-        ask, arguments = KINDS[kind](own, rng)
-        before = limits.getrusage(limits.RUSAGE_SELF).ru_maxrss
-        started = time.monotonic()
         try:
-            with alarm(seconds):
-                if case % COMMAND_EVERY == COMMAND_EVERY - 1:
-                    outcome = _told(arguments)
-                else:
-                    ask()
-                    outcome = "accepted"
-        except PhigateError as error:
-            str(error).encode("utf-8", "replace")
-            outcome = type(error).__name__
-        except TooLong:
-            return "fault", Fault(kind, case, f"over {seconds:g} s", _innermost(), seconds)
-        except BaseException as error:
-            what = f"{type(error).__name__}: {str(error)[:200]}"
-            took = time.monotonic() - started
-            return "fault", Fault(kind, case, what, _innermost(), took)
-        grown = 1024 * (limits.getrusage(limits.RUSAGE_SELF).ru_maxrss - before)
-    took = time.monotonic() - started
-    if grown > BYTES:
-        return "fault", Fault(kind, case, f"took {grown / 2**30:.1f} GB", "", took)
-    return outcome, None
+            question, arguments = KINDS[kind](own, rng)
+        except Exception as error:
+            raise RuntimeError(f"{kind} {case} could not be made") from error
+        by_command = case % COMMAND_EVERY == COMMAND_EVERY - 1
+
+        def answer() -> str:
+            return _told(arguments) if by_command else _word(question())
+
+        return ask(kind, case, answer, seconds=seconds)
+
+
+def _word(answer: object) -> str:
+    """Say whether something was accepted, or found broken by what verifies."""
+    statements = answer[0] if isinstance(answer, tuple) else answer
+    if isinstance(statements, list) and any(
+        isinstance(one, Statement) and one.holds is False for one in statements
+    ):
+        return "found broken"
+    return "accepted"
 
 
 def _told(arguments: tuple[object, ...]) -> str:
@@ -554,99 +550,44 @@ def _told(arguments: tuple[object, ...]) -> str:
     return f"exit {code}"
 
 
-class alarm:
-    """Raise `TooLong` in the main thread when the time is up."""
-
-    def __init__(self, seconds: float) -> None:
-        self._seconds = seconds
-
-    def __enter__(self) -> None:
-        def ring(*_: object) -> None:
-            raise TooLong
-
-        signal.signal(signal.SIGALRM, ring)
-        signal.setitimer(signal.ITIMER_REAL, self._seconds)
-
-    def __exit__(self, *_: object) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-
-
-def _innermost() -> str:
-    frames = traceback.extract_tb(sys.exc_info()[2])
-    here = [f"{Path(f.filename).name}:{f.lineno} {f.name}" for f in frames]
-    return " > ".join(here[-7:])
-
-
-def _limited() -> None:
-    """Let nothing take much more memory than is taken now."""
-    pages = int(Path("/proc/self/statm").read_text().split()[0])
-    now = pages * os.sysconf("SC_PAGE_SIZE")
-    limits.setrlimit(limits.RLIMIT_AS, (now + 2 * BYTES, limits.RLIM_INFINITY))
-    devnull = os.open(os.devnull, os.O_WRONLY)  # native libraries write where Python does not look
-    os.dup2(devnull, 2)
-
-
-def _work(world: World, kind: str, cases: range, results: Any) -> None:
-    if not os.environ.get("PHIGATE_DEBUG"):
-        _limited()
-    for case in cases:
-        results.put(("begun", case, None))
-        results.put(("done", case, try_case(world, kind, case)))
-    results.put(("over", None, None))
-
-
-def try_kind(world: World, kind: str, cases: range) -> Iterator[tuple[str, Fault | None]]:
-    """Try cases of a kind in a process of their own; one that dies is a fault, and others go on."""
-    context = multiprocessing.get_context("fork")
-    left = cases
-    while left:
-        results = context.SimpleQueue()
-        process = context.Process(target=_work, args=(world, kind, left, results))
-        process.start()
-        current, over = left.start, False
-        while process.is_alive() or not results.empty():
-            if results.empty():
-                time.sleep(0.005)
-                continue
-            word, case, found = results.get()
-            if word == "begun":
-                current = case
-            elif word == "done":
-                yield found
-                current = case + 1
-            else:
-                over = True
-        process.join()
-        if over:
-            return
-        what = f"the process died ({process.exitcode})"
-        yield "fault", Fault(kind, current, what, "", 0.0)
-        left = range(current + 1, cases.stop)
+def table_of(outcomes: Mapping[str, Counter[str]]) -> str:
+    """Return kinds by outcomes as a Markdown table, with sums."""
+    words = sorted({word for found in outcomes.values() for word in found})
+    head = ["kind", *words, "cases"]
+    rows = [
+        [kind, *(str(found[word]) for word in words), str(found.total())]
+        for kind, found in outcomes.items()
+    ]
+    whole = sum(outcomes.values(), Counter[str]())
+    rows.append(["all", *(str(whole[word]) for word in words), str(whole.total())])
+    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
+    return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("--cases", type=int, default=1000, help="of each kind")
+    parser.add_argument("--cases", type=int, default=625, help="of each kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--kind", choices=KINDS, action="append", help="only this; repeatable")
-    parser.add_argument("--out", type=Path, help="faults as JSON")
+    parser.add_argument("--out", type=Path, help="outcomes and faults as JSON")
     arguments = parser.parse_args()
     offer_simulated_backend()
+    clock.current_time = lambda: AS_OF  # measured, waived and judged at one time, whatever the day
+    cases = range(arguments.first, arguments.first + arguments.cases)
     faults: list[Fault] = []
+    outcomes: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
         world = make_world(Path(folder) / "world")
         for kind in arguments.kind or KINDS:
-            outcomes: dict[str, int] = {}
-            started = time.monotonic()
-            for outcome, fault in try_kind(
-                world, kind, range(arguments.first, arguments.first + arguments.cases)
-            ):
-                outcomes[outcome] = outcomes.get(outcome, 0) + 1
+            found, started = outcomes.setdefault(kind, Counter()), time.monotonic()
+            for outcome, fault in try_in_worker(partial(try_case, world), kind, cases):
+                found[outcome] += 1
                 if fault is not None:
                     faults.append(fault)
                     print(fault, flush=True)
             took = time.monotonic() - started
-            print(f"{kind}: {took:.0f} s, {dict(sorted(outcomes.items()))}", flush=True)
+            print(f"{kind}: {took:.0f} s, {dict(sorted(found.items()))}", flush=True)
+    print(table_of(outcomes))
     seen: dict[tuple[str, str], list[Fault]] = {}
     for fault in faults:
         place = fault.where.split(" > ")[-1]
@@ -656,7 +597,8 @@ def main() -> None:
         print(f"{len(alike)} x {what} at {place}: {one.kind} {one.case}: {one.what}")
         print(f"    {one.where}")
     if arguments.out:
-        arguments.out.write_text(json.dumps([asdict(fault) for fault in faults], indent=2))
+        record = {"outcomes": outcomes, "faults": [asdict(fault) for fault in faults]}
+        arguments.out.write_text(json.dumps(record, indent=2))
     if faults:
         raise SystemExit(1)
 

@@ -19,7 +19,8 @@ import numpy as np
 from scipy.stats import norm
 
 from checker import stats
-from checker.verdict.nonmembers import FALSE_ALARMS, MOST_KNOWN, PROVEN, told_apart
+from checker.stats.false_alarms import NONMEMBERS as FALSE_ALARMS
+from checker.verdict.nonmembers import MOST_KNOWN, PROVEN, told_apart
 
 SCORES, NOISE = 3, 0.2
 SIZES = ((90, 40), (200, 100), (600, 120), (1000, 1000), (4000, 200))

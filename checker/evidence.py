@@ -32,6 +32,7 @@ from pydantic import BaseModel, Field, ValidationError
 from checker.canonical import JsonModel, sha256_hex
 from checker.errors import EvidenceError, PluginError
 from checker.evidence_columns import strange_column
+from checker.evidence_rows import strange_rows
 from checker.json_text import read_json
 
 JsonFile = TypeVar("JsonFile", bound=BaseModel)
@@ -274,7 +275,11 @@ class EvidenceStore:
         except PluginError as error:
             raise EvidenceError(f"{path}: {error}") from error
         missing = sorted(set(columns) - set(table.column_names))
-        strange = f"it lacks {missing[0]}" if missing else strange_column(table, kind=entry.kind)
+        strange = (
+            (f"it lacks {missing[0]}" if missing else None)
+            or strange_column(table, kind=entry.kind)
+            or strange_rows(table, kind=entry.kind)
+        )
         if strange is not None:
             raise EvidenceError(f"{path}: is no {entry.kind} evidence: {strange}")
         return table

@@ -1,4 +1,4 @@
-"""What stands in each column of evidence: its type, and whether a row may lack it.
+"""What stands in each column of evidence: its type, its range, and whether a row may lack it.
 
 A file can have the digest that its manifest says and hold something else than its kind does:
 another program wrote it, or somebody. Counting it all the same would be guessing, and the libraries
@@ -27,24 +27,51 @@ class ColumnType:
         fits: whether an Arrow type is of it.
         lists: each row holds a list of such.
         nullable: a row may have none.
+        low, high: the least and the greatest number that a run can observe.
     """
 
     words: str
     fits: Callable[[pa.DataType], bool]
     lists: bool = False
     nullable: bool = False
+    low: float | None = None
+    high: float | None = None
 
 
-_TEXT = ColumnType("texts", lambda found: pa.types.is_string(found))
-_MAYBE_TEXT = ColumnType("texts", lambda found: pa.types.is_string(found), nullable=True)
-_FLAG = ColumnType("true or false", lambda found: pa.types.is_boolean(found))
-_COUNT = ColumnType("integers", lambda found: pa.types.is_signed_integer(found))
-_NUMBER = ColumnType("numbers", lambda found: pa.types.is_floating(found))
-_MAYBE_NUMBER = ColumnType("numbers", lambda found: pa.types.is_floating(found), nullable=True)
-_TEXTS = ColumnType("lists of texts", lambda found: pa.types.is_string(found), lists=True)
-_MAYBE_TEXTS = replace(_TEXTS, nullable=True)
-_TOKENS = ColumnType("lists of integers", lambda f: pa.types.is_signed_integer(f), lists=True)
-_VECTOR = ColumnType("lists of numbers", lambda found: pa.types.is_floating(found), lists=True)
+_LARGEST_COUNT = 2**53
+"""Up to here every integer is a float64 too, and no two counts are taken for one."""
+_LEAST_MEAN, _MOST_MEAN = -2000.0, 1.0
+"""Nats, of a mean log-probability: no token has less than `targets.LOGPROB_FLOOR`, which is doubled
+here for backends that keep to it loosely, and rounding lifts none so far above 0."""
+_MOST_DEVIATIONS = 1e9
+"""Of standardised log-probabilities, whose divisor is at least 0.001 nats."""
+_FURTHEST, _ROUNDING = 4.0, 0.001
+"""Of two trajectories: twice the cost of padding, where labels have negative cosines; cosines of
+equal labels may lie above 1 by rounding."""
+
+_TEXT = ColumnType("texts", pa.types.is_string)
+_MAYBE_TEXT = replace(_TEXT, nullable=True)
+_FLAG = ColumnType("true or false", pa.types.is_boolean)
+_COUNT = ColumnType("integers", pa.types.is_signed_integer, low=0, high=_LARGEST_COUNT)
+_SOME = replace(_COUNT, low=1)
+_FROM_MINUS_1 = replace(_COUNT, low=-1)
+_NUMBER = ColumnType("numbers", pa.types.is_floating)
+_MEAN = replace(_NUMBER, low=_LEAST_MEAN, high=_MOST_MEAN)
+_LOSS = replace(_NUMBER, low=-_MOST_MEAN, high=-_LEAST_MEAN)
+_MAYBE_LOSS = replace(_LOSS, nullable=True)
+_DEVIATIONS = replace(_NUMBER, low=-_MOST_DEVIATIONS, high=_MOST_DEVIATIONS)
+_SHARE = replace(_NUMBER, low=0.0, high=1.0)
+_MAYBE_SHARE = replace(_SHARE, nullable=True)
+_DISTANCE = replace(_NUMBER, low=-_ROUNDING, high=_FURTHEST + _ROUNDING)
+_TEXTS = ColumnType("lists of texts", pa.types.is_string, lists=True)
+_TOKENS = ColumnType(
+    "lists of integers", pa.types.is_signed_integer, lists=True, low=0, high=2**31 - 1
+)
+_VECTOR = ColumnType("lists of numbers", pa.types.is_floating, lists=True)
+
+_EXPECTED = replace(_NUMBER, low=0.0, high=2.0)
+_MAYBE_LOG = replace(_NUMBER, high=0.001, nullable=True)
+_SCORES = {"tokens": _SOME, "loss": _MEAN, "min-k": _MEAN, "min-k++": _DEVIATIONS}
 
 _EVERYWHERE: Mapping[str, ColumnType] = {
     "patient": _TEXT,
@@ -57,44 +84,57 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "positive": _FLAG,
         "eligible": _FLAG,
         "prompt": _MAYBE_TEXT,  # nobody who is not eligible is asked
-        "base_score": _MAYBE_NUMBER,
-        "holds": _MAYBE_TEXTS,  # of pools only
+        "base_score": _MAYBE_SHARE,
+        "holds": replace(_TEXTS, nullable=True),  # of pools only
     },
-    "rollouts": {"sample": _COUNT, "tokens": _TOKENS, "compensator": _NUMBER},
-    "scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
-    "spare-scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
+    "rollouts": {"sample": _COUNT, "tokens": _TOKENS, "compensator": _EXPECTED},
+    "scores": _SCORES,
+    "spare-scores": _SCORES,
     "extraction": {
         "windows": _COUNT,
         "common": _COUNT,
-        "log_probability": _MAYBE_NUMBER,  # where all windows are what anybody would write
+        "log_probability": _MAYBE_LOG,  # where all windows are what anybody would write
         "greedy": _FLAG,
     },
     "embeddings": {"embedding": _VECTOR},
-    "overlap": dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
+    "overlap": {
+        **dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
+        "set_aside": _TEXTS,
+    },
     "comparability": {"score": _NUMBER},
-    "prompt-format": {"variant": _TEXT, "loss": _NUMBER},
-    "canaries": {"canary": _COUNT, "included": _FLAG, "beacon": _FLAG, "score": _NUMBER},
-    "probe-scores": {"positive": _FLAG, "score": _NUMBER},
-    "perturbations": {"identifier": _TEXT, "change": _TEXT, "samples": _COUNT, "hits": _COUNT},
+    "prompt-format": {
+        "variant": _TEXT,
+        "loss": _LOSS,
+        "unigram": _MAYBE_LOSS,  # of the declared format alone
+        "bigram": _MAYBE_LOSS,
+    },
+    "expected-tokens": dict.fromkeys(("compared", "different", "place", "position"), _COUNT),
+    "expected-loss": {"tokens": _SOME, "loss": _LOSS},
+    "canaries": {"canary": _COUNT, "included": _FLAG, "beacon": _FLAG, "score": _MEAN},
+    "probe-scores": {"positive": _FLAG, "score": _SHARE},
+    "perturbations": {"identifier": _TEXT, "change": _TEXT, "samples": _SOME, "hits": _COUNT},
     "trajectories": {
-        "distance": _NUMBER,
+        "distance": _DISTANCE,
         "longest_run": _COUNT,
         "extracted": _FLAG,
-        "random_distance": _NUMBER,
-        "frequent_distance": _NUMBER,
+        "random_distance": _DISTANCE,
+        "frequent_distance": _DISTANCE,
     },
-    "regurgitation": dict.fromkeys(
-        (
-            "sample", "member_groups", "nonmember_groups", "repeated", "half_a", "half_b",
-            "groups", "nonmembers",
-        ),
-        _COUNT,
-    ),
-}  # fmt: skip
+    "regurgitation": {
+        **dict.fromkeys(("sample", "member_groups", "nonmember_groups", "nonmembers"), _COUNT),
+        **dict.fromkeys(("repeated", "half_a", "half_b"), _FROM_MINUS_1),
+        "groups": _SOME,
+    },
+}
+
+KINDS = frozenset(_COLUMNS)
+"""Kinds of jobs whose columns are known here; those of plug-ins are not."""
 
 
 def strange_column(table: pa.Table, *, kind: str) -> str | None:
     """Say what of a table cannot be evidence of its kind, or None where every column can.
+
+    What its rows say of each other is for `checker.evidence_rows`.
 
     Args:
         table: as it was read from a file.
@@ -134,8 +174,20 @@ def _strange(column: pa.ChunkedArray, wanted: ColumnType) -> str | None:
     if pa.types.is_floating(inner.type):
         # an impossible token scores a floor, so that every mean is a number
         wild = int((~np.isfinite(inner.drop_null().to_numpy())).sum())
-        return f"holds {wild} values that are not finite" if wild else None
+        if wild:
+            return f"holds {wild} values that are not finite"
+    if wanted.low is not None and wanted.high is not None:
+        numbers = inner.drop_null().to_numpy()
+        outside = numbers[(numbers < wanted.low) | (numbers > wanted.high)]
+        if len(outside):
+            return f"holds {outside[0]}, and no run observes less than {_number(wanted.low)}" + (
+                "" if outside[0] < wanted.low else f" or more than {_number(wanted.high)}"
+            )
     return None
+
+
+def _number(value: float) -> str:
+    return f"{value:d}" if isinstance(value, int) else f"{value:g}"
 
 
 def _shown(name: str) -> str:

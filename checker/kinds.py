@@ -33,8 +33,8 @@ SHARED: dict[str, tuple[str, ...]] = {
     "embeddings": ("prompt", "embedding"),
     "overlap": ("exact", "near", "members", "nonmembers", "compared", "set_aside"),
     "comparability": ("patient", "member", "score"),
-    # and, of the declared format, the losses of two tables: "unigram", "bigram"
-    "prompt-format": ("patient", "variant", "loss"),
+    # and, of the declared format alone, the losses of two tables
+    "prompt-format": ("patient", "variant", "loss", "unigram", "bigram"),
     "expected-tokens": ("compared", "different", "place", "position"),
     "expected-loss": ("patient", "tokens", "loss"),
 }  # fmt: skip

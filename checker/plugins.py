@@ -10,11 +10,14 @@ from __future__ import annotations
 
 import difflib
 import importlib
+import importlib.util
 from collections.abc import Iterable
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
+from pathlib import Path
 from typing import Any
 
+from checker.canonical import digest, file_sha256
 from checker.errors import PluginError
 
 BUILT_IN: dict[str, dict[str, str]] = {
@@ -100,6 +103,51 @@ def plugin_names(group: str) -> list[str]:
         PluginError: two plug-ins have one name.
     """
     return sorted({*BUILT_IN[group], *_third_party(group)})
+
+
+def plugin_version(group: str, name: str, *, package: str) -> dict[str, str] | None:
+    """Return which code a plug-in is: its distribution, that one's version, and its files' digest.
+
+    A version alone is what somebody remembered to raise; the files are what runs.
+
+    Args:
+        group: of entry points.
+        name: of the plug-in.
+        package: that holds its code, by its dotted name; for one module, that.
+
+    Returns:
+        Plain data to compare and to hash; None for what is built in.
+
+    Raises:
+        PluginError: the package cannot be found.
+    """
+    if name in BUILT_IN[group]:
+        return None
+    found = getattr(_third_party(group).get(name), "dist", None)
+    return {
+        "distribution": "" if found is None else found.name,
+        "version": "" if found is None else found.version,
+        "sha256": _package_digest(package),
+    }
+
+
+@cache
+def _package_digest(package: str) -> str:
+    """Return the digest of a package's files by their path in it, or of a single module's."""
+    try:
+        spec = importlib.util.find_spec(package)
+    except (ImportError, ValueError) as error:  # a parent that is missing, a module of no file
+        raise PluginError(f"the package {package} of a plug-in cannot be found: {error}") from error
+    folders = [] if spec is None else [Path(one) for one in spec.submodule_search_locations or []]
+    files = {
+        path.relative_to(folder).as_posix(): path
+        for folder in folders
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and "__pycache__" not in path.parts
+    }
+    if not files and spec is not None and spec.origin is not None and Path(spec.origin).is_file():
+        files = {Path(spec.origin).name: Path(spec.origin)}
+    return digest({name: file_sha256(path) for name, path in files.items()})
 
 
 def load_plugin(group: str, name: str) -> Any:

@@ -30,7 +30,7 @@ from checker.attacks.wording import MetricWords
 from checker.canonical import ClosedModel
 from checker.errors import PluginError
 from checker.kinds import SHARED
-from checker.plugins import BUILT_IN, load_plugin, plugin_names
+from checker.plugins import BUILT_IN, load_plugin, plugin_names, plugin_version
 
 if TYPE_CHECKING:  # slow to import, and reading a policy needs none of them
     import numpy as np
@@ -119,6 +119,11 @@ class Params(ClosedModel):
         Only what was written: defaults fit whatever a target declares.
         """
         return {}
+
+    @property
+    def paths(self) -> frozenset[str]:
+        """Keys whose value is a file or folder, relative to the document that says so."""
+        return frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +221,21 @@ def owner_of(kind: str) -> Attack:
         if kind in attack.kinds:
             return attack
     raise PluginError(f"no attack that is installed has jobs of kind '{kind}'")
+
+
+def version_of_kind(kind: str) -> dict[str, str] | None:
+    """Return which code runs jobs of a kind, where it is a plug-in's own; None where phigate's.
+
+    Another version of it may observe something else under the same parameters, so this is part of
+    what a job's digest is of.
+
+    Raises:
+        PluginError: no attack that is installed has such jobs.
+    """
+    if kind in SHARED:
+        return None
+    attack = owner_of(kind)
+    return plugin_version(GROUP, attack.name, package=attack.package)
 
 
 def _face(name: str) -> Attack:

@@ -1,13 +1,20 @@
-"""Planning with labels: who can be asked, how many they are, and what asking them costs."""
+"""Planning with labels: who can be asked, how many they are, and what asking them costs.
+
+What was counted for the plan can be counted again from the labels that were kept as evidence.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from checker.attacks.families import Sample
+from checker.attacks.tables import booleans, in_subgroup
 from checker.planning.builder import PlanBuilder
 from checker.planning.protocol import PlannedCell, Work
 from checker.planning.sharing import RolloutSettings
@@ -81,3 +88,71 @@ def asked_alone(labels: LabelSet, piece: Slice, settings: RolloutSettings | None
 
 def _keys_at(keys: list[bytes | None], chosen: NDArray[np.bool_]) -> list[bytes]:
     return [key for i in np.flatnonzero(chosen) if (key := keys[i]) is not None]
+
+
+# --- counted again ------------------------------------------------------------------------------
+
+
+def labelled_again(labels: pa.Table, subgroup: str) -> dict[str, float]:
+    """Count who has the class in a subgroup, and who lacks it where the labels say so.
+
+    Returns:
+        Fields of `Sample`.
+    """
+    promptable = _promptable(labels)
+    positive = booleans(labels, "positive")
+    counts: dict[str, float] = {}
+    for split, chosen in _splits(labels, subgroup):
+        if split == "members":
+            counts["subgroup_members"] = int(chosen.sum())
+        counts[f"{split}_positive"] = int((chosen & positive).sum())
+        if promptable is not None:
+            counts[f"{split}_negative"] = int((chosen & promptable & ~positive).sum())
+    return counts
+
+
+def eligible_again(labels: pa.Table, subgroup: str) -> dict[str, float]:
+    """Count what `eligible_sample` counted."""
+    eligible = booleans(labels, "eligible")
+    counts = labelled_again(labels, subgroup)
+    shares = []
+    for split, chosen in _splits(labels, subgroup):
+        counts[split] = int((chosen & eligible).sum())
+        prompts = labels["prompt"].filter(pa.array(chosen & eligible)).drop_null()
+        if len(prompts):
+            shares.append(pc.count_distinct(prompts).as_py() / len(prompts))
+    if shares:
+        counts["distinct_prompt_share"] = min(shares)
+    return counts
+
+
+def positive_again(labels: pa.Table, subgroup: str) -> dict[str, float]:
+    """Count a sample that is made up of all who have the class and can be asked."""
+    counts = labelled_again(labels, subgroup)
+    asked = booleans(labels, "positive") & labels["prompt"].is_valid().to_numpy()
+    return counts | {name: int((own & asked).sum()) for name, own in _splits(labels, subgroup)}
+
+
+def everybody_again(labels: pa.Table, subgroup: str) -> dict[str, float]:
+    """Count a subgroup's patients, whatever else the labels say of them."""
+    counts: dict[str, float] = {name: int(own.sum()) for name, own in _splits(labels, subgroup)}
+    return {**counts, "subgroup_members": counts["members"]}
+
+
+def _splits(labels: pa.Table, subgroup: str) -> Iterator[tuple[str, NDArray[np.bool_]]]:
+    member, inside = booleans(labels, "member"), in_subgroup(labels, subgroup)
+    yield "members", inside & member
+    yield "nonmembers", inside & ~member
+
+
+def _promptable(labels: pa.Table) -> NDArray[np.bool_] | None:
+    """Return who has a prompt; None where the table does not say it of those who were not asked.
+
+    A base score was computed for everybody who has one. Where everybody was asked, those without
+    the class are too, and who was not has none.
+    """
+    scored: NDArray[np.bool_] = labels["base_score"].is_valid().to_numpy()
+    if scored.any():
+        return scored
+    asked: NDArray[np.bool_] = labels["prompt"].is_valid().to_numpy()
+    return asked if (asked & ~booleans(labels, "eligible")).any() else None

@@ -14,6 +14,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.attacks.api import version_of_kind
 from checker.canonical import digest
 from checker.planning.classes import ClassRanks, pool_watch
 from checker.planning.identity import class_identity, identity
@@ -156,13 +157,17 @@ class PlanBuilder:
         Args:
             kind: a shared one (`checker.kinds`), or one of an attack's own.
             title: in words, for progress and reports.
-            inputs: everything its observations depend on, but the device and `needs`.
+            inputs: everything its observations depend on, but the device, `needs`, and the version
+                of the plug-in that runs it.
             runs_on: as in `Job`.
             needs: digests of the jobs whose evidence it reads.
             cost: `forward_tokens` and `rollout_tokens`.
         """
         needed = list(needs)
         inputs = {"kind": kind, "method": METHOD, **inputs}
+        plugin = version_of_kind(kind)
+        if plugin is not None:
+            inputs["plugin"] = plugin
         if needed:
             inputs["needs"] = needed
         return Job.model_validate(

@@ -292,7 +292,7 @@ class AuditPlan(JsonModel):
     nonmember_jobs: list[str] = Field(default_factory=list)
     cost: Cost
     seed: int = Field(ge=0)
-    confidence: float
+    confidence: float = Field(ge=0.5, lt=1)
     sequential: bool = False
 
     @cached_property

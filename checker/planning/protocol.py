@@ -10,7 +10,9 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, TypeVar
+from typing import Any, ClassVar, Generic, TypeVar
+
+import pyarrow as pa
 
 from checker.attacks.api import Attack, Metric, Params
 from checker.attacks.families import Sample
@@ -118,8 +120,41 @@ class RolloutUse:
     estimates_q: bool = False
 
 
+@dataclass(frozen=True, slots=True)
+class SampleEvidence:
+    """What a cell's sample can be counted from again, once its jobs were run.
+
+    Args:
+        labels: of the cell's labels, where it has any.
+        tables: by kind, the tables that the cell is judged from.
+        everybody: labels of any cell, for who is in which split and subgroup; None where the plan
+            has none.
+    """
+
+    labels: pa.Table | None
+    tables: Mapping[str, Sequence[pa.Table]]
+    everybody: pa.Table | None
+
+
 class Planning(ABC, Generic[_ParamsT]):
-    """How an attack's cells become jobs."""
+    """How an attack's cells become jobs.
+
+    Attributes:
+        reads: kinds, a job of one of which each model must have answered before a cell of the
+            attack can be measured; empty where the attack does without.
+        joins_labels: a cell without labels cannot be measured.
+    """
+
+    reads: ClassVar[frozenset[str]] = frozenset()
+    joins_labels: ClassVar[bool] = False
+
+    def kinds_read(self, cell: Cell) -> frozenset[str]:
+        """Return `reads` for a cell; an attack whose metrics read different jobs says which."""
+        return self.reads
+
+    def needs_labels(self, cell: Cell) -> bool:
+        """Return `joins_labels` for a cell."""
+        return self.joins_labels
 
     @abstractmethod
     def sample(self, builder: PlanBuilder, cell: PlannedCell[_ParamsT]) -> Sample:
@@ -164,6 +199,15 @@ class Planning(ABC, Generic[_ParamsT]):
             job: of one of the attack's own kinds.
             cell: of the attack, in camelCase as in `plan.json`.
             watch: token ids of the cell's class.
+        """
+        return {}
+
+    def recount(self, cell: Cell, evidence: SampleEvidence) -> Mapping[str, float]:
+        """Count a cell's sample again from evidence: fields of `Sample`, as far as it shows them.
+
+        Args:
+            cell: of the attack, with jobs.
+            evidence: of the cell.
         """
         return {}
 

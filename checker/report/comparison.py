@@ -36,6 +36,11 @@ _ORDER: tuple[Direction, ...] = (
     "gone",
 )
 
+_CONFIDENCES = "The two were judged at different confidence."
+_FIELDS = ("probe", "metric", "contrast", "attribute_class", "params")
+_ATTACKERS = "the attacker knows something else"
+_UNMEASURED = "one of the two was not measured"
+
 
 class ComparedCell(JsonModel):
     """A cell in one of the reports."""
@@ -123,7 +128,10 @@ def compare_reports(before: Report, after: Report) -> Comparison:
         audience=after.audience,
         before=_compared_report(before),
         after=_compared_report(after),
-        cautions=list(_cautions(before, after)),
+        cautions=[
+            *_cautions(_compared_report(before), _compared_report(after)),
+            *([_CONFIDENCES] if before.policy.confidence != after.policy.confidence else []),
+        ],
         changes=sorted(changes, key=lambda change: _ORDER.index(change.direction)),
     )
 
@@ -136,15 +144,19 @@ def _measured_differently(before: Report, after: Report) -> dict[str, str]:
         other = earlier.get(control.id)
         if other is None:
             continue
-        for field in ("probe", "metric", "contrast", "attribute_class", "params"):
+        for field in _FIELDS:
             if getattr(control, field) != getattr(other, field):
-                differing[control.id] = f"the control has another {field.replace('_', ' ')}"
+                differing[control.id] = _another(field)
                 break
     knows = {attacker.id: attacker.knows for attacker in before.policy.attackers}
     for attacker in after.policy.attackers:
         if knows.get(attacker.id, attacker.knows) != attacker.knows:
-            differing[f"/{attacker.id}"] = "the attacker knows something else"
+            differing[f"/{attacker.id}"] = _ATTACKERS
     return differing
+
+
+def _another(field: str) -> str:
+    return f"the control has another {field.replace('_', ' ')}"
 
 
 def _change(
@@ -166,7 +178,7 @@ def _change(
     elif before.estimate is None or after.estimate is None:
         is_withheld = "estimate" in {*before.withheld, *after.withheld}
         direction = "withheld" if is_withheld else "not-comparable"
-        why = None if is_withheld else "one of the two was not measured"
+        why = None if is_withheld else _UNMEASURED
     else:
         difference = _difference(before.estimate, after.estimate)
         direction = _direction(difference)
@@ -238,19 +250,87 @@ def _compared_report(report: Report) -> ComparedReport:
     )
 
 
-def _cautions(before: Report, after: Report) -> Iterator[str]:
+def _cautions(before: ComparedReport, after: ComparedReport) -> Iterator[str]:
     """Say what is different beside the model."""
-    if before.target.model_sha256 == after.target.model_sha256:
+    if before.model_sha256 == after.model_sha256:
         yield "Both reports are about the same model: what differs is chance, or the audit."
-    if before.policy.sha256 != after.policy.sha256:
+    if before.policy_sha256 != after.policy_sha256:
         yield (
-            f"The policies differ ({before.policy.name} {before.policy.version} and"
-            f" {after.policy.name} {after.policy.version}): limits may not be the same."
+            f"The policies differ ({before.policy} {before.policy_version} and"
+            f" {after.policy} {after.policy_version}): limits may not be the same."
         )
-    if before.target.data_set != after.target.data_set:
+    if before.data_set != after.data_set:
         yield (
-            f"The patients differ ({before.target.data_set} and {after.target.data_set}): a"
-            " difference may be theirs."
+            f"The patients differ ({before.data_set} and {after.data_set}): a difference may be"
+            " theirs."
         )
-    if before.policy.confidence != after.policy.confidence:
-        yield "The two were judged at different confidence."
+
+
+# --- held against one of the reports ------------------------------------------------------------
+
+
+def strange_side(found: Comparison, after: Report) -> str | None:
+    """Say in what a comparison does not fit the later of its two reports, or None where it fits.
+
+    Args:
+        found: as it was read back.
+        after: the report that it says is the later one.
+
+    Returns:
+        The end of a sentence about the comparison.
+    """
+    if found.audience != after.audience or found.after != _compared_report(after):
+        return "speaks of another report than this one"
+    cautions = list(_cautions(found.before, found.after))
+    if found.cautions not in (cautions, [*cautions, _CONFIDENCES]):
+        return "cautions against something else than the two reports differ in"
+    cells = {cell.id: cell for cell in after.cells}
+    changes = {change.id: change for change in found.changes}
+    if len(changes) < len(found.changes):
+        return "has a cell twice"
+    titles = {control.id: control.title for control in after.controls}
+    for name in dict.fromkeys([*cells, *changes]):
+        cell, change = cells.get(name), changes.get(name)
+        if change is None:
+            return f"lacks the cell {name}"
+        if change.after != _compared_cell(cell):
+            return f"says otherwise of the cell {name} than this report"
+        if cell is None and (change.direction, change.difference) != ("gone", None):
+            return f"does not say that the cell {name} is gone"
+        if cell is not None and _as_told(change) != _as_reported(cell, titles):
+            return f"describes the cell {name} otherwise than this report"
+        if not _follows(change):
+            return f"has another difference for the cell {name} than its two estimates have"
+    order = [_ORDER.index(change.direction) for change in found.changes]
+    return None if order == sorted(order) else "is not in its order"
+
+
+def _as_told(change: CellChange) -> tuple[str | None, ...]:
+    return (
+        change.control, change.title, change.attribute_class, change.attacker, change.subgroup,
+        change.metric,
+    )  # fmt: skip
+
+
+def _as_reported(cell: CellReport, titles: dict[str, str]) -> tuple[str | None, ...]:
+    title = titles.get(cell.control, cell.control)
+    return (
+        cell.control, title, cell.attribute_class, cell.attacker, cell.subgroup, cell.metric
+    )  # fmt: skip
+
+
+def _follows(change: CellChange) -> bool:
+    """Whether direction, difference and reason are those of the two sides that are told."""
+    known: set[str | None] = {_UNMEASURED, _ATTACKERS, *map(_another, _FIELDS)}
+    reasons = {"not-comparable": known, "new": known | {None}, "gone": known | {None}}
+    if change.why not in reasons.get(change.direction, {None}):
+        return False
+    if change.before is None or change.after is None:
+        new = "new" if change.before is None else "gone"
+        return (change.direction, change.difference) == (new, None)
+    if change.before.estimate is None or change.after.estimate is None:
+        return change.difference is None and change.direction in ("withheld", "not-comparable")
+    if change.direction == "not-comparable":
+        return change.difference is None and change.why is not None
+    difference = _difference(change.before.estimate, change.after.estimate)
+    return (change.direction, change.difference) == (_direction(difference), difference)

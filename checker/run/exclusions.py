@@ -38,10 +38,19 @@ def write_exclusions(run: Path, *, plan: AuditPlan, evidence: Mapping[str, pa.Ta
     """
     job = plan.job("overlap")
     table = evidence.get(job.digest) if job else None
-    aside = [] if table is None else table["set_aside"][0].as_py()
+    content = None if table is None else exclusions_text(table)
     path = run / EXCLUSIONS_FILE
-    if aside:
-        content = _HEADING + "".join(f"{pseudonym}\n" for pseudonym in aside)
+    if content is not None:
         write_atomically(path, content.encode(), mode=0o600)
     elif path.exists():
         path.unlink()
+
+
+def exclusions_text(table: pa.Table) -> str | None:
+    """Return the list of whom a comparison of the records sets aside, or None where it is nobody.
+
+    Args:
+        table: evidence of kind "overlap".
+    """
+    aside = table["set_aside"][0].as_py()
+    return _HEADING + "".join(f"{pseudonym}\n" for pseudonym in aside) if aside else None

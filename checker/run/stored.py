@@ -32,9 +32,11 @@ from checker.report.disclosure_control import for_audience
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON
 from checker.report.model import Audience, Report
+from checker.run.answers import check_answers
 from checker.run.belonging import COMPARISONS, report_files
 from checker.run.measured import require_measured
 from checker.run.registration import is_registered
+from checker.run.sound_plan import check_plan
 from checker.verdict import judge
 
 WAIVERS = "waivers.json"
@@ -60,7 +62,7 @@ def load_run(folder: Path) -> Run:
 
     Raises:
         EvidenceError: one of them is missing, the manifest belongs to another plan, or the plan
-            holds a policy or a target that is not valid.
+            holds a policy or a target that is not valid, or does not hang together.
     """
     if not folder.is_dir():
         raise EvidenceError(f"{folder}: is not the folder of a run")
@@ -79,6 +81,7 @@ def load_run(folder: Path) -> Run:
     times_path = folder / "run.json"
     times = load_json_file(times_path, RunTimes) if times_path.exists() else None
     _check_documents(plan, folder / "plan.json")
+    check_plan(plan, folder / "plan.json")
     return Run(folder, plan, manifest, times)
 
 
@@ -173,30 +176,25 @@ def judge_run(
             it is judged as a first one.
 
     Raises:
-        EvidenceError: evidence is missing or was changed.
+        EvidenceError: evidence is missing, was changed, or is no answer to what the plan asks.
         UsageError: the time lies before the newest measurement.
     """
     require_measured(run.manifest, run.times, as_of=as_of)
     plan = run.plan
     granted = [snapshot.document for snapshot in waivers.waivers] if waivers else []
-    try:
-        judgement = judge(
-            run.policy,
-            plan=plan,
-            evidence=tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest),
-            waivers=granted,
-            crashed=run.manifest.crashed,
-            measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
-            attempt=attempt.number if attempt else 1,
-            registered=is_registered(plan, run.manifest, run.times, attempt),
-            as_of=as_of,
-        )
-    except (ValueError, KeyError, OverflowError) as error:  # of Arrow too
-        text = " ".join(str(error).split())[:200]
-        raise EvidenceError(
-            f"{run.folder}: its evidence cannot be judged: it holds values that no run measures"
-            f" ({type(error).__name__}: {text}); run the audit again with --fresh"
-        ) from error
+    evidence = tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest)
+    check_answers(plan, run.manifest, evidence)
+    judgement = judge(
+        run.policy,
+        plan=plan,
+        evidence=evidence,
+        waivers=granted,
+        crashed=run.manifest.crashed,
+        measured_at=run.times.oldest(run.manifest.entries) if run.times else None,
+        attempt=attempt.number if attempt else 1,
+        registered=is_registered(plan, run.manifest, run.times, attempt),
+        as_of=as_of,
+    )
     return assemble_report(
         plan,
         judgement,

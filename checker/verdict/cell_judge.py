@@ -27,6 +27,8 @@ from checker.verdict.finding import Finding
 from checker.verdict.instrument import instrument_objection
 from checker.verdict.limits import compare_with_limit, shortage_reason
 from checker.verdict.nonmembers import nonmember_objection
+from checker.verdict.plugin_errors import REASON as MEASURE_CRASHED
+from checker.verdict.plugin_errors import MeasureCrash, confined, refuse_other
 from checker.verdict.reference_check import uses_reference
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
@@ -55,6 +57,13 @@ class CellJudge:
 
     def finding(self, cell: Cell) -> Finding:
         """Judge one cell on its own, before correction for multiplicity."""
+        try:
+            with confined(cell.probe):
+                return self._judged(cell)
+        except MeasureCrash as crash:
+            return Finding(cell, "error", str(crash), MEASURE_CRASHED)
+
+    def _judged(self, cell: Cell) -> Finding:
         if cell.subgroup != "all" and cell.sample.subgroup_members == 0:
             text = "No member belongs to this subgroup."
             return Finding(cell, "not_applicable", text, "subgroup-empty")
@@ -191,11 +200,12 @@ class CellJudge:
         tested = sum(one.limit.fail is not None for one in self.plan.cells)
         named = 1 - (1 - self.confidence) / tested
         try:
-            observations = self._observations(cell)
-            if self._measure(cell, observations, named).estimate.low > cell.limit.fail:
-                return True
-            measurement = self._measure(cell, observations, self.confidence)
-        except InsufficientData:
+            with confined(cell.probe):
+                observations = self._observations(cell)
+                if self._measure(cell, observations, named).estimate.low > cell.limit.fail:
+                    return True
+                measurement = self._measure(cell, observations, self.confidence)
+        except (InsufficientData, MeasureCrash):
             return False
         return self._compare(cell, measurement).verdict == "pass"
 
@@ -298,6 +308,7 @@ class CellJudge:
             params=attack.params.model_validate(cell.params),
             confidence=confidence,
         )
+        refuse_other(measured, attack=cell.probe)
         base_rates = self._base_rates(observations)
         if base_rates is None:
             return measured

@@ -10,13 +10,15 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from checker.attacks.api import columns_of, load_attack
+from checker.attacks.api import GROUP, columns_of, load_attack
 from checker.attacks.tables import booleans, in_subgroup
 from checker.evidence import EvidenceStore
 from checker.kinds import SHARED
 from checker.planning import AuditPlan, Cell, Job, demanded_cells
+from checker.planning.cells import metric_of
 from checker.planning.identity import class_identity, identity
 from checker.planning.protocol import planning_of
+from checker.plugins import BUILT_IN
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import PolicySpec, as_json
 from checker.run.stored import Run
@@ -95,10 +97,20 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
 
 
 def _labels(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
+    params = cell.params
     asked: dict[str, Any] = {"attacker": identity(resolve_attacker(spec, cell.attacker))}
+    if "horizonTokens" in params:
+        asked["horizonTokens"] = params["horizonTokens"]
     if cell.attribute_class:
         asked["codes"] = class_identity(spec, cell.attribute_class)
         asked["watch"] = watch
+    if cell.probe not in BUILT_IN[GROUP]:
+        return asked  # whom an attack of somebody else asks, and how far, is its own affair
+    if cell.attribute_class:
+        asked["horizonTokens"] = params.get("horizonTokens", 1)
+        asked["everybody"] = metric_of(cell).family.takes_everybody
+    else:
+        asked["codes"], asked["minTokens"] = None, params["minRun"]
     return asked
 
 

@@ -14,26 +14,24 @@ from typing import Any
 import pyarrow as pa
 
 from checker.attacks.api import columns_of
-from checker.attacks.tables import booleans, in_subgroup
+from checker.attacks.tables import booleans
+from checker.canonical import digest
 from checker.evidence import EvidenceStore, ManifestEntry
-from checker.planning import AuditPlan, Cell, Job
-from checker.planning.extraction import KIND as EXTRACTION
+from checker.planning import AuditPlan, Job
 from checker.planning.identity import identity
 from checker.planning.nonmembers import SPARE
 from checker.planning.release import with_prospects
 from checker.run.stored import Run
+from checker.verification.samples import strange_patients, strange_samples
 from checker.verification.statement import Statement
 
 NOT_COMPARED = (
     "the data set's name, its events, tokens and unknown codes, how many codes stand for a class,"
-    " how many patients lack it, the size of the vocabulary and the context, the digests of the"
-    " policy's and the target's files, titles of jobs, and what was noted of the environment and of"
-    " the preflight"
+    " how many of those who were not asked lack it, which codes were taken out of prompts, the size"
+    " of the vocabulary and the context, the digests of the policy's and the target's files, titles"
+    " of jobs, and what was noted of the environment and of the preflight"
 )
 """What a report says and nothing in its run could contradict."""
-
-_LABELLED = ("attribute-disclosure", "identifier-perturbation", "trajectory-memorization")
-"""Attacks that count, of each split, the eligible of a cell's labels."""
 
 
 def check_figures(run: Run) -> Iterator[Statement]:
@@ -47,9 +45,10 @@ def check_figures(run: Run) -> Iterator[Statement]:
         *_documents(run.plan),
         *_entries(run),
         *_split_sizes(run.plan, evidence),
-        *(text for cell in run.plan.cells for text in _sample(cell, evidence)),
-        *(text for cell in run.plan.cells for text in _looked_at(cell, run.plan, evidence)),
+        *_near_duplicates(run.plan, evidence),
         *_spare(run.plan, evidence),
+        *strange_samples(run.plan, evidence.of),
+        *strange_patients(run.plan, evidence.of),
     ]
     for text in wrong[:5]:
         yield Statement(False, f"plan.json: {text}")
@@ -87,12 +86,17 @@ def _documents(plan: AuditPlan) -> Iterator[str]:
     for job in plan.jobs:
         asked = _described(job, models)
         asked["data"], asked["splits"] = plan.data.sha256, identity(target.data)
-        asked["kind"] = job.kind
+        asked["kind"], asked["codeSystems"] = job.kind, identity(target.code_systems)
         if job.needs:
             asked["needs"] = job.needs
         for name, value in asked.items():
             if name in job.inputs and job.inputs[name] != value:
                 yield f"{name} of job {job.digest[:12]} is not what the plan says"
+    removed: dict[str, Any] = {}
+    for job in plan.jobs_of("labels"):
+        codes = job.inputs.get("removed")
+        if removed.setdefault(digest(job.inputs.get("codes")), codes) != codes:
+            yield f"job {job.digest[:12]} takes other codes out of prompts than others of its class"
     for name, found in plan.classes.items():
         described = plan.policy.document.spec.attribute_classes.get(name)
         if described is None or found.title != described.title:
@@ -144,9 +148,21 @@ def _split_sizes(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
                 yield f"says {size} {split}, and the evidence ({job.kind}) has {found}"
 
 
-def _counted_size(table: pa.Table, split: str) -> list[int]:
-    counts: list[int] = table[split].to_pylist()
-    return counts
+def _near_duplicates(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
+    """Yield in what the plan counts other near-duplicates than the evidence names."""
+    job = plan.job("overlap")
+    table = evidence.of(job.digest) if job else None
+    for row in [] if table is None else table.to_pylist():
+        found = row["near"], len(row["set_aside"])
+        if (plan.data.near_duplicates, plan.data.set_aside) != found:
+            said = f"{plan.data.near_duplicates} near-duplicates, {plan.data.set_aside} set aside"
+            yield f"says {said}, and the evidence has {found[0]} and {found[1]}"
+
+
+def _compared_size(table: pa.Table, split: str) -> list[int]:
+    """Of the nonmembers those who are judged: the records of all were compared."""
+    aside = [len(row) if split == "nonmembers" else 0 for row in table["set_aside"].to_pylist()]
+    return [count - left for count, left in zip(table[split].to_pylist(), aside, strict=True)]
 
 
 def _listed_size(table: pa.Table, split: str) -> list[int]:
@@ -154,42 +170,10 @@ def _listed_size(table: pa.Table, split: str) -> list[int]:
 
 
 _SIZES: dict[str, Callable[[pa.Table, str], list[int]]] = {
-    "overlap": _counted_size,
+    "overlap": _compared_size,
     "labels": _listed_size,
 }
 """Kinds of jobs whose evidence counts everybody."""
-
-
-def _sample(cell: Cell, evidence: _Evidence) -> Iterator[str]:
-    """Yield the counts of a cell's sample that its labels do not bear out."""
-    table = evidence.of(cell.labels) if cell.labels is not None else None
-    if table is None:
-        return
-    for name, found in _counts(cell, table).items():
-        said = getattr(cell.sample, name)
-        if said is not None and said != found:
-            yield f"{name} of {cell.id} is {said}, and its labels have {found}"
-
-
-def _looked_at(cell: Cell, plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
-    """Yield the sizes of a sample that are not how many the cell's jobs looked at in the model."""
-    jobs = {job.digest: job for job in plan.jobs}
-    asked = [name for name in cell.jobs if jobs[name].kind == EXTRACTION]
-    tables = [table for name in asked if (table := evidence.of(name)) is not None]
-    if not asked or len(tables) < len(asked):
-        return
-    for split in ("members", "nonmembers"):
-        found = sum(
-            int(
-                (
-                    in_subgroup(t, cell.subgroup) & (booleans(t, "member") == (split == "members"))
-                ).sum()
-            )
-            for t in tables
-        )
-        if getattr(cell.sample, split) != found:
-            said = getattr(cell.sample, split)
-            yield f"{split} of {cell.id} is {said}, and {found} were looked at"
 
 
 def _spare(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
@@ -198,15 +182,3 @@ def _spare(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
     table = None if job is None else evidence.of(job.digest)
     if table is not None and table.num_rows > plan.data.spare:
         yield f"says {plan.data.spare} spare patients, and {table.num_rows} were scored"
-
-
-def _counts(cell: Cell, table: pa.Table) -> dict[str, int]:
-    """Count what a sample counts, among those whom a cell's labels speak of."""
-    member, inside = booleans(table, "member"), in_subgroup(table, cell.subgroup)
-    positive, eligible = booleans(table, "positive"), booleans(table, "eligible")
-    counts = {"subgroup_members": int((inside & member).sum())}
-    for split, chosen in (("members", inside & member), ("nonmembers", inside & ~member)):
-        counts[f"{split}_positive"] = int((chosen & positive).sum())
-        if cell.probe in _LABELLED:
-            counts[split] = int((chosen & eligible).sum())
-    return counts

@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checker.errors import EvidenceError
-from checker.evidence import INTERNAL_REPORTS
 from checker.ledger import ATTEMPT_FILE
 from checker.report.model import Report
-from checker.run.belonging import COMPARISONS, derived_folders, foreign_files
+from checker.run.belonging import derived_folders, foreign_files
 from checker.run.stored import WAIVERS, Run
+from checker.verification.comparisons import check_comparisons
 from checker.verification.statement import Statement
 
 UNUSED_SHOWN = 3
@@ -35,18 +35,7 @@ def check_foreign(run: Run, report: Report) -> Iterator[Statement]:
         )
     for name in _not_of(report, run):
         yield Statement(None, f"{name} lies here, and this report does not rest on it")
-    compared = [
-        path.relative_to(run.folder).as_posix()
-        for folder in (run.folder, run.folder / INTERNAL_REPORTS)
-        for path in sorted(folder.glob("comparison.*"))
-        if path.name in COMPARISONS
-    ]
-    if compared:
-        yield Statement(
-            None,
-            f"{', '.join(compared)} is made of two runs, and was not compared: neither the report"
-            " nor a signature covers it",
-        )
+    yield from check_comparisons(run, report)
     known = {entry.file for entry in run.manifest.entries}
     unused = [
         path

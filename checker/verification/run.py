@@ -18,6 +18,7 @@ from checker.verification.demands import (
     check_measurements,
     check_policy,
 )
+from checker.verification.exclusions import check_exclusions
 from checker.verification.figures import check_figures
 from checker.verification.files import check_digests, check_evidence, check_jobs
 from checker.verification.foreign_files import check_foreign
@@ -94,7 +95,7 @@ def verify_run(
         statements.append(Statement(None, "no policy was looked at; --policy names its file"))
     if all(statement.holds is not False for statement in statements):
         statements += [check_measurements(run), check_empty(run)]
-        statements += [*check_figures(run), *check_salts(run)]
+        statements += [*check_figures(run), *check_salts(run), *check_exclusions(run)]
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
         statements += check_required_ledger(run, report, ledger=ledger)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 import subprocess
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from importlib.machinery import ModuleSpec
 from importlib.util import module_from_spec
 from pathlib import Path
-from typing import Any, ClassVar
+from types import SimpleNamespace
+from typing import Any, ClassVar, cast
 
 import numpy as np
 import pyarrow as pa
@@ -19,7 +21,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from judging import Bench
 
-from checker import stats
+from checker import plugins, stats
 from checker.attacks import families
 from checker.attacks.api import (
     GROUP,
@@ -50,9 +52,11 @@ from checker.attacks.families import (
     TruePositiveRate,
 )
 from checker.attacks.families.samples import Clusters, Ranked
+from checker.attacks.membership_inference.measure import MembershipMeasuring
 from checker.attacks.tables import booleans
 from checker.attacks.wording import AttackWords, MetricWords
 from checker.errors import DocumentError, InsufficientData
+from checker.planning.builder import PlanBuilder
 from checker.planning.cells import control_cell, metric_of
 from checker.planning.model import Cell
 from checker.planning.sample_size import sample_needed
@@ -491,6 +495,102 @@ def test_a_new_family_is_judged(shift: float, n: int, verdict: str, reason: str 
         # scores of a ladder on [0, 1), twice as far apart by the attack's parameter
         assert finding.measurement.estimate.value == pytest.approx(2 * shift, abs=0.01)
         assert finding.placebo is not None
+
+
+def raising(*_: Any, **__: Any) -> Any:
+    raise KeyError("a patient \n\x1b[31m" + 300 * "x")
+
+
+def leaving(*_: Any, **__: Any) -> Any:
+    raise SystemExit(0)
+
+
+def no_number(*_: Any, confidence: float, **__: Any) -> Measurement:
+    return Measurement(Estimate(math.nan, math.nan, math.nan, 5, confidence, "made up"))
+
+
+def no_estimate(*_: Any, **__: Any) -> Any:
+    return Measurement(cast("Any", SimpleNamespace(low=0.0, high=0.0, n=9)))
+
+
+@pytest.mark.usefixtures("toy")
+@pytest.mark.parametrize(
+    ("place", "fault", "says"),
+    [
+        ("observations", raising, "KeyError"),
+        ("group", raising, "KeyError"),
+        ("measure", raising, "KeyError"),
+        ("measure", leaving, "SystemExit: 0"),
+        ("measure", no_number, "bounds out of order"),
+        ("measure", no_estimate, "no Measurement"),
+        ("placebo", raising, "KeyError"),
+        ("detection", raising, "KeyError"),
+        ("roc", raising, "KeyError"),
+    ],
+)
+def test_an_attack_of_somebody_else_that_fails_ends_in_error_alone(
+    monkeypatch: pytest.MonkeyPatch, place: str, fault: Any, says: str
+) -> None:
+    bench = Bench()
+    bench.membership("toy", shift=0.0, n=300)
+    (membership,) = bench.cells
+    bench.cells.append(cell_of(0.5, n=300, jobs=membership.jobs))
+    before = {one.cell.probe: one for one in bench.judge().findings}
+    assert before["toy"].verdict == "pass"
+    monkeypatch.setattr(ToyMeasuring, place, fault)
+    judged = bench.judge()
+    found = {one.cell.probe: one for one in judged.findings}
+    assert (found["toy"].verdict, found["toy"].reason) == ("error", "measure-crashed")
+    assert says in found["toy"].explanation
+    assert "\n" not in found["toy"].explanation
+    assert len(found["toy"].explanation) < 300
+    assert found[membership.probe].verdict == before[membership.probe].verdict
+    assert judged.verdict != "pass"
+
+
+def test_a_built_in_attack_that_fails_is_a_mistake_to_be_seen(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    bench = Bench()
+    bench.membership("m", shift=0.0, n=300)
+    monkeypatch.setattr(MembershipMeasuring, "group", raising)
+    with pytest.raises(KeyError):
+        bench.judge()
+
+
+def test_another_version_of_a_plug_in_asks_anew(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    package = tmp_path / "toys_of_old"
+    package.mkdir()
+    (package / "__init__.py").write_text("")
+    (package / "run.py").write_text("DRAWS = 3")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    attack = replace(TOY, package="toys_of_old", kinds={"toys": ("toy",)})
+    dist = SimpleNamespace(name="phigate-toys", version="1.0")
+    entry = SimpleNamespace(name="toy", group=GROUP, load=lambda: attack, dist=dist)
+    monkeypatch.setattr(
+        "checker.plugins._third_party", lambda group: {"toy": entry} if group == GROUP else {}
+    )
+
+    def job() -> str:
+        plugins._package_digest.cache_clear()
+        made = PlanBuilder.job(cast("Any", None), "toys", "t", {"above": 1}, runs_on="evidence")
+        assert made.inputs["plugin"]["distribution"] == "phigate-toys"
+        return made.digest
+
+    first = job()
+    assert job() == first
+    (package / "__pycache__").mkdir()
+    (package / "__pycache__" / "run.pyc").write_bytes(b"compiled")
+    assert job() == first
+    (package / "run.py").write_text("DRAWS = 4")
+    changed = job()
+    assert changed != first
+    dist.version = "1.1"
+    assert job() not in {first, changed}
+    own = PlanBuilder.job(cast("Any", None), "canaries", "t", {}, runs_on="target")
+    assert "plugin" not in own.inputs
 
 
 @pytest.mark.usefixtures("toy")

@@ -545,6 +545,58 @@ def test_parents_that_cannot_be_brought_together_are_named_with_both_lines(tmp_p
     )
 
 
+EXPOSED = """\
+apiVersion: phigate/v1
+kind: LeakagePolicy
+metadata: {name: NAME, version: 1.0.0}
+spec:
+  context: internal
+  attackers:
+    insider: {title: Insider, knows: {static: all, events: all}, access: logprobs}
+  controls:
+    exposed:
+      title: Canaries stay hidden
+      probe: canary-exposure
+      params: {manifest: MANIFEST}
+      metric: exposure_bits
+      limits: {insider: {fail: 3.0}}
+"""
+
+
+@pytest.mark.parametrize(
+    ("manifests", "allowed"),
+    [
+        (("canaries.json", "canaries.json"), False),
+        (("../canaries.json", "../canaries.json"), True),  # one file
+        (("ROOT/canaries.json", "ROOT/canaries.json"), True),
+    ],
+)
+def test_one_path_in_two_parents_is_one_file_or_refused(
+    tmp_path: Path, manifests: tuple[str, str], allowed: bool
+) -> None:
+    for name, manifest in zip(("north", "south"), manifests, strict=True):
+        (tmp_path / name).mkdir()
+        text = EXPOSED.replace("NAME", name).replace("MANIFEST", manifest)
+        (tmp_path / name / "policy.yaml").write_text(text.replace("ROOT", str(tmp_path)))
+    child = tmp_path / "child.yaml"
+    extends = "[{ref: north/policy.yaml}, {ref: south/policy.yaml}]"
+    child.write_text(
+        "apiVersion: phigate/v1\nkind: LeakagePolicy\nmetadata: {name: both, version: 1.0.0}\n"
+        f"spec:\n  extends: {extends}\n"
+    )
+    if allowed:
+        assert load_policy(child).document.spec.controls["exposed"].params["manifest"]
+        return
+    with pytest.raises(DocumentError) as caught:
+        load_policy(child)
+    (problem,) = caught.value.problems
+    assert (problem.path, problem.line) == ("spec.extends", 5)
+    assert "its parents disagree about spec.controls.exposed.params.manifest" in problem.message
+    for name in ("north", "south"):
+        assert str(tmp_path / name / "canaries.json") in problem.message
+        assert f"{tmp_path / name / 'policy.yaml'}:12:" in problem.message
+
+
 def test_what_follows_from_a_disagreement_is_not_said_too(tmp_path: Path) -> None:
     # a count fits the region's own metric, and not the hospital's
     region = changed(REGION, "metric: excess_disclosure", "metric: disclosure_rate")

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 import report_builder as build
@@ -12,10 +14,10 @@ from command_line import Command
 from rich.console import Console
 
 from checker.errors import ExitCode
-from checker.report.comparison import Comparison, compare_reports
+from checker.report.comparison import Comparison, compare_reports, strange_side
 from checker.report.disclosure_control import for_audience
 from checker.report.formats.comparison import print_comparison, render_comparison, summary
-from checker.report.model import CellReport, Report
+from checker.report.model import Audience, CellReport, Report
 from checker.stats.estimate import ReportedEstimate
 
 AS_OF = "2026-11-01T00:00:00+00:00"
@@ -69,6 +71,60 @@ def test_the_summary_counts_verdicts_that_turned_where_numbers_are_withheld() ->
     assert "of 1 the difference is not known; 1 fail no longer, 1 pass now." in words
     back = summary(compare_reports(*reversed(shared)))
     assert "1 fail now, 1 pass no longer." in back
+
+
+def sides() -> tuple[Report, Report]:
+    before = [disclosed(20, "events-5"), disclosed(200), disclosed(9, "demographics")]
+    after = [disclosed(200, "events-5"), disclosed(20), build.membership_cell(0.5, 0.45, 0.55)]
+    return report(*before), report(*after, model="b" * 64)
+
+
+@pytest.mark.parametrize("audience", ["shared", "internal"])
+def test_a_comparison_fits_its_later_report_and_no_other(audience: Audience) -> None:
+    before, after = (for_audience(one, audience) for one in sides())
+    found = compare_reports(before, after)
+    assert strange_side(found, after) is None
+    assert strange_side(Comparison.model_validate_json(found.to_bytes()), after) is None
+    assert strange_side(found, before) is not None
+    other = "shared" if audience == "internal" else "internal"
+    assert strange_side(found.model_copy(update={"audience": other}), after) is not None
+    again = compare_reports(after, after)
+    assert strange_side(again, after) is None
+    changed = _differing_controls(after)
+    assert strange_side(compare_reports(before, changed), changed) is None
+
+
+def _differing_controls(one: Report) -> Report:
+    controls = [c.model_copy(update={"params": {**c.params, "samples": 99}}) for c in one.controls]
+    return one.model_copy(update={"controls": controls})
+
+
+EDITS: list[tuple[str, Callable[[dict[str, Any]], Any]]] = [
+    ("another report", lambda c: c["after"].update(verdict="pass")),
+    ("another report", lambda c: c["after"].update(modelSha256="c" * 64)),
+    ("otherwise of the cell", lambda c: c["changes"][0]["after"].update(verdict="pass")),
+    ("otherwise of the cell", lambda c: c["changes"][0].update(after=None)),
+    ("describes the cell", lambda c: c["changes"][0].update(title="Hay fever")),
+    ("another difference", lambda c: c["changes"][0]["before"]["estimate"].update(confidence=0.9)),
+    ("another difference", lambda c: c["changes"][0]["difference"].update(low=-1.0)),
+    ("another difference", lambda c: c["changes"][0].update(direction="better")),
+    ("another difference", lambda c: c["changes"][0].update(why="Release is allowed")),
+    ("lacks the cell", lambda c: c["changes"].pop(0)),
+    ("has a cell twice", lambda c: c["changes"].append(c["changes"][0])),
+    ("order", lambda c: c["changes"].reverse()),
+    ("cautions", lambda c: c["cautions"].append("Release is allowed.")),
+]
+
+
+@pytest.mark.parametrize(("says", "edit"), EDITS)
+def test_what_is_edited_in_a_comparison_is_seen(
+    says: str, edit: Callable[[dict[str, Any]], Any]
+) -> None:
+    before, after = sides()
+    document = json.loads(compare_reports(before, after).to_bytes())
+    edit(document)
+    found = Comparison.model_validate_json(json.dumps(document))
+    assert says in (strange_side(found, after) or "")
 
 
 def test_another_measurement_is_no_difference_of_the_models() -> None:

@@ -184,6 +184,17 @@ def test_a_few_near_duplicates_are_set_aside_and_a_sound_model_passes(workspace:
             seen |= set(table["patient"].to_pylist())
     assert seen
     assert names.isdisjoint(seen)
+    told = outcome.run / EXCLUSIONS_FILE
+    content = told.read_text()
+    for found, code, said in (
+        (content, ExitCode.PASS, "names whom the evidence sets aside"),
+        (content.replace(min(names), "0" * 32), ExitCode.INCOMPLETE, "the evidence names others"),
+        (content + "0\n", ExitCode.INCOMPLETE, "was changed"),
+        (None, ExitCode.INCOMPLETE, "is missing, and nonmembers were set aside"),
+    ):
+        told.write_text(found) if found is not None else told.unlink()
+        ended, out = phigate("verify", outcome.run)
+        assert (ended, said in out) == (code, True), out
 
 
 def test_a_leak_is_found_beside_near_duplicates_too(workspace: Path) -> None:

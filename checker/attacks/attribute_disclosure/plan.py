@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from checker.attacks.attribute_disclosure import AttributeDisclosureParams
 from checker.attacks.families import Sample
-from checker.attacks.labels import asked_alone, class_labels, eligible_sample
+from checker.attacks.labels import asked_alone, class_labels, eligible_again, eligible_sample
 from checker.attacks.rollouts import rollout_settings
 from checker.planning.builder import PlanBuilder
-from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse
+from checker.planning.model import Cell
+from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse, SampleEvidence
 
 _Cell = PlannedCell[AttributeDisclosureParams]
 
 
 class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
     """Asks of the target, and of a reference model where that is subtracted."""
+
+    reads = frozenset({"rollouts"})
+    joins_labels = True
 
     def rollouts(self, params: AttributeDisclosureParams) -> RolloutUse:
         """Say how continuations are drawn, and what q is compared with."""
@@ -35,6 +41,11 @@ class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
         ]
         alone = asked_alone(builder.label_sets[labels], cell.piece, settings)
         return CellJobs(sample, labels, jobs, alone=alone.times(len(cell.models)))
+
+    def recount(self, cell: Cell, evidence: SampleEvidence) -> Mapping[str, float]:
+        """Count the eligible."""
+        assert evidence.labels is not None  # a plan gives every such cell its labels
+        return eligible_again(evidence.labels, cell.subgroup)
 
 
 def _labels(builder: PlanBuilder, cell: _Cell) -> str:

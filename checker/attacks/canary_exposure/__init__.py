@@ -49,6 +49,11 @@ class CanaryExposureParams(Params):
         """Whether the score is a ratio to a reference model's."""
         return self.score == "reference-ratio"
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """The manifest's."""
+        return frozenset({"manifest"})
+
 
 ATTACK = Attack(
     name="canary-exposure",

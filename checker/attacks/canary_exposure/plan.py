@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from checker.attacks.canary_exposure import CanaryExposureParams
 from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries
 from checker.attacks.families import Sample
+from checker.attacks.tables import booleans
 from checker.planning.builder import PlanBuilder
-from checker.planning.protocol import CellJobs, PlannedCell, Planning, Work
+from checker.planning.model import Cell
+from checker.planning.protocol import CellJobs, PlannedCell, Planning, SampleEvidence, Work
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 
@@ -17,6 +20,8 @@ _Cell = PlannedCell[CanaryExposureParams]
 
 class CanaryPlanning(Planning[CanaryExposureParams]):
     """Scores the records of the auditor's manifest; a cell's `file` is its `PlantedCanaries`."""
+
+    reads = frozenset({"canaries"})
 
     def path(self, params: CanaryExposureParams) -> str:
         """Return the manifest."""
@@ -54,6 +59,15 @@ class CanaryPlanning(Planning[CanaryExposureParams]):
             builder.job_inputs[job.digest] = planted
             jobs.append(builder.add(job))
         return CellJobs(sample, jobs=jobs, alone=Work(planted.tokens).times(len(jobs)))
+
+    def recount(self, cell: Cell, evidence: SampleEvidence) -> Mapping[str, float]:
+        """Count the planted and those left out."""
+        table = evidence.tables["canaries"][0]
+        drawn, planted = ~booleans(table, "beacon"), booleans(table, "included")
+        return {
+            "members": int((drawn & planted).sum()),
+            "nonmembers": int((drawn & ~planted).sum()),
+        }
 
 
 PLAN = CanaryPlanning()

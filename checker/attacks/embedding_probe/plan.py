@@ -10,11 +10,17 @@ from numpy.typing import NDArray
 
 from checker.attacks.embedding_probe import EmbeddingProbeParams
 from checker.attacks.families import Sample
-from checker.attacks.labels import asked_alone, class_labels, negatives, too_long_share
+from checker.attacks.labels import (
+    asked_alone,
+    class_labels,
+    negatives,
+    positive_again,
+    too_long_share,
+)
 from checker.planning.builder import PlanBuilder
 from checker.planning.identity import inputs_of
 from checker.planning.model import Cell, Job
-from checker.planning.protocol import CellJobs, PlannedCell, Planning
+from checker.planning.protocol import CellJobs, PlannedCell, Planning, SampleEvidence
 from checker.planning.workload import SplitLabels
 
 _Cell = PlannedCell[EmbeddingProbeParams]
@@ -22,6 +28,9 @@ _Cell = PlannedCell[EmbeddingProbeParams]
 
 class EmbeddingPlanning(Planning[EmbeddingProbeParams]):
     """Asks for an embedding of each prompt; the classifier is fitted on the evidence."""
+
+    reads = frozenset({"probe-scores"})
+    joins_labels = True
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
         """Count who has the class and who has not."""
@@ -55,6 +64,11 @@ class EmbeddingPlanning(Planning[EmbeddingProbeParams]):
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
         """Return how the classifier is fitted."""
         return cell.params
+
+    def recount(self, cell: Cell, evidence: SampleEvidence) -> Mapping[str, float]:
+        """Count who has the class and who has not."""
+        assert evidence.labels is not None  # a plan gives every such cell its labels
+        return positive_again(evidence.labels, cell.subgroup)
 
 
 def _positives(labels: SplitLabels, chosen: NDArray[np.bool_]) -> int:

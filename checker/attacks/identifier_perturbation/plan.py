@@ -11,12 +11,19 @@ from numpy.typing import NDArray
 from checker.attacks.families import Sample
 from checker.attacks.identifier_perturbation import IdentifierPerturbationParams
 from checker.attacks.identifier_perturbation.perturbed_prompts import variants_at_most
-from checker.attacks.labels import asked_alone, class_labels, eligible_sample
+from checker.attacks.labels import asked_alone, class_labels, eligible_again, eligible_sample
 from checker.attacks.rollouts import rollout_settings
 from checker.planning.builder import PlanBuilder
 from checker.planning.identity import inputs_of
 from checker.planning.model import Cell, Job
-from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse, Work
+from checker.planning.protocol import (
+    CellJobs,
+    PlannedCell,
+    Planning,
+    RolloutUse,
+    SampleEvidence,
+    Work,
+)
 from checker.planning.subgroups import Slice
 
 _Cell = PlannedCell[IdentifierPerturbationParams]
@@ -24,6 +31,9 @@ _Cell = PlannedCell[IdentifierPerturbationParams]
 
 class PerturbationPlanning(Planning[IdentifierPerturbationParams]):
     """Asks members alone; whom it asks again depends on what was drawn first."""
+
+    reads = frozenset({"rollouts"})
+    joins_labels = True
 
     def rollouts(self, params: IdentifierPerturbationParams) -> RolloutUse:
         """Say how continuations are drawn, and what q is compared with."""
@@ -72,6 +82,11 @@ class PerturbationPlanning(Planning[IdentifierPerturbationParams]):
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
         """Return how the class is drawn, and what is changed."""
         return {"watch": watch, **cell.params}
+
+    def recount(self, cell: Cell, evidence: SampleEvidence) -> Mapping[str, float]:
+        """Count the eligible."""
+        assert evidence.labels is not None  # a plan gives every such cell its labels
+        return eligible_again(evidence.labels, cell.subgroup)
 
 
 def _labels(builder: PlanBuilder, cell: _Cell) -> str:

@@ -71,6 +71,11 @@ class TrajectoryMemorizationParams(Params):
             raise ValueError("minRun exceeds horizonTokens: no continuation could be that long")
         return self
 
+    @property
+    def paths(self) -> frozenset[str]:
+        """The folder of a model that says how alike codes are, where one is named."""
+        return frozenset() if self.labels == "lexical" else frozenset({"labels"})
+
 
 ATTACK = Attack(
     name="trajectory-memorization",

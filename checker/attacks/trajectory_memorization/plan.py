@@ -5,9 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import numpy as np
+import pyarrow as pa
+
 from checker.attacks.families import Sample
-from checker.attacks.labels import asked_alone, eligible_sample
+from checker.attacks.labels import asked_alone, eligible_again, eligible_sample
 from checker.attacks.rollouts import rollout_settings
+from checker.attacks.tables import booleans, in_subgroup
 from checker.attacks.trajectory_memorization import OF_EXTRACTION, TrajectoryMemorizationParams
 from checker.attacks.trajectory_memorization.code_labels import LEXICAL, labels_identity
 from checker.attacks.trajectory_memorization.extraction import (
@@ -16,15 +20,27 @@ from checker.attacks.trajectory_memorization.extraction import (
     extraction_sample,
 )
 from checker.planning.builder import PlanBuilder
+from checker.planning.cells import metric_of
+from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.identity import identity, inputs_of
 from checker.planning.model import Cell, Job
-from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse, folder_of
+from checker.planning.protocol import (
+    CellJobs,
+    PlannedCell,
+    Planning,
+    RolloutUse,
+    SampleEvidence,
+    folder_of,
+)
 
 _Cell = PlannedCell[TrajectoryMemorizationParams]
 
 
 class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
     """Asks everybody who has a continuation, whatever it holds."""
+
+    reads = frozenset({"trajectories", "regurgitation"})
+    joins_labels = True
 
     def rollouts(self, params: TrajectoryMemorizationParams) -> RolloutUse:
         """Say how continuations are drawn; all of them count."""
@@ -83,6 +99,35 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
         """Return what is compared with what."""
         left_out = {"labels", *OF_EXTRACTION}
         return {name: value for name, value in cell.params.items() if name not in left_out}
+
+    def kinds_read(self, cell: Cell) -> frozenset[str]:
+        """Return what was compared, or what was read off scores."""
+        return frozenset({EXTRACTION}) if _is_extraction(cell) else self.reads
+
+    def needs_labels(self, cell: Cell) -> bool:
+        """Return whether patients were asked anything: scores are of everybody."""
+        return not _is_extraction(cell)
+
+    def recount(self, cell: Cell, evidence: SampleEvidence) -> Mapping[str, float]:
+        """Count the eligible, and their continuations where these are what is measured."""
+        if _is_extraction(cell):
+            return _looked_at(evidence.tables[EXTRACTION], cell.subgroup)
+        assert evidence.labels is not None  # a plan gives every such cell its labels
+        counts = eligible_again(evidence.labels, cell.subgroup)
+        for table in evidence.tables.get("regurgitation", ()):
+            counts["rollouts"] = table.num_rows
+        return counts
+
+
+def _is_extraction(cell: Cell) -> bool:
+    return metric_of(cell).outcome == EXTRACTABLE
+
+
+def _looked_at(tables: Sequence[pa.Table], subgroup: str) -> dict[str, float]:
+    """Count a subgroup's patients of whom windows were read."""
+    member = np.concatenate([booleans(one, "member") for one in tables])
+    inside = np.concatenate([in_subgroup(one, subgroup) for one in tables])
+    return {"members": int((inside & member).sum()), "nonmembers": int((inside & ~member).sum())}
 
 
 def _labels(builder: PlanBuilder, cell: _Cell) -> str:

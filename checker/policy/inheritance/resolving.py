@@ -10,13 +10,15 @@ the same way.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 from pydantic_core import to_jsonable_python
 
+from checker.attacks.api import load_attack
 from checker.errors import DocumentError, Problem
 from checker.policy.attackers import lineage
 from checker.policy.documents import (
@@ -25,12 +27,12 @@ from checker.policy.documents import (
     LeakagePolicy,
     PolicySpec,
 )
-from checker.policy.inheritance.merging import Overlay, join, settled
+from checker.policy.inheritance.merging import Disagreement, Overlay, join, settled
 from checker.policy.inheritance.parents import References
 from checker.policy.inheritance.rules import Change
 from checker.policy.inheritance.strictness import ATTRIBUTE_CLASS, POLICY, changes, filled_in
 from checker.policy.located import Located, Origin
-from checker.yaml import KeyPath, Node, Source, dotted, short
+from checker.yaml import KeyPath, Node, Place, Source, dotted, short
 
 _OWN = ("extends", "abstract")
 """Keys of a spec that are not inherited."""
@@ -197,7 +199,7 @@ def _together(
         [(_heritable(one), _demands(one)) for one in parents],
         confidence=max(one.document.spec.parameters.confidence for one in parents),
     )
-    for found in disagreements:
+    for found in [*disagreements, *_two_files(parents)]:
         path: KeyPath = ("spec", *found.path)
         disputed.append(path)
         message = (
@@ -206,6 +208,25 @@ def _together(
         )
         problems.append(source.problem(("spec", "extends"), message))
     return base.but(waivers=None) if any(_grants_none(p.document) for p in parents) else base
+
+
+def _two_files(parents: Sequence[Located[LeakagePolicy]]) -> Iterator[Disagreement]:
+    """Yield where one text names two files: each parent's own, below that parent's folder."""
+    named: dict[tuple[KeyPath, str], tuple[Path, Place]] = {}
+    for parent in parents:
+        for name, control in parent.document.spec.controls.items():
+            params = load_attack(control.probe).params.model_validate(control.params)
+            for key in sorted(params.paths & control.params.keys()):
+                path: KeyPath = ("controls", name, "params", key)
+                place, text = parent.place(("spec", *path)), str(control.params[key])
+                file = (Path(place.file).resolve().parent / text).resolve()
+                first, where = named.setdefault((path, text), (file, place))
+                if first != file:
+                    law = (
+                        f"a path is relative to the file that says it, and these are {first} and"
+                        f" {file}; give one of the two controls another name"
+                    )
+                    yield Disagreement(path, (where, place), law)
 
 
 def _heritable(parent: Located[LeakagePolicy]) -> Node:

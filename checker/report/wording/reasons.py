@@ -241,6 +241,11 @@ REASONS = {
         "The attack stopped with an error; what it would have found is unknown.",
         "Read the run's log, mend the cause and run the audit again.",
     ),
+    "measure-crashed": Reason(
+        "attack could not measure",
+        "The attack's own code failed on what was observed; what it would have found is unknown.",
+        "Mend the plug-in, and judge the run again with it: `phigate judge RUN`.",
+    ),
 }
 
 
