@@ -75,7 +75,7 @@ class Outcomes:
         estimate = cell.estimate
         if estimate is None:
             return cell.reason not in OF_COUNTS
-        if self._is_fixed(cell):
+        if self.is_fixed(cell):
             return True
         if cell.limit.fail is None:
             return False  # where none may be, a pass is none
@@ -118,7 +118,7 @@ class Outcomes:
         low = float(_bounds(corners, estimate.confidence)[0].min())
         return next((times for times in (10, 5, 2) if low >= times * limit), None)
 
-    def _is_fixed(self, cell: CellReport) -> bool:
+    def is_fixed(self, cell: CellReport) -> bool:
         """Whether no count could have changed what a report says of a cell."""
         return cell.reason in _WHATEVER_THE_COUNTS and not self._blocks_if_beyond(cell)
 

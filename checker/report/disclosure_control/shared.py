@@ -60,6 +60,8 @@ _NEVER_SHOWN = ("placebo", "p_value", "roc", "power", "stopped_early")
 _OF_A_CELL = ("estimate", "members", "nonmembers", "reported", *_NEVER_SHOWN, "sample")
 """Of what is withheld wherever it might be, so that the list does not tell what there was."""
 
+_TELLING = OF_COUNTS | {"exceeds-uncorrected"}  # that there were hits at all
+
 UNDECIDED = "not-decided-by-numbers"
 """Instead of a reason that would tell how many there were, or were hit."""
 
@@ -167,12 +169,10 @@ class _SharedReport:
         """Return what is said of a cell without its numbers: what its verdict says, no more."""
         if cell.estimate is None and cell.reason not in OF_COUNTS:  # nothing was to be measured
             return {"withheld": ["power", "sample"]}
-        reason = UNDECIDED if cell.reason in OF_COUNTS else cell.reason
         sides: dict[str, BoundSide] = {"pass": "within", "fail": "beyond"}
-        side = "beyond" if reason == "exceeds-uncorrected" else sides.get(cell.verdict)
         return {
-            "reason": reason,
-            "bound_side": None if cell.limit.fail is None else side,
+            "reason": UNDECIDED if cell.reason in _TELLING else cell.reason,
+            "bound_side": None if cell.limit.fail is None else sides.get(cell.verdict),
             "times_limit": self.suppression.times_limit(cell),
             "withheld": [name for name in _OF_A_CELL if self._could_have(cell, name)],
         }
@@ -181,7 +181,7 @@ class _SharedReport:
         """Whether cells with such a metric and verdict have a number, whatever their counts."""
         family = family_of(cell)
         if name == "p_value":
-            return cell.verdict == "fail" or cell.reason == "exceeds-uncorrected"
+            return cell.verdict == "fail"
         if name == "roc":
             return family.separates_splits
         if name in {"nonmembers", "placebo"}:

@@ -178,8 +178,9 @@ REASONS = {
     "not-decided-by-numbers": Reason(
         "too few patients, or limit within the bounds",
         "The numbers do not decide: either too few patients have the class here, or could be"
-        " measured, or the limit lies between the bounds. Which of these it is would tell how many"
-        " there were, or how many were hit, so only the internal report says it.",
+        " measured, or the limit lies between the bounds, corrected for the number of tests where"
+        " they have to be. Which of these it is would tell how many there were, or how many were"
+        " hit, so only the internal report says it.",
         "Audit on more patients: the internal report says how many, and of what they are short.",
     ),
     "exceeds-uncorrected": Reason(
