@@ -200,7 +200,13 @@ class Outcomes:
 
 
 def few_are_judged_alike(
-    limit: float, sizes: Sequence[int], *, confidence: float, tests: int, rounding: Rounding
+    limit: float,
+    sizes: Sequence[int],
+    *,
+    confidence: float,
+    tests: int,
+    rounding: Rounding,
+    zero_hits: bool = True,
 ) -> bool:
     """Whether every few hits among so many patients would be judged alike, before they are known.
 
@@ -210,6 +216,7 @@ def few_are_judged_alike(
         confidence: of each bound.
         tests: how many a failure is corrected for.
         rounding: of the sizes.
+        zero_hits: no pass where zero hits would not be one.
     """
     corners = []
     for n in sizes:
@@ -219,7 +226,9 @@ def few_are_judged_alike(
             tuple((float(min(x, m)), m) for x in (0, rounding.unit) for m in (least, max(1, most)))
         )
     levels = confidence, 1 - (1 - confidence) / max(1, tests)
-    codes = _judged(tuple(corners), levels, limit=limit, warn=limit, can_pass=True, zero_hits=True)
+    codes = _judged(
+        tuple(corners), levels, limit=limit, warn=limit, can_pass=True, zero_hits=zero_hits
+    )
     return len(set(codes.tolist())) == 1 and _BEYOND not in codes
 
 
