@@ -11,14 +11,17 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
+from pathlib import Path
 
 import disclosure_worlds as worlds
+import numpy as np
 import pytest
 from disclosure_worlds import DESIGNS, MIN_CELL, Counts, Design, World
 
 from checker.plugins import BUILT_IN, load_plugin
 from checker.report.formats.api import ReportFormat
 from checker.stats import rate
+from checker.stats.intervals import clopper_pearson
 
 HITS = range(16)
 PAIRS = ((10, 11), (24, 25), (58, 59), (84, 85), (354, 355))
@@ -151,3 +154,23 @@ def test_a_size_is_said_only_where_it_tells_of_no_few() -> None:
         "undecided": [None, None, None],
         "few fail": [None, None, None],
     }
+
+
+def test_docs_say_what_a_verdict_tells() -> None:
+    methods = (Path(__file__).parents[2] / "docs" / "methods.md").read_text(encoding="utf-8")
+    said = " ".join(methods[methods.index("### What cannot be hidden") :].split())
+
+    def least(hits: int, limit: float) -> int:
+        """Return the fewest patients among whom so many hits pass."""
+        n = np.arange(hits + 1, 2000)
+        _, high = clopper_pearson(hits, n, confidence=0.95)
+        return int(n[np.argmax(high <= limit)])
+
+    at_5 = [least(hits, 0.05) for hits in range(MIN_CELL)]
+    passes = (
+        f"0 hits of {at_5[0]} to {at_5[1] - 1}, at most 1 of {at_5[1]} to {at_5[2] - 1}, at most 2"
+        f" of {at_5[2]} to {at_5[3] - 1}; from {at_5[10]} on every few pass"
+    )
+    assert passes in said
+    first, second, third, last = (least(hits, 0.01) for hits in (0, 1, 2, 10))
+    assert f"At 1 % these are {first}, {second}, {third} and {last:,}." in said
