@@ -4,8 +4,13 @@
 people than that, so with `--rounded` no number in it is exact: a count below the policy's minCell
 is withheld, none like any other; others are rounded to multiples of one less, as in shared reports.
 What a count can be worked out from is left out: how many patients are missing, the chance of a
-pass, jobs and their inputs, digests of plan and data, which codes nobody has. Whether a cell can
-pass stays, as verdicts do; it says on which side of its threshold a count lies.
+pass, jobs and their inputs, digests of plan and data, which codes nobody has.
+
+A count of patients and the verdict that a shared report will give of them can say how many were
+hit: about 80 and a pass at 5 % say none. So as there, a class's counts are withheld unless every
+few hits among so many would be judged alike by all limits of the class. Whether its cells can pass
+stays, as verdicts do, but is said of them together: which limit of several can be shown to be kept,
+and which not, has the count between them.
 """
 
 from __future__ import annotations
@@ -16,10 +21,12 @@ from typing import Any
 
 from rich.console import Console
 
+from checker.attacks.api import load_attack
 from checker.cli.console import plain_table, told
 from checker.errors import DataError
 from checker.planning import AuditPlan, Cell
 from checker.planning.cells import metric_of
+from checker.report.disclosure_control.outcomes import few_are_judged_alike
 from checker.report.disclosure_control.rounding import Rounding
 from checker.report.wording.measures import probe_words
 
@@ -43,6 +50,12 @@ def rounded_plan(plan: AuditPlan) -> dict[str, Any]:
     """
     min_cell = plan.policy.document.spec.parameters.min_cell
     policy, target = plan.policy.document.metadata, plan.target.document.metadata
+    telling = {cell.attribute_class for cell in plan.cells if _tells(cell, plan, min_cell)}
+    able = {
+        name: all(cell.power.can_pass for cell in plan.cells if cell.attribute_class == name)
+        for name in telling
+    }
+    shown = min_cell if None not in telling else None
     return {
         "rounded": True,
         "minCell": min_cell,
@@ -50,13 +63,16 @@ def rounded_plan(plan: AuditPlan) -> dict[str, Any]:
         "target": {"name": target.name, "version": target.version},
         "data": {
             "name": plan.data.name,
-            "members": _count(plan.data.members, min_cell),
-            "nonmembers": _count(plan.data.nonmembers, min_cell),
+            "members": _count(plan.data.members, shown),
+            "nonmembers": _count(plan.data.nonmembers, shown),
             "events": _magnitude(plan.data.events),
             "tokens": _magnitude(plan.data.tokens),
             "unknownShare": round(plan.data.unknown_share, 2),
         },
-        "cells": [_cell(cell, plan, min_cell) for cell in plan.cells],
+        "cells": [
+            _cell(cell, plan, min_cell, can_all_pass=able.get(cell.attribute_class))
+            for cell in plan.cells
+        ],
         "cost": {
             "forwardTokens": _magnitude(plan.cost.forward_tokens),
             "rolloutTokens": _magnitude(plan.cost.rollout_tokens),
@@ -69,8 +85,8 @@ def print_rounded_plan(plan: AuditPlan, console: Console) -> None:
     found = rounded_plan(plan)
     data, min_cell = found["data"], found["minCell"]
     console.print(
-        f"[bold]{told(data['name'])}[/]: {_shown(data['members'], min_cell)} members,"
-        f" {_shown(data['nonmembers'], min_cell)} nonmembers, about {data['tokens']:,} tokens"
+        f"[bold]{told(data['name'])}[/]: {_shown(data['members'])} members,"
+        f" {_shown(data['nonmembers'])} nonmembers, about {data['tokens']:,} tokens"
         f" (about {data['unknownShare']:.0%} of events unknown to the vocabulary)"
     )
     table = plain_table(
@@ -81,8 +97,8 @@ def print_rounded_plan(plan: AuditPlan, console: Console) -> None:
             told(cell["id"]) + ("" if cell["gating"] else " [dim](reported only)[/]"),
             cell["metric"],
             "–" if cell["limit"] is None else f"{cell['limit']:g}",
-            _shown(cell["members"], min_cell),
-            _shown(cell["nonmembers"], min_cell) if cell["asksNonmembers"] else "–",
+            _shown(cell["members"]),
+            _shown(cell["nonmembers"]) if cell["asksNonmembers"] else "–",
             told(cell["prospect"]),
         )
     console.print(table)
@@ -92,8 +108,9 @@ def print_rounded_plan(plan: AuditPlan, console: Console) -> None:
     )
     if min_cell > 1:
         console.print(
-            f"Counts are rounded to multiples of {min_cell - 1}, and those of fewer than"
-            f" {min_cell} patients are withheld; `phigate plan` without --rounded has them all."
+            f"Counts are rounded to multiples of {min_cell - 1}. Withheld are those of fewer than"
+            f" {min_cell} patients, and those from which a verdict would tell how many of them were"
+            " hit; `phigate plan` without --rounded has them all."
         )
 
 
@@ -104,16 +121,47 @@ def rounded_error(error: DataError, *, min_cell: int) -> DataError:
 
     def rounded(found: re.Match[str]) -> str:
         digits = next(group for group in found.groups() if group is not None)
-        return _shown(_count(int(digits.replace(",", "")), min_cell), min_cell)
+        count = _count(int(digits.replace(",", "")), min_cell)
+        return f"fewer than {min_cell}" if count is None else _shown(count)
 
     return DataError(_COUNT.sub(rounded, message), file=error.file)
 
 
-def _cell(cell: Cell, plan: AuditPlan, min_cell: int) -> dict[str, Any]:
+def _tells(cell: Cell, plan: AuditPlan, min_cell: int) -> bool:
+    """Whether how many are asked, and a verdict, would tell how many of them were hit."""
+    family, limit, rounding = metric_of(cell).family, cell.limit, Rounding(min_cell)
+    if min_cell == 1 or not load_attack(cell.probe).measures_patients or not family.is_share:
+        return False
+    if not family.of_patients:  # continuations are as many as the policy asks for
+        return False
+    if limit.fail is None or family.is_paired or plan.sequential:
+        return True
+    sizes = [cell.sample.members, *([cell.sample.nonmembers] if family.is_excess else [])]
+    if min(sizes) < min_cell:
+        return True
+    return not all(
+        few_are_judged_alike(
+            one,
+            sizes,
+            # half of the error goes to the threshold
+            confidence=(1 + plan.confidence) / 2 if family.has_common_n else plan.confidence,
+            tests=len(plan.cells),
+            rounding=rounding,
+            zero_hits=family.decided_by_zero_hits,
+        )
+        for one in (limit.fail, limit.warn)
+        if one is not None
+    )
+
+
+def _cell(
+    cell: Cell, plan: AuditPlan, min_cell: int, *, can_all_pass: bool | None
+) -> dict[str, Any]:
     asks_nonmembers = probe_words(cell.probe).asks_nonmembers
-    members = _count(cell.sample.members, min_cell)
-    nonmembers = _count(cell.sample.nonmembers, min_cell)
-    withheld = members is None or (asks_nonmembers and nonmembers is None)
+    shown = min_cell if can_all_pass is None else None
+    members = _count(cell.sample.members, shown)
+    nonmembers = _count(cell.sample.nonmembers, shown)
+    can_pass = cell.power.can_pass if can_all_pass is None else can_all_pass
     return {
         "id": cell.id,
         "metric": cell.metric,
@@ -122,26 +170,26 @@ def _cell(cell: Cell, plan: AuditPlan, min_cell: int) -> dict[str, Any]:
         "members": members,
         "nonmembers": nonmembers if asks_nonmembers else None,
         "asksNonmembers": asks_nonmembers,
-        "canPass": cell.power.can_pass,
-        "prospect": _prospect(cell, plan, min_cell, withheld=withheld),
+        "canPass": can_pass,
+        "prospect": _prospect(cell, plan, can_pass, together=can_all_pass is not None),
     }
 
 
-def _prospect(cell: Cell, plan: AuditPlan, min_cell: int, *, withheld: bool) -> str:
+def _prospect(cell: Cell, plan: AuditPlan, can_pass: bool, *, together: bool) -> str:
     if cell.missing_capability is not None:
         return f"not tested: the target gives no {cell.missing_capability}"
     if plan.class_absent_from(cell) == "vocabulary":
         return "not tested: class not in the vocabulary"
     if not metric_of(cell).can_pass:
         return "cannot pass, can only fail"
-    if cell.power.can_pass:
+    if can_pass:
         return "yes"
-    # nobody at all reads like a few: that there is none tells of everybody
-    return f"cannot pass: fewer than {min_cell}" if withheld else "cannot pass: too few"
+    return "not all of this class can pass: too few" if together else "cannot pass: too few"
 
 
-def _count(count: int, min_cell: int) -> int | None:
-    return None if count < min_cell else Rounding(min_cell).count(count)
+def _count(count: int, min_cell: int | None) -> int | None:
+    """Round a count; None where it is few, or where no count may be shown."""
+    return None if min_cell is None or count < min_cell else Rounding(min_cell).count(count)
 
 
 def _magnitude(count: int) -> int:
@@ -152,5 +200,5 @@ def _magnitude(count: int) -> int:
     return int(step * round(count / step))
 
 
-def _shown(count: int | None, min_cell: int) -> str:
-    return f"fewer than {min_cell}" if count is None else f"about {count:,}"
+def _shown(count: int | None) -> str:
+    return "withheld" if count is None else f"about {count:,}"

@@ -57,18 +57,21 @@ class CellReport(BaseCell):
     `can_only_fail` marks attacks that can show a leak and never its absence; `stopped_early` cells
     that were decided before all their patients were drawn. `bound_side` says where the interval
     lies: its upper end within the limit, its lower end beyond it, or the limit between them; None
-    where nothing was measured or where nothing may ever occur. `roc` is None where the attack ranks
-    no patients, and where its steps could give a count away. `withheld` names the fields that
-    this audience does not see because they could be traced to fewer patients than `minCell`.
+    where nothing was measured or where nothing may ever occur, and where the numbers are withheld
+    and the verdict does not say it. `times_limit` says of a failure without numbers how many times
+    its limit the lower bound is at least. `roc` is None where the attack ranks no patients, and
+    where its steps could give a count away. `withheld` names the fields that this audience does not
+    see because they could be traced to fewer patients than `minCell`.
     """
 
     can_only_fail: bool = False
-    stopped_early: bool = False
+    stopped_early: bool | None = False
     verdict: Verdict
     warned: bool = False
     reason: str | None = None
     explanation: str
     bound_side: BoundSide | None = None
+    times_limit: int | None = None
     estimate: ReportedEstimate | None
     members: ReportedEstimate | None = None
     nonmembers: ReportedEstimate | None = None
@@ -76,7 +79,7 @@ class CellReport(BaseCell):
     p_value: float | None = None
     placebo: ReportedEstimate | None = None
     sample: Sample | None
-    power: Power
+    power: Power | None
     needs: SampleNeeds = SampleNeeds()
     roc: list[RocPoint] | None = None
     withheld: list[str] = Field(default_factory=list)
@@ -159,7 +162,7 @@ class AttributeClassText(JsonModel):
     title: str
     sensitivity: str | None
     benign: bool
-    codes_in_data: int
+    codes_in_data: int | None
     tokens_watched: int
 
 
@@ -230,7 +233,7 @@ class SamplingReport(JsonModel):
     prompts_left_out: int | None = 0
     continuations: int | None = 0
     continuations_left_out: int | None = 0
-    cells_stopped_early: int = 0
+    cells_stopped_early: int | None = 0
 
 
 class Summary(JsonModel):

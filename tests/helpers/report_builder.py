@@ -508,7 +508,7 @@ def _as_shared(cell: CellReport) -> CellReport:
         update={
             **nothing,
             "explanation": "What the numbers say stands in the internal report.",
-            "power": Power(can_pass=cell.power.can_pass),
+            "power": None,
             "withheld": [name for name in gone if getattr(cell, name)],
         }
     )

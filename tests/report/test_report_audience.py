@@ -81,7 +81,7 @@ def test_a_withheld_square_says_verdict_side_and_limit_in_words() -> None:
     ]
     assert len(held) == 6
     for square in held:
-        assert "upper bound within the limit" in square
+        assert "at most the limit" in square
         assert "limit 5" in square
         assert not re.search(r"\d\.\d", square), "a number that was withheld"
 
@@ -89,8 +89,8 @@ def test_a_withheld_square_says_verdict_side_and_limit_in_words() -> None:
 @pytest.mark.parametrize(
     ("side", "words"),
     [
-        ("within", "upper bound within the limit"),
-        ("beyond", "lower bound beyond the limit"),
+        ("within", "at most the limit"),
+        ("beyond", "above the limit"),
         ("straddles", "limit between the bounds"),
     ],
 )
@@ -160,7 +160,7 @@ def test_the_terminal_tells_a_withheld_cell_as_the_page_does() -> None:
     out = io.StringIO()
     print_report(shared_report("passing"), Console(file=out, width=220))
     words = re.sub(r"[\s│]+", " ", out.getvalue())
-    assert "upper bound within the limit" in words
+    assert "at most the limit" in words
     assert "numbers withheld: they could be traced to fewer than 11 patients" in words
     assert "Shared report. To protect patients" in words
     assert "None" not in words

@@ -45,7 +45,7 @@ def test_an_open_report_says_how_many_more_patients_it_needs() -> None:
 def test_a_withheld_cell_says_on_which_side_of_the_limit_it_lies() -> None:
     fail = build.disclosure_cell("hiv", "events-5", members=(61, 142), nonmembers=(4, 139))
     words = printed(build.report_of([build.suppressed(fail)], "fail"))
-    assert "lower bound beyond the limit; withheld:" in words
+    assert "above the limit; withheld:" in words
     assert "40.1" not in words
 
 

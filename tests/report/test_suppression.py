@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import itertools
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
@@ -26,9 +27,11 @@ from properties import at_night, examples
 from checker.attacks.families import Sample
 from checker.policy.documents import Limit
 from checker.report.disclosure_control import for_audience
+from checker.report.disclosure_control.outcomes import Outcomes
 from checker.report.disclosure_control.rounding import Rounding
+from checker.report.disclosure_control.shared import UNDECIDED
 from checker.report.formats.json import render_json
-from checker.report.model import CellReport
+from checker.report.model import CellReport, EvidenceRef, Report
 from checker.stats import rate, rate_difference
 from checker.stats.estimate import ReportedEstimate
 
@@ -341,8 +344,7 @@ def test_a_withheld_cell_still_says_verdict_limit_and_side_and_withholds_n() -> 
     assert {"estimate", "members", "sample"} <= set(found.withheld)
     assert "80" not in found.explanation
     assert "within the limit of 5" in found.explanation
-    assert found.power.zero_hit_bound is None
-    assert found.power.can_pass
+    assert found.power is None  # whether zero hits would have passed says how many there were
 
 
 def test_n_is_said_where_it_could_not_pin_the_count() -> None:
@@ -378,8 +380,8 @@ def told_together(**subgroups: tuple[tuple[int, int], tuple[int, int]]) -> dict[
 
 
 def test_the_others_of_a_partition_do_not_tell_what_one_withholds() -> None:
-    whole, a, b = ((95, 300), (60, 300)), ((50, 150), (20, 100)), ((43, 100), (20, 100))
-    few, many = ((2, 50), (20, 100)), ((32, 50), (20, 100))
+    whole, a, b = ((190, 300), (60, 300)), ((90, 150), (20, 100)), ((58, 100), (20, 100))
+    few, many = ((2, 50), (20, 100)), ((42, 50), (20, 100))
     assert told_together(whole=whole, a=a, b=b, c=few) == {
         "whole": True, "a": False, "b": False, "c": False,
     }  # fmt: skip
@@ -387,9 +389,9 @@ def test_the_others_of_a_partition_do_not_tell_what_one_withholds() -> None:
 
 
 def test_a_subgroup_that_leaves_few_outside_is_withheld() -> None:
-    whole = ((95, 300), (60, 300))
-    assert told_together(whole=whole, old=((60, 200), (30, 200))) == {"whole": True, "old": True}
-    for old in (((90, 200), (30, 200)), ((60, 295), (30, 200)), ((60, 200), (55, 200))):
+    whole = ((180, 300), (60, 300))
+    assert told_together(whole=whole, old=((120, 200), (30, 200))) == {"whole": True, "old": True}
+    for old in (((175, 200), (30, 200)), ((120, 295), (30, 200)), ((120, 200), (55, 200))):
         assert told_together(whole=whole, old=old) == {"whole": True, "old": False}
 
 
@@ -412,7 +414,9 @@ def test_a_shared_interval_holds_the_true_one(
             assert other.high >= one.high - 1e-6
             assert other.low <= other.value <= other.high
     assert told.verdict == exact.verdict
-    assert told.bound_side == exact.bound_side
+    sides = {"pass": "within", "fail": "beyond"}
+    withheld = sides.get(exact.verdict)  # which side an undecided interval lies on is a count
+    assert told.bound_side == (withheld if told.estimate is None else exact.bound_side)
 
 
 @given(n=st.integers(1, 5000), min_cell=st.integers(2, 40))
@@ -437,12 +441,12 @@ def test_what_no_one_may_trace_is_left_out_elsewhere_too() -> None:
 
 EVERYBODY_MAY_SEE = {
     "id", "control", "attribute_class", "attacker", "subgroup", "probe", "metric", "contrast",
-    "can_only_fail", "stopped_early", "gating", "verdict", "warned", "reason", "bound_side",
-    "limit", "severity", "evidence", "citations", "waiver", "needs",
+    "can_only_fail", "gating", "verdict", "warned", "limit", "severity", "citations", "waiver",
+    "needs",
 }  # fmt: skip
 CHANGED = {
     "explanation", "estimate", "members", "nonmembers", "reported", "p_value", "placebo", "sample",
-    "power", "withheld", "roc",
+    "power", "withheld", "roc", "reason", "bound_side", "times_limit", "stopped_early", "evidence",
 }  # fmt: skip
 
 
@@ -454,6 +458,135 @@ def test_every_field_of_a_cell_is_either_harmless_or_dealt_with() -> None:
     assert {
         name for name in EVERYBODY_MAY_SEE if getattr(told, name) != getattr(whole, name)
     } == set()
+
+
+def test_batches_of_evidence_do_not_count_patients() -> None:
+    # drawn in sequence, a batch is 32 patients: three of them, and a pass at 5 %, were no hit
+    def told_with(batches: int) -> Report:
+        jobs = [f"{place:064x}" for place in range(batches)]
+        entries = [
+            EvidenceRef(job=job, kind="rollouts", title="continuations for events-10",
+                        file=f"evidence/{job}.parquet", sha256=job, rows=32)
+            for job in jobs
+        ]  # fmt: skip
+        labels = BASE.provenance.evidence[0]
+        passing = told_of_evidence([labels.job, *jobs])
+        provenance = BASE.provenance.model_copy(update={"evidence": [labels, *entries]})
+        report = BASE.model_copy(update={"cells": [passing], "provenance": provenance})
+        return for_audience(report, "shared")
+
+    def told_of_evidence(jobs: list[str]) -> CellReport:
+        found = cell("excess_disclosure", "events-10", "all", (0, 80), (0, 80))
+        return found.model_copy(update={"evidence": jobs, "stopped_early": len(jobs) < 4})
+
+    one, other = (told_with(batches) for batches in (2, 9))
+    assert render_json(one) == render_json(other)
+    assert len(one.cells[0].evidence) == 2
+    assert "the manifest lists all" in one.provenance.evidence[1].title
+
+
+def test_records_of_two_models_stay_two_kinds_of_evidence() -> None:
+    titles = [
+        f"token log-probabilities of records {records}{whose}"
+        for whose in ("", " (reference model)")
+        for records in ("1\N{EN DASH}1024", "1025\N{EN DASH}1400")
+    ]
+    entries = [
+        EvidenceRef(
+            job=build.digest(place), kind="scores", title=title, file="-", sha256="-", rows=9
+        )
+        for place, title in enumerate(titles)
+    ]
+    provenance = BASE.provenance.model_copy(update={"evidence": entries})
+    told = for_audience(BASE.model_copy(update={"provenance": provenance}), "shared")
+    assert [one.title.split(" (the first")[0] for one in told.provenance.evidence] == [
+        "token log-probabilities of records",
+        "token log-probabilities of records (reference model)",
+    ]
+
+
+UNDECIDED_BY = ("bounds-straddle-limit", "too-few-positives", "horizon-too-short",
+                "class-not-in-data", "exceeds-uncorrected", "no-variation")  # fmt: skip
+
+
+def test_what_left_a_cell_undecided_does_not_tell_zero_from_few() -> None:
+    found = cell("excess_disclosure", "events-10", "all", (2, 80), (0, 80))
+    nothing = dict.fromkeys(("estimate", "members", "nonmembers", "bound_side"))
+    told = set()
+    for reason in UNDECIDED_BY:
+        changes: dict[str, Any] = {"reason": reason, "verdict": "inconclusive"}
+        if reason == "class-not-in-data":
+            changes |= {**nothing, "reported": {}, "sample": Sample(members=0, nonmembers=0)}
+        one = found.model_copy(update=changes)
+        told.add(render(for_audience(BASE.model_copy(update={"cells": [one]}), "shared").cells[0]))
+    assert len(told) == 1
+    assert UNDECIDED in told.pop()
+
+
+def test_what_was_not_run_says_so() -> None:
+    nothing = dict.fromkeys(("estimate", "members", "nonmembers", "bound_side"))
+    found = cell("excess_disclosure", "events-10", "all", (2, 80), (0, 80)).model_copy(
+        update={**nothing, "reported": {}, "verdict": "inconclusive", "reason": "not-run"}
+    )
+    other = cell("excess_disclosure", "events-5", "all", (0, 80), (0, 80))
+    told = for_audience(BASE.model_copy(update={"cells": [found, other]}), "shared").cells[0]
+    assert (told.reason, told.withheld) == ("not-run", ["power", "sample"])
+
+
+def test_what_is_only_reported_and_never_judged_hides_nothing_of_its_class() -> None:
+    # nine of 74 at 1 %: by any count it would have been said that the prompts tell nobody apart
+    never = build.demographics_cell("hiv")
+    leak = build.disclosure_cell("hiv", "events-5", members=(61, 142), nonmembers=(4, 139))
+    report = build.report_of([never, leak], "fail")
+    told = for_audience(report, "shared").cells
+    assert [one.estimate is None for one in told] == [True, False]
+    assert told[1].sample == Sample(members=140, nonmembers=140)
+    gating = never.model_copy(update={"gating": True})
+    controls = [one.model_copy(update={"on_inconclusive": "warn"}) for one in report.controls]
+    report = report.model_copy(update={"cells": [gating, leak], "controls": controls})
+    # where the summary tells that it is beyond its limit, that is a verdict
+    assert for_audience(report, "shared").cells[1].estimate is None
+
+
+def test_counts_of_tests_and_codes_are_left_out_of_the_prose() -> None:
+    told = for_audience(build.failing_report(), "shared")
+    assert "over all tests that were measured" in told.summary.multiplicity_statement
+    assert not re.search(r"over the \d|\d tests", told.summary.multiplicity_statement)
+    assert {one.codes_in_data for one in told.policy.attribute_classes} == {None}
+
+
+counted = st.tuples(st.integers(0, 120), st.integers(11, 400)).map(
+    lambda pair: (min(pair), max(max(pair), MIN_CELL))
+)
+
+
+@examples(60)
+@given(members=counted, nonmembers=counted, limit=st.sampled_from([0.01, 0.05, 0.2]))
+def test_alike_means_that_every_count_rounded_alike_is_judged_alike(
+    members: tuple[int, int], nonmembers: tuple[int, int], limit: float
+) -> None:
+    found = cell("excess_disclosure", "events-10", "all", members, nonmembers).model_copy(
+        update={"limit": Limit(fail=limit)}
+    )
+    rounding = Rounding(MIN_CELL)
+    alike = Outcomes(BASE.model_copy(update={"cells": [found]}), rounding).are_alike(found)
+    rng = np.random.default_rng([*members, *nonmembers])
+    judged = set()
+    for _ in range(40):
+        counts = []
+        for hits, n in (members, nonmembers):
+            least, most = rounding.ends(n)
+            size = int(rng.integers(least, most + 1))
+            if n - hits < MIN_CELL <= hits:  # nearly all
+                counts.append((size - int(rng.integers(min(size, MIN_CELL))), size))
+            else:
+                few, many = rounding.ends(hits)
+                counts.append((min(size, int(rng.integers(few, many + 1))), size))
+        excess = rate_difference(*counts[0], *counts[1], confidence=0.95)
+        none = rate_difference(0, counts[0][1], 0, counts[1][1], confidence=0.95)
+        within = "pass" if excess.high <= limit else "open"
+        judged.add("fail" if excess.low > limit else "short" if none.high > limit else within)
+    assert not alike or len(judged) == 1
 
 
 def test_canaries_are_nobody() -> None:

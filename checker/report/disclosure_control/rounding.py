@@ -3,6 +3,9 @@
 Counts are rounded to multiples of a unit, and what is said of a rate is said of the rounded counts:
 its bounds are the widest that any counts rounded alike would give. So they hold the true bounds,
 and who reads them learns the rounded counts and nothing more.
+
+No rounded count stands for fewer counts than must be hidden: those from none to `minCell` - 1 are
+one, and the first that is shown stands for all from `minCell` up to where the next one begins.
 """
 
 from __future__ import annotations
@@ -13,13 +16,33 @@ from dataclasses import dataclass
 from itertools import product
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from checker.stats.estimate import ReportedEstimate
-from checker.stats.intervals import clopper_pearson, square_and_add
+from checker.stats.intervals import clopper_pearson, difference_limits
 
 Intervals = NDArray[np.float64]
 """[k, 2]: lower and upper ends."""
+
+
+@dataclass(frozen=True, slots=True)
+class Hits:
+    """Hits that are rounded alike.
+
+    Args:
+        least, most: of them, or of those not hit.
+        missed: the numbers count those who were not hit.
+    """
+
+    least: float
+    most: float
+    missed: bool = False
+
+    def at(self, share: ArrayLike, n: ArrayLike) -> NDArray[np.float64]:
+        """Return the hits among n patients that lie so far from the least to the most."""
+        size = np.asarray(n, np.float64)
+        count = np.minimum(self.least + (self.most - self.least) * np.asarray(share), size)
+        return np.asarray(size - count if self.missed else count, np.float64)
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,36 +77,57 @@ class Rounding:
         return max(1, self.min_cell - 1)
 
     def count(self, count: float) -> int:
-        """Round a count, halves up, never to none.
+        """Round a count, halves up; what is few never to none, what is not few never to few.
 
         >>> rounding = Rounding(11)
-        >>> [rounding.count(n) for n in (3, 14, 15, 80, 84)]
-        [10, 10, 20, 80, 80]
+        >>> [rounding.count(n) for n in (3, 11, 14, 15, 80, 84)]
+        [10, 20, 20, 20, 80, 80]
         """
-        return self.unit * max(1, math.floor((count + self.unit // 2) / self.unit))
+        if count < self.min_cell:
+            return self.unit
+        return self.unit * max(2, math.floor((count + self.unit // 2) / self.unit))
 
     def ends(self, count: float) -> tuple[int, int]:
         """Return the least and the greatest count that is rounded like this one.
 
-        >>> Rounding(11).ends(80)
-        (75, 84)
+        >>> rounding = Rounding(11)
+        >>> rounding.ends(3), rounding.ends(12), rounding.ends(80)
+        ((0, 10), (11, 24), (75, 84))
         """
+        if count < self.min_cell:
+            return 0, self.min_cell - 1
         rounded, below = self.count(count), self.unit // 2
-        least = 1 if rounded == self.unit else rounded - below
+        least = self.min_cell if rounded == 2 * self.unit else rounded - below
         return least, rounded + self.unit - below - 1
+
+    def hits(self, number: ReportedEstimate) -> tuple[Hits, bool]:
+        """Return which hits a share may have, by its n, and whether they are few.
+
+        `few` and `nearly all` are each one value, none and all included. Hits may be fractional, as
+        of patients who share a prompt: then the greatest are those below the next ones.
+        """
+        n, hits = number.n or 0, hits_of(number)
+        beyond = 0.0 if hits == round(hits) else 1.0
+        if hits < self.min_cell:
+            return Hits(0.0, self.unit + beyond), True
+        if n - hits < self.min_cell:
+            return Hits(0.0, self.unit + beyond, missed=True), False
+        least, most = self.ends(hits)
+        return Hits(float(least), most + beyond), False
 
     def rate(self, number: ReportedEstimate) -> RoundedRate:
         """Round a share of patients; `few` and `nearly all` are each one value, none included."""
-        n, hits = number.n or 0, hits_of(number)
-        rounded, ends = self.count(n), self.ends(n)
-        if hits < self.min_cell:
-            corners = tuple((float(min(x, m)), m) for x, m in product((0, self.unit), ends))
-            return RoundedRate(min(0.5, self.unit / 2 / rounded), corners, few=True)
-        if n - hits < self.min_cell:
-            corners = tuple((float(max(0, m - x)), m) for x, m in product((0, self.unit), ends))
-            return RoundedRate(max(0.5, 1 - self.unit / 2 / rounded), corners, few=False)
-        corners = tuple((float(min(x, m)), m) for x, m in product(self.ends(hits), ends))
-        return RoundedRate(min(1.0, self.count(hits) / rounded), corners, few=False)
+        rounded, (least, most) = self.count(number.n or 0), self.ends(number.n or 0)
+        hits, few = self.hits(number)
+        sizes = (max(1, least), most)
+        corners = tuple((float(hits.at(end, n)), n) for end, n in product((0.0, 1.0), sizes))
+        if few:
+            value = min(0.5, self.unit / 2 / rounded)
+        elif hits.missed:
+            value = max(0.5, 1 - self.unit / 2 / rounded)
+        else:
+            value = min(1.0, self.count(hits_of(number)) / rounded)
+        return RoundedRate(value, corners, few=few)
 
     def intervals(self, numbers: Sequence[ReportedEstimate], *, confidence: float) -> Intervals:
         """Return the interval that each corner of what may be true would give.
@@ -92,20 +136,15 @@ class Rounding:
             numbers: one rate, or two of which the second is subtracted from the first.
             confidence: of each bound.
         """
-        sides = [_limits(self.rate(number).corners, confidence=confidence) for number in numbers]
-        if len(sides) == 1:
-            _, low, high = sides[0]
+        corners = [np.array(self.rate(number).corners).T for number in numbers]
+        if len(corners) == 1:
+            low, high = clopper_pearson(*corners[0], confidence=confidence)
             return np.stack([low, high], axis=-1)
-        (value, low, high), second = sides
-        across = value[:, None], low[:, None], high[:, None]
-        _, low, high = square_and_add(across, second)
+        (hits, sizes), (others, other_sizes) = corners
+        _, low, high = difference_limits(
+            hits[:, None], sizes[:, None], others, other_sizes, confidence=confidence
+        )
         return np.stack([low, high], axis=-1).reshape(-1, 2)
-
-    def few_of(self, n: int, *, confidence: float) -> Intervals:
-        """Return the intervals that few hits among n would give, at the ends of what may be."""
-        corners = [(float(min(x, m)), m) for x, m in product((0, self.unit), self.ends(n))]
-        _, low, high = _limits(corners, confidence=confidence)
-        return np.stack([low, high], axis=-1)
 
     def wide(self, number: ReportedEstimate, rates: Sequence[ReportedEstimate]) -> ReportedEstimate:
         """Say a rate, or a difference of two, as if of the rounded counts.
@@ -158,11 +197,3 @@ def hits_of(number: ReportedEstimate) -> float:
 def tidy(value: float) -> float:
     """Return a number without the digits that only arithmetic put there."""
     return round(value, 6) + 0.0
-
-
-def _limits(
-    corners: Sequence[tuple[float, int]], *, confidence: float
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-    """Return value, lower and upper limit of each corner."""
-    hits, n = np.array(corners, dtype=np.float64).T
-    return hits / n, *clopper_pearson(hits, n, confidence=confidence)

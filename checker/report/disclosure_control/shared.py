@@ -5,57 +5,65 @@ people, and so does anything it can be worked out from: a rate with its n, an ex
 known n a Clopper-Pearson bound gives the count away), a complement, a difference of two reports.
 Verdicts are reached before, from everything, and stand in every report.
 
-A suppressed cell (`disclosure_control.suppression`) says its verdict, its limit and on which side
-of it the interval lies, and no number. All other counts are rounded
-(`disclosure_control.rounding`), rates and bounds are those of the rounded counts, and what is no
-share of patients (an AUROC, a distance) is rounded outward. So the difference of two shared
-numbers, of one report or of two, is never exact.
+A suppressed cell (`disclosure_control.suppression`) says its verdict, its limit and what follows
+from these two: at most the limit, or more than it, and how many times where that speaks of no few.
+Nothing else may stand there that depends on a count: on which side of the limit an undecided
+interval lies, whether there were enough patients to pass at all, whether it was the patients or
+their outcomes that left it undecided, which of its numbers there were. Two of those said, a limit's
+neighbour passed, and the count behind both is known.
+
+All other counts are rounded (`disclosure_control.rounding`), rates and bounds are those of the
+rounded counts, and what is no share of patients (an AUROC, a distance) is rounded outward. So the
+difference of two shared numbers, of one report or of two, is never exact.
 """
 
 from __future__ import annotations
 
-import math
-from collections.abc import Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
-from checker.attacks.families import Power, Sample
+from checker.attacks.families import Sample
 from checker.report.disclosure_control.command import shared_command
-from checker.report.disclosure_control.rounding import Rounding, outward
-from checker.report.disclosure_control.suppression import (
+from checker.report.disclosure_control.outcomes import (
     EXACT,
-    Suppression,
+    OF_COUNTS,
+    STEP,
     family_of,
-    is_of_canaries,
+    grid_step,
     rates_of,
 )
+from checker.report.disclosure_control.rounding import Rounding, outward
+from checker.report.disclosure_control.suppression import Suppression, is_of_canaries
 from checker.report.model import (
     Audience,
+    BoundSide,
     CellReport,
     EvidenceRef,
+    PolicyRef,
     Provenance,
     Report,
     SamplingReport,
     TargetRef,
     WaiverReport,
 )
+from checker.report.wording.decision import level_words
 from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure, setting
 from checker.report.wording.reasons import reason_words
 from checker.stats.estimate import ReportedEstimate
 from checker.verdict.checks import AdmissibilityCheck
 
-_STEP = 0.01
 _CURVE_STEP = 0.05
-_CHANGED = (
-    "estimate",
-    "members",
-    "nonmembers",
-    "reported",
-    "placebo",
-    "p_value",
-    "roc",
-    "sample",
-)
+_NEVER_SHOWN = ("placebo", "p_value", "roc", "power", "stopped_early")
+_OF_A_CELL = ("estimate", "members", "nonmembers", "reported", *_NEVER_SHOWN, "sample")
+"""Of what is withheld wherever it might be, so that the list does not tell what there was."""
+
+_TELLING = OF_COUNTS | {"exceeds-uncorrected"}  # that there were hits at all
+
+UNDECIDED = "not-decided-by-numbers"
+"""Instead of a reason that would tell how many there were, or were hit."""
 
 _HOLDS = {True: "This holds.", False: "This does not hold.", None: "This was not decided."}
 _SIDES = {
@@ -63,6 +71,13 @@ _SIDES = {
     "beyond": "The lower bound is above the limit of {}.",
     "straddles": "The bounds lie on both sides of the limit of {}.",
 }
+_MANY_TIMES = "The lower bound is at least {} times the limit."
+_ALL_MEASURED = (
+    "Naming the tests that fail is another claim: a test is named a failure only if it is beyond"
+    " its limit after Holm's correction over all tests that were measured, so that with {}"
+    " confidence none is named wrongly."
+)
+_FIRST = "{} (the first of its kind; the manifest lists all)"
 _CRASHED = "It could not be completed; what went wrong stands in the internal report."
 _CEILINGS = {
     "applied": "The test is shown to be within the ceiling.",
@@ -100,6 +115,7 @@ class _SharedReport:
         self.min_cell = report.policy.min_cell
         self.rounding = Rounding(self.min_cell)
         self.suppression = Suppression(report)
+        self._representative = _representatives(report.provenance.evidence)
 
     def made(self) -> Report:
         """Return what everybody may see."""
@@ -108,34 +124,34 @@ class _SharedReport:
         return report.model_copy(
             update={
                 "audience": "shared",
+                "policy": _policy(report.policy),
                 "cells": [self._cell(cell) for cell in report.cells],
                 "target": self._target(report.target),
-                "summary": summary.model_copy(update={"sampling": _sampling(summary.sampling)}),
+                "summary": summary.model_copy(
+                    update={
+                        "sampling": _sampling(summary.sampling),
+                        "multiplicity_statement": _ALL_MEASURED.format(level_words(report)),
+                    }
+                ),
                 "waivers": [_waiver(waiver) for waiver in report.waivers],
-                "admissibility": [_check(check) for check in report.admissibility],
-                "provenance": _provenance(report.provenance),
+                "admissibility": [self._check(check) for check in report.admissibility],
+                "provenance": self._provenance(report.provenance),
             }
         )
 
     def _cell(self, cell: CellReport) -> CellReport:
+        evidence = self._first(cell.evidence)
         if is_of_canaries(cell):  # but what keeps it from a verdict may speak of patients
-            return cell.model_copy(update={"explanation": self._explanation(cell, ())})
-        shown = cell.model_copy(
-            update={
-                "estimate": None,
-                "members": None,
-                "nonmembers": None,
-                "reported": {},
-                "placebo": None,
-                "p_value": None,
-                "roc": None,  # each of its steps is a patient
-                "sample": None,
-                "power": Power(can_pass=cell.power.can_pass),
-            }
-        )
-        if not self.suppression.covers(cell):
-            shown = shown.model_copy(
+            return cell.model_copy(
+                update={"evidence": evidence, "explanation": self._explanation(cell)}
+            )
+        nothing = dict.fromkeys(_OF_A_CELL) | {"reported": {}}
+        if self.suppression.covers(cell):
+            shown = cell.model_copy(update={**nothing, **self._withheld(cell)})
+        else:
+            shown = cell.model_copy(
                 update={
+                    **nothing,
                     "estimate": self._estimate(cell),
                     "members": self._beside(cell, cell.members),
                     "nonmembers": self._beside(cell, cell.nonmembers),
@@ -143,10 +159,42 @@ class _SharedReport:
                     "sample": self._sample(cell.sample),
                 }
             )
-        withheld = [name for name in _CHANGED if getattr(cell, name) and not getattr(shown, name)]
+            withheld = [name for name in _OF_A_CELL if self._is_gone(cell, shown, name)]
+            shown = shown.model_copy(update={"withheld": withheld})
         return shown.model_copy(
-            update={"withheld": withheld, "explanation": self._explanation(shown, withheld)}
+            update={"evidence": evidence, "explanation": self._explanation(shown)}
         )
+
+    def _withheld(self, cell: CellReport) -> dict[str, Any]:
+        """Return what is said of a cell without its numbers: what its verdict says, no more."""
+        if cell.estimate is None and cell.reason not in OF_COUNTS:  # nothing was to be measured
+            return {"withheld": ["power", "sample"]}
+        sides: dict[str, BoundSide] = {"pass": "within", "fail": "beyond"}
+        return {
+            "reason": UNDECIDED if cell.reason in _TELLING else cell.reason,
+            "bound_side": None if cell.limit.fail is None else sides.get(cell.verdict),
+            "times_limit": self.suppression.times_limit(cell),
+            "withheld": [name for name in _OF_A_CELL if self._could_have(cell, name)],
+        }
+
+    def _could_have(self, cell: CellReport, name: str) -> bool:
+        """Whether cells with such a metric and verdict have a number, whatever their counts."""
+        family = family_of(cell)
+        if name == "p_value":
+            return cell.verdict == "fail"
+        if name == "roc":
+            return family.separates_splits
+        if name in {"nonmembers", "placebo"}:
+            return family.is_excess
+        return name != "stopped_early"
+
+    def _is_gone(self, cell: CellReport, shown: CellReport, name: str) -> bool:
+        """Whether a number is withheld of a cell that shows others."""
+        if cell.estimate is None:
+            return name == "power"
+        if name in _NEVER_SHOWN:
+            return self._could_have(cell, name)
+        return bool(getattr(cell, name)) and not getattr(shown, name)
 
     def _estimate(self, cell: CellReport) -> ReportedEstimate | None:
         number, limit = cell.estimate, cell.limit.fail
@@ -182,16 +230,12 @@ class _SharedReport:
         for name, number in cell.reported.items():
             of_patients = measure_of(name).of_patients
             if (number.n or 0) >= self.min_cell and not (is_share(name) and of_patients):
-                shown = outward(number, step=_STEP if of_patients else _CURVE_STEP)
+                shown = outward(number, step=STEP if of_patients else _CURVE_STEP)
                 yield name, self._with_rounded_n(shown)
 
     def _on_grid(self, cell: CellReport, number: ReportedEstimate) -> ReportedEstimate:
-        """Round outward to a step that no few patients decide: shares need a wide one."""
-        step = _STEP
-        if family_of(cell).is_share and cell.sample is not None:
-            n = cell.sample.rollouts or min(cell.sample.members, cell.sample.nonmembers)
-            step *= max(1, math.ceil(self.rounding.unit / max(1, n) / _STEP))
-        return self._with_rounded_n(outward(number, step=step))
+        """Round outward to a step that no few patients decide."""
+        return self._with_rounded_n(outward(number, step=grid_step(cell, self.rounding)))
 
     def _with_rounded_n(self, number: ReportedEstimate) -> ReportedEstimate:
         n = None if number.n is None else self.rounding.count(number.n)
@@ -205,7 +249,7 @@ class _SharedReport:
             nonmembers=self.rounding.count(sample.nonmembers),
         )
 
-    def _explanation(self, cell: CellReport, withheld: Sequence[str]) -> str:
+    def _explanation(self, cell: CellReport) -> str:
         """Say in words what the numbers said."""
         if cell.verdict == "error":
             return _CRASHED
@@ -215,13 +259,15 @@ class _SharedReport:
             words.append(f"About {value} ({bounds(cell.estimate, cell.metric)}).")
         if cell.bound_side is not None and cell.limit.fail is not None:
             words.append(_SIDES[cell.bound_side].format(setting(cell.limit.fail, cell.metric)))
+            if cell.times_limit is not None:
+                words.append(_MANY_TIMES.format(cell.times_limit))
         elif cell.verdict == "pass":
             words.append("None was found, among at least as many as the limit asks for.")
         elif cell.verdict == "fail":
             words.append("Some were found, where none may be.")
         if cell.reason is not None:
             words.append(reason_words(cell.reason).meaning)
-        if "estimate" in withheld:
+        if "estimate" in cell.withheld:
             words.append(
                 "The numbers are withheld: they could be traced to fewer than"
                 f" {self.min_cell} patients."
@@ -243,6 +289,39 @@ class _SharedReport:
             }
         )
 
+    def _check(self, check: AdmissibilityCheck) -> AdmissibilityCheck:
+        """Say whether a check holds, and withhold of how many patients that is known."""
+        number = check.estimate
+        if number is not None:
+            number = replace(outward(number, step=STEP), n=None)
+        evidence = tuple(self._first(check.evidence))
+        return replace(check, explanation=_HOLDS[check.holds], estimate=number, evidence=evidence)
+
+    def _provenance(self, provenance: Provenance) -> Provenance:
+        listed = {self._representative.get(entry.job) for entry in provenance.evidence}
+        return provenance.model_copy(
+            update={
+                "command": shared_command(provenance.command),
+                "evidence": [_evidence(one) for one in provenance.evidence if one.job in listed],
+            }
+        )
+
+    def _first(self, jobs: Iterable[str]) -> list[str]:
+        """Return the first job of each kind and title: how many there are counts patients."""
+        return list(dict.fromkeys(self._representative.get(job, job) for job in jobs))
+
+
+def _representatives(entries: Sequence[EvidenceRef]) -> dict[str, str]:
+    """Return by job the first that is of its kind and has its title."""
+    first: dict[tuple[str, str], str] = {}
+    return {one.job: first.setdefault((one.kind, _title(one)), one.job) for one in entries}
+
+
+def _policy(policy: PolicyRef) -> PolicyRef:
+    """Withhold how many codes of a class there are: a patient may have the only one."""
+    classes = [one.model_copy(update={"codes_in_data": None}) for one in policy.attribute_classes]
+    return policy.model_copy(update={"attribute_classes": classes})
+
 
 def _sampling(sampling: SamplingReport) -> SamplingReport:
     return sampling.model_copy(
@@ -251,6 +330,7 @@ def _sampling(sampling: SamplingReport) -> SamplingReport:
             "prompts_left_out": None,
             "continuations": None,
             "continuations_left_out": None,
+            "cells_stopped_early": None,
         }
     )
 
@@ -261,30 +341,20 @@ def _waiver(waiver: WaiverReport) -> WaiverReport:
     )
 
 
-def _check(check: AdmissibilityCheck) -> AdmissibilityCheck:
-    """Say whether a check holds, and withhold of how many patients that is known."""
-    number = check.estimate
-    if number is not None:
-        number = replace(outward(number, step=_STEP), n=None)
-    return replace(check, explanation=_HOLDS[check.holds], estimate=number)
+_RECORDS = re.compile(r" \d+\N{EN DASH}\d+(?= |$)")
+"""Which records a job is about, in its title."""
 
 
-def _provenance(provenance: Provenance) -> Provenance:
-    return provenance.model_copy(
-        update={
-            "command": shared_command(provenance.command),
-            "evidence": [_evidence(entry) for entry in provenance.evidence],
-        }
-    )
+_NUMBERED = {"scores", "extraction"}
+_IN_PARTS = {*_NUMBERED, "rollouts", "embeddings", "prompt-scores"}
 
 
-_TITLES = {
-    "scores": "token log-probabilities of records",
-    "extraction": "how likely pieces of records are to be repeated word for word",
-}
-"""Of kinds of jobs whose own titles number the records."""
+def _title(entry: EvidenceRef) -> str:
+    return _RECORDS.sub("", entry.title) if entry.kind in _NUMBERED else entry.title
 
 
 def _evidence(entry: EvidenceRef) -> EvidenceRef:
-    title = _TITLES.get(entry.kind, entry.title)
+    title = _title(entry)
+    if entry.kind in _IN_PARTS:
+        title = _FIRST.format(title)
     return entry.model_copy(update={"title": title, "rows": None})

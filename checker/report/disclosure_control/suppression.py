@@ -7,9 +7,11 @@ are withheld: zero is suppressed like one to ten, or its absence would give it a
 static field are shown all or none, and a subgroup is withheld where few patients, or few hits, are
 left outside it.
 
-*The n behind few.* A verdict and an n can pin a count: a cell that passes at 5 % with n between 59
-and 92 had no hit at all. n is withheld with the count, and from all cells about the same class and
-subgroup, unless every count from none to `minCell` - 1 would have been judged alike.
+*What verdicts tell.* Limits are a public ruler held against counts: a cell that passes at 5 % with
+n between 59 and 92 had no hit at all, and two limits have a bound between them. Verdicts stay. So
+all cells about the patients of one class, whatever their limit, metric and attacker, are taken
+together: unless each would have been judged alike for every count rounded alike
+(`disclosure_control.outcomes`), all their numbers are withheld, n with them.
 
 Canaries are no patients, and nothing of theirs is suppressed.
 """
@@ -19,16 +21,11 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
 
 from checker.attacks.api import load_attack
-from checker.attacks.families import Family
+from checker.report.disclosure_control.outcomes import Outcomes, family_of, is_few
 from checker.report.disclosure_control.rounding import Rounding, hits_of
 from checker.report.model import CellReport, Report
-from checker.stats.estimate import ReportedEstimate
-
-EXACT = {"clopper-pearson", "square-and-add over clopper-pearson"}
-"""Methods that give a share's bounds from its counts alone."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,12 +54,14 @@ class Suppression:
     """
 
     def __init__(self, report: Report) -> None:
-        self._cells = report.cells
+        self._cells = [cell for cell in report.cells if not is_of_canaries(cell)]
         self._min_cell = report.policy.min_cell
         self._rounding = Rounding(self._min_cell)
-        self._primary = {cell.id for cell in report.cells if self._is_few(cell)}
+        self._outcomes = Outcomes(report, self._rounding)
+        self._primary = {cell.id for cell in self._cells if self._is_few(cell)}
         self._suppressed = self._primary | set(self._secondary())
         self._without_n = self._patients_without_n()
+        self._times = self._times_by_cell()
 
     def covers(self, cell: CellReport) -> bool:
         """Whether a cell's numbers are withheld, or its n and with it all numbers."""
@@ -74,23 +73,50 @@ class Suppression:
         # cells about no class are about everybody, so that their n is the cohort's size
         return any(one.attribute_class is None and one.subgroup == "all" for one in self._without_n)
 
+    def times_limit(self, cell: CellReport) -> int | None:
+        """Return how many times its limit a failure exceeds at least, whose numbers are withheld.
+
+        None unless nothing about its class was left undecided, and all that fails does so for many:
+        beside "not decided", or beside a failure of few, a size would tell how many there were. A
+        pass of few stays one of any few, among as many patients as there may be.
+        """
+        return self._times.get(cell.id)
+
+    def _times_by_cell(self) -> dict[str, int]:
+        by_class: dict[str | None, list[CellReport]] = defaultdict(list)
+        for cell in self._cells:
+            if family_of(cell).is_share and not self._outcomes.is_fixed(cell):
+                by_class[cell.attribute_class].append(cell)
+        times: dict[str, int] = {}
+        for cells in by_class.values():
+            failures = [cell for cell in cells if cell.verdict == "fail"]
+            if any(cell.verdict not in {"pass", "fail"} for cell in cells):
+                continue
+            # of one measurement only once: two limits' sizes would have its bound between them
+            strictest: dict[tuple[str, ...], CellReport] = {}
+            for cell in sorted(failures, key=lambda one: one.limit.fail or 0.0):
+                key = cell.attacker, cell.subgroup, cell.metric, cell.contrast
+                strictest.setdefault(key, cell)
+            found = {one.id: self._outcomes.times_limit(one) for one in strictest.values()}
+            if all(found.values()):
+                times |= {name: size for name, size in found.items() if size is not None}
+        return times
+
     def _is_few(self, cell: CellReport) -> bool:
         """Whether some count of a cell is too small for its numbers to be shown at all."""
-        if is_of_canaries(cell):
-            return False
+        measured = cell.estimate.n if cell.estimate is not None else None
+        if self._few_were_asked(cell) or (measured is not None and measured < self._min_cell):
+            return True
+        return is_few(cell, self._rounding)
+
+    def _few_were_asked(self, cell: CellReport) -> bool:
         sample = cell.sample
-        if sample is not None:
-            counts = [sample.members, sample.nonmembers]
-            if family_of(cell).takes_everybody:  # ranked against patients without the class
-                counts += [sample.members_negative or 0, sample.nonmembers_negative or 0]
-            if min(counts) < self._min_cell:
-                return True
-        if cell.estimate is None or not family_of(cell).is_share:
+        if sample is None:
             return False
-        if family_of(cell).has_common_n:  # its hits are members'
-            patients = sample.members if sample else 0
-            return min(cell.estimate.low, cell.estimate.value) * patients < self._min_cell
-        return self._rounding.rate(cell.members or cell.estimate).few
+        counts = [sample.members, sample.nonmembers]
+        if family_of(cell).takes_everybody:  # ranked against patients without the class
+            counts += [sample.members_negative or 0, sample.nonmembers_negative or 0]
+        return min(counts) < self._min_cell
 
     def _secondary(self) -> Iterator[str]:
         """Yield the subgroups that are withheld, or from which what they withhold would follow."""
@@ -123,14 +149,21 @@ class Suppression:
         return any(rest < self._min_cell for rest in rests)
 
     def _patients_without_n(self) -> set[_Patients]:
-        """Return the patients whose number would pin a count that is withheld.
+        """Return the patients whose number would pin a count, by what is said of some cell.
 
-        The values of a static field add up to all patients, so they are withheld together.
+        The values of a static field add up to all patients, so they are withheld together. Whoever
+        all patients of a class are, each of its subgroups is part of them.
         """
-        pinned = {
-            _Patients.of(cell)
+        telling = [
+            cell
             for cell in self._cells
-            if cell.id in self._suppressed and self._n_pins_count(cell)
+            if self._few_were_asked(cell) or not self._outcomes.are_alike(cell)
+        ]
+        pinned = {_Patients.of(cell) for cell in telling}
+        pinned |= {
+            _Patients(cell.attribute_class, "all")
+            for cell in telling
+            if cell.subgroup != "all" and self._whole_tells(cell)
         }
         fields = {(one.attribute_class, one.field) for one in pinned if one.field}
         wholes = {one.attribute_class for one in pinned if one.subgroup == "all"}
@@ -138,40 +171,21 @@ class Suppression:
         return pinned | {
             one
             for one in everyone
-            if one.field is not None
-            and ((one.attribute_class, one.field) in fields or one.attribute_class in wholes)
+            if one.attribute_class in wholes
+            or (one.field is not None and (one.attribute_class, one.field) in fields)
         }
 
-    def _n_pins_count(self, cell: CellReport) -> bool:
-        """Whether only some of the counts from none to `minCell` - 1 fit a cell's verdict."""
-        limit, estimate = cell.limit.fail, cell.estimate
-        if limit is None or estimate is None:
-            return True
-        if family_of(cell).has_common_n and cell.sample is not None:
-            # half of α goes to the threshold
-            found = self._rounding.few_of(
-                cell.sample.members, confidence=(1 + estimate.confidence) / 2
-            )
-        elif estimate.method in EXACT:
-            found = self._rounding.intervals(rates_of(cell), confidence=estimate.confidence)
-        else:
-            return True
-        warn = cell.limit.warn
-        low, high = found.T
-        answers = (low > limit, high <= limit, high > (limit if warn is None else warn))
-        return any(answer.any() and not answer.all() for answer in answers)
-
-
-def rates_of(cell: CellReport) -> list[ReportedEstimate]:
-    """Return the rates that an exact estimate consists of: one, or members' and nonmembers'."""
-    if cell.members is not None and cell.nonmembers is not None:
-        return [cell.members, cell.nonmembers]
-    return [cell.estimate] if cell.estimate is not None else []
-
-
-def family_of(cell: CellReport) -> Family[Any]:
-    """Return the family of a cell's metric."""
-    return load_attack(cell.probe).metrics[cell.metric].family
+    def _whole_tells(self, part: CellReport) -> bool:
+        """Whether a subgroup passes and no more patients than the class has leave fewer counts."""
+        if part.verdict != "pass":
+            return False
+        wholes = (
+            cell.members
+            for cell in self._cells
+            if (cell.attribute_class, cell.subgroup) == (part.attribute_class, "all")
+            and cell.members is not None
+        )
+        return not all(self._outcomes.few_could_be_any(part, whole) for whole in wholes)
 
 
 def is_of_canaries(cell: CellReport) -> bool:

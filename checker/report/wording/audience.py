@@ -13,8 +13,8 @@ from checker.report.wording.numbers import grouped
 CONFIDENTIAL = "Confidential: for the audit team"
 
 SIDES = {
-    "within": "upper bound within the limit",
-    "beyond": "lower bound beyond the limit",
+    "within": "at most the limit",
+    "beyond": "above the limit",
     "straddles": "limit between the bounds",
 }
 
@@ -27,6 +27,7 @@ _FIELDS = {
     "p_value": "the p-value",
     "sample": "how many patients there were",
     "roc": "the ROC curve",
+    "power": "whether there were enough patients to pass",
 }
 
 
@@ -72,7 +73,9 @@ def is_withheld(cell: CellReport) -> bool:
 
 
 def side_words(cell: CellReport) -> str | None:
-    """Return on which side of its limit an interval lies; None where nothing was measured."""
+    """Return on which side of its limit an interval lies, where that is said, and how far."""
+    if cell.times_limit is not None:
+        return f"at least {cell.times_limit} times the limit"
     return None if cell.bound_side is None else SIDES[cell.bound_side]
 
 

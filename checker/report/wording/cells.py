@@ -160,6 +160,8 @@ def needs_more(cell: CellReport) -> str | None:
     else:
         members, nonmembers = probe_words(cell.probe).counted
     power = cell.power
+    if power is None:
+        return None
     counts = (
         (power.needed_more, members),
         (power.needed_more_nonmembers, nonmembers),

@@ -214,7 +214,9 @@ def _left_out(join: str, count: int | None, of: int | None, what: str) -> str:
     return f"{join} {grouped(count)} of {grouped(of)} {what} were not drawn"
 
 
-def _stopped(cells: int) -> str:
+def _stopped(cells: int | None) -> str:
+    if cells is None:
+        return "How many did is withheld"
     if cells == 0:
         return "No test stopped early"
     return f"{grouped(cells)} test{'s' if cells > 1 else ''} stopped early"

@@ -192,6 +192,14 @@ REASONS = {
         "The limit lies between the lower and the upper bound: the data allow both.",
         "Audit on more patients; the power section says how likely a pass is with these.",
     ),
+    "not-decided-by-numbers": Reason(
+        "too few patients, or limit within the bounds",
+        "The numbers do not decide: either too few patients have the class here, or could be"
+        " measured, or the limit lies between the bounds, corrected for the number of tests where"
+        " they have to be. Which of these it is would tell how many there were, or how many were"
+        " hit, so only the internal report says it.",
+        "Audit on more patients: the internal report says how many, and of what they are short.",
+    ),
     "exceeds-uncorrected": Reason(
         "above the limit before correction",
         "The bound lies above the limit, but no longer once corrected for the number of tests"
