@@ -1,0 +1,212 @@
+"""What a policy can decide, by how many patients there are (METHODS §6, *How many patients*).
+
+A plan says what the cohort that is there can decide. Scaled up or down, with the shares of patients
+that it found, it says what a cohort of any size could: from how many patients on a cell can pass,
+is likely to, and a model that leaks nothing is likely to be released.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from checker.attacks.api import load_attack
+from checker.attacks.families import Sample
+from checker.planning.cells import metric_of, planned_power
+from checker.planning.model import AuditPlan, Cell
+from checker.planning.power import comparability_power
+from checker.planning.release import with_prospects
+from checker.planning.sample_size import LIKELY, sample_needed
+from checker.policy import resolve_attacker
+from checker.policy.documents import PolicySpec
+
+SIZES = (300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000)
+"""Members, and as many nonmembers or a part of them."""
+
+_COUNTED = (
+    "members", "subgroup_members", "members_positive", "members_negative", "rollouts",
+)  # fmt: skip
+_COUNTED_OUTSIDE = ("nonmembers", "nonmembers_positive", "nonmembers_negative")
+
+
+@dataclass(frozen=True, slots=True)
+class CellNeed:
+    """How many patients a cell takes, whatever cohort they are of.
+
+    Args:
+        cell: control and attacker.
+        metric: as its control measures it.
+        limit: of a failure; None where nothing may ever occur.
+        gating: whether it decides.
+        counted: who has to be so many: "positives" (who have the class, within reach), or
+            "patients".
+        fewest: in each split, to pass at all; None where 100,000 are not enough.
+        likely: for a pass with chance `LIKELY` where nothing leaks; None where not, or unknown.
+    """
+
+    cell: str
+    metric: str
+    limit: float | None
+    gating: bool
+    counted: str
+    fewest: int | None
+    likely: int | None
+
+
+@dataclass(frozen=True, slots=True)
+class OperatingPoint:
+    """What a policy can decide with cohorts of one size.
+
+    Args:
+        members: in the training split.
+        nonmembers: apart.
+        deciding: cells that keep a model from release unless they pass.
+        can_pass: so many of them can.
+        likely: so many pass with chance `LIKELY` at least where nothing leaks.
+        released: chance that a model that leaks nothing and is described rightly is released, or
+            None where it is not known before the data.
+        is_floor: the chance is rather higher.
+        stopped_by: cells and checks that let no model through.
+    """
+
+    members: int
+    nonmembers: int
+    deciding: int
+    can_pass: int
+    likely: int
+    released: float | None
+    is_floor: bool
+    stopped_by: tuple[str, ...]
+
+
+def patients_needed(spec: PolicySpec) -> list[CellNeed]:
+    """Return how many patients each cell of a policy takes, in the policy's order.
+
+    Args:
+        spec: a resolved policy's body. Subgroups take as many patients as the whole.
+    """
+    found = []
+    for name, control in spec.controls.items():
+        attack = load_attack(control.probe)
+        params = attack.params.model_validate(control.params)
+        metric = attack.metrics[control.metric].in_control(contrast=control.contrast, params=params)
+        for attacker_name, limit in control.limits.items():
+            fewest, likely = sample_needed(
+                metric,
+                limit,
+                confidence=spec.parameters.confidence,
+                base_rate=spec.parameters.expected_base_rate,
+            )
+            decides = (
+                resolve_attacker(spec, attacker_name).gating
+                and control.enforcement != "advisory"
+                and control.severity in spec.gate.fail_on
+            )
+            found.append(
+                CellNeed(
+                    cell=f"{name}/{attacker_name}",
+                    metric=control.metric,
+                    limit=limit.fail,
+                    gating=decides,
+                    counted="positives" if control.attribute_class else "patients",
+                    fewest=fewest if metric.can_pass else None,
+                    likely=likely if metric.can_pass else None,
+                )
+            )
+    return found
+
+
+def operating_points(
+    plan: AuditPlan, *, sizes: Sequence[int] = SIZES, nonmember_share: float | None = None
+) -> list[OperatingPoint]:
+    """Return what a plan's policy can decide with cohorts like its own, but of other sizes.
+
+    Args:
+        plan: of a cohort whose shares of patients (with a class, within an attacker's reach, in a
+            subgroup) stand for the others'.
+        sizes: members of each, > 0.
+        nonmember_share: nonmembers for each member; default: as in the plan's cohort.
+    """
+    share = nonmember_share
+    if share is None:
+        share = plan.data.nonmembers / max(plan.data.members, 1)
+    return [_point(scaled(plan, members=size, nonmembers=round(size * share))) for size in sizes]
+
+
+def scaled(plan: AuditPlan, *, members: int, nonmembers: int) -> AuditPlan:
+    """Return a plan as a cohort of another size would have it, to be shown and not to be run.
+
+    Args:
+        plan: as compiled, with at least one patient in each split.
+        members: of the other cohort.
+        nonmembers: of it.
+    """
+    inside = members / max(plan.data.members, 1)
+    outside = nonmembers / max(plan.data.nonmembers, 1)
+    parameters = plan.policy.document.spec.parameters
+    cells = [_resized(plan, cell, inside=inside, outside=outside) for cell in plan.cells]
+    data = plan.data.model_copy(
+        update={
+            "members": members,
+            "nonmembers": nonmembers,
+            "near_duplicates": round(plan.data.near_duplicates * outside),
+            "set_aside": round(plan.data.set_aside * outside),
+        }
+    )
+    other = plan.model_copy(
+        update={
+            "cells": cells,
+            "data": data,
+            "comparability": comparability_power(
+                members,
+                nonmembers,
+                assignment=plan.target.document.spec.data.assignment,
+                tolerance=parameters.admissibility_tolerance,
+                confidence=plan.confidence,
+            ),
+        }
+    )
+    return with_prospects(other)
+
+
+def _resized(plan: AuditPlan, cell: Cell, *, inside: float, outside: float) -> Cell:
+    sample = cell.sample.model_copy(
+        update={
+            **_times(cell.sample, _COUNTED, inside),
+            **_times(cell.sample, _COUNTED_OUTSIDE, outside),
+        }
+    )
+    power = planned_power(
+        metric_of(cell),
+        cell.limit,
+        sample,
+        sequential=plan.sequential,
+        confidence=plan.confidence,
+        base_rate=plan.policy.document.spec.parameters.expected_base_rate,
+    )
+    return cell.model_copy(update={"sample": sample, "power": power})
+
+
+def _times(sample: Sample, names: Sequence[str], factor: float) -> dict[str, int]:
+    return {
+        name: round(count * factor)
+        for name in names
+        if (count := getattr(sample, name)) is not None
+    }
+
+
+def _point(plan: AuditPlan) -> OperatingPoint:
+    deciding = [cell for cell in plan.cells if cell.gating and cell.on_inconclusive == "block"]
+    release = plan.release
+    assert release is not None  # `with_prospects` has it computed
+    able = [cell for cell in deciding if cell.power.can_pass]
+    return OperatingPoint(
+        members=plan.data.members,
+        nonmembers=plan.data.nonmembers,
+        deciding=len(deciding),
+        can_pass=len(able),
+        likely=sum((cell.power.pass_probability or 0.0) >= LIKELY for cell in able),
+        released=release.chance,
+        is_floor=release.is_floor,
+        stopped_by=tuple(release.stopped_by),
+    )
