@@ -102,7 +102,7 @@ def near_codes(
 ) -> dict[str, NearCodes]:
     """Find codes that a class may miss: diagnoses, and codes of no kind, that look like it.
 
-    They name it in words, or they name no system and end like an ICD-10 code of it: a table of codes
+    They name it in words, or name no system and end like an ICD-10 code of it: a table of codes
     may hide a disease under a number of its own. What is excluded is not meant, nor what another
     class catches by its own spelling, nor drugs, procedures and tests: of these `phigate classes
     coverage` tells more.
