@@ -40,6 +40,8 @@ from checker.records.code_census import (
     CodeCensus,
     check_census,
     cohort_reader,
+    event_counts,
+    patient_counts,
     take_census,
 )
 from checker.records.cohort import Cohort
@@ -112,50 +114,45 @@ def near_codes(
         ranks: of the classes in use.
         cohort: members and nonmembers.
     """
-    code = np.concatenate([cohort.members.code, cohort.nonmembers.code])
-    events = np.bincount(code, minlength=len(cohort.codes))
+    events = event_counts(cohort)
     caught = np.zeros(len(cohort.codes), dtype=np.bool_)
     for found in ranks.values():
         caught |= found.in_data > 0
-    reader = CodeReader()
-    texts = {
-        entry: words(f"{cohort.codes[entry]} {cohort.descriptions[entry] or ''}")
-        for entry in np.flatnonzero(events).tolist()
-        if kind_of(cohort.codes[entry], None) in (None, "diagnoses")
-        and not (caught[entry] and reader.read_own(cohort.codes[entry]))
+    matchers = {name: class_matcher(spec.attribute_classes[name]) for name in ranks}
+    hints = {
+        name: [hint for word in spec.attribute_classes[name].words if (hint := words(word))]
+        for name in ranks
     }
-    lengths = np.concatenate([np.diff(cohort.members.offsets), np.diff(cohort.nonmembers.offsets)])
-    patient = np.repeat(np.arange(len(lengths)), lengths)
-    near, matchers = {}, dict[str, ClassMatcher]()
-    for name, found in ranks.items():
-        matchers[name] = class_matcher(spec.attribute_classes[name])
-        hints = [hint for word in spec.attribute_classes[name].words if (hint := words(word))]
-        named = [
-            entry
-            for entry, text in texts.items()
-            if found.in_data[entry] == 0
-            and entry not in found.excluded
-            and (
-                any(_names(text, hint) for hint in hints)
-                or _ends_like(cohort.codes[entry], matchers[name])
-            )
-        ]
-        named.sort(key=lambda entry: (-int(events[entry]), entry))
-        has = np.isin(code, named)
-        near[name] = NearCodes(
-            tuple(cohort.codes[entry] for entry in named), len(np.unique(patient[has]))
-        )
+    named: dict[str, list[int]] = {name: [] for name in ranks}
+    for entry in np.flatnonzero(events).tolist():
+        spelling = cohort.codes[entry]
+        if kind_of(spelling, None) not in (None, "diagnoses"):
+            continue
+        has_code = bool(CodeReader().read_own(spelling))
+        if has_code and caught[entry]:
+            continue
+        text = words(f"{spelling} {cohort.descriptions[entry] or ''}")
+        for name, found in ranks.items():
+            if found.in_data[entry] or entry in found.excluded:
+                continue
+            if any(_names(text, hint) for hint in hints[name]) or (
+                not has_code and _ends_like(spelling, matchers[name])
+            ):
+                named[name].append(entry)
+    near = {}
+    for name, entries in named.items():
+        entries.sort(key=lambda entry: (-int(events[entry]), entry))
+        (patients,) = patient_counts(cohort, [entries])
+        near[name] = NearCodes(tuple(cohort.codes[entry] for entry in entries), patients)
     return near
 
 
 def _ends_like(spelling: str, matcher: ClassMatcher) -> bool:
     """Say whether a code without a system ends like an ICD-10 code of a class."""
     last = re.split(r"[/|:]+", spelling)[-1].strip().upper()
-    return (
-        _ICD10.fullmatch(last) is not None
-        and not CodeReader().read_own(spelling)
-        and matcher.standing([read_code("icd10cm", last)], "") in ("definitive", "strong")
-    )
+    return _ICD10.fullmatch(last) is not None and matcher.standing(
+        [read_code("icd10cm", last)], ""
+    ) in ("definitive", "strong")
 
 
 def _names(text: str, hint: str) -> bool:
