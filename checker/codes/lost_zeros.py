@@ -120,6 +120,16 @@ class LostZeros:
             if system == "icd9cm" and one.is_suspect and not one.is_lost
         )
 
+    def doubtful(self, head: str, system: str, text: str) -> str | None:
+        """Return what a code is if it lost a zero, in a column that shows none; None elsewhere."""
+        column = self._columns.get((head, system))
+        if column is None or column.zeros or column.is_dotted or not column.undotted:
+            return None
+        match = _NUMBER.fullmatch(text)
+        if match is None or len(match[1]) >= _LONGEST[system] or (match[3] or "").strip("0"):
+            return None
+        return f"0{match[1]}"
+
     def restore(self, head: str, system: str, text: str) -> Restored:
         """Return a code as it is to be read."""
         if system == "icd10pcs":

@@ -25,6 +25,7 @@ from checker.codes import (
     RANK_STRONG,
     ClassMatcher,
     CodeReader,
+    Reading,
     find_matches,
     kind_of,
     read_code,
@@ -100,20 +101,27 @@ class NearCodes:
 
 
 def near_codes(
-    spec: PolicySpec, ranks: Mapping[str, ClassRanks], *, cohort: Cohort
+    spec: PolicySpec,
+    ranks: Mapping[str, ClassRanks],
+    *,
+    cohort: Cohort,
+    census: CodeCensus | None,
 ) -> dict[str, NearCodes]:
     """Find codes that a class may miss: diagnoses, and codes of no kind, that look like it.
 
     They name it in words, or name no system and end like an ICD-10 code of it: a table of codes
-    may hide a disease under a number of its own. What is excluded is not meant, nor what another
-    class catches by its own spelling, nor drugs, procedures and tests: of these `phigate classes
-    coverage` tells more.
+    may hide a disease under a number of its own. Or they are ICD-9 codes of a column without any
+    zero in front, and would be of the class with one. What is excluded is not meant, nor what
+    another class catches by its own spelling, nor drugs, procedures and tests: of these `phigate
+    classes coverage` tells more.
 
     Args:
         spec: of the policy; the `words` of its classes are looked for.
         ranks: of the classes in use.
         cohort: members and nonmembers.
+        census: of its codes; None where no class is looked for.
     """
+    doubtful = {} if census is None else census.doubtful
     events = event_counts(cohort)
     caught = np.zeros(len(cohort.codes), dtype=np.bool_)
     for found in ranks.values():
@@ -129,14 +137,16 @@ def near_codes(
         if kind_of(spelling, None) not in (None, "diagnoses"):
             continue
         has_code = bool(CodeReader().read_own(spelling))
-        if has_code and caught[entry]:
+        if has_code and caught[entry] and entry not in doubtful:
             continue
         text = words(f"{spelling} {cohort.descriptions[entry] or ''}")
         for name, found in ranks.items():
             if found.in_data[entry] or entry in found.excluded:
                 continue
-            if any(_names(text, hint) for hint in hints[name]) or (
-                not has_code and _ends_like(spelling, matchers[name])
+            if (
+                any(_names(text, hint) for hint in hints[name])
+                or (not has_code and _ends_like(spelling, matchers[name]))
+                or _is_counted(doubtful.get(entry, ()), matchers[name])
             ):
                 named[name].append(entry)
     near = {}
@@ -150,9 +160,11 @@ def near_codes(
 def _ends_like(spelling: str, matcher: ClassMatcher) -> bool:
     """Say whether a code without a system ends like an ICD-10 code of a class."""
     last = re.split(r"[/|:]+", spelling)[-1].strip().upper()
-    return _ICD10.fullmatch(last) is not None and matcher.standing(
-        [read_code("icd10cm", last)], ""
-    ) in ("definitive", "strong")
+    return _ICD10.fullmatch(last) is not None and _is_counted([read_code("icd10cm", last)], matcher)
+
+
+def _is_counted(readings: Sequence[Reading], matcher: ClassMatcher) -> bool:
+    return any(matcher.standing([one], "") in ("definitive", "strong") for one in readings)
 
 
 def _names(text: str, hint: str) -> bool:

@@ -149,7 +149,7 @@ def compile_plan(
             overlap=compared.overlap,
             census=census,
         ),
-        classes=class_snapshots(spec, builder.ranks, cohort=cohort),
+        classes=class_snapshots(spec, builder.ranks, cohort=cohort, census=census),
         cells=cells,
         jobs=jobs,
         comparability=comparability_power(

@@ -129,10 +129,14 @@ def _unread(one: ClaimedCodes) -> UnreadVocabulary:
 
 
 def class_snapshots(
-    spec: PolicySpec, ranks: dict[str, ClassRanks], *, cohort: Cohort
+    spec: PolicySpec,
+    ranks: dict[str, ClassRanks],
+    *,
+    cohort: Cohort,
+    census: CodeCensus | None,
 ) -> dict[str, ClassSnapshot]:
     """Keep what each class in use matched, what makes a hit, and what it may miss."""
-    near = near_codes(spec, ranks, cohort=cohort)
+    near = near_codes(spec, ranks, cohort=cohort, census=census)
     return {
         name: ClassSnapshot(
             title=spec.attribute_classes[name].title,

@@ -22,7 +22,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import Claim, CodeReader, Kind, kind_of
+from checker.codes import Claim, CodeReader, Kind, Reading, kind_of
 from checker.errors import DataError
 from checker.policy.documents import CodeSystemSpec
 from checker.records.cohort import Cohort
@@ -76,12 +76,15 @@ class CodeCensus:
         claims: commonest first.
         lost: what stands before ICD-9 codes whose zeros are lost for good.
         suspect: what stands before many ICD-9 codes none of which begins with a zero.
+        doubtful: by its place, what an ICD-9 code would be with a zero in front, where none of its
+            column, however short, begins with one.
     """
 
     events: dict[Kind, int]
     claims: tuple[ClaimedCodes, ...]
     lost: tuple[str, ...]
     suspect: tuple[str, ...]
+    doubtful: dict[int, tuple[Reading, ...]]
 
 
 def cohort_reader(systems: Iterable[CodeSystemSpec], cohort: Cohort) -> CodeReader:
@@ -119,8 +122,11 @@ def take_census(cohort: Cohort, reader: CodeReader) -> CodeCensus:
     totals = dict.fromkeys(_KINDS, 0)
     groups: dict[tuple[str, Kind | None, Problem], list[int]] = {}
     details: dict[int, str] = {}
+    doubtful: dict[int, tuple[Reading, ...]] = {}
     for entry in np.flatnonzero(n_events).tolist():
         claim, problem, kind = _assess(entry, cohort, reader)
+        if meant := reader.doubtful(cohort.codes[entry]):
+            doubtful[entry] = meant
         if kind is not None:
             totals[kind] += int(n_events[entry])
         if claim is not None and problem is not None:
@@ -143,7 +149,9 @@ def take_census(cohort: Cohort, reader: CodeReader) -> CodeCensus:
             )
         )
     claims.sort(key=lambda one: (-one.events, one.vocabulary))
-    return CodeCensus(totals, tuple(claims), tuple(reader.zeros.lost), tuple(reader.zeros.suspect))
+    return CodeCensus(
+        totals, tuple(claims), tuple(reader.zeros.lost), tuple(reader.zeros.suspect), doubtful
+    )
 
 
 def _assess(
