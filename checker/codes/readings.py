@@ -179,6 +179,15 @@ class CodeReader:
             meant += self.read_own(seen)
         return tuple(dict.fromkeys(meant))
 
+    def doubtful(self, spelling: str) -> tuple[Reading, ...]:
+        """Return what an ICD-9 code that is read would be, had it lost a zero as all may have."""
+        meant = (
+            (one.system, self.zeros.doubtful(one.head, one.system, piece))
+            for one in self._located(spelling)
+            for piece in codes_in(one.system, one.text)
+        )
+        return tuple(Reading(system, text) for system, text in meant if text is not None)
+
     def _is_lost(self, located: Located) -> bool:
         return any(
             self.zeros.restore(located.head, located.system, piece).text is None

@@ -182,9 +182,11 @@ def find_claim(spelling: str, located: Located | None) -> Claim | None:
             version = _name(WHOLE.sub("", parts[i + 1].strip())) if i + 2 < len(parts) else ""
             known = _UNREAD_NAMES.get(f"ICD{version}", "diagnoses")
             return Claim(f"ICD {version}".strip(), kind_of(spelling, None) or known, "unread")
+        # deep in a spelling that is of nothing clinical, OPS or READ is a ward or a word
         if name in _UNREAD_NAMES:
             kind = kind_of(spelling, None) or _UNREAD_NAMES[name]
-            return Claim(parts[i].strip(), kind, "unread")
+            if i == 0 or kind_of(spelling, None) or kind is None or names[0] in _URIS:
+                return Claim(parts[i].strip(), kind, "unread")
     for known_name, system in _SYSTEM_NAMES.items():
         if len(known_name) > _SHORT_NAME and names and names[-1].startswith(known_name):
             kind = kind_of(spelling, system)
@@ -195,6 +197,7 @@ def find_claim(spelling: str, located: Located | None) -> Claim | None:
 
 
 _SHORT_NAME: Final = 3
+_URIS: Final = frozenset({"HTTP", "HTTPS"})
 
 
 def foreign(text: str) -> str:

@@ -25,6 +25,7 @@ from checker.codes import (
     RANK_STRONG,
     ClassMatcher,
     CodeReader,
+    Reading,
     find_matches,
     kind_of,
     read_code,
@@ -40,6 +41,8 @@ from checker.records.code_census import (
     CodeCensus,
     check_census,
     cohort_reader,
+    event_counts,
+    patient_counts,
     take_census,
 )
 from checker.records.cohort import Cohort
@@ -99,12 +102,17 @@ class NearCodes:
 
 
 def near_codes(
-    spec: PolicySpec, ranks: Mapping[str, ClassRanks], *, cohort: Cohort
+    spec: PolicySpec,
+    ranks: Mapping[str, ClassRanks],
+    *,
+    cohort: Cohort,
+    census: CodeCensus | None,
 ) -> dict[str, NearCodes]:
     """Find codes that a class may miss: diagnoses, and codes of no kind, that look like it.
 
-    They name it in words, or they name no system and end like an ICD-10 code of it: a table of
-    codes may hide a disease under a number of its own. What is excluded is not meant, nor what
+    They name it in words, or name no system and end like an ICD-10 code of it: a table of codes
+    may hide a disease under a number of its own. Or they are ICD-9 codes of a column without any
+    zero in front, and would be of the class with one. What is excluded is not meant, nor what
     another class catches by its own spelling, nor drugs, procedures and tests: of these `phigate
     classes coverage` tells more.
 
@@ -112,51 +120,52 @@ def near_codes(
         spec: of the policy; the `words` of its classes are looked for.
         ranks: of the classes in use.
         cohort: members and nonmembers.
+        census: of its codes; None where no class is looked for.
     """
-    code = np.concatenate([cohort.members.code, cohort.nonmembers.code])
-    events = np.bincount(code, minlength=len(cohort.codes))
+    doubtful = {} if census is None else census.doubtful
+    events = event_counts(cohort)
     caught = np.zeros(len(cohort.codes), dtype=np.bool_)
     for found in ranks.values():
         caught |= found.in_data > 0
-    reader = CodeReader()
-    texts = {
-        entry: words(f"{cohort.codes[entry]} {cohort.descriptions[entry] or ''}")
-        for entry in np.flatnonzero(events).tolist()
-        if kind_of(cohort.codes[entry], None) in (None, "diagnoses")
-        and not (caught[entry] and reader.read_own(cohort.codes[entry]))
+    matchers = {name: class_matcher(spec.attribute_classes[name]) for name in ranks}
+    hints = {
+        name: [hint for word in spec.attribute_classes[name].words if (hint := words(word))]
+        for name in ranks
     }
-    lengths = np.concatenate([np.diff(cohort.members.offsets), np.diff(cohort.nonmembers.offsets)])
-    patient = np.repeat(np.arange(len(lengths)), lengths)
-    near, matchers = {}, dict[str, ClassMatcher]()
-    for name, found in ranks.items():
-        matchers[name] = class_matcher(spec.attribute_classes[name])
-        hints = [hint for word in spec.attribute_classes[name].words if (hint := words(word))]
-        named = [
-            entry
-            for entry, text in texts.items()
-            if found.in_data[entry] == 0
-            and entry not in found.excluded
-            and (
-                any(_names(text, hint) for hint in hints)
-                or _ends_like(cohort.codes[entry], matchers[name])
-            )
-        ]
-        named.sort(key=lambda entry: (-int(events[entry]), entry))
-        has = np.isin(code, named)
-        near[name] = NearCodes(
-            tuple(cohort.codes[entry] for entry in named), len(np.unique(patient[has]))
-        )
+    named: dict[str, list[int]] = {name: [] for name in ranks}
+    for entry in np.flatnonzero(events).tolist():
+        spelling = cohort.codes[entry]
+        if kind_of(spelling, None) not in (None, "diagnoses"):
+            continue
+        has_code = bool(CodeReader().read_own(spelling))
+        if has_code and caught[entry] and entry not in doubtful:
+            continue
+        text = words(f"{spelling} {cohort.descriptions[entry] or ''}")
+        for name, found in ranks.items():
+            if found.in_data[entry] or entry in found.excluded:
+                continue
+            if (
+                any(_names(text, hint) for hint in hints[name])
+                or (not has_code and _ends_like(spelling, matchers[name]))
+                or _is_counted(doubtful.get(entry, ()), matchers[name])
+            ):
+                named[name].append(entry)
+    near = {}
+    for name, entries in named.items():
+        entries.sort(key=lambda entry: (-int(events[entry]), entry))
+        (patients,) = patient_counts(cohort, [entries])
+        near[name] = NearCodes(tuple(cohort.codes[entry] for entry in entries), patients)
     return near
 
 
 def _ends_like(spelling: str, matcher: ClassMatcher) -> bool:
     """Say whether a code without a system ends like an ICD-10 code of a class."""
     last = re.split(r"[/|:]+", spelling)[-1].strip().upper()
-    return (
-        _ICD10.fullmatch(last) is not None
-        and not CodeReader().read_own(spelling)
-        and matcher.standing([read_code("icd10cm", last)], "") in ("definitive", "strong")
-    )
+    return _ICD10.fullmatch(last) is not None and _is_counted([read_code("icd10cm", last)], matcher)
+
+
+def _is_counted(readings: Sequence[Reading], matcher: ClassMatcher) -> bool:
+    return any(matcher.standing([one], "") in ("definitive", "strong") for one in readings)
 
 
 def _names(text: str, hint: str) -> bool:

@@ -164,7 +164,7 @@ def compile_plan(
             census=census,
             spare=len(builder.spare),
         ),
-        classes=class_snapshots(spec, builder.ranks, cohort=cohort),
+        classes=class_snapshots(spec, builder.ranks, cohort=cohort, census=census),
         cells=cells,
         jobs=jobs,
         comparability=comparability_power(

@@ -133,12 +133,16 @@ def _unread(one: ClaimedCodes) -> UnreadVocabulary:
 
 
 def class_snapshots(
-    spec: PolicySpec, ranks: Mapping[str, ClassRanks], *, cohort: Cohort
+    spec: PolicySpec,
+    ranks: Mapping[str, ClassRanks],
+    *,
+    cohort: Cohort,
+    census: CodeCensus | None,
 ) -> dict[str, ClassSnapshot]:
     """Keep what each class in use matched, what makes a hit, and what it may miss."""
     parts = {part: own for found in ranks.values() for part, own in found.parts.items()}
     coded = {name: found for name, found in ranks.items() if not found.parts}
-    near = near_codes(spec, {**parts, **coded}, cohort=cohort)
+    near = near_codes(spec, {**parts, **coded}, cohort=cohort, census=census)
 
     def kept(name: str, found: ClassRanks) -> ClassSnapshot:
         missed = near.get(name, NearCodes())  # a pool misses what its classes miss

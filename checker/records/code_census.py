@@ -22,7 +22,7 @@ from typing import Final, Literal, get_args
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import Claim, CodeReader, Kind, kind_of
+from checker.codes import Claim, CodeReader, Kind, Reading, kind_of
 from checker.errors import DataError
 from checker.policy.documents import CodeSystemSpec
 from checker.records.cohort import Cohort
@@ -32,6 +32,8 @@ UNREAD_SHARE: Final = 0.05
 """Of the events of each kind, so many may be unread."""
 EXAMPLES: Final = 3
 _NAMED: Final = 4
+_AT_ONCE: Final = 1 << 16
+"""Events that are counted at once: numbers of NumPy's own take eight bytes each."""
 _KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 Problem = Literal["unread", "malformed", "lost-zeros", "restored", "declared"]
@@ -74,12 +76,15 @@ class CodeCensus:
         claims: commonest first.
         lost: what stands before ICD-9 codes whose zeros are lost for good.
         suspect: what stands before many ICD-9 codes none of which begins with a zero.
+        doubtful: by its place, what an ICD-9 code would be with a zero in front, where none of its
+            column, however short, begins with one.
     """
 
     events: dict[Kind, int]
     claims: tuple[ClaimedCodes, ...]
     lost: tuple[str, ...]
     suspect: tuple[str, ...]
+    doubtful: dict[int, tuple[Reading, ...]]
 
 
 def cohort_reader(systems: Iterable[CodeSystemSpec], cohort: Cohort) -> CodeReader:
@@ -113,19 +118,21 @@ def take_census(cohort: Cohort, reader: CodeReader) -> CodeCensus:
         cohort: the patients, and the dictionary of codes.
         reader: as `cohort_reader` gives it.
     """
-    code = np.concatenate([cohort.members.code, cohort.nonmembers.code])
-    n_events = np.bincount(code, minlength=len(cohort.codes))
+    n_events = event_counts(cohort)
     totals = dict.fromkeys(_KINDS, 0)
     groups: dict[tuple[str, Kind | None, Problem], list[int]] = {}
     details: dict[int, str] = {}
+    doubtful: dict[int, tuple[Reading, ...]] = {}
     for entry in np.flatnonzero(n_events).tolist():
         claim, problem, kind = _assess(entry, cohort, reader)
+        if meant := reader.doubtful(cohort.codes[entry]):
+            doubtful[entry] = meant
         if kind is not None:
             totals[kind] += int(n_events[entry])
         if claim is not None and problem is not None:
             groups.setdefault((claim.vocabulary, kind, problem), []).append(entry)
             details[entry] = claim.detail
-    patients = _patients(cohort, code, list(groups.values()))
+    patients = patient_counts(cohort, list(groups.values()))
     claims = []
     for ((vocabulary, kind, problem), entries), count in zip(groups.items(), patients, strict=True):
         entries.sort(key=lambda entry: (-int(n_events[entry]), entry))
@@ -142,7 +149,9 @@ def take_census(cohort: Cohort, reader: CodeReader) -> CodeCensus:
             )
         )
     claims.sort(key=lambda one: (-one.events, one.vocabulary))
-    return CodeCensus(totals, tuple(claims), tuple(reader.zeros.lost), tuple(reader.zeros.suspect))
+    return CodeCensus(
+        totals, tuple(claims), tuple(reader.zeros.lost), tuple(reader.zeros.suspect), doubtful
+    )
 
 
 def _assess(
@@ -173,19 +182,37 @@ def _assess(
     return None, None, kind
 
 
-def _patients(
-    cohort: Cohort, code: NDArray[np.int32], groups: Sequence[Sequence[int]]
-) -> list[int]:
-    """Return how many patients have a code of each group."""
-    lengths = np.concatenate([np.diff(cohort.members.offsets), np.diff(cohort.nonmembers.offsets)])
-    patient = np.repeat(np.arange(len(lengths), dtype=np.int64), lengths)
-    group = np.full(len(cohort.codes), -1, dtype=np.int64)
+def event_counts(cohort: Cohort) -> NDArray[np.int64]:
+    """Return how often each code of a cohort occurs: [codes]."""
+    counts = np.zeros(len(cohort.codes), dtype=np.int64)
+    for split in (cohort.members, cohort.nonmembers):
+        for start in range(0, len(split.code), _AT_ONCE):
+            part = split.code[start : start + _AT_ONCE]
+            counts += np.bincount(part, minlength=len(cohort.codes))
+    return counts
+
+
+def patient_counts(cohort: Cohort, groups: Sequence[Sequence[int]]) -> list[int]:
+    """Return how many patients have a code of each group.
+
+    Args:
+        cohort: the patients.
+        groups: codes by their place; a code is in one group at most.
+    """
+    group = np.full(len(cohort.codes), -1, dtype=np.int32)
     for number, entries in enumerate(groups):
         group[entries] = number
-    of_event = group[code]
-    claimed = of_event >= 0
-    pairs = np.unique(of_event[claimed] * max(1, len(lengths)) + patient[claimed])
-    counts = np.bincount(pairs // max(1, len(lengths)), minlength=len(groups))
+    counts = np.zeros(len(groups), dtype=np.int64)
+    for split in (cohort.members, cohort.nonmembers):
+        pairs: list[NDArray[np.int64]] = []
+        for start in range(0, len(split.code), _AT_ONCE):
+            of_event = group[split.code[start : start + _AT_ONCE]]
+            event = np.flatnonzero(of_event >= 0)
+            patient = np.searchsorted(split.offsets, event + start, side="right") - 1
+            pairs.append(np.unique(of_event[event] * np.int64(len(split)) + patient))
+        if pairs and len(split):
+            met = np.unique(np.concatenate(pairs)) // len(split)
+            counts += np.bincount(met, minlength=len(groups))
     return [int(count) for count in counts]
 
 

@@ -113,6 +113,15 @@ def test_procedures_of_volume_3_likewise(codes: list[str], expected: dict[str, l
     assert column(codes, "PROCEDURE//ICD//9//") == expected
 
 
+def test_in_a_column_without_zeros_every_code_may_have_lost_one() -> None:
+    codes = ["ICD9CM/7054", "ICD9CM/25000", "ICD9CM/401.9"]
+    reader = CodeReader(codes=codes[:2])
+    assert [one.code for one in reader.doubtful(codes[0])] == ["07054"]
+    assert reader.doubtful(codes[1]) == ()
+    assert CodeReader(codes=[*codes[:2], "ICD9CM/0030"]).doubtful(codes[0]) == ()
+    assert CodeReader(codes=codes[2:]).doubtful(codes[2]) == ()
+
+
 def test_many_codes_without_a_zero_in_front_are_suspect() -> None:
     codes = [f"ICD9CM/{number}" for number in range(2500, 2850)]
     assert CodeReader(codes=codes).zeros.suspect == ["ICD9CM/"]

@@ -110,7 +110,9 @@ def test_a_text_that_is_no_code_of_its_system_is_not_read(spelling: str, system:
         ("OPCS4/M01", "OPCS4", "procedures"),
         ("MEDICATION//NDC//00378-5505", "NDC", "drugs"),
         ("NPU/NPU01685", "NPU", "measurements"),
+        ("http://hl7.org/fhir/sid/ndc|00378-5505", "ndc", "drugs"),
         ("CVX/08", "CVX", None),
+        ("IMMUNIZATION//CVX//08", "CVX", None),
     ],
 )
 def test_a_vocabulary_that_is_not_read_is_named(
@@ -128,6 +130,8 @@ def test_a_vocabulary_that_is_not_read_is_named(
         "PROCEDURE//START//229586",
         "DRG//APR//364//OTHER SKIN, SUBCUTANEOUS TISSUE & RELATED PROCEDURES",
         "TRANSFER_TO//admit//Med/Surg",
+        "TRANSFER_TO//OPS//3",
+        "NOTE//READ//yes",
         "MEDICATION//NDC//Raltegravir",
         "BMI (kg/m2)",
         "MEDS_BIRTH",

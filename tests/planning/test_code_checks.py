@@ -227,6 +227,31 @@ def test_grandparents_bring_a_class_back(workspace: Path, phigate: Command) -> N
     assert ways["LOCAL//B9735"] == ["GROUP//2", "ICD10CM/B20"]
 
 
+def test_plan_names_codes_that_may_have_lost_a_zero(workspace: Path, phigate: Command) -> None:
+    """7054 is a disease of sweat glands, or hepatitis C: nothing in the column tells."""
+    numbers = {"I10": "7054", "E119": "25000"}
+
+    def spell(code: str) -> str:
+        text = code.rpartition("//")[2]
+        return f"DIAGNOSIS//ICD//9//{numbers[text]}" if text in numbers else code
+
+    recode(workspace, spell)
+    policy = write_policy(workspace / "one.yaml", {"hiv-disclosure": {}})
+    document = yaml.safe_load(policy.read_text())
+    document["spec"]["attributeClasses"]["hiv"] = {
+        "title": "Hepatitis",
+        "codes": [
+            {"system": "icd9cm", "tier": "definitive", "values": ["070"]},
+            {"system": "icd10cm", "tier": "definitive", "values": ["B20"]},
+        ],
+    }
+    policy.write_text(yaml.safe_dump(document))
+    plan = json.loads(phigate("plan", policy, workspace / "sound.yaml", "--json").out)
+    assert plan["classes"]["hiv"]["near"] == ["DIAGNOSIS//ICD//9//7054"]
+    shown = " ".join(phigate("plan", policy, workspace / "sound.yaml").out.split())
+    assert "look like it, in words or as a number" in shown
+
+
 def test_plan_names_what_is_not_read(workspace: Path, phigate: Command) -> None:
     recode(workspace, lambda code: f"CVX//{code[7:]}" if code.startswith("VISIT//") else code)
     policy = write_policy(workspace / "one.yaml", {"hiv-disclosure": {}})
