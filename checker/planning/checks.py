@@ -196,6 +196,7 @@ def _base_rates(
     (cell,) = (one for one in compared if one.id == worst)
     return check.model_copy(
         update={
+            "title": f"{check.title} (taken to spread by {BASE_SCORE_SD:g} among those who have it)",
             "chance": _together(compared, chances),
             "worst": worst,
             "finds": None if cell.limit.fail is None else _room(cell, assignment=assignment),
