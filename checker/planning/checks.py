@@ -194,9 +194,10 @@ def _base_rates(
     }
     worst = min(chances, key=lambda name: chances[name])
     (cell,) = (one for one in compared if one.id == worst)
+    assumed = f"taken to spread by {BASE_SCORE_SD:g} among those who have it"
     return check.model_copy(
         update={
-            "title": f"{check.title} (taken to spread by {BASE_SCORE_SD:g} among those who have it)",
+            "title": f"{check.title} ({assumed})",
             "chance": _together(compared, chances),
             "worst": worst,
             "finds": None if cell.limit.fail is None else _room(cell, assignment=assignment),
