@@ -194,10 +194,9 @@ def _base_rates(
     }
     worst = min(chances, key=lambda name: chances[name])
     (cell,) = (one for one in compared if one.id == worst)
-    assumed = f"taken to spread by {BASE_SCORE_SD:g} among those who have it"
     return check.model_copy(
         update={
-            "title": f"{check.title} ({assumed})",
+            "condition": f"what they promise spreads by {BASE_SCORE_SD:g} among those who have it",
             "chance": _together(compared, chances),
             "worst": worst,
             "finds": None if cell.limit.fail is None else _room(cell, assignment=assignment),
@@ -315,7 +314,7 @@ def _direction(plan: AuditPlan, deciding: Sequence[Cell]) -> CheckPower:
 
 def _of_the_reference(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[CheckPower]:
     on_reference = {job.digest for job in plan.jobs if job.runs_on == "reference"}
-    attacked = any(job.kind == "scores" and job.runs_on == "reference" for job in plan.jobs)
+    attacked = any(job.runs_on == "reference" for job in plan.jobs_of("scores"))
     members, nonmembers = plan.data.members, plan.data.nonmembers
     finds = auroc_found(members, nonmembers, level=false_alarms.REFERENCE) if attacked else None
     yield CheckPower(
