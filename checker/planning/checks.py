@@ -241,8 +241,9 @@ def base_rate_chance(
 ) -> float:
     """Return how likely a gap of base rates stops nothing where the two groups are alike.
 
-    With nothing declared the gap must be shown to lie within half the limit; with `other` it is
-    subtracted, and must not exceed the limit where it can be subtracted.
+    With nothing declared the gap must be shown to lie within half the limit. With `other` it is
+    subtracted where that can be done, must not exceed the limit, and makes the bounds wider: the
+    chance is then that of a cell that would pass without.
 
     Args:
         cell: has a limit, and eligible positives in both groups.
@@ -255,8 +256,19 @@ def base_rate_chance(
     if math.isinf(error):
         return 0.0
     room = _room(cell, assignment=assignment)
+    alone = cell.power.pass_probability
     if not _subtracted(cell, assignment):
         room -= max(0.0, float(norm.ppf(confidence))) * error
+    elif alone:
+        left = stats.pass_probability_less_gap(
+            cell.sample.members,
+            cell.sample.nonmembers,
+            limit=cell.limit.fail,
+            base_rate=cell.power.base_rate or 0.0,
+            confidence=confidence,
+            gap_error=error,
+        )
+        return min(1.0, left / alone)
     return max(0.0, 2 * float(norm.cdf(room / error)) - 1)
 
 
