@@ -103,7 +103,8 @@ def test_cells_and_checks_make_up_the_chance() -> None:
     assert release is not None
     assert release.cells == pytest.approx(0.9)
     assert release.chance == pytest.approx(0.9 * release.checks)
-    assert release.checks == pytest.approx((1 - 0.005) ** 3, abs=1e-4)  # (b), (c) and direction
+    # (b), (c) and direction
+    assert release.checks == pytest.approx((1 - 0.003) ** 2 * (1 - 0.005), abs=1e-4)
     assert (release.unknown, release.stopped_by) == ([], [])
     assert "is at least 89%" in release_words(release)
 
@@ -234,7 +235,7 @@ def test_how_often_a_sound_placebo_misses_is_enumerated(rate: float) -> None:
     assert family.placebo_misses(Sample(members=9, nonmembers=1), confidence=0.9, base_rate=0) == 1
 
 
-def test_checks_that_prove_a_fault_cost_about_two_of_a_hundred_together() -> None:
+def test_checks_that_prove_a_fault_cost_at_most_two_of_a_hundred_together() -> None:
     shares = (
         false_alarms.SPLITS,
         false_alarms.BASE_RATES,
@@ -242,5 +243,5 @@ def test_checks_that_prove_a_fault_cost_about_two_of_a_hundred_together() -> Non
         false_alarms.DIRECTION,
         false_alarms.PLACEBO,
     )
-    assert sum(shares) <= 0.025
+    assert sum(shares) <= 0.02
     assert max(shares) <= 0.01
