@@ -45,6 +45,7 @@ from checker.demo.walkthrough import Demonstration, Settings
 from checker.evidence import EvidenceStore, tables_by_job
 from checker.planning import AuditPlan
 from checker.planning.cells import metric_of
+from checker.planning.power import comparability_power
 from checker.planning.release import with_prospects
 from checker.policy.documents import DataSpec, LeakagePolicy, TokenizationSpec
 from checker.records.cohort import load_cohort
@@ -107,7 +108,7 @@ class Setup:
     """What is audited, and how strictly.
 
     Args:
-        model: simulated, or trained.
+        model: simulated, or trained; then the cohort is the demo's, of other sizes.
         members, nonmembers: patients of the splits.
         others: patients apart, to whom the reference is fitted.
         positives: of the class in either split; on average, where a lot deals them.
@@ -273,7 +274,16 @@ def _declared(plan: AuditPlan, assignment: Assignment | None) -> AuditPlan:
     data = document.spec.data.model_copy(update={"assignment": assignment})
     document = document.model_copy(update={"spec": document.spec.model_copy(update={"data": data})})
     snapshot = plan.target.model_copy(update={"document": document})
-    return with_prospects(plan.model_copy(update={"target": snapshot}))
+    comparability = comparability_power(
+        plan.data.members,
+        plan.data.nonmembers,
+        assignment=assignment,
+        tolerance=plan.policy.document.spec.parameters.admissibility_tolerance,
+        confidence=plan.confidence,
+    )
+    return with_prospects(
+        plan.model_copy(update={"target": snapshot, "comparability": comparability})
+    )
 
 
 def _judged(policy: LeakagePolicy, plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Outcome:

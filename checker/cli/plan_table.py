@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Literal
 
 from rich.console import Console
@@ -85,17 +86,16 @@ def _print_checks(plan: AuditPlan, console: Console) -> None:
     data = plan.target.document.spec.data
     if data.assignment is not None:
         console.print(f"Declared: {told(assignment_words(data.assignment, data.assigned_by))}.")
-    table = plain_table("check", "stops", "lets a sound model through", "finds", numbers=("stops",))
+    table = plain_table("check", "stops", "lets a sound model through", numbers=("stops",))
     for check in checks:
-        table.add_row(
-            told(check.title), _cells(check.cells), told(_chance(check)), told(_finds(check))
-        )
+        said = "; ".join(filter(None, (_chance(check), _finds(check))))
+        table.add_row(told(check.title), _cells(check.cells), told(said))
     console.print(table)
 
 
 def _chance(check: CheckPower) -> str:
     """Say how often a check stops no model that leaks nothing, and on what that hangs."""
-    if check.condition is not None:
+    if check.condition is not None and check.chance == 1:
         return f"if {check.condition}"
     if check.chance == 1 or (check.chance == 0 and not check.is_floor):
         said = "never" if check.chance == 0 else "always"
@@ -103,23 +103,27 @@ def _chance(check: CheckPower) -> str:
         word = "at least " if check.is_floor else ""
         low = "underpowered: " if check.chance < UNDERPOWERED else ""
         said = f"{low}{word}{_percent(check.chance)}"
-    return f"{said} (least: {check.worst})" if check.worst is not None else said
+    hangs = "" if check.condition is None else f", if {check.condition}"
+    least = "" if check.worst is None else f" (least: {check.worst})"
+    return f"{said}{hangs}{least}"
 
 
 def _percent(chance: float) -> str:
-    """Write a chance; one that is nearly certain with a decimal, so that it does not look so."""
-    return f"{chance:.1%}" if 0.99 <= chance < 1 else f"{chance:.0%}"
+    """Write a chance; what is nearly certain must not look so."""
+    if 0.99 <= chance < 1:
+        return f"{math.floor(1000 * chance) / 10:.1f}%"
+    return f"{chance:.0%}"
 
 
 def _finds(check: CheckPower) -> str:
-    """Say the least effect that a check would stop with these patients."""
+    """Say the least effect that a check would stop with these patients; empty where unknown."""
     if check.finds is None or check.found is None:
-        return "–"
+        return ""
     effect = "an AUROC" if check.found == "auroc" else "a base-rate gap"
     side = "below" if check.found == "auroc" and check.finds < 0.5 else "above"
     often = "" if check.found_chance is None else f" with chance {check.found_chance:.0%}"
     where = "" if check.finds_in is None else f" (most: {check.finds_in})"
-    return f"{effect} {side} {check.finds:.3f}{often}{where}"
+    return f"stops {effect} {side} {check.finds:.3f}{often}{where}"
 
 
 def _print_release(plan: AuditPlan, console: Console) -> None:

@@ -231,6 +231,7 @@ def _base_rates(
     (cell,) = (one for one in compared if one.id == worst)
     return check.model_copy(
         update={
+            "condition": f"what they promise spreads by {BASE_SCORE_SD:g} among those who have it",
             "chance": _together(compared, chances),
             "worst": worst,
             "finds": None if cell.limit.fail is None else _room(cell, assignment=assignment),
@@ -275,8 +276,9 @@ def base_rate_chance(
 ) -> float:
     """Return how likely a gap of base rates stops nothing where the two groups are alike.
 
-    With nothing declared the gap must be shown to lie within half the limit; with `other` it is
-    subtracted, and must not exceed the limit where it can be subtracted.
+    With nothing declared the gap must be shown to lie within half the limit. With `other` it is
+    subtracted where that can be done, must not exceed the limit, and makes the bounds wider: the
+    chance is then that of a cell that would pass without.
 
     Args:
         cell: has a limit, and eligible positives in both groups.
@@ -289,8 +291,19 @@ def base_rate_chance(
     if math.isinf(error):
         return 0.0
     room = _room(cell, assignment=assignment)
+    alone = cell.power.pass_probability
     if not _subtracted(cell, assignment):
         room -= max(0.0, float(norm.ppf(confidence))) * error
+    elif alone:
+        left = stats.pass_probability_less_gap(
+            cell.sample.members,
+            cell.sample.nonmembers,
+            limit=cell.limit.fail,
+            base_rate=cell.power.base_rate or 0.0,
+            confidence=confidence,
+            gap_error=error,
+        )
+        return min(1.0, left / alone)
     return max(0.0, 2 * float(norm.cdf(room / error)) - 1)
 
 
@@ -348,7 +361,7 @@ def _direction(plan: AuditPlan, deciding: Sequence[Cell]) -> CheckPower:
 
 def _of_the_reference(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[CheckPower]:
     on_reference = {job.digest for job in plan.jobs if job.runs_on == "reference"}
-    attacked = any(job.kind == "scores" and job.runs_on == "reference" for job in plan.jobs)
+    attacked = any(job.runs_on == "reference" for job in plan.jobs_of("scores"))
     members, nonmembers = plan.data.members, plan.data.nonmembers
     finds = auroc_found(members, nonmembers, level=false_alarms.REFERENCE) if attacked else None
     yield CheckPower(

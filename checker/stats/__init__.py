@@ -50,6 +50,7 @@ if TYPE_CHECKING:
         pass_probability_auroc_difference,
         pass_probability_difference,
         pass_probability_difference_in_differences,
+        pass_probability_less_gap,
         pass_probability_rate,
         pass_probability_tpr,
         positives_needed,
@@ -81,7 +82,7 @@ _NAMES = {
         "auprc_shortage difference_misses_zero "
         "pass_probability_auroc pass_probability_auroc_difference "
         "pass_probability_difference pass_probability_difference_in_differences "
-        "pass_probability_rate pass_probability_tpr positives_needed "
+        "pass_probability_less_gap pass_probability_rate pass_probability_tpr positives_needed "
         "zero_hit_bound_difference zero_hit_bound_difference_in_differences "
         "zero_hit_bound_rate"
     ),
@@ -123,6 +124,7 @@ __all__ = [
     "pass_probability_auroc_difference",
     "pass_probability_difference",
     "pass_probability_difference_in_differences",
+    "pass_probability_less_gap",
     "pass_probability_mean_difference",
     "pass_probability_rate",
     "pass_probability_tpr",

@@ -173,6 +173,43 @@ def pass_probability_difference(
     return min(total, 1.0)
 
 
+def pass_probability_less_gap(
+    n1: int, n2: int, *, limit: float, base_rate: float, confidence: float, gap_error: float
+) -> float:
+    """Return the probability that an excess passes from which a gap between the groups is taken.
+
+    The gap is truly zero and its estimate normal; its bounds and those of the excess are squared
+    and added. A gap beyond the limit passes nothing.
+
+    Args:
+        n1: members, at least 1.
+        n2: nonmembers, at least 1.
+        limit: upper limit of what is left, in [0, 1].
+        base_rate: true rate in both groups, in [0, 1].
+        confidence: of the bounds, in (0, 1).
+        gap_error: standard error of the gap, > 0.
+
+    Returns:
+        In [0, 1].
+    """
+    if zero_hit_bound_difference(n1, n2, confidence=confidence) > limit:
+        return 0.0
+    reach = float(special.ndtri(confidence)) * gap_error
+    x1, mass_1 = _support(n1, base_rate)
+    x2, mass_2 = _support(n2, base_rate)
+    most = special.ndtr(limit / gap_error)
+    total = 0.0
+    rows = max(1, _BLOCK // len(x2))
+    for start in range(0, len(x1), rows):
+        at = slice(start, start + rows)
+        value, _, upper = difference_limits(x1[at, None], n1, x2, n2, confidence=confidence)
+        # the least gap that leaves the upper bound within the limit
+        least = value + np.hypot(upper - value, reach) - limit
+        passes = np.maximum(most - special.ndtr(np.maximum(least, -limit) / gap_error), 0.0)
+        total += float(mass_1[at] @ (passes @ mass_2))
+    return min(total, 1.0)
+
+
 def difference_misses_zero(n1: int, n2: int, *, base_rate: float, confidence: float) -> float:
     """Return the probability that the bounds of a difference of equal rates exclude zero.
 

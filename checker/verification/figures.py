@@ -20,7 +20,6 @@ from checker.evidence import EvidenceStore, ManifestEntry
 from checker.planning import AuditPlan, Job
 from checker.planning.identity import identity
 from checker.planning.nonmembers import SPARE
-from checker.planning.release import with_prospects
 from checker.run.stored import Run
 from checker.verification.samples import strange_patients, strange_samples
 from checker.verification.statement import Statement
@@ -108,15 +107,6 @@ def _documents(plan: AuditPlan) -> Iterator[str]:
         yield "its cost in tokens forward is not the sum of its jobs'"
     if cost.rollout_tokens != sum(job.rollout_tokens for job in plan.jobs):
         yield "its cost in generated tokens is not the sum of its jobs'"
-    if plan.release is not None and _announced(plan) != _announced(with_prospects(plan)):
-        yield "the chances that it announces are not those of its cells, checks and patients"
-
-
-def _announced(plan: AuditPlan) -> list[tuple[str, float | None]]:
-    """Return the chances that a plan announces, to digits that every machine computes alike."""
-    release = plan.release
-    said = None if release is None or release.chance is None else round(release.chance, 6)
-    return [("release", said), *((one.name, round(one.chance, 6)) for one in plan.checks)]
 
 
 def _described(job: Job, models: Mapping[str, tuple[Any, str | None]]) -> dict[str, Any]:

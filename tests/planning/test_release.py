@@ -15,12 +15,13 @@ from checker.attacks.api import load_attack
 from checker.attacks.families import Power, RateDifference, Sample
 from checker.cli.plan_table import release_words
 from checker.planning import AuditPlan
-from checker.planning.checks import FOUND, auroc_found
+from checker.planning.checks import FOUND, auroc_found, base_rate_chance
 from checker.planning.model import CheckPower
 from checker.planning.power import comparability_power
 from checker.planning.release import with_prospects
 from checker.policy.documents import Limit
 from checker.stats import false_alarms
+from checker.stats.estimate import Estimate
 from checker.verdict import judge
 from checker.verdict.assignment import Assignment, BaseRates
 
@@ -70,7 +71,31 @@ def one_cell(**cell: Any) -> Bench:
 def test_so_many_sound_models_are_released_as_plans_announce(assignment: Assignment) -> None:
     """The short version of `benchmarks/release_chance.py`."""
     difference, error = gap(audits(range(40), assignment=assignment))
-    assert abs(difference) <= 2.6 * error  # missed by one of a hundred such tests
+    assert difference >= -2.6 * error  # missed by one of two hundred such tests
+    if assignment == "random":  # otherwise prompts promise less here than the plan assumes
+        assert difference <= 2.6 * error
+
+
+def test_what_is_subtracted_makes_a_pass_rarer_and_the_plan_says_by_how_much() -> None:
+    n = 150
+    bench = Bench()
+    alone = stats.pass_probability_difference(n, n, limit=0.1, base_rate=0.05, confidence=0.95)
+    power = Power(can_pass=True, pass_probability=alone, base_rate=0.05)
+    bench.disclosure("hiv", hits=(0, 0), n=(n, n), limit=Limit(fail=0.1), power=power)
+    said = base_rate_chance(bench.cells[0], assignment="other", confidence=0.95)
+    error, rng, passed = 0.2 * float(np.sqrt(3 / n)), np.random.default_rng(6), 0
+    for inside, outside, off in zip(
+        rng.binomial(n, 0.05, 2000),
+        rng.binomial(n, 0.05, 2000),
+        rng.normal(0, error, 2000),
+        strict=True,
+    ):
+        excess = stats.rate_difference(float(inside), n, float(outside), n, confidence=0.95)
+        reach = float(norm.ppf(0.95)) * error
+        known = Estimate(off, off - reach, off + reach, 2 * n, 0.95, "made up")
+        passed += abs(off) <= 0.1 and stats.difference(excess, known).high <= 0.1
+    assert said * alone == pytest.approx(passed / 2000, abs=0.03)
+    assert said < 0.9
 
 
 def test_cells_and_checks_make_up_the_chance() -> None:
@@ -78,7 +103,8 @@ def test_cells_and_checks_make_up_the_chance() -> None:
     assert release is not None
     assert release.cells == pytest.approx(0.9)
     assert release.chance == pytest.approx(0.9 * release.checks)
-    assert release.checks == pytest.approx((1 - 0.005) ** 3, abs=1e-4)  # (b), (c) and direction
+    # (b), (c) and direction
+    assert release.checks == pytest.approx((1 - 0.003) ** 2 * (1 - 0.005), abs=1e-4)
     assert (release.unknown, release.stopped_by) == ([], [])
     assert "is at least 89%" in release_words(release)
 
@@ -209,7 +235,7 @@ def test_how_often_a_sound_placebo_misses_is_enumerated(rate: float) -> None:
     assert family.placebo_misses(Sample(members=9, nonmembers=1), confidence=0.9, base_rate=0) == 1
 
 
-def test_checks_that_prove_a_fault_cost_about_two_of_a_hundred_together() -> None:
+def test_checks_that_prove_a_fault_cost_at_most_two_of_a_hundred_together() -> None:
     shares = (
         false_alarms.SPLITS,
         false_alarms.BASE_RATES,
@@ -217,5 +243,5 @@ def test_checks_that_prove_a_fault_cost_about_two_of_a_hundred_together() -> Non
         false_alarms.DIRECTION,
         false_alarms.PLACEBO,
     )
-    assert sum(shares) <= 0.025
+    assert sum(shares) <= 0.02
     assert max(shares) <= 0.01
