@@ -569,11 +569,13 @@ def main() -> None:
     parser.add_argument("--cases", type=int, default=625, help="of each kind")
     parser.add_argument("--first", type=int, default=0, help="number of the first one")
     parser.add_argument("--kind", choices=KINDS, action="append", help="only this; repeatable")
+    parser.add_argument("--minutes", type=float, default=600, help="begin no case after so many")
     parser.add_argument("--out", type=Path, help="outcomes and faults as JSON")
     arguments = parser.parse_args()
     offer_simulated_backend()
     clock.current_time = lambda: AS_OF  # measured, waived and judged at one time, whatever the day
     cases = range(arguments.first, arguments.first + arguments.cases)
+    begun = time.monotonic()
     faults: list[Fault] = []
     outcomes: dict[str, Counter[str]] = {}
     with tempfile.TemporaryDirectory() as folder:
@@ -585,6 +587,8 @@ def main() -> None:
                 if fault is not None:
                     faults.append(fault)
                     print(fault, flush=True)
+                if time.monotonic() - begun > 60 * arguments.minutes:
+                    break
             took = time.monotonic() - started
             print(f"{kind}: {took:.0f} s, {dict(sorted(found.items()))}", flush=True)
     print(table_of(outcomes))
