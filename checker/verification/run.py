@@ -17,6 +17,7 @@ from checker.verification.demands import (
     check_demands,
     check_empty,
     check_measurements,
+    check_plugins,
     check_policy,
 )
 from checker.verification.exclusions import check_exclusions
@@ -95,7 +96,7 @@ def verify_run(
     else:
         statements.append(Statement(None, "no policy was looked at; --policy names its file"))
     if all(statement.holds is not False for statement in statements):
-        statements += [check_measurements(run), check_empty(run)]
+        statements += [check_measurements(run), *check_plugins(run), check_empty(run)]
         statements += [*check_figures(run), *check_salts(run), *check_exclusions(run)]
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
