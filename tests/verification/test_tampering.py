@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from auditing import AS_OF, phigate
 from properties import at_night
-from signed_runs import Signed, make_signed
+from signed_runs import Signed
 
 from checker.attestation import load_public_key
 from checker.canonical import canonical_json, digest, sha256_hex
@@ -39,10 +39,10 @@ PLACES = at_night(10**6, otherwise=24)
 
 
 @pytest.fixture(scope="module")
-def whole(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Signed:
+def whole(signed_run: Signed, tmp_path_factory: pytest.TempPathFactory) -> Signed:
     """A registered, waived and signed run; whoever edits it puts it back."""
     folder = tmp_path_factory.mktemp("tampering") / "work"
-    signed = make_signed(folder, simulated_targets, formats="json")
+    signed = Signed(shutil.copytree(signed_run.folder, folder))
     assert broken(signed) == []
     return signed
 
