@@ -11,7 +11,10 @@ command instead, where a traceback or "phigate itself failed" is a fault.
 A case is named by its kind and its number, which seeds all of it; `--first` repeats one. Exits 1
 when there was a fault.
 
-    python -m benchmarks.broken_inputs --cases 1000 --out faults.json
+Cases are tried by `benchmarks.tried_cases`; `--minutes` ends early on a busy machine, and the table
+says how far it came.
+
+    python -m benchmarks.broken_inputs --cases 600 --out outcomes.json
 """
 
 from __future__ import annotations
