@@ -190,6 +190,12 @@ def test_evidence_lies_with_the_evidence(signed: Signed, file: str) -> None:
     assert any("entries.0.file" in text for text in broken(signed))
 
 
+@pytest.mark.parametrize("key", ["waiversSha256", "manifestSha256"])
+def test_a_report_with_a_digest_that_is_none_is_broken(signed: Signed, key: str) -> None:
+    signed.edit("report.json", lambda report: report["provenance"].update({key: "ba78d1"}))
+    assert any(text.startswith("the report says what no ledger holds") for text in broken(signed))
+
+
 def test_a_signature_that_lies_here_and_was_not_looked_at_is_named(signed: Signed) -> None:
     elsewhere = signed.folder / "signature.json"
     shutil.copy(signed.run / "attestation.json", elsewhere)
