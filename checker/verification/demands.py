@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from checker.attacks.api import GROUP, columns_of, load_attack
+from checker.attacks.api import GROUP, columns_of, load_attack, version_of_kind
 from checker.attacks.tables import booleans, in_subgroup
 from checker.evidence import EvidenceStore
 from checker.kinds import SHARED
@@ -73,6 +73,25 @@ def check_measurements(run: Run) -> Statement:
                 text = f"plan.json: {cell.id} is judged from {strange} ({digest[:12]})"
                 return Statement(False, text)
     return Statement(True, "all cells are judged from jobs that ask what the policy says")
+
+
+def check_plugins(run: Run) -> Iterator[Statement]:
+    """Say where the code that observed something is not the code that is installed here."""
+    kinds = {job.kind: job.inputs["plugin"] for job in run.plan.jobs if "plugin" in job.inputs}
+    for kind, told in kinds.items():
+        here = version_of_kind(kind)
+        if told == here:
+            continue
+        was, now = _named_version(told), _named_version(here)
+        yield Statement(None, f"jobs of kind {kind} were run by {was}; installed here is {now}")
+
+
+def _named_version(told: Any) -> str:
+    """Name a plug-in's distribution, version and the beginning of its files' digest."""
+    if not isinstance(told, Mapping):
+        return "phigate itself"
+    name, version, sha256 = (str(told.get(key)) for key in ("distribution", "version", "sha256"))
+    return f"{name} {version} ({sha256[:12]}…)"
 
 
 def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | None:
