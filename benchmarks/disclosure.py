@@ -48,6 +48,11 @@ SEARCHED = (*SIZES, 18, 30, 50, 67, 79, 98, 123, 135, 180, 260, 430, 520, 650, 9
 """More patients than any world has: nobody who reads the report knows how many there are."""
 
 
+UNNAMED = "UNNAMED"
+ISOLATED = "of these isolated by the report"
+Differences = Counter[tuple[str, str]]
+
+
 def random_design(rng: np.random.Generator) -> Design:
     """Make up a policy on one class."""
     attackers = [f"events-{k}" for k in (5, 10, 20)[: int(rng.integers(1, 4))]]
@@ -161,6 +166,39 @@ def _verdict(place: Place, counts: Counts) -> tuple[str, bool]:
     return finding.verdict, finding.warned
 
 
+def study(*, policies: int, worlds: int, seed: int) -> tuple[Differences, Counter[str]]:
+    """Compare neighbours, and search for other worlds, under so many made-up policies.
+
+    Args:
+        policies: each from a seed of its own.
+        worlds: of each policy.
+        seed: the first.
+
+    Returns:
+        How often one patient made which difference, and how many few counts could be guessed.
+    """
+    differences, guesses = Counter[tuple[str, str]](), Counter[str]()
+    for one in range(seed, seed + policies):
+        rng = np.random.default_rng(one)
+        design = random_design(rng)
+        for _ in range(worlds):
+            world = random_world(design, rng)
+            for what, other in one_patient_apart(design, world):
+                same = design.told(world).text == design.told(other).text
+                kind = "equal" if same else named_difference(design, world, other) or UNNAMED
+                differences[what, kind] += 1
+                if kind == UNNAMED:
+                    print(f"seed {one}: {design.places} {world} {other}")
+            if world[0].members.hits < MIN_CELL:
+                left, fallen = isolated(design, world, rng)
+                guesses["few counts"] += 1
+                guesses["others that the verdicts leave"] += left
+                guesses[ISOLATED] += fallen
+                if fallen:
+                    print(f"seed {one}, isolated: {design.places} {world}")
+    return differences, guesses
+
+
 def main() -> None:
     """Print both tables."""
     parser = argparse.ArgumentParser(description=__doc__)
@@ -168,26 +206,8 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    differences, guesses = Counter[tuple[str, str]](), Counter[str]()
-    for seed in range(asked.seed, asked.seed + asked.policies):
-        rng = np.random.default_rng(seed)
-        design = random_design(rng)
-        for _ in range(asked.worlds):
-            world = random_world(design, rng)
-            for what, other in one_patient_apart(design, world):
-                same = design.told(world).text == design.told(other).text
-                kind = "equal" if same else named_difference(design, world, other) or "UNNAMED"
-                differences[what, kind] += 1
-                if kind == "UNNAMED":
-                    print(seed, design.places, world, other)
-            if world[0].members.hits < MIN_CELL:
-                left, fallen = isolated(design, world, rng)
-                guesses["few counts"] += 1
-                guesses["others that the verdicts leave"] += left
-                guesses["of these isolated by the report"] += fallen
-                if fallen:
-                    print("isolated", seed, design.places, world)
-    kinds = ("equal", "verdict", "step of a rounded count", "times the limit", "UNNAMED")
+    differences, guesses = study(policies=asked.policies, worlds=asked.worlds, seed=asked.seed)
+    kinds = ("equal", "verdict", "step of a rounded count", "times the limit", UNNAMED)
     print(f"{'one patient':32s}" + "".join(f"{kind:>26s}" for kind in kinds))
     for what in dict.fromkeys(name for name, _ in differences):
         print(f"{what:32s}" + "".join(f"{differences[what, kind]:26d}" for kind in kinds))

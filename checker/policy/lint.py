@@ -46,6 +46,7 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
     """
     spec = policy.document.spec
     found = [*_looser_than_stronger(spec), *_weak_parts(spec), *_not_what_is_shipped(policy)]
+    found += _two_limits(spec)
     if not spec.abstract:
         found += _not_audited(spec)
     problems = [policy.problem(path, message) for path, message in found]
@@ -107,6 +108,29 @@ def _looser_than_stronger(spec: PolicySpec) -> Iterator[_Warning]:
                         f"attacker '{weaker}' knows less than '{stronger}' but is allowed more;"
                         " a weaker attacker's limit is usually at most as high",
                     )
+
+
+def _two_limits(spec: PolicySpec) -> Iterator[_Warning]:
+    """Verdicts stand in shared reports: two limits of one number have its bound between them."""
+    known: dict[str, tuple[str, Limit]] = {}
+    for name, control in spec.controls.items():
+        if control.attribute_class is None:
+            continue
+        for attacker, limit in control.limits.items():
+            measured = repr(
+                (
+                    control.attribute_class, control.probe, control.metric, control.contrast,
+                    sorted(control.params.items()), attacker,
+                )
+            )  # fmt: skip
+            other, its = known.setdefault(measured, (name, limit))
+            if other != name and (its.fail, its.max_count) != (limit.fail, limit.max_count):
+                yield (
+                    ("spec", "controls", name, "limits", attacker),
+                    f"'{other}' has another limit for the same number; where one is kept and the"
+                    " other is not, a shared report says that its bound lies between them, and of"
+                    " few patients that may tell how many; one limit tells less",
+                )
 
 
 def _not_audited(spec: PolicySpec) -> Iterator[_Warning]:
