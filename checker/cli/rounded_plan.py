@@ -65,8 +65,8 @@ def rounded_plan(plan: AuditPlan) -> dict[str, Any]:
             "name": plan.data.name,
             "members": _count(plan.data.members, shown),
             "nonmembers": _count(plan.data.nonmembers, shown),
-            "events": _magnitude(plan.data.events),
-            "tokens": _magnitude(plan.data.tokens),
+            "events": magnitude(plan.data.events),
+            "tokens": magnitude(plan.data.tokens),
             "unknownShare": round(plan.data.unknown_share, 2),
         },
         "cells": [
@@ -74,8 +74,8 @@ def rounded_plan(plan: AuditPlan) -> dict[str, Any]:
             for cell in plan.cells
         ],
         "cost": {
-            "forwardTokens": _magnitude(plan.cost.forward_tokens),
-            "rolloutTokens": _magnitude(plan.cost.rollout_tokens),
+            "forwardTokens": magnitude(plan.cost.forward_tokens),
+            "rolloutTokens": magnitude(plan.cost.rollout_tokens),
         },
     }
 
@@ -192,8 +192,12 @@ def _count(count: int, min_cell: int | None) -> int | None:
     return None if min_cell is None or count < min_cell else Rounding(min_cell).count(count)
 
 
-def _magnitude(count: int) -> int:
-    """Round to two digits."""
+def magnitude(count: int) -> int:
+    """Round to two digits.
+
+    >>> magnitude(1234567), magnitude(7)
+    (1200000, 7)
+    """
     if not count:
         return 0
     step = 10 ** max(0, math.floor(math.log10(count)) - 1)
