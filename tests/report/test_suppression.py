@@ -506,7 +506,7 @@ def test_batches_of_evidence_do_not_count_patients() -> None:
     one, other = (told_with(batches) for batches in (2, 9))
     assert render_json(one) == render_json(other)
     assert len(one.cells[0].evidence) == 2
-    assert "the manifest lists all" in one.provenance.evidence[1].title
+    assert len(one.provenance.evidence) == 2
 
 
 def test_records_of_two_models_stay_two_kinds_of_evidence() -> None:
@@ -523,7 +523,7 @@ def test_records_of_two_models_stay_two_kinds_of_evidence() -> None:
     ]
     provenance = BASE.provenance.model_copy(update={"evidence": entries})
     told = for_audience(BASE.model_copy(update={"provenance": provenance}), "shared")
-    assert [one.title.split(" (the first")[0] for one in told.provenance.evidence] == [
+    assert [one.title for one in told.provenance.evidence] == [
         "token log-probabilities of records",
         "token log-probabilities of records (reference model)",
     ]
