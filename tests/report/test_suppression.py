@@ -27,7 +27,7 @@ from properties import at_night, examples
 from checker.attacks.families import Sample
 from checker.policy.documents import Limit
 from checker.report.disclosure_control import for_audience
-from checker.report.disclosure_control.outcomes import OF_COUNTS, Outcomes
+from checker.report.disclosure_control.outcomes import OF_COUNTS, Outcomes, few_are_judged_alike
 from checker.report.disclosure_control.rounding import Rounding
 from checker.report.disclosure_control.shared import UNDECIDED
 from checker.report.formats.json import render_json
@@ -545,6 +545,25 @@ def test_what_left_a_cell_undecided_does_not_tell_zero_from_few() -> None:
         told.add(render(for_audience(BASE.model_copy(update={"cells": [one]}), "shared").cells[0]))
     assert len(told) == 1
     assert UNDECIDED in told.pop()
+
+
+@pytest.mark.parametrize(
+    ("limit", "n", "alike"),
+    # 10 of 336 are the first that pass at 5 %; who is rounded alike, and their lower neighbours, too
+    [
+        (0.05, 80, False),
+        (0.05, 354, False),
+        (0.05, 355, True),
+        (0.01, 355, False),
+        (0.2, 355, True),
+    ],
+)
+def test_before_they_are_known_few_hits_are_alike_where_there_are_many(
+    limit: float, n: int, alike: bool
+) -> None:
+    rounding = Rounding(MIN_CELL)
+    found = few_are_judged_alike(limit, [n], confidence=0.95, tests=12, rounding=rounding)
+    assert found is alike
 
 
 SAID_AS_IT_IS = {
