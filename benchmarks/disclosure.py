@@ -23,6 +23,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,6 +42,7 @@ from disclosure_worlds import (  # noqa: E402  where the tests have their helper
 )
 
 from checker.policy.documents import Limit  # noqa: E402
+from checker.stats.intervals import clopper_pearson  # noqa: E402
 
 LIMITS = (0.01, 0.02, 0.03, 0.0375, 0.04, 0.05, 0.1, 0.2)
 SIZES = (3, 7, 10, 11, 14, 15, 24, 25, 40, 58, 59, 60, 75, 84, 92, 93, 110, 150, 220, 299, 350, 400)
@@ -145,7 +147,8 @@ def _worlds_with(design: Design, world: World, hits: int) -> Iterator[World]:
         ]
         for name in others
     }
-    for n in sorted(SEARCHED, key=lambda one: abs(one - world[0].members.n)):
+    sizes = {*SEARCHED, *_first_passes(design, hits)}
+    for n in sorted(sizes, key=lambda one: abs(one - world[0].members.n)):
         if hits > n:
             continue
         counts = [replace(world[0], members=replace(world[0].members, hits=hits, n=n))]
@@ -164,6 +167,25 @@ def _worlds_with(design: Design, world: World, hits: int) -> Iterator[World]:
                 )
             )
         yield design.world(counts)
+
+
+def _first_passes(design: Design, hits: int) -> Iterator[int]:
+    """Yield the fewest patients among whom so many hits keep each limit, and a few more.
+
+    There few may be withheld for the last time, and not every size is searched.
+    """
+    for place in design.places:
+        for limit in (place.limit.fail, place.limit.warn):
+            if limit is not None:
+                least = _least(hits, limit)
+                yield from (least, least + 4, least + 9)
+
+
+@cache
+def _least(hits: int, limit: float) -> int:
+    n = np.arange(hits + 1, 6000)
+    _, high = clopper_pearson(hits, n, confidence=0.95)
+    return int(n[np.argmax(high <= limit)])
 
 
 def _verdict(place: Place, counts: Counts) -> tuple[str, bool]:

@@ -549,7 +549,7 @@ def test_what_left_a_cell_undecided_does_not_tell_zero_from_few() -> None:
 
 @pytest.mark.parametrize(
     ("limit", "n", "alike"),
-    # 10 of 336 are the first that pass at 5 %; who is rounded alike, and their lower neighbours, too
+    # 10 of 336 are the first to pass at 5 %; all rounded alike, and those below, have to
     [
         (0.05, 80, False),
         (0.05, 354, False),
