@@ -179,7 +179,7 @@ def parted(a: Part, b: Part, old: Part) -> World:
 
 def test_one_patient_of_a_subgroup_changes_nothing_but_what_docs_name() -> None:
     rng, found = np.random.default_rng(20251128), Counter[str]()
-    for _ in range(at_night(200, otherwise=12)):
+    for _ in range(at_night(200, otherwise=8)):
         sizes = rng.choice([5, 12, 30, 59, 60, 93, 150, 350, 400], size=2)
         hits = rng.binomial(sizes, rng.choice([0.0, 0.01, 0.03, 0.3, 0.8], size=2))
         (x, y), (n, m) = hits.tolist(), sizes.tolist()
