@@ -287,7 +287,9 @@ class Provenance(JsonModel):
 
     `attempt` is None where no ledger was kept; the model was then judged as at a first attempt.
     `measured` is when the oldest of its evidence was: a run that is begun again keeps what it has.
-    `run_sha256` is of `run.json`, which says when each file was measured.
+    `run_sha256` is of `run.json`, which says when each file was measured. Of `evidence` a shared
+    report has the first entry of each kind, as how many there are counts patients; the manifest has
+    all.
     """
 
     phigate_version: str
