@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from auditing import Audit, phigate
 from meds_builder import FIRST_SUBJECT
 from small_world import TEMPLATE, World, checked, patients, write_world
@@ -40,15 +41,16 @@ def control(metric: str = "extractable_share", fail: float = 0.04, **params: Any
         "probe": "trajectory-memorization",
         "params": {"length": LENGTH, "windows": "any", "topP": 1.0, **params},
         "metric": metric,
-        "limits": {"holder": {"fail": fail}},
+        "limits": {"holder" if params.get("windows") == "cut" else "record": {"fail": fail}},
     }
 
 
 ATTACKERS: dict[str, dict[str, Any]] = {
-    "holder": {"title": "Who holds the record", "knows": {"static": ["sex"], "events": 3}},
+    "holder": {"title": "Who knows its beginning", "knows": {"static": ["sex"], "events": 3}},
+    "record": {"title": "Who holds it all", "knows": {"static": ["sex"], "events": "all"}},
     "nobody": {"title": "Who knows nothing", "knows": {}},
 }
-NOBODY = {"limits": {"holder": {"maxCount": 0, "minN": 90}}}
+NOBODY = {"limits": {"record": {"maxCount": 0, "minN": 90}}}
 CONTROLS = {
     "any": control(),
     "none-at-all": {**control(), **NOBODY},
@@ -299,3 +301,23 @@ def test_one_patient_more_above_the_threshold_is_one_hit_more() -> None:
     metric = ATTACK.metrics["extractable_share"]
     group = ATTACK.measuring.group(metric, found, member=True, params=params)
     assert group.counted() == (2, 4)
+
+
+def test_whoever_does_not_hold_the_record_cannot_ask_at_any_place(world: World) -> None:
+    document = {
+        "apiVersion": "phigate/v1",
+        "kind": "LeakagePolicy",
+        "metadata": {"name": "any", "version": "1"},
+        "spec": {
+            "context": "internal",
+            "attackers": ATTACKERS,
+            "controls": {"c": {"title": "C", **control(), "limits": {"holder": {"fail": 0.1}}}},
+        },
+    }
+    path = world.folder / "impossible.yaml"
+    path.write_text(yaml.safe_dump(document))
+    code, out = phigate("validate", path)
+    assert code == ExitCode.USAGE
+    said = " ".join(out.split())
+    assert "trajectory-memorization with these params needs the whole record" in said
+    assert "'holder'" in said
