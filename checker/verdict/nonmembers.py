@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from checker import stats
-from checker.kinds import score_column
 from checker.planning.cells import metric_of
 from checker.planning.extraction import KIND
 from checker.planning.model import AuditPlan, Job
 from checker.planning.nonmembers import (
     CHANCE,
-    MIN_K,
+    COMPARED,
     QUERIES,
     SPARE,
     WINDOW,
@@ -41,12 +40,6 @@ PROVEN: Final = 0.99
 
 FALSE_ALARMS: Final = 0.01
 """Of audits of sound models whose spare patients are alike, over all scores that are compared."""
-
-_SCORES: Final = {
-    "loss": "loss",
-    f"Min-K% ({MIN_K:g} %)": score_column("min-k", MIN_K),
-    f"Min-K%++ ({MIN_K:g} %)": score_column("min-k++", MIN_K),
-}
 
 Scores = NDArray[np.float64]
 
@@ -147,7 +140,7 @@ def _unlike_spare(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissib
     spare = evidence[job.digest]
     tables = [evidence[one.digest] for one in scored]
     compared: dict[str, tuple[Scores, Scores]] = {}
-    for name, column in _SCORES.items():
+    for name, column in COMPARED.items():
         if all(column in table.column_names for table in (spare, *tables)):
             compared[name] = _outside(tables, column), spare[column].to_numpy().astype(np.float64)
     if not compared or not all(len(side) for pair in compared.values() for side in pair):
@@ -187,7 +180,7 @@ def _outside(tables: list[pa.Table], column: str) -> Scores:
 
 
 def told_apart(nonmembers: Scores, spare: Scores) -> Scores:
-    """Return the two-sided p with which one ranking tells two groups apart.
+    """Return the p, counting both sides, with which one ranking tells two groups apart.
 
     Args:
         nonmembers: [..., n] of one score, or of many.
@@ -199,5 +192,5 @@ def told_apart(nonmembers: Scores, spare: Scores) -> Scores:
     Reference:
         Mann & Whitney 1947, Ann. Math. Stat. 18:50.
     """
-    found: Scores = mannwhitneyu(nonmembers, spare, alternative="two-sided", axis=-1).pvalue
+    found: Scores = mannwhitneyu(nonmembers, spare, axis=-1).pvalue
     return found
