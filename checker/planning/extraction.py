@@ -1,5 +1,6 @@
-"""Jobs that read extraction off the model's scores, and whom they look at (METHODS §2, *T1, trajectory memorization*).
+"""Jobs that read extraction off the model's scores, and whom they look at.
 
+METHODS §2, *T1, trajectory memorization*, *Extraction as a probability*.
 `any` looks at every window of a record, as whoever holds the record up to there could ask; `cut`
 looks at what follows an attacker's own prompt. One pass over the sequences gives either.
 """

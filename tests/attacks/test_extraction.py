@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -181,6 +182,24 @@ def test_the_internal_report_says_how_likely_the_worst_piece_is(
     assert cell["estimate"] is None  # four patients
     assert cell["reported"] == {}
     assert "estimate" in cell["withheld"]
+
+
+def test_every_format_says_it_in_words(one_in_twenty: Audit, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(one_in_twenty.run, run)
+    formats = "html,markdown,sarif,junit,oscal,model-card"
+    for audience in ("internal", "shared"):
+        code, out = phigate("report", run, "--format", formats, "--audience", audience)
+        assert code in {ExitCode.PASS, ExitCode.FAIL}, out
+        folder = run / "internal" if audience == "internal" else run
+        pages = [path for path in folder.iterdir() if path.suffix in {".html", ".md", ".sarif"}]
+        assert len(pages) >= 3
+        for page in pages:
+            text = page.read_text(encoding="utf-8")
+            assert "extractable" in text or page.suffix == ".md", page  # a summary
+            assert "windows_above" not in text, page  # a name without words
+        told = (folder / "report.html").read_text(encoding="utf-8")
+        assert ("the likeliest piece of any member" in told) is (audience == "internal")
 
 
 def test_a_run_with_extraction_verifies(one_in_twenty: Audit) -> None:
