@@ -70,6 +70,7 @@ def rounded_plan(plan: AuditPlan) -> dict[str, Any]:
             "name": plan.data.name,
             "members": _count(plan.data.members, shown),
             "nonmembers": _count(plan.data.nonmembers, shown),
+            "spare": _count(plan.data.spare, shown) if plan.data.spare else None,
             "events": magnitude(plan.data.events),
             "tokens": magnitude(plan.data.tokens),
             "unknownShare": round(plan.data.unknown_share, 2),

@@ -83,6 +83,7 @@ OTHER_VALUES: dict[str, Any] = {
     "trust_remote_code": True,
     "members": "tuning",
     "nonmembers": "tuning",
+    "spare": "tuning",
     "match": "ICD10//{code}",
     "codes": [],
     "any_of": ["hiv", "sud"],
