@@ -95,7 +95,7 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "common": _COUNT,
         "log_probability": _MAYBE_LOG,  # where all windows are what anybody would write
         "greedy": _FLAG,
-        "rare_log_probability": _MAYBE_NUMBER,
+        "rare_log_probability": _MAYBE_LOG,
         "rare_greedy": _FLAG,
     },
     "embeddings": {"embedding": _VECTOR},
