@@ -71,8 +71,8 @@ def test_curtailed_sampling_draws_less_and_gives_the_same_numbers(
     assert [c["estimate"] for c in short.cells.values()] == [
         c["estimate"] for c in full.cells.values()
     ]
-    # with 20 samples and a threshold of one half nobody is settled before 10 are drawn, and nobody of
-    # whom nothing is told before 15: each of the last five could still add a hit and what was due
+    # with 20 samples and a threshold of one half nobody is settled before 10 are drawn, and nobody
+    # of whom nothing is told before 15: each of the last five could add a hit and what was due
     assert 0.5 * drawn(full.run) <= drawn(short.run) < 0.9 * drawn(full.run)
 
 
