@@ -45,6 +45,7 @@ HORIZON = 16
 MOST_BIAS = 0.002
 THRESHOLD = 0.5
 EXACT = 1e-6
+TAIL = 0.04
 AT_ONCE = 20_000
 START = 0
 """The token that stands before every continuation, and never in one."""
@@ -87,37 +88,42 @@ class Row:
 def truth(way: str, chance: float, *, sampler: Sampler) -> Truth:
     """Build a table that names its class with about a probability, and say with which exactly.
 
-    All tokens of a row are equally likely, or far apart, so that top-p leaves what is meant.
+    The tokens that matter are equally likely; a tail of rarer ones has 4 % of the mass, and top-p
+    cuts it off.
     """
     if way == "steadily":
         # so many equal tokens that a step names the class with the chance that the horizon needs
-        size = 2000
         a_step = 1 - (1 - chance) ** (1 / sampler.horizon_tokens)
-        watch = list(range(1, 1 + max(1, round(a_step * (size - 1)))))
-        unigram = np.zeros(size)
-        unigram[1:] = 1 / (size - 1)
-        model = SimulatedModel(vocabulary_size=size, unigram=unigram.tolist())
+        watch = list(range(1, 1 + max(1, round(a_step * 2000))))
+        unigram = np.concatenate(
+            [[0.0], np.full(2000, (1 - TAIL) / 2000), np.full(400, TAIL / 400)]
+        )
+        model = SimulatedModel(vocabulary_size=2401, unigram=unigram.tolist())
     elif way == "at once":
         watch = list(range(1, 1 + round(chance * 200)))
-        model = _first_step(watch=watch, leads=[], chance=0.0)
+        watch += range(201, 241) if chance > 0.5 else ()
+        model = _first_step(leads=[], chance=0.0)
     else:
         # nine in ten of the continuations that are led there come to it
         a_branch = max(0.9, chance)
         leads = list(range(1, 1 + round(chance / a_branch * 200)))
-        watch = [202]
-        model = _first_step(watch=watch, leads=leads, chance=a_branch)
+        leads += range(201, 241) if chance > 0.5 else ()
+        watch = [241]
+        model = _first_step(leads=leads, chance=a_branch)
     return Truth(model, watch, exact(model, watch, sampler=sampler))
 
 
-def _first_step(*, watch: list[int], leads: list[int], chance: float) -> SimulatedModel:
-    """One of 200 equal tokens comes first; some of them lead to token 202, all others to 203."""
-    size = 204
-    first = dict.fromkeys(range(1, 201), 1 / 200)
-    rest: dict[int, float] = {203: 1.0}
-    transitions: dict[int, dict[int, float]] = dict.fromkeys(range(1, 204), rest)
-    for token in leads:
-        transitions[token] = {202: chance, 203: 1 - chance}
-    return SimulatedModel(vocabulary_size=size, transitions=transitions | {START: first})
+def _first_step(*, leads: list[int], chance: float) -> SimulatedModel:
+    """One of 200 equal tokens comes first, or one of 40 rare ones.
+
+    Some of them lead to token 241 with a chance, all others to 242.
+    """
+    first = dict.fromkeys(range(1, 201), (1 - TAIL) / 200)
+    first |= dict.fromkeys(range(201, 241), TAIL / 40)
+    rest: dict[int, float] = {242: 1.0}
+    transitions: dict[int, dict[int, float]] = dict.fromkeys(range(1, 243), rest)
+    transitions |= {token: {241: chance, 242: 1 - chance} for token in leads}
+    return SimulatedModel(vocabulary_size=243, transitions=transitions | {START: first})
 
 
 def exact(model: SimulatedModel, watch: list[int], *, sampler: Sampler) -> float:
