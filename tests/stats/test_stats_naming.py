@@ -6,14 +6,16 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from numpy.typing import ArrayLike, NDArray
 
 from checker.stats.naming import is_estimate_settled, naming_probabilities, settled_estimate
 
 
-def one(hits: list[int], expected: list[float]) -> float:
+def one(hits: ArrayLike, expected: ArrayLike) -> float:
     """The estimate of a single prompt."""
-    group = np.zeros(len(hits), dtype=np.int64)
-    return float(naming_probabilities(np.array(hits, dtype=np.bool_), np.array(expected), group)[0])
+    group = np.zeros(len(np.array(hits)), dtype=np.int64)
+    found = naming_probabilities(np.array(hits, np.bool_), np.array(expected, np.float64), group)
+    return float(found[0])
 
 
 def test_what_is_never_named_has_the_mean_of_its_compensators() -> None:
@@ -93,7 +95,8 @@ def test_the_estimate_has_the_mean_that_counting_has() -> None:
     """Steps of mass 0.3, six of them: 1 - 0.7^6 = 0.8824; the fourth step would exceed one."""
     rng = np.random.default_rng(3)
     steps = rng.random((60_000, 6)) < 0.3
-    hits, first = steps.any(axis=1), np.where(steps.any(axis=1), steps.argmax(axis=1), 6)
+    hits: NDArray[np.bool_] = np.asarray(steps.any(axis=1))
+    first = np.where(hits, steps.argmax(axis=1), 6)
     expected = np.where(first < 3, 0.3 * (first + 1), 0.9 + hits)
     found = naming_probabilities(hits, expected, np.repeat(np.arange(15_000), 4))
     assert found.mean() == pytest.approx(1 - 0.7**6, abs=4 * found.std() / 15_000**0.5)
