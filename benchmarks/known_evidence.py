@@ -22,7 +22,7 @@ from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
-from checker.kinds import score_column
+from checker.kinds import compensator_column, score_column
 from checker.planning import AuditPlan, Cell, Job
 from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
@@ -65,7 +65,10 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
     """
     if isinstance(observations, DisclosureObservations):
         tables = _disclosure_tables(
-            observations, batch or len(observations.q), samples=design.params["samples"]
+            observations,
+            batch or len(observations.q),
+            samples=design.params["samples"],
+            estimated=design.family == "mean-difference",
         )
     elif isinstance(observations, ScoreObservations):
         loss = observations.scores["loss"]
@@ -112,7 +115,7 @@ def _nobody(rows: int) -> dict[str, Any]:
 
 
 def _disclosure_tables(
-    found: DisclosureObservations, batch: int, *, samples: int
+    found: DisclosureObservations, batch: int, *, samples: int, estimated: bool
 ) -> dict[str, pa.Table]:
     names = np.array([f"p{number}" for number in found.prompt.tolist()], dtype=object)
     rows = len(names)
@@ -129,7 +132,8 @@ def _disclosure_tables(
     _, first = np.unique(found.prompt, return_index=True)
     for start in range(0, len(first), batch):
         part = first[start : start + batch]  # in the order of the prompts' numbers
-        tables[f"rollouts-{start // batch}"] = _rollouts(names[part], found.q[part], samples)
+        drawn = _expecting if estimated else _rollouts
+        tables[f"rollouts-{start // batch}"] = drawn(names[part], found.q[part], samples)
         if found.reference_q is not None:
             other = _rollouts(names[part], found.reference_q[part], samples)
             tables[f"reference-{start // batch}"] = other
@@ -149,6 +153,13 @@ def _rollouts(names: NDArray[np.object_], q: Array, samples: int) -> pa.Table:
         "tokens": pa.ListArray.from_arrays(ends, pa.array(tokens)),
     }
     return pa.table(columns)
+
+
+def _expecting(names: NDArray[np.object_], q: Array, samples: int) -> pa.Table:
+    """Return rollouts of which none names the class, though each was to with probability q."""
+    table = _rollouts(names, np.zeros_like(q), samples)
+    expected = pa.array(np.repeat(q, samples).astype(np.float32))
+    return table.append_column(compensator_column([WATCHED]), expected)
 
 
 def _canary_table(found: CanaryObservations) -> pa.Table:

@@ -42,6 +42,7 @@ _SCORES = {
     "chunked-head": "The output layer gives the same in chunks",
     "cached-decoding": "Decoding in steps gives the scores of whole passes",
     "left-padding": "Prompts of different lengths are decoded together as each alone",
+    "watched-classes": "A class is as likely to be named as its tokens are",
 }
 _DRAWS = {
     "same-key": "The same seed and key draw the same",
@@ -243,6 +244,9 @@ def _deviation(name: str, value: float, dtype: str) -> str:
     if name == "probability-sum":
         allowed = tolerance_of(name, dtype)
         return f"largest deviation from one {value:.2g}; {allowed:g} is allowed"
+    if name == "watched-classes":
+        allowed = tolerance_of(name, dtype)
+        return f"largest difference of probabilities {value:.2g}; {allowed:g} is allowed"
     if name in _SCORES:
         return f"largest deviation {value:.2g} nats; {tolerance_of(name, dtype):g} are allowed"
     if name in _DRAWS:

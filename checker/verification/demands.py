@@ -108,11 +108,22 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
         if job.inputs.get(name) != value:
             return f"a job of other {name}"
     for name in _AT_LEAST.get(job.kind, ()):
-        if job.inputs.get(name, 0) < cell.params.get(name, 0):
+        if job.inputs.get(name, 0) < _least(cell, job, name, watch=watch):
             return f"a job of fewer {name}"
     if job.needs and cell.labels is not None and cell.labels not in job.needs:
         return "a job of other patients"
     return None
+
+
+def _least(cell: Cell, job: Job, name: str, *, watch: Sequence[int]) -> int:
+    """Return how large an input must be: fewer samples do where q is estimated from each."""
+    wanted = int(cell.params.get(name, 0))
+    if list(watch) not in job.inputs.get("watch", []):
+        return wanted
+    params = load_attack(cell.probe).params.model_validate(cell.params)
+    if not getattr(params, "estimates_q", False):
+        return wanted
+    return int(getattr(params, "estimation_samples", wanted))
 
 
 def _labels(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
