@@ -38,6 +38,7 @@ _SCORES = {
     "later-tokens": "A token's score does not depend on what follows it",
     "record-length": "A token's score does not depend on how long the record goes on",
     "batch-composition": "Scores do not depend on the other records of a batch",
+    "sampled-scores": "A sampler's probabilities are those of the model, after top-p",
     "probability-sum": "Probabilities of the next token sum to one",
     "chunked-head": "The output layer gives the same in chunks",
     "cached-decoding": "Decoding in steps gives the scores of whole passes",
