@@ -71,7 +71,7 @@ def audited(targets: Path, run: Path, *, target: str, times: float | None = None
 
 def of_draws(report: Report) -> Any:
     """What the check said, and the verdicts and reasons by control."""
-    check = next(one for one in report.admissibility if one.name == "drawn-as-expected")
+    check = next(one for one in report.admissibility if one.name == "draws")
     return check, {cell.control: (cell.verdict, cell.reason) for cell in report.cells}
 
 
@@ -111,7 +111,7 @@ def test_a_target_that_only_draws_is_counted_with_the_samples_that_takes(
     folder = shutil.copytree(simulated_targets, tmp_path / "targets")
     (folder / "leaking.json").write_text(json.dumps(content))
     report = audited(folder, tmp_path / "run", target="leaking")
-    assert "drawn-as-expected" not in {one.name for one in report.admissibility}
+    assert "draws" not in {one.name for one in report.admissibility}
     (cell,) = (cell for cell in report.cells if cell.control == "hiv-disclosure")
     assert cell.q_from == "hits"
     plan = load_run(tmp_path / "run").plan
