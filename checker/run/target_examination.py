@@ -43,7 +43,7 @@ _SCORES = {
     "chunked-head": "The output layer gives the same in chunks",
     "cached-decoding": "Decoding in steps gives the scores of whole passes",
     "left-padding": "Prompts of different lengths are decoded together as each alone",
-    "watched-classes": "A class is as likely to be named as its tokens are",
+    "watched-classes": "A step names a class as likely as its tokens",
 }
 _DRAWS = {
     "same-key": "The same seed and key draw the same",
@@ -201,7 +201,9 @@ def _conformance(
 ) -> list[TargetCheck]:
     """Say what a model's comparison with itself showed."""
     checks = []
-    for name, title in _TITLES.items():
+    # a backend may make checks of its own, and name them as it likes
+    titles = _TITLES | {name: _untitled(name) for name in found if name not in _TITLES}
+    for name, title in titles.items():
         if refused is not None and name == refused.check:
             continue
         if name in found:
@@ -223,9 +225,13 @@ def _conformance(
             " it. Correct the backend; of a checkpoint, compare its configuration with the one it"
             " was trained with."
         )
-        title = _TITLES[refused.check]
+        title = titles.get(refused.check) or _untitled(refused.check)
         checks.append(TargetCheck(refused.check, title, "wrong", str(refused), step))
     return checks
+
+
+def _untitled(name: str) -> str:
+    return f"The backend's own check holds: {name}"
 
 
 def _lacks(name: str, capabilities: frozenset[str]) -> str | None:
@@ -247,7 +253,9 @@ def _deviation(name: str, value: float, dtype: str) -> str:
         return f"largest deviation from one {value:.2g}; {allowed:g} is allowed"
     if name == "watched-classes":
         allowed = tolerance_of(name, dtype)
-        return f"largest difference of probabilities {value:.2g}; {allowed:g} is allowed"
+        return f"largest deviation of a probability {value:.2g}; {allowed:g} is allowed"
+    if name not in _TITLES:
+        return f"largest deviation {value:.2g}; {tolerance_of(name, dtype):g} is allowed"
     if name in _SCORES:
         return f"largest deviation {value:.2g} nats; {tolerance_of(name, dtype):g} are allowed"
     if name in _DRAWS:

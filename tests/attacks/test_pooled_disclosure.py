@@ -6,7 +6,6 @@ import json
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pyarrow as pa
 import pytest
 import yaml
@@ -72,12 +71,24 @@ def test_what_another_has_is_no_hit() -> None:
     assert found.q.tolist() == [0.0, 0.5, 1.0]
 
 
-def test_patients_of_one_prompt_with_other_classes_are_asked_apart() -> None:
-    drawn = {"a": [[SUD], [SUD]]}
-    found = observed(evidence([("a", ["hiv"]), ("a", ["sud"]), ("a", ["sud"])], drawn))
-    assert found.q.tolist() == [0.0, 1.0, 1.0]
-    assert len(np.unique(found.prompt)) == 2
-    assert found.prompt[1] == found.prompt[2]
+def test_patients_of_one_prompt_are_one_unit_whatever_they_have() -> None:
+    drawn = {"a": [[SUD], [SUD]], "b": [[HIV], [5]]}
+    found = observed(
+        evidence([("a", ["hiv"]), ("b", ["hiv"]), ("a", ["sud"]), ("a", ["sud"])], drawn)
+    )
+    assert found.q.tolist() == [0.0, 0.5, 1.0, 1.0]
+    assert found.prompt.tolist() == [0, 1, 0, 0]
+    value, size = found.by_prompt(found.q, member=True)
+    assert value.tolist() == pytest.approx([2 / 3, 0.5])
+    assert size.tolist() == [3, 1]
+
+
+def test_more_classes_make_no_prompt_more_identifying() -> None:
+    # four patients, two of whom any demographic prompt fits: half of the prompts are distinct,
+    # and `plan`, which counts prompts, says that no such excess can pass
+    drawn = {"a": [[SUD], [SUD]], "b": [[HIV], [5]]}
+    held = [("a", ["hiv"]), ("a", ["sud"]), ("b", ["hiv", "sud"]), ("b", ["sud"])]
+    assert observed(evidence(held, drawn)).distinct_prompt_share(everybody=False) == 0.5
 
 
 def test_nobody_is_asked_for_a_class_that_the_model_has_no_word_for() -> None:

@@ -192,3 +192,68 @@ def test_nobody_is_promised_more_room_than_there_is() -> None:
             assert (follows[prompts.promptable] <= room[prompts.promptable]).all()
             assert not (prompts.too_long & prompts.promptable).any()
             assert (prompts.promptable | ~prompts.eligible).all()
+
+
+def test_what_follows_single_events_has_to_be_of_one_piece() -> None:
+    # E17 is the last event of the first piece, and HIV stands behind E19 in the second
+    crosses = build([patient(20)], max_length=20, window="tiled", code_types=["E17"])
+    assert words(crosses) == [*PREFIX, "E17"]
+    assert crosses.promptable.tolist() == crosses.eligible.tolist() == [True]  # at the border
+    crosses = build([patient(20)], max_length=20, window="tiled", code_types=["E16"])
+    assert words(crosses) == [*PREFIX, "E16"]
+    assert crosses.promptable.tolist() == [True]
+    assert crosses.eligible.tolist() == [False]
+
+
+def test_who_knows_no_event_asks_for_the_last_part_where_it_alone_was_learned() -> None:
+    # of 2 + 29 + EOS tokens the last 18 are seen, from E12 on
+    found = build([patient(25), patient(3, 25), patient(5)], max_length=20, window="last")
+    assert [words(found, i) for i in range(3)] == [PREFIX] * 3
+    assert found.eligible.tolist() == [True, False, True]
+    near = build([patient(25)], max_length=20, window="last", horizon=13)
+    assert near.eligible.tolist() == [False]  # E12 to E24 come before
+    assert build([patient(25)], max_length=20, window="last", horizon=14).eligible.tolist() == [
+        True
+    ]
+
+
+def test_a_class_that_comes_again_in_the_last_part_is_asked_for_there() -> None:
+    again = [*patient(3, 25), ("HIV", 40), ("E1", 41)]
+    found = build([again], max_length=20, window="last", events="all")
+    # of 2 + 29 + 2 + EOS tokens the last 18: E13 to E27, HIV, E1, EOS
+    assert found.eligible.tolist() == [True]
+    assert words(found) == [*PREFIX, *CODES[13:28]]
+    assert found.behind[0, 1] - found.behind[0, 0] == 2
+
+
+@pytest.mark.parametrize("window", WINDOWS)
+def test_a_record_is_cut_in_the_middle_of_what_was_learned(window: Window) -> None:
+    records, codes = make_records([[("GENDER//F", None), *((c, i) for i, c in enumerate(CODES))]])
+    nothing = np.zeros(len(codes), dtype=np.bool_)
+    who = ResolvedAttacker(
+        name="k",
+        title="K",
+        knows=Knowledge(static="all", events="all"),
+        access="samples",
+        gating=True,
+        cites=(),
+    )
+    prompts = build_prompts(
+        PromptSource(
+            TOKENIZER.encode(records, codes, partial=True),
+            subject_id=records.subject_id,
+            codes=codes,
+            tokenizer=TOKENIZER,
+            seed=3,
+            max_length=20,
+            window=window,
+        ),
+        who,
+        removed=nothing,
+        counted=nothing,
+        watch=np.empty(0, dtype=np.int32),
+        horizon_tokens=5,
+    )
+    assert prompts.promptable.tolist() == [True]
+    told = {"first": CODES[:9], "last": CODES[43:51], "tiled": CODES[18:30]}[window]
+    assert words(prompts) == [*PREFIX, *told]

@@ -121,6 +121,49 @@ def test_a_backend_that_draws_nothing_is_wrong_and_asked_no_more(
     assert code == ExitCode.FAIL
 
 
+class _Misnames(_Wrapped):
+    def rollout(self, *arguments: Any, **more: Any) -> list[list[Tokens]]:
+        return self.model.rollout(*arguments, **more)
+
+    def masses(self, *arguments: Any, **more: Any) -> Any:
+        found = self.model.masses(*arguments, **more)  # type: ignore[attr-defined]
+        return [one * 0.0 for one in found]
+
+
+class _MisnamesClasses(SimulatedBackend):
+    def open(self, *arguments: Any, **more: Any) -> Any:
+        return _Misnames(super().open(*arguments, **more))
+
+
+class _Objecting(_Wrapped):
+    def preflight(self, records: Sequence[Tokens]) -> dict[str, float]:
+        return {"license-server": 7.0}
+
+
+class _Objects(SimulatedBackend):
+    def open(self, *arguments: Any, **more: Any) -> Any:
+        return _Objecting(super().open(*arguments, **more))
+
+
+@pytest.mark.parametrize(
+    ("backend", "name"),
+    [(_MisnamesClasses, "watched-classes"), (_Objects, "license-server")],
+)
+def test_each_check_that_refuses_a_model_is_told(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch, backend: type, name: str
+) -> None:
+    monkeypatch.setitem(BUILT_IN["phigate.targets"], "odd", f"{__name__}:{backend.__name__}")
+    spec = yaml.safe_load((workspace / "leaking.yaml").read_text())["spec"]
+    target = write_variant(
+        workspace / "leaking.yaml", "odd", model=spec["model"] | {"backend": "odd"}
+    )
+    code, out = phigate("target", "test", target)
+    assert code == ExitCode.FAIL, out
+    assert "Traceback" not in out
+    checks = examine_target(load_target(target)).checks
+    assert [check.name for check in checks if check.answer == "wrong"] == [name]
+
+
 def test_a_model_that_only_draws_leaves_the_rest_not_shown(workspace: Path) -> None:
     model = json.loads((workspace / "sound.json").read_text())
     model["capabilities"] = ["samples"]

@@ -41,8 +41,8 @@ class DisclosureObservations(Observations):
         is_eligible: [n] bool, such a code lies within the horizon behind the cut.
         q: [n] float64 in [0, 1], how likely a continuation of the patient's prompt is to hold a
             code of the class; only patients whose prompt was run are here.
-        prompt: [n] int64, equal for equal prompts: the prompt is the sampling unit. In a pool, who
-            has other classes is asked something else.
+        prompt: [n] int64, equal for equal prompts: the prompt is the sampling unit. In a pool too,
+            where q may differ between its patients: what is drawn from it is the same.
         base: probability of the class that a predictor fitted on nonmembers gives from the same
             prompts, for all eligible members and all eligible nonmembers, or None where it was not
             computed.
@@ -84,19 +84,27 @@ class DisclosureObservations(Observations):
         ]
         return min(shares, default=None)
 
-    def prompts(
-        self, *, member: bool
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64] | None, NDArray[np.int64]]:
-        """Return q, the reference's q and the number of patients of each prompt of one split.
+    def by_prompt(
+        self, outcome: NDArray[np.float64], *, member: bool
+    ) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
+        """Return the mean outcome and the number of patients of each prompt of one split.
 
         Only eligible patients count. Arrays are [k], prompts in the order of their first patient.
+
+        Args:
+            outcome: [n], one per patient.
+            member: of which split.
         """
         chosen = self.is_eligible & (self.member == member)
-        _, first, size = np.unique(self.prompt[chosen], return_index=True, return_counts=True)
+        own = outcome[chosen]
+        _, first, row, size = np.unique(
+            self.prompt[chosen], return_index=True, return_inverse=True, return_counts=True
+        )
+        # exactly the value that patients share, where they share one
+        beyond = np.bincount(row, weights=own - own[first][row], minlength=len(size))
+        value = own[first] + beyond / np.maximum(size, 1)
         order = np.argsort(first)
-        at = first[order]
-        reference = None if self.reference_q is None else self.reference_q[chosen][at]
-        return self.q[chosen][at], reference, size[order]
+        return value[order], size[order]
 
 
 class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDisclosureParams]):
@@ -127,14 +135,16 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
             dtype=np.bool_,
         )
         kept = [one for one, wanted in zip(questions, keep, strict=True) if one and wanted]
-        numbers = {question: number for number, question in enumerate(dict.fromkeys(kept))}
+        numbers = {
+            prompt: number for number, prompt in enumerate(dict.fromkeys(one[0] for one in kept))
+        }
         member, eligible = booleans(labels, "member"), booleans(labels, "eligible")
         return DisclosureObservations(
             member=member[keep],
             positive=booleans(labels, "positive")[keep],
             is_eligible=eligible[keep],
             q=np.array([shares[watch][prompt] for prompt, watch in kept], dtype=np.float64),
-            prompt=np.array([numbers[question] for question in kept], dtype=np.int64),
+            prompt=np.array([numbers[prompt] for prompt, _ in kept], dtype=np.int64),
             unanswered=0 if evidence.partial else int(asked.sum() - keep.sum()),
             base=_base_scores(labels, asked & eligible & member, asked & eligible & ~member),
             partial=evidence.partial,
@@ -156,11 +166,11 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
         if metric.outcome == "ranking":
             return _ranked(observations, member=member)
         outcome = _OUTCOMES[metric.outcome]
-        q, reference_q, size = observations.prompts(member=member)
-        value = outcome(q, params.threshold)
+        value = outcome(observations.q, params.threshold)
         if metric.family.is_paired:
-            assert reference_q is not None  # the plan asks the reference model too
-            value = value - outcome(reference_q, params.threshold)
+            assert observations.reference_q is not None  # the plan asks the reference model too
+            value = value - outcome(observations.reference_q, params.threshold)
+        value, size = observations.by_prompt(value, member=member)
         who = f"eligible {'members' if member else 'nonmembers'}"
         return Clusters(value, size, who, observations.partial)
 
@@ -190,9 +200,10 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
         that have the class, within the horizon or not.
         """
         found = {}
-        q, _, size = observations.prompts(member=True)
-        if len(q):
-            recall = Clusters(_disclosed(q, params.threshold), size)
+        disclosed = _disclosed(observations.q, params.threshold)
+        value, size = observations.by_prompt(disclosed, member=True)
+        if len(size):
+            recall = Clusters(value, size)
             found["recall"] = stats.rate(*recall.counted(), confidence=confidence)
         inside = observations.member
         named = inside & (observations.q > params.threshold)

@@ -110,15 +110,16 @@ def build_prompts(
         standing = ClassPlaces.of(source, counted=counted, watch=watch)
     knowledge = KnownEvents.of(source, attacker, standing, removed=removed, counted=counted)
     everybody = np.arange(len(source.records))
-    cut = source.positions.begin(knowledge.cuts(everybody))
+    cut = _seen(source, attacker, source.positions.begin(knowledge.cuts(everybody)), standing)
     end = source.positions.end
     told = np.append(standing.nameable, np.iinfo(np.int64).max)
     next_told = told[np.searchsorted(standing.nameable, cut)]
-    begins, ends = _window(source, attacker, cut=cut, next_told=next_told)
+    begins, ends, piece = _window(source, attacker, cut=cut, next_told=next_told)
+    within = cut >= piece
     cut = np.where(begins < ends, np.maximum(cut, begins), cut)
     follows = knowledge.is_comparable & (cut < end) & (begins < ends)
     end = np.minimum(end, ends)
-    within = next_told < np.minimum(cut + horizon_tokens, end)
+    within &= next_told < np.minimum(cut + horizon_tokens, end)
 
     encoder = PromptEncoder(source, attacker, knowledge, cut, begins, removed)
     promptable = follows & (cut < end)
@@ -145,24 +146,52 @@ def build_prompts(
     )
 
 
+def _seen(
+    source: PromptSource, attacker: ResolvedAttacker, cut: Positions, standing: ClassPlaces
+) -> Positions:
+    """Return the cuts, [n], moved on where a model saw nothing of what follows them.
+
+    Of a record whose last part alone was learned, that part follows the static facts: who knows no
+    event asks there, and who knows all that comes before asks where the class next stands there.
+    """
+    seen_from = source.windows.seen_from
+    if not attacker.knows.includes_events:
+        return np.maximum(cut, seen_from)
+    if attacker.knows.events != "all":
+        return cut
+    told = np.append(standing.counted, np.iinfo(np.int64).max)
+    next_told = told[np.searchsorted(standing.counted, seen_from)]
+    moved = (cut < seen_from) & (next_told < source.positions.end)
+    number = np.zeros(len(cut), dtype=np.int64)
+    number[moved] = source.records.event[next_told[moved]]
+    return np.where(moved, np.maximum(source.positions.begin(number), seen_from), cut)
+
+
 def _window(
     source: PromptSource, attacker: ResolvedAttacker, *, cut: Positions, next_told: Positions
-) -> tuple[Positions, Positions]:
-    """Return where what the model learned in one piece begins and ends, [n] each.
+) -> tuple[Positions, Positions, Positions]:
+    """Return where what is known of what the model learned in one piece begins and ends, [n] each.
 
     A record in pieces was learned in pieces. Who knows all that comes before is told the piece that
     holds the class, from its beginning. Whoever knows the first events is at the first piece. Who
     knows single events knows no piece, so that only what follows has to be of one.
+
+    Returns:
+        Where events may be known from, where the piece ends, and where it begins.
     """
     records = source.records
     knows = attacker.knows
     if not knows.chooses_events:
-        return source.windows.around(records.offsets[:-1].astype(np.int64))
+        at = records.offsets[:-1].astype(np.int64)
+        begins, ends = source.windows.around(
+            at if knows.includes_events else source.windows.seen_from
+        )
+        return begins, ends, begins
     is_told = next_told < source.positions.end
     begins, ends = source.windows.around(np.where(is_told, next_told, cut))
     if knows.events == "all":
-        return begins, ends
-    return np.where(begins < ends, records.offsets[:-1], begins), ends
+        return begins, ends, np.minimum(begins, cut)  # he is told the piece from its beginning
+    return np.where(begins < ends, records.offsets[:-1], begins), ends, begins
 
 
 def _room(source: PromptSource, encoder: PromptEncoder, asked: Flags) -> Positions:

@@ -128,7 +128,11 @@ def _limits(
     places = source.positions
     size = places.size
     if not is_asked:
-        return np.where(size > first, first + (size - first) // 2, -1)
+        # the middle of what the model was trained on: it knows no other continuation
+        windows = source.windows
+        unseen, seen = (places.before(at) for at in (windows.seen_from, windows.seen_to))
+        begin = np.maximum(first, unseen)
+        return np.where(seen > begin, begin + (seen - begin) // 2, -1)
     start = places.begin(np.full(len(size), first, dtype=np.int64))
     told = np.append(standing.counted, np.iinfo(np.int64).max)
     next_told = told[np.searchsorted(standing.counted, start)]

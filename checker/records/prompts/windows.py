@@ -59,6 +59,21 @@ class TrainingWindows:
             window=window,
         )
 
+    @property
+    def seen_from(self) -> Positions:
+        """[n] int64, the first place that some window holds, the static prefix left out."""
+        if self.max_length is None or self.window != "last":
+            return self.begins.copy()
+        size = self.max_length - self.prefix
+        return self.begins + np.where(self.lengths > self.max_length, self.lengths - size, 0)
+
+    @property
+    def seen_to(self) -> Positions:
+        """[n] int64, the place behind the last one that some window holds."""
+        if self.max_length is None or self.window != "first":
+            return self.begins + self.lengths
+        return self.begins + np.minimum(self.lengths, self.max_length)
+
     def around(self, places: Positions) -> tuple[Positions, Positions]:
         """Return where the window that holds a place begins and ends, for each record.
 

@@ -71,3 +71,12 @@ class EventPositions:
         event = self.first[has] + number[has]
         at[has] = self.token[event] - self.is_timed[event]
         return at
+
+    def before(self, place: NDArray[np.int64]) -> NDArray[np.int64]:
+        """Return how many of each patient's events begin before a place of his: [n] int64.
+
+        Args:
+            place: [n] in `TokenizedRecords.tokens`.
+        """
+        found = np.searchsorted(self.token, place.astype(self.token.dtype)).astype(np.int64)
+        return np.clip(found, self.first[:-1], self.first[1:]) - self.first[:-1]
