@@ -439,6 +439,7 @@ EVERYBODY_MAY_SEE = {
     "id", "control", "attribute_class", "attacker", "subgroup", "probe", "metric", "contrast",
     "can_only_fail", "stopped_early", "gating", "verdict", "warned", "reason", "bound_side",
     "limit", "severity", "evidence", "citations", "waiver", "needs",
+    "q_from",  # what the model offers, whoever the patients are
 }  # fmt: skip
 CHANGED = {
     "explanation", "estimate", "members", "nonmembers", "reported", "p_value", "placebo", "sample",
