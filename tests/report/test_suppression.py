@@ -467,6 +467,7 @@ EVERYBODY_MAY_SEE = {
     "id", "control", "attribute_class", "attacker", "subgroup", "probe", "metric", "contrast",
     "can_only_fail", "gating", "verdict", "warned", "limit", "severity", "citations", "waiver",
     "needs",
+    "q_from",  # what the model offers, whoever the patients are
 }  # fmt: skip
 CHANGED = {
     "explanation", "estimate", "members", "nonmembers", "reported", "p_value", "placebo", "sample",

@@ -11,8 +11,7 @@ WORDS = AttackWords(
         " class has been removed from what the attacker knows. q is how likely a continuation is to"
         " name the class: estimated from how likely each of its steps was to, or else the share of"
         " continuations that did. A patient counts as disclosed when q exceeds the threshold. Only"
-        " patients count"
-        " who have the class and in whose true record it follows within the horizon."
+        " patients count who have the class and in whose true record it follows within the horizon."
     ),
     limits=(
         "It says nothing where many patients share a prompt, or of what lies beyond the horizon."
