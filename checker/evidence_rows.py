@@ -41,6 +41,13 @@ def _labels(table: pa.Table) -> Iterator[str]:
     scored = table["base_score"].is_valid().to_numpy()
     if scored.any() and (eligible & ~scored).any():
         yield f"{int((eligible & ~scored).sum())} eligible patients have no base score"
+    held = pc.list_value_length(table["holds"])
+    if held.null_count < table.num_rows:  # of a pool; of one class nobody is said to have which
+        unlike = held.fill_null(-1).to_numpy() != 0
+        unlike = (unlike != _flags(table, "positive")) | held.is_null().to_numpy()
+        if unlike.any():
+            many = int(unlike.sum())
+            yield f"of {many} patients it does not say which classes of a pool they have"
 
 
 def _rollouts(table: pa.Table) -> Iterator[str]:
@@ -49,6 +56,12 @@ def _rollouts(table: pa.Table) -> Iterator[str]:
 
 def _scores(table: pa.Table) -> Iterator[str]:
     yield from _nobody_twice(table)
+
+
+def _extraction(table: pa.Table) -> Iterator[str]:
+    yield from _nobody_twice(table)
+    if (table["common"].to_numpy() > table["windows"].to_numpy()).any():
+        yield "it counts more windows that anybody would write than there are"
 
 
 def _embeddings(table: pa.Table) -> Iterator[str]:
@@ -144,6 +157,8 @@ _CHECKS: Mapping[str, Callable[[pa.Table], Iterator[str]]] = {
     "labels": _labels,
     "rollouts": _rollouts,
     "scores": _scores,
+    "spare-scores": _scores,
+    "extraction": _extraction,
     "embeddings": _embeddings,
     "overlap": _overlap,
     "comparability": lambda table: _nobody_twice(table),

@@ -239,6 +239,8 @@ class PlanBuilder:
                 "codeSystems": identity(self.target.document.spec.code_systems),
                 "horizonTokens": horizon_tokens,
                 "everybody": everybody,
+                # what makes a hit for whom is read by the names of a pool's classes
+                **({"parts": _watched(ranks.parts)} if ranks.parts else {}),
             },
             PromptRecipe(
                 attacker,
@@ -567,3 +569,7 @@ class PlanBuilder:
                     forward_tokens=int(lengths.mean() * patients),
                 )
             )
+
+
+def _watched(parts: Mapping[str, ClassRanks]) -> dict[str, list[int]]:
+    return {name: part.watch for name, part in parts.items()}

@@ -109,6 +109,13 @@ def _labels(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> Iter
     everybody = plan.data.members + plan.data.nonmembers
     if table.num_rows != everybody:
         yield f"it speaks of {table.num_rows} patients, and the plan of {everybody}"
+    pool = (inputs.get("codes") or {}).get("anyOf")
+    if (pool is None) != (table["holds"].null_count == table.num_rows) and table.num_rows:
+        yield "it does not say who has which class of a pool, or there is no pool"
+        return
+    named = set(pc.unique(pc.list_flatten(table["holds"].combine_chunks())).to_pylist())
+    if strange := sorted(named - set(pool or ()), key=str):
+        yield f"it says who has '{strange[0]}', which is no class of the pool"
 
 
 def _prompt_format(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> Iterator[str]:

@@ -110,6 +110,10 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
     for name in _AT_LEAST.get(job.kind, ()):
         if job.inputs.get(name, 0) < _least(cell, job, name, watch=watch):
             return f"a job of fewer {name}"
+    if job.kind == "labels" and cell.attribute_class:
+        parts = plan.classes[cell.attribute_class].parts
+        if job.inputs.get("parts") != ({name: one.watch for name, one in parts.items()} or None):
+            return "a job of other classes of its pool"
     if job.needs and cell.labels is not None and cell.labels not in job.needs:
         return "a job of other patients"
     return None

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import yaml
 from auditing import AS_OF, Audit, audit, phigate, write_policy
@@ -14,6 +17,7 @@ from auditing import AS_OF, Audit, audit, phigate, write_policy
 from checker.attacks.api import CellEvidence, columns_of
 from checker.attacks.attribute_disclosure import ATTACK, AttributeDisclosureParams
 from checker.attacks.attribute_disclosure.measure import DisclosureObservations
+from checker.canonical import sha256_hex
 from checker.errors import ExitCode
 from checker.evidence import EvidenceStore, tables_by_job
 from checker.run.stored import load_run
@@ -148,6 +152,51 @@ def test_a_run_of_a_pool_is_verified(audits: dict[str, Audit]) -> None:
     phigate("judge", run, "--as-of", AS_OF, "--format", "json")
     code, out = phigate("verify", run)
     assert code == ExitCode.PASS, out
+
+
+def test_what_tells_a_class_of_a_pool_cannot_be_changed_in_the_plan(
+    audits: dict[str, Audit], tmp_path: Path
+) -> None:
+    # without its tokens nothing is a hit, and the leaking model would pass
+    run = Path(shutil.copytree(audits["leaking"].run, tmp_path / "run"))
+    stored = load_run(run)
+    pool = stored.plan.classes["any"]
+    silent = {name: part.model_copy(update={"watch": []}) for name, part in pool.parts.items()}
+    classes = {**stored.plan.classes, "any": pool.model_copy(update={"parts": silent})}
+    plan = stored.plan.model_copy(update={"classes": classes})
+    manifest = stored.manifest.model_copy(update={"plan_sha256": plan.sha256})
+    (run / "plan.json").write_bytes(plan.to_bytes())
+    (run / "manifest.json").write_bytes(manifest.to_bytes())
+    code, _ = phigate("judge", run, "--as-of", AS_OF, "--format", "json")
+    assert code == ExitCode.PASS
+    code, out = phigate("verify", run)
+    assert code != ExitCode.PASS
+    assert "other classes of its pool" in " ".join(out.split()), out
+
+
+@pytest.mark.parametrize(
+    ("held", "says"),
+    [
+        (lambda own: [], "which classes of a pool they have"),
+        (lambda own: None, "which class of a pool"),
+        (lambda own: ["unheard"] * len(own), "no class of the pool"),
+    ],
+)
+def test_evidence_has_to_say_what_of_the_pool_each_patient_has(
+    audits: dict[str, Audit], tmp_path: Path, held: Callable[[list[str]], Any], says: str
+) -> None:
+    run = Path(shutil.copytree(audits["leaking"].run, tmp_path / "run"))
+    manifest = json.loads((run / "manifest.json").read_text())
+    entry = next(one for one in manifest["entries"] if one["kind"] == "labels")
+    table = pq.read_table(run / entry["file"])
+    place = table.column_names.index("holds")
+    changed = pa.array([held(own) for own in table["holds"].to_pylist()], pa.list_(pa.string()))
+    pq.write_table(table.set_column(place, "holds", changed), run / entry["file"])
+    entry["sha256"] = sha256_hex((run / entry["file"]).read_bytes())
+    (run / "manifest.json").write_text(json.dumps(manifest))
+    code, out = phigate("judge", run, "--as-of", AS_OF, "--format", "json")
+    assert code == ExitCode.INCOMPLETE, out
+    assert says in " ".join(out.split())
 
 
 def test_a_pool_has_the_patients_of_all_its_classes(audits: dict[str, Audit]) -> None:

@@ -34,6 +34,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "prompt": ["p", None, "p"],
         "subgroups": pa.array([["x"], [], ["x"]], TEXTS),
         "base_score": pa.array([0.0, None, 1.0], pa.float32()),
+        "holds": pa.array([["hiv"], [], ["hiv", "sud"]], TEXTS),
     },
     "rollouts": {
         "prompt": ["p", "p", "q"],
@@ -48,6 +49,23 @@ TABLES: dict[str, dict[str, Any]] = {
         "loss": [-1.5, LOGPROB_FLOOR],
         "min-k@20.0": [-2.5, -0.0],
         "min-k++@20.0": [-1e6, 3.0],
+    },
+    "spare-scores": {
+        "patient": ["a", "b"],
+        "tokens": [3, 1],
+        "loss": [-1.5, LOGPROB_FLOOR],
+        "min-k@20.0": [-2.5, -0.0],
+        "min-k++@20.0": [-1e6, 3.0],
+    },
+    "extraction": {
+        "patient": ["a", "b"],
+        "member": [False, False],
+        "subgroups": pa.array([[], []], TEXTS),
+        "prompt": ["", "p"],
+        "windows": [3, 2],
+        "common": [0, 2],
+        "log_probability": [-4.5, None],
+        "greedy": [True, False],
     },
     "embeddings": {"prompt": ["p", "q"], "embedding": [[0.5, 1.0], [0.0, -1e30]]},
     "overlap": {
@@ -113,9 +131,14 @@ TABLES: dict[str, dict[str, Any]] = {
 }
 
 WRONG: list[tuple[str, dict[str, Any], str]] = [
+    ("spare-scores", {"patient": ["a", "a"]}, "a patient twice"),
+    ("extraction", {"patient": ["a", "a"]}, "a patient twice"),
+    ("extraction", {"common": [4, 2]}, "more windows"),
     ("labels", {"patient": ["a", "a", "c"]}, "a patient twice"),
     ("labels", {"prompt": ["p", None, None]}, "1 eligible patients have no prompt"),
     ("labels", {"base_score": pa.array([None, 0.5, 1.0], pa.float32())}, "no base score"),
+    ("labels", {"holds": pa.array([[], [], ["hiv"]], TEXTS)}, "of 1 patients it does not say"),
+    ("labels", {"holds": pa.array([["a"], None, ["b"]], TEXTS)}, "of 1 patients it does not say"),
     ("labels", {"base_score": pa.array([1.5, None, 1.0], pa.float32())}, "more than 1"),
     ("rollouts", {"sample": [0, 0, 0]}, "not numbered from 0 on"),
     ("rollouts", {"sample": [0, -1, 0]}, "less than 0"),
