@@ -64,6 +64,8 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
     "overlap": dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
     "comparability": {"score": _NUMBER},
     "prompt-format": {"variant": _TEXT, "loss": _NUMBER},
+    "other-descriptions": {"telling": _TEXT, "tokens": _COUNT, "loss": _NUMBER},
+    "record-parts": {"part": _TEXT, "loss": _NUMBER, "table": _NUMBER},
     "canaries": {"canary": _COUNT, "included": _FLAG, "beacon": _FLAG, "score": _NUMBER},
     "probe-scores": {"positive": _FLAG, "score": _NUMBER},
     "perturbations": {"identifier": _TEXT, "change": _TEXT, "samples": _COUNT, "hits": _COUNT},

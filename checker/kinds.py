@@ -15,6 +15,8 @@ SHARED: dict[str, tuple[str, ...]] = {
     "comparability": ("patient", "member", "score"),
     # and, of the declared format, the losses of two tables: "unigram", "bigram"
     "prompt-format": ("patient", "variant", "loss"),
+    "other-descriptions": ("patient", "telling", "tokens", "loss"),
+    "record-parts": ("patient", "part", "loss", "table"),
     "expected-tokens": ("compared", "different", "place", "position"),
     "expected-loss": ("patient", "tokens", "loss"),
 }

@@ -19,7 +19,7 @@ from checker.evidence import Pseudonyms
 from checker.planning.model import AuditPlan, Job
 from checker.planning.task import PatientNames, Running, Task
 from checker.planning.workload import Workload
-from checker.run import cohort_jobs, model_jobs
+from checker.run import cohort_jobs, description_jobs, model_jobs
 from checker.targets import Progress, TargetModel
 
 SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
@@ -29,6 +29,8 @@ SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
     "rollouts": model_jobs.rollouts,
     "scores": model_jobs.scores,
     "prompt-format": model_jobs.prompt_format,
+    "other-descriptions": description_jobs.other_descriptions,
+    "record-parts": description_jobs.record_parts,
     "expected-tokens": cohort_jobs.expected_tokens,
     "expected-loss": model_jobs.expected_loss,
     "embeddings": model_jobs.embeddings,

@@ -21,6 +21,7 @@ from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED
 from checker.verdict.assignment import PROVEN
 from checker.verdict.checks import FORMAT_MARGIN, FORMAT_PATIENTS_NEEDED, AdmissibilityCheck
+from checker.verdict.description import description_checks
 from checker.verdict.instrument import instrument_checks
 
 FOREIGN_LIMIT = 0.05
@@ -49,11 +50,14 @@ def admissibility_checks(
     Returns:
         The checks, in the order a report shows them.
     """
+    instrument = instrument_checks(plan, evidence, require_expectation=require_expectation)
+    confirmed = any(check.name == "expected-tokens" and check.holds for check in instrument)
     return [
         *_overlap(plan, evidence, max_near=max_near),
         _comparability(plan, evidence, tolerance=tolerance, confidence=confidence),
         _prompt_format(plan, evidence),
-        *instrument_checks(plan, evidence, require_expectation=require_expectation),
+        *description_checks(plan, evidence, confirmed=confirmed),
+        *instrument,
     ]
 
 

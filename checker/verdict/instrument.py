@@ -21,6 +21,8 @@ from checker.verdict.checks import FORMAT_MARGIN, FORMAT_PATIENTS_NEEDED, Admiss
 
 REASONS_OF = {
     "floor": "attack-not-shown-to-work",
+    "recognised-otherwise": "attack-not-shown-to-work",
+    "record-parts": "attack-not-shown-to-work",
     "expected-tokens": "expectation-not-met",
     "expected-loss": "expectation-not-met",
     "expectation": "expectation-missing",
