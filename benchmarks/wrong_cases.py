@@ -326,7 +326,7 @@ def _spelled_otherwise(draft: Draft) -> None:
 
 
 def _refer(draft: Draft, path: str) -> None:
-    draft.spec["reference"] = {k: v for k, v in draft.spec["model"].items()} | {"path": path}
+    draft.spec["reference"] = draft.spec["model"] | {"path": path}
 
 
 def _reference_is_the_model(draft: Draft) -> None:

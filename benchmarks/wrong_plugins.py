@@ -39,17 +39,21 @@ class Wrapped:
 
     @property
     def info(self) -> TargetInfo:
+        """What the wrapped model is."""
         return self.model.info
 
     def score(self, sequences: Sequence[Tokens], **more: Any) -> list[TokenScores]:
+        """Score as the wrapped model does."""
         return self.model.score(sequences, **more)
 
     def rollout(
         self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
     ) -> list[list[Tokens]]:
+        """Draw as the wrapped model does."""
         return self.model.rollout(prompts, keys=keys, **more)
 
     def embed(self, sequences: Sequence[Tokens], **more: Any) -> NDArray[np.float32]:
+        """Embed as the wrapped model does."""
         return self.model.embed(sequences, **more)
 
 
@@ -59,6 +63,7 @@ class DrawsNothing(Wrapped):
     def rollout(
         self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
     ) -> list[list[Tokens]]:
+        """Return continuations without a token."""
         return [[np.empty(0, dtype=np.int32)] * more["samples"] for _ in prompts]
 
 
@@ -68,6 +73,7 @@ class DrawsNoise(Wrapped):
     def rollout(
         self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
     ) -> list[list[Tokens]]:
+        """Draw tokens that have nothing to do with the model."""
         sampler: Sampler = more["sampler"]
         size = self.info.vocabulary_size
         return [
@@ -87,6 +93,7 @@ class DrawsAnother(Wrapped):
     def rollout(
         self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
     ) -> list[list[Tokens]]:
+        """Draw as the other model does."""
         return self.other.rollout(prompts, keys=keys, **more)
 
 
@@ -94,6 +101,7 @@ class ScoresAnother(Wrapped):
     """Draws from the model that leaks and scores by a sound one."""
 
     def score(self, sequences: Sequence[Tokens], **more: Any) -> list[TokenScores]:
+        """Score as the other model does."""
         return self.other.score(sequences, **more)
 
 
@@ -112,12 +120,15 @@ class _Backend:
     wraps: type[Wrapped]
 
     def describe(self, spec: ModelSpec, base: Path) -> TargetDescription:
+        """Describe what is wrapped."""
         found: TargetDescription = _backend_of(base / spec.path).describe(spec, base)
         return found
 
     def open(
         self, spec: ModelSpec, base: Path, *, pad_id: int | None, eos_id: int | None
     ) -> Wrapped:
+        """Open what is wrapped, and the other model where one is named."""
+
         def opened(path: str) -> TargetModel:
             backend = _backend_of(base / path)
             one = spec.model_copy(update={"path": path, "backend": backend.name})
@@ -165,7 +176,9 @@ def offer_wrong_plugins(folder: Path) -> None:
     backends = (DrawsNothingBackend, DrawsNoiseBackend, DrawsAnotherBackend, ScoresAnotherBackend)
     distribution = folder / "wrong_plugins-1.dist-info"
     distribution.mkdir(parents=True, exist_ok=True)
-    (distribution / "METADATA").write_text("Metadata-Version: 2.1\nName: wrong-plugins\nVersion: 1\n")
+    (distribution / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: wrong-plugins\nVersion: 1\n"
+    )
     lines = [f"{one.name} = {__name__}:{one.__name__}" for one in backends]
     (distribution / "entry_points.txt").write_text("[phigate.targets]\n" + "\n".join(lines) + "\n")
     place = os.fspath(folder.resolve())

@@ -25,7 +25,7 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
-from checker.demo.cohort import write_cohort
+from checker.demo.cohort import SENSITIVE_CLASSES, write_cohort
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.tokenization import TokenizedRecords, Tokenizer, load_vocabulary
@@ -64,10 +64,12 @@ class Size:
     Args:
         patients: of each of the four splits.
         positives: of each sensitive class in each split.
+        classes: how many of the sensitive classes are asked for.
     """
 
     patients: int = 600
     positives: int = 80
+    classes: int = 3
 
 
 @dataclass(frozen=True)
@@ -104,7 +106,7 @@ class World:
             positives=self.size.positives,
         )
         self._set_spare_patients_apart()
-        for name, policy in _policies().items():
+        for name, policy in _policies(self.size.classes).items():
             (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
         codes = {code for split in SPLITS for code in self._codes(split)}
         tokens = dict.fromkeys(
@@ -207,7 +209,7 @@ class World:
             out,
             vocabulary_size=len(self.ids),
             context_length=CONTEXT,
-            transitions=self.transitions(taught),
+            **self._population(taught),
             memorized=[one for split in splits for one in self._memorized(split)],
             bos_token_id=self.ids[SPECIALS["bos"]],
         )
@@ -227,7 +229,7 @@ class World:
                 found.append({"tokens": one, "from": FIRST, "weight": WEIGHT})
         return found
 
-    def transitions(self, sequences: Sequences) -> dict[int, dict[int, float]]:
+    def _population(self, sequences: Sequences) -> dict[str, Any]:
         """Which token follows which: Witten and Bell's smoothing, as the floor has it."""
         size = len(self.ids)
         counts = np.zeros((size, size))
@@ -235,15 +237,12 @@ class World:
             np.add.at(counts, (tokens[:-1], tokens[1:]), 1.0)
         alone = counts.sum(axis=0) + 0.01
         alone /= alone.sum()
-        kinds = (counts > 0).sum(axis=1)
-        seen = counts.sum(axis=1)
         rows = {}
-        for token in range(size):
-            row = alone
-            if seen[token]:
-                row = (counts[token] + kinds[token] * alone) / (seen[token] + kinds[token])
+        for token in np.flatnonzero(counts.any(axis=1)).tolist():
+            kinds, seen = (counts[token] > 0).sum(), counts[token].sum()
+            row = (counts[token] + kinds * alone) / (seen + kinds)
             rows[token] = dict(enumerate((row / row.sum()).tolist()))
-        return rows
+        return {"unigram": alone.tolist(), "transitions": rows}
 
     # --- patients ---------------------------------------------------------------------------------
 
@@ -256,7 +255,9 @@ class World:
     def cohort(self, split: Split) -> Cohort:
         """One split, as the members of a cohort."""
         other = "train" if split == "held_out" else "held_out"
-        return load_cohort(DataSpec(path="cohort", members=split, nonmembers=other), base=self.folder)
+        return load_cohort(
+            DataSpec(path="cohort", members=split, nonmembers=other), base=self.folder
+        )
 
     def records(self, split: Split) -> TokenizedRecords:
         """A split's patients as the trainer's data loader makes them."""
@@ -309,15 +310,28 @@ class World:
         os.replace(path, self.folder / name)
 
 
-def _policies() -> dict[str, dict[str, Any]]:
+def _policies(classes: int) -> dict[str, dict[str, Any]]:
     """Return the demo policy, the same with demands on the target, and one that asks a reference.
 
-    Age and sex alone identify nobody here, so what asks for them alone is left out.
+    What decides nothing is left out: attackers who know age and sex alone, and the benign class.
     """
     policies = {}
     for name in ("gate", "requiring", "reference"):
         document = yaml.safe_load(resource("policies/demo.yaml").read_text(encoding="utf-8"))
         document["metadata"]["name"] = name
+        asked = [f"{name}-disclosure" for name in SENSITIVE_CLASSES[:classes]]
+        controls = document["spec"]["controls"]
+        controls = {name: controls[name] for name in (*asked, "membership")}
+        document["spec"]["controls"] = controls
+        for control in controls.values():
+            control["limits"] = {
+                attacker: limit
+                for attacker, limit in control["limits"].items()
+                if attacker != "demographics"
+            }
+            if "samples" in control["params"]:
+                control["params"]["samples"] = 10
+        document["spec"]["parameters"]["sampling"] = {"curtailed": True}
         policies[name] = document
     policies["requiring"]["spec"]["gate"]["requireExpectation"] = True
     spec = policies["reference"]["spec"]

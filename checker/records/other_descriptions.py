@@ -75,9 +75,7 @@ def tellings(
     """
     fields = dict(enumerate(tokenizer.field_names))
     spelled = tokenizer.vocabulary.tokens
-    others = {
-        number: _others(records, number, name, tokenizer) for number, name in fields.items()
-    }
+    others = {number: _others(records, number, name, tokenizer) for number, name in fields.items()}
     for row in range(len(records)):
         record = records.record(row)
         tokens, compared = _beginning(record, max_length)

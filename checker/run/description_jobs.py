@@ -57,9 +57,7 @@ def record_parts(task: Task) -> pa.Table:
     end = task.workload.max_length
     sequences = [records.record(i) for i in range(len(records))]
     usable = [i for i, record in enumerate(sequences) if len(record) > 1]
-    scored = task.model.score(
-        [sequences[i].tokens[:end] for i in usable], progress=task.advance
-    )
+    scored = task.model.score([sequences[i].tokens[:end] for i in usable], progress=task.advance)
     tables = TokenTables.fitted(
         task.workload.nonmembers, vocabulary_size=task.plan.target.vocabulary_size
     )

@@ -146,9 +146,7 @@ def _parts(
     return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
 
 
-def _is_surely_higher(
-    model: np.ndarray, expected: np.ndarray, *, level: float
-) -> bool:
+def _is_surely_higher(model: np.ndarray, expected: np.ndarray, *, level: float) -> bool:
     if len(model) < FORMAT_PATIENTS_NEEDED:
         return False
     if np.ptp(model - expected) == 0:  # every patient agrees to the last digit: no test needed
