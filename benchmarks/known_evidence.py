@@ -24,7 +24,9 @@ from checker.attacks.trajectory_memorization.measure import (
 )
 from checker.kinds import score_column
 from checker.planning import AuditPlan, Cell, Job
+from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.planning.nonmembers import WINDOW, extraction_settings
 from checker.policy import load_policy, load_target
 from checker.policy.documents import LeakagePolicy, Limit
 from checker.resources import resource
@@ -161,7 +163,7 @@ def _canary_table(found: CanaryObservations) -> pa.Table:
 
 
 def _comparable_split() -> dict[str, pa.Table]:
-    """No record in both splits, a classifier at chance, and a format that nothing beats."""
+    """No record in both splits, or in the model, a classifier at chance, and the best format."""
     n, ladder, loss = 1000, np.arange(1000) / 1000, 1.0 + 0.001 * np.arange(100)
     counts = {"exact": 0, "near": 0, "members": n, "nonmembers": n, "compared": n}
     split = {
@@ -188,7 +190,18 @@ def _comparable_split() -> dict[str, pa.Table]:
         "table": loss + 1.0,
     }
     overlap = {name: [count] for name, count in counts.items()}
+    outside = {
+        "patient": ["p"] * 100,
+        "member": [False] * 100,
+        "subgroups": _nobody(100)["subgroups"],
+        "prompt": ["p"] * 100,
+        "windows": [1] * 100,
+        "common": [0] * 100,
+        "log_probability": [-50.0] * 100,
+        "greedy": [False] * 100,
+    }
     return {
+        EXTRACTION: pa.table(outside),
         "overlap": pa.table({**overlap, "set_aside": [[]]}),
         "comparability": pa.table(split),
         "prompt-format": pa.table(formats),
@@ -198,6 +211,7 @@ def _comparable_split() -> dict[str, pa.Table]:
 
 
 _COMPARABLE: Final = _comparable_split()
+_LOOKED_FOR: Final = {**extraction_settings(WINDOW).inputs(), "member": False}
 
 
 def plan_of(
@@ -211,7 +225,7 @@ def plan_of(
                 "digest": name,
                 "kind": "rollouts" if kind == "reference" else kind,
                 "title": name,
-                "inputs": {},
+                "inputs": _LOOKED_FOR if kind == EXTRACTION else {},
                 "runs_on": kind if kind == "reference" else "target",
             }
         )
@@ -221,6 +235,7 @@ def plan_of(
         **_SNAPSHOTS,
         cells=[cell_of(design, [name for name in tables if name not in {*_COMPARABLE, "labels"}])],
         jobs=jobs,
+        nonmember_jobs=[EXTRACTION],
         seed=seed,
         confidence=0.95,
         sequential=sequential,

@@ -60,6 +60,13 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "rollouts": {"sample": _COUNT, "tokens": _TOKENS},
     "scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
+    "spare-scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
+    "extraction": {
+        "windows": _COUNT,
+        "common": _COUNT,
+        "log_probability": _MAYBE_NUMBER,  # where all windows are what anybody would write
+        "greedy": _FLAG,
+    },
     "embeddings": {"embedding": _VECTOR},
     "overlap": dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
     "comparability": {"score": _NUMBER},

@@ -10,6 +10,18 @@ SHARED: dict[str, tuple[str, ...]] = {
     "rollouts": ("prompt", "sample", "tokens"),
     # and two columns for each k that a control asks for: "min-k@20.0", "min-k++@20.0"
     "scores": ("patient", "member", "subgroups", "tokens", "loss"),
+    # of spare patients, with two columns for each k as scores have
+    "spare-scores": ("patient", "tokens", "loss"),
+    "extraction": (
+        "patient",
+        "member",
+        "subgroups",
+        "prompt",
+        "windows",
+        "common",
+        "log_probability",
+        "greedy",
+    ),
     "embeddings": ("prompt", "embedding"),
     "overlap": ("exact", "near", "members", "nonmembers", "compared", "set_aside"),
     "comparability": ("patient", "member", "score"),

@@ -13,6 +13,7 @@ benchmarks measure. What several files need is imported from `helpers/`:
 | `properties` | how many examples of a property are tried, by default and at night |
 | `mutations` | mistakes in YAML files, made on purpose |
 | `meds_builder`, `token_records` | small data sets and tokenized records |
+| `small_world` | records that follow no order, and simulated targets over them |
 | `canary_builder` | a data set and a target to draw canaries from |
 | `tiny_models` | random checkpoints of each architecture |
 | `judging` | plans and evidence of known truth, for the judge |

@@ -52,6 +52,7 @@ def rounded_plan(plan: AuditPlan) -> dict[str, Any]:
             "name": plan.data.name,
             "members": _count(plan.data.members, min_cell),
             "nonmembers": _count(plan.data.nonmembers, min_cell),
+            "spare": _count(plan.data.spare, min_cell) if plan.data.spare else None,
             "events": _magnitude(plan.data.events),
             "tokens": _magnitude(plan.data.tokens),
             "unknownShare": round(plan.data.unknown_share, 2),

@@ -17,6 +17,8 @@ from typing import Any
 
 import meds
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 
 from checker.demo.cohort import write_cohort
@@ -39,6 +41,8 @@ MARK = ".phigate-demo"
 MODELS = ("overtrained", "sound")
 SPECIALS = {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]", "unk": "[UNK]"}
 STATIC_FIELDS = {"sex": "GENDER//*", "race": "RACE//*"}
+SAMPLE = "sample.parquet"
+SAMPLE_PATIENTS = 40
 OLDEST = 120
 TIME_BINS: list[dict[str, str]] = [
     {"upTo": "1d", "token": "TIME//up to a day"},
@@ -118,6 +122,7 @@ class Demonstration:
         self._write_vocabulary(cohort, tuning)
         for model in MODELS:
             self._write_target(model, cohort)
+        self._write_sample(cohort)
         if self.settings.policy is None:
             self._write_policy()
 
@@ -130,9 +135,8 @@ class Demonstration:
         from checker.demo import training  # torch is loaded only when a model is really trained
 
         cohort, tuning = self._cohorts()
-        target = load_target(self.target_path(MODELS[0])).document.spec.tokenization
-        vocabulary = load_vocabulary(self.settings.folder / "vocab.json")
-        tokenizer = Tokenizer(target, vocabulary=vocabulary, base=self.settings.folder)
+        tokenizer = self._tokenizer()
+        vocabulary = tokenizer.vocabulary
         sequences = list(self._sequences(tokenizer, cohort))
         validation = list(self._sequences(tokenizer, tuning))
         recipes = {"overtrained": training.OVERTRAINED, "sound": training.SOUND}
@@ -262,6 +266,8 @@ class Demonstration:
         }
         if meds.birth_code in cohort.codes:
             tokenization["age"] = "AGE//{years}"
+        # of the user's own data nobody knows whether these are patients like the nonmembers
+        spare = {"spare": meds.tuning_split} if self.settings.cohort is None else {}
         document = {
             "apiVersion": "phigate/v1",
             "kind": "AuditTarget",
@@ -269,11 +275,34 @@ class Demonstration:
             "spec": {
                 "model": {"backend": "huggingface", "path": f"model-{model}", "device": "cpu"},
                 "tokenization": tokenization,
-                "data": {"path": "cohort", "members": "train", "nonmembers": "held_out"},
+                "data": {"path": "cohort", "members": "train", "nonmembers": "held_out"} | spare,
+                "expect": {"tokens": SAMPLE},
             },
         }
         text = yaml.safe_dump(document, sort_keys=False, allow_unicode=True)
         write_atomically(self.target_path(model), text.encode())
+
+    def _write_sample(self, cohort: Cohort) -> None:
+        """Write what the models are trained on of a few members, as a trainer does for an audit."""
+        tokenizer = self._tokenizer()
+        records = tokenizer.encode(cohort.members, cohort.codes)
+        few = range(min(SAMPLE_PATIENTS, len(records)))
+        told = [records.record(i).tokens[: self.settings.max_tokens].tolist() for i in few]
+        table = pa.table(
+            {
+                "subject_id": pa.array(cohort.members.subject_id[: len(few)], pa.int64()),
+                "tokens": pa.array(told, pa.list_(pa.int32())),
+            }
+        )
+        pq.write_table(table, self.settings.folder / SAMPLE)
+
+    def _tokenizer(self) -> Tokenizer:
+        folder = self.settings.folder
+        return Tokenizer(
+            load_target(self.target_path(MODELS[0])).document.spec.tokenization,
+            vocabulary=load_vocabulary(folder / "vocab.json"),
+            base=folder,
+        )
 
     def _sequences(self, tokenizer: Tokenizer, cohort: Cohort) -> Iterator[Tokens]:
         records = tokenizer.encode(cohort.members, cohort.codes)
@@ -313,13 +342,8 @@ class Demonstration:
         folder = self.settings.folder
         cohort, _ = self._cohorts()
         target = load_target(self.target_path(MODELS[0]))
-        tokenizer = Tokenizer(
-            target.document.spec.tokenization,
-            vocabulary=load_vocabulary(folder / "vocab.json"),
-            base=folder,
-        )
         empty = unmatched_classes(
-            load_policy(folder / "policy.yaml"), target, cohort=cohort, tokenizer=tokenizer
+            load_policy(folder / "policy.yaml"), target, cohort=cohort, tokenizer=self._tokenizer()
         )
         spec = document["spec"]
         for name in empty:

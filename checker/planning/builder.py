@@ -54,7 +54,7 @@ class PlanBuilder:
         policy, target: validated.
         cohort, tokenizer: the patients.
         descriptions: of the model under audit and, where there is one, of the reference model.
-        members, nonmembers: the patients as tokens.
+        members, nonmembers, spare: the patients as tokens.
         ranks: the attribute classes in use.
         slices: the subgroups in use, by name; complete before the first label set is made.
         score_percents: every k that a membership score is asked for, in percent; complete before
@@ -69,6 +69,7 @@ class PlanBuilder:
     descriptions: Mapping[Who, TargetDescription]
     members: TokenizedRecords
     nonmembers: TokenizedRecords
+    spare: TokenizedRecords
     ranks: dict[str, ClassRanks]
     slices: dict[str, Slice]
     score_percents: tuple[float, ...] = ()
@@ -434,15 +435,24 @@ class PlanBuilder:
             for is_member, records in ((True, self.members), (False, self.nonmembers))
         }
 
-    def scores(self, *, who: Who = "target") -> list[str]:
-        """Return the jobs that score everybody's whole record, for every k at once."""
-        everybody = [(True, i) for i in range(len(self.cohort.members))]
+    def scores(self, *, who: Who = "target", members: bool = True) -> list[str]:
+        """Return the jobs that score everybody's whole record, for every k at once.
+
+        Args:
+            who: scores.
+            members: also those of members; no job holds records of both.
+        """
+        inside = len(self.cohort.members)
+        everybody = [(True, i) for i in range(inside)]
         everybody += [(False, i) for i in range(len(self.cohort.nonmembers))]
         lengths = np.concatenate([self.scored_lengths[True], self.scored_lengths[False]])
         digests = []
         by_whom = "" if who == "target" else " (reference model)"
-        for start in range(0, len(everybody), RECORDS_A_JOB):
-            chunk = everybody[start : start + RECORDS_A_JOB]
+        starts = [*range(0, inside, RECORDS_A_JOB)] if members else []
+        starts += range(inside, len(everybody), RECORDS_A_JOB)
+        for start in starts:
+            end = inside if start < inside else len(everybody)
+            chunk = everybody[start : min(start + RECORDS_A_JOB, end)]
             job = self.job(
                 "scores",
                 f"token log-probabilities of records {start + 1}–{start + len(chunk)}{by_whom}",

@@ -80,6 +80,7 @@ def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iter
         is_floor=assignment == "random",
     )
     yield _base_rates(plan, on_split, assignment)
+    yield from _nonmembers(plan, len(on_split))
     yield CheckPower(
         "placebo-failed",
         "between two halves of the nonmembers nothing differs",
@@ -102,6 +103,29 @@ def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iter
         1.0,  # a cell whose prompts are shared cannot pass, and is none of these
         len(shared),
     )
+
+
+def _nonmembers(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
+    """The model does not know the nonmembers, and where there are spare patients, is shown not to.
+
+    Sound is also a model of which up to 1 % of the nonmembers are extractable by chance.
+    """
+    name = "nonmembers-known-to-model"
+    yield CheckPower(
+        name,
+        "no piece of a nonmember's record comes out of the model",
+        1 - FALSE_ALARMS if plan.nonmember_jobs else 0.0,
+        cells,
+        is_floor=bool(plan.nonmember_jobs),
+    )
+    if plan.target.document.spec.data.spare_splits:
+        yield CheckPower(
+            name,
+            "to the model, nonmembers look like spare patients",
+            1 - FALSE_ALARMS if plan.job("spare-scores") else 0.0,
+            cells,
+            is_floor=plan.job("spare-scores") is not None,
+        )
 
 
 def _base_rates(

@@ -15,6 +15,7 @@ from checker.planning.builder import PlanBuilder, Who
 from checker.planning.cells import control_cell
 from checker.planning.classes import match_classes
 from checker.planning.model import AuditPlan, Cost
+from checker.planning.nonmembers import nonmember_checks, score_percents
 from checker.planning.overlap import SplitOverlap, compare_splits
 from checker.planning.power import comparability_power
 from checker.planning.protocol import PlannedCell, Work, curtailments, plan_cell, planning_of
@@ -92,6 +93,7 @@ def compile_plan(
         descriptions=descriptions,
         members=compared.members,
         nonmembers=compared.nonmembers,
+        spare=compared.spare,
         ranks=match_classes(policy, target, cohort=cohort, tokenizer=tokenizer),
         slices={},
     )
@@ -99,14 +101,16 @@ def compile_plan(
         target.document.spec.tokenization,
         members=builder.members,
         nonmembers=builder.nonmembers,
+        spare=builder.spare,
     )
     planned = list(_planned_cells(builder, files or {}))
     # labels and scores record every slice, so all of them are known before the first job
     builder.slices |= {cell.piece.name: cell.piece for cell in planned}
-    builder.score_percents = _score_percents(planned)
+    builder.score_percents = score_percents(builder, _score_percents(planned))
     builder.admissibility(
         sample=sample, uses_reference=any("reference" in cell.models for cell in planned)
     )
+    nonmember_jobs = nonmember_checks(builder, (cell.metric for cell in planned))
     builder.curtailed = curtailments(builder, planned)
     spec = policy.document.spec
     cells = []
@@ -145,6 +149,7 @@ def compile_plan(
             max_length=builder.max_length,
             window=builder.window,
             overlap=compared.overlap,
+            spare=len(builder.spare),
         ),
         classes=class_snapshots(spec, builder.ranks),
         cells=cells,
@@ -156,6 +161,7 @@ def compile_plan(
             tolerance=spec.parameters.admissibility_tolerance,
             confidence=spec.parameters.confidence,
         ),
+        nonmember_jobs=nonmember_jobs,
         cost=Cost(
             forward_tokens=sum(job.forward_tokens for job in jobs),
             rollout_tokens=sum(job.rollout_tokens for job in jobs),
@@ -219,4 +225,5 @@ def _workload(builder: PlanBuilder, overlap: SplitOverlap) -> Workload:
         code_systems=tuple((s.match, s.system) for s in builder.target.document.spec.code_systems),
         bos_id=builder.known_bos(),
         overlap=overlap,
+        spare=builder.spare,
     )

@@ -141,6 +141,7 @@ class DataSnapshot(JsonModel):
 
     `nonmembers` are those who are judged. `near_duplicates` are nonmembers whose record nearly
     equals a member's, and `set_aside` says how many of them were left out of the nonmembers.
+    `spare` are patients of whom nothing is judged, but for those of them whom the model may know.
     `tokens_left_out` lie outside the window that is scored. `unused_tokens` are ids of the
     vocabulary that no record holds; `unexplained_tokens` are those among them, a few by name, that
     stand for no code of the data set either: a format described incompletely leaves them over.
@@ -152,6 +153,7 @@ class DataSnapshot(JsonModel):
     nonmembers: int
     near_duplicates: int = 0
     set_aside: int = 0
+    spare: int = 0
     events: int
     tokens: int
     tokens_left_out: int
@@ -201,6 +203,8 @@ class AuditPlan(JsonModel):
 
     `comparability` is the power of the check that members and nonmembers cannot be told apart
     without the model; where it cannot hold, no excess and no membership metric can pass.
+    `nonmember_jobs` are digests of the jobs that look for nonmembers in the model, which cells may
+    share.
     """
 
     schema_version: Literal["1"] = "1"
@@ -211,6 +215,7 @@ class AuditPlan(JsonModel):
     cells: list[Cell]
     jobs: list[Job]
     comparability: Power
+    nonmember_jobs: list[str] = Field(default_factory=list)
     cost: Cost
     seed: int = Field(ge=0)
     confidence: float

@@ -15,6 +15,7 @@ from typing import Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.errors import DataError
 from checker.planning.model import rng_for
 from checker.records.cohort import Cohort
 from checker.records.duplicates import MIN_EVENTS, copied_records, find_duplicates
@@ -35,6 +36,7 @@ class SplitOverlap:
         nonmembers: all of them, those set aside too.
         compared: nonmembers whose record is long enough to be compared.
         set_aside: [near or 0] int64, subjects that are left out of every cell.
+        spare_left_out: spare patients whose record is a member's, or nearly; they are left out too.
     """
 
     exact: int
@@ -42,6 +44,7 @@ class SplitOverlap:
     nonmembers: int
     compared: int
     set_aside: NDArray[np.int64]
+    spare_left_out: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,18 +54,23 @@ class ComparedCohort:
     Args:
         cohort: without those who are set aside; its digest is that of the data set all the same,
             for who they are follows from the data and the tokenization.
-        members, nonmembers: the same as tokens.
+        members, nonmembers, spare: the same as tokens.
         overlap: what the splits had in common.
     """
 
     cohort: Cohort
     members: TokenizedRecords
     nonmembers: TokenizedRecords
+    spare: TokenizedRecords
     overlap: SplitOverlap
 
 
 def compare_splits(cohort: Cohort, *, tokenizer: Tokenizer) -> ComparedCohort:
-    """Tokenize both splits and set nonmembers aside whose record is nearly a member's."""
+    """Tokenize the splits and set those aside whose record is nearly a member's.
+
+    Raises:
+        DataError: of the spare patients nobody is left.
+    """
     members = tokenizer.encode(cohort.members, cohort.codes)
     nonmembers = tokenizer.encode(cohort.nonmembers, cohort.codes)
     events = [patients_of(split, "code", chosen=_events) for split in (members, nonmembers)]
@@ -72,18 +80,42 @@ def compare_splits(cohort: Cohort, *, tokenizer: Tokenizer) -> ComparedCohort:
     near = np.setdiff1d(found.nonmember_indices, exact)
     count = len(cohort.nonmembers)
     aside = near if len(near) <= MOST_SET_ASIDE * count else near[:0]
+    cohort, spare, spare_left_out = _spare(cohort, tokenizer=tokenizer, members=events[0])
     overlap = SplitOverlap(
         exact=len(exact),
         near=len(near),
         nonmembers=count,
         compared=sum(len(codes) >= MIN_EVENTS for codes in events[1]),
         set_aside=cohort.nonmembers.subject_id[aside],
+        spare_left_out=spare_left_out,
     )
     if len(aside):
         kept = np.setdiff1d(np.arange(count), aside)
         cohort = replace(cohort, nonmembers=cohort.nonmembers.select(kept))
         nonmembers = tokenizer.encode(cohort.nonmembers, cohort.codes)
-    return ComparedCohort(cohort, members, nonmembers, overlap)
+    return ComparedCohort(cohort, members, nonmembers, spare, overlap)
+
+
+def _spare(
+    cohort: Cohort, *, tokenizer: Tokenizer, members: list[NDArray[np.int32]]
+) -> tuple[Cohort, TokenizedRecords, int]:
+    """Leave spare patients out whose record is a member's or nearly: the model may have seen it."""
+    spare = tokenizer.encode(cohort.spare, cohort.codes)
+    if not len(spare):
+        return cohort, spare, 0
+    events = patients_of(spare, "code", chosen=_events)
+    found = find_duplicates(members, events, rng=rng_for(0, "overlap"))
+    known = np.union1d(copied_records(cohort.members, cohort.spare), found.nonmember_indices)
+    kept = np.setdiff1d(np.arange(len(spare)), known)
+    if not len(kept):
+        raise DataError(
+            "all spare patients (data.spare) have a member's record, or nearly; name a split of"
+            " patients that the model was not trained on"
+        )
+    if len(known):
+        cohort = replace(cohort, spare=cohort.spare.select(kept))
+        spare = tokenizer.encode(cohort.spare, cohort.codes)
+    return cohort, spare, len(known)
 
 
 def patients_of(

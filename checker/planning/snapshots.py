@@ -82,6 +82,7 @@ def data_snapshot(
     max_length: int | None,
     window: str,
     overlap: SplitOverlap,
+    spare: int,
 ) -> DataSnapshot:
     """Keep a cohort in numbers."""
     both = (members, nonmembers)
@@ -106,6 +107,7 @@ def data_snapshot(
         nonmembers=len(nonmembers),
         near_duplicates=overlap.near,
         set_aside=len(overlap.set_aside),
+        spare=spare,
         events=coverage.events,
         tokens=tokens,
         tokens_left_out=tokens - seen,

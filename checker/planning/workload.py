@@ -106,6 +106,7 @@ class Workload:
         code_systems: how the data set spells codes, as (glob with {code}, system).
         bos_id: BOS as the model's own configuration names it, where that is a token it knows.
         overlap: what the splits had in common, and who was set aside for it.
+        spare: patients the model never saw who are not judged, as tokens.
     """
 
     cohort: Cohort
@@ -123,6 +124,7 @@ class Workload:
     code_systems: tuple[tuple[str, CodeSystem], ...]
     bos_id: int | None
     overlap: SplitOverlap
+    spare: TokenizedRecords
 
     def split(self, is_member: bool) -> TokenizedRecords:
         """Return the tokens of members or of nonmembers."""

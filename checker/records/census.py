@@ -19,7 +19,11 @@ FIELD_SHARE = 0.9
 
 
 def check_fields(
-    spec: TokenizationSpec, *, members: TokenizedRecords, nonmembers: TokenizedRecords
+    spec: TokenizationSpec,
+    *,
+    members: TokenizedRecords,
+    nonmembers: TokenizedRecords,
+    spare: TokenizedRecords,
 ) -> None:
     """Check that the declared static fields, and births where an age is declared, are there.
 
@@ -27,11 +31,13 @@ def check_fields(
         spec: the target's `tokenization`; its `present` says how many must have a field.
         members: the patients that the model was trained on.
         nonmembers: the patients that it never saw.
+        spare: further ones, who are not judged.
 
     Raises:
         DataError: a field is there for fewer patients of a split.
     """
-    for split, records in (("members", members), ("nonmembers", nonmembers)):
+    splits = {"members": members, "nonmembers": nonmembers, "spare patients": spare}
+    for split, records in splits.items():
         has = {
             name: np.array([value is not None for value in values], dtype=np.bool_)
             for name, values in records.static_values.items()

@@ -50,14 +50,15 @@ class Cohort:
 
     Args:
         name: of the data set, as its metadata says, else of its folder.
-        codes: the dictionary: codes that occur in the two splits, then codes that the data set
+        codes: the dictionary: codes that occur in the splits, then codes that the data set
             only describes (a model may know them from other patients); each part sorted.
         descriptions: of each code, None where there is none.
         parents: MEDS parent codes of each code.
         members: patients the model was trained on.
         nonmembers: patients it never saw.
         files: path inside the data set to SHA-256 of every file that was read.
-        sha256: over `files` and the names of the two splits.
+        sha256: over `files` and the names of the splits.
+        spare: patients it never saw who are not judged either; nobody where none are declared.
     """
 
     name: str
@@ -68,10 +69,11 @@ class Cohort:
     nonmembers: Records
     files: dict[str, str]
     sha256: str
+    spare: Records = field(default_factory=Records.of_nobody)
 
 
 def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
-    """Read the members and nonmembers of a data set.
+    """Read the members and nonmembers of a data set, and spare patients where any are declared.
 
     Args:
         spec: where it is and which splits to compare.
@@ -79,22 +81,18 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
 
     Raises:
         DataError: it is not a MEDS data set that keeps its promises, a split is missing or empty,
-            or a subject is in both.
+            or a subject is in two of them.
     """
-    if spec.members == spec.nonmembers:
-        raise DataError(
-            f"data.members and data.nonmembers are both '{spec.members}'; patients cannot be"
-            " compared with themselves"
-        )
+    _check_names(spec)
     root = base / spec.path
     shards = find_shards(root)
-    splits = Splits.of(root, shards, wanted=(spec.members, spec.nonmembers))
+    splits = Splits.of(root, shards, wanted=(spec.members, spec.nonmembers, *spec.spare_splits))
     with ThreadPoolExecutor(max_workers=1) as hashing:
         read = [
             path for path in (root / name for name in METADATA_FILES) if path.is_file()
         ] + shards
         hashes = [hashing.submit(sha256_of, path) for path in read]
-        reader = _SplitReader()
+        reader = _SplitReader.of(splits)
         for shard in shards:
             reader.add(shard, splits)
         files = {
@@ -110,7 +108,10 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
     reader.check_census(splits, root)
     described = code_metadata(root)
     codes, place = reader.codes.sorted_with(described, used=reader.used())
-    members, nonmembers = (part.records(place) for part in reader.by_split)
+    members, nonmembers, *spare = (part.records(place) for part in reader.by_split)
+    named: dict[str, Any] = {"members": spec.members, "nonmembers": spec.nonmembers}
+    if spare:
+        named["spare"] = list(spec.spare_splits)
     return Cohort(
         name=data_set_name(root),
         codes=codes,
@@ -119,7 +120,39 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
         members=members,
         nonmembers=nonmembers,
         files=files,
-        sha256=digest({"files": files, "members": spec.members, "nonmembers": spec.nonmembers}),
+        sha256=digest({"files": files, **named}),
+        spare=_joined_records(spare),
+    )
+
+
+def _check_names(spec: DataSpec) -> None:
+    """Refuse splits that are one split by two names."""
+    if spec.members == spec.nonmembers:
+        raise DataError(
+            f"data.members and data.nonmembers are both '{spec.members}'; patients cannot be"
+            " compared with themselves"
+        )
+    seen = {spec.members: "data.members", spec.nonmembers: "data.nonmembers"}
+    for name in spec.spare_splits:
+        if name in seen:
+            raise DataError(
+                f"data.spare names '{name}', and so does {seen[name]}; spare patients are neither"
+                " trained on nor judged, so name a split of their own"
+            )
+        seen[name] = "data.spare itself"
+
+
+def _joined_records(parts: list[Records]) -> Records:
+    """Return the patients of several splits, one split after the other."""
+    if not parts:
+        return Records.of_nobody()
+    lengths = np.concatenate([np.diff(part.offsets) for part in parts])
+    return Records(
+        subject_id=np.concatenate([part.subject_id for part in parts]),
+        offsets=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        code=np.concatenate([part.code for part in parts]),
+        time_us=np.concatenate([part.time_us for part in parts]),
+        value=np.concatenate([part.value for part in parts]),
     )
 
 
@@ -197,17 +230,20 @@ class _MetSubjects:
 
 @dataclass(slots=True)
 class _SplitReader:
-    """Both splits while they are read, and where each subject was met."""
+    """The wanted splits while they are read, and where each subject was met."""
 
+    by_split: tuple[_SplitColumns, ...]
     codes: _Codebook = field(default_factory=_Codebook)
-    by_split: tuple[_SplitColumns, _SplitColumns] = field(
-        default_factory=lambda: (_SplitColumns(), _SplitColumns())
-    )
     met: list[_MetSubjects] = field(default_factory=list)
     unlisted: int = 0
 
+    @classmethod
+    def of(cls, splits: Splits) -> _SplitReader:
+        """Return one that has read nothing yet."""
+        return cls(tuple(_SplitColumns() for _ in splits.wanted))
+
     def add(self, shard: Path, splits: Splits) -> None:
-        """Read a shard, check MEDS's promises, and keep the events of the two splits."""
+        """Read a shard, check MEDS's promises, and keep the events of the wanted splits."""
         if splits.folders.get(shard) == -1:
             return
         kinds = {SUBJECT: "integer", _TIME: "timestamp", CODE: "string", _VALUE: "number"}
@@ -250,9 +286,10 @@ class _SplitReader:
         first = int(np.flatnonzero(subject == subject[second])[0])
         who = f"its subject no. {place[second] + 1}"
         if split[first] != split[second]:
+            names = sorted({int(split[first]), int(split[second])})
             raise DataError(
-                f"{who} is in both splits, '{splits.wanted[0]}' and '{splits.wanted[1]}';"
-                " a patient is a member or not",
+                f"{who} is in both splits, '{splits.wanted[names[0]]}' and"
+                f" '{splits.wanted[names[1]]}'; a patient is a member or not",
                 file=self.met[shard[second]].shard,
             )
         elsewhere = self.met[shard[first]].shard
@@ -263,7 +300,7 @@ class _SplitReader:
         )
 
     def check_census(self, splits: Splits, root: Path) -> None:
-        """Check that every subject listed in one of the two splits has events.
+        """Check that every subject listed in one of the wanted splits has events.
 
         Splits that were drawn from other data than these would leave a part of the members out, and
         nothing would say that it was never looked at.
@@ -287,7 +324,7 @@ class _SplitReader:
         )
 
     def used(self) -> NDArray[np.bool_]:
-        """[codes met] bool: the code occurs in one of the two splits."""
+        """[codes met] bool: the code occurs in one of the wanted splits."""
         used = np.zeros(len(self.codes.places), dtype=np.bool_)
         for part in self.by_split:
             for code in part.code:

@@ -24,24 +24,24 @@ _SPLIT: Final[str] = meds.SubjectSplitSchema.split_name
 
 @dataclass(frozen=True, slots=True)
 class Splits:
-    """Which of the two wanted splits a subject belongs to.
+    """Which of the wanted splits a subject belongs to.
 
     Args:
-        wanted: names of the members' and the nonmembers' split.
-        subjects: [subjects of the two splits] int64, ascending; None where folders decide.
-        split: of each subject, 0 or 1.
+        wanted: names of the members' and the nonmembers' split, then of those of spare patients.
+        subjects: [subjects of these splits] int64, ascending; None where folders decide.
+        split: of each subject, its place in `wanted`.
         listed: [subjects of all splits] int64, ascending.
-        folders: of each shard 0, 1 or -1; empty where subjects decide.
+        folders: of each shard its place in `wanted` or -1; empty where subjects decide.
     """
 
-    wanted: tuple[str, str]
+    wanted: tuple[str, ...]
     subjects: NDArray[np.int64] | None
     split: NDArray[np.int8]
     listed: NDArray[np.int64]
     folders: dict[Path, int]
 
     @classmethod
-    def of(cls, root: Path, shards: list[Path], *, wanted: tuple[str, str]) -> Splits:
+    def of(cls, root: Path, shards: list[Path], *, wanted: tuple[str, ...]) -> Splits:
         """Read the splits, or take them from the folders of the shards."""
         path = root / meds.subject_splits_filepath
         if path.is_file():
@@ -63,7 +63,7 @@ class Splits:
         return cls(wanted, None, np.empty(0, dtype=np.int8), nobody, folders)
 
     @classmethod
-    def _of_table(cls, path: Path, wanted: tuple[str, str]) -> Splits:
+    def _of_table(cls, path: Path, wanted: tuple[str, ...]) -> Splits:
         table = read_columns(path, {SUBJECT: "integer", _SPLIT: "string"})
         for name in (SUBJECT, _SPLIT):
             check_no_nulls(table[name], name=name, path=path)
@@ -90,7 +90,7 @@ class Splits:
         return 0 if self.subjects is None else int((~np.isin(subjects, self.listed)).sum())
 
     def assign(self, shard: Path, subjects: NDArray[np.int64]) -> NDArray[np.int8]:
-        """Return 0 for a member, 1 for a nonmember and -1 for others."""
+        """Return each subject's place in `wanted`, -1 for others."""
         if self.subjects is None:
             return np.full(len(subjects), self.folders[shard], dtype=np.int8)
         if not len(self.subjects):
@@ -99,7 +99,7 @@ class Splits:
         return np.where(self.subjects[at] == subjects, self.split[at], -1).astype(np.int8)
 
 
-def _check_wanted(wanted: tuple[str, str], names: set[str], where: Path) -> None:
+def _check_wanted(wanted: tuple[str, ...], names: set[str], where: Path) -> None:
     for name in wanted:
         if name not in names:
             known = ", ".join(f"'{known}'" for known in sorted(names)) or "none"

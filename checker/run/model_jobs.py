@@ -12,6 +12,7 @@ from checker.planning.task import Task, sampler_of
 from checker.planning.workload import record_windows
 from checker.records.prompt_format import DECLARED, format_variants
 from checker.records.token_tables import TokenTables
+from checker.records.tokenization import TokenizedRecord
 from checker.stats import scores as membership
 from checker.targets import More, Tokens, TokenScores
 
@@ -119,19 +120,42 @@ def embeddings(task: Task) -> pa.Table:
 def scores(task: Task) -> pa.Table:
     """Membership scores of whole records; a record of several windows is put together."""
     patients = task.workload.scored[task.job.digest]
+    records = [task.workload.split(is_member).record(index) for is_member, index in patients]
+    kept, scored = _scored(task, records)
+    return pa.table(
+        {
+            "patient": pa.array([task.patient(*patients[i]) for i in kept], pa.string()),
+            "member": pa.array([patients[i][0] for i in kept], pa.bool_()),
+            "subgroups": pa.array(
+                [task.workload.subgroups_of(*patients[i]) for i in kept],
+                pa.list_(pa.string()),
+            ),
+            **scored,
+        }
+    )
+
+
+def spare_scores(task: Task) -> pa.Table:
+    """The same scores of spare patients, who are in no split and no subgroup."""
+    spare, subjects = task.workload.spare, task.workload.cohort.spare.subject_id
+    kept, scored = _scored(task, [spare.record(index) for index in range(len(spare))])
+    names = [task.names.pseudonyms.of_subject(int(subjects[i])) for i in kept]
+    return pa.table({"patient": pa.array(names, pa.string()), **scored})
+
+
+def _scored(task: Task, records: list[TokenizedRecord]) -> tuple[list[int], dict[str, Any]]:
+    """Score records; return which of them have a score, and their columns."""
     pieces: list[tuple[int, Tokens, int]] = []
-    for number, (is_member, index) in enumerate(patients):
-        record = task.workload.split(is_member)
-        at = slice(record.offsets[index], record.offsets[index + 1])
+    for number, record in enumerate(records):
         windows = record_windows(
-            record.tokens[at],
-            record.kind[at],
+            record.tokens,
+            record.kind,
             max_length=task.workload.max_length,
             window=task.workload.window,
         )
         pieces += [(number, tokens, first) for tokens, first in windows if len(tokens) > 1]
     scored = task.model.score([tokens for _, tokens, _ in pieces], progress=task.advance)
-    parts: list[list[TokenScores]] = [[] for _ in patients]
+    parts: list[list[TokenScores]] = [[] for _ in records]
     for (number, _, first), result in zip(pieces, scored, strict=True):
         at = slice(first - 1, None)
         parts[number].append(TokenScores(result.logprob[at], result.mean[at], result.std[at]))
@@ -142,21 +166,12 @@ def scores(task: Task) -> pa.Table:
         "loss",
         *(score_column(score, k) for k in percents for score in ("min-k", "min-k++")),
     ]
-    return pa.table(
-        {
-            "patient": [task.patient(*patients[i]) for i in kept],
-            "member": [patients[i][0] for i in kept],
-            "subgroups": pa.array(
-                [task.workload.subgroups_of(*patients[i]) for i in kept],
-                pa.list_(pa.string()),
-            ),
-            "tokens": [row[0] for row in rows],
-        }
-        | {
-            column: pa.array([row[place] for row in rows], pa.float32())
-            for place, column in enumerate(columns, start=1)
-        }
-    )
+    found: dict[str, Any] = {"tokens": pa.array([int(row[0]) for row in rows], pa.int64())}
+    found |= {
+        column: pa.array([row[place] for row in rows], pa.float32())
+        for place, column in enumerate(columns, start=1)
+    }
+    return kept, found
 
 
 def prompt_format(task: Task) -> pa.Table:

@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from checker.errors import TargetError
 from checker.targets.draw_agreement import DRAWN_TOKENS, DrawExamination, DrawsDisagree
 from checker.targets.protocol import TargetModel, Tokens, TokenScores, require_fit
+from checker.targets.sampled_scores import sampled_deviation
 
 PREFLIGHT_TOLERANCE = {"float32": 1e-3, "float16": 0.1, "bfloat16": 0.5}
 """Nats by which two ways to the same log-probability may differ. bfloat16 has 8 significant bits:
@@ -47,6 +48,8 @@ _REASONS = {
     "left-padding": "decoding step by step in a batch gives other probabilities than alone",
     "chunked-head": "the output layer over chunks of positions gives other probabilities than the "
     "model",
+    "sampled-scores": "the probabilities with which a sampler is said to draw are not those that "
+    "the model gives",
     "probability-sum": "next-token probabilities do not sum to one",
 }
 
@@ -106,6 +109,8 @@ def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> d
     examination = _Examination(model, records, usage)
     if "logprobs" in model.info.capabilities:
         examination.scores()
+        if callable(getattr(model, "score_sampled", None)):
+            examination.sampled_scores()
     own = getattr(model, "preflight", None)
     if callable(own):
         examination.take(own(examination.records))
@@ -173,6 +178,11 @@ class _Examination:
         deviation = apart(expected, [scores.logprob for scores in together])
         moments = apart([s.mean for s in alone], [s.mean for s in together[: len(alone)]])
         self.take({"batch-composition": max(deviation, moments)})
+
+    def sampled_scores(self) -> None:
+        """Compare what a sampler is said to draw with the scores of the same tokens."""
+        scores = self._score(self.records)
+        self.take({"sampled-scores": sampled_deviation(self.model, self.records, scores)})
 
     def steps(self, steps: Steps) -> None:
         """Compare decoding in steps with full passes, record by record and all together."""

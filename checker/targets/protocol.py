@@ -99,16 +99,32 @@ class TokenScores:
     std: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class SampledScores:
+    """What a sampler gives the tokens of one sequence of L; each [L - 1], as in TokenScores.
+
+    Args:
+        logprob: float32, log of the probability with which the sampler, after temperature and
+            top-p, draws t_{i+1} after t_0..t_i; LOGPROB_FLOOR where it never does.
+        first: bool, whether greedy decoding takes t_{i+1}: nothing is more likely, and of equally
+            likely tokens it has the lowest id.
+    """
+
+    logprob: NDArray[np.float32]
+    first: NDArray[np.bool_]
+
+
 class TargetModel(Protocol):
     """A causal language model over a patient's tokens.
 
     Every verb raises TargetError where a sequence does not fit the model, where the model gives no
     numbers, and where it lacks the verb.
 
-    Before an audit the model is compared with itself by these verbs (`targets.conformance`). Two
+    Before an audit the model is compared with itself by these verbs (`targets.conformance`). Three
     more are used where a model has them: `steps(prompts, following)` returns the log-probabilities
-    that decoding gives to tokens forced upon it, and `preflight(sequences)` by name the deviations,
-    in nats, of what only the backend can see.
+    that decoding gives to tokens forced upon it, `preflight(sequences)` by name the deviations, in
+    nats, of what only the backend can see, and `score_sampled(sequences, temperature=, top_p=,
+    progress=)` one SampledScores per sequence (`targets.sampled_scores` does without it).
     """
 
     @property

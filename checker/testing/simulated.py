@@ -29,6 +29,7 @@ from checker.targets import (
     LOGPROB_FLOOR,
     More,
     Progress,
+    SampledScores,
     Sampler,
     TargetDescription,
     TargetInfo,
@@ -211,24 +212,50 @@ class SimulatedTarget:
     def score(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> list[TokenScores]:
+        columns = self._read(sequences, self._statistics, progress)
+        return [TokenScores(*found) for found in zip(*columns, strict=True)][: len(sequences)]
+
+    def score_sampled(
+        self,
+        sequences: Sequence[Tokens],
+        *,
+        temperature: float,
+        top_p: float,
+        progress: Progress | None = None,
+    ) -> list[SampledScores]:
+        """Score whole sequences as a sampler draws; arguments as those of the Hugging Face one.
+
+        Raises:
+            TargetError: no log-probabilities are offered, or a sequence does not fit.
+        """
+        sampler = Sampler(temperature=temperature, top_p=top_p, horizon_tokens=1, seed=0)
+
+        def sampled(nodes: IntArray, last: IntArray, following: IntArray) -> list[Any]:
+            return self._sampled(nodes, last, following, sampler=sampler)
+
+        columns = self._read(sequences, sampled, progress)
+        return [SampledScores(*found) for found in zip(*columns, strict=True)][: len(sequences)]
+
+    def _read(
+        self,
+        sequences: Sequence[Tokens],
+        columns_of: Callable[[IntArray, IntArray, IntArray], list[Any]],
+        progress: Progress | None,
+    ) -> list[list[Any]]:
+        """Return what is read of the distribution before each token but the first, by sequence."""
         self._require("logprobs")
         require_fit(sequences, info=self._info)
         lengths = np.array([len(sequence) for sequence in sequences], dtype=np.int64)
         nodes, last = self._walk(sequences)
         real = np.arange(nodes.shape[1]) < (lengths - 1)[:, None]
         following = [sequence[1:] for sequence in sequences]
-        columns = self._statistics(
+        columns = columns_of(
             nodes[real], last[real], np.concatenate([np.empty(0, np.int64), *following])
         )
         cuts = (lengths - 1).cumsum()[:-1]
         if progress is not None:
             progress(int(lengths.sum()))
-        return [
-            TokenScores(logprob=logprob, mean=mean, std=std)
-            for logprob, mean, std in zip(
-                *(np.split(column, cuts) for column in columns), strict=True
-            )
-        ][: len(sequences)]
+        return [np.split(column, cuts) for column in columns]
 
     def rollout(
         self,
@@ -410,6 +437,22 @@ class SimulatedTarget:
                 columns[1][group] = means[row]
                 columns[2][group] = spreads[row]
         return columns
+
+    def _sampled(
+        self, nodes: IntArray, last: IntArray, following: IntArray, *, sampler: Sampler
+    ) -> list[Any]:
+        """Return the sampler's log p(following), and whether greedy decoding takes it."""
+        logprob = np.empty(len(nodes), dtype=np.float32)
+        first = np.empty(len(nodes), dtype=np.bool_)
+        for groups, probabilities in self._distributions(nodes, last, lambda rows: rows):
+            weights = shape_probabilities(probabilities, sampler=sampler)
+            with np.errstate(divide="ignore"):
+                logs = np.log(weights / weights.sum(axis=1, keepdims=True))
+            best = probabilities.argmax(axis=1)
+            for row, group in enumerate(groups):
+                logprob[group] = np.maximum(logs[row, following[group]], LOGPROB_FLOOR)
+                first[group] = following[group] == best[row]
+        return [logprob, first]
 
 
 def _population(model: SimulatedModel) -> tuple[FloatArray, IntArray]:

@@ -23,6 +23,7 @@ from checker.verdict.assignment import PROVEN
 from checker.verdict.checks import FORMAT_MARGIN, FORMAT_PATIENTS_NEEDED, AdmissibilityCheck
 from checker.verdict.description import description_checks
 from checker.verdict.instrument import instrument_checks
+from checker.verdict.nonmembers import nonmember_checks
 
 FOREIGN_LIMIT = 0.05
 """A model that was trained on records like these says hardly anything that no record says."""
@@ -57,6 +58,7 @@ def admissibility_checks(
         _comparability(plan, evidence, tolerance=tolerance, confidence=confidence),
         _prompt_format(plan, evidence),
         *description_checks(plan, evidence, confirmed=confirmed),
+        *nonmember_checks(plan, evidence),
         *instrument,
     ]
 

@@ -23,6 +23,7 @@ from checker.verdict.direction import chance_p_value
 from checker.verdict.finding import Finding
 from checker.verdict.instrument import instrument_objection
 from checker.verdict.limits import compare_with_limit, shortage_reason
+from checker.verdict.nonmembers import nonmember_objection
 from checker.verdict.reference_check import uses_reference
 
 _SHORTAGES = {"too-few-positives", "too-few-patients", "horizon-too-short"}
@@ -347,6 +348,7 @@ class CellJudge:
                 if not self.checks[name].holds:
                     return name, self.checks[name].explanation
             objection = self._unlike_base_rates(cell, observations, finding)
+            objection = objection or nonmember_objection(self.checks, verdict=finding.verdict)
             if objection is not None:
                 return objection
             placebo = finding.placebo

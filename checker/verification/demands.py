@@ -107,6 +107,11 @@ def _rollouts(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, A
     return {name: cell.params[name] for name in settings if name in cell.params}
 
 
+def _extraction(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
+    settings = ("length", "windows", "temperature", "topP")
+    return {name: cell.params[name] for name in settings if name in cell.params}
+
+
 def _nothing(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
     return {}
 
@@ -115,6 +120,7 @@ _SHARED: dict[str, Callable[[Cell, Sequence[int], PolicySpec], dict[str, Any]]] 
     **dict.fromkeys(SHARED, _nothing),
     "labels": _labels,
     "rollouts": _rollouts,
+    "extraction": _extraction,
 }
 """Inputs that a job of a shared kind must have for a cell to rest on it."""
 

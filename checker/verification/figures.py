@@ -17,7 +17,9 @@ from checker.attacks.api import columns_of
 from checker.attacks.tables import booleans, in_subgroup
 from checker.evidence import EvidenceStore, ManifestEntry
 from checker.planning import AuditPlan, Cell, Job
+from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.identity import identity
+from checker.planning.nonmembers import SPARE
 from checker.run.stored import Run
 from checker.verification.statement import Statement
 
@@ -45,6 +47,8 @@ def check_figures(run: Run) -> Iterator[Statement]:
         *_entries(run),
         *_split_sizes(run.plan, evidence),
         *(text for cell in run.plan.cells for text in _sample(cell, evidence)),
+        *(text for cell in run.plan.cells for text in _looked_at(cell, run.plan, evidence)),
+        *_spare(run.plan, evidence),
     ]
     for text in wrong[:5]:
         yield Statement(False, f"plan.json: {text}")
@@ -155,6 +159,35 @@ def _sample(cell: Cell, evidence: _Evidence) -> Iterator[str]:
         said = getattr(cell.sample, name)
         if said is not None and said != found:
             yield f"{name} of {cell.id} is {said}, and its labels have {found}"
+
+
+def _looked_at(cell: Cell, plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
+    """Yield the sizes of a sample that are not how many the cell's jobs looked at in the model."""
+    jobs = {job.digest: job for job in plan.jobs}
+    asked = [name for name in cell.jobs if jobs[name].kind == EXTRACTION]
+    tables = [table for name in asked if (table := evidence.of(name)) is not None]
+    if not asked or len(tables) < len(asked):
+        return
+    for split in ("members", "nonmembers"):
+        found = sum(
+            int(
+                (
+                    in_subgroup(t, cell.subgroup) & (booleans(t, "member") == (split == "members"))
+                ).sum()
+            )
+            for t in tables
+        )
+        if getattr(cell.sample, split) != found:
+            said = getattr(cell.sample, split)
+            yield f"{split} of {cell.id} is {said}, and {found} were looked at"
+
+
+def _spare(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
+    """Yield that there are fewer spare patients than were scored; of some there is no score."""
+    job = plan.job(SPARE)
+    table = None if job is None else evidence.of(job.digest)
+    if table is not None and table.num_rows > plan.data.spare:
+        yield f"says {plan.data.spare} spare patients, and {table.num_rows} were scored"
 
 
 def _counts(cell: Cell, table: pa.Table) -> dict[str, int]:

@@ -12,6 +12,7 @@ import pyarrow as pa
 from checker.attacks.families import Power, Sample
 from checker.planning import AuditPlan, Cell, Job
 from checker.planning.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.planning.nonmembers import extraction_settings
 from checker.policy import load_target
 from checker.policy.documents import LeakagePolicy, Limit
 from checker.resources import resource
@@ -64,6 +65,7 @@ class Bench:
         self.told()
         self.parts()
         self.overlap()
+        self.nonmembers()
 
     def overlap(self, *, exact: int = 0, near: int = 0, set_aside: int | None = None) -> None:
         """How many of 100 nonmembers have a member's record, and how many nearly so."""
@@ -72,9 +74,28 @@ class Bench:
         table = {name: [count] for name, count in counts.items()} | {"set_aside": [aside]}
         self._add("overlap", "overlap", table)
 
-    def _add(self, name: str, kind: str, table: Any) -> str:
+    def nonmembers(self, *, known: int = 0, n: int = 100) -> None:
+        """How many of n nonmembers a piece comes out of the model of."""
+        self._add(
+            "nonmembers",
+            "extraction",
+            {
+                "patient": [f"outside {number}" for number in range(n)],
+                "member": [False] * n,
+                "subgroups": pa.array([[]] * n, pa.list_(pa.string())),
+                "prompt": [f"outside {number}" for number in range(n)],
+                "windows": [5] * n,
+                "common": [1] * n,
+                "log_probability": pa.array([-1.0] * known + [-30.0] * (n - known), pa.float64()),
+                "greedy": [False] * n,
+            },
+            inputs={**extraction_settings(12).inputs(), "member": False},
+            runs_on="target",
+        )
+
+    def _add(self, name: str, kind: str, table: Any, **job: Any) -> str:
         self.jobs[name] = Job.model_validate(
-            {"digest": name, "kind": kind, "title": name, "inputs": {}}
+            {"digest": name, "kind": kind, "title": name, "inputs": {}, **job}
         )
         self.tables[name] = table if isinstance(table, pa.Table) else pa.table(table)
         return name
@@ -311,6 +332,7 @@ class Bench:
             cells=self.cells,
             jobs=list(self.jobs.values()),
             comparability=Power(can_pass=True),
+            nonmember_jobs=["nonmembers"],
             cost=Cost(
                 forward_tokens=0,
                 forward_tokens_unshared=0,

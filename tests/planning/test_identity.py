@@ -82,6 +82,7 @@ OTHER_VALUES: dict[str, Any] = {
     "trust_remote_code": True,
     "members": "tuning",
     "nonmembers": "tuning",
+    "spare": "tuning",
     "match": "ICD10//{code}",
     "codes": [],
     "proxies": [ProxyCodes(system="icd10cm", values=["F10"])],

@@ -13,7 +13,12 @@ from checker.records.tokenization import TokenizedRecords, Tokenizer
 BORN = ("MEDS_BIRTH", -40 * 365.25)
 
 
-def check(members: list[Patient], nonmembers: list[Patient] | None = None, **spec: object) -> None:
+def check(
+    members: list[Patient],
+    nonmembers: list[Patient] | None = None,
+    spare: list[Patient] | None = None,
+    **spec: object,
+) -> None:
     tokenization = TokenizationSpec.model_validate(
         {
             "vocabulary": "v.json",
@@ -29,7 +34,10 @@ def check(members: list[Patient], nonmembers: list[Patient] | None = None, **spe
         return tokenizer.encode(*make_records(patients), partial=True)
 
     check_fields(
-        tokenization, members=encode(members), nonmembers=encode(nonmembers or [WHOLE] * 10)
+        tokenization,
+        members=encode(members),
+        nonmembers=encode(nonmembers or [WHOLE] * 10),
+        spare=encode([WHOLE] * 10 if spare is None else spare),
     )
 
 

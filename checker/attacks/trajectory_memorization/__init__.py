@@ -6,13 +6,16 @@ memory, so phigate reports how much lower it is for members than for nonmembers,
 chance gives. Extraction is the stricter question (Carlini et al. 2021, arXiv 2012.07805): does a
 continuation repeat `minRun` true tokens in a row?
 
+Samples find what comes out often. How likely a record's next tokens are to come out at all is read
+off the model's own probabilities: `extractable_share` (Hayes et al. 2024, arXiv 2410.19482).
+
 Where a prompt identifies nobody there is no true continuation to compare with, and the question
 becomes whose records the continuations repeat at all: `regurgitation_excess`.
 """
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -20,7 +23,10 @@ from checker.attacks.api import Attack, Metric, Params, by_name
 from checker.attacks.families import Gap, Rate, RateDifference, SetDifference
 from checker.attacks.wording import MetricWords
 
-__all__ = ["ATTACK", "TrajectoryMemorizationParams"]
+__all__ = ["ATTACK", "OF_EXTRACTION", "TrajectoryMemorizationParams"]
+
+OF_EXTRACTION = frozenset({"length", "queries", "chance", "windows", "greedy"})
+"""Parameters of extraction as a probability; continuations do not depend on them."""
 
 
 class TrajectoryMemorizationParams(Params):
@@ -40,6 +46,29 @@ class TrajectoryMemorizationParams(Params):
     )
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+    length: Annotated[int, Field(ge=1)] = Field(
+        12, description="of extractable_share: true tokens in a row that make up a window"
+    )
+    queries: Annotated[int, Field(ge=1)] = Field(
+        1000, description="of extractable_share: how often the attacker may ask"
+    )
+    chance: Annotated[float, Field(gt=0, lt=1)] = Field(
+        0.5, description="of extractable_share: with which the window then has come out"
+    )
+    windows: Literal["cut", "any"] = Field(
+        "cut",
+        description="of extractable_share: cut looks at what follows what the attacker knows; any"
+        " at every window of the record, for an attacker who holds it up to there",
+    )
+    greedy: bool = Field(
+        True,
+        description="of extractable_share: a window that the model recites greedily counts too",
+    )
+
+    @property
+    def needs_whole_record(self) -> bool:
+        """Whether every window is looked at, which whoever holds the record up to it may ask."""
+        return self.windows == "any"
 
     @model_validator(mode="after")
     def _run_fits_horizon(self) -> TrajectoryMemorizationParams:
@@ -102,6 +131,35 @@ ATTACK = Attack(
                 " model never saw.",
                 "excess",
                 "share of patients extracted word for word",
+            ),
+        ),
+        Metric(
+            "extractable_share",
+            Rate(),
+            "extractable",
+            hangs_on_prompt=False,
+            words=MetricWords(
+                "members of whom a piece can be extracted",
+                "of members extractable",
+                "share",
+                "Share of members of whom some piece, that not anybody would write, comes out word"
+                " for word with the given chance after the given number of queries, or greedily.",
+                "members-alone",
+            ),
+        ),
+        Metric(
+            "excess_extractable",
+            RateDifference(),
+            "extractable",
+            hangs_on_prompt=False,
+            words=MetricWords(
+                "members of whom a piece can be extracted, beyond nonmembers",
+                "of members beyond nonmembers",
+                "share",
+                "Share of members of whom a piece can be extracted word for word, beyond the same"
+                " share of patients the model never saw.",
+                "excess",
+                "share of patients of whom a piece can be extracted",
             ),
         ),
         Metric(

@@ -17,7 +17,14 @@ from checker.attacks.families import Gap
 from checker.attacks.families.samples import Clusters, RepeatedRecords
 from checker.attacks.tables import booleans, in_subgroup
 from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
+from checker.attacks.trajectory_memorization.extraction import (
+    ExtractionObservations,
+    extractable_group,
+    extraction_observations,
+    tallies,
+)
 from checker.errors import InsufficientData
+from checker.planning.extraction import KIND as EXTRACTION
 from checker.stats.estimate import Estimate
 
 
@@ -64,18 +71,18 @@ class RegurgitationObservations(Observations):
     records: RepeatedRecords
 
 
-_Observations = TrajectoryObservations | RegurgitationObservations
+_Observations = TrajectoryObservations | RegurgitationObservations | ExtractionObservations
 
 
-class TrajectoryMeasuring(
-    Measuring[TrajectoryObservations | RegurgitationObservations, TrajectoryMemorizationParams]
-):
-    """Takes distances and runs of patients, or whose records rollouts repeat."""
+class TrajectoryMeasuring(Measuring[_Observations, TrajectoryMemorizationParams]):
+    """Takes distances and runs of patients, whose records rollouts repeat, or likely windows."""
 
     def observations(self, evidence: CellEvidence) -> _Observations:
         """Take one subgroup's patients, or everybody's rollouts."""
         if "regurgitation" in evidence.tables:
             return _regurgitation_observations(pa.concat_tables(evidence.tables["regurgitation"]))
+        if EXTRACTION in evidence.tables:
+            return extraction_observations(evidence)
         return _trajectory_observations(evidence)
 
     def group(
@@ -89,6 +96,8 @@ class TrajectoryMeasuring(
         """Return extractions by prompt or distances of one split, or what rollouts repeat."""
         if isinstance(observations, RegurgitationObservations):
             return observations.records
+        if isinstance(observations, ExtractionObservations):
+            return extractable_group(observations, member=member, params=params)
         chosen = observations.member == member
         if metric.outcome == "distance":
             distance: NDArray[np.float64] = observations.distance[chosen]
@@ -107,7 +116,9 @@ class TrajectoryMeasuring(
         params: TrajectoryMemorizationParams,
         confidence: float,
     ) -> dict[str, Estimate]:
-        """Return beside a distance what chance would give for the same members."""
+        """Return beside a distance what chance would give, beside windows how likely they are."""
+        if isinstance(observations, ExtractionObservations):
+            return dict(tallies(observations, confidence=confidence))
         if metric.outcome != "distance" or isinstance(observations, RegurgitationObservations):
             return {}
         inside = observations.member

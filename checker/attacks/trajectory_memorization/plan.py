@@ -1,4 +1,4 @@
-"""T1's jobs: continuations of everybody, compared with the true ones or with all records."""
+"""T1's jobs: everybody's continuations compared with the true ones or all records, or scores."""
 
 from __future__ import annotations
 
@@ -8,8 +8,13 @@ from typing import Any
 from checker.attacks.families import Sample
 from checker.attacks.labels import asked_alone, eligible_sample
 from checker.attacks.rollouts import rollout_settings
-from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
+from checker.attacks.trajectory_memorization import OF_EXTRACTION, TrajectoryMemorizationParams
 from checker.attacks.trajectory_memorization.code_labels import LEXICAL, labels_identity
+from checker.attacks.trajectory_memorization.extraction import (
+    EXTRACTABLE,
+    extraction_cell,
+    extraction_sample,
+)
 from checker.planning.builder import PlanBuilder
 from checker.planning.identity import identity, inputs_of
 from checker.planning.model import Cell, Job
@@ -30,11 +35,15 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
         return None if params.labels == LEXICAL else params.labels
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
-        """Count who has a continuation."""
+        """Count who has a continuation, or a window."""
+        if cell.metric.outcome == EXTRACTABLE:
+            return extraction_sample(builder, cell)
         return eligible_sample(builder.label_sets[_labels(builder, cell)], cell.piece)
 
     def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
-        """Add continuations, and what compares them."""
+        """Add continuations and what compares them, or what reads extraction off scores."""
+        if cell.metric.outcome == EXTRACTABLE:
+            return extraction_cell(builder, cell, sample)
         labels, settings = _labels(builder, cell), rollout_settings(cell.params)
         params, name = cell.params, cell.attacker.name
         rollouts = builder.rollouts(labels, settings, attacker=name)
@@ -58,7 +67,7 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
             title,
             {
                 **builder.data_inputs(),
-                **inputs_of(params, without=["labels"]),
+                **inputs_of(params, without=["labels", *OF_EXTRACTION]),
                 **labelled,
                 "subgroups": sorted(builder.slices),
                 "seed": builder.seed,
@@ -72,7 +81,8 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
 
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
         """Return what is compared with what."""
-        return {name: value for name, value in cell.params.items() if name != "labels"}
+        left_out = {"labels", *OF_EXTRACTION}
+        return {name: value for name, value in cell.params.items() if name not in left_out}
 
 
 def _labels(builder: PlanBuilder, cell: _Cell) -> str:

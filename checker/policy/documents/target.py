@@ -149,6 +149,12 @@ class DataSpec(Element):
     nonmembers: Exact = Field(
         "held_out", description="the split that it never saw: same source, same period"
     )
+    spare: Exact | Annotated[list[Exact], Field(min_length=1)] | None = Field(
+        None,
+        description="one more split, or several, of the same source that the model never saw; its"
+        " patients are not judged: nonmembers must look like them to the model",
+        examples=["tuning"],
+    )
     assignment: Literal["random", "other"] | None = Field(
         None,
         description="how patients came to their split: random is by lot, patient by patient; other"
@@ -160,6 +166,13 @@ class DataSpec(Element):
         description="who dealt the patients to the splits, and how; the report repeats it",
         examples=["data steward, seed 42"],
     )
+
+    @property
+    def spare_splits(self) -> tuple[str, ...]:
+        """Names of the splits of spare patients; none where none are declared."""
+        if self.spare is None:
+            return ()
+        return (self.spare,) if isinstance(self.spare, str) else tuple(self.spare)
 
 
 class ExpectedLoss(Element):

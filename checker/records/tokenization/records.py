@@ -44,6 +44,17 @@ class Records:
     time_us: NDArray[np.int64]
     value: NDArray[np.float32]
 
+    @classmethod
+    def of_nobody(cls) -> Records:
+        """Return the records of no patient."""
+        return cls(
+            subject_id=np.empty(0, dtype=np.int64),
+            offsets=np.zeros(1, dtype=np.int64),
+            code=np.empty(0, dtype=np.int32),
+            time_us=np.empty(0, dtype=np.int64),
+            value=np.empty(0, dtype=np.float32),
+        )
+
     def __len__(self) -> int:
         """Return the number of patients."""
         return len(self.subject_id)

@@ -278,7 +278,10 @@ def _provenance(provenance: Provenance) -> Provenance:
     )
 
 
-_TITLES = {"scores": "token log-probabilities of records"}
+_TITLES = {
+    "scores": "token log-probabilities of records",
+    "extraction": "how likely pieces of records are to be repeated word for word",
+}
 """Of kinds of jobs whose own titles number the records."""
 
 

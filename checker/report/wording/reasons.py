@@ -128,6 +128,15 @@ REASONS = {
         "De-duplicate across the splits (the run's near-duplicates.txt names whom) and run the"
         " audit again.",
     ),
+    "nonmembers-known-to-model": Reason(
+        "model may know the nonmembers",
+        "Nonmembers are compared with as patients that the model never saw, and this model knows"
+        " them, or nobody could look whether it does: a model that was trained on both groups has"
+        " no excess, whatever it remembers.",
+        "Check that the nonmembers were not trained on, and name patients that were kept apart"
+        " (data.nonmembers, data.spare). Where spare patients differ by date or hospital, name"
+        " others.",
+    ),
     "reference-knows-members": Reason(
         "reference model knows the members",
         "The reference model itself tells members from nonmembers, as a model does that was trained"

@@ -22,8 +22,8 @@ wrongly looks safe.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 import torch
@@ -35,6 +35,7 @@ from checker.targets import (
     CAPABILITIES,
     More,
     Progress,
+    SampledScores,
     Sampler,
     TargetInfo,
     Tokens,
@@ -63,6 +64,8 @@ from checker.targets.engine.memory_budget import (
 from checker.targets.engine.recurrent_cache import RecurrentStateCache
 from checker.targets.engine.scoring import FULL_LOGITS, ForwardPass
 from checker.targets.engine.token_choice import SampledTokens, TeacherForcing, TokenChoice
+
+Scores = TypeVar("Scores")
 
 _TRIAL_TOKENS = 16
 _LONGEST_TRIAL = 4096
@@ -149,12 +152,43 @@ class HuggingFaceTarget:
     def score(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> list[TokenScores]:
+        return self._scored(sequences, self._forward.score, progress=progress)
+
+    def score_sampled(
+        self,
+        sequences: Sequence[Tokens],
+        *,
+        temperature: float,
+        top_p: float,
+        progress: Progress | None = None,
+    ) -> list[SampledScores]:
+        """Score whole sequences as a sampler draws, each in one forward pass.
+
+        Args:
+            sequences: as those of `score`.
+            temperature: > 0.
+            top_p: in (0, 1].
+            progress: as that of `score`.
+        """
+
+        def run(rows: Sequence[Tokens]) -> list[SampledScores]:
+            return self._forward.score_sampled(rows, temperature=temperature, top_p=top_p)
+
+        return self._scored(sequences, run, progress=progress)
+
+    def _scored(
+        self,
+        sequences: Sequence[Tokens],
+        run: Callable[[list[Tokens]], list[Scores]],
+        *,
+        progress: Progress | None,
+    ) -> list[Scores]:
         require_fit(sequences, info=self._info)
         budget = self._info.microbatch_tokens
         if not self._forward.is_chunked:
             budget = min(budget, FULL_LOGITS // self._info.vocabulary_size)
         return in_batches(
-            lambda rows: self._forward.score([sequences[row] for row in rows]),
+            lambda rows: run([sequences[row] for row in rows]),
             lengths=[len(sequence) for sequence in sequences],
             budget=budget,
             progress=progress,

@@ -12,7 +12,7 @@ measured, and if so the full logits of small batches are reduced instead.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -20,8 +20,12 @@ import torch
 from numpy.typing import NDArray
 
 from checker.errors import TargetError
-from checker.targets import LOGPROB_FLOOR, Tokens, TokenScores
+from checker.targets import LOGPROB_FLOOR, SampledScores, Tokens, TokenScores
 from checker.targets.engine.batches import numbers_of, padded
+from checker.targets.engine.drawing import least_kept
+
+Reduce = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
+"""From logits [n, V] and the tokens that follow [n] to what is kept of them: [columns, n]."""
 
 FULL_LOGITS = 1 << 27
 """Logits of one batch where they cannot be had in chunks."""
@@ -70,6 +74,24 @@ class ForwardPass:
         Raises:
             TargetError: the model gives no numbers.
         """
+        return [TokenScores(logprob=p[0], mean=p[1], std=p[2]) for p in self._read(rows, _reduced)]
+
+    def score_sampled(
+        self, rows: Sequence[Tokens], *, temperature: float, top_p: float
+    ) -> list[SampledScores]:
+        """Score one batch of sequences as a sampler draws.
+
+        Raises:
+            TargetError: the model gives no numbers.
+        """
+
+        def reduce(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+            return _sampled(logits, following, temperature=temperature, top_p=top_p)
+
+        return [SampledScores(logprob=p[0], first=p[1] > 0) for p in self._read(rows, reduce)]
+
+    def _read(self, rows: Sequence[Tokens], reduce: Reduce) -> list[NDArray[np.float32]]:
+        """Return what is made of the logits before each token but the first: [columns, L - 1]."""
         ids, real = padded(rows, pad_id=self._pad_id, left=False, device=self._device)
         known = real[:, 1:]  # positions whose next token is known
         following = ids[:, 1:][known]
@@ -80,12 +102,13 @@ class ForwardPass:
             states, project = self._logits(ids[:, :-1])[known], torch.nn.Identity()
         size = max(1, _CHUNK_LOGITS[self._device.type] // self._vocabulary_size)
         parts = [
-            self._reduce(project(states[start : start + size]), following[start : start + size])
+            self._reduce(
+                project(states[start : start + size]), following[start : start + size], reduce
+            )
             for start in range(0, len(following), size)
         ]
         columns = numbers_of(torch.cat(parts, dim=1)) if parts else np.empty((3, 0), np.float32)
-        pieces = np.split(columns, np.cumsum([len(row) - 1 for row in rows])[:-1], axis=1)
-        return [TokenScores(logprob=p[0], mean=p[1], std=p[2]) for p in pieces]
+        return np.split(columns, np.cumsum([len(row) - 1 for row in rows])[:-1], axis=1)
 
     def embed(self, rows: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """Return the hidden state at the last token of each sequence of one batch."""
@@ -122,10 +145,12 @@ class ForwardPass:
         logits: torch.Tensor = self._model(input_ids=ids, use_cache=False).logits
         return logits
 
-    def _reduce(self, logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
+    def _reduce(
+        self, logits: torch.Tensor, following: torch.Tensor, reduce: Reduce
+    ) -> torch.Tensor:
         size = max(1, _REDUCED_AT_ONCE[self._device.type] // self._vocabulary_size)
         parts = [
-            _reduced(logits[start : start + size], following[start : start + size])
+            reduce(logits[start : start + size], following[start : start + size])
             for start in range(0, len(following), size)
         ]
         return torch.cat(parts, dim=1)
@@ -142,3 +167,24 @@ def _reduced(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
     # Around the mean, not E[x²] − E[x]²: that difference cancels where the model is sure.
     spread = (probabilities * (logs - mean[:, None]).square_()).sum(-1).sqrt()
     return torch.stack([chosen, mean, spread])
+
+
+def _sampled(
+    logits: torch.Tensor, following: torch.Tensor, *, temperature: float, top_p: float
+) -> torch.Tensor:
+    """Return the sampler's log p(following), and whether it ranks first: [2, n] float32.
+
+    The rule is that of `checker.targets.engine.drawing.draw`.
+    """
+    weights = (logits.float() / temperature).softmax(-1)
+    own = weights.gather(1, following[:, None])[:, 0]
+    kept = torch.ones_like(own)
+    inside = own > 0
+    if top_p < 1.0:
+        least = least_kept(weights, top_p=top_p)
+        kept = torch.where(weights < least, 0.0, weights).sum(-1)
+        inside &= own >= least[:, 0]
+    logs = torch.where(inside, (own / kept).log(), LOGPROB_FLOOR).clamp_(LOGPROB_FLOOR, 0.0)
+    logs = torch.where(own.isnan(), own, logs)  # what is no number must not look impossible
+    first = logits.argmax(-1) == following
+    return torch.stack([logs, first.float()])

@@ -1,0 +1,181 @@
+"""Extraction as a probability: the cell's jobs, and from their evidence to who is extractable."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Final
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from checker import stats
+from checker.attacks.api import CellEvidence, Observations
+from checker.attacks.families import Sample
+from checker.attacks.families.samples import Clusters
+from checker.attacks.labels import eligible_sample
+from checker.attacks.tables import booleans, in_subgroup
+from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
+from checker.planning.builder import PlanBuilder
+from checker.planning.extraction import (
+    KIND,
+    ExtractionSettings,
+    extraction_jobs,
+    with_windows,
+)
+from checker.planning.protocol import CellJobs, PlannedCell, Work
+from checker.stats.estimate import Estimate
+from checker.stats.extraction import IMPOSSIBLE, least_log_probability
+
+_Cell = PlannedCell[TrajectoryMemorizationParams]
+
+EXTRACTABLE: Final = "extractable"
+"""The outcome of metrics of extraction as a probability."""
+
+LEVELS: Final = {"windows_above_1e_1": 1e-1, "windows_above_1e_2": 1e-2, "windows_above_1e_3": 1e-3,
+                 "windows_above_1e_4": 1e-4}  # fmt: skip
+"""Numbers that stand beside a metric: how many members have a window that is so likely."""
+
+WORST: Final = "worst_window"
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionObservations(Observations):
+    """How likely the best window of n patients is to come out.
+
+    Args:
+        member: [n] bool.
+        log_probability: [n] float64 nats, minus infinity where no window counts or none is drawn.
+        greedy: [n] bool, a window that counts is recited greedily.
+        sequence: [n] int64, equal where the same tokens were scored: one sampling unit.
+    """
+
+    member: NDArray[np.bool_]
+    log_probability: NDArray[np.float64]
+    greedy: NDArray[np.bool_]
+    sequence: NDArray[np.int64]
+
+    def eligible(self, *, member: bool) -> int:
+        """Return how many patients of one split were measured."""
+        return int((self.member == member).sum())
+
+    def extractable(self, params: TrajectoryMemorizationParams) -> NDArray[np.bool_]:
+        """Return who can be extracted with the attacker's queries, or greedily: [n] bool."""
+        least = least_log_probability(queries=params.queries, chance=params.chance)
+        found: NDArray[np.bool_] = self.log_probability >= least
+        return found | self.greedy if params.greedy else found
+
+
+# --- planning -----------------------------------------------------------------------------------
+
+
+def extraction_sample(builder: PlanBuilder, cell: _Cell) -> Sample:
+    """Count who has a window: behind the attacker's cut, or anywhere."""
+    labels, piece = _labels(builder, cell), cell.piece
+    if labels is not None:
+        # whether prompts are shared does not matter: each is asked for its own patient's tokens
+        sample = eligible_sample(builder.label_sets[labels], piece)
+        return sample.model_copy(update={"distinct_prompt_share": None})
+    inside, outside = (
+        int((with_windows(builder, side, length=cell.params.length) & chosen).sum())
+        for side, chosen in ((True, piece.members), (False, piece.nonmembers))
+    )
+    return Sample(members=inside, nonmembers=outside)
+
+
+def extraction_cell(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
+    """Add what reads extraction off the model's scores."""
+    if builder.lacks("logprobs") is not None:
+        missing = "log-probabilities, which extraction as a probability is read from"
+        return CellJobs(sample, missing=missing)
+    labels = _labels(builder, cell)
+    jobs = extraction_jobs(
+        builder, settings_of(cell.params), labels=labels, attacker=cell.attacker.name
+    )
+    return CellJobs(sample, labels, jobs, alone=Work(_cost(builder, cell, labels)))
+
+
+def settings_of(params: TrajectoryMemorizationParams) -> ExtractionSettings:
+    """Return what a control's parameters look for."""
+    return ExtractionSettings(
+        length=params.length,
+        windows=params.windows,
+        temperature=params.temperature,
+        top_p=params.top_p,
+    )
+
+
+def _labels(builder: PlanBuilder, cell: _Cell) -> str | None:
+    if settings_of(cell.params).windows == "any":
+        return None
+    length = cell.params.length
+    return builder.record_labels(cell.attacker, horizon_tokens=length, min_tokens=length)
+
+
+def _cost(builder: PlanBuilder, cell: _Cell, labels: str | None) -> int:
+    """Return how many tokens the model reads for this cell alone."""
+    total = 0
+    for side, chosen in ((True, cell.piece.members), (False, cell.piece.nonmembers)):
+        if labels is None:
+            asked = chosen & with_windows(builder, side, length=cell.params.length)
+            total += int(builder.scored_lengths[side][asked].sum())
+        else:
+            found = builder.label_sets[labels].split(side)
+            asked = chosen & found.eligible
+            total += int((found.length[asked] + cell.params.length).sum())
+    return total
+
+
+# --- measuring ----------------------------------------------------------------------------------
+
+
+def extraction_observations(evidence: CellEvidence) -> ExtractionObservations:
+    """Take one subgroup's patients."""
+    table = pa.concat_tables(evidence.tables[KIND])
+    keep = in_subgroup(table, evidence.subgroup)
+    found = read_extraction(table.filter(pa.array(keep)))
+    if evidence.labels is None:
+        return found
+    wanted = in_subgroup(evidence.labels, evidence.subgroup)
+    wanted &= booleans(evidence.labels, "eligible")
+    return replace(found, unanswered=int(wanted.sum() - keep.sum()))
+
+
+def read_extraction(table: pa.Table) -> ExtractionObservations:
+    """Read tables of extraction jobs."""
+    logs = table["log_probability"].fill_null(-np.inf).to_numpy().astype(np.float64)
+    sequences = table["prompt"].combine_chunks().dictionary_encode().indices.to_numpy()
+    return ExtractionObservations(
+        member=booleans(table, "member"),
+        log_probability=np.where(logs <= IMPOSSIBLE, -np.inf, logs),
+        greedy=booleans(table, "greedy"),
+        sequence=sequences.astype(np.int64),
+    )
+
+
+def extractable_group(
+    observations: ExtractionObservations, *, member: bool, params: TrajectoryMemorizationParams
+) -> Clusters:
+    """Return who of one split can be extracted."""
+    chosen = observations.member == member
+    return Clusters.by_prompt(
+        observations.extractable(params)[chosen],
+        observations.sequence[chosen],
+        of=f"{'members' if member else 'nonmembers'} with a window",
+    )
+
+
+def tallies(
+    observations: ExtractionObservations, *, confidence: float
+) -> Iterator[tuple[str, Estimate]]:
+    """Yield how many members have a window of each likelihood, and that of the likeliest."""
+    logs = observations.log_probability[observations.member]
+    n = len(logs)
+    if not n:
+        return
+    for name, level in LEVELS.items():
+        yield name, stats.rate(int((logs >= math.log(level)).sum()), n, confidence=confidence)
+    worst = math.exp(float(logs.max()))
+    yield WORST, Estimate(worst, worst, worst, n, confidence, "largest")

@@ -1,0 +1,141 @@
+"""Jobs that read extraction off the model's scores, and whom they look at (METHODS §2, *T1*).
+
+`any` looks at every window of a record, as whoever holds the record up to there could ask; `cut`
+looks at what follows an attacker's own prompt. One pass over the sequences gives either.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import asdict, dataclass
+from typing import Any, Final, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic.alias_generators import to_camel
+
+from checker.planning.builder import RECORDS_A_JOB, PlanBuilder
+from checker.planning.workload import scored_tokens
+from checker.records.ngrams import MOST_TOKENS, ORDER, OWN_CONTEXTS, SHORT
+from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
+
+KIND: Final = "extraction"
+
+COMMON: Final = 1e-4
+"""A window that is likelier than this without memory of anybody is what anybody would write."""
+
+REFERENCE: Final[dict[str, Any]] = {
+    "ngrams": [*SHORT, ORDER],
+    "tokens": MOST_TOKENS,
+    "repeated": list(OWN_CONTEXTS),
+}
+"""What says how likely that is; part of every job's digest."""
+
+
+@dataclass(frozen=True, slots=True)
+class ExtractionSettings:
+    """What is looked for.
+
+    Args:
+        length: tokens of a window.
+        windows: every window of the record, or the one behind the attacker's cut.
+        temperature, top_p: of the sampler that would draw them.
+    """
+
+    length: int
+    windows: Literal["cut", "any"]
+    temperature: float = 1.0
+    top_p: float = 0.95
+
+    def inputs(self) -> dict[str, Any]:
+        """Return the settings as inputs of a job."""
+        named = {to_camel(name): value for name, value in asdict(self).items()}
+        return {**named, "common": COMMON, "reference": REFERENCE}
+
+
+def with_windows(builder: PlanBuilder, is_member: bool, *, length: int) -> NDArray[np.bool_]:
+    """Return whose record has a window, as far as it is scored: [n] bool."""
+    records = builder.members if is_member else builder.nonmembers
+    return told_tokens(builder, records) > length
+
+
+def extraction_jobs(
+    builder: PlanBuilder,
+    settings: ExtractionSettings,
+    *,
+    labels: str | None = None,
+    attacker: str = "",
+    splits: Iterable[bool] = (True, False),
+) -> list[str]:
+    """Return the jobs that look at everybody who has a window, a split's apart from the other's.
+
+    Args:
+        builder: of a target that offers log-probabilities.
+        settings: what is looked for.
+        labels: for windows behind a cut, the job that says whose prompt is which.
+        attacker: who asks the prompts.
+        splits: True for members, False for nonmembers.
+    """
+    return [
+        digest
+        for is_member in splits
+        for digest in _split_jobs(builder, settings, is_member, labels=labels, attacker=attacker)
+    ]
+
+
+def _split_jobs(
+    builder: PlanBuilder,
+    settings: ExtractionSettings,
+    is_member: bool,
+    *,
+    labels: str | None,
+    attacker: str,
+) -> list[str]:
+    records = builder.members if is_member else builder.nonmembers
+    if labels is None:
+        chosen = np.flatnonzero(with_windows(builder, is_member, length=settings.length))
+        cost = scored_tokens(records, max_length=builder.max_length, window=builder.window)
+        title = "are pieces of records"
+    else:
+        found = builder.label_sets[labels].split(is_member)
+        chosen = np.flatnonzero(found.eligible)
+        cost = found.length + settings.length
+        title = f"is what follows what {attacker} knows"
+    whose = "members" if is_member else "nonmembers"
+    digests = []
+    # of nobody too, so that there is evidence that there was nobody
+    for start in range(0, max(len(chosen), 1), RECORDS_A_JOB):
+        part = chosen[start : start + RECORDS_A_JOB]
+        job = builder.job(
+            KIND,
+            f"{title} repeated word for word, {whose} {start + 1}–{start + len(part)}",
+            {
+                **builder.data_inputs(),
+                **builder.model_inputs(),
+                **settings.inputs(),
+                "member": is_member,
+                "first": start,
+                "count": len(part),
+                "window": builder.window,
+                "subgroups": sorted(builder.slices),
+                "seed": builder.seed,
+            },
+            runs_on="target",
+            needs=[] if labels is None else [labels],
+            forward_tokens=int(cost[part].sum()),
+        )
+        builder.scored[job.digest] = [(is_member, i) for i in part.tolist()]
+        digests.append(builder.add(job))
+    return digests
+
+
+def told_tokens(builder: PlanBuilder, records: TokenizedRecords) -> NDArray[np.int64]:
+    """Return how many tokens of each record are scored, but for what ends it."""
+    lengths = np.diff(records.offsets)
+    last = records.offsets[1:] - 1
+    ended = (lengths > 1) & (records.kind[last] == KIND_SPECIAL)
+    told: NDArray[np.int64] = lengths - ended
+    if builder.max_length is None or builder.window == "tiled":
+        return told
+    cut: NDArray[np.int64] = np.minimum(told, builder.max_length)
+    return cut

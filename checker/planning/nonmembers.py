@@ -1,0 +1,84 @@
+"""Jobs that look for nonmembers in the model: it must not know them (METHODS §3).
+
+A model that was trained on nonmembers too has no excess at all, whatever it remembers. So pieces of
+nonmembers' records must not come out of it, and where spare patients are declared their scores must
+look like the nonmembers'.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from checker.attacks.api import Metric
+from checker.kinds import score_column
+from checker.planning.builder import PlanBuilder
+from checker.planning.extraction import ExtractionSettings, extraction_jobs, told_tokens
+from checker.planning.workload import scored_tokens
+
+WINDOW: Final = 12
+"""Tokens of a window; fewer where half of the nonmembers have none of so many."""
+
+QUERIES: Final = 1000
+CHANCE: Final = 0.5
+
+SPARE: Final = "spare-scores"
+MIN_K: Final = 20.0
+"""Percent of tokens of the scores by which nonmembers and spare patients are compared."""
+
+COMPARED: Final = {
+    "loss": "loss",
+    f"Min-K% ({MIN_K:g} %)": score_column("min-k", MIN_K),
+    f"Min-K%++ ({MIN_K:g} %)": score_column("min-k++", MIN_K),
+}
+"""These scores, by the column of "scores" and of "spare-scores" that holds each."""
+
+
+def extraction_settings(length: int) -> ExtractionSettings:
+    """Return how nonmembers' records are looked for: every window, drawn as samplers are set."""
+    return ExtractionSettings(length=length, windows="any", temperature=1.0, top_p=0.95)
+
+
+def score_percents(builder: PlanBuilder, asked: Sequence[float]) -> tuple[float, ...]:
+    """Return every k that scores are computed for: of the cells, and of spare patients."""
+    return tuple(sorted({*asked, *([MIN_K] if len(builder.spare) else [])}))
+
+
+def nonmember_checks(builder: PlanBuilder, metrics: Iterable[Metric]) -> list[str]:
+    """Add what looks for nonmembers in the model, where a cell rests on their being unknown to it.
+
+    Args:
+        builder: its subgroups and score percents are complete.
+        metrics: of all cells.
+
+    Returns:
+        Digests of the jobs that look for pieces of nonmembers' records; none where nothing rests
+        on nonmembers, where the target gives no log-probabilities, and where records are too short.
+    """
+    if not any(metric.rests_on_split for metric in metrics) or builder.lacks("logprobs"):
+        return []
+    if len(builder.spare):
+        builder.scores(members=False)
+        builder.add(builder.job(SPARE, **_spare_scores(builder)))
+    told = told_tokens(builder, builder.nonmembers)
+    length = min(WINDOW, int(np.median(told)) - 1)
+    if length < 1:
+        return []
+    return extraction_jobs(builder, extraction_settings(length), splits=[False])
+
+
+def _spare_scores(builder: PlanBuilder) -> dict[str, Any]:
+    cost = scored_tokens(builder.spare, max_length=builder.max_length, window=builder.window)
+    return {
+        "title": "token log-probabilities of spare patients' records",
+        "inputs": {
+            **builder.data_inputs(),
+            **builder.model_inputs(),
+            "k": list(builder.score_percents),
+            "window": builder.window,
+        },
+        "runs_on": "target",
+        "forward_tokens": int(cost.sum()),
+    }

@@ -1,0 +1,156 @@
+"""Extraction read off scores: how likely each patient's best window is to come out word for word.
+
+One teacher-forced pass gives the probability of every window of a sequence. What anybody would
+write is told from it by models that never saw the patient, each asked for the same windows; the
+largest of their probabilities decides.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pyarrow as pa
+from numpy.typing import NDArray
+
+from checker.planning.task import Task
+from checker.planning.workload import record_windows
+from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
+from checker.records.prompts import prompt_key
+from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
+from checker.stats.extraction import BestWindow, best_window
+from checker.targets.sampled_scores import sampled_scores
+
+Tokens = NDArray[np.int32]
+
+
+@dataclass(frozen=True, slots=True)
+class _Piece:
+    """A sequence to score: of whom, and the first token that a window may hold."""
+
+    patient: int
+    tokens: Tokens
+    begin: int
+
+
+def extraction(task: Task) -> pa.Table:
+    """How likely each patient's best window is to be drawn, and whether it is recited greedily."""
+    inputs, patients = task.job.inputs, task.workload.scored[task.job.digest]
+    length = int(inputs["length"])
+    pieces = list(_behind_cuts(task, length) if task.job.needs else _of_records(task))
+    scored = sampled_scores(
+        task.model,
+        [piece.tokens for piece in pieces],
+        temperature=float(inputs["temperature"]),
+        top_p=float(inputs["topP"]),
+        window=length,
+        progress=task.advance,
+    )
+    own = [None if side else i for side, i in (patients[piece.patient] for piece in pieces)]
+    texts = [model.logprobs([piece.tokens for piece in pieces], own=own) for model in _models(task)]
+    best = [BestWindow() for _ in patients]
+    for piece, scores, *references in zip(pieces, scored, *texts, strict=True):
+        best[piece.patient] |= best_window(
+            scores.logprob,
+            scores.first,
+            references,
+            length=length,
+            begin=piece.begin,
+            common=float(inputs["common"]),
+        )
+    return pa.table(
+        {
+            "patient": pa.array([task.patient(*row) for row in patients], pa.string()),
+            "member": pa.array([side for side, _ in patients], pa.bool_()),
+            "subgroups": pa.array(
+                [task.workload.subgroups_of(*row) for row in patients], pa.list_(pa.string())
+            ),
+            "prompt": pa.array(_names(task, pieces, count=len(patients)), pa.string()),
+            "windows": pa.array([one.windows for one in best], pa.int64()),
+            "common": pa.array([one.common for one in best], pa.int64()),
+            "log_probability": pa.array([one.log_probability for one in best], pa.float64()),
+            "greedy": pa.array([one.greedy for one in best], pa.bool_()),
+        }
+    )
+
+
+def _of_records(task: Task) -> Iterator[_Piece]:
+    """Yield the pieces of whole records that the model sees, without what ends a record."""
+    workload = task.workload
+    for number, (is_member, index) in enumerate(workload.scored[task.job.digest]):
+        record = workload.split(is_member).record(index)
+        told = len(record) - int(len(record) > 1 and record.kind[-1] == KIND_SPECIAL)
+        for tokens, begin in record_windows(
+            record.tokens[:told],
+            record.kind[:told],
+            max_length=workload.max_length,
+            window=workload.window,
+        ):
+            if len(tokens) > 1:
+                yield _Piece(number, tokens, begin)
+
+
+def _behind_cuts(task: Task, length: int) -> Iterator[_Piece]:
+    """Yield each patient's prompt with the window that truly follows it."""
+    workload = task.workload
+    found = workload.labels[task.labels_digest()]
+    patients = workload.scored[task.job.digest]
+    is_member = bool(task.job.inputs["member"])
+    prompts = found.recipe.build(workload.sources[is_member], everybody=False)
+    tokens, behind = workload.split(is_member).tokens, found.split(is_member).behind
+    for number, (_, index) in enumerate(patients):
+        prompt, start = prompts.prompt(index), behind[index, 0]
+        told = np.concatenate([prompt, tokens[start : start + length]])
+        yield _Piece(number, told, len(prompt))
+
+
+def _names(task: Task, pieces: Sequence[_Piece], *, count: int) -> list[str]:
+    """Return for each patient what was scored of him, under a name: equal for equal sequences."""
+    told: list[list[Tokens]] = [[] for _ in range(count)]
+    for piece in pieces:
+        told[piece.patient].append(piece.tokens)
+    nothing = np.empty(0, dtype=np.int32)
+    return [task.prompt_name(prompt_key(np.concatenate([nothing, *own]))) for own in told]
+
+
+# --- what anybody would write -------------------------------------------------------------------
+
+
+def _models(task: Task) -> list[TextModel]:
+    """Return what says how likely a window is without memory of the patient.
+
+    Short n-grams say most of what follows no order, long ones of routines. A stronger model that
+    was trained on patients who are neither members nor judged belongs beside these: whichever finds
+    a window likeliest decides.
+    """
+    ngrams = _fitted(
+        task.workload.nonmembers,
+        vocabulary_size=task.plan.target.vocabulary_size,
+        seed=task.plan.seed,
+        rng=task.plan.rng_for("text of nonmembers"),
+    )
+    return [*(ngrams.up_to(order) for order in SHORT), ngrams, RepeatingModel(ngrams)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Fit:
+    records: TokenizedRecords
+    vocabulary_size: int
+    seed: int
+    model: NgramModel
+
+
+_kept: list[_Fit] = []
+"""The tables that were fitted last: the jobs of a run ask for the same ones."""
+
+
+def _fitted(
+    records: TokenizedRecords, *, vocabulary_size: int, seed: int, rng: np.random.Generator
+) -> NgramModel:
+    for fit in _kept:
+        if fit.records is records and (fit.vocabulary_size, fit.seed) == (vocabulary_size, seed):
+            return fit.model
+    model = NgramModel.fitted(records, vocabulary_size=vocabulary_size, rng=rng)
+    _kept[:] = [_Fit(records, vocabulary_size, seed, model)]
+    return model

@@ -1,0 +1,108 @@
+"""Extraction as a probability: how likely a model is to emit a record's next tokens word for word.
+
+For a window of m tokens p_z is the product of the probabilities with which the sampler draws each
+of them, given all tokens before: the chance that one query emits them. After n queries they have
+come out with probability 1 − (1 − p_z)^n, and a record is (n, p)-discoverable when that is at least
+p (Hayes et al. 2024, arXiv 2410.19482). No sampling is needed to know it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Floats = NDArray[np.float64]
+
+IMPOSSIBLE = -1000.0
+"""Nats: at or below it a token is never drawn, and neither is a window that holds it."""
+
+
+@dataclass(frozen=True, slots=True)
+class BestWindow:
+    """The windows of one patient that count.
+
+    Args:
+        windows: how many were looked at.
+        common: how many of them anybody would write, which count for nothing.
+        log_probability: log p_z of the likeliest window that counts, nats, IMPOSSIBLE where none of
+            them is ever drawn; None where none counts.
+        greedy: whether greedy decoding recites one that counts.
+    """
+
+    windows: int = 0
+    common: int = 0
+    log_probability: float | None = None
+    greedy: bool = False
+
+    def __or__(self, other: BestWindow) -> BestWindow:
+        """Return the best of both, of two pieces of one record."""
+        known = [one for one in (self.log_probability, other.log_probability) if one is not None]
+        return BestWindow(
+            self.windows + other.windows,
+            self.common + other.common,
+            max(known, default=None),
+            self.greedy or other.greedy,
+        )
+
+
+def best_window(
+    logprob: NDArray[np.float32],
+    first: NDArray[np.bool_],
+    references: Sequence[Floats],
+    *,
+    length: int,
+    begin: int,
+    common: float,
+) -> BestWindow:
+    """Look at every window of one sequence of L tokens.
+
+    Args:
+        logprob: [L - 1] log-probability of each token but the first under the sampler.
+        first: [L - 1] whether greedy decoding takes it.
+        references: each [L - 1], the same of models that never saw the patient; the one that finds
+            a window likeliest decides whether anybody would write it.
+        length: m, tokens of a window.
+        begin: place of the first token that a window may hold, >= 1.
+        common: a window that a reference gives at least this probability counts for nothing.
+    """
+    starts = np.arange(begin - 1, len(logprob) - length + 1)
+    if not len(starts):
+        return BestWindow()
+    logs = logprob.astype(np.float64)
+    never = _sums(logs <= IMPOSSIBLE, starts, length) > 0
+    chances = np.where(never, IMPOSSIBLE, np.maximum(_sums(logs, starts, length), IMPOSSIBLE))
+    likeliest = np.max([_sums(one, starts, length) for one in references], axis=0)
+    counts = likeliest < math.log(common)
+    recited = _sums(first, starts, length) == length
+    return BestWindow(
+        windows=len(starts),
+        common=int((~counts).sum()),
+        log_probability=float(chances[counts].max()) if counts.any() else None,
+        greedy=bool((recited & counts).any()),
+    )
+
+
+def least_log_probability(*, queries: int, chance: float) -> float:
+    """Return the least log p_z with which a window is (n, p)-discoverable, in nats.
+
+    Args:
+        queries: n.
+        chance: p, in (0, 1).
+
+    >>> round(math.exp(least_log_probability(queries=1000, chance=0.5)), 6)
+    0.000693
+    >>> least_log_probability(queries=1, chance=0.5) == math.log(0.5)
+    True
+    """
+    return math.log(-math.expm1(math.log1p(-chance) / queries))
+
+
+def _sums(values: NDArray[np.generic], starts: NDArray[np.int64], length: int) -> Floats:
+    """Return the sum of each window: exact to about 1e-9, for tokens are worth at most 1000."""
+    total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
+    found: Floats = total[starts + length] - total[starts]
+    return found

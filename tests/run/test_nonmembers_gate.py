@@ -1,0 +1,314 @@
+"""A model that knows the nonmembers has no excess, and passes nothing that rests on them."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from dataclasses import replace
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import meds
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import yaml
+from auditing import AS_OF, Audit, phigate
+from small_world import World, checked, patients, write_world
+
+from benchmarks.nonmembers import false_alarms
+from checker.demo.cohort import write_cohort
+from checker.demo.training import OVERTRAINED, train
+from checker.errors import ExitCode
+from checker.evidence import Pseudonyms
+from checker.planning.checks import check_powers
+from checker.planning.nonmembers import SPARE
+from checker.policy.documents import DataSpec, TokenizationSpec
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.run.stored import load_run
+from checker.testing.simulated import MemorizedRecord
+from checker.testing.toy_targets import SPECIALS, TOKENIZATION
+from checker.verdict import judge
+from checker.verdict.nonmembers import REASON
+
+ATTACKERS = {
+    "holder": {
+        "title": "Who holds the record",
+        "knows": {"static": ["sex"], "events": "all"},
+        "access": "logprobs",
+    }
+}
+CONTROLS: dict[str, Any] = {
+    "membership": {
+        "probe": "membership-inference",
+        "metric": "membership_auroc",
+        "limits": {"holder": {"fail": 0.7}},
+    },
+    "nobody-recited": {
+        "probe": "trajectory-memorization",
+        "params": {"windows": "any"},
+        "metric": "excess_extractable",
+        "limits": {"holder": {"fail": 0.1}},
+    },
+    "among-members": {
+        "probe": "trajectory-memorization",
+        "params": {"windows": "any"},
+        "metric": "extractable_share",
+        "limits": {"holder": {"fail": 0.9}},
+    },
+}
+ON_SPLIT = ("membership", "nobody-recited")
+N, SPARES = 150, 80
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory: pytest.TempPathFactory) -> World:
+    rng = np.random.default_rng(4)
+    splits = [patients(rng, count) for count in (N, N, SPARES)]
+    return write_world(tmp_path_factory.mktemp("world"), *splits)
+
+
+def known_records(world: World, *, weight: float, step: int = 1) -> list[MemorizedRecord]:
+    """Return records of both splits that a model knows."""
+    both = [*world.members[::step], *world.nonmembers[::step]]
+    return [MemorizedRecord(tokens=tuple(one), first=3, weight=weight) for one in both]
+
+
+def audited(world: World, name: str, **target: Any) -> Audit:
+    path = world.target(name, **target)
+    return checked(world, path, CONTROLS, attackers=ATTACKERS, run=f"run-{name}")
+
+
+@pytest.fixture(scope="module")
+def known(world: World) -> Audit:
+    return audited(world, "known", memorized=known_records(world, weight=0.95, step=2))
+
+
+FAINT = 0.04
+
+
+@pytest.fixture(scope="module")
+def faint(world: World) -> Audit:
+    memorized = known_records(world, weight=FAINT)
+    return audited(world, "faint", memorized=memorized, spare="tuning")
+
+
+@pytest.fixture(scope="module")
+def sound(world: World) -> Audit:
+    return audited(world, "sound", spare=["tuning"])
+
+
+def test_a_model_that_recites_both_splits_passes_nothing_that_rests_on_nonmembers(
+    known: Audit,
+) -> None:
+    assert known.code == ExitCode.INCONCLUSIVE, known.verdicts
+    for name in ON_SPLIT:
+        found = known.cell(name)
+        assert found["boundSide"] == "within", found  # but for the check it would pass
+        assert (found["verdict"], found["reason"]) == ("inconclusive", REASON)
+    assert known.cell("among-members")["verdict"] == "pass"  # nobody is subtracted
+    check = known.check(REASON)
+    assert check["holds"] is False
+    assert check["explanation"].startswith("Of 75 of 150 nonmembers a piece of 12 tokens")
+    assert check["limit"] == 0.01
+
+
+def test_faint_memory_of_both_is_told_by_spare_patients_alone(faint: Audit) -> None:
+    assert faint.check(REASON)["holds"] is True  # nothing comes out of it word for word
+    check = faint.check(SPARE)
+    assert check["holds"] is False, check
+    assert "Nonmembers look more like patients that it was trained on" in check["explanation"]
+    assert "150 nonmembers and 80 spare patients" in check["explanation"]
+    for name in ON_SPLIT:
+        found = faint.cell(name)
+        assert found["boundSide"] == "within", found
+        assert (found["verdict"], found["reason"]) == ("inconclusive", REASON)
+        assert found["explanation"] == check["explanation"]
+
+
+def test_undeclared_it_passes_and_that_is_what_spare_patients_are_for(world: World) -> None:
+    found = audited(world, "undeclared", memorized=known_records(world, weight=FAINT))
+    assert found.code == ExitCode.PASS, found.verdicts
+    assert not [one for one in found.report["admissibility"] if one["name"] == SPARE]
+
+
+def test_a_sound_model_passes_both(sound: Audit) -> None:
+    assert sound.code == ExitCode.PASS, sound.verdicts
+    assert sound.check(REASON)["holds"] is True
+    assert sound.check(SPARE)["holds"] is True
+    assert "no proof after correction for 3 scores" in sound.check(SPARE)["explanation"]
+
+
+def test_a_leak_is_named_in_spite_of_known_nonmembers(world: World) -> None:
+    # all members are known, and some nonmembers: what is found is more than what is subtracted
+    known = known_records(world, weight=0.95)[: N + N // 5]
+    found = audited(world, "more", memorized=known, spare="tuning")
+    assert found.check(REASON)["holds"] is False
+    assert found.cell("nobody-recited")["verdict"] == "fail", found.verdicts
+    assert found.code == ExitCode.FAIL
+
+
+def test_spare_patients_leave_no_other_trace(sound: Audit, world: World) -> None:
+    run = load_run(sound.run)
+    key, tuning = Pseudonyms.of_run(sound.run), DataSpec(path="cohort", members="tuning")
+    cohort = load_cohort(tuning, base=world.folder)
+    spare = {key.of_subject(subject) for subject in cohort.members.subject_id.tolist()}
+    for entry in run.manifest.entries:
+        table = pq.read_table(sound.run / entry.file)
+        if "patient" in table.column_names:
+            seen = set(table["patient"].to_pylist())
+            assert (seen == spare) if entry.kind == SPARE else seen.isdisjoint(spare)
+    assert run.plan.data.spare == len(spare) == SPARES
+    assert sound.cell("membership")["sample"]["nonmembers"] == N
+    shared = (sound.run / "report.json").read_text()
+    assert "80 spare" not in shared
+    assert not any(name in shared for name in spare)
+
+
+def test_the_plan_announces_both_checks_and_their_cost(sound: Audit, known: Audit) -> None:
+    plan = load_run(sound.run).plan
+    found = [one for one in check_powers(plan) if one.name == REASON]
+    assert [(one.chance, one.cells, one.is_floor) for one in found] == [(0.99, 2, True)] * 2
+    assert len([one for one in check_powers(load_run(known.run).plan) if one.name == REASON]) == 1
+    jobs = {job.digest: job for job in plan.jobs}
+    assert plan.nonmember_jobs
+    assert all(jobs[name].forward_tokens > 0 for name in plan.nonmember_jobs)
+    (cell,) = (cell for cell in plan.cells if cell.control == "nobody-recited")
+    assert set(plan.nonmember_jobs) < set(cell.jobs)  # asked once, for the cell and the check
+    job = plan.job(SPARE)
+    assert job is not None
+    assert job.forward_tokens > 0
+
+
+def test_runs_verify(sound: Audit, known: Audit) -> None:
+    for run in (sound.run, known.run):
+        code, out = phigate("verify", run)
+        assert code == ExitCode.PASS, out
+
+
+def test_a_plan_from_which_the_look_was_taken_passes_nothing(sound: Audit) -> None:
+    run = load_run(sound.run)
+    evidence = {e.job: pq.read_table(sound.run / e.file) for e in run.manifest.entries}
+    spare = run.plan.job(SPARE)
+    assert spare is not None
+    (others,) = (job for job in run.plan.jobs_of("extraction") if job.inputs["member"])
+    target = run.plan.target.document
+    changes: tuple[dict[str, Any], ...] = (
+        {"nonmember_jobs": []},
+        {"nonmember_jobs": [others.digest]},  # of members, who may well be unknown
+        {"nonmember_jobs": ["0" * 64]},
+        {"jobs": [job for job in run.plan.jobs if job != spare]},
+    )
+    for update in changes:
+        plan = run.plan.model_copy(update=update)
+        found = judge(run.policy, plan=plan, evidence=evidence, as_of=datetime.fromisoformat(AS_OF))
+        verdicts = {one.cell.control: (one.verdict, one.reason) for one in found.findings}
+        assert {verdicts[name] for name in ON_SPLIT} == {("inconclusive", REASON)}, update
+    assert target.spec.data.spare_splits == ("tuning",)
+
+
+def test_spare_patients_with_a_members_record_are_left_out(world: World, tmp_path: Path) -> None:
+    rng = np.random.default_rng(4)
+    members, nonmembers, spare = (patients(rng, count) for count in (N, N, SPARES))
+    copied = write_world(tmp_path, members, nonmembers, [members[7], *spare])
+    found = audited(copied, "copied", spare="tuning")
+    assert load_run(found.run).plan.data.spare == SPARES
+    assert "and 80 spare patients" in found.check(SPARE)["explanation"]
+    assert found.code == ExitCode.PASS, found.verdicts
+
+
+def test_an_over_trained_model_of_both_splits_is_not_passed(tmp_path: Path) -> None:
+    write_cohort(tmp_path / "cohort", seed=2, members=60, nonmembers=60, tuning=60, positives=6)
+    records = {
+        split: load_cohort(DataSpec(path="cohort", members=split, nonmembers=other), base=tmp_path)
+        for split, other in (("train", "held_out"), ("held_out", "train"))
+    }
+    codes = sorted({code for cohort in records.values() for code in cohort.codes})
+    tokens = [*SPECIALS.values(), *(f"AGE//{years}" for years in range(121)), *codes]
+    ids = {token: i for i, token in enumerate(tokens)}
+    (tmp_path / "vocab.json").write_text(json.dumps(ids))
+    tokenization = TOKENIZATION | {"maxLength": 64}
+    tokenizer = Tokenizer(
+        TokenizationSpec.model_validate(tokenization),
+        vocabulary=load_vocabulary(tmp_path / "vocab.json"),
+        base=tmp_path,
+    )
+    both = [
+        encoded.record(i).tokens
+        for cohort in records.values()
+        for encoded in [tokenizer.encode(cohort.members, cohort.codes)]
+        for i in range(len(encoded))
+    ]
+    bos, eos, pad = (ids[SPECIALS[name]] for name in ("bos", "eos", "pad"))
+    train(
+        both, vocabulary_size=len(ids), bos_id=bos, eos_id=eos, pad_id=pad, context_length=64,
+        out=tmp_path / "model", seed=2, recipe=OVERTRAINED,
+    )  # fmt: skip
+    document = {
+        "apiVersion": "phigate/v1",
+        "kind": "AuditTarget",
+        "metadata": {"name": "both", "version": "1"},
+        "spec": {
+            "model": {"path": "model", "device": "cpu"},
+            "tokenization": tokenization,
+            "data": {"path": "cohort", "spare": "tuning", "assignment": "random",
+                     "assignedBy": "the test"},
+        },
+    }  # fmt: skip
+    (tmp_path / "both.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
+    trained = World(tmp_path, ids, [], [], np.empty(0))
+    found = checked(trained, tmp_path / "both.yaml", CONTROLS, attackers=ATTACKERS, run="run")
+    assert found.check(REASON)["explanation"].startswith("Of 60 of 60 nonmembers a piece")
+    assert "AUROC 1.000" in found.check(SPARE)["explanation"]
+    for name in ON_SPLIT:
+        assert found.cell(name)["boundSide"] != "beyond"  # nothing exceeds the nonmembers
+        assert found.cell(name)["reason"] == REASON
+
+
+def refused(world: World, name: str, **target: Any) -> str:
+    policy = next(world.folder.glob("*-policy.yaml"))
+    code, out = phigate("plan", policy, world.target(name, **target))
+    assert code == ExitCode.INCOMPLETE
+    return " ".join(out.split())
+
+
+@pytest.mark.parametrize(
+    ("spare", "complaint"),
+    [
+        ("train", "data.spare names 'train', and so does data.members"),
+        ("held_out", "data.spare names 'held_out', and so does data.nonmembers"),
+        (["tuning", "tuning"], "data.spare names 'tuning', and so does data.spare itself"),
+        ("tunning", "there is no split 'tunning'; did you mean 'tuning'?"),
+    ],
+)
+def test_a_spare_split_is_one_of_its_own(
+    world: World, sound: Audit, spare: Any, complaint: str
+) -> None:
+    assert complaint in refused(world, "wrong", spare=spare)
+
+
+def test_a_person_in_two_of_them_is_an_error_that_names_nobody(
+    world: World, sound: Audit, tmp_path: Path
+) -> None:
+    copied = replace(world, folder=tmp_path / "torn")
+    shutil.copytree(world.folder, copied.folder)
+    path = copied.folder / "cohort" / meds.subject_splits_filepath
+    splits = pq.read_table(path)
+    names = splits["split"].to_pylist()
+    subjects = splits["subject_id"].to_pylist()
+    both = {
+        "subject_id": pa.array([*subjects, subjects[names.index("train")]], pa.int64()),
+        "split": pa.array([*names, "tuning"], pa.string()),
+    }
+    pq.write_table(pa.table(both), path)
+    said = refused(copied, "torn", spare="tuning")
+    assert "puts a subject into a second split" in said
+    assert str(subjects[0])[:6] not in said
+
+
+def test_alike_patients_are_seldom_called_different() -> None:
+    found = false_alarms(audits=1500, nonmembers=90, spare=40, seed=11)
+    assert 0 < found <= 23  # 15 expected at most; more than 23 come of 1 % in one of 50 studies
