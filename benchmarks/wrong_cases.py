@@ -114,6 +114,7 @@ class Case:
         policy: which of the world's policies judges it.
         expected: the verdict that is right; None where anything is but a pass.
         inapplicable: by kind, why the case has no meaning for it.
+        unseen: why nothing can find it unless something is declared; such a row may pass.
     """
 
     name: str
@@ -124,6 +125,7 @@ class Case:
     policy: str = "gate"
     expected: str | None = None
     inapplicable: Mapping[Kind, str] = field(default_factory=dict)
+    unseen: str | None = None
 
 
 # --- splits and patients --------------------------------------------------------------------------
@@ -148,6 +150,11 @@ def _exchanged(draft: Draft) -> None:
 
 def _members_of_another_split(draft: Draft) -> None:
     draft.data["members"] = "spare"
+
+
+def _members_of_another_split_sampled(draft: Draft) -> None:
+    _members_of_another_split(draft)
+    _confirmed(draft)
 
 
 def _births_missing(draft: Draft) -> None:
@@ -505,8 +512,24 @@ WRONG = (
     Case(
         "members-of-another-split",
         "members taken from another split",
-        "none of whom the model has seen",
+        "and the policy asks what the trainer expects",
         _members_of_another_split,
+        policy="requiring",
+    ),
+    Case(
+        "members-of-another-split-sampled",
+        "members taken from another split",
+        "beside the trainer's own sequences",
+        _members_of_another_split_sampled,
+        policy="requiring",
+    ),
+    Case(
+        "members-of-another-split-unasked",
+        "members taken from another split",
+        "and the policy asks nothing of the trainer",
+        _members_of_another_split,
+        unseen="a model knows nothing of patients whom it never saw, as a sound one knows nothing of"
+        " its members: no data tell the two apart",
     ),
     Case(
         "reference-copy",

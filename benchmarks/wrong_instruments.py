@@ -126,7 +126,7 @@ def wrongs(outcomes: Sequence[Outcome]) -> list[str]:
     found = []
     for one in outcomes:
         name = f"{one.case}, {one.kind}, seed {one.seed}"
-        if one.verdict == "n/a":
+        if one.verdict == "n/a" or CASES[one.case].unseen is not None:
             continue
         if one.expected is not None:
             if one.verdict != one.expected:
@@ -135,7 +135,8 @@ def wrongs(outcomes: Sequence[Outcome]) -> list[str]:
         if one.verdict == "pass":
             found.append(f"{name}: the audit passes")
         leaking = leaking_cells(outcomes, kind=one.kind, seed=one.seed)
-        passing = one.passing(leaking.get(CASES[one.case].policy, []))
+        # what a policy asks of the target beyond the demo's leaves its cells as they are
+        passing = one.passing(leaking.get(CASES[one.case].policy, leaking.get("gate", [])))
         if passing:
             found.append(f"{name}: cells that leak pass: {', '.join(passing)}")
     return found
@@ -153,7 +154,7 @@ def table(outcomes: Sequence[Outcome]) -> str:
                 continue
             shown = [
                 case.group,
-                case.title,
+                case.title if case.unseen is None else f"{case.title} (named in the text)",
                 kind,
                 _together(o.verdict for o in own),
                 _together("–" if o.exit is None else str(o.exit) for o in own),

@@ -29,7 +29,7 @@ SHARED: dict[str, tuple[str, ...]] = {
     "prompt-format": ("patient", "variant", "loss"),
     "other-descriptions": ("patient", "telling", "tokens", "loss"),
     "record-parts": ("patient", "part", "loss", "table"),
-    "expected-tokens": ("compared", "different", "place", "position"),
+    "expected-tokens": ("compared", "members", "different", "place", "position"),
     "expected-loss": ("patient", "tokens", "loss"),
 }
 
