@@ -528,7 +528,7 @@ WRONG = (
         "members taken from another split",
         "and the policy asks nothing of the trainer",
         _members_of_another_split,
-        unseen="a model knows nothing of patients whom it never saw, as a sound one knows nothing of"
+        unseen="a model knows nothing of patients whom it never saw, and a sound one nothing of"
         " its members: no data tell the two apart",
     ),
     Case(

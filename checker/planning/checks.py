@@ -62,6 +62,7 @@ def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iter
         None if plan.jobs_of("prompt-format") else 0.0,
         len(deciding),
     )
+    yield from _description(plan, len(deciding))
     everybody = plan.data.nonmembers + plan.data.set_aside
     most = plan.policy.document.spec.parameters.max_near_duplicates
     yield CheckPower(
@@ -102,6 +103,29 @@ def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iter
         f"{DISTINCT_PROMPTS_NEEDED:.0%} of the prompts are distinct (counted already)",
         1.0,  # a cell whose prompts are shared cannot pass, and is none of these
         len(shared),
+    )
+
+
+def _description(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
+    """Nobody is recognised otherwise, and the parts of a record are what the model expects.
+
+    A model that was never taught to predict its prefix needs the trainer's sequences for the second.
+    """
+    told, parts = plan.job("other-descriptions"), plan.job("record-parts")
+    yield CheckPower(
+        "recognised-otherwise",
+        "no member is recognised who is described otherwise",
+        1 - FALSE_ALARMS if told else 0.0,
+        cells,
+        is_floor=told is not None,
+    )
+    sure = plan.job("expected-tokens") is not None
+    yield CheckPower(
+        "record-parts",
+        "static, time and last tokens are the model's own",
+        (1.0 if sure else 1 - FALSE_ALARMS) if parts else 0.0,
+        cells,
+        is_floor=parts is not None and not sure,
     )
 
 

@@ -7,6 +7,7 @@ import math
 import pytest
 from judging import Bench
 
+from checker.planning.checks import check_powers
 from checker.verdict import Judgement
 
 RECOGNISED, PARTS = "recognised-otherwise", "record-parts"
@@ -99,3 +100,14 @@ def test_tokens_that_the_model_does_not_expect_keep_it_from_passing(part: str) -
     assert "expect.tokens" in check.explanation
     one.parts(**{part: 0.15})
     assert only(one.judge()) == ("pass", None)
+
+
+def test_the_plan_says_how_often_both_checks_let_a_sound_model_through() -> None:
+    plan = bench().plan
+    found = {one.name: one for one in check_powers(plan)}
+    for name in (RECOGNISED, PARTS):
+        assert found[name].chance == 0.99
+        assert found[name].is_floor
+        assert found[name].cells == 1
+    without = plan.model_copy(update={"jobs": [job for job in plan.jobs if job.kind != PARTS]})
+    assert {one.name: one.chance for one in check_powers(without)}[PARTS] == 0.0
