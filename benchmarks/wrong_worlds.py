@@ -178,9 +178,11 @@ class World:
         from checker.demo import training  # torch is loaded only where a model is trained
 
         leaks = name in ("leaking", "both", "leaking-reference")
-        taught: Sequence[Split] = {"both": ("train", "held_out"), "reference": ("tuning",)}.get(
-            name, ("train",)
-        )
+        others: dict[str, tuple[Split, ...]] = {
+            "both": ("train", "held_out"),
+            "reference": ("tuning",),
+        }
+        taught = others.get(name, ("train",))
         sequences = [one for split in taught for one in self.sequences(split)]
         kept_apart = self.sequences("held_out" if name == "reference" else "tuning")
         training.train(
@@ -200,17 +202,17 @@ class World:
         # tables of the population, which have seen neither members nor nonmembers
         tuning = self.sequences("tuning")
         taught = tuning[: len(tuning) // 2] if name.endswith("reference") else tuning
-        splits: Sequence[Split] = {
+        known: dict[str, tuple[Split, ...]] = {
             "both": ("train", "held_out"),
             "leaking": ("train",),
             "leaking-reference": ("train",),
-        }.get(name, ())
+        }
         write_simulated(
             out,
             vocabulary_size=len(self.ids),
             context_length=CONTEXT,
             **self._population(taught),
-            memorized=[one for split in splits for one in self._memorized(split)],
+            memorized=[one for split in known.get(name, ()) for one in self._memorized(split)],
             bos_token_id=self.ids[SPECIALS["bos"]],
         )
 

@@ -109,7 +109,7 @@ def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iter
 def _description(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
     """Nobody is recognised otherwise, and the parts of a record are what the model expects.
 
-    A model that was never taught to predict its prefix needs the trainer's sequences for the second.
+    A model that was never taught to predict its prefix needs the trainer's sequences for it.
     """
     told, parts = plan.job("other-descriptions"), plan.job("record-parts")
     yield CheckPower(

@@ -168,8 +168,8 @@ def _tokens(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> AdmissibilityC
     if row["members"] < SAMPLE_NEEDED:
         text = (
             f"Not decided: the trainer's sample holds {row['members']} members of this audit, of"
-            f" {SAMPLE_NEEDED} needed. It is made of patients whom the model was trained on: where it"
-            " lacks them, the members of this audit may be others."
+            f" {SAMPLE_NEEDED} needed. It is made of patients whom the model was trained on: where"
+            " it lacks them, the members of this audit may be others."
         )
         return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
     text = f"All {row['compared']} sequences of the trainer's sample agree to the last token."

@@ -52,7 +52,7 @@ def test_what_was_measured_is_read_and_not_measured_again(
 
 
 def outcome(case: str, verdict: str, **cells: str) -> Outcome:
-    found = {name: (value, None) for name, value in cells.items()}
+    found: dict[str, tuple[str, str | None]] = {name: (cells[name], None) for name in cells}
     expected = CASES[case].expected
     return Outcome(case, "table", 0, "judged", verdict, 0, "", cells=found, expected=expected)
 
