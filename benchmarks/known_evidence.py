@@ -199,6 +199,8 @@ def _comparable_split() -> dict[str, pa.Table]:
         "common": [0] * 100,
         "log_probability": [-50.0] * 100,
         "greedy": [False] * 100,
+        "rare_log_probability": [-50.0] * 100,
+        "rare_greedy": [False] * 100,
     }
     return {
         EXTRACTION: pa.table(outside),

@@ -66,6 +66,8 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "common": _COUNT,
         "log_probability": _MAYBE_NUMBER,  # where all windows are what anybody would write
         "greedy": _FLAG,
+        "rare_log_probability": _MAYBE_NUMBER,
+        "rare_greedy": _FLAG,
     },
     "embeddings": {"embedding": _VECTOR},
     "overlap": dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),

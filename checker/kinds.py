@@ -21,6 +21,8 @@ SHARED: dict[str, tuple[str, ...]] = {
         "common",
         "log_probability",
         "greedy",
+        "rare_log_probability",
+        "rare_greedy",
     ),
     "embeddings": ("prompt", "embedding"),
     "overlap": ("exact", "near", "members", "nonmembers", "compared", "set_aside"),

@@ -103,15 +103,15 @@ def _extractable(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibi
     if 2 * n < plan.data.nonmembers or not n:
         text = f"Not decided: only {n} of {plan.data.nonmembers} nonmembers were looked for."
         return AdmissibilityCheck(REASON, title, None, text, limit=MOST_KNOWN, evidence=names)
-    logs = table["log_probability"].fill_null(-np.inf).to_numpy()
+    logs = table["rare_log_probability"].fill_null(-np.inf).to_numpy()
     least = least_log_probability(queries=QUERIES, chance=CHANCE)
-    known = (logs >= least) | table["greedy"].to_numpy().astype(np.bool_)
+    known = (logs >= least) | table["rare_greedy"].to_numpy().astype(np.bool_)
     found = stats.rate(int(known.sum()), n, confidence=PROVEN)
     holds = found.low <= MOST_KNOWN
     text = (
-        f"Of {int(known.sum())} of {n} nonmembers a piece of {length} tokens that not anybody would"
-        f" write comes out word for word, greedily or with a chance of {CHANCE:g} in {QUERIES}"
-        f" queries; the lower bound {found.low:.1%} (at {PROVEN:.0%}) is"
+        f"Of {int(known.sum())} of {n} nonmembers a piece of {length} tokens that hardly anybody"
+        f" would write comes out word for word, greedily or with a chance of {CHANCE:g} in"
+        f" {QUERIES} queries; the lower bound {found.low:.1%} (at {PROVEN:.0%}) is"
         f" {'not ' if holds else ''}above {MOST_KNOWN:.0%}."
     )
     return AdmissibilityCheck(REASON, title, holds, text, found.reported(), MOST_KNOWN, names)

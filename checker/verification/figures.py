@@ -164,7 +164,7 @@ def _sample(cell: Cell, evidence: _Evidence) -> Iterator[str]:
 def _looked_at(cell: Cell, plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
     """Yield the sizes of a sample that are not how many the cell's jobs looked at in the model."""
     jobs = {job.digest: job for job in plan.jobs}
-    asked = [name for name in cell.jobs if jobs[name].kind == EXTRACTION]
+    asked = [name for name in cell.jobs if name in jobs and jobs[name].kind == EXTRACTION]
     tables = [table for name in asked if (table := evidence.of(name)) is not None]
     if not asked or len(tables) < len(asked):
         return

@@ -292,10 +292,13 @@ def test_one_patient_more_above_the_threshold_is_one_hit_more() -> None:
             "common": [0, 0, 1, 0],
             "log_probability": pa.array(logs, pa.float64()),
             "greedy": [False, False, False, True],
+            "rare_log_probability": pa.array([None, LEAST + 1e-6, None, None], pa.float64()),
+            "rare_greedy": [False, False, False, True],
         }
     )
     found = read_extraction(table)
     assert found.extractable(params).tolist() == [False, True, False, True]
+    assert found.rarely_extractable(params).tolist() == [False, True, False, True]
     silent = params.model_copy(update={"greedy": False})
     assert found.extractable(silent).tolist() == [False, True, False, False]
     metric = ATTACK.metrics["extractable_share"]

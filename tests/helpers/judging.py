@@ -88,6 +88,10 @@ class Bench:
                 "common": [1] * n,
                 "log_probability": pa.array([-1.0] * known + [-30.0] * (n - known), pa.float64()),
                 "greedy": [False] * n,
+                "rare_log_probability": pa.array(
+                    [-1.0] * known + [None] * (n - known), pa.float64()
+                ),
+                "rare_greedy": [False] * n,
             },
             inputs={**extraction_settings(12).inputs(), "member": False},
             runs_on="target",
