@@ -43,10 +43,13 @@ class World:
             spare: as `data.spare` says it.
             model: fields of the simulated model; by default it remembers nobody.
         """
+        bos, *sexes = (self.ids[token] for token in ("[BOS]", *SEXES))
+        prefix = {bos: dict.fromkeys(sexes, 0.5)}  # of which the codes' frequencies know nothing
         write_simulated(
             self.folder / f"{name}.json",
             vocabulary_size=len(self.ids),
             context_length=64,
+            transitions=prefix | model.pop("transitions", {}),
             **{"unigram": self.unigram.tolist(), **model},
         )
         spec = {
