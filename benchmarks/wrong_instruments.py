@@ -107,6 +107,9 @@ def _first_line(text: str, folder: Path) -> str:
     return line
 
 
+_SHOWN = 100
+"""Characters of an error that the table shows."""
+
 # --- the table ------------------------------------------------------------------------------------
 
 
@@ -144,7 +147,7 @@ def wrongs(outcomes: Sequence[Outcome]) -> list[str]:
 
 def table(outcomes: Sequence[Outcome]) -> str:
     """Return the table in Markdown: a row for each case and kind, seeds together."""
-    rows = ["| what is wrong | | kind | verdicts | exit | stopped at | why |", "|" + "---|" * 7]
+    rows = ["| what is wrong | | kind | seeds | verdict | exit | at | why |", "|" + "---|" * 8]
     for case in CASES.values():
         for kind in KINDS:
             own = sorted(
@@ -156,13 +159,28 @@ def table(outcomes: Sequence[Outcome]) -> str:
                 case.group,
                 case.title if case.unseen is None else f"{case.title} (named in the text)",
                 kind,
+                ", ".join(str(o.seed) for o in own),
                 _together(o.verdict for o in own),
                 _together("–" if o.exit is None else str(o.exit) for o in own),
                 _together(o.stage for o in own),
-                _together(o.reason for o in own),
+                _why(own),
             ]
             rows.append("| " + " | ".join(cell.replace("|", "/") for cell in shown) + " |")
     return "\n".join(rows)
+
+
+def _why(outcomes: Sequence[Outcome]) -> str:
+    """Say what kept a case from passing: reasons of deciding cells, or how the first error begins.
+
+    Cells that passed are named too: they may not be among those that leak.
+    """
+    if not outcomes[0].cells:
+        begin = outcomes[0].reason
+        return begin if len(begin) <= _SHOWN else begin[:_SHOWN].rpartition(" ")[0] + " …"
+    counted = Counter(
+        _reason(verdict, reason) for one in outcomes for verdict, reason in one.cells.values()
+    )
+    return ", ".join(f"{reason} ({count})" for reason, count in counted.most_common())
 
 
 def _together(values: Iterable[str]) -> str:
