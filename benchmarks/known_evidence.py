@@ -188,6 +188,18 @@ def _comparable_split() -> dict[str, pa.Table]:
         "loss": np.concatenate([loss, loss + 0.5]),
         **{table: np.concatenate([loss + 1.0] * 2) for table in ("unigram", "bigram")},
     }
+    told = {
+        "patient": [str(i) for i in range(100)] * 2,
+        "telling": ["declared"] * 100 + ["age +1"] * 100,
+        "tokens": [20] * 200,
+        "loss": np.concatenate([20 * loss, 20 * loss + 10]),
+    }
+    parts = {
+        "patient": [str(i) for i in range(100)],
+        "part": ["static"] * 100,
+        "loss": loss,
+        "table": loss + 1.0,
+    }
     overlap = {name: [count] for name, count in counts.items()}
     outside = {
         "patient": ["p"] * 100,
@@ -206,6 +218,8 @@ def _comparable_split() -> dict[str, pa.Table]:
         "overlap": pa.table({**overlap, "set_aside": [[]]}),
         "comparability": pa.table(split),
         "prompt-format": pa.table(formats),
+        "other-descriptions": pa.table(told),
+        "record-parts": pa.table(parts),
     }
 
 

@@ -37,7 +37,9 @@ SHARED: dict[str, tuple[str, ...]] = {
     "comparability": ("patient", "member", "score"),
     # and, of the declared format alone, the losses of two tables
     "prompt-format": ("patient", "variant", "loss", "unigram", "bigram"),
-    "expected-tokens": ("compared", "different", "place", "position"),
+    "other-descriptions": ("patient", "telling", "tokens", "loss"),
+    "record-parts": ("patient", "part", "loss", "table"),
+    "expected-tokens": ("compared", "members", "different", "place", "position"),
     "expected-loss": ("patient", "tokens", "loss"),
 }  # fmt: skip
 

@@ -30,7 +30,13 @@ HORIZON = 100
 DESCRIBED = {"attack-not-shown-to-work": "attack-not-shown-to-work", **REASONS_OF}
 """The checks that tell whether the description is the model's, with the reason each one gives."""
 
-_KINDS = ("prompt-format", "expected-tokens", "expected-loss")
+_KINDS = (
+    "prompt-format",
+    "other-descriptions",
+    "record-parts",
+    "expected-tokens",
+    "expected-loss",
+)
 
 Answer = Literal["shown", "not shown", "wrong"]
 

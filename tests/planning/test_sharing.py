@@ -96,7 +96,7 @@ def test_a_control_that_asks_the_same_again_costs_nothing(folder: Path) -> None:
     assert digests(one) == digests(two)
     assert two.cost.rollout_tokens == one.cost.rollout_tokens
     assert two.cost.rollout_tokens_unshared == 2 * one.cost.rollout_tokens_unshared
-    of_no_cell = {"prompt-format", "extraction"}
+    of_no_cell = {"prompt-format", "other-descriptions", "record-parts", "extraction"}
     checks = sum(job.forward_tokens for job in one.jobs if job.kind in of_no_cell)
     alone = one.cost.forward_tokens_unshared - checks
     assert two.cost.forward_tokens_unshared == 2 * alone + checks
