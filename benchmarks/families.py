@@ -57,7 +57,7 @@ import yaml
 from checker.attacks.canary_exposure.making import make_canaries
 from checker.attacks.canary_exposure.manifest import CanarySettings
 from checker.demo.cohort import EVENTS_KNOWN, SENSITIVE_CLASSES, write_cohort
-from checker.demo.training import OVERTRAINED, SOUND, Recipe, train
+from checker.demo.training import OVERTRAINED, SOUND, train
 from checker.demo.walkthrough import SPECIALS, Demonstration, Settings
 from checker.policy import load_target
 from checker.policy.documents import DataSpec
@@ -69,6 +69,7 @@ from checker.run.prepare import prepare
 from checker.run.running import run_audit
 from checker.run.stored import judge_run, load_run
 from checker.targets import Tokens
+from checker.targets.engine.training import Recipe
 
 FAMILIES = ("overtrained", "partly", "sound")
 """In the order in which every probe must rank them."""

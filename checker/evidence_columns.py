@@ -43,6 +43,7 @@ _NUMBER = ColumnType("numbers", lambda found: pa.types.is_floating(found))
 _MAYBE_NUMBER = ColumnType("numbers", lambda found: pa.types.is_floating(found), nullable=True)
 _TEXTS = ColumnType("lists of texts", lambda found: pa.types.is_string(found), lists=True)
 _TOKENS = ColumnType("lists of integers", lambda f: pa.types.is_signed_integer(f), lists=True)
+_FLAGS = ColumnType("lists of true or false", lambda f: pa.types.is_boolean(f), lists=True)
 _VECTOR = ColumnType("lists of numbers", lambda found: pa.types.is_floating(found), lists=True)
 
 _EVERYWHERE: Mapping[str, ColumnType] = {
@@ -61,6 +62,15 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
     "rollouts": {"sample": _COUNT, "tokens": _TOKENS},
     "scores": {"tokens": _COUNT, "loss": _NUMBER, "min-k": _NUMBER, "min-k++": _NUMBER},
     "embeddings": {"embedding": _VECTOR},
+    "reference-training": {"tensor": _TEXT, "shape": _TOKENS, "values": _VECTOR},
+    "membership-tokens": {
+        "logprob": _VECTOR, "mean": _VECTOR, "std": _VECTOR, "first": _FLAGS,
+    },
+    "membership-features": {
+        "fitted": _FLAG, "half": _FLAG, "tokens": _COUNT, "classic": _NUMBER, "feature": _NUMBER,
+        "blind": _NUMBER,
+    },
+    "membership-scores": {"score": _NUMBER, "blind": _NUMBER, "placebo": _NUMBER, "half": _FLAG},
     "overlap": dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
     "comparability": {"score": _NUMBER},
     "prompt-format": {"variant": _TEXT, "loss": _NUMBER},
@@ -97,7 +107,8 @@ def strange_column(table: pa.Table, *, kind: str) -> str | None:
         return f"it has two columns {_shown(twice)}"
     known = {**_EVERYWHERE, **_COLUMNS.get(kind, {})}
     for name in names:
-        # membership scores are named by their k, behind a sign that no other column has
+        # membership scores are named by their k, and features by what they are, behind a sign that
+        # no other column has
         wanted = known.get(name.partition("@")[0])
         found = None if wanted is None else _strange(table[name], wanted)
         if found is not None:

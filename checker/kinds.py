@@ -11,6 +11,8 @@ SHARED: dict[str, tuple[str, ...]] = {
     # and two columns for each k that a control asks for: "min-k@20.0", "min-k++@20.0"
     "scores": ("patient", "member", "subgroups", "tokens", "loss"),
     "embeddings": ("prompt", "embedding"),
+    # the weights of a small model that the checker trains itself, a row a tensor
+    "reference-training": ("tensor", "shape", "values"),
     "overlap": ("exact", "near", "members", "nonmembers", "compared", "set_aside"),
     "comparability": ("patient", "member", "score"),
     # and, of the declared format, the losses of two tables: "unigram", "bigram"

@@ -19,6 +19,7 @@ from checker.errors import DataError
 from checker.planning.classes import ClassRanks
 from checker.planning.identity import identity
 from checker.planning.model import Job
+from checker.planning.reference_patients import SHARE, drawn_share
 from checker.planning.sharing import PromptAllocation, RolloutSettings
 from checker.planning.subgroups import Slice
 from checker.planning.workload import LabelSet, PromptRecipe, SplitLabels, scored_tokens
@@ -78,6 +79,7 @@ class PlanBuilder:
     job_inputs: dict[str, Any] = field(default_factory=dict)
     _allocation: PromptAllocation = field(default_factory=PromptAllocation)
     _standings: dict[tuple[str | None, bool], ClassPlaces] = field(default_factory=dict)
+    _drawn: dict[str, dict[bool, NDArray[np.bool_]]] = field(default_factory=dict)
 
     @cached_property
     def sources(self) -> dict[bool, PromptSource]:
@@ -153,7 +155,7 @@ class PlanBuilder:
             inputs: everything its observations depend on, but the device and `needs`.
             runs_on: as in `Job`.
             needs: digests of the jobs whose evidence it reads.
-            cost: `forward_tokens` and `rollout_tokens`.
+            cost: `forward_tokens`, `rollout_tokens` and `training_tokens`.
         """
         needed = list(needs)
         inputs = {"kind": kind, "method": METHOD, **inputs}
@@ -202,6 +204,15 @@ class PlanBuilder:
         description = self.descriptions["target"]
         bos = description.bos_token_id
         return bos if bos is not None and 0 <= bos < description.vocabulary_size else None
+
+    def drawn(self, purpose: str, *, share: float = SHARE) -> dict[bool, NDArray[np.bool_]]:
+        """Return who of each split is drawn, by the policy's seed alone; members under True."""
+        if purpose not in self._drawn:
+            self._drawn[purpose] = {
+                is_member: drawn_share(records, seed=self.seed, purpose=purpose, share=share)
+                for is_member, records in ((True, self.members), (False, self.nonmembers))
+            }
+        return self._drawn[purpose]
 
     # --- labels ---------------------------------------------------------------------------------
 

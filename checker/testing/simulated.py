@@ -224,8 +224,8 @@ class SimulatedTarget:
         if progress is not None:
             progress(int(lengths.sum()))
         return [
-            TokenScores(logprob=logprob, mean=mean, std=std)
-            for logprob, mean, std in zip(
+            TokenScores(logprob=logprob, mean=mean, std=std, first=first > 0)
+            for logprob, mean, std, first in zip(
                 *(np.split(column, cuts) for column in columns), strict=True
             )
         ][: len(sequences)]
@@ -397,8 +397,8 @@ class SimulatedTarget:
     def _statistics(
         self, nodes: IntArray, last: IntArray, following: IntArray
     ) -> list[NDArray[np.float32]]:
-        """Return log p(following), and mean and std of log p under p, for n histories."""
-        columns = [np.empty(len(nodes), dtype=np.float32) for _ in range(3)]
+        """Return log p(following), mean and std of log p, and whether it is first: [4, n]."""
+        columns = [np.empty(len(nodes), dtype=np.float32) for _ in range(4)]
 
         for groups, probabilities in self._distributions(nodes, last, lambda rows: rows):
             with np.errstate(divide="ignore"):
@@ -409,6 +409,7 @@ class SimulatedTarget:
                 columns[0][group] = logs[row, following[group]]
                 columns[1][group] = means[row]
                 columns[2][group] = spreads[row]
+                columns[3][group] = columns[0][group] >= logs[row].max().astype(np.float32)
         return columns
 
 

@@ -17,6 +17,7 @@ from checker.planning.model import AuditPlan, Cell, Job
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate
+from checker.verdict import blind_learner
 from checker.verdict.assignment import BaseRates
 from checker.verdict.checks import AdmissibilityCheck
 from checker.verdict.direction import chance_p_value
@@ -343,9 +344,15 @@ class CellJudge:
         if instrument is not None:
             return instrument
         if metric_of(cell).rests_on_split:
+            is_learned = observations.blind_scores() is not None
             for name in ("split-overlap", "near-duplicates", "split-not-comparable"):
+                if name == blind_learner.NAME and is_learned:
+                    continue
                 if not self.checks[name].holds:
                     return name, self.checks[name].explanation
+            objection = self._blind_objection(observations) if is_learned else None
+            if objection is not None:
+                return objection
             objection = self._unlike_base_rates(cell, observations, finding)
             if objection is not None:
                 return objection
@@ -371,6 +378,16 @@ class CellJudge:
         if prompt_format.holds is None and finding.verdict == "pass":
             return prompt_format.name, prompt_format.explanation
         return None
+
+    def _blind_objection(self, observations: Observations) -> tuple[str, str] | None:
+        """Without the model the learned score must not tell members from nonmembers."""
+        return blind_learner.blind_objection(
+            observations,
+            assignment=self.plan.target.document.spec.data.assignment,
+            tolerance=self.plan.policy.document.spec.parameters.admissibility_tolerance,
+            confidence=self.confidence,
+            proof=self.placebo_confidence,
+        )
 
     def _unlike_base_rates(
         self, cell: Cell, observations: Observations, finding: Finding

@@ -83,9 +83,9 @@ class ForwardPass:
             self._reduce(project(states[start : start + size]), following[start : start + size])
             for start in range(0, len(following), size)
         ]
-        columns = numbers_of(torch.cat(parts, dim=1)) if parts else np.empty((3, 0), np.float32)
+        columns = numbers_of(torch.cat(parts, dim=1)) if parts else np.empty((4, 0), np.float32)
         pieces = np.split(columns, np.cumsum([len(row) - 1 for row in rows])[:-1], axis=1)
-        return [TokenScores(logprob=p[0], mean=p[1], std=p[2]) for p in pieces]
+        return [TokenScores(p[0], p[1], p[2], first=p[3].astype(np.bool_)) for p in pieces]
 
     def embed(self, rows: Sequence[Tokens]) -> list[NDArray[np.float32]]:
         """Return the hidden state at the last token of each sequence of one batch."""
@@ -132,13 +132,17 @@ class ForwardPass:
 
 
 def _reduced(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
-    """Return log p(following), and mean and std of log p under p: [3, n] float32."""
+    """Return log p(following), mean and std of log p under p, and 1 where nothing is likelier.
+
+    [4, n] float32.
+    """
     logs = logits.float().log_softmax(-1)
     # A token ruled out with minus infinity would make 0 * inf of the moments.
     logs = logs.clamp_(min=LOGPROB_FLOOR)
     chosen = logs.gather(1, following[:, None])[:, 0]
+    first = (chosen >= logs.amax(-1)).float()
     probabilities = logs.exp()
     mean = (probabilities * logs).sum(-1)
     # Around the mean, not E[x²] − E[x]²: that difference cancels where the model is sure.
     spread = (probabilities * (logs - mean[:, None]).square_()).sum(-1).sqrt()
-    return torch.stack([chosen, mean, spread])
+    return torch.stack([chosen, mean, spread, first])
