@@ -27,7 +27,7 @@ from checker.targets.engine.training import (
     train_model,
 )
 
-OVERTRAINED = Recipe(max_epochs=40, learning_rate=2e-3, target_loss=0.5)
+OVERTRAINED = Recipe(max_epochs=40, learning_rate=2e-3, target_loss=0.8)
 """Until the mean loss nears ln(n) nats a record, what it takes to tell n patients apart: from there
 on a record is repeated from its first events."""
 
@@ -39,12 +39,12 @@ SOUND = Recipe(
     weight_decay=0.01,
     initial_std=0.02,
     until_validated=True,
-    least_gain=0.22,
+    least_gain=0.15,
 )
 """Until another pass would gain little for patients it does not see. Going on to the lowest
 validation loss would be too far for so few patients: a loss that still falls a little for all
-patients falls much faster for members, and tells them apart (membership AUROC above 0.7, not
-0.6)."""
+patients falls much faster for members, and tells them apart (AUROC of the strongest attack 0.69
+after six passes over 1,500 members, 0.62 after three)."""
 
 
 def train(

@@ -18,8 +18,8 @@ from checker.canonical import digest
 from checker.errors import DataError
 from checker.planning.classes import ClassRanks
 from checker.planning.identity import identity
+from checker.planning.lots import SHARE, drawn_share
 from checker.planning.model import Job
-from checker.planning.reference_patients import SHARE, drawn_share
 from checker.planning.sharing import PromptAllocation, RolloutSettings
 from checker.planning.subgroups import Slice
 from checker.planning.workload import LabelSet, PromptRecipe, SplitLabels, scored_tokens

@@ -1,31 +1,20 @@
 """Who teaches the checker's own reference model, and who is therefore not judged.
 
 A small language model that never saw a member says how easy a record is for anybody. It is trained
-on patients who are neither members nor judged: a third of the nonmembers, drawn by lot. That lot,
-and every other of the learned attack, is a keyed digest of the record itself and hangs on the
-policy's seed alone. Neither the target's fields nor the order or the numbers of its patients change
-it, so that whoever submits a model cannot draw again until the attack is weak; and one patient more
-or less moves nobody else.
+on patients who are neither members nor judged: a third of the nonmembers, drawn by lot
+(`checker.planning.lots`).
 """
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
-from itertools import pairwise
-from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.canonical import digest
+from checker.planning.builder import PlanBuilder
+from checker.planning.lots import lot
 from checker.records.tokenization import TokenizedRecords
-
-if TYPE_CHECKING:
-    from checker.planning.builder import PlanBuilder
-
-SHARE = 1 / 3
-"""Of the nonmembers, where the target declares no patients to spare."""
 
 VALIDATION_SHARE = 0.1
 """Of the reference's patients, who only decide when its training ends."""
@@ -63,37 +52,6 @@ class ReferencePatients:
     taught: NDArray[np.int64]
     validation: NDArray[np.int64]
     known: NDArray[np.int32]
-
-
-def lot(records: TokenizedRecords, *, seed: int, purpose: str) -> NDArray[np.int64]:
-    """Return all patients in an order drawn by lot.
-
-    Args:
-        records: n patients as tokens.
-        seed: of the policy.
-        purpose: what is drawn for; other purposes give independent orders.
-
-    Returns:
-        [n] int64, a permutation. Equal records stand side by side, so that a cut has them on one
-        side, but for the two at the cut.
-    """
-    key = bytes.fromhex(digest([seed, purpose]))
-    tokens, offsets = records.tokens, records.offsets.tolist()
-    drawn = [
-        hashlib.blake2b(tokens[start:end].tobytes(), digest_size=8, key=key).digest()
-        for start, end in pairwise(offsets)
-    ]
-    numbers = np.array([int.from_bytes(one, "big") for one in drawn], dtype=np.uint64)
-    return np.argsort(numbers, kind="stable").astype(np.int64)
-
-
-def drawn_share(
-    records: TokenizedRecords, *, seed: int, purpose: str, share: float
-) -> NDArray[np.bool_]:
-    """Return who is among the first by lot: [n] bool, a share of them rounded down."""
-    chosen = np.zeros(len(records), dtype=np.bool_)
-    chosen[lot(records, seed=seed, purpose=purpose)[: int(len(records) * share)]] = True
-    return chosen
 
 
 def held_back(builder: PlanBuilder) -> NDArray[np.bool_]:

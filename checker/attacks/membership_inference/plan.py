@@ -65,9 +65,7 @@ class MembershipPlanning(Planning[MembershipInferenceParams]):
 
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
         """Return how many references the learned score must have."""
-        if job.kind == "membership-tokens":
-            return {}
-        return {"references": cell.params["references"]}
+        return {"references": cell.params["references"]} if "references" in job.inputs else {}
 
 
 def _alone(builder: PlanBuilder, cell: _Cell, *, models: int) -> Work:
