@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from checker.cli.console import error_console, say, show, write
-from checker.cli.options import File, read_moment
+from checker.cli.options import File
 from checker.errors import PhigateError
 
 
@@ -55,7 +55,7 @@ def demo(
     for model in MODELS:
         say(f"auditing the {model} model")
         with TerminalProgress(error_console()) as progress:
-            report = demonstration.audit(model, progress=progress, as_of=read_moment(None))
+            report = demonstration.audit(model, progress=progress)
         verdicts[model] = report.verdict
         show(partial(print_report, for_audience(report, "shared")))
         shared = demonstration.run_path(model) / "report.html"

@@ -11,7 +11,6 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +18,7 @@ import meds
 import numpy as np
 import yaml
 
+from checker import clock
 from checker.demo.cohort import write_cohort
 from checker.demo.reduction import reduce_cohort
 from checker.errors import UsageError
@@ -167,8 +167,11 @@ class Demonstration:
             end = "" if result.reached else ", where patience ended before its goal"
             self.say(f"{model}: {last.number} epochs, loss {last.loss:.2f} nats a token{end}")
 
-    def audit(self, model: str, *, progress: RunProgress, as_of: datetime) -> Report:
-        """Audit one model as `phigate check` would, and write its reports."""
+    def audit(self, model: str, *, progress: RunProgress | None = None) -> Report:
+        """Audit one model as `phigate check` would, and write its reports as of now.
+
+        That is when it has been measured: an earlier time would be refused.
+        """
         run = self.run_path(model)
         prepared = prepare(self.policy_path, self.target_path(model))
         left_out = prepared.audit.plan.data.tokens_left_out
@@ -185,7 +188,7 @@ class Demonstration:
             progress=progress,
             command=shlex.join(map(str, arguments)),
         )
-        report = judge_run(load_run(run), as_of=as_of)
+        report = judge_run(load_run(run), as_of=clock.current_time().replace(microsecond=0))
         for audience in AUDIENCES:
             write_reports(run, report, formats=("json", "html"), audience=audience)
         return report
