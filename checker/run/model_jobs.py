@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from checker.kinds import score_column
 from checker.planning.task import Task, sampler_of
+from checker.planning.workload import record_windows
 from checker.records.prompt_format import DECLARED, format_variants
 from checker.records.token_tables import TokenTables
 from checker.stats import scores as membership
@@ -118,7 +119,17 @@ def embeddings(task: Task) -> pa.Table:
 def scores(task: Task) -> pa.Table:
     """Membership scores of whole records; a record of several windows is put together."""
     patients = task.workload.scored[task.job.digest]
-    pieces = list(task.workload.scored_pieces(patients))
+    pieces: list[tuple[int, Tokens, int]] = []
+    for number, (is_member, index) in enumerate(patients):
+        record = task.workload.split(is_member)
+        at = slice(record.offsets[index], record.offsets[index + 1])
+        windows = record_windows(
+            record.tokens[at],
+            record.kind[at],
+            max_length=task.workload.max_length,
+            window=task.workload.window,
+        )
+        pieces += [(number, tokens, first) for tokens, first in windows if len(tokens) > 1]
     scored = task.model.score([tokens for _, tokens, _ in pieces], progress=task.advance)
     parts: list[list[TokenScores]] = [[] for _ in patients]
     for (number, _, first), result in zip(pieces, scored, strict=True):
