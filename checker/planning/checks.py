@@ -13,10 +13,9 @@ from typing import Literal
 
 from scipy.stats import norm
 
-from checker import stats
 from checker.attacks.api import load_attack
-from checker.errors import InsufficientData
 from checker.planning.cells import metric_of
+from checker.planning.learned_splits import NAME, TITLE, compares_splits, learned_splits
 from checker.planning.model import AuditPlan, Cell
 from checker.planning.power import FALSE_ALARMS
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
@@ -81,7 +80,10 @@ def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iter
         sum(not compares_splits(cell) for cell in on_split),
         is_floor=assignment == "random",
     )
-    yield _learned_splits(plan, [cell for cell in on_split if compares_splits(cell)], assignment)
+    learned = learned_splits(plan, on_split)
+    yield CheckPower(
+        NAME, TITLE, learned.chance, learned.cells, learned.worst is None, learned.worst
+    )
     yield _base_rates(plan, on_split, assignment)
     yield CheckPower(
         "placebo-failed",
@@ -105,44 +107,6 @@ def _checks(plan: AuditPlan, deciding: list[Cell], on_split: list[Cell]) -> Iter
         1.0,  # a cell whose prompts are shared cannot pass, and is none of these
         len(shared),
     )
-
-
-def compares_splits(cell: Cell) -> bool:
-    """Whether a cell's attack shows by itself that the splits are alike without the model."""
-    return load_attack(cell.probe).params.model_validate(cell.params).compares_splits
-
-
-def _learned_splits(
-    plan: AuditPlan, learned: list[Cell], assignment: Literal["random", "other"] | None
-) -> CheckPower:
-    """What a learned score tells without the model, of the patients who are judged by it."""
-    name, title = "split-not-comparable", "without the model, a learned score tells nothing"
-    if assignment == "random" or not learned:
-        return CheckPower(name, title, 1 - FALSE_ALARMS, len(learned), is_floor=True)
-    tolerance = plan.policy.document.spec.parameters.admissibility_tolerance
-    chances = {
-        cell.id: comparability_chance(
-            cell.sample.members,
-            cell.sample.nonmembers,
-            tolerance=tolerance,
-            confidence=plan.confidence,
-        )
-        for cell in learned
-    }
-    worst = min(chances, key=lambda cell: chances[cell])
-    return CheckPower(name, title, chances[worst], len(learned), worst=worst)
-
-
-def comparability_chance(
-    members: int, nonmembers: int, *, tolerance: float, confidence: float
-) -> float:
-    """Return how likely scores that tell nothing apart are shown to tell at most `tolerance`."""
-    try:
-        return stats.pass_probability_auroc(
-            members, nonmembers, limit=0.5 + tolerance, confidence=confidence
-        )
-    except InsufficientData:
-        return 0.0
 
 
 def _base_rates(

@@ -106,7 +106,7 @@ def test_the_overtrained_model_in_another_format_is_neither_failed_nor_passed(
     document = yaml.safe_load(path.read_text())
     break_format(folder, document["spec"]["tokenization"])
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    asked = {
+    asked: dict[str, dict[str, Any]] = {
         "hiv-disclosure": {
             "limits": {"events-10": {"fail": 0.05}},
             "params": {"samples": 4, "horizonTokens": 32},
