@@ -68,9 +68,11 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "membership-features": {
         "fitted": _FLAG, "half": _FLAG, "tokens": _COUNT, "classic": _NUMBER, "feature": _NUMBER,
-        "blind": _NUMBER,
+        "blind": _NUMBER, "other": _NUMBER,
     },
-    "membership-scores": {"score": _NUMBER, "blind": _NUMBER, "placebo": _NUMBER, "half": _FLAG},
+    "membership-scores": {
+        "score": _NUMBER, "blind": _NUMBER, "placebo": _NUMBER, "declared": _NUMBER, "half": _FLAG,
+    },
     "overlap": dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
     "comparability": {"score": _NUMBER},
     "prompt-format": {"variant": _TEXT, "loss": _NUMBER},

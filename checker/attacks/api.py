@@ -359,6 +359,13 @@ class Observations:
         """
         return None
 
+    def reference_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return how member-like they look to a learner that sees a declared reference alone.
+
+        None where nothing was learned from one.
+        """
+        return None
+
 
 @dataclass(frozen=True, slots=True)
 class Detection:

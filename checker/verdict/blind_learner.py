@@ -15,6 +15,9 @@ from checker.attacks.api import Observations
 from checker.errors import InsufficientData
 
 NAME = "split-not-comparable"
+KNOWS_MEMBERS = "reference-knows-members"
+KNOWN = 0.99
+"""Of the bound that has to lie above 0.5: at most 1 % of honest references are suspected."""
 
 
 def blind_objection(
@@ -58,3 +61,26 @@ def blind_objection(
     if found.high <= limit:
         return None
     return NAME, f"{told}; its upper bound {found.high:.3f} is above {limit:.2f}."
+
+
+def reference_objection(observations: Observations) -> tuple[str, str] | None:
+    """Return reason and sentence where a declared reference itself tells the members.
+
+    A learner takes what the reference knows for what the model knows, and would fail a sound model.
+    A difference is only made too small by such a reference; a learned score is never right then.
+    Whether the splits differ is asked first, so that what is left is the reference's own memory.
+    """
+    scores = observations.reference_scores()
+    if scores is None:
+        return None
+    try:
+        found = stats.auroc(*scores, confidence=KNOWN)
+    except InsufficientData:
+        return None  # the cell itself is judged by as few, and says so
+    if found.low <= 0.5:
+        return None
+    return KNOWS_MEMBERS, (
+        "The same learner, from what the declared reference alone says of the records, tells"
+        f" members from nonmembers with AUROC {found.value:.3f}; its lower bound {found.low:.3f} (at"
+        f" {KNOWN:.0%}) is above 0.5, so the reference has seen members."
+    )

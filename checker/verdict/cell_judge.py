@@ -381,13 +381,14 @@ class CellJudge:
 
     def _blind_objection(self, observations: Observations) -> tuple[str, str] | None:
         """Without the model the learned score must not tell members from nonmembers."""
-        return blind_learner.blind_objection(
+        differ = blind_learner.blind_objection(
             observations,
             assignment=self.plan.target.document.spec.data.assignment,
             tolerance=self.plan.policy.document.spec.parameters.admissibility_tolerance,
             confidence=self.confidence,
             proof=self.placebo_confidence,
         )
+        return differ or blind_learner.reference_objection(observations)
 
     def _unlike_base_rates(
         self, cell: Cell, observations: Observations, finding: Finding

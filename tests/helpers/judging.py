@@ -236,6 +236,7 @@ class Bench:
         shift: float = 0.0,
         blind: float = 0.0,
         halves: float = 0.0,
+        declared: float | None = None,
         n: int = 300,
         **cell: Any,
     ) -> None:
@@ -245,6 +246,7 @@ class Bench:
             shift: by how much of the nonmembers' range members score higher.
             blind: the same of what the learner says without the model.
             halves: the same of one half of the nonmembers against the other.
+            declared: the same of what the learner says from a declared reference alone.
             n: members, and nonmembers, who are judged.
         """
         ladder = np.arange(n) / n
@@ -260,6 +262,9 @@ class Bench:
                 "score@loss": np.concatenate([ladder + shift / 2, ladder + 0.0001]),
             }
         )
+        if declared is not None:
+            column = pa.array(np.concatenate([ladder + declared, ladder + 0.0001]))
+            table = table.append_column("declared", column)
         self.cells.append(
             _cell(
                 name,

@@ -79,6 +79,23 @@ def test_a_learner_that_tells_halves_of_the_nonmembers_apart_is_broken() -> None
     assert found(bench).reason == "placebo-failed"
 
 
+@pytest.mark.parametrize("shift", [0.0, 0.8])
+def test_a_declared_reference_that_knows_the_members_fails_nobody_and_passes_nobody(
+    shift: float,
+) -> None:
+    """The learner would take the reference's memory for the model's."""
+    bench = Bench()
+    bench.learned("mia", shift=shift, declared=0.4)
+    finding = found(bench)
+    assert (finding.verdict, finding.reason) == ("inconclusive", "reference-knows-members")
+
+
+def test_a_declared_reference_that_does_not_know_them_stands_in_no_way() -> None:
+    bench = Bench()
+    bench.learned("mia", declared=0.0)
+    assert found(bench).verdict == "pass"
+
+
 def test_a_score_below_chance_is_no_pass() -> None:
     bench = Bench()
     bench.learned("mia", shift=-0.8)

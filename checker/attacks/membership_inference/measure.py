@@ -35,6 +35,7 @@ class ScoreObservations(Observations):
             classifier says where it was to tell them apart; None of any other score.
         blind: of a learned score, what the classifier says where it sees nothing of the model: of
             all members and nonmembers who are judged, whatever the subgroup.
+        declared: the same where it sees a declared reference alone; None without one.
     """
 
     member: NDArray[np.bool_]
@@ -42,6 +43,7 @@ class ScoreObservations(Observations):
     half: NDArray[np.bool_] | None = None
     placebo: Scores | None = None
     blind: tuple[Scores, Scores] | None = None
+    declared: tuple[Scores, Scores] | None = None
 
     @property
     def learned(self) -> bool:
@@ -51,6 +53,10 @@ class ScoreObservations(Observations):
     def blind_scores(self) -> tuple[Scores, Scores] | None:
         """Return the scores without the model, of members and nonmembers."""
         return self.blind
+
+    def reference_scores(self) -> tuple[Scores, Scores] | None:
+        """Return the scores from a declared reference alone, of members and nonmembers."""
+        return self.declared
 
 
 class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams]):
@@ -173,13 +179,19 @@ def _learned(evidence: CellEvidence) -> ScoreObservations:
         values: Scores = table[name].to_numpy().astype(np.float64)[keep]
         return values
 
-    member, blind = booleans(table, "member"), table["blind"].to_numpy().astype(np.float64)
+    member = booleans(table, "member")
+
+    def of_all(name: str) -> tuple[Scores, Scores]:
+        values: Scores = table[name].to_numpy().astype(np.float64)
+        return values[member], values[~member]
+
     return ScoreObservations(
         member=member[keep],
         scores={name: column(of) for name, of in columns.items()},
         half=booleans(table, "half")[keep],
         placebo=column("placebo"),
-        blind=(blind[member], blind[~member]),
+        blind=of_all("blind"),
+        declared=of_all("declared") if "declared" in table.column_names else None,
     )
 
 

@@ -25,7 +25,7 @@ from checker.targets import Tokens, TokenScores
 
 OWN = "own"
 DECLARED = "declared"
-CLASSIC, FEATURE, BLIND, SCORE = "classic@", "feature@", "blind@", "score@"
+CLASSIC, FEATURE, BLIND, OTHER, SCORE = "classic@", "feature@", "blind@", "other@", "score@"
 LEARNED = f"{SCORE}strongest"
 
 
@@ -73,10 +73,10 @@ def membership_features(task: Task) -> pa.Table:
             f"{FEATURE}{name}": values
             for name, values in attack_features(target, references, percents=percents).items()
         }
-        features |= {
-            f"{BLIND}{name}": values
-            for name, values in blind_features({OWN: references[OWN]}, percents=percents).items()
-        }
+        for kind, name in ((BLIND, OWN), (OTHER, DECLARED)):
+            if name in references:
+                seen = blind_features({name: references[name]}, percents=percents)
+                features |= {f"{kind}{feature}": values for feature, values in seen.items()}
     return pa.table(
         {
             "patient": pa.array([task.patient(*one) for one in patients], pa.string()),
@@ -96,7 +96,8 @@ def membership_scores(task: Task) -> pa.Table:
     """Every score of the patients whom the classifier was not fitted on.
 
     `blind` is what the same classifier says where it sees nothing of the target, `placebo` what it
-    says where it was to tell one half of the nonmembers from the other; both of all who are judged.
+    says where it was to tell one half of the nonmembers from the other, `declared` what it says
+    where it sees a reference alone that the target declares; all of everybody who is judged.
     """
     table = pa.concat_tables(task.needed("membership-features"), promote_options="default")
     member, fitted, half = (booleans(table, name) for name in ("member", "fitted", "half"))
@@ -108,9 +109,12 @@ def membership_scores(task: Task) -> pa.Table:
         seen_nothing = learned_scores(blind, member, fitted)
         # members are told apart by neither half: they only have to have a number
         placebo = learned_scores(attack, half, fitted & outside, scored=judged)
+        declares = any(name.startswith(OTHER) for name in table.column_names)
+        declared = learned_scores(_matrix(table, OTHER), member, fitted) if declares else None
     except InsufficientData:  # no classifier: the judge finds no scores and says so
         judged = np.zeros(len(member), dtype=np.bool_)
         scores = seen_nothing = placebo = np.empty(0)
+        declared = None
     rows = pa.array(np.flatnonzero(judged))
     columns = {name: table[name].take(rows) for name in ("patient", "member", "subgroups", "half")}
     columns |= {
@@ -118,6 +122,8 @@ def membership_scores(task: Task) -> pa.Table:
         "placebo": pa.array(placebo, pa.float64()),
         LEARNED: pa.array(scores, pa.float64()),
     }
+    if declared is not None:
+        columns["declared"] = pa.array(declared, pa.float64())
     for name in table.column_names:
         if name.startswith(CLASSIC):
             columns[SCORE + name.removeprefix(CLASSIC)] = table[name].take(rows)
