@@ -81,6 +81,6 @@ def reference_objection(observations: Observations) -> tuple[str, str] | None:
         return None
     return KNOWS_MEMBERS, (
         "The same learner, from what the declared reference alone says of the records, tells"
-        f" members from nonmembers with AUROC {found.value:.3f}; its lower bound {found.low:.3f} (at"
-        f" {KNOWN:.0%}) is above 0.5, so the reference has seen members."
+        f" members from nonmembers with AUROC {found.value:.3f}; its lower bound {found.low:.3f}"
+        f" (at {KNOWN:.0%}) is above 0.5, so the reference has seen members."
     )
