@@ -34,7 +34,7 @@ from pathlib import Path
 
 import properties
 import pytest
-from auditing import AS_OF, DEMO_POLICY, MEASURED
+from auditing import AS_OF, MEASURED, demo_policy
 from command_line import Checked, Command, run_phigate
 from hypothesis import settings
 
@@ -82,7 +82,7 @@ def workspace(simulated_targets: Path, tmp_path: Path) -> Path:
 def make_workspace(folder: Path, targets: Path) -> Path:
     """Copy simulated targets and add the demo policy as `policy.yaml`."""
     shutil.copytree(targets, folder)
-    shutil.copy(DEMO_POLICY, folder / "policy.yaml")
+    (folder / "policy.yaml").write_text(demo_policy(), encoding="utf-8")
     return folder
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import pytest
 from auditing import phigate, write_policy, write_variant
@@ -31,7 +32,7 @@ def test_the_plan_lists_it_for_the_cells_that_learn_and_for_no_other(
     if assignment is not None:
         data |= {"assignment": assignment, "assignedBy": "the data office"}
     target = write_variant(workspace / "sound.yaml", "declared", data=data)
-    controls = {"membership": {}, "classic": {
+    controls: dict[str, dict[str, Any]] = {"membership": {"params": {}}, "classic": {
         "probe": "membership-inference", "params": {"score": "loss"},
         "metric": "membership_auroc", "limits": {"record": {"fail": 0.7}},
     }}  # fmt: skip

@@ -134,6 +134,7 @@ class ReferenceModel:
         if left.unexpected_keys or set(left.missing_keys) - {_TIED}:
             raise TargetError("these are no weights of a reference model: some are missing")
         model.tie_weights()
+        model.config.pad_token_id = None  # batches are padded on the right, where nothing looks
         model.eval()
         self._forward = ForwardPass(model, vocabulary_size=size, pad_id=self._pad)
         self._forward.is_chunked = True  # GPT-2's logits are its output embeddings, no more
