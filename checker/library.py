@@ -29,6 +29,7 @@ from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, LeakageWaiver
 from checker.policy.waivers import check_waivers
 from checker.report.model import Audience, Report
+from checker.run import target_examination
 from checker.run.belonging import check_apart, check_belongs
 from checker.run.measured import require_dated, require_measurable, require_measured
 from checker.run.prepare import Prepared, prepare_documents
@@ -41,6 +42,7 @@ from checker.run.stored import (
     record_waivers,
     replace_reports,
 )
+from checker.run.target_examination import TargetExamination
 from checker.verification import Statement, verify_run
 
 if TYPE_CHECKING:  # cryptography and executors are loaded only where they are used
@@ -107,6 +109,28 @@ def plan(policy: Policy, target: Target, *, device: str | None = None) -> Prepar
         TargetError: the model's folder cannot be used.
     """
     return prepare_documents(policy, target, device=device)
+
+
+def examine_target(
+    target: Target, *, policy: Policy | None = None, device: str | None = None
+) -> TargetExamination:
+    """Check a model against itself and against its description, as every audit does first.
+
+    Args:
+        target: the model, its tokenization and its patients.
+        policy: whose prompts and horizons decide how long the compared sequences are; without one
+            they are as long as the records.
+        device: overrides the target's `model.device`.
+
+    Returns:
+        What was shown, what could not be, and what is wrong.
+
+    Raises:
+        DocumentError: policy and target do not fit each other.
+        DataError: the patients or the vocabulary cannot be used.
+        TargetError: the model cannot be opened, or fails at what it is asked.
+    """
+    return target_examination.examine_target(target, policy=policy, device=device)
 
 
 def collect(

@@ -27,6 +27,7 @@ from checker.cli import (
     run,
     schema,
     sign,
+    targets,
     validate,
     verify,
 )
@@ -62,6 +63,7 @@ for _command in (
     keys.keys,
     ledger.ledger,
     classes.classes,
+    targets.target,
     canaries.canaries,
     demo.demo,
 ):

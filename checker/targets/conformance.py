@@ -57,11 +57,12 @@ class ConformanceError(TargetError):
     Args:
         message: which check failed, by how much, and what that means.
         found: by check, what was found up to the one that failed, that one included.
+        check: the one that failed.
     """
 
-    def __init__(self, message: str, *, found: dict[str, float]) -> None:
+    def __init__(self, message: str, *, found: dict[str, float], check: str) -> None:
         super().__init__(message)
-        self.found = found
+        self.found, self.check = found, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +117,13 @@ def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> d
     return examination.found
 
 
+def tolerance_of(name: str, dtype: str) -> float:
+    """Return by how much a check's two ways to one number may differ: nats, or a sum of shares."""
+    if name == "probability-sum":
+        return _SUM_TOLERANCE
+    return PREFLIGHT_TOLERANCE.get(dtype, PREFLIGHT_TOLERANCE["float32"])
+
+
 class _Examination:
     """One model's checks, in the order in which their reasons explain each other."""
 
@@ -137,11 +145,7 @@ class _Examination:
         dtype = self.model.info.dtype
         for name, value in found.items():
             self.found[name] = max(float(value), self.found.get(name, 0.0))
-            tolerance = (
-                _SUM_TOLERANCE
-                if name == "probability-sum"
-                else PREFLIGHT_TOLERANCE.get(dtype, PREFLIGHT_TOLERANCE["float32"])
-            )
+            tolerance = tolerance_of(name, dtype)
             if not value <= tolerance:
                 shown = f"deviates by {value:.4g}, more than {tolerance:g} in {dtype}"
                 raise self._refusal(name, value, f"{shown}; {_REASONS.get(name, 'not audited')}")
@@ -278,7 +282,9 @@ class _Examination:
             if where and name in ("later-tokens", "record-length", "cached-decoding")
             else ""
         )
-        return ConformanceError(f"preflight: {name} {text}{hint}", found=dict(self.found))
+        return ConformanceError(
+            f"preflight: {name} {text}{hint}", found=dict(self.found), check=name
+        )
 
 
 def decoding_deviation(

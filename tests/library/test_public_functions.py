@@ -15,7 +15,17 @@ from command_line import Command
 from mypy import api as mypy
 
 import checker
-from checker import audit, collect, judge, load_policy, load_target, plan, read_waivers, verify
+from checker import (
+    audit,
+    collect,
+    examine_target,
+    judge,
+    load_policy,
+    load_target,
+    plan,
+    read_waivers,
+    verify,
+)
 from checker.errors import DocumentError, ExitCode, PhigateError, TargetError
 
 ROOT = Path(__file__).parents[2]
@@ -39,10 +49,20 @@ def folder(workspace: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_public_names_are_these_and_all_documented() -> None:
     assert checker.__all__ == [
-        "Policy", "Report", "Target", "Waiver", "__version__", "audit", "collect", "judge",
-        "load_policy", "load_target", "plan", "read_waivers", "verify",
+        "Policy", "Report", "Target", "Waiver", "__version__", "audit", "collect", "examine_target",
+        "judge", "load_policy", "load_target", "plan", "read_waivers", "verify",
     ]  # fmt: skip
-    functions = (audit, collect, judge, load_policy, load_target, plan, read_waivers, verify)
+    functions = (
+        audit,
+        collect,
+        examine_target,
+        judge,
+        load_policy,
+        load_target,
+        plan,
+        read_waivers,
+        verify,
+    )
     assert all("Raises:" in (one.__doc__ or "") for one in functions)
     with pytest.raises(AttributeError, match="no attribute 'audits'"):
         _ = checker.audits

@@ -86,15 +86,18 @@ class Worker:
             environment |= own if name == "target" else {name: own}
         return environment
 
-    def preflight(self) -> dict[str, float]:
+    def preflight(self, usage: Usage | None = None) -> dict[str, float]:
         """Check every loaded model against itself; the reference model's checks bear its name.
+
+        Args:
+            usage: how long the sequences are that are compared; default: as the plan uses them.
 
         Raises:
             ConformanceError: a check is beyond its tolerance.
             TargetError: a model fails at it.
         """
         records = _preflight_records(self._execution.workload)
-        usage = _usage(self._execution)
+        usage = usage or usage_of(self._execution)
         found: dict[str, float] = {}
         for name, model in self._models.items():
             prefix = "" if name == "target" else f"{name} "
@@ -102,7 +105,9 @@ class Worker:
                 checks = examine(model, records, usage=usage)
             except ConformanceError as error:
                 failed = {f"{prefix}{check}": value for check, value in error.found.items()}
-                raise ConformanceError(f"{prefix}{error}", found=found | failed) from error
+                raise ConformanceError(
+                    f"{prefix}{error}", found=found | failed, check=f"{prefix}{error.check}"
+                ) from error
             found |= {f"{prefix}{check}": value for check, value in checks.items()}
         return found
 
@@ -133,7 +138,7 @@ def _preflight_records(workload: Workload) -> list[Tokens]:
     return [records.record(int(i)).tokens[: workload.max_length] for i in usable]
 
 
-def _usage(execution: Execution) -> Usage:
+def usage_of(execution: Execution) -> Usage:
     """How long what the plan asks of its models is."""
     plan, workload = execution.plan, execution.workload
     splits = (workload.members, workload.nonmembers)
