@@ -127,6 +127,7 @@ class World:
             seed=seed,
             recipe=recipe,
         )
+        model.config.pad_token_id = None  # batches are padded on the right, where nothing looks
         forward = ForwardPass(model, vocabulary_size=self.vocabulary_size, pad_id=self.specials.pad)
         forward.is_chunked = True
         return forward
