@@ -105,7 +105,7 @@ def third(member: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.boo
 
 
 def audit_point(
-    members: int, nonmembers: int, leak: str, *, audits: int, fresh: int = 2000
+    members: int, nonmembers: int, leak: str, *, audits: int, fresh: int = 10_000
 ) -> Point:
     """Audit one design many times.
 
@@ -114,7 +114,8 @@ def audit_point(
         nonmembers: the same.
         leak: of `SHIFTS`.
         audits: how many.
-        fresh: members, and nonmembers, on whom the truth is counted.
+        fresh: members, and nonmembers, on whom the truth is counted: so many more than are judged
+            that the truth's own error widens nothing (2,000 made 5 % of 667 and 667 into 8 %).
     """
     seed = zlib.crc32(f"{members} {nonmembers} {leak}".encode())
     names = ["auroc pass", "auroc fail", "tpr pass", "tpr fail"]
