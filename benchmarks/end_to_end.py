@@ -49,7 +49,7 @@ from benchmarks.simulated_gate import AS_OF
 from benchmarks.trajectory_distance import write_encoder
 from checker.attacks.api import columns_of
 from checker.attacks.trajectory_memorization.code_labels import _entries
-from checker.demo.training import Recipe, train
+from checker.demo.training import train
 from checker.evidence import EvidenceStore, Pseudonyms, tables_by_job
 from checker.kinds import score_column
 from checker.planning import AuditPlan, Job
@@ -61,6 +61,7 @@ from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
 from checker.run.stored import load_run
 from checker.targets import Sampler
+from checker.targets.engine.training import Recipe
 from checker.testing.hospital import (
     LEVELS,
     SPECIALS,

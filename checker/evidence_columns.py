@@ -67,6 +67,7 @@ _TEXTS = ColumnType("lists of texts", pa.types.is_string, lists=True)
 _TOKENS = ColumnType(
     "lists of integers", pa.types.is_signed_integer, lists=True, low=0, high=2**31 - 1
 )
+_FLAGS = ColumnType("lists of true or false", pa.types.is_boolean, lists=True)
 _VECTOR = ColumnType("lists of numbers", pa.types.is_floating, lists=True)
 
 _EXPECTED = replace(_NUMBER, low=0.0, high=2.0)
@@ -99,6 +100,29 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "rare_greedy": _FLAG,
     },
     "embeddings": {"embedding": _VECTOR},
+    "reference-training": {"tensor": _TEXT, "shape": _TOKENS, "values": _VECTOR},
+    "membership-tokens": {
+        "logprob": _VECTOR,
+        "mean": _VECTOR,
+        "std": _VECTOR,
+        "first": _FLAGS,
+    },
+    "membership-features": {
+        "fitted": _FLAG,
+        "half": _FLAG,
+        "tokens": _SOME,
+        "classic": _NUMBER,
+        "feature": _NUMBER,
+        "blind": _NUMBER,
+        "other": _NUMBER,
+    },
+    "membership-scores": {
+        "score": _NUMBER,
+        "blind": _NUMBER,
+        "placebo": _NUMBER,
+        "declared": _NUMBER,
+        "half": _FLAG,
+    },
     "overlap": {
         **dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
         "set_aside": _TEXTS,

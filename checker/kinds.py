@@ -33,6 +33,8 @@ SHARED: dict[str, tuple[str, ...]] = {
         "rare_greedy",
     ),
     "embeddings": ("prompt", "embedding"),
+    # the weights of a small model that the checker trains itself, a row a tensor
+    "reference-training": ("tensor", "shape", "values"),
     "overlap": ("exact", "near", "members", "nonmembers", "compared", "set_aside"),
     "comparability": ("patient", "member", "score"),
     # and, of the declared format alone, the losses of two tables

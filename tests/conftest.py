@@ -35,12 +35,13 @@ from pathlib import Path
 
 import properties
 import pytest
-from auditing import AS_OF, DEMO_POLICY, MEASURED
+from auditing import AS_OF, MEASURED, demo_policy
 from command_line import Checked, Command, run_phigate
 from hypothesis import settings
 from signed_runs import Signed, make_signed
 
 from checker import clock
+from checker.planning import reference_patients
 from checker.testing import offer_simulated_backend
 from checker.testing.toy_targets import write_targets
 
@@ -49,6 +50,10 @@ os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
 )
 offer_simulated_backend()
+# the checker's own reference is trained in a blink; `test_reference_training` has a larger one
+reference_patients.RECIPE.update(
+    layers=1, width=16, heads=2, batch=32, learning_rate=1e-2, max_epochs=2
+)
 clock.current_time = lambda: MEASURED  # in this process the day stands still, whatever it is
 for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
     os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it
@@ -86,7 +91,7 @@ def signed_run(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory
 def make_workspace(folder: Path, targets: Path) -> Path:
     """Copy simulated targets and add the demo policy as `policy.yaml`."""
     shutil.copytree(targets, folder)
-    shutil.copy(DEMO_POLICY, folder / "policy.yaml")
+    (folder / "policy.yaml").write_text(demo_policy(), encoding="utf-8")
     return folder
 
 

@@ -118,6 +118,19 @@ class Params(ClosedModel):
         return False
 
     @property
+    def reads_reference(self) -> bool:
+        """Whether what a declared reference model says is read beside the model's own numbers."""
+        return False
+
+    @property
+    def compares_splits(self) -> bool:
+        """Whether the attack shows by itself that the splits are alike without the model.
+
+        Its observations have `blind_scores` then, which take the place of a bag of codes.
+        """
+        return False
+
+    @property
     def named_fields(self) -> Mapping[str, Sequence[str]]:
         """Fields of the target that a policy named, by the key that names them.
 
@@ -370,6 +383,20 @@ class Observations:
         """Return the class's model-free expected probability, of eligible members and nonmembers.
 
         None where no class is in question, or none was computed.
+        """
+        return None
+
+    def blind_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return how member-like members and nonmembers look without any number of the model.
+
+        None where nothing was learned, so that the splits are compared by their codes.
+        """
+        return None
+
+    def reference_scores(self) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+        """Return how member-like they look to a learner that sees a declared reference alone.
+
+        None where nothing was learned from one.
         """
         return None
 

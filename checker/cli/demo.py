@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from checker.cli.console import error_console, say, show, write
-from checker.cli.options import File, read_moment
+from checker.cli.options import File
 from checker.errors import PhigateError
 
 
@@ -19,6 +19,13 @@ from checker.errors import PhigateError
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
 @click.option("--cohort", type=File, help="A MEDS data set, instead of synthetic patients.")
 @click.option("--policy", type=File, help="Instead of the demo policy.")
+@click.option(
+    "--patients",
+    type=click.IntRange(min=200),
+    default=1500,
+    show_default=True,
+    help="Synthetic members, and as many nonmembers; fewer decide less.",
+)
 @click.option("--max-patients", type=click.IntRange(min=2), default=500, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(min=16), default=128, show_default=True)
 def demo(
@@ -26,6 +33,7 @@ def demo(
     seed: int,
     cohort: Path | None,
     policy: Path | None,
+    patients: int,
     max_patients: int,
     max_tokens: int,
 ) -> None:
@@ -36,7 +44,7 @@ def demo(
     from checker.report.formats.console import print_report
     from checker.run.stored import report_folder
 
-    settings = Settings(out, seed, cohort, policy, max_patients, max_tokens)
+    settings = Settings(out, seed, cohort, policy, patients, max_patients, max_tokens)
     demonstration = Demonstration(settings, say=lambda text: say(f"  {text}"))
     say(f"patients, vocabulary, targets and policy, in {out}")
     demonstration.prepare()
@@ -47,7 +55,7 @@ def demo(
     for model in MODELS:
         say(f"auditing the {model} model")
         with TerminalProgress(error_console()) as progress:
-            report = demonstration.audit(model, progress=progress, as_of=read_moment(None))
+            report = demonstration.audit(model, progress=progress)
         verdicts[model] = report.verdict
         show(partial(print_report, for_audience(report, "shared")))
         shared = demonstration.run_path(model) / "report.html"

@@ -208,6 +208,11 @@ def _print_cost(plan: AuditPlan, console: Console) -> None:
         f" {cost.rollout_tokens:,} generated ({cost.forward_tokens_unshared:,} and"
         f" {cost.rollout_tokens_unshared:,} if nothing were shared)."
     )
+    if cost.training_tokens:
+        console.print(
+            "A small reference model of the checker's own is trained on patients who are not"
+            f" judged: at most {cost.training_tokens:,} tokens, on one CPU core."
+        )
     if not plan.comparability.can_pass:
         console.print(
             "[bold]The splits are too small to be shown comparable[/], so no excess and no"

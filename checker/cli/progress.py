@@ -65,7 +65,7 @@ class TerminalProgress:
 
     def start(self, jobs: list[Job], *, reused: int) -> None:
         """Tell what is left."""
-        tokens = sum(job.forward_tokens + job.rollout_tokens for job in jobs)
+        tokens = sum(job.all_tokens for job in jobs)
         note = f", {reused} found finished" if reused else ""
         # logs are read by many: an exact number of tokens says how many patients are asked
         self.console.print(f"{len(jobs)} jobs to run{note}; about {magnitude(tokens):,} tokens")
@@ -85,7 +85,7 @@ class TerminalProgress:
     def done(self, job: Job) -> None:
         """Finish a job: rollouts that ended early leave tokens that need no work."""
         assert self.total is not None
-        rest = job.forward_tokens + job.rollout_tokens - self.done_in.pop(job.digest, 0)
+        rest = job.all_tokens - self.done_in.pop(job.digest, 0)
         self.bars.update(self.total, advance=max(rest, 0))
         if self.at_work.pop(job.digest, None) is not None:
             self._describe()

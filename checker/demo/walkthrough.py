@@ -11,7 +11,6 @@ import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -21,6 +20,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from checker import clock
 from checker.demo.cohort import write_cohort
 from checker.demo.reduction import reduce_cohort
 from checker.errors import UsageError
@@ -46,6 +46,10 @@ SAMPLE = "sample.parquet"
 SAMPLED = 40
 """Members whose sequences are written for `expect.tokens`; it asks for 20."""
 
+PATIENTS = 1500
+"""Synthetic members, and nonmembers. Of 600 no model can pass: one that beats what follows what in
+the nonmembers' records has seen each of so few members so often that they are told apart (AUROC
+above 0.7)."""
 TIME_BINS: list[dict[str, str]] = [
     {"upTo": "1d", "token": "TIME//up to a day"},
     {"upTo": "30d", "token": "TIME//up to a month"},
@@ -63,6 +67,7 @@ class Settings:
         seed: of patients and training.
         cohort: a MEDS data set; None for synthetic patients.
         policy: None for the demo policy, cut to what the data set has.
+        patients: synthetic ones, members and as many nonmembers.
         max_patients: of each split, of the user's data set.
         max_tokens: of one record; longer ones are cut.
     """
@@ -71,13 +76,14 @@ class Settings:
     seed: int
     cohort: Path | None = None
     policy: Path | None = None
+    patients: int = PATIENTS
     max_patients: int = 500
     max_tokens: int = 128
 
     @property
     def is_standard(self) -> bool:
-        """Whether it is of synthetic patients under the demo policy, so that the end is known."""
-        return self.cohort is None and self.policy is None
+        """Whether it is of enough synthetic patients under the demo policy: the end is known."""
+        return self.cohort is None and self.policy is None and self.patients >= PATIENTS
 
 
 @dataclass
@@ -117,7 +123,10 @@ class Demonstration:
         self._check_sources()
         self._clear()
         if self.settings.cohort is None:
-            write_cohort(folder / "cohort", seed=self.settings.seed)
+            count = self.settings.patients
+            write_cohort(
+                folder / "cohort", seed=self.settings.seed, members=count, nonmembers=count
+            )
         else:
             self._reduce(self.settings.cohort)
         cohort, tuning = self._cohorts()
@@ -174,8 +183,11 @@ class Demonstration:
             end = "" if result.reached else ", where patience ended before its goal"
             self.say(f"{model}: {last.number} epochs, loss {last.loss:.2f} nats a token{end}")
 
-    def audit(self, model: str, *, progress: RunProgress, as_of: datetime) -> Report:
-        """Audit one model as `phigate check` would, and write its reports."""
+    def audit(self, model: str, *, progress: RunProgress | None = None) -> Report:
+        """Audit one model as `phigate check` would, and write its reports as of now.
+
+        That is when it has been measured: an earlier time would be refused.
+        """
         run = self.run_path(model)
         prepared = prepare(self.policy_path, self.target_path(model))
         left_out = prepared.audit.plan.data.tokens_left_out
@@ -192,7 +204,7 @@ class Demonstration:
             progress=progress,
             command=shlex.join(map(str, arguments)),
         )
-        report = judge_run(load_run(run), as_of=as_of)
+        report = judge_run(load_run(run), as_of=clock.current_time().replace(microsecond=0))
         for audience in AUDIENCES:
             write_reports(run, report, formats=("json", "html"), audience=audience)
         return report

@@ -18,6 +18,7 @@ from checker.attacks.api import version_of_kind
 from checker.canonical import digest
 from checker.planning.classes import ClassRanks, pool_watch
 from checker.planning.identity import class_identity, identity
+from checker.planning.lots import SHARE, drawn_share
 from checker.planning.model import Job
 from checker.planning.sharing import PromptAllocation, RolloutSettings
 from checker.planning.subgroups import Slice
@@ -85,6 +86,7 @@ class PlanBuilder:
     _allocation: PromptAllocation = field(default_factory=PromptAllocation)
     _standings: dict[tuple[str | None, bool], ClassPlaces] = field(default_factory=dict)
     _pooled: dict[tuple[str | None, bool], NDArray[np.int64]] = field(default_factory=dict)
+    _drawn: dict[str, dict[bool, NDArray[np.bool_]]] = field(default_factory=dict)
 
     @cached_property
     def sources(self) -> dict[bool, PromptSource]:
@@ -163,7 +165,7 @@ class PlanBuilder:
                 of the plug-in that runs it.
             runs_on: as in `Job`.
             needs: digests of the jobs whose evidence it reads.
-            cost: `forward_tokens` and `rollout_tokens`.
+            cost: `forward_tokens`, `rollout_tokens` and `training_tokens`.
         """
         needed = list(needs)
         inputs = {"kind": kind, "method": METHOD, **inputs}
@@ -215,6 +217,15 @@ class PlanBuilder:
         description = self.descriptions["target"]
         bos = description.bos_token_id
         return bos if bos is not None and 0 <= bos < description.vocabulary_size else None
+
+    def drawn(self, purpose: str, *, share: float = SHARE) -> dict[bool, NDArray[np.bool_]]:
+        """Return who of each split is drawn, by the policy's seed alone; members under True."""
+        if purpose not in self._drawn:
+            self._drawn[purpose] = {
+                is_member: drawn_share(records, seed=self.seed, purpose=purpose, share=share)
+                for is_member, records in ((True, self.members), (False, self.nonmembers))
+            }
+        return self._drawn[purpose]
 
     # --- labels ---------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from scipy.stats import norm
 
 from checker import stats
 from checker.planning.cells import base_rate_cells, metric_of
+from checker.planning.learned_splits import compares_splits, learned_splits
 from checker.planning.model import AuditPlan, Cell, CheckPower
 from checker.records.prompt_format import FORMAT_PATIENTS_NEEDED
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
@@ -130,7 +131,9 @@ def _of_the_splits(plan: AuditPlan, on_split: Sequence[Cell]) -> Iterator[CheckP
         chance=float(plan.data.near_duplicates <= most * everybody),
         cells=len(on_split),
     )
-    yield _classifier(plan, on_split, assignment)
+    by_codes = [cell for cell in on_split if not compares_splits(cell)]
+    yield _classifier(plan, by_codes, assignment)
+    yield learned_splits(plan, on_split)
     yield _base_rates(plan, on_split, assignment)
     yield from _nonmembers(plan, len(on_split))
     yield _placebo(plan, on_split)

@@ -180,6 +180,7 @@ def compile_plan(
             rollout_tokens=sum(job.rollout_tokens for job in jobs),
             forward_tokens_unshared=alone.forward,
             rollout_tokens_unshared=alone.rollout,
+            training_tokens=sum(job.training_tokens for job in jobs),
         ),
         seed=builder.seed,
         confidence=spec.parameters.confidence,

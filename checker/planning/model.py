@@ -69,7 +69,8 @@ class Job(JsonModel):
     """One unit of work, identified by the digest of everything it depends on but the device.
 
     `runs_on` is the cohort alone, the model under audit ("target"), the reference model, or only
-    the evidence of the jobs that `needs` names.
+    the evidence of the jobs that `needs` names. `training_tokens` are those that a reference model
+    of the checker's own learns from, over all passes and at most.
     """
 
     digest: str
@@ -80,6 +81,12 @@ class Job(JsonModel):
     needs: list[str] = Field(default_factory=list)
     forward_tokens: int = 0
     rollout_tokens: int = 0
+    training_tokens: int = 0
+
+    @property
+    def all_tokens(self) -> int:
+        """Tokens that are processed in any way, at most: what progress is counted in."""
+        return self.forward_tokens + self.rollout_tokens + self.training_tokens
 
     @property
     def uses_model(self) -> bool:
@@ -217,13 +224,15 @@ class Cost(JsonModel):
     """Tokens the model has to process: prompts and records, and at most this many new ones.
 
     `*_unshared` are what it would be if no cell shared anything: every patient of every cell asked
-    and scored by himself, for that cell only.
+    and scored by himself, for that cell only. `training_tokens` are what small reference models of
+    the checker's own learn from, at most; the model under audit has no part in it.
     """
 
     forward_tokens: int
     forward_tokens_unshared: int
     rollout_tokens: int
     rollout_tokens_unshared: int
+    training_tokens: int = 0
 
 
 class CheckPower(JsonModel):

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -135,6 +135,31 @@ class Workload:
     def split(self, is_member: bool) -> TokenizedRecords:
         """Return the tokens of members or of nonmembers."""
         return self.members if is_member else self.nonmembers
+
+    def scored_pieces(
+        self, patients: Sequence[tuple[bool, int]]
+    ) -> Iterator[tuple[int, Tokens, int]]:
+        """Yield what a model is asked to score whole records.
+
+        Args:
+            patients: (is member, index) each.
+
+        Yields:
+            Whose piece it is, as a place among `patients`; its tokens, at least two; and the first
+            position that is scored.
+        """
+        for number, (is_member, index) in enumerate(patients):
+            record = self.split(is_member)
+            at = slice(record.offsets[index], record.offsets[index + 1])
+            windows = record_windows(
+                record.tokens[at],
+                record.kind[at],
+                max_length=self.max_length,
+                window=self.window,
+            )
+            for tokens, first in windows:
+                if len(tokens) > 1:
+                    yield number, tokens, first
 
     def subgroups_of(self, is_member: bool, index: int) -> list[str]:
         """Return the names of the slices a patient belongs to, "all" left out."""

@@ -19,7 +19,13 @@ from checker.evidence import Pseudonyms
 from checker.planning.model import AuditPlan, Job
 from checker.planning.task import PatientNames, Running, Task
 from checker.planning.workload import Workload
-from checker.run import cohort_jobs, description_jobs, extraction_jobs, model_jobs
+from checker.run import (
+    cohort_jobs,
+    description_jobs,
+    extraction_jobs,
+    model_jobs,
+    reference_jobs,
+)
 from checker.targets import Progress, TargetModel
 
 SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
@@ -36,6 +42,7 @@ SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
     "expected-tokens": cohort_jobs.expected_tokens,
     "expected-loss": model_jobs.expected_loss,
     "embeddings": model_jobs.embeddings,
+    "reference-training": reference_jobs.reference_training,
 }
 """What runs the kinds of `checker.kinds`; those of one attack are run by the attack."""
 

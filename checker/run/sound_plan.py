@@ -83,7 +83,11 @@ def _strange_cell(cell: Cell, plan: AuditPlan, jobs: Mapping[str, Job]) -> Itera
         yield "has no labels"
     over_reference = cell.contrast == "reference" or params.needs_reference
     asked = [jobs[digest] for digest in cell.jobs]
-    yield from _unread(planning_of(attack).kinds_read(cell), asked, over_reference=over_reference)
+    reads = planning_of(attack).kinds_read(cell)
+    yield from _unread(reads, asked, over_reference=over_reference)
+    strangers = not over_reference and not params.reads_reference
+    if reads and strangers and any(job.runs_on == "reference" for job in asked):
+        yield "is judged from what a reference model said, which it does not compare with"
 
 
 def _unread(reads: frozenset[str], jobs: list[Job], *, over_reference: bool) -> Iterator[str]:
@@ -94,5 +98,3 @@ def _unread(reads: frozenset[str], jobs: list[Job], *, over_reference: bool) -> 
         kinds = {job.kind for job in jobs if (job.runs_on == "reference") == (who == "reference")}
         if not kinds & reads:
             yield f"is judged from no job of kind {' or '.join(sorted(reads))} on the {who}"
-    if not over_reference and any(job.runs_on == "reference" for job in jobs):
-        yield "is judged from what a reference model said, which it does not compare with"

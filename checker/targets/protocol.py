@@ -112,11 +112,13 @@ class TokenScores:
         logprob: log p(t_{i+1} | t_0..t_i), at least LOGPROB_FLOOR.
         mean: mean of log p(. | t_0..t_i) under itself (minus its entropy).
         std: standard deviation of log p(. | t_0..t_i) under itself, >= 0.
+        first: bool, no other token was likelier; None where the model does not say.
     """
 
     logprob: NDArray[np.float32]
     mean: NDArray[np.float32]
     std: NDArray[np.float32]
+    first: NDArray[np.bool_] | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -224,7 +224,10 @@ class SimulatedTarget:
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> list[TokenScores]:
         columns = self._read(sequences, self._statistics, progress)
-        return [TokenScores(*found) for found in zip(*columns, strict=True)][: len(sequences)]
+        return [
+            TokenScores(logprob=logprob, mean=mean, std=std, first=first > 0)
+            for logprob, mean, std, first in zip(*columns, strict=True)
+        ][: len(sequences)]
 
     def score_sampled(
         self,
@@ -522,8 +525,8 @@ class SimulatedTarget:
     def _statistics(
         self, nodes: IntArray, last: IntArray, following: IntArray
     ) -> list[NDArray[np.float32]]:
-        """Return log p(following), and mean and std of log p under p, for n histories."""
-        columns = [np.empty(len(nodes), dtype=np.float32) for _ in range(3)]
+        """Return log p(following), mean and std of log p, and whether it is first: [4, n]."""
+        columns = [np.empty(len(nodes), dtype=np.float32) for _ in range(4)]
 
         for groups, probabilities in self._distributions(nodes, last, lambda rows: rows):
             with np.errstate(divide="ignore"):
@@ -534,6 +537,7 @@ class SimulatedTarget:
                 columns[0][group] = logs[row, following[group]]
                 columns[1][group] = means[row]
                 columns[2][group] = spreads[row]
+                columns[3][group] = columns[0][group] >= logs[row].max().astype(np.float32)
         return columns
 
     def _sampled(

@@ -18,6 +18,7 @@ from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
 from checker.stats.estimate import Estimate
 from checker.stats.false_alarms import base_rate_confidence
+from checker.verdict import blind_learner
 from checker.verdict.assignment import BaseRates
 from checker.verdict.checks import AdmissibilityCheck
 from checker.verdict.direction import chance_p_value
@@ -371,9 +372,15 @@ class CellJudge:
         if drawn is not None:
             return drawn
         if metric_of(cell).rests_on_split:
+            is_learned = observations.blind_scores() is not None
             for name in ("split-overlap", "near-duplicates", "split-not-comparable"):
+                if name == blind_learner.NAME and is_learned:
+                    continue
                 if not self.checks[name].holds:
                     return name, self.checks[name].explanation
+            objection = self._blind_objection(observations) if is_learned else None
+            if objection is not None:
+                return objection
             objection = self._unlike_base_rates(cell, observations, finding)
             objection = objection or nonmember_objection(self.checks, verdict=finding.verdict)
             if objection is not None:
@@ -400,6 +407,17 @@ class CellJudge:
         if prompt_format.holds is None and finding.verdict == "pass":
             return prompt_format.name, prompt_format.explanation
         return None
+
+    def _blind_objection(self, observations: Observations) -> tuple[str, str] | None:
+        """Without the model the learned score must not tell members from nonmembers."""
+        differ = blind_learner.blind_objection(
+            observations,
+            assignment=self.plan.target.document.spec.data.assignment,
+            tolerance=self.plan.policy.document.spec.parameters.admissibility_tolerance,
+            confidence=self.confidence,
+            proof=self.placebo_confidence,
+        )
+        return differ or blind_learner.reference_objection(observations)
 
     def _unlike_base_rates(
         self, cell: Cell, observations: Observations, finding: Finding

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import shutil
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -13,14 +15,16 @@ import pytest
 import yaml
 from command_line import Command
 
+from checker import clock
+from checker.demo.walkthrough import Demonstration, Settings
 from checker.errors import ExitCode
 
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration's folder, made once; whoever changes it works on a copy."""
+    """The demonstration's folder, made once of fewer patients; who changes it works on a copy."""
     folder = tmp_path_factory.mktemp("demonstration") / "demo"
-    code, said = auditing.phigate("demo", "--out", folder)
+    code, said = auditing.phigate("demo", "--out", folder, "--patients", 1000)
     assert code == 0, said
     return folder
 
@@ -45,6 +49,35 @@ def test_the_demo_fails_the_overtrained_model_and_passes_the_sound_one(
         assert phigate("verify", folder / f"run-{model}").code == 0
         shared = json.loads((folder / f"run-{model}" / "report.json").read_text())
         assert (shared["audience"], sound["audience"]) == ("shared", "internal")
+
+
+def test_the_sound_model_passes_under_the_strongest_attack(demo: Path) -> None:
+    for model, verdict in (("sound", "pass"), ("overtrained", "fail")):
+        report = json.loads((demo / f"run-{model}" / "internal" / "report.json").read_text())
+        (cell,) = (cell for cell in report["cells"] if cell["control"] == "membership")
+        plan = json.loads((demo / f"run-{model}" / "plan.json").read_text())
+        (planned,) = (one for one in plan["cells"] if one["id"] == cell["id"])
+        assert planned["params"]["score"] == "strongest"
+        assert cell["verdict"] == verdict
+        # and the sound one knows more of medicine than which code follows which
+        floor = next(check for check in report["admissibility"] if check["name"] == "floor")
+        assert floor["holds"] is True
+
+
+def test_a_model_is_judged_as_of_when_it_has_been_measured(
+    simulated_targets: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock goes on while a model is audited."""
+    folder = shutil.copytree(simulated_targets, tmp_path / "demo")
+    (folder / "sound.yaml").rename(folder / "target-sound.yaml")
+    controls = {"membership": {"params": {"score": "loss"}}}
+    auditing.write_policy(folder / "policy.yaml", controls)
+    seconds = itertools.count()
+    monkeypatch.setattr(
+        clock, "current_time", lambda: auditing.MEASURED + timedelta(seconds=next(seconds))
+    )
+    report = Demonstration(Settings(folder, seed=0), say=lambda text: None).audit("sound")
+    assert report.verdict == "pass"
 
 
 def without_bos(folder: Path, tokenization: dict[str, Any]) -> None:
@@ -73,12 +106,12 @@ def test_the_overtrained_model_in_another_format_is_neither_failed_nor_passed(
     document = yaml.safe_load(path.read_text())
     break_format(folder, document["spec"]["tokenization"])
     path.write_text(yaml.safe_dump(document, sort_keys=False))
-    asked = {
+    asked: dict[str, dict[str, Any]] = {
         "hiv-disclosure": {
             "limits": {"events-10": {"fail": 0.05}},
             "params": {"samples": 4, "horizonTokens": 32},
         },
-        "membership": {},
+        "membership": {"params": {"score": "loss"}},
     }
     policy = auditing.write_policy(folder / "asked.yaml", asked)
     found = auditing.audit(policy, path, folder / "run")

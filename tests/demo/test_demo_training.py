@@ -14,9 +14,10 @@ import torch
 from safetensors.numpy import load_file
 from transformers import AutoConfig, AutoModelForCausalLM
 
-from checker.demo.training import OVERTRAINED, SOUND, Epoch, Recipe, TrainingResult, train
+from checker.demo.training import OVERTRAINED, SOUND, train
 from checker.errors import UsageError
 from checker.targets import Tokens
+from checker.targets.engine.training import Epoch, Recipe, TrainingResult
 
 PAD, BOS, EOS = 0, 1, 2
 WORDS = 12

@@ -25,6 +25,16 @@ LATE = "2999-01-01T00:00:00+00:00"
 DEMO_POLICY = Path(__file__).parents[2] / "policies" / "demo.yaml"
 
 
+def demo_policy() -> str:
+    """The demo policy with a classic membership score: nothing is trained to audit under it.
+
+    `test_strongest_gate` and `test_demo` audit under what the shipped one asks.
+    """
+    text, probe = DEMO_POLICY.read_text(encoding="utf-8"), "probe: membership-inference\n"
+    assert text.count(probe) == 1
+    return text.replace(probe, f"{probe}      params: {{score: loss}}\n")
+
+
 @dataclass(frozen=True)
 class Audit:
     """Exit code, folder, standard output and report of `phigate check`."""
@@ -89,7 +99,7 @@ def write_policy(
         attackers: further ones.
         parameters: changes to the policy's.
     """
-    document = yaml.safe_load(DEMO_POLICY.read_text())
+    document = yaml.safe_load(demo_policy())
     spec = document["spec"]
     known = copy.deepcopy(spec["controls"])
     spec["controls"] = {

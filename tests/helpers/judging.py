@@ -286,9 +286,61 @@ class Bench:
                 metric="membership_auroc",
                 probe="membership-inference",
                 attribute_class=None,
+                params={"score": "min-k"},
                 limit=Limit(fail=0.6),
                 labels=None,
                 jobs=[self._add(f"{name}-scores", "scores", table)],
+                sample=Sample(members=n, nonmembers=n),
+                **cell,
+            )
+        )
+
+    def learned(
+        self,
+        name: str,
+        *,
+        shift: float = 0.0,
+        blind: float = 0.0,
+        halves: float = 0.0,
+        declared: float | None = None,
+        n: int = 300,
+        **cell: Any,
+    ) -> None:
+        """A cell of the learned membership score.
+
+        Args:
+            shift: by how much of the nonmembers' range members score higher.
+            blind: the same of what the learner says without the model.
+            halves: the same of one half of the nonmembers against the other.
+            declared: the same of what the learner says from a declared reference alone.
+            n: members, and nonmembers, who are judged.
+        """
+        ladder = np.arange(n) / n
+        table = pa.table(
+            {
+                "patient": [str(i) for i in range(2 * n)],
+                "member": pa.array([True] * n + [False] * n, pa.bool_()),
+                "subgroups": pa.array([[]] * (2 * n), pa.list_(pa.string())),
+                "half": pa.array([i % 2 == 0 for i in range(2 * n)], pa.bool_()),
+                "blind": np.concatenate([ladder + blind, ladder + 0.0001]),
+                "placebo": np.tile(ladder + halves * (np.arange(n) % 2 == 0), 2),
+                "score@strongest": np.concatenate([ladder + shift, ladder + 0.0001]),
+                "score@loss": np.concatenate([ladder + shift / 2, ladder + 0.0001]),
+            }
+        )
+        if declared is not None:
+            column = pa.array(np.concatenate([ladder + declared, ladder + 0.0001]))
+            table = table.append_column("declared", column)
+        self.cells.append(
+            _cell(
+                name,
+                metric="membership_auroc",
+                probe="membership-inference",
+                attribute_class=None,
+                params={"score": "strongest"},
+                limit=Limit(fail=0.6),
+                labels=None,
+                jobs=[self._add(f"{name}-scores", "membership-scores", table)],
                 sample=Sample(members=n, nonmembers=n),
                 **cell,
             )

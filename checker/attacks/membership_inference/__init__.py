@@ -3,7 +3,9 @@
 Tonekaboni et al. (arXiv 2510.12950), test T4. Scores of the whole record's tokens are the loss,
 Min-K% (Shi et al. 2024, arXiv 2310.16789), Min-K%++ (Zhang et al. 2024, arXiv 2404.02936) and,
 where the target names a reference model, the ratio of the two models' likelihoods per token
-(Carlini et al. 2021, arXiv 2012.07805, section 5.2 "comparing to another model").
+(Carlini et al. 2021, arXiv 2012.07805, section 5.2 "comparing to another model"). `strongest`, the
+default, is learned: from all of these and more, beside a reference model that phigate trains
+itself (decision 16).
 """
 
 from __future__ import annotations
@@ -16,22 +18,39 @@ from checker.attacks.api import Attack, Metric, Params, by_name
 from checker.attacks.families import SplitAuroc, TruePositiveRate
 from checker.attacks.wording import MetricWords
 
-__all__ = ["ATTACK", "MembershipInferenceParams"]
+__all__ = ["ATTACK", "STRONGEST", "MembershipInferenceParams"]
+
+STRONGEST = "strongest"
 
 
 class MembershipInferenceParams(Params):
     """Parameters of `membership-inference`."""
 
-    score: Literal["loss", "min-k", "min-k++", "reference-ratio"] = Field(
-        "min-k", description="what tells members apart; reference-ratio needs a reference model"
+    score: Literal["strongest", "loss", "min-k", "min-k++", "reference-ratio"] = Field(
+        "strongest",
+        description="what tells members apart; strongest is learned from a third of the patients,"
+        " reference-ratio needs a reference model",
     )
     k: Annotated[float, Field(gt=0, le=100)] = Field(20.0, description="percent of tokens")
     fpr: Annotated[float, Field(gt=0, lt=1)] = Field(0.01, description="of membership_tpr_at_fpr")
+    references: Annotated[int, Field(ge=1, le=64)] = Field(
+        1, description="how many reference models phigate trains for score strongest"
+    )
 
     @property
     def needs_reference(self) -> bool:
         """Whether the score is a ratio to a reference model's."""
         return self.score == "reference-ratio"
+
+    @property
+    def reads_reference(self) -> bool:
+        """Whether features of a declared reference stand beside those of phigate's own."""
+        return self.score == STRONGEST
+
+    @property
+    def compares_splits(self) -> bool:
+        """Whether the score is learned, and can be learned again without the model."""
+        return self.score == STRONGEST
 
 
 ATTACK = Attack(
@@ -40,6 +59,14 @@ ATTACK = Attack(
     access="logprobs",
     params=MembershipInferenceParams,
     needs_whole_record=True,
+    kinds={
+        # token scores of a declared reference model, records of one job in the order of the lot
+        "membership-tokens": ("patient", "logprob", "mean", "std"),
+        # and a column for each feature: "classic@NAME", "feature@NAME", "blind@NAME"
+        "membership-features": ("patient", "member", "subgroups", "tokens", "fitted", "half"),
+        # and a column for each score: "score@NAME"
+        "membership-scores": ("patient", "member", "subgroups", "half", "blind", "placebo"),
+    },
     metrics=by_name(
         Metric(
             "membership_auroc",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,10 +11,17 @@ from numpy.typing import NDArray
 
 from checker import stats
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
-from checker.attacks.membership_inference import MembershipInferenceParams
+from checker.attacks.families import SplitAuroc
+from checker.attacks.membership_inference import STRONGEST, MembershipInferenceParams
 from checker.attacks.tables import booleans, in_subgroup
 from checker.kinds import score_column
 from checker.stats.estimate import Estimate
+
+Scores = NDArray[np.float64]
+
+_BESIDE = {"own-ratio": "own_ratio", "declared-ratio": "reference_ratio"} | {
+    name: name for name in ("loss", "min-k", "min-k++")
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,10 +31,32 @@ class ScoreObservations(Observations):
     Args:
         member: [n] bool.
         scores: name of the score to [n] float64.
+        half, placebo: of a learned score, [n] each: one of two random halves, and what the
+            classifier says where it was to tell them apart; None of any other score.
+        blind: of a learned score, what the classifier says where it sees nothing of the model: of
+            all members and nonmembers who are judged, whatever the subgroup.
+        declared: the same where it sees a declared reference alone; None without one.
     """
 
     member: NDArray[np.bool_]
-    scores: dict[str, NDArray[np.float64]]
+    scores: dict[str, Scores]
+    half: NDArray[np.bool_] | None = None
+    placebo: Scores | None = None
+    blind: tuple[Scores, Scores] | None = None
+    declared: tuple[Scores, Scores] | None = None
+
+    @property
+    def learned(self) -> bool:
+        """Whether a classifier was fitted."""
+        return self.blind is not None
+
+    def blind_scores(self) -> tuple[Scores, Scores] | None:
+        """Return the scores without the model, of members and nonmembers."""
+        return self.blind
+
+    def reference_scores(self) -> tuple[Scores, Scores] | None:
+        """Return the scores from a declared reference alone, of members and nonmembers."""
+        return self.declared
 
 
 class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams]):
@@ -39,6 +68,8 @@ class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams
         With a reference model there is one more score, "reference-ratio": how much more likely
         than the reference model the model finds a record, per token (log of the ratio, in nats).
         """
+        if "membership-scores" in evidence.tables:
+            return _learned(evidence)
         table = pa.concat_tables(evidence.tables["scores"])
         keep = in_subgroup(table, evidence.subgroup)
         columns = {"loss": "loss"} | {
@@ -74,11 +105,56 @@ class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams
         *,
         member: bool,
         params: MembershipInferenceParams,
-    ) -> NDArray[np.float64]:
+    ) -> Scores:
         """Return one split's scores."""
         chosen = observations.member == member
-        scores: NDArray[np.float64] = observations.scores[params.score][chosen]
+        scores: Scores = observations.scores[params.score][chosen]
         return scores
+
+    def reported(
+        self,
+        metric: Metric,
+        observations: ScoreObservations,
+        *,
+        params: MembershipInferenceParams,
+        confidence: float,
+    ) -> dict[str, Estimate]:
+        """Return the classic scores of the same patients, by the same metric."""
+        if not observations.learned:
+            return {}
+        family = metric.family
+        member = observations.member
+        return {
+            f"{metric.name}_{_BESIDE[name]}".replace("-", "_"): family.measure(
+                scores[member], scores[~member], confidence=confidence
+            ).estimate
+            for name, scores in observations.scores.items()
+            if name != STRONGEST
+        }
+
+    def placebo(
+        self,
+        metric: Metric,
+        observations: ScoreObservations,
+        *,
+        params: MembershipInferenceParams,
+        confidence: float,
+        rng: np.random.Generator,
+    ) -> Estimate | None:
+        """Tell two halves of the nonmembers apart, with a classifier that was taught to."""
+        if not observations.learned:
+            return super().placebo(
+                metric, observations, params=params, confidence=confidence, rng=rng
+            )
+        if not isinstance(metric.family, SplitAuroc):
+            return None
+        assert observations.placebo is not None
+        assert observations.half is not None
+        first, second = (
+            observations.placebo[~observations.member & (observations.half == half)]
+            for half in (True, False)
+        )
+        return stats.auroc(first, second, confidence=confidence)
 
     def roc(
         self,
@@ -91,6 +167,45 @@ class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams
         scores = observations.scores[params.score]
         members, nonmembers = scores[observations.member], scores[~observations.member]
         return stats.roc(members, nonmembers, confidence=confidence)
+
+
+def _learned(evidence: CellEvidence) -> ScoreObservations:
+    """Take what the learned attack left of the patients whom it was not fitted on."""
+    (table,) = evidence.tables["membership-scores"]
+    keep = in_subgroup(table, evidence.subgroup)
+    columns = dict(_score_columns(table, k_percent=evidence.params.k))
+
+    def column(name: str) -> Scores:
+        values: Scores = table[name].to_numpy().astype(np.float64)[keep]
+        return values
+
+    member = booleans(table, "member")
+
+    def of_all(name: str) -> tuple[Scores, Scores]:
+        values: Scores = table[name].to_numpy().astype(np.float64)
+        return values[member], values[~member]
+
+    return ScoreObservations(
+        member=member[keep],
+        scores={name: column(of) for name, of in columns.items()},
+        half=booleans(table, "half")[keep],
+        placebo=column("placebo"),
+        blind=of_all("blind"),
+        declared=of_all("declared") if "declared" in table.column_names else None,
+    )
+
+
+def _score_columns(table: pa.Table, *, k_percent: float) -> Iterator[tuple[str, str]]:
+    """Yield the scores of a table with their columns; of Min-K% the one that the cell asks for."""
+    asked = {score_column(name, k_percent): name for name in ("min-k", "min-k++")}
+    for column in table.column_names:
+        kind, _, name = column.partition("@")
+        if kind != "score":
+            continue
+        if name.partition("@")[0] not in ("min-k", "min-k++"):
+            yield name, column
+        elif name in asked:
+            yield asked[name], column
 
 
 MEASURE = MembershipMeasuring()

@@ -2,18 +2,43 @@
 
 from __future__ import annotations
 
-from checker.attacks.wording import AttackWords
+from checker.attacks.wording import AttackWords, MetricWords
+
+_SCORES = {
+    "loss": "by the loss alone",
+    "min_k": "by Min-K% alone",
+    "min_k++": "by Min-K%++ alone",
+    "own_ratio": "by the ratio to phigate's reference alone",
+    "reference_ratio": "by the ratio to the declared reference alone",
+}
 
 WORDS = AttackWords(
     title="Membership inference",
     meaning=(
         "The model's surprise at a patient's whole record is turned into a score. The better the"
         " score tells patients the model was trained on from patients it never saw, the more the"
-        " model gives away who was in its training data; 0.5 is chance."
+        " model gives away who was in its training data; 0.5 is chance. The strongest score is"
+        " learned from a third of the patients, beside a small reference model that phigate trains"
+        " itself, and judged on the others."
     ),
     limits=(
         "It says that a record was trained on, not what could be drawn from the model; a stronger"
         " score than those tried may tell more."
     ),
     row="Membership: was this patient in the training data?",
+    numbers={
+        f"membership_auroc_{name}": MetricWords(
+            f"AUROC {words}", "AUROC", "auroc", "The same patients, ranked by a simpler score."
+        )
+        for name, words in _SCORES.items()
+    }
+    | {
+        f"membership_tpr_at_fpr_{name}": MetricWords(
+            f"members recognized {words}",
+            "of members recognized",
+            "share",
+            "The same patients, ranked by a simpler score.",
+        )
+        for name, words in _SCORES.items()
+    },
 )

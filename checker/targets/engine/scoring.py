@@ -74,7 +74,10 @@ class ForwardPass:
         Raises:
             TargetError: the model gives no numbers.
         """
-        return [TokenScores(logprob=p[0], mean=p[1], std=p[2]) for p in self._read(rows, _reduced)]
+        return [
+            TokenScores(logprob=p[0], mean=p[1], std=p[2], first=p[3] > 0)
+            for p in self._read(rows, _reduced)
+        ]
 
     def score_sampled(
         self, rows: Sequence[Tokens], *, temperature: float, top_p: float
@@ -107,7 +110,7 @@ class ForwardPass:
             )
             for start in range(0, len(following), size)
         ]
-        columns = numbers_of(torch.cat(parts, dim=1)) if parts else np.empty((3, 0), np.float32)
+        columns = numbers_of(torch.cat(parts, dim=1)) if parts else np.empty((4, 0), np.float32)
         return np.split(columns, np.cumsum([len(row) - 1 for row in rows])[:-1], axis=1)
 
     def masses(
@@ -198,16 +201,20 @@ class ForwardPass:
 
 
 def _reduced(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
-    """Return log p(following), and mean and std of log p under p: [3, n] float32."""
+    """Return log p(following), mean and std of log p under p, and 1 where nothing is likelier.
+
+    [4, n] float32.
+    """
     logs = logits.float().log_softmax(-1)
     # A token ruled out with minus infinity would make 0 * inf of the moments.
     logs = logs.clamp_(min=LOGPROB_FLOOR)
     chosen = logs.gather(1, following[:, None])[:, 0]
+    first = (chosen >= logs.amax(-1)).float()
     probabilities = logs.exp()
     mean = (probabilities * logs).sum(-1)
     # Around the mean, not E[x²] − E[x]²: that difference cancels where the model is sure.
     spread = (probabilities * (logs - mean[:, None]).square_()).sum(-1).sqrt()
-    return torch.stack([chosen, mean, spread])
+    return torch.stack([chosen, mean, spread, first])
 
 
 def _sampled(

@@ -1,0 +1,144 @@
+"""Who teaches the checker's own reference model, and who is therefore not judged.
+
+A small language model that never saw a member says how easy a record is for anybody. It is trained
+on patients who are neither members nor judged: spare patients where the target has enough of them,
+else a third of the nonmembers, drawn by lot (`checker.planning.lots`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.planning.builder import PlanBuilder
+from checker.planning.lots import lot
+from checker.records.tokenization import TokenizedRecords
+
+VALIDATION_SHARE = 0.1
+"""Of the reference's patients, who only decide when its training ends."""
+
+SPARE_NEEDED = 50
+"""Fewer spare patients teach nothing; then nonmembers do."""
+
+TOKENS_A_PASS = 300_000
+"""A reference of this size learns little more from a larger sample, and a CPU takes minutes."""
+
+RECIPE: dict[str, int | float] = {
+    "layers": 2,
+    "width": 96,
+    "heads": 4,
+    "context": 256,
+    "batch": 16,
+    "learning_rate": 3e-3,
+    "dropout": 0.1,
+    "weight_decay": 0.01,
+    "initial_std": 0.02,
+    "max_epochs": 20,
+}
+"""How it is trained, as its job says; `checker.targets.engine.reference` reads it."""
+
+
+@dataclass(frozen=True, slots=True)
+class ReferencePatients:
+    """Whom a reference model is trained on.
+
+    Args:
+        records: patients, of whom some are chosen.
+        taught: [t] int64, whom it is trained on, in an order drawn by lot.
+        validation: [v] int64, who decide when training ends.
+        known: [k] int32, ascending ids of every token that any record of the audit holds.
+    """
+
+    records: TokenizedRecords
+    taught: NDArray[np.int64]
+    validation: NDArray[np.int64]
+    known: NDArray[np.int32]
+
+
+def teaches_spare(builder: PlanBuilder) -> bool:
+    """Whether spare patients teach the reference, so that all nonmembers are judged."""
+    return len(builder.spare) >= SPARE_NEEDED
+
+
+def held_back(builder: PlanBuilder) -> NDArray[np.bool_]:
+    """Return which nonmembers teach the reference and are not judged: [nonmembers] bool."""
+    if teaches_spare(builder):
+        return np.zeros(len(builder.nonmembers), dtype=np.bool_)
+    return builder.drawn("reference")[False]
+
+
+def reference_patients(builder: PlanBuilder) -> ReferencePatients:
+    """Return whom the reference is trained on: the only place that decides it."""
+    spare = teaches_spare(builder)
+    records = builder.spare if spare else builder.nonmembers
+    order = lot(records, seed=builder.seed, purpose="reference training")
+    if not spare:
+        order = order[held_back(builder)[order]]
+    count = max(1, round(VALIDATION_SHARE * len(order))) if len(order) > 1 else 0
+    audited = (builder.members, builder.nonmembers, builder.spare)
+    known = np.unique(np.concatenate([split.tokens for split in audited]))
+    return ReferencePatients(records, order[count:], order[:count], known.astype(np.int32))
+
+
+def reference_training(builder: PlanBuilder, *, number: int = 0) -> str:
+    """Return the job that trains the checker's own reference model.
+
+    It depends on the patients, their tokens and the policy's seed, on no model, and on nothing that
+    a control asks: every attack that needs a reference shares it.
+
+    Args:
+        builder: collects jobs.
+        number: of several references, from 0; they differ in initial weights and order.
+    """
+    found = reference_patients(builder)
+    lengths = np.diff(found.records.offsets)
+    tokens = min(TOKENS_A_PASS, int(lengths[found.taught].sum()))
+    inputs = builder.data_inputs()
+    del inputs["maxLength"]  # whole records are learned from, whatever the target's context
+    job = builder.job(
+        "reference-training",
+        "training of a reference model of the checker's own"
+        + (f", number {number + 1}" if number else ""),
+        {
+            **inputs,
+            "patients": "spare" if teaches_spare(builder) else "a third of the nonmembers",
+            "number": number,
+            "recipe": RECIPE,
+            "tokensAPass": TOKENS_A_PASS,
+            "seed": builder.seed,
+        },
+        runs_on="cohort",
+        training_tokens=int(tokens * RECIPE["max_epochs"]),
+    )
+    builder.job_inputs[job.digest] = found
+    return builder.add(job)
+
+
+def training_pieces(
+    records: TokenizedRecords, chosen: NDArray[np.int64], *, context: int, tokens: int
+) -> list[NDArray[np.int32]]:
+    """Cut records into pieces that fit a model's context, so many tokens in all, or one piece.
+
+    Args:
+        records: patients as tokens.
+        chosen: whose, in the order they are taken.
+        context: most tokens of a piece.
+        tokens: no further record is begun when there are so many.
+
+    Returns:
+        Arrays of 2 to `context` token ids.
+    """
+    pieces: list[NDArray[np.int32]] = []
+    taken = 0
+    for index in chosen.tolist():
+        if pieces and taken >= tokens:
+            break
+        record = records.record(index).tokens
+        for start in range(0, len(record), context):
+            piece = record[start : start + context]
+            if len(piece) > 1:
+                pieces.append(piece)
+                taken += len(piece)
+    return pieces

@@ -1,0 +1,43 @@
+"""Jobs that train reference models of the checker's own; their weights are the evidence."""
+
+from __future__ import annotations
+
+import pyarrow as pa
+
+from checker.planning.reference_patients import ReferencePatients, training_pieces
+from checker.planning.task import Task
+
+
+def reference_training(task: Task) -> pa.Table:
+    """The weights of a small language model of patients who are neither members nor judged."""
+    # torch is loaded only where a model is really trained
+    from checker.targets.engine.reference import train_reference
+
+    inputs, found = task.job.inputs, task.input
+    assert isinstance(found, ReferencePatients)
+    taught, validation = (
+        training_pieces(
+            found.records,
+            chosen,
+            context=int(inputs["recipe"]["context"]),
+            tokens=int(inputs["tokensAPass"]),
+        )
+        for chosen in (found.taught, found.validation)
+    )
+    passed = sum(map(len, taught))
+    number = int(inputs["number"])
+    tensors = train_reference(
+        taught,
+        validation,
+        known=found.known,
+        recipe=inputs["recipe"],
+        seed=int(task.plan.rng_for(f"{task.job.kind} {number}").integers(2**31)),
+        progress=lambda epoch: task.advance(passed),
+    )
+    return pa.table(
+        {
+            "tensor": pa.array(list(tensors), pa.string()),
+            "shape": pa.array([list(one.shape) for one in tensors.values()], pa.list_(pa.int64())),
+            "values": pa.array([one.ravel() for one in tensors.values()], pa.list_(pa.float32())),
+        }
+    )
