@@ -128,7 +128,9 @@ def _decider(design: Design, *, confidence: float = CONFIDENCE) -> Callable[[Any
 
 
 def _announced(design: Design, *, confidence: float = CONFIDENCE) -> float | None:
-    """Return the probability of a pass that the plan announces for the design's cell."""
+    """Return the probability of a pass that the plan announces for the cell, if it does."""
+    if not design.announces:
+        return None
     cell = cell_of(design, [])
     power = cell_power(
         metric_of(cell),

@@ -23,6 +23,7 @@ import sys
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -41,11 +42,17 @@ from disclosure_worlds import (  # noqa: E402  where the tests have their helper
 )
 
 from checker.policy.documents import Limit  # noqa: E402
+from checker.stats.intervals import clopper_pearson  # noqa: E402
 
 LIMITS = (0.01, 0.02, 0.03, 0.0375, 0.04, 0.05, 0.1, 0.2)
 SIZES = (3, 7, 10, 11, 14, 15, 24, 25, 40, 58, 59, 60, 75, 84, 92, 93, 110, 150, 220, 299, 350, 400)
 SEARCHED = (*SIZES, 18, 30, 50, 67, 79, 98, 123, 135, 180, 260, 430, 520, 650, 900, 1400, 2200)
 """More patients than any world has: nobody who reads the report knows how many there are."""
+
+
+UNNAMED = "UNNAMED"
+ISOLATED = "of these isolated by the report"
+Differences = Counter[tuple[str, str]]
 
 
 def random_design(rng: np.random.Generator) -> Design:
@@ -73,6 +80,8 @@ def random_world(design: Design, rng: np.random.Generator) -> World:
     """Draw counts: the same patients for each attacker, of whom later ones hit more."""
     n, m = (int(rng.choice(SIZES)) for _ in range(2))
     few, others = int(rng.integers(16)), int(rng.choice([0, 0, 1, 3, 12]))
+    if rng.random() < 0.3:  # where numbers are shown
+        few = int(rng.integers(n + 1))
     counts = []
     for _ in design.attackers:
         counts.append(Counts.of(min(few, n), n, min(others, m), m))
@@ -101,7 +110,7 @@ def _as_large(counts: Counts, other: Counts) -> Counts:
     )
 
 
-def isolated(design: Design, world: World, rng: np.random.Generator) -> tuple[int, int]:
+def isolated(design: Design, world: World) -> tuple[int, int]:
     """Return how many few counts the verdicts leave beside the true one, and how many more fall.
 
     Of the first attacker's members.
@@ -111,16 +120,19 @@ def isolated(design: Design, world: World, rng: np.random.Generator) -> tuple[in
     for hits in range(MIN_CELL):
         if hits == true:
             continue
-        alike = [one for one in _worlds_with(design, world, hits, rng)
-                 if design.told(one).verdicts == told.verdicts]  # fmt: skip
-        left += bool(alike)
-        fallen += bool(alike) and all(design.told(one).text != told.text for one in alike)
+        other = is_same = False
+        for one in _worlds_with(design, world, hits):
+            found = design.told(one)
+            other |= found.verdicts == told.verdicts
+            is_same = found.text == told.text
+            if is_same:
+                break
+        left += other
+        fallen += other and not is_same
     return left, fallen
 
 
-def _worlds_with(
-    design: Design, world: World, hits: int, rng: np.random.Generator
-) -> Iterator[World]:
+def _worlds_with(design: Design, world: World, hits: int) -> Iterator[World]:
     """Yield worlds in which the first attacker hits so many members, of any number there may be.
 
     What the others hit is chosen so that each is judged as it was, where that can be.
@@ -135,7 +147,8 @@ def _worlds_with(
         ]
         for name in others
     }
-    for n in sorted(SEARCHED, key=lambda one: abs(one - world[0].members.n)):
+    sizes = {*SEARCHED, *_first_passes(design, hits)}
+    for n in sorted(sizes, key=lambda one: abs(one - world[0].members.n)):
         if hits > n:
             continue
         counts = [replace(world[0], members=replace(world[0].members, hits=hits, n=n))]
@@ -156,9 +169,61 @@ def _worlds_with(
         yield design.world(counts)
 
 
+def _first_passes(design: Design, hits: int) -> Iterator[int]:
+    """Yield the fewest patients among whom so many hits keep each limit, and a few more.
+
+    There few may be withheld for the last time, and not every size is searched.
+    """
+    for place in design.places:
+        for limit in (place.limit.fail, place.limit.warn):
+            if limit is not None:
+                least = _least(hits, limit)
+                yield from (least, least + 4, least + 9)
+
+
+@cache
+def _least(hits: int, limit: float) -> int:
+    n = np.arange(hits + 1, 6000)
+    _, high = clopper_pearson(hits, n, confidence=0.95)
+    return int(n[np.argmax(high <= limit)])
+
+
 def _verdict(place: Place, counts: Counts) -> tuple[str, bool]:
     finding, _ = judge(place, counts)
     return finding.verdict, finding.warned
+
+
+def study(*, policies: int, worlds: int, seed: int) -> tuple[Differences, Counter[str]]:
+    """Compare neighbours, and search for other worlds, under so many made-up policies.
+
+    Args:
+        policies: each from a seed of its own.
+        worlds: of each policy.
+        seed: the first.
+
+    Returns:
+        How often one patient made which difference, and how many few counts could be guessed.
+    """
+    differences, guesses = Counter[tuple[str, str]](), Counter[str]()
+    for one in range(seed, seed + policies):
+        rng = np.random.default_rng(one)
+        design = random_design(rng)
+        for _ in range(worlds):
+            world = random_world(design, rng)
+            for what, other in one_patient_apart(design, world):
+                same = design.told(world).text == design.told(other).text
+                kind = "equal" if same else named_difference(design, world, other) or UNNAMED
+                differences[what, kind] += 1
+                if kind == UNNAMED:
+                    print(f"seed {one}: {design.places} {world} {other}")
+            if world[0].members.hits < MIN_CELL:
+                left, fallen = isolated(design, world)
+                guesses["few counts"] += 1
+                guesses["others that the verdicts leave"] += left
+                guesses[ISOLATED] += fallen
+                if fallen:
+                    print(f"seed {one}, isolated: {design.places} {world}")
+    return differences, guesses
 
 
 def main() -> None:
@@ -168,26 +233,8 @@ def main() -> None:
     parser.add_argument("--worlds", type=int, default=1)
     parser.add_argument("--seed", type=int, default=1)
     asked = parser.parse_args()
-    differences, guesses = Counter[tuple[str, str]](), Counter[str]()
-    for seed in range(asked.seed, asked.seed + asked.policies):
-        rng = np.random.default_rng(seed)
-        design = random_design(rng)
-        for _ in range(asked.worlds):
-            world = random_world(design, rng)
-            for what, other in one_patient_apart(design, world):
-                same = design.told(world).text == design.told(other).text
-                kind = "equal" if same else named_difference(design, world, other) or "UNNAMED"
-                differences[what, kind] += 1
-                if kind == "UNNAMED":
-                    print(seed, design.places, world, other)
-            if world[0].members.hits < MIN_CELL:
-                left, fallen = isolated(design, world, rng)
-                guesses["few counts"] += 1
-                guesses["others that the verdicts leave"] += left
-                guesses["of these isolated by the report"] += fallen
-                if fallen:
-                    print("isolated", seed, design.places, world)
-    kinds = ("equal", "verdict", "step of a rounded count", "times the limit", "UNNAMED")
+    differences, guesses = study(policies=asked.policies, worlds=asked.worlds, seed=asked.seed)
+    kinds = ("equal", "verdict", "step of a rounded count", "times the limit", UNNAMED)
     print(f"{'one patient':32s}" + "".join(f"{kind:>26s}" for kind in kinds))
     for what in dict.fromkeys(name for name, _ in differences):
         print(f"{what:32s}" + "".join(f"{differences[what, kind]:26d}" for kind in kinds))

@@ -22,9 +22,11 @@ from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
-from checker.kinds import score_column
+from checker.kinds import compensator_column, score_column
 from checker.planning import AuditPlan, Cell, Job
+from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.model import Cost, DataSnapshot, PolicySnapshot, TargetSnapshot
+from checker.planning.nonmembers import WINDOW, extraction_settings
 from checker.policy import load_policy, load_target
 from checker.policy.documents import LeakagePolicy, Limit
 from checker.resources import resource
@@ -63,7 +65,10 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
     """
     if isinstance(observations, DisclosureObservations):
         tables = _disclosure_tables(
-            observations, batch or len(observations.q), samples=design.params["samples"]
+            observations,
+            batch or len(observations.q),
+            samples=design.params["samples"],
+            estimated=design.family == "mean-difference",
         )
     elif isinstance(observations, ScoreObservations):
         loss = observations.scores["loss"]
@@ -110,7 +115,7 @@ def _nobody(rows: int) -> dict[str, Any]:
 
 
 def _disclosure_tables(
-    found: DisclosureObservations, batch: int, *, samples: int
+    found: DisclosureObservations, batch: int, *, samples: int, estimated: bool
 ) -> dict[str, pa.Table]:
     names = np.array([f"p{number}" for number in found.prompt.tolist()], dtype=object)
     rows = len(names)
@@ -127,7 +132,8 @@ def _disclosure_tables(
     _, first = np.unique(found.prompt, return_index=True)
     for start in range(0, len(first), batch):
         part = first[start : start + batch]  # in the order of the prompts' numbers
-        tables[f"rollouts-{start // batch}"] = _rollouts(names[part], found.q[part], samples)
+        drawn = _expecting if estimated else _rollouts
+        tables[f"rollouts-{start // batch}"] = drawn(names[part], found.q[part], samples)
         if found.reference_q is not None:
             other = _rollouts(names[part], found.reference_q[part], samples)
             tables[f"reference-{start // batch}"] = other
@@ -149,6 +155,13 @@ def _rollouts(names: NDArray[np.object_], q: Array, samples: int) -> pa.Table:
     return pa.table(columns)
 
 
+def _expecting(names: NDArray[np.object_], q: Array, samples: int) -> pa.Table:
+    """Return rollouts of which none names the class, though each was to with probability q."""
+    table = _rollouts(names, np.zeros_like(q), samples)
+    expected = pa.array(np.repeat(q, samples).astype(np.float32))
+    return table.append_column(compensator_column([WATCHED]), expected)
+
+
 def _canary_table(found: CanaryObservations) -> pa.Table:
     canaries, beacons = len(found.score), len(found.beacon_score)
     columns = {
@@ -161,7 +174,7 @@ def _canary_table(found: CanaryObservations) -> pa.Table:
 
 
 def _comparable_split() -> dict[str, pa.Table]:
-    """No record in both splits, a classifier at chance, and a format that nothing beats."""
+    """No record in both splits, or in the model, a classifier at chance, and the best format."""
     n, ladder, loss = 1000, np.arange(1000) / 1000, 1.0 + 0.001 * np.arange(100)
     counts = {"exact": 0, "near": 0, "members": n, "nonmembers": n, "compared": n}
     split = {
@@ -175,15 +188,43 @@ def _comparable_split() -> dict[str, pa.Table]:
         "loss": np.concatenate([loss, loss + 0.5]),
         **{table: np.concatenate([loss + 1.0] * 2) for table in ("unigram", "bigram")},
     }
+    told = {
+        "patient": [str(i) for i in range(100)] * 2,
+        "telling": ["declared"] * 100 + ["age +1"] * 100,
+        "tokens": [20] * 200,
+        "loss": np.concatenate([20 * loss, 20 * loss + 10]),
+    }
+    parts = {
+        "patient": [str(i) for i in range(100)],
+        "part": ["static"] * 100,
+        "loss": loss,
+        "table": loss + 1.0,
+    }
     overlap = {name: [count] for name, count in counts.items()}
+    outside = {
+        "patient": ["p"] * 100,
+        "member": [False] * 100,
+        "subgroups": _nobody(100)["subgroups"],
+        "prompt": ["p"] * 100,
+        "windows": [1] * 100,
+        "common": [0] * 100,
+        "log_probability": [-50.0] * 100,
+        "greedy": [False] * 100,
+        "rare_log_probability": [-50.0] * 100,
+        "rare_greedy": [False] * 100,
+    }
     return {
+        EXTRACTION: pa.table(outside),
         "overlap": pa.table({**overlap, "set_aside": [[]]}),
         "comparability": pa.table(split),
         "prompt-format": pa.table(formats),
+        "other-descriptions": pa.table(told),
+        "record-parts": pa.table(parts),
     }
 
 
 COMPARABLE: Final = _comparable_split()
+_LOOKED_FOR: Final = {**extraction_settings(WINDOW).inputs(), "member": False}
 
 
 def plan_of(
@@ -197,7 +238,7 @@ def plan_of(
                 "digest": name,
                 "kind": "rollouts" if kind == "reference" else kind,
                 "title": name,
-                "inputs": {},
+                "inputs": _LOOKED_FOR if kind == EXTRACTION else {},
                 "runs_on": kind if kind == "reference" else "target",
             }
         )
@@ -207,6 +248,7 @@ def plan_of(
         **SNAPSHOTS,
         cells=[cell_of(design, [name for name in tables if name not in {*COMPARABLE, "labels"}])],
         jobs=jobs,
+        nonmember_jobs=[EXTRACTION],
         seed=seed,
         confidence=0.95,
         sequential=sequential,

@@ -32,6 +32,7 @@ from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
 )
+from checker.stats.betting import SPREAD_ASSUMED
 from checker.stats.exposure import null_exposure_bits
 
 Array = NDArray[np.float64]
@@ -70,6 +71,8 @@ class Design:
         target: takes a truth to what draws observations.
         base_rate: that the plan is told.
         at_least: outcomes vary less than the plan assumes, so more audits pass than it announces.
+        announces: the plan's assumption is met, or outcomes vary less; otherwise what it announces
+            is of other patients.
         stream: names the random numbers; designs that share one draw the same patients.
     """
 
@@ -85,6 +88,7 @@ class Design:
     contrast: Literal["nonmembers", "reference"] = "nonmembers"
     base_rate: float = 0.02
     at_least: bool = False
+    announces: bool = True
     stream: str = ""
 
     def truth(self, name: str) -> float:
@@ -161,13 +165,14 @@ def _excess(
 ) -> Design:
     """Return a design of an excess.
 
-    Of a mean and of two models the plan assumes what varies most: q is 0 or 1, and the models
-    hit independently of each other. With `as_planned` so they do.
+    Of a mean the plan assumes that q is spread like a beta distribution, and of two models what
+    varies most, that they hit independently of each other. With `as_planned` so it is. Elsewhere q
+    is counted and far more spread, which the plan does not announce.
     """
     n, m = sizes
     kinds: dict[str, Callable[..., Draw]] = {
         "rate-difference": _disclosing,
-        "mean-difference": partial(_naming, all_or_nothing=as_planned),
+        "mean-difference": partial(_naming, as_planned=as_planned),
         "paired": partial(_beyond, independent=as_planned),
     }
     return Design(
@@ -176,7 +181,8 @@ def _excess(
         f"background {base:.0%}" + ", as planned" * as_planned,
         lambda truth: kinds[family](n, m, base=base, excess=truth),
         {"samples": SAMPLES}, "reference" if family == "paired" else "nonmembers", base,
-        at_least=family != "rate-difference" and not as_planned,
+        at_least=family == "paired" and not as_planned,
+        announces=family != "mean-difference" or as_planned,
     )  # fmt: skip
 
 
@@ -219,13 +225,17 @@ def _disclosing(n: int, m: int, *, base: float, excess: float) -> Draw:
     return draw
 
 
-def _naming(n: int, m: int, *, base: float, excess: float, all_or_nothing: bool) -> Draw:
-    """The same, where medicine says more of some patients than of others: q has every value."""
+def _naming(n: int, m: int, *, base: float, excess: float, as_planned: bool) -> Draw:
+    """The same, where medicine says more of some patients than of others: q has every value.
+
+    Estimated as the plan assumes it, or counted and so far apart that half of all are 0.
+    """
     leak = excess / (1 - base)
 
     def q(size: int, rng: np.random.Generator) -> Array:
-        if all_or_nothing:
-            return (rng.random(size) < base).astype(np.float64)
+        if as_planned:
+            weight = 1 / SPREAD_ASSUMED - 1
+            return _single(rng.beta(weight * base, weight * (1 - base), size))
         return rng.binomial(SAMPLES, rng.beta(0.5 * base, 0.5 * (1 - base), size)) / SAMPLES
 
     def draw(rng: np.random.Generator, outside: np.random.Generator) -> DisclosureObservations:

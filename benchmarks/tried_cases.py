@@ -106,18 +106,22 @@ def try_in_worker(
         process.start()
         results_in.close()
         done, why = 0, "the process died"
-        while done < len(left):
-            if not results.poll(seconds + GRACE):
+        try:
+            while done < len(left):
+                if not results.poll(seconds + GRACE):
+                    process.kill()
+                    why = f"had to be killed after {seconds + GRACE:g} s"
+                    break
+                try:
+                    yield results.recv()
+                except EOFError:
+                    break
+                done += 1
+        finally:
+            if done < len(left):  # whoever asked has had enough, or the process is stuck
                 process.kill()
-                why = f"had to be killed after {seconds + GRACE:g} s"
-                break
-            try:
-                yield results.recv()
-            except EOFError:
-                break
-            done += 1
-        process.join()
-        results.close()
+            process.join()
+            results.close()
         if done == len(left):
             return
         case = left[done]

@@ -74,6 +74,7 @@ def make_statement(
     report_sha256: str,
     model_files: Mapping[str, str],
     url: str | None = None,
+    renderings: Mapping[str, str] | None = None,
 ) -> dict[str, Any]:
     """Return the statement on a report; pure.
 
@@ -82,6 +83,8 @@ def make_statement(
         report_sha256: of the bytes of its `report.json`.
         model_files: SHA-256 by path, of every file that makes up the model.
         url: where the run can be looked at, such as a pipeline's page.
+        renderings: SHA-256 by name of those files of the report that no other machine need write in
+            the same bytes.
 
     Returns:
         The statement as JSON data. Equal arguments give equal statements.
@@ -106,6 +109,9 @@ def make_statement(
             "attempt": _attempt(report),
         },
     }
+    if renderings:
+        written = [_resource(name, sha256) for name, sha256 in sorted(renderings.items())]
+        predicate["phigate"]["renderings"] = written
     if url is not None:
         predicate["url"] = url
     files = dict(model_files) or {report.target.name: report.target.model_sha256}

@@ -18,6 +18,7 @@ from __future__ import annotations
 import hmac
 import os
 import secrets
+import stat
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -44,11 +45,19 @@ INTERNAL_REPORTS = "internal"
 def read_file(path: Path) -> bytes:
     """Read a file of a run.
 
+    Whoever can write in the folder can put a pipe or a device there, which would never end.
+
     Raises:
-        EvidenceError: it is missing or unreadable.
+        EvidenceError: it is missing, unreadable, or no ordinary file.
     """
     try:
-        return path.read_bytes()
+        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        with os.fdopen(descriptor, "rb") as stream:
+            if not stat.S_ISREG(os.fstat(stream.fileno()).st_mode):
+                raise EvidenceError(f"{path}: is no ordinary file")
+            return stream.read()
+    except MemoryError as error:
+        raise EvidenceError(f"{path}: is larger than this machine's memory") from error
     except OSError as error:
         raise EvidenceError(f"{path}: cannot be read: {error.strerror or error}") from error
     except ValueError as error:  # a name that no file can have
@@ -113,7 +122,7 @@ class ManifestEntry(JsonModel):
 
     job: str
     kind: str
-    file: str
+    file: str = Field(pattern=r"^(\.\./)*evidence/[^/\x00]+\.parquet$")
     sha256: str
     rows: int
 

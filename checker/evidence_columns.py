@@ -95,6 +95,8 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "common": _COUNT,
         "log_probability": _MAYBE_LOG,  # where all windows are what anybody would write
         "greedy": _FLAG,
+        "rare_log_probability": _MAYBE_LOG,
+        "rare_greedy": _FLAG,
     },
     "embeddings": {"embedding": _VECTOR},
     "overlap": {
@@ -108,7 +110,11 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "unigram": _MAYBE_LOSS,  # of the declared format alone
         "bigram": _MAYBE_LOSS,
     },
-    "expected-tokens": dict.fromkeys(("compared", "different", "place", "position"), _COUNT),
+    "other-descriptions": {"telling": _TEXT, "tokens": _SOME, "loss": _LOSS},
+    "record-parts": {"part": _TEXT, "loss": _LOSS, "table": _LOSS},
+    "expected-tokens": dict.fromkeys(
+        ("compared", "members", "different", "place", "position"), _COUNT
+    ),
     "expected-loss": {"tokens": _SOME, "loss": _LOSS},
     "canaries": {"canary": _COUNT, "included": _FLAG, "beacon": _FLAG, "score": _MEAN},
     "probe-scores": {"positive": _FLAG, "score": _SHARE},

@@ -29,13 +29,17 @@ SHARED: dict[str, tuple[str, ...]] = {
         "common",
         "log_probability",
         "greedy",
+        "rare_log_probability",
+        "rare_greedy",
     ),
     "embeddings": ("prompt", "embedding"),
     "overlap": ("exact", "near", "members", "nonmembers", "compared", "set_aside"),
     "comparability": ("patient", "member", "score"),
     # and, of the declared format alone, the losses of two tables
     "prompt-format": ("patient", "variant", "loss", "unigram", "bigram"),
-    "expected-tokens": ("compared", "different", "place", "position"),
+    "other-descriptions": ("patient", "telling", "tokens", "loss"),
+    "record-parts": ("patient", "part", "loss", "table"),
+    "expected-tokens": ("compared", "members", "different", "place", "position"),
     "expected-loss": ("patient", "tokens", "loss"),
 }  # fmt: skip
 

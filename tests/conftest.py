@@ -38,6 +38,7 @@ import pytest
 from auditing import AS_OF, DEMO_POLICY, MEASURED
 from command_line import Checked, Command, run_phigate
 from hypothesis import settings
+from signed_runs import Signed, make_signed
 
 from checker import clock
 from checker.testing import offer_simulated_backend
@@ -73,6 +74,13 @@ def simulated_targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def workspace(simulated_targets: Path, tmp_path: Path) -> Path:
     """A copy of the simulated targets, with the demo policy as `policy.yaml`, to be changed."""
     return make_workspace(tmp_path / "work", simulated_targets)
+
+
+@pytest.fixture(scope="session")
+def signed_run(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Signed:
+    """A registered, waived and signed run with reports as JSON only; read only."""
+    folder = tmp_path_factory.mktemp("signed") / "work"
+    return make_signed(folder, simulated_targets, formats="json")
 
 
 def make_workspace(folder: Path, targets: Path) -> Path:

@@ -113,6 +113,11 @@ class Params(ClosedModel):
         return False
 
     @property
+    def needs_whole_record(self) -> bool:
+        """Whether they ask for an attacker who holds the record, though the attack need not."""
+        return False
+
+    @property
     def named_fields(self) -> Mapping[str, Sequence[str]]:
         """Fields of the target that a policy named, by the key that names them.
 

@@ -82,7 +82,7 @@ def hit_shares(
 
 
 def naming_shares(
-    rollouts: Sequence[pa.Table], watch: Sequence[int], *, samples: int
+    rollouts: Sequence[pa.Table], watch: Sequence[int], *, samples: int, estimation_samples: int
 ) -> NamingShares:
     """Return for each prompt how likely its continuations are to hold a watched token.
 
@@ -92,13 +92,15 @@ def naming_shares(
     Args:
         rollouts: as `hit_shares` takes them.
         watch: token ids of the class.
-        samples: rollouts planned for each prompt. Where a prompt was curtailed its number lies on
-            the side of the threshold on which that of all samples would.
+        samples: rollouts planned for each prompt where they are counted.
+        estimation_samples: the same where they are not. Where a prompt was curtailed its number
+            lies on the side of the threshold on which that of all samples would.
     """
     column = compensator_column(watch)
     if not rollouts or any(column not in drawn.column_names for drawn in rollouts):
         return NamingShares(hit_shares(rollouts, watch, samples=samples), estimated=False)
     shares: dict[str, float] = {}
+    samples = estimation_samples
     for drawn in rollouts:
         prompts, index, hit, table = _hits(drawn, watch, samples=samples)
         expected = table[column].to_numpy().astype(np.float64)
@@ -174,7 +176,7 @@ def cell_naming(
     """Return q by prompt for a cell that takes q for a probability, computed once for all.
 
     Args:
-        evidence: of a cell whose parameters have `samples` and `estimates_q`.
+        evidence: of a cell whose parameters say whether, and from how many samples, q is estimated.
         watch: token ids that make a hit; default: those of the cell.
         reference: of the reference model instead of the model under audit.
     """
@@ -183,4 +185,10 @@ def cell_naming(
         shares = cell_shares(evidence, watch=watched, reference=reference)
         return NamingShares(shares, estimated=False)
     tables = (evidence.reference if reference else evidence.tables).get("rollouts", ())
-    return evidence.once(naming_shares, tables, watched, samples=evidence.params.samples)
+    return evidence.once(
+        naming_shares,
+        tables,
+        watched,
+        samples=evidence.params.samples,
+        estimation_samples=evidence.params.estimation_samples,
+    )

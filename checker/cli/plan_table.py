@@ -26,7 +26,9 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     """Print who is there to be measured, what cannot pass, and what the audit will cost."""
     console.print(
         f"[bold]{told(plan.data.name)}[/]: {plan.data.members:,} members,"
-        f" {plan.data.nonmembers:,} nonmembers, {plan.data.tokens:,} tokens"
+        f" {plan.data.nonmembers:,} nonmembers,"
+        + (f" {plan.data.spare:,} spare patients," if plan.data.spare else "")
+        + f" {plan.data.tokens:,} tokens"
         f" ({plan.data.unknown_share:.2%} of events unknown to the vocabulary"
         + (
             f"; {plan.data.tokens_left_out:,} tokens outside the window)"

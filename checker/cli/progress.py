@@ -22,6 +22,7 @@ from rich.progress import (
 from rich.text import Text
 
 from checker.cli.console import told
+from checker.cli.rounded_plan import magnitude
 from checker.planning import Job
 
 
@@ -66,7 +67,8 @@ class TerminalProgress:
         """Tell what is left."""
         tokens = sum(job.forward_tokens + job.rollout_tokens for job in jobs)
         note = f", {reused} found finished" if reused else ""
-        self.console.print(f"{len(jobs)} jobs to run{note}; at most {tokens:,} tokens")
+        # logs are read by many: an exact number of tokens says how many patients are asked
+        self.console.print(f"{len(jobs)} jobs to run{note}; about {magnitude(tokens):,} tokens")
         self.total = self.bars.add_task("tokens", total=max(tokens, 1))
 
     def job(self, job: Job) -> Callable[[int], None]:

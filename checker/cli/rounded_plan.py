@@ -51,8 +51,13 @@ def rounded_plan(plan: AuditPlan) -> dict[str, Any]:
     min_cell = plan.policy.document.spec.parameters.min_cell
     policy, target = plan.policy.document.metadata, plan.target.document.metadata
     telling = {cell.attribute_class for cell in plan.cells if _tells(cell, plan, min_cell)}
+    asked = [cell for cell in plan.cells if _is_of_patients(cell)]
     able = {
-        name: all(cell.power.can_pass for cell in plan.cells if cell.attribute_class == name)
+        name: all(
+            cell.power.can_pass
+            for cell in asked
+            if cell.attribute_class == name and metric_of(cell).can_pass
+        )
         for name in telling
     }
     shown = min_cell if None not in telling else None
@@ -65,17 +70,23 @@ def rounded_plan(plan: AuditPlan) -> dict[str, Any]:
             "name": plan.data.name,
             "members": _count(plan.data.members, shown),
             "nonmembers": _count(plan.data.nonmembers, shown),
-            "events": _magnitude(plan.data.events),
-            "tokens": _magnitude(plan.data.tokens),
+            "spare": _count(plan.data.spare, shown) if plan.data.spare else None,
+            "events": magnitude(plan.data.events),
+            "tokens": magnitude(plan.data.tokens),
             "unknownShare": round(plan.data.unknown_share, 2),
         },
         "cells": [
-            _cell(cell, plan, min_cell, can_all_pass=able.get(cell.attribute_class))
+            _cell(
+                cell,
+                plan,
+                min_cell,
+                can_all_pass=able.get(cell.attribute_class) if _is_of_patients(cell) else None,
+            )
             for cell in plan.cells
         ],
         "cost": {
-            "forwardTokens": _magnitude(plan.cost.forward_tokens),
-            "rolloutTokens": _magnitude(plan.cost.rollout_tokens),
+            "forwardTokens": magnitude(plan.cost.forward_tokens),
+            "rolloutTokens": magnitude(plan.cost.rollout_tokens),
         },
     }
 
@@ -127,10 +138,14 @@ def rounded_error(error: DataError, *, min_cell: int) -> DataError:
     return DataError(_COUNT.sub(rounded, message), file=error.file)
 
 
+def _is_of_patients(cell: Cell) -> bool:
+    return load_attack(cell.probe).measures_patients
+
+
 def _tells(cell: Cell, plan: AuditPlan, min_cell: int) -> bool:
     """Whether how many are asked, and a verdict, would tell how many of them were hit."""
     family, limit, rounding = metric_of(cell).family, cell.limit, Rounding(min_cell)
-    if min_cell == 1 or not load_attack(cell.probe).measures_patients or not family.is_share:
+    if min_cell == 1 or not _is_of_patients(cell) or not family.is_share:
         return False
     if not family.of_patients:  # continuations are as many as the policy asks for
         return False
@@ -192,8 +207,12 @@ def _count(count: int, min_cell: int | None) -> int | None:
     return None if min_cell is None or count < min_cell else Rounding(min_cell).count(count)
 
 
-def _magnitude(count: int) -> int:
-    """Round to two digits."""
+def magnitude(count: int) -> int:
+    """Round to two digits.
+
+    >>> magnitude(1234567), magnitude(7)
+    (1200000, 7)
+    """
     if not count:
         return 0
     step = 10 ** max(0, math.floor(math.log10(count)) - 1)

@@ -287,6 +287,7 @@ class Demonstration:
         if self.settings.cohort is None:
             # one generator made all patients, in no order: it dealt them by lot
             data |= {"assignment": "random", "assignedBy": "phigate demo"}
+            data |= {"spare": meds.tuning_split}
         document = {
             "apiVersion": "phigate/v1",
             "kind": "AuditTarget",
@@ -356,13 +357,8 @@ class Demonstration:
         folder = self.settings.folder
         cohort, _ = self._cohorts()
         target = load_target(self.target_path(MODELS[0]))
-        tokenizer = Tokenizer(
-            target.document.spec.tokenization,
-            vocabulary=load_vocabulary(folder / "vocab.json"),
-            base=folder,
-        )
         empty = unmatched_classes(
-            load_policy(folder / "policy.yaml"), target, cohort=cohort, tokenizer=tokenizer
+            load_policy(folder / "policy.yaml"), target, cohort=cohort, tokenizer=self._tokenizer()
         )
         spec = document["spec"]
         for name in empty:

@@ -25,6 +25,7 @@ from checker.planning.workload import LabelSet, PromptRecipe, SplitLabels, score
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
+from checker.records.other_descriptions import AGE_SHIFTS, BEGINNING
 from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
 from checker.records.prompts.windows import Window
 from checker.records.sample import TokenSample
@@ -41,6 +42,7 @@ PROMPTS_A_BATCH = 32
 
 RECORDS_A_JOB = 1024
 FORMAT_PATIENTS = 100
+TOLD_PATIENTS = 50
 
 Who = Literal["target", "reference"]
 
@@ -543,9 +545,34 @@ class PlanBuilder:
                     forward_tokens=int(lengths.mean() * patients * 6),
                 )
             )
+            self._description(lengths)
         self._expectation(sample)
         if uses_reference and self.lacks("logprobs", who="reference") is None:
             self.scores(who="reference")
+
+    def _description(self, lengths: NDArray[np.int64]) -> None:
+        """Add what compares the declared description with others, on few members."""
+        inputs = {**self.data_inputs(), **self.model_inputs(), "seed": self.seed}
+        told, patients = min(TOLD_PATIENTS, len(lengths)), min(FORMAT_PATIENTS, len(lengths))
+        beginning = min(BEGINNING, int(lengths.mean())) if len(lengths) else 0
+        self.add(
+            self.job(
+                "other-descriptions",
+                "is anybody recognised who is described otherwise",
+                {**inputs, "patients": told, "beginning": BEGINNING},
+                runs_on="target",
+                forward_tokens=beginning * told * len(AGE_SHIFTS),
+            )
+        )
+        self.add(
+            self.job(
+                "record-parts",
+                "are static, time and last tokens the model's own",
+                {**inputs, "patients": patients},
+                runs_on="target",
+                forward_tokens=int(lengths.mean() * patients),
+            )
+        )
 
     def _expectation(self, sample: TokenSample | None) -> None:
         """Add what compares the model with what its trainer knows of it."""

@@ -97,6 +97,7 @@ def _of_the_instrument(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Ch
         is_floor=True,
         cells=sum(not watched.isdisjoint(cell.jobs) for cell in deciding),
     )
+    yield from _description(plan, len(deciding))
     required = plan.policy.document.spec.gate.require_expectation
     if required and (expected is None or (expected.tokens is None and expected.loss is None)):
         yield CheckPower(
@@ -162,6 +163,32 @@ def _classifier(
         finds=finds,
         found="auroc" if finds is not None else None,
         found_chance=None if finds is None else FOUND if dealt else plan.confidence,
+    )
+
+
+def _description(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
+    """Nobody is recognised otherwise, and the parts of a record are what the model expects.
+
+    A model that was never taught to predict its prefix needs the trainer's sequences for it.
+    """
+    told, parts = plan.job("other-descriptions"), plan.job("record-parts")
+    allowed = 1 - false_alarms.DESCRIPTION
+    yield CheckPower(
+        name="recognised-otherwise",
+        reason="attack-not-shown-to-work",
+        title="no member is recognised who is described otherwise",
+        chance=allowed if told else 0.0,
+        cells=cells,
+        is_floor=told is not None,
+    )
+    sure = plan.job("expected-tokens") is not None
+    yield CheckPower(
+        name="record-parts",
+        reason="attack-not-shown-to-work",
+        title="static, time and last tokens are the model's own",
+        chance=(1.0 if sure else allowed) if parts else 0.0,
+        cells=cells,
+        is_floor=parts is not None and not sure,
     )
 
 

@@ -1,5 +1,6 @@
-"""Jobs that read extraction off the model's scores, and whom they look at (METHODS §2, *T1*).
+"""Jobs that read extraction off the model's scores, and whom they look at.
 
+METHODS §2, *T1, trajectory memorization*, *Extraction as a probability*.
 `any` looks at every window of a record, as whoever holds the record up to there could ask; `cut`
 looks at what follows an attacker's own prompt. One pass over the sequences gives either.
 """
@@ -23,6 +24,14 @@ KIND: Final = "extraction"
 
 COMMON: Final = 1e-4
 """A window that is likelier than this without memory of anybody is what anybody would write."""
+
+RARE: Final = 10 ** (-10 / 12)
+"""Per token: a window that is rarer than this on average is one that no skill explains.
+
+A model that learned from more patients than the tables did writes routines better than they do: of
+one that remembered nobody (Synthea, 300 members, 6 epochs) 7 % of the nonmembers had a window below
+1e-4 by the tables that it writes, none had one below 1e-9, and of one that recites them 93 % had
+one below 1e-15."""
 
 REFERENCE: Final[dict[str, Any]] = {
     "ngrams": [*SHORT, ORDER],
@@ -50,7 +59,8 @@ class ExtractionSettings:
     def inputs(self) -> dict[str, Any]:
         """Return the settings as inputs of a job."""
         named = {to_camel(name): value for name, value in asdict(self).items()}
-        return {**named, "common": COMMON, "reference": REFERENCE}
+        limits = {"common": COMMON, "rare": RARE**self.length}
+        return {**named, **limits, "reference": REFERENCE}
 
 
 def with_windows(builder: PlanBuilder, is_member: bool, *, length: int) -> NDArray[np.bool_]:

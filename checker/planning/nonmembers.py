@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 
 from checker.attacks.api import Metric
+from checker.kinds import score_column
 from checker.planning.builder import PlanBuilder
 from checker.planning.extraction import ExtractionSettings, extraction_jobs, told_tokens
 from checker.planning.workload import scored_tokens
@@ -26,6 +27,13 @@ CHANCE: Final = 0.5
 SPARE: Final = "spare-scores"
 MIN_K: Final = 20.0
 """Percent of tokens of the scores by which nonmembers and spare patients are compared."""
+
+COMPARED: Final = {
+    "loss": "loss",
+    f"Min-K% ({MIN_K:g} %)": score_column("min-k", MIN_K),
+    f"Min-K%++ ({MIN_K:g} %)": score_column("min-k++", MIN_K),
+}
+"""These scores, by the column of "scores" and of "spare-scores" that holds each."""
 
 
 def extraction_settings(length: int) -> ExtractionSettings:

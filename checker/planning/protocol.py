@@ -111,13 +111,17 @@ class RolloutUse:
     Args:
         settings: of the drawing.
         threshold: what thresholded metrics compare q with.
-        estimates_q: q is the probability that a class is named, so that compensators serve where
-            the model gives them; False where hits are what is counted.
+        estimated: of the drawing where the model says how likely each step is to name the class, so
+            that q is estimated from that; None where hits are what is counted.
     """
 
     settings: RolloutSettings
     threshold: float | None = None
-    estimates_q: bool = False
+    estimated: RolloutSettings | None = None
+
+    def of_model(self, *, gives_masses: bool) -> RolloutSettings:
+        """Return how continuations of a model are drawn that gives masses, or does not."""
+        return self.estimated if gives_masses and self.estimated is not None else self.settings
 
 
 @dataclass(frozen=True, slots=True)
@@ -266,20 +270,33 @@ def curtailments(builder: PlanBuilder, cells: Iterable[PlannedCell[Any]]) -> dic
         drawn = planning_of(cell.attack).rollouts(cell.params)
         if drawn is None or _is_absent(builder, cell):
             continue
-        group = digest(drawn.settings.inputs())
-        name = cell.control.attribute_class
-        if not cell.metric.thresholded or name is None or drawn.threshold is None:
-            uses[group] = None
-        elif (found := uses.setdefault(group, [])) is not None:
-            for watch in builder.watch_sets(name):
-                use = {
-                    "threshold": drawn.threshold,
-                    "watch": watch,
-                    "estimated": drawn.estimates_q,
-                }
-                if use not in found:
-                    found.append(use)
+        for who in cell.models:
+            _note_use(uses, builder, cell, drawn, who)
     return {group: found for group, found in uses.items() if found is not None}
+
+
+def _note_use(
+    uses: dict[str, list[Any] | None],
+    builder: PlanBuilder,
+    cell: PlannedCell[Any],
+    drawn: RolloutUse,
+    who: Who,
+) -> None:
+    """Add how a cell uses the draws of one model to the uses of their group."""
+    gives_masses = builder.lacks("masses", who=who) is None
+    group = digest(drawn.of_model(gives_masses=gives_masses).inputs())
+    name = cell.control.attribute_class
+    if not cell.metric.thresholded or name is None or drawn.threshold is None:
+        uses[group] = None
+    elif (found := uses.setdefault(group, [])) is not None:
+        for watch in builder.watch_sets(name):
+            use = {
+                "threshold": drawn.threshold,
+                "watch": watch,
+                "estimated": gives_masses and drawn.estimated is not None,
+            }
+            if use not in found:
+                found.append(use)
 
 
 def watched_classes(
@@ -297,9 +314,9 @@ def watched_classes(
     for cell in cells:
         drawn = planning_of(cell.attack).rollouts(cell.params)
         name = cell.control.attribute_class
-        if drawn is None or not drawn.estimates_q or name is None or _is_absent(builder, cell):
+        if drawn is None or drawn.estimated is None or name is None or _is_absent(builder, cell):
             continue
-        sets = found.setdefault(drawn.settings.alike(), [])
+        sets = found.setdefault(drawn.estimated.alike(), [])
         sets += [watch for watch in builder.watch_sets(name) if watch not in sets]
     return found
 

@@ -51,6 +51,7 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
         *_decides_by_the_last_events(spec),
         *_weak_parts(spec),
         *_not_what_is_shipped(policy),
+        *_two_limits(spec),
     ]
     if not spec.abstract:
         found += _not_audited(spec)
@@ -133,6 +134,29 @@ def _decides_by_the_last_events(spec: PolicySpec) -> Iterator[_Warning]:
                     f"'{attacker}' knows only the last events, from which a model that repeats"
                     " whole records often does not; let an attacker with `events: all` decide this"
                     " control too, or let this one be reported only (report: only)",
+                )
+
+
+def _two_limits(spec: PolicySpec) -> Iterator[_Warning]:
+    """Verdicts stand in shared reports: two limits of one number have its bound between them."""
+    known: dict[str, tuple[str, Limit]] = {}
+    for name, control in spec.controls.items():
+        if control.attribute_class is None:
+            continue
+        for attacker, limit in control.limits.items():
+            measured = repr(
+                (
+                    control.attribute_class, control.probe, control.metric, control.contrast,
+                    sorted(control.params.items()), attacker,
+                )
+            )  # fmt: skip
+            other, its = known.setdefault(measured, (name, limit))
+            if other != name and (its.fail, its.max_count) != (limit.fail, limit.max_count):
+                yield (
+                    ("spec", "controls", name, "limits", attacker),
+                    f"'{other}' has another limit for the same number; where one is kept and the"
+                    " other is not, a shared report says that its bound lies between them, and of"
+                    " few patients that may tell how many; one limit tells less",
                 )
 
 

@@ -223,6 +223,7 @@ def _check_reach(
     attack: Attack, spec: PolicySpec, control: ControlSpec, path: KeyPath, say: Say
 ) -> None:
     """Check that each attacker has what the probe needs."""
+    whole_record = attack.needs_whole_record or _asks_whoever_holds_the_record(attack, control)
     for name in control.limits:
         if name not in spec.attackers:
             continue
@@ -233,12 +234,20 @@ def _check_reach(
                 f"attacker '{name}' has access to {attacker.access}, but {control.probe} needs"
                 f" {attack.access}; limit an attacker with 'access: {attack.access}'",
             )
-        if attack.needs_whole_record and attacker.knows.events != "all":
+        if whole_record and attacker.knows.events != "all":
+            here = "" if attack.needs_whole_record else " with these params"
             say(
                 (*path, "limits", name),
-                f"{control.probe} needs the whole record, but attacker '{name}' does not know it;"
-                " limit an attacker with 'knows: {events: all}'",
+                f"{control.probe}{here} needs the whole record, but attacker '{name}' does not know"
+                " it; limit an attacker with 'knows: {events: all}'",
             )
+
+
+def _asks_whoever_holds_the_record(attack: Attack, control: ControlSpec) -> bool:
+    try:
+        return attack.params.model_validate(control.params).needs_whole_record
+    except ValidationError:  # which is said where params are checked
+        return False
 
 
 def _params_problems(

@@ -21,7 +21,7 @@ from checker.errors import DataError
 from checker.records.tokenization import TokenizedRecords
 
 SAMPLE_NEEDED = 20
-"""Patients of the audit that a sample must hold."""
+"""Members of the audit that a sample must hold."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +45,14 @@ class Agreement:
 
     Args:
         compared: patients of the sample that are patients of the audit.
+        members: of them, who are members: what the trainer's loader has, the model was trained on.
         different: of them, whose sequences differ.
         place: row of the first that differs, from 1; 0 where none does.
         position: its first token that differs, from 1; 0 where none does.
     """
 
     compared: int
+    members: int
     different: int
     place: int
     position: int
@@ -107,18 +109,19 @@ def compare_sample(
         max_length: most tokens of a sequence: both are cut there, as the model's input is.
     """
     where = {
-        int(subject): (records, index)
-        for subjects, records in splits.values()
+        int(subject): (is_member, records, index)
+        for is_member, (subjects, records) in splits.items()
         for index, subject in enumerate(subjects.tolist())
     }
-    compared = different = place = position = 0
+    compared = members = different = place = position = 0
     for row, (subject, tokens) in enumerate(
         zip(sample.subject_id.tolist(), sample.tokens, strict=True), start=1
     ):
         if subject not in where:
             continue
         compared += 1
-        records, index = where[subject]
+        is_member, records, index = where[subject]
+        members += is_member
         own = records.record(index).tokens[:max_length].astype(np.int64)
         theirs = tokens[:max_length]
         if np.array_equal(own, theirs):
@@ -128,4 +131,4 @@ def compare_sample(
             shared = min(len(own), len(theirs))
             unlike = np.flatnonzero(own[:shared] != theirs[:shared])
             place, position = row, int(unlike[0] if len(unlike) else shared) + 1
-    return Agreement(compared, different, place, position)
+    return Agreement(compared, members, different, place, position)

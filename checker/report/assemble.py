@@ -149,6 +149,7 @@ def _cell(
             name: beside.reported()
             for name, beside in (measurement.reported if measurement else {}).items()
         },
+        q_from=measurement.q_from if measurement else None,
         placebo=_reported(finding.placebo),
         sample=cell.sample,
         power=power,

@@ -12,7 +12,7 @@ from typing import Any, Literal
 
 from pydantic import Field
 
-from checker.attacks.families import Power, Sample
+from checker.attacks.families import Power, QFrom, Sample
 from checker.canonical import JsonModel
 from checker.planning.model import BaseCell, Contrast
 from checker.policy import Origin
@@ -60,7 +60,9 @@ class CellReport(BaseCell):
     where nothing was measured or where nothing may ever occur, and where the numbers are withheld
     and the verdict does not say it. `times_limit` says of a failure without numbers how many times
     its limit the lower bound is at least. `roc` is None where the attack ranks no patients, and
-    where its steps could give a count away. `withheld` names the fields that this audience does not
+    where its steps could give a count away. `q_from` says what a patient's q was had from, where
+    the attack has one: how likely the model was to name the class at each step, or the
+    continuations that named it. `withheld` names the fields that this audience does not
     see because they could be traced to fewer patients than `minCell`.
     """
 
@@ -76,6 +78,7 @@ class CellReport(BaseCell):
     members: ReportedEstimate | None = None
     nonmembers: ReportedEstimate | None = None
     reported: dict[str, ReportedEstimate] = Field(default_factory=dict)
+    q_from: QFrom | None = None
     p_value: float | None = None
     placebo: ReportedEstimate | None = None
     sample: Sample | None
@@ -287,7 +290,9 @@ class Provenance(JsonModel):
 
     `attempt` is None where no ledger was kept; the model was then judged as at a first attempt.
     `measured` is when the oldest of its evidence was: a run that is begun again keeps what it has.
-    `run_sha256` is of `run.json`, which says when each file was measured.
+    `run_sha256` is of `run.json`, which says when each file was measured. Of `evidence` a shared
+    report has the first entry of each kind, as how many there are counts patients; the manifest has
+    all.
     """
 
     phigate_version: str

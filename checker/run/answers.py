@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from checker.errors import EvidenceError
 from checker.evidence import Manifest
 from checker.evidence_columns import KINDS
-from checker.kinds import score_column
+from checker.kinds import compensator_column, score_column
 from checker.planning import AuditPlan, Job
 from checker.records.prompt_format import DECLARED
 
@@ -73,6 +73,9 @@ def _strange(job: Job, table: pa.Table, plan: AuditPlan) -> Iterator[str]:
 
 def _rollouts(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> Iterator[str]:
     yield from _prompts(inputs, table, plan)
+    watched = [compensator_column(watch) for watch in inputs.get("watch", ())]
+    if missing := [name for name in watched if name not in table.column_names]:
+        yield f"it lacks {missing[0]}"
     drawn = pc.value_counts(table["prompt"]).field("counts").to_numpy()
     samples = inputs["samples"]
     if len(drawn) and (
@@ -172,14 +175,20 @@ _CHECKS: Final[Mapping[str, _Check]] = {
 
 def _unlike(first: Job, job: Job, tables: Mapping[str, pa.Table]) -> Iterator[str]:
     one, other = tables[first.digest], tables[job.digest]
-    if job.kind in KINDS and not one.schema.equals(other.schema, check_metadata=False):
-        names = [
-            name for name in dict.fromkeys([*one.column_names, *other.column_names])
-            if name not in one.column_names or name not in other.column_names
-            or one.schema.field(name) != other.schema.field(name)
-        ]  # fmt: skip
-        yield f"they differ in {', '.join(names) or 'the order of their columns'}"
-        return
+    if job.kind in KINDS:
+        first_columns, columns = (
+            # what is named by a k or a class is what its own job asks for
+            {f.name: f.type for f in table.schema if "@" not in f.name}
+            for table in (one, other)
+        )
+        if list(first_columns.items()) != list(columns.items()):
+            names = [
+                name
+                for name in dict.fromkeys([*first_columns, *columns])
+                if first_columns.get(name) != columns.get(name)
+            ]
+            yield f"they differ in {', '.join(names) or 'the order of their columns'}"
+            return
     for name in _LISTED.get(job.kind, ()):
         # two manifests have canaries of their own
         if first.inputs.get("manifest") == job.inputs.get("manifest") and one[name] != other[name]:

@@ -146,6 +146,7 @@ def expected_tokens(task: Task) -> pa.Table:
     return pa.table(
         {
             "compared": [found.compared],
+            "members": [found.members],
             "different": [found.different],
             "place": [found.place],
             "position": [found.position],

@@ -19,7 +19,7 @@ from checker.evidence import Pseudonyms
 from checker.planning.model import AuditPlan, Job
 from checker.planning.task import PatientNames, Running, Task
 from checker.planning.workload import Workload
-from checker.run import cohort_jobs, extraction_jobs, model_jobs
+from checker.run import cohort_jobs, description_jobs, extraction_jobs, model_jobs
 from checker.targets import Progress, TargetModel
 
 SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
@@ -31,6 +31,8 @@ SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
     "spare-scores": model_jobs.spare_scores,
     "extraction": extraction_jobs.extraction,
     "prompt-format": model_jobs.prompt_format,
+    "other-descriptions": description_jobs.other_descriptions,
+    "record-parts": description_jobs.record_parts,
     "expected-tokens": cohort_jobs.expected_tokens,
     "expected-loss": model_jobs.expected_loss,
     "embeddings": model_jobs.embeddings,

@@ -35,7 +35,10 @@ class _Piece:
 
 
 def extraction(task: Task) -> pa.Table:
-    """How likely each patient's best window is to be drawn, and whether it is recited greedily."""
+    """How likely each patient's best window is to be drawn, and whether it is recited greedily.
+
+    Once of windows that not anybody would write, and once of those that hardly anybody would.
+    """
     inputs, patients = task.job.inputs, task.workload.scored[task.job.digest]
     length = int(inputs["length"])
     pieces = list(_behind_cuts(task, length) if task.job.needs else _of_records(task))
@@ -49,16 +52,17 @@ def extraction(task: Task) -> pa.Table:
     )
     own = [None if side else i for side, i in (patients[piece.patient] for piece in pieces)]
     texts = [model.logprobs([piece.tokens for piece in pieces], own=own) for model in _models(task)]
-    best = [BestWindow() for _ in patients]
+    best, rare = ([BestWindow() for _ in patients] for _ in range(2))
     for piece, scores, *references in zip(pieces, scored, *texts, strict=True):
-        best[piece.patient] |= best_window(
-            scores.logprob,
-            scores.first,
-            references,
-            length=length,
-            begin=piece.begin,
-            common=float(inputs["common"]),
-        )
+        for found, limit in ((best, "common"), (rare, "rare")):
+            found[piece.patient] |= best_window(
+                scores.logprob,
+                scores.first,
+                references,
+                length=length,
+                begin=piece.begin,
+                common=float(inputs[limit]),
+            )
     return pa.table(
         {
             "patient": pa.array([task.patient(*row) for row in patients], pa.string()),
@@ -71,6 +75,8 @@ def extraction(task: Task) -> pa.Table:
             "common": pa.array([one.common for one in best], pa.int64()),
             "log_probability": pa.array([one.log_probability for one in best], pa.float64()),
             "greedy": pa.array([one.greedy for one in best], pa.bool_()),
+            "rare_log_probability": pa.array([one.log_probability for one in rare], pa.float64()),
+            "rare_greedy": pa.array([one.greedy for one in rare], pa.bool_()),
         }
     )
 

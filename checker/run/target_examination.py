@@ -30,7 +30,13 @@ HORIZON = 100
 DESCRIBED = {"attack-not-shown-to-work": "attack-not-shown-to-work", **REASONS_OF}
 """The checks that tell whether the description is the model's, with the reason each one gives."""
 
-_KINDS = ("prompt-format", "expected-tokens", "expected-loss")
+_KINDS = (
+    "prompt-format",
+    "other-descriptions",
+    "record-parts",
+    "expected-tokens",
+    "expected-loss",
+)
 
 Answer = Literal["shown", "not shown", "wrong"]
 
@@ -38,12 +44,12 @@ _SCORES = {
     "later-tokens": "A token's score does not depend on what follows it",
     "record-length": "A token's score does not depend on how long the record goes on",
     "batch-composition": "Scores do not depend on the other records of a batch",
+    "sampled-scores": "A sampler's probabilities are those of the model, after top-p",
     "probability-sum": "Probabilities of the next token sum to one",
     "chunked-head": "The output layer gives the same in chunks",
     "cached-decoding": "Decoding in steps gives the scores of whole passes",
     "left-padding": "Prompts of different lengths are decoded together as each alone",
     "watched-classes": "A step names a class as likely as its tokens",
-    "sampled-scores": "What a sampler is said to draw with is what the model gives",
 }
 _DRAWS = {
     "same-key": "The same seed and key draw the same",

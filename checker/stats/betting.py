@@ -58,7 +58,8 @@ def betting_limits(values: ArrayLike, *, confidence: float) -> tuple[float, floa
     """
     x = _checked(values)
     mean = float(x.mean())
-    low, high = _lower(x, confidence=confidence), 1.0 - _lower(1.0 - x, confidence=confidence)
+    low = _lower(x, confidence=confidence)
+    high = 1.0 - _lower(1.0 - x[::-1], confidence=confidence)
     return min(max(low - _ROUNDING, 0.0), mean), max(min(high + _ROUNDING, 1.0), mean)
 
 
@@ -183,7 +184,8 @@ def _typical(n: int, mean: float) -> FloatArray:
 
 
 def _checked(values: ArrayLike) -> FloatArray:
-    x = finite(values)
+    """Return the values, sorted: not even rounding may depend on their order."""
+    x = np.sort(finite(values))
     if not len(x):
         raise InsufficientData("patients", needed=1, got=0)
     if not ((x >= 0) & (x <= 1)).all():
@@ -210,7 +212,7 @@ def _lower(x: FloatArray, *, confidence: float) -> float:
 def _game(x: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return the values in several orders and what is staked on each, [orders, n] both."""
     n = len(x)
-    ordered = np.sort(x)[_random_orders(n)]
+    ordered = x[_random_orders(n)]
     seen = np.arange(1, n + 1)
     means = (0.5 + ordered.cumsum(axis=1)) / (seen + 1)
     spread = (0.25 + ((ordered - means) ** 2).cumsum(axis=1)) / (seen + 1)

@@ -23,6 +23,10 @@ DIRECTION = 0.005
 NAMING = 0.001
 """A model is said to name classes more or less often than its own probabilities say."""
 
+DESCRIPTION = 0.01
+"""The model is said to know its members, or parts of records, better than they are described. A
+bound by Markov's inequality, which is hardly ever reached."""
+
 NONMEMBERS = 0.002
 """The model is said to know nonmembers whom it never saw: by what it draws, or by its scores."""
 

@@ -165,13 +165,27 @@ def compensators(
         drawn: [T] or, where the last step drew the end, [T - 1] ids.
         watch: [C, V], the classes.
     """
-    steps, classes = masses.shape
-    hits = np.zeros((steps, classes), dtype=np.bool_)
+    hits = np.zeros(masses.shape, dtype=np.bool_)
     hits[: len(drawn)] = watch[:, drawn].T
-    sums = np.zeros(classes)
-    waits = np.ones(classes, dtype=np.bool_)  # for the first token of the class
-    counts = np.zeros(classes, dtype=np.bool_)  # its sum is as large as it may be
-    for mass, hit in zip(masses, hits, strict=True):
+    sums: NDArray[np.float32] = summed(masses[None], hits[None])[0]
+    return sums
+
+
+def summed(masses: NDArray[np.float64], hits: NDArray[np.bool_]) -> NDArray[np.float32]:
+    """Sum masses of many continuations at once.
+
+    Args:
+        masses: [n, T, C]; 0 behind the end of a continuation.
+        hits: [n, T, C], whether the step named the class; False behind the end.
+
+    Returns:
+        [n, C] float32.
+    """
+    sums = np.zeros((len(masses), masses.shape[2]))
+    waits = np.ones(sums.shape, dtype=np.bool_)  # for the first token of the class
+    counts = np.zeros(sums.shape, dtype=np.bool_)  # the sum is as large as it may be
+    for step in range(masses.shape[1]):
+        mass, hit = masses[:, step], hits[:, step]
         counts |= sums + mass > MOST
         sums += np.where(waits, np.where(counts, hit, mass), 0.0)
         waits &= ~hit

@@ -109,7 +109,8 @@ def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> d
 
     Returns:
         By check the largest deviation seen: nats for "later-tokens", "record-length",
-        "batch-composition", "cached-decoding", "left-padding" and "chunked-head"; a difference of
+        "batch-composition", "sampled-scores", "cached-decoding", "left-padding" and "chunked-head";
+        a difference of
         probabilities for "watched-classes"; a share for "same-key" and "batch-draws"; standard
         errors for "end-of-record", "drawn-against-scored", "first-tokens" and "repetition". What
         does not apply to the model is left out.

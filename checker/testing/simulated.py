@@ -40,7 +40,7 @@ from checker.targets import (
     WatchedRollout,
     require_fit,
 )
-from checker.targets.compensator import compensators, without_end
+from checker.targets.compensator import summed, without_end
 from checker.targets.sampling import cut_at, shape_probabilities, uniforms
 from checker.testing.memorized_trie import UNKNOWN, FloatArray, IntArray, MemorizedTrie
 
@@ -391,13 +391,11 @@ class SimulatedTarget:
         if watch is None:
             nothing = np.empty(0, dtype=np.float32)
             return [WatchedRollout(row, nothing) for row in tokens]
-        horizon = sampler.horizon_tokens
-        return [
-            WatchedRollout(
-                row, compensators(own[: len(row) + (len(row) < horizon)], row, watch=watch)
-            )
-            for row, own in zip(tokens, masses, strict=True)
-        ]
+        lengths = np.array([len(row) for row in tokens])[:, None]
+        steps = np.arange(sampler.horizon_tokens)
+        masses[steps > lengths] = 0.0  # the step at which the end was drawn is the last
+        hits = watch.T[drawn] & (steps < lengths)[:, :, None]
+        return [WatchedRollout(*pair) for pair in zip(tokens, summed(masses, hits), strict=True)]
 
     def embed(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None

@@ -21,6 +21,7 @@ from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.verdict.assignment import PROVEN
 from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck
+from checker.verdict.description import description_checks
 from checker.verdict.instrument import instrument_checks
 from checker.verdict.nonmembers import nonmember_checks
 
@@ -50,12 +51,15 @@ def admissibility_checks(
     Returns:
         The checks, in the order a report shows them.
     """
+    instrument = instrument_checks(plan, evidence, require_expectation=require_expectation)
+    confirmed = any(check.name == "expected-tokens" and check.holds for check in instrument)
     return [
         *_overlap(plan, evidence, max_near=max_near),
         _comparability(plan, evidence, tolerance=tolerance, confidence=confidence),
         _prompt_format(plan, evidence),
+        *description_checks(plan, evidence, confirmed=confirmed),
         *nonmember_checks(plan, evidence),
-        *instrument_checks(plan, evidence, require_expectation=require_expectation),
+        *instrument,
     ]
 
 

@@ -20,7 +20,7 @@ from checker.stats import false_alarms
 from checker.targets.draw_agreement import MOST_STANDARD_ERRORS, standard_errors
 from checker.verdict.checks import AdmissibilityCheck
 
-NAME = "drawn-as-expected"
+NAME = "draws"
 REASON = "attack-not-shown-to-work"
 
 

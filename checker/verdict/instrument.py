@@ -21,6 +21,8 @@ from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck
 
 REASONS_OF = {
     "floor": "attack-not-shown-to-work",
+    "recognised-otherwise": "attack-not-shown-to-work",
+    "record-parts": "attack-not-shown-to-work",
     "expected-tokens": "expectation-not-met",
     "expected-loss": "expectation-not-met",
     "expectation": "expectation-missing",
@@ -163,10 +165,11 @@ def _tokens(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> AdmissibilityC
             f" {row['place']} of the sample, from its token {row['position']}."
         )
         return AdmissibilityCheck(name, title, False, text, evidence=(job.digest,))
-    if row["compared"] < SAMPLE_NEEDED:
+    if row["members"] < SAMPLE_NEEDED:
         text = (
-            f"Not decided: the trainer's sample holds {row['compared']} patients of this audit, of"
-            f" {SAMPLE_NEEDED} needed."
+            f"Not decided: the trainer's sample holds {row['members']} members of this audit, of"
+            f" {SAMPLE_NEEDED} needed. It is made of patients whom the model was trained on: where"
+            " it lacks them, the members of this audit may be others."
         )
         return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
     text = f"All {row['compared']} sequences of the trainer's sample agree to the last token."

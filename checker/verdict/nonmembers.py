@@ -16,13 +16,12 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from checker import stats
-from checker.kinds import score_column
 from checker.planning.cells import metric_of
 from checker.planning.extraction import KIND
 from checker.planning.model import AuditPlan, Job
 from checker.planning.nonmembers import (
     CHANCE,
-    MIN_K,
+    COMPARED,
     QUERIES,
     SPARE,
     WINDOW,
@@ -39,12 +38,6 @@ MOST_KNOWN: Final = 0.01
 
 PROVEN: Final = 1 - false_alarms.NONMEMBERS
 """Confidence of the bound that proves it."""
-
-_SCORES: Final = {
-    "loss": "loss",
-    f"Min-K% ({MIN_K:g} %)": score_column("min-k", MIN_K),
-    f"Min-K%++ ({MIN_K:g} %)": score_column("min-k++", MIN_K),
-}
 
 Scores = NDArray[np.float64]
 
@@ -108,15 +101,15 @@ def _extractable(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibi
     if 2 * n < plan.data.nonmembers or not n:
         text = f"Not decided: only {n} of {plan.data.nonmembers} nonmembers were looked for."
         return AdmissibilityCheck(REASON, title, None, text, limit=MOST_KNOWN, evidence=names)
-    logs = table["log_probability"].fill_null(-np.inf).to_numpy()
+    logs = table["rare_log_probability"].fill_null(-np.inf).to_numpy()
     least = least_log_probability(queries=QUERIES, chance=CHANCE)
-    known = (logs >= least) | table["greedy"].to_numpy().astype(np.bool_)
+    known = (logs >= least) | table["rare_greedy"].to_numpy().astype(np.bool_)
     found = stats.rate(int(known.sum()), n, confidence=PROVEN)
     holds = found.low <= MOST_KNOWN
     text = (
-        f"Of {int(known.sum())} of {n} nonmembers a piece of {length} tokens that not anybody would"
-        f" write comes out word for word, greedily or with a chance of {CHANCE:g} in {QUERIES}"
-        f" queries; the lower bound {found.low:.1%} (at {PROVEN:.0%}) is"
+        f"Of {int(known.sum())} of {n} nonmembers a piece of {length} tokens that hardly anybody"
+        f" would write comes out word for word, greedily or with a chance of {CHANCE:g} in"
+        f" {QUERIES} queries; the lower bound {found.low:.1%} (at {PROVEN:.0%}) is"
         f" {'not ' if holds else ''}above {MOST_KNOWN:.0%}."
     )
     return AdmissibilityCheck(REASON, title, holds, text, found.reported(), MOST_KNOWN, names)
@@ -145,7 +138,7 @@ def _unlike_spare(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissib
     spare = evidence[job.digest]
     tables = [evidence[one.digest] for one in scored]
     compared: dict[str, tuple[Scores, Scores]] = {}
-    for name, column in _SCORES.items():
+    for name, column in COMPARED.items():
         if all(column in table.column_names for table in (spare, *tables)):
             compared[name] = _outside(tables, column), spare[column].to_numpy().astype(np.float64)
     if not compared or not all(len(side) for pair in compared.values() for side in pair):
@@ -189,7 +182,7 @@ def _outside(tables: list[pa.Table], column: str) -> Scores:
 
 
 def told_apart(nonmembers: Scores, spare: Scores) -> Scores:
-    """Return the two-sided p with which one ranking tells two groups apart.
+    """Return the p, counting both sides, with which one ranking tells two groups apart.
 
     Args:
         nonmembers: [..., n] of one score, or of many.
@@ -201,5 +194,5 @@ def told_apart(nonmembers: Scores, spare: Scores) -> Scores:
     Reference:
         Mann & Whitney 1947, Ann. Math. Stat. 18:50.
     """
-    found: Scores = mannwhitneyu(nonmembers, spare, alternative="two-sided", axis=-1).pvalue
+    found: Scores = mannwhitneyu(nonmembers, spare, axis=-1).pvalue
     return found

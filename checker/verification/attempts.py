@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+from pydantic import ValidationError
+
 from checker.errors import EvidenceError
 from checker.ledger import ATTEMPT_FILE, Ledger, load_attempt, read_ledger, verdict_entry
 from checker.report.model import Report
@@ -138,15 +140,19 @@ def _stands(ledger: Ledger, entry: str, number: object) -> Statement:
 def _recorded(run: Run, report: Report, ledger: Ledger, attempt: int) -> Statement:
     """Whether the report's verdict stands in a ledger as reached on the report's own grounds."""
     said, last = report.provenance, ledger.last_verdict(run.plan)
-    verdict = verdict_entry(
-        run.plan,
-        attempt=attempt,
-        verdict=report.verdict,
-        as_of=said.as_of,
-        manifest_sha256=said.manifest_sha256,
-        waivers_sha256=said.waivers_sha256,
-        phigate_version=said.phigate_version,
-    )
+    try:
+        verdict = verdict_entry(
+            run.plan,
+            attempt=attempt,
+            verdict=report.verdict,
+            as_of=said.as_of,
+            manifest_sha256=said.manifest_sha256,
+            waivers_sha256=said.waivers_sha256,
+            phigate_version=said.phigate_version,
+        )
+    except ValidationError as error:
+        place = ".".join(str(part) for part in error.errors()[0]["loc"])
+        return Statement(False, f"the report says what no ledger holds: {place}")
     if last != report.verdict:
         told = "no verdict on this plan" if last is None else f"another verdict, {last}"
     elif ledger.has_verdict(verdict):

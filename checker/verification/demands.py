@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from checker.attacks.api import GROUP, columns_of, load_attack
+from checker.attacks.api import GROUP, columns_of, load_attack, version_of_kind
 from checker.attacks.tables import booleans, in_subgroup
 from checker.evidence import EvidenceStore
 from checker.kinds import SHARED
@@ -75,6 +75,25 @@ def check_measurements(run: Run) -> Statement:
     return Statement(True, "all cells are judged from jobs that ask what the policy says")
 
 
+def check_plugins(run: Run) -> Iterator[Statement]:
+    """Say where the code that observed something is not the code that is installed here."""
+    kinds = {job.kind: job.inputs["plugin"] for job in run.plan.jobs if "plugin" in job.inputs}
+    for kind, told in kinds.items():
+        here = version_of_kind(kind)
+        if told == here:
+            continue
+        was, now = _named_version(told), _named_version(here)
+        yield Statement(None, f"jobs of kind {kind} were run by {was}; installed here is {now}")
+
+
+def _named_version(told: Any) -> str:
+    """Name a plug-in's distribution, version and the beginning of its files' digest."""
+    if not isinstance(told, Mapping):
+        return "phigate itself"
+    name, version, sha256 = (str(told.get(key)) for key in ("distribution", "version", "sha256"))
+    return f"{name} {version} ({sha256[:12]}…)"
+
+
 def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | None:
     """Say in what a job of a cell asks something else than the cell's policy says, or None."""
     watch = plan.classes[cell.attribute_class].watch if cell.attribute_class else []
@@ -89,7 +108,7 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
         if job.inputs.get(name) != value:
             return f"a job of other {name}"
     for name in _AT_LEAST.get(job.kind, ()):
-        if job.inputs.get(name, 0) < cell.params.get(name, 0):
+        if job.inputs.get(name, 0) < _least(cell, job, name, watch=watch):
             return f"a job of fewer {name}"
     if job.kind == "labels" and cell.attribute_class:
         parts = plan.classes[cell.attribute_class].parts
@@ -98,6 +117,17 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
     if job.needs and cell.labels is not None and cell.labels not in job.needs:
         return "a job of other patients"
     return None
+
+
+def _least(cell: Cell, job: Job, name: str, *, watch: Sequence[int]) -> int:
+    """Return how large an input must be: fewer samples do where q is estimated from each."""
+    wanted = int(cell.params.get(name, 0))
+    if list(watch) not in job.inputs.get("watch", []):
+        return wanted
+    params = load_attack(cell.probe).params.model_validate(cell.params)
+    if not getattr(params, "estimates_q", False):
+        return wanted
+    return int(getattr(params, "estimation_samples", wanted))
 
 
 def _labels(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:

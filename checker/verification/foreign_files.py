@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from checker.errors import EvidenceError
 from checker.ledger import ATTEMPT_FILE
 from checker.report.model import Report
-from checker.run.belonging import derived_folders, foreign_files
+from checker.run.belonging import foreign_files
 from checker.run.stored import WAIVERS, Run
 from checker.verification.comparisons import check_comparisons
 from checker.verification.statement import Statement
@@ -16,7 +16,7 @@ UNUSED_SHOWN = 3
 
 
 def check_foreign(run: Run, report: Report) -> Iterator[Statement]:
-    """Report files that are no part of a run, evidence that is not judged, and runs of their own.
+    """Report files that are no part of a run, and evidence that is not judged.
 
     A file that is no part of the run may say anything, also that another model may be released.
 
@@ -48,8 +48,6 @@ def check_foreign(run: Run, report: Report) -> Iterator[Statement]:
             f"{', '.join(sorted(path.name[:12] for path in unused)[:UNUSED_SHOWN])}…:"
             f" {len(unused)} evidence files are not in the manifest, and are not judged",
         )
-    for name in derived_folders(run.folder):
-        yield Statement(None, f"{name}/ is a run under another policy, and is verified by itself")
 
 
 def _not_of(report: Report, run: Run) -> Iterator[str]:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from checker.canonical import sha256_hex
 from checker.errors import EvidenceError, PluginError
 from checker.evidence import read_file
 from checker.plugins import load_plugin, plugin_names
@@ -15,9 +16,18 @@ from checker.run.stored import Run, report_folder
 from checker.verification.statement import Statement
 
 
-def check_renderings(run: Run, report: Report) -> Iterator[Statement]:
-    """What people read must be what was judged: each rendering is made again and compared."""
-    yield from _rendered(run, report, run.folder)
+def check_renderings(
+    run: Run, report: Report, *, vouched: Mapping[str, str] | None = None
+) -> Iterator[Statement]:
+    """What people read must be what was judged: each rendering is made again and compared.
+
+    Args:
+        run: the run.
+        report: its shared report.
+        vouched: SHA-256 of those that were signed, by name; None where no key was given. Where one
+            was, somebody is to answer for every page: what cannot be compared here must be signed.
+    """
+    yield from _rendered(run, report, run.folder, vouched)
     folder = report_folder(run.folder, "internal")
     if not (folder / "report.json").exists() and not any(folder.glob("report.*")):
         return
@@ -26,17 +36,29 @@ def check_renderings(run: Run, report: Report) -> Iterator[Statement]:
     except EvidenceError as error:
         yield Statement(False, f"renderings in {folder.name} were not compared: {error}")
         return
-    yield from _rendered(run, internal, folder)
+    # of internal pages none is signed: a digest of theirs would let counts be guessed
+    yield from _rendered(run, internal, folder, None if vouched is None else {})
 
 
-def _rendered(run: Run, report: Report, folder: Path) -> Iterator[Statement]:
+def _rendered(
+    run: Run, report: Report, folder: Path, vouched: Mapping[str, str] | None
+) -> Iterator[Statement]:
     for name in plugin_names("phigate.reports"):
         if name == "json":
             continue
         written: ReportFormat = load_plugin("phigate.reports", name)
         path = folder / written.filename
         if path.exists():
-            yield _rendering(path, written, report, name=str(path.relative_to(run.folder)))
+            name = str(path.relative_to(run.folder))
+            if (vouched or {}).get(name) == sha256_hex(read_file(path)):
+                yield Statement(True, f"{name} is the one that was signed")
+                continue
+            found = _rendering(path, written, report, name=name)
+            if vouched is not None and found.holds is None:
+                why = "no signature that was checked covers it"
+                what = "take it away or sign it" if folder == run.folder else "take it away"
+                found = Statement(False, f"{found.text}; {why}, so {what}")
+            yield found
 
 
 def _rendering(path: Path, written: ReportFormat, report: Report, *, name: str) -> Statement:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from checker.errors import EvidenceError
 from checker.report.formats.json import load_report
+from checker.run.belonging import derived_folders
 from checker.run.measured import require_measured
-from checker.run.stored import load_run
+from checker.run.stored import Run, load_run
 from checker.verification.attempts import check_attempt, check_in_ledger, check_required_ledger
 from checker.verification.demands import (
     check_demands,
     check_empty,
     check_measurements,
+    check_plugins,
     check_policy,
 )
 from checker.verification.exclusions import check_exclusions
@@ -26,7 +28,7 @@ from checker.verification.judging import check_judgement, check_later
 from checker.verification.model_files import check_model
 from checker.verification.renderings import check_renderings
 from checker.verification.salts import check_salts
-from checker.verification.signatures import check_signed
+from checker.verification.signatures import check_signed, vouched_renderings
 from checker.verification.statement import Statement
 
 if TYPE_CHECKING:  # cryptography is loaded only where there is a signature to look at
@@ -94,7 +96,7 @@ def verify_run(
     else:
         statements.append(Statement(None, "no policy was looked at; --policy names its file"))
     if all(statement.holds is not False for statement in statements):
-        statements += [check_measurements(run), check_empty(run)]
+        statements += [check_measurements(run), *check_plugins(run), check_empty(run)]
         statements += [*check_figures(run), *check_salts(run), *check_exclusions(run)]
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
@@ -104,16 +106,42 @@ def verify_run(
             statements += check_later(run, report, as_of)
     else:
         statements.append(Statement(False, "not judged again: the files above do not hold"))
-    statements += check_renderings(run, report)
+    vouched = vouched_renderings(folder, keys=keys, attestation=attestation)
+    statements += check_renderings(run, report, vouched=vouched)
     if ledger is not None:
         statements += check_in_ledger(run, report, ledger)
     elif report.provenance.attempt is not None:
         statements.append(Statement(None, "no ledger was looked at; --ledger names one"))
     if signed:
         statements += check_signed(folder, report, run, keys=keys, attestation=attestation)
-    statements += check_foreign(run, report)
+    statements += [*check_foreign(run, report), *check_derived(run)]
     if not keys:
         statements.append(Statement(None, UNSIGNED))
     if model is not None:
         statements += check_model(run.plan.target.model_files, model)
+    else:
+        said = f"{report.target.name} {report.target.version}"
+        text = f"no model was looked at; --model names the one that {said} is to be"
+        statements.append(Statement(None, text))
     return statements
+
+
+def check_derived(run: Run) -> Iterator[Statement]:
+    """Runs under other policies that lie below this one: pages in them may say anything.
+
+    Each is verified as it stands. That it holds says nothing of its policy, which may be anybody's.
+    """
+    for name in derived_folders(run.folder):
+        if "/" in name:
+            continue  # which the run around it says
+        try:
+            found = verify_run(run.folder / name, signed=False)
+            broken = [one.text for one in found if one.holds is False]
+        except EvidenceError as error:
+            broken = [str(error)]
+        if broken:
+            yield Statement(False, f"{name}/ is no run that holds: {broken[0]}")
+        else:
+            yield Statement(
+                None, f"{name}/ is a run under another policy: it holds, and nobody signed it here"
+            )

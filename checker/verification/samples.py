@@ -10,6 +10,7 @@ import pyarrow.compute as pc
 from checker.attacks.api import load_attack
 from checker.attacks.labels import labelled_again
 from checker.planning import AuditPlan, Cell
+from checker.planning.nonmembers import SPARE
 from checker.planning.protocol import SampleEvidence, planning_of
 
 Tables = Callable[[str], pa.Table | None]
@@ -51,6 +52,10 @@ def strange_patients(plan: AuditPlan, tables: Tables) -> Iterator[str]:
         if table is None or "patient" not in table.column_names:
             continue
         place = pc.index_in(table["patient"], value_set=known["patient"])
+        if job.kind == SPARE:
+            if len(place) > place.null_count:
+                yield f"has {len(place) - place.null_count} spare patients in a split"
+            continue
         if first == "labels" and place.null_count:
             yield f"has nobody of {place.null_count} patients of the evidence ({job.kind})"
         inside = known["member"].take(place.drop_null())

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from checker.canonical import sha256_hex
 from checker.errors import EvidenceError
 from checker.evidence import read_file
+from checker.plugins import load_plugin, plugin_names
 from checker.report.formats.json import load_report
 from checker.report.model import Report
 from checker.run.stored import Run, load_run
@@ -38,7 +39,56 @@ def attest_run(folder: Path, *, url: str | None = None) -> dict[str, Any]:
         report_sha256=sha256_hex(read_file(folder / "report.json")),
         model_files=load_run(folder).plan.target.model_files,
         url=url,
+        renderings={path.name: sha256_hex(read_file(path)) for path in varying_renderings(folder)},
     )
+
+
+def varying_renderings(folder: Path) -> list[Path]:
+    """Return a run's shared files that no other machine need write in the same bytes, as PDFs.
+
+    All others follow from `report.json` to the byte, so that its digest vouches for them.
+    """
+    formats = (load_plugin("phigate.reports", name) for name in plugin_names("phigate.reports"))
+    paths = (folder / one.filename for one in formats if one.attached is not None)
+    return [path for path in paths if path.exists()]
+
+
+def vouched_renderings(
+    folder: Path, *, keys: Sequence[Key], attestation: Path | None
+) -> dict[str, str] | None:
+    """Return the renderings that a run's signature names, by name, with their digests.
+
+    Returns:
+        None where no key was given; nothing where one did not sign, for then nobody vouches.
+    """
+    from checker.attestation import (
+        ATTESTATION_FILE,
+        is_signed_with,
+        read_attestation,
+        read_statement,
+    )
+
+    if not keys:
+        return None
+    try:
+        envelope = read_attestation(attestation or folder / ATTESTATION_FILE)
+        if not all(is_signed_with(envelope, key) for key in keys):
+            return {}
+        return _renderings(read_statement(envelope))
+    except EvidenceError:  # `check_signed` says what is wrong with it
+        return {}
+
+
+def _renderings(signed: Mapping[str, Any]) -> dict[str, str]:
+    """Return what a statement says of renderings, as far as it is well formed."""
+    told = signed["predicate"].get("phigate")
+    named = told.get("renderings") if isinstance(told, dict) else None
+    found = {}
+    for one in named if isinstance(named, list) else []:
+        digests = one.get("digest") if isinstance(one, dict) else None
+        if isinstance(digests, dict):
+            found[str(one.get("name"))] = str(digests.get("sha256"))
+    return found
 
 
 def verify_attestation(
@@ -99,7 +149,9 @@ def check_signed(
     """Whether the report of a run was signed, by whom, and as what it says now."""
     from checker.attestation import ATTESTATION_FILE, read_attestation, written_form
 
-    path = attestation or folder / ATTESTATION_FILE
+    path, own = attestation or folder / ATTESTATION_FILE, folder / ATTESTATION_FILE
+    if own.exists() and path.resolve() != own.resolve():
+        yield Statement(None, f"{own.name} lies in the run's folder, and was not looked at")
     if attestation is None and not path.exists():
         wanted = False if keys else None
         yield Statement(wanted, f"the report is not signed: there is no {path.name}")
@@ -150,6 +202,7 @@ def _attested(
         report_sha256=sha256_hex(read_file(folder / "report.json")),
         model_files=run.plan.target.model_files if run else {},
         url=signed["predicate"].get("url"),
+        renderings=_renderings(signed),  # which need not lie here any more; see `renderings`
     )
     if run is None:  # its plan cannot be trusted to name the model
         expected["subject"] = signed.get("subject")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+import yaml
 from auditing import Audit, phigate
 from meds_builder import FIRST_SUBJECT
 from small_world import TEMPLATE, World, checked, patients, write_world
@@ -40,15 +42,16 @@ def control(metric: str = "extractable_share", fail: float = 0.04, **params: Any
         "probe": "trajectory-memorization",
         "params": {"length": LENGTH, "windows": "any", "topP": 1.0, **params},
         "metric": metric,
-        "limits": {"holder": {"fail": fail}},
+        "limits": {"holder" if params.get("windows") == "cut" else "record": {"fail": fail}},
     }
 
 
 ATTACKERS: dict[str, dict[str, Any]] = {
-    "holder": {"title": "Who holds the record", "knows": {"static": ["sex"], "events": 3}},
+    "holder": {"title": "Who knows its beginning", "knows": {"static": ["sex"], "events": 3}},
+    "record": {"title": "Who holds it all", "knows": {"static": ["sex"], "events": "all"}},
     "nobody": {"title": "Who knows nothing", "knows": {}},
 }
-NOBODY = {"limits": {"holder": {"maxCount": 0, "minN": 90}}}
+NOBODY = {"limits": {"record": {"maxCount": 0, "minN": 90}}}
 CONTROLS = {
     "any": control(),
     "none-at-all": {**control(), **NOBODY},
@@ -181,6 +184,24 @@ def test_the_internal_report_says_how_likely_the_worst_piece_is(
     assert "estimate" in cell["withheld"]
 
 
+def test_every_format_says_it_in_words(one_in_twenty: Audit, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    shutil.copytree(one_in_twenty.run, run)
+    formats = "html,markdown,sarif,junit,oscal,model-card"
+    for audience in ("internal", "shared"):
+        code, out = phigate("report", run, "--format", formats, "--audience", audience)
+        assert code in {ExitCode.PASS, ExitCode.FAIL}, out
+        folder = run / "internal" if audience == "internal" else run
+        pages = [path for path in folder.iterdir() if path.suffix in {".html", ".md", ".sarif"}]
+        assert len(pages) >= 3
+        for page in pages:
+            text = page.read_text(encoding="utf-8")
+            assert "extractable" in text or page.suffix == ".md", page  # a summary
+            assert "windows_above" not in text, page  # a name without words
+        told = (folder / "report.html").read_text(encoding="utf-8")
+        assert ("the likeliest piece of any member" in told) is (audience == "internal")
+
+
 def test_a_run_with_extraction_verifies(one_in_twenty: Audit) -> None:
     code, out = phigate("verify", one_in_twenty.run)
     assert code == ExitCode.PASS, out
@@ -290,12 +311,35 @@ def test_one_patient_more_above_the_threshold_is_one_hit_more() -> None:
             "common": [0, 0, 1, 0],
             "log_probability": pa.array(logs, pa.float64()),
             "greedy": [False, False, False, True],
+            "rare_log_probability": pa.array([None, LEAST + 1e-6, None, None], pa.float64()),
+            "rare_greedy": [False, False, False, True],
         }
     )
     found = read_extraction(table)
     assert found.extractable(params).tolist() == [False, True, False, True]
+    assert found.rarely_extractable(params).tolist() == [False, True, False, True]
     silent = params.model_copy(update={"greedy": False})
     assert found.extractable(silent).tolist() == [False, True, False, False]
     metric = ATTACK.metrics["extractable_share"]
     group = ATTACK.measuring.group(metric, found, member=True, params=params)
     assert group.counted() == (2, 4)
+
+
+def test_whoever_does_not_hold_the_record_cannot_ask_at_any_place(world: World) -> None:
+    document = {
+        "apiVersion": "phigate/v1",
+        "kind": "LeakagePolicy",
+        "metadata": {"name": "any", "version": "1"},
+        "spec": {
+            "context": "internal",
+            "attackers": ATTACKERS,
+            "controls": {"c": {"title": "C", **control(), "limits": {"holder": {"fail": 0.1}}}},
+        },
+    }
+    path = world.folder / "impossible.yaml"
+    path.write_text(yaml.safe_dump(document))
+    code, out = phigate("validate", path)
+    assert code == ExitCode.USAGE
+    said = " ".join(out.split())
+    assert "trajectory-memorization with these params needs the whole record" in said
+    assert "'holder'" in said

@@ -83,8 +83,10 @@ def test_what_is_far_from_its_limit_is_called_so(family: str) -> None:
 
 
 def test_as_many_audits_pass_as_the_plan_announces() -> None:
-    for family in ("rate", "rate-difference", "auroc"):
-        point = audit_point(one(family), "no leak", audits=400)
+    for family, setting in (
+        ("rate", ""), ("rate-difference", ""), ("mean-difference", "as planned"), ("auroc", "")
+    ):  # fmt: skip
+        point = audit_point(one(family, setting), "no leak", audits=400)
         assert point.announced is not None
         # three standard errors of a share of 400 are at most 7.5 points
         spread = math.sqrt(point.announced * (1 - point.announced) / 400)

@@ -62,6 +62,8 @@ class Bench:
     def __post_init__(self) -> None:
         self.comparable()
         self.right_format()
+        self.told()
+        self.parts()
         self.overlap()
         self.nonmembers()
 
@@ -86,6 +88,10 @@ class Bench:
                 "common": [1] * n,
                 "log_probability": pa.array([-1.0] * known + [-30.0] * (n - known), pa.float64()),
                 "greedy": [False] * n,
+                "rare_log_probability": pa.array(
+                    [-1.0] * known + [None] * (n - known), pa.float64()
+                ),
+                "rare_greedy": [False] * n,
             },
             inputs={**extraction_settings(12).inputs(), "member": False},
             runs_on="target",
@@ -137,6 +143,45 @@ class Bench:
                 "bigram": pa.array(self._floor(losses, bigram), pa.float64()),
             },
         )
+
+    def told(self, *, recognised: int = 0, gain: float = 20.0, patients: int = 50) -> None:
+        """Losses of beginnings as declared and as told otherwise, at most 5 nats likelier.
+
+        Args:
+            recognised: so many patients are likelier by `gain` when they are five years older.
+            gain: in nats, of the whole beginning.
+            patients: of the sample.
+        """
+        rows = [
+            (str(i), telling, 60.0 + change)
+            for i in range(patients)
+            for telling, change in (
+                ("declared", 0.0),
+                ("age +5", -gain if i < recognised else 3.0),
+                ("BOS: [CLS]", -5.0 + 0.1 * i),
+            )
+        ]
+        patient, telling, loss = (list(column) for column in zip(*rows, strict=True))
+        self._add(
+            "other-descriptions",
+            "other-descriptions",
+            {"patient": patient, "telling": telling, "tokens": [20] * len(rows), "loss": loss},
+        )
+
+    def parts(self, **higher: float) -> None:
+        """Losses of static, time and last tokens, which are a table's but for what is named.
+
+        Args:
+            higher: by part, nats a token by which the model's loss is above the table's.
+        """
+        rows = [
+            (str(i), part, 2.0 + 0.01 * (i % 7) + higher.get(part, 0.0), 2.0 + 0.01 * (i % 5))
+            for i in range(100)
+            for part in ("static", "time", "end")
+        ]
+        patient, part, loss, table = (list(column) for column in zip(*rows, strict=True))
+        columns = {"patient": patient, "part": part, "loss": loss, "table": table}
+        self._add("record-parts", "record-parts", columns)
 
     @staticmethod
     def _floor(losses: dict[str, Any], level: float) -> list[float | None]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Any
+from unittest import mock
 
 from auditing import AS_OF, phigate, write_policy
 from waiver_texts import waiver_text
@@ -16,6 +17,7 @@ from waiver_texts import waiver_text
 from checker.canonical import sha256_hex
 from checker.errors import ExitCode
 from checker.ledger import load_attempt
+from checker.run import stored
 from checker.run.stored import judge_run, load_run, load_waivers, write_reports
 
 RULES = {"approverRoles": ["privacy-officer"], "maxDuration": "P180D"}
@@ -69,14 +71,18 @@ class Signed:
         self.judge_again()
 
     def judge_again(self) -> None:
-        """Write the report that follows from what lies there now."""
+        """Write the report that follows from what lies there now.
+
+        A forger leaves out what keeps phigate from judging evidence of another plan.
+        """
         run = load_run(self.run)
-        judged = judge_run(
-            run,
-            as_of=datetime.fromisoformat(AS_OF),
-            waivers=load_waivers(self.run),
-            attempt=load_attempt(self.run),
-        )
+        with mock.patch.object(stored, "check_answers"):
+            judged = judge_run(
+                run,
+                as_of=datetime.fromisoformat(AS_OF),
+                waivers=load_waivers(self.run),
+                attempt=load_attempt(self.run),
+            )
         write_reports(self.run, judged, formats=("json",))
 
 

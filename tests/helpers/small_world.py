@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
 import yaml
 from auditing import Audit, audit
-from meds_builder import Patient, write_meds
+from meds_builder import FIRST_SUBJECT, Patient, write_meds
 
 from checker.testing.simulated import write_simulated
 
@@ -56,6 +58,7 @@ class World:
                 "specials": {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]"},
                 "static": {"sex": "GENDER//*"},
             },
+            "expect": {"tokens": "sample.parquet"},
             "data": {"path": "cohort", "assignment": "random", "assignedBy": "the test"}
             | ({} if spare is None else {"spare": spare}),
         }
@@ -102,6 +105,12 @@ def write_world(
         [[1, *(ids[event[0]] for event in one), 2] for one in split]
         for split in (members, nonmembers)
     )
+    # nothing else shows that tokens are right which a model gives no more than their frequency
+    sample = {
+        "subject_id": pa.array(range(FIRST_SUBJECT, FIRST_SUBJECT + 40), pa.int64()),
+        "tokens": pa.array(inside[:40], pa.list_(pa.int32())),
+    }
+    pq.write_table(pa.table(sample), folder / "sample.parquet")
     counts = np.full(len(ids), 0.01)
     for record in inside:
         np.add.at(counts, record[1:], 1)

@@ -83,6 +83,7 @@ OTHER_VALUES: dict[str, Any] = {
     "trust_remote_code": True,
     "members": "tuning",
     "nonmembers": "tuning",
+    "spare": "tuning",
     "match": "ICD10//{code}",
     "codes": [],
     "any_of": ["hiv", "sud"],
@@ -197,6 +198,7 @@ def test_what_is_left_out_exists() -> None:
 # --- a cell is judged alike, whoever is judged beside it ----------------------------------------
 
 SAMPLES = (40, 4, 20)  # what was drawn most often first: the others read their samples from it
+AS_MANY = {"probabilitySamples": 100}  # where q is estimated as where it is counted
 LADDER = {"hears-5": {"knows": {"static": ["age", "sex"], "events": 5}}}
 
 
@@ -210,13 +212,13 @@ def run(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Ru
             **told,
             "probe": probe,
             "metric": metric,
-            "params": {"samples": samples, "horizonTokens": 32},
+            "params": {"samples": samples, "horizonTokens": 32, **more},
         }
         for samples in SAMPLES
-        for probe, metric in (
-            ("attribute-disclosure", "excess_mean_q"),
-            ("attribute-disclosure", "attribute_auroc"),
-            ("identifier-perturbation", "memorized_share"),
+        for probe, metric, more in (
+            ("attribute-disclosure", "excess_mean_q", AS_MANY),
+            ("attribute-disclosure", "attribute_auroc", AS_MANY),
+            ("identifier-perturbation", "memorized_share", {}),
         )
     }
     controls["hears-less"] = {

@@ -1,7 +1,8 @@
-"""What a policy can decide by size: scaled to its own size a plan is itself, and more is no less."""
+"""What a policy can decide by size: at its own size a plan is itself, and more is no less."""
 
 from __future__ import annotations
 
+import itertools
 import json
 from pathlib import Path
 
@@ -29,7 +30,7 @@ def test_a_plan_of_its_own_size_is_itself(planned: AuditPlan) -> None:
 def test_more_patients_can_decide_no_less(planned: AuditPlan) -> None:
     points = operating_points(planned, sizes=(100, 600, 3_000, 30_000))
     assert [point.members for point in points] == [100, 600, 3_000, 30_000]
-    for less, more in zip(points, points[1:], strict=False):
+    for less, more in itertools.pairwise(points):
         assert less.can_pass <= more.can_pass
         assert less.likely <= more.likely
     assert points[0].released == 0.0

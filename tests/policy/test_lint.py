@@ -62,6 +62,32 @@ def test_a_sound_policy_is_not_warned_of() -> None:
     assert warned(POLICY) == []
 
 
+SECOND = """\
+    stricter:
+      title: Tell hardly any HIV status
+      attributeClass: hiv
+      probe: attribute-disclosure
+      metric: disclosure_rate
+      limits:
+        broker: {fail: 0.02}
+      cites: [a-law]
+"""
+
+
+def test_two_limits_of_one_number_are_warned_of() -> None:
+    text = changed("    membership:\n", f"{SECOND}    membership:\n")
+    ((_, path, message),) = warned(text)
+    assert path == "spec.controls.stricter.limits.broker"
+    assert "'disclosure' has another limit for the same number" in message
+    for other in (
+        "metric: disclosure_rate\n      params: {threshold: 0.9}",
+        "metric: attribute_auroc",
+    ):
+        changed_text = text.replace("metric: disclosure_rate", other, 1)
+        assert not [one for one in warned(changed_text) if "same number" in one[2]]
+    assert warned(text.replace("fail: 0.02", "fail: 0.01")) == []
+
+
 def test_a_class_without_a_definitive_code_is_warned_of() -> None:
     ((line, path, message),) = warned(changed("tier: definitive", "tier: strong"))
     assert (line, path) == (10, "spec.attributeClasses.hiv")

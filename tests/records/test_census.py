@@ -57,6 +57,11 @@ def test_nine_of_ten_are_enough_and_eight_are_not() -> None:
     assert "tokenization.present: {sex: …}" in str(caught.value)
 
 
+def test_spare_patients_are_counted_like_the_others() -> None:
+    with pytest.raises(DataError, match="8 of 10 spare patients have a code like 'GENDER//"):
+        check([WHOLE] * 10, spare=[WHOLE] * 8 + [SEXLESS] * 2)
+
+
 def test_births_are_counted_where_an_age_is_declared_and_nowhere_else() -> None:
     with pytest.raises(DataError, match=r"7 of 10 members have a birth \(MEDS_BIRTH\)"):
         check([WHOLE] * 7 + [UNBORN] * 3)

@@ -74,6 +74,26 @@ def test_members_and_nonmembers_are_read_in_either_layout(
     assert cohort.name == "made-up 1"
 
 
+@pytest.mark.parametrize("layout", ["folders", "flat"])
+def test_spare_patients_are_read_from_their_splits(
+    tmp_path: Path, layout: Literal["folders", "flat"]
+) -> None:
+    splits = {**SPLITS, "later": [BERT, CARL]}
+    root = write_meds(tmp_path / "made", splits, layout=layout)
+    plain = load(root)
+    assert len(plain.spare) == 0
+    for spare, patients in (("tuning", [DORA]), (["later", "tuning"], [BERT, CARL, DORA])):
+        cohort = load(root, spare=spare)
+        assert spelled(cohort, cohort.spare) == patients
+        assert spelled(cohort, cohort.members) == [ANNA, BERT]
+        assert cohort.sha256 != plain.sha256
+
+
+def test_a_spare_split_without_patients_is_refused(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", {**SPLITS, "later": []})
+    assert "there is no split 'later'" in refused(root, spare="later")
+
+
 def test_columns_have_the_types_they_promise(tmp_path: Path) -> None:
     members = load(write_meds(tmp_path / "made", SPLITS)).members
     assert len(members) == 2

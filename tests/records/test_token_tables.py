@@ -76,6 +76,7 @@ def test_equal_sequences_agree_and_strangers_are_not_compared(tmp_path: Path) ->
     rows = {8: [0, 3], 9: [0, 4, 4, 4], 7: [0, 1, 2], 555: [1, 1]}
     found = compare_sample(read_sample(sample(tmp_path, rows)), SPLITS, max_length=None)
     assert (found.compared, found.different, found.place, found.position) == (3, 0, 0, 0)
+    assert found.members == 2  # patient 9 is none
 
 
 @pytest.mark.parametrize(

@@ -16,9 +16,11 @@ from pathlib import Path
 import disclosure_worlds as worlds
 import numpy as np
 import pytest
-from disclosure_worlds import DESIGNS, MIN_CELL, Counts, Design, World
+from disclosure_worlds import DESIGNS, MIN_CELL, Counts, Design, Group, Place, World
+from properties import at_night
 
 from checker.plugins import BUILT_IN, load_plugin
+from checker.policy.documents import Limit
 from checker.report.formats.api import ReportFormat
 from checker.stats import rate
 from checker.stats.intervals import clopper_pearson
@@ -154,6 +156,47 @@ def test_a_size_is_said_only_where_it_tells_of_no_few() -> None:
         "undecided": [None, None, None],
         "few fail": [None, None, None],
     }
+
+
+# --- subgroups --------------------------------------------------------------------------------
+
+PARTS = Design(
+    "subgroups",
+    tuple(
+        Place(Limit(fail=0.05), subgroup=name, metric="disclosure_rate")
+        for name in ("all", "race=A", "race=B", "age>85")
+    ),
+)
+Part = tuple[int, int]
+"""Hits and patients."""
+
+
+def parted(a: Part, b: Part, old: Part) -> World:
+    """Return the counts of everybody, of two races, and of those of the first who are old."""
+    groups = ((a[0] + b[0], a[1] + b[1]), a, b, old)
+    return tuple(Counts(Group(*members), Group(0, 200)) for members in groups)
+
+
+def test_one_patient_of_a_subgroup_changes_nothing_but_what_docs_name() -> None:
+    rng, found = np.random.default_rng(20251128), Counter[str]()
+    for _ in range(at_night(200, otherwise=8)):
+        sizes = rng.choice([5, 12, 30, 59, 60, 93, 150, 350, 400], size=2)
+        hits = rng.binomial(sizes, rng.choice([0.0, 0.01, 0.03, 0.3, 0.8], size=2))
+        (x, y), (n, m) = hits.tolist(), sizes.tolist()
+        old = int(rng.integers(n))
+        told_on = int(rng.hypergeometric(x, n - x, old)) if old else 0
+        here = parted((x, n), (y, m), (told_on, old))
+        others = [
+            parted((x + 1, n + 1), (y, m), (told_on + 1, old + 1)),
+            parted((x, n + 1), (y, m), (told_on, old)),
+            parted((x, n), (min(y + 1, m), m), (told_on, old)),
+        ]
+        for other in others:
+            same = PARTS.told(here).text == PARTS.told(other).text
+            named = worlds.named_difference(PARTS, here, other)
+            assert same or named is not None, (here, other)
+            found["equal" if same else str(named)] += 1
+    assert found["equal"] > found["verdict"] > 0
 
 
 def test_docs_say_what_a_verdict_tells() -> None:

@@ -172,7 +172,7 @@ def test_the_report_counts_what_was_not_drawn(simulated_targets: Path, tmp_path:
     assert sampling["promptsLeftOut"] == sum(job["inputs"]["count"] for job in left) > 0
     drawn = [entry for entry in manifest["entries"] if entry["kind"] == "rollouts"]
     asked = sampling["prompts"] - sampling["promptsLeftOut"]
-    assert sampling["continuationsLeftOut"] == 20 * asked - sum(entry["rows"] for entry in drawn)
+    assert sampling["continuationsLeftOut"] == 4 * asked - sum(entry["rows"] for entry in drawn)
     assert sampling["cellsStoppedEarly"] == 1
     assert found.cells["hiv-disclosure/events-10/all"]["stoppedEarly"]
     words = " ".join(sampling_words(Report.model_validate(found.report)))

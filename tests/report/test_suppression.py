@@ -27,12 +27,13 @@ from properties import at_night, examples
 from checker.attacks.families import Sample
 from checker.policy.documents import Limit
 from checker.report.disclosure_control import for_audience
-from checker.report.disclosure_control.outcomes import Outcomes
+from checker.report.disclosure_control.outcomes import OF_COUNTS, Outcomes, few_are_judged_alike
 from checker.report.disclosure_control.rounding import Rounding
 from checker.report.disclosure_control.shared import UNDECIDED
 from checker.report.formats.json import render_json
 from checker.report.model import CellReport, EvidenceRef, Report
-from checker.stats import rate, rate_difference
+from checker.report.wording.reasons import REASONS
+from checker.stats import rate, rate_difference, tpr_at_fpr
 from checker.stats.estimate import ReportedEstimate
 
 MIN_CELL = 11
@@ -368,6 +369,29 @@ def test_n_is_said_where_it_could_not_pin_the_count() -> None:
     assert (told[1].estimate.value, told[1].estimate.n) == (0.52, 1200)
 
 
+@pytest.mark.parametrize(("n", "shown"), [(600, True), (200, False)])
+def test_few_caught_at_a_threshold_hide_how_many_there_are(n: int, shown: bool) -> None:
+    # none to ten caught of 600 lie within a limit of 5 % alike; of 200 they do not
+    caught = tpr_at_fpr(np.arange(n, dtype=np.float64), np.arange(n) + 0.5, fpr=0.01,
+                        confidence=0.95)  # fmt: skip
+    assert caught.value * n < MIN_CELL
+    auroc = build.membership_cell(0.52, 0.49, 0.55, sample=Sample(members=n, nonmembers=n))
+    tpr = auroc.model_copy(
+        update={
+            "id": "tpr",
+            "metric": "membership_tpr_at_fpr",
+            "estimate": caught.reported(),
+            "limit": Limit(fail=0.05),
+            "verdict": "pass" if caught.high <= 0.05 else "inconclusive",
+            "roc": None,
+        }
+    )
+    told = for_audience(BASE.model_copy(update={"cells": [tpr, auroc]}), "shared")
+    assert told.cells[0].estimate is None
+    assert (told.cells[1].estimate is not None) is shown
+    assert (told.target.members is not None) is shown
+
+
 def told_together(**subgroups: tuple[tuple[int, int], tuple[int, int]]) -> dict[str, bool]:
     """Whether each of some subgroups, given as counts of members and nonmembers, shows numbers."""
     names = {"whole": "all", "old": "age>85", "a": "race=A", "b": "race=B", "c": "race=C"}
@@ -443,6 +467,7 @@ EVERYBODY_MAY_SEE = {
     "id", "control", "attribute_class", "attacker", "subgroup", "probe", "metric", "contrast",
     "can_only_fail", "gating", "verdict", "warned", "limit", "severity", "citations", "waiver",
     "needs",
+    "q_from",  # what the model offers, whoever the patients are
 }  # fmt: skip
 CHANGED = {
     "explanation", "estimate", "members", "nonmembers", "reported", "p_value", "placebo", "sample",
@@ -482,7 +507,7 @@ def test_batches_of_evidence_do_not_count_patients() -> None:
     one, other = (told_with(batches) for batches in (2, 9))
     assert render_json(one) == render_json(other)
     assert len(one.cells[0].evidence) == 2
-    assert "the manifest lists all" in one.provenance.evidence[1].title
+    assert len(one.provenance.evidence) == 2
 
 
 def test_records_of_two_models_stay_two_kinds_of_evidence() -> None:
@@ -499,7 +524,7 @@ def test_records_of_two_models_stay_two_kinds_of_evidence() -> None:
     ]
     provenance = BASE.provenance.model_copy(update={"evidence": entries})
     told = for_audience(BASE.model_copy(update={"provenance": provenance}), "shared")
-    assert [one.title.split(" (the first")[0] for one in told.provenance.evidence] == [
+    assert [one.title for one in told.provenance.evidence] == [
         "token log-probabilities of records",
         "token log-probabilities of records (reference model)",
     ]
@@ -521,6 +546,45 @@ def test_what_left_a_cell_undecided_does_not_tell_zero_from_few() -> None:
         told.add(render(for_audience(BASE.model_copy(update={"cells": [one]}), "shared").cells[0]))
     assert len(told) == 1
     assert UNDECIDED in told.pop()
+
+
+@pytest.mark.parametrize(
+    ("limit", "n", "alike"),
+    # 10 of 336 are the first to pass at 5 %; all rounded alike, and those below, have to
+    [
+        (0.05, 80, False),
+        (0.05, 354, False),
+        (0.05, 355, True),
+        (0.01, 355, False),
+        (0.2, 355, True),
+    ],
+)
+def test_before_they_are_known_few_hits_are_alike_where_there_are_many(
+    limit: float, n: int, alike: bool
+) -> None:
+    rounding = Rounding(MIN_CELL)
+    found = few_are_judged_alike(limit, [n], confidence=0.95, tests=12, rounding=rounding)
+    assert found is alike
+
+
+SAID_AS_IT_IS = {
+    # what the target offers, or whether it was run: of no patient
+    "capability-missing", "class-not-in-vocabulary", "evidence-too-old", "not-run", "probe-crashed",
+    "attempt-not-registered", "too-few-rollouts", "too-few-canaries", "cannot-show-absence",
+    # checks of the whole audit, which docs name
+    "split-not-comparable", "split-overlap", "near-duplicates", "reference-knows-members",
+    "placebo-failed", "worse-than-chance", "attack-not-shown-to-work", "expectation-not-met",
+    "expectation-missing", "prompt-not-identifying", "empty-records",
+    # that few are there, or nobody, which docs name
+    "subgroup-empty", "subgroup-too-small",
+}  # fmt: skip
+
+
+def test_every_reason_is_said_or_withheld_on_purpose() -> None:
+    # a new reason that hangs on how many there were, or were hit, belongs into `outcomes.OF_COUNTS`
+    withheld = OF_COUNTS | {"exceeds-uncorrected"}
+    assert set(REASONS) - {UNDECIDED} == SAID_AS_IT_IS | withheld
+    assert not SAID_AS_IT_IS & withheld
 
 
 def test_what_was_not_run_says_so() -> None:

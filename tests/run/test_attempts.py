@@ -195,8 +195,15 @@ def test_an_attempt_that_stops_early_stops_at_its_own_level(
     third = load_run(run)
     assert third.plan == first.plan
     assert len(third.manifest.left_out) < len(first.manifest.left_out)
-    cell = json.loads((run / "report.json").read_text())["cells"][0]
+    assert phigate("report", run, "--audience", "internal", "--format", "json").code == 0
+    cell = json.loads((run / "internal" / "report.json").read_text())["cells"][0]
     assert (cell["verdict"], cell["stoppedEarly"]) == ("pass", True)
+    # how early it was counts patients, and so does how many batches there are
+    shared = json.loads((run / "report.json").read_text())
+    assert shared["cells"][0]["stoppedEarly"] is None
+    assert len({entry["title"] for entry in shared["provenance"]["evidence"]}) == len(
+        shared["provenance"]["evidence"]
+    )
     # what sufficed for a first attempt was not enough for a third
     shutil.copytree(early.run, tmp_path / "again")
     judging = ("judge", tmp_path / "again", "--format", "json", "--ledger", ledger, "--json")

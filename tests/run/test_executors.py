@@ -151,9 +151,16 @@ class Failing:
         return getattr(self.model, name)
 
     def rollout(self, prompts: Any, *, keys: Sequence[int], **more: Any) -> Any:
+        self._fail(keys)
+        return self.model.rollout(prompts, keys=keys, **more)
+
+    def watched_rollout(self, prompts: Any, *, keys: Sequence[int], **more: Any) -> Any:
+        self._fail(keys)
+        return self.model.watched_rollout(prompts, keys=keys, **more)
+
+    def _fail(self, keys: Sequence[int]) -> None:
         if keys[0] % 3 == 0 and keys[0] >= 2**40:
             raise TargetError(f"prompt {keys[0] % 1000} cannot be continued")
-        return self.model.rollout(prompts, keys=keys, **more)
 
 
 def test_jobs_that_fail_leave_the_same_record_in_any_order(

@@ -236,7 +236,7 @@ def test_evidence_that_is_not_judged_and_runs_below_are_named(
     verified = phigate("verify", run)
     assert verified.code == ExitCode.PASS
     assert "1 evidence files are not in the manifest" in verified.out
-    assert "is a run under another policy, and is verified by itself" in verified.out
+    assert "is a run under another policy: it holds, and nobody signed it here" in verified.out
 
 
 def test_a_run_does_not_lie_in_a_model_s_folder(tmp_path: Path) -> None:

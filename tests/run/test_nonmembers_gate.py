@@ -290,6 +290,16 @@ def test_a_spare_split_is_one_of_its_own(
     assert complaint in refused(world, "wrong", spare=spare)
 
 
+def test_spare_patients_who_are_all_members_are_none(tmp_path: Path, world: World) -> None:
+    rng = np.random.default_rng(4)
+    members, nonmembers = (patients(rng, count) for count in (N, N))
+    copied = write_world(tmp_path, members, nonmembers, members[:3])
+    policy = next(world.folder.glob("*-policy.yaml"))
+    code, out = phigate("plan", policy, copied.target("copies", spare="tuning"))
+    assert code == ExitCode.INCOMPLETE
+    assert "all spare patients (data.spare) have a member's record" in " ".join(out.split())
+
+
 def test_a_person_in_two_of_them_is_an_error_that_names_nobody(
     world: World, sound: Audit, tmp_path: Path
 ) -> None:

@@ -363,11 +363,13 @@ def test_preflight_clears_a_sound_target(models: Path, name: str) -> None:
         "cached-decoding",
         "left-padding",
         "batch-composition",
+        "sampled-scores",
         "chunked-head",
         "probability-sum",
     }
     in_errors = {"end-of-record", "drawn-against-scored", "first-tokens", "repetition"}
-    assert set(found) == in_nats | in_errors | {"same-key", "batch-draws"}
+    assert set(found) == in_nats | in_errors | {"same-key", "batch-draws", "watched-classes"}
+    assert found["watched-classes"] < 1e-5  # probabilities
     assert max(found[name] for name in in_nats) < 1e-3
     assert max(found[name] for name in in_errors) < 4
     assert found["same-key"] == 0.0

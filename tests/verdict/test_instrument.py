@@ -41,8 +41,9 @@ def expecting(bench: Bench, expect: dict[str, Any] | None, **gate: Any) -> Judge
     return judge(policy(**gate), plan=plan, evidence=bench.tables, as_of=AS_OF)
 
 
-def add_tokens(bench: Bench, *, compared: int, different: int) -> None:
-    row = {"compared": compared, "different": different}
+def add_tokens(bench: Bench, *, compared: int, different: int, members: int | None = None) -> None:
+    known = compared if members is None else members
+    row = {"compared": compared, "members": known, "different": different}
     row |= {"place": 3, "position": 17} if different else {"place": 0, "position": 0}
     bench._add("expected-tokens", "expected-tokens", {k: [v] for k, v in row.items()})
 
@@ -160,6 +161,14 @@ def test_a_policy_that_requires_an_expectation_passes_no_target_without_one() ->
     add_tokens(bench, compared=20, different=0)
     judgement = expecting(bench, {"tokens": "sample.parquet"}, requireExpectation=True)
     assert only(judgement).verdict == "pass"
+
+
+def test_a_sample_of_others_than_members_does_not_show_whom_the_model_was_trained_on() -> None:
+    bench = passing()
+    add_tokens(bench, compared=60, different=0, members=19)
+    judgement = expecting(bench, {"tokens": "sample.parquet"}, requireExpectation=True)
+    assert only(judgement).reason == "expectation-not-met"
+    assert holds(judgement, "expected-tokens") is None
 
 
 def test_a_leak_is_named_although_an_expectation_is_missing() -> None:

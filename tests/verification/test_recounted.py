@@ -18,7 +18,7 @@ from checker.errors import ExitCode
 from checker.evidence import EvidenceStore, tables_by_job
 from checker.planning import AuditPlan, Job
 from checker.run.stored import Run, load_run
-from checker.verification.demands import check_measurements
+from checker.verification.demands import check_measurements, check_plugins
 from checker.verification.figures import check_figures
 from checker.verification.samples import strange_patients, strange_samples
 
@@ -191,6 +191,19 @@ def test_what_is_taken_out_of_prompts_is_one_for_a_class(run: Run) -> None:
         update={"jobs": [changed if job is first else job for job in run.plan.jobs]}
     )
     assert any("takes other codes out" in said for said in found_in(replace(run, plan=plan)))
+
+
+def test_another_version_of_a_plug_in_is_said(run: Run) -> None:
+    assert list(check_plugins(run)) == []
+    told = {"distribution": "phigate-toys", "version": "1.0", "sha256": "ab" * 32}
+    jobs = [
+        job.model_copy(update={"inputs": {**job.inputs, "plugin": told}})
+        for job in run.plan.jobs_of("scores")
+    ]
+    changed = replace(run, plan=run.plan.model_copy(update={"jobs": jobs}))
+    (said,) = check_plugins(changed)
+    assert said.holds is None
+    assert "run by phigate-toys 1.0 (abababababab…); installed here is phigate itself" in said.text
 
 
 # --- comparisons --------------------------------------------------------------------------------

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 import pytest
 from auditing import AS_OF, phigate
 from properties import at_night
-from signed_runs import Signed, make_signed
+from signed_runs import Signed
 
 from checker.attestation import load_public_key
 from checker.canonical import canonical_json, digest, sha256_hex
@@ -39,10 +39,10 @@ PLACES = at_night(10**6, otherwise=24)
 
 
 @pytest.fixture(scope="module")
-def whole(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Signed:
+def whole(signed_run: Signed, tmp_path_factory: pytest.TempPathFactory) -> Signed:
     """A registered, waived and signed run; whoever edits it puts it back."""
     folder = tmp_path_factory.mktemp("tampering") / "work"
-    signed = make_signed(folder, simulated_targets, formats="json")
+    signed = Signed(shutil.copytree(signed_run.folder, folder))
     assert broken(signed) == []
     return signed
 
@@ -278,6 +278,24 @@ def sample_sizes(forged: Signed) -> None:
     in_plan(forged, enlarge)
 
 
+def sizes_of_membership(forged: Signed) -> None:
+    def enlarge(plan: dict[str, Any]) -> None:
+        for cell in plan["cells"]:
+            if not cell["labels"]:
+                cell["sample"]["nonmembers"] += 100
+
+    in_plan(forged, enlarge)
+
+
+def split_in_one_table(forged: Signed) -> None:
+    """A member's score among the nonmembers', where it weighs least."""
+    entry = entry_of(forged, "scores")
+    table = pq.read_table(forged.run / entry["file"])
+    flags = table["member"].to_pylist()
+    place = table.schema.get_field_index("member")
+    rewrite(forged, entry, table.set_column(place, "member", pa.array([not flags[0], *flags[1:]])))
+
+
 def class_titles(forged: Signed) -> None:
     in_plan(forged, lambda plan: plan["classes"]["hiv"].update(title="Hay fever"))
 
@@ -383,6 +401,8 @@ TABLE: dict[str, tuple[Callable[[Signed], None], bool, bool, bool]] = {
     "limits in the plan's cells": (limits_in_the_cells, True, True, True),
     "sizes of the splits": (split_sizes, True, True, True),
     "sizes of a cell's sample": (sample_sizes, True, True, True),
+    "sizes of a membership sample": (sizes_of_membership, True, True, True),
+    "a patient's split in one table": (split_in_one_table, True, True, True),
     "titles of classes": (class_titles, True, True, True),
     "cost": (cost, True, True, True),
     "the model's digest": (model_digest, True, True, True),

@@ -30,7 +30,12 @@ __all__ = ["ATTACK", "AttributeDisclosureParams"]
 class AttributeDisclosureParams(Params):
     """Parameters of `attribute-disclosure`."""
 
-    samples: Annotated[int, Field(ge=1, le=1000)] = Field(20, description="continuations a prompt")
+    samples: Annotated[int, Field(ge=1, le=1000)] = Field(
+        20, description="continuations a prompt, where those that name the class are counted"
+    )
+    probability_samples: Annotated[int, Field(ge=2, le=1000)] = Field(
+        4, description="at most so many, where the model says how likely each step is to name it"
+    )
     horizon_tokens: Annotated[int, Field(ge=1)] = 100
     threshold: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.5, description="disclosed when more than this share of the continuations hold the class"
@@ -42,9 +47,15 @@ class AttributeDisclosureParams(Params):
     def estimates_q(self) -> bool:
         """Whether q is estimated as a probability, where the model allows it.
 
-        Every class has some probability of being named. A threshold of 0 asks whether it was.
+        Every class has some probability of being named. A threshold of 0 asks whether it was. One
+        continuation alone says no more than whether it hit.
         """
-        return self.threshold > 0
+        return self.threshold > 0 and self.samples > 1
+
+    @property
+    def estimation_samples(self) -> int:
+        """Continuations a prompt where q is estimated."""
+        return min(self.samples, self.probability_samples)
 
 
 ATTACK = Attack(

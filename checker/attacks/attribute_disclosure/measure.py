@@ -12,7 +12,7 @@ difference in differences of METHODS §3.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 import numpy as np
@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from checker import stats
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.attribute_disclosure import AttributeDisclosureParams
+from checker.attacks.families import Measurement
 from checker.attacks.families.samples import Clusters, Ranked
 from checker.attacks.rollouts import cell_naming, cell_shares
 from checker.attacks.tables import booleans, in_subgroup
@@ -115,7 +116,11 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
         assert labels is not None  # the plan gives every such cell its labels
         prompts, watches = labels["prompt"].to_pylist(), _watches(labels, evidence)
         asked = in_subgroup(labels, evidence.subgroup)
-        asked &= np.array([p is not None for p in prompts], dtype=np.bool_)
+        # the model has no word for what some have: nobody can be asked whether it tells them
+        asked &= np.array(
+            [p is not None and bool(w) for p, w in zip(prompts, watches, strict=True)],
+            dtype=np.bool_,
+        )
         questions = [
             (prompt, watch) if wanted else None
             for prompt, watch, wanted in zip(prompts, watches, asked, strict=True)
@@ -168,6 +173,18 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
         value, size = observations.by_prompt(value, member=member)
         who = f"eligible {'members' if member else 'nonmembers'}"
         return Clusters(value, size, who, observations.partial)
+
+    def measure(
+        self,
+        metric: Metric,
+        observations: DisclosureObservations,
+        *,
+        params: AttributeDisclosureParams,
+        confidence: float,
+    ) -> Measurement:
+        """Measure, and say what q was had from."""
+        found = super().measure(metric, observations, params=params, confidence=confidence)
+        return replace(found, q_from="probabilities" if observations.estimated else "hits")
 
     def reported(
         self,

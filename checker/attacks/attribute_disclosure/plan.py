@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 
 from checker.attacks.attribute_disclosure import AttributeDisclosureParams
 from checker.attacks.families import Sample
@@ -10,7 +11,14 @@ from checker.attacks.labels import asked_alone, class_labels, eligible_again, el
 from checker.attacks.rollouts import rollout_settings
 from checker.planning.builder import PlanBuilder
 from checker.planning.model import Cell
-from checker.planning.protocol import CellJobs, PlannedCell, Planning, RolloutUse, SampleEvidence
+from checker.planning.protocol import (
+    CellJobs,
+    PlannedCell,
+    Planning,
+    RolloutUse,
+    SampleEvidence,
+    Work,
+)
 
 _Cell = PlannedCell[AttributeDisclosureParams]
 
@@ -23,9 +31,9 @@ class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
 
     def rollouts(self, params: AttributeDisclosureParams) -> RolloutUse:
         """Say how continuations are drawn, and what q is compared with."""
-        return RolloutUse(
-            rollout_settings(params), params.threshold, estimates_q=params.estimates_q
-        )
+        settings = rollout_settings(params)
+        fewer = replace(settings, samples=params.estimation_samples)
+        return RolloutUse(settings, params.threshold, fewer if params.estimates_q else None)
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
         """Count the eligible."""
@@ -33,14 +41,14 @@ class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
 
     def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
         """Add continuations of each model."""
-        labels, settings = _labels(builder, cell), rollout_settings(cell.params)
-        jobs = [
-            job
-            for who in cell.models
-            for job in builder.rollouts(labels, settings, attacker=cell.attacker.name, who=who)
-        ]
-        alone = asked_alone(builder.label_sets[labels], cell.piece, settings)
-        return CellJobs(sample, labels, jobs, alone=alone.times(len(cell.models)))
+        labels, use = _labels(builder, cell), self.rollouts(cell.params)
+        jobs: list[str] = []
+        alone = Work()
+        for who in cell.models:
+            settings = use.of_model(gives_masses=builder.lacks("masses", who=who) is None)
+            jobs += builder.rollouts(labels, settings, attacker=cell.attacker.name, who=who)
+            alone += asked_alone(builder.label_sets[labels], cell.piece, settings)
+        return CellJobs(sample, labels, jobs, alone=alone)
 
     def recount(self, cell: Cell, evidence: SampleEvidence) -> Mapping[str, float]:
         """Count the eligible."""

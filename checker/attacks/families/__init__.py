@@ -8,7 +8,7 @@ A family is part of an attack's face, which every policy is checked against, so 
 load neither NumPy nor SciPy before a number is asked for.
 """
 
-from checker.attacks.families.base import Family, Measurement, Power, Sample
+from checker.attacks.families.base import Family, Measurement, Power, QFrom, Sample
 from checker.attacks.families.counted import (
     DifferenceInDifferences,
     MeanDifference,
@@ -39,6 +39,7 @@ __all__ = [
     "MeanDifference",
     "Measurement",
     "Power",
+    "QFrom",
     "Rate",
     "RateDifference",
     "Sample",

@@ -10,10 +10,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, ClassVar, Generic, Self, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, Self, TypeVar
 
 from checker import stats
 from checker.canonical import JsonModel
+
+QFrom = Literal["probabilities", "hits"]
 
 if TYPE_CHECKING:  # slow to import, and reading a policy needs it not
     import numpy as np
@@ -93,12 +95,15 @@ class Measurement:
         members: the members' part, where the metric has parts.
         nonmembers: the nonmembers' part.
         reported: further metrics that are only ever reported, by name.
+        q_from: what a patient's q was had from, where there is one: how likely the model was to
+            name the class at each step, or the continuations that did.
     """
 
     estimate: Estimate
     members: Estimate | None = None
     nonmembers: Estimate | None = None
     reported: dict[str, Estimate] = field(default_factory=dict)
+    q_from: QFrom | None = None
 
 
 class Family(ABC, Generic[Group]):

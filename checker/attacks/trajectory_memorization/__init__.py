@@ -58,12 +58,17 @@ class TrajectoryMemorizationParams(Params):
     windows: Literal["cut", "any"] = Field(
         "cut",
         description="of extractable_share: cut looks at what follows what the attacker knows; any"
-        " at every window of the record, whoever asks",
+        " at every window of the record, for an attacker who holds it up to there",
     )
     greedy: bool = Field(
         True,
         description="of extractable_share: a window that the model recites greedily counts too",
     )
+
+    @property
+    def needs_whole_record(self) -> bool:
+        """Whether every window is looked at, which whoever holds the record up to it may ask."""
+        return self.windows == "any"
 
     @model_validator(mode="after")
     def _run_fits_horizon(self) -> TrajectoryMemorizationParams:

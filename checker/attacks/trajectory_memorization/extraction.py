@@ -39,6 +39,7 @@ LEVELS: Final = {"windows_above_1e_1": 1e-1, "windows_above_1e_2": 1e-2, "window
 """Numbers that stand beside a metric: how many members have a window that is so likely."""
 
 WORST: Final = "worst_window"
+RARELY: Final = "extractable_of_the_rarest"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,12 +50,15 @@ class ExtractionObservations(Observations):
         member: [n] bool.
         log_probability: [n] float64 nats, minus infinity where no window counts or none is drawn.
         greedy: [n] bool, a window that counts is recited greedily.
+        rare_log_probability, rare_greedy: the same of windows that hardly anybody would write.
         sequence: [n] int64, equal where the same tokens were scored: one sampling unit.
     """
 
     member: NDArray[np.bool_]
     log_probability: NDArray[np.float64]
     greedy: NDArray[np.bool_]
+    rare_log_probability: NDArray[np.float64]
+    rare_greedy: NDArray[np.bool_]
     sequence: NDArray[np.int64]
 
     def eligible(self, *, member: bool) -> int:
@@ -63,9 +67,19 @@ class ExtractionObservations(Observations):
 
     def extractable(self, params: TrajectoryMemorizationParams) -> NDArray[np.bool_]:
         """Return who can be extracted with the attacker's queries, or greedily: [n] bool."""
-        least = least_log_probability(queries=params.queries, chance=params.chance)
-        found: NDArray[np.bool_] = self.log_probability >= least
-        return found | self.greedy if params.greedy else found
+        return _extractable(self.log_probability, self.greedy, params)
+
+    def rarely_extractable(self, params: TrajectoryMemorizationParams) -> NDArray[np.bool_]:
+        """Return of whom a window comes out that hardly anybody would write: [n] bool."""
+        return _extractable(self.rare_log_probability, self.rare_greedy, params)
+
+
+def _extractable(
+    logs: NDArray[np.float64], greedy: NDArray[np.bool_], params: TrajectoryMemorizationParams
+) -> NDArray[np.bool_]:
+    least = least_log_probability(queries=params.queries, chance=params.chance)
+    found: NDArray[np.bool_] = logs >= least
+    return found | greedy if params.greedy else found
 
 
 # --- planning -----------------------------------------------------------------------------------
@@ -145,12 +159,17 @@ def extraction_observations(evidence: CellEvidence) -> ExtractionObservations:
 
 def read_extraction(table: pa.Table) -> ExtractionObservations:
     """Read tables of extraction jobs."""
-    logs = table["log_probability"].fill_null(-np.inf).to_numpy().astype(np.float64)
+    logs, rare = (
+        table[name].fill_null(-np.inf).to_numpy().astype(np.float64)
+        for name in ("log_probability", "rare_log_probability")
+    )
     sequences = table["prompt"].combine_chunks().dictionary_encode().indices.to_numpy()
     return ExtractionObservations(
         member=booleans(table, "member"),
         log_probability=np.where(logs <= IMPOSSIBLE, -np.inf, logs),
         greedy=booleans(table, "greedy"),
+        rare_log_probability=np.where(rare <= IMPOSSIBLE, -np.inf, rare),
+        rare_greedy=booleans(table, "rare_greedy"),
         sequence=sequences.astype(np.int64),
     )
 
@@ -168,7 +187,10 @@ def extractable_group(
 
 
 def tallies(
-    observations: ExtractionObservations, *, confidence: float
+    observations: ExtractionObservations,
+    *,
+    params: TrajectoryMemorizationParams,
+    confidence: float,
 ) -> Iterator[tuple[str, Estimate]]:
     """Yield how many members have a window of each likelihood, and that of the likeliest."""
     logs = observations.log_probability[observations.member]
@@ -177,5 +199,7 @@ def tallies(
         return
     for name, level in LEVELS.items():
         yield name, stats.rate(int((logs >= math.log(level)).sum()), n, confidence=confidence)
+    rare = int(observations.rarely_extractable(params)[observations.member].sum())
+    yield RARELY, stats.rate(rare, n, confidence=confidence)
     worst = math.exp(float(logs.max()))
     yield WORST, Estimate(worst, worst, worst, n, confidence, "largest")

@@ -118,7 +118,7 @@ class TrajectoryMeasuring(Measuring[_Observations, TrajectoryMemorizationParams]
     ) -> dict[str, Estimate]:
         """Return beside a distance what chance would give, beside windows how likely they are."""
         if isinstance(observations, ExtractionObservations):
-            return dict(tallies(observations, confidence=confidence))
+            return dict(tallies(observations, params=params, confidence=confidence))
         if metric.outcome != "distance" or isinstance(observations, RegurgitationObservations):
             return {}
         inside = observations.member

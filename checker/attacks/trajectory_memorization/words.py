@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checker.attacks.trajectory_memorization.extraction import LEVELS, WORST
+from checker.attacks.trajectory_memorization.extraction import LEVELS, RARELY, WORST
 from checker.attacks.wording import AttackWords, MetricWords
 
 WORDS = AttackWords(
@@ -29,6 +29,12 @@ WORDS = AttackWords(
             )
             for name, level in LEVELS.items()
         },
+        RARELY: MetricWords(
+            "members of whom a piece can be extracted that hardly anybody would write",
+            "of members",
+            "share",
+            "Of pieces so rare that no skill explains them.",
+        ),
         WORST: MetricWords(
             "the likeliest piece of any member",
             "likely to come out in one query",

@@ -20,7 +20,7 @@ from __future__ import annotations
 import copy
 import fnmatch
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -157,6 +157,19 @@ class Tokenizer:
         other._age_shift = self._age_shift + age_shift
         other._strict = False
         return other
+
+    @cached_property
+    def ages(self) -> Mapping[int, int]:
+        """Completed years by the token that tells them; none where no age is declared."""
+        if self.spec.age is None:
+            return {}
+        before, _, after = self.spec.age.partition("{years}")
+        matches = self._age_pattern(self.spec.age).fullmatch
+        return {
+            number: int(token.removeprefix(before).removesuffix(after))
+            for token, number in self.vocabulary.ids.items()
+            if matches(token)
+        }
 
     # --- tokens as codes ------------------------------------------------------------------------
 

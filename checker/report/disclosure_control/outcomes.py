@@ -139,8 +139,7 @@ class Outcomes:
         return self._few(max(1, least - self._rounding.unit), max(1, most))
 
     def _few(self, least: int, most: int) -> Corners:
-        unit = self._rounding.unit
-        return tuple((float(min(hits, n)), n) for hits in (0, unit) for n in (least, most))
+        return _few_hits(self._rounding.unit, least, most)
 
     def _codes(
         self, cell: CellReport, corners: tuple[Corners, ...]
@@ -220,16 +219,19 @@ def few_are_judged_alike(
     """
     corners = []
     for n in sizes:
-        least, most = (max(1, end) for end in rounding.ends(n))
-        least = max(1, least - rounding.unit)
-        corners.append(
-            tuple((float(min(x, m)), m) for x in (0, rounding.unit) for m in (least, max(1, most)))
-        )
+        least, most = rounding.ends(n)
+        corners.append(_few_hits(rounding.unit, max(1, least - rounding.unit), max(1, most)))
     levels = confidence, 1 - (1 - confidence) / max(1, tests)
     codes = _judged(
         tuple(corners), levels, limit=limit, warn=limit, can_pass=True, zero_hits=zero_hits
     )
     return len(set(codes.tolist())) == 1 and _BEYOND not in codes
+
+
+def _few_hits(unit: int, least: int, most: int) -> Corners:
+    """Return the ends of none to `unit` hits among so many; all of `unit` is one of them."""
+    sizes = sorted({least, most, min(max(unit, least), most)})
+    return tuple((float(min(hits, n)), n) for hits in (0, unit) for n in sizes)
 
 
 @lru_cache(maxsize=20_000)

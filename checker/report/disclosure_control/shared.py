@@ -77,7 +77,6 @@ _ALL_MEASURED = (
     " its limit after Holm's correction over all tests that were measured, so that with {}"
     " confidence none is named wrongly."
 )
-_FIRST = "{} (the first of its kind; the manifest lists all)"
 _CRASHED = "It could not be completed; what went wrong stands in the internal report."
 _CEILINGS = {
     "applied": "The test is shown to be within the ceiling.",
@@ -341,20 +340,13 @@ def _waiver(waiver: WaiverReport) -> WaiverReport:
     )
 
 
-_RECORDS = re.compile(r" \d+\N{EN DASH}\d+(?= |$)")
+_RECORDS = re.compile(r"(?<=\brecords) \d+\N{EN DASH}\d+")
 """Which records a job is about, in its title."""
 
 
-_NUMBERED = {"scores", "extraction"}
-_IN_PARTS = {*_NUMBERED, "rollouts", "embeddings", "prompt-scores"}
-
-
 def _title(entry: EvidenceRef) -> str:
-    return _RECORDS.sub("", entry.title) if entry.kind in _NUMBERED else entry.title
+    return _RECORDS.sub("", entry.title)
 
 
 def _evidence(entry: EvidenceRef) -> EvidenceRef:
-    title = _title(entry)
-    if entry.kind in _IN_PARTS:
-        title = _FIRST.format(title)
-    return entry.model_copy(update={"title": title, "rows": None})
+    return entry.model_copy(update={"title": _title(entry), "rows": None})

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
+from checker.attacks.families import QFrom
 from checker.policy.documents import Limit
 from checker.report.model import CellReport, ControlReport
 from checker.report.wording.audience import is_withheld, side_words
@@ -14,6 +15,11 @@ from checker.report.wording.plain import plain
 from checker.report.wording.reasons import Reason, reason_words
 from checker.report.wording.terms import NOT_SHOWN, VERDICT_WORDS
 from checker.stats.estimate import ReportedEstimate
+
+Q_FROM: dict[QFrom, str] = {
+    "probabilities": "q estimated from how likely each step was to name the class",
+    "hits": "q counted from the continuations that name the class",
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +196,8 @@ def sample_words(cell: CellReport) -> str:
     if sample.members_positive is not None:
         positive = grouped(sample.members_positive), grouped(sample.nonmembers_positive or 0)
         words += f" eligible, of {positive[0]} and {positive[1]} with the class"
+    if cell.q_from is not None:
+        words += f"; {Q_FROM[cell.q_from]}"
     if sample.distinct_prompt_share is not None:
         words += f"; {share(sample.distinct_prompt_share)} of the prompts are distinct"
     return words

@@ -117,8 +117,9 @@ def _found(report: Report, cell: CellReport) -> str:
         words += [f"{value} {counts}, {telling_bound(cell)} with {_confidence(report)}"]
         words += [f"allowed: {limit}"]
     else:
-        words += [f"{limit} {counts} allowed"]
-        words += [said for said in (side_words(cell), withheld) if said is not None]
+        side = side_words(cell)
+        told = f"{side} ({limit} {counts})" if side else f"{limit} {counts} allowed"
+        words += [said for said in (told, withheld) if said is not None]
     if cell.verdict != "fail" and why is not None:
         words += [why.short]
     return "; ".join([*words, *([missing] if missing else [])])

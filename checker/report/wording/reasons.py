@@ -141,9 +141,9 @@ REASONS = {
         "Nonmembers are compared with as patients that the model never saw, and this model knows"
         " them, or nobody could look whether it does: a model that was trained on both groups has"
         " no excess, whatever it remembers.",
-        "Check that the nonmembers were not trained on, and name patients that were kept apart"
-        " (data.nonmembers, data.spare). Where spare patients differ by date or hospital, name"
-        " others.",
+        "Check that the two splits are not exchanged, and that the nonmembers were not trained on;"
+        " name patients that were kept apart (data.nonmembers, data.spare). Where spare patients"
+        " differ by date or hospital, name others.",
     ),
     "reference-knows-members": Reason(
         "reference model knows the members",

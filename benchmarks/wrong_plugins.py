@@ -1,0 +1,186 @@
+"""Backends that answer for a model in one wrong way, as plug-ins that somebody else has written.
+
+What they wrap is a checkpoint's folder or a simulated target's file. They have no preflight of
+their own that could give them away: what finds them is phigate's.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from checker.plugins import load_plugin
+from checker.policy.documents import ModelSpec
+from checker.targets import Sampler, TargetDescription, TargetInfo, Tokens, TokenScores
+from checker.targets.protocol import TargetModel
+
+OTHER = "other.txt"
+"""Beside the target: where the model lies that a plug-in draws from or scores by instead."""
+
+
+class Wrapped:
+    """Passes on what it is asked; subclasses change one answer."""
+
+    def __init__(self, model: TargetModel, *, other: TargetModel | None) -> None:
+        self.model = model
+        self._other = other
+
+    @property
+    def other(self) -> TargetModel:
+        """The model that answers instead."""
+        assert self._other is not None, f"there is no {OTHER} beside the target"
+        return self._other
+
+    @property
+    def info(self) -> TargetInfo:
+        """What the wrapped model is."""
+        return self.model.info
+
+    def score(self, sequences: Sequence[Tokens], **more: Any) -> list[TokenScores]:
+        """Score as the wrapped model does."""
+        return self.model.score(sequences, **more)
+
+    def rollout(
+        self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
+    ) -> list[list[Tokens]]:
+        """Draw as the wrapped model does."""
+        return self.model.rollout(prompts, keys=keys, **more)
+
+    def embed(self, sequences: Sequence[Tokens], **more: Any) -> NDArray[np.float32]:
+        """Embed as the wrapped model does."""
+        return self.model.embed(sequences, **more)
+
+
+class DrawsNothing(Wrapped):
+    """Ends every record at once."""
+
+    def rollout(
+        self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
+    ) -> list[list[Tokens]]:
+        """Return continuations without a token."""
+        return [[np.empty(0, dtype=np.int32)] * more["samples"] for _ in prompts]
+
+
+class DrawsNoise(Wrapped):
+    """Every token is as likely as any other."""
+
+    def rollout(
+        self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
+    ) -> list[list[Tokens]]:
+        """Draw tokens that have nothing to do with the model."""
+        sampler: Sampler = more["sampler"]
+        size = self.info.vocabulary_size
+        return [
+            [
+                np.random.default_rng([key, number, sampler.seed])
+                .integers(4, size, sampler.horizon_tokens)
+                .astype(np.int32)
+                for number in range(more["samples"])
+            ]
+            for key in keys
+        ]
+
+
+class DrawsAnother(Wrapped):
+    """Draws from a sound model and scores by the one that leaks."""
+
+    def rollout(
+        self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
+    ) -> list[list[Tokens]]:
+        """Draw as the other model does."""
+        return self.other.rollout(prompts, keys=keys, **more)
+
+
+class ScoresAnother(Wrapped):
+    """Draws from the model that leaks and scores by a sound one."""
+
+    def score(self, sequences: Sequence[Tokens], **more: Any) -> list[TokenScores]:
+        """Score as the other model does."""
+        return self.other.score(sequences, **more)
+
+
+PLUGINS = {
+    "draws-nothing": DrawsNothing,
+    "draws-noise": DrawsNoise,
+    "draws-another": DrawsAnother,
+    "scores-another": ScoresAnother,
+}
+
+
+class _Backend:
+    """Opens what lies at the path by the backend that it is for, and wraps it."""
+
+    name: str
+    wraps: type[Wrapped]
+
+    def describe(self, spec: ModelSpec, base: Path) -> TargetDescription:
+        """Describe what is wrapped."""
+        found: TargetDescription = _backend_of(base / spec.path).describe(spec, base)
+        return found
+
+    def open(
+        self, spec: ModelSpec, base: Path, *, pad_id: int | None, eos_id: int | None
+    ) -> Wrapped:
+        """Open what is wrapped, and the other model where one is named."""
+
+        def opened(path: str) -> TargetModel:
+            backend = _backend_of(base / path)
+            one = spec.model_copy(update={"path": path, "backend": backend.name})
+            model: TargetModel = backend.open(one, base, pad_id=pad_id, eos_id=eos_id)
+            return model
+
+        named = base / OTHER
+        other = opened(named.read_text().strip()) if named.exists() else None
+        return self.wraps(opened(spec.path), other=other)
+
+
+def _backend_of(path: Path) -> Any:
+    return load_plugin("phigate.targets", "huggingface" if path.is_dir() else "simulated")()
+
+
+class DrawsNothingBackend(_Backend):
+    """`backend: draws-nothing`."""
+
+    name, wraps = "draws-nothing", DrawsNothing
+
+
+class DrawsNoiseBackend(_Backend):
+    """`backend: draws-noise`."""
+
+    name, wraps = "draws-noise", DrawsNoise
+
+
+class DrawsAnotherBackend(_Backend):
+    """`backend: draws-another`."""
+
+    name, wraps = "draws-another", DrawsAnother
+
+
+class ScoresAnotherBackend(_Backend):
+    """`backend: scores-another`."""
+
+    name, wraps = "scores-another", ScoresAnother
+
+
+def offer_wrong_plugins(folder: Path) -> None:
+    """Install the plug-ins of this module for this process, as a distribution in a folder.
+
+    Call it before the first plug-in is looked up.
+    """
+    backends = (DrawsNothingBackend, DrawsNoiseBackend, DrawsAnotherBackend, ScoresAnotherBackend)
+    distribution = folder / "wrong_plugins-1.dist-info"
+    distribution.mkdir(parents=True, exist_ok=True)
+    (distribution / "METADATA").write_text(
+        "Metadata-Version: 2.1\nName: wrong-plugins\nVersion: 1\n"
+    )
+    lines = [f"{one.name} = {__name__}:{one.__name__}" for one in backends]
+    (distribution / "entry_points.txt").write_text("[phigate.targets]\n" + "\n".join(lines) + "\n")
+    place = os.fspath(folder.resolve())
+    if place not in sys.path:
+        sys.path.append(place)

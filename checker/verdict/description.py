@@ -1,0 +1,155 @@
+"""Is the target's description of records the model's own? Judged from evidence (METHODS §5).
+
+Both checks keep cells from passing and excuse nothing: what leaks under a wrong description leaks.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+
+import numpy as np
+import pyarrow as pa
+from scipy.stats import ttest_rel
+
+from checker.planning.model import AuditPlan
+from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
+from checker.stats import false_alarms
+from checker.verdict.checks import AdmissibilityCheck
+
+FALSE_ALARMS = false_alarms.DESCRIPTION
+"""Of models that are rightly described, so many at the most are said not to be, by each check."""
+
+RECOGNISED_NEEDED = 2
+"""Patients of the sample; one alone may be an error in his data."""
+
+PART_MARGIN = 0.1
+"""By which share of a table's loss the model's must be higher: what is compared here are few kinds
+of tokens, which no trainer selects a model by."""
+
+WORDS = {"static": "the static prefix", "time": "time tokens", "end": "the end of a record"}
+
+
+def description_checks(
+    plan: AuditPlan, evidence: Mapping[str, pa.Table], *, confirmed: bool
+) -> list[AdmissibilityCheck]:
+    """Judge whether anybody is recognised otherwise, and whether the parts of a record are right.
+
+    Args:
+        plan: names the jobs.
+        evidence: tables by job digest; a missing table leaves its check undecided.
+        confirmed: the trainer's own sequences show that the tokens are right.
+    """
+    return [_recognised(plan, evidence), _parts(plan, evidence, confirmed=confirmed)]
+
+
+def _recognised(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> AdmissibilityCheck:
+    name, title = "recognised-otherwise", "No member is recognised who is described otherwise"
+    job = plan.job("other-descriptions")
+    table = evidence.get(job.digest) if job else None
+    if job is None or table is None:
+        return AdmissibilityCheck(
+            name, title, None, "Not decided: the target gives no log-probabilities to compare."
+        )
+    best, tried = _best_gains(table)
+    if not tried:
+        text = "Nothing could be told otherwise: no age, no static field and no other first token."
+        return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
+    if len(best) < FORMAT_PATIENTS_NEEDED:
+        text = (
+            f"Not decided: only {len(best)} members have events to compare, of"
+            f" {FORMAT_PATIENTS_NEEDED} needed."
+        )
+        return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
+    # What a model says is k times likelier under another description than under the true one
+    # happens with probability 1/k, if what it says is true (Markov's inequality).
+    needed = math.log(tried * len(best) / FALSE_ALARMS)
+    recognised = Counter(telling for gain, telling in best if gain >= needed)
+    found = (
+        f"{tried} other descriptions (ages, values of static fields, what begins a record) were"
+        f" tried on the beginnings of {len(best)} members' records"
+    )
+    if sum(recognised.values()) < RECOGNISED_NEEDED:
+        text = f"Nobody was: {found}."
+        return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
+    commonest = recognised.most_common(1)[0][0]
+    text = (
+        f"The model recognises members who are described otherwise than the target does, most"
+        f" of them under '{commonest}': {found}, and a record counts as recognised when it is"
+        f" {needed:.1f} nats likelier. What it knows of them was not asked: correct the target's"
+        " tokenization, or audit the release of the data that the model was trained on."
+    )
+    return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
+
+
+def _best_gains(table: pa.Table) -> tuple[list[tuple[float, str]], int]:
+    """Return each patient's largest gain over the declared loss, in nats, and by which telling.
+
+    And how many tellings were tried: the most of any patient.
+    """
+    declared: dict[str, float] = {}
+    others: dict[str, list[tuple[float, str]]] = {}
+    columns = (table[name].to_pylist() for name in ("patient", "telling", "loss"))
+    for patient, telling, loss in zip(*columns, strict=True):
+        if telling == DECLARED:
+            declared[patient] = loss
+        else:
+            others.setdefault(patient, []).append((loss, telling))
+    best = []
+    for patient, own in declared.items():
+        if others.get(patient):
+            loss, telling = min(others[patient])
+            best.append((own - loss, telling))
+    return best, max((len(tried) for tried in others.values()), default=0)
+
+
+def _parts(
+    plan: AuditPlan, evidence: Mapping[str, pa.Table], *, confirmed: bool
+) -> AdmissibilityCheck:
+    name, title = "record-parts", "Static, time and last tokens are the model's own"
+    job = plan.job("record-parts")
+    table = evidence.get(job.digest) if job else None
+    if job is None or table is None:
+        return AdmissibilityCheck(
+            name, title, None, "Not decided: the target gives no log-probabilities to compare."
+        )
+    part = np.array(table["part"].to_pylist(), dtype=object)
+    losses = {
+        which: tuple(
+            table[column].to_numpy().astype(np.float64)[part == which]
+            for column in ("loss", "table")
+        )
+        for which in dict.fromkeys(part.tolist())
+    }
+    wrong = []
+    for which, (model, expected) in losses.items():
+        higher = model.mean() > expected.mean() * (1 + PART_MARGIN)
+        if higher and _is_surely_higher(model, expected, level=FALSE_ALARMS / len(losses)):
+            wrong.append(
+                f"of {WORDS[which]} {model.mean():.3f} nats a token against {expected.mean():.3f}"
+            )
+    if not wrong:
+        text = "None is less likely to the model than to a table of which token follows which."
+        return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
+    found = f"the loss {', and '.join(wrong)} of a table of which token follows which"
+    if confirmed:
+        text = (
+            f"The model does not expect them ({found}), and the trainer's own sequences show that"
+            " they are right."
+        )
+        return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
+    text = (
+        f"The model does not expect them: {found}. Either they are not declared as the model was"
+        " trained, or it was never taught to predict them; the trainer's own sequences would show"
+        " which (expect.tokens)."
+    )
+    return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
+
+
+def _is_surely_higher(model: np.ndarray, expected: np.ndarray, *, level: float) -> bool:
+    if len(model) < FORMAT_PATIENTS_NEEDED:
+        return False
+    if np.ptp(model - expected) == 0:  # every patient agrees to the last digit: no test needed
+        return True
+    return bool(ttest_rel(model, expected, alternative="greater").pvalue < level)

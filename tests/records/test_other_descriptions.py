@@ -1,0 +1,124 @@
+"""Members told otherwise: every age, value and first token that could be meant is tried."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import meds
+import numpy as np
+from meds_builder import make_records, make_vocabulary
+
+from checker.policy.documents import TokenizationSpec
+from checker.records.other_descriptions import (
+    BEGINNING,
+    Telling,
+    possible_first_tokens,
+    tellings,
+)
+from checker.records.record_parts import PARTS
+from checker.records.tokenization import TokenizedRecords, Tokenizer
+
+TOKENS = [
+    "[PAD]", "[CLS]", "[BOS]", "[UNK]", "[EOS]", *(f"AGE//{n}" for n in range(40)), "GENDER//F",
+    "GENDER//M", *(f"C{n}" for n in range(60)), "T", "never seen",
+]  # fmt: skip
+WOMAN = [
+    ("GENDER//F", None), (meds.birth_code, -365.25 * 3 - 100), ("C0", 0.0), ("C1", 0.0),
+    ("C2", 9.0),
+]  # fmt: skip
+MAN = [("GENDER//M", None), (meds.birth_code, -365.25 * 38 - 100), ("C5", 0.0), ("C6", 1.0)]
+
+
+def tokenized(
+    *patients: Any, bos: str | None = "[BOS]", **more: Any
+) -> tuple[TokenizedRecords, Tokenizer]:
+    specials = {"eos": "[EOS]", "pad": "[PAD]"} | ({"bos": bos} if bos else {})
+    spec = {
+        "vocabulary": "v", "specials": specials, "static": {"sex": "GENDER//*"},
+        "age": "AGE//{years}", "time": [{"token": "T"}],
+    }  # fmt: skip
+    tokenizer = Tokenizer(
+        TokenizationSpec.model_validate(spec | more),
+        vocabulary=make_vocabulary(TOKENS),
+        base=Path(),
+    )
+    records, codes = make_records(patients)
+    return tokenizer.encode(records, codes, partial=True), tokenizer
+
+
+def told(*patients: Any, max_length: int | None = None, **more: Any) -> list[Telling]:
+    records, tokenizer = tokenized(*patients, **more)
+    first = [TOKENS.index("[CLS]")]
+    return list(tellings(records, tokenizer=tokenizer, first_tokens=first, max_length=max_length))
+
+
+def spelled(telling: Telling) -> list[str]:
+    return [TOKENS[token] for token in telling.tokens.tolist()]
+
+
+def test_a_record_is_told_with_other_ages_sexes_and_first_tokens_and_without_a_field() -> None:
+    found = {one.name: spelled(one) for one in told(WOMAN, MAN) if one.row == 0}
+    assert found["declared"] == ["[BOS]", "AGE//3", "GENDER//F", "C0", "C1", "T", "C2", "[EOS]"]
+    assert found["age +5"][1] == "AGE//8"
+    assert found["age -3"][1] == "AGE//0"
+    assert "age -4" not in found  # there is no such age
+    assert found["sex: GENDER//M"][:3] == ["[BOS]", "AGE//3", "GENDER//M"]
+    assert found["without age"][:2] == ["[BOS]", "GENDER//F"]
+    assert found["without sex"][:3] == ["[BOS]", "AGE//3", "C0"]
+    assert found["BOS: [CLS]"][:2] == ["[CLS]", "AGE//3"]
+    # ages up to ten older, three younger; one other sex; two without; one first token
+    assert len(found) == 1 + 10 + 3 + 1 + 2 + 1
+
+
+def test_all_tellings_of_a_record_compare_the_same_events() -> None:
+    for bos in ("[BOS]", None):
+        events = {
+            tuple(np.array(spelled(one))[one.compared].tolist())
+            for one in told(WOMAN, MAN, bos=bos)
+            if one.row == 0
+        }
+        assert events == {("C1", "C2")}  # the first has nothing but the prefix before it
+
+
+def test_a_first_token_is_added_where_none_is_declared() -> None:
+    found = {one.name: spelled(one) for one in told(WOMAN, bos=None)}
+    assert found["declared"][0] == "AGE//3"
+    assert found["BOS: [CLS]"][:2] == ["[CLS]", "AGE//3"]
+
+
+def test_only_the_beginning_is_told_and_never_beyond_the_context() -> None:
+    long = [*WOMAN, *((f"C{n}", 20.0 + n) for n in range(60))]
+    (declared,) = (one for one in told(long) if one.name == "declared")
+    assert len(declared.tokens) == 3 + BEGINNING  # behind BOS, age and sex
+    for bos in ("[BOS]", None):
+        assert max(len(one.tokens) for one in told(long, bos=bos, max_length=20)) == 20
+
+
+def test_who_has_no_age_or_too_few_events_is_told_no_other() -> None:
+    ageless = [event for event in WOMAN if event[0] != meds.birth_code]
+    assert not any("age" in one.name for one in told(ageless))
+    assert told([("GENDER//F", None), ("C0", 0.0)]) == []
+
+
+def test_what_may_begin_a_record_is_tried_likeliest_first() -> None:
+    _, tokenizer = tokenized(WOMAN)
+    unused = [TOKENS.index(name) for name in ("never seen", "[UNK]", "AGE//7", "[CLS]")]
+    found = possible_first_tokens(tokenizer, unused=[*unused, 200], bos_id=TOKENS.index("[EOS]"))
+    # what the configuration names; what is called like it; declared specials; other special tokens;
+    # an id that the vocabulary does not name; the rest. Ages stand elsewhere in a record.
+    names = [TOKENS[i] if i < len(TOKENS) else i for i in found]
+    assert names == ["[EOS]", "[CLS]", "[PAD]", "[UNK]", 200, "never seen"]
+    _, without = tokenized(WOMAN, bos=None)
+    unused = [TOKENS.index("[BOS]")]
+    assert TOKENS.index("[BOS]") in possible_first_tokens(without, unused=unused, bos_id=None)
+
+
+def test_the_parts_of_a_record() -> None:
+    records, _ = tokenized(WOMAN)
+    record = records.record(0)
+    parts = {
+        name: [TOKENS[token] for token in record.tokens[belongs(record)].tolist()]
+        for name, belongs in PARTS.items()
+    }
+    assert parts == {"static": ["AGE//3", "GENDER//F"], "time": ["T"], "end": ["[EOS]"]}
