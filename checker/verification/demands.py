@@ -16,6 +16,7 @@ from checker.evidence import EvidenceStore
 from checker.kinds import SHARED
 from checker.planning import AuditPlan, Cell, Job, demanded_cells
 from checker.planning.cells import metric_of
+from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.identity import class_identity, identity
 from checker.planning.protocol import planning_of
 from checker.plugins import BUILT_IN
@@ -143,6 +144,10 @@ def _labels(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any
     if cell.attribute_class:
         asked["horizonTokens"] = params.get("horizonTokens", 1)
         asked["everybody"] = metric_of(cell).family.takes_everybody
+    elif EXTRACTION in planning_of(load_attack(cell.probe)).kinds_read(cell):
+        # what follows the cut is one window, whatever is drawn for other metrics
+        asked["codes"] = None
+        asked["horizonTokens"] = asked["minTokens"] = params["length"]
     else:
         asked["codes"], asked["minTokens"] = None, params["minRun"]
     return asked

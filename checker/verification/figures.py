@@ -26,7 +26,8 @@ from checker.verification.statement import Statement
 
 NOT_COMPARED = (
     "the data set's name, its events, tokens and unknown codes, how many codes stand for a class,"
-    " how many of those who were not asked lack it, which codes were taken out of prompts, the size"
+    " how many of those who were not asked lack it, which codes were taken out of prompts, what the"
+    " target declares of how its patients were dealt and of what its trainer expects, the size"
     " of the vocabulary and the context, the digests of the policy's and the target's files, titles"
     " of jobs, and what was noted of the environment and of the preflight"
 )
@@ -86,6 +87,7 @@ def _documents(plan: AuditPlan) -> Iterator[str]:
         asked = _described(job, models)
         asked["data"], asked["splits"] = plan.data.sha256, identity(target.data)
         asked["kind"], asked["codeSystems"] = job.kind, identity(target.code_systems)
+        asked["window"] = target.tokenization.window
         if job.needs:
             asked["needs"] = job.needs
         for name, value in asked.items():
