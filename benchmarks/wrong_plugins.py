@@ -52,6 +52,13 @@ class Wrapped:
         """Draw as the wrapped model does."""
         return self.model.rollout(prompts, keys=keys, **more)
 
+    def masses(
+        self, prompts: Sequence[Tokens], drawn: Sequence[Tokens], **more: Any
+    ) -> list[NDArray[np.float64]]:
+        """Say how likely classes were to be named as the wrapped model does, where it can."""
+        found: list[NDArray[np.float64]] = self.model.masses(prompts, drawn, **more)  # type: ignore[attr-defined]
+        return found
+
     def embed(self, sequences: Sequence[Tokens], **more: Any) -> NDArray[np.float32]:
         """Embed as the wrapped model does."""
         return self.model.embed(sequences, **more)

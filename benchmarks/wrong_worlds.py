@@ -331,7 +331,7 @@ def _policies(classes: int) -> dict[str, dict[str, Any]]:
                 for attacker, limit in control["limits"].items()
                 if attacker != "demographics"
             }
-            if "samples" in control["params"]:
+            if "samples" in control.get("params", {}):
                 control["params"]["samples"] = 10
         document["spec"]["parameters"]["sampling"] = {"curtailed": True}
         policies[name] = document

@@ -151,9 +151,10 @@ class _Examination:
         limit = model.info.context_length
         most = _TOKENS if limit is None else min(_TOKENS, limit)
         self.model, self.usage, self.limit = model, usage, limit
-        self.records = [
+        beginnings = [
             np.asarray(one[:most], dtype=np.int32) for one in records if len(one[:most]) > 1
-        ][:_ROWS]
+        ]
+        self.records, self.further = beginnings[:_ROWS], beginnings[_ROWS:]
         if not self.records:
             raise TargetError("preflight needs at least one record of two or more tokens")
         require_fit(self.records, info=model.info)
@@ -236,6 +237,8 @@ class _Examination:
         cuts = [max(1, len(record) // 2 - row) for row, record in enumerate(self.records)]
         prompts = [record[:cut] for record, cut in zip(self.records, cuts, strict=True)]
         prompts += [record[:-1] for record in self.records]  # where records are near their end
+        # a model that repeats some of its records draws like any other behind the rest
+        prompts += [record[: len(record) // 2] for record in self.further]
         prompts += [self._stretched(cut) for cut, _ in self._crossings()]
         # beyond all that is used the model may well be another one
         most = self._within(max(self._longest, 1 + horizon))
