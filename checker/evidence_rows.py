@@ -159,6 +159,12 @@ _CHECKS: Mapping[str, Callable[[pa.Table], Iterator[str]]] = {
     "scores": _scores,
     "spare-scores": _scores,
     "extraction": _extraction,
+    "other-descriptions": lambda table: _nothing_twice(
+        table, ("patient", "telling"), "a patient told in one way"
+    ),
+    "record-parts": lambda table: _nothing_twice(
+        table, ("patient", "part"), "a part of a patient's record"
+    ),
     "embeddings": _embeddings,
     "overlap": _overlap,
     "comparability": lambda table: _nobody_twice(table),
