@@ -72,11 +72,11 @@ def _strange_cell(cell: Cell, plan: AuditPlan, jobs: Mapping[str, Job]) -> Itera
         return
     if (cell.attribute_class is None) == attack.needs_attribute_class:
         yield f"has {'no' if cell.attribute_class is None else 'an'} attribute class"
-    elif cell.attribute_class is not None and cell.attribute_class not in plan.classes:
-        yield f"asks for the class '{cell.attribute_class}', of which the plan says nothing"
     labels = [] if cell.labels is None else [cell.labels]
     if not cell.jobs or any(digest not in jobs for digest in [*labels, *cell.jobs]):
         return  # nothing is measured of it: it is judged as not run
+    if cell.attribute_class is not None and cell.attribute_class not in plan.classes:
+        yield f"asks for the class '{cell.attribute_class}', of which the plan says nothing"
     if cell.labels is not None and jobs[cell.labels] not in plan.jobs_of("labels"):
         yield "has labels that are a job of another kind"
     if cell.labels is None and planning_of(attack).needs_labels(cell):

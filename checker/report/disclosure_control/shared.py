@@ -129,7 +129,9 @@ class _SharedReport:
                 "summary": summary.model_copy(
                     update={
                         "sampling": _sampling(summary.sampling),
-                        "multiplicity_statement": _ALL_MEASURED.format(level_words(report)),
+                        "multiplicity_statement": _ALL_MEASURED.format(
+                            level_words(report).replace("\N{NO-BREAK SPACE}", "")  # as beside it
+                        ),
                     }
                 ),
                 "waivers": [_waiver(waiver) for waiver in report.waivers],
