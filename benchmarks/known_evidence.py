@@ -173,6 +173,23 @@ def _canary_table(found: CanaryObservations) -> pa.Table:
     return pa.table(columns)
 
 
+def unknown_nonmembers(count: int) -> pa.Table:
+    """Return what is seen of nonmembers of whom no piece comes out of the model."""
+    columns = {
+        "patient": ["p"] * count,
+        "member": [False] * count,
+        "subgroups": _nobody(count)["subgroups"],
+        "prompt": ["p"] * count,
+        "windows": [1] * count,
+        "common": [0] * count,
+        "log_probability": [-50.0] * count,
+        "greedy": [False] * count,
+        "rare_log_probability": [-50.0] * count,
+        "rare_greedy": [False] * count,
+    }
+    return pa.table(columns)
+
+
 def _comparable_split() -> dict[str, pa.Table]:
     """No record in both splits, or in the model, a classifier at chance, and the best format."""
     n, ladder, loss = 1000, np.arange(1000) / 1000, 1.0 + 0.001 * np.arange(100)
@@ -201,20 +218,8 @@ def _comparable_split() -> dict[str, pa.Table]:
         "table": loss + 1.0,
     }
     overlap = {name: [count] for name, count in counts.items()}
-    outside = {
-        "patient": ["p"] * 100,
-        "member": [False] * 100,
-        "subgroups": _nobody(100)["subgroups"],
-        "prompt": ["p"] * 100,
-        "windows": [1] * 100,
-        "common": [0] * 100,
-        "log_probability": [-50.0] * 100,
-        "greedy": [False] * 100,
-        "rare_log_probability": [-50.0] * 100,
-        "rare_greedy": [False] * 100,
-    }
     return {
-        EXTRACTION: pa.table(outside),
+        EXTRACTION: unknown_nonmembers(100),
         "overlap": pa.table({**overlap, "set_aside": [[]]}),
         "comparability": pa.table(split),
         "prompt-format": pa.table(formats),
@@ -224,7 +229,7 @@ def _comparable_split() -> dict[str, pa.Table]:
 
 
 COMPARABLE: Final = _comparable_split()
-_LOOKED_FOR: Final = {**extraction_settings(WINDOW).inputs(), "member": False}
+LOOKED_FOR: Final = {**extraction_settings(WINDOW).inputs(), "member": False}
 
 
 def plan_of(
@@ -238,7 +243,7 @@ def plan_of(
                 "digest": name,
                 "kind": "rollouts" if kind == "reference" else kind,
                 "title": name,
-                "inputs": _LOOKED_FOR if kind == EXTRACTION else {},
+                "inputs": LOOKED_FOR if kind == EXTRACTION else {},
                 "runs_on": kind if kind == "reference" else "target",
             }
         )

@@ -23,11 +23,19 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
-from benchmarks.known_evidence import COMPARABLE, HARMLESS, SNAPSHOTS, WATCHED
+from benchmarks.known_evidence import (
+    COMPARABLE,
+    HARMLESS,
+    LOOKED_FOR,
+    SNAPSHOTS,
+    WATCHED,
+    unknown_nonmembers,
+)
 from checker.attacks.api import load_attack
 from checker.attacks.families import Power, Sample
 from checker.planning import AuditPlan, Cell, Job
 from checker.planning.cells import metric_of, planned_power
+from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.power import comparability_power
 from checker.planning.release import with_prospects
 from checker.policy import load_policy
@@ -64,6 +72,7 @@ def audit(seed: int, *, assignment: Assignment | None) -> Audit:
     evidence = dict(COMPARABLE)
     halves = tuple(size - size // 2 for size in sizes)
     evidence["comparability"] = _scores(rng, (halves[0], halves[1]), column="score")
+    evidence[EXTRACTION] = unknown_nonmembers(sizes[1])
     near = int(rng.choice(NEAR_DUPLICATES))
     evidence["overlap"] = pa.table(
         {
@@ -80,7 +89,8 @@ def audit(seed: int, *, assignment: Assignment | None) -> Audit:
     for number in range(int(rng.integers(1, 4))):
         cells.append(_disclosure(rng, f"class-{number}", evidence, base_rate=base_rate))
     if rng.random() < 0.7:
-        cells.append(_membership(rng, evidence, sizes))
+        learned = rng.random() < 0.5
+        cells.append((_learned if learned else _membership)(rng, evidence, sizes))
     plan = _plan(cells, evidence, sizes=sizes, near=near, assignment=assignment, seed=seed)
     policy = load_policy(resource("policies/demo.yaml")).document
     judged = judge(policy, plan=plan, evidence=evidence, as_of=AS_OF)
@@ -155,7 +165,36 @@ def _membership(
         labels=None,
         jobs=["scores"],
         base_rate=0.0,
-        params={},
+        params={"score": "loss"},
+    )
+
+
+def _learned(
+    rng: np.random.Generator, evidence: dict[str, pa.Table], sizes: tuple[int, int]
+) -> Cell:
+    """An attack that learned nothing, with the model or without, from a third of the patients."""
+    judged = sizes[0] - sizes[0] // 3, sizes[1] - sizes[1] // 3
+    rows = sum(judged)
+    table = _scores(rng, judged, column="score@strongest")
+    columns = {
+        "subgroups": pa.array([[]] * rows, pa.list_(pa.string())),
+        "half": pa.array(np.concatenate([np.arange(size) % 2 == 0 for size in judged])),
+        "blind": pa.array(rng.normal(size=rows)),
+        "placebo": pa.array(rng.normal(size=rows)),
+    }
+    for name, column in columns.items():
+        table = table.append_column(name, column)
+    evidence["membership-scores"] = table
+    return _cell(
+        "membership",
+        "membership-inference",
+        "membership_auroc",
+        Limit(fail=float(rng.choice([0.58, 0.62, 0.7]))),
+        Sample(members=judged[0], nonmembers=judged[1]),
+        labels=None,
+        jobs=["membership-scores"],
+        base_rate=0.0,
+        params={"score": "strongest"},
     )
 
 
@@ -221,14 +260,15 @@ def _plan(
     assignment: Assignment | None,
     seed: int,
 ) -> AuditPlan:
-    kinds = {name: name.rpartition("-")[2] for name in evidence if name not in COMPARABLE}
-    kinds |= {name: name for name in COMPARABLE}
+    whole = {*COMPARABLE, "membership-scores"}
+    kinds = {name: name if name in whole else name.rpartition("-")[2] for name in evidence}
+    inputs = {"prompt-format": {"patients": 100}, EXTRACTION: LOOKED_FOR}
     jobs = [
         Job(
             digest=name,
             kind=kind,
             title=name,
-            inputs={"patients": 100} if kind == "prompt-format" else {},
+            inputs=inputs.get(kind, {}),
             runs_on="cohort" if kind in {"labels", "overlap", "comparability"} else "target",
         )
         for name, kind in kinds.items()
@@ -251,6 +291,7 @@ def _plan(
         },
         cells=cells,
         jobs=jobs,
+        nonmember_jobs=[EXTRACTION],
         seed=seed,
         confidence=CONFIDENCE,
     )

@@ -48,3 +48,28 @@ def drawn_share(
     chosen = np.zeros(len(records), dtype=np.bool_)
     chosen[lot(records, seed=seed, purpose=purpose)[: int(len(records) * share)]] = True
     return chosen
+
+
+def drawn_halves(
+    records: TokenizedRecords, groups: NDArray[np.int64], *, seed: int, purpose: str
+) -> NDArray[np.bool_]:
+    """Return who is in the first half of a group by lot, which is never smaller than the other.
+
+    A lot over everybody would leave each group as many as chance has it, and a group that the plan
+    calls large enough with a half that is not.
+
+    Args:
+        records: n patients as tokens.
+        groups: [n] the number of each patient's group.
+        seed: of the policy.
+        purpose: what is drawn for.
+
+    Returns:
+        [n] bool, of k patients of a group ⌈k / 2⌉ are true.
+    """
+    order = lot(records, seed=seed, purpose=purpose)
+    chosen = np.zeros(len(records), dtype=np.bool_)
+    for group in np.unique(groups):
+        own = order[groups[order] == group]
+        chosen[own[: len(own) - len(own) // 2]] = True
+    return chosen

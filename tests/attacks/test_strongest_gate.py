@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
@@ -150,6 +151,22 @@ def lots(policy: Path, target: Path) -> list[tuple[list[int], list[int]]]:
             chosen = inputs[job.digest]
             found.append(([int(x) for x in chosen.fitted], [int(x) for x in chosen.half]))
     return found
+
+
+def test_who_is_judged_is_halved_exactly_for_the_placebo(
+    policy: Path, simulated_targets: Path
+) -> None:
+    """Or a plan calls a sample large enough whose smaller half is not."""
+    prepared = prepare(policy, simulated_targets / "sound.yaml").audit
+    chosen = [
+        prepared.workload.inputs[job.digest] for job in prepared.plan.jobs_of("membership-features")
+    ]
+    outside = np.concatenate([[not inside for inside, _ in one.patients] for one in chosen])
+    fitted = np.concatenate([one.fitted for one in chosen])
+    half = np.concatenate([one.half for one in chosen])
+    for group in (outside & ~fitted, outside & fitted):
+        assert group.sum() > 20
+        assert half[group].sum() == (group.sum() + 1) // 2
 
 
 @pytest.fixture

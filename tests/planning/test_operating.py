@@ -13,6 +13,7 @@ from command_line import Command
 from checker import load_policy, load_target, plan
 from checker.planning import AuditPlan
 from checker.planning.operating import operating_points, patients_needed, scaled
+from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 
 
 @pytest.fixture(scope="module")
@@ -53,6 +54,11 @@ def test_what_a_cell_needs_is_enough_and_one_less_is_not(planned: AuditPlan) -> 
     for name, one in needed.items():
         cell = cells[name]
         if one.fewest is None or cell.attribute_class is None:
+            continue
+        if (cell.sample.distinct_prompt_share or 0.0) < DISTINCT_PROMPTS_NEEDED:
+            many = scaled(planned, members=30_000, nonmembers=30_000)
+            (again,) = (c for c in many.cells if c.id == cell.id)
+            assert not again.power.can_pass  # no number of patients makes shared prompts distinct
             continue
         compared += 1
         for count, passes in ((one.fewest, True), (one.fewest - 1, False)):

@@ -29,6 +29,7 @@ from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.run.stored import load_run
+from checker.stats.false_alarms import NONMEMBERS
 from checker.testing.simulated import MemorizedRecord
 from checker.testing.toy_targets import SPECIALS, TOKENIZATION
 from checker.verdict import judge
@@ -61,7 +62,9 @@ CONTROLS: dict[str, Any] = {
     },
 }
 ON_SPLIT = ("membership", "nobody-recited")
-N, SPARES = 150, 80
+N, SPARES = 240, 80
+JUDGED = N - N // 3
+"""A third teaches the learned score; spare patients teach its reference."""
 
 
 @pytest.fixture(scope="module")
@@ -112,7 +115,7 @@ def test_a_model_that_recites_both_splits_passes_nothing_that_rests_on_nonmember
     assert known.cell("among-members")["verdict"] == "pass"  # nobody is subtracted
     check = known.check(REASON)
     assert check["holds"] is False
-    assert check["explanation"].startswith("Of 75 of 150 nonmembers a piece of 12 tokens")
+    assert check["explanation"].startswith(f"Of {N // 2} of {N} nonmembers a piece of 12 tokens")
     assert check["limit"] == 0.01
 
 
@@ -121,7 +124,7 @@ def test_faint_memory_of_both_is_told_by_spare_patients_alone(faint: Audit) -> N
     check = faint.check(SPARE)
     assert check["holds"] is False, check
     assert "Nonmembers look more like patients that it was trained on" in check["explanation"]
-    assert "150 nonmembers and 80 spare patients" in check["explanation"]
+    assert f"{N} nonmembers and {SPARES} spare patients" in check["explanation"]
     for name in ON_SPLIT:
         found = faint.cell(name)
         assert found["boundSide"] == "within", found
@@ -162,7 +165,7 @@ def test_spare_patients_leave_no_other_trace(sound: Audit, world: World) -> None
             seen = set(table["patient"].to_pylist())
             assert (seen == spare) if entry.kind == SPARE else seen.isdisjoint(spare)
     assert run.plan.data.spare == len(spare) == SPARES
-    assert sound.cell("membership")["sample"]["nonmembers"] == N
+    assert sound.cell("membership")["sample"]["nonmembers"] == JUDGED
     shared = (sound.run / "report.json").read_text()
     assert "80 spare" not in shared
     assert not any(name in shared for name in spare)
@@ -170,9 +173,13 @@ def test_spare_patients_leave_no_other_trace(sound: Audit, world: World) -> None
 
 def test_the_plan_announces_both_checks_and_their_cost(sound: Audit, known: Audit) -> None:
     plan = load_run(sound.run).plan
-    found = [one for one in check_powers(plan) if one.name == REASON]
-    assert [(one.chance, one.cells, one.is_floor) for one in found] == [(0.99, 2, True)] * 2
-    assert len([one for one in check_powers(load_run(known.run).plan) if one.name == REASON]) == 1
+    found = [one for one in check_powers(plan) if one.reason == REASON]
+    announced = [(one.name, one.chance, one.cells, one.is_floor) for one in found]
+    assert announced == [("nonmembers-extracted", 1 - NONMEMBERS, 2, True),
+                         ("nonmembers-spare", 1 - NONMEMBERS, 2, True)]  # fmt: skip
+    assert {one.name for one in check_powers(load_run(known.run).plan) if one.reason == REASON} == {
+        "nonmembers-extracted"
+    }
     jobs = {job.digest: job for job in plan.jobs}
     assert plan.nonmember_jobs
     assert all(jobs[name].forward_tokens > 0 for name in plan.nonmember_jobs)
@@ -221,7 +228,8 @@ def test_spare_patients_with_a_members_record_are_left_out(world: World, tmp_pat
 
 
 def test_an_over_trained_model_of_both_splits_is_not_passed(tmp_path: Path) -> None:
-    write_cohort(tmp_path / "cohort", seed=2, members=60, nonmembers=60, tuning=60, positives=6)
+    n = 78  # of whom 52 are judged by the learned score
+    write_cohort(tmp_path / "cohort", seed=2, members=n, nonmembers=n, tuning=60, positives=6)
     records = {
         split: load_cohort(DataSpec(path="cohort", members=split, nonmembers=other), base=tmp_path)
         for split, other in (("train", "held_out"), ("held_out", "train"))
@@ -261,7 +269,7 @@ def test_an_over_trained_model_of_both_splits_is_not_passed(tmp_path: Path) -> N
     (tmp_path / "both.yaml").write_text(yaml.safe_dump(document, sort_keys=False))
     trained = World(tmp_path, ids, [], [], np.empty(0))
     found = checked(trained, tmp_path / "both.yaml", CONTROLS, attackers=ATTACKERS, run="run")
-    assert found.check(REASON)["explanation"].startswith("Of 60 of 60 nonmembers a piece")
+    assert found.check(REASON)["explanation"].startswith(f"Of {n} of {n} nonmembers a piece")
     assert "AUROC 1.000" in found.check(SPARE)["explanation"]
     for name in ON_SPLIT:
         assert found.cell(name)["boundSide"] != "beyond"  # nothing exceeds the nonmembers
@@ -321,4 +329,4 @@ def test_a_person_in_two_of_them_is_an_error_that_names_nobody(
 
 def test_alike_patients_are_seldom_called_different() -> None:
     found = false_alarms(audits=1500, nonmembers=90, spare=40, seed=11)
-    assert 0 < found <= 23  # 15 expected at most; more than 23 come of 1 % in one of 50 studies
+    assert 0 < found <= 7  # 3 expected at most; more than 7 come of 0.2 % in one of 85 studies

@@ -21,6 +21,7 @@ from checker.attacks.labels import everybody_again
 from checker.attacks.membership_inference import STRONGEST, MembershipInferenceParams
 from checker.attacks.tables import booleans, in_subgroup
 from checker.planning.builder import RECORDS_A_JOB, PlanBuilder
+from checker.planning.lots import drawn_halves
 from checker.planning.model import Cell, Job
 from checker.planning.protocol import CellJobs, PlannedCell, Planning, SampleEvidence, Work
 from checker.planning.reference_patients import held_back, reference_training
@@ -191,11 +192,21 @@ def _learned(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
 
 def _everybody(builder: PlanBuilder) -> AttackedPatients:
     """Return all members, and all nonmembers who teach no reference."""
-    fitted, half, taught = (
-        _fitted(builder),
-        builder.drawn("placebo halves", share=0.5),
-        held_back(builder),
-    )
+    fitted, taught = _fitted(builder), held_back(builder)
+    nobody = np.zeros(len(builder.members), dtype=np.bool_)
+    half = {
+        who: drawn_halves(
+            records,
+            # the placebo is taught by those who are fitted on, and judged by the others
+            np.where(out, 2, fitted[who].astype(np.int64)),
+            seed=builder.seed,
+            purpose="placebo halves",
+        )
+        for who, records, out in (
+            (True, builder.members, nobody),
+            (False, builder.nonmembers, taught),
+        )
+    }
     patients = [(True, i) for i in range(len(builder.members))]
     patients += [(False, i) for i in np.flatnonzero(~taught).tolist()]
     return AttackedPatients(
