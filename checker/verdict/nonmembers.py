@@ -109,7 +109,7 @@ def _extractable(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibi
     text = (
         f"Of {int(known.sum())} of {n} nonmembers a piece of {length} tokens that hardly anybody"
         f" would write comes out word for word, greedily or with a chance of {CHANCE:g} in"
-        f" {QUERIES} queries; the lower bound {found.low:.1%} (at {PROVEN:.0%}) is"
+        f" {QUERIES} queries; the lower bound {found.low:.1%} (at {PROVEN:.1%}) is"
         f" {'not ' if holds else ''}above {MOST_KNOWN:.0%}."
     )
     return AdmissibilityCheck(REASON, title, holds, text, found.reported(), MOST_KNOWN, names)
