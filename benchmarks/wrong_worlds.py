@@ -65,11 +65,17 @@ class Size:
         patients: of each of the four splits.
         positives: of each sensitive class in each split.
         classes: how many of the sensitive classes are asked for.
+        score: of membership; None for the policy's own, which trains a model and needs as many
+            patients as there are by default.
+        draws: continuations a prompt; None for the policy's own. A class that a large share of a
+            small cohort has is nearly as likely named as not, and few draws guess which.
     """
 
     patients: int = 600
     positives: int = 80
     classes: int = 3
+    score: str | None = None
+    draws: int | None = None
 
 
 @dataclass(frozen=True)
@@ -106,7 +112,7 @@ class World:
             positives=self.size.positives,
         )
         self._set_spare_patients_apart()
-        for name, policy in _policies(self.size.classes).items():
+        for name, policy in _policies(self.size).items():
             (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
         codes = {code for split in SPLITS for code in self._codes(split)}
         tokens = dict.fromkeys(
@@ -312,7 +318,7 @@ class World:
         os.replace(path, self.folder / name)
 
 
-def _policies(classes: int) -> dict[str, dict[str, Any]]:
+def _policies(size: Size) -> dict[str, dict[str, Any]]:
     """Return the demo policy, the same with demands on the target, and one that asks a reference.
 
     What decides nothing is left out: attackers who know age and sex alone, and the benign class.
@@ -321,7 +327,7 @@ def _policies(classes: int) -> dict[str, dict[str, Any]]:
     for name in ("gate", "requiring", "reference"):
         document = yaml.safe_load(resource("policies/demo.yaml").read_text(encoding="utf-8"))
         document["metadata"]["name"] = name
-        asked = [f"{name}-disclosure" for name in SENSITIVE_CLASSES[:classes]]
+        asked = [f"{name}-disclosure" for name in SENSITIVE_CLASSES[: size.classes]]
         controls = document["spec"]["controls"]
         controls = {name: controls[name] for name in (*asked, "membership")}
         document["spec"]["controls"] = controls
@@ -331,10 +337,12 @@ def _policies(classes: int) -> dict[str, dict[str, Any]]:
                 for attacker, limit in control["limits"].items()
                 if attacker != "demographics"
             }
-            if "samples" in control.get("params", {}):
-                control["params"]["samples"] = 10
-        # what is bent is found or not found by checks; the learned score would only cost time
-        controls["membership"]["params"] = {"score": "loss"}
+        if size.score is not None:
+            controls["membership"]["params"] = {"score": size.score}
+        if size.draws is not None:
+            for control_name in asked:
+                drawn = {"samples": size.draws, "probabilitySamples": size.draws}
+                controls[control_name]["params"] = {**controls[control_name]["params"], **drawn}
         document["spec"]["parameters"]["sampling"] = {"curtailed": True}
         policies[name] = document
     policies["requiring"]["spec"]["gate"]["requireExpectation"] = True

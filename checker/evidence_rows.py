@@ -9,6 +9,7 @@ and of the rest nothing. Kinds of plug-ins are theirs to check.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
@@ -62,6 +63,34 @@ def _extraction(table: pa.Table) -> Iterator[str]:
     yield from _nobody_twice(table)
     if (table["common"].to_numpy() > table["windows"].to_numpy()).any():
         yield "it counts more windows that anybody would write than there are"
+
+
+def _reference_training(table: pa.Table) -> Iterator[str]:
+    yield from _nothing_twice(table, ("tensor",), "a tensor")
+    lengths = pc.list_value_length(table["values"]).to_pylist()
+    if [math.prod(shape) for shape in table["shape"].to_pylist()] != lengths:
+        yield "a tensor has not as many values as its shape says"
+
+
+def _membership_tokens(table: pa.Table) -> Iterator[str]:
+    yield from _nobody_twice(table)
+    lengths = [pc.list_value_length(table[name]).to_numpy() for name in ("logprob", "mean", "std")]
+    if (lengths[0] < 1).any():
+        yield "it scores a record without tokens"
+    if any(not np.array_equal(lengths[0], one) for one in lengths[1:]):
+        yield "it has not as many means or deviations of a record as log-probabilities"
+
+
+def _membership_features(table: pa.Table) -> Iterator[str]:
+    yield from _nobody_twice(table)
+    if table.num_rows and not any(name.startswith("feature@") for name in table.column_names):
+        yield "it has no feature"
+
+
+def _membership_scores(table: pa.Table) -> Iterator[str]:
+    yield from _nobody_twice(table)
+    if "score@strongest" not in table.column_names:  # written even where it is of nobody
+        yield "it has no learned score"
 
 
 def _embeddings(table: pa.Table) -> Iterator[str]:
@@ -165,6 +194,10 @@ _CHECKS: Mapping[str, Callable[[pa.Table], Iterator[str]]] = {
     "record-parts": lambda table: _nothing_twice(
         table, ("patient", "part"), "a part of a patient's record"
     ),
+    "reference-training": _reference_training,
+    "membership-tokens": _membership_tokens,
+    "membership-features": _membership_features,
+    "membership-scores": _membership_scores,
     "embeddings": _embeddings,
     "overlap": _overlap,
     "comparability": lambda table: _nobody_twice(table),

@@ -177,7 +177,7 @@ def _description(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
     told, parts = plan.job("other-descriptions"), plan.job("record-parts")
     allowed = 1 - false_alarms.DESCRIPTION
     yield CheckPower(
-        name="recognised-otherwise",
+        name="other-descriptions",
         reason="attack-not-shown-to-work",
         title="no member is recognised who is described otherwise",
         chance=allowed if told else 0.0,

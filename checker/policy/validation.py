@@ -253,6 +253,8 @@ def _asks_whoever_holds_the_record(attack: Attack, control: ControlSpec) -> bool
 def _params_problems(
     attack: Attack, policy: Located[LeakagePolicy], control: ControlSpec, path: KeyPath
 ) -> list[Problem]:
+    if control.params and policy.source.at((*path, "params")) is None:
+        return []  # under a misspelt key, which is said already; nobody read its numbers as such
     try:
         attack.params.model_validate(control.params)
     except ValidationError as error:

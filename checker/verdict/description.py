@@ -45,7 +45,7 @@ def description_checks(
 
 
 def _recognised(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> AdmissibilityCheck:
-    name, title = "recognised-otherwise", "No member is recognised who is described otherwise"
+    name, title = "other-descriptions", "No member is recognised who is described otherwise"
     job = plan.job("other-descriptions")
     table = evidence.get(job.digest) if job else None
     if job is None or table is None:

@@ -21,7 +21,7 @@ from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck
 
 REASONS_OF = {
     "floor": "attack-not-shown-to-work",
-    "recognised-otherwise": "attack-not-shown-to-work",
+    "other-descriptions": "attack-not-shown-to-work",
     "record-parts": "attack-not-shown-to-work",
     "expected-tokens": "expectation-not-met",
     "expected-loss": "expectation-not-met",

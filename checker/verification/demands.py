@@ -100,21 +100,17 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
     watch = plan.classes[cell.attribute_class].watch if cell.attribute_class else []
     asked: Mapping[str, Any]
     if job.kind in _SHARED:
-        asked = _SHARED[job.kind](cell, watch, spec)
+        asked = _SHARED[job.kind](cell, plan, spec)
     elif job.kind in load_attack(cell.probe).kinds:
         asked = planning_of(load_attack(cell.probe)).demands(job, cell, watch=watch)
     else:
         return "a job of a kind that its attack does not ask for"
     for name, value in asked.items():
         if job.inputs.get(name) != value:
-            return f"a job of other {name}"
+            return f"a job of other {_WORDS.get(name, name)}"
     for name in _AT_LEAST.get(job.kind, ()):
         if job.inputs.get(name, 0) < _least(cell, job, name, watch=watch):
             return f"a job of fewer {name}"
-    if job.kind == "labels" and cell.attribute_class:
-        parts = plan.classes[cell.attribute_class].parts
-        if job.inputs.get("parts") != ({name: one.watch for name, one in parts.items()} or None):
-            return "a job of other classes of its pool"
     if job.needs and cell.labels is not None and cell.labels not in job.needs:
         return "a job of other patients"
     return None
@@ -131,14 +127,17 @@ def _least(cell: Cell, job: Job, name: str, *, watch: Sequence[int]) -> int:
     return int(getattr(params, "estimation_samples", wanted))
 
 
-def _labels(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
+def _labels(cell: Cell, plan: AuditPlan, spec: PolicySpec) -> dict[str, Any]:
     params = cell.params
     asked: dict[str, Any] = {"attacker": identity(resolve_attacker(spec, cell.attacker))}
     if "horizonTokens" in params:
         asked["horizonTokens"] = params["horizonTokens"]
     if cell.attribute_class:
         asked["codes"] = class_identity(spec, cell.attribute_class)
-        asked["watch"] = watch
+        declared = plan.classes[cell.attribute_class]
+        asked["watch"] = declared.watch
+        parts = {name: one.watch for name, one in declared.parts.items()}
+        asked["parts"] = parts or None
     if cell.probe not in BUILT_IN[GROUP]:
         return asked  # whom an attack of somebody else asks, and how far, is its own affair
     if cell.attribute_class:
@@ -153,27 +152,30 @@ def _labels(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any
     return asked
 
 
-def _rollouts(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
+def _rollouts(cell: Cell, plan: AuditPlan, spec: PolicySpec) -> dict[str, Any]:
     settings = ("horizonTokens", "temperature", "topP")
     return {name: cell.params[name] for name in settings if name in cell.params}
 
 
-def _extraction(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
+def _extraction(cell: Cell, plan: AuditPlan, spec: PolicySpec) -> dict[str, Any]:
     settings = ("length", "windows", "temperature", "topP")
     return {name: cell.params[name] for name in settings if name in cell.params}
 
 
-def _nothing(cell: Cell, watch: Sequence[int], spec: PolicySpec) -> dict[str, Any]:
+def _nothing(cell: Cell, plan: AuditPlan, spec: PolicySpec) -> dict[str, Any]:
     return {}
 
 
-_SHARED: dict[str, Callable[[Cell, Sequence[int], PolicySpec], dict[str, Any]]] = {
+_SHARED: dict[str, Callable[[Cell, AuditPlan, PolicySpec], dict[str, Any]]] = {
     **dict.fromkeys(SHARED, _nothing),
     "labels": _labels,
     "rollouts": _rollouts,
     "extraction": _extraction,
 }
 """Inputs that a job of a shared kind must have for a cell to rest on it."""
+
+_WORDS = {"parts": "classes of its pool"}
+"""Inputs by what people call them, where that is something else."""
 
 _AT_LEAST: dict[str, tuple[str, ...]] = {"rollouts": ("samples",)}
 """Inputs that may be larger: samples have numbers, and a cell reads its own among them."""

@@ -11,7 +11,7 @@ from benchmarks.wrong_cases import CASES, WRONG
 from benchmarks.wrong_instruments import Outcome, read, run, table, wrongs
 from benchmarks.wrong_worlds import Size
 
-SMALL = Size(patients=200, positives=80, classes=1)
+SMALL = Size(patients=200, positives=80, classes=1, score="loss", draws=10)
 ROWS = ("leaking", "sound", "times-rotated", "five-years-older")
 
 

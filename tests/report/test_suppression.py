@@ -571,10 +571,13 @@ SAID_AS_IT_IS = {
     # what the target offers, or whether it was run: of no patient
     "capability-missing", "class-not-in-vocabulary", "evidence-too-old", "not-run", "probe-crashed",
     "attempt-not-registered", "too-few-rollouts", "too-few-canaries", "cannot-show-absence",
+    # an error, as its verdict says: of a plug-in's own code, whose words are left out
+    "measure-crashed",
     # checks of the whole audit, which docs name
     "split-not-comparable", "split-overlap", "near-duplicates", "reference-knows-members",
     "placebo-failed", "worse-than-chance", "attack-not-shown-to-work", "expectation-not-met",
-    "expectation-missing", "prompt-not-identifying", "empty-records",
+    "expectation-missing", "prompt-not-identifying", "prompts-too-long", "empty-records",
+    "nonmembers-known-to-model",
     # that few are there, or nobody, which docs name
     "subgroup-empty", "subgroup-too-small",
 }  # fmt: skip

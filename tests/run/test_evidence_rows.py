@@ -79,6 +79,40 @@ TABLES: dict[str, dict[str, Any]] = {
         "log_probability": [-4.5, None],
         "greedy": [True, False],
     },
+    "reference-training": {
+        "tensor": ["w", "b", "scale"],
+        "shape": pa.array([[2, 1], [1], []], pa.list_(pa.int64())),
+        "values": pa.array([[0.5, -1.0], [0.0], [1.5]], pa.list_(pa.float32())),
+    },
+    "membership-tokens": {
+        "patient": ["a", "b"],
+        "logprob": [[-1.0, -2.0], [LOGPROB_FLOOR]],
+        "mean": [[-3.0, -2.0], [-1.0]],
+        "std": [[1.0, 0.5], [0.0]],
+    },
+    "membership-features": {
+        "patient": ["a", "b"],
+        "member": [True, False],
+        "subgroups": pa.array([[], []], TEXTS),
+        "tokens": [2, 1],
+        "fitted": [True, False],
+        "half": [False, True],
+        "classic@loss": [-1.5, LOGPROB_FLOOR],
+        "feature@loss": [-1.5, LOGPROB_FLOOR],
+        "blind@own loss": [-1.0, -2.0],
+        "other@declared loss": [-1.0, -2.0],
+    },
+    "membership-scores": {
+        "patient": ["a", "b"],
+        "member": [True, False],
+        "subgroups": pa.array([[], []], TEXTS),
+        "half": [False, True],
+        "blind": [0.5, -0.5],
+        "placebo": [0.0, 1.0],
+        "declared": [0.0, 1.0],
+        "score@strongest": [3.0, -2.0],
+        "score@loss": [-1.5, LOGPROB_FLOOR],
+    },
     "embeddings": {"prompt": ["p", "q"], "embedding": [[0.5, 1.0], [0.0, -1e30]]},
     "overlap": {
         "exact": [1],
@@ -164,6 +198,25 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("scores", {"loss": [1e300, -1.0]}, "more than 1"),
     ("scores", {"min-k@20.0": [float("nan"), -1.0]}, "not finite"),
     ("scores", {"min-k++@20.0": [float("-inf"), -1.0]}, "not finite"),
+    ("reference-training", {"tensor": ["w", "w", "b"]}, "a tensor twice"),
+    (
+        "reference-training",
+        {"shape": pa.array([[2, 2], [1], []], pa.list_(pa.int64()))},
+        "not as many values",
+    ),
+    (
+        "reference-training",
+        {"values": pa.array([[0.5, float("nan")], [0.0], [1.5]], pa.list_(pa.float32()))},
+        "not finite",
+    ),
+    ("membership-tokens", {"patient": ["a", "a"]}, "a patient twice"),
+    ("membership-tokens", {"mean": [[-3.0], [-1.0]]}, "not as many means"),
+    ("membership-tokens", {"std": [[1.0, 0.5], [0.0, 0.0]]}, "not as many means"),
+    ("membership-features", {"patient": ["a", "a"]}, "a patient twice"),
+    ("membership-features", {"tokens": [0, 1]}, "less than 1"),
+    ("membership-features", {"feature@loss": [float("nan"), 0.0]}, "not finite"),
+    ("membership-scores", {"patient": ["a", "a"]}, "a patient twice"),
+    ("membership-scores", {"score@strongest": [float("inf"), 0.0]}, "not finite"),
     ("embeddings", {"prompt": ["p", "p"]}, "a prompt twice"),
     ("embeddings", {"embedding": [[0.5], [0.5, 1.0]]}, "one length"),
     ("overlap", {"exact": [-1]}, "less than 0"),
@@ -238,6 +291,24 @@ def test_one_row_is_one_row() -> None:
         for count in (0, 2):
             table = pa.concat_tables([pa.table(TABLES[kind])] * 2).slice(0, count)
             assert f"it has {count} rows" in (strange_rows(table, kind=kind) or "")
+
+
+@pytest.mark.parametrize(
+    ("kind", "column", "says"),
+    [
+        ("membership-features", "feature@loss", "no feature"),
+        ("membership-scores", "score@strongest", "no learned score"),
+    ],
+)
+def test_what_a_run_always_learns_is_missed(kind: str, column: str, says: str) -> None:
+    left = pa.table(TABLES[kind]).drop_columns([column])
+    assert says in (strange_rows(left, kind=kind) or "")
+
+
+def test_of_nobody_nothing_is_learned() -> None:
+    nobody = pa.table(TABLES["membership-features"]).slice(0, 0)
+    without = [name for name in nobody.column_names if "@" in name]
+    assert strange_rows(nobody.drop_columns(without), kind="membership-features") is None
 
 
 # --- a table and its job ------------------------------------------------------------------------

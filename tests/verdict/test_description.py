@@ -10,7 +10,7 @@ from judging import Bench
 from checker.planning.checks import check_powers
 from checker.verdict import Judgement
 
-RECOGNISED, PARTS = "recognised-otherwise", "record-parts"
+RECOGNISED, PARTS = "other-descriptions", "record-parts"
 
 
 def bench(*, hits: int = 0) -> Bench:
