@@ -165,3 +165,14 @@ def test_a_common_mistake_is_explained_at_its_line(old: str, new: str, at: str, 
     line = next(i for i, one in enumerate(changed.split("\n"), 1) if at in one)
     found = problems_of(changed, file="demo.yaml")
     assert any(problem.line == line and says in problem.message for problem in found), found
+
+
+@pytest.mark.parametrize("numbers", ["samples: 20", "samples: twenty"])
+def test_a_misspelt_key_of_what_a_probe_takes_is_one_problem(numbers: str) -> None:
+    text = (
+        TEXTS["demo.yaml"].replace("params: &", "partms: &", 1).replace("samples: 20", numbers, 1)
+    )
+    found = problems_of(text, file="demo.yaml")
+    # other controls that take the same are read as they are written
+    (problem,) = (one for one in found if "hiv-disclosure" in one.path)
+    assert "did you mean 'params'?" in problem.message
