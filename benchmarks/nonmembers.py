@@ -4,7 +4,7 @@
 
 A sound model's scores of nonmembers and of spare patients come from one distribution: three scores
 of a record, which nearly agree, as loss, Min-K% and Min-K%++ do. Of the nonmembers of a sound model
-1 % are extractable, which is the most that is allowed. At most 1 % of such audits may be said to
+1 % are extractable, which is the most that is allowed. At most 0.2 % of such audits may be said to
 have nonmembers that the model knows, by each check (METHODS §3, *Nonmembers unknown to the model*).
 
 A model that was trained on both splits scores nonmembers higher: the table gives the share of
