@@ -13,7 +13,8 @@ from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
 from checker.planning.model import CheckPower, ReleaseChance
-from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
+from checker.planning.power import prompts_too_long
+from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.measures import probe_words
 from checker.yaml import short
@@ -314,7 +315,7 @@ def prospects(
     if not metric_of(cell).can_pass:
         return "cannot pass, can only fail"
     power, sample = cell.power, cell.sample
-    if (sample.too_long_share or 0.0) > TOO_LONG_ALLOWED:
+    if prompts_too_long(sample):
         return (
             f"not tested: {sample.too_long_share:.0%} of the prompts fill the model's context;"
             " lower knows.events, or use events: all"

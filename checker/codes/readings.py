@@ -20,7 +20,7 @@ from checker.codes.spellings import (
     MEDICATION_HEADS,
     WHOLE,
     Claim,
-    Located,
+    CodePlace,
     codes_in,
     find_claim,
     find_code,
@@ -188,7 +188,7 @@ class CodeReader:
         )
         return tuple(Reading(system, text) for system, text in meant if text is not None)
 
-    def _is_lost(self, located: Located) -> bool:
+    def _is_lost(self, located: CodePlace) -> bool:
         return any(
             self.zeros.restore(located.head, located.system, piece).text is None
             for piece in codes_in(located.system, located.text)
@@ -215,10 +215,10 @@ class CodeReader:
             known = self._above[parent] = tuple(found)
         return known
 
-    def _located(self, spelling: str) -> list[Located]:
+    def _located(self, spelling: str) -> list[CodePlace]:
         """Return where codes stand: as the target says, else as phigate finds it."""
         declared = [
-            Located(spelling[: match.start("code")], system, match["code"].strip(" "))
+            CodePlace(spelling[: match.start("code")], system, match["code"].strip(" "))
             for pattern, system in self._extra
             if (match := pattern.match(spelling))
         ]
@@ -227,7 +227,7 @@ class CodeReader:
         built_in = find_code(spelling)
         return declared if built_in is None else [built_in]
 
-    def _parsed(self, located: Located) -> Iterator[tuple[Reading, bool]]:
+    def _parsed(self, located: CodePlace) -> Iterator[tuple[Reading, bool]]:
         head, system, text = located
         if system in _FREE:
             yield read_code(system, text), False
@@ -260,7 +260,7 @@ def _code_glob(pattern: str) -> re.Pattern[str]:
     return re.compile(f"{start}(?P<code>.+?){fnmatch.translate(after)}", re.DOTALL)
 
 
-def _looks_like_a_code(located: Located) -> bool:
+def _looks_like_a_code(located: CodePlace) -> bool:
     """Say whether a declared text may be of its system, with or without its zeros."""
     text = WHOLE.sub("", located.text) if located.system in _NUMBERED else located.text
     pieces = codes_in(located.system, text)

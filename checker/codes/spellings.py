@@ -1,6 +1,6 @@
 """Where in a spelling a code stands, and which vocabulary a spelling claims that is not read.
 
-    "DIAGNOSIS//ICD//10//F1020" ─ find_code ─► Located("DIAGNOSIS//ICD//10//", "icd10cm", "F1020")
+    "DIAGNOSIS//ICD//10//F1020" ─ find_code ─► CodePlace("DIAGNOSIS//ICD//10//", "icd10cm", "F1020")
     "MEDICATION//NDC//00378-5505" ─ claim ─► Claim("NDC", "drugs", "unread")
 
 A name of a system stands among the parts of a spelling, and the code in the part behind it, or
@@ -20,7 +20,7 @@ Kind = Literal["diagnoses", "procedures", "drugs", "measurements"]
 Problem = Literal["unread", "malformed", "lost-zeros", "restored"]
 
 
-class Located(NamedTuple):
+class CodePlace(NamedTuple):
     """A code within a spelling: what stands before it, its system, and its text as it is there."""
 
     head: str
@@ -126,7 +126,7 @@ _VERSION: Final[dict[str, re.Pattern[str]]] = {
 }
 
 
-def find_code(spelling: str) -> Located | None:
+def find_code(spelling: str) -> CodePlace | None:
     """Find a system's name among the parts of a spelling, and the code behind it."""
     end = match.start() if (match := _TERM.search(spelling)) else len(spelling)
     parts = list(_PART.finditer(spelling, 0, end))
@@ -143,7 +143,9 @@ def find_code(spelling: str) -> Located | None:
         version = _VERSION.get(system)
         if version and behind + 1 < len(parts) and version.fullmatch(_head(parts[behind].group())):
             behind += 1
-        return Located(spelling[: parts[behind].start()], system, parts[behind].group().strip(" "))
+        return CodePlace(
+            spelling[: parts[behind].start()], system, parts[behind].group().strip(" ")
+        )
     return None
 
 
@@ -157,7 +159,7 @@ def kind_of(spelling: str, system: str | None) -> Kind | None:
     return None if system is None else _KIND_OF_SYSTEM.get(system)
 
 
-def find_claim(spelling: str, located: Located | None) -> Claim | None:
+def find_claim(spelling: str, located: CodePlace | None) -> Claim | None:
     """Say which vocabulary a spelling claims that no code was read of, or None.
 
     Args:

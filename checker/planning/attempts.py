@@ -5,8 +5,7 @@ from __future__ import annotations
 from checker.attacks.families import Power
 from checker.planning.cells import metric_of, planned_power
 from checker.planning.model import AuditPlan, Cell
-from checker.planning.power import comparability_power
-from checker.planning.release import with_prospects
+from checker.planning.release import comparability_of, with_prospects
 from checker.stats import attempt_confidence
 
 
@@ -29,7 +28,6 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
     confidence = attempt_confidence(plan.confidence, attempt=attempt)
     if confidence == plan.confidence:
         return plan
-    parameters = plan.policy.document.spec.parameters
     later = plan.model_copy(
         update={
             "confidence": confidence,
@@ -37,16 +35,9 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
                 cell.model_copy(update={"power": _power(plan, cell, confidence)})
                 for cell in plan.cells
             ],
-            "comparability": comparability_power(
-                plan.data.members,
-                plan.data.nonmembers,
-                assignment=plan.target.document.spec.data.assignment,
-                tolerance=parameters.admissibility_tolerance,
-                confidence=confidence,
-            ),
         }
     )
-    return with_prospects(later)
+    return with_prospects(later.model_copy(update={"comparability": comparability_of(later)}))
 
 
 def _power(plan: AuditPlan, cell: Cell, confidence: float) -> Power:

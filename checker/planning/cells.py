@@ -10,7 +10,7 @@ from checker.planning.identity import measurement_digest
 from checker.planning.model import AuditPlan, Cell
 from checker.planning.power import cell_power
 from checker.policy import ResolvedAttacker
-from checker.policy.documents import Limit, PolicySpec
+from checker.policy.documents import ControlSpec, Limit, PolicySpec
 from checker.stats import SEQUENTIAL_SHARE
 
 
@@ -60,6 +60,15 @@ def planned_power(
     return cell_power(metric, limit, sample, confidence=left, base_rate=base_rate)
 
 
+def decides(spec: PolicySpec, control: ControlSpec, attacker: ResolvedAttacker) -> bool:
+    """Return whether a control's verdict for an attacker counts for the release."""
+    return (
+        attacker.gating
+        and control.enforcement != "advisory"
+        and control.severity in spec.gate.fail_on
+    )
+
+
 def control_cell(
     spec: PolicySpec,
     control_name: str,
@@ -89,9 +98,7 @@ def control_cell(
         contrast=control.contrast,
         limit=limit,
         severity=control.severity,
-        gating=attacker.gating
-        and control.enforcement != "advisory"
-        and control.severity in spec.gate.fail_on,
+        gating=decides(spec, control, attacker),
         on_inconclusive=control.on_inconclusive or default,
         measurement=measurement_digest(spec, control, attacker, params, subgroup),
         missing_capability=missing_capability,

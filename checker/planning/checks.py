@@ -17,7 +17,7 @@ from scipy.stats import norm
 from checker import stats
 from checker.planning.cells import base_rate_cells, metric_of
 from checker.planning.learned_splits import compares_splits, learned_splits
-from checker.planning.model import AuditPlan, Cell, CheckPower
+from checker.planning.model import AuditPlan, Cell, CheckPower, Job
 from checker.records.prompt_format import FORMAT_PATIENTS_NEEDED
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import false_alarms
@@ -46,8 +46,7 @@ def check_powers(plan: AuditPlan) -> list[CheckPower]:
 
 def _of_the_instrument(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[CheckPower]:
     """The prompt format, the floor, and what the trainer expects."""
-    looked = plan.job("prompt-format")
-    enough = looked is not None and looked.inputs.get("patients", 0) >= FORMAT_PATIENTS_NEEDED
+    enough = _looks_at_enough(plan.job("prompt-format"))
     yield CheckPower(
         name="prompt-format",
         reason="attack-not-shown-to-work",
@@ -79,8 +78,7 @@ def _of_the_instrument(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Ch
             cells=len(deciding),
         )
     if expected is not None and expected.loss is not None:
-        scored = plan.job("expected-loss")
-        enough = scored is not None and scored.inputs.get("patients", 0) >= FORMAT_PATIENTS_NEEDED
+        enough = _looks_at_enough(plan.job("expected-loss"))
         yield CheckPower(
             name="expected-loss",
             reason="expectation-not-met",
@@ -108,6 +106,10 @@ def _of_the_instrument(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Ch
             chance=0.0,
             cells=len(deciding),
         )
+
+
+def _looks_at_enough(job: Job | None) -> bool:
+    return job is not None and job.inputs.get("patients", 0) >= FORMAT_PATIENTS_NEEDED
 
 
 # --- are members and nonmembers alike? -----------------------------------------------------------

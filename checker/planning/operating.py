@@ -12,10 +12,9 @@ from dataclasses import dataclass
 
 from checker.attacks.api import load_attack
 from checker.attacks.families import Sample
-from checker.planning.cells import metric_of, planned_power
+from checker.planning.cells import decides, metric_of, planned_power
 from checker.planning.model import AuditPlan, Cell
-from checker.planning.power import comparability_power
-from checker.planning.release import with_prospects
+from checker.planning.release import comparability_of, with_prospects
 from checker.planning.sample_size import LIKELY, sample_needed
 from checker.policy import resolve_attacker
 from checker.policy.documents import PolicySpec
@@ -97,17 +96,12 @@ def patients_needed(spec: PolicySpec) -> list[CellNeed]:
                 confidence=spec.parameters.confidence,
                 base_rate=spec.parameters.expected_base_rate,
             )
-            decides = (
-                resolve_attacker(spec, attacker_name).gating
-                and control.enforcement != "advisory"
-                and control.severity in spec.gate.fail_on
-            )
             found.append(
                 CellNeed(
                     cell=f"{name}/{attacker_name}",
                     metric=control.metric,
                     limit=limit.fail,
-                    gating=decides,
+                    gating=decides(spec, control, resolve_attacker(spec, attacker_name)),
                     counted="positives" if control.attribute_class else "patients",
                     fewest=fewest if metric.can_pass else None,
                     likely=likely if metric.can_pass else None,
@@ -143,7 +137,6 @@ def scaled(plan: AuditPlan, *, members: int, nonmembers: int) -> AuditPlan:
     """
     inside = members / max(plan.data.members, 1)
     outside = nonmembers / max(plan.data.nonmembers, 1)
-    parameters = plan.policy.document.spec.parameters
     cells = [_resized(plan, cell, inside=inside, outside=outside) for cell in plan.cells]
     data = plan.data.model_copy(
         update={
@@ -157,16 +150,9 @@ def scaled(plan: AuditPlan, *, members: int, nonmembers: int) -> AuditPlan:
         update={
             "cells": cells,
             "data": data,
-            "comparability": comparability_power(
-                members,
-                nonmembers,
-                assignment=plan.target.document.spec.data.assignment,
-                tolerance=parameters.admissibility_tolerance,
-                confidence=plan.confidence,
-            ),
         }
     )
-    return with_prospects(other)
+    return with_prospects(other.model_copy(update={"comparability": comparability_of(other)}))
 
 
 def _resized(plan: AuditPlan, cell: Cell, *, inside: float, outside: float) -> Cell:

@@ -13,6 +13,11 @@ from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
 from checker.stats.false_alarms import SPLITS
 
 
+def prompts_too_long(sample: Sample) -> bool:
+    """Whether so many prompts fill the context that those who are left are others (METHODS §1)."""
+    return (sample.too_long_share or 0.0) > TOO_LONG_ALLOWED
+
+
 def cell_power(
     metric: Metric, limit: Limit, sample: Sample, *, confidence: float, base_rate: float
 ) -> Power:
@@ -25,7 +30,7 @@ def cell_power(
         confidence: of each bound.
         base_rate: background rate of a hit that the policy assumes.
     """
-    if (sample.too_long_share or 0.0) > TOO_LONG_ALLOWED:
+    if prompts_too_long(sample):
         return Power(can_pass=False)
     share = sample.distinct_prompt_share
     if metric.needs_identifying_prompts and share is not None and share < DISTINCT_PROMPTS_NEEDED:

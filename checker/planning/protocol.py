@@ -19,12 +19,12 @@ from checker.attacks.families import Sample
 from checker.canonical import digest
 from checker.planning.builder import PlanBuilder, Who
 from checker.planning.model import Cell, Job
+from checker.planning.power import prompts_too_long
 from checker.planning.sharing import RolloutSettings
 from checker.planning.subgroups import Slice
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import ControlSpec, LeakagePolicy
 from checker.records.cohort import Cohort
-from checker.records.prompts import TOO_LONG_ALLOWED
 from checker.records.tokenization import Tokenizer
 
 _ParamsT = TypeVar("_ParamsT", bound=Params)
@@ -247,7 +247,7 @@ def plan_cell(builder: PlanBuilder, cell: PlannedCell[Any]) -> CellJobs:
         return CellJobs(nobody)
     planning = planning_of(cell.attack)
     sample = planning.sample(builder, cell)
-    if (sample.too_long_share or 0.0) > TOO_LONG_ALLOWED:
+    if prompts_too_long(sample):
         return CellJobs(sample)
     for who in cell.models:
         missing = builder.lacks(cell.attack.access, who=who)

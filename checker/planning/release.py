@@ -9,15 +9,28 @@ from __future__ import annotations
 
 import math
 
+from checker.attacks.families import Power
 from checker.planning.cells import metric_of
 from checker.planning.checks import check_powers
 from checker.planning.model import AuditPlan, Cell, ReleaseChance
+from checker.planning.power import comparability_power
 
 
 def with_prospects(plan: AuditPlan) -> AuditPlan:
     """Return a plan with what it announces of its checks and of a release, computed anew."""
     known = plan.model_copy(update={"checks": check_powers(plan)})
     return known.model_copy(update={"release": release_chance(known)})
+
+
+def comparability_of(plan: AuditPlan) -> Power:
+    """Return the power of the check that splits are alike, at a plan's sizes and confidence."""
+    return comparability_power(
+        plan.data.members,
+        plan.data.nonmembers,
+        assignment=plan.target.document.spec.data.assignment,
+        tolerance=plan.policy.document.spec.parameters.admissibility_tolerance,
+        confidence=plan.confidence,
+    )
 
 
 def release_chance(plan: AuditPlan) -> ReleaseChance:

@@ -36,6 +36,7 @@ from checker.report.model import (
     TargetRef,
     WaiverReport,
 )
+from checker.report.wording.numbers import level_text
 from checker.stats.estimate import Estimate, ReportedEstimate
 from checker.verdict import Finding, Judgement, worst
 from checker.version import PHIGATE_VERSION
@@ -247,7 +248,7 @@ def _summary(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Summa
         verdict: sum(finding.verdict == verdict for finding in gating)
         for verdict in ("pass", "fail", "inconclusive", "not_applicable", "error")
     }
-    confidence = f"{100 * judgement.confidence:.10g}%"
+    confidence = level_text(judgement.confidence)
     applied = [use for use in judgement.waivers if use.status == "applied"]
     tested = sum(finding.is_tested for finding in findings)
     return Summary(

@@ -28,7 +28,7 @@ def rollouts(task: Task) -> pa.Table:
     """
     prompts = task.workload.prompts[task.job.digest]
     watched: list[list[int]] = task.job.inputs.get("watch", [])
-    drawn = _drawn(task, [tokens for _, tokens in prompts], watched)
+    drawn = _drawn(task, prompts, watched)
     counts = [len(continuations) for continuations in drawn]
     names = [task.prompt_name(key) for key, _ in prompts]
     flat = [one for continuations in drawn for one in continuations]
@@ -47,14 +47,15 @@ def rollouts(task: Task) -> pa.Table:
 
 
 def _drawn(
-    task: Task, prompts: list[Tokens], watched: list[list[int]]
+    task: Task, asked: list[tuple[bytes, Tokens]], watched: list[list[int]]
 ) -> list[list[WatchedRollout]]:
     """Draw what a job asks for, and watch the classes meanwhile, if there are any."""
+    prompts = [tokens for _, tokens in asked]
     samples = int(task.job.inputs["samples"])
     uses = task.job.inputs.get("curtailed", {}).get("uses")
     more = None if uses is None else _until_settled(uses, samples=samples, watched=watched)
     settings: dict[str, Any] = {
-        "keys": [int.from_bytes(key[:8], "little") for key, _ in _prompts_of(task)],
+        "keys": [int.from_bytes(key[:8], "little") for key, _ in asked],
         "samples": samples if uses is None else _further_draws(uses, samples=samples, done=0),
         "sampler": sampler_of(task.job),
         "max_length": task.workload.max_length,
@@ -74,10 +75,6 @@ def _drawn(
         task.model.rollout, prompts, more=None if more is None else more_tokens, **settings
     )
     return [[WatchedRollout(tokens, nothing) for tokens in rows] for rows in found]
-
-
-def _prompts_of(task: Task) -> list[tuple[bytes, Tokens]]:
-    return task.workload.prompts[task.job.digest]
 
 
 def _until_settled(

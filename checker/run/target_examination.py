@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -189,13 +189,7 @@ def _widest(usage: Usage, prepared: Prepared) -> Usage:
     longest = usage.longest_record + HORIZON
     longest = longest if limit is None else min(longest, limit)
     horizon = min(HORIZON, max(1, longest // 2))
-    return Usage(
-        longest_record=usage.longest_record,
-        longest_prompt=max(1, longest - horizon),
-        horizon_tokens=horizon,
-        eos_id=usage.eos_id,
-        seed=usage.seed,
-    )
+    return replace(usage, longest_prompt=max(1, longest - horizon), horizon_tokens=horizon)
 
 
 def _conformance(

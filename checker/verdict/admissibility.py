@@ -13,14 +13,13 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
-from scipy.stats import ttest_rel
 
 from checker import stats
 from checker.errors import InsufficientData
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.verdict.assignment import PROVEN
-from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck
+from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck, surely_higher
 from checker.verdict.description import description_checks
 from checker.verdict.instrument import instrument_checks
 from checker.verdict.nonmembers import nonmember_checks
@@ -188,7 +187,7 @@ def _prompt_format(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissi
         return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
     winner = min(better, key=lambda variant: float(better[variant].mean()))
     level = (1 - plan.confidence) / len(losses)
-    sure = any(_below(loss, declared, level=level) for loss in better.values())
+    sure = any(surely_higher(declared, loss, level=level) for loss in better.values())
     found = f"{winner} has {losses[winner].mean():.3f} nats against {best}"
     if not sure:
         text = f"Not decided: {found}, which could be chance."
@@ -216,10 +215,3 @@ def _losses_by_variant(table: pa.Table) -> dict[str, NDArray[np.float64]]:
     variants = np.array(table["variant"].to_pylist(), dtype=object)
     losses = table["loss"].to_numpy().astype(np.float64)
     return {str(name): losses[variants == name] for name in dict.fromkeys(variants.tolist())}
-
-
-def _below(loss: NDArray[np.float64], declared: NDArray[np.float64], *, level: float) -> bool:
-    """Whether a variant's loss is lower, and not by chance (paired t-test)."""
-    if np.ptp(loss - declared) == 0:  # every patient agrees to the last digit: no test needed
-        return bool(loss.mean() < declared.mean())
-    return bool(ttest_rel(loss, declared, alternative="less").pvalue < level)

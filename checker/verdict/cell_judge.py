@@ -14,8 +14,9 @@ from checker.attacks.families import Measurement
 from checker.errors import InsufficientData
 from checker.planning.cells import base_rate_cells, may_stop_early, metric_of
 from checker.planning.model import AuditPlan, Cell, Job
+from checker.planning.power import prompts_too_long
 from checker.policy.documents import Limit
-from checker.records.prompts import DISTINCT_PROMPTS_NEEDED, TOO_LONG_ALLOWED
+from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import Estimate
 from checker.stats.false_alarms import base_rate_confidence
 from checker.verdict import blind_learner
@@ -155,11 +156,10 @@ class CellJudge:
         if cell.missing_capability is not None:
             text = f"The target gives no {cell.missing_capability}, so this was not tested."
             return Finding(cell, "inconclusive", text, "capability-missing")
-        too_long = cell.sample.too_long_share or 0.0
-        if too_long > TOO_LONG_ALLOWED:
+        if prompts_too_long(cell.sample):
             text = (
-                f"What {cell.attacker} knows fills the model's context for {too_long:.0%} of the"
-                " patients, so they cannot be asked."
+                f"What {cell.attacker} knows fills the model's context for"
+                f" {cell.sample.too_long_share:.0%} of the patients, so they cannot be asked."
             )
             return Finding(cell, "inconclusive", text, "prompts-too-long")
         needed = [*cell.jobs, *([cell.labels] if cell.labels else [])]

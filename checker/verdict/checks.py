@@ -4,11 +4,30 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+from numpy.typing import NDArray
+from scipy.stats import ttest_rel
+
 from checker.stats.estimate import ReportedEstimate
 
 FORMAT_MARGIN = 0.02
 """A variant must be better by this share of the declared format's loss to count: no model is
 indifferent to its own format by less, and a model that ignores a field must not be failed on it."""
+
+
+def surely_higher(
+    losses: NDArray[np.float64], others: NDArray[np.float64], *, level: float
+) -> bool:
+    """Whether patients' losses are higher than others of the same patients, and not by chance.
+
+    Args:
+        losses: [n], nats.
+        others: [n], of the same patients in the same order.
+        level: of the one-sided paired t-test.
+    """
+    if np.ptp(losses - others) == 0:  # every patient agrees to the last digit: no test needed
+        return bool(losses.mean() > others.mean())
+    return bool(ttest_rel(losses, others, alternative="greater").pvalue < level)
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,12 +11,11 @@ from collections.abc import Mapping
 
 import numpy as np
 import pyarrow as pa
-from scipy.stats import ttest_rel
 
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.stats import false_alarms
-from checker.verdict.checks import AdmissibilityCheck
+from checker.verdict.checks import AdmissibilityCheck, surely_higher
 
 FALSE_ALARMS = false_alarms.DESCRIPTION
 """Of models that are rightly described, so many at the most are said not to be, by each check."""
@@ -125,7 +124,8 @@ def _parts(
     wrong = []
     for which, (model, expected) in losses.items():
         higher = model.mean() > expected.mean() * (1 + PART_MARGIN)
-        if higher and _is_surely_higher(model, expected, level=FALSE_ALARMS / len(losses)):
+        enough = len(model) >= FORMAT_PATIENTS_NEEDED
+        if higher and enough and surely_higher(model, expected, level=FALSE_ALARMS / len(losses)):
             wrong.append(
                 f"of {WORDS[which]} {model.mean():.3f} nats a token against {expected.mean():.3f}"
             )
@@ -145,11 +145,3 @@ def _parts(
         " which (expect.tokens)."
     )
     return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
-
-
-def _is_surely_higher(model: np.ndarray, expected: np.ndarray, *, level: float) -> bool:
-    if len(model) < FORMAT_PATIENTS_NEEDED:
-        return False
-    if np.ptp(model - expected) == 0:  # every patient agrees to the last digit: no test needed
-        return True
-    return bool(ttest_rel(model, expected, alternative="greater").pvalue < level)

@@ -12,12 +12,12 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.stats import ttest_1samp, ttest_rel
+from scipy.stats import ttest_1samp
 
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.records.sample import SAMPLE_NEEDED
-from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck
+from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck, surely_higher
 
 REASONS_OF = {
     "floor": "attack-not-shown-to-work",
@@ -144,11 +144,9 @@ def _floor(
 
 def _loses(model: NDArray[np.float64], table: NDArray[np.float64]) -> bool:
     """Whether the model's loss is higher by more than the margin, and not by chance (paired t)."""
-    if not model.mean() > table.mean() * (1 + FORMAT_MARGIN):
-        return False
-    if np.ptp(model - table) == 0:  # every patient agrees to the last digit: no test needed
-        return True
-    return bool(ttest_rel(model, table, alternative="greater").pvalue < FALSE_ALARMS)
+    return bool(model.mean() > table.mean() * (1 + FORMAT_MARGIN)) and surely_higher(
+        model, table, level=FALSE_ALARMS
+    )
 
 
 def _tokens(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> AdmissibilityCheck:

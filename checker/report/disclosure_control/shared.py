@@ -48,9 +48,9 @@ from checker.report.model import (
     TargetRef,
     WaiverReport,
 )
-from checker.report.wording.decision import level_words
+from checker.report.wording.decision import level
 from checker.report.wording.measures import is_share, measure_of
-from checker.report.wording.numbers import bounds, figure, setting
+from checker.report.wording.numbers import bounds, figure, level_text, setting
 from checker.report.wording.reasons import reason_words
 from checker.stats.estimate import ReportedEstimate
 from checker.verdict.checks import AdmissibilityCheck
@@ -129,9 +129,7 @@ class _SharedReport:
                 "summary": summary.model_copy(
                     update={
                         "sampling": _sampling(summary.sampling),
-                        "multiplicity_statement": _ALL_MEASURED.format(
-                            level_words(report).replace("\N{NO-BREAK SPACE}", "")  # as beside it
-                        ),
+                        "multiplicity_statement": _ALL_MEASURED.format(level_text(level(report))),
                     }
                 ),
                 "waivers": [_waiver(waiver) for waiver in report.waivers],

@@ -113,3 +113,12 @@ def _decimals(exact: Decimal, unit: Unit) -> int:
 def _same_side(rounded: Decimal, exact: Decimal, limit: Decimal) -> bool:
     """Whether rounding kept the number beyond the limit, or within it (equality is within)."""
     return (rounded > limit) == (exact > limit)
+
+
+def level_text(confidence: float) -> str:
+    """Return a confidence in (0, 1) with all its digits, as statements on all tests write it.
+
+    >>> level_text(0.975)
+    '97.5%'
+    """
+    return f"{100 * confidence:.10g}%"
