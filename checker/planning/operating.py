@@ -14,7 +14,7 @@ from checker.attacks.api import load_attack
 from checker.attacks.families import Sample
 from checker.planning.cells import decides, metric_of, planned_power
 from checker.planning.model import AuditPlan, Cell
-from checker.planning.release import comparability_of, with_prospects
+from checker.planning.release import blocks, can_pass_with, comparability_of, with_prospects
 from checker.planning.sample_size import LIKELY, sample_needed
 from checker.policy import resolve_attacker
 from checker.policy.documents import PolicySpec
@@ -182,10 +182,10 @@ def _times(sample: Sample, names: Sequence[str], factor: float) -> dict[str, int
 
 
 def _point(plan: AuditPlan) -> OperatingPoint:
-    deciding = [cell for cell in plan.cells if cell.gating and cell.on_inconclusive == "block"]
+    deciding = [cell for cell in plan.cells if blocks(cell)]
     release = plan.release
     assert release is not None  # `with_prospects` has it computed
-    able = [cell for cell in deciding if cell.power.can_pass]
+    able = [cell for cell in deciding if can_pass_with(plan, cell)]
     return OperatingPoint(
         members=plan.data.members,
         nonmembers=plan.data.nonmembers,

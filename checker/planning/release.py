@@ -39,8 +39,8 @@ def release_chance(plan: AuditPlan) -> ReleaseChance:
     Args:
         plan: with the power of its cells and checks.
     """
-    blocking = [cell for cell in plan.cells if _blocks(cell)]
-    hopeless = [cell.id for cell in blocking if not _can_pass(plan, cell)]
+    blocking = [cell for cell in plan.cells if blocks(cell)]
+    hopeless = [cell.id for cell in blocking if not can_pass_with(plan, cell)]
     unknown = [
         cell.id
         for cell in blocking
@@ -74,7 +74,7 @@ def release_chance(plan: AuditPlan) -> ReleaseChance:
     )
 
 
-def _blocks(cell: Cell) -> bool:
+def blocks(cell: Cell) -> bool:
     """Whether a cell keeps the model from release unless it passes."""
     empty = cell.subgroup != "all" and cell.sample.subgroup_members == 0  # not applicable
     return cell.gating and cell.on_inconclusive == "block" and not empty
@@ -85,7 +85,7 @@ def _is_open(cell: Cell) -> bool:
     return cell.limit.fail is not None
 
 
-def _can_pass(plan: AuditPlan, cell: Cell) -> bool:
+def can_pass_with(plan: AuditPlan, cell: Cell) -> bool:
     """Whether a cell can pass with its sample, whatever the model."""
     if cell.missing_capability is not None or plan.class_absent_from(cell) is not None:
         return False
