@@ -334,7 +334,7 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
             for name, attribute_class in spec.attribute_classes.items()
         ],
         citations=[
-            CitationText(id=name, **citation.model_dump())
+            CitationText(id=name, **citation.model_dump(mode="json", by_alias=False))
             for name, citation in spec.citations.items()
         ],
     )

@@ -16,6 +16,7 @@ from checker.attacks.families import Power, QFrom, Sample
 from checker.canonical import JsonModel
 from checker.planning.model import BaseCell, Contrast
 from checker.policy import Origin
+from checker.policy.documents.elements import Seen
 from checker.policy.waivers import WaiverStatus
 from checker.stats.estimate import ReportedEstimate
 from checker.verdict import Verdict
@@ -170,11 +171,16 @@ class AttributeClassText(JsonModel):
 
 
 class CitationText(JsonModel):
-    """A source and its basis."""
+    """A source, what it is a basis for, whom it addresses, and how what is said of it is known."""
 
     id: str
     title: str
     basis: str
+    jurisdiction: str | None = None
+    addressee: str | None = None
+    as_of: str | None = None
+    seen: Seen | None = None
+    every_person: bool = False
     url: str | None = None
     note: str | None = None
 

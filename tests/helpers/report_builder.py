@@ -569,19 +569,29 @@ def _policy() -> PolicyRef:
             for place, (name, (title, sensitivity)) in enumerate(CLASSES.items())
         ],
         citations=[
-            CitationText(id="ny-phl-2782", title="N.Y. Pub. Health Law §2782", basis="legal-duty"),
+            CitationText(
+                id="ny-phl-2782",
+                title="N.Y. Pub. Health Law §2782",
+                basis="legal-duty",
+                jurisdiction="New York (USA)",
+                addressee="whoever obtained the information while providing a health service",
+                as_of="2026-09-26",
+                seen="text",
+            ),
             CitationText(
                 id="tonekaboni-2025",
                 title="Tonekaboni et al., An Investigation of Memorization Risk in Healthcare"
                 " Foundation Models (NeurIPS 2025)",
                 basis="evidence",
                 url="https://arxiv.org/abs/2510.12950",
+                seen="text",
             ),
             CitationText(
                 id="shokri-2017",
                 title="Shokri et al., Membership Inference Attacks (2017)",
                 basis="evidence",
                 url="https://arxiv.org/abs/1610.05820",
+                seen="secondary",
             ),
             CitationText(
                 id="benitez-malin-2010",

@@ -34,6 +34,7 @@ from checker.report.wording.findings import (
     waiver_words,
 )
 from checker.report.wording.plain import shorten
+from checker.report.wording.sources import scope_words
 from checker.report.wording.terms import NOT_PROOF, VERDICT_WORDS
 from checker.report.wording.times import instant
 from checker.stats.estimate import ReportedEstimate
@@ -308,8 +309,9 @@ class _Document:
                 "title": _line(citation.title),
                 "citation": {"text": _line(words)},
             }
-            if citation.note:
-                resource["remarks"] = _prose(citation.note)
+            said = [one for one in (scope_words(citation), citation.note) if one]
+            if said:
+                resource["remarks"] = _prose(". ".join(said))
             resources.append(resource)
         return resources
 

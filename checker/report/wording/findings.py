@@ -28,7 +28,8 @@ from checker.report.wording.cells import (
 from checker.report.wording.measures import measure_of, probe_words
 from checker.report.wording.numbers import figure, grouped, setting
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.terms import BASES, CANNOT_PASS, ENFORCEMENT, NOT_SHOWN
+from checker.report.wording.sources import basis_words
+from checker.report.wording.terms import CANNOT_PASS, ENFORCEMENT, NOT_SHOWN
 
 TITLE = 200
 """Characters of a title, beyond which it is cut."""
@@ -168,10 +169,10 @@ def params_words(params: Mapping[str, Any]) -> str:
 
 
 def source_words(report: Report, ids: list[str]) -> list[str]:
-    """Return sources with what each is a basis for."""
+    """Return sources with what each is a basis for, and which of them nobody has seen."""
     known = {one.id: one for one in report.policy.citations}
     return [
-        f"{shorten(known[name].title, TITLE)} ({BASES.get(known[name].basis, known[name].basis)})"
+        f"{shorten(known[name].title, TITLE)} ({basis_words(known[name])})"
         if name in known
         else shorten(name, TITLE)
         for name in ids
