@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
-from checker.errors import UsageError
+from checker.errors import PhigateWarning, UsageError
 from checker.plugins import nearest_or_all
 from checker.policy.documents import LeakagePolicy
+from checker.policy.inheritance.parents import RENAMED, renamed
 from checker.policy.loading import load_only
 from checker.resources import resource
 
@@ -39,6 +41,9 @@ def starter_files(name: str) -> dict[str, str]:
         UsageError: no such policy is shipped.
     """
     known = baselines()
+    if name in RENAMED and name not in known:
+        warnings.warn(renamed(name), PhigateWarning, stacklevel=2)
+        name = RENAMED[name]
     if name not in known:
         hint = nearest_or_all(name, known)
         raise UsageError(f"--baseline {name}: phigate ships no such policy to start from{hint}")
