@@ -59,7 +59,9 @@ class CellReport(BaseCell):
     that were decided before all their patients were drawn. `bound_side` says where the interval
     lies: its upper end within the limit, its lower end beyond it, or the limit between them; None
     where nothing was measured or where nothing may ever occur, and where the numbers are withheld
-    and the verdict does not say it. `times_limit` says of a failure without numbers how many times
+    and the verdict does not say it. `above_none` is the other finding: whether the number is shown
+    to be more than what a model gives that leaks nothing; None where that is not known, or cannot
+    be said. `times_limit` says of a failure without numbers how many times
     its limit the lower bound is at least. `roc` is None where the attack ranks no patients, and
     where its steps could give a count away. `q_from` says what a patient's q was had from, where
     the attack has one: how likely the model was to name the class at each step, or the
@@ -74,6 +76,7 @@ class CellReport(BaseCell):
     reason: str | None = None
     explanation: str
     bound_side: BoundSide | None = None
+    above_none: bool | None = None
     times_limit: int | None = None
     estimate: ReportedEstimate | None
     members: ReportedEstimate | None = None
@@ -248,12 +251,14 @@ class SamplingReport(JsonModel):
 class Summary(JsonModel):
     """The decision in numbers and in two sentences; `blocked_by` are ids of cells, worst first.
 
+    `not_claimed` says that no anonymity is claimed, whatever the decision.
     `waived` are ids of cells that only a waiver keeps from blocking, and `waived_until` is the last
     day (UTC) on which all of these waivers are in force.
     """
 
     exit_code: int
     decision: str
+    not_claimed: str = ""
     release_statement: str
     blocked_by: list[str]
     multiplicity_statement: str

@@ -19,6 +19,7 @@ from checker.report.wording.cells import (
     counts_words,
     limit_words,
     needs_more,
+    none_words,
     reason_of,
     subgroup_words,
     telling_bound,
@@ -136,10 +137,11 @@ def found_words(cell: CellReport) -> str:
     if cell.estimate is not None:
         value = figure(cell.estimate.value, cell.metric)
         found = f"{value} {counts_words(cell)}, {telling_bound(cell)}"
-        return f"{found}; {allowed}; n {grouped(cell.estimate.n)}"
+        said = [found, allowed, none_words(cell), f"n {grouped(cell.estimate.n)}"]
+        return "; ".join(one for one in said if one)
     if "estimate" in cell.withheld:
-        side = side_words(cell)
-        return f"{f'{side}; ' if side else ''}{NOT_SHOWN}; {allowed}"
+        said = [side_words(cell), NOT_SHOWN, allowed, none_words(cell)]
+        return "; ".join(one for one in said if one)
     return f"nothing was measured; {allowed}"
 
 
