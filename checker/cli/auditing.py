@@ -17,6 +17,9 @@ from checker.errors import PhigateError
 from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
+    from datetime import datetime
+
+    from checker.planning import AuditPlan
     from checker.policy.documents import LeakagePolicy
     from checker.report.model import Audience, Report
     from checker.run.executors import Executor
@@ -77,6 +80,20 @@ def tell_ledger_missing(policy: LeakagePolicy, ledger: Path | None) -> None:
             "the policy requires an attempt ledger (gate.requireLedger): without --ledger nothing"
             " can pass"
         )
+
+
+def tell_unmet(plan: AuditPlan, *, as_of: datetime | None) -> None:
+    """Say before anything is measured which prerequisites nothing can pass without."""
+    from checker.policy.prerequisites import prerequisite_findings
+
+    for one in prerequisite_findings(
+        plan.policy.document.spec,
+        plan.target.document.spec,
+        model_sha256=plan.target.model_sha256,
+        as_of=as_of,
+    ):
+        if one.verdict != "pass":
+            say(plain(f"prerequisite {one.name}: {one.explanation} Without it nothing can pass."))
 
 
 def tell_crashes(out: Path) -> None:

@@ -49,6 +49,7 @@ def check(
     executor = auditing.executor_for(policy, target, device, **where)
     planned = library.plan(library.load_policy(policy), library.load_target(target), device=device)
     auditing.tell_ledger_missing(planned.policy.document, ledger)
+    auditing.tell_unmet(planned.plan, as_of=moment)
     granted = library.read_waivers(() if no_waivers else waivers)
     with auditing.watched(resume=resume) as how:
         report = library.audit(

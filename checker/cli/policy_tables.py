@@ -49,6 +49,7 @@ _NAMED = (
     ("spec", "attackers"),
     ("spec", "attributeClasses"),
     ("spec", "controls"),
+    ("spec", "prerequisites"),
     ("spec", "citations"),
 )
 

@@ -35,6 +35,7 @@ def run(
     executor = auditing.executor_for(policy, target, device, **where)
     planned = library.plan(library.load_policy(policy), library.load_target(target), device=device)
     auditing.tell_ledger_missing(planned.policy.document, ledger)
+    auditing.tell_unmet(planned.plan, as_of=None)
     with auditing.watched(resume=resume) as how:
         library.collect(planned, out=out, ledger=ledger, executor=executor, **how)
     auditing.tell_crashes(out)

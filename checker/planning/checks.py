@@ -18,6 +18,7 @@ from checker import stats
 from checker.planning.cells import base_rate_cells, metric_of
 from checker.planning.learned_splits import compares_splits, learned_splits
 from checker.planning.model import AuditPlan, Cell, CheckPower, Job
+from checker.policy.prerequisites import prerequisite_findings
 from checker.records.prompt_format import FORMAT_PATIENTS_NEEDED
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import false_alarms
@@ -26,6 +27,9 @@ BASE_SCORE_SD = 0.2
 """Spread of what prompts promise of a class among those who have it, as the plan assumes it.
 
 Synthea's prompts have 0.17 to 0.21, made-up cohorts 0.01 to 0.08; less spread is easier to show."""
+
+PREREQUISITE = "prerequisite:"
+"""What stands before a prerequisite's name among the checks."""
 
 FOUND = 0.8
 """The chance with which a check finds what its `finds` says."""
@@ -38,7 +42,26 @@ def check_powers(plan: AuditPlan) -> list[CheckPower]:
     found = [*_of_the_instrument(plan, deciding), *_of_the_splits(plan, on_split)]
     found += [_direction(plan, deciding), *_of_the_reference(plan, deciding)]
     found.append(_shared_prompts(on_split))
-    return [check for check in found if check.cells]
+    return [*_prerequisites(plan), *(check for check in found if check.cells)]
+
+
+def _prerequisites(plan: AuditPlan) -> Iterator[CheckPower]:
+    """What the target declares, known already; its dates are asked when it is judged."""
+    deciding = sum(cell.gating for cell in plan.cells)
+    for one in prerequisite_findings(
+        plan.policy.document.spec,
+        plan.target.document.spec,
+        model_sha256=plan.target.model_sha256,
+        as_of=None,
+    ):
+        yield CheckPower(
+            name=f"{PREREQUISITE}{one.name}",
+            reason=one.reason or "not-declared",
+            title=f"{one.spec.title} (declared by the owner)",
+            chance=float(one.verdict == "pass"),
+            condition="its date still counts" if one.verdict == "pass" else None,
+            cells=deciding,
+        )
 
 
 # --- does the audit look at the model as it is? --------------------------------------------------

@@ -130,9 +130,13 @@ class PolicySnapshot(JsonModel):
 
 
 class TargetSnapshot(JsonModel):
-    """The target as it was compiled, with the digests of its file, model and vocabulary."""
+    """The target as it was compiled, with the digests of its file, model and vocabulary.
+
+    `document_sha256` is the digest of what the document says, its declarations with it.
+    """
 
     document: Annotated[AuditTarget, AsJson]
+    document_sha256: str
     sha256: str
     model_sha256: str
     model_files: dict[str, str]
@@ -141,6 +145,11 @@ class TargetSnapshot(JsonModel):
     context_length: int | None
     capabilities: list[str]
     reference_sha256: str | None = None
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the document is the one that its digest names."""
+        return digest(as_json(self.document)) == self.document_sha256
 
 
 class UnreadVocabulary(JsonModel):

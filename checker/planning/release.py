@@ -11,7 +11,7 @@ import math
 
 from checker.attacks.families import Power
 from checker.planning.cells import metric_of
-from checker.planning.checks import check_powers
+from checker.planning.checks import PREREQUISITE, check_powers
 from checker.planning.model import AuditPlan, Cell, ReleaseChance
 from checker.planning.power import comparability_power
 
@@ -52,7 +52,7 @@ def release_chance(plan: AuditPlan) -> ReleaseChance:
         if cell.id not in hopeless and cell.power.pass_probability is not None
     )
     # a check that can only make cells inconclusive that do not block stops no release
-    asked = plan.checks if blocking else []
+    asked = [check for check in plan.checks if blocking or check.name.startswith(PREREQUISITE)]
     checks = math.prod(check.chance for check in asked)
     stopped_by = hopeless + [
         check.name for check in asked if check.chance == 0 and not check.is_floor

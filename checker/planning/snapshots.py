@@ -66,6 +66,7 @@ def target_snapshot(
     """Keep a target whole, with the digests of its model and vocabulary."""
     return TargetSnapshot(
         document=target.document,
+        document_sha256=digest(as_json(target.document)),
         sha256=target.sha256,
         model_sha256=description.sha256,
         model_files=description.files,

@@ -122,6 +122,7 @@ def _wanted(policy: LeakagePolicy, control: str) -> list[KeyPath]:
         attackers += lineage(spec, name)
     cites = [*one.cites, *(c for name in one.limits for c in resolve_attacker(spec, name).cites)]
     paths: list[KeyPath] = [("spec", "context"), ("spec", "parameters"), ("spec", "gate")]
+    paths += [("spec", "prerequisites")]
     paths += [("spec", "controls", control), ("spec", "waivers")]
     paths += [("spec", "attackers", name) for name in attackers]
     paths += [("spec", "citations", name) for name in cites]

@@ -139,6 +139,7 @@ _PARTIAL = (
     "PolicyClassSpec",
     "ControlSpec",
     "Limit",
+    "PrerequisiteSpec",
     "Citation",
     "WaiverRules",
 )

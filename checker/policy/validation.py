@@ -47,6 +47,8 @@ def policy_problems(policy: Located[LeakagePolicy]) -> list[Problem]:
         path = ("spec", "attributeClasses", name)
         pool_problems(spec.attribute_classes, name, path, say)
         class_problems(attribute_class, path, say)
+    for name, prerequisite in spec.prerequisites.items():
+        _check_cites(spec, prerequisite.cites, ("spec", "prerequisites", name), say)
     for name, control in spec.controls.items():
         path = ("spec", "controls", name)
         _check_limits(spec, control, path, say)

@@ -15,6 +15,7 @@ from checker.planning.model import AuditPlan, BaseCell, Cell
 from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.policy.prerequisites import PrerequisiteFinding
 from checker.policy.waivers import WaiverRecord, WaiverUse
 from checker.report.claims import anonymity_words, with_claims
 from checker.report.model import (
@@ -28,6 +29,7 @@ from checker.report.model import (
     ControlReport,
     EvidenceRef,
     PolicyRef,
+    PrerequisiteReport,
     Provenance,
     Report,
     RocPoint,
@@ -86,6 +88,7 @@ def assemble_report(
         summary=summary.model_copy(update={"not_claimed": anonymity_words(cells)}),
         cells=cells,
         controls=_controls(plan, policy, judgement),
+        prerequisites=[_prerequisite(one) for one in judgement.prerequisites],
         waivers=_waivers(judgement, waivers),
         admissibility=list(judgement.checks),
         provenance=_provenance(
@@ -202,6 +205,25 @@ def _waivers(judgement: Judgement, record: WaiverRecord | None) -> list[WaiverRe
         )
         for use, snapshot in zip(judgement.waivers, snapshots, strict=True)
     ]
+
+
+def _prerequisite(found: PrerequisiteFinding) -> PrerequisiteReport:
+    declared = found.declaration
+    return PrerequisiteReport(
+        id=found.name,
+        title=found.spec.title,
+        rationale=found.spec.rationale,
+        verdict=found.verdict,
+        reason=found.reason,
+        explanation=found.explanation,
+        holds=declared.holds if declared else None,
+        declared_by=declared.by if declared else None,
+        declared_on=declared.on.isoformat() if declared else None,
+        document=declared.document if declared else None,
+        document_sha256=declared.document_sha256 if declared else None,
+        release=declared.release if declared else None,
+        citations=list(found.spec.cites),
+    )
 
 
 def _controls(plan: AuditPlan, policy: LeakagePolicy, judgement: Judgement) -> list[ControlReport]:

@@ -151,6 +151,28 @@ class ControlReport(JsonModel):
     file: str | None = None
 
 
+class PrerequisiteReport(JsonModel):
+    """What forbids a release whatever was measured, and what the target's owner declares of it.
+
+    `holds` and what follows are the declaration's, whether or not it counts; None where there is
+    none. `document_sha256` is of the document's file, where the owner says so.
+    """
+
+    id: str
+    title: str
+    rationale: str | None = None
+    verdict: Literal["pass", "fail", "inconclusive"]
+    reason: str | None = None
+    explanation: str
+    holds: bool | None = None
+    declared_by: str | None = None
+    declared_on: str | None = None
+    document: str | None = None
+    document_sha256: str | None = None
+    release: str | None = None
+    citations: list[str] = Field(default_factory=list)
+
+
 class AttackerText(JsonModel):
     """An attacker in plain words."""
 
@@ -338,6 +360,7 @@ class Report(JsonModel):
     summary: Summary
     cells: list[CellReport]
     controls: list[ControlReport]
+    prerequisites: list[PrerequisiteReport] = Field(default_factory=list)
     waivers: list[WaiverReport] = Field(default_factory=list)
     admissibility: list[AdmissibilityCheck]
     provenance: Provenance

@@ -9,6 +9,7 @@ from typing import Literal
 from checker.attacks.families import Measurement
 from checker.errors import ExitCode
 from checker.planning.model import Cell
+from checker.policy.prerequisites import PrerequisiteFinding
 from checker.policy.waivers import WaiverUse
 from checker.stats.estimate import Estimate
 from checker.verdict.checks import AdmissibilityCheck
@@ -88,6 +89,7 @@ class Judgement:
         waivers: what became of each waiver, in the order given.
         confidence: the level that bounds were held at, each one-sided: the policy's, or the
             attempt's.
+        prerequisites: what the target declares of what the policy presupposes.
     """
 
     verdict: Literal["pass", "fail", "inconclusive", "error"]
@@ -95,6 +97,7 @@ class Judgement:
     checks: tuple[AdmissibilityCheck, ...]
     waivers: tuple[WaiverUse, ...]
     confidence: float
+    prerequisites: tuple[PrerequisiteFinding, ...] = ()
 
     @property
     def exit_code(self) -> ExitCode:
@@ -116,7 +119,10 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
 
 
 def overall_verdict(
-    findings: Sequence[Finding], *, waiver_errors: bool = False
+    findings: Sequence[Finding],
+    *,
+    waiver_errors: bool = False,
+    prerequisites: Sequence[PrerequisiteFinding] = (),
 ) -> Literal["pass", "fail", "inconclusive", "error"]:
     """Return what follows from all findings: fail, error, inconclusive or pass, in this order.
 
@@ -125,13 +131,17 @@ def overall_verdict(
     Args:
         findings: one per cell.
         waiver_errors: some waiver has to be withdrawn or mended first.
+        prerequisites: each of which must hold too; nobody can waive one.
     """
     blocking = [finding for finding in findings if finding.blocks]
-    verdicts = {finding.verdict for finding in blocking}
+    verdicts: set[str] = {finding.verdict for finding in blocking}
+    verdicts |= {one.verdict for one in prerequisites}
     if "fail" in verdicts:
         return "fail"
     if "error" in verdicts or waiver_errors:
         return "error"
-    if blocking or not any(f.cell.gating and (f.verdict == "pass" or f.waiver) for f in findings):
+    if blocking or "inconclusive" in verdicts:
+        return "inconclusive"
+    if not any(f.cell.gating and (f.verdict == "pass" or f.waiver) for f in findings):
         return "inconclusive"
     return "pass"

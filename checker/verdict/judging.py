@@ -11,6 +11,7 @@ import pyarrow as pa
 from checker import stats
 from checker.planning.model import AuditPlan
 from checker.policy.documents import LeakagePolicy, LeakageWaiver
+from checker.policy.prerequisites import prerequisite_findings
 from checker.policy.waivers import use_waivers
 from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.cell_judge import CellJudge
@@ -103,8 +104,20 @@ def judge(
     )
     applied = {use.waiver.cell: use.waiver.metadata.name for use in uses if use.status == "applied"}
     findings = [replace(one, waiver=applied.get(one.cell.id)) for one in findings]
-    verdict = overall_verdict(findings, waiver_errors=any(use.is_error for use in uses))
-    return Judgement(verdict, tuple(findings), tuple(checks), tuple(uses), confidence)
+    prerequisites = prerequisite_findings(
+        policy.spec,
+        plan.target.document.spec,
+        model_sha256=plan.target.model_sha256,
+        as_of=as_of,
+    )
+    verdict = overall_verdict(
+        findings,
+        waiver_errors=any(use.is_error for use in uses),
+        prerequisites=prerequisites,
+    )
+    return Judgement(
+        verdict, tuple(findings), tuple(checks), tuple(uses), confidence, prerequisites
+    )
 
 
 def _holm(findings: list[Finding], *, alpha: float) -> list[Finding]:

@@ -14,7 +14,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import NormalDist
-from typing import Any
+from typing import Any, Literal
 
 from checker.attacks.api import load_attack
 from checker.attacks.families import Family, Measurement, Sample
@@ -34,6 +34,7 @@ from checker.policy.documents import (
     Subgroup,
     counted,
 )
+from checker.policy.prerequisites import PrerequisiteFinding
 from checker.stats.estimate import Estimate
 from checker.stats.multiplicity import SMALLEST_P
 from checker.verdict import Finding, compare_with_limit, overall_verdict
@@ -178,6 +179,11 @@ class _Rehearsal:
     def checks(self, case: PolicyCase, path: KeyPath) -> list[Check]:
         """Judge a case; what cannot be judged is noted as a problem."""
         before = len(self.problems)
+        for name in case.prerequisites:
+            if name not in self.spec.prerequisites:
+                near = nearest_or_all(name, self.spec.prerequisites)
+                message = f"the policy has no prerequisite '{short(name)}'{near}"
+                self.problems.append(self.test.problem((*path, "prerequisites", name), message))
         judged: list[tuple[MadeUpCell, Finding]] = []
         for index, made_up in enumerate(case.cells):
             finding = self._finding(made_up, (*path, "cells", index))
@@ -194,8 +200,21 @@ class _Rehearsal:
         told = {*findings}
         for cell in _all_cells(self.spec):
             findings.setdefault(cell.id, _untold(cell, passes=case.otherwise == "pass"))
-        overall = overall_verdict(list(findings.values()))
-        return [*checks, Check("the audit", case.verdict, overall, _blocking(told, findings))]
+        presupposed = self._presupposed(case)
+        overall = overall_verdict(list(findings.values()), prerequisites=presupposed)
+        unmet = [one.name for one in presupposed if one.verdict != "pass"]
+        why = _blocking(told, findings) + (f" Not met: {', '.join(unmet)}." if unmet else "")
+        return [*checks, Check("the audit", case.verdict, overall, why)]
+
+    def _presupposed(self, case: PolicyCase) -> list[PrerequisiteFinding]:
+        """Take what a case says of prerequisites, and the others as it says of other cells."""
+        other: Literal["pass", "inconclusive"] = (
+            "pass" if case.otherwise == "pass" else "inconclusive"
+        )
+        return [
+            PrerequisiteFinding(name, spec, case.prerequisites.get(name, other), "Made up.")
+            for name, spec in self.spec.prerequisites.items()
+        ]
 
     def _finding(self, made_up: MadeUpCell, path: KeyPath) -> Finding | None:
         cell = self._cell(made_up, path)

@@ -33,6 +33,8 @@ def check_demands(run: Run) -> Statement:
     spec = run.policy.spec
     if not run.plan.policy.is_unchanged:
         return Statement(False, "plan.json: its policy is not the one that its digest names")
+    if not run.plan.target.is_unchanged:
+        return Statement(False, "plan.json: its target is not the one that its digest names")
     if run.plan.confidence != spec.parameters.confidence:
         return Statement(False, "plan.json: its confidence is not that of its policy")
     if run.plan.sequential != spec.parameters.sampling.sequential:
@@ -52,6 +54,19 @@ def check_demands(run: Run) -> Statement:
             what = ", ".join(changed)
             return Statement(False, f"plan.json: {what} of {name} is not what its policy says")
     return Statement(True, f"all {len(found)} cells are what the plan's policy asks for")
+
+
+def check_declarations(run: Run) -> Iterator[Statement]:
+    """Say what a pass rests on that no evidence shows: what the target's owner declares."""
+    names = [*run.policy.spec.prerequisites]
+    if names:
+        declared = run.plan.target.document.spec.declarations
+        held = [name for name in names if name in declared]
+        text = (
+            f"{len(held)} of {len(names)} prerequisites are declared by the model's owner; nobody"
+            " here has read the documents, and only a signature shows who wrote the declarations"
+        )
+        yield Statement(None, text)
 
 
 def check_measurements(run: Run) -> Statement:

@@ -14,6 +14,7 @@ from checker.run.measured import require_measured
 from checker.run.stored import Run, load_run
 from checker.verification.attempts import check_attempt, check_in_ledger, check_required_ledger
 from checker.verification.demands import (
+    check_declarations,
     check_demands,
     check_empty,
     check_measurements,
@@ -97,6 +98,7 @@ def verify_run(
         statements.append(Statement(None, "no policy was looked at; --policy names its file"))
     if all(statement.holds is not False for statement in statements):
         statements += [check_measurements(run), *check_plugins(run), check_empty(run)]
+        statements += check_declarations(run)
         statements += [*check_figures(run), *check_salts(run), *check_exclusions(run)]
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):

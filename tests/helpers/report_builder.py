@@ -24,6 +24,7 @@ from checker.report.model import (
     ControlReport,
     EvidenceRef,
     PolicyRef,
+    PrerequisiteReport,
     Provenance,
     Report,
     RocPoint,
@@ -421,6 +422,51 @@ def every_verdict_report() -> Report:
             "summary": report.summary.model_copy(update={"waived_until": "2027-01-31"}),
         }
     )
+
+
+def presupposing_report() -> Report:
+    """Every verdict, of tests and of prerequisites."""
+    return every_verdict_report().model_copy(update={"prerequisites": prerequisites()})
+
+
+def prerequisites() -> list[PrerequisiteReport]:
+    """A prerequisite that holds, one that does not, and one that nobody declares."""
+    declared: dict[str, Any] = {
+        "declared_by": "A. Lindqvist, data steward",
+        "declared_on": "2026-10-15",
+        "document": "Data use agreement 2026-17, section 4",
+        "release": "public-weights",
+    }
+    who = "Declared by A. Lindqvist, data steward on 2026-10-15"
+    return [
+        PrerequisiteReport(
+            id="data-licence",
+            title="The licence of the training data allows this release",
+            rationale="A licence binds what was made from the data.",
+            verdict="pass",
+            explanation=f"{who} (Data use agreement 2026-17, section 4): it holds.",
+            holds=True,
+            document_sha256=digest(31),
+            citations=["ny-phl-2782"],
+            **declared,
+        ),
+        PrerequisiteReport(
+            id="registry-egress",
+            title="The registry lets the model leave",
+            verdict="fail",
+            reason="declared-not-to-hold",
+            explanation=f"{who} (Data use agreement 2026-17, section 4): it does not hold.",
+            holds=False,
+            **declared,
+        ),
+        PrerequisiteReport(
+            id="controlled-access-data",
+            title="No controlled-access data went into the model",
+            verdict="inconclusive",
+            reason="not-declared",
+            explanation="The target declares nothing of it.",
+        ),
+    ]
 
 
 def refused_waiver_report() -> Report:

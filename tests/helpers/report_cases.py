@@ -12,7 +12,7 @@ from checker.report.model import Report
 
 PLAIN = (
     "every verdict", "every verdict, shared", "failing", "failing, shared", "passing",
-    "inconclusive", "refused waiver",
+    "inconclusive", "refused waiver", "prerequisites",
 )  # fmt: skip
 POISONED = tuple(f"poisoned: {kind}" for kind in HOSTILE)
 CASES = (*PLAIN, *POISONED)
@@ -22,7 +22,7 @@ CASES = (*PLAIN, *POISONED)
 def case(name: str) -> Report:
     """Return a report by its name."""
     if name.startswith("poisoned: "):
-        return poisoned(case("every verdict"), HOSTILE[name.removeprefix("poisoned: ")])
+        return poisoned(case("prerequisites"), HOSTILE[name.removeprefix("poisoned: ")])
     if name.endswith(", shared"):
         return for_audience(case(name.removesuffix(", shared")), "shared")
     return {
@@ -31,4 +31,5 @@ def case(name: str) -> Report:
         "passing": build.passing_report,
         "inconclusive": build.inconclusive_report,
         "refused waiver": build.refused_waiver_report,
+        "prerequisites": build.presupposing_report,
     }[name]()

@@ -574,7 +574,7 @@ def _values(value: Any, path: tuple[str | int, ...] = ()) -> list[tuple[str | in
 
 
 def _replaced(value: Any, path: tuple[str | int, ...], new: Any) -> Any:
-    copy = json.loads(json.dumps(value))
+    copy = json.loads(json.dumps(value, default=str))
     here = copy
     for step in path[:-1]:
         here = here[step]
@@ -596,7 +596,7 @@ def test_whatever_key_is_misspelt_is_found_at_a_line() -> None:
     value = yaml.safe_load((STARTER / "target.yaml").read_text())
     for path in _values(value):
         if isinstance(path[-1], str) and path[-2:-1] != ("static",):
-            text = json.dumps(value).replace(f'"{path[-1]}":', '"xx":', 1)
+            text = json.dumps(value, default=str).replace(f'"{path[-1]}":', '"xx":', 1)
             assert any("'xx'" in p.message for p in problems_of(text)) or path[-1] in (
                 "kind",
                 "apiVersion",

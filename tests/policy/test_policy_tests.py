@@ -124,6 +124,38 @@ def test_counts_are_judged_as_the_judge_does(members: str, nonmembers: str, expe
     assert ("warn" if finding.warned else finding.verdict) == expect
 
 
+PRESUPPOSING = (
+    POLICY
+    + """\
+  prerequisites:
+    licence: {title: The licence allows it}
+"""
+)
+
+
+@pytest.mark.parametrize(
+    ("told", "verdict"), [({}, "pass"), ({"licence": "fail"}, "fail"),
+                          ({"licence": "inconclusive"}, "inconclusive")],
+)  # fmt: skip
+def test_a_case_says_what_became_of_a_prerequisite(told: dict[str, str], verdict: str) -> None:
+    ward = load_policy(Path("p.yaml"), text=PRESUPPOSING)
+    cell = {"cell": "never/known", "members": "0 of 50", "expect": "pass"}
+    test = a_test(cell, otherwise="pass", verdict=verdict, prerequisites=told)
+    (result,) = run_policy_test(test, policy=ward)
+    assert result.holds, result
+    if told:
+        assert "Not met: licence." in result.checks[-1].explanation
+
+
+def test_what_a_case_leaves_unsaid_of_prerequisites_is_not_declared() -> None:
+    ward = load_policy(Path("p.yaml"), text=PRESUPPOSING)
+    cell = {"cell": "never/known", "members": "0 of 50", "expect": "pass"}
+    (result,) = run_policy_test(a_test(cell, verdict="inconclusive"), policy=ward)
+    assert result.holds
+    with pytest.raises(DocumentError, match="no prerequisite 'license'; did you mean 'licence'"):
+        run_policy_test(a_test(cell, prerequisites={"license": "fail"}), policy=ward)
+
+
 def test_zero_tolerance_counts_members_only() -> None:
     for members, expect in (("0 of 50", "pass"), ("1 of 900", "fail"), ("0 of 49", "inconclusive")):
         assert result_of({"cell": "never/known", "members": members, "expect": expect}).holds

@@ -33,6 +33,22 @@ def test_one_can_start_from_every_policy_that_is_not_abstract() -> None:
     assert {"starter", "demo", *CONTEXTS, "no-identifier-told"} <= {*SHIPPED}
     assert "attacker-ladder" not in SHIPPED
     assert "baseline-common" not in SHIPPED
+    assert "release-prerequisites" not in SHIPPED
+
+
+def test_a_policy_can_take_prerequisites_beside_a_baseline(tmp_path: Path) -> None:
+    heir = tmp_path / "hospital.yaml"
+    heir.write_text("""\
+apiVersion: phigate/v1
+kind: LeakagePolicy
+metadata: {name: hospital, version: "1.0"}
+spec:
+  context: gated
+  extends: [{ref: "release-prerequisites@1"}, {ref: "baseline-gated@1"}]
+""")
+    spec = load_policy(heir).document.spec
+    assert [*spec.prerequisites] == ["data-licence", "controlled-access-data", "registry-egress"]
+    assert {*spec_of("baseline-gated").controls} == {*spec.controls}
 
 
 @pytest.mark.parametrize("name", ADOPTABLE)

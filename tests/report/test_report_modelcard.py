@@ -101,4 +101,4 @@ def test_hostile_text_stays_a_string_in_its_place(name: str) -> None:
         assert metric["args"].keys() == arguments(expected).keys()
     assert "&a" not in re.sub(r"'[^'\n]*'|\"[^\"\n]*\"", "", written.split("\n---\n")[0])
     headings = [line for line in card(name).text.splitlines() if line.startswith("#")]
-    assert len(headings) == 7
+    assert len(headings) == 8

@@ -238,6 +238,30 @@ class ControlSpec(Element):
     )
 
 
+class PrerequisiteSpec(Element):
+    """What forbids a release outright, whatever is measured; the target declares whether it holds.
+
+    No attack can find it out: a data licence, the terms of controlled-access data, a registry's
+    rules on what may leave it.
+    """
+
+    title: Text = Field(
+        description="what has to be true, as a sentence; heirs cannot change it",
+        examples=["The licence of the training data allows the model to be released like this"],
+    )
+    rationale: Text | None = Field(
+        None,
+        description="why it matters, for readers of the report",
+        examples=["A licence that was broken cannot be mended by a good audit."],
+    )
+    max_age: Duration | None = Field(
+        None, description="ISO 8601 duration; an older declaration no longer counts"
+    )
+    cites: list[Name] = Field(
+        [], description="names among the policy's citations: what forbids the release"
+    )
+
+
 class Gate(Element):
     """What blocks a release."""
 
@@ -311,6 +335,11 @@ class PolicySpec(Element):
     )
     controls: Annotated[dict[Name, ControlSpec], Field(min_length=1)] = Field(
         description="the requirements, by name"
+    )
+    prerequisites: dict[Name, PrerequisiteSpec] = Field(
+        {},
+        description="what forbids a release whatever is measured, by name; the target declares"
+        " whether each holds, and what is not declared blocks",
     )
     citations: dict[Name, Citation] = Field({}, description="the sources, by name")
     gate: Gate = Field(Gate(), description="what blocks a release")

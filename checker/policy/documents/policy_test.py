@@ -12,7 +12,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from checker.policy.documents.elements import Document, Element, Text
+from checker.policy.documents.elements import Document, Element, Name, Text
 from checker.yaml import Form
 
 Expected = Literal["pass", "warn", "fail", "inconclusive", "error"]
@@ -121,6 +121,12 @@ class PolicyCase(Element):
     )
     otherwise: Literal["not-run", "pass"] = Field(
         "not-run", description="what all other cells of the policy are taken for"
+    )
+    prerequisites: dict[Name, Literal["pass", "fail", "inconclusive"]] = Field(
+        {},
+        description="what became of what the policy presupposes, by name; the rest as `otherwise`"
+        " says, and not declared where nothing was run",
+        examples=[{"data-licence": "fail"}],
     )
     verdict: Literal["pass", "fail", "inconclusive", "error"] | None = Field(
         None, description="of the whole audit"

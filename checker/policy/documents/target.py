@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.codes import CodeSystem
-from checker.policy.documents.elements import Document, Element, Exact, Fraction, Text
+from checker.policy.documents.elements import (
+    SHA256_EXAMPLE,
+    Day,
+    Document,
+    Element,
+    Exact,
+    Fraction,
+    Name,
+    Sha256,
+    Text,
+)
 from checker.yaml import Form
 
 Gap = Annotated[
@@ -200,6 +210,32 @@ class Expectation(Element):
     )
 
 
+class Declaration(Element):
+    """What the owner answers for, and no audit can find out: whether a prerequisite holds."""
+
+    holds: bool = Field(description="whether it is so; false fails the release")
+    on: Day = Field(
+        description="the day it was declared; it counts from then on", examples=["2026-11-01"]
+    )
+    by: Text = Field(description="who answers for it", examples=["A. Lindqvist, data steward"])
+    document: Text = Field(
+        description="the paper that says so, as somebody would find it",
+        examples=["Data use agreement 2026-17, section 4"],
+    )
+    document_sha256: Sha256 | None = Field(
+        None, description="of that paper's file: 64 hexadecimal digits", examples=[SHA256_EXAMPLE]
+    )
+    model: Sha256 = Field(
+        description="of the model's files that it speaks of: the target's modelSha256 in"
+        " `phigate plan --json`",
+        examples=[SHA256_EXAMPLE],
+    )
+    release: Literal["public-weights", "gated", "internal"] = Field(
+        description="the widest release that it speaks of; what may be published may be shared",
+        examples=["gated"],
+    )
+
+
 class TargetSpec(Element):
     """The body of an audit target."""
 
@@ -218,6 +254,11 @@ class TargetSpec(Element):
     expect: Expectation | None = Field(
         None,
         description="what the trainer knows of the model: it shows that this description is true",
+    )
+    declarations: dict[Name, Declaration] = Field(
+        {},
+        description="whether what the policy presupposes holds, by the policy's names; believed,"
+        " and shown as declared",
     )
 
 

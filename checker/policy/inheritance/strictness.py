@@ -146,6 +146,18 @@ POLICY = Parts(
         "attackers": Named("attackers only grow", _ATTACKER),
         "attributeClasses": Named("classes only grow", ATTRIBUTE_CLASS),
         "controls": Named("controls only grow", _CONTROL),
+        "prerequisites": Named(
+            "prerequisites only grow",
+            Parts(
+                "",
+                {
+                    "title": Fixed("a prerequisite keeps what it demands; write another one"),
+                    "rationale": _TEXT,
+                    "maxAge": falls("the age of declarations only falls"),
+                    "cites": _WORDS,
+                },
+            ),
+        ),
         "citations": Named(
             "this demands nothing",
             Parts(

@@ -29,6 +29,11 @@ from checker.report.wording.cells import (
 from checker.report.wording.decision import attempt_words, headline, not_proof, sampling_words
 from checker.report.wording.findings import found_words, waiver_terms
 from checker.report.wording.plain import plain, shorten
+from checker.report.wording.prerequisites import (
+    DECLARED,
+    prerequisite_headline,
+    prerequisite_text,
+)
 from checker.report.wording.terms import CANNOT_PASS, WAIVER_STATUS
 
 FINDINGS_SHOWN = 5
@@ -57,6 +62,12 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
     console.print(Text(plain(report.summary.decision)))
     for waiver in report.waivers:
         console.print(_waiver(waiver))
+    for one in report.prerequisites:
+        style = _STYLES[one.verdict]
+        head = Text(f"Prerequisite {prerequisite_headline(one)}", style=style)
+        console.print(Text.assemble(head, f"\n  {prerequisite_text(one)}"))
+    if report.prerequisites:
+        console.print(Text(DECLARED, style="dim"))
     console.print()
     console.print(_matrix(report))
     index, shown, advised = ReportIndex.of(report), _shown(report), set[str]()

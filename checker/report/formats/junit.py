@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET
 
 from checker.errors import ExitCode
 from checker.report.formats.api import ReportFormat
-from checker.report.model import ControlReport, Report
+from checker.report.model import ControlReport, PrerequisiteReport, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.cells import reason_of
 from checker.report.wording.decision import headline
@@ -29,6 +29,11 @@ from checker.report.wording.findings import (
     found_words,
 )
 from checker.report.wording.plain import shorten
+from checker.report.wording.prerequisites import (
+    DECLARED,
+    prerequisite_headline,
+    prerequisite_text,
+)
 from checker.report.wording.times import instant
 
 RED = ("failure", "error")
@@ -66,6 +71,9 @@ def _suites(report: Report) -> list[ET.Element]:
         )
         for control in report.controls
     ]
+    if report.prerequisites:
+        cases = [_prerequisite(one) for one in report.prerequisites]
+        suites.insert(0, _suite(report, "prerequisites", cases, properties=[]))
     is_red = any(case.find(kind) is not None for suite in suites for case in suite for kind in RED)
     if report.summary.exit_code != ExitCode.PASS and not is_red:
         suites.insert(0, _suite(report, "release", [_decision(report)], properties=[]))
@@ -144,6 +152,20 @@ def _message(text: FindingText) -> str:
     elif not text.cell.gating:
         parts.append("reported only")
     return shorten("; ".join(part for part in parts if part), 2 * TITLE)
+
+
+def _prerequisite(one: PrerequisiteReport) -> ET.Element:
+    """Return the case of a prerequisite: red unless it is declared to hold."""
+    case = ET.Element("testcase", {"name": shorten(one.id, TITLE), "classname": "prerequisites"})
+    text = f"{prerequisite_headline(one)}. {prerequisite_text(one)} {DECLARED}"
+    if one.verdict == "pass":
+        ET.SubElement(case, "system-out").text = text
+        return case
+    kind = "failure" if one.verdict == "fail" else "error"
+    message = shorten(prerequisite_headline(one), 2 * TITLE)
+    element = ET.SubElement(case, kind, {"type": one.verdict, "message": message})
+    element.text = text
+    return case
 
 
 def _decision(report: Report) -> ET.Element:

@@ -16,6 +16,7 @@ from checker.report.wording.decision import headline, not_proof
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
 from checker.report.wording.plain import plain, shorten
+from checker.report.wording.prerequisites import DECLARED, prerequisite_text, unmet
 from checker.report.wording.terms import CANNOT_PASS, VERDICT_WORDS, WAIVER_STATUS
 from checker.report.wording.times import instant, moment
 
@@ -33,6 +34,7 @@ def render_markdown(report: Report) -> str:
     parts = [
         audience_lines(report),
         decision_lines(report, level=2),
+        prerequisite_lines(report, level=3),
         _counts(report),
         matrix_lines(report, level=3),
         _open_findings(report),
@@ -94,6 +96,25 @@ def matrix_lines(report: Report, *, level: int) -> list[str]:
         many = len(matrix.elsewhere)
         lines += ["", f"Verdicts about groups of patients, which have no square: {many}."]
     return lines
+
+
+def prerequisite_lines(report: Report, *, level: int) -> list[str]:
+    """Return what must be so whatever was measured, and what is declared of it."""
+    if not report.prerequisites:
+        return []
+    ranked = [*unmet(report), *(one for one in report.prerequisites if one.verdict == "pass")]
+    rows = [
+        [
+            f"**{escape(VERDICT_WORDS[one.verdict])}**",
+            _short(one.title, LONG),
+            _short(prerequisite_text(one), 3 * LONG),
+        ]
+        for one in ranked[:ROWS_SHOWN]
+    ]
+    lines = [f"{'#' * level} Prerequisites", "", *table(["Verdict", "Presupposed", "Found"], rows)]
+    if len(ranked) > ROWS_SHOWN:
+        lines += ["", f"{len(ranked) - ROWS_SHOWN} more in the full report."]
+    return [*lines, "", DECLARED]
 
 
 def waiver_lines(report: Report, *, level: int) -> list[str]:

@@ -18,6 +18,7 @@ from checker.report.formats.markdown import (
     audience_lines,
     decision_lines,
     matrix_lines,
+    prerequisite_lines,
     waiver_lines,
 )
 from checker.report.formats.markdown_syntax import escape, table
@@ -51,6 +52,7 @@ def render_model_card(report: Report) -> str:
         audience_lines(report),
         [f"## {TASK['name']}"],
         decision_lines(report, level=3),
+        prerequisite_lines(report, level=3),
         matrix_lines(report, level=3),
         _findings(report),
         waiver_lines(report, level=3),

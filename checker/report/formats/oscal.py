@@ -20,7 +20,14 @@ from urllib.parse import quote
 from checker.canonical import digest, sha256_hex
 from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.markdown_syntax import escape_markup
-from checker.report.model import CellReport, ControlReport, Report, TargetRef, WaiverReport
+from checker.report.model import (
+    CellReport,
+    ControlReport,
+    PrerequisiteReport,
+    Report,
+    TargetRef,
+    WaiverReport,
+)
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.decision import headline, not_proof
 from checker.report.wording.declared import assignment_words
@@ -34,6 +41,11 @@ from checker.report.wording.findings import (
     waiver_words,
 )
 from checker.report.wording.plain import shorten
+from checker.report.wording.prerequisites import (
+    DECLARED,
+    prerequisite_headline,
+    prerequisite_text,
+)
 from checker.report.wording.sources import scope_words
 from checker.report.wording.terms import VERDICT_WORDS
 from checker.report.wording.times import instant
@@ -99,7 +111,10 @@ class _Document:
                 "remarks": "The audit plan that phigate compiled from the policy: plan.json.",
             },
             "local-definitions": {
-                "objectives-and-methods": [self._objective(one) for one in report.controls]
+                "objectives-and-methods": [
+                    *(self._objective(one) for one in report.controls),
+                    *(_presupposed(one) for one in report.prerequisites),
+                ]
             },
             "results": [self._result()],
             "back-matter": {"resources": self._resources()},
@@ -146,14 +161,24 @@ class _Document:
                     "control-selections": [
                         {
                             "include-controls": [
-                                {"control-id": _token(control.id)} for control in report.controls
+                                {"control-id": _token(name)}
+                                for name in (
+                                    *(control.id for control in report.controls),
+                                    *(_prerequisite_id(one) for one in report.prerequisites),
+                                )
                             ]
                         }
                     ]
                 },
-                "observations": [self._observation(text) for text in self.texts],
+                "observations": [
+                    *(self._observation(text) for text in self.texts),
+                    *(self._declaration(one) for one in report.prerequisites),
+                ],
                 "risks": risks,
-                "findings": [self._finding(control) for control in report.controls],
+                "findings": [
+                    *(self._finding(control) for control in report.controls),
+                    *(self._prerequisite(one) for one in report.prerequisites),
+                ],
             }
         )
 
@@ -214,6 +239,55 @@ class _Document:
                     if job in self.evidence
                 ],
                 "collected": self.finished.isoformat(),
+            }
+        )
+
+    def _declaration(self, one: PrerequisiteReport) -> dict[str, Any]:
+        """Return what the owner says of a prerequisite, as what somebody was asked."""
+        return filled(
+            {
+                "uuid": self.id_of("declaration", one.id),
+                "title": _line(prerequisite_headline(one)),
+                "description": _prose(prerequisite_text(one), DECLARED),
+                "props": _props(
+                    {
+                        "declared-on": one.declared_on,
+                        "declared-by": one.declared_by,
+                        "document": one.document,
+                        "document-sha256": one.document_sha256,
+                    }
+                ),
+                "methods": ["INTERVIEW"],
+                "types": ["control-objective"],
+                "subjects": [{"subject-uuid": self.id_of("model"), "type": "component"}],
+                "collected": self.as_of.isoformat(),
+            }
+        )
+
+    def _prerequisite(self, one: PrerequisiteReport) -> dict[str, Any]:
+        met = one.verdict == "pass"
+        return filled(
+            {
+                "uuid": self.id_of("prerequisite", one.id),
+                "title": _line(one.title),
+                "description": _prose(prerequisite_text(one)),
+                "props": _props({"verdict": one.verdict, "blocks-release": not met}),
+                "links": [
+                    {"href": f"#{self.id_of('citation', name)}", "rel": "reference"}
+                    for name in dict.fromkeys(one.citations)
+                    if name in self.citations
+                ],
+                "target": {
+                    "type": "objective-id",
+                    "target-id": f"{_token(_prerequisite_id(one))}_obj",
+                    "title": _line(one.title),
+                    "status": {
+                        "state": "satisfied" if met else "not-satisfied",
+                        "reason": _REASONS.get(one.verdict, "other"),
+                        "remarks": DECLARED,
+                    },
+                },
+                "related-observations": [{"observation-uuid": self.id_of("declaration", one.id)}],
             }
         )
 
@@ -314,6 +388,26 @@ class _Document:
                 resource["remarks"] = _prose(". ".join(said))
             resources.append(resource)
         return resources
+
+
+def _prerequisite_id(one: PrerequisiteReport) -> str:
+    return f"prerequisite-{one.id}"
+
+
+def _presupposed(one: PrerequisiteReport) -> dict[str, Any]:
+    """Return what a prerequisite demands, as the objective of a control."""
+    token = _token(_prerequisite_id(one))
+    return {
+        "control-id": token,
+        "parts": [
+            {
+                "id": f"{token}_obj",
+                "name": "assessment-objective",
+                "title": _line(one.title),
+                "prose": _prose(one.rationale or one.title),
+            }
+        ],
+    }
 
 
 def _target(control: ControlReport) -> dict[str, Any]:

@@ -30,7 +30,13 @@ from checker.canonical import digest
 from checker.errors import ExitCode
 from checker.report.formats.api import ReportFormat, filled
 from checker.report.index import ReportIndex
-from checker.report.model import CellReport, ControlReport, Report, WaiverReport
+from checker.report.model import (
+    CellReport,
+    ControlReport,
+    PrerequisiteReport,
+    Report,
+    WaiverReport,
+)
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.decision import headline
 from checker.report.wording.findings import (
@@ -44,6 +50,12 @@ from checker.report.wording.findings import (
 )
 from checker.report.wording.measures import measure_of
 from checker.report.wording.plain import plain, shorten
+from checker.report.wording.prerequisites import (
+    DECLARED,
+    prerequisite_headline,
+    prerequisite_text,
+    unmet,
+)
 from checker.report.wording.terms import WAIVER_STATUS
 from checker.report.wording.times import instant
 from checker.stats.estimate import ReportedEstimate
@@ -88,6 +100,15 @@ def render_sarif(report: Report) -> dict[str, Any]:
         for text in texts
         if text.cell.verdict in KINDS
     ]
+    results += [
+        {
+            **_prerequisite_result(report, one, place),
+            "kind": KINDS[one.verdict],
+            "level": "error" if one.verdict == "fail" else "none",
+            "suppressions": [],
+        }
+        for one in report.prerequisites
+    ]
     run = _run(report, texts, place, results)
     run["artifacts"] = place.artifacts
     run["properties"] = _run_properties(report)
@@ -108,8 +129,16 @@ def render_sarif_github(report: Report) -> dict[str, Any]:
         }
         for text in chosen
     ]
+    results = [
+        *(
+            {**_prerequisite_result(report, one, place), "level": "error", "suppressions": []}
+            for one in unmet(report)
+        ),
+        *results,
+    ]
     run = _run(report, texts, place, results[:GITHUB_RESULTS])
-    if report.summary.exit_code != ExitCode.PASS and not any(text.blocks for text in chosen):
+    told = any(text.blocks for text in chosen) or bool(unmet(report))
+    if report.summary.exit_code != ExitCode.PASS and not told:
         run["tool"]["driver"]["rules"].append(_release_rule())
         run["results"] = [_release_result(report, place), *run["results"]]
     if report.audience == "internal":
@@ -134,7 +163,10 @@ def _run(
             "driver": {
                 "name": "phigate",
                 "version": version,
-                "rules": [_rule(report, control) for control in report.controls],
+                "rules": [
+                    *(_rule(report, control) for control in report.controls),
+                    *(_prerequisite_rule(one) for one in report.prerequisites),
+                ],
             }
         },
         "automationDetails": {
@@ -201,6 +233,36 @@ def _rule(report: Report, control: ControlReport) -> dict[str, Any]:
     }
 
 
+def _prerequisite_name(one: PrerequisiteReport) -> str:
+    return f"prerequisite/{_name(one.id)}"
+
+
+def _prerequisite_rule(one: PrerequisiteReport) -> dict[str, Any]:
+    """Return a prerequisite as a rule; nothing suppresses what breaks it."""
+    return {
+        "id": _prerequisite_name(one),
+        "shortDescription": _message(shorten(one.title, DESCRIPTION)),
+        "fullDescription": _message(shorten(one.rationale or one.title, DESCRIPTION)),
+        "help": _message(DECLARED),
+        "defaultConfiguration": {"level": "error"},
+        "properties": {"tags": ["privacy"]},
+    }
+
+
+def _prerequisite_result(report: Report, one: PrerequisiteReport, place: _Places) -> dict[str, Any]:
+    index = len(report.controls) + [other.id for other in report.prerequisites].index(one.id)
+    name = _prerequisite_name(one)
+    return {
+        "ruleId": name,
+        "ruleIndex": index,
+        "message": _message(f"{prerequisite_headline(one)}. {prerequisite_text(one)} {DECLARED}"),
+        "locations": [place.at(None, name)],
+        "partialFingerprints": _fingerprints(
+            digest([report.policy.name, report.target.name, name])
+        ),
+    }
+
+
 def _release_rule() -> dict[str, Any]:
     return {
         "id": RELEASE,
@@ -219,7 +281,7 @@ def _release_result(report: Report, place: _Places) -> dict[str, Any]:
     said = [f"{headline(report)}.", shorten(report.summary.decision, PROSE)]
     return {
         "ruleId": RELEASE,
-        "ruleIndex": len(report.controls),
+        "ruleIndex": len(report.controls) + len(report.prerequisites),
         "message": _message(" ".join([*said, *waivers])),
         "locations": [place.at(None, RELEASE)],
         "partialFingerprints": _fingerprints(

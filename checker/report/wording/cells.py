@@ -7,7 +7,7 @@ from typing import Literal
 
 from checker.attacks.families import QFrom
 from checker.policy.documents import Limit
-from checker.report.model import CellReport, ControlReport
+from checker.report.model import CellReport, ControlReport, PrerequisiteReport
 from checker.report.wording.audience import is_withheld, side_words
 from checker.report.wording.measures import AGAINST, measure_of, probe_words
 from checker.report.wording.numbers import figure, grouped, setting, share, upper_bound
@@ -140,7 +140,7 @@ def verdict_word(cell: CellReport) -> str:
     return VERDICT_WORDS[cell.verdict]
 
 
-def reason_of(cell: CellReport) -> Reason | None:
+def reason_of(cell: CellReport | PrerequisiteReport) -> Reason | None:
     """Return why a cell got its verdict; a reason nobody explained yet is shown as it is."""
     return None if cell.reason is None else reason_words(cell.reason)
 

@@ -155,9 +155,15 @@ def _conditions(report: Report) -> Iterator[str]:
             "The model may not be released under this policy until a new audit finds nothing that"
             " blocks, or until what blocks is waived as the policy allows."
         )
+        if any(one.verdict != "pass" for one in report.prerequisites):
+            yield "A prerequisite that is not met cannot be waived."
         yield f"The policy is about {context}; for another use another policy may decide."
         return
     yield f"It holds for {context}, and for no other use."
+    if report.prerequisites:
+        many = len(report.prerequisites)
+        one = "the prerequisite holds" if many == 1 else f"all {grouped(many)} prerequisites hold"
+        yield f"It rests on what the model's owner declares and nobody here checked: that {one}."
     yield "It holds for these model files alone: trained on or converted, they need a new audit."
     for waiver in report.waivers:
         if waiver.status != "applied":
@@ -199,11 +205,24 @@ def headline(report: Report) -> str:
         return "Release is allowed, with open questions"
     if report.verdict == "error" and report.summary.exit_code == ExitCode.USAGE:
         return "Release is blocked: a waiver does not hold"
+    missing = {one.verdict for one in report.prerequisites}
+    if report.verdict == "fail" and not _is_blocked_by_cell(report, "fail"):
+        return "Release is blocked: a prerequisite is declared not to hold"
+    if "inconclusive" in missing and not report.summary.blocked_by:
+        return "Release is blocked: nobody declares that a prerequisite holds"
     return {
         "fail": "Release is blocked: a limit is exceeded",
         "inconclusive": "Release is blocked: too little is known",
         "error": "Release is blocked: the audit did not complete",
     }[report.verdict]
+
+
+def _is_blocked_by_cell(report: Report, verdict: str) -> bool:
+    """Whether a test of a verdict blocks, or one that is beyond its limit if it is a failure."""
+    blocking = set(report.summary.blocked_by)
+    return not any(one.verdict == verdict for one in report.prerequisites) or any(
+        cell.id in blocking and cell.verdict == verdict for cell in report.cells
+    )
 
 
 def sampling_words(report: Report) -> list[str]:

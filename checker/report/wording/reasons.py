@@ -233,6 +233,43 @@ REASONS = {
         "The evidence is older than the policy accepts.",
         "Run the audit again with --fresh.",
     ),
+    # --- prerequisites
+    "not-declared": Reason(
+        "not declared",
+        "The policy presupposes it, and the target declares nothing of it.",
+        "Have whoever answers for it declare in the target (`declarations`) whether it holds, with"
+        " the day, the document, the model's digest and the widest release it speaks of; then audit"
+        " again.",
+    ),
+    "declared-not-to-hold": Reason(
+        "declared not to hold",
+        "The target's owner declares that it does not hold. No measurement changes that, and nobody"
+        " can waive it.",
+        "Obtain what is missing (a licence, an approval), or do not release the model like this.",
+    ),
+    "declaration-of-another-model": Reason(
+        "declared of another model",
+        "The declaration names other model files than those that were audited; whether it is true"
+        " of these, nobody says.",
+        "Have it declared anew for this model: its digest is `modelSha256` of `phigate plan"
+        " --json`.",
+    ),
+    "declared-for-another-release": Reason(
+        "declared for another release",
+        "The declaration speaks of another release than the policy does: who may share a model may"
+        " not therefore publish it.",
+        "Have it declared for this release, or judge by the policy for the release it speaks of.",
+    ),
+    "declared-in-future": Reason(
+        "declaration not made yet",
+        "The declaration bears a day after the one that was judged for.",
+        "Correct the day, or judge as of a time when it had been made.",
+    ),
+    "declaration-outdated": Reason(
+        "declaration is too old",
+        "The declaration is older than the policy accepts.",
+        "Have it declared again: licences and rules change.",
+    ),
     "attempt-not-registered": Reason(
         "not registered in a ledger",
         "The policy requires an attempt ledger, and this audit was not registered in one before the"
