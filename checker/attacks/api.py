@@ -113,6 +113,11 @@ class Params(ClosedModel):
         return False
 
     @property
+    def asks_everybody(self) -> bool:
+        """Whether patients without the class are asked too, whatever the metric."""
+        return False
+
+    @property
     def needs_whole_record(self) -> bool:
         """Whether they ask for an attacker who holds the record, though the attack need not."""
         return False

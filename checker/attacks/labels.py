@@ -28,7 +28,7 @@ def class_labels(builder: PlanBuilder, cell: PlannedCell[Any], *, horizon_tokens
         cell.class_name,
         cell.attacker,
         horizon_tokens=horizon_tokens,
-        everybody=cell.metric.family.takes_everybody,
+        everybody=cell.metric.family.takes_everybody or cell.params.asks_everybody,
     )
 
 

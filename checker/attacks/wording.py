@@ -41,6 +41,8 @@ class MetricWords:
         part: what the members' and the nonmembers' number each are, where there are two.
         parts: names of these two, where they are not simply members and nonmembers.
         of_patients: False for a share of something else, from which nobody could count patients.
+        shown_rounded: a share of patients that only stands beside others, of which shared reports
+            say what its rounded counts give; any other is withheld.
     """
 
     title: str
@@ -51,6 +53,7 @@ class MetricWords:
     part: str = ""
     parts: tuple[str, str] = ("members", "nonmembers")
     of_patients: bool = True
+    shown_rounded: bool = False
 
 
 @dataclass(frozen=True, slots=True)

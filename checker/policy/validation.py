@@ -219,6 +219,12 @@ def _check_class(
                 f" must not be told of the latter is not known in a pool ('{name}'); use a rate or"
                 " a mean, such as excess_mean_q",
             )
+        elif control.params.get("askEverybody"):
+            say(
+                (*path, "params", "askEverybody"),
+                f"what must not be told of patients without any class of a pool is not known"
+                f" ('{name}'), so they cannot be asked; leave it out",
+            )
 
 
 def _check_reach(

@@ -157,7 +157,8 @@ def _labels(cell: Cell, plan: AuditPlan, spec: PolicySpec) -> dict[str, Any]:
         return asked  # whom an attack of somebody else asks, and how far, is its own affair
     if cell.attribute_class:
         asked["horizonTokens"] = params.get("horizonTokens", 1)
-        asked["everybody"] = metric_of(cell).family.takes_everybody
+        wanted = load_attack(cell.probe).params.model_validate(params).asks_everybody
+        asked["everybody"] = metric_of(cell).family.takes_everybody or wanted
     elif EXTRACTION in planning_of(load_attack(cell.probe)).kinds_read(cell):
         # what follows the cut is one window, whatever is drawn for other metrics
         asked["codes"] = None

@@ -24,7 +24,7 @@ from checker.report.formats.html import render_html
 from checker.report.formats.markdown import render_markdown
 from checker.report.formats.modelcard import render_model_card
 from checker.report.model import Report
-from checker.report.wording.cells import limit_kept_words, none_words
+from checker.report.wording.cells import limit_kept_words, none_words, precision_words
 from checker.report.wording.decision import above_none_words, not_proof
 
 
@@ -132,3 +132,20 @@ def test_the_first_page_counts_passing_tests_that_found_something() -> None:
     assert "1 of the 1 that pass" in words
     assert words in render_html(report)
     assert above_none_words(report_of([membership_cell(0.5, 0.48, 0.52)], "pass")) is None
+
+
+def test_precision_stands_beside_the_rate_and_what_was_not_asked_is_said() -> None:
+    cell = disclosure_cell("hiv", "events-5", members=(61, 142), nonmembers=(4, 139))
+    report = report_of([cell], "fail")
+    (control,) = report.controls
+    said = precision_words(report.cells[0], control)
+    assert said is not None
+    assert said.startswith("of those it would name, 83.6")  # 61 of 73
+    for text in (render_html(report), render_markdown(report), render_model_card(report)):
+        assert "truly have the class" in text
+    assert "truly have the class" in on_console(report)
+    silent = report.cells[0].model_copy(update={"reported": {}})
+    assert "were not asked" in (precision_words(silent, control) or "")
+    asked = control.model_copy(update={"params": {"askEverybody": True}})
+    assert precision_words(silent, asked) == "nobody is named"
+    assert precision_words(membership_cell(0.5, 0.48, 0.52), control) is None

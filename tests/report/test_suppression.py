@@ -700,3 +700,39 @@ def test_a_policy_without_a_smallest_cell_has_nothing_withheld() -> None:
 def test_a_shared_report_cannot_be_turned_back() -> None:
     with pytest.raises(ValueError, match="does not hold"):
         for_audience(for_audience(BASE, "shared"), "internal")
+
+
+def precision_of(named: tuple[int, int], **fields: object) -> ReportedEstimate | None:
+    found = cell("excess_disclosure", "events-10", "all", (120, 300), (20, 300))
+    beside = {"precision": number(*named)}
+    told = BASE.model_copy(
+        update={"cells": [found.model_copy(update={"reported": beside} | fields)]}
+    )
+    return for_audience(told, "shared").cells[0].reported.get("precision")
+
+
+def test_precision_is_shown_of_rounded_counts_and_never_of_few() -> None:
+    assert precision_of((10, 60)) is None
+    assert precision_of((0, 60)) is None
+    assert precision_of((9, 10)) is None
+    shown = precision_of((120, 150))
+    assert shown is not None
+    assert shown.n == 150
+    assert "rounded" in shown.method
+    exact = number(120, 150)
+    assert shown.low < exact.low
+    assert shown.high is not None
+    assert exact.high is not None
+    assert shown.high > exact.high
+    # all counts that are rounded alike give the same, so that none can be told from it
+    assert {repr(precision_of((hits, 150))) for hits in range(115, 125)} == {repr(shown)}
+
+
+def test_that_nearly_all_are_named_rightly_is_one_value_all_included() -> None:
+    assert {repr(precision_of((150 - wrong, 150))) for wrong in range(11)} == {
+        repr(precision_of((150, 150)))
+    }
+
+
+def test_precision_of_a_part_of_the_patients_is_withheld() -> None:
+    assert precision_of((120, 150), subgroup="rare_code") is None

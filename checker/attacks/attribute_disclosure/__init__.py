@@ -40,8 +40,18 @@ class AttributeDisclosureParams(Params):
     threshold: Annotated[float, Field(ge=0, lt=1)] = Field(
         0.5, description="disclosed when more than this share of the continuations hold the class"
     )
+    ask_everybody: bool = Field(
+        False,
+        description="ask patients without the class too: reports then say how many of those whom"
+        " the model would name truly have it (precision); costs a prompt for each of them",
+    )
     temperature: Annotated[float, Field(gt=0)] = 1.0
     top_p: Annotated[float, Field(gt=0, le=1)] = 0.95
+
+    @property
+    def asks_everybody(self) -> bool:
+        """Whether precision is asked for."""
+        return self.ask_everybody
 
     @property
     def estimates_q(self) -> bool:
@@ -174,6 +184,7 @@ ATTACK = Attack(
                 "of named members",
                 "share",
                 "Share of the members named at the threshold who have the class.",
+                shown_rounded=True,
             ),
         ),
         Metric(

@@ -232,9 +232,24 @@ class _SharedReport:
         """Yield what stands beside the estimate, but for what counts patients of its own."""
         for name, number in cell.reported.items():
             of_patients = measure_of(name).of_patients
-            if (number.n or 0) >= self.min_cell and not (is_share(name) and of_patients):
+            if measure_of(name).shown_rounded:
+                # of a part of the patients it would tell of the others, who are not looked at here
+                shown = self._of_its_own(number) if cell.subgroup == "all" else None
+                if shown is not None:
+                    yield name, shown
+            elif (number.n or 0) >= self.min_cell and not (is_share(name) and of_patients):
                 shown = outward(number, step=STEP if of_patients else _CURVE_STEP)
                 yield name, self._with_rounded_n(shown)
+
+    def _of_its_own(self, number: ReportedEstimate) -> ReportedEstimate | None:
+        """Say a share of other patients than the estimate's, or None where few of them were hit.
+
+        That nearly all were is one value, all included, as of every rate.
+        """
+        few = (number.n or 0) < self.min_cell or self.rounding.rate(number).few
+        if few or number.method not in EXACT:
+            return None
+        return self.rounding.wide(number, [number])
 
     def _on_grid(self, cell: CellReport, number: ReportedEstimate) -> ReportedEstimate:
         """Round outward to a step that no few patients decide."""

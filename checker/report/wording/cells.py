@@ -9,7 +9,7 @@ from checker.attacks.families import QFrom
 from checker.policy.documents import Limit
 from checker.report.model import CellReport, ControlReport, PrerequisiteReport
 from checker.report.wording.audience import is_withheld, side_words
-from checker.report.wording.measures import AGAINST, measure_of, probe_words
+from checker.report.wording.measures import AGAINST, measure_of, probe_words, reports_precision
 from checker.report.wording.numbers import figure, grouped, setting, share, upper_bound
 from checker.report.wording.plain import plain
 from checker.report.wording.reasons import Reason, reason_words
@@ -120,6 +120,26 @@ def none_words(cell: CellReport) -> str | None:
     if cell.above_none is None:
         return None
     return "distinguishable from none" if cell.above_none else "not distinguishable from none"
+
+
+def precision_words(cell: CellReport, control: ControlReport | None) -> str | None:
+    """Return how many of those whom the model would name truly have the class.
+
+    A single success is a harm; guesses of which nobody could tell the right one are less. None
+    where nobody is named, and where nothing was measured.
+    """
+    if not reports_precision(cell.probe):
+        return None
+    number = cell.reported.get("precision")
+    if number is not None:
+        value = figure(number.value, "precision")
+        low = figure(number.low, "precision", rounding="down")
+        return f"of those it would name, {value} truly have the class (at least {low})"
+    if cell.estimate is None:
+        return None
+    if control is None or not control.params.get("askEverybody"):
+        return "not measured: patients without the class were not asked (askEverybody)"
+    return "withheld, or nobody is named" if "reported" in cell.withheld else "nobody is named"
 
 
 def limit_kept_words(cell: CellReport) -> str | None:

@@ -20,6 +20,7 @@ from checker.report.wording.cells import (
     limit_words,
     needs_more,
     none_words,
+    precision_words,
     reason_of,
     subgroup_words,
     telling_bound,
@@ -137,7 +138,8 @@ def found_words(cell: CellReport) -> str:
     if cell.estimate is not None:
         value = figure(cell.estimate.value, cell.metric)
         found = f"{value} {counts_words(cell)}, {telling_bound(cell)}"
-        said = [found, allowed, none_words(cell), f"n {grouped(cell.estimate.n)}"]
+        told = precision_words(cell, None) if "precision" in cell.reported else None
+        said = [found, allowed, none_words(cell), told, f"n {grouped(cell.estimate.n)}"]
         return "; ".join(one for one in said if one)
     if "estimate" in cell.withheld:
         said = [side_words(cell), NOT_SHOWN, allowed, none_words(cell)]

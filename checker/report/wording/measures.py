@@ -58,6 +58,11 @@ def probe_words(name: str) -> AttackWords:
     return words or AttackWords(plain(name), text, "", plain(name))
 
 
+def reports_precision(name: str) -> bool:
+    """Whether an attack names patients, so that one may ask how many of them truly have it."""
+    return name in attack_names() and "precision" in load_attack(name).metrics
+
+
 def measures_patients(name: str) -> bool:
     """Whether an attack is on patients, as one that is not installed here is taken to be."""
     return name not in attack_names() or load_attack(name).measures_patients
