@@ -95,16 +95,22 @@ def find_duplicates(
     )
 
 
-def copied_records(members: Records, nonmembers: Records) -> NDArray[np.int64]:
+def copied_records(
+    known: NDArray[np.void], found: NDArray[np.void], nonmembers: Records
+) -> NDArray[np.int64]:
     """Find nonmembers whose every event, time and value is a member's, however short the record.
 
     Two strangers may share one check-up, but not its minute and their dates of birth; records with
     fewer than two dated events are left out all the same, for they say too little.
 
+    Args:
+        known: `record_digests` of the members.
+        found: of the nonmembers.
+        nonmembers: the nonmembers.
+
     Returns:
         Positions among the nonmembers, ascending.
     """
-    known, found = record_digests(members), record_digests(nonmembers)
     return np.flatnonzero(np.isin(found, known) & _says_enough(nonmembers)).astype(np.int64)
 
 
