@@ -329,9 +329,7 @@ class PlanBuilder:
         if standing is None:
             standing = ClassPlaces.of(source, counted=recipe.counted, watch=recipe.watch)
             self._standings[class_name, is_member] = standing
-        chosen = self.draw.chosen(
-            key, is_member, positive=standing.positive, everybody=everybody
-        )
+        chosen = self.draw.chosen(key, is_member, positive=standing.positive, everybody=everybody)
         if chosen is not None:
             standing = standing.among(source, chosen.asked)
         prompts = recipe.build(source, everybody=everybody, standing=standing)

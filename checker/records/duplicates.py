@@ -30,8 +30,8 @@ MIN_EVENTS = 10
 
 BUCKETS = 1 << 22
 
-HELD_BITS = 27
-"""Runs that a whole cohort holds take a bit each of so many that a fifth of them is set."""
+BITS_A_RUN = 4
+"""Of each run that a split holds one bit is set among so many times as many: less than a quarter."""
 
 RUNS_AT_ONCE = 1 << 20
 
@@ -146,20 +146,28 @@ class _Held:
     """The runs that some patients hold together: a superset of them, one bit each.
 
     Args:
-        bits: [2 ** BITS] bool, by the first bits of a run's hash.
+        bits: [2 ** first_bits] bool, by the first bits of a run's hash.
+        first_bits: so many.
         multipliers: of the hash function.
     """
 
     bits: NDArray[np.bool_]
+    first_bits: int
     multipliers: Hashes
 
     @classmethod
     def of(cls, patients: Sequence[Codes], multipliers: Hashes) -> _Held:
         """Note the runs of everybody whose record is long enough."""
-        bits = np.zeros(1 << HELD_BITS, dtype=np.bool_)
+        runs = sum(len(codes) for codes in patients)
+        first_bits = min(max((BITS_A_RUN * runs).bit_length(), 10), KEY_BITS)
+        held = cls(np.zeros(1 << first_bits, dtype=np.bool_), first_bits, multipliers)
         for _, _, hashes in _hashes_in_parts(patients, multipliers):
-            bits[_first_bits(hashes)] = True
-        return cls(bits, multipliers)
+            held.bits[held.place(hashes)] = True
+        return held
+
+    def place(self, hashes: Hashes) -> NDArray[np.intp]:
+        """Return the place of each run's bit."""
+        return (hashes >> np.uint64(64 - self.first_bits)).astype(np.intp)
 
     def mostly_hold(self, patients: Sequence[Codes]) -> NDArray[np.int64]:
         """Return who has four fifths of his distinct runs here, or seems to: ascending places."""
@@ -172,7 +180,7 @@ class _Held:
             keys.sort()
             keys = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
             whose = (keys >> np.uint64(KEY_BITS)).astype(np.intp)
-            held = self.bits[_first_bits(keys << np.uint64(64 - KEY_BITS))]
+            held = self.bits[self.place(keys << np.uint64(64 - KEY_BITS))]
             distinct = np.bincount(whose, minlength=len(places))
             inside = np.bincount(whose[held], minlength=len(places))
             chosen = inside >= NEAR_DUPLICATE * distinct - 1e-9
@@ -206,10 +214,6 @@ def _hashes_in_parts(
         within = row[: len(hashes)] == row[SHINGLE - 1 :]
         yield np.array(long[start:end], dtype=np.int64), row[: len(hashes)][within], hashes[within]
         start = end
-
-
-def _first_bits(hashes: Hashes) -> NDArray[np.intp]:
-    return (hashes >> np.uint64(64 - HELD_BITS)).astype(np.intp)
 
 
 class _NearSearch:

@@ -20,8 +20,9 @@ def sharers(keys: Sequence[bytes], *, everybody: int) -> NDArray[np.float64]:
     """Say for each patient of a sample how many of all have his prompt, himself included.
 
     Of a whole group that is counted. Of a sample of k, a crowd (`HEAVY` or more with one prompt) is
-    as large a part of all as it is of the sample. Pairs and single patients are judged together:
-    the pairs among them estimate without bias how many others each of them meets on average.
+    as large a part of all as it is of the sample. Single patients and pairs are judged together, by
+    how many distinct prompts there must be at least (Chao's bound for samples without replacement).
+    It is met where all prompts are shared by equally many, and otherwise says that more are shared.
 
     Args:
         keys: of k patients who were drawn by lot, one prompt's key each.
@@ -32,8 +33,8 @@ def sharers(keys: Sequence[bytes], *, everybody: int) -> NDArray[np.float64]:
 
     >>> sharers([b"a", b"a", b"b"], everybody=3).tolist()
     [2.0, 2.0, 1.0]
-    >>> sharers([b"a"] * 5 + [b"b", b"c", b"d", b"e", b"f"], everybody=91).tolist()[:2]
-    [41.0, 41.0]
+    Reference:
+        Chao & Lin 2012, Biometrics 68:912.
     """
     k = len(keys)
     places = {key: number for number, key in enumerate(dict.fromkeys(keys))}
@@ -41,10 +42,13 @@ def sharers(keys: Sequence[bytes], *, everybody: int) -> NDArray[np.float64]:
     met = np.bincount(which, minlength=len(places))[which].astype(np.float64) if k else np.empty(0)
     if k >= everybody or k < 2:
         return met
-    scale = (everybody - 1) / (k - 1)
+    of_crowds = 1 + (met - 1) * (everybody - 1) / (k - 1)
     light = met < HEAVY
-    others = float((met[light] - 1).mean()) if light.any() else 0.0
-    return np.where(light, 1 + others * scale, 1 + (met - 1) * scale)
+    single, paired = float((met == 1).sum()), float((met == 2).sum()) / 2
+    drawn = k / everybody
+    unseen = single**2 / max(2 * paired + single * drawn / (1 - drawn), 1e-12)
+    distinct = (single + paired + unseen) * drawn / max(float(light.sum()), 1.0)
+    return np.where(light, 1 / min(1.0, distinct) if light.any() else 1.0, of_crowds)
 
 
 def distinct_share(shared: NDArray[np.float64]) -> float | None:

@@ -124,6 +124,7 @@ class Tokenizer:
         self._value_tokens = self._separate_value_tokens()
         self._age_shift = 0
         self._strict = True
+        self._read_last: Dictionary | None = None
 
     @property
     def sha256(self) -> str:
@@ -342,6 +343,12 @@ class Tokenizer:
         return fields
 
     def _dictionary(self, codes: Sequence[str]) -> Dictionary:
+        # a cohort is tokenized a part at a time, and looking up its codes takes longer than a part
+        if self._read_last is None or self._read_last.codes is not codes:
+            self._read_last = self._look_up(codes)
+        return self._read_last
+
+    def _look_up(self, codes: Sequence[str]) -> Dictionary:
         ids = self.vocabulary.ids
         field = np.full(len(codes), -1, dtype=np.int16)
         for number, (name, entry) in enumerate(self._static.items()):
