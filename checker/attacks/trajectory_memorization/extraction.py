@@ -92,9 +92,10 @@ def extraction_sample(builder: PlanBuilder, cell: _Cell) -> Sample:
         # whether prompts are shared does not matter: each is asked for its own patient's tokens
         sample = eligible_sample(builder.label_sets[labels], piece)
         return sample.model_copy(update={"distinct_prompt_share": None})
+    lot = builder.of_lot(piece)
     inside, outside = (
         int((with_windows(builder, side, length=cell.params.length) & chosen).sum())
-        for side, chosen in ((True, piece.members), (False, piece.nonmembers))
+        for side, chosen in ((True, lot.members), (False, lot.nonmembers))
     )
     return Sample(members=inside, nonmembers=outside)
 
@@ -131,7 +132,8 @@ def _labels(builder: PlanBuilder, cell: _Cell) -> str | None:
 def _cost(builder: PlanBuilder, cell: _Cell, labels: str | None) -> int:
     """Return how many tokens the model reads for this cell alone."""
     total = 0
-    for side, chosen in ((True, cell.piece.members), (False, cell.piece.nonmembers)):
+    piece = cell.piece if labels is not None else builder.of_lot(cell.piece)
+    for side, chosen in ((True, piece.members), (False, piece.nonmembers)):
         if labels is None:
             asked = chosen & with_windows(builder, side, length=cell.params.length)
             total += int(builder.scored_lengths[side][asked].sum())

@@ -13,6 +13,7 @@ from checker.records.tokenization.records import (
     STATIC_TIME,
     Coverage,
     Records,
+    Survey,
     TokenizedRecord,
     TokenizedRecords,
 )
@@ -29,6 +30,7 @@ __all__ = [
     "Coverage",
     "EventPositions",
     "Records",
+    "Survey",
     "TokenizedRecord",
     "TokenizedRecords",
     "Tokenizer",

@@ -36,7 +36,13 @@ from checker.plugins import suggestion
 from checker.policy.documents import StaticField, TokenizationSpec
 from checker.records.tokenization.declared import ordered_prefix, upper_limits_us
 from checker.records.tokenization.dictionary import Dictionary, open_parts, pick, unknown_counts
-from checker.records.tokenization.records import DAY_US, Coverage, Records, TokenizedRecords
+from checker.records.tokenization.records import (
+    DAY_US,
+    Coverage,
+    Records,
+    Survey,
+    TokenizedRecords,
+)
 from checker.records.tokenization.sequences import (
     ABSENT,
     UNKNOWN,
@@ -58,21 +64,29 @@ _EVENTS_AT_ONCE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _EncodedPart:
-    """Some of the patients, tokenized.
+class _Facts:
+    """What is known of some of the patients beside their events.
 
     Args:
-        columns: their tokens.
         picked: by static field, [patients] int32, index of the patient's code, or -1.
         first_age, last_age: [patients] int64, completed years, or -1.
         coverage: what the vocabulary could not say.
     """
 
-    columns: Columns
     picked: dict[str, NDArray[np.int32]]
     first_age: NDArray[np.int64]
     last_age: NDArray[np.int64]
     coverage: Coverage
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Facts]) -> _Facts:
+        """Put consecutive patients together."""
+        return cls(
+            {name: np.concatenate([p.picked[name] for p in parts]) for name in parts[0].picked},
+            np.concatenate([part.first_age for part in parts]),
+            np.concatenate([part.last_age for part in parts]),
+            sum((part.coverage for part in parts), Coverage(0, 0, {})),
+        )
 
 
 class Tokenizer:
@@ -110,6 +124,7 @@ class Tokenizer:
         self._value_tokens = self._separate_value_tokens()
         self._age_shift = 0
         self._strict = True
+        self._read_last: Dictionary | None = None
 
     @property
     def sha256(self) -> str:
@@ -226,24 +241,66 @@ class Tokenizer:
         """
         dictionary = self._dictionary(codes)
         parts = [self._part(part, dictionary) for part in records.in_parts(_EVENTS_AT_ONCE)]
-        coverage = sum((part.coverage for part in parts), Coverage(0, 0, {}))
-        picked = {name: np.concatenate([p.picked[name] for p in parts]) for name in self._static}
+        facts = _Facts.joined([own for _, own in parts])
         if self._strict and not partial:
-            self._check_coverage(coverage)
-            first_age = np.concatenate([part.first_age for part in parts])
-            self._check_prefix(self._prefix(first_age, picked, dictionary), first_age, codes)
+            self._check(facts, dictionary)
         return TokenizedRecords(
-            **join([part.columns for part in parts]),
-            age_years=np.concatenate([part.last_age for part in parts]).astype(np.float32),
-            static_values={
-                name: open_parts(self._static[name].codes, own, codes)
-                for name, own in picked.items()
-            },
-            coverage=coverage,
+            **join([columns for columns, _ in parts]),
+            age_years=facts.last_age.astype(np.float32),
+            static_values=self._static_values(facts, codes),
+            coverage=facts.coverage,
         )
 
-    def _part(self, records: Records, dictionary: Dictionary) -> _EncodedPart:
-        """Tokenize some of the patients."""
+    def survey(self, records: Records, codes: Sequence[str], *, partial: bool = False) -> Survey:
+        """Look at patients as `encode` would make tokens of them, and make none.
+
+        Args:
+            records: the patients; `records.code` indexes `codes`.
+            codes: the cohort's dictionary.
+            partial: as in `encode`.
+
+        Raises:
+            DataError: as `encode`.
+        """
+        dictionary = self._dictionary(codes)
+        used = np.zeros(max(self.vocabulary.ids.values(), default=-1) + 1, dtype=np.bool_)
+        events, counts, parts = [], [], []
+        for part in records.in_parts(_EVENTS_AT_ONCE):
+            stream, facts = self._read(part, dictionary)
+            for token in (stream.token, stream.value_token):
+                used[token[token >= 0]] = True
+            dated = stream.is_dated
+            events.append(stream.code[dated])
+            counts.append(np.bincount(stream.row[dated], minlength=len(part)))
+            parts.append(facts)
+        facts = _Facts.joined(parts)
+        if self._strict and not partial:
+            self._check(facts, dictionary)
+        for field in self._prefix(facts, dictionary):
+            used[field.token[field.token >= 0]] = True
+        return Survey(
+            event_code=np.concatenate(events),
+            event_offsets=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
+            age_years=facts.last_age.astype(np.float32),
+            static_values=self._static_values(facts, codes),
+            used=used,
+            coverage=facts.coverage,
+        )
+
+    def _check(self, facts: _Facts, dictionary: Dictionary) -> None:
+        self._check_coverage(facts.coverage)
+        self._check_prefix(self._prefix(facts, dictionary), facts.first_age, dictionary.codes)
+
+    def _static_values(
+        self, facts: _Facts, codes: Sequence[str]
+    ) -> dict[str, tuple[str | None, ...]]:
+        return {
+            name: open_parts(self._static[name].codes, own, codes)
+            for name, own in facts.picked.items()
+        }
+
+    def _read(self, records: Records, dictionary: Dictionary) -> tuple[EventStream, _Facts]:
+        """Find out which events of some patients become tokens, and what stands before them."""
         n = len(records)
         row = np.repeat(np.arange(n, dtype=np.int32), np.diff(records.offsets))
         field = dictionary.field[records.code]
@@ -254,24 +311,25 @@ class Tokenizer:
             name: pick(row, records.code, mine=field == number, take=entry.take, n=n)
             for number, (name, entry) in enumerate(self._static.items())
         }
-        prefix = self._prefix(first_age, picked, dictionary)
         stream, coverage = self._stream(records, row, wanted, dictionary)
+        return stream, _Facts(picked, first_age, last_age, coverage)
+
+    def _part(self, records: Records, dictionary: Dictionary) -> tuple[Columns, _Facts]:
+        """Tokenize some of the patients."""
+        stream, facts = self._read(records, dictionary)
+        prefix = self._prefix(facts, dictionary)
         columns = lay_out(
             stream,
             [PrefixField(np.where(f.token == UNKNOWN, self._unk, f.token), f.code) for f in prefix],
-            n=n,
+            n=len(records),
             bos=self._bos,
             eos=self._eos,
             time_token=self._time_tokens_before(stream),
         )
-        return _EncodedPart(columns, picked, first_age, last_age, coverage)
+        return columns, facts
 
-    def _prefix(
-        self,
-        years: NDArray[np.int64],
-        picked: dict[str, NDArray[np.int32]],
-        dictionary: Dictionary,
-    ) -> list[PrefixField]:
+    def _prefix(self, facts: _Facts, dictionary: Dictionary) -> list[PrefixField]:
+        years, picked = facts.first_age, facts.picked
         fields = []
         for name in self._order:
             if name == "age":
@@ -285,6 +343,12 @@ class Tokenizer:
         return fields
 
     def _dictionary(self, codes: Sequence[str]) -> Dictionary:
+        # a cohort is tokenized a part at a time, and looking up its codes takes longer than a part
+        if self._read_last is None or self._read_last.codes is not codes:
+            self._read_last = self._look_up(codes)
+        return self._read_last
+
+    def _look_up(self, codes: Sequence[str]) -> Dictionary:
         ids = self.vocabulary.ids
         field = np.full(len(codes), -1, dtype=np.int16)
         for number, (name, entry) in enumerate(self._static.items()):
