@@ -84,7 +84,8 @@ def main() -> None:
     for one in answers:
         if one.answer == "answered":
             print(
-                f"{one.classes} {one.system} {one.code}: in {one.owner} {one.standing}. {one.reason}"
+                f"{one.classes} {one.system} {one.code}:"
+                f" in {one.owner} {one.standing}. {one.reason}"
             )
 
 

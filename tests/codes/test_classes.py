@@ -64,7 +64,7 @@ def answer(outcome: Any) -> Any:
 
 def test_the_list_names_all_shipped_classes(phigate: Command) -> None:
     rows = answer(phigate("classes", "list", "--json"))
-    assert len(rows) == 22
+    assert len(rows) == 30
     hiv = next(row for row in rows if row["name"] == "hiv")
     assert hiv["sensitivity"] == "HIV"
     assert hiv["confidentiality"] == "R"
