@@ -22,6 +22,7 @@ from checker.cli import (
     keys,
     ledger,
     limits,
+    new,
     plan,
     policy_tests,
     power,
@@ -50,6 +51,7 @@ def cli() -> None:
 
 for _command in (
     init.init,
+    new.new,
     validate.validate,
     explain.explain,
     limits.limits,
