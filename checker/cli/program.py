@@ -21,6 +21,8 @@ from checker.cli import (
     judge,
     keys,
     ledger,
+    limits,
+    new,
     plan,
     policy_tests,
     power,
@@ -49,8 +51,10 @@ def cli() -> None:
 
 for _command in (
     init.init,
+    new.new,
     validate.validate,
     explain.explain,
+    limits.limits,
     diff.diff,
     policy_tests.run_policy_tests,
     schema.schema,
