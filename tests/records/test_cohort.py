@@ -248,7 +248,8 @@ def test_an_older_meds_is_named_with_what_lifts_it(tmp_path: Path) -> None:
     root = write_meds(tmp_path / "made", SPLITS, layout="flat")
     shard, splits = root / "data" / "0.parquet", root / "metadata" / "subject_splits.parquet"
     table = pq.read_table(shard)
-    older = table.rename_columns(["patient_id", *table.column_names[1:]])
+    names = {"subject_id": "patient_id"}
+    older = table.rename_columns([names.get(name, name) for name in table.column_names])
     pq.write_table(older, shard)
     message = refused(root)
     assert "as MEDS 0.3.0 has it; rename the column to 'subject_id' in all files" in message
@@ -256,12 +257,9 @@ def test_an_older_meds_is_named_with_what_lifts_it(tmp_path: Path) -> None:
     pq.write_table(pa.table({"patient_id": [1], "events": [rows]}), shard)
     assert "as MEDS 0.1 and 0.2 have it; convert the source anew" in refused(root)
     shutil.rmtree(root)
-    root = write_meds(tmp_path / "made", SPLITS)
-    (root / "metadata").mkdir(exist_ok=True)
-    pq.write_table(
-        pa.table({"patient_id": [1], "split": ["train"]}),
-        splits.with_name("patient_splits.parquet"),
-    )
+    root = write_meds(tmp_path / "made", SPLITS, with_splits=False)
+    listed = pa.table({"patient_id": [1], "split": ["train"]})
+    pq.write_table(listed, splits.with_name("patient_splits.parquet"))
     assert "where MEDS 0.3.0 has the splits; rename it to metadata/subject_splits" in refused(root)
 
 

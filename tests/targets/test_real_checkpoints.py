@@ -19,7 +19,9 @@ from checker.targets import Sampler, Tokens
 from checker.targets.backends.checkpoint import HuggingFaceBackend, files_dtype
 from checker.targets.engine.huggingface import HuggingFaceTarget
 
-NEO = {
+Config = dict[str, Any]
+
+NEO: Config = {
     "max_position_embeddings": CONTEXT,
     "hidden_size": 16,
     "num_layers": 2,
@@ -27,8 +29,8 @@ NEO = {
     "attention_types": [[["global", "local"], 1]],
     "window_size": 8,
 }
-GPTJ = {"n_positions": CONTEXT, "n_embd": 16, "n_layer": 2, "n_head": 2, "rotary_dim": 4}
-LLAMA = {
+GPTJ: Config = {"n_positions": CONTEXT, "n_embd": 16, "n_layer": 2, "n_head": 2, "rotary_dim": 4}
+LLAMA: Config = {
     "max_position_embeddings": CONTEXT,
     "hidden_size": 16,
     "intermediate_size": 24,
@@ -36,7 +38,7 @@ LLAMA = {
     "num_attention_heads": 2,
     "num_key_value_heads": 2,
 }
-RWKV = {"hidden_size": 16, "num_hidden_layers": 2, "attention_hidden_size": 16}
+RWKV: Config = {"hidden_size": 16, "num_hidden_layers": 2, "attention_hidden_size": 16}
 
 
 def saved(folder: Path, kind: str, *, dtype: torch.dtype = torch.float32, **config: Any) -> Path:
@@ -184,10 +186,10 @@ def test_a_state_whose_steps_mix_rows_is_decoded_row_by_row(
         assert [one.tolist() for one in found] == [one.tolist() for one in alone]
     following = [rng.integers(0, VOCABULARY, 6).astype(np.int32) for _ in prompts]
     whole = target.score([np.concatenate(pair) for pair in zip(prompts, following, strict=True)])
-    for prompt, scores, found in zip(prompts, whole, target.steps(prompts, following), strict=True):
-        assert np.abs(scores.logprob[len(prompt) - 1 :] - found).max() < 1e-4
+    for prompt, scores, steps in zip(prompts, whole, target.steps(prompts, following), strict=True):
+        assert np.abs(scores.logprob[len(prompt) - 1 :] - steps).max() < 1e-4
 
 
 def test_a_configuration_that_turns_the_cache_off_is_decoded_with_one(tmp_path: Path) -> None:
-    folder = saved(tmp_path / "model", "llama", use_cache=False, **LLAMA)
+    folder = saved(tmp_path / "model", "llama", **LLAMA, use_cache=False)
     assert opened(folder).decoding == "shared prefix"
