@@ -10,7 +10,14 @@ from numpy.typing import NDArray
 from checker.policy import ResolvedAttacker
 from checker.records.prompts.knowledge import KnownEvents
 from checker.records.prompts.source import Flags, Positions, PromptSource, blocks, flag
-from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, KIND_STATIC, KIND_TIME, Tokenizer
+from checker.records.tokenization import (
+    KIND_EVENT,
+    KIND_SPECIAL,
+    KIND_STATIC,
+    KIND_TIME,
+    Tokenizer,
+    leading_specials,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +73,7 @@ class PromptEncoder:
             keep_event[is_event] &= known[event]
         starts = np.zeros(len(row), dtype=np.bool_)
         starts[begin[span > 0]] = True
-        keep = starts & (kind == KIND_SPECIAL)
+        keep = leading_specials(kind, begin[span > 0])
         keep |= self._known_facts(kind, records.field[at])
         keep = (keep & ~of_class) | keep_event
         is_time = kind == KIND_TIME
@@ -135,4 +142,6 @@ def _keep_times(
     keep[first[follows]] = True
     longer = follows[kept[follows] != kept[follows - 1] + 1]
     day = np.where(is_time[first], days[first], 0).astype(np.float64)
-    tokens[first[longer]] = tokenizer.gap_tokens(day[longer] - day[longer - 1])
+    told = tokenizer.gap_tokens(day[longer] - day[longer - 1])
+    tokens[first[longer]] = told
+    keep[first[longer[told < 0]]] = False  # the model is told no gap of that length

@@ -15,6 +15,7 @@ from checker.records.tokenization.records import (
     Records,
     TokenizedRecord,
     TokenizedRecords,
+    leading_specials,
 )
 from checker.records.tokenization.tokenizer import UNKNOWN_LIMIT, Tokenizer
 from checker.records.tokenization.vocabulary import Vocabulary, check_fits, load_vocabulary
@@ -34,5 +35,6 @@ __all__ = [
     "Tokenizer",
     "Vocabulary",
     "check_fits",
+    "leading_specials",
     "load_vocabulary",
 ]

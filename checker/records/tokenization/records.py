@@ -100,6 +100,21 @@ def slices_of(
     return shift + np.arange(new_offsets[-1], dtype=np.int64), new_offsets
 
 
+def leading_specials(kind: NDArray[np.int8], begins: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Flag the special tokens that records begin with: [T] bool.
+
+    Args:
+        kind: [T], one of the KIND constants, records end to end.
+        begins: ascending places where records begin that have tokens, the first of them 0.
+    """
+    others = np.cumsum(kind != KIND_SPECIAL)
+    before = np.repeat(
+        others[begins] - (kind[begins] != KIND_SPECIAL), np.diff(begins, append=len(kind))
+    )
+    leading: NDArray[np.bool_] = others == before
+    return leading
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """How much of what happened the vocabulary can say.

@@ -90,7 +90,7 @@ def lay_out(
     prefix: Sequence[PrefixField],
     *,
     n: int,
-    bos: int,
+    bos: Sequence[int],
     eos: int,
     time_token: NDArray[np.int32],
 ) -> Columns:
@@ -100,11 +100,11 @@ def lay_out(
         stream: the events.
         prefix: the prefix's fields in order, without UNKNOWN tokens.
         n: number of patients, those without events too.
-        bos: id of the first token, or ABSENT.
+        bos: ids of the first tokens, in order; none where there is no BOS.
         eos: id of the last token, or ABSENT.
         time_token: [k] int32, token before each event, or ABSENT.
     """
-    before = np.full(n, int(bos != ABSENT), dtype=np.int64)
+    before = np.full(n, len(bos), dtype=np.int64)
     for field in prefix:
         before += field.token != ABSENT
     has_time, has_value = time_token != ABSENT, stream.value_token != ABSENT
@@ -113,11 +113,11 @@ def lay_out(
     own = width[bounds[1:]] - width[bounds[:-1]]
     offsets = np.concatenate([[0], np.cumsum(before + own + int(eos != ABSENT))]).astype(np.int64)
     columns = _empty(offsets)
-    if bos != ABSENT:
-        columns["tokens"][offsets[:-1]] = bos
+    for place, token in enumerate(bos):
+        columns["tokens"][offsets[:-1] + place] = token
     if eos != ABSENT:
         columns["tokens"][offsets[1:] - 1] = eos
-    _write_prefix(columns, prefix, offsets[:-1] + int(bos != ABSENT))
+    _write_prefix(columns, prefix, offsets[:-1] + len(bos))
     first = (offsets[:-1] + before - width[bounds[:-1]])[stream.row] + width[:-1]
     at = first + has_time
     _write_events(columns, stream, bounds, at)
