@@ -142,3 +142,61 @@ def test_a_table_that_is_no_vocabulary_is_refused(
     (tmp_path / "vocab.csv").write_text(content)
     with pytest.raises(DataError, match=message):
         load_vocabulary(tmp_path / "vocab.csv")
+
+
+def prompts_of(
+    rules: Tokenizer, patients: Any, *, removed: str, events: int | str = "all"
+) -> list[list[str]]:
+    """Return prompts with a class removed that nobody has, so that all of each record is known."""
+    records, codes = make_records(patients)
+    encoded = rules.encode(records, codes, partial=True)
+    source = PromptSource(encoded, records.subject_id, codes, rules, seed=1)
+    knows = Knowledge.model_validate({"static": "all", "events": events})
+    is_removed = np.array([code == removed for code in codes])
+    prompts = build_prompts(
+        source,
+        ResolvedAttacker("a", "An attacker", knows, "samples", gating=True, cites=()),
+        removed=is_removed,
+        counted=np.zeros(len(codes), dtype=np.bool_),
+        watch=np.empty(0, dtype=np.int32),
+        horizon_tokens=5,
+    )
+    return [[TOKENS[t] for t in prompts.prompt(i)] for i in range(len(prompts))]
+
+
+def test_gaps_between_all_events_are_told_where_none_of_a_time_has_a_token() -> None:
+    patient = [("NEVER", 0), ("A", 2), ("NEVER", 4), ("LAB", 30), ("B", 30), ("A", 33), ("B", 35)]
+    rules = tokenizer(time=TIME, gaps="all")
+    encoded = rules.encode(*make_records([patient]), partial=True)
+    expected = [
+        "T//short",
+        "A",
+        "T//short",
+        "T//long",
+        "LAB",
+        "B",
+        "T//short",
+        "A",
+        "T//short",
+        "B",
+    ]
+    assert words(rules, encoded) == expected
+    assert encoded.event[encoded.event >= 0].tolist() == [0, 1, 2, 3, 4]
+    assert encoded.coverage.unknown == 2
+    kept = tokenizer(time=TIME)
+    assert words(kept, kept.encode(*make_records([patient]), partial=True)) == [
+        *("A", "T//long", "LAB", "B", "T//short", "A", "T//short", "B")
+    ]
+
+
+def test_a_prompt_repeats_the_record_and_leaves_out_the_class_as_the_trainer_did() -> None:
+    patient = [("NEVER", 0), ("A", 2), ("NEVER", 4), ("LAB", 30), ("B", 33), ("A", 34), ("B", 40)]
+    rules = tokenizer(time=TIME, gaps="all")
+    whole = words(rules, rules.encode(*make_records([patient]), partial=True))
+    first_four = whole[: whole.index("B") + 1]
+    assert prompts_of(rules, [patient], removed="none of them", events=3) == [first_four]
+    # of a code that leaves, the time still goes by: as of one that the vocabulary lacks
+    without_lab = [token for token in first_four if token != "LAB"]
+    assert prompts_of(rules, [patient], removed="LAB", events=3) == [without_lab]
+    kept = tokenizer(time=TIME)
+    assert prompts_of(kept, [patient], removed="LAB", events=3) == [["A", "T//long", "B"]]

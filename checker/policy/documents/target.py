@@ -12,7 +12,7 @@ from checker.yaml import Form
 
 Gap = Annotated[
     str,
-    Field(pattern=r"^[0-9]{1,5}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"),
+    Field(pattern=r"^[0-9]{1,10}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"),
     Form("a number with s, m, h, d, w or y, such as 7d"),
 ]
 
@@ -147,6 +147,11 @@ class TokenizationSpec(Element):
         [],
         description="tokens for the time between events, shortest gap first",
         examples=[[{"upTo": "1d", "token": "TIME//0"}, {"token": "TIME//1+"}]],
+    )
+    gaps: Literal["kept", "all"] = Field(
+        "kept",
+        description="between which dated events the time is told: those that became tokens, or all"
+        " of the data set, also where the vocabulary lacks every one of a time",
     )
     values: ValueBins | None = Field(None, description="tokens for numeric values")
 

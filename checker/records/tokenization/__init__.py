@@ -7,6 +7,7 @@
 from checker.records.tokenization.event_positions import EventPositions
 from checker.records.tokenization.records import (
     KIND_EVENT,
+    KIND_MARK,
     KIND_SPECIAL,
     KIND_STATIC,
     KIND_TIME,
@@ -22,6 +23,7 @@ from checker.records.tokenization.vocabulary import Vocabulary, check_fits, load
 
 __all__ = [
     "KIND_EVENT",
+    "KIND_MARK",
     "KIND_SPECIAL",
     "KIND_STATIC",
     "KIND_TIME",

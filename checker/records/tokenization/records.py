@@ -23,6 +23,8 @@ KIND_SPECIAL: Final = 0
 KIND_STATIC: Final = 1
 KIND_TIME: Final = 2
 KIND_EVENT: Final = 3
+KIND_MARK: Final = 4
+"""Of a record's form: where a visit begins and ends, a separator."""
 
 
 @dataclass(frozen=True, slots=True)

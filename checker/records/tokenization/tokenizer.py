@@ -4,8 +4,8 @@
 
 The order is that of the files. Codes of a declared static field, dated or not, and the birth, when
 an age is declared, go into the prefix and nowhere else. A time token stands between events of
-different times, right before the later one, and speaks of the gap between *kept* events. Ages are
-completed years, as people count them; before birth they are 0.
+different times, right before the later one, and speaks of the gap between *kept* events (or of all:
+`gaps`). Ages are completed years, as people count them; before birth they are 0.
 
 An event whose token the vocabulary lacks becomes the declared unknown token, or is left out. Either
 way it is counted, and where more than UNKNOWN_LIMIT of all events are lost the data set and the
@@ -128,6 +128,19 @@ class Tokenizer:
                 **({} if self._bin_tokens is None else {"binTokens": dict(self._bin_tokens)}),
             }
         )
+
+    @property
+    def retells_gaps(self) -> bool:
+        """Whether the trainer told the time across an event that he left out in one gap, not two.
+
+        It decides what becomes of the time tokens around codes that leave a prompt.
+        """
+        return self.spec.gaps == "kept"
+
+    @property
+    def tells_gaps(self) -> bool:
+        """Whether a gap of any length has a token, or has none on purpose (`gap_tokens`)."""
+        return True
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -359,6 +372,9 @@ class Tokenizer:
         )
         if self._unk >= 0:
             token[unknown] = self._unk
+        elif self.spec.gaps == "all":
+            token[unknown] = ABSENT  # the time goes on there
+            wanted &= ~unknown | np.not_equal(records.time_us, STATIC_TIME)
         else:
             wanted = wanted & ~unknown
         kept = np.flatnonzero(wanted)
@@ -377,6 +393,8 @@ class Tokenizer:
         return tokens
 
     def _gap_tokens(self, gap_us: NDArray[np.int64]) -> NDArray[np.int32]:
+        if not len(self._time_tokens):
+            return np.full(len(gap_us), ABSENT, dtype=np.int32)
         tokens: NDArray[np.int32] = self._time_tokens[np.searchsorted(self._time_upper_us, gap_us)]
         return tokens
 
