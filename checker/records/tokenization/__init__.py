@@ -7,6 +7,7 @@
 from checker.records.tokenization.event_positions import EventPositions
 from checker.records.tokenization.records import (
     KIND_EVENT,
+    KIND_MARK,
     KIND_SPECIAL,
     KIND_STATIC,
     KIND_TIME,
@@ -16,12 +17,14 @@ from checker.records.tokenization.records import (
     Survey,
     TokenizedRecord,
     TokenizedRecords,
+    leading_specials,
 )
 from checker.records.tokenization.tokenizer import UNKNOWN_LIMIT, Tokenizer
 from checker.records.tokenization.vocabulary import Vocabulary, check_fits, load_vocabulary
 
 __all__ = [
     "KIND_EVENT",
+    "KIND_MARK",
     "KIND_SPECIAL",
     "KIND_STATIC",
     "KIND_TIME",
@@ -36,5 +39,6 @@ __all__ = [
     "Tokenizer",
     "Vocabulary",
     "check_fits",
+    "leading_specials",
     "load_vocabulary",
 ]

@@ -23,6 +23,8 @@ KIND_SPECIAL: Final = 0
 KIND_STATIC: Final = 1
 KIND_TIME: Final = 2
 KIND_EVENT: Final = 3
+KIND_MARK: Final = 4
+"""Of a record's form: where a visit begins and ends, a separator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +100,21 @@ def slices_of(
     new_offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
     shift = np.repeat(offsets[:-1][indices] - new_offsets[:-1], lengths)
     return shift + np.arange(new_offsets[-1], dtype=np.int64), new_offsets
+
+
+def leading_specials(kind: NDArray[np.int8], begins: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Flag the special tokens that records begin with: [T] bool.
+
+    Args:
+        kind: [T], one of the KIND constants, records end to end.
+        begins: ascending places where records begin that have tokens, the first of them 0.
+    """
+    others = np.cumsum(kind != KIND_SPECIAL)
+    before = np.repeat(
+        others[begins] - (kind[begins] != KIND_SPECIAL), np.diff(begins, append=len(kind))
+    )
+    leading: NDArray[np.bool_] = others == before
+    return leading
 
 
 @dataclass(frozen=True, slots=True)

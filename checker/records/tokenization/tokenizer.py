@@ -4,8 +4,8 @@
 
 The order is that of the files. Codes of a declared static field, dated or not, and the birth, when
 an age is declared, go into the prefix and nowhere else. A time token stands between events of
-different times, right before the later one, and speaks of the gap between *kept* events. Ages are
-completed years, as people count them; before birth they are 0.
+different times, right before the later one, and speaks of the gap between *kept* events (or of all:
+`gaps`). Ages are completed years, as people count them; before birth they are 0.
 
 An event whose token the vocabulary lacks becomes the declared unknown token, or is left out. Either
 way it is counted, and where more than UNKNOWN_LIMIT of all events are lost the data set and the
@@ -38,6 +38,7 @@ from checker.records.tokenization.declared import ordered_prefix, upper_limits_u
 from checker.records.tokenization.dictionary import Dictionary, open_parts, pick, unknown_counts
 from checker.records.tokenization.records import (
     DAY_US,
+    STATIC_TIME,
     Coverage,
     Records,
     Survey,
@@ -53,7 +54,7 @@ from checker.records.tokenization.sequences import (
     join,
     lay_out,
 )
-from checker.records.tokenization.values import bin_table, load_edges
+from checker.records.tokenization.values import BinTable, bin_table, load_bins
 from checker.records.tokenization.vocabulary import Vocabulary
 
 UNKNOWN_LIMIT: Final = 0.05
@@ -105,13 +106,13 @@ class Tokenizer:
         self.spec = spec
         self.vocabulary = vocabulary
         specials = spec.specials
-        self._bos = self._known(specials.bos, "specials.bos")
+        self._bos = tuple(self._required(token, "specials.bos") for token in specials.leading)
         self._eos = self._known(specials.eos, "specials.eos")
         self._unk = self._known(specials.unk, "specials.unk")
         self._known(specials.pad, "specials.pad")
         self._time_upper_us = upper_limits_us(spec.time)
         self._time_tokens = np.array(
-            [self._required(bin.token, "time") for bin in spec.time], dtype=np.int32
+            [self._known(bin.token, "time") for bin in spec.time], dtype=np.int32
         )
         self._static = {
             name: entry if isinstance(entry, StaticField) else StaticField(codes=entry)
@@ -120,7 +121,7 @@ class Tokenizer:
         declared = (("age",) if spec.age else ()) + tuple(self._static)
         self._order = ordered_prefix(spec.prefix_order, declared)
         self._check_age()
-        self._edges = load_edges(base / spec.values.bins) if spec.values else {}
+        self._edges, self._bin_tokens = self._read_bins(base)
         self._value_tokens = self._separate_value_tokens()
         self._age_shift = 0
         self._strict = True
@@ -134,8 +135,22 @@ class Tokenizer:
                 "spec": self.spec.model_dump(mode="json"),
                 "vocabulary": self.vocabulary.sha256,
                 "edges": {code: edges.tolist() for code, edges in self._edges.items()},
+                **({} if self._bin_tokens is None else {"binTokens": dict(self._bin_tokens)}),
             }
         )
+
+    @property
+    def retells_gaps(self) -> bool:
+        """Whether the trainer told the time across an event that he left out in one gap, not two.
+
+        It decides what becomes of the time tokens around codes that leave a prompt.
+        """
+        return self.spec.gaps == "kept"
+
+    @property
+    def tells_gaps(self) -> bool:
+        """Whether a gap of any length has a token, or has none on purpose (`gap_tokens`)."""
+        return True
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -146,10 +161,14 @@ class Tokenizer:
     def time_gaps_days(self) -> list[tuple[int, float, float | None]]:
         """Each time token's id, and the gaps it stands for: beyond, and up to (None: no end)."""
         upper = [limit / DAY_US for limit in self._time_upper_us.tolist()]
-        return list(zip(self._time_tokens.tolist(), [0.0, *upper], [*upper, None], strict=False))
+        bins = zip(self._time_tokens.tolist(), [0.0, *upper], [*upper, None], strict=False)
+        return [one for one in bins if one[0] != ABSENT]
 
     def gap_tokens(self, days: NDArray[np.floating]) -> NDArray[np.int32]:
-        """Return the token that stands between two events so many days apart: [k] > 0 to ids."""
+        """Return the token that stands between two events so many days apart: [k] > 0 to ids.
+
+        It is -1 where none does.
+        """
         return self._gap_tokens(np.rint(days.astype(np.float64) * DAY_US).astype(np.int64))
 
     def variant(
@@ -201,7 +220,7 @@ class Tokenizer:
     def _token_codes(self) -> list[str | None]:
         codes = self.vocabulary.tokens
         specials = self.spec.specials
-        named = [specials.bos, specials.eos, specials.pad, specials.unk]
+        named = [*specials.leading, specials.eos, specials.pad, specials.unk]
         named += [bin.token for bin in self.spec.time]
         for token in named:
             if token is not None:
@@ -211,11 +230,11 @@ class Tokenizer:
         if self.spec.age:
             is_age = self._age_pattern(self.spec.age).fullmatch
             codes = [None if token is not None and is_age(token) else token for token in codes]
-        if self.spec.values and "{code}" in self.spec.values.token:
+        if self._spells_code:
             for code, edges in self._edges.items():
-                table = bin_table([code], {code: edges}, template=self.spec.values.token)
+                table = self._bin_table([code], {code: edges})
                 for token in table.spelling:
-                    if token in self.vocabulary.ids:
+                    if token is not None and token in self.vocabulary.ids:
                         codes[self.vocabulary.ids[token]] = code
         return codes
 
@@ -306,6 +325,8 @@ class Tokenizer:
         field = dictionary.field[records.code]
         is_birth = records.code == dictionary.birth
         wanted = (field < 0) & ~is_birth if self.spec.age else field < 0
+        if self.spec.undated == "omit":
+            wanted &= np.not_equal(records.time_us, STATIC_TIME)
         first_age, last_age = ages(records, row, is_birth=is_birth, lived=(field < 0) & ~is_birth)
         picked = {
             name: pick(row, records.code, mine=field == number, take=entry.take, n=n)
@@ -368,9 +389,11 @@ class Tokenizer:
             field[own] = number
         bins = bin_tokens = None
         if self.spec.values:
-            bins = bin_table(codes, self._edges, template=self.spec.values.token)
-            if "{code}" in self.spec.values.token:
-                bin_tokens = np.array([ids.get(t, -1) for t in bins.spelling], dtype=np.int32)
+            bins = self._bin_table(codes, self._edges)
+            if self._spells_code:
+                bin_tokens = np.array(
+                    [-1 if t is None else ids.get(t, -1) for t in bins.spelling], dtype=np.int32
+                )
         return Dictionary(
             codes=codes,
             token=np.array([ids.get(code, -1) for code in codes], dtype=np.int32),
@@ -408,6 +431,9 @@ class Tokenizer:
         )
         if self._unk >= 0:
             token[unknown] = self._unk
+        elif self.spec.gaps == "all":
+            token[unknown] = ABSENT  # the time goes on there
+            wanted &= ~unknown | np.not_equal(records.time_us, STATIC_TIME)
         else:
             wanted = wanted & ~unknown
         kept = np.flatnonzero(wanted)
@@ -426,6 +452,8 @@ class Tokenizer:
         return tokens
 
     def _gap_tokens(self, gap_us: NDArray[np.int64]) -> NDArray[np.int32]:
+        if not len(self._time_tokens):
+            return np.full(len(gap_us), ABSENT, dtype=np.int32)
         tokens: NDArray[np.int32] = self._time_tokens[np.searchsorted(self._time_upper_us, gap_us)]
         return tokens
 
@@ -476,10 +504,39 @@ class Tokenizer:
                 file=self.vocabulary.file,
             )
 
+    def _read_bins(
+        self, base: Path
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, tuple[str | None, ...]] | None]:
+        """Return the edges of value bins by code, and their tokens where the file spells them."""
+        values = self.spec.values
+        if values is None:
+            return {}, None
+        edges, tokens = load_bins(base / values.bins)
+        if tokens is not None and "token" in values.model_fields_set:
+            raise DataError(
+                "spells the token of each bin in a column 'tokens', and tokenization.values.token"
+                " says how they are spelled too; remove one of them",
+                file=base / values.bins,
+            )
+        return edges, tokens
+
+    @property
+    def _spells_code(self) -> bool:
+        """Whether a bin's token tells its code too, and so replaces the code's own."""
+        return self._bin_tokens is not None or (
+            self.spec.values is not None and "{code}" in self.spec.values.token
+        )
+
+    def _bin_table(
+        self, codes: Sequence[str], edges: Mapping[str, NDArray[np.float32]]
+    ) -> BinTable:
+        assert self.spec.values is not None  # asked only where there are bins
+        return bin_table(codes, edges, template=self.spec.values.token, spelled=self._bin_tokens)
+
     def _separate_value_tokens(self) -> NDArray[np.int32]:
         """Return the ids of tokens that tell a bin without its code."""
         values = self.spec.values
-        if values is None:
+        if values is None or self._bin_tokens is not None:
             return np.empty(0, dtype=np.int32)
         if values.token.count("{bin}") != 1:
             raise DataError(f"tokenization.values.token: '{values.token}' must hold {{bin}} once")
