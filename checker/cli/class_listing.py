@@ -129,7 +129,8 @@ def print_class(name: str, spec: AttributeClassSpec, console: Console) -> None:
             console.print(told(f"source of {', '.join(source.systems)}: {title}"))
         for citation in spec.citations.values():
             note_text = f": {citation.note}" if citation.note else ""
-            console.print(told(f"{citation.basis}: {citation.title}{note_text}"))
+            seen = f" ({citation.seen})" if citation.seen not in (None, "text") else ""
+            console.print(told(f"{citation.basis}: {citation.title}{seen}{note_text}"))
         review = spec.review
         console.print(told(f"review: {review.status}, by {review.by}. {review.note or ''}"))
 

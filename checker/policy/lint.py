@@ -23,6 +23,7 @@ from checker.attacks.families import Family
 from checker.canonical import sha256_hex
 from checker.errors import InsufficientData, PluginError, Problem
 from checker.policy.attackers import lineage, resolve_attacker
+from checker.policy.cited import citation_warnings, contradicted_limits
 from checker.policy.classes import pooled
 from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.inheritance.parents import versions_of
@@ -102,6 +103,13 @@ def lint(documents: Iterable[Located[Any]], *, on: date) -> tuple[Problem, ...]:
         if isinstance(one.document, LeakagePolicy):
             spec = one.document.spec
             found += [one.problem(path, message) for path, message in _out_of_reach(spec)]
+            found += [one.problem(path, message) for path, message in contradicted_limits(one)]
+        cited = getattr(one.document.spec, "citations", {})
+        found += [
+            problem
+            for path, message in citation_warnings(cited)
+            if (problem := one.problem(path, message)).file == one.file
+        ]
     return tuple(sorted(found))
 
 

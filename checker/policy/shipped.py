@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
+import warnings
 from pathlib import Path
 
-from checker.errors import DocumentError, UsageError
+from checker.errors import DocumentError, PhigateWarning, UsageError
 from checker.plugins import nearest_or_all
 from checker.policy.documents import LeakagePolicy
-from checker.policy.inheritance.parents import is_path, version_key
+from checker.policy.inheritance.parents import RENAMED, is_path, renamed, version_key
 from checker.policy.loading import load_only
 from checker.resources import resource
 
@@ -54,6 +55,9 @@ def starter_files(name: str) -> dict[str, str]:
 
 def _baseline(name: str) -> Path:
     known = baselines()
+    if name in RENAMED and name not in known:
+        warnings.warn(renamed(name), PhigateWarning, stacklevel=3)
+        name = RENAMED[name]
     if name in known:
         return known[name]
     hint = nearest_or_all(name, known)

@@ -16,6 +16,7 @@ from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.policy.waivers import WaiverRecord, WaiverUse
+from checker.report.claims import anonymity_words, with_claims
 from checker.report.model import (
     ApprovalText,
     AttackerText,
@@ -71,15 +72,19 @@ def assemble_report(
     planned = at_attempt(plan, attempt=attempt.number if attempt else 1)
     power = {cell.id: cell.power for cell in planned.cells}
     target = plan.target.document
+    cells = [
+        with_claims(
+            _cell(plan, finding, policy=policy, manifest=manifest, power=power[finding.cell.id])
+        )
+        for finding in judgement.findings
+    ]
+    summary = _summary(plan, judgement, manifest)
     return Report(
         verdict=judgement.verdict,
         policy=_policy_ref(plan, policy, target),
         target=_target_ref(plan, target),
-        summary=_summary(plan, judgement, manifest),
-        cells=[
-            _cell(plan, finding, policy=policy, manifest=manifest, power=power[finding.cell.id])
-            for finding in judgement.findings
-        ],
+        summary=summary.model_copy(update={"not_claimed": anonymity_words(cells)}),
+        cells=cells,
         controls=_controls(plan, policy, judgement),
         waivers=_waivers(judgement, waivers),
         admissibility=list(judgement.checks),
@@ -338,7 +343,7 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
             for name, attribute_class in spec.attribute_classes.items()
         ],
         citations=[
-            CitationText(id=name, **citation.model_dump())
+            CitationText(id=name, **citation.model_dump(mode="json", by_alias=False))
             for name, citation in spec.citations.items()
         ],
     )

@@ -16,6 +16,7 @@ from checker.attacks.families import Power, QFrom, Sample
 from checker.canonical import JsonModel
 from checker.planning.model import BaseCell, Contrast
 from checker.policy import Origin
+from checker.policy.documents.elements import Seen
 from checker.policy.waivers import WaiverStatus
 from checker.stats.estimate import ReportedEstimate
 from checker.verdict import Verdict
@@ -58,7 +59,9 @@ class CellReport(BaseCell):
     that were decided before all their patients were drawn. `bound_side` says where the interval
     lies: its upper end within the limit, its lower end beyond it, or the limit between them; None
     where nothing was measured or where nothing may ever occur, and where the numbers are withheld
-    and the verdict does not say it. `times_limit` says of a failure without numbers how many times
+    and the verdict does not say it. `above_none` is the other finding: whether the number is shown
+    to be more than what a model gives that leaks nothing; None where that is not known, or cannot
+    be said. `times_limit` says of a failure without numbers how many times
     its limit the lower bound is at least. `roc` is None where the attack ranks no patients, and
     where its steps could give a count away. `q_from` says what a patient's q was had from, where
     the attack has one: how likely the model was to name the class at each step, or the
@@ -73,6 +76,7 @@ class CellReport(BaseCell):
     reason: str | None = None
     explanation: str
     bound_side: BoundSide | None = None
+    above_none: bool | None = None
     times_limit: int | None = None
     estimate: ReportedEstimate | None
     members: ReportedEstimate | None = None
@@ -170,11 +174,16 @@ class AttributeClassText(JsonModel):
 
 
 class CitationText(JsonModel):
-    """A source and its basis."""
+    """A source, what it is a basis for, whom it addresses, and how what is said of it is known."""
 
     id: str
     title: str
     basis: str
+    jurisdiction: str | None = None
+    addressee: str | None = None
+    as_of: str | None = None
+    seen: Seen | None = None
+    every_person: bool = False
     url: str | None = None
     note: str | None = None
 
@@ -247,12 +256,14 @@ class SamplingReport(JsonModel):
 class Summary(JsonModel):
     """The decision in numbers and in two sentences; `blocked_by` are ids of cells, worst first.
 
+    `not_claimed` says that no anonymity is claimed, whatever the decision.
     `waived` are ids of cells that only a waiver keeps from blocking, and `waived_until` is the last
     day (UTC) on which all of these waivers are in force.
     """
 
     exit_code: int
     decision: str
+    not_claimed: str = ""
     release_statement: str
     blocked_by: list[str]
     multiplicity_statement: str

@@ -43,7 +43,7 @@ spec:
         insider: {fail: 0.6}
       cites: [a-law]
   citations:
-    a-law: {title: A law, basis: legal-duty}
+    a-law: {title: A law, basis: legal-duty, addressee: hospitals, url: "https://law.org/1"}
   gate: {failOn: [critical, high, medium]}
 """
 
@@ -60,6 +60,50 @@ def warned(text: str, *, on: date = date(2029, 1, 1)) -> list[tuple[int, str, st
 
 def test_a_sound_policy_is_not_warned_of() -> None:
     assert warned(POLICY) == []
+
+
+def test_a_legal_duty_without_an_addressee_is_warned_of() -> None:
+    ((line, path, message),) = warned(changed(", addressee: hospitals", ""))
+    assert (line, path) == (31, "spec.citations.a-law.basis")
+    assert "without saying whose" in message
+    assert warned(changed("legal-duty, addressee: hospitals", "context")) == []
+
+
+def test_an_address_that_leads_nowhere_is_warned_of() -> None:
+    ((_, path, message),) = warned(changed("https://law.org/1", "law.org"))
+    assert path == "spec.citations.a-law.url"
+    assert "none that a browser could open" in message
+
+
+def test_a_share_beside_what_is_asked_for_every_person_is_warned_of() -> None:
+    text = changed("basis: legal-duty", "everyPerson: true, basis: legal-duty")
+    found = warned(text)
+    assert [path for _, path, _ in found] == [
+        "spec.controls.disclosure.limits.broker",
+        "spec.controls.membership.limits.insider",
+    ]
+    assert "a-law asks something for every single person, and this limit allows 0.01" in found[0][2]
+    nothing = text.replace("{fail: 0.01}", "{maxCount: 0, minN: 299}")
+    assert [path for _, path, _ in warned(nothing)] == ["spec.controls.membership.limits.insider"]
+
+
+def test_an_heir_is_warned_of_the_guidance_that_it_sets_beside_an_inherited_limit(
+    tmp_path: Path,
+) -> None:
+    (tmp_path / "ward.yaml").write_text(POLICY)
+    heir = """\
+apiVersion: phigate/v1
+kind: LeakagePolicy
+metadata: {name: team, version: "1.0"}
+spec:
+  extends: [{ref: ./ward.yaml}]
+  controls: {disclosure: {cites: [an-opinion]}}
+  citations: {an-opinion: {title: An opinion, basis: guidance, everyPerson: true}}
+"""
+    (tmp_path / "team.yaml").write_text(heir)
+    found = lint(load_documents(tmp_path / "team.yaml"), on=date(2029, 1, 1))
+    assert [one.path for one in found] == ["spec.controls.disclosure.limits.broker"]
+    assert "an-opinion asks something for every single person" in found[0].message
 
 
 SECOND = """\

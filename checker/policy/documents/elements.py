@@ -140,12 +140,41 @@ AsJson = PlainSerializer(as_json, return_type=dict[str, Any])
 """Beside the type of a document that is part of a JSON file."""
 
 
+Basis = Literal["legal-duty", "guidance", "evidence", "analogy", "context", "institutional-choice"]
+Seen = Literal["text", "quoted", "secondary", "not-seen"]
+
+
 class Citation(Element):
     """A source, and what it is a basis for. No regulation known sets a numeric limit."""
 
     title: Text = Field(description="as one would cite it", examples=["N.Y. Pub. Health Law §2782"])
-    basis: Literal["legal-duty", "guidance", "evidence", "analogy", "institutional-choice"] = Field(
-        description="what kind of basis it is; a number borrowed from elsewhere is an analogy"
+    basis: Basis = Field(
+        description="what kind of basis it is; a number borrowed from elsewhere is an analogy, and"
+        " what explains without asking anything of whoever releases a model is context"
+    )
+    jurisdiction: Text | None = Field(
+        None, description="where it applies", examples=["New York (USA)"]
+    )
+    addressee: Text | None = Field(
+        None,
+        description="whom it binds or advises; a duty binds somebody, and seldom everybody",
+        examples=["whoever obtained the information while providing a health service"],
+    )
+    as_of: Day | None = Field(
+        None,
+        description="the day up to which its state is known; what changed later is not",
+        examples=["2026-09-26"],
+    )
+    seen: Seen | None = Field(
+        None,
+        description="how what is said of it is known: the text was read (of an article its abstract"
+        " at least), quoted by somebody who names the paragraph, told by a secondary source, or"
+        " not seen at all; left out, reports say that nobody says so",
+    )
+    every_person: bool = Field(
+        False,
+        description="it asks something for every single person, so that a limit on a share of"
+        " people contradicts it",
     )
     url: Text | None = Field(
         None,

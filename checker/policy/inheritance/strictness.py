@@ -163,8 +163,12 @@ POLICY = Parts(
                 {
                     "title": Fixed("a citation keeps its source; give another one another name"),
                     "basis": Fixed("a citation keeps its basis; give another one another name"),
-                    "url": _TEXT,
-                    "note": _TEXT,
+                    "everyPerson": Ordered(
+                        "what asks something for everybody keeps asking it", rank(False, True)
+                    ),
+                    **dict.fromkeys(
+                        ("jurisdiction", "addressee", "asOf", "seen", "url", "note"), _TEXT
+                    ),
                 },
             ),
             neutral=True,

@@ -25,6 +25,7 @@ from dataclasses import replace
 from typing import Any
 
 from checker.attacks.families import Sample
+from checker.report.claims import with_claims
 from checker.report.disclosure_control.command import shared_command
 from checker.report.disclosure_control.outcomes import (
     EXACT,
@@ -139,6 +140,9 @@ class _SharedReport:
         )
 
     def _cell(self, cell: CellReport) -> CellReport:
+        return with_claims(self._shown(cell))  # from what is shown, so that it adds nothing
+
+    def _shown(self, cell: CellReport) -> CellReport:
         evidence = self._first(cell.evidence)
         if is_of_canaries(cell):  # but what keeps it from a verdict may speak of patients
             return cell.model_copy(

@@ -26,10 +26,10 @@ from checker.report.wording.cells import (
     telling_bound,
     verdict_word,
 )
-from checker.report.wording.decision import attempt_words, headline, sampling_words
+from checker.report.wording.decision import attempt_words, headline, not_proof, sampling_words
 from checker.report.wording.findings import found_words, waiver_terms
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, WAIVER_STATUS
+from checker.report.wording.terms import CANNOT_PASS, WAIVER_STATUS
 
 FINDINGS_SHOWN = 5
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "bold magenta"}
@@ -71,7 +71,7 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
     for note in sampling_words(report):
         console.print(Text(note, style="dim"))
     console.print(Text(attempt_words(report), style="dim"))
-    console.print(Text(NOT_PROOF, style="dim"))
+    console.print(Text(not_proof(report), style="dim"))
     who, left_out = banner(report)
     console.print(Text(f"{who}. {left_out}", style="dim"))
     if location is not None:

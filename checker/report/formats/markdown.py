@@ -12,11 +12,11 @@ from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.cells import reason_of, telling_bound, verdict_word
-from checker.report.wording.decision import headline
+from checker.report.wording.decision import headline, not_proof
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, VERDICT_WORDS, WAIVER_STATUS
+from checker.report.wording.terms import CANNOT_PASS, VERDICT_WORDS, WAIVER_STATUS
 from checker.report.wording.times import instant, moment
 
 FINDINGS_SHOWN = 10
@@ -37,7 +37,7 @@ def render_markdown(report: Report) -> str:
         matrix_lines(report, level=3),
         _open_findings(report),
         waiver_lines(report, level=3),
-        [f"> {NOT_PROOF}"],
+        [f"> {escape(not_proof(report))}"],
         [_made_from(report)],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"

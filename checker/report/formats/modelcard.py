@@ -23,6 +23,7 @@ from checker.report.formats.markdown import (
 from checker.report.formats.markdown_syntax import escape, table
 from checker.report.model import Report
 from checker.report.wording.cells import title_words
+from checker.report.wording.decision import not_proof
 from checker.report.wording.findings import (
     FindingText,
     finding_texts,
@@ -31,7 +32,7 @@ from checker.report.wording.findings import (
     source_words,
 )
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.terms import ACCESS, NOT_PROOF
+from checker.report.wording.terms import ACCESS
 
 TASK = {"type": "other", "name": "Leakage audit"}
 SHORT = 80
@@ -55,7 +56,7 @@ def render_model_card(report: Report) -> str:
         waiver_lines(report, level=3),
         _attackers(report),
         _basis(report),
-        [f"> {NOT_PROOF}"],
+        [f"> {escape(not_proof(report))}"],
     ]
     section = "\n\n".join("\n".join(lines) for lines in parts if lines)
     return f"---\n{metadata}---\n\n{section}\n"

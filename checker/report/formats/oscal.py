@@ -22,7 +22,7 @@ from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.markdown_syntax import escape_markup
 from checker.report.model import CellReport, ControlReport, Report, TargetRef, WaiverReport
 from checker.report.wording.audience import CONFIDENTIAL
-from checker.report.wording.decision import headline
+from checker.report.wording.decision import headline, not_proof
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import (
     PROSE,
@@ -34,7 +34,8 @@ from checker.report.wording.findings import (
     waiver_words,
 )
 from checker.report.wording.plain import shorten
-from checker.report.wording.terms import NOT_PROOF, VERDICT_WORDS
+from checker.report.wording.sources import scope_words
+from checker.report.wording.terms import VERDICT_WORDS
 from checker.report.wording.times import instant
 from checker.stats.estimate import ReportedEstimate
 
@@ -91,7 +92,7 @@ class _Document:
                         "phigate-version": report.provenance.phigate_version,
                     }
                 ),
-                "remarks": NOT_PROOF,
+                "remarks": not_proof(report),
             },
             "import-ap": {
                 "href": f"#{self.id_of('plan')}",
@@ -308,8 +309,9 @@ class _Document:
                 "title": _line(citation.title),
                 "citation": {"text": _line(words)},
             }
-            if citation.note:
-                resource["remarks"] = _prose(citation.note)
+            said = [one for one in (scope_words(citation), citation.note) if one]
+            if said:
+                resource["remarks"] = _prose(". ".join(said))
             resources.append(resource)
         return resources
 

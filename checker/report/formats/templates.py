@@ -26,6 +26,7 @@ from checker.report.wording import (
     findings,
     measures,
     numbers,
+    sources,
     terms,
     times,
 )
@@ -33,7 +34,7 @@ from checker.report.wording.numbers import grouped
 from checker.report.wording.plain import plain, shorten
 from checker.resources import resource
 
-_WORDS = (audience, cells, decision, declared, findings, measures, numbers, terms, times)
+_WORDS = (audience, cells, decision, declared, findings, measures, numbers, sources, terms, times)
 """The modules whose words templates use, by the modules' names."""
 
 

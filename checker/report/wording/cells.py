@@ -115,6 +115,22 @@ def telling_bound(cell: CellReport) -> str | None:
     return f"at most {high}" if cell.verdict == "pass" else f"between {low} and {high}"
 
 
+def none_words(cell: CellReport) -> str | None:
+    """Return whether a number differs from none, which is not whether it is within its limit."""
+    if cell.above_none is None:
+        return None
+    return "distinguishable from none" if cell.above_none else "not distinguishable from none"
+
+
+def limit_kept_words(cell: CellReport) -> str | None:
+    """Return whether a limit is kept, as a finding of its own; None where nothing was found."""
+    if cell.bound_side is not None:
+        return {"within": "yes", "beyond": "no", "straddles": "not decided"}[cell.bound_side]
+    if cell.limit.max_count is not None and cell.verdict in {"pass", "fail"}:
+        return "yes" if cell.verdict == "pass" else "no"
+    return None
+
+
 def verdict_word(cell: CellReport) -> str:
     """Return a cell's verdict as one or two words."""
     if cell.verdict == "pass" and cell.warned:

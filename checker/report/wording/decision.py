@@ -21,7 +21,8 @@ from checker.report.wording.cells import (
     telling_bound,
 )
 from checker.report.wording.numbers import figure, grouped, setting, share
-from checker.report.wording.terms import CONTEXTS
+from checker.report.wording.plain import shorten
+from checker.report.wording.terms import CONTEXTS, NOT_PROOF
 
 REASONS_SHOWN = 7
 """How many fit on the first page of a printed report."""
@@ -70,6 +71,18 @@ def count_words(report: Report) -> str:
     if others:
         words += f" Reported only, and deciding nothing: {grouped(others)}."
     return words
+
+
+def above_none_words(report: Report) -> str | None:
+    """Return how many passing tests found something nevertheless; None where none shown did."""
+    passing = [cell for cell in report.cells if cell.gating and cell.verdict == "pass"]
+    found = sum(cell.above_none is True for cell in passing)
+    if not found:
+        return None
+    of = f"{grouped(found)} of the {grouped(len(passing))} that pass"
+    return (
+        f"Within its limit is not nothing: {of} found something that is distinguishable from none."
+    )
 
 
 def deciding_tests(report: Report) -> list[DecidingTest]:
@@ -168,6 +181,12 @@ def _conditions(report: Report) -> Iterator[str]:
         )
     if policy.review_by:
         yield f"The policy is to be reviewed by {policy.review_by}."
+
+
+def not_proof(report: Report) -> str:
+    """Return what a report does not show, whatever was decided."""
+    claimed = shorten(report.summary.not_claimed, 600)
+    return " ".join(one for one in (claimed, NOT_PROOF) if one)
 
 
 def headline(report: Report) -> str:

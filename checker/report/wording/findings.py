@@ -19,6 +19,7 @@ from checker.report.wording.cells import (
     counts_words,
     limit_words,
     needs_more,
+    none_words,
     reason_of,
     subgroup_words,
     telling_bound,
@@ -28,7 +29,8 @@ from checker.report.wording.cells import (
 from checker.report.wording.measures import measure_of, probe_words
 from checker.report.wording.numbers import figure, grouped, setting
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.terms import BASES, CANNOT_PASS, ENFORCEMENT, NOT_SHOWN
+from checker.report.wording.sources import basis_words
+from checker.report.wording.terms import CANNOT_PASS, ENFORCEMENT, NOT_SHOWN
 
 TITLE = 200
 """Characters of a title, beyond which it is cut."""
@@ -135,10 +137,11 @@ def found_words(cell: CellReport) -> str:
     if cell.estimate is not None:
         value = figure(cell.estimate.value, cell.metric)
         found = f"{value} {counts_words(cell)}, {telling_bound(cell)}"
-        return f"{found}; {allowed}; n {grouped(cell.estimate.n)}"
+        said = [found, allowed, none_words(cell), f"n {grouped(cell.estimate.n)}"]
+        return "; ".join(one for one in said if one)
     if "estimate" in cell.withheld:
-        side = side_words(cell)
-        return f"{f'{side}; ' if side else ''}{NOT_SHOWN}; {allowed}"
+        said = [side_words(cell), NOT_SHOWN, allowed, none_words(cell)]
+        return "; ".join(one for one in said if one)
     return f"nothing was measured; {allowed}"
 
 
@@ -168,10 +171,10 @@ def params_words(params: Mapping[str, Any]) -> str:
 
 
 def source_words(report: Report, ids: list[str]) -> list[str]:
-    """Return sources with what each is a basis for."""
+    """Return sources with what each is a basis for, and which of them nobody has seen."""
     known = {one.id: one for one in report.policy.citations}
     return [
-        f"{shorten(known[name].title, TITLE)} ({BASES.get(known[name].basis, known[name].basis)})"
+        f"{shorten(known[name].title, TITLE)} ({basis_words(known[name])})"
         if name in known
         else shorten(name, TITLE)
         for name in ids

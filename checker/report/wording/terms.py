@@ -51,6 +51,7 @@ BASES = {
     "guidance": "guidance",
     "evidence": "evidence",
     "analogy": "analogy",
+    "context": "context, asks nothing of whoever releases a model",
     "institutional-choice": "institutional choice",
 }
 
