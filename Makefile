@@ -23,7 +23,7 @@ venv: $(STAMP)  ## the virtual environment in .venv, with everything pinned by c
 $(STAMP): pyproject.toml constraints.txt
 	@$(NEW_ENOUGH)
 	$(PYTHON) -m venv --clear $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[audit,dev]'
 	@touch $(STAMP)
 
 demo: $(STAMP)  ## train an over-trained and a sound model on synthetic patients and audit both

@@ -1,11 +1,12 @@
 """From files to a plan: how long it takes, and how much memory.
 
 Writes a made-up MEDS data set (two splits, shards of a million events, 40,000 codes) into a
-temporary folder, reads it with `load_cohort` (SHA-256 of every file included), tokenizes both
-splits, and compiles a plan: T2 for some classes at four levels, T1 at one, and T4, on a model with
-a context of 2,048. The reading runs in a process of its own, so that the peak memory is its own.
+temporary folder, reads it with `load_cohort` (SHA-256 of every file included), and compiles a plan:
+T2 for some classes at four levels, T1 at one, and T4, on a model with a context of 2,048. It is
+planned with as many patients as it takes, and with everybody. Each runs in a process of its own, so
+that the peak memory is its own.
 
-    python -m benchmarks.cohort_loading --events 20000000
+    python -m benchmarks.cohort_loading --events 60000000
 """
 
 from __future__ import annotations
@@ -37,8 +38,12 @@ CONTEXT = 2048
 EVENTS_A_PATIENT = 200
 
 
+DRAWN = ("auto", "all")
+"""How patients are drawn: `sampling.patients`."""
+
+
 def write_audit(folder: Path, hospital: Hospital) -> None:
-    """Write data set, target and policy."""
+    """Write data set, target and a policy for each way of drawing."""
     write_hospital(folder, hospital)
     write_simulated_target(folder, context_length=CONTEXT)
     controls = {
@@ -56,11 +61,13 @@ def write_audit(folder: Path, hospital: Hospital) -> None:
         "metric": "membership_auroc",
         "limits": {"record": {"fail": 0.6}},
     }
-    write_policy(folder / "policy.yaml", controls)
+    for drawn in DRAWN:
+        sampling = {"sampling": {"patients": drawn}}
+        write_policy(folder / f"{drawn}.yaml", controls, parameters=sampling)
 
 
-def measure(folder: Path, results: Queue[dict[str, Any]]) -> None:
-    """Read, tokenize and plan, and report seconds, seconds of CPU and peak memory of each."""
+def measure(folder: Path, drawn: str, results: Queue[dict[str, Any]]) -> None:
+    """Read and plan, and report seconds, seconds of CPU and peak memory of each."""
     steps: list[dict[str, Any]] = []
 
     def note(step: str, wall_s: float, cpu_s: float) -> None:
@@ -69,7 +76,7 @@ def measure(folder: Path, results: Queue[dict[str, Any]]) -> None:
         steps.append(own | {"cpu_seconds": time.process_time() - cpu_s})
 
     target = load_target(folder / "target.yaml")
-    policy = load_policy(folder / "policy.yaml")
+    policy = load_policy(folder / f"{drawn}.yaml")
     spec = target.document.spec
     vocabulary = load_vocabulary(folder / "vocab.json")
     tokenizer = Tokenizer(spec.tokenization, vocabulary=vocabulary, base=folder)
@@ -80,21 +87,18 @@ def measure(folder: Path, results: Queue[dict[str, Any]]) -> None:
     cohort = load_cohort(spec.data, base=folder)
     note("load", *start)
     start = time.perf_counter(), time.process_time()
-    splits = [tokenizer.encode(r, cohort.codes) for r in (cohort.members, cohort.nonmembers)]
-    note("tokenize", *start)
-    tokens = sum(len(split.tokens) for split in splits)
-    del splits
-    start = time.perf_counter(), time.process_time()
     audit = compile_plan(
         policy, target, cohort=cohort, tokenizer=tokenizer, description=description
     )
-    note("plan", *start)  # the plan tokenizes for itself
+    note("plan", *start)
     plan = audit.plan
     results.put(
         {
             "patients": len(cohort.members) + len(cohort.nonmembers),
             "events": plan.data.events,
-            "tokens": tokens,
+            "drawn": drawn,
+            "asked": sum(plan.data.asked),
+            "rollout_tokens": plan.cost.rollout_tokens,
             "vocabulary": description.vocabulary_size,
             "cells": len(plan.cells),
             "jobs": len(plan.jobs),
@@ -108,6 +112,7 @@ def main() -> None:
     parser.add_argument("--events", type=int, default=2_000_000)
     parser.add_argument("--codes", type=int, default=40_000)
     parser.add_argument("--classes", type=int, default=3)
+    parser.add_argument("--drawn", nargs="+", choices=DRAWN, default=DRAWN)
     parser.add_argument("--out", type=Path, help="where to write the JSON")
     arguments = parser.parse_args()
     patients = arguments.events // EVENTS_A_PATIENT
@@ -124,14 +129,23 @@ def main() -> None:
         size_mb = sum(path.stat().st_size for path in root.rglob("*.parquet")) / 2**20
         context = multiprocessing.get_context("spawn")
         results: Queue[dict[str, Any]] = context.Queue()
-        process = context.Process(target=measure, args=(root, results))
-        process.start()
-        found = results.get()
-        process.join()
+        measured = []
+        for drawn in arguments.drawn:
+            process = context.Process(target=measure, args=(root, drawn, results))
+            process.start()
+            measured.append(results.get())
+            process.join()
+            show(measured[-1], size_mb=size_mb)
+    if arguments.out:
+        arguments.out.write_text(json.dumps(measured, indent=2) + "\n", encoding="utf-8")
+
+
+def show(found: dict[str, Any], *, size_mb: float) -> None:
+    """Print what one way of drawing took."""
     print(
-        f"{found['patients']} patients, {found['events']} events ({size_mb:.0f} MB of parquet),"
-        f" {found['tokens']} tokens, a vocabulary of {found['vocabulary']}, {found['cells']} cells,"
-        f" {found['jobs']} jobs\n"
+        f"patients: {found['drawn']}. {found['patients']} patients, {found['events']} events"
+        f" ({size_mb:.0f} MB of parquet), a vocabulary of {found['vocabulary']}, {found['cells']}"
+        f" cells; {found['asked']} asked, {found['jobs']} jobs, {found['rollout_tokens']} tokens\n"
     )
     print(f"{'step':<10}{'seconds':>9}{'of CPU':>9}{'events/s':>14}{'peak RSS, MB':>15}")
     for own in found["steps"]:
@@ -140,8 +154,8 @@ def main() -> None:
             f"{own['step']:<10}{own['seconds']:>9.1f}{own['cpu_seconds']:>9.1f}{rate:>14,.0f}"
             f"{own['peak_mb']:>15,.0f}"
         )
-    if arguments.out:
-        arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
+    total = [sum(own[name] for own in found["steps"]) for name in ("seconds", "cpu_seconds")]
+    print(f"{'all':<10}{total[0]:>9.1f}{total[1]:>9.1f}\n", flush=True)
 
 
 if __name__ == "__main__":

@@ -1,11 +1,12 @@
 """A run that is killed at a random moment, by any signal, and resumed: is its evidence the same?
 
 One audit of the leaking simulated target runs to its end. Then it is begun again and again in new
-folders with the same key of pseudonyms, and each time stopped after a random share of the time that
-the whole took, by Ctrl-C, SIGTERM, SIGHUP and SIGKILL in turn; every second one is stopped twice.
-The same command then finishes it. Evidence and manifest have to be the same bytes as those of the
-whole run, no temporary file may be left, and a signal that can be caught has to end the command in
-130 with a sentence on how to go on. Exits 1 where one of these does not hold.
+folders with the same key of pseudonyms, and each time stopped after a random share of the time
+that the whole took, by Ctrl-C, SIGTERM, SIGHUP and SIGKILL in turn; after four that are stopped
+once come four that are stopped twice. The same command then finishes it. Evidence and manifest
+have to be the same bytes as those of the whole run, no temporary file may be left, and a signal
+that can be caught has to end the command in 130 with a sentence on how to go on. Exits 1 where
+one of these does not hold.
 
     python -m benchmarks.kills --kills 40
 """
@@ -159,7 +160,7 @@ def main() -> None:
         whole = time.monotonic() - started
         for kill in range(arguments.kills):
             run, number = f"run-{kill}", SIGNALS[kill % len(SIGNALS)]
-            for _ in range(1 + kill % 2):
+            for _ in range(1 + kill // len(SIGNALS) % 2):
                 stopped = audit.stop(run, number, after=float(rng.uniform(0.05, whole)))
                 ends[f"{number.name}: {stopped.code}"] += 1
                 said = wrongly_stopped(stopped, number)

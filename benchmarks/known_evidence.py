@@ -184,6 +184,8 @@ def unknown_nonmembers(count: int) -> pa.Table:
         "common": [0] * count,
         "log_probability": [-50.0] * count,
         "greedy": [False] * count,
+        "telling_log_probability": [-50.0] * count,
+        "telling_greedy": [False] * count,
         "rare_log_probability": [-50.0] * count,
         "rare_greedy": [False] * count,
     }

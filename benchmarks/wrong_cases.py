@@ -131,17 +131,17 @@ class Case:
 # --- splits and patients --------------------------------------------------------------------------
 
 
-def _as_it_is(_: Draft) -> None:
+def as_it_is(_: Draft) -> None:
     """Change nothing."""
 
 
-def _confirmed(draft: Draft) -> None:
+def confirmed(draft: Draft) -> None:
     draft.spec["expect"] = {"tokens": "../../sample.parquet"}
 
 
 def _with_reference(draft: Draft) -> None:
     _refer(draft, f"../../{draft.world.model('reference').name}")
-    _confirmed(draft)
+    confirmed(draft)
 
 
 def _exchanged(draft: Draft) -> None:
@@ -154,7 +154,7 @@ def _members_of_another_split(draft: Draft) -> None:
 
 def _members_of_another_split_sampled(draft: Draft) -> None:
     _members_of_another_split(draft)
-    _confirmed(draft)
+    confirmed(draft)
 
 
 def _births_missing(draft: Draft) -> None:
@@ -393,7 +393,7 @@ def _adapter(draft: Draft) -> None:
     save_file({"lora": np.zeros((2, 2), np.float32)}, own / "adapter_model.safetensors")
 
 
-def _plugin(name: str) -> Bend:
+def plugin(name: str) -> Bend:
     def bend(draft: Draft) -> None:
         draft.spec["model"]["backend"] = name
         (draft.folder / OTHER).write_text(f"../../{draft.world.model('sound').name}\n")
@@ -402,25 +402,24 @@ def _plugin(name: str) -> Bend:
 
 
 _ONE_FILE: Mapping[Kind, str] = {"table": "a table is one file, and names no other"}
-_NO_ATTENTION: Mapping[Kind, str] = {"table": "a table has no attention and no positions"}
 
 CONTROLS = (
-    Case("leaking", "rightly described", "the leaking model", _confirmed, expected="fail"),
+    Case("leaking", "rightly described", "the leaking model", confirmed, expected="fail"),
     Case(
-        "sound", "rightly described", "the sound model", _confirmed, model="sound", expected="pass"
+        "sound", "rightly described", "the sound model", confirmed, model="sound", expected="pass"
     ),
     Case(
         "leaking-undeclared",
         "rightly described",
         "the leaking model, without the trainer's sequences",
-        _as_it_is,
+        as_it_is,
         expected="fail",
     ),
     Case(
         "sound-undeclared",
         "rightly described",
         "the sound model, without the trainer's sequences",
-        _as_it_is,
+        as_it_is,
         model="sound",
         expected="pass",
     ),
@@ -573,14 +572,12 @@ WRONG = (
         _adapter,
         inapplicable=_ONE_FILE,
     ),
-    Case("draws-nothing", "plug-ins", "draws nothing", _plugin("draws-nothing")),
-    Case("draws-noise", "plug-ins", "draws noise", _plugin("draws-noise")),
-    Case("draws-another", "plug-ins", "draws from another model", _plugin("draws-another")),
-    Case("scores-another", "plug-ins", "scores another model", _plugin("scores-another")),
+    Case("draws-nothing", "plug-ins", "draws nothing", plugin("draws-nothing")),
+    Case("draws-noise", "plug-ins", "draws noise", plugin("draws-noise")),
+    Case("draws-another", "plug-ins", "draws from another model", plugin("draws-another")),
+    Case("scores-another", "plug-ins", "scores another model", plugin("scores-another")),
 )
 """What must never end in a pass."""
-
-CASES: Mapping[str, Case] = {case.name: case for case in (*CONTROLS, *WRONG)}
 
 
 def draft_of(case: Case, world: World) -> Path:

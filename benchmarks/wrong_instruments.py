@@ -25,12 +25,16 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
-from benchmarks.wrong_cases import CASES, CONTROLS, WRONG, Case, draft_of, reason_inapplicable
+from benchmarks.wrong_cases import CONTROLS, WRONG, Case, draft_of, reason_inapplicable
+from benchmarks.wrong_lengths import LONG_CONTROLS, LONG_WRONG
 from benchmarks.wrong_plugins import offer_wrong_plugins
-from benchmarks.wrong_worlds import KINDS, Kind, Size, World
+from benchmarks.wrong_worlds import KINDS, LONG, Kind, Size, World
 from checker.errors import PhigateError
 from checker.library import audit, load_policy, load_target, plan
 from checker.testing import offer_simulated_backend
+
+ROWS = (*CONTROLS, *WRONG, *LONG_CONTROLS, *LONG_WRONG)
+CASES = {case.name: case for case in ROWS}
 
 
 @dataclass(frozen=True)
@@ -213,6 +217,7 @@ def run(
     kinds: Sequence[Kind] = KINDS,
     only: Sequence[str] = (),
     size: Size = Size(),  # noqa: B008  frozen
+    long: Size = LONG,
 ) -> list[Outcome]:
     """Measure what the file has not, a line for each case and seed; returns all that it has."""
     offer_simulated_backend()
@@ -221,11 +226,15 @@ def run(
     done = {(one.case, one.kind, one.seed) for one in outcomes}
     for kind in kinds:
         for seed in seeds:
-            world = World(work / f"{kind}-{seed}", kind, seed, size)
-            world.prepare()
-            for case in (*CONTROLS, *WRONG):
+            worlds = {
+                size: World(work / f"{kind}-{seed}", kind, seed, size),
+                long: World(work / f"{kind}-{seed}-long", kind, seed, long),
+            }
+            for case in ROWS:
                 if (case.name, kind, seed) in done or (only and case.name not in only):
                     continue
+                world = worlds[long if case.policy == "long" else size]
+                world.prepare()
                 outcome = measure(case, world)
                 with out.open("a", encoding="utf-8") as file:
                     file.write(json.dumps(asdict(outcome)) + "\n")

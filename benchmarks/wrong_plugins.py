@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,6 +19,11 @@ from checker.plugins import load_plugin
 from checker.policy.documents import ModelSpec
 from checker.targets import Sampler, TargetDescription, TargetInfo, Tokens, TokenScores
 from checker.targets.protocol import TargetModel
+
+T = TypeVar("T")
+
+SEEN = 64
+"""Tokens beyond which some of them answer otherwise."""
 
 OTHER = "other.txt"
 """Beside the target: where the model lies that a plug-in draws from or scores by instead."""
@@ -112,12 +117,90 @@ class ScoresAnother(Wrapped):
         return self.other.score(sequences, **more)
 
 
-PLUGINS = {
-    "draws-nothing": DrawsNothing,
-    "draws-noise": DrawsNoise,
-    "draws-another": DrawsAnother,
-    "scores-another": ScoresAnother,
-}
+class _DrawsFromTheEnd(Wrapped):
+    """Draws as if it had been told the end of a prompt alone, and scores whole records."""
+
+    def rollout(
+        self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
+    ) -> list[list[Tokens]]:
+        """Draw what follows the part that is left."""
+        return self.model.rollout([self._left(one) for one in prompts], keys=keys, **more)
+
+    def masses(
+        self, prompts: Sequence[Tokens], drawn: Sequence[Tokens], **more: Any
+    ) -> list[NDArray[np.float64]]:
+        """Say how likely classes were by what is drawn from."""
+        return super().masses([self._left(one) for one in prompts], drawn, **more)
+
+    def _left(self, prompt: Tokens) -> Tokens:
+        raise NotImplementedError
+
+
+class DrawsInAWindow(_DrawsFromTheEnd):
+    """Of longer prompts the last 64 tokens."""
+
+    def _left(self, prompt: Tokens) -> Tokens:
+        return prompt[-SEEN:]
+
+
+class DrawsInChunks(_DrawsFromTheEnd):
+    """Of longer prompts what stands in the last block of 64."""
+
+    def _left(self, prompt: Tokens) -> Tokens:
+        return prompt[(len(prompt) - 1) // SEEN * SEEN :]
+
+
+class SwitchesBeyond(Wrapped):
+    """Is another model altogether as soon as a sequence is longer than 64 tokens."""
+
+    def score(self, sequences: Sequence[Tokens], **more: Any) -> list[TokenScores]:
+        """Score each sequence by the model of its length."""
+        return self._by_length(
+            sequences, lambda model, rows: model.score([sequences[row] for row in rows])
+        )
+
+    def rollout(
+        self,
+        prompts: Sequence[Tokens],
+        *,
+        keys: Sequence[int],
+        more: Any = None,
+        **settings: Any,
+    ) -> list[list[Tokens]]:
+        """Continue each prompt by the model of its length."""
+
+        def drawn(model: TargetModel, rows: list[int]) -> list[list[Tokens]]:
+            return model.rollout(
+                [prompts[row] for row in rows],
+                keys=[keys[row] for row in rows],
+                more=None if more is None else lambda at, tokens: more(rows[at], tokens),
+                **settings,
+            )
+
+        return self._by_length(prompts, drawn)
+
+    def masses(
+        self, prompts: Sequence[Tokens], drawn: Sequence[Tokens], **more: Any
+    ) -> list[NDArray[np.float64]]:
+        """Say how likely classes were by the model of each prompt's length."""
+
+        def asked(model: Any, rows: list[int]) -> list[NDArray[np.float64]]:
+            found: list[NDArray[np.float64]] = model.masses(
+                [prompts[row] for row in rows], [drawn[row] for row in rows], **more
+            )
+            return found
+
+        return self._by_length(prompts, asked)
+
+    def _by_length(
+        self, sequences: Sequence[Tokens], ask: Callable[[TargetModel, list[int]], list[T]]
+    ) -> list[T]:
+        found: dict[int, T] = {}
+        for model, is_long in ((self.model, False), (self.other, True)):
+            rows = [row for row, one in enumerate(sequences) if (len(one) > SEEN) == is_long]
+            if rows:
+                found |= dict(zip(rows, ask(model, rows), strict=True))
+        return [found[row] for row in range(len(sequences))]
 
 
 class _Backend:
@@ -175,12 +258,30 @@ class ScoresAnotherBackend(_Backend):
     name, wraps = "scores-another", ScoresAnother
 
 
+class DrawsInAWindowBackend(_Backend):
+    """`backend: draws-in-a-window`."""
+
+    name, wraps = "draws-in-a-window", DrawsInAWindow
+
+
+class DrawsInChunksBackend(_Backend):
+    """`backend: draws-in-chunks`."""
+
+    name, wraps = "draws-in-chunks", DrawsInChunks
+
+
+class SwitchesBeyondBackend(_Backend):
+    """`backend: switches-beyond`."""
+
+    name, wraps = "switches-beyond", SwitchesBeyond
+
+
 def offer_wrong_plugins(folder: Path) -> None:
     """Install the plug-ins of this module for this process, as a distribution in a folder.
 
     Call it before the first plug-in is looked up.
     """
-    backends = (DrawsNothingBackend, DrawsNoiseBackend, DrawsAnotherBackend, ScoresAnotherBackend)
+    backends = _Backend.__subclasses__()
     distribution = folder / "wrong_plugins-1.dist-info"
     distribution.mkdir(parents=True, exist_ok=True)
     (distribution / "METADATA").write_text(

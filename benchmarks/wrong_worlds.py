@@ -12,9 +12,9 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -39,6 +39,12 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Split = Literal["train", "held_out", "tuning", "spare"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
+SHAPES = ("window", "chunk", "rope")
+"""Architectures of `long_models`, which loads torch."""
+
+LENGTHS = {"window": 72, "chunk": 72, "rope": 96}
+"""Tokens of the window and of a chunk, and up to which positions do not switch."""
+
 SPECIALS = {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]", "unk": "[UNK]"}
 STATIC = {"sex": "GENDER//*", "race": "RACE//*"}
 TIME: list[dict[str, str]] = [
@@ -49,6 +55,7 @@ TIME: list[dict[str, str]] = [
 ]
 OLDEST = 120
 CONTEXT = 128
+LONG_HORIZON = 12
 SHARE_MEMORIZED = 0.5
 WEIGHT = 0.95
 FIRST = 4
@@ -67,6 +74,8 @@ class Size:
         classes: how many of the sensitive classes are asked for.
         score: of membership; None for the policy's own, which trains a model and needs as many
             patients as there are by default.
+        events: fewest and most of a record; None for the demo's. With longer ones there is one
+            policy, `long`, whose attacker is told the record up to the class.
         draws: continuations a prompt; None for the policy's own. A class that a large share of a
             small cohort has is nearly as likely named as not, and few draws guess which.
     """
@@ -76,6 +85,14 @@ class Size:
     classes: int = 3
     score: str | None = None
     draws: int | None = None
+    events: tuple[int, int] | None = None
+
+
+LONG = Size(patients=330, positives=110, classes=1, score="loss", draws=10, events=(70, 80))
+"""Records of about 100 tokens, for models that are other ones beyond 64."""
+
+_EVENTS_BEFORE = 52
+"""Sensitive codes of long records stand behind so many events, which are more than 64 tokens."""
 
 
 @dataclass(frozen=True)
@@ -103,6 +120,7 @@ class World:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
+        events = self.size.events
         write_cohort(
             self.folder / "cohort",
             seed=self.seed,
@@ -110,6 +128,7 @@ class World:
             nonmembers=self.size.patients,
             tuning=2 * self.size.patients,
             positives=self.size.positives,
+            **({} if events is None else {"events": events, "known": _EVENTS_BEFORE}),
         )
         self._set_spare_patients_apart()
         for name, policy in _policies(self.size).items():
@@ -166,7 +185,8 @@ class World:
         Args:
             name: `leaking` and `sound` were trained on the members, `both` leaks members and
                 nonmembers, `reference` saw tuning patients alone, `leaking-reference` is another
-                one that repeats the members.
+                one that repeats the members. Before a hyphen may stand an architecture of
+                `long_models`, which is made for `leaking` and `sound`.
         """
         path = self.folder / (f"{name}.json" if self.kind == "table" else name)
         if not path.exists():
@@ -183,6 +203,8 @@ class World:
     def _train(self, out: Path, name: str) -> None:
         from checker.demo import training  # torch is loaded only where a model is trained
 
+        shape, _, plain = name.partition("-")
+        name = plain if shape in SHAPES else name
         leaks = name in ("leaking", "both", "leaking-reference")
         others: dict[str, tuple[Split, ...]] = {
             "both": ("train", "held_out"),
@@ -191,7 +213,12 @@ class World:
         taught = others.get(name, ("train",))
         sequences = [one for split in taught for one in self.sequences(split)]
         kept_apart = self.sequences("held_out" if name == "reference" else "tuning")
-        training.train(
+        train: Callable[..., object] = training.train
+        if shape in SHAPES:
+            from benchmarks.long_models import train_long
+
+            train = partial(train_long, shape)
+        train(
             sequences,
             vocabulary_size=len(self.ids),
             bos_id=self.ids[SPECIALS["bos"]],
@@ -322,9 +349,10 @@ def _policies(size: Size) -> dict[str, dict[str, Any]]:
     """Return the demo policy, the same with demands on the target, and one that asks a reference.
 
     What decides nothing is left out: attackers who know age and sex alone, and the benign class.
+    Of long records there is one policy.
     """
     policies = {}
-    for name in ("gate", "requiring", "reference"):
+    for name in ("gate", "requiring", "reference") if size.events is None else ("long",):
         document = yaml.safe_load(resource("policies/demo.yaml").read_text(encoding="utf-8"))
         document["metadata"]["name"] = name
         asked = [f"{name}-disclosure" for name in SENSITIVE_CLASSES[: size.classes]]
@@ -345,6 +373,12 @@ def _policies(size: Size) -> dict[str, dict[str, Any]]:
                 controls[control_name]["params"] = {**controls[control_name]["params"], **drawn}
         document["spec"]["parameters"]["sampling"] = {"curtailed": True}
         policies[name] = document
+    if size.events is not None:
+        for control_name in asked:
+            controls[control_name]["limits"] = {"record": {"fail": 0.05}}
+            controls[control_name]["params"]["horizonTokens"] = LONG_HORIZON
+        del document["spec"]["attackers"]["events-5"], document["spec"]["attackers"]["events-10"]
+        return policies
     policies["requiring"]["spec"]["gate"]["requireExpectation"] = True
     spec = policies["reference"]["spec"]
     known = spec["controls"]

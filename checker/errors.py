@@ -8,6 +8,7 @@
     ├── TargetError        4  a model that cannot be loaded, or that fails preflight
     ├── EvidenceError      4  evidence that is missing, changed or cannot be written
     ├── ExecutorError      4  a cluster that cannot be reached, or that has no workers left
+    ├── MissingExtra       4  an optional part of phigate that is not installed
     └── InsufficientData   4  too little data for an estimate; judge() makes it *inconclusive*
 
 A failed audit is a result, not an exception: `fail` and `inconclusive` are verdicts and have exit
@@ -107,6 +108,10 @@ class EvidenceError(PhigateError):
 
 class ExecutorError(PhigateError):
     """There is nowhere to run jobs, or nowhere any more; those that were finished are kept."""
+
+
+class MissingExtra(PhigateError):
+    """An optional part of phigate is not installed; the sentence ends with the command to type."""
 
 
 class InsufficientData(PhigateError):

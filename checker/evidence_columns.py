@@ -96,6 +96,8 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "common": _COUNT,
         "log_probability": _MAYBE_LOG,  # where all windows are what anybody would write
         "greedy": _FLAG,
+        "telling_log_probability": _MAYBE_LOG,
+        "telling_greedy": _FLAG,
         "rare_log_probability": _MAYBE_LOG,
         "rare_greedy": _FLAG,
     },

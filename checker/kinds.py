@@ -29,6 +29,8 @@ SHARED: dict[str, tuple[str, ...]] = {
         "common",
         "log_probability",
         "greedy",
+        "telling_log_probability",
+        "telling_greedy",
         "rare_log_probability",
         "rare_greedy",
     ),

@@ -64,6 +64,8 @@ class Metric:
         thresholded: each patient's outcome is whether q exceeds the threshold, and nothing else.
         hangs_on_prompt: False where it means as much when patients share a prompt, whatever its
             family.
+        sound_rate: share of patients whom a model without memory hits by chance, where the attack
+            knows it better than a policy's `expectedBaseRate`; only plans use it.
         words: what reports call it; a metric without any is shown by its name.
     """
 
@@ -75,6 +77,7 @@ class Metric:
     can_pass: bool = True
     thresholded: bool = False
     hangs_on_prompt: bool = True
+    sound_rate: float | None = None
     words: MetricWords | None = None
 
     def in_control(self, *, contrast: str, params: Params) -> Metric:

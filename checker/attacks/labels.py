@@ -20,6 +20,7 @@ from checker.planning.protocol import PlannedCell, Work
 from checker.planning.sharing import RolloutSettings
 from checker.planning.subgroups import Slice
 from checker.planning.workload import LabelSet, SplitLabels
+from checker.records.prompts.shared import distinct_share
 
 
 def class_labels(builder: PlanBuilder, cell: PlannedCell[Any], *, horizon_tokens: int = 1) -> str:
@@ -37,12 +38,9 @@ def eligible_sample(labels: LabelSet, piece: Slice) -> Sample:
     inside = labels.members.eligible & piece.members
     outside = labels.nonmembers.eligible & piece.nonmembers
     shares = [
-        len(set(keys)) / len(keys)
-        for keys in (
-            _keys_at(labels.members.keys, inside),
-            _keys_at(labels.nonmembers.keys, outside),
-        )
-        if keys
+        share
+        for split, chosen in ((labels.members, inside), (labels.nonmembers, outside))
+        if (share := _distinct(split, chosen)) is not None
     ]
     return Sample(
         members=int(inside.sum()),
@@ -86,6 +84,14 @@ def asked_alone(labels: LabelSet, piece: Slice, settings: RolloutSettings | None
     return Work(int(lengths.sum()), int((lengths > 0).sum()) * each)
 
 
+def _distinct(labels: SplitLabels, chosen: NDArray[np.bool_]) -> float | None:
+    """Return how many distinct prompts the chosen have for each, of a draw all whom they are of."""
+    if labels.shared is not None:
+        return distinct_share(labels.shared[chosen])
+    keys = _keys_at(labels.keys, chosen)
+    return len(set(keys)) / len(keys) if keys else None
+
+
 def _keys_at(keys: list[bytes | None], chosen: NDArray[np.bool_]) -> list[bytes]:
     return [key for i in np.flatnonzero(chosen) if (key := keys[i]) is not None]
 
@@ -118,12 +124,43 @@ def eligible_again(labels: pa.Table, subgroup: str) -> dict[str, float]:
     shares = []
     for split, chosen in _splits(labels, subgroup):
         counts[split] = int((chosen & eligible).sum())
-        prompts = labels["prompt"].filter(pa.array(chosen & eligible)).drop_null()
-        if len(prompts):
-            shares.append(pc.count_distinct(prompts).as_py() / len(prompts))
+        share = distinct_again(labels, chosen & eligible)
+        if share is not None:
+            shares.append(share)
     if shares:
         counts["distinct_prompt_share"] = min(shares)
     return counts
+
+
+def distinct_again(labels: pa.Table, chosen: NDArray[np.bool_]) -> float | None:
+    """Return how many distinct prompts some rows of labels have for each, or None without any.
+
+    Of a draw it is those of all from whom they were drawn.
+    """
+    own = labels.filter(pa.array(chosen & labels["prompt"].is_valid().to_numpy()))
+    if not own.num_rows:
+        return None
+    if "shared" in own.column_names:
+        return distinct_share(own["shared"].to_numpy())
+    return float(pc.count_distinct(own["prompt"]).as_py() / own.num_rows)
+
+
+def distinct_of_all(labels: pa.Table, subgroup: str, *, everybody: bool) -> float | None:
+    """Return the share of distinct prompts among all from whom a label set's patients were drawn.
+
+    Args:
+        labels: of a cell.
+        subgroup: of the cell.
+        everybody: of all patients; otherwise of the eligible positives only.
+
+    Returns:
+        Of the split where it is lower; None where nobody was left out, or nobody has a prompt.
+    """
+    if "shared" not in labels.column_names:
+        return None
+    eligible = np.ones(labels.num_rows, np.bool_) if everybody else booleans(labels, "eligible")
+    shares = [distinct_again(labels, own & eligible) for _, own in _splits(labels, subgroup)]
+    return min((share for share in shares if share is not None), default=None)
 
 
 def positive_again(labels: pa.Table, subgroup: str) -> dict[str, float]:

@@ -10,6 +10,6 @@ end in a verdict. A table or a bar that takes a page has a module too. Commands 
 need when they run, so that help and errors come at once.
 """
 
-from checker.cli.program import cli, main
+from checker.cli.program import cli, main, run_command
 
-__all__ = ["cli", "main"]
+__all__ = ["cli", "main", "run_command"]

@@ -10,6 +10,7 @@ import click
 
 from checker.cli.console import emit_json, show
 from checker.cli.options import File, json_option
+from checker.errors import UsageError
 
 
 @click.group()
@@ -52,6 +53,30 @@ def show_class(name: str, policy: Path | None, as_json: bool) -> None:
         emit_json(class_json(name, spec))
     else:
         show(partial(print_class, name, spec))
+
+
+@classes.command("find")
+@click.argument("words", metavar="WORD...", nargs=-1, required=True)
+@policy_option
+@json_option
+def find(words: tuple[str, ...], policy: Path | None, as_json: bool) -> None:
+    """Find classes by name, synonym, what they say, or a code: `classes find schizophrenia`.
+
+    Exit code 2 where no class answers.
+    """
+    from dataclasses import asdict
+
+    from checker.cli.class_listing import choose_coded
+    from checker.cli.class_search import find_classes, meant, print_found
+
+    chosen, sought = choose_coded(policy), " ".join(words)
+    found = find_classes(chosen, sought)
+    if as_json:
+        emit_json([asdict(one) for one in found])
+    elif found:
+        show(partial(print_found, found))
+    if not found:
+        raise UsageError(f"no class answers to '{sought}'{meant(chosen, sought)}")
 
 
 @classes.command("match")

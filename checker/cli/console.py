@@ -6,7 +6,7 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import click
 
@@ -18,6 +18,10 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from checker.verification import Statement
+
+
+WIDTH = 160
+"""Columns of a log, which has no width of its own: tables must not wrap in it."""
 
 
 def say(message: str) -> None:
@@ -71,20 +75,23 @@ def show(draw: Callable[[Console], None]) -> None:
     from checker.cli.harmless import HarmlessConsole
 
     at_terminal = sys.stdout is not None and sys.stdout.isatty()
-    # a log has no width of its own: tables must not wrap in it
-    console = HarmlessConsole(highlight=False, width=None if at_terminal else 160)
+    console = HarmlessConsole(highlight=False, width=None if at_terminal else WIDTH)
     with console.capture() as drawn:
         draw(console)
     _put(drawn.get().rstrip("\n"))
 
 
 def plain_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
-    """Return an empty table without lines; the headings named in `numbers` are right-aligned."""
+    """Return an empty table without lines; the headings named in `numbers` are right-aligned.
+
+    Where there is no room text goes on in the next line: cut names would look alike.
+    """
     from rich.table import Table
 
     table = Table(show_edge=False, pad_edge=False, header_style="bold")
     for heading in headings:
-        table.add_column(heading, justify="right" if heading in numbers else "left")
+        side: Literal["left", "right"] = "right" if heading in numbers else "left"
+        table.add_column(heading, justify=side, overflow="fold")
     return table
 
 

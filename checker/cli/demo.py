@@ -10,6 +10,7 @@ import click
 from checker.cli.console import error_console, say, show, write
 from checker.cli.options import File
 from checker.errors import PhigateError
+from checker.extras import require_extra
 
 
 @click.command()
@@ -44,6 +45,7 @@ def demo(
     from checker.report.formats.console import print_report
     from checker.run.stored import report_folder
 
+    require_extra("audit", "training and auditing the demo's models")
     settings = Settings(out, seed, cohort, policy, patients, max_patients, max_tokens)
     demonstration = Demonstration(settings, say=lambda text: say(f"  {text}"))
     say(f"patients, vocabulary, targets and policy, in {out}")

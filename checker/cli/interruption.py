@@ -5,19 +5,25 @@ where it stands, in the middle of a file and without a word. Here they raise `Ke
 so that files are left whole, workers are closed and the user is told how to go on. What was to be
 ignored stays ignored (`nohup`). SIGKILL can be caught by nobody; a run survives it because files
 appear whole or not at all.
+
+Once the command has ended, a signal stops nothing any more: the verdict is out, and its exit code
+is what a pipeline has to get, however long the interpreter takes to end.
 """
 
 from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
+from typing import TypeVar
 
 EXIT_CODE = 130
 """As shells say it of Ctrl-C, whichever signal it was."""
+
+T = TypeVar("T")
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
@@ -50,15 +56,33 @@ class Interruption:
             " goes on from there"
         )
 
+    def stoppable(self, command: Callable[[], T]) -> T:
+        """Run a command, which signals stop by raising `Stopped` in it.
+
+        Outside of this call they are noted and raise nothing: whoever says what went wrong, or
+        hands on a verdict, is not to end in a traceback.
+        """
+        return command()
+
 
 @contextmanager
-def interruptible() -> Iterator[Interruption]:
-    """Let signals that ask to stop raise `KeyboardInterrupt`; handlers are put back at the end."""
+def interruptible(*, to_the_end: bool = False) -> Iterator[Interruption]:
+    """Let signals that ask to stop raise `KeyboardInterrupt` in what is run `stoppable`.
+
+    Args:
+        to_the_end: the process ends next, so what it would end by is ignored from then on. Without
+            it handlers are put back. Only `SIG_IGN` lasts through the end of an interpreter, which
+            puts the default in the place of any handler and goes on for a while.
+    """
     interruption = Interruption()
 
     def stop(number: int, frame: FrameType | None) -> None:
         interruption.by = interruption.by or signal.Signals(number).name
-        raise Stopped
+        # by the stack and not by a flag, which a second signal could come before
+        while frame is not None:
+            if frame.f_code is Interruption.stoppable.__code__:
+                raise Stopped
+            frame = frame.f_back
 
     before = {}
     if threading.current_thread() is threading.main_thread():  # elsewhere nobody may set them
@@ -70,4 +94,4 @@ def interruptible() -> Iterator[Interruption]:
         yield interruption
     finally:
         for number, handler in before.items():
-            signal.signal(number, handler)
+            signal.signal(number, signal.SIG_IGN if to_the_end else handler)

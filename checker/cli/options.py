@@ -51,6 +51,11 @@ def read_formats(text: str) -> list[str]:
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Machine-readable output.")
+others_option = click.option(
+    "--skip-others",
+    is_flag=True,
+    help="Pass over files that are not phigate's; for hooks, which name every YAML file.",
+)
 as_of_option = click.option("--as-of", metavar="TIME", help="Judge for this time (ISO 8601).")
 format_option = click.option(
     "--format",

@@ -37,6 +37,12 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             else ")"
         )
     )
+    if (drawn := plan.data.drawn) is not None:
+        console.print(
+            f"Drawn by lot, to stand for all: {drawn.members:,} members, {drawn.nonmembers:,}"
+            f" nonmembers; with those drawn for a class, {drawn.asked_members:,} and"
+            f" {drawn.asked_nonmembers:,} are asked (parameters.sampling.patients: all asks all)."
+        )
     _print_near_duplicates(plan, console)
     _print_cells(plan, console)
     _print_classes(plan, console)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -43,6 +44,18 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
             name = dotted(shown.path[len(section) :])
             table.add_row(f"  {told(name)}", escape(_value(shown.value)), told(_from(shown)))
     console.print(table)
+
+
+def print_control(explanation: Explanation, console: Console) -> None:
+    """Print what one control says, and name what else holds for it."""
+    own = ("spec", "controls", explanation.control)
+    fields = tuple(one for one in explanation.fields if one.path[:3] == own)
+    files = {one.place.file for one in fields if one.place}
+    first, *others = explanation.documents
+    documents = (first, *(one for one in others if one.file in files))
+    print_explanation(replace(explanation, documents=documents, fields=fields), console)
+    rest = len(explanation.fields) - len(fields)
+    console.print(f"its attackers, class and citations, and what holds for all: {rest} more, --all")
 
 
 _NAMED = (

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import click
 
 from checker.cli.console import emit_json, plain_table, say, show, told
-from checker.cli.options import File, json_option
+from checker.cli.options import File, json_option, others_option
 from checker.errors import ExitCode
 
 if TYPE_CHECKING:
@@ -22,16 +22,24 @@ if TYPE_CHECKING:
 @click.command("test")
 @click.argument("files", metavar="FILE|FOLDER...", type=File, nargs=-1, required=True)
 @click.option("--policy", type=File, help="Test this policy instead of the one the tests name.")
+@others_option
 @json_option
-def run_policy_tests(files: tuple[Path, ...], policy: Path | None, as_json: bool) -> None:
+def run_policy_tests(
+    files: tuple[Path, ...], policy: Path | None, skip_others: bool, as_json: bool
+) -> None:
     """Run policy tests: made-up results, and the verdicts that a policy must give.
 
-    Needs neither model nor patients. Running no test at all is a failure.
+    Needs neither model nor patients. Running no test at all is a failure, unless files that hold
+    none were to be passed over.
     """
     from checker.policy import load_policy
+    from checker.policy.recognition import kinds_named
     from checker.verdict.policy_tests import find_tests, policy_under_test, run_policy_test
 
+    if skip_others:
+        files = tuple(f for f in files if f.is_dir() or "PolicyTest" in (kinds_named(f) or ()))
     given = load_policy(policy) if policy is not None else None
+    nothing_to_test = skip_others and not files
     results = [
         result
         for test in find_tests(files)
@@ -40,15 +48,15 @@ def run_policy_tests(files: tuple[Path, ...], policy: Path | None, as_json: bool
     if as_json:
         emit_json(
             {
-                "passed": bool(results) and all(r.holds for r in results),
+                "passed": (bool(results) or nothing_to_test) and all(r.holds for r in results),
                 "cases": [{**asdict(r), "holds": r.holds} for r in results],
             }
         )
-    else:
+    elif not nothing_to_test:
         show(lambda console: _print_results(results, console))
-    if not results:
+    if not results and not nothing_to_test:
         say("no policy tests were found, so nothing was tested")
-    if not results or not all(result.holds for result in results):
+    if not (results or nothing_to_test) or not all(result.holds for result in results):
         raise click.exceptions.Exit(int(ExitCode.FAIL))
 
 

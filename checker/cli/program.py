@@ -6,7 +6,7 @@ import io
 import os
 import sys
 import warnings
-from typing import TextIO
+from typing import NoReturn, TextIO
 
 import click
 
@@ -21,6 +21,8 @@ from checker.cli import (
     judge,
     keys,
     ledger,
+    limits,
+    new,
     plan,
     policy_tests,
     power,
@@ -49,8 +51,10 @@ def cli() -> None:
 
 for _command in (
     init.init,
+    new.new,
     validate.validate,
     explain.explain,
+    limits.limits,
     diff.diff,
     policy_tests.run_policy_tests,
     schema.schema,
@@ -87,20 +91,27 @@ def _say_warning(
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
-def main() -> None:
-    """Run the command line; whatever happens, the user sees a sentence and an exit code."""
+def main() -> NoReturn:
+    """Be the process `phigate`: run the command, and end in its exit code whatever comes then."""
+    with interruptible(to_the_end=True) as interruption:
+        code = _exit_code(interruption)
+    sys.exit(code)
+
+
+def run_command() -> int:
+    """Run the command that `sys.argv` names and return its exit code; the process goes on."""
+    with interruptible() as interruption:
+        return _exit_code(interruption)
+
+
+def _exit_code(interruption: Interruption) -> int:
+    """Run the command; whatever happens, the user sees a sentence and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a label that cannot be shown must not end a run
     warnings.showwarning = _say_warning
-    with interruptible() as interruption:
-        sys.exit(_exit_code(interruption))
-
-
-def _exit_code(interruption: Interruption) -> int:
-    """Run the command that the arguments name, and say what went wrong."""
     try:
-        return int(cli.main(standalone_mode=False) or 0)
+        return int(interruption.stoppable(lambda: cli.main(standalone_mode=False)) or 0)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from checker.cli.console import emit_json, say, write
-from checker.cli.options import File, as_of_option, json_option, read_moment
+from checker.cli.options import File, as_of_option, json_option, others_option, read_moment
 from checker.errors import DocumentError, ExitCode, Problem
 from checker.report.wording.plain import plain
 
@@ -19,9 +19,10 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("files", type=File, nargs=-1, required=True)
+@others_option
 @as_of_option
 @json_option
-def validate(files: tuple[Path, ...], as_of: str | None, as_json: bool) -> None:
+def validate(files: tuple[Path, ...], skip_others: bool, as_of: str | None, as_json: bool) -> None:
     """Check documents; all problems of a file at once, each with its line.
 
     Given together, a policy and its target or its waivers are also checked against each other.
@@ -29,9 +30,12 @@ def validate(files: tuple[Path, ...], as_of: str | None, as_json: bool) -> None:
     from checker.policy import check_pair, load_documents
     from checker.policy.documents import AuditTarget, LeakagePolicy
     from checker.policy.lint import lint
+    from checker.policy.recognition import kinds_named
     from checker.policy.waivers import check_together
 
     moment = read_moment(as_of)
+    if skip_others:
+        files = tuple(file for file in files if kinds_named(file) is not None)
     problems: list[Problem] = []
     located: list[Located[Any]] = []
     for file in files:

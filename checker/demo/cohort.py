@@ -111,6 +111,8 @@ def write_cohort(
     nonmembers: int = 600,
     tuning: int = 120,
     positives: int = 80,
+    events: tuple[int, int] = _EVENTS,
+    known: int = EVENTS_KNOWN,
 ) -> None:
     """Write a MEDS data set of synthetic patients.
 
@@ -125,6 +127,8 @@ def write_cohort(
         tuning: patients of the split `tuning`.
         positives: of each sensitive class among members, and as many among nonmembers; tuning
             patients have them in the members' proportion.
+        events: fewest and most of a record, sensitive ones not counted.
+        known: no sensitive code stands among so many first events; fewer than a record has.
 
     Raises:
         UsageError: more positives than patients in a split.
@@ -145,7 +149,7 @@ def write_cohort(
         meds.tuning_split: (tuning, round(positives * tuning / members) if members else 0),
     }
     total = members + nonmembers + tuning
-    everybody = list(_distinct_patients(rng, codes, count=total))
+    everybody = list(_distinct_patients(rng, codes, count=total, events=events))
     # Random numbers: neither a subject's id nor its place may tell the split.
     subjects = rng.permutation(total) + 100_000
     start = 0
@@ -155,7 +159,7 @@ def write_cohort(
         ids = [int(subject) for subject in subjects[start : start + size]]
         start += size
         for name in SENSITIVE_CLASSES:
-            _deal_out(rng, chosen, codes.by_cluster[name]["DIAGNOSIS"], count=share)
+            _deal_out(rng, chosen, codes.by_cluster[name]["DIAGNOSIS"], count=share, behind=known)
         splits[split] = ids
         _write_shard(folder / meds.data_subdirectory / split / "0.parquet", chosen, ids)
     _write_metadata(folder, splits, everybody, codes)
@@ -188,14 +192,14 @@ def _codes() -> _CodeList:
 
 
 def _distinct_patients(
-    rng: np.random.Generator, codes: _CodeList, *, count: int
+    rng: np.random.Generator, codes: _CodeList, *, count: int, events: tuple[int, int]
 ) -> Iterator[_Patient]:
     """Draw patients, again where a record resembles an earlier one: no near-duplicates."""
     column = {code: i for i, code in enumerate([*codes.descriptions, *_SETTINGS])}
     seen = np.zeros((count, len(column)), dtype=np.float32)
     for i in range(count):
         while True:
-            patient = _patient(rng, codes)
+            patient = _patient(rng, codes, events)
             holds = np.zeros(len(column), dtype=np.float32)
             holds[[column[code] for code in patient.codes]] = 1
             shared = seen[:i] @ holds
@@ -206,7 +210,7 @@ def _distinct_patients(
         yield patient
 
 
-def _patient(rng: np.random.Generator, codes: _CodeList) -> _Patient:
+def _patient(rng: np.random.Generator, codes: _CodeList, events: tuple[int, int]) -> _Patient:
     """Draw a patient's facts and visits, without any sensitive code."""
     sex = _SEXES[rng.integers(2)]
     race = _draw(rng, _RACES)
@@ -215,7 +219,7 @@ def _patient(rng: np.random.Generator, codes: _CodeList) -> _Patient:
     born = first - timedelta(days=int(age * 365.25 + rng.integers(0, 365)))
     born = born.replace(hour=0, minute=0)
     clusters = _clusters_of(rng, codes, sex=sex, age=age)
-    length = int(rng.integers(_EVENTS[0], _EVENTS[1] + 1))
+    length = int(rng.integers(events[0], events[1] + 1))
     visits: list[tuple[datetime, list[str]]] = []
     history: list[str] = []
     time = first
@@ -278,16 +282,21 @@ def _next_opening(rng: np.random.Generator, time: datetime) -> datetime:
 
 
 def _deal_out(
-    rng: np.random.Generator, patients: Sequence[_Patient], codes: list[str], *, count: int
+    rng: np.random.Generator,
+    patients: Sequence[_Patient],
+    codes: list[str],
+    *,
+    count: int,
+    behind: int,
 ) -> None:
-    """Give exactly `count` patients one of the codes, at a place drawn evenly behind the tenth."""
+    """Give exactly `count` patients one of the codes, at a place drawn evenly behind some event."""
     for i in rng.choice(len(patients), size=count, replace=False):
         patient = patients[i]
         slots = [
             (codes_of_visit, at)
             for n, codes_of_visit in enumerate(v for _, v in patient.visits)
             for at in range(1, len(codes_of_visit) + 1)  # never before the visit's setting
-            if sum(len(v) for _, v in patient.visits[:n]) + at >= EVENTS_KNOWN
+            if sum(len(v) for _, v in patient.visits[:n]) + at >= behind
         ]
         visit, at = slots[rng.integers(len(slots))]
         visit.insert(at, codes[rng.integers(len(codes))])

@@ -6,7 +6,7 @@ same job, so what several cells need is run once; which prompts share a job `sha
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from checker.attacks.api import version_of_kind
 from checker.canonical import digest
 from checker.planning.classes import ClassRanks, pool_watch
+from checker.planning.drawn import Chosen, Draw, LabelKey
 from checker.planning.identity import class_identity, identity
 from checker.planning.lots import SHARE, drawn_share
 from checker.planning.model import Job
@@ -28,8 +29,9 @@ from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.other_descriptions import AGE_SHIFTS, BEGINNING
 from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
+from checker.records.prompts.shared import sharers
 from checker.records.prompts.windows import Window
-from checker.records.sample import TokenSample
+from checker.records.sample import SampledPatients
 from checker.records.tokenization import TokenizedRecords, Tokenizer
 from checker.targets import TargetDescription, Tokens
 
@@ -54,9 +56,12 @@ class PlanBuilder:
 
     Args:
         policy, target: validated.
-        cohort, tokenizer: the patients.
+        cohort: everybody who was drawn, those of the lot first.
+        tokenizer: of the target.
+        draw: who they are.
         descriptions: of the model under audit and, where there is one, of the reference model.
-        members, nonmembers, spare: the patients as tokens.
+        members, nonmembers, spare: the lot as tokens, who stand for everybody.
+        asked: everybody who was drawn as tokens, members under True.
         ranks: the attribute classes in use.
         slices: the subgroups in use, by name; complete before the first label set is made.
         score_percents: every k that a membership score is asked for, in percent; complete before
@@ -73,6 +78,8 @@ class PlanBuilder:
     members: TokenizedRecords
     nonmembers: TokenizedRecords
     spare: TokenizedRecords
+    asked: Mapping[bool, TokenizedRecords]
+    draw: Draw
     ranks: dict[str, ClassRanks]
     slices: dict[str, Slice]
     score_percents: tuple[float, ...] = ()
@@ -102,8 +109,8 @@ class PlanBuilder:
                 window=self.window,
             )
             for is_member, tokens, patients in (
-                (True, self.members, self.cohort.members),
-                (False, self.nonmembers, self.cohort.nonmembers),
+                (True, self.asked[True], self.cohort.members),
+                (False, self.asked[False], self.cohort.nonmembers),
             )
         }
 
@@ -120,15 +127,7 @@ class PlanBuilder:
     @property
     def max_length(self) -> int | None:
         """Most tokens of a sequence, or None where nothing bounds it."""
-        limits = [
-            length
-            for length in (
-                self.target.document.spec.tokenization.max_length,
-                *(description.context_length for description in self.descriptions.values()),
-            )
-            if length is not None
-        ]
-        return min(limits) if limits else None
+        return longest_sequence(self.target, self.descriptions)
 
     def lacks(self, capability: str, *, who: Who = "target") -> str | None:
         """Return what a model lacks to do a job, in the words of a report, or None."""
@@ -187,6 +186,10 @@ class PlanBuilder:
         )
 
     def data_inputs(self) -> dict[str, Any]:
+        """Return everything the tokens of the lot depend on, and who they are."""
+        return {**self._token_inputs(), **self.draw.lot_inputs()}
+
+    def _token_inputs(self) -> dict[str, Any]:
         """Return everything a patient's tokens depend on."""
         spec = self.target.document.spec
         return {
@@ -227,6 +230,11 @@ class PlanBuilder:
             }
         return self._drawn[purpose]
 
+    def of_lot(self, piece: Slice) -> Slice:
+        """Return those of a subgroup who stand for everybody."""
+        inside, outside = len(self.members), len(self.nonmembers)
+        return Slice(piece.name, piece.members[:inside], piece.nonmembers[:outside])
+
     # --- labels ---------------------------------------------------------------------------------
 
     def class_labels(
@@ -255,14 +263,7 @@ class PlanBuilder:
                 # what makes a hit for whom is read by the names of a pool's classes
                 **({"parts": _watched(ranks.parts)} if ranks.parts else {}),
             },
-            PromptRecipe(
-                attacker,
-                removed=ranks.removed,
-                counted=ranks.counted,
-                watch=np.array(ranks.watch, dtype=np.int32),
-                horizon_tokens=horizon_tokens,
-                parts=tuple(ranks.parts),
-            ),
+            PromptRecipe.of_class(ranks, attacker, horizon_tokens=horizon_tokens),
             everybody=everybody,
             class_name=class_name,
         )
@@ -274,15 +275,12 @@ class PlanBuilder:
 
         Nothing is removed from the prompts; eligible is who has at least `min_tokens` behind them.
         """
-        nothing = np.zeros(len(self.cohort.codes), dtype=np.bool_)
         return self._labels(
             f"what follows what {attacker.name} knows",
             {"codes": None, "horizonTokens": horizon_tokens, "minTokens": min_tokens},
-            PromptRecipe(
+            PromptRecipe.of_records(
                 attacker,
-                removed=nothing,
-                counted=nothing,
-                watch=np.empty(0, dtype=np.int32),
+                n_codes=len(self.cohort.codes),
                 horizon_tokens=horizon_tokens,
                 min_tokens=min_tokens,
             ),
@@ -299,12 +297,14 @@ class PlanBuilder:
         everybody: bool,
         class_name: str | None,
     ) -> str:
+        key = LabelKey(class_name, recipe.attacker.name, recipe.horizon_tokens, recipe.min_tokens)
         job = self.job(
             "labels",
             title,
             {
                 **self.data_inputs(),
                 **inputs,
+                **({} if everybody else self.draw.asked_inputs(key)),
                 "attacker": identity(recipe.attacker),
                 "window": self.window,
                 "subgroups": sorted(self.slices),
@@ -314,22 +314,27 @@ class PlanBuilder:
         )
         if job.digest not in self.label_sets:
             members, nonmembers = (
-                self._labelled(recipe, is_member, everybody=everybody, class_name=class_name)
+                self._labelled(recipe, is_member, key, everybody=everybody)
                 for is_member in (True, False)
             )
             self.label_sets[job.digest] = LabelSet(members, nonmembers, recipe)
         return self.add(job)
 
     def _labelled(
-        self, recipe: PromptRecipe, is_member: bool, *, everybody: bool, class_name: str | None
+        self, recipe: PromptRecipe, is_member: bool, key: LabelKey, *, everybody: bool
     ) -> SplitLabels:
         """Label the patients of one split, and keep the prompts that will be run."""
-        source = self.sources[is_member]
+        source, class_name = self.sources[is_member], key.class_name
         standing = self._standings.get((class_name, is_member))
         if standing is None:
             standing = ClassPlaces.of(source, counted=recipe.counted, watch=recipe.watch)
             self._standings[class_name, is_member] = standing
+        chosen = self.draw.chosen(key, is_member, positive=standing.positive, everybody=everybody)
+        if chosen is not None:
+            standing = standing.among(source, chosen.asked)
         prompts = recipe.build(source, everybody=everybody, standing=standing)
+        if chosen is not None:
+            prompts = prompts.among(chosen.asked)
         run = prompts.promptable if everybody else prompts.eligible
         length = np.where(run, prompts.lengths, 0)
         keys: list[bytes | None] = [None] * len(prompts)
@@ -345,6 +350,8 @@ class PlanBuilder:
             length=length,
             keys=keys,
             holds=self._holds(class_name, is_member) if recipe.parts else None,
+            drawn=None if chosen is None else chosen.share,
+            shared=None if chosen is None else _shared(chosen, keys),
         )
 
     def _holds(self, class_name: str | None, is_member: bool) -> NDArray[np.int64]:
@@ -400,12 +407,11 @@ class PlanBuilder:
         group = digest({"who": who, **drawn})
         needed = self._prompts_of(labels)
         by_whom = "" if who == "target" else " (reference model)"
-        for chunk in self._allocation.fresh(
+        for chunk in self._fresh(
             group,
-            needed,
+            labels,
             samples=settings.samples,
             a_job=PROMPTS_A_BATCH if self.is_sequential else PROMPTS_A_JOB,
-            at_random=self.is_sequential,
         ):
             job = self._ask(
                 "rollouts",
@@ -426,13 +432,34 @@ class PlanBuilder:
     def embeddings(self, labels: str, *, attacker: str) -> list[str]:
         """Return the jobs that embed the prompts of a label set, adding what no job embeds yet."""
         needed = self._prompts_of(labels)
-        for chunk in self._allocation.fresh(
-            "embeddings", needed, samples=1, a_job=PROMPTS_A_JOB, at_random=False
-        ):
+        for chunk in self._fresh("embeddings", labels, samples=1, a_job=PROMPTS_A_JOB):
             title = f"embeddings of what {attacker} knows"
             job = self._ask("embeddings", title, chunk, {}, who="target")
             self._allocation.put("embeddings", chunk, samples=1, job=job)
         return self._allocation.homes("embeddings", needed, samples=1)
+
+    def _fresh(self, group: str, labels: str, *, samples: int, a_job: int) -> Iterator[list[bytes]]:
+        """Yield the prompts of a label set that no job of a group holds yet, those of one job each.
+
+        Of patients who were drawn those of one job follow each other in the order of the lot, so
+        that a longer draw has the jobs of a shorter one.
+        """
+        found = self.label_sets[labels]
+        if found.members.drawn is None and found.nonmembers.drawn is None:
+            order: Literal["like", "random", "given"] = "random" if self.is_sequential else "like"
+            parts = [self._prompts_of(labels)]
+        else:
+            order = "random" if self.is_sequential else "given"
+            parts = [self._in_lot_order(found.split(side), side) for side in (True, False)]
+            parts = [[key for part in parts for key in part]] if self.is_sequential else parts
+        for part in parts:
+            yield from self._allocation.fresh(
+                group, part, samples=samples, a_job=a_job, order=order
+            )
+
+    def _in_lot_order(self, labels: SplitLabels, is_member: bool) -> list[bytes]:
+        order = np.argsort(self.draw.splits[is_member].rank).tolist()
+        return [key for i in order if (key := labels.keys[i]) is not None]
 
     def _ask(
         self,
@@ -487,9 +514,9 @@ class PlanBuilder:
             who: scores.
             members: also those of members; no job holds records of both.
         """
-        inside = len(self.cohort.members)
+        inside = len(self.members)
         everybody = [(True, i) for i in range(inside)]
-        everybody += [(False, i) for i in range(len(self.cohort.nonmembers))]
+        everybody += [(False, i) for i in range(len(self.nonmembers))]
         lengths = np.concatenate([self.scored_lengths[True], self.scored_lengths[False]])
         digests = []
         by_whom = "" if who == "target" else " (reference model)"
@@ -498,13 +525,18 @@ class PlanBuilder:
         for start in starts:
             end = inside if start < inside else len(everybody)
             chunk = everybody[start : min(start + RECORDS_A_JOB, end)]
+            if self.draw.is_whole:
+                whose: dict[str, Any] = {"first": start}
+            else:  # the lot's first patients are those of a longer lot too
+                whose = {"lot": {"seed": self.seed}, "member": start < inside}
+                whose |= {"first": start - (0 if start < inside else inside)}
             job = self.job(
                 "scores",
                 f"token log-probabilities of records {start + 1}–{start + len(chunk)}{by_whom}",
                 {
-                    **self.data_inputs(),
+                    **self._token_inputs(),
                     **self.model_inputs(who),
-                    "first": start,
+                    **whose,
                     "count": len(chunk),
                     "k": list(self.score_percents),
                     "window": self.window,
@@ -519,11 +551,11 @@ class PlanBuilder:
 
     # --- what every excess rests on -------------------------------------------------------------
 
-    def admissibility(self, *, sample: TokenSample | None, uses_reference: bool) -> None:
+    def admissibility(self, *, sample: SampledPatients | None, uses_reference: bool) -> None:
         """Add what excess and membership rest on: comparable splits and the right description.
 
         Args:
-            sample: the trainer's own sequences, where the target names them.
+            sample: the trainer's own sequences, where the target names them, and the patients.
             uses_reference: some cell subtracts what a reference model says, so that it is attacked
                 itself: it must not know the members.
         """
@@ -585,14 +617,13 @@ class PlanBuilder:
             )
         )
 
-    def _expectation(self, sample: TokenSample | None) -> None:
+    def _expectation(self, sample: SampledPatients | None) -> None:
         """Add what compares the model with what its trainer knows of it."""
         inputs = self.data_inputs()
         if sample is not None:
             title = "are records tokenized as the trainer's data loader does it"
-            job = self.job(
-                "expected-tokens", title, {**inputs, "sample": sample.sha256}, runs_on="cohort"
-            )
+            inputs = {**self._token_inputs(), "sample": sample.tokens.sha256}
+            job = self.job("expected-tokens", title, inputs, runs_on="cohort")
             self.job_inputs[self.add(job)] = sample
         expect = self.target.document.spec.expect
         if expect is not None and expect.loss is not None and self.lacks("logprobs") is None:
@@ -607,6 +638,33 @@ class PlanBuilder:
                     forward_tokens=int(lengths.mean() * patients),
                 )
             )
+
+
+def longest_sequence(
+    target: Located[AuditTarget], descriptions: Mapping[Who, TargetDescription]
+) -> int | None:
+    """Return the most tokens of a sequence, or None where nothing bounds it."""
+    limits = [
+        length
+        for length in (
+            target.document.spec.tokenization.max_length,
+            *(description.context_length for description in descriptions.values()),
+        )
+        if length is not None
+    ]
+    return min(limits) if limits else None
+
+
+def _shared(chosen: Chosen, keys: Sequence[bytes | None]) -> NDArray[np.float64]:
+    """Return how many of the whole split share each patient's prompt, NaN where he has none."""
+    if chosen.shared is not None:
+        return chosen.shared
+    at = [i for i, key in enumerate(keys) if key is not None]
+    shared = np.full(len(keys), np.nan)
+    if at:
+        everybody = round(len(at) / float(chosen.share[at[0]]))
+        shared[at] = sharers([key for key in keys if key is not None], everybody=everybody)
+    return shared
 
 
 def _watched(parts: Mapping[str, ClassRanks]) -> dict[str, list[int]]:

@@ -169,7 +169,7 @@ def _classifier(
 ) -> CheckPower:
     """(b): codes and record length must not tell the splits apart."""
     dealt = assignment == "random"
-    members, nonmembers = plan.data.members, plan.data.nonmembers
+    members, nonmembers = plan.data.lot
     judged = members - members // 2, nonmembers - nonmembers // 2
     finds: float | None
     if dealt:
@@ -417,7 +417,7 @@ def _direction(plan: AuditPlan, deciding: Sequence[Cell]) -> CheckPower:
 def _of_the_reference(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[CheckPower]:
     on_reference = {job.digest for job in plan.jobs if job.runs_on == "reference"}
     attacked = any(job.runs_on == "reference" for job in plan.jobs_of("scores"))
-    members, nonmembers = plan.data.members, plan.data.nonmembers
+    members, nonmembers = plan.data.lot
     finds = auroc_found(members, nonmembers, level=false_alarms.REFERENCE) if attacked else None
     yield CheckPower(
         name="reference",

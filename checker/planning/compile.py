@@ -7,17 +7,19 @@ cell takes its attack says (`planning`); what several cells need is run once (`b
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from checker.attacks.api import load_attack
-from checker.planning.builder import PlanBuilder, Who
+from checker.planning.builder import PlanBuilder, Who, longest_sequence
 from checker.planning.cells import control_cell
-from checker.planning.classes import match_classes
+from checker.planning.classes import ClassRanks, match_classes
 from checker.planning.code_checks import check_codes
+from checker.planning.drawing import draw_patients
+from checker.planning.drawn import Draw, DrawnSplit
 from checker.planning.model import AuditPlan, Cost
 from checker.planning.nonmembers import nonmember_checks, score_percents
-from checker.planning.overlap import SplitOverlap, compare_splits
+from checker.planning.overlap import ComparedCohort, SplitOverlap, compare_splits
 from checker.planning.power import comparability_power
 from checker.planning.protocol import (
     PlannedCell,
@@ -38,11 +40,11 @@ from checker.planning.snapshots import (
 from checker.planning.subgroups import Slice, slices
 from checker.planning.workload import Workload
 from checker.policy import Located, check_pair, resolve_attacker
-from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy
+from checker.policy.documents import AuditTarget, ControlSpec, LeakagePolicy, PolicySpec
 from checker.records.census import check_fields
 from checker.records.cohort import Cohort
-from checker.records.sample import TokenSample
-from checker.records.tokenization import Tokenizer
+from checker.records.sample import SampledPatients, TokenSample
+from checker.records.tokenization import Records, Tokenizer
 from checker.targets import TargetDescription
 
 
@@ -96,30 +98,33 @@ def compile_plan(
     compared = compare_splits(cohort, tokenizer=tokenizer)
     cohort = compared.cohort  # from here on nobody knows those who are set aside
     census = check_codes(policy, target, cohort=cohort)
-    builder = PlanBuilder(
-        policy=policy,
-        target=target,
-        cohort=cohort,
-        tokenizer=tokenizer,
-        descriptions=descriptions,
+    check_fields(
+        target.document.spec.tokenization,
         members=compared.members,
         nonmembers=compared.nonmembers,
         spare=compared.spare,
-        ranks=match_classes(policy, target, cohort=cohort, tokenizer=tokenizer),
-        slices={},
     )
-    check_fields(
-        target.document.spec.tokenization,
-        members=builder.members,
-        nonmembers=builder.nonmembers,
-        spare=builder.spare,
+    ranks = match_classes(policy, target, cohort=cohort, tokenizer=tokenizer)
+    planned = list(_planned_cells(policy.document.spec, compared, files or {}))
+    draw = draw_patients(
+        policy.document.spec,
+        target.document,
+        planned,
+        compared=compared,
+        tokenizer=tokenizer,
+        ranks=ranks,
+        max_length=longest_sequence(target, descriptions),
     )
-    planned = list(_planned_cells(builder, files or {}))
+    builder = _builder(policy, target, compared, draw, tokenizer, descriptions, ranks)
+    everybody = {cell.piece.name: int(cell.piece.members.sum()) for cell in planned}
+    planned = [replace(cell, piece=draw.of(cell.piece)) for cell in planned]
     # labels and scores record every slice, so all of them are known before the first job
     builder.slices |= {cell.piece.name: cell.piece for cell in planned}
     builder.score_percents = score_percents(builder, _score_percents(planned))
+    splits = {True: cohort.members, False: cohort.nonmembers}
     builder.admissibility(
-        sample=sample, uses_reference=any("reference" in cell.models for cell in planned)
+        sample=sample and SampledPatients.of(sample, splits, cohort.codes, tokenizer=tokenizer),
+        uses_reference=any("reference" in cell.models for cell in planned),
     )
     nonmember_jobs = nonmember_checks(builder, (cell.metric for cell in planned))
     builder.curtailed = curtailments(builder, planned)
@@ -139,7 +144,7 @@ def compile_plan(
                 cell.piece.name,
                 cell.params,
                 sample=found.sample.model_copy(
-                    update={"subgroup_members": int(cell.piece.members.sum())}
+                    update={"subgroup_members": everybody[cell.piece.name]}
                 ),
                 missing_capability=found.missing,
                 labels=found.labels,
@@ -153,23 +158,21 @@ def compile_plan(
             target, description, reference=reference, vocabulary=tokenizer.vocabulary
         ),
         data=data_snapshot(
-            cohort,
-            builder.members,
-            builder.nonmembers,
+            compared,
+            builder.asked,
+            draw,
             tokenizer=tokenizer,
             vocabulary_size=description.vocabulary_size,
             max_length=builder.max_length,
             window=builder.window,
-            overlap=compared.overlap,
             census=census,
-            spare=len(builder.spare),
         ),
         classes=class_snapshots(spec, builder.ranks, cohort=cohort, census=census),
         cells=cells,
         jobs=jobs,
         comparability=comparability_power(
-            len(cohort.members),
-            len(cohort.nonmembers),
+            len(builder.members),
+            len(builder.nonmembers),
             assignment=target.document.spec.data.assignment,
             tolerance=spec.parameters.admissibility_tolerance,
             confidence=spec.parameters.confidence,
@@ -189,17 +192,58 @@ def compile_plan(
     return CompiledAudit(with_prospects(plan), _workload(builder, compared.overlap))
 
 
+def _builder(
+    policy: Located[LeakagePolicy],
+    target: Located[AuditTarget],
+    compared: ComparedCohort,
+    draw: Draw,
+    tokenizer: Tokenizer,
+    descriptions: Mapping[Who, TargetDescription],
+    ranks: dict[str, ClassRanks],
+) -> PlanBuilder:
+    """Tokenize who was drawn."""
+    cohort = replace(
+        compared.cohort,
+        members=_drawn(compared.cohort.members, draw.splits[True]),
+        nonmembers=_drawn(compared.cohort.nonmembers, draw.splits[False]),
+        spare=_drawn(compared.cohort.spare, draw.spare),
+    )
+    asked = {
+        side: tokenizer.encode(records, cohort.codes, partial=True)
+        for side, records in ((True, cohort.members), (False, cohort.nonmembers))
+    }
+    return PlanBuilder(
+        policy=policy,
+        target=target,
+        cohort=cohort,
+        tokenizer=tokenizer,
+        descriptions=descriptions,
+        members=asked[True].first(draw.splits[True].lot),
+        nonmembers=asked[False].first(draw.splits[False].lot),
+        spare=tokenizer.encode(cohort.spare, cohort.codes, partial=True),
+        asked=asked,
+        draw=draw,
+        ranks=ranks,
+        slices={},
+    )
+
+
+def _drawn(records: Records, split: DrawnSplit) -> Records:
+    if len(split.patients) == split.whole and split.is_whole:
+        return records
+    return records.select(split.patients)
+
+
 def _planned_cells(
-    builder: PlanBuilder, files: Mapping[tuple[str, str], Any]
+    spec: PolicySpec, compared: ComparedCohort, files: Mapping[tuple[str, str], Any]
 ) -> Iterator[PlannedCell[Any]]:
-    """Expand controls to cells, in the policy's order."""
-    spec = builder.policy.document.spec
+    """Expand controls to cells, in the policy's order, with their subgroups of everybody."""
     for name, control in spec.controls.items():
         attack = load_attack(control.probe)
         params = attack.params.model_validate(control.params)
         path = planning_of(attack).path(params)
         file = None if path is None else files[attack.name, path]
-        pieces = _slices(builder, control)
+        pieces = _slices(compared, control)
         for attacker_name in control.limits:
             attacker = resolve_attacker(spec, attacker_name)
             for piece in pieces:
@@ -212,12 +256,15 @@ def _score_percents(cells: Iterable[PlannedCell[Any]]) -> tuple[float, ...]:
     return tuple(sorted(asked))
 
 
-def _slices(builder: PlanBuilder, control: ControlSpec) -> list[Slice]:
+def _slices(compared: ComparedCohort, control: ControlSpec) -> list[Slice]:
     return [
         piece
         for subgroup in control.subgroups
         for piece in slices(
-            subgroup, cohort=builder.cohort, members=builder.members, nonmembers=builder.nonmembers
+            subgroup,
+            cohort=compared.cohort,
+            members=compared.members,
+            nonmembers=compared.nonmembers,
         )
     ]
 
@@ -228,6 +275,7 @@ def _workload(builder: PlanBuilder, overlap: SplitOverlap) -> Workload:
         tokenizer=builder.tokenizer,
         members=builder.members,
         nonmembers=builder.nonmembers,
+        asked=dict(builder.asked),
         sources=builder.sources,
         slices=builder.slices,
         labels=builder.label_sets,

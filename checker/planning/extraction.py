@@ -7,7 +7,8 @@ looks at what follows an attacker's own prompt. One pass over the sequences give
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from typing import Any, Final, Literal
 
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from pydantic.alias_generators import to_camel
 
 from checker.planning.builder import RECORDS_A_JOB, PlanBuilder
+from checker.planning.reference_patients import held_back
 from checker.planning.workload import scored_tokens
 from checker.records.ngrams import MOST_TOKENS, ORDER, OWN_CONTEXTS, SHORT
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
@@ -24,6 +26,15 @@ KIND: Final = "extraction"
 
 COMMON: Final = 1e-4
 """A window that is likelier than this without memory of anybody is what anybody would write."""
+
+GAIN: Final = 8 / 12 * math.log(10)
+"""Nats a token by which the model must find a window likelier than who never saw the patient does.
+
+A hundred million times for twelve tokens. A model that writes better than the references do is
+better everywhere, and of members a little more so: 1e-4 alone takes many members of a sound model
+for extractable. Were a reference as good as the truth, a model without memory would exceed it so
+far in at most one window of 1e8, for the mean of the ratio is 1 (Markov's inequality); that leaves
+room for references that are worse."""
 
 RARE: Final = 10 ** (-10 / 12)
 """Per token: a window that is rarer than this on average is one that no skill explains.
@@ -59,7 +70,11 @@ class ExtractionSettings:
     def inputs(self) -> dict[str, Any]:
         """Return the settings as inputs of a job."""
         named = {to_camel(name): value for name, value in asdict(self).items()}
-        limits = {"common": COMMON, "rare": RARE**self.length}
+        limits = {
+            "common": COMMON,
+            "gain": GAIN * self.length,
+            "rare": RARE**self.length,
+        }
         return {**named, **limits, "reference": REFERENCE}
 
 
@@ -75,6 +90,7 @@ def extraction_jobs(
     *,
     labels: str | None = None,
     attacker: str = "",
+    references: Sequence[str] = (),
     splits: Iterable[bool] = (True, False),
 ) -> list[str]:
     """Return the jobs that look at everybody who has a window, a split's apart from the other's.
@@ -84,12 +100,16 @@ def extraction_jobs(
         settings: what is looked for.
         labels: for windows behind a cut, the job that says whose prompt is which.
         attacker: who asks the prompts.
+        references: jobs that train models which say how likely a window is without memory, beside
+            tables; whoever teaches them is not looked at.
         splits: True for members, False for nonmembers.
     """
     return [
         digest
         for is_member in splits
-        for digest in _split_jobs(builder, settings, is_member, labels=labels, attacker=attacker)
+        for digest in _split_jobs(
+            builder, settings, is_member, labels=labels, attacker=attacker, references=references
+        )
     ]
 
 
@@ -100,17 +120,21 @@ def _split_jobs(
     *,
     labels: str | None,
     attacker: str,
+    references: Sequence[str],
 ) -> list[str]:
     records = builder.members if is_member else builder.nonmembers
     if labels is None:
-        chosen = np.flatnonzero(with_windows(builder, is_member, length=settings.length))
+        has_one = with_windows(builder, is_member, length=settings.length)
         cost = scored_tokens(records, max_length=builder.max_length, window=builder.window)
         title = "are pieces of records"
     else:
         found = builder.label_sets[labels].split(is_member)
-        chosen = np.flatnonzero(found.eligible)
+        has_one = found.eligible
         cost = found.length + settings.length
         title = f"is what follows what {attacker} knows"
+    if references and not is_member:
+        has_one = has_one & ~held_back(builder)
+    chosen = np.flatnonzero(has_one)
     whose = "members" if is_member else "nonmembers"
     digests = []
     # of nobody too, so that there is evidence that there was nobody
@@ -131,7 +155,7 @@ def _split_jobs(
                 "seed": builder.seed,
             },
             runs_on="target",
-            needs=[] if labels is None else [labels],
+            needs=[*([] if labels is None else [labels]), *references],
             forward_tokens=int(cost[part].sum()),
         )
         builder.scored[job.digest] = [(is_member, i) for i in part.tolist()]

@@ -168,10 +168,26 @@ class UnreadVocabulary(JsonModel):
     examples: list[str]
 
 
+class DrawnPatients(JsonModel):
+    """Who of a cohort is looked at, where not everybody is.
+
+    `members`, `nonmembers` and `spare` were drawn by lot from all of them and stand for all.
+    `asked_members` and `asked_nonmembers` are these, and who was drawn beside for a class, of those
+    who have it.
+    """
+
+    members: int
+    nonmembers: int
+    spare: int
+    asked_members: int
+    asked_nonmembers: int
+
+
 class DataSnapshot(JsonModel):
     """The cohort in numbers.
 
-    `nonmembers` are those who are judged. `near_duplicates` are nonmembers whose record nearly
+    `drawn` says who of them is looked at; None where everybody is. `nonmembers` are those who are
+    judged. `near_duplicates` are nonmembers whose record nearly
     equals a member's, and `set_aside` says how many of them were left out of the nonmembers;
     `copied` are those whose record is a member's, who stay, so that no excess can count.
     `spare` are patients of whom nothing is judged, but for those of them whom the model may know.
@@ -186,6 +202,7 @@ class DataSnapshot(JsonModel):
     sha256: str
     members: int
     nonmembers: int
+    drawn: DrawnPatients | None = None
     near_duplicates: int = 0
     set_aside: int = 0
     copied: int = 0
@@ -200,6 +217,20 @@ class DataSnapshot(JsonModel):
     unexplained_tokens: list[str]
     unread: list[UnreadVocabulary] = Field(default_factory=list)
     suspect: list[str] = Field(default_factory=list)
+
+    @property
+    def lot(self) -> tuple[int, int]:
+        """Members and nonmembers who stand for everybody."""
+        if self.drawn is None:
+            return self.members, self.nonmembers
+        return self.drawn.members, self.drawn.nonmembers
+
+    @property
+    def asked(self) -> tuple[int, int]:
+        """Members and nonmembers who are looked at for anything."""
+        if self.drawn is None:
+            return self.members, self.nonmembers
+        return self.drawn.asked_members, self.drawn.asked_nonmembers
 
 
 class ClassSnapshot(JsonModel):

@@ -18,8 +18,13 @@ from numpy.typing import NDArray
 from checker.errors import DataError
 from checker.planning.model import rng_for
 from checker.records.cohort import Cohort
-from checker.records.duplicates import MIN_EVENTS, copied_records, find_duplicates
-from checker.records.tokenization import KIND_EVENT, TokenizedRecords, Tokenizer
+from checker.records.duplicates import (
+    MIN_EVENTS,
+    copied_records,
+    find_duplicates,
+    record_digests,
+)
+from checker.records.tokenization import Survey, TokenizedRecords, Tokenizer
 
 MOST_SET_ASIDE = 0.5
 """Share of the nonmembers. With more near-duplicates nobody is set aside: no policy can allow so
@@ -33,6 +38,7 @@ class SplitOverlap:
     Args:
         exact: nonmembers whose record is a member's; they stay, and no excess can count.
         near: further nonmembers whose record nearly equals a member's.
+        members: all of them.
         nonmembers: all of them, those set aside too.
         compared: nonmembers whose record is long enough to be compared.
         set_aside: [near or 0] int64, subjects that are left out of every cell.
@@ -41,10 +47,20 @@ class SplitOverlap:
 
     exact: int
     near: int
+    members: int
     nonmembers: int
     compared: int
     set_aside: NDArray[np.int64]
     spare_left_out: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class RecordDigests:
+    """[n] of 16 bytes for the patients of each split, as `record_digests` makes them."""
+
+    members: NDArray[np.void]
+    nonmembers: NDArray[np.void]
+    spare: NDArray[np.void]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,58 +70,75 @@ class ComparedCohort:
     Args:
         cohort: without those who are set aside; its digest is that of the data set all the same,
             for who they are follows from the data and the tokenization.
-        members, nonmembers, spare: the same as tokens.
+        members, nonmembers, spare: what is known of them.
+        digests: what names the contents of their records.
         overlap: what the splits had in common.
     """
 
     cohort: Cohort
-    members: TokenizedRecords
-    nonmembers: TokenizedRecords
-    spare: TokenizedRecords
+    members: Survey
+    nonmembers: Survey
+    spare: Survey
+    digests: RecordDigests
     overlap: SplitOverlap
 
 
 def compare_splits(cohort: Cohort, *, tokenizer: Tokenizer) -> ComparedCohort:
-    """Tokenize the splits and set those aside whose record is nearly a member's.
+    """Look at everybody, and set those aside whose record is nearly a member's.
 
     Raises:
         DataError: of the spare patients nobody is left.
     """
-    members = tokenizer.encode(cohort.members, cohort.codes)
-    nonmembers = tokenizer.encode(cohort.nonmembers, cohort.codes)
-    events = [patients_of(split, "code", chosen=_events) for split in (members, nonmembers)]
+    members = tokenizer.survey(cohort.members, cohort.codes)
+    nonmembers = tokenizer.survey(cohort.nonmembers, cohort.codes)
     # any generator gives the same result: it only draws the hash function
-    found = find_duplicates(*events, rng=rng_for(0, "overlap"))
-    exact = np.union1d(copied_records(cohort.members, cohort.nonmembers), found.exact_indices)
+    events = members.events
+    found = find_duplicates(events, nonmembers.events, rng=rng_for(0, "overlap"))
+    digests = [record_digests(own) for own in (cohort.members, cohort.nonmembers, cohort.spare)]
+    copied = copied_records(*digests[:2], cohort.nonmembers)
+    exact = np.union1d(copied, found.exact_indices)
     near = np.setdiff1d(found.nonmember_indices, exact)
     count = len(cohort.nonmembers)
     aside = near if len(near) <= MOST_SET_ASIDE * count else near[:0]
-    cohort, spare, spare_left_out = _spare(cohort, tokenizer=tokenizer, members=events[0])
+    cohort, spare, spare_kept = _spare(
+        cohort, tokenizer=tokenizer, members=events, digests=(digests[0], digests[2])
+    )
     overlap = SplitOverlap(
         exact=len(exact),
         near=len(near),
+        members=len(cohort.members),
         nonmembers=count,
-        compared=sum(len(codes) >= MIN_EVENTS for codes in events[1]),
+        compared=int((np.diff(nonmembers.event_offsets) >= MIN_EVENTS).sum()),
         set_aside=cohort.nonmembers.subject_id[aside],
-        spare_left_out=spare_left_out,
+        spare_left_out=len(digests[2]) - len(spare_kept),
     )
     if len(aside):
+        left = tokenizer.survey(cohort.nonmembers.select(aside), cohort.codes, partial=True)
+        nonmembers = nonmembers.without(aside, coverage=left.coverage)
         kept = np.setdiff1d(np.arange(count), aside)
         cohort = replace(cohort, nonmembers=cohort.nonmembers.select(kept))
-        nonmembers = tokenizer.encode(cohort.nonmembers, cohort.codes)
-    return ComparedCohort(cohort, members, nonmembers, spare, overlap)
+        digests[1] = digests[1][kept]
+    named = RecordDigests(digests[0], digests[1], digests[2][spare_kept])
+    return ComparedCohort(cohort, members, nonmembers, spare, named, overlap)
 
 
 def _spare(
-    cohort: Cohort, *, tokenizer: Tokenizer, members: list[NDArray[np.int32]]
-) -> tuple[Cohort, TokenizedRecords, int]:
-    """Leave spare patients out whose record is a member's or nearly: the model may have seen it."""
-    spare = tokenizer.encode(cohort.spare, cohort.codes)
+    cohort: Cohort,
+    *,
+    tokenizer: Tokenizer,
+    members: list[NDArray[np.int32]],
+    digests: tuple[NDArray[np.void], NDArray[np.void]],
+) -> tuple[Cohort, Survey, NDArray[np.int64]]:
+    """Leave spare patients out whose record is a member's or nearly: the model may have seen it.
+
+    Returns:
+        The cohort, what is known of those who stay, and their places among all.
+    """
+    spare = tokenizer.survey(cohort.spare, cohort.codes)
     if not len(spare):
-        return cohort, spare, 0
-    events = patients_of(spare, "code", chosen=_events)
-    found = find_duplicates(members, events, rng=rng_for(0, "overlap"))
-    known = np.union1d(copied_records(cohort.members, cohort.spare), found.nonmember_indices)
+        return cohort, spare, np.arange(0)
+    found = find_duplicates(members, spare.events, rng=rng_for(0, "overlap"))
+    known = np.union1d(copied_records(*digests, cohort.spare), found.nonmember_indices)
     kept = np.setdiff1d(np.arange(len(spare)), known)
     if not len(kept):
         raise DataError(
@@ -113,9 +146,10 @@ def _spare(
             " patients that the model was not trained on"
         )
     if len(known):
+        left = tokenizer.survey(cohort.spare.select(known), cohort.codes, partial=True)
+        spare = spare.without(known, coverage=left.coverage)
         cohort = replace(cohort, spare=cohort.spare.select(kept))
-        spare = tokenizer.encode(cohort.spare, cohort.codes)
-    return cohort, spare, len(known)
+    return cohort, spare, kept
 
 
 def patients_of(
@@ -128,8 +162,3 @@ def patients_of(
     at = np.flatnonzero(chosen(split))
     ends = np.searchsorted(at, split.offsets[1:])
     return np.split(getattr(split, column)[at], ends[:-1])
-
-
-def _events(split: TokenizedRecords) -> NDArray[np.bool_]:
-    mask: NDArray[np.bool_] = split.kind == KIND_EVENT
-    return mask

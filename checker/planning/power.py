@@ -28,7 +28,7 @@ def cell_power(
         limit: of the cell.
         sample: how many there are.
         confidence: of each bound.
-        base_rate: background rate of a hit that the policy assumes.
+        base_rate: background rate of a hit that the policy assumes, where the metric knows none.
     """
     if prompts_too_long(sample):
         return Power(can_pass=False)
@@ -37,8 +37,15 @@ def cell_power(
         return Power(can_pass=False)  # more patients of the same few prompts would not help
     if not metric.can_pass:
         return Power(can_pass=False)
+    if metric.sound_rate is not None:
+        base_rate = metric.sound_rate
     if limit.fail is None:
-        return _zero_tolerance(sample, min_n=limit.min_n or 1, confidence=confidence)
+        power = _zero_tolerance(sample, min_n=limit.min_n or 1, confidence=confidence)
+        if metric.sound_rate is None or not power.can_pass:
+            return power
+        # nobody may be hit, and each is with this chance
+        chance = (1 - metric.sound_rate) ** sample.members
+        return power.model_copy(update={"pass_probability": chance, "base_rate": base_rate})
     return metric.family.power(limit.fail, sample, confidence=confidence, base_rate=base_rate)
 
 

@@ -10,7 +10,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Generic, TypeVar
+from typing import Any, ClassVar, Generic, Literal, TypeVar
 
 import pyarrow as pa
 
@@ -105,6 +105,29 @@ class CellJobs:
 
 
 @dataclass(frozen=True, slots=True)
+class DrawnFrom:
+    """Whom a cell is about, so that a part of them can be drawn by lot and asked for all.
+
+    Args:
+        of: who has the class and is within reach ("class"), who has a continuation ("records"),
+            everybody ("everybody"), or nobody of the cohort ("nobody").
+        horizon_tokens: how far a code counts as within reach, or what must follow.
+        min_tokens: tokens that must follow the cut, of "records".
+        judged: which share of the members, and of the nonmembers, who are drawn is judged, each in
+            (0, 1]; the others teach the attack.
+        fewest: so many of a split, or all, make the attack as strong as all would.
+        min_events: who has fewer events cannot be measured.
+    """
+
+    of: Literal["class", "records", "everybody", "nobody"]
+    horizon_tokens: int = 1
+    min_tokens: int | None = None
+    judged: tuple[float, float] = (1.0, 1.0)
+    fewest: int = 0
+    min_events: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class RolloutUse:
     """How an attack draws continuations.
 
@@ -176,6 +199,19 @@ class Planning(ABC, Generic[_ParamsT]):
 
     def rollouts(self, params: _ParamsT) -> RolloutUse | None:
         """Say how continuations are drawn; None where the attack draws none."""
+        return None
+
+    def drawn_from(self, params: _ParamsT, metric: Metric, *, has_spare: bool) -> DrawnFrom | None:
+        """Say from whom a cell's patients may be drawn; None where all have to be asked.
+
+        A draw must be as likely to hold any patient whom the cell is about as any other, and the
+        attack must be no weaker for it.
+
+        Args:
+            params: of the attack.
+            metric: that is measured.
+            has_spare: spare patients teach what nonmembers would teach otherwise.
+        """
         return None
 
     def score_percents(self, params: _ParamsT) -> Sequence[float]:

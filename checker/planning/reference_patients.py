@@ -7,9 +7,11 @@ else a third of the nonmembers, drawn by lot (`checker.planning.lots`).
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
+import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker.planning.builder import PlanBuilder
@@ -142,3 +144,17 @@ def training_pieces(
                 pieces.append(piece)
                 taken += len(piece)
     return pieces
+
+
+def reference_tensors(table: pa.Table) -> dict[str, NDArray[np.float32]]:
+    """Return a trained reference's weights by name, as the job that trained it left them."""
+    return dict(_arrays(table))
+
+
+def _arrays(table: pa.Table) -> Iterator[tuple[str, NDArray[np.float32]]]:
+    values = table["values"].combine_chunks()
+    flat = values.flatten().to_numpy()
+    ends = np.concatenate([[0], np.cumsum(values.value_lengths().to_numpy())])
+    names, shapes = table["tensor"].to_pylist(), table["shape"].to_pylist()
+    for number, (name, shape) in enumerate(zip(names, shapes, strict=True)):
+        yield name, flat[ends[number] : ends[number + 1]].reshape(shape)

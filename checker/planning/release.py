@@ -25,8 +25,7 @@ def with_prospects(plan: AuditPlan) -> AuditPlan:
 def comparability_of(plan: AuditPlan) -> Power:
     """Return the power of the check that splits are alike, at a plan's sizes and confidence."""
     return comparability_power(
-        plan.data.members,
-        plan.data.nonmembers,
+        *plan.data.lot,
         assignment=plan.target.document.spec.data.assignment,
         tolerance=plan.policy.document.spec.parameters.admissibility_tolerance,
         confidence=plan.confidence,

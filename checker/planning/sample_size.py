@@ -27,6 +27,7 @@ def sample_needed(
     *,
     confidence: float,
     base_rate: float,
+    likely: float = LIKELY,
 ) -> tuple[int | None, int | None]:
     """Return the fewest members that can pass a cell, and about how many are likely to.
 
@@ -37,6 +38,7 @@ def sample_needed(
         limit: of the cell.
         confidence: of each bound.
         base_rate: background rate of a hit that the policy assumes.
+        likely: the probability of a pass from which it counts as likely.
 
     Returns:
         Both counts; None where 100,000 are not enough, or where nobody knows before the data. The
@@ -50,14 +52,14 @@ def sample_needed(
         )
         return cell_power(metric, limit, alike, confidence=confidence, base_rate=base_rate)
 
-    fewest = _least(lambda n: power_of(n).can_pass, start=1)
+    fewest = least(lambda n: power_of(n).can_pass, start=1)
     if fewest is None:
         return None, None
-    likely = _least(lambda n: (power_of(n).pass_probability or 0.0) >= LIKELY, start=fewest)
-    return fewest, likely
+    enough = least(lambda n: (power_of(n).pass_probability or 0.0) >= likely, start=fewest)
+    return fewest, enough
 
 
-def _least(is_enough: Callable[[int], bool], *, start: int) -> int | None:
+def least(is_enough: Callable[[int], bool], *, start: int) -> int | None:
     """Return the least number that is enough, if all greater ones are, by doubling and halving."""
     low, high = start - 1, start
     while not is_enough(high):

@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field, fields
-from typing import Any
+from typing import Any, Literal
 
 from pydantic.alias_generators import to_camel
 
@@ -83,7 +83,13 @@ class PromptAllocation:
         return known
 
     def fresh(
-        self, group: str, keys: Iterable[bytes], *, samples: int, a_job: int, at_random: bool
+        self,
+        group: str,
+        keys: Iterable[bytes],
+        *,
+        samples: int,
+        a_job: int,
+        order: Literal["like", "random", "given"],
     ) -> Iterator[list[bytes]]:
         """Yield the prompts that no job of the group draws often enough yet, those of one job each.
 
@@ -92,11 +98,12 @@ class PromptAllocation:
             keys: prompts that are needed, in any order.
             samples: how many of each.
             a_job: so many prompts at most make up a job.
-            at_random: jobs are random samples of the prompts; otherwise like stands by like.
+            order: like stands by like, jobs are random samples of the prompts, or as given.
         """
         missing = [key for key in dict.fromkeys(keys) if self._home(group, key, samples) is None]
         # keys are hashes, so their order is a random one, and the same in every plan
-        missing.sort(key=None if at_random else self._spelling)
+        if order != "given":
+            missing.sort(key=None if order == "random" else self._spelling)
         for start in range(0, len(missing), a_job):
             yield sorted(missing[start : start + a_job], key=self._spelling)
 

@@ -11,14 +11,16 @@ import numpy as np
 from checker.canonical import digest
 from checker.planning.classes import ClassRanks
 from checker.planning.code_checks import NearCodes, near_codes
+from checker.planning.drawn import Draw
 from checker.planning.model import (
     ClassSnapshot,
     DataSnapshot,
+    DrawnPatients,
     PolicySnapshot,
     TargetSnapshot,
     UnreadVocabulary,
 )
-from checker.planning.overlap import SplitOverlap
+from checker.planning.overlap import ComparedCohort
 from checker.planning.workload import scored_tokens
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
@@ -79,28 +81,29 @@ def target_snapshot(
 
 
 def data_snapshot(
-    cohort: Cohort,
-    members: TokenizedRecords,
-    nonmembers: TokenizedRecords,
+    compared: ComparedCohort,
+    asked: Mapping[bool, TokenizedRecords],
+    draw: Draw,
     *,
     tokenizer: Tokenizer,
     vocabulary_size: int,
     max_length: int | None,
     window: str,
-    overlap: SplitOverlap,
     census: CodeCensus | None,
-    spare: int,
 ) -> DataSnapshot:
-    """Keep a cohort in numbers."""
-    both = (members, nonmembers)
+    """Keep a cohort in numbers: everybody, and who was drawn of them."""
+    both, overlap, cohort = tuple(asked.values()), compared.overlap, compared.cohort
     tokens = sum(len(split.tokens) for split in both)
     seen = sum(
         int(scored_tokens(split, max_length=max_length, window=window).sum()) for split in both
     )
-    coverage = members.coverage + nonmembers.coverage
+    coverage = compared.members.coverage + compared.nonmembers.coverage
     used = np.zeros(vocabulary_size, dtype=np.bool_)
     for split in both:
         used[split.tokens] = True
+    if not draw.is_whole:
+        for survey in (compared.members, compared.nonmembers):
+            used[np.flatnonzero(survey.used)] = True
     known = set(cohort.codes)
     unexplained = [
         code
@@ -110,12 +113,13 @@ def data_snapshot(
     return DataSnapshot(
         name=cohort.name,
         sha256=cohort.sha256,
-        members=len(members),
-        nonmembers=len(nonmembers),
+        members=len(compared.members),
+        nonmembers=len(compared.nonmembers),
+        drawn=None if draw.is_whole else _drawn(draw),
         near_duplicates=overlap.near,
         set_aside=len(overlap.set_aside),
         copied=overlap.exact,
-        spare=spare,
+        spare=len(compared.spare),
         events=coverage.events,
         tokens=tokens,
         tokens_left_out=tokens - seen,
@@ -126,6 +130,17 @@ def data_snapshot(
         unexplained_tokens=unexplained[:UNEXPLAINED_SHOWN],
         unread=[] if census is None else [_unread(one) for one in census.claims],
         suspect=[] if census is None else list(census.suspect),
+    )
+
+
+def _drawn(draw: Draw) -> DrawnPatients:
+    members, nonmembers = draw.splits[True], draw.splits[False]
+    return DrawnPatients(
+        members=members.lot,
+        nonmembers=nonmembers.lot,
+        spare=draw.spare.lot,
+        asked_members=len(members.patients),
+        asked_nonmembers=len(nonmembers.patients),
     )
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.codes import CodeSystem
+from checker.planning.classes import ClassRanks
 from checker.planning.overlap import SplitOverlap
 from checker.planning.subgroups import Slice
 from checker.policy import ResolvedAttacker
@@ -29,6 +30,10 @@ class SplitLabels:
         keys: 16 bytes for a prompt that will be run and None for one that will not.
         holds: [n] int64, of a pool which of its classes the patient has, a bit each in the order of
             their names; None where no pool is asked for.
+        drawn: [n] float64, what share of those like the patient was drawn, NaN of who is not asked;
+            None where nobody was left out.
+        shared: [n] float64, how many of the whole split have the patient's prompt, NaN where he has
+            none; None where nobody was left out.
     """
 
     positive: NDArray[np.bool_]
@@ -39,6 +44,8 @@ class SplitLabels:
     length: NDArray[np.int64]
     keys: list[bytes | None]
     holds: NDArray[np.int64] | None = None
+    drawn: NDArray[np.float64] | None = None
+    shared: NDArray[np.float64] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,6 +70,35 @@ class PromptRecipe:
     horizon_tokens: int
     min_tokens: int | None = None
     parts: tuple[str, ...] = ()
+
+    @classmethod
+    def of_class(
+        cls, ranks: ClassRanks, attacker: ResolvedAttacker, *, horizon_tokens: int
+    ) -> PromptRecipe:
+        """Return how prompts are made where a class is asked for."""
+        return cls(
+            attacker,
+            removed=ranks.removed,
+            counted=ranks.counted,
+            watch=np.array(ranks.watch, dtype=np.int32),
+            horizon_tokens=horizon_tokens,
+            parts=tuple(ranks.parts),
+        )
+
+    @classmethod
+    def of_records(
+        cls, attacker: ResolvedAttacker, *, n_codes: int, horizon_tokens: int, min_tokens: int
+    ) -> PromptRecipe:
+        """Return how they are made where whatever follows counts: nothing is removed."""
+        nothing = np.zeros(n_codes, dtype=np.bool_)
+        return cls(
+            attacker,
+            removed=nothing,
+            counted=nothing,
+            watch=np.empty(0, dtype=np.int32),
+            horizon_tokens=horizon_tokens,
+            min_tokens=min_tokens,
+        )
 
     def build(
         self, source: PromptSource, *, everybody: bool, standing: ClassPlaces | None = None
@@ -100,7 +136,10 @@ class Workload:
     """The patients and prompts behind a plan's job digests.
 
     Args:
-        cohort, tokenizer, members, nonmembers: the patients, as events and as tokens.
+        cohort: everybody who was drawn, members and nonmembers apart, those of the lot first.
+        tokenizer: what made tokens of them.
+        members, nonmembers: the lot as tokens, who stand for everybody.
+        asked: everybody who was drawn as tokens, members under True.
         sources: the patients as prompts see them, members under True.
         slices: the subgroups in use, by name.
         labels: by job digest.
@@ -119,6 +158,7 @@ class Workload:
     tokenizer: Tokenizer
     members: TokenizedRecords
     nonmembers: TokenizedRecords
+    asked: dict[bool, TokenizedRecords]
     sources: dict[bool, PromptSource]
     slices: dict[str, Slice]
     labels: dict[str, LabelSet]
@@ -133,8 +173,8 @@ class Workload:
     spare: TokenizedRecords
 
     def split(self, is_member: bool) -> TokenizedRecords:
-        """Return the tokens of members or of nonmembers."""
-        return self.members if is_member else self.nonmembers
+        """Return the tokens of all members, or nonmembers, who were drawn."""
+        return self.asked[is_member]
 
     def scored_pieces(
         self, patients: Sequence[tuple[bool, int]]

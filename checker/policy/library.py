@@ -1,8 +1,9 @@
 """The attribute classes that phigate ships, one file a class in `policies/library/`.
 
 A policy refers to a class as `library/NAME@N`: version N is the first number of the file's
-`metadata.version`, which changes whenever a code leaves the class or gets a weaker tier, so that
-what a policy demands never shrinks behind its back.
+`metadata.version`, which changes whenever codes, exclusions or tiers do, so that what a policy
+measures never changes behind its back. Superseded versions stay in `older/` as `NAME@N.yaml`, and
+policies that name them go on measuring what they measured.
 """
 
 from __future__ import annotations
@@ -47,22 +48,37 @@ def library_class(reference: str) -> Located[AttributeClassLibrary]:
     if name not in names:
         hint = suggestion(name, names) or "; `phigate classes list` shows all"
         raise ValueError(f"the library has no class '{name[:60]}'{hint}")
-    if match["version"] != _major(name):
-        raise ValueError(
-            f"this version of phigate ships library/{name}@{_major(name)}, not @{match['version']}"
-        )
-    return _load(name)
+    versions = _versions(name)
+    if match["version"] not in versions:
+        shipped = " and ".join(f"library/{name}@{version}" for version in versions)
+        raise ValueError(f"this version of phigate ships {shipped}, not @{match['version']}")
+    return _load(versions[match["version"]])
 
 
 def library_classes() -> dict[str, Located[AttributeClassLibrary]]:
-    """Return all shipped classes by name."""
+    """Return the newest version of all shipped classes by name."""
     return {name: _load(name) for name in library_names()}
+
+
+def older_references() -> list[str]:
+    """Return the references to all superseded versions, sorted."""
+    return sorted(f"library/{path.stem}" for path in resource(_FOLDER).glob("older/*.yaml"))
 
 
 def _major(name: str) -> str:
     return _load(name).document.metadata.version.partition(".")[0]
 
 
+def _versions(name: str) -> dict[str, str]:
+    """Return the shipped versions of a class, and the file of each without its suffix."""
+    older = {
+        reference.rpartition("@")[2]: f"older/{reference.removeprefix('library/')}"
+        for reference in older_references()
+        if reference.startswith(f"library/{name}@")
+    }
+    return {**older, _major(name): name}
+
+
 @cache  # documents are frozen, and the files are part of the installation
-def _load(name: str) -> Located[AttributeClassLibrary]:
-    return parse_one(AttributeClassLibrary, resource(f"{_FOLDER}/{name}.yaml"))
+def _load(file: str) -> Located[AttributeClassLibrary]:
+    return parse_one(AttributeClassLibrary, resource(f"{_FOLDER}/{file}.yaml"))

@@ -26,6 +26,7 @@ from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.cited import citation_warnings, contradicted_limits
 from checker.policy.classes import pooled
 from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
+from checker.policy.inheritance.parents import versions_of
 from checker.policy.located import Located
 from checker.resources import resource
 from checker.yaml import KeyPath, dotted
@@ -70,10 +71,10 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
 def _not_what_is_shipped(policy: Located[LeakagePolicy]) -> Iterator[_Warning]:
     """A file beside a policy comes before the shipped one of its name, and may demand less."""
     for origin in policy.origins:
-        shipped = resource("policies") / f"{origin.name}.yaml"
-        if origin.kind != policy.document.kind or not shipped.is_file():
+        if origin.kind != policy.document.kind:
             continue
-        if sha256_hex(shipped.read_bytes()) != origin.sha256:
+        shipped = versions_of(origin.name, resource("policies"))
+        if shipped and all(sha256_hex(one.read_bytes()) != origin.sha256 for one in shipped):
             message = (
                 f"{origin.file} calls itself {origin.reference}, and is not the policy of that name"
                 " that phigate ships; give it a name of its own"

@@ -12,7 +12,7 @@ import numpy as np
 
 from checker.errors import DataError
 from checker.policy.documents import TokenizationSpec
-from checker.records.tokenization import TokenizedRecords
+from checker.records.tokenization import Survey
 
 FIELD_SHARE = 0.9
 """Of the patients of each split, so many have every declared field unless the target says less."""
@@ -21,9 +21,9 @@ FIELD_SHARE = 0.9
 def check_fields(
     spec: TokenizationSpec,
     *,
-    members: TokenizedRecords,
-    nonmembers: TokenizedRecords,
-    spare: TokenizedRecords,
+    members: Survey,
+    nonmembers: Survey,
+    spare: Survey,
 ) -> None:
     """Check that the declared static fields, and births where an age is declared, are there.
 

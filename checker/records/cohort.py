@@ -363,9 +363,14 @@ class _SplitReader:
         return used
 
 
+_MILLI: Final = pa.timestamp("ms")
+
+
 def _times(column: pa.ChunkedArray, shard: Path) -> NDArray[np.int64]:
     if pa.types.is_null(column.type):
         return np.full(len(column), STATIC_TIME, dtype=np.int64)
+    if pa.types.is_date(column.type):  # midnight, as every reader takes a date
+        column = column.cast(pa.timestamp("s") if pa.types.is_date32(column.type) else _MILLI)
     unit = pa.timestamp("us", tz=column.type.tz)
     try:
         # finer than a microsecond is cut off; coarser units must not overflow

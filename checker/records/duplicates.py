@@ -5,9 +5,11 @@ METHODS §3, *Admissibility* (a), and *Near-duplicates*.
 
 from __future__ import annotations
 
+import hashlib
 import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
@@ -27,6 +29,14 @@ MIN_EVENTS = 10
 """Shorter records are not compared: two strangers may well share one check-up."""
 
 BUCKETS = 1 << 22
+
+BITS_A_RUN = 4
+"""Of each run that a split holds one bit is set among so many times as many: less than a quarter."""
+
+RUNS_AT_ONCE = 1 << 20
+
+KEY_BITS = 44
+"""Of a run's hash, beside the number of a patient among at most RUNS_AT_ONCE."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,10 +61,12 @@ def find_duplicates(
 ) -> Duplicates:
     """Find nonmembers whose record is, or nearly is, that of a member.
 
-    Near means a Jaccard similarity of at least 0.8 between the sets of runs of 5 codes. Two sets so
-    alike share one of the rarest fifth of their runs (prefix filtering), so only records that do
-    are compared, and those exactly: nothing is missed and nothing is found by chance. Records of
-    fewer than 10 events are left out.
+    Near means a Jaccard similarity of at least 0.8 between the sets of runs of 5 codes. Each of two
+    sets so alike has four fifths of its runs in the other. So a nonmember is looked at only if the
+    members together hold four fifths of his runs, a member only if those nonmembers hold four
+    fifths of his, and of the few who are left those pairs are compared, exactly, that share one of
+    the rarest fifth of their runs (prefix filtering): nothing is missed and nothing is found by
+    chance. Records of fewer than 10 events are left out.
 
     Args:
         members: codes of each member's events, in order.
@@ -64,12 +76,17 @@ def find_duplicates(
     Reference:
         Broder 1997, SEQUENCES '97:21 (shingles); Xiao, Wang, Lin & Yu 2008, WWW '08:131 (prefixes).
     """
-    known = {codes.tobytes() for codes in members if len(codes) >= MIN_EVENTS}
-    long = [i for i, codes in enumerate(nonmembers) if len(codes) >= MIN_EVENTS]
-    exact = [i for i in long if nonmembers[i].tobytes() in known]
+    multipliers = rng.integers(2**64, size=SHINGLE, dtype=np.uint64) | np.uint64(1)
+    known = _Held.of(members, multipliers)
+    chosen = known.mostly_hold(nonmembers)
+    candidates = [nonmembers[i] for i in chosen.tolist()]
+    like = _Held.of(candidates, multipliers).mostly_hold(members) if candidates else []
+    likely = [members[i] for i in like]
+    whole = {codes.tobytes() for codes in likely}
+    exact = [i for i in chosen.tolist() if nonmembers[i].tobytes() in whole]
     same = set(exact)
-    search = _NearSearch(members, rng=rng)
-    near = [i for i in long if i not in same and search.finds(nonmembers[i])]
+    search = _NearSearch(likely, multipliers)
+    near = [i for i in chosen.tolist() if i not in same and search.finds(nonmembers[i])]
     return Duplicates(
         len(exact),
         len(near),
@@ -78,34 +95,133 @@ def find_duplicates(
     )
 
 
-def copied_records(members: Records, nonmembers: Records) -> NDArray[np.int64]:
+def copied_records(
+    known: NDArray[np.void], found: NDArray[np.void], nonmembers: Records
+) -> NDArray[np.int64]:
     """Find nonmembers whose every event, time and value is a member's, however short the record.
 
     Two strangers may share one check-up, but not its minute and their dates of birth; records with
     fewer than two dated events are left out all the same, for they say too little.
 
+    Args:
+        known: `record_digests` of the members.
+        found: of the nonmembers.
+        nonmembers: the nonmembers.
+
     Returns:
         Positions among the nonmembers, ascending.
     """
+    return np.flatnonzero(np.isin(found, known) & _says_enough(nonmembers)).astype(np.int64)
 
-    def contents(records: Records) -> Iterator[bytes | None]:
-        for start, end in zip(records.offsets[:-1], records.offsets[1:], strict=True):
-            times = records.time_us[start:end]
-            dated = int((times != STATIC_TIME).sum())
-            parts = (records.code[start:end], times, records.value[start:end])
-            yield b"".join(part.tobytes() for part in parts) if dated > 1 else None
 
-    known = set(contents(members)) - {None}
-    found = [i for i, content in enumerate(contents(nonmembers)) if content in known]
-    return np.array(found, dtype=np.int64)
+def record_digests(records: Records) -> NDArray[np.void]:
+    """Return 16 bytes that name what each patient's record holds: codes, times and values.
+
+    Equal records have equal digests, in any split of one cohort, and others do not.
+
+    Returns:
+        [n] of 16 bytes.
+    """
+    codes, times, values = (
+        np.ascontiguousarray(column).view(np.uint8).data
+        for column in (records.code, records.time_us, records.value)
+    )
+    digests = bytearray()
+    for start, end in pairwise(records.offsets.tolist()):
+        whole = hashlib.blake2b(codes[4 * start : 4 * end], digest_size=16)
+        whole.update(times[8 * start : 8 * end])
+        whole.update(values[4 * start : 4 * end])
+        digests += whole.digest()
+    return np.frombuffer(bytes(digests), dtype="V16")
+
+
+def _says_enough(records: Records) -> NDArray[np.bool_]:
+    dated = np.concatenate([[0], np.cumsum(records.time_us != STATIC_TIME)])
+    enough: NDArray[np.bool_] = np.diff(dated[records.offsets]) > 1
+    return enough
+
+
+@dataclass(frozen=True, slots=True)
+class _Held:
+    """The runs that some patients hold together: a superset of them, one bit each.
+
+    Args:
+        bits: [2 ** first_bits] bool, by the first bits of a run's hash.
+        first_bits: so many.
+        multipliers: of the hash function.
+    """
+
+    bits: NDArray[np.bool_]
+    first_bits: int
+    multipliers: Hashes
+
+    @classmethod
+    def of(cls, patients: Sequence[Codes], multipliers: Hashes) -> _Held:
+        """Note the runs of everybody whose record is long enough."""
+        runs = sum(len(codes) for codes in patients)
+        first_bits = min(max((BITS_A_RUN * runs).bit_length(), 10), KEY_BITS)
+        held = cls(np.zeros(1 << first_bits, dtype=np.bool_), first_bits, multipliers)
+        for _, _, hashes in _hashes_in_parts(patients, multipliers):
+            held.bits[held.place(hashes)] = True
+        return held
+
+    def place(self, hashes: Hashes) -> NDArray[np.intp]:
+        """Return the place of each run's bit."""
+        return (hashes >> np.uint64(64 - self.first_bits)).astype(np.intp)
+
+    def mostly_hold(self, patients: Sequence[Codes]) -> NDArray[np.int64]:
+        """Return who has four fifths of his distinct runs here, or seems to: ascending places."""
+        found = [np.empty(0, dtype=np.int64)]
+        for places, row, hashes in _hashes_in_parts(patients, self.multipliers):
+            # one number sorts faster than two: whose run it is, and the first bits of its hash
+            keys = (row.astype(np.uint64) << np.uint64(KEY_BITS)) | (
+                hashes >> np.uint64(64 - KEY_BITS)
+            )
+            keys.sort()
+            keys = keys[np.append(True, keys[1:] != keys[:-1])[: len(keys)]]
+            whose = (keys >> np.uint64(KEY_BITS)).astype(np.intp)
+            held = self.bits[self.place(keys << np.uint64(64 - KEY_BITS))]
+            distinct = np.bincount(whose, minlength=len(places))
+            inside = np.bincount(whose[held], minlength=len(places))
+            chosen = inside >= NEAR_DUPLICATE * distinct - 1e-9
+            found.append(places[chosen])
+        return np.concatenate(found)
+
+
+def _hashes_in_parts(
+    patients: Sequence[Codes], multipliers: Hashes
+) -> Iterator[tuple[NDArray[np.int64], NDArray[np.int64], Hashes]]:
+    """Yield the hashed runs of some patients at a time whose record is long enough.
+
+    Yields:
+        Places of p patients; [k] which of them a run is of, ascending; [k] the run's hash.
+    """
+    long = [i for i, codes in enumerate(patients) if len(codes) >= MIN_EVENTS]
+    start = 0
+    while start < len(long):
+        end, events = start, 0
+        while end < len(long) and (end == start or events < RUNS_AT_ONCE):
+            events += len(patients[long[end]])
+            end += 1
+        own = [patients[i] for i in long[start:end]]
+        lengths = np.array([len(codes) for codes in own], dtype=np.int64)
+        flat = np.concatenate(own).astype(np.uint64)
+        hashes = np.zeros(len(flat) - SHINGLE + 1, dtype=np.uint64)
+        for offset, multiplier in enumerate(multipliers.tolist()):
+            hashes += flat[offset : offset + len(hashes)] * np.uint64(multiplier)
+        row = np.repeat(np.arange(len(own)), lengths)
+        # a run lies within one patient where its last event is of the same one
+        within = row[: len(hashes)] == row[SHINGLE - 1 :]
+        yield np.array(long[start:end], dtype=np.int64), row[: len(hashes)][within], hashes[within]
+        start = end
 
 
 class _NearSearch:
     """An inverted index from the rarest shingles of each member to the member."""
 
-    def __init__(self, members: Sequence[Codes], *, rng: np.random.Generator) -> None:
+    def __init__(self, members: Sequence[Codes], multipliers: Hashes) -> None:
         self._members = members
-        self._multipliers = rng.integers(2**64, size=SHINGLE, dtype=np.uint64) | np.uint64(1)
+        self._multipliers = multipliers
         self._holders = np.zeros(BUCKETS, dtype=np.int32)
         self._sizes = np.zeros(len(members), dtype=np.int64)
         for i, hashes in self._hashed_members():

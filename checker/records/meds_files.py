@@ -38,7 +38,10 @@ def find_shards(root: Path) -> list[Path]:
     data = root / meds.data_subdirectory
     if not data.is_dir():
         raise DataError(f"has no folder '{meds.data_subdirectory}'; it is not MEDS", file=root)
-    shards = sorted(path for path in _files(data) if path.name.endswith(".parquet"))
+    shards = sorted(path for path in _files(data) if path.name.lower().endswith(".parquet"))
+    for path in shards:
+        if not path.exists():
+            raise DataError("is a link that leads nowhere; copy what it stands for", file=path)
     if not shards:
         raise DataError("holds no parquet files", file=data)
     return shards
@@ -98,7 +101,9 @@ def read_columns(
         present = [name for name in columns if name in schema.names]
         for name, kind in columns.items():
             if name not in present and name not in optional:
-                raise DataError(f"is not MEDS: it has no column '{name}'", file=path)
+                raise DataError(
+                    f"is not MEDS: it has no column '{name}'{_older_version(schema)}", file=path
+                )
             if name in present and metadata.num_rows:
                 _check_type(schema.field(name).type, kind, name=name, path=path)
         present += [
@@ -116,6 +121,28 @@ def read_columns(
         raise DataError("cannot be read: permission denied", file=path) from error
     except (pa.ArrowException, OSError) as error:
         raise DataError("is not a whole parquet file; copy or write it again", file=path) from error
+
+
+OLDER_SPLITS: Final = "metadata/patient_splits.parquet"
+"""Where MEDS 0.3.0 has the splits."""
+
+
+def _older_version(schema: pa.Schema) -> str:
+    """Return what is to be done with a table of a MEDS before 0.3.2, which names patients so.
+
+    The first versions have a row for each patient with all his events, the third a row an event.
+    """
+    if "patient_id" not in schema.names or SUBJECT in schema.names:
+        return ""
+    if "events" in schema.names:
+        return (
+            ", and one row for all events of a patient, as MEDS 0.1 and 0.2 have it; convert the"
+            " source anew with an ETL that writes MEDS 0.4, such as meds_etl from 0.3.11 on"
+        )
+    return (
+        f", but 'patient_id', as MEDS 0.3.0 has it; rename the column to '{SUBJECT}' in all files,"
+        f" and {OLDER_SPLITS} to {meds.subject_splits_filepath}"
+    )
 
 
 def subject_ids(table: pa.Table, path: Path) -> NDArray[np.int64]:
@@ -215,7 +242,7 @@ def as_numpy(column: pa.ChunkedArray) -> NDArray[Any]:
 
 def _check_text(column: pa.ChunkedArray, *, name: str, path: Path) -> None:
     """Check that texts are UTF-8, which Parquet demands and not every writer keeps to."""
-    if pa.types.is_integer(column.type) or pa.types.is_timestamp(column.type):
+    if not (_holds_text(column.type) or _is_list(column.type)):
         return
     try:
         column.validate(full=True)
@@ -255,9 +282,9 @@ def _check_type(found: pa.DataType, kind: str, *, name: str, path: Path) -> None
     if types.is_dictionary(found):
         found = found.value_type
     holds = {
-        "integer": types.is_integer(found),
+        "integer": types.is_integer(found) or (types.is_decimal(found) and not found.scale),
         "string": _is_text(found),
-        "timestamp": types.is_timestamp(found),
+        "timestamp": types.is_timestamp(found) or types.is_date(found),
         "number": types.is_floating(found) or types.is_integer(found) or types.is_decimal(found),
         "list or string": _is_text(found) or (_is_list(found) and _holds_text(found.value_type)),
     }

@@ -136,7 +136,7 @@ def possible_first_tokens(
     special = [token for token, name in names.items() if name is not None and _SPECIAL.search(name)]
     nameless = [token for token, name in names.items() if name is None]
     wanted = [] if bos_id is None else [bos_id]
-    own = ids[specials.bos] if specials.bos else None
+    own = ids[specials.leading[0]] if specials.leading else None
     ranked = dict.fromkeys([*wanted, *begins, *declared, *special, *nameless, *free])
     return [token for token in ranked if token != own][:FIRST_TOKENS_TRIED]
 

@@ -24,6 +24,7 @@ from checker.records.tokenization import (
     TokenizedRecord,
     TokenizedRecords,
     Tokenizer,
+    leading_specials,
 )
 
 DECLARED = "declared"
@@ -95,9 +96,8 @@ def format_variants(
 
 def _prefix(record: TokenizedRecord) -> NDArray[np.int64]:
     """Positions of the static tokens and of BOS, which stands first if it is there."""
-    leading = record.kind == KIND_STATIC
-    if len(record) and record.kind[0] == KIND_SPECIAL:
-        leading[0] = True
+    begins = np.zeros(1 if len(record) else 0, dtype=np.int64)
+    leading = (record.kind == KIND_STATIC) | leading_specials(record.kind, begins)
     return np.flatnonzero(leading)
 
 

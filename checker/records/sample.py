@@ -7,7 +7,7 @@ another model (METHODS §5, *The expectation*).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from checker.canonical import sha256_hex
 from checker.errors import DataError
-from checker.records.tokenization import TokenizedRecords
+from checker.records.tokenization import Records, TokenizedRecords, Tokenizer
 
 SAMPLE_NEEDED = 20
 """Members of the audit that a sample must hold."""
@@ -37,6 +37,38 @@ class TokenSample:
     subject_id: NDArray[np.int64]
     tokens: list[NDArray[np.int64]]
     sha256: str
+
+
+@dataclass(frozen=True, slots=True)
+class SampledPatients:
+    """A sample, and its patients among those of the audit under the declared tokenization.
+
+    Whoever else is drawn for an audit, these are looked at: a sample is small, and a draw would
+    hardly meet it.
+
+    Args:
+        tokens: the trainer's.
+        splits: subject ids and whole records, of members (True) and of nonmembers.
+    """
+
+    tokens: TokenSample
+    splits: Mapping[bool, tuple[NDArray[np.int64], TokenizedRecords]]
+
+    @classmethod
+    def of(
+        cls,
+        tokens: TokenSample,
+        splits: Mapping[bool, Records],
+        codes: Sequence[str],
+        *,
+        tokenizer: Tokenizer,
+    ) -> SampledPatients:
+        """Tokenize the patients of a sample: members under True, whose `code` indexes `codes`."""
+        found = {}
+        for is_member, records in splits.items():
+            own = records.select(np.flatnonzero(np.isin(records.subject_id, tokens.subject_id)))
+            found[is_member] = own.subject_id, tokenizer.encode(own, codes, partial=True)
+        return cls(tokens, found)
 
 
 @dataclass(frozen=True, slots=True)

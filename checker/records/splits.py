@@ -12,12 +12,20 @@ from typing import Final
 
 import meds
 import numpy as np
+import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from checker.errors import DataError
 from checker.plugins import suggestion
-from checker.records.meds_files import SUBJECT, as_numpy, check_no_nulls, read_columns, subject_ids
+from checker.records.meds_files import (
+    OLDER_SPLITS,
+    SUBJECT,
+    as_numpy,
+    check_no_nulls,
+    read_columns,
+    subject_ids,
+)
 
 _SPLIT: Final[str] = meds.SubjectSplitSchema.split_name
 
@@ -46,6 +54,12 @@ class Splits:
         path = root / meds.subject_splits_filepath
         if path.is_file():
             return cls._of_table(path, wanted)
+        if (root / OLDER_SPLITS).is_file():
+            raise DataError(
+                f"is where MEDS 0.3.0 has the splits; rename it to {meds.subject_splits_filepath},"
+                " and its column patient_id to subject_id, or the folders would decide",
+                file=root / OLDER_SPLITS,
+            )
         data = root / meds.data_subdirectory
         folder_of = {shard: shard.relative_to(data).parts[0] for shard in shards}
         loose = [shard for shard in shards if shard.parent == data]
@@ -55,6 +69,9 @@ class Splits:
                 " split's folder; write one of them so that members and nonmembers can be told",
                 file=root,
             )
+        for name in wanted:
+            if name not in folder_of.values() and (data / name).is_dir():
+                raise DataError("holds no files that end in .parquet", file=data / name)
         _check_wanted(wanted, set(folder_of.values()), root)
         folders = {
             shard: wanted.index(name) if name in wanted else -1 for shard, name in folder_of.items()
@@ -67,12 +84,15 @@ class Splits:
         table = read_columns(path, {SUBJECT: "integer", _SPLIT: "string"})
         for name in (SUBJECT, _SPLIT):
             check_no_nulls(table[name], name=name, path=path)
-        names = {name for name in pc.unique(table[_SPLIT]).to_pylist() if name is not None}
+        column = table[_SPLIT]
+        if not pa.types.is_dictionary(column.type):  # not every kind of text can be compared
+            column = column.cast(pa.large_string())
+        names = {name for name in pc.unique(column).to_pylist() if name is not None}
         _check_wanted(wanted, names, path)
         subjects = subject_ids(table, path)
         split = np.full(len(subjects), -1, dtype=np.int8)
         for number, name in enumerate(wanted):
-            split[as_numpy(pc.equal(table[_SPLIT], name))] = number
+            split[as_numpy(pc.equal(column, name))] = number
         order = np.argsort(subjects, kind="stable")
         same = np.flatnonzero(subjects[order][1:] == subjects[order][:-1])
         torn = same[split[order][same] != split[order][same + 1]]

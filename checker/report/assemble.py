@@ -253,7 +253,11 @@ def _sampling(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Samp
     rollouts = plan.jobs_of("rollouts")
     drawn = {entry.job: entry.rows for entry in manifest.entries}
     planned = {job.digest: job.inputs["count"] * job.inputs["samples"] for job in rollouts}
+    lot = plan.data.lot if plan.data.drawn is not None else (None, None)
     return SamplingReport(
+        by_lot=any({"lot", "drawn"} & job.inputs.keys() for job in plan.jobs),
+        members=lot[0],
+        nonmembers=lot[1],
         sequential=plan.sequential,
         curtailed=any("curtailed" in job.inputs for job in rollouts),
         prompts=sum(job.inputs["count"] for job in rollouts),

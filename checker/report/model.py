@@ -255,12 +255,17 @@ class TargetRef(JsonModel):
 class SamplingReport(JsonModel):
     """What was drawn, and what did not have to be.
 
-    `prompts_left_out` were not asked because every cell that wanted them was decided before
+    `by_lot` says that not everybody was looked at, and `members` and `nonmembers` how many stand for
+    all; of a class more of those who have it may have been asked. `prompts_left_out` were not asked
+    because every cell that wanted them was decided before
     (sequential sampling); `continuations_left_out` are those of prompts that were asked, left out
     once every outcome was known (curtailed sampling). Prompts of two models count twice. Counts are
     None for an audience that must not learn how many patients were asked.
     """
 
+    by_lot: bool = False
+    members: int | None = None
+    nonmembers: int | None = None
     sequential: bool = False
     curtailed: bool = False
     prompts: int | None = 0

@@ -106,7 +106,7 @@ def _scores(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> Iter
 
 
 def _labels(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> Iterator[str]:
-    everybody = plan.data.members + plan.data.nonmembers
+    everybody = sum(plan.data.asked)
     if table.num_rows != everybody:
         yield f"it speaks of {table.num_rows} patients, and the plan of {everybody}"
     pool = (inputs.get("codes") or {}).get("anyOf")

@@ -12,7 +12,7 @@ from checker.errors import InsufficientData
 from checker.planning.overlap import patients_of
 from checker.planning.task import Task
 from checker.planning.workload import LabelSet, SplitLabels
-from checker.records.sample import compare_sample
+from checker.records.sample import SampledPatients, compare_sample
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
 from checker.verdict.comparability import (
     SplitScores,
@@ -22,7 +22,10 @@ from checker.verdict.comparability import (
 
 
 def labels(task: Task) -> pa.Table:
-    """Who is positive, who is eligible, which prompt stands for whom."""
+    """Who is positive, who is eligible, which prompt stands for whom.
+
+    Of a draw also what share of those like him each patient is, and how many share his prompt.
+    """
     found = task.workload.labels[task.job.digest]
     splits = (found.members, found.nonmembers)
     n_members = len(found.members.keys)
@@ -49,7 +52,13 @@ def labels(task: Task) -> pa.Table:
         "base_score": _base_scores(task, found),
         "holds": [row for own in splits for row in _held(own, found.recipe.parts)],
     }
-    return pa.table(columns, schema=schema)
+    table = pa.table(columns, schema=schema)
+    for name in ("drawn", "shared"):
+        parts = [part for own in splits if (part := getattr(own, name)) is not None]
+        if parts:  # NaN is nobody's share
+            column = pa.array(np.concatenate(parts), pa.float64(), from_pandas=True)
+            table = table.append_column(name, column)
+    return table
 
 
 def _held(labelled: SplitLabels, parts: Sequence[str]) -> list[list[str] | None]:
@@ -74,15 +83,17 @@ def _base_scores(task: Task, found: LabelSet) -> pa.Array:
     if not (asks_for_a_class and eligible[taught].any() and (~eligible[taught]).any()):
         return pa.nulls(len(promptable), pa.float32())
     prompts = [
-        found.recipe.build(task.workload.sources[is_member], everybody=True)
-        for is_member in (True, False)
+        (own, found.recipe.build(task.workload.sources[side], everybody=True))
+        for side, own in ((True, found.members), (False, found.nonmembers))
     ]
+    outside = found.nonmembers.drawn
     scores = base_rate_scores(
-        [own.prompt(i) for own in prompts for i in np.flatnonzero(own.promptable).tolist()],
+        [told.prompt(i) for own, told in prompts for i in np.flatnonzero(own.promptable).tolist()],
         eligible[promptable],
         is_member[promptable],
         vocabulary_size=task.plan.target.vocabulary_size,
         rng=task.plan.rng_for("base scores"),
+        drawn=None if outside is None else outside[found.nonmembers.promptable],
     )
     values = np.zeros(len(promptable), dtype=np.float32)
     values[promptable] = scores
@@ -100,7 +111,7 @@ def overlap(task: Task) -> pa.Table:
         {
             "exact": [found.exact],
             "near": [found.near],
-            "members": [len(task.workload.members)],
+            "members": [found.members],
             "nonmembers": [found.nonmembers],
             "compared": [found.compared],
             "set_aside": pa.array([aside], pa.list_(pa.string())),
@@ -110,7 +121,7 @@ def overlap(task: Task) -> pa.Table:
 
 def comparability(task: Task) -> pa.Table:
     """Scores of a classifier without the model, on the half it was not fitted on."""
-    n_members = len(task.workload.cohort.members)
+    n_members = len(task.workload.members)
     try:
         judged = split_classifier_scores(
             patients_of(task.workload.members, "tokens", chosen=_all_but_specials),
@@ -134,15 +145,8 @@ def comparability(task: Task) -> pa.Table:
 
 def expected_tokens(task: Task) -> pa.Table:
     """How the trainer's own sequences agree with the declared tokenization."""
-    cohort, workload = task.workload.cohort, task.workload
-    found = compare_sample(
-        task.input,
-        {
-            True: (cohort.members.subject_id, workload.members),
-            False: (cohort.nonmembers.subject_id, workload.nonmembers),
-        },
-        max_length=workload.max_length,
-    )
+    sampled: SampledPatients = task.input
+    found = compare_sample(sampled.tokens, sampled.splits, max_length=task.workload.max_length)
     return pa.table(
         {
             "compared": [found.compared],

@@ -81,7 +81,7 @@ def record_parts(task: Task) -> pa.Table:
 def _members(task: Task) -> tuple[NDArray[np.int64], TokenizedRecords]:
     """Return the members who are looked at, drawn by lot, and their records as declared."""
     cohort, count = task.workload.cohort, int(task.job.inputs["patients"])
-    chosen = task.plan.rng_for("prompt-format").permutation(len(cohort.members))[:count]
+    chosen = task.plan.rng_for("prompt-format").permutation(len(task.workload.members))[:count]
     chosen.sort()
     records = task.workload.tokenizer.encode(
         cohort.members.select(chosen), cohort.codes, partial=True

@@ -7,19 +7,21 @@ largest of their probabilities decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from checker.planning.reference_patients import reference_tensors
 from checker.planning.task import Task
 from checker.planning.workload import record_windows
 from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
 from checker.records.prompts import prompt_key
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
-from checker.stats.extraction import BestWindow, best_window
+from checker.stats.extraction import IMPOSSIBLE, BestWindow, best_window
 from checker.targets.sampled_scores import sampled_scores
 
 Tokens = NDArray[np.int32]
@@ -37,11 +39,13 @@ class _Piece:
 def extraction(task: Task) -> pa.Table:
     """How likely each patient's best window is to be drawn, and whether it is recited greedily.
 
-    Once of windows that not anybody would write, and once of those that hardly anybody would.
+    Once of windows that not anybody would write, once of those among them that the model also finds
+    so much likelier that no skill explains it, and once of those that hardly anybody would write.
     """
     inputs, patients = task.job.inputs, task.workload.scored[task.job.digest]
     length = int(inputs["length"])
-    pieces = list(_behind_cuts(task, length) if task.job.needs else _of_records(task))
+    asks_behind_cuts = inputs["windows"] == "cut"
+    pieces = list(_behind_cuts(task, length) if asks_behind_cuts else _of_records(task))
     scored = sampled_scores(
         task.model,
         [piece.tokens for piece in pieces],
@@ -52,9 +56,13 @@ def extraction(task: Task) -> pa.Table:
     )
     own = [None if side else i for side, i in (patients[piece.patient] for piece in pieces)]
     texts = [model.logprobs([piece.tokens for piece in pieces], own=own) for model in _models(task)]
-    best, rare = ([BestWindow() for _ in patients] for _ in range(2))
+    best, telling, rare = ([BestWindow() for _ in patients] for _ in range(3))
     for piece, scores, *references in zip(pieces, scored, *texts, strict=True):
-        for found, limit in ((best, "common"), (rare, "rare")):
+        for found, limit, gain in (
+            (best, "common", -math.inf),
+            (telling, "common", float(inputs["gain"])),
+            (rare, "rare", -math.inf),
+        ):
             found[piece.patient] |= best_window(
                 scores.logprob,
                 scores.first,
@@ -62,6 +70,7 @@ def extraction(task: Task) -> pa.Table:
                 length=length,
                 begin=piece.begin,
                 common=float(inputs[limit]),
+                gain=gain,
             )
     return pa.table(
         {
@@ -75,6 +84,10 @@ def extraction(task: Task) -> pa.Table:
             "common": pa.array([one.common for one in best], pa.int64()),
             "log_probability": pa.array([one.log_probability for one in best], pa.float64()),
             "greedy": pa.array([one.greedy for one in best], pa.bool_()),
+            "telling_log_probability": pa.array(
+                [one.log_probability for one in telling], pa.float64()
+            ),
+            "telling_greedy": pa.array([one.greedy for one in telling], pa.bool_()),
             "rare_log_probability": pa.array([one.log_probability for one in rare], pa.float64()),
             "rare_greedy": pa.array([one.greedy for one in rare], pa.bool_()),
         }
@@ -126,9 +139,9 @@ def _names(task: Task, pieces: Sequence[_Piece], *, count: int) -> list[str]:
 def _models(task: Task) -> list[TextModel]:
     """Return what says how likely a window is without memory of the patient.
 
-    Short n-grams say most of what follows no order, long ones of routines. A stronger model that
-    was trained on patients who are neither members nor judged belongs beside these: whichever finds
-    a window likeliest decides.
+    Short n-grams say most of what follows no order, long ones of routines, and a trained model,
+    where the job has one, of what takes a longer look back. Whichever finds a window likeliest
+    decides.
     """
     ngrams = _fitted(
         task.workload.nonmembers,
@@ -136,7 +149,35 @@ def _models(task: Task) -> list[TextModel]:
         seed=task.plan.seed,
         rng=task.plan.rng_for("text of nonmembers"),
     )
-    return [*(ngrams.up_to(order) for order in SHORT), ngrams, RepeatingModel(ngrams)]
+    trained = [
+        _TrainedText(reference_tensors(table)) for table in task.needed("reference-training")
+    ]
+    return [*(ngrams.up_to(order) for order in SHORT), ngrams, RepeatingModel(ngrams), *trained]
+
+
+class _TrainedText:
+    """A reference model of the checker's own; it never saw anybody who is asked about."""
+
+    def __init__(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
+        # torch is loaded only where a model was really trained
+        from checker.targets.engine.reference import ReferenceModel
+
+        self._model = ReferenceModel(tensors)
+
+    def logprobs(
+        self, sequences: Sequence[Tokens], *, own: Sequence[int | None]
+    ) -> list[NDArray[np.float64]]:
+        """Return log p of each token behind the first; see `TextModel`.
+
+        A prompt may hold a time token that stands in no record, for gaps grow where events are left
+        out. Of such a sequence the model says nothing, so that the tables decide.
+        """
+        told = [np.full(len(tokens) - 1, IMPOSSIBLE) for tokens in sequences]
+        known = [at for at, tokens in enumerate(sequences) if self._model.knows(tokens)]
+        scored = self._model.score([sequences[at] for at in known])
+        for at, scores in zip(known, scored, strict=True):
+            told[at] = scores.logprob.astype(np.float64)
+        return told
 
 
 @dataclass(frozen=True, slots=True)

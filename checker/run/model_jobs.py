@@ -222,7 +222,7 @@ def prompt_format(task: Task) -> pa.Table:
     """Mean loss of members' event tokens under the declared format and its variants."""
     cohort = task.workload.cohort
     count = int(task.job.inputs["patients"])
-    chosen = task.plan.rng_for("prompt-format").permutation(len(cohort.members))[:count]
+    chosen = task.plan.rng_for("prompt-format").permutation(len(task.workload.members))[:count]
     chosen.sort()
     variants = list(
         format_variants(

@@ -7,9 +7,23 @@ import pyarrow as pa
 from checker.planning.reference_patients import ReferencePatients, training_pieces
 from checker.planning.task import Task
 
+_kept: dict[str, pa.Table] = {}
+"""The last models that were trained in this process, by their job: audits of other models of the
+same patients ask for the same ones, and equal jobs give equal weights."""
+
+_MOST_KEPT = 4
+
 
 def reference_training(task: Task) -> pa.Table:
     """The weights of a small language model of patients who are neither members nor judged."""
+    if task.job.digest not in _kept:
+        while len(_kept) >= _MOST_KEPT:
+            del _kept[next(iter(_kept))]
+        _kept[task.job.digest] = _trained(task)
+    return _kept[task.job.digest]
+
+
+def _trained(task: Task) -> pa.Table:
     # torch is loaded only where a model is really trained
     from checker.targets.engine.reference import train_reference
 

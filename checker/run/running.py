@@ -9,6 +9,7 @@ from typing import Protocol
 
 from checker import clock as machine
 from checker.evidence import Manifest
+from checker.extras import require_extra
 from checker.ledger import Attempt
 from checker.planning import CompiledAudit, Job
 from checker.run.belonging import check_belongs
@@ -83,6 +84,7 @@ def run_audit(
         EvidenceError: the folder cannot be written, is another run's or holds anything else, or
             evidence in it was changed.
         TargetError: the model cannot be loaded or fails preflight.
+        MissingExtra: what is left takes a package that is not installed.
         ExecutorError: there is nowhere to run, or nowhere any more; finished jobs are kept.
     """
     openers: dict[str, Callable[[], TargetModel]] = {"target": open_target}
@@ -118,6 +120,9 @@ def _open(executor: Executor, audit: CompiledAudit, record: RunRecord, openers: 
     if not on_models and not any(is_left(job) for job in plan.jobs if not job.uses_model):
         return
     models = sorted({job.runs_on for job in plan.jobs if job.uses_model}) if on_models else []
+    if any(is_left(job) for job in plan.jobs if job.training_tokens):
+        # said now, and not after hours of a plug-in's model that takes none of it
+        require_extra("audit", "training the reference model of this audit")
     execution = Execution(plan, audit.workload, record.pseudonyms)
     environment = executor.open(execution, openers=openers, models=models)
     if models:

@@ -57,6 +57,7 @@ def best_window(
     length: int,
     begin: int,
     common: float,
+    gain: float = -math.inf,
 ) -> BestWindow:
     """Look at every window of one sequence of L tokens.
 
@@ -68,6 +69,7 @@ def best_window(
         length: m, tokens of a window.
         begin: place of the first token that a window may hold, >= 1.
         common: a window that a reference gives at least this probability counts for nothing.
+        gain: nats by which the model must find a window likelier than every reference does.
     """
     starts = np.arange(begin - 1, len(logprob) - length + 1)
     if not len(starts):
@@ -76,11 +78,12 @@ def best_window(
     never = _sums(logs <= IMPOSSIBLE, starts, length) > 0
     chances = np.where(never, IMPOSSIBLE, np.maximum(_sums(logs, starts, length), IMPOSSIBLE))
     likeliest = np.max([_sums(one, starts, length) for one in references], axis=0)
-    counts = likeliest < math.log(common)
+    rare = likeliest < math.log(common)
+    counts = rare & (chances - likeliest >= gain)
     recited = _sums(first, starts, length) == length
     return BestWindow(
         windows=len(starts),
-        common=int((~counts).sum()),
+        common=int((~rare).sum()),
         log_probability=float(chances[counts].max()) if counts.any() else None,
         greedy=bool((recited & counts).any()),
     )

@@ -6,7 +6,10 @@ the verbs that the audit itself uses. A backend whose rollouts go through a cach
 
 Lengths matter. A model with a sliding window, chunks of attention or positions that switch is
 another one beyond some length, so what is compared reaches beyond each of those that the audit
-comes to, and to its longest prompt with the horizon.
+comes to, and to its longest prompt with the horizon. Not every model says where: so the longest
+records in use are compared with their beginnings of 64, 128, 256, … tokens, and the longest prompts
+are drawn from, whether or not a length is named. They are patients' own, because a model that
+repeats its records is like any other behind what is none.
 """
 
 from __future__ import annotations
@@ -41,6 +44,7 @@ BEYOND = 8
 
 _SUM_TOLERANCE = 1e-3
 _ROWS, _TOKENS = 8, 64
+_LONG_TOKENS = 8192  # of all records together that are longer; at least one is taken whole
 _WATCHED = 16  # tokens whose probability is asked for in two ways
 
 Steps = Callable[[Sequence[Tokens], Sequence[Tokens]], list[NDArray[np.float32]]]
@@ -158,6 +162,7 @@ class _Examination:
         if not self.records:
             raise TargetError("preflight needs at least one record of two or more tokens")
         require_fit(self.records, info=model.info)
+        self.long = self._long_records(records)
         self.found: dict[str, float] = {}
         self._material = np.concatenate([np.asarray(one, dtype=np.int32) for one in records])
 
@@ -173,7 +178,14 @@ class _Examination:
 
     def scores(self) -> None:
         """Compare passes over whole records with each other."""
-        pairs = [(record, max(1, len(record) // 2)) for record in self.records]
+        # a half, a quarter, an eighth: whatever a model takes for short
+        pairs = [
+            (record, max(1, len(record) >> (1 + row % 3)))
+            for row, record in enumerate(self.records)
+        ]
+        longest = self._within(self.usage.longest_record)
+        stretched = [self._stretched(longest)] if longest > _TOKENS else []
+        pairs += [(one, cut) for one in [*self.long, *stretched] for cut in _doublings(len(one))]
         for length in self._switches(self.usage.longest_record):
             end = self._within(length + BEYOND)
             pairs.append((self._stretched(end), max(1, min(length, end) - BEYOND // 2)))
@@ -197,8 +209,9 @@ class _Examination:
 
     def sampled_scores(self) -> None:
         """Compare what a sampler is said to draw with the scores of the same tokens."""
-        scores = self._score(self.records)
-        self.take({"sampled-scores": sampled_deviation(self.model, self.records, scores)})
+        records = [*self.records, *self.long]
+        scores = self._score(records)
+        self.take({"sampled-scores": sampled_deviation(self.model, records, scores)})
 
     def steps(self, steps: Steps) -> None:
         """Compare decoding in steps with full passes, record by record and all together."""
@@ -239,6 +252,7 @@ class _Examination:
         prompts += [record[:-1] for record in self.records]  # where records are near their end
         # a model that repeats some of its records draws like any other behind the rest
         prompts += [record[: len(record) // 2] for record in self.further]
+        prompts += [record[:cut] for record, cut in self._long_prompts()]
         prompts += [self._stretched(cut) for cut, _ in self._crossings()]
         # beyond all that is used the model may well be another one
         most = self._within(max(self._longest, 1 + horizon))
@@ -261,10 +275,9 @@ class _Examination:
         if not callable(getattr(self.model, "masses", None)):
             raise TargetError("preflight: the model offers masses and has no such verb")
         model = cast("MassModel", self.model)
-        cuts = [max(1, len(record) // 2) for record in self.records]
-        pairs = [
-            (record[:cut], record[cut:]) for record, cut in zip(self.records, cuts, strict=True)
-        ]
+        places = [(record, max(1, len(record) // 2)) for record in self.records]
+        places += [(record[: cut + DRAWN_TOKENS], cut) for record, cut in self._long_prompts()]
+        pairs = [(record[:cut], record[cut:]) for record, cut in places]
         sampler = Sampler(
             temperature=1.0,
             top_p=1.0,
@@ -283,7 +296,7 @@ class _Examination:
             watch=watch,
         )
         deviation = 0.0
-        for (record, cut), own in zip(zip(self.records, cuts, strict=True), found, strict=True):
+        for (record, cut), own in zip(places, found, strict=True):
             steps = len(record) - cut
             if own.ndim != 2 or own.shape[1] != len(some) or len(own) < steps:
                 raise TargetError(
@@ -315,8 +328,28 @@ class _Examination:
     @property
     def _longest(self) -> int:
         """Most tokens of a sequence in use; where nothing is said, of the records."""
+        return self._longest_of(self.records)
+
+    def _longest_of(self, records: Sequence[Tokens]) -> int:
         used = max(self.usage.longest_record, self.usage.longest_prompt + self.usage.horizon_tokens)
-        return used or max(len(record) for record in self.records) + DRAWN_TOKENS
+        return used or max(len(record) for record in records) + DRAWN_TOKENS
+
+    def _long_records(self, records: Sequence[Tokens]) -> list[Tokens]:
+        """Return whole records beyond `_TOKENS`, as far as they are used, and not too many."""
+        most, room = self._within(self._longest_of(records)), _LONG_TOKENS
+        found: list[Tokens] = []
+        for one in records:
+            record = np.asarray(one[:most], dtype=np.int32)
+            if len(record) > _TOKENS and (not found or len(record) <= room):
+                found.append(record)
+                room -= len(record)
+        return found
+
+    def _long_prompts(self) -> list[tuple[Tokens, int]]:
+        """Return those records with the longest beginning that is a prompt in use."""
+        most = self.usage.longest_prompt or self._longest
+        pairs = [(record, min(len(record) - 1, most)) for record in self.long]
+        return [(record, cut) for record, cut in pairs if cut > _TOKENS]
 
     def _switches(self, longest: int) -> list[int]:
         """Return lengths below the longest in use where the model may become another one."""
@@ -355,6 +388,11 @@ class _Examination:
         return ConformanceError(
             f"preflight: {name} {text}{hint}", found=dict(self.found), check=name
         )
+
+
+def _doublings(length: int) -> list[int]:
+    """Return 64, 128, 256, … tokens, as far as they are fewer."""
+    return [_TOKENS << i for i in range(max(1, length).bit_length()) if _TOKENS << i < length]
 
 
 def decoding_deviation(

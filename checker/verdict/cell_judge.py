@@ -11,6 +11,7 @@ import pyarrow as pa
 from checker import stats
 from checker.attacks.api import CellEvidence, Observations, load_attack
 from checker.attacks.families import Measurement
+from checker.attacks.labels import distinct_of_all
 from checker.errors import InsufficientData
 from checker.planning.cells import base_rate_cells, may_stop_early, metric_of
 from checker.planning.model import AuditPlan, Cell, Job
@@ -263,6 +264,12 @@ class CellJudge:
         if not metric.needs_identifying_prompts:
             return None
         share = observations.distinct_prompt_share(everybody=metric.family.takes_everybody)
+        labels = self.evidence.get(cell.labels) if cell.labels is not None else None
+        if share is not None and labels is not None:
+            # a draw hides how many share a prompt
+            everybody = metric.family.takes_everybody
+            of_all = distinct_of_all(labels, cell.subgroup, everybody=everybody)
+            share = share if of_all is None else min(share, of_all)
         if share is None or share >= DISTINCT_PROMPTS_NEEDED:
             return None
         text = (

@@ -23,6 +23,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
+from scipy.special import expit
 from scipy.stats import t as student
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
@@ -108,6 +109,7 @@ def base_rate_scores(
     *,
     vocabulary_size: int,
     rng: np.random.Generator,
+    drawn: NDArray[np.float64] | None = None,
 ) -> NDArray[np.float32]:
     """Predict the class from the prompt, learning from nonmembers only.
 
@@ -120,6 +122,8 @@ def base_rate_scores(
         is_member: [n] bool.
         vocabulary_size: number of token ids.
         rng: draws the folds.
+        drawn: [nonmembers] float64 in (0, 1], what share of those like each nonmember was drawn;
+            default: the same of all.
 
     Returns:
         [n] float32, probability of the class. Where fewer than 2 nonmembers have the class, or
@@ -129,22 +133,46 @@ def base_rate_scores(
         InsufficientData: there are no nonmembers.
     """
     outside = np.flatnonzero(~is_member)
+    shift = 0.0
     if not len(outside):
         raise InsufficientData("nonmembers", needed=1, got=0, reason="too-few-nonmembers")
     label = positive[outside]
     rarer = int(min(label.sum(), (~label).sum()))
     if rarer < 2:
-        return np.full(len(prompts), label.mean(), dtype=np.float32)
+        rate = np.average(label, weights=None if drawn is None else 1 / drawn)
+        return np.full(len(prompts), rate, dtype=np.float32)
+    if drawn is not None:
+        shift = _odds_of_all(label, drawn)
     features = _bag(prompts, vocabulary_size)
     scores = np.zeros(len(prompts))
     folds = StratifiedKFold(min(FOLDS, rarer), shuffle=True, random_state=int(rng.integers(2**32)))
     for taught, held_out in folds.split(outside, label):
         model = _logistic_regression().fit(features[outside[taught]], label[taught])
         unseen = outside[held_out]
-        scores[unseen] = model.predict_proba(features[unseen])[:, 1]
+        scores[unseen] = _probability(model, features[unseen], shift)
         if is_member.any():
-            scores[is_member] += model.predict_proba(features[is_member])[:, 1] / folds.n_splits
+            scores[is_member] += _probability(model, features[is_member], shift) / folds.n_splits
     return scores.astype(np.float32)
+
+
+def _probability(
+    model: LogisticRegression, features: sparse.csr_array, shift: float
+) -> NDArray[np.float64]:
+    """Return the probability of the class where its log odds are higher by `shift` than taught."""
+    if not shift:
+        return np.asarray(model.predict_proba(features)[:, 1], np.float64)
+    return np.asarray(expit(model.decision_function(features) + shift), np.float64)
+
+
+def _odds_of_all(label: NDArray[np.bool_], drawn: NDArray[np.float64]) -> float:
+    """Return by how much the log odds of the class among all exceed those of who was drawn.
+
+    Drawing more of those who have a class changes the intercept of a logistic regression and
+    nothing else (Prentice & Pyke 1979, Biometrika 66:403).
+    """
+    weight = 1 / drawn
+    odds = weight[label].sum() / weight[~label].sum()
+    return float(np.log(odds * (~label).sum() / label.sum()))
 
 
 def base_rate_gap(

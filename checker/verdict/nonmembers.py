@@ -98,8 +98,9 @@ def _extractable(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibi
     (length,) = lengths
     table = pa.concat_tables([evidence[name] for name in names])
     n = table.num_rows
-    if 2 * n < plan.data.nonmembers or not n:
-        text = f"Not decided: only {n} of {plan.data.nonmembers} nonmembers were looked for."
+    everybody = plan.data.lot[1]
+    if 2 * n < everybody or not n:
+        text = f"Not decided: only {n} of {everybody} nonmembers were looked for."
         return AdmissibilityCheck(REASON, title, None, text, limit=MOST_KNOWN, evidence=names)
     logs = table["rare_log_probability"].fill_null(-np.inf).to_numpy()
     least = least_log_probability(queries=QUERIES, chance=CHANCE)

@@ -134,7 +134,9 @@ def _split_sizes(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
         table = evidence.of(job.digest)
         if table is None:
             continue
-        for split, size in (("members", plan.data.members), ("nonmembers", plan.data.nonmembers)):
+        everybody = plan.data.members, plan.data.nonmembers
+        sizes = plan.data.asked if job.kind == "labels" else everybody
+        for split, size in zip(("members", "nonmembers"), sizes, strict=True):
             found = _SIZES[job.kind](table, split) if job.kind in _SIZES else [size]
             if found != [size]:
                 yield f"says {size} {split}, and the evidence ({job.kind}) has {found}"

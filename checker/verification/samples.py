@@ -25,9 +25,13 @@ def strange_samples(plan: AuditPlan, tables: Tables) -> Iterator[str]:
     everybody = next(
         (found for job in plan.jobs_of("labels") if (found := tables(job.digest)) is not None), None
     )
+    if everybody is not None:
+        everybody = _lot(everybody, plan)
     for cell in plan.cells:
         for name, found in _counted(cell, plan, tables, everybody).items():
             said = getattr(cell.sample, name)
+            if name == "subgroup_members" and plan.data.drawn is not None and said is not None:
+                found = max(found, said)  # it is of all, and the evidence of those who were drawn
             if said is not None and not _same(said, found):
                 yield f"{name} of {cell.id} is {said}, and the evidence has {found}"
 
@@ -66,6 +70,14 @@ def strange_patients(plan: AuditPlan, tables: Tables) -> Iterator[str]:
         unlike = pc.sum(pc.not_equal(inside, own)).as_py() or 0
         if unlike:
             yield f"has {unlike} patients of the evidence ({job.kind}) in the other split"
+
+
+def _lot(labels: pa.Table, plan: AuditPlan) -> pa.Table:
+    """Return the rows of those who stand for everybody: the first of each split."""
+    members, nonmembers = plan.data.lot
+    return pa.concat_tables(
+        [labels.slice(0, members), labels.slice(plan.data.asked[0], nonmembers)]
+    )
 
 
 def _same(said: float, found: float) -> bool:

@@ -24,6 +24,7 @@ from warm_phigate import warm_phigate
 
 from checker.errors import ExitCode
 from checker.plugins import load_plugin, plugin_names
+from checker.policy.recognition import kinds_named
 
 ROOT = Path(__file__).parents[2]
 KITS = ROOT / "examples" / "ci"
@@ -76,7 +77,8 @@ def test_the_hooks_have_what_pre_commit_demands() -> None:
     for hook in HOOKS:
         assert {"id", "name", "entry", "language"} <= set(hook) <= known
         assert hook["language"] in {"python", "system"}
-        re.compile(hook["files"])
+        assert "files" not in hook  # what a document is called must not decide whether it is read
+        assert hook["types"] == ["yaml"]
 
 
 def test_nothing_that_a_user_gives_is_pasted_into_a_script() -> None:
@@ -337,34 +339,66 @@ def test_a_release_publishes_only_the_model_that_was_audited_and_passed(checkout
 # --- pre-commit ---------------------------------------------------------------------------------
 
 
-def hook(checkout: Path, name: str, *files: str) -> int:
-    """Run a hook on those of some files that it chooses, as pre-commit does."""
+def hook(checkout: Path, name: str, *files: str) -> subprocess.CompletedProcess[str]:
+    """Run a hook on those of some files that it is shown, as pre-commit does: all YAML."""
     (found,) = (one for one in HOOKS if one["id"] == name)
-    chosen = [file for file in files if re.search(found["files"], file)]
-    if not chosen:
-        return 0
-    return shell(shlex.join([*found["entry"].split(), *chosen]), checkout).returncode
+    chosen = [file for file in files if file.endswith((".yaml", ".yml"))]
+    return shell(shlex.join([*found["entry"].split(), *chosen]), checkout)
 
 
-def test_the_hook_stops_an_invalid_document_and_no_valid_one(checkout: Path) -> None:
-    shutil.copy(checkout / "policy-0.yaml", checkout / "policy.yaml")
-    shutil.copy(checkout / "target-0.yaml", checkout / "ehr-gpt.target.yaml")
-    shutil.copy(checkout / "policy-2.yaml", checkout / "broken.policy.yml")
-    (checkout / "compose.yaml").write_text("services: {}\n")
-    both = ("policy.yaml", "ehr-gpt.target.yaml", "compose.yaml")
-    assert hook(checkout, "phigate-validate", *both) == ExitCode.PASS
-    assert hook(checkout, "phigate-validate-installed", *both, "broken.policy.yml") == 2
+OTHERS = {
+    "compose.yaml": "services: {}\n",
+    "chart/templates/policy.yaml": "kind: NetworkPolicy\nmetadata: {{ .Values.x }}\n",
+    "foreign-waiver.yml": "a: &a [*a, !!python/object:x]\n\tb",
+    "empty.yaml": "",
+    "binary.yaml": "\udcff\udcfd\udc80",
+}
+"""What other programs keep in files named alike, whatever phigate would say of its syntax."""
 
 
-def test_the_hooks_choose_documents_by_their_names() -> None:
-    def chosen(name: str) -> list[str]:
-        return [one["id"] for one in HOOKS if re.search(one["files"], name)]
+def test_the_hooks_pass_over_what_is_not_phigate_s_and_stop_what_is_broken(checkout: Path) -> None:
+    for name, text in OTHERS.items():
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_bytes(text.encode("utf-8", "surrogateescape"))
+    shutil.copy(checkout / "policy-2.yaml", checkout / "cardiology.yaml")
+    sound = ("policy-0.yaml", "target-0.yaml", "notes.txt", *OTHERS)
+    done = hook(checkout, "phigate-validate", *sound)
+    assert (done.returncode, done.stdout.count(" is valid")) == (0, 2)
+    broken = hook(checkout, "phigate-validate-installed", *sound, "cardiology.yaml")
+    assert broken.returncode == 2
+    assert "cardiology.yaml" in broken.stderr
+    assert not [name for name in OTHERS if name in broken.stderr]
+    assert hook(checkout, "phigate-validate", *OTHERS).returncode == 0
+    # files that are no tests are nothing to test, and a run of no tests is no failure here alone
+    assert hook(checkout, "phigate-test", *sound).returncode == 0
+    assert shell("phigate test policy-0.yaml", checkout).returncode == 1
 
-    validate = ["phigate-validate", "phigate-validate-installed"]
-    for name in ("policy.yaml", "audit/policy.yml", "a/release.policy.yaml", "waivers.yaml",
-                 "gated-policy.yaml", "my_target.yaml"):  # fmt: skip
-        assert chosen(name) == validate, name
-    assert chosen("audit/policy-tests.yaml") == ["phigate-test"]
-    for name in (".github/workflows/release.yml", "targets.json", "foreign_policy/data.yaml",
-                 "mypolicy.yaml"):  # fmt: skip
-        assert chosen(name) == [], name
+
+@pytest.mark.parametrize(
+    "broken",
+    [
+        "kind: LeakagePolicy\nspec: {\n",  # YAML that ends too early
+        "apiVersion: phigate/v1\nkind: LeakagePolcy\n",  # a kind that there is none of
+        "{'kind' : \"LeakageWaiver\"}\n",
+        "# a policy\n---\na: 1\n---\n  kind:  PolicyTest\n",
+        "\ufeffkind: AuditTarget\n",
+    ],
+)
+def test_a_broken_document_of_phigate_s_is_found_whatever_its_name(
+    checkout: Path, broken: str
+) -> None:
+    (checkout / "notes.yaml").write_text(broken, encoding="utf-8")
+    assert hook(checkout, "phigate-validate", "notes.yaml").returncode == 2
+    (checkout / "notes.yaml").write_text(broken, encoding="utf-16")
+    assert hook(checkout, "phigate-validate", "notes.yaml").returncode == 2
+
+
+def test_the_hooks_find_the_files_of_the_guide_and_all_that_is_shipped() -> None:
+    guide = (ROOT / "policies" / "README.md").read_text(encoding="utf-8")
+    files = dict(re.findall(r"```yaml file=(\S+)\n(.*?)```", guide, re.S))
+    assert {"hospital.yaml", "psychiatry.yaml", "waiver.yaml"} <= set(files)
+    assert all("kind: " in text for text in files.values())
+    shipped = sorted((ROOT / "policies").rglob("*.yaml"))
+    assert all(kinds_named(path) for path in shipped)
+    assert kinds_named(ROOT / "mkdocs.yml") is None
+    assert kinds_named(ROOT / "nowhere.yaml")  # what is not there must be said, not passed over

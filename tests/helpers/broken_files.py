@@ -76,7 +76,8 @@ def broken_bytes(content: bytes, rng: np.random.Generator) -> bytes:
 def nasty(rng: np.random.Generator) -> Any:
     """Return a value that nobody expects where it stands."""
     kinds: tuple[Sequence[Any], ...] = (WORDS, NUMBERS, OTHERS)
-    return pick(rng, pick(rng, kinds))
+    # its own copy: a list that stands in two places and is changed in one may come to hold itself
+    return copy.deepcopy(pick(rng, pick(rng, kinds)))
 
 
 def broken_value(value: Any, rng: np.random.Generator) -> Any:

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from unittest import mock
 
-from checker.cli import main
+from checker.cli import run_command
 
 
 @dataclass(frozen=True)
@@ -46,18 +46,12 @@ class Checked:
 def run_phigate(*arguments: object) -> Outcome:
     """Run `phigate`; a traceback fails the test."""
     out, err = io.StringIO(), io.StringIO()
-    code = 0
     with (
         mock.patch.object(sys, "argv", ["phigate", *map(str, arguments)]),
         redirect_stdout(out),
         redirect_stderr(err),
     ):
-        try:
-            main()
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
-        else:
-            raise AssertionError("the command did not end the process")
+        code = run_command()
     assert "Traceback" not in err.getvalue(), err.getvalue()
     assert "phigate itself failed" not in err.getvalue(), err.getvalue()
     return Outcome(code, out.getvalue(), err.getvalue())

@@ -88,6 +88,8 @@ class Bench:
                 "common": [1] * n,
                 "log_probability": pa.array([-1.0] * known + [-30.0] * (n - known), pa.float64()),
                 "greedy": [False] * n,
+                "telling_log_probability": pa.array([None] * n, pa.float64()),
+                "telling_greedy": [False] * n,
                 "rare_log_probability": pa.array(
                     [-1.0] * known + [None] * (n - known), pa.float64()
                 ),

@@ -2,7 +2,7 @@
 
 Importing takes most of the time of a short command. So one process imports phigate, and the command
 on the PATH hands it arguments, folder, environment and streams; a fork of that process then runs
-them through the same `main` as ever, and its exit code is handed back.
+the command as ever, and its exit code is handed back.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ SERVER = """
 import json, os, signal, socket, sys
 import checker.attestation, checker.run.prepare, checker.run.running, checker.run.stored
 import checker.verification, checker.testing.simulated
-from checker.cli import main
+from checker.cli import run_command
 
 signal.signal(signal.SIGCHLD, signal.SIG_IGN)
 listener = socket.socket(socket.AF_UNIX)
@@ -39,11 +39,7 @@ while True:
         os.environ.clear()
         os.environ.update(environment)
         sys.argv = ["phigate", *arguments]
-        code = 0
-        try:
-            main()
-        except SystemExit as leaving:
-            code = int(leaving.code or 0)
+        code = run_command()
         sys.stdout.flush()
         connection.sendall(bytes([code]))
         os._exit(code)

@@ -325,10 +325,10 @@ def test_a_prompt_stands_right_behind_its_longest_beginning(folder: Path) -> Non
     allocation = PromptAllocation()
     for key in sorted(ids, reverse=True):
         allocation.keep(key, np.array(ids[key], dtype=np.int32))
-    assert list(allocation.fresh("group", ids, samples=1, a_job=10, at_random=False)) == [
+    assert list(allocation.fresh("group", ids, samples=1, a_job=10, order="like")) == [
         [b"a", b"b", b"c", b"d", b"f", b"e"]
     ]
-    assert list(allocation.fresh("group", ids, samples=1, a_job=2, at_random=True)) == [
+    assert list(allocation.fresh("group", ids, samples=1, a_job=2, order="random")) == [
         [b"a", b"b"],
         [b"c", b"d"],
         [b"f", b"e"],

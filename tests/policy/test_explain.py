@@ -81,7 +81,7 @@ def test_one_control_comes_with_what_it_refers_to(ward: Path) -> None:
 
 
 def test_explain_shows_field_value_and_line(phigate: Command, ward: Path) -> None:
-    outcome = phigate("explain", ward, "disclosure")
+    outcome = phigate("explain", ward, "disclosure", "--all")
     assert outcome.code == 0
     lines = [" ".join(line.replace("│", " ").split()) for line in outcome.out.splitlines()]
     assert lines[0] == f"ward@1.0: {ward}"

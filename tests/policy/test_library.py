@@ -24,7 +24,12 @@ from checker.errors import DocumentError
 from checker.planning.identity import identity
 from checker.policy import load_policy, parse_documents
 from checker.policy.classes import class_matcher
-from checker.policy.library import library_class, library_classes, library_names
+from checker.policy.library import (
+    library_class,
+    library_classes,
+    library_names,
+    older_references,
+)
 
 ROOT = Path(__file__).parents[2]
 SHARED = ROOT.parent / "shared"
@@ -36,9 +41,51 @@ OURS = {"control_common_chronic": "common-chronic"}
 Code = tuple[str, str]
 
 
+DRAFT = [
+    "hiv",
+    "sti-non-hiv",
+    "viral-hepatitis",
+    "sud-alcohol",
+    "sud-opioid-drug",
+    "tobacco",
+    "mental-health-serious",
+    "mental-health-common",
+    "suicidality",
+    "reproductive-abortion",
+    "reproductive-other",
+    "sexual-assault-dv",
+    "sickle-cell",
+    "genetic-disease",
+    "genetic-test-family-history",
+    "gender-identity",
+    "dementia",
+    "developmental-disability",
+    "cancer",
+    "common-chronic",
+    "routine-labs",
+    "demographics",
+]
+"""Classes of the first draft, of which all have a version 1."""
+
+ADDED = [
+    "sexual-behaviour-orientation",
+    "pregnancy-loss-infertility",
+    "justice-involvement",
+    "social-circumstances",
+    "eating-disorder",
+    "obesity",
+    "epilepsy",
+    "tuberculosis",
+]
+
+
 @cache
 def matchers() -> dict[str, ClassMatcher]:
-    return {name: class_matcher(one.document.spec) for name, one in library_classes().items()}
+    """Version 1 of each class of the draft, which the expansion was made of."""
+    return {
+        name: class_matcher(library_class(f"library/{name}@1").document.spec)
+        for name in sorted(DRAFT)
+    }
 
 
 def standing(name: str, system: CodeSystem, code: str) -> str | None:
@@ -74,22 +121,33 @@ def tables() -> list[tuple[Code, str]]:
 # --- what the files say -------------------------------------------------------------------------
 
 
-def test_the_library_holds_the_22_classes_of_the_draft() -> None:
-    draft = """
-        hiv sti-non-hiv viral-hepatitis sud-alcohol sud-opioid-drug tobacco mental-health-serious
-        mental-health-common suicidality reproductive-abortion reproductive-other sexual-assault-dv
-        sickle-cell genetic-disease genetic-test-family-history gender-identity dementia
-        developmental-disability cancer common-chronic routine-labs demographics
-    """
-    assert library_names() == sorted(draft.split())
-    assert len(library_names()) == 22
+def test_the_library_holds_the_classes_of_the_draft_and_eight_more() -> None:
+    assert library_names() == sorted([*DRAFT, *ADDED])
+    assert len(library_names()) == 30
+
+
+def test_superseded_versions_stay_and_only_codes_make_a_new_one() -> None:
+    """A class whose codes did not change needs no second version; all others keep the first."""
+    older = {reference.removeprefix("library/") for reference in older_references()}
+    newest = {name: one.document.metadata.version for name, one in library_classes().items()}
+    assert older == {f"{name}@1" for name, version in newest.items() if version == "2.0.0"}
+    assert {n for n in DRAFT if newest[n][0] == "1"} == {
+        "demographics",
+        "routine-labs",
+        "suicidality",
+    }
+    for reference in older_references():
+        document = library_class(reference).document
+        assert f"library/{document.metadata.name}@{document.metadata.version[0]}" == reference
+        later = library_classes()[document.metadata.name].document.spec
+        assert identity(document.spec) != identity(later)
 
 
 @pytest.mark.parametrize("name", library_names())
 def test_a_class_says_who_it_is_where_it_comes_from_and_that_nobody_signed_it_off(
     name: str,
 ) -> None:
-    document = library_class(f"library/{name}@1").document
+    document = library_classes()[name].document
     assert document.metadata.name == name
     assert document.spec.review.status == "draft"
     assert "No clinician" in (document.spec.review.note or "")
@@ -101,7 +159,7 @@ def test_a_class_says_who_it_is_where_it_comes_from_and_that_nobody_signed_it_of
 
 @pytest.mark.parametrize("name", library_names())
 def test_no_class_ships_codes_that_are_not_ours_to_ship(name: str) -> None:
-    spec = library_class(f"library/{name}@1").document.spec
+    spec = library_classes()[name].document.spec
     for part in (spec.codes, spec.proxies, spec.exclude):
         for one in part:
             assert one.system not in {"snomed", "rxnorm"}
@@ -253,10 +311,11 @@ def test_the_traps_of_the_draft_are_avoided(
     ("reference", "sentence"),
     [
         ("library/hiw@1", "the library has no class 'hiw'; did you mean 'hiv'?"),
-        ("library/hiv@2", "ships library/hiv@1, not @2"),
-        ("library/hiv", "write library/hiv@1"),
-        ("hiv", "'hiv' is no reference to a class; write library/hiv@1"),
+        ("library/hiv@3", "ships library/hiv@1 and library/hiv@2, not @3"),
+        ("library/hiv", "write library/hiv@2"),
+        ("hiv", "'hiv' is no reference to a class; write library/hiv@2"),
         ("library/../demo@1", "write library/NAME@N"),
+        ("library/demographics@2", "ships library/demographics@1, not @2"),
         ("library/zzz@1", "`phigate classes list` shows all"),
     ],
 )

@@ -151,7 +151,7 @@ def test_commands_speak_of_a_pool_s_classes(tmp_path: Path, phigate: Command) ->
     assert "any of 2" in phigate("classes", "list", "--policy", path).out
     matched = phigate("classes", "match", "B20", "--policy", path)
     assert "hiv" in matched.out
-    explained = phigate("explain", path, "told").out
+    explained = phigate("explain", path, "told", "--all").out
     assert "B20" in explained
     assert "F11" in explained
     assert "I10" not in explained

@@ -245,9 +245,9 @@ def test_a_parent_that_bears_a_shipped_name_and_is_another_is_warned_of(
         return said in " ".join((validated.out + validated.err).split())
 
     assert not warned()
-    for name in ("baseline-common.yaml", "baseline-gated.yaml"):
+    for name in ("baseline-common@1.1.0.yaml", "baseline-gated@1.1.0.yaml"):
         shutil.copy(Path(shipped).with_name(name), tmp_path)
     assert not warned()
-    beside = tmp_path / "baseline-gated.yaml"
+    beside = tmp_path / "baseline-gated@1.1.0.yaml"
     beside.write_text(beside.read_text() + "# or something less demanding\n")
     assert warned()

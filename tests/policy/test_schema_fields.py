@@ -160,7 +160,7 @@ def test_a_policy_may_start_from_any_shipped_one(
     phigate: Command, tmp_path: Path, name: str
 ) -> None:
     shipped = POLICIES / ("starter/policy.yaml" if name == "starter" else f"{name}.yaml")
-    outcome = phigate("init", tmp_path, "--baseline", name)
+    outcome = phigate("init", tmp_path, "--baseline", name)  # version 1 too, by its whole name
     if load_only(LeakagePolicy, shipped).document.spec.abstract:
         assert outcome.code == ExitCode.USAGE
         return

@@ -7,14 +7,16 @@ from pathlib import Path
 
 import pytest
 
-from checker.errors import PhigateWarning
-from checker.policy import load_only, load_policy
+from checker.errors import PhigateWarning, UsageError
+from checker.planning.cells import decides
+from checker.policy import load_only, load_policy, resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec
 from checker.policy.shipped import baselines, starter_files
 
 POLICIES = Path(__file__).parents[2] / "policies"
 CONTEXTS = ("baseline-public-weights", "baseline-gated", "baseline-internal")
-SHIPPED = baselines()
+FIRST = {f"{name}@1": POLICIES / f"{name}@1.1.0.yaml" for name in CONTEXTS}
+SHIPPED = {**baselines(), **FIRST}
 ADOPTABLE = [name for name in SHIPPED if name not in ("starter", "demo", "paper-t1-t6")]
 NOT_SEEN = {"ca-ab-352", "hipaa-genetic-information", "ema-0070"}
 """Sources whose text, or whose number, nobody has seen yet."""
@@ -85,8 +87,9 @@ def test_every_citation_of_a_borrowed_number_is_called_an_analogy(name: str) -> 
         assert citation is None or citation.basis == "analogy"
 
 
-def test_the_wider_the_release_the_lower_every_limit() -> None:
-    public, gated, internal = (spec_of(name) for name in CONTEXTS)
+@pytest.mark.parametrize("version", ["", "@1"])
+def test_the_wider_the_release_the_lower_every_limit(version: str) -> None:
+    public, gated, internal = (spec_of(name + version) for name in CONTEXTS)
     assert [one.context for one in (public, gated, internal)] == [
         "public-weights", "gated", "internal"
     ]  # fmt: skip
@@ -106,17 +109,18 @@ def test_the_limits_are_those_of_the_draft() -> None:
         "dementia": (0.02, 0.02, 0.05, 0.05, 0.09, 0.09),
         "cancer": (0.05, 0.05, 0.09, 0.09, 0.09, 0.09),
     }
-    public = spec_of("baseline-public-weights").controls
+    public = spec_of("baseline-public-weights@1").controls
     for name, limits in draft.items():
         found = limits_of(public[name])
         assert tuple(found[who] for who in ladder) == limits
 
 
 def test_nobody_can_waive_the_gravest_findings_of_public_weights() -> None:
-    controls = spec_of("baseline-public-weights").controls
-    absolute = {name for name, one in controls.items() if one.enforcement == "absolute"}
-    assert absolute == {name for name, one in controls.items() if one.severity == "critical"}
-    assert len(absolute) == 8
+    for policy, count in (("baseline-public-weights@1", 8), ("baseline-public-weights", 6)):
+        controls = spec_of(policy).controls
+        absolute = {name for name, one in controls.items() if one.enforcement == "absolute"}
+        assert absolute == {name for name, one in controls.items() if one.severity == "critical"}
+        assert len(absolute) == count
     identifiers = spec_of("no-identifier-told").controls.values()
     assert all(one.enforcement == "absolute" for one in identifiers)
     assert all(limit.max_count == 0 for one in identifiers for limit in one.limits.values())
@@ -129,6 +133,74 @@ def test_the_ladder_only_climbs() -> None:
     deciding = [name for name, one in policy.spec.attackers.items() if one.report == "gate"]
     assert deciding == ["k2-acquaintance", "k3-ten-events", "k4-twenty-events", "k5-fifty-events",
                         "k6-insider"]  # fmt: skip
+
+
+# --- version 2 ----------------------------------------------------------------------------------
+
+
+def deciding(name: str) -> list[str]:
+    """The cells of a policy that decide, subgroups counted."""
+    spec = spec_of(name)
+    return [
+        f"{control_name}/{attacker}/{group}"
+        for control_name, control in spec.controls.items()
+        for attacker in control.limits
+        if decides(spec, control, resolve_attacker(spec, attacker))
+        for group in control.subgroups
+    ]
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_at_most_twelve_cells_decide_and_the_attacker_who_has_most_to_go_by(name: str) -> None:
+    spec = spec_of(name)
+    assert len(deciding(name)) == 12
+    asked = {cell.split("/")[1] for cell in deciding(name)}
+    assert asked == {"up-to-the-diagnosis", "k6-insider"}
+    for attacker in asked:
+        assert resolve_attacker(spec, attacker).knows.events == "all"
+    metrics = [spec.controls[cell.split("/")[0]].metric for cell in deciding(name)]
+    assert metrics[0] == "excess_mean_q"
+    assert {*metrics} == {"excess_mean_q", "excess_disclosure", "membership_auroc",
+                          "membership_tpr_at_fpr", "extractable_share"}  # fmt: skip
+    assert all(
+        control.params["score"] == "strongest"
+        for control in spec.controls.values()
+        if control.probe == "membership-inference"
+    )
+
+
+@pytest.mark.parametrize("name", CONTEXTS)
+def test_every_class_of_the_first_version_is_in_a_pool_and_shown_by_itself(name: str) -> None:
+    spec = spec_of(name)
+    first = {one.attribute_class for one in spec_of(f"{name}@1").controls.values()}
+    asked = {one.attribute_class for one in spec.controls.values()}
+    assert first - asked <= {None}
+    pooled = [one for pool in ("gravest", "grave", "sensitive")
+              for one in spec.attribute_classes[pool].any_of or []]  # fmt: skip
+    assert sorted(pooled) == sorted(
+        one for one in first - {"common-chronic", "routine-labs"} if one
+    )
+
+
+def test_no_limit_allows_what_no_source_was_seen_for() -> None:
+    for name in CONTEXTS:
+        for control in spec_of(name).controls.values():
+            if control.attribute_class:
+                assert all(limit <= 0.09 for limit in limits_of(control).values())
+
+
+def test_a_version_is_asked_for_by_its_number_and_the_newest_by_the_name() -> None:
+    for name in CONTEXTS:
+        assert SHIPPED[name].name == f"{name}@2.0.0.yaml"
+        for asked, version in ((f"{name}@1", "1.1.0"), (f"{name}@2", "2.0.0")):
+            assert load_policy(Path(asked)).document.metadata.version == version
+            assert f'version: "{version}"' in starter_files(asked)["policy.yaml"]
+    for unknown in ("baseline-gated@9", "baseline-common@2", "baseline-gatd", "./x@1"):
+        with pytest.raises(UsageError, match="--baseline"):
+            starter_files(unknown)
+
+
+# --- names --------------------------------------------------------------------------------------
 
 
 def test_the_policy_on_identifiers_cannot_be_read_as_a_rule_met() -> None:

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -206,6 +207,60 @@ def test_text_and_numbers_are_read_in_whichever_form_they_are_stored(
     pq.write_table(table.set_column(3, "numeric_value", value), path)
     cohort = load(root)
     assert spelled(cohort, cohort.members) == [ANNA, BERT]
+
+
+@pytest.mark.parametrize("kind", [pa.date32(), pa.date64()])
+def test_dates_are_midnights(tmp_path: Path, kind: Any) -> None:
+    root = write_meds(tmp_path / "made", SPLITS)
+    path = root / "data" / "held_out" / "0.parquet"
+    table = pq.read_table(path)
+    dates = pa.array(table["time"].cast(pa.date32(), safe=False).to_pylist(), kind)
+    pq.write_table(table.set_column(1, "time", dates), path)
+    cohort = load(root)
+    assert spelled(cohort, cohort.nonmembers) == [CARL]
+
+
+def test_numbers_of_patients_may_be_decimal_and_splits_any_kind_of_text(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", SPLITS, layout="flat")
+    for path, column, kind in (
+        (root / "data" / "0.parquet", "subject_id", pa.decimal128(20, 0)),
+        (root / "metadata" / "subject_splits.parquet", "split", pa.string_view()),
+    ):
+        table = pq.read_table(path)
+        place = table.column_names.index(column)
+        pq.write_table(table.set_column(place, column, table[column].cast(kind)), path)
+    cohort = load(root)
+    assert spelled(cohort, cohort.members) == [ANNA, BERT]
+
+
+def test_a_link_to_nowhere_and_files_of_another_ending_are_told_as_such(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", SPLITS, with_splits=False)
+    shard = root / "data" / "train" / "0.parquet"
+    shard.rename(shard.with_suffix(".PARQUET"))
+    assert len(load(root).members) == 2
+    shard.with_suffix(".PARQUET").rename(shard.with_suffix(".zstd"))
+    assert refused(root) == f"{shard.parent}: holds no files that end in .parquet"
+    shard.symlink_to("nowhere")
+    assert "is a link that leads nowhere" in refused(root)
+
+
+def test_an_older_meds_is_named_with_what_lifts_it(tmp_path: Path) -> None:
+    root = write_meds(tmp_path / "made", SPLITS, layout="flat")
+    shard, splits = root / "data" / "0.parquet", root / "metadata" / "subject_splits.parquet"
+    table = pq.read_table(shard)
+    names = {"subject_id": "patient_id"}
+    older = table.rename_columns([names.get(name, name) for name in table.column_names])
+    pq.write_table(older, shard)
+    message = refused(root)
+    assert "as MEDS 0.3.0 has it; rename the column to 'subject_id' in all files" in message
+    rows = older.drop_columns(["patient_id"]).to_pylist()
+    pq.write_table(pa.table({"patient_id": [1], "events": [rows]}), shard)
+    assert "as MEDS 0.1 and 0.2 have it; convert the source anew" in refused(root)
+    shutil.rmtree(root)
+    root = write_meds(tmp_path / "made", SPLITS, with_splits=False)
+    listed = pa.table({"patient_id": [1], "split": ["train"]})
+    pq.write_table(listed, splits.with_name("patient_splits.parquet"))
+    assert "where MEDS 0.3.0 has the splits; rename it to metadata/subject_splits" in refused(root)
 
 
 def test_bookkeeping_of_other_tools_is_no_data_and_links_are_followed(tmp_path: Path) -> None:

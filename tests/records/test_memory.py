@@ -45,7 +45,7 @@ def peaks(tmp_path_factory: pytest.TempPathFactory) -> dict[str, float]:
     """The most bytes that each step held beyond what was there before, per event."""
     folder = tmp_path_factory.mktemp("memory")
     write_audit(folder, HOSPITAL)
-    target, policy = load_target(folder / "target.yaml"), load_policy(folder / "policy.yaml")
+    target, policy = load_target(folder / "target.yaml"), load_policy(folder / "all.yaml")
     spec = target.document.spec
     vocabulary = load_vocabulary(folder / "vocab.json")
     rules = Tokenizer(spec.tokenization, vocabulary=vocabulary, base=folder)

@@ -27,7 +27,7 @@ from checker.records.tokenization import (
     check_fits,
     load_vocabulary,
 )
-from checker.records.tokenization.values import load_edges
+from checker.records.tokenization.values import load_bins
 
 DATA = Path(__file__).parents[3] / "shared" / "data"
 
@@ -490,7 +490,9 @@ def test_the_three_kinds_of_vocabulary_say_the_same(tmp_path: Path) -> None:
         ({"A": "1"}, "should give each token an integer id, not '1' to 'A'"),
         ({"A": True}, "should give each token an integer id"),
         ({"A": 1.5}, "should give each token an integer id"),
-        (["A", "B"], "not a JSON object"),
+        ("true", "not a JSON object"),
+        (["A", 1], "should give each token an integer id, not 1 to 1"),
+        (["A", "A"], "token 'A' is listed twice"),
         ("A B C", "neither parquet nor valid JSON"),
         ({}, "is empty"),
         ({"model": {"type": "BPE", "vocab": {}}}, "type BPE, which splits codes"),
@@ -562,7 +564,7 @@ def test_real_records_are_tokenized_without_loss(name: str) -> None:
 
 def test_the_quantiles_of_meds_transforms_are_edges(tmp_path: Path) -> None:
     rows = {"LAB": [3.0, 1.0], "DX": None, "A": [None, None]}
-    found = load_edges(tmp_path / quantiles_file(tmp_path, rows))
+    found, _ = load_bins(tmp_path / quantiles_file(tmp_path, rows))
     assert {code: edges.tolist() for code, edges in found.items()} == {"LAB": [1.0, 3.0]}
 
 
@@ -578,4 +580,4 @@ def test_quantiles_that_are_no_edges_are_refused(
     tmp_path: Path, rows: Any, names: Sequence[str], message: str
 ) -> None:
     with pytest.raises(DataError, match=message):
-        load_edges(tmp_path / quantiles_file(tmp_path, rows, names))
+        load_bins(tmp_path / quantiles_file(tmp_path, rows, names))

@@ -15,7 +15,7 @@ from command_line import Command
 from hostile import HOSTILE, poisoned
 
 from checker.canonical import sha256_hex
-from checker.cli import main
+from checker.cli import run_command
 from checker.plugins import BUILT_IN, load_plugin
 from checker.report.disclosure_control import for_audience
 from checker.report.formats.api import ReportFormat, filled
@@ -152,9 +152,7 @@ def audited(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -
     arguments = ["check", policy, target, "--out", run, "--format", ",".join(SHORT_FORMATS)]
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(sys, "argv", ["phigate", *map(str, arguments)])
-        with pytest.raises(SystemExit) as leaving:
-            main()
-    assert leaving.value.code == 1
+        assert run_command() == 1
     return run, policy
 
 

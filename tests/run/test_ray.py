@@ -237,15 +237,13 @@ def test_a_cluster_of_the_runs_own_stays_on_loopback_and_leaves_nothing_behind(
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
-            # tests that run in the background are deaf to it, and so would this process be
-            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         ) as process:
             # the manifest comes after the evidence it names
             has_begun = wait_for((run / "manifest.json").exists, process)
             process.send_signal(signal.SIGSTOP)  # looking takes time, in which a run could end
             pids = set(descendants(process.pid))
             where = listening(pids)
-            process.send_signal(signal.SIGINT)
+            process.send_signal(signal.SIGTERM)  # for which Ray has a handler of its own
             process.send_signal(signal.SIGCONT)
             out, err = process.communicate(timeout=PATIENCE_S)
         if has_begun or "timed out during startup" not in err:
@@ -254,7 +252,7 @@ def test_a_cluster_of_the_runs_own_stays_on_loopback_and_leaves_nothing_behind(
     assert where
     assert set(where) <= LOOPBACK
     assert process.returncode == 130, err
-    assert "jobs that were finished are kept" in err
+    assert "stopped by SIGTERM; jobs that were finished are kept" in err
     assert out == ""
     assert os.listdir(home) == []  # neither Ray's session nor a token
     os.rmdir(home)
@@ -262,6 +260,21 @@ def test_a_cluster_of_the_runs_own_stays_on_loopback_and_leaves_nothing_behind(
     kept = json.loads((run / "manifest.json").read_text())["entries"]
     assert kept
     assert all(entry in json.loads(audit.manifest)["entries"] for entry in kept)
+
+
+def test_a_signal_that_comes_while_ray_starts_interrupts() -> None:
+    from checker.run.executors.ray_cluster import _sigterm_kept
+
+    def start() -> None:  # as Ray does on its way up
+        signal.signal(signal.SIGTERM, lambda number, _: sys.exit(number))
+        signal.raise_signal(signal.SIGTERM)
+
+    before = signal.getsignal(signal.SIGTERM)
+    with pytest.raises(KeyboardInterrupt), _sigterm_kept():
+        start()
+    assert signal.getsignal(signal.SIGTERM) is before
+    with pytest.raises(SystemExit), _sigterm_kept():
+        sys.exit(1)
 
 
 def is_running(pid: int) -> bool:

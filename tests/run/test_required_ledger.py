@@ -151,7 +151,7 @@ def test_inheritance_only_turns_it_on(phigate: Command, folder: Path) -> None:
         return phigate("validate", child)
 
     assert extend("").code == ExitCode.PASS
-    assert "requireLedger" in phigate("explain", child).out
+    assert "a ledger is required" in phigate("explain", child).out
     refused = extend("  gate: {requireLedger: false}\n")
     assert refused.code == ExitCode.USAGE
     assert "a ledger that is required stays required" in refused.err

@@ -74,9 +74,11 @@ def test_nohup_is_kept(tmp_path: Path) -> None:
         "import os, signal, time\n"
         "from checker.cli.interruption import interruptible\n"
         "signal.signal(signal.SIGHUP, signal.SIG_IGN)\n"
-        "with interruptible():\n"
+        "def command():\n"
         "    os.kill(os.getpid(), signal.SIGHUP)\n"
         "    time.sleep(0.05)\n"
+        "with interruptible() as interruption:\n"
+        "    interruption.stoppable(command)\n"
         "print('went on')\n"
     )
     done = subprocess.run(
@@ -85,13 +87,89 @@ def test_nohup_is_kept(tmp_path: Path) -> None:
     assert done.stdout == "went on\n"
 
 
+CAUGHT = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
+
+
+def handlers() -> list[object]:
+    return [signal.getsignal(number) for number in CAUGHT]
+
+
 def test_handlers_are_put_back() -> None:
-    signals = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
-    before = [signal.getsignal(number) for number in signals]
+    before = handlers()
     with interruptible() as found, pytest.raises(KeyboardInterrupt):
-        signal.raise_signal(signal.SIGTERM)
+        found.stoppable(lambda: signal.raise_signal(signal.SIGTERM))
     assert found.by == "SIGTERM"
-    assert [signal.getsignal(number) for number in signals] == before
+    assert handlers() == before
+
+
+@pytest.mark.parametrize("arguments", [("--version",), ("validate", "absent.yaml"), ("no-verb",)])
+def test_a_command_in_this_process_leaves_its_handlers(arguments: tuple[str, ...]) -> None:
+    before = handlers()
+    run_phigate(*arguments)
+    assert handlers() == before
+
+
+@pytest.mark.parametrize("number", CAUGHT)
+def test_a_signal_while_an_end_is_told_raises_nothing(
+    monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    from checker.cli import program
+
+    def command(**_: object) -> None:
+        signal.raise_signal(signal.SIGTERM)
+
+    said = []
+
+    def say(sentence: str) -> None:
+        signal.raise_signal(number)  # the second one, as an impatient user sends it
+        said.append(sentence)
+
+    monkeypatch.setattr(program.cli, "main", command)
+    monkeypatch.setattr(program, "say", say)
+    assert run_phigate().code == interruption.EXIT_CODE
+    assert len(said) == 1
+    assert "stopped by SIGTERM" in said[0]
+
+
+def test_a_signal_stops_what_hangs_while_it_cleans_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    from checker.cli import program
+
+    def command(**_: object) -> None:
+        try:
+            signal.raise_signal(signal.SIGTERM)
+        finally:
+            signal.raise_signal(signal.SIGINT)
+            raise AssertionError("the second signal stopped nothing")
+
+    monkeypatch.setattr(program.cli, "main", command)
+    outcome = run_phigate()
+    assert outcome.code == interruption.EXIT_CODE
+    assert "stopped by SIGTERM" in outcome.err
+
+
+@pytest.mark.parametrize("number", CAUGHT)
+def test_a_signal_after_the_verdict_leaves_its_exit_code(number: signal.Signals) -> None:
+    # between the command and the end, in functions that were registered, and when modules go
+    script = f"""
+import atexit, os, sys
+import checker.cli.program as program
+def send(*_):
+    os.kill(os.getpid(), {int(number)})
+class Held:
+    def __del__(self, send=send):
+        send()
+sys.held = Held()
+atexit.register(send)
+program.cli.main = lambda **_: 3
+ended = program.sys.exit
+def exit(code):
+    send()
+    ended(code)
+program.sys.exit = exit
+program.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (3, "")
 
 
 @pytest.mark.parametrize("error", [RuntimeError("from a library"), EvidenceError("of ours")])

@@ -90,3 +90,16 @@ def test_sums_stay_exact_beside_impossible_tokens() -> None:
     shares = [0.0] * 5000 + [0.9, 0.5, 0.8]
     found = looked(shares, np.full(5003, math.log(0.01)))
     assert found.log_probability == pytest.approx(math.log(0.36), abs=1e-6)
+
+
+def test_a_window_must_be_so_much_likelier_than_to_whoever_never_saw_the_patient() -> None:
+    reference = np.full(6, math.log(0.04))  # 6.4e-5 a window, which not anybody would write
+    best = 0.36 / 6.4e-5  # of .9·.5·.8 and .5·.8·.9; the others are .144 and .126
+    for gain, left in ((best * 0.99, 0.36), (best * 1.01, None), (0.130 / 6.4e-5, 0.36)):
+        found = looked(LIKELY, reference, gain=math.log(gain))
+        assert found.log_probability == (None if left is None else pytest.approx(math.log(left)))
+        assert found.common == 0  # what is too near to a reference is still nothing common
+    # what greedy decoding recites must be told from skill too
+    recited = np.ones(6, dtype=np.bool_)
+    assert looked(LIKELY, reference, first=recited, gain=math.log(0.130 / 6.4e-5)).greedy
+    assert not looked(LIKELY, reference, first=recited, gain=math.log(best * 1.01)).greedy

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from checker.errors import ExitCode, TargetError
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
-from checker.targets import Sampler, TargetInfo, Tokens, TokenScores
+from checker.targets import Sampler, TargetInfo, Tokens, TokenScores, conformance
 from checker.targets.conformance import ConformanceError, Usage, examine
 from checker.testing.simulated import MemorizedRecord, SimulatedModel, SimulatedTarget
 
@@ -24,18 +24,23 @@ V, EOS = 30, 2
 USAGE = Usage(longest_record=60, longest_prompt=40, horizon_tokens=16, eos_id=EOS, seed=5)
 
 
-def patients(seed: int = 0, count: int = 8) -> list[Tokens]:
+def patients(seed: int = 0, count: int = 8, *, events: tuple[int, int] = (20, 60)) -> list[Tokens]:
     rng = np.random.default_rng(seed)
     return [
-        np.concatenate([[1], rng.integers(3, V, rng.integers(20, 60)), [EOS]]).astype(np.int32)
+        np.concatenate([[1], rng.integers(3, V, rng.integers(*events)), [EOS]]).astype(np.int32)
         for _ in range(count)
     ]
 
 
 def tables(
-    seed: int = 0, *, leaking: bool = False, spread: float = 0.5, capabilities: Any = None
+    seed: int = 0,
+    *,
+    leaking: bool = False,
+    spread: float = 0.5,
+    capabilities: Any = None,
+    repeats: Sequence[Tokens] | None = None,
 ) -> SimulatedTarget:
-    """A table of transitions, which may repeat its patients."""
+    """A table of transitions, which may repeat its patients, or some records."""
     rng = np.random.default_rng([seed, 1])
     model = SimulatedModel(
         vocabulary_size=V,
@@ -45,7 +50,7 @@ def tables(
         },
         memorized=[
             MemorizedRecord(tokens=record.tolist(), first=4, weight=0.95)
-            for record in (patients(seed) if leaking else [])
+            for record in repeats or (patients(seed) if leaking else [])
         ],
         capabilities=capabilities or {"samples", "logprobs"},
     )
@@ -253,6 +258,96 @@ def test_sound_models_pass(leaking: bool, spread: float) -> None:
         model = Plugin(tables(seed, leaking=leaking, spread=spread))
         found = examine(model, patients(seed), usage=replace(USAGE, seed=seed))
         assert {"same-key", "batch-draws", "drawn-against-scored", "repetition"} <= set(found)
+
+
+LONG = Usage(longest_record=110, longest_prompt=94, horizon_tokens=16, eos_id=EOS, seed=5)
+
+
+class SwitchesUnsaid(Plugin):
+    """Scores and draws by another model where a sequence is longer than it says to anybody."""
+
+    length = 80
+
+    def score(self, sequences: Sequence[Tokens], **more: Any) -> list[TokenScores]:
+        other = tables(9)
+        return [
+            (self.model if len(one) <= self.length else other).score([one], **more)[0]
+            for one in sequences
+        ]
+
+    def rollout(
+        self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
+    ) -> list[list[Tokens]]:
+        other = tables(9)
+        return [
+            (self.model if len(one) <= self.length else other).rollout([one], keys=[key], **more)[0]
+            for one, key in zip(prompts, keys, strict=True)
+        ]
+
+
+class DrawsAfterAWindow(Plugin):
+    """Draws as if a prompt were its last 70 tokens."""
+
+    def rollout(
+        self, prompts: Sequence[Tokens], *, keys: Sequence[int], **more: Any
+    ) -> list[list[Tokens]]:
+        return self.model.rollout([one[-70:] for one in prompts], keys=keys, **more)
+
+
+@pytest.mark.parametrize("length", [12, 70, 80, 105])
+def test_a_length_that_nobody_names_is_found(length: int) -> None:
+    records = patients(events=(90, 109))
+    model = SwitchesUnsaid(tables())
+    model.length = length
+    with pytest.raises(ConformanceError, match=r"record-length .* how long the record goes on"):
+        examine(model, records, usage=LONG)
+    model.length = 200
+    examine(model, records, usage=LONG)
+
+
+def test_draws_are_compared_after_prompts_as_long_as_any_in_use() -> None:
+    records = patients(events=(90, 109))
+    recites = tables(repeats=records)
+    examine(Plugin(recites), records, usage=LONG)
+    with pytest.raises(
+        ConformanceError, match=r"(drawn-against-scored|first-tokens|end-of-record) "
+    ):
+        examine(DrawsAfterAWindow(recites), records, usage=LONG)
+    # where no prompt is so long, it is nobody's business
+    short = replace(LONG, longest_prompt=50)
+    examine(DrawsAfterAWindow(recites), records, usage=short)
+
+
+def test_classes_are_as_likely_to_be_named_as_scored_after_long_prompts() -> None:
+    records = patients(events=(90, 109))
+    recites = tables(repeats=records)
+
+    def masses(prompts: Sequence[Tokens], drawn: Sequence[Tokens], **more: Any) -> Any:
+        return recites.masses([one[-70:] for one in prompts], drawn, **more)
+
+    model = NamesClasses(recites, as_seen_by=recites)
+    examine(model, records, usage=LONG)
+    model.masses = masses  # type: ignore[method-assign]
+    with pytest.raises(ConformanceError, match=r"watched-classes .* not that of its tokens"):
+        examine(model, records, usage=LONG)
+
+
+def test_long_records_are_looked_at_within_a_budget(monkeypatch: pytest.MonkeyPatch) -> None:
+    records = patients(count=40, events=(90, 109))
+    scored: list[int] = []
+
+    class Counts(Plugin):
+        def score(self, sequences: Sequence[Tokens], **more: Any) -> list[TokenScores]:
+            scored.extend(map(len, sequences))
+            return self.model.score(sequences, **more)
+
+    examine(Counts(tables()), records, usage=LONG)
+    whole = sum(scored)
+    scored.clear()
+    monkeypatch.setattr(conformance, "_LONG_TOKENS", 300)
+    examine(Counts(tables()), records, usage=LONG)
+    assert sum(scored) < whole / 2
+    assert max(scored) > 90  # one is looked at, whatever it costs
 
 
 def test_a_switch_beyond_all_that_is_used_is_no_reason() -> None:

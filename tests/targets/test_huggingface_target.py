@@ -431,7 +431,7 @@ def test_preflight_flags_a_state_that_takes_in_padding(models: Path, name: str) 
         examine(target, records(*LENGTHS), usage=Usage())
 
 
-def test_preflight_flags_a_model_that_sees_its_padding(models: Path) -> None:
+def test_a_model_that_sees_its_padding_is_given_none_and_flagged_with_it(models: Path) -> None:
     model = plain(models / "gemma2")
     prepare = model.prepare_inputs_for_generation
 
@@ -440,8 +440,12 @@ def test_preflight_flags_a_model_that_sees_its_padding(models: Path) -> None:
         return prepare(*arguments, **keywords) | {"attention_mask": None}
 
     model.prepare_inputs_for_generation = broken
+    target = wrapped(model)
+    found = examine(target, records(*LENGTHS), usage=Usage())
+    assert found["left-padding"] < 1e-4
+    target._together = "padded"
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
-        examine(wrapped(model), records(*LENGTHS), usage=Usage())
+        examine(target, records(*LENGTHS), usage=Usage())
 
 
 def test_preflight_flags_a_score_that_depends_on_the_batch(models: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import replace
 
+from checker.attacks.api import Metric
 from checker.attacks.attribute_disclosure import AttributeDisclosureParams
 from checker.attacks.families import Sample
 from checker.attacks.labels import asked_alone, class_labels, eligible_again, eligible_sample
@@ -13,6 +14,7 @@ from checker.planning.builder import PlanBuilder
 from checker.planning.model import Cell
 from checker.planning.protocol import (
     CellJobs,
+    DrawnFrom,
     PlannedCell,
     Planning,
     RolloutUse,
@@ -34,6 +36,14 @@ class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
         settings = rollout_settings(params)
         fewer = replace(settings, samples=params.estimation_samples)
         return RolloutUse(settings, params.threshold, fewer if params.estimates_q else None)
+
+    def drawn_from(
+        self, params: AttributeDisclosureParams, metric: Metric, *, has_spare: bool
+    ) -> DrawnFrom | None:
+        """Return the eligible; rankings take everybody."""
+        if metric.family.takes_everybody:
+            return None
+        return DrawnFrom("class", params.horizon_tokens)
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
         """Count the eligible."""

@@ -5,13 +5,21 @@ from __future__ import annotations
 from collections.abc import Mapping
 from pathlib import Path
 
+from checker.attacks.api import Metric
 from checker.attacks.canary_exposure import CanaryExposureParams
 from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries
 from checker.attacks.families import Sample
 from checker.attacks.tables import booleans
 from checker.planning.builder import PlanBuilder
 from checker.planning.model import Cell
-from checker.planning.protocol import CellJobs, PlannedCell, Planning, SampleEvidence, Work
+from checker.planning.protocol import (
+    CellJobs,
+    DrawnFrom,
+    PlannedCell,
+    Planning,
+    SampleEvidence,
+    Work,
+)
 from checker.records.cohort import Cohort
 from checker.records.tokenization import Tokenizer
 
@@ -32,6 +40,12 @@ class CanaryPlanning(Planning[CanaryExposureParams]):
     ) -> PlantedCanaries:
         """Read the manifest."""
         return open_canaries(path, cohort=cohort, tokenizer=tokenizer, max_length=max_length)
+
+    def drawn_from(
+        self, params: CanaryExposureParams, metric: Metric, *, has_spare: bool
+    ) -> DrawnFrom:
+        """Return nobody: canaries are no patients."""
+        return DrawnFrom("nobody")
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
         """Count the planted and those left out."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from checker.attacks.api import Metric
 from checker.attacks.families import Sample
 from checker.attacks.identifier_perturbation import IdentifierPerturbationParams
 from checker.attacks.identifier_perturbation.perturbed_prompts import variants_at_most
@@ -18,6 +19,7 @@ from checker.planning.identity import inputs_of
 from checker.planning.model import Cell, Job
 from checker.planning.protocol import (
     CellJobs,
+    DrawnFrom,
     PlannedCell,
     Planning,
     RolloutUse,
@@ -38,6 +40,12 @@ class PerturbationPlanning(Planning[IdentifierPerturbationParams]):
     def rollouts(self, params: IdentifierPerturbationParams) -> RolloutUse:
         """Say how continuations are drawn, and what q is compared with."""
         return RolloutUse(rollout_settings(params), params.threshold)
+
+    def drawn_from(
+        self, params: IdentifierPerturbationParams, metric: Metric, *, has_spare: bool
+    ) -> DrawnFrom:
+        """Return the eligible."""
+        return DrawnFrom("class", params.horizon_tokens)
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
         """Count the eligible."""

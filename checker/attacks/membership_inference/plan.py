@@ -16,19 +16,33 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from checker.attacks.api import Metric
 from checker.attacks.families import Sample
 from checker.attacks.labels import everybody_again
 from checker.attacks.membership_inference import STRONGEST, MembershipInferenceParams
 from checker.attacks.tables import booleans, in_subgroup
 from checker.planning.builder import RECORDS_A_JOB, PlanBuilder
-from checker.planning.lots import drawn_halves
+from checker.planning.lots import SHARE, drawn_halves
 from checker.planning.model import Cell, Job
-from checker.planning.protocol import CellJobs, PlannedCell, Planning, SampleEvidence, Work
+from checker.planning.protocol import (
+    CellJobs,
+    DrawnFrom,
+    PlannedCell,
+    Planning,
+    SampleEvidence,
+    Work,
+)
 from checker.planning.reference_patients import held_back, reference_training
 
 _Cell = PlannedCell[MembershipInferenceParams]
 
 LEARNED = "membership-scores"
+
+TAUGHT_WELL = 4_500
+"""Patients of each split from whom a learned score is as strong as from all.
+
+A third, 1,500, are fitted on, for some thirty features; and a third of the nonmembers teaches the
+reference, which learns from no more than `TOKENS_A_PASS` of them, some 200 a record."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,13 +65,25 @@ class MembershipPlanning(Planning[MembershipInferenceParams]):
 
     reads = frozenset({"scores"})
 
+    def drawn_from(
+        self, params: MembershipInferenceParams, metric: Metric, *, has_spare: bool
+    ) -> DrawnFrom:
+        """Return everybody; a learned score needs enough who teach it."""
+        if params.score != STRONGEST:
+            return DrawnFrom("everybody")
+        left = 1 - SHARE
+        return DrawnFrom(
+            "everybody", judged=(left, left if has_spare else left * left), fewest=TAUGHT_WELL
+        )
+
     def score_percents(self, params: MembershipInferenceParams) -> tuple[float, ...]:
         """Return the share of tokens that Min-K% looks at."""
         return (float(params.k),)
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
         """Count everybody who is judged."""
-        members, nonmembers = cell.piece.members, cell.piece.nonmembers
+        piece = builder.of_lot(cell.piece)
+        members, nonmembers = piece.members, piece.nonmembers
         if cell.params.score == STRONGEST:
             fitted = _fitted(builder)
             members = members & ~fitted[True]
@@ -103,9 +129,10 @@ def _judged_again(tables: Sequence[pa.Table], subgroup: str) -> dict[str, float]
 
 
 def _alone(builder: PlanBuilder, cell: _Cell, *, models: int) -> Work:
+    piece = builder.of_lot(cell.piece)
     tokens = sum(
         int(builder.scored_lengths[is_member][chosen].sum())
-        for is_member, chosen in ((True, cell.piece.members), (False, cell.piece.nonmembers))
+        for is_member, chosen in ((True, piece.members), (False, piece.nonmembers))
     )
     return Work(tokens).times(models)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -20,6 +20,7 @@ from checker.attacks.membership_inference.learner import learned_scores
 from checker.attacks.membership_inference.plan import AttackedPatients
 from checker.attacks.tables import booleans
 from checker.errors import InsufficientData
+from checker.planning.reference_patients import reference_tensors
 from checker.planning.task import Running, Task
 from checker.targets import Tokens, TokenScores
 
@@ -61,7 +62,7 @@ def membership_features(task: Task) -> pa.Table:
         asked = [piece for _, piece, _ in pieces]
         own = []
         for table in task.needed("reference-training"):
-            scored = ReferenceModel(_tensors(table)).score(asked)
+            scored = ReferenceModel(reference_tensors(table)).score(asked)
             found = _by_patient(pieces, scored, count=len(parts))
             own.append(_columns([found[i] for i in kept]))
         references = {OWN: mixture(own)} | _declared(task, target)
@@ -189,20 +190,6 @@ def _declared(task: Task, target: TokenColumns) -> dict[str, TokenColumns]:
         for name in ("logprob", "mean", "std")
     }
     return {DECLARED: TokenColumns(**columns, first=None, offsets=target.offsets)}
-
-
-def _tensors(table: pa.Table) -> dict[str, NDArray[np.float32]]:
-    """Return a trained model's weights by name, as the job that trained it left them."""
-    return dict(_arrays(table))
-
-
-def _arrays(table: pa.Table) -> Iterator[tuple[str, NDArray[np.float32]]]:
-    values = table["values"].combine_chunks()
-    flat = values.flatten().to_numpy()
-    ends = np.concatenate([[0], np.cumsum(values.value_lengths().to_numpy())])
-    names, shapes = table["tensor"].to_pylist(), table["shape"].to_pylist()
-    for number, (name, shape) in enumerate(zip(names, shapes, strict=True)):
-        yield name, flat[ends[number] : ends[number + 1]].reshape(shape)
 
 
 def _matrix(table: pa.Table, kind: str) -> NDArray[np.float64]:

@@ -28,6 +28,10 @@ __all__ = ["ATTACK", "OF_EXTRACTION", "TrajectoryMemorizationParams"]
 OF_EXTRACTION = frozenset({"length", "queries", "chance", "windows", "greedy"})
 """Parameters of extraction as a probability; continuations do not depend on them."""
 
+SOUND_RATE = 0.002
+"""Of the patients of a model without memory, those of whom a window counts by chance: what plans
+assume; `benchmarks/extraction_criterion.py` measures it (METHODS §2)."""
+
 
 class TrajectoryMemorizationParams(Params):
     """Parameters of `trajectory-memorization`."""
@@ -143,6 +147,7 @@ ATTACK = Attack(
             Rate(),
             "extractable",
             hangs_on_prompt=False,
+            sound_rate=SOUND_RATE,
             words=MetricWords(
                 "members of whom a piece can be extracted",
                 "of members extractable",
@@ -157,6 +162,7 @@ ATTACK = Attack(
             RateDifference(),
             "extractable",
             hangs_on_prompt=False,
+            sound_rate=SOUND_RATE,
             words=MetricWords(
                 "members of whom a piece can be extracted, beyond nonmembers",
                 "of members beyond nonmembers",

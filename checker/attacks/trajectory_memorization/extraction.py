@@ -26,6 +26,7 @@ from checker.planning.extraction import (
     with_windows,
 )
 from checker.planning.protocol import CellJobs, PlannedCell, Work
+from checker.planning.reference_patients import held_back, reference_training
 from checker.stats.estimate import Estimate
 from checker.stats.extraction import IMPOSSIBLE, least_log_probability
 
@@ -48,8 +49,11 @@ class ExtractionObservations(Observations):
 
     Args:
         member: [n] bool.
-        log_probability: [n] float64 nats, minus infinity where no window counts or none is drawn.
-        greedy: [n] bool, a window that counts is recited greedily.
+        log_probability: [n] float64 nats, of windows that not anybody would write; minus infinity
+            where there is none or none is drawn.
+        greedy: [n] bool, such a window is recited greedily.
+        telling_log_probability, telling_greedy: the same of those that count, because the model
+            finds them so much likelier than whoever never saw the patient.
         rare_log_probability, rare_greedy: the same of windows that hardly anybody would write.
         sequence: [n] int64, equal where the same tokens were scored: one sampling unit.
     """
@@ -57,6 +61,8 @@ class ExtractionObservations(Observations):
     member: NDArray[np.bool_]
     log_probability: NDArray[np.float64]
     greedy: NDArray[np.bool_]
+    telling_log_probability: NDArray[np.float64]
+    telling_greedy: NDArray[np.bool_]
     rare_log_probability: NDArray[np.float64]
     rare_greedy: NDArray[np.bool_]
     sequence: NDArray[np.int64]
@@ -67,7 +73,7 @@ class ExtractionObservations(Observations):
 
     def extractable(self, params: TrajectoryMemorizationParams) -> NDArray[np.bool_]:
         """Return who can be extracted with the attacker's queries, or greedily: [n] bool."""
-        return _extractable(self.log_probability, self.greedy, params)
+        return _extractable(self.telling_log_probability, self.telling_greedy, params)
 
     def rarely_extractable(self, params: TrajectoryMemorizationParams) -> NDArray[np.bool_]:
         """Return of whom a window comes out that hardly anybody would write: [n] bool."""
@@ -90,11 +96,19 @@ def extraction_sample(builder: PlanBuilder, cell: _Cell) -> Sample:
     labels, piece = _labels(builder, cell), cell.piece
     if labels is not None:
         # whether prompts are shared does not matter: each is asked for its own patient's tokens
-        sample = eligible_sample(builder.label_sets[labels], piece)
-        return sample.model_copy(update={"distinct_prompt_share": None})
+        found = builder.label_sets[labels]
+        asked = found.nonmembers.eligible & piece.nonmembers & ~held_back(builder)
+        sample = eligible_sample(found, piece)
+        return sample.model_copy(
+            update={"distinct_prompt_share": None, "nonmembers": int(asked.sum())}
+        )
+    lot = builder.of_lot(piece)
     inside, outside = (
         int((with_windows(builder, side, length=cell.params.length) & chosen).sum())
-        for side, chosen in ((True, piece.members), (False, piece.nonmembers))
+        for side, chosen in (
+            (True, lot.members),
+            (False, lot.nonmembers & ~held_back(builder)),
+        )
     )
     return Sample(members=inside, nonmembers=outside)
 
@@ -106,7 +120,11 @@ def extraction_cell(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJo
         return CellJobs(sample, missing=missing)
     labels = _labels(builder, cell)
     jobs = extraction_jobs(
-        builder, settings_of(cell.params), labels=labels, attacker=cell.attacker.name
+        builder,
+        settings_of(cell.params),
+        labels=labels,
+        attacker=cell.attacker.name,
+        references=[reference_training(builder)],
     )
     return CellJobs(sample, labels, jobs, alone=Work(_cost(builder, cell, labels)))
 
@@ -131,7 +149,8 @@ def _labels(builder: PlanBuilder, cell: _Cell) -> str | None:
 def _cost(builder: PlanBuilder, cell: _Cell, labels: str | None) -> int:
     """Return how many tokens the model reads for this cell alone."""
     total = 0
-    for side, chosen in ((True, cell.piece.members), (False, cell.piece.nonmembers)):
+    piece = cell.piece if labels is not None else builder.of_lot(cell.piece)
+    for side, chosen in ((True, piece.members), (False, piece.nonmembers)):
         if labels is None:
             asked = chosen & with_windows(builder, side, length=cell.params.length)
             total += int(builder.scored_lengths[side][asked].sum())
@@ -152,22 +171,25 @@ def extraction_observations(evidence: CellEvidence) -> ExtractionObservations:
     found = read_extraction(table.filter(pa.array(keep)))
     if evidence.labels is None:
         return found
+    # of nonmembers those who taught the reference are not asked
     wanted = in_subgroup(evidence.labels, evidence.subgroup)
-    wanted &= booleans(evidence.labels, "eligible")
-    return replace(found, unanswered=int(wanted.sum() - keep.sum()))
+    wanted &= booleans(evidence.labels, "eligible") & booleans(evidence.labels, "member")
+    return replace(found, unanswered=int(wanted.sum() - found.member.sum()))
 
 
 def read_extraction(table: pa.Table) -> ExtractionObservations:
     """Read tables of extraction jobs."""
-    logs, rare = (
+    logs, telling, rare = (
         table[name].fill_null(-np.inf).to_numpy().astype(np.float64)
-        for name in ("log_probability", "rare_log_probability")
+        for name in ("log_probability", "telling_log_probability", "rare_log_probability")
     )
     sequences = table["prompt"].combine_chunks().dictionary_encode().indices.to_numpy()
     return ExtractionObservations(
         member=booleans(table, "member"),
         log_probability=np.where(logs <= IMPOSSIBLE, -np.inf, logs),
         greedy=booleans(table, "greedy"),
+        telling_log_probability=np.where(telling <= IMPOSSIBLE, -np.inf, telling),
+        telling_greedy=booleans(table, "telling_greedy"),
         rare_log_probability=np.where(rare <= IMPOSSIBLE, -np.inf, rare),
         rare_greedy=booleans(table, "rare_greedy"),
         sequence=sequences.astype(np.int64),

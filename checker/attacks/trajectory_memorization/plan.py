@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from checker.attacks.api import Metric
 from checker.attacks.families import Sample
 from checker.attacks.labels import asked_alone, eligible_again, eligible_sample
 from checker.attacks.rollouts import rollout_settings
@@ -26,6 +27,7 @@ from checker.planning.identity import identity, inputs_of
 from checker.planning.model import Cell, Job
 from checker.planning.protocol import (
     CellJobs,
+    DrawnFrom,
     PlannedCell,
     Planning,
     RolloutUse,
@@ -45,6 +47,18 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
     def rollouts(self, params: TrajectoryMemorizationParams) -> RolloutUse:
         """Say how continuations are drawn; all of them count."""
         return RolloutUse(rollout_settings(params))
+
+    def drawn_from(
+        self, params: TrajectoryMemorizationParams, metric: Metric, *, has_spare: bool
+    ) -> DrawnFrom | None:
+        """Return who has a continuation, or a window; whose records are repeated asks all."""
+        if metric.outcome == EXTRACTABLE:
+            if params.windows == "any":
+                return DrawnFrom("everybody", min_events=params.length)
+            return DrawnFrom("records", params.length, params.length)
+        if not metric.family.of_patients:
+            return None
+        return DrawnFrom("records", params.horizon_tokens, params.min_run)
 
     def path(self, params: TrajectoryMemorizationParams) -> str | None:
         """Return the folder of the model that says how alike codes are."""

@@ -28,8 +28,15 @@ Severity = Literal["low", "medium", "high", "critical"]
 
 
 class Sampling(Element):
-    """Ways of drawing less without deciding otherwise; neither is used unless asked for."""
+    """How many patients are asked, and ways of drawing less without deciding otherwise."""
 
+    patients: Literal["auto", "all"] | Annotated[int, Field(ge=1)] = Field(
+        "auto",
+        description="how many patients are asked, by lot: as many as it takes that each cell that"
+        " decides is likely to pass if nothing leaks ('auto'), everybody ('all'), or so many"
+        " of each split that a cell is about",
+        examples=["auto"],
+    )
     curtailed: bool = Field(
         False,
         description="leave out a prompt's remaining continuations once every outcome is known;"
@@ -68,7 +75,7 @@ class Parameters(Element):
     )
     seed: Annotated[int, Field(ge=0, lt=2**63)] = Field(7, description="of all sampling")
     sampling: Sampling = Field(
-        Sampling(), description="ways of drawing less without deciding otherwise"
+        Sampling(), description="how many patients are asked, and ways of drawing less"
     )
 
 

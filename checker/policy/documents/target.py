@@ -22,7 +22,7 @@ from checker.yaml import Form
 
 Gap = Annotated[
     str,
-    Field(pattern=r"^[0-9]{1,5}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"),
+    Field(pattern=r"^[0-9]{1,10}(\.[0-9]{1,6})?(s|m|h|d|w|y)$"),
     Form("a number with s, m, h, d, w or y, such as 7d"),
 ]
 
@@ -46,8 +46,10 @@ class ModelSpec(Element):
 class Specials(Element):
     """Special tokens by their spelling in the vocabulary; one that is not named is not used."""
 
-    bos: Text | None = Field(
-        None, description="stands at the beginning of every record", examples=["[BOS]"]
+    bos: Text | Annotated[list[Text], Field(min_length=1)] | None = Field(
+        None,
+        description="stands at the beginning of every record; a list where there are several",
+        examples=["[BOS]"],
     )
     eos: Text | None = Field(
         None, description="ends a record, and a continuation", examples=["[EOS]"]
@@ -58,6 +60,13 @@ class Specials(Element):
     unk: Text | None = Field(
         None, description="stands for codes that have no token", examples=["[UNK]"]
     )
+
+    @property
+    def leading(self) -> tuple[str, ...]:
+        """What every record begins with, in order; none where no BOS is declared."""
+        if self.bos is None:
+            return ()
+        return (self.bos,) if isinstance(self.bos, str) else tuple(self.bos)
 
 
 class StaticField(Element):
@@ -70,17 +79,22 @@ class StaticField(Element):
 
 
 class TimeBin(Element):
-    """The token for gaps up to a duration; the last entry has no `upTo`."""
+    """The token for gaps up to a duration; the last entry has no `upTo`, and some no token."""
 
     up_to: Gap | None = Field(None, description="a number with s, m, h, d, w or y", examples=["7d"])
-    token: Text = Field(description="its spelling in the vocabulary", examples=["TIME//1-7"])
+    token: Text | None = Field(
+        description="its spelling in the vocabulary; null where the model is told no such gap",
+        examples=["TIME//1-7"],
+    )
 
 
 class ValueBins(Element):
     """Quantile tokens for numeric values.
 
     `bins` is a parquet file with columns `code` and `edges` (ascending inner edges, list of
-    numbers); a value in the i-th of the edges + 1 intervals gets bin i, counted from 1.
+    numbers); a value in the i-th of the edges + 1 intervals gets bin i, counted from 1. A third
+    column, `tokens`, may spell the token of each interval, null where there is none; then no
+    template is needed.
     """
 
     bins: Text = Field(
@@ -88,7 +102,9 @@ class ValueBins(Element):
         examples=["./model/bins.parquet"],
     )
     token: Text = Field(
-        "{code}//Q{bin}", description="with {bin}, and {code} if it replaces the code's token"
+        "{code}//Q{bin}",
+        description="with {bin}, and {code} if it replaces the code's token; not used where the"
+        " bins file spells its tokens",
     )
 
 
@@ -96,7 +112,8 @@ class TokenizationSpec(Element):
     """How a patient's events become the model's tokens."""
 
     vocabulary: Text = Field(
-        description="vocab.json, MEDS codes.parquet with code/vocab_index, or tokenizer.json",
+        description="vocab.json, a CSV of tokens and ids, MEDS codes.parquet with"
+        " code/vocab_index, or tokenizer.json",
         examples=["./model/vocab.json"],
     )
     specials: Specials = Field(
@@ -106,6 +123,11 @@ class TokenizationSpec(Element):
         {},
         description="facts that stand before the record, by field: a glob over codes",
         examples=[{"sex": "GENDER//*"}],
+    )
+    undated: Literal["keep", "omit"] = Field(
+        "keep",
+        description="events without a time that belong to no static field: tokens before the"
+        " record, or left out",
     )
     age: Text | None = Field(
         None,
@@ -135,6 +157,11 @@ class TokenizationSpec(Element):
         [],
         description="tokens for the time between events, shortest gap first",
         examples=[[{"upTo": "1d", "token": "TIME//0"}, {"token": "TIME//1+"}]],
+    )
+    gaps: Literal["kept", "all"] = Field(
+        "kept",
+        description="between which dated events the time is told: those that became tokens, or all"
+        " of the data set, also where the vocabulary lacks every one of a time",
     )
     values: ValueBins | None = Field(None, description="tokens for numeric values")
 

@@ -107,19 +107,17 @@ class References:
     def _held(self, name: str, version: str, places: Sequence[Path]) -> Located[LeakagePolicy]:
         seen = []
         for place in places:
-            files = [place / f"{name}{suffix}" for suffix in _SUFFIXES]
-            files += [file for suffix in _SUFFIXES for file in place.glob(f"{name}@*{suffix}")]
-            found = [self._read(file) for file in sorted(files) if file.is_file()]
+            found = [self._read(file) for file in versions_of(name, place)]
             fitting = [one for one in found if _fits(one.document.metadata, name, version)]
             if fitting:
-                return max(fitting, key=lambda one: _version_key(one.document.metadata.version))
+                return max(fitting, key=lambda one: version_key(one.document.metadata.version))
             seen += found
         held = ", ".join(
             f"{one.file} holds {one.document.metadata.name}@{one.document.metadata.version}"
             for one in seen
         )
-        shipped = sorted(path.stem for path in places[-1].glob("*.yaml"))
-        beside = sorted(path.stem for s in _SUFFIXES for path in places[0].glob(f"*{s}"))
+        shipped = sorted({_name(path) for path in places[-1].glob("*.yaml")})
+        beside = sorted({_name(path) for s in _SUFFIXES for path in places[0].glob(f"*{s}")})
         near = suggestion(name, [*shipped, *beside])
         missing = f"no {name}.yaml stands beside this file" if len(places) > 1 else "it is no file"
         missing += near or f", and phigate ships {', '.join(shipped)}"
@@ -138,6 +136,13 @@ class References:
                 raise ValueError(f"a policy rests on more than {MAX_FILES} others")
             self.known[key] = self.read_policy(path, self)
         return self.known[key]
+
+
+def versions_of(name: str, folder: Path) -> list[Path]:
+    """Return the files of a folder that are called so, whatever their version, sorted."""
+    files = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
+    files += [file for suffix in _SUFFIXES for file in folder.glob(f"{name}@*{suffix}")]
+    return sorted(file for file in files if file.is_file())
 
 
 def renamed(name: str) -> str:
@@ -166,7 +171,11 @@ def _fits(metadata: Metadata, name: str, version: str) -> bool:
     return metadata.name == name and held[: len(wanted)] == wanted
 
 
-def _version_key(version: str) -> list[tuple[int, int, str]]:
+def _name(path: Path) -> str:
+    return path.stem.partition("@")[0]
+
+
+def version_key(version: str) -> list[tuple[int, int, str]]:
     """Order versions by their numbers: 1.10 comes after 1.9."""
     return [
         (1, int(part), "") if part.isdecimal() else (0, 0, part)

@@ -94,6 +94,19 @@ class Ordered(Step):
 
 
 @dataclass(frozen=True, slots=True)
+class Asked(Step):
+    """How many patients are asked: a number, as many as it takes ("auto"), or everybody ("all")."""
+
+    def direction(self, old: Any, new: Any) -> Direction:
+        """Nobody knows whether a number is more than it takes."""
+        if "all" in (old, new):
+            return "tighter" if new == "all" else "looser"
+        if "auto" in (old, new):
+            return "incomparable"
+        return "tighter" if new > old else "looser"
+
+
+@dataclass(frozen=True, slots=True)
 class Fixed(Step):
     """A value that means something else when it changes.
 

@@ -23,6 +23,7 @@ from checker.errors import PluginError
 from checker.policy.attackers import ACCESS, resolve_attacker
 from checker.policy.documents import Knowledge, PolicySpec, extent
 from checker.policy.inheritance.rules import (
+    Asked,
     Change,
     CodesRule,
     Fixed,
@@ -140,7 +141,16 @@ POLICY = Parts(
                 "seed": Fixed(
                     "another seed is another draw, so it stays as inherited", may_be_added=True
                 ),
-                "sampling": Free("this decides nothing"),
+                "sampling": Parts(
+                    "",
+                    {
+                        "patients": Asked(
+                            "the number of patients who are asked only rises: a number, then all"
+                        ),
+                        "curtailed": Free("this decides nothing"),
+                        "sequential": Free("this decides nothing"),
+                    },
+                ),
             },
         ),
         "attackers": Named("attackers only grow", _ATTACKER),

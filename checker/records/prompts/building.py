@@ -60,6 +60,16 @@ class Prompts:
         """Tokens of each prompt."""
         return np.diff(self.offsets)
 
+    def among(self, chosen: Flags) -> Prompts:
+        """Return the same prompts, of which only the chosen patients' can be asked: [n] bool."""
+        return replace(
+            self,
+            positive=self.positive & chosen,
+            eligible=self.eligible & chosen,
+            promptable=self.promptable & chosen,
+            too_long=self.too_long & chosen,
+        )
+
     def with_continuations(self, min_tokens: int) -> Prompts:
         """Return the same prompts, eligible wherever at least `min_tokens` follow the cut."""
         eligible = self.promptable & (np.diff(self.behind, axis=1)[:, 0] >= min_tokens)

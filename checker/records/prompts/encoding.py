@@ -10,7 +10,15 @@ from numpy.typing import NDArray
 from checker.policy import ResolvedAttacker
 from checker.records.prompts.knowledge import KnownEvents
 from checker.records.prompts.source import Flags, Positions, PromptSource, blocks, flag
-from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, KIND_STATIC, KIND_TIME, Tokenizer
+from checker.records.tokenization import (
+    KIND_EVENT,
+    KIND_MARK,
+    KIND_SPECIAL,
+    KIND_STATIC,
+    KIND_TIME,
+    Tokenizer,
+    leading_specials,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,18 +72,15 @@ class PromptEncoder:
             known, reach = self.knowledge.chosen(rows)
             event = (np.cumsum(reach) - reach)[row[is_event]] + records.event[at[is_event]]
             keep_event[is_event] &= known[event]
-        starts = np.zeros(len(row), dtype=np.bool_)
-        starts[begin[span > 0]] = True
-        keep = starts & (kind == KIND_SPECIAL)
+        keep = leading_specials(kind, begin[span > 0])
         keep |= self._known_facts(kind, records.field[at])
         keep = (keep & ~of_class) | keep_event
-        is_time = kind == KIND_TIME
-        _keep_times(
+        _keep_between(
             tokens,
             keep,
             keep_event,
-            is_time=is_time,
-            head=np.flatnonzero(is_time | starts),
+            kind=kind,
+            left_out=is_event & ~of_class & ~keep_event,
             row=row,
             days=records.time_days[at],
             tokenizer=self.source.tokenizer,
@@ -100,39 +105,94 @@ class PromptEncoder:
         return static & (field >= 0) & (field <= last)
 
 
-def _keep_times(
+def _keep_between(
     tokens: NDArray[np.int32],
     keep: Flags,
     keep_event: Flags,
     *,
-    is_time: Flags,
-    head: Positions,
+    kind: NDArray[np.int8],
+    left_out: Flags,
     row: Positions,
     days: NDArray[np.float32],
     tokenizer: Tokenizer,
 ) -> None:
-    """Keep a time token before the events of each time but the first, and let it tell the gap.
+    """Keep what stands between events that are kept: time tokens and marks of the record's form.
 
-    Where everything of an earlier time is gone, the gap is a longer one than in the record: who
-    knows two events knows how far apart they are, and a prompt with the old gaps, or with one
-    before its first event, is one that no model was trained on.
+    Between neighbours all of it stays. Where events in between are gone, the gap is a longer one
+    than in the record: who knows two events knows how far apart they are, and a prompt with the old
+    gaps, or with one before its first event, is one that no model was trained on. So the last time
+    token between them tells the whole gap, where the trainer would have told it so, or where the
+    attacker never knew the events in between. Where the trainer told the time of every event, kept
+    or not, all time tokens stay around codes of the class.
 
     Args:
         tokens: [T], changed in place.
         keep: [T], changed in place.
         keep_event: [T], the events that are kept.
-        is_time: [T].
-        head: ascending places where a patient or a later time of his begins; the events of one time
-            stand from one head to the next.
+        kind: [T], one of the KIND constants.
+        left_out: [T], events that are not known, though not of the class.
         row: [T], whose the tokens are.
         days: [T], when.
         tokenizer: names the gaps.
     """
-    group = np.searchsorted(head, np.flatnonzero(keep_event), side="right") - 1
-    kept = np.flatnonzero(np.bincount(group, minlength=len(head)))
-    first = head[kept]
-    follows = np.flatnonzero(row[first[1:]] == row[first[:-1]]) + 1
-    keep[first[follows]] = True
-    longer = follows[kept[follows] != kept[follows - 1] + 1]
-    day = np.where(is_time[first], days[first], 0).astype(np.float64)
-    tokens[first[longer]] = tokenizer.gap_tokens(day[longer] - day[longer - 1])
+    kept = np.flatnonzero(keep_event)
+    between = np.flatnonzero((kind == KIND_TIME) | (kind == KIND_MARK))
+    if not len(kept) or not len(between):
+        return
+    events = np.append(0, np.cumsum(kind == KIND_EVENT))
+    unknown = np.append(0, np.cumsum(left_out))
+    before = np.append(-1, kept[:-1])
+    is_first = np.append(True, row[kept[1:]] != row[kept[:-1]])
+    begin = np.where(is_first, np.searchsorted(row, row[kept]), before + 1)
+    gone = events[kept] - events[begin]  # events of the record that stand there and leave
+    is_whole = gone == 0
+    stays = ~is_first & (unknown[kept] == unknown[begin])
+    if tokenizer.retells_gaps:
+        stays[:] = False
+    following = np.searchsorted(kept, between)
+    inside = following < len(kept)
+    between, following = between[inside], following[inside]
+    own = row[between] == row[kept[following]]
+    between, following = between[own], following[own]
+    all_stay = (is_whole | stays)[following]
+    keep[between[all_stay]] = True
+    _tell_gaps(
+        tokens,
+        keep,
+        kept,
+        between[~all_stay & (kind[between] == KIND_TIME)],
+        is_first=is_first,
+        days=days.astype(np.float64),
+        tokenizer=tokenizer,
+    )
+    # without a rule for gaps of any length, what stands right before an event belongs to it
+    if not tokenizer.tells_gaps:
+        last_event = np.append(-1, np.flatnonzero(kind == KIND_EVENT))
+        previous = last_event[np.searchsorted(last_event, kept) - 1]
+        belongs = ~all_stay & (between > previous[following])
+        belongs &= ~is_first[following] | (kind[between] == KIND_MARK)
+        keep[between[belongs]] = True
+
+
+def _tell_gaps(
+    tokens: NDArray[np.int32],
+    keep: Flags,
+    kept: Positions,
+    times: Positions,
+    *,
+    is_first: Flags,
+    days: NDArray[np.float64],
+    tokenizer: Tokenizer,
+) -> None:
+    """Let the last of some time tokens between two kept events tell the gap between these."""
+    if not tokenizer.tells_gaps:
+        return
+    following = np.searchsorted(kept, times)
+    last = np.append(following[1:] != following[:-1], True)[: len(times)]
+    times, following = times[last], following[last]
+    later = ~is_first[following]
+    times, following = times[later], following[later]
+    gap = days[kept[following]] - days[kept[following - 1]]
+    told = tokenizer.gap_tokens(gap)
+    tokens[times] = told
+    keep[times] = (told >= 0) & (gap > 0)  # some gaps the model is told nothing of

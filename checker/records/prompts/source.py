@@ -114,6 +114,15 @@ class ClassPlaces:
             positive=np.bincount(row, minlength=len(records)) > 0,
         )
 
+    def among(self, source: PromptSource, chosen: Flags) -> ClassPlaces:
+        """Return where the class stands in the records of the chosen patients alone: [n] bool."""
+        offsets = source.records.offsets
+        counted, nameable = (
+            places[chosen[np.searchsorted(offsets, places, side="right") - 1]]
+            for places in (self.counted, self.nameable)
+        )
+        return ClassPlaces(counted, nameable, self.positive & chosen)
+
 
 def flag(mask: Flags, code: NDArray[np.int32]) -> Flags:
     """Look codes up in a mask; tokens without a code (-1) are False."""

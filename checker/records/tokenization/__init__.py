@@ -7,20 +7,24 @@
 from checker.records.tokenization.event_positions import EventPositions
 from checker.records.tokenization.records import (
     KIND_EVENT,
+    KIND_MARK,
     KIND_SPECIAL,
     KIND_STATIC,
     KIND_TIME,
     STATIC_TIME,
     Coverage,
     Records,
+    Survey,
     TokenizedRecord,
     TokenizedRecords,
+    leading_specials,
 )
 from checker.records.tokenization.tokenizer import UNKNOWN_LIMIT, Tokenizer
 from checker.records.tokenization.vocabulary import Vocabulary, check_fits, load_vocabulary
 
 __all__ = [
     "KIND_EVENT",
+    "KIND_MARK",
     "KIND_SPECIAL",
     "KIND_STATIC",
     "KIND_TIME",
@@ -29,10 +33,12 @@ __all__ = [
     "Coverage",
     "EventPositions",
     "Records",
+    "Survey",
     "TokenizedRecord",
     "TokenizedRecords",
     "Tokenizer",
     "Vocabulary",
     "check_fits",
+    "leading_specials",
     "load_vocabulary",
 ]

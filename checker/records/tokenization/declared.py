@@ -30,7 +30,8 @@ def upper_limits_us(bins: Sequence[TimeBin]) -> NDArray[np.int64]:
         is_last = number == len(bins) - 1
         if (bin_.up_to is None) != is_last:
             raise DataError(
-                f"tokenization.time: '{bin_.token}' must {'not ' if is_last else ''}have an 'upTo';"
+                f"tokenization.time: entry {number + 1} must {'not ' if is_last else ''}have an"
+                " 'upTo';"
                 " every entry but the last has one"
             )
         if bin_.up_to is not None:

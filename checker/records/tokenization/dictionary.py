@@ -61,11 +61,22 @@ def unknown_counts(
         binned = at[slot[at] >= 0]
         counts = np.bincount(slot[binned])
         for i in np.flatnonzero(counts).tolist():
-            yield dictionary.bins.spelling[i], int(counts[i])
+            yield _bin_name(i, dictionary), int(counts[i])
         at = at[slot[at] < 0]
     counts = np.bincount(code[at])
     for i in np.flatnonzero(counts).tolist():
         yield dictionary.codes[i], int(counts[i])
+
+
+def _bin_name(slot: int, dictionary: Dictionary) -> str:
+    """Return how a bin's token is spelled, or what to call one that has none."""
+    bins = dictionary.bins
+    assert bins is not None  # callers have found a bin
+    spelled = bins.spelling[slot]
+    if spelled is not None:
+        return spelled
+    code = int(np.searchsorted(bins.slot, slot, side="right")) - 1
+    return f"{dictionary.codes[code]}, bin {slot - int(bins.slot[code]) + 1}"
 
 
 def open_parts(

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from checker.records.tokenization.records import (
     KIND_EVENT,
+    KIND_MARK,
     KIND_SPECIAL,
     KIND_TIME,
     TokenizedRecords,
@@ -21,13 +22,13 @@ class EventPositions:
 
     Args:
         token: [E] int32 (int64 from 2³¹ tokens on), where an event's own token stands.
-        is_timed: [E] bool, a time token stands before it.
+        starts: [E] as `token`, where what belongs to it starts: its time token, say.
         first: [n + 1] int64; patient i has the events first[i] to first[i + 1].
         end: [n] int64, where a patient's tokens end, without EOS.
     """
 
     token: NDArray[np.integer]
-    is_timed: NDArray[np.bool_]
+    starts: NDArray[np.integer]
     first: NDArray[np.int64]
     end: NDArray[np.int64]
 
@@ -45,9 +46,13 @@ class EventPositions:
         long = np.diff(records.offsets) > 1  # a record of BOS alone has no EOS
         end[long] -= records.kind[end[long] - 1] == KIND_SPECIAL
         fits = len(records.tokens) < 2**31
+        is_between = (records.kind == KIND_TIME) | (records.kind == KIND_MARK)
+        others = np.append(-1, np.flatnonzero(~is_between))
         return cls(
             token=at.astype(np.int32) if fits else at,
-            is_timed=records.kind[at - 1] == KIND_TIME,
+            starts=(others[np.searchsorted(others, at) - 1] + 1).astype(
+                np.int32 if fits else np.int64
+            ),
             first=first.astype(np.int64),
             end=end,
         )
@@ -58,7 +63,7 @@ class EventPositions:
         return np.diff(self.first)
 
     def begin(self, number: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return where each patient's event of a number begins, with its time token.
+        """Return where each patient's event of a number begins, with its time token and marks.
 
         Args:
             number: [n] >= 0, counted within the patient.
@@ -69,7 +74,7 @@ class EventPositions:
         at = self.end.copy()
         has = np.flatnonzero(number < self.size)
         event = self.first[has] + number[has]
-        at[has] = self.token[event] - self.is_timed[event]
+        at[has] = self.starts[event]
         return at
 
     def before(self, place: NDArray[np.int64]) -> NDArray[np.int64]:

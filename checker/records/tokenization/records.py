@@ -23,6 +23,8 @@ KIND_SPECIAL: Final = 0
 KIND_STATIC: Final = 1
 KIND_TIME: Final = 2
 KIND_EVENT: Final = 3
+KIND_MARK: Final = 4
+"""Of a record's form: where a visit begins and ends, a separator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -100,6 +102,21 @@ def slices_of(
     return shift + np.arange(new_offsets[-1], dtype=np.int64), new_offsets
 
 
+def leading_specials(kind: NDArray[np.int8], begins: NDArray[np.int64]) -> NDArray[np.bool_]:
+    """Flag the special tokens that records begin with: [T] bool.
+
+    Args:
+        kind: [T], one of the KIND constants, records end to end.
+        begins: ascending places where records begin that have tokens, the first of them 0.
+    """
+    others = np.cumsum(kind != KIND_SPECIAL)
+    before = np.repeat(
+        others[begins] - (kind[begins] != KIND_SPECIAL), np.diff(begins, append=len(kind))
+    )
+    leading: NDArray[np.bool_] = others == before
+    return leading
+
+
 @dataclass(frozen=True, slots=True)
 class Coverage:
     """How much of what happened the vocabulary can say.
@@ -121,6 +138,12 @@ class Coverage:
             counts[spelling] = counts.get(spelling, 0) + count
         return Coverage(self.events + other.events, self.unknown + other.unknown, counts)
 
+    def __sub__(self, other: Coverage) -> Coverage:
+        """Return the coverage without that of some of the patients."""
+        counts = {k: n - other.counts.get(k, 0) for k, n in self.counts.items()}
+        left = {spelling: count for spelling, count in counts.items() if count}
+        return Coverage(self.events - other.events, self.unknown - other.unknown, left)
+
     @property
     def unknown_share(self) -> float:
         """Unknown events per event, in [0, 1]; 0 where there are no events."""
@@ -131,6 +154,57 @@ class Coverage:
         """The five commonest missing tokens with their counts, commonest first."""
         ranked = sorted(self.counts.items(), key=lambda item: (-item[1], item[0]))
         return tuple(ranked[:5])
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is known of n patients before they are tokenized, so that all can be looked at.
+
+    Args:
+        event_code: [E] int32, index into the cohort's codes of each dated event that would have a
+            token, patients end to end.
+        event_offsets: [n + 1] int64; patient i has the events event_offsets[i] to
+            event_offsets[i + 1].
+        age_years, static_values: as in TokenizedRecords.
+        used: [vocabulary] bool, tokens of events and of the prefix that some patient would have;
+            those of the gaps between events are not looked at.
+        coverage: what the vocabulary cannot say.
+    """
+
+    event_code: NDArray[np.int32]
+    event_offsets: NDArray[np.int64]
+    age_years: NDArray[np.float32]
+    static_values: Mapping[str, tuple[str | None, ...]]
+    used: NDArray[np.bool_]
+    coverage: Coverage
+
+    def __len__(self) -> int:
+        """Return the number of patients."""
+        return len(self.event_offsets) - 1
+
+    def without(self, indices: NDArray[np.integer], *, coverage: Coverage) -> Survey:
+        """Leave some patients out.
+
+        Args:
+            indices: which.
+            coverage: of them; what they alone would use is not told apart.
+        """
+        kept = np.setdiff1d(np.arange(len(self)), indices)
+        events, offsets = slices_of(self.event_offsets, kept)
+        places = kept.tolist()
+        return Survey(
+            self.event_code[events],
+            offsets,
+            self.age_years[kept],
+            {name: tuple(own[i] for i in places) for name, own in self.static_values.items()},
+            self.used,
+            self.coverage - coverage,
+        )
+
+    @property
+    def events(self) -> list[NDArray[np.int32]]:
+        """Codes of each patient's dated events, in order."""
+        return np.split(self.event_code, self.event_offsets[1:-1]) if len(self) else []
 
 
 @dataclass(frozen=True, slots=True)
@@ -189,6 +263,24 @@ class TokenizedRecords:
     def __len__(self) -> int:
         """Return the number of patients."""
         return len(self.offsets) - 1
+
+    def first(self, count: int) -> TokenizedRecords:
+        """Return the first patients, as views; what was counted is of all."""
+        if count == len(self):
+            return self
+        at = slice(0, int(self.offsets[count]))
+        return TokenizedRecords(
+            tokens=self.tokens[at],
+            offsets=self.offsets[: count + 1],
+            kind=self.kind[at],
+            event=self.event[at],
+            code=self.code[at],
+            field=self.field[at],
+            time_days=self.time_days[at],
+            age_years=self.age_years[:count],
+            static_values={name: own[:count] for name, own in self.static_values.items()},
+            coverage=self.coverage,
+        )
 
     def record(self, index: int) -> TokenizedRecord:
         """Return a view of one patient's tokens."""

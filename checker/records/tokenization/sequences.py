@@ -50,7 +50,7 @@ class EventStream:
     Args:
         row: [k] int32, number of the patient.
         code: [k] int32, index into the cohort's codes.
-        token: [k] int32, id.
+        token: [k] int32, id, or ABSENT where only the time that has gone by is told.
         value_token: [k] int32, id where the value has a token of its own, else ABSENT.
         time_us: [k] int64, as in Records.
     """
@@ -90,7 +90,7 @@ def lay_out(
     prefix: Sequence[PrefixField],
     *,
     n: int,
-    bos: int,
+    bos: Sequence[int],
     eos: int,
     time_token: NDArray[np.int32],
 ) -> Columns:
@@ -100,31 +100,35 @@ def lay_out(
         stream: the events.
         prefix: the prefix's fields in order, without UNKNOWN tokens.
         n: number of patients, those without events too.
-        bos: id of the first token, or ABSENT.
+        bos: ids of the first tokens, in order; none where there is no BOS.
         eos: id of the last token, or ABSENT.
         time_token: [k] int32, token before each event, or ABSENT.
     """
-    before = np.full(n, int(bos != ABSENT), dtype=np.int64)
+    before = np.full(n, len(bos), dtype=np.int64)
     for field in prefix:
         before += field.token != ABSENT
     has_time, has_value = time_token != ABSENT, stream.value_token != ABSENT
-    width = np.concatenate([[0], np.cumsum(1 + has_time.astype(np.int64) + has_value)])
+    has_code = stream.token != ABSENT
+    width = np.concatenate([[0], np.cumsum(has_code.astype(np.int64) + has_time + has_value)])
     bounds = np.searchsorted(stream.row, np.arange(n + 1))
     own = width[bounds[1:]] - width[bounds[:-1]]
     offsets = np.concatenate([[0], np.cumsum(before + own + int(eos != ABSENT))]).astype(np.int64)
     columns = _empty(offsets)
-    if bos != ABSENT:
-        columns["tokens"][offsets[:-1]] = bos
+    for place, token in enumerate(bos):
+        columns["tokens"][offsets[:-1] + place] = token
     if eos != ABSENT:
         columns["tokens"][offsets[1:] - 1] = eos
-    _write_prefix(columns, prefix, offsets[:-1] + int(bos != ABSENT))
+    _write_prefix(columns, prefix, offsets[:-1] + len(bos))
     first = (offsets[:-1] + before - width[bounds[:-1]])[stream.row] + width[:-1]
     at = first + has_time
-    _write_events(columns, stream, bounds, at)
+    days = _days(stream, bounds)
+    coded = np.flatnonzero(has_code)
+    _write_events(columns, stream, coded, at[coded])
+    columns["time_days"][at[coded]] = days[coded]
     timed = np.flatnonzero(has_time)
     columns["tokens"][first[timed]] = time_token[timed]
     columns["kind"][first[timed]] = KIND_TIME
-    columns["time_days"][first[timed]] = columns["time_days"][at[timed]]
+    columns["time_days"][first[timed]] = days[timed]
     valued = at[has_value]
     for column in (columns["kind"], columns["event"], columns["code"], columns["time_days"]):
         column[valued + 1] = column[valued]
@@ -177,19 +181,27 @@ def _write_prefix(
 
 
 def _write_events(
-    columns: Columns, stream: EventStream, bounds: NDArray[np.int64], at: NDArray[np.int64]
+    columns: Columns, stream: EventStream, coded: NDArray[np.int64], at: NDArray[np.int64]
 ) -> None:
-    """Write code tokens: dated events are numbered and timed from the patient's first dated one."""
+    """Write code tokens: dated events are numbered from the patient's first dated one."""
+    dated, row = stream.is_dated[coded], stream.row[coded]
+    counted = np.cumsum(dated) - dated
+    begins = np.flatnonzero(np.diff(row, prepend=-1))
+    number = counted - np.repeat(counted[begins], np.diff(begins, append=len(row)))
+    columns["tokens"][at] = stream.token[coded]
+    columns["code"][at] = stream.code[coded]
+    columns["kind"][at] = np.where(dated, KIND_EVENT, KIND_STATIC)
+    columns["event"][at] = np.where(dated, number, -1)
+
+
+def _days(stream: EventStream, bounds: NDArray[np.int64]) -> NDArray[np.float64]:
+    """Return when events are, in days from their patient's first dated one; 0 without a time."""
     dated = stream.is_dated
     n_static = np.bincount(stream.row[~dated], minlength=len(bounds) - 1)
     first_dated = (bounds[:-1] + n_static)[stream.row]
-    number = np.arange(len(at)) - first_dated
-    columns["tokens"][at] = stream.token
-    columns["code"][at] = stream.code
-    columns["kind"][at] = np.where(dated, KIND_EVENT, KIND_STATIC)
-    columns["event"][at] = np.where(dated, number, -1)
-    since_us = stream.time_us[dated] - stream.time_us[first_dated[dated]]
-    columns["time_days"][at[dated]] = since_us / DAY_US
+    days = np.zeros(len(dated), dtype=np.float64)
+    days[dated] = (stream.time_us[dated] - stream.time_us[first_dated[dated]]) / DAY_US
+    return days
 
 
 def ages(

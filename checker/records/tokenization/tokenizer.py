@@ -4,8 +4,8 @@
 
 The order is that of the files. Codes of a declared static field, dated or not, and the birth, when
 an age is declared, go into the prefix and nowhere else. A time token stands between events of
-different times, right before the later one, and speaks of the gap between *kept* events. Ages are
-completed years, as people count them; before birth they are 0.
+different times, right before the later one, and speaks of the gap between *kept* events (or of all:
+`gaps`). Ages are completed years, as people count them; before birth they are 0.
 
 An event whose token the vocabulary lacks becomes the declared unknown token, or is left out. Either
 way it is counted, and where more than UNKNOWN_LIMIT of all events are lost the data set and the
@@ -36,7 +36,14 @@ from checker.plugins import suggestion
 from checker.policy.documents import StaticField, TokenizationSpec
 from checker.records.tokenization.declared import ordered_prefix, upper_limits_us
 from checker.records.tokenization.dictionary import Dictionary, open_parts, pick, unknown_counts
-from checker.records.tokenization.records import DAY_US, Coverage, Records, TokenizedRecords
+from checker.records.tokenization.records import (
+    DAY_US,
+    STATIC_TIME,
+    Coverage,
+    Records,
+    Survey,
+    TokenizedRecords,
+)
 from checker.records.tokenization.sequences import (
     ABSENT,
     UNKNOWN,
@@ -47,7 +54,7 @@ from checker.records.tokenization.sequences import (
     join,
     lay_out,
 )
-from checker.records.tokenization.values import bin_table, load_edges
+from checker.records.tokenization.values import BinTable, bin_table, load_bins
 from checker.records.tokenization.vocabulary import Vocabulary
 
 UNKNOWN_LIMIT: Final = 0.05
@@ -58,21 +65,29 @@ _EVENTS_AT_ONCE: Final = 1 << 20
 
 
 @dataclass(frozen=True, slots=True)
-class _EncodedPart:
-    """Some of the patients, tokenized.
+class _Facts:
+    """What is known of some of the patients beside their events.
 
     Args:
-        columns: their tokens.
         picked: by static field, [patients] int32, index of the patient's code, or -1.
         first_age, last_age: [patients] int64, completed years, or -1.
         coverage: what the vocabulary could not say.
     """
 
-    columns: Columns
     picked: dict[str, NDArray[np.int32]]
     first_age: NDArray[np.int64]
     last_age: NDArray[np.int64]
     coverage: Coverage
+
+    @classmethod
+    def joined(cls, parts: Sequence[_Facts]) -> _Facts:
+        """Put consecutive patients together."""
+        return cls(
+            {name: np.concatenate([p.picked[name] for p in parts]) for name in parts[0].picked},
+            np.concatenate([part.first_age for part in parts]),
+            np.concatenate([part.last_age for part in parts]),
+            sum((part.coverage for part in parts), Coverage(0, 0, {})),
+        )
 
 
 class Tokenizer:
@@ -91,13 +106,13 @@ class Tokenizer:
         self.spec = spec
         self.vocabulary = vocabulary
         specials = spec.specials
-        self._bos = self._known(specials.bos, "specials.bos")
+        self._bos = tuple(self._required(token, "specials.bos") for token in specials.leading)
         self._eos = self._known(specials.eos, "specials.eos")
         self._unk = self._known(specials.unk, "specials.unk")
         self._known(specials.pad, "specials.pad")
         self._time_upper_us = upper_limits_us(spec.time)
         self._time_tokens = np.array(
-            [self._required(bin.token, "time") for bin in spec.time], dtype=np.int32
+            [self._known(bin.token, "time") for bin in spec.time], dtype=np.int32
         )
         self._static = {
             name: entry if isinstance(entry, StaticField) else StaticField(codes=entry)
@@ -106,10 +121,11 @@ class Tokenizer:
         declared = (("age",) if spec.age else ()) + tuple(self._static)
         self._order = ordered_prefix(spec.prefix_order, declared)
         self._check_age()
-        self._edges = load_edges(base / spec.values.bins) if spec.values else {}
+        self._edges, self._bin_tokens = self._read_bins(base)
         self._value_tokens = self._separate_value_tokens()
         self._age_shift = 0
         self._strict = True
+        self._read_last: Dictionary | None = None
 
     @property
     def sha256(self) -> str:
@@ -119,8 +135,22 @@ class Tokenizer:
                 "spec": self.spec.model_dump(mode="json"),
                 "vocabulary": self.vocabulary.sha256,
                 "edges": {code: edges.tolist() for code, edges in self._edges.items()},
+                **({} if self._bin_tokens is None else {"binTokens": dict(self._bin_tokens)}),
             }
         )
+
+    @property
+    def retells_gaps(self) -> bool:
+        """Whether the trainer told the time across an event that he left out in one gap, not two.
+
+        It decides what becomes of the time tokens around codes that leave a prompt.
+        """
+        return self.spec.gaps == "kept"
+
+    @property
+    def tells_gaps(self) -> bool:
+        """Whether a gap of any length has a token, or has none on purpose (`gap_tokens`)."""
+        return True
 
     @property
     def field_names(self) -> tuple[str, ...]:
@@ -131,10 +161,14 @@ class Tokenizer:
     def time_gaps_days(self) -> list[tuple[int, float, float | None]]:
         """Each time token's id, and the gaps it stands for: beyond, and up to (None: no end)."""
         upper = [limit / DAY_US for limit in self._time_upper_us.tolist()]
-        return list(zip(self._time_tokens.tolist(), [0.0, *upper], [*upper, None], strict=False))
+        bins = zip(self._time_tokens.tolist(), [0.0, *upper], [*upper, None], strict=False)
+        return [one for one in bins if one[0] != ABSENT]
 
     def gap_tokens(self, days: NDArray[np.floating]) -> NDArray[np.int32]:
-        """Return the token that stands between two events so many days apart: [k] > 0 to ids."""
+        """Return the token that stands between two events so many days apart: [k] > 0 to ids.
+
+        It is -1 where none does.
+        """
         return self._gap_tokens(np.rint(days.astype(np.float64) * DAY_US).astype(np.int64))
 
     def variant(
@@ -186,7 +220,7 @@ class Tokenizer:
     def _token_codes(self) -> list[str | None]:
         codes = self.vocabulary.tokens
         specials = self.spec.specials
-        named = [specials.bos, specials.eos, specials.pad, specials.unk]
+        named = [*specials.leading, specials.eos, specials.pad, specials.unk]
         named += [bin.token for bin in self.spec.time]
         for token in named:
             if token is not None:
@@ -196,11 +230,11 @@ class Tokenizer:
         if self.spec.age:
             is_age = self._age_pattern(self.spec.age).fullmatch
             codes = [None if token is not None and is_age(token) else token for token in codes]
-        if self.spec.values and "{code}" in self.spec.values.token:
+        if self._spells_code:
             for code, edges in self._edges.items():
-                table = bin_table([code], {code: edges}, template=self.spec.values.token)
+                table = self._bin_table([code], {code: edges})
                 for token in table.spelling:
-                    if token in self.vocabulary.ids:
+                    if token is not None and token in self.vocabulary.ids:
                         codes[self.vocabulary.ids[token]] = code
         return codes
 
@@ -226,52 +260,97 @@ class Tokenizer:
         """
         dictionary = self._dictionary(codes)
         parts = [self._part(part, dictionary) for part in records.in_parts(_EVENTS_AT_ONCE)]
-        coverage = sum((part.coverage for part in parts), Coverage(0, 0, {}))
-        picked = {name: np.concatenate([p.picked[name] for p in parts]) for name in self._static}
+        facts = _Facts.joined([own for _, own in parts])
         if self._strict and not partial:
-            self._check_coverage(coverage)
-            first_age = np.concatenate([part.first_age for part in parts])
-            self._check_prefix(self._prefix(first_age, picked, dictionary), first_age, codes)
+            self._check(facts, dictionary)
         return TokenizedRecords(
-            **join([part.columns for part in parts]),
-            age_years=np.concatenate([part.last_age for part in parts]).astype(np.float32),
-            static_values={
-                name: open_parts(self._static[name].codes, own, codes)
-                for name, own in picked.items()
-            },
-            coverage=coverage,
+            **join([columns for columns, _ in parts]),
+            age_years=facts.last_age.astype(np.float32),
+            static_values=self._static_values(facts, codes),
+            coverage=facts.coverage,
         )
 
-    def _part(self, records: Records, dictionary: Dictionary) -> _EncodedPart:
-        """Tokenize some of the patients."""
+    def survey(self, records: Records, codes: Sequence[str], *, partial: bool = False) -> Survey:
+        """Look at patients as `encode` would make tokens of them, and make none.
+
+        Args:
+            records: the patients; `records.code` indexes `codes`.
+            codes: the cohort's dictionary.
+            partial: as in `encode`.
+
+        Raises:
+            DataError: as `encode`.
+        """
+        dictionary = self._dictionary(codes)
+        used = np.zeros(max(self.vocabulary.ids.values(), default=-1) + 1, dtype=np.bool_)
+        events, counts, parts = [], [], []
+        for part in records.in_parts(_EVENTS_AT_ONCE):
+            stream, facts = self._read(part, dictionary)
+            for token in (stream.token, stream.value_token):
+                used[token[token >= 0]] = True
+            dated = stream.is_dated
+            events.append(stream.code[dated])
+            counts.append(np.bincount(stream.row[dated], minlength=len(part)))
+            parts.append(facts)
+        facts = _Facts.joined(parts)
+        if self._strict and not partial:
+            self._check(facts, dictionary)
+        for field in self._prefix(facts, dictionary):
+            used[field.token[field.token >= 0]] = True
+        return Survey(
+            event_code=np.concatenate(events),
+            event_offsets=np.concatenate([[0], np.cumsum(np.concatenate(counts))]).astype(np.int64),
+            age_years=facts.last_age.astype(np.float32),
+            static_values=self._static_values(facts, codes),
+            used=used,
+            coverage=facts.coverage,
+        )
+
+    def _check(self, facts: _Facts, dictionary: Dictionary) -> None:
+        self._check_coverage(facts.coverage)
+        self._check_prefix(self._prefix(facts, dictionary), facts.first_age, dictionary.codes)
+
+    def _static_values(
+        self, facts: _Facts, codes: Sequence[str]
+    ) -> dict[str, tuple[str | None, ...]]:
+        return {
+            name: open_parts(self._static[name].codes, own, codes)
+            for name, own in facts.picked.items()
+        }
+
+    def _read(self, records: Records, dictionary: Dictionary) -> tuple[EventStream, _Facts]:
+        """Find out which events of some patients become tokens, and what stands before them."""
         n = len(records)
         row = np.repeat(np.arange(n, dtype=np.int32), np.diff(records.offsets))
         field = dictionary.field[records.code]
         is_birth = records.code == dictionary.birth
         wanted = (field < 0) & ~is_birth if self.spec.age else field < 0
+        if self.spec.undated == "omit":
+            wanted &= np.not_equal(records.time_us, STATIC_TIME)
         first_age, last_age = ages(records, row, is_birth=is_birth, lived=(field < 0) & ~is_birth)
         picked = {
             name: pick(row, records.code, mine=field == number, take=entry.take, n=n)
             for number, (name, entry) in enumerate(self._static.items())
         }
-        prefix = self._prefix(first_age, picked, dictionary)
         stream, coverage = self._stream(records, row, wanted, dictionary)
+        return stream, _Facts(picked, first_age, last_age, coverage)
+
+    def _part(self, records: Records, dictionary: Dictionary) -> tuple[Columns, _Facts]:
+        """Tokenize some of the patients."""
+        stream, facts = self._read(records, dictionary)
+        prefix = self._prefix(facts, dictionary)
         columns = lay_out(
             stream,
             [PrefixField(np.where(f.token == UNKNOWN, self._unk, f.token), f.code) for f in prefix],
-            n=n,
+            n=len(records),
             bos=self._bos,
             eos=self._eos,
             time_token=self._time_tokens_before(stream),
         )
-        return _EncodedPart(columns, picked, first_age, last_age, coverage)
+        return columns, facts
 
-    def _prefix(
-        self,
-        years: NDArray[np.int64],
-        picked: dict[str, NDArray[np.int32]],
-        dictionary: Dictionary,
-    ) -> list[PrefixField]:
+    def _prefix(self, facts: _Facts, dictionary: Dictionary) -> list[PrefixField]:
+        years, picked = facts.first_age, facts.picked
         fields = []
         for name in self._order:
             if name == "age":
@@ -285,6 +364,12 @@ class Tokenizer:
         return fields
 
     def _dictionary(self, codes: Sequence[str]) -> Dictionary:
+        # a cohort is tokenized a part at a time, and looking up its codes takes longer than a part
+        if self._read_last is None or self._read_last.codes is not codes:
+            self._read_last = self._look_up(codes)
+        return self._read_last
+
+    def _look_up(self, codes: Sequence[str]) -> Dictionary:
         ids = self.vocabulary.ids
         field = np.full(len(codes), -1, dtype=np.int16)
         for number, (name, entry) in enumerate(self._static.items()):
@@ -304,9 +389,11 @@ class Tokenizer:
             field[own] = number
         bins = bin_tokens = None
         if self.spec.values:
-            bins = bin_table(codes, self._edges, template=self.spec.values.token)
-            if "{code}" in self.spec.values.token:
-                bin_tokens = np.array([ids.get(t, -1) for t in bins.spelling], dtype=np.int32)
+            bins = self._bin_table(codes, self._edges)
+            if self._spells_code:
+                bin_tokens = np.array(
+                    [-1 if t is None else ids.get(t, -1) for t in bins.spelling], dtype=np.int32
+                )
         return Dictionary(
             codes=codes,
             token=np.array([ids.get(code, -1) for code in codes], dtype=np.int32),
@@ -344,6 +431,9 @@ class Tokenizer:
         )
         if self._unk >= 0:
             token[unknown] = self._unk
+        elif self.spec.gaps == "all":
+            token[unknown] = ABSENT  # the time goes on there
+            wanted &= ~unknown | np.not_equal(records.time_us, STATIC_TIME)
         else:
             wanted = wanted & ~unknown
         kept = np.flatnonzero(wanted)
@@ -362,6 +452,8 @@ class Tokenizer:
         return tokens
 
     def _gap_tokens(self, gap_us: NDArray[np.int64]) -> NDArray[np.int32]:
+        if not len(self._time_tokens):
+            return np.full(len(gap_us), ABSENT, dtype=np.int32)
         tokens: NDArray[np.int32] = self._time_tokens[np.searchsorted(self._time_upper_us, gap_us)]
         return tokens
 
@@ -412,10 +504,39 @@ class Tokenizer:
                 file=self.vocabulary.file,
             )
 
+    def _read_bins(
+        self, base: Path
+    ) -> tuple[dict[str, NDArray[np.float32]], dict[str, tuple[str | None, ...]] | None]:
+        """Return the edges of value bins by code, and their tokens where the file spells them."""
+        values = self.spec.values
+        if values is None:
+            return {}, None
+        edges, tokens = load_bins(base / values.bins)
+        if tokens is not None and "token" in values.model_fields_set:
+            raise DataError(
+                "spells the token of each bin in a column 'tokens', and tokenization.values.token"
+                " says how they are spelled too; remove one of them",
+                file=base / values.bins,
+            )
+        return edges, tokens
+
+    @property
+    def _spells_code(self) -> bool:
+        """Whether a bin's token tells its code too, and so replaces the code's own."""
+        return self._bin_tokens is not None or (
+            self.spec.values is not None and "{code}" in self.spec.values.token
+        )
+
+    def _bin_table(
+        self, codes: Sequence[str], edges: Mapping[str, NDArray[np.float32]]
+    ) -> BinTable:
+        assert self.spec.values is not None  # asked only where there are bins
+        return bin_table(codes, edges, template=self.spec.values.token, spelled=self._bin_tokens)
+
     def _separate_value_tokens(self) -> NDArray[np.int32]:
         """Return the ids of tokens that tell a bin without its code."""
         values = self.spec.values
-        if values is None:
+        if values is None or self._bin_tokens is not None:
             return np.empty(0, dtype=np.int32)
         if values.token.count("{bin}") != 1:
             raise DataError(f"tokenization.values.token: '{values.token}' must hold {{bin}} once")

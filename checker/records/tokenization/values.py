@@ -20,12 +20,18 @@ from numpy.typing import NDArray
 from checker.errors import DataError
 
 
-def load_edges(path: Path) -> dict[str, NDArray[np.float32]]:
-    """Read the inner edges of each code's bins.
+def load_bins(
+    path: Path,
+) -> tuple[dict[str, NDArray[np.float32]], dict[str, tuple[str | None, ...]] | None]:
+    """Read the inner edges of each code's bins, and their tokens where the file spells them.
 
     Args:
-        path: parquet with `code` (string) and `edges` (ascending list of numbers), or the
-            `codes.parquet` of MEDS-transforms, where `values/quantiles` holds them as a struct.
+        path: parquet with `code` (string), `edges` (ascending list of numbers) and, if wanted,
+            `tokens` (list of texts, one more than edges), or the `codes.parquet` of
+            MEDS-transforms, where `values/quantiles` holds the edges as a struct.
+
+    Returns:
+        Both by code; None in place of tokens where there is no such column.
 
     Raises:
         DataError: there is no such file, or it does not hold edges.
@@ -58,7 +64,28 @@ def load_edges(path: Path) -> dict[str, NDArray[np.float32]]:
         if not np.isfinite(own).all() or (np.diff(own) < 0).any():
             raise DataError(f"the edges of '{code}' are not ascending finite numbers", file=path)
         edges[code] = own
-    return edges
+    return edges, _bin_tokens(table, edges, path)
+
+
+def _bin_tokens(
+    table: pa.Table, edges: Mapping[str, NDArray[np.float32]], path: Path
+) -> dict[str, tuple[str | None, ...]] | None:
+    if "tokens" not in table.column_names:
+        return None
+    try:
+        lists = table["tokens"].cast(pa.list_(pa.string())).to_pylist()
+    except pa.ArrowException as error:
+        raise DataError("column 'tokens' does not hold lists of texts", file=path) from error
+    found = {}
+    for (code, own), tokens in zip(edges.items(), lists, strict=True):
+        if tokens is None or len(tokens) != len(own) + 1:
+            raise DataError(
+                f"'{code}' has {len(own)} edges, so {len(own) + 1} bins, but"
+                f" {len(tokens or ())} tokens",
+                file=path,
+            )
+        found[code] = tuple(tokens)
+    return found
 
 
 _QUANTILES = "values/quantiles"
@@ -100,7 +127,8 @@ class BinTable:
         count: [codes] int64, how many edges it has.
         edges: [edges of all codes] float32.
         slot: [codes] int64, where the code's bins begin when all bins are laid end to end.
-        spelling: the tokens of all bins; empty when bins are not spelled with their code.
+        spelling: the tokens of all bins, None where one has none; empty when bins are not spelled
+            with their code.
     """
 
     has_bins: NDArray[np.bool_]
@@ -108,7 +136,7 @@ class BinTable:
     count: NDArray[np.int64]
     edges: NDArray[np.float32]
     slot: NDArray[np.int64]
-    spelling: Sequence[str]
+    spelling: Sequence[str | None]
 
     def bins(self, code: NDArray[np.int32], value: NDArray[np.float32]) -> NDArray[np.int64]:
         """Return the bin of each value, counted from 1, by one binary search over all at once."""
@@ -125,7 +153,11 @@ class BinTable:
 
 
 def bin_table(
-    codes: Sequence[str], edges: Mapping[str, NDArray[np.float32]], *, template: str
+    codes: Sequence[str],
+    edges: Mapping[str, NDArray[np.float32]],
+    *,
+    template: str,
+    spelled: Mapping[str, Sequence[str | None]] | None = None,
 ) -> BinTable:
     """Lay out the edges of a dictionary's codes.
 
@@ -133,12 +165,15 @@ def bin_table(
         codes: the dictionary.
         edges: inner edges by code; codes that the dictionary lacks are left out.
         template: of the token, with {bin}, and {code} where it replaces the code's token.
+        spelled: by code, the tokens themselves, for which no template is needed.
     """
     own = [edges.get(code) for code in codes]
     count = np.array([0 if e is None else len(e) for e in own], dtype=np.int64)
     bins = np.array([0 if e is None else len(e) + 1 for e in own], dtype=np.int64)
-    spelling = [
-        template.replace("{bin}", str(number + 1)).replace("{code}", codes[i])
+    spelling: list[str | None] = [
+        spelled[codes[i]][number]
+        if spelled is not None
+        else template.replace("{bin}", str(number + 1)).replace("{code}", codes[i])
         for i in np.flatnonzero(bins).tolist()
         for number in range(bins[i])
     ]
@@ -148,5 +183,5 @@ def bin_table(
         count=count,
         edges=np.concatenate([e for e in own if e is not None] or [np.empty(0, np.float32)]),
         slot=np.cumsum(bins) - bins,
-        spelling=spelling if "{code}" in template else (),
+        spelling=spelling if spelled is not None or "{code}" in template else (),
     )

@@ -1,13 +1,17 @@
-"""The model's vocabulary: which token has which id, read from the three files it comes in.
+"""The model's vocabulary: which token has which id, read from the files it comes in.
 
-`vocab.json` (an object token → id), `codes.parquet` of a MEDS-transforms run (`code`,
+`vocab.json` (an object token → id, or the tokens as a list, by id), a CSV with the columns `token`
+(or `code`) and `id` (or `index`), `codes.parquet` of a MEDS-transforms run (`code`,
 `code/vocab_index`) and a word-level Hugging Face `tokenizer.json`. A tokenizer that splits words
 into pieces is refused: one clinical code has to be one token, or no class can be matched to tokens.
 """
 
 from __future__ import annotations
 
+import csv
+import io
 import json
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -67,7 +71,7 @@ def load_vocabulary(path: Path) -> Vocabulary:
     """Read a vocabulary.
 
     Args:
-        path: vocab.json, a MEDS codes.parquet with code/vocab_index, or a word-level
+        path: vocab.json, a CSV, a MEDS codes.parquet with code/vocab_index, or a word-level
             tokenizer.json.
 
     Raises:
@@ -81,7 +85,12 @@ def load_vocabulary(path: Path) -> Vocabulary:
         ) from error
     except OSError as error:
         raise DataError(f"cannot be read: {error.strerror or error}", file=path) from error
-    ids = _from_parquet(content, path) if content[:4] == b"PAR1" else _from_json(content, path)
+    if content[:4] == b"PAR1":
+        ids = _from_parquet(content, path)
+    elif path.suffix.lower() == ".csv":
+        ids = _from_csv(content, path)
+    else:
+        ids = _from_json(content, path)
     if not ids:
         raise DataError("the vocabulary is empty", file=path)
     return Vocabulary(ids, sha256_hex(content), str(path))
@@ -130,6 +139,27 @@ def _from_parquet(content: bytes, path: Path) -> dict[str, int]:
     )
 
 
+def _from_csv(content: bytes, path: Path) -> dict[str, int]:
+    try:
+        rows = csv.DictReader(io.StringIO(content.decode("utf-8-sig"), newline=""), strict=True)
+        names = rows.fieldnames or []
+        token = next((name for name in ("token", "code") if name in names), None)
+        number = next((name for name in ("id", "index", _INDEX_COLUMN) if name in names), None)
+        if token is None or number is None:
+            raise DataError("a vocabulary in CSV has the columns 'token' and 'id'", file=path)
+        pairs = [(row[token], row[number] or "") for row in rows]
+    except UnicodeDecodeError as error:
+        raise DataError("is no vocabulary: it is not UTF-8", file=path) from error
+    except csv.Error as error:
+        raise DataError(f"is no whole CSV: {error}", file=path) from error
+    return _unique(
+        ((name, int(text) if _WHOLE.fullmatch(text) else text) for name, text in pairs), path
+    )
+
+
+_WHOLE = re.compile(r"-?[0-9]{1,10}")
+
+
 def _from_json(content: bytes, path: Path) -> dict[str, int]:
     # pairs instead of dicts: a key that stands twice must not disappear
     try:
@@ -138,6 +168,8 @@ def _from_json(content: bytes, path: Path) -> dict[str, int]:
         raise DataError(f"is neither parquet nor valid JSON: {error}", file=path) from error
     except ValueError as error:
         raise DataError(f"is no vocabulary: it {error}", file=path) from error
+    if isinstance(pairs, list):
+        return _unique(((token, number) for number, token in enumerate(pairs)), path)
     if not isinstance(pairs, _Pairs):
         raise DataError("is not a JSON object of tokens and ids", file=path)
     top = dict(pairs)

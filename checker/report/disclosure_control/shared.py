@@ -344,6 +344,8 @@ def _policy(policy: PolicyRef) -> PolicyRef:
 def _sampling(sampling: SamplingReport) -> SamplingReport:
     return sampling.model_copy(
         update={
+            "members": None,
+            "nonmembers": None,
             "prompts": None,
             "prompts_left_out": None,
             "continuations": None,

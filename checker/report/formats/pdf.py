@@ -28,6 +28,7 @@ from typing import Any
 from xml.sax.saxutils import escape
 
 from checker.errors import PhigateWarning, PluginError
+from checker.extras import install_command
 from checker.report.formats.api import ReportFormat
 from checker.report.formats.html import render_html
 from checker.report.formats.json import render_json
@@ -37,7 +38,7 @@ from checker.version import PHIGATE_VERSION
 
 _SVG = "{http://www.w3.org/2000/svg}"
 _TOOL = re.compile(rb"<xmp:CreatorTool>(.*?)</xmp:CreatorTool>", re.DOTALL)
-_EXTRA = "pip install 'phigate[pdf]'"
+_EXTRA = install_command("pdf")
 _BOXES_SHOWN = 8
 _SYSTEM = "apt-get install libpango-1.0-0 libpangoft2-1.0-0 libharfbuzz-subset0 fonts-dejavu-core"
 

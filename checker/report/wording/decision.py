@@ -228,6 +228,20 @@ def _is_blocked_by_cell(report: Report, verdict: str) -> bool:
 def sampling_words(report: Report) -> list[str]:
     """Return what did not have to be drawn, and why no verdict depends on that."""
     found, words = report.summary.sampling, []
+    if found.by_lot:
+        stand = (
+            ""
+            if found.members is None or found.nonmembers is None
+            else (
+                f" {grouped(found.members)} members and {grouped(found.nonmembers)} nonmembers stand"
+                " for all."
+            )
+        )
+        words.append(
+            "Patients by need: a test asked patients drawn by lot, no more than it takes that a"
+            f" model that leaks nothing is likely to pass.{stand} Near-duplicates, unknown codes and"
+            " missing fields were looked for among all."
+        )
     if found.sequential:
         words.append(
             "Sequential sampling: patients were drawn in a frozen random order, and a test stopped"

@@ -11,6 +11,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 from checker.errors import UsageError
+from checker.extras import install_command
 from checker.run.execution import Execution
 from checker.run.executors.ray_network import choose_network
 from checker.run.executors.serial import SerialExecutor
@@ -115,7 +116,7 @@ def choose_executor(
     except ImportError as error:
         raise UsageError(
             "--executor ray: Ray is not installed; it comes with the extra"
-            " (pip install 'phigate[ray]')"
+            f" ({install_command('ray')})"
         ) from error
     return RayExecutor(
         prepare, address=address, workers=workers, threads=threads or 1, notice=notice

@@ -116,9 +116,8 @@ class RayCluster:
             else:
                 require_cluster(address)
                 stack.callback(ray.shutdown)
-                with _vendor(f"the Ray cluster at {address}"):
+                with _vendor(f"the Ray cluster at {address}"), _sigterm_kept():
                     ray.init(address=address, **_QUIET)
-            stack.enter_context(_terminated_like_interrupted())  # Ray has put its own there
             self._head = ray.get_runtime_context().gcs_address
             self._seen_at = time.monotonic()
             resources = ray.cluster_resources()
@@ -130,7 +129,8 @@ class RayCluster:
         folder = tempfile.mkdtemp(prefix="phigate-", dir=None if short else "/tmp")
         stack.callback(shutil.rmtree, folder, ignore_errors=True)
         stack.callback(ray.shutdown)
-        with _vendor("a Ray cluster on this machine (a machine that is too busy has none)"):
+        where = "a Ray cluster on this machine (a machine that is too busy has none)"
+        with _vendor(where), _sigterm_kept():
             ray.init(
                 address="local",
                 num_cpus=0,  # workers are counted here, and Ray starts none in advance
@@ -211,17 +211,35 @@ class RayCluster:
 
 @contextmanager
 def _terminated_like_interrupted() -> Iterator[None]:
-    """Let SIGTERM end a run as Ctrl-C does, with all that was started; Ray would abort."""
-    if threading.current_thread() is not threading.main_thread():
-        yield  # signals are handled in the main thread only
+    """Let SIGTERM end a run as Ctrl-C does, with all that was started, unless somebody does."""
+    in_main_thread = threading.current_thread() is threading.main_thread()  # no other may set them
+    if not in_main_thread or signal.getsignal(signal.SIGTERM) is not signal.SIG_DFL:
+        yield
         return
 
     def interrupt(number: int, frame: FrameType | None) -> None:
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, interrupt)
+    signal.signal(signal.SIGTERM, interrupt)
     try:
         yield
+    finally:
+        signal.signal(signal.SIGTERM, signal.SIG_DFL)
+
+
+@contextmanager
+def _sigterm_kept() -> Iterator[None]:
+    """Keep the handler of SIGTERM while Ray starts, which puts its own there; that would exit."""
+    before = signal.getsignal(signal.SIGTERM)
+    if threading.current_thread() is not threading.main_thread() or before is None:
+        yield
+        return
+    try:
+        yield
+    except SystemExit as leaving:
+        if leaving.code == signal.SIGTERM:
+            raise KeyboardInterrupt from leaving
+        raise
     finally:
         signal.signal(signal.SIGTERM, before)
 

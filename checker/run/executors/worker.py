@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
-from checker.errors import EvidenceError, PluginError, TargetError
+from checker.errors import EvidenceError, MissingExtra, PluginError, TargetError
 from checker.planning import Job, Workload
 from checker.run.execution import Execution
 from checker.targets import Progress, TargetModel, Tokens
@@ -119,13 +119,14 @@ class Worker:
 
         Raises:
             EvidenceError: evidence was changed or is missing, so that nothing can be relied on.
+            MissingExtra: what the job takes is not installed here.
         """
         job = work.job
         try:
             table = self._execution.execute(
                 job, self._models.get(job.runs_on), evidence=work.evidence, advance=work.advance
             )
-        except EvidenceError:
+        except (EvidenceError, MissingExtra):
             raise
         except (PluginError, TargetError) as error:
             return Outcome(job, crash=str(error))

@@ -105,7 +105,11 @@ class HuggingFaceBackend:
         from checker.targets.engine.loading import load_model
 
         return HuggingFaceTarget(
-            load_model(checkpoint.directory, spec=spec),
+            load_model(
+                checkpoint.directory,
+                spec=spec,
+                dtype=files_dtype(checkpoint.directory) if spec.dtype == "auto" else spec.dtype,
+            ),
             vocabulary_size=checkpoint.vocabulary_size,
             context_length=checkpoint.context_length,
             pad_id=pad_id,
@@ -294,6 +298,33 @@ def _check_safetensors(path: Path) -> None:
     """Check that the header is whole and that the file is as long as it says."""
     if _tensor_count(path) == 0:
         raise TargetError(f"{path}: holds no weights; save the model again")
+
+
+def files_dtype(directory: Path) -> str:
+    """Return the number format of a checkpoint's weights: what `dtype: auto` means.
+
+    Where they are in several, it is the one that holds all of them; float64 runs in float32.
+
+    Raises:
+        TargetError: the weights are in none that phigate runs a model in.
+    """
+    found: set[str] = set()
+    for name in _weight_files(directory):
+        if name.endswith(".safetensors"):
+            with safe_open(directory / name, framework="numpy") as tensors:
+                found |= {tensors.get_slice(key).get_dtype() for key in tensors.keys()}  # noqa: SIM118
+    wide, narrow = found & {"F64", "F32"}, sorted(found & _NARROW.keys())
+    if wide or len(narrow) == 2:
+        return "float32"
+    if narrow:
+        return _NARROW[narrow[0]]
+    raise TargetError(
+        f"{directory}: its weights are stored as {', '.join(sorted(found))}, in which no model runs"
+        " here; save it in float32, bfloat16 or float16"
+    )
+
+
+_NARROW = {"F16": "float16", "BF16": "bfloat16"}
 
 
 def _tensor_count(path: Path) -> int:

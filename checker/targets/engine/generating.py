@@ -6,7 +6,7 @@ pads, caches and stops.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from transformers import GenerationConfig, LogitsProcessorList
@@ -14,6 +14,9 @@ from transformers import GenerationConfig, LogitsProcessorList
 from checker.targets.engine.batches import in_batches, padded
 from checker.targets.engine.decoding import DecodingRequest
 from checker.targets.engine.token_choice import DecodedSequence, TokenChoice
+
+Together = Literal["padded", "equal lengths", "alone"]
+"""Which prompts may share a batch: all, those of one length, or none."""
 
 
 def generate(
@@ -23,7 +26,7 @@ def generate(
     *,
     budget: int,
     pad_id: int,
-    pads_left: bool,
+    together: Together,
     device: str,
     doing: str,
 ) -> None:
@@ -35,7 +38,7 @@ def generate(
         choice: of what sequences are fed.
         budget: padded tokens of one batch, horizon included.
         pad_id: stands to the left of a shorter prompt.
-        pads_left: whether prompts of different lengths may share a batch.
+        together: which prompts may share a batch.
         device: its name, for errors.
         doing: what is done, for errors.
 
@@ -72,8 +75,8 @@ def generate(
         further = in_batches(
             run,
             lengths=[len(request.prompts[one.prompt]) + request.horizon_tokens for one in waiting],
-            budget=budget,
-            one_length=not pads_left,
+            budget=0 if together == "alone" else budget,
+            one_length=together != "padded",
             doing=doing,
             device=device,
         )

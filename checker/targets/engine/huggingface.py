@@ -22,6 +22,7 @@ wrongly looks safe.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -52,7 +53,7 @@ from checker.targets.engine.batches import in_batches
 from checker.targets.engine.cache import Capacity, DecodingCache
 from checker.targets.engine.decoding import BatchLimits, DecodingRequest, decode
 from checker.targets.engine.drawing import WatchedClasses
-from checker.targets.engine.generating import generate
+from checker.targets.engine.generating import Together, generate
 from checker.targets.engine.loading import (
     device_name,
     fuse_activations,
@@ -138,10 +139,15 @@ class HuggingFaceTarget:
         self._cache: type[DecodingCache] | None = None
         self._unit_bytes = 0
         self._cached_tokens: int | None = None
+        # a recurrent state takes in whatever stands to its left, padding included
+        is_stateful = getattr(model, "_is_stateful", False)
+        self._together: Together = "equal lengths" if is_stateful else "padded"
         self._attention: str = model.config._attn_implementation
         self._choose_cache(trial)
         if self._cache is not None:
             self._cached_tokens = self._longest_cached()
+        else:
+            self._together = self._choose_together(trial)
 
     @property
     def info(self) -> TargetInfo:
@@ -369,8 +375,7 @@ class HuggingFaceTarget:
                 choice,
                 budget=min(tokens, microbatch * 4),
                 pad_id=self._pad_id,
-                # A recurrent state takes in whatever stands to its left, padding included.
-                pads_left=not getattr(self._model, "_is_stateful", False),
+                together=self._together,
                 device=self._info.device,
                 doing=doing,
             )
@@ -420,6 +425,32 @@ class HuggingFaceTarget:
                 if cache is SharedPrefixCache:
                     self._model.set_attn_implementation(attention)
         self._cache = None
+
+    def _choose_together(self, trial: Tokens) -> Together:
+        """Return which prompts may share a batch of `generate`: the most that changes none.
+
+        The steps of some architectures mix the rows of a batch.
+        """
+        half = len(trial) // 2
+        records = [trial, trial[::-1].copy(), trial[:-3], trial[::-1][:-3].copy()]
+        cuts = [max(1, half), max(1, half), max(1, half - 2), max(1, half - 2)]
+        if len(trial) < _TRIAL_TOKENS:
+            return self._together
+        expected = [scores.logprob for scores in self.score(records)]
+        candidates: list[Together] = ["padded", "equal lengths"]
+        for together in candidates[candidates.index(self._together) :]:
+            self._together = together
+            with contextlib.suppress(TargetError):
+                deviation = decoding_deviation(
+                    records,
+                    cuts,
+                    expected,
+                    teacher_forced=self.steps,
+                    context_length=self._info.context_length,
+                )
+                if deviation <= PREFLIGHT_TOLERANCE[self._info.dtype]:
+                    return together
+        return "alone"
 
     def _longest_cached(self) -> int | None:
         """Return up to which length the chosen cache does, by trials around every switch.

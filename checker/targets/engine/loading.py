@@ -7,7 +7,6 @@ not there, raise TargetError, since a model that is loaded wrongly looks safe.
 from __future__ import annotations
 
 import contextlib
-import re
 import warnings
 from collections.abc import Iterator
 from pathlib import Path
@@ -16,15 +15,13 @@ from typing import Any
 import numpy as np
 import torch
 import transformers
-from safetensors import safe_open
 from transformers import AutoModelForCausalLM
 from transformers.activations import NewGELUActivation
 from transformers.utils import logging as transformers_logging
 
 from checker.errors import PhigateError, TargetError
 from checker.policy.documents import ModelSpec
-
-_GPT2_CONSTANT = re.compile(r"(transformer\.)?h\.\d+\.attn\.(?P<name>bias|masked_bias)")
+from checker.targets.engine.constants import constants_of_code
 
 
 @contextlib.contextmanager
@@ -52,8 +49,13 @@ def vendor(doing: str) -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def load_model(directory: Path, *, spec: ModelSpec) -> Any:
+def load_model(directory: Path, *, spec: ModelSpec, dtype: str) -> Any:
     """Return the causal language model of a checkpoint, on its device.
+
+    Args:
+        directory: of the checkpoint.
+        spec: says where it runs and whether its code may.
+        dtype: "float32", "bfloat16" or "float16".
 
     Raises:
         TargetError: the device is missing or too small, the weights do not fit the architecture,
@@ -64,14 +66,14 @@ def load_model(directory: Path, *, spec: ModelSpec) -> Any:
         try:
             model, loading = AutoModelForCausalLM.from_pretrained(
                 directory,
-                dtype=_dtype_of(spec.dtype, device),
+                dtype=_dtype_of(dtype),
                 local_files_only=True,
                 use_safetensors=True,
                 trust_remote_code=spec.trust_remote_code,
                 output_loading_info=True,
             )
-            constants = constants_of_code(directory, model_type=str(model.config.model_type))
-            check_weights(directory, loading, constants=constants)
+            check_weights(directory, loading, constants=constants_of_code(directory, model=model))
+            check_tied(directory, model)
             return model.to(device)
         except torch.OutOfMemoryError as error:
             raise TargetError(
@@ -102,7 +104,7 @@ def check_weights(
     Args:
         directory: of the checkpoint, for errors.
         loading: what transformers says of it.
-        constants: names that may be left over, as from `constants_of_code`.
+        constants: names that may be left over (`targets.engine.constants`).
 
     Raises:
         TargetError: weights are missing, left over or of another shape.
@@ -122,45 +124,27 @@ def check_weights(
             )
 
 
-def constants_of_code(directory: Path, *, model_type: str) -> frozenset[str]:
-    """Return which tensors of a checkpoint are constants of the architecture's code, not weights.
+def check_tied(directory: Path, model: Any) -> None:
+    """Refuse a checkpoint whose head and embedding are to be one and are not.
 
-    GPT-2s saved by early versions of transformers hold the causal mask (`attn.bias`) and the score
-    of what it hides (`attn.masked_bias`, -10000) of every layer. transformers passes over the
-    first, whatever it holds; so both are read here.
+    Which of the two was trained the file does not say, and versions of transformers take either.
 
     Raises:
-        TargetError: one of that name holds anything else, so that the model was another one.
+        TargetError: `tie_word_embeddings` is on, and the file holds two that differ.
     """
-    if model_type != "gpt2":
-        return frozenset()
-    found: set[str] = set()
-    for path in sorted(directory.glob("*.safetensors")):
-        with safe_open(path, framework="pt") as tensors:
-            for name in tensors.keys():  # noqa: SIM118  it is no mapping
-                if (match := _GPT2_CONSTANT.fullmatch(name)) is None:
-                    continue
-                if not _IS_CONSTANT[match["name"]](tensors.get_tensor(name)):
-                    raise TargetError(
-                        f"{path}: {name} is not the constant that GPT-2's code has in its place, so"
-                        " the model was trained with other attention; convert it to an"
-                        " architecture that has it"
-                    )
-                found.add(name)
-    return frozenset(found)
-
-
-def _is_causal_mask(values: torch.Tensor) -> bool:
-    square = values.ndim >= 2 and values.shape[-1] == values.shape[-2]
-    expected = torch.ones(values.shape[-2:], dtype=torch.bool).tril() if square else None
-    return expected is not None and torch.equal(values != 0, expected.expand_as(values))
-
-
-def _is_minus_ten_thousand(values: torch.Tensor) -> bool:
-    return values.numel() == 1 and abs(float(values) + 1e4) < 100  # in bfloat16 it is -9984
-
-
-_IS_CONSTANT = {"bias": _is_causal_mask, "masked_bias": _is_minus_ten_thousand}
+    config = model.config.get_text_config()
+    head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
+    if not getattr(config, "tie_word_embeddings", False) or head is None or embedding is None:
+        return
+    one, other = head.weight, embedding.weight
+    if one is other or (one.shape == other.shape and torch.equal(one, other)):
+        return
+    raise TargetError(
+        f"{directory}: config.json says that output layer and embedding are one"
+        " (tie_word_embeddings), and the weights hold two that differ, so which of them the model"
+        " was trained with cannot be told; where the output layer was trained of its own, set"
+        " tie_word_embeddings to false, else save the model again without it"
+    )
 
 
 def device_name(device: torch.device) -> str:
@@ -193,9 +177,7 @@ def _device_of(name: str) -> torch.device:
     return device
 
 
-def _dtype_of(name: str, device: torch.device) -> torch.dtype:
-    if name == "auto":
-        return torch.bfloat16 if device.type == "cuda" else torch.float32
+def _dtype_of(name: str) -> torch.dtype:
     return {
         "float32": torch.float32,
         "bfloat16": torch.bfloat16,

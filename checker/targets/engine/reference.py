@@ -139,6 +139,10 @@ class ReferenceModel:
         self._forward = ForwardPass(model, vocabulary_size=size, pad_id=self._pad)
         self._forward.is_chunked = True  # GPT-2's logits are its output embeddings, no more
 
+    def knows(self, tokens: Tokens) -> bool:
+        """Whether all tokens are among those that the model was told of."""
+        return bool(np.isin(tokens, self._known).all())
+
     def score(self, sequences: Sequence[Tokens]) -> list[TokenScores]:
         """Score whole sequences of at least two known tokens, as `TargetModel.score` does.
 

@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -106,7 +107,8 @@ def train_model(
     recipe: Recipe,
     validation: Sequence[Tokens] = (),
     progress: Callable[[Epoch], None] | None = None,
-) -> tuple[GPT2LMHeadModel, TrainingResult]:
+    make: Callable[[], Any] | None = None,
+) -> tuple[Any, TrainingResult]:
     """Train a causal language model on whole records, on the CPU.
 
     Args:
@@ -118,18 +120,23 @@ def train_model(
         recipe: how to train.
         validation: sequences that decide when a recipe with `until_validated` ends.
         progress: called after each epoch.
+        make: returns another causal language model of transformers to train than the recipe's.
 
     Returns:
         The model, ready to score, and what came of the training.
     """
     with one_thread(), torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # inside the fork: initial weights and dropout
-        model = GPT2LMHeadModel(
-            configuration(
-                vocabulary_size=vocabulary_size,
-                specials=specials,
-                context_length=context_length,
-                recipe=recipe,
+        model: Any = (
+            make()
+            if make is not None
+            else GPT2LMHeadModel(
+                configuration(
+                    vocabulary_size=vocabulary_size,
+                    specials=specials,
+                    context_length=context_length,
+                    recipe=recipe,
+                )
             )
         )
         order = torch.Generator().manual_seed(seed)
@@ -160,7 +167,7 @@ def configuration(
 
 
 def _fit(
-    model: GPT2LMHeadModel,
+    model: Any,
     sequences: Sequence[Tokens],
     validation: Sequence[Tokens],
     pad_id: int,
@@ -203,7 +210,7 @@ def _fit(
 
 
 def _pass(
-    model: GPT2LMHeadModel,
+    model: Any,
     sequences: Sequence[Tokens],
     pad_id: int,
     order: torch.Generator,
@@ -227,7 +234,7 @@ def _pass(
     return total / count
 
 
-def _loss(model: GPT2LMHeadModel, sequences: Sequence[Tokens], pad_id: int) -> float:
+def _loss(model: Any, sequences: Sequence[Tokens], pad_id: int) -> float:
     """Return the mean loss in nats a token, without learning."""
     model.eval()
     total, count = 0.0, 0
@@ -240,7 +247,7 @@ def _loss(model: GPT2LMHeadModel, sequences: Sequence[Tokens], pad_id: int) -> f
     return total / count
 
 
-def _batch_loss(model: GPT2LMHeadModel, ids: torch.Tensor, pad_id: int) -> tuple[torch.Tensor, int]:
+def _batch_loss(model: Any, ids: torch.Tensor, pad_id: int) -> tuple[torch.Tensor, int]:
     """Return the summed loss in nats and its number of tokens; padding is not seen nor scored."""
     real = ids != pad_id
     logits = model(ids[:, :-1], attention_mask=real[:, :-1]).logits

@@ -1,0 +1,123 @@
+"""Small models that compute otherwise beyond some length: what `wrong_lengths` trains and bends.
+
+Three architectures of transformers, each of two narrow layers, whose configuration names a length
+of more than 64 tokens. PhiMoE applies a sliding window through the mask alone, Llama 4 attends
+within chunks through the mask alone, and Phi-3 turns positions by other angles, those of tokens
+already read included, once a record is longer than the length it was first trained at (LongRoPE:
+Ding et al. 2024, arXiv 2402.13753).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from transformers import (
+    AutoModelForCausalLM,
+    Llama4TextConfig,
+    Phi3Config,
+    PhimoeConfig,
+    PreTrainedConfig,
+)
+
+from benchmarks.wrong_worlds import LENGTHS
+from checker.targets import Tokens
+from checker.targets.engine.training import Recipe, SpecialIds, train_model
+
+_WIDTH, _HEADS, _LAYERS = 64, 4, 2
+
+
+def _common(size: int, specials: SpecialIds, context: int) -> dict[str, Any]:
+    return {
+        "vocab_size": size,
+        "max_position_embeddings": context,
+        "hidden_size": _WIDTH,
+        "intermediate_size": 2 * _WIDTH,
+        "num_hidden_layers": _LAYERS,
+        "num_attention_heads": _HEADS,
+        "num_key_value_heads": _HEADS,
+        "initializer_range": 0.08,
+        "tie_word_embeddings": True,
+        "bos_token_id": specials.bos,
+        "eos_token_id": specials.eos,
+        "pad_token_id": specials.pad,
+    }
+
+
+def _window(common: dict[str, Any]) -> PreTrainedConfig:
+    return PhimoeConfig(
+        **common, sliding_window=LENGTHS["window"], num_local_experts=2, num_experts_per_tok=1
+    )
+
+
+def _chunk(common: dict[str, Any]) -> PreTrainedConfig:
+    return Llama4TextConfig(
+        **common,
+        intermediate_size_mlp=2 * _WIDTH,
+        head_dim=_WIDTH // _HEADS,
+        attention_chunk_size=LENGTHS["chunk"],
+        layer_types=["chunked_attention"] * _LAYERS,
+        no_rope_layers=[1] * _LAYERS,
+        moe_layers=[],
+        num_local_experts=1,
+    )
+
+
+def _rope(common: dict[str, Any]) -> PreTrainedConfig:
+    turned = _WIDTH // _HEADS // 2
+    return Phi3Config(
+        **common,
+        original_max_position_embeddings=LENGTHS["rope"],
+        rope_scaling={
+            "type": "longrope",
+            "short_factor": [1.0] * turned,
+            "long_factor": [4.0] * turned,
+        },
+    )
+
+
+ARCHITECTURES: Mapping[str, Callable[[dict[str, Any]], PreTrainedConfig]] = {
+    "window": _window,
+    "chunk": _chunk,
+    "rope": _rope,
+}
+
+
+def train_long(
+    architecture: str,
+    sequences: Sequence[Tokens],
+    *,
+    vocabulary_size: int,
+    bos_id: int,
+    eos_id: int,
+    pad_id: int,
+    context_length: int,
+    out: Path,
+    seed: int,
+    recipe: Recipe,
+    validation: Sequence[Tokens],
+) -> None:
+    """Train a model of one of the architectures by a recipe, of which its shape is not taken.
+
+    One whose positions switch is trained on records up to there, as such models first are.
+    """
+    specials = SpecialIds(bos=bos_id, eos=eos_id, pad=pad_id)
+    config = ARCHITECTURES[architecture](_common(vocabulary_size, specials, context_length))
+    if architecture == "rope":
+        most = LENGTHS["rope"]
+        sequences, validation = ([one[:most] for one in s] for s in (sequences, validation))
+    model, _ = train_model(
+        sequences,
+        vocabulary_size=vocabulary_size,
+        specials=specials,
+        context_length=context_length,
+        seed=seed,
+        recipe=recipe,
+        validation=validation,
+        make=lambda: AutoModelForCausalLM.from_config(config),
+    )
+    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
+        model.save_pretrained(out)
