@@ -297,7 +297,8 @@ def _judged(index: _Index, found: Lines, spelling: str) -> tuple[list[_Hit], lis
     """Return what matches and is not excluded, and the exclusions that took something out.
 
     What excludes a code excludes what stands above it, and the name of a drug; what a spelling says
-    itself is not excluded by its parents, which a table gives it.
+    itself is not excluded by its parents, which a table gives it. What is only approximate excludes
+    nothing but itself, and is strong at most.
     """
     itself = list(index.of_spelling(spelling))
     above: list[_Hit] = []
@@ -306,6 +307,7 @@ def _judged(index: _Index, found: Lines, spelling: str) -> tuple[list[_Hit], lis
             (itself if reading in found.own else above).extend(index.of_reading(reading))
     by_itself = _exclusions(itself)
     by_all = by_itself + _exclusions(above)
+    by_lines: list[_Hit] = []
     valid, exclusions = _split(itself)
     inherited, told = _split([*above, *by_itself])
     valid, exclusions = valid + inherited, exclusions + told
@@ -318,6 +320,11 @@ def _judged(index: _Index, found: Lines, spelling: str) -> tuple[list[_Hit], lis
                 own, told = _split([*hits, *common, *nearer])
                 valid, exclusions = valid + own, exclusions + told
                 nearer += _exclusions(hits)
+        by_lines += nearer
+    for reading in found.approximate:
+        own, told = _split([*index.of_reading(reading), *by_all, *by_lines])
+        valid = valid + [hit._replace(rank=min(hit.rank, RANK_STRONG)) for hit in own]
+        exclusions = exclusions + told
     return valid, exclusions
 
 

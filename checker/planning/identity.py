@@ -49,6 +49,7 @@ EXCLUDED: dict[type, frozenset[str]] = {
             "words",
             "traps",
             "notes",
+            "reviewed",
         }
     ),
     PolicyClassSpec: frozenset({"use"}),  # its codes are part of the class by now
@@ -74,7 +75,7 @@ EXCLUDED: dict[type, frozenset[str]] = {
     # where files lie: digests of their contents stand beside
     ModelSpec: frozenset({"path"}),
     # and what is said of how the patients came there
-    DataSpec: frozenset({"path", "assignment", "assigned_by"}),
+    DataSpec: frozenset({"path", "codes", "assignment", "assigned_by"}),
 }
 """Fields by the type that declares them, and the only ones that identity leaves out."""
 
