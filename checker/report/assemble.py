@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import UTC, date
 
 from checker.attacks.families import Power
 from checker.canonical import sha256_hex
@@ -14,7 +15,9 @@ from checker.planning.cells import metric_of, planned_confidence
 from checker.planning.model import AuditPlan, BaseCell, Cell
 from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
-from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.policy.class_review import ReviewState, review_state
+from checker.policy.documents import AuditTarget, LeakagePolicy, PolicyClassSpec, PolicySpec
+from checker.policy.documents.elements import PolicyMetadata
 from checker.policy.prerequisites import PrerequisiteFinding
 from checker.policy.waivers import WaiverRecord, WaiverUse
 from checker.report.claims import anonymity_words, with_claims
@@ -40,6 +43,7 @@ from checker.report.model import (
     WaiverReport,
 )
 from checker.report.wording.numbers import level_text
+from checker.report.wording.times import instant
 from checker.stats.estimate import Estimate, ReportedEstimate
 from checker.verdict import Finding, Judgement, worst
 from checker.version import PHIGATE_VERSION
@@ -83,7 +87,7 @@ def assemble_report(
     summary = _summary(plan, judgement, manifest)
     return Report(
         verdict=judgement.verdict,
-        policy=_policy_ref(plan, policy, target),
+        policy=_policy_ref(plan, policy, target, today=instant(as_of).astimezone(UTC).date()),
         target=_target_ref(plan, target),
         summary=summary.model_copy(update={"not_claimed": anonymity_words(cells)}),
         cells=cells,
@@ -333,7 +337,9 @@ def _last_day(applied: Sequence[WaiverUse]) -> str | None:
     return min(days).isoformat() if days else None
 
 
-def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> PolicyRef:
+def _policy_ref(
+    plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget, *, today: date
+) -> PolicyRef:
     meta, spec = policy.metadata, policy.spec
     return PolicyRef(
         name=meta.name,
@@ -346,6 +352,8 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
         context=spec.context,
         effective_from=meta.effective_from.isoformat() if meta.effective_from else None,
         review_by=meta.review_by.isoformat() if meta.review_by else None,
+        adopted=meta.is_adopted(as_of=today),
+        adopted_by=_adopted_by(meta),
         confidence=spec.parameters.confidence,
         min_cell=spec.parameters.min_cell,
         fail_on=list(spec.gate.fail_on),
@@ -359,6 +367,8 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
                 title=attribute_class.title,
                 sensitivity=attribute_class.sensitivity,
                 benign=attribute_class.benign,
+                review=_review(attribute_class, spec, today),
+                reviewed_by=_reviewed_by(attribute_class),
                 codes_in_data=plan.classes[name].codes_in_data if name in plan.classes else 0,
                 tokens_watched=len(plan.classes[name].watch) if name in plan.classes else 0,
             )
@@ -369,6 +379,35 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
             for name, citation in spec.citations.items()
         ],
     )
+
+
+def _adopted_by(meta: PolicyMetadata) -> str | None:
+    """Say who adopted a policy, and when; of another version as well, which is then named."""
+    found = meta.adopted
+    if found is None:
+        return None
+    who = ", ".join(part for part in (found.by, found.role, found.document) if part)
+    return f"{who}, {found.on.isoformat()}, version {found.version}"
+
+
+def _review(attribute_class: PolicyClassSpec, spec: PolicySpec, today: date) -> ReviewState:
+    """Say whether a class is signed off by a day; what is to be signed later is a draft."""
+    held = [
+        spec.attribute_classes[name].reviewed
+        for name in attribute_class.any_of or []
+        if name in spec.attribute_classes
+    ]
+    signed = [one for one in (attribute_class.reviewed, *held) if one is not None]
+    if any(one.date > today for one in signed):
+        return "draft"
+    return review_state(attribute_class, spec.attribute_classes)
+
+
+def _reviewed_by(spec: PolicyClassSpec) -> str | None:
+    found = spec.reviewed
+    if found is None:
+        return None
+    return f"{found.by}, {found.role}, {found.date.isoformat()}, version {found.version}"
 
 
 def _fields(target: AuditTarget) -> list[str]:

@@ -16,6 +16,7 @@ from checker.attacks.families import Power, QFrom, Sample
 from checker.canonical import JsonModel
 from checker.planning.model import BaseCell, Contrast
 from checker.policy import Origin
+from checker.policy.class_review import ReviewState
 from checker.policy.documents.elements import Seen
 from checker.policy.waivers import WaiverStatus
 from checker.stats.estimate import ReportedEstimate
@@ -185,7 +186,10 @@ class AttackerText(JsonModel):
 
 
 class AttributeClassText(JsonModel):
-    """An attribute class in plain words."""
+    """An attribute class in plain words, and who signed off the codes that it was audited with.
+
+    `review` is `changed` where somebody did, and its codes are others today.
+    """
 
     id: str
     title: str
@@ -193,6 +197,8 @@ class AttributeClassText(JsonModel):
     benign: bool
     codes_in_data: int | None
     tokens_watched: int
+    review: ReviewState = "draft"
+    reviewed_by: str | None = None
 
 
 class CitationText(JsonModel):
@@ -222,6 +228,8 @@ class PolicyRef(JsonModel):
     context: str
     effective_from: str | None = None
     review_by: str | None = None
+    adopted: bool = False
+    adopted_by: str | None = None
     confidence: float
     min_cell: int = 11
     fail_on: list[str]

@@ -28,7 +28,7 @@ HOSTILE = {
 
 # what phigate itself writes, and a closed set of words or a time; nobody else has a say in it
 _OURS = {
-    "seen", "release",
+    "seen", "release", "review",
     "verdict", "schemaVersion", "audience", "metric", "contrast", "status", "boundSide", "asOf",
     "started", "finished", "expiresOn", "startsOn", "withheld",
 }  # fmt: skip

@@ -90,7 +90,7 @@ def report_named(name: str) -> Report:
 def poisoned(report: Report, payload: str) -> Report:
     """Put a payload into every text of a report that is not one of a closed set of words."""
     closed = {
-        "seen", "release",
+        "seen", "release", "review", "review",
         "verdict", "schemaVersion", "audience", "subgroup", "metric", "contrast", "boundSide",
         "withheld", "status",
     }  # fmt: skip

@@ -579,6 +579,9 @@ SAID_AS_IT_IS = {
     "placebo-failed", "worse-than-chance", "attack-not-shown-to-work", "expectation-not-met",
     "expectation-missing", "prompt-not-identifying", "prompts-too-long", "empty-records",
     "nonmembers-known-to-model",
+    # what the owner declares of the model and its release: of no patient
+    "not-declared", "declared-not-to-hold", "declaration-of-another-model",
+    "declared-for-another-release", "declared-in-future", "declaration-outdated",
     # that few are there, or nobody, which docs name
     "subgroup-empty", "subgroup-too-small",
 }  # fmt: skip

@@ -123,6 +123,38 @@ class Metadata(Element):
     )
 
 
+class Adoption(Element):
+    """Who put a policy in force; without it, it is a draft."""
+
+    by: Text = Field(description="the committee or person", examples=["Model release committee"])
+    role: Text | None = Field(
+        None, description="as what", examples=["for the board of the hospital"]
+    )
+    on: Day = Field(description="the day of the decision", examples=["2026-10-01"])
+    version: Text = Field(
+        description="of the policy that was adopted; another version is a draft again",
+        examples=["2.1.0"],
+    )
+    document: Text | None = Field(
+        None, description="where the decision is recorded", examples=["Minutes 2026-10, item 4"]
+    )
+
+
+class PolicyMetadata(Metadata):
+    """Who answers for a policy, and whether anybody has adopted it."""
+
+    adopted: Adoption | None = Field(
+        None,
+        description="who adopted it; left out, every report says on its first page that the policy"
+        " is a draft",
+    )
+
+    def is_adopted(self, *, as_of: date) -> bool:
+        """Whether this version was adopted by a day, and not one before it."""
+        found = self.adopted
+        return found is not None and found.version == self.version and found.on <= as_of
+
+
 class Document(Element):
     """The head of every document; each kind adds its `kind` and its `spec`."""
 

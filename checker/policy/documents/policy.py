@@ -19,6 +19,7 @@ from checker.policy.documents.elements import (
     Exact,
     Fraction,
     Name,
+    PolicyMetadata,
     Sha256,
     Text,
 )
@@ -359,6 +360,7 @@ class LeakagePolicy(Document):
     """What an institution demands of a model before release."""
 
     kind: Literal["LeakagePolicy"] = Field(description="what kind of document this is")
+    metadata: PolicyMetadata = Field(description="its name and version, and who answers for it")
     spec: PolicySpec = Field(description="the demands")
 
     @property

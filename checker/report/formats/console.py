@@ -34,6 +34,7 @@ from checker.report.wording.prerequisites import (
     prerequisite_headline,
     prerequisite_text,
 )
+from checker.report.wording.standing import standing_words
 from checker.report.wording.terms import CANNOT_PASS, WAIVER_STATUS
 
 FINDINGS_SHOWN = 5
@@ -60,6 +61,8 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
         )
     )
     console.print(Text(plain(report.summary.decision)))
+    for words in standing_words(report):
+        console.print(Text(plain(words), style="dim"))
     for waiver in report.waivers:
         console.print(_waiver(waiver))
     for one in report.prerequisites:

@@ -17,6 +17,7 @@ from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.prerequisites import DECLARED, prerequisite_text, unmet
+from checker.report.wording.standing import standing_words
 from checker.report.wording.terms import CANNOT_PASS, VERDICT_WORDS, WAIVER_STATUS
 from checker.report.wording.times import instant, moment
 
@@ -61,6 +62,8 @@ def decision_lines(report: Report, *, level: int) -> list[str]:
         f"**{_short(target.name)} {_short(target.version)}**, judged by"
         f" **{_short(policy.name)} {_short(policy.version)}** as of"
         f" {_as_of(report)}.",
+        "",
+        _short(" ".join(standing_words(report)), 4 * LONG),
         *_declaration(report),
     ]
 

@@ -47,6 +47,7 @@ from checker.report.wording.prerequisites import (
     prerequisite_text,
 )
 from checker.report.wording.sources import scope_words
+from checker.report.wording.standing import standing_words
 from checker.report.wording.terms import VERDICT_WORDS
 from checker.report.wording.times import instant
 from checker.stats.estimate import ReportedEstimate
@@ -104,7 +105,7 @@ class _Document:
                         "phigate-version": report.provenance.phigate_version,
                     }
                 ),
-                "remarks": not_proof(report),
+                "remarks": " ".join([*standing_words(report), not_proof(report)]),
             },
             "import-ap": {
                 "href": f"#{self.id_of('plan')}",

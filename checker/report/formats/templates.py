@@ -28,6 +28,7 @@ from checker.report.wording import (
     numbers,
     prerequisites,
     sources,
+    standing,
     terms,
     times,
 )
@@ -45,6 +46,7 @@ _WORDS = (
     numbers,
     prerequisites,
     sources,
+    standing,
     terms,
     times,
 )
