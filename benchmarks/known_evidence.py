@@ -292,7 +292,7 @@ SNAPSHOTS: Final[dict[str, Any]] = {
     ),
     "target": TargetSnapshot(
         document=load_target(resource("policies/starter/target.yaml")).document,
-        sha256="0" * 64, model_sha256="0" * 64, model_files={},
+        document_sha256="0" * 64, sha256="0" * 64, model_sha256="0" * 64, model_files={},
         vocabulary_sha256="0" * 64, vocabulary_size=10, context_length=None,
         capabilities=["samples", "logprobs", "embeddings"],
     ),

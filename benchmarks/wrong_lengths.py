@@ -33,6 +33,8 @@ _KEYS = {
 
 
 def _cut(draft: Draft) -> None:
+    """Records end where positions would switch, as those did that the model was trained on."""
+    confirmed(draft)
     draft.tokenization["maxLength"] = LENGTHS["rope"]
 
 

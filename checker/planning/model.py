@@ -130,10 +130,19 @@ class PolicySnapshot(JsonModel):
 
 
 class TargetSnapshot(JsonModel):
-    """The target as it was compiled, with the digests of its file, model and vocabulary."""
+    """The target as it was compiled, with the digests of its file, model and vocabulary.
+
+    `document_sha256` is the digest of what the document says, a device that a command named
+    included; `sha256` that of its file's bytes. `backend` is the plug-in that opens the model, and
+    `reference_backend` that of the reference, by distribution, version and digest; None for
+    phigate's own.
+    """
 
     document: Annotated[AuditTarget, AsJson]
+    document_sha256: str
     sha256: str
+    backend: dict[str, str] | None = None
+    reference_backend: dict[str, str] | None = None
     model_sha256: str
     model_files: dict[str, str]
     vocabulary_sha256: str
@@ -141,6 +150,11 @@ class TargetSnapshot(JsonModel):
     context_length: int | None
     capabilities: list[str]
     reference_sha256: str | None = None
+
+    @property
+    def is_unchanged(self) -> bool:
+        """Whether the document is the one that its digest names."""
+        return digest(as_json(self.document)) == self.document_sha256
 
 
 class UnreadVocabulary(JsonModel):

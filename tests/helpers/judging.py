@@ -355,6 +355,7 @@ class Bench:
             ),
             target=TargetSnapshot(
                 document=TARGET,
+                document_sha256="0" * 64,
                 sha256="0" * 64,
                 model_sha256="0" * 64,
                 model_files={},
