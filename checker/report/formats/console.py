@@ -27,6 +27,7 @@ from checker.report.wording.cells import (
     verdict_word,
 )
 from checker.report.wording.decision import attempt_words, headline, sampling_words
+from checker.report.wording.declared import local_words
 from checker.report.wording.findings import found_words, waiver_terms
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, WAIVER_STATUS
@@ -71,7 +72,8 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
     for note in sampling_words(report):
         console.print(Text(note, style="dim"))
     console.print(Text(attempt_words(report), style="dim"))
-    console.print(Text(NOT_PROOF, style="dim"))
+    local = local_words([shorten(name) for name in report.target.local_vocabularies])
+    console.print(Text(f"{NOT_PROOF} {local}".rstrip(), style="dim"))
     who, left_out = banner(report)
     console.print(Text(f"{who}. {left_out}", style="dim"))
     if location is not None:

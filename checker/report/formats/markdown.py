@@ -13,7 +13,7 @@ from checker.report.model import CellReport, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.cells import reason_of, telling_bound, verdict_word
 from checker.report.wording.decision import headline
-from checker.report.wording.declared import assignment_words
+from checker.report.wording.declared import assignment_words, local_words
 from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, VERDICT_WORDS, WAIVER_STATUS
@@ -37,10 +37,16 @@ def render_markdown(report: Report) -> str:
         matrix_lines(report, level=3),
         _open_findings(report),
         waiver_lines(report, level=3),
-        [f"> {NOT_PROOF}"],
+        not_proof_lines(report),
         [_made_from(report)],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def not_proof_lines(report: Report) -> list[str]:
+    """Return what no verdict says."""
+    local = local_words([_short(name) for name in report.target.local_vocabularies])
+    return [f"> {NOT_PROOF} {local}".rstrip()]
 
 
 def audience_lines(report: Report) -> list[str]:

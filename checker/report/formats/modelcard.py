@@ -18,6 +18,7 @@ from checker.report.formats.markdown import (
     audience_lines,
     decision_lines,
     matrix_lines,
+    not_proof_lines,
     waiver_lines,
 )
 from checker.report.formats.markdown_syntax import escape, table
@@ -31,7 +32,7 @@ from checker.report.wording.findings import (
     source_words,
 )
 from checker.report.wording.plain import plain, shorten
-from checker.report.wording.terms import ACCESS, NOT_PROOF
+from checker.report.wording.terms import ACCESS
 
 TASK = {"type": "other", "name": "Leakage audit"}
 SHORT = 80
@@ -55,7 +56,7 @@ def render_model_card(report: Report) -> str:
         waiver_lines(report, level=3),
         _attackers(report),
         _basis(report),
-        [f"> {NOT_PROOF}"],
+        not_proof_lines(report),
     ]
     section = "\n\n".join("\n".join(lines) for lines in parts if lines)
     return f"---\n{metadata}---\n\n{section}\n"

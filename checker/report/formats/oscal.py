@@ -23,7 +23,7 @@ from checker.report.formats.markdown_syntax import escape_markup
 from checker.report.model import CellReport, ControlReport, Report, TargetRef, WaiverReport
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.decision import headline
-from checker.report.wording.declared import assignment_words
+from checker.report.wording.declared import assignment_words, local_words
 from checker.report.wording.findings import (
     PROSE,
     TITLE,
@@ -73,6 +73,7 @@ class _Document:
     def content(self) -> dict[str, Any]:
         """Return the whole of it."""
         report, policy, target = self.report, self.report.policy, self.report.target
+        local = local_words(target.local_vocabularies)
         return {
             "uuid": _uuid("report", sha256_hex(report.to_bytes())),
             "metadata": {
@@ -91,7 +92,7 @@ class _Document:
                         "phigate-version": report.provenance.phigate_version,
                     }
                 ),
-                "remarks": NOT_PROOF,
+                "remarks": f"{NOT_PROOF} {_line(local)}" if local else NOT_PROOF,
             },
             "import-ap": {
                 "href": f"#{self.id_of('plan')}",
