@@ -42,8 +42,8 @@ SPLITS: tuple[Split, ...] = get_args(Split)
 SHAPES = ("window", "chunk", "rope")
 """Architectures of `long_models`, which loads torch."""
 
-LENGTHS = {"window": 72, "chunk": 72, "rope": 96}
-"""Tokens of the window and of a chunk, and up to which positions do not switch."""
+LENGTHS = {"window": 72, "chunk": 72, "rope": 120}
+"""Tokens of the window and of a chunk, and up to which positions do not switch: all records."""
 
 SPECIALS = {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]", "unk": "[UNK]"}
 STATIC = {"sex": "GENDER//*", "race": "RACE//*"}
