@@ -131,6 +131,25 @@ def plugin_version(group: str, name: str, *, package: str) -> dict[str, str] | N
     }
 
 
+def backend_version(name: str) -> dict[str, str] | None:
+    """Return which code opens and asks a model, as `plugin_version` does.
+
+    A backend says nowhere which package is its own, so it is the whole one that its entry point
+    lies in, outermost: what is hashed too much costs a measurement done twice.
+
+    Args:
+        name: of a target backend.
+
+    Returns:
+        As `plugin_version`; None for phigate's own, and for one that is not installed.
+    """
+    entry = _third_party("phigate.targets").get(name)
+    package = "" if entry is None else entry.module.partition(".")[0]
+    if package in ("", __name__.partition(".")[0]):
+        return None
+    return plugin_version("phigate.targets", name, package=package)
+
+
 @cache
 def _package_digest(package: str) -> str:
     """Return the digest of a package's files by their path in it, or of a single module's."""

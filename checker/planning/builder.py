@@ -24,6 +24,7 @@ from checker.planning.model import Job
 from checker.planning.sharing import PromptAllocation, RolloutSettings
 from checker.planning.subgroups import Slice
 from checker.planning.workload import LabelSet, PromptRecipe, SplitLabels, scored_tokens
+from checker.plugins import backend_version
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
@@ -205,12 +206,14 @@ class PlanBuilder:
         model = spec.model if who == "target" else spec.reference
         assert model is not None  # callers ask `lacks` first
         specials = spec.tokenization.specials
-        return {
+        inputs = {
             "model": self.descriptions[who].sha256,
             "eos": self._special(specials.eos),
             "pad": self._special(specials.pad),
             "loaded": identity(model),
         }
+        backend = backend_version(model.backend)
+        return inputs if backend is None else {**inputs, "backend": backend}
 
     def _special(self, token: str | None) -> int | None:
         return None if token is None else self.tokenizer.vocabulary.ids[token]

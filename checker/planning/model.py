@@ -132,12 +132,17 @@ class PolicySnapshot(JsonModel):
 class TargetSnapshot(JsonModel):
     """The target as it was compiled, with the digests of its file, model and vocabulary.
 
-    `document_sha256` is the digest of what the document says, its declarations with it.
+    `document_sha256` is the digest of what the document says, a device that a command named
+    included; `sha256` that of its file's bytes. `backend` is the plug-in that opens the model, and
+    `reference_backend` that of the reference, by distribution, version and digest; None for
+    phigate's own.
     """
 
     document: Annotated[AuditTarget, AsJson]
     document_sha256: str
     sha256: str
+    backend: dict[str, str] | None = None
+    reference_backend: dict[str, str] | None = None
     model_sha256: str
     model_files: dict[str, str]
     vocabulary_sha256: str

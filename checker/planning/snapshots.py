@@ -22,6 +22,7 @@ from checker.planning.model import (
 )
 from checker.planning.overlap import ComparedCohort
 from checker.planning.workload import scored_tokens
+from checker.plugins import backend_version
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
 from checker.records.code_census import EXAMPLES, ClaimedCodes, CodeCensus
@@ -66,10 +67,13 @@ def target_snapshot(
     vocabulary: Vocabulary,
 ) -> TargetSnapshot:
     """Keep a target whole, with the digests of its model and vocabulary."""
+    spec = target.document.spec
     return TargetSnapshot(
         document=target.document,
         document_sha256=digest(as_json(target.document)),
         sha256=target.sha256,
+        backend=backend_version(spec.model.backend),
+        reference_backend=backend_version(spec.reference.backend) if spec.reference else None,
         model_sha256=description.sha256,
         model_files=description.files,
         vocabulary_sha256=vocabulary.sha256,

@@ -403,6 +403,9 @@ def _target_ref(plan: AuditPlan, target: AuditTarget) -> TargetRef:
         nonmembers_split=target.spec.data.nonmembers,
         assignment=target.spec.data.assignment,
         assigned_by=target.spec.data.assigned_by,
+        local_vocabularies=sorted(
+            {one.vocabulary for one in plan.data.unread if one.problem == "declared"}
+        ),
         members=plan.data.members,
         nonmembers=plan.data.nonmembers,
         vocabulary_size=plan.target.vocabulary_size,

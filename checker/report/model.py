@@ -232,7 +232,11 @@ class PolicyRef(JsonModel):
 
 
 class TargetRef(JsonModel):
-    """The model and the patients the report speaks of; a shared report rounds their numbers."""
+    """The model and the patients the report speaks of; a shared report rounds their numbers.
+
+    `local_vocabularies` are those of the data set that phigate could read, or that claim to be
+    known ones, and that the target declares to be its own: no class finds their codes.
+    """
 
     name: str
     version: str
@@ -244,6 +248,7 @@ class TargetRef(JsonModel):
     nonmembers_split: str
     assignment: Literal["random", "other"] | None = None
     assigned_by: str | None = None
+    local_vocabularies: list[str] = Field(default_factory=list)
     members: int | None
     nonmembers: int | None
     vocabulary_size: int

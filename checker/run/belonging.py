@@ -153,6 +153,13 @@ def _other_than(path: Path, plan: AuditPlan) -> str | None:
         return f"holds a run under another policy or edition of it ({meta.name} {meta.version})"
     if kept.data.sha256 != plan.data.sha256:
         return "holds a run on other patients"
+    if (kept.target.backend, kept.target.reference_backend) != (
+        plan.target.backend,
+        plan.target.reference_backend,
+    ):
+        return "holds a run through another version of the backend"
+    if kept.target.document_sha256 != plan.target.document_sha256:
+        return "holds a run of a target that is described otherwise"
     return "holds the run of another plan"
 
 

@@ -19,7 +19,7 @@ from checker.planning.cells import metric_of
 from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.identity import class_identity, identity
 from checker.planning.protocol import planning_of
-from checker.plugins import BUILT_IN
+from checker.plugins import BUILT_IN, backend_version
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import PolicySpec, as_json
 from checker.run.stored import Run
@@ -100,6 +100,16 @@ def check_plugins(run: Run) -> Iterator[Statement]:
             continue
         was, now = _named_version(told), _named_version(here)
         yield Statement(None, f"jobs of kind {kind} were run by {was}; installed here is {now}")
+    target = run.plan.target
+    document = target.document.spec
+    for what, spec, told in (
+        ("model", document.model, target.backend),
+        ("reference", document.reference, target.reference_backend),
+    ):
+        if spec is None or told == (here := backend_version(spec.backend)):
+            continue
+        text = f"the {what} was asked through the backend {spec.backend} of {_named_version(told)}"
+        yield Statement(None, f"{text}; installed here is {_named_version(here)}")
 
 
 def _named_version(told: Any) -> str:

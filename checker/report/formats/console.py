@@ -82,7 +82,8 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
     for note in sampling_words(report):
         console.print(Text(note, style="dim"))
     console.print(Text(attempt_words(report), style="dim"))
-    console.print(Text(not_proof(report), style="dim"))
+    local = [shorten(name) for name in report.target.local_vocabularies]
+    console.print(Text(not_proof(report, local=local), style="dim"))
     who, left_out = banner(report)
     console.print(Text(f"{who}. {left_out}", style="dim"))
     if location is not None:

@@ -39,10 +39,16 @@ def render_markdown(report: Report) -> str:
         matrix_lines(report, level=3),
         _open_findings(report),
         waiver_lines(report, level=3),
-        [f"> {escape(not_proof(report))}"],
+        not_proof_lines(report),
         [_made_from(report)],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def not_proof_lines(report: Report) -> list[str]:
+    """Return what no verdict says."""
+    local = [shorten(plain(name), SHORT) for name in report.target.local_vocabularies]
+    return [f"> {escape(not_proof(report, local=local))}"]
 
 
 def audience_lines(report: Report) -> list[str]:

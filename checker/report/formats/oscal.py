@@ -104,7 +104,9 @@ class _Document:
                         "phigate-version": report.provenance.phigate_version,
                     }
                 ),
-                "remarks": not_proof(report),
+                "remarks": not_proof(
+                    report, local=[_line(name) for name in target.local_vocabularies]
+                ),
             },
             "import-ap": {
                 "href": f"#{self.id_of('plan')}",

@@ -6,7 +6,7 @@ each requirement the worst test is shown; its other tests with the same verdict 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from checker.errors import ExitCode
@@ -20,6 +20,7 @@ from checker.report.wording.cells import (
     reason_of,
     telling_bound,
 )
+from checker.report.wording.declared import local_words
 from checker.report.wording.numbers import figure, grouped, setting, share
 from checker.report.wording.plain import shorten
 from checker.report.wording.terms import CONTEXTS, NOT_PROOF
@@ -189,10 +190,15 @@ def _conditions(report: Report) -> Iterator[str]:
         yield f"The policy is to be reviewed by {policy.review_by}."
 
 
-def not_proof(report: Report) -> str:
-    """Return what a report does not show, whatever was decided."""
+def not_proof(report: Report, *, local: Sequence[str]) -> str:
+    """Return what a report does not show, whatever was decided.
+
+    Args:
+        report: what was decided.
+        local: the vocabularies that the target declares local, escaped for where it will stand.
+    """
     claimed = shorten(report.summary.not_claimed, 600)
-    return " ".join(one for one in (claimed, NOT_PROOF) if one)
+    return " ".join(one for one in (claimed, NOT_PROOF, local_words(local)) if one)
 
 
 def headline(report: Report) -> str:
