@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from checker.cli.console import emit_json, show
 from checker.cli.options import File, json_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command()
@@ -20,12 +25,25 @@ def explain(policy: Path, control: str | None, as_json: bool) -> None:
     Give a CONTROL to see only what decides about that one.
     """
     from checker.cli.policy_tables import print_explanation
+    from checker.cli.power import print_needed
+    from checker.planning.operating import patients_needed
     from checker.policy import load_only
     from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import explain
 
-    explanation = explain(load_only(LeakagePolicy, policy), control=control)
+    demands = load_only(LeakagePolicy, policy)
+    explanation = explain(demands, control=control)
+    # of all of them `phigate power` tells
+    needed = control and patients_needed(demands.document.spec, control=control)
     if as_json:
-        emit_json(explanation.as_json())
-    else:
-        show(lambda console: print_explanation(explanation, console))
+        takes = {} if not needed else {"takes": [asdict(one) for one in needed]}
+        emit_json({**explanation.as_json(), **takes})
+        return
+
+    def print_all(console: Console) -> None:
+        print_explanation(explanation, console)
+        if needed:
+            console.print()
+            print_needed(needed, console)
+
+    show(print_all)

@@ -31,7 +31,7 @@ MIN_EVENTS = 10
 BUCKETS = 1 << 22
 
 BITS_A_RUN = 4
-"""Of each run that a split holds one bit is set among so many times as many: less than a quarter."""
+"""Of the bits, so many are there for each run that a split holds: at most a quarter is set."""
 
 RUNS_AT_ONCE = 1 << 20
 

@@ -12,6 +12,7 @@ from checker.ledger import Attempt
 from checker.planning import at_attempt
 from checker.planning.cells import metric_of, planned_confidence
 from checker.planning.model import AuditPlan, BaseCell, Cell
+from checker.planning.remedies import Remedy, remedy
 from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
@@ -77,7 +78,16 @@ def assemble_report(
         target=_target_ref(plan, target),
         summary=_summary(plan, judgement, manifest),
         cells=[
-            _cell(plan, finding, policy=policy, manifest=manifest, power=power[finding.cell.id])
+            _cell(
+                plan,
+                finding,
+                policy=policy,
+                manifest=manifest,
+                power=power[finding.cell.id],
+                remedied=remedy(planned, finding.cell, finding.reason, _estimate(finding))
+                if finding.verdict == "inconclusive"
+                else None,
+            )
             for finding in judgement.findings
         ],
         controls=_controls(plan, policy, judgement),
@@ -97,6 +107,10 @@ def _attempt(judgement: Judgement, attempt: Attempt) -> AttemptReport:
 
 def _reported(estimate: Estimate | None) -> ReportedEstimate | None:
     return None if estimate is None else estimate.reported()
+
+
+def _estimate(finding: Finding) -> ReportedEstimate | None:
+    return _reported(finding.measurement.estimate if finding.measurement else None)
 
 
 def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
@@ -134,6 +148,7 @@ def _cell(
     policy: LeakagePolicy,
     manifest: Manifest,
     power: Power,
+    remedied: Remedy | None,
 ) -> CellReport:
     cell, measurement = finding.cell, finding.measurement
     estimate = measurement.estimate if measurement else None
@@ -155,6 +170,7 @@ def _cell(
         sample=cell.sample,
         power=power,
         needs=_needs(plan, policy, cell),
+        remedy=remedied,
         roc=[RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high)
              for fpr, tpr in finding.roc] or None,
         evidence=cell.judged_from,

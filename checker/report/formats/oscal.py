@@ -22,7 +22,7 @@ from checker.report.formats.api import ReportFormat, filled
 from checker.report.formats.markdown_syntax import escape_markup
 from checker.report.model import CellReport, ControlReport, Report, TargetRef, WaiverReport
 from checker.report.wording.audience import CONFIDENTIAL
-from checker.report.wording.decision import headline
+from checker.report.wording.decision import decision_words, headline
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import (
     PROSE,
@@ -127,7 +127,9 @@ class _Document:
                 "uuid": self.id_of("result"),
                 "title": _line(headline(report)),
                 "description": _prose(
-                    summary.decision, summary.release_statement, summary.multiplicity_statement
+                    decision_words(report),
+                    summary.release_statement,
+                    summary.multiplicity_statement,
                 ),
                 "start": self.started.isoformat(),
                 "end": max(self.started, self.finished).isoformat(),
