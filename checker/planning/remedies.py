@@ -311,7 +311,9 @@ def _alike(plan: AuditPlan, cell: Cell) -> Remedy | None:
     def is_likely(n: int) -> bool:
         alike = cell.model_copy(update={"sample": _alike_sample(cell, n)})
         alike = alike.model_copy(update={"power": _power(plan, alike)})
-        return base_rate_chance(alike, assignment="other", confidence=plan.confidence) >= LIKELY
+        alone = alike.power.pass_probability or 0.0
+        left = base_rate_chance(alike, assignment="other", confidence=plan.confidence)
+        return alone * left >= LIKELY
 
     tolerance = plan.policy.document.spec.parameters.admissibility_tolerance
     goal = least(is_likely, start=2)
