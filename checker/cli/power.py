@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from checker.planning.operating import CellNeed, OperatingPoint
+    from checker.policy import Located
+    from checker.policy.documents import LeakagePolicy
 
 
 @click.command()
@@ -57,7 +59,8 @@ def power(
     needed = patients_needed(demands.document.spec)
     points = None
     if target is not None:
-        planned = library.plan(demands, library.load_target(target)).plan
+        # cohorts of other sizes are imagined from all who are there
+        planned = library.plan(_of_all(demands), library.load_target(target)).plan
         points = operating_points(planned, sizes=sizes or SIZES, nonmember_share=share)
     if as_json:
         emit_json(
@@ -70,9 +73,19 @@ def power(
         show(partial(_print_power, needed, points))
 
 
-def _print_power(
-    needed: list[CellNeed], points: list[OperatingPoint] | None, console: Console
-) -> None:
+def _of_all(policy: Located[LeakagePolicy]) -> Located[LeakagePolicy]:
+    """Return a policy that asks everybody."""
+    spec = policy.document.spec
+    sampling = spec.parameters.sampling.model_copy(update={"patients": "all"})
+    parameters = spec.parameters.model_copy(update={"sampling": sampling})
+    document = policy.document.model_copy(
+        update={"spec": spec.model_copy(update={"parameters": parameters})}
+    )
+    return replace(policy, document=document)
+
+
+def print_needed(needed: list[CellNeed], console: Console) -> None:
+    """Print how many patients cells take, whatever cohort they are of."""
     numbers = ("limit", "to pass at all", "to pass likely")
     table = plain_table("cell", "metric", "who", *numbers, numbers=numbers)
     for one in needed:
@@ -88,6 +101,12 @@ def _print_power(
     console.print("Patients that each cell takes in each split, members and nonmembers alike;")
     console.print("positives are patients with the class, within the attacker's reach.")
     console.print(table)
+
+
+def _print_power(
+    needed: list[CellNeed], points: list[OperatingPoint] | None, console: Console
+) -> None:
+    print_needed(needed, console)
     if points is None:
         console.print("With --target TARGET these become sizes of cohorts like that target's.")
         return

@@ -352,7 +352,9 @@ class PlanBuilder:
             behind=prompts.behind,
             length=length,
             keys=keys,
-            holds=self._holds(class_name, is_member) if recipe.parts else None,
+            holds=np.where(prompts.positive, self._holds(class_name, is_member), 0)
+            if recipe.parts
+            else None,
             drawn=None if chosen is None else chosen.share,
             shared=None if chosen is None else _shared(chosen, keys),
         )

@@ -122,8 +122,11 @@ def compile_plan(
     builder.slices |= {cell.piece.name: cell.piece for cell in planned}
     builder.score_percents = score_percents(builder, _score_percents(planned))
     splits = {True: cohort.members, False: cohort.nonmembers}
+    sampled = None
+    if sample is not None:
+        sampled = SampledPatients.of(sample, splits, cohort.codes, tokenizer=tokenizer)
     builder.admissibility(
-        sample=sample and SampledPatients.of(sample, splits, cohort.codes, tokenizer=tokenizer),
+        sample=sampled,
         uses_reference=any("reference" in cell.models for cell in planned),
     )
     nonmember_jobs = nonmember_checks(builder, (cell.metric for cell in planned))

@@ -78,18 +78,21 @@ class OperatingPoint:
     stopped_by: tuple[str, ...]
 
 
-def patients_needed(spec: PolicySpec) -> list[CellNeed]:
+def patients_needed(spec: PolicySpec, *, control: str | None = None) -> list[CellNeed]:
     """Return how many patients each cell of a policy takes, in the policy's order.
 
     Args:
         spec: a resolved policy's body. Subgroups take as many patients as the whole.
+        control: limits it to this one.
     """
     found = []
-    for name, control in spec.controls.items():
-        attack = load_attack(control.probe)
-        params = attack.params.model_validate(control.params)
-        metric = attack.metrics[control.metric].in_control(contrast=control.contrast, params=params)
-        for attacker_name, limit in control.limits.items():
+    for name, one in spec.controls.items():
+        if control not in (None, name):
+            continue
+        attack = load_attack(one.probe)
+        params = attack.params.model_validate(one.params)
+        metric = attack.metrics[one.metric].in_control(contrast=one.contrast, params=params)
+        for attacker_name, limit in one.limits.items():
             fewest, likely = sample_needed(
                 metric,
                 limit,
@@ -99,10 +102,10 @@ def patients_needed(spec: PolicySpec) -> list[CellNeed]:
             found.append(
                 CellNeed(
                     cell=f"{name}/{attacker_name}",
-                    metric=control.metric,
+                    metric=one.metric,
                     limit=limit.fail,
-                    gating=decides(spec, control, resolve_attacker(spec, attacker_name)),
-                    counted="positives" if control.attribute_class else "patients",
+                    gating=decides(spec, one, resolve_attacker(spec, attacker_name)),
+                    counted="positives" if one.attribute_class else "patients",
                     fewest=fewest if metric.can_pass else None,
                     likely=likely if metric.can_pass else None,
                 )

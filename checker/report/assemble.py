@@ -12,6 +12,7 @@ from checker.ledger import Attempt
 from checker.planning import at_attempt
 from checker.planning.cells import metric_of, planned_confidence
 from checker.planning.model import AuditPlan, BaseCell, Cell
+from checker.planning.remedies import Remedy, remedy
 from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
@@ -76,7 +77,16 @@ def assemble_report(
     target = plan.target.document
     cells = [
         with_claims(
-            _cell(plan, finding, policy=policy, manifest=manifest, power=power[finding.cell.id])
+            _cell(
+                plan,
+                finding,
+                policy=policy,
+                manifest=manifest,
+                power=power[finding.cell.id],
+                remedied=remedy(planned, finding.cell, finding.reason, _estimate(finding))
+                if finding.verdict == "inconclusive"
+                else None,
+            )
         )
         for finding in judgement.findings
     ]
@@ -105,6 +115,10 @@ def _attempt(judgement: Judgement, attempt: Attempt) -> AttemptReport:
 
 def _reported(estimate: Estimate | None) -> ReportedEstimate | None:
     return None if estimate is None else estimate.reported()
+
+
+def _estimate(finding: Finding) -> ReportedEstimate | None:
+    return _reported(finding.measurement.estimate if finding.measurement else None)
 
 
 def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
@@ -142,6 +156,7 @@ def _cell(
     policy: LeakagePolicy,
     manifest: Manifest,
     power: Power,
+    remedied: Remedy | None,
 ) -> CellReport:
     cell, measurement = finding.cell, finding.measurement
     estimate = measurement.estimate if measurement else None
@@ -163,6 +178,7 @@ def _cell(
         sample=cell.sample,
         power=power,
         needs=_needs(plan, policy, cell),
+        remedy=remedied,
         roc=[RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high)
              for fpr, tpr in finding.roc] or None,
         evidence=cell.judged_from,

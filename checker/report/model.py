@@ -15,6 +15,7 @@ from pydantic import Field
 from checker.attacks.families import Power, QFrom, Sample
 from checker.canonical import JsonModel
 from checker.planning.model import BaseCell, Contrast
+from checker.planning.remedies import Remedy
 from checker.policy import Origin
 from checker.policy.documents.elements import Seen
 from checker.policy.waivers import WaiverStatus
@@ -61,9 +62,11 @@ class CellReport(BaseCell):
     where nothing was measured or where nothing may ever occur, and where the numbers are withheld
     and the verdict does not say it. `above_none` is the other finding: whether the number is shown
     to be more than what a model gives that leaks nothing; None where that is not known, or cannot
-    be said. `times_limit` says of a failure without numbers how many times
-    its limit the lower bound is at least. `roc` is None where the attack ranks no patients, and
-    where its steps could give a count away. `q_from` says what a patient's q was had from, where
+    be said. `times_limit` says of a failure without numbers how many times its limit the lower
+    bound is at least. `remedy` is the one cheapest thing that would decide it; None where it is
+    decided, and where the reason alone says what to do. `roc` is None where the attack ranks no
+    patients, and where its steps could give a count away. `q_from` says what a patient's q was had
+    from, where
     the attack has one: how likely the model was to name the class at each step, or the
     continuations that named it. `withheld` names the fields that this audience does not
     see because they could be traced to fewer patients than `minCell`.
@@ -88,6 +91,7 @@ class CellReport(BaseCell):
     sample: Sample | None
     power: Power | None
     needs: SampleNeeds = SampleNeeds()
+    remedy: Remedy | None = None
     roc: list[RocPoint] | None = None
     withheld: list[str] = Field(default_factory=list)
     evidence: list[str]
@@ -260,10 +264,10 @@ class TargetRef(JsonModel):
 class SamplingReport(JsonModel):
     """What was drawn, and what did not have to be.
 
-    `by_lot` says that not everybody was looked at, and `members` and `nonmembers` how many stand for
-    all; of a class more of those who have it may have been asked. `prompts_left_out` were not asked
-    because every cell that wanted them was decided before
-    (sequential sampling); `continuations_left_out` are those of prompts that were asked, left out
+    `by_lot` says that not everybody was looked at, and `members` and `nonmembers` how many stand
+    for all; of a class more of those who have it may have been asked. `prompts_left_out` were not
+    asked because every cell that wanted them was decided before (sequential sampling);
+    `continuations_left_out` are those of prompts that were asked, left out
     once every outcome was known (curtailed sampling). Prompts of two models count twice. Counts are
     None for an audience that must not learn how many patients were asked.
     """

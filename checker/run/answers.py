@@ -18,7 +18,7 @@ import pyarrow.compute as pc
 from checker.errors import EvidenceError
 from checker.evidence import Manifest
 from checker.evidence_columns import KINDS
-from checker.kinds import compensator_column, score_column
+from checker.kinds import OF_A_DRAW, compensator_column, score_column
 from checker.planning import AuditPlan, Job
 from checker.records.prompt_format import DECLARED
 
@@ -109,6 +109,10 @@ def _labels(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> Iter
     everybody = sum(plan.data.asked)
     if table.num_rows != everybody:
         yield f"it speaks of {table.num_rows} patients, and the plan of {everybody}"
+    is_drawn = "drawn" in inputs or plan.data.lot != (plan.data.members, plan.data.nonmembers)
+    if any((name in table.column_names) != is_drawn for name in OF_A_DRAW):
+        yield "it does not say who was drawn of whom, or nobody was left out"
+        return
     pool = (inputs.get("codes") or {}).get("anyOf")
     if (pool is None) != (table["holds"].null_count == table.num_rows) and table.num_rows:
         yield "it does not say who has which class of a pool, or there is no pool"
@@ -177,8 +181,8 @@ def _unlike(first: Job, job: Job, tables: Mapping[str, pa.Table]) -> Iterator[st
     one, other = tables[first.digest], tables[job.digest]
     if job.kind in KINDS:
         first_columns, columns = (
-            # what is named by a k or a class is what its own job asks for
-            {f.name: f.type for f in table.schema if "@" not in f.name}
+            # what is named by a k or a class, or of a draw, is what its own job asks for
+            {f.name: f.type for f in table.schema if not ("@" in f.name or f.name in OF_A_DRAW)}
             for table in (one, other)
         )
         if list(first_columns.items()) != list(columns.items()):

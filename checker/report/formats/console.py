@@ -21,12 +21,19 @@ from checker.report.wording.cells import (
     counts_words,
     limit_words,
     needs_more,
+    next_step,
     reason_of,
     subgroup_words,
     telling_bound,
     verdict_word,
 )
-from checker.report.wording.decision import attempt_words, headline, not_proof, sampling_words
+from checker.report.wording.decision import (
+    attempt_words,
+    decision_words,
+    headline,
+    not_proof,
+    sampling_words,
+)
 from checker.report.wording.findings import found_words, waiver_terms
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.prerequisites import (
@@ -59,7 +66,7 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
             style="dim",
         )
     )
-    console.print(Text(plain(report.summary.decision)))
+    console.print(Text(plain(decision_words(report))))
     for waiver in report.waivers:
         console.print(_waiver(waiver))
     for one in report.prerequisites:
@@ -158,8 +165,8 @@ def _finding(index: ReportIndex, cell: CellReport, *, advise: bool) -> Text:
     if cell.estimate is not None or "estimate" in cell.withheld:
         lines.append(Text(f"  {found_words(cell)}"))
     reason, missing = reason_of(cell), needs_more(cell)
-    if reason is not None and reason.next_step:
-        lines.append(Text(f"  {reason.meaning} {reason.next_step}"))
+    if reason is not None and (step := next_step(cell)) is not None:
+        lines.append(Text(f"  {reason.meaning} {step}"))
     if missing is not None:
         lines.append(Text(f"  This test {missing}."))
     if control is not None and cell.verdict == "fail" and advise:

@@ -12,7 +12,7 @@ from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.cells import reason_of, telling_bound, verdict_word
-from checker.report.wording.decision import headline, not_proof
+from checker.report.wording.decision import decision_words, headline, not_proof
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
 from checker.report.wording.plain import plain, shorten
@@ -62,7 +62,7 @@ def decision_lines(report: Report, *, level: int) -> list[str]:
     return [
         f"{'#' * level} {headline(report)}",
         "",
-        _short(report.summary.decision, LONG),
+        _short(decision_words(report), 4 * LONG),
         "",
         f"**{_short(target.name)} {_short(target.version)}**, judged by"
         f" **{_short(policy.name)} {_short(policy.version)}** as of"

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from checker.errors import ExitCode
+from checker.planning.remedies import SHORTAGES
 from checker.report.matrix import worst_first
 from checker.report.model import CellReport, Report
 from checker.report.wording.audience import patients, side_words, withheld_words
@@ -23,6 +24,8 @@ from checker.report.wording.cells import (
 from checker.report.wording.declared import local_words
 from checker.report.wording.numbers import figure, grouped, setting, share
 from checker.report.wording.plain import shorten
+from checker.report.wording.reasons import UNDECIDED
+from checker.report.wording.remedies import cheapest_words
 from checker.report.wording.terms import CONTEXTS, NOT_PROOF
 
 REASONS_SHOWN = 7
@@ -201,6 +204,28 @@ def not_proof(report: Report, *, local: Sequence[str]) -> str:
     return " ".join(one for one in (claimed, NOT_PROOF, local_words(local)) if one)
 
 
+def decision_words(report: Report) -> str:
+    """Return what was decided, and where that is open the one cheapest thing that would decide."""
+    step = next_step_words(report)
+    return report.summary.decision if step is None else f"{report.summary.decision} {step}"
+
+
+def next_step_words(report: Report) -> str | None:
+    """Return the one cheapest thing that would decide what blocks; None where a limit is exceeded.
+
+    A failure is no question of how many there are.
+    """
+    blocking = set(report.summary.blocked_by)
+    cells = [cell for cell in report.cells if cell.id in blocking]
+    if not cells or any(cell.verdict != "inconclusive" for cell in cells):
+        return None
+    words = cheapest_words([cell.remedy for cell in cells])
+    by_numbers = any(cell.reason in SHORTAGES or cell.reason == UNDECIDED for cell in cells)
+    if words is None and report.audience == "shared" and by_numbers:
+        return "How many more patients would decide it stands in the internal report."
+    return words
+
+
 def headline(report: Report) -> str:
     """Return the decision in a few words."""
     if report.verdict == "pass" and report.summary.waived:
@@ -235,19 +260,16 @@ def sampling_words(report: Report) -> list[str]:
     """Return what did not have to be drawn, and why no verdict depends on that."""
     found, words = report.summary.sampling, []
     if found.by_lot:
-        stand = (
-            ""
-            if found.members is None or found.nonmembers is None
-            else (
-                f" {grouped(found.members)} members and {grouped(found.nonmembers)} nonmembers stand"
-                " for all."
-            )
-        )
         words.append(
-            "Patients by need: a test asked patients drawn by lot, no more than it takes that a"
-            f" model that leaks nothing is likely to pass.{stand} Near-duplicates, unknown codes and"
-            " missing fields were looked for among all."
+            "Patients by need: each test asked patients drawn by lot, no more than it takes that a"
+            " model that leaks nothing is likely to pass."
         )
+        if found.members is not None and found.nonmembers is not None:
+            words[-1] += (
+                f" {grouped(found.members)} members and {grouped(found.nonmembers)} nonmembers"
+                " stand for all."
+            )
+        words[-1] += " Near-duplicates, unknown codes and missing fields were looked for in all."
     if found.sequential:
         words.append(
             "Sequential sampling: patients were drawn in a frozen random order, and a test stopped"

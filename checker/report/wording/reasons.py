@@ -20,6 +20,9 @@ class Reason:
     next_step: str
 
 
+UNDECIDED = "not-decided-by-numbers"
+"""In a shared report, instead of a reason that would tell how many there were, or were hit."""
+
 REASONS = {
     # --- too few
     "too-few-positives": Reason(
