@@ -122,3 +122,43 @@ def class_coverage(
     else:
         shown = sys.maxsize if everything else 8
         show(partial(print_coverage, measured, shown=shown))
+
+
+@classes.command("map")
+@click.argument("target", type=File)
+@click.option(
+    "--map",
+    "maps",
+    type=File,
+    multiple=True,
+    required=True,
+    metavar="FILE",
+    help="code,parent[,relation] as CSV, a reference set of SNOMED CT, or OMOP's"
+    " CONCEPT_RELATIONSHIP.csv with CONCEPT.csv beside it; repeatable.",
+)
+@click.option(
+    "--out",
+    metavar="PATH",
+    help="The new table, inside the data set's folder; never one that is there."
+    "  [default: metadata/codes.mapped.parquet]",
+)
+@policy_option
+@json_option
+def map_classes(
+    target: Path, maps: tuple[Path, ...], out: str | None, policy: Path | None, as_json: bool
+) -> None:
+    """Fill parent codes of a data set from your own maps, in a new table beside the old one.
+
+    TARGET is a target's file or the folder of a MEDS data set. Classes find diagnoses in SNOMED CT
+    or local codes by their parents; what a map says exactly counts in full, what it only comes near
+    as strong at most. Shown are the share that was mapped, and the patients of each class before
+    and after.
+    """
+    from checker.cli.class_listing import choose_coded
+    from checker.cli.code_mapping import map_target, mapping_json, print_mapping
+
+    done = map_target(target, maps, classes=choose_coded(policy), out=out)
+    if as_json:
+        emit_json(mapping_json(done))
+    else:
+        show(partial(print_mapping, done))

@@ -298,7 +298,8 @@ def _judged(index: _Index, found: Lines, spelling: str) -> tuple[list[_Hit], lis
     """Return what matches and is not excluded, and the exclusions that took something out.
 
     What excludes a code excludes what stands above it, and the name of a drug; what a spelling says
-    itself, and the name, are not excluded by its parents, which a table gives it.
+    itself, and the name, are not excluded by its parents, which a table gives it. What is only
+    approximate excludes nothing but itself, and is strong at most.
     """
     itself = list(index.of_spelling(spelling))
     named: list[_Hit] = []
@@ -310,6 +311,7 @@ def _judged(index: _Index, found: Lines, spelling: str) -> tuple[list[_Hit], lis
     by_itself = _exclusions(itself)
     by_name = by_itself + _exclusions(named)
     by_all = by_name + _exclusions(above)
+    by_lines: list[_Hit] = []
     valid, exclusions = _split(itself)
     for hits in ([*named, *by_itself], [*above, *by_name]):
         inherited, told = _split(hits)
@@ -323,6 +325,11 @@ def _judged(index: _Index, found: Lines, spelling: str) -> tuple[list[_Hit], lis
                 kept, told = _split([*hits, *common, *nearer])
                 valid, exclusions = valid + kept, exclusions + told
                 nearer += _exclusions(hits)
+        by_lines += nearer
+    for reading in found.approximate:
+        own, told = _split([*index.of_reading(reading), *by_all, *by_lines])
+        valid = valid + [hit._replace(rank=min(hit.rank, RANK_STRONG)) for hit in own]
+        exclusions = exclusions + told
     return valid, exclusions
 
 

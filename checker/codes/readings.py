@@ -14,7 +14,7 @@ import re
 from collections.abc import Iterable, Iterator, Sequence
 from typing import Final, NamedTuple
 
-from checker.codes.ancestry import Ancestry
+from checker.codes.ancestry import Ancestry, is_approximate, unmarked
 from checker.codes.lost_zeros import LostZeros
 from checker.codes.spellings import (
     MEDICATION_HEADS,
@@ -54,10 +54,13 @@ class Lines(NamedTuple):
     Args:
         own: the codes that stand in the spelling itself.
         lines: in each a code and then what stands above it, the nearest first.
+        approximate: what only comes near the spelling's meaning, by a map that says so; none of it
+            is in a line.
     """
 
     own: tuple[Reading, ...]
     lines: list[tuple[Reading, ...]]
+    approximate: tuple[Reading, ...] = ()
 
 
 class CodeReader:
@@ -94,7 +97,7 @@ class CodeReader:
             for piece in codes_in(one.system, one.text)
         )
         self._known: dict[str, tuple[tuple[Reading, ...], bool]] = {}
-        self._above: dict[str, tuple[Reading, ...]] = {}
+        self._above: dict[str, tuple[tuple[Reading, ...], tuple[Reading, ...]]] = {}
 
     def read(
         self, spelling: str, *, description: str | None = None, parents: Sequence[str] = ()
@@ -107,7 +110,8 @@ class CodeReader:
             parents: MEDS parent codes, read like spellings, and so are their ancestors.
         """
         found = self.lines(spelling, description=description, parents=parents)
-        return tuple(dict.fromkeys(reading for line in found.lines for reading in line))
+        exact = (reading for line in found.lines for reading in line)
+        return tuple(dict.fromkeys((*exact, *found.approximate)))
 
     def lines(
         self, spelling: str, *, description: str | None = None, parents: Sequence[str] = ()
@@ -121,7 +125,8 @@ class CodeReader:
         ICD and ATC, what stands above a code is how it begins, whatever a table says.
         """
         own = self.read_own(spelling)
-        ancestors = [self._read_above(parent) for parent in parents]
+        above = [self._read_above(parent) for parent in parents]
+        ancestors = [exact for exact, _ in above]
         lines: list[Sequence[Reading]]
         if len(own) == 1:
             lines = [[*own, *(reading for line in ancestors for reading in line)]]
@@ -131,7 +136,10 @@ class CodeReader:
         text = _drug_text(spelling, description, coded=coded)
         if text:
             lines.append([Reading("drug", text)])
-        return Lines(own, [tuple(_above_own(line, own)) for line in lines])
+        told = [tuple(_above_own(line, own)) for line in lines]
+        known = {reading for line in told for reading in line}
+        near = (one for _, near in above for one in near if one not in known)
+        return Lines(own, told, tuple(dict.fromkeys(_above_own(near, own))))
 
     def read_own(self, spelling: str) -> tuple[Reading, ...]:
         """Return the codes that stand in a spelling itself."""
@@ -206,13 +214,19 @@ class CodeReader:
             known = self._known[spelling] = tuple(found), restored
         return known
 
-    def _read_above(self, parent: str) -> tuple[Reading, ...]:
-        """Return what a parent and its ancestors stand for, the nearest first."""
+    def _read_above(self, parent: str) -> tuple[tuple[Reading, ...], tuple[Reading, ...]]:
+        """Return what a parent and its ancestors stand for, and what they are only about.
+
+        Each the nearest first.
+        """
         known = self._above.get(parent)
         if known is None:
-            ways = self.ancestry.walk([parent])
-            found = dict.fromkeys(reading for code in ways for reading in self.read_own(code))
-            known = self._above[parent] = tuple(found)
+            exact: dict[Reading, None] = {}
+            near: dict[Reading, None] = {}
+            for code in self.ancestry.walk([parent]):
+                found = near if is_approximate(code) else exact
+                found.update(dict.fromkeys(self.read_own(unmarked(code))))
+            known = self._above[parent] = tuple(exact), tuple(near)
         return known
 
     def _located(self, spelling: str) -> list[CodePlace]:

@@ -126,6 +126,11 @@ _VERSION: Final[dict[str, re.Pattern[str]]] = {
 }
 
 
+def system_named(name: str) -> CodeSystem | None:
+    """Return the system that a vocabulary's name means, or None."""
+    return _SYSTEM_NAMES.get(_name(name))
+
+
 def find_code(spelling: str) -> CodePlace | None:
     """Find a system's name among the parts of a spelling, and the code behind it."""
     end = match.start() if (match := _TERM.search(spelling)) else len(spelling)

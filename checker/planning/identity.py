@@ -73,7 +73,7 @@ EXCLUDED: dict[type, frozenset[str]] = {
     # where files lie: digests of their contents stand beside
     ModelSpec: frozenset({"path"}),
     # and what is said of how the patients came there
-    DataSpec: frozenset({"path", "assignment", "assigned_by"}),
+    DataSpec: frozenset({"path", "codes", "assignment", "assigned_by"}),
 }
 """Fields by the type that declares them, and the only ones that identity leaves out."""
 

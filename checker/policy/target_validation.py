@@ -7,6 +7,7 @@ fields that its target does not define.
 from __future__ import annotations
 
 from itertools import pairwise
+from pathlib import PurePosixPath
 
 from checker.attacks.api import load_attack
 from checker.errors import DocumentError, PluginError, Problem
@@ -102,6 +103,10 @@ def target_problems(target: Located[AuditTarget]) -> list[Problem]:
             f"members and nonmembers are both '{short(spec.data.members)}'; compare two splits"
         )
         say(("spec", "data", "nonmembers"), message)
+    codes = spec.data.codes
+    if codes is not None and (PurePosixPath(codes).is_absolute() or ".." in codes.split("/")):
+        message = f"'{short(codes)}' leads out of the data set; write a path inside its folder"
+        say(("spec", "data", "codes"), message)
     return problems
 
 

@@ -27,13 +27,13 @@ from checker.policy.documents import DataSpec
 from checker.records.meds_files import (
     CODE,
     CODE_SYSTEM,
-    METADATA_FILES,
     SUBJECT,
     as_numpy,
     check_no_nulls,
     code_metadata,
     data_set_name,
     find_shards,
+    metadata_files,
     read_columns,
     sha256_of,
     subject_ids,
@@ -92,7 +92,7 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
     splits = Splits.of(root, shards, wanted=(spec.members, spec.nonmembers, *spec.spare_splits))
     with ThreadPoolExecutor(max_workers=1) as hashing:
         read = [
-            path for path in (root / name for name in METADATA_FILES) if path.is_file()
+            path for path in (root / name for name in metadata_files(spec.codes)) if path.is_file()
         ] + shards
         hashes = [hashing.submit(sha256_of, path) for path in read]
         reader = _SplitReader.of(splits)
@@ -109,7 +109,7 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
             )
     reader.check_subjects(splits)
     reader.check_census(splits, root)
-    described = code_metadata(root)
+    described = code_metadata(root, spec.codes)
     codes, place = reader.codes.sorted_with(described, used=reader.used())
     members, nonmembers, *spare = (part.records(place) for part in reader.by_split)
     named: dict[str, Any] = {"members": spec.members, "nonmembers": spec.nonmembers}

@@ -38,6 +38,7 @@ from checker.codes import (
     find_matches,
     words,
 )
+from checker.codes.ancestry import is_approximate, unmarked
 from checker.policy.classes import class_matcher
 from checker.policy.documents import AttributeClassSpec
 from checker.records.code_census import ClaimedCodes, take_census
@@ -206,6 +207,21 @@ def measure_coverage(
     )
 
 
+def count_patients(
+    classes: Mapping[str, AttributeClassSpec], cohort: Cohort, *, reader: CodeReader
+) -> dict[str, int]:
+    """Count who has a definitive or strong code of each class, without all that coverage shows."""
+    matches = find_matches(
+        {name: class_matcher(spec) for name, spec in classes.items()},
+        cohort.codes,
+        reader=reader,
+        descriptions=cohort.descriptions,
+        parents=cohort.parents,
+    )
+    data = _Data(cohort, reader)
+    return {name: data.patients_with(one.ranks >= RANK_STRONG) for name, one in matches.items()}
+
+
 # --- the data set -------------------------------------------------------------------------------
 
 
@@ -254,7 +270,10 @@ class _Data:
             return ()
         ancestry = self._reader.ancestry
         for ancestor in ancestry.walk(self._cohort.parents[entry], child=spelling):
-            if matcher.standing(self._reader.read_own(ancestor), "") == standing:
+            found = matcher.standing(self._reader.read_own(unmarked(ancestor)), "")
+            if is_approximate(ancestor) and found == "definitive":
+                found = "strong"
+            if found == standing:
                 return ancestry.path(spelling, ancestor)[1:]
         return ()
 

@@ -15,6 +15,7 @@ import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
 from checker.canonical import file_sha256
+from checker.codes.ancestry import approximately
 from checker.errors import DataError
 from checker.json_text import read_json
 
@@ -24,11 +25,21 @@ CODE_SYSTEM: Final = "code_system"
 """A column beside MEDS's own, in which some loaders leave the system of a code."""
 _DESCRIPTION: Final[str] = meds.CodeMetadataSchema.description_name
 _PARENTS: Final[str] = meds.CodeMetadataSchema.parent_codes_name
-METADATA_FILES: Final = (
-    meds.dataset_metadata_filepath,
-    meds.code_metadata_filepath,
-    meds.subject_splits_filepath,
-)
+APPROXIMATE_PARENTS: Final = "approximate_parent_codes"
+"""A column beside MEDS's own, in which `phigate classes map` leaves parents that are only near."""
+
+
+def metadata_files(codes: str | None = None) -> tuple[str, ...]:
+    """Return the files beside the events that say what a data set is, relative to its folder.
+
+    Args:
+        codes: the table of codes, where it is not the usual one.
+    """
+    return (
+        meds.dataset_metadata_filepath,
+        codes or meds.code_metadata_filepath,
+        meds.subject_splits_filepath,
+    )
 
 
 def find_shards(root: Path) -> list[Path]:
@@ -153,29 +164,44 @@ def subject_ids(table: pa.Table, path: Path) -> NDArray[np.int64]:
         raise DataError("is not MEDS: a subject_id exceeds 64 bits", file=path) from error
 
 
-def code_metadata(root: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
+def code_metadata(
+    root: Path, codes: str | None = None
+) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     """Return description and parent codes by code; nothing where the data set describes none.
 
     Several rows of one code (a row for each of its modifiers, say) are joined: the first
     description, and the parents of all. A code whose row names its system has the two together as
     a parent. Parents are lists of texts, as MEDS has them, or what other
-    writers make of these: a text with one code, or with a list in brackets.
+    writers make of these: a text with one code, or with a list in brackets. Parents that are only
+    near, in a column of their own, are marked so.
+
+    Args:
+        root: the data set's folder.
+        codes: the table in it, where it is not the usual one.
+
+    Raises:
+        DataError: a table that was named is not there, or one that is there is not MEDS.
     """
-    path = root / meds.code_metadata_filepath
+    path = root / (codes or meds.code_metadata_filepath)
     if not path.is_file():
+        if codes is not None:
+            raise DataError("there is no such file; check data.codes", file=path)
         return {}
-    kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: "list or string"}
-    table = read_columns(path, kinds, optional=(_DESCRIPTION, _PARENTS), if_text=(CODE_SYSTEM,))
+    lists = "list or string"
+    kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: lists, APPROXIMATE_PARENTS: lists}
+    optional = (_DESCRIPTION, _PARENTS, APPROXIMATE_PARENTS)
+    table = read_columns(path, kinds, optional=optional, if_text=(CODE_SYSTEM,))
     nothing: list[Any] = [None] * table.num_rows
     columns = (
         table[name].to_pylist() if name in table.column_names else nothing
         for name in (*kinds, CODE_SYSTEM)
     )
     found: dict[str, tuple[str | None, tuple[str, ...]]] = {}
-    for code, description, parents, system in zip(*columns, strict=True):
+    for code, description, parents, near, system in zip(*columns, strict=True):
         if code is not None:
             told, known = found.get(code, (None, ()))
             further = [p for p in _parent_codes(parents, path) if p.strip()]
+            further += [approximately(p) for p in _parent_codes(near, path) if p.strip()]
             further += [with_system(code, system)] if system else []
             found[code] = told or description or None, tuple(dict.fromkeys((*known, *further)))
     return found
@@ -208,6 +234,16 @@ def _parent_codes(value: Any, path: Path) -> list[str]:
     if isinstance(value, str):
         return [value]
     return [one for one in value or () if one is not None]
+
+
+def code_lists(values: Any, path: Path) -> list[list[str] | None]:
+    """Return a column of parents as lists, whatever it was written as; None where there is none.
+
+    Raises:
+        DataError: a text begins like a list and is none.
+    """
+    rows = values.to_pylist() if hasattr(values, "to_pylist") else values
+    return [_parent_codes(one, path) or None for one in rows]
 
 
 def data_set_name(root: Path) -> str:

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 import pytest
 
 from checker.codes import ClassMatcher, ClassRule, CodeReader, Standing, find_matches
+from checker.codes.ancestry import Ancestry, approximately
 
 HIV = [ClassRule("icd10cm", "definitive", ["B20"]), ClassRule("snomed", "strong", ["86406008"])]
 SICKLE = [
@@ -124,3 +125,53 @@ def test_a_table_cannot_move_a_code_within_its_own_tree() -> None:
     """Thousands with hypertension in the class would hide what is told of the few with HIV."""
     assert standing({"ICD10CM/I10": ["ICD10CM/B20"]}, "ICD10CM/I10") is None
     assert standing({"ICD10CM/I10": ["L//1"], "L//1": ["ICD10CM/B20"]}, "ICD10CM/I10") is None
+
+
+# --- parents that only come near ----------------------------------------------------------------
+
+NEAR_B20 = approximately("ICD10CM/B20")
+
+
+def test_what_only_comes_near_is_strong_at_most() -> None:
+    assert standing({"LOCAL//1": [NEAR_B20]}, "LOCAL//1") == "strong"
+    assert standing({"LOCAL//1": [NEAR_B20, "ICD10CM/B20"]}, "LOCAL//1") == "definitive"
+    assert standing({"LOCAL//1": [approximately("ICD10CM/D573")]}, "LOCAL//1", SICKLE) == "exposure"
+
+
+def test_what_stands_above_something_near_is_near_too() -> None:
+    chain = {"LOCAL//1": [approximately("LOCAL//2")], "LOCAL//2": ["ICD10CM/B20"]}
+    assert standing(chain, "LOCAL//1") == "strong"
+    assert standing(chain, "LOCAL//2") == "definitive"
+    # by another way it is exact
+    assert standing({**chain, "LOCAL//1": [*chain["LOCAL//1"], "LOCAL//2"]}, "LOCAL//1") == (
+        "definitive"
+    )
+
+
+def test_something_near_excludes_nothing_but_itself() -> None:
+    trait, disease = "ICD10CM/D573", "ICD10CM/D571"
+    assert standing({"LOCAL//1": [approximately(trait), disease]}, "LOCAL//1", SICKLE) == (
+        "definitive"
+    )
+    # what is told exactly excludes what is only near: the trait is not the disease
+    assert standing({"LOCAL//1": [trait, approximately("ICD10CM/D57")]}, "LOCAL//1", SICKLE) == (
+        "exposure"
+    )
+    excluded = [
+        *HIV,
+        ClassRule("atc", "definitive", ["J05A"]),
+        ClassRule("atc", "excluded", ["J05AE30"]),
+    ]
+    assert standing({"LOCAL//1": [approximately("ATC/J05AE30")]}, "LOCAL//1", excluded) is None
+    both = [approximately("ATC/J05AE30"), "ICD10CM/B20"]
+    assert standing({"LOCAL//1": both}, "LOCAL//1", excluded) == "definitive"
+
+
+def test_something_near_never_contradicts_the_code_itself() -> None:
+    assert standing({"ICD10CM/I10": [NEAR_B20]}, "ICD10CM/I10") is None
+
+
+def test_the_way_through_something_near_is_told() -> None:
+    ancestry = Ancestry.of(["A", "B"], [[approximately("B")], ["C"]])
+    assert list(ancestry.walk(["A"])) == ["A", approximately("B"), approximately("C")]
+    assert ancestry.path("A", approximately("C")) == ("A", approximately("B"), "C")

@@ -184,6 +184,12 @@ class DataSpec(Element):
     path: Text = Field(
         description="folder of a MEDS data set, relative to this file", examples=["./cohort"]
     )
+    codes: Exact | None = Field(
+        None,
+        description="the table of codes inside that folder, where it is not the usual"
+        " metadata/codes.parquet: one that `phigate classes map` wrote, for example",
+        examples=["metadata/codes.mapped.parquet"],
+    )
     members: Exact = Field("train", description="the split that the model was trained on")
     nonmembers: Exact = Field(
         "held_out", description="the split that it never saw: same source, same period"
