@@ -215,8 +215,8 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
 def _print_cost(plan: AuditPlan, console: Console) -> None:
     cost = plan.cost
     console.print(
-        f"{len(plan.jobs)} jobs: {cost.forward_tokens:,} tokens forward and at most"
-        f" {cost.rollout_tokens:,} generated ({cost.forward_tokens_unshared:,} and"
+        f"{len(plan.jobs)} jobs: {cost.forward_tokens:,} tokens forward and"
+        f" {_generated(plan)} generated ({cost.forward_tokens_unshared:,} and"
         f" {cost.rollout_tokens_unshared:,} if nothing were shared)."
     )
     if cost.training_tokens:
@@ -241,6 +241,18 @@ def _print_cost(plan: AuditPlan, console: Console) -> None:
             "Fewer are generated where the policy's sampling finds that the rest cannot change what"
             " is decided."
         )
+
+
+def _generated(plan: AuditPlan) -> str:
+    """Say how many tokens are generated: at most, and where tests ask for more, at first."""
+    most = plan.cost.rollout_tokens
+    first = sum(
+        job.rollout_tokens * job.inputs["thresholdTest"]["first"] // job.inputs["samples"]
+        if "thresholdTest" in job.inputs
+        else job.rollout_tokens
+        for job in plan.jobs
+    )
+    return f"at most {most:,}" if first == most else f"{first:,} or more, at most {most:,},"
 
 
 def _print_prospects(plan: AuditPlan, console: Console) -> None:

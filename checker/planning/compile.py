@@ -27,6 +27,7 @@ from checker.planning.protocol import (
     curtailments,
     plan_cell,
     planning_of,
+    threshold_tests,
     watched_classes,
 )
 from checker.planning.reference import check_reference
@@ -132,6 +133,7 @@ def compile_plan(
     nonmember_jobs = nonmember_checks(builder, (cell.metric for cell in planned))
     builder.curtailed = curtailments(builder, planned)
     builder.watched = watched_classes(builder, planned)
+    builder.threshold_tests = threshold_tests(builder, planned)
     spec = policy.document.spec
     cells = []
     # the checks that every cell rests on belong to no cell

@@ -270,20 +270,22 @@ def _sampling(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Samp
     drawn = {entry.job: entry.rows for entry in manifest.entries}
     planned = {job.digest: job.inputs["count"] * job.inputs["samples"] for job in rollouts}
     lot = plan.data.lot if plan.data.drawn is not None else (None, None)
+    tested = {job.digest for job in rollouts if "thresholdTest" in job.inputs}
+    left_out = {name: planned[name] - rows for name, rows in drawn.items() if name in planned}
     return SamplingReport(
         by_lot=any({"lot", "drawn"} & job.inputs.keys() for job in plan.jobs),
         members=lot[0],
         nonmembers=lot[1],
         sequential=plan.sequential,
         curtailed=any("curtailed" in job.inputs for job in rollouts),
+        tested=bool(tested),
         prompts=sum(job.inputs["count"] for job in rollouts),
         prompts_left_out=sum(
             job.inputs["count"] for job in rollouts if job.digest in manifest.left_out
         ),
         continuations=sum(planned.values()),
-        continuations_left_out=sum(
-            count - drawn[name] for name, count in planned.items() if name in drawn
-        ),
+        continuations_left_out=sum(n for name, n in left_out.items() if name not in tested),
+        continuations_not_needed=sum(n for name, n in left_out.items() if name in tested),
         cells_stopped_early=sum(_has_stopped(plan, manifest, f) for f in judgement.findings),
     )
 

@@ -267,9 +267,10 @@ class SamplingReport(JsonModel):
     `by_lot` says that not everybody was looked at, and `members` and `nonmembers` how many stand
     for all; of a class more of those who have it may have been asked. `prompts_left_out` were not
     asked because every cell that wanted them was decided before (sequential sampling);
-    `continuations_left_out` are those of prompts that were asked, left out
-    once every outcome was known (curtailed sampling). Prompts of two models count twice. Counts are
-    None for an audience that must not learn how many patients were asked.
+    `continuations_left_out` are those of prompts that were asked, left out once every outcome was
+    known (curtailed sampling), and `continuations_not_needed` of those that were `tested`, where
+    fewer told on which side of its threshold a prompt is. Prompts of two models count twice.
+    Counts are None for an audience that must not learn how many patients were asked.
     """
 
     by_lot: bool = False
@@ -277,10 +278,12 @@ class SamplingReport(JsonModel):
     nonmembers: int | None = None
     sequential: bool = False
     curtailed: bool = False
+    tested: bool = False
     prompts: int | None = 0
     prompts_left_out: int | None = 0
     continuations: int | None = 0
     continuations_left_out: int | None = 0
+    continuations_not_needed: int | None = 0
     cells_stopped_early: int | None = 0
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -14,10 +15,12 @@ from checker.attacks.families import Measurement
 from checker.attacks.labels import distinct_of_all
 from checker.errors import InsufficientData
 from checker.planning.cells import base_rate_cells, may_stop_early, metric_of
+from checker.planning.learned_splits import compares_splits
 from checker.planning.model import AuditPlan, Cell, Job
 from checker.planning.power import prompts_too_long
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.stats import false_alarms
 from checker.stats.estimate import Estimate
 from checker.stats.false_alarms import base_rate_confidence
 from checker.verdict import blind_learner
@@ -252,6 +255,7 @@ class CellJudge:
                 subgroup=cell.subgroup,
                 params=attack.params.model_validate(cell.params),
                 contrast=cell.contrast,
+                thresholded=metric_of(cell).thresholded,
                 partial=self._is_partial(cell),
                 memo=self.memo,
             )
@@ -422,9 +426,15 @@ class CellJudge:
             assignment=self.plan.target.document.spec.data.assignment,
             tolerance=self.plan.policy.document.spec.parameters.admissibility_tolerance,
             confidence=self.confidence,
-            proof=self.placebo_confidence,
+            proof=1 - false_alarms.LEARNED_SPLITS / self._learned_cells,
         )
-        return differ or blind_learner.reference_objection(observations)
+        proof = 1 - false_alarms.LEARNED_REFERENCE / self._learned_cells
+        return differ or blind_learner.reference_objection(observations, proof=proof)
+
+    @cached_property
+    def _learned_cells(self) -> int:
+        """How many cells are asked whether the learner does without the model."""
+        return max(1, sum(compares_splits(cell) for cell in self.plan.cells))
 
     def _unlike_base_rates(
         self, cell: Cell, observations: Observations, finding: Finding

@@ -355,6 +355,7 @@ def _sampling(sampling: SamplingReport) -> SamplingReport:
             "prompts_left_out": None,
             "continuations": None,
             "continuations_left_out": None,
+            "continuations_not_needed": None,
             "cells_stopped_early": None,
         }
     )

@@ -270,6 +270,13 @@ def sampling_words(report: Report) -> list[str]:
                 " stand for all."
             )
         words[-1] += " Near-duplicates, unknown codes and missing fields were looked for in all."
+    if found.tested:
+        count = _left_out(";", found.continuations_not_needed, found.continuations, "continuations")
+        words.append(
+            "Threshold tests: of each prompt so many continuations were drawn as it takes to tell"
+            f" whether the class is likelier to be named than the threshold{count}. Means and"
+            " rankings take the first of each prompt, which are equally many."
+        )
     if found.sequential:
         words.append(
             "Sequential sampling: patients were drawn in a frozen random order, and a test stopped"
