@@ -24,6 +24,7 @@ from checker.canonical import sha256_hex
 from checker.errors import InsufficientData, PluginError, Problem
 from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.classes import pooled
+from checker.policy.code_lint import code_warnings
 from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.located import Located
 from checker.resources import resource
@@ -97,7 +98,7 @@ def lint(documents: Iterable[Located[Any]], *, on: date) -> tuple[Problem, ...]:
     """
     found: list[Problem] = []
     for one in documents:
-        found += _overdue(one, on)
+        found += [*_overdue(one, on), *code_warnings(one)]
         if isinstance(one.document, LeakagePolicy):
             spec = one.document.spec
             found += [one.problem(path, message) for path, message in _out_of_reach(spec)]

@@ -252,7 +252,7 @@ def test_the_traps_of_the_draft_are_avoided(
 @pytest.mark.parametrize(
     ("reference", "sentence"),
     [
-        ("library/hiw@1", "the library has no class 'hiw'; did you mean 'hiv'?"),
+        ("library/hiw@1", "the library has no class 'hiw'; did you mean 'library/hiv@1'?"),
         ("library/hiv@2", "ships library/hiv@1, not @2"),
         ("library/hiv", "write library/hiv@1"),
         ("hiv", "'hiv' is no reference to a class; write library/hiv@1"),

@@ -104,11 +104,16 @@ class References:
             for one in seen
         )
         shipped = sorted(path.stem for path in places[-1].glob("*.yaml"))
-        beside = sorted(path.stem for s in _SUFFIXES for path in places[0].glob(f"*{s}"))
-        near = suggestion(name, [*shipped, *beside])
+        files = [path for s in _SUFFIXES for path in places[0].glob(f"*{s}")]
+        written = {path.stem: f"./{path.name}" for path in files} if len(places) > 1 else {}
+        written |= {one: f"{one}@{self._major(places[-1] / f'{one}.yaml')}" for one in shipped}
+        near = suggestion(name, sorted(written), written=written)
         missing = f"no {name}.yaml stands beside this file" if len(places) > 1 else "it is no file"
         missing += near or f", and phigate ships {', '.join(shipped)}"
         raise ValueError(f"there is no policy {name}@{version}: {held or missing}")
+
+    def _major(self, shipped: Path) -> str:
+        return self._read(shipped).document.metadata.version.partition(".")[0]
 
     def _read(self, path: Path) -> Located[LeakagePolicy]:
         key = path.resolve()
