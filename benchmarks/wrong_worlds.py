@@ -89,7 +89,7 @@ class Size:
     events: tuple[int, int] | None = None
 
 
-LONG = Size(patients=330, positives=110, classes=1, score="loss", events=(70, 80))
+LONG = Size(patients=330, further=0, positives=110, classes=1, score="loss", events=(70, 80))
 """Records of about 100 tokens, for models that are other ones beyond 64."""
 
 _EVENTS_BEFORE = 52

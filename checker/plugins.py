@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -46,15 +46,20 @@ BUILT_IN: dict[str, dict[str, str]] = {
 }
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str], *, written: Mapping[str, str] | None = None) -> str:
     """Return "; did you mean 'x'?" for the nearest known word, or an empty string.
 
     A word that a single typing error explains comes before all that merely look alike.
+
+    Args:
+        word: as it was typed.
+        known: what there is.
+        written: how a known word has to be written where it is to stand; default: as it is.
     """
     names = list(known)
     slips = [name for name in names if _is_one_slip(word, name)]
     near = difflib.get_close_matches(word, slips or names, n=1, cutoff=0.0 if slips else 0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return f"; did you mean '{(written or {}).get(near[0], near[0])}'?" if near else ""
 
 
 def nearest_or_all(word: str, known: Iterable[str]) -> str:

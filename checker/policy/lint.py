@@ -25,6 +25,7 @@ from checker.errors import InsufficientData, PluginError, Problem
 from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.cited import citation_warnings, contradicted_limits
 from checker.policy.classes import pooled
+from checker.policy.code_lint import code_warnings
 from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
 from checker.policy.inheritance.parents import versions_of
 from checker.policy.located import Located
@@ -99,7 +100,7 @@ def lint(documents: Iterable[Located[Any]], *, on: date) -> tuple[Problem, ...]:
     """
     found: list[Problem] = []
     for one in documents:
-        found += _overdue(one, on)
+        found += [*_overdue(one, on), *code_warnings(one)]
         if isinstance(one.document, LeakagePolicy):
             spec = one.document.spec
             found += [one.problem(path, message) for path, message in _out_of_reach(spec)]

@@ -16,7 +16,7 @@ from checker.errors import DocumentError, UsageError
 from checker.policy.documents import API_VERSION, LeakagePolicy
 from checker.policy.loading import load_only, parse_documents
 from checker.policy.located import Located
-from checker.policy.parsing import read_bytes
+from checker.policy.parsing import STANDARD_INPUT, read_bytes
 
 Section = Literal["controls", "attributeClasses", "citations"]
 """The parts of a policy's `spec` that hold something by name."""
@@ -65,6 +65,8 @@ def with_part(file: Path, section: Section, name: str, value: Mapping[str, Any])
         UsageError: there is one of that name, or the policy is written in a way (in braces) that no
             line can be put into; the text to put in by hand is part of the message.
     """
+    if file == STANDARD_INPUT:
+        raise UsageError("-: a part can be put into a file, and not into what comes through a pipe")
     policy = load_only(LeakagePolicy, file)
     if policy.file != str(file):
         raise UsageError(

@@ -401,7 +401,7 @@ def test_a_shipped_policy_is_found_by_name(tmp_path: Path) -> None:
         (
             "baseline-gatd@1",
             "there is no policy baseline-gatd@1: no baseline-gatd.yaml stands beside this file;"
-            " did you mean 'baseline-gated'?",
+            " did you mean 'baseline-gated@1'?",
         ),
         ("base.yaml", "there is no file "),
         ("/etc/base.yaml", "write a path relative to this file"),
@@ -747,7 +747,7 @@ def test_a_class_may_come_from_a_file_beside_the_policy(tmp_path: Path) -> None:
 def test_a_class_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
     (problem,) = refused(tmp_path, '  attributeClasses: {mine: {use: "library/hvi@1"}}\n')
     assert problem.path == "spec.attributeClasses.mine.use"
-    assert "did you mean 'hiv'?" in problem.message
+    assert "did you mean 'library/hiv@1'?" in problem.message
 
 
 # --- from the policy to the verdict -------------------------------------------------------------
