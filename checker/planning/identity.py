@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import fields, is_dataclass
+from datetime import date
 from typing import Any
 
 from pydantic import BaseModel
@@ -99,6 +100,8 @@ def identity(value: Any) -> Any:
         return [identity(one) for one in value]
     elif value is None or isinstance(value, str | int | float | bool):
         return value
+    elif isinstance(value, date):
+        return value.isoformat()
     else:
         raise TypeError(f"{type(value).__name__} is part of no document")
     left_out = excluded(type(value))

@@ -127,7 +127,9 @@ class References:
 
     def _newest(self, name: str, folder: Path) -> str:
         """Return the greatest major version of a policy that a folder holds."""
-        versions = [self._read(file).document.metadata.version for file in versions_of(name, folder)]
+        versions = [
+            self._read(file).document.metadata.version for file in versions_of(name, folder)
+        ]
         return max(versions, key=version_key).partition(".")[0]
 
     def _read(self, path: Path) -> Located[LeakagePolicy]:
