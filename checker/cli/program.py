@@ -6,6 +6,7 @@ import io
 import os
 import sys
 import warnings
+from contextlib import suppress
 from typing import TextIO
 
 import click
@@ -34,9 +35,10 @@ from checker.cli import (
     validate,
     verify,
 )
-from checker.cli.console import say, say_error
+from checker.cli.console import Verbosity, begin, emit_error, say, say_error, set_verbosity
 from checker.cli.interruption import EXIT_CODE, Interruption, interruptible
 from checker.errors import ExitCode, PhigateError, PhigateWarning
+from checker.report.wording.plain import plain_lines
 from checker.version import PHIGATE_VERSION
 
 
@@ -76,6 +78,30 @@ for _command in (
     cli.add_command(_command)
 
 
+def _louder(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        set_verbosity(Verbosity.QUIET if param.name == "quiet" else Verbosity.VERBOSE)
+
+
+def _give_verbosity(command: click.Command) -> None:
+    """Let every command be asked to say less or more, in one way."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            _give_verbosity(one)
+        return
+    said = {
+        "quiet": "Say no more than results, warnings and errors.",
+        "verbose": "Say of each job when it ended and how long it took.",
+    }
+    for name, what in said.items():
+        flags = [f"-{name[0]}", f"--{name}"]
+        option = click.Option(flags, is_flag=True, expose_value=False, callback=_louder, help=what)
+        command.params.append(option)
+
+
+_give_verbosity(cli)
+
+
 def _say_warning(
     message: Warning | str,
     category: type[Warning],
@@ -97,6 +123,7 @@ def main() -> None:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a label that cannot be shown must not end a run
     warnings.showwarning = _say_warning
+    begin()
     with interruptible() as interruption:
         sys.exit(_exit_code(interruption))
 
@@ -110,22 +137,39 @@ def _exit_code(interruption: Interruption) -> int:
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)  # it repeats arguments, which may be anything
-        say(shown.getvalue().rstrip())
-        return int(ExitCode.USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        say(interruption.sentence)
-        return EXIT_CODE
+        return _failed(error, ExitCode.USAGE, shown.getvalue().rstrip())
+    except (click.Abort, KeyboardInterrupt) as stop:
+        return _failed(stop, EXIT_CODE, interruption.sentence)
     except Exception as error:
         if interruption.by is not None:  # a library made an error of its own of it
-            say(interruption.sentence)
-            return EXIT_CODE
+            return _failed(error, EXIT_CODE, interruption.sentence)
         if isinstance(error, PhigateError):
-            say_error(error)
-            return int(error.exit_code)
+            return _failed(error, error.exit_code, None)
         if os.environ.get("PHIGATE_DEBUG"):
             raise
-        say(
+        sentence = (
             f"phigate itself failed ({type(error).__name__}: {error}). Please report it;"
             " PHIGATE_DEBUG=1 shows where it happened"
         )
-        return int(ExitCode.INCOMPLETE)
+        return _failed(error, ExitCode.INCOMPLETE, sentence)
+
+
+def _failed(error: BaseException, code: int, sentence: str | None) -> int:
+    """Say an error to people, and with --json to machines too; return its exit code.
+
+    Args:
+        error: what ended the command.
+        code: it ends in.
+        sentence: what people read; None for one of phigate's own errors, which say it themselves.
+    """
+    if sentence is None:
+        assert isinstance(error, PhigateError)
+        say_error(error)
+    else:
+        say(sentence)
+    words = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    if "--json" in words:
+        with suppress(PhigateError):  # standard output is closed: it was said on the other one
+            told = error.format_message() if isinstance(error, click.ClickException) else sentence
+            emit_error(error, code=int(code), message=plain_lines(told or str(error)))
+    return int(code)
