@@ -117,11 +117,12 @@ def show(draw: Callable[[Console], None]) -> None:
 def plain_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
     """Return an empty table without lines; the headings named in `numbers` are right-aligned.
 
-    Where there is no room text goes on in the next line: cut names would look alike.
+    Where there is no room text goes on in the next line, or rows become blocks: cut names would
+    look alike.
     """
-    from rich.table import Table
+    from checker.cli.flexible_table import FlexibleTable
 
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table = FlexibleTable(show_edge=False, pad_edge=False, header_style="bold")
     for heading in headings:
         side: Literal["left", "right"] = "right" if heading in numbers else "left"
         table.add_column(heading, justify=side, overflow="fold")

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 import warnings
 from contextlib import suppress
+from pathlib import Path
 from typing import TextIO
 
 import click
@@ -15,6 +17,7 @@ from checker.cli import (
     canaries,
     check,
     classes,
+    completion,
     demo,
     diff,
     explain,
@@ -36,6 +39,7 @@ from checker.cli import (
     verify,
 )
 from checker.cli.console import Verbosity, begin, emit_error, say, say_error, set_verbosity
+from checker.cli.defaults import DEFAULTS_FILE, defaults_for, place_for
 from checker.cli.interruption import EXIT_CODE, Interruption, interruptible
 from checker.errors import ExitCode, PhigateError, PhigateWarning
 from checker.report.wording.plain import plain_lines
@@ -74,6 +78,7 @@ for _command in (
     targets.target,
     canaries.canaries,
     demo.demo,
+    completion.completion,
 ):
     cli.add_command(_command)
 
@@ -124,6 +129,7 @@ def main() -> None:
             stream.reconfigure(errors="replace")  # a label that cannot be shown must not end a run
     warnings.showwarning = _say_warning
     begin()
+    sys.argv = [sys.argv[0], *sys.argv[1:]]  # a list of our own, for defaults are put into it
     with interruptible() as interruption:
         sys.exit(_exit_code(interruption))
 
@@ -131,7 +137,8 @@ def main() -> None:
 def _exit_code(interruption: Interruption) -> int:
     """Run the command that the arguments name, and say what went wrong."""
     try:
-        return int(cli.main(standalone_mode=False) or 0)
+        _take_defaults(sys.argv)
+        return int(cli.main(prog_name="phigate", standalone_mode=False) or 0)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
@@ -152,6 +159,17 @@ def _exit_code(interruption: Interruption) -> int:
             " PHIGATE_DEBUG=1 shows where it happened"
         )
         return _failed(error, ExitCode.INCOMPLETE, sentence)
+
+
+def _take_defaults(words: list[str]) -> None:
+    """Put the defaults of this folder behind the command's name, where what is typed overrides."""
+    file = Path(os.environ.get("PHIGATE_CONFIG") or DEFAULTS_FILE)
+    added = defaults_for(cli, words[1:], file=file)
+    if added:
+        place = 1 + place_for(cli, words[1:])
+        words[place:place] = added
+        if not {"-q", "--quiet"} & set(words):
+            say(f"{file}: {shlex.join(added)}")
 
 
 def _failed(error: BaseException, code: int, sentence: str | None) -> int:

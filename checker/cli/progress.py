@@ -152,10 +152,11 @@ class TerminalProgress:
             self.bars.update(self.total, description=self._at_work())
 
     def _at_work(self) -> str:
-        first, *others = list(self.at_work.values()) or [None]
-        if first is None:  # the last one ended while its line was written
+        jobs = list(self.at_work.values())
+        if not jobs:  # the last one ended while its line was written
             return ""
-        return told(self._title(first) + (f" (and {len(others)} more)" if others else ""))
+        more = f" (and {len(jobs) - 1} more)" if len(jobs) > 1 else ""
+        return told(self._title(jobs[0]) + more)
 
     def _title(self, job: Job) -> str:
         """Return a job's title; in a log without the range of records, which says how many."""

@@ -182,11 +182,11 @@ def test_a_run_keeps_a_log_of_its_jobs(phigate: Command, checked: Callable[[str]
     begun = sum("Z begins " in line for line in lines)
     assert begun == sum("Z finished " in line for line in lines) > 5
     assert log.stat().st_mode & 0o077 == 0
+    assert phigate("verify", done.run).code == 0  # it is no foreign file
     policy, target = done.folder / "policy.yaml", done.folder / "sound.yaml"
     again = phigate("run", policy, target, "--out", done.run, "-v")
     assert "0 jobs to run" in again.err
     assert len(log.read_text().splitlines()) > len(lines)  # the next run goes on in it
-    assert phigate("verify", done.run).code == 0  # it is no foreign file
     quiet = phigate("run", policy, target, "--out", done.run, "-q")
     assert quiet.err == ""
     emptied = phigate("run", policy, target, "--out", done.run, "--fresh", "-v", "--json")
