@@ -12,6 +12,7 @@ from checker.cli.console import plain_table, told
 from checker.errors import UsageError
 from checker.plugins import nearest_or_all
 from checker.policy import load_only
+from checker.policy.class_review import review_state
 from checker.policy.documents import (
     AttributeClassSpec,
     LeakagePolicy,
@@ -68,7 +69,7 @@ def list_json(classes: Mapping[str, AttributeClassSpec]) -> list[dict[str, Any]]
             "sensitivity": spec.sensitivity,
             "confidentiality": spec.confidentiality,
             "benign": spec.benign,
-            "review": spec.review.status if isinstance(spec, LibraryClassSpec) else None,
+            "review": review_state(spec, _policy_classes(classes)),
             "anyOf": spec.any_of if isinstance(spec, PolicyClassSpec) else None,
             "values": {
                 tier: sum(len(one.values) for one in spec.codes if one.tier == tier)
@@ -78,6 +79,12 @@ def list_json(classes: Mapping[str, AttributeClassSpec]) -> list[dict[str, Any]]
         }
         for name, spec in classes.items()
     ]
+
+
+def _policy_classes(
+    classes: Mapping[str, AttributeClassSpec],
+) -> dict[str, PolicyClassSpec]:
+    return {name: one for name, one in classes.items() if isinstance(one, PolicyClassSpec)}
 
 
 def print_classes(classes: Mapping[str, AttributeClassSpec], console: Console) -> None:
@@ -91,7 +98,7 @@ def print_classes(classes: Mapping[str, AttributeClassSpec], console: Console) -
             told(row["title"]),
             told(codes),
             *(str(row["values"][one] or "") for one in counted),
-            row["review"] or (f"any of {len(row['anyOf'])}" if row["anyOf"] else ""),
+            row["review"] + (f", any of {len(row['anyOf'])}" if row["anyOf"] else ""),
         )
     console.print(table)
 
@@ -137,7 +144,19 @@ def print_class(name: str, spec: AttributeClassSpec, console: Console) -> None:
             seen = f" ({citation.seen})" if citation.seen not in (None, "text") else ""
             console.print(told(f"{citation.basis}: {citation.title}{seen}{note_text}"))
         review = spec.review
-        console.print(told(f"review: {review.status}, by {review.by}. {review.note or ''}"))
+        console.print(told(f"derived by {review.by}. {review.note or ''}".rstrip()))
+    console.print(told(sign_off(spec)))
+
+
+def sign_off(spec: AttributeClassSpec) -> str:
+    """Say in a sentence who has signed a class off, or that nobody has."""
+    signed, state = spec.reviewed, review_state(spec)
+    if signed is None:
+        return "draft: nobody has signed it off"
+    who = f"{signed.by}, {signed.role}, on {signed.date}, version {signed.version}"
+    if state == "reviewed":
+        return f"reviewed by {who}"
+    return f"draft: its codes changed since it was signed off by {who}"
 
 
 def _values(values: Sequence[str], exclude: Sequence[str] = ()) -> str:

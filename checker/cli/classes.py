@@ -162,3 +162,41 @@ def map_classes(
         emit_json(mapping_json(done))
     else:
         show(partial(print_mapping, done))
+
+
+@classes.command("review")
+@click.argument("name", metavar="CLASS")
+@click.option("--data", type=File, metavar="TARGET", help="Count codes in these patients.")
+@click.option(
+    "--titles",
+    multiple=True,
+    metavar="SYSTEM=FILE",
+    help="Titles of a system's codes, each line a code and its title as CMS publishes them:"
+    " icd10cm=icd10cm-codes-2024.txt; repeatable.",
+)
+@policy_option
+@json_option
+def review_class(
+    name: str,
+    data: Path | None,
+    titles: tuple[str, ...],
+    policy: Path | None,
+    as_json: bool,
+) -> None:
+    """Print a sheet by which a clinician or a coding specialist can sign a class off.
+
+    It lists the codes by tier with their titles, where they are known, what the class is expressly
+    not, how often its codes occur in a data set, what is open, and the lines of `reviewed` to be
+    filled in.
+    """
+    from checker.cli.class_listing import choose_classes, choose_coded
+    from checker.cli.class_sheet import class_sheet, print_sheet, sheet_json
+
+    spec = choose_classes(policy, [name])[name]
+    sheet = class_sheet(
+        name, spec, titles=titles, data=data, others=choose_coded(policy), policy=policy
+    )
+    if as_json:
+        emit_json(sheet_json(sheet))
+    else:
+        show(partial(print_sheet, sheet))

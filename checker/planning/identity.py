@@ -49,6 +49,7 @@ EXCLUDED: dict[type, frozenset[str]] = {
             "words",
             "traps",
             "notes",
+            "reviewed",
         }
     ),
     PolicyClassSpec: frozenset({"use"}),  # its codes are part of the class by now

@@ -15,6 +15,7 @@ from checker import codes
 from checker.codes import CodeSystem
 from checker.errors import Problem
 from checker.plugins import nearest_or_all
+from checker.policy.class_review import codes_digest
 from checker.policy.documents import (
     AttributeClassLibrary,
     AttributeClassSpec,
@@ -136,7 +137,33 @@ def library_problems(library: Located[AttributeClassLibrary]) -> list[Problem]:
             if one.system not in sourced:
                 message = f"no source is named for codes of {one.system}; add one to sources"
                 say(("spec", part, index, "system"), message)
+    _check_sign_off(library, say)
     return problems
+
+
+def _check_sign_off(library: Located[AttributeClassLibrary], say: Say) -> None:
+    """Check that a class which says it was signed off is the one that was."""
+    spec, version = library.document.spec, library.document.metadata.version
+    signed = spec.reviewed
+    if (spec.review.status == "reviewed") != (signed is not None):
+        message = (
+            "'reviewed' needs `reviewed` beside it: who signed, as what, when, and the digest that"
+            " `phigate classes review` prints"
+            if signed is None
+            else "this says draft, though `reviewed` beside it says who signed the class off"
+        )
+        say(("spec", "review", "status"), message)
+    if signed is None:
+        return
+    if signed.version != version:
+        message = f"version {short(signed.version)} was signed off, and this is {version}"
+        say(("spec", "reviewed", "version"), message)
+    if signed.sha256 != codes_digest(spec):
+        message = (
+            "other codes were signed off than stand here; have them read again"
+            " (`phigate classes review`), or remove `reviewed`"
+        )
+        say(("spec", "reviewed", "sha256"), message)
 
 
 _Sets = Sequence[CodeSet | ProxyCodes | ExcludedCodes]

@@ -24,9 +24,17 @@ from checker.canonical import sha256_hex
 from checker.errors import InsufficientData, PluginError, Problem
 from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.cited import citation_warnings, contradicted_limits
+from checker.policy.class_review import review_state
 from checker.policy.classes import pooled
 from checker.policy.code_lint import code_warnings
-from checker.policy.documents import LeakagePolicy, Limit, PolicySpec, Severity
+from checker.policy.documents import (
+    AttributeClassLibrary,
+    AttributeClassSpec,
+    LeakagePolicy,
+    Limit,
+    PolicySpec,
+    Severity,
+)
 from checker.policy.inheritance.parents import versions_of
 from checker.policy.located import Located
 from checker.resources import resource
@@ -101,8 +109,12 @@ def lint(documents: Iterable[Located[Any]], *, on: date) -> tuple[Problem, ...]:
     found: list[Problem] = []
     for one in documents:
         found += [*_overdue(one, on), *code_warnings(one)]
+        if isinstance(one.document, AttributeClassLibrary):
+            found += _sign_off(one, ("spec",), one.document.spec, on)
         if isinstance(one.document, LeakagePolicy):
             spec = one.document.spec
+            for name, held in spec.attribute_classes.items():
+                found += _sign_off(one, ("spec", "attributeClasses", name), held, on)
             found += [one.problem(path, message) for path, message in _out_of_reach(spec)]
             found += [one.problem(path, message) for path, message in contradicted_limits(one)]
         cited = getattr(one.document.spec, "citations", {})
@@ -244,6 +256,22 @@ def _overdue(one: Located[Any], on: date) -> Iterator[Problem]:
                 f" by {origin.review_by}"
             )
             yield one.problem(("spec",), message)
+
+
+def _sign_off(
+    one: Located[Any], path: KeyPath, spec: AttributeClassSpec, on: date
+) -> Iterator[Problem]:
+    if spec.reviewed is None:
+        return
+    if review_state(spec) == "changed":
+        message = (
+            f"{spec.reviewed.by} signed other codes off than the class has now, so it counts as a"
+            " draft; have them read again (`phigate classes review`)"
+        )
+        yield one.problem((*path, "reviewed", "sha256"), message)
+    if spec.reviewed.date > on:
+        message = f"it was signed off on {spec.reviewed.date}; {on} is earlier"
+        yield one.problem((*path, "reviewed", "date"), message)
 
 
 # --- what a sample can show ---------------------------------------------------------------------

@@ -389,7 +389,7 @@ def test_coverage_of_synthea_without_snomed_content(phigate: Command) -> None:
     }
     classes = {one["name"]: one for one in found["classes"]}
     assert classes["routine-labs"]["patients"] > 500
-    # Synthea says diagnoses in SNOMED CT, which is not shipped: of 113 with cancer, those with drugs
+    # diagnoses are in SNOMED CT, which is not shipped: of 113 with cancer, those with drugs
     assert classes["cancer"]["patients"] == 60
     near = {one["code"]["code"] for one in classes["cancer"]["near_misses"]}
     assert "CONDITION//SNOMED//254637007" in near

@@ -701,7 +701,7 @@ def test_a_class_is_taken_from_the_library_and_may_grow(tmp_path: Path) -> None:
     assert held.codes[-1].values == ["CLINIC//HIV"]
     assert len(held.codes) > 1
     path = ("spec", "attributeClasses", "hiv")
-    assert policy.place((*path, "codes", 0)).file.endswith("hiv.yaml")
+    assert policy.place((*path, "codes", 0)).file.endswith("hiv@1.yaml")
     assert policy.place((*path, "codes", len(held.codes) - 1)).file == str(tmp_path / "p.yaml")
     assert [(o.kind, o.name) for o in policy.origins] == [("AttributeClassLibrary", "hiv")]
 

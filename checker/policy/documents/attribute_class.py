@@ -7,7 +7,17 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.codes import CodeSystem, Tier
-from checker.policy.documents.elements import Citation, Day, Document, Element, Exact, Name, Text
+from checker.policy.documents.elements import (
+    SHA256_EXAMPLE,
+    Citation,
+    Day,
+    Document,
+    Element,
+    Exact,
+    Name,
+    Sha256,
+    Text,
+)
 
 MOST_POOLED = 32
 """Classes of a pool; nobody reads more, and a patient's take a bit each."""
@@ -82,6 +92,20 @@ class Trap(Element):
     )
 
 
+class Reviewed(Element):
+    """A clinician's or coding specialist's sign-off of a class, bound to the codes that were read.
+
+    `phigate classes review` prints what is to be read, and the digest. Where codes are added or
+    taken away later, the digest no longer fits and the class is shown as a draft again.
+    """
+
+    by: Text = Field(description="who signed", examples=["Dr. M. Okafor"])
+    role: Text = Field(description="as what", examples=["consultant, infectious diseases"])
+    date: Day = Field(description="the day it was signed", examples=["2026-10-01"])
+    version: Text = Field(description="of the class or policy that was read", examples=["2.0.0"])
+    sha256: Sha256 = Field(description="of the codes that were read", examples=[SHA256_EXAMPLE])
+
+
 class AttributeClassSpec(Element):
     """What leaks: a named set of codes with a sensitivity."""
 
@@ -118,6 +142,9 @@ class AttributeClassSpec(Element):
     )  # fmt: skip
     traps: list[Trap] = Field([], description="codes easily mistaken, as tests of the class")
     notes: list[Text] = Field([], description="what a reader must know before using the class")
+    reviewed: Reviewed | None = Field(
+        None, description="who signed the class off; without it, it is a draft"
+    )
 
 
 class PolicyClassSpec(AttributeClassSpec):
@@ -166,10 +193,11 @@ class ClassSource(Element):
 
 
 class Review(Element):
-    """Who stands behind a class."""
+    """Who stands behind a class of a library."""
 
     status: Literal["draft", "reviewed"] = Field(
-        description="`reviewed` only where a clinician has signed the class off"
+        description="`reviewed` only where a clinician has signed the class off, which `reviewed`"
+        " beside it then tells"
     )
     by: Text = Field(
         description="who derived it, or who signed it off",

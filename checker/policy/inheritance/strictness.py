@@ -75,6 +75,7 @@ ATTRIBUTE_CLASS = Parts(
         "traps": Grows("traps only grow"),
         "notes": _WORDS,
         "words": _WORDS,
+        "reviewed": _TEXT,  # which is bound to the codes by their digest
     },
 )
 
