@@ -27,7 +27,13 @@ from checker.report.wording.cells import (
     telling_bound,
     verdict_word,
 )
-from checker.report.wording.decision import attempt_words, decision_words, headline, sampling_words
+from checker.report.wording.decision import (
+    attempt_words,
+    decision_words,
+    headline,
+    sampling_words,
+    shortened_words,
+)
 from checker.report.wording.findings import found_words, waiver_terms
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.terms import CANNOT_PASS, NOT_PROOF, WAIVER_STATUS
@@ -69,7 +75,7 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
     console.print()
     if left:
         console.print(Text(f"Findings only in the full report: {left}.", style="dim"))
-    for note in sampling_words(report):
+    for note in [*shortened_words(report), *sampling_words(report)]:
         console.print(Text(note, style="dim"))
     console.print(Text(attempt_words(report), style="dim"))
     console.print(Text(NOT_PROOF, style="dim"))

@@ -22,6 +22,7 @@ from checker.report.wording.cells import (
     telling_bound,
 )
 from checker.report.wording.numbers import figure, grouped, setting, share
+from checker.report.wording.plain import plain
 from checker.report.wording.reasons import UNDECIDED
 from checker.report.wording.remedies import cheapest_words
 from checker.report.wording.terms import CONTEXTS
@@ -138,6 +139,7 @@ def conditions(report: Report) -> list[str]:
 
 
 def _conditions(report: Report) -> Iterator[str]:
+    yield from shortened_words(report)
     policy, summary = report.policy, report.summary
     context = CONTEXTS.get(policy.context, policy.context)
     if summary.exit_code:
@@ -210,6 +212,15 @@ def headline(report: Report) -> str:
         "inconclusive": "Release is blocked: too little is known",
         "error": "Release is blocked: the audit did not complete",
     }[report.verdict]
+
+
+def shortened_words(report: Report) -> list[str]:
+    """Return what was asked less of than the inherited policy asks for, as it allows."""
+    return [
+        f"Shortened, as the policy that this one extends allows: {plain(one.of)} has"
+        f" {plain(one.key)} {grouped(one.asked)} instead of {grouped(one.inherited)}."
+        for one in report.policy.shortened
+    ]
 
 
 def sampling_words(report: Report) -> list[str]:
