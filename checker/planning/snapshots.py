@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -52,11 +52,24 @@ def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
             for name, place in places.items()
             if place.file != policy.file
         },
+        prompts=dict(_prompt_places(policy)),
         origins=[
             one.model_copy(update={"file": Path(one.file).name, "review_by": None})
             for one in policy.origins
         ],
     )
+
+
+def _prompt_places(policy: Located[LeakagePolicy]) -> Iterator[tuple[str, str]]:
+    """Yield where the numbers stand that make prompts long."""
+    spec = policy.document.spec
+    for name, attacker in spec.attackers.items():
+        for key in ("events", "last", "random"):
+            value = getattr(attacker.knows, key)
+            if value is not None:
+                place = policy.place(("spec", "attackers", name, "knows", key))
+                told = f"attackers.{name}.knows.{key}: {value}"
+                yield f"{name}.{key}", f"{told} ({Path(place.file).name}, line {place.line})"
 
 
 def target_snapshot(

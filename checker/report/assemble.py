@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 from checker.attacks.families import Power
 from checker.canonical import sha256_hex
@@ -15,7 +15,7 @@ from checker.planning.model import AuditPlan, BaseCell, Cell
 from checker.planning.remedies import Remedy, remedy
 from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
-from checker.policy.documents import AuditTarget, LeakagePolicy
+from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
 from checker.policy.prerequisites import PrerequisiteFinding
 from checker.policy.waivers import WaiverRecord, WaiverUse
 from checker.report.claims import anonymity_words, with_claims
@@ -36,6 +36,7 @@ from checker.report.model import (
     RocPoint,
     SampleNeeds,
     SamplingReport,
+    Shortened,
     Summary,
     TargetRef,
     WaiverReport,
@@ -371,6 +372,7 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
             _attacker(resolve_attacker(spec, name), fields=_fields(target))
             for name in spec.attackers
         ],
+        shortened=list(_shortened(spec)),
         attribute_classes=[
             AttributeClassText(
                 id=name,
@@ -387,6 +389,16 @@ def _policy_ref(plan: AuditPlan, policy: LeakagePolicy, target: AuditTarget) -> 
             for name, citation in spec.citations.items()
         ],
     )
+
+
+def _shortened(spec: PolicySpec) -> Iterator[Shortened]:
+    for name, attacker in spec.attackers.items():
+        for key, inherited in attacker.shortened.items():
+            asked = getattr(attacker.knows, key)
+            yield Shortened(of=name, key=f"knows.{key}", inherited=inherited, asked=asked)
+    for name, control in spec.controls.items():
+        for key, inherited in control.shortened.items():
+            yield Shortened(of=name, key=key, inherited=inherited, asked=control.params[key])
 
 
 def _fields(target: AuditTarget) -> list[str]:

@@ -214,6 +214,18 @@ class CitationText(JsonModel):
     note: str | None = None
 
 
+class Shortened(JsonModel):
+    """What a policy asks less of than the one that it extends, as that one allows.
+
+    `of` is an attacker or a control and `key` what of it; `inherited` was asked for, `asked` is.
+    """
+
+    of: str
+    key: str
+    inherited: int
+    asked: int
+
+
 class PolicyRef(JsonModel):
     """The policy the report speaks of; `file` is the name of its file, without the folder."""
 
@@ -230,6 +242,7 @@ class PolicyRef(JsonModel):
     min_cell: int = 11
     fail_on: list[str]
     attackers: list[AttackerText]
+    shortened: list[Shortened] = Field(default_factory=list)
     attribute_classes: list[AttributeClassText]
     citations: list[CitationText]
     origins: list[Origin] = Field(default_factory=list)

@@ -18,6 +18,7 @@ from checker.planning.cells import base_rate_cells, may_stop_early, metric_of
 from checker.planning.learned_splits import compares_splits
 from checker.planning.model import AuditPlan, Cell, Job
 from checker.planning.power import prompts_too_long
+from checker.policy.attackers import lineage
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import false_alarms
@@ -164,6 +165,7 @@ class CellJudge:
             text = (
                 f"What {cell.attacker} knows fills the model's context for"
                 f" {cell.sample.too_long_share:.0%} of the patients, so they cannot be asked."
+                f"{self._lines_to_change(cell)}"
             )
             return Finding(cell, "inconclusive", text, "prompts-too-long")
         needed = [*cell.jobs, *([cell.labels] if cell.labels else [])]
@@ -261,6 +263,15 @@ class CellJudge:
             )
         )
         return found
+
+    def _lines_to_change(self, cell: Cell) -> str:
+        """Name the lines that make an attacker's prompts as long as they are."""
+        policy = self.plan.policy
+        attackers = lineage(policy.document.spec, cell.attacker)
+        told = [policy.prompts.get(f"{name}.{key}") for name in attackers
+                for key in ("events", "last", "random")]  # fmt: skip
+        lines = [line for line in told if line]
+        return f" What makes them so long: {', '.join(lines)}." if lines else ""
 
     def _shared_prompts(self, cell: Cell, observations: Observations) -> Finding | None:
         """An excess says nothing where many patients have one prompt; no sample mends that."""

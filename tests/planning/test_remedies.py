@@ -101,8 +101,9 @@ def test_patients_who_are_there_are_asked_first(folder: Path) -> None:
     cell, found = of(few, "record")
     assert found is not None
     assert found.kind == "ask"
-    whole = {"sampling": {"patients": "all"}}
-    everybody = planned(folder, {"hiv": told(("record",), limit=0.15)}, **whole)
+    everybody = planned(
+        folder, {"hiv": told(("record",), limit=0.15)}, sampling={"patients": "all"}
+    )
     assert found.members == pytest.approx(everybody.cells[0].sample.members, rel=0.1)
     assert (everybody.cells[0].power.pass_probability or 0) >= LIKELY
     assert "sampling.patients: all" in remedy_words(found, who=WHO)

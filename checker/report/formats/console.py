@@ -33,6 +33,7 @@ from checker.report.wording.decision import (
     headline,
     not_proof,
     sampling_words,
+    shortened_words,
 )
 from checker.report.wording.findings import found_words, waiver_terms
 from checker.report.wording.plain import plain, shorten
@@ -86,7 +87,7 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
     console.print()
     if left:
         console.print(Text(f"Findings only in the full report: {left}.", style="dim"))
-    for note in sampling_words(report):
+    for note in [*shortened_words(report), *sampling_words(report)]:
         console.print(Text(note, style="dim"))
     console.print(Text(attempt_words(report), style="dim"))
     local = [shorten(name) for name in report.target.local_vocabularies]

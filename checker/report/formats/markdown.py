@@ -12,7 +12,12 @@ from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.cells import reason_of, telling_bound, verdict_word
-from checker.report.wording.decision import decision_words, headline, not_proof
+from checker.report.wording.decision import (
+    decision_words,
+    headline,
+    not_proof,
+    shortened_words,
+)
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
 from checker.report.wording.plain import plain, shorten
@@ -68,6 +73,7 @@ def decision_lines(report: Report, *, level: int) -> list[str]:
         f" **{_short(policy.name)} {_short(policy.version)}** as of"
         f" {_as_of(report)}.",
         *_declaration(report),
+        *(line for words in shortened_words(report) for line in ("", _short(words, LONG))),
     ]
 
 

@@ -23,7 +23,7 @@ from checker.report.wording.cells import (
 )
 from checker.report.wording.declared import local_words
 from checker.report.wording.numbers import figure, grouped, setting, share
-from checker.report.wording.plain import shorten
+from checker.report.wording.plain import plain, shorten
 from checker.report.wording.reasons import UNDECIDED
 from checker.report.wording.remedies import cheapest_words
 from checker.report.wording.terms import CONTEXTS, NOT_PROOF
@@ -152,6 +152,7 @@ def conditions(report: Report) -> list[str]:
 
 
 def _conditions(report: Report) -> Iterator[str]:
+    yield from shortened_words(report)
     policy, summary = report.policy, report.summary
     context = CONTEXTS.get(policy.context, policy.context)
     if summary.exit_code:
@@ -254,6 +255,15 @@ def _is_blocked_by_cell(report: Report, verdict: str) -> bool:
     return not any(one.verdict == verdict for one in report.prerequisites) or any(
         cell.id in blocking and cell.verdict == verdict for cell in report.cells
     )
+
+
+def shortened_words(report: Report) -> list[str]:
+    """Return what was asked less of than the inherited policy asks for, as it allows."""
+    return [
+        f"Shortened, as the policy that this one extends allows: {plain(one.of)} has"
+        f" {plain(one.key)} {grouped(one.asked)} instead of {grouped(one.inherited)}."
+        for one in report.policy.shortened
+    ]
 
 
 def sampling_words(report: Report) -> list[str]:
