@@ -117,12 +117,12 @@ def lint(documents: Iterable[Located[Any]], *, on: date) -> tuple[Problem, ...]:
                 found += _sign_off(one, ("spec", "attributeClasses", name), held, on)
             found += [one.problem(path, message) for path, message in _out_of_reach(spec)]
             found += [one.problem(path, message) for path, message in contradicted_limits(one)]
-        cited = getattr(one.document.spec, "citations", {})
-        found += [
-            problem
-            for path, message in citation_warnings(cited)
-            if (problem := one.problem(path, message)).file == one.file
-        ]
+        if isinstance(one.document, AttributeClassLibrary | LeakagePolicy):
+            found += [
+                problem
+                for path, message in citation_warnings(one.document.spec.citations)
+                if (problem := one.problem(path, message)).file == one.file
+            ]
     return tuple(sorted(found))
 
 

@@ -46,7 +46,7 @@ kind: LeakagePolicy
 metadata: {name: hospital, version: "1.0"}
 spec:
   context: gated
-  extends: [{ref: "release-prerequisites@1"}, {ref: "baseline-gated@1"}]
+  extends: [{ref: "release-prerequisites@1"}, {ref: "baseline-gated@2"}]
 """)
     spec = load_policy(heir).document.spec
     assert [*spec.prerequisites] == ["data-licence", "controlled-access-data", "registry-egress"]
