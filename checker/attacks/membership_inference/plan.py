@@ -16,12 +16,13 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from checker.attacks.api import Metric
 from checker.attacks.families import Sample
 from checker.attacks.labels import everybody_again
 from checker.attacks.membership_inference import STRONGEST, MembershipInferenceParams
 from checker.attacks.tables import booleans, in_subgroup
 from checker.planning.builder import RECORDS_A_JOB, PlanBuilder
-from checker.planning.lots import drawn_halves
+from checker.planning.lots import SHARE, drawn_halves
 from checker.planning.model import Cell, Job
 from checker.planning.protocol import CellJobs, PlannedCell, Planning, SampleEvidence, Work
 from checker.planning.reference_patients import held_back, reference_training
@@ -63,6 +64,17 @@ class MembershipPlanning(Planning[MembershipInferenceParams]):
             members = members & ~fitted[True]
             nonmembers = nonmembers & ~fitted[False] & ~held_back(builder)
         return Sample(members=int(members.sum()), nonmembers=int(nonmembers.sum()))
+
+    def imagined(
+        self, params: MembershipInferenceParams, metric: Metric, *, members: int, nonmembers: int
+    ) -> Sample:
+        """Leave out a third of the nonmembers, and of both those whom the score is fitted on."""
+        sample = super().imagined(params, metric, members=members, nonmembers=nonmembers)
+        if params.score != STRONGEST:
+            return sample
+        outside = nonmembers - int(nonmembers * SHARE)
+        judged = members - int(members * SHARE), outside - round(outside * SHARE)
+        return sample.model_copy(update={"members": judged[0], "nonmembers": judged[1]})
 
     def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
         """Add the scores of all records, or what the learned score takes."""
