@@ -202,6 +202,15 @@ class Planning(ABC, Generic[_ParamsT]):
             sample: as counted.
         """
 
+    def imagined(
+        self, params: _ParamsT, metric: Metric, *, members: int, nonmembers: int
+    ) -> Sample:
+        """Return who of a cohort of so many would be measured where no class is asked for.
+
+        Everybody, unless the attack needs some of them for itself.
+        """
+        return Sample(members=members, nonmembers=nonmembers, subgroup_members=members)
+
     def rollouts(self, params: _ParamsT) -> RolloutUse | None:
         """Say how continuations are drawn; None where the attack draws none."""
         return None
