@@ -121,7 +121,9 @@ class World:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        events = self.size.events
+        longer: dict[str, Any] = {}
+        if self.size.events is not None:
+            longer = {"events": self.size.events, "known": _EVENTS_BEFORE}
         write_cohort(
             self.folder / "cohort",
             seed=self.seed,
@@ -129,7 +131,7 @@ class World:
             nonmembers=self.size.patients,
             tuning=2 * self.size.patients + self.size.further,
             positives=self.size.positives,
-            **({} if events is None else {"events": events, "known": _EVENTS_BEFORE}),
+            **longer,
         )
         self._set_patients_apart()
         for name, policy in _policies(self.size).items():

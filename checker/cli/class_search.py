@@ -83,7 +83,7 @@ def _texts(name: str, spec: AttributeClassSpec) -> Iterator[tuple[How, str]]:
     for codes in spec.codes:
         if codes.note:
             yield "note", codes.note
-    reasons = [one.why for one in (*spec.proxies, *spec.exclude)]
+    reasons = [one.why for one in spec.proxies] + [one.why for one in spec.exclude]
     for why in [*reasons, *(trap.why for trap in spec.traps)]:
         if why:
             yield "note", why

@@ -274,7 +274,7 @@ def _target() -> TargetSnapshot:
         }
     )
     return TargetSnapshot(
-        document=document.model_copy(update={"spec": declared}), sha256="0" * 64,
+        document=document.model_copy(update={"spec": declared}), document_sha256="0" * 64, sha256="0" * 64,
         model_sha256="0" * 64, model_files={}, vocabulary_sha256="0" * 64, vocabulary_size=2,
         context_length=None, capabilities=["embeddings", "logprobs", "masses", "samples"],
     )  # fmt: skip

@@ -194,7 +194,7 @@ def _conditions(report: Report) -> Iterator[str]:
         yield f"The policy is to be reviewed by {policy.review_by}."
 
 
-def not_proof(report: Report, *, local: Sequence[str]) -> str:
+def not_proof(report: Report, *, local: Sequence[str] = ()) -> str:
     """Return what a report does not show, whatever was decided.
 
     Args:
