@@ -441,7 +441,7 @@ def _ledger(world: World, rng: np.random.Generator) -> Case:
         return mend_ledger(path)
 
     cases: tuple[Case, ...] = (
-        (mend, ("ledger", "show", path)),
+        (mend, ("ledger", "list", path)),
         (lambda: read_ledger(path), ("ledger", "verify", path)),
         _verified(world),
     )

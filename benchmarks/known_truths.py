@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 from scipy.optimize import brentq
 from scipy.stats import binom, norm
 
+from checker.attacks.attribute_disclosure import AttributeDisclosureParams
 from checker.attacks.attribute_disclosure.measure import DisclosureObservations
 from checker.attacks.canary_exposure.measure import CanaryObservations
 from checker.attacks.embedding_probe.measure import EmbeddingObservations
@@ -198,11 +199,13 @@ def disclosed(
     """
     n, m = len(members), len(nonmembers)
     everybody = np.ones(n + m, dtype=np.bool_)
+    q = np.concatenate([members, nonmembers])
     return DisclosureObservations(
         member=np.arange(n + m) < n,
         positive=everybody,
         is_eligible=everybody,
-        q=np.concatenate([members, nonmembers]),
+        q=q,
+        above=q > AttributeDisclosureParams().threshold,
         prompt=np.arange(n + m) if prompts is None else prompts,
         base=None,
         unanswered=0,
@@ -418,6 +421,7 @@ def _precise(m: int, n: int, shape: str, precision: float, *, with_nonmembers: b
             positive=np.tile(positive, groups),
             is_eligible=np.tile(positive, groups),
             q=q,
+            above=q > AttributeDisclosureParams().threshold,
             prompt=np.arange(len(q)),
             base=None,
             unanswered=0,

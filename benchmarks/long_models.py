@@ -100,15 +100,9 @@ def train_long(
     recipe: Recipe,
     validation: Sequence[Tokens],
 ) -> None:
-    """Train a model of one of the architectures by a recipe, of which its shape is not taken.
-
-    One whose positions switch is trained on records up to there, as such models first are.
-    """
+    """Train a model of one of the architectures by a recipe, of which its shape is not taken."""
     specials = SpecialIds(bos=bos_id, eos=eos_id, pad=pad_id)
     config = ARCHITECTURES[architecture](_common(vocabulary_size, specials, context_length))
-    if architecture == "rope":
-        most = LENGTHS["rope"]
-        sequences, validation = ([one[:most] for one in s] for s in (sequences, validation))
     model, _ = train_model(
         sequences,
         vocabulary_size=vocabulary_size,

@@ -8,8 +8,11 @@ by `checker.stats.naming` from S continuations a patient and counted from the sa
 compensators' plain mean beside it:
 
 * bias, which must be within 0.002, and the root of the mean squared error of a patient's q;
-* how many times the continuations counting takes for the same error: what is saved;
-* how often a patient is taken to the wrong side of p_th = 0.5.
+* how many times the continuations counting takes for the same error: what is saved.
+
+On which side of p_th = 0.5 a patient is, is asked three ways (`sides`): how often he is said to be
+above it by counting 20, by estimating q from 4, and by the test of `checker.stats.naming_side` with
+3 to 20; and how many that draws.
 
 The last table is the plan's: how many patients a group a sound model needs for a mean excess within
 a limit, by how far q spreads between patients.
@@ -32,6 +35,7 @@ from numpy.typing import NDArray
 
 from checker import stats
 from checker.stats.naming import naming_probabilities
+from checker.stats.naming_side import ThresholdTest, sums_so_far
 from checker.targets import Sampler, Tokens
 from checker.targets.compensator import watch_of, watched_rollouts
 from checker.targets.sampling import shape_probabilities
@@ -41,9 +45,10 @@ WAYS = ("steadily", "at once", "by branches")
 CHANCES = (0.01, 0.1, 0.5, 0.9, 0.99)
 TOP_P = (1.0, 0.95)
 SAMPLES = (2, 3, 4, 5, 8, 20)
+SIDES_AT = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
+TEST = ThresholdTest(0.5, first=3, most=20)
 HORIZON = 16
 MOST_BIAS = 0.002
-THRESHOLD = 0.5
 EXACT = 1e-6
 TAIL = 0.04
 AT_ONCE = 20_000
@@ -64,7 +69,7 @@ class Truth:
 class Row:
     """What was found of one table with S samples a patient.
 
-    `errors` and `wrong` are by estimator; `saved` is how many times the continuations counting
+    `errors` are by estimator; `saved` is how many times the continuations counting
     takes for the estimate's error, where the error is not zero.
     """
 
@@ -76,7 +81,6 @@ class Row:
     bias: float
     standard_error: float
     errors: dict[str, float]
-    wrong: dict[str, float]
     saved: float | None
 
     @property
@@ -202,14 +206,12 @@ def _row(
         "estimated": naming_probabilities(hits, expected, group),
     }
     errors = {name: float(np.sqrt(np.mean((own - q) ** 2))) for name, own in found.items()}
-    over = q > THRESHOLD
     estimated, error = found["estimated"], errors["estimated"]
     return Row(
         way, top_p, q, samples, patients,
         bias=float(estimated.mean() - q),
         standard_error=float(estimated.std() / np.sqrt(patients)),
         errors=errors,
-        wrong={name: float(((own > THRESHOLD) != over).mean()) for name, own in found.items()},
         saved=(errors["counted"] / error) ** 2 if error > EXACT else None,
     )  # fmt: skip
 
@@ -220,6 +222,42 @@ def study(*, rollouts: int) -> Iterator[Row]:
         for top_p in TOP_P:
             for chance in CHANCES:
                 yield from study_of(way, chance, top_p=top_p, rollouts=rollouts)
+
+
+# --- on which side of a threshold -----------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """How often patients of one q are said to be above one half, and what the test draws."""
+
+    way: str
+    q: float
+    counted: float
+    estimated: float
+    tested: float
+    draws: float
+
+
+def sides(*, rollouts: int, chances: Sequence[float] = SIDES_AT) -> Iterator[Side]:
+    """Ask of many patients of each q on which side of the threshold they are."""
+    sampler = Sampler(temperature=1.0, top_p=1.0, horizon_tokens=HORIZON, seed=2)
+    for way in WAYS:
+        for chance in chances:
+            known = truth(way, chance, sampler=sampler)
+            drawn, masses = drawn_from(known, rollouts, sampler=sampler)
+            whole = slice(0, rollouts - rollouts % TEST.most)
+            hits = drawn[whole].reshape(-1, TEST.most)
+            expected = masses[whole].reshape(-1, TEST.most)
+            found = TEST.decide(hits, expected)
+            yield Side(
+                way,
+                known.q,
+                counted=float((hits.mean(axis=1) > TEST.threshold).mean()),
+                estimated=float((sums_so_far(hits, expected)[:, 3] / 4 > TEST.threshold).mean()),
+                tested=float(found.above.mean()),
+                draws=float(found.after.mean()),
+            )
 
 
 # --- patients that a mean needs -------------------------------------------------------------------
@@ -263,10 +301,9 @@ def line(row: Row) -> str:
     errors = "  ".join(
         f"{row.errors[name]:.4f}" for name in ("counted", "compensators", "estimated")
     )
-    wrong = f"{row.wrong['counted']:.3f}  {row.wrong['estimated']:.3f}"
     return (
         f"{row.way:<12} top-p {row.top_p:<5} q {row.q:.4f}  S {row.samples:>2}  bias"
-        f" {row.bias:+.5f}  rmse {errors}  saved {saved:>8}  wrong {wrong}"
+        f" {row.bias:+.5f}  rmse {errors}  saved {saved:>8}"
     )
 
 
@@ -278,10 +315,17 @@ def main() -> int:
     arguments = parser.parse_args()
     begun = time.process_time()
     rows = []
-    print("rmse: counted, compensators' mean, estimated; wrong side of 0.5: counted, estimated")
+    print("rmse: counted, compensators' mean, estimated")
     for row in study(rollouts=arguments.rollouts):
         rows.append(row)
         print(line(row), flush=True)
+    print("said to be above 0.5: counted of 20, estimated from 4, tested; and how many that draws")
+    asked = list(sides(rollouts=arguments.rollouts))
+    for side in asked:
+        print(
+            f"{side.way:<12} q {side.q:.3f}  {side.counted:.4f}  {side.estimated:.4f}"
+            f"  {side.tested:.4f}  {side.draws:.2f}"
+        )
     needed: list[dict[str, Any]] = []
     for limit in (0.05, 0.02):
         for mean, spread in ((0.02, 0.01), (0.02, 0.04), (0.1, 0.05), (0.1, 0.1)):
@@ -291,7 +335,11 @@ def main() -> int:
     biased = [row for row in rows if not row.is_unbiased]
     print(f"{len(rows)} points, {len(biased)} biased; {time.process_time() - begun:.0f} s")
     if arguments.out:
-        found = {"rows": [asdict(row) for row in rows], "needed": needed}
+        found = {
+            "rows": [asdict(row) for row in rows],
+            "sides": [asdict(side) for side in asked],
+            "needed": needed,
+        }
         arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     return 1 if biased else 0
 

@@ -1,10 +1,10 @@
 """Rows of `wrong_instruments` for models that are other ones beyond 64 tokens.
 
-Patients have records of about 90 tokens, and the attacker is told a record up to the class. A
+Patients have records of about 100 tokens, and the attacker is told a record up to the class. A
 window and a chunk are applied through the mask alone, positions switch as LongRoPE's do
 (`long_models`); plug-ins do the same to models of either kind without saying so. A model whose
-positions switch is rightly described where its records are cut at the switch, and refused where
-they go on, because its scores of a beginning change with what follows.
+positions switch is rightly described where nothing in use is longer than the switch, and refused
+where records go on, because its scores of a beginning change with what follows.
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ import json
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from benchmarks.wrong_cases import Bend, Case, Draft, as_it_is, confirmed, plugin
+from benchmarks.wrong_cases import Bend, Case, Draft, confirmed, plugin
 from benchmarks.wrong_worlds import LENGTHS, Kind
 
 _NO_ATTENTION: Mapping[Kind, str] = {"table": "a table has no attention and no positions"}
-_MOVED = {"window": 96, "chunk": 96, "rope": 72}
+_MOVED = {"window": 96, "chunk": 96, "rope": 96}
 """What a configuration says instead."""
 
 _GROUPS = {
@@ -30,10 +30,6 @@ _KEYS = {
     "chunk": "attention_chunk_size",
     "rope": "original_max_position_embeddings",
 }
-
-
-def _cut(draft: Draft) -> None:
-    draft.tokenization["maxLength"] = LENGTHS["rope"]
 
 
 def _configured(change: Callable[[dict[str, Any]], None]) -> Bend:
@@ -90,7 +86,7 @@ LONG_CONTROLS = (
             f"{shape}-{model}",
             shape,
             f"rightly described, the {model} model",
-            _cut if shape == "rope" else confirmed,
+            confirmed,
             model=f"{shape}-{model}",
             expected=expected,
         )
@@ -141,19 +137,18 @@ LONG_WRONG = (
         model="leaking",
         inapplicable={},
     ),
-    _case("rope-switch-used", "rope", "records go on beyond the switch", as_it_is),
-    _case(
-        "rope-switch-used-by-the-sound",
-        "rope",
-        "the same of a sound model",
-        as_it_is,
-        model="rope-sound",
-    ),
     _case(
         "rope-moved",
         "rope",
-        f"the configuration says {_MOVED['rope']} and not {LENGTHS['rope']}",
+        f"the configuration says {_MOVED['rope']}, and records go on beyond",
         _configured(_set(_KEYS["rope"], _MOVED["rope"])),
+    ),
+    _case(
+        "rope-moved-sound",
+        "rope",
+        "the same of a sound model",
+        _configured(_set(_KEYS["rope"], _MOVED["rope"])),
+        model="rope-sound",
     ),
     _case(
         "rope-unswitched",

@@ -1,7 +1,9 @@
 """Patients, models and documents that `wrong_instruments` bends: one folder a kind and seed.
 
 Two kinds of model, of which the truth is known. A *trained* one is a small GPT-2: over-trained
-until it repeats its members, or stopped in time (`checker.demo.training`). A *table* follows which
+until it repeats its members, or stopped in time (`checker.demo.training`) and taught from more
+patients than are audited: of 600 alone it remembers enough that the ratio to a reference tells them
+with an AUROC of 0.70, which is the policy's limit. A *table* follows which
 token follows which among tuning patients, so that it is no worse than a table of nonmembers, and
 the leaking one repeats half of its members from the fourth token on (`checker.testing.simulated`).
 Models are made when they are first asked for and kept.
@@ -13,7 +15,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, Literal, get_args
@@ -36,14 +38,14 @@ from checker.testing.toy_targets import write_sample
 
 Kind = Literal["trained", "table"]
 KINDS: tuple[Kind, ...] = get_args(Kind)
-Split = Literal["train", "held_out", "tuning", "spare"]
+Split = Literal["train", "held_out", "tuning", "spare", "further"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
 SHAPES = ("window", "chunk", "rope")
 """Architectures of `long_models`, which loads torch."""
 
-LENGTHS = {"window": 72, "chunk": 72, "rope": 96}
-"""Tokens of the window and of a chunk, and up to which positions do not switch."""
+LENGTHS = {"window": 72, "chunk": 72, "rope": 120}
+"""Tokens of the window and of a chunk, and up to which positions do not switch: all records."""
 
 SPECIALS = {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]", "unk": "[UNK]"}
 STATIC = {"sex": "GENDER//*", "race": "RACE//*"}
@@ -69,26 +71,25 @@ class Size:
     """How many patients: as many nonmembers as members, and twice as many that are neither.
 
     Args:
-        patients: of each of the four splits.
+        patients: of each of the four splits that are audited, or compared with.
+        further: patients whom a sound trained model has learned from beside the members.
         positives: of each sensitive class in each split.
         classes: how many of the sensitive classes are asked for.
         score: of membership; None for the policy's own, which trains a model and needs as many
             patients as there are by default.
         events: fewest and most of a record; None for the demo's. With longer ones there is one
             policy, `long`, whose attacker is told the record up to the class.
-        draws: continuations a prompt; None for the policy's own. A class that a large share of a
-            small cohort has is nearly as likely named as not, and few draws guess which.
     """
 
     patients: int = 600
+    further: int = 2400
     positives: int = 80
     classes: int = 3
     score: str | None = None
-    draws: int | None = None
     events: tuple[int, int] | None = None
 
 
-LONG = Size(patients=330, positives=110, classes=1, score="loss", draws=10, events=(70, 80))
+LONG = Size(patients=330, further=0, positives=110, classes=1, score="loss", events=(70, 80))
 """Records of about 100 tokens, for models that are other ones beyond 64."""
 
 _EVENTS_BEFORE = 52
@@ -120,20 +121,23 @@ class World:
             return
         shutil.rmtree(self.folder, ignore_errors=True)
         self.folder.mkdir(parents=True)
-        events = self.size.events
+        longer: dict[str, Any] = {}
+        if self.size.events is not None:
+            longer = {"events": self.size.events, "known": _EVENTS_BEFORE}
         write_cohort(
             self.folder / "cohort",
             seed=self.seed,
             members=self.size.patients,
             nonmembers=self.size.patients,
-            tuning=2 * self.size.patients,
+            tuning=2 * self.size.patients + self.size.further,
             positives=self.size.positives,
-            **({} if events is None else {"events": events, "known": _EVENTS_BEFORE}),
+            **longer,
         )
-        self._set_spare_patients_apart()
+        self._set_patients_apart()
         for name, policy in _policies(self.size).items():
             (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
-        codes = {code for split in SPLITS for code in self._codes(split)}
+        splits = SPLITS if self.size.further else SPLITS[:-1]
+        codes = {code for split in splits for code in self._codes(split)}
         tokens = dict.fromkeys(
             [
                 *SPECIALS.values(),
@@ -209,10 +213,14 @@ class World:
         others: dict[str, tuple[Split, ...]] = {
             "both": ("train", "held_out"),
             "reference": ("tuning",),
+            "sound": ("train", "further"),
         }
         taught = others.get(name, ("train",))
         sequences = [one for split in taught for one in self.sequences(split)]
         kept_apart = self.sequences("held_out" if name == "reference" else "tuning")
+        sound = training.SOUND
+        if self.size.events is not None:  # the longer records are, the sooner their loss tells
+            sound = replace(sound, least_gain=0.25)
         train: Callable[..., object] = training.train
         if shape in SHAPES:
             from benchmarks.long_models import train_long
@@ -227,7 +235,7 @@ class World:
             context_length=CONTEXT,
             out=out,
             seed=self.seed + (1000 if name.endswith("reference") else 0),
-            recipe=training.OVERTRAINED if leaks else training.SOUND,
+            recipe=training.OVERTRAINED if leaks else sound,
             validation=() if leaks else kept_apart[:120],
         )
 
@@ -328,14 +336,15 @@ class World:
     def _codes(self, split: Split) -> Sequence[str]:
         return self.cohort(split).codes
 
-    def _set_spare_patients_apart(self) -> None:
-        """Half of the patients that are neither are `spare`: nothing is made of them."""
+    def _set_patients_apart(self) -> None:
+        """Deal those who are neither members nor nonmembers: nothing is made of `spare` ones."""
         path = self.folder / "cohort" / meds.subject_splits_filepath
         listed = pq.read_table(path)
         split = np.array(listed["split"].to_pylist(), dtype=object)
         apart = np.flatnonzero(split == meds.tuning_split)
-        chosen = np.random.default_rng([self.seed, 2]).permutation(apart)[: len(apart) // 2]
-        split[chosen] = "spare"
+        order = np.random.default_rng([self.seed, 2]).permutation(apart)
+        split[order[: self.size.patients]] = "spare"
+        split[order[self.size.patients :][: self.size.further]] = "further"
         table = listed.set_column(1, "split", pa.array(split.tolist(), pa.string()))
         pq.write_table(meds.SubjectSplitSchema.align(table), path)
 
@@ -367,10 +376,6 @@ def _policies(size: Size) -> dict[str, dict[str, Any]]:
             }
         if size.score is not None:
             controls["membership"]["params"] = {"score": size.score}
-        if size.draws is not None:
-            for control_name in asked:
-                drawn = {"samples": size.draws, "probabilitySamples": size.draws}
-                controls[control_name]["params"] = {**controls[control_name]["params"], **drawn}
         document["spec"]["parameters"]["sampling"] = {"curtailed": True}
         policies[name] = document
     if size.events is not None:

@@ -87,6 +87,8 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "prompt": _MAYBE_TEXT,  # nobody who is not eligible is asked
         "base_score": _MAYBE_SHARE,
         "holds": replace(_TEXTS, nullable=True),  # of pools only
+        "drawn": _MAYBE_SHARE,
+        "shared": replace(_NUMBER, low=1.0, high=_LARGEST_COUNT, nullable=True),
     },
     "rollouts": {"sample": _COUNT, "tokens": _TOKENS, "compensator": _EXPECTED},
     "scores": _SCORES,

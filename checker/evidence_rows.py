@@ -17,6 +17,8 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
+from checker.kinds import OF_A_DRAW
+
 _CHANGED_AGE = r"^[+-][0-9]{1,3}$"
 
 
@@ -42,6 +44,11 @@ def _labels(table: pa.Table) -> Iterator[str]:
     scored = table["base_score"].is_valid().to_numpy()
     if scored.any() and (eligible & ~scored).any():
         yield f"{int((eligible & ~scored).sum())} eligible patients have no base score"
+    for name in OF_A_DRAW:
+        if name in table.column_names:
+            unsaid = int((eligible & table[name].is_null().to_numpy()).sum())
+            if unsaid:
+                yield f"of {unsaid} eligible patients it lacks '{name}'"
     held = pc.list_value_length(table["holds"])
     if held.null_count < table.num_rows:  # of a pool; of one class nobody is said to have which
         unlike = held.fill_null(-1).to_numpy() != 0

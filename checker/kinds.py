@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from checker.canonical import digest
 
 SHARED: dict[str, tuple[str, ...]] = {
-    # `holds` names the classes of a pool that the patient has
+    # `holds` names the classes of a pool that the patient has; of a draw there is `OF_A_DRAW` too
     "labels": (
         "patient", "member", "positive", "eligible", "prompt", "subgroups", "base_score", "holds",
     ),
@@ -46,6 +46,10 @@ SHARED: dict[str, tuple[str, ...]] = {
     "expected-tokens": ("compared", "members", "different", "place", "position"),
     "expected-loss": ("patient", "tokens", "loss"),
 }  # fmt: skip
+
+OF_A_DRAW = ("drawn", "shared")
+"""Columns of labels where not everybody was asked: what share of those like the patient was drawn,
+and how many of the whole split have his prompt."""
 
 
 def compensator_column(watch: Sequence[int]) -> str:

@@ -11,7 +11,7 @@ from __future__ import annotations
 import difflib
 import importlib
 import importlib.util
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib.metadata import EntryPoint, entry_points
 from pathlib import Path
@@ -46,15 +46,20 @@ BUILT_IN: dict[str, dict[str, str]] = {
 }
 
 
-def suggestion(word: str, known: Iterable[str]) -> str:
+def suggestion(word: str, known: Iterable[str], *, written: Mapping[str, str] | None = None) -> str:
     """Return "; did you mean 'x'?" for the nearest known word, or an empty string.
 
     A word that a single typing error explains comes before all that merely look alike.
+
+    Args:
+        word: as it was typed.
+        known: what there is.
+        written: how a known word has to be written where it is to stand; default: as it is.
     """
     names = list(known)
     slips = [name for name in names if _is_one_slip(word, name)]
     near = difflib.get_close_matches(word, slips or names, n=1, cutoff=0.0 if slips else 0.6)
-    return f"; did you mean '{near[0]}'?" if near else ""
+    return f"; did you mean '{(written or {}).get(near[0], near[0])}'?" if near else ""
 
 
 def nearest_or_all(word: str, known: Iterable[str]) -> str:
@@ -129,6 +134,25 @@ def plugin_version(group: str, name: str, *, package: str) -> dict[str, str] | N
         "version": "" if found is None else found.version,
         "sha256": _package_digest(package),
     }
+
+
+def backend_version(name: str) -> dict[str, str] | None:
+    """Return which code opens and asks a model, as `plugin_version` does.
+
+    A backend says nowhere which package is its own, so it is the whole one that its entry point
+    lies in, outermost: what is hashed too much costs a measurement done twice.
+
+    Args:
+        name: of a target backend.
+
+    Returns:
+        As `plugin_version`; None for phigate's own, and for one that is not installed.
+    """
+    entry = _third_party("phigate.targets").get(name)
+    package = "" if entry is None else entry.module.partition(".")[0]
+    if package in ("", __name__.partition(".")[0]):
+        return None
+    return plugin_version("phigate.targets", name, package=package)
 
 
 @cache

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from checker.attacks.api import CellEvidence
 from checker.kinds import compensator_column
 from checker.planning.sharing import RolloutSettings
-from checker.stats.naming import naming_probabilities, settled_estimate
+from checker.stats.naming import naming_probabilities
+from checker.stats.naming_side import ThresholdTest
 
 
 class DrawingParams(Protocol):
@@ -49,10 +50,12 @@ class NamingShares:
 
     Args:
         q: by prompt, in [0, 1].
+        above: of prompts of which that is decided, whether q exceeds the threshold.
         estimated: from how likely the sampler was to name it at each step; otherwise counted.
     """
 
     q: dict[str, float]
+    above: dict[str, bool]
     estimated: bool
 
 
@@ -81,39 +84,81 @@ def hit_shares(
     return {prompt: number / samples for prompt, number in hits.items()}
 
 
+def counted_shares(
+    rollouts: Sequence[pa.Table], watch: Sequence[int], *, samples: int, threshold: float
+) -> NamingShares:
+    """Return the shares of `hit_shares`, and which of them exceed a threshold."""
+    shares = hit_shares(rollouts, watch, samples=samples)
+    above = {prompt: share > threshold for prompt, share in shares.items()}
+    return NamingShares(shares, above, estimated=False)
+
+
 def naming_shares(
-    rollouts: Sequence[pa.Table], watch: Sequence[int], *, samples: int, estimation_samples: int
+    rollouts: Sequence[pa.Table],
+    watch: Sequence[int],
+    *,
+    samples: int,
+    estimation_samples: int,
+    threshold: float,
 ) -> NamingShares:
     """Return for each prompt how likely its continuations are to hold a watched token.
 
     Estimated by compensators where every table has them (`checker.stats.naming`), else counted: one
-    cell compares only what was measured alike.
+    cell compares only what was measured alike. An estimate takes as many continuations of each
+    prompt; whether it exceeds the threshold is decided by as many as that takes
+    (`checker.stats.naming_side`).
 
     Args:
         rollouts: as `hit_shares` takes them.
         watch: token ids of the class.
-        samples: rollouts planned for each prompt where they are counted.
-        estimation_samples: the same where they are not. Where a prompt was curtailed its number
-            lies on the side of the threshold on which that of all samples would.
+        samples: rollouts planned for each prompt where they are counted, and the most by which a
+            threshold is decided.
+        estimation_samples: those that an estimate takes; a prompt of which fewer were drawn has
+            none.
+        threshold: in (0, 1).
     """
     column = compensator_column(watch)
     if not rollouts or any(column not in drawn.column_names for drawn in rollouts):
-        return NamingShares(hit_shares(rollouts, watch, samples=samples), estimated=False)
+        return counted_shares(rollouts, watch, samples=samples, threshold=threshold)
     shares: dict[str, float] = {}
-    samples = estimation_samples
+    above: dict[str, bool] = {}
     for drawn in rollouts:
-        prompts, index, hit, table = _hits(drawn, watch, samples=samples)
-        expected = table[column].to_numpy().astype(np.float64)
-        whole = naming_probabilities(hit, expected, index)
-        least = np.bincount(index, weights=np.minimum(hit, expected), minlength=len(prompts))
-        for prompt, q, part, size in zip(
-            prompts, whole.tolist(), least.tolist(), np.bincount(index).tolist(), strict=True
-        ):
-            if size == samples:
-                shares[prompt] = q
-            else:
-                shares.setdefault(prompt, settled_estimate(part, samples))
-    return NamingShares(shares, estimated=True)
+        prompts, hits, expected = hits_by_prompt(drawn, watch, most=samples)
+        test = ThresholdTest(threshold, estimation_samples, samples).decide(hits, expected)
+        first = slice(0, estimation_samples)
+        whole = ~np.isnan(expected[:, first]).any(axis=1)
+        whole &= expected.shape[1] >= estimation_samples
+        group = np.repeat(np.arange(int(whole.sum())), estimation_samples)
+        q = naming_probabilities(hits[whole, first].ravel(), expected[whole, first].ravel(), group)
+        names = np.array(prompts, dtype=object)
+        shares.update(zip(names[whole].tolist(), q.tolist(), strict=True))
+        settled = test.after > 0
+        above.update(zip(names[settled].tolist(), test.above[settled].tolist(), strict=True))
+    return NamingShares(shares, above, estimated=True)
+
+
+def hits_by_prompt(
+    drawn: pa.Table, watch: Sequence[int], *, most: int
+) -> tuple[list[str], NDArray[np.bool_], NDArray[np.float64]]:
+    """Put the first rollouts of each prompt side by side.
+
+    Args:
+        drawn: as in `hit_shares`, with the compensators of the class.
+        watch: token ids of the class.
+        most: rollouts of a prompt that count.
+
+    Returns:
+        k prompts; [k, d] bool, whether a rollout named the class; [k, d] its compensators, NaN
+        where a prompt has fewer than d, which is at most `most`.
+    """
+    prompts, index, hit, table = _hits(drawn, watch, samples=most)
+    number = table["sample"].to_numpy()
+    shape = (len(prompts), int(number.max(initial=-1)) + 1)
+    hits = np.zeros(shape, dtype=np.bool_)
+    expected = np.full(shape, np.nan)
+    hits[index, number] = hit
+    expected[index, number] = table[compensator_column(watch)].to_numpy()
+    return prompts, hits, expected
 
 
 def hits_and_compensators(
@@ -180,15 +225,28 @@ def cell_naming(
         watch: token ids that make a hit; default: those of the cell.
         reference: of the reference model instead of the model under audit.
     """
-    watched = evidence.watch if watch is None else watch
-    if not evidence.params.estimates_q:
-        shares = cell_shares(evidence, watch=watched, reference=reference)
-        return NamingShares(shares, estimated=False)
+    params = evidence.params
+    if not params.estimates_q:
+        return cell_counted(evidence, watch=watch, reference=reference)
     tables = (evidence.reference if reference else evidence.tables).get("rollouts", ())
     return evidence.once(
         naming_shares,
         tables,
-        watched,
+        evidence.watch if watch is None else watch,
+        samples=params.samples,
+        estimation_samples=params.estimation_samples,
+        threshold=params.threshold,
+    )
+
+
+def cell_counted(
+    evidence: CellEvidence, *, watch: Sequence[int] | None = None, reference: bool = False
+) -> NamingShares:
+    """Return the same for a cell that counts hits; arguments as in `cell_naming`."""
+    return evidence.once(
+        counted_shares,
+        (evidence.reference if reference else evidence.tables).get("rollouts", ()),
+        evidence.watch if watch is None else watch,
         samples=evidence.params.samples,
-        estimation_samples=evidence.params.estimation_samples,
+        threshold=evidence.params.threshold,
     )

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, TypedDict
 import click
 
 from checker.cli.console import error_console, say, say_error, show, write, write_json
-from checker.errors import PhigateError
+from checker.errors import PhigateError, UsageError
 from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
@@ -37,9 +37,14 @@ def executor_for(
     threads_per_worker: int | None,
 ) -> Executor:
     """Choose where jobs run; invalid options are refused before anything is read."""
+    from checker.policy.parsing import STANDARD_INPUT
     from checker.run.executors import choose_executor
     from checker.run.prepare import prepare
 
+    if executor != "serial" and STANDARD_INPUT in (policy, target):
+        raise UsageError(
+            f"--executor {executor}: workers read the documents themselves; name files instead of -"
+        )
     return choose_executor(
         executor,
         partial(prepare, _absolute(policy), _absolute(target), device=device),

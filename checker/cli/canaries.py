@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from checker.cli.console import write
-from checker.cli.options import File
+from checker.cli.console import tell
+from checker.cli.options import File, json_option
 
 
 @click.group()
@@ -41,6 +41,7 @@ def canaries() -> None:
 @click.option(
     "--repeats", type=click.IntRange(1, 1000), default=20, show_default=True, help="Of a beacon."
 )
+@json_option
 def make(
     target: Path,
     out: Path,
@@ -50,6 +51,7 @@ def make(
     events: int,
     beacons: int,
     repeats: int,
+    as_json: bool,
 ) -> None:
     """Draw canaries for TARGET, flip a coin for each, and write a MEDS shard of those included."""
     from checker.attacks.canary_exposure.making import make_canaries
@@ -68,8 +70,12 @@ def make(
         spec, base=target.resolve().parent, settings=settings, out=out, manifest=manifest
     )
     copies = f", and {beacons} beacons {repeats} times each" if beacons else ""
-    write(
+    tell(
         f"wrote {out}: {made.included} of {count} canaries{copies}, to train on with split"
         f" '{made.split}'; see README.txt in it\n"
-        f"wrote {manifest}: who was left out, and the seed; for the auditor only (mode 0600)"
+        f"wrote {manifest}: who was left out, and the seed; for the auditor only (mode 0600)",
+        as_json,
+        written=[out, manifest],
+        included=made.included,
+        split=made.split,
     )

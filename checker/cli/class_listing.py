@@ -19,7 +19,7 @@ from checker.policy.documents import (
     LibraryClassSpec,
     PolicyClassSpec,
 )
-from checker.policy.library import library_classes
+from checker.policy.library import library_class, library_classes
 
 
 def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, AttributeClassSpec]:
@@ -39,6 +39,11 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
     else:
         known = dict(load_only(LeakagePolicy, policy).document.spec.attribute_classes)
     for name in names:
+        if policy is None and name.startswith("library/"):
+            try:
+                known[name] = library_class(name).document.spec
+            except ValueError as error:
+                raise UsageError(str(error)) from error
         if name not in known:
             where = "the library" if policy is None else str(policy)
             raise UsageError(f"{where} has no class '{name}'{nearest_or_all(name, known)}")

@@ -83,9 +83,10 @@ def _texts(name: str, spec: AttributeClassSpec) -> Iterator[tuple[How, str]]:
     for codes in spec.codes:
         if codes.note:
             yield "note", codes.note
-    for other in (*spec.proxies, *spec.exclude, *spec.traps):
-        if other.why:
-            yield "note", other.why
+    reasons = [one.why for one in spec.proxies] + [one.why for one in spec.exclude]
+    for why in [*reasons, *(trap.why for trap in spec.traps)]:
+        if why:
+            yield "note", why
     for note in spec.notes:
         yield "note", note
 

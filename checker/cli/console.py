@@ -6,6 +6,8 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextvars import ContextVar
+from enum import Enum
 from typing import TYPE_CHECKING, Any, Literal
 
 import click
@@ -18,6 +20,36 @@ if TYPE_CHECKING:
     from rich.table import Table
 
     from checker.verification import Statement
+
+
+class Verbosity(Enum):
+    """How much commands say beside their result: `-q`, neither, `-v`."""
+
+    QUIET = "quiet"
+    USUAL = "usual"
+    VERBOSE = "verbose"
+
+
+_verbosity = ContextVar("_verbosity", default=Verbosity.USUAL)
+
+
+_json_written = ContextVar("_json_written", default=False)
+
+
+def begin() -> None:
+    """Begin a command: nothing is written yet, and as much is said as usual."""
+    _verbosity.set(Verbosity.USUAL)
+    _json_written.set(False)
+
+
+def set_verbosity(value: Verbosity) -> None:
+    """Set how much the command that runs says."""
+    _verbosity.set(value)
+
+
+def verbosity() -> Verbosity:
+    """Return how much the command that runs says."""
+    return _verbosity.get()
 
 
 WIDTH = 160
@@ -44,6 +76,7 @@ def write(text: str) -> None:
 
 def write_json(text: str) -> None:
     """Write JSON to standard output: what a terminal might obey stands there as an escape."""
+    _json_written.set(True)
     _put("".join(char if char == "\n" or char.isprintable() else _escaped(char) for char in text))
 
 
@@ -84,11 +117,12 @@ def show(draw: Callable[[Console], None]) -> None:
 def plain_table(*headings: str, numbers: Sequence[str] = ()) -> Table:
     """Return an empty table without lines; the headings named in `numbers` are right-aligned.
 
-    Where there is no room text goes on in the next line: cut names would look alike.
+    Where there is no room text goes on in the next line, or rows become blocks: cut names would
+    look alike.
     """
-    from rich.table import Table
+    from checker.cli.flexible_table import FlexibleTable
 
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
+    table = FlexibleTable(show_edge=False, pad_edge=False, header_style="bold")
     for heading in headings:
         side: Literal["left", "right"] = "right" if heading in numbers else "left"
         table.add_column(heading, justify=side, overflow="fold")
@@ -112,6 +146,32 @@ def error_console() -> Console:
 def emit_json(value: Any) -> None:
     """Write a result for machines."""
     write_json(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def tell(text: str, as_json: bool, /, **fields: Any) -> None:
+    """Say what was done: a sentence for people, or its parts for machines; paths as text."""
+    if not as_json:
+        write(text)
+        return
+    emit_json(json.loads(json.dumps(fields, default=str)))
+
+
+def emit_error(error: BaseException, *, code: int, message: str) -> None:
+    """Write an error for machines to standard output, unless a result was written before."""
+    if _json_written.get():
+        return
+    problems = error.problems if isinstance(error, DocumentError) else ()
+    fields = ("file", "line", "column", "path", "message")
+    emit_json(
+        {
+            "error": {
+                "kind": type(error).__name__,
+                "exitCode": code,
+                "message": message,
+                "problems": [{field: getattr(one, field) for field in fields} for one in problems],
+            }
+        }
+    )
 
 
 def show_statements(statements: list[Statement], *, as_json: bool) -> None:

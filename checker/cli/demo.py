@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from checker.cli.console import error_console, say, show, write
-from checker.cli.options import File
+from checker.cli.console import emit_json, error_console, say, show, write
+from checker.cli.options import Existing, File, json_option
 from checker.errors import PhigateError
 from checker.extras import require_extra
 
@@ -18,7 +18,9 @@ from checker.extras import require_extra
     "--out", type=File, default=Path("runs/demo"), show_default=True, help="Everything goes here."
 )
 @click.option("--seed", type=click.IntRange(0, 2**63 - 1), default=0, show_default=True)
-@click.option("--cohort", type=File, help="A MEDS data set, instead of synthetic patients.")
+@click.option(
+    "--cohort", type=Existing("data set"), help="A MEDS data set, instead of synthetic patients."
+)
 @click.option("--policy", type=File, help="Instead of the demo policy.")
 @click.option(
     "--patients",
@@ -29,6 +31,7 @@ from checker.extras import require_extra
 )
 @click.option("--max-patients", type=click.IntRange(min=2), default=500, show_default=True)
 @click.option("--max-tokens", type=click.IntRange(min=16), default=128, show_default=True)
+@json_option
 def demo(
     out: Path,
     seed: int,
@@ -37,6 +40,7 @@ def demo(
     patients: int,
     max_patients: int,
     max_tokens: int,
+    as_json: bool,
 ) -> None:
     """Train an over-trained and a sound model on the same patients, and audit both."""
     from checker.cli.progress import TerminalProgress, TrainingProgress
@@ -59,10 +63,15 @@ def demo(
         with TerminalProgress(error_console()) as progress:
             report = demonstration.audit(model, progress=progress)
         verdicts[model] = report.verdict
-        show(partial(print_report, for_audience(report, "shared")))
+        if not as_json:
+            show(partial(print_report, for_audience(report, "shared")))
         shared = demonstration.run_path(model) / "report.html"
         internal = report_folder(demonstration.run_path(model), "internal") / "report.html"
-        write(f"report: {shared}\nfor the audit team: {internal}\n")
+        if not as_json:
+            write(f"report: {shared}\nfor the audit team: {internal}\n")
+    if as_json:
+        runs = {model: str(demonstration.run_path(model)) for model in MODELS}
+        emit_json({"verdicts": verdicts, "runs": runs})
     if settings.is_standard and verdicts != {"overtrained": "fail", "sound": "pass"}:
         raise PhigateError(
             f"the demonstration did not show what it should with seed {seed}: {verdicts};"

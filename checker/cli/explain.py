@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from checker.cli.console import emit_json, show
 from checker.cli.options import File, json_option
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 
 @click.command()
@@ -22,17 +27,30 @@ def explain(policy: Path, control: str | None, everything: bool, as_json: bool) 
     """
     from checker.cli.policy_summary import print_summary
     from checker.cli.policy_tables import print_control, print_explanation
+    from checker.cli.power import print_needed
+    from checker.planning.operating import patients_needed
     from checker.policy import load_only
     from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import explain
 
     located = load_only(LeakagePolicy, policy)
     explanation = explain(located, control=control)
+    # of all of them `phigate power` tells
+    needed = control and patients_needed(located.document.spec, control=control)
     if as_json:
-        emit_json(explanation.as_json())
-    elif everything:
-        show(lambda console: print_explanation(explanation, console))
-    elif control is not None:
-        show(lambda console: print_control(explanation, console))
-    else:
-        show(lambda console: print_summary(located, explanation, console, named=str(policy)))
+        takes = {} if not needed else {"takes": [asdict(one) for one in needed]}
+        emit_json({**explanation.as_json(), **takes})
+        return
+
+    def print_all(console: Console) -> None:
+        if everything:
+            print_explanation(explanation, console)
+        elif control is not None:
+            print_control(explanation, console)
+        else:
+            print_summary(located, explanation, console, named=str(policy))
+        if needed:
+            console.print()
+            print_needed(needed, console)
+
+    show(print_all)

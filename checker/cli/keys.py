@@ -7,8 +7,8 @@ from pathlib import Path
 
 import click
 
-from checker.cli.console import write
-from checker.cli.options import File
+from checker.cli.console import tell
+from checker.cli.options import File, json_option
 
 
 @click.group()
@@ -24,7 +24,8 @@ def keys() -> None:
     is_flag=True,
     help="Encrypt the private key; asked for, or taken from PHIGATE_KEY_PASSPHRASE.",
 )
-def make_key_pair(name: Path, with_passphrase: bool) -> None:
+@json_option
+def make_key_pair(name: Path, with_passphrase: bool, as_json: bool) -> None:
     """Make an ed25519 pair: NAME.key to sign with, and NAME.pub to give to all who verify."""
     from checker.attestation import make_keys
 
@@ -36,8 +37,12 @@ def make_key_pair(name: Path, with_passphrase: bool) -> None:
     private, public = (name.with_name(f"{name.name}{end}") for end in (".key", ".pub"))
     key_id = make_keys(private, public, passphrase=passphrase)
     locked = "encrypted" if passphrase else "not encrypted"
-    write(
+    tell(
         f"wrote {private}: keep it to yourself (mode 0600, {locked})\n"
         f"wrote {public}: for `phigate verify RUN --key`\n"
-        f"key id {key_id}"
+        f"key id {key_id}",
+        as_json,
+        written=[private, public],
+        keyId=key_id,
+        encrypted=bool(passphrase),
     )

@@ -8,8 +8,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import emit_json, plain_table, show, show_statements, told, write
-from checker.cli.options import File, json_option
+from checker.cli.console import (
+    emit_json,
+    plain_table,
+    show,
+    show_statements,
+    tell,
+    told,
+)
+from checker.cli.options import File, LedgerFile, json_option
 from checker.errors import EvidenceError
 
 if TYPE_CHECKING:
@@ -26,17 +33,19 @@ def ledger() -> None:
     """
 
 
-ledger_argument = click.argument("path", metavar="[FILE]", type=File, envvar="PHIGATE_LEDGER")
+new_ledger_argument = click.argument("path", metavar="[FILE]", type=File, envvar="PHIGATE_LEDGER")
+ledger_argument = click.argument("path", metavar="[FILE]", type=LedgerFile, envvar="PHIGATE_LEDGER")
 
 
 @ledger.command("make")
-@ledger_argument
-def make_empty_ledger(path: Path) -> None:
+@new_ledger_argument
+@json_option
+def make_empty_ledger(path: Path, as_json: bool) -> None:
     """Start an empty ledger; keep it where all audits of the institution can write to it."""
     from checker.ledger import make_ledger
 
     make_ledger(path)
-    write(f"wrote {path}: name it with --ledger, or in PHIGATE_LEDGER")
+    tell(f"wrote {path}: name it with --ledger, or in PHIGATE_LEDGER", as_json, written=[path])
 
 
 @ledger.command("list")
@@ -81,11 +90,13 @@ def verify_ledger(path: Path, noted: tuple[str, ...], as_json: bool) -> None:
 
 @ledger.command()
 @ledger_argument
-def mend(path: Path) -> None:
+@json_option
+def mend(path: Path, as_json: bool) -> None:
     """Take off a last line that was cut short when writing it was interrupted."""
     from checker.ledger import mend_ledger
 
-    write(f"{path}: {mend_ledger(path)}")
+    done = mend_ledger(path)
+    tell(f"{path}: {done}", as_json, ledger=path, done=done)
 
 
 def _print_lines(ledger: Ledger, console: Console) -> None:

@@ -11,15 +11,18 @@ import sys
 from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from checker import clock
-from checker.cli.console import say, write
-from checker.cli.options import File, RunFolder
+from checker.cli.console import say, tell
+from checker.cli.options import File, RunFolder, json_option
 from checker.errors import UsageError
 from checker.plugins import nearest_or_all, plugin_names
+
+if TYPE_CHECKING:
+    from checker.policy.writing import Section
 
 _SEVERITIES = ("critical", "high", "medium", "low")
 
@@ -97,7 +100,7 @@ def _number(name: str, text: str) -> float:
         raise UsageError(f"--{name} {text}: write a number such as 0.05") from error
 
 
-def _write_new(path: Path, text: str, *, force: bool) -> None:
+def _write_new(path: Path, text: str, *, force: bool, as_json: bool, next_step: str) -> None:
     """Write a document that has a file of its own, once it is known to be valid."""
     from checker.evidence import write_atomically
     from checker.policy.writing import checked
@@ -108,10 +111,14 @@ def _write_new(path: Path, text: str, *, force: bool) -> None:
     for warning in located.warnings:
         say(f"warning: {warning}")
     write_atomically(path, text.encode())
-    write(f"wrote {path}: {located.document.kind} {located.document.metadata.name}, valid")
+    kind, name = located.document.kind, located.document.metadata.name
+    said = f"wrote {path}: {kind} {name}, valid\nnext: {next_step}"
+    tell(said, as_json, written=[path], kind=kind, name=name)
 
 
-def _put_in(path: Path, section: Any, name: str, value: Mapping[str, Any]) -> None:
+def _put_in(
+    path: Path, section: Section, name: str, value: Mapping[str, Any], *, as_json: bool
+) -> None:
     """Put a part into a policy's file, once the whole is known to be valid."""
     from checker.evidence import write_atomically
     from checker.policy import load_only
@@ -125,7 +132,9 @@ def _put_in(path: Path, section: Any, name: str, value: Mapping[str, Any]) -> No
     for warning in located.warnings:
         if warning.path.startswith(".".join(where)):
             say(f"warning: {warning}")
-    write(f"{path}:{located.place(where).line}: {section} has '{name}', and the policy is valid")
+    line = located.place(where).line
+    said = f"{path}:{line}: {section} has '{name}', and the policy is valid"
+    tell(said, as_json, written=[path], section=section, name=name, line=line)
 
 
 @new.command("policy")
@@ -135,6 +144,7 @@ def _put_in(path: Path, section: Any, name: str, value: Mapping[str, Any]) -> No
 @click.option("--version", metavar="VERSION", help="Default: 1.0.0.")
 @click.option("--extends", metavar="POLICY", help="A shipped policy, or a file beside this one.")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@json_option
 def new_policy(
     file: Path,
     name: str | None,
@@ -142,6 +152,7 @@ def new_policy(
     version: str | None,
     extends: str | None,
     force: bool,
+    as_json: bool,
 ) -> None:
     """Write a policy into FILE that extends another and is ready to be tightened."""
     from checker.policy.shipped import STARTER, baselines
@@ -158,9 +169,9 @@ def new_policy(
     parent = answers.get("extends", "policy that it extends", among=listed)
     answers.require()
     text = document_text("LeakagePolicy", spec={"extends": [{"ref": parent}]}, **head)
-    _write_new(file, text, force=force)
     shown = shlex.quote(str(file))
-    write(f"next: `phigate explain {shown}`, then `phigate new control {shown} NAME`")
+    after = f"`phigate explain {shown}`, then `phigate new control {shown} NAME`"
+    _write_new(file, text, force=force, as_json=as_json, next_step=after)
 
 
 @new.command("class")
@@ -182,8 +193,15 @@ def new_policy(
     show_default=True,
     help="How sure whoever has one of the codes has it.",
 )
+@json_option
 def new_class(
-    policy: Path, name: str, title: str | None, use: str | None, codes: tuple[str, ...], tier: str
+    policy: Path,
+    name: str,
+    title: str | None,
+    use: str | None,
+    codes: tuple[str, ...],
+    tier: str,
+    as_json: bool,
 ) -> None:
     """Add an attribute class NAME to the file of a POLICY, with codes or from the library."""
     answers = _Answers(title=title, code=codes)
@@ -205,7 +223,7 @@ def new_class(
         value["codes"] = [
             {"system": system, "tier": tier, "values": found} for system, found in by_system.items()
         ]
-    _put_in(policy, "attributeClasses", name, value)
+    _put_in(policy, "attributeClasses", name, value, as_json=as_json)
 
 
 @new.command("control")
@@ -224,6 +242,7 @@ def new_class(
 )
 @click.option("--severity", type=click.Choice(_SEVERITIES), help="Default: high.")
 @click.option("--cites", multiple=True, metavar="CITATION", help="What it leans on; repeatable.")
+@json_option
 def new_control(
     policy: Path,
     name: str,
@@ -234,6 +253,7 @@ def new_control(
     limits: tuple[str, ...],
     severity: str | None,
     cites: tuple[str, ...],
+    as_json: bool,
 ) -> None:
     """Add a control NAME to the file of a POLICY: what must not leak, to whom, and how much may."""
     from checker.attacks.api import GROUP, load_attack
@@ -262,7 +282,7 @@ def new_control(
     answers.require()
     if cites:
         value["cites"] = list(cites)
-    _put_in(policy, "controls", name, value)
+    _put_in(policy, "controls", name, value, as_json=as_json)
 
 
 def _limits(answers: _Answers, attackers: Sequence[str]) -> dict[str, dict[str, float]]:
@@ -304,6 +324,7 @@ def _limits(answers: _Answers, attackers: Sequence[str]) -> dict[str, dict[str, 
 @click.option("--expires", metavar="DAY", help="Last day in force; default: 90 days on.")
 @click.option("--name", help="Of the waiver; default: that of the file.")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
+@json_option
 def new_waiver(
     file: Path,
     run: Path | None,
@@ -311,6 +332,7 @@ def new_waiver(
     approvals: tuple[str, ...],
     name: str | None,
     force: bool,
+    as_json: bool,
     **given: Any,
 ) -> None:
     """Write a waiver into FILE: one finding of one model, accepted for a time, by whom and why."""
@@ -348,11 +370,10 @@ def new_waiver(
     text = document_text("LeakageWaiver", name=name, version="1.0.0", spec=spec)
     if check is not None:
         check(text, file)
-    _write_new(file, text, force=force)
     against = "POLICY" if run is None else shlex.quote(str(run))
     word = "validate" if run is None else "judge"
     rest = f"{shlex.quote(str(file))} {against}" if run is None else f"{against} --waivers {file}"
-    write(f"next: `phigate {word} {rest}`")
+    _write_new(file, text, force=force, as_json=as_json, next_step=f"`phigate {word} {rest}`")
 
 
 def _cell(cell: str) -> dict[str, str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -14,6 +16,41 @@ from checker.errors import PluginError, UsageError
 from checker.plugins import BUILT_IN, load_plugin, plugin_names
 
 File = click.Path(path_type=Path)
+
+
+class Existing(click.ParamType[Path]):
+    """A file or folder that has to be there: what a user names and is not, is a mistake (exit 2).
+
+    Args:
+        what: it is, in a word.
+        hint: what to do where there is none; `{path}` in it is what was named.
+    """
+
+    name = "path"
+
+    def __init__(self, what: str, *, hint: str = "") -> None:
+        self.what, self.hint = what, hint
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """Return the path.
+
+        Raises:
+            UsageError: there is nothing.
+        """
+        path = Path(value)
+        try:
+            there = path.exists()
+        except (OSError, ValueError):  # a name that no file can have
+            there = False
+        if not there:
+            hint = self.hint.format(path=shlex.quote(str(path)))
+            raise UsageError(f"{path}: there is no such {self.what}{hint}")
+        return path
+
+
+LedgerFile = Existing(
+    "ledger", hint="; check the path, or start one with `phigate ledger make {path}`"
+)
 RunFolder = click.Path(path_type=Path, exists=True, file_okay=False)
 
 
@@ -79,7 +116,7 @@ waivers_option = click.option(
 )
 ledger_option = click.option(
     "--ledger",
-    type=File,
+    type=LedgerFile,
     envvar="PHIGATE_LEDGER",
     show_envvar=True,
     help="The institution's attempt ledger; a further attempt is judged more strictly.",

@@ -14,9 +14,12 @@ from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
 from checker.planning.model import CheckPower, ReleaseChance
 from checker.planning.power import prompts_too_long
+from checker.planning.release import blocks
+from checker.planning.remedies import remedy, undecided
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.measures import probe_words
+from checker.report.wording.remedies import cheapest_words, remedy_words
 from checker.yaml import short
 
 UNDERPOWERED = 0.8
@@ -49,6 +52,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     _print_checks(plan, console)
     _print_cost(plan, console)
     _print_prospects(plan, console)
+    _print_remedies(plan, console)
     _print_release(plan, console)
 
 
@@ -211,8 +215,8 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
 def _print_cost(plan: AuditPlan, console: Console) -> None:
     cost = plan.cost
     console.print(
-        f"{len(plan.jobs)} jobs: {cost.forward_tokens:,} tokens forward and at most"
-        f" {cost.rollout_tokens:,} generated ({cost.forward_tokens_unshared:,} and"
+        f"{len(plan.jobs)} jobs: {cost.forward_tokens:,} tokens forward and"
+        f" {_generated(plan)} generated ({cost.forward_tokens_unshared:,} and"
         f" {cost.rollout_tokens_unshared:,} if nothing were shared)."
     )
     if cost.training_tokens:
@@ -239,6 +243,18 @@ def _print_cost(plan: AuditPlan, console: Console) -> None:
         )
 
 
+def _generated(plan: AuditPlan) -> str:
+    """Say how many tokens are generated: at most, and where tests ask for more, at first."""
+    most = plan.cost.rollout_tokens
+    first = sum(
+        job.rollout_tokens * job.inputs["thresholdTest"]["first"] // job.inputs["samples"]
+        if "thresholdTest" in job.inputs
+        else job.rollout_tokens
+        for job in plan.jobs
+    )
+    return f"at most {most:,}" if first == most else f"{first:,} or more, at most {most:,},"
+
+
 def _print_prospects(plan: AuditPlan, console: Console) -> None:
     """Print how many deciding cells cannot pass, and why not."""
     deciding = [cell for cell in plan.cells if cell.gating and not cell.power.can_pass]
@@ -255,6 +271,22 @@ def _print_prospects(plan: AuditPlan, console: Console) -> None:
             f"{_cells(one_sided)} can fail and never pass, whatever the sample: another control"
             " must decide, or onInconclusive: warn."
         )
+
+
+def _print_remedies(plan: AuditPlan, console: Console) -> None:
+    """Print what would decide, at the least cost, each cell that will hardly pass."""
+    open_cells = [(cell, reason) for cell in plan.cells if blocks(cell)
+                  and (reason := undecided(plan, cell)) is not None]  # fmt: skip
+    found = [remedy(plan, cell, reason) for cell, reason in open_cells]
+    whose: dict[str, list[str]] = {}
+    for (cell, _), one in zip(open_cells, found, strict=True):
+        if one is not None:
+            whose.setdefault(remedy_words(one, who=_who(cell)), []).append(cell.id)
+    for words, cells in whose.items():
+        more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
+        console.print(f"[bold]{told(cells[0])}[/]{more}: {told(words)}")
+    if (step := cheapest_words(found)) is not None and len(open_cells) > 1:
+        console.print(f"[bold]{told(step)}[/]")
 
 
 def _cells(count: int) -> str:

@@ -9,9 +9,8 @@ from typing import Any
 
 from rich.console import Console
 from rich.markup import escape
-from rich.table import Table
 
-from checker.cli.console import told
+from checker.cli.console import plain_table, told
 from checker.policy.explanation import Explanation, PolicyDiff, ResolvedField
 from checker.policy.inheritance.resolving import said
 from checker.policy.inheritance.rules import Direction
@@ -34,9 +33,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     for index, origin in enumerate(explanation.documents):
         lead = "" if index == 0 else "rests on "
         console.print(f"{lead}[bold]{told(origin.reference)}[/]: {told(origin.file)}")
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for heading in ("field", "value", "from"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("field", "value", "from")
     for section, fields in groupby(explanation.fields, key=_section):
         table.add_section()
         table.add_row(f"[bold]{told(dotted(section))}[/]", "", "")
@@ -107,9 +104,7 @@ def print_diff(comparison: PolicyDiff, console: Console) -> None:
     if not comparison.changes:
         console.print("They demand the same.")
         return
-    table = Table(show_edge=False, pad_edge=False, header_style="bold")
-    for heading in ("", "field", "old", "new"):
-        table.add_column(heading, overflow="fold")
+    table = plain_table("", "field", "old", "new")
     for change, (before, after) in zip(comparison.changes, comparison.places, strict=True):
         style = _STYLES[change.direction]
         table.add_row(

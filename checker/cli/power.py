@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -11,12 +11,15 @@ import click
 
 from checker.cli.console import emit_json, plain_table, show, told
 from checker.cli.options import File, json_option
-from checker.errors import UsageError
+from checker.errors import EvidenceError, UsageError
 
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from checker.planning.characteristics import Characteristics
     from checker.planning.operating import CellNeed, OperatingPoint
+    from checker.policy import Located
+    from checker.policy.documents import LeakagePolicy
 
 
 @click.command()
@@ -40,39 +43,84 @@ if TYPE_CHECKING:
     type=click.FloatRange(0.001, 100),
     help="For each member. Default: as many as the target's patients have.",
 )
+@click.option(
+    "--write",
+    "folder",
+    type=File,
+    metavar="FOLDER",
+    help="Write what the policy can decide into FOLDER/NAME@VERSION.json, computed anew.",
+)
 @json_option
 def power(
-    policy: Path, target: Path | None, sizes: tuple[int, ...], share: float | None, as_json: bool
+    policy: Path,
+    target: Path | None,
+    sizes: tuple[int, ...],
+    share: float | None,
+    folder: Path | None,
+    as_json: bool,
 ) -> None:
-    """Say how many patients a policy takes; with a target, what it decides with how many.
+    """Say how many patients a policy takes, and what it decides with how many.
 
-    No model is run. With a target its patients are read, and cohorts like it are imagined.
+    No model is run. Without a target cohorts are imagined whose patients have classes as often as
+    those of public hospital records; with one its own patients are read, and others like them.
     """
     from checker import library
+    from checker.planning.characteristics import characteristics, shipped_characteristics, to_bytes
     from checker.planning.operating import SIZES, operating_points, patients_needed
 
     if target is None and (sizes or share is not None):
         raise UsageError("--members and --nonmembers scale a cohort: name it with --target")
+    if target is not None and folder is not None:
+        raise UsageError(
+            "--write keeps what a policy decides with any patients: leave out --target"
+        )
     demands = library.load_policy(policy)
     needed = patients_needed(demands.document.spec)
-    points = None
+    points = known = unknown = None
     if target is not None:
-        planned = library.plan(demands, library.load_target(target)).plan
+        # cohorts of other sizes are imagined from all who are there
+        planned = library.plan(_of_all(demands), library.load_target(target)).plan
         points = operating_points(planned, sizes=sizes or SIZES, nonmember_share=share)
+    else:
+        known = None if folder else shipped_characteristics(demands.document)
+        try:
+            known = known or characteristics(demands)
+        except EvidenceError as error:
+            if folder is not None:
+                raise
+            unknown = str(error)  # whose patients would be needed; what each cell takes is known
+    if folder is not None and known is not None:
+        path = folder / f"{known.policy}@{known.version}.json"
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(to_bytes(known))
+        except OSError as error:
+            raise UsageError(f"{path}: cannot be written: {error.strerror or error}") from error
     if as_json:
         emit_json(
             {
                 "cells": [asdict(one) for one in needed],
                 "cohorts": None if points is None else [asdict(one) for one in points],
+                "characteristics": None if known is None else known.model_dump(mode="json"),
             }
         )
     else:
-        show(partial(_print_power, needed, points))
+        show(partial(_print_power, needed, points, known, unknown))
 
 
-def _print_power(
-    needed: list[CellNeed], points: list[OperatingPoint] | None, console: Console
-) -> None:
+def _of_all(policy: Located[LeakagePolicy]) -> Located[LeakagePolicy]:
+    """Return a policy that asks everybody."""
+    spec = policy.document.spec
+    sampling = spec.parameters.sampling.model_copy(update={"patients": "all"})
+    parameters = spec.parameters.model_copy(update={"sampling": sampling})
+    document = policy.document.model_copy(
+        update={"spec": spec.model_copy(update={"parameters": parameters})}
+    )
+    return replace(policy, document=document)
+
+
+def print_needed(needed: list[CellNeed], console: Console) -> None:
+    """Print how many patients cells take, whatever cohort they are of."""
     numbers = ("limit", "to pass at all", "to pass likely")
     table = plain_table("cell", "metric", "who", *numbers, numbers=numbers)
     for one in needed:
@@ -88,11 +136,27 @@ def _print_power(
     console.print("Patients that each cell takes in each split, members and nonmembers alike;")
     console.print("positives are patients with the class, within the attacker's reach.")
     console.print(table)
+
+
+def _print_power(
+    needed: list[CellNeed],
+    points: list[OperatingPoint] | None,
+    known: Characteristics | None,
+    unknown: str | None,
+    console: Console,
+) -> None:
+    print_needed(needed, console)
+    if known is not None:
+        _print_characteristics(known, console)
+    if unknown is not None:
+        console.print(told(unknown))
     if points is None:
         console.print("With --target TARGET these become sizes of cohorts like that target's.")
         return
     console.print()
-    heads = ("members", "nonmembers", "can pass", "likely to", "sound model released")
+    heads = (
+        "members", "nonmembers", "can pass", "likely to", "sound model released", "at twice limits",
+    )  # fmt: skip
     cohorts = plain_table(*heads, "stopped by", numbers=heads)
     for point in points:
         chance = "unknown" if point.released is None else f"{point.released:.0%}"
@@ -103,11 +167,42 @@ def _print_power(
             f"{point.can_pass} of {point.deciding}",
             f"{point.likely} of {point.deciding}",
             floor + chance,
+            _at_most(point.released_at_twice),
             told(_shortened(point.stopped_by)),
         )
     console.print("Cohorts like this one, by size: cells that decide, and the chance that a model")
-    console.print("that leaks nothing, rightly described, is released.")
+    console.print("that leaks nothing, rightly described, is released, and one at twice a limit.")
     console.print(cohorts)
+
+
+def _print_characteristics(known: Characteristics, console: Console) -> None:
+    """Print the chance of a release, a row a kind of cohort, and how many cells can pass."""
+    console.print()
+    sizes = list(dict.fromkeys(point.patients for point in known.points))
+    heads = [f"{size:,}" for size in sizes]
+    table = plain_table("records", "splits", *heads, numbers=tuple(heads))
+    rows: dict[tuple[str, str], list[str]] = {}
+    for point in known.points:
+        chance = "?" if point.released is None else f"{point.released:.0%}"
+        text = f"{chance} ({point.can_pass})"
+        rows.setdefault((point.cohort, point.split), []).append(text)
+    for (cohort, split), cells in rows.items():
+        table.add_row(told(cohort), split, *cells)
+    deciding = max(point.deciding for point in known.points)
+    twice = [p.released_at_twice for p in known.points if p.released_at_twice is not None]
+    console.print(
+        "How likely a model that leaks nothing is released, by all patients together, and"
+    )
+    console.print(f"how many of the {deciding} cells that must pass can (splits dealt by lot):")
+    console.print(table)
+    for name, title in known.cohorts.items():
+        console.print(f"{told(name)}: {told(title)}")
+    if twice:
+        console.print(f"A model at twice a limit: at most {max(twice):.1%}.")
+
+
+def _at_most(chance: float | None) -> str:
+    return "unknown" if chance is None else f"≤ {chance:.1%}"
 
 
 def _many(count: int | None) -> str:

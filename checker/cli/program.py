@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import io
 import os
+import shlex
 import sys
 import warnings
-from typing import NoReturn, TextIO
+from contextlib import suppress
+from pathlib import Path
+from typing import Any, NoReturn, TextIO
 
 import click
 
@@ -14,6 +17,7 @@ from checker.cli import (
     canaries,
     check,
     classes,
+    completion,
     demo,
     diff,
     explain,
@@ -34,9 +38,11 @@ from checker.cli import (
     validate,
     verify,
 )
-from checker.cli.console import say, say_error
+from checker.cli.console import Verbosity, begin, emit_error, say, say_error, set_verbosity
+from checker.cli.defaults import DEFAULTS_FILE, defaults_for, place_for
 from checker.cli.interruption import EXIT_CODE, Interruption, interruptible
 from checker.errors import ExitCode, PhigateError, PhigateWarning
+from checker.report.wording.plain import plain_lines
 from checker.version import PHIGATE_VERSION
 
 
@@ -72,8 +78,33 @@ for _command in (
     targets.target,
     canaries.canaries,
     demo.demo,
+    completion.completion,
 ):
     cli.add_command(_command)
+
+
+def _louder(ctx: click.Context, param: click.Parameter, asked: bool) -> None:
+    if asked:
+        set_verbosity(Verbosity.QUIET if param.name == "quiet" else Verbosity.VERBOSE)
+
+
+def _give_verbosity(command: click.Command) -> None:
+    """Let every command be asked to say less or more, in one way."""
+    if isinstance(command, click.Group):
+        for one in command.commands.values():
+            _give_verbosity(one)
+        return
+    said = {
+        "quiet": "Say no more than results, warnings and errors.",
+        "verbose": "Say of each job when it ended and how long it took.",
+    }
+    for name, what in said.items():
+        flags = [f"-{name[0]}", f"--{name}"]
+        option = click.Option(flags, is_flag=True, expose_value=False, callback=_louder, help=what)
+        command.params.append(option)
+
+
+_give_verbosity(cli)
 
 
 def _say_warning(
@@ -110,29 +141,65 @@ def _exit_code(interruption: Interruption) -> int:
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="replace")  # a label that cannot be shown must not end a run
     warnings.showwarning = _say_warning
+    begin()
+    sys.argv = [sys.argv[0], *sys.argv[1:]]  # a list of our own, for defaults are put into it
     try:
-        return int(interruption.stoppable(lambda: cli.main(standalone_mode=False)) or 0)
+        return int(interruption.stoppable(_run) or 0)
     except click.exceptions.Exit as leave:
         return leave.exit_code
     except click.ClickException as error:
         shown = io.StringIO()
         error.show(shown)  # it repeats arguments, which may be anything
-        say(shown.getvalue().rstrip())
-        return int(ExitCode.USAGE)
-    except (click.Abort, KeyboardInterrupt):
-        say(interruption.sentence)
-        return EXIT_CODE
+        return _failed(error, ExitCode.USAGE, shown.getvalue().rstrip())
+    except (click.Abort, KeyboardInterrupt) as stop:
+        return _failed(stop, EXIT_CODE, interruption.sentence)
     except Exception as error:
         if interruption.by is not None:  # a library made an error of its own of it
-            say(interruption.sentence)
-            return EXIT_CODE
+            return _failed(error, EXIT_CODE, interruption.sentence)
         if isinstance(error, PhigateError):
-            say_error(error)
-            return int(error.exit_code)
+            return _failed(error, error.exit_code, None)
         if os.environ.get("PHIGATE_DEBUG"):
             raise
-        say(
+        sentence = (
             f"phigate itself failed ({type(error).__name__}: {error}). Please report it;"
             " PHIGATE_DEBUG=1 shows where it happened"
         )
-        return int(ExitCode.INCOMPLETE)
+        return _failed(error, ExitCode.INCOMPLETE, sentence)
+
+
+def _run() -> Any:
+    """Run the command that the arguments and the folder's defaults name."""
+    _take_defaults(sys.argv)
+    return cli.main(prog_name="phigate", standalone_mode=False)
+
+
+def _take_defaults(words: list[str]) -> None:
+    """Put the defaults of this folder behind the command's name, where what is typed overrides."""
+    file = Path(os.environ.get("PHIGATE_CONFIG") or DEFAULTS_FILE)
+    added = defaults_for(cli, words[1:], file=file)
+    if added:
+        place = 1 + place_for(cli, words[1:])
+        words[place:place] = added
+        if not {"-q", "--quiet"} & set(words):
+            say(f"{file}: {shlex.join(added)}")
+
+
+def _failed(error: BaseException, code: int, sentence: str | None) -> int:
+    """Say an error to people, and with --json to machines too; return its exit code.
+
+    Args:
+        error: what ended the command.
+        code: it ends in.
+        sentence: what people read; None for one of phigate's own errors, which say it themselves.
+    """
+    if sentence is None:
+        assert isinstance(error, PhigateError)
+        say_error(error)
+    else:
+        say(sentence)
+    words = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
+    if "--json" in words:
+        with suppress(PhigateError):  # standard output is closed: it was said on the other one
+            told = error.format_message() if isinstance(error, click.ClickException) else sentence
+            emit_error(error, code=int(code), message=plain_lines(told or str(error)))
+    return int(code)

@@ -1,10 +1,18 @@
-"""Progress on standard error: bars with rate and time left; silent where there is no terminal."""
+"""Progress on standard error: bars at a terminal, and elsewhere a line now and then.
+
+A log is read by many, so it gets shares and rounded rates: an exact number of tokens says how many
+patients are asked. What is left is told whenever a run begins and whenever it is stopped.
+"""
 
 from __future__ import annotations
 
+import re
+import threading
+import time
 from collections import Counter
 from collections.abc import Callable
 from functools import partial
+from types import TracebackType
 
 from rich.console import Console
 from rich.progress import (
@@ -21,9 +29,16 @@ from rich.progress import (
 )
 from rich.text import Text
 
-from checker.cli.console import told
+from checker.cli.console import Verbosity, told, verbosity
 from checker.cli.rounded_plan import magnitude
 from checker.planning import Job
+
+FIRST_BEAT_S = 10.0
+BEAT_S = 60.0
+"""Seconds to the first line and between further ones, where there is no terminal to draw on."""
+
+
+_RANGE = re.compile(r" \d+–\d+")
 
 
 class _Rate(ProgressColumn):
@@ -35,10 +50,18 @@ class _Rate(ProgressColumn):
 
 
 class TerminalProgress:
-    """Progress bars on standard error; silent where there is no terminal to draw on."""
+    """Progress of a run on standard error, as much of it as was asked for.
 
-    def __init__(self, console: Console) -> None:
+    Args:
+        console: where it is shown; bars where it is a terminal, else lines.
+        clock: seconds of any origin.
+    """
+
+    def __init__(self, console: Console, *, clock: Callable[[], float] = time.monotonic) -> None:
         self.console = console
+        self.clock = clock
+        self.quiet = verbosity() is Verbosity.QUIET
+        self.verbose = verbosity() is Verbosity.VERBOSE
         self.bars = Progress(
             SpinnerColumn(),
             TextColumn("{task.description}"),
@@ -48,45 +71,77 @@ class TerminalProgress:
             TimeElapsedColumn(),
             TimeRemainingColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or self.quiet,
         )
         self.total: TaskID | None = None
         self.at_work: dict[str, Job] = {}
         self.done_in: Counter[str] = Counter()
+        self.begun_at: dict[str, float] = {}
+        self.jobs = self.jobs_done = self.tokens = self.tokens_done = 0
+        self.begun = clock()
+        self._ended = threading.Event()
+        self._beats: threading.Thread | None = None
 
     def __enter__(self) -> TerminalProgress:
-        """Begin to draw."""
+        """Begin to draw, or to say something now and then."""
         self.bars.start()
+        if not self.console.is_terminal and not self.quiet:
+            # of its own, for a single job may take long and tell nothing meanwhile
+            self._beats = threading.Thread(target=self._beat, daemon=True)
+            self._beats.start()
         return self
 
-    def __exit__(self, *_: object) -> None:
-        """Stop drawing."""
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        """Stop, and where the run was stopped say how much of it is left."""
+        self._ended.set()
+        if self._beats is not None:
+            self._beats.join()
         self.bars.stop()
+        if isinstance(error, KeyboardInterrupt) and self.jobs:
+            left = self.jobs - self.jobs_done
+            self.console.print(f"{left} of {self.jobs} jobs are left, {self._left_share()}")
 
     def start(self, jobs: list[Job], *, reused: int) -> None:
         """Tell what is left."""
-        tokens = sum(job.all_tokens for job in jobs)
+        self.jobs, self.tokens = len(jobs), sum(job.all_tokens for job in jobs)
+        self.begun = self.clock()
         note = f", {reused} found finished" if reused else ""
-        # logs are read by many: an exact number of tokens says how many patients are asked
-        self.console.print(f"{len(jobs)} jobs to run{note}; about {magnitude(tokens):,} tokens")
-        self.total = self.bars.add_task("tokens", total=max(tokens, 1))
+        if not self.quiet:
+            shown = f"about {magnitude(self.tokens):,} tokens"
+            self.console.print(f"{len(jobs)} jobs to run{note}; {shown}")
+        self.total = self.bars.add_task("tokens", total=max(self.tokens, 1))
 
     def job(self, job: Job) -> Callable[[int], None]:
         """Begin a job; others may be under way."""
         self.at_work[job.digest] = job
+        self.begun_at[job.digest] = self.clock()
         self._describe()
         return partial(self._advance, job)
 
     def _advance(self, job: Job, tokens: int) -> None:
         assert self.total is not None
         self.done_in[job.digest] += tokens
+        self.tokens_done += tokens
         self.bars.advance(self.total, tokens)
 
     def done(self, job: Job) -> None:
         """Finish a job: rollouts that ended early leave tokens that need no work."""
         assert self.total is not None
-        rest = job.all_tokens - self.done_in.pop(job.digest, 0)
-        self.bars.update(self.total, advance=max(rest, 0))
+        rest = max(job.all_tokens - self.done_in.pop(job.digest, 0), 0)
+        self.bars.update(self.total, advance=rest)
+        self.tokens_done += rest
+        self.jobs_done += 1
+        begun = self.begun_at.pop(job.digest, None)
+        if self.verbose:
+            took = "" if begun is None else f" in {_span(self.clock() - begun)}"
+            self.console.print(
+                f"{self.jobs_done} of {self.jobs} jobs: {told(self._title(job))}{took}"
+            )
         if self.at_work.pop(job.digest, None) is not None:
             self._describe()
 
@@ -94,9 +149,57 @@ class TerminalProgress:
         """Name the job that has been under way longest, and say how many others are."""
         assert self.total is not None
         if self.at_work:
-            first, *others = self.at_work.values()
-            more = f" (and {len(others)} more)" if others else ""
-            self.bars.update(self.total, description=told(first.title + more))
+            self.bars.update(self.total, description=self._at_work())
+
+    def _at_work(self) -> str:
+        jobs = list(self.at_work.values())
+        if not jobs:  # the last one ended while its line was written
+            return ""
+        more = f" (and {len(jobs) - 1} more)" if len(jobs) > 1 else ""
+        return told(self._title(jobs[0]) + more)
+
+    def _title(self, job: Job) -> str:
+        """Return a job's title; in a log without the range of records, which says how many."""
+        return job.title if self.console.is_terminal else _RANGE.sub("", job.title)
+
+    def _beat(self) -> None:
+        wait = FIRST_BEAT_S
+        while not self._ended.wait(wait):
+            wait = BEAT_S
+            self.console.print(self.line())
+
+    def line(self) -> str:
+        """Return how far the run is, with its rate and about how long it will go on."""
+        elapsed = self.clock() - self.begun
+        if not self.jobs:
+            return f"{_span(elapsed)}: getting ready"
+        parts = [f"{self.jobs_done} of {self.jobs} jobs"]
+        if self.tokens:
+            parts.append(f"{self.tokens_done / self.tokens:.0%} of the tokens")
+        if self.tokens_done and elapsed > 0:
+            rate = self.tokens_done / elapsed
+            left = max(self.tokens - self.tokens_done, 0) / rate
+            parts.append(f"about {magnitude(round(rate)):,} tokens/s")
+            parts.append(f"{_span(left)} left")
+        now = f"; now: {self._at_work()}" if self.at_work else ""
+        return f"{_span(elapsed)}: {', '.join(parts)}{now}"
+
+    def _left_share(self) -> str:
+        done = self.tokens_done / self.tokens if self.tokens else 1.0
+        return f"{1 - done:.0%} of the tokens"
+
+
+def _span(seconds: float) -> str:
+    """Return a time in words.
+
+    >>> _span(42), _span(63), _span(7384)
+    ('42 s', '1 min 3 s', '2 h 3 min')
+    """
+    minutes, rest = divmod(round(seconds), 60)
+    hours, minutes = divmod(minutes, 60)
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"
 
 
 class TrainingProgress:
@@ -108,7 +211,7 @@ class TrainingProgress:
             TextColumn("{task.description}"),
             TimeElapsedColumn(),
             console=console,
-            disable=not console.is_terminal,
+            disable=not console.is_terminal or verbosity() is Verbosity.QUIET,
             transient=True,
         )
         self.line: TaskID | None = None

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from checker.cli import auditing, options
-from checker.cli.console import write
+from checker.cli.console import tell
 
 
 @click.command()
@@ -20,6 +20,7 @@ from checker.cli.console import write
 @options.executor_options
 @options.fresh_option
 @options.ledger_option
+@options.json_option
 def run(
     policy: Path,
     target: Path,
@@ -27,6 +28,7 @@ def run(
     device: str | None,
     resume: bool,
     ledger: Path | None,
+    as_json: bool,
     **where: Any,
 ) -> None:
     """Plan and run, without judging; `phigate judge` does the rest."""
@@ -37,6 +39,8 @@ def run(
     auditing.tell_ledger_missing(planned.policy.document, ledger)
     auditing.tell_unmet(planned.plan, as_of=None)
     with auditing.watched(resume=resume) as how:
-        library.collect(planned, out=out, ledger=ledger, executor=executor, **how)
+        manifest = library.collect(planned, out=out, ledger=ledger, executor=executor, **how)
     auditing.tell_crashes(out)
-    write(f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`")
+    said = f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`"
+    jobs = {"finished": len(manifest.entries), "crashed": dict(manifest.crashed)}
+    tell(said, as_json, run=out, jobs=jobs)

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import click
 
-from checker.cli.console import emit_json, write
-from checker.cli.options import File
+from checker.cli.console import emit_json, tell
+from checker.cli.options import File, json_option
 from checker.errors import UsageError
 from checker.plugins import suggestion
 
@@ -15,13 +15,14 @@ from checker.plugins import suggestion
 @click.command()
 @click.argument("kind", required=False)
 @click.option("--write", "folder", type=File, help="Write all schemas into this folder.")
-def schema(kind: str | None, folder: Path | None) -> None:
+@json_option
+def schema(kind: str | None, folder: Path | None, as_json: bool) -> None:
     """Print the JSON Schema of KIND, or write all of them."""
     from checker.cli.published_schemas import published_schemas, write_schemas
 
     if folder is not None:
-        for path in write_schemas(folder):
-            write(f"wrote {path}")
+        written = list(write_schemas(folder))
+        tell("\n".join(f"wrote {path}" for path in written), as_json, written=written)
         return
     schemas = published_schemas()
     if kind is None:

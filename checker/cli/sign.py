@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import write
-from checker.cli.options import File, RunFolder
+from checker.cli.console import tell
+from checker.cli.options import File, RunFolder, json_option
 from checker.errors import EvidenceError
 
 if TYPE_CHECKING:
@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 )
 @click.option("--out", type=File, help="The signature; default: attestation.json in RUN.")
 @click.option("--url", help="Where the run can be looked at, such as the pipeline's page.")
-def sign(folder: Path, key: Path, out: Path | None, url: str | None) -> None:
+@json_option
+def sign(folder: Path, key: Path, out: Path | None, url: str | None, as_json: bool) -> None:
     """Sign what the report of RUN says of the model; only a run that verifies is signed.
 
     Others who sign the same report afterwards are added. The exit code is not the verdict: a
@@ -47,7 +48,9 @@ def sign(folder: Path, key: Path, out: Path | None, url: str | None) -> None:
     holders = sign_statement(path, signed, signer)
     result = signed["predicate"]["result"]
     others = f", as {len(holders) - 1} others did before" if len(holders) > 1 else ""
-    write(f"wrote {path}: {result}, signed with {signer.public_key.keyid}{others}")
+    keyid = signer.public_key.keyid
+    said = f"wrote {path}: {result}, signed with {keyid}{others}"
+    tell(said, as_json, written=[path], result=result, keyId=keyid, signatures=len(holders))
 
 
 def _private_key(path: Path) -> CryptoSigner:

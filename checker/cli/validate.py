@@ -30,6 +30,7 @@ def validate(files: tuple[Path, ...], skip_others: bool, as_of: str | None, as_j
     from checker.policy import check_pair, load_documents
     from checker.policy.documents import AuditTarget, LeakagePolicy
     from checker.policy.lint import lint
+    from checker.policy.loading import texts_cut_off_in
     from checker.policy.recognition import kinds_named
     from checker.policy.waivers import check_together
 
@@ -56,6 +57,8 @@ def validate(files: tuple[Path, ...], skip_others: bool, as_of: str | None, as_j
         warnings += check_together(located, as_of=moment)
     except DocumentError as error:
         problems += error.problems
+    for name in dict.fromkeys(document.file for document in located):
+        warnings += texts_cut_off_in(name)
     warnings += lint(located, on=moment.astimezone(UTC).date())
     if as_json:
         fields = ("file", "line", "column", "path", "message")

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from checker.cli.console import show_statements
-from checker.cli.options import File, RunFolder, json_option, ledger_option, read_moment
+from checker.cli.options import Existing, File, RunFolder, json_option, ledger_option, read_moment
 from checker.errors import ExitCode, UsageError
 
 if TYPE_CHECKING:
@@ -26,9 +26,14 @@ if TYPE_CHECKING:
     metavar="PUBLIC",
     help="Who must have signed; repeatable, and then each must have.",
 )
-@click.option("--attestation", type=File, help="The signature, where it is not in RUN.")
 @click.option(
-    "--model", type=File, metavar="PATH", help="Ask too whether this is the model that was audited."
+    "--attestation", type=Existing("signature"), help="The signature, where it is not in RUN."
+)
+@click.option(
+    "--model",
+    type=Existing("model"),
+    metavar="PATH",
+    help="Ask too whether this is the model that was audited.",
 )
 @click.option(
     "--policy",

@@ -5,10 +5,11 @@
 A class is a list of rules: values that belong to it in some tier, proxies that only hint at it, and
 exclusions. **An exclusion always wins**: one that stands with a set of values takes codes out of
 that set, one of the whole class takes them out of the class. It speaks of the code it stands on.
-All that is read from one spelling describes one thing, so that a product which is excluded by its
-ATC identifier is not brought back by its name; only ICD codes that share a field (eICU writes
-several into one) are judged one by one. A parent excludes no code that the spelling tells itself:
-what belongs to a class is not for the data set's table to say.
+All that is read from one spelling describes one thing, so that a product which is excluded by the
+ATC identifier in its spelling is not brought back by its name; only ICD codes that share a field
+(eICU writes several into one) are judged one by one. A parent excludes no code that the spelling
+tells itself, and no drug that is called by its name: what belongs to a class is not for the data
+set's table to say.
 
 A code is looked up rather than compared: prefixes and exact codes in tables, drugs by their first
 word, so that the time grows with the codes and hardly with the classes.
@@ -297,28 +298,32 @@ def _judged(index: _Index, found: Lines, spelling: str) -> tuple[list[_Hit], lis
     """Return what matches and is not excluded, and the exclusions that took something out.
 
     What excludes a code excludes what stands above it, and the name of a drug; what a spelling says
-    itself is not excluded by its parents, which a table gives it. What is only approximate excludes
-    nothing but itself, and is strong at most.
+    itself, and the name, are not excluded by its parents, which a table gives it. What is only
+    approximate excludes nothing but itself, and is strong at most.
     """
     itself = list(index.of_spelling(spelling))
+    named: list[_Hit] = []
     above: list[_Hit] = []
     for reading in dict.fromkeys(reading for line in found.lines for reading in line):
         if reading.system not in DIAGNOSES:
-            (itself if reading in found.own else above).extend(index.of_reading(reading))
+            own = itself if reading in found.own else named if reading.system == "drug" else above
+            own.extend(index.of_reading(reading))
     by_itself = _exclusions(itself)
-    by_all = by_itself + _exclusions(above)
+    by_name = by_itself + _exclusions(named)
+    by_all = by_name + _exclusions(above)
     by_lines: list[_Hit] = []
     valid, exclusions = _split(itself)
-    inherited, told = _split([*above, *by_itself])
-    valid, exclusions = valid + inherited, exclusions + told
+    for hits in ([*named, *by_itself], [*above, *by_name]):
+        inherited, told = _split(hits)
+        valid, exclusions = valid + inherited, exclusions + told
     for line in found.lines:
         nearer: list[_Hit] = []
         for reading in line:
             if reading.system in DIAGNOSES:
                 hits = list(index.of_reading(reading))
                 common = by_itself if reading in found.own else by_all
-                own, told = _split([*hits, *common, *nearer])
-                valid, exclusions = valid + own, exclusions + told
+                kept, told = _split([*hits, *common, *nearer])
+                valid, exclusions = valid + kept, exclusions + told
                 nearer += _exclusions(hits)
         by_lines += nearer
     for reading in found.approximate:

@@ -24,6 +24,7 @@ from checker.planning.model import Job
 from checker.planning.sharing import PromptAllocation, RolloutSettings
 from checker.planning.subgroups import Slice
 from checker.planning.workload import LabelSet, PromptRecipe, SplitLabels, scored_tokens
+from checker.plugins import backend_version
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
@@ -68,6 +69,8 @@ class PlanBuilder:
             the first record is scored, so that one pass serves all.
         curtailed: by the digest of how is drawn, by which uses prompts may be left unfinished.
         watched: by `RolloutSettings.alike`, the classes whose compensators are wanted.
+        threshold_tests: by the same and the class, how is drawn where it is asked on which side of
+            a threshold q lies, and q is estimated.
     """
 
     policy: Located[LeakagePolicy]
@@ -85,6 +88,7 @@ class PlanBuilder:
     score_percents: tuple[float, ...] = ()
     curtailed: Mapping[str, Any] = field(default_factory=dict)
     watched: Mapping[str, list[list[int]]] = field(default_factory=dict)
+    threshold_tests: Mapping[tuple[str, str], RolloutSettings] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     label_sets: dict[str, LabelSet] = field(default_factory=dict)
     prompt_jobs: dict[str, list[tuple[bytes, Tokens]]] = field(default_factory=dict)
@@ -205,12 +209,14 @@ class PlanBuilder:
         model = spec.model if who == "target" else spec.reference
         assert model is not None  # callers ask `lacks` first
         specials = spec.tokenization.specials
-        return {
+        inputs = {
             "model": self.descriptions[who].sha256,
             "eos": self._special(specials.eos),
             "pad": self._special(specials.pad),
             "loaded": identity(model),
         }
+        backend = backend_version(model.backend)
+        return inputs if backend is None else {**inputs, "backend": backend}
 
     def _special(self, token: str | None) -> int | None:
         return None if token is None else self.tokenizer.vocabulary.ids[token]
@@ -349,7 +355,9 @@ class PlanBuilder:
             behind=prompts.behind,
             length=length,
             keys=keys,
-            holds=self._holds(class_name, is_member) if recipe.parts else None,
+            holds=np.where(prompts.positive, self._holds(class_name, is_member), 0)
+            if recipe.parts
+            else None,
             drawn=None if chosen is None else chosen.share,
             shared=None if chosen is None else _shared(chosen, keys),
         )
@@ -391,7 +399,9 @@ class PlanBuilder:
 
         Where cells may stop early, classes share no batches: what an earlier class has drawn are
         patients who have that class too, and no random sample of a later one's. Curtailed prompts
-        have as many samples as their own uses need, so none are left over for others.
+        have as many samples as their own uses need, so none are left over for others. Those that
+        are drawn until a test decides leave the first to others, and are read from jobs that draw
+        all anyway.
         """
         uses = self.curtailed.get(digest(settings.inputs()))
         if self.lacks("masses", who=who) is None:
@@ -400,12 +410,17 @@ class PlanBuilder:
             settings = replace(settings, curtailed={"uses": uses})
         alone = uses is not None or self.is_sequential
         drawn = settings.inputs()
+        test = drawn.pop("thresholdTest", None)
         if not alone:
             del drawn["samples"]
         if self.is_sequential:
             drawn["labels"] = labels
-        group = digest({"who": who, **drawn})
+        whole = group = digest({"who": who, **drawn})
         needed = self._prompts_of(labels)
+        read: list[str] = []
+        if test is not None:
+            group = digest({"who": who, **drawn, "samples": settings.samples, "test": test})
+            read, needed = self._allocation.found(whole, needed, samples=settings.samples)
         by_whom = "" if who == "target" else " (reference model)"
         for chunk in self._fresh(
             group,
@@ -422,7 +437,10 @@ class PlanBuilder:
                 rollout_tokens=settings.tokens * len(chunk),
             )
             self._allocation.put(group, chunk, samples=settings.samples, job=job)
-        return self._allocation.homes(group, needed, samples=settings.samples)
+            if test is not None and not alone:
+                self._allocation.put(whole, chunk, samples=test["first"], job=job)
+        own = self._allocation.homes(group, needed, samples=settings.samples)
+        return [job for job in self.jobs if job in {*read, *own}] if read else own
 
     @property
     def is_sequential(self) -> bool:

@@ -200,12 +200,11 @@ def _description(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
     A model that was never taught to predict its prefix needs the trainer's sequences for it.
     """
     told, parts = plan.job("other-descriptions"), plan.job("record-parts")
-    allowed = 1 - false_alarms.DESCRIPTION
     yield CheckPower(
         name="other-descriptions",
         reason="attack-not-shown-to-work",
         title="no member is recognised who is described otherwise",
-        chance=allowed if told else 0.0,
+        chance=1 - false_alarms.RECOGNISED if told else 0.0,
         cells=cells,
         is_floor=told is not None,
     )
@@ -214,7 +213,7 @@ def _description(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
         name="record-parts",
         reason="attack-not-shown-to-work",
         title="static, time and last tokens are the model's own",
-        chance=(1.0 if sure else allowed) if parts else 0.0,
+        chance=(1.0 if sure else 1 - false_alarms.PARTS) if parts else 0.0,
         cells=cells,
         is_floor=parts is not None and not sure,
     )
@@ -419,16 +418,25 @@ def _of_the_reference(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Che
     attacked = any(job.runs_on == "reference" for job in plan.jobs_of("scores"))
     members, nonmembers = plan.data.lot
     finds = auroc_found(members, nonmembers, level=false_alarms.REFERENCE) if attacked else None
+    asking = [cell for cell in deciding if not on_reference.isdisjoint(cell.jobs)]
     yield CheckPower(
         name="reference",
         reason="reference-knows-members",
         title="the reference model does not know the members",
         chance=1.0 if finds is None else 1 - false_alarms.REFERENCE,
         is_floor=True,
-        cells=sum(not on_reference.isdisjoint(cell.jobs) for cell in deciding),
+        cells=len(asking),
         finds=finds,
         found=None if finds is None else "auroc",
         found_chance=None if finds is None else FOUND,
+    )
+    yield CheckPower(
+        name="learned-reference",
+        reason="reference-knows-members",
+        title="nor does a score that is learned from what it says",
+        chance=1 - false_alarms.LEARNED_REFERENCE,
+        is_floor=True,
+        cells=sum(compares_splits(cell) for cell in asking),
     )
 
 

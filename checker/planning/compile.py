@@ -27,6 +27,7 @@ from checker.planning.protocol import (
     curtailments,
     plan_cell,
     planning_of,
+    threshold_tests,
     watched_classes,
 )
 from checker.planning.reference import check_reference
@@ -122,13 +123,17 @@ def compile_plan(
     builder.slices |= {cell.piece.name: cell.piece for cell in planned}
     builder.score_percents = score_percents(builder, _score_percents(planned))
     splits = {True: cohort.members, False: cohort.nonmembers}
+    sampled = None
+    if sample is not None:
+        sampled = SampledPatients.of(sample, splits, cohort.codes, tokenizer=tokenizer)
     builder.admissibility(
-        sample=sample and SampledPatients.of(sample, splits, cohort.codes, tokenizer=tokenizer),
+        sample=sampled,
         uses_reference=any("reference" in cell.models for cell in planned),
     )
     nonmember_jobs = nonmember_checks(builder, (cell.metric for cell in planned))
     builder.curtailed = curtailments(builder, planned)
     builder.watched = watched_classes(builder, planned)
+    builder.threshold_tests = threshold_tests(builder, planned)
     spec = policy.document.spec
     cells = []
     # the checks that every cell rests on belong to no cell

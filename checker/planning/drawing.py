@@ -213,15 +213,16 @@ def _add(
         return
     if not decides:
         return
-    surveys = {True: compared.members, False: compared.nonmembers}
-    for side, judged in ((True, drawn.judged[0]), (False, drawn.judged[1])) if drawn else ():
-        count = None if needed is None else max(drawn.fewest, int(np.ceil(needed / judged)) + 1)
-        long = np.diff(surveys[side].event_offsets) >= drawn.min_events
-        found.of_all[side].append(_Wanted(count, {side: piece[side] & long}))
     if drawn is None:
         for side in (True, False):
             # by number, a policy has said how many stand for all, whatever is measured of them
             found.of_all[side].append(_Wanted(needed, {side: piece[side]}))
+        return
+    surveys = {True: compared.members, False: compared.nonmembers}
+    for side, judged in ((True, drawn.judged[0]), (False, drawn.judged[1])):
+        count = None if needed is None else max(drawn.fewest, int(np.ceil(needed / judged)) + 1)
+        long = np.diff(surveys[side].event_offsets) >= drawn.min_events
+        found.of_all[side].append(_Wanted(count, {side: piece[side] & long}))
 
 
 def _lot(wanted: Iterable[_Wanted], order: NDArray[np.int64], side: bool) -> int:

@@ -67,6 +67,8 @@ EXCLUDED: dict[type, frozenset[str]] = {
             "severity",
             "enforcement",
             "on_inconclusive",
+            "adjustable",
+            "shortened",
             "rationale",
             "remediation",
             "cites",

@@ -13,7 +13,7 @@ from checker import stats
 from checker.attacks.api import load_attack
 from checker.errors import InsufficientData
 from checker.planning.model import AuditPlan, Cell, CheckPower
-from checker.stats.false_alarms import SPLITS
+from checker.stats.false_alarms import LEARNED_SPLITS
 
 
 def compares_splits(cell: Cell) -> bool:
@@ -33,7 +33,7 @@ def learned_splits(plan: AuditPlan, on_split: Sequence[Cell]) -> CheckPower:
         name="learned-splits",
         reason="split-not-comparable",
         title="without the model, a learned score tells nothing apart",
-        chance=1 - SPLITS,
+        chance=1 - LEARNED_SPLITS,
         is_floor=True,
         cells=len(learned),
     )

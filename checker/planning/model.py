@@ -105,7 +105,8 @@ class PolicySnapshot(JsonModel):
     `document` refers to no other document, and `document_sha256` is the digest of what it says.
     `file` is the policy's own, without its folder, `sha256` that of its bytes, `lines` those of its
     controls, and `origins` are the other documents it rests on. A control that stands in one of
-    them, and not in the policy's own file, is in `files`, which names that file.
+    them, and not in the policy's own file, is in `files`, which names that file. `prompts` says
+    where it is written how many events an attacker knows, by the attacker's name and the key.
     """
 
     document: Annotated[LeakagePolicy, AsJson]
@@ -114,6 +115,7 @@ class PolicySnapshot(JsonModel):
     file: str | None = None
     lines: dict[str, int]
     files: dict[str, str] = Field(default_factory=dict)
+    prompts: dict[str, str] = Field(default_factory=dict)
     origins: list[Origin] = Field(default_factory=list)
 
     @field_validator("document")
@@ -132,12 +134,17 @@ class PolicySnapshot(JsonModel):
 class TargetSnapshot(JsonModel):
     """The target as it was compiled, with the digests of its file, model and vocabulary.
 
-    `document_sha256` is the digest of what the document says, its declarations with it.
+    `document_sha256` is the digest of what the document says, a device that a command named
+    included; `sha256` that of its file's bytes. `backend` is the plug-in that opens the model, and
+    `reference_backend` that of the reference, by distribution, version and digest; None for
+    phigate's own.
     """
 
     document: Annotated[AuditTarget, AsJson]
     document_sha256: str
     sha256: str
+    backend: dict[str, str] | None = None
+    reference_backend: dict[str, str] | None = None
     model_sha256: str
     model_files: dict[str, str]
     vocabulary_sha256: str

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from checker.attacks.api import load_attack
 from checker.attacks.families import Sample
-from checker.planning.cells import decides, metric_of, planned_power
+from checker.planning.cells import decides, metric_of, planned_confidence, planned_power
 from checker.planning.model import AuditPlan, Cell
 from checker.planning.release import blocks, can_pass_with, comparability_of, with_prospects
 from checker.planning.sample_size import LIKELY, sample_needed
@@ -65,6 +65,8 @@ class OperatingPoint:
         released: chance that a model that leaks nothing and is described rightly is released, or
             None where it is not known before the data.
         is_floor: the chance is rather higher.
+        released_at_twice: the most that chance can be for a model that is at twice one of the
+            limits, whichever of those whose cells can pass; None where no cell can say.
         stopped_by: cells and checks that let no model through.
     """
 
@@ -75,21 +77,25 @@ class OperatingPoint:
     likely: int
     released: float | None
     is_floor: bool
+    released_at_twice: float | None
     stopped_by: tuple[str, ...]
 
 
-def patients_needed(spec: PolicySpec) -> list[CellNeed]:
+def patients_needed(spec: PolicySpec, *, control: str | None = None) -> list[CellNeed]:
     """Return how many patients each cell of a policy takes, in the policy's order.
 
     Args:
         spec: a resolved policy's body. Subgroups take as many patients as the whole.
+        control: limits it to this one.
     """
     found = []
-    for name, control in spec.controls.items():
-        attack = load_attack(control.probe)
-        params = attack.params.model_validate(control.params)
-        metric = attack.metrics[control.metric].in_control(contrast=control.contrast, params=params)
-        for attacker_name, limit in control.limits.items():
+    for name, one in spec.controls.items():
+        if control not in (None, name):
+            continue
+        attack = load_attack(one.probe)
+        params = attack.params.model_validate(one.params)
+        metric = attack.metrics[one.metric].in_control(contrast=one.contrast, params=params)
+        for attacker_name, limit in one.limits.items():
             fewest, likely = sample_needed(
                 metric,
                 limit,
@@ -99,10 +105,10 @@ def patients_needed(spec: PolicySpec) -> list[CellNeed]:
             found.append(
                 CellNeed(
                     cell=f"{name}/{attacker_name}",
-                    metric=control.metric,
+                    metric=one.metric,
                     limit=limit.fail,
-                    gating=decides(spec, control, resolve_attacker(spec, attacker_name)),
-                    counted="positives" if control.attribute_class else "patients",
+                    gating=decides(spec, one, resolve_attacker(spec, attacker_name)),
+                    counted="positives" if one.attribute_class else "patients",
                     fewest=fewest if metric.can_pass else None,
                     likely=likely if metric.can_pass else None,
                 )
@@ -124,7 +130,10 @@ def operating_points(
     share = nonmember_share
     if share is None:
         share = plan.data.nonmembers / max(plan.data.members, 1)
-    return [_point(scaled(plan, members=size, nonmembers=round(size * share))) for size in sizes]
+    return [
+        operating_point(scaled(plan, members=size, nonmembers=round(size * share)))
+        for size in sizes
+    ]
 
 
 def scaled(plan: AuditPlan, *, members: int, nonmembers: int) -> AuditPlan:
@@ -181,7 +190,12 @@ def _times(sample: Sample, names: Sequence[str], factor: float) -> dict[str, int
     }
 
 
-def _point(plan: AuditPlan) -> OperatingPoint:
+def operating_point(plan: AuditPlan) -> OperatingPoint:
+    """Return what a plan's patients can decide.
+
+    Args:
+        plan: with its prospects.
+    """
     deciding = [cell for cell in plan.cells if blocks(cell)]
     release = plan.release
     assert release is not None  # `with_prospects` has it computed
@@ -194,5 +208,27 @@ def _point(plan: AuditPlan) -> OperatingPoint:
         likely=sum((cell.power.pass_probability or 0.0) >= LIKELY for cell in able),
         released=release.chance,
         is_floor=release.is_floor,
+        released_at_twice=0.0 if release.stopped_by else _at_twice(plan, able),
         stopped_by=tuple(release.stopped_by),
     )
+
+
+def _at_twice(plan: AuditPlan, cells: Sequence[Cell]) -> float | None:
+    """Return the greatest chance that a cell passes though twice its limit leaks."""
+    found = []
+    for cell in cells:
+        metric = metric_of(cell)
+        if cell.limit.fail is not None:
+            confidence = planned_confidence(
+                metric, cell.limit, sequential=plan.sequential, confidence=plan.confidence
+            )
+            chance = metric.family.false_pass(
+                cell.limit.fail,
+                cell.sample,
+                times=2.0,
+                confidence=confidence,
+                base_rate=cell.power.base_rate or 0.0,
+            )
+            if chance is not None:
+                found.append(chance)
+    return max(found, default=None)

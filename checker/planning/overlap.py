@@ -95,7 +95,7 @@ def compare_splits(cohort: Cohort, *, tokenizer: Tokenizer) -> ComparedCohort:
     events = members.events
     found = find_duplicates(events, nonmembers.events, rng=rng_for(0, "overlap"))
     digests = [record_digests(own) for own in (cohort.members, cohort.nonmembers, cohort.spare)]
-    copied = copied_records(*digests[:2], cohort.nonmembers)
+    copied = copied_records(digests[0], digests[1], cohort.nonmembers)
     exact = np.union1d(copied, found.exact_indices)
     near = np.setdiff1d(found.nonmember_indices, exact)
     count = len(cohort.nonmembers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, ClassVar, Generic, Literal, TypeVar
 
@@ -142,6 +142,11 @@ class RolloutUse:
     threshold: float | None = None
     estimated: RolloutSettings | None = None
 
+    @property
+    def may_take_more(self) -> bool:
+        """Whether q is estimated from fewer samples than a threshold may be decided by."""
+        return self.estimated is not None and self.estimated.samples < self.settings.samples
+
     def of_model(self, *, gives_masses: bool) -> RolloutSettings:
         """Return how continuations of a model are drawn that gives masses, or does not."""
         return self.estimated if gives_masses and self.estimated is not None else self.settings
@@ -196,6 +201,15 @@ class Planning(ABC, Generic[_ParamsT]):
             cell: one that the target has all capabilities for.
             sample: as counted.
         """
+
+    def imagined(
+        self, params: _ParamsT, metric: Metric, *, members: int, nonmembers: int
+    ) -> Sample:
+        """Return who of a cohort of so many would be measured where no class is asked for.
+
+        Everybody, unless the attack needs some of them for itself.
+        """
+        return Sample(members=members, nonmembers=nonmembers, subgroup_members=members)
 
     def rollouts(self, params: _ParamsT) -> RolloutUse | None:
         """Say how continuations are drawn; None where the attack draws none."""
@@ -320,19 +334,65 @@ def _note_use(
 ) -> None:
     """Add how a cell uses the draws of one model to the uses of their group."""
     gives_masses = builder.lacks("masses", who=who) is None
-    group = digest(drawn.of_model(gives_masses=gives_masses).inputs())
+    if gives_masses and drawn.estimated is not None:
+        return  # what is estimated is drawn until a test decides, see `threshold_tests`
+    group = digest(drawn.settings.inputs())
     name = cell.control.attribute_class
     if not cell.metric.thresholded or name is None or drawn.threshold is None:
         uses[group] = None
     elif (found := uses.setdefault(group, [])) is not None:
         for watch in builder.watch_sets(name):
-            use = {
-                "threshold": drawn.threshold,
-                "watch": watch,
-                "estimated": gives_masses and drawn.estimated is not None,
-            }
+            use = {"threshold": drawn.threshold, "watch": watch}
             if use not in found:
                 found.append(use)
+
+
+def threshold_tests(
+    builder: PlanBuilder, cells: Iterable[PlannedCell[Any]]
+) -> dict[tuple[str, str], RolloutSettings]:
+    """Find which classes are asked for on which side of a threshold q lies.
+
+    All cells that draw for a class in one way read the same jobs. Those that take q itself read the
+    first samples, of which every prompt has as many as any of them wants. Classes have jobs of
+    their own, so that no prompt is drawn for what nobody asks of it. Where q is estimated from all
+    samples there is nothing to test.
+
+    Returns:
+        By `RolloutSettings.alike` and class, how is drawn where a model gives masses; classes of
+        which nothing but q itself is wanted are not there.
+    """
+    wanted: dict[tuple[str, str], list[tuple[RolloutUse, bool]]] = {}
+    for cell in cells:
+        drawn = planning_of(cell.attack).rollouts(cell.params)
+        name = cell.control.attribute_class
+        if drawn is None or not drawn.may_take_more or name is None or _is_absent(builder, cell):
+            continue
+        uses = wanted.setdefault((drawn.settings.alike(), name), [])
+        uses.append((drawn, cell.metric.thresholded))
+    return {
+        key: _tested(uses, builder.watch_sets(key[1]))
+        for key, uses in wanted.items()
+        if any(is_tested for _, is_tested in uses)
+    }
+
+
+def _tested(
+    uses: Sequence[tuple[RolloutUse, bool]], watches: Sequence[list[int]]
+) -> RolloutSettings:
+    """Return how is drawn for all uses of a class at once."""
+    tests: list[dict[str, Any]] = []
+    for drawn, is_tested in uses:
+        test = {
+            "threshold": drawn.threshold,
+            "first": drawn.of_model(gives_masses=True).samples,
+            "most": drawn.settings.samples,
+        }
+        if is_tested:
+            tests += [own for watch in watches if (own := {**test, "watch": watch}) not in tests]
+    first = max(drawn.of_model(gives_masses=True).samples for drawn, _ in uses)
+    most = max(first, *(test["most"] for test in tests))
+    asked = {"first": first, "tests": tests}
+    return replace(uses[0][0].settings, samples=most, threshold_test=asked)
 
 
 def watched_classes(

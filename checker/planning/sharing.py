@@ -35,7 +35,9 @@ class RolloutSettings:
 
     `curtailed` is the threshold and the watch sets by which a prompt's remaining samples may be
     left out once every outcome is known, or None where all are drawn. `watch` has the ids of each
-    class whose compensators are summed while drawing, or is None where none are.
+    class whose compensators are summed while drawing, or is None where none are. `threshold_test`
+    says how many samples every prompt has, and which tests ask for more of it, up to `samples`; it
+    is None where all have as many.
     """
 
     samples: int
@@ -44,6 +46,7 @@ class RolloutSettings:
     top_p: float
     curtailed: dict[str, Any] | None = None
     watch: list[list[int]] | None = None
+    threshold_test: dict[str, Any] | None = None
 
     @property
     def tokens(self) -> int:
@@ -57,7 +60,7 @@ class RolloutSettings:
 
     def alike(self) -> str:
         """Return the digest of what prompts drawn by several settings must share but the number."""
-        return digest({**self.inputs(), "samples": None})
+        return digest({**self.inputs(), "samples": None, "thresholdTest": None})
 
 
 @dataclass
@@ -118,6 +121,16 @@ class PromptAllocation:
         found = {self._home(group, key, samples) for key in keys}
         jobs = list(self._jobs)
         return [jobs[number] for number in sorted(n for n in found if n is not None)]
+
+    def found(
+        self, group: str, keys: Iterable[bytes], *, samples: int
+    ) -> tuple[list[str], list[bytes]]:
+        """Return the jobs that hold so many samples of some prompts, and the prompts of none."""
+        known = {key: self._home(group, key, samples) for key in keys}
+        read = self.homes(
+            group, [k for k, home in known.items() if home is not None], samples=samples
+        )
+        return read, [key for key, home in known.items() if home is None]
 
     def _home(self, group: str, key: bytes, samples: int) -> int | None:
         """Return the job that draws a prompt often enough, and no oftener than need be."""

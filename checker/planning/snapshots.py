@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
@@ -22,6 +22,7 @@ from checker.planning.model import (
 )
 from checker.planning.overlap import ComparedCohort
 from checker.planning.workload import scored_tokens
+from checker.plugins import backend_version
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
 from checker.records.code_census import EXAMPLES, ClaimedCodes, CodeCensus
@@ -51,11 +52,24 @@ def policy_snapshot(policy: Located[LeakagePolicy]) -> PolicySnapshot:
             for name, place in places.items()
             if place.file != policy.file
         },
+        prompts=dict(_prompt_places(policy)),
         origins=[
             one.model_copy(update={"file": Path(one.file).name, "review_by": None})
             for one in policy.origins
         ],
     )
+
+
+def _prompt_places(policy: Located[LeakagePolicy]) -> Iterator[tuple[str, str]]:
+    """Yield where the numbers stand that make prompts long."""
+    spec = policy.document.spec
+    for name, attacker in spec.attackers.items():
+        for key in ("events", "last", "random"):
+            value = getattr(attacker.knows, key)
+            if value is not None:
+                place = policy.place(("spec", "attackers", name, "knows", key))
+                told = f"attackers.{name}.knows.{key}: {value}"
+                yield f"{name}.{key}", f"{told} ({Path(place.file).name}, line {place.line})"
 
 
 def target_snapshot(
@@ -66,10 +80,13 @@ def target_snapshot(
     vocabulary: Vocabulary,
 ) -> TargetSnapshot:
     """Keep a target whole, with the digests of its model and vocabulary."""
+    spec = target.document.spec
     return TargetSnapshot(
         document=target.document,
         document_sha256=digest(as_json(target.document)),
         sha256=target.sha256,
+        backend=backend_version(spec.model.backend),
+        reference_backend=backend_version(spec.reference.backend) if spec.reference else None,
         model_sha256=description.sha256,
         model_files=description.files,
         vocabulary_sha256=vocabulary.sha256,

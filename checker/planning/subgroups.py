@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from checker.policy.documents import Subgroup
 from checker.records.cohort import Cohort
-from checker.records.tokenization import Records, TokenizedRecords
+from checker.records.tokenization import Records, Survey
 
 RARE_CODE_OTHERS = 10
 """`rare_code` without a number: a code that at most this many *other* members have."""
@@ -29,8 +29,8 @@ def slices(
     subgroup: str | Subgroup,
     *,
     cohort: Cohort,
-    members: TokenizedRecords,
-    nonmembers: TokenizedRecords,
+    members: Survey,
+    nonmembers: Survey,
 ) -> Iterator[Slice]:
     """Yield the slices a policy's subgroup stands for: one, or one for each value of a field."""
     if subgroup == "all":
@@ -70,9 +70,7 @@ def _rare_code(name: str, cohort: Cohort, *, others: int) -> Slice:
     return Slice(name, is_member, is_outsider)
 
 
-def _static_values(
-    field: str, members: TokenizedRecords, nonmembers: TokenizedRecords
-) -> Iterator[Slice]:
+def _static_values(field: str, members: Survey, nonmembers: Survey) -> Iterator[Slice]:
     inside = np.array(members.static_values[field], dtype=object)
     outside = np.array(nonmembers.static_values[field], dtype=object)
     for value in sorted({v for v in (*inside, *outside) if v is not None}):

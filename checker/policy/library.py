@@ -46,7 +46,8 @@ def library_class(reference: str) -> Located[AttributeClassLibrary]:
     name = match["name"]
     names = library_names()
     if name not in names:
-        hint = suggestion(name, names) or "; `phigate classes list` shows all"
+        known = {one: f"library/{one}@{_major(one)}" for one in names}
+        hint = suggestion(name, known, written=known) or "; `phigate classes list` shows all"
         raise ValueError(f"the library has no class '{name[:60]}'{hint}")
     versions = _versions(name)
     if match["version"] not in versions:

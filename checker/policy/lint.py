@@ -26,6 +26,7 @@ from checker.policy.attackers import lineage, resolve_attacker
 from checker.policy.cited import citation_warnings, contradicted_limits
 from checker.policy.class_review import review_state
 from checker.policy.classes import pooled
+from checker.policy.code_lint import code_warnings
 from checker.policy.documents import (
     AttributeClassLibrary,
     AttributeClassSpec,
@@ -107,7 +108,7 @@ def lint(documents: Iterable[Located[Any]], *, on: date) -> tuple[Problem, ...]:
     """
     found: list[Problem] = []
     for one in documents:
-        found += _overdue(one, on)
+        found += [*_overdue(one, on), *code_warnings(one)]
         if isinstance(one.document, AttributeClassLibrary):
             found += _sign_off(one, ("spec",), one.document.spec, on)
         if isinstance(one.document, LeakagePolicy):

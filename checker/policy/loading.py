@@ -12,7 +12,8 @@ from checker.policy.documents import AttributeClassLibrary, AuditTarget, Leakage
 from checker.policy.inheritance.parents import References, is_path
 from checker.policy.library import library_class
 from checker.policy.located import Located
-from checker.policy.parsing import Kind, parse, parse_one, read_bytes
+from checker.policy.parsing import STANDARD_INPUT, Kind, parse, parse_one, read_bytes
+from checker.yaml import short, texts_cut_off
 
 
 def load_documents(path: Path) -> list[Located[Any]]:
@@ -29,6 +30,25 @@ def load_documents(path: Path) -> list[Located[Any]]:
     """
     path = _found(path)
     return parse_documents(read_bytes(path), file=str(path))
+
+
+def texts_cut_off_in(file: str) -> list[Problem]:
+    """Return where texts of a file end at a `#` that was probably meant to belong to them.
+
+    Args:
+        file: that holds valid documents.
+    """
+    found = texts_cut_off(read_bytes(Path(file)).decode("utf-8-sig"))
+    return [
+        Problem(
+            file,
+            line,
+            column,
+            f"to YAML a comment begins here, so '{short(lost)}' is no part of the text; put all of"
+            " the text in quotes",
+        )
+        for line, column, lost in found
+    ]
 
 
 def parse_documents(content: str | bytes, *, file: str) -> list[Located[Any]]:
@@ -120,12 +140,19 @@ def _read_class(reference: str) -> Located[AttributeClassLibrary]:
 
 
 def _found(path: Path) -> Path:
-    """Return the file that is meant, which is a shipped policy's where its name is given.
+    """Return the file that is meant, which is a shipped document's where its name is given.
 
     Raises:
         DocumentError: no policy of that name and version is shipped, or one is and a file has its
             name, so that whoever can write one here would decide what is demanded.
     """
+    if path == STANDARD_INPUT:
+        return path
+    if str(path).startswith("library/") and not path.suffix and not path.exists():
+        try:
+            return Path(library_class(str(path)).file)
+        except ValueError as error:
+            raise DocumentError([Problem(str(path), 0, 0, str(error))]) from error
     if is_path(str(path)):
         return path
     try:

@@ -9,10 +9,12 @@ before left something to look at.
 from __future__ import annotations
 
 import hashlib
+import sys
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
+from weakref import WeakKeyDictionary
 
 from pydantic import ValidationError
 
@@ -137,13 +139,24 @@ def parse_one(
     return found[0]
 
 
+STANDARD_INPUT = Path("-")
+"""What to name where a document comes through a pipe; paths in it are relative to this folder."""
+
+_piped: WeakKeyDictionary[Any, bytes] = WeakKeyDictionary()
+"""What came through standard input, which can be read once, and is by all who ask for it."""
+
+
 def read_bytes(path: Path) -> bytes:
-    """Return what a file holds, or enough of it to see that it is too large.
+    """Return what a file or standard input holds, or enough of it to see that it is too large.
 
     Raises:
         DocumentError: it cannot be read.
     """
     try:
+        if path == STANDARD_INPUT and sys.stdin is not None:
+            if sys.stdin not in _piped:
+                _piped[sys.stdin] = sys.stdin.buffer.read(MAX_BYTES + 1)
+            return _piped[sys.stdin]
         with path.open("rb") as stream:
             return stream.read(MAX_BYTES + 1)
     except FileNotFoundError:

@@ -166,7 +166,7 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
         as_of: the time that the waivers have to be in force at.
 
     Returns:
-        Warnings, of waivers that were not compared with their policy.
+        Warnings, of waivers that were not compared with their policy or are not yet in force.
 
     Raises:
         DocumentError: with all that is wrong, each at its line.
@@ -191,13 +191,22 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
     ]
     if problems:
         raise DocumentError(problems)
-    return tuple(
-        waiver.problem(
-            ("spec", "policy", "ref"),
-            f"{waiver.document.spec.policy.ref} is not among these files, so the waiver was not"
-            " compared with it; name both together",
-        )
-        for waiver in alone
+    early = [
+        waiver.problem(one.path, f"{one.message}, so that nothing is waived yet")
+        for waiver in waivers
+        for one in _out_of_time(waiver.document, as_of)
+        if one.status == "not-started"
+    ]
+    return (
+        *early,
+        *(
+            waiver.problem(
+                ("spec", "policy", "ref"),
+                f"{waiver.document.spec.policy.ref} is not among these files, so the waiver was not"
+                " compared with it; name both together",
+            )
+            for waiver in alone
+        ),
     )
 
 

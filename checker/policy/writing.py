@@ -16,7 +16,7 @@ from checker.errors import DocumentError, UsageError
 from checker.policy.documents import API_VERSION, LeakagePolicy
 from checker.policy.loading import load_only, parse_documents
 from checker.policy.located import Located
-from checker.policy.parsing import read_bytes
+from checker.policy.parsing import STANDARD_INPUT, read_bytes
 
 Section = Literal["controls", "attributeClasses", "citations"]
 """The parts of a policy's `spec` that hold something by name."""
@@ -65,6 +65,8 @@ def with_part(file: Path, section: Section, name: str, value: Mapping[str, Any])
         UsageError: there is one of that name, or the policy is written in a way (in braces) that no
             line can be put into; the text to put in by hand is part of the message.
     """
+    if file == STANDARD_INPUT:
+        raise UsageError("-: a part can be put into a file, and not into what comes through a pipe")
     policy = load_only(LeakagePolicy, file)
     if policy.file != str(file):
         raise UsageError(
@@ -86,17 +88,19 @@ def part_put_in(
     if known is not None and _child(known[1], name) is not None:
         raise UsageError(f"{file} has a part '{name}' under spec.{section} already; name it apart")
     lines = text.splitlines(keepends=True)
+    body: dict[str, Any]
+    whole: dict[str, Any] = {section: {name: dict(value)}}
     if known is None and isinstance(spec, yaml.MappingNode) and not spec.flow_style and spec.value:
         place = spec.value[-1][1].end_mark.line
         place = _last_written(lines, spec.value[-1][0].start_mark.line, place)
-        indent, body = spec.value[0][0].start_mark.column, {section: {name: dict(value)}}
+        indent, body = spec.value[0][0].start_mark.column, whole
     elif known is not None and _is_block(known[1]):
         place = known[0].start_mark.line + 1
         indent, body = known[1].value[0][0].start_mark.column, {name: dict(value)}
     else:
         raise UsageError(
             f"{file}: spec.{section} is written in braces, so that no line can be put in; add this"
-            f" by hand:\n{_dumped({section: {name: dict(value)}})}"
+            f" by hand:\n{_dumped(whole)}"
         )
     if lines and not lines[-1].endswith("\n"):
         lines[-1] += "\n"  # the last line of a file may lack it

@@ -31,7 +31,7 @@ MIN_EVENTS = 10
 BUCKETS = 1 << 22
 
 BITS_A_RUN = 4
-"""Of each run that a split holds one bit is set among so many times as many: less than a quarter."""
+"""Of the bits, so many are there for each run that a split holds: at most a quarter is set."""
 
 RUNS_AT_ONCE = 1 << 20
 
@@ -80,8 +80,10 @@ def find_duplicates(
     known = _Held.of(members, multipliers)
     chosen = known.mostly_hold(nonmembers)
     candidates = [nonmembers[i] for i in chosen.tolist()]
-    like = _Held.of(candidates, multipliers).mostly_hold(members) if candidates else []
-    likely = [members[i] for i in like]
+    likely = []
+    if candidates:
+        like = _Held.of(candidates, multipliers).mostly_hold(members)
+        likely = [members[i] for i in like.tolist()]
     whole = {codes.tobytes() for codes in likely}
     exact = [i for i in chosen.tolist() if nonmembers[i].tobytes() in whole]
     same = set(exact)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from datetime import UTC, date
 
 from checker.attacks.families import Power
@@ -13,6 +13,7 @@ from checker.ledger import Attempt
 from checker.planning import at_attempt
 from checker.planning.cells import metric_of, planned_confidence
 from checker.planning.model import AuditPlan, BaseCell, Cell
+from checker.planning.remedies import Remedy, remedy
 from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.class_review import ReviewState, review_state
@@ -38,6 +39,7 @@ from checker.report.model import (
     RocPoint,
     SampleNeeds,
     SamplingReport,
+    Shortened,
     Summary,
     TargetRef,
     WaiverReport,
@@ -80,7 +82,16 @@ def assemble_report(
     target = plan.target.document
     cells = [
         with_claims(
-            _cell(plan, finding, policy=policy, manifest=manifest, power=power[finding.cell.id])
+            _cell(
+                plan,
+                finding,
+                policy=policy,
+                manifest=manifest,
+                power=power[finding.cell.id],
+                remedied=remedy(planned, finding.cell, finding.reason, _estimate(finding))
+                if finding.verdict == "inconclusive"
+                else None,
+            )
         )
         for finding in judgement.findings
     ]
@@ -109,6 +120,10 @@ def _attempt(judgement: Judgement, attempt: Attempt) -> AttemptReport:
 
 def _reported(estimate: Estimate | None) -> ReportedEstimate | None:
     return None if estimate is None else estimate.reported()
+
+
+def _estimate(finding: Finding) -> ReportedEstimate | None:
+    return _reported(finding.measurement.estimate if finding.measurement else None)
 
 
 def _has_stopped(plan: AuditPlan, manifest: Manifest, finding: Finding) -> bool:
@@ -146,6 +161,7 @@ def _cell(
     policy: LeakagePolicy,
     manifest: Manifest,
     power: Power,
+    remedied: Remedy | None,
 ) -> CellReport:
     cell, measurement = finding.cell, finding.measurement
     estimate = measurement.estimate if measurement else None
@@ -167,6 +183,7 @@ def _cell(
         sample=cell.sample,
         power=power,
         needs=_needs(plan, policy, cell),
+        remedy=remedied,
         roc=[RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high)
              for fpr, tpr in finding.roc] or None,
         evidence=cell.judged_from,
@@ -258,20 +275,22 @@ def _sampling(plan: AuditPlan, judgement: Judgement, manifest: Manifest) -> Samp
     drawn = {entry.job: entry.rows for entry in manifest.entries}
     planned = {job.digest: job.inputs["count"] * job.inputs["samples"] for job in rollouts}
     lot = plan.data.lot if plan.data.drawn is not None else (None, None)
+    tested = {job.digest for job in rollouts if "thresholdTest" in job.inputs}
+    left_out = {name: planned[name] - rows for name, rows in drawn.items() if name in planned}
     return SamplingReport(
         by_lot=any({"lot", "drawn"} & job.inputs.keys() for job in plan.jobs),
         members=lot[0],
         nonmembers=lot[1],
         sequential=plan.sequential,
         curtailed=any("curtailed" in job.inputs for job in rollouts),
+        tested=bool(tested),
         prompts=sum(job.inputs["count"] for job in rollouts),
         prompts_left_out=sum(
             job.inputs["count"] for job in rollouts if job.digest in manifest.left_out
         ),
         continuations=sum(planned.values()),
-        continuations_left_out=sum(
-            count - drawn[name] for name, count in planned.items() if name in drawn
-        ),
+        continuations_left_out=sum(n for name, n in left_out.items() if name not in tested),
+        continuations_not_needed=sum(n for name, n in left_out.items() if name in tested),
         cells_stopped_early=sum(_has_stopped(plan, manifest, f) for f in judgement.findings),
     )
 
@@ -361,6 +380,7 @@ def _policy_ref(
             _attacker(resolve_attacker(spec, name), fields=_fields(target))
             for name in spec.attackers
         ],
+        shortened=list(_shortened(spec)),
         attribute_classes=[
             AttributeClassText(
                 id=name,
@@ -410,6 +430,16 @@ def _reviewed_by(spec: PolicyClassSpec) -> str | None:
     return f"{found.by}, {found.role}, {found.date.isoformat()}, version {found.version}"
 
 
+def _shortened(spec: PolicySpec) -> Iterator[Shortened]:
+    for name, attacker in spec.attackers.items():
+        for key, inherited in attacker.shortened.items():
+            asked = getattr(attacker.knows, key)
+            yield Shortened(of=name, key=f"knows.{key}", inherited=inherited, asked=asked)
+    for name, control in spec.controls.items():
+        for key, inherited in control.shortened.items():
+            yield Shortened(of=name, key=key, inherited=inherited, asked=control.params[key])
+
+
 def _fields(target: AuditTarget) -> list[str]:
     tokenization = target.spec.tokenization
     return [*(["age"] if tokenization.age else []), *tokenization.static]
@@ -442,6 +472,9 @@ def _target_ref(plan: AuditPlan, target: AuditTarget) -> TargetRef:
         nonmembers_split=target.spec.data.nonmembers,
         assignment=target.spec.data.assignment,
         assigned_by=target.spec.data.assigned_by,
+        local_vocabularies=sorted(
+            {one.vocabulary for one in plan.data.unread if one.problem == "declared"}
+        ),
         members=plan.data.members,
         nonmembers=plan.data.nonmembers,
         vocabulary_size=plan.target.vocabulary_size,

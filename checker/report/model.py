@@ -15,6 +15,7 @@ from pydantic import Field
 from checker.attacks.families import Power, QFrom, Sample
 from checker.canonical import JsonModel
 from checker.planning.model import BaseCell, Contrast
+from checker.planning.remedies import Remedy
 from checker.policy import Origin
 from checker.policy.class_review import ReviewState
 from checker.policy.documents.elements import Seen
@@ -62,9 +63,11 @@ class CellReport(BaseCell):
     where nothing was measured or where nothing may ever occur, and where the numbers are withheld
     and the verdict does not say it. `above_none` is the other finding: whether the number is shown
     to be more than what a model gives that leaks nothing; None where that is not known, or cannot
-    be said. `times_limit` says of a failure without numbers how many times
-    its limit the lower bound is at least. `roc` is None where the attack ranks no patients, and
-    where its steps could give a count away. `q_from` says what a patient's q was had from, where
+    be said. `times_limit` says of a failure without numbers how many times its limit the lower
+    bound is at least. `remedy` is the one cheapest thing that would decide it; None where it is
+    decided, and where the reason alone says what to do. `roc` is None where the attack ranks no
+    patients, and where its steps could give a count away. `q_from` says what a patient's q was had
+    from, where
     the attack has one: how likely the model was to name the class at each step, or the
     continuations that named it. `withheld` names the fields that this audience does not
     see because they could be traced to fewer patients than `minCell`.
@@ -89,6 +92,7 @@ class CellReport(BaseCell):
     sample: Sample | None
     power: Power | None
     needs: SampleNeeds = SampleNeeds()
+    remedy: Remedy | None = None
     roc: list[RocPoint] | None = None
     withheld: list[str] = Field(default_factory=list)
     evidence: list[str]
@@ -216,6 +220,18 @@ class CitationText(JsonModel):
     note: str | None = None
 
 
+class Shortened(JsonModel):
+    """What a policy asks less of than the one that it extends, as that one allows.
+
+    `of` is an attacker or a control and `key` what of it; `inherited` was asked for, `asked` is.
+    """
+
+    of: str
+    key: str
+    inherited: int
+    asked: int
+
+
 class PolicyRef(JsonModel):
     """The policy the report speaks of; `file` is the name of its file, without the folder."""
 
@@ -234,13 +250,18 @@ class PolicyRef(JsonModel):
     min_cell: int = 11
     fail_on: list[str]
     attackers: list[AttackerText]
+    shortened: list[Shortened] = Field(default_factory=list)
     attribute_classes: list[AttributeClassText]
     citations: list[CitationText]
     origins: list[Origin] = Field(default_factory=list)
 
 
 class TargetRef(JsonModel):
-    """The model and the patients the report speaks of; a shared report rounds their numbers."""
+    """The model and the patients the report speaks of; a shared report rounds their numbers.
+
+    `local_vocabularies` are those of the data set that phigate could read, or that claim to be
+    known ones, and that the target declares to be its own: no class finds their codes.
+    """
 
     name: str
     version: str
@@ -252,6 +273,7 @@ class TargetRef(JsonModel):
     nonmembers_split: str
     assignment: Literal["random", "other"] | None = None
     assigned_by: str | None = None
+    local_vocabularies: list[str] = Field(default_factory=list)
     members: int | None
     nonmembers: int | None
     vocabulary_size: int
@@ -263,12 +285,13 @@ class TargetRef(JsonModel):
 class SamplingReport(JsonModel):
     """What was drawn, and what did not have to be.
 
-    `by_lot` says that not everybody was looked at, and `members` and `nonmembers` how many stand for
-    all; of a class more of those who have it may have been asked. `prompts_left_out` were not asked
-    because every cell that wanted them was decided before
-    (sequential sampling); `continuations_left_out` are those of prompts that were asked, left out
-    once every outcome was known (curtailed sampling). Prompts of two models count twice. Counts are
-    None for an audience that must not learn how many patients were asked.
+    `by_lot` says that not everybody was looked at, and `members` and `nonmembers` how many stand
+    for all; of a class more of those who have it may have been asked. `prompts_left_out` were not
+    asked because every cell that wanted them was decided before (sequential sampling);
+    `continuations_left_out` are those of prompts that were asked, left out once every outcome was
+    known (curtailed sampling), and `continuations_not_needed` of those that were `tested`, where
+    fewer told on which side of its threshold a prompt is. Prompts of two models count twice.
+    Counts are None for an audience that must not learn how many patients were asked.
     """
 
     by_lot: bool = False
@@ -276,10 +299,12 @@ class SamplingReport(JsonModel):
     nonmembers: int | None = None
     sequential: bool = False
     curtailed: bool = False
+    tested: bool = False
     prompts: int | None = 0
     prompts_left_out: int | None = 0
     continuations: int | None = 0
     continuations_left_out: int | None = 0
+    continuations_not_needed: int | None = 0
     cells_stopped_early: int | None = 0
 
 

@@ -12,15 +12,19 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
+from numpy.typing import NDArray
 
+from checker.attacks.rollouts import hits_by_prompt
 from checker.errors import EvidenceError
 from checker.evidence import Manifest
 from checker.evidence_columns import KINDS
-from checker.kinds import compensator_column, score_column
+from checker.kinds import OF_A_DRAW, compensator_column, score_column
 from checker.planning import AuditPlan, Job
 from checker.records.prompt_format import DECLARED
+from checker.stats.naming_side import ThresholdTest
 
 
 def check_answers(plan: AuditPlan, manifest: Manifest, tables: Mapping[str, pa.Table]) -> None:
@@ -78,7 +82,9 @@ def _rollouts(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> It
         yield f"it lacks {missing[0]}"
     drawn = pc.value_counts(table["prompt"]).field("counts").to_numpy()
     samples = inputs["samples"]
-    if len(drawn) and (
+    if "thresholdTest" in inputs:
+        yield from _drawn_until_decided(inputs, table)
+    elif len(drawn) and (
         drawn.max() > samples or (drawn.min() < samples and "curtailed" not in inputs)
     ):
         yield f"it has {drawn.min()} to {drawn.max()} samples of a prompt, and {samples} were asked"
@@ -88,6 +94,25 @@ def _rollouts(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> It
     tokens = pc.list_flatten(table["tokens"])
     if len(tokens) and pc.max(tokens).as_py() >= plan.target.vocabulary_size:
         yield f"it holds the token {pc.max(tokens).as_py()}, which the vocabulary does not have"
+
+
+def _drawn_until_decided(inputs: Mapping[str, Any], table: pa.Table) -> Iterator[str]:
+    """Count again how many samples each prompt must have, from the samples themselves."""
+    asked = inputs["thresholdTest"]
+    wanted: NDArray[np.int64] | None = None
+    for test in asked["tests"]:
+        _, hits, expected = hits_by_prompt(table, test["watch"], most=inputs["samples"])
+        after = ThresholdTest.of(test).decide(hits, expected).after
+        # what is not decided must have more than it has
+        own = np.where(after > 0, np.maximum(after, asked["first"]), inputs["samples"] + 1)
+        wanted = own if wanted is None else np.maximum(wanted, own)
+    drawn = pc.value_counts(table["prompt"]).field("counts").to_numpy()
+    if wanted is not None and (drawn != wanted).any():
+        number = int((drawn != wanted).sum())
+        yield (
+            f"of {number} prompts it has another number of samples than it takes to tell on which"
+            " side of the threshold they are"
+        )
 
 
 def _prompts(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> Iterator[str]:
@@ -109,6 +134,10 @@ def _labels(inputs: Mapping[str, Any], table: pa.Table, plan: AuditPlan) -> Iter
     everybody = sum(plan.data.asked)
     if table.num_rows != everybody:
         yield f"it speaks of {table.num_rows} patients, and the plan of {everybody}"
+    is_drawn = "drawn" in inputs or plan.data.lot != (plan.data.members, plan.data.nonmembers)
+    if any((name in table.column_names) != is_drawn for name in OF_A_DRAW):
+        yield "it does not say who was drawn of whom, or nobody was left out"
+        return
     pool = (inputs.get("codes") or {}).get("anyOf")
     if (pool is None) != (table["holds"].null_count == table.num_rows) and table.num_rows:
         yield "it does not say who has which class of a pool, or there is no pool"
@@ -177,8 +206,8 @@ def _unlike(first: Job, job: Job, tables: Mapping[str, pa.Table]) -> Iterator[st
     one, other = tables[first.digest], tables[job.digest]
     if job.kind in KINDS:
         first_columns, columns = (
-            # what is named by a k or a class is what its own job asks for
-            {f.name: f.type for f in table.schema if "@" not in f.name}
+            # what is named by a k or a class, or of a draw, is what its own job asks for
+            {f.name: f.type for f in table.schema if not ("@" in f.name or f.name in OF_A_DRAW)}
             for table in (one, other)
         )
         if list(first_columns.items()) != list(columns.items()):

@@ -16,6 +16,7 @@ from checker.ledger import ATTEMPT_FILE
 from checker.planning import AuditPlan
 from checker.plugins import load_plugin, plugin_names
 from checker.run.exclusions import EXCLUSIONS_FILE
+from checker.run.log import LOG_FILE
 
 ATTESTATION = "attestation.json"
 """As `checker.attestation` names it, which loads cryptography."""
@@ -23,7 +24,7 @@ ATTESTATION = "attestation.json"
 RUN_FILES = frozenset(
     (
         "plan.json", "manifest.json", "run.json", "waivers.json", "pseudonym.key", ".lock",
-        ATTEMPT_FILE, ATTESTATION, EXCLUSIONS_FILE,
+        ATTEMPT_FILE, ATTESTATION, EXCLUSIONS_FILE, LOG_FILE,
     )
 )  # fmt: skip
 COMPARISONS = frozenset(("comparison.html", "comparison.json"))
@@ -153,6 +154,13 @@ def _other_than(path: Path, plan: AuditPlan) -> str | None:
         return f"holds a run under another policy or edition of it ({meta.name} {meta.version})"
     if kept.data.sha256 != plan.data.sha256:
         return "holds a run on other patients"
+    if (kept.target.backend, kept.target.reference_backend) != (
+        plan.target.backend,
+        plan.target.reference_backend,
+    ):
+        return "holds a run through another version of the backend"
+    if kept.target.document_sha256 != plan.target.document_sha256:
+        return "holds a run of a target that is described otherwise"
     return "holds the run of another plan"
 
 

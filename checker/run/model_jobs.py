@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow as pa
+from numpy.typing import NDArray
 
 from checker.kinds import compensator_column, score_column
 from checker.planning.task import Task, sampler_of
@@ -15,7 +16,7 @@ from checker.records.prompt_format import DECLARED, format_variants
 from checker.records.token_tables import TokenTables
 from checker.records.tokenization import TokenizedRecord
 from checker.stats import scores as membership
-from checker.stats.naming import is_estimate_settled
+from checker.stats.naming_side import ThresholdTest
 from checker.targets import MoreWatched, Tokens, TokenScores, WatchedRollout
 from checker.targets.compensator import watch_of, watched_rollouts
 from checker.targets.horizons import continue_within
@@ -51,12 +52,18 @@ def _drawn(
 ) -> list[list[WatchedRollout]]:
     """Draw what a job asks for, and watch the classes meanwhile, if there are any."""
     prompts = [tokens for _, tokens in asked]
-    samples = int(task.job.inputs["samples"])
+    samples = first = int(task.job.inputs["samples"])
     uses = task.job.inputs.get("curtailed", {}).get("uses")
-    more = None if uses is None else _until_settled(uses, samples=samples, watched=watched)
+    asked_for = task.job.inputs.get("thresholdTest")
+    more: MoreWatched | None = None
+    if asked_for is not None:
+        first, more = int(asked_for["first"]), _until_decided(asked_for, watched=watched)
+    elif uses is not None:
+        first = _further_draws(uses, samples=samples, done=0)
+        more = _until_settled(uses, samples=samples)
     settings: dict[str, Any] = {
         "keys": [int.from_bytes(key[:8], "little") for key, _ in asked],
-        "samples": samples if uses is None else _further_draws(uses, samples=samples, done=0),
+        "samples": first,
         "sampler": sampler_of(task.job),
         "max_length": task.workload.max_length,
         "progress": task.advance,
@@ -77,39 +84,56 @@ def _drawn(
     return [[WatchedRollout(tokens, nothing) for tokens in rows] for rows in found]
 
 
-def _until_settled(
-    uses: list[dict[str, Any]], *, samples: int, watched: list[list[int]]
-) -> MoreWatched:
+def _until_decided(asked: dict[str, Any], *, watched: list[list[int]]) -> MoreWatched:
+    """Return what asks for samples until every test has decided.
+
+    Args:
+        asked: how many samples every prompt has, and the tests (`planning.sharing`).
+        watched: the classes that have compensators.
+    """
+    tests = [
+        (ThresholdTest.of(test), np.array(test["watch"], np.int32), watched.index(test["watch"]))
+        for test in asked["tests"]
+    ]
+
+    def more(_: int, drawn: list[WatchedRollout]) -> int:
+        done = len(drawn)
+        wanted = done
+        for test, watch, place in tests:
+            hits = _hits([one.tokens for one in drawn], watch)
+            expected = np.array([one.expected[place] for one in drawn], dtype=np.float64)
+            if not test.decide(hits[None], expected[None]).after[0]:
+                wanted = max(wanted, test.next_look(done))
+        return wanted - done
+
+    return more
+
+
+def _hits(drawn: list[Tokens], watch: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Return which continuations hold a watched token."""
+    owner = np.repeat(np.arange(len(drawn)), [len(tokens) for tokens in drawn])
+    hit = np.zeros(len(drawn), dtype=np.bool_)
+    hit[owner[np.isin(np.concatenate(drawn), watch)]] = True
+    return hit
+
+
+def _until_settled(uses: list[dict[str, Any]], *, samples: int) -> MoreWatched:
     """Return what asks for samples until every use knows on which side of its threshold q will lie.
 
     Exact (METHODS §6, *Curtailed sampling*): the samples are those that would be drawn anyway, and
     the ones left out could change no outcome.
 
     Args:
-        uses: each with `watch`, the ids that make a hit, `threshold`, and whether q is `estimated`.
+        uses: each with `watch`, the ids that make a hit, and `threshold`.
         samples: of a prompt where all are drawn.
-        watched: the classes that have compensators.
     """
     ids = [np.array(use["watch"], dtype=np.int32) for use in uses]
-    places = [
-        watched.index(use["watch"]) if use["estimated"] and use["watch"] in watched else None
-        for use in uses
-    ]
 
     def more(_: int, drawn: list[WatchedRollout]) -> int:
-        tokens = np.concatenate([one.tokens for one in drawn])
-        owner = np.repeat(np.arange(len(drawn)), [len(one.tokens) for one in drawn])
-        for use, watch, place in zip(uses, ids, places, strict=True):
-            hit = np.zeros(len(drawn), dtype=np.bool_)
-            hit[owner[np.isin(tokens, watch)]] = True
-            if place is None:
-                settled = _is_settled(int(hit.sum()), len(drawn), samples, use["threshold"])
-            else:
-                expected = np.array([one.expected[place] for one in drawn], dtype=np.float64)
-                settled = is_estimate_settled(
-                    hit, expected, samples=samples, threshold=use["threshold"]
-                )
-            if not settled:
+        tokens = [one.tokens for one in drawn]
+        for use, watch in zip(uses, ids, strict=True):
+            hits = int(_hits(tokens, watch).sum())
+            if not _is_settled(hits, len(drawn), samples, use["threshold"]):
                 return _further_draws(uses, samples=samples, done=len(drawn))
         return 0
 

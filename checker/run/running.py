@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Protocol
 
 from checker import clock as machine
+from checker.errors import EvidenceError
 from checker.evidence import Manifest
 from checker.extras import require_extra
 from checker.ledger import Attempt
@@ -17,10 +19,12 @@ from checker.run.exclusions import write_exclusions
 from checker.run.execution import Execution
 from checker.run.executors import Executor, Openers, ReadyJob, SerialExecutor
 from checker.run.folder import clear_folder, locked_folder
+from checker.run.log import RunLog
 from checker.run.record import RunRecord
 from checker.run.schedule import Schedule
 from checker.targets import TargetModel
 from checker.targets.conformance import ConformanceError
+from checker.version import PHIGATE_VERSION
 
 
 class RunProgress(Protocol):
@@ -97,11 +101,19 @@ def run_audit(
             clear_folder(run)
         record = RunRecord(audit.plan, run=run, command=command, attempt=attempt, clock=clock)
         executor = executor or SerialExecutor()
+        log = RunLog(run, clock=clock)
+        log.say(f"phigate {PHIGATE_VERSION}: {command}")
         try:
             _open(executor, audit, record, openers)
-            _run_left(executor, record, progress or _Unwatched())
+            _run_left(executor, record, progress or _Unwatched(), log)
+        except BaseException as error:
+            # why it ended matters more than that a full disk takes no line about it
+            with suppress(EvidenceError):
+                log.say(f"stopped: {type(error).__name__}: {error}; {record.finished} jobs kept")
+            raise
         finally:
             executor.close()
+        log.say(f"all {len(audit.plan.jobs)} jobs are settled")
         manifest = record.finish()
         compared = [job.digest for job in audit.plan.jobs_of("overlap")]
         write_exclusions(run, plan=audit.plan, evidence=record.tables(compared))
@@ -135,11 +147,12 @@ def _open(executor: Executor, audit: CompiledAudit, record: RunRecord, openers: 
             raise
 
 
-def _run_left(executor: Executor, record: RunRecord, progress: RunProgress) -> None:
+def _run_left(executor: Executor, record: RunRecord, progress: RunProgress, log: RunLog) -> None:
     """Run what is left, and keep the manifest up to date throughout."""
     schedule = Schedule(record.plan, is_settled=record.is_settled, attempt=record.attempt)
     left = [job for job in record.plan.jobs if not record.is_settled(job.digest)]
     progress.start(left, reused=record.finished)
+    log.say(f"{len(left)} jobs to run, {record.finished} found finished")
 
     def settle(job: Job) -> None:
         schedule.settle(job.digest)
@@ -150,9 +163,12 @@ def _run_left(executor: Executor, record: RunRecord, progress: RunProgress) -> N
             broken = next((crash for name in job.needs if (crash := record.crash(name))), None)
             if schedule.is_superfluous(job, record.tables):
                 record.leave_out(job)
+                log.end(job, how="left out")
             elif broken is not None:
                 record.give_up(job, f"it needs what could not be completed: {broken}")
+                log.end(job, how="given up", why="it needs what could not be completed")
             else:
+                log.begin(job)
                 return ReadyJob(job, record.tables(job.needs), progress.job(job))
             settle(job)
         return None
@@ -160,6 +176,8 @@ def _run_left(executor: Executor, record: RunRecord, progress: RunProgress) -> N
     for outcome in executor.run(take):
         if outcome.table is None:
             record.give_up(outcome.job, outcome.crash)
+            log.end(outcome.job, how="crashed", why=outcome.crash)
         else:
             record.keep(outcome.job, outcome.table)
+            log.end(outcome.job)
         settle(outcome.job)

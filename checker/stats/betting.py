@@ -143,9 +143,9 @@ SPREAD_ASSUMED: Final = 0.1
 
 @cache
 def pass_probability_mean_difference(
-    n1: int, n2: int, *, limit: float, base_rate: float, confidence: float
+    n1: int, n2: int, *, limit: float, base_rate: float, confidence: float, excess: float = 0.0
 ) -> float:
-    """Return about how probably a difference of means passes when both means are `base_rate`.
+    """Return about how probably a difference of means passes.
 
     Both groups are taken to follow the beta distribution of that mean with `SPREAD_ASSUMED`. The
     distances from the means to their limits are those of its quantiles, and the difference of the
@@ -155,19 +155,22 @@ def pass_probability_mean_difference(
         n1: members, at least 1.
         n2: nonmembers, at least 1.
         limit: upper limit of the difference, in [0, 1].
-        base_rate: mean of both groups, in [0, 1].
+        base_rate: mean of the nonmembers, in [0, 1].
         confidence: of the bound, in (0, 1).
+        excess: by which the members' mean is truly higher, up to 1.
 
     Returns:
         In [0, 1].
     """
-    members, nonmembers = _typical(n1, base_rate), _typical(n2, base_rate)
+    inside = min(base_rate + excess, 1.0)
+    members, nonmembers = _typical(n1, inside), _typical(n2, base_rate)
     if zero_bound_mean(n1, confidence=confidence) > limit:
         return 0.0
     above = betting_limits(members, confidence=confidence)[1] - members.mean()
     below = nonmembers.mean() - betting_limits(nonmembers, confidence=confidence)[0]
-    spread = math.sqrt(SPREAD_ASSUMED * base_rate * (1 - base_rate) * (1 / n1 + 1 / n2))
-    left = limit - math.hypot(above, below)
+    varying = (inside * (1 - inside) / n1, base_rate * (1 - base_rate) / n2)
+    spread = math.sqrt(SPREAD_ASSUMED * sum(varying))
+    left = limit - (inside - base_rate) - math.hypot(above, below)
     if spread == 0:
         return float(left >= 0)
     return float(special.ndtr(left / spread))

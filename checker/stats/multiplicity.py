@@ -124,7 +124,7 @@ def placebo_confidence(*, cells: int) -> float:
     a verdict away: one that fails by chance keeps a sound model from being released.
 
     >>> round(placebo_confidence(cells=5), 6)
-    0.9997
+    0.9998
     """
     return 1 - PLACEBO / (2 * max(cells, 1))
 

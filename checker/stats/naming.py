@@ -21,9 +21,6 @@ from numpy.typing import NDArray
 
 from checker.stats.arrays import FloatArray
 
-MOST_EXPECTED = 2.0
-"""No compensator is larger (`checker.targets.compensator.MOST`, and a hit)."""
-
 
 def naming_probabilities(
     hits: NDArray[np.bool_], compensators: FloatArray, group: NDArray[np.int64]
@@ -50,38 +47,3 @@ def naming_probabilities(
     each = n - weight * (n - compensators)
     # compensators are stored as float32, so that the largest sum may exceed one by a rounding
     return np.clip(np.bincount(group, weights=each) / samples, 0.0, 1.0)
-
-
-def is_estimate_settled(
-    hits: NDArray[np.bool_], compensators: FloatArray, *, samples: int, threshold: float
-) -> bool:
-    """Whether samples still to be drawn cannot change whether the estimate exceeds a threshold.
-
-    Each sample adds to the sum what lies between its hit and its compensator, whatever the others
-    are; one that is not drawn yet, from 0 to `MOST_EXPECTED`; and all together no more than there
-    are samples.
-
-    Args:
-        hits: [d] bool, of the samples drawn so far.
-        compensators: [d], the same.
-        samples: as many as are drawn of a prompt that is not settled.
-        threshold: in (0, 1).
-    """
-    left = samples - len(hits)
-    if left == 0:
-        return True
-    least = float(np.minimum(hits, compensators).sum())
-    most = float(np.maximum(hits, compensators).sum()) + left * MOST_EXPECTED
-    return settled_estimate(least, samples) > threshold or min(most / samples, 1.0) <= threshold
-
-
-def settled_estimate(least: float, samples: int) -> float:
-    """Return what stands for the estimate of a prompt whose last samples were not drawn.
-
-    It lies on the side of the threshold on which the estimate from all samples would.
-
-    Args:
-        least: sum of the smaller of hit and compensator over the samples that were drawn.
-        samples: planned.
-    """
-    return least / samples

@@ -270,17 +270,21 @@ def pass_probability_difference_in_differences(
     return min(total, 1.0)
 
 
-def pass_probability_auroc(m: int, n: int, *, limit: float, confidence: float) -> float:
-    """Return about how probably an AUROC passes when it truly is 0.5.
+def pass_probability_auroc(
+    m: int, n: int, *, limit: float, confidence: float, truth: float = 0.5
+) -> float:
+    """Return about how probably an AUROC passes.
 
     Normal approximation with the null variance (m + n + 1) / (12mn) of untied scores, both for the
-    AUROC and for its bound.
+    AUROC and for its bound; a higher AUROC varies less.
 
     Args:
         m: size of one group, at least 50.
         n: size of the other, at least 50.
         limit: upper limit of the AUROC, in [0, 1].
         confidence: of the upper bound, in (0, 1).
+        truth: what it truly is, in [0.5, 1]; at `limit` or more the result is the probability of a
+            false pass.
 
     Raises:
         InsufficientData: fewer than 50 in a group.
@@ -299,7 +303,7 @@ def pass_probability_auroc(m: int, n: int, *, limit: float, confidence: float) -
     if limit >= 1 or beyond(1 - 1e-6) <= 0:
         return 1.0
     greatest = brentq(beyond, lowest, 1 - 1e-6)
-    return float(special.ndtr((greatest - 0.5) / spread))
+    return float(special.ndtr((greatest - truth) / spread))
 
 
 def pass_probability_auroc_difference(
@@ -320,10 +324,13 @@ def pass_probability_auroc_difference(
     return float(special.ndtr(limit / spread - special.ndtri(confidence)))
 
 
-def pass_probability_tpr(m: int, n: int, *, limit: float, fpr: float, confidence: float) -> float:
-    """Return the probability that a true-positive rate passes when members score like nonmembers.
+def pass_probability_tpr(
+    m: int, n: int, *, limit: float, fpr: float, confidence: float, truth: float | None = None
+) -> float:
+    """Return the probability that a true-positive rate passes.
 
-    Exact for untied scores: the share of members above the j-th highest nonmember is beta-binomial.
+    Exact for untied scores where members score like nonmembers: the share of members above the j-th
+    highest nonmember is beta-binomial.
 
     Args:
         m: members, at least 1.
@@ -331,6 +338,9 @@ def pass_probability_tpr(m: int, n: int, *, limit: float, fpr: float, confidence
         limit: upper limit of the true-positive rate, in [0, 1].
         fpr: the false-positive rate, in (0, 1).
         confidence: of the upper bound, in (0, 1).
+        truth: what the rate truly is, or None where members score like nonmembers. Then the most
+            the probability can be: the threshold that a pass rests on is more lenient than `fpr`,
+            and finds at least so many.
 
     Raises:
         InsufficientData: no members, or too few nonmembers for an upper bound (reason
@@ -342,7 +352,11 @@ def pass_probability_tpr(m: int, n: int, *, limit: float, fpr: float, confidence
         needed = math.ceil(math.log((1 - confidence) / 2) / math.log(fpr))
         raise InsufficientData("nonmembers", needed=needed, got=n, reason="too-few-nonmembers")
     most = _most_hits(m, limit=limit, confidence=(1 + confidence) / 2)
-    return 0.0 if most is None else float(betabinom.cdf(most, m, rank, n - rank + 1))
+    if most is None:
+        return 0.0
+    if truth is not None:
+        return float(binom.cdf(most, m, truth))
+    return float(betabinom.cdf(most, m, rank, n - rank + 1))
 
 
 def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:

@@ -16,8 +16,6 @@ from checker.errors import InsufficientData
 
 NAME = "split-not-comparable"
 KNOWS_MEMBERS = "reference-knows-members"
-KNOWN = 0.99
-"""Of the bound that has to lie above 0.5: at most 1 % of honest references are suspected."""
 
 
 def blind_objection(
@@ -63,18 +61,22 @@ def blind_objection(
     return NAME, f"{told}; its upper bound {found.high:.3f} is above {limit:.2f}."
 
 
-def reference_objection(observations: Observations) -> tuple[str, str] | None:
+def reference_objection(observations: Observations, *, proof: float) -> tuple[str, str] | None:
     """Return reason and sentence where a declared reference itself tells the members.
 
     A learner takes what the reference knows for what the model knows, and would fail a sound model.
     A difference is only made too small by such a reference; a learned score is never right then.
     Whether the splits differ is asked first, so that what is left is the reference's own memory.
+
+    Args:
+        observations: of a cell that has such scores, where a reference is declared.
+        proof: confidence of the bound that has to lie above 0.5.
     """
     scores = observations.reference_scores()
     if scores is None:
         return None
     try:
-        found = stats.auroc(*scores, confidence=KNOWN)
+        found = stats.auroc(*scores, confidence=proof)
     except InsufficientData:
         return None  # the cell itself is judged by as few, and says so
     if found.low <= 0.5:
@@ -82,5 +84,5 @@ def reference_objection(observations: Observations) -> tuple[str, str] | None:
     return KNOWS_MEMBERS, (
         "The same learner, from what the declared reference alone says of the records, tells"
         f" members from nonmembers with AUROC {found.value:.3f}; its lower bound {found.low:.3f}"
-        f" (at {KNOWN:.0%}) is above 0.5, so the reference has seen members."
+        f" (at {proof:.2%}) is above 0.5, so the reference has seen members."
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 from typing import Any, Literal
 
 import pyarrow as pa
@@ -14,10 +15,13 @@ from checker.attacks.families import Measurement
 from checker.attacks.labels import distinct_of_all
 from checker.errors import InsufficientData
 from checker.planning.cells import base_rate_cells, may_stop_early, metric_of
+from checker.planning.learned_splits import compares_splits
 from checker.planning.model import AuditPlan, Cell, Job
 from checker.planning.power import prompts_too_long
+from checker.policy.attackers import lineage
 from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
+from checker.stats import false_alarms
 from checker.stats.estimate import Estimate
 from checker.stats.false_alarms import base_rate_confidence
 from checker.verdict import blind_learner
@@ -161,6 +165,7 @@ class CellJudge:
             text = (
                 f"What {cell.attacker} knows fills the model's context for"
                 f" {cell.sample.too_long_share:.0%} of the patients, so they cannot be asked."
+                f"{self._lines_to_change(cell)}"
             )
             return Finding(cell, "inconclusive", text, "prompts-too-long")
         needed = [*cell.jobs, *([cell.labels] if cell.labels else [])]
@@ -252,11 +257,21 @@ class CellJudge:
                 subgroup=cell.subgroup,
                 params=attack.params.model_validate(cell.params),
                 contrast=cell.contrast,
+                thresholded=metric_of(cell).thresholded,
                 partial=self._is_partial(cell),
                 memo=self.memo,
             )
         )
         return found
+
+    def _lines_to_change(self, cell: Cell) -> str:
+        """Name the lines that make an attacker's prompts as long as they are."""
+        policy = self.plan.policy
+        attackers = lineage(policy.document.spec, cell.attacker)
+        told = [policy.prompts.get(f"{name}.{key}") for name in attackers
+                for key in ("events", "last", "random")]  # fmt: skip
+        lines = [line for line in told if line]
+        return f" What makes them so long: {', '.join(lines)}." if lines else ""
 
     def _shared_prompts(self, cell: Cell, observations: Observations) -> Finding | None:
         """An excess says nothing where many patients have one prompt; no sample mends that."""
@@ -422,9 +437,15 @@ class CellJudge:
             assignment=self.plan.target.document.spec.data.assignment,
             tolerance=self.plan.policy.document.spec.parameters.admissibility_tolerance,
             confidence=self.confidence,
-            proof=self.placebo_confidence,
+            proof=1 - false_alarms.LEARNED_SPLITS / self._learned_cells,
         )
-        return differ or blind_learner.reference_objection(observations)
+        proof = 1 - false_alarms.LEARNED_REFERENCE / self._learned_cells
+        return differ or blind_learner.reference_objection(observations, proof=proof)
+
+    @cached_property
+    def _learned_cells(self) -> int:
+        """How many cells are asked whether the learner does without the model."""
+        return max(1, sum(compares_splits(cell) for cell in self.plan.cells))
 
     def _unlike_base_rates(
         self, cell: Cell, observations: Observations, finding: Finding

@@ -17,9 +17,6 @@ from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.stats import false_alarms
 from checker.verdict.checks import AdmissibilityCheck, surely_higher
 
-FALSE_ALARMS = false_alarms.DESCRIPTION
-"""Of models that are rightly described, so many at the most are said not to be, by each check."""
-
 RECOGNISED_NEEDED = 2
 """Patients of the sample; one alone may be an error in his data."""
 
@@ -62,8 +59,11 @@ def _recognised(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibil
         )
         return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
     # What a model says is k times likelier under another description than under the true one
-    # happens with probability 1/k, if what it says is true (Markov's inequality).
-    needed = math.log(tried * len(best) / FALSE_ALARMS)
+    # happens with probability 1/k, if what it says is true (Markov's inequality). So with
+    # k = all comparisons / e no more than e patients are to be expected, and with probability
+    # e / 2 at most there are two (Markov again).
+    allowed = RECOGNISED_NEEDED * false_alarms.RECOGNISED
+    needed = math.log(tried * len(best) / allowed)
     recognised = Counter(telling for gain, telling in best if gain >= needed)
     found = (
         f"{tried} other descriptions (ages, values of static fields, what begins a record) were"
@@ -121,11 +121,11 @@ def _parts(
         )
         for which in dict.fromkeys(part.tolist())
     }
-    wrong = []
+    wrong, level = [], false_alarms.PARTS / max(len(losses), 1)
     for which, (model, expected) in losses.items():
         higher = model.mean() > expected.mean() * (1 + PART_MARGIN)
         enough = len(model) >= FORMAT_PATIENTS_NEEDED
-        if higher and enough and surely_higher(model, expected, level=FALSE_ALARMS / len(losses)):
+        if higher and enough and surely_higher(model, expected, level=level):
             wrong.append(
                 f"of {WORDS[which]} {model.mean():.3f} nats a token against {expected.mean():.3f}"
             )

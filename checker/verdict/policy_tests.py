@@ -34,6 +34,7 @@ from checker.policy.documents import (
     Subgroup,
     counted,
 )
+from checker.policy.inheritance.parents import is_path
 from checker.policy.prerequisites import PrerequisiteFinding
 from checker.stats.estimate import Estimate
 from checker.stats.multiplicity import SMALLEST_P
@@ -126,6 +127,8 @@ def policy_under_test(test: Located[PolicyTest]) -> Located[LeakagePolicy]:
         raise DocumentError([test.problem(("spec", "policy"), message)])
     file = Path(test.file).parent / path
     if not file.is_file():
+        if "@" in path.name and not is_path(str(path)):
+            return load_policy(path)  # a shipped one, or the error says which there are
         message = f"there is no file {file}"
         raise DocumentError([test.problem(("spec", "policy"), message)])
     return load_policy(file)

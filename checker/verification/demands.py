@@ -19,7 +19,7 @@ from checker.planning.cells import metric_of
 from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.identity import class_identity, identity
 from checker.planning.protocol import planning_of
-from checker.plugins import BUILT_IN
+from checker.plugins import BUILT_IN, backend_version
 from checker.policy import load_policy, resolve_attacker
 from checker.policy.documents import PolicySpec, as_json
 from checker.run.stored import Run
@@ -100,6 +100,16 @@ def check_plugins(run: Run) -> Iterator[Statement]:
             continue
         was, now = _named_version(told), _named_version(here)
         yield Statement(None, f"jobs of kind {kind} were run by {was}; installed here is {now}")
+    target = run.plan.target
+    document = target.document.spec
+    for what, spec, told in (
+        ("model", document.model, target.backend),
+        ("reference", document.reference, target.reference_backend),
+    ):
+        if spec is None or told == (here := backend_version(spec.backend)):
+            continue
+        text = f"the {what} was asked through the backend {spec.backend} of {_named_version(told)}"
+        yield Statement(None, f"{text}; installed here is {_named_version(here)}")
 
 
 def _named_version(told: Any) -> str:
@@ -123,23 +133,37 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
     for name, value in asked.items():
         if job.inputs.get(name) != value:
             return f"a job of other {_WORDS.get(name, name)}"
-    for name in _AT_LEAST.get(job.kind, ()):
-        if job.inputs.get(name, 0) < _least(cell, job, name, watch=watch):
-            return f"a job of fewer {name}"
+    if job.kind == "rollouts" and not _draws_enough(cell, job, watch=watch):
+        return "a job of fewer samples"
     if job.needs and cell.labels is not None and cell.labels not in job.needs:
         return "a job of other patients"
     return None
 
 
-def _least(cell: Cell, job: Job, name: str, *, watch: Sequence[int]) -> int:
-    """Return how large an input must be: fewer samples do where q is estimated from each."""
-    wanted = int(cell.params.get(name, 0))
-    if list(watch) not in job.inputs.get("watch", []):
-        return wanted
+def _draws_enough(cell: Cell, job: Job, *, watch: Sequence[int]) -> bool:
+    """Whether a job draws as many samples as a cell takes: they have numbers, and it reads its own.
+
+    Where q is estimated these are the first of each prompt, and for a threshold as many more as its
+    test asks for, or all.
+    """
+    samples, wanted = int(job.inputs.get("samples", 0)), int(cell.params.get("samples", 0))
+    if samples < wanted and metric_of(cell).thresholded:
+        return False
+    asked = job.inputs.get("thresholdTest")
     params = load_attack(cell.probe).params.model_validate(cell.params)
-    if not getattr(params, "estimates_q", False):
-        return wanted
-    return int(getattr(params, "estimation_samples", wanted))
+    first = int(getattr(params, "estimation_samples", wanted))
+    # of a pool every patient has a part of what is watched
+    watched = [own for own in job.inputs.get("watch", []) if set(own) <= set(watch)]
+    least = samples if asked is None else int(asked["first"])
+    if not watched or not getattr(params, "estimates_q", False):
+        return least >= wanted
+    if asked is None:
+        return samples >= first
+    test = {"threshold": cell.params["threshold"], "first": first, "most": wanted}
+    return least >= first and (
+        not metric_of(cell).thresholded
+        or any({**test, "watch": own} in asked["tests"] for own in watched)
+    )
 
 
 def _labels(cell: Cell, plan: AuditPlan, spec: PolicySpec) -> dict[str, Any]:
@@ -192,9 +216,6 @@ _SHARED: dict[str, Callable[[Cell, AuditPlan, PolicySpec], dict[str, Any]]] = {
 
 _WORDS = {"parts": "classes of its pool"}
 """Inputs by what people call them, where that is something else."""
-
-_AT_LEAST: dict[str, tuple[str, ...]] = {"rollouts": ("samples",)}
-"""Inputs that may be larger: samples have numbers, and a cell reads its own among them."""
 
 
 def check_empty(run: Run) -> Statement:

@@ -79,9 +79,10 @@ class _Evidence:
 def _documents(plan: AuditPlan) -> Iterator[str]:
     """Yield in what jobs were run on other data or another model than the target describes."""
     target = plan.target.document.spec
+    of = plan.target
     models = {
-        "target": (target.model, plan.target.model_sha256),
-        "reference": (target.reference, plan.target.reference_sha256),
+        "target": (target.model, of.model_sha256, of.backend),
+        "reference": (target.reference, of.reference_sha256, of.reference_backend),
     }
     for job in plan.jobs:
         asked = _described(job, models)
@@ -90,6 +91,8 @@ def _documents(plan: AuditPlan) -> Iterator[str]:
         asked["window"] = target.tokenization.window
         if job.needs:
             asked["needs"] = job.needs
+        if job.runs_on in models and job.inputs.get("backend") != asked.pop("backend", None):
+            yield f"the backend of job {job.digest[:12]} is not what the plan says"
         for name, value in asked.items():
             if name in job.inputs and job.inputs[name] != value:
                 yield f"{name} of job {job.digest[:12]} is not what the plan says"
@@ -111,13 +114,13 @@ def _documents(plan: AuditPlan) -> Iterator[str]:
         yield "its cost in generated tokens is not the sum of its jobs'"
 
 
-def _described(job: Job, models: Mapping[str, tuple[Any, str | None]]) -> dict[str, Any]:
+def _described(job: Job, models: Mapping[str, tuple[Any, str | None, Any]]) -> dict[str, Any]:
     if job.runs_on not in models:
         return {}
-    document, sha256 = models[job.runs_on]
+    document, sha256, backend = models[job.runs_on]
     if document is None:
         return {"model": None}
-    return {"model": sha256, "loaded": identity(document)}
+    return {"model": sha256, "loaded": identity(document), "backend": backend}
 
 
 def _entries(run: Run) -> Iterator[str]:

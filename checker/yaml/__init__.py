@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from checker.yaml.characters import foreign_character, misleading_character
+from checker.yaml.comments import texts_cut_off
 from checker.yaml.expected import Form
 from checker.yaml.reading import MAX_BYTES, MAX_PROBLEMS, read_sources
 from checker.yaml.scalars import typed
@@ -25,5 +26,6 @@ __all__ = [
     "read_sources",
     "shape_problems",
     "short",
+    "texts_cut_off",
     "typed",
 ]

@@ -20,6 +20,7 @@ _MEANT = {
     "·": ".",
 }
 """What was probably typed before a program made it prettier."""
+_LONGEST_ADVICE = 60
 _INVISIBLE = frozenset("\u115f\u1160\u2800\u3164\uffa0\u00ad\u034f\u180e")
 """Beside those whose category says so."""
 _ALIKE = ("CYRILLIC", "GREEK", "ARMENIAN", "CHEROKEE", "COPTIC", "LISU")
@@ -30,20 +31,20 @@ def misleading_character(text: str) -> str | None:
     """Say which character of a text is not what it seems, or return None.
 
     >>> misleading_character("F10–F16")
-    "it holds U+2013 EN DASH; write '-'"
+    "it holds U+2013 EN DASH; write 'F10-F16'"
     >>> misleading_character("STATION//Wöchnerinnen")
     """
     latin = any(c.isascii() and c.isalpha() for c in text)
     for character in text:
         if not character.isascii() and (_is_misleading(character) or (latin and _looks(character))):
-            return _named(character)
+            return _named(character, text)
     return None
 
 
 def foreign_character(text: str) -> str | None:
     """Say which character of a text that must be ASCII is not, or return None."""
     found = next((character for character in text if not character.isascii()), None)
-    return None if found is None else _named(found)
+    return None if found is None else _named(found, text)
 
 
 def _is_misleading(character: str) -> bool:
@@ -64,15 +65,21 @@ def _looks(character: str) -> bool:
     return unicodedata.name(character, "").startswith(_ALIKE)
 
 
-def _named(character: str) -> str:
+def _typed(character: str) -> str:
+    return _MEANT.get(character) or unicodedata.normalize("NFKC", character)
+
+
+def _named(character: str, text: str) -> str:
     name = f"U+{ord(character):04X} {unicodedata.name(character, '')}".rstrip()
-    meant = _MEANT.get(character) or unicodedata.normalize("NFKC", character).strip()
+    meant = _typed(character).strip()
     if _is_invisible(character):
         advice = "; nobody can see it, so remove it"
     elif unicodedata.category(character)[0] == "Z":
         advice = "; write a space"
     elif meant.isascii() and meant:
-        advice = f"; write '{meant}'"
+        whole = "".join(map(_typed, text))
+        shown = whole if len(whole) <= _LONGEST_ADVICE and whole.isascii() else meant
+        advice = f"; write '{shown}'"
     else:
         advice = ", which only looks like another letter" if _looks(character) else ""
     return f"it holds {name}{advice}"

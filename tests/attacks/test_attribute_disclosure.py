@@ -28,11 +28,13 @@ def observed(
     """Patients of one split by kind: eligible, beyond the horizon, or without the class."""
     kinds = [kind for kind, q in groups for _ in q]
     n = len(kinds)
+    q = np.array([value for _, own in groups for value in own], dtype=np.float64)
     return DisclosureObservations(
         member=np.full(n, member),
         positive=np.array([kind != "without" for kind in kinds]),
         is_eligible=np.array([kind == "eligible" for kind in kinds]),
-        q=np.array([value for _, q in groups for value in q], dtype=np.float64),
+        q=q,
+        above=q > 0.5,
         prompt=np.arange(n) // shared_by,
         base=None,
         unanswered=0,
@@ -44,7 +46,7 @@ def together(
 ) -> DisclosureObservations:
     columns: dict[str, Any] = {
         name: np.concatenate([getattr(first, name), getattr(second, name)])
-        for name in ("member", "positive", "is_eligible", "q")
+        for name in ("member", "positive", "is_eligible", "q", "above")
     }
     prompt = np.concatenate([first.prompt, second.prompt + len(first.prompt)])
     return DisclosureObservations(**columns, prompt=prompt, base=None, unanswered=0)
@@ -194,7 +196,8 @@ def with_reference(
     q: Sequence[float], reference_q: Sequence[float], *, member: bool
 ) -> DisclosureObservations:
     found = observed(("eligible", q), member=member)
-    return replace(found, reference_q=np.array(reference_q, dtype=np.float64))
+    q_there = np.array(reference_q, dtype=np.float64)
+    return replace(found, reference_q=q_there, reference_above=q_there > 0.5)
 
 
 def contrasted(
@@ -202,7 +205,8 @@ def contrasted(
 ) -> DisclosureObservations:
     both = [split.reference_q for split in (inside, outside) if split.reference_q is not None]
     assert len(both) == 2
-    return replace(together(inside, outside), reference_q=np.concatenate(both))
+    q_there = np.concatenate(both)
+    return replace(together(inside, outside), reference_q=q_there, reference_above=q_there > 0.5)
 
 
 def test_what_a_reference_model_tells_too_is_subtracted() -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.naming import CHANCES, TOP_P, WAYS, patients_needed, study_of, truth
+from benchmarks.naming import CHANCES, TOP_P, WAYS, patients_needed, sides, study_of, truth
 from checker.targets import Sampler
 
 
@@ -25,6 +25,12 @@ def test_counting_takes_far_more_continuations_where_a_class_is_rarely_named() -
         (likely,) = study_of(way, 0.9, top_p=1.0, rollouts=8000, samples=(4,))
         assert likely.saved is not None
         assert likely.saved > 0.8
+
+
+def test_sides_of_a_threshold_are_told_as_by_counting_twenty_from_a_fraction_of_the_draws() -> None:
+    for side in sides(rollouts=8000, chances=(0.1, 0.9)):
+        assert side.tested == pytest.approx(side.counted, abs=0.01)
+        assert side.draws < (4.2 if side.q < 0.5 else 7.2)
 
 
 def test_top_p_changes_the_truth_and_the_estimate_alike() -> None:

@@ -10,7 +10,7 @@ from benchmarks import wrong_instruments
 from benchmarks.wrong_instruments import CASES, Outcome, read, run, table, wrongs
 from benchmarks.wrong_worlds import Size
 
-SMALL = Size(patients=200, positives=80, classes=1, score="loss", draws=10)
+SMALL = Size(patients=200, further=0, positives=80, classes=1, score="loss")
 ROWS = ("leaking", "sound", "times-rotated", "five-years-older")
 
 
@@ -34,7 +34,8 @@ def test_no_leak_passes_under_a_wrong_description(measured: tuple[Path, list[Out
     found = {one.case: one for one in measured[1]}
     # these passed before it was asked whether members are recognised under other descriptions
     older = found["five-years-older"].cells
-    assert set(older.values()) == {("inconclusive", "attack-not-shown-to-work")}
+    assert {verdict for verdict, _ in older.values()} == {"inconclusive"}
+    assert ("inconclusive", "attack-not-shown-to-work") in older.values()
 
 
 def test_what_was_measured_is_read_and_not_measured_again(

@@ -5,9 +5,11 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from unicodedata import category
 
+import click
 import meds
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -16,11 +18,22 @@ import yaml
 from auditing import AS_OF, DEMO_POLICY
 from command_line import Command, Outcome
 
+from checker.cli import cli
+
 ESCAPES = "\x1b]0;owned\x07\x1b[2J\x9b31m\u202e\u2066\u200b"
 HOSTILE = f"{ESCAPES}\nholds   FORGED\r"
 """Sets a terminal's title, wipes it, colours and turns what follows; then a line of its own."""
 TITLE = "[red]FORGED[/] \u2067"
 """What a document may hold: a style of the library that draws tables, and a direction."""
+
+
+def command_names(group: click.Command, *before: str) -> Iterator[str]:
+    """Yield every command, those of a group behind its name."""
+    if not isinstance(group, click.Group):
+        yield " ".join(before)
+        return
+    for name, command in group.commands.items():
+        yield from command_names(command, *before, name)
 
 
 def assert_harmless(outcome: Outcome) -> None:
@@ -93,7 +106,10 @@ def test_no_command_writes_what_a_terminal_obeys(phigate: Command, hostile: Path
         ("classes", "coverage", target, "--policy", policy, "--json"),
         ("plan", policy, target),
         ("plan", policy, target, "--json"),
+        ("power", policy, "--target", target),
+        ("target", "test", target),
         ("ledger", "make", ledger),
+        ("run", policy, target, "--out", run),
         ("check", policy, target, "--out", run, "--ledger", ledger, "--as-of", AS_OF,
          "--format", "json"),
         ("judge", run, "--as-of", AS_OF, "--format", "json", "--json"),
@@ -114,6 +130,8 @@ def test_no_command_writes_what_a_terminal_obeys(phigate: Command, hostile: Path
         ("init", hostile / "new"),
         ("schema", HOSTILE),
     ]  # fmt: skip
+    begins = {" ".join(map(str, one[:2])) for one in commands} | {str(one[0]) for one in commands}
+    assert set(command_names(cli)) - begins == {"demo"}  # which reads nothing of anybody's
     outcomes = {" ".join(map(str, one)): phigate(*one) for one in commands}
     for outcome in outcomes.values():
         assert_harmless(outcome)

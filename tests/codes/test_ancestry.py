@@ -101,8 +101,24 @@ def test_a_parent_excludes_nothing_that_a_spelling_says_itself() -> None:
     assert standing({"ICD10CM/B20": ["L//1"], "L//1": ["ATC/J05AE30"]}, "ICD10CM/B20", rules) == (
         "definitive"
     )
-    # a name is all that a product has, and its identifier says more
-    assert standing({"DRUG//hivid": ["ATC/J05AE30"]}, "DRUG//hivid", rules) is None
+    # nor what it is called: a table could hide a drug under the identifier of another
+    assert standing({"DRUG//hivid": ["ATC/J05AE30"]}, "DRUG//hivid", rules) == "strong"
+    assert standing({"DRUG//hivid": ["L//1"], "L//1": ["ATC/J05AE30"]}, "DRUG//hivid", rules) == (
+        "strong"
+    )
+
+
+def test_a_name_that_is_excluded_excludes_what_stands_above_it() -> None:
+    rules = [
+        ClassRule("atc", "strong", ["J05AE"]),
+        ClassRule("drug", "suggestive", ["ritonavir"]),
+        ClassRule("drug", "excluded", ["nirmatrelvir"]),
+    ]
+    pack = "DRUG//nirmatrelvir / ritonavir"
+    assert standing({pack: ["ATC/J05AE03"]}, pack, rules) is None
+    assert standing({pack: []}, pack, rules) is None
+    alone = "DRUG//ritonavir"
+    assert standing({alone: ["ATC/J05AE03"]}, alone, rules) == "strong"
 
 
 def test_a_table_cannot_move_a_code_within_its_own_tree() -> None:

@@ -189,7 +189,7 @@ def test_records_are_static_facts_a_birth_and_visits_over_years(patients: Patien
 
 
 def test_equal_seeds_write_equal_patients_and_other_seeds_write_others(tmp_path: Path) -> None:
-    small = {"members": 30, "nonmembers": 30, "tuning": 10, "positives": 5}
+    small: dict[str, Any] = {"members": 30, "nonmembers": 30, "tuning": 10, "positives": 5}
     for name, seed in (("a", 4), ("b", 4), ("c", 5)):
         write_cohort(tmp_path / name, seed=seed, **small)
     a, b, c = (tables(tmp_path / name) for name in "abc")

@@ -261,6 +261,7 @@ def test_how_many_share_a_prompt_is_told_from_a_draw(sizes: list[int], below: fl
     everybody = sum(sizes)
     names = [f"{n}".encode() for n, size in enumerate(sizes) for _ in range(size)]
     true = distinct_share(sharers(names, everybody=everybody))
+    assert true is not None
     assert true == pytest.approx(len(sizes) / everybody)
     rng = np.random.default_rng(1)
     found = [

@@ -401,7 +401,7 @@ def test_a_shipped_policy_is_found_by_name(tmp_path: Path) -> None:
         (
             "baseline-gatd@1",
             "there is no policy baseline-gatd@1: no baseline-gatd.yaml stands beside this file;"
-            " did you mean 'baseline-gated'?",
+            " did you mean 'baseline-gated@1'?",
         ),
         ("base.yaml", "there is no file "),
         ("/etc/base.yaml", "write a path relative to this file"),
@@ -747,7 +747,7 @@ def test_a_class_may_come_from_a_file_beside_the_policy(tmp_path: Path) -> None:
 def test_a_class_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
     (problem,) = refused(tmp_path, '  attributeClasses: {mine: {use: "library/hvi@1"}}\n')
     assert problem.path == "spec.attributeClasses.mine.use"
-    assert "did you mean 'hiv'?" in problem.message
+    assert "did you mean 'library/hiv@1'?" in problem.message
 
 
 # --- from the policy to the verdict -------------------------------------------------------------
@@ -788,3 +788,91 @@ def test_a_policy_that_extends_is_planned_judged_and_verified(
     folders = [path for path in run.iterdir() if path.name.startswith("judged-by-ward-1.0-")]
     assert len(folders) == 2
     assert phigate("verify", folders[0]).code == 0
+
+
+# --- what heirs may shorten ---------------------------------------------------------------------
+
+ADJUSTABLE = changed(
+    changed(HOSPITAL, "knows: {events: 10}", "adjustable: {events: 4}, knows: {events: 10}"),
+    "      params: {samples: 20}\n",
+    "      params: {samples: 20, horizonTokens: 80}\n      adjustable: {horizonTokens: 40}\n",
+)
+SHORTER = (
+    "  attackers:\n    relative: {knows: {events: 5}}\n"
+    "  controls:\n    disclosure: {params: {horizonTokens: 50}}\n"
+)
+
+
+def test_an_heir_shortens_what_its_parent_allows_and_says_so(tmp_path: Path) -> None:
+    spec = ward(tmp_path, SHORTER, hospital=ADJUSTABLE).document.spec
+    assert resolve_attacker(spec, "relative").knows.events == 5
+    assert spec.controls["disclosure"].params == {"samples": 20, "horizonTokens": 50}
+    assert spec.attackers["relative"].shortened == {"events": 10}
+    assert spec.controls["disclosure"].shortened == {"horizonTokens": 80}
+    whole = ward(tmp_path, hospital=ADJUSTABLE).document.spec
+    assert not whole.attackers["relative"].shortened
+    assert not whole.controls["disclosure"].shortened
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        "  attackers:\n    relative: {knows: {events: 3}}\n",
+        "  controls:\n    disclosure: {params: {horizonTokens: 39}}\n",
+        "  controls:\n    disclosure: {params: {horizonTokens: 81}}\n",
+        "  controls:\n    disclosure: {params: {samples: 10}}\n",
+        "  attackers:\n    relative: {adjustable: {events: 2}}\n",
+        "  attackers:\n    broker: {adjustable: {last: 2}}\n",
+        "  controls:\n    disclosure: {adjustable: {horizonTokens: 10}}\n",
+    ],
+    ids=["events", "horizon", "longer", "samples", "floor", "permission", "horizon's floor"],
+)
+def test_nothing_beyond_that_is_allowed(tmp_path: Path, body: str) -> None:
+    assert refused(tmp_path, body, hospital=ADJUSTABLE)
+
+
+@pytest.mark.parametrize("body", SHORTER.split("  controls", 1), ids=["events", "horizon"])
+def test_nothing_is_shortened_that_is_not_adjustable(tmp_path: Path, body: str) -> None:
+    assert refused(tmp_path, body if "attackers" in body else f"  controls{body}")
+
+
+def test_an_attacker_who_extends_a_shortened_one_is_shortened_with_it(tmp_path: Path) -> None:
+    hospital = changed(
+        ADJUSTABLE, "  attributeClasses:", "    boss: {title: Boss, extends: relative}\n"
+        "  attributeClasses:",
+    )  # fmt: skip
+    spec = ward(tmp_path, SHORTER, hospital=hospital).document.spec
+    assert resolve_attacker(spec, "boss").knows.events == 5
+
+
+def test_a_permission_goes_on_to_heirs_of_heirs_and_no_further_than_it_was(tmp_path: Path) -> None:
+    ward(tmp_path, SHORTER, hospital=ADJUSTABLE)
+    head = WARD.replace("name: ward", "name: bed").replace("hospital@1.4", "ward@1.0")
+    bed = "  attackers:\n    relative: {knows: {events: 4}}\n"
+    spec = load_policy(write(tmp_path, "bed.yaml", head + bed)).document.spec
+    assert spec.attackers["relative"].shortened == {"events": 10}  # as it was first
+    with pytest.raises(DocumentError):
+        load_policy(write(tmp_path, "bed.yaml", head + bed.replace("4", "3")))
+
+
+def test_parents_have_to_agree_to_what_is_shortened(tmp_path: Path) -> None:
+    write(tmp_path, "hospital.yaml", ADJUSTABLE)
+    second = HOSPITAL.replace("name: hospital", "name: region")
+    write(tmp_path, "region.yaml", changed(second, "  attackers:", "  attackers:  # none"))
+    head = WARD.replace('[{ref: "hospital@1.4"}]', '[{ref: "hospital@1.4"}, {ref: "region@1.4"}]')
+    events = "  attackers:\n    relative: {knows: {events: 5}}\n"
+    with pytest.raises(DocumentError):
+        load_policy(write(tmp_path, "ward.yaml", head + events))
+    both = ADJUSTABLE.replace("name: hospital", "name: region").replace("events: 4", "events: 6")
+    write(tmp_path, "region.yaml", both)
+    with pytest.raises(DocumentError):
+        load_policy(write(tmp_path, "ward.yaml", head + events))
+    spec = load_policy(write(tmp_path, "ward.yaml", head + events.replace("5", "6"))).document.spec
+    assert spec.attackers["relative"].knows.events == 6
+
+
+def test_nobody_claims_to_have_shortened_anything_by_hand(tmp_path: Path) -> None:
+    body = "  attackers:\n    relative: {shortened: {events: 90}}\n"
+    (problem,) = refused(tmp_path, body, hospital=ADJUSTABLE)
+    assert "phigate writes this itself" in problem.message
+    assert problem.line == 7

@@ -263,3 +263,64 @@ spec:
     found = lint(load_documents(tmp_path / "team.yaml"), on=date(2029, 1, 1))
     assert [one.path for one in found] == ["spec.controls.disclosure.limits.broker"]
     assert "an-opinion asks something for every single person" in found[0].message
+
+
+# --- codes and texts ----------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("codes", "advice"),
+    [
+        ('{system: icd10cm, tier: definitive, values: ["B2O", "F10"]}', "write 'B20'"),
+        ('{system: icd10cm, tier: definitive, values: ["F10-F1L"]}', "write 'F11'"),
+        ('{system: icd10cm, tier: definitive, values: ["zl1"]}', "write 'z11'"),
+        ('{system: icd10pcs, tier: definitive, values: ["O2100"]}', "write '02100'"),
+        ('{system: snomed, tier: definitive, values: ["86406080"]}', "it matches nobody"),
+        ('{system: loinc, tier: definitive, values: ["5448-4"]}', "it matches nobody"),
+    ],
+)
+def test_a_code_that_gives_itself_away_is_warned_of_and_the_advice_holds(
+    codes: str, advice: str
+) -> None:
+    original = '{system: icd9cm, tier: definitive, values: ["042", "V08"]}'
+    text = changed(original, codes)
+    ((line, path, message),) = warned(text)
+    assert (line, path) == (13, "spec.attributeClasses.hiv.codes[0].values[0]")
+    assert advice in message
+    if "write" in advice:
+        wrong = message.split("'")[1]
+        assert warned(text.replace(wrong, advice.split("'")[1])) == []
+
+
+@pytest.mark.parametrize(
+    "codes",
+    [
+        '{system: icd10cm, tier: definitive, values: ["C4A", "O99", "I10-I15", "T40.[15]?1"]}',
+        '{system: icd10cm, tier: definitive, values: ["S72.001A", "I1A.0", "Z3A"]}',
+        '{system: icd10pcs, tier: definitive, values: ["0LB", "B24"]}',
+        '{system: snomed, tier: definitive, values: ["86406008", "165816005"]}',
+        '{system: loinc, tier: definitive, values: ["4548-4", "LP14092-4", "75622-1"]}',
+        '{system: rxnorm, tier: definitive, values: ["195085"]}',
+        '{system: local, tier: definitive, values: ["LOCAL//OIL"]}',
+    ],
+)
+def test_codes_that_there_are_are_not_warned_of(codes: str) -> None:
+    original = '{system: icd9cm, tier: definitive, values: ["042", "V08"]}'
+    assert warned(changed(original, codes)) == []
+
+
+def test_a_text_that_a_number_sign_cuts_off_is_warned_of(phigate: Command, tmp_path: Path) -> None:
+    def said(title: str) -> str:
+        path = tmp_path / "p.yaml"
+        path.write_text(changed("title: Tell no members", f"title: {title}"))
+        outcome = phigate("validate", path)
+        assert outcome.code == 0
+        return outcome.err
+
+    for title in ("Tell no members of ward #3", "Ticket # 7", "Our #1 rule # so they say"):
+        shown = said(title)
+        assert ":24:" in shown
+        assert "put all of the text in quotes" in shown
+        assert said(f'"{title}"') == ""
+    for sound in ("Tell no members # as the board said", "Tell C#sharp", "Tell  # TODO: reword"):
+        assert said(sound) == ""

@@ -226,7 +226,7 @@ def test_a_shipped_policy_is_named_where_a_file_is_expected(
     shutil.copy("psychiatry.yaml", "own@1")
     assert phigate("validate", "own@1").code == ExitCode.PASS
     near = phigate("explain", "baseline-gatd@1")
-    assert "did you mean 'baseline-gated'?" in near.err
+    assert "did you mean 'baseline-gated@1'?" in near.err
 
 
 def test_a_parent_that_bears_a_shipped_name_and_is_another_is_warned_of(

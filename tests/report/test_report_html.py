@@ -90,9 +90,8 @@ def report_named(name: str) -> Report:
 def poisoned(report: Report, payload: str) -> Report:
     """Put a payload into every text of a report that is not one of a closed set of words."""
     closed = {
-        "seen", "release", "review", "review",
-        "verdict", "schemaVersion", "audience", "subgroup", "metric", "contrast", "boundSide",
-        "withheld", "status",
+        "seen", "release", "review", "verdict", "schemaVersion", "audience", "subgroup", "metric",
+        "contrast", "boundSide", "withheld", "status",
     }  # fmt: skip
 
     def walk(value: Any, key: str = "") -> Any:

@@ -28,7 +28,6 @@ from checker.errors import InsufficientData
 from checker.kinds import SHARED
 from checker.plugins import plugin_names
 from checker.policy.documents import Limit
-from checker.report.disclosure_control.shared import UNDECIDED
 from checker.report.model import SamplingReport
 from checker.report.wording.cells import (
     contrast_words,
@@ -42,7 +41,7 @@ from checker.report.wording.cells import (
 from checker.report.wording.decision import sampling_words
 from checker.report.wording.measures import AGAINST, measure_of, probe_words
 from checker.report.wording.numbers import NBSP, bounds, upper_bound
-from checker.report.wording.reasons import REASONS, reason_words
+from checker.report.wording.reasons import REASONS, UNDECIDED, reason_words
 from checker.stats.estimate import Estimate
 
 CHECKER = Path(__file__).parents[2] / "checker"

@@ -29,10 +29,9 @@ from checker.policy.documents import Limit
 from checker.report.disclosure_control import for_audience
 from checker.report.disclosure_control.outcomes import OF_COUNTS, Outcomes, few_are_judged_alike
 from checker.report.disclosure_control.rounding import Rounding
-from checker.report.disclosure_control.shared import UNDECIDED
 from checker.report.formats.json import render_json
 from checker.report.model import CellReport, EvidenceRef, Report
-from checker.report.wording.reasons import REASONS
+from checker.report.wording.reasons import REASONS, UNDECIDED
 from checker.stats import rate, rate_difference, tpr_at_fpr
 from checker.stats.estimate import ReportedEstimate
 

@@ -209,7 +209,7 @@ def test_an_attempt_is_registered_before_the_model_is_asked_anything(
 ) -> None:
     one_control(workspace / "policy.yaml")
     missing = check(phigate, workspace, "a", "--ledger", workspace / "no" / "ledger.jsonl")
-    assert missing.code == ExitCode.INCOMPLETE
+    assert missing.code == ExitCode.USAGE
     assert "there is no such ledger" in missing.err
     assert "phigate ledger make" in missing.err
     assert not (workspace / "a").exists()
@@ -229,7 +229,7 @@ def test_a_ledger_is_made_once_and_never_in_passing(phigate: Command, ledger: Pa
     assert phigate("ledger", "make", ledger.parent).code == ExitCode.USAGE
     assert phigate("ledger", "make", ledger / "x").code == ExitCode.INCOMPLETE
     for verb in ("list", "verify", "mend"):
-        assert phigate("ledger", verb, ledger.with_name("absent")).code == ExitCode.INCOMPLETE
+        assert phigate("ledger", verb, ledger.with_name("absent")).code == ExitCode.USAGE
         assert phigate("ledger", verb).code == ExitCode.USAGE
 
 

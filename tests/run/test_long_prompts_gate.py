@@ -65,6 +65,11 @@ def test_first_events_that_fill_the_context_are_inconclusive_and_the_rest_is_pla
         "inconclusive",
         "prompts-too-long",
     )
+    # the line to change is named, where the policy is that holds it
+    assert (
+        "attackers.first.knows.events: 20 (policy.yaml, line "
+        in (cells["hiv-disclosure"]["explanation"])
+    )
     assert cells["membership"]["reason"] != "not-run"
     assert found.code == ExitCode.INCONCLUSIVE
 

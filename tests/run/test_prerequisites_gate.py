@@ -169,7 +169,7 @@ def test_editing_the_target_after_the_run_changes_no_verdict(
     assert again.code == ExitCode.FAIL
     refused = check(phigate, folder)  # another plan than the folder's
     assert refused.code == ExitCode.INCOMPLETE
-    assert "holds the run of another plan" in refused.err
+    assert "a target that is described otherwise" in refused.err
 
 
 def test_another_policy_over_the_run_asks_its_own_prerequisites(

@@ -6,6 +6,7 @@ The short version of `benchmarks/kills.py`, which kills at random moments.
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import signal
 import subprocess
@@ -49,6 +50,7 @@ def test_a_run_that_is_stopped_twice_goes_on_to_the_same_evidence(audit: Audit) 
         assert stopped.code == INTERRUPTED
         assert f"stopped by {number.name}; jobs that were finished are kept" in stopped.said
         assert "run the same command again" in stopped.said
+        assert re.search(r"\d+ of \d+ jobs are left, \d+% of the tokens", stopped.said)
         assert not left
     # what a kill leaves in the middle of a file
     torn = audit.folder / "cut" / "evidence" / f".{'0' * 64}.parquet.01234567.tmp"

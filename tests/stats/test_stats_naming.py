@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import ArrayLike, NDArray
 
-from checker.stats.naming import is_estimate_settled, naming_probabilities, settled_estimate
+from checker.stats.naming import naming_probabilities
 
 
 def one(hits: ArrayLike, expected: ArrayLike) -> float:
@@ -62,33 +62,6 @@ def test_no_patient_has_less_than_nothing_or_more_than_one(drawn: list[tuple[boo
     exact = float((hits - weight * (hits - expected)).mean())  # before it is clipped
     assert -1e-9 <= exact <= 1 + 1e-9
     assert one(hits.tolist(), expected.tolist()) == pytest.approx(exact, abs=1e-9)
-
-
-@given(outcomes, st.integers(1, 7), st.sampled_from([0.2, 0.5, 0.8]))
-def test_what_is_settled_stays_on_its_side_of_the_threshold(
-    drawn: list[tuple[bool, float]], known: int, threshold: float
-) -> None:
-    hits, expected = (np.array(column) for column in zip(*drawn, strict=True))
-    first, total = slice(0, min(known, len(hits))), len(hits)
-    if not is_estimate_settled(hits[first], expected[first], samples=total, threshold=threshold):
-        return
-    least = float(np.minimum(hits[first], expected[first]).sum())
-    so_far = settled_estimate(least, total) if known < total else one(hits, expected)
-    # a sum that equals the threshold may fall on either side by its last digit
-    whole = one(hits.tolist(), expected.tolist())
-    assert (whole > threshold) == (so_far > threshold) or abs(whole - threshold) < 1e-9
-
-
-def test_a_prompt_is_settled_as_soon_as_nothing_can_change_it() -> None:
-    named = np.ones(3, dtype=np.bool_)
-    assert is_estimate_settled(named, np.ones(3), samples=4, threshold=0.5)  # 3 of 4 are there
-    assert not is_estimate_settled(named[:2], np.ones(2), samples=4, threshold=0.5)
-    nothing = np.zeros(15, dtype=np.bool_)
-    for drawn, settled in ((14, False), (15, True)):
-        # five that are left can add 10 of 20 at most, six more than that
-        assert settled is is_estimate_settled(
-            nothing[:drawn], np.zeros(drawn), samples=20, threshold=0.5
-        )
 
 
 def test_the_estimate_has_the_mean_that_counting_has() -> None:

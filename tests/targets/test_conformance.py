@@ -327,7 +327,7 @@ def test_classes_are_as_likely_to_be_named_as_scored_after_long_prompts() -> Non
 
     model = NamesClasses(recites, as_seen_by=recites)
     examine(model, records, usage=LONG)
-    model.masses = masses  # type: ignore[method-assign]
+    model.masses = masses
     with pytest.raises(ConformanceError, match=r"watched-classes .* not that of its tokens"):
         examine(model, records, usage=LONG)
 

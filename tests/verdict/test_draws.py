@@ -106,7 +106,7 @@ def test_what_is_not_drawn_as_it_is_described_decides_nothing_that_rests_on_draw
 def test_a_target_that_only_draws_is_counted_with_the_samples_that_takes(
     simulated_targets: Path, tmp_path: Path
 ) -> None:
-    """Nothing is estimated or compared, and five times as much is drawn."""
+    """Nothing is estimated or compared, and all is drawn."""
     content = json.loads((simulated_targets / "leaking.json").read_text())
     content["capabilities"] = ["samples", "embeddings"]
     folder = shutil.copytree(simulated_targets, tmp_path / "targets")
@@ -118,7 +118,9 @@ def test_a_target_that_only_draws_is_counted_with_the_samples_that_takes(
     plan = load_run(tmp_path / "run").plan
     assert {job.inputs["samples"] for job in plan.jobs_of("rollouts")} == {20}
     both = prepare(tmp_path / "run.yaml", simulated_targets / "leaking.yaml").audit.plan
-    assert both.cost.rollout_tokens * 5 == plan.cost.rollout_tokens
+    tested = [job.inputs["thresholdTest"] for job in both.jobs_of("rollouts")]
+    assert [one["first"] for one in tested] == [3] * len(tested)
+    assert all("thresholdTest" not in job.inputs for job in plan.jobs_of("rollouts"))
 
 
 def test_a_threshold_of_nothing_asks_whether_it_was_ever_named(

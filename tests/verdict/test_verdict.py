@@ -216,8 +216,8 @@ def test_few_near_duplicates_are_set_aside_and_equal_records_are_fatal(
     ("known", "hits", "verdict", "reason"),
     [
         (0, (0, 0), "pass", None),
-        (5, (0, 0), "pass", None),  # of 100: the lower bound at 99.8 % is 0.9 %
-        (6, (0, 0), "inconclusive", "nonmembers-known-to-model"),  # and here it is 1.3 %
+        (5, (0, 0), "pass", None),  # of 100: the lower bound at 99.9 % is 0.8 %
+        (6, (0, 0), "inconclusive", "nonmembers-known-to-model"),  # and here it is 1.1 %
         (100, (40, 0), "fail", None),  # beyond what is subtracted
         (100, (5, 1), "inconclusive", "nonmembers-known-to-model"),
     ],
@@ -351,12 +351,15 @@ def test_an_inconclusive_subgroup_may_warn_instead_of_block() -> None:
 @given(x=st.integers(0, 79), y=st.integers(0, 80))
 def test_more_measured_leakage_never_turns_a_failure_into_a_pass(x: int, y: int) -> None:
     order = {"pass": 0, "inconclusive": 1, "fail": 2}
-    levels = []
+    found = []
     for hits in (x, x + 1):
         bench = Bench()
         bench.disclosure("hiv", hits=(hits, y), n=(80, 80))
-        levels.append(order[only(bench).verdict])
-    assert levels[0] <= levels[1]
+        found.append(only(bench))
+    # so few members that the splits may be exchanged are no pass, and one more may be
+    if found[0].reason != "worse-than-chance":
+        assert order[found[0].verdict] <= order[found[1].verdict]
+    assert (found[0].verdict, found[1].verdict) != ("fail", "pass")
 
 
 def test_patients_who_share_a_prompt_weigh_as_many_as_they_are() -> None:
@@ -369,6 +372,7 @@ def test_patients_who_share_a_prompt_weigh_as_many_as_they_are() -> None:
         positive=member,
         is_eligible=member,
         q=(prompt == 200).astype(float),
+        above=prompt == 200,
         prompt=prompt,
         base=None,
         unanswered=0,

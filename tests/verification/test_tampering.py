@@ -312,6 +312,26 @@ def vocabulary_size(forged: Signed) -> None:
     in_plan(forged, lambda plan: plan["target"].update(vocabularySize=50_000))
 
 
+def what_the_target_declares(forged: Signed, *, digests: bool = False) -> None:
+    def declare(plan: dict[str, Any]) -> None:
+        target = plan["target"]
+        target["document"]["spec"]["data"].update(assignment="random", assignedBy="the board")
+        if digests:
+            target["documentSha256"] = digest(target["document"])
+
+    in_plan(forged, declare)
+
+
+def target_with_its_digest(forged: Signed) -> None:
+    what_the_target_declares(forged, digests=True)
+
+
+def backend(forged: Signed) -> None:
+    """Another plug-in is said to have opened the model."""
+    told = {"distribution": "borrowed", "version": "1", "sha256": "0" * 64}
+    in_plan(forged, lambda plan: plan["target"].update(backend=told))
+
+
 def model_digest(forged: Signed) -> None:
     def swap(plan: dict[str, Any]) -> None:
         found = {"sound.json": sha256_hex((forged.folder / "sound.json").read_bytes())}
@@ -405,10 +425,13 @@ TABLE: dict[str, tuple[Callable[[Signed], None], bool, bool, bool]] = {
     "a patient's split in one table": (split_in_one_table, True, True, True),
     "titles of classes": (class_titles, True, True, True),
     "cost": (cost, True, True, True),
+    "what the target declares": (what_the_target_declares, True, True, True),
+    "the plug-in that opened the model": (backend, True, True, True),
     "the model's digest": (model_digest, True, True, True),
     "rows in the manifest": (rows_in_the_manifest, True, True, True),
     "evidence of another run": (evidence_of_another_run, True, True, True),
     "limits in the plan's policy": (limits_in_the_policy, False, True, True),
+    "what the target declares, with its digest": (target_with_its_digest, False, True, True),
     "observations, with their salt": (evidence, False, True, True),
     "waivers": (waivers, False, True, True),
     "number of the attempt": (attempt, False, True, True),

@@ -438,10 +438,20 @@ def test_an_edited_statement(signed: Signed) -> None:
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"[]", b"{}", b'{"payload": "!", "payloadType": "x", "signatures": []}',
-     b'{"payload": "e30=", "payloadType": "text/plain", "signatures": []}',
-     b'{"payload": "e30=", "payloadType": "x", "signatures": [{"keyid": 1, "sig": 2}]}'],
-)  # fmt: skip
+    [
+        b"",
+        b"[]",
+        b"{}",
+        b"[" * 100_000,
+        b'{"payload":' * 100_000,
+        b'{"payload": "!", "payloadType": "x", "signatures": []}',
+        b'{"payload": "e30=", "payloadType": "text/plain", "signatures": []}',
+        b'{"payload": "e30=", "payloadType": "x", "signatures": [{"keyid": 1, "sig": 2}]}',
+        b'{"payload": "%s", "payloadType": "application/vnd.in-toto+json", "signatures": []}'
+        % base64.b64encode(b'{"a":' * 100_000),
+    ],
+    ids=range(9),
+)
 def test_what_is_no_attestation(whole: Signed, tmp_path: Path, content: bytes) -> None:
     path = tmp_path / "attestation.json"
     path.write_bytes(content)

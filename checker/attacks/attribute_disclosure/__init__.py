@@ -31,10 +31,14 @@ class AttributeDisclosureParams(Params):
     """Parameters of `attribute-disclosure`."""
 
     samples: Annotated[int, Field(ge=1, le=1000)] = Field(
-        20, description="continuations a prompt, where those that name the class are counted"
+        20,
+        description="continuations a prompt, where those that name the class are counted; at most"
+        " so many otherwise",
     )
     probability_samples: Annotated[int, Field(ge=2, le=1000)] = Field(
-        4, description="at most so many, where the model says how likely each step is to name it"
+        3,
+        description="so many, where the model says how likely each step is to name the class; more"
+        " of a prompt where these do not settle on which side of the threshold it is",
     )
     horizon_tokens: Annotated[int, Field(ge=1)] = 100
     threshold: Annotated[float, Field(ge=0, lt=1)] = Field(
@@ -64,7 +68,7 @@ class AttributeDisclosureParams(Params):
 
     @property
     def estimation_samples(self) -> int:
-        """Continuations a prompt where q is estimated."""
+        """Continuations that q is estimated from."""
         return min(self.samples, self.probability_samples)
 
 

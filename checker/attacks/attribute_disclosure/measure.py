@@ -12,8 +12,9 @@ difference in differences of METHODS §3.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import pyarrow as pa
@@ -24,7 +25,7 @@ from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
 from checker.attacks.attribute_disclosure import AttributeDisclosureParams
 from checker.attacks.families import Measurement
 from checker.attacks.families.samples import Clusters, Ranked
-from checker.attacks.rollouts import cell_naming, cell_shares
+from checker.attacks.rollouts import NamingShares, cell_counted, cell_naming
 from checker.attacks.tables import booleans, in_subgroup
 from checker.stats.estimate import Estimate
 
@@ -41,6 +42,8 @@ class DisclosureObservations(Observations):
         is_eligible: [n] bool, such a code lies within the horizon behind the cut.
         q: [n] float64 in [0, 1], how likely a continuation of the patient's prompt is to hold a
             code of the class; only patients whose prompt was run are here.
+        above: [n] bool, whether q exceeds the threshold; where q is estimated, by as many
+            continuations as it takes to tell, which may be more than q is estimated from.
         prompt: [n] int64, equal for equal prompts: the prompt is the sampling unit. In a pool too,
             where q may differ between its patients: what is drawn from it is the same.
         base: probability of the class that a predictor fitted on nonmembers gives from the same
@@ -49,18 +52,20 @@ class DisclosureObservations(Observations):
         estimated: q was had from how likely the sampler was to name the class at each step;
             otherwise by counting the rollouts that did.
         partial: not all prompts were drawn, because what was drawn may decide already.
-        reference_q: [n] float64, the same of the reference model, where one was asked.
+        reference_q, reference_above: the same of the reference model, where one was asked.
     """
 
     member: NDArray[np.bool_]
     positive: NDArray[np.bool_]
     is_eligible: NDArray[np.bool_]
     q: NDArray[np.float64]
+    above: NDArray[np.bool_]
     prompt: NDArray[np.int64]
     base: tuple[NDArray[np.float64], NDArray[np.float64]] | None
     partial: bool = False
     estimated: bool = False
     reference_q: NDArray[np.float64] | None = None
+    reference_above: NDArray[np.bool_] | None = None
 
     def eligible(self, *, member: bool) -> int:
         """Return how many eligible positives of one split were asked."""
@@ -125,11 +130,15 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
             (prompt, watch) if wanted else None
             for prompt, watch, wanted in zip(prompts, watches, asked, strict=True)
         ]
-        shares, estimated = _answers(questions, evidence)
-        others = _answers(questions, evidence, reference=True)[0] if evidence.reference else shares
+        own = _answers(questions, evidence)
+        others = _answers(questions, evidence, reference=True) if evidence.reference else own
         keep = np.array(
             [
-                one is not None and one[0] in shares[one[1]] and one[0] in others[one[1]]
+                one is not None
+                and all(
+                    one[0] in (found[one[1]].above if evidence.thresholded else found[one[1]].q)
+                    for found in (own, others)
+                )
                 for one in questions
             ],
             dtype=np.bool_,
@@ -143,15 +152,15 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
             member=member[keep],
             positive=booleans(labels, "positive")[keep],
             is_eligible=eligible[keep],
-            q=np.array([shares[watch][prompt] for prompt, watch in kept], dtype=np.float64),
+            q=_q(kept, own),
+            above=_above(kept, own, evidence),
             prompt=np.array([numbers[prompt] for prompt, _ in kept], dtype=np.int64),
             unanswered=0 if evidence.partial else int(asked.sum() - keep.sum()),
             base=_base_scores(labels, asked & eligible & member, asked & eligible & ~member),
             partial=evidence.partial,
-            estimated=estimated,
-            reference_q=np.array([others[watch][prompt] for prompt, watch in kept], np.float64)
-            if evidence.reference
-            else None,
+            estimated=bool(own) and all(one.estimated for one in own.values()),
+            reference_q=_q(kept, others) if evidence.reference else None,
+            reference_above=_above(kept, others, evidence) if evidence.reference else None,
         )
 
     def group(
@@ -165,11 +174,10 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
         """Return outcomes of eligible patients by prompt, or all patients ranked by q."""
         if metric.outcome == "ranking":
             return _ranked(observations, member=member)
-        outcome = _OUTCOMES[metric.outcome]
-        value = outcome(observations.q, params.threshold)
+        of_model, of_reference = _OUTCOMES[metric.outcome]
+        value = of_model(observations)
         if metric.family.is_paired:
-            assert observations.reference_q is not None  # the plan asks the reference model too
-            value = value - outcome(observations.reference_q, params.threshold)
+            value = value - of_reference(observations)
         value, size = observations.by_prompt(value, member=member)
         who = f"eligible {'members' if member else 'nonmembers'}"
         return Clusters(value, size, who, observations.partial)
@@ -200,13 +208,13 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
         that have the class, within the horizon or not.
         """
         found = {}
-        disclosed = _disclosed(observations.q, params.threshold)
+        disclosed = observations.above.astype(np.float64)
         value, size = observations.by_prompt(disclosed, member=True)
         if len(size):
             recall = Clusters(value, size)
             found["recall"] = stats.rate(*recall.counted(), confidence=confidence)
         inside = observations.member
-        named = inside & (observations.q > params.threshold)
+        named = inside & observations.above
         if named.any() and (inside & ~observations.positive).any():
             precision = Clusters.by_prompt(observations.positive[named], observations.prompt[named])
             found["precision"] = stats.rate(*precision.counted(), confidence=confidence)
@@ -225,22 +233,35 @@ def _watches(labels: pa.Table, evidence: CellEvidence) -> list[_Watch]:
     return [found[held] for held in rows]
 
 
+_Question = tuple[str, _Watch]
+
+
 def _answers(
-    questions: list[tuple[str, _Watch] | None],
-    evidence: CellEvidence,
-    *,
-    reference: bool = False,
-) -> tuple[dict[_Watch, dict[str, float]], bool]:
-    """Return q by prompt for each set of tokens that is asked for, and whether it is estimated.
+    questions: list[_Question | None], evidence: CellEvidence, *, reference: bool = False
+) -> dict[_Watch, NamingShares]:
+    """Return what is known by prompt for each set of tokens that is asked for.
 
     One cell compares only what was measured alike: all of it is estimated, or all of it counted.
     """
     watches = dict.fromkeys(one[1] for one in questions if one is not None)
     found = {watch: cell_naming(evidence, watch=watch, reference=reference) for watch in watches}
     if all(one.estimated for one in found.values()):
-        return {watch: one.q for watch, one in found.items()}, bool(found)
-    counted = {watch: cell_shares(evidence, watch=watch, reference=reference) for watch in watches}
-    return counted, False
+        return found
+    return {watch: cell_counted(evidence, watch=watch, reference=reference) for watch in watches}
+
+
+def _q(questions: list[_Question], found: dict[_Watch, NamingShares]) -> NDArray[np.float64]:
+    return np.array([found[watch].q[prompt] for prompt, watch in questions], dtype=np.float64)
+
+
+def _above(
+    questions: list[_Question], found: dict[_Watch, NamingShares], evidence: CellEvidence
+) -> NDArray[np.bool_]:
+    """Return what the tests decided: [n]; where nobody asked for one, what the estimate says."""
+    threshold = evidence.params.threshold
+    answers = [(found[watch], prompt) for prompt, watch in questions]
+    decided = [one.above.get(prompt, one.q[prompt] > threshold) for one, prompt in answers]
+    return np.array(decided, dtype=np.bool_)
 
 
 def _base_scores(
@@ -253,16 +274,17 @@ def _base_scores(
     return scores[inside], scores[outside]
 
 
-def _disclosed(q: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    return (q > threshold).astype(np.float64)
+def _numbers(values: NDArray[Any] | None) -> NDArray[np.float64]:
+    assert values is not None  # the plan asks the reference model too
+    return values.astype(np.float64)
 
 
-def _mean_q(q: NDArray[np.float64], threshold: float) -> NDArray[np.float64]:
-    return q
-
-
-_OUTCOMES: Final = {"disclosed": _disclosed, "q": _mean_q}
-"""What takes shares and the threshold to outcomes in [0, 1]."""
+_Outcome = Callable[[DisclosureObservations], NDArray[np.float64]]
+_OUTCOMES: Final[dict[str, tuple[_Outcome, _Outcome]]] = {
+    "disclosed": (lambda one: _numbers(one.above), lambda one: _numbers(one.reference_above)),
+    "q": (lambda one: one.q, lambda one: _numbers(one.reference_q)),
+}
+"""What takes observations to outcomes in [0, 1], of the model and of the reference model."""
 
 
 def _ranked(observations: DisclosureObservations, *, member: bool) -> Ranked:

@@ -55,7 +55,11 @@ class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
         jobs: list[str] = []
         alone = Work()
         for who in cell.models:
-            settings = use.of_model(gives_masses=builder.lacks("masses", who=who) is None)
+            gives_masses = builder.lacks("masses", who=who) is None
+            settings = use.of_model(gives_masses=gives_masses)
+            if gives_masses and use.may_take_more:
+                tested = (settings.alike(), cell.class_name)
+                settings = builder.threshold_tests.get(tested, settings)
             jobs += builder.rollouts(labels, settings, attacker=cell.attacker.name, who=who)
             alone += asked_alone(builder.label_sets[labels], cell.piece, settings)
         return CellJobs(sample, labels, jobs, alone=alone)

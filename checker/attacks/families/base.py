@@ -243,6 +243,23 @@ class Family(ABC, Generic[Group]):
             base_rate: background rate of a hit that the policy assumes.
         """
 
+    def false_pass(
+        self, limit: float, sample: Sample, *, times: float, confidence: float, base_rate: float
+    ) -> float | None:
+        """Say how likely a model passes that leaks so many times what the limit allows.
+
+        Args:
+            limit: on the metric.
+            sample: who is there, enough for bounds.
+            times: what leaks, over chance, as a multiple of what the limit allows over chance.
+            confidence: of each bound.
+            base_rate: background rate of a hit.
+
+        Returns:
+            In [0, 1], or the most it can be; None for families that cannot say.
+        """
+        return None
+
     def positives_needed(self, limit: float, *, confidence: float) -> int:
         """Return the fewest members, and nonmembers where they count, whom zero hits would pass."""
         return stats.positives_needed(limit, confidence=confidence)

@@ -61,6 +61,17 @@ class Rate(Family["Clusters"]):
         bound = stats.zero_hit_bound_rate(n, confidence=confidence)
         return _counted_power(limit, bound, chance, missing=missing, base_rate=base_rate)
 
+    def false_pass(
+        self, limit: float, sample: Sample, *, times: float, confidence: float, base_rate: float
+    ) -> float | None:
+        """Enumerate the hits of a rate that is so high."""
+        return stats.pass_probability_rate(
+            sample.members,
+            limit=limit,
+            base_rate=min(times * limit, 1.0),
+            confidence=confidence,
+        )
+
 
 class RateDifference(Family["Clusters"]):
     """A share of members beyond the same share of nonmembers."""
@@ -122,6 +133,19 @@ class RateDifference(Family["Clusters"]):
         bound = stats.zero_hit_bound_difference(*sizes, confidence=confidence)
         return _counted_power(limit, bound, chance, missing=missing, base_rate=base_rate)
 
+    def false_pass(
+        self, limit: float, sample: Sample, *, times: float, confidence: float, base_rate: float
+    ) -> float | None:
+        """Enumerate the hits of both groups."""
+        return stats.pass_probability_difference(
+            sample.members,
+            sample.nonmembers,
+            limit=limit,
+            base_rate=base_rate,
+            confidence=confidence,
+            excess=times * limit,
+        )
+
 
 class MeanDifference(RateDifference):
     """A mean of values in [0, 1] beyond the same mean of nonmembers.
@@ -175,6 +199,19 @@ class MeanDifference(RateDifference):
         )
         bound = stats.zero_bound_mean(sample.members, confidence=confidence)
         return _counted_power(limit, bound, chance, missing=missing, base_rate=base_rate)
+
+    def false_pass(
+        self, limit: float, sample: Sample, *, times: float, confidence: float, base_rate: float
+    ) -> float | None:
+        """Take q as spread like a beta distribution in both groups."""
+        return stats.pass_probability_mean_difference(
+            sample.members,
+            sample.nonmembers,
+            limit=limit,
+            base_rate=base_rate,
+            confidence=confidence,
+            excess=times * limit,
+        )
 
 
 class DifferenceInDifferences(Family["Clusters"]):

@@ -164,6 +164,18 @@ class SplitAuroc(Family["Scores"]):
         """Take as many members as nonmembers."""
         return stats.pass_probability_auroc(patients, patients, limit=limit, confidence=confidence)
 
+    def false_pass(
+        self, limit: float, sample: Sample, *, times: float, confidence: float, base_rate: float
+    ) -> float | None:
+        """Take so many times the distance from chance."""
+        return stats.pass_probability_auroc(
+            sample.members,
+            sample.nonmembers,
+            limit=limit,
+            confidence=confidence,
+            truth=min(0.5 + times * (limit - 0.5), 1.0),
+        )
+
 
 @dataclass(frozen=True)
 class TruePositiveRate(Family["Scores"]):
@@ -216,6 +228,19 @@ class TruePositiveRate(Family["Scores"]):
     ) -> float | None:
         """Take as many members as nonmembers."""
         return self._chance(patients, patients, limit=limit, confidence=confidence)
+
+    def false_pass(
+        self, limit: float, sample: Sample, *, times: float, confidence: float, base_rate: float
+    ) -> float | None:
+        """Take members of whom so many are found at the false-positive rate itself."""
+        return stats.pass_probability_tpr(
+            sample.members,
+            sample.nonmembers,
+            limit=limit,
+            fpr=self.fpr,
+            confidence=confidence,
+            truth=min(times * limit, 1.0),
+        )
 
     def _chance(self, members: int, nonmembers: int, *, limit: float, confidence: float) -> float:
         return stats.pass_probability_tpr(

@@ -90,6 +90,17 @@ class MembershipPlanning(Planning[MembershipInferenceParams]):
             nonmembers = nonmembers & ~fitted[False] & ~held_back(builder)
         return Sample(members=int(members.sum()), nonmembers=int(nonmembers.sum()))
 
+    def imagined(
+        self, params: MembershipInferenceParams, metric: Metric, *, members: int, nonmembers: int
+    ) -> Sample:
+        """Leave out a third of the nonmembers, and of both those whom the score is fitted on."""
+        sample = super().imagined(params, metric, members=members, nonmembers=nonmembers)
+        if params.score != STRONGEST:
+            return sample
+        outside = nonmembers - int(nonmembers * SHARE)
+        judged = members - int(members * SHARE), outside - round(outside * SHARE)
+        return sample.model_copy(update={"members": judged[0], "nonmembers": judged[1]})
+
     def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
         """Add the scores of all records, or what the learned score takes."""
         if cell.params.score == STRONGEST:

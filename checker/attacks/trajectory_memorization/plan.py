@@ -24,6 +24,7 @@ from checker.planning.builder import PlanBuilder
 from checker.planning.cells import metric_of
 from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.identity import identity, inputs_of
+from checker.planning.lots import SHARE
 from checker.planning.model import Cell, Job
 from checker.planning.protocol import (
     CellJobs,
@@ -69,6 +70,19 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
         if cell.metric.outcome == EXTRACTABLE:
             return extraction_sample(builder, cell)
         return eligible_sample(builder.label_sets[_labels(builder, cell)], cell.piece)
+
+    def imagined(
+        self, params: TrajectoryMemorizationParams, metric: Metric, *, members: int, nonmembers: int
+    ) -> Sample:
+        """Leave out the nonmembers who teach a reference, or count continuations."""
+        sample = super().imagined(params, metric, members=members, nonmembers=nonmembers)
+        if metric.outcome == EXTRACTABLE:
+            left = nonmembers - int(nonmembers * SHARE)
+            return sample.model_copy(update={"nonmembers": left})
+        if metric.family.of_patients:
+            return sample
+        asked = params.samples * (members + nonmembers)
+        return sample.model_copy(update={"rollouts": asked})
 
     def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
         """Add continuations and what compares them, or what reads extraction off scores."""

@@ -80,6 +80,32 @@ class Parameters(Element):
     )
 
 
+class AdjustableKnowledge(Element):
+    """Down to what heirs may shorten the events that an attacker knows."""
+
+    events: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="the first events: no fewer than so many", examples=[10]
+    )
+    last: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="the last events: no fewer than so many", examples=[5]
+    )
+
+
+class AdjustableParams(Element):
+    """Down to what heirs may shorten a control's continuations."""
+
+    horizon_tokens: Annotated[int, Field(ge=1)] | None = Field(
+        None, description="tokens of a continuation: no fewer than so many", examples=[50]
+    )
+
+
+_SHORTENED: Any = Field(
+    {},
+    description="what was inherited of what is shortened here; written by phigate alone, into a"
+    " policy that was resolved",
+)
+
+
 class AttackerSpec(Element):
     """A knowledge level: what is known, which access, gating or only reported."""
 
@@ -103,6 +129,13 @@ class AttackerSpec(Element):
     report: Literal["gate", "only"] = Field(
         "gate", description="'only': cells of this attacker are reported and never decide"
     )
+    adjustable: AdjustableKnowledge | None = Field(
+        None,
+        description="what a policy that extends this one may shorten, and down to what; a report"
+        " says so",
+        examples=[{"events": 10}],
+    )
+    shortened: dict[str, int] = _SHORTENED
     cites: list[Name] = Field(
         [], description="names among the policy's citations: why this attacker is realistic"
     )
@@ -231,6 +264,13 @@ class ControlSpec(Element):
     on_inconclusive: Literal["block", "warn"] | None = Field(
         None, description="default: block, and warn for subgroups other than all"
     )
+    adjustable: AdjustableParams | None = Field(
+        None,
+        description="what a policy that extends this one may shorten, and down to what; a report"
+        " says so",
+        examples=[{"horizonTokens": 50}],
+    )
+    shortened: dict[str, int] = _SHORTENED
     rationale: Text | None = Field(
         None,
         description="why it matters, for readers of the report",

@@ -137,7 +137,7 @@ class PolicyTestSpec(Element):
     """The body of a policy test."""
 
     policy: Text = Field(
-        description="the policy under test, as a path relative to this file",
+        description="the policy under test: a path relative to this file, or a shipped one's name",
         examples=["../general-hospital-release.yaml"],
     )
     cases: Annotated[list[PolicyCase], Field(min_length=1)] = Field(

@@ -30,6 +30,7 @@ from checker.policy.documents import (
 from checker.policy.inheritance.merging import Disagreement, Overlay, join, settled
 from checker.policy.inheritance.parents import References
 from checker.policy.inheritance.rules import Change
+from checker.policy.inheritance.shortening import is_allowed, noted, withdrawn, written_by_hand
 from checker.policy.inheritance.strictness import ATTRIBUTE_CLASS, POLICY, changes, filled_in
 from checker.policy.located import Located, Origin
 from checker.yaml import KeyPath, Node, Place, Source, dotted, short
@@ -78,6 +79,8 @@ class Inheritance:
         found: dict[KeyPath, Problem] = {}
         for base, change in self._differences(document):
             if change.direction in ("tighter", "neutral") or (mended and change.new is None):
+                continue
+            if base.spec is not None and is_allowed(change, base.spec):
                 continue
             lineage_too = (change.path, *_of_extended(change.path, document.spec))
             if any(self._is_disputed(path) for path in lineage_too):
@@ -157,7 +160,7 @@ def inherit(source: Source, references: References) -> Inheritance:
     spec = source.at(("spec",))
     if spec is None or not spec.is_mapping:
         return Inheritance(source)
-    problems: list[Problem] = []
+    problems: list[Problem] = list(written_by_hand(source))
     overlay = Overlay()
     spec, used = _with_classes(spec, source, references, overlay, problems)
     before = len(problems)
@@ -168,6 +171,7 @@ def inherit(source: Source, references: References) -> Inheritance:
     if parents:
         base = _together(parents, spec, source, problems, disputed)
         spec = settled(overlay.over(base, spec, POLICY, ("spec",)), file=source.file)
+        spec = noted(spec, parents)
     if not parents and not used and not problems:
         return Inheritance(source)
     whole = replace(source, root=source.root.but(spec=spec))
@@ -207,6 +211,7 @@ def _together(
             f" {found.law or 'extend one of them'}"
         )
         problems.append(source.problem(("spec", "extends"), message))
+    base = withdrawn(base, parents)
     return base.but(waivers=None) if any(_grants_none(p.document) for p in parents) else base
 
 

@@ -52,6 +52,13 @@ def _fixed(what: str) -> Fixed:
     return Fixed(f"the {what} of an inherited control cannot change; write a new control")
 
 
+def _adjustable(*keys: str) -> Permission:
+    """What heirs may shorten, down to a number that only rises."""
+    law = "what heirs may shorten only shrinks"
+    least = Ordered(law, lambda value: float("inf") if value is None else float(value))
+    return Permission(law, Parts("", dict.fromkeys(keys, least)))
+
+
 _PARAMETERS = Fixed(
     "the parameters of an inherited control cannot change (more samples can make a disclosure"
     " rarer); write a new control"
@@ -95,6 +102,8 @@ _ATTACKER = Parts(
         ),
         "access": Ordered("an attacker's access only rises", rank(*ACCESS)),
         "report": Ordered("an attacker that decides keeps deciding", rank("only", "gate")),
+        "adjustable": _adjustable("events", "last"),
+        "shortened": _TEXT,
         "cites": _WORDS,
     },
 )
@@ -106,6 +115,8 @@ _CONTROL = Parts(
         "attributeClass": _fixed("class"),
         "probe": _fixed("probe"),
         "params": Parts("", {}, otherwise=_PARAMETERS),
+        "adjustable": _adjustable("horizonTokens"),
+        "shortened": _TEXT,
         "metric": _fixed("metric"),
         "contrast": _fixed("contrast"),
         "limits": Named("limits only grow", LimitRule("limits only fall")),

@@ -25,6 +25,7 @@ from dataclasses import replace
 from typing import Any
 
 from checker.attacks.families import Sample
+from checker.planning.remedies import Remedy
 from checker.report.claims import with_claims
 from checker.report.disclosure_control.command import shared_command
 from checker.report.disclosure_control.outcomes import (
@@ -52,7 +53,7 @@ from checker.report.model import (
 from checker.report.wording.decision import level
 from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure, level_text, setting
-from checker.report.wording.reasons import reason_words
+from checker.report.wording.reasons import UNDECIDED, reason_words
 from checker.stats.estimate import ReportedEstimate
 from checker.verdict.checks import AdmissibilityCheck
 
@@ -62,9 +63,6 @@ _OF_A_CELL = ("estimate", "members", "nonmembers", "reported", *_NEVER_SHOWN, "s
 """Of what is withheld wherever it might be, so that the list does not tell what there was."""
 
 _TELLING = OF_COUNTS | {"exceeds-uncorrected"}  # that there were hits at all
-
-UNDECIDED = "not-decided-by-numbers"
-"""Instead of a reason that would tell how many there were, or were hit."""
 
 _HOLDS = {True: "This holds.", False: "This does not hold.", None: "This was not decided."}
 _SIDES = {
@@ -148,7 +146,7 @@ class _SharedReport:
             return cell.model_copy(
                 update={"evidence": evidence, "explanation": self._explanation(cell)}
             )
-        nothing = dict.fromkeys(_OF_A_CELL) | {"reported": {}}
+        nothing = dict.fromkeys(_OF_A_CELL) | {"reported": {}, "remedy": _remedy(cell)}
         if self.suppression.covers(cell):
             shown = cell.model_copy(update={**nothing, **self._withheld(cell)})
         else:
@@ -335,6 +333,13 @@ def _representatives(entries: Sequence[EvidenceRef]) -> dict[str, str]:
     return {one.job: first.setdefault((one.kind, _title(one)), one.job) for one in entries}
 
 
+def _remedy(cell: CellReport) -> Remedy | None:
+    """Keep of what would decide a cell what follows from documents, and says nothing of counts."""
+    if cell.remedy is None or not cell.remedy.is_public:
+        return None
+    return cell.remedy.without_numbers()
+
+
 def _policy(policy: PolicyRef) -> PolicyRef:
     """Withhold how many codes of a class there are: a patient may have the only one."""
     classes = [one.model_copy(update={"codes_in_data": None}) for one in policy.attribute_classes]
@@ -350,6 +355,7 @@ def _sampling(sampling: SamplingReport) -> SamplingReport:
             "prompts_left_out": None,
             "continuations": None,
             "continuations_left_out": None,
+            "continuations_not_needed": None,
             "cells_stopped_early": None,
         }
     )

@@ -21,12 +21,20 @@ from checker.report.wording.cells import (
     counts_words,
     limit_words,
     needs_more,
+    next_step,
     reason_of,
     subgroup_words,
     telling_bound,
     verdict_word,
 )
-from checker.report.wording.decision import attempt_words, headline, not_proof, sampling_words
+from checker.report.wording.decision import (
+    attempt_words,
+    decision_words,
+    headline,
+    not_proof,
+    sampling_words,
+    shortened_words,
+)
 from checker.report.wording.findings import found_words, waiver_terms
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.prerequisites import (
@@ -60,7 +68,7 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
             style="dim",
         )
     )
-    console.print(Text(plain(report.summary.decision)))
+    console.print(Text(plain(decision_words(report))))
     for words in standing_words(report):
         console.print(Text(plain(words), style="dim"))
     for waiver in report.waivers:
@@ -82,10 +90,11 @@ def print_report(report: Report, console: Console, *, location: Path | str | Non
     console.print()
     if left:
         console.print(Text(f"Findings only in the full report: {left}.", style="dim"))
-    for note in sampling_words(report):
+    for note in [*shortened_words(report), *sampling_words(report)]:
         console.print(Text(note, style="dim"))
     console.print(Text(attempt_words(report), style="dim"))
-    console.print(Text(not_proof(report), style="dim"))
+    local = [shorten(name) for name in report.target.local_vocabularies]
+    console.print(Text(not_proof(report, local=local), style="dim"))
     who, left_out = banner(report)
     console.print(Text(f"{who}. {left_out}", style="dim"))
     if location is not None:
@@ -160,8 +169,8 @@ def _finding(index: ReportIndex, cell: CellReport, *, advise: bool) -> Text:
     if cell.estimate is not None or "estimate" in cell.withheld:
         lines.append(Text(f"  {found_words(cell)}"))
     reason, missing = reason_of(cell), needs_more(cell)
-    if reason is not None and reason.next_step:
-        lines.append(Text(f"  {reason.meaning} {reason.next_step}"))
+    if reason is not None and (step := next_step(cell)) is not None:
+        lines.append(Text(f"  {reason.meaning} {step}"))
     if missing is not None:
         lines.append(Text(f"  This test {missing}."))
     if control is not None and cell.verdict == "fail" and advise:

@@ -49,6 +49,7 @@ def render_html(report: Report) -> str:
             leakage=_drawn(charts.leakage_charts(report)),
             rocs=_drawn(charts.roc_charts(report)),
             curves=_drawn(charts.perturbation_charts(report)),
+            characteristics=_drawn(charts.characteristics_charts(report)),
             powers=_drawn(charts.power_charts(report)),
             index=index,
             palette=palette,

@@ -20,7 +20,7 @@ from checker.report.formats.api import ReportFormat
 from checker.report.model import ControlReport, PrerequisiteReport, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.cells import reason_of
-from checker.report.wording.decision import headline
+from checker.report.wording.decision import decision_words, headline
 from checker.report.wording.findings import (
     TITLE,
     FindingText,
@@ -178,7 +178,7 @@ def _decision(report: Report) -> ET.Element:
         for waiver in report.waivers
         if waiver.status != "applied"
     ]
-    said = [report.summary.decision, *waivers]
+    said = [decision_words(report), *waivers]
     error.text = "\n".join(shorten(one, 3 * TITLE) for one in said)
     return case
 

@@ -12,7 +12,12 @@ from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.cells import reason_of, telling_bound, verdict_word
-from checker.report.wording.decision import headline, not_proof
+from checker.report.wording.decision import (
+    decision_words,
+    headline,
+    not_proof,
+    shortened_words,
+)
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
 from checker.report.wording.plain import plain, shorten
@@ -40,10 +45,16 @@ def render_markdown(report: Report) -> str:
         matrix_lines(report, level=3),
         _open_findings(report),
         waiver_lines(report, level=3),
-        [f"> {escape(not_proof(report))}"],
+        not_proof_lines(report),
         [_made_from(report)],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
+
+
+def not_proof_lines(report: Report) -> list[str]:
+    """Return what no verdict says."""
+    local = [shorten(plain(name), SHORT) for name in report.target.local_vocabularies]
+    return [f"> {escape(not_proof(report, local=local))}"]
 
 
 def audience_lines(report: Report) -> list[str]:
@@ -57,7 +68,7 @@ def decision_lines(report: Report, *, level: int) -> list[str]:
     return [
         f"{'#' * level} {headline(report)}",
         "",
-        _short(report.summary.decision, LONG),
+        _short(decision_words(report), 4 * LONG),
         "",
         f"**{_short(target.name)} {_short(target.version)}**, judged by"
         f" **{_short(policy.name)} {_short(policy.version)}** as of"
@@ -65,6 +76,7 @@ def decision_lines(report: Report, *, level: int) -> list[str]:
         "",
         _short(" ".join(standing_words(report)), 4 * LONG),
         *_declaration(report),
+        *(line for words in shortened_words(report) for line in ("", _short(words, LONG))),
     ]
 
 

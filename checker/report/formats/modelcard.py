@@ -18,13 +18,13 @@ from checker.report.formats.markdown import (
     audience_lines,
     decision_lines,
     matrix_lines,
+    not_proof_lines,
     prerequisite_lines,
     waiver_lines,
 )
 from checker.report.formats.markdown_syntax import escape, table
 from checker.report.model import Report
 from checker.report.wording.cells import title_words
-from checker.report.wording.decision import not_proof
 from checker.report.wording.findings import (
     FindingText,
     finding_texts,
@@ -58,7 +58,7 @@ def render_model_card(report: Report) -> str:
         waiver_lines(report, level=3),
         _attackers(report),
         _basis(report),
-        [f"> {escape(not_proof(report))}"],
+        not_proof_lines(report),
     ]
     section = "\n\n".join("\n".join(lines) for lines in parts if lines)
     return f"---\n{metadata}---\n\n{section}\n"

@@ -29,7 +29,7 @@ from checker.report.model import (
     WaiverReport,
 )
 from checker.report.wording.audience import CONFIDENTIAL
-from checker.report.wording.decision import headline, not_proof
+from checker.report.wording.decision import decision_words, headline, not_proof
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import (
     PROSE,
@@ -105,7 +105,14 @@ class _Document:
                         "phigate-version": report.provenance.phigate_version,
                     }
                 ),
-                "remarks": " ".join([*standing_words(report), not_proof(report)]),
+                "remarks": " ".join(
+                    [
+                        *standing_words(report),
+                        not_proof(
+                            report, local=[_line(name) for name in target.local_vocabularies]
+                        ),
+                    ]
+                ),
             },
             "import-ap": {
                 "href": f"#{self.id_of('plan')}",
@@ -144,7 +151,9 @@ class _Document:
                 "uuid": self.id_of("result"),
                 "title": _line(headline(report)),
                 "description": _prose(
-                    summary.decision, summary.release_statement, summary.multiplicity_statement
+                    decision_words(report),
+                    summary.release_statement,
+                    summary.multiplicity_statement,
                 ),
                 "start": self.started.isoformat(),
                 "end": max(self.started, self.finished).isoformat(),

@@ -38,7 +38,7 @@ from checker.report.model import (
     WaiverReport,
 )
 from checker.report.wording.audience import CONFIDENTIAL
-from checker.report.wording.decision import headline
+from checker.report.wording.decision import decision_words, headline
 from checker.report.wording.findings import (
     PROSE,
     TITLE,
@@ -204,7 +204,7 @@ def _invocation(report: Report, texts: Sequence[FindingText], place: _Places) ->
     return {
         "executionSuccessful": not incomplete,
         "exitCode": summary.exit_code,
-        "exitCodeDescription": shorten(summary.decision, PROSE),
+        "exitCodeDescription": shorten(decision_words(report), PROSE),
     } | filled(
         {
             "startTimeUtc": _utc(provenance.started),
@@ -278,7 +278,7 @@ def _release_rule() -> dict[str, Any]:
 
 def _release_result(report: Report, place: _Places) -> dict[str, Any]:
     waivers = [_waiver_text(one) for one in report.waivers if one.status in _WAIVER_LEVELS]
-    said = [f"{headline(report)}.", shorten(report.summary.decision, PROSE)]
+    said = [f"{headline(report)}.", shorten(decision_words(report), PROSE)]
     return {
         "ruleId": RELEASE,
         "ruleIndex": len(report.controls) + len(report.prerequisites),

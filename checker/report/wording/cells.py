@@ -6,13 +6,15 @@ from dataclasses import dataclass
 from typing import Literal
 
 from checker.attacks.families import QFrom
+from checker.planning.remedies import SHORTAGES
 from checker.policy.documents import Limit
 from checker.report.model import CellReport, ControlReport, PrerequisiteReport
 from checker.report.wording.audience import is_withheld, side_words
 from checker.report.wording.measures import AGAINST, measure_of, probe_words, reports_precision
 from checker.report.wording.numbers import figure, grouped, setting, share, upper_bound
 from checker.report.wording.plain import plain
-from checker.report.wording.reasons import Reason, reason_words
+from checker.report.wording.reasons import UNDECIDED, Reason, reason_words
+from checker.report.wording.remedies import remedy_words
 from checker.report.wording.terms import NOT_SHOWN, VERDICT_WORDS
 from checker.stats.estimate import ReportedEstimate
 
@@ -211,6 +213,26 @@ def needs_more(cell: CellReport) -> str | None:
     )
     parts = [f"{grouped(count)} more {what}" for count, what in counts if count]
     return f"needs {' and '.join(parts)} before it can pass" if parts else None
+
+
+def next_step(cell: CellReport) -> str | None:
+    """Return the one cheapest thing that would decide a cell, or what its reason advises."""
+    reason = reason_of(cell)
+    if cell.remedy is not None:
+        return remedy_words(cell.remedy, who=whom_words(cell))
+    advice = reason.next_step if reason is not None else ""
+    open_by_numbers = cell.reason in SHORTAGES or cell.reason == UNDECIDED
+    if cell.verdict == "inconclusive" and open_by_numbers and (likely := cell.needs.likely):
+        # that hangs on the policy alone, and says nothing of who is there
+        advice = f"{advice} A pass is likely from {grouped(likely)} in each split on."
+    return advice or None
+
+
+def whom_words(cell: CellReport) -> tuple[str, str]:
+    """Return whom a cell may need more of, inside and outside the training data."""
+    if cell.attribute_class is not None:
+        return "members with the class within reach", "nonmembers with it"
+    return probe_words(cell.probe).counted
 
 
 def sample_words(cell: CellReport) -> str:

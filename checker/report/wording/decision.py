@@ -6,10 +6,11 @@ each requirement the worst test is shown; its other tests with the same verdict 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from checker.errors import ExitCode
+from checker.planning.remedies import SHORTAGES
 from checker.report.matrix import worst_first
 from checker.report.model import CellReport, Report
 from checker.report.wording.audience import patients, side_words, withheld_words
@@ -20,8 +21,11 @@ from checker.report.wording.cells import (
     reason_of,
     telling_bound,
 )
+from checker.report.wording.declared import local_words
 from checker.report.wording.numbers import figure, grouped, setting, share
-from checker.report.wording.plain import shorten
+from checker.report.wording.plain import plain, shorten
+from checker.report.wording.reasons import UNDECIDED
+from checker.report.wording.remedies import cheapest_words
 from checker.report.wording.terms import CONTEXTS, NOT_PROOF
 
 REASONS_SHOWN = 7
@@ -148,6 +152,7 @@ def conditions(report: Report) -> list[str]:
 
 
 def _conditions(report: Report) -> Iterator[str]:
+    yield from shortened_words(report)
     policy, summary = report.policy, report.summary
     context = CONTEXTS.get(policy.context, policy.context)
     if summary.exit_code:
@@ -189,10 +194,37 @@ def _conditions(report: Report) -> Iterator[str]:
         yield f"The policy is to be reviewed by {policy.review_by}."
 
 
-def not_proof(report: Report) -> str:
-    """Return what a report does not show, whatever was decided."""
+def not_proof(report: Report, *, local: Sequence[str] = ()) -> str:
+    """Return what a report does not show, whatever was decided.
+
+    Args:
+        report: what was decided.
+        local: the vocabularies that the target declares local, escaped for where it will stand.
+    """
     claimed = shorten(report.summary.not_claimed, 600)
-    return " ".join(one for one in (claimed, NOT_PROOF) if one)
+    return " ".join(one for one in (claimed, NOT_PROOF, local_words(local)) if one)
+
+
+def decision_words(report: Report) -> str:
+    """Return what was decided, and where that is open the one cheapest thing that would decide."""
+    step = next_step_words(report)
+    return report.summary.decision if step is None else f"{report.summary.decision} {step}"
+
+
+def next_step_words(report: Report) -> str | None:
+    """Return the one cheapest thing that would decide what blocks; None where a limit is exceeded.
+
+    A failure is no question of how many there are.
+    """
+    blocking = set(report.summary.blocked_by)
+    cells = [cell for cell in report.cells if cell.id in blocking]
+    if not cells or any(cell.verdict != "inconclusive" for cell in cells):
+        return None
+    words = cheapest_words([cell.remedy for cell in cells])
+    by_numbers = any(cell.reason in SHORTAGES or cell.reason == UNDECIDED for cell in cells)
+    if words is None and report.audience == "shared" and by_numbers:
+        return "How many more patients would decide it stands in the internal report."
+    return words
 
 
 def headline(report: Report) -> str:
@@ -225,22 +257,35 @@ def _is_blocked_by_cell(report: Report, verdict: str) -> bool:
     )
 
 
+def shortened_words(report: Report) -> list[str]:
+    """Return what was asked less of than the inherited policy asks for, as it allows."""
+    return [
+        f"Shortened, as the policy that this one extends allows: {plain(one.of)} has"
+        f" {plain(one.key)} {grouped(one.asked)} instead of {grouped(one.inherited)}."
+        for one in report.policy.shortened
+    ]
+
+
 def sampling_words(report: Report) -> list[str]:
     """Return what did not have to be drawn, and why no verdict depends on that."""
     found, words = report.summary.sampling, []
     if found.by_lot:
-        stand = (
-            ""
-            if found.members is None or found.nonmembers is None
-            else (
-                f" {grouped(found.members)} members and {grouped(found.nonmembers)} nonmembers stand"
-                " for all."
-            )
-        )
         words.append(
-            "Patients by need: a test asked patients drawn by lot, no more than it takes that a"
-            f" model that leaks nothing is likely to pass.{stand} Near-duplicates, unknown codes and"
-            " missing fields were looked for among all."
+            "Patients by need: each test asked patients drawn by lot, no more than it takes that a"
+            " model that leaks nothing is likely to pass."
+        )
+        if found.members is not None and found.nonmembers is not None:
+            words[-1] += (
+                f" {grouped(found.members)} members and {grouped(found.nonmembers)} nonmembers"
+                " stand for all."
+            )
+        words[-1] += " Near-duplicates, unknown codes and missing fields were looked for in all."
+    if found.tested:
+        count = _left_out(";", found.continuations_not_needed, found.continuations, "continuations")
+        words.append(
+            "Threshold tests: of each prompt so many continuations were drawn as it takes to tell"
+            f" whether the class is likelier to be named than the threshold{count}. Means and"
+            " rankings take the first of each prompt, which are equally many."
         )
     if found.sequential:
         words.append(

@@ -19,6 +19,7 @@ from checker.report.wording.cells import (
     counts_words,
     limit_words,
     needs_more,
+    next_step,
     none_words,
     precision_words,
     reason_of,
@@ -93,7 +94,7 @@ class FindingText:
         said = [self.headline, f"{found_words(cell)}.", self.standing]
         said.append(shorten(cell.explanation, PROSE))
         if reason is not None:
-            said += [shorten(reason.meaning, PROSE), reason.next_step]
+            said += [shorten(reason.meaning, PROSE), next_step(cell)]
         if (missing := needs_more(cell)) is not None:
             said.append(f"This test {missing}.")
         if cell.can_only_fail:

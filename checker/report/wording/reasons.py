@@ -20,6 +20,9 @@ class Reason:
     next_step: str
 
 
+UNDECIDED = "not-decided-by-numbers"
+"""In a shared report, instead of a reason that would tell how many there were, or were hit."""
+
 REASONS = {
     # --- too few
     "too-few-positives": Reason(
@@ -75,9 +78,9 @@ REASONS = {
         "prompts fill the model's context",
         "What this attacker knows of many patients takes up all that the model sees at once, so it"
         " has no room to go on and cannot be asked.",
-        "Ask with fewer events (knows.events) in a new attacker, or with `events: all`, which is"
-        " told as much of the record as the model was trained to see; or audit a model with a"
-        " longer context.",
+        "Ask with fewer events (knows.events): a policy that extends another may where that allows"
+        " it (adjustable), or in a new attacker; or with `events: all`, which is told as much of"
+        " the record as the model was trained to see; or audit a model with a longer context.",
     ),
     "empty-records": Reason(
         "records hold nothing to score",

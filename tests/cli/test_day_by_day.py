@@ -1,0 +1,199 @@
+"""What a pipeline and an engineer rely on in every command: JSON, exit codes, progress, the log."""
+
+from __future__ import annotations
+
+import json
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import click
+import pytest
+from command_line import Checked, Command
+from rich.console import Console
+
+from checker.cli import cli, progress
+from checker.cli.console import Verbosity, begin, set_verbosity
+from checker.planning import Job
+
+
+def leaves(command: click.Command, name: str = "") -> Iterator[tuple[str, click.Command]]:
+    if isinstance(command, click.Group):
+        for key, one in command.commands.items():
+            yield from leaves(one, f"{name} {key}".strip())
+    else:
+        yield name, command
+
+
+COMMANDS = dict(leaves(cli))
+
+
+# --- JSON ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_every_command_speaks_json_and_can_be_asked_to_say_less_or_more(name: str) -> None:
+    options = {flag for one in COMMANDS[name].params for flag in one.opts}
+    assert {"--json", "-q", "--quiet", "-v", "--verbose"} <= options
+    flags = [flag for one in COMMANDS[name].params for flag in one.opts]
+    assert len(flags) == len(set(flags))  # no option of the command's own is overridden
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind", "code"),
+    [
+        (("explain", "nowhere.yaml"), "DocumentError", 2),
+        (("explain", "demo@1", "nothing"), "UsageError", 2),
+        (("frobnicate",), "NoSuchCommand", 2),
+        (("explain", "demo@1", "--frobnicate"), "NoSuchOption", 2),
+        (("judge", "nowhere"), "BadParameter", 2),
+        (("verify", "."), "EvidenceError", 4),
+        (("classes", "find", "appendicitis"), "UsageError", 2),
+    ],
+)
+def test_an_error_is_json_on_standard_output_and_a_sentence_on_the_other(
+    phigate: Command, arguments: tuple[str, ...], kind: str, code: int,
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path,
+) -> None:  # fmt: skip
+    monkeypatch.chdir(tmp_path)
+    outcome = phigate(*arguments, "--json")
+    said = outcome.out.replace("[]\n", "", 1) if arguments[0] == "classes" else outcome.out
+    if arguments[0] == "classes":
+        assert json.loads(outcome.out) == []  # the result; no second document follows it
+        return
+    error = json.loads(said)["error"]
+    assert (outcome.code, error["exitCode"], error["kind"]) == (code, code, kind)
+    assert error["message"].splitlines()[0] in outcome.err
+    assert phigate(*arguments).out == ""
+
+
+def test_problems_come_with_their_places(phigate: Command, tmp_path: Path) -> None:
+    path = tmp_path / "p.yaml"
+    path.write_text("apiVersion: phigate/v1\nkind: LeakagePolicy\nmetadata: {nam: x}\nspec: {}\n")
+    error = json.loads(phigate("explain", path, "--json").out)["error"]
+    assert len(error["problems"]) > 1
+    assert error["problems"][0]["line"] == 3
+    assert error["problems"][0]["file"] == str(path)
+
+
+def test_after_two_dashes_json_is_a_name(phigate: Command, tmp_path: Path) -> None:
+    outcome = phigate("explain", "demo@1", "--", "--json")
+    assert (outcome.code, outcome.out) == (2, "")
+
+
+# --- exit codes ---------------------------------------------------------------------------------
+
+
+def test_what_is_named_and_not_there_is_a_mistake_everywhere(
+    phigate: Command, checked: Callable[[str], Checked], tmp_path: Path
+) -> None:
+    done = checked("sound")
+    run, none = done.run, tmp_path / "none"
+    policy, target = done.folder / "policy.yaml", done.folder / "sound.yaml"
+    for command in (
+        ("validate", none), ("explain", none), ("limits", none), ("diff", policy, none),
+        ("power", none), ("power", policy, "--target", none), ("plan", policy, none),
+        ("plan", policy, target, "--ledger", none), ("check", none, target, "--out", none / "a"),
+        ("check", policy, target, "--out", none / "b", "--waivers", none),
+        ("check", policy, target, "--out", none / "c", "--ledger", none),
+        ("run", policy, none, "--out", none / "d"), ("judge", none), ("report", none),
+        ("judge", run, "--policy", none), ("judge", run, "--ledger", none),
+        ("judge", run, "--waivers", none), ("report", run, "--compare", none),
+        ("verify", none), ("verify", run, "--key", none), ("verify", run, "--attestation", none),
+        ("verify", run, "--model", none), ("verify", run, "--policy", none),
+        ("verify", run, "--ledger", none), ("sign", none, "--key", none),
+        ("sign", run, "--key", none), ("ledger", "list", none), ("ledger", "verify", none),
+        ("ledger", "mend", none), ("target", "test", none), ("test", none),
+        ("classes", "list", "--policy", none), ("classes", "show", "none"),
+        ("canaries", "make", none, "--out", none, "--manifest", none),
+        ("demo", "--cohort", none, "--out", none / "e"),
+        ("demo", "--policy", none, "--out", none / "f"), ("schema", "None"),
+        ("new", "control", none, "x", "--title", "t"), ("new", "waiver", none, "--run", none),
+    ):  # fmt: skip
+        outcome = phigate(*command)
+        assert outcome.code == 2, f"{command}: {outcome.code} {outcome.err}"
+        assert outcome.err, command
+        assert not none.exists(), command
+
+
+# --- progress -----------------------------------------------------------------------------------
+
+
+def job(name: str, tokens: int) -> Job:
+    return Job(
+        digest=name * 64, kind="scores", title=f"job {name}", inputs={}, forward_tokens=tokens
+    )
+
+
+def test_a_log_is_told_share_rate_and_time_left(monkeypatch: pytest.MonkeyPatch) -> None:
+    begin()
+    now = 100.0
+    shown = progress.TerminalProgress(Console(file=None, quiet=True), clock=lambda: now)
+    assert shown.line() == "0 s: getting ready"
+    first, second = job("a", 30_000), job("b", 90_000)
+    shown.start([first, second], reused=1)
+    tell = shown.job(first)
+    now = 130.0
+    tell(30_000)
+    line = shown.line()
+    # 30,000 of 120,000 tokens in 30 s: 1,000 a second, 90 s for the other 90,000
+    assert line == (
+        "30 s: 0 of 2 jobs, 25% of the tokens, about 1,000 tokens/s, 1 min 30 s left; now: job a"
+    )
+    shown.done(first)
+    shown.job(second)
+    now = 160.0
+    shown.done(second)  # ended early: what it did not need is no work left
+    assert shown.line().startswith("1 min 0 s: 2 of 2 jobs, 100% of the tokens")
+    assert "0 s left" in shown.line()
+
+
+def test_lines_come_by_themselves_while_one_job_is_silent(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin()
+    monkeypatch.setattr(progress, "FIRST_BEAT_S", 0.02)
+    monkeypatch.setattr(progress, "BEAT_S", 0.02)
+    with progress.TerminalProgress(Console(stderr=True)) as shown:
+        shown.start([job("a", 10)], reused=0)
+        shown.job(job("a", 10))
+        until = time.monotonic() + 5
+        said = ""
+        while said.count("now: job a") < 2 and time.monotonic() < until:
+            time.sleep(0.01)
+            said += capsys.readouterr().err
+    assert said.count("now: job a") >= 2
+    set_verbosity(Verbosity.QUIET)
+    with progress.TerminalProgress(Console(stderr=True)) as shown:
+        shown.start([job("a", 10)], reused=0)
+        time.sleep(0.1)
+    assert capsys.readouterr().err == ""
+    begin()
+
+
+def test_a_run_keeps_a_log_of_its_jobs(phigate: Command, checked: Callable[[str], Checked]) -> None:
+    done = checked("sound")
+    log = done.run / "log.txt"
+    lines = log.read_text().splitlines()
+    assert all(re.match(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\dZ ", line) for line in lines)
+    assert " phigate " in lines[0]
+    assert lines[-1].endswith("jobs are settled")
+    begun = sum("Z begins " in line for line in lines)
+    assert begun == sum("Z finished " in line for line in lines) > 5
+    assert log.stat().st_mode & 0o077 == 0
+    assert phigate("verify", done.run).code == 0  # it is no foreign file
+    policy, target = done.folder / "policy.yaml", done.folder / "sound.yaml"
+    again = phigate("run", policy, target, "--out", done.run, "-v")
+    assert "0 jobs to run" in again.err
+    assert len(log.read_text().splitlines()) > len(lines)  # the next run goes on in it
+    quiet = phigate("run", policy, target, "--out", done.run, "-q")
+    assert quiet.err == ""
+    emptied = phigate("run", policy, target, "--out", done.run, "--fresh", "-v", "--json")
+    assert len(log.read_text().splitlines()) < 2 * len(lines)
+    assert re.search(r"\d+ of \d+ jobs: .* in \d+ s", emptied.err)
+    # what others read says nowhere how many records there are
+    assert "records 601–1200" in log.read_text()
+    assert not re.search(r"600|1,?200", emptied.err)
+    said = json.loads(emptied.out)
+    assert (said["run"], said["jobs"]["crashed"]) == (str(done.run), {})
