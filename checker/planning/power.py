@@ -37,6 +37,8 @@ def cell_power(
         return Power(can_pass=False)  # more patients of the same few prompts would not help
     if not metric.can_pass:
         return Power(can_pass=False)
+    if metric.family.is_share and metric.family.of_patients:
+        sample = sample.as_independent  # whoever shares a prompt shares what becomes of it
     if limit.fail is None:
         return _zero_tolerance(sample, min_n=limit.min_n or 1, confidence=confidence)
     return metric.family.power(limit.fail, sample, confidence=confidence, base_rate=base_rate)

@@ -91,7 +91,8 @@ def extraction_sample(builder: PlanBuilder, cell: _Cell) -> Sample:
     if labels is not None:
         # whether prompts are shared does not matter: each is asked for its own patient's tokens
         sample = eligible_sample(builder.label_sets[labels], piece)
-        return sample.model_copy(update={"distinct_prompt_share": None})
+        alone = ("distinct_prompt_share", "effective_members", "effective_nonmembers")
+        return sample.model_copy(update=dict.fromkeys(alone))
     lot = builder.of_lot(piece)
     inside, outside = (
         int((with_windows(builder, side, length=cell.params.length) & chosen).sum())
