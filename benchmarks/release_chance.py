@@ -3,11 +3,14 @@
     python -m benchmarks.release_chance [--audits 2000]
 
 Each audit draws a cohort at random: how large its splits are, how they were made, how many patients
-have each class, how strongly prompts promise it, how many near-duplicates there are, and what the
-policy demands. What a model without memory would give is then drawn as evidence, so that no model
-has to run, planned (`checker.planning.release`) and judged. The share that is released must be
-within 4 points of what the plans had announced; of splits that are no declared lot the plan only
-knows a floor, for it assumes that prompts promise much (METHODS §6, *Power*).
+have each class and, where asked, share a prompt, how strongly prompts promise it, how many
+near-duplicates there are, and what the policy demands. What a model without memory would give is
+then drawn as evidence, so that no model has to run, planned (`checker.planning.release`) and
+judged. The share that is released must be within 4 points of what the plans had announced; of
+splits that are no declared lot the plan only knows a floor, for it assumes that prompts promise
+much, and of shared prompts too, for a crowd is rarely named at all (METHODS §6, *Power*). Splits by
+date differ, and no plan can know by how much: `drift` is the spread of the difference in what
+prompts promise, which the model follows.
 """
 
 from __future__ import annotations
@@ -65,8 +68,18 @@ class Audit:
     reasons: tuple[str, ...]
 
 
-def audit(seed: int, *, assignment: Assignment | None) -> Audit:
-    """Draw one sound audit, plan it and judge it."""
+def audit(
+    seed: int, *, assignment: Assignment | None, drift: float = 0.0, shared: bool = False
+) -> Audit:
+    """Draw one sound audit, plan it and judge it.
+
+    Args:
+        seed: of all that is drawn.
+        assignment: as the target declares it.
+        drift: how much more members' prompts promise a class than nonmembers', as a standard
+            deviation over classes; the model names it so much more often.
+        shared: some patients share a prompt.
+    """
     rng = np.random.default_rng(seed)
     sizes = int(rng.integers(150, 1200)), int(rng.integers(150, 1200))
     evidence = dict(COMPARABLE)
@@ -87,7 +100,10 @@ def audit(seed: int, *, assignment: Assignment | None) -> Audit:
     base_rate = float(rng.choice([0.0, 0.02, 0.05]))
     cells = []
     for number in range(int(rng.integers(1, 4))):
-        cells.append(_disclosure(rng, f"class-{number}", evidence, base_rate=base_rate))
+        name = f"class-{number}"
+        cells.append(
+            _disclosure(rng, name, evidence, base_rate=base_rate, drift=drift, shared=shared)
+        )
     if rng.random() < 0.7:
         learned = rng.random() < 0.5
         cells.append((_learned if learned else _membership)(rng, evidence, sizes))
@@ -101,30 +117,43 @@ def audit(seed: int, *, assignment: Assignment | None) -> Audit:
 
 
 def _disclosure(
-    rng: np.random.Generator, name: str, evidence: dict[str, pa.Table], *, base_rate: float
+    rng: np.random.Generator,
+    name: str,
+    evidence: dict[str, pa.Table],
+    *,
+    base_rate: float,
+    drift: float,
+    shared: bool,
 ) -> Cell:
     """A class of which the model tells as much of nonmembers as of members."""
     n = int(rng.integers(60, 400)), int(rng.integers(60, 400))
-    hit = rng.random(sum(n)) < base_rate
-    spread = rng.uniform(5, 40)
-    promised = rng.beta(0.3 * spread, 0.7 * spread, sum(n)).astype(np.float32)
     patients = [f"{name}-{i}" for i in range(sum(n))]
+    first = [_prompts(rng, size) if shared else np.arange(size) for size in n]
+    prompts = np.concatenate([first[0], n[0] + first[1]])
+    more = float(rng.normal(0, drift)) if drift else 0.0
+    is_member = np.arange(sum(n)) < n[0]
+    rate = np.where(is_member, np.clip(base_rate + more, 0, 1), base_rate)
+    hit = (rng.random(sum(n)) < rate)[prompts]  # who shares a prompt shares what becomes of it
+    spread = rng.uniform(5, 40)
+    promised = rng.beta(0.3 * spread, 0.7 * spread, sum(n))[prompts]
+    promised = np.clip(promised + np.where(is_member, more, 0), 0, 1).astype(np.float32)
+    asked = np.unique(prompts)
     evidence[f"{name}-labels"] = pa.table(
         {
             "patient": patients,
-            "member": np.arange(sum(n)) < n[0],
+            "member": is_member,
             "positive": np.ones(sum(n), np.bool_),
             "eligible": np.ones(sum(n), np.bool_),
-            "prompt": patients,
+            "prompt": [patients[i] for i in prompts.tolist()],
             "subgroups": pa.array([[]] * sum(n), pa.list_(pa.string())),
             "base_score": promised,
         }
     )
-    tokens = np.repeat(np.where(hit, WATCHED, HARMLESS).astype(np.int32), SAMPLES)
+    tokens = np.repeat(np.where(hit[asked], WATCHED, HARMLESS).astype(np.int32), SAMPLES)
     evidence[f"{name}-rollouts"] = pa.table(
         {
-            "prompt": [patient for patient in patients for _ in range(SAMPLES)],
-            "sample": pa.array(np.tile(np.arange(SAMPLES, dtype=np.int32), sum(n))),
+            "prompt": [patients[i] for i in asked.tolist() for _ in range(SAMPLES)],
+            "sample": pa.array(np.tile(np.arange(SAMPLES, dtype=np.int32), len(asked))),
             "tokens": pa.ListArray.from_arrays(
                 pa.array(np.arange(len(tokens) + 1, dtype=np.int32)), pa.array(tokens)
             ),
@@ -135,11 +164,36 @@ def _disclosure(
         "attribute-disclosure",
         "excess_disclosure",
         Limit(fail=float(rng.choice([0.05, 0.08, 0.1]))),
-        Sample(members=n[0], nonmembers=n[1], members_positive=n[0], nonmembers_positive=n[1]),
+        _sample(n, (prompts[: n[0]], prompts[n[0] :])),
         labels=f"{name}-labels",
         jobs=[f"{name}-rollouts"],
         base_rate=base_rate,
         params={"samples": SAMPLES},
+    )
+
+
+def _prompts(rng: np.random.Generator, size: int) -> NDArray[np.int64]:
+    """Return whose prompt each patient has: a share of them that of one, and some that of two."""
+    prompts = np.arange(size)
+    order = rng.permutation(size)
+    alike = round(rng.choice([0.0, 0.0, 0.02, 0.08]) * size)
+    prompts[order[:alike]] = order[0]
+    pairs = order[alike : alike + 2 * int(rng.integers(0, max(1, size // 20)))]
+    prompts[pairs[1::2]] = pairs[::2]
+    return prompts
+
+
+def _sample(n: tuple[int, int], prompts: tuple[NDArray[np.int64], NDArray[np.int64]]) -> Sample:
+    sizes = [np.unique(own, return_counts=True)[1] for own in prompts]
+    effective = [int(size.sum() ** 2 // (size**2).sum()) for size in sizes]
+    return Sample(
+        members=n[0],
+        nonmembers=n[1],
+        members_positive=n[0],
+        nonmembers_positive=n[1],
+        distinct_prompt_share=min(len(own) / own.sum() for own in sizes),
+        effective_members=None if len(sizes[0]) == n[0] else effective[0],
+        effective_nonmembers=None if len(sizes[1]) == n[1] else effective[1],
     )
 
 
@@ -298,9 +352,15 @@ def _plan(
     return with_prospects(plan)
 
 
-def audits(seeds: Iterable[int], *, assignment: Assignment | None) -> list[Audit]:
+def audits(
+    seeds: Iterable[int],
+    *,
+    assignment: Assignment | None,
+    drift: float = 0.0,
+    shared: bool = False,
+) -> list[Audit]:
     """Draw, plan and judge one sound audit a seed."""
-    return [audit(seed, assignment=assignment) for seed in seeds]
+    return [audit(seed, assignment=assignment, drift=drift, shared=shared) for seed in seeds]
 
 
 def gap(found: list[Audit]) -> tuple[float, float]:
@@ -316,13 +376,21 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--audits", type=int, default=2000)
     asked = parser.parse_args()
-    assignments: tuple[Assignment | None, ...] = ("random", "other", None)
-    for assignment in assignments:
-        found = audits(range(asked.audits), assignment=assignment)
+    kinds: tuple[tuple[Assignment | None, float, bool], ...] = (
+        ("random", 0.0, False),
+        ("random", 0.0, True),
+        ("other", 0.0, False),
+        ("other", 0.01, False),
+        ("other", 0.03, False),
+        (None, 0.0, False),
+    )
+    for assignment, drift, shared in kinds:
+        found = audits(range(asked.audits), assignment=assignment, drift=drift, shared=shared)
         difference, error = gap(found)
         announced = sum(one.announced for one in found) / len(found)
         print(
-            f"assignment {assignment}: {len(found)} audits, announced {announced:.1%}, released"
+            f"assignment {assignment}, drift {drift:g}{', shared prompts' if shared else ''}:"
+            f" {len(found)} audits, announced {announced:.1%}, released"
             f" {announced + difference:.1%}, {100 * difference:+.1f} points (standard error"
             f" {100 * error:.1f})"
         )

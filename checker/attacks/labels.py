@@ -5,7 +5,8 @@ What was counted for the plan can be counted again from the labels that were kep
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import Counter
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -50,6 +51,8 @@ def eligible_sample(labels: LabelSet, piece: Slice) -> Sample:
         members_negative=negatives(labels.members, piece.members),
         nonmembers_negative=negatives(labels.nonmembers, piece.nonmembers),
         distinct_prompt_share=min(shares, default=None),
+        effective_members=_effective(_keys_at(labels.members.keys, inside)),
+        effective_nonmembers=_effective(_keys_at(labels.nonmembers.keys, outside)),
         too_long_share=too_long_share(labels, piece),
     )
 
@@ -82,6 +85,14 @@ def asked_alone(labels: LabelSet, piece: Slice, settings: RolloutSettings | None
     )
     each = settings.tokens if settings is not None else 0
     return Work(int(lengths.sum()), int((lengths > 0).sum()) * each)
+
+
+def _effective(prompts: Sequence[object]) -> int | None:
+    """Return Kish's effective number of some patients' prompts; None where none is shared."""
+    sizes = Counter(prompts).values()
+    if len(sizes) == len(prompts):
+        return None
+    return len(prompts) ** 2 // sum(size**2 for size in sizes)
 
 
 def _distinct(labels: SplitLabels, chosen: NDArray[np.bool_]) -> float | None:
@@ -124,6 +135,9 @@ def eligible_again(labels: pa.Table, subgroup: str) -> dict[str, float]:
     shares = []
     for split, chosen in _splits(labels, subgroup):
         counts[split] = int((chosen & eligible).sum())
+        prompts = labels["prompt"].filter(pa.array(chosen & eligible)).drop_null().to_pylist()
+        if (effective := _effective(prompts)) is not None:
+            counts[f"effective_{split}"] = effective
         share = distinct_again(labels, chosen & eligible)
         if share is not None:
             shares.append(share)

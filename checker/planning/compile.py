@@ -171,6 +171,7 @@ def compile_plan(
             max_length=builder.max_length,
             window=builder.window,
             census=census,
+            patients=spec.parameters.sampling.patients,
         ),
         classes=class_snapshots(spec, builder.ranks, cohort=cohort, census=census),
         cells=cells,

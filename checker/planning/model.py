@@ -193,7 +193,8 @@ class DrawnPatients(JsonModel):
 class DataSnapshot(JsonModel):
     """The cohort in numbers.
 
-    `drawn` says who of them is looked at; None where everybody is. `nonmembers` are those who are
+    `patients` is how they were drawn (`sampling.patients`), and `drawn` says who of them is looked
+    at; None where everybody is. `nonmembers` are those who are
     judged. `near_duplicates` are nonmembers whose record nearly
     equals a member's, and `set_aside` says how many of them were left out of the nonmembers;
     `copied` are those whose record is a member's, who stay, so that no excess can count.
@@ -209,6 +210,7 @@ class DataSnapshot(JsonModel):
     sha256: str
     members: int
     nonmembers: int
+    patients: Literal["auto", "all"] | int = "all"
     drawn: DrawnPatients | None = None
     near_duplicates: int = 0
     set_aside: int = 0
@@ -370,6 +372,12 @@ class AuditPlan(JsonModel):
     def jobs_of(self, kind: str) -> list[Job]:
         """Return the plan's jobs of one kind."""
         return [job for job in self.jobs if job.kind == kind]
+
+    def leaves_out(self, cell: Cell) -> bool:
+        """Whether a cell was asked of a part of those it is about."""
+        if self.data.drawn is not None:
+            return True
+        return any(job.digest == cell.labels and "drawn" in job.inputs for job in self.jobs)
 
     def job(self, kind: str) -> Job | None:
         """Return the plan's only job of a kind, or None."""

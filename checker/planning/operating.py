@@ -169,6 +169,12 @@ def _resized(plan: AuditPlan, cell: Cell, *, inside: float, outside: float) -> C
         update={
             **_times(cell.sample, _COUNTED, inside),
             **_times(cell.sample, _COUNTED_OUTSIDE, outside),
+            "effective_members": _effective(
+                cell.sample.members, cell.sample.effective_members, inside
+            ),
+            "effective_nonmembers": _effective(
+                cell.sample.nonmembers, cell.sample.effective_nonmembers, outside
+            ),
         }
     )
     power = planned_power(
@@ -180,6 +186,18 @@ def _resized(plan: AuditPlan, cell: Cell, *, inside: float, outside: float) -> C
         base_rate=plan.policy.document.spec.parameters.expected_base_rate,
     )
     return cell.model_copy(update={"sample": sample, "power": power})
+
+
+def _effective(count: int, effective: int | None, factor: float) -> int | None:
+    """Return Kish's effective number where there are so many times the patients.
+
+    Each meets as many times more patients with his prompt, but for himself.
+    """
+    if not effective:
+        return effective
+    others = count**2 / effective - count
+    grown = count * factor
+    return int(grown**2 / (grown + others * factor**2)) if grown else 0
 
 
 def _times(sample: Sample, names: Sequence[str], factor: float) -> dict[str, int]:

@@ -39,6 +39,8 @@ def cell_power(
         return Power(can_pass=False)
     if metric.sound_rate is not None:
         base_rate = metric.sound_rate
+    if metric.family.is_share and metric.family.of_patients:
+        sample = sample.as_independent  # whoever shares a prompt shares what becomes of it
     if limit.fail is None:
         power = _zero_tolerance(sample, min_n=limit.min_n or 1, confidence=confidence)
         if metric.sound_rate is None or not power.can_pass:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from checker.attacks.api import load_attack
 from checker.attacks.families import Sample
-from checker.planning.cells import control_cell
+from checker.planning.cells import control_cell, decides
 from checker.planning.identity import measurement_digest
 from checker.planning.model import AuditPlan, Cell, ClassSnapshot
+from checker.planning.protocol import planning_of
 from checker.planning.release import with_prospects
 from checker.planning.snapshots import policy_snapshot
-from checker.policy import Located, resolve_attacker
+from checker.policy import Located, ResolvedAttacker, resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, PolicySpec, Subgroup
 
 
@@ -55,6 +56,8 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
             for subgroup in _subgroup_names(control, names):
                 key = measurement_digest(spec, control, attacker, params, subgroup)
                 old = measured.get(key)
+                if old is not None and not _asked_enough(plan, old, spec, control, attacker):
+                    old = None
                 cells.append(
                     control_cell(
                         spec,
@@ -69,6 +72,36 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
                     )
                 )
     return cells
+
+
+def _asked_enough(
+    plan: AuditPlan,
+    old: Cell,
+    spec: PolicySpec,
+    control: ControlSpec,
+    attacker: ResolvedAttacker,
+) -> bool:
+    """Whether a cell was asked of as many patients as a policy would ask.
+
+    Fewer than its limit takes only leave a cell open. But what a policy asks of everybody is not
+    shown by a part of them: one who is repeated may be among the others.
+    """
+    if not plan.leaves_out(old):
+        return True
+    wanted, drawn = spec.parameters.sampling.patients, plan.data.patients
+    if wanted == "all":
+        return False
+    if wanted != "auto":
+        fewest = min(old.sample.members, old.sample.nonmembers)
+        return fewest >= wanted or (drawn not in ("auto", "all") and int(drawn) >= int(wanted))
+    if drawn != "auto":
+        return False
+    attack = load_attack(control.probe)
+    params = attack.params.model_validate(control.params)
+    metric = attack.metrics[control.metric].in_control(contrast=control.contrast, params=params)
+    may_be_drawn = planning_of(attack).drawn_from(params, metric, has_spare=plan.data.spare > 0)
+    asks_all = control.limits[attacker.name].fail is None or may_be_drawn is None
+    return not (asks_all and decides(spec, control, attacker))
 
 
 def _classes(plan: AuditPlan, cells: list[Cell], spec: PolicySpec) -> dict[str, ClassSnapshot]:

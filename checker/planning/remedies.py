@@ -136,7 +136,7 @@ def remedy(
 
 def _more(plan: AuditPlan, cell: Cell, goal: int) -> Remedy | None:
     """Return what gives a cell `goal` patients in each split."""
-    sample = cell.sample
+    sample = _units(cell)
     short = _short(cell, sample, goal)
     if not any(short):
         return None
@@ -184,7 +184,7 @@ def _goal(
         fewest = plan.policy.document.spec.parameters.min_cell
         return max(fewest, _needed(plan, cell) or 0)
     needed = _needed(plan, cell)
-    if needed is None or any(_short(cell, cell.sample, needed)):
+    if needed is None or any(_short(cell, _units(cell), needed)):
         return needed
     if estimate is None or estimate.value is None or cell.limit.fail is None:
         return None
@@ -193,7 +193,7 @@ def _goal(
     bound = estimate.high if estimate.value <= cell.limit.fail else estimate.low
     if not away or bound is None:
         return None
-    n = max(cell.sample.members, cell.sample.nonmembers)
+    n = max(_units(cell).members, _units(cell).nonmembers)
     return max(needed, n + 1, math.ceil(n * (abs(bound - estimate.value) / away) ** 2))
 
 
@@ -228,6 +228,13 @@ def _chance(plan: AuditPlan, cell: Cell, count: int) -> float | None:
     ).pass_probability
 
 
+def _units(cell: Cell) -> Sample:
+    """Return a cell's sample, of shares as many patients as tell as much by themselves."""
+    family = metric_of(cell).family
+    counts = family.is_share and family.of_patients
+    return cell.sample.as_independent if counts else cell.sample
+
+
 def _short(cell: Cell, sample: Sample, goal: int) -> tuple[int, int]:
     """Return how many members, and nonmembers where they count, a sample is short of."""
     family = metric_of(cell).family
@@ -251,13 +258,13 @@ def _left_out(plan: AuditPlan, cell: Cell) -> Sample | None:
         factors = [of / max(asked, 1) for asked, of in counts_of]
     if max(factors) <= 1:
         return None
-    counts = (cell.sample.members, cell.sample.nonmembers)
+    counts = (_units(cell).members, _units(cell).nonmembers)
     inside, outside = (int(n * factor) for n, factor in zip(counts, factors, strict=True))
     return Sample(members=inside, nonmembers=outside)
 
 
 def _reaches(cell: Cell, goal: int) -> bool:
-    return cell.power.can_pass and not any(_short(cell, cell.sample, goal))
+    return cell.power.can_pass and not any(_short(cell, _units(cell), goal))
 
 
 def _other_attacker(plan: AuditPlan, cell: Cell, will_do: Callable[[Cell], bool]) -> Cell | None:

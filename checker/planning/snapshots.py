@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 
@@ -107,6 +108,7 @@ def data_snapshot(
     max_length: int | None,
     window: str,
     census: CodeCensus | None,
+    patients: Literal["auto", "all"] | int,
 ) -> DataSnapshot:
     """Keep a cohort in numbers: everybody, and who was drawn of them."""
     both, overlap, cohort = tuple(asked.values()), compared.overlap, compared.cohort
@@ -132,6 +134,7 @@ def data_snapshot(
         sha256=cohort.sha256,
         members=len(compared.members),
         nonmembers=len(compared.nonmembers),
+        patients=patients,
         drawn=None if draw.is_whole else _drawn(draw),
         near_duplicates=overlap.near,
         set_aside=len(overlap.set_aside),

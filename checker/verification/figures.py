@@ -19,6 +19,7 @@ from checker.canonical import digest
 from checker.evidence import EvidenceStore, ManifestEntry
 from checker.planning import AuditPlan, Job
 from checker.planning.identity import identity
+from checker.planning.model import DataSnapshot
 from checker.planning.nonmembers import SPARE
 from checker.run.stored import Run
 from checker.verification.samples import strange_patients, strange_samples
@@ -137,8 +138,7 @@ def _split_sizes(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
         table = evidence.of(job.digest)
         if table is None:
             continue
-        everybody = plan.data.members, plan.data.nonmembers
-        sizes = plan.data.asked if job.kind == "labels" else everybody
+        sizes = _COUNTED.get(job.kind, _everybody)(plan.data)
         for split, size in zip(("members", "nonmembers"), sizes, strict=True):
             found = _SIZES[job.kind](table, split) if job.kind in _SIZES else [size]
             if found != [size]:
@@ -165,6 +165,13 @@ def _compared_size(table: pa.Table, split: str) -> list[int]:
 def _listed_size(table: pa.Table, split: str) -> list[int]:
     return [int((booleans(table, "member") == (split == "members")).sum())]
 
+
+def _everybody(data: DataSnapshot) -> tuple[int, int]:
+    return data.members, data.nonmembers
+
+
+_COUNTED: dict[str, Callable[[DataSnapshot], tuple[int, int]]] = {"labels": lambda data: data.asked}
+"""Kinds of jobs whose evidence counts those who are asked, of everybody."""
 
 _SIZES: dict[str, Callable[[pa.Table, str], list[int]]] = {
     "overlap": _compared_size,

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import yaml
 from auditing import phigate
 from judging import AS_OF
 
@@ -18,6 +19,7 @@ from checker.errors import ExitCode
 from checker.evidence import EvidenceStore, tables_by_job
 from checker.planning import CompiledAudit, compile_plan
 from checker.planning.drawn import lot_order
+from checker.planning.rejudge import with_policy
 from checker.policy import load_policy, load_target
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.duplicates import record_digests
@@ -26,6 +28,7 @@ from checker.records.sample import TokenSample
 from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.run.stored import judge_run, load_run
 from checker.testing.hospital import (
+    CLASS_CODES,
     Hospital,
     disclosure,
     write_hospital,
@@ -337,6 +340,26 @@ def test_the_trainers_sample_is_compared_whoever_is_drawn(hospital: Path) -> Non
     assert len(records) == 40
 
 
+def test_a_policy_that_asks_more_is_not_judged_from_fewer(hospital: Path) -> None:
+    def judged(patients: int | str, limit: Mapping[str, float], *, drawn: int | str) -> bool:
+        plan = compiled(hospital, {"rate": {**REPEATED, "metric": "extraction_rate"}}, drawn).plan
+        control = {**REPEATED, "metric": "extraction_rate", "limits": {"events-10": limit}}
+        sampling = {"sampling": {"patients": patients}}
+        policy = write_policy(hospital / "other.yaml", {"rate": control}, parameters=sampling)
+        (cell,) = with_policy(plan, load_policy(policy)).cells
+        return bool(cell.jobs)
+
+    some, never = {"fail": 0.05}, {"maxCount": 0, "minN": 5}
+    assert judged("auto", some, drawn="auto")
+    assert judged("auto", some, drawn="all")
+    assert judged(40, some, drawn=50)
+    assert judged(40, never, drawn="all")
+    assert not judged("all", some, drawn="auto")
+    assert not judged("auto", some, drawn=50)
+    assert not judged("auto", never, drawn="auto")  # it would have asked everybody
+    assert not judged(60, some, drawn=50)
+
+
 # --- from end to end ----------------------------------------------------------------------------
 
 
@@ -348,7 +371,17 @@ def test_a_drawn_audit_is_judged_and_verified(hospital: Path, tmp_path: Path) ->
         "repeated": REPEATED,
     }
     sampling = {"sampling": {"patients": 120}}
+    controls["any"] = told("hiv")
     policy = write_policy(hospital / "policy.yaml", controls, parameters=sampling)
+    document = yaml.safe_load(policy.read_text())
+    classes = document["spec"]["attributeClasses"]
+    classes["psychosis"] = {
+        **classes["hiv"],
+        "codes": [{**classes["hiv"]["codes"][0], "values": list(CLASS_CODES["psychosis"])}],
+    }
+    classes["grave"] = {"title": "Any grave diagnosis", "anyOf": ["hiv", "psychosis"]}
+    document["spec"]["controls"]["any"]["attributeClass"] = "grave"
+    policy.write_text(yaml.safe_dump(document))
     code, said = phigate(
         "check", policy, hospital / "target.yaml", "--out", tmp_path / "run", "--as-of", AS_OF,
         "--format", "json",
@@ -362,6 +395,7 @@ def test_a_drawn_audit_is_judged_and_verified(hospital: Path, tmp_path: Path) ->
     assert estimate is not None
     assert cells["static/static/all"].reason == "prompt-not-identifying"
     assert cells["membership/record/all"].estimate is not None
+    assert cells["any/events-10/all"].estimate is not None
     tables = tables_by_job(EvidenceStore(tmp_path, columns_of), run.manifest)
     for job in run.plan.jobs_of("labels"):
         assert {"drawn", "shared"} <= set(tables[job.digest].column_names)

@@ -82,6 +82,14 @@ def test_so_many_sound_models_are_released_as_plans_announce(assignment: Assignm
         assert difference <= 2.6 * error
 
 
+def test_prompts_that_are_shared_make_the_announced_chance_a_floor() -> None:
+    found = audits(range(30), assignment="random", shared=True)
+    difference, error = gap(found)
+    assert difference >= -2.6 * error
+    told = audits(range(30), assignment="random")
+    assert sum(one.announced for one in found) < sum(one.announced for one in told)
+
+
 def test_what_is_subtracted_makes_a_pass_rarer_and_the_plan_says_by_how_much() -> None:
     n = 150
     bench = Bench()

@@ -8,7 +8,7 @@ from meds_builder import Patient, make_records, make_vocabulary
 from checker.errors import DataError
 from checker.policy.documents import TokenizationSpec
 from checker.records.census import check_fields
-from checker.records.tokenization import TokenizedRecords, Tokenizer
+from checker.records.tokenization import Survey, Tokenizer
 
 BORN = ("MEDS_BIRTH", -40 * 365.25)
 
@@ -30,8 +30,8 @@ def check(
     vocabulary = make_vocabulary(["[PAD]", "GENDER//F", "A", *(f"AGE//{n}" for n in range(99))])
     tokenizer = Tokenizer(tokenization, vocabulary=vocabulary, base=None)  # type: ignore[arg-type]
 
-    def encode(patients: list[Patient]) -> TokenizedRecords:
-        return tokenizer.encode(*make_records(patients), partial=True)
+    def encode(patients: list[Patient]) -> Survey:
+        return tokenizer.survey(*make_records(patients), partial=True)
 
     check_fields(
         tokenization,

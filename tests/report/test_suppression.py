@@ -471,7 +471,7 @@ EVERYBODY_MAY_SEE = {
 CHANGED = {
     "explanation", "estimate", "members", "nonmembers", "reported", "p_value", "placebo", "sample",
     "power", "withheld", "roc", "reason", "bound_side", "times_limit", "stopped_early", "evidence",
-    "above_none",
+    "above_none", "remedy",
 }  # fmt: skip
 
 

@@ -35,6 +35,8 @@ class Sample(JsonModel):
     is None. `rollouts` counts continuations where they are what is measured. `subgroup_members` are
     all members of the cell's subgroup, whoever can be measured. `too_long_share` are those whose
     prompt leaves the model no room to go on, of all who would have one, where that share is larger.
+    `effective_*` are as many patients with prompts of their own as tell as much, where some of the
+    eligible share one (METHODS §1, *Shared prompts*); None where none do.
     """
 
     members: int
@@ -46,7 +48,19 @@ class Sample(JsonModel):
     members_negative: int | None = None
     nonmembers_negative: int | None = None
     distinct_prompt_share: float | None = None
+    effective_members: int | None = None
+    effective_nonmembers: int | None = None
     too_long_share: float | None = None
+
+    @property
+    def as_independent(self) -> Sample:
+        """The same with as many patients as tell as much by themselves."""
+        inside, outside = self.effective_members, self.effective_nonmembers
+        update = {
+            "members": self.members if inside is None else inside,
+            "nonmembers": self.nonmembers if outside is None else outside,
+        }
+        return self.model_copy(update=update)
 
 
 class Power(JsonModel):

@@ -99,9 +99,8 @@ def extraction_sample(builder: PlanBuilder, cell: _Cell) -> Sample:
         found = builder.label_sets[labels]
         asked = found.nonmembers.eligible & piece.nonmembers & ~held_back(builder)
         sample = eligible_sample(found, piece)
-        return sample.model_copy(
-            update={"distinct_prompt_share": None, "nonmembers": int(asked.sum())}
-        )
+        alone = ("distinct_prompt_share", "effective_members", "effective_nonmembers")
+        return sample.model_copy(update={**dict.fromkeys(alone), "nonmembers": int(asked.sum())})
     lot = builder.of_lot(piece)
     inside, outside = (
         int((with_windows(builder, side, length=cell.params.length) & chosen).sum())

@@ -96,7 +96,8 @@ def written_by_hand(source: Source) -> Iterator[Problem]:
         return
     for section in _HOLDERS:
         for name, node in _named(spec, section):
-            if node.is_mapping and node.at((NOTE,)) is not None:
+            note = node.at((NOTE,)) if node.is_mapping else None
+            if note is not None and note.content != {}:
                 path: KeyPath = ("spec", section, name, NOTE)
                 yield source.problem(path, "phigate writes this itself; leave it out")
 
