@@ -228,6 +228,33 @@ def test_near_misses_of_one_class_name_the_others_that_catch_them(
     assert near["elsewhere"] == ["genetic-test-family-history"]
 
 
+def test_near_misses_find_what_version_1_missed(phigate: Command, tmp_path: Path) -> None:
+    """A hospital's own numbers, by the words of their titles."""
+    titles = {
+        "reproductive-other": ["Classical cesarean section", "Tubal ligation, bilateral",
+                               "Transfer of fertilized ovum", "Placenta previa"],
+        "sud-alcohol": ["Ambulatory detoxification"],
+        "sud-opioid-drug": ["Ambulatory detoxification", "Narcotic counseling"],
+        "mental-health-serious": ["Electroconvulsive therapy"],
+        "pregnancy-loss-infertility": ["Stillbirth certificate", "Blighted sac"],
+        "justice-involvement": ["Seen in jail"],
+    }  # fmt: skip
+    numbered = {
+        title: f"LOCAL//{number}"
+        for number, title in enumerate(dict.fromkeys(t for own in titles.values() for t in own))
+    }
+    patient = [(code, float(number)) for number, code in enumerate(numbered.values())]
+    data = write_meds(
+        tmp_path / "data",
+        {"train": [patient], "held_out": [patient]},
+        descriptions={code: title for title, code in numbered.items()},
+    )
+    wanted = [part for name in titles for part in ("--class", name)]
+    for found in coverage(phigate, data, *wanted)["classes"]:
+        near = {one["code"]["code"] for one in found["near_misses"]}
+        assert {numbered[title] for title in titles[found["name"]]} <= near
+
+
 def test_a_number_in_a_word_is_meant_as_it_is(phigate: Command, tmp_path: Path) -> None:
     patient = [("LAB//1", 0.0), ("LAB//2", 1.0)]
     data = write_meds(
