@@ -95,6 +95,16 @@ def test_a_class_is_shown_with_everything_it_says(phigate: Command) -> None:
     assert spec["review"]["status"] == "draft"
 
 
+def test_a_superseded_version_is_shown_too(phigate: Command) -> None:
+    first = answer(phigate("classes", "show", "sickle-cell@1", "--json"))
+    second = answer(phigate("classes", "show", "sickle-cell@2", "--json"))
+    assert second["codes"] == answer(phigate("classes", "show", "sickle-cell", "--json"))["codes"]
+    assert first["codes"] != second["codes"]
+    outcome = phigate("classes", "show", "sickle-cell@7")
+    assert outcome.code == 2
+    assert "ships library/sickle-cell@1 and library/sickle-cell@2, not @7" in outcome.err
+
+
 def test_an_unknown_class_gets_a_suggestion(phigate: Command, policy: Path) -> None:
     outcome = phigate("classes", "show", "sickle-sell")
     assert outcome.code == 2
