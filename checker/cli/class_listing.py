@@ -60,7 +60,7 @@ def choose_coded(policy: Path | None, names: Sequence[str] = ()) -> dict[str, At
     chosen: dict[str, AttributeClassSpec] = {}
     for name, spec in choose_classes(policy, names).items():
         pool = spec.any_of if isinstance(spec, PolicyClassSpec) else None
-        chosen |= {one: known[one] for one in pool or [name]}
+        chosen |= {one: known[one] for one in pool} if pool else {name: spec}
     return chosen
 
 

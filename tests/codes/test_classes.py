@@ -95,11 +95,16 @@ def test_a_class_is_shown_with_everything_it_says(phigate: Command) -> None:
     assert spec["review"]["status"] == "draft"
 
 
-def test_a_superseded_version_is_shown_too(phigate: Command) -> None:
+def test_a_superseded_version_is_shown_too(phigate: Command, tmp_path: Path) -> None:
     first = answer(phigate("classes", "show", "sickle-cell@1", "--json"))
     second = answer(phigate("classes", "show", "sickle-cell@2", "--json"))
     assert second["codes"] == answer(phigate("classes", "show", "sickle-cell", "--json"))["codes"]
     assert first["codes"] != second["codes"]
+    patient = [("ICD10CM/D57.1", 0.0)]
+    data = write_meds(tmp_path / "data", {"train": [patient], "held_out": [patient]})
+    (found,) = coverage(phigate, data, "--class", "sickle-cell@1")["classes"]
+    assert (found["name"], found["patients"]) == ("sickle-cell@1", 2)
+    assert phigate("classes", "review", "sickle-cell@1", "--data", data).code == 0
     outcome = phigate("classes", "show", "sickle-cell@7")
     assert outcome.code == 2
     assert "ships library/sickle-cell@1 and library/sickle-cell@2, not @7" in outcome.err
