@@ -135,7 +135,8 @@ def measure_parity(maps: Maps) -> Iterator[Parity]:
     )
     for name, one in found.items():
         for system, mapped in maps.items():
-            kept, lost = [], []
+            kept: list[str] = []
+            lost: list[str] = []
             for code, equivalents in mapped.items():
                 if one.ranks[place[system, code]] == RANK_DEFINITIVE:
                     ranks = [one.ranks[place[OTHER[system], other]] for other in equivalents]

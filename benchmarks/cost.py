@@ -8,7 +8,7 @@ a small random GPT-2 take.
 patients who have a class within reach are asked about it, so the prompts it needs are of three
 kinds: asked already for an earlier class or for T1; not asked yet, because their patient has none
 of the earlier classes; and changed, because codes of this class were in them and had to leave.
-Counted exactly, on made-up patients and, with `--library`, for the 22 classes of the library in the
+Counted exactly, on made-up patients and, with `--library`, for the 30 classes of the library in the
 order of their names on a MEDS data set, or on the demo's cohort where the name is `demo`.
 
     python -m benchmarks.cost --out cost.json --library demo --library ../shared/data/synthea
@@ -34,7 +34,7 @@ from transformers.utils import logging as transformers_logging
 
 from checker.demo.cohort import write_cohort
 from checker.planning import CompiledAudit
-from checker.resources import resource
+from checker.policy.library import library_classes
 from checker.run.prepare import Prepared, prepare
 from checker.run.running import run_audit
 from checker.testing.hospital import (
@@ -350,8 +350,8 @@ def one_class_more(folder: Path, target: Path, policy: Mapping[str, Any]) -> dic
 
 def library_policy() -> dict[str, Any]:
     """Return a policy that asks for every class of the library at the four levels."""
-    folder = resource("policies/library")
-    names = sorted(path.name.removesuffix(".yaml") for path in folder.iterdir())
+    versions = {name: one.document.metadata.version for name, one in library_classes().items()}
+    names = sorted(versions)
     return {
         "apiVersion": "phigate/v1",
         "kind": "LeakagePolicy",
@@ -360,7 +360,10 @@ def library_policy() -> dict[str, Any]:
             "context": "internal",
             "parameters": {"seed": 7},
             "attackers": {name: ATTACKERS[name] for name in LEVELS},
-            "attributeClasses": {name: {"use": f"library/{name}@1"} for name in names},
+            "attributeClasses": {
+                name: {"use": f"library/{name}@{versions[name].partition('.')[0]}"}
+                for name in names
+            },
             "controls": {
                 f"t2-{name}": {
                     **disclosure(name, samples=SAMPLES, horizon_tokens=HORIZON),

@@ -27,7 +27,8 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
 
     Args:
         policy: a policy file; its own classes, and those it takes from a library.
-        names: of the wanted classes; all, where none is given.
+        names: of the wanted classes; all, where none is given. Of the library, `NAME@1` is a
+            version that was superseded.
 
     Raises:
         UsageError: there is no class of such a name.
@@ -36,6 +37,7 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
     known: dict[str, AttributeClassSpec]
     if policy is None:
         known = {name: one.document.spec for name, one in library_classes().items()}
+        known |= {name: _versioned(name) for name in names if "@" in name}
     else:
         known = dict(load_only(LeakagePolicy, policy).document.spec.attribute_classes)
     for name in names:
@@ -50,13 +52,20 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
     return {name: known[name] for name in names or known}
 
 
+def _versioned(name: str) -> AttributeClassSpec:
+    try:
+        return library_class(f"library/{name}").document.spec
+    except ValueError as error:
+        raise UsageError(str(error)) from error
+
+
 def choose_coded(policy: Path | None, names: Sequence[str] = ()) -> dict[str, AttributeClassSpec]:
     """Return classes that have codes: those of `choose_classes`, and for a pool its classes."""
     known = choose_classes(policy)
     chosen: dict[str, AttributeClassSpec] = {}
     for name, spec in choose_classes(policy, names).items():
         pool = spec.any_of if isinstance(spec, PolicyClassSpec) else None
-        chosen |= {one: known[one] for one in pool or [name]}
+        chosen |= {one: known[one] for one in pool} if pool else {name: spec}
     return chosen
 
 

@@ -19,7 +19,7 @@ from checker.errors import DataError, UsageError
 from checker.policy.class_review import codes_digest
 from checker.policy.classes import class_matcher
 from checker.policy.documents import AttributeClassSpec, LibraryClassSpec, PolicyClassSpec
-from checker.policy.library import library_classes
+from checker.policy.library import library_class, library_classes
 from checker.records.coverage import ClassCoverage
 
 _ORDER: Final[tuple[Standing, ...]] = ("definitive", "strong", "suggestive", "exposure", "proxy")
@@ -108,7 +108,7 @@ def class_sheet(
     return Sheet(
         name=name,
         spec=spec,
-        version="the policy's" if policy else library_classes()[name].document.metadata.version,
+        version="the policy's" if policy else _version(name),
         sha256=codes_digest(spec),
         rows=_rows(spec, tables, found),
         never=tuple(_never(spec)),
@@ -116,6 +116,11 @@ def class_sheet(
         data=found,
         data_set=None if measured is None else measured.name,
     )
+
+
+def _version(name: str) -> str:
+    found = library_class(f"library/{name}") if "@" in name else library_classes()[name]
+    return found.document.metadata.version
 
 
 def _titles(option: str) -> tuple[CodeSystem, dict[str, str]]:

@@ -115,8 +115,8 @@ def class_coverage(
     from checker.cli.class_listing import choose_coded
     from checker.cli.coverage_table import coverage_json, coverage_of, print_coverage
 
-    chosen = [*choose_coded(policy, names)]
-    measured = coverage_of(choose_coded(policy), target, only=chosen)
+    chosen = choose_coded(policy, names)
+    measured = coverage_of({**choose_coded(policy), **chosen}, target, only=[*chosen])
     if as_json:
         emit_json(coverage_json(measured))
     else:

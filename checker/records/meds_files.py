@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -180,13 +180,41 @@ def code_metadata(
         codes: the table in it, where it is not the usual one.
 
     Raises:
-        DataError: a table that was named is not there, or one that is there is not MEDS.
+        DataError: a table that was named is not there, or says less than the usual one; or one
+            that is there is not MEDS.
     """
-    path = root / (codes or meds.code_metadata_filepath)
+    usual = root / meds.code_metadata_filepath
+    described = _code_table(usual) if usual.is_file() else {}
+    if codes is None:
+        return described
+    path = root / codes
     if not path.is_file():
-        if codes is not None:
-            raise DataError("there is no such file; check data.codes", file=path)
-        return {}
+        raise DataError("there is no such file; check data.codes", file=path)
+    named = _code_table(path)
+    _check_nothing_lost(described, named, path)
+    return named
+
+
+def _check_nothing_lost(
+    usual: Mapping[str, tuple[str | None, tuple[str, ...]]],
+    named: Mapping[str, tuple[str | None, tuple[str, ...]]],
+    path: Path,
+) -> None:
+    """Refuse a table that would hide a code from the classes which the usual one gives it to."""
+    poorer = []
+    for code, (description, parents) in usual.items():
+        now, held = named.get(code, (None, ()))
+        if not set(parents) <= set(held) or (description is not None and now != description):
+            poorer.append(code)
+    if poorer:
+        raise DataError(
+            f"says less, or something else, than {meds.code_metadata_filepath} of {len(poorer):,}"
+            f" codes, such as {poorer[0][:60]}; another table may only add to it",
+            file=path,
+        )
+
+
+def _code_table(path: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
     lists = "list or string"
     kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: lists, APPROXIMATE_PARENTS: lists}
     optional = (_DESCRIPTION, _PARENTS, APPROXIMATE_PARENTS)

@@ -95,6 +95,21 @@ def test_a_class_is_shown_with_everything_it_says(phigate: Command) -> None:
     assert spec["review"]["status"] == "draft"
 
 
+def test_a_superseded_version_is_shown_too(phigate: Command, tmp_path: Path) -> None:
+    first = answer(phigate("classes", "show", "sickle-cell@1", "--json"))
+    second = answer(phigate("classes", "show", "sickle-cell@2", "--json"))
+    assert second["codes"] == answer(phigate("classes", "show", "sickle-cell", "--json"))["codes"]
+    assert first["codes"] != second["codes"]
+    patient = [("ICD10CM/D57.1", 0.0)]
+    data = write_meds(tmp_path / "data", {"train": [patient], "held_out": [patient]})
+    (found,) = coverage(phigate, data, "--class", "sickle-cell@1")["classes"]
+    assert (found["name"], found["patients"]) == ("sickle-cell@1", 2)
+    assert phigate("classes", "review", "sickle-cell@1", "--data", data).code == 0
+    outcome = phigate("classes", "show", "sickle-cell@7")
+    assert outcome.code == 2
+    assert "ships library/sickle-cell@1 and library/sickle-cell@2, not @7" in outcome.err
+
+
 def test_an_unknown_class_gets_a_suggestion(phigate: Command, policy: Path) -> None:
     outcome = phigate("classes", "show", "sickle-sell")
     assert outcome.code == 2
@@ -226,6 +241,33 @@ def test_near_misses_of_one_class_name_the_others_that_catch_them(
     (cancer,) = coverage(phigate, root, "--class", "cancer")["classes"]
     (near,) = cancer["near_misses"]
     assert near["elsewhere"] == ["genetic-test-family-history"]
+
+
+def test_near_misses_find_what_version_1_missed(phigate: Command, tmp_path: Path) -> None:
+    """A hospital's own numbers, by the words of their titles."""
+    titles = {
+        "reproductive-other": ["Classical cesarean section", "Tubal ligation, bilateral",
+                               "Transfer of fertilized ovum", "Placenta previa"],
+        "sud-alcohol": ["Ambulatory detoxification"],
+        "sud-opioid-drug": ["Ambulatory detoxification", "Narcotic counseling"],
+        "mental-health-serious": ["Electroconvulsive therapy"],
+        "pregnancy-loss-infertility": ["Stillbirth certificate", "Blighted sac"],
+        "justice-involvement": ["Seen in jail"],
+    }  # fmt: skip
+    numbered = {
+        title: f"LOCAL//{number}"
+        for number, title in enumerate(dict.fromkeys(t for own in titles.values() for t in own))
+    }
+    patient = [(code, float(number)) for number, code in enumerate(numbered.values())]
+    data = write_meds(
+        tmp_path / "data",
+        {"train": [patient], "held_out": [patient]},
+        descriptions={code: title for title, code in numbered.items()},
+    )
+    wanted = [part for name in titles for part in ("--class", name)]
+    for found in coverage(phigate, data, *wanted)["classes"]:
+        near = {one["code"]["code"] for one in found["near_misses"]}
+        assert {numbered[title] for title in titles[found["name"]]} <= near
 
 
 def test_a_number_in_a_word_is_meant_as_it_is(phigate: Command, tmp_path: Path) -> None:

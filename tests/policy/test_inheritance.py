@@ -724,7 +724,7 @@ def test_a_class_from_the_library_cannot_shrink(
     (problem,) = refused(tmp_path, body)
     assert problem.path == f"spec.attributeClasses.mine.{path}"
     assert problem.message.startswith(message)
-    assert f"{Path('library') / 'hiv.yaml'}:" in problem.message
+    assert f"{Path('older') / 'hiv@1.yaml'}:" in problem.message
 
 
 def test_exclusions_of_a_class_cannot_grow(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ from command_line import Command
 from meds_builder import write_meds
 
 GUIDE = (Path(__file__).parents[2] / "policies" / "README.md").read_text(encoding="utf-8")
-FILES = dict(re.findall(r"```yaml file=(\S+)\n(.*?)```", GUIDE, flags=re.DOTALL))
+FILES = dict(re.findall(r"```(?:yaml|csv) file=(\S+)\n(.*?)```", GUIDE, flags=re.DOTALL))
 COMMANDS = re.findall(r"^phigate ([^#\n]+?) *# exit (\d)$", GUIDE, flags=re.MULTILINE)
 
 
@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_guide_shows_files_and_commands() -> None:
     assert len(FILES) == 6
-    assert len(COMMANDS) == 14
+    assert len(COMMANDS) == 15
     shown = re.findall(r"^phigate .*", GUIDE, flags=re.MULTILINE)
     assert len(shown) == len(COMMANDS), "a command without its exit code is not tested"
 

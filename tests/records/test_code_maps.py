@@ -324,6 +324,31 @@ def test_a_target_s_table_that_is_not_there_is_a_sentence(
     assert "there is no such file; check data.codes" in outcome.err
 
 
+@pytest.mark.parametrize("column", ["parent_codes", "description"])
+def test_another_table_may_only_add_to_the_usual_one(
+    phigate: Command, tmp_path: Path, column: str
+) -> None:
+    """Else a target could hide a disease whose codes only their parents or titles tell."""
+    root = write_meds(
+        tmp_path / "data",
+        {"train": PATIENTS[:2], "held_out": PATIENTS[2:]},
+        descriptions={"DX//HOUSE//9": "made up"},
+        parents={"DX//HOUSE//9": ["ICD10CM/B20"]},
+    )
+    written_map = written(tmp_path / "map.csv", ["code,parent", "DX//HOUSE//8,ICD10CM/F10.20"])
+    mapped(phigate, root, written_map)
+    assert caught(phigate, target(tmp_path), "hiv") == {"DX//HOUSE//9": "definitive"}
+    path = root / "metadata" / "codes.mapped.parquet"
+    table = pq.read_table(path)
+    place = table.column_names.index(column)
+    nothing = pa.nulls(table.num_rows, table.schema.field(column).type)
+    pq.write_table(table.set_column(place, column, nothing), path)
+    outcome = phigate("classes", "coverage", target(tmp_path), *FEW)
+    assert outcome.code == 4
+    assert "says less, or something else, than metadata/codes.parquet of 1 codes" in outcome.err
+    assert "such as DX//HOUSE//9; another table may only add to it" in outcome.err
+
+
 # --- Synthea, with a map made for the test ------------------------------------------------------
 
 MEANT: Mapping[str, str] = {

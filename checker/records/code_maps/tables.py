@@ -65,10 +65,12 @@ def read_table(path: Path, *, delimiter: str) -> CodeMap:
 
 
 def _rows(path: Path, delimiter: str) -> Iterator[tuple[int, Mapping[str, str]]]:
-    quoting = csv.QUOTE_NONE if delimiter == "\t" else csv.QUOTE_MINIMAL
     try:
         with path.open(encoding="utf-8-sig", newline="") as stream:
-            reader = csv.reader(stream, delimiter=delimiter, quoting=quoting, strict=True)
+            if delimiter == "\t":  # releases of SNOMED CT quote nothing
+                reader = csv.reader(stream, delimiter=delimiter, quoting=csv.QUOTE_NONE)
+            else:
+                reader = csv.reader(stream, delimiter=delimiter, strict=True)
             heading = [name.strip() for name in next(reader)]
             for row in reader:
                 if not any(one.strip() for one in row):
