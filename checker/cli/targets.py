@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shlex
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -9,11 +10,13 @@ from typing import TYPE_CHECKING
 
 import click
 
-from checker.cli.console import emit_json, error_console, plain_table, show, told
+from checker.cli.console import emit_json, error_console, plain_table, show, told, write
 from checker.cli.options import File, device_option, json_option
 from checker.errors import ExitCode
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from rich.console import Console
 
     from checker.run.target_examination import TargetExamination
@@ -25,6 +28,94 @@ _STYLES = {"shown": "green", "not shown": "yellow", "wrong": "bold red"}
 @click.group()
 def target() -> None:
     """Describe a model, and see whether it was described rightly."""
+
+
+_KINDS = ("hf-ehr", "huggingface", "meds-eic-ar", "token-table")
+"""Those of `checker.importing`, which is not imported before it is used."""
+
+
+@target.command("init")
+@click.argument("source", metavar="DIR", type=File)
+@click.option("--from", "kind", type=click.Choice(_KINDS), required=True, help="What DIR is of.")
+@click.option("--data", type=File, metavar="MEDS", help="The patients: a MEDS data set.")
+@click.option(
+    "--loader",
+    type=File,
+    metavar="DIR",
+    help="What the trainer's data loader wrote: a folder for meds-eic-ar, a token table.",
+)
+@click.option("--out", type=File, required=True, metavar="FOLDER", help="Where the target goes.")
+@click.option("--force", is_flag=True, help="Overwrite files that are there.")
+@json_option
+def run_init(
+    source: Path,
+    kind: str,
+    data: Path | None,
+    loader: Path | None,
+    out: Path,
+    force: bool,
+    as_json: bool,
+) -> None:
+    """Write a target from what a trainer left in DIR, and say what was taken for granted."""
+    from checker import importing
+
+    with error_console().status("reading the trainer's files"):
+        done = importing.init_target(kind, source, out=out, data=data, loader=loader, force=force)
+    if as_json:
+        emit_json(
+            {
+                "target": str(done.target),
+                "written": [str(path) for path in done.written],
+                "assumed": list(done.assumed),
+                "left": list(done.left),
+            }
+        )
+        return
+    for path in done.written:
+        write(f"wrote {path}")
+    _list("taken for granted", done.assumed)
+    _list("left to say, in the target", done.left)
+    path = shlex.quote(str(done.target))
+    write(f"next: {'say that, then ' if done.left else ''}`phigate target test {path}`")
+
+
+def _list(title: str, sentences: Sequence[str]) -> None:
+    if sentences:
+        write(f"{title}:")
+        for sentence in sentences:
+            write(f"  * {sentence}")
+
+
+@target.command("convert")
+@click.argument("checkpoint", type=File)
+@click.option(
+    "--config",
+    type=File,
+    required=True,
+    metavar="FILE",
+    help="config.json of the architecture, or its folder.",
+)
+@click.option("--out", type=File, required=True, metavar="FOLDER", help="Where the model goes.")
+@click.option("--force", is_flag=True, help="Overwrite a model that is there.")
+@json_option
+def run_convert(checkpoint: Path, config: Path, out: Path, force: bool, as_json: bool) -> None:
+    """Write a trainer's CHECKPOINT as safetensors: Lightning, .pt, or a folder of shards.
+
+    It is read in a process of its own, and nothing that it names is imported or run.
+    """
+    from checker import importing
+
+    with error_console().status("reading the checkpoint"):
+        done = importing.convert(checkpoint, out=out, config=config, force=force)
+    if as_json:
+        emit_json({**asdict(done), "out": str(done.out)})
+        return
+    formats = " and ".join(done.dtypes)
+    write(f"wrote {done.out}: {done.parameters:,} numbers in {formats}; {done.summary}")
+    if done.not_loaded:
+        some = ", ".join(done.not_loaded[:3])
+        write(f"not loaded: {len(done.not_loaded)} classes and functions that it names ({some})")
+    write(f"next: name {done.out} as model.path of a target, then `phigate target test`")
 
 
 @target.command("test")

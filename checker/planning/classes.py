@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.codes import RANK_STRONG, ClassMatches, find_matches
-from checker.errors import DocumentError, Problem
+from checker.errors import DataError, DocumentError, Problem
 from checker.policy import Located
 from checker.policy.classes import class_matcher, pooled
 from checker.policy.documents import AuditTarget, LeakagePolicy
@@ -100,6 +100,7 @@ def match_classes(
 
     Raises:
         DocumentError: every class is absent.
+        DataError: a code of a class is told in tokens that only together stand for it.
     """
     ranks = _ranks(policy, target, cohort=cohort, tokenizer=tokenizer)
     if ranks and all(found.is_absent for found in ranks.values()):
@@ -150,7 +151,12 @@ def _ranks(
         parents=[cohort.parents[i] if i >= 0 else () for i in places],
     )
     ranks = {
-        name: ClassRanks(found.ranks, in_vocabulary[name].ranks, found.unmatched, _excluded(found))
+        name: ClassRanks(
+            found.ranks,
+            _of_parts(name, found.ranks, in_vocabulary[name].ranks, place, tokenizer),
+            found.unmatched,
+            _excluded(found),
+        )
         for name, found in in_data.items()
     }
     return {
@@ -159,6 +165,43 @@ def _ranks(
         else ranks[name]
         for name, own in classes.items()
     }
+
+
+def _of_parts(
+    name: str,
+    in_data: NDArray[np.int8],
+    in_vocabulary: NDArray[np.int8],
+    place: Mapping[str, int],
+    tokenizer: Tokenizer,
+) -> NDArray[np.int8]:
+    """Return how strongly tokens stand for a class that are parts of several codes.
+
+    A part stands for it as weakly as the weakest of its codes does. A code that is told in parts of
+    which none stands for the class would be named by the model without a hit, so it is refused.
+
+    Raises:
+        DataError: a code of the class has no part that stands for it.
+    """
+    ranks = in_vocabulary.copy()
+    best: dict[str, int] = {}
+    for token, codes in tokenizer.told_codes.items():
+        if len(codes) > 1:
+            of_codes = (in_data[place[code]] if code in place else 0 for code in codes)
+            ranks[token] = min(of_codes)
+        for code in codes:
+            best[code] = max(best.get(code, 0), int(ranks[token]))
+    lost = sorted(
+        code
+        for code, rank in best.items()
+        if rank < RANK_STRONG and code in place and in_data[place[code]] >= RANK_STRONG
+    )
+    if lost:
+        raise DataError(
+            f"{len(lost)} codes of class '{name}' (such as '{lost[0]}') are told in tokens each of"
+            " which stands for other codes too, so that no token that the model draws shows that"
+            " it named the class; take them out of the class to measure the rest of it"
+        )
+    return ranks
 
 
 def _excluded(found: ClassMatches) -> frozenset[int]:

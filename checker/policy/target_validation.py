@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from itertools import pairwise
 
+from pydantic.alias_generators import to_camel
+
 from checker.attacks.api import load_attack
 from checker.errors import DocumentError, PluginError, Problem
 from checker.plugins import nearest_or_all, plugin_names, suggestion
@@ -93,6 +95,7 @@ def target_problems(target: Located[AuditTarget]) -> list[Problem]:
     spec = target.document.spec
     _check_backend(spec, say)
     _check_fields(spec, say)
+    _check_records(spec, say)
     _check_templates(spec, say)
     _check_time(spec, say)
     if spec.expect is not None and spec.expect.tokens is None and spec.expect.loss is None:
@@ -142,6 +145,21 @@ def _check_fields(spec: TargetSpec, say: Say) -> None:
             say((*path, "prefixOrder", index), f"'{name}' stands here twice")
     if absent := [name for name in declared if name not in order]:
         say((*path, "prefixOrder"), f"prefixOrder leaves out {', '.join(absent)}")
+
+
+_RULES = ("prefix_order", "undated", "same_time_first", "time", "gaps", "values")
+"""Rules for what a token table says of itself."""
+
+
+def _check_records(spec: TargetSpec, say: Say) -> None:
+    tokenization = spec.tokenization
+    if tokenization.records is None:
+        return
+    for name in _RULES:
+        if getattr(tokenization, name) != type(tokenization).model_fields[name].get_default():
+            key = to_camel(name)
+            message = f"is what the table in tokenization.records says; remove {key} or the table"
+            say(("spec", "tokenization", key), message)
 
 
 def _check_templates(spec: TargetSpec, say: Say) -> None:

@@ -16,7 +16,7 @@ from checker.policy import Located, load_policy, load_target
 from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec, TargetSpec
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.sample import TokenSample, read_sample
-from checker.records.tokenization import Tokenizer, check_fits, load_vocabulary
+from checker.records.tokenization import Tokenizer, check_fits, load_vocabulary, make_tokenizer
 from checker.targets import TargetBackend, TargetModel
 from checker.yaml import short
 
@@ -105,7 +105,7 @@ def prepare_documents(
     if spec.reference is not None:
         reference = _backend(spec.reference).describe(spec.reference, base)
         check_fits(vocabulary, reference.vocabulary_size)
-    tokenizer = Tokenizer(spec.tokenization, vocabulary=vocabulary, base=base)
+    tokenizer = make_tokenizer(spec.tokenization, vocabulary=vocabulary, base=base)
     cohort = load_cohort(spec.data, base=base)
     audit = compile_plan(
         policy,

@@ -18,7 +18,7 @@ from checker.records.prompts import PromptSource, build_prompts
 from checker.records.tokenization import TokenizedRecords, Tokenizer, load_vocabulary
 
 TOKENS = ["[CLS]", "[BOS]", "[EOS]", "GENDER//F", "T//short", "T//long", "A", "B", "LAB", "LAB//lo"]
-TIME = [{"upTo": "1d", "token": None}, {"upTo": "7d", "token": "T//short"}, {"token": "T//long"}]
+TIME = [{"upTo": "1d"}, {"upTo": "7d", "token": "T//short"}, {"token": "T//long"}]
 
 
 def tokenizer(base: Path = Path(), **spec: Any) -> Tokenizer:

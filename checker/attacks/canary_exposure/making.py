@@ -33,7 +33,7 @@ from checker.errors import DataError, EvidenceError, UsageError
 from checker.evidence import write_atomically
 from checker.policy.documents import TargetSpec
 from checker.records.cohort import Cohort, load_cohort
-from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.records.tokenization import load_vocabulary, make_tokenizer
 from checker.version import PHIGATE_VERSION
 
 README: Final = "README.txt"
@@ -80,7 +80,7 @@ def make_canaries(
     """
     _check_places(out, manifest, data=base / target.data.path)
     vocabulary = load_vocabulary(base / target.tokenization.vocabulary)
-    tokenizer = Tokenizer(target.tokenization, vocabulary=vocabulary, base=base)
+    tokenizer = make_tokenizer(target.tokenization, vocabulary=vocabulary, base=base)
     cohort = load_cohort(target.data, base=base)
     first = _first_free_subject(base / target.data.path, cohort, needed=subjects_needed(settings))
     canaries, beacons = draw_canaries(cohort, tokenizer, settings=settings, first_subject=first)

@@ -73,7 +73,8 @@ class TimeBin(Element):
 
     up_to: Gap | None = Field(None, description="a number with s, m, h, d, w or y", examples=["7d"])
     token: Text | None = Field(
-        description="its spelling in the vocabulary; null where the model is told no such gap",
+        None,
+        description="its spelling in the vocabulary; left out where the model is told no such gap",
         examples=["TIME//1-7"],
     )
 
@@ -106,6 +107,12 @@ class TokenizationSpec(Element):
         " code/vocab_index, or tokenizer.json",
         examples=["./model/vocab.json"],
     )
+    records: Text | None = Field(
+        None,
+        description="parquet file with a row a token, as the trainer's own loader made the records"
+        " (docs/targets.md); the rules of time, values and order are then not used",
+        examples=["./tokens.parquet"],
+    )
     specials: Specials = Field(
         Specials(), description="special tokens, by their spelling in the vocabulary"
     )
@@ -118,6 +125,12 @@ class TokenizationSpec(Element):
         "keep",
         description="events without a time that belong to no static field: tokens before the"
         " record, or left out",
+    )
+    same_time_first: list[Exact] = Field(
+        [],
+        description="codes that stand before the others of the same time, whatever their order in"
+        " the files: globs",
+        examples=[["MEDS_DEATH*"]],
     )
     age: Text | None = Field(
         None,

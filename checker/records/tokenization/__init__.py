@@ -1,10 +1,12 @@
 """Events become the model's tokens, and tokens are read back as codes.
 
 `records` holds the columns (patients before and after), `event_positions` where events are in them,
-`vocabulary` the model's tokens and ids, `tokenizer` the rules of a target's `tokenization`.
+`vocabulary` the model's tokens and ids, `tokenizer` the rules of a target's `tokenization`,
+`made_records` what stands in their place: a table that the trainer's own loader wrote.
 """
 
 from checker.records.tokenization.event_positions import EventPositions
+from checker.records.tokenization.made_records import MadeRecords, make_tokenizer
 from checker.records.tokenization.records import (
     KIND_EVENT,
     KIND_MARK,
@@ -31,6 +33,7 @@ __all__ = [
     "UNKNOWN_LIMIT",
     "Coverage",
     "EventPositions",
+    "MadeRecords",
     "Records",
     "TokenizedRecord",
     "TokenizedRecords",
@@ -39,4 +42,5 @@ __all__ = [
     "check_fits",
     "leading_specials",
     "load_vocabulary",
+    "make_tokenizer",
 ]

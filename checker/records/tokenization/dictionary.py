@@ -20,6 +20,7 @@ class Dictionary:
         token: [codes] int32, id of the code's own token, or -1.
         field: [codes] int16, index into the static fields, or -1.
         birth: index of the birth code, or -1.
+        first: [codes] bool, the code stands before others of the same time.
         bins: the codes' value bins, or None.
         bin_token: [bins of all codes] int32, or None where bins are not spelled with their code.
     """
@@ -28,6 +29,7 @@ class Dictionary:
     token: NDArray[np.int32]
     field: NDArray[np.int16]
     birth: int
+    first: NDArray[np.bool_]
     bins: BinTable | None
     bin_token: NDArray[np.int32] | None
 

@@ -21,7 +21,7 @@ import copy
 import fnmatch
 import re
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Final
@@ -202,6 +202,11 @@ class Tokenizer:
         known = 0 <= token_id < len(self._token_codes)
         return self._token_codes[token_id] if known else None
 
+    @property
+    def told_codes(self) -> Mapping[int, frozenset[str]]:
+        """By token, the codes that it is a part of; none by rules, where a code is one token."""
+        return {}
+
     def vocabulary_codes(self) -> list[str | None]:
         """Return `token_code` of every id from 0 to the largest."""
         return list(self._token_codes)
@@ -268,6 +273,8 @@ class Tokenizer:
 
     def _part(self, records: Records, dictionary: Dictionary) -> _EncodedPart:
         """Tokenize some of the patients."""
+        if dictionary.first.any():
+            records = _first_at_its_time(records, dictionary.first)
         n = len(records)
         row = np.repeat(np.arange(n, dtype=np.int32), np.diff(records.offsets))
         field = dictionary.field[records.code]
@@ -340,6 +347,7 @@ class Tokenizer:
             token=np.array([ids.get(code, -1) for code in codes], dtype=np.int32),
             field=field,
             birth=next((i for i, code in enumerate(codes) if code == meds.birth_code), -1),
+            first=_matching(self.spec.same_time_first, codes),
             bins=bins,
             bin_token=bin_tokens,
         )
@@ -453,7 +461,7 @@ class Tokenizer:
         if values is None:
             return {}, None
         edges, tokens = load_bins(base / values.bins)
-        if tokens is not None and "token" in values.model_fields_set:
+        if tokens is not None and values.token != type(values).model_fields["token"].default:
             raise DataError(
                 "spells the token of each bin in a column 'tokens', and tokenization.values.token"
                 " says how they are spelled too; remove one of them",
@@ -517,3 +525,29 @@ class Tokenizer:
                 f" tokenization.{'age' if name == 'age' else 'static'}",
                 file=self.vocabulary.file,
             )
+
+
+def _matching(globs: Sequence[str], codes: Sequence[str]) -> NDArray[np.bool_]:
+    """Return which codes one of the globs matches: [codes] bool."""
+    found = np.zeros(len(codes), dtype=np.bool_)
+    for glob in globs:
+        matches = re.compile(fnmatch.translate(glob)).match
+        found |= np.array([matches(code) is not None for code in codes], dtype=np.bool_)
+    return found
+
+
+def _first_at_its_time(records: Records, first: NDArray[np.bool_]) -> Records:
+    """Return patients whose events of some codes stand before the others of the same time.
+
+    Args:
+        records: sorted by time.
+        first: [codes] bool.
+    """
+    row = np.repeat(np.arange(len(records)), np.diff(records.offsets))
+    order = np.lexsort((~first[records.code], records.time_us, row))
+    return replace(
+        records,
+        code=records.code[order],
+        time_us=records.time_us[order],
+        value=records.value[order],
+    )

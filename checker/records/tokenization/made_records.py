@@ -1,0 +1,602 @@
+"""Records as a trainer's own loader made them: a table with a row a token, in place of rules.
+
+Some loaders do what no rules say (visits with a beginning and an end, codes of several tokens), so
+a target may name their output instead. Each row tells which event of the data set its token is of,
+so that prompts, classes and horizons are worked out over events all the same.
+
+What leaves a prompt leaves it with all of its tokens. The gap that is told across it is what the
+table teaches: where each time token is seen with gaps of its own range, alone between two events,
+a longer gap is told by the token of its range, as the loader would have. Else everything stays that
+stood between the events, as nobody knows what the loader would have put there.
+"""
+
+from __future__ import annotations
+
+import fnmatch
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+from numpy.typing import NDArray
+
+from checker.canonical import digest, file_sha256
+from checker.errors import DataError
+from checker.policy.documents import TokenizationSpec
+from checker.records.tokenization.dictionary import Dictionary, open_parts, pick
+from checker.records.tokenization.records import (
+    DAY_US,
+    KIND_EVENT,
+    KIND_MARK,
+    KIND_SPECIAL,
+    KIND_STATIC,
+    KIND_TIME,
+    STATIC_TIME,
+    Coverage,
+    Records,
+    TokenizedRecords,
+    leading_specials,
+    slices_of,
+)
+from checker.records.tokenization.sequences import ABSENT, ages
+from checker.records.tokenization.tokenizer import Tokenizer
+from checker.records.tokenization.vocabulary import Vocabulary
+
+COLUMNS: Final = ("subject_id", "token", "event", "kind", "code", "time")
+STRANGE_SHARE: Final = 0.01
+"""Of a table's events, so many may have a code that their patient's record does not hold."""
+
+
+@dataclass(frozen=True, slots=True)
+class TokenTable:
+    """T tokens of n patients, each patient's together and in the model's order.
+
+    Args:
+        subject_id: [n] int64, ascending.
+        offsets: [n + 1] int64.
+        token: [T] int32.
+        event: [T] int32, number of the dated event in its record from 0; -1 for tokens of none.
+        kind: [T] int8, one of the KIND constants.
+        is_value: [T] bool, the token tells a value or a time and no code.
+        code: [T] int32, index into `codes`, or -1.
+        time_us: [T] int64, or STATIC_TIME.
+        codes: as the table spells them.
+        sha256: of the file.
+        file: the file, for messages.
+    """
+
+    subject_id: NDArray[np.int64]
+    offsets: NDArray[np.int64]
+    token: NDArray[np.int32]
+    event: NDArray[np.int32]
+    kind: NDArray[np.int8]
+    is_value: NDArray[np.bool_]
+    code: NDArray[np.int32]
+    time_us: NDArray[np.int64]
+    codes: tuple[str, ...]
+    sha256: str
+    file: str
+
+
+def read_table(path: Path) -> TokenTable:
+    """Read a parquet file with the columns COLUMNS, a row a token.
+
+    Raises:
+        DataError: it cannot be read, or is not such a table.
+    """
+    try:
+        table = pq.read_table(path)
+        sha256 = file_sha256(path)
+    except FileNotFoundError as error:
+        raise DataError("there is no such file; check tokenization.records", file=path) from error
+    except (pa.ArrowException, OSError) as error:
+        raise DataError(f"is not a whole parquet file: {error}", file=path) from error
+    _check_columns(table, path)
+    if not table.num_rows:
+        raise DataError("holds no tokens", file=path)
+    row_subject = _integers(table, "subject_id", path)
+    starts = np.flatnonzero(np.append(True, row_subject[1:] != row_subject[:-1]))
+    subjects = row_subject[starts]
+    order = np.argsort(subjects, kind="stable")
+    if (np.diff(subjects[order]) == 0).any():
+        raise DataError("tokens of a patient stand in two places; write them together", file=path)
+    bounds = np.append(starts, len(row_subject))
+    rows, offsets = slices_of(bounds.astype(np.int64), order)
+    table = table.take(pa.array(rows))
+    token = _integers(table, "token", path)
+    if token.min() < 0:
+        raise DataError(f"holds the token {token.min()}; ids are 0 or more", file=path)
+    event = _integers(table, "event", path, missing=-1)
+    names = table["kind"].cast(pa.string()).to_numpy(zero_copy_only=False).astype(str)
+    texts = table["code"].cast(pa.string()).combine_chunks().dictionary_encode()
+    code = texts.indices.fill_null(-1).to_numpy(zero_copy_only=False).astype(np.int32)
+    row = np.repeat(np.arange(len(order)), np.diff(offsets))
+    number = _numbers(event, row, path)
+    kind = _kinds(names, number, offsets, path)
+    code = _of_events(code, number, row)
+    return TokenTable(
+        subject_id=subjects[order],
+        offsets=offsets,
+        token=token.astype(np.int32),
+        event=_numbers(np.where(kind == KIND_EVENT, number, -1), row, path),
+        kind=kind,
+        is_value=np.isin(names, ("value", "time", "special")),
+        code=code,
+        time_us=_times(table["time"], path),
+        codes=tuple(texts.dictionary.to_pylist()),
+        sha256=sha256,
+        file=str(path),
+    )
+
+
+def _check_columns(table: pa.Table, path: Path) -> None:
+    for name in COLUMNS:
+        if table.column_names.count(name) != 1:
+            raise DataError(
+                f"has no column '{name}', or two; a token table has {', '.join(COLUMNS)}", file=path
+            )
+    if others := [name for name in table.column_names if name not in COLUMNS]:
+        raise DataError(
+            f"has the column '{others[0]}', which would go to the model beside the ids, and no"
+            " backend here takes one; if the model does not take it either, write the table"
+            " without it",
+            file=path,
+        )
+    for name in ("subject_id", "token", "kind"):
+        if table[name].null_count:
+            raise DataError(f"has rows without '{name}'", file=path)
+
+
+def _integers(
+    table: pa.Table, name: str, path: Path, *, missing: int | None = None
+) -> NDArray[np.int64]:
+    try:
+        column = table[name].cast(pa.int64())
+    except pa.ArrowException as error:
+        raise DataError(f"column '{name}' does not hold integers: {error}", file=path) from error
+    column = column if missing is None else column.fill_null(missing)
+    return np.asarray(column.to_numpy())
+
+
+def _times(column: pa.ChunkedArray, path: Path) -> NDArray[np.int64]:
+    try:
+        if not pa.types.is_null(column.type):
+            column = column.cast(pa.timestamp("us", tz=getattr(column.type, "tz", None)))
+        return np.asarray(column.cast(pa.int64()).fill_null(STATIC_TIME).to_numpy())
+    except pa.ArrowException as error:
+        raise DataError(f"column 'time' does not hold times: {error}", file=path) from error
+
+
+def _numbers(event: NDArray[np.int64], row: NDArray[np.int64], path: Path) -> NDArray[np.int32]:
+    """Return each token's event as a number in its record, from 0 in order; -1 for none."""
+    at = np.flatnonzero(event >= 0)
+    changes = (np.diff(event[at]) != 0) | (np.diff(row[at]) != 0)
+    begins = np.append(True, changes)[: len(at)]
+    begins[1:] |= np.diff(at) > 1  # another token stands in between
+    width = int(event.max(initial=0)) + 1
+    if len(np.unique((row[at] * width + event[at])[begins])) < begins.sum():
+        raise DataError("tokens of an event stand in two places of its record", file=path)
+    count = np.cumsum(begins)
+    own_row = row[at]
+    first = np.searchsorted(own_row, own_row)
+    number = np.full(len(event), -1, dtype=np.int32)
+    number[at] = count - count[first]
+    return number
+
+
+def _kinds(
+    names: NDArray[np.str_], number: NDArray[np.int32], offsets: NDArray[np.int64], path: Path
+) -> NDArray[np.int8]:
+    if (lost := np.flatnonzero(np.isin(names, ("code", "value")) & (number < 0))).size:
+        raise DataError(
+            f"row {lost[0] + 1} of the patients in order is of kind '{names[lost[0]]}' and names no"
+            " event",
+            file=path,
+        )
+    kind = np.full(len(names), KIND_MARK, dtype=np.int8)
+    kind[names == "special"] = KIND_SPECIAL
+    kind[names == "time"] = KIND_TIME
+    is_static = names == "static"
+    begins = offsets[:-1]
+    # ages are facts in front, and of the record's form behind the first event
+    seen = np.cumsum((number >= 0) & ~is_static)
+    before = np.repeat(
+        seen[begins] - ((number[begins] >= 0) & ~is_static[begins]), np.diff(offsets)
+    )
+    kind[is_static | ((names == "age") & (seen == before))] = KIND_STATIC
+    kind[(number >= 0) & (kind != KIND_STATIC)] = KIND_EVENT
+    # special tokens are BOS in front and EOS at the end; others are marks
+    leading = leading_specials(kind, begins)
+    last = np.zeros(len(kind), dtype=np.bool_)
+    last[offsets[1:] - 1] = True
+    kind[(kind == KIND_SPECIAL) & ~leading & ~last] = KIND_MARK
+    return kind
+
+
+def _of_events(
+    code: NDArray[np.int32], number: NDArray[np.int32], row: NDArray[np.int64]
+) -> NDArray[np.int32]:
+    """Return each token's code, that of its event where its own row names none."""
+    at = np.flatnonzero(number >= 0)
+    begins = np.append(True, (np.diff(number[at]) != 0) | (np.diff(row[at]) != 0))[: len(at)]
+    group = np.cumsum(begins) - 1
+    of_event = np.full(int(begins.sum()), -1, dtype=np.int32)
+    named = np.flatnonzero(code[at] >= 0)[::-1]  # the assignment that is made last stays: the first
+    of_event[group[named]] = code[at[named]]
+    filled = code.copy()
+    filled[at] = np.where(code[at] >= 0, code[at], of_event[group])
+    return filled
+
+
+class MadeRecords(Tokenizer):
+    """The records of a target whose `tokenization.records` names a token table.
+
+    Args:
+        spec, vocabulary, base: as of a Tokenizer. Of the rules only `specials`, `static`, `age`,
+            `maxLength` and `window` count: the others say what the table says already.
+
+    Raises:
+        DataError: the table cannot be used, or holds tokens that the vocabulary lacks.
+    """
+
+    def __init__(self, spec: TokenizationSpec, *, vocabulary: Vocabulary, base: Path) -> None:
+        super().__init__(spec, vocabulary=vocabulary, base=base)
+        assert spec.records is not None  # `make_tokenizer` asks
+        self.table = read_table(base / spec.records)
+        known = np.array(sorted(vocabulary.ids.values()), dtype=np.int64)
+        strange = np.setdiff1d(self.table.token, known)
+        if len(strange):
+            raise DataError(
+                f"holds the token {strange[0]}, for which the vocabulary has no name",
+                file=self.table.file,
+            )
+        self._check_special("bos", self._bos[0] if self._bos else ABSENT)
+        self._check_special("eos", self._eos)
+        self._order = self._standing_order()
+
+    @property
+    def sha256(self) -> str:
+        """Digest of everything that decides which tokens a record becomes."""
+        spec = self.spec.model_dump(mode="json", exclude={"records"})  # where it lies
+        return digest(
+            {"spec": spec, "vocabulary": self.vocabulary.sha256, "records": self.table.sha256}
+        )
+
+    # --- patients -------------------------------------------------------------------------------
+
+    def encode(
+        self, records: Records, codes: Sequence[str], *, partial: bool = False
+    ) -> TokenizedRecords:
+        """Return the table's tokens of patients; see `Tokenizer.encode`.
+
+        Raises:
+            DataError: the table lacks a patient, its codes are not of the data set, or its events
+                are not these patients'.
+        """
+        table = self.table
+        at = np.searchsorted(table.subject_id, records.subject_id)
+        at = np.minimum(at, len(table.subject_id) - 1)
+        lacking = int((table.subject_id[at] != records.subject_id).sum())
+        if lacking:
+            raise DataError(
+                f"has no tokens of {lacking} of {len(records)} patients. It has to hold everybody"
+                " in the splits: leave those out of them whom the loader left out. Patients who"
+                " are made up, as canaries are, it cannot hold",
+                file=table.file,
+            )
+        tokens, offsets = slices_of(table.offsets, at)
+        place = self._place(codes)
+        code = np.append(place, -1)[table.code[tokens]].astype(np.int32)
+        kind, event = table.kind[tokens], table.event[tokens]
+        row = np.repeat(np.arange(len(records)), np.diff(offsets))
+        self._check_patients(records, code, row, _first_of_events(kind, event, row))
+        dictionary = self._dictionary(codes)
+        field = np.where(kind == KIND_STATIC, np.append(dictionary.field, -1)[code], -1)
+        own = table.token[tokens].copy()
+        if self.spec.age is not None and len(self.ages):
+            is_age = (kind == KIND_STATIC) & np.isin(own, list(self.ages))
+            field[is_age] = len(self._static)
+        names = [*self._static, *(["age"] if self.spec.age else [])]
+        standing = np.array([self._order.index(name) for name in names] or [-1], dtype=np.int16)
+        field = np.where(field >= 0, standing[field], -1).astype(np.int16)
+        self._vary(own, field, offsets)
+        counted = np.not_equal(records.time_us, STATIC_TIME)
+        if self.spec.age is not None:
+            counted &= records.code != dictionary.birth
+        return TokenizedRecords(
+            tokens=own,
+            offsets=offsets,
+            kind=kind,
+            event=np.where(kind == KIND_EVENT, event, -1).astype(np.int32),
+            code=code,
+            field=field,
+            time_days=_days(table.time_us[tokens], kind, offsets),
+            **self._facts(records, dictionary, codes),
+            coverage=_coverage(records, counted, code[_first_of_events(kind, event, row)], codes),
+        )
+
+    def _place(self, codes: Sequence[str]) -> NDArray[np.int32]:
+        """Return where the table's codes are in a cohort's dictionary."""
+        where = {code: i for i, code in enumerate(codes)}
+        place = np.array([where.get(code, -1) for code in self.table.codes], dtype=np.int32)
+        used = np.unique(self.table.code[self.table.code >= 0])
+        strange = [self.table.codes[i] for i in used.tolist() if place[i] < 0]
+        if len(strange) > STRANGE_SHARE * max(len(used), 1):
+            raise DataError(
+                f"{len(strange)} of its {len(used)} codes are none of the data set's, such as"
+                f" '{strange[0]}'; the column 'code' holds codes as the data set spells them",
+                file=self.table.file,
+            )
+        return place
+
+    def _check_patients(
+        self,
+        records: Records,
+        code: NDArray[np.int32],
+        row: NDArray[np.int64],
+        first: NDArray[np.bool_],
+    ) -> None:
+        """Check that patients have the codes that the table says of them."""
+        width = int(max(code.max(initial=0), records.code.max(initial=0))) + 2
+        first = first & (code >= 0)
+        told = row[first] * width + code[first]
+        own_row = np.repeat(np.arange(len(records)), np.diff(records.offsets))
+        strange = ~np.isin(told, own_row * width + records.code)
+        if strange.sum() > STRANGE_SHARE * len(strange):
+            raise DataError(
+                f"{strange.mean():.1%} of its events have a code that their patient's record does"
+                " not hold; it was made of other patients, or subject_id is another's",
+                file=self.table.file,
+            )
+
+    def _facts(
+        self, records: Records, dictionary: Dictionary, codes: Sequence[str]
+    ) -> dict[str, Any]:
+        """Return what is known of patients beside tokens: ages and values of static fields."""
+        n = len(records)
+        row = np.repeat(np.arange(n, dtype=np.int32), np.diff(records.offsets))
+        field = dictionary.field[records.code]
+        is_birth = records.code == dictionary.birth
+        _, last_age = ages(records, row, is_birth=is_birth, lived=(field < 0) & ~is_birth)
+        return {
+            "age_years": last_age.astype(np.float32),
+            "static_values": {
+                name: open_parts(
+                    entry.codes,
+                    pick(row, records.code, mine=field == number, take=entry.take, n=n),
+                    codes,
+                )
+                for number, (name, entry) in enumerate(self._static.items())
+            },
+        }
+
+    def _vary(
+        self, own: NDArray[np.int32], field: NDArray[np.int16], offsets: NDArray[np.int64]
+    ) -> None:
+        """Tell the prefix otherwise, where this is a variant (`Tokenizer.variant`)."""
+        if self._age_shift:
+            of_age = {years: token for token, years in self.ages.items()}
+            at = np.flatnonzero(field == self._order.index("age"))
+            told = own[at]
+            for token, years in self.ages.items():
+                shifted = of_age.get(years + self._age_shift, self._unk)
+                if shifted >= 0:
+                    own[at[told == token]] = shifted
+        if self._table_order == self._order:
+            return
+        at = np.flatnonzero(field >= 0)
+        row = np.searchsorted(offsets, at, side="right")
+        order = np.lexsort((field[at], row))
+        own[at], field[at] = own[at][order], field[at][order]
+
+    @cached_property
+    def _table_order(self) -> tuple[str, ...]:
+        return self._standing_order()
+
+    def _standing_order(self) -> tuple[str, ...]:
+        """Return the declared fields in the order in which they stand in the table's records."""
+        declared = [*self._static, *(["age"] if self.spec.age else [])]
+        places: dict[str, list[int]] = {name: [] for name in declared}
+        table = self.table
+        static = np.flatnonzero(table.kind == KIND_STATIC)
+        patterns = {
+            name: re.compile(fnmatch.translate(entry.codes)) for name, entry in self._static.items()
+        }
+        field_of = np.full(len(table.codes) + 1, -1, dtype=np.int16)
+        for i, code in enumerate(table.codes):
+            for number, name in enumerate(self._static):
+                if patterns[name].match(code):
+                    field_of[i] = number
+        found = field_of[table.code[static]]
+        if self.spec.age:
+            found = np.where(
+                np.isin(table.token[static], list(self.ages)), len(declared) - 1, found
+            )
+        row = np.searchsorted(table.offsets, static, side="right") - 1
+        for number, name in enumerate(declared):
+            places[name] = (static - table.offsets[row])[found == number].tolist()
+            if not places[name]:
+                raise DataError(
+                    f"no token of kind 'static' is of the field '{name}'; check"
+                    f" tokenization.{'age' if name == 'age' else 'static'}",
+                    file=table.file,
+                )
+        return tuple(sorted(declared, key=lambda name: (float(np.median(places[name])), name)))
+
+    def _check_special(self, role: str, token: int) -> None:
+        """Check that records begin and end as `specials` says, if it says so."""
+        table = self.table
+        where = table.offsets[:-1] if role == "bos" else table.offsets[1:] - 1
+        share = (table.token[where] == token).mean() if token != ABSENT else 1.0
+        if share < 1 - STRANGE_SHARE:
+            raise DataError(
+                f"only {share:.1%} of its records {'begin' if role == 'bos' else 'end'} with the"
+                f" token that tokenization.specials.{role} names",
+                file=table.file,
+            )
+
+    # --- tokens as codes ------------------------------------------------------------------------
+
+    @cached_property
+    def told_codes(self) -> Mapping[int, frozenset[str]]:
+        """By token, the codes that it tells of, wholly or in part; of tokens that tell any."""
+        table = self.table
+        told = (table.code >= 0) & ~table.is_value
+        width = len(table.codes) + 1
+        pairs = np.unique(table.token[told].astype(np.int64) * width + table.code[told])
+        found: dict[int, set[str]] = {}
+        for token, code in zip((pairs // width).tolist(), (pairs % width).tolist(), strict=True):
+            found.setdefault(token, set()).add(table.codes[code])
+        return {token: frozenset(own) for token, own in found.items()}
+
+    @cached_property
+    def _token_codes(self) -> list[str | None]:
+        """The code of each token that tells one alone; of tokens of no record, their spelling."""
+        spelled: list[str | None] = super()._token_codes
+        for token in np.unique(self.table.token).tolist():
+            own = self.told_codes.get(token, frozenset())
+            spelled[token] = next(iter(own)) if len(own) == 1 else None
+        return spelled
+
+    # --- gaps -----------------------------------------------------------------------------------
+
+    @cached_property
+    def _ranges(self) -> list[tuple[float, float, int]]:
+        """Least and longest gap, in days, of each time token (ABSENT for none), ascending.
+
+        Empty where gaps of any length cannot be told from the table: tokens of overlapping ranges,
+        or several in a row.
+        """
+        table = self.table
+        row = np.repeat(np.arange(len(table.subject_id)), np.diff(table.offsets))
+        is_event = table.kind == KIND_EVENT
+        events = np.flatnonzero(is_event)
+        later = row[events[1:]] == row[events[:-1]]
+        before, after = events[:-1][later], events[1:][later]
+        times = np.append(0, np.cumsum(table.kind == KIND_TIME))
+        count = times[after] - times[before]
+        gap = (table.time_us[after] - table.time_us[before]) / DAY_US
+        dated = (table.time_us[after] != STATIC_TIME) & (table.time_us[before] != STATIC_TIME)
+        if (count > 1).any() or not dated.any() or not (count > 0).any():
+            return []
+        last = np.searchsorted(np.flatnonzero(table.kind == KIND_TIME), after) - 1
+        token = np.where(
+            count > 0, table.token[np.flatnonzero(table.kind == KIND_TIME)[last]], ABSENT
+        )
+        counted = dated & ((count > 0) | (gap > 0))
+        found = [
+            (float(gap[own].min()), float(gap[own].max()), one)
+            for one in np.unique(token[counted]).tolist()
+            if (own := counted & (token == one)).any()
+        ]
+        found.sort()
+        apart = all(a[1] < b[0] for a, b in pairwise(found))
+        return found if apart else []
+
+    @property
+    def tells_gaps(self) -> bool:
+        """Whether the table teaches which token tells which gap."""
+        return bool(self._ranges)
+
+    @property
+    def retells_gaps(self) -> bool:
+        """Whether the gap across an event that leaves can be told in one."""
+        return bool(self._ranges)
+
+    @property
+    def time_gaps_days(self) -> list[tuple[int, float, float | None]]:
+        """Each time token's id, and the gaps it stands for, as far as the table shows them."""
+        limits = self._limits
+        tokens = (one[2] for one in self._ranges)
+        bins = zip(tokens, [0.0, *limits], [*limits, None], strict=False)
+        return [one for one in bins if one[0] != ABSENT]
+
+    def gap_tokens(self, days: NDArray[np.floating]) -> NDArray[np.int32]:
+        """Return the token of each gap, between ranges that of the nearer one."""
+        if not self._ranges:
+            return np.full(len(days), ABSENT, dtype=np.int32)
+        tokens = np.array([one[2] for one in self._ranges], dtype=np.int32)
+        return tokens[np.searchsorted(self._limits, days)]
+
+    @property
+    def _limits(self) -> list[float]:
+        return [(a[1] + b[0]) / 2 for a, b in pairwise(self._ranges)]
+
+
+def _first_of_events(
+    kind: NDArray[np.int8], event: NDArray[np.int32], row: NDArray[np.int64]
+) -> NDArray[np.bool_]:
+    """Flag the first token of each event."""
+    first: NDArray[np.bool_] = kind == KIND_EVENT
+    same = (event[1:] == event[:-1]) & (row[1:] == row[:-1]) & first[:-1]
+    first[1:] &= ~same
+    return first
+
+
+def _days(
+    time_us: NDArray[np.int64], kind: NDArray[np.int8], offsets: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """Return days since each patient's first dated event; a time token has its event's time."""
+    n = len(offsets) - 1
+    row = np.repeat(np.arange(n), np.diff(offsets))
+    dated = np.flatnonzero((kind == KIND_EVENT) & (time_us != STATIC_TIME))
+    days = np.zeros(len(kind), dtype=np.float32)
+    if not len(dated):
+        return days
+    begins = np.searchsorted(row[dated], np.arange(n))
+    has = begins < len(dated)
+    start = np.zeros(n, dtype=np.int64)
+    start[has] = time_us[dated[begins[has]]]
+    days[dated] = (time_us[dated] - start[row[dated]]) / DAY_US
+    times = np.flatnonzero(kind == KIND_TIME)
+    following = np.searchsorted(dated, times)
+    inside = following < len(dated)
+    times, following = times[inside], following[inside]
+    own = row[times] == row[dated[following]]
+    days[times[own]] = days[dated[following[own]]]
+    return days
+
+
+def _coverage(
+    records: Records,
+    counted: NDArray[np.bool_],
+    told_codes: NDArray[np.int32],
+    codes: Sequence[str],
+) -> Coverage:
+    """Count the dated events of the data set that the table tells nothing of.
+
+    Args:
+        records: the patients.
+        counted: [E] bool, which of their events might have become tokens.
+        told_codes: the code of each event of the table, -1 where it has none.
+        codes: the cohort's dictionary.
+    """
+    happened = np.bincount(records.code[counted], minlength=len(codes))
+    told = np.bincount(told_codes[told_codes >= 0], minlength=len(codes))
+    lost = np.maximum(happened - told, 0)
+    return Coverage(
+        events=int(happened.sum()),
+        unknown=int(lost.sum()),
+        counts={codes[i]: int(lost[i]) for i in np.flatnonzero(lost).tolist()},
+    )
+
+
+def make_tokenizer(spec: TokenizationSpec, *, vocabulary: Vocabulary, base: Path) -> Tokenizer:
+    """Return what makes a target's records: its rules, or the table that its loader wrote.
+
+    Args:
+        spec: a target's `tokenization`.
+        vocabulary: the model's tokens.
+        base: the folder that paths in `spec` are relative to.
+
+    Raises:
+        DataError: the rules or the table cannot be used.
+    """
+    kind = Tokenizer if spec.records is None else MadeRecords
+    return kind(spec, vocabulary=vocabulary, base=base)

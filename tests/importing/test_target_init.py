@@ -1,0 +1,225 @@
+"""Targets are read off what trainers leave, and say what they take for granted."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+import tiny_models
+import torch
+import yaml
+from click.testing import CliRunner
+from meds_builder import Patient, write_meds
+from safetensors.torch import load_file
+
+from checker.cli.targets import target as command
+from checker.errors import DataError, UsageError
+from checker.importing import init_target
+from checker.policy import load_target
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.targets.engine import converting
+
+# --- MEDS-EIC-AR --------------------------------------------------------------------------------
+
+YEAR = 31_556_926.080_000_002
+TIME_EDGES = (0.002, 0.01, 1.0, 10.0)
+LAB_EDGES = (1.5, 2.5)
+
+
+def patients(count: int, seed: int) -> list[Patient]:
+    rng = np.random.default_rng(seed)
+    made: list[Patient] = []
+    for _ in range(count):
+        day = float(rng.integers(0, 100))
+        events: list[Any] = [("GENDER//F", None), ("MEDS_BIRTH", day - 9_000)]
+        for _ in range(int(rng.integers(2, 7))):
+            day += float(rng.choice([0.5, 3.0, 200.0, 4_000.0]))
+            for _ in range(int(rng.integers(1, 4))):
+                code = str(rng.choice(["DX//A", "DX//B", "RARE", "LAB//X"]))
+                value = float(rng.choice([1.0, 1.5, 2.0, 9.0]))
+                events.append((code, day, value) if code == "LAB//X" else (code, day))
+        made.append([*events, ("MEDS_DEATH", day)])
+    return made
+
+
+def bin_name(code: str, value: float, edges: tuple[float, ...]) -> str:
+    ends = [np.float32("-inf"), *map(np.float32, edges), np.float32("inf")]
+    place = int(np.searchsorted(ends[1:-1], np.float32(value), side="right"))
+    return f"{code}//value_[{ends[place]},{ends[place + 1]})"
+
+
+def sequence(patient: Patient) -> Iterator[str]:
+    """Tell a patient as MEDS-EIC-AR's pipeline does, event by event."""
+    yield "TIMELINE//START"
+    last = None
+    kept = [event for event in patient if event[1] is not None and event[0] != "RARE"]
+    for day in sorted({event[1] for event in kept}):
+        if last is not None:
+            yield bin_name("TIMELINE//DELTA//years", (day - last) * 86_400 / YEAR, TIME_EDGES)
+        last = day
+        own = [event for event in kept if event[1] == day]
+        for event in sorted(own, key=lambda event: not event[0].startswith("MEDS_")):
+            yield bin_name(event[0], event[2], LAB_EDGES) if len(event) > 2 else event[0]
+    yield "TIMELINE//END"
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data set, and what MEDS-EIC-AR's commands would leave: `loader` and `run`."""
+    root = tmp_path_factory.mktemp("eic")
+    splits = {"train": patients(40, 0), "tuning": patients(3, 1), "held_out": patients(20, 2)}
+    write_meds(root / "data", splits)
+    codes = sorted({code for patient in splits["train"] for code in sequence(patient)})
+    ids = {code: number for number, code in enumerate(codes, start=1)}
+    (root / "loader" / "metadata").mkdir(parents=True)
+    table = pa.table({"code": codes, "code/vocab_index": list(ids.values())})
+    pq.write_table(table, root / "loader" / "metadata" / "codes.parquet")
+    shards = {name: pq.read_table(root / "data" / "data" / name / "0.parquet") for name in splits}
+    for name, made in splits.items():
+        subjects = list(dict.fromkeys(shards[name]["subject_id"].to_pylist()))
+        kept = range(int(name == "train"), len(made))  # one had too few events for the trainer
+        folder = root / "loader" / "tokenization" / "event_seqs" / name
+        folder.mkdir(parents=True)
+        told = [[ids[code] for code in sequence(made[i]) if code in ids] for i in kept]
+        columns = {"subject_id": [subjects[i] for i in kept], "code": [[one] for one in told]}
+        pq.write_table(pa.table(columns), folder / "0.parquet")
+    saved = tiny_models.save_llama(root / "saved")
+    config = json.loads((saved / "config.json").read_text())
+    weights = load_file(saved / "model.safetensors")
+    (root / "run").mkdir()
+    state = {f"model.HF_model.{name}": tensor for name, tensor in weights.items()}
+    torch.save({"state_dict": state}, root / "run" / "best_model.ckpt")
+    keys = (
+        "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
+        "num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings",
+    )  # fmt: skip
+    settings = {
+        "datamodule": {
+            "config": {
+                "tensorized_cohort_dir": str(root / "loader"),
+                "static_inclusion_mode": "OMIT",
+                "max_seq_len": 64,
+                "seq_sampling_strategy": "BALANCED_RANDOM",
+            }
+        },
+        "lightning_module": {"model": {"gpt_kwargs": {key: config[key] for key in keys}}},
+    }
+    (root / "run" / "resolved_config.yaml").write_text(yaml.safe_dump(settings))
+    return root
+
+
+def in_this_process(command: list[str], **_: Any) -> subprocess.CompletedProcess[str]:
+    request = json.loads(Path(command[-1]).read_text())
+    report = converting.convert(*(Path(request[key]) for key in ("checkpoint", "config", "out")))
+    return subprocess.CompletedProcess(command, 0, stdout=json.dumps(report))
+
+
+def test_meds_eic_ar_s_sequences_are_made_to_the_last_token(
+    trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(subprocess, "run", in_this_process)  # `test_conversion` starts one
+    done = init_target("meds-eic-ar", trained / "run", out=tmp_path, data=trained / "data")
+    assert any("39 of 39 sequences of the trainer's" in sentence for sentence in done.assumed)
+    assert done.left == ()
+    spec = load_target(done.target).document.spec
+    assert (spec.tokenization.max_length, spec.tokenization.window) == (64, "tiled")
+    assert spec.tokenization.gaps == "kept"
+    cohort = load_cohort(spec.data, base=tmp_path)
+    assert (len(cohort.members), len(cohort.nonmembers)) == (39, 20)  # as the trainer filtered them
+    rules = Tokenizer(
+        spec.tokenization, vocabulary=load_vocabulary(tmp_path / "codes.parquet"), base=tmp_path
+    )
+    for records, split in ((cohort.members, "train"), (cohort.nonmembers, "held_out")):
+        folder = trained / "loader" / "tokenization" / "event_seqs" / split
+        table = pq.read_table(folder / "0.parquet")
+        told = dict(zip(table["subject_id"].to_pylist(), table["code"].to_pylist(), strict=True))
+        encoded = rules.encode(records, cohort.codes, partial=True)
+        for row, subject in enumerate(records.subject_id.tolist()):
+            assert encoded.record(row).tokens.tolist() == told[subject][0]
+    found = load_file(tmp_path / "model" / "model.safetensors")
+    assert "model.embed_tokens.weight" in found
+
+
+def test_what_phigate_cannot_say_of_meds_eic_ar_is_said(trained: Path, tmp_path: Path) -> None:
+    settings = yaml.safe_load((trained / "run" / "resolved_config.yaml").read_text())
+    settings["datamodule"]["config"]["static_inclusion_mode"] = "PREPEND"
+    (tmp_path / "resolved_config.yaml").write_text(yaml.safe_dump(settings))
+    with pytest.raises(DataError, match="PREPEND, and phigate can say OMIT alone"):
+        init_target("meds-eic-ar", tmp_path, out=tmp_path / "out", data=trained / "data")
+    with pytest.raises(DataError, match="--data FOLDER"):
+        init_target("meds-eic-ar", trained / "run", out=tmp_path / "out")
+    (tmp_path / "resolved_config.yaml").write_text("a: 1")
+    with pytest.raises(DataError, match="is no configuration of MEICAR_pretrain"):
+        init_target("meds-eic-ar", tmp_path, out=tmp_path / "out", data=trained / "data")
+
+
+# --- Hugging Face -------------------------------------------------------------------------------
+
+TOKENS = [
+    "[PAD]", "[BOS]", "[EOS]", "TIME//1d", "GENDER//F", "MARITAL//X", "DX//A", "DX//B", "Q1",
+    *(f"AGE//{years}" for years in range(100)),
+]  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("saved")
+    tiny_models.save_gpt2(root / "model", vocabulary=len(TOKENS) + 3)
+    (root / "model" / "vocab.json").write_text(
+        json.dumps({token: number for number, token in enumerate(TOKENS)})
+    )
+    facts: Patient = [("GENDER//F", None), ("MARITAL//X", None)]
+    patient: Patient = [*facts, ("MEDS_BIRTH", -9e3), ("DX//A", 0)]
+    write_meds(root / "data", {"train": [patient] * 4, "held_out": [[*patient, ("DX//C", 1)]]})
+    return root
+
+
+def test_a_hugging_face_model_is_described_as_far_as_its_tokens_tell(
+    saved: Path, tmp_path: Path
+) -> None:
+    done = init_target("huggingface", saved / "model", out=tmp_path, data=saved / "data")
+    spec = load_target(done.target).document.spec
+    assert spec.tokenization.specials.bos == "[BOS]"
+    assert spec.tokenization.specials.unk is None
+    assert spec.tokenization.age == "AGE//{years}"
+    assert spec.tokenization.static == {"sex": "GENDER//*"}
+    assert (spec.data.members, spec.data.nonmembers, spec.data.spare) == ("train", "held_out", None)
+    assumed, left = "\n".join(done.assumed), "\n".join(done.left)
+    assert '1 further codes without a time ("MARITAL//X") stand before the record too' in assumed
+    assert 'tokenization.time: 1 tokens seem to tell times ("TIME//1d")' in left
+    assert '2 tokens stand for no code of the data set ("DX//B", "Q1")' in left
+    assert '93.8% of the 16 events as they are, and not "DX//C"' in left
+    text = done.target.read_text()
+    assert all(sentence in text for sentence in (*done.assumed, *done.left))
+    with pytest.raises(UsageError, match="is there already; --force overwrites it"):
+        init_target("huggingface", saved / "model", out=tmp_path, data=saved / "data")
+
+
+def test_a_model_without_a_vocabulary_is_refused(tmp_path: Path) -> None:
+    folder = tiny_models.save_gpt2(tmp_path / "model")
+    with pytest.raises(DataError, match="holds no vocabulary"):
+        init_target("huggingface", folder, out=tmp_path / "out")
+    (folder / "vocab.json").write_text('{"A": 999}')
+    with pytest.raises(DataError, match="'A' has the id 999, but the model has"):
+        init_target("huggingface", folder, out=tmp_path / "out")
+
+
+def test_the_command_says_what_it_took_for_granted_and_what_is_next(
+    saved: Path, tmp_path: Path
+) -> None:
+    arguments = ["init", str(saved / "model"), "--from", "huggingface", "--out", str(tmp_path)]
+    done = CliRunner().invoke(command, arguments)
+    assert done.exit_code == 0, done.output
+    assert f"wrote {tmp_path / 'target.yaml'}" in done.output
+    assert "* '[BOS]' is the BOS token, by its spelling." in done.output
+    assert "next: say that, then `phigate target test" in done.output
+    again = CliRunner().invoke(command, [*arguments, "--force", "--json"])
+    assert json.loads(again.output)["target"] == str(tmp_path / "target.yaml")
