@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from meds_builder import make_records, make_vocabulary
+from meds_builder import Patient, make_records, make_vocabulary
 
 from checker.errors import DataError
 from checker.policy import ResolvedAttacker
@@ -35,7 +35,10 @@ def words(rules: Tokenizer, encoded: TokenizedRecords, i: int = 0) -> list[str]:
 
 def test_several_leading_specials_stand_before_every_record_and_prompt() -> None:
     rules = tokenizer(specials={"bos": ["[CLS]", "[BOS]"], "eos": "[EOS]"}, time=TIME)
-    patients = [[("GENDER//F", None), ("A", 0), ("B", 0.5), ("A", 9)], [("B", 1)]]
+    patients: list[Patient] = [
+        [("GENDER//F", None), ("A", 0), ("B", 0.5), ("A", 9)],
+        [("B", 1)],
+    ]
     records, codes = make_records(patients)
     encoded = rules.encode(records, codes)
     assert words(rules, encoded) == [
@@ -91,7 +94,7 @@ def bins_file(folder: Path, tokens: Any) -> Path:
 def test_bins_may_spell_their_tokens_and_one_without_is_counted(tmp_path: Path) -> None:
     bins_file(tmp_path, ["LAB//lo", None, "LAB//hi"])
     rules = tokenizer(tmp_path, values={"bins": "bins.parquet"})
-    patient = [("LAB", 0, 0.5), ("LAB", 1, 1.0), ("LAB", 2, 5.0), ("LAB", 3)]
+    patient: Patient = [("LAB", 0, 0.5), ("LAB", 1, 1.0), ("LAB", 2, 5.0), ("LAB", 3)]
     encoded = rules.encode(*make_records([patient]), partial=True)
     assert words(rules, encoded) == ["LAB//lo", "LAB"]
     assert encoded.coverage.counts == {"LAB, bin 2": 1, "LAB//hi": 1}

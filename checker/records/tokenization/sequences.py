@@ -185,9 +185,11 @@ def _write_events(
 ) -> None:
     """Write code tokens: dated events are numbered from the patient's first dated one."""
     dated, row = stream.is_dated[coded], stream.row[coded]
-    counted = np.cumsum(dated) - dated
+    counted: NDArray[np.int64] = np.cumsum(dated) - dated
     begins = np.flatnonzero(np.diff(row, prepend=-1))
-    number = counted - np.repeat(counted[begins], np.diff(begins, append=len(row)))
+    number: NDArray[np.int64] = counted - np.repeat(
+        counted[begins], np.diff(begins, append=len(row))
+    )
     columns["tokens"][at] = stream.token[coded]
     columns["code"][at] = stream.code[coded]
     columns["kind"][at] = np.where(dated, KIND_EVENT, KIND_STATIC)

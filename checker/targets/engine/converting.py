@@ -36,7 +36,7 @@ _STATES = ("state_dict", "model_state_dict", "module", "model")
 
 _BUILDERS = {
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,  # type: ignore[attr-defined]
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
     ("collections", "OrderedDict"): collections.OrderedDict,
     ("collections", "defaultdict"): dict,
     ("torch", "Size"): torch.Size,
