@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import re
 import tempfile
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -29,7 +30,7 @@ from checker.importing.data_sets import describe_splits, narrow, read_facts
 from checker.importing.draft import TargetDraft, parquet, relative, require_file
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
-from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.records.tokenization import Records, Tokenizer, load_vocabulary
 
 KIND = "meds-eic-ar"
 _START, _END = "TIMELINE//START", "TIMELINE//END"
@@ -221,10 +222,10 @@ _KEPT_ANYWAY = ["*MEDS_DEATH*", "*MEDS_BIRTH*", "*ADMISSION*", "*DISCHARGE*", "*
 """Codes that are exempt from the filter for rare ones, which puts them before others of a time."""
 
 _ORDERS: tuple[dict[str, Any], ...] = (
-    {"sameTimeFirst": _KEPT_ANYWAY, "gaps": "kept"},
+    {"sameTimeFirst": _KEPT_ANYWAY, "gaps": "codes"},
     {"sameTimeFirst": _KEPT_ANYWAY, "gaps": "all"},
     {"sameTimeFirst": [*_KEPT_ANYWAY, "*TIME*"], "gaps": "all"},
-    {"gaps": "kept"},
+    {"gaps": "codes"},
     {"gaps": "all"},
 )
 """How versions of the pipeline differ: what is filtered before times are told, or behind it."""
@@ -243,27 +244,38 @@ def _choose_order(draft: TargetDraft, data: Path, sequences: Mapping[int, Sequen
         if draft.data["path"] != "./cohort":
             names["path"] = str(data.resolve())
         cohort = load_cohort(DataSpec.model_validate(names), base=base)
-        which = np.flatnonzero(np.isin(cohort.members.subject_id, list(sequences)))
-        some = cohort.members.select(which)
+        tried = [
+            split.select(np.flatnonzero(np.isin(split.subject_id, list(sequences))))
+            for split in (cohort.members, cohort.nonmembers, cohort.spare)
+        ]
         vocabulary = load_vocabulary(base / "codes.parquet")
         agreeing = []
         for order in _ORDERS:
             spec = TokenizationSpec.model_validate({**draft.tokenization, **order})
             rules = Tokenizer(spec, vocabulary=vocabulary, base=base)
-            encoded = rules.encode(some, cohort.codes, partial=True)
-            agreeing.append(
-                sum(
-                    encoded.record(row).tokens.tolist() == list(sequences[subject])
-                    for row, subject in enumerate(some.subject_id.tolist())
-                )
-            )
+            agreeing.append(sum(_agreeing(rules, one, cohort.codes, sequences) for one in tried))
     best = int(np.argmax(agreeing))
     draft.tokenization |= _ORDERS[best]
-    told = f"{agreeing[best]} of {len(some)} sequences of the trainer's are made to the last token"
-    if agreeing[best] == len(some):
+    count = sum(map(len, tried))
+    told = f"{agreeing[best]} of {count} sequences of the trainer's are made to the last token"
+    if agreeing[best] == count:
         draft.assumed.append(f"{told}; sample.parquet holds them for the audit to see.")
     else:
         draft.left.append(f"Only {told}: `phigate target test` shows where the first differs.")
+
+
+def _agreeing(
+    rules: Tokenizer,
+    records: Records,
+    codes: Sequence[str],
+    sequences: Mapping[int, Sequence[int]],
+) -> int:
+    """Count the patients of whom rules make what the trainer's loader made."""
+    encoded = rules.encode(records, codes, partial=True)
+    return sum(
+        encoded.record(row).tokens.tolist() == list(sequences[subject])
+        for row, subject in enumerate(records.subject_id.tolist())
+    )
 
 
 def _describe_window(draft: TargetDraft, config: Mapping[str, Any]) -> None:
@@ -284,9 +296,10 @@ def _describe_window(draft: TargetDraft, config: Mapping[str, Any]) -> None:
 
 
 def _sequences(loader: Path) -> tuple[dict[int, str], dict[int, list[int]]]:
-    """Return who is in which split of the loader's files, and members' sequences."""
+    """Return who is in which split of the loader's files, and sequences of some of each."""
     used: dict[int, str] = {}
     sequences: dict[int, list[int]] = {}
+    counted: Counter[str] = Counter()
     folder = loader / "tokenization" / "event_seqs"
     files = sorted(folder.rglob("*.parquet"))
     if not files:
@@ -301,14 +314,18 @@ def _sequences(loader: Path) -> tuple[dict[int, str], dict[int, list[int]]]:
             raise DataError(f"cannot be read: {error}", file=path) from error
         subjects = table["subject_id"].to_pylist()
         used |= dict.fromkeys(subjects, split)
-        if split == "train":
-            for subject, groups in zip(subjects, table["code"].to_pylist(), strict=True):
-                if len(sequences) < SAMPLE:
-                    sequences[subject] = [code for group in groups for code in group]
+        for subject, groups in zip(
+            subjects[:SAMPLE], table["code"].slice(0, SAMPLE).to_pylist(), strict=True
+        ):
+            if counted[split] < SAMPLE:
+                counted[split] += 1
+                sequences[subject] = [code for group in groups for code in group]
     return used, sequences
 
 
 def _sample(used: Mapping[int, str], sequences: Mapping[int, list[int]]) -> bytes:
+    """Return the sequences of members, as an expectation has them."""
+    sequences = {s: tokens for s, tokens in sequences.items() if used[s] == "train"}
     return parquet(
         pa.table(
             {

@@ -192,6 +192,16 @@ def test_gaps_between_all_events_are_told_where_none_of_a_time_has_a_token() -> 
     ]
 
 
+def test_gaps_may_be_told_between_codes_that_are_known_by_another_bin(tmp_path: Path) -> None:
+    bins_file(tmp_path, ["LAB//lo", None, "LAB//hi"])
+    rules = tokenizer(tmp_path, time=TIME, gaps="codes", values={"bins": "bins.parquet"})
+    patient: Patient = [("A", 0), ("LAB", 3, 1.5), ("NEVER", 20), ("B", 22), ("LAB", 40, 0.0)]
+    encoded = rules.encode(*make_records([patient]), partial=True)
+    expected = ["A", "T//short", "T//long", "B", "T//long", "LAB//lo"]
+    assert words(rules, encoded) == expected
+    assert rules.retells_gaps
+
+
 def test_a_prompt_repeats_the_record_and_leaves_out_the_class_as_the_trainer_did() -> None:
     patient = [("NEVER", 0), ("A", 2), ("NEVER", 4), ("LAB", 30), ("B", 33), ("A", 34), ("B", 40)]
     rules = tokenizer(time=TIME, gaps="all")
