@@ -15,7 +15,7 @@ from __future__ import annotations
 import re
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,9 +25,8 @@ import pyarrow.parquet as pq
 import yaml
 
 from checker.errors import DataError
-from checker.importing.converting import convert
 from checker.importing.data_sets import describe_splits, narrow, read_facts
-from checker.importing.draft import TargetDraft, parquet, relative, require_file
+from checker.importing.draft import TargetDraft, parquet, require_file
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Records, Tokenizer, load_vocabulary
@@ -62,7 +61,6 @@ def draft_target(source: Path, *, data: Path | None, loader: Path | None, out: P
 
     Raises:
         DataError: a file is missing, or says something that phigate cannot.
-        TargetError: the checkpoint holds no model of the configuration.
     """
     if data is None:
         raise DataError(
@@ -89,7 +87,7 @@ def draft_target(source: Path, *, data: Path | None, loader: Path | None, out: P
     draft.files["sample.parquet"] = _sample(used, sequences)
     draft.expect = {"tokens": "./sample.parquet"}
     _choose_order(draft, data, sequences)
-    _convert_model(draft, source, settings, out)
+    draft.checkpoint = _checkpoint(source, settings, codes)
     return draft
 
 
@@ -117,7 +115,7 @@ def _settings(source: Path) -> Mapping[str, Any]:
     return settings
 
 
-def _codes(loader: Path) -> list[str]:
+def _codes(loader: Path) -> dict[str, int]:
     path = require_file(
         loader / "metadata" / "codes.parquet",
         "name the folder that MEICAR_process_data wrote as its output_dir: --loader FOLDER",
@@ -126,13 +124,14 @@ def _codes(loader: Path) -> list[str]:
         table = pq.read_table(path, columns=["code", "code/vocab_index"])
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot be read as its table of codes: {error}", file=path) from error
-    return [code for code in table["code"].to_pylist() if code is not None]
+    pairs = zip(table["code"].to_pylist(), table["code/vocab_index"].to_pylist(), strict=True)
+    return {code: number for code, number in pairs if code is not None and number is not None}
 
 
 # --- tokens -------------------------------------------------------------------------------------
 
 
-def _describe_tokens(draft: TargetDraft, codes: list[str]) -> None:
+def _describe_tokens(draft: TargetDraft, codes: Collection[str]) -> None:
     rules = draft.tokenization
     for code in (_START, _END):
         if code not in codes:
@@ -336,20 +335,23 @@ def _sample(used: Mapping[int, str], sequences: Mapping[int, list[int]]) -> byte
     )
 
 
-def _convert_model(
-    draft: TargetDraft, source: Path, settings: Mapping[str, Any], out: Path
-) -> None:
-    checkpoint = require_file(
+def _checkpoint(
+    source: Path, settings: Mapping[str, Any], ids: Mapping[str, int]
+) -> tuple[Path, dict[str, Any]]:
+    """Return the checkpoint, and the configuration that training gave the model.
+
+    What the vocabulary decides training fills in when it starts, and no file says.
+    """
+    path = require_file(
         source / "best_model.ckpt", "training copies its best checkpoint there when it ends"
     )
     given = settings["lightning_module"]["model"]["gpt_kwargs"]
-    config = {key: value for key, value in given.items() if key != "attention_head_dim"}
-    heads = config.get("num_attention_heads")
-    if isinstance(heads, int) and heads and isinstance(config.get("hidden_size"), int):
+    config = {key: value for key, value in given.items() if value != "???"}
+    config.pop("attention_head_dim", None)
+    config.setdefault("vocab_size", max(ids.values()) + 1)
+    config.setdefault("eos_token_id", ids[_END])
+    heads, width = config.get("num_attention_heads"), config.get("hidden_size")
+    if isinstance(heads, int) and heads and isinstance(width, int):
         config.setdefault("num_key_value_heads", heads)
-        config.setdefault("head_dim", config["hidden_size"] // heads)
-    found = convert(checkpoint, out=out / "model", config={"model_type": "llama", **config})
-    draft.assumed.append(
-        f"The model is {relative(checkpoint, to=out)}, a Llama of {found.parameters:,} numbers;"
-        f" {found.summary}."
-    )
+        config.setdefault("head_dim", width // heads)
+    return path, {"model_type": "llama", **config}

@@ -18,6 +18,7 @@ import yaml
 from click.testing import CliRunner
 from meds_builder import DAY_ZERO, Patient, write_meds
 from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from checker.cli.targets import target as command
 from checker.errors import DataError, UsageError
@@ -92,16 +93,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         told = [[ids[code] for code in sequence(made[i]) if code in ids] for i in kept]
         columns = {"subject_id": [subjects[i] for i in kept], "code": [[one] for one in told]}
         pq.write_table(pa.table(columns), folder / "0.parquet")
-    saved = tiny_models.save_llama(root / "saved")
-    config = json.loads((saved / "config.json").read_text())
-    weights = load_file(saved / "model.safetensors")
+    shape = {
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "max_position_embeddings": 64,
+    }
+    config = LlamaConfig(**shape, num_key_value_heads=2, vocab_size=len(codes) + 1)
+    weights = LlamaForCausalLM(config).state_dict()
     (root / "run").mkdir()
     state = {f"model.HF_model.{name}": tensor for name, tensor in weights.items()}
     torch.save({"state_dict": state}, root / "run" / "best_model.ckpt")
-    keys = (
-        "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-        "num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings",
-    )  # fmt: skip
     settings = {
         "datamodule": {
             "config": {
@@ -111,7 +114,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "seq_sampling_strategy": "BALANCED_RANDOM",
             }
         },
-        "lightning_module": {"model": {"gpt_kwargs": {key: config[key] for key in keys}}},
+        "lightning_module": {
+            # what stands as ??? is filled in when training starts
+            "model": {"gpt_kwargs": {**shape, "attention_head_dim": 4, "vocab_size": "???"}}
+        },
     }
     (root / "run" / "resolved_config.yaml").write_text(yaml.safe_dump(settings))
     return root
