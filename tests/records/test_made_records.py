@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 import pytest
 from meds_builder import FIRST_SUBJECT, Patient, make_records, make_vocabulary
 
+from checker.codes import RANK_STRONG
 from checker.errors import DataError, DocumentError
+from checker.planning.classes import of_parts
 from checker.policy import ResolvedAttacker, load_target
 from checker.policy.documents import Knowledge, TokenizationSpec
 from checker.records.prompts import PromptSource, build_prompts
@@ -360,3 +362,40 @@ spec:
     (tmp_path / "target.yaml").write_text(text)
     with pytest.raises(DocumentError, match=r":9:5: .*is what the table .* says; remove time or"):
         load_target(tmp_path / "target.yaml")
+
+
+@pytest.mark.parametrize(
+    ("of_class", "watched"),
+    [
+        ({"Z72.0", "Z72.5"}, {"3-Z72", "//0", "//5"}),  # all that the shared part tells is of it
+        ({"Z72.0"}, {"//0"}),
+        ({"B20"}, {"3-B20"}),
+    ],
+)
+def test_a_part_of_several_codes_is_a_hit_where_all_of_them_are_of_the_class(
+    tmp_path: Path, of_class: set[str], watched: set[str]
+) -> None:
+    ranks, place, tokenizer = ranked(tmp_path, of_class, lambda rows: rows)
+    is_of = [code in of_class for code in tokenizer.vocabulary_codes()]
+    alone = np.where(is_of, RANK_STRONG, 0).astype(np.int8)
+    found = of_parts("a-class", ranks, alone, place, tokenizer)
+    assert {TOKENS[token] for token in np.flatnonzero(found)} == watched
+
+
+def test_a_code_without_a_part_of_its_class_s_own_is_an_error(tmp_path: Path) -> None:
+    def shared(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+        five, zero = TOKENS.index("//5"), TOKENS.index("//0")
+        return [{**row, "token": zero} if row["token"] == five else row for row in rows]
+
+    ranks, place, tokenizer = ranked(tmp_path, {"Z72.0"}, shared)
+    nothing = np.zeros(len(TOKENS), dtype=np.int8)
+    with pytest.raises(DataError, match=r"1 codes of class 'a-class' \(such as 'Z72.0'\) are told"):
+        of_parts("a-class", ranks, nothing, place, tokenizer)
+
+
+def ranked(folder: Path, of_class: set[str], change: Any) -> tuple[Any, dict[str, int], Tokenizer]:
+    """Return ranks of the codes, where these are, and a table's tokenizer."""
+    _, codes, rows = visits()
+    tokenizer = made(folder, to_table(change(rows)))
+    ranks = np.array([RANK_STRONG if code in of_class else 0 for code in codes], dtype=np.int8)
+    return ranks, {code: i for i, code in enumerate(codes)}, tokenizer
