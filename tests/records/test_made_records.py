@@ -339,6 +339,42 @@ def test_records_of_other_patients_are_noticed(tmp_path: Path) -> None:
         tokenizer.encode(turned, codes)
 
 
+def cut_short(table: pa.Table) -> pa.Table:
+    """Leave out each patient's later half, as a loader does that cuts to a context."""
+    event = [-1 if e is None else e for e in table["event"].to_pylist()]
+    return table.filter(pa.array([e < 12 for e in event]))
+
+
+def unnamed(table: pa.Table) -> pa.Table:
+    """Leave the code out of every other row that tells 'A'."""
+    codes = [
+        None if code == "A" and row % 2 else code
+        for row, code in enumerate(table["code"].to_pylist())
+    ]
+    return changed(table, "code", codes)
+
+
+@pytest.mark.parametrize("change", [cut_short, unnamed])
+def test_events_that_are_missing_of_codes_that_are_told_are_an_error(
+    tmp_path: Path, change: Any
+) -> None:
+    records, codes = world()
+    table = table_of(ruled(time=TIME).encode(records, codes), records, codes)
+    tokenizer = made(tmp_path, change(table), static=RULES["static"], age=RULES["age"])
+    with pytest.raises(DataError, match=r"nothing of \d+\.\d% of the events whose codes it tells"):
+        tokenizer.encode(records, codes)
+
+
+def test_codes_that_a_loader_leaves_out_altogether_are_counted(tmp_path: Path) -> None:
+    records, codes = world()
+    table = table_of(ruled(time=TIME).encode(records, codes), records, codes)
+    table = table.filter(pa.array([code != "C" for code in table["code"].to_pylist()]))
+    tokenizer = made(tmp_path, table, static=RULES["static"], age=RULES["age"])
+    coverage = tokenizer.encode(records, codes).coverage
+    assert set(coverage.counts) == {"C"}
+    assert coverage.unknown == (records.code == codes.index("C")).sum()
+
+
 def test_a_field_that_stands_nowhere_is_refused(tmp_path: Path) -> None:
     records, codes = world()
     table = table_of(ruled(time=TIME).encode(records, codes), records, codes)
