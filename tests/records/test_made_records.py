@@ -13,9 +13,11 @@ import pyarrow.parquet as pq
 import pytest
 from meds_builder import FIRST_SUBJECT, Patient, make_records, make_vocabulary
 
+from checker.attacks.api import load_attack
 from checker.codes import RANK_STRONG
 from checker.errors import DataError, DocumentError
 from checker.planning.classes import of_parts
+from checker.planning.protocol import planning_of
 from checker.policy import ResolvedAttacker, load_target
 from checker.policy.documents import Knowledge, TokenizationSpec
 from checker.records.prompts import PromptSource, build_prompts
@@ -435,3 +437,14 @@ def ranked(folder: Path, of_class: set[str], change: Any) -> tuple[Any, dict[str
     tokenizer = made(folder, to_table(change(rows)))
     ranks = np.array([RANK_STRONG if code in of_class else 0 for code in codes], dtype=np.int8)
     return ranks, {code: i for i, code in enumerate(codes)}, tokenizer
+
+
+def test_canaries_are_not_read_where_their_records_cannot_be_made(tmp_path: Path) -> None:
+    _, _, rows = visits()
+    tokenizer = made(tmp_path, to_table(rows))
+    planning = planning_of(load_attack("canary-exposure"))
+    nowhere = tmp_path / "no-manifest.json"
+    cohort: Any = None
+    found = planning.read(nowhere, cohort=cohort, tokenizer=tokenizer, max_length=None)
+    assert found is None  # the cells end inconclusive, capability-missing
+    assert ruled().makes_records

@@ -472,6 +472,11 @@ class MadeRecords(Tokenizer):
 
     # --- tokens as codes ------------------------------------------------------------------------
 
+    @property
+    def makes_records(self) -> bool:
+        """Never: the table holds those whom the loader saw."""
+        return False
+
     @cached_property
     def told_codes(self) -> Mapping[int, frozenset[str]]:
         """By token, the codes that it tells of, wholly or in part; of tokens that tell any."""

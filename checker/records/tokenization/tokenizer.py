@@ -203,6 +203,11 @@ class Tokenizer:
         return self._token_codes[token_id] if known else None
 
     @property
+    def makes_records(self) -> bool:
+        """Whether records of anybody can be made, also of patients who are made up."""
+        return True
+
+    @property
     def told_codes(self) -> Mapping[int, frozenset[str]]:
         """By token, the codes that it is a part of; none by rules, where a code is one token."""
         return {}
