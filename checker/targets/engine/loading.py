@@ -134,6 +134,8 @@ def check_tied(directory: Path, model: Any) -> None:
     """
     if not getattr(model.config.get_text_config(), "tie_word_embeddings", False):
         return
+    if not getattr(model, "_tied_weights_keys", None):
+        return  # the architecture ties nothing, whatever a configuration says
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
     if head is None or embedding is None:
         return
