@@ -75,8 +75,8 @@ def run_init(
         write(f"wrote {path}")
     _list("taken for granted", done.assumed)
     _list("left to say, in the target", done.left)
-    target = shlex.quote(str(done.target))
-    write(f"next: {'say that, then ' if done.left else ''}`phigate target test {target}`")
+    quoted = shlex.quote(str(done.target))
+    write(f"next: {'say that, then ' if done.left else ''}`phigate target test {quoted}`")
 
 
 def _list(title: str, sentences: Sequence[str]) -> None:

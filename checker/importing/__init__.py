@@ -12,13 +12,15 @@ from pathlib import Path
 from typing import Final
 
 from checker.errors import UsageError
-from checker.importing import huggingface, meds_eic_ar
+from checker.importing import hf_ehr, huggingface, meds_eic_ar, token_table
 from checker.importing.converting import Conversion, convert
 from checker.importing.draft import TargetDraft, WrittenTarget, write_draft
 
 _DRAFTS: Final[dict[str, Callable[..., TargetDraft]]] = {
+    hf_ehr.KIND: hf_ehr.draft_target,
     huggingface.KIND: huggingface.draft_target,
     meds_eic_ar.KIND: meds_eic_ar.draft_target,
+    token_table.KIND: token_table.draft_target,
 }
 KINDS: Final = tuple(sorted(_DRAFTS))
 
@@ -39,16 +41,18 @@ def init_target(
         source: the folder.
         out: where the target and its files go; made where it is not there.
         data: the MEDS data set, where the kind needs it told.
-        loader: a further folder, of the trainer's data loader, where the kind has one.
+        loader: what the trainer's data loader wrote, where the kind has such a thing.
         force: overwrite files that are there.
 
     Raises:
         UsageError: there is no such folder, or a file is there already.
         DataError, TargetError, DocumentError: the folder does not hold what the kind has there.
     """
-    for folder in (source, data, loader):
+    for folder in (source, data):
         if folder is not None and not folder.is_dir():
             raise UsageError(f"{folder}: there is no such folder")
+    if loader is not None and not loader.exists():
+        raise UsageError(f"{loader}: there is no such file or folder")
     draft = _DRAFTS[kind](source, data=data, loader=loader, out=out)
     return write_draft(draft, out, force=force)
 

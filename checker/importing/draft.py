@@ -13,6 +13,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from checker.errors import DataError, UsageError
+from checker.importing.converting import convert
 from checker.policy import load_target
 from checker.policy.documents import TargetSpec
 
@@ -29,6 +30,8 @@ class TargetDraft:
         expect: what the trainer knows, likewise; None where nothing is.
         files: by path in the folder, what is in it.
         links: by path in the folder, what it stands for.
+        checkpoint: of the trainer, and the configuration of its architecture: they become
+            `./model`; None where the model is one already.
         assumed: what nothing said and was taken for granted, a sentence each.
         left: what is still to be said by whoever trained the model, a sentence each.
     """
@@ -40,6 +43,7 @@ class TargetDraft:
     expect: dict[str, Any] | None = None
     files: dict[str, bytes] = field(default_factory=dict)
     links: dict[str, Path] = field(default_factory=dict)
+    checkpoint: tuple[Path, Mapping[str, Any]] | None = None
     assumed: list[str] = field(default_factory=list)
     left: list[str] = field(default_factory=list)
 
@@ -72,12 +76,20 @@ def write_draft(draft: TargetDraft, out: Path, *, force: bool) -> WrittenTarget:
 
     Raises:
         UsageError: a file is there already, or cannot be written.
+        TargetError: the checkpoint holds no model of its configuration.
         DocumentError: what was read off makes no valid target.
     """
-    files = {TARGET: _target_text(draft).encode(), **draft.files}
-    for name in (*files, *draft.links):
+    for name in (TARGET, *draft.files, *draft.links):
         if not force and ((out / name).exists() or (out / name).is_symlink()):
             raise UsageError(f"{out / name}: is there already; --force overwrites it")
+    if draft.checkpoint is not None:
+        path, config = draft.checkpoint
+        found = convert(path, out=out / "model", config=config, force=force)
+        draft.assumed.append(
+            f"The model is {path.name} of {path.parent}: {found.parameters:,} numbers;"
+            f" {found.summary}."
+        )
+    files = {TARGET: _target_text(draft).encode(), **draft.files}
     try:
         for name, content in files.items():
             (out / name).parent.mkdir(parents=True, exist_ok=True)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import Any, Final
 
@@ -70,24 +70,18 @@ def draft_target(source: Path, *, data: Path | None, loader: Path | None, out: P
             "--loader: a Hugging Face model has no folder of a data loader; if you mean a table of"
             " the tokens that yours made, use --from token-table"
         )
-    description = HuggingFaceBackend().describe(
-        ModelSpec.model_validate({"path": str(source.resolve())}), Path("/")
-    )
-    vocabulary = _vocabulary(source, description.vocabulary_size)
-    draft = TargetDraft(
-        name=re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-") or "model",
-        model={"path": relative(source, to=out)},
-        tokenization={"vocabulary": relative(Path(vocabulary.file), to=out)},
-        data={"path": "./cohort" if data is None else relative(data, to=out)},
-    )
+    draft = draft_model(source, out=out)
+    vocabulary = load_vocabulary((out / draft.tokenization["vocabulary"]).resolve())
+    if data is not None:
+        draft.data["path"] = relative(data, to=out)
     _describe_specials(draft, vocabulary, source)
     facts = None if data is None else read_facts(data)
-    _describe_age(draft, vocabulary)
+    describe_age(draft, vocabulary)
     if facts is None:
         draft.left.append("data.path: the MEDS data set (given here, --data reads more off it).")
     else:
         describe_splits(draft, facts)
-        _describe_static(draft, vocabulary, facts)
+        describe_static(draft, facts, set(vocabulary.ids))
         _describe_coverage(draft, vocabulary, facts)
     _leave_times(draft, vocabulary, facts)
     draft.left.append(
@@ -95,6 +89,25 @@ def draft_target(source: Path, *, data: Path | None, loader: Path | None, out: P
         " else shows that these rules are his."
     )
     return draft
+
+
+def draft_model(source: Path, *, out: Path) -> TargetDraft:
+    """Begin a target with a model and its vocabulary.
+
+    Raises:
+        TargetError: the folder holds no model that can be audited.
+        DataError: it holds no vocabulary of the model.
+    """
+    description = HuggingFaceBackend().describe(
+        ModelSpec.model_validate({"path": str(source.resolve())}), Path("/")
+    )
+    vocabulary = _vocabulary(source, description.vocabulary_size)
+    return TargetDraft(
+        name=re.sub(r"[^a-z0-9]+", "-", source.resolve().name.lower()).strip("-") or "model",
+        model={"path": relative(source, to=out)},
+        tokenization={"vocabulary": relative(Path(vocabulary.file), to=out)},
+        data={"path": "./cohort"},
+    )
 
 
 def _vocabulary(source: Path, size: int) -> Vocabulary:
@@ -157,7 +170,8 @@ def _named_specials(source: Path) -> Mapping[str, str]:
     return found
 
 
-def _describe_age(draft: TargetDraft, vocabulary: Vocabulary) -> None:
+def describe_age(draft: TargetDraft, vocabulary: Vocabulary) -> None:
+    """Name the token of an age, where the vocabulary spells some dozens of them."""
     years: dict[tuple[str, str], set[int]] = {}
     for token in vocabulary.ids:
         if match := _AGE.fullmatch(token):
@@ -172,8 +186,15 @@ def _describe_age(draft: TargetDraft, vocabulary: Vocabulary) -> None:
             return
 
 
-def _describe_static(draft: TargetDraft, vocabulary: Vocabulary, facts: DataSetFacts) -> None:
-    undated = sorted(code for code in facts.undated if code in vocabulary.ids)
+def describe_static(draft: TargetDraft, facts: DataSetFacts, told: Collection[str]) -> None:
+    """Name the static fields among the codes that the model is told.
+
+    Args:
+        draft: takes them up.
+        facts: of the data set.
+        told: codes that have a token.
+    """
+    undated = sorted(facts.undated.intersection(told))
     static: dict[str, str] = {}
     for code in undated:
         prefix, slashes, _ = code.partition("//")
@@ -183,9 +204,10 @@ def _describe_static(draft: TargetDraft, vocabulary: Vocabulary, facts: DataSetF
     if static:
         draft.tokenization["static"] = static
         names = ", ".join(static)
-        draft.assumed.append(f"Static facts stand before the record in this order: {names}.")
+        order = "" if "records" in draft.tokenization else " in this order"
+        draft.assumed.append(f"Static facts stand before the record{order}: {names}.")
     others = [code for code in undated if code.partition("//")[0] not in _prefixes(static.values())]
-    if others:
+    if others and "records" not in draft.tokenization:
         draft.assumed.append(
             f"{len(others)} further codes without a time ({_some(others)}) stand before the record"
             " too, in the order of the files; `undated: omit` leaves them out."

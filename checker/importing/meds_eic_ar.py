@@ -14,7 +14,8 @@ from __future__ import annotations
 
 import re
 import tempfile
-from collections.abc import Iterator, Mapping, Sequence
+from collections import Counter
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -24,12 +25,11 @@ import pyarrow.parquet as pq
 import yaml
 
 from checker.errors import DataError
-from checker.importing.converting import convert
 from checker.importing.data_sets import describe_splits, narrow, read_facts
-from checker.importing.draft import TargetDraft, parquet, relative, require_file
+from checker.importing.draft import TargetDraft, parquet, require_file
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
-from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.records.tokenization import Records, Tokenizer, load_vocabulary
 
 KIND = "meds-eic-ar"
 _START, _END = "TIMELINE//START", "TIMELINE//END"
@@ -61,7 +61,6 @@ def draft_target(source: Path, *, data: Path | None, loader: Path | None, out: P
 
     Raises:
         DataError: a file is missing, or says something that phigate cannot.
-        TargetError: the checkpoint holds no model of the configuration.
     """
     if data is None:
         raise DataError(
@@ -88,7 +87,7 @@ def draft_target(source: Path, *, data: Path | None, loader: Path | None, out: P
     draft.files["sample.parquet"] = _sample(used, sequences)
     draft.expect = {"tokens": "./sample.parquet"}
     _choose_order(draft, data, sequences)
-    _convert_model(draft, source, settings, out)
+    draft.checkpoint = _checkpoint(source, settings, codes)
     return draft
 
 
@@ -116,7 +115,7 @@ def _settings(source: Path) -> Mapping[str, Any]:
     return settings
 
 
-def _codes(loader: Path) -> list[str]:
+def _codes(loader: Path) -> dict[str, int]:
     path = require_file(
         loader / "metadata" / "codes.parquet",
         "name the folder that MEICAR_process_data wrote as its output_dir: --loader FOLDER",
@@ -125,13 +124,14 @@ def _codes(loader: Path) -> list[str]:
         table = pq.read_table(path, columns=["code", "code/vocab_index"])
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"cannot be read as its table of codes: {error}", file=path) from error
-    return [code for code in table["code"].to_pylist() if code is not None]
+    pairs = zip(table["code"].to_pylist(), table["code/vocab_index"].to_pylist(), strict=True)
+    return {code: number for code, number in pairs if code is not None and number is not None}
 
 
 # --- tokens -------------------------------------------------------------------------------------
 
 
-def _describe_tokens(draft: TargetDraft, codes: list[str]) -> None:
+def _describe_tokens(draft: TargetDraft, codes: Collection[str]) -> None:
     rules = draft.tokenization
     for code in (_START, _END):
         if code not in codes:
@@ -221,10 +221,10 @@ _KEPT_ANYWAY = ["*MEDS_DEATH*", "*MEDS_BIRTH*", "*ADMISSION*", "*DISCHARGE*", "*
 """Codes that are exempt from the filter for rare ones, which puts them before others of a time."""
 
 _ORDERS: tuple[dict[str, Any], ...] = (
-    {"sameTimeFirst": _KEPT_ANYWAY, "gaps": "kept"},
+    {"sameTimeFirst": _KEPT_ANYWAY, "gaps": "codes"},
     {"sameTimeFirst": _KEPT_ANYWAY, "gaps": "all"},
     {"sameTimeFirst": [*_KEPT_ANYWAY, "*TIME*"], "gaps": "all"},
-    {"gaps": "kept"},
+    {"gaps": "codes"},
     {"gaps": "all"},
 )
 """How versions of the pipeline differ: what is filtered before times are told, or behind it."""
@@ -243,27 +243,38 @@ def _choose_order(draft: TargetDraft, data: Path, sequences: Mapping[int, Sequen
         if draft.data["path"] != "./cohort":
             names["path"] = str(data.resolve())
         cohort = load_cohort(DataSpec.model_validate(names), base=base)
-        which = np.flatnonzero(np.isin(cohort.members.subject_id, list(sequences)))
-        some = cohort.members.select(which)
+        tried = [
+            split.select(np.flatnonzero(np.isin(split.subject_id, list(sequences))))
+            for split in (cohort.members, cohort.nonmembers, cohort.spare)
+        ]
         vocabulary = load_vocabulary(base / "codes.parquet")
         agreeing = []
         for order in _ORDERS:
             spec = TokenizationSpec.model_validate({**draft.tokenization, **order})
             rules = Tokenizer(spec, vocabulary=vocabulary, base=base)
-            encoded = rules.encode(some, cohort.codes, partial=True)
-            agreeing.append(
-                sum(
-                    encoded.record(row).tokens.tolist() == list(sequences[subject])
-                    for row, subject in enumerate(some.subject_id.tolist())
-                )
-            )
+            agreeing.append(sum(_agreeing(rules, one, cohort.codes, sequences) for one in tried))
     best = int(np.argmax(agreeing))
     draft.tokenization |= _ORDERS[best]
-    told = f"{agreeing[best]} of {len(some)} sequences of the trainer's are made to the last token"
-    if agreeing[best] == len(some):
+    count = sum(map(len, tried))
+    told = f"{agreeing[best]} of {count} sequences of the trainer's are made to the last token"
+    if agreeing[best] == count:
         draft.assumed.append(f"{told}; sample.parquet holds them for the audit to see.")
     else:
         draft.left.append(f"Only {told}: `phigate target test` shows where the first differs.")
+
+
+def _agreeing(
+    rules: Tokenizer,
+    records: Records,
+    codes: Sequence[str],
+    sequences: Mapping[int, Sequence[int]],
+) -> int:
+    """Count the patients of whom rules make what the trainer's loader made."""
+    encoded = rules.encode(records, codes, partial=True)
+    return sum(
+        encoded.record(row).tokens.tolist() == list(sequences[subject])
+        for row, subject in enumerate(records.subject_id.tolist())
+    )
 
 
 def _describe_window(draft: TargetDraft, config: Mapping[str, Any]) -> None:
@@ -284,9 +295,10 @@ def _describe_window(draft: TargetDraft, config: Mapping[str, Any]) -> None:
 
 
 def _sequences(loader: Path) -> tuple[dict[int, str], dict[int, list[int]]]:
-    """Return who is in which split of the loader's files, and members' sequences."""
+    """Return who is in which split of the loader's files, and sequences of some of each."""
     used: dict[int, str] = {}
     sequences: dict[int, list[int]] = {}
+    counted: Counter[str] = Counter()
     folder = loader / "tokenization" / "event_seqs"
     files = sorted(folder.rglob("*.parquet"))
     if not files:
@@ -301,14 +313,18 @@ def _sequences(loader: Path) -> tuple[dict[int, str], dict[int, list[int]]]:
             raise DataError(f"cannot be read: {error}", file=path) from error
         subjects = table["subject_id"].to_pylist()
         used |= dict.fromkeys(subjects, split)
-        if split == "train":
-            for subject, groups in zip(subjects, table["code"].to_pylist(), strict=True):
-                if len(sequences) < SAMPLE:
-                    sequences[subject] = [code for group in groups for code in group]
+        for subject, groups in zip(
+            subjects[:SAMPLE], table["code"].slice(0, SAMPLE).to_pylist(), strict=True
+        ):
+            if counted[split] < SAMPLE:
+                counted[split] += 1
+                sequences[subject] = [code for group in groups for code in group]
     return used, sequences
 
 
 def _sample(used: Mapping[int, str], sequences: Mapping[int, list[int]]) -> bytes:
+    """Return the sequences of members, as an expectation has them."""
+    sequences = {s: tokens for s, tokens in sequences.items() if used[s] == "train"}
     return parquet(
         pa.table(
             {
@@ -319,20 +335,23 @@ def _sample(used: Mapping[int, str], sequences: Mapping[int, list[int]]) -> byte
     )
 
 
-def _convert_model(
-    draft: TargetDraft, source: Path, settings: Mapping[str, Any], out: Path
-) -> None:
-    checkpoint = require_file(
+def _checkpoint(
+    source: Path, settings: Mapping[str, Any], ids: Mapping[str, int]
+) -> tuple[Path, dict[str, Any]]:
+    """Return the checkpoint, and the configuration that training gave the model.
+
+    What the vocabulary decides training fills in when it starts, and no file says.
+    """
+    path = require_file(
         source / "best_model.ckpt", "training copies its best checkpoint there when it ends"
     )
     given = settings["lightning_module"]["model"]["gpt_kwargs"]
-    config = {key: value for key, value in given.items() if key != "attention_head_dim"}
-    heads = config.get("num_attention_heads")
-    if isinstance(heads, int) and heads and isinstance(config.get("hidden_size"), int):
+    config = {key: value for key, value in given.items() if value != "???"}
+    config.pop("attention_head_dim", None)
+    config.setdefault("vocab_size", max(ids.values()) + 1)
+    config.setdefault("eos_token_id", ids[_END])
+    heads, width = config.get("num_attention_heads"), config.get("hidden_size")
+    if isinstance(heads, int) and heads and isinstance(width, int):
         config.setdefault("num_key_value_heads", heads)
-        config.setdefault("head_dim", config["hidden_size"] // heads)
-    found = convert(checkpoint, out=out / "model", config={"model_type": "llama", **config})
-    draft.assumed.append(
-        f"The model is {relative(checkpoint, to=out)}, a Llama of {found.parameters:,} numbers;"
-        f" {found.summary}."
-    )
+        config.setdefault("head_dim", width // heads)
+    return path, {"model_type": "llama", **config}

@@ -153,7 +153,7 @@ def _ranks(
     ranks = {
         name: ClassRanks(
             found.ranks,
-            _of_parts(name, found.ranks, in_vocabulary[name].ranks, place, tokenizer),
+            of_parts(name, found.ranks, in_vocabulary[name].ranks, place, tokenizer),
             found.unmatched,
             _excluded(found),
         )
@@ -167,7 +167,7 @@ def _ranks(
     }
 
 
-def _of_parts(
+def of_parts(
     name: str,
     in_data: NDArray[np.int8],
     in_vocabulary: NDArray[np.int8],

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections import OrderedDict
+from collections import OrderedDict, defaultdict
 from pathlib import Path
 from typing import Any
 
@@ -50,7 +50,8 @@ def test_a_lightning_checkpoint_is_converted_in_a_process_of_its_own(
     state = {f"model.net._orig_mod.{name}": tensor for name, tensor in weights.items()}
     content = {
         "state_dict": OrderedDict({**state, "metrics.count": torch.zeros(3)}),
-        "hyper_parameters": {"settings": settings, "folder": Path("/x")},
+        "hyper_parameters": {"settings": settings, "folder": Path("/x"), "kind": list},
+        "loops": defaultdict(list, {"seen": [1, 2]}),
         "optimizer_states": [{"state": {0: {"step": torch.tensor(1.0)}}}],
         "callbacks": {"early": Runs(ran)},
     }

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -16,8 +16,9 @@ import tiny_models
 import torch
 import yaml
 from click.testing import CliRunner
-from meds_builder import Patient, write_meds
+from meds_builder import DAY_ZERO, Patient, write_meds
 from safetensors.torch import load_file
+from transformers import LlamaConfig, LlamaForCausalLM
 
 from checker.cli.targets import target as command
 from checker.errors import DataError, UsageError
@@ -44,7 +45,8 @@ def patients(count: int, seed: int) -> list[Patient]:
             day += float(rng.choice([0.5, 3.0, 200.0, 4_000.0]))
             for _ in range(int(rng.integers(1, 4))):
                 code = str(rng.choice(["DX//A", "DX//B", "RARE", "LAB//X"]))
-                value = float(rng.choice([1.0, 1.5, 2.0, 9.0]))
+                # of the highest bin nobody in the training split has a value
+                value = float(rng.choice([1.0, 1.5, 2.0, 9.0][: 4 if seed else 3]))
                 events.append((code, day, value) if code == "LAB//X" else (code, day))
         made.append([*events, ("MEDS_DEATH", day)])
     return made
@@ -56,7 +58,7 @@ def bin_name(code: str, value: float, edges: tuple[float, ...]) -> str:
     return f"{code}//value_[{ends[place]},{ends[place + 1]})"
 
 
-def sequence(patient: Patient) -> Iterator[str]:
+def sequence(patient: Sequence[Any]) -> Iterator[str]:
     """Tell a patient as MEDS-EIC-AR's pipeline does, event by event."""
     yield "TIMELINE//START"
     last = None
@@ -91,16 +93,18 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
         told = [[ids[code] for code in sequence(made[i]) if code in ids] for i in kept]
         columns = {"subject_id": [subjects[i] for i in kept], "code": [[one] for one in told]}
         pq.write_table(pa.table(columns), folder / "0.parquet")
-    saved = tiny_models.save_llama(root / "saved")
-    config = json.loads((saved / "config.json").read_text())
-    weights = load_file(saved / "model.safetensors")
+    shape = {
+        "num_hidden_layers": 1,
+        "num_attention_heads": 2,
+        "hidden_size": 8,
+        "intermediate_size": 16,
+        "max_position_embeddings": 64,
+    }
+    config = LlamaConfig(**shape, num_key_value_heads=2, vocab_size=len(codes) + 1)
+    weights = LlamaForCausalLM(config).state_dict()
     (root / "run").mkdir()
     state = {f"model.HF_model.{name}": tensor for name, tensor in weights.items()}
     torch.save({"state_dict": state}, root / "run" / "best_model.ckpt")
-    keys = (
-        "vocab_size", "hidden_size", "intermediate_size", "num_hidden_layers",
-        "num_attention_heads", "num_key_value_heads", "head_dim", "max_position_embeddings",
-    )  # fmt: skip
     settings = {
         "datamodule": {
             "config": {
@@ -110,7 +114,10 @@ def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
                 "seq_sampling_strategy": "BALANCED_RANDOM",
             }
         },
-        "lightning_module": {"model": {"gpt_kwargs": {key: config[key] for key in keys}}},
+        "lightning_module": {
+            # what stands as ??? is filled in when training starts
+            "model": {"gpt_kwargs": {**shape, "attention_head_dim": 4, "vocab_size": "???"}}
+        },
     }
     (root / "run" / "resolved_config.yaml").write_text(yaml.safe_dump(settings))
     return root
@@ -127,11 +134,11 @@ def test_meds_eic_ar_s_sequences_are_made_to_the_last_token(
 ) -> None:
     monkeypatch.setattr(subprocess, "run", in_this_process)  # `test_conversion` starts one
     done = init_target("meds-eic-ar", trained / "run", out=tmp_path, data=trained / "data")
-    assert any("39 of 39 sequences of the trainer's" in sentence for sentence in done.assumed)
+    assert any("62 of 62 sequences of the trainer's" in sentence for sentence in done.assumed)
     assert done.left == ()
     spec = load_target(done.target).document.spec
     assert (spec.tokenization.max_length, spec.tokenization.window) == (64, "tiled")
-    assert spec.tokenization.gaps == "kept"
+    assert spec.tokenization.gaps == "codes"
     cohort = load_cohort(spec.data, base=tmp_path)
     assert (len(cohort.members), len(cohort.nonmembers)) == (39, 20)  # as the trainer filtered them
     rules = Tokenizer(
@@ -223,3 +230,123 @@ def test_the_command_says_what_it_took_for_granted_and_what_is_next(
     assert "next: say that, then `phigate target test" in done.output
     again = CliRunner().invoke(command, [*arguments, "--force", "--json"])
     assert json.loads(again.output)["target"] == str(tmp_path / "target.yaml")
+
+
+# --- hf_ehr -------------------------------------------------------------------------------------
+
+
+def ranges(code: str, *ends: tuple[float, float]) -> list[dict[str, Any]]:
+    return [
+        {
+            "code": code,
+            "type": "numerical_range",
+            "tokenization": {"unit": "None", "range_start": low, "range_end": high},
+            "stats": [],
+        }
+        for low, high in ends
+    ]
+
+
+def plain(code: str) -> dict[str, Any]:
+    return {"code": code, "type": "code", "tokenization": {}, "stats": []}
+
+
+HF_EHR: list[dict[str, Any]] = [
+    plain("DX//A"),
+    plain("LAB//X"),
+    *ranges("LAB//X", (float("-inf"), 1.0), (1.0, 2.5), (4.0, float("inf"))),
+    *ranges("LAB//Y", (-3.0, 3.0), (0.1, 9.0)),
+]
+
+
+def hf_ehr_tokens(patient: Patient) -> list[str]:
+    """Tell a patient as hf_ehr's CLMBR tokenizer does, event by event."""
+    told = ["[CLS]", "[BOS]"]
+    for code, _, *rest in patient:
+        own = [one for one in HF_EHR if one["code"] == code]
+        value = float(np.float32(rest[0])) if rest and rest[0] else None
+        spans = [one["tokenization"] for one in own if one["type"] == "numerical_range"]
+        if spans and value is not None:
+            for span in spans:
+                if span["range_start"] <= value <= span["range_end"]:
+                    name = f"{code} || None || {span['range_start']} - {span['range_end']}"
+                    told.append(name)
+                    break
+        elif any(one["type"] == "code" for one in own):
+            told.append(code)
+    return [*told, "[EOS]"]
+
+
+def test_hf_ehr_s_tokens_are_made_to_the_last(tmp_path: Path) -> None:
+    tiny_models.save_gpt2(tmp_path / "model", vocabulary=20)
+    (tmp_path / "model" / "tokenizer_config.json").write_text(json.dumps({"tokens": HF_EHR}))
+    values = [-9.0, -3.0, -0.5, 0.0, 0.1, 1.0, np.nextafter(np.float32(1), 2), 2.5, 3.0, 4.0, 99.0]
+    labs = [(f"LAB//{name}", 1.0, float(value)) for name in "XY" for value in values]
+    patient: Patient = [("GENDER//F", None), ("DX//A", 0), *labs, ("LAB//X", 2), ("LAB//Y", 2)]
+    write_meds(tmp_path / "data", {"train": [patient], "held_out": [patient[:4]]})
+    done = init_target("hf-ehr", tmp_path / "model", out=tmp_path / "out", data=tmp_path / "data")
+    spec = load_target(done.target).document.spec
+    base = done.target.parent
+    vocabulary = load_vocabulary(base / "vocabulary.json")
+    assert vocabulary.ids["DX//A"] == 7
+    cohort = load_cohort(spec.data, base=base)
+    rules = Tokenizer(spec.tokenization, vocabulary=vocabulary, base=base)
+    encoded = rules.encode(cohort.members, cohort.codes, partial=True)
+    found = [vocabulary.tokens[token] for token in encoded.record(0).tokens]
+    assert found == hf_ehr_tokens(patient)
+
+
+def test_what_rules_cannot_tell_of_hf_ehr_leads_to_a_table(tmp_path: Path) -> None:
+    text = {
+        "code": "X",
+        "type": "categorical",
+        "tokenization": {"categories": ["YES"]},
+        "stats": [],
+    }
+    for tokens, message in (
+        ([*HF_EHR, text], "1 tokens of texts.*--from token-table"),
+        ([{**HF_EHR[0], "type": "new"}], "unknown type 'new'"),
+        ("many", "holds no list 'tokens'"),
+    ):
+        (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokens": tokens}))
+        with pytest.raises(DataError, match=message):
+            init_target("hf-ehr", tmp_path, out=tmp_path / "out")
+    tiny_models.save_gpt2(tmp_path / "model", vocabulary=9)
+    (tmp_path / "tokenizer_config.json").write_text(json.dumps({"tokens": HF_EHR}))
+    with pytest.raises(DataError, match="has 9 ids and the tokenizer 14 tokens"):
+        init_target("hf-ehr", tmp_path / "model", out=tmp_path / "out", loader=tmp_path)
+
+
+# --- token tables -------------------------------------------------------------------------------
+
+
+def test_a_table_and_a_model_make_a_target(saved: Path, tmp_path: Path) -> None:
+    subjects = pq.read_table(saved / "data" / "metadata" / "subject_splits.parquet")
+    rows = []
+    for subject in subjects["subject_id"].to_pylist()[1:]:
+        for token, event, kind, code in (
+            ("[BOS]", None, "special", None),
+            ("GENDER//F", None, "static", "GENDER//F"),
+            ("DX//A", 0, "code", "DX//A"),
+            ("[EOS]", None, "special", None),
+        ):
+            number = TOKENS.index(token)
+            rows.append((subject, number, event, kind, code, None if event is None else DAY_ZERO))
+    names = ("subject_id", "token", "event", "kind", "code", "time")
+    table = pa.table(dict(zip(names, map(list, zip(*rows, strict=True)), strict=True)))
+    pq.write_table(table, tmp_path / "tokens.parquet")
+    done = init_target(
+        "token-table",
+        saved / "model",
+        out=tmp_path,
+        data=saved / "data",
+        loader=tmp_path / "tokens.parquet",
+    )
+    spec = load_target(done.target).document.spec
+    assert spec.tokenization.records == "./tokens.parquet"
+    assert (spec.tokenization.specials.bos, spec.tokenization.specials.eos) == ("[BOS]", "[EOS]")
+    assert spec.tokenization.static == {"sex": "GENDER//*"}
+    cohort = load_cohort(spec.data, base=tmp_path)
+    assert (len(cohort.members), len(cohort.nonmembers)) == (3, 1)  # as the table holds them
+    with pytest.raises(UsageError, match=r"--loader TABLE\.parquet"):
+        init_target("token-table", saved / "model", out=tmp_path / "out", data=saved / "data")

@@ -9,7 +9,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from meds_builder import make_records, make_vocabulary
+from meds_builder import Patient, make_records, make_vocabulary
 
 from checker.errors import DataError
 from checker.policy import ResolvedAttacker
@@ -35,7 +35,10 @@ def words(rules: Tokenizer, encoded: TokenizedRecords, i: int = 0) -> list[str]:
 
 def test_several_leading_specials_stand_before_every_record_and_prompt() -> None:
     rules = tokenizer(specials={"bos": ["[CLS]", "[BOS]"], "eos": "[EOS]"}, time=TIME)
-    patients = [[("GENDER//F", None), ("A", 0), ("B", 0.5), ("A", 9)], [("B", 1)]]
+    patients: list[Patient] = [
+        [("GENDER//F", None), ("A", 0), ("B", 0.5), ("A", 9)],
+        [("B", 1)],
+    ]
     records, codes = make_records(patients)
     encoded = rules.encode(records, codes)
     assert words(rules, encoded) == [
@@ -91,7 +94,7 @@ def bins_file(folder: Path, tokens: Any) -> Path:
 def test_bins_may_spell_their_tokens_and_one_without_is_counted(tmp_path: Path) -> None:
     bins_file(tmp_path, ["LAB//lo", None, "LAB//hi"])
     rules = tokenizer(tmp_path, values={"bins": "bins.parquet"})
-    patient = [("LAB", 0, 0.5), ("LAB", 1, 1.0), ("LAB", 2, 5.0), ("LAB", 3)]
+    patient: Patient = [("LAB", 0, 0.5), ("LAB", 1, 1.0), ("LAB", 2, 5.0), ("LAB", 3)]
     encoded = rules.encode(*make_records([patient]), partial=True)
     assert words(rules, encoded) == ["LAB//lo", "LAB"]
     assert encoded.coverage.counts == {"LAB, bin 2": 1, "LAB//hi": 1}
@@ -187,6 +190,16 @@ def test_gaps_between_all_events_are_told_where_none_of_a_time_has_a_token() -> 
     assert words(kept, kept.encode(*make_records([patient]), partial=True)) == [
         *("A", "T//long", "LAB", "B", "T//short", "A", "T//short", "B")
     ]
+
+
+def test_gaps_may_be_told_between_codes_that_are_known_by_another_bin(tmp_path: Path) -> None:
+    bins_file(tmp_path, ["LAB//lo", None, "LAB//hi"])
+    rules = tokenizer(tmp_path, time=TIME, gaps="codes", values={"bins": "bins.parquet"})
+    patient: Patient = [("A", 0), ("LAB", 3, 1.5), ("NEVER", 20), ("B", 22), ("LAB", 40, 0.0)]
+    encoded = rules.encode(*make_records([patient]), partial=True)
+    expected = ["A", "T//short", "T//long", "B", "T//long", "LAB//lo"]
+    assert words(rules, encoded) == expected
+    assert rules.retells_gaps
 
 
 def test_a_prompt_repeats_the_record_and_leaves_out_the_class_as_the_trainer_did() -> None:

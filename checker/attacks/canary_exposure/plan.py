@@ -27,7 +27,10 @@ _Cell = PlannedCell[CanaryExposureParams]
 
 
 class CanaryPlanning(Planning[CanaryExposureParams]):
-    """Scores the records of the auditor's manifest; a cell's `file` is its `PlantedCanaries`."""
+    """Scores the records of the auditor's manifest; a cell's `file` is its `PlantedCanaries`.
+
+    It is None where a token table stands in place of rules, which has no records of canaries.
+    """
 
     reads = frozenset({"canaries"})
 
@@ -37,8 +40,10 @@ class CanaryPlanning(Planning[CanaryExposureParams]):
 
     def read(
         self, path: Path, *, cohort: Cohort, tokenizer: Tokenizer, max_length: int | None
-    ) -> PlantedCanaries:
-        """Read the manifest."""
+    ) -> PlantedCanaries | None:
+        """Read the manifest; None where the target's records cannot be made of made-up patients."""
+        if not tokenizer.makes_records:
+            return None
         return open_canaries(path, cohort=cohort, tokenizer=tokenizer, max_length=max_length)
 
     def drawn_from(
@@ -49,13 +54,17 @@ class CanaryPlanning(Planning[CanaryExposureParams]):
 
     def sample(self, builder: PlanBuilder, cell: _Cell) -> Sample:
         """Count the planted and those left out."""
-        planted: PlantedCanaries = cell.file
+        planted: PlantedCanaries | None = cell.file
+        if planted is None:
+            return Sample(members=0, nonmembers=0)
         drawn = planted.included[~planted.beacon]
         return Sample(members=int(drawn.sum()), nonmembers=int((~drawn).sum()))
 
     def jobs(self, builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
         """Add the scores of every canary, by each model."""
-        planted: PlantedCanaries = cell.file
+        planted: PlantedCanaries | None = cell.file
+        if planted is None:
+            return CellJobs(sample, missing="records of made-up patients")
         jobs = []
         for who in cell.models:
             by_whom = "" if who == "target" else " (reference model)"

@@ -171,10 +171,11 @@ class TokenizationSpec(Element):
         description="tokens for the time between events, shortest gap first",
         examples=[[{"upTo": "1d", "token": "TIME//0"}, {"token": "TIME//1+"}]],
     )
-    gaps: Literal["kept", "all"] = Field(
+    gaps: Literal["kept", "codes", "all"] = Field(
         "kept",
-        description="between which dated events the time is told: those that became tokens, or all"
-        " of the data set, also where the vocabulary lacks every one of a time",
+        description="between which dated events the time is told: those that became tokens; those"
+        " whose code is of the vocabulary, though the bin of the value is not, or is of"
+        " sameTimeFirst; or all of the data set",
     )
     values: ValueBins | None = Field(None, description="tokens for numeric values")
 

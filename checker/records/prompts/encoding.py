@@ -170,7 +170,10 @@ def _keep_between(
         last_event = np.append(-1, np.flatnonzero(kind == KIND_EVENT))
         previous = last_event[np.searchsorted(last_event, kept) - 1]
         belongs = ~all_stay & (between > previous[following])
-        belongs &= ~is_first[following] | (kind[between] == KIND_MARK)
+        # of a prompt's first event it begins behind the gap, which nobody is told
+        last_time = np.append(-1, np.flatnonzero(kind == KIND_TIME))
+        behind = last_time[np.searchsorted(last_time, kept) - 1]
+        belongs &= ~is_first[following] | (between > behind[following])
         keep[between[belongs]] = True
 
 

@@ -18,6 +18,7 @@ class Dictionary:
     Args:
         codes: the dictionary.
         token: [codes] int32, id of the code's own token, or -1.
+        is_known: [codes] bool, the code has a token, be it that of a bin of its values.
         field: [codes] int16, index into the static fields, or -1.
         birth: index of the birth code, or -1.
         first: [codes] bool, the code stands before others of the same time.
@@ -27,6 +28,7 @@ class Dictionary:
 
     codes: Sequence[str]
     token: NDArray[np.int32]
+    is_known: NDArray[np.bool_]
     field: NDArray[np.int16]
     birth: int
     first: NDArray[np.bool_]

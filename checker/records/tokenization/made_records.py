@@ -45,7 +45,7 @@ from checker.records.tokenization.records import (
     slices_of,
 )
 from checker.records.tokenization.sequences import ABSENT, ages
-from checker.records.tokenization.tokenizer import Tokenizer
+from checker.records.tokenization.tokenizer import UNKNOWN_LIMIT, Tokenizer
 from checker.records.tokenization.vocabulary import Vocabulary
 
 COLUMNS: Final = ("subject_id", "token", "event", "kind", "code", "time")
@@ -309,6 +309,10 @@ class MadeRecords(Tokenizer):
         counted = np.not_equal(records.time_us, STATIC_TIME)
         if self.spec.age is not None:
             counted &= records.code != dictionary.birth
+        counted &= dictionary.field[records.code] < 0
+        coverage = _coverage(records, counted, code[_first_of_events(kind, event, row)], codes)
+        if not partial:
+            self._check_left_out(records.code[counted], coverage, codes)
         return TokenizedRecords(
             tokens=own,
             offsets=offsets,
@@ -318,7 +322,7 @@ class MadeRecords(Tokenizer):
             field=field,
             time_days=_days(table.time_us[tokens], kind, offsets),
             **self._facts(records, dictionary, codes),
-            coverage=_coverage(records, counted, code[_first_of_events(kind, event, row)], codes),
+            coverage=coverage,
         )
 
     def _place(self, codes: Sequence[str]) -> NDArray[np.int32]:
@@ -354,6 +358,31 @@ class MadeRecords(Tokenizer):
                 " not hold; it was made of other patients, or subject_id is another's",
                 file=self.table.file,
             )
+
+    def _check_left_out(
+        self, happened: NDArray[np.int32], coverage: Coverage, codes: Sequence[str]
+    ) -> None:
+        """Check that events are there of whose code the table tells other events.
+
+        A loader leaves codes out, for rarity, say. Single events of codes that it tells would be
+        missing where the table's records are cut, or where its column `code` is not filled in: then
+        patients with a class would count as patients without it.
+        """
+        table = self.table
+        told = {table.codes[i] for i in np.unique(table.code[table.kind == KIND_EVENT]) if i >= 0}
+        count = np.bincount(happened, minlength=len(codes))
+        total = sum(int(count[i]) for i, code in enumerate(codes) if code in told)
+        lost = {code: gone for code, gone in coverage.counts.items() if code in told}
+        if sum(lost.values()) <= UNKNOWN_LIMIT * total:
+            return
+        most = max(lost, key=lambda code: lost[code])
+        raise DataError(
+            f"tells nothing of {sum(lost.values()) / total:.1%} of the events whose codes it tells"
+            f" elsewhere, most of all of '{most}'. It holds whole records, and names the code in"
+            " every row that tells it; where the loader itself leaves such events out, name the"
+            " data set as it reads it",
+            file=table.file,
+        )
 
     def _facts(
         self, records: Records, dictionary: Dictionary, codes: Sequence[str]
@@ -442,6 +471,11 @@ class MadeRecords(Tokenizer):
             )
 
     # --- tokens as codes ------------------------------------------------------------------------
+
+    @property
+    def makes_records(self) -> bool:
+        """Never: the table holds those whom the loader saw."""
+        return False
 
     @cached_property
     def told_codes(self) -> Mapping[int, frozenset[str]]:

@@ -187,9 +187,8 @@ def _write_events(
     dated, row = stream.is_dated[coded], stream.row[coded]
     counted: NDArray[np.int64] = np.cumsum(dated) - dated
     begins = np.flatnonzero(np.diff(row, prepend=-1))
-    number: NDArray[np.int64] = counted - np.repeat(
-        counted[begins], np.diff(begins, append=len(row))
-    )
+    earlier = np.repeat(counted[begins], np.diff(begins, append=len(row)))
+    number: NDArray[np.int64] = counted - earlier
     columns["tokens"][at] = stream.token[coded]
     columns["code"][at] = stream.code[coded]
     columns["kind"][at] = np.where(dated, KIND_EVENT, KIND_STATIC)

@@ -145,7 +145,7 @@ class Tokenizer:
 
         It decides what becomes of the time tokens around codes that leave a prompt.
         """
-        return self.spec.gaps == "kept"
+        return self.spec.gaps != "all"
 
     @property
     def tells_gaps(self) -> bool:
@@ -211,6 +211,11 @@ class Tokenizer:
         """Return the code that a token stands for, its value bin left out, or None."""
         known = 0 <= token_id < len(self._token_codes)
         return self._token_codes[token_id] if known else None
+
+    @property
+    def makes_records(self) -> bool:
+        """Whether records of anybody can be made, also of patients who are made up."""
+        return True
 
     @property
     def told_codes(self) -> Mapping[int, frozenset[str]]:
@@ -401,9 +406,15 @@ class Tokenizer:
                 bin_tokens = np.array(
                     [-1 if t is None else ids.get(t, -1) for t in bins.spelling], dtype=np.int32
                 )
+        token = np.array([ids.get(code, -1) for code in codes], dtype=np.int32)
+        is_known = token >= 0
+        if bins is not None and bin_tokens is not None:
+            place = np.repeat(np.arange(len(codes)), bins.has_bins * (bins.count + 1))
+            is_known = is_known | (np.bincount(place[bin_tokens >= 0], minlength=len(codes)) > 0)
         return Dictionary(
             codes=codes,
-            token=np.array([ids.get(code, -1) for code in codes], dtype=np.int32),
+            token=token,
+            is_known=is_known,
             field=field,
             birth=next((i for i, code in enumerate(codes) if code == meds.birth_code), -1),
             first=_matching(self.spec.same_time_first, codes),
@@ -439,9 +450,12 @@ class Tokenizer:
         )
         if self._unk >= 0:
             token[unknown] = self._unk
-        elif self.spec.gaps == "all":
+        elif self.spec.gaps != "kept":
             token[unknown] = ABSENT  # the time goes on there
-            wanted &= ~unknown | np.not_equal(records.time_us, STATIC_TIME)
+            told = np.not_equal(records.time_us, STATIC_TIME)
+            if self.spec.gaps == "codes":
+                told &= (dictionary.is_known | dictionary.first)[records.code]
+            wanted &= ~unknown | told
         else:
             wanted = wanted & ~unknown
         kept = np.flatnonzero(wanted)

@@ -34,15 +34,28 @@ WRAPPERS = ("_orig_mod.", "_checkpoint_wrapped_module.", "_fsdp_wrapped_module."
 _STATES = ("state_dict", "model_state_dict", "module", "model")
 """Where trainers keep the weights, in the order in which they are looked for."""
 
-_BUILDERS = {
+_BUILDERS: dict[tuple[str, str], Any] = {
     ("torch._utils", "_rebuild_tensor_v2"): torch._utils._rebuild_tensor_v2,
-    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,  # type: ignore[attr-defined]
+    ("torch._utils", "_rebuild_parameter"): torch._utils._rebuild_parameter,
     ("collections", "OrderedDict"): collections.OrderedDict,
-    ("collections", "defaultdict"): dict,
+    ("collections", "defaultdict"): lambda *_: {},
     ("torch", "Size"): torch.Size,
     ("torch", "device"): torch.device,
-    ("builtins", "set"): set,
-    ("__builtin__", "set"): set,
+    **{
+        (module, name): kind
+        for module in ("builtins", "__builtin__")
+        for name, kind in {
+            "dict": dict,
+            "list": list,
+            "tuple": tuple,
+            "set": set,
+            "frozenset": frozenset,
+            "int": int,
+            "long": int,
+            "float": float,
+            "str": str,
+        }.items()
+    },
 }
 
 

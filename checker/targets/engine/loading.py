@@ -132,9 +132,12 @@ def check_tied(directory: Path, model: Any) -> None:
     Raises:
         TargetError: `tie_word_embeddings` is on, and the file holds two that differ.
     """
-    config = model.config.get_text_config()
+    if not getattr(model.config.get_text_config(), "tie_word_embeddings", False):
+        return
+    if not getattr(model, "_tied_weights_keys", None):
+        return  # the architecture ties nothing, whatever a configuration says
     head, embedding = model.get_output_embeddings(), model.get_input_embeddings()
-    if not getattr(config, "tie_word_embeddings", False) or head is None or embedding is None:
+    if head is None or embedding is None:
         return
     one, other = head.weight, embedding.weight
     if one is other or (one.shape == other.shape and torch.equal(one, other)):
