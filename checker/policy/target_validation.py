@@ -11,8 +11,6 @@ from pathlib import PurePosixPath
 
 from pydantic.alias_generators import to_camel
 
-from pydantic.alias_generators import to_camel
-
 from checker.attacks.api import load_attack
 from checker.errors import DocumentError, PluginError, Problem
 from checker.plugins import nearest_or_all, plugin_names, suggestion
