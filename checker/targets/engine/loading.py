@@ -23,6 +23,7 @@ from transformers.utils import logging as transformers_logging
 
 from checker.errors import PhigateError, TargetError
 from checker.policy.documents import ModelSpec
+from checker.targets.engine.threads import choose_threads
 
 _GPT2_CONSTANT = re.compile(r"(transformer\.)?h\.\d+\.attn\.(?P<name>bias|masked_bias)")
 
@@ -72,6 +73,7 @@ def load_model(directory: Path, *, spec: ModelSpec) -> Any:
             )
             constants = constants_of_code(directory, model_type=str(model.config.model_type))
             check_weights(directory, loading, constants=constants)
+            choose_threads(model, device)
             return model.to(device)
         except torch.OutOfMemoryError as error:
             raise TargetError(
