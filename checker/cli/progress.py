@@ -203,7 +203,7 @@ def span(seconds: float) -> str:
 
 
 class TrainingProgress:
-    """One line that counts epochs, on standard error."""
+    """Epochs on standard error: one line at a terminal, elsewhere a new one now and then."""
 
     def __init__(self, console: Console) -> None:
         self.bars = Progress(
@@ -215,6 +215,8 @@ class TrainingProgress:
             transient=True,
         )
         self.line: TaskID | None = None
+        self.console = console
+        self.said_at = time.monotonic()
 
     def __enter__(self) -> TrainingProgress:
         """Begin to draw."""
@@ -231,3 +233,8 @@ class TrainingProgress:
         assert self.line is not None
         text = f"{model}: epoch {number}, loss {loss:.2f} nats a token"
         self.bars.update(self.line, description=text)
+        if self.bars.disable and verbosity() is not Verbosity.QUIET:
+            now = time.monotonic()
+            if now - self.said_at >= FIRST_BEAT_S:
+                self.said_at = now
+                self.console.print(text)
