@@ -83,8 +83,10 @@ def _texts(name: str, spec: AttributeClassSpec) -> Iterator[tuple[How, str]]:
     for codes in spec.codes:
         if codes.note:
             yield "note", codes.note
-    reasons = [one.why for one in spec.proxies] + [one.why for one in spec.exclude]
-    for why in [*reasons, *(trap.why for trap in spec.traps)]:
+    reasons = [proxy.why for proxy in spec.proxies]
+    reasons += [excluded.why for excluded in spec.exclude]
+    reasons += [trap.why for trap in spec.traps]
+    for why in reasons:
         if why:
             yield "note", why
     for note in spec.notes:

@@ -21,9 +21,8 @@ def completion(shell: str, as_json: bool) -> None:
     """Print the script that completes phigate's commands and options in a SHELL."""
     from click.shell_completion import get_completion_class
 
-    from checker.cli.program import cli
-
     kind = get_completion_class(shell)
     assert kind is not None  # click knows all three
-    script = kind(cli, {}, "phigate", "_PHIGATE_COMPLETE").source()
+    program = click.get_current_context().find_root().command
+    script = kind(program, {}, "phigate", "_PHIGATE_COMPLETE").source()
     tell(script, as_json, shell=shell, script=script)

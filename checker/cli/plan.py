@@ -9,7 +9,7 @@ import click
 
 from checker.cli import auditing
 from checker.cli.console import emit_json, say, show, write_json
-from checker.cli.options import File, json_option, ledger_option
+from checker.cli.options import File, RunFolder, json_option, ledger_option
 from checker.errors import DataError
 
 if TYPE_CHECKING:
@@ -25,8 +25,22 @@ if TYPE_CHECKING:
     is_flag=True,
     help="Round counts and withhold those below the policy's minCell, for logs that others read.",
 )
+@click.option(
+    "--like",
+    "earlier",
+    type=RunFolder,
+    metavar="RUN",
+    help="Say how long it will take, at the speed of an earlier run on this machine.",
+)
 @json_option
-def plan(policy: Path, target: Path, ledger: Path | None, rounded: bool, as_json: bool) -> None:
+def plan(
+    policy: Path,
+    target: Path,
+    ledger: Path | None,
+    rounded: bool,
+    earlier: Path | None,
+    as_json: bool,
+) -> None:
     """Show what an audit would measure, what cannot pass, and what it costs; runs no model.
 
     With a ledger, for the attempt that it would be; nothing is registered.
@@ -41,6 +55,8 @@ def plan(policy: Path, target: Path, ledger: Path | None, rounded: bool, as_json
         compiled = at_attempt(compiled, attempt=number)
         say(f"attempt {number} by the ledger: bounds at {100 * compiled.confidence:.10g} %")
     auditing.tell_ledger_missing(compiled.policy.document, ledger)
+    if earlier is not None:
+        _tell_time(compiled, earlier)
     if rounded:
         from checker.cli.rounded_plan import print_rounded_plan, rounded_plan
 
@@ -52,6 +68,17 @@ def plan(policy: Path, target: Path, ledger: Path | None, rounded: bool, as_json
         write_json(compiled.to_bytes().decode().rstrip("\n"))
     else:
         show(lambda console: print_plan(compiled, console))
+
+
+def _tell_time(compiled: AuditPlan, earlier: Path) -> None:
+    """Say how long an audit will take; beside the plan, which knows no machine."""
+    from checker.cli.progress import span
+    from checker.run.estimate import estimate_time
+    from checker.run.stored import load_run
+
+    found = estimate_time(compiled, load_run(earlier))
+    rest = "" if found.share > 0.995 else f"; {1 - found.share:.0%} of it is of kinds not in there"
+    say(f"about {span(found.seconds)} at the speed of {earlier} (on {found.device}{rest})")
 
 
 def _compiled(policy: Path, target: Path, *, rounded: bool) -> AuditPlan:

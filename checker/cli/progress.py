@@ -138,7 +138,7 @@ class TerminalProgress:
         self.jobs_done += 1
         begun = self.begun_at.pop(job.digest, None)
         if self.verbose:
-            took = "" if begun is None else f" in {_span(self.clock() - begun)}"
+            took = "" if begun is None else f" in {span(self.clock() - begun)}"
             self.console.print(
                 f"{self.jobs_done} of {self.jobs} jobs: {told(self._title(job))}{took}"
             )
@@ -172,7 +172,7 @@ class TerminalProgress:
         """Return how far the run is, with its rate and about how long it will go on."""
         elapsed = self.clock() - self.begun
         if not self.jobs:
-            return f"{_span(elapsed)}: getting ready"
+            return f"{span(elapsed)}: getting ready"
         parts = [f"{self.jobs_done} of {self.jobs} jobs"]
         if self.tokens:
             parts.append(f"{self.tokens_done / self.tokens:.0%} of the tokens")
@@ -180,19 +180,19 @@ class TerminalProgress:
             rate = self.tokens_done / elapsed
             left = max(self.tokens - self.tokens_done, 0) / rate
             parts.append(f"about {magnitude(round(rate)):,} tokens/s")
-            parts.append(f"{_span(left)} left")
+            parts.append(f"{span(left)} left")
         now = f"; now: {self._at_work()}" if self.at_work else ""
-        return f"{_span(elapsed)}: {', '.join(parts)}{now}"
+        return f"{span(elapsed)}: {', '.join(parts)}{now}"
 
     def _left_share(self) -> str:
         done = self.tokens_done / self.tokens if self.tokens else 1.0
         return f"{1 - done:.0%} of the tokens"
 
 
-def _span(seconds: float) -> str:
+def span(seconds: float) -> str:
     """Return a time in words.
 
-    >>> _span(42), _span(63), _span(7384)
+    >>> span(42), span(63), span(7384)
     ('42 s', '1 min 3 s', '2 h 3 min')
     """
     minutes, rest = divmod(round(seconds), 60)
@@ -203,7 +203,7 @@ def _span(seconds: float) -> str:
 
 
 class TrainingProgress:
-    """One line that counts epochs, on standard error."""
+    """Epochs on standard error: one line at a terminal, elsewhere a new one now and then."""
 
     def __init__(self, console: Console) -> None:
         self.bars = Progress(
@@ -215,6 +215,8 @@ class TrainingProgress:
             transient=True,
         )
         self.line: TaskID | None = None
+        self.console = console
+        self.said_at = time.monotonic()
 
     def __enter__(self) -> TrainingProgress:
         """Begin to draw."""
@@ -231,3 +233,8 @@ class TrainingProgress:
         assert self.line is not None
         text = f"{model}: epoch {number}, loss {loss:.2f} nats a token"
         self.bars.update(self.line, description=text)
+        if self.bars.disable and verbosity() is not Verbosity.QUIET:
+            now = time.monotonic()
+            if now - self.said_at >= FIRST_BEAT_S:
+                self.said_at = now
+                self.console.print(text)

@@ -197,3 +197,13 @@ def test_a_run_keeps_a_log_of_its_jobs(phigate: Command, checked: Callable[[str]
     assert not re.search(r"600|1,?200", emptied.err)
     said = json.loads(emptied.out)
     assert (said["run"], said["jobs"]["crashed"]) == (str(done.run), {})
+
+
+def test_training_is_told_in_a_log_too(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    begin()
+    monkeypatch.setattr(progress, "FIRST_BEAT_S", 0.0)
+    with progress.TrainingProgress(Console(stderr=True)) as training:
+        training.epoch("sound", 3, 1.25)
+    assert "sound: epoch 3, loss 1.25 nats a token" in capsys.readouterr().err

@@ -22,6 +22,7 @@ from transformers.utils import logging as transformers_logging
 from checker.errors import PhigateError, TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets.engine.constants import constants_of_code
+from checker.targets.engine.threads import choose_threads
 
 
 @contextlib.contextmanager
@@ -74,6 +75,7 @@ def load_model(directory: Path, *, spec: ModelSpec, dtype: str) -> Any:
             )
             check_weights(directory, loading, constants=constants_of_code(directory, model=model))
             check_tied(directory, model)
+            choose_threads(model, device)
             return model.to(device)
         except torch.OutOfMemoryError as error:
             raise TargetError(
