@@ -122,22 +122,21 @@ def _draws_enough(cell: Cell, job: Job, *, watch: Sequence[int]) -> bool:
     test asks for, or all.
     """
     samples, wanted = int(job.inputs.get("samples", 0)), int(cell.params.get("samples", 0))
-    if samples < wanted and metric_of(cell).thresholded:
-        return False
     asked = job.inputs.get("thresholdTest")
     params = load_attack(cell.probe).params.model_validate(cell.params)
     first = int(getattr(params, "estimation_samples", wanted))
+    most = int(getattr(params, "decision_samples", wanted))
+    decides = cell.gating and metric_of(cell).thresholded
     # of a pool every patient has a part of what is watched
     watched = [own for own in job.inputs.get("watch", []) if set(own) <= set(watch)]
     least = samples if asked is None else int(asked["first"])
     if not watched or not getattr(params, "estimates_q", False):
         return least >= wanted
     if asked is None:
-        return samples >= first
-    test = {"threshold": cell.params["threshold"], "first": first, "most": wanted}
+        return samples >= (most if decides else first)
+    test = {"threshold": cell.params["threshold"], "first": first, "most": most}
     return least >= first and (
-        not metric_of(cell).thresholded
-        or any({**test, "watch": own} in asked["tests"] for own in watched)
+        not decides or any({**test, "watch": own} in asked["tests"] for own in watched)
     )
 
 
