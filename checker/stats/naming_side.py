@@ -16,7 +16,7 @@ fast with the distance: a sound model has many patients who could be told by cha
 A draw does not depend on how many there will be, so the continuations of a prompt alone say how
 many it must have, and anybody can count that again. An estimate that stops where it looks clear is
 biased; means and rankings therefore take the first continuations, of which every prompt has as
-many (METHODS §2, *Which side of a threshold*).
+many (METHODS §2, *T2, attribute disclosure*).
 """
 
 from __future__ import annotations

@@ -108,14 +108,15 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
     for name, value in asked.items():
         if job.inputs.get(name) != value:
             return f"a job of other {_WORDS.get(name, name)}"
-    if job.kind == "rollouts" and not _draws_enough(cell, job, watch=watch):
+    is_enough = _ENOUGH.get(job.kind)
+    if is_enough is not None and not is_enough(cell, job, watch):
         return "a job of fewer samples"
     if job.needs and cell.labels is not None and cell.labels not in job.needs:
         return "a job of other patients"
     return None
 
 
-def _draws_enough(cell: Cell, job: Job, *, watch: Sequence[int]) -> bool:
+def _draws_enough(cell: Cell, job: Job, watch: Sequence[int]) -> bool:
     """Whether a job draws as many samples as a cell takes: they have numbers, and it reads its own.
 
     Where q is estimated these are the first of each prompt, and for a threshold as many more as its
@@ -186,6 +187,9 @@ _SHARED: dict[str, Callable[[Cell, AuditPlan, PolicySpec], dict[str, Any]]] = {
     "extraction": _extraction,
 }
 """Inputs that a job of a shared kind must have for a cell to rest on it."""
+
+_ENOUGH: dict[str, Callable[[Cell, Job, Sequence[int]], bool]] = {"rollouts": _draws_enough}
+"""Kinds of which a cell may read a part, and whether a job holds what it reads."""
 
 _WORDS = {"parts": "classes of its pool"}
 """Inputs by what people call them, where that is something else."""
