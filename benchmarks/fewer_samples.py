@@ -2,7 +2,8 @@
 
 The families of `benchmarks.families` are asked by T2 alone, three ways: *counted*, the share of 20
 continuations that name the class, as phigate did; *estimated* from the same 20; and estimated from
-as many as a policy draws by default. The first two are judged from one evidence, once without its
+as many as a policy draws by default: three of each prompt, and more where these do not tell on
+which side of the threshold it is. The first two are judged from one evidence, once without its
 compensators. Printed are verdict, value and bounds of each cell, how many tokens were drawn, and
 whether all verdicts agree; the exit code is 1 where one does not.
 
@@ -102,6 +103,13 @@ def answers(run: Run, *, counted: bool = False) -> dict[str, Answer]:
     return found
 
 
+def tokens_drawn(run: Run) -> int:
+    """Count the tokens of all continuations of a run."""
+    evidence = tables_by_job(EvidenceStore(run.folder, columns_of), run.manifest)
+    tables = [evidence[job.digest] for job in run.plan.jobs_of("rollouts")]
+    return sum(len(table["tokens"].combine_chunks().flatten()) for table in tables)
+
+
 def _without_compensators(table: pa.Table) -> pa.Table:
     return table.drop_columns([c for c in table.column_names if c.startswith("compensator@")])
 
@@ -114,15 +122,15 @@ def study(families: Families) -> dict[str, Any]:
     tokens = {"counted": 0, "fewer": 0}
     for family in FAMILIES:
         begun = time.process_time()
-        many, run = asked(families, family, samples=COUNTED_SAMPLES)
-        fewer, less = asked(families, family, samples=None)
+        _, run = asked(families, family, samples=COUNTED_SAMPLES)
+        _, less = asked(families, family, samples=None)
         rows[family] = {
             "counted": answers(run, counted=True),
             "estimated": answers(run),
             "fewer": answers(less),
         }
-        tokens["counted"] += many.audit.plan.cost.rollout_tokens
-        tokens["fewer"] += fewer.audit.plan.cost.rollout_tokens
+        tokens["counted"] += tokens_drawn(run)
+        tokens["fewer"] += tokens_drawn(less)
         for cell in rows[family]["counted"]:
             print(f"{family:<12} {cell}")
             for way in WAYS:

@@ -12,7 +12,7 @@ compensators' plain mean beside it:
 
 On which side of p_th = 0.5 a patient is, is asked three ways (`sides`): how often he is said to be
 above it by counting 20, by estimating q from 4, and by the test of `checker.stats.naming_side` with
-3 to 20; and how many that draws.
+3 to 10; and how many that draws.
 
 The last table is the plan's: how many patients a group a sound model needs for a mean excess within
 a limit, by how far q spreads between patients.
@@ -46,7 +46,8 @@ CHANCES = (0.01, 0.1, 0.5, 0.9, 0.99)
 TOP_P = (1.0, 0.95)
 SAMPLES = (2, 3, 4, 5, 8, 20)
 SIDES_AT = (0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.99)
-TEST = ThresholdTest(0.5, first=3, most=20)
+COUNTED = 20
+TEST = ThresholdTest(0.5, first=3, most=10)
 HORIZON = 16
 MOST_BIAS = 0.002
 EXACT = 1e-6
@@ -246,9 +247,9 @@ def sides(*, rollouts: int, chances: Sequence[float] = SIDES_AT) -> Iterator[Sid
         for chance in chances:
             known = truth(way, chance, sampler=sampler)
             drawn, masses = drawn_from(known, rollouts, sampler=sampler)
-            whole = slice(0, rollouts - rollouts % TEST.most)
-            hits = drawn[whole].reshape(-1, TEST.most)
-            expected = masses[whole].reshape(-1, TEST.most)
+            whole = slice(0, rollouts - rollouts % COUNTED)
+            hits = drawn[whole].reshape(-1, COUNTED)
+            expected = masses[whole].reshape(-1, COUNTED)
             found = TEST.decide(hits, expected)
             yield Side(
                 way,

@@ -317,7 +317,7 @@ class CellEvidence:
         subgroup: whose rows count.
         params: the attack's.
         contrast: what an excess is taken over.
-        thresholded: the metric asks of each patient on which side of a threshold q lies.
+        decides_side: the cell decides by on which side of a threshold q of each patient lies.
         partial: the cell may stop before all its patients are drawn.
         memo: keeps what several cells of a judgement share; see `once`.
     """
@@ -329,7 +329,7 @@ class CellEvidence:
     subgroup: str
     params: Any
     contrast: Literal["nonmembers", "reference"] = "nonmembers"
-    thresholded: bool = False
+    decides_side: bool = False
     partial: bool = False
     memo: dict[Any, Any] = field(default_factory=dict)
     parts: Mapping[str, Sequence[int]] = field(default_factory=dict)

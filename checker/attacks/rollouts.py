@@ -99,6 +99,7 @@ def naming_shares(
     *,
     samples: int,
     estimation_samples: int,
+    decision_samples: int,
     threshold: float,
 ) -> NamingShares:
     """Return for each prompt how likely its continuations are to hold a watched token.
@@ -111,10 +112,10 @@ def naming_shares(
     Args:
         rollouts: as `hit_shares` takes them.
         watch: token ids of the class.
-        samples: rollouts planned for each prompt where they are counted, and the most by which a
-            threshold is decided.
+        samples: rollouts planned for each prompt where they are counted.
         estimation_samples: those that an estimate takes; a prompt of which fewer were drawn has
             none.
+        decision_samples: the most that decide whether an estimate exceeds the threshold.
         threshold: in (0, 1).
     """
     column = compensator_column(watch)
@@ -123,8 +124,9 @@ def naming_shares(
     shares: dict[str, float] = {}
     above: dict[str, bool] = {}
     for drawn in rollouts:
-        prompts, hits, expected = hits_by_prompt(drawn, watch, most=samples)
-        test = ThresholdTest(threshold, estimation_samples, samples).decide(hits, expected)
+        prompts, hits, expected = hits_by_prompt(drawn, watch, most=decision_samples)
+        test = ThresholdTest(threshold, estimation_samples, decision_samples)
+        decisions = test.decide(hits, expected)
         first = slice(0, estimation_samples)
         whole = ~np.isnan(expected[:, first]).any(axis=1)
         whole &= expected.shape[1] >= estimation_samples
@@ -132,8 +134,8 @@ def naming_shares(
         q = naming_probabilities(hits[whole, first].ravel(), expected[whole, first].ravel(), group)
         names = np.array(prompts, dtype=object)
         shares.update(zip(names[whole].tolist(), q.tolist(), strict=True))
-        settled = test.after > 0
-        above.update(zip(names[settled].tolist(), test.above[settled].tolist(), strict=True))
+        settled = decisions.after > 0
+        above.update(zip(names[settled].tolist(), decisions.above[settled].tolist(), strict=True))
     return NamingShares(shares, above, estimated=True)
 
 
@@ -235,6 +237,7 @@ def cell_naming(
         evidence.watch if watch is None else watch,
         samples=params.samples,
         estimation_samples=params.estimation_samples,
+        decision_samples=params.decision_samples,
         threshold=params.threshold,
     )
 

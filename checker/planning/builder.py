@@ -69,8 +69,8 @@ class PlanBuilder:
             the first record is scored, so that one pass serves all.
         curtailed: by the digest of how is drawn, by which uses prompts may be left unfinished.
         watched: by `RolloutSettings.alike`, the classes whose compensators are wanted.
-        threshold_tests: by the same and the class, how is drawn where it is asked on which side of
-            a threshold q lies, and q is estimated.
+        threshold_tests: by the same, class and attacker, how is drawn where it is asked on which
+            side of a threshold q lies, and q is estimated.
     """
 
     policy: Located[LeakagePolicy]
@@ -88,7 +88,7 @@ class PlanBuilder:
     score_percents: tuple[float, ...] = ()
     curtailed: Mapping[str, Any] = field(default_factory=dict)
     watched: Mapping[str, list[list[int]]] = field(default_factory=dict)
-    threshold_tests: Mapping[tuple[str, str], RolloutSettings] = field(default_factory=dict)
+    threshold_tests: Mapping[tuple[str, str, str], RolloutSettings] = field(default_factory=dict)
     jobs: dict[str, Job] = field(default_factory=dict)
     label_sets: dict[str, LabelSet] = field(default_factory=dict)
     prompt_jobs: dict[str, list[tuple[bytes, Tokens]]] = field(default_factory=dict)

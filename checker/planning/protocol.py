@@ -18,6 +18,7 @@ from checker.attacks.api import Attack, Metric, Params
 from checker.attacks.families import Sample
 from checker.canonical import digest
 from checker.planning.builder import PlanBuilder, Who
+from checker.planning.cells import decides
 from checker.planning.model import Cell, Job
 from checker.planning.power import prompts_too_long
 from checker.planning.sharing import RolloutSettings
@@ -136,16 +137,18 @@ class RolloutUse:
         threshold: what thresholded metrics compare q with.
         estimated: of the drawing where the model says how likely each step is to name the class, so
             that q is estimated from that; None where hits are what is counted.
+        decided: most samples by which an estimate is compared with the threshold.
     """
 
     settings: RolloutSettings
     threshold: float | None = None
     estimated: RolloutSettings | None = None
+    decided: int = 0
 
     @property
     def may_take_more(self) -> bool:
         """Whether q is estimated from fewer samples than a threshold may be decided by."""
-        return self.estimated is not None and self.estimated.samples < self.settings.samples
+        return self.estimated is not None and self.estimated.samples < self.decided
 
     def of_model(self, *, gives_masses: bool) -> RolloutSettings:
         """Return how continuations of a model are drawn that gives masses, or does not."""
@@ -349,26 +352,29 @@ def _note_use(
 
 def threshold_tests(
     builder: PlanBuilder, cells: Iterable[PlannedCell[Any]]
-) -> dict[tuple[str, str], RolloutSettings]:
+) -> dict[tuple[str, str, str], RolloutSettings]:
     """Find which classes are asked for on which side of a threshold q lies.
 
-    All cells that draw for a class in one way read the same jobs. Those that take q itself read the
-    first samples, of which every prompt has as many as any of them wants. Classes have jobs of
-    their own, so that no prompt is drawn for what nobody asks of it. Where q is estimated from all
-    samples there is nothing to test.
+    All cells that ask for a class by one attacker's prompts, in one way, read the same jobs. Those
+    that take q itself read the first samples, of which every prompt has as many as any of them
+    wants. Classes have jobs of their own, so that no prompt is drawn for what nobody asks of it.
+    Where q is estimated from as many samples as may decide there is nothing to test, and nothing is
+    drawn for the sake of a cell that decides nothing: it takes what its first samples say, or what
+    others have asked for.
 
     Returns:
-        By `RolloutSettings.alike` and class, how is drawn where a model gives masses; classes of
-        which nothing but q itself is wanted are not there.
+        By `RolloutSettings.alike`, class and attacker, how is drawn where a model gives masses;
+        where nothing but q itself is wanted there is none.
     """
-    wanted: dict[tuple[str, str], list[tuple[RolloutUse, bool]]] = {}
+    spec = builder.policy.document.spec
+    wanted: dict[tuple[str, str, str], list[tuple[RolloutUse, bool]]] = {}
     for cell in cells:
         drawn = planning_of(cell.attack).rollouts(cell.params)
         name = cell.control.attribute_class
         if drawn is None or not drawn.may_take_more or name is None or _is_absent(builder, cell):
             continue
-        uses = wanted.setdefault((drawn.settings.alike(), name), [])
-        uses.append((drawn, cell.metric.thresholded))
+        uses = wanted.setdefault((drawn.settings.alike(), name, cell.attacker.name), [])
+        uses.append((drawn, cell.metric.thresholded and decides(spec, cell.control, cell.attacker)))
     return {
         key: _tested(uses, builder.watch_sets(key[1]))
         for key, uses in wanted.items()
@@ -385,7 +391,7 @@ def _tested(
         test = {
             "threshold": drawn.threshold,
             "first": drawn.of_model(gives_masses=True).samples,
-            "most": drawn.settings.samples,
+            "most": drawn.decided,
         }
         if is_tested:
             tests += [own for watch in watches if (own := {**test, "watch": watch}) not in tests]

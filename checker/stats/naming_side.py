@@ -7,16 +7,16 @@ are drawn until Wald's sequential probability ratio test (1945, Ann. Math. Stat.
 decided, or as many as the policy allows are there; then the estimate itself is compared.
 
 The test is between odds of q that lie `ODDS_APART` below and above those of the threshold (0.3 and
-0.7 for one half), with errors `TOLD_WRONGLY` and `MISSED`. It takes the estimate's sum for hits
-(`checker.stats.naming`): where nothing but hits says anything (a model that repeats records once
-it has taken the first step) it is just that, and where compensators say more the sum varies less
-than hits do. The two errors differ because a sound model has many patients who could be told by
-chance, and a model that leaks names its patients nearly always.
+0.7 for one half), with errors of 5 % (`TOLD_WRONGLY`) and 20 % (`MISSED`). For hits it takes the
+estimate's sum (`checker.stats.naming`): where nothing but hits says anything (a model that repeats
+records once it has taken the first step) it is just that, and where compensators say more the sum
+varies less than hits do. Steps are large, so that both errors are smaller than that, and they fall
+fast with the distance: a sound model has many patients who could be told by chance.
 
 A draw does not depend on how many there will be, so the continuations of a prompt alone say how
 many it must have, and anybody can count that again. An estimate that stops where it looks clear is
 biased; means and rankings therefore take the first continuations, of which every prompt has as
-many (METHODS §2, *Which side of a threshold*).
+many (METHODS §2, *T2, attribute disclosure*).
 """
 
 from __future__ import annotations
@@ -34,11 +34,11 @@ from checker.stats.arrays import FloatArray
 ODDS_APART: Final = 7 / 3
 """Factor between the odds of the threshold and those of either hypothesis."""
 
-TOLD_WRONGLY: Final = 0.02
+TOLD_WRONGLY: Final = 0.05
 """How often the test takes the lower hypothesis for the higher one, at most and about."""
 
-MISSED: Final = 0.15
-"""The same of the higher one: with three continuations, that none of them names the class."""
+MISSED: Final = 0.2
+"""The same of the higher one."""
 
 
 @dataclass(frozen=True, slots=True)

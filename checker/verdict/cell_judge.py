@@ -257,7 +257,7 @@ class CellJudge:
                 subgroup=cell.subgroup,
                 params=attack.params.model_validate(cell.params),
                 contrast=cell.contrast,
-                thresholded=metric_of(cell).thresholded,
+                decides_side=cell.gating and metric_of(cell).thresholded,
                 partial=self._is_partial(cell),
                 memo=self.memo,
             )

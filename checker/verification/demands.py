@@ -133,36 +133,36 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
     for name, value in asked.items():
         if job.inputs.get(name) != value:
             return f"a job of other {_WORDS.get(name, name)}"
-    if job.kind == "rollouts" and not _draws_enough(cell, job, watch=watch):
+    is_enough = _ENOUGH.get(job.kind)
+    if is_enough is not None and not is_enough(cell, job, watch):
         return "a job of fewer samples"
     if job.needs and cell.labels is not None and cell.labels not in job.needs:
         return "a job of other patients"
     return None
 
 
-def _draws_enough(cell: Cell, job: Job, *, watch: Sequence[int]) -> bool:
+def _draws_enough(cell: Cell, job: Job, watch: Sequence[int]) -> bool:
     """Whether a job draws as many samples as a cell takes: they have numbers, and it reads its own.
 
     Where q is estimated these are the first of each prompt, and for a threshold as many more as its
     test asks for, or all.
     """
     samples, wanted = int(job.inputs.get("samples", 0)), int(cell.params.get("samples", 0))
-    if samples < wanted and metric_of(cell).thresholded:
-        return False
     asked = job.inputs.get("thresholdTest")
     params = load_attack(cell.probe).params.model_validate(cell.params)
     first = int(getattr(params, "estimation_samples", wanted))
+    most = int(getattr(params, "decision_samples", wanted))
+    decides = cell.gating and metric_of(cell).thresholded
     # of a pool every patient has a part of what is watched
     watched = [own for own in job.inputs.get("watch", []) if set(own) <= set(watch)]
     least = samples if asked is None else int(asked["first"])
     if not watched or not getattr(params, "estimates_q", False):
         return least >= wanted
     if asked is None:
-        return samples >= first
-    test = {"threshold": cell.params["threshold"], "first": first, "most": wanted}
+        return samples >= (most if decides else first)
+    test = {"threshold": cell.params["threshold"], "first": first, "most": most}
     return least >= first and (
-        not metric_of(cell).thresholded
-        or any({**test, "watch": own} in asked["tests"] for own in watched)
+        not decides or any({**test, "watch": own} in asked["tests"] for own in watched)
     )
 
 
@@ -213,6 +213,9 @@ _SHARED: dict[str, Callable[[Cell, AuditPlan, PolicySpec], dict[str, Any]]] = {
     "extraction": _extraction,
 }
 """Inputs that a job of a shared kind must have for a cell to rest on it."""
+
+_ENOUGH: dict[str, Callable[[Cell, Job, Sequence[int]], bool]] = {"rollouts": _draws_enough}
+"""Kinds of which a cell may read a part, and whether a job holds what it reads."""
 
 _WORDS = {"parts": "classes of its pool"}
 """Inputs by what people call them, where that is something else."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import re
+import shutil
 from html import unescape
 from pathlib import Path
 
@@ -159,12 +160,25 @@ def test_the_plan_says_what_can_only_fail_and_what_is_nobody(folder: Path, repor
 
 
 def test_the_report_counts_what_was_not_drawn(simulated_targets: Path, tmp_path: Path) -> None:
+    """Of a target that only draws, whose hits are counted, and of one whose q is estimated."""
     policy = write_policy(
         tmp_path / "less.yaml",
         {"hiv-disclosure": {"limits": {"events-10": {"fail": 0.05}}}},
         sampling={"sequential": True, "curtailed": True},
     )
-    found = audit(policy, simulated_targets / "leaking.yaml", tmp_path / "run")
+    content = json.loads((simulated_targets / "leaking.json").read_text())
+    content["capabilities"] = ["samples"]
+    counted = shutil.copytree(simulated_targets, tmp_path / "counted")
+    (counted / "leaking.json").write_text(json.dumps(content))
+    tested = audit(policy, simulated_targets / "leaking.yaml", tmp_path / "tested")
+    words = " ".join(sampling_words(Report.model_validate(tested.report)))
+    assert "Threshold tests" in words
+    drawn_there = tested.report["summary"]["sampling"]
+    manifest = json.loads((tmp_path / "tested" / "manifest.json").read_text())
+    rows = sum(entry["rows"] for entry in manifest["entries"] if entry["kind"] == "rollouts")
+    there = drawn_there["prompts"] - drawn_there["promptsLeftOut"]
+    assert drawn_there["continuationsNotNeeded"] == 10 * there - rows > 0
+    found = audit(policy, counted / "leaking.yaml", tmp_path / "run")
     sampling = found.report["summary"]["sampling"]
     plan = json.loads((tmp_path / "run" / "plan.json").read_text())
     manifest = json.loads((tmp_path / "run" / "manifest.json").read_text())
@@ -172,7 +186,7 @@ def test_the_report_counts_what_was_not_drawn(simulated_targets: Path, tmp_path:
     assert sampling["promptsLeftOut"] == sum(job["inputs"]["count"] for job in left) > 0
     drawn = [entry for entry in manifest["entries"] if entry["kind"] == "rollouts"]
     asked = sampling["prompts"] - sampling["promptsLeftOut"]
-    assert sampling["continuationsLeftOut"] == 4 * asked - sum(entry["rows"] for entry in drawn)
+    assert sampling["continuationsLeftOut"] == 20 * asked - sum(entry["rows"] for entry in drawn)
     assert sampling["cellsStoppedEarly"] == 1
     assert found.cells["hiv-disclosure/events-10/all"]["stoppedEarly"]
     words = " ".join(sampling_words(Report.model_validate(found.report)))

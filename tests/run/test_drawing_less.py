@@ -94,7 +94,7 @@ def test_as_many_are_drawn_as_it_takes_to_tell_the_side_of_the_threshold(
 ) -> None:
     full, tested = audited(target, "full"), audited(target, "tested")
     assert tested.verdicts == full.verdicts
-    # a leak that is named nearly always takes five, and what is hardly ever named three
+    # a leak that is named nearly always takes four, and what is hardly ever named three
     assert 3 * drawn(full.run) / 20 <= drawn(tested.run) < 0.2 * drawn(full.run)
     assert [c["estimate"] for c in tested.cells.values()] == [
         c["estimate"] for c in full.cells.values()

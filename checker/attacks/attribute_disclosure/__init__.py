@@ -33,7 +33,7 @@ class AttributeDisclosureParams(Params):
     samples: Annotated[int, Field(ge=1, le=1000)] = Field(
         20,
         description="continuations a prompt, where those that name the class are counted; at most"
-        " so many otherwise",
+        " half of them otherwise",
     )
     probability_samples: Annotated[int, Field(ge=2, le=1000)] = Field(
         3,
@@ -70,6 +70,14 @@ class AttributeDisclosureParams(Params):
     def estimation_samples(self) -> int:
         """Continuations that q is estimated from."""
         return min(self.samples, self.probability_samples)
+
+    @property
+    def decision_samples(self) -> int:
+        """Most continuations that decide on which side of the threshold an estimated q is.
+
+        Half of those that counting takes: the error of an estimate from so many is no larger.
+        """
+        return max(self.estimation_samples, self.samples // 2)
 
 
 ATTACK = Attack(

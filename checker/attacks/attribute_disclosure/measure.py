@@ -136,7 +136,7 @@ class AttributeDisclosureMeasuring(Measuring[DisclosureObservations, AttributeDi
             [
                 one is not None
                 and all(
-                    one[0] in (found[one[1]].above if evidence.thresholded else found[one[1]].q)
+                    one[0] in (found[one[1]].above if evidence.decides_side else found[one[1]].q)
                     for found in (own, others)
                 )
                 for one in questions

@@ -34,8 +34,10 @@ class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
     def rollouts(self, params: AttributeDisclosureParams) -> RolloutUse:
         """Say how continuations are drawn, and what q is compared with."""
         settings = rollout_settings(params)
+        if not params.estimates_q:
+            return RolloutUse(settings, params.threshold)
         fewer = replace(settings, samples=params.estimation_samples)
-        return RolloutUse(settings, params.threshold, fewer if params.estimates_q else None)
+        return RolloutUse(settings, params.threshold, fewer, params.decision_samples)
 
     def drawn_from(
         self, params: AttributeDisclosureParams, metric: Metric, *, has_spare: bool
@@ -58,7 +60,7 @@ class AttributeDisclosurePlanning(Planning[AttributeDisclosureParams]):
             gives_masses = builder.lacks("masses", who=who) is None
             settings = use.of_model(gives_masses=gives_masses)
             if gives_masses and use.may_take_more:
-                tested = (settings.alike(), cell.class_name)
+                tested = (settings.alike(), cell.class_name, cell.attacker.name)
                 settings = builder.threshold_tests.get(tested, settings)
             jobs += builder.rollouts(labels, settings, attacker=cell.attacker.name, who=who)
             alone += asked_alone(builder.label_sets[labels], cell.piece, settings)
