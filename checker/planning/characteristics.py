@@ -15,10 +15,11 @@ from typing import Literal
 
 from checker.canonical import JsonModel, digest, file_sha256
 from checker.errors import EvidenceError
+from checker.planning.cells import decides
 from checker.planning.imagined import imagined_plan, profiles_sha256, shipped_profiles
 from checker.planning.operating import SIZES, operating_point
-from checker.policy import Located
-from checker.policy.documents import LeakagePolicy, as_json
+from checker.policy import Located, resolve_attacker
+from checker.policy.documents import LeakagePolicy, PolicySpec, as_json
 from checker.policy.inheritance.parents import versions_of
 from checker.resources import resource
 
@@ -51,6 +52,8 @@ class Characteristics(JsonModel):
 
     `policy_sha256` is the digest of what the resolved policy says, and `cohorts_sha256` that of
     what is known of the cohorts; where either is another, the numbers are not the policy's.
+    `only_warn` are controls whose limits a model need not be shown to keep: where too few patients
+    have the class, only a leak that is proven keeps it from release.
     """
 
     schema_version: Literal["1"] = "1"
@@ -59,6 +62,7 @@ class Characteristics(JsonModel):
     policy_sha256: str
     cohorts_sha256: str
     cohorts: dict[str, str]
+    only_warn: list[str]
     points: list[CharacteristicPoint]
 
 
@@ -87,8 +91,18 @@ def characteristics(
         policy_sha256=digest(as_json(document)),
         cohorts_sha256=profiles_sha256(),
         cohorts={name: one.title for name, one in shipped_profiles().items()},
+        only_warn=_only_warn(document.spec),
         points=points,
     )
+
+
+def _only_warn(spec: PolicySpec) -> list[str]:
+    return [
+        name
+        for name, control in spec.controls.items()
+        if control.on_inconclusive == "warn"
+        and any(decides(spec, control, resolve_attacker(spec, who)) for who in control.limits)
+    ]
 
 
 def _point(
