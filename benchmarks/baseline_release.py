@@ -17,6 +17,7 @@ import argparse
 import math
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from scipy.special import ndtri
@@ -109,11 +110,12 @@ def _drawn(
     sizes = cell.sample.members, cell.sample.nonmembers
     limit, base = cell.limit.fail or 0.0, cell.power.base_rate or 0.0
     excess = 2 * limit if twice else 0.0
+    groups: tuple[Any, ...]
     if isinstance(family, SplitAuroc | TruePositiveRate):
         inside, outside = (rng.normal(size=n) for n in sizes)
         if twice and isinstance(family, SplitAuroc):
             inside += math.sqrt(2) * float(ndtri(0.5 + 2 * (limit - 0.5)))
-        elif twice:
+        elif twice and isinstance(family, TruePositiveRate):
             # so many members stand out as make the rate what it is to be
             share = (excess - family.fpr) / (1 - family.fpr)
             inside += 20 * (rng.random(sizes[0]) < share)

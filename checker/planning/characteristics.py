@@ -139,13 +139,10 @@ def shipped_characteristics(document: LeakagePolicy) -> Characteristics | None:
     Args:
         document: resolved.
     """
-    name = f"{document.metadata.name}@{document.metadata.version}.json"
-    try:
-        path = resource(f"{FOLDER}/{name}")
-    except FileNotFoundError:
+    found = _shipped(document.metadata.name, document.metadata.version)
+    if found is None or found.policy_sha256 != digest(as_json(document)):
         return None
-    found = read_characteristics(path)
-    return found if found.policy_sha256 == digest(as_json(document)) else None
+    return found
 
 
 def characteristics_of_file(name: str, version: str, *, sha256: str) -> Characteristics | None:
@@ -159,10 +156,14 @@ def characteristics_of_file(name: str, version: str, *, sha256: str) -> Characte
     files = versions_of(name, resource("policies"))
     if all(file_sha256(path) != sha256 for path in files):
         return None
-    try:
-        return read_characteristics(resource(f"{FOLDER}/{name}@{version}.json"))
-    except FileNotFoundError:
-        return None
+    return _shipped(name, version)
+
+
+def _shipped(name: str, version: str) -> Characteristics | None:
+    # listed, not asked for by name: names and versions are anybody's
+    wanted = f"{name}@{version}.json"
+    files = (file for file in resource(FOLDER).iterdir() if file.name == wanted)
+    return next((read_characteristics(file) for file in files), None)
 
 
 def read_characteristics(path: Path) -> Characteristics:
