@@ -6,7 +6,7 @@ A model is trained on members and asked for every window of twelve tokens of the
 nonmembers', as `extractable_share` does. Who says how likely a window is without memory: tables of
 nonmembers alone, or beside them a model that was trained on spare patients. `none` counts what they
 find less likely than 1e-4; columns behind it count those of them that the model under audit finds
-so many times likelier than either (METHODS §2, *Extraction as a probability*). Three recipes:
+so many times likelier than either (METHODS §2, *T1, trajectory memorization*). Three recipes:
 
 * stopped: ends when patients who are kept apart no longer gain, as a sound model does;
 * longer: half as many passes again;

@@ -198,7 +198,12 @@ def _print_characteristics(known: Characteristics, console: Console) -> None:
     for name, title in known.cohorts.items():
         console.print(f"{told(name)}: {told(title)}")
     if twice:
-        console.print(f"A model at twice a limit: at most {max(twice):.1%}.")
+        console.print(f"A model at twice a limit that must be shown: at most {max(twice):.1%}.")
+    if known.only_warn:
+        console.print(
+            "Of few patients only a proven leak stops a model, for too few warn:"
+            f" {told(', '.join(known.only_warn))}."
+        )
 
 
 def _at_most(chance: float | None) -> str:

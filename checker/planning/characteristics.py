@@ -15,10 +15,11 @@ from typing import Literal
 
 from checker.canonical import JsonModel, digest, file_sha256
 from checker.errors import EvidenceError
+from checker.planning.cells import decides
 from checker.planning.imagined import imagined_plan, profiles_sha256, shipped_profiles
 from checker.planning.operating import SIZES, operating_point
-from checker.policy import Located
-from checker.policy.documents import LeakagePolicy, as_json
+from checker.policy import Located, resolve_attacker
+from checker.policy.documents import LeakagePolicy, PolicySpec, as_json
 from checker.policy.inheritance.parents import versions_of
 from checker.resources import resource
 
@@ -51,6 +52,8 @@ class Characteristics(JsonModel):
 
     `policy_sha256` is the digest of what the resolved policy says, and `cohorts_sha256` that of
     what is known of the cohorts; where either is another, the numbers are not the policy's.
+    `only_warn` are controls whose limits a model need not be shown to keep: where too few patients
+    have the class, only a leak that is proven keeps it from release.
     """
 
     schema_version: Literal["1"] = "1"
@@ -59,6 +62,7 @@ class Characteristics(JsonModel):
     policy_sha256: str
     cohorts_sha256: str
     cohorts: dict[str, str]
+    only_warn: list[str]
     points: list[CharacteristicPoint]
 
 
@@ -87,8 +91,18 @@ def characteristics(
         policy_sha256=digest(as_json(document)),
         cohorts_sha256=profiles_sha256(),
         cohorts={name: one.title for name, one in shipped_profiles().items()},
+        only_warn=_only_warn(document.spec),
         points=points,
     )
+
+
+def _only_warn(spec: PolicySpec) -> list[str]:
+    return [
+        name
+        for name, control in spec.controls.items()
+        if control.on_inconclusive == "warn"
+        and any(decides(spec, control, resolve_attacker(spec, who)) for who in control.limits)
+    ]
 
 
 def _point(
@@ -125,13 +139,10 @@ def shipped_characteristics(document: LeakagePolicy) -> Characteristics | None:
     Args:
         document: resolved.
     """
-    name = f"{document.metadata.name}@{document.metadata.version}.json"
-    try:
-        path = resource(f"{FOLDER}/{name}")
-    except FileNotFoundError:
+    found = _shipped(document.metadata.name, document.metadata.version)
+    if found is None or found.policy_sha256 != digest(as_json(document)):
         return None
-    found = read_characteristics(path)
-    return found if found.policy_sha256 == digest(as_json(document)) else None
+    return found
 
 
 def characteristics_of_file(name: str, version: str, *, sha256: str) -> Characteristics | None:
@@ -145,10 +156,14 @@ def characteristics_of_file(name: str, version: str, *, sha256: str) -> Characte
     files = versions_of(name, resource("policies"))
     if all(file_sha256(path) != sha256 for path in files):
         return None
-    try:
-        return read_characteristics(resource(f"{FOLDER}/{name}@{version}.json"))
-    except FileNotFoundError:
-        return None
+    return _shipped(name, version)
+
+
+def _shipped(name: str, version: str) -> Characteristics | None:
+    # listed, not asked for by name: names and versions are anybody's
+    wanted = f"{name}@{version}.json"
+    files = (file for file in resource(FOLDER).iterdir() if file.name == wanted)
+    return next((read_characteristics(file) for file in files), None)
 
 
 def read_characteristics(path: Path) -> Characteristics:

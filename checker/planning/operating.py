@@ -66,7 +66,7 @@ class OperatingPoint:
             None where it is not known before the data.
         is_floor: the chance is rather higher.
         released_at_twice: the most that chance can be for a model that is at twice one of the
-            limits, whichever of those whose cells can pass; None where no cell can say.
+            limits, whichever of those that must be shown and can be; None where no cell can say.
         stopped_by: cells and checks that let no model through.
     """
 

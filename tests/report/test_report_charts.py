@@ -9,9 +9,11 @@ from pathlib import Path
 import pytest
 import report_builder as build
 
+from checker import load_policy
 from checker.report import palette
 from checker.report.charts import (
     Chart,
+    characteristics_charts,
     leakage_charts,
     overview_chart,
     perturbation_charts,
@@ -144,3 +146,21 @@ def test_the_perturbation_curve_tells_every_offset(report: Report) -> None:
     (chart,) = perturbation_charts(report)
     assert "Own age, drawn afresh: 80.0" in chart.description
     assert "5 years younger: 10.0" in chart.description
+
+
+def test_a_shipped_policys_report_draws_what_it_can_decide(report: Report) -> None:
+    assert characteristics_charts(report) == []  # of a policy that is nobody's
+    shipped = load_policy("baseline-public-weights@2")
+    meta = shipped.document.metadata
+    known = {"name": meta.name, "version": meta.version, "sha256": shipped.sha256}
+    named = report.model_copy(update={"policy": report.policy.model_copy(update=known)})
+    short, coded = characteristics_charts(named)
+    assert (short.title, coded.title) == ("Short records", "Coded and raw records")
+    # 5,000 members and 5,000 nonmembers, and what is said stands in the drawing's own words
+    described = coded.description.replace("\u00a0", " ")
+    assert "10 000 patients 90 % (10 of 10)" in described
+    assert "at twice a limit: at most 0" in described
+    assert "abortion" in described
+    assert coded.description in coded.svg
+    other = named.policy.model_copy(update={"sha256": "0" * 64})
+    assert characteristics_charts(named.model_copy(update={"policy": other})) == []

@@ -149,9 +149,11 @@ class References:
 
 def versions_of(name: str, folder: Path) -> list[Path]:
     """Return the files of a folder that are called so, whatever their version, sorted."""
-    files = [folder / f"{name}{suffix}" for suffix in _SUFFIXES]
-    files += [file for suffix in _SUFFIXES for file in folder.glob(f"{name}@*{suffix}")]
-    return sorted(file for file in files if file.is_file())
+    if not folder.is_dir():
+        return []
+    # listed, not asked for by name: somebody may have written a name that no file can have
+    files = [file for file in folder.iterdir() if file.suffix in _SUFFIXES]
+    return sorted(file for file in files if _name(file) == name and file.is_file())
 
 
 def renamed(name: str) -> str:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import pairwise
 
 from checker.planning.characteristics import (
     CharacteristicPoint,
@@ -13,11 +12,12 @@ from checker.planning.characteristics import (
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, dress, read_as_shares, write
 from checker.report.model import Report
 from checker.report.palette import INK, MEMBERS, MUTED, NONMEMBERS
-from checker.report.wording.numbers import grouped
+from checker.report.wording.numbers import grouped, share
 
 _WIDTH_IN, _HEIGHT_IN = 3.9, 2.9
 _LINES = {"even": (MEMBERS, "-", "o"), "90:10": (NONMEMBERS, (0, (4, 2)), "s")}
-_NAMES = {"even": "as many nonmembers", "90:10": "nine to one"}
+_MARKS = {"even": "●", "90:10": "■"}
+_NAMES = {"even": "as many nonmembers", "90:10": "nine members to one"}
 
 Curve = list[CharacteristicPoint]
 
@@ -71,35 +71,25 @@ def _chart(key: str, found: Characteristics, names: Sequence[str]) -> Chart:
         axes.set_xlabel("patients, members and nonmembers together", color=INK)
         write(axes, "a model that leaks nothing is released", (0, 1),
               within=("axes fraction", "axes fraction"), aside=(-30, 14))  # fmt: skip
-        for split, curve in curves.items():
-            place = _half(curve)
-            if place is not None:
-                left = split == "even"
-                write(axes, _NAMES[split], (place, 0.5), aside=(-6, 4) if left else (6, -6),
-                      colour=_LINES[split][0], align="right" if left else "left")  # fmt: skip
+        # curves rise from the lower left to the upper right: this corner is free
+        for row, split in enumerate(curves):
+            write(axes, f"{_MARKS[split]} {_NAMES[split]}", (1, 0.3 - 0.12 * row),
+                  within=("axes fraction", "axes fraction"), aside=(-4, 0),
+                  colour=_LINES[split][0], align="right")  # fmt: skip
 
     description = " ".join(
         [
             "Chance that a model that leaks nothing and is rightly described is released, by how"
             " many patients there are; and how many of the tests that must pass can.",
             *(f"{_NAMES[split].capitalize()}: {_told(curve)}." for split, curve in curves.items()),
-            "" if most is None else f"A model at twice a limit: at most {most:.1%}.",
+            "" if most is None else f"A model at twice a limit: at most {share(most)}.",
+            f"Too few patients only warn of {', '.join(found.only_warn)}." * bool(found.only_warn),
         ]
     ).strip()
     svg = draw(paint, key, title, description, size=(_WIDTH_IN, _HEIGHT_IN),
                margins=Margins(left=0.55, right=0.3, top=0.42, bottom=0.55))  # fmt: skip
     caption = "; ".join(found.cohorts[name].partition(": ")[2] for name in names)
     return Chart(key, title, caption, description, svg)
-
-
-def _half(curve: Curve) -> float | None:
-    """Return where a curve first crosses one half, on its logarithmic axis; None where never."""
-    for before, after in pairwise(curve):
-        low, high = before.released or 0.0, after.released or 0.0
-        if low < 0.5 <= high:
-            way = (0.5 - low) / (high - low)
-            return float(before.patients * (after.patients / before.patients) ** way)
-    return None
 
 
 def _told(curve: Curve) -> str:
@@ -111,7 +101,7 @@ def _told(curve: Curve) -> str:
 
 
 def _chance(released: float | None) -> str:
-    return "unknown" if released is None else f"{released:.0%}"
+    return "unknown" if released is None else share(round(released, 2))
 
 
 def _short(size: int) -> str:
