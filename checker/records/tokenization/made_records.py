@@ -40,6 +40,7 @@ from checker.records.tokenization.records import (
     STATIC_TIME,
     Coverage,
     Records,
+    Survey,
     TokenizedRecords,
     leading_specials,
     slices_of,
@@ -323,6 +324,23 @@ class MadeRecords(Tokenizer):
             time_days=_days(table.time_us[tokens], kind, offsets),
             **self._facts(records, dictionary, codes),
             coverage=coverage,
+        )
+
+    def survey(self, records: Records, codes: Sequence[str], *, partial: bool = False) -> Survey:
+        """Look at patients as the table tells them; see `Tokenizer.survey`."""
+        found = self.encode(records, codes, partial=partial)
+        row = np.repeat(np.arange(len(found)), np.diff(found.offsets))
+        named = _first_of_events(found.kind, found.event, row) & (found.code >= 0)
+        counts = np.bincount(row[named], minlength=len(found))
+        used = np.zeros(max(self.vocabulary.ids.values(), default=-1) + 1, dtype=np.bool_)
+        used[found.tokens] = True
+        return Survey(
+            event_code=found.code[named],
+            event_offsets=np.concatenate([[0], np.cumsum(counts)]).astype(np.int64),
+            age_years=found.age_years,
+            static_values=found.static_values,
+            used=used,
+            coverage=found.coverage,
         )
 
     def _place(self, codes: Sequence[str]) -> NDArray[np.int32]:
