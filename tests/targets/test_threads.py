@@ -30,11 +30,11 @@ def test_opening_a_model_chooses_its_threads(
     folder = tiny_models.save_gpt2(tmp_path / "gpt2")
     spec = ModelSpec.model_validate({"backend": "huggingface", "path": ".", "device": "cpu"})
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    loading.load_model(folder, spec=spec)
+    loading.load_model(folder, spec=spec, dtype="float32")
     assert asked == [1]
     monkeypatch.setattr(threads, "SMALL", 10)
-    loading.load_model(folder, spec=spec)
+    loading.load_model(folder, spec=spec, dtype="float32")
     assert asked == [1, 8]
     monkeypatch.setenv("OMP_NUM_THREADS", "4")
-    loading.load_model(folder, spec=spec)
+    loading.load_model(folder, spec=spec, dtype="float32")
     assert asked == [1, 8]
