@@ -51,7 +51,7 @@ from checker.testing.hospital import (
 )
 from checker.testing.simulated import write_simulated
 
-SAMPLES, HORIZON = 4, 100  # as many as are drawn where q is estimated
+SAMPLES, HORIZON = 3, 100  # as many as are drawn at first where q is estimated
 
 
 @dataclass(frozen=True, slots=True)

@@ -267,7 +267,11 @@ def _beyond(n: int, m: int, *, base: float, excess: float, independent: bool) ->
         target_out, reference_out = both(m, base, outside)
         found = disclosed(_share(target, rng), _share(target_out, outside))
         others = np.concatenate([_share(reference, rng), _share(reference_out, outside)])
-        return replace(found, reference_q=others)
+        return replace(
+            found,
+            reference_q=others,
+            reference_above=others > AttributeDisclosureParams().threshold,
+        )
 
     return draw
 

@@ -49,7 +49,7 @@ def explain(policy: Path, control: str | None, everything: bool, as_json: bool) 
             print_control(explanation, console)
         else:
             print_summary(located, explanation, console, named=str(policy))
-        if needed:
+        if needed and everything:
             console.print()
             print_needed(needed, console)
 

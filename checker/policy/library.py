@@ -46,7 +46,7 @@ def library_class(reference: str) -> Located[AttributeClassLibrary]:
     name = match["name"]
     names = library_names()
     if name not in names:
-        known = {one: f"library/{one}@{_major(one)}" for one in names}
+        known = {one: f"library/{one}@{_meant(one, match['version'])}" for one in names}
         hint = suggestion(name, known, written=known) or "; `phigate classes list` shows all"
         raise ValueError(f"the library has no class '{name[:60]}'{hint}")
     versions = _versions(name)
@@ -68,6 +68,11 @@ def older_references() -> list[str]:
 
 def _major(name: str) -> str:
     return _load(name).document.metadata.version.partition(".")[0]
+
+
+def _meant(name: str, version: str) -> str:
+    """Return the version to name of a class: the one asked for if it is there, or the newest."""
+    return version if version in _versions(name) else _major(name)
 
 
 def _versions(name: str) -> dict[str, str]:

@@ -399,7 +399,7 @@ spec:
         insider: {fail: LIMIT}
       cites: [a-law]
   citations:
-    a-law: {title: A law, basis: legal-duty}
+    a-law: {title: A law, basis: legal-duty, addressee: hospitals}
 """
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import json
 import re
 import shutil
@@ -74,7 +75,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, simulated_targets: Path) -
     (folder / "policy.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
     policy["metadata"]["version"] = "1.0.1"
     (folder / "other.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
-    broken = json.loads(json.dumps(policy))
+    broken = copy.deepcopy(policy)
     broken["spec"]["controls"]["hiv-disclosure"]["title"] = HOSTILE  # documents refuse it
     broken["spec"]["controls"]["hiv-disclosure"]["severity"] = HOSTILE
     broken["spec"][HOSTILE] = HOSTILE

@@ -50,7 +50,7 @@ def test_a_limit_comes_with_its_patients_document_and_line(phigate: Command, pol
 
 
 def test_every_limit_of_a_policy_is_listed_once(phigate: Command) -> None:
-    for name in ("baseline-gated@1", "hipaa-safe-harbor@1"):
+    for name in ("baseline-gated@1", "no-identifier-told@1"):
         found = limits(phigate, name)
         spec = json.loads(phigate("explain", name, "--json").out)["fields"]
         fields = [

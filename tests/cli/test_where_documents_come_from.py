@@ -59,7 +59,7 @@ def test_nothing_is_put_into_a_pipe_and_workers_cannot_read_it(
 def test_shipped_documents_go_by_their_names(phigate: Command, tmp_path: Path) -> None:
     shown = phigate("validate", "baseline-gated@1", "library/hiv@1")
     assert (shown.code, shown.out.count(" is valid")) == (0, 2)
-    one, other = (phigate("classes", "show", name).out for name in ("library/hiv@1", "hiv"))
+    one, other = (phigate("classes", "show", name).out for name in ("library/hiv@2", "hiv"))
     assert one.splitlines()[1:] == other.splitlines()[1:]
     assert phigate("init", tmp_path / "a", "--baseline", "baseline-gated@1").code == 0
     for name, meant in (("library/hvi@1", "library/hiv@1"), ("demmo@1", "demo@1")):

@@ -258,7 +258,7 @@ def test_plan_and_explain_say_what_it_takes(folder: Path) -> None:
     words = " ".join(said.split())
     assert code == 0, said
     assert "more positives" in words
-    code, said = phigate("explain", folder / "policy.yaml", "hiv")
+    code, said = phigate("explain", folder / "policy.yaml", "hiv", "--all")
     assert code == 0, said
     assert "hiv/record" in said
     assert "to pass likely" in " ".join(said.split())

@@ -98,7 +98,7 @@ def test_what_was_meant_can_be_written(text: str) -> None:
         ("use: library/hiv@1", "use: library/hiv"),
         ("use: library/hiv@1", "use: hiv@1"),
         ("use: library/hiv@1", "use: library/hvi@1"),
-        ("use: library/hiv@1", "use: library/hiv@2"),
+        ("use: library/hiv@1", "use: library/hiv@9"),
         ("ref: attacker-ladder@1", "ref: attacker-lader@1"),
         ("ref: attacker-ladder@1", "ref: attacker-ladder"),
         ("confidence: 0.95", "confidence: 95%"),

@@ -256,7 +256,7 @@ def test_the_traps_of_the_draft_are_avoided(
 @pytest.mark.parametrize(
     ("reference", "sentence"),
     [
-        ("library/hiw@1", "the library has no class 'hiw'; did you mean 'library/hiv@2'?"),
+        ("library/hiw@1", "the library has no class 'hiw'; did you mean 'library/hiv@1'?"),
         ("library/hiv@3", "ships library/hiv@1 and library/hiv@2, not @3"),
         ("library/hiv", "write library/hiv@2"),
         ("hiv", "'hiv' is no reference to a class; write library/hiv@2"),

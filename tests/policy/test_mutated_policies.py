@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 from functools import cache
 from pathlib import Path
 
@@ -82,6 +84,11 @@ def test_a_value_of_the_wrong_type_is_found_at_its_line() -> None:
         assert spot.line in {problem.line for problem in found}, (file, spot, wrong, found)
 
 
+def spaced(document: object) -> object:
+    """A document with one space between the words of its texts, however they are broken."""
+    return json.loads(re.sub(r"(\\n|\s)+", " ", json.dumps(document, default=str)))
+
+
 def test_a_line_that_is_moved_sideways_is_found_or_changes_nothing() -> None:
     rng = np.random.default_rng(3)
     found = 0
@@ -97,7 +104,8 @@ def test_a_line_that_is_moved_sideways_is_found_or_changes_nothing() -> None:
         if problems_of(text, file=file):
             found += 1
             continue
-        assert yaml.safe_load(text) == yaml.safe_load(TEXTS[file]), (file, place + 1, step)
+        assert spaced(yaml.safe_load(text)) == spaced(yaml.safe_load(TEXTS[file])), (
+            file, place + 1, step)  # fmt: skip
 
 
 @pytest.mark.parametrize("what", ["keys", "words"])

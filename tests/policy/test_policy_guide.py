@@ -28,7 +28,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def test_the_guide_shows_files_and_commands() -> None:
-    assert len(FILES) == 6
+    assert len(FILES) == 7
     assert len(COMMANDS) == 15
     shown = re.findall(r"^phigate .*", GUIDE, flags=re.MULTILINE)
     assert len(shown) == len(COMMANDS), "a command without its exit code is not tested"

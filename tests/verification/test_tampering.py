@@ -33,7 +33,7 @@ ROOT = Path(__file__).parents[2]
 JSON_FILES = (
     "report.json", "plan.json", "manifest.json", "run.json", "waivers.json", "attempt.json",
 )  # fmt: skip
-NOT_LOOKED_AT = (".lock",)
+NOT_LOOKED_AT = (".lock", "log.txt")  # no verdict and no figure rests on them
 LEAVES = at_night(10**6, otherwise=24)
 PLACES = at_night(10**6, otherwise=24)
 

@@ -119,18 +119,18 @@ class References:
         shipped = sorted({_name(path) for path in places[-1].glob("*.yaml")})
         files = [path for s in _SUFFIXES for path in places[0].glob(f"*{s}")]
         written = {path.stem: f"./{path.name}" for path in files} if len(places) > 1 else {}
-        written |= {one: f"{one}@{self._newest(one, places[-1])}" for one in shipped}
+        written |= {one: f"{one}@{self._meant(one, version, places[-1])}" for one in shipped}
         near = suggestion(name, sorted(written), written=written)
         missing = f"no {name}.yaml stands beside this file" if len(places) > 1 else "it is no file"
         missing += near or f", and phigate ships {', '.join(shipped)}"
         raise ValueError(f"there is no policy {name}@{version}: {held or missing}")
 
-    def _newest(self, name: str, folder: Path) -> str:
-        """Return the greatest major version of a policy that a folder holds."""
-        versions = [
-            self._read(file).document.metadata.version for file in versions_of(name, folder)
-        ]
-        return max(versions, key=version_key).partition(".")[0]
+    def _meant(self, name: str, version: str, folder: Path) -> str:
+        """Return the version to name of a policy: the one asked for if it is there, or the newest."""
+        held = [self._read(file).document.metadata for file in versions_of(name, folder)]
+        if any(_fits(one, name, version) for one in held):
+            return version
+        return max((one.version for one in held), key=version_key).partition(".")[0]
 
     def _read(self, path: Path) -> Located[LeakagePolicy]:
         key = path.resolve()
