@@ -37,15 +37,10 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
     known: dict[str, AttributeClassSpec]
     if policy is None:
         known = {name: one.document.spec for name, one in library_classes().items()}
-        known |= {name: _versioned(name) for name in names if "@" in name}
+        known |= {name: _versioned(name) for name in names if "@" in name or "/" in name}
     else:
         known = dict(load_only(LeakagePolicy, policy).document.spec.attribute_classes)
     for name in names:
-        if policy is None and name.startswith("library/"):
-            try:
-                known[name] = library_class(name).document.spec
-            except ValueError as error:
-                raise UsageError(str(error)) from error
         if name not in known:
             where = "the library" if policy is None else str(policy)
             raise UsageError(f"{where} has no class '{name}'{nearest_or_all(name, known)}")
@@ -54,7 +49,7 @@ def choose_classes(policy: Path | None, names: Sequence[str] = ()) -> dict[str, 
 
 def _versioned(name: str) -> AttributeClassSpec:
     try:
-        return library_class(f"library/{name}").document.spec
+        return library_class(f"library/{name.removeprefix('library/')}").document.spec
     except ValueError as error:
         raise UsageError(str(error)) from error
 

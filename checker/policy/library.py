@@ -71,7 +71,7 @@ def _major(name: str) -> str:
 
 
 def _meant(name: str, version: str) -> str:
-    """Return the version to name of a class: the one asked for if it is there, or the newest."""
+    """Return the version of a class to name: that asked for if it is there, or the newest."""
     return version if version in _versions(name) else _major(name)
 
 

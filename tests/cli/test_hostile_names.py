@@ -80,6 +80,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, simulated_targets: Path) -
     broken["spec"]["controls"]["hiv-disclosure"]["severity"] = HOSTILE
     broken["spec"][HOSTILE] = HOSTILE
     (folder / "broken.yaml").write_text(yaml.safe_dump(broken, sort_keys=False))
+    (folder / "map.csv").write_text(f"code,parent\nE11{HOSTILE},{HOSTILE}\n")
     return folder
 
 
@@ -105,6 +106,19 @@ def test_no_command_writes_what_a_terminal_obeys(phigate: Command, hostile: Path
         ("classes", "match", f"E11{HOSTILE}", "--policy", policy),
         ("classes", "coverage", target, "--policy", policy),
         ("classes", "coverage", target, "--policy", policy, "--json"),
+        ("classes", "find", HOSTILE),
+        ("classes", "review", f"hiv{HOSTILE}"),
+        ("classes", "review", "hiv", "--policy", policy, "--target", target),
+        ("classes", "map", target, "--map", hostile / "map.csv"),
+        ("limits", policy),
+        ("limits", policy, HOSTILE),
+        ("new", "policy", hostile / "heir.yaml", "--extends", HOSTILE),
+        ("new", "class", policy, "another", "--title", TITLE, "--code", f"icd10cm={HOSTILE}"),
+        ("new", "control", policy, "another", "--title", TITLE, "--class", HOSTILE),
+        ("new", "waiver", hostile / "waiver.yaml", "--run", hostile / HOSTILE.replace("/", "")),
+        ("target", "init", hostile, "--from", "huggingface", "--out", hostile / "described"),
+        ("target", "convert", hostile / "map.csv", "--out", hostile / "converted"),
+        ("completion", HOSTILE),
         ("plan", policy, target),
         ("plan", policy, target, "--json"),
         ("power", policy, "--target", target),

@@ -29,7 +29,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_the_guide_shows_files_and_commands() -> None:
     assert len(FILES) == 7
-    assert len(COMMANDS) == 15
+    assert len(COMMANDS) == 16
     shown = re.findall(r"^phigate .*", GUIDE, flags=re.MULTILINE)
     assert len(shown) == len(COMMANDS), "a command without its exit code is not tested"
 

@@ -126,7 +126,7 @@ class References:
         raise ValueError(f"there is no policy {name}@{version}: {held or missing}")
 
     def _meant(self, name: str, version: str, folder: Path) -> str:
-        """Return the version to name of a policy: the one asked for if it is there, or the newest."""
+        """Return the version of a policy to name: that asked for if it is there, or the newest."""
         held = [self._read(file).document.metadata for file in versions_of(name, folder)]
         if any(_fits(one, name, version) for one in held):
             return version
