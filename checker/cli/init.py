@@ -29,7 +29,7 @@ def init(folder: Path, baseline: str, force: bool, as_json: bool) -> None:
     from checker.policy import DOCUMENT_KINDS
     from checker.policy.shipped import starter_files
 
-    files = starter_files(baseline.partition("@")[0] if baseline.endswith("@1") else baseline)
+    files = starter_files(baseline)
     for name in files:
         if (folder / name).exists() and not force:
             raise UsageError(f"{folder / name}: is there already; --force overwrites it")

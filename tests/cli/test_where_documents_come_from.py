@@ -10,6 +10,8 @@ import pytest
 from command_line import Command
 from waiver_texts import waiver_text
 
+from checker.policy import load_policy
+
 POLICIES = Path(__file__).parents[2] / "policies"
 
 
@@ -61,7 +63,10 @@ def test_shipped_documents_go_by_their_names(phigate: Command, tmp_path: Path) -
     assert (shown.code, shown.out.count(" is valid")) == (0, 2)
     one, other = (phigate("classes", "show", name).out for name in ("library/hiv@2", "hiv"))
     assert one.splitlines()[1:] == other.splitlines()[1:]
-    assert phigate("init", tmp_path / "a", "--baseline", "baseline-gated@1").code == 0
+    for name, version in (("baseline-gated@1", "1."), ("baseline-gated@2", "2.")):
+        assert phigate("init", tmp_path / name, "--baseline", name).code == 0
+        begun = load_policy(tmp_path / name / "policy.yaml").document.metadata
+        assert begun.version.startswith(version)
     for name, meant in (("library/hvi@1", "library/hiv@1"), ("demmo@1", "demo@1")):
         wrong = phigate("validate", name)
         assert wrong.code == 2
