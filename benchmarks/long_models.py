@@ -9,10 +9,7 @@ Ding et al. 2024, arXiv 2402.13753).
 
 from __future__ import annotations
 
-import contextlib
-import io
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from transformers import (
@@ -21,11 +18,11 @@ from transformers import (
     Phi3Config,
     PhimoeConfig,
     PreTrainedConfig,
+    PreTrainedModel,
 )
 
 from benchmarks.wrong_worlds import LENGTHS
-from checker.targets import Tokens
-from checker.targets.engine.training import Recipe, SpecialIds, train_model
+from checker.targets.engine.training import SpecialIds
 
 _WIDTH, _HEADS, _LAYERS = 64, 4, 2
 
@@ -86,32 +83,10 @@ ARCHITECTURES: Mapping[str, Callable[[dict[str, Any]], PreTrainedConfig]] = {
 }
 
 
-def train_long(
-    architecture: str,
-    sequences: Sequence[Tokens],
-    *,
-    vocabulary_size: int,
-    bos_id: int,
-    eos_id: int,
-    pad_id: int,
-    context_length: int,
-    out: Path,
-    seed: int,
-    recipe: Recipe,
-    validation: Sequence[Tokens],
-) -> None:
-    """Train a model of one of the architectures by a recipe, of which its shape is not taken."""
-    specials = SpecialIds(bos=bos_id, eos=eos_id, pad=pad_id)
+def untrained(
+    architecture: str, *, vocabulary_size: int, specials: SpecialIds, context_length: int
+) -> PreTrainedModel:
+    """Return a model of one of the architectures, with weights by torch's own generator."""
     config = ARCHITECTURES[architecture](_common(vocabulary_size, specials, context_length))
-    model, _ = train_model(
-        sequences,
-        vocabulary_size=vocabulary_size,
-        specials=specials,
-        context_length=context_length,
-        seed=seed,
-        recipe=recipe,
-        validation=validation,
-        make=lambda: AutoModelForCausalLM.from_config(config),
-    )
-    with contextlib.redirect_stderr(io.StringIO()):  # a progress bar
-        model.save_pretrained(out)
+    model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    return model

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -221,12 +221,19 @@ class World:
         sound = training.SOUND
         if self.size.events is not None:  # the longer records are, the sooner their loss tells
             sound = replace(sound, least_gain=0.25)
-        train: Callable[..., object] = training.train
+        make = None
         if shape in SHAPES:
-            from benchmarks.long_models import train_long
+            from benchmarks.long_models import untrained
+            from checker.targets.engine.training import SpecialIds
 
-            train = partial(train_long, shape)
-        train(
+            make = partial(
+                untrained,
+                shape,
+                vocabulary_size=len(self.ids),
+                specials=SpecialIds(*(self.ids[SPECIALS[one]] for one in ("bos", "eos", "pad"))),
+                context_length=CONTEXT,
+            )
+        training.train(
             sequences,
             vocabulary_size=len(self.ids),
             bos_id=self.ids[SPECIALS["bos"]],
@@ -237,6 +244,7 @@ class World:
             seed=self.seed + (1000 if name.endswith("reference") else 0),
             recipe=training.OVERTRAINED if leaks else sound,
             validation=() if leaks else kept_apart[:120],
+            make=make,
         )
 
     def _write_table(self, out: Path, name: str) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from checker.policy.documents import LeakagePolicy
     from checker.report.model import Audience, Report
     from checker.run.executors import Executor
+    from checker.run.prepare import Prepared
     from checker.run.running import RunProgress
 
 
@@ -78,6 +79,23 @@ def watched(*, resume: bool) -> Iterator[How]:
         yield How(progress=progress, command=command, fresh=not resume)
 
 
+def planned(
+    policy: Path,
+    target: Path,
+    *,
+    device: str | None,
+    ledger: Path | None,
+    as_of: datetime | None,
+) -> Prepared:
+    """Plan an audit, and say before anything is measured what nothing can pass without."""
+    from checker import library
+
+    found = library.plan(library.load_policy(policy), library.load_target(target), device=device)
+    tell_ledger_missing(found.policy.document, ledger)
+    _tell_unmet(found.plan, as_of=as_of)
+    return found
+
+
 def tell_ledger_missing(policy: LeakagePolicy, ledger: Path | None) -> None:
     """Say before anything is measured that without the ledger nothing can pass."""
     if policy.spec.gate.require_ledger and ledger is None:
@@ -87,7 +105,7 @@ def tell_ledger_missing(policy: LeakagePolicy, ledger: Path | None) -> None:
         )
 
 
-def tell_unmet(plan: AuditPlan, *, as_of: datetime | None) -> None:
+def _tell_unmet(plan: AuditPlan, *, as_of: datetime | None) -> None:
     """Say before anything is measured which prerequisites nothing can pass without."""
     from checker.policy.prerequisites import prerequisite_findings
 

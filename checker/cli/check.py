@@ -48,10 +48,7 @@ def check(
     names, moment = options.read_formats(formats), options.read_moment(as_of) if as_of else None
     executor = auditing.executor_for(policy, target, device, **where)
     with auditing.watched(resume=resume) as how:
-        demands, model = library.load_policy(policy), library.load_target(target)
-        planned = library.plan(demands, model, device=device)
-        auditing.tell_ledger_missing(planned.policy.document, ledger)
-        auditing.tell_unmet(planned.plan, as_of=moment)
+        planned = auditing.planned(policy, target, device=device, ledger=ledger, as_of=moment)
         granted = library.read_waivers(() if no_waivers else waivers)
         report = library.audit(
             planned,

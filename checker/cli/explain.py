@@ -35,8 +35,8 @@ def explain(policy: Path, control: str | None, everything: bool, as_json: bool) 
 
     located = load_only(LeakagePolicy, policy)
     explanation = explain(located, control=control)
-    # of all of them `phigate power` tells
-    needed = control and patients_needed(located.document.spec, control=control)
+    wanted = control is not None and (as_json or everything)  # of all `phigate power` tells
+    needed = patients_needed(located.document.spec, control=control) if wanted else []
     if as_json:
         takes = {} if not needed else {"takes": [asdict(one) for one in needed]}
         emit_json({**explanation.as_json(), **takes})
@@ -49,7 +49,7 @@ def explain(policy: Path, control: str | None, everything: bool, as_json: bool) 
             print_control(explanation, console)
         else:
             print_summary(located, explanation, console, named=str(policy))
-        if needed and everything:
+        if needed:
             console.print()
             print_needed(needed, console)
 

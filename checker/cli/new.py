@@ -155,17 +155,16 @@ def new_policy(
     as_json: bool,
 ) -> None:
     """Write a policy into FILE that extends another and is ready to be tightened."""
-    from checker.policy.shipped import STARTER, baselines
+    from checker.policy.shipped import references
     from checker.policy.writing import document_text
 
-    shipped = [f"{one}@1" for one in baselines() if one != STARTER]
     answers = _Answers(name=name, owner=owner, version=version, extends=extends)
     head = {
         "name": answers.get("name", "name of the policy", default=file.stem),
         "version": answers.get("version", "version", default="1.0.0"),
         "owner": answers.get("owner", "who answers for it"),
     }
-    listed = f" ({', '.join(shipped)}, or a file)"
+    listed = f" ({', '.join(references())}, or a file)"
     parent = answers.get("extends", "policy that it extends", among=listed)
     answers.require()
     text = document_text("LeakagePolicy", spec={"extends": [{"ref": parent}]}, **head)

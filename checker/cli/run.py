@@ -36,10 +36,7 @@ def run(
 
     executor = auditing.executor_for(policy, target, device, **where)
     with auditing.watched(resume=resume) as how:
-        demands, model = library.load_policy(policy), library.load_target(target)
-        planned = library.plan(demands, model, device=device)
-        auditing.tell_ledger_missing(planned.policy.document, ledger)
-        auditing.tell_unmet(planned.plan, as_of=None)
+        planned = auditing.planned(policy, target, device=device, ledger=ledger, as_of=None)
         manifest = library.collect(planned, out=out, ledger=ledger, executor=executor, **how)
     auditing.tell_crashes(out)
     said = f"evidence is in {out}; next: `phigate judge {shlex.quote(str(out))}`"

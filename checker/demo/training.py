@@ -14,6 +14,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 from transformers.utils import logging as transformers_logging
 
@@ -63,6 +64,7 @@ def train(
     recipe: Recipe,
     validation: Sequence[Tokens] = (),
     progress: Callable[[Epoch], None] | None = None,
+    make: Callable[[], Any] | None = None,
 ) -> TrainingResult:
     """Train a causal language model on whole records and save it.
 
@@ -79,6 +81,7 @@ def train(
         validation: sequences that decide when a recipe with `until_validated` ends; of patients
             that are neither members nor nonmembers.
         progress: called after each epoch.
+        make: as in `train_model`.
 
     Returns:
         The epochs, and whether the recipe's end was reached.
@@ -97,6 +100,7 @@ def train(
         recipe=recipe,
         validation=validation,
         progress=progress,
+        make=make,
     )
     with _no_progress_bar():
         model.save_pretrained(out)

@@ -14,7 +14,7 @@ from checker.importing import huggingface
 from checker.importing.data_sets import describe_splits, narrow, read_facts
 from checker.importing.draft import TargetDraft, relative
 from checker.records.tokenization import KIND_SPECIAL, KIND_STATIC, load_vocabulary
-from checker.records.tokenization.made_records import TokenTable, read_table
+from checker.records.tokenization.token_tables import TokenTable, read_table
 
 KIND: Final = "token-table"
 SHARE: Final = 0.99

@@ -60,6 +60,18 @@ def planned_power(
     return cell_power(metric, limit, sample, confidence=left, base_rate=base_rate)
 
 
+def power_in(plan: AuditPlan, cell: Cell, sample: Sample) -> Power:
+    """Return what a cell of a plan could decide with another sample."""
+    return planned_power(
+        metric_of(cell),
+        cell.limit,
+        sample,
+        sequential=plan.sequential,
+        confidence=plan.confidence,
+        base_rate=plan.policy.document.spec.parameters.expected_base_rate,
+    )
+
+
 def decides(spec: PolicySpec, control: ControlSpec, attacker: ResolvedAttacker) -> bool:
     """Return whether a control's verdict for an attacker counts for the release."""
     return (

@@ -6,7 +6,7 @@ cell takes its attack says (`planning`); what several cells need is run once (`b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -17,7 +17,7 @@ from checker.planning.classes import ClassRanks, match_classes
 from checker.planning.code_checks import check_codes
 from checker.planning.drawing import draw_patients
 from checker.planning.drawn import Draw, DrawnSplit
-from checker.planning.model import AuditPlan, Cost
+from checker.planning.model import AuditPlan, Cell, Cost, Job
 from checker.planning.nonmembers import nonmember_checks, score_percents
 from checker.planning.overlap import ComparedCohort, SplitOverlap, compare_splits
 from checker.planning.power import comparability_power
@@ -135,27 +135,7 @@ def compile_plan(
     builder.watched = watched_classes(builder, planned)
     builder.threshold_tests = threshold_tests(builder, planned)
     spec = policy.document.spec
-    cells = []
-    # the checks that every cell rests on belong to no cell
-    alone = Work(forward=sum(job.forward_tokens for job in builder.jobs.values()))
-    for cell in planned:
-        found = plan_cell(builder, cell)
-        alone += found.alone
-        cells.append(
-            control_cell(
-                spec,
-                cell.control_name,
-                cell.attacker,
-                cell.piece.name,
-                cell.params,
-                sample=found.sample.model_copy(
-                    update={"subgroup_members": everybody[cell.piece.name]}
-                ),
-                missing_capability=found.missing,
-                labels=found.labels,
-                jobs=list(found.jobs),
-            )
-        )
+    cells, alone = _cells(builder, planned, everybody)
     jobs = list(builder.jobs.values())
     plan = AuditPlan(
         policy=policy_snapshot(policy),
@@ -184,18 +164,54 @@ def compile_plan(
             confidence=spec.parameters.confidence,
         ),
         nonmember_jobs=nonmember_jobs,
-        cost=Cost(
-            forward_tokens=sum(job.forward_tokens for job in jobs),
-            rollout_tokens=sum(job.rollout_tokens for job in jobs),
-            forward_tokens_unshared=alone.forward,
-            rollout_tokens_unshared=alone.rollout,
-            training_tokens=sum(job.training_tokens for job in jobs),
-        ),
+        cost=_cost(jobs, alone),
         seed=builder.seed,
         confidence=spec.parameters.confidence,
         sequential=builder.is_sequential,
     )
     return CompiledAudit(with_prospects(plan), _workload(builder, compared.overlap))
+
+
+def _cells(
+    builder: PlanBuilder, planned: Iterable[PlannedCell[Any]], everybody: Mapping[str, int]
+) -> tuple[list[Cell], Work]:
+    """Add each cell's jobs, and return the cells and what they would cost one by one.
+
+    Args:
+        builder: with the checks that every cell rests on, which belong to no cell.
+        planned: pieces are of those who were drawn.
+        everybody: members of each subgroup, drawn or not.
+    """
+    cells = []
+    alone = Work(forward=sum(job.forward_tokens for job in builder.jobs.values()))
+    for cell in planned:
+        found = plan_cell(builder, cell)
+        alone += found.alone
+        of_all = {"subgroup_members": everybody[cell.piece.name]}
+        cells.append(
+            control_cell(
+                builder.policy.document.spec,
+                cell.control_name,
+                cell.attacker,
+                cell.piece.name,
+                cell.params,
+                sample=found.sample.model_copy(update=of_all),
+                missing_capability=found.missing,
+                labels=found.labels,
+                jobs=list(found.jobs),
+            )
+        )
+    return cells, alone
+
+
+def _cost(jobs: Sequence[Job], alone: Work) -> Cost:
+    return Cost(
+        forward_tokens=sum(job.forward_tokens for job in jobs),
+        rollout_tokens=sum(job.rollout_tokens for job in jobs),
+        forward_tokens_unshared=alone.forward,
+        rollout_tokens_unshared=alone.rollout,
+        training_tokens=sum(job.training_tokens for job in jobs),
+    )
 
 
 def _builder(

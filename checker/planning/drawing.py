@@ -27,7 +27,8 @@ from checker.planning.needs import (
     FEWEST_OF_ALL,
     alike_needed,
     is_deciding,
-    patients_needed,
+    patients_of_each,
+    patients_to_ask,
     power_wanted,
 )
 from checker.planning.overlap import ComparedCohort
@@ -154,11 +155,18 @@ def _demands(
     by_need = spec.parameters.sampling.patients == "auto"
     power = power_wanted(spec, cells)
     least = FEWEST_OF_ALL if by_need else patients_of_each(spec)
+    taken = [least]
+    if by_need and assignment != "random" and any(c.metric.rests_on_split for c in cells):
+        parameters = spec.parameters
+        alike = alike_needed(
+            parameters.admissibility_tolerance,
+            assignment=assignment,
+            confidence=parameters.confidence,
+            power=power,
+        )
+        taken.append(alike)
     for side, wanted in found.of_all.items():
-        wanted.append(_Wanted(least, {side: everybody[side]}))
-        if by_need and assignment != "random" and any(c.metric.rests_on_split for c in cells):
-            alike = alike_needed(spec, assignment=assignment, power=power)
-            wanted.append(_Wanted(alike, {side: everybody[side]}))
+        wanted += [_Wanted(count, {side: everybody[side]}) for count in taken]
     for cell in cells:
         name = cell.control.attribute_class
         if name is not None and ranks[name].is_absent:
@@ -169,15 +177,9 @@ def _demands(
         decides = is_deciding(spec, cell)
         if not (decides or cell.piece.name == "all"):
             continue  # what is only reported of a subgroup is told of those who were drawn anyway
-        needed = patients_needed(spec, cell, assignment=assignment, power=power)
+        needed = patients_to_ask(spec, cell, assignment=assignment, power=power)
         _add(found, cell, drawn, needed, decides=decides, compared=compared, ranks=ranks)
     return found
-
-
-def patients_of_each(spec: PolicySpec) -> int | None:
-    """Return how many patients of each split a policy asks for by number, or None."""
-    patients = spec.parameters.sampling.patients
-    return None if patients in ("auto", "all") else int(patients)
 
 
 def _add(

@@ -43,7 +43,13 @@ def is_deciding(spec: PolicySpec, cell: PlannedCell[Any]) -> bool:
     return decides(spec, cell.control, cell.attacker)
 
 
-def patients_needed(
+def patients_of_each(spec: PolicySpec) -> int | None:
+    """Return how many patients of each split a policy asks for by number, or None."""
+    patients = spec.parameters.sampling.patients
+    return None if patients in ("auto", "all") else int(patients)
+
+
+def patients_to_ask(
     spec: PolicySpec, cell: PlannedCell[Any], *, assignment: Assignment | None, power: float
 ) -> int | None:
     """Return how many patients of each split a cell takes for a pass with a chance of `power`.
@@ -58,8 +64,8 @@ def patients_needed(
         At least `FEWEST`; None where all have to be asked: where nothing may ever occur, where
         nobody knows the chance before the data, and where 100,000 do not give it.
     """
-    if spec.parameters.sampling.patients not in ("auto", "all"):
-        return int(spec.parameters.sampling.patients)
+    if (asked := patients_of_each(spec)) is not None:
+        return asked
     limit = cell.control.limits[cell.attacker.name]
     metric = cell.metric.in_control(contrast=cell.control.contrast, params=cell.params)
     if limit.fail is None:
@@ -127,22 +133,22 @@ def _for_base_rates(
     return least(is_enough, start=start)
 
 
-def alike_needed(spec: PolicySpec, *, assignment: Assignment | None, power: float) -> int | None:
-    """Return how many of each split it takes to show that codes do not tell the splits apart."""
-    parameters = spec.parameters
-    return least(
-        lambda n: (
-            (
-                comparability_power(
-                    n,
-                    n,
-                    assignment=assignment,
-                    tolerance=parameters.admissibility_tolerance,
-                    confidence=parameters.confidence,
-                ).pass_probability
-                or 0.0
-            )
-            >= power
-        ),
-        start=1,
-    )
+def alike_needed(
+    tolerance: float, *, assignment: Assignment | None, confidence: float, power: float
+) -> int | None:
+    """Return how many of each split it takes to show that codes do not tell the splits apart.
+
+    Args:
+        tolerance: how far above 0.5 the bound of the AUROC may lie.
+        assignment: as the target declares it.
+        confidence: of the bound.
+        power: if nothing tells them apart, in (0, 1).
+    """
+
+    def is_enough(n: int) -> bool:
+        found = comparability_power(
+            n, n, assignment=assignment, tolerance=tolerance, confidence=confidence
+        )
+        return (found.pass_probability or 0.0) >= power
+
+    return least(is_enough, start=1)

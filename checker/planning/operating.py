@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from checker.attacks.api import load_attack
 from checker.attacks.families import Sample
-from checker.planning.cells import decides, metric_of, planned_confidence, planned_power
+from checker.planning.cells import decides, metric_of, planned_confidence, power_in
 from checker.planning.model import AuditPlan, Cell
 from checker.planning.release import blocks, can_pass_with, comparability_of, with_prospects
 from checker.planning.sample_size import LIKELY, sample_needed
@@ -177,15 +177,7 @@ def _resized(plan: AuditPlan, cell: Cell, *, inside: float, outside: float) -> C
             ),
         }
     )
-    power = planned_power(
-        metric_of(cell),
-        cell.limit,
-        sample,
-        sequential=plan.sequential,
-        confidence=plan.confidence,
-        base_rate=plan.policy.document.spec.parameters.expected_base_rate,
-    )
-    return cell.model_copy(update={"sample": sample, "power": power})
+    return cell.model_copy(update={"sample": sample, "power": power_in(plan, cell, sample)})
 
 
 def _effective(count: int, effective: int | None, factor: float) -> int | None:

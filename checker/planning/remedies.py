@@ -13,13 +13,14 @@ import math
 from collections.abc import Callable
 from typing import Literal
 
-from checker.attacks.families import Power, Sample
+from checker.attacks.families import Sample
 from checker.canonical import JsonModel
-from checker.planning.cells import base_rate_cells, metric_of, planned_power
+from checker.planning.cells import base_rate_cells, metric_of, power_in
 from checker.planning.checks import base_rate_chance
 from checker.planning.learned_splits import compares_splits
 from checker.planning.model import AuditPlan, Cell
-from checker.planning.power import comparability_power, prompts_too_long
+from checker.planning.needs import alike_needed
+from checker.planning.power import prompts_too_long
 from checker.planning.reference_patients import SPARE_NEEDED
 from checker.planning.sample_size import LIKELY, least, sample_needed
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
@@ -218,14 +219,7 @@ def _chance(plan: AuditPlan, cell: Cell, count: int) -> float | None:
         members_negative=max(count, cell.sample.members_negative or 0),
         nonmembers_negative=max(count, cell.sample.nonmembers_negative or 0),
     )
-    return planned_power(
-        metric_of(cell),
-        cell.limit,
-        alike,
-        sequential=plan.sequential,
-        confidence=plan.confidence,
-        base_rate=plan.policy.document.spec.parameters.expected_base_rate,
-    ).pass_probability
+    return power_in(plan, cell, alike).pass_probability
 
 
 def _units(cell: Cell) -> Sample:
@@ -316,25 +310,19 @@ def _alike(plan: AuditPlan, cell: Cell) -> Remedy | None:
         return None  # a difference was proved: other nonmembers are the remedy, not more
 
     def is_likely(n: int) -> bool:
-        alike = cell.model_copy(update={"sample": _alike_sample(cell, n)})
-        alike = alike.model_copy(update={"power": _power(plan, alike)})
-        alone = alike.power.pass_probability or 0.0
+        sample = cell.sample.model_copy(update={"members": n, "nonmembers": n})
+        power = power_in(plan, cell, sample)
+        alike = cell.model_copy(update={"sample": sample, "power": power})
+        alone = power.pass_probability or 0.0
         left = base_rate_chance(alike, assignment="other", confidence=plan.confidence)
         return alone * left >= LIKELY
 
-    tolerance = plan.policy.document.spec.parameters.admissibility_tolerance
     goal = least(is_likely, start=2)
-    by_codes = least(
-        lambda n: (
-            (
-                comparability_power(
-                    n, n, assignment="other", tolerance=tolerance, confidence=plan.confidence
-                ).pass_probability
-                or 0.0
-            )
-            >= LIKELY
-        ),
-        start=2,
+    by_codes = alike_needed(
+        plan.policy.document.spec.parameters.admissibility_tolerance,
+        assignment="other",
+        confidence=plan.confidence,
+        power=LIKELY,
     )
     if goal is None or by_codes is None:
         return None
@@ -350,19 +338,4 @@ def _alike(plan: AuditPlan, cell: Cell) -> Remedy | None:
         members=short[0] or None,
         nonmembers=short[1] or None,
         times=math.ceil(times * 10) / 10,
-    )
-
-
-def _alike_sample(cell: Cell, n: int) -> Sample:
-    return cell.sample.model_copy(update={"members": n, "nonmembers": n})
-
-
-def _power(plan: AuditPlan, cell: Cell) -> Power:
-    return planned_power(
-        metric_of(cell),
-        cell.limit,
-        cell.sample,
-        sequential=plan.sequential,
-        confidence=plan.confidence,
-        base_rate=plan.policy.document.spec.parameters.expected_base_rate,
     )

@@ -244,8 +244,7 @@ def _loosened(found: list[Change]) -> bool:
 def _version_note(old: LeakagePolicy, new: LeakagePolicy) -> str | None:
     """Hold the versions to what they promise: loosening is a new major version."""
     before, after = old.metadata, new.metadata
-    same_major = before.version.partition(".")[0] == after.version.partition(".")[0]
-    if before.name != after.name or not same_major:
+    if (before.name, before.major) != (after.name, after.major):
         return None
     return (
         f"loosening is a new major version, but {before.name} went from {before.version} to"

@@ -67,7 +67,7 @@ def older_references() -> list[str]:
 
 
 def _major(name: str) -> str:
-    return _load(name).document.metadata.version.partition(".")[0]
+    return _load(name).document.metadata.major
 
 
 def _meant(name: str, version: str) -> str:

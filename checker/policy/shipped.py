@@ -28,6 +28,15 @@ def baselines() -> dict[str, Path]:
     return {STARTER: resource("policies/starter/policy.yaml"), **whole}
 
 
+def references() -> list[str]:
+    """Return how the newest version of each is referred to, such as "baseline-gated@2"."""
+    return [
+        f"{name}@{load_only(LeakagePolicy, path).document.metadata.major}"
+        for name, path in baselines().items()
+        if name != STARTER
+    ]
+
+
 def starter_files(name: str) -> dict[str, str]:
     """Return what a folder needs to start from a shipped policy.
 

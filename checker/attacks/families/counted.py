@@ -122,20 +122,25 @@ class RateDifference(Family["Clusters"]):
         return stats.zero_hit_bound_difference(*sizes, confidence=confidence)
 
     def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
-        """Enumerate the hits of both groups."""
-        sizes = sample.members, sample.nonmembers
+        """Ask how likely groups without an excess pass."""
         missing = max(0, self.positives_needed(limit, confidence=confidence) - sample.members)
-        if not all(sizes):
+        if not sample.members or not sample.nonmembers:
             return Power(can_pass=False, needed_more=max(missing, 1), base_rate=base_rate)
-        chance = stats.pass_probability_difference(
-            *sizes, limit=limit, base_rate=base_rate, confidence=confidence
-        )
-        bound = stats.zero_hit_bound_difference(*sizes, confidence=confidence)
+        chance = self._chance(limit, sample, 0.0, confidence=confidence, base_rate=base_rate)
+        bound = self._bound_of_none(sample, confidence=confidence)
         return _counted_power(limit, bound, chance, missing=missing, base_rate=base_rate)
 
     def false_pass(
         self, limit: float, sample: Sample, *, times: float, confidence: float, base_rate: float
     ) -> float | None:
+        """Ask how likely groups pass whose excess is so many times the limit."""
+        return self._chance(
+            limit, sample, times * limit, confidence=confidence, base_rate=base_rate
+        )
+
+    def _chance(
+        self, limit: float, sample: Sample, excess: float, *, confidence: float, base_rate: float
+    ) -> float:
         """Enumerate the hits of both groups."""
         return stats.pass_probability_difference(
             sample.members,
@@ -143,7 +148,12 @@ class RateDifference(Family["Clusters"]):
             limit=limit,
             base_rate=base_rate,
             confidence=confidence,
-            excess=times * limit,
+            excess=excess,
+        )
+
+    def _bound_of_none(self, sample: Sample, *, confidence: float) -> float:
+        return stats.zero_hit_bound_difference(
+            sample.members, sample.nonmembers, confidence=confidence
         )
 
 
@@ -188,21 +198,9 @@ class MeanDifference(RateDifference):
         """Return the fewest members whose mean of zeros is shown to be within the limit."""
         return stats.means_needed(limit, confidence=confidence)
 
-    def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
-        """Take q as spread like a beta distribution in both groups."""
-        sizes = sample.members, sample.nonmembers
-        missing = max(0, self.positives_needed(limit, confidence=confidence) - sample.members)
-        if not all(sizes):
-            return Power(can_pass=False, needed_more=max(missing, 1), base_rate=base_rate)
-        chance = stats.pass_probability_mean_difference(
-            *sizes, limit=limit, base_rate=base_rate, confidence=confidence
-        )
-        bound = stats.zero_bound_mean(sample.members, confidence=confidence)
-        return _counted_power(limit, bound, chance, missing=missing, base_rate=base_rate)
-
-    def false_pass(
-        self, limit: float, sample: Sample, *, times: float, confidence: float, base_rate: float
-    ) -> float | None:
+    def _chance(
+        self, limit: float, sample: Sample, excess: float, *, confidence: float, base_rate: float
+    ) -> float:
         """Take q as spread like a beta distribution in both groups."""
         return stats.pass_probability_mean_difference(
             sample.members,
@@ -210,8 +208,11 @@ class MeanDifference(RateDifference):
             limit=limit,
             base_rate=base_rate,
             confidence=confidence,
-            excess=times * limit,
+            excess=excess,
         )
+
+    def _bound_of_none(self, sample: Sample, *, confidence: float) -> float:
+        return stats.zero_bound_mean(sample.members, confidence=confidence)
 
 
 class DifferenceInDifferences(Family["Clusters"]):

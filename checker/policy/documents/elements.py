@@ -122,6 +122,11 @@ class Metadata(Element):
         None, description="the day by which somebody looks at it again", examples=["2027-10-01"]
     )
 
+    @property
+    def major(self) -> str:
+        """The first number of the version, by which references name it."""
+        return self.version.partition(".")[0]
+
 
 class Adoption(Element):
     """Who put a policy in force; without it, it is a draft."""

@@ -130,7 +130,7 @@ class References:
         held = [self._read(file).document.metadata for file in versions_of(name, folder)]
         if any(_fits(one, name, version) for one in held):
             return version
-        return max((one.version for one in held), key=version_key).partition(".")[0]
+        return max(held, key=lambda one: version_key(one.version)).major
 
     def _read(self, path: Path) -> Located[LeakagePolicy]:
         key = path.resolve()

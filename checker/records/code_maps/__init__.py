@@ -9,15 +9,15 @@ licensed for a map can bring it: `tables` reads local dictionaries and SNOMED CT
 from __future__ import annotations
 
 from checker.records.code_maps.mapping import CodeMapping, MappedCode, map_codes
-from checker.records.code_maps.nodes import CodeMap, Node
+from checker.records.code_maps.nodes import CodeMap, CodeNode
 from checker.records.code_maps.writing import MAPPED_CODES, write_mapped_codes
 
 __all__ = [
     "MAPPED_CODES",
     "CodeMap",
     "CodeMapping",
+    "CodeNode",
     "MappedCode",
-    "Node",
     "map_codes",
     "write_mapped_codes",
 ]

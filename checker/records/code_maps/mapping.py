@@ -19,7 +19,7 @@ import numpy as np
 
 from checker.codes import CodeReader
 from checker.errors import DataError
-from checker.records.code_maps.nodes import LOCAL, CodeMap, Node, nodes_of
+from checker.records.code_maps.nodes import LOCAL, CodeMap, CodeNode, nodes_of
 from checker.records.code_maps.omop import is_omop, read_heading, read_omop
 from checker.records.code_maps.tables import is_table, read_table
 from checker.records.cohort import Cohort
@@ -145,14 +145,14 @@ def map_codes(cohort: Cohort, files: Sequence[Path], *, reader: CodeReader) -> C
 class _Steps:
     """The steps of all maps together."""
 
-    exact: Mapping[Node, Sequence[Node]]
-    near: Mapping[Node, Sequence[Node]]
-    broader: Mapping[Node, Sequence[Node]]
+    exact: Mapping[CodeNode, Sequence[CodeNode]]
+    near: Mapping[CodeNode, Sequence[CodeNode]]
+    broader: Mapping[CodeNode, Sequence[CodeNode]]
 
     @classmethod
     def of(cls, maps: Iterable[CodeMap]) -> _Steps:
         maps = tuple(maps)
-        joined: list[dict[Node, list[Node]]] = [{}, {}, {}]
+        joined: list[dict[CodeNode, list[CodeNode]]] = [{}, {}, {}]
         for one in maps:
             for steps, part in zip(joined, (one.exact, one.near, one.broader), strict=True):
                 for node, targets in part.items():
@@ -160,11 +160,11 @@ class _Steps:
                     known += [target for target in targets if target not in known]
         return cls(*joined)
 
-    def follow(self, code: str, own: Sequence[Node]) -> MappedCode:
+    def follow(self, code: str, own: Sequence[CodeNode]) -> MappedCode:
         """Return what a code is, by all that it may be called."""
         exact = self._held(own)
-        near: dict[Node, None] = {}
-        level, known, broader = self._same(own), set[Node](), False
+        near: dict[CodeNode, None] = {}
+        level, known, broader = self._same(own), set[CodeNode](), False
         for _ in range(_DEEPEST):
             near = {n: None for node in level for n in self.near.get(node, ()) if n not in exact}
             known |= level
@@ -181,9 +181,9 @@ class _Steps:
             through_broader=bool(near) and broader,
         )
 
-    def _held(self, begin: Sequence[Node]) -> dict[Node, None]:
+    def _held(self, begin: Sequence[CodeNode]) -> dict[CodeNode, None]:
         """Return what is reached by exact steps, the first codes without."""
-        found: dict[Node, None] = {}
+        found: dict[CodeNode, None] = {}
         seen, waiting = set(begin), deque(begin)
         while waiting:
             for node in self.exact.get(waiting.popleft(), ()):
@@ -193,7 +193,7 @@ class _Steps:
                     waiting.append(node)
         return found
 
-    def _same(self, own: Sequence[Node]) -> set[Node]:
+    def _same(self, own: Sequence[CodeNode]) -> set[CodeNode]:
         """Return what means the same as a code: exact steps that do not lead to what holds it."""
         found, waiting = set(own), deque(own)
         while waiting:
@@ -206,7 +206,7 @@ class _Steps:
         return found
 
 
-def _spelled(nodes: Iterable[Node], own: Sequence[Node]) -> tuple[str, ...]:
+def _spelled(nodes: Iterable[CodeNode], own: Sequence[CodeNode]) -> tuple[str, ...]:
     texts = (
         node.parent or (node.code if node.vocabulary == LOCAL else None)
         for node in nodes

@@ -31,7 +31,7 @@ LOCAL: Final = ""
 """The vocabulary of codes as the data set spells them."""
 
 
-class Node(NamedTuple):
+class CodeNode(NamedTuple):
     """A code that a map speaks of.
 
     Args:
@@ -43,7 +43,7 @@ class Node(NamedTuple):
     code: str
 
     @classmethod
-    def of(cls, vocabulary: str, code: str) -> Node:
+    def of(cls, vocabulary: str, code: str) -> CodeNode:
         """Return the node of a vocabulary's code, whatever way the vocabulary is called."""
         system = system_named(vocabulary)
         if system is None:
@@ -76,19 +76,19 @@ class CodeMap:
     file: Path
     rows: int
     used: int
-    exact: Mapping[Node, Sequence[Node]]
-    near: Mapping[Node, Sequence[Node]]
-    broader: Mapping[Node, Sequence[Node]]
+    exact: Mapping[CodeNode, Sequence[CodeNode]]
+    near: Mapping[CodeNode, Sequence[CodeNode]]
+    broader: Mapping[CodeNode, Sequence[CodeNode]]
 
 
-def nodes_of(spelling: str, reader: CodeReader) -> list[Node]:
+def nodes_of(spelling: str, reader: CodeReader) -> list[CodeNode]:
     """Return all that a map may call a code of a data set, the surest first.
 
     That is the codes that phigate reads in it, the spelling itself, and each of its parts as a code
     of the vocabulary that the part before it would be.
     """
-    found = [Node(system, code) for system, code in reader.read_own(spelling)]
-    found.append(Node(LOCAL, spelling.strip()))
+    found = [CodeNode(system, code) for system, code in reader.read_own(spelling)]
+    found.append(CodeNode(LOCAL, spelling.strip()))
     parts = [part.group().strip() for part in _PART.finditer(spelling)]
-    found += [Node.of(name, code) for name, code in pairwise(parts)]
+    found += [CodeNode.of(name, code) for name, code in pairwise(parts)]
     return list(dict.fromkeys(found))

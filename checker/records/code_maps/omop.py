@@ -24,7 +24,7 @@ import pyarrow.csv as pacsv
 from numpy.typing import NDArray
 
 from checker.errors import DataError
-from checker.records.code_maps.nodes import CodeMap, Node
+from checker.records.code_maps.nodes import CodeMap, CodeNode
 
 _CONCEPTS: Final = "CONCEPT.csv"
 _SAME: Final = (
@@ -49,7 +49,7 @@ def is_omop(columns: Sequence[str]) -> bool:
     return {name.lower() for name in columns} >= set(_RELATIONSHIP_COLUMNS)
 
 
-def read_omop(path: Path, *, delimiter: str, wanted: Iterable[Node]) -> CodeMap:
+def read_omop(path: Path, *, delimiter: str, wanted: Iterable[CodeNode]) -> CodeMap:
     """Read what OMOP's relationships say of some codes, and of all that they lead to.
 
     Args:
@@ -79,14 +79,14 @@ def read_omop(path: Path, *, delimiter: str, wanted: Iterable[Node]) -> CodeMap:
     # nothing is followed beyond what is only near
     inside = np.isin(source, held)
     nodes = _nodes(concepts, np.union1d(held, target[inside]))
-    edges: tuple[dict[Node, list[Node]], ...] = tuple(defaultdict(list) for _ in range(3))
+    edges: tuple[dict[CodeNode, list[CodeNode]], ...] = tuple(defaultdict(list) for _ in range(3))
     for one, other, which in zip(
         source[inside].tolist(), target[inside].tolist(), kind[inside].tolist(), strict=True
     ):
         if one != other and one in nodes and other in nodes:  # some files lack a concept
             edges[which][nodes[one]].append(nodes[other])
     same, holds, near = edges
-    exact: dict[Node, list[Node]] = defaultdict(list)
+    exact: dict[CodeNode, list[CodeNode]] = defaultdict(list)
     for part in (same, holds):
         for node, targets in part.items():
             exact[node] += targets
@@ -150,23 +150,23 @@ def _valid(batch: pa.RecordBatch) -> pa.RecordBatch:
     return batch.filter(pc.equal(pc.utf8_trim_whitespace(reason), ""))
 
 
-def _ids(path: Path, wanted: set[Node]) -> dict[Node, int]:
+def _ids(path: Path, wanted: set[CodeNode]) -> dict[CodeNode, int]:
     """Return the numbers of concepts by their vocabulary and code; retired ones too."""
-    found: dict[Node, int] = {}
+    found: dict[CodeNode, int] = {}
     for concept, node in _concepts(path, lambda batch: _codes_among(batch, wanted)):
         if node in wanted:
             found.setdefault(node, concept)
     return found
 
 
-def _codes_among(batch: pa.RecordBatch, wanted: set[Node]) -> pa.Array:
+def _codes_among(batch: pa.RecordBatch, wanted: set[CodeNode]) -> pa.Array:
     # compared without dots, as codes of ICD are; which vocabulary it is of is looked at later
     codes = pa.array(sorted({node.code.replace(".", "") for node in wanted}), pa.string())
     bare = pc.replace_substring(pc.utf8_upper(batch.column("concept_code")), ".", "")
     return pc.is_in(bare, value_set=codes)
 
 
-def _nodes(path: Path, reached: NDArray[np.int64]) -> dict[int, Node]:
+def _nodes(path: Path, reached: NDArray[np.int64]) -> dict[int, CodeNode]:
     among = pa.array(reached, pa.int64())
     return dict(
         _concepts(path, lambda batch: pc.is_in(batch.column("concept_id"), value_set=among))
@@ -175,14 +175,14 @@ def _nodes(path: Path, reached: NDArray[np.int64]) -> dict[int, Node]:
 
 def _concepts(
     path: Path, chosen: Callable[[pa.RecordBatch], pa.Array]
-) -> Iterator[tuple[int, Node]]:
+) -> Iterator[tuple[int, CodeNode]]:
     types = {"concept_id": pa.int64(), "vocabulary_id": pa.string(), "concept_code": pa.string()}
     for batch in _batches(path, _CONCEPT_COLUMNS, types):
         rows = batch.filter(chosen(batch)).select(list(_CONCEPT_COLUMNS))
         columns = (rows.column(name).to_pylist() for name in _CONCEPT_COLUMNS)
         for concept, vocabulary, code in zip(*columns, strict=True):
             if concept is not None and vocabulary and code:
-                yield concept, Node.of(vocabulary, code)
+                yield concept, CodeNode.of(vocabulary, code)
 
 
 def _relationships(

@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Final
 
 from checker.errors import DataError
-from checker.records.code_maps.nodes import LOCAL, CodeMap, Node
+from checker.records.code_maps.nodes import LOCAL, CodeMap, CodeNode
 from checker.yaml import short
 
 _PROPERLY_CLASSIFIED: Final = "447637006"
@@ -29,7 +29,7 @@ _ALWAYS: Final = frozenset({"TRUE", "OTHERWISE TRUE"})
 _RELATIONS: Final = ("exact", "approximate")
 _VOCABULARY = re.compile(r"(?P<name>[A-Za-z][A-Za-z0-9. -]*?)\s*(?://|/|:|\|)\s*(?P<code>[^/|:]+)")
 
-_Pair = tuple[Node, Node, bool]
+_Pair = tuple[CodeNode, CodeNode, bool]
 """From, to, and whether the step is exact."""
 
 
@@ -50,8 +50,8 @@ def read_table(path: Path, *, delimiter: str) -> CodeMap:
     Raises:
         DataError: it cannot be read, or a row is no row; with the line.
     """
-    exact: dict[Node, list[Node]] = defaultdict(list)
-    near: dict[Node, list[Node]] = defaultdict(list)
+    exact: dict[CodeNode, list[CodeNode]] = defaultdict(list)
+    near: dict[CodeNode, list[CodeNode]] = defaultdict(list)
     rows = used = 0
     for line, row in _rows(path, delimiter):
         read = _dictionary_row if "parent" in row else _refset_row
@@ -103,30 +103,30 @@ def _dictionary_row(row: Mapping[str, str], wrong: Callable[[str], DataError]) -
     target = _spelled(parent)
     if target.vocabulary == LOCAL and target.code == code:
         raise wrong(f"'{short(code)}' is its own parent")
-    yield Node(LOCAL, code), target, relation == "exact"
+    yield CodeNode(LOCAL, code), target, relation == "exact"
     # a dictionary may name the code as its vocabulary does, and not as the data set spells it
     if (named := _spelled(code)).vocabulary != LOCAL:
         yield named, target, relation == "exact"
 
 
-def _spelled(text: str) -> Node:
+def _spelled(text: str) -> CodeNode:
     match = _VOCABULARY.fullmatch(text)
     if match is None:
-        return Node(LOCAL, text)
-    node = Node.of(match["name"], match["code"])
-    return node if node.parent is not None else Node(LOCAL, text)
+        return CodeNode(LOCAL, text)
+    node = CodeNode.of(match["name"], match["code"])
+    return node if node.parent is not None else CodeNode(LOCAL, text)
 
 
 def _refset_row(row: Mapping[str, str], wrong: Callable[[str], DataError]) -> Iterator[_Pair]:
     if row.get("active", "1").strip() != "1":
         return
-    source = Node.of("SNOMED", row["referencedComponentId"])
+    source = CodeNode.of("SNOMED", row["referencedComponentId"])
     if source.parent is None:
         raise wrong(f"'{short(source.code)}' is no identifier of SNOMED CT")
     target = row["mapTarget"].strip().partition("?")[0].rstrip(".X")
     if not target:
         return  # not to be classified, or only with more than a concept says
-    node = Node.of("ICD10CM", target)
+    node = CodeNode.of("ICD10CM", target)
     if node.parent is None:
         raise wrong(f"'{short(row['mapTarget'].strip())}' is no code of ICD-10-CM")
     is_exact = (

@@ -2,7 +2,8 @@
 
 `records` holds the columns (patients before and after), `event_positions` where events are in them,
 `vocabulary` the model's tokens and ids, `tokenizer` the rules of a target's `tokenization`,
-`made_records` what stands in their place: a table that the trainer's own loader wrote.
+`made_records` what stands in their place: a table that the trainer's own loader wrote, which
+`token_tables` reads.
 """
 
 from checker.records.tokenization.event_positions import EventPositions
