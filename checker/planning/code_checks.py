@@ -6,8 +6,10 @@ and two things are refused for a single code, for a class has few of them:
 
 * a code that is not read, and that would be of a class in use if its zeros or its characters were
   what they seem;
-* `codeSystems` of the target that read a code of a class as something else. A target says how its
-  data are spelled; what belongs to a class is the policy's to say, and it can exclude a code.
+* `codeSystems` of the target that read a code of a class as something else, and a table of codes
+  (`data.codes`) that adds to a code what the class excludes. A target says how its data are spelled
+  and what stands above them; what belongs to a class is the policy's to say, and it can exclude a
+  code.
 
 A policy without classes looks for no codes, and nothing is checked.
 """
@@ -15,8 +17,8 @@ A policy without classes looks for no codes, and nothing is checked.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +33,11 @@ from checker.codes import (
     read_code,
     words,
 )
-from checker.errors import DataError, DocumentError
+from checker.errors import DataError, DocumentError, Problem
 from checker.planning.classes import ClassRanks
 from checker.policy import Located
 from checker.policy.classes import class_matcher, pooled
-from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
+from checker.policy.documents import AuditTarget, CodeSystemSpec, LeakagePolicy, PolicySpec
 from checker.records.code_census import (
     EXAMPLES,
     CodeCensus,
@@ -67,7 +69,7 @@ def check_codes(
     Raises:
         DataError: too much is unread, ICD-9 codes have lost their zeros, or a code that is not read
             may be of a class in use.
-        DocumentError: `codeSystems` takes codes out of a class in use.
+        DocumentError: `codeSystems` or `data.codes` takes codes out of a class in use.
     """
     spec = policy.document.spec
     used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
@@ -83,8 +85,9 @@ def check_codes(
     occurs[cohort.members.code] = True
     occurs[cohort.nonmembers.code] = True
     _check_garbled(matchers, reader, cohort, occurs)
-    if systems:
-        _check_hidden(matchers, reader, target, cohort, occurs)
+    problems = list(_hidden(matchers, reader, target, cohort, occurs))
+    if problems:
+        raise DocumentError(problems)
     return census
 
 
@@ -197,30 +200,40 @@ def _check_garbled(
                     )
 
 
-def _check_hidden(
+def _hidden(
     matchers: Mapping[str, ClassMatcher],
     reader: CodeReader,
     target: Located[AuditTarget],
     cohort: Cohort,
     occurs: NDArray[np.bool_],
-) -> None:
-    """Refuse `codeSystems` that take codes out of a class."""
-    by_target = _ranks(matchers, reader, cohort)
-    built_in = _ranks(matchers, cohort_reader([], cohort), cohort)
-    problems = []
-    for name in matchers:
-        hidden = (built_in[name] >= RANK_STRONG) & (by_target[name] < RANK_STRONG) & occurs
-        if hidden.any():
-            codes = _some([cohort.codes[i] for i in np.flatnonzero(hidden)])
-            message = (
-                f"codeSystems takes {int(hidden.sum())} codes out of the class '{name}', such as"
-                f" {codes}: phigate reads them as codes of it, and so they would not be looked for."
-                " Correct the entry; where they really mean something else, the policy says so"
-                " (exclude, with system 'local')"
-            )
-            problems.append(target.problem(("spec", "codeSystems"), message))
-    if problems:
-        raise DocumentError(problems)
+) -> Iterator[Problem]:
+    """Yield what takes codes out of a class: `codeSystems`, or what `data.codes` adds."""
+    systems = target.document.spec.code_systems
+    if not systems and cohort.usual is None:
+        return
+    declared = _ranks(matchers, reader, cohort)
+    without: list[tuple[str, Cohort, Sequence[CodeSystemSpec], str]] = []
+    if systems:
+        why = "phigate reads them as codes of it"
+        without.append(("codeSystems", cohort, [], why))
+    if cohort.usual is not None:
+        descriptions, parents = cohort.usual
+        usual = replace(cohort, descriptions=descriptions, parents=parents)
+        why = "by the usual table they are codes of it"
+        without.append(("data.codes", usual, systems, why))
+    for key, other, read_by, why in without:
+        plain = _ranks(matchers, cohort_reader(read_by, other), other)
+        for name in matchers:
+            hidden = (plain[name] >= RANK_STRONG) & (declared[name] < RANK_STRONG) & occurs
+            if hidden.any():
+                codes = _some([cohort.codes[i] for i in np.flatnonzero(hidden)])
+                message = (
+                    f"{key} takes {int(hidden.sum())} codes out of the class '{name}', such as"
+                    f" {codes}: {why}, and so they would not be looked for. Correct the entry;"
+                    " where they really mean something else, the policy says so (exclude, with"
+                    " system 'local')"
+                )
+                yield target.problem(("spec", *key.split(".")), message)
 
 
 def _ranks(
