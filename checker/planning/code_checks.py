@@ -11,6 +11,9 @@ and two things are refused for a single code, for a class has few of them:
   and what stands above them; what belongs to a class is the policy's to say, and it can exclude a
   code.
 
+Where a token table stands in for rules, it says which events a record tells, and so who has a
+class: there nobody may lack a class that his own record has (`check_told`).
+
 A policy without classes looks for no codes, and nothing is checked.
 """
 
@@ -35,6 +38,7 @@ from checker.codes import (
 )
 from checker.errors import DataError, DocumentError, Problem
 from checker.planning.classes import ClassRanks
+from checker.planning.overlap import ComparedCohort
 from checker.policy import Located
 from checker.policy.classes import class_matcher, pooled
 from checker.policy.documents import AuditTarget, CodeSystemSpec, LeakagePolicy, PolicySpec
@@ -48,6 +52,8 @@ from checker.records.code_census import (
     take_census,
 )
 from checker.records.cohort import Cohort
+from checker.records.tokenization import STATIC_TIME
+from checker.records.tokenization.made_records import STRANGE_SHARE
 from checker.yaml import short
 
 _ICD10 = re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
@@ -89,6 +95,49 @@ def check_codes(
     if problems:
         raise DocumentError(problems)
     return census
+
+
+def check_told(ranks: Mapping[str, ClassRanks], compared: ComparedCohort, *, file: str) -> None:
+    """Check that a token table tells the classes of patients whose records have them.
+
+    Whoever writes the table could otherwise choose who counts as a patient with a class, and leave
+    those out whom the model repeats. Codes that it tells of nobody are those that a loader leaves
+    out, and are counted elsewhere.
+
+    Args:
+        ranks: of the classes in use.
+        compared: the patients, as the data set and as the table tells them.
+        file: the table.
+
+    Raises:
+        DataError: more than one patient of a hundred with a class has it in the data set alone.
+    """
+    cohort = compared.cohort
+    splits = ((cohort.members, compared.members), (cohort.nonmembers, compared.nonmembers))
+    told = np.zeros(len(cohort.codes), dtype=np.bool_)
+    for _, survey in splits:
+        told[survey.event_code] = True
+    parts = {name: own for found in ranks.values() for name, own in found.parts.items()}
+    for name, found in {**ranks, **parts}.items():
+        if found.parts:
+            continue
+        has, lacks = 0, 0
+        for records, survey in splits:
+            at = np.flatnonzero(
+                (records.time_us != STATIC_TIME) & (found.counted & told)[records.code]
+            )
+            own = np.unique(np.searchsorted(records.offsets, at, side="right") - 1)
+            named = np.flatnonzero(found.counted[survey.event_code])
+            other = np.searchsorted(survey.event_offsets, named, side="right") - 1
+            has, lacks = has + len(own), lacks + len(np.setdiff1d(own, other))
+        if lacks > STRANGE_SHARE * has:
+            raise DataError(
+                f"tells nothing of the class '{name}' in {lacks} of {has} patients whose records in"
+                " the data set have it, by codes that it tells of others: they would count as"
+                " patients without it. Name the code in every row that tells it; where the loader"
+                " itself leaves such events out, name the data set as it reads it",
+                file=file,
+            )
 
 
 @dataclass(frozen=True, slots=True)

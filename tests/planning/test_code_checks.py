@@ -11,18 +11,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from auditing import audit, write_policy
 from command_line import Command
-from meds_builder import Patient, write_meds
+from meds_builder import FIRST_SUBJECT, Patient, make_vocabulary, write_meds
 
+from checker.codes import RANK_STRONG
 from checker.errors import DataError, DocumentError, ExitCode
-from checker.planning.code_checks import check_codes
+from checker.planning.classes import ClassRanks
+from checker.planning.code_checks import check_codes, check_told
+from checker.planning.overlap import compare_splits
 from checker.policy import load_policy, load_target
+from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
+from checker.records.tokenization import make_tokenizer
 
 HIV = ("DIAGNOSIS//ICD//10//B20", "DIAGNOSIS//ICD//9//042")
 OTHERS = ("DIAGNOSIS//ICD//10//I10", "DIAGNOSIS//ICD//9//25000", "DIAGNOSIS//ICD//9//0030")
@@ -202,6 +208,58 @@ def test_another_table_cannot_take_a_code_out_of_a_class_by_what_it_adds(
         run("hiding", {code: more})
     (problem,) = caught.value.problems
     assert f"data.codes takes 1 codes out of the class 'hiv', such as '{code}'" in problem.message
+
+
+def told(folder: Path, *, hidden: int, code: str = HIV[0]) -> None:
+    """Check a token table that tells a code of HIV of all who have it but the first few."""
+    patients: list[Patient] = [
+        [("A", day) for day in range(30)] + ([(code, 30)] if number % 2 else [])
+        for number in range(80)
+    ]
+    root = write_meds(folder / "data", {"train": patients[:40], "held_out": patients[40:]})
+    cohort = load_cohort(DataSpec(path=str(root)), base=folder)
+    ids = {spelled: number for number, spelled in enumerate(cohort.codes)}
+    rows = []
+    for records in (cohort.members, cohort.nonmembers):
+        row = np.repeat(records.subject_id, np.diff(records.offsets)).tolist()
+        for subject, entry in zip(row, records.code.tolist(), strict=True):
+            own = cohort.codes[entry]
+            left_out = own == code and subject < FIRST_SUBJECT + 2 * hidden
+            # the token stays, as a mark that tells of nothing
+            rows.append(
+                (subject, ids[own], *((None, "mark", None) if left_out else (0, "code", own)))
+            )
+    subject, token, event, kind, spelled = zip(*rows, strict=True)
+    table = {
+        "subject_id": subject,
+        "token": token,
+        "event": [None if one is None else place for place, one in enumerate(event)],
+        "kind": kind,
+        "code": pa.array(spelled, pa.string()),
+        "time": pa.nulls(len(rows), pa.timestamp("us")),
+    }
+    pq.write_table(pa.table(table), folder / "tokens.parquet")
+    tokenizer = make_tokenizer(
+        TokenizationSpec(vocabulary="unused", records="tokens.parquet"),
+        vocabulary=make_vocabulary(cohort.codes),
+        base=folder,
+    )
+    ranks = np.where(np.isin(cohort.codes, HIV), RANK_STRONG, 0).astype(np.int8)
+    classes = {"hiv": ClassRanks(ranks, ranks, []), "other": ClassRanks(0 * ranks, 0 * ranks, [])}
+    pool = {"any": ClassRanks.of_pool(classes)}
+    check_told(pool, compare_splits(cohort, tokenizer=tokenizer), file="tokens.parquet")
+
+
+def test_a_token_table_does_not_choose_who_has_a_class(tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    told(tmp_path / "all", hidden=0)
+    (tmp_path / "few").mkdir()
+    with pytest.raises(DataError, match="nothing of the class 'hiv' in 3 of 40 patients"):
+        told(tmp_path / "few", hidden=3)
+
+
+def test_a_code_that_a_loader_leaves_out_altogether_is_nobody_s_choice(tmp_path: Path) -> None:
+    told(tmp_path, hidden=40)
 
 
 def test_a_policy_without_classes_looks_for_no_codes(workspace: Path) -> None:
