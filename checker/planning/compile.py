@@ -117,6 +117,7 @@ def compile_plan(
         tokenizer=tokenizer,
         ranks=ranks,
         max_length=longest_sequence(target, descriptions),
+        model=description.sha256,
     )
     builder = _builder(policy, target, compared, draw, tokenizer, descriptions, ranks)
     everybody = {cell.piece.name: int(cell.piece.members.sum()) for cell in planned}
