@@ -299,7 +299,8 @@ assert sys.argv[1] == "api" and os.environ["GH_TOKEN"]
 if "--jq" in words:
     assert words[1] == "repos/o/m/issues/12/comments", words
     mark = words[3].partition('startswith("')[2].partition('")')[0]
-    assert words[3] == '.[] | select(.user.type == "Bot" and (.body | startswith("%s"))) | .id' % mark
+    asked = '.[] | select(.user.type == "Bot" and (.body | startswith("%s"))) | .id'
+    assert words[3] == asked % mark, words
     assert mark.startswith("<!-- phigate ") and mark.endswith(" -->")
     print(*(i for i, one in enumerate(comments) if one[0] == "Bot" and one[1].startswith(mark)))
     sys.exit()
@@ -354,15 +355,12 @@ def test_a_kept_run_is_found_again_by_its_plan(
     first = act(checkout, 0, **kept)
     (run,) = (checkout / "kept").iterdir()
     assert first.outputs["audit"]["run"] == f"kept/{run.name}"
-    measured = (run / "run.json").read_text()
+    measured = json.loads((run / "run.json").read_text())["measured"]
     again = act(checkout, 0, **kept)
     assert (again.code, again.outputs["audit"]["run"]) == (0, f"kept/{run.name}")
-    assert (
-        json.loads((run / "run.json").read_text())["measured"] == json.loads(measured)["measured"]
-    )
+    assert json.loads((run / "run.json").read_text())["measured"] == measured
     assert act(checkout, 1, **kept).code == 1  # another model, in a folder of its own
     assert len(list((checkout / "kept").iterdir())) == 2
-    assert act(checkout, 2, **kept).code == 2
 
 
 def test_what_pip_downloads_is_cached_under_what_is_installed(checkout: Path) -> None:
