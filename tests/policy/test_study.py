@@ -1,4 +1,4 @@
-"""What a target says of its study: read as it stands, repeated in reports, no numbers for others."""
+"""What a target says of its study: read as it stands, and repeated in reports."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_what_says_nothing_is_refused_where_it_stands(
     with pytest.raises(DocumentError) as refused:
         load_target(Path("t.yaml"), text=target(study))
     problem = refused.value.problems[0]
-    assert problem.path is not None and problem.path.startswith(place)
+    assert (problem.path or "").startswith(place)
     assert problem.line is not None
     assert words in problem.message
 
