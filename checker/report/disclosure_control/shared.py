@@ -47,6 +47,7 @@ from checker.report.model import (
     Provenance,
     Report,
     SamplingReport,
+    StudyReport,
     TargetRef,
     WaiverReport,
 )
@@ -125,6 +126,7 @@ class _SharedReport:
                 "policy": _policy(report.policy),
                 "cells": [self._cell(cell) for cell in report.cells],
                 "target": self._target(report.target),
+                "study": _study(report.study),
                 "summary": summary.model_copy(
                     update={
                         "sampling": _sampling(summary.sampling),
@@ -344,6 +346,19 @@ def _policy(policy: PolicyRef) -> PolicyRef:
     """Withhold how many codes of a class there are: a patient may have the only one."""
     classes = [one.model_copy(update={"codes_in_data": None}) for one in policy.attribute_classes]
     return policy.model_copy(update={"attribute_classes": classes})
+
+
+_PATIENTS_COUNTED = ("patients", "tokens")
+"""Of what is declared of training: a second number of patients would sharpen the rounded one."""
+
+
+def _study(study: StudyReport) -> StudyReport:
+    """Return what the owner declares, but for exact numbers of patients and of their tokens."""
+    gone = [name for name in _PATIENTS_COUNTED if getattr(study.training, name) is not None]
+    training = study.training.model_copy(update=dict.fromkeys(gone))
+    return study.model_copy(
+        update={"training": training, "withheld": [f"training.{name}" for name in gone]}
+    )
 
 
 def _sampling(sampling: SamplingReport) -> SamplingReport:
