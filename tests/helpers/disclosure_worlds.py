@@ -332,12 +332,19 @@ def named_difference(design: Design, one: World, other: World) -> str | None:
 
 
 def steps(world: World) -> list[tuple[str, ...]]:
-    """Return every count of a world as it would be rounded, those that were not hit included."""
+    """Return every count of a world as it would be rounded, those that were not hit included.
+
+    Whoever is hit is named, and of those named some have the class: precision is a rate of its own.
+    """
     return [
         (rounded(one.hits), rounded(one.n), "nearly all" if one.n - one.hits < MIN_CELL else "")
         for counts in world
-        for one in (counts.members, counts.nonmembers)
+        for one in (counts.members, counts.nonmembers, _named(counts))
     ]
+
+
+def _named(counts: Counts) -> Group:
+    return Group(counts.members.hits, counts.members.hits + counts.nonmembers.hits)
 
 
 # --- what an adversary works out --------------------------------------------------------------

@@ -168,7 +168,7 @@ STRICT_BESIDE_OPEN = Design(
     "a strict failure beside an open test",
     (BESIDE_OPEN.places[0], *worlds.limits(0.01, attacker="events-10", metric="disclosure_rate")),
 )
-"""Of 11 hits or more, to be below five times 1 % takes so many patients that none hit would pass."""
+"""Of 11 hits or more, to be below five times 1 % takes so many that none hit would pass."""
 
 
 def left_beside_open(design: Design) -> Iterator[tuple[str, set[int], set[int]]]:

@@ -179,12 +179,13 @@ class _Search:
     def leaves_all(self, said: dict[_Test, int | None]) -> bool:
         """Whether every few count that goes with the verdicts goes with these factors too."""
         attackers = dict.fromkeys(test.attacker for test in self._tests)
+        everywhere: Bits = np.ones((len(self._members), len(self._others)), np.bool_)
         may = {name: self._may_be(name) for name in attackers}
         sure = {name: self._surely(name, said) for name in attackers}
         for name in attackers:
             others = [other for other in attackers if other != name]
-            around = np.logical_and.reduce([_somehow(may[one]) for one in others] or [np.True_])
-            within = np.logical_and.reduce([_somehow(sure[one]) for one in others] or [np.True_])
+            around = np.logical_and.reduce([everywhere, *(_somehow(may[one]) for one in others)])
+            within = np.logical_and.reduce([everywhere, *(_somehow(sure[one]) for one in others)])
             told = any((factor or -1) > 0 for test, factor in said.items() if test.attacker == name)
             for few in range(self._few + 1):
                 # hits of whoever exceeds by a factor are no few, whatever else is known
