@@ -27,6 +27,7 @@ at is run once, in a fixture of module or session scope; whoever changes a run w
 
 from __future__ import annotations
 
+import gc
 import os
 import shutil
 from collections.abc import Callable
@@ -59,6 +60,13 @@ for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
     os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it
 
 settings.load_profile(properties.PROFILE)
+
+
+def pytest_collection_finish() -> None:
+    """Let the collector of cycles pass over what imports left, which stays to the end."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(20_000, 20, 50)
 
 
 @pytest.fixture(scope="session")
