@@ -93,7 +93,7 @@ def test_what_is_missing_is_named_at_once_where_nobody_can_be_asked(
     assert all(f"--{name}, " in outcome.err for name in ("title", "class", "limit"))
     waiver = phigate("new", "waiver", tmp_path / "w.yaml")
     for name in ("policy", "model", "sha256", "cell", "ceiling", "measure", "approval", "ticket"):
-        assert f"--{name} (" in waiver.err
+        assert f"--{name}, " in waiver.err
     assert not (tmp_path / "w.yaml").exists()
 
 
