@@ -208,11 +208,12 @@ def _description(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
         cells=cells,
         is_floor=told is not None,
     )
+    # events beat how often their tokens occur by far, or by nothing: there chance stops nobody
     sure = plan.job("expected-tokens") is not None
     yield CheckPower(
         name="record-parts",
         reason="attack-not-shown-to-work",
-        title="static, time and last tokens are the model's own",
+        title="the parts of a record are the model's own",
         chance=(1.0 if sure else 1 - false_alarms.PARTS) if parts else 0.0,
         cells=cells,
         is_floor=parts is not None and not sure,
