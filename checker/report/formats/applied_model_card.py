@@ -58,7 +58,8 @@ def _card(report: Report) -> Tree:
     sha256 = f"SHA-256 of the model {target.model_sha256}, of the policy {report.policy.sha256}"
     audit = (
         f"Audited with phigate {provenance.phigate_version}, judged as of {provenance.as_of};"
-        f" SHA-256 of the plan {provenance.plan_sha256}, of the evidence {provenance.manifest_sha256}"
+        f" SHA-256 of the plan {provenance.plan_sha256}, of the evidence"
+        f" {provenance.manifest_sha256}"
     )
     local = [shorten(plain(name), TITLE) for name in target.local_vocabularies]
     return {
