@@ -36,11 +36,13 @@ def validate(files: tuple[Path, ...], skip_others: bool, as_of: str | None, as_j
     from checker.policy.waivers import check_together
 
     moment = read_moment(as_of)
-    given, files = files, tuple(files_in(files))
+    found = {place: tuple(files_in(place)) for place in files}
+    for place, inside in found.items():
+        if not (inside or skip_others):
+            raise UsageError(f"{place}: no file in this folder is one of phigate's")
+    files = tuple(dict.fromkeys(file for inside in found.values() for file in inside))
     if skip_others:
         files = tuple(file for file in files if kinds_named(file) is not None)
-    elif not files:
-        raise UsageError(f"{plain(given[0])}: no file in this folder is one of phigate's")
     problems: list[Problem] = []
     located: list[Located[Any]] = []
     for file in files:

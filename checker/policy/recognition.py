@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from pathlib import Path
 
 from checker.errors import DocumentError
@@ -38,20 +38,19 @@ def kinds_named(path: Path) -> frozenset[str] | None:
     return kinds if kinds or _OURS.search(text) else None
 
 
-def files_in(places: Iterable[Path]) -> Iterator[Path]:
-    """Yield files as they are named, and of folders the YAML files in them that speak of phigate.
+def files_in(place: Path) -> Iterator[Path]:
+    """Yield a file as it is named, and of a folder the YAML files in it that speak of phigate.
 
     Args:
-        places: files, whatever they hold, and folders; those below them count, hidden ones do not.
+        place: a file, whatever it holds, or a folder; what is hidden in it does not count.
     """
-    for place in places:
-        if not place.is_dir():
-            yield place
-            continue
-        for file in sorted(place.rglob("*.y*ml")):
-            hidden = any(part.startswith(".") for part in file.relative_to(place).parts)
-            if file.is_file() and not hidden and kinds_named(file) is not None:
-                yield file
+    if not place.is_dir():
+        yield place
+        return
+    for file in sorted(place.rglob("*.y*ml")):
+        hidden = any(part.startswith(".") for part in file.relative_to(place).parts)
+        if file.is_file() and not hidden and kinds_named(file) is not None:
+            yield file
 
 
 def _decoded(content: bytes) -> str:

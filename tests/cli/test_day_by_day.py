@@ -93,8 +93,9 @@ def test_of_a_folder_what_is_phigate_s_is_validated(phigate: Command, tmp_path: 
     (tmp_path / "audit" / "more.yml").write_text("kind: LeakageWaiver\n")
     assert phigate("validate", tmp_path).code == 2
     (tmp_path / "none").mkdir()
-    nothing = phigate("validate", tmp_path / "none")
-    assert (nothing.code, "no file in this folder" in nothing.err) == (2, True)
+    for also in ((), (tmp_path / "audit" / "policy.yaml",)):
+        nothing = phigate("validate", *also, tmp_path / "none")
+        assert (nothing.code, "no file in this folder" in nothing.err) == (2, True)
     assert phigate("validate", "--skip-others", tmp_path / "none").code == 0
 
 
