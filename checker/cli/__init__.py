@@ -6,8 +6,8 @@ document, 3 inconclusive that blocks, 4 the audit could not be completed.
 
 Each command has the module of its name (test: `policy_tests`). `program` puts them together and
 says what went wrong; `options` and `console` are what they share, `auditing` what those share that
-end in a verdict. A table or a bar that takes a page has a module too. Commands import what they
-need when they run, so that help and errors come at once.
+end in a verdict. A table or a bar that takes a page has a module too, and so has the
+manual page. Commands import what they need when they run, so that help and errors come at once.
 
 Nothing but `interruption` is imported before the process answers to signals.
 """

@@ -55,7 +55,7 @@ class _Answers:
         if _at_terminal():
             return str(click.prompt(question + among, default=default, err=True)).strip()
         if default is None:
-            self._missing.append(f"--{name} ({question})")
+            self._missing.append(f"--{name}, {question}{among}")
         return default or ""
 
     def some(self, name: str, question: str, *, among: str = "") -> list[str]:
@@ -66,7 +66,7 @@ class _Answers:
         if _at_terminal():
             asked = click.prompt(f"{question}{among}, separated by ;", err=True)
             return [one.strip() for one in str(asked).split(";") if one.strip()]
-        self._missing.append(f"--{name} ({question})")
+        self._missing.append(f"--{name}, {question}{among}")
         return []
 
     def chosen(
@@ -90,7 +90,7 @@ class _Answers:
             UsageError: names all of it.
         """
         if self._missing:
-            raise UsageError(f"still missing: {', '.join(self._missing)}")
+            raise UsageError(f"still missing: {'; '.join(self._missing)}")
 
 
 def _number(name: str, text: str) -> float:

@@ -10,10 +10,11 @@ import click
 from checker.cli import auditing
 from checker.cli.console import emit_json, say, show, write_json
 from checker.cli.options import File, RunFolder, json_option, ledger_option
-from checker.errors import DataError
+from checker.errors import DataError, UsageError
 
 if TYPE_CHECKING:
     from checker.planning import AuditPlan
+    from checker.run.prepare import Prepared
 
 
 @click.command()
@@ -32,6 +33,11 @@ if TYPE_CHECKING:
     metavar="RUN",
     help="Say how long it will take, at the speed of an earlier run on this machine.",
 )
+@click.option(
+    "--measure",
+    is_flag=True,
+    help="Say how long it will take, and ask the model for some seconds to know; takes the model.",
+)
 @json_option
 def plan(
     policy: Path,
@@ -39,6 +45,7 @@ def plan(
     ledger: Path | None,
     rounded: bool,
     earlier: Path | None,
+    measure: bool,
     as_json: bool,
 ) -> None:
     """Show what an audit would measure, what cannot pass, and what it costs; runs no model.
@@ -49,7 +56,10 @@ def plan(
     from checker.ledger import upcoming_attempt
     from checker.planning import at_attempt
 
-    compiled = _compiled(policy, target, rounded=rounded)
+    if measure and earlier is not None:
+        raise UsageError("--measure and --like: both say how long it takes; leave one out")
+    prepared = _prepared(policy, target, rounded=rounded)
+    compiled = prepared.plan
     if ledger is not None:
         number = upcoming_attempt(ledger, plan=compiled)
         compiled = at_attempt(compiled, attempt=number)
@@ -57,6 +67,8 @@ def plan(
     auditing.tell_ledger_missing(compiled.policy.document, ledger)
     if earlier is not None:
         _tell_time(compiled, earlier)
+    if measure:
+        _tell_measured(prepared)
     if rounded:
         from checker.cli.rounded_plan import print_rounded_plan, rounded_plan
 
@@ -81,14 +93,24 @@ def _tell_time(compiled: AuditPlan, earlier: Path) -> None:
     say(f"about {span(found.seconds)} at the speed of {earlier} (on {found.device}{rest})")
 
 
-def _compiled(policy: Path, target: Path, *, rounded: bool) -> AuditPlan:
+def _tell_measured(prepared: Prepared) -> None:
+    """Say how long an audit will take at the speed that the model has now."""
+    from checker.cli.progress import span
+    from checker.run.estimate import measure_time
+
+    found = measure_time(prepared.audit, prepared.open_target())
+    rest = "" if found.share > 0.995 else f"; {1 - found.share:.0%} of it is of kinds not measured"
+    say(f"about {span(found.seconds)} at the speed measured just now (on {found.device}{rest})")
+
+
+def _prepared(policy: Path, target: Path, *, rounded: bool) -> Prepared:
     """Compile the plan; where counts are to be rounded, those in an error are too."""
     from checker.policy import load_policy, load_target
     from checker.run.prepare import prepare_documents
 
     demands = load_policy(policy)
     try:
-        return prepare_documents(demands, load_target(target)).plan
+        return prepare_documents(demands, load_target(target))
     except DataError as error:
         if not rounded:
             raise

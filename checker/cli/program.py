@@ -96,7 +96,7 @@ def _give_verbosity(command: click.Command) -> None:
         return
     said = {
         "quiet": "Say no more than results, warnings and errors.",
-        "verbose": "Say of each job when it ended and how long it took.",
+        "verbose": "Say more: of each job when it ended and how long it took, where jobs run.",
     }
     for name, what in said.items():
         flags = [f"-{name[0]}", f"--{name}"]

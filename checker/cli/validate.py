@@ -10,7 +10,7 @@ import click
 
 from checker.cli.console import emit_json, say, write
 from checker.cli.options import File, as_of_option, json_option, others_option, read_moment
-from checker.errors import DocumentError, ExitCode, Problem
+from checker.errors import DocumentError, ExitCode, Problem, UsageError
 from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
@@ -18,23 +18,29 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("files", type=File, nargs=-1, required=True)
+@click.argument("files", metavar="FILE|FOLDER...", type=File, nargs=-1, required=True)
 @others_option
 @as_of_option
 @json_option
 def validate(files: tuple[Path, ...], skip_others: bool, as_of: str | None, as_json: bool) -> None:
     """Check documents; all problems of a file at once, each with its line.
 
-    Given together, a policy and its target or its waivers are also checked against each other.
+    Given together, a policy and its target or its waivers are also checked against each other. Of
+    a folder, all YAML files in it that speak of phigate are checked.
     """
     from checker.policy import check_pair, load_documents
     from checker.policy.documents import AuditTarget, LeakagePolicy
     from checker.policy.lint import lint
     from checker.policy.loading import texts_cut_off_in
-    from checker.policy.recognition import kinds_named
+    from checker.policy.recognition import files_in, kinds_named
     from checker.policy.waivers import check_together
 
     moment = read_moment(as_of)
+    found = {place: tuple(files_in(place)) for place in files}
+    for place, inside in found.items():
+        if not (inside or skip_others):
+            raise UsageError(f"{place}: no file in this folder is one of phigate's")
+    files = tuple(dict.fromkeys(file for inside in found.values() for file in inside))
     if skip_others:
         files = tuple(file for file in files if kinds_named(file) is not None)
     problems: list[Problem] = []

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import codecs
 import re
+from collections.abc import Iterator
 from pathlib import Path
 
 from checker.errors import DocumentError
@@ -35,6 +36,21 @@ def kinds_named(path: Path) -> frozenset[str] | None:
         return frozenset(DOCUMENT_KINDS)
     kinds = frozenset(found[1] for found in _KIND.finditer(text))
     return kinds if kinds or _OURS.search(text) else None
+
+
+def files_in(place: Path) -> Iterator[Path]:
+    """Yield a file as it is named, and of a folder the YAML files in it that speak of phigate.
+
+    Args:
+        place: a file, whatever it holds, or a folder; what is hidden in it does not count.
+    """
+    if not place.is_dir():
+        yield place
+        return
+    for file in sorted(place.rglob("*.y*ml")):
+        hidden = any(part.startswith(".") for part in file.relative_to(place).parts)
+        if file.is_file() and not hidden and kinds_named(file) is not None:
+            yield file
 
 
 def _decoded(content: bytes) -> str:

@@ -82,6 +82,23 @@ def test_after_two_dashes_json_is_a_name(phigate: Command, tmp_path: Path) -> No
     assert (outcome.code, outcome.out) == (2, "")
 
 
+def test_of_a_folder_what_is_phigate_s_is_validated(phigate: Command, tmp_path: Path) -> None:
+    assert phigate("init", tmp_path / "audit").code == 0
+    others = {"compose.yaml": "services: {}", ".git/policy.yaml": "kind: LeakagePolicy"}
+    for name, text in others.items():
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_text(text)
+    found = phigate("validate", tmp_path)
+    assert (found.code, found.out.count(" is valid")) == (0, 3)
+    (tmp_path / "audit" / "more.yml").write_text("kind: LeakageWaiver\n")
+    assert phigate("validate", tmp_path).code == 2
+    (tmp_path / "none").mkdir()
+    for also in ((), (tmp_path / "audit" / "policy.yaml",)):
+        nothing = phigate("validate", *also, tmp_path / "none")
+        assert (nothing.code, "no file in this folder" in nothing.err) == (2, True)
+    assert phigate("validate", "--skip-others", tmp_path / "none").code == 0
+
+
 # --- exit codes ---------------------------------------------------------------------------------
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import re
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -89,10 +90,10 @@ def test_what_is_missing_is_named_at_once_where_nobody_can_be_asked(
 ) -> None:
     outcome = phigate("new", "control", policy, "x")
     assert (outcome.code, outcome.err.count("\n")) == (2, 1)
-    assert all(f"--{name} (" in outcome.err for name in ("title", "class", "limit"))
+    assert all(f"--{name}, " in outcome.err for name in ("title", "class", "limit"))
     waiver = phigate("new", "waiver", tmp_path / "w.yaml")
     for name in ("policy", "model", "sha256", "cell", "ceiling", "measure", "approval", "ticket"):
-        assert f"--{name} (" in waiver.err
+        assert f"--{name}, " in waiver.err
     assert not (tmp_path / "w.yaml").exists()
 
 
@@ -212,3 +213,12 @@ def test_a_waiver_of_a_run_holds_for_it(
     spec = yaml.safe_load(path.read_text())["spec"]
     assert spec["approvals"][0]["name"] == "Dr. M. Okafor, the 2nd"
     assert MEASURED.date().isoformat() == spec["startsOn"]
+
+
+def test_what_is_missing_comes_with_what_there_is_to_choose_from(
+    phigate: Command, tmp_path: Path
+) -> None:
+    path = tmp_path / "p.yaml"
+    assert phigate("new", "policy", path, "--owner", "A", "--extends", "demo@1").code == 0
+    missing = phigate("new", "control", path, "again", "--title", "Again").err
+    assert re.search(r"--class, .*\bhiv\b.*; --limit, .*\bevents-10\b", missing), missing

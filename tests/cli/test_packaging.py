@@ -16,6 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 import checker
+from checker.cli.man_page import man_page
 
 ROOT = Path(__file__).parents[2]
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -108,8 +109,29 @@ def test_the_wheel_carries_every_file_that_the_checkout_reads(wheel: Wheel) -> N
 
 def test_the_wheel_carries_nothing_but_the_package(wheel: Wheel) -> None:
     _, names, _ = wheel
-    tops = {name.split("/")[0] for name in names}
-    assert tops == {"checker", f"phigate-{checker.__version__}.dist-info"}
+    name = f"phigate-{checker.__version__}"
+    assert {one.split("/")[0] for one in names} == {"checker", f"{name}.dist-info", f"{name}.data"}
+    shared = {one for one in names if one.startswith(f"{name}.data/")}
+    assert shared == {f"{name}.data/data/share/man/man1/phigate.1"}
+
+
+def test_the_manual_page_is_what_help_says() -> None:
+    page = (ROOT / "docs" / "man" / "phigate.1").read_text(encoding="utf-8")
+    assert page == man_page(), "python -m checker.cli.man_page > docs/man/phigate.1"
+    commands = re.findall(r"^\.SS phigate (.+?)(?: \[| [A-Z]|$)", page, re.M)
+    assert {"check", "target test", "new waiver", "completion"} <= set(commands)
+    # a line that roff takes for an order is one of those that are meant
+    assert set(re.findall(r"^[.'](\w*)", page, re.M)) == {"TH", "SH", "SS", "TP", "B", "PP"}
+
+
+@pytest.mark.skipif(shutil.which("groff") is None, reason="groff is not installed")
+def test_groff_reads_the_manual_page_without_a_warning() -> None:
+    done = subprocess.run(
+        ["groff", "-man", "-ww", "-Tutf8", ROOT / "docs" / "man" / "phigate.1"],
+        capture_output=True, check=True,
+    )  # fmt: skip
+    assert not done.stderr
+    assert b"inconclusive, and" in done.stdout
 
 
 def test_the_wheel_says_its_version_and_licence(wheel: Wheel) -> None:

@@ -7,13 +7,16 @@ import re
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any, cast
 
 import pytest
 from command_line import Checked, Command
 
 from checker.errors import UsageError
-from checker.run.estimate import estimate_time
+from checker.run.estimate import estimate_time, measure_time
+from checker.run.prepare import prepare
 from checker.run.stored import Run, load_run
+from checker.targets import Sampler, TargetModel
 
 START = datetime(2026, 10, 31, 12, tzinfo=UTC)
 
@@ -74,6 +77,50 @@ def test_a_run_that_measured_nothing_itself_tells_no_speed(run: Run) -> None:
         estimate_time(run.plan, resumed)
     with pytest.raises(UsageError, match="name a longer run"):
         estimate_time(run.plan, replace(run, times=None))
+
+
+def test_a_measurement_grows_until_it_tells_and_counts_each_verb_at_its_own_speed(
+    checked: Callable[[str], Checked],
+) -> None:
+    done, now, calls = checked("sound"), 0.0, []
+    prepared = prepare(done.folder / "policy.yaml", done.folder / "sound.yaml")
+
+    class Slow:
+        info = prepared.open_target().info
+
+        def score(self, sequences: list[Any]) -> None:
+            nonlocal now
+            now += sum(map(len, sequences)) / 1000
+            calls.append(len(sequences))
+
+        def rollout(self, prompts: list[Any], *, keys: Any, samples: int, sampler: Sampler) -> None:
+            nonlocal now
+            assert len(keys) == len(prompts)
+            now += len(prompts) * samples * sampler.horizon_tokens / 100
+
+    found = measure_time(prepared.audit, cast("TargetModel", Slow()), clock=lambda: now)
+    jobs = prepared.plan.jobs
+    forward, drawn = (
+        sum(job.forward_tokens + job.training_tokens for job in jobs),
+        sum(job.rollout_tokens for job in jobs),
+    )
+    assert forward > 0 < drawn
+    assert found.seconds == pytest.approx(forward / 1000 + drawn / 100)
+    trained = sum(job.training_tokens for job in jobs)
+    assert found.share == pytest.approx(1 - trained / (forward + drawn))
+    # no longer than it takes: the last call but one was too short, or there are no more records
+    assert calls == [2**i for i in range(len(calls))]
+    assert now < 20
+
+
+def test_plan_measures_when_asked(phigate: Command, checked: Callable[[str], Checked]) -> None:
+    done = checked("sound")
+    documents = (done.folder / "policy.yaml", done.folder / "sound.yaml")
+    shown = phigate("plan", *documents, "--measure", "--json")
+    assert shown.code == 0, shown.err
+    assert re.search(r"about .* at the speed measured just now \(on cpu", shown.err)
+    assert shown.out == phigate("plan", *documents, "--json").out  # the plan knows no machine
+    assert phigate("plan", *documents, "--measure", "--like", done.run).code == 2
 
 
 def test_plan_says_it_beside_the_plan(phigate: Command, checked: Callable[[str], Checked]) -> None:

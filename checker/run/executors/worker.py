@@ -108,8 +108,10 @@ class Worker:
             ConformanceError: a check is beyond its tolerance.
             TargetError: a model fails at it.
         """
-        records = _preflight_records(
-            self._execution.workload, rng=self._execution.plan.rng_for("preflight")
+        records = some_records(
+            self._execution.workload,
+            rng=self._execution.plan.rng_for("preflight"),
+            most=PREFLIGHT_RECORDS,
         )
         usage = usage or usage_of(self._execution)
         found: dict[str, float] = {}
@@ -146,11 +148,11 @@ class Worker:
         return Outcome(job, table)
 
 
-def _preflight_records(workload: Workload, *, rng: np.random.Generator) -> list[Tokens]:
+def some_records(workload: Workload, *, rng: np.random.Generator, most: int) -> list[Tokens]:
     """Some members' records that can be scored, drawn by lot and cut to the model's length."""
     records = workload.members
     usable = np.flatnonzero(np.diff(records.offsets) > 1)
-    usable = rng.permutation(usable)[:PREFLIGHT_RECORDS]
+    usable = rng.permutation(usable)[:most]
     return [records.record(int(i)).tokens[: workload.max_length] for i in usable]
 
 
