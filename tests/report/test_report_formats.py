@@ -82,7 +82,7 @@ def test_a_withheld_cell_says_verdict_side_and_limit_but_no_number(name: str) ->
     assert not number.search(outside)
     assert not re.search(r"\b(61|142|139|281)\b", re.sub(r"[0-9a-f]{12,}", "", outside))
     assert re.search(r"\bfail\b", outside, re.IGNORECASE)
-    assert "bove the limit" in outside or '"beyond"' in outside
+    assert re.search(r"[Oo]ver 5\s%|above the limit|\"beyond\"", outside)
     assert re.search(r"at most 5\s%|0\.05\b", outside)
 
 

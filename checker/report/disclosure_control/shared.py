@@ -71,7 +71,7 @@ _SIDES = {
     "beyond": "The lower bound is above the limit of {}.",
     "straddles": "The bounds lie on both sides of the limit of {}.",
 }
-_MANY_TIMES = "The lower bound is at least {} times the limit."
+_MANY_TIMES = "It is at least {}, {} times the limit."
 _ALL_MEASURED = (
     "Naming the tests that fail is another claim: a test is named a failure only if it is beyond"
     " its limit after Holm's correction over all tests that were measured, so that with {}"
@@ -278,7 +278,8 @@ class _SharedReport:
         if cell.bound_side is not None and cell.limit.fail is not None:
             words.append(_SIDES[cell.bound_side].format(setting(cell.limit.fail, cell.metric)))
             if cell.times_limit is not None:
-                words.append(_MANY_TIMES.format(cell.times_limit))
+                least = setting(cell.times_limit * cell.limit.fail, cell.metric)
+                words.append(_MANY_TIMES.format(least, cell.times_limit))
         elif cell.verdict == "pass":
             words.append("None was found, among at least as many as the limit asks for.")
         elif cell.verdict == "fail":
