@@ -14,8 +14,10 @@ could be said and nothing shown: then no more are looked at than twice the nonme
 
 from __future__ import annotations
 
+import hashlib
+
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy.stats import betabinom
 
 from checker.errors import InsufficientData
@@ -29,8 +31,6 @@ MIN_NONMEMBERS = 50
 """Of fewer, hardly any member could be seen to stand out."""
 
 _TIMES = 2
-_LOT_SEED = 5
-"""Of who is looked at: equal scores give equal numbers."""
 
 
 def looked_at(n: int, m: int) -> int:
@@ -63,7 +63,7 @@ def exposed_members(
     _require(len(members), m, rank)
     n = looked_at(len(members), m)
     if n < len(members):
-        members = np.random.default_rng(_LOT_SEED).permutation(members)[:n]
+        members = _lot(nonmembers).permutation(members)[:n]
     threshold = nonmembers[rank - 1]
     above, at_least = int((members > threshold).sum()), int((members >= threshold).sum())
     low = max(0, above - most_by_chance(n, m, rank=rank, confidence=confidence))
@@ -111,6 +111,12 @@ def pass_probability_exposed(
     left = int(np.floor(limit - exposed))
     others = max(0, looked_at(n, m) - int(np.ceil(exposed)))
     return 0.0 if left < 0 else _no_more(left, others, m, rank=rank)
+
+
+def _lot(nonmembers: NDArray[np.float64]) -> np.random.Generator:
+    """Return what deals who is looked at: nobody can know it before the model is there."""
+    seed = hashlib.sha256(nonmembers.astype("<f8").tobytes()).digest()
+    return np.random.default_rng(int.from_bytes(seed[:16], "big"))
 
 
 def _no_more(most: int, n: int, m: int, *, rank: int) -> float:

@@ -57,6 +57,13 @@ def test_beside_few_nonmembers_no_more_are_looked_at_than_twice_as_many() -> Non
     found = stats.exposed_members(members, nonmembers, rank=1, confidence=0.95)
     assert found.n == 400
     assert found == stats.exposed_members(members, nonmembers, rank=1, confidence=0.95)
+    # whom it falls on is known from no other model's scores
+    high = np.where(np.arange(5000) % 10 == 0, 9.0, members)
+    counts = {
+        stats.exposed_members(high, nonmembers + shift, rank=1, confidence=0.95).high
+        for shift in (0, 1e-9, 2e-9, 3e-9)
+    }
+    assert len(counts) > 1
 
 
 @pytest.mark.parametrize(
