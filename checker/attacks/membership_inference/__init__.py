@@ -104,7 +104,7 @@ ATTACK = Attack(
             words=MetricWords(
                 "members who stand out one by one",
                 "members who stand out",
-                "number",
+                "people",
                 "Number of members who were judged and score above all nonmembers, or all but the"
                 " first few, beyond what chance gives.",
                 "separation",

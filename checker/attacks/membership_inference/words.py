@@ -45,7 +45,7 @@ WORDS = AttackWords(
         f"exposed_members_{name}": MetricWords(
             f"members who stand out {words}",
             "members who stand out",
-            "number",
+            "people",
             "The same patients, ranked by a simpler score.",
         )
         for name, words in _SCORES.items()
