@@ -23,7 +23,7 @@ import numpy as np
 from scipy.special import ndtri
 
 from checker import load_policy, stats
-from checker.attacks.families import Measurement
+from checker.attacks.families import ExposedMembers, Measurement
 from checker.attacks.families.ranked import SplitAuroc, TruePositiveRate
 from checker.attacks.families.samples import Clusters
 from checker.planning import AuditPlan, Cell
@@ -111,7 +111,7 @@ def _drawn(
     limit, base = cell.limit.fail or 0.0, cell.power.base_rate or 0.0
     excess = 2 * limit if twice else 0.0
     groups: tuple[Any, ...]
-    if isinstance(family, SplitAuroc | TruePositiveRate):
+    if isinstance(family, SplitAuroc | TruePositiveRate | ExposedMembers):
         inside, outside = (rng.normal(size=n) for n in sizes)
         if twice and isinstance(family, SplitAuroc):
             inside += math.sqrt(2) * float(ndtri(0.5 + 2 * (limit - 0.5)))
@@ -119,6 +119,8 @@ def _drawn(
             # so many members stand out as make the rate what it is to be
             share = (excess - family.fpr) / (1 - family.fpr)
             inside += 20 * (rng.random(sizes[0]) < share)
+        elif twice:
+            inside[: math.ceil(excess)] += 20
         groups = inside, outside
     elif family.counts_hits:
         rates = (base + excess if family.is_excess or not twice else excess, base)

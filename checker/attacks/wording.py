@@ -20,9 +20,10 @@ Unit = Literal[
     "distance",
     "bits",
     "epsilon",
+    "people",
     "number",
 ]
-"""Shares are read as percentages, bits with their unit, everything else as decimals."""
+"""Shares are read as percentages, bits with their unit, people whole, all else as decimals."""
 
 Against = Literal["excess", "members-alone", "separation", "set", "perturbation", "coin"]
 """What a metric is compared with, so that memory can be told from medicine."""

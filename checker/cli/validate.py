@@ -32,6 +32,7 @@ def validate(files: tuple[Path, ...], skip_others: bool, as_of: str | None, as_j
     from checker.policy.documents import AuditTarget, LeakagePolicy
     from checker.policy.lint import lint
     from checker.policy.loading import texts_cut_off_in
+    from checker.policy.newer import newer_versions
     from checker.policy.recognition import files_in, kinds_named
     from checker.policy.waivers import check_together
 
@@ -66,6 +67,7 @@ def validate(files: tuple[Path, ...], skip_others: bool, as_of: str | None, as_j
     for name in dict.fromkeys(document.file for document in located):
         warnings += texts_cut_off_in(name)
     warnings += lint(located, on=moment.astimezone(UTC).date())
+    warnings += (one for policy in policies for one in newer_versions(policy))
     if as_json:
         fields = ("file", "line", "column", "path", "message")
         emit_json(

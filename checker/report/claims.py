@@ -31,6 +31,8 @@ def none_value(cell: BaseCell) -> float | None:
     family: Family[object] = metric.family
     if family.direction == family:
         return family.null_value
+    if family.counts_patients:
+        return 0.0
     counts_members = family.is_share and family.of_patients and not family.separates_splits
     return 0.0 if counts_members and not family.is_excess else None
 

@@ -2,12 +2,12 @@
 
 Patients are the sampling unit (METHODS §4). `intervals` has rates and their differences, `paired`
 those of two outcomes of the same patients, `betting` means of values in [0, 1] and `naming` the
-probability that a class is named, `auc` and `precision_recall` what ranks patients,
-`bootstrap` means of any scale, `jackknife` what hangs on the choice of a set, `exposure` what
-canaries show in bits and `epsilon` what they say of differential privacy, `sequential` bounds for
-stopping early, `multiplicity` what many cells need, `power` what a sample can decide before any
-model runs, `scores` what a record's log-probabilities say of membership. Nothing here reads files,
-draws unseeded numbers or knows of policies.
+probability that a class is named, `auc` and `precision_recall` what ranks patients, `exposed` who
+stands out of them, `bootstrap` means of any scale, `jackknife` what hangs on the choice of a set,
+`exposure` what canaries show in bits and `epsilon` what they say of differential privacy,
+`sequential` bounds for stopping early, `multiplicity` what many cells need, `power` what a sample
+can decide before any model runs, `scores` what a record's log-probabilities say of membership.
+Nothing here reads files, draws unseeded numbers or knows of policies.
 
 Modules are imported when a name of theirs is first used, and they take SciPy's parts through
 `scipy`, which loads each when it is first used: a policy is checked without `scipy.stats`, which
@@ -31,6 +31,13 @@ if TYPE_CHECKING:
     from checker.stats.bootstrap import MIN_SAMPLE, bootstrap_mean, bootstrap_mean_difference
     from checker.stats.epsilon import epsilon_lower_bound
     from checker.stats.estimate import Estimate
+    from checker.stats.exposed import (
+        MIN_MEMBERS,
+        MIN_NONMEMBERS,
+        exposed_members,
+        most_by_chance,
+        pass_probability_exposed,
+    )
     from checker.stats.exposure import MIN_CANARIES, mean_exposure
     from checker.stats.intervals import clopper_pearson, difference, rate, rate_difference
     from checker.stats.jackknife import jackknife_reach
@@ -71,6 +78,7 @@ _NAMES = {
     "bootstrap": "MIN_SAMPLE bootstrap_mean bootstrap_mean_difference",
     "epsilon": "epsilon_lower_bound",
     "estimate": "Estimate",
+    "exposed": "MIN_MEMBERS MIN_NONMEMBERS exposed_members most_by_chance pass_probability_exposed",
     "exposure": "MIN_CANARIES mean_exposure",
     "intervals": "clopper_pearson difference rate rate_difference",
     "jackknife": "jackknife_reach",
@@ -96,6 +104,8 @@ __all__ = [
     "MIN_CANARIES",
     "MIN_CLASS",
     "MIN_GROUP",
+    "MIN_MEMBERS",
+    "MIN_NONMEMBERS",
     "MIN_SAMPLE",
     "SEQUENTIAL_SHARE",
     "Estimate",
@@ -114,10 +124,12 @@ __all__ = [
     "difference_misses_zero",
     "discordant",
     "epsilon_lower_bound",
+    "exposed_members",
     "holm",
     "jackknife_reach",
     "mean_exposure",
     "means_needed",
+    "most_by_chance",
     "naming_probabilities",
     "p_value",
     "paired_difference",
@@ -125,6 +137,7 @@ __all__ = [
     "pass_probability_auroc_difference",
     "pass_probability_difference",
     "pass_probability_difference_in_differences",
+    "pass_probability_exposed",
     "pass_probability_less_gap",
     "pass_probability_mean_difference",
     "pass_probability_rate",

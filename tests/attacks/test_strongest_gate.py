@@ -25,6 +25,10 @@ CONTROLS: dict[str, dict[str, Any]] = {
         "params": {"fpr": 0.1},
         "limits": {"record": {"fail": 0.35}},
     },
+    "exposed": {
+        "metric": "exposed_members",
+        "limits": {"record": {"fail": 15}},
+    },
 }
 
 

@@ -151,9 +151,9 @@ def deciding(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_at_most_twelve_cells_decide_and_the_attacker_who_has_most_to_go_by(name: str) -> None:
+def test_at_most_thirteen_cells_decide_and_the_attacker_who_has_most_to_go_by(name: str) -> None:
     spec = spec_of(name)
-    assert len(deciding(name)) == 12
+    assert len(deciding(name)) == 13
     asked = {cell.split("/")[1] for cell in deciding(name)}
     assert asked == {"up-to-the-diagnosis", "k6-insider"}
     for attacker in asked:
@@ -161,7 +161,8 @@ def test_at_most_twelve_cells_decide_and_the_attacker_who_has_most_to_go_by(name
     metrics = [spec.controls[cell.split("/")[0]].metric for cell in deciding(name)]
     assert metrics[0] == "excess_mean_q"
     assert {*metrics} == {"excess_mean_q", "excess_disclosure", "membership_auroc",
-                          "membership_tpr_at_fpr", "extractable_share"}  # fmt: skip
+                          "membership_tpr_at_fpr", "exposed_members",
+                          "extractable_share"}  # fmt: skip
     assert all(
         control.params["score"] == "strongest"
         for control in spec.controls.values()
@@ -191,8 +192,8 @@ def test_no_limit_allows_what_no_source_was_seen_for() -> None:
 
 def test_a_version_is_asked_for_by_its_number_and_the_newest_by_the_name() -> None:
     for name in CONTEXTS:
-        assert SHIPPED[name].name == f"{name}@2.0.0.yaml"
-        for asked, version in ((f"{name}@1", "1.1.0"), (f"{name}@2", "2.0.0")):
+        assert SHIPPED[name].name == f"{name}@2.1.0.yaml"
+        for asked, version in ((f"{name}@1", "1.1.0"), (f"{name}@2", "2.1.0")):
             assert load_policy(Path(asked)).document.metadata.version == version
             assert f'version: "{version}"' in starter_files(asked)["policy.yaml"]
     for unknown in ("baseline-gated@9", "baseline-common@2", "baseline-gatd", "./x@1"):

@@ -58,6 +58,7 @@ UNITS: dict[str, set[Unit]] = {
     "gap": {"distance"},
     "bits": {"bits"},
     "epsilon": {"epsilon"},
+    "exposed-members": {"people"},
 }
 
 

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cache
 from itertools import chain
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import pytest
@@ -738,3 +738,37 @@ def test_that_nearly_all_are_named_rightly_is_one_value_all_included() -> None:
 
 def test_precision_of_a_part_of_the_patients_is_withheld() -> None:
     assert precision_of((120, 150), subgroup="rare_code") is None
+
+
+@pytest.mark.parametrize("verdict", ["pass", "fail", "inconclusive"])
+def test_how_many_stand_out_is_told_to_nobody_outside(
+    verdict: Literal["pass", "fail", "inconclusive"],
+) -> None:
+    bounds = {"pass": (0, 3.5, 7), "fail": (61, 63.7, 66), "inconclusive": (9, 12.1, 17)}[verdict]
+    low, value, high = bounds
+    cell = build.membership_cell(0.517, 0.488, 0.546).model_copy(
+        update={
+            "id": "standing-out/record/all",
+            "metric": "exposed_members",
+            "limit": Limit(fail=15.0),
+            "verdict": verdict,
+            "reason": "bounds-straddle-limit" if verdict == "inconclusive" else None,
+            "explanation": f"{value} ({low} to {high}): bounds and the limit of 15.",
+            "estimate": ReportedEstimate(value, low, high, 613, 0.95, "negative hypergeometric"),
+            "above_none": low > 0,
+        }
+    )
+    shared = for_audience(build.report_of([cell], verdict), "shared")
+    (shown,) = shared.cells
+    assert shown.estimate is None
+    assert "estimate" in shown.withheld
+    assert shown.times_limit is None
+    for number in (*bounds, 613):
+        assert not re.search(rf"(?<![0-9.]){number:g}(?![0-9.])", shown.explanation)
+    # which of few it was hangs on nothing that is shown
+    other = cell.model_copy(
+        update={"estimate": ReportedEstimate(value, low, high + 1, 613, 0.95, "x")}
+    )
+    again = for_audience(build.report_of([other], verdict), "shared")
+    assert again.cells == shared.cells
+    assert shown.above_none is (True if verdict == "fail" else None)

@@ -1,8 +1,9 @@
 """Families of metrics: one object each that knows how its numbers behave.
 
-`counted` has shares of patients, `ranked` what orders patients, `repeated` what continuations hold
-of records, `resampled` distances, bits and ε. To add a family, write a class beside these or in an
-attack's own folder and name it in a metric: nothing else has to know of it.
+`counted` has shares of patients, `ranked` what orders patients, `exposed` who stands out of them,
+`repeated` what continuations hold of records, `resampled` distances, bits and ε. To add a family,
+write a class beside these or in an attack's own folder and name it in a metric: nothing else has to
+know of it.
 
 A family is part of an attack's face, which every policy is checked against, so that these modules
 load neither NumPy nor SciPy before a number is asked for.
@@ -15,6 +16,7 @@ from checker.attacks.families.counted import (
     Rate,
     RateDifference,
 )
+from checker.attacks.families.exposed import ExposedMembers
 from checker.attacks.families.ranked import (
     Auroc,
     AurocDifference,
@@ -34,6 +36,7 @@ __all__ = [
     "Bits",
     "DifferenceInDifferences",
     "Epsilon",
+    "ExposedMembers",
     "Family",
     "Gap",
     "MeanDifference",

@@ -137,6 +137,8 @@ class Family(ABC, Generic[Group]):
         of_patients: False where no patients are counted, so that none make up a subgroup.
         is_share: its numbers are shares of patients, or of continuations, so that with n they give
             a count away.
+        counts_patients: its numbers are themselves numbers of patients, so that shared reports
+            withhold them.
         has_common_n: the estimate's n is that of both splits, while its hits are members alone.
         largest: a limit cannot lie above it; None where nothing bounds the metric.
         takes_max_count: a policy may demand that it never occurs (`maxCount: 0`).
@@ -158,6 +160,7 @@ class Family(ABC, Generic[Group]):
     takes_everybody: ClassVar[bool] = False
     of_patients: ClassVar[bool] = True
     is_share: ClassVar[bool] = False
+    counts_patients: ClassVar[bool] = False
     has_common_n: ClassVar[bool] = False
     largest: ClassVar[float | None] = 1.0
     takes_max_count: ClassVar[bool] = False

@@ -15,7 +15,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from checker.attacks.api import Attack, Metric, Params, by_name
-from checker.attacks.families import SplitAuroc, TruePositiveRate
+from checker.attacks.families import ExposedMembers, SplitAuroc, TruePositiveRate
 from checker.attacks.wording import MetricWords
 
 __all__ = ["ATTACK", "STRONGEST", "MembershipInferenceParams"]
@@ -33,6 +33,11 @@ class MembershipInferenceParams(Params):
     )
     k: Annotated[float, Field(gt=0, le=100)] = Field(20.0, description="percent of tokens")
     fpr: Annotated[float, Field(gt=0, lt=1)] = Field(0.01, description="of membership_tpr_at_fpr")
+    rank: Annotated[int, Field(ge=1, le=20)] = Field(
+        1,
+        description="of exposed_members: above which nonmember, from the top, a member has to"
+        " score; 1 is the highest, and a later one is less easily hidden behind",
+    )
     references: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="how many reference models phigate trains for score strongest"
     )
@@ -91,6 +96,18 @@ ATTACK = Attack(
                 "Share of members above a score that only so many nonmembers exceed.",
                 "separation",
                 told="an attacker who accuses few others wrongly recognizes {size}",
+            ),
+        ),
+        Metric(
+            "exposed_members",
+            ExposedMembers(),
+            words=MetricWords(
+                "members who stand out one by one",
+                "members who stand out",
+                "people",
+                "Number of members who were judged and score above all nonmembers, or all but the"
+                " first few, beyond what chance gives.",
+                "separation",
             ),
         ),
     ),

@@ -40,5 +40,14 @@ WORDS = AttackWords(
             "The same patients, ranked by a simpler score.",
         )
         for name, words in _SCORES.items()
+    }
+    | {
+        f"exposed_members_{name}": MetricWords(
+            f"members who stand out {words}",
+            "members who stand out",
+            "people",
+            "The same patients, ranked by a simpler score.",
+        )
+        for name, words in _SCORES.items()
     },
 )

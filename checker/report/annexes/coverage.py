@@ -127,8 +127,9 @@ def _result(
     said = [_results(report, cells)] if cells else [kind.lacking]
     if ran:
         worst = worst_first(ran)[0]
+        label = "Worst" if worst.verdict != "pass" else "Of those that pass"
         said.append(
-            f"Worst: {shorten(ReportIndex.of(report).title_of(worst), _TITLE)},"
+            f"{label}: {shorten(ReportIndex.of(report).title_of(worst), _TITLE)},"
             f" {shorten(ReportIndex.of(report).attacker_of(worst), _TITLE)}: {found_words(worst)}."
         )
         if all(cell.can_only_fail for cell in cells):

@@ -97,6 +97,8 @@ class Suppression:
         measured = cell.estimate.n if cell.estimate is not None else None
         if self._few_were_asked(cell) or (measured is not None and measured < self._min_cell):
             return True
+        if family_of(cell).counts_patients:  # of whom there should be few, and none may be told
+            return True
         return is_few(cell, self._rounding)
 
     def _few_were_asked(self, cell: CellReport) -> bool:

@@ -107,7 +107,7 @@ def _decimals(exact: Decimal, unit: Unit) -> int:
     """Return how many decimals a number of a unit has at the least."""
     if unit == "share":
         return 1 if abs(exact) >= Decimal("0.1") or exact == 0 else 2
-    return 2 if unit == "bits" else 3
+    return {"people": 0, "bits": 2}.get(unit, 3)
 
 
 def _same_side(rounded: Decimal, exact: Decimal, limit: Decimal) -> bool:
