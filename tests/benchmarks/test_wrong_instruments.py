@@ -85,4 +85,5 @@ def test_every_row_of_the_issue_is_there() -> None:
         "nonmembers trained on", "members taken from another split", "reference a copy",
         "an over-trained reference", "decoy weights", "an undeclared adapter", "plug-ins",
         "a window beyond 64 tokens", "a chunk beyond 64 tokens", "a rope switch beyond 64 tokens",
+        "a rope switch within records",
     }  # fmt: skip

@@ -229,13 +229,13 @@ def told(folder: Path, *, hidden: int, code: str = HIV[0]) -> None:
             rows.append(
                 (subject, ids[own], *((None, "mark", None) if left_out else (0, "code", own)))
             )
-    columns = [list(column) for column in zip(*rows, strict=True)]
+    subjects, tokens, events, kinds, spellings = zip(*rows, strict=True)
     table = {
-        "subject_id": columns[0],
-        "token": columns[1],
-        "event": [None if one is None else place for place, one in enumerate(columns[2])],
-        "kind": columns[3],
-        "code": pa.array(columns[4], pa.string()),
+        "subject_id": subjects,
+        "token": tokens,
+        "event": [None if one is None else place for place, one in enumerate(events)],
+        "kind": kinds,
+        "code": pa.array(spellings, pa.string()),
         "time": pa.nulls(len(rows), pa.timestamp("us")),
     }
     pq.write_table(pa.table(table), folder / "tokens.parquet")
