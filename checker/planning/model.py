@@ -272,7 +272,7 @@ class ClassSnapshot(JsonModel):
 
     def is_partly_untold(self, *, min_cell: int) -> bool:
         """Whether so many are not asked that a verdict on the class has to say so."""
-        return self.untold_patients >= max(min_cell, UNTOLD_SHARE * self.patients)
+        return self.untold_patients >= max(min_cell, UNTOLD_SHARE * self.patients, 1)
 
     @property
     def absent_from(self) -> Literal["data", "vocabulary"] | None:
