@@ -202,6 +202,18 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
                 ),
                 soft_wrap=True,
             )
+        for part, own in (found.parts or {name: found}).items():
+            if own.untold_patients:
+                listed = ", ".join(short(code) for code in own.untold)
+                console.print(
+                    told(
+                        f"class {part}: {own.untold_patients:,} of {own.patients:,} patients who"
+                        " have it are not asked, for no token of the vocabulary names what they"
+                        f" have, such as {listed}. Does the model know these codes by another"
+                        " token?"
+                    ),
+                    soft_wrap=True,
+                )
     print_claims(plan.data.unread, [], plan.data.suspect, console, shown=UNMATCHED_SHOWN)
     if plan.data.unexplained_tokens:
         names = told(", ".join(plan.data.unexplained_tokens[:UNMATCHED_SHOWN]))

@@ -156,7 +156,9 @@ def compile_plan(
             census=census,
             patients=spec.parameters.sampling.patients,
         ),
-        classes=class_snapshots(spec, builder.ranks, cohort=cohort, census=census),
+        classes=class_snapshots(
+            spec, builder.ranks, cohort=cohort, census=census, tokenizer=tokenizer
+        ),
         cells=cells,
         jobs=jobs,
         comparability=comparability_power(

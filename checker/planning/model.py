@@ -242,14 +242,20 @@ class DataSnapshot(JsonModel):
         return self.drawn.asked_members, self.drawn.asked_nonmembers
 
 
+UNTOLD_SHARE = 0.05
+"""Of those who have a class, so many may be left unasked before reports say that they were."""
+
+
 class ClassSnapshot(JsonModel):
     """An attribute class against this data and vocabulary.
 
     `codes_in_data` counts definitive and strong ones; `watch` are the token ids of a hit;
     `unmatched` are values of the policy that match no code of the data set: it may not have them,
     or they may be misspelt. Of a pool, `parts` are its classes.
-    or they may be misspelt. `near` are a few codes of the data set that look like the class and are
-    not of it, `near_codes` and `near_patients` how many codes and patients that makes.
+    `near` are a few codes of the data set that look like the class and are not of it, `near_codes`
+    and `near_patients` how many codes and patients that makes. `untold` are a few codes of the
+    class that patients have and no token of the model names; `untold_patients` have these alone,
+    of `patients` who have the class, and are not asked (both 0 where every code has a token).
     """
 
     title: str
@@ -260,6 +266,13 @@ class ClassSnapshot(JsonModel):
     near: list[str] = Field(default_factory=list)
     near_codes: int = 0
     near_patients: int = 0
+    untold: list[str] = Field(default_factory=list)
+    untold_patients: int = 0
+    patients: int = 0
+
+    def is_partly_untold(self, *, min_cell: int) -> bool:
+        """Whether so many are not asked that a verdict on the class has to say so."""
+        return self.untold_patients >= max(min_cell, UNTOLD_SHARE * self.patients, 1)
 
     @property
     def absent_from(self) -> Literal["data", "vocabulary"] | None:

@@ -16,6 +16,7 @@ from checker.attacks.api import Metric
 from checker.kinds import score_column
 from checker.planning.builder import PlanBuilder
 from checker.planning.extraction import ExtractionSettings, extraction_jobs, told_tokens
+from checker.planning.reference_patients import SPARE_PATIENTS
 from checker.planning.workload import scored_tokens
 
 WINDOW: Final = 12
@@ -76,6 +77,7 @@ def _spare_scores(builder: PlanBuilder) -> dict[str, Any]:
         "inputs": {
             **builder.data_inputs(),
             **builder.model_inputs(),
+            "patients": SPARE_PATIENTS,
             "k": list(builder.score_percents),
             "window": builder.window,
         },

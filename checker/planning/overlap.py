@@ -42,7 +42,8 @@ class SplitOverlap:
         nonmembers: all of them, those set aside too.
         compared: nonmembers whose record is long enough to be compared.
         set_aside: [near or 0] int64, subjects that are left out of every cell.
-        spare_left_out: spare patients whose record is a member's, or nearly; they are left out too.
+        spare_left_out: spare patients whose record is a member's or a nonmember's, or nearly; they
+            are left out too.
     """
 
     exact: int
@@ -101,7 +102,10 @@ def compare_splits(cohort: Cohort, *, tokenizer: Tokenizer) -> ComparedCohort:
     count = len(cohort.nonmembers)
     aside = near if len(near) <= MOST_SET_ASIDE * count else near[:0]
     cohort, spare, spare_kept = _spare(
-        cohort, tokenizer=tokenizer, members=events, digests=(digests[0], digests[2])
+        cohort,
+        tokenizer=tokenizer,
+        judged=[*events, *nonmembers.events],
+        digests=(np.concatenate(digests[:2]), digests[2]),
     )
     overlap = SplitOverlap(
         exact=len(exact),
@@ -126,10 +130,19 @@ def _spare(
     cohort: Cohort,
     *,
     tokenizer: Tokenizer,
-    members: list[NDArray[np.int32]],
+    judged: list[NDArray[np.int32]],
     digests: tuple[NDArray[np.void], NDArray[np.void]],
 ) -> tuple[Cohort, Survey, NDArray[np.int64]]:
-    """Leave spare patients out whose record is a member's or nearly: the model may have seen it.
+    """Leave spare patients out whose record is that of somebody who is judged, or nearly.
+
+    The model may have seen a member's; and what looks like a nonmember to it, because it is one,
+    says nothing of whether it has seen him.
+
+    Args:
+        cohort: everybody.
+        tokenizer: of the target.
+        judged: codes of the events of members and nonmembers.
+        digests: what names the records of these, and of the spare patients.
 
     Returns:
         The cohort, what is known of those who stay, and their places among all.
@@ -137,13 +150,13 @@ def _spare(
     spare = tokenizer.survey(cohort.spare, cohort.codes)
     if not len(spare):
         return cohort, spare, np.arange(0)
-    found = find_duplicates(members, spare.events, rng=rng_for(0, "overlap"))
+    found = find_duplicates(judged, spare.events, rng=rng_for(0, "overlap"))
     known = np.union1d(copied_records(*digests, cohort.spare), found.nonmember_indices)
     kept = np.setdiff1d(np.arange(len(spare)), known)
     if not len(kept):
         raise DataError(
-            "all spare patients (data.spare) have a member's record, or nearly; name a split of"
-            " patients that the model was not trained on"
+            "all spare patients (data.spare) have the record of a member or a nonmember, or nearly;"
+            " name a split of other patients, on whom the model was not trained"
         )
     if len(known):
         left = tokenizer.survey(cohort.spare.select(known), cohort.codes, partial=True)

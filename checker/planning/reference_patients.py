@@ -24,6 +24,9 @@ VALIDATION_SHARE = 0.1
 SPARE_NEEDED = 50
 """Fewer spare patients teach nothing; then nonmembers do."""
 
+SPARE_PATIENTS = "spare, but for who is judged"
+"""Who spare patients are, as jobs say it: none who nearly equals a member or a nonmember."""
+
 TOKENS_A_PASS = 300_000
 """A reference of this size learns little more from a larger sample, and a CPU takes minutes."""
 
@@ -105,7 +108,7 @@ def reference_training(builder: PlanBuilder, *, number: int = 0) -> str:
         + (f", number {number + 1}" if number else ""),
         {
             **inputs,
-            "patients": "spare" if teaches_spare(builder) else "a third of the nonmembers",
+            "patients": SPARE_PATIENTS if teaches_spare(builder) else "a third of the nonmembers",
             "number": number,
             "recipe": RECIPE,
             "tokensAPass": TOKENS_A_PASS,

@@ -22,6 +22,7 @@ from checker.planning.model import (
     UnreadVocabulary,
 )
 from checker.planning.overlap import ComparedCohort
+from checker.planning.untold import Untold, untold
 from checker.planning.workload import scored_tokens
 from checker.plugins import backend_version
 from checker.policy import Located
@@ -174,14 +175,16 @@ def class_snapshots(
     *,
     cohort: Cohort,
     census: CodeCensus | None,
+    tokenizer: Tokenizer,
 ) -> dict[str, ClassSnapshot]:
-    """Keep what each class in use matched, what makes a hit, and what it may miss."""
+    """Keep what each class in use matched, what makes a hit, and what and whom it may miss."""
     parts = {part: own for found in ranks.values() for part, own in found.parts.items()}
     coded = {name: found for name, found in ranks.items() if not found.parts}
     near = near_codes(spec, {**parts, **coded}, cohort=cohort, census=census)
 
     def kept(name: str, found: ClassRanks) -> ClassSnapshot:
         missed = near.get(name, NearCodes())  # a pool misses what its classes miss
+        left_out = Untold() if found.parts else untold(found, cohort, tokenizer)
         return ClassSnapshot(
             title=spec.attribute_classes[name].title,
             codes_in_data=int(found.counted.sum()),
@@ -190,6 +193,9 @@ def class_snapshots(
             near=list(missed.codes[:EXAMPLES]),
             near_codes=len(missed.codes),
             near_patients=missed.patients,
+            untold=list(left_out.codes),
+            untold_patients=left_out.patients,
+            patients=left_out.of,
             parts={part: kept(part, own) for part, own in found.parts.items()},
         )
 

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from datetime import date
+from pathlib import Path
 from typing import Any
 
 from pydantic import ValidationError
@@ -91,6 +92,23 @@ def _not_what_is_shipped(policy: Located[LeakagePolicy]) -> Iterator[_Warning]:
             yield ("spec", "extends"), message
 
 
+def _named_as_shipped(policy: Located[LeakagePolicy]) -> Iterator[_Warning]:
+    """A changed copy keeps its name, and a report under it reads as one by the original."""
+    shipped = versions_of(policy.document.metadata.name, resource("policies"))
+    own = Path(policy.file)
+    if shipped and own.is_file() and all(_written(one) != _written(own) for one in shipped):
+        message = (
+            "this is not the policy of that name that phigate ships, and reports and ledgers would"
+            " call it so; give it a name of its own"
+        )
+        yield ("metadata", "name"), message
+
+
+def _written(path: Path) -> list[bytes]:
+    """Return the lines of a file that are no comments."""
+    return [line for line in path.read_bytes().splitlines() if not line.lstrip().startswith(b"#")]
+
+
 def _own_limits(policy: Located[LeakagePolicy]) -> Iterator[KeyPath]:
     """Yield where a policy adds to limits, which only mean something beside each other."""
     for name in policy.document.spec.controls:
@@ -113,6 +131,7 @@ def lint(documents: Iterable[Located[Any]], *, on: date) -> tuple[Problem, ...]:
             found += _sign_off(one, ("spec",), one.document.spec, on)
         if isinstance(one.document, LeakagePolicy):
             spec = one.document.spec
+            found += [one.problem(path, message) for path, message in _named_as_shipped(one)]
             for name, held in spec.attribute_classes.items():
                 found += _sign_off(one, ("spec", "attributeClasses", name), held, on)
             found += [one.problem(path, message) for path, message in _out_of_reach(spec)]

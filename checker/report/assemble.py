@@ -100,7 +100,7 @@ def assemble_report(
     return Report(
         verdict=judgement.verdict,
         policy=_policy_ref(plan, policy, target, today=instant(as_of).astimezone(UTC).date()),
-        target=_target_ref(plan, target),
+        target=_target_ref(plan, target, min_cell=policy.spec.parameters.min_cell),
         study=StudyReport(**dict(target.spec.study)),
         summary=summary.model_copy(update={"not_claimed": anonymity_words(cells)}),
         cells=cells,
@@ -462,7 +462,7 @@ def _attacker(attacker: ResolvedAttacker, *, fields: list[str]) -> AttackerText:
     )
 
 
-def _target_ref(plan: AuditPlan, target: AuditTarget) -> TargetRef:
+def _target_ref(plan: AuditPlan, target: AuditTarget, *, min_cell: int) -> TargetRef:
     return TargetRef(
         name=target.metadata.name,
         version=target.metadata.version,
@@ -476,6 +476,14 @@ def _target_ref(plan: AuditPlan, target: AuditTarget) -> TargetRef:
         assigned_by=target.spec.data.assigned_by,
         local_vocabularies=sorted(
             {one.vocabulary for one in plan.data.unread if one.problem == "declared"}
+        ),
+        untold_classes=sorted(
+            {
+                name
+                for pool, found in plan.classes.items()
+                for name, own in (found.parts or {pool: found}).items()
+                if own.is_partly_untold(min_cell=min_cell)
+            }
         ),
         members=plan.data.members,
         nonmembers=plan.data.nonmembers,

@@ -262,6 +262,8 @@ class TargetRef(JsonModel):
 
     `local_vocabularies` are those of the data set that phigate could read, or that claim to be
     known ones, and that the target declares to be its own: no class finds their codes.
+    `untold_classes` are classes of which more than a few patients were not asked, because no token
+    names what they have.
     """
 
     name: str
@@ -275,6 +277,7 @@ class TargetRef(JsonModel):
     assignment: Literal["random", "other"] | None = None
     assigned_by: str | None = None
     local_vocabularies: list[str] = Field(default_factory=list)
+    untold_classes: list[str] = Field(default_factory=list)
     members: int | None
     nonmembers: int | None
     vocabulary_size: int

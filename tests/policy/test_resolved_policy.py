@@ -229,6 +229,27 @@ def test_a_shipped_policy_is_named_where_a_file_is_expected(
     assert "did you mean 'baseline-gated@1'?" in near.err
 
 
+def test_a_copy_that_was_changed_and_keeps_its_name_is_warned_of(
+    phigate: Command, tmp_path: Path
+) -> None:
+    """A report by it would call itself one by the baseline."""
+    assert phigate("init", tmp_path, "--baseline", "baseline-gated@2").code == ExitCode.PASS
+    copied = tmp_path / "policy.yaml"
+    said = "this is not the policy of that name that phigate ships"
+
+    def warned() -> bool:
+        validated = phigate("validate", copied)
+        assert validated.code == ExitCode.PASS
+        return said in " ".join((validated.out + validated.err).split())
+
+    assert not warned()  # but for a comment it is
+    text = copied.read_text()
+    copied.write_text(text.replace("owner: change-me-", "owner: "))
+    assert warned()
+    copied.write_text(copied.read_text().replace("name: baseline-gated", "name: ours", 1))
+    assert not warned()
+
+
 def test_a_parent_that_bears_a_shipped_name_and_is_another_is_warned_of(
     phigate: Command, tmp_path: Path
 ) -> None:

@@ -21,7 +21,7 @@ from checker.report.wording.cells import (
     reason_of,
     telling_bound,
 )
-from checker.report.wording.declared import local_words
+from checker.report.wording.declared import local_words, untold_words
 from checker.report.wording.numbers import figure, grouped, setting, share
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.reasons import UNDECIDED
@@ -202,7 +202,8 @@ def not_proof(report: Report, *, local: Sequence[str] = ()) -> str:
         local: the vocabularies that the target declares local, escaped for where it will stand.
     """
     claimed = shorten(report.summary.not_claimed, 600)
-    return " ".join(one for one in (claimed, NOT_PROOF, local_words(local)) if one)
+    untold = untold_words(report.target.untold_classes)  # names of a policy's classes are plain
+    return " ".join(one for one in (claimed, NOT_PROOF, local_words(local), untold) if one)
 
 
 def decision_words(report: Report) -> str:

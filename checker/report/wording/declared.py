@@ -31,10 +31,28 @@ def local_words(vocabularies: Sequence[str]) -> str:
     """
     if not vocabularies:
         return ""
-    more = len(vocabularies) - _NAMED
-    named = [*vocabularies[:_NAMED], *([f"{more} more"] if more > 0 else [])]
-    listed = named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
     return (
-        f"Nor does it say anything about codes of {listed}: the target declares them to be local,"
-        " and only a class that names them itself finds them."
+        f"Nor does it say anything about codes of {_listed(vocabularies)}: the target declares them"
+        " to be local, and only a class that names them itself finds them."
     )
+
+
+def untold_words(classes: Sequence[str]) -> str:
+    """Say of which classes patients were not asked, for no token names what they have, or nothing.
+
+    Args:
+        classes: by their names in the policy.
+    """
+    if not classes:
+        return ""
+    return (
+        f"It says nothing of patients who have {_listed(classes)} by codes that the target's"
+        " vocabulary does not name: they were not asked, and whether the model knows these codes by"
+        " another token is its owner's to say."
+    )
+
+
+def _listed(names: Sequence[str]) -> str:
+    more = len(names) - _NAMED
+    named = [*names[:_NAMED], *([f"{more} more"] if more > 0 else [])]
+    return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
