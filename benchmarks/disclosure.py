@@ -37,8 +37,8 @@ from disclosure_worlds import (  # noqa: E402  where the tests have their helper
     Design,
     Place,
     World,
-    judge,
     named_difference,
+    verdict_of,
 )
 
 from checker.policy.documents import Limit  # noqa: E402
@@ -49,6 +49,9 @@ SIZES = (3, 7, 10, 11, 14, 15, 24, 25, 40, 58, 59, 60, 75, 84, 92, 93, 110, 150,
 SEARCHED = (*SIZES, 18, 30, 50, 67, 79, 98, 123, 135, 180, 260, 430, 520, 650, 900, 1400, 2200)
 """More patients than any world has: nobody who reads the report knows how many there are."""
 
+
+TRIED = 20
+"""How many hits of the other attackers are tried for each number of patients."""
 
 UNNAMED = "UNNAMED"
 ISOLATED = "of these isolated by the report"
@@ -143,7 +146,9 @@ def _worlds_with(design: Design, world: World, hits: int) -> Iterator[World]:
     others = design.attackers[1:]
     verdicts = {
         name: [
-            _verdict(place, by_attacker[name]) for place in design.places if place.attacker == name
+            verdict_of(place, by_attacker[name])
+            for place in design.places
+            if place.attacker == name
         ]
         for name in others
     }
@@ -151,22 +156,35 @@ def _worlds_with(design: Design, world: World, hits: int) -> Iterator[World]:
     for n in sorted(sizes, key=lambda one: abs(one - world[0].members.n)):
         if hits > n:
             continue
-        counts = [replace(world[0], members=replace(world[0].members, hits=hits, n=n))]
+        first = replace(world[0], members=replace(world[0].members, hits=hits, n=n))
+        likely = []
         for name in others:
             other, size = by_attacker[name], max(1, by_attacker[name].members.n)
             share = round(other.members.hits * n / size)
-            tried = dict.fromkeys([share, other.members.hits, *range(0, n + 1, max(1, n // 40))])
-            found = (
-                replace(other, members=replace(other.members, hits=x, n=n)) for x in tried if x <= n
-            )
+            tried = dict.fromkeys([share, other.members.hits, *range(0, n + 1, max(1, n // TRIED))])
             mine = [place for place in design.places if place.attacker == name]
-            counts.append(
-                next(
-                    (c for c in found if [_verdict(p, c) for p in mine] == verdicts[name]),
-                    replace(other, members=replace(other.members, hits=min(share, n), n=n)),
+            found = [
+                counts
+                for counts in (
+                    replace(other, members=replace(other.members, hits=x, n=n))
+                    for x in tried
+                    if x <= n
                 )
-            )
-        yield design.world(counts)
+                if [verdict_of(place, counts) for place in mine] == verdicts[name]
+            ]
+            if not found:
+                found = [replace(other, members=replace(other.members, hits=min(share, n), n=n))]
+            # of a failure a factor may be told, or be missing: not all that fails is told alike
+            fails = any(verdict == "fail" for verdict, _ in verdicts[name])
+            likely.append(found if fails else found[:1])
+        for counts in _in_turn(likely):
+            yield design.world([first, *counts])
+
+
+def _in_turn(groups: list[list[Counts]]) -> Iterator[tuple[Counts, ...]]:
+    """Yield one of each group in turn, the last again where a group is shorter than others."""
+    for place in range(max((len(group) for group in groups), default=1)):
+        yield tuple(group[min(place, len(group) - 1)] for group in groups)
 
 
 def _first_passes(design: Design, hits: int) -> Iterator[int]:
@@ -186,11 +204,6 @@ def _least(hits: int, limit: float) -> int:
     n = np.arange(hits + 1, 6000)
     _, high = clopper_pearson(hits, n, confidence=0.95)
     return int(n[np.argmax(high <= limit)])
-
-
-def _verdict(place: Place, counts: Counts) -> tuple[str, bool]:
-    finding, _ = judge(place, counts)
-    return finding.verdict, finding.warned
 
 
 def study(*, policies: int, worlds: int, seed: int) -> tuple[Differences, Counter[str]]:

@@ -63,11 +63,17 @@ class Audit:
     folder: Path
 
     @classmethod
-    def write(cls, folder: Path) -> Audit:
-        """Write the documents, and run the whole audit once in `whole`."""
+    def write(cls, folder: Path, policy: str | None = None) -> Audit:
+        """Write the documents, and run the whole audit once in `whole`.
+
+        Args:
+            folder: of documents, models and patients.
+            policy: the text of a policy; None for the demo's.
+        """
         offer_simulated_backend()
         write_targets(folder, seed=0)
-        shutil.copy(resource("policies/demo.yaml"), folder / "policy.yaml")
+        demo = resource("policies/demo.yaml").read_text(encoding="utf-8")
+        (folder / "policy.yaml").write_text(policy or demo, encoding="utf-8")
         audit = cls(folder)
         audit.finish("whole")
         return audit

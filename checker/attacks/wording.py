@@ -43,6 +43,9 @@ class MetricWords:
         of_patients: False for a share of something else, from which nobody could count patients.
         shown_rounded: a share of patients that only stands beside others, of which shared reports
             say what its rounded counts give; any other is withheld.
+        told: what happened, in a sentence that a person would say: a clause with "{size}", "the
+            model told {size}", or of an AUROC a whole sentence with "{times}" of 100, and "{about}"
+            what. Empty where the title has to do.
     """
 
     title: str
@@ -54,6 +57,7 @@ class MetricWords:
     parts: tuple[str, str] = ("members", "nonmembers")
     of_patients: bool = True
     shown_rounded: bool = False
+    told: str = ""
 
 
 @dataclass(frozen=True, slots=True)

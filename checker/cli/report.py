@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     "earlier",
     type=RunFolder,
     metavar="OLD_RUN",
-    help="Say what got better or worse since another run, and write comparison.html and .json.",
+    help="Say what got better or worse since another run; writes comparison.html, .md, .json.",
 )
 @json_option
 def report(
@@ -58,11 +58,12 @@ def _report_for(folder: Path, audience: Audience) -> Report:
 
 def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> None:
     from checker.report.comparison import compare_reports
-    from checker.report.formats.comparison import print_comparison, render_comparison
+    from checker.report.formats.comparison import PAGES, print_comparison
     from checker.run.stored import write_comparison
 
     found = compare_reports(_report_for(earlier, audience), _report_for(folder, audience))
-    paths = write_comparison(folder, found, page=render_comparison(found))
+    pages = {name: render(found) for name, render in PAGES.items()}
+    paths = write_comparison(folder, found, pages=pages)
     if as_json:
         write_json(found.to_bytes().decode().rstrip("\n"))
     else:

@@ -120,7 +120,7 @@ def _without_null(node: Any) -> Any:
     if default is None:
         del out["default"]
     elif isinstance(default, dict):
-        out["default"] = {key: value for key, value in default.items() if value is not None}
+        out["default"] = _given(default)
     branches = [one for one in out.get("anyOf", []) if one != {"type": "null"}]
     if len(branches) > 1:
         out["anyOf"] = branches
@@ -129,6 +129,15 @@ def _without_null(node: Any) -> Any:
         only = branches[0]
         out = {**({"allOf": [only]} if "$ref" in only and out else only), **out}
     return out
+
+
+def _given(default: dict[str, Any]) -> dict[str, Any]:
+    """Return what a default holds, without keys that hold nothing, to any depth."""
+    return {
+        key: _given(value) if isinstance(value, dict) else value
+        for key, value in default.items()
+        if value is not None
+    }
 
 
 # --- policies that need not say everything themselves -------------------------------------------

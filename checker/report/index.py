@@ -29,6 +29,7 @@ class ReportIndex:
         worst: by control, the worst of its findings, which carries remedies and basis for all.
         waivers: by id, those that apply, with where they stand.
         resting_on: by number of a manifest's entry, the cells that rest on it.
+        about: "about " before numbers of patients where they are rounded.
     """
 
     attackers: Mapping[str, str]
@@ -40,6 +41,7 @@ class ReportIndex:
     worst: Mapping[str, str]
     waivers: Mapping[str, tuple[str, WaiverReport]]
     resting_on: Mapping[int, tuple[CellReport, ...]]
+    about: str
 
     @classmethod
     def of(cls, report: Report) -> ReportIndex:
@@ -76,6 +78,7 @@ class ReportIndex:
                 if item.status == "applied"
             },
             resting_on={place: tuple(cells) for place, cells in resting_on.items()},
+            about="about " if report.audience == "shared" and report.policy.min_cell > 1 else "",
         )
 
     def title_of(self, cell: CellReport) -> str:

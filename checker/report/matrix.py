@@ -2,8 +2,8 @@
 
 Rows are the policy's attribute classes, then a row for each attack that is about none (whole
 records, membership, canaries); columns are its attackers, in the policy's order. Only cells over
-all patients have a square; a square without a cell was not tested, and says so, because silence
-reads as compliance.
+all patients have a square; a square without a cell is out of the policy's scope, and says so, for
+silence reads as compliance.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ class MatrixRow:
         sensitivity: HL7 ActCode, where the policy gives one.
         benign: the class is audited for context only.
         is_class: the row is about an attribute class, not about whole records or membership.
-        squares: cells per column; an empty square was not tested.
+        squares: cells per column; an empty square is out of scope.
     """
 
     title: str
@@ -60,8 +60,8 @@ class Matrix:
     elsewhere: tuple[CellReport, ...]
 
     @property
-    def not_tested(self) -> int:
-        """ReportedEstimate of squares that no control asks for."""
+    def out_of_scope(self) -> int:
+        """Number of squares that no control asks for."""
         return sum(not square for row in self.rows for square in row.squares)
 
 

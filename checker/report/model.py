@@ -19,6 +19,7 @@ from checker.planning.remedies import Remedy
 from checker.policy import Origin
 from checker.policy.class_review import ReviewState
 from checker.policy.documents.elements import Seen
+from checker.policy.documents.study import Study
 from checker.policy.waivers import WaiverStatus
 from checker.stats.estimate import ReportedEstimate
 from checker.verdict import Verdict
@@ -282,6 +283,12 @@ class TargetRef(JsonModel):
     reference_sha256: str | None = None
 
 
+class StudyReport(Study):
+    """What the target declares of its study; `withheld` names what it declares and is not shown."""
+
+    withheld: list[str] = Field(default_factory=list)
+
+
 class SamplingReport(JsonModel):
     """What was drawn, and what did not have to be.
 
@@ -395,6 +402,7 @@ class Report(JsonModel):
     audience: Audience = "internal"
     policy: PolicyRef
     target: TargetRef
+    study: StudyReport = StudyReport()
     summary: Summary
     cells: list[CellReport]
     controls: list[ControlReport]

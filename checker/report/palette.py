@@ -41,7 +41,7 @@ VERDICTS = {
 def colours_of(cell: CellReport | None) -> VerdictColours:
     """Return the colours of a cell: of its verdict, or of what is open where it was warned about.
 
-    A square without a cell was not tested.
+    A square without a cell is out of the policy's scope.
     """
     if cell is None:
         return VERDICTS["untested"]

@@ -180,12 +180,28 @@ def _told(design: Design, world: World) -> Told:
     )
 
 
+def forget() -> None:
+    """Forget what was told: where a test changes how it is made."""
+    _told.cache_clear()
+
+
 BASE = build.report_of([build.membership_cell(0.52, 0.49, 0.55)], "pass")
+
+
+@cache
+def verdict_of(place: Place, counts: Counts) -> tuple[str, bool]:
+    """Return a place's verdict on its own, and whether it is a warning; cheaper than a finding."""
+    finding, _ = _judged(place, counts, named=False)
+    return finding.verdict, finding.warned
 
 
 @cache
 def judge(place: Place, counts: Counts) -> tuple[Finding, bool]:
     """Return a place's finding on its own, and whether there was something to measure."""
+    return _judged(place, counts, named=True)
+
+
+def _judged(place: Place, counts: Counts, *, named: bool) -> tuple[Finding, bool]:
     cell = _planned(place, counts)
     family = load_attack(cell.probe).metrics[cell.metric].family
     small = min(counts.members.n, counts.nonmembers.n)
@@ -204,7 +220,7 @@ def judge(place: Place, counts: Counts) -> tuple[Finding, bool]:
             reason = shortage_reason(cell, confidence=CONFIDENCE)
         return Finding(cell, "inconclusive", f"{lack}.", reason), False
     finding = compare_with_limit(cell, found, confidence=CONFIDENCE)
-    if finding.verdict == "fail" and cell.limit.fail is not None:
+    if named and finding.verdict == "fail" and cell.limit.fail is not None:
         p = p_value(lambda level: float(measured(level).estimate.low), limit=cell.limit.fail)
         finding = replace(finding, p_value=p)
     if place.subgroup != "all" and small < MIN_CELL and finding.verdict != "fail":
@@ -316,12 +332,19 @@ def named_difference(design: Design, one: World, other: World) -> str | None:
 
 
 def steps(world: World) -> list[tuple[str, ...]]:
-    """Return every count of a world as it would be rounded, those that were not hit included."""
+    """Return every count of a world as it would be rounded, those that were not hit included.
+
+    Whoever is hit is named, and of those named some have the class: precision is a rate of its own.
+    """
     return [
         (rounded(one.hits), rounded(one.n), "nearly all" if one.n - one.hits < MIN_CELL else "")
         for counts in world
-        for one in (counts.members, counts.nonmembers)
+        for one in (counts.members, counts.nonmembers, _named(counts))
     ]
+
+
+def _named(counts: Counts) -> Group:
+    return Group(counts.members.hits, counts.members.hits + counts.nonmembers.hits)
 
 
 # --- what an adversary works out --------------------------------------------------------------

@@ -7,6 +7,7 @@ from functools import cache
 import report_builder as build
 from hostile import HOSTILE, poisoned
 
+from checker.plugins import BUILT_IN
 from checker.report.disclosure_control import for_audience
 from checker.report.model import Report
 
@@ -16,6 +17,16 @@ PLAIN = (
 )  # fmt: skip
 POISONED = tuple(f"poisoned: {kind}" for kind in HOSTILE)
 CASES = (*PLAIN, *POISONED)
+
+PAPER = frozenset(name for name in BUILT_IN["phigate.reports"] if name.endswith("pdf"))
+"""Laid out from pages that are tested, with tests of their own: each takes seconds."""
+
+ALIKE = frozenset(
+    name
+    for name in BUILT_IN["phigate.reports"]
+    if name.startswith("annex-") and not name.startswith("annex-edpb")
+)
+"""Annexes that differ from the first in their questions alone."""
 
 
 @cache

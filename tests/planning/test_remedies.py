@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import report_builder as build
 from auditing import phigate
+from report_cases import PAPER
 
 from checker.attacks.families import Sample
 from checker.planning import AuditPlan, Cell
@@ -223,7 +224,7 @@ def remedied(found: Remedy) -> Report:
     return report.model_copy(update={"cells": cells})
 
 
-@pytest.mark.parametrize("name", sorted({*BUILT_IN["phigate.reports"]} - {"pdf"}))
+@pytest.mark.parametrize("name", sorted({*BUILT_IN["phigate.reports"]} - PAPER))
 def test_each_format_says_what_to_do(name: str) -> None:
     found: ReportFormat = load_plugin("phigate.reports", name)
     report = remedied(REMEDIES[5])

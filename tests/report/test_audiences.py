@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from auditing import AS_OF
 from command_line import Checked, Command, Outcome
+from report_cases import PAPER
 
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
@@ -20,7 +21,7 @@ from checker.plugins import load_plugin, plugin_names
 from checker.policy.documents import DataSpec
 from checker.records.cohort import load_cohort
 
-TEXT_FORMATS = [name for name in plugin_names("phigate.reports") if name != "pdf"]
+TEXT_FORMATS = [name for name in plugin_names("phigate.reports") if name not in PAPER]
 
 
 def check(phigate: Command, folder: Path, name: str, *more: object) -> Outcome:

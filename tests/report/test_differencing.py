@@ -18,6 +18,7 @@ import numpy as np
 import pytest
 from disclosure_worlds import DESIGNS, MIN_CELL, Counts, Design, Group, Place, World
 from properties import at_night
+from report_cases import PAPER
 
 from checker.plugins import BUILT_IN, load_plugin
 from checker.policy.documents import Limit
@@ -130,10 +131,8 @@ def shows(design: Design, left: list[World]) -> bool:
     return design.told(left[0]).shows
 
 
-@pytest.mark.parametrize("name", sorted(BUILT_IN["phigate.reports"]))
+@pytest.mark.parametrize("name", sorted({*BUILT_IN["phigate.reports"]} - PAPER))
 def test_every_format_of_two_such_cohorts_is_the_same_to_the_byte(name: str) -> None:
-    if name == "pdf":
-        pytest.skip("made from the page that is compared")
     found: ReportFormat = load_plugin("phigate.reports", name)
     design = DESIGNS["two close limits"]
     # both undecided: too few, and one hit among enough
@@ -143,19 +142,69 @@ def test_every_format_of_two_such_cohorts_is_the_same_to_the_byte(name: str) -> 
     assert one == other
 
 
+def sizes(weak: Counts, leak: Counts, *fails: float) -> list[int | None]:
+    places = (*worlds.limits(0.05), *worlds.limits(*fails, attacker="events-20"))
+    design = Design("sizes", places)
+    return [cell.times_limit for cell in design.shared(design.world([weak, leak])).cells]
+
+
 def test_a_size_is_said_only_where_it_tells_of_no_few() -> None:
-    design = DESIGNS["two attackers"]
     leaks = Counts.of(60, 80)
-    sizes = {
-        name: [cell.times_limit for cell in design.shared((weak, leaks, leaks)).cells]
-        for name, weak in (("pass", Counts.of(0, 80)), ("undecided", Counts.of(2, 80)),
-                           ("few fail", Counts.of(9, 80)))
-    }  # fmt: skip
-    assert sizes == {
-        "pass": [None, 5, None],
-        "undecided": [None, None, None],
-        "few fail": [None, None, None],
-    }
+    assert sizes(Counts.of(0, 80), leaks, 0.05, 0.1) == [None, 5, None]  # beside a pass
+    assert sizes(Counts.of(2, 80), leaks, 0.05) == [None, 5]  # beside one that is open
+    # that nothing were said of a failure at 10 % would say that few of few were hit
+    assert sizes(Counts.of(2, 80), leaks, 0.05, 0.1) == [None, None, None]
+    assert sizes(Counts.of(10, 60), leaks, 0.05) == [None, None]  # beside a failure of few
+
+
+BESIDE_OPEN = Design(
+    "a failure beside an open test",
+    (
+        *worlds.limits(0.05, attacker="events-5", metric="disclosure_rate"),
+        *worlds.limits(0.05, attacker="events-10", metric="disclosure_rate"),
+    ),
+)
+STRICT_BESIDE_OPEN = Design(
+    "a strict failure beside an open test",
+    (BESIDE_OPEN.places[0], *worlds.limits(0.01, attacker="events-10", metric="disclosure_rate")),
+)
+"""Of 11 hits or more, to be below five times 1 % takes so many that none hit would pass."""
+
+
+def left_beside_open(design: Design) -> Iterator[tuple[str, set[int], set[int]]]:
+    """Yield for each report of a failure beside an open test which few are left, and could be."""
+    made = [
+        design.world([Counts.of(x, n), Counts.of(hits, n)])
+        for n in (12, 20, 30, 45, 58, 59, 76, 93, 124, 160, 210, 335, 480)
+        for x in range(min(n, 13) + 1)
+        for hits in sorted({4, 7, 9, 11, 12, 14, 20, n // 4, n // 3, n // 2, 3 * n // 4, n})
+        if hits <= n
+    ]
+    seen = [
+        one for one in made if [v[0] for v in design.told(one).verdicts] == ["inconclusive", "fail"]
+    ]
+    could = few_of(seen)
+    for text, left in worlds.by_report(design, seen).items():
+        if few := few_of(left):
+            yield text, few, could
+
+
+@pytest.mark.parametrize("design", [BESIDE_OPEN, STRICT_BESIDE_OPEN], ids=lambda one: one.name)
+def test_a_size_beside_an_open_test_leaves_every_few(design: Design) -> None:
+    found = list(left_beside_open(design))
+    assert all(few == could for _, few, could in found)
+    said = {size for text, _, _ in found for size in (2, 5, 10) if f'"timesLimit":{size}' in text}
+    assert said == ({2, 5, 10} if design is BESIDE_OPEN else {5, 10})
+
+
+def test_without_the_search_a_size_would_rule_out_that_none_was_hit(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("checker.report.disclosure_control.sizes._leaves_all", lambda *_: True)
+    worlds.forget()
+    found = list(left_beside_open(STRICT_BESIDE_OPEN))
+    worlds.forget()
+    assert any(0 in could and 0 not in few for _, few, could in found)
 
 
 # --- subgroups --------------------------------------------------------------------------------

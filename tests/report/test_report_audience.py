@@ -74,14 +74,10 @@ def test_a_policy_that_has_nothing_withheld_is_not_said_to_withhold() -> None:
 def test_a_withheld_square_says_verdict_side_and_limit_in_words() -> None:
     # 3 and 6 of 420 members: every disclosure cell of the sound model is withheld
     squares = [square for square in squares_of(page_of("passing")) if "pass " in square]
-    held = [
-        square
-        for square in squares
-        if "numbers withheld: they could be traced to fewer than 11 patients" in square
-    ]
+    held = [square for square in squares if "exact numbers withheld" in square]
     assert len(held) == 6
     for square in held:
-        assert "at most the limit" in square
+        assert "at most 5 %" in square.replace("\u00a0", " ")
         assert "limit 5" in square
         assert not re.search(r"\d\.\d", square), "a number that was withheld"
 
@@ -89,8 +85,8 @@ def test_a_withheld_square_says_verdict_side_and_limit_in_words() -> None:
 @pytest.mark.parametrize(
     ("side", "words"),
     [
-        ("within", "at most the limit"),
-        ("beyond", "above the limit"),
+        ("within", "at most 5\u00a0%"),
+        ("beyond", "over 5\u00a0%"),
         ("straddles", "limit between the bounds"),
     ],
 )
@@ -101,7 +97,7 @@ def test_each_side_has_its_words(side: str, words: str) -> None:
 
 def test_a_cell_that_measured_nothing_is_not_said_to_be_withheld() -> None:
     crashed = next(c for c in shared_report("every_verdict").cells if c.verdict == "error")
-    assert withheld_words(crashed, 11) is None
+    assert withheld_words(crashed) is None
     assert telling_bound(crashed) is None
 
 
@@ -160,7 +156,7 @@ def test_the_terminal_tells_a_withheld_cell_as_the_page_does() -> None:
     out = io.StringIO()
     print_report(shared_report("passing"), Console(file=out, width=220))
     words = re.sub(r"[\s│]+", " ", out.getvalue())
-    assert "at most the limit" in words
-    assert "numbers withheld: they could be traced to fewer than 11 patients" in words
+    assert "at most 5" in words
+    assert "exact numbers withheld" in words
     assert "Shared report. To protect patients" in words
     assert "None" not in words

@@ -107,7 +107,7 @@ def test_the_palette_is_that_of_the_style_sheet() -> None:
 def test_the_glance_tells_every_square(report: Report) -> None:
     words = overview_chart(report).description
     assert "HIV: Data broker: inconclusive, reported only; Neighbor: fail; Relative" in words
-    assert words.count("not tested") == 6  # 4 rows x 4 attackers, 10 cells
+    assert words.count("out of scope") == 6  # 4 rows x 4 attackers, 10 cells
     waived = overview_chart(build.every_verdict_report()).description
     assert "Relative or employer: pass, warned" in waived
     assert "Relative or employer: fail, waived" in waived

@@ -54,8 +54,8 @@ def test_a_withheld_reason_says_the_side_and_no_number() -> None:
         one for one in deciding_tests(build.shared(build.passing_report())) if one.of > 1
     ]
     assert first.found == (
-        "at most the limit (at most 5\u00a0% of members beyond nonmembers);"
-        " numbers withheld: they could be traced to fewer than 11 patients"
+        "at most 5\u00a0% of members beyond nonmembers; allowed: at most 5\u00a0%;"
+        " exact numbers withheld"
     )
     assert alike_words(first) == "All 2 tests pass."
 

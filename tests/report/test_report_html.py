@@ -182,13 +182,13 @@ def test_every_cell_has_its_place(name: str) -> None:
 
 def test_a_square_says_its_verdict_in_words() -> None:
     page = page_of("every_verdict")
-    for word in ("pass", "fail", "inconclusive", "error", "not applicable", "not tested",
+    for word in ("pass", "fail", "inconclusive", "error", "not applicable", "out of scope",
                  "pass, warned", "fail, waived"):  # fmt: skip
         assert f" {word} " in page.text, word
     # 4 rows x 4 attackers, of which 7 hold a cell
     untested = [a for _, a in page.elements if a.get("class") == "square v-untested"]
     assert len(untested) == 9
-    assert "9 of the 16 squares were not tested" in page.text
+    assert "9 of the 16 squares below are out of scope" in page.text
 
 
 def test_the_decision_page_says_what_it_is_and_what_it_is_not() -> None:

@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from auditing import demo_policy
 from command_line import run_phigate
 
 from benchmarks.kills import INTERRUPTED, Audit, Stopped, wrongly_stopped
@@ -26,7 +27,7 @@ from checker.evidence import write_atomically
 
 @pytest.fixture(scope="module")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return Audit.write(tmp_path_factory.mktemp("signals"))
+    return Audit.write(tmp_path_factory.mktemp("signals"), demo_policy())
 
 
 def stop_when(

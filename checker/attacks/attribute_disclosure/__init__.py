@@ -100,6 +100,7 @@ ATTACK = Attack(
                 "share",
                 "Share of eligible members whose class the model tells.",
                 "members-alone",
+                told="the model told {size}",
             ),
         ),
         Metric(
@@ -116,6 +117,7 @@ ATTACK = Attack(
                 " patients it never saw, in percentage points.",
                 "excess",
                 "share of patients disclosed",
+                told="the model told {size}",
             ),
         ),
         Metric(
@@ -144,6 +146,9 @@ ATTACK = Attack(
                 "How well the share of naming continuations tells members with the class from"
                 " members without it.",
                 "members-alone",
+                told="Of two patients that the model was trained on, one with {about} and one"
+                " without, what it writes points at the right one {times} times of 100; guessing"
+                " is 50.",
             ),
         ),
         Metric(

@@ -50,6 +50,9 @@ ATTACK = Attack(
                 "How well a classifier on embeddings tells members with the class from members"
                 " without it.",
                 "members-alone",
+                told="Of two patients that the model was trained on, one with {about} and one"
+                " without, its inner states point at the right one {times} times of 100; guessing"
+                " is 50.",
             ),
         ),
         Metric(

@@ -72,6 +72,7 @@ ATTACK = Attack(
                 "Share of eligible members whose class the model tells under their own age and no"
                 " longer under one or two years more or less.",
                 "perturbation",
+                told="the model told {size} under their own age only",
             ),
         )
     ),

@@ -77,6 +77,8 @@ ATTACK = Attack(
                 "auroc",
                 "How often the score puts a member above a nonmember.",
                 "separation",
+                told="Shown a patient that the model was trained on and one that it never saw, an"
+                " attacker tells which is which {times} times of 100; guessing is 50.",
             ),
         ),
         Metric(
@@ -88,6 +90,7 @@ ATTACK = Attack(
                 "share",
                 "Share of members above a score that only so many nonmembers exceed.",
                 "separation",
+                told="an attacker who accuses few others wrongly recognizes {size}",
             ),
         ),
     ),

@@ -126,6 +126,7 @@ ATTACK = Attack(
                 "share",
                 "Share of members of whom a continuation repeats that many true tokens in a row.",
                 "members-alone",
+                told="the model repeated a piece of the record word for word of {size}",
             ),
         ),
         Metric(
@@ -140,6 +141,7 @@ ATTACK = Attack(
                 " model never saw.",
                 "excess",
                 "share of patients extracted word for word",
+                told="the model repeated a piece of the record word for word of {size}",
             ),
         ),
         Metric(
@@ -155,6 +157,7 @@ ATTACK = Attack(
                 "Share of members of whom some piece, that not anybody would write, comes out word"
                 " for word with the given chance after the given number of queries, or greedily.",
                 "members-alone",
+                told="a piece of the record can be had word for word of {size}",
             ),
         ),
         Metric(
@@ -171,6 +174,7 @@ ATTACK = Attack(
                 " share of patients the model never saw.",
                 "excess",
                 "share of patients of whom a piece can be extracted",
+                told="a piece of the record can be had word for word of {size}",
             ),
         ),
         Metric(

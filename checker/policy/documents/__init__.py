@@ -45,6 +45,7 @@ from checker.policy.documents.policy_test import (
     PolicyTest,
     counted,
 )
+from checker.policy.documents.study import Study
 from checker.policy.documents.target import (
     AuditTarget,
     CodeSystemSpec,
@@ -100,6 +101,7 @@ __all__ = [
     "Selector",
     "Severity",
     "StaticField",
+    "Study",
     "Subgroup",
     "TargetSpec",
     "TimeBin",

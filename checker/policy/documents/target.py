@@ -18,6 +18,7 @@ from checker.policy.documents.elements import (
     Sha256,
     Text,
 )
+from checker.policy.documents.study import Study
 from checker.yaml import Form
 
 Gap = Annotated[
@@ -306,6 +307,11 @@ class TargetSpec(Element):
         {},
         description="whether what the policy presupposes holds, by the policy's names; believed,"
         " and shown as declared",
+    )
+    study: Study = Field(
+        Study(),
+        description="what boards, authorities and experts ask of the study behind the model;"
+        " printed in reports and annexes as it stands, and believed",
     )
 
 

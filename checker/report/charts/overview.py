@@ -8,6 +8,7 @@ from checker.report.model import CellReport, Report
 from checker.report.palette import MUTED, colours_of
 from checker.report.wording.cells import verdict_word
 from checker.report.wording.plain import shorten
+from checker.report.wording.terms import OUT_OF_SCOPE
 
 _WIDTH_IN, _NAMES_IN, _ROW_IN = 7.2, 2.1, 0.36
 _SHAPES = {"pass": "o", "fail": "8", "inconclusive": "D", "error": "^", "not_applicable": "o"}
@@ -54,7 +55,7 @@ def _square(axes: Axes, column: int, row: int, cells: tuple[CellReport, ...]) ->
         axes.plot([column + 0.11], [row + 0.5], marker=_SHAPES[cell.verdict], markersize=7.5,
                   color=colours.line, markerfacecolor="none" if is_ring else colours.line,
                   markeredgewidth=1.4)  # fmt: skip
-    word = "not tested" if cell is None else verdict_word(cell)
+    word = OUT_OF_SCOPE if cell is None else verdict_word(cell)
     if len(cells) > 1:
         word += f" (worst of {len(cells)})"
     weight = "bold" if cell is not None and cell.gating else "normal"
@@ -75,7 +76,7 @@ def _describe(matrix: Matrix) -> str:
         told = []
         for attacker, cells in zip(matrix.columns, row.squares, strict=True):
             cell = _worst(cells)
-            word = "not tested" if cell is None else verdict_word(cell)
+            word = OUT_OF_SCOPE if cell is None else verdict_word(cell)
             note = "" if cell is None or cell.gating else ", reported only"
             told.append(f"{shorten(attacker.title, 60)}: {word}{note}")
         parts.append(f"{shorten(row.title)}: {'; '.join(told)}.")

@@ -13,8 +13,10 @@ only where every one of them would have been judged alike. What a verdict rests 
 
 from __future__ import annotations
 
+import itertools
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any
 
@@ -25,6 +27,7 @@ from checker.attacks.api import load_attack
 from checker.attacks.families import Family
 from checker.report.disclosure_control.rounding import Rounding
 from checker.report.model import CellReport, Report
+from checker.report.wording.decision import level
 from checker.stats.estimate import ReportedEstimate
 from checker.stats.intervals import clopper_pearson, difference_limits
 
@@ -47,10 +50,69 @@ _WHATEVER_THE_COUNTS = {
 _UNLESS_TOO_FEW = {"split-overlap", "near-duplicates"}
 
 _SHORT, _OPEN, _PASS, _WARNED, _BEYOND, _FAIL = range(6)
+FACTORS = (10, 5, 2)
+"""How many times its limit a failure may be said to exceed at least."""
+
 Codes = NDArray[np.int64]
 Corners = tuple[tuple[float, int], ...]
 Levels = tuple[float, float]
 """The confidence of the bounds, and that at which a failure is named whatever the others show."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ruler:
+    """What the counts of a cell are held against.
+
+    Args:
+        limit, warn: of the cell; without a warning both are one.
+        levels: of confidence.
+        can_pass: its attack can show that nothing leaks.
+        zero_hits: it passes only where zero hits would.
+    """
+
+    limit: float
+    warn: float
+    levels: Levels
+    can_pass: bool
+    zero_hits: bool
+
+    def codes(self, corners: tuple[Corners, ...]) -> Codes:
+        """Return what follows for each hits and n of members, and each of nonmembers.
+
+        Shape [members, nonmembers], or [members] of a rate. `may_be` and `surely` read the codes.
+        """
+        return _judge_at(corners, self, _bounds_at)
+
+    def least_factors(self, corners: tuple[Corners, ...], rounding: Rounding) -> Codes:
+        """Return by how many times its limit each would be said to be exceeded; 0 for not at all.
+
+        As `codes` has it. Nothing is said of few hits.
+        """
+        likely = [[rounding.rate(_share(hits, n)).corners for hits, n in one] for one in corners]
+        flat = tuple(tuple(itertools.chain.from_iterable(one)) for one in likely)
+        low = _bounds_at(flat, self.levels[0])[0]
+        for axis, one in enumerate(likely):
+            low = np.minimum.reduceat(low, np.arange(len(one)) * len(one[0]), axis=axis)
+        factor = np.select([low >= times * self.limit for times in FACTORS], FACTORS, default=0)
+        few = np.array([hits < rounding.min_cell for hits, _ in corners[0]])
+        return np.where(few[:, None] if low.ndim > 1 else few, 0, factor).astype(np.int64)
+
+    @staticmethod
+    def may_be(verdict: str, *, warned: bool) -> tuple[int, ...]:
+        """Return the codes with which a cell may have a verdict, whatever the others show."""
+        if verdict == "pass":
+            return (_WARNED,) if warned else (_PASS,)
+        return (_BEYOND, _FAIL) if verdict == "fail" else (_SHORT, _OPEN, _BEYOND)
+
+    @staticmethod
+    def surely(verdict: str, *, warned: bool) -> tuple[int, ...]:
+        """Return the codes with which it certainly has it."""
+        found = Ruler.may_be(verdict, warned=warned)
+        return tuple(code for code in found if code != _BEYOND)
+
+
+def _share(hits: float, n: int) -> ReportedEstimate:
+    return ReportedEstimate(hits / n, 0.0, 1.0, n, 0.95, "clopper-pearson")
 
 
 class Outcomes:
@@ -64,6 +126,7 @@ class Outcomes:
     def __init__(self, report: Report, rounding: Rounding) -> None:
         self._rounding = rounding
         self._tests = max(1, sum(cell.limit.fail is not None for cell in report.cells))
+        self._confidence = level(report)
         self._ceilings: dict[str, tuple[float, ...]] = {}
         for waiver in report.waivers:
             known = self._ceilings.get(waiver.cell, ())
@@ -116,7 +179,26 @@ class Outcomes:
             return None
         corners = tuple(self._corners(number) for number in rates)
         low = float(_bounds(corners, estimate.confidence)[0].min())
-        return next((times for times in (10, 5, 2) if low >= times * limit), None)
+        return next((times for times in FACTORS if low >= times * limit), None)
+
+    def ruler(self, cell: CellReport) -> Ruler:
+        """Return what a cell's counts are held against; it has a limit on a share."""
+        limit, warn = cell.limit.fail, cell.limit.warn
+        assert limit is not None
+        confidence = cell.estimate.confidence if cell.estimate is not None else self._confidence
+        return Ruler(
+            limit,
+            limit if warn is None else warn,
+            (confidence, 1 - (1 - confidence) / self._tests),
+            load_attack(cell.probe).metrics[cell.metric].can_pass,
+            family_of(cell).decided_by_zero_hits,
+        )
+
+    def tells_more(self, cell: CellReport) -> bool:
+        """Whether more than its verdict is said of a cell: what a waiver or the summary tells."""
+        return cell.id in self._ceilings or (
+            cell.verdict == "inconclusive" and self._blocks_if_beyond(cell)
+        )
 
     def is_fixed(self, cell: CellReport) -> bool:
         """Whether no count could have changed what a report says of a cell."""
@@ -145,28 +227,15 @@ class Outcomes:
         self, cell: CellReport, corners: tuple[Corners, ...]
     ) -> Iterator[tuple[Codes, bool]]:
         """Yield for each limit what would follow at each corner, and whether Holm leaves it so."""
-        estimate, limit = cell.estimate, cell.limit.fail
-        assert estimate is not None
-        assert limit is not None
-        alpha = 1 - estimate.confidence
-        levels = estimate.confidence, 1 - alpha / self._tests
-        passes = load_attack(cell.probe).metrics[cell.metric].can_pass
-        too_few_counts = family_of(cell).decided_by_zero_hits
+        ruler = self.ruler(cell)
         only_too_few = cell.reason in _UNLESS_TOO_FEW and not self._blocks_if_beyond(cell)
-        for one in (limit, *self._ceilings.get(cell.id, ())):
-            warn = cell.limit.warn if one == limit else None
-            codes = _judged(
-                corners,
-                levels,
-                limit=one,
-                warn=one if warn is None else warn,
-                can_pass=passes,
-                zero_hits=too_few_counts,
-            )
+        for one in (ruler.limit, *self._ceilings.get(cell.id, ())):
+            is_limit = one == ruler.limit
+            codes = _judged(corners, ruler if is_limit else replace(ruler, limit=one, warn=one))
             if only_too_few:
                 codes = np.where(codes == _SHORT, _SHORT, _OPEN)
             # beyond a ceiling is beyond it: nobody corrects waivers for their number
-            yield codes, one != limit
+            yield codes, not is_limit
 
     def _is_far_from_limits(self, cell: CellReport, estimate: ReportedEstimate) -> bool:
         """Whether no limit lies between the lines that a share's bounds are rounded to."""
@@ -194,7 +263,7 @@ class Outcomes:
         level = (1 + estimate.confidence) / 2
         levels = level, 1 - (1 - level) / self._tests
         warn = limit if cell.limit.warn is None else cell.limit.warn
-        codes = _judged(corners, levels, limit=limit, warn=warn, can_pass=True, zero_hits=False)
+        codes = _judged(corners, Ruler(limit, warn, levels, can_pass=True, zero_hits=False))
         return len(set(codes.tolist())) == 1 and _BEYOND not in codes
 
 
@@ -222,9 +291,7 @@ def few_are_judged_alike(
         least, most = rounding.ends(n)
         corners.append(_few_hits(rounding.unit, max(1, least - rounding.unit), max(1, most)))
     levels = confidence, 1 - (1 - confidence) / max(1, tests)
-    codes = _judged(
-        tuple(corners), levels, limit=limit, warn=limit, can_pass=True, zero_hits=zero_hits
-    )
+    codes = _judged(tuple(corners), Ruler(limit, limit, levels, can_pass=True, zero_hits=zero_hits))
     return len(set(codes.tolist())) == 1 and _BEYOND not in codes
 
 
@@ -235,31 +302,29 @@ def _few_hits(unit: int, least: int, most: int) -> Corners:
 
 
 @lru_cache(maxsize=20_000)
-def _judged(
-    corners: tuple[Corners, ...],
-    levels: Levels,
-    *,
-    limit: float,
-    warn: float,
-    can_pass: bool,
-    zero_hits: bool,
-) -> Codes:
-    """Return what follows at each corner for one limit, as `verdict.limits` has it."""
-    low, high = _bounds(corners, levels[0])
-    named, _ = _bounds(corners, levels[1])
-    none = tuple(tuple((0.0, n) for _, n in one) for one in corners)
-    short = _bounds(none, levels[0])[1] > limit if zero_hits else np.zeros(low.shape, np.bool_)
+def _judged(corners: tuple[Corners, ...], ruler: Ruler) -> Codes:
+    """Return what follows at each corner, in a row."""
+    return _judge_at(corners, ruler, _bounds).ravel()
+
+
+def _judge_at(corners: tuple[Corners, ...], ruler: Ruler, bounds_of: _BoundsOf) -> Codes:
+    """Return what follows at each corner, as `verdict.limits` has it."""
+    low, high = bounds_of(corners, ruler.levels[0])
+    named, _ = bounds_of(corners, ruler.levels[1])
+    limit, short = ruler.limit, np.zeros(low.shape, np.bool_)
+    if ruler.zero_hits:
+        none = tuple(tuple((0.0, n) for _, n in one) for one in corners)
+        short = bounds_of(none, ruler.levels[0])[1] > limit
     codes = np.select(
-        [named > limit, low > limit, np.full(low.shape, not can_pass), short, high <= warn,
-         high <= limit],
+        [named > limit, low > limit, np.full(low.shape, not ruler.can_pass), short,
+         high <= ruler.warn, high <= limit],
         [_FAIL, _BEYOND, _OPEN, _SHORT, _PASS, _WARNED],
         default=_OPEN,
     )  # fmt: skip
-    return np.asarray(codes, np.int64).ravel()
+    return np.asarray(codes, np.int64)
 
 
-@lru_cache(maxsize=20_000)
-def _bounds(
+def _bounds_at(
     corners: tuple[Corners, ...], confidence: float
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return the lower and the upper bound at each corner of one rate, or of a difference."""
@@ -271,6 +336,10 @@ def _bounds(
         hits[:, None], sizes[:, None], second, second_sizes, confidence=confidence
     )
     return low, high
+
+
+_BoundsOf = Callable[[tuple[Corners, ...], float], tuple[NDArray[np.float64], NDArray[np.float64]]]
+_bounds: _BoundsOf = lru_cache(maxsize=20_000)(_bounds_at)
 
 
 def grid_step(cell: CellReport, rounding: Rounding) -> float:

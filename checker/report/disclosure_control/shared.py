@@ -47,6 +47,7 @@ from checker.report.model import (
     Provenance,
     Report,
     SamplingReport,
+    StudyReport,
     TargetRef,
     WaiverReport,
 )
@@ -70,7 +71,7 @@ _SIDES = {
     "beyond": "The lower bound is above the limit of {}.",
     "straddles": "The bounds lie on both sides of the limit of {}.",
 }
-_MANY_TIMES = "The lower bound is at least {} times the limit."
+_MANY_TIMES = "It is at least {}, {} times the limit."
 _ALL_MEASURED = (
     "Naming the tests that fail is another claim: a test is named a failure only if it is beyond"
     " its limit after Holm's correction over all tests that were measured, so that with {}"
@@ -125,6 +126,7 @@ class _SharedReport:
                 "policy": _policy(report.policy),
                 "cells": [self._cell(cell) for cell in report.cells],
                 "target": self._target(report.target),
+                "study": _study(report.study),
                 "summary": summary.model_copy(
                     update={
                         "sampling": _sampling(summary.sampling),
@@ -276,7 +278,8 @@ class _SharedReport:
         if cell.bound_side is not None and cell.limit.fail is not None:
             words.append(_SIDES[cell.bound_side].format(setting(cell.limit.fail, cell.metric)))
             if cell.times_limit is not None:
-                words.append(_MANY_TIMES.format(cell.times_limit))
+                least = setting(cell.times_limit * cell.limit.fail, cell.metric)
+                words.append(_MANY_TIMES.format(least, cell.times_limit))
         elif cell.verdict == "pass":
             words.append("None was found, among at least as many as the limit asks for.")
         elif cell.verdict == "fail":
@@ -344,6 +347,19 @@ def _policy(policy: PolicyRef) -> PolicyRef:
     """Withhold how many codes of a class there are: a patient may have the only one."""
     classes = [one.model_copy(update={"codes_in_data": None}) for one in policy.attribute_classes]
     return policy.model_copy(update={"attribute_classes": classes})
+
+
+_PATIENTS_COUNTED = ("patients", "tokens")
+"""Of what is declared of training: a second number of patients would sharpen the rounded one."""
+
+
+def _study(study: StudyReport) -> StudyReport:
+    """Return what the owner declares, but for exact numbers of patients and of their tokens."""
+    gone = [name for name in _PATIENTS_COUNTED if getattr(study.training, name) is not None]
+    training = study.training.model_copy(update=dict.fromkeys(gone))
+    return study.model_copy(
+        update={"training": training, "withheld": [f"training.{name}" for name in gone]}
+    )
 
 
 def _sampling(sampling: SamplingReport) -> SamplingReport:

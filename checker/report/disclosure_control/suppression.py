@@ -25,6 +25,7 @@ from dataclasses import dataclass
 from checker.attacks.api import load_attack
 from checker.report.disclosure_control.outcomes import Outcomes, family_of, is_few
 from checker.report.disclosure_control.rounding import Rounding, hits_of
+from checker.report.disclosure_control.sizes import Sizes
 from checker.report.model import CellReport, Report
 
 
@@ -61,7 +62,18 @@ class Suppression:
         self._primary = {cell.id for cell in self._cells if self._is_few(cell)}
         self._suppressed = self._primary | set(self._secondary())
         self._without_n = self._patients_without_n()
-        self._times = self._times_by_cell()
+        self._sizes = Sizes(
+            self._cells, self._outcomes, self._rounding, most=self._known_sizes(report)
+        )
+
+    def _known_sizes(self, report: Report) -> tuple[int | None, int | None]:
+        """Return the fewest members and nonmembers that what is said of their number leaves."""
+        target = report.target
+        members, nonmembers = (
+            None if count is None or self.covers_cohort_size else self._rounding.ends(count)[0]
+            for count in (target.members, target.nonmembers)
+        )
+        return members, nonmembers
 
     def covers(self, cell: CellReport) -> bool:
         """Whether a cell's numbers are withheld, or its n and with it all numbers."""
@@ -76,31 +88,9 @@ class Suppression:
     def times_limit(self, cell: CellReport) -> int | None:
         """Return how many times its limit a failure exceeds at least, whose numbers are withheld.
 
-        None unless nothing about its class was left undecided, and all that fails does so for many:
-        beside "not decided", or beside a failure of few, a size would tell how many there were. A
-        pass of few stays one of any few, among as many patients as there may be.
+        None where that would tell a count (`disclosure_control.sizes`).
         """
-        return self._times.get(cell.id)
-
-    def _times_by_cell(self) -> dict[str, int]:
-        by_class: dict[str | None, list[CellReport]] = defaultdict(list)
-        for cell in self._cells:
-            if family_of(cell).is_share and not self._outcomes.is_fixed(cell):
-                by_class[cell.attribute_class].append(cell)
-        times: dict[str, int] = {}
-        for cells in by_class.values():
-            failures = [cell for cell in cells if cell.verdict == "fail"]
-            if any(cell.verdict not in {"pass", "fail"} for cell in cells):
-                continue
-            # of one measurement only once: two limits' sizes would have its bound between them
-            strictest: dict[tuple[str, ...], CellReport] = {}
-            for cell in sorted(failures, key=lambda one: one.limit.fail or 0.0):
-                key = cell.attacker, cell.subgroup, cell.metric, cell.contrast
-                strictest.setdefault(key, cell)
-            found = {one.id: self._outcomes.times_limit(one) for one in strictest.values()}
-            if all(found.values()):
-                times |= {name: size for name, size in found.items() if size is not None}
-        return times
+        return self._sizes.of(cell)
 
     def _is_few(self, cell: CellReport) -> bool:
         """Whether some count of a cell is too small for its numbers to be shown at all."""

@@ -43,7 +43,7 @@ from checker.report.wording.prerequisites import (
     prerequisite_text,
 )
 from checker.report.wording.standing import standing_words
-from checker.report.wording.terms import CANNOT_PASS, WAIVER_STATUS
+from checker.report.wording.terms import CANNOT_PASS, OUT_OF_SCOPE, WAIVER_STATUS
 
 FINDINGS_SHOWN = 5
 _STYLES = {"pass": "green", "fail": "bold red", "inconclusive": "yellow", "error": "bold magenta"}
@@ -130,18 +130,18 @@ def _matrix(report: Report) -> Table:
         note = "" if attacker.gating else "\n(reported only)"
         table.add_column(Text(shorten(attacker.title, 80) + note))
     for row in matrix.rows:
-        squares = (_square(cells, report.policy.min_cell) for cells in row.squares)
+        squares = map(_square, row.squares)
         table.add_row(Text(shorten(row.title, 60)), *squares)
     return table
 
 
-def _square(cells: tuple[CellReport, ...], min_cell: int) -> Text:
+def _square(cells: tuple[CellReport, ...]) -> Text:
     if not cells:
-        return Text("not tested", style="dim")
+        return Text(OUT_OF_SCOPE, style="dim")
     lines: list[Text] = []
     for cell in cells:
         lines.append(_verdict(cell))
-        bound, withheld = telling_bound(cell), withheld_words(cell, min_cell)
+        bound, withheld = telling_bound(cell), withheld_words(cell)
         if bound is not None or withheld is not None:
             limit = limit_words(cell.limit, cell.metric).removeprefix("at most ")
             told = (bound, counts_words(cell), f"limit {limit}", withheld)

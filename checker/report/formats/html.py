@@ -27,7 +27,7 @@ def render_html(report: Report) -> str:
     # matplotlib, needed by no other format, nor to know this one's file name
     from checker.report import charts
 
-    style, script = _style(report), static_text("report.js")
+    style, script = page_style(report), static_text("report.js")
     matrix = build_matrix(report)
     index, ranked = ReportIndex.of(report), worst_first(report.cells)
     listed = [cell for cell in ranked if needs_attention(cell)]
@@ -62,7 +62,7 @@ def _drawn(drawn: Iterable[Chart]) -> list[tuple[Chart, Markup]]:
     return [(chart, Markup(chart.svg)) for chart in drawn]
 
 
-def _style(report: Report) -> str:
+def page_style(report: Report) -> str:
     """Put the style sheets together, with the line that stands on every printed page."""
     line = audience.running_line(report).replace("\\", "").replace('"', "")
     running = f'\n@page {{ @top-center {{ content: "{line}"; }} }}\n'

@@ -23,7 +23,7 @@ from checker.report.wording.findings import FindingText, found_words, ranked_tex
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.prerequisites import DECLARED, prerequisite_text, unmet
 from checker.report.wording.standing import standing_words
-from checker.report.wording.terms import CANNOT_PASS, VERDICT_WORDS, WAIVER_STATUS
+from checker.report.wording.terms import CANNOT_PASS, OUT_OF_SCOPE, VERDICT_WORDS, WAIVER_STATUS
 from checker.report.wording.times import instant, moment
 
 FINDINGS_SHOWN = 10
@@ -198,7 +198,7 @@ def _row(text: FindingText) -> list[str]:
 
 def _square(cells: tuple[CellReport, ...]) -> str:
     if not cells:
-        return "not tested"
+        return OUT_OF_SCOPE
     words = [_square_words(cell) for cell in worst_first(list(cells))[:CELLS_SHOWN]]
     if len(cells) > CELLS_SHOWN:
         words.append(f"{len(cells) - CELLS_SHOWN} more")

@@ -99,6 +99,19 @@ def render_pdf(report: Report) -> bytes:
     Raises:
         PluginError: WeasyPrint or what it needs of the system is not installed.
     """
+    return on_paper(render_html(report), report)
+
+
+def on_paper(html: str, report: Report) -> bytes:
+    """Lay a page made from a report out as PDF, with the report's data attached.
+
+    Args:
+        html: the page, which needs nothing but itself.
+        report: what it was made from.
+
+    Raises:
+        PluginError: WeasyPrint or what it needs of the system is not installed.
+    """
     weasyprint = _weasyprint()
 
     class Nothing(weasyprint.urls.URLFetcher):  # type: ignore[misc, name-defined]
@@ -107,10 +120,12 @@ def render_pdf(report: Report) -> bytes:
         def fetch(self, url: str, headers: Any = None) -> Any:
             raise ValueError(f"the report may not load {url}")
 
-    page = weasyprint.HTML(string=render_html(report), base_url=None, url_fetcher=Nothing())
+    page = weasyprint.HTML(string=html, base_url=None, url_fetcher=Nothing())
     _say_drawings(page.etree_element)
     links = places(page.etree_element)
-    document = page.render(pdf_variant="pdf/a-3a", pdf_tags=True)
+    # a property that only printers of pages know, and a validator of the HTML calls an error
+    outline = weasyprint.CSS(string=".finding h3 { bookmark-label: attr(data-label) }")
+    document = page.render(stylesheets=[outline], pdf_variant="pdf/a-3a", pdf_tags=True)
     data, moment = render_json(report), _moment(report)
     document.metadata.generator = None  # `_finish` writes a longer one
     document.metadata.created = document.metadata.modified = moment.isoformat(timespec="seconds")

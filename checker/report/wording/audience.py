@@ -8,15 +8,9 @@ a number is missing for the audience's sake, the report says that it is, and why
 from __future__ import annotations
 
 from checker.report.model import CellReport, Report
-from checker.report.wording.numbers import grouped
+from checker.report.wording.numbers import grouped, setting
 
 CONFIDENTIAL = "Confidential: for the audit team"
-
-SIDES = {
-    "within": "at most the limit",
-    "beyond": "above the limit",
-    "straddles": "limit between the bounds",
-}
 
 _FIELDS = {
     "estimate": "the estimate and its bounds",
@@ -72,18 +66,29 @@ def is_withheld(cell: CellReport) -> bool:
     return cell.sample is None or cell.reason == "subgroup-too-small"
 
 
-def side_words(cell: CellReport) -> str | None:
-    """Return on which side of its limit an interval lies, where that is said, and how far."""
-    if cell.times_limit is not None:
-        return f"at least {cell.times_limit} times the limit"
-    return None if cell.bound_side is None else SIDES[cell.bound_side]
+def side_words(cell: CellReport, *, counts: str = "") -> str | None:
+    """Return how large a number is at least or at most, where that is all that is said of it.
 
-
-def withheld_words(cell: CellReport, min_cell: int) -> str | None:
-    """Return that a cell's numbers are withheld, and why; None where they are not."""
-    if "estimate" not in cell.withheld:
+    Args:
+        cell: whose numbers may be withheld.
+        counts: what it counts, to stand behind the number.
+    """
+    limit = cell.limit.fail
+    if limit is None or cell.bound_side is None:
         return None
-    return f"numbers withheld: they could be traced to fewer than {grouped(min_cell)} patients"
+    what = f" {counts}" if counts else ""
+    if cell.times_limit is not None:
+        least = setting(cell.times_limit * limit, cell.metric)
+        return f"at least {least}{what}, {cell.times_limit} times the limit or more"
+    if cell.bound_side == "straddles":
+        return "limit between the bounds"
+    word = "at most" if cell.bound_side == "within" else "over"
+    return f"{word} {setting(limit, cell.metric)}{what}"
+
+
+def withheld_words(cell: CellReport) -> str | None:
+    """Return that a cell's numbers are withheld, which `banner` gives the reason for; else None."""
+    return "exact numbers withheld" if "estimate" in cell.withheld else None
 
 
 def withheld_fields(cell: CellReport) -> str | None:

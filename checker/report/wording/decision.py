@@ -127,16 +127,16 @@ def _closeness(cell: CellReport) -> float:
 def _found(report: Report, cell: CellReport) -> str:
     limit, counts = limit_words(cell.limit, cell.metric), counts_words(cell)
     why, missing = reason_of(cell), needs_more(cell)
-    withheld = withheld_words(cell, report.policy.min_cell)
+    withheld = withheld_words(cell)
     words = []
     if cell.estimate is not None:
         value = figure(cell.estimate.value, cell.metric)
         words += [f"{value} {counts}, {telling_bound(cell)} with {_confidence(report)}"]
         words += [f"allowed: {limit}"]
     else:
-        side = side_words(cell)
-        told = f"{side} ({limit} {counts})" if side else f"{limit} {counts} allowed"
-        words += [said for said in (told, withheld) if said is not None]
+        side = side_words(cell, counts=counts)
+        told = f"{side}; allowed: {limit}" if side else f"allowed: {limit} {counts}"
+        words += [told, *([withheld] if withheld else [])]
     if cell.verdict != "fail" and why is not None:
         words += [why.short]
     return "; ".join([*words, *([missing] if missing else [])])

@@ -13,7 +13,7 @@ from typing import Any
 from checker.report.index import ReportIndex
 from checker.report.matrix import worst_first
 from checker.report.model import CellReport, ControlReport, Report, WaiverReport
-from checker.report.wording.audience import side_words
+from checker.report.wording.audience import side_words, withheld_words
 from checker.report.wording.cells import (
     contrast_words,
     counts_words,
@@ -30,9 +30,10 @@ from checker.report.wording.cells import (
 )
 from checker.report.wording.measures import measure_of, probe_words
 from checker.report.wording.numbers import figure, grouped, setting
+from checker.report.wording.people import sentence
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.sources import basis_words
-from checker.report.wording.terms import CANNOT_PASS, ENFORCEMENT, NOT_SHOWN
+from checker.report.wording.terms import CANNOT_PASS, ENFORCEMENT
 
 TITLE = 200
 """Characters of a title, beyond which it is cut."""
@@ -52,6 +53,7 @@ class FindingText:
         about: the attribute class in words, or the attack where it is about none.
         attacker: in words.
         patients: the subgroup in words.
+        told: what was found, in a sentence that a person would say.
         blocks: this finding keeps the model from being released.
         waiver: the waiver that keeps it from blocking.
     """
@@ -62,6 +64,7 @@ class FindingText:
     about: str
     attacker: str
     patients: str
+    told: str
     blocks: bool
     waiver: WaiverReport | None
 
@@ -91,7 +94,7 @@ class FindingText:
     def sentences(self) -> tuple[str, ...]:
         """Everything there is to say, the most important first."""
         cell, reason = self.cell, reason_of(self.cell)
-        said = [self.headline, f"{found_words(cell)}.", self.standing]
+        said = [self.headline, self.told, f"{found_words(cell)}.", self.standing]
         said.append(shorten(cell.explanation, PROSE))
         if reason is not None:
             said += [shorten(reason.meaning, PROSE), next_step(cell)]
@@ -120,6 +123,7 @@ def finding_texts(report: Report) -> list[FindingText]:
             about=shorten(index.class_of(cell), TITLE),
             attacker=shorten(index.attacker_of(cell), TITLE),
             patients=shorten(subgroup_words(cell.subgroup), TITLE),
+            told=sentence(cell, index, min_cell=report.policy.min_cell),
             blocks=cell.id in blocking,
             waiver=index.waivers.get(cell.waiver or "", (None, None))[1],
         )
@@ -143,7 +147,7 @@ def found_words(cell: CellReport) -> str:
         said = [found, allowed, none_words(cell), told, f"n {grouped(cell.estimate.n)}"]
         return "; ".join(one for one in said if one)
     if "estimate" in cell.withheld:
-        said = [side_words(cell), NOT_SHOWN, allowed, none_words(cell)]
+        said = [side_words(cell), withheld_words(cell), allowed, none_words(cell)]
         return "; ".join(one for one in said if one)
     return f"nothing was measured; {allowed}"
 

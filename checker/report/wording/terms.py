@@ -9,6 +9,9 @@ NOT_PROOF = (
 
 CANNOT_PASS = "cannot pass, can only fail"
 
+OUT_OF_SCOPE = "out of scope"
+"""Of a square that no requirement of the policy asks for."""
+
 NOT_SHOWN = "withheld: it could be traced to fewer patients than the policy allows to be shown"
 
 VERDICT_WORDS = {
