@@ -1,12 +1,13 @@
 """Whatever file is broken, does phigate say so in a sentence, soon, and in little memory?
 
 Each case breaks one file of a sound audit (`tests/helpers/broken_files.py`) and hands it to the
-door of the library it is read through: documents, vocabularies, checkpoints' `config.json`, MEDS
-tables, and of a finished, signed run its evidence, manifest, plan, times, waivers, ledger, report
-and signature; digests are corrected behind the change where only a wrong content is meant. What may
-come out is a result or a `PhigateError`. Anything else is a fault, and so are a dead process, more
-than 10 seconds, and more than 2 GB above what was in use before. One case in ten goes through the
-command instead, where a traceback or "phigate itself failed" is a fault.
+door of the library it is read through: documents, a folder's defaults, vocabularies, checkpoints'
+`config.json`, MEDS and token tables, and of a finished, signed run its evidence, manifest, plan,
+times, waivers, ledger, report and signature; digests are corrected behind the change where only a
+wrong content is meant. What may come out is a result or a `PhigateError`. Anything else is a fault,
+and so are a dead process, more than 10 seconds, and more than 2 GB above what was in use before.
+One case in ten goes through the command instead, where a traceback or "phigate itself failed" is a
+fault.
 
 A case is named by its kind and its number, which seeds all of it; `--first` repeats one. Exits 1
 when there was a fault.
@@ -51,11 +52,14 @@ from checker.attestation import (
     sign_statement,
 )
 from checker.canonical import digest, sha256_hex
-from checker.cli import run_command
+from checker.cli import cli, run_command
+from checker.cli.defaults import SETTABLE, defaults_for
 from checker.evidence import write_atomically
 from checker.ledger import make_ledger, mend_ledger, read_ledger
 from checker.policy import load_documents
-from checker.records.tokenization import load_vocabulary
+from checker.policy.documents import DataSpec, TokenizationSpec
+from checker.records.cohort import load_cohort
+from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.report.comparison import compare_reports
 from checker.report.formats.json import load_report
 from checker.resources import resource
@@ -78,6 +82,7 @@ from broken_files import (  # noqa: E402  where the tests have their helpers
     not_utf8,
     pick,
 )
+from made_tables import table_of as token_table_of  # noqa: E402
 
 COMMAND_EVERY = 10
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
@@ -125,6 +130,8 @@ def make_world(folder: Path) -> World:
     _sign(folder)
     _write_checkpoint(folder)
     _write_vocabularies(folder)
+    _write_token_table(folder)
+    _write_needs(folder)
     return World(folder)
 
 
@@ -172,10 +179,37 @@ def _write_vocabularies(folder: Path) -> None:
     pq.write_table(table, folder / "codes.parquet")
 
 
+def _write_token_table(folder: Path) -> None:
+    target = yaml.safe_load((folder / "leaking.yaml").read_text())
+    tokenization = target["spec"]["tokenization"]
+    rules = TokenizationSpec.model_validate(tokenization)
+    tokenizer = Tokenizer(
+        rules, vocabulary=load_vocabulary(folder / tokenization["vocabulary"]), base=folder
+    )
+    cohort = load_cohort(DataSpec.model_validate(target["spec"]["data"]), base=folder)
+    tables = [
+        token_table_of(tokenizer.encode(some, cohort.codes), some, cohort.codes)
+        for some in (cohort.members, cohort.nonmembers)
+    ]
+    pq.write_table(pa.concat_tables(tables), folder / "tokens.parquet")
+    tokenization["records"] = "tokens.parquet"
+    tokenization.pop("time", None)  # the table says it
+    (folder / "tabled.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
+
+
+def _write_needs(folder: Path) -> None:
+    """Write the policy with what is asked by need, what must come first, and what heirs may do."""
+    policy = yaml.safe_load((folder / "policy.yaml").read_text())
+    prerequisites = yaml.safe_load((POLICIES / "release-prerequisites.yaml").read_text())
+    policy["spec"]["parameters"]["sampling"] = {"patients": "auto", "curtailed": True}
+    policy["spec"]["prerequisites"] = prerequisites["spec"]["prerequisites"]
+    (folder / "needs.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
+
+
 # --- the kinds of cases -------------------------------------------------------------------------
 
 Case = tuple[Callable[[], object], tuple[object, ...]]
-"""What asks the library, and the command's arguments that ask the same."""
+"""What asks the library, and the command's arguments that ask the same; none where none does."""
 
 Maker = Callable[[World, np.random.Generator], Case]
 
@@ -185,6 +219,7 @@ def _document(world: World, rng: np.random.Generator) -> Case:
         POLICIES / "demo.yaml", POLICIES / "starter" / "policy.yaml",
         POLICIES / "starter" / "target.yaml", POLICIES / "baseline-gated@2.1.0.yaml",
         POLICIES / "tests" / "demo.yaml", POLICIES / "library" / "hiv.yaml",
+        POLICIES / "release-prerequisites.yaml", world.folder / "needs.yaml",
         world.folder / "waiver.yaml",
     ]  # fmt: skip
     path = world.folder / "broken.yaml"
@@ -222,6 +257,36 @@ def _vocabulary(world: World, rng: np.random.Generator) -> Case:
         return planned()
 
     return both, arguments
+
+
+def _defaults(world: World, rng: np.random.Generator) -> Case:
+    """A folder's defaults, of options that can be set there and of others."""
+    path = world.folder / "phigate.toml"
+    tables = {
+        table: {str(key): "reports" for key in rng.choice(SETTABLE, 2)}
+        for table in ("defaults", "check", pick(rng, ("ledger.list", "plan", "judge", "nothing")))
+    }
+    tables["check"][pick(rng, ("format", "as-of", "policy", "workers"))] = "html"
+    said: dict[str, Any] = broken_value(tables, rng)
+    lines = [
+        f"[{table}]\n" + "".join(f"{key} = {json.dumps(value)}\n" for key, value in own.items())
+        if isinstance(own, dict)
+        else f"{table} = {json.dumps(own)}\n"
+        for table, own in (said if isinstance(said, dict) else {"check": said}).items()
+    ]
+    text = "".join(lines).encode("utf-8", "surrogatepass")
+    path.write_bytes(broken_bytes(text, rng) if rng.random() < 0.3 else text)
+    words = pick(rng, ("check", "plan", "judge", "ledger list"))
+    return lambda: defaults_for(cli, words.split(), file=path), ()
+
+
+def _token_table(world: World, rng: np.random.Generator) -> Case:
+    path = world.folder / "tokens.parquet"
+    if rng.random() < 0.2:
+        path.write_bytes(broken_bytes(path.read_bytes(), rng))
+    else:
+        pq.write_table(broken_table(pq.read_table(path), rng), path)
+    return _plan(world, "tabled.yaml")
 
 
 def _config(world: World, rng: np.random.Generator) -> Case:
@@ -479,10 +544,12 @@ def _waived(world: World, rng: np.random.Generator) -> Case:
 
 KINDS: dict[str, Maker] = {
     "documents": _document,
+    "phigate.toml": _defaults,
     "vocabularies": _vocabulary,
     "config.json": _config,
     "weights": _weights,
     "MEDS tables": _meds,
+    "token tables": _token_table,
     "evidence": _evidence,
     "manifest.json": _run_file("manifest.json"),
     "plan.json": _run_file("plan.json"),
@@ -514,7 +581,7 @@ def try_case(world: World, kind: str, case: int, *, seconds: float = SECONDS) ->
             question, arguments = KINDS[kind](own, rng)
         except Exception as error:
             raise RuntimeError(f"{kind} {case} could not be made") from error
-        by_command = case % COMMAND_EVERY == COMMAND_EVERY - 1
+        by_command = bool(arguments) and case % COMMAND_EVERY == COMMAND_EVERY - 1
 
         def answer() -> str:
             return _told(arguments) if by_command else _word(question())

@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
+from made_tables import table_of, to_table
 from meds_builder import FIRST_SUBJECT, Patient, make_records, make_vocabulary
 
 from checker.attacks.api import load_attack
@@ -22,20 +23,14 @@ from checker.policy import ResolvedAttacker, load_target
 from checker.policy.documents import Knowledge, TokenizationSpec
 from checker.records.prompts import PromptSource, build_prompts
 from checker.records.tokenization import (
-    KIND_EVENT,
     KIND_MARK,
     KIND_SPECIAL,
-    KIND_STATIC,
-    KIND_TIME,
-    STATIC_TIME,
     MadeRecords,
     Records,
-    TokenizedRecords,
     Tokenizer,
     make_tokenizer,
 )
 
-KINDS = {KIND_SPECIAL: "special", KIND_STATIC: "static", KIND_TIME: "time", KIND_EVENT: "code"}
 RULES: dict[str, Any] = {
     "vocabulary": "unused",
     "specials": {"bos": "[BOS]", "eos": "[EOS]"},
@@ -66,45 +61,6 @@ def world(count: int = 60) -> tuple[Records, tuple[str, ...]]:
             events.append((str(rng.choice(["A", "B", "C"])), day))
         patients.append(events)
     return make_records(patients)
-
-
-def table_of(encoded: TokenizedRecords, records: Records, codes: Sequence[str]) -> pa.Table:
-    """Write down as a table what rules make of patients."""
-    rows = []
-    for i, subject in enumerate(records.subject_id.tolist()):
-        one = encoded.record(i)
-        part = slice(records.offsets[i], records.offsets[i + 1])
-        birth = codes.index("MEDS_BIRTH")
-        keeps = (records.time_us[part] != STATIC_TIME) & (records.code[part] != birth)
-        times = records.time_us[part][keeps]
-        for j in range(len(one)):
-            code = int(one.code[j])
-            is_event = one.kind[j] == KIND_EVENT
-            rows.append(
-                {
-                    "subject_id": subject,
-                    "token": int(one.tokens[j]),
-                    "event": 10 + int(one.event[j]) if is_event else None,
-                    "kind": KINDS[int(one.kind[j])],
-                    "code": codes[code] if code >= 0 else None,
-                    "time": int(times[one.event[j]]) if is_event else None,
-                }
-            )
-    return to_table(rows)
-
-
-def to_table(rows: Sequence[dict[str, Any]]) -> pa.Table:
-    schema = pa.schema(
-        [
-            ("subject_id", pa.int64()),
-            ("token", pa.int32()),
-            ("event", pa.int32()),
-            ("kind", pa.string()),
-            ("code", pa.string()),
-            ("time", pa.timestamp("us")),
-        ]
-    )
-    return pa.Table.from_pylist(list(rows), schema=schema)
 
 
 def made(folder: Path, table: pa.Table, **spec: Any) -> Tokenizer:
