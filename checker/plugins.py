@@ -45,6 +45,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "annex-hipaa": "checker.report.formats.annex:HIPAA",
         "annex-hipaa-markdown": "checker.report.formats.annex:HIPAA_MARKDOWN",
         "annex-hipaa-pdf": "checker.report.formats.annex:HIPAA_PDF",
+        "annex-technical-pdf": "checker.report.formats.pdf:TECHNICAL_PDF",
         "html": "checker.report.formats.html:HTML",
         "json": "checker.report.formats.json:JSON",
         "junit": "checker.report.formats.junit:JUNIT",

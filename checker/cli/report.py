@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from checker.cli.console import emit_json, show, write, write_json
-from checker.cli.options import RunFolder, audience_option, format_option, json_option, read_formats
+from checker.cli.options import (
+    File,
+    RunFolder,
+    audience_option,
+    format_option,
+    json_option,
+    read_formats,
+)
+from checker.errors import UsageError
 from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
@@ -26,25 +34,57 @@ if TYPE_CHECKING:
     metavar="OLD_RUN",
     help="Say what got better or worse since another run, and write comparison.html and .json.",
 )
+@click.option(
+    "--submission",
+    type=File,
+    help="Put a document number, a decision and lines to sign into all reports of the run.",
+)
 @json_option
 def report(
-    folder: Path, formats: str, audience: Audience, earlier: Path | None, as_json: bool
+    folder: Path,
+    formats: str,
+    audience: Audience,
+    earlier: Path | None,
+    submission: Path | None,
+    as_json: bool,
 ) -> None:
     """Write a run's reports again, or compare it with an earlier run.
 
-    Shared reports are made from report.json alone, internal ones from the evidence.
+    Shared reports are made from report.json alone, internal ones from the evidence. A submission
+    goes when the run is judged again: what was signed was another judgement.
     """
     from checker.run.stored import write_reports
 
-    names, written = read_formats(formats), _report_for(folder, audience)
+    names = read_formats(formats)
+    if submission is not None:
+        if earlier is not None:
+            raise UsageError("--submission and --compare are two things to do: one at a time")
+        _say_written(_submit(folder, submission, names, audience), as_json=as_json)
+        return
+    written = _report_for(folder, audience)
     if earlier is not None:
         _compare(folder, earlier, audience=audience, as_json=as_json)
         return
     paths = write_reports(folder, written, formats=names, audience=audience)
+    _say_written(paths, as_json=as_json)
+
+
+def _say_written(paths: list[Path], *, as_json: bool) -> None:
     if as_json:
         emit_json({"written": [str(path) for path in paths]})
     else:
         write("\n".join(plain(f"wrote {path}") for path in paths))
+
+
+def _submit(folder: Path, path: Path, names: list[str], audience: Audience) -> list[Path]:
+    from checker.clock import current_time
+    from checker.policy import load_only
+    from checker.policy.documents import Submission
+    from checker.run.stored import submit
+
+    located = load_only(Submission, path)
+    today = current_time().date()
+    return submit(folder, located, formats=names, audience=audience, today=today)
 
 
 def _report_for(folder: Path, audience: Audience) -> Report:
