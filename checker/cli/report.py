@@ -16,7 +16,7 @@ from checker.cli.options import (
     json_option,
     read_formats,
 )
-from checker.errors import UsageError
+from checker.errors import ExitCode, UsageError
 from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
@@ -35,6 +35,11 @@ if TYPE_CHECKING:
     help="Say what got better or worse since another run, and write comparison.html and .json.",
 )
 @click.option(
+    "--fail-on-regression",
+    is_flag=True,
+    help="With --compare: exit code 1 when a test that decides got worse, or is no longer asked.",
+)
+@click.option(
     "--submission",
     type=File,
     help="Put a document number, a decision and lines to sign into all reports of the run.",
@@ -45,6 +50,7 @@ def report(
     formats: str,
     audience: Audience,
     earlier: Path | None,
+    fail_on_regression: bool,
     submission: Path | None,
     as_json: bool,
 ) -> None:
@@ -56,6 +62,8 @@ def report(
     from checker.run.stored import write_reports
 
     names = read_formats(formats)
+    if fail_on_regression and earlier is None:
+        raise UsageError("--fail-on-regression needs --compare OLD_RUN: worse than what?")
     if submission is not None:
         if earlier is not None:
             raise UsageError("--submission and --compare are two things to do: one at a time")
@@ -63,7 +71,9 @@ def report(
         return
     written = _report_for(folder, audience)
     if earlier is not None:
-        _compare(folder, earlier, audience=audience, as_json=as_json)
+        worse = _compare(folder, earlier, audience=audience, as_json=as_json)
+        if fail_on_regression and worse:
+            raise click.exceptions.Exit(ExitCode.FAIL)
         return
     paths = write_reports(folder, written, formats=names, audience=audience)
     _say_written(paths, as_json=as_json)
@@ -96,15 +106,21 @@ def _report_for(folder: Path, audience: Audience) -> Report:
     return shared if audience == "shared" else judge_run_again(load_run(folder), shared)
 
 
-def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> None:
+def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> list[str]:
+    """Compare two runs, say what changed, and return what got worse."""
     from checker.report.comparison import compare_reports
     from checker.report.formats.comparison import print_comparison, render_comparison
+    from checker.report.regression import regressions
     from checker.run.stored import write_comparison
 
-    found = compare_reports(_report_for(earlier, audience), _report_for(folder, audience))
+    before, after = _report_for(earlier, audience), _report_for(folder, audience)
+    found = compare_reports(before, after)
+    worse = regressions(found, before, after)
     paths = write_comparison(folder, found, page=render_comparison(found))
     if as_json:
         write_json(found.to_bytes().decode().rstrip("\n"))
     else:
         show(lambda console: print_comparison(found, console))
-        write("\n".join(plain(f"wrote {path}") for path in paths))
+        lines = [*(f"worse: {one}" for one in worse), *(f"wrote {path}" for path in paths)]
+        write("\n".join(plain(line) for line in lines))
+    return worse
