@@ -148,7 +148,10 @@ def test_what_is_signed_is_not_changed(run: Path) -> None:
 
 def test_a_report_is_a_draft_until_everybody_signed_everything_off() -> None:
     report = build.passing_report()
-    assert standing_lines(report)[-1] == "Nobody has signed this report."
+    assert standing_lines(report)[-2:] == [
+        "Nobody has signed this report.",
+        "Accountable for the policy: Model release committee.",
+    ]
     line = SignatureReport(role="Board", name="A. Berg", on="2026-12-01")
     submission = SubmissionReport(
         id="x", version="1", sha256="0" * 64, signatures=[line, SignatureReport(role="Officer")]

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from checker.report.model import Report, SignatureReport
-from checker.report.wording.plain import plain
+from checker.report.wording.plain import plain, shorten
 from checker.report.wording.standing import class_standing, policy_standing
 
 UNSIGNED = (
@@ -51,7 +51,13 @@ def is_draft(report: Report) -> bool:
 
 def standing_lines(report: Report) -> list[str]:
     """Return what stands under the verdict: who adopted, signed off and signed what."""
-    said = (policy_standing(report), class_standing(report), signed_words(report))
+    owner = report.policy.owner
+    said = (
+        policy_standing(report),
+        class_standing(report),
+        signed_words(report),
+        f"Accountable for the policy: {shorten(owner, 160)}." if owner else None,
+    )
     return [one for one in said if one]
 
 
