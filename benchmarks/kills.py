@@ -44,7 +44,7 @@ class Stopped:
     Args:
         code: its exit code; negative where the signal itself ended it.
         said: on standard error.
-        finished: evidence files that were there when it had ended.
+        finished: evidence files that it left beside those that were there before.
     """
 
     code: int
@@ -63,11 +63,17 @@ class Audit:
     folder: Path
 
     @classmethod
-    def write(cls, folder: Path) -> Audit:
-        """Write the documents, and run the whole audit once in `whole`."""
+    def write(cls, folder: Path, policy: str | None = None) -> Audit:
+        """Write the documents, and run the whole audit once in `whole`.
+
+        Args:
+            folder: of documents, models and patients.
+            policy: the text of a policy; None for the demo's.
+        """
         offer_simulated_backend()
         write_targets(folder, seed=0)
-        shutil.copy(resource("policies/demo.yaml"), folder / "policy.yaml")
+        demo = resource("policies/demo.yaml").read_text(encoding="utf-8")
+        (folder / "policy.yaml").write_text(policy or demo, encoding="utf-8")
         audit = cls(folder)
         audit.finish("whole")
         return audit
@@ -105,13 +111,14 @@ class Audit:
 
     def stop(self, run: str, number: signal.Signals, *, after: float) -> Stopped:
         """Begin the audit and stop it by a signal after some seconds, if it is still there."""
+        before = len(self.evidence(run))
         process = self.start(run)
         try:
             process.wait(after)
         except subprocess.TimeoutExpired:
             process.send_signal(number)
         _, said = process.communicate()
-        return Stopped(process.returncode, said, len(self.evidence(run)))
+        return Stopped(process.returncode, said, len(self.evidence(run)) - before)
 
     def evidence(self, run: str) -> dict[str, bytes]:
         """Return evidence by the names of its files."""
@@ -134,10 +141,12 @@ class Audit:
 def wrongly_stopped(stopped: Stopped, number: signal.Signals) -> str | None:
     """Say what is wrong with how a command ended, or None.
 
-    A signal that comes before phigate can catch it ends the process as it always did: there was
-    nothing to keep. One that comes after the verdict stops nothing.
+    A signal that comes while the interpreter starts, before any of phigate's code, ends the process
+    as it always did: it did nothing and said nothing. One that comes after the verdict stops
+    nothing.
     """
-    if stopped.code == FAILS or (stopped.code == -number and not stopped.finished):
+    began = stopped.finished or stopped.said
+    if stopped.code == FAILS or (stopped.code == -number and not began):
         return None
     if number == signal.SIGKILL:
         return None if stopped.code == -number else f"SIGKILL ended it in {stopped.code}"

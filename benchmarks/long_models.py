@@ -4,14 +4,17 @@ Three architectures of transformers, each of two narrow layers, whose configurat
 of more than 64 tokens. PhiMoE applies a sliding window through the mask alone, Llama 4 attends
 within chunks through the mask alone, and Phi-3 turns positions by other angles, those of tokens
 already read included, once a record is longer than the length it was first trained at (LongRoPE:
-Ding et al. 2024, arXiv 2402.13753).
+Ding et al. 2024, arXiv 2402.13753). What is seldom longer than that is trained as it is drawn, each
+token by the angles of what stands before it (`crossed`), or in one pass over each record (`whole`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
+import torch
 from transformers import (
     AutoModelForCausalLM,
     Llama4TextConfig,
@@ -20,6 +23,7 @@ from transformers import (
     PreTrainedConfig,
     PreTrainedModel,
 )
+from transformers.modeling_outputs import CausalLMOutput
 
 from benchmarks.wrong_worlds import LENGTHS
 from checker.targets.engine.training import SpecialIds
@@ -63,11 +67,11 @@ def _chunk(common: dict[str, Any]) -> PreTrainedConfig:
     )
 
 
-def _rope(common: dict[str, Any]) -> PreTrainedConfig:
+def _rope(common: dict[str, Any], *, shape: str = "rope") -> PreTrainedConfig:
     turned = _WIDTH // _HEADS // 2
     return Phi3Config(
         **common,
-        original_max_position_embeddings=LENGTHS["rope"],
+        original_max_position_embeddings=LENGTHS[shape],
         rope_scaling={
             "type": "longrope",
             "short_factor": [1.0] * turned,
@@ -80,6 +84,8 @@ ARCHITECTURES: Mapping[str, Callable[[dict[str, Any]], PreTrainedConfig]] = {
     "window": _window,
     "chunk": _chunk,
     "rope": _rope,
+    "crossed": partial(_rope, shape="crossed"),
+    "whole": partial(_rope, shape="whole"),
 }
 
 
@@ -89,4 +95,21 @@ def untrained(
     """Return a model of one of the architectures, with weights by torch's own generator."""
     config = ARCHITECTURES[architecture](_common(vocabulary_size, specials, context_length))
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)
+    if architecture == "crossed":
+        _train_as_drawn(model, length=LENGTHS[architecture])
     return model
+
+
+def _train_as_drawn(model: PreTrainedModel, *, length: int) -> None:
+    """Let each position of a batch be read in a pass that is longer than a length only if it is."""
+    whole = model.forward
+
+    def forward(input_ids: torch.Tensor, attention_mask: torch.Tensor) -> CausalLMOutput:
+        ends = sorted({min(length, input_ids.shape[1]), input_ids.shape[1]})
+        parts = [
+            whole(input_ids=input_ids[:, :end], attention_mask=attention_mask[:, :end]).logits
+            for end in ends
+        ]
+        return CausalLMOutput(logits=torch.cat([parts[0], *(p[:, length:] for p in parts[1:])], 1))
+
+    model.forward = forward

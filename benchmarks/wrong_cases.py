@@ -24,7 +24,10 @@ import yaml
 
 from benchmarks.wrong_plugins import OTHER
 from benchmarks.wrong_worlds import KINDS, Kind, World
+from checker.policy.documents import TokenizationSpec
+from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.testing.simulated import write_simulated
+from checker.testing.toy_targets import write_sample
 
 Ids = dict[str, int]
 
@@ -225,6 +228,23 @@ def _shuffled(prefix: str = "") -> Bend:
         draft.respell(change)
 
     return bend
+
+
+def _confirming_itself(bend: Bend) -> Bend:
+    """Let the sample be no loader's: what the wrong description itself makes of the members."""
+
+    def bent(draft: Draft) -> None:
+        bend(draft)
+        spec = TokenizationSpec.model_validate(draft.tokenization)
+        vocabulary = load_vocabulary(draft.folder / str(spec.vocabulary))
+        cohort = draft.world.cohort("train")
+        records = Tokenizer(spec, vocabulary=vocabulary, base=draft.folder).encode(
+            cohort.members, cohort.codes
+        )
+        write_sample(draft.folder / "sample.parquet", cohort.members.subject_id, records)
+        draft.spec["expect"] = {"tokens": "sample.parquet"}
+
+    return bent
 
 
 # --- the format of a record -----------------------------------------------------------------------
@@ -450,6 +470,12 @@ WRONG = (
     Case("vocabulary-shuffled", "vocabulary shuffled", "all ids", _shuffled()),
     Case(
         "diagnoses-shuffled", "diagnoses alone shuffled", "ids of diagnoses", _shuffled("DIAGNOSIS")
+    ),
+    Case(
+        "diagnoses-shuffled-confirmed",
+        "diagnoses alone shuffled",
+        "ids of diagnoses, beside a sample that says the same",
+        _confirming_itself(_shuffled("DIAGNOSIS")),
     ),
     Case("no-bos", "BOS wrong", "none declared", _special("bos", None)),
     Case("no-bos-anywhere", "BOS wrong", "none, nor in the configuration", _no_bos_anywhere),

@@ -1,34 +1,37 @@
 """Rows of `wrong_instruments` for models that are other ones beyond 64 tokens.
 
 Patients have records of about 100 tokens, and the attacker is told a record up to the class. A
-window and a chunk are applied through the mask alone, positions switch as LongRoPE's do
-(`long_models`); plug-ins do the same to models of either kind without saying so. A model whose
-positions switch is rightly described where nothing in use is longer than the switch, and refused
-where records go on, because its scores of a beginning change with what follows.
+window and a chunk are applied through the mask alone, positions switch as LongRoPE's do, beyond all
+records or within (`long_models`); plug-ins do the same to models of either kind without saying so.
+A model of which one pass over a record knows more than it does when it draws is refused.
 """
 
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from typing import Any
 
 from benchmarks.wrong_cases import Bend, Case, Draft, confirmed, plugin
+from benchmarks.wrong_plugins import OTHER
 from benchmarks.wrong_worlds import LENGTHS, Kind
 
 _NO_ATTENTION: Mapping[Kind, str] = {"table": "a table has no attention and no positions"}
-_MOVED = {"window": 96, "chunk": 96, "rope": 96}
+_MOVED = {"window": 96, "chunk": 96, "rope": 96, "crossed": 120}
 """What a configuration says instead."""
 
 _GROUPS = {
     "window": "a window beyond 64 tokens",
     "chunk": "a chunk beyond 64 tokens",
     "rope": "a rope switch beyond 64 tokens",
+    "crossed": "a rope switch within records",
 }
 _KEYS = {
     "window": "sliding_window",
     "chunk": "attention_chunk_size",
     "rope": "original_max_position_embeddings",
+    "crossed": "original_max_position_embeddings",
 }
 
 
@@ -52,10 +55,42 @@ def _set(key: str, value: int | None) -> Callable[[dict[str, Any]], None]:
     return change
 
 
+def _angles(config: dict[str, Any]) -> dict[str, Any]:
+    (found,) = (one for one in config.values() if isinstance(one, dict) and "long_factor" in one)
+    return found
+
+
 def _never_turned(config: dict[str, Any]) -> None:
     """One set of angles for all lengths."""
-    (turned,) = (one for one in config.values() if isinstance(one, dict) and "long_factor" in one)
-    turned["long_factor"] = turned["short_factor"]
+    angles = _angles(config)
+    angles["long_factor"] = angles["short_factor"]
+
+
+def _exchanged(config: dict[str, Any]) -> None:
+    """Short records by the angles of long ones, and the reverse."""
+    angles = _angles(config)
+    angles["long_factor"], angles["short_factor"] = angles["short_factor"], angles["long_factor"]
+
+
+def _unswitched(config: dict[str, Any]) -> None:
+    """The switch lies where the context ends."""
+    config[_KEYS["crossed"]] = config["max_position_embeddings"]
+
+
+def _answered_unswitched(backend: str) -> Bend:
+    """A plug-in that draws, or scores, by the same weights without the switch."""
+
+    def bend(draft: Draft) -> None:
+        plain = draft.folder / "unswitched"
+        shutil.copytree(draft.folder / draft.spec["model"]["path"], plain)
+        path = plain / "config.json"
+        config = json.loads(path.read_text())
+        _unswitched(config)
+        path.write_text(json.dumps(config))
+        draft.spec["model"]["backend"] = backend
+        (draft.folder / OTHER).write_text(f"{plain.name}\n")
+
+    return bend
 
 
 def _case(name: str, shape: str, title: str, bend: Bend, **more: Any) -> Case:
@@ -144,17 +179,53 @@ LONG_WRONG = (
         _configured(_set(_KEYS["rope"], _MOVED["rope"])),
     ),
     _case(
-        "rope-moved-sound",
-        "rope",
-        "the same of a sound model",
-        _configured(_set(_KEYS["rope"], _MOVED["rope"])),
-        model="rope-sound",
-    ),
-    _case(
         "rope-unswitched",
         "rope",
         "the configuration has one set of angles",
         _configured(_never_turned),
+    ),
+    _case(
+        "crossed-unnamed",
+        "crossed",
+        "the configuration has the switch where the context ends",
+        _configured(_unswitched),
+    ),
+    _case(
+        "crossed-moved",
+        "crossed",
+        f"the configuration says {_MOVED['crossed']} and not {LENGTHS['crossed']}",
+        _configured(_set(_KEYS["crossed"], _MOVED["crossed"])),
+    ),
+    _case(
+        "crossed-one-set",
+        "crossed",
+        "the configuration has one set of angles",
+        _configured(_never_turned),
+    ),
+    _case(
+        "crossed-exchanged",
+        "crossed",
+        "the two sets of angles are exchanged",
+        _configured(_exchanged),
+    ),
+    _case(
+        "draws-unswitched",
+        "crossed",
+        "a plug-in draws as if positions never switched",
+        _answered_unswitched("draws-another"),
+    ),
+    _case(
+        "scores-unswitched",
+        "crossed",
+        "a plug-in scores as if positions never switched",
+        _answered_unswitched("scores-another"),
+    ),
+    _case(
+        "trained-in-one-pass",
+        "crossed",
+        "trained on whole records, unlike it draws",
+        confirmed,
+        model="whole-leaking",
     ),
     _case(
         "switches-beyond",

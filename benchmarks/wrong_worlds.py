@@ -41,11 +41,11 @@ KINDS: tuple[Kind, ...] = get_args(Kind)
 Split = Literal["train", "held_out", "tuning", "spare", "further"]
 SPLITS: tuple[Split, ...] = get_args(Split)
 
-SHAPES = ("window", "chunk", "rope")
-"""Architectures of `long_models`, which loads torch."""
+LENGTHS = {"window": 72, "chunk": 72, "rope": 120, "crossed": 96, "whole": 96}
+"""By architectures of `long_models`, which loads torch: tokens of the window and of a chunk, and
+up to which positions do not switch. That is beyond all records, or at the length of one in two."""
 
-LENGTHS = {"window": 72, "chunk": 72, "rope": 120}
-"""Tokens of the window and of a chunk, and up to which positions do not switch: all records."""
+SHAPES = tuple(LENGTHS)
 
 SPECIALS = {"pad": "[PAD]", "bos": "[BOS]", "eos": "[EOS]", "unk": "[UNK]"}
 STATIC = {"sex": "GENDER//*", "race": "RACE//*"}
@@ -89,7 +89,7 @@ class Size:
     events: tuple[int, int] | None = None
 
 
-LONG = Size(patients=330, further=0, positives=110, classes=1, score="loss", events=(70, 80))
+LONG = Size(patients=400, further=1200, positives=140, classes=1, score="loss", events=(70, 80))
 """Records of about 100 tokens, for models that are other ones beyond 64."""
 
 _EVENTS_BEFORE = 52

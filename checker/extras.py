@@ -1,6 +1,6 @@
 """What is installed only where it is asked for, and how whoever lacks it is told.
 
-`pip install phigate` reads documents, plans, judges, reports and verifies; what opens a model,
+`pip install phigate` reads documents, plans, judges, reports and verifies; what measures a model,
 spreads an audit or draws pages is an extra of the distribution, named here with the packages that
 it brings.
 """
@@ -8,12 +8,12 @@ it brings.
 from __future__ import annotations
 
 import importlib.util
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from checker.errors import MissingExtra
 
 EXTRAS: Mapping[str, tuple[str, ...]] = {
-    "audit": ("torch", "transformers"),
+    "audit": ("torch", "transformers", "sklearn", "threadpoolctl"),
     "ray": ("ray",),
     "pdf": ("weasyprint", "pypdf"),
 }
@@ -29,17 +29,18 @@ def install_command(extra: str) -> str:
     return f"pip install 'phigate[{extra}]'"
 
 
-def require_extra(extra: str, what: str) -> None:
+def require_extra(extra: str, what: str, *, only: Sequence[str] = ()) -> None:
     """Refuse what cannot be done without an extra, before anything is begun.
 
     Args:
         extra: of EXTRAS.
         what: cannot be done without it, as a sentence begins ("asking a model").
+        only: the modules of the extra that it takes; default: all.
 
     Raises:
         MissingExtra: one of the extra's packages is not installed.
     """
-    missing = [name for name in EXTRAS[extra] if not _is_installed(name)]
+    missing = [name for name in only or EXTRAS[extra] if not _is_installed(name)]
     if missing:
         raise MissingExtra(
             f"{what} takes {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'}"

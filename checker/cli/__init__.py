@@ -8,8 +8,36 @@ Each command has the module of its name (test: `policy_tests`). `program` puts t
 says what went wrong; `options` and `console` are what they share, `auditing` what those share that
 end in a verdict. A table or a bar that takes a page has a module too. Commands import what they
 need when they run, so that help and errors come at once.
+
+Nothing but `interruption` is imported before the process answers to signals.
 """
 
-from checker.cli.program import cli, main, run_command
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING, Any, NoReturn
+
+from checker.cli.interruption import interruptible
+
+if TYPE_CHECKING:
+    from checker.cli.program import cli, run_command
 
 __all__ = ["cli", "main", "run_command"]
+
+
+def main() -> NoReturn:
+    """Be the process `phigate`: run the command, and end in its exit code whatever comes then."""
+    with interruptible(to_the_end=True) as interruption:
+        from checker.cli.program import exit_code
+
+        code = exit_code(interruption)
+    sys.exit(code)
+
+
+def __getattr__(name: str) -> Any:
+    """Import a command, or what runs one, when it is asked for."""
+    if name not in __all__:
+        raise AttributeError(f"module 'checker.cli' has no attribute '{name}'")
+    from checker.cli import program
+
+    return getattr(program, name)

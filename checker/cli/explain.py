@@ -14,6 +14,8 @@ from checker.cli.options import File, json_option
 if TYPE_CHECKING:
     from rich.console import Console
 
+    from checker.planning.operating import CellNeed
+
 
 @click.command()
 @click.argument("policy", type=File)
@@ -27,16 +29,17 @@ def explain(policy: Path, control: str | None, everything: bool, as_json: bool) 
     """
     from checker.cli.policy_summary import print_summary
     from checker.cli.policy_tables import print_control, print_explanation
-    from checker.cli.power import print_needed
-    from checker.planning.operating import patients_needed
     from checker.policy import load_only
     from checker.policy.documents import LeakagePolicy
     from checker.policy.explanation import explain
 
     located = load_only(LeakagePolicy, policy)
     explanation = explain(located, control=control)
-    wanted = control is not None and (as_json or everything)  # of all `phigate power` tells
-    needed = patients_needed(located.document.spec, control=control) if wanted else []
+    needed: list[CellNeed] = []
+    if control is not None and (as_json or everything):  # of all `phigate power` tells
+        from checker.planning.operating import patients_needed
+
+        needed = patients_needed(located.document.spec, control=control)
     if as_json:
         takes = {} if not needed else {"takes": [asdict(one) for one in needed]}
         emit_json({**explanation.as_json(), **takes})
@@ -50,6 +53,8 @@ def explain(policy: Path, control: str | None, everything: bool, as_json: bool) 
         else:
             print_summary(located, explanation, console, named=str(policy))
         if needed:
+            from checker.cli.power import print_needed
+
             console.print()
             print_needed(needed, console)
 

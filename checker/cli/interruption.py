@@ -62,6 +62,8 @@ class Interruption:
         Outside of this call they are noted and raise nothing: whoever says what went wrong, or
         hands on a verdict, is not to end in a traceback.
         """
+        if self.by is not None:  # while modules were imported
+            raise Stopped
         return command()
 
 

@@ -9,7 +9,7 @@ import sys
 import warnings
 from contextlib import suppress
 from pathlib import Path
-from typing import Any, NoReturn, TextIO
+from typing import Any, TextIO
 
 import click
 
@@ -122,20 +122,13 @@ def _say_warning(
         sys.stderr.write(warnings.formatwarning(message, category, filename, lineno, line))
 
 
-def main() -> NoReturn:
-    """Be the process `phigate`: run the command, and end in its exit code whatever comes then."""
-    with interruptible(to_the_end=True) as interruption:
-        code = _exit_code(interruption)
-    sys.exit(code)
-
-
 def run_command() -> int:
     """Run the command that `sys.argv` names and return its exit code; the process goes on."""
     with interruptible() as interruption:
-        return _exit_code(interruption)
+        return exit_code(interruption)
 
 
-def _exit_code(interruption: Interruption) -> int:
+def exit_code(interruption: Interruption) -> int:
     """Run the command; whatever happens, the user sees a sentence and an exit code."""
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     "earlier",
     type=RunFolder,
     metavar="OLD_RUN",
-    help="Say what got better or worse since another run, and write comparison.html and .json.",
+    help="Say what got better or worse since another run; writes comparison.html, .md, .json.",
 )
 @click.option(
     "--fail-on-regression",
@@ -109,14 +109,15 @@ def _report_for(folder: Path, audience: Audience) -> Report:
 def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> list[str]:
     """Compare two runs, say what changed, and return what got worse."""
     from checker.report.comparison import compare_reports
-    from checker.report.formats.comparison import print_comparison, render_comparison
+    from checker.report.formats.comparison import PAGES, print_comparison
     from checker.report.regression import regressions
     from checker.run.stored import write_comparison
 
     before, after = _report_for(earlier, audience), _report_for(folder, audience)
     found = compare_reports(before, after)
     worse = regressions(found, before, after)
-    paths = write_comparison(folder, found, page=render_comparison(found))
+    pages = {name: render(found) for name, render in PAGES.items()}
+    paths = write_comparison(folder, found, pages=pages)
     if as_json:
         write_json(found.to_bytes().decode().rstrip("\n"))
     else:

@@ -628,8 +628,8 @@ class PlanBuilder:
         self.add(
             self.job(
                 "record-parts",
-                "are static, time and last tokens the model's own",
-                {**inputs, "patients": patients},
+                "are the parts of a record the model's own",
+                {**inputs, "patients": patients, "events": "by kind"},
                 runs_on="target",
                 forward_tokens=int(lengths.mean() * patients),
             )

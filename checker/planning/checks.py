@@ -12,7 +12,7 @@ import math
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Literal
 
-from scipy.stats import norm
+import scipy
 
 from checker import stats
 from checker.planning.cells import base_rate_cells, metric_of
@@ -208,11 +208,12 @@ def _description(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
         cells=cells,
         is_floor=told is not None,
     )
+    # events beat how often their tokens occur by far, or by nothing: there chance stops nobody
     sure = plan.job("expected-tokens") is not None
     yield CheckPower(
         name="record-parts",
         reason="attack-not-shown-to-work",
-        title="static, time and last tokens are the model's own",
+        title="the parts of a record are the model's own",
         chance=(1.0 if sure else 1 - false_alarms.PARTS) if parts else 0.0,
         cells=cells,
         is_floor=parts is not None and not sure,
@@ -271,7 +272,9 @@ def _base_rates(
         return check.model_copy(
             update={
                 "chance": 1 - false_alarms.BASE_RATES,
-                "finds": min(1.0, float(norm.ppf(level) + norm.ppf(FOUND)) * widest),
+                "finds": min(
+                    1.0, float(scipy.stats.norm.ppf(level) + scipy.stats.norm.ppf(FOUND)) * widest
+                ),
                 "found": "base-rate-gap",
                 "found_chance": FOUND,
                 "finds_in": worst,
@@ -347,7 +350,7 @@ def base_rate_chance(
     room = _room(cell, assignment=assignment)
     alone = cell.power.pass_probability
     if not _subtracted(cell, assignment):
-        room -= max(0.0, float(norm.ppf(confidence))) * error
+        room -= max(0.0, float(scipy.stats.norm.ppf(confidence))) * error
     elif alone:
         left = stats.pass_probability_less_gap(
             cell.sample.members,
@@ -358,7 +361,7 @@ def base_rate_chance(
             gap_error=error,
         )
         return min(1.0, left / alone)
-    return max(0.0, 2 * float(norm.cdf(room / error)) - 1)
+    return max(0.0, 2 * float(scipy.stats.norm.cdf(room / error)) - 1)
 
 
 def _placebo(plan: AuditPlan, on_split: Sequence[Cell]) -> CheckPower:
@@ -469,4 +472,4 @@ def auroc_found(members: int, nonmembers: int, *, level: float) -> float | None:
     if min(members, nonmembers) < stats.MIN_GROUP:
         return None
     spread = math.sqrt((members + nonmembers + 1) / (12 * members * nonmembers))
-    return min(1.0, 0.5 + float(norm.isf(level) + norm.ppf(FOUND)) * spread)
+    return min(1.0, 0.5 + float(scipy.stats.norm.isf(level) + scipy.stats.norm.ppf(FOUND)) * spread)

@@ -6,8 +6,13 @@ and two things are refused for a single code, for a class has few of them:
 
 * a code that is not read, and that would be of a class in use if its zeros or its characters were
   what they seem;
-* `codeSystems` of the target that read a code of a class as something else. A target says how its
-  data are spelled; what belongs to a class is the policy's to say, and it can exclude a code.
+* `codeSystems` of the target that read a code of a class as something else, and a table of codes
+  (`data.codes`) that adds to a code what the class excludes. A target says how its data are spelled
+  and what stands above them; what belongs to a class is the policy's to say, and it can exclude a
+  code.
+
+Where a token table stands in for rules, it says which events a record tells, and so who has a
+class: there nobody may lack a class that his own record has (`check_told`).
 
 A policy without classes looks for no codes, and nothing is checked.
 """
@@ -15,8 +20,8 @@ A policy without classes looks for no codes, and nothing is checked.
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -31,11 +36,12 @@ from checker.codes import (
     read_code,
     words,
 )
-from checker.errors import DataError, DocumentError
+from checker.errors import DataError, DocumentError, Problem
 from checker.planning.classes import ClassRanks
+from checker.planning.overlap import ComparedCohort
 from checker.policy import Located
 from checker.policy.classes import class_matcher, pooled
-from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec
+from checker.policy.documents import AuditTarget, CodeSystemSpec, LeakagePolicy, PolicySpec
 from checker.records.code_census import (
     EXAMPLES,
     CodeCensus,
@@ -46,6 +52,8 @@ from checker.records.code_census import (
     take_census,
 )
 from checker.records.cohort import Cohort
+from checker.records.tokenization import STATIC_TIME
+from checker.records.tokenization.made_records import STRANGE_SHARE
 from checker.yaml import short
 
 _ICD10 = re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
@@ -67,7 +75,7 @@ def check_codes(
     Raises:
         DataError: too much is unread, ICD-9 codes have lost their zeros, or a code that is not read
             may be of a class in use.
-        DocumentError: `codeSystems` takes codes out of a class in use.
+        DocumentError: `codeSystems` or `data.codes` takes codes out of a class in use.
     """
     spec = policy.document.spec
     used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
@@ -83,9 +91,53 @@ def check_codes(
     occurs[cohort.members.code] = True
     occurs[cohort.nonmembers.code] = True
     _check_garbled(matchers, reader, cohort, occurs)
-    if systems:
-        _check_hidden(matchers, reader, target, cohort, occurs)
+    problems = list(_hidden(matchers, reader, target, cohort, occurs))
+    if problems:
+        raise DocumentError(problems)
     return census
+
+
+def check_told(ranks: Mapping[str, ClassRanks], compared: ComparedCohort, *, file: str) -> None:
+    """Check that a token table tells the classes of patients whose records have them.
+
+    Whoever writes the table could otherwise choose who counts as a patient with a class, and leave
+    those out whom the model repeats. Codes that it tells of nobody are those that a loader leaves
+    out, and are counted elsewhere.
+
+    Args:
+        ranks: of the classes in use.
+        compared: the patients, as the data set and as the table tells them.
+        file: the table.
+
+    Raises:
+        DataError: more than one patient of a hundred with a class has it in the data set alone.
+    """
+    cohort = compared.cohort
+    splits = ((cohort.members, compared.members), (cohort.nonmembers, compared.nonmembers))
+    told = np.zeros(len(cohort.codes), dtype=np.bool_)
+    for _, survey in splits:
+        told[survey.event_code] = True
+    parts = {name: own for found in ranks.values() for name, own in found.parts.items()}
+    for name, found in {**ranks, **parts}.items():
+        if found.parts:
+            continue
+        has, lacks = 0, 0
+        for records, survey in splits:
+            at = np.flatnonzero(
+                (records.time_us != STATIC_TIME) & (found.counted & told)[records.code]
+            )
+            own = np.unique(np.searchsorted(records.offsets, at, side="right") - 1)
+            named = np.flatnonzero(found.counted[survey.event_code])
+            other = np.searchsorted(survey.event_offsets, named, side="right") - 1
+            has, lacks = has + len(own), lacks + len(np.setdiff1d(own, other))
+        if lacks > STRANGE_SHARE * has:
+            raise DataError(
+                f"tells nothing of the class '{name}' in {lacks} of {has} patients whose records in"
+                " the data set have it, by codes that it tells of others: they would count as"
+                " patients without it. Name the code in every row that tells it; where the loader"
+                " itself leaves such events out, name the data set as it reads it",
+                file=file,
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,30 +249,40 @@ def _check_garbled(
                     )
 
 
-def _check_hidden(
+def _hidden(
     matchers: Mapping[str, ClassMatcher],
     reader: CodeReader,
     target: Located[AuditTarget],
     cohort: Cohort,
     occurs: NDArray[np.bool_],
-) -> None:
-    """Refuse `codeSystems` that take codes out of a class."""
-    by_target = _ranks(matchers, reader, cohort)
-    built_in = _ranks(matchers, cohort_reader([], cohort), cohort)
-    problems = []
-    for name in matchers:
-        hidden = (built_in[name] >= RANK_STRONG) & (by_target[name] < RANK_STRONG) & occurs
-        if hidden.any():
-            codes = _some([cohort.codes[i] for i in np.flatnonzero(hidden)])
-            message = (
-                f"codeSystems takes {int(hidden.sum())} codes out of the class '{name}', such as"
-                f" {codes}: phigate reads them as codes of it, and so they would not be looked for."
-                " Correct the entry; where they really mean something else, the policy says so"
-                " (exclude, with system 'local')"
-            )
-            problems.append(target.problem(("spec", "codeSystems"), message))
-    if problems:
-        raise DocumentError(problems)
+) -> Iterator[Problem]:
+    """Yield what takes codes out of a class: `codeSystems`, or what `data.codes` adds."""
+    systems = target.document.spec.code_systems
+    if not systems and cohort.usual is None:
+        return
+    declared = _ranks(matchers, reader, cohort)
+    without: list[tuple[str, Cohort, Sequence[CodeSystemSpec], str]] = []
+    if systems:
+        why = "phigate reads them as codes of it"
+        without.append(("codeSystems", cohort, [], why))
+    if cohort.usual is not None:
+        descriptions, parents = cohort.usual
+        usual = replace(cohort, descriptions=descriptions, parents=parents)
+        why = "by the usual table they are codes of it"
+        without.append(("data.codes", usual, systems, why))
+    for key, other, read_by, why in without:
+        plain = _ranks(matchers, cohort_reader(read_by, other), other)
+        for name in matchers:
+            hidden = (plain[name] >= RANK_STRONG) & (declared[name] < RANK_STRONG) & occurs
+            if hidden.any():
+                codes = _some([cohort.codes[i] for i in np.flatnonzero(hidden)])
+                message = (
+                    f"{key} takes {int(hidden.sum())} codes out of the class '{name}', such as"
+                    f" {codes}: {why}, and so they would not be looked for. Correct the entry;"
+                    " where they really mean something else, the policy says so (exclude, with"
+                    " system 'local')"
+                )
+                yield target.problem(("spec", *key.split(".")), message)
 
 
 def _ranks(

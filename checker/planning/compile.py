@@ -14,7 +14,7 @@ from checker.attacks.api import load_attack
 from checker.planning.builder import PlanBuilder, Who, longest_sequence
 from checker.planning.cells import control_cell
 from checker.planning.classes import ClassRanks, match_classes
-from checker.planning.code_checks import check_codes
+from checker.planning.code_checks import check_codes, check_told
 from checker.planning.drawing import draw_patients
 from checker.planning.drawn import Draw, DrawnSplit
 from checker.planning.model import AuditPlan, Cell, Cost, Job
@@ -106,6 +106,8 @@ def compile_plan(
         spare=compared.spare,
     )
     ranks = match_classes(policy, target, cohort=cohort, tokenizer=tokenizer)
+    if (records := target.document.spec.tokenization.records) is not None:
+        check_told(ranks, compared, file=records)
     planned = list(_planned_cells(policy.document.spec, compared, files or {}))
     draw = draw_patients(
         policy.document.spec,
@@ -115,6 +117,7 @@ def compile_plan(
         tokenizer=tokenizer,
         ranks=ranks,
         max_length=longest_sequence(target, descriptions),
+        model=description.sha256,
     )
     builder = _builder(policy, target, compared, draw, tokenizer, descriptions, ranks)
     everybody = {cell.piece.name: int(cell.piece.members.sum()) for cell in planned}

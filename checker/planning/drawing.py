@@ -80,6 +80,7 @@ def draw_patients(
     tokenizer: Tokenizer,
     ranks: Mapping[str, ClassRanks],
     max_length: int | None,
+    model: str,
 ) -> Draw:
     """Draw whom an audit asks.
 
@@ -91,14 +92,15 @@ def draw_patients(
         tokenizer: of the target.
         ranks: of the classes in use.
         max_length: most tokens of a sequence.
+        model: digest of its files, so that nobody knows before it is trained who will be asked.
     """
     cohort, seed = compared.cohort, spec.parameters.seed
     if spec.parameters.sampling.patients == "all":
-        return Draw.of_all(cohort, seed=seed)
+        return Draw.of_all(cohort, seed=seed, model=model)
     demands = _demands(spec, target, cells, compared=compared, ranks=ranks)
     window = target.spec.tokenization.window
     orders = {
-        side: lot_order(digests, seed=seed)
+        side: lot_order(digests, seed=seed, model=model)
         for side, digests in (
             (True, compared.digests.members),
             (False, compared.digests.nonmembers),
@@ -125,16 +127,16 @@ def draw_patients(
                 side,
             ).items():
                 asked[key][side] = own
-    spare = lot_order(compared.digests.spare, seed=seed)
+    spare = lot_order(compared.digests.spare, seed=seed, model=model)
     spared = min(max(lots.values()), len(spare))
     sizes = [len(orders[True]), len(orders[False]), len(spare)]
     if [lots[True], lots[False], spared] == sizes:
-        return replace(Draw.of_all(cohort, seed=seed, orders=orders), asked=asked)
+        return replace(Draw.of_all(cohort, seed=seed, model=model, orders=orders), asked=asked)
     splits = {
         side: _split(orders[side], lots[side], [own[side].patients for own in asked.values()])
         for side in (True, False)
     }
-    return Draw(splits, _split(spare, spared, []), seed, asked)
+    return Draw(splits, _split(spare, spared, []), seed, model, asked)
 
 
 # --- what is asked for --------------------------------------------------------------------------

@@ -1,9 +1,10 @@
 """Who is asked for what, drawn by lot: the draw itself, as jobs and label sets read it.
 
-Patients of a split stand in one order that is drawn by lot from their records and the policy's
-seed. The first so many of all are *the lot*, who stand for everybody; the first so many of those a
-label set is about are asked for it. A longer draw begins like a shorter one, so that a policy that
-takes more patients finds what was measured already (METHODS §6, *Patients by need*).
+Patients of a split stand in one order that is drawn by lot from their records, the policy's seed
+and the model's files. The first so many of all are *the lot*, who stand for everybody; the first so
+many of those a label set is about are asked for it. A longer draw begins like a shorter one, so
+that a policy that takes more patients finds what was measured already (METHODS §6, *Patients by
+need*).
 """
 
 from __future__ import annotations
@@ -108,12 +109,14 @@ class Draw:
         splits: members under True, nonmembers under False.
         spare: of the spare patients; they are asked by nobody but the lot.
         seed: of the policy.
+        model: digest of its files.
         asked: by label set, whom of each split it asks; who is not there asks the lot.
     """
 
     splits: Mapping[bool, DrawnSplit]
     spare: DrawnSplit
     seed: int
+    model: str
     asked: Mapping[LabelKey, Mapping[bool, AskedFor]] = field(default_factory=dict)
 
     @classmethod
@@ -122,6 +125,7 @@ class Draw:
         cohort: Cohort,
         *,
         seed: int,
+        model: str,
         orders: Mapping[bool, NDArray[np.int64]] | None = None,
     ) -> Draw:
         """Return a draw whose lot leaves nobody out; `orders` are those of the lot."""
@@ -130,7 +134,7 @@ class Draw:
             side: DrawnSplit.of_all(size, order=orders[side] if orders else None)
             for side, size in sizes.items()
         }
-        return cls(splits, DrawnSplit.of_all(len(cohort.spare)), seed)
+        return cls(splits, DrawnSplit.of_all(len(cohort.spare)), seed, model)
 
     @property
     def is_whole(self) -> bool:
@@ -142,7 +146,7 @@ class Draw:
         if self.is_whole:
             return {}
         sizes = [self.splits[True].lot, self.splits[False].lot, self.spare.lot]
-        return {"lot": {"seed": self.seed, "patients": sizes}}
+        return {"lot": {"seed": self.seed, "model": self.model, "patients": sizes}}
 
     def asked_inputs(self, key: LabelKey) -> dict[str, object]:
         """Return what a label set's job depends on beside: whom it asks of those it is about."""
@@ -153,7 +157,7 @@ class Draw:
             "members" if side else "nonmembers": [len(own.patients), own.of]
             for side, own in found.items()
         }
-        return {"drawn": {"seed": self.seed, **counts}}
+        return {"drawn": {"seed": self.seed, "model": self.model, **counts}}
 
     def chosen(
         self, key: LabelKey, is_member: bool, *, positive: Flags, everybody: bool
@@ -210,13 +214,20 @@ def ranks_of(order: NDArray[np.int64]) -> NDArray[np.int64]:
     return rank
 
 
-def lot_order(digests: NDArray[np.void], *, seed: int) -> NDArray[np.int64]:
+def lot_order(digests: NDArray[np.void], *, seed: int, model: str) -> NDArray[np.int64]:
     """Return all patients of a split in an order drawn by lot: [n] int64, a permutation.
 
-    It hangs on what their records hold (`checker.records.duplicates.record_digests`) and on the
-    seed, not on how they are numbered, and one patient more or less moves nobody else.
+    It hangs on what their records hold (`checker.records.duplicates.record_digests`), on the seed
+    and on the model, not on how patients are numbered, and one patient more or less moves nobody
+    else. Seeds stand in policies that everybody reads: were they all, whoever trains a model could
+    see to it that it repeats only those who will not be asked.
+
+    Args:
+        digests: [n] of 16 bytes.
+        seed: of the policy.
+        model: digest of its files.
     """
-    key = bytes.fromhex(digest([seed, "patients by need"]))
+    key = bytes.fromhex(digest([seed, model, "patients by need"]))
     drawn = b"".join(
         hashlib.blake2b(own, digest_size=8, key=key).digest() for own in digests.tolist()
     )

@@ -10,7 +10,7 @@ place in it, never a subject.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -28,6 +28,7 @@ from checker.records.meds_files import (
     CODE,
     CODE_SYSTEM,
     SUBJECT,
+    CodeTable,
     as_numpy,
     check_no_nulls,
     code_metadata,
@@ -62,6 +63,8 @@ class Cohort:
         files: path inside the data set to SHA-256 of every file that was read.
         sha256: over `files` and the names of the splits.
         spare: patients it never saw who are not judged either; nobody where none are declared.
+        usual: descriptions and parents of each code as the usual table has them, where the target
+            names another one.
     """
 
     name: str
@@ -73,6 +76,7 @@ class Cohort:
     files: dict[str, str]
     sha256: str
     spare: Records = field(default_factory=Records.of_nobody)
+    usual: tuple[tuple[str | None, ...], tuple[tuple[str, ...], ...]] | None = None
 
 
 def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
@@ -109,25 +113,24 @@ def load_cohort(spec: DataSpec, *, base: Path) -> Cohort:
             )
     reader.check_subjects(splits)
     reader.check_census(splits, root)
-    described = code_metadata(root, spec.codes)
+    described, usual = code_metadata(root, spec.codes)
     codes, place = reader.codes.sorted_with(described, used=reader.used())
     members, nonmembers, *spare = (part.records(place) for part in reader.by_split)
     named: dict[str, Any] = {"members": spec.members, "nonmembers": spec.nonmembers}
     if spare:
         named["spare"] = list(spec.spare_splits)
+    descriptions, parents = reader.codes.told_of(codes, described)
     return Cohort(
         name=data_set_name(root),
         codes=codes,
-        descriptions=tuple(described.get(code, (None, ()))[0] for code in codes),
-        parents=tuple(
-            tuple(dict.fromkeys((*described.get(code, (None, ()))[1], *reader.codes.stated(code))))
-            for code in codes
-        ),
+        descriptions=descriptions,
+        parents=parents,
         members=members,
         nonmembers=nonmembers,
         files=files,
         sha256=digest({"files": files, **named}),
         spare=_joined_records(spare),
+        usual=None if usual is None else reader.codes.told_of(codes, usual),
     )
 
 
@@ -193,6 +196,17 @@ class _Codebook:
         place = self.places.get(code)
         systems = [] if place is None else self.systems.get(place, [])
         return [with_system(code, system) for system in systems]
+
+    def told_of(
+        self, codes: Sequence[str], table: CodeTable
+    ) -> tuple[tuple[str | None, ...], tuple[tuple[str, ...], ...]]:
+        """Return descriptions and parents of codes, by a table of codes and the data's columns."""
+        known = [table.get(code, (None, ())) for code in codes]
+        parents = (
+            tuple(dict.fromkeys((*own, *self.stated(code))))
+            for code, (_, own) in zip(codes, known, strict=True)
+        )
+        return tuple(description for description, _ in known), tuple(parents)
 
     def indices(self, column: pa.ChunkedArray) -> NDArray[np.int32]:
         """Return the place of each row's code."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, Final
 
@@ -164,10 +164,14 @@ def subject_ids(table: pa.Table, path: Path) -> NDArray[np.int64]:
         raise DataError("is not MEDS: a subject_id exceeds 64 bits", file=path) from error
 
 
-def code_metadata(
-    root: Path, codes: str | None = None
-) -> dict[str, tuple[str | None, tuple[str, ...]]]:
-    """Return description and parent codes by code; nothing where the data set describes none.
+CodeTable = dict[str, tuple[str | None, tuple[str, ...]]]
+"""Description and parent codes by code."""
+
+
+def code_metadata(root: Path, codes: str | None = None) -> tuple[CodeTable, CodeTable | None]:
+    """Return the table of codes, empty where the data set has none; and the usual one beside it.
+
+    The second is None where the first is the usual one itself.
 
     Several rows of one code (a row for each of its modifiers, say) are joined: the first
     description, and the parents of all. A code whose row names its system has the two together as
@@ -186,21 +190,21 @@ def code_metadata(
     usual = root / meds.code_metadata_filepath
     described = _code_table(usual) if usual.is_file() else {}
     if codes is None:
-        return described
+        return described, None
     path = root / codes
     if not path.is_file():
         raise DataError("there is no such file; check data.codes", file=path)
     named = _code_table(path)
     _check_nothing_lost(described, named, path)
-    return named
+    return named, described
 
 
-def _check_nothing_lost(
-    usual: Mapping[str, tuple[str | None, tuple[str, ...]]],
-    named: Mapping[str, tuple[str | None, tuple[str, ...]]],
-    path: Path,
-) -> None:
-    """Refuse a table that would hide a code from the classes which the usual one gives it to."""
+def _check_nothing_lost(usual: CodeTable, named: CodeTable, path: Path) -> None:
+    """Refuse a table that leaves out what the usual one says of a code.
+
+    What it adds may still exclude a code from a class; that takes the classes to be seen
+    (`checker.planning.code_checks`).
+    """
     poorer = []
     for code, (description, parents) in usual.items():
         now, held = named.get(code, (None, ()))
@@ -214,7 +218,7 @@ def _check_nothing_lost(
         )
 
 
-def _code_table(path: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
+def _code_table(path: Path) -> CodeTable:
     lists = "list or string"
     kinds = {CODE: "string", _DESCRIPTION: "string", _PARENTS: lists, APPROXIMATE_PARENTS: lists}
     optional = (_DESCRIPTION, _PARENTS, APPROXIMATE_PARENTS)
@@ -224,7 +228,7 @@ def _code_table(path: Path) -> dict[str, tuple[str | None, tuple[str, ...]]]:
         table[name].to_pylist() if name in table.column_names else nothing
         for name in (*kinds, CODE_SYSTEM)
     )
-    found: dict[str, tuple[str | None, tuple[str, ...]]] = {}
+    found: CodeTable = {}
     for code, description, parents, near, system in zip(*columns, strict=True):
         if code is not None:
             told, known = found.get(code, (None, ()))

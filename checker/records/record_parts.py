@@ -1,17 +1,21 @@
-"""Parts of a record beside its events: static prefix, time tokens, end (METHODS §5).
+"""Parts of a record: static prefix, time tokens, end, and the events of each kind (METHODS §5).
 
 Which event follows which a model may tell as well under wrong time tokens, behind a wrong first
-token or with another end; but those tokens themselves it then finds unlikely.
+token or with another end; but those tokens themselves it then finds unlikely. And among all events
+those of one kind may be few enough to be lost: where its diagnoses alone are not the model's, a
+model of laboratory tests writes the rest as it should.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from typing import Final, get_args
 
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.records.tokenization import KIND_SPECIAL, KIND_TIME, TokenizedRecord
+from checker.codes import CodeReader, Kind, kind_of
+from checker.records.tokenization import KIND_EVENT, KIND_SPECIAL, KIND_TIME, TokenizedRecord
 
 
 def _static(record: TokenizedRecord) -> NDArray[np.bool_]:
@@ -35,3 +39,24 @@ PARTS: Mapping[str, Callable[[TokenizedRecord], NDArray[np.bool_]]] = {
     "end": _end,
 }
 """By name, which tokens of a record belong to a part: [n] bool."""
+
+EVENTS: Final = (*get_args(Kind), "other events")
+"""The kinds of events, which are parts too; but these must beat how often each token occurs."""
+
+
+def kinds_of_events(record: TokenizedRecord, codes: Sequence[str]) -> NDArray[np.int8]:
+    """Return of which kind each token's event is: [n] int8, a place in `EVENTS`; -1 of no event.
+
+    Args:
+        record: one patient's tokens.
+        codes: the cohort's dictionary.
+    """
+    found = np.full(len(record), -1, dtype=np.int8)
+    is_event = (record.kind == KIND_EVENT) & (record.code >= 0)
+    reader = CodeReader()
+    for code in np.unique(record.code[is_event]).tolist():
+        system = next((one.system for one in reader.read_own(codes[code])), None)
+        kind = kind_of(codes[code], system)
+        place = EVENTS.index(kind) if kind is not None else len(EVENTS) - 1
+        found[is_event & (record.code == code)] = place
+    return found

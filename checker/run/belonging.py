@@ -28,7 +28,7 @@ RUN_FILES = frozenset(
         ATTEMPT_FILE, ATTESTATION, EXCLUSIONS_FILE, LOG_FILE,
     )
 )  # fmt: skip
-COMPARISONS = frozenset(("comparison.html", "comparison.json"))
+COMPARISONS = frozenset(("comparison.html", "comparison.md", "comparison.json"))
 EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 DERIVED_NAME = re.compile(r"judged-by-.+")
 """Folders of runs that another policy was put over, see `checker.run.stored.derive_run`."""

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from checker.planning.task import Task
 from checker.records.other_descriptions import possible_first_tokens, tellings
-from checker.records.record_parts import PARTS
+from checker.records.record_parts import EVENTS, PARTS, kinds_of_events
 from checker.records.token_tables import TokenTables
 from checker.records.tokenization import TokenizedRecords
 
@@ -49,9 +49,10 @@ def other_descriptions(task: Task) -> pa.Table:
 
 
 def record_parts(task: Task) -> pa.Table:
-    """Mean loss of the static, the time and the last tokens of members' records, in nats.
+    """Mean loss of the parts of members' records, in nats, and beside it that of a table.
 
-    Beside it stands that of a table of nonmembers' tokens: which follows which.
+    The table is made of nonmembers' tokens: which follows which, and for events how often each
+    occurs.
     """
     chosen, records = _members(task)
     end = task.workload.max_length
@@ -64,9 +65,13 @@ def record_parts(task: Task) -> pa.Table:
     columns: dict[str, list[Any]] = {name: [] for name in ("patient", "part", "loss", "table")}
     for i, scores in zip(usable, scored, strict=True):
         record = sequences[i]
-        table = tables.bigram_loss(record.tokens[:end])
-        for part, belongs in PARTS.items():
-            mask = belongs(record)[1:end]
+        follows = tables.bigram_loss(record.tokens[:end])
+        occurs = tables.unigram_loss(record.tokens[:end])
+        kinds = kinds_of_events(record, task.workload.cohort.codes)
+        parts = [(part, belongs(record), follows) for part, belongs in PARTS.items()]
+        parts += [(part, kinds == place, occurs) for place, part in enumerate(EVENTS)]
+        for part, own, table in parts:
+            mask = own[1:end]
             if not mask.any():
                 continue
             columns["patient"].append(task.patient(True, int(chosen[i])))

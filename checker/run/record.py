@@ -27,7 +27,7 @@ from checker.evidence import (
 )
 from checker.ledger import Attempt, record_attempt
 from checker.planning import AuditPlan, Job
-from checker.run.executors import CPU_ENVIRONMENT
+from checker.run.executors import cpu_environment
 
 _JsonFile = TypeVar("_JsonFile", bound=JsonModel)
 
@@ -190,7 +190,7 @@ class RunRecord:
         if job.depends_on_model:
             environment |= self.environment
         if not job.uses_model or job.needs:
-            environment |= {"computed with": CPU_ENVIRONMENT}
+            environment |= {"computed with": cpu_environment()}
         return digest(
             {
                 "job": job.digest,

@@ -131,6 +131,8 @@ def _open(executor: Executor, audit: CompiledAudit, record: RunRecord, openers: 
     on_models = any(is_left(job) for job in plan.jobs if job.uses_model)
     if not on_models and not any(is_left(job) for job in plan.jobs if not job.uses_model):
         return
+    # attackers learn, whatever the model is: a plug-in's needs no PyTorch, but this
+    require_extra("audit", "measuring", only=("sklearn", "threadpoolctl"))
     models = sorted({job.runs_on for job in plan.jobs if job.uses_model}) if on_models else []
     if any(is_left(job) for job in plan.jobs if job.training_tokens):
         # said now, and not after hours of a plug-in's model that takes none of it

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -365,15 +365,23 @@ def _delete_reports(folder: Path) -> None:
         ) from error
 
 
-def write_comparison(folder: Path, comparison: Comparison, *, page: str) -> list[Path]:
-    """Write a comparison, as data and as a page, beside the later run's reports.
+def write_comparison(
+    folder: Path, comparison: Comparison, *, pages: Mapping[str, str]
+) -> list[Path]:
+    """Write a comparison, as data and for people, beside the later run's reports.
+
+    Args:
+        folder: the later run's.
+        comparison: of the two.
+        pages: what it renders to by file name.
 
     Raises:
         EvidenceError: a file cannot be written.
     """
     target = report_folder(folder, comparison.audience)
     mode = 0o644 if comparison.audience == "shared" else 0o600
-    paths = [target / "comparison.html", target / "comparison.json"]
-    for path, content in zip(paths, (page.encode(), comparison.to_bytes()), strict=True):
-        write_atomically(path, content, mode=mode)
-    return paths
+    contents = {name: page.encode() for name, page in pages.items()}
+    contents["comparison.json"] = comparison.to_bytes()
+    for name, content in contents.items():
+        write_atomically(target / name, content, mode=mode)
+    return [target / name for name in contents]

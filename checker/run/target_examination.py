@@ -47,6 +47,7 @@ _SCORES = {
     "sampled-scores": "A sampler's probabilities are those of the model, after top-p",
     "probability-sum": "Probabilities of the next token sum to one",
     "chunked-head": "The output layer gives the same in chunks",
+    "one-pass": "Whole passes know the beginning of a long record no better than steps",
     "cached-decoding": "Decoding in steps gives the scores of whole passes",
     "left-padding": "Prompts of different lengths are decoded together as each alone",
     "watched-classes": "A step names a class as likely as its tokens",

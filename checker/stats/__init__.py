@@ -9,8 +9,9 @@ stopping early, `multiplicity` what many cells need, `power` what a sample can d
 model runs, `scores` what a record's log-probabilities say of membership. Nothing here reads files,
 draws unseeded numbers or knows of policies.
 
-Modules are imported when a name of theirs is first used: they load SciPy, and the families of
-metrics, which every policy is checked against, must not.
+Modules are imported when a name of theirs is first used, and they take SciPy's parts through
+`scipy`, which loads each when it is first used: a policy is checked without `scipy.stats`, which
+takes longer to load than the check.
 """
 
 from __future__ import annotations

@@ -18,9 +18,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
-from scipy.stats import rankdata
 
 from checker.errors import InsufficientData
 from checker.stats.arrays import FloatArray, finite
@@ -67,8 +66,8 @@ def auroc(positive_scores: ArrayLike, negative_scores: ArrayLike, *, confidence:
         low, high = clopper_pearson(value * smaller, smaller, confidence=confidence)
         method = "clopper-pearson on the smaller group"
         return _enclosing(value, float(low), float(high), n, confidence, method)
-    reach = special.ndtri(confidence) * spread / (value * (1 - value))
-    low, high = special.expit(special.logit(value) + reach * np.array([-1.0, 1.0]))
+    reach = scipy.special.ndtri(confidence) * spread / (value * (1 - value))
+    low, high = scipy.special.expit(scipy.special.logit(value) + reach * np.array([-1.0, 1.0]))
     return _enclosing(value, float(low), float(high), n, confidence, "delong-logit")
 
 
@@ -161,7 +160,7 @@ def lenient_rank(n: int, *, fpr: float, confidence: float) -> int | None:
         The least j with P(rate >= fpr) >= 1 - α/2, or None when no rank is enough.
     """
     ranks = np.arange(1, n + 1)
-    enough = special.betaincc(ranks, n - ranks + 1, fpr) >= (1 + confidence) / 2
+    enough = scipy.special.betaincc(ranks, n - ranks + 1, fpr) >= (1 + confidence) / 2
     return int(ranks[enough][0]) if enough.any() else None
 
 
@@ -173,7 +172,7 @@ def strict_rank(n: int, *, fpr: float, confidence: float) -> int | None:
         above the j-th is accused, or None when no rank is strict enough.
     """
     ranks = np.arange(1, n + 1)
-    enough = special.betainc(ranks, n - ranks + 1, fpr) >= (1 + confidence) / 2
+    enough = scipy.special.betainc(ranks, n - ranks + 1, fpr) >= (1 + confidence) / 2
     return int(ranks[enough][-1]) if enough.any() else None
 
 
@@ -193,9 +192,9 @@ def _placements(positive: FloatArray, negative: FloatArray) -> tuple[FloatArray,
     negative j, ties counting one half.
     """
     m, n = len(positive), len(negative)
-    together = rankdata(np.concatenate([positive, negative]))
-    above = (together[:m] - rankdata(positive)) / n
-    below = 1 - (together[m:] - rankdata(negative)) / m
+    together = scipy.stats.rankdata(np.concatenate([positive, negative]))
+    above = (together[:m] - scipy.stats.rankdata(positive)) / n
+    below = 1 - (together[m:] - scipy.stats.rankdata(negative)) / m
     return above, below
 
 

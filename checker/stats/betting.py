@@ -25,9 +25,8 @@ from functools import cache
 from typing import Final
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy import special
-from scipy.optimize import brentq
 
 from checker.errors import InsufficientData
 from checker.stats.arrays import FloatArray, finite
@@ -173,7 +172,7 @@ def pass_probability_mean_difference(
     left = limit - (inside - base_rate) - math.hypot(above, below)
     if spread == 0:
         return float(left >= 0)
-    return float(special.ndtr(left / spread))
+    return float(scipy.special.ndtr(left / spread))
 
 
 def _typical(n: int, mean: float) -> FloatArray:
@@ -182,7 +181,7 @@ def _typical(n: int, mean: float) -> FloatArray:
         return np.full(n, mean)
     weight = 1 / SPREAD_ASSUMED - 1
     at = (np.arange(n) + 0.5) / n
-    values: FloatArray = special.betaincinv(mean * weight, (1 - mean) * weight, at)
+    values: FloatArray = scipy.special.betaincinv(mean * weight, (1 - mean) * weight, at)
     return values
 
 
@@ -209,7 +208,7 @@ def _lower(x: FloatArray, *, confidence: float) -> float:
         return 0.0
     if beyond(mean) >= 0:
         return mean
-    return float(brentq(beyond, 0.0, mean, xtol=_ROUNDING / 2))
+    return float(scipy.optimize.brentq(beyond, 0.0, mean, xtol=_ROUNDING / 2))
 
 
 def _game(x: FloatArray) -> tuple[FloatArray, FloatArray]:
@@ -231,4 +230,4 @@ def _random_orders(n: int) -> NDArray[np.int64]:
 def _log_capital(ordered: FloatArray, stakes: FloatArray, m: float) -> float:
     cut = MOST_AT_STAKE / m if m > 0 else math.inf
     gains = np.log1p(np.minimum(stakes, cut) * (ordered - m)).sum(axis=1)
-    return float(special.logsumexp(gains) - math.log(len(gains)))
+    return float(scipy.special.logsumexp(gains) - math.log(len(gains)))

@@ -20,10 +20,8 @@ import warnings
 from collections.abc import Callable, Sequence
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
-from scipy.stats import DegenerateDataWarning
-from scipy.stats import bootstrap as resample
 
 from checker.errors import InsufficientData
 from checker.stats.arrays import FloatArray, finite
@@ -93,8 +91,9 @@ def bootstrap(
         raise InsufficientData("patients", needed=min_sample, got=fewest, reason="too-few-patients")
     n = sum(map(len, groups))
     with warnings.catch_warnings(), np.errstate(invalid="ignore", divide="ignore"):
-        warnings.simplefilter("ignore", DegenerateDataWarning)  # said below, as a result
-        drawn = resample(
+        # said below, as a result
+        warnings.simplefilter("ignore", scipy.stats.DegenerateDataWarning)
+        drawn = scipy.stats.bootstrap(
             groups,
             statistic,
             n_resamples=RESAMPLES,
@@ -110,7 +109,7 @@ def bootstrap(
         raise _no_variation()
     beyond = 0.0
     if confidence > READABLE:
-        steps = special.ndtri(confidence) - special.ndtri(READABLE)
+        steps = scipy.special.ndtri(confidence) - scipy.special.ndtri(READABLE)
         beyond = float(steps * drawn.standard_error)
     value = float(statistic(*groups, axis=-1))
     return Estimate(

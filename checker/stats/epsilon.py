@@ -13,9 +13,7 @@ never pass one. The number of guesses must not be chosen by how they turn out.
 from __future__ import annotations
 
 import numpy as np
-from scipy import special
-from scipy.optimize import brentq
-from scipy.stats import binom
+import scipy
 
 from checker.errors import InsufficientData
 
@@ -47,12 +45,12 @@ def epsilon_p_value(
         Steinke, Nasr & Jagielski 2023, arXiv 2305.08846.
     """
     _check(correct, guesses, canaries, delta)
-    q = special.expit(epsilon)
-    beta = float(binom.sf(correct - 1, guesses, q))
+    q = scipy.special.expit(epsilon)
+    beta = float(scipy.stats.binom.sf(correct - 1, guesses, q))
     if delta == 0 or correct == 0:
         return min(beta, 1.0)
     steps = np.arange(1, correct + 1)
-    below = np.cumsum(binom.pmf(correct - steps, guesses, q))  # P[v > Bin >= v - i]
+    below = np.cumsum(scipy.stats.binom.pmf(correct - steps, guesses, q))  # P[v > Bin >= v - i]
     return float(min(beta + 2 * canaries * delta * (below / steps).max(), 1.0))
 
 
@@ -95,7 +93,7 @@ def epsilon_lower_bound(
         return LARGEST_EPSILON
     # any ε that is refuted is a bound, since a model that is private at less is private at it; the
     # root may be rounded to the side that is not
-    root = float(brentq(excess, 0.0, LARGEST_EPSILON, xtol=1e-9))
+    root = float(scipy.optimize.brentq(excess, 0.0, LARGEST_EPSILON, xtol=1e-9))
     return root if excess(root) <= 0 else max(root - 2e-9, 0.0)
 
 

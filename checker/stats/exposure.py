@@ -24,9 +24,8 @@ import math
 from functools import lru_cache
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.special import gammaln
-from scipy.stats import binom
 
 from checker.errors import InsufficientData
 from checker.stats.arrays import FloatArray, finite
@@ -82,7 +81,9 @@ def exposures_bits(planted: ArrayLike, left_out: ArrayLike) -> FloatArray:
     scores = finite(planted)
     above = len(twins) - np.searchsorted(twins, scores, side="right")
     tied = len(twins) - np.searchsorted(twins, scores, side="left") - above
-    log_ranks = (gammaln(above + tied + 2) - gammaln(above + 1)) / ((tied + 1) * math.log(2))
+    log_ranks = (scipy.special.gammaln(above + tied + 2) - scipy.special.gammaln(above + 1)) / (
+        (tied + 1) * math.log(2)
+    )
     bits: FloatArray = np.clip(np.log2(len(twins) + 1) - log_ranks, 0.0, None)
     return bits
 
@@ -171,4 +172,4 @@ def _mean_log_ranks(twins: int) -> tuple[FloatArray, FloatArray]:
     shares = np.concatenate([[0.0], np.geomspace(0.01 / twins, 1.0, _GRID)])
     count = np.arange(twins + 1)
     logs = np.log2(1 + count)
-    return shares, np.array([float(binom.pmf(count, twins, p) @ logs) for p in shares])
+    return shares, np.array([float(scipy.stats.binom.pmf(count, twins, p) @ logs) for p in shares])

@@ -24,8 +24,8 @@ import math
 from typing import Any
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from checker.stats.arrays import FloatArray, check_hits
 from checker.stats.estimate import Estimate
@@ -55,9 +55,9 @@ def clopper_pearson(
     alpha = 1 - confidence
     # the beta distribution has no shape 0: at either end the limit is the end itself
     inner = np.where(x > 0, x, 1.0)
-    low = np.where(x > 0, special.betaincinv(inner, size - x + 1, alpha), 0.0)
+    low = np.where(x > 0, scipy.special.betaincinv(inner, size - x + 1, alpha), 0.0)
     inner = np.where(x < size, size - x, 1.0)
-    high = np.where(x < size, special.betainccinv(x + 1, inner, alpha), 1.0)
+    high = np.where(x < size, scipy.special.betainccinv(x + 1, inner, alpha), 1.0)
     value = x / size
     # below confidence 0.5, and for fractional hits near it, a limit may cross the value
     return np.minimum(low, value), np.maximum(high, value)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 
 def jackknife_reach(
@@ -40,4 +40,4 @@ def jackknife_reach(
     alone = who > 0
     lost = np.bincount(who[alone], weights=weights[alone]) / len(who)
     variance = (patients - 1) / patients * (float(lost @ lost) - float(lost.sum()) ** 2 / patients)
-    return float(special.ndtri(confidence)) * math.sqrt(max(variance, 0.0))
+    return float(scipy.special.ndtri(confidence)) * math.sqrt(max(variance, 0.0))

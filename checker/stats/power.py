@@ -20,9 +20,7 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
-from scipy.optimize import brentq
-from scipy.stats import betabinom, binom
+import scipy
 
 from checker.errors import InsufficientData, UsageError
 from checker.stats.arrays import FloatArray
@@ -138,7 +136,7 @@ def pass_probability_rate(n: int, *, limit: float, base_rate: float, confidence:
     """
     _require(n, "members")
     most = _most_hits(n, limit=limit, confidence=confidence)
-    return 0.0 if most is None else float(binom.cdf(most, n, base_rate))
+    return 0.0 if most is None else float(scipy.stats.binom.cdf(most, n, base_rate))
 
 
 def pass_probability_difference(
@@ -194,10 +192,10 @@ def pass_probability_less_gap(
     """
     if zero_hit_bound_difference(n1, n2, confidence=confidence) > limit:
         return 0.0
-    reach = float(special.ndtri(confidence)) * gap_error
+    reach = float(scipy.special.ndtri(confidence)) * gap_error
     x1, mass_1 = _support(n1, base_rate)
     x2, mass_2 = _support(n2, base_rate)
-    most = special.ndtr(limit / gap_error)
+    most = scipy.special.ndtr(limit / gap_error)
     total = 0.0
     rows = max(1, _BLOCK // len(x2))
     for start in range(0, len(x1), rows):
@@ -205,7 +203,7 @@ def pass_probability_less_gap(
         value, _, upper = difference_limits(x1[at, None], n1, x2, n2, confidence=confidence)
         # the least gap that leaves the upper bound within the limit
         least = value + np.hypot(upper - value, reach) - limit
-        passes = np.maximum(most - special.ndtr(np.maximum(least, -limit) / gap_error), 0.0)
+        passes = np.maximum(most - scipy.special.ndtr(np.maximum(least, -limit) / gap_error), 0.0)
         total += float(mass_1[at] @ (passes @ mass_2))
     return min(total, 1.0)
 
@@ -290,10 +288,10 @@ def pass_probability_auroc(
         InsufficientData: fewer than 50 in a group.
     """
     spread = _null_spread(m, n)
-    reach = float(special.ndtri(confidence)) * spread
+    reach = float(scipy.special.ndtri(confidence)) * spread
 
     def beyond(value: float) -> float:
-        upper = special.expit(special.logit(value) + reach / (value * (1 - value)))
+        upper = scipy.special.expit(scipy.special.logit(value) + reach / (value * (1 - value)))
         return float(upper) - limit
 
     # the bound rises with the value from here on; further below 0.5 no true 0.5 is ever measured
@@ -302,8 +300,8 @@ def pass_probability_auroc(
         return 0.0
     if limit >= 1 or beyond(1 - 1e-6) <= 0:
         return 1.0
-    greatest = brentq(beyond, lowest, 1 - 1e-6)
-    return float(special.ndtr((greatest - truth) / spread))
+    greatest = scipy.optimize.brentq(beyond, lowest, 1 - 1e-6)
+    return float(scipy.special.ndtr((greatest - truth) / spread))
 
 
 def pass_probability_auroc_difference(
@@ -321,7 +319,7 @@ def pass_probability_auroc_difference(
         InsufficientData: fewer than 50 in a group.
     """
     spread = math.hypot(_null_spread(*members), _null_spread(*nonmembers))
-    return float(special.ndtr(limit / spread - special.ndtri(confidence)))
+    return float(scipy.special.ndtr(limit / spread - scipy.special.ndtri(confidence)))
 
 
 def pass_probability_tpr(
@@ -355,8 +353,8 @@ def pass_probability_tpr(
     if most is None:
         return 0.0
     if truth is not None:
-        return float(binom.cdf(most, m, truth))
-    return float(betabinom.cdf(most, m, rank, n - rank + 1))
+        return float(scipy.stats.binom.cdf(most, m, truth))
+    return float(scipy.stats.betabinom.cdf(most, m, rank, n - rank + 1))
 
 
 def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:
@@ -367,7 +365,8 @@ def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:
     if limit >= 1:
         return n
     alpha = 1 - confidence
-    most = int(binom.ppf(alpha, n, limit))  # the least x at which that probability is α or more
+    # the least x at which that probability is α or more
+    most = int(scipy.stats.binom.ppf(alpha, n, limit))
     # a rounded quantile must not decide: ask the interval itself around it
     while most >= 0 and clopper_pearson(most, n, confidence=confidence)[1] > limit:
         most -= 1
@@ -376,10 +375,10 @@ def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:
 
 def _support(n: int, p: float) -> tuple[FloatArray, FloatArray]:
     """Return the hits of Bin(n, p) that matter, and their probabilities."""
-    first = int(binom.ppf(NEGLIGIBLE_MASS, n, p))
-    last = int(binom.isf(NEGLIGIBLE_MASS, n, p))
+    first = int(scipy.stats.binom.ppf(NEGLIGIBLE_MASS, n, p))
+    last = int(scipy.stats.binom.isf(NEGLIGIBLE_MASS, n, p))
     hits = np.arange(max(first, 0), min(last, n) + 1, dtype=np.float64)
-    return hits, np.asarray(binom.pmf(hits, n, p), np.float64)
+    return hits, np.asarray(scipy.stats.binom.pmf(hits, n, p), np.float64)
 
 
 def _paired_outcomes(
@@ -399,7 +398,7 @@ def _paired_outcomes(
     first, mass = _support(n, share)
     b, c = first[:, None], first[None, :]  # either count has the same distribution
     # of those not hit in the first alone, the second alone hits with probability share/(1 - share)
-    weight = mass[:, None] * binom.pmf(c, n - b, share / (1 - share))
+    weight = mass[:, None] * scipy.stats.binom.pmf(c, n - b, share / (1 - share))
     kept = weight > NEGLIGIBLE_MASS / weight.size  # never where b + c exceeds n
     value, low, high = paired_limits(b, c, n, confidence=confidence)
     reach = (high - value if upwards else value - low)[kept]

@@ -21,8 +21,8 @@ hits. Jeffreys' a = b = 1/2 would draw 53, 9 and 165.
 from __future__ import annotations
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike
-from scipy import special
 
 from checker.stats.arrays import FloatArray, check_hits
 from checker.stats.estimate import Estimate
@@ -132,11 +132,11 @@ def _end(
     log E_n is convex in p and at most 0 at x / n, so on either side there is one end.
     """
     a, b = MIXTURE
-    mixed = special.betaln(a + x, b + size - x) - special.betaln(a, b)
+    mixed = scipy.special.betaln(a + x, b + size - x) - scipy.special.betaln(a, b)
     threshold = -np.log1p(-confidence)  # log 1/α
     for _ in range(_HALVINGS):
         middle = (outside + inside) / 2
-        likelihood = special.xlogy(x, middle) + special.xlog1py(size - x, -middle)
+        likelihood = scipy.special.xlogy(x, middle) + scipy.special.xlog1py(size - x, -middle)
         excluded = mixed - likelihood >= threshold
         outside, inside = np.where(excluded, middle, outside), np.where(excluded, inside, middle)
     return np.asarray(outside, np.float64)

@@ -42,7 +42,10 @@ formats have float32's tolerance, for scores are handed out in it."""
 BEYOND = 8
 """How many tokens beyond a switch are compared; half as many before it."""
 
-_SUM_TOLERANCE = 1e-3
+_OWN_TOLERANCE = {"probability-sum": 1e-3, "one-pass": 0.25}
+"""A sum of shares, and nats a token: a model that was trained as it draws, or stopped in time, is
+known by one pass over a record as well as by several (METHODS §5)."""
+
 _ROWS, _TOKENS = 8, 64
 _LONG_TOKENS = 8192  # of all records together that are longer; at least one is taken whole
 _WATCHED = 16  # tokens whose probability is asked for in two ways
@@ -66,6 +69,9 @@ _REASONS = {
     "sampled-scores": "the probabilities with which a sampler is said to draw are not those that "
     "the model gives",
     "probability-sum": "next-token probabilities do not sum to one",
+    "one-pass": "positions switch at some length, and one pass over a longer record knows its "
+    "beginning better than the model does that draws it: it was trained on whole records, and "
+    "whoever scores those asks a model that an audit of what is drawn does not see",
 }
 
 
@@ -130,7 +136,7 @@ def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> d
             examination.sampled_scores()
     own = getattr(model, "preflight", None)
     if callable(own):
-        examination.take(own(examination.records))
+        examination.take(own([*examination.records, *examination.long]))
     steps = getattr(model, "steps", None)
     if callable(steps) and "logprobs" in model.info.capabilities:
         examination.steps(steps)
@@ -143,8 +149,8 @@ def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> d
 
 def tolerance_of(name: str, dtype: str) -> float:
     """Return by how much a check's two ways to one number may differ: nats, or a sum of shares."""
-    if name == "probability-sum":
-        return _SUM_TOLERANCE
+    if name in _OWN_TOLERANCE:
+        return _OWN_TOLERANCE[name]
     return PREFLIGHT_TOLERANCE.get(dtype, PREFLIGHT_TOLERANCE["float32"])
 
 
@@ -217,7 +223,7 @@ class _Examination:
         """Compare decoding in steps with full passes, record by record and all together."""
         # Prompts of different lengths, or there would be no padding to check.
         cuts = [max(1, len(record) // 2 - row) for row, record in enumerate(self.records)]
-        self._stepped(self.records, cuts, steps)
+        self._stepped(self.records, cuts, steps, end=self.limit)
         for cut, end in self._crossings():
             # one of half the length in the same batch, so that rows cross at different steps
             half = max(2, end // 2)
@@ -225,9 +231,12 @@ class _Examination:
                 [self._stretched(end), self._stretched(half, start=1)],
                 [cut, max(1, half - (end - cut))],
                 steps,
+                end=end,
             )
 
-    def _stepped(self, records: Sequence[Tokens], cuts: Sequence[int], steps: Steps) -> None:
+    def _stepped(
+        self, records: Sequence[Tokens], cuts: Sequence[int], steps: Steps, *, end: int | None
+    ) -> None:
         whole = [self._score([record])[0].logprob for record in records]
         found = [
             steps([record[:cut]], [record[cut:]])[0]
@@ -238,7 +247,7 @@ class _Examination:
         self.take(
             {
                 "left-padding": decoding_deviation(
-                    records, cuts, whole, teacher_forced=steps, context_length=self.limit
+                    records, cuts, whole, teacher_forced=steps, context_length=end
                 )
             }
         )

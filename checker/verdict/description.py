@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
+from checker.records.record_parts import EVENTS
 from checker.stats import false_alarms
 from checker.verdict.checks import AdmissibilityCheck, surely_higher
 
@@ -106,7 +107,7 @@ def _best_gains(table: pa.Table) -> tuple[list[tuple[float, str]], int]:
 def _parts(
     plan: AuditPlan, evidence: Mapping[str, pa.Table], *, confirmed: bool
 ) -> AdmissibilityCheck:
-    name, title = "record-parts", "Static, time and last tokens are the model's own"
+    name, title = "record-parts", "The parts of a record are the model's own"
     job = plan.job("record-parts")
     table = evidence.get(job.digest) if job else None
     if job is None or table is None:
@@ -121,18 +122,28 @@ def _parts(
         )
         for which in dict.fromkeys(part.tolist())
     }
-    wrong, level = [], false_alarms.PARTS / max(len(losses), 1)
-    for which, (model, expected) in losses.items():
-        higher = model.mean() > expected.mean() * (1 + PART_MARGIN)
-        enough = len(model) >= FORMAT_PATIENTS_NEEDED
-        if higher and enough and surely_higher(model, expected, level=level):
-            wrong.append(
-                f"of {WORDS[which]} {model.mean():.3f} nats a token against {expected.mean():.3f}"
-            )
+    level = false_alarms.PARTS / max(len(losses), 1)
+    wrong = {
+        which: f"of {WORDS.get(which, which)} {model.mean():.3f} nats a token against"
+        f" {expected.mean():.3f}"
+        for which, (model, expected) in losses.items()
+        if model.mean() > expected.mean() * (1 + PART_MARGIN)
+        and len(model) >= FORMAT_PATIENTS_NEEDED
+        and surely_higher(model, expected, level=level)
+    }
+    strange = [found for which, found in wrong.items() if which in EVENTS]
+    if strange:
+        text = (
+            "The model does not know these events: the loss"
+            f" {', and '.join(strange)} of a table of how often each token occurs. These are not"
+            " its tokens, or it has learned something else than these records; correct the"
+            " target's vocabulary and tokenization."
+        )
+        return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
     if not wrong:
-        text = "None is less likely to the model than to a table of which token follows which."
+        text = "None is less likely to the model than to a table of tokens."
         return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
-    found = f"the loss {', and '.join(wrong)} of a table of which token follows which"
+    found = f"the loss {', and '.join(wrong.values())} of a table of which token follows which"
     if confirmed:
         text = (
             f"The model does not expect them ({found}), and the trainer's own sequences show that"

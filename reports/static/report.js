@@ -48,6 +48,16 @@
     });
   }
 
+  // Laid out as blocks on a phone, a table is none to some browsers unless it says what it is.
+  const roles = {
+    "table.matrix": "table", "thead, tbody": "rowgroup", tr: "row", td: "cell",
+    "thead th": "columnheader", "tbody th": "rowheader",
+  };
+  for (const [parts, role] of Object.entries(roles)) {
+    const within = parts.startsWith("table") ? parts : `.matrix :is(${parts})`;
+    for (const part of document.querySelectorAll(within)) part.setAttribute("role", role);
+  }
+
   const number = (text) => {
     const found = text.replace(/[\u00a0\s]/g, "").replace("\u2212", "-").match(/^-?[\d.]+/);
     return found ? Number(found[0]) : NaN;

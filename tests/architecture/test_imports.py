@@ -78,6 +78,25 @@ def test_reading_a_policy_loads_faces_and_no_part_of_an_attack() -> None:
     assert not others & HEAVY
 
 
+@pytest.mark.parametrize(
+    ("commands", "loaded"),
+    [
+        (["--help", "classes find hiv", "explain demo@1"], set()),
+        # special functions alone: whether any sample could meet a limit is worked out
+        (["validate demo@1"], {"scipy"}),
+    ],
+)
+def test_what_is_typed_often_loads_nothing_heavy(commands: list[str], loaded: set[str]) -> None:
+    _, others = loaded_by(
+        "import sys; from checker.cli import run_command\n"
+        f"for words in {[one.split() for one in commands]!r}:\n"
+        "    sys.argv = ['phigate', *words]\n"
+        "    assert run_command() == 0\n"
+        "assert 'scipy.stats' not in sys.modules"
+    )
+    assert others & HEAVY <= loaded
+
+
 def test_what_is_loaded_early_would_be_seen() -> None:
     own, others = loaded_by("import checker.attacks.embedding_probe.run")
     assert min(map(layer_of, own)) < LAYERS["policy"]

@@ -6,6 +6,7 @@ would, with the real phigate on a simulated target.
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import shlex
@@ -92,7 +93,9 @@ def test_no_kit_uploads_evidence() -> None:
     (upload,) = (s for s in ACTION["runs"]["steps"] if "upload-artifact" in s.get("uses", ""))
     paths = [*upload["with"]["path"].split("\n"), *GITLAB["phigate"]["artifacts"]["paths"]]
     names = {path.rpartition("/")[2] for path in paths if path}
-    assert names == {"report.*", "attestation.json"}
+    assert names == {"report.*", "comparison.*", "attestation.json"}
+    (cached,) = (s for s in ACTION["runs"]["steps"] if "actions/cache" in s.get("uses", ""))
+    assert cached["with"]["path"] == "${{ runner.temp }}/phigate-pip"  # which alone pip fills
 
 
 def test_every_format_and_file_that_a_kit_names_is_written() -> None:
@@ -103,8 +106,8 @@ def test_every_format_and_file_that_a_kit_names_is_written() -> None:
     files = {load_plugin("phigate.reports", name).filename for name in wanted}
     text = (ROOT / "action.yml").read_text() + (KITS / "gitlab.yml").read_text()
     named = set(re.findall(r"/(report\.[a-z.]+[a-z])\b", text))
-    assert named == {"report.md", "report.github.sarif", "report.junit.xml"}
-    assert named <= files
+    assert named == {"report.github.sarif", "report.junit.xml"}
+    assert named | {"report.md"} <= files
 
 
 # --- a runner of our own ------------------------------------------------------------------------
@@ -118,6 +121,7 @@ class Runner:
     inputs: dict[str, str]
     outputs: dict[str, dict[str, str]] = field(default_factory=dict)
     code: int = 0
+    event: str = "push"
 
     def value(self, text: Any) -> str:
         """Fill in the ${{ }} of an environment or a condition's operand."""
@@ -131,7 +135,9 @@ class Runner:
         if found:
             return self.outputs.get(found[1], {}).get(found[2], "")
         return {"github.server_url": "https://github.example", "github.repository": "o/m",
-                "github.run_id": "7", "github.action_path": str(ROOT)}[name]  # fmt: skip
+                "github.run_id": "7", "github.action_path": str(ROOT), "github.token": "t",
+                "github.event_name": self.event, "runner.temp": str(self.folder),
+                "github.event.pull_request.number": "12"}[name]  # fmt: skip
 
     def holds(self, condition: str | None) -> bool:
         """Whether a step runs; knows the few forms of condition that the action uses."""
@@ -216,14 +222,14 @@ def checkout(repository: Path, tmp_path: Path) -> Path:
     return shutil.copytree(repository, tmp_path / "work")
 
 
-def act(checkout: Path, code: int, **changes: str) -> Runner:
+def act(checkout: Path, code: int, *, event: str = "push", **changes: str) -> Runner:
     """Run the action's steps for the documents that end in an exit code."""
     defaults = {name: str(one.get("default", "")) for name, one in ACTION["inputs"].items()}
     inputs = {
         **defaults, "policy": f"policy-{code}.yaml", "target": f"target-{code}.yaml",
         "install": "false", "formats": "json", **changes,
     }  # fmt: skip
-    runner = Runner(checkout, inputs)
+    runner = Runner(checkout, inputs, event=event)
     for step in ACTION["runs"]["steps"]:
         runner.run(step)
     return runner
@@ -233,7 +239,9 @@ def act(checkout: Path, code: int, **changes: str) -> Runner:
 def test_the_action_ends_with_the_exit_code_and_says_the_verdict(checkout: Path, code: int) -> None:
     runner = act(checkout, code, **{"signing-key": "release.key", "code-scanning": "true"})
     assert runner.code == code
-    assert runner.outputs["audit"] == {"exit-code": str(code), "verdict": VERDICTS[code]}
+    assert runner.outputs["audit"] == {
+        "exit-code": str(code), "verdict": VERDICTS[code], "run": "runs/phigate",
+    }  # fmt: skip
     judged = code in {0, 1, 3}
     assert (checkout / "runs" / "phigate" / "report.json").exists() == judged
     # a failed audit is signed, and its reports are uploaded; a broken one leaves nothing to sign
@@ -275,12 +283,110 @@ def test_the_summary_is_the_markdown_report(checkout: Path) -> None:
     step = next(one for one in ACTION["runs"]["steps"] if one["name"] == "Summary")
     (checkout / "run").mkdir()
     (checkout / "run" / "report.md").write_text("# Must not be released\n")
-    runner = Runner(checkout, {"run": "run"}, {"audit": {"exit-code": "1"}})
+    runner = Runner(checkout, {}, {"audit": {"exit-code": "1", "run": "run"}})
     runner.run(step)
     assert (checkout / "summary.md").read_text() == "# Must not be released\n"
     runner.outputs["audit"]["exit-code"] = "4"  # nothing was judged: what lies there is old
     runner.run(step)
     assert (checkout / "summary.md").read_text() == "# Must not be released\n"
+
+
+GH = """#!{python}
+import json, os, sys
+state, words = os.environ["GH_STATE"], sys.argv[2:]
+comments = json.load(open(state)) if os.path.exists(state) else []
+assert sys.argv[1] == "api" and os.environ["GH_TOKEN"]
+if "--jq" in words:
+    assert words[1] == "repos/o/m/issues/12/comments", words
+    mark = words[3].partition('startswith("')[2].partition('")')[0]
+    asked = '.[] | select(.user.type == "Bot" and (.body | startswith("%s"))) | .id'
+    assert words[3] == asked % mark, words
+    assert mark.startswith("<!-- phigate ") and mark.endswith(" -->")
+    print(*(i for i, one in enumerate(comments) if one[0] == "Bot" and one[1].startswith(mark)))
+    sys.exit()
+method, place, body = words[words.index("--method") + 1 :][:2] + [words[-1]]
+text = open(body.removeprefix("body=@")).read()
+assert len(text) < 65536
+if method == "POST":
+    assert place == "repos/o/m/issues/12/comments"
+    comments.append(["Bot", text])
+else:
+    comments[int(place.removeprefix("repos/o/m/issues/comments/"))][1] = text
+json.dump(comments, open(state, "w"))
+"""
+"""Answers like `gh api`, for the few questions that the action asks."""
+
+
+def test_a_pull_request_has_one_comment_with_the_comparison(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    tools, state = checkout / "tools", checkout / "comments.json"
+    tools.mkdir()
+    (tools / "gh").write_text(GH.replace("{python}", sys.executable))
+    (tools / "gh").chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tools}{os.pathsep}{os.environ['PATH']}")
+    monkeypatch.setenv("GH_STATE", str(state))
+    wanted = {"formats": "json,markdown", "comment": "true"}
+    assert act(checkout, 1, run="old", **wanted).code == 1
+    assert not state.exists()  # no pull request
+    new = {**wanted, "compare": "old", "run": "new", "target": "target-0.yaml"}
+    assert act(checkout, 0, event="pull_request", **new).code == 0
+    ((_, told),) = json.loads(state.read_text())
+    assert "Release is allowed" in told
+    assert "fail became pass" in told
+    assert "https://github.example/o/m/actions/runs/7" in told
+    # somebody who wrote the mark himself could change what it says: his comment is not taken
+    state.write_text(json.dumps([["User", told], ["Bot", told]]))
+    assert act(checkout, 2, event="pull_request", **wanted, target="target-0.yaml").code == 2
+    (his, again) = json.loads(state.read_text())
+    assert his[1] == told
+    assert "ended without a verdict: invalid (exit code 2)" in again[1]
+    (tools / "gh").write_text("#!/bin/sh\nexit 1\n")  # a fork's token may not write
+    assert act(checkout, 0, event="pull_request", run="new", **wanted).code == 0
+    missing = act(checkout, 0, compare="nowhere", run="new")
+    assert missing.code == ExitCode.USAGE
+
+
+def test_a_kept_run_is_found_again_by_its_plan(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (checkout / "phigate.toml").write_text('[defaults]\nledger = "ledger.jsonl"\n')
+    kept = {"kept-runs": "kept"}
+    first = act(checkout, 0, **kept)
+    (run,) = (checkout / "kept").iterdir()
+    assert first.outputs["audit"]["run"] == f"kept/{run.name}"
+    measured = json.loads((run / "run.json").read_text())["measured"]
+    again = act(checkout, 0, **kept)
+    assert (again.code, again.outputs["audit"]["run"]) == (0, f"kept/{run.name}")
+    assert json.loads((run / "run.json").read_text())["measured"] == measured
+    assert act(checkout, 1, **kept).code == 1  # another model, in a folder of its own
+    assert len(list((checkout / "kept").iterdir())) == 2
+
+
+def test_what_pip_downloads_is_cached_under_what_is_installed(checkout: Path) -> None:
+    steps = {one["name"]: one for one in ACTION["runs"]["steps"]}
+
+    def key(formats: str) -> str:
+        inputs = {"install": "true", "cache": "true", "formats": formats}
+        runner = Runner(checkout, inputs)
+        runner.run(steps["What pip will download"])
+        return runner.outputs["pip"]["key"]
+
+    assert key("json") == key("json") != key("json,pdf")
+    calls = checkout / "calls.txt"
+    for name in ("python3", "phigate/bin/python"):
+        (checkout / name).parent.mkdir(parents=True, exist_ok=True)
+        (checkout / name).write_text(f'#!/bin/sh\necho "$PIP_CACHE_DIR $*" >> {calls}\n')
+        (checkout / name).chmod(0o755)
+    for formats, cache in (("json, pdf", "true"), ("json", "false")):
+        environment = {"SOURCE": "/source", "FORMATS": formats, "CACHE": cache}
+        environment |= {"RUNNER_TEMP": str(checkout), "GITHUB_PATH": str(checkout / "path.txt")}
+        environment["PATH"] = f"{checkout}{os.pathsep}{os.environ['PATH']}"
+        shell(steps["Install phigate"]["run"], checkout, **environment)
+    said = [line for line in calls.read_text().splitlines() if "install" in line]
+    assert said[0].startswith(f"{checkout}/phigate-pip -m pip install")
+    assert [line.rpartition("/source")[2] for line in said] == ["[audit,pdf]", "[audit]"]
+    assert said[1].startswith(" -m pip")
 
 
 # --- GitLab -------------------------------------------------------------------------------------

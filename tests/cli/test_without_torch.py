@@ -1,4 +1,4 @@
-"""What `pip install phigate` can do: all but open or train a model, and it says what that takes."""
+"""What `pip install phigate` can do: all but measure a model, and it says what that takes."""
 
 from __future__ import annotations
 
@@ -83,7 +83,7 @@ def test_documents_evidence_and_reports_need_no_torch(
         "sign run --key officer.key": 0,
         "verify run --key officer.pub": 0,
     }
-    ends = without("torch,transformers", folder, *commands)
+    ends = without("torch,transformers,sklearn,threadpoolctl", folder, *commands)
     for (code, said), (command, expected) in zip(ends, commands.items(), strict=True):
         assert code == expected, f"{command}: {said}"
     # and it is the same judgement as with it
@@ -106,7 +106,7 @@ def test_what_asks_or_trains_a_model_names_the_extra_and_records_no_crash(worksp
         "check policy.yaml sound.yaml --out run --executor ray",
         "check policy.yaml sound.yaml --out run --format pdf",
     ]
-    modules = "torch,transformers,ray,weasyprint"
+    modules = "torch,transformers,sklearn,threadpoolctl,ray,weasyprint"
     *refused, planned, ray, pdf = without(modules, workspace, *commands)
     # what an option asks for is named with it, and is a mistake on the command line
     assert (ray[0], install_command("ray") in ray[1]) == (2, True)
@@ -125,8 +125,10 @@ def test_what_asks_or_trains_a_model_names_the_extra_and_records_no_crash(worksp
 
 
 def test_the_extras_that_are_named_are_those_that_can_be_installed() -> None:
+    imported = {"scikit-learn": "sklearn"}
     for name, modules in EXTRAS.items():
-        assert {Requirement(one).name for one in EXTRAS_OF_USERS[name]} == set(modules)
+        brought = [Requirement(one).name for one in EXTRAS_OF_USERS[name]]
+        assert {imported.get(one, one) for one in brought} == set(modules)
     heavy = {name for modules in EXTRAS.values() for name in modules}
     assert not heavy & {Requirement(one).name for one in PROJECT["dependencies"]}
     everything = (ROOT / "Makefile").read_text(encoding="utf-8")

@@ -135,8 +135,17 @@ def controls(common: str) -> dict[str, Any]:
     }
 
 
-def write_audit(folder: Path, *, sampling: dict[str, bool] | None = None) -> tuple[Path, Path]:
-    """Write cohort, targets, canaries and policy; return the policy's and the target's file."""
+def write_audit(
+    folder: Path, *, sampling: dict[str, bool] | None = None, learned: bool = True
+) -> tuple[Path, Path]:
+    """Write cohort, targets, canaries and policy; return the policy's and the target's file.
+
+    Args:
+        folder: of all of them.
+        sampling: the policy's.
+        learned: whether one score is learned, for which a reference is trained: without it, no
+            process of the audit loads torch.
+    """
     write_targets(folder, seed=0)
     target = yaml.safe_load((folder / "leaking.yaml").read_text())
     target["spec"]["reference"] = {"backend": "simulated", "path": "sound.json"}
@@ -146,6 +155,8 @@ def write_audit(folder: Path, *, sampling: dict[str, bool] | None = None) -> tup
     policy = yaml.safe_load(resource("policies/demo.yaml").read_text(encoding="utf-8"))
     spec = policy["spec"]
     spec["attackers"], spec["controls"] = ATTACKERS, controls("common-chronic")
+    if not learned:
+        spec["controls"]["recognized"]["params"] = {"score": "min-k"}
     spec["attributeClasses"] = {"common-chronic": spec["attributeClasses"]["common-chronic"]}
     spec["parameters"] |= {"sampling": sampling or {}}
     spec.pop("citations", None)

@@ -171,7 +171,7 @@ class Bench:
         )
 
     def parts(self, **higher: float) -> None:
-        """Losses of static, time and last tokens, which are a table's but for what is named.
+        """Losses of the parts of a record, which are a table's but for what is named.
 
         Args:
             higher: by part, nats a token by which the model's loss is above the table's.
@@ -179,7 +179,7 @@ class Bench:
         rows = [
             (str(i), part, 2.0 + 0.01 * (i % 7) + higher.get(part, 0.0), 2.0 + 0.01 * (i % 5))
             for i in range(100)
-            for part in ("static", "time", "end")
+            for part in ("static", "time", "end", "diagnoses", "other events")
         ]
         patient, part, loss, table = (list(column) for column in zip(*rows, strict=True))
         columns = {"patient": patient, "part": part, "loss": loss, "table": table}

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 import torch
 from transformers import (
@@ -47,11 +48,14 @@ def save_gpt2(
     return _save(config, directory, seed=seed)
 
 
-def save_llama(directory: Path, *, seed: int = 0) -> Path:
-    """Rotary positions, grouped queries, untied head."""
+def save_llama(
+    directory: Path, *, context: int = CONTEXT, rope: dict[str, Any] | None = None, seed: int = 0
+) -> Path:
+    """Rotary positions, scaled where asked, grouped queries, untied head."""
     config = LlamaConfig(
         vocab_size=VOCABULARY,
-        max_position_embeddings=CONTEXT,
+        max_position_embeddings=context,
+        rope_parameters=None if rope is None else {"rope_theta": 10000.0, **rope},
         hidden_size=32,
         intermediate_size=48,
         num_hidden_layers=2,

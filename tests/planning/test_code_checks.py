@@ -11,19 +11,24 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
 from auditing import audit, write_policy
 from command_line import Command
-from meds_builder import Patient, write_meds
+from meds_builder import FIRST_SUBJECT, Patient, make_vocabulary, write_meds
 
+from checker.codes import RANK_STRONG
 from checker.errors import DataError, DocumentError, ExitCode
-from checker.planning.code_checks import check_codes
+from checker.planning.classes import ClassRanks
+from checker.planning.code_checks import check_codes, check_told
+from checker.planning.overlap import compare_splits
 from checker.policy import load_policy, load_target
-from checker.policy.documents import DataSpec
+from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
+from checker.records.tokenization import make_tokenizer
 
 HIV = ("DIAGNOSIS//ICD//10//B20", "DIAGNOSIS//ICD//9//042")
 OTHERS = ("DIAGNOSIS//ICD//10//I10", "DIAGNOSIS//ICD//9//25000", "DIAGNOSIS//ICD//9//0030")
@@ -36,13 +41,28 @@ def check(
     systems: list[dict[str, str]] | None = None,
     parents: Mapping[str, list[str]] | None = None,
     exclude: list[str] | None = None,
+    table: Mapping[str, tuple[str | None, list[str]]] | None = None,
 ) -> Any:
-    """Check a cohort whose codes are spelled anew, under a policy that looks for HIV."""
+    """Check a cohort whose codes are spelled anew, under a policy that looks for HIV.
+
+    With `table`, `data.codes` names another table of codes, which has these descriptions and
+    parents beside the usual one's.
+    """
     patients: list[Patient] = [
         [(spell(code), day) for day, code in enumerate([*OTHERS * 20, HIV[number % 2]])]
         for number in range(10)
     ]
     write_meds(tmp_path / "data", {"train": patients, "held_out": patients}, parents=parents)
+    data = {"path": "data"}
+    if table is not None:
+        data["codes"] = "metadata/other.parquet"
+        rows = {code: (None, own) for code, own in (parents or {}).items()} | dict(table)
+        columns = {
+            "code": list(rows),
+            "description": pa.array([told for told, _ in rows.values()], pa.string()),
+            "parent_codes": pa.array([own for _, own in rows.values()], pa.list_(pa.string())),
+        }
+        pq.write_table(pa.table(columns), tmp_path / "data" / data["codes"])
     target = tmp_path / "target.yaml"
     document = {
         "apiVersion": "phigate/v1",
@@ -52,7 +72,7 @@ def check(
             "model": {"path": "model"},
             "tokenization": {"vocabulary": "vocab.json"},
             "codeSystems": systems or [],
-            "data": {"path": "data"},
+            "data": data,
         },
     }
     target.write_text(yaml.safe_dump(document))
@@ -63,12 +83,18 @@ def check(
         "codes": [
             {"system": "icd10cm", "tier": "definitive", "values": ["B20"]},
             {"system": "icd9cm", "tier": "definitive", "values": ["042"]},
+            {"system": "atc", "tier": "strong", "values": ["J05AE"], "exclude": ["J05AE03"]},
         ],
-        "exclude": [{"system": "local", "values": exclude}] if exclude else [],
+        "exclude": [
+            *([{"system": "local", "values": exclude}] if exclude else []),
+            {"system": "atc", "values": ["J05AE30"]},
+            {"system": "drug", "values": ["paxlovid"]},
+        ],
     }
     policy.write_text(yaml.safe_dump(text))
-    cohort = load_cohort(DataSpec(path="data"), base=tmp_path)
-    return check_codes(load_policy(policy), load_target(target), cohort=cohort)
+    loaded = load_target(target)
+    cohort = load_cohort(loaded.document.spec.data, base=tmp_path)
+    return check_codes(load_policy(policy), loaded, cohort=cohort)
 
 
 def test_an_honest_target_is_accepted(tmp_path: Path) -> None:
@@ -150,6 +176,90 @@ def test_the_policy_may_take_a_code_out(tmp_path: Path) -> None:
 def test_a_parent_cannot_hide_what_a_spelling_says(tmp_path: Path) -> None:
     hidden = {code: ["ICD10CM/J45"] for code in HIV}
     assert check(tmp_path, parents=hidden).claims == ()
+
+
+MAPPED = "DX//HOUSE//7"
+DRUG = "MEDICATION//17"
+
+
+@pytest.mark.parametrize(
+    ("code", "parents", "more"),
+    [
+        (MAPPED, ["ICD10CM/B20"], (None, ["ICD10CM/B20", "ATC/J05AE30"])),
+        (DRUG, ["ATC/J05AE08"], (None, ["ATC/J05AE08", "ATC/J05AE03"])),
+        (DRUG, ["ATC/J05AE08"], ("Paxlovid", ["ATC/J05AE08"])),
+    ],
+    ids=["excluded of the class", "excluded of its values", "excluded by a name"],
+)
+def test_another_table_cannot_take_a_code_out_of_a_class_by_what_it_adds(
+    tmp_path: Path, code: str, parents: list[str], more: tuple[str | None, list[str]]
+) -> None:
+    def run(folder: str, table: Mapping[str, tuple[str | None, list[str]]]) -> Any:
+        return check(
+            tmp_path / folder,
+            lambda one: code if one == HIV[0] else one,
+            parents={code: parents},
+            table=table,
+        )
+
+    honest = run("honest", {"DX//HOUSE//8": (None, ["ICD10CM/B20"])})
+    assert honest.claims == ()
+    with pytest.raises(DocumentError) as caught:
+        run("hiding", {code: more})
+    (problem,) = caught.value.problems
+    assert f"data.codes takes 1 codes out of the class 'hiv', such as '{code}'" in problem.message
+
+
+def told(folder: Path, *, hidden: int, code: str = HIV[0]) -> None:
+    """Check a token table that tells a code of HIV of all who have it but the first few."""
+    patients: list[Patient] = [
+        [("A", day) for day in range(30)] + ([(code, 30)] if number % 2 else [])
+        for number in range(80)
+    ]
+    root = write_meds(folder / "data", {"train": patients[:40], "held_out": patients[40:]})
+    cohort = load_cohort(DataSpec(path=str(root)), base=folder)
+    ids = {spelled: number for number, spelled in enumerate(cohort.codes)}
+    rows = []
+    for records in (cohort.members, cohort.nonmembers):
+        row = np.repeat(records.subject_id, np.diff(records.offsets)).tolist()
+        for subject, entry in zip(row, records.code.tolist(), strict=True):
+            own = cohort.codes[entry]
+            left_out = own == code and subject < FIRST_SUBJECT + 2 * hidden
+            # the token stays, as a mark that tells of nothing
+            rows.append(
+                (subject, ids[own], *((None, "mark", None) if left_out else (0, "code", own)))
+            )
+    subjects, tokens, events, kinds, spellings = zip(*rows, strict=True)
+    table = {
+        "subject_id": subjects,
+        "token": tokens,
+        "event": [None if one is None else place for place, one in enumerate(events)],
+        "kind": kinds,
+        "code": pa.array(spellings, pa.string()),
+        "time": pa.nulls(len(rows), pa.timestamp("us")),
+    }
+    pq.write_table(pa.table(table), folder / "tokens.parquet")
+    tokenizer = make_tokenizer(
+        TokenizationSpec(vocabulary="unused", records="tokens.parquet"),
+        vocabulary=make_vocabulary(cohort.codes),
+        base=folder,
+    )
+    ranks = np.where(np.isin(cohort.codes, HIV), RANK_STRONG, 0).astype(np.int8)
+    classes = {"hiv": ClassRanks(ranks, ranks, []), "other": ClassRanks(0 * ranks, 0 * ranks, [])}
+    pool = {"any": ClassRanks.of_pool(classes)}
+    check_told(pool, compare_splits(cohort, tokenizer=tokenizer), file="tokens.parquet")
+
+
+def test_a_token_table_does_not_choose_who_has_a_class(tmp_path: Path) -> None:
+    (tmp_path / "all").mkdir()
+    told(tmp_path / "all", hidden=0)
+    (tmp_path / "few").mkdir()
+    with pytest.raises(DataError, match="nothing of the class 'hiv' in 3 of 40 patients"):
+        told(tmp_path / "few", hidden=3)
+
+
+def test_a_code_that_a_loader_leaves_out_altogether_is_nobody_s_choice(tmp_path: Path) -> None:
+    told(tmp_path, hidden=40)
 
 
 def test_a_policy_without_classes_looks_for_no_codes(workspace: Path) -> None:

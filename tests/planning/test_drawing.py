@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from collections import Counter
 from collections.abc import Mapping
 from functools import cache
@@ -41,6 +43,8 @@ from checker.verification.run import verify_run
 
 HOSPITAL = Hospital(3200, 3200, events=24, codes=120, classes=3, prevalence=0.3, recurrence=0.1)
 SETTINGS = {"samples": 4, "horizon_tokens": 20}
+MODEL = "d" * 64
+"""Digest of a model's files."""
 
 MEMBERSHIP = {
     "title": "Nobody may tell who was in the training data",
@@ -175,22 +179,54 @@ def test_one_class_draws_nobody_for_another(hospital: Path) -> None:
     assert cell.sample.members_negative == alone.plan.cells[0].sample.members_negative
 
 
-def test_the_draw_hangs_on_seed_and_records_alone(hospital: Path) -> None:
+def test_the_draw_hangs_on_seed_model_and_records_alone(hospital: Path) -> None:
     digests = record_digests(cohort_of(hospital).members)
-    order = lot_order(digests, seed=7)
+    order = lot_order(digests, seed=7, model=MODEL)
     assert sorted(order.tolist()) == list(range(3200))
     turned = np.random.default_rng(0).permutation(3200)
-    assert (digests[turned][lot_order(digests[turned], seed=7)] == digests[order]).all()
-    without = lot_order(digests[1:], seed=7) + 1
+    assert (
+        digests[turned][lot_order(digests[turned], seed=7, model=MODEL)] == digests[order]
+    ).all()
+    without = lot_order(digests[1:], seed=7, model=MODEL) + 1
     assert without.tolist() == [place for place in order.tolist() if place]
-    other = lot_order(digests, seed=8)
-    assert len(set(order[:400].tolist()) & set(other[:400].tolist())) < 100
+    for other in (
+        lot_order(digests, seed=8, model=MODEL),
+        lot_order(digests, seed=7, model="e" * 64),
+    ):
+        assert len(set(order[:400].tolist()) & set(other[:400].tolist())) < 100
+
+
+def test_nobody_is_spared_by_a_model_that_knows_policy_and_patients(
+    hospital: Path, tmp_path: Path
+) -> None:
+    """Who was asked of one model is no more and no less asked of the next."""
+    controls = {"hiv": told("hiv"), "membership": MEMBERSHIP}
+    known = compiled(hospital, controls, "auto")
+    trained = shutil.copytree(hospital, tmp_path / "trained")
+    model = trained / "model.json"
+    content = json.loads(model.read_text())
+    share = content["unigram"]
+    share[-1], share[-2] = share[-2], share[-1]
+    model.write_text(json.dumps(content))
+    audit = compiled(trained, controls, "auto", cohort=cohort_of(hospital))
+    assert audit.plan.data.lot == known.plan.data.lot == (2000, 2000)
+    for side in (True, False):
+        spared = asked(known, "hiv")[side]
+        met = asked(audit, "hiv")[side]
+        assert len(spared) == len(met) == 300
+        assert 40 < len(met - spared) < 260
+    lots = [set(one.workload.cohort.members.subject_id[:2000].tolist()) for one in (known, audit)]
+    assert 650 < len(lots[0] - lots[1]) < 850  # 2000 of 3200 twice: 750 of the first alone
+    jobs = [{job.digest for job in one.plan.jobs} for one in (known, audit)]
+    assert not jobs[0] & jobs[1]
 
 
 def test_everybody_is_drawn_as_often_as_everybody_else(hospital: Path) -> None:
     digests = record_digests(cohort_of(hospital).members)[:60]
     drawn = Counter(
-        place for seed in range(2000) for place in lot_order(digests, seed=seed)[:15].tolist()
+        place
+        for seed in range(2000)
+        for place in lot_order(digests, seed=seed, model=MODEL)[:15].tolist()
     )
     counts = np.array([drawn[place] for place in range(60)])
     expected = 2000 * 15 / 60

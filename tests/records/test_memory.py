@@ -1,6 +1,6 @@
 """Memory grows with the events, by so many bytes each, and never with patients times vocabulary.
 
-Measured on 400,000 events and a vocabulary of 40,000, with less held at a time, so that most of
+Measured on 400,000 events and a vocabulary of 12,500, with less held at a time, so that most of
 what is seen grows with the events. Bounds lie a third above what was seen: twice as much fails.
 Some of it is fixed (the dictionary, 17 MB to look for copies of records), so that an event takes
 less where there are more of them; `benchmarks/cohort_loading.py` has the figures for 20 million.
@@ -29,14 +29,14 @@ from checker.testing.hospital import Hospital
 from checker.testing.simulated import SimulatedBackend
 
 T = TypeVar("T")
-HOSPITAL = Hospital(500, 500, events=400, codes=40_000, classes=3)
+HOSPITAL = Hospital(2000, 2000, events=100, codes=12_500, classes=3)
 
 BYTES_AN_EVENT = {
-    "load": 68,  # 16 stay; Arrow's own memory is asked for below
+    "load": 34,  # 16 stay; Arrow's own memory is asked for below
     "encode": 38,  # 19 a token, and 1.25 tokens an event here
-    "plan": 60,  # the tokens again, then every record compared with every other
-    "comparability": 66,
-    "labels": 50,  # the last of the label sets: with the longest prompts
+    "plan": 90,  # the tokens again, then every record compared with every other
+    "comparability": 58,
+    "labels": 28,  # the last of the label sets: with the longest prompts
 }
 
 

@@ -16,8 +16,15 @@ from checker.records.other_descriptions import (
     possible_first_tokens,
     tellings,
 )
-from checker.records.record_parts import PARTS
-from checker.records.tokenization import TokenizedRecords, Tokenizer
+from checker.records.record_parts import EVENTS, PARTS, kinds_of_events
+from checker.records.tokenization import (
+    KIND_EVENT,
+    KIND_SPECIAL,
+    KIND_TIME,
+    TokenizedRecord,
+    TokenizedRecords,
+    Tokenizer,
+)
 
 TOKENS = [
     "[PAD]", "[CLS]", "[BOS]", "[UNK]", "[EOS]", *(f"AGE//{n}" for n in range(40)), "GENDER//F",
@@ -122,3 +129,21 @@ def test_the_parts_of_a_record() -> None:
         for name, belongs in PARTS.items()
     }
     assert parts == {"static": ["AGE//3", "GENDER//F"], "time": ["T"], "end": ["[EOS]"]}
+
+
+def test_events_are_told_apart_by_what_they_are_of() -> None:
+    codes = {
+        "DIAGNOSIS//ICD//10//B20": "diagnoses", "ICD9CM/042": "diagnoses",
+        "LAB//50912//mg": "measurements", "MEDICATION//aspirin": "drugs", "C5": "other events",
+    }  # fmt: skip
+    record = TokenizedRecord(
+        tokens=np.arange(7, dtype=np.int32),
+        kind=np.array([KIND_SPECIAL, *[KIND_EVENT] * 5, KIND_TIME], dtype=np.int8),
+        event=np.arange(7, dtype=np.int32),
+        code=np.array([-1, *range(5), -1], dtype=np.int32),
+        field=np.full(7, -1, dtype=np.int16),
+        time_days=np.zeros(7, dtype=np.float32),
+    )
+    found = kinds_of_events(record, list(codes))
+    assert [EVENTS[place] for place in found[1:-1].tolist()] == list(codes.values())
+    assert found[[0, -1]].tolist() == [-1, -1]

@@ -10,13 +10,20 @@ from typing import Any
 
 import pytest
 import report_builder as build
+from cmarkgfm import github_flavored_markdown_to_html
 from command_line import Command
 from rich.console import Console
 
 from checker.errors import ExitCode
 from checker.report.comparison import Comparison, compare_reports, strange_side
 from checker.report.disclosure_control import for_audience
-from checker.report.formats.comparison import print_comparison, render_comparison, summary
+from checker.report.formats.comparison import (
+    ROWS_SHOWN,
+    print_comparison,
+    render_comparison,
+    render_comparison_markdown,
+    summary,
+)
 from checker.report.model import Audience, CellReport, Report
 from checker.report.regression import regressions
 from checker.stats.estimate import ReportedEstimate
@@ -221,6 +228,31 @@ def test_hostile_words_come_out_as_text() -> None:
     console = Console(width=160, record=True, file=io.StringIO())
     print_comparison(found, console)
     assert "\x1b[31m" not in console.export_text(styles=False)
+    now_failing = compare_reports(hostile, hostile.model_copy(update={"cells": []}))
+    comment = render_comparison_markdown(now_failing)
+    assert "\\<script\\>" in comment
+    assert not set("\x1b\u202e") & set(comment)
+
+
+def test_a_comment_tells_what_changed_and_counts_the_rest() -> None:
+    unchanged = render_comparison_markdown(compared([disclosed(200)], [disclosed(200)]))
+    assert "|" not in unchanged
+    assert "Of 1 no change is shown" in unchanged
+    found = compared([disclosed(200), disclosed(40, "events-5")], [disclosed(20)])
+    comment = render_comparison_markdown(found)
+    assert "leaks less" in comment
+    assert "only in the earlier report" in comment
+    assert github_flavored_markdown_to_html(comment).count("<tr>") == 1 + 2
+    many = found.model_copy(update={"changes": found.changes * 500})
+    long = render_comparison_markdown(many)
+    assert len(long) < 65_536
+    assert f"{2 * 500 - ROWS_SHOWN} more changed" in long
+
+
+def test_names_in_the_terminal_s_comparison_are_whole() -> None:
+    console = Console(width=80, record=True, file=io.StringIO())
+    print_comparison(compared([disclosed(200)], [disclosed(20)]), console)
+    assert "…" not in console.export_text()
 
 
 def test_two_runs_are_compared_on_the_command_line(phigate: Command, workspace: Path) -> None:

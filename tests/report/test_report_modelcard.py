@@ -36,10 +36,18 @@ def arguments(result: EvalResult) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("name", CASES)
-def test_the_library_reads_a_result_for_every_cell(name: str) -> None:
-    results = results_of(name)
-    assert len(results) == len(case(name).cells)
-    assert {one.task_type for one in results} == {"other"}
+def test_every_cell_is_a_numeric_result_or_named_with_its_verdict(name: str) -> None:
+    metadata = yaml.safe_load(card(name).content.split("\n---\n")[0].removeprefix("---\n"))
+    ((result,),) = (model["results"] for model in metadata["model-index"])
+    assert result["dataset"]["args"]["verdict"] == case(name).verdict
+    without = result["dataset"]["args"].get("without_number", {})
+    assert len(result["metrics"]) + len(without) == len(case(name).cells)
+    assert all(type(metric["value"]) in {int, float} for metric in result["metrics"])
+    if result["metrics"]:
+        assert [one.metric_value for one in results_of(name)] == [
+            metric["value"] for metric in result["metrics"]
+        ]
+        assert {one.task_type for one in results_of(name)} == {"other"}
 
 
 @pytest.mark.parametrize("name", CASES)
@@ -62,15 +70,15 @@ def test_a_result_has_its_bounds_limit_and_verdict() -> None:
     assert found.dataset_type == "synthetic-hospital-cohort-1-0"
 
 
-def test_a_cell_without_a_number_has_its_verdict_for_a_value() -> None:
+def test_a_cell_without_a_number_is_no_metric_and_has_its_verdict() -> None:
     shared = by_cell("every verdict, shared")
-    assert shared["substance-use-disclosure/events-5/all"].metric_value == "error"
-    small = shared["hiv-disclosure/events-5/rare_code"]
-    assert small.metric_value == "inconclusive"
+    arguments_of_data = results_of("every verdict, shared")[0].dataset_args
+    assert arguments_of_data is not None
+    without = arguments_of_data["without_number"]
+    assert without["substance-use-disclosure/events-5/all"] == "error"
     # 9 of 41 and 1 of 40 lie beyond the limit before correction: that there are some is not said
-    assert "bound_side" not in arguments(small)
-    assert "estimate" in arguments(small)["withheld"]
-    assert arguments(small).keys().isdisjoint({"lower_bound", "upper_bound", "n"})
+    assert without["hiv-disclosure/events-5/rare_code"] == "inconclusive"
+    assert not shared.keys() & without.keys()
 
 
 @pytest.mark.parametrize("name", PLAIN)

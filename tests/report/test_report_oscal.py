@@ -168,6 +168,8 @@ def test_every_reference_arrives(name: str) -> None:
     used += re.findall(r'"href": "#([^"]+)"', json.dumps(whole))
     assert used
     assert set(used) <= set(defined)
+    resources = {one["uuid"] for one in whole["back-matter"]["resources"]}
+    assert resources <= set(used)  # a resource that nothing links is lost on its reader
     controls = {one["control-id"] for one in whole["local-definitions"]["objectives-and-methods"]}
     (selection,) = result_of(name)["reviewed-controls"]["control-selections"]
     assert {one["control-id"] for one in selection["include-controls"]} == controls

@@ -117,7 +117,7 @@ def cluster() -> Iterator[Cluster]:
 def audit(cluster: Cluster, tmp_path_factory: pytest.TempPathFactory) -> Audit:
     """An audit with every probe; it runs serially while the cluster starts."""
     folder = tmp_path_factory.mktemp("audit")
-    write_audit(folder)
+    write_audit(folder, learned=False)
     command = Audit(folder, "").arguments("check", folder / "serial", *JUDGED)
     done = subprocess.run(command, env=ENVIRONMENT, capture_output=True, text=True, check=False)
     assert done.returncode == ExitCode.FAIL, done.stderr

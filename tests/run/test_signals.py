@@ -15,6 +15,7 @@ import time
 from pathlib import Path
 
 import pytest
+from auditing import demo_policy
 from command_line import run_phigate
 
 from benchmarks.kills import INTERRUPTED, Audit, Stopped, wrongly_stopped
@@ -26,7 +27,7 @@ from checker.evidence import write_atomically
 
 @pytest.fixture(scope="module")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return Audit.write(tmp_path_factory.mktemp("signals"))
+    return Audit.write(tmp_path_factory.mktemp("signals"), demo_policy())
 
 
 def stop_when(
@@ -154,7 +155,7 @@ def test_a_signal_after_the_verdict_leaves_its_exit_code(number: signal.Signals)
     # between the command and the end, in functions that were registered, and when modules go
     script = f"""
 import atexit, os, sys
-import checker.cli.program as program
+import checker.cli, checker.cli.program as program
 def send(*_):
     os.kill(os.getpid(), {int(number)})
 class Held:
@@ -163,15 +164,34 @@ class Held:
 sys.held = Held()
 atexit.register(send)
 program.cli.main = lambda **_: 3
-ended = program.sys.exit
+ended = sys.exit
 def exit(code):
     send()
     ended(code)
-program.sys.exit = exit
-program.main()
+sys.exit = exit
+checker.cli.main()
 """
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
     assert (done.returncode, done.stderr) == (3, "")
+
+
+@pytest.mark.parametrize("number", CAUGHT)
+def test_a_signal_while_modules_are_imported_stops_the_command(number: signal.Signals) -> None:
+    script = f"""
+import os, sys
+class Sent:
+    def find_spec(self, name, path=None, target=None):
+        if name == "click":
+            os.kill(os.getpid(), {int(number)})
+sys.meta_path.insert(0, Sent())
+sys.argv = ["phigate", "--version"]
+import checker.cli
+assert "click" not in sys.modules
+checker.cli.main()
+"""
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True)
+    assert (done.returncode, done.stdout) == (interruption.EXIT_CODE, "")
+    assert "run the same command again" in done.stderr
 
 
 @pytest.mark.parametrize("error", [RuntimeError("from a library"), EvidenceError("of ours")])

@@ -20,12 +20,13 @@ from scipy.stats import chisquare
 from tiny_models import CONTEXT, VOCABULARY
 from transformers import AutoModelForCausalLM
 
-from checker.errors import TargetError
+from checker.errors import PhigateWarning, TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import Sampler, TargetModel, Tokens
 from checker.targets.backends.checkpoint import HuggingFaceBackend
 from checker.targets.conformance import Usage, examine
 from checker.targets.engine.attention_cache import SharedPrefixCache
+from checker.targets.engine.generating import Way
 from checker.targets.engine.huggingface import HuggingFaceTarget
 
 ARCHITECTURES: dict[str, Callable[[Path], Path]] = {
@@ -393,14 +394,15 @@ def test_preflight_flags_steps_that_lose_positions(models: Path) -> None:
         examine(target, records(*LENGTHS), usage=Usage())
 
 
-def test_no_way_of_decoding_hides_that_a_model_loses_positions(models: Path) -> None:
-    # Broken before it is loaded: no memory suits it, and what is left is found out as well.
+def test_a_model_that_loses_positions_is_drawn_from_by_whole_passes(models: Path) -> None:
+    # Broken before it is loaded: no memory suits it, and what has none loses nothing.
     model = plain(models / "gpt2")
     lose_positions(model)
-    target = wrapped(model)
-    assert target.decoding == "generate"
-    with pytest.raises(TargetError, match=r"preflight: cached-decoding deviates by \d"):
-        examine(target, records(*LENGTHS), usage=Usage())
+    with pytest.warns(PhigateWarning, match=r"each token is drawn by a pass over all"):
+        target = wrapped(model)
+    assert target.decoding == "whole passes"
+    found = examine(target, records(*LENGTHS), usage=Usage())
+    assert found["cached-decoding"] < 1e-4
 
 
 def test_preflight_flags_rows_that_see_what_is_not_theirs(
@@ -443,11 +445,12 @@ def test_a_model_that_sees_its_padding_is_given_none_and_flagged_with_it(models:
     target = wrapped(model)
     found = examine(target, records(*LENGTHS), usage=Usage())
     assert found["left-padding"] < 1e-4
-    target._together = "padded"
+    target._way = Way("padded")
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
         examine(target, records(*LENGTHS), usage=Usage())
 
 
+@pytest.mark.filterwarnings("ignore:steps that keep:checker.errors.PhigateWarning")
 def test_preflight_flags_a_score_that_depends_on_the_batch(models: Path) -> None:
     model = plain(models / "gpt2")
 

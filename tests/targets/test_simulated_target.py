@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import json
 import os
 import subprocess
@@ -293,15 +294,13 @@ def test_a_missing_file_is_named(tmp_path: Path) -> None:
 def test_describing_a_target_imports_no_torch() -> None:
     report = "import sys; print(sorted({'torch', 'transformers'} & set(sys.modules)))"
     light = "import checker.targets.backends.checkpoint, checker.testing.simulated; " + report
-    # The control: the same check does notice torch behind its door.
-    heavy = "import checker.targets.engine.huggingface; " + report
-    outputs = [
-        subprocess.run(
-            [sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        for code in (light, heavy)
-    ]
-    assert outputs == ["[]", "['torch', 'transformers']"]
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", light], capture_output=True, text=True, check=True
+    )
+    assert done.stdout == "[]\n"
+    # the control, in this process: behind the door there is torch
+    importlib.import_module("checker.targets.engine.huggingface")
+    assert {"torch", "transformers"} <= set(sys.modules)
 
 
 def test_a_user_has_no_simulated_backend(simulated_targets: Path) -> None:

@@ -10,11 +10,13 @@ import pytest
 import tiny_models
 import torch
 from tiny_models import VOCABULARY
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, GenerationMixin, Phi3ForCausalLM
 
+from checker.errors import PhigateWarning
 from checker.policy.documents import ModelSpec
-from checker.targets import Tokens
+from checker.targets import Sampler, Tokens
 from checker.targets.backends.checkpoint import HuggingFaceBackend, _switch_lengths
+from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
 from checker.targets.engine.huggingface import HuggingFaceTarget
 
@@ -94,12 +96,94 @@ def test_a_window_that_no_configuration_names_is_found_at_the_longest_prompt(mod
         examine(target, records(110, 64), usage=LONG)
 
 
-def test_positions_that_switch_are_refused_only_where_they_do(models: Path) -> None:
+def test_a_record_whose_positions_switch_is_read_as_it_is_drawn(models: Path) -> None:
     target = opened(models / "longrope")
     assert target.info.switch_lengths == {"original_max_position_embeddings": 80}
-    examine(target, records(60, 50), usage=SHORT)
-    with pytest.raises(ConformanceError, match=r"record-length .* how long the record goes on"):
-        examine(target, records(110, 64), usage=LONG)
+    assert (target.cached_tokens, target.decoding_beyond) == (79, "generate")
+    long, short = records(110, 60)
+    scores = [one.logprob for one in target.score([long, short])]  # one batch
+    sampled = [one.logprob for one in target.score_sampled([long], temperature=1.0, top_p=1.0)]
+    model = plain(models / "longrope")
+    for found, record in zip([*scores, *sampled], [long, short, long], strict=True):
+        assert np.abs(found - next_logprobs(model, record, cut=1)).max() < 1e-4
+    for cut in (40, 72, 79, 80, 81, 95):  # beside prompts that cross elsewhere, or never do
+        pairs = [(long, cut), (long, cut - 5), (short, 30)]
+        steps = target.steps([one[:n] for one, n in pairs], [one[n:] for one, n in pairs])
+        for (record, n), found in zip(pairs, steps, strict=True):
+            assert np.abs(found - next_logprobs(model, record, cut=n)).max() < 1e-4
+    expected = next_logprobs(model, long, cut=70)
+    sampler = Sampler(temperature=1.0, top_p=1.0, horizon_tokens=40, seed=0)
+    watch = watch_of([[int(token)] for token in long[70:]], vocabulary_size=VOCABULARY)
+    (masses,) = target.masses([long[:70]], [long[70:]], sampler=sampler, watch=watch)
+    assert np.abs(masses[range(40), range(40)] - np.exp(expected)).max() < 1e-5
+
+
+def test_a_rope_switch_is_audited_on_either_side_and_across(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = opened(models / "longrope")
+    monkeypatch.setattr(target._forward, "gain_of_one_pass", lambda tokens: 0.0)  # random weights
+    for usage in (SHORT, LONG):
+        found = examine(target, records(110, 64, 95, 50), usage=usage)
+        assert max(found["record-length"], found["cached-decoding"], found["left-padding"]) < 1e-3
+
+
+def test_where_no_memory_does_each_token_takes_a_whole_pass(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # as architectures do that have such positions and do not read anew where they switch
+    keeps = GenerationMixin.prepare_inputs_for_generation
+    monkeypatch.setattr(Phi3ForCausalLM, "prepare_inputs_for_generation", keeps)
+    with pytest.warns(PhigateWarning, match=r"whole passes beyond 79 tokens, so each token"):
+        target = opened(models / "longrope")
+    assert (target.decoding, target.decoding_beyond) == ("shared prefix", "whole passes")
+    (record,) = records(100)
+    (found,) = target.steps([record[:70]], [record[70:]])
+    expected = next_logprobs(plain(models / "longrope"), record, cut=70)
+    assert np.abs(found - expected).max() < 1e-4
+
+
+def test_a_model_that_one_pass_knows_better_than_it_draws_is_refused(models: Path) -> None:
+    target, model = opened(models / "longrope"), plain(models / "longrope")
+    with torch.inference_mode():
+        # weights are random, so of some records one pass knows more and of others less
+        long = max(records(*[110] * 8), key=target._forward.gain_of_one_pass)
+        ids = torch.from_numpy(long.astype(np.int64))
+        one_pass = model(ids[None]).logits[0].log_softmax(-1)[range(79), ids[1:80]]
+    drawn = next_logprobs(model, long, cut=1)[:79]
+    gain = float(one_pass.mean()) - np.mean(drawn)
+    assert gain > 0.25
+    with torch.inference_mode():
+        assert target._forward.gain_of_one_pass(long) == pytest.approx(gain, abs=1e-4)
+        assert target._forward.gain_of_one_pass(long[:80]) == 0.0
+    with pytest.raises(ConformanceError, match=r"one-pass deviates by .* knows its beginning"):
+        examine(target, [long], usage=LONG)
+
+
+@pytest.mark.parametrize(
+    "scaling",
+    [
+        {"rope_type": "linear", "factor": 2.0},
+        {"rope_type": "yarn", "factor": 2.0, "original_max_position_embeddings": 64},
+        {"rope_type": "dynamic", "factor": 2.0},
+        {
+            "rope_type": "llama3",
+            "factor": 2.0,
+            "low_freq_factor": 1.0,
+            "high_freq_factor": 4.0,
+            "original_max_position_embeddings": 64,
+        },
+    ],
+    ids=lambda scaling: str(scaling["rope_type"]),
+)
+def test_scaled_positions_share_prefixes_at_all_lengths(
+    tmp_path: Path, scaling: dict[str, Any]
+) -> None:
+    tiny_models.save_llama(tmp_path / "model", context=128, rope=scaling)
+    target = opened(tmp_path / "model")
+    assert (target.cached_tokens, target.decoding) == (None, "shared prefix")
+    found = examine(target, records(110, 64, 50), usage=LONG)
+    assert found["cached-decoding"] < 1e-4
 
 
 def test_a_masked_language_model_is_refused_as_one(models: Path) -> None:

@@ -103,6 +103,18 @@ def test_tokens_that_the_model_does_not_expect_keep_it_from_passing(part: str) -
     assert only(one.judge()) == ("pass", None)
 
 
+def test_events_of_a_kind_that_the_model_does_not_know_keep_it_from_passing() -> None:
+    one = bench()
+    one.parts(diagnoses=0.3)
+    judgement = one.judge()
+    assert only(judgement) == ("inconclusive", "attack-not-shown-to-work")
+    (check,) = (c for c in judgement.checks if c.name == PARTS)
+    assert check.holds is None
+    assert "The model does not know these events: the loss of diagnoses 2.3" in check.explanation
+    one.parts(diagnoses=0.15)
+    assert only(one.judge()) == ("pass", None)
+
+
 def test_the_plan_says_how_often_both_checks_let_a_sound_model_through() -> None:
     plan = bench().plan
     found = {one.name: one for one in check_powers(plan)}

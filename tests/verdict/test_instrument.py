@@ -95,6 +95,15 @@ def test_no_confirmation_helps_a_model_that_is_worse_than_a_unigram() -> None:
     assert only(judgement).reason == "attack-not-shown-to-work"
 
 
+def test_no_confirmation_helps_where_the_model_does_not_know_the_events_of_a_kind() -> None:
+    """Whoever describes the tokens wrongly can write a sample that says the same."""
+    for parts, verdict in (({"time": 0.3}, "pass"), ({"diagnoses": 0.3}, "inconclusive")):
+        bench = passing()
+        bench.parts(**parts)
+        add_tokens(bench, compared=20, different=0)
+        assert only(expecting(bench, {"tokens": "sample.parquet"})).verdict == verdict
+
+
 def test_a_model_as_good_as_a_table_but_for_chance_is_not_blocked() -> None:
     bench = passing()
     bench.right_format(unigram=1.2, bigram=1.018)  # within 2 %

@@ -230,8 +230,10 @@ def test_a_comparison_is_held_against_its_run(
     assert broken(later) == []
     assert "what it says of the earlier run" in " ".join(phigate("verify", later)[1].split())
     data, page = folder / "comparison.json", folder / "comparison.html"
-    contents = data.read_bytes(), page.read_bytes()
+    comment = folder / "comparison.md"
+    contents, commented = (data.read_bytes(), page.read_bytes()), comment.read_bytes()
     for path, content in (
+        (comment, commented.replace(b"fail", b"pass")),
         (page, contents[1].replace(b"fail", b"pass")),
         (data, contents[0].replace(b'"verdict": "fail"', b'"verdict": "pass"')),
         (data, contents[0] + b"\n"),
@@ -243,5 +245,6 @@ def test_a_comparison_is_held_against_its_run(
         assert any("comparison" in text for text in broken(later)), content[:30]
         data.write_bytes(contents[0])
         page.write_bytes(contents[1])
+        comment.write_bytes(commented)
     data.unlink()
     assert any("lies here without the comparison.json" in text for text in broken(later))

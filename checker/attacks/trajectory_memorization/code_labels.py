@@ -23,7 +23,6 @@ from typing import Any, Final, Literal
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.feature_extraction.text import TfidfVectorizer
 
 from checker.canonical import digest, sha256_hex
 from checker.codes import CodeReader, CodeSystem
@@ -183,6 +182,8 @@ def _terms(entry: _Entry | None, reader: CodeReader) -> list[str]:
 def _lexical(bags: Sequence[list[str]]) -> sparse.csr_array:
     if not any(bags):
         return sparse.csr_array((len(bags), 1))
+    from sklearn.feature_extraction.text import TfidfVectorizer  # of the extra `audit`
+
     model = TfidfVectorizer(analyzer=_as_it_is, dtype=np.float64)
     return sparse.csr_array(model.fit_transform(bags))
 

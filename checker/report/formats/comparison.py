@@ -1,6 +1,9 @@
-"""A comparison of two reports for people: in a terminal, and as one page that needs only itself."""
+"""A comparison of two reports for people: in a terminal, as a page of its own, in a comment."""
 
 from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from types import MappingProxyType
 
 from markupsafe import Markup
 from rich.console import Console
@@ -8,6 +11,8 @@ from rich.table import Table
 from rich.text import Text
 
 from checker.report.comparison import CellChange, ComparedCell, Comparison, Direction
+from checker.report.formats.markdown_syntax import escape
+from checker.report.formats.markdown_syntax import table as markdown_table
 from checker.report.formats.templates import content_policy, environment, static_text
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.numbers import bounds, figure
@@ -27,6 +32,9 @@ NOTE = (
     "A difference is shown where its whole interval lies on one side of zero. Each interval stands"
     " for itself: among many tests a few differ by chance."
 )
+ROWS_SHOWN = 40
+"""Of a comment, which may hold 65,536 characters: what it leaves out is counted."""
+
 _STYLES = {"worse": "bold red", "better": "green"}
 
 
@@ -38,7 +46,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
         console.print(Text(caution, style="yellow"))
     table = Table(show_lines=True, highlight=False)
     for column in ("test", "outcome", "difference", "earlier", "later"):
-        table.add_column(column)
+        table.add_column(column, overflow="fold")  # names cut short would look alike
     for change in found.changes:
         table.add_row(
             Text(f"{shorten(change.title, 80)}\n{plain(change.id)}"),
@@ -69,6 +77,46 @@ def render_comparison(found: Comparison) -> str:
             summary=summary(found),
         )
     )
+
+
+def render_comparison_markdown(found: Comparison) -> str:
+    """Render a comparison for a comment: what changed, and how much more there is."""
+    changed = [one for one in found.changes if _is_changed(one)]
+    shown = changed[:ROWS_SHOWN]
+    parts = [[f"**{CONFIDENTIAL}**"]] if found.audience == "internal" else []
+    parts += [["### Compared with an earlier run"], [escape(summary(found))]]
+    parts += [[f"> {escape(caution)}"] for caution in found.cautions]
+    if shown:
+        rows = [
+            [
+                f"{escape(shorten(one.title, 80))}<br>{escape(shorten(one.id, 120))}",
+                escape(outcome(one)),
+                escape(difference(one)),
+                escape(cell_words(one.before, one.metric)),
+                escape(cell_words(one.after, one.metric)),
+            ]
+            for one in shown
+        ]
+        parts.append(markdown_table(["test", "outcome", "difference", "earlier", "later"], rows))
+    left = len(found.changes) - len(shown)
+    if more := len(changed) - len(shown):
+        parts.append([f"{more} more changed; the page of the comparison has all."])
+    if left - more:
+        parts.append([f"Of {left - more} no change is shown."])
+    parts.append([escape(NOTE)])
+    return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _is_changed(one: CellChange) -> bool:
+    """Whether a comment tells of a cell: its leakage, its verdict or its being there changed."""
+    verdicts = {found and (found.verdict, found.waived) for found in (one.before, one.after)}
+    return one.direction in {"worse", "better"} or len(verdicts) == 2
+
+
+PAGES: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
+    {"comparison.html": render_comparison, "comparison.md": render_comparison_markdown}
+)
+"""What a comparison is written as for people, by file name."""
 
 
 def summary(found: Comparison) -> str:

@@ -1,9 +1,9 @@
 """The findings for a Hugging Face model card: `model-index` metadata, and a section to put into it.
 
 The file is a card of its own: what stands between the two `---` goes into the metadata of the
-model's README, the rest below it. Every cell is a metric, for a result that was left out would
-read as if nothing had been found; where it has no number, or none that this audience may see, its
-verdict stands for it.
+model's README, the rest below it. Programs read the value of a metric as a number, so a cell that
+has none, or none that this audience may see, is no metric; what was left out would read as if
+nothing had been found, so its verdict stands beside them, by cell.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from checker.report.wording.findings import (
 )
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.terms import ACCESS
+from checker.stats.estimate import ReportedEstimate
 
 TASK = {"type": "other", "name": "Leakage audit"}
 SHORT = 80
@@ -66,7 +67,10 @@ def render_model_card(report: Report) -> str:
 
 def model_index(report: Report) -> list[dict[str, Any]]:
     """Return the findings as Hugging Face's `model-index`: one task and data set, many metrics."""
-    target = report.target
+    target, texts = report.target, finding_texts(report)
+    without = {
+        shorten(text.cell.id, LONG): text.verdict for text in texts if text.cell.estimate is None
+    }
     return [
         {
             "name": shorten(target.name, LONG),
@@ -76,41 +80,43 @@ def model_index(report: Report) -> list[dict[str, Any]]:
                     "dataset": {
                         "name": shorten(target.data_set, LONG),
                         "type": _slug(target.data_set),
-                        "args": {
-                            "members": shorten(target.members_split, SHORT),
-                            "nonmembers": shorten(target.nonmembers_split, SHORT),
-                        },
+                        "args": filled(
+                            {
+                                "members": shorten(target.members_split, SHORT),
+                                "nonmembers": shorten(target.nonmembers_split, SHORT),
+                                "verdict": report.verdict,
+                                "without_number": without,
+                            }
+                        ),
                     },
-                    "metrics": [_metric(text) for text in finding_texts(report)],
+                    "metrics": [
+                        _metric(text, number)
+                        for text in texts
+                        if (number := text.cell.estimate) is not None
+                    ],
                 }
             ],
         }
     ]
 
 
-def _metric(text: FindingText) -> dict[str, Any]:
+def _metric(text: FindingText, number: ReportedEstimate) -> dict[str, Any]:
     cell = text.cell
-    number = cell.estimate
     name = f"{title_words(cell)}: {text.about}, {text.attacker}, {text.patients}"
-    bounds: dict[str, Any] = {}
-    if number is not None:
-        bounds = {
-            "lower_bound": number.low,
-            "upper_bound": number.high,
-            "confidence": number.confidence,
-            "n": number.n,
-        }
     return {
         "type": shorten(cell.metric, SHORT),
         "name": shorten(name, LONG),
-        "value": text.verdict if number is None else number.value,
+        "value": number.value,
         "args": filled(
             {
                 "cell": shorten(cell.id, LONG),
                 "verdict": text.verdict,
                 "decides": cell.gating,
                 "limit": cell.limit.fail,
-                **bounds,
+                "lower_bound": number.low,
+                "upper_bound": number.high,
+                "confidence": number.confidence,
+                "n": number.n,
                 "bound_side": cell.bound_side,
                 "withheld": [plain(field) for field in cell.withheld],
             }

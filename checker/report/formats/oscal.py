@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import re
 import uuid
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 from urllib.parse import quote
 
@@ -87,6 +87,17 @@ class _Document:
     def content(self) -> dict[str, Any]:
         """Return the whole of it."""
         report, policy, target = self.report, self.report.policy, self.report.target
+        result, resources = self._result(), self._resources()
+        # what no observation and no finding rests on is the whole result's: all is linked
+        plan = self.id_of("plan")
+        linked = {plan, *_linked(result)}
+        others = [one for one in resources if one["uuid"] not in linked]
+        links = [
+            {"href": f"#{one['uuid']}", "rel": "reference" if "citation" in one else "evidence"}
+            for one in others
+        ]
+        if links:
+            result["links"] = links
         return {
             "uuid": _uuid("report", sha256_hex(report.to_bytes())),
             "metadata": {
@@ -115,7 +126,7 @@ class _Document:
                 ),
             },
             "import-ap": {
-                "href": f"#{self.id_of('plan')}",
+                "href": f"#{plan}",
                 "remarks": "The audit plan that phigate compiled from the policy: plan.json.",
             },
             "local-definitions": {
@@ -124,8 +135,8 @@ class _Document:
                     *(_presupposed(one) for one in report.prerequisites),
                 ]
             },
-            "results": [self._result()],
-            "back-matter": {"resources": self._resources()},
+            "results": [result],
+            "back-matter": {"resources": resources},
         }
 
     def _objective(self, control: ControlReport) -> dict[str, Any]:
@@ -398,6 +409,18 @@ class _Document:
                 resource["remarks"] = _prose(". ".join(said))
             resources.append(resource)
         return resources
+
+
+def _linked(part: Any) -> Iterator[str]:
+    """Yield the identifiers that a part of a document points to by `href`."""
+    if isinstance(part, dict):
+        href = part.get("href")
+        if isinstance(href, str) and href.startswith("#"):
+            yield href[1:]
+        part = list(part.values())
+    if isinstance(part, list):
+        for one in part:
+            yield from _linked(one)
 
 
 def _prerequisite_id(one: PrerequisiteReport) -> str:

@@ -163,6 +163,8 @@ def _run(
             "driver": {
                 "name": "phigate",
                 "version": version,
+                # a package URL: an absolute address of this very version, wherever it was got from
+                "informationUri": f"pkg:pypi/phigate@{quote(version, safe='')}",
                 "rules": [
                     *(_rule(report, control) for control in report.controls),
                     *(_prerequisite_rule(one) for one in report.prerequisites),

@@ -15,13 +15,12 @@ from checker.extras import install_command
 from checker.run.execution import Execution
 from checker.run.executors.ray_network import choose_network
 from checker.run.executors.serial import SerialExecutor
-from checker.run.executors.worker import CPU_ENVIRONMENT, Openers, Outcome, ReadyJob, Take
+from checker.run.executors.worker import Openers, Outcome, ReadyJob, Take, cpu_environment
 
 if TYPE_CHECKING:
     from checker.run.prepare import Prepared
 
 __all__ = [
-    "CPU_ENVIRONMENT",
     "EXECUTORS",
     "Executor",
     "Openers",
@@ -30,6 +29,7 @@ __all__ = [
     "SerialExecutor",
     "Take",
     "choose_executor",
+    "cpu_environment",
 ]
 
 EXECUTORS = ("serial", "ray")

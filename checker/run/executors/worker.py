@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from importlib.metadata import version
+from functools import cache
+from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
 import numpy as np
@@ -18,9 +19,6 @@ from checker.targets.conformance import ConformanceError, Usage, examine
 
 PREFLIGHT_RECORDS = 32
 """Of a model that repeats a tenth of its members, one is among so many with chance 97 %."""
-
-CPU_ENVIRONMENT = {name: version(name) for name in ("numpy", "scipy", "scikit-learn", "pyarrow")}
-"""What the numbers of jobs that run on no model depend on beside the job."""
 
 Openers = Mapping[str, Callable[[], TargetModel]]
 """What loads a model, by the name under which jobs run on it: "target" or "reference"."""
@@ -53,6 +51,19 @@ class Outcome:
 Take = Callable[[Callable[[Job], bool]], ReadyJob | None]
 """Hands out the next job of a kind that may run now, or None where there is none at present; what
 may run can change whenever an outcome has been recorded."""
+
+
+def cpu_environment() -> dict[str, str]:
+    """Return what the numbers of jobs that run on no model depend on beside the job."""
+    return {name: _version(name) for name in ("numpy", "scipy", "scikit-learn", "pyarrow")}
+
+
+@cache
+def _version(distribution: str) -> str:
+    try:
+        return version(distribution)
+    except PackageNotFoundError:  # without the extra `audit`: nothing that is kept was made so
+        return "not installed"
 
 
 class Worker:

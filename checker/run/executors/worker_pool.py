@@ -24,7 +24,7 @@ from checker.evidence import Pseudonyms
 from checker.planning import Job
 from checker.run.execution import Execution
 from checker.run.executors.ray_cluster import PendingCall, RayCluster, WorkerHandle, WorkerLost
-from checker.run.executors.worker import CPU_ENVIRONMENT, Outcome, ReadyJob, Take, Worker
+from checker.run.executors.worker import Outcome, ReadyJob, Take, Worker, cpu_environment
 from checker.run.prepare import Prepared
 from checker.version import PHIGATE_VERSION
 
@@ -32,7 +32,7 @@ MOST_LOSSES = 3
 POLL_S = 0.25
 PLACE_TIMEOUT_S = 600.0
 
-_SOFTWARE = {"phigate": PHIGATE_VERSION, **CPU_ENVIRONMENT}
+_SOFTWARE = {"phigate": PHIGATE_VERSION, **cpu_environment()}
 _THREADS = ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")
 
 

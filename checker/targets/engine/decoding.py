@@ -114,6 +114,7 @@ def decode(
     request: DecodingRequest,
     choice: TokenChoice,
     *,
+    prompts: Sequence[int],
     cache: type[DecodingCache],
     make_cache: Callable[[Capacity, int], DecodingCache],
     limits: BatchLimits,
@@ -125,6 +126,7 @@ def decode(
     Args:
         request: takes the results.
         choice: of what sequences are fed.
+        prompts: numbers of those that are continued.
         cache: says how large buffers are, and whether prefixes share a slot.
         make_cache: makes one of some capacity that reads so many padded tokens at once.
         limits: of a batch.
@@ -134,7 +136,7 @@ def decode(
     Raises:
         TargetError: a single sample does not fit into the device's memory, or the model fails.
     """
-    waiting = deque(_prefixes(request, share=cache.shares_prefixes))
+    waiting = deque(_prefixes(request, prompts, share=cache.shares_prefixes))
     horizon, read_tokens, most = request.horizon_tokens, limits.read_tokens, limits.sequences
     while waiting:
         waiting = deque(sorted(waiting, key=lambda prefix: -len(prefix.tokens)))
@@ -161,12 +163,12 @@ def decode(
         most, read_tokens = capacity.sequences // 2, read_tokens // 2
 
 
-def _prefixes(request: DecodingRequest, *, share: bool) -> list[_Prefix]:
+def _prefixes(request: DecodingRequest, prompts: Sequence[int], *, share: bool) -> list[_Prefix]:
     """Return the prefixes to read, with the samples that go on from each."""
-    own = [prompt[:-1].astype(np.int32) for prompt in request.prompts]
+    own = {prompt: request.prompts[prompt][:-1].astype(np.int32) for prompt in prompts}
     # Big-endian, so that bytes are ordered like ids: what begins with a prefix follows it.
-    spelled = [tokens.astype(">i4").tobytes() for tokens in own]
-    order = sorted(range(len(own)), key=lambda prompt: (spelled[prompt], prompt))
+    spelled = {prompt: tokens.astype(">i4").tobytes() for prompt, tokens in own.items()}
+    order = sorted(own, key=lambda prompt: (spelled[prompt], prompt))
     prefixes: list[_Prefix] = []
     last = b""
     for prompt in reversed(order):

@@ -2,13 +2,14 @@
 
 Four decisions govern it.
 
-*Scores come from one forward pass* (`checker.targets.engine.scoring`).
+*Scores come from one forward pass* (`checker.targets.engine.scoring`), or from one for each part of
+a record where positions switch.
 
 *Rollouts read each prompt once* (`checker.targets.engine.decoding`). Which cache does for a model,
 or whether only the library's own `generate` does, is measured when it is loaded, by comparing steps
-with a full pass, around every length at which the configuration has windows, chunks or positions
-switch: beyond the first at which the steps fail, `generate` takes over. Preflight then goes through
-what was chosen.
+with full passes, around every length at which the configuration has windows, chunks or positions
+switch: beyond the first at which the steps fail, `generate` takes over, in the fastest way that
+agrees around all of them, without a cache at last. Preflight then goes through what was chosen.
 
 *The draw is ours* (`checker.targets.engine.drawing`). Counter-based uniforms
 (`checker.targets.sampling`) make a rollout depend on the seed, the prompt's key and the sample
@@ -23,6 +24,7 @@ wrongly looks safe.
 from __future__ import annotations
 
 import contextlib
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -31,7 +33,7 @@ import torch
 from numpy.typing import NDArray
 from transformers import GenerationConfig
 
-from checker.errors import TargetError
+from checker.errors import PhigateWarning, TargetError
 from checker.targets import (
     CAPABILITIES,
     More,
@@ -53,7 +55,7 @@ from checker.targets.engine.batches import in_batches
 from checker.targets.engine.cache import Capacity, DecodingCache
 from checker.targets.engine.decoding import BatchLimits, DecodingRequest, decode
 from checker.targets.engine.drawing import WatchedClasses
-from checker.targets.engine.generating import Together, generate
+from checker.targets.engine.generating import WAYS, Way, generate
 from checker.targets.engine.loading import (
     device_name,
     fuse_activations,
@@ -140,14 +142,15 @@ class HuggingFaceTarget:
         self._unit_bytes = 0
         self._cached_tokens: int | None = None
         # a recurrent state takes in whatever stands to its left, padding included
-        is_stateful = getattr(model, "_is_stateful", False)
-        self._together: Together = "equal lengths" if is_stateful else "padded"
+        self._ways = WAYS[1:] if getattr(model, "_is_stateful", False) else WAYS
+        self._way = self._ways[0]
         self._attention: str = model.config._attn_implementation
+        self._try_switches()
         self._choose_cache(trial)
         if self._cache is not None:
             self._cached_tokens = self._longest_cached()
-        else:
-            self._together = self._choose_together(trial)
+        if self._cache is None or self._cached_tokens is not None:
+            self._way = self._choose_way(trial)
 
     @property
     def info(self) -> TargetInfo:
@@ -155,12 +158,17 @@ class HuggingFaceTarget:
 
     @property
     def decoding(self) -> str:
-        """What rollouts go through: "shared prefix", "states" or "generate"."""
-        return "generate" if self._cache is None else self._cache.name
+        """What rollouts go through: "shared prefix", "states", "generate" or "whole passes"."""
+        return self.decoding_beyond if self._cache is None else self._cache.name
+
+    @property
+    def decoding_beyond(self) -> str:
+        """What those of more than `cached_tokens` do: "generate" or "whole passes"."""
+        return "generate" if self._way.cached else "whole passes"
 
     @property
     def cached_tokens(self) -> int | None:
-        """Most tokens of prompt and continuation that do; longer ones go through `generate`."""
+        """Most tokens of prompt and continuation that do, if not all."""
         return self._cached_tokens
 
     # --- the verbs --------------------------------------------------------------------------------
@@ -295,12 +303,13 @@ class HuggingFaceTarget:
         """Return how far the ways to read the output layer are apart, in nats, and what misses one.
 
         "chunked-head" compares chunks of positions with the model's own logits; "probability-sum"
-        is |sum of next-token probabilities - 1|.
+        is |sum of next-token probabilities - 1|; "one-pass" is by how many nats a token one pass
+        over a record knows its beginning better than the model that draws it, at most of these.
         """
         require_fit(sequences, info=self._info)
         with vendor("preflight"), torch.inference_mode():
             forward = self._forward
-            return {
+            found = {
                 "chunked-head": (
                     max(forward.head_deviation(record) for record in sequences)
                     if forward.is_chunked
@@ -308,6 +317,10 @@ class HuggingFaceTarget:
                 ),
                 "probability-sum": max(forward.sum_deviation(record) for record in sequences),
             }
+            if forward.switches:
+                gains = [forward.gain_of_one_pass(record) for record in sequences]
+                found["one-pass"] = max(0.0, *gains)
+            return found
 
     def steps(
         self, prompts: Sequence[Tokens], following: Sequence[Tokens]
@@ -364,26 +377,30 @@ class HuggingFaceTarget:
     def _decode(self, request: DecodingRequest, choice: TokenChoice, *, doing: str) -> None:
         microbatch = self._info.microbatch_tokens
         tokens = rollout_tokens(self._device, microbatch=microbatch)
-        longest = max(map(len, request.prompts), default=0) + request.horizon_tokens
-        is_cached = self._cache is not None and longest <= (self._cached_tokens or longest)
-        if self._cache is SharedPrefixCache:
-            self._attend_by(ATTENTION if is_cached else self._attention)
-        if not is_cached:
+        cached, beyond = self._by_cache(request)
+        if beyond:
+            if self._cache is SharedPrefixCache:
+                self._attend_by(self._attention)
             generate(
                 self._model,
                 request,
                 choice,
-                budget=min(tokens, microbatch * 4),
+                prompts=beyond,
+                budget=min(tokens, microbatch * 4) if self._way.cached else microbatch,
                 pad_id=self._pad_id,
-                together=self._together,
+                way=self._way,
                 device=self._info.device,
                 doing=doing,
             )
+        if not cached:
             return
         assert self._cache is not None
+        if self._cache is SharedPrefixCache:
+            self._attend_by(ATTENTION)
         decode(
             request,
             choice,
+            prompts=cached,
             cache=self._cache,
             make_cache=self._make_cache,
             limits=BatchLimits(
@@ -396,6 +413,17 @@ class HuggingFaceTarget:
             device=self._device,
             doing=doing,
         )
+
+    def _by_cache(self, request: DecodingRequest) -> tuple[list[int], list[int]]:
+        """Return the prompts for which the chosen cache does, and those for which none does."""
+        everybody = list(range(len(request.prompts)))
+        if self._cache is None:
+            return [], everybody
+        if self._cached_tokens is None:
+            return everybody, []
+        most = self._cached_tokens - request.horizon_tokens
+        fits = [len(prompt) <= most for prompt in request.prompts]
+        return [i for i in everybody if fits[i]], [i for i in everybody if not fits[i]]
 
     def _attend_by(self, name: str) -> None:
         if self._model.config._attn_implementation != name:
@@ -426,31 +454,55 @@ class HuggingFaceTarget:
                     self._model.set_attn_implementation(attention)
         self._cache = None
 
-    def _choose_together(self, trial: Tokens) -> Together:
-        """Return which prompts may share a batch of `generate`: the most that changes none.
+    def _choose_way(self, trial: Tokens) -> Way:
+        """Return the fastest way of `generate` that changes nothing, around every switch too.
 
-        The steps of some architectures mix the rows of a batch.
+        The steps of some architectures mix the rows of a batch; those of others hold on to keys
+        that were turned by the angles of shorter records, or read them anew when the longest row
+        of a batch has come to the length.
         """
+        if len(trial) < _TRIAL_TOKENS:
+            return self._way
         half = len(trial) // 2
         records = [trial, trial[::-1].copy(), trial[:-3], trial[::-1][:-3].copy()]
-        cuts = [max(1, half), max(1, half), max(1, half - 2), max(1, half - 2)]
-        if len(trial) < _TRIAL_TOKENS:
-            return self._together
-        expected = [scores.logprob for scores in self.score(records)]
-        candidates: list[Together] = ["padded", "equal lengths"]
-        for together in candidates[candidates.index(self._together) :]:
-            self._together = together
+        cuts = [half, half, half - 2, half - 2]
+        ends = [self._info.context_length] if self._cache is None else []
+        trials = [(records, cuts, end) for end in ends]
+        for length, long in self._switch_trials():
+            before = length - BEYOND // 2
+            rows = [long, long[::-1][: length + 2].copy(), trial]
+            trials.append((rows, [before, before - 2, half], len(long)))
+        expected = [[s.logprob for s in self.score(records)] for records, _, _ in trials]
+        agrees = False
+        for way in self._ways:
+            self._way = way
             with contextlib.suppress(TargetError):
-                deviation = decoding_deviation(
-                    records,
-                    cuts,
-                    expected,
-                    teacher_forced=self.steps,
-                    context_length=self._info.context_length,
+                agrees = all(
+                    decoding_deviation(
+                        records, cuts, own, teacher_forced=self.steps, context_length=end
+                    )
+                    <= PREFLIGHT_TOLERANCE[self._info.dtype]
+                    for (records, cuts, end), own in zip(trials, expected, strict=True)
                 )
-                if deviation <= PREFLIGHT_TOLERANCE[self._info.dtype]:
-                    return together
-        return "alone"
+            if agrees:
+                break
+        if agrees and not self._way.cached:
+            beyond = "" if self._cache is None else f" beyond {self._cached_tokens} tokens"
+            warnings.warn(
+                f"steps that keep what was read give other probabilities than whole passes{beyond},"
+                " so each token is drawn by a pass over all that stands before it, which is slow",
+                PhigateWarning,
+                stacklevel=2,
+            )
+        return self._way
+
+    def _try_switches(self) -> None:
+        """See where a longer record is another one from its beginning on."""
+        for length, trial in self._switch_trials():
+            with vendor("a first forward pass"), torch.inference_mode():
+                self._forward.try_switch(
+                    trial, length=length, tolerance=PREFLIGHT_TOLERANCE[self._info.dtype]
+                )
 
     def _longest_cached(self) -> int | None:
         """Return up to which length the chosen cache does, by trials around every switch.
@@ -458,21 +510,28 @@ class HuggingFaceTarget:
         A window that is applied by the mask alone, or positions that are scaled anew, leave no
         trace in a short trial: what is seen of a shared prefix is then not the plain causal mask.
         """
-        tolerance = PREFLIGHT_TOLERANCE[self._info.dtype]
+        for length, trial in self._switch_trials():
+            with vendor("a first forward pass"), torch.inference_mode():
+                deviation = self._trial_deviation(trial, cut=max(4, length - BEYOND // 2))
+            if not deviation <= PREFLIGHT_TOLERANCE[self._info.dtype]:
+                return length - 1
+        untried = [n for n in self._info.switch_lengths.values() if n > _LONGEST_TRIAL]
+        return min(untried) - 1 if untried else None
+
+    def _switch_trials(self) -> list[tuple[int, Tokens]]:
+        """Return lengths at which the model may become another one, with tokens that go beyond."""
+        found = []
         for length in sorted(set(self._info.switch_lengths.values())):
             end = min(length + BEYOND, self._info.context_length or length + BEYOND)
-            if length > _LONGEST_TRIAL:
-                return length - 1
-            if end <= _TRIAL_TOKENS:
-                continue  # the first trial has passed it
-            trial = _trial_tokens(None, vocabulary_size=self._info.vocabulary_size, length=end)
-            with vendor("a first forward pass"), torch.inference_mode():
-                if not self._trial_deviation(trial, cut=max(4, length - BEYOND // 2)) <= tolerance:
-                    return length - 1
-        return None
+            # the first trial has passed the shortest
+            if length <= _LONGEST_TRIAL and end > _TRIAL_TOKENS:
+                size = self._info.vocabulary_size
+                found.append((length, _trial_tokens(None, vocabulary_size=size, length=end)))
+        return found
 
     def _trial_deviation(self, trial: Tokens, *, cut: int | None = None) -> float:
         """Return how far steps with the cache are from a full pass, or infinity if they fail."""
+        end = self._info.context_length if cut is None else len(trial)
         cut = len(trial) // 2 if cut is None else cut
         records, cuts = [trial, trial[: len(trial) - 3]], [cut, cut - 2]
         expected = [scores.logprob for scores in self.score(records)]
@@ -483,7 +542,7 @@ class HuggingFaceTarget:
                 cuts,
                 expected,
                 teacher_forced=self.steps,
-                context_length=self._info.context_length,
+                context_length=end,
             )
         except (TargetError, torch.OutOfMemoryError):  # an architecture that it does not do for
             return float("inf")

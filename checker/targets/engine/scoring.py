@@ -8,6 +8,11 @@ chunks of positions and each chunk is reduced at once.
 
 Some architectures scale or cap logits after the output embeddings. Whether this one does is
 measured, and if so the full logits of small batches are reduced instead.
+
+Some turn all positions of a record by other angles as soon as it is longer than some length. What
+such a model says of a token then hangs on what stands behind it, and only a pass over what stands
+before it is what the model draws from. So of a longer record each part is read by a pass that ends
+with it: up to the length by one over the beginning, behind it by one over all.
 """
 
 from __future__ import annotations
@@ -32,6 +37,7 @@ FULL_LOGITS = 1 << 27
 
 _CHUNK_LOGITS = {"cpu": 1 << 22, "cuda": 1 << 27}  # made by one matrix product
 _REDUCED_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 27}  # few enough to stay in the CPU's caches
+_COMPARED = 16  # tokens before a length, of which a pass that goes on may think otherwise
 _HEAD_TOLERANCE = 1e-5  # the two ways run the same kernels on the same numbers, so only rounding
 
 
@@ -43,6 +49,9 @@ class ForwardPass:
         vocabulary_size: number of token ids it scores.
         pad_id: stands where a shorter sequence has no token.
 
+    `switches` are the lengths beyond which a record was seen to be another one from its beginning
+    on, in ascending order.
+
     Raises:
         TargetError: the model scores another number of tokens than it declares.
     """
@@ -51,13 +60,44 @@ class ForwardPass:
         self._model, self._vocabulary_size, self._pad_id = model, vocabulary_size, pad_id
         self._device: torch.device = model.device
         self.is_chunked = False
+        self.switches: tuple[int, ...] = ()
 
     def choose_head(self, tokens: Tokens) -> None:
         """Decide whether logits can be had in chunks of positions, by a trial on some tokens."""
         self.is_chunked = self.head_deviation(tokens) <= _HEAD_TOLERANCE
 
+    def try_switch(self, tokens: Tokens, *, length: int, tolerance: float) -> None:
+        """Read records in parts from now on, if their beginning of some length changes behind it.
+
+        Args:
+            tokens: more than `length`.
+            length: in tokens, more than those of any call before.
+            tolerance: nats by which the last tokens of the beginning may differ.
+        """
+        ids = self._ids(tokens)
+        some = slice(max(0, length - _COMPARED), length)
+        beginning, whole = (self._log_probabilities(one, some) for one in (ids[:, :length], ids))
+        if not float((beginning - whole).abs().max()) <= tolerance:
+            self.switches += (length,)
+
     def hidden(self, ids: torch.Tensor) -> torch.Tensor:
         """Return the last layer's hidden states, [B, L, width]."""
+        return self._in_parts(ids, self._states)
+
+    def _in_parts(
+        self, ids: torch.Tensor, read: Callable[[torch.Tensor], torch.Tensor]
+    ) -> torch.Tensor:
+        """Read each part of a batch by a pass that ends with it; see the module's docstring.
+
+        Padding to the right does not matter: a row that ends within a part is in no other one.
+        """
+        width = ids.shape[1]
+        ends = [*(end for end in self.switches if end < width), width]
+        starts = [0, *ends[:-1]]
+        parts = [read(ids[:, :end])[:, start:] for start, end in zip(starts, ends, strict=True)]
+        return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
+
+    def _states(self, ids: torch.Tensor) -> torch.Tensor:
         base = self._model.base_model
         states: torch.Tensor
         if base is self._model:
@@ -161,6 +201,21 @@ class ForwardPass:
         states = self.hidden(ids)[torch.arange(len(rows), device=self._device), last]
         return list(numbers_of(states.float()))
 
+    def gain_of_one_pass(self, tokens: Tokens) -> float:
+        """Return by how many nats a token one pass over all tokens knows their beginning better.
+
+        The beginning ends at the last length where longer records are others from the first token
+        on. Zero where there is none below.
+        """
+        end = max((one for one in self.switches if one < len(tokens)), default=0)
+        if end < 2:
+            return 0.0
+        ids = self._ids(tokens)
+        following = ids[:, 1:end, None]
+        one_pass = self._plain_logits(ids)[:, : end - 1].float().log_softmax(-1)
+        as_drawn = self._logits(ids[:, :end])[:, :-1].float().log_softmax(-1)
+        return float((one_pass.gather(2, following) - as_drawn.gather(2, following)).mean())
+
     def head_deviation(self, tokens: Tokens) -> float:
         """Return how far output embeddings over hidden states are from the model's own logits."""
         ids = self._ids(tokens)
@@ -186,8 +241,20 @@ class ForwardPass:
         return torch.from_numpy(tokens.astype(np.int64)).to(self._device)[None]
 
     def _logits(self, ids: torch.Tensor) -> torch.Tensor:
+        return self._in_parts(ids, self._plain_logits)
+
+    def _plain_logits(self, ids: torch.Tensor) -> torch.Tensor:
         logits: torch.Tensor = self._model(input_ids=ids, use_cache=False).logits
         return logits
+
+    def _log_probabilities(self, ids: torch.Tensor, some: slice) -> torch.Tensor:
+        """Return those of the tokens behind some positions, [B, positions, V]."""
+        if self.is_chunked:
+            logits = self._model.get_output_embeddings()(self.hidden(ids)[:, some])
+        else:
+            logits = self._logits(ids)[:, some]
+        found: torch.Tensor = logits.float().log_softmax(-1)
+        return found
 
     def _reduce(
         self, logits: torch.Tensor, following: torch.Tensor, reduce: Reduce
