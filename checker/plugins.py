@@ -45,6 +45,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "annex-hipaa": "checker.report.formats.annex:HIPAA",
         "annex-hipaa-markdown": "checker.report.formats.annex:HIPAA_MARKDOWN",
         "annex-hipaa-pdf": "checker.report.formats.annex:HIPAA_PDF",
+        "annex-technical-pdf": "checker.report.formats.pdf:TECHNICAL_PDF",
         "chai-model-card": "checker.report.formats.applied_model_card:APPLIED_MODEL_CARD",
         "html": "checker.report.formats.html:HTML",
         "json": "checker.report.formats.json:JSON",

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING
 import click
 
 from checker.cli.console import emit_json, show, write, write_json
-from checker.cli.options import RunFolder, audience_option, format_option, json_option, read_formats
+from checker.cli.options import (
+    File,
+    RunFolder,
+    audience_option,
+    format_option,
+    json_option,
+    read_formats,
+)
+from checker.errors import ExitCode, UsageError
 from checker.report.wording.plain import plain
 
 if TYPE_CHECKING:
@@ -26,25 +34,67 @@ if TYPE_CHECKING:
     metavar="OLD_RUN",
     help="Say what got better or worse since another run; writes comparison.html, .md, .json.",
 )
+@click.option(
+    "--fail-on-regression",
+    is_flag=True,
+    help="With --compare: exit code 1 when a test that decides got worse, or is no longer asked.",
+)
+@click.option(
+    "--submission",
+    type=File,
+    help="Put a document number, a decision and lines to sign into all reports of the run.",
+)
 @json_option
 def report(
-    folder: Path, formats: str, audience: Audience, earlier: Path | None, as_json: bool
+    folder: Path,
+    formats: str,
+    audience: Audience,
+    earlier: Path | None,
+    fail_on_regression: bool,
+    submission: Path | None,
+    as_json: bool,
 ) -> None:
     """Write a run's reports again, or compare it with an earlier run.
 
-    Shared reports are made from report.json alone, internal ones from the evidence.
+    Shared reports are made from report.json alone, internal ones from the evidence. A submission
+    goes when the run is judged again: what was signed was another judgement.
     """
     from checker.run.stored import write_reports
 
-    names, written = read_formats(formats), _report_for(folder, audience)
+    names = read_formats(formats)
+    if fail_on_regression and earlier is None:
+        raise UsageError("--fail-on-regression needs --compare OLD_RUN: worse than what?")
+    if submission is not None:
+        if earlier is not None:
+            raise UsageError("--submission and --compare are two things to do: one at a time")
+        _say_written(_submit(folder, submission, names, audience), as_json=as_json)
+        return
+    written = _report_for(folder, audience)
     if earlier is not None:
-        _compare(folder, earlier, audience=audience, as_json=as_json)
+        worse = _compare(folder, earlier, audience=audience, as_json=as_json)
+        if fail_on_regression and worse:
+            raise click.exceptions.Exit(ExitCode.FAIL)
         return
     paths = write_reports(folder, written, formats=names, audience=audience)
+    _say_written(paths, as_json=as_json)
+
+
+def _say_written(paths: list[Path], *, as_json: bool) -> None:
     if as_json:
         emit_json({"written": [str(path) for path in paths]})
     else:
         write("\n".join(plain(f"wrote {path}") for path in paths))
+
+
+def _submit(folder: Path, path: Path, names: list[str], audience: Audience) -> list[Path]:
+    from checker.clock import current_time
+    from checker.policy import load_only
+    from checker.policy.documents import Submission
+    from checker.run.stored import submit
+
+    located = load_only(Submission, path)
+    today = current_time().date()
+    return submit(folder, located, formats=names, audience=audience, today=today)
 
 
 def _report_for(folder: Path, audience: Audience) -> Report:
@@ -56,16 +106,22 @@ def _report_for(folder: Path, audience: Audience) -> Report:
     return shared if audience == "shared" else judge_run_again(load_run(folder), shared)
 
 
-def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> None:
+def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> list[str]:
+    """Compare two runs, say what changed, and return what got worse."""
     from checker.report.comparison import compare_reports
     from checker.report.formats.comparison import PAGES, print_comparison
+    from checker.report.regression import regressions
     from checker.run.stored import write_comparison
 
-    found = compare_reports(_report_for(earlier, audience), _report_for(folder, audience))
+    before, after = _report_for(earlier, audience), _report_for(folder, audience)
+    found = compare_reports(before, after)
+    worse = regressions(found, before, after)
     pages = {name: render(found) for name, render in PAGES.items()}
     paths = write_comparison(folder, found, pages=pages)
     if as_json:
         write_json(found.to_bytes().decode().rstrip("\n"))
     else:
         show(lambda console: print_comparison(found, console))
-        write("\n".join(plain(f"wrote {path}") for path in paths))
+        lines = [*(f"worse: {one}" for one in worse), *(f"wrote {path}" for path in paths)]
+        write("\n".join(plain(line) for line in lines))
+    return worse

@@ -31,12 +31,14 @@ from checker.policy.documents import (
     LeakagePolicy,
     LeakageWaiver,
     PolicyTest,
+    Submission,
     as_json,
 )
 from checker.policy.inheritance.parents import References
 from checker.policy.inheritance.resolving import Inheritance, inherit
 from checker.policy.lint import policy_warnings
 from checker.policy.located import Located
+from checker.policy.submissions import submission_problems
 from checker.policy.target_validation import target_problems, target_warnings
 from checker.policy.validation import policy_problems, policy_test_problems
 from checker.policy.waivers import waiver_problems
@@ -58,6 +60,7 @@ _CHECKS: dict[type[Document], Callable[[Any], list[Problem]]] = {
     AuditTarget: target_problems,
     LeakageWaiver: waiver_problems,
     PolicyTest: policy_test_problems,
+    Submission: submission_problems,
     AttributeClassLibrary: library_problems,
 }
 """The kinds of documents, and what checks what the parts of one say of each other."""

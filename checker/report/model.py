@@ -292,6 +292,30 @@ class StudyReport(Study):
     withheld: list[str] = Field(default_factory=list)
 
 
+class SignatureReport(JsonModel):
+    """A line to sign; `on` is None until somebody has."""
+
+    role: str
+    name: str | None = None
+    on: str | None = None
+
+
+class SubmissionReport(JsonModel):
+    """What the report is submitted with: as entered, and nothing is judged by it.
+
+    `decision` is what people decided after the verdict, which it does not change.
+    """
+
+    id: str
+    version: str
+    sha256: str
+    number: str | None = None
+    document_version: str | None = None
+    replaces: str | None = None
+    decision: str | None = None
+    signatures: list[SignatureReport] = Field(default_factory=list)
+
+
 class SamplingReport(JsonModel):
     """What was drawn, and what did not have to be.
 
@@ -406,6 +430,7 @@ class Report(JsonModel):
     policy: PolicyRef
     target: TargetRef
     study: StudyReport = StudyReport()
+    submission: SubmissionReport | None = None
     summary: Summary
     cells: list[CellReport]
     controls: list[ControlReport]

@@ -23,7 +23,8 @@ ATTESTATION = "attestation.json"
 
 RUN_FILES = frozenset(
     (
-        "plan.json", "manifest.json", "run.json", "waivers.json", "pseudonym.key", ".lock",
+        "plan.json", "manifest.json", "run.json", "waivers.json", "submission.json",
+        "pseudonym.key", ".lock",
         ATTEMPT_FILE, ATTESTATION, EXCLUSIONS_FILE, LOG_FILE,
     )
 )  # fmt: skip

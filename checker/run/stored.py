@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
 from pathlib import Path
 
 from checker.attacks.api import columns_of
 from checker.canonical import sha256_hex
-from checker.errors import EvidenceError
+from checker.errors import DocumentError, EvidenceError, UsageError
 from checker.evidence import (
     INTERNAL_REPORTS,
     EvidenceStore,
@@ -22,24 +22,26 @@ from checker.evidence import (
 )
 from checker.ledger import Attempt, load_attempt, record_attempt
 from checker.planning import AuditPlan, with_policy
-from checker.plugins import load_plugin
+from checker.plugins import load_plugin, plugin_names
 from checker.policy import Located, problems_in
-from checker.policy.documents import LeakagePolicy, LeakageWaiver
+from checker.policy.documents import LeakagePolicy, LeakageWaiver, Submission
 from checker.policy.waivers import WaiverRecord, WaiverSnapshot
 from checker.report.assemble import assemble_report
 from checker.report.comparison import Comparison
 from checker.report.disclosure_control import for_audience
 from checker.report.formats.api import ReportFormat
-from checker.report.formats.json import JSON
+from checker.report.formats.json import JSON, load_report
 from checker.report.model import Audience, Report
+from checker.report.submission import SubmissionRecord, submitted, unfit
 from checker.run.answers import check_answers
-from checker.run.belonging import COMPARISONS, report_files
+from checker.run.belonging import ATTESTATION, COMPARISONS, report_files
 from checker.run.measured import require_measured
 from checker.run.registration import is_registered
 from checker.run.sound_plan import check_plan
 from checker.verdict import judge
 
 WAIVERS = "waivers.json"
+SUBMISSION = "submission.json"
 
 
 @dataclass(frozen=True, slots=True)
@@ -229,7 +231,10 @@ def judge_run_again(run: Run, report: Report, *, as_of: datetime | None = None) 
             ) from error
     waivers = load_waivers(run.folder) if report.provenance.waivers_sha256 else None
     attempt = load_attempt(run.folder) if report.provenance.attempt else None
-    return judge_run(run, as_of=as_of, waivers=waivers, attempt=attempt)
+    judged = judge_run(run, as_of=as_of, waivers=waivers, attempt=attempt)
+    if report.submission is None:
+        return judged
+    return submitted(judged, load_json_file(run.folder / SUBMISSION, SubmissionRecord))
 
 
 def report_folder(folder: Path, audience: Audience) -> Path:
@@ -268,6 +273,58 @@ def write_reports(
     return [path for path, _ in contents]
 
 
+def submit(
+    folder: Path,
+    located: Located[Submission],
+    *,
+    formats: Sequence[str],
+    audience: Audience = "shared",
+    today: date,
+) -> list[Path]:
+    """Put a submission into a run's reports, all of them, and return the files.
+
+    Args:
+        folder: the run's.
+        located: what its reports are submitted with.
+        formats: names of report formats to write beside those that lie there.
+        audience: whom these formats are for.
+        today: nobody has signed later than this.
+
+    Raises:
+        DocumentError: the submission is about another report.
+        UsageError: the reports are signed as they are.
+        EvidenceError: a file cannot be read or written.
+    """
+    shared = load_report(folder / JSON.filename)
+    wrong = [located.problem(*one) for one in unfit(located.document, shared, today=today)]
+    if wrong:
+        raise DocumentError(wrong)
+    if (folder / ATTESTATION).exists():
+        raise UsageError(
+            f"{folder / ATTESTATION}: signs the reports as they are; delete it, put the submission"
+            " in, and sign again"
+        )
+    record = SubmissionRecord(document=located.document, sha256=located.sha256)
+    write_atomically(folder / SUBMISSION, record.to_bytes(), mode=0o600)
+    shared = submitted(shared, record)
+    asked = {audience: set(formats)}
+    paths = write_reports(
+        folder, shared, formats=sorted(_lying(folder) | asked.get("shared", set()) | {"json"})
+    )
+    internal = _lying(report_folder(folder, "internal")) | asked.get("internal", set())
+    if internal:
+        whole = judge_run_again(load_run(folder), shared)
+        paths += write_reports(folder, whole, formats=sorted(internal), audience="internal")
+    return paths
+
+
+def _lying(folder: Path) -> set[str]:
+    """Return the names of the formats that a report in a folder is written in."""
+    names = plugin_names("phigate.reports")
+    found: dict[str, ReportFormat] = {one: load_plugin("phigate.reports", one) for one in names}
+    return {name for name, one in found.items() if (folder / one.filename).exists()}
+
+
 def replace_reports(
     folder: Path, report: Report, *, formats: Sequence[str], audience: Audience = "shared"
 ) -> list[Path]:
@@ -298,7 +355,7 @@ def _delete_reports(folder: Path) -> None:
     internal = report_folder(folder, "internal")
     try:
         for old in (internal, folder):
-            for name in report_files() | COMPARISONS:
+            for name in report_files() | COMPARISONS | {SUBMISSION}:
                 (old / name).unlink(missing_ok=True)
         if internal.is_dir() and not any(internal.iterdir()):
             internal.rmdir()

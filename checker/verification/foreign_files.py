@@ -8,7 +8,7 @@ from checker.errors import EvidenceError
 from checker.ledger import ATTEMPT_FILE
 from checker.report.model import Report
 from checker.run.belonging import foreign_files
-from checker.run.stored import WAIVERS, Run
+from checker.run.stored import SUBMISSION, WAIVERS, Run
 from checker.verification.comparisons import check_comparisons
 from checker.verification.statement import Statement
 
@@ -54,6 +54,7 @@ def _not_of(report: Report, run: Run) -> Iterator[str]:
     """Yield files that a run may have and that this report does not speak of."""
     spoken_of = {
         WAIVERS: report.provenance.waivers_sha256 is not None,
+        SUBMISSION: report.submission is not None,
         ATTEMPT_FILE: report.provenance.attempt is not None,
     }
     yield from (n for n, has in spoken_of.items() if not has and (run.folder / n).exists())

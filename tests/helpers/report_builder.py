@@ -29,6 +29,8 @@ from checker.report.model import (
     Report,
     RocPoint,
     SampleNeeds,
+    SignatureReport,
+    SubmissionReport,
     Summary,
     TargetRef,
     WaiverReport,
@@ -426,7 +428,26 @@ def every_verdict_report() -> Report:
 
 def presupposing_report() -> Report:
     """Every verdict, of tests and of prerequisites."""
-    return every_verdict_report().model_copy(update={"prerequisites": prerequisites()})
+    return every_verdict_report().model_copy(
+        update={"prerequisites": prerequisites(), "submission": submission()}
+    )
+
+
+def submission() -> SubmissionReport:
+    """What a report is submitted with, signed by one of two."""
+    return SubmissionReport(
+        id="release-board",
+        version="1.0.0",
+        sha256=digest(33),
+        number="MR-2026-014",
+        document_version="1.0",
+        replaces="MR-2026-009",
+        decision="Not released; a new model is expected in January",
+        signatures=[
+            SignatureReport(role="Privacy officer", name="Dr. M. Okafor", on="2026-12-01"),
+            SignatureReport(role="For the board"),
+        ],
+    )
 
 
 def prerequisites() -> list[PrerequisiteReport]:

@@ -97,7 +97,7 @@ def test_a_shipped_document_fits_its_schema_and_names_it(path: Path) -> None:
 
 def test_every_kind_of_document_is_tried() -> None:
     kinds = {yaml.safe_load(path.read_text())["kind"] for path in SHIPPED}
-    assert {*kinds, "LeakageWaiver"} == {*DOCUMENT_KINDS}
+    assert {*kinds, "LeakageWaiver", "Submission"} == {*DOCUMENT_KINDS}
     assert Draft7Validator(document_schema("LeakageWaiver")).is_valid(as_json(WAIVER))
     assert Draft7Validator(document_schema("PolicyTest")).is_valid(as_json(TEST))
 

@@ -25,6 +25,7 @@ from checker.report.formats.comparison import (
     summary,
 )
 from checker.report.model import Audience, CellReport, Report
+from checker.report.regression import regressions
 from checker.stats.estimate import ReportedEstimate
 
 AS_OF = "2026-11-01T00:00:00+00:00"
@@ -67,6 +68,44 @@ def test_what_leaks_more_comes_first_and_nothing_is_left_out() -> None:
     assert "1 test leaks more, 1 test leaks less, of 4; of 2 the difference is not" in summary(
         found
     )
+
+
+def got_worse(before: list[CellReport], after: list[CellReport], *, shared: bool) -> list[str]:
+    one, other = report(*before), report(*after, model="b" * 64)
+    if shared:
+        one, other = (for_audience(each, "shared") for each in (one, other))
+    return regressions(compare_reports(one, other), one, other)
+
+
+@pytest.mark.parametrize("shared", [False, True])
+def test_a_pipeline_stops_at_what_got_worse_and_at_what_is_no_longer_asked(shared: bool) -> None:
+    reported = disclosed(200, "events-5").model_copy(update={"gating": False})
+    quiet = disclosed(3, "events-5").model_copy(update={"gating": False})
+    name = "hiv-disclosure/events-10/all"
+    assert got_worse([disclosed(3)], [disclosed(200)], shared=shared) == [
+        f"{name}: was pass, is fail"
+    ]
+    assert got_worse([disclosed(3)], [disclosed(18)], shared=shared) == [
+        f"{name}: was pass, is inconclusive"
+    ]
+    assert got_worse([disclosed(100)], [disclosed(300)], shared=shared) == [
+        f"{name}: more is told than before"
+    ]
+    assert got_worse([disclosed(3), quiet], [disclosed(3), reported], shared=shared) == []
+    gone = got_worse([disclosed(3), disclosed(4, "events-5")], [disclosed(3)], shared=shared)
+    assert gone == ["hiv-disclosure/events-5/all: is no longer asked"]
+    for before, after in ((200, 3), (40, 48)):
+        assert got_worse([disclosed(before)], [disclosed(after)], shared=shared) == []
+
+
+def test_a_release_that_is_blocked_now_is_worse_whatever_its_tests_say() -> None:
+    one, other = report(disclosed(3)), report(disclosed(3), model="b" * 64)
+    allowed = one.model_copy(update={"summary": one.summary.model_copy(update={"exit_code": 0})})
+    found = compare_reports(allowed, other)
+    assert other.summary.exit_code
+    assert regressions(found, allowed, other) == [
+        "release was allowed and is blocked now: inconclusive"
+    ]
 
 
 def test_the_summary_counts_verdicts_that_turned_where_numbers_are_withheld() -> None:
@@ -237,6 +276,16 @@ def test_two_runs_are_compared_on_the_command_line(phigate: Command, workspace: 
     shared = json.loads(again.out)
     assert shared["audience"] == "shared"
     assert (workspace / "sound" / "comparison.html").exists()
+    gated = ("report", workspace / "sound", "--compare", workspace / "leaking")
+    assert phigate(*gated, "--fail-on-regression").code == ExitCode.PASS
+    back = phigate(
+        "report", workspace / "leaking", "--compare", workspace / "sound", "--fail-on-regression"
+    )
+    assert back.code == ExitCode.FAIL
+    assert "worse: hiv-disclosure/events-10/all: was pass, is fail" in back.out
+    assert "Traceback" not in back.out + back.err
+    alone = phigate("report", workspace / "sound", "--fail-on-regression")
+    assert alone.code == ExitCode.USAGE
     missing = phigate("report", workspace / "sound", "--compare", workspace / "nowhere")
     assert missing.code == ExitCode.USAGE
     assert "nowhere" in missing.err

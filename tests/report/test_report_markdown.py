@@ -115,7 +115,8 @@ def test_an_inconclusive_finding_says_why() -> None:
 
 def test_a_withheld_cell_says_on_which_side_it_lies() -> None:
     text = page_of("every verdict, shared").text
-    assert "withheld: it could be traced" in text
+    assert "exact numbers withheld" in text
+    assert "whatever could be traced to fewer than 11 of them is withheld" in text
 
 
 def test_waivers_are_shown_with_what_became_of_them() -> None:

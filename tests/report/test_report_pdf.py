@@ -24,7 +24,7 @@ from command_line import run_phigate
 from checker.errors import ExitCode, PhigateWarning, PluginError
 from checker.report.formats import pdf as pdf_format
 from checker.report.formats.json import render_json
-from checker.report.formats.pdf import PDF, render_pdf
+from checker.report.formats.pdf import PDF, render_pdf, render_technical_pdf
 from checker.report.model import Report
 
 ROOT = Path(__file__).parents[2]
@@ -58,7 +58,7 @@ def data(report: Report, complaints: list[str]) -> bytes:
     logger, keep = logging.getLogger("weasyprint"), Keep(logging.ERROR)
     logger.addHandler(keep)
     try:
-        return render_pdf(report)
+        return render_technical_pdf(report)
     finally:
         logger.removeHandler(keep)
 
@@ -70,6 +70,11 @@ def pdf(data: bytes) -> Any:
 
 @pytest.fixture(scope="module")
 def shared(report: Report) -> Any:
+    return pypdf.PdfReader(BytesIO(render_technical_pdf(build.shared(report))))
+
+
+@pytest.fixture(scope="module")
+def board(report: Report) -> Any:
     return pypdf.PdfReader(BytesIO(render_pdf(build.shared(report))))
 
 
@@ -115,7 +120,8 @@ def test_bookmarks_lead_through_the_report(pdf: Any) -> None:
     assert found[0] == (0, "Release is blocked: a limit is exceeded")
     sections = [title for depth, title in found if depth == 1]
     assert [s for s in sections if s not in {"Why", "What follows"}] == [
-        "What leaks to whom", "Findings", "Leakage against what the attacker knows",
+        "Study, decision and signatures", "What leaks to whom", "Findings",
+        "Leakage against what the attacker knows",
         "Passing requirements", "Who might try, and what they know",
         "How it was measured and decided", "Provenance", "References",
     ]  # fmt: skip
@@ -149,9 +155,54 @@ def test_the_first_page_holds_decision_ground_claims_and_digests(pdf: Any, repor
         report.policy.sha256[:11],
         "policy to be reviewed by 2027-10-01",
         "phigate verify",
-        "Every verdict at a glance",
+        "phigate verify",
     ):
         assert said in words, said
+
+
+def test_a_board_reads_four_pages_at_most(board: Any, report: Report) -> None:
+    assert len(board.pages) <= 4
+    first, whole = (
+        re.sub(r"\s+", " ", words)
+        for words in (
+            board.pages[0].extract_text(),
+            " ".join(page.extract_text() for page in board.pages),
+        )
+    )
+    for said in ("Release is blocked", "Draft.", "Nobody has signed", "What this is not", "limit"):
+        assert said in first, said
+    for said in ("Lines to sign", "Who might try", "Findings", report.policy.sha256[:11]):
+        assert said in whole, said
+    assert list(board.attachments) == ["report.json"]
+    assert all("Confidential" not in page.extract_text() for page in board.pages)
+
+
+def test_a_large_policy_is_four_pages_too(report: Report) -> None:
+    made = report.cells[0]
+    title = "The model must not tell what is known of a member's condition number"
+    cells = [
+        made.model_copy(update={"id": f"c{i}/{a}/all", "control": f"c{i}", "attacker": a})
+        for i in range(20)
+        for a in ("events-5", "events-10")
+    ]
+    controls = [
+        report.controls[0].model_copy(update={"id": f"c{i}", "title": f"{title} {i}"})
+        for i in range(20)
+    ]
+    summary = report.summary.model_copy(update={"blocked_by": [cell.id for cell in cells]})
+    attackers = [one.model_copy(update={"id": f"{one.id}{i}"}) for i in range(3)
+                 for one in report.policy.attackers]  # fmt: skip
+    large = report.model_copy(
+        update={
+            "cells": cells,
+            "controls": controls,
+            "summary": summary,
+            "policy": report.policy.model_copy(
+                update={"attackers": [*report.policy.attackers, *attackers]}
+            ),
+        }
+    )
+    assert len(pypdf.PdfReader(BytesIO(render_pdf(large))).pages) <= 4
 
 
 def test_it_claims_to_be_accessible_and_archival_and_says_its_language(pdf: Any) -> None:
@@ -243,8 +294,8 @@ def test_equal_reports_give_equal_bytes_in_another_process_and_folder(
 ) -> None:
     script = (
         "import hashlib, report_builder as b\n"
-        "from checker.report.formats.pdf import render_pdf\n"
-        "print(hashlib.sha256(render_pdf(b.every_verdict_report())).hexdigest())"
+        "from checker.report.formats.pdf import render_technical_pdf\n"
+        "print(hashlib.sha256(render_technical_pdf(b.every_verdict_report())).hexdigest())"
     )
     other = subprocess.run(
         [sys.executable, "-c", script],

@@ -46,6 +46,7 @@ from checker.policy.documents.policy_test import (
     counted,
 )
 from checker.policy.documents.study import Study
+from checker.policy.documents.submission import Submission
 from checker.policy.documents.target import (
     AuditTarget,
     CodeSystemSpec,
@@ -103,6 +104,7 @@ __all__ = [
     "StaticField",
     "Study",
     "Subgroup",
+    "Submission",
     "TargetSpec",
     "TimeBin",
     "TokenizationSpec",

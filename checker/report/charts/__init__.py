@@ -5,6 +5,7 @@
 
 from checker.report.charts.canvas import Chart
 from checker.report.charts.characteristics import characteristics_charts
+from checker.report.charts.ladder import ladder_chart
 from checker.report.charts.leakage import leakage_charts
 from checker.report.charts.membership import roc_charts
 from checker.report.charts.overview import overview_chart
@@ -14,6 +15,7 @@ from checker.report.charts.power import power_charts
 __all__ = [
     "Chart",
     "characteristics_charts",
+    "ladder_chart",
     "leakage_charts",
     "overview_chart",
     "perturbation_charts",

@@ -11,8 +11,8 @@ from checker.report.wording.plain import shorten
 from checker.report.wording.terms import OUT_OF_SCOPE
 
 _WIDTH_IN, _NAMES_IN, _ROW_IN = 7.2, 2.1, 0.36
-_SHAPES = {"pass": "o", "fail": "8", "inconclusive": "D", "error": "^", "not_applicable": "o"}
-"""The shapes that the page gives the verdicts: circle, octagon, diamond, triangle, ring."""
+_SHAPES = {"pass": "o", "fail": "8", "inconclusive": "s", "error": "^", "not_applicable": "o"}
+"""The shapes that the page gives the verdicts: circle, octagon, square, triangle, ring."""
 
 
 def overview_chart(report: Report) -> Chart:

@@ -187,9 +187,13 @@ class _Search:
             around = np.logical_and.reduce([everywhere, *(_somehow(may[one]) for one in others)])
             within = np.logical_and.reduce([everywhere, *(_somehow(sure[one]) for one in others)])
             told = any((factor or -1) > 0 for test, factor in said.items() if test.attacker == name)
+            # few hits of the one who may exceed by a factor have none, whatever else is known
+            alone = {test.attacker for test in self._factors} == {name}
             for few in range(self._few + 1):
-                # hits of whoever exceeds by a factor are no few, whatever else is known
-                pairs = [] if told else [(may[name][:, few].any(2), sure[name][:, few].any(2))]
+                # and where he does exceed by one, his hits are not few
+                pairs = (
+                    [] if told or alone else [(may[name][:, few].any(2), sure[name][:, few].any(2))]
+                )
                 pairs.append((may[name][..., few].any(1), sure[name][..., few].any(1)))
                 if any((one & around).any() and not (two & within).any() for one, two in pairs):
                     return False

@@ -22,8 +22,21 @@ if TYPE_CHECKING:
     from checker.report.charts import Chart
 
 
+BRIEF = 12
+"""How many findings the board's pages list."""
+
+
 def render_html(report: Report) -> str:
     """Render the report as one self-contained page; equal reports give equal bytes."""
+    return _rendered(report, "report.html.j2")
+
+
+def render_board(report: Report) -> str:
+    """Render what a board reads, for paper: the decision, findings in brief, signatures."""
+    return _rendered(report, "board.html.j2")
+
+
+def _rendered(report: Report, template: str) -> str:
     # matplotlib, needed by no other format, nor to know this one's file name
     from checker.report import charts
 
@@ -33,7 +46,7 @@ def render_html(report: Report) -> str:
     listed = [cell for cell in ranked if needs_attention(cell)]
     return (
         environment()
-        .get_template("report.html.j2")
+        .get_template(template)
         .render(
             report=report,
             style=Markup(style),  # ours, shipped with the package, as is the script
@@ -46,6 +59,7 @@ def render_html(report: Report) -> str:
             adversaries=list(dict.fromkeys(index.attacker_of(cell) for cell in listed)),
             passing=[cell for cell in ranked if not needs_attention(cell)],
             glance=_drawn([charts.overview_chart(report)])[0],
+            ladder=_drawn([one for one in [charts.ladder_chart(report)] if one is not None]),
             leakage=_drawn(charts.leakage_charts(report)),
             rocs=_drawn(charts.roc_charts(report)),
             curves=_drawn(charts.perturbation_charts(report)),
@@ -53,6 +67,8 @@ def render_html(report: Report) -> str:
             powers=_drawn(charts.power_charts(report)),
             index=index,
             palette=palette,
+            is_board=template == "board.html.j2",
+            shown=BRIEF,
         )
     )
 

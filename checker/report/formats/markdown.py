@@ -10,7 +10,7 @@ from checker.report.formats.api import ReportFormat
 from checker.report.formats.markdown_syntax import escape, table
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import CellReport, Report
-from checker.report.wording.audience import CONFIDENTIAL
+from checker.report.wording.audience import CONFIDENTIAL, banner, withheld_words
 from checker.report.wording.cells import reason_of, telling_bound, verdict_word
 from checker.report.wording.decision import (
     decision_words,
@@ -46,6 +46,7 @@ def render_markdown(report: Report) -> str:
         _open_findings(report),
         waiver_lines(report, level=3),
         not_proof_lines(report),
+        _why_withheld(report),
         [_made_from(report)],
     ]
     return "\n\n".join("\n".join(lines) for lines in parts if lines) + "\n"
@@ -60,6 +61,12 @@ def not_proof_lines(report: Report) -> list[str]:
 def audience_lines(report: Report) -> list[str]:
     """Return who may read it, where not everybody may; it stands before all else."""
     return [f"**{CONFIDENTIAL}**"] if report.audience == "internal" else []
+
+
+def _why_withheld(report: Report) -> list[str]:
+    """Return, once, why numbers are missing, where some are."""
+    gone = report.audience == "shared" and any(withheld_words(cell) for cell in report.cells)
+    return [banner(report)[1]] if gone else []
 
 
 def decision_lines(report: Report, *, level: int) -> list[str]:

@@ -1,6 +1,7 @@
 """The report as a PDF, for committees and archives: the HTML page on paper, with its data attached.
 
-WeasyPrint lays out the very page that `formats.html` makes, under its print style; this is the only
+There are two: what a board reads, on four pages at most, and the whole page as technical annex.
+WeasyPrint lays out the pages that `formats.html` makes, under their print style; this is the only
 module that imports it, and only when a PDF is asked for. What comes out is written for PDF/UA-1
 (ISO 14289-1), for readers who listen, and for PDF/A-3a (ISO 19005-3), which is the part of that
 standard that lets a file hold another: `report.json` of the same audience is attached as the source
@@ -30,7 +31,7 @@ from xml.sax.saxutils import escape
 from checker.errors import PhigateWarning, PluginError
 from checker.extras import install_command
 from checker.report.formats.api import ReportFormat
-from checker.report.formats.html import render_html
+from checker.report.formats.html import render_board, render_html
 from checker.report.formats.json import render_json
 from checker.report.formats.pdf_tags import mend_tags, places
 from checker.report.model import Report
@@ -94,7 +95,16 @@ def _weasyprint() -> ModuleType:
 
 
 def render_pdf(report: Report) -> bytes:
-    """Render the report as PDF/UA-1 and PDF/A-3a, with `report.json` attached.
+    """Render what a board reads, on four pages at most, with `report.json` attached.
+
+    Raises:
+        PluginError: WeasyPrint or what it needs of the system is not installed.
+    """
+    return on_paper(render_board(report), report)
+
+
+def render_technical_pdf(report: Report) -> bytes:
+    """Render the whole report on paper, methods and digests with it: the technical annex.
 
     Raises:
         PluginError: WeasyPrint or what it needs of the system is not installed.
@@ -253,3 +263,6 @@ def attached(found: bytes) -> bytes:
 
 
 PDF = ReportFormat("report.pdf", render_pdf, lacking, made_elsewhere, attached)
+TECHNICAL_PDF = ReportFormat(
+    "report.annex.technical.pdf", render_technical_pdf, lacking, made_elsewhere, attached
+)

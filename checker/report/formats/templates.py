@@ -30,6 +30,7 @@ from checker.report.wording import (
     prerequisites,
     sources,
     standing,
+    submission,
     terms,
     times,
 )
@@ -49,6 +50,7 @@ _WORDS = (
     prerequisites,
     sources,
     standing,
+    submission,
     terms,
     times,
 )

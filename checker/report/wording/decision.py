@@ -6,6 +6,7 @@ each requirement the worst test is shown; its other tests with the same verdict 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -77,6 +78,20 @@ def count_words(report: Report) -> str:
     return words
 
 
+_MEANINGS = {
+    "pass": "Pass: shown to be within its limit.",
+    "fail": "Fail: shown to be beyond it.",
+    "inconclusive": "Inconclusive: neither, and never counted as a pass.",
+    "error": "Error: not run to its end.",
+}
+
+
+def verdict_meanings(report: Report) -> str:
+    """Return what the verdicts that are counted mean, where they stand."""
+    counts = report.summary.counts
+    return " ".join(words for name, words in _MEANINGS.items() if counts.get(name))
+
+
 def above_none_words(report: Report) -> str | None:
     """Return how many passing tests found something nevertheless; None where none shown did."""
     passing = [cell for cell in report.cells if cell.gating and cell.verdict == "pass"]
@@ -90,20 +105,27 @@ def above_none_words(report: Report) -> str | None:
 
 
 def deciding_tests(report: Report) -> list[DecidingTest]:
-    """Return why the model is blocked, or what allows it: a test per requirement, worst first."""
+    """Return why the model is blocked, or what allows it: a test per requirement, worst first.
+
+    What is allowed by a waiver alone comes before what passes.
+    """
     blocked = bool(report.summary.blocked_by)
     if blocked:
         blocking = set(report.summary.blocked_by)
         ranked = worst_first([cell for cell in report.cells if cell.id in blocking])
     else:
-        passing = [cell for cell in report.cells if cell.gating and cell.verdict == "pass"]
-        ranked = sorted(passing, key=_closeness, reverse=True)
+        allowing = [
+            cell
+            for cell in report.cells
+            if cell.gating and (cell.verdict == "pass" or cell.waiver is not None)
+        ]
+        ranked = sorted(allowing, key=_closeness, reverse=True)
     found = []
     for control in dict.fromkeys(cell.control for cell in ranked):
         own = [cell for cell in ranked if cell.control == control]
         alike = [cell for cell in own if cell.verdict == own[0].verdict]
         deciding = [c for c in report.cells if c.control == control and c.gating]
-        found.append(DecidingTest(own[0], len(alike), len(deciding), _found(report, own[0])))
+        found.append(DecidingTest(own[0], len(alike), len(deciding), found_words(report, own[0])))
     return found
 
 
@@ -118,13 +140,16 @@ def alike_words(one: DecidingTest) -> str:
 
 
 def _closeness(cell: CellReport) -> float:
-    """How much of its limit the upper bound of a passing cell fills; withheld ones come last."""
+    """How much of its limit the upper bound fills, what is waived first, and withheld last."""
+    if cell.waiver is not None:
+        return math.inf
     if cell.estimate is None or cell.estimate.high is None or not cell.limit.fail:
         return -1.0
     return cell.estimate.high / cell.limit.fail
 
 
-def _found(report: Report, cell: CellReport) -> str:
+def found_words(report: Report, cell: CellReport) -> str:
+    """Return what was found and what is allowed, in numbers, and why it is open where it is."""
     limit, counts = limit_words(cell.limit, cell.metric), counts_words(cell)
     why, missing = reason_of(cell), needs_more(cell)
     withheld = withheld_words(cell)

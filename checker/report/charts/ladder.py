@@ -1,0 +1,177 @@
+"""The leakage ladder: what each attacker gets out, the more they know, against the limit.
+
+One row a test, the least knowing attacker first, all on one scale of shares of patients. A row
+shows the interval that its verdict rests on, and members and nonmembers where they are shown.
+Where a report withholds numbers it shows what is said instead: from nothing up to the limit, from a
+bound onwards, or open.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from checker.report.charts.canvas import Axes, Chart, Margins, draw, top, wrapped, write
+from checker.report.index import ReportIndex
+from checker.report.matrix import worst_first
+from checker.report.model import CellReport, Report
+from checker.report.palette import INK, MEMBERS, MUTED, NONMEMBERS, RULE, colours_of
+from checker.report.wording.audience import side_words
+from checker.report.wording.cells import verdict_word
+from checker.report.wording.measures import is_share, measure_of
+from checker.report.wording.numbers import bounds, figure, setting
+from checker.report.wording.plain import shorten
+
+CLASSES_SHOWN, ROWS_SHOWN = 3, 9
+_WIDTH_IN, _NAMES_IN, _SAID_IN = 7.2, 2.0, 1.75
+_ROW_IN, _HEAD_IN = 0.27, 0.3
+
+
+@dataclass(frozen=True, slots=True)
+class _Rung:
+    """A row: a test, or the title of the class whose tests follow."""
+
+    title: str
+    cell: CellReport | None
+
+
+def ladder_chart(report: Report) -> Chart | None:
+    """Draw the classes that leak most, a row per test; None where no share was asked about one."""
+    rungs = _rungs(report)
+    if not rungs:
+        return None
+    cells = [rung.cell for rung in rungs if rung.cell is not None]
+    low, high = _ends(cells)
+
+    def paint(axes: Axes) -> None:
+        axes.set_xlim(low, high)
+        axes.set_ylim(len(rungs) - 0.4, -0.6)
+        axes.set_yticks([])
+        axes.xaxis.tick_top()
+        axes.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])
+        axes.tick_params(colors=MUTED, length=0, pad=2, labelsize=8.5)
+        axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
+        axes.grid(axis="x", color=RULE, linewidth=0.8)
+        axes.set_axisbelow(True)
+        axes.spines[:].set_visible(False)
+        for place, rung in enumerate(rungs):
+            _name(axes, place, rung)
+            if rung.cell is not None:
+                _draw(axes, place, rung.cell, ends=(low, high))
+
+    description = _describe(report, rungs)
+    height = _HEAD_IN + _ROW_IN * len(rungs)
+    margins = Margins(left=_NAMES_IN, right=_SAID_IN, top=_HEAD_IN, bottom=0.02)
+    svg = draw(
+        paint, "ladder", "Leakage ladder", description, size=(_WIDTH_IN, height), margins=margins
+    )
+    return Chart("ladder", "Leakage ladder", "", description, svg)
+
+
+def _rungs(report: Report) -> list[_Rung]:
+    """Return the rows: classes with the worst test first, their attackers in the policy's order."""
+    shown = [
+        cell
+        for cell in worst_first(report.cells)
+        if cell.subgroup == "all"
+        and cell.attribute_class is not None
+        and is_share(cell.metric)
+        and cell.limit.fail is not None
+        and cell.verdict in {"pass", "fail", "inconclusive"}
+    ]
+    index, order = ReportIndex.of(report), [one.id for one in report.policy.attackers]
+    rungs: list[_Rung] = []
+    for name in list(dict.fromkeys(cell.control for cell in shown))[:CLASSES_SHOWN]:
+        own = sorted(
+            (cell for cell in shown if cell.control == name),
+            key=lambda cell: order.index(cell.attacker) if cell.attacker in order else len(order),
+        )
+        if rungs and len(rungs) + 1 + len(own) > ROWS_SHOWN + CLASSES_SHOWN:
+            break
+        rungs.append(_Rung(shorten(index.class_of(own[0]), 60), None))
+        rungs += [_Rung(shorten(index.attacker_of(cell), 60), cell) for cell in own[:ROWS_SHOWN]]
+    return rungs
+
+
+def _ends(cells: list[CellReport]) -> tuple[float, float]:
+    ends = [0.0, 0.2]
+    for cell in cells:
+        limit = cell.limit.fail or 0.0
+        ends += [limit * 1.6, 1.3 * limit * (cell.times_limit or 1)]
+        if cell.estimate is not None:
+            ends += [cell.estimate.low, top(cell.estimate)]
+        ends += [n.value for n in (cell.members, cell.nonmembers) if n is not None]
+    return max(-0.2, min(ends)), min(1.0, 1.04 * max(ends))
+
+
+def _name(axes: Axes, place: int, rung: _Rung) -> None:
+    is_class = rung.cell is None
+    aside = 4 if is_class else 12
+    write(axes, wrapped(rung.title, 34 if is_class else 30, most=1), (0, place),
+          within=("axes fraction", "data"), aside=(-72 * _NAMES_IN + aside, 0), size=8.5,
+          weight="bold" if is_class else "normal",
+          colour=INK if is_class or (rung.cell and rung.cell.gating) else MUTED)  # fmt: skip
+
+
+def _draw(axes: Axes, place: int, cell: CellReport, *, ends: tuple[float, float]) -> None:
+    limit, colours = cell.limit.fail or 0.0, colours_of(cell)
+    bar: tuple[float, float] | None = None
+    if cell.estimate is not None:
+        bar = cell.estimate.low, top(cell.estimate)
+    elif cell.verdict == "pass":
+        bar = max(0.0, ends[0]), limit
+    elif cell.verdict == "fail":
+        bar = limit * (cell.times_limit or 1), ends[1]
+    if bar is None:
+        axes.hlines(place, max(0.0, ends[0]), ends[1], color=colours.line, linewidth=1.2,
+                    linestyle=(0, (1, 3)))  # fmt: skip
+    else:
+        is_open = cell.estimate is None and cell.verdict == "fail"
+        low, high = (min(max(end, ends[0]), ends[1]) for end in bar)
+        axes.barh(place, high - low, left=low, height=0.5, color=colours.line, linewidth=0,
+                  alpha=0.35 if cell.gating else 0.18)  # fmt: skip
+        if is_open:
+            axes.plot([ends[1]], [place], marker=">", markersize=6, color=colours.line,
+                      clip_on=False)  # fmt: skip
+    if cell.estimate is not None:
+        axes.plot([cell.estimate.value], [place], marker="|", markersize=9, markeredgewidth=2.2,
+                  color=colours.ink, clip_on=False)  # fmt: skip
+    for number, colour, marker in (
+        (cell.nonmembers, NONMEMBERS, "s"),
+        (cell.members, MEMBERS, "o"),
+    ):
+        if number is not None:
+            axes.plot([number.value], [place], marker=marker, markersize=5.5, color=colour,
+                      clip_on=False)  # fmt: skip
+    axes.vlines(limit, place - 0.42, place + 0.42, color=INK, linewidth=1.6)
+    write(axes, wrapped(_said(cell), 30, most=1), (1, place), within=("axes fraction", "data"),
+          aside=(10, 0), size=8.5, colour=colours.ink,
+          weight="bold" if cell.gating else "normal")  # fmt: skip
+
+
+def _said(cell: CellReport) -> str:
+    """Return the verdict and how large it is, in the room that there is beside a row."""
+    size = None
+    if cell.estimate is not None:
+        size = figure(cell.estimate.value, cell.metric)
+    elif (side := side_words(cell)) is not None:
+        size = side.partition(",")[0]
+    word = verdict_word(cell)
+    return word if size is None else f"{word}: {size}"
+
+
+def _describe(report: Report, rungs: list[_Rung]) -> str:
+    parts = ["What each attacker gets out, the least knowing first, against the limit."]
+    for rung in rungs:
+        cell = rung.cell
+        if cell is None:
+            parts.append(f"{rung.title}.")
+            continue
+        told = [_said(cell), measure_of(cell.metric).counts]
+        if cell.estimate is not None:
+            told.append(bounds(cell.estimate, cell.metric))
+        for name, number in (("members", cell.members), ("nonmembers", cell.nonmembers)):
+            if number is not None:
+                told.append(f"{name} {figure(number.value, cell.metric)}")
+        told.append(f"limit {setting(cell.limit.fail or 0.0, cell.metric)}")
+        parts.append(f"{rung.title}: {', '.join(told)}.")
+    return " ".join(parts)
