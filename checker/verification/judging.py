@@ -6,13 +6,21 @@ from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 
+from checker import clock
 from checker.errors import EvidenceError, UsageError
-from checker.evidence import read_file
+from checker.evidence import load_json_file, read_file
+from checker.policy import problems_in
 from checker.report.disclosure_control import for_audience
 from checker.report.formats.json import load_report, render_json
 from checker.report.model import Report
-from checker.run.stored import Run, judge_run_again, report_folder
+from checker.report.submission import SubmissionRecord, unfit
+from checker.run.stored import SUBMISSION, Run, judge_run_again, report_folder
 from checker.verification.statement import Statement
+
+ENTERED = (
+    "the decision and the signatures in the reports are as somebody entered them: a typed name is"
+    " no proof that its bearer signed"
+)
 
 
 def check_judgement(run: Run, report: Report) -> Iterator[Statement]:
@@ -38,6 +46,20 @@ def check_judgement(run: Run, report: Report) -> Iterator[Statement]:
             f"judged again, the evidence says {again.verdict} and {name} {written.verdict};"
             f" they differ in {', '.join(differing) or 'their bytes'}",
         )
+    if judged.submission is not None:
+        yield from _check_submission(run, judged)
+
+
+def _check_submission(run: Run, judged: Report) -> Iterator[Statement]:
+    """What the reports are submitted with is about this judgement, as `report` asks of it."""
+    document = load_json_file(run.folder / SUBMISSION, SubmissionRecord).document
+    wrong = [
+        *(problem.message for problem in problems_in(document, file=SUBMISSION)),
+        *(message for _, message in unfit(document, judged, today=clock.current_time().date())),
+    ]
+    yield from (Statement(False, f"{SUBMISSION}: {message}") for message in wrong)
+    if not wrong:
+        yield Statement(None, ENTERED)
 
 
 def _written(run: Run, report: Report) -> Iterator[tuple[Path, Report]]:

@@ -14,9 +14,13 @@ import yaml
 from auditing import AS_OF, audit, phigate, write_policy
 
 from checker.errors import ExitCode
+from checker.policy.documents import Submission
 from checker.report.formats.html import render_html
+from checker.report.formats.json import load_report
 from checker.report.model import SignatureReport, SubmissionReport
+from checker.report.submission import SubmissionRecord, submitted
 from checker.report.wording.submission import is_draft, signed_words, standing_lines
+from checker.run.stored import judge_run_again, load_run, write_reports
 
 DAY = AS_OF[:10]
 
@@ -87,6 +91,7 @@ def test_it_stands_in_every_report_of_the_run_and_verify_finds_it(run: Path) -> 
     }  # fmt: skip
     code, out = phigate("verify", run)
     assert code == ExitCode.PASS, out
+    assert "are as somebody entered them" in " ".join(out.split())
     code, out = phigate("report", run, "--format", "html")  # again, from report.json
     assert code == 0
     assert "MR-2026-014" in (run / "report.html").read_text()
@@ -99,6 +104,45 @@ def test_a_name_put_into_the_report_by_hand_is_found(run: Path) -> None:
     code, out = phigate("verify", run)
     assert code != ExitCode.PASS
     assert "they differ in submission" in out
+
+
+@pytest.mark.parametrize(
+    ("spec", "sentences"),
+    [
+        (
+            {
+                "about": {"verdict": "pass", "modelSha256": "0" * 64},
+                "decision": "Released to everybody",
+                "signatures": [{"role": "Officer", "name": "Dr. M. Okafor", "on": "2020-01-01"}],
+            },
+            (
+                "the decision is about a report that says pass",
+                "the decision is about another model",
+                "2020-01-01 is not between the day",
+            ),
+        ),
+        (
+            {"about": None, "signatures": [{"role": "Officer", "on": DAY}]},
+            ("has to say what report it is about", "a day without whoever signed"),
+        ),
+    ],
+)
+def test_a_record_that_no_command_would_write_does_not_verify(
+    run: Path, spec: dict[str, Any], sentences: tuple[str, ...]
+) -> None:
+    document = Submission.model_validate(yaml.safe_load(written(run, **spec).read_text()))
+    record = SubmissionRecord(document=document, sha256="0" * 64)
+    (run / "submission.json").write_bytes(record.to_bytes())
+    forged = submitted(load_report(run / "report.json"), record)
+    write_reports(run, forged, formats=["json", "html", "markdown"])
+    whole = judge_run_again(load_run(run), forged)
+    write_reports(run, whole, formats=["json", "html"], audience="internal")
+    code, out = phigate("verify", run)
+    assert code == ExitCode.INCOMPLETE, out
+    words = " ".join(out.split())
+    assert all(sentence in words for sentence in sentences)
+    assert "they differ" not in words  # it is the record itself that is refused
+    assert "are as somebody entered them" not in words
 
 
 def test_a_new_judgement_carries_no_old_signature(run: Path) -> None:
@@ -158,7 +202,7 @@ def test_a_report_is_a_draft_until_everybody_signed_everything_off() -> None:
     )
     half = report.model_copy(update={"submission": submission})
     assert signed_words(half) == (
-        "Signed by A. Berg (Board, 2026-12-01); 1 of the lines to sign are empty."
+        "Entered as signed by A. Berg (Board, 2026-12-01); 1 of the lines to sign are empty."
     )
     policy = report.policy.model_copy(
         update={
@@ -171,12 +215,12 @@ def test_a_report_is_a_draft_until_everybody_signed_everything_off() -> None:
         }
     )
     whole = submission.model_copy(update={"signatures": [line]})
-    for policies, submitted, draft in (
+    for policies, entered, draft in (
         (policy, whole, False),
         (report.policy, whole, True),
         (policy, submission, True),
         (policy, None, True),
     ):
-        one = report.model_copy(update={"policy": policies, "submission": submitted})
+        one = report.model_copy(update={"policy": policies, "submission": entered})
         assert is_draft(one) is draft
         assert ("<strong>Draft.</strong>" in render_html(one)) is draft

@@ -28,14 +28,14 @@ def signatures(report: Report) -> list[SignatureReport]:
 
 
 def signed_words(report: Report) -> str:
-    """Return who signed, or that nobody did, in a sentence."""
+    """Return who is entered as having signed, or that nobody is, in a sentence."""
     signed = [one for one in signatures(report) if one.on is not None]
     if not signed:
         return "Nobody has signed this report."
     names = ", ".join(f"{plain(one.name or '')} ({plain(one.role)}, {one.on})" for one in signed)
     missing = len(signatures(report)) - len(signed)
     rest = f"; {missing} of the lines to sign are empty" if missing else ""
-    return f"Signed by {names}{rest}."
+    return f"Entered as signed by {names}{rest}."
 
 
 def is_draft(report: Report) -> bool:
@@ -50,7 +50,7 @@ def is_draft(report: Report) -> bool:
 
 
 def standing_lines(report: Report) -> list[str]:
-    """Return what stands under the verdict: who adopted, signed off and signed what."""
+    """Return what stands under the verdict: who adopted, signed off and, as entered, signed."""
     owner = report.policy.owner
     said = (
         policy_standing(report),
