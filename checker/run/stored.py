@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -260,17 +260,26 @@ def write_reports(
         PluginError: a format is unknown.
         EvidenceError: a file cannot be written.
     """
+    contents = _rendered(folder, report, formats=formats, audience=audience)
+    shared = {}
+    if audience == "internal":
+        shared = _rendered(folder, report, formats=["json"], audience="shared")
+    _write(folder, shared | contents)
+    return [*contents]
+
+
+def _rendered(
+    folder: Path, report: Report, *, formats: Iterable[str], audience: Audience
+) -> dict[Path, bytes]:
+    """Return what a report renders to for an audience, by the files that it belongs in."""
     chosen: list[ReportFormat] = [load_plugin("phigate.reports", name) for name in formats]
     shown = for_audience(report, audience)
-    contents = [
-        (report_folder(folder, audience) / one.filename, one.render(shown)) for one in chosen
-    ]
-    if audience == "internal":
-        shared = for_audience(report, "shared")
-        contents.insert(0, (folder / JSON.filename, JSON.render(shared)))
-    for path, content in contents:
+    return {report_folder(folder, audience) / one.filename: one.render(shown) for one in chosen}
+
+
+def _write(folder: Path, contents: Mapping[Path, bytes]) -> None:
+    for path, content in contents.items():
         write_atomically(path, content, mode=0o600 if path.parent != folder else 0o644)
-    return [path for path, _ in contents]
 
 
 def submit(
@@ -283,6 +292,9 @@ def submit(
 ) -> list[Path]:
     """Put a submission into a run's reports, all of them, and return the files.
 
+    Nothing is written before everything is rendered: a format that cannot be made here must not
+    leave some reports with a decision and others without.
+
     Args:
         folder: the run's.
         located: what its reports are submitted with.
@@ -293,6 +305,7 @@ def submit(
     Raises:
         DocumentError: the submission is about another report.
         UsageError: the reports are signed as they are.
+        PluginError: a format is unknown, or what it needs is not installed.
         EvidenceError: a file cannot be read or written.
     """
     shared = load_report(folder / JSON.filename)
@@ -305,17 +318,19 @@ def submit(
             " in, and sign again"
         )
     record = SubmissionRecord(document=located.document, sha256=located.sha256)
-    write_atomically(folder / SUBMISSION, record.to_bytes(), mode=0o600)
-    shared = submitted(shared, record)
     asked = {audience: set(formats)}
-    paths = write_reports(
-        folder, shared, formats=sorted(_lying(folder) | asked.get("shared", set()) | {"json"})
+    lying = _lying(folder) | asked.get("shared", set()) | {"json"}
+    contents = _rendered(
+        folder, submitted(shared, record), formats=sorted(lying), audience="shared"
     )
     internal = _lying(report_folder(folder, "internal")) | asked.get("internal", set())
     if internal:
-        whole = judge_run_again(load_run(folder), shared)
-        paths += write_reports(folder, whole, formats=sorted(internal), audience="internal")
-    return paths
+        judged = shared.model_copy(update={"submission": None})
+        whole = submitted(judge_run_again(load_run(folder), judged), record)
+        contents |= _rendered(folder, whole, formats=sorted(internal), audience="internal")
+    write_atomically(folder / SUBMISSION, record.to_bytes(), mode=0o600)
+    _write(folder, contents)
+    return [*contents]
 
 
 def _lying(folder: Path) -> set[str]:

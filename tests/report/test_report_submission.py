@@ -13,7 +13,7 @@ import report_builder as build
 import yaml
 from auditing import AS_OF, audit, phigate, write_policy
 
-from checker.errors import ExitCode
+from checker.errors import ExitCode, PluginError
 from checker.policy.documents import Submission
 from checker.report.formats.html import render_html
 from checker.report.formats.json import load_report
@@ -181,6 +181,28 @@ def test_a_decision_about_something_else_is_refused_with_its_line(
     assert "Traceback" not in out
     assert (run / "report.json").read_bytes() == before
     assert not (run / "submission.json").exists()
+
+
+def test_where_one_page_cannot_be_made_nothing_is_submitted(
+    run: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lacking(*_: object) -> bytes:
+        raise PluginError("PDF reports need WeasyPrint, which is an extra")
+
+    assert phigate("report", run, "--submission", written(run, number="MR-1"))[0] == 0
+    (run / "internal" / "report.pdf").write_bytes(b"%PDF-1.7, made on another machine")
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    monkeypatch.setattr("checker.report.formats.pdf.on_paper", lacking)
+    code, out = phigate("report", run, "--submission", written(run))
+    assert code == ExitCode.USAGE
+    assert "WeasyPrint" in out
+    changed = {path for path in before if path.read_bytes() != before[path]}
+    assert changed <= {run / "log.txt"}
+    assert {path for path in run.rglob("*") if path.is_file()} == {*before}
+    (run / "internal" / "report.pdf").unlink()
+    assert phigate("report", run, "--submission", written(run))[0] == 0
+    assert phigate("verify", run)[0] == ExitCode.PASS
+    assert "MR-2026-014" in (run / "internal" / "report.json").read_text()
 
 
 def test_what_is_signed_is_not_changed(run: Path) -> None:
