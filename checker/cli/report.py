@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 @click.option(
     "--fail-on-regression",
     is_flag=True,
-    help="With --compare: exit code 1 when a test that decides got worse, or is no longer asked.",
+    help="With --compare: exit code 1 when a test that decides got worse, or is demanded less of.",
 )
 @click.option(
     "--submission",

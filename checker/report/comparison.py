@@ -39,7 +39,7 @@ _ORDER: tuple[Direction, ...] = (
 _CONFIDENCES = "The two were judged at different confidence."
 _FIELDS = ("probe", "metric", "contrast", "attribute_class", "params")
 _ATTACKERS = "the attacker knows something else"
-_UNMEASURED = "one of the two was not measured"
+UNMEASURED = "one of the two was not measured"
 
 
 class ComparedCell(JsonModel):
@@ -178,7 +178,7 @@ def _change(
     elif before.estimate is None or after.estimate is None:
         is_withheld = "estimate" in {*before.withheld, *after.withheld}
         direction = "withheld" if is_withheld else "not-comparable"
-        why = None if is_withheld else _UNMEASURED
+        why = None if is_withheld else UNMEASURED
     else:
         difference = _difference(before.estimate, after.estimate)
         direction = _direction(difference)
@@ -321,7 +321,7 @@ def _as_reported(cell: CellReport, titles: dict[str, str]) -> tuple[str | None, 
 
 def _follows(change: CellChange) -> bool:
     """Whether direction, difference and reason are those of the two sides that are told."""
-    known: set[str | None] = {_UNMEASURED, _ATTACKERS, *map(_another, _FIELDS)}
+    known: set[str | None] = {UNMEASURED, _ATTACKERS, *map(_another, _FIELDS)}
     reasons = {"not-comparable": known, "new": known | {None}, "gone": known | {None}}
     if change.why not in reasons.get(change.direction, {None}):
         return False

@@ -1,16 +1,18 @@
 """Whether a model got worse: what a pipeline stops at when it compares two reports.
 
 Only what decides is looked at, in either report. Worse is a difference that is shown, a verdict
-that was better before, and a test that is no longer asked: dropping it would be the easiest way to
-get better.
+that was better before, a bound more times beyond its limit, and whatever would be an easier way to
+get better than a better model: a test that is no longer asked, no longer decides, is asked another
+way, may leak more, is waived, or needs less certainty.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 
-from checker.report.comparison import CellChange, Comparison
-from checker.report.model import Report
+from checker.policy.documents import Limit
+from checker.report.comparison import UNMEASURED, CellChange, Comparison
+from checker.report.model import CellReport, Report
 
 _BETTER_FIRST = ("pass", "not_applicable", "inconclusive", "error", "fail")
 
@@ -29,19 +31,77 @@ def regressions(found: Comparison, before: Report, after: Report) -> list[str]:
 def _regressions(found: Comparison, before: Report, after: Report) -> Iterator[str]:
     if after.summary.exit_code and not before.summary.exit_code:
         yield f"release was allowed and is blocked now: {after.verdict}"
-    deciding = {cell.id for report in (before, after) for cell in report.cells if cell.gating}
+    if after.policy.confidence < before.policy.confidence:
+        yield (
+            f"bounds hold at {after.policy.confidence:g} confidence,"
+            f" and held at {before.policy.confidence:g}"
+        )
+    earlier = {cell.id: cell for cell in before.cells}
+    later = {cell.id: cell for cell in after.cells}
     for change in found.changes:
-        if change.id in deciding and (words := _worse(change)) is not None:
-            yield f"{change.id}: {words}"
+        was, now = earlier.get(change.id), later.get(change.id)
+        if was is None or not (was.gating or (now is not None and now.gating)):
+            continue
+        words = ["is no longer asked"] if now is None else [*_worse(was, now, change)]
+        if now is not None and not words and _blocks_less(was, now, before, after):
+            words = [f"is {now.verdict} and no longer blocks"]
+        yield from (f"{change.id}: {one}" for one in words)
+    yield from _controls(before, after)
+    yield from _prerequisites(before, after)
 
 
-def _worse(change: CellChange) -> str | None:
-    """Return in what a test got worse."""
-    if change.direction == "gone":
-        return "is no longer asked"
-    if change.before is None or change.after is None:
-        return None
-    was, now = change.before, change.after
-    if _BETTER_FIRST.index(now.verdict) > _BETTER_FIRST.index(was.verdict):
-        return f"was {was.verdict}, is {now.verdict}"
-    return "more is told than before" if change.direction == "worse" else None
+def _worse(was: CellReport, now: CellReport, change: CellChange) -> Iterator[str]:
+    """Yield in what a test got worse, or easier."""
+    if was.gating and not now.gating:
+        yield "no longer decides"
+    if _is_looser(was.limit, now.limit):
+        yield "its limit was raised"
+    if now.waiver is not None and was.waiver is None:
+        yield f"is waived now, by {now.waiver}"
+    if change.direction == "not-comparable" and change.why != UNMEASURED:
+        yield f"cannot be compared: {change.why}"
+    asked_nobody = now.verdict == "not_applicable" != was.verdict
+    if asked_nobody or _BETTER_FIRST.index(now.verdict) > _BETTER_FIRST.index(was.verdict):
+        yield f"was {was.verdict}, is {now.verdict}"
+    elif change.direction == "worse":
+        yield "more is told than before"
+    elif change.direction == "withheld" and (times := _times(now)) > max(1, _times(was)):
+        yield f"is shown to be at least {times} times its limit, and was not before"
+
+
+def _blocks_less(was: CellReport, now: CellReport, before: Report, after: Report) -> bool:
+    """Whether what blocked a release does not do so now, although it does not pass."""
+    stopped = was.id in before.summary.blocked_by and now.id not in after.summary.blocked_by
+    return stopped and now.verdict != "pass" and now.waiver is None
+
+
+def _is_looser(was: Limit, now: Limit) -> bool:
+    """Whether a limit allows more, or asks fewer before it says that nothing ever occurs."""
+    if was.fail is not None:
+        return now.fail is not None and now.fail > was.fail
+    return now.fail is not None or (now.min_n or 0) < (was.min_n or 0)
+
+
+def _times(cell: CellReport) -> int:
+    """Return how many times its limit a cell is shown to be, whichever way its audience sees it."""
+    if cell.estimate is None or not cell.limit.fail:
+        return cell.times_limit or 0
+    return int(cell.estimate.low / cell.limit.fail)
+
+
+def _controls(before: Report, after: Report) -> Iterator[str]:
+    later = {control.id: control for control in after.controls}
+    for was in before.controls:
+        now = later.get(was.id)
+        if now is not None and now.on_inconclusive == "warn" != was.on_inconclusive:
+            yield f"{was.id}: no longer blocks where nothing is shown either way"
+
+
+def _prerequisites(before: Report, after: Report) -> Iterator[str]:
+    later = {one.id: one for one in after.prerequisites}
+    for was in before.prerequisites:
+        now = later.get(was.id)
+        if now is None:
+            yield f"{was.id}: is no longer presupposed"
+        elif _BETTER_FIRST.index(now.verdict) > _BETTER_FIRST.index(was.verdict):
+            yield f"{was.id}: was {was.verdict}, is {now.verdict}"

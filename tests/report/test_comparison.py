@@ -15,6 +15,7 @@ from command_line import Command
 from rich.console import Console
 
 from checker.errors import ExitCode
+from checker.policy.documents import Limit
 from checker.report.comparison import Comparison, compare_reports, strange_side
 from checker.report.disclosure_control import for_audience
 from checker.report.formats.comparison import (
@@ -24,7 +25,7 @@ from checker.report.formats.comparison import (
     render_comparison_markdown,
     summary,
 )
-from checker.report.model import Audience, CellReport, Report
+from checker.report.model import Audience, CellReport, PrerequisiteReport, Report
 from checker.report.regression import regressions
 from checker.stats.estimate import ReportedEstimate
 
@@ -96,6 +97,102 @@ def test_a_pipeline_stops_at_what_got_worse_and_at_what_is_no_longer_asked(share
     assert gone == ["hiv-disclosure/events-5/all: is no longer asked"]
     for before, after in ((200, 3), (40, 48)):
         assert got_worse([disclosed(before)], [disclosed(after)], shared=shared) == []
+
+
+CELL = "hiv-disclosure/events-10/all"
+
+
+def loosened(**changes: Any) -> list[str]:
+    """Return what is worse about a failing cell that only its policy or a waiver changed."""
+    failing = disclosed(200)
+    return got_worse([failing], [failing.model_copy(update=changes)], shared=False)
+
+
+@pytest.mark.parametrize(
+    ("changes", "words"),
+    [
+        ({"gating": False}, "no longer decides"),
+        ({"limit": Limit(fail=0.99)}, "its limit was raised"),
+        ({"waiver": "for-now"}, "is waived now, by for-now"),
+        ({"verdict": "not_applicable"}, "was fail, is not_applicable"),
+    ],
+)
+def test_easier_is_no_way_to_get_better(changes: dict[str, Any], words: str) -> None:
+    assert loosened(**changes) == [f"{CELL}: {words}"]
+
+
+def test_a_limit_that_got_stricter_or_never_changed_is_no_regression() -> None:
+    assert loosened() == []
+    assert loosened(limit=Limit(fail=0.01)) == []
+    assert loosened(limit=Limit(max_count=0, min_n=59)) == []
+    never = [
+        disclosed(0).model_copy(update={"limit": Limit(max_count=0, min_n=n)}) for n in (299, 59)
+    ]
+    assert got_worse([never[0]], [never[1]], shared=False) == [f"{CELL}: its limit was raised"]
+    assert got_worse([never[1]], [never[0]], shared=False) == []
+    waived = disclosed(200).model_copy(update={"waiver": "for-now"})
+    assert got_worse([waived], [waived], shared=False) == []
+
+
+def with_control(report: Report, **changes: Any) -> Report:
+    control = report.controls[0].model_copy(update=changes)
+    return report.model_copy(update={"controls": [control]})
+
+
+def between(one: Report, other: Report) -> list[str]:
+    return regressions(compare_reports(one, other), one, other)
+
+
+def test_a_test_that_is_asked_another_way_stops_a_pipeline() -> None:
+    one = report(disclosed(200))
+    other = with_control(one, params={"samples": 1})
+    for before, after in ((one, other), (other, one)):
+        shared = (for_audience(before, "shared"), for_audience(after, "shared"))
+        for pair in ((before, after), shared):
+            assert between(*pair) == [f"{CELL}: cannot be compared: the control has another params"]
+
+
+def test_an_open_test_that_no_longer_blocks_stops_a_pipeline() -> None:
+    one = report(disclosed(18))
+    assert one.summary.blocked_by == [CELL]
+    summary = one.summary.model_copy(update={"blocked_by": [], "exit_code": 0})
+    assert between(one, one.model_copy(update={"summary": summary})) == [
+        f"{CELL}: is inconclusive and no longer blocks"
+    ]
+    # and one that passes now, and would not block again
+    blocking = with_control(report(disclosed(3)), on_inconclusive="block")
+    warning = with_control(report(disclosed(3)), on_inconclusive="warn")
+    assert between(blocking, warning) == [
+        "hiv-disclosure: no longer blocks where nothing is shown either way"
+    ]
+    assert between(warning, blocking) == []
+
+
+def test_further_above_the_limit_is_worse_where_no_number_is_shown() -> None:
+    withheld = disclosed(200).model_copy(update={"estimate": None, "withheld": ["estimate"]})
+    twice, ten = (withheld.model_copy(update={"times_limit": n}) for n in (2, 10))
+    assert got_worse([twice], [ten], shared=False) == [
+        f"{CELL}: is shown to be at least 10 times its limit, and was not before"
+    ]
+    assert got_worse([ten], [twice], shared=False) == []
+    assert got_worse([ten], [ten], shared=False) == []
+
+
+def test_less_confidence_and_fewer_prerequisites_are_worse() -> None:
+    one = report(disclosed(3))
+    policy = one.policy.model_copy(update={"confidence": one.policy.confidence - 0.05})
+    sure = f"{policy.confidence:g}"
+    assert between(one, one.model_copy(update={"policy": policy})) == [
+        f"bounds hold at {sure} confidence, and held at {one.policy.confidence:g}"
+    ]
+    agreed = PrerequisiteReport(id="agreed", title="Agreed", verdict="pass", explanation="It is.")
+    held = one.model_copy(update={"prerequisites": [agreed]})
+    lapsed = agreed.model_copy(update={"verdict": "inconclusive"})
+    assert between(held, one) == ["agreed: is no longer presupposed"]
+    assert between(one, held) == []
+    assert between(held, one.model_copy(update={"prerequisites": [lapsed]})) == [
+        "agreed: was pass, is inconclusive"
+    ]
 
 
 def test_a_release_that_is_blocked_now_is_worse_whatever_its_tests_say() -> None:
