@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 from checker.report.matrix import worst_first
 from checker.report.model import CellReport, CitationText, ControlReport, Report, WaiverReport
+from checker.report.wording.decision import level_words
 from checker.report.wording.measures import probe_words
 
 
@@ -30,6 +31,7 @@ class ReportIndex:
         waivers: by id, those that apply, with where they stand.
         resting_on: by number of a manifest's entry, the cells that rest on it.
         about: "about " before numbers of patients where they are rounded.
+        level: at which confidence each bound holds, such as "95 %".
     """
 
     attackers: Mapping[str, str]
@@ -42,6 +44,7 @@ class ReportIndex:
     waivers: Mapping[str, tuple[str, WaiverReport]]
     resting_on: Mapping[int, tuple[CellReport, ...]]
     about: str
+    level: str
 
     @classmethod
     def of(cls, report: Report) -> ReportIndex:
@@ -79,6 +82,7 @@ class ReportIndex:
             },
             resting_on={place: tuple(cells) for place, cells in resting_on.items()},
             about="about " if report.audience == "shared" and report.policy.min_cell > 1 else "",
+            level=level_words(report),
         )
 
     def title_of(self, cell: CellReport) -> str:

@@ -52,9 +52,46 @@ def test_what_is_shown_is_told_of_rounded_numbers() -> None:
     ],
 )
 def test_what_is_withheld_is_told_by_its_limit(members: tuple[int, int], told: str) -> None:
-    whom = "Of the patients with HIV that the model was trained on, "
+    whom = "With 95 % confidence, of the patients with HIV that the model was trained on, "
     passing = build.disclosure_cell("hiv", "events-5", members=(0, 80), nonmembers=(0, 80))
     assert said(leak(members), passing) == whom + told
+
+
+def test_a_share_of_members_is_not_told_of_both_splits() -> None:
+    cell = build.membership_cell(0.3, 0.2, 0.4, metric="membership_tpr_at_fpr", limit=Limit(fail=1))
+    assert (cell.estimate and cell.estimate.n, cell.sample and cell.sample.members) == (1200, 600)
+    assert said(cell, shared=False) == (
+        "Of 600 patients that the model was trained on, an attacker who accuses few others wrongly"
+        " recognizes 30.0 %."
+    )
+    unknown = cell.model_copy(update={"sample": None})
+    assert said(unknown, shared=False).startswith("Of the patients that the model")
+
+
+def test_a_part_of_the_patients_is_not_told_as_all_of_them() -> None:
+    old = leak((171, 400), (0, 400)).model_copy(update={"subgroup": "age>89"})
+    assert said(old, shared=False).startswith(
+        "Among patients older than 89 years: of 400 patients with HIV that the model was trained"
+        " on, the model told 42.8 %"
+    )
+    withheld = leak((62, 80)).model_copy(
+        update={"subgroup": "rare_code", "estimate": None, "members": None, "nonmembers": None}
+    )
+    assert said(withheld, shared=False).startswith(
+        "Among patients with a rare code: with 95 % confidence, of the patients with HIV that"
+    )
+    area = build.membership_cell(0.91, 0.89, 0.93, subgroup="age>89")
+    assert said(area).startswith("Among patients older than 89 years: shown a patient that")
+
+
+def test_a_bound_is_told_as_a_bound_at_the_level_of_its_report() -> None:
+    area = build.membership_cell(0.91, 0.89, 0.93).model_copy(update={"estimate": None})
+    assert said(area, shared=False).startswith("With 95 % confidence, shown a patient that")
+    number = leak((62, 80)).model_copy(
+        update={"metric": "of-a-house", "probe": "house", "estimate": None, "members": None}
+    )
+    assert said(number, shared=False) == "With 95 % confidence, of-a-house: more than 0.05."
+    assert "confidence" not in said(leak((171, 400), (0, 400)), shared=False)
 
 
 def test_what_is_open_is_told_as_open_whatever_the_counts() -> None:

@@ -71,7 +71,7 @@ _SIDES = {
     "beyond": "The lower bound is above the limit of {}.",
     "straddles": "The bounds lie on both sides of the limit of {}.",
 }
-_MANY_TIMES = "It is at least {}, {} times the limit."
+_MANY_TIMES = "It is shown to be at least {}, {} times the limit."
 _ALL_MEASURED = (
     "Naming the tests that fail is another claim: a test is named a failure only if it is beyond"
     " its limit after Holm's correction over all tests that were measured, so that with {}"

@@ -7,9 +7,11 @@ and from nothing else, so that it tells no more than the numbers, or what stands
 
 from __future__ import annotations
 
+from checker.attacks.api import attack_names, load_attack
 from checker.attacks.wording import MetricWords
 from checker.report.index import ReportIndex
 from checker.report.model import CellReport
+from checker.report.wording.cells import subgroup_words
 from checker.report.wording.measures import measure_of
 from checker.report.wording.numbers import NBSP, figure, grouped, setting
 from checker.report.wording.plain import shorten
@@ -26,6 +28,21 @@ def sentence(cell: CellReport, index: ReportIndex, *, min_cell: int) -> str:
         index: of its report.
         min_cell: fewest patients whose number may be said.
     """
+    said = _sentence(cell, index, min_cell=min_cell)
+    if _is_bound(cell):
+        said = f"With {index.level} confidence, {_lowered(said)}"
+    if cell.subgroup != "all":
+        said = f"Among {shorten(subgroup_words(cell.subgroup), 80)}: {_lowered(said)}"
+    return said
+
+
+def _is_bound(cell: CellReport) -> bool:
+    """Whether all that is told is where a bound lies, which is no count of anybody."""
+    decided = cell.verdict in {"pass", "fail"}
+    return decided and cell.estimate is None and cell.limit.fail is not None
+
+
+def _sentence(cell: CellReport, index: ReportIndex, *, min_cell: int) -> str:
     if cell.verdict == "error":
         return "Nothing is known of this: the attack did not run to its end."
     if cell.verdict == "not_applicable":
@@ -42,8 +59,7 @@ def sentence(cell: CellReport, index: ReportIndex, *, min_cell: int) -> str:
         beyond = f", beyond what it does of {_NEVER_SAW}" if _is_excess(measure) else ""
         whom = f"the patients{of_class} that the model was trained on"
         return f"Not shown either way: whether, of {whom}, {whether}{beyond}."
-    number = cell.members or (None if _is_excess(measure) else cell.estimate)
-    whom = f"{_many(number, index)} patients{of_class} that the model was trained on"
+    whom = f"{_many(_asked(cell, measure), index)} patients{of_class} that the model was trained on"
     return f"Of {whom}, {measure.told.format(size=size)}{_beside(cell, measure, min_cell, index)}."
 
 
@@ -67,15 +83,23 @@ def _beside(cell: CellReport, measure: MetricWords, min_cell: int, index: Report
     if cell.estimate is None or not _is_excess(measure):
         return ""
     if cell.nonmembers is not None:
-        whom = f"{_many(cell.nonmembers, index)} that it never saw".removeprefix("the ")
+        whom = f"{_many(cell.nonmembers.n, index)} that it never saw".removeprefix("the ")
         return f"; of {whom}, {_part(cell.nonmembers, cell.metric)}"
     return f"; of {_NEVER_SAW}, fewer than {grouped(min_cell)} in all"
 
 
-def _many(number: ReportedEstimate | None, index: ReportIndex) -> str:
-    if number is None or number.n is None:
-        return "the"
-    return f"{index.about}{grouped(number.n)}"
+def _asked(cell: CellReport, measure: MetricWords) -> int | None:
+    """Return how many members a number is of; None where that is not said."""
+    if cell.probe in attack_names():
+        family = load_attack(cell.probe).metrics[cell.metric].family
+        if family is not None and family.has_common_n:  # whose n has the nonmembers in it
+            return None if cell.sample is None else cell.sample.members
+    number = cell.members or (None if _is_excess(measure) else cell.estimate)
+    return None if number is None else number.n
+
+
+def _many(count: int | None, index: ReportIndex) -> str:
+    return "the" if count is None else f"{index.about}{grouped(count)}"
 
 
 def _part(number: ReportedEstimate, metric: str) -> str:
