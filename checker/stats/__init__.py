@@ -11,7 +11,7 @@ Nothing here reads files, draws unseeded numbers or knows of policies.
 
 Modules are imported when a name of theirs is first used, and they take SciPy's parts through
 `scipy`, which loads each when it is first used: a policy is checked without `scipy.stats`, which
-takes longer to load than the check.
+takes longer to load than the check, unless one of its limits is on a true-positive rate.
 """
 
 from __future__ import annotations

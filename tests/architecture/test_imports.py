@@ -97,6 +97,19 @@ def test_what_is_typed_often_loads_nothing_heavy(commands: list[str], loaded: se
     assert others & HEAVY <= loaded
 
 
+def test_statistics_take_each_part_of_scipy_when_it_is_first_used() -> None:
+    modules = {name: tree for name, tree in trees().items() if name.startswith("checker.stats.")}
+    early = {
+        name
+        for name, tree in modules.items()
+        for node in ast.walk(tree)
+        if (isinstance(node, ast.ImportFrom) and (node.module or "").startswith("scipy"))
+        or (isinstance(node, ast.Import) and any(a.name.startswith("scipy.") for a in node.names))
+    }
+    assert len(modules) > 10
+    assert not early
+
+
 def test_what_is_loaded_early_would_be_seen() -> None:
     own, others = loaded_by("import checker.attacks.embedding_probe.run")
     assert min(map(layer_of, own)) < LAYERS["policy"]

@@ -7,6 +7,7 @@ from math import comb
 
 import numpy as np
 import pytest
+from scipy.stats import betabinom
 
 from benchmarks.exposed_members import WORLDS, World, tally
 from checker import stats
@@ -30,6 +31,20 @@ def test_chance_is_that_of_all_assignments_alike(rank: int) -> None:
         most = stats.most_by_chance(n, m, rank=rank, confidence=confidence)
         shares = [np.mean([one <= limit for one in counts]) for limit in (most - 1, most)]
         assert shares[0] < confidence <= shares[1] + 1e-12
+
+
+@pytest.mark.parametrize(("n", "m", "rank"), [(300, 50, 1), (1000, 500, 7), (20000, 15000, 3)])
+def test_chance_is_a_beta_binomial(n: int, m: int, rank: int) -> None:
+    whole = betabinom(n, rank, m - rank + 1)
+    for confidence in (0.5, 0.95, 0.975, 0.999):
+        most = stats.most_by_chance(n, m, rank=rank, confidence=confidence)
+        assert whole.cdf(most - 1) < confidence <= whole.cdf(most)
+    for limit in (0, 5, 15):
+        found = stats.pass_probability_exposed(n, m, limit=limit, rank=rank)
+        asked = betabinom(looked_at(n, m), rank, m - rank + 1)
+        assert found == pytest.approx(asked.cdf(limit), rel=1e-9)
+    assert stats.pass_probability_exposed(n, m, limit=n, rank=rank) == 1.0
+    assert stats.pass_probability_exposed(n, m, limit=2, rank=rank, exposed=3) == 0.0
 
 
 def test_the_bounds_are_what_is_above_and_that_less_chance() -> None:
