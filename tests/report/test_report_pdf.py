@@ -22,10 +22,12 @@ from auditing import AS_OF, audit, phigate, write_policy
 from command_line import run_phigate
 
 from checker.errors import ExitCode, PhigateWarning, PluginError
+from checker.policy.documents import Study
 from checker.report.formats import pdf as pdf_format
+from checker.report.formats.html import render_board
 from checker.report.formats.json import render_json
 from checker.report.formats.pdf import PDF, render_pdf, render_technical_pdf
-from checker.report.model import Report
+from checker.report.model import Report, SignatureReport, StudyReport
 
 ROOT = Path(__file__).parents[2]
 LACKING = PDF.lacking()
@@ -203,6 +205,66 @@ def test_a_large_policy_is_four_pages_too(report: Report) -> None:
         }
     )
     assert len(pypdf.PdfReader(BytesIO(render_pdf(large))).pages) <= 4
+
+
+def test_the_longest_texts_that_may_be_written_are_four_pages_too() -> None:
+    longest = ("word " * 400)[:1999] + "x"
+    line = longest[:300]
+    study = {
+        "title": longest, "protocol": longest, "principalInvestigator": longest,
+        "sponsor": longest, "site": longest, "contact": longest, "intendedUse": longest,
+        "data": {"source": longest, "period": longest, "legalBasis": longest},
+        "release": {"recipients": longest}, "governance": {"retention": longest},
+    }  # fmt: skip
+    signed = SignatureReport(role=line, name=line, on="2026-12-01")
+    submission = build.submission().model_copy(
+        update={
+            "number": line, "document_version": line, "replaces": line, "decision": line,
+            "signatures": [signed] * 12,
+        }
+    )  # fmt: skip
+    report = build.presupposing_report()
+    blocked = [
+        one.model_copy(update={"id": f"{one.id}-{i}", "title": longest, "explanation": longest})
+        for i in range(3)
+        for one in report.prerequisites
+    ]
+    policy = report.policy
+    update = {
+        "submission": submission,
+        "study": StudyReport(**dict(Study.model_validate(study))),
+        "prerequisites": blocked,
+        "waivers": [
+            one.model_copy(update={"justification": longest})
+            for one in report.waivers
+            for _ in range(5)
+        ],
+        "controls": [
+            one.model_copy(update={"title": longest, "remediation": [longest]})
+            for one in report.controls
+        ],
+        "policy": policy.model_copy(
+            update={
+                "title": longest, "owner": longest, "adopted_by": longest,
+                "attackers": [
+                    one.model_copy(update={"title": longest, "knows": longest})
+                    for one in policy.attackers
+                ],
+                "attribute_classes": [
+                    one.model_copy(update={"title": longest}) for one in policy.attribute_classes
+                ],
+            }
+        ),
+    }  # fmt: skip
+    shared = build.shared(report.model_copy(update=update))
+    assert 'href="#prerequisite' not in (html := render_board(shared))
+    assert 'href="#waiver' not in html  # which have no place on these pages
+    page = pypdf.PdfReader(BytesIO(render_pdf(shared)))
+    assert len(page.pages) <= 4
+    words = re.sub(r"\s+", " ", " ".join(one.extract_text() for one in page.pages))
+    assert "6 more, in the technical annex" in words
+    assert "stands whole in the attached report.json" in words
+    assert words.count("signed, as entered") == 12
 
 
 def test_it_claims_to_be_accessible_and_archival_and_says_its_language(pdf: Any) -> None:
