@@ -14,6 +14,7 @@ from checker.report import palette
 from checker.report.charts import (
     Chart,
     characteristics_charts,
+    ladder_chart,
     leakage_charts,
     overview_chart,
     perturbation_charts,
@@ -164,3 +165,40 @@ def test_a_shipped_policys_report_draws_what_it_can_decide(report: Report) -> No
     assert coded.description in coded.svg
     other = named.policy.model_copy(update={"sha256": "0" * 64})
     assert characteristics_charts(named.model_copy(update={"policy": other})) == []
+
+
+def test_a_ladder_keeps_the_worst_and_says_what_it_leaves_out() -> None:
+    # who knows most comes last in the policy, and is who gets most out
+    made = build.disclosure_cell("hiv", "events-5", members=(0, 400), nonmembers=(0, 400))
+    worst = build.disclosure_cell("hiv", "events-10", members=(300, 400), nonmembers=(0, 400))
+    attackers = [f"a{place}" for place in range(12)]
+    cells = [
+        (worst if place >= 10 else made).model_copy(update={"id": f"x/{name}", "attacker": name})
+        for place, name in enumerate(attackers)
+    ]
+    report = build.report_of(cells, "fail")
+    some = report.policy.attackers[0]
+    known = [some.model_copy(update={"id": name, "title": f"Knows {name}"}) for name in attackers]
+    report = report.model_copy(
+        update={"policy": report.policy.model_copy(update={"attackers": known})}
+    )
+    chart = ladder_chart(report)
+    assert chart is not None
+    assert "HIV (the worst 9 of 12)." in chart.description
+    told = re.findall(r"Knows (a\d+): (\w+)", chart.description)
+    assert [name for name, _ in told] == [*attackers[:7], "a10", "a11"]
+    assert [verdict for _, verdict in told[-2:]] == ["fail", "fail"]
+
+
+def test_two_tests_of_one_class_are_told_apart_in_a_ladder() -> None:
+    made = build.disclosure_cell("hiv", "events-10", members=(200, 400), nonmembers=(0, 400))
+    other = made.model_copy(
+        update={"id": "y/events-10/all", "control": "y", "metric": "disclosure_rate"}
+    )
+    chart = ladder_chart(build.report_of([made, other], "fail"))
+    assert chart is not None
+    heads = re.findall(r"HIV: [^.:]+", chart.description)
+    assert len(set(heads)) == 2, chart.description
+    single = ladder_chart(build.report_of([made], "fail"))
+    assert single is not None
+    assert "HIV." in single.description

@@ -3,7 +3,7 @@
 One row a test, the least knowing attacker first, all on one scale of shares of patients. A row
 shows the interval that its verdict rests on, and members and nonmembers where they are shown.
 Where a report withholds numbers it shows what is said instead: from nothing up to the limit, from a
-bound onwards, or open.
+bound onwards, or open. A row without a bar, with the name of a class, runs across the picture.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from checker.report.matrix import worst_first
 from checker.report.model import CellReport, Report
 from checker.report.palette import INK, MEMBERS, MUTED, NONMEMBERS, RULE, colours_of
 from checker.report.wording.audience import side_words
-from checker.report.wording.cells import verdict_word
+from checker.report.wording.cells import title_words, verdict_word
 from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure, setting
 from checker.report.wording.plain import shorten
@@ -81,15 +81,32 @@ def _rungs(report: Report) -> list[_Rung]:
     index, order = ReportIndex.of(report), [one.id for one in report.policy.attackers]
     rungs: list[_Rung] = []
     for name in list(dict.fromkeys(cell.control for cell in shown))[:CLASSES_SHOWN]:
-        own = sorted(
-            (cell for cell in shown if cell.control == name),
+        own = [cell for cell in shown if cell.control == name]
+        worst = sorted(
+            own[:ROWS_SHOWN],
             key=lambda cell: order.index(cell.attacker) if cell.attacker in order else len(order),
         )
-        if rungs and len(rungs) + 1 + len(own) > ROWS_SHOWN + CLASSES_SHOWN:
+        if rungs and len(rungs) + 1 + len(worst) > ROWS_SHOWN + CLASSES_SHOWN:
             break
-        rungs.append(_Rung(shorten(index.class_of(own[0]), 60), None))
-        rungs += [_Rung(shorten(index.attacker_of(cell), 60), cell) for cell in own[:ROWS_SHOWN]]
+        rungs.append(_Rung(_title(own, shown, index), None))
+        rungs += [_Rung(shorten(index.attacker_of(cell), 60), cell) for cell in worst]
     return rungs
+
+
+def _title(own: list[CellReport], shown: list[CellReport], index: ReportIndex) -> str:
+    """Return what a block is about: its class, what was asked of it where that is not one thing.
+
+    Args:
+        own: the block's tests, the worst first.
+        shown: those of all blocks.
+        index: of the report.
+    """
+    one = own[0]
+    title = shorten(index.class_of(one), 40)
+    if any(c.attribute_class == one.attribute_class and c.control != one.control for c in shown):
+        title = f"{title}: {shorten(title_words(one), 60)}"
+    left_out = len(own) - ROWS_SHOWN
+    return f"{title} (the worst {ROWS_SHOWN} of {len(own)})" if left_out > 0 else title
 
 
 def _ends(cells: list[CellReport]) -> tuple[float, float]:
@@ -106,7 +123,7 @@ def _ends(cells: list[CellReport]) -> tuple[float, float]:
 def _name(axes: Axes, place: int, rung: _Rung) -> None:
     is_class = rung.cell is None
     aside = 4 if is_class else 12
-    write(axes, wrapped(rung.title, 34 if is_class else 30, most=1), (0, place),
+    write(axes, wrapped(rung.title, 110 if is_class else 30, most=1), (0, place),
           within=("axes fraction", "data"), aside=(-72 * _NAMES_IN + aside, 0), size=8.5,
           weight="bold" if is_class else "normal",
           colour=INK if is_class or (rung.cell and rung.cell.gating) else MUTED)  # fmt: skip
