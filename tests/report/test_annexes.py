@@ -69,16 +69,21 @@ def test_every_question_has_answers_that_exist(name: AnnexName) -> None:
         assert row.answers or row.declared, row.topic
         assert {*row.answers} <= {*ANSWERS} | kinds
         for key in row.declared:
-            declared_value(Study(), key)
+            declared_value(Study(), None, key)
     assert len([row for table in questions(name).tables for row in table.rows]) > 6
 
 
 def test_every_key_of_a_study_answers_a_question_and_every_answer_is_used() -> None:
     rows = [r for name in ANNEXES for table in questions(name).tables for r in table.rows]
-    assert {key for row in rows for key in row.declared} == {*keys_of(Study)}
+    asked = {"number", "documentVersion", "replaces", "decision", "signatures"}
+    assert {key for row in rows for key in row.declared} == {
+        *keys_of(Study),
+        *(f"submission.{name}" for name in asked),
+    }
     assert {*ANSWERS} <= {answer for row in rows for answer in row.answers}
-    with pytest.raises(KeyError):
-        declared_value(Study(), "study.data.licence")
+    for key in ("study.data.licence", "submission.verdict", "submission.decision.by", "target.id"):
+        with pytest.raises(KeyError):
+            declared_value(Study(), build.submission(), key)
 
 
 def test_every_metric_with_a_limit_is_of_one_kind_of_attack() -> None:
@@ -131,6 +136,26 @@ def test_what_the_owner_says_stands_there_and_what_not_is_said_with_its_key() ->
     assert "Hospital act, section 25" in page
     assert f"{NOT_DECLARED} (spec.study.data.period)" in page
     assert "Of 31 points 22 wait for the owner: 21 keys of the target&#39;s study" in page
+
+
+def test_what_a_report_is_submitted_with_answers_who_decided_and_signed() -> None:
+    entered = report().model_copy(update={"submission": build.submission()})
+    text = rendered("annex-ethics-markdown", entered).replace("&#8203;", "")
+    assert "decision: Not released; a new model is expected in January" in text
+    assert "number: MR-2026-014" in text
+    assert (
+        "signatures: Entered as signed by Dr. M. Okafor (Privacy officer, 2026-12-01); 1 of the"
+        " lines to sign are empty"
+    ) in text
+    assert "Dr. M. Okafor" in rendered("annex-hipaa", entered)
+    lines = [one.model_copy(update={"on": None}) for one in build.submission().signatures]
+    unsigned = build.submission().model_copy(update={"signatures": lines, "decision": None})
+    half = report().model_copy(update={"submission": unsigned})
+    open_text = rendered("annex-ethics-markdown", half).replace("&#8203;", "")
+    for name in ("signatures", "decision"):
+        assert f"{name}: {NOT_DECLARED} (Submission: spec.{name})" in open_text
+    assert "keys of the target's study and the submission are not declared" in open_text
+    assert "number: MR-2026-014" in open_text
 
 
 def test_nothing_declared_is_nothing_claimed() -> None:

@@ -1,4 +1,4 @@
-"""An annex filled: each question beside what the report says and what the owner declares.
+"""An annex filled: each question beside what the report says and what is declared or submitted.
 
 What nobody answered stands there as not declared, with the key to write it in. A blank would read
 as if there were nothing to say.
@@ -23,8 +23,10 @@ from checker.report.annexes.questions import (
 from checker.report.model import Report
 from checker.report.wording.numbers import grouped
 from checker.report.wording.plain import plain
+from checker.report.wording.submission import signatures, signed_words
 
 UNCONFIRMED = "to be confirmed against the source"
+SUBMISSION = "Submission:"
 NOT_DECLARED = "not declared"
 WITHHELD = "declared, and withheld from this audience"
 HOW_KNOWN = {"text": "text read", "quoted": "seen as quoted by others"}
@@ -35,7 +37,8 @@ class Declared:
     """What the owner declares under a key; `value` is None where nothing is.
 
     Args:
-        key: where it is written, such as `spec.study.data.source`.
+        key: where it is written, such as `spec.study.data.source` of the target, or
+            `Submission: spec.decision`.
         label: its last part, in words.
         value: in words.
         answered: whether anything is declared, shown here or not.
@@ -102,11 +105,19 @@ class Annex:
         rows = [row for table in self.tables for row in table.rows]
         left = sum(row.open for row in rows)
         keys = {one.key for row in rows for one in row.declared if not one.answered}
+        where = [
+            name
+            for name, has in (
+                ("the target's study", any(not key.startswith(SUBMISSION) for key in keys)),
+                ("the submission", any(key.startswith(SUBMISSION) for key in keys)),
+            )
+            if has
+        ]
         said = (
             "Everything that is asked of the owner is declared."
             if not left
             else f"Of {grouped(len(rows))} points {grouped(left)} wait for the owner:"
-            f" {grouped(len(keys))} keys of the target's study are not declared."
+            f" {grouped(len(keys))} keys of {' and '.join(where)} are not declared."
         )
         return f"{said} What is declared was not checked by phigate."
 
@@ -143,10 +154,16 @@ def _row(report: Report, row: Question, kinds: Sequence[Covered]) -> FilledRow:
 
 
 def _declared(report: Report, key: str) -> Declared:
-    value = declared_value(report.study, key)
+    value = declared_value(report.study, report.submission, key)
     withheld = key.removeprefix("study.") in report.study.withheld
+    if key == "submission.signatures":  # lines that nobody signed answer nothing
+        signed = any(one.on is not None for one in signatures(report))
+        value = signed_words(report).removesuffix(".") if signed else None
+    of_submission = key.startswith("submission.")
     return Declared(
-        key=f"spec.{key}",
+        key=f"{SUBMISSION} spec.{key.removeprefix('submission.')}"
+        if of_submission
+        else f"spec.{key}",
         label=_label(key),
         value=None if value is None else _words(value),
         answered=value is not None or withheld,

@@ -14,6 +14,7 @@ from pydantic import Field, model_validator
 
 from checker.canonical import ClosedModel
 from checker.policy.documents import Study
+from checker.report.model import SubmissionReport
 from checker.resources import resource
 
 Known = Literal["text", "quoted", "secondary", "memory"]
@@ -29,7 +30,7 @@ class Question(ClosedModel):
 
     `place` is the paragraph; `asks` is what stands there, in our words. `answers` are names of what
     a report says (`answers.ANSWERS`, or `kind/NAME` of attacks), `declared` keys of a report where
-    the owner answers.
+    the owner answers, below `study` or `submission`.
     """
 
     place: str | None = None
@@ -127,20 +128,27 @@ def _read(name: str) -> object:
     return yaml.safe_load(resource(f"reports/annexes/{name}.yaml").read_text(encoding="utf-8"))
 
 
-def declared_value(study: Study, key: str) -> object:
+def declared_value(study: Study, submission: SubmissionReport | None, key: str) -> object:
     """Return what a key such as `study.data.source` declares, or None where it declares nothing.
+
+    Args:
+        study: what the target declares.
+        submission: what the report is submitted with, for keys such as `submission.decision`.
+        key: where it is written.
 
     Raises:
         KeyError: there is no such key.
     """
     head, *names = key.split(".")
-    if head != "study" or not names:
+    if head not in ("study", "submission") or not names:
         raise KeyError(key)
-    value: object = study
+    value: object = study if head == "study" else submission
+    kind: type = Study if head == "study" else SubmissionReport
     for name in names:
-        fields = getattr(type(value), "model_fields", {})
+        fields = getattr(kind, "model_fields", {})
         found = next((field for field, info in fields.items() if name == info.alias), None)
         if found is None:
             raise KeyError(key)
-        value = getattr(value, found)
+        value = None if value is None else getattr(value, found)
+        kind = type(value)
     return value
