@@ -91,7 +91,8 @@ def _beside(cell: CellReport, measure: MetricWords, min_cell: int, index: Report
 def _asked(cell: CellReport, measure: MetricWords) -> int | None:
     """Return how many members a number is of; None where that is not said."""
     if cell.probe in attack_names():
-        family = load_attack(cell.probe).metrics[cell.metric].family
+        metric = load_attack(cell.probe).metrics.get(cell.metric)
+        family = None if metric is None else metric.family
         if family is not None and family.has_common_n:  # whose n has the nonmembers in it
             return None if cell.sample is None else cell.sample.members
     number = cell.members or (None if _is_excess(measure) else cell.estimate)
