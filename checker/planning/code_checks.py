@@ -261,28 +261,35 @@ def _hidden(
     if not systems and cohort.usual is None:
         return
     declared = _ranks(matchers, reader, cohort)
+    read = "phigate reads them as codes of it"
     without: list[tuple[str, Cohort, Sequence[CodeSystemSpec], str]] = []
     if systems:
-        why = "phigate reads them as codes of it"
-        without.append(("codeSystems", cohort, [], why))
+        without.append(("codeSystems", cohort, [], read))
     if cohort.usual is not None:
         descriptions, parents = cohort.usual
         usual = replace(cohort, descriptions=descriptions, parents=parents)
-        why = "by the usual table they are codes of it"
-        without.append(("data.codes", usual, systems, why))
+        named = "by the usual table they are codes of it"
+        without.append(("data.codes", usual, systems, named))
+        if systems:
+            # what each of the two alone would hide, neither shows without the other
+            both = f"by the usual table {read}"
+            without.append(("codeSystems and data.codes", usual, [], both))
+    told = {name: np.zeros(len(cohort.codes), dtype=np.bool_) for name in matchers}
     for key, other, read_by, why in without:
         plain = _ranks(matchers, cohort_reader(read_by, other), other)
         for name in matchers:
             hidden = (plain[name] >= RANK_STRONG) & (declared[name] < RANK_STRONG) & occurs
+            hidden &= ~told[name]
+            told[name] |= hidden
             if hidden.any():
                 codes = _some([cohort.codes[i] for i in np.flatnonzero(hidden)])
                 message = (
-                    f"{key} takes {int(hidden.sum())} codes out of the class '{name}', such as"
-                    f" {codes}: {why}, and so they would not be looked for. Correct the entry;"
-                    " where they really mean something else, the policy says so (exclude, with"
-                    " system 'local')"
+                    f"{key} {'take' if ' and ' in key else 'takes'} {int(hidden.sum())} codes out"
+                    f" of the class '{name}', such as {codes}: {why}, and so they would not be"
+                    " looked for. Correct the entry; where they really mean something else, the"
+                    " policy says so (exclude, with system 'local')"
                 )
-                yield target.problem(("spec", *key.split(".")), message)
+                yield target.problem(("spec", *key.split(" ")[0].split(".")), message)
 
 
 def _ranks(

@@ -210,6 +210,39 @@ def test_another_table_cannot_take_a_code_out_of_a_class_by_what_it_adds(
     assert f"data.codes takes 1 codes out of the class 'hiv', such as '{code}'" in problem.message
 
 
+@pytest.mark.parametrize("last", ["J05AE03", "J05AE30"])
+def test_spellings_and_a_table_together_take_no_code_out_of_a_class(
+    tmp_path: Path, last: str
+) -> None:
+    """Each of them hides the code, so that without the other one it is hidden all the same."""
+    code = f"HOUSE//{last}"
+    entry = [{"match": "HOUSE//{code}", "system": "atc"}]
+    table = {code: (None, ["ATC/J05AE08", f"ATC/{last}"])}
+    said = {}
+    for name, systems, other in (
+        ("honest", None, None),
+        ("codeSystems", entry, None),
+        ("data.codes", None, table),
+        ("both", entry, table),
+    ):
+        try:
+            check(
+                tmp_path / name,
+                lambda one: code if one == HIV[0] else one,
+                systems=systems,
+                parents={code: ["ATC/J05AE08"]},
+                table=other,
+            )
+        except DocumentError as refused:
+            (problem,) = refused.problems
+            said[name] = problem.message.partition(" 1 codes out of the class 'hiv'")[0]
+    assert said == {
+        "codeSystems": "codeSystems takes",
+        "data.codes": "data.codes takes",
+        "both": "codeSystems and data.codes take",
+    }
+
+
 def told(folder: Path, *, hidden: int, code: str = HIV[0]) -> None:
     """Check a token table that tells a code of HIV of all who have it but the first few."""
     patients: list[Patient] = [
