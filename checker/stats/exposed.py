@@ -9,7 +9,8 @@ is the (1 - α)-quantile of Y; and at most X are, for certain.
 
 The two bounds speak of these members and this score. Nothing is inferred of others. Chance alone
 puts r · n / (m + 1) members above the threshold, so that of many members beside few nonmembers all
-could be said and nothing shown: then no more are looked at than twice the nonmembers, by lot.
+could be said and nothing shown: then no more are looked at than twice the nonmembers, by lot. What
+is found speaks of these alone: of k who stand out of all n, on average k · 2m / n are among them.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
+import scipy
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import betabinom
 
 from checker.errors import InsufficientData
 from checker.stats.arrays import finite
@@ -33,7 +34,7 @@ MIN_NONMEMBERS = 50
 _TIMES = 2
 
 
-def looked_at(n: int, m: int) -> int:
+def members_looked_at(n: int, m: int) -> int:
     """Return how many of n members are looked at beside m nonmembers."""
     return min(n, max(MIN_MEMBERS, _TIMES * m))
 
@@ -61,9 +62,10 @@ def exposed_members(
     members, nonmembers = finite(member_scores), np.sort(finite(nonmember_scores))[::-1]
     m = len(nonmembers)
     _require(len(members), m, rank)
-    n = looked_at(len(members), m)
+    n = members_looked_at(len(members), m)
     if n < len(members):
-        members = _lot(nonmembers).permutation(members)[:n]
+        # by their scores, or whoever numbers the patients anew would draw another lot
+        members = _lot(nonmembers).permutation(np.sort(members))[:n]
     threshold = nonmembers[rank - 1]
     above, at_least = int((members > threshold).sum()), int((members >= threshold).sum())
     low = max(0, above - most_by_chance(n, m, rank=rank, confidence=confidence))
@@ -83,13 +85,7 @@ def most_by_chance(n: int, m: int, *, rank: int, confidence: float) -> int:
     >>> most_by_chance(1000, 1000, rank=1, confidence=0.95)
     4
     """
-    most = int(betabinom.ppf(confidence, n, rank, m - rank + 1))
-    # a rounded quantile must not decide: ask the probability itself around it
-    while most > 0 and _no_more(most - 1, n, m, rank=rank) >= confidence:
-        most -= 1
-    while most < n and _no_more(most, n, m, rank=rank) < confidence:
-        most += 1
-    return most
+    return int(np.argmax(_no_more_than(n, m, rank=rank) >= confidence))
 
 
 def pass_probability_exposed(
@@ -109,8 +105,9 @@ def pass_probability_exposed(
     """
     _require(n, m, rank)
     left = int(np.floor(limit - exposed))
-    others = max(0, looked_at(n, m) - int(np.ceil(exposed)))
-    return 0.0 if left < 0 else _no_more(left, others, m, rank=rank)
+    others = max(0, members_looked_at(n, m) - int(np.ceil(exposed)))
+    chances = _no_more_than(others, m, rank=rank)
+    return 0.0 if left < 0 else float(chances[min(left, others)])
 
 
 def _lot(nonmembers: NDArray[np.float64]) -> np.random.Generator:
@@ -119,8 +116,23 @@ def _lot(nonmembers: NDArray[np.float64]) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(seed[:16], "big"))
 
 
-def _no_more(most: int, n: int, m: int, *, rank: int) -> float:
-    return float(betabinom.cdf(most, n, rank, m - rank + 1))
+def _no_more_than(n: int, m: int, *, rank: int) -> NDArray[np.float64]:
+    """Return the probability that at most 0, 1, … n of n are above the r-th of m others: [n + 1].
+
+    Beta-binomial, of whose parts SciPy's `special` is enough: its `stats` takes longer to load than
+    a policy takes to be checked.
+    """
+    above = np.arange(n + 1)
+    betaln = scipy.special.betaln
+    chance = np.exp(
+        betaln(above + rank, n - above + m - rank + 1)
+        - betaln(rank, m - rank + 1)
+        - betaln(above + 1, n - above + 1)
+        - np.log(n + 1)
+    )
+    found: NDArray[np.float64] = np.minimum(np.cumsum(chance), 1.0)
+    found[-1] = 1.0  # whatever was rounded
+    return found
 
 
 def _require(n: int, m: int, rank: int) -> None:

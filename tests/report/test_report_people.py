@@ -13,6 +13,7 @@ from checker.report.disclosure_control import for_audience
 from checker.report.index import ReportIndex
 from checker.report.model import CellReport
 from checker.report.wording.people import sentence
+from checker.stats.estimate import ReportedEstimate
 
 
 def said(cell: CellReport, *others: CellReport, shared: bool = True) -> str:
@@ -55,6 +56,26 @@ def test_what_is_withheld_is_told_by_its_limit(members: tuple[int, int], told: s
     whom = "Of the patients with HIV that the model was trained on, "
     passing = build.disclosure_cell("hiv", "events-5", members=(0, 80), nonmembers=(0, 80))
     assert said(leak(members), passing) == whom + told
+
+
+@pytest.mark.parametrize(
+    ("members", "nonmembers", "whom"),
+    [(900, 500, ""), (1_000, 500, ""), (9_040, 500, ", of a sample of the members")],
+)
+def test_a_number_of_people_among_a_sample_is_told_as_one(
+    members: int, nonmembers: int, whom: str
+) -> None:
+    cell = build.membership_cell(0.517, 0.488, 0.546)
+    assert cell.sample is not None
+    found = ReportedEstimate(3.5, 0.0, 7.0, min(members, 1_000), 0.95, "negative hypergeometric")
+    sample = cell.sample.model_copy(update={"members": members, "nonmembers": nonmembers})
+    changed = {"metric": "exposed_members", "limit": Limit(fail=12.0), "verdict": "pass"}
+    cell = cell.model_copy(update={**changed, "reason": None, "estimate": found, "sample": sample})
+    assert said(cell, shared=False) == f"Members who stand out one by one{whom}: 4."
+    assert said(cell) == (  # how many they are is withheld
+        "Members who stand out one by one, of the members or, where nonmembers are few, of a sample"
+        " of them: at most 12."
+    )
 
 
 def test_what_is_open_is_told_as_open_whatever_the_counts() -> None:

@@ -52,6 +52,10 @@ class ExposedMembers(Family["Scores"]):
             stats.exposed_members(members, nonmembers, rank=self.rank, confidence=confidence)
         )
 
+    def looked_at(self, sample: Sample) -> int:
+        """Return how many members are looked at: beside few nonmembers a lot of them."""
+        return stats.members_looked_at(sample.members, sample.nonmembers)
+
     def positives_needed(self, limit: float, *, confidence: float) -> int:
         """Return the fewest who are enough to look at, whatever the limit."""
         return stats.MIN_MEMBERS

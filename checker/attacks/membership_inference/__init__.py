@@ -106,7 +106,8 @@ ATTACK = Attack(
                 "members who stand out",
                 "people",
                 "Number of members who were judged and score above all nonmembers, or all but the"
-                " first few, beyond what chance gives.",
+                " first few, beyond what chance gives. Of more than twice as many members as"
+                " nonmembers a sample is looked at.",
                 "separation",
             ),
         ),
