@@ -56,7 +56,7 @@ class KindsOfEvents:
         self._places = np.full(len(codes), -1, dtype=np.int8)  # of codes that were not read yet
 
     def of(self, record: TokenizedRecord) -> NDArray[np.int8]:
-        """Return of which kind each token's event is: [n] int8, a place in `EVENTS`; -1 of no event.
+        """Return of which kind each token's event is: [n] int8, a place in `EVENTS`, or -1.
 
         Args:
             record: one patient's tokens.

@@ -287,7 +287,7 @@ def told(
     root = write_meds(folder / "data", {"train": splits[0], "held_out": splits[1]})
     cohort = load_cohort(DataSpec(path=str(root)), base=folder)
     ids = {spelled: number for number, spelled in enumerate(cohort.codes)}
-    rows = []
+    rows: list[tuple[int, int, int | None, str, str | None]] = []
     for records in (cohort.members, cohort.nonmembers):
         row = np.repeat(np.arange(len(records)), np.diff(records.offsets)).tolist()
         for place, entry in zip(row, records.code.tolist(), strict=True):
@@ -312,10 +312,10 @@ def told(
         base=folder,
     )
     in_data = np.where(np.isin(cohort.codes, HIV), RANK_STRONG, 0).astype(np.int8)
-    place = {code: i for i, code in enumerate(cohort.codes)}
-    named = [place.get(code or "", -1) for code in tokenizer.vocabulary_codes()]
+    where = {code: i for i, code in enumerate(cohort.codes)}
+    named = [where.get(code or "", -1) for code in tokenizer.vocabulary_codes()]
     in_vocabulary = np.append(in_data, np.int8(0))[named]
-    parts = of_parts("hiv", in_data, in_vocabulary, place, tokenizer)
+    parts = of_parts("hiv", in_data, in_vocabulary, where, tokenizer)
     found = ClassRanks(in_data, parts, [])
     return Told(found, compare_splits(cohort, tokenizer=tokenizer), tokenizer)
 
