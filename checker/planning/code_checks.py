@@ -252,7 +252,7 @@ def _hidden(
     cohort: Cohort,
     occurs: NDArray[np.bool_],
 ) -> Iterator[Problem]:
-    """Yield what takes codes out of a class: `codeSystems`, or what `data.codes` adds."""
+    """Yield what takes codes out of a class: `codeSystems`, what `data.codes` adds, or both."""
     systems = target.document.spec.code_systems
     if not systems and cohort.usual is None:
         return
