@@ -85,7 +85,7 @@ def most_by_chance(n: int, m: int, *, rank: int, confidence: float) -> int:
     >>> most_by_chance(1000, 1000, rank=1, confidence=0.95)
     4
     """
-    return int(np.argmax(_no_more_than(n, m, rank=rank) >= confidence))
+    return min(n, int(np.searchsorted(_up_to_each(n, m, rank=rank), confidence)))
 
 
 def pass_probability_exposed(
@@ -106,8 +106,7 @@ def pass_probability_exposed(
     _require(n, m, rank)
     left = int(np.floor(limit - exposed))
     others = max(0, members_looked_at(n, m) - int(np.ceil(exposed)))
-    chances = _no_more_than(others, m, rank=rank)
-    return 0.0 if left < 0 else float(chances[min(left, others)])
+    return 0.0 if left < 0 else _no_more(left, others, m, rank=rank)
 
 
 def _lot(nonmembers: NDArray[np.float64]) -> np.random.Generator:
@@ -116,23 +115,18 @@ def _lot(nonmembers: NDArray[np.float64]) -> np.random.Generator:
     return np.random.default_rng(int.from_bytes(seed[:16], "big"))
 
 
-def _no_more_than(n: int, m: int, *, rank: int) -> NDArray[np.float64]:
-    """Return the probability that at most 0, 1, … n of n are above the r-th of m others: [n + 1].
+def _no_more(most: int, n: int, m: int, *, rank: int) -> float:
+    return 0.0 if most < 0 else float(_up_to_each(n, m, rank=rank)[min(most, n)])
 
-    Beta-binomial, of whose parts SciPy's `special` is enough: its `stats` takes longer to load than
-    a policy takes to be checked.
-    """
-    above = np.arange(n + 1)
-    betaln = scipy.special.betaln
-    chance = np.exp(
-        betaln(above + rank, n - above + m - rank + 1)
-        - betaln(rank, m - rank + 1)
-        - betaln(above + 1, n - above + 1)
-        - np.log(n + 1)
-    )
-    found: NDArray[np.float64] = np.minimum(np.cumsum(chance), 1.0)
-    found[-1] = 1.0  # whatever was rounded
-    return found
+
+def _up_to_each(n: int, m: int, *, rank: int) -> NDArray[np.float64]:
+    """Return the chance that no more than 0, 1, ..., n are above, beta-binomial, [n + 1]."""
+    betaln, above = scipy.special.betaln, np.arange(n + 1)
+    ways = -np.log1p(n) - betaln(n - above + 1, above + 1)
+    chance = ways + betaln(above + rank, n - above + m - rank + 1) - betaln(rank, m - rank + 1)
+    summed: NDArray[np.float64] = np.minimum(np.cumsum(np.exp(chance)), 1.0)
+    summed[-1] = 1.0
+    return summed
 
 
 def _require(n: int, m: int, rank: int) -> None:
