@@ -43,22 +43,6 @@ def test_what_is_shown_is_told_of_rounded_numbers() -> None:
 
 
 @pytest.mark.parametrize(
-    ("members", "told"),
-    [
-        # about 60 of 80 is at least 55 of 84 (65 %, bound 56 %), and none to ten of the others were
-        # told: an excess of 39 % or more, by square-and-add
-        ((62, 80), "the model told at least 25 in 100 more than of patients it never saw."),
-        ((12, 80), "the model told over 5 in 100 more than of patients it never saw."),
-        ((0, 80), "the model told at most 5 in 100 more than of patients it never saw."),
-    ],
-)
-def test_what_is_withheld_is_told_by_its_limit(members: tuple[int, int], told: str) -> None:
-    whom = "Of the patients with HIV that the model was trained on, "
-    passing = build.disclosure_cell("hiv", "events-5", members=(0, 80), nonmembers=(0, 80))
-    assert said(leak(members), passing) == whom + told
-
-
-@pytest.mark.parametrize(
     ("members", "nonmembers", "whom"),
     [(900, 500, ""), (1_000, 500, ""), (9_040, 500, ", of a sample of the members")],
 )
@@ -72,10 +56,27 @@ def test_a_number_of_people_among_a_sample_is_told_as_one(
     changed = {"metric": "exposed_members", "limit": Limit(fail=12.0), "verdict": "pass"}
     cell = cell.model_copy(update={**changed, "reason": None, "estimate": found, "sample": sample})
     assert said(cell, shared=False) == f"Members who stand out one by one{whom}: 4."
-    assert said(cell) == (  # how many they are is withheld
-        "Members who stand out one by one, of the members or, where nonmembers are few, of a sample"
-        " of them: at most 12."
+    # outside, how many members there are is withheld
+    shared = (
+        " stand out one by one, of the members or, where nonmembers are few, of a sample of them"
     )
+    assert said(cell).endswith(f"{shared}: at most 12.")
+
+
+@pytest.mark.parametrize(
+    ("members", "told"),
+    [
+        # about 60 of 80 is at least 55 of 84 (65 %, bound 56 %), and none to ten of the others were
+        # told: an excess of 39 % or more, by square-and-add
+        ((62, 80), "the model told at least 25 in 100 more than of patients it never saw."),
+        ((12, 80), "the model told over 5 in 100 more than of patients it never saw."),
+        ((0, 80), "the model told at most 5 in 100 more than of patients it never saw."),
+    ],
+)
+def test_what_is_withheld_is_told_by_its_limit(members: tuple[int, int], told: str) -> None:
+    whom = "Of the patients with HIV that the model was trained on, "
+    passing = build.disclosure_cell("hiv", "events-5", members=(0, 80), nonmembers=(0, 80))
+    assert said(leak(members), passing) == whom + told
 
 
 def test_what_is_open_is_told_as_open_whatever_the_counts() -> None:
