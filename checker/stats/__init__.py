@@ -35,7 +35,6 @@ if TYPE_CHECKING:
         MIN_MEMBERS,
         MIN_NONMEMBERS,
         exposed_members,
-        members_looked_at,
         most_by_chance,
         pass_probability_exposed,
     )
@@ -79,10 +78,7 @@ _NAMES = {
     "bootstrap": "MIN_SAMPLE bootstrap_mean bootstrap_mean_difference",
     "epsilon": "epsilon_lower_bound",
     "estimate": "Estimate",
-    "exposed": (
-        "MIN_MEMBERS MIN_NONMEMBERS exposed_members members_looked_at most_by_chance "
-        "pass_probability_exposed"
-    ),
+    "exposed": "MIN_MEMBERS MIN_NONMEMBERS exposed_members most_by_chance pass_probability_exposed",
     "exposure": "MIN_CANARIES mean_exposure",
     "intervals": "clopper_pearson difference rate rate_difference",
     "jackknife": "jackknife_reach",
@@ -133,7 +129,6 @@ __all__ = [
     "jackknife_reach",
     "mean_exposure",
     "means_needed",
-    "members_looked_at",
     "most_by_chance",
     "naming_probabilities",
     "p_value",

@@ -34,7 +34,7 @@ MIN_NONMEMBERS = 50
 _TIMES = 2
 
 
-def members_looked_at(n: int, m: int) -> int:
+def looked_at(n: int, m: int) -> int:
     """Return how many of n members are looked at beside m nonmembers."""
     return min(n, max(MIN_MEMBERS, _TIMES * m))
 
@@ -62,7 +62,7 @@ def exposed_members(
     members, nonmembers = finite(member_scores), np.sort(finite(nonmember_scores))[::-1]
     m = len(nonmembers)
     _require(len(members), m, rank)
-    n = members_looked_at(len(members), m)
+    n = looked_at(len(members), m)
     if n < len(members):
         # by their scores, or whoever numbers the patients anew would draw another lot
         members = _lot(nonmembers).permutation(np.sort(members))[:n]
@@ -105,7 +105,7 @@ def pass_probability_exposed(
     """
     _require(n, m, rank)
     left = int(np.floor(limit - exposed))
-    others = max(0, members_looked_at(n, m) - int(np.ceil(exposed)))
+    others = max(0, looked_at(n, m) - int(np.ceil(exposed)))
     return 0.0 if left < 0 else _no_more(left, others, m, rank=rank)
 
 

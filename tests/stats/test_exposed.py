@@ -14,6 +14,7 @@ from benchmarks.exposed_members import WORLDS, World, tally
 from checker import stats
 from checker.attacks.families import ExposedMembers, Sample
 from checker.errors import InsufficientData
+from checker.stats.exposed import looked_at
 
 
 def count_above(members: tuple[int, ...], total: int, rank: int) -> int:
@@ -50,9 +51,9 @@ def test_ties_count_against_a_pass_and_never_for_a_failure() -> None:
 
 
 def test_beside_few_nonmembers_no_more_are_looked_at_than_twice_as_many() -> None:
-    assert stats.members_looked_at(600, 300) == 600
-    assert stats.members_looked_at(601, 300) == 600
-    assert stats.members_looked_at(5000, 60) == 300
+    assert looked_at(600, 300) == 600
+    assert looked_at(601, 300) == 600
+    assert looked_at(5000, 60) == 300
     rng = np.random.default_rng(0)
     members, nonmembers = rng.normal(size=5000), rng.normal(size=200)
     found = stats.exposed_members(members, nonmembers, rank=1, confidence=0.95)
