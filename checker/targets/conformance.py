@@ -136,7 +136,10 @@ def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> d
             examination.sampled_scores()
     own = getattr(model, "preflight", None)
     if callable(own):
-        examination.take(own([*examination.records, *examination.long]))
+        examination.take(own(examination.records))
+    gain = getattr(model, "gain_of_one_pass", None)
+    if callable(gain) and getattr(model, "switches", ()):
+        examination.one_pass(gain)
     steps = getattr(model, "steps", None)
     if callable(steps) and "logprobs" in model.info.capabilities:
         examination.steps(steps)
@@ -218,6 +221,11 @@ class _Examination:
         records = [*self.records, *self.long]
         scores = self._score(records)
         self.take({"sampled-scores": sampled_deviation(self.model, records, scores)})
+
+    def one_pass(self, gain: Callable[[Tokens], float]) -> None:
+        """Compare scores with what one pass over a record says of its beginning."""
+        gains = [gain(record) for record in [*self.records, *self.long]]
+        self.take({"one-pass": float(np.max([0.0, *gains]))})
 
     def steps(self, steps: Steps) -> None:
         """Compare decoding in steps with full passes, record by record and all together."""

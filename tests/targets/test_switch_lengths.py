@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM, GenerationMixin, Phi3ForCausalLM
 
 from checker.errors import PhigateWarning
 from checker.policy.documents import ModelSpec
-from checker.targets import Sampler, Tokens
+from checker.targets import Sampler, Tokens, conformance
 from checker.targets.backends.checkpoint import HuggingFaceBackend, _switch_lengths
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
+from checker.targets.engine import scoring
 from checker.targets.engine.huggingface import HuggingFaceTarget
 
 SHORT = Usage(longest_record=60, longest_prompt=40, horizon_tokens=12)
@@ -126,6 +127,24 @@ def test_a_rope_switch_is_audited_on_either_side_and_across(
     for usage in (SHORT, LONG):
         found = examine(target, records(110, 64, 95, 50), usage=usage)
         assert max(found["record-length"], found["cached-decoding"], found["left-padding"]) < 1e-3
+
+
+def test_preflight_never_makes_all_logits_of_a_long_record(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = opened(models / "longrope")
+    monkeypatch.setitem(scoring._CHUNK_LOGITS, "cpu", 16 * VOCABULARY)
+    made: list[int] = []
+    target._model.get_output_embeddings().register_forward_hook(
+        lambda layer, inputs, logits: made.append(logits.numel() // logits.shape[-1])
+    )
+    target.preflight(records(64))
+    assert max(made) == 64  # what is compared with the model's own
+    (long,) = records(110)
+    assert target.gain_of_one_pass(long) != 0.0
+    monkeypatch.setitem(conformance._OWN_TOLERANCE, "one-pass", 9.0)  # random weights
+    assert "one-pass" in examine(target, [long, *records(50)], usage=LONG)
+    assert max(made) < 79  # the shorter of the two passes; steps give a token each of many rows
 
 
 def test_where_no_memory_does_each_token_takes_a_whole_pass(
