@@ -123,7 +123,7 @@ def test_a_rope_switch_is_audited_on_either_side_and_across(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = opened(models / "longrope")
-    monkeypatch.setattr(target._forward, "gain_of_one_pass", lambda tokens: 0.0)  # random weights
+    monkeypatch.setattr(target, "gain_of_one_pass", lambda tokens: 0.0)  # random weights
     for usage in (SHORT, LONG):
         found = examine(target, records(110, 64, 95, 50), usage=usage)
         assert max(found["record-length"], found["cached-decoding"], found["left-padding"]) < 1e-3
@@ -175,8 +175,37 @@ def test_a_model_that_one_pass_knows_better_than_it_draws_is_refused(models: Pat
     with torch.inference_mode():
         assert target._forward.gain_of_one_pass(long) == pytest.approx(gain, abs=1e-4)
         assert target._forward.gain_of_one_pass(long[:80]) == 0.0
-    with pytest.raises(ConformanceError, match=r"one-pass deviates by .* knows its beginning"):
+    refused = r"one-pass deviates by .* knows its beginning"
+    with pytest.raises(ConformanceError, match=refused):
         examine(target, [long], usage=LONG)
+    # of a few records by lot none may come to the switch
+    short = records(*[60] * 8)
+    assert "one-pass" not in examine(target, short, usage=LONG)
+    with pytest.raises(ConformanceError, match=refused):
+        examine(target, short, usage=LONG, beyond=lambda length: [long] if length == 80 else [])
+    # where the audit cuts it before the switch, it is none that crosses
+    found = examine(target, short, usage=SHORT, beyond=lambda length: [long])
+    assert "one-pass" not in found
+
+
+def test_each_switch_has_records_of_its_own_and_all_of_them_are_compared(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = opened(models / "phimoe")
+    compared: list[tuple[int, int]] = []
+    switches = (60, 80)
+
+    def gain(tokens: Tokens) -> float:
+        end = max(one for one in switches if one < len(tokens))
+        compared.append((end, len(tokens)))
+        return float("nan") if end == 80 else 0.0
+
+    monkeypatch.setattr(HuggingFaceTarget, "switches", switches)
+    monkeypatch.setattr(target, "gain_of_one_pass", gain)
+    monkeypatch.setattr(conformance, "_LONG_TOKENS", 64)  # what other checks may take is no bound
+    with pytest.raises(ConformanceError, match="one-pass deviates by nan"):
+        examine(target, records(50, 90, 70, 110, 127), usage=LONG)
+    assert compared == [(60, 80), (60, 70), (60, 80), (60, 80), (80, 90), (80, 110), (80, 112)]
 
 
 @pytest.mark.parametrize(
