@@ -342,9 +342,14 @@ def test_a_pull_request_has_one_comment_with_the_comparison(
     assert his[1] == told
     assert "ended without a verdict: invalid (exit code 2)" in again[1]
     (tools / "gh").write_text("#!/bin/sh\nexit 1\n")  # a fork's token may not write
-    assert act(checkout, 0, event="pull_request", run="new", **wanted).code == 0
-    missing = act(checkout, 0, compare="nowhere", run="new")
-    assert missing.code == ExitCode.USAGE
+    assert act(checkout, 0, event="pull_request", **new).code == 0
+    # what cannot be compared decides nothing, and no older comparison is told instead
+    assert (checkout / "new" / "comparison.md").exists()
+    (tools / "gh").write_text(GH.replace("{python}", sys.executable))
+    lost = {**new, "compare": "nowhere"}
+    assert act(checkout, 0, event="pull_request", **lost).code == 0
+    assert "fail became pass" not in json.loads(state.read_text())[1][1]
+    assert not list((checkout / "new").glob("comparison.*"))
 
 
 def test_a_kept_run_is_found_again_by_its_plan(
