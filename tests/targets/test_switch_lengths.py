@@ -18,7 +18,7 @@ from checker.targets import Sampler, Tokens, conformance
 from checker.targets.backends.checkpoint import HuggingFaceBackend, _switch_lengths
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
-from checker.targets.engine import scoring
+from checker.targets.engine import huggingface, scoring
 from checker.targets.engine.huggingface import HuggingFaceTarget
 
 SHORT = Usage(longest_record=60, longest_prompt=40, horizon_tokens=12)
@@ -127,6 +127,18 @@ def test_a_rope_switch_is_audited_on_either_side_and_across(
     for usage in (SHORT, LONG):
         found = examine(target, records(110, 64, 95, 50), usage=usage)
         assert max(found["record-length"], found["cached-decoding"], found["left-padding"]) < 1e-3
+
+
+def test_a_switch_too_far_off_to_be_tried_is_refused_only_where_it_is_in_use(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface, "_LONGEST_TRIAL", 79)
+    target = opened(models / "longrope")
+    assert (target.cached_tokens, target.switches) == (79, ())
+    examine(target, records(60, 64, 50), usage=SHORT)
+    named = r"record-length .* names original_max_position_embeddings 80"
+    with pytest.raises(ConformanceError, match=named):
+        examine(target, records(110, 64, 95, 50), usage=LONG)
 
 
 def test_preflight_never_makes_all_logits_of_a_long_record(

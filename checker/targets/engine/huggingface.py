@@ -82,7 +82,9 @@ Scores = TypeVar("Scores")
 
 _TRIAL_TOKENS = 16
 _LONGEST_TRIAL = 4096
-"""Switches beyond it are not tried but believed: a trial's full pass should take seconds."""
+"""A trial's full pass should take seconds. Switches beyond it are not tried: no prefix is shared
+from there on and no record read in parts, and preflight refuses a model whose positions switch
+there, where records in use are longer."""
 
 
 class HuggingFaceTarget:
