@@ -68,7 +68,7 @@ def test_what_is_open_is_told_as_open_whatever_the_counts() -> None:
 def test_an_area_is_told_as_a_bet() -> None:
     assert said(build.membership_cell(0.91, 0.89, 0.93)) == (
         "Shown a patient that the model was trained on and one that it never saw, an attacker tells"
-        " which is which about 91 times of 100; guessing is 50."
+        " which is which about 91 times out of 100; guessing is 50."
     )
 
 

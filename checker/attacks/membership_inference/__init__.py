@@ -83,7 +83,7 @@ ATTACK = Attack(
                 "How often the score puts a member above a nonmember.",
                 "separation",
                 told="Shown a patient that the model was trained on and one that it never saw, an"
-                " attacker tells which is which {times} times of 100; guessing is 50.",
+                " attacker tells which is which {times} times out of 100; guessing is 50.",
             ),
         ),
         Metric(
