@@ -105,7 +105,8 @@ def measure_time(
 
         seconds += drawn / _rate(draw, most=min(len(prompts), _MOST), clock=clock)
     others = work - (drawn if asked else 0)
-    records = some_records(workload, rng=audit.plan.rng_for("measurement"), most=_MOST)
+    rng = audit.plan.rng_for("measurement")
+    records = some_records(workload.members, limit=workload.max_length, rng=rng, most=_MOST)
     if others and records:
 
         def score(count: int) -> int:
