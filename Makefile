@@ -30,7 +30,7 @@ demo: $(STAMP)  ## train an over-trained and a sound model on synthetic patients
 	$(BIN)/phigate demo
 
 # One thread each: threads that wait for one another's core make small models twice as slow.
-test: $(STAMP)  ## the tests, two files at a time
+test: $(STAMP)  ## the tests, three files at a time
 	OMP_NUM_THREADS=1 $(BIN)/pytest -n 3 --dist loadfile --no-loadscope-reorder
 
 test-nightly: $(STAMP)  ## the same with ten times the examples of every property

@@ -6,6 +6,10 @@ limit. *Told wrongly* are a failure where no more stand out than the limit allow
 more do. Who stands out is known: a member who is above the nonmember of the rank and would not be
 without what training added.
 
+Where nine of ten patients are members, a lot of them is looked at, and the verdict speaks of these.
+Who stands out is counted among all members all the same, so that *false pass* says there how often
+a limit is met by a sample and not by everybody.
+
     python -m benchmarks.exposed_members [--audits 2000]
 """
 
@@ -27,6 +31,9 @@ Verdict = Literal["pass", "fail", "inconclusive"]
 
 SIZES = {1_000: (667, 444), 3_000: (2_000, 1_333), 10_000: (6_667, 4_444)}
 """Judged of the patients in each split: two thirds, and of nonmembers two thirds of two thirds."""
+
+NINE_OF_TEN = (6_000, 444)
+"""Judged of 9,000 members and 1,000 nonmembers: of these members 888 are looked at."""
 
 
 def normal(rng: np.random.Generator, n: int) -> Scores:
@@ -104,7 +111,6 @@ def audit(
     threshold = np.sort(outside)[::-1][rank - 1]
     standing = int(((inside > threshold) & (without <= threshold)).sum())
     found = stats.exposed_members(inside, outside, rank=rank, confidence=confidence)
-    assert found.n == n  # none is left out by lot at these sizes
     if found.low > limit:
         return "fail", standing
     return ("pass" if found.high <= limit else "inconclusive"), standing
@@ -128,13 +134,14 @@ def tally(
 def lines(*, audits: int, limits: tuple[float, ...], ranks: tuple[int, ...]) -> Iterator[str]:
     yield "| patients | rank | limit | world | pass | fail | false pass | false fail |"
     yield "|---|---|---|---|---|---|---|---|"
-    for size, sizes in SIZES.items():
+    sizes_of = {f"{size:,}": sizes for size, sizes in SIZES.items()}
+    for size, sizes in (sizes_of | {"9,000 and 1,000": NINE_OF_TEN}).items():
         for rank in ranks:
             for limit in limits:
                 for world in WORLDS:
                     one = tally(world, sizes=sizes, limit=limit, rank=rank, audits=audits)
                     yield (
-                        f"| {size:,} | {rank} | {limit:g} | {world.title} | {one.passed:.3f} |"
+                        f"| {size} | {rank} | {limit:g} | {world.title} | {one.passed:.3f} |"
                         f" {one.failed:.3f} | {one.false_pass:.4f} | {one.false_fail:.4f} |"
                     )
 

@@ -21,6 +21,7 @@ from typing import Any
 from unittest.mock import patch
 
 import numpy as np
+import scipy.stats
 from numpy.typing import NDArray
 from scipy.stats import bootstrap as resample
 
@@ -33,7 +34,7 @@ Array = NDArray[np.float64]
 def remembered() -> Iterator[None]:
     """Let seeded bounds remember what they draw."""
     with (
-        patch.object(bootstrap, "resample", _resample),
+        patch.object(scipy.stats, "bootstrap", _resample),
         patch.object(precision_recall, "_counts", _counts),
         patch.object(precision_recall, "_running", _running),
         patch.object(exposure, "_drawn", _drawn),

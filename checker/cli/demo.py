@@ -72,6 +72,11 @@ def demo(
     if as_json:
         runs = {model: str(demonstration.run_path(model)) for model in MODELS}
         emit_json({"verdicts": verdicts, "runs": runs})
+    if not settings.is_standard and verdicts["sound"] == "inconclusive":
+        say(
+            "  the sound model is open for want of patients: with the usual 1,500 synthetic ones,"
+            " under the demo policy, it passes"
+        )
     if settings.is_standard and verdicts != {"overtrained": "fail", "sound": "pass"}:
         raise PhigateError(
             f"the demonstration did not show what it should with seed {seed}: {verdicts};"

@@ -24,6 +24,7 @@ from checker.plugins import nearest_or_all, plugin_names
 if TYPE_CHECKING:
     from checker.policy.writing import Section
 
+_DAYS_IN_FORCE = 90  # of a waiver, its first and its last among them
 _SEVERITIES = ("critical", "high", "medium", "low")
 
 
@@ -320,7 +321,7 @@ def _limits(answers: _Answers, attackers: Sequence[str]) -> dict[str, dict[str, 
 )
 @click.option("--ticket", metavar="TEXT", help="Where the decision is recorded.")
 @click.option("--starts", metavar="DAY", help="Default: today, UTC.")
-@click.option("--expires", metavar="DAY", help="Last day in force; default: 90 days on.")
+@click.option("--expires", metavar="DAY", help="Last day in force; default: 90 days in all.")
 @click.option("--name", help="Of the waiver; default: that of the file.")
 @click.option("--force", is_flag=True, help="Overwrite a file that is there.")
 @json_option
@@ -361,7 +362,9 @@ def new_waiver(
         ],
         "ticket": answers.get("ticket", "where the decision is recorded"),
         "startsOn": answers.get("starts", "first day", default=str(today)),
-        "expiresOn": answers.get("expires", "last day", default=str(today + timedelta(days=90))),
+        "expiresOn": answers.get(
+            "expires", "last day", default=str(today + timedelta(days=_DAYS_IN_FORCE - 1))
+        ),
     }
     name = answers.get("name", "name of the waiver", default=file.stem)
     answers.require()

@@ -208,8 +208,8 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
                 console.print(
                     told(
                         f"class {part}: {own.untold_patients:,} of {own.patients:,} patients who"
-                        " have it are not asked, for no token of the vocabulary names what they"
-                        f" have, such as {listed}. Does the model know these codes by another"
+                        " have it are not asked, for no token of a record tells what they have,"
+                        f" such as {listed}. Does the model know these codes by another"
                         " token?"
                     ),
                     soft_wrap=True,

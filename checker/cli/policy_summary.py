@@ -10,6 +10,7 @@ from rich.console import Console
 
 from checker.cli.console import plain_table, told
 from checker.policy import Located
+from checker.policy.attackers import resolve_attacker
 from checker.policy.documents import ControlSpec, LeakagePolicy, Limit
 from checker.policy.explanation import Explanation
 
@@ -46,12 +47,20 @@ def print_summary(
     demands += ["a ledger is required"] if gate.require_ledger else []
     demands += ["what the trainer expects is required"] if gate.require_expectation else []
     console.print(told(f"for {spec.context}; {'; '.join(demands)}"))
+    for name, prerequisite in spec.prerequisites.items():
+        console.print(told(f"no release unless the target declares {name}: {prerequisite.title}"))
+    if not spec.controls:
+        return
+    shown_only = {n for n in spec.attackers if not resolve_attacker(spec, n).gating}
     table = plain_table("controls", "metric", "limits by attacker", "severity")
     groups = _alike(spec.controls)
     for names, control in groups[:MOST_ROWS]:
         shown = ", ".join(names[:_NAMES_SHOWN])
         more = f" and {len(names) - _NAMES_SHOWN} more" if len(names) > _NAMES_SHOWN else ""
-        limits = [(_limit(limit), name) for name, limit in control.limits.items()]
+        limits = [
+            (_limit(limit), f"{name}*" if name in shown_only else name)
+            for name, limit in control.limits.items()
+        ]
         table.add_row(
             told(shown + more),
             told(control.metric),
@@ -61,6 +70,8 @@ def print_summary(
     console.print(table)
     if len(groups) > MOST_ROWS:
         console.print(f"and {len(groups) - MOST_ROWS} more kinds of controls")
+    if shown_only:
+        console.print("* is reported, and does not decide.")
     file = told(shlex.quote(named))
     console.print(f"one control, and where it was written: phigate explain {file} CONTROL")
     console.print(f"every limit, with its line:            phigate limits {file}")

@@ -199,7 +199,7 @@ def _prospect(cell: Cell, plan: AuditPlan, can_pass: bool, *, together: bool) ->
         return "cannot pass, can only fail"
     if can_pass:
         return "yes"
-    return "not all of this class can pass: too few" if together else "cannot pass: too few"
+    return "not all of this class can pass" if together else "cannot pass with these patients"
 
 
 def _count(count: int, min_cell: int | None) -> int | None:

@@ -39,6 +39,7 @@ from checker.codes import (
 from checker.errors import DataError, DocumentError, Problem
 from checker.planning.classes import ClassRanks
 from checker.planning.overlap import ComparedCohort
+from checker.planning.untold import codes_told, who_has, who_is_told
 from checker.policy import Located
 from checker.policy.classes import class_matcher, pooled
 from checker.policy.documents import AuditTarget, CodeSystemSpec, LeakagePolicy, PolicySpec
@@ -52,7 +53,6 @@ from checker.records.code_census import (
     take_census,
 )
 from checker.records.cohort import Cohort
-from checker.records.tokenization import STATIC_TIME
 from checker.records.tokenization.made_records import STRANGE_SHARE
 from checker.yaml import short
 
@@ -101,8 +101,9 @@ def check_told(ranks: Mapping[str, ClassRanks], compared: ComparedCohort, *, fil
     """Check that a token table tells the classes of patients whose records have them.
 
     Whoever writes the table could otherwise choose who counts as a patient with a class, and leave
-    those out whom the model repeats. Codes that it tells of nobody are those that a loader leaves
-    out, and are counted elsewhere.
+    those out whom the model repeats. Of members nobody may be missing: they are the ones to be
+    protected, and one in a hundred of them is as many as a limit may allow. Codes that it tells of
+    nobody are those that a loader leaves out, and are counted elsewhere (`untold`).
 
     Args:
         ranks: of the classes in use.
@@ -110,34 +111,29 @@ def check_told(ranks: Mapping[str, ClassRanks], compared: ComparedCohort, *, fil
         file: the table.
 
     Raises:
-        DataError: more than one patient of a hundred with a class has it in the data set alone.
+        DataError: a member, or more than one nonmember of a hundred, with a class has it in the
+            data set alone.
     """
-    cohort = compared.cohort
-    splits = ((cohort.members, compared.members), (cohort.nonmembers, compared.nonmembers))
-    told = np.zeros(len(cohort.codes), dtype=np.bool_)
-    for _, survey in splits:
-        told[survey.event_code] = True
+    cohort, told = compared.cohort, codes_told(compared)
+    splits = (
+        ("members", cohort.members, compared.members, 0.0),
+        ("nonmembers", cohort.nonmembers, compared.nonmembers, STRANGE_SHARE),
+    )
     parts = {name: own for found in ranks.values() for name, own in found.parts.items()}
     for name, found in {**ranks, **parts}.items():
         if found.parts:
             continue
-        has, lacks = 0, 0
-        for records, survey in splits:
-            at = np.flatnonzero(
-                (records.time_us != STATIC_TIME) & (found.counted & told)[records.code]
-            )
-            own = np.unique(np.searchsorted(records.offsets, at, side="right") - 1)
-            named = np.flatnonzero(found.counted[survey.event_code])
-            other = np.searchsorted(survey.event_offsets, named, side="right") - 1
-            has, lacks = has + len(own), lacks + len(np.setdiff1d(own, other))
-        if lacks > STRANGE_SHARE * has:
-            raise DataError(
-                f"tells nothing of the class '{name}' in {lacks} of {has} patients whose records in"
-                " the data set have it, by codes that it tells of others: they would count as"
-                " patients without it. Name the code in every row that tells it; where the loader"
-                " itself leaves such events out, name the data set as it reads it",
-                file=file,
-            )
+        for split, records, survey, allowed in splits:
+            own = who_has(found.counted & told, records)
+            lacks = len(np.setdiff1d(own, who_is_told(found.counted, survey)))
+            if lacks > allowed * len(own):
+                raise DataError(
+                    f"tells nothing of the class '{name}' in {lacks} of {len(own)} {split} whose"
+                    " records in the data set have it, by codes that it tells of others: they would"
+                    " count as patients without it. Name the code in every row that tells it; where"
+                    " the loader itself leaves such events out, name the data set as it reads it",
+                    file=file,
+                )
 
 
 @dataclass(frozen=True, slots=True)
@@ -256,33 +252,40 @@ def _hidden(
     cohort: Cohort,
     occurs: NDArray[np.bool_],
 ) -> Iterator[Problem]:
-    """Yield what takes codes out of a class: `codeSystems`, or what `data.codes` adds."""
+    """Yield what takes codes out of a class: `codeSystems`, what `data.codes` adds, or both."""
     systems = target.document.spec.code_systems
     if not systems and cohort.usual is None:
         return
     declared = _ranks(matchers, reader, cohort)
+    read = "phigate reads them as codes of it"
     without: list[tuple[str, Cohort, Sequence[CodeSystemSpec], str]] = []
     if systems:
-        why = "phigate reads them as codes of it"
-        without.append(("codeSystems", cohort, [], why))
+        without.append(("codeSystems", cohort, [], read))
     if cohort.usual is not None:
         descriptions, parents = cohort.usual
         usual = replace(cohort, descriptions=descriptions, parents=parents)
-        why = "by the usual table they are codes of it"
-        without.append(("data.codes", usual, systems, why))
+        named = "by the usual table they are codes of it"
+        without.append(("data.codes", usual, systems, named))
+        if systems:
+            # what each of the two alone would hide, neither shows without the other
+            both = f"by the usual table {read}"
+            without.append(("codeSystems and data.codes", usual, [], both))
+    told = {name: np.zeros(len(cohort.codes), dtype=np.bool_) for name in matchers}
     for key, other, read_by, why in without:
         plain = _ranks(matchers, cohort_reader(read_by, other), other)
         for name in matchers:
             hidden = (plain[name] >= RANK_STRONG) & (declared[name] < RANK_STRONG) & occurs
+            hidden &= ~told[name]
+            told[name] |= hidden
             if hidden.any():
                 codes = _some([cohort.codes[i] for i in np.flatnonzero(hidden)])
                 message = (
-                    f"{key} takes {int(hidden.sum())} codes out of the class '{name}', such as"
-                    f" {codes}: {why}, and so they would not be looked for. Correct the entry;"
-                    " where they really mean something else, the policy says so (exclude, with"
-                    " system 'local')"
+                    f"{key} {'take' if ' and ' in key else 'takes'} {int(hidden.sum())} codes out"
+                    f" of the class '{name}', such as {codes}: {why}, and so they would not be"
+                    " looked for. Correct the entry; where they really mean something else, the"
+                    " policy says so (exclude, with system 'local')"
                 )
-                yield target.problem(("spec", *key.split(".")), message)
+                yield target.problem(("spec", *key.split(" ")[0].split(".")), message)
 
 
 def _ranks(

@@ -157,7 +157,7 @@ def compile_plan(
             patients=spec.parameters.sampling.patients,
         ),
         classes=class_snapshots(
-            spec, builder.ranks, cohort=cohort, census=census, tokenizer=tokenizer
+            spec, builder.ranks, compared=compared, census=census, tokenizer=tokenizer
         ),
         cells=cells,
         jobs=jobs,

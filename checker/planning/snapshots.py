@@ -28,7 +28,6 @@ from checker.plugins import backend_version
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
 from checker.records.code_census import EXAMPLES, ClaimedCodes, CodeCensus
-from checker.records.cohort import Cohort
 from checker.records.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 from checker.targets import TargetDescription
 
@@ -173,18 +172,18 @@ def class_snapshots(
     spec: PolicySpec,
     ranks: Mapping[str, ClassRanks],
     *,
-    cohort: Cohort,
+    compared: ComparedCohort,
     census: CodeCensus | None,
     tokenizer: Tokenizer,
 ) -> dict[str, ClassSnapshot]:
     """Keep what each class in use matched, what makes a hit, and what and whom it may miss."""
     parts = {part: own for found in ranks.values() for part, own in found.parts.items()}
     coded = {name: found for name, found in ranks.items() if not found.parts}
-    near = near_codes(spec, {**parts, **coded}, cohort=cohort, census=census)
+    near = near_codes(spec, {**parts, **coded}, cohort=compared.cohort, census=census)
 
     def kept(name: str, found: ClassRanks) -> ClassSnapshot:
         missed = near.get(name, NearCodes())  # a pool misses what its classes miss
-        left_out = Untold() if found.parts else untold(found, cohort, tokenizer)
+        left_out = Untold() if found.parts else untold(found, compared, tokenizer)
         return ClassSnapshot(
             title=spec.attribute_classes[name].title,
             codes_in_data=int(found.counted.sum()),

@@ -1,29 +1,33 @@
-"""Whom a class leaves out because the model has no token for what they have.
+"""Whom a class leaves out because no token of the model tells what they have.
 
 A patient is asked for a class only where a code of his could be named. Where the vocabulary lacks
 some codes of the class, for rarity or because a target leaves them out, the class is measured on
 the others, and its verdict reads as if it spoke of all. So those who are left out are counted.
+
+Where a table of records stands in for rules, a token that no record has tells nothing, whatever its
+spelling: a table may leave a code out of which the vocabulary has a token.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from checker.planning.classes import ClassRanks
+from checker.planning.overlap import ComparedCohort
 from checker.records.code_census import EXAMPLES
-from checker.records.cohort import Cohort
-from checker.records.tokenization import Records, Tokenizer
+from checker.records.tokenization import STATIC_TIME, Records, Survey, Tokenizer
 
 
 @dataclass(frozen=True, slots=True)
 class Untold:
-    """Patients of a class whom nobody asks, for no token names what they have.
+    """Patients of a class whom nobody asks, for no token tells what they have.
 
     Args:
-        codes: of the class, as the data set spells them, that no token names; a few, commonest
+        codes: of the class, as the data set spells them, that no token tells; a few, commonest
             first.
         patients: members and nonmembers who have these alone.
         of: members and nonmembers who have the class.
@@ -34,35 +38,61 @@ class Untold:
     of: int = 0
 
 
-def untold(found: ClassRanks, cohort: Cohort, tokenizer: Tokenizer) -> Untold:
+def untold(found: ClassRanks, compared: ComparedCohort, tokenizer: Tokenizer) -> Untold:
     """Return whom a class leaves out; a pool leaves out whom its classes leave out.
 
     Args:
         found: the class against data and vocabulary.
-        cohort: members and nonmembers.
+        compared: members and nonmembers, as the data set and as tokens tell them.
         tokenizer: of the target.
     """
-    place = {code: i for i, code in enumerate(cohort.codes)}
-    spelled, told = tokenizer.vocabulary_codes(), tokenizer.told_codes
-    named = np.zeros(len(cohort.codes), dtype=np.bool_)
-    for token in found.watch:
-        own = told.get(token) or {spelled[token]}
-        named[[place[code] for code in own if code in place]] = True
-    splits = (cohort.members, cohort.nonmembers)
-    events = sum(np.bincount(one.code, minlength=len(cohort.codes)) for one in splits)
+    cohort = compared.cohort
+    splits = ((cohort.members, compared.members), (cohort.nonmembers, compared.nonmembers))
+    named = _of_tokens(found.watch, cohort.codes, tokenizer) & codes_told(compared)
+    events = sum(np.bincount(own.code, minlength=len(cohort.codes)) for own, _ in splits)
     lost = np.flatnonzero(found.counted & ~named & (np.asarray(events) > 0))
     if found.is_absent or not len(lost):
         return Untold()
     lost = lost[np.argsort(-np.asarray(events)[lost], kind="stable")]
     patients, of = 0, 0
-    for records in splits:
-        has = _who(records, found.counted)
-        patients += len(np.setdiff1d(has, _who(records, found.counted & named)))
+    for records, survey in splits:
+        has = who_has(found.counted, records)
+        patients += len(np.setdiff1d(has, who_is_told(found.counted & named, survey)))
         of += len(has)
     return Untold(tuple(cohort.codes[i] for i in lost[:EXAMPLES].tolist()), patients, of)
 
 
-def _who(records: Records, codes: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Return who has one of these codes: ascending places."""
-    at = np.flatnonzero(codes[records.code])
-    return np.unique(np.searchsorted(records.offsets, at, side="right") - 1)
+def codes_told(compared: ComparedCohort) -> NDArray[np.bool_]:
+    """Return which codes the tokens of some member or nonmember tell: [codes of the data set]."""
+    told = np.zeros(len(compared.cohort.codes), dtype=np.bool_)
+    for survey in (compared.members, compared.nonmembers):
+        told[survey.event_code] = True
+    return told
+
+
+def who_has(codes: NDArray[np.bool_], records: Records) -> NDArray[np.int64]:
+    """Return who has a dated event of one of these codes in the data set: places, ascending."""
+    at = np.flatnonzero(codes[records.code] & (records.time_us != STATIC_TIME))
+    return _whose(at, records.offsets)
+
+
+def who_is_told(codes: NDArray[np.bool_], survey: Survey) -> NDArray[np.int64]:
+    """Return of whom tokens tell a dated event of one of these codes: places, ascending."""
+    return _whose(np.flatnonzero(codes[survey.event_code]), survey.event_offsets)
+
+
+def _whose(at: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
+    return np.unique(np.searchsorted(offsets, at, side="right") - 1).astype(np.int64)
+
+
+def _of_tokens(
+    tokens: Sequence[int], codes: Sequence[str], tokenizer: Tokenizer
+) -> NDArray[np.bool_]:
+    """Return which codes of the data set these tokens stand for."""
+    place = {code: i for i, code in enumerate(codes)}
+    spelled, told = tokenizer.vocabulary_codes(), tokenizer.told_codes
+    named = np.zeros(len(codes), dtype=np.bool_)
+    for token in tokens:
+        own = told.get(token) or {spelled[token]}
+        named[[place[code] for code in own if code in place]] = True
+    return named

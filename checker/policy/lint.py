@@ -19,7 +19,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from checker.attacks.api import load_attack
+from checker.attacks.api import Metric, load_attack
 from checker.attacks.families import Family
 from checker.canonical import sha256_hex
 from checker.errors import InsufficientData, PluginError, Problem
@@ -31,6 +31,7 @@ from checker.policy.code_lint import code_warnings
 from checker.policy.documents import (
     AttributeClassLibrary,
     AttributeClassSpec,
+    ControlSpec,
     LeakagePolicy,
     Limit,
     PolicySpec,
@@ -64,6 +65,7 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
         *_weak_parts(spec),
         *_not_what_is_shipped(policy),
         *_two_limits(spec),
+        *_counts_of_few(spec),
     ]
     if not spec.abstract:
         found += _not_audited(spec)
@@ -201,6 +203,43 @@ def _two_limits(spec: PolicySpec) -> Iterator[_Warning]:
                 )
 
 
+def _counts_of_few(spec: PolicySpec) -> Iterator[_Warning]:
+    """Where people are counted, a pass tells that they are few, and two limits tell how many."""
+    least = spec.parameters.min_cell - 1
+    known: tuple[str, str, Limit, Any] | None = None
+    for name, control in spec.controls.items():
+        metric = _metric(control)
+        if metric is None or not metric.family.counts_patients:
+            continue
+        for attacker, limit in control.limits.items():
+            path: KeyPath = ("spec", "controls", name, "limits", attacker)
+            if limit.fail is not None and limit.fail < least:
+                yield (
+                    path,
+                    f"a pass would tell everybody that at most {limit.fail:g} people stand out, and"
+                    f" minCell lets no number below {least + 1:,} be told; limit it at {least:,} or"
+                    " more",
+                )
+            known = known or (name, attacker, limit, metric.family)
+            if (limit.fail, metric.family) != (known[2].fail, known[3]):
+                yield (
+                    path,
+                    f"people are counted by '{known[0]}' ({known[1]}) too, with another limit or"
+                    " rank; where one is kept and the other is not, a shared report tells about how"
+                    " many stand out; one limit tells less",
+                )
+
+
+def _metric(control: ControlSpec) -> Metric | None:
+    """Return what a control measures; None of an invalid one, which is no document."""
+    try:
+        attack = load_attack(control.probe)
+        params = attack.params.model_validate(control.params)
+    except (PluginError, ValidationError):
+        return None
+    return attack.metrics[control.metric].in_control(contrast=control.contrast, params=params)
+
+
 def _not_audited(spec: PolicySpec) -> Iterator[_Warning]:
     audited = {control.attribute_class for control in spec.controls.values()}
     audited |= {
@@ -298,12 +337,9 @@ def _sign_off(
 
 def _out_of_reach(spec: PolicySpec) -> Iterator[_Warning]:
     for name, control in spec.controls.items():
-        try:
-            attack = load_attack(control.probe)
-            params = attack.params.model_validate(control.params)
-        except (PluginError, ValidationError):  # which make it invalid, so it is no document
+        metric = _metric(control)
+        if metric is None:
             continue
-        metric = attack.metrics[control.metric].in_control(contrast=control.contrast, params=params)
         for attacker, limit in control.limits.items():
             reason = _hopeless(
                 metric.family,

@@ -186,6 +186,12 @@ def _check_metric(attack: Attack, control: ControlSpec, path: KeyPath, say: Say)
         for key, value in (("warn", limit.warn), ("fail", limit.fail)):
             if value is not None and largest is not None and value > largest:
                 say((*path, "limits", name, key), f"{value:g} must be at most {largest:g}")
+        if limit.warn is not None and metric.family.counts_patients:
+            say(
+                (*path, "limits", name, "warn"),
+                f"'{control.metric}' counts people, and a warned pass would tell that they are"
+                " between two small numbers; name 'fail' alone",
+            )
         if limit.max_count is not None and not metric.family.takes_max_count:
             say(
                 (*path, "limits", name, "maxCount"),

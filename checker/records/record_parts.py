@@ -44,19 +44,32 @@ EVENTS: Final = (*get_args(Kind), "other events")
 """The kinds of events, which are parts too; but these must beat how often each token occurs."""
 
 
-def kinds_of_events(record: TokenizedRecord, codes: Sequence[str]) -> NDArray[np.int8]:
-    """Return of which kind each token's event is: [n] int8, a place in `EVENTS`; -1 of no event.
+class KindsOfEvents:
+    """Of which kind events are, by their codes; each code is read once for all patients.
 
     Args:
-        record: one patient's tokens.
         codes: the cohort's dictionary.
     """
-    found = np.full(len(record), -1, dtype=np.int8)
-    is_event = (record.kind == KIND_EVENT) & (record.code >= 0)
-    reader = CodeReader()
-    for code in np.unique(record.code[is_event]).tolist():
-        system = next((one.system for one in reader.read_own(codes[code])), None)
-        kind = kind_of(codes[code], system)
-        place = EVENTS.index(kind) if kind is not None else len(EVENTS) - 1
-        found[is_event & (record.code == code)] = place
-    return found
+
+    def __init__(self, codes: Sequence[str]) -> None:
+        self._codes, self._reader = codes, CodeReader()
+        self._places = np.full(len(codes), -1, dtype=np.int8)  # of codes that were not read yet
+
+    def of(self, record: TokenizedRecord) -> NDArray[np.int8]:
+        """Return of which kind each token's event is: [n] int8, a place in `EVENTS`, or -1.
+
+        Args:
+            record: one patient's tokens.
+        """
+        found = np.full(len(record), -1, dtype=np.int8)
+        is_event = (record.kind == KIND_EVENT) & (record.code >= 0)
+        own = record.code[is_event]
+        for code in np.unique(own[self._places[own] < 0]).tolist():
+            self._places[code] = self._read(self._codes[code])
+        found[is_event] = self._places[own]
+        return found
+
+    def _read(self, code: str) -> int:
+        system = next((one.system for one in self._reader.read_own(code)), None)
+        kind = kind_of(code, system)
+        return EVENTS.index(kind) if kind is not None else len(EVENTS) - 1

@@ -81,7 +81,7 @@ def anonymity_words(cells: Iterable[CellReport]) -> str:
         )
     allowed = ", and ".join(_allowed(cell) for cell in loosest.values())
     return (
-        f"No claim of anonymity is made: this policy lets pass {allowed}. That is more than"
+        f"No claim of anonymity is made: this policy allows {allowed}. That is more than"
         " insignificant for every person, so the model stays personal data."
     )
 

@@ -3,7 +3,8 @@
 Cells are matched by their id. Of two estimates the difference is taken with square-and-add bounds
 over their own intervals (Zou & Donner 2008, as for every difference here); a cell is *worse* when
 the whole interval lies above zero, *better* when it lies below, and otherwise no difference is
-shown, however far apart the two values look. The same patients usually stand behind both runs, so
+shown, however far apart the two values look. Of a large cohort each model has its own lot of
+patients. Of a small one everybody is asked, so that the same patients stand behind both runs, and
 the bounds, which take the two as independent, are on the safe side.
 
 Both reports are compared as their audience may see them: a difference of two shared reports tells

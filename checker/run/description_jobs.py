@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from checker.planning.task import Task
 from checker.records.other_descriptions import possible_first_tokens, tellings
-from checker.records.record_parts import EVENTS, PARTS, kinds_of_events
+from checker.records.record_parts import EVENTS, PARTS, KindsOfEvents
 from checker.records.token_tables import TokenTables
 from checker.records.tokenization import TokenizedRecords
 
@@ -62,12 +62,13 @@ def record_parts(task: Task) -> pa.Table:
     tables = TokenTables.fitted(
         task.workload.nonmembers, vocabulary_size=task.plan.target.vocabulary_size
     )
+    kinds_of = KindsOfEvents(task.workload.cohort.codes)
     columns: dict[str, list[Any]] = {name: [] for name in ("patient", "part", "loss", "table")}
     for i, scores in zip(usable, scored, strict=True):
         record = sequences[i]
         follows = tables.bigram_loss(record.tokens[:end])
         occurs = tables.unigram_loss(record.tokens[:end])
-        kinds = kinds_of_events(record, task.workload.cohort.codes)
+        kinds = kinds_of.of(record)
         parts = [(part, belongs(record), follows) for part, belongs in PARTS.items()]
         parts += [(part, kinds == place, occurs) for place, part in enumerate(EVENTS)]
         for part, own, table in parts:

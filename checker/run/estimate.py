@@ -17,9 +17,10 @@ from datetime import datetime
 
 from checker.errors import UsageError
 from checker.planning import AuditPlan, CompiledAudit, Job
+from checker.planning.task import sampler_of
 from checker.run.executors.worker import some_records
 from checker.run.stored import Run
-from checker.targets import Sampler, TargetModel
+from checker.targets import TargetModel
 
 LONG_ENOUGH_S = 2.0
 """Seconds of a call that tell a model's speed; shorter ones tell what it takes to begin."""
@@ -96,12 +97,7 @@ def measure_time(
     if asked:
         most = max(asked, key=lambda job: job.rollout_tokens)
         prompts = [tokens for _, tokens in workload.prompts[most.digest]]
-        sampler = Sampler(
-            temperature=float(most.inputs.get("temperature", 1.0)),
-            top_p=float(most.inputs.get("topP", 1.0)),
-            horizon_tokens=int(most.inputs["horizonTokens"]),
-            seed=audit.plan.seed,
-        )
+        sampler = sampler_of(most)
 
         def draw(count: int) -> int:
             model.rollout(prompts[:count], keys=range(count), samples=_SAMPLES, sampler=sampler)
@@ -109,7 +105,8 @@ def measure_time(
 
         seconds += drawn / _rate(draw, most=min(len(prompts), _MOST), clock=clock)
     others = work - (drawn if asked else 0)
-    records = some_records(workload, rng=audit.plan.rng_for("measurement"), most=_MOST)
+    rng = audit.plan.rng_for("measurement")
+    records = some_records(workload.members, limit=workload.max_length, rng=rng, most=_MOST)
     if others and records:
 
         def score(count: int) -> int:

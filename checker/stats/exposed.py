@@ -9,7 +9,8 @@ is the (1 - α)-quantile of Y; and at most X are, for certain.
 
 The two bounds speak of these members and this score. Nothing is inferred of others. Chance alone
 puts r · n / (m + 1) members above the threshold, so that of many members beside few nonmembers all
-could be said and nothing shown: then no more are looked at than twice the nonmembers, by lot.
+could be said and nothing shown: then no more are looked at than twice the nonmembers, by lot. What
+is found speaks of these alone: of k who stand out of all n, on average k · 2m / n are among them.
 """
 
 from __future__ import annotations
@@ -63,7 +64,8 @@ def exposed_members(
     _require(len(members), m, rank)
     n = looked_at(len(members), m)
     if n < len(members):
-        members = _lot(nonmembers).permutation(members)[:n]
+        # by their scores, or whoever numbers the patients anew would draw another lot
+        members = _lot(nonmembers).permutation(np.sort(members))[:n]
     threshold = nonmembers[rank - 1]
     above, at_least = int((members > threshold).sum()), int((members >= threshold).sum())
     low = max(0, above - most_by_chance(n, m, rank=rank, confidence=confidence))

@@ -109,21 +109,33 @@ class Usage:
     seed: int = 0
 
 
-def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> dict[str, float]:
+LongRecords = Callable[[int], Sequence[Tokens]]
+"""Records of more than so many tokens, as many as are to be compared."""
+
+
+def examine(
+    model: TargetModel,
+    records: Sequence[Tokens],
+    *,
+    usage: Usage,
+    beyond: LongRecords | None = None,
+) -> dict[str, float]:
     """Check a model on the beginnings of a few records and on longer ones made of them.
 
     Args:
         model: any target; what it lacks is not asked of it.
         records: token ids of patients; those of one token are left out.
         usage: by the audit.
+        beyond: records that the model may have been trained on, where it is to be compared with
+            itself beyond a switch that few come to; default: those of `records`.
 
     Returns:
         By check the largest deviation seen: nats for "later-tokens", "record-length",
-        "batch-composition", "sampled-scores", "cached-decoding", "left-padding" and "chunked-head";
-        a difference of
-        probabilities for "watched-classes"; a share for "same-key" and "batch-draws"; standard
+        "batch-composition", "sampled-scores", "cached-decoding", "left-padding", "chunked-head"
+        and "one-pass"; a difference of probabilities for "probability-sum" and "watched-classes";
+        a share for "same-key" and "batch-draws"; standard
         errors for "end-of-record", "drawn-against-scored", "first-tokens" and "repetition". What
-        does not apply to the model is left out.
+        does not apply to the model is left out, and "one-pass" where no record is so long.
 
     Raises:
         ConformanceError: a check failed; the message says what it means.
@@ -136,7 +148,12 @@ def examine(model: TargetModel, records: Sequence[Tokens], *, usage: Usage) -> d
             examination.sampled_scores()
     own = getattr(model, "preflight", None)
     if callable(own):
-        examination.take(own([*examination.records, *examination.long]))
+        examination.take(own(examination.records))
+    gain = getattr(model, "gain_of_one_pass", None)
+    if callable(gain):
+        if beyond is None:
+            beyond = _longer_than(records)
+        examination.one_pass(gain, switches=getattr(model, "switches", ()), beyond=beyond)
     steps = getattr(model, "steps", None)
     if callable(steps) and "logprobs" in model.info.capabilities:
         examination.steps(steps)
@@ -218,6 +235,21 @@ class _Examination:
         records = [*self.records, *self.long]
         scores = self._score(records)
         self.take({"sampled-scores": sampled_deviation(self.model, records, scores)})
+
+    def one_pass(
+        self, gain: Callable[[Tokens], float], *, switches: Sequence[int], beyond: LongRecords
+    ) -> None:
+        """Compare scores with what one pass over a record says of its beginning.
+
+        Of a few records by lot none may come to a switch: so each switch has a lot of its own.
+        """
+        most = self._within(self._longest)
+        for at, length in enumerate(switches):
+            # beyond the next switch the beginning would be another one
+            cut = [one[: min([most, *switches[at + 1 : at + 2]])] for one in beyond(length)]
+            gains = [gain(np.asarray(one, dtype=np.int32)) for one in cut if len(one) > length]
+            if gains:
+                self.take({"one-pass": float(np.max([0.0, *gains]))})
 
     def steps(self, steps: Steps) -> None:
         """Compare decoding in steps with full passes, record by record and all together."""
@@ -402,6 +434,10 @@ class _Examination:
 def _doublings(length: int) -> list[int]:
     """Return 64, 128, 256, … tokens, as far as they are fewer."""
     return [_TOKENS << i for i in range(max(1, length).bit_length()) if _TOKENS << i < length]
+
+
+def _longer_than(records: Sequence[Tokens]) -> LongRecords:
+    return lambda length: [one for one in records if len(one) > length]
 
 
 def decoding_deviation(

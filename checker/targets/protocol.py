@@ -145,8 +145,9 @@ class TargetModel(Protocol):
     Before an audit the model is compared with itself by these verbs (`targets.conformance`). Three
     more are used where a model has them: `steps(prompts, following)` returns the log-probabilities
     that decoding gives to tokens forced upon it, `preflight(sequences)` by name the deviations, in
-    nats, of what only the backend can see, and `score_sampled(sequences, temperature=, top_p=,
-    progress=)` one SampledScores per sequence (`targets.sampled_scores` does without it).
+    nats, of what only the backend can see of sequences of up to 64 tokens, and
+    `score_sampled(sequences, temperature=, top_p=, progress=)` one SampledScores per sequence
+    (`targets.sampled_scores` does without it).
     """
 
     @property

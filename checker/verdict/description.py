@@ -132,27 +132,30 @@ def _parts(
         and surely_higher(model, expected, level=level)
     }
     strange = [found for which, found in wrong.items() if which in EVENTS]
-    if strange:
-        text = (
-            "The model does not know these events: the loss"
-            f" {', and '.join(strange)} of a table of how often each token occurs. These are not"
-            " its tokens, or it has learned something else than these records; correct the"
-            " target's vocabulary and tokenization."
-        )
-        return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
+    unexpected = [found for which, found in wrong.items() if which not in EVENTS]
     if not wrong:
         text = "None is less likely to the model than to a table of tokens."
         return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
-    found = f"the loss {', and '.join(wrong.values())} of a table of which token follows which"
-    if confirmed:
+    found = f"the loss {', and '.join(unexpected)} of a table of which token follows which"
+    if confirmed and not strange:
         text = (
             f"The model does not expect them ({found}), and the trainer's own sequences show that"
             " they are right."
         )
         return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
-    text = (
-        f"The model does not expect them: {found}. Either they are not declared as the model was"
-        " trained, or it was never taught to predict them; the trainer's own sequences would show"
-        " which (expect.tokens)."
-    )
-    return AdmissibilityCheck(name, title, None, text, evidence=(job.digest,))
+    texts = []
+    if strange:
+        texts.append(
+            "The model does not know these events: the loss"
+            f" {', and '.join(strange)} of a table of how often each token occurs. These are not"
+            " its tokens, or it has learned something else than these records; correct the"
+            " target's vocabulary and tokenization."
+        )
+    if unexpected and not confirmed:
+        whom = "other parts" if strange else "them"
+        texts.append(
+            f"The model does not expect {whom}: {found}. Either they are not declared as the model"
+            " was trained, or it was never taught to predict them; the trainer's own sequences"
+            " would show which (expect.tokens)."
+        )
+    return AdmissibilityCheck(name, title, None, " ".join(texts), evidence=(job.digest,))

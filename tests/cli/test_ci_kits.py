@@ -273,6 +273,37 @@ def test_the_action_hands_its_inputs_on(checkout: Path) -> None:
     assert missing.code == ExitCode.USAGE
 
 
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"run": "runs/phigate\nexit-code=0"},
+        {"kept-runs": "kept\nexit-code=0\nverdict=pass"},
+        {"device": "cpu\rexit-code=0"},
+        {"arguments": "--no-waivers\n--out\nelsewhere"},
+        {"arguments": "--out=elsewhere"},
+        {"arguments": "--help"},
+        {"arguments": "-qh"},
+        {"policy": "--help"},
+    ],
+    ids=str,
+)
+def test_no_input_moves_the_run_or_the_exit_code(checkout: Path, changes: dict[str, str]) -> None:
+    runner = act(checkout, 1, **changes)
+    assert runner.code == ExitCode.USAGE
+    found = runner.outputs["audit"]
+    assert (found["exit-code"], found["verdict"]) == ("2", "invalid")
+    if "policy" not in changes:
+        assert found["run"] == ""
+        assert "uses" not in runner.outputs
+    assert not (checkout / "elsewhere").exists()
+    assert not (checkout / "kept").exists()
+
+
+def test_the_exit_code_is_what_the_job_is_told_last() -> None:
+    (audit,) = (step for step in ACTION["runs"]["steps"] if step.get("id") == "audit")
+    assert audit["run"].rstrip().splitlines()[-1].endswith('"exit-code=$code" >> "$GITHUB_OUTPUT"')
+
+
 def test_an_audit_that_never_reported_is_not_passed(checkout: Path) -> None:
     runner = Runner(checkout, {})
     runner.run(ACTION["runs"]["steps"][-1])  # the audit step was killed and left no output
@@ -337,14 +368,25 @@ def test_a_pull_request_has_one_comment_with_the_comparison(
     assert "https://github.example/o/m/actions/runs/7" in told
     # somebody who wrote the mark himself could change what it says: his comment is not taken
     state.write_text(json.dumps([["User", told], ["Bot", told]]))
-    assert act(checkout, 2, event="pull_request", **wanted, target="target-0.yaml").code == 2
+    shutil.copy(checkout / "policy-2.yaml", checkout / "policy-0.yaml")
+    assert act(checkout, 0, event="pull_request", **new).code == 2
     (his, again) = json.loads(state.read_text())
     assert his[1] == told
     assert "ended without a verdict: invalid (exit code 2)" in again[1]
+    # another policy for the same target says nothing of the first one's
+    assert act(checkout, 2, event="pull_request", **new).code == 2
+    assert [text for _, text in json.loads(state.read_text())[:2]] == [told, again[1]]
+    assert len(json.loads(state.read_text())) == 3
+    shutil.copy(checkout / "policy-1.yaml", checkout / "policy-0.yaml")
     (tools / "gh").write_text("#!/bin/sh\nexit 1\n")  # a fork's token may not write
-    assert act(checkout, 0, event="pull_request", run="new", **wanted).code == 0
-    missing = act(checkout, 0, compare="nowhere", run="new")
-    assert missing.code == ExitCode.USAGE
+    assert act(checkout, 0, event="pull_request", **new).code == 0
+    # what cannot be compared decides nothing, and no older comparison is told instead
+    assert (checkout / "new" / "comparison.md").exists()
+    (tools / "gh").write_text(GH.replace("{python}", sys.executable))
+    lost = {**new, "compare": "nowhere"}
+    assert act(checkout, 0, event="pull_request", **lost).code == 0
+    assert "fail became pass" not in json.loads(state.read_text())[1][1]
+    assert not list((checkout / "new").glob("comparison.*"))
 
 
 def test_a_kept_run_is_found_again_by_its_plan(

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +19,18 @@ import pytest
 import yaml
 from auditing import audit, write_policy
 from command_line import Command
-from meds_builder import FIRST_SUBJECT, Patient, make_vocabulary, write_meds
+from meds_builder import Patient, make_vocabulary, write_meds
 
 from checker.codes import RANK_STRONG
 from checker.errors import DataError, DocumentError, ExitCode
-from checker.planning.classes import ClassRanks
+from checker.planning.classes import ClassRanks, of_parts
 from checker.planning.code_checks import check_codes, check_told
-from checker.planning.overlap import compare_splits
+from checker.planning.overlap import ComparedCohort, compare_splits
+from checker.planning.untold import Untold, untold
 from checker.policy import load_policy, load_target
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
-from checker.records.tokenization import make_tokenizer
+from checker.records.tokenization import Tokenizer, make_tokenizer
 
 HIV = ("DIAGNOSIS//ICD//10//B20", "DIAGNOSIS//ICD//9//042")
 OTHERS = ("DIAGNOSIS//ICD//10//I10", "DIAGNOSIS//ICD//9//25000", "DIAGNOSIS//ICD//9//0030")
@@ -210,25 +212,90 @@ def test_another_table_cannot_take_a_code_out_of_a_class_by_what_it_adds(
     assert f"data.codes takes 1 codes out of the class 'hiv', such as '{code}'" in problem.message
 
 
-def told(folder: Path, *, hidden: int, code: str = HIV[0]) -> None:
-    """Check a token table that tells a code of HIV of all who have it but the first few."""
-    patients: list[Patient] = [
-        [("A", day) for day in range(30)] + ([(code, 30)] if number % 2 else [])
-        for number in range(80)
+@pytest.mark.parametrize("last", ["J05AE03", "J05AE30"])
+def test_spellings_and_a_table_together_take_no_code_out_of_a_class(
+    tmp_path: Path, last: str
+) -> None:
+    """Each of them hides the code, so that without the other one it is hidden all the same."""
+    code = f"HOUSE//{last}"
+    entry = [{"match": "HOUSE//{code}", "system": "atc"}]
+    table = {code: (None, ["ATC/J05AE08", f"ATC/{last}"])}
+    said = {}
+    for name, systems, other in (
+        ("honest", None, None),
+        ("codeSystems", entry, None),
+        ("data.codes", None, table),
+        ("both", entry, table),
+    ):
+        try:
+            check(
+                tmp_path / name,
+                lambda one: code if one == HIV[0] else one,
+                systems=systems,
+                parents={code: ["ATC/J05AE08"]},
+                table=other,
+            )
+        except DocumentError as refused:
+            (problem,) = refused.problems
+            said[name] = problem.message.partition(" 1 codes out of the class 'hiv'")[0]
+    assert said == {
+        "codeSystems": "codeSystems takes",
+        "data.codes": "data.codes takes",
+        "both": "codeSystems and data.codes take",
+    }
+
+
+@dataclass(frozen=True)
+class Told:
+    """A made-up cohort beside a token table that leaves some of its events out."""
+
+    found: ClassRanks
+    compared: ComparedCohort
+    tokenizer: Tokenizer
+
+    def check(self) -> None:
+        empty = ClassRanks(0 * self.found.in_data, 0 * self.found.in_data, [])
+        pool = {"any": ClassRanks.of_pool({"hiv": self.found, "other": empty})}
+        check_told(pool, self.compared, file="tokens.parquet")
+
+    def untold(self) -> Untold:
+        return untold(self.found, self.compared, self.tokenizer)
+
+
+def told(
+    folder: Path,
+    *,
+    members: list[str],
+    nonmembers: list[str],
+    left_out: Callable[[bool, int, str], bool] = lambda *_: False,
+    unnamed: bool = False,
+) -> Told:
+    """Make a token table of patients who have a code each.
+
+    Args:
+        folder: empty.
+        members, nonmembers: the code of each; "" for none.
+        left_out: says of a split (are they members?), a place in it and a code whether the table
+            leaves the event out.
+        unnamed: the token stays, as a mark that tells of nothing.
+    """
+    splits = [
+        [[("A", day) for day in range(40)] + ([(own, 40)] if own else []) for own in codes]
+        for codes in (members, nonmembers)
     ]
-    root = write_meds(folder / "data", {"train": patients[:40], "held_out": patients[40:]})
+    folder.mkdir(exist_ok=True)
+    root = write_meds(folder / "data", {"train": splits[0], "held_out": splits[1]})
     cohort = load_cohort(DataSpec(path=str(root)), base=folder)
     ids = {spelled: number for number, spelled in enumerate(cohort.codes)}
-    rows = []
+    rows: list[tuple[int, int, int | None, str, str | None]] = []
     for records in (cohort.members, cohort.nonmembers):
-        row = np.repeat(records.subject_id, np.diff(records.offsets)).tolist()
-        for subject, entry in zip(row, records.code.tolist(), strict=True):
-            own = cohort.codes[entry]
-            left_out = own == code and subject < FIRST_SUBJECT + 2 * hidden
-            # the token stays, as a mark that tells of nothing
-            rows.append(
-                (subject, ids[own], *((None, "mark", None) if left_out else (0, "code", own)))
-            )
+        row = np.repeat(np.arange(len(records)), np.diff(records.offsets)).tolist()
+        for place, entry in zip(row, records.code.tolist(), strict=True):
+            own, subject = cohort.codes[entry], int(records.subject_id[place])
+            if not left_out(records is cohort.members, place, own):
+                rows.append((subject, ids[own], 0, "code", own))
+            elif unnamed:
+                rows.append((subject, ids[own], None, "mark", None))
     subjects, tokens, events, kinds, spellings = zip(*rows, strict=True)
     table = {
         "subject_id": subjects,
@@ -244,22 +311,66 @@ def told(folder: Path, *, hidden: int, code: str = HIV[0]) -> None:
         vocabulary=make_vocabulary(cohort.codes),
         base=folder,
     )
-    ranks = np.where(np.isin(cohort.codes, HIV), RANK_STRONG, 0).astype(np.int8)
-    classes = {"hiv": ClassRanks(ranks, ranks, []), "other": ClassRanks(0 * ranks, 0 * ranks, [])}
-    pool = {"any": ClassRanks.of_pool(classes)}
-    check_told(pool, compare_splits(cohort, tokenizer=tokenizer), file="tokens.parquet")
+    in_data = np.where(np.isin(cohort.codes, HIV), RANK_STRONG, 0).astype(np.int8)
+    where = {code: i for i, code in enumerate(cohort.codes)}
+    named = [where.get(code or "", -1) for code in tokenizer.vocabulary_codes()]
+    in_vocabulary = np.append(in_data, np.int8(0))[named]
+    parts = of_parts("hiv", in_data, in_vocabulary, where, tokenizer)
+    found = ClassRanks(in_data, parts, [])
+    return Told(found, compare_splits(cohort, tokenizer=tokenizer), tokenizer)
 
 
-def test_a_token_table_does_not_choose_who_has_a_class(tmp_path: Path) -> None:
-    (tmp_path / "all").mkdir()
-    told(tmp_path / "all", hidden=0)
-    (tmp_path / "few").mkdir()
-    with pytest.raises(DataError, match="nothing of the class 'hiv' in 3 of 40 patients"):
-        told(tmp_path / "few", hidden=3)
+WITH, WITHOUT = [HIV[0]], [""]
 
 
-def test_a_code_that_a_loader_leaves_out_altogether_is_nobody_s_choice(tmp_path: Path) -> None:
-    told(tmp_path, hidden=40)
+def test_a_token_table_does_not_choose_which_members_have_a_class(tmp_path: Path) -> None:
+    sizes: dict[str, Any] = {"members": 20 * [*WITH, *WITHOUT], "nonmembers": 20 * WITH}
+    told(tmp_path / "all", **sizes).check()
+    for unnamed in (True, False):
+        made = told(
+            tmp_path / str(unnamed),
+            **sizes,
+            left_out=lambda member, place, code: member and place < 6 and code == HIV[0],
+            unnamed=unnamed,
+        )
+        with pytest.raises(DataError, match="nothing of the class 'hiv' in 3 of 20 members"):
+            made.check()
+
+
+@pytest.mark.parametrize(
+    ("members", "nonmembers", "fits"),
+    [(1, 0, False), (4, 0, False), (0, 2, True), (0, 3, False)],
+)
+def test_many_nonmembers_hide_no_member_and_few_of_their_own(
+    tmp_path: Path, members: int, nonmembers: int, fits: bool
+) -> None:
+    """Of 20 members and 220 nonmembers together one in a hundred were two members."""
+    made = told(
+        tmp_path,
+        members=20 * WITH + 10 * WITHOUT,
+        nonmembers=220 * WITH + 10 * WITHOUT,
+        left_out=lambda member, place, code: (
+            code == HIV[0] and place < (members if member else nonmembers)
+        ),
+    )
+    if fits:
+        made.check()
+    else:
+        lacks = f"in {members} of 20 members" if members else f"in {nonmembers} of 220 nonmembers"
+        with pytest.raises(DataError, match=lacks):
+            made.check()
+
+
+def test_a_code_that_a_table_leaves_out_for_everybody_is_told_of(tmp_path: Path) -> None:
+    """Its token is there and names it, and no record has it: so nobody is asked for it."""
+    codes = [[*WITHOUT, HIV[0], *WITHOUT, HIV[1]] * 10] * 2
+    sizes: dict[str, Any] = {"members": codes[0], "nonmembers": codes[1]}
+    whole = told(tmp_path / "whole", **sizes)
+    assert whole.untold() == Untold()
+    made = told(tmp_path / "part", **sizes, left_out=lambda _, __, code: code == HIV[0])
+    assert HIV[0] in made.tokenizer.vocabulary_codes()
+    made.check()  # what a loader leaves out altogether is nobody's choice
+    assert made.untold() == Untold(codes=(HIV[0],), patients=20, of=40)
 
 
 def test_a_policy_without_classes_looks_for_no_codes(workspace: Path) -> None:

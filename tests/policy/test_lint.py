@@ -9,6 +9,7 @@ from pathlib import Path
 import pytest
 from command_line import Command
 
+from checker.errors import DocumentError
 from checker.policy import load_documents, load_policy
 from checker.policy.lint import lint
 
@@ -72,6 +73,53 @@ SECOND = """\
         broker: {fail: 0.02}
       cites: [a-law]
 """
+
+
+COUNTED = """\
+    standing-out:
+      title: Let few stand out
+      probe: membership-inference
+      metric: exposed_members
+      limits: {insider: {fail: 12}}
+      cites: [a-law]
+"""
+COUNTING = changed("  citations:\n", COUNTED + "  citations:\n")
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "told"),
+    [
+        ("{fail: 12}", "{fail: 10}", None),
+        ("{fail: 12}", "{fail: 9}", "at most 9 people stand out, and minCell lets no number below"),
+        (
+            "  citations:",
+            COUNTED.replace("standing-out", "again").replace("12", "15") + "  citations:",
+            "people are counted by 'standing-out' (insider) too, with another limit or rank",
+        ),
+        (
+            "  citations:",
+            COUNTED.replace("standing-out", "again").replace(
+                "metric", "params: {rank: 2}\n      metric"
+            )
+            + "  citations:",
+            "people are counted by 'standing-out' (insider) too, with another limit or rank",
+        ),
+        ("  citations:", COUNTED.replace("standing-out", "again") + "  citations:", None),
+    ],
+    ids=["at minCell", "below minCell", "another limit", "another rank", "the same"],
+)
+def test_limits_that_tell_how_many_people_stand_out_are_warned_of(
+    old: str, new: str, told: str | None
+) -> None:
+    found = [message for _, _, message in warned(changed(old, new, COUNTING))]
+    assert len(found) == (told is not None)
+    assert told is None or told in found[0]
+
+
+def test_people_are_counted_without_a_limit_to_warn_at() -> None:
+    text = changed("{fail: 12}", "{fail: 12, warn: 10}", COUNTING)
+    with pytest.raises(DocumentError, match="a warned pass would tell that they are between two"):
+        load_policy(Path("p.yaml"), text=text)
 
 
 def test_two_limits_of_one_number_are_warned_of() -> None:

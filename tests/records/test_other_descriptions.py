@@ -7,8 +7,10 @@ from typing import Any
 
 import meds
 import numpy as np
+import pytest
 from meds_builder import make_records, make_vocabulary
 
+from checker.codes import CodeReader
 from checker.policy.documents import TokenizationSpec
 from checker.records.other_descriptions import (
     BEGINNING,
@@ -16,7 +18,7 @@ from checker.records.other_descriptions import (
     possible_first_tokens,
     tellings,
 )
-from checker.records.record_parts import EVENTS, PARTS, kinds_of_events
+from checker.records.record_parts import EVENTS, PARTS, KindsOfEvents
 from checker.records.tokenization import (
     KIND_EVENT,
     KIND_SPECIAL,
@@ -131,7 +133,7 @@ def test_the_parts_of_a_record() -> None:
     assert parts == {"static": ["AGE//3", "GENDER//F"], "time": ["T"], "end": ["[EOS]"]}
 
 
-def test_events_are_told_apart_by_what_they_are_of() -> None:
+def test_events_are_told_apart_by_what_they_are_of(monkeypatch: pytest.MonkeyPatch) -> None:
     codes = {
         "DIAGNOSIS//ICD//10//B20": "diagnoses", "ICD9CM/042": "diagnoses",
         "LAB//50912//mg": "measurements", "MEDICATION//aspirin": "drugs", "C5": "other events",
@@ -144,6 +146,10 @@ def test_events_are_told_apart_by_what_they_are_of() -> None:
         field=np.full(7, -1, dtype=np.int16),
         time_days=np.zeros(7, dtype=np.float32),
     )
-    found = kinds_of_events(record, list(codes))
+    kinds = KindsOfEvents(list(codes))
+    found = kinds.of(record)
     assert [EVENTS[place] for place in found[1:-1].tolist()] == list(codes.values())
     assert found[[0, -1]].tolist() == [-1, -1]
+    # another patient's same codes are not read again
+    monkeypatch.setattr(CodeReader, "read_own", None)
+    assert np.array_equal(kinds.of(record), found)

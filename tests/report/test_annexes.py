@@ -144,8 +144,8 @@ def test_what_a_report_is_submitted_with_answers_who_decided_and_signed() -> Non
     assert "decision: Not released; a new model is expected in January" in text
     assert "number: MR-2026-014" in text
     assert (
-        "signatures: Entered as signed by Dr. M. Okafor (Privacy officer, 2026-12-01); 1 of the"
-        " lines to sign are empty"
+        "signatures: Entered as signed by Dr. M. Okafor (Privacy officer, 2026-12-01); one line"
+        " to sign is empty"
     ) in text
     assert "Dr. M. Okafor" in rendered("annex-hipaa", entered)
     lines = [one.model_copy(update={"on": None}) for one in build.submission().signatures]

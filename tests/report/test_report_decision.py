@@ -28,7 +28,7 @@ def test_a_blocked_release_names_each_requirement_once_worst_first() -> None:
         "68.9 % of members beyond nonmembers, at least 61.0 % with 95 % confidence;"
         " allowed: at most 5 %"
     ).replace(" %", "\u00a0%")
-    assert alike_words(found[0]) == "Worst of 2 tests; all 2 fail."
+    assert alike_words(found[0]) == "Worst of 2 tests; both fail."
     assert alike_words(found[2]) == "Worst of 2 tests; 1 of 2 fail."
 
 
@@ -38,7 +38,7 @@ def test_an_allowed_release_names_what_came_closest_to_its_limit() -> None:
     assert found[0].cell.control == "membership"
     assert {one.cell.verdict for one in found} == {"pass"}
     assert all("at most" in one.found for one in found)
-    assert alike_words(found[1]) == "Closest of 2 tests; all 2 pass."
+    assert alike_words(found[1]) == "Closest of 2 tests; both pass."
 
 
 def test_what_is_open_says_why_and_what_is_missing() -> None:
@@ -46,7 +46,7 @@ def test_what_is_open_says_why_and_what_is_missing() -> None:
     shown = next(one for one in found if one.cell.reason == "too-few-positives")
     assert "too few patients with the class" in shown.found
     assert "needs 21 more eligible members before it can pass" in shown.found
-    assert alike_words(shown).endswith("all 2 stay open.")
+    assert alike_words(shown).endswith("both stay open.")
 
 
 def test_a_withheld_reason_says_the_side_and_no_number() -> None:
@@ -57,7 +57,7 @@ def test_a_withheld_reason_says_the_side_and_no_number() -> None:
         "at most 5\u00a0% of members beyond nonmembers; allowed: at most 5\u00a0%;"
         " exact numbers withheld"
     )
-    assert alike_words(first) == "All 2 tests pass."
+    assert alike_words(first) == "Both tests pass."
 
 
 def test_the_basis_explains_members_and_nonmembers() -> None:
@@ -69,9 +69,10 @@ def test_the_basis_explains_members_and_nonmembers() -> None:
 
 
 def test_what_is_counted_is_said() -> None:
-    assert count_words(build.failing_report()).startswith("Counted are the 7 tests that decide")
+    words = count_words(build.failing_report())
+    assert words.endswith("These 7 decide; 3 more are reported and do not.")
     assert count_words(build.report_of([build.membership_cell(0.52, 0.49, 0.55)], "pass")) == (
-        "Counted is the one test that decides: a requirement against one attacker."
+        "A test is one requirement against one attacker. This one decides."
     )
 
 

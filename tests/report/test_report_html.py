@@ -188,7 +188,7 @@ def test_a_square_says_its_verdict_in_words() -> None:
     # 4 rows x 4 attackers, of which 7 hold a cell
     untested = [a for _, a in page.elements if a.get("class") == "square v-untested"]
     assert len(untested) == 9
-    assert "9 of the 16 squares below are out of scope" in page.text
+    assert "9 of the 16 squares of the matrix are out of scope" in page.text
 
 
 def test_the_decision_page_says_what_it_is_and_what_it_is_not() -> None:

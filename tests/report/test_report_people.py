@@ -13,6 +13,7 @@ from checker.report.disclosure_control import for_audience
 from checker.report.index import ReportIndex
 from checker.report.model import CellReport
 from checker.report.wording.people import sentence
+from checker.stats.estimate import ReportedEstimate
 
 
 def said(cell: CellReport, *others: CellReport, shared: bool = True) -> str:
@@ -39,6 +40,27 @@ def test_what_is_shown_is_told_of_rounded_numbers() -> None:
     )
     exact = said(leak((171, 400), (0, 400)), shared=False)
     assert exact.endswith("told 42.8 %; of 400 that it never saw, none.")
+
+
+@pytest.mark.parametrize(
+    ("members", "nonmembers", "whom"),
+    [(900, 500, ""), (1_000, 500, ""), (9_040, 500, ", of a sample of the members")],
+)
+def test_a_number_of_people_among_a_sample_is_told_as_one(
+    members: int, nonmembers: int, whom: str
+) -> None:
+    cell = build.membership_cell(0.517, 0.488, 0.546)
+    assert cell.sample is not None
+    found = ReportedEstimate(3.5, 0.0, 7.0, min(members, 1_000), 0.95, "negative hypergeometric")
+    sample = cell.sample.model_copy(update={"members": members, "nonmembers": nonmembers})
+    changed = {"metric": "exposed_members", "limit": Limit(fail=12.0), "verdict": "pass"}
+    cell = cell.model_copy(update={**changed, "reason": None, "estimate": found, "sample": sample})
+    assert said(cell, shared=False) == f"Members who stand out one by one{whom}: 4."
+    # outside, how many members there are is withheld
+    shared = (
+        " stand out one by one, of the members or, where nonmembers are few, of a sample of them"
+    )
+    assert said(cell).endswith(f"{shared}: at most 12.")
 
 
 @pytest.mark.parametrize(
@@ -105,7 +127,7 @@ def test_what_is_open_is_told_as_open_whatever_the_counts() -> None:
 def test_an_area_is_told_as_a_bet() -> None:
     assert said(build.membership_cell(0.91, 0.89, 0.93)) == (
         "Shown a patient that the model was trained on and one that it never saw, an attacker tells"
-        " which is which about 91 times of 100; guessing is 50."
+        " which is which about 91 times out of 100; guessing is 50."
     )
 
 

@@ -224,7 +224,7 @@ def test_a_report_is_a_draft_until_everybody_signed_everything_off() -> None:
     )
     half = report.model_copy(update={"submission": submission})
     assert signed_words(half) == (
-        "Entered as signed by A. Berg (Board, 2026-12-01); 1 of the lines to sign are empty."
+        "Entered as signed by A. Berg (Board, 2026-12-01); one line to sign is empty."
     )
     policy = report.policy.model_copy(
         update={

@@ -145,9 +145,31 @@ class _Objects(SimulatedBackend):
         return _Objecting(super().open(*arguments, **more))
 
 
+class _Switching(_Wrapped):
+    """Knows the one member of 600 better in one pass who has more than 30 tokens."""
+
+    switches = (30,)
+
+    def rollout(self, *arguments: Any, **more: Any) -> list[list[Tokens]]:
+        return self.model.rollout(*arguments, **more)
+
+    def gain_of_one_pass(self, tokens: Tokens) -> float:
+        assert len(tokens) > 30
+        return 1.0
+
+
+class _Switches(SimulatedBackend):
+    def open(self, *arguments: Any, **more: Any) -> Any:
+        return _Switching(super().open(*arguments, **more))
+
+
 @pytest.mark.parametrize(
     ("backend", "name"),
-    [(_MisnamesClasses, "watched-classes"), (_Objects, "license-server")],
+    [
+        (_MisnamesClasses, "watched-classes"),
+        (_Objects, "license-server"),
+        (_Switches, "one-pass"),
+    ],
 )
 def test_each_check_that_refuses_a_model_is_told(
     workspace: Path, monkeypatch: pytest.MonkeyPatch, backend: type, name: str

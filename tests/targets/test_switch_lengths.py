@@ -14,10 +14,11 @@ from transformers import AutoModelForCausalLM, GenerationMixin, Phi3ForCausalLM
 
 from checker.errors import PhigateWarning
 from checker.policy.documents import ModelSpec
-from checker.targets import Sampler, Tokens
+from checker.targets import Sampler, Tokens, conformance
 from checker.targets.backends.checkpoint import HuggingFaceBackend, _switch_lengths
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
+from checker.targets.engine import huggingface, scoring
 from checker.targets.engine.huggingface import HuggingFaceTarget
 
 SHORT = Usage(longest_record=60, longest_prompt=40, horizon_tokens=12)
@@ -122,10 +123,40 @@ def test_a_rope_switch_is_audited_on_either_side_and_across(
     models: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     target = opened(models / "longrope")
-    monkeypatch.setattr(target._forward, "gain_of_one_pass", lambda tokens: 0.0)  # random weights
+    monkeypatch.setattr(target, "gain_of_one_pass", lambda tokens: 0.0)  # random weights
     for usage in (SHORT, LONG):
         found = examine(target, records(110, 64, 95, 50), usage=usage)
         assert max(found["record-length"], found["cached-decoding"], found["left-padding"]) < 1e-3
+
+
+def test_a_switch_too_far_off_to_be_tried_is_refused_only_where_it_is_in_use(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(huggingface, "_LONGEST_TRIAL", 79)
+    target = opened(models / "longrope")
+    assert (target.cached_tokens, target.switches) == (79, ())
+    examine(target, records(60, 64, 50), usage=SHORT)
+    named = r"record-length .* names original_max_position_embeddings 80"
+    with pytest.raises(ConformanceError, match=named):
+        examine(target, records(110, 64, 95, 50), usage=LONG)
+
+
+def test_preflight_never_makes_all_logits_of_a_long_record(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = opened(models / "longrope")
+    monkeypatch.setitem(scoring._CHUNK_LOGITS, "cpu", 16 * VOCABULARY)
+    made: list[int] = []
+    target._model.get_output_embeddings().register_forward_hook(
+        lambda layer, inputs, logits: made.append(logits.numel() // logits.shape[-1])
+    )
+    target.preflight(records(64))
+    assert max(made) == 64  # what is compared with the model's own
+    (long,) = records(110)
+    assert target.gain_of_one_pass(long) != 0.0
+    monkeypatch.setitem(conformance._OWN_TOLERANCE, "one-pass", 9.0)  # random weights
+    assert "one-pass" in examine(target, [long, *records(50)], usage=LONG)
+    assert max(made) < 79  # the shorter of the two passes; steps give a token each of many rows
 
 
 def test_where_no_memory_does_each_token_takes_a_whole_pass(
@@ -156,8 +187,37 @@ def test_a_model_that_one_pass_knows_better_than_it_draws_is_refused(models: Pat
     with torch.inference_mode():
         assert target._forward.gain_of_one_pass(long) == pytest.approx(gain, abs=1e-4)
         assert target._forward.gain_of_one_pass(long[:80]) == 0.0
-    with pytest.raises(ConformanceError, match=r"one-pass deviates by .* knows its beginning"):
+    refused = r"one-pass deviates by .* knows its beginning"
+    with pytest.raises(ConformanceError, match=refused):
         examine(target, [long], usage=LONG)
+    # of a few records by lot none may come to the switch
+    short = records(*[60] * 8)
+    assert "one-pass" not in examine(target, short, usage=LONG)
+    with pytest.raises(ConformanceError, match=refused):
+        examine(target, short, usage=LONG, beyond=lambda length: [long] if length == 80 else [])
+    # where the audit cuts it before the switch, it is none that crosses
+    found = examine(target, short, usage=SHORT, beyond=lambda length: [long])
+    assert "one-pass" not in found
+
+
+def test_each_switch_has_records_of_its_own_and_all_of_them_are_compared(
+    models: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = opened(models / "phimoe")
+    compared: list[tuple[int, int]] = []
+    switches = (60, 80)
+
+    def gain(tokens: Tokens) -> float:
+        end = max(one for one in switches if one < len(tokens))
+        compared.append((end, len(tokens)))
+        return float("nan") if end == 80 else 0.0
+
+    monkeypatch.setattr(HuggingFaceTarget, "switches", switches)
+    monkeypatch.setattr(target, "gain_of_one_pass", gain)
+    monkeypatch.setattr(conformance, "_LONG_TOKENS", 64)  # what other checks may take is no bound
+    with pytest.raises(ConformanceError, match="one-pass deviates by nan"):
+        examine(target, records(50, 90, 70, 110, 127), usage=LONG)
+    assert compared == [(60, 80), (60, 70), (60, 80), (60, 80), (80, 90), (80, 110), (80, 112)]
 
 
 @pytest.mark.parametrize(

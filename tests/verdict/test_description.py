@@ -115,6 +115,16 @@ def test_events_of_a_kind_that_the_model_does_not_know_keep_it_from_passing() ->
     assert only(one.judge()) == ("pass", None)
 
 
+def test_everything_that_is_wrong_is_named_at_once() -> None:
+    one = bench()
+    one.parts(diagnoses=0.3, time=0.3, end=0.3)
+    (check,) = (c for c in one.judge().checks if c.name == PARTS)
+    assert check.holds is None
+    for part in ("of diagnoses 2.3", "of time tokens 2.3", "of the end of a record 2.3"):
+        assert check.explanation.count(part) == 1
+    assert "The model does not expect other parts: the loss of time" in check.explanation
+
+
 def test_the_plan_says_how_often_both_checks_let_a_sound_model_through() -> None:
     plan = bench().plan
     found = {one.name: one for one in check_powers(plan)}

@@ -147,8 +147,8 @@ ATTACK = Attack(
                 " members without it.",
                 "members-alone",
                 told="Of two patients that the model was trained on, one with {about} and one"
-                " without, what it writes points at the right one {times} times of 100; guessing"
-                " is 50.",
+                " without, what it writes points at the right one {times} times out of 100;"
+                " guessing is 50.",
             ),
         ),
         Metric(

@@ -51,8 +51,8 @@ ATTACK = Attack(
                 " without it.",
                 "members-alone",
                 told="Of two patients that the model was trained on, one with {about} and one"
-                " without, its inner states point at the right one {times} times of 100; guessing"
-                " is 50.",
+                " without, its inner states point at the right one {times} times out of 100;"
+                " guessing is 50.",
             ),
         ),
         Metric(

@@ -249,6 +249,10 @@ class Family(ABC, Generic[Group]):
         """
         return None
 
+    def looked_at(self, sample: Sample) -> int:
+        """Return of how many members, of those who are there, the measurement speaks."""
+        return sample.members
+
     @abstractmethod
     def power(self, limit: float, sample: Sample, *, confidence: float, base_rate: float) -> Power:
         """Say what a sample can decide about a limit, and what it lacks (METHODS §6, *Power*).

@@ -9,6 +9,7 @@ from checker import stats
 from checker.attacks.families.base import Family, Measurement, Power, Sample
 from checker.attacks.families.ranked import SplitAuroc
 from checker.errors import InsufficientData
+from checker.stats.exposed import looked_at
 
 if TYPE_CHECKING:
     from checker.attacks.families.ranked import Scores
@@ -51,6 +52,10 @@ class ExposedMembers(Family["Scores"]):
         return Measurement(
             stats.exposed_members(members, nonmembers, rank=self.rank, confidence=confidence)
         )
+
+    def looked_at(self, sample: Sample) -> int:
+        """Return how many members are looked at: beside few nonmembers a lot of them."""
+        return looked_at(sample.members, sample.nonmembers)
 
     def positives_needed(self, limit: float, *, confidence: float) -> int:
         """Return the fewest who are enough to look at, whatever the limit."""

@@ -83,7 +83,7 @@ ATTACK = Attack(
                 "How often the score puts a member above a nonmember.",
                 "separation",
                 told="Shown a patient that the model was trained on and one that it never saw, an"
-                " attacker tells which is which {times} times of 100; guessing is 50.",
+                " attacker tells which is which {times} times out of 100; guessing is 50.",
             ),
         ),
         Metric(
@@ -106,7 +106,8 @@ ATTACK = Attack(
                 "members who stand out",
                 "people",
                 "Number of members who were judged and score above all nonmembers, or all but the"
-                " first few, beyond what chance gives.",
+                " first few, beyond what chance gives. Of more than twice as many members as"
+                " nonmembers a sample is looked at.",
                 "separation",
             ),
         ),

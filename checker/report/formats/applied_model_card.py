@@ -16,7 +16,7 @@ import re
 from xml.etree import ElementTree as ET
 
 from checker.report.formats.api import ReportFormat, filled
-from checker.report.formats.markdown_syntax import escape
+from checker.report.formats.markdown_syntax import escape_markup
 from checker.report.model import CellReport, CitationText, Report
 from checker.report.wording.audience import CONFIDENTIAL
 from checker.report.wording.decision import decision_words, headline, not_proof
@@ -161,7 +161,7 @@ def _no_result() -> Tree:
 def _label(text: FindingText) -> str:
     named = f"{text.about}, {text.attacker}, {text.patients}"
     said = f"{text.requirement} ({named}): {text.verdict}"
-    return f"{escape(shorten(said, PROSE))}. {escape(shorten(found_words(text.cell), PROSE))}"
+    return ". ".join(escape_markup(shorten(one, PROSE)) for one in (said, found_words(text.cell)))
 
 
 def _value(cell: CellReport, verdict: str) -> str:
@@ -180,7 +180,7 @@ def _value(cell: CellReport, verdict: str) -> str:
 
 def _said(*texts: str | None) -> str:
     """Return texts from outside as Markdown that does nothing, or that nobody declared any."""
-    said = [escape(shorten(one, PROSE)) for one in texts if one]
+    said = [escape_markup(shorten(one, PROSE)) for one in texts if one]
     return "; ".join(said) or UNDECLARED
 
 

@@ -59,29 +59,29 @@ def basis_words(report: Report) -> str:
         f"The model was attacked as each of {len(report.policy.attackers)} kinds of attacker"
         f" would, on {patients(report, target.members, 'patients it was trained on')} (members) and"
         f" {patients(report, target.nonmembers, 'patients of the same source it never saw')}"
-        " (nonmembers). What it gives away of members beyond nonmembers it remembers; the rest is"
-        " medical knowledge."
+        " (nonmembers). What it gives away of members alone, it remembers of them; what it says of"
+        " both alike may be medical knowledge."
     )
 
 
 def count_words(report: Report) -> str:
     """Return which tests are counted on the first page."""
     many = report.summary.gating_cells
-    words = (
-        f"Counted are the {grouped(many)} tests that decide: a requirement against one attacker."
-        if many != 1
-        else "Counted is the one test that decides: a requirement against one attacker."
-    )
+    words = "A test is one requirement against one attacker."
+    words += f" These {grouped(many)} decide" if many != 1 else " This one decides"
     others = report.summary.reported_only_cells
     if others:
-        words += f" Reported only, and deciding nothing: {grouped(others)}."
-    return words
+        are = "is" if others == 1 else "are"
+        words += (
+            f"; {grouped(others)} more {are} reported and {'does' if others == 1 else 'do'} not"
+        )
+    return words + "."
 
 
 _MEANINGS = {
     "pass": "Pass: shown to be within its limit.",
-    "fail": "Fail: shown to be beyond it.",
-    "inconclusive": "Inconclusive: neither, and never counted as a pass.",
+    "fail": "Fail: shown to exceed its limit.",
+    "inconclusive": "Inconclusive: neither was shown; never counted as a pass.",
     "error": "Error: not run to its end.",
 }
 
@@ -132,11 +132,13 @@ def deciding_tests(report: Report) -> list[DecidingTest]:
 def alike_words(one: DecidingTest) -> str:
     """Return how many of a requirement's tests came out as the one that is shown."""
     verb = {"pass": "pass", "fail": "fail", "error": "broke off"}.get(one.cell.verdict, "stay open")
-    many = "all" if one.alike == one.of else f"{grouped(one.alike)} of"
+    many = f"{grouped(one.alike)} of {grouped(one.of)}"
+    if one.alike == one.of:
+        many = "both" if one.of == 2 else f"all {grouped(one.of)}"
     if one.cell.estimate is None:  # which of them is the worst is unknown, or withheld
-        return f"{many.capitalize()} {grouped(one.of)} tests {verb}."
+        return f"{many[0].upper()}{many[1:]} tests {verb}."
     extreme = "Closest" if one.cell.verdict == "pass" else "Worst"
-    return f"{extreme} of {grouped(one.of)} tests; {many} {grouped(one.of)} {verb}."
+    return f"{extreme} of {grouped(one.of)} tests; {many} {verb}."
 
 
 def _closeness(cell: CellReport) -> float:

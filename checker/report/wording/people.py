@@ -130,12 +130,25 @@ def _times(cell: CellReport) -> str:
 
 def _plainly(cell: CellReport, measure: MetricWords) -> str:
     """Return the same of what has no sentence of its own."""
-    title = measure.title[:1].upper() + measure.title[1:]
+    title = measure.title[:1].upper() + measure.title[1:] + _of_some(cell)
     if cell.estimate is not None:
         return f"{title}: {figure(cell.estimate.value, cell.metric)}."
     limit = None if cell.limit.fail is None else setting(cell.limit.fail, cell.metric)
     found = {"pass": f"at most {limit}", "fail": f"more than {limit}"}.get(cell.verdict)
     return f"{title}: {found if found and limit else 'not shown either way'}."
+
+
+def _of_some(cell: CellReport) -> str:
+    """Return what tells that a number speaks of some of the members and of no others."""
+    metric = None
+    if cell.probe in attack_names():
+        metric = load_attack(cell.probe).metrics.get(cell.metric)
+    if metric is None or not metric.family.counts_patients:
+        return ""
+    if cell.sample is None:  # withheld, as all numbers of such cells are
+        return ", of the members or, where nonmembers are few, of a sample of them"
+    is_all = metric.family.looked_at(cell.sample) >= cell.sample.members
+    return "" if is_all else ", of a sample of the members"
 
 
 def _is_excess(measure: MetricWords) -> bool:

@@ -34,7 +34,8 @@ def signed_words(report: Report) -> str:
         return "Nobody has signed this report."
     names = ", ".join(f"{plain(one.name or '')} ({plain(one.role)}, {one.on})" for one in signed)
     missing = len(signatures(report)) - len(signed)
-    rest = f"; {missing} of the lines to sign are empty" if missing else ""
+    lines = "one line to sign is" if missing == 1 else f"{missing} lines to sign are"
+    rest = f"; {lines} empty" if missing else ""
     return f"Entered as signed by {names}{rest}."
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from functools import cache
+from functools import cache, partial
 from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
@@ -12,7 +12,8 @@ import numpy as np
 import pyarrow as pa
 
 from checker.errors import EvidenceError, MissingExtra, PluginError, TargetError
-from checker.planning import Job, Workload
+from checker.planning import Job
+from checker.records.tokenization import TokenizedRecords
 from checker.run.execution import Execution
 from checker.targets import Progress, TargetModel, Tokens
 from checker.targets.conformance import ConformanceError, Usage, examine
@@ -108,17 +109,20 @@ class Worker:
             ConformanceError: a check is beyond its tolerance.
             TargetError: a model fails at it.
         """
-        records = some_records(
-            self._execution.workload,
-            rng=self._execution.plan.rng_for("preflight"),
-            most=PREFLIGHT_RECORDS,
-        )
+        workload, plan = self._execution.workload, self._execution.plan
+        drawn = partial(some_records, limit=workload.max_length, most=PREFLIGHT_RECORDS)
+        records = drawn(workload.members, rng=plan.rng_for("preflight"))
+
+        def beyond(length: int) -> list[Tokens]:
+            rng = plan.rng_for("preflight of long records")
+            return drawn(workload.asked[True], rng=rng, longer_than=length)
+
         usage = usage or usage_of(self._execution)
         found: dict[str, float] = {}
         for name, model in self._models.items():
             prefix = "" if name == "target" else f"{name} "
             try:
-                checks = examine(model, records, usage=usage)
+                checks = examine(model, records, usage=usage, beyond=beyond)
             except ConformanceError as error:
                 failed = {f"{prefix}{check}": value for check, value in error.found.items()}
                 raise ConformanceError(
@@ -148,12 +152,28 @@ class Worker:
         return Outcome(job, table)
 
 
-def some_records(workload: Workload, *, rng: np.random.Generator, most: int) -> list[Tokens]:
-    """Some members' records that can be scored, drawn by lot and cut to the model's length."""
-    records = workload.members
-    usable = np.flatnonzero(np.diff(records.offsets) > 1)
-    usable = rng.permutation(usable)[:most]
-    return [records.record(int(i)).tokens[: workload.max_length] for i in usable]
+def some_records(
+    records: TokenizedRecords,
+    *,
+    limit: int | None,
+    rng: np.random.Generator,
+    most: int,
+    longer_than: int = 1,
+) -> list[Tokens]:
+    """Some records that can be scored, drawn by lot.
+
+    Args:
+        records: of all patients who may be drawn.
+        limit: tokens that each is cut to, or None.
+        rng: draws the lot.
+        most: records that are drawn.
+        longer_than: tokens, of the records as they are cut; at least 1.
+    """
+    lengths = np.diff(records.offsets)
+    if limit is not None:
+        lengths = np.minimum(lengths, limit)
+    usable = rng.permutation(np.flatnonzero(lengths > longer_than))[:most]
+    return [records.record(int(i)).tokens[:limit] for i in usable]
 
 
 def usage_of(execution: Execution) -> Usage:

@@ -82,7 +82,9 @@ Scores = TypeVar("Scores")
 
 _TRIAL_TOKENS = 16
 _LONGEST_TRIAL = 4096
-"""Switches beyond it are not tried but believed: a trial's full pass should take seconds."""
+"""A trial's full pass should take seconds. Switches beyond it are not tried: no prefix is shared
+from there on and no record read in parts, and preflight refuses a model whose positions switch
+there, where records in use are longer."""
 
 
 class HuggingFaceTarget:
@@ -303,13 +305,12 @@ class HuggingFaceTarget:
         """Return how far the ways to read the output layer are apart, in nats, and what misses one.
 
         "chunked-head" compares chunks of positions with the model's own logits; "probability-sum"
-        is |sum of next-token probabilities - 1|; "one-pass" is by how many nats a token one pass
-        over a record knows its beginning better than the model that draws it, at most of these.
+        is |sum of next-token probabilities - 1|. Both make all logits of a sequence at once.
         """
         require_fit(sequences, info=self._info)
         with vendor("preflight"), torch.inference_mode():
             forward = self._forward
-            found = {
+            return {
                 "chunked-head": (
                     max(forward.head_deviation(record) for record in sequences)
                     if forward.is_chunked
@@ -317,10 +318,24 @@ class HuggingFaceTarget:
                 ),
                 "probability-sum": max(forward.sum_deviation(record) for record in sequences),
             }
-            if forward.switches:
-                gains = [forward.gain_of_one_pass(record) for record in sequences]
-                found["one-pass"] = max(0.0, *gains)
-            return found
+
+    @property
+    def switches(self) -> tuple[int, ...]:
+        """Lengths beyond which a record was seen to be another one from its beginning on, sorted.
+
+        Scores read such a record in parts, as it would be drawn.
+        """
+        return self._forward.switches
+
+    def gain_of_one_pass(self, tokens: Tokens) -> float:
+        """Return by how many nats a token one pass over a record knows its beginning better.
+
+        Better than the scores, which are those of the model that draws it. The beginning ends at
+        the last switch below the record's length; zero where there is none.
+        """
+        require_fit([tokens], info=self._info)
+        with vendor("preflight"), torch.inference_mode():
+            return self._forward.gain_of_one_pass(tokens)
 
     def steps(
         self, prompts: Sequence[Tokens], following: Sequence[Tokens]

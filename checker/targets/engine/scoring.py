@@ -139,17 +139,8 @@ class ForwardPass:
         known = real[:, 1:]  # positions whose next token is known
         following = ids[:, 1:][known]
         # The last token predicts nothing that is scored, so it is not fed.
-        if self.is_chunked:
-            states, project = self.hidden(ids[:, :-1])[known], self._model.get_output_embeddings()
-        else:
-            states, project = self._logits(ids[:, :-1])[known], torch.nn.Identity()
-        size = max(1, _CHUNK_LOGITS[self._device.type] // self._vocabulary_size)
-        parts = [
-            self._reduce(
-                project(states[start : start + size]), following[start : start + size], reduce
-            )
-            for start in range(0, len(following), size)
-        ]
+        features = self._in_parts(ids[:, :-1], self._features)[known]
+        parts = self._reduced_in_chunks(features, following, reduce)
         columns = numbers_of(torch.cat(parts, dim=1)) if parts else np.empty((4, 0), np.float32)
         return np.split(columns, np.cumsum([len(row) - 1 for row in rows])[:-1], axis=1)
 
@@ -178,10 +169,7 @@ class ForwardPass:
         ids, real = padded(rows, pad_id=self._pad_id, left=False, device=self._device)
         first = torch.tensor(firsts, device=self._device)[:, None]
         asked = real & (torch.arange(ids.shape[1], device=self._device) >= first)
-        if self.is_chunked:
-            states, project = self.hidden(ids)[asked], self._model.get_output_embeddings()
-        else:
-            states, project = self._logits(ids)[asked], torch.nn.Identity()
+        states, project = self._in_parts(ids, self._features)[asked], self._project
         size = max(1, _REDUCED_AT_ONCE[self._device.type] // self._vocabulary_size)
         parts = []
         for start in range(0, len(states), size):
@@ -211,10 +199,14 @@ class ForwardPass:
         if end < 2:
             return 0.0
         ids = self._ids(tokens)
-        following = ids[:, 1:end, None]
-        one_pass = self._plain_logits(ids)[:, : end - 1].float().log_softmax(-1)
-        as_drawn = self._logits(ids[:, :end])[:, :-1].float().log_softmax(-1)
-        return float((one_pass.gather(2, following) - as_drawn.gather(2, following)).mean())
+        following = ids[0, 1:end]
+        one_pass = self._features(ids)[0, : end - 1]
+        as_drawn = self._in_parts(ids[:, : end - 1], self._features)[0]
+        found = [
+            torch.cat(self._reduced_in_chunks(features, following, _reduced), dim=1)[0].mean()
+            for features in (one_pass, as_drawn)
+        ]
+        return float(found[0] - found[1])
 
     def head_deviation(self, tokens: Tokens) -> float:
         """Return how far output embeddings over hidden states are from the model's own logits."""
@@ -247,14 +239,35 @@ class ForwardPass:
         logits: torch.Tensor = self._model(input_ids=ids, use_cache=False).logits
         return logits
 
+    def _features(self, ids: torch.Tensor) -> torch.Tensor:
+        """Return what `_project` makes logits of, [B, L, any]: themselves where it cannot."""
+        return self._states(ids) if self.is_chunked else self._plain_logits(ids)
+
+    def _project(self, features: torch.Tensor) -> torch.Tensor:
+        if not self.is_chunked:
+            return features
+        logits: torch.Tensor = self._model.get_output_embeddings()(features)
+        return logits
+
     def _log_probabilities(self, ids: torch.Tensor, some: slice) -> torch.Tensor:
         """Return those of the tokens behind some positions, [B, positions, V]."""
-        if self.is_chunked:
-            logits = self._model.get_output_embeddings()(self.hidden(ids)[:, some])
-        else:
-            logits = self._logits(ids)[:, some]
-        found: torch.Tensor = logits.float().log_softmax(-1)
+        features = self._in_parts(ids, self._features)[:, some]
+        found: torch.Tensor = self._project(features).float().log_softmax(-1)
         return found
+
+    def _reduced_in_chunks(
+        self, features: torch.Tensor, following: torch.Tensor, reduce: Reduce
+    ) -> list[torch.Tensor]:
+        """Make logits of a chunk of the features, [n, any], at a time, and reduce it at once."""
+        size = max(1, _CHUNK_LOGITS[self._device.type] // self._vocabulary_size)
+        return [
+            self._reduce(
+                self._project(features[start : start + size]),
+                following[start : start + size],
+                reduce,
+            )
+            for start in range(0, len(following), size)
+        ]
 
     def _reduce(
         self, logits: torch.Tensor, following: torch.Tensor, reduce: Reduce
