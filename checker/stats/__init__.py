@@ -35,6 +35,7 @@ if TYPE_CHECKING:
         MIN_MEMBERS,
         MIN_NONMEMBERS,
         exposed_members,
+        looked_at,
         most_by_chance,
         pass_probability_exposed,
     )
@@ -78,7 +79,8 @@ _NAMES = {
     "bootstrap": "MIN_SAMPLE bootstrap_mean bootstrap_mean_difference",
     "epsilon": "epsilon_lower_bound",
     "estimate": "Estimate",
-    "exposed": "MIN_MEMBERS MIN_NONMEMBERS exposed_members most_by_chance pass_probability_exposed",
+    "exposed": "MIN_MEMBERS MIN_NONMEMBERS exposed_members looked_at most_by_chance"
+    " pass_probability_exposed",
     "exposure": "MIN_CANARIES mean_exposure",
     "intervals": "clopper_pearson difference rate rate_difference",
     "jackknife": "jackknife_reach",
@@ -127,6 +129,7 @@ __all__ = [
     "exposed_members",
     "holm",
     "jackknife_reach",
+    "looked_at",
     "mean_exposure",
     "means_needed",
     "most_by_chance",

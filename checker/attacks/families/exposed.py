@@ -9,7 +9,6 @@ from checker import stats
 from checker.attacks.families.base import Family, Measurement, Power, Sample
 from checker.attacks.families.ranked import SplitAuroc
 from checker.errors import InsufficientData
-from checker.stats.exposed import looked_at
 
 if TYPE_CHECKING:
     from checker.attacks.families.ranked import Scores
@@ -55,7 +54,7 @@ class ExposedMembers(Family["Scores"]):
 
     def looked_at(self, sample: Sample) -> int:
         """Return how many members are looked at: beside few nonmembers a lot of them."""
-        return looked_at(sample.members, sample.nonmembers)
+        return stats.looked_at(sample.members, sample.nonmembers)
 
     def positives_needed(self, limit: float, *, confidence: float) -> int:
         """Return the fewest who are enough to look at, whatever the limit."""
