@@ -22,7 +22,7 @@ from checker.planning.model import (
     UnreadVocabulary,
 )
 from checker.planning.overlap import ComparedCohort
-from checker.planning.untold import Untold, untold
+from checker.planning.untold import Tellings, Untold
 from checker.planning.workload import scored_tokens
 from checker.plugins import backend_version
 from checker.policy import Located
@@ -180,10 +180,11 @@ def class_snapshots(
     parts = {part: own for found in ranks.values() for part, own in found.parts.items()}
     coded = {name: found for name, found in ranks.items() if not found.parts}
     near = near_codes(spec, {**parts, **coded}, cohort=compared.cohort, census=census)
+    tellings = Tellings(compared, tokenizer)
 
     def kept(name: str, found: ClassRanks) -> ClassSnapshot:
         missed = near.get(name, NearCodes())  # a pool misses what its classes miss
-        left_out = Untold() if found.parts else untold(found, compared, tokenizer)
+        left_out = Untold() if found.parts else tellings.untold(found)
         return ClassSnapshot(
             title=spec.attribute_classes[name].title,
             codes_in_data=int(found.counted.sum()),

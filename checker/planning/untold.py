@@ -38,28 +38,55 @@ class Untold:
     of: int = 0
 
 
-def untold(found: ClassRanks, compared: ComparedCohort, tokenizer: Tokenizer) -> Untold:
-    """Return whom a class leaves out; a pool leaves out whom its classes leave out.
+class Tellings:
+    """What tokens tell of a cohort's codes, worked out once for all classes.
 
     Args:
-        found: the class against data and vocabulary.
         compared: members and nonmembers, as the data set and as tokens tell them.
         tokenizer: of the target.
     """
-    cohort = compared.cohort
-    splits = ((cohort.members, compared.members), (cohort.nonmembers, compared.nonmembers))
-    named = _of_tokens(found.watch, cohort.codes, tokenizer) & codes_told(compared)
-    events = sum(np.bincount(own.code, minlength=len(cohort.codes)) for own, _ in splits)
-    lost = np.flatnonzero(found.counted & ~named & (np.asarray(events) > 0))
-    if found.is_absent or not len(lost):
-        return Untold()
-    lost = lost[np.argsort(-np.asarray(events)[lost], kind="stable")]
-    patients, of = 0, 0
-    for records, survey in splits:
-        has = who_has(found.counted, records)
-        patients += len(np.setdiff1d(has, who_is_told(found.counted & named, survey)))
-        of += len(has)
-    return Untold(tuple(cohort.codes[i] for i in lost[:EXAMPLES].tolist()), patients, of)
+
+    def __init__(self, compared: ComparedCohort, tokenizer: Tokenizer) -> None:
+        cohort = compared.cohort
+        self._codes, self._tokenizer = cohort.codes, tokenizer
+        self._splits = (
+            (cohort.members, compared.members),
+            (cohort.nonmembers, compared.nonmembers),
+        )
+        self._told = codes_told(compared)
+        self._places = {code: place for place, code in enumerate(cohort.codes)}
+        self._events = np.zeros(len(cohort.codes), dtype=np.int64)
+        for records, _ in self._splits:
+            self._events += np.bincount(records.code, minlength=len(cohort.codes))
+
+    def untold(self, found: ClassRanks) -> Untold:
+        """Return whom a class leaves out; a pool leaves out whom its classes leave out.
+
+        Args:
+            found: the class against data and vocabulary.
+        """
+        if found.is_absent:
+            return Untold()
+        named = self._of_tokens(found.watch) & self._told
+        lost = np.flatnonzero(found.counted & ~named & (self._events > 0))
+        if not len(lost):
+            return Untold()
+        lost = lost[np.argsort(-self._events[lost], kind="stable")]
+        patients, of = 0, 0
+        for records, survey in self._splits:
+            has = who_has(found.counted, records)
+            patients += len(np.setdiff1d(has, who_is_told(found.counted & named, survey)))
+            of += len(has)
+        return Untold(tuple(self._codes[i] for i in lost[:EXAMPLES].tolist()), patients, of)
+
+    def _of_tokens(self, tokens: Sequence[int]) -> NDArray[np.bool_]:
+        """Return which codes of the data set these tokens stand for."""
+        spelled, told = self._tokenizer.vocabulary_codes(), self._tokenizer.told_codes
+        named = np.zeros(len(self._codes), dtype=np.bool_)
+        for token in tokens:
+            own = told.get(token) or {spelled[token]}
+            named[[self._places[code] for code in own if code in self._places]] = True
+        return named
 
 
 def codes_told(compared: ComparedCohort) -> NDArray[np.bool_]:
@@ -83,16 +110,3 @@ def who_is_told(codes: NDArray[np.bool_], survey: Survey) -> NDArray[np.int64]:
 
 def _whose(at: NDArray[np.int64], offsets: NDArray[np.int64]) -> NDArray[np.int64]:
     return np.unique(np.searchsorted(offsets, at, side="right") - 1).astype(np.int64)
-
-
-def _of_tokens(
-    tokens: Sequence[int], codes: Sequence[str], tokenizer: Tokenizer
-) -> NDArray[np.bool_]:
-    """Return which codes of the data set these tokens stand for."""
-    place = {code: i for i, code in enumerate(codes)}
-    spelled, told = tokenizer.vocabulary_codes(), tokenizer.told_codes
-    named = np.zeros(len(codes), dtype=np.bool_)
-    for token in tokens:
-        own = told.get(token) or {spelled[token]}
-        named[[place[code] for code in own if code in place]] = True
-    return named

@@ -10,13 +10,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from checker.attacks.api import load_attack
-from checker.attacks.families import Family
-from checker.errors import PluginError
 from checker.planning.model import BaseCell
 from checker.report.model import CellReport
 from checker.report.wording.cells import counts_words, limit_words
-from checker.report.wording.measures import unit_of
+from checker.report.wording.measures import family_known, unit_of
 
 
 def none_value(cell: BaseCell) -> float | None:
@@ -24,11 +21,9 @@ def none_value(cell: BaseCell) -> float | None:
 
     It is 0 for a share of members and for an excess, and 0.5 for an AUROC.
     """
-    try:
-        metric = load_attack(cell.probe).metrics[cell.metric]
-    except (PluginError, KeyError):  # a report may have been written elsewhere
+    family = family_known(cell.probe, cell.metric)
+    if family is None:  # a report may have been written elsewhere
         return None
-    family: Family[object] = metric.family
     if family.direction == family:
         return family.null_value
     if family.counts_patients:

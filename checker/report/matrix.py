@@ -16,7 +16,7 @@ from checker.report.wording.measures import probe_words, unit_of
 from checker.stats.estimate import ReportedEstimate
 
 SEVERITIES = ("critical", "high", "medium", "low")
-_VERDICTS = ("fail", "error", "inconclusive", "not_applicable", "pass")
+WORST_FIRST = ("fail", "error", "inconclusive", "not_applicable", "pass")
 _LEAST_SPANS: dict[Unit, tuple[float, float]] = {"auroc": (0.5, 0.6), "bits": (0.0, 2.0)}
 """What a unit's scale shows at the least; others begin at zero and reach a tenth."""
 
@@ -140,6 +140,6 @@ def worst_first(cells: list[CellReport]) -> list[CellReport]:
         beyond = 0.0
         if cell.estimate is not None:
             beyond = cell.estimate.value / (cell.limit.fail or 1.0)
-        return _VERDICTS.index(cell.verdict), not cell.gating, severity, -beyond
+        return WORST_FIRST.index(cell.verdict), not cell.gating, severity, -beyond
 
     return sorted(cells, key=key)

@@ -12,9 +12,10 @@ from collections.abc import Iterator
 
 from checker.policy.documents import Limit
 from checker.report.comparison import UNMEASURED, CellChange, Comparison
+from checker.report.matrix import WORST_FIRST
 from checker.report.model import CellReport, Report
 
-_BETTER_FIRST = ("pass", "not_applicable", "inconclusive", "error", "fail")
+_BETTER_FIRST = WORST_FIRST[::-1]
 
 
 def regressions(found: Comparison, before: Report, after: Report) -> list[str]:

@@ -26,7 +26,7 @@ from checker.errors import DataError, DocumentError, ExitCode
 from checker.planning.classes import ClassRanks, of_parts
 from checker.planning.code_checks import check_codes, check_told
 from checker.planning.overlap import ComparedCohort, compare_splits
-from checker.planning.untold import Untold, untold
+from checker.planning.untold import Tellings, Untold
 from checker.policy import load_policy, load_target
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
@@ -259,7 +259,7 @@ class Told:
         check_told(pool, self.compared, file="tokens.parquet")
 
     def untold(self) -> Untold:
-        return untold(self.found, self.compared, self.tokenizer)
+        return Tellings(self.compared, self.tokenizer).untold(self.found)
 
 
 def told(

@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from checker.attacks.api import attack_names, load_attack
+from checker.attacks.families import Family
 from checker.attacks.wording import Against, AttackWords, MetricWords, Unit
 from checker.errors import PluginError
 from checker.report.wording.plain import plain
@@ -66,6 +67,12 @@ def reports_precision(name: str) -> bool:
 def measures_patients(name: str) -> bool:
     """Whether an attack is on patients, as one that is not installed here is taken to be."""
     return name not in attack_names() or load_attack(name).measures_patients
+
+
+def family_known(probe: str, name: str) -> Family[object] | None:
+    """Return the family of an attack's metric; None where either is not known here."""
+    metric = load_attack(probe).metrics.get(name) if probe in attack_names() else None
+    return None if metric is None else metric.family
 
 
 def unit_of(name: str) -> Unit:

@@ -7,12 +7,11 @@ and from nothing else, so that it tells no more than the numbers, or what stands
 
 from __future__ import annotations
 
-from checker.attacks.api import attack_names, load_attack
 from checker.attacks.wording import MetricWords
 from checker.report.index import ReportIndex
 from checker.report.model import CellReport
 from checker.report.wording.cells import subgroup_words
-from checker.report.wording.measures import measure_of
+from checker.report.wording.measures import family_known, measure_of
 from checker.report.wording.numbers import NBSP, figure, grouped, setting
 from checker.report.wording.plain import shorten
 from checker.stats.estimate import ReportedEstimate
@@ -90,11 +89,9 @@ def _beside(cell: CellReport, measure: MetricWords, min_cell: int, index: Report
 
 def _asked(cell: CellReport, measure: MetricWords) -> int | None:
     """Return how many members a number is of; None where that is not said."""
-    if cell.probe in attack_names():
-        metric = load_attack(cell.probe).metrics.get(cell.metric)
-        family = None if metric is None else metric.family
-        if family is not None and family.has_common_n:  # whose n has the nonmembers in it
-            return None if cell.sample is None else cell.sample.members
+    family = family_known(cell.probe, cell.metric)
+    if family is not None and family.has_common_n:  # whose n has the nonmembers in it
+        return None if cell.sample is None else cell.sample.members
     number = cell.members or (None if _is_excess(measure) else cell.estimate)
     return None if number is None else number.n
 
@@ -140,14 +137,12 @@ def _plainly(cell: CellReport, measure: MetricWords) -> str:
 
 def _of_some(cell: CellReport) -> str:
     """Return what tells that a number speaks of some of the members and of no others."""
-    metric = None
-    if cell.probe in attack_names():
-        metric = load_attack(cell.probe).metrics.get(cell.metric)
-    if metric is None or not metric.family.counts_patients:
+    family = family_known(cell.probe, cell.metric)
+    if family is None or not family.counts_patients:
         return ""
     if cell.sample is None:  # withheld, as all numbers of such cells are
         return ", of the members or, where nonmembers are few, of a sample of them"
-    is_all = metric.family.looked_at(cell.sample) >= cell.sample.members
+    is_all = family.looked_at(cell.sample) >= cell.sample.members
     return "" if is_all else ", of a sample of the members"
 
 
