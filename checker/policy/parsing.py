@@ -36,6 +36,7 @@ from checker.policy.documents import (
 )
 from checker.policy.inheritance.parents import References
 from checker.policy.inheritance.resolving import Inheritance, inherit
+from checker.policy.inheritance.strangers import strangers_named
 from checker.policy.lint import policy_warnings
 from checker.policy.located import Located
 from checker.policy.submissions import submission_problems
@@ -264,6 +265,7 @@ def _document(inherited: Inheritance) -> tuple[Document | None, list[Problem]]:
         found = shape_problems(
             error, model=model, source=source, unread=extends if unread else None
         )
+        found = strangers_named(found, inherited)
         problems += [p for p in found if p.path != "apiVersion" and p not in problems]
         document = mended(error, model=model, source=source, spare=("spec", "controls"))
         assert problems  # a document that does not fit its type is never passed over in silence
@@ -294,7 +296,9 @@ def _head_problem(source: Source, key: str, known: list[str]) -> Problem:
     if node is not None and not isinstance(node.content, str):
         return source.problem((key,), f"'{key}' must be {expected}")
     if node is not None:
-        hint = suggestion(node.content, known) or f"; expected {expected}"
+        parts = [f"'{one}'" for one in known if node.content.casefold() in one.casefold()]
+        several = f"; did you mean {' or '.join(parts)}?" if len(parts) > 1 else ""
+        hint = several or suggestion(node.content, known) or f"; expected {expected}"
         return source.problem((key,), f"unknown {key} '{short(node.content)}'{hint}")
     for other in source.root.content:
         if other not in ("apiVersion", "kind", "metadata", "spec") and (
