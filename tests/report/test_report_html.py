@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 import report_builder as build
 
-from checker.report.formats.html import render_html
+from checker.report.formats.html import render_board, render_html
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import Report
 from checker.report.wording.plain import plain
@@ -110,9 +111,10 @@ def test_the_page_nests_and_repeats_no_id(name: str) -> None:
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize("render", [render_html, render_board])
 @pytest.mark.parametrize("name", REPORTS)
-def test_every_link_inside_the_page_arrives(name: str) -> None:
-    page = page_of(name)
+def test_every_link_inside_the_page_arrives(name: str, render: Callable[[Report], str]) -> None:
+    page = page_of(name) if render is render_html else Page(render(report_named(name)))
     ids = {attrs["id"] for _, attrs in page.elements if "id" in attrs}
     for attrs in (*page.all("a"), *page.all("use")):
         for target in (attrs.get("href"), attrs.get("xlink:href")):

@@ -46,8 +46,8 @@ def untold_words(classes: Sequence[str]) -> str:
     if not classes:
         return ""
     return (
-        f"It says nothing of patients who have {_listed(classes)} by codes that the target's"
-        " vocabulary does not name: they were not asked, and whether the model knows these codes by"
+        f"It says nothing of patients who have {_listed(classes)} by codes that no token of"
+        " the target names: they were not asked, and whether the model knows these codes by"
         " another token is its owner's to say."
     )
 
