@@ -28,7 +28,9 @@ RUN_FILES = frozenset(
         ATTEMPT_FILE, ATTESTATION, EXCLUSIONS_FILE, LOG_FILE,
     )
 )  # fmt: skip
-COMPARISONS = frozenset(("comparison.html", "comparison.md", "comparison.json"))
+COMPARISONS = frozenset(
+    f"{name}.{ending}" for name in ("comparison", "trend") for ending in ("html", "md", "json")
+)
 EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 DERIVED_NAME = re.compile(r"judged-by-.+")
 """Folders of runs that another policy was put over, see `checker.run.stored.derive_run`."""
