@@ -30,6 +30,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,10 @@ from checker.planning import reference_patients
 from checker.testing import offer_simulated_backend
 from checker.testing.toy_targets import write_targets
 
+# without it every worker and every process compiles the package and rewrites all tests anew, which
+# is half of what collecting them costs; `make clean` removes the folders that this leaves
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # processes that tests start import this working copy, whatever is installed
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
