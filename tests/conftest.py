@@ -30,6 +30,7 @@ from __future__ import annotations
 import gc
 import os
 import shutil
+import sys
 from collections.abc import Callable
 from functools import cache
 from pathlib import Path
@@ -46,6 +47,10 @@ from checker.planning import reference_patients
 from checker.testing import offer_simulated_backend
 from checker.testing.toy_targets import write_targets
 
+# without it every worker and every process compiles the package and rewrites all tests anew, which
+# is half of what collecting them costs; `make clean` removes the folders that this leaves
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+sys.dont_write_bytecode = False
 # processes that tests start import this working copy, whatever is installed
 os.environ["PYTHONPATH"] = os.pathsep.join(
     [str(Path(__file__).parents[1]), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -55,6 +60,7 @@ offer_simulated_backend()
 reference_patients.RECIPE.update(
     layers=1, width=16, heads=2, batch=32, learning_rate=1e-2, max_epochs=2
 )
+os.fsync = lambda stream: None  # a machine that loses its power loses the tests as well
 clock.current_time = lambda: MEASURED  # in this process the day stands still, whatever it is
 for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
     os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it

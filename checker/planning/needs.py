@@ -10,7 +10,7 @@ from typing import Any, Literal
 
 from checker.attacks.api import load_attack
 from checker.attacks.families import Sample
-from checker.planning.cells import control_cell, decides, planned_confidence
+from checker.planning.cells import control_cell, decides, planned_confidence, planned_power
 from checker.planning.checks import base_rate_chance
 from checker.planning.learned_splits import comparability_chance
 from checker.planning.power import comparability_power
@@ -112,21 +112,34 @@ def _for_base_rates(
 ) -> int | None:
     """Return how many it takes that prompts are shown to promise the class alike."""
 
+    def alike(n: int) -> Sample:
+        return Sample(members=n, nonmembers=n, members_negative=n, nonmembers_negative=n)
+
+    known = control_cell(
+        spec,
+        cell.control_name,
+        cell.attacker,
+        cell.piece.name,
+        cell.params,
+        sample=alike(start),
+        missing_capability=None,
+        labels=None,
+        jobs=[],
+    )
+    metric = cell.metric.in_control(contrast=cell.control.contrast, params=cell.params)
+
     def is_enough(n: int) -> bool:
-        alike = Sample(members=n, nonmembers=n, members_negative=n, nonmembers_negative=n)
-        known = control_cell(
-            spec,
-            cell.control_name,
-            cell.attacker,
-            cell.piece.name,
-            cell.params,
-            sample=alike,
-            missing_capability=None,
-            labels=None,
-            jobs=[],
+        left = planned_power(
+            metric,
+            known.limit,
+            alike(n),
+            sequential=spec.parameters.sampling.sequential,
+            confidence=spec.parameters.confidence,
+            base_rate=spec.parameters.expected_base_rate,
         )
+        asked = known.model_copy(update={"sample": alike(n), "power": left})
         chance = base_rate_chance(
-            known, assignment=assignment, confidence=spec.parameters.confidence
+            asked, assignment=assignment, confidence=spec.parameters.confidence
         )
         return chance >= power
 

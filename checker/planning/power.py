@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Literal
 
 from checker import stats
@@ -18,6 +19,7 @@ def prompts_too_long(sample: Sample) -> bool:
     return (sample.too_long_share or 0.0) > TOO_LONG_ALLOWED
 
 
+@lru_cache(maxsize=10_000)  # classes and attackers of a policy ask the same of the same numbers
 def cell_power(
     metric: Metric, limit: Limit, sample: Sample, *, confidence: float, base_rate: float
 ) -> Power:

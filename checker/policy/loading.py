@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import replace
+from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 from checker.errors import DocumentError, Problem
 from checker.policy.documents import AttributeClassLibrary, AuditTarget, LeakagePolicy
@@ -13,6 +14,7 @@ from checker.policy.inheritance.parents import References, is_path
 from checker.policy.library import library_class
 from checker.policy.located import Located
 from checker.policy.parsing import STANDARD_INPUT, Kind, parse, parse_one, read_bytes
+from checker.resources import resource
 from checker.yaml import short, texts_cut_off
 
 
@@ -94,6 +96,8 @@ def load_only(wanted: type[Kind], path: Path, *, text: str | bytes | None = None
     A policy has all that it inherits, says what it extends, and may be abstract.
     """
     path = _found(path) if text is None else path
+    if text is None and wanted is LeakagePolicy and _is_shipped(path):
+        return cast("Located[Kind]", _shipped_policy(path))
     return parse_one(wanted, path, references=_references(), content=text)
 
 
@@ -130,7 +134,18 @@ def _references() -> References:
 
 
 def _read_policy(path: Path, references: References) -> Located[LeakagePolicy]:
+    if _is_shipped(path):
+        return _shipped_policy(path)
     return parse_one(LeakagePolicy, path, references=references)
+
+
+def _is_shipped(path: Path) -> bool:
+    return path.parent == resource("policies")
+
+
+@cache  # they are frozen, part of the installation, and rest on nothing but one another
+def _shipped_policy(path: Path) -> Located[LeakagePolicy]:
+    return parse_one(LeakagePolicy, path, references=_references())
 
 
 def _read_class(reference: str) -> Located[AttributeClassLibrary]:

@@ -3,15 +3,16 @@
 Patients are the sampling unit (METHODS §4). `intervals` has rates and their differences, `paired`
 those of two outcomes of the same patients, `betting` means of values in [0, 1] and `naming` the
 probability that a class is named, `auc` and `precision_recall` what ranks patients, `exposed` who
-stands out of them, `bootstrap` means of any scale, `jackknife` what hangs on the choice of a set,
-`exposure` what canaries show in bits and `epsilon` what they say of differential privacy,
-`sequential` bounds for stopping early, `multiplicity` what many cells need, `power` what a sample
-can decide before any model runs, `scores` what a record's log-probabilities say of membership.
+stands out of them and `beta_binomial` how many would by chance, `bootstrap` means of any scale,
+`jackknife` what hangs on the choice of a set, `exposure` what canaries show in bits and `epsilon`
+what they say of differential privacy, `sequential` bounds for stopping early, `multiplicity` what
+many cells need, `power` what a sample can decide before any model runs, `scores` what a record's
+log-probabilities say of membership.
 Nothing here reads files, draws unseeded numbers or knows of policies.
 
 Modules are imported when a name of theirs is first used, and they take SciPy's parts through
 `scipy`, which loads each when it is first used: a policy is checked without `scipy.stats`, which
-takes longer to load than the check, unless one of its limits is on a true-positive rate.
+takes longer to load than the check.
 """
 
 from __future__ import annotations

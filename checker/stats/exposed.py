@@ -18,11 +18,11 @@ from __future__ import annotations
 import hashlib
 
 import numpy as np
-import scipy
 from numpy.typing import ArrayLike, NDArray
 
 from checker.errors import InsufficientData
 from checker.stats.arrays import finite
+from checker.stats.beta_binomial import up_to_each
 from checker.stats.estimate import Estimate
 
 MIN_MEMBERS = 300
@@ -85,7 +85,7 @@ def most_by_chance(n: int, m: int, *, rank: int, confidence: float) -> int:
     >>> most_by_chance(1000, 1000, rank=1, confidence=0.95)
     4
     """
-    return min(n, int(np.searchsorted(_up_to_each(n, m, rank=rank), confidence)))
+    return min(n, int(np.searchsorted(up_to_each(n, m, rank=rank), confidence)))
 
 
 def pass_probability_exposed(
@@ -116,17 +116,7 @@ def _lot(nonmembers: NDArray[np.float64]) -> np.random.Generator:
 
 
 def _no_more(most: int, n: int, m: int, *, rank: int) -> float:
-    return 0.0 if most < 0 else float(_up_to_each(n, m, rank=rank)[min(most, n)])
-
-
-def _up_to_each(n: int, m: int, *, rank: int) -> NDArray[np.float64]:
-    """Return the chance that no more than 0, 1, ..., n are above, beta-binomial, [n + 1]."""
-    betaln, above = scipy.special.betaln, np.arange(n + 1)
-    ways = -np.log1p(n) - betaln(n - above + 1, above + 1)
-    chance = ways + betaln(above + rank, n - above + m - rank + 1) - betaln(rank, m - rank + 1)
-    summed: NDArray[np.float64] = np.minimum(np.cumsum(np.exp(chance)), 1.0)
-    summed[-1] = 1.0
-    return summed
+    return 0.0 if most < 0 else float(up_to_each(n, m, rank=rank)[min(most, n)])
 
 
 def _require(n: int, m: int, rank: int) -> None:

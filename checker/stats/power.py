@@ -18,6 +18,7 @@ A plan with sequential stopping asks at the confidence that the bounds at the pl
 from __future__ import annotations
 
 import math
+from bisect import bisect_left
 
 import numpy as np
 import scipy
@@ -25,6 +26,7 @@ import scipy
 from checker.errors import InsufficientData, UsageError
 from checker.stats.arrays import FloatArray
 from checker.stats.auc import MIN_GROUP, lenient_rank
+from checker.stats.beta_binomial import up_to_each
 from checker.stats.bootstrap import MIN_SAMPLE
 from checker.stats.intervals import clopper_pearson, difference_limits
 from checker.stats.paired import paired_limits
@@ -136,7 +138,7 @@ def pass_probability_rate(n: int, *, limit: float, base_rate: float, confidence:
     """
     _require(n, "members")
     most = _most_hits(n, limit=limit, confidence=confidence)
-    return 0.0 if most is None else float(scipy.stats.binom.cdf(most, n, base_rate))
+    return 0.0 if most is None else float(scipy.special.bdtr(most, n, base_rate))
 
 
 def pass_probability_difference(
@@ -353,8 +355,8 @@ def pass_probability_tpr(
     if most is None:
         return 0.0
     if truth is not None:
-        return float(scipy.stats.binom.cdf(most, m, truth))
-    return float(scipy.stats.betabinom.cdf(most, m, rank, n - rank + 1))
+        return float(scipy.special.bdtr(most, m, truth))
+    return float(up_to_each(m, n, rank=rank)[most])
 
 
 def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:
@@ -366,8 +368,8 @@ def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:
         return n
     alpha = 1 - confidence
     # the least x at which that probability is α or more
-    most = int(scipy.stats.binom.ppf(alpha, n, limit))
-    # a rounded quantile must not decide: ask the interval itself around it
+    most = bisect_left(range(n), alpha, key=lambda hits: scipy.special.bdtr(hits, n, limit))
+    # a rounded probability must not decide: ask the interval itself around it
     while most >= 0 and clopper_pearson(most, n, confidence=confidence)[1] > limit:
         most -= 1
     return most if most >= 0 else None

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import subprocess
+import sys
 from datetime import date
 from pathlib import Path
 
@@ -183,6 +185,18 @@ def test_a_limit_that_no_realistic_sample_can_show_is_warned_of(limits: str, nee
     ((line, path, message),) = warned(changed("{fail: 0.01}", limits))
     assert (line, path) == (21, "spec.controls.disclosure.limits.broker")
     assert message.startswith(f"a pass needs at least {needed} eligible patients with the attr")
+
+
+def test_a_shipped_policy_is_checked_without_what_loads_longer_than_that_takes() -> None:
+    code = """
+import sys
+from checker.cli import run_command
+sys.argv = ["phigate", "validate", "baseline-gated@2.1"]
+assert run_command() == 0
+print({"scipy.stats", "matplotlib", "torch", "pyarrow"} & {*sys.modules})
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.splitlines()[-1] == "set()"
 
 
 @pytest.mark.parametrize("limit", ["0.5", "0.49"])

@@ -6,6 +6,7 @@ import ast
 import inspect
 import re
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -126,12 +127,18 @@ def test_every_point_of_the_perturbation_curve_has_words() -> None:
 KEBAB = re.compile(r"[a-z]+(-[a-z]+)+")
 
 
+JUDGES = {"verdict", "admissibility"}
+"""Where every word of several parts may be a reason, whatever it is put into."""
+
+
 def sources() -> Iterator[tuple[str, ast.Module]]:
-    """Yield each module but those of reports, by the name it has directly below the package."""
+    """Yield each module that may give reasons, by the name it has directly below the package."""
     for path in sorted(CHECKER.rglob("*.py")):
         inside = path.relative_to(CHECKER).with_suffix("")
         if "report" not in path.parts:
-            yield inside.parts[0], ast.parse(path.read_text(encoding="utf-8"))
+            text = path.read_text(encoding="utf-8")
+            if "reason" in text or inside.parts[0] in JUDGES:
+                yield inside.parts[0], ast.parse(text)
 
 
 def texts(node: ast.AST) -> Iterator[str]:
@@ -140,7 +147,8 @@ def texts(node: ast.AST) -> Iterator[str]:
             yield inner.value
 
 
-def reasons_given() -> set[str]:
+@cache
+def reasons_given() -> frozenset[str]:
     """Every reason that stands in the code.
 
     Those handed over as `reason=` or put into a variable of that name anywhere, and all kebab-case
@@ -161,9 +169,9 @@ def reasons_given() -> set[str]:
                 continue
             if node.value is not None and not {"reason", "shortage_reason"}.isdisjoint(names):
                 found |= set(texts(node.value))
-        if name in {"verdict", "admissibility"}:
+        if name in JUDGES:
             found |= {word for word in texts(tree) if KEBAB.fullmatch(word)}
-    return {word for word in found - other if KEBAB.fullmatch(word)}
+    return frozenset(word for word in found - other if KEBAB.fullmatch(word))
 
 
 def test_the_reasons_of_the_code_are_found() -> None:
