@@ -9,6 +9,7 @@ from rich.console import Console
 
 from checker.attacks.families import Power
 from checker.cli.console import plain_table, told
+from checker.cli.depth_table import print_depth
 from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
@@ -49,6 +50,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     _print_near_duplicates(plan, console)
     _print_cells(plan, console)
     _print_classes(plan, console)
+    print_depth(plan, console)
     _print_checks(plan, console)
     _print_cost(plan, console)
     _print_prospects(plan, console)

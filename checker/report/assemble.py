@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, date
+from typing import Any
 
 from checker.attacks.families import Power
 from checker.canonical import sha256_hex
@@ -43,6 +44,7 @@ from checker.report.model import (
     StudyReport,
     Summary,
     TargetRef,
+    TokenShares,
     WaiverReport,
 )
 from checker.report.wording.numbers import level_text
@@ -393,6 +395,7 @@ def _policy_ref(
                 reviewed_by=_reviewed_by(attribute_class),
                 codes_in_data=plan.classes[name].codes_in_data if name in plan.classes else 0,
                 tokens_watched=len(plan.classes[name].watch) if name in plan.classes else 0,
+                **_depth(plan, name, min_cell=spec.parameters.min_cell),
             )
             for name, attribute_class in spec.attribute_classes.items()
         ],
@@ -485,6 +488,7 @@ def _target_ref(plan: AuditPlan, target: AuditTarget, *, min_cell: int) -> Targe
                 if own.is_partly_untold(min_cell=min_cell)
             }
         ),
+        token_shares=_token_shares(plan),
         members=plan.data.members,
         nonmembers=plan.data.nonmembers,
         vocabulary_size=plan.target.vocabulary_size,
@@ -492,6 +496,21 @@ def _target_ref(plan: AuditPlan, target: AuditTarget, *, min_cell: int) -> Targe
         unknown_token_share=plan.data.unknown_share,
         reference_sha256=plan.target.reference_sha256,
     )
+
+
+def _depth(plan: AuditPlan, class_name: str, *, min_cell: int) -> dict[str, Any]:
+    found = plan.depth.classes.get(class_name)
+    if found is None:
+        return {}
+    return {"depth": found, "partly_beyond": found.is_partly_beyond(min_cell=min_cell)}
+
+
+def _token_shares(plan: AuditPlan) -> TokenShares | None:
+    shares = plan.depth.tokens.shares if plan.depth.tokens is not None else None
+    if shares is None:
+        return None
+    continued, scored, beyond = shares
+    return TokenShares(continued=continued, scored=scored, beyond=beyond)
 
 
 def _provenance(

@@ -14,7 +14,7 @@ from pydantic import Field
 
 from checker.attacks.families import Power, QFrom, Sample
 from checker.canonical import JsonModel
-from checker.planning.model import BaseCell, Contrast
+from checker.planning.model import BaseCell, ClassDepth, Contrast
 from checker.planning.remedies import Remedy
 from checker.policy import Origin
 from checker.policy.class_review import ReviewState
@@ -193,7 +193,8 @@ class AttackerText(JsonModel):
 class AttributeClassText(JsonModel):
     """An attribute class in plain words, and who signed off the codes that it was audited with.
 
-    `review` is `changed` where somebody did, and its codes are others today.
+    `review` is `changed` where somebody did, and its codes are others today. `depth` says how many
+    who have it no attacker reaches, and `partly_beyond` whether these are more than a few.
     """
 
     id: str
@@ -204,6 +205,8 @@ class AttributeClassText(JsonModel):
     tokens_watched: int
     review: ReviewState = "draft"
     reviewed_by: str | None = None
+    depth: ClassDepth | None = None
+    partly_beyond: bool = False
 
 
 class CitationText(JsonModel):
@@ -257,6 +260,18 @@ class PolicyRef(JsonModel):
     origins: list[Origin] = Field(default_factory=list)
 
 
+class TokenShares(JsonModel):
+    """Of the members' tokens what continuations may tell, what is only scored, and the rest.
+
+    Shared reports say the rest alone, and only where whole records are scored: the others hang on
+    how many have a class.
+    """
+
+    continued: float | None = Field(ge=0, le=1)
+    scored: float | None = Field(ge=0, le=1)
+    beyond: float = Field(ge=0, le=1)
+
+
 class TargetRef(JsonModel):
     """The model and the patients the report speaks of; a shared report rounds their numbers.
 
@@ -278,6 +293,7 @@ class TargetRef(JsonModel):
     assigned_by: str | None = None
     local_vocabularies: list[str] = Field(default_factory=list)
     untold_classes: list[str] = Field(default_factory=list)
+    token_shares: TokenShares | None = None
     members: int | None
     nonmembers: int | None
     vocabulary_size: int
