@@ -246,6 +246,17 @@ UNTOLD_SHARE = 0.05
 """Of those who have a class, so many may be left unasked before reports say that they were."""
 
 
+class ProxyCode(JsonModel):
+    """A code that tells a class without being counted: see `checker.records.proxies.Proxy`."""
+
+    code: str
+    patients: int
+    positives: int
+    low: float
+    high: float
+    leaves_prompt: bool
+
+
 class ClassSnapshot(JsonModel):
     """An attribute class against this data and vocabulary.
 
@@ -253,7 +264,8 @@ class ClassSnapshot(JsonModel):
     `unmatched` are values of the policy that match no code of the data set: it may not have them,
     or they may be misspelt. Of a pool, `parts` are its classes.
     `near` are a few codes of the data set that look like the class and are not of it, `near_codes`
-    and `near_patients` how many codes and patients that makes. `untold` are a few codes of the
+    and `near_patients` how many codes and patients that makes. `proxies` are codes that tell it of
+    nonmembers and do not count. `untold` are a few codes of the
     class that patients have and no token of the model names; `untold_patients` have these alone,
     of `patients` who have the class, and are not asked (both 0 where every code has a token).
     """
@@ -266,6 +278,7 @@ class ClassSnapshot(JsonModel):
     near: list[str] = Field(default_factory=list)
     near_codes: int = 0
     near_patients: int = 0
+    proxies: list[ProxyCode] = Field(default_factory=list)
     untold: list[str] = Field(default_factory=list)
     untold_patients: int = 0
     patients: int = 0

@@ -18,6 +18,7 @@ from checker.planning.remedies import Remedy, remedy
 from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.class_review import ReviewState, review_state
+from checker.policy.classes import pooled
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicyClassSpec, PolicySpec
 from checker.policy.documents.elements import PolicyMetadata
 from checker.policy.prerequisites import PrerequisiteFinding
@@ -388,7 +389,7 @@ def _policy_ref(
         attribute_classes=[
             AttributeClassText(
                 id=name,
-                title=attribute_class.title,
+                title=_class_title(spec, name),
                 sensitivity=attribute_class.sensitivity,
                 benign=attribute_class.benign,
                 review=_review(attribute_class, spec, today),
@@ -496,6 +497,13 @@ def _target_ref(plan: AuditPlan, target: AuditTarget, *, min_cell: int) -> Targe
         unknown_token_share=plan.data.unknown_share,
         reference_sha256=plan.target.reference_sha256,
     )
+
+
+def _class_title(spec: PolicySpec, name: str) -> str:
+    """Return what a class is called, and that more than its own codes counts as telling it."""
+    own = pooled(spec.attribute_classes, name).values()
+    counted = ", its proxies counted" if any(one.count_proxies for one in own) else ""
+    return f"{spec.attribute_classes[name].title}{counted}"
 
 
 def _depth(plan: AuditPlan, class_name: str, *, min_cell: int) -> dict[str, Any]:

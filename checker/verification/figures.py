@@ -29,10 +29,10 @@ from checker.verification.statement import Statement
 NOT_COMPARED = (
     "the data set's name, its events, tokens and unknown codes, how many codes stand for a class,"
     " how many of those who were not asked lack it, how many tokens the attacks look at, which"
-    " codes were taken out of prompts, what the target declares of how its patients were dealt and"
-    " of what its trainer expects, the size of the vocabulary and the context, the digests of the"
-    " policy's and the target's files, titles of jobs, and what was noted of the environment and"
-    " of the preflight"
+    " codes were taken out of prompts or tell a class without being of it, what the target"
+    " declares of how its patients were dealt and of what its trainer expects, the size of the"
+    " vocabulary and the context, the digests of the policy's and the target's files, titles of"
+    " jobs, and what was noted of the environment and of the preflight"
 )
 """What a report says and nothing in its run could contradict."""
 
