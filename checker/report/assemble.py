@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, date
 from typing import Any
 
@@ -42,6 +43,7 @@ from checker.report.model import (
     SampleNeeds,
     SamplingReport,
     Shortened,
+    StandingOutRow,
     StudyReport,
     Summary,
     TargetRef,
@@ -191,6 +193,7 @@ def _cell(
         remedy=remedied,
         roc=[RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high)
              for fpr, tpr in finding.roc] or None,
+        standing_out=[StandingOutRow(**asdict(row)) for row in finding.standing_out] or None,
         evidence=cell.judged_from,
         citations=list(policy.spec.controls[cell.control].cites),
     )  # fmt: skip

@@ -43,6 +43,15 @@ class RocPoint(JsonModel):
     high: float
 
 
+class StandingOutRow(JsonModel):
+    """Members who score above the nonmember of a rank from the top: see `stats.StandingOut`."""
+
+    rank: int
+    above: int
+    by_chance: float
+    at_least: int
+
+
 class SampleNeeds(JsonModel):
     """How many patients would decide a cell, whatever this cohort has.
 
@@ -66,12 +75,11 @@ class CellReport(BaseCell):
     to be more than what a model gives that leaks nothing; None where that is not known, or cannot
     be said. `times_limit` says of a failure without numbers how many times its limit the lower
     bound is at least. `remedy` is the one cheapest thing that would decide it; None where it is
-    decided, and where the reason alone says what to do. `roc` is None where the attack ranks no
-    patients, and where its steps could give a count away. `q_from` says what a patient's q was had
-    from, where
-    the attack has one: how likely the model was to name the class at each step, or the
-    continuations that named it. `withheld` names the fields that this audience does not
-    see because they could be traced to fewer patients than `minCell`.
+    decided, and where the reason alone says what to do. `roc` and `standing_out` are None where the
+    attack ranks no patients, and where their steps could give a count away. `q_from` says what a
+    patient's q was had from, where the attack has one: how likely the model was to name the class
+    at each step, or the continuations that named it. `withheld` names the fields that this audience
+    does not see because they could be traced to fewer patients than `minCell`.
     """
 
     can_only_fail: bool = False
@@ -95,6 +103,7 @@ class CellReport(BaseCell):
     needs: SampleNeeds = SampleNeeds()
     remedy: Remedy | None = None
     roc: list[RocPoint] | None = None
+    standing_out: list[StandingOutRow] | None = None
     withheld: list[str] = Field(default_factory=list)
     evidence: list[str]
     citations: list[str]

@@ -34,10 +34,13 @@ if TYPE_CHECKING:
     from checker.stats.exposed import (
         MIN_MEMBERS,
         MIN_NONMEMBERS,
+        StandingOut,
         exposed_members,
         looked_at,
         most_by_chance,
         pass_probability_exposed,
+        ranks_among,
+        standing_out,
     )
     from checker.stats.exposure import MIN_CANARIES, mean_exposure
     from checker.stats.intervals import clopper_pearson, difference, rate, rate_difference
@@ -80,7 +83,7 @@ _NAMES = {
     "epsilon": "epsilon_lower_bound",
     "estimate": "Estimate",
     "exposed": "MIN_MEMBERS MIN_NONMEMBERS exposed_members looked_at most_by_chance"
-    " pass_probability_exposed",
+    " pass_probability_exposed ranks_among standing_out StandingOut",
     "exposure": "MIN_CANARIES mean_exposure",
     "intervals": "clopper_pearson difference rate rate_difference",
     "jackknife": "jackknife_reach",
@@ -111,6 +114,7 @@ __all__ = [
     "MIN_SAMPLE",
     "SEQUENTIAL_SHARE",
     "Estimate",
+    "StandingOut",
     "attempt_confidence",
     "auprc",
     "auprc_shortage",
@@ -148,11 +152,13 @@ __all__ = [
     "placebo_confidence",
     "placebo_difference",
     "positives_needed",
+    "ranks_among",
     "rate",
     "rate_difference",
     "roc",
     "sequential_difference",
     "sequential_rate",
+    "standing_out",
     "tpr_at_fpr",
     "zero_bound_mean",
     "zero_hit_bound_difference",

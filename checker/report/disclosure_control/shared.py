@@ -60,7 +60,7 @@ from checker.stats.estimate import ReportedEstimate
 from checker.verdict.checks import AdmissibilityCheck
 
 _CURVE_STEP = 0.05
-_NEVER_SHOWN = ("placebo", "p_value", "roc", "power", "stopped_early")
+_NEVER_SHOWN = ("placebo", "p_value", "roc", "standing_out", "power", "stopped_early")
 _OF_A_CELL = ("estimate", "members", "nonmembers", "reported", *_NEVER_SHOWN, "sample")
 """Of what is withheld wherever it might be, so that the list does not tell what there was."""
 
@@ -186,7 +186,7 @@ class _SharedReport:
         family = family_of(cell)
         if name == "p_value":
             return cell.verdict == "fail"
-        if name == "roc":
+        if name in {"roc", "standing_out"}:
             return family.separates_splits
         if name in {"nonmembers", "placebo"}:
             return family.is_excess
