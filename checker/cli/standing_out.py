@@ -42,5 +42,6 @@ def standing_out(
     said = counted.words
     if data is not None and out is not None:
         write_subjects(folder, found, rank=counted.rank, target=data, out=out)
-        said += f"\nwrote {plain(str(out))}: their subject ids, for whoever trains the model (mode 0600)"
+        where = plain(str(out))
+        said += f"\nwrote {where}: their subject ids, for whoever trains the model (mode 0600)"
     tell(said, as_json, **counted.model_dump(), out=out)
