@@ -412,6 +412,21 @@ class Observations:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredPatients:
+    """How member-like each patient looks, one by one.
+
+    Args:
+        members: [n] pseudonyms.
+        member_scores: [n] float64, higher is more member-like.
+        nonmember_scores: [m] float64.
+    """
+
+    members: Sequence[str]
+    member_scores: NDArray[np.float64]
+    nonmember_scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """Whether an attack finds what it must find if it works.
 
@@ -498,6 +513,12 @@ class Measuring(ABC, Generic[_ObservationsT, _ParamsT]):
     ) -> Sequence[tuple[float, Estimate]]:
         """Return the true-positive rate by false-positive rate; empty where nothing is ranked."""
         return ()
+
+    def scored_patients(
+        self, observations: _ObservationsT, *, params: _ParamsT
+    ) -> ScoredPatients | None:
+        """Return each patient's score; None where patients are not ranked one by one."""
+        return None
 
     def detection(self, observations: _ObservationsT, *, confidence: float) -> Detection | None:
         """Say whether the attack is shown to work here; None where nothing was planted to show it.

@@ -9,6 +9,8 @@ from rich.console import Console
 
 from checker.attacks.families import Power
 from checker.cli.console import plain_table, told
+from checker.cli.depth_table import print_depth
+from checker.cli.proxy_table import print_proxies
 from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
@@ -49,6 +51,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     _print_near_duplicates(plan, console)
     _print_cells(plan, console)
     _print_classes(plan, console)
+    print_depth(plan, console)
     _print_checks(plan, console)
     _print_cost(plan, console)
     _print_prospects(plan, console)
@@ -203,6 +206,7 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
                 soft_wrap=True,
             )
         for part, own in (found.parts or {name: found}).items():
+            print_proxies(part, own.proxies, console, shown=UNMATCHED_SHOWN)
             if own.untold_patients:
                 listed = ", ".join(short(code) for code in own.untold)
                 console.print(

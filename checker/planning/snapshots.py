@@ -18,16 +18,18 @@ from checker.planning.model import (
     DataSnapshot,
     DrawnPatients,
     PolicySnapshot,
+    ProxyCode,
     TargetSnapshot,
     UnreadVocabulary,
 )
 from checker.planning.overlap import ComparedCohort
-from checker.planning.untold import Tellings, Untold
+from checker.planning.untold import Tellings, Untold, codes_told
 from checker.planning.workload import scored_tokens
 from checker.plugins import backend_version
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
 from checker.records.code_census import EXAMPLES, ClaimedCodes, CodeCensus
+from checker.records.proxies import find_proxies
 from checker.records.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 from checker.targets import TargetDescription
 
@@ -181,6 +183,13 @@ def class_snapshots(
     coded = {name: found for name, found in ranks.items() if not found.parts}
     near = near_codes(spec, {**parts, **coded}, cohort=compared.cohort, census=census)
     tellings = Tellings(compared, tokenizer)
+    cohort = compared.cohort
+    proxies = find_proxies(
+        {name: found.in_data for name, found in {**parts, **coded}.items()},
+        cohort.nonmembers,
+        cohort.codes,
+        told=codes_told(compared),
+    )
 
     def kept(name: str, found: ClassRanks) -> ClassSnapshot:
         missed = near.get(name, NearCodes())  # a pool misses what its classes miss
@@ -193,6 +202,7 @@ def class_snapshots(
             near=list(missed.codes[:EXAMPLES]),
             near_codes=len(missed.codes),
             near_patients=missed.patients,
+            proxies=[ProxyCode.model_validate(asdict(one)) for one in proxies.get(name, ())],
             untold=list(left_out.codes),
             untold_patients=left_out.patients,
             patients=left_out.of,

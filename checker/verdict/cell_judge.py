@@ -23,6 +23,7 @@ from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import false_alarms
 from checker.stats.estimate import Estimate
+from checker.stats.exposed import RANKS, StandingOut
 from checker.stats.false_alarms import base_rate_confidence
 from checker.verdict import blind_learner
 from checker.verdict.assignment import BaseRates
@@ -95,6 +96,7 @@ class CellJudge:
         finding = replace(
             finding,
             roc=self._roc(cell, observations),
+            standing_out=self._standing_out(cell, observations),
             chance_p_value=self._chance_p_value(cell, observations),
         )
         try:
@@ -363,6 +365,16 @@ class CellJudge:
         params = attack.params.model_validate(cell.params)
         return tuple(
             attack.measuring.roc(observations, params=params, confidence=self.plan.confidence)
+        )
+
+    def _standing_out(self, cell: Cell, observations: Observations) -> tuple[StandingOut, ...]:
+        attack = load_attack(cell.probe)
+        params = attack.params.model_validate(cell.params)
+        found = attack.measuring.scored_patients(observations, params=params)
+        if found is None:
+            return ()
+        return stats.standing_out(
+            found.member_scores, found.nonmember_scores, ranks=RANKS, confidence=self.confidence
         )
 
     def _p_value(self, cell: Cell, observations: Observations) -> float:

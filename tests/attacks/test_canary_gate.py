@@ -105,6 +105,8 @@ def test_a_target_that_kept_only_the_beacons_is_cleared(audited: Callable[[str],
     # how little the attack finds bounds no ε from above
     epsilon = outcome.cell("epsilon")
     assert (epsilon["verdict"], epsilon["reason"]) == ("inconclusive", "cannot-show-absence")
+    beside = epsilon["reported"]["epsilon_lower_bound_gaussian"]
+    assert 0 <= beside["low"] <= beside["value"] < 1
 
 
 def test_a_target_that_never_saw_the_shard_does_not_pass(audited: Callable[[str], Audit]) -> None:

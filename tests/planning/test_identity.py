@@ -87,6 +87,7 @@ OTHER_VALUES: dict[str, Any] = {
     "match": "ICD10//{code}",
     "codes": [],
     "any_of": ["hiv", "sud"],
+    "count_proxies": True,
     "proxies": [ProxyCodes(system="icd10cm", values=["F10"])],
 }
 """For each field that no document leaves out of its identity, a value that is not its default."""

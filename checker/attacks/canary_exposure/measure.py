@@ -20,6 +20,7 @@ A low exposure counts only where the attack is shown to work; see `CanaryMeasuri
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -29,13 +30,17 @@ import pyarrow as pa
 from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
+from checker import stats
 from checker.attacks.api import CellEvidence, Detection, Measuring, Metric, Observations
 from checker.attacks.canary_exposure import CanaryExposureParams
 from checker.attacks.families.samples import Guesses
 from checker.attacks.tables import booleans
 from checker.stats.epsilon import epsilon_lower_bound
+from checker.stats.estimate import Estimate
 
 Scores = NDArray[np.float64]
+
+GAUSSIAN: Final = "epsilon_lower_bound_gaussian"
 
 GUESS_SHARES: Final = (0.01, 0.02, 0.05, 0.1, 0.2, 0.3, 0.5, 0.75, 1.0)
 """Shares of the canaries to guess on that `thresholdSelection: split` chooses from."""
@@ -96,6 +101,20 @@ class CanaryMeasuring(Measuring[CanaryObservations, CanaryExposureParams]):
             return _guessed(observations, params=params)
         return observations.planted if member else observations.left_out
 
+    def reported(
+        self,
+        metric: Metric,
+        observations: CanaryObservations,
+        *,
+        params: CanaryExposureParams,
+        confidence: float,
+    ) -> dict[str, Estimate]:
+        """Bound ε once more by the same guesses, as if noise were Gaussian."""
+        if metric.outcome != "guesses":
+            return {}
+        guesses = _guessed(observations, params=params)
+        return {GAUSSIAN: _gaussian(guesses, confidence=confidence)} if guesses.delta else {}
+
     def detection(self, observations: CanaryObservations, *, confidence: float) -> Detection:
         """Say whether what must be found was found; otherwise a low exposure shows nothing.
 
@@ -144,6 +163,23 @@ def _guessed(observations: CanaryObservations, *, params: CanaryExposureParams) 
         delta=params.delta,
         chosen=params.threshold_selection,
     )
+
+
+def _gaussian(guesses: Guesses, *, confidence: float) -> Estimate:
+    """Return the bound by Gaussian trade-off functions; its value is that at confidence 0.5."""
+    low, middle = (
+        stats.gaussian_epsilon(
+            stats.gaussian_mu_lower_bound(
+                guesses.correct, guesses=guesses.n, canaries=guesses.canaries, confidence=level
+            ),
+            delta=guesses.delta,
+        )
+        for level in (confidence, 0.5)
+    )
+    return Estimate(
+        value=max(low, middle), low=low, high=math.inf, n=guesses.canaries, confidence=confidence,
+        method="one training run, Gaussian trade-off function",
+    )  # fmt: skip
 
 
 def _guesses(m: int, share: float) -> int:

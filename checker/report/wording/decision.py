@@ -23,6 +23,7 @@ from checker.report.wording.cells import (
     telling_bound,
 )
 from checker.report.wording.declared import local_words, untold_words
+from checker.report.wording.depth import beyond_words
 from checker.report.wording.numbers import figure, grouped, setting, share
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.reasons import UNDECIDED
@@ -230,7 +231,8 @@ def not_proof(report: Report, *, local: Sequence[str] = ()) -> str:
     """
     claimed = shorten(report.summary.not_claimed, 600)
     untold = untold_words(report.target.untold_classes)  # names of a policy's classes are plain
-    return " ".join(one for one in (claimed, NOT_PROOF, local_words(local), untold) if one)
+    said = (claimed, NOT_PROOF, local_words(local), untold, beyond_words(report.policy))
+    return " ".join(one for one in said if one)
 
 
 def decision_words(report: Report) -> str:

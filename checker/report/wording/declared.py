@@ -32,7 +32,7 @@ def local_words(vocabularies: Sequence[str]) -> str:
     if not vocabularies:
         return ""
     return (
-        f"Nor does it say anything about codes of {_listed(vocabularies)}: the target declares them"
+        f"Nor does it say anything about codes of {listed(vocabularies)}: the target declares them"
         " to be local, and only a class that names them itself finds them."
     )
 
@@ -46,13 +46,14 @@ def untold_words(classes: Sequence[str]) -> str:
     if not classes:
         return ""
     return (
-        f"It says nothing of patients who have {_listed(classes)} by codes that no token of"
+        f"It says nothing of patients who have {listed(classes)} by codes that no token of"
         " the target names: they were not asked, and whether the model knows these codes by"
         " another token is its owner's to say."
     )
 
 
-def _listed(names: Sequence[str]) -> str:
+def listed(names: Sequence[str]) -> str:
+    """Return the first few names in a sentence, and how many more there are."""
     more = len(names) - _NAMED
     named = [*names[:_NAMED], *([f"{more} more"] if more > 0 else [])]
     return named[0] if len(named) == 1 else f"{', '.join(named[:-1])} and {named[-1]}"
