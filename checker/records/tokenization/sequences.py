@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, TypedDict, cast
+from typing import Any, Final, NotRequired, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,6 +83,7 @@ class Columns(TypedDict):
     code: NDArray[np.int32]
     field: NDArray[np.int16]
     time_days: NDArray[np.float32]
+    time_us: NotRequired[NDArray[np.int64]]
 
 
 def lay_out(
@@ -93,6 +94,7 @@ def lay_out(
     bos: Sequence[int],
     eos: int,
     time_token: NDArray[np.int32],
+    exact_times: bool = False,
 ) -> Columns:
     """Lay out BOS, prefix, static codes, events with their time and value tokens, and EOS.
 
@@ -103,6 +105,8 @@ def lay_out(
         bos: ids of the first tokens, in order; none where there is no BOS.
         eos: id of the last token, or ABSENT.
         time_token: [k] int32, token before each event, or ABSENT.
+        exact_times: whether a column `time_us` says when each token is, STATIC_TIME of those in
+            front and at the end; channels are made of it.
     """
     before = np.full(n, len(bos), dtype=np.int64)
     for field in prefix:
@@ -133,6 +137,12 @@ def lay_out(
     for column in (columns["kind"], columns["event"], columns["code"], columns["time_days"]):
         column[valued + 1] = column[valued]
     columns["tokens"][valued + 1] = stream.value_token[has_value]
+    if exact_times:
+        when = np.full(int(offsets[-1]), STATIC_TIME, dtype=np.int64)
+        when[at[coded]] = stream.time_us[coded]
+        when[first[timed]] = stream.time_us[timed]
+        when[valued + 1] = when[valued]
+        columns["time_us"] = when
     return columns
 
 
