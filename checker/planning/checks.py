@@ -91,6 +91,18 @@ def _of_the_instrument(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Ch
         else None,
         cells=len(deciding),
     )
+    if plan.target.document.spec.tokenization.channels:
+        heeds = "the model heeds each"
+        yield CheckPower(
+            name="channels",
+            reason="attack-not-shown-to-work",
+            title="what the model is told beside token ids is its own",
+            chance=float(enough or confirmed),
+            condition=(f"{heeds}, or expect.tokens agrees" if confirmed else heeds)
+            if enough or confirmed
+            else None,
+            cells=len(deciding),
+        )
     if confirmed:
         yield CheckPower(
             name="expected-tokens",

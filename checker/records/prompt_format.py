@@ -106,6 +106,17 @@ def format_variants(
     yield from _other_channels(variant(DECLARED, declared))
 
 
+def variants_at_most(tokenizer: Tokenizer) -> int:
+    """Return about how many formats are compared, the declared one included."""
+    of_channels = [4 + (len(OTHER_UNITS) if rule.timed else 0) for rule in tokenizer.channels]
+    return 6 + sum(of_channels)
+
+
+def channel_variant(channel: str, how: str) -> str:
+    """Return the name of a variant that tells one channel otherwise."""
+    return f"channel {channel}: {how}"
+
+
 def _other_channels(declared: FormatVariant) -> Iterator[FormatVariant]:
     """Yield the same ids with each channel told otherwise, within what is told of these patients.
 
@@ -124,7 +135,7 @@ def _other_channels(declared: FormatVariant) -> Iterator[FormatVariant]:
                 with_channel(tokens, rule.name, np.clip(one, low, high))  # noqa: B023
                 for tokens, one in zip(declared.sequences, values, strict=True)
             ]
-            return FormatVariant(f"channel {rule.name}: {name}", changed, declared.compared)
+            return FormatVariant(channel_variant(rule.name, name), changed, declared.compared)
 
         yield told(NO_CHANNEL[0], [np.zeros_like(one) for one in own])
         others = [*own[1:], *own[:1]]

@@ -133,7 +133,9 @@ def prepare_documents(
 
 def _read_sample(spec: TargetSpec, base: Path) -> TokenSample | None:
     tokens = spec.expect.tokens if spec.expect is not None else None
-    return None if tokens is None else read_sample(base / tokens)
+    if tokens is None:
+        return None
+    return read_sample(base / tokens, channels=tuple(spec.tokenization.channels))
 
 
 def _read_files(

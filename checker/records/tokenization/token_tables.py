@@ -66,7 +66,7 @@ def read_table(path: Path, *, channels: Sequence[str] = ()) -> TokenTable:
 
     Args:
         path: of the file.
-        channels: further columns that it may have.
+        channels: further columns that it must have, a number in each row.
 
     Raises:
         DataError: it cannot be read, or is not such a table.
@@ -113,11 +113,7 @@ def read_table(path: Path, *, channels: Sequence[str] = ()) -> TokenTable:
         codes=tuple(texts.dictionary.to_pylist()),
         sha256=sha256,
         file=str(path),
-        channels={
-            name: _numbers_of(table[name], name, path)
-            for name in channels
-            if name in table.column_names
-        },
+        channels={name: _numbers_of(table[name], name, path) for name in channels},
     )
 
 
@@ -134,8 +130,13 @@ def _check_columns(table: pa.Table, path: Path, channels: Sequence[str]) -> None
             " the table without it",
             file=path,
         )
-    if twice := [name for name in channels if table.column_names.count(name) > 1]:
-        raise DataError(f"has two columns '{twice[0]}'", file=path)
+    for name in channels:
+        if table.column_names.count(name) != 1:
+            raise DataError(
+                f"has no column '{name}', or two; tokenization.channels declares it, so the table"
+                " tells its value at each token",
+                file=path,
+            )
     for name in ("subject_id", "token", "kind"):
         if table[name].null_count:
             raise DataError(f"has rows without '{name}'", file=path)
