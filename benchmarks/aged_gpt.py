@@ -15,7 +15,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 MONTHS = 1600
 
 
-class AgedGPT(GPT2LMHeadModel):  # type: ignore[no-any-unimported, misc]
+class AgedGPT(GPT2LMHeadModel):  # type: ignore[misc]
     """Adds embeddings of `ages` (months) and `visits` (0 or 1, in turn) to those of tokens."""
 
     def __init__(self, config: GPT2Config) -> None:

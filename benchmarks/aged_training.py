@@ -61,7 +61,8 @@ def train_aged(
         model = aged_gpt.AgedGPT(config)
         optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.98), fused=True)
         rng = np.random.default_rng(seed)
-        best, before = float("inf"), {}
+        best = float("inf")
+        before: dict[str, torch.Tensor] = {}
         for _ in range(epochs):
             loss = _pass(model, sequences, rng.permutation(len(sequences)), optimizer)
             if validation:

@@ -308,7 +308,7 @@ def main() -> int:
     parser.add_argument("--work", type=Path, default=Path("channels"), help="models are kept here")
     parser.add_argument("--out", type=Path, default=Path("channels.jsonl"))
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--patients", type=int, default=Size.patients)
+    parser.add_argument("--patients", type=int, default=Size().patients)
     parser.add_argument("--only", choices=sorted(case.name for case in CASES), action="append")
     asked = parser.parse_args()
     size = Size(

@@ -121,7 +121,7 @@ class ChannelTokens(np.ndarray[Any, np.dtype[np.int32]]):
         """Put ids and channels together; neither is copied."""
         if values.shape != (len(rules), len(ids)):
             raise ValueError(f"{len(rules)} channels of {len(ids)} tokens, not {values.shape}")
-        made = plain(ids).view(cls)
+        made: ChannelTokens = plain(ids).view(cls)
         made.values, made.rules = values, tuple(rules)
         return made
 
@@ -147,7 +147,8 @@ class ChannelTokens(np.ndarray[Any, np.dtype[np.int32]]):
     def copy(self, order: Any = "C") -> ChannelTokens:
         """Return a copy with its own ids and channels."""
         values = None if self.values is None else self.values.copy()
-        return cast("ChannelTokens", self._with(plain(self).copy(), values))
+        copied: ChannelTokens = self._with(plain(self).copy(), values)
+        return copied
 
     def astype(self, dtype: Any, *args: Any, **settings: Any) -> Any:
         """Return the ids in another form; as int32 they keep their channels."""

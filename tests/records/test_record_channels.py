@@ -141,8 +141,12 @@ def test_who_has_no_birth_has_no_age() -> None:
 )
 def test_a_rule_that_says_nothing_is_refused(channels: dict[str, Any], said: str) -> None:
     records, codes = world()
-    with pytest.raises(DataError, match=said):
-        ruled(channels=channels).encode(records, codes)
+    for partial in (False, True):  # as a plan surveys everybody, and then makes some
+        with pytest.raises(DataError, match=said):
+            ruled(channels=channels).encode(records, codes, partial=partial)
+    if "tells" in said or "same" in said:
+        few = records.select(np.arange(3))
+        assert len(ruled(channels=channels).encode(few, codes, partial=True)) == 3
 
 
 # --- a loader's own -------------------------------------------------------------------------------

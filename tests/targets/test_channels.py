@@ -144,11 +144,12 @@ class Model:
 
 def test_a_model_is_not_asked_without_the_channels_that_are_declared() -> None:
     model: Any = Model()
-    assert guarded(model, [], where="m") is model
+    unguarded: Any = guarded(model, [], where="m")
+    assert unguarded is model
     with pytest.raises(TargetError, match=r"m: the model takes no channel 'age'.*takes none"):
         guarded(model, ["age"], where="m")
     model.info = replace(Model.info, channels=frozenset({"age"}))
-    guard = guarded(model, ["age"], where="m")
+    guard: Any = guarded(model, ["age"], where="m")
     assert len(guard.score([sequence(ids(1, 2), AGE)])) == 1
     assert not hasattr(guard, "steps")
     lost = [ids(1, 2), sequence(ids(1, 2), PLACE), sequence(ids(1), AGE, age=np.nan)]

@@ -35,6 +35,9 @@ otherwise."""
 CHANGES_DISAGREEING: Final = 0.1
 """And of the tokens at which either changes: one that is shifted differs nowhere else."""
 
+PATIENTS_ALIKE: Final = 20
+"""Of fewer, one visit each may be told by chance."""
+
 YEAR_US: Final = 365.25 * DAY_US
 Told = NDArray[np.float64]
 
@@ -105,8 +108,10 @@ class Channels:
         return ChannelTokens(tokens, values, self.rules)
 
     @staticmethod
-    def check_varied(tokens: NDArray[np.int32]) -> None:
-        """Refuse a channel that tells every token of all patients the same."""
+    def check_varied(tokens: NDArray[np.int32], *, patients: int) -> None:
+        """Refuse a channel that tells every token of so many patients the same."""
+        if patients < PATIENTS_ALIKE:
+            return
         for rule, values in zip(channels_of(tokens), exact_channels(tokens), strict=True):
             told = rule.told(values)
             if len(told) > 1 and (told == told[0]).all():
@@ -226,7 +231,7 @@ def _write(
     where: str,
 ) -> None:
     """Write what globs over spellings say of ids; of several that match, the first counts."""
-    for glob, number in reversed(by_glob.items()):
+    for glob, number in reversed(list(by_glob.items())):
         match = re.compile(fnmatch.translate(glob)).match
         exact = vocabulary.ids.get(glob)
         ids = [exact] if exact is not None else [i for t, i in vocabulary.ids.items() if match(t)]

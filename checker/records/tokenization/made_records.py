@@ -174,8 +174,8 @@ class MadeRecords(Tokenizer):
             file=table.file,
             strict=self._strict and not partial,
         )
-        if self._strict and not partial:
-            self._channels.check_varied(found)
+        if self._strict:
+            self._channels.check_varied(found, patients=len(offsets) - 1)
         return years_older(found, self._age_shift)
 
     def survey(self, records: Records, codes: Sequence[str], *, partial: bool = False) -> Survey:

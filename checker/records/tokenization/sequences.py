@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Final, NotRequired, TypedDict, cast
+from typing import Any, Final, TypedDict, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -83,7 +83,33 @@ class Columns(TypedDict):
     code: NDArray[np.int32]
     field: NDArray[np.int16]
     time_days: NDArray[np.float32]
-    time_us: NotRequired[NDArray[np.int64]]
+
+
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the events of a stream stand among T tokens.
+
+    Args:
+        coded: which events have a token.
+        at: its place, each.
+        timed: which have a time token.
+        first: its place, each.
+        valued: places of the tokens that have one of their value behind them.
+    """
+
+    coded: NDArray[np.int64]
+    at: NDArray[np.int64]
+    timed: NDArray[np.int64]
+    first: NDArray[np.int64]
+    valued: NDArray[np.int64]
+
+    def times(self, stream: EventStream, count: int) -> NDArray[np.int64]:
+        """Return when each of `count` tokens is: [T] int64, STATIC_TIME in front and at the end."""
+        when = np.full(count, STATIC_TIME, dtype=np.int64)
+        when[self.at] = stream.time_us[self.coded]
+        when[self.first] = stream.time_us[self.timed]
+        when[self.valued + 1] = when[self.valued]
+        return when
 
 
 def lay_out(
@@ -94,8 +120,7 @@ def lay_out(
     bos: Sequence[int],
     eos: int,
     time_token: NDArray[np.int32],
-    exact_times: bool = False,
-) -> Columns:
+) -> tuple[Columns, Placement]:
     """Lay out BOS, prefix, static codes, events with their time and value tokens, and EOS.
 
     Args:
@@ -105,8 +130,9 @@ def lay_out(
         bos: ids of the first tokens, in order; none where there is no BOS.
         eos: id of the last token, or ABSENT.
         time_token: [k] int32, token before each event, or ABSENT.
-        exact_times: whether a column `time_us` says when each token is, STATIC_TIME of those in
-            front and at the end; channels are made of it.
+
+    Returns:
+        The columns, and where each event stands in them.
     """
     before = np.full(n, len(bos), dtype=np.int64)
     for field in prefix:
@@ -137,13 +163,7 @@ def lay_out(
     for column in (columns["kind"], columns["event"], columns["code"], columns["time_days"]):
         column[valued + 1] = column[valued]
     columns["tokens"][valued + 1] = stream.value_token[has_value]
-    if exact_times:
-        when = np.full(int(offsets[-1]), STATIC_TIME, dtype=np.int64)
-        when[at[coded]] = stream.time_us[coded]
-        when[first[timed]] = stream.time_us[timed]
-        when[valued + 1] = when[valued]
-        columns["time_us"] = when
-    return columns
+    return columns, Placement(coded, at[coded], timed, first[timed], valued)
 
 
 def join(parts: Sequence[Columns]) -> Columns:

@@ -285,8 +285,8 @@ class Tokenizer:
         if self._strict and not partial:
             self._check(facts, dictionary)
         columns = join([columns for columns, _ in parts])
-        if self._strict and not partial:
-            self._channels.check_varied(columns["tokens"])
+        if self._strict:
+            self._channels.check_varied(columns["tokens"], patients=len(records))
         return TokenizedRecords(
             **columns,
             age_years=facts.last_age.astype(np.float32),
@@ -365,21 +365,20 @@ class Tokenizer:
         """Tokenize some of the patients."""
         stream, facts = self._read(records, dictionary)
         prefix = self._prefix(facts, dictionary)
-        columns = lay_out(
+        columns, placement = lay_out(
             stream,
             [PrefixField(np.where(f.token == UNKNOWN, self._unk, f.token), f.code) for f in prefix],
             n=len(records),
             bos=self._bos,
             eos=self._eos,
             time_token=self._time_tokens_before(stream),
-            exact_times=bool(self._channels.rules),
         )
         if self._channels.rules:
             columns["tokens"] = self._channels.of(
                 columns["tokens"],
                 columns["offsets"],
                 kind=columns["kind"],
-                time_us=columns.pop("time_us"),
+                time_us=placement.times(stream, len(columns["kind"])),
                 birth_us=births(records, dictionary.birth),
                 years_older=self._age_shift,
             )

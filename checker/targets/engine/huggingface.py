@@ -409,14 +409,14 @@ class HuggingFaceTarget:
         microbatch = self._info.microbatch_tokens
         tokens = rollout_tokens(self._device, microbatch=microbatch)
         if request.prompts and channels_of(request.prompts[0]):
-            cached = self._keeps_channels(request.prompts)
+            keeps = self._keeps_channels(request.prompts)
             decode_with_channels(
                 self._model,
                 request,
                 choice,
                 given=given,
-                cached=cached,
-                budget=min(tokens, microbatch * 4) if cached else microbatch,
+                cached=keeps,
+                budget=min(tokens, microbatch * 4) if keeps else microbatch,
                 pad_id=self._pad_id,
                 device=self._info.device,
                 doing=doing,
