@@ -14,7 +14,7 @@ from pydantic.alias_generators import to_camel
 
 from checker.attacks.api import load_attack
 from checker.errors import DocumentError, PluginError, Problem
-from checker.plugins import load_plugin, nearest_or_all, plugin_names, suggestion
+from checker.plugins import BUILT_IN, load_plugin, nearest_or_all, plugin_names, suggestion
 from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec, TargetSpec
 from checker.policy.located import Located
 from checker.yaml import KeyPath, Say, shape_problems, short
@@ -129,7 +129,7 @@ def _check_backend(target: Located[AuditTarget], problems: list[Problem]) -> Non
         if backend not in known:
             message = f"unknown backend '{short(backend)}'{nearest_or_all(backend, known)}"
             say((*path, "backend"), message)
-        elif not model.path or model.options is not None:
+        elif backend in BUILT_IN[_BACKENDS] or not model.path or model.options is not None:
             problems += _opening_problems(target, model, path)
 
 

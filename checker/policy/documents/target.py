@@ -34,7 +34,7 @@ class ModelSpec(Element):
     backend: str = Field(
         "huggingface", description="what loads the model: huggingface, or a plug-in"
     )
-    path: Text = Field(
+    path: Annotated[str, Field(max_length=10_000)] = Field(
         "",
         description="local directory or file, relative to this file; some backends can do without",
         examples=["./model"],

@@ -64,6 +64,7 @@ ANSWERS: dict[str, tuple[tuple[str, str], ...]] = {
 SHORTEST_TOKEN = 16  # characters of a secret
 
 _PROGRESS_EVERY = 0.1  # seconds
+_POLL = 0.02  # seconds
 _BATCH_VALUES = 1 << 20  # numbers in one message
 
 
@@ -102,7 +103,7 @@ def uniforms(draws: Sequence[tuple[int, int]], *, sampler: Any) -> Any:
         [n, horizon_tokens] float64 in [0, 1). A longer horizon only appends columns.
     """
     bits = np.random.Philox(key=np.zeros(2, dtype=np.uint64))
-    state: dict[str, Any] = dict(bits.state)
+    state: Any = bits.state
     rows = np.empty((len(draws), sampler.horizon_tokens), dtype=np.uint64)
     for row, (key, sample) in enumerate(draws):
         # Resetting one generator costs a sixth of making a new one.
@@ -565,7 +566,7 @@ class Server:
         self.offered = self.model = model
         self.files = Path(files)
         self.first_hashes = self.hashes()
-        self.session, self.lock = "", threading.Lock()
+        self.session, self.lock, self.closing = "", threading.Lock(), threading.Event()
         self.tasks: queue.Queue[tuple[Callable[[], None], threading.Event] | None]
         self.tasks = queue.Queue()
         self._flight = _flight_server(self, location, token, tls)
@@ -640,8 +641,20 @@ class Server:
         self.tasks.put((task, done))
         done.wait()
 
+    def take(self, session: str) -> bool:
+        """Begin a session as soon as there is none; one that was just let go of ends soon."""
+        until = time.monotonic() + 1.0
+        while time.monotonic() < until:
+            with self.lock:
+                if not self.session:
+                    self.session = session
+                    return True
+            time.sleep(_POLL)
+        return False
+
     def close(self) -> None:
         """Stop listening, and let `work` return."""
+        self.closing.set()
         self.tasks.put(None)
         self._flight.shutdown()
 
@@ -779,7 +792,7 @@ def _flight_server(served: Server, location: str, token: str, tls: Any) -> Any:
         def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
             asked = json.loads(descriptor.command)
             if asked["verb"] == "audit":
-                self.hold(asked, reader, writer)
+                self.hold(context, asked, reader, writer)
                 return
             out = _Writer(writer, reader, schema_of(ANSWERS[asked["verb"]]))
             if asked["session"] != served.session:
@@ -806,29 +819,27 @@ def _flight_server(served: Server, location: str, token: str, tls: Any) -> Any:
             except Exception:  # nobody listens any more
                 traceback.print_exc()
 
-        def hold(self, asked: dict[str, Any], reader: Any, writer: Any) -> None:
+        def hold(self, context: Any, asked: dict[str, Any], reader: Any, writer: Any) -> None:
             """Answer one audit until its end of this call closes."""
             out = _Writer(writer, reader, schema_of([("none", "int")]))
             mine = uuid.uuid4().hex
-            with served.lock:
-                taken, served.session = served.session, served.session or mine
-            if taken:
+            if not served.take(mine):
                 out.say(type="error", text="the server answers another audit; one at a time")
                 return
+
+            def begin() -> None:
+                try:
+                    said = served.begin(pad_id=asked["pad_id"], eos_id=asked["eos_id"])
+                    out.say(type="begun", session=mine, **said)
+                except Exception as error:
+                    traceback.print_exc()
+                    out.say(type="error", text=_said(error))
+
             try:
-
-                def begin() -> None:
-                    try:
-                        said = served.begin(pad_id=asked["pad_id"], eos_id=asked["eos_id"])
-                        out.say(type="begun", session=mine, **said)
-                    except Exception as error:
-                        traceback.print_exc()
-                        out.say(type="error", text=_said(error))
-
                 served.run(begin)
-                reader.read_chunk()  # raises when the audit has ended
-            except (StopIteration, flight.FlightError, OSError):
-                pass
+                # a read would end with the audit too, but shutting down would wait for it
+                while not context.is_cancelled() and not served.closing.wait(_POLL):
+                    pass
             finally:
                 served.session = ""
 

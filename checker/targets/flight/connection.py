@@ -21,7 +21,6 @@ from checker.errors import TargetError
 from checker.targets.adapter.phigate_adapter import PROTOCOL, TOKEN_VARIABLE, message, schema_of
 
 _POLL_S: Final = 0.5
-_CLOSING_S: Final = 2.0
 
 Hear = Callable[[dict[str, Any], pa.RecordBatch | None], dict[str, Any] | None]
 """Given what a server says and the rows beside it; returns what it asked for, if it did."""
@@ -97,20 +96,8 @@ class Connection:
         if held is None:
             return
         writer, reader = held
-
-        def close() -> None:
-            with contextlib.suppress(pa.ArrowException, OSError, StopIteration):
-                writer.done_writing()
-                reader.read_chunk()
-            with contextlib.suppress(pa.ArrowException, OSError):
-                writer.close()
-
-        closing = threading.Thread(target=close, daemon=True)
-        closing.start()
-        closing.join(_CLOSING_S)
-        if closing.is_alive():  # it hangs
-            reader.cancel()
-            closing.join(_CLOSING_S)
+        reader.cancel()
+        _close(writer)
 
     def converse(
         self,
@@ -136,12 +123,12 @@ class Connection:
         heard: queue.Queue[tuple[Any, pa.RecordBatch | None] | BaseException] = queue.Queue()
         replies: queue.Queue[dict[str, Any] | None] = queue.Queue()
         asked = {"protocol": PROTOCOL, "verb": verb, "session": self._session, **arguments}
-        streams: list[Any] = []
+        streams: list[tuple[Any, Any]] = []
 
         def pump() -> None:
             try:
-                writer, reader = self._exchange(asked)
-                streams.append(reader)
+                streams.append(self._exchange(asked))
+                writer, reader = streams[0]
                 writer.begin(schema)
                 for batch in batches:
                     writer.write_batch(batch)
@@ -157,9 +144,11 @@ class Connection:
                         if reply is None:
                             return
                         writer.write_metadata(message(**reply))
-                writer.close()
             except BaseException as error:  # told to whoever waits for it
                 heard.put(error)
+            finally:
+                for writer, _ in streams:
+                    _close(writer)
 
         threading.Thread(target=pump, daemon=True).start()
         done = False
@@ -177,7 +166,7 @@ class Connection:
         finally:
             if not done:
                 replies.put(None)
-                for reader in streams:
+                for _, reader in streams:
                     reader.cancel()
 
     # --- helpers --------------------------------------------------------------------------------
@@ -242,6 +231,12 @@ class Connection:
     def _words(self) -> str:
         words = self._last_words()
         return f"; its last words: {words}" if words else ""
+
+
+def _close(writer: Any) -> None:
+    """Close a stream, which may have failed; what is left open complains when it is collected."""
+    with contextlib.suppress(pa.ArrowException, OSError):
+        writer.close()
 
 
 def _fields(chunk: Any) -> dict[str, Any]:

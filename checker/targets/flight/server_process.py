@@ -66,6 +66,7 @@ class ServerProcess:
                     start_new_session=True,  # Ctrl-C is for phigate, which ends it
                 )
         except OSError as error:
+            self._folder.cleanup()
             raise TargetError(
                 f"model server '{self.name}': cannot be started: {error.strerror or error}; the"
                 " command in model.options is run in the folder of the target"
