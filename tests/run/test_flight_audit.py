@@ -143,7 +143,9 @@ def test_a_server_that_ends_in_the_middle_is_an_error_and_the_audit_goes_on_late
     shared = phigate("report", workspace / "run", "--format", "json,markdown,html")
     assert shared[0] == ExitCode.INCOMPLETE, shared
     for page in (workspace / "run").glob("report.*"):
-        assert "out of memory" not in page.read_text()  # who writes words may write anything
+        text = page.read_text()
+        assert "out of memory" not in text  # who writes words may write anything
+        assert page.suffix == ".json" or "is the owner&#39;s word" in text.replace("'", "&#39;")
     (workspace / "die").unlink()
     again = audit(policy, target, workspace / "run")
     assert again.code == ExitCode.PASS, again.verdicts

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -16,6 +17,7 @@ from typing import Any
 import numpy as np
 import pytest
 import tiny_models
+import torch
 from model_servers import TOKEN, Deferred, Table, served, started
 
 from checker.errors import DocumentError, TargetError
@@ -457,3 +459,30 @@ def test_a_secret_is_long_and_does_not_cross_a_network_in_the_open(weights: Path
         Server(Table(), files=weights, token="short")
     with pytest.raises(phigate_adapter.CannotAnswer, match="over TLS only"):
         Server(Table(), files=weights, token=TOKEN, location="grpc://0.0.0.0:0")
+
+
+# --- the documented server ------------------------------------------------------------------------
+
+
+def test_the_documented_server_answers(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ADAPTER.parents[3] / "docs" / "targets.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python file=flight/serve.py\n(.*?)```", page, flags=re.DOTALL)
+    assert len(code.splitlines()) < 30
+    table = torch.from_numpy(Table().table)
+
+    class Clinic(torch.nn.Module):
+        vocabulary, context = 12, 40
+
+        def forward(self, ids: torch.Tensor) -> torch.Tensor:
+            return table[ids]
+
+    found: list[Any] = []
+    module: Any = SimpleNamespace(**vars(phigate_adapter))
+    module.serve = lambda model, *, files: found.append((model, files))
+    monkeypatch.setitem(sys.modules, "phigate_adapter", module)
+    monkeypatch.setitem(sys.modules, "clinic_model", SimpleNamespace(load=lambda _: Clinic()))
+    exec(compile(code, "serve.py", "exec"), {"__name__": "serve"})
+    ((model, files),) = found
+    assert files == "model"
+    with served(Table(), weights, monkeypatch) as here, served(model, weights, monkeypatch) as spec:
+        assert equal(opened(spec).score(records(12)), opened(here).score(records(12)))

@@ -22,7 +22,7 @@ from checker.report.wording.cells import (
     reason_of,
     telling_bound,
 )
-from checker.report.wording.declared import local_words, untold_words
+from checker.report.wording.declared import backend_words, local_words, untold_words
 from checker.report.wording.numbers import figure, grouped, setting, share
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.reasons import UNDECIDED
@@ -230,7 +230,9 @@ def not_proof(report: Report, *, local: Sequence[str] = ()) -> str:
     """
     claimed = shorten(report.summary.not_claimed, 600)
     untold = untold_words(report.target.untold_classes)  # names of a policy's classes are plain
-    return " ".join(one for one in (claimed, NOT_PROOF, local_words(local), untold) if one)
+    trusted = backend_words(report.target.backend)
+    said = (claimed, NOT_PROOF, local_words(local), untold, trusted)
+    return " ".join(one for one in said if one)
 
 
 def decision_words(report: Report) -> str:
