@@ -216,6 +216,9 @@ class PlanBuilder:
             "pad": self._special(specials.pad),
             "loaded": identity(model),
         }
+        code, options = self.descriptions[who].code, self.descriptions[who].options
+        inputs |= {} if code is None else {"code": code}
+        inputs |= {"options": options} if options else {}
         backend = backend_version(model.backend)
         return inputs if backend is None else {**inputs, "backend": backend}
 

@@ -17,7 +17,7 @@ from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec, Targ
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.sample import TokenSample, read_sample
 from checker.records.tokenization import Tokenizer, check_fits, load_vocabulary, make_tokenizer
-from checker.targets import TargetBackend, TargetModel
+from checker.targets import TargetBackend, TargetDescription, TargetModel
 from checker.targets.channel_guard import guarded
 from checker.yaml import short
 
@@ -40,7 +40,8 @@ class Prepared:
     def model_paths(self) -> list[Path]:
         """Where the model and, if there is one, the reference model lie."""
         spec = self.target.document.spec
-        return [self.base / one.path for one in (spec.model, spec.reference) if one is not None]
+        models = (one for one in (spec.model, spec.reference) if one is not None)
+        return [self.base / one.path for one in models if one.path]
 
     def open_target(self) -> TargetModel:
         """Load the model under audit.
@@ -68,8 +69,9 @@ class Prepared:
         )
         # hashed again once it is loaded: what was read may have been put there since the plan
         if backend.describe(model, self.base).sha256 != sha256:
+            name = self.base / model.path if model.path else f"the {model.backend} model"
             raise TargetError(
-                f"{self.base / model.path}: was changed after the audit was planned, so what was"
+                f"{name}: was changed after the audit was planned, so what was"
                 " loaded is not what was hashed; leave the model alone and run the same command"
                 " again"
             )
@@ -100,12 +102,12 @@ def prepare_documents(
     if device is not None:
         target = _on_device(target, device)
     spec, base = target.document.spec, Path(target.file).resolve().parent
-    description = _backend(spec.model).describe(spec.model, base)
+    description = _described(spec.model, base)
     vocabulary = load_vocabulary(base / spec.tokenization.vocabulary)
     check_fits(vocabulary, description.vocabulary_size)
     reference = None
     if spec.reference is not None:
-        reference = _backend(spec.reference).describe(spec.reference, base)
+        reference = _described(spec.reference, base)
         check_fits(vocabulary, reference.vocabulary_size)
     tokenizer = make_tokenizer(spec.tokenization, vocabulary=vocabulary, base=base)
     cohort = load_cohort(spec.data, base=base)
@@ -175,6 +177,13 @@ def _smallest(*lengths: int | None) -> int | None:
 
 def _backend(model: ModelSpec) -> TargetBackend:
     return cast("TargetBackend", load_plugin("phigate.targets", model.backend)())
+
+
+def _described(model: ModelSpec, base: Path) -> TargetDescription:
+    backend = _backend(model)
+    connecting = getattr(backend, "connecting", ())
+    options = {key: one for key, one in (model.options or {}).items() if key not in connecting}
+    return replace(backend.describe(model, base), options=options)
 
 
 def _on_device(target: Located[AuditTarget], device: str) -> Located[AuditTarget]:

@@ -50,6 +50,7 @@ _SCORES = {
     "one-pass": "Whole passes know the beginning of a long record no better than steps",
     "cached-decoding": "Decoding in steps gives the scores of whole passes",
     "left-padding": "Prompts of different lengths are decoded together as each alone",
+    "seeded-draws": "Tokens are those that seed, key and sample give",
     "watched-classes": "A step names a class as likely as its tokens",
 }
 _DRAWS = {
@@ -252,7 +253,7 @@ def _deviation(name: str, value: float, dtype: str) -> str:
     if name == "probability-sum":
         allowed = tolerance_of(name, dtype)
         return f"largest deviation from one {value:.2g}; {allowed:g} is allowed"
-    if name == "watched-classes":
+    if name in ("watched-classes", "seeded-draws"):
         allowed = tolerance_of(name, dtype)
         return f"largest deviation of a probability {value:.2g}; {allowed:g} is allowed"
     if name not in _TITLES:

@@ -67,6 +67,8 @@ _REASONS = {
     "chunked-head": "the output layer over chunks of positions gives other probabilities than the "
     "model",
     "watched-classes": "the probability that a step names a class is not that of its tokens",
+    "seeded-draws": "tokens are others than seed, key and sample give, so that a repeated run "
+    "finds something else",
     "sampled-scores": "the probabilities with which a sampler is said to draw are not those that "
     "the model gives",
     "probability-sum": "next-token probabilities do not sum to one",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -34,7 +34,12 @@ class ModelSpec(Element):
     backend: str = Field(
         "huggingface", description="what loads the model: huggingface, or a plug-in"
     )
-    path: Text = Field(description="local directory, relative to this file", examples=["./model"])
+    path: Annotated[str, Field(max_length=10_000)] = Field(
+        "",
+        description="local directory or file, relative to this file; some backends can do without",
+        examples=["./model"],
+    )
+    options: dict[str, Any] | None = Field(None, description="what the backend takes besides")
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"), Form("auto, cpu, cuda or cuda:N")
     ] = Field("auto", description="auto, cpu, cuda or cuda:N")

@@ -22,7 +22,7 @@ from checker.report.wording.cells import (
     reason_of,
     telling_bound,
 )
-from checker.report.wording.declared import local_words, untold_words
+from checker.report.wording.declared import backend_words, local_words, untold_words
 from checker.report.wording.depth import beyond_words
 from checker.report.wording.numbers import figure, grouped, setting, share
 from checker.report.wording.plain import plain, shorten
@@ -231,7 +231,9 @@ def not_proof(report: Report, *, local: Sequence[str] = ()) -> str:
     """
     claimed = shorten(report.summary.not_claimed, 600)
     untold = untold_words(report.target.untold_classes)  # names of a policy's classes are plain
-    said = (claimed, NOT_PROOF, local_words(local), untold, beyond_words(report.policy))
+    trusted = backend_words(report.target.backend)
+    deep = beyond_words(report.policy)
+    said = (claimed, NOT_PROOF, local_words(local), untold, trusted, deep)
     return " ".join(one for one in said if one)
 
 

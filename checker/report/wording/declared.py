@@ -13,6 +13,14 @@ _HOW = {
 }
 
 
+_ON_TRUST = {
+    "flight": "The model answered from a server of its owner's: its numbers were held against each"
+    " other, but that the files in this report are what answered, and that nothing else is behind"
+    " them, is the owner's word.",
+}
+"""By backend."""
+
+
 def assignment_words(assignment: Literal["random", "other"], assigned_by: str | None = None) -> str:
     """Say how patients came to their splits, and who says how.
 
@@ -50,6 +58,11 @@ def untold_words(classes: Sequence[str]) -> str:
         " the target names: they were not asked, and whether the model knows these codes by"
         " another token is its owner's to say."
     )
+
+
+def backend_words(backend: str) -> str:
+    """Say what the way in which a model was opened leaves to its owner's word, or nothing."""
+    return _ON_TRUST.get(backend, "")
 
 
 def listed(names: Sequence[str]) -> str:
