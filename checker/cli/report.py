@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -32,7 +33,9 @@ if TYPE_CHECKING:
     "earlier",
     type=RunFolder,
     metavar="OLD_RUN",
-    help="Say what got better or worse since another run; writes comparison.html, .md, .json.",
+    multiple=True,
+    help="Say what got better or worse since another run; writes comparison.html, .md, .json. Given"
+    " several, since the latest, and how each number came there.",
 )
 @click.option(
     "--fail-on-regression",
@@ -49,7 +52,7 @@ def report(
     folder: Path,
     formats: str,
     audience: Audience,
-    earlier: Path | None,
+    earlier: tuple[Path, ...],
     fail_on_regression: bool,
     submission: Path | None,
     as_json: bool,
@@ -62,15 +65,15 @@ def report(
     from checker.run.stored import write_reports
 
     names = read_formats(formats)
-    if fail_on_regression and earlier is None:
+    if fail_on_regression and not earlier:
         raise UsageError("--fail-on-regression needs --compare OLD_RUN: worse than what?")
     if submission is not None:
-        if earlier is not None:
+        if earlier:
             raise UsageError("--submission and --compare are two things to do: one at a time")
         _say_written(_submit(folder, submission, names, audience), as_json=as_json)
         return
     written = _report_for(folder, audience)
-    if earlier is not None:
+    if earlier:
         worse = _compare(folder, earlier, audience=audience, as_json=as_json)
         if fail_on_regression and worse:
             raise click.exceptions.Exit(ExitCode.FAIL)
@@ -106,15 +109,25 @@ def _report_for(folder: Path, audience: Audience) -> Report:
     return shared if audience == "shared" else judge_run_again(load_run(folder), shared)
 
 
-def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> list[str]:
-    """Compare two runs, say what changed, and return what got worse."""
+def _compare(
+    folder: Path, earlier: Sequence[Path], *, audience: Audience, as_json: bool
+) -> list[str]:
+    """Compare a run with the latest of others, say what changed, and return what got worse."""
     from checker.report.comparison import compare_reports
     from checker.report.formats.comparison import PAGES, print_comparison
     from checker.report.regression import regressions
+    from checker.report.wording.times import instant
     from checker.run.stored import write_comparison
 
-    before, after = _report_for(earlier, audience), _report_for(folder, audience)
-    found = compare_reports(before, after)
+    known = [path.resolve() for path in earlier]
+    if twice := next((path for path in known if known.count(path) > 1), None):
+        raise UsageError(f"--compare {twice}: stands here twice")
+    *history, before = sorted(
+        (_report_for(path, audience) for path in earlier),
+        key=lambda one: instant(one.provenance.as_of),
+    )
+    after = _report_for(folder, audience)
+    found = compare_reports(before, after, history=history)
     worse = regressions(found, before, after)
     pages = {name: render(found) for name, render in PAGES.items()}
     paths = write_comparison(folder, found, pages=pages)

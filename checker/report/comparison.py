@@ -8,13 +8,16 @@ patients. Of a small one everybody is asked, so that the same patients stand beh
 the bounds, which take the two as independent, are on the safe side.
 
 Both reports are compared as their audience may see them: a difference of two shared reports tells
-no more than the two tell.
+no more than the two tell. Runs before the earlier one may stand beside, for what a number has come
+from; what measured something else says nothing of a trend and is left out of it.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Literal
+
+from pydantic import Field
 
 from checker.canonical import JsonModel
 from checker.report.model import Audience, BoundSide, CellReport, Report
@@ -57,7 +60,8 @@ class CellChange(JsonModel):
     """How a cell changed.
 
     `difference` is the later minus the earlier estimate (higher is leakier), with one-sided bounds
-    at the lower of the two confidences; None where one of them is not to be had.
+    at the lower of the two confidences; None where one of them is not to be had. `history` is what
+    the runs before these found, in the order of the comparison's.
     """
 
     id: str
@@ -72,6 +76,7 @@ class CellChange(JsonModel):
     before: ComparedCell | None
     after: ComparedCell | None
     difference: ReportedEstimate | None = None
+    history: list[ComparedCell | None] = Field(default_factory=list)
 
 
 class ComparedReport(JsonModel):
@@ -89,7 +94,10 @@ class ComparedReport(JsonModel):
 
 
 class Comparison(JsonModel):
-    """Two reports, cell by cell, worst changes first; `cautions` say what else is different."""
+    """Two reports, cell by cell, worst changes first; `cautions` say what else is different.
+
+    `history` are the runs before `before`, the oldest first.
+    """
 
     schema_version: Literal["1"] = "1"
     audience: Audience
@@ -97,23 +105,25 @@ class Comparison(JsonModel):
     after: ComparedReport
     cautions: list[str]
     changes: list[CellChange]
+    history: list[ComparedReport] = Field(default_factory=list)
 
     def count(self, direction: Direction) -> int:
         """Return how many cells went this way."""
         return sum(change.direction == direction for change in self.changes)
 
 
-def compare_reports(before: Report, after: Report) -> Comparison:
+def compare_reports(before: Report, after: Report, *, history: Sequence[Report] = ()) -> Comparison:
     """Compare two reports of one audience.
 
     Args:
         before: of the earlier model.
         after: of the later one.
+        history: of models before the earlier one, the oldest first.
 
     Raises:
-        ValueError: one is shared and the other internal.
+        ValueError: one is shared and another internal.
     """
-    if before.audience != after.audience:
+    if {one.audience for one in (before, *history)} != {after.audience}:
         raise ValueError("a shared report can only be compared with a shared one")
     earlier = {cell.id: cell for cell in before.cells}
     later = {cell.id: cell for cell in after.cells}
@@ -125,16 +135,38 @@ def compare_reports(before: Report, after: Report) -> Comparison:
         _change(earlier.get(name), later.get(name), titles=titles, differing=differing)
         for name in dict.fromkeys([*later, *earlier])
     ]
+    told = [_history(older, before, after) for older in history]
+    changes = [
+        change.model_copy(update={"history": [own.get(change.id) for own in told]})
+        for change in changes
+    ]
+    compared = [_compared_report(one) for one in history]
     return Comparison(
         audience=after.audience,
         before=_compared_report(before),
         after=_compared_report(after),
         cautions=[
-            *_cautions(_compared_report(before), _compared_report(after)),
+            *_cautions(compared, _compared_report(before), _compared_report(after)),
             *([_CONFIDENCES] if before.policy.confidence != after.policy.confidence else []),
         ],
         changes=sorted(changes, key=lambda change: _ORDER.index(change.direction)),
+        history=compared,
     )
+
+
+def _history(older: Report, before: Report, after: Report) -> dict[str, ComparedCell | None]:
+    """Return what an older report found, of the tests that asked then what they ask now.
+
+    What is no longer asked is held against the earlier of the two reports, which still did.
+    """
+    later = {cell.id for cell in after.cells}
+    differing = {True: _measured_differently(older, after)}
+    differing[False] = _measured_differently(older, before)
+    return {
+        cell.id: _compared_cell(cell)
+        for cell in older.cells
+        if not {cell.control, f"/{cell.attacker}"} & differing[cell.id in later].keys()
+    }
 
 
 def _measured_differently(before: Report, after: Report) -> dict[str, str]:
@@ -251,7 +283,9 @@ def _compared_report(report: Report) -> ComparedReport:
     )
 
 
-def _cautions(before: ComparedReport, after: ComparedReport) -> Iterator[str]:
+def _cautions(
+    history: Sequence[ComparedReport], before: ComparedReport, after: ComparedReport
+) -> Iterator[str]:
     """Say what is different beside the model."""
     if before.model_sha256 == after.model_sha256:
         yield "Both reports are about the same model: what differs is chance, or the audit."
@@ -265,6 +299,10 @@ def _cautions(before: ComparedReport, after: ComparedReport) -> Iterator[str]:
             f"The patients differ ({before.data_set} and {after.data_set}): a difference may be"
             " theirs."
         )
+    if {one.policy_sha256 for one in history} - {after.policy_sha256}:
+        yield "Not all runs before these are of the later run's policy."
+    if {one.data_set for one in history} - {after.data_set}:
+        yield "Not all runs before these are of the later run's patients."
 
 
 # --- held against one of the reports ------------------------------------------------------------
@@ -282,13 +320,15 @@ def strange_side(found: Comparison, after: Report) -> str | None:
     """
     if found.audience != after.audience or found.after != _compared_report(after):
         return "speaks of another report than this one"
-    cautions = list(_cautions(found.before, found.after))
+    cautions = list(_cautions(found.history, found.before, found.after))
     if found.cautions not in (cautions, [*cautions, _CONFIDENCES]):
         return "cautions against something else than the two reports differ in"
     cells = {cell.id: cell for cell in after.cells}
     changes = {change.id: change for change in found.changes}
     if len(changes) < len(found.changes):
         return "has a cell twice"
+    if any(len(change.history) != len(found.history) for change in found.changes):
+        return "has a cell with another number of runs before"
     titles = {control.id: control.title for control in after.controls}
     for name in dict.fromkeys([*cells, *changes]):
         cell, change = cells.get(name), changes.get(name)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -24,6 +25,7 @@ from checker.report.formats.comparison import (
     render_comparison,
     render_comparison_markdown,
     summary,
+    trend_words,
 )
 from checker.report.model import Audience, CellReport, PrerequisiteReport, Report
 from checker.report.regression import regressions
@@ -381,8 +383,60 @@ def test_two_runs_are_compared_on_the_command_line(phigate: Command, workspace: 
     assert back.code == ExitCode.FAIL
     assert "worse: hiv-disclosure/events-10/all: was pass, is fail" in back.out
     assert "Traceback" not in back.out + back.err
+    shutil.copytree(workspace / "leaking", workspace / "oldest")
+    trend = phigate(
+        "report", workspace / "sound", "--compare", workspace / "oldest", "--compare",
+        workspace / "leaking", "--audience", "internal",
+    )  # fmt: skip
+    assert trend.code == ExitCode.PASS, trend.err
+    found = json.loads((workspace / "sound" / "internal" / "comparison.json").read_text())
+    assert [one["version"] for one in found["history"]] == [found["before"]["version"]]
+    assert all(change["history"] == [change["before"]] for change in found["changes"])
+    assert "over 3 runs" in " ".join(trend.out.split())
+    assert "Before that" in (workspace / "sound" / "internal" / "comparison.html").read_text()
+    twice = (*gated, "--compare", workspace / "leaking" / ".." / "leaking")
+    assert phigate(*twice).code == ExitCode.USAGE
     alone = phigate("report", workspace / "sound", "--fail-on-regression")
     assert alone.code == ExitCode.USAGE
     missing = phigate("report", workspace / "sound", "--compare", workspace / "nowhere")
     assert missing.code == ExitCode.USAGE
     assert "nowhere" in missing.err
+
+
+def trended(*hits: int) -> Comparison:
+    """One test over several runs, the oldest first."""
+    *history, before, after = (report(disclosed(n), model=f"{n:064x}") for n in hits)
+    return compare_reports(before, after, history=history)
+
+
+def test_a_trend_tells_what_each_run_found_and_fits_its_later_report() -> None:
+    found = trended(10, 20, 40, 60)
+    (change,) = found.changes
+    assert [one.estimate.value for one in change.history if one and one.estimate] == sorted(
+        one.estimate.value for one in change.history if one and one.estimate
+    )
+    assert len(change.history) == len(found.history) == 2
+    words = trend_words(change).split(" → ")
+    assert len(words) == 4
+    assert len(set(words)) == 4
+    assert strange_side(found, report(disclosed(60), model=f"{60:064x}")) is None
+    assert trend_words(change) in render_comparison(found)
+    assert "over 4 runs" in render_comparison_markdown(found)
+
+
+def test_a_run_that_asked_otherwise_is_no_part_of_a_trend() -> None:
+    older, before, after = (report(disclosed(n)) for n in (10, 20, 40))
+    asked = with_control(older, params={"samples": 7})
+    found = compare_reports(before, after, history=[asked])
+    assert [change.history for change in found.changes] == [[None]]
+    assert trend_words(found.changes[0]).startswith("– → ")
+
+
+def test_a_trend_with_a_run_too_few_is_seen() -> None:
+    found = trended(10, 40, 60)
+    short = found.changes[0].model_copy(update={"history": []})
+    edited = found.model_copy(update={"changes": [short]})
+    after = report(disclosed(60), model=f"{60:064x}")
+    assert strange_side(edited, after) == "has a cell with another number of runs before"
+    other = found.history[0].model_copy(update={"policy_sha256": "0" * 64})
+    assert strange_side(found.model_copy(update={"history": [other]}), after) is not None

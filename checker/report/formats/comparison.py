@@ -45,15 +45,17 @@ def print_comparison(found: Comparison, console: Console) -> None:
     for caution in found.cautions:
         console.print(Text(caution, style="yellow"))
     table = Table(show_lines=True, highlight=False)
-    for column in ("test", "outcome", "difference", "earlier", "later"):
+    for column in _columns(found):
         table.add_column(column, overflow="fold")  # names cut short would look alike
     for change in found.changes:
+        trend = [Text(trend_words(change))] if found.history else []
         table.add_row(
             Text(f"{shorten(change.title, 80)}\n{plain(change.id)}"),
             Text(outcome(change), style=_STYLES.get(change.direction, "")),
             Text(difference(change)),
             Text(cell_words(change.before, change.metric)),
             Text(cell_words(change.after, change.metric)),
+            *trend,
         )
     console.print(table)
     console.print(Text(NOTE, style="dim"))
@@ -74,6 +76,7 @@ def render_comparison(found: Comparison) -> str:
             outcome=outcome,
             difference=difference,
             cell_words=cell_words,
+            trend_words=trend_words,
             summary=summary(found),
         )
     )
@@ -94,10 +97,11 @@ def render_comparison_markdown(found: Comparison) -> str:
                 escape(difference(one)),
                 escape(cell_words(one.before, one.metric)),
                 escape(cell_words(one.after, one.metric)),
+                *([escape(trend_words(one))] if found.history else []),
             ]
             for one in shown
         ]
-        parts.append(markdown_table(["test", "outcome", "difference", "earlier", "later"], rows))
+        parts.append(markdown_table(_columns(found), rows))
     left = len(found.changes) - len(shown)
     if more := len(changed) - len(shown):
         parts.append([f"{more} more changed; the page of the comparison has all."])
@@ -105,6 +109,11 @@ def render_comparison_markdown(found: Comparison) -> str:
         parts.append([f"Of {left - more} no change is shown."])
     parts.append([escape(NOTE)])
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
+
+
+def _columns(found: Comparison) -> list[str]:
+    trend = [f"over {len(found.history) + 2} runs"] if found.history else []
+    return ["test", "outcome", "difference", "earlier", "later", *trend]
 
 
 def _is_changed(one: CellChange) -> bool:
@@ -165,6 +174,19 @@ def difference(change: CellChange) -> str:
         f"{sign}{figure(change.difference.value, change.metric)}"
         f" ({bounds(change.difference, change.metric)})"
     )
+
+
+def trend_words(change: CellChange) -> str:
+    """Return what each run found, the oldest first: its number, or else its verdict."""
+    told = []
+    for one in (*change.history, change.before, change.after):
+        if one is None:
+            told.append("–")
+        elif one.estimate is None:
+            told.append(VERDICT_WORDS[one.verdict])
+        else:
+            told.append(figure(one.estimate.value, change.metric))
+    return " → ".join(told)
 
 
 def cell_words(found: ComparedCell | None, metric: str) -> str:
