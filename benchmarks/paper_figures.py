@@ -111,7 +111,8 @@ class Compared:
 
     def _cell(self, control: str) -> Cell:
         name = f"{control}/{HELD_AGAINST}/all"
-        return next(cell for cell in self._stored.plan.cells if cell.id == name)
+        cells: dict[str, Cell] = {cell.id: cell for cell in self._stored.plan.cells}
+        return cells[name]
 
     def _drawn(self) -> dict[str, list[Tokens]]:
         """Return the continuations of each prompt, of whichever job has most of them."""
@@ -150,13 +151,13 @@ class Compared:
                     score = toolkit_min_k(likely, least=least)
                     apart[name] = max(apart[name], abs(score - ours[is_member, i]))
         everybody = sorted(ours)
-        is_member = [side for side, _ in everybody]
+        split = [side for side, _ in everybody]
         padded = self._padded(everybody)
         return {
             "patients": 2 * self.patients,
             "largest difference, nats": apart,
-            "AUROC here": float(roc_auc_score(is_member, [ours[one] for one in everybody])),
-            "AUROC with padding": float(roc_auc_score(is_member, padded)),
+            "AUROC here": float(roc_auc_score(split, [ours[one] for one in everybody])),
+            "AUROC with padding": float(roc_auc_score(split, padded)),
         }
 
     @torch.inference_mode()
@@ -185,7 +186,7 @@ class Compared:
             cohort=workload.cohort,
             tokenizer=workload.tokenizer,
             code_systems=workload.code_systems,
-            base=None,
+            base=self.target.parent,
         )
         who, drawn, found = self._names(), self._drawn(), workload.labels[str(cell.labels)]
         words = workload.tokenizer.vocabulary.tokens
@@ -207,16 +208,16 @@ class Compared:
             true_events = reader.read(truth)
             for own in others:
                 events = reader.read(own)
-                if len(events) or len(true_events):
-                    days = true_events.days, events.days
-                    span = max(d.max(initial=0.0) for d in days) or 1.0
-                    cosine = labels.cosines(true_events.tokens, events.tokens)
-                    equal.append(toolkit_transport(cosine, (days[0] / span, days[1] / span)))
-                else:
-                    equal.append(0.0)
+                assert true_events.days is not None  # the demo's targets tell the time
+                assert events.days is not None
+                longest = (d.max(initial=0.0) for d in (true_events.days, events.days))
+                span = max(longest) or 1.0
+                cosine = labels.cosines(true_events.tokens, events.tokens)
+                clocks = true_events.days / span, events.days / span
+                equal.append(toolkit_transport(cosine, clocks) if any(cosine.shape) else 0.0)
                 plain = [one[one != self._special("eos")] for one in (truth, own)]
-                clocks = [toolkit_clock([words[token] for token in one]) for one in plain]
-                theirs.append(toolkit_transport(labels.cosines(*plain), (clocks[0], clocks[1])))
+                first, second = (toolkit_clock([words[token] for token in one]) for one in plain)
+                theirs.append(toolkit_transport(labels.cosines(*plain), (first, second)))
             rows[is_member].append((distance, float(np.mean(equal)), float(np.mean(theirs))))
         inside, outside = np.array(rows[True]), np.array(rows[False])
         every = np.concatenate([inside, outside])
