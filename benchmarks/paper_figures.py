@@ -10,6 +10,10 @@ what the toolkit's definitions give (`benchmarks.paper_reference`):
   toolkit's clock and its time tokens among the codes.
 * T2: AUROC, AUPRC, precision and recall of counted hits among members, who are positive wherever
   the class stands; and of continuations drawn anew from prompts that the class is left in.
+* Extraction: the share of members and of nonmembers whose next twelve tokens, after the first ten,
+  come out at least once in two times of 1,000 queries (PrivacyGuard 0.0.2,
+  `ProbabilisticMemorizationAnalysisNode`), beside `extractable_share` of the same windows, which
+  leaves out what anybody would write and counts what is recited greedily.
 
     phigate check paper-t1-t6@1 target.yaml --out run
     python -m benchmarks.paper_figures target.yaml run --out figures.json
@@ -19,6 +23,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import tempfile
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -33,7 +38,7 @@ from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForCausalLM
 
-from benchmarks.end_to_end import evidence_of
+from benchmarks.end_to_end import Stopwatch, evidence_of
 from benchmarks.paper_reference import (
     generate,
     position_by_position,
@@ -50,6 +55,7 @@ from checker.evidence import Pseudonyms
 from checker.kinds import score_column
 from checker.planning import Cell
 from checker.run.prepare import prepare
+from checker.run.running import run_audit
 from checker.run.stored import load_run
 from checker.stats.estimate import Estimate
 from checker.targets import Sampler, Tokens
@@ -57,6 +63,33 @@ from checker.verdict import judge
 
 POLICY = Path("paper-t1-t6@1")
 RECORDS_AT_ONCE = 64
+_KNOWN, _LENGTH, _QUERIES, _TOP_P = 10, 12, 1000, 0.95
+_EXTRACTION = {
+    "apiVersion": "phigate/v1",
+    "kind": "LeakagePolicy",
+    "metadata": {"name": "extraction", "version": "1.0.0", "owner": "benchmarks"},
+    "spec": {
+        "context": "internal",
+        "attackers": {
+            "ten": {
+                "title": "Ten tokens",
+                "knows": {"static": "all", "tokens": _KNOWN},
+                "access": "logprobs",
+            }
+        },
+        "controls": {
+            "extractable": {
+                "title": "Extractable",
+                "probe": "trajectory-memorization",
+                "params": {"length": _LENGTH, "queries": _QUERIES, "chance": 0.5, "topP": _TOP_P},
+                "metric": "excess_extractable",
+                "limits": {"ten": {"fail": 0.05}},
+                "severity": "low",
+                "enforcement": "mandatory",
+            }
+        },
+    },
+}
 HELD_AGAINST = "ten-codes"
 """The attacker whose T1 and T2 are looked at."""
 
@@ -275,6 +308,53 @@ class Compared:
             }
         return found
 
+    # --- extraction -----------------------------------------------------------------------------
+
+    def extraction(self) -> dict[str, Any]:
+        """Hold the share that can be extracted against PrivacyGuard's."""
+        with tempfile.TemporaryDirectory() as folder:
+            policy, run = Path(folder) / "policy.yaml", Path(folder) / "run"
+            policy.write_text(json.dumps(_EXTRACTION), encoding="utf-8")
+            prepared = prepare(policy, self.target)
+            run_audit(
+                prepared.audit, run=run, open_target=prepared.open_target, progress=Stopwatch(),
+                command="phigate run",
+            )  # fmt: skip
+            whole = load_run(run)
+            found = judge(
+                whole.policy, plan=whole.plan, evidence=evidence_of(run), as_of=AS_OF
+            ).findings
+        (cell,) = found
+        assert cell.measurement is not None
+        return {
+            "here": {
+                "members": _bounds(cell.measurement.members),
+                "nonmembers": _bounds(cell.measurement.nonmembers),
+            },
+            "discoverable": {
+                name: self._discoverable(is_member)
+                for name, is_member in (("members", True), ("nonmembers", False))
+            },
+        }
+
+    @torch.inference_mode()
+    def _discoverable(self, is_member: bool) -> float:
+        """Return PrivacyGuard's share, of everybody who has so many tokens."""
+        records, share = self._workload.split(is_member), []
+        first, last = _KNOWN, _KNOWN + _LENGTH
+        own = [records.record(i).tokens[:last] for i in range(len(records))]
+        ids = torch.from_numpy(np.stack([one for one in own if len(one) == last]).astype(np.int64))
+        for part in ids.split(RECORDS_AT_ONCE):
+            weights = self._model(part).logits[:, first - 1 : -1].float().softmax(-1)
+            ranked = weights.sort(-1, descending=True).values
+            inside = ranked.cumsum(-1) - ranked < _TOP_P
+            least = ranked.masked_fill(~inside, torch.inf).amin(-1, keepdim=True)
+            weights = weights.masked_fill(weights < least, 0.0)
+            weights /= weights.sum(-1, keepdim=True)
+            told = weights.gather(-1, part[:, first:, None])[..., 0].double().prod(-1)
+            share += (1 - (1 - told) ** _QUERIES >= 0.5).tolist()
+        return float(np.mean(share))
+
     def _left_in(self, name: str, cell: Cell) -> dict[str, float]:
         """Draw from the first tokens as they stand, for some members with the class and without."""
         spec = self._stored.policy.document.spec
@@ -353,6 +433,7 @@ def main() -> None:
         "T4": compared.membership(),
         "T1": compared.trajectories(),
         "T2": compared.attributes(),
+        "extraction": compared.extraction(),
     }
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
