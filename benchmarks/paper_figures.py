@@ -344,7 +344,8 @@ class Compared:
         first, last = _KNOWN, _KNOWN + _LENGTH
         own = [records.record(i).tokens[:last] for i in range(len(records))]
         ids = torch.from_numpy(np.stack([one for one in own if len(one) == last]).astype(np.int64))
-        for part in ids.split(RECORDS_AT_ONCE):
+        for start in range(0, len(ids), RECORDS_AT_ONCE):
+            part = ids[start : start + RECORDS_AT_ONCE]
             weights = self._model(part).logits[:, first - 1 : -1].float().softmax(-1)
             ranked = weights.sort(-1, descending=True).values
             inside = ranked.cumsum(-1) - ranked < _TOP_P
