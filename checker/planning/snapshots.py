@@ -67,7 +67,7 @@ def _prompt_places(policy: Located[LeakagePolicy]) -> Iterator[tuple[str, str]]:
     """Yield where the numbers stand that make prompts long."""
     spec = policy.document.spec
     for name, attacker in spec.attackers.items():
-        for key in ("events", "last", "random"):
+        for key in ("events", "tokens", "last", "random"):
             value = getattr(attacker.knows, key)
             if value is not None:
                 place = policy.place(("spec", "attackers", name, "knows", key))

@@ -351,6 +351,9 @@ def _decision(judgement: Judgement, applied: Sequence[WaiverUse]) -> str:
         )
     if judgement.verdict == "error" and judgement.exit_code is ExitCode.USAGE:
         return "A waiver does not hold; until it is withdrawn or mended the model is not released."
+    if judgement.verdict == "inconclusive" and not any(f.cell.gating for f in judgement.findings):
+        # unless a prerequisite decides, which says so itself
+        return "None of the policy's tests decides; the model is not released because of them."
     return {
         "pass": "The model may be released under this policy.",
         "fail": "The model must not be released under this policy.",

@@ -16,6 +16,7 @@ from pydantic import Field
 
 from checker.canonical import JsonModel
 from checker.report.comparison import (
+    UNMEASURED,
     CellChange,
     ComparedCell,
     ComparedReport,
@@ -35,7 +36,8 @@ class TrendRow:
     Args:
         told: the test, and how it changed from the first report to the last; of a test that only
             reports between them have, how it changed last.
-        points: [reports], the oldest first; None where a report does not have the test.
+        points: [reports], the oldest first; None where a report does not have the test, or had it
+            asked another way than the reports after it.
         is_whole: whether `told` speaks of the first report and the last.
     """
 
@@ -74,8 +76,15 @@ class Trend(JsonModel):
                 change = step.get(name)
                 points.append(None if change is None else change.after)
             told = whole.get(name) or latest[name]
+            for place, step in enumerate(changes, start=1):
+                if (change := step.get(name)) is not None and _asks_otherwise(change):
+                    points[:place] = [None] * place
             rows.append(TrendRow(told, tuple(points), is_whole=name in whole))
         return sorted(rows, key=_rank)  # stable
+
+
+def _asks_otherwise(change: CellChange) -> bool:
+    return change.direction == "not-comparable" and change.why != UNMEASURED
 
 
 def _rank(row: TrendRow) -> int:

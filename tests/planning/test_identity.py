@@ -67,6 +67,7 @@ DOCUMENTS: list[BaseModel] = [
 OTHER_VALUES: dict[str, Any] = {
     "static": "all",
     "events": 11,
+    "tokens": 12,
     "last": 3,
     "random": 3,
     "code_types": ["LAB//*"],

@@ -257,7 +257,7 @@ def test_charts_say_in_words_what_they_draw() -> None:
     drawings = [svg.get("aria-labelledby") for svg in page.all("svg") if svg.get("role") == "img"]
     kinds = [(str(names).partition("-")[0]) for names in drawings]
     # leakage: one per class, because membership has no two groups to compare; power: all controls
-    assert kinds == ["ladder", "glance", *["chart"] * 3, "roc", *["power"] * 4]
+    assert kinds == ["ladder", "glance", *["chart"] * 3, *["people"] * 3, "roc", *["power"] * 4]
     # 61 of 142 members: 42.96 %, with bounds 35.9 and 50.3 (Clopper-Pearson, one-sided 95 %)
     assert "Neighbor: members 43.0 % (35.9 % to 50.3 %)" in page.text
 

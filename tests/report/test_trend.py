@@ -89,6 +89,15 @@ def test_a_test_that_only_some_runs_asked_is_kept_with_its_gaps() -> None:
     assert (row.told.direction, row.points[1:]) == ("gone", (None, None))
 
 
+def test_what_was_asked_another_way_is_no_part_of_a_row() -> None:
+    first, *later = runs([disclosed(3)], [disclosed(20)], [disclosed(60)])
+    control = first.controls[0].model_copy(update={"params": {"samples": 1}})
+    trend = trend_of([first.model_copy(update={"controls": [control]}), *later])
+    (row,) = trend.rows()
+    assert [point is None for point in row.points] == [True, False, False]
+    assert row.told.direction == "not-comparable"
+
+
 def test_fewer_than_three_or_two_audiences_are_no_trend() -> None:
     with pytest.raises(ValueError, match="two are a comparison"):
         trend_of(creeping()[:2])
