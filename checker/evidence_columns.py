@@ -128,7 +128,9 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "half": _FLAG,
     },
     "overlap": {
-        **dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
+        **dict.fromkeys(
+            ("exact", "near", "same_codes", "members", "nonmembers", "compared"), _COUNT
+        ),
         "set_aside": _TEXTS,
     },
     "comparability": {"score": _NUMBER},

@@ -15,6 +15,7 @@ from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
 from checker.planning.model import CheckPower, ReleaseChance
+from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.planning.power import prompts_too_long
 from checker.planning.release import blocks
 from checker.planning.remedies import remedy, undecided
@@ -65,10 +66,18 @@ def _print_near_duplicates(plan: AuditPlan, console: Console) -> None:
     if not near:
         return
     everybody = plan.data.nonmembers + aside
+    same = plan.data.same_codes
+    if same > SAME_CODES_ALLOWED * everybody:
+        console.print(
+            f"[bold]{same:,} of {everybody:,} nonmembers have a member's codes in the same"
+            " order[/], so many that patients may stand in both splits: no excess and no membership"
+            " metric can pass. Take out who stands in both."
+        )
     most = plan.policy.document.spec.parameters.max_near_duplicates
     found = f"{near:,} of {everybody:,} nonmembers have nearly a member's record"
     if near <= most * everybody:
-        console.print(f"{found} and are left out of every cell.")
+        which = f" {same:,} of them have a member's codes in the same order." if same else ""
+        console.print(f"{found} and are left out of every cell.{which}")
     else:
         console.print(
             f"[bold]{found}, more than the policy's {most:.0%}[/], so no excess and no membership"

@@ -196,8 +196,9 @@ class DataSnapshot(JsonModel):
     `patients` is how they were drawn (`sampling.patients`), and `drawn` says who of them is looked
     at; None where everybody is. `nonmembers` are those who are
     judged. `near_duplicates` are nonmembers whose record nearly
-    equals a member's, and `set_aside` says how many of them were left out of the nonmembers;
-    `copied` are those whose record is a member's, who stay, so that no excess can count.
+    equals a member's, `same_codes` those of them with a member's codes in the same order, and
+    `set_aside` says how many of them were left out of the nonmembers; `copied` are those who have a
+    member's times and values too, who stay, so that no excess can count.
     `spare` are patients of whom nothing is judged, but for those of them whom the model may know.
     `tokens_left_out` lie outside the window that is scored. `unused_tokens` are ids of the
     vocabulary that no record holds; `unexplained_tokens` are those among them, a few by name, that
@@ -213,6 +214,7 @@ class DataSnapshot(JsonModel):
     patients: Literal["auto", "all"] | int = "all"
     drawn: DrawnPatients | None = None
     near_duplicates: int = 0
+    same_codes: int = 0
     set_aside: int = 0
     copied: int = 0
     spare: int = 0
@@ -361,6 +363,18 @@ class Cost(JsonModel):
     training_tokens: int = 0
 
 
+class PromptGap(JsonModel):
+    """How much more prompts promise a cell's class in members than in nonmembers, as it was found.
+
+    `value` is the gap of `checker.verdict.comparability.base_rate_gap`, `error` its standard error
+    and `freedom` the degrees of freedom of its bounds.
+    """
+
+    value: float
+    error: float
+    freedom: float
+
+
 class CheckPower(JsonModel):
     """A check that can stop what a cell's bounds would pass, and what is known of it before.
 
@@ -411,7 +425,8 @@ class AuditPlan(JsonModel):
     are all that can stop a pass beside bounds, and `release` is what both leave of the chance of a
     model that leaks nothing; no verdict depends on either.
     `nonmember_jobs` are digests of the jobs that look for nonmembers in the model, which cells may
-    share.
+    share. `prompt_gaps` are known, by the cell's id, where somebody asked what prompts promise
+    before the audit (`phigate plan`); the plan of a run has none, and the judge asks the evidence.
     """
 
     schema_version: Literal["1"] = "1"
@@ -426,6 +441,7 @@ class AuditPlan(JsonModel):
     release: ReleaseChance | None = None
     nonmember_jobs: list[str] = Field(default_factory=list)
     depth: Depth = Depth()
+    prompt_gaps: dict[str, PromptGap] = Field(default_factory=dict)
     cost: Cost
     seed: int = Field(ge=0)
     confidence: float = Field(ge=0.5, lt=1)

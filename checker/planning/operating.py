@@ -152,6 +152,7 @@ def scaled(plan: AuditPlan, *, members: int, nonmembers: int) -> AuditPlan:
             "members": members,
             "nonmembers": nonmembers,
             "near_duplicates": round(plan.data.near_duplicates * outside),
+            "same_codes": round(plan.data.same_codes * outside),
             "set_aside": round(plan.data.set_aside * outside),
         }
     )

@@ -140,6 +140,7 @@ def data_snapshot(
         drawn=None if draw.is_whole else _drawn(draw),
         near_duplicates=overlap.near,
         set_aside=len(overlap.set_aside),
+        same_codes=overlap.same_codes,
         copied=overlap.exact,
         spare=len(compared.spare),
         events=coverage.events,

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         bounded_mean_difference,
         means_needed,
         pass_probability_mean_difference,
+        pass_probability_mean_less_gap,
         zero_bound_mean,
     )
     from checker.stats.bootstrap import MIN_SAMPLE, bootstrap_mean, bootstrap_mean_difference
@@ -79,7 +80,7 @@ _NAMES = {
     "auc": "MIN_GROUP auroc roc tpr_at_fpr",
     "betting": (
         "bounded_mean bounded_mean_difference means_needed pass_probability_mean_difference "
-        "zero_bound_mean"
+        "pass_probability_mean_less_gap zero_bound_mean"
     ),
     "bootstrap": "MIN_SAMPLE bootstrap_mean bootstrap_mean_difference",
     "epsilon": "epsilon_lower_bound",
@@ -152,6 +153,7 @@ __all__ = [
     "pass_probability_exposed",
     "pass_probability_less_gap",
     "pass_probability_mean_difference",
+    "pass_probability_mean_less_gap",
     "pass_probability_rate",
     "pass_probability_tpr",
     "placebo_confidence",

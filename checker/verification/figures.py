@@ -153,10 +153,13 @@ def _near_duplicates(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
     job = plan.job("overlap")
     table = evidence.of(job.digest) if job else None
     for row in [] if table is None else table.to_pylist():
-        found = row["near"], len(row["set_aside"])
-        if (plan.data.near_duplicates, plan.data.set_aside) != found:
-            said = f"{plan.data.near_duplicates} near-duplicates, {plan.data.set_aside} set aside"
-            yield f"says {said}, and the evidence has {found[0]} and {found[1]}"
+        found = row["near"], row["same_codes"], len(row["set_aside"])
+        planned = plan.data.near_duplicates, plan.data.same_codes, plan.data.set_aside
+        if planned != found:
+            yield (
+                f"says {planned[0]} near-duplicates, {planned[1]} of the same codes, {planned[2]}"
+                f" set aside, and the evidence has {found[0]}, {found[1]} and {found[2]}"
+            )
 
 
 def _compared_size(table: pa.Table, split: str) -> list[int]:

@@ -101,6 +101,7 @@ def code_systems_of(plan: dict[str, Any]) -> dict[str, Any]:
     ("change", "says"),
     [
         (lambda plan: plan["data"].update(nearDuplicates=1), "says 1 near-duplicates"),
+        (lambda plan: plan["data"].update(sameCodes=1), "1 of the same codes"),
         (lambda plan: plan["data"].update(setAside=2), "2 set aside"),
         (lambda plan: plan["data"].update(nonmembers=7), "says 7 nonmembers"),
         (lambda plan: code_systems_of(plan).update(CODES), "codeSystems of job"),

@@ -129,8 +129,9 @@ REASONS = {
     ),
     "split-overlap": Reason(
         "patients in both groups",
-        "Some patients are in both groups, so the nonmembers are not patients the model never saw.",
-        "Remove these patients from the nonmembers and run the audit again.",
+        "Some nonmembers have a member's whole record, or more of them than strangers would have a"
+        " member's codes in the same order: the nonmembers are not patients the model never saw.",
+        "Remove who is in both groups from the nonmembers and run the audit again.",
     ),
     "near-duplicates": Reason(
         "many near-duplicate records in both groups",
