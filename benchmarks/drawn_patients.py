@@ -1,11 +1,11 @@
-"""Are verdicts on a draw of the patients true of all of them? Whole audits, `sampling.patients: auto`.
+"""Are verdicts on a draw of the patients true of all of them? Whole audits with `patients: auto`.
 
-One cohort of made-up patients; a table-driven model that recites the continuation of exactly so many
-members, by lot from those who have each combination of two classes, that the excess over *everybody*
-is nothing, the limit, or twice the limit. Each audit draws other patients (the policy's seed), and
-goes the whole way: files, plan, draw, preflight, jobs, judge. Judged are a class and a pool of two
-classes by the share told on, and the class by the mean probability; with splits declared as a lot,
-and as `other`, where what prompts promise is subtracted.
+One cohort of made-up patients; a table-driven model that recites the continuation of exactly so
+many members, by lot from those who have each combination of two classes, that the excess over
+*everybody* is nothing, the limit, or twice the limit. Each audit draws other patients (the policy's
+seed), and goes the whole way: files, plan, draw, preflight, jobs, judge. Judged are a class and a
+pool of two classes by the share told on, and the class by the mean probability; with splits
+declared as a lot, and as `other`, where what prompts promise is subtracted.
 
 Of audits at the limit as many may pass as the confidence says, and as many may fail: the exact
 95 % upper bound of either share must be at most 7 %. At nothing, what passes stands beside what the
