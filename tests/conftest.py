@@ -60,7 +60,7 @@ offer_simulated_backend()
 reference_patients.RECIPE.update(
     layers=1, width=16, heads=2, batch=32, learning_rate=1e-2, max_epochs=2
 )
-os.fsync = lambda stream: None  # a machine that loses its power loses the tests as well
+os.fsync = lambda fd: None  # a machine that loses its power loses the tests as well
 clock.current_time = lambda: MEASURED  # in this process the day stands still, whatever it is
 for variable in ("PHIGATE_LEDGER", "PHIGATE_KEY_PASSPHRASE"):
     os.environ.pop(variable, None)  # no test may write into the ledger of whoever runs it

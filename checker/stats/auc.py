@@ -16,6 +16,7 @@ passes. Scores: higher is more member-like (or more like the class).
 from __future__ import annotations
 
 import math
+from bisect import bisect_left, bisect_right
 
 import numpy as np
 import scipy
@@ -159,9 +160,12 @@ def lenient_rank(n: int, *, fpr: float, confidence: float) -> int | None:
     Returns:
         The least j with P(rate >= fpr) >= 1 - α/2, or None when no rank is enough.
     """
-    ranks = np.arange(1, n + 1)
-    enough = scipy.special.betaincc(ranks, n - ranks + 1, fpr) >= (1 + confidence) / 2
-    return int(ranks[enough][0]) if enough.any() else None
+
+    def chance(rank: int) -> float:  # rises with the rank
+        return float(scipy.special.betaincc(rank, n - rank + 1, fpr))
+
+    below = bisect_left(range(1, n + 1), (1 + confidence) / 2, key=chance)
+    return below + 1 if below < n else None
 
 
 def strict_rank(n: int, *, fpr: float, confidence: float) -> int | None:
@@ -171,9 +175,12 @@ def strict_rank(n: int, *, fpr: float, confidence: float) -> int | None:
         The greatest j, counted from the highest score, with P(rate <= fpr) >= 1 - α/2 when everyone
         above the j-th is accused, or None when no rank is strict enough.
     """
-    ranks = np.arange(1, n + 1)
-    enough = scipy.special.betainc(ranks, n - ranks + 1, fpr) >= (1 + confidence) / 2
-    return int(ranks[enough][-1]) if enough.any() else None
+
+    def chance(rank: int) -> float:  # falls with the rank
+        return float(scipy.special.betainc(rank, n - rank + 1, fpr))
+
+    enough = (1 + confidence) / 2
+    return bisect_right(range(1, n + 1), -enough, key=lambda rank: -chance(rank)) or None
 
 
 def _smallest_n(*, fpr: float, confidence: float) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+from functools import lru_cache
+from typing import NamedTuple
 
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, wrapped, write
 from checker.report.index import ReportIndex
@@ -13,6 +15,15 @@ from checker.report.wording.numbers import grouped
 from checker.report.wording.plain import shorten
 
 _WIDTH_IN, _ROW_IN = 3.9, 0.5
+
+
+class _Row(NamedTuple):
+    """A cell: its attacker in words, how many pass at all or likely, and how many there are."""
+
+    who: str
+    at_all: int
+    likely: int | None
+    there: int | None
 
 
 def power_charts(report: Report) -> list[Chart]:
@@ -64,17 +75,29 @@ def _power(
     *,
     ends: tuple[float, float],
 ) -> Chart:
-    title, (low, high) = index.class_of(control), ends
     whom = "continuations" if any(c.sample and c.sample.rollouts for c in cells) else "members"
     if control.attribute_class is not None and whom == "members":
         whom = "eligible members"
+    rows = tuple(
+        _Row(_who(cell, index), cell.needs.at_all, cell.needs.likely, sample_of(cell))
+        for cell in cells
+        if cell.needs.at_all is not None
+    )
+    return _drawn(key, index.class_of(control), whom, rows, ends=ends)
+
+
+@lru_cache(maxsize=500)  # for every audience, and whoever renders a report again
+def _drawn(
+    key: str, title: str, whom: str, rows: tuple[_Row, ...], *, ends: tuple[float, float]
+) -> Chart:
+    low, high = ends
 
     def paint(axes: Axes) -> None:
         axes.set_xscale("log")
         axes.set_xlim(low, high)
-        axes.set_ylim(len(cells) - 0.35, -0.6)
-        for row, cell in enumerate(cells):
-            _row(axes, row, cell, _who(cell, index), ends=ends)
+        axes.set_ylim(len(rows) - 0.35, -0.6)
+        for place, row in enumerate(rows):
+            _paint(axes, place, row, ends=ends)
         powers = range(round(math.log10(low)), round(math.log10(high)) + 1)
         axes.set_xticks([10.0**p for p in powers], [grouped(10**p) for p in powers])
         axes.minorticks_off()
@@ -89,9 +112,9 @@ def _power(
         f"For each attacker: how many {whom} there are, how many a pass needs at the least, and"
         " with about how many a model that leaks nothing passes four times of five."
     ]
-    parts += [_describe(cell, _who(cell, index), whom) for cell in cells]
+    parts += [_describe(row, whom) for row in rows]
     description = " ".join(parts)
-    height = 0.62 + _ROW_IN * len(cells)
+    height = 0.62 + _ROW_IN * len(rows)
     svg = draw(paint, key, title, description, size=(_WIDTH_IN, height),
                margins=Margins(left=0.12, right=0.3, top=0.05, bottom=0.5))  # fmt: skip
     return Chart(key, title, f"How many {whom} would decide", description, svg)
@@ -102,30 +125,28 @@ def _who(cell: CellReport, index: ReportIndex) -> str:
     return who if cell.subgroup == "all" else f"{who}, {subgroup_words(cell.subgroup)}"
 
 
-def _row(axes: Axes, row: int, cell: CellReport, who: str, *, ends: tuple[float, float]) -> None:
+def _paint(axes: Axes, place: int, row: _Row, *, ends: tuple[float, float]) -> None:
     """Draw what is needed as a stroke from the least to the likely, and what there is as a dot."""
-    at_all, likely, there = cell.needs.at_all, cell.needs.likely, sample_of(cell)
-    assert at_all is not None  # cells without have no row
+    who, at_all, likely, there = row
     write(
         axes,
         wrapped(who, 58, most=1),
-        (0, row),
+        (0, place),
         within=("axes fraction", "data"),
         aside=(0, 11),
         size=9.0,
     )
-    axes.hlines(row, *ends, color=RULE, linewidth=1.0)
-    axes.plot([at_all], [row], marker="|", markersize=11, markeredgewidth=2.0, color=MUTED)
+    axes.hlines(place, *ends, color=RULE, linewidth=1.0)
+    axes.plot([at_all], [place], marker="|", markersize=11, markeredgewidth=2.0, color=MUTED)
     if likely is not None:
-        axes.hlines(row, at_all, likely, color=NONMEMBERS, linewidth=3.0, alpha=0.45)
-        axes.plot([likely], [row], marker="|", markersize=11, markeredgewidth=2.0,
+        axes.hlines(place, at_all, likely, color=NONMEMBERS, linewidth=3.0, alpha=0.45)
+        axes.plot([likely], [place], marker="|", markersize=11, markeredgewidth=2.0,
                   color=NONMEMBERS)  # fmt: skip
     if there:
-        axes.plot([there], [row], marker="o", markersize=7.0, color=MEMBERS, clip_on=False)
+        axes.plot([there], [place], marker="o", markersize=7.0, color=MEMBERS, clip_on=False)
 
 
-def _describe(cell: CellReport, who: str, whom: str) -> str:
-    there, likely = sample_of(cell), cell.needs.likely
-    have = "the number is withheld" if there is None else f"{grouped(there)} {whom}"
-    most = "" if likely is None else f", about {grouped(likely)} for a likely one"
-    return f"{shorten(who, 120)}: {have}; {grouped(cell.needs.at_all)} for a pass at all{most}."
+def _describe(row: _Row, whom: str) -> str:
+    have = "the number is withheld" if row.there is None else f"{grouped(row.there)} {whom}"
+    most = "" if row.likely is None else f", about {grouped(row.likely)} for a likely one"
+    return f"{shorten(row.who, 120)}: {have}; {grouped(row.at_all)} for a pass at all{most}."
