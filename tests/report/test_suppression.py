@@ -470,8 +470,8 @@ EVERYBODY_MAY_SEE = {
 }  # fmt: skip
 CHANGED = {
     "explanation", "estimate", "members", "nonmembers", "reported", "p_value", "placebo", "sample",
-    "power", "withheld", "roc", "reason", "bound_side", "times_limit", "stopped_early", "evidence",
-    "above_none", "remedy",
+    "power", "withheld", "roc", "standing_out", "reason", "bound_side", "times_limit",
+    "stopped_early", "evidence", "above_none", "remedy",
 }  # fmt: skip
 
 
