@@ -38,7 +38,8 @@ def folder(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """Targets beside a sound reference, which differ in what they kept of four hundred canaries.
 
     `leaking` keeps every canary that was planted, `sound` only the beacons, which stood in the
-    shard many times, and `untrained` was never trained on the shard.
+    shard many times, and `untrained` was never trained on the shard. Of that of `filtered` whoever
+    trained took out the outliers, which are those canaries that do not begin like patients.
     """
     folder = tmp_path_factory.mktemp("canaries") / "targets"
     shutil.copytree(simulated_targets, folder)
@@ -56,6 +57,7 @@ def folder(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "leaking": planted.included | planted.beacon,
         "sound": planted.beacon,
         "untrained": np.zeros(len(planted), dtype=np.bool_),
+        "filtered": planted.beacon & planted.natural,
     }
     for name, which in kept.items():
         write_planted(folder, name, planted, which)
@@ -115,6 +117,16 @@ def test_a_target_that_never_saw_the_shard_does_not_pass(audited: Callable[[str]
     assert (found["verdict"], found["reason"]) == ("inconclusive", "attack-not-shown-to-work")
     assert "beacons" in found["explanation"]
     assert outcome.code == ExitCode.INCONCLUSIVE
+
+
+def test_a_shard_of_which_the_outliers_were_taken_out_shows_nothing(
+    audited: Callable[[str], Audit],
+) -> None:
+    outcome = audited("filtered")
+    found = outcome.cell("exposure")
+    assert (found["verdict"], found["reason"]) == ("inconclusive", "attack-not-shown-to-work")
+    assert "implausible beacons" in found["explanation"]
+    assert "natural" not in found["explanation"]
 
 
 def test_without_a_reference_model_the_ratio_is_not_tested(folder: Path, tmp_path: Path) -> None:
