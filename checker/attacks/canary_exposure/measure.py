@@ -92,6 +92,8 @@ class CanaryObservations(Observations):
 class CanaryMeasuring(Measuring[CanaryObservations, CanaryExposureParams]):
     """Takes scores of canaries; the estimators ask for enough of them themselves."""
 
+    bounds_privacy = True
+
     def observations(self, evidence: CellEvidence) -> CanaryObservations:
         """Put the scores of the manifest's canaries and beacons together."""
         table = _in_order(evidence.tables["canaries"])
@@ -135,6 +137,24 @@ class CanaryMeasuring(Measuring[CanaryObservations, CanaryExposureParams]):
             return {}
         guesses = _guessed(observations, params=params)
         return {GAUSSIAN: _gaussian(guesses, confidence=confidence)} if guesses.delta else {}
+
+    def privacy_bound(
+        self,
+        observations: CanaryObservations,
+        *,
+        params: CanaryExposureParams,
+        delta: float,
+        confidence: float,
+    ) -> float:
+        """Guess as the control says; its own δ is that of its own limit."""
+        guesses = _guessed(observations, params=params)
+        return epsilon_lower_bound(
+            guesses.correct,
+            guesses=guesses.n,
+            canaries=guesses.canaries,
+            delta=delta,
+            confidence=confidence,
+        )
 
     def detection(self, observations: CanaryObservations, *, confidence: float) -> Detection:
         """Say whether what must be found was found; otherwise a low exposure shows nothing.
