@@ -15,6 +15,7 @@ from typing import Literal
 import scipy
 
 from checker import stats
+from checker.attacks.api import load_attack
 from checker.planning.cells import base_rate_cells, metric_of
 from checker.planning.learned_splits import compares_splits, learned_splits
 from checker.planning.model import AuditPlan, Cell, CheckPower, Job, PromptGap
@@ -42,7 +43,7 @@ def check_powers(plan: AuditPlan) -> list[CheckPower]:
     on_split = [cell for cell in deciding if metric_of(cell).rests_on_split]
     found = [*_of_the_instrument(plan, deciding), *_of_the_splits(plan, on_split)]
     found += [_direction(plan, deciding), *_of_the_reference(plan, deciding)]
-    found.append(_shared_prompts(on_split))
+    found += [_declared_privacy(plan, deciding), _shared_prompts(on_split)]
     return [*_prerequisites(plan), *(check for check in found if check.cells)]
 
 
@@ -505,6 +506,21 @@ def _of_the_reference(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Che
         chance=1 - false_alarms.LEARNED_REFERENCE,
         is_floor=True,
         cells=sum(compares_splits(cell) for cell in asking),
+    )
+
+
+def _declared_privacy(plan: AuditPlan, deciding: Sequence[Cell]) -> CheckPower:
+    """A guarantee that holds is disproved by chance alone."""
+    declared = plan.target.document.spec.study.training.differential_privacy
+    compared = [one for one in deciding if load_attack(one.probe).measuring.bounds_privacy]
+    return CheckPower(
+        name="declared-privacy",
+        reason="declared-privacy-refuted",
+        title="canaries do not disprove the differential privacy that is declared",
+        chance=1 - false_alarms.PRIVACY,
+        is_floor=True,
+        condition="it holds",
+        cells=0 if declared is None else len(compared),
     )
 
 

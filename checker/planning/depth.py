@@ -14,7 +14,6 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.planning.builder import PlanBuilder
-from checker.planning.extraction import KIND as EXTRACTION
 from checker.planning.model import AuditPlan, Cell, ClassDepth, Depth, Job, TokenDepth
 from checker.planning.workload import LabelSet
 from checker.records.prompts.source import blocks
@@ -163,10 +162,10 @@ def _token_depth(
 
 def _scoring(builder: PlanBuilder) -> Iterator[str]:
     """Yield the jobs that look at whole records of the model under audit."""
-    for job in builder.jobs.values():
-        behind_a_cut = job.inputs.get("windows") == "cut"
-        if job.runs_on == "target" and job.kind in {"scores", EXTRACTION} and not behind_a_cut:
-            yield job.digest
+    for name in builder.scored:
+        job = builder.jobs[name]
+        if job.runs_on == "target" and job.inputs.get("windows") != "cut":
+            yield name
 
 
 def _continued(

@@ -28,6 +28,8 @@ from checker.stats.false_alarms import base_rate_confidence
 from checker.verdict import blind_learner
 from checker.verdict.assignment import BaseRates
 from checker.verdict.checks import AdmissibilityCheck
+from checker.verdict.declared_privacy import NAME as DECLARED_PRIVACY
+from checker.verdict.declared_privacy import privacy_objection
 from checker.verdict.direction import chance_p_value
 from checker.verdict.draws import NAME as DRAWS
 from checker.verdict.draws import draws_objection
@@ -438,6 +440,10 @@ class CellJudge:
         )
         if detection is not None and not detection.shown and finding.verdict == "pass":
             return prompt_format.name, detection.explanation
+        guarantee = self.checks.get(DECLARED_PRIVACY)
+        refuted = privacy_objection(guarantee, cell, passes=finding.verdict == "pass")
+        if refuted is not None:
+            return refuted
         if prompt_format.holds is None and finding.verdict == "pass":
             return prompt_format.name, prompt_format.explanation
         return None

@@ -143,6 +143,17 @@ def test_without_scores_of_whole_records_most_of_them_are_not_looked_at(folder: 
     assert planned(folder, {"mood": MEMBERSHIP}).audit.plan.depth.classes == {}
 
 
+def test_the_learned_score_looks_at_whole_records_too(folder: Path) -> None:
+    strongest = {**MEMBERSHIP, "params": {"score": "strongest"}}
+    one, other = (
+        planned(folder, {"near": hiv("static"), "m": control}).audit.plan.depth.tokens
+        for control in (MEMBERSHIP, strongest)
+    )
+    assert one == other
+    assert other is not None
+    assert other.scored > 0
+
+
 def test_another_policy_takes_over_what_its_attackers_reach_and_no_more(folder: Path) -> None:
     wide = planned(folder, {"near": hiv("events-10", "static"), "m": MEMBERSHIP}).audit.plan
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from auditing import write_policy
+from auditing import phigate, write_policy
 from judging import AS_OF, Bench, policy
 from scipy.stats import norm
 
@@ -295,7 +295,7 @@ def test_checks_that_prove_a_fault_cost_at_most_two_of_a_hundred_together() -> N
 def test_every_check_of_a_plan_costs_its_share_and_no_more(
     simulated_targets: Path, tmp_path: Path
 ) -> None:
-    """A learned score, a declared reference and spare patients: all checks of a declared lot."""
+    """A learned score, a declared reference, spare patients, a guarantee and canaries."""
     folder = shutil.copytree(simulated_targets, tmp_path / "targets")
     target = yaml.safe_load((folder / "sound.yaml").read_text())
     target["spec"]["data"] |= {"assignment": "random", "assignedBy": "a die", "spare": "tuning"}
@@ -304,7 +304,12 @@ def test_every_check_of_a_plan_costs_its_share_and_no_more(
     other["unigram"] = other["unigram"][::-1]
     (folder / "reference.json").write_text(json.dumps(other))
     target["spec"]["reference"] = {"backend": "simulated", "path": "reference.json"}
+    private = {"epsilon": 8.0, "delta": 1e-6, "unit": "patient"}
+    target["spec"]["study"] = {"training": {"differentialPrivacy": private}}
     (folder / "all.yaml").write_text(yaml.safe_dump(target))
+    manifest = tmp_path / "manifest.json"
+    phigate("canaries", "make", folder / "all.yaml", "--out", tmp_path / "shard",
+            "--manifest", manifest, "--count", 120, "--events", 8)  # fmt: skip
     asked: dict[str, dict[str, Any]] = {
         "hiv-disclosure": {"limits": {"events-10": {"fail": 0.1}}},
         "membership": {"params": {"score": "strongest"}, "limits": {"record": {"fail": 0.7}}},
@@ -313,6 +318,12 @@ def test_every_check_of_a_plan_costs_its_share_and_no_more(
             "metric": "membership_auroc",
             "params": {"score": "loss"},
             "limits": {"record": {"fail": 0.7}},
+        },
+        "canaries": {
+            "probe": "canary-exposure",
+            "metric": "exposure_bits",
+            "params": {"manifest": "manifest.json"},
+            "limits": {"record": {"fail": 2.0}},
         },
     }
     plan = prepare(write_policy(tmp_path / "policy.yaml", asked), folder / "all.yaml").plan

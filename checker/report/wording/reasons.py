@@ -177,6 +177,14 @@ REASONS = {
         "Compare the target's tokenization (start token, order of static facts, age) with the one"
         " the model was trained on. Of canaries, check that their shard was trained on.",
     ),
+    "declared-privacy-refuted": Reason(
+        "declared guarantee disproved",
+        "The canaries show more of the training data than the differential privacy that the owner"
+        " declares allows: the training was not what is declared, so what else is declared of it"
+        " counts for nothing here.",
+        "Find out what the training did otherwise (clipping, noise, accounting, the unit that is"
+        " protected), and correct study.training.differentialPrivacy, or train again.",
+    ),
     "expectation-not-met": Reason(
         "trainer expects something else",
         "What the target declares that its trainer expects, token sequences or a loss, was not"
