@@ -75,7 +75,7 @@ EXCLUDED: dict[type, frozenset[str]] = {
         }
     ),
     # where files lie: digests of their contents stand beside
-    ModelSpec: frozenset({"path"}),
+    ModelSpec: frozenset({"path", "adapter"}),
     # and what is said of how the patients came there
     DataSpec: frozenset({"path", "codes", "assignment", "assigned_by"}),
 }

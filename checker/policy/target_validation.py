@@ -115,6 +115,10 @@ def target_problems(target: Located[AuditTarget]) -> list[Problem]:
 
 
 def _check_backend(spec: TargetSpec, say: Say) -> None:
+    for name, model in (("model", spec.model), ("reference", spec.reference)):
+        if model is not None and model.adapter is not None and model.backend != "huggingface":
+            message = f"only backend: huggingface reads an adapter, not '{short(model.backend)}'"
+            say(("spec", name, "adapter"), message)
     path = ("spec", "model", "backend")
     try:
         known = plugin_names("phigate.targets")

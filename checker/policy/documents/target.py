@@ -35,6 +35,12 @@ class ModelSpec(Element):
         "huggingface", description="what loads the model: huggingface, or a plug-in"
     )
     path: Text = Field(description="local directory, relative to this file", examples=["./model"])
+    adapter: Text | None = Field(
+        None,
+        description="local directory of a LoRA adapter, as peft saves it, that the model at `path`"
+        " is released with",
+        examples=["./adapter"],
+    )
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"), Form("auto, cpu, cuda or cuda:N")
     ] = Field("auto", description="auto, cpu, cuda or cuda:N")
