@@ -109,7 +109,7 @@ def _add(
 ) -> None:
     if set(own) != {"A", "B"}:
         raise TargetError(f"{adapter.weights}: {name} has one matrix of two; copy it again")
-    weight = getattr(module, "weight", None)
+    weight: Any = getattr(module, "weight", None)
     a, b = own["A"].float(), own["B"].float()
     fits = a.ndim == b.ndim == 2 and b.shape[1] == a.shape[0]
     turned = isinstance(module, Conv1D | nn.Embedding)
