@@ -75,7 +75,7 @@ EXCLUDED: dict[type, frozenset[str]] = {
         }
     ),
     # where files lie: digests of their contents stand beside; so do options (`builder`)
-    ModelSpec: frozenset({"path", "options"}),
+    ModelSpec: frozenset({"path", "adapter", "options"}),
     # and what is said of how the patients came there
     DataSpec: frozenset({"path", "codes", "assignment", "assigned_by"}),
 }

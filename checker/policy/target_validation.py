@@ -118,6 +118,10 @@ def target_problems(target: Located[AuditTarget]) -> list[Problem]:
 
 def _check_backend(target: Located[AuditTarget], problems: list[Problem]) -> None:
     say, spec = target.complaints(problems), target.document.spec
+    for name, model in (("model", spec.model), ("reference", spec.reference)):
+        if model is not None and model.adapter is not None and model.backend != "huggingface":
+            message = f"only backend: huggingface reads an adapter, not '{short(model.backend)}'"
+            say(("spec", name, "adapter"), message)
     try:
         known = plugin_names(_BACKENDS)
     except PluginError as error:

@@ -38,10 +38,11 @@ class Prepared:
 
     @property
     def model_paths(self) -> list[Path]:
-        """Where the model and, if there is one, the reference model lie."""
+        """Where the model and, if there is one, the reference model lie, and their adapters."""
         spec = self.target.document.spec
-        models = (one for one in (spec.model, spec.reference) if one is not None)
-        return [self.base / one.path for one in models if one.path]
+        models = [one for one in (spec.model, spec.reference) if one is not None]
+        paths = [path for one in models for path in (one.path, one.adapter) if path]
+        return [self.base / path for path in paths]
 
     def open_target(self) -> TargetModel:
         """Load the model under audit.

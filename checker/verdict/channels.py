@@ -21,13 +21,15 @@ from checker.records.prompt_format import (
     NO_CHANNEL,
     channel_variant,
 )
-from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck, surely_higher
+from checker.verdict.checks import AdmissibilityCheck, surely_higher
 
 LEVEL = 0.01
 """Of channels that the model does not heed, so many at the most are said to be heeded."""
 
-UNHEEDED = FORMAT_MARGIN
-"""By this share of its loss, at the most, a channel changes it that the model hardly heeds."""
+UNHEEDED = 0.05
+"""By this share of its loss a patient's, at the most, changes with a channel that the model hardly
+heeds: 0.035 of a sound model, and 0.07 of an over-trained one that was told a wrong channel
+(`benchmarks/wrong_channels.py`)."""
 
 
 def channel_check(

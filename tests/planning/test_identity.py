@@ -82,6 +82,7 @@ OTHER_VALUES: dict[str, Any] = {
     "device": "cuda:1",
     "dtype": "float16",
     "trust_remote_code": True,
+    "adapter": "adapter",
     "members": "tuning",
     "nonmembers": "tuning",
     "spare": "tuning",

@@ -110,12 +110,14 @@ def test_a_model_with_channels_conforms(
 ) -> None:
     name, rules = CASES[case]
     target = opened(models / name, rules)
+    own: Any = target
+    assert own._keeps_channels([record(20, rules, seed=0)])
+    assert not own._keeps_channels([record(8, rules, seed=0)])  # too short to try
     if not cached:
-        monkeypatch.setattr(target._model, "_channels_cached", False)  # type: ignore[attr-defined]
+        monkeypatch.setattr(own._model, "_keeps_channels", lambda prompts: False)
     records = [record(length, rules, seed=length) for length in (30, 17, 24, 9)]
     usage = Usage(longest_record=30, longest_prompt=20, horizon_tokens=8, eos_id=2)
     found = examine(target, records, usage=usage)
-    assert target._model._channels_cached is cached  # type: ignore[attr-defined]
     for check in ("later-tokens", "batch-composition", "cached-decoding", "left-padding"):
         assert found[check] < 1e-3
     assert found["drawn-against-scored"] < 6

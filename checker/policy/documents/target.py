@@ -40,6 +40,12 @@ class ModelSpec(Element):
         examples=["./model"],
     )
     options: dict[str, Any] | None = Field(None, description="what the backend takes besides")
+    adapter: Text | None = Field(
+        None,
+        description="local directory of a LoRA adapter, as peft saves it, that the model at `path`"
+        " is released with",
+        examples=["./adapter"],
+    )
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"), Form("auto, cpu, cuda or cuda:N")
     ] = Field("auto", description="auto, cpu, cuda or cuda:N")
@@ -162,13 +168,17 @@ class ChannelSpec(Element):
         examples=[{"LAB//*": 2, "*": 0}],
     )
     modulo: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
-        None, description="the value goes round after so much above start: 2 alternates"
+        None,
+        description="the value goes round after so much above start: 2 alternates",
+        examples=[2],
     )
     takes_effect: Literal["at", "after"] = Field(
         "at", description="whether a token's change holds for itself, or from the next token on"
     )
     whole: bool = Field(True, description="the model is told whole numbers, rounded down")
-    most: Number | None = Field(None, description="larger values are told as this one")
+    most: Number | None = Field(
+        None, description="larger values are told as this one", examples=[511]
+    )
 
 
 class TokenizationSpec(Element):

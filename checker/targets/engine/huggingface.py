@@ -148,7 +148,6 @@ class HuggingFaceTarget:
             switch_lengths=dict(switch_lengths or {}),
             channels=_channels_taken(model),
         )
-        self._channels_cached: bool | None = None
         self._cache: type[DecodingCache] | None = None
         self._unit_bytes = 0
         self._cached_tokens: int | None = None
@@ -460,17 +459,19 @@ class HuggingFaceTarget:
         )
 
     def _keeps_channels(self, prompts: Sequence[Tokens]) -> bool:
-        """Whether steps with channels may keep keys and values, as a trial on a prompt shows."""
+        """Whether steps with channels may keep keys and values, as a trial on a prompt shows.
+
+        It is made anew for each request, so that what is drawn hangs on no request before it.
+        """
         if self._cache is SharedPrefixCache:
             self._attend_by(self._attention)
         longest = max(prompts, key=len)
-        if self._channels_cached is None and len(longest) > 2 * TRIED_STEPS:
-            with vendor("a first forward pass"), torch.inference_mode():
-                deviation = cache_deviation(self._model, longest, pad_id=self._pad_id)
-            agrees = deviation <= PREFLIGHT_TOLERANCE[self._info.dtype]
-            # beyond a switch what is kept may be another model's, which one trial does not show
-            self._channels_cached = agrees and not self._info.switch_lengths
-        return bool(self._channels_cached)
+        # beyond a switch what is kept may be another model's, which one trial does not show
+        if len(longest) <= 2 * TRIED_STEPS or self._info.switch_lengths:
+            return False
+        with vendor("a first forward pass"), torch.inference_mode():
+            deviation = cache_deviation(self._model, longest, pad_id=self._pad_id)
+        return deviation <= PREFLIGHT_TOLERANCE[self._info.dtype]
 
     def _by_cache(self, request: DecodingRequest) -> tuple[list[int], list[int]]:
         """Return the prompts for which the chosen cache does, and those for which none does."""
