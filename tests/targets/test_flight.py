@@ -9,7 +9,6 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -336,7 +335,7 @@ def test_a_server_that_says_nothing_is_left(weights: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[ModelSpec]:
+def process(tmp_path: Path) -> ModelSpec:
     return started(tmp_path, trouble="if os.path.exists('die'): print('no memory'); os._exit(9)")
 
 
@@ -466,7 +465,7 @@ def test_a_secret_is_long_and_does_not_cross_a_network_in_the_open(weights: Path
 
 def test_the_documented_server_answers(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ADAPTER.parents[3] / "docs" / "targets.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python file=flight/serve.py\n(.*?)```", page, flags=re.DOTALL)
+    (code,) = re.findall(r"```python file=served/serve.py\n(.*?)```", page, flags=re.DOTALL)
     assert len(code.splitlines()) < 30
     table = torch.from_numpy(Table().table)
 
