@@ -485,3 +485,11 @@ def test_the_documented_server_answers(weights: Path, monkeypatch: pytest.Monkey
     assert files == "model"
     with served(Table(), weights, monkeypatch) as here, served(model, weights, monkeypatch) as spec:
         assert equal(opened(spec).score(records(12)), opened(here).score(records(12)))
+
+
+def test_numbers_among_options_are_read_as_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "target.yaml"
+    options = "options: {command: [python, '7'], timeout: 30}"
+    path.write_text(TARGET.replace("BACKEND", "flight").replace("OPTIONS", options))
+    model = load_target(path).document.spec.model
+    assert model.options == {"command": ["python", "7"], "timeout": 30}
