@@ -29,6 +29,7 @@ from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.other_descriptions import AGE_SHIFTS, BEGINNING
+from checker.records.prompt_format import variants_at_most
 from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
 from checker.records.prompts.shared import sharers
 from checker.records.prompts.windows import Window
@@ -606,7 +607,9 @@ class PlanBuilder:
                         "tables": ["unigram", "bigram"],
                     },
                     runs_on="target",
-                    forward_tokens=int(lengths.mean() * patients * 6),
+                    forward_tokens=int(
+                        lengths.mean() * patients * variants_at_most(self.tokenizer)
+                    ),
                 )
             )
             self._description(lengths)

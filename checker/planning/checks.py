@@ -91,6 +91,18 @@ def _of_the_instrument(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Ch
         else None,
         cells=len(deciding),
     )
+    tokenization = plan.target.document.spec.tokenization
+    if tokenization.channels:
+        trusted = confirmed or tokenization.records is not None
+        heeds = "the model surely heeds each" + (", or hardly at all" if trusted else "")
+        yield CheckPower(
+            name="channels",
+            reason="attack-not-shown-to-work",
+            title="what the model is told beside token ids is its own",
+            chance=float(enough),
+            condition=heeds if enough else None,
+            cells=len(deciding),
+        )
     if confirmed:
         yield CheckPower(
             name="expected-tokens",

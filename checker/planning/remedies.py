@@ -46,6 +46,10 @@ SHORTAGES = frozenset(
 """Reasons that more patients mend."""
 
 
+MOST_PATIENTS = 100_000_000
+"""So many nobody has: an estimate that lies on its limit is decided by no number."""
+
+
 class Remedy(JsonModel):
     """What would decide a test, and costs least.
 
@@ -195,7 +199,8 @@ def _goal(
     if not away or bound is None:
         return None
     n = max(_units(cell).members, _units(cell).nonmembers)
-    return max(needed, n + 1, math.ceil(n * (abs(bound - estimate.value) / away) ** 2))
+    wanted = n * (abs(bound - estimate.value) / away) ** 2
+    return max(needed, n + 1, math.ceil(wanted)) if wanted <= MOST_PATIENTS else None
 
 
 def _needed(plan: AuditPlan, cell: Cell) -> int | None:

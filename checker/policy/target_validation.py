@@ -102,6 +102,7 @@ def target_problems(target: Located[AuditTarget]) -> list[Problem]:
     _check_records(spec, say)
     _check_templates(spec, say)
     _check_time(spec, say)
+    _check_channels(spec, say)
     if spec.expect is not None and spec.expect.tokens is None and spec.expect.loss is None:
         say(("spec", "expect"), "an expectation names tokens, loss or both; this one is empty")
     if spec.data.members == spec.data.nonmembers:
@@ -242,6 +243,19 @@ def _check_time(spec: TargetSpec, say: Say) -> None:
                 (*path, index + 1, "upTo"),
                 f"time bins must ascend, but {later.up_to} is not above {earlier.up_to}",
             )
+
+
+def _check_channels(spec: TargetSpec, say: Say) -> None:
+    for name, channel in spec.tokenization.channels.items():
+        path = ("spec", "tokenization", "channels", name)
+        if channel.time is not None:
+            for key in ("start", "each", "sets", "modulo"):
+                if getattr(channel, key) != type(channel).model_fields[key].get_default():
+                    say((*path, key), f"a channel that counts time has no '{key}'; remove one")
+            if _seconds(channel.time.unit) <= 0:
+                say((*path, "time", "unit"), "a unit is longer than nothing: 1d counts days")
+        elif not (channel.each or channel.adds or channel.sets):
+            say(path, "tells every token the same; write time, each, adds or sets")
 
 
 def _seconds(duration: str) -> float:

@@ -18,6 +18,7 @@ from checker.records.cohort import Cohort, load_cohort
 from checker.records.sample import TokenSample, read_sample
 from checker.records.tokenization import Tokenizer, check_fits, load_vocabulary, make_tokenizer
 from checker.targets import TargetBackend, TargetDescription, TargetModel
+from checker.targets.channel_guard import guarded
 from checker.yaml import short
 
 
@@ -74,7 +75,8 @@ class Prepared:
                 " loaded is not what was hashed; leave the model alone and run the same command"
                 " again"
             )
-        return opened
+        declared = [rule.name for rule in self.audit.workload.tokenizer.channels]
+        return guarded(opened, declared, where=str(self.base / model.path))
 
 
 def prepare(policy: Path, target: Path, *, device: str | None = None) -> Prepared:
@@ -133,7 +135,9 @@ def prepare_documents(
 
 def _read_sample(spec: TargetSpec, base: Path) -> TokenSample | None:
     tokens = spec.expect.tokens if spec.expect is not None else None
-    return None if tokens is None else read_sample(base / tokens)
+    if tokens is None:
+        return None
+    return read_sample(base / tokens, channels=tuple(spec.tokenization.channels))
 
 
 def _read_files(

@@ -85,6 +85,9 @@ class TargetInfo:
         switch_lengths: by name in the model's configuration, lengths beyond which it may compute
             in another way: windows, chunks of attention, positions that are scaled anew. An audit
             that comes to them compares the model with itself around each.
+        channels: names of what it takes beside token ids (`checker.targets.channels`). A sequence
+            that has channels hands them out by `told_channels`, and ids that are put behind it by
+            `np.concatenate` go on with them.
     """
 
     backend: str
@@ -96,6 +99,7 @@ class TargetInfo:
     microbatch_tokens: int
     libraries: dict[str, str]
     switch_lengths: dict[str, int] = field(default_factory=dict)
+    channels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import report_builder as build
 from auditing import phigate
@@ -170,8 +171,9 @@ def test_bounds_around_the_limit_shrink_with_the_root_of_the_number(folder: Path
     goal = n + (found.members or 0)
     # (0.24 - 0.12) / (0.20 - 0.12): half as wide again as there is room
     assert goal == pytest.approx(n * 2.25, abs=2)
-    on_it = ReportedEstimate(0.2, 0.1, 0.3, n, 0.95, "square-and-add")
-    assert remedy(plan, cell, "bounds-straddle-limit", on_it) is None
+    for value in (0.2, float(np.nextafter(0.2, 0.0))):  # on it, or by rounding beside it
+        on_it = ReportedEstimate(value, 0.1, 0.3, n, 0.95, "square-and-add")
+        assert remedy(plan, cell, "bounds-straddle-limit", on_it) is None
 
 
 @pytest.mark.parametrize(
