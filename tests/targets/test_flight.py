@@ -9,6 +9,7 @@ import signal
 import subprocess
 import sys
 import threading
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -26,6 +27,7 @@ from checker.targets import Sampler
 from checker.targets.adapter import phigate_adapter
 from checker.targets.adapter.phigate_adapter import TOKEN_VARIABLE, NextToken, Server
 from checker.targets.backends.checkpoint import HuggingFaceBackend
+from checker.targets.channels import ChannelRule, ChannelTokens, plain
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
 from checker.targets.flight.backend import FlightBackend
@@ -116,43 +118,47 @@ def test_all_tokens_are_counted_behind_a_server(
 
 
 class Aged(NextToken):
-    """The likeliest next token is the age at the last one, and ten years pass with token 4."""
+    """The likeliest next token is the age at the last one; ten years pass with token 4."""
 
     vocabulary_size = 12
-    channels = {"age": "float32", "visit": "int32"}  # noqa: RUF012
+    channels = ("age", "part")
 
     def logits(self, tokens: Any, channels: Any) -> Any:
-        assert channels["age"].dtype == np.float32
-        assert channels["visit"].dtype == np.int32
-        age = channels["age"][..., None] / 10 + channels["visit"][..., None]
-        return -8 * np.abs(np.arange(12) - age)
-
-    def advance(self, drawn: Any, tokens: Any, channels: Any) -> Any:
-        passed = np.where(drawn == 4, 10, 0)
-        return {"age": channels["age"][:, -1] + passed, "visit": channels["visit"][:, -1]}
+        assert (channels["age"].dtype, channels["part"].dtype) == (np.int64, np.float32)
+        assert channels["age"].shape == channels["part"].shape == tokens.shape
+        age = channels["age"] // 10 + channels["part"]
+        return -8 * np.abs(np.arange(12) - age[..., None])
 
 
-class Record(np.ndarray[Any, Any]):
-    """Ids with channels beside them."""
+def aged_rules(*, late: bool = False) -> tuple[ChannelRule, ...]:
+    adds, sets, none = np.zeros(12), np.full(12, np.nan), np.full(12, np.nan)
+    adds[4], sets[9] = 9.7, 20.0
+    age = ChannelRule("age", each=0.1, adds=adds, sets=sets, late=late, most=85.0)
+    return age, ChannelRule("part", each=0.5, adds=np.zeros(12), sets=none, modulo=1.0, whole=False)
 
-    channels: dict[str, Any]
 
-
-def test_what_a_model_takes_beside_ids_goes_with_them_and_on_with_what_is_drawn(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("late", [False, True])
+def test_channels_go_on_behind_a_server_as_the_target_declares(
+    late: bool, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prompt = np.array([3, 3], np.int32).view(Record)
+    """Steps taken by the server's rule are held against sequences that phigate put together."""
+    values = np.array([[30.95, 40.95], [0.0, 0.5]])
+    prompt = ChannelTokens(np.array([3, 3], np.int32), values, aged_rules(late=late))
+    watch = np.eye(12, dtype=np.bool_)
     with served(Aged(), weights, monkeypatch) as spec:
         model = opened(spec)
-        with pytest.raises(TargetError, match="takes 'age' beside token ids"):
-            model.rollout([prompt], keys=[1], samples=1, sampler=SAMPLER)
-        prompt.channels = {"age": np.array([30, 40]), "visit": np.array([0, 0])}
-        (drawn,) = model.rollout([prompt], keys=[1], samples=2, sampler=SAMPLER)
-        # 40 years make a 4, with which ten pass, and 50 a 5
-        assert [row.tolist() for row in drawn] == [[4, 5, 5, 5, 5, 5]] * 2
-        watch = watch_of([[5]], vocabulary_size=12)
-        (masses,) = model.masses([prompt], drawn[:1], sampler=SAMPLER, watch=watch)
-        assert np.round(masses[:, 0]).tolist() == [0, 1, 1, 1, 1, 1]
+        assert model.info.channels == {"age", "part"}
+        with pytest.raises(TargetError, match=r"takes 'age' beside token ids.*tokenization.chann"):
+            model.rollout([plain(prompt)], keys=[1], samples=1, sampler=SAMPLER)
+        forced = np.array([4, 4, 9, 4, 5, 4], np.int32)
+        (masses,) = model.masses([prompt], [forced], sampler=replace(SAMPLER, top_p=1.0,
+                                 temperature=1.0), watch=watch)  # fmt: skip
+        whole = np.concatenate([prompt, forced])
+        (scores,) = model.score([whole])
+        own = masses[np.arange(6), forced]
+        assert np.allclose(np.log(own), scores.logprob[1:], atol=1e-5)
+        found = examine(model, [whole, whole[:5]], usage=Usage(eos_id=EOS))
+        assert {"drawn-against-scored", "seeded-draws", "watched-classes"} <= set(found)
 
 
 def test_a_model_of_the_adapter_conforms(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +246,7 @@ def test_draws_by_other_seeds_are_refused_before_an_audit(
 
 @pytest.mark.parametrize(("changed", "message"), [
     ({"vocabulary_size": 0}, "vocabulary_size: Input should be greater"),
-    ({"channels": {"age": "text"}}, "channels.age: Input should be"),
+    ({"channels": [7]}, "channels.0: Input should be"),
     ({"info": SimpleNamespace(vocabulary_size=12, capabilities=["thoughts"])}, "'thoughts'"),
 ])  # fmt: skip
 def test_a_server_that_describes_no_model_is_refused(
@@ -472,8 +478,8 @@ def test_the_documented_server_answers(weights: Path, monkeypatch: pytest.Monkey
     class Clinic(torch.nn.Module):
         vocabulary, context = 12, 40
 
-        def forward(self, ids: torch.Tensor) -> torch.Tensor:
-            return table[ids]
+        def forward(self, ids: torch.Tensor, ages: torch.Tensor) -> torch.Tensor:
+            return table[(ids + ages) % 12]
 
     found: list[Any] = []
     module: Any = SimpleNamespace(**vars(phigate_adapter))
@@ -483,8 +489,16 @@ def test_the_documented_server_answers(weights: Path, monkeypatch: pytest.Monkey
     exec(compile(code, "serve.py", "exec"), {"__name__": "serve"})
     ((model, files),) = found
     assert files == "model"
-    with served(Table(), weights, monkeypatch) as here, served(model, weights, monkeypatch) as spec:
-        assert equal(opened(spec).score(records(12)), opened(here).score(records(12)))
+    rules = aged_rules()[:1]
+    aged = [
+        np.concatenate([ChannelTokens(one[:1], np.array([[30.0 + row]]), rules), one[1:]])
+        for row, one in enumerate(records(12))
+    ]
+    with served(model, weights, monkeypatch) as spec:
+        scored = opened(spec).score(aged)
+        expected = torch.log_softmax(table[(int(aged[0][0]) + 30) % 12].double(), dim=0)
+        assert scored[0].logprob[0] == pytest.approx(float(expected[int(aged[0][1])]), abs=1e-5)
+        assert examine(opened(spec), aged, usage=Usage(eos_id=EOS))
 
 
 def test_numbers_among_options_are_read_as_numbers(tmp_path: Path) -> None:
