@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,10 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from model_servers import TOKEN, Deferred, Table, served, started
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from model_servers import SCRIPT, TOKEN, Deferred, Table, served, started
 
 from checker.errors import DocumentError, TargetError
 from checker.policy import load_target
@@ -30,7 +34,7 @@ from checker.targets.backends.checkpoint import HuggingFaceBackend
 from checker.targets.channels import ChannelRule, ChannelTokens, plain
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
-from checker.targets.flight.backend import FlightBackend
+from checker.targets.flight.backend import CERTIFICATE_VARIABLE, FlightBackend
 from checker.targets.flight.remote_model import RemoteModel
 
 SAMPLER = Sampler(temperature=0.9, top_p=0.95, horizon_tokens=6, seed=5)
@@ -379,6 +383,63 @@ def test_a_program_that_does_not_exist_is_said(tmp_path: Path) -> None:
     spec = ModelSpec(backend="flight", options={"command": ["./venv/bin/python"]})
     with pytest.raises(TargetError, match=r"'./venv/bin/python': cannot be started: No such file"):
         FlightBackend().describe(spec, tmp_path)
+
+
+def test_the_code_beside_a_script_is_part_of_what_answers(tmp_path: Path) -> None:
+    script = f"import beside\n{SCRIPT}"
+    codes = []
+    for text in ("LEVEL = 1", "LEVEL = 2"):
+        (tmp_path / "beside.py").write_text(text)
+        spec = started(tmp_path, script=script)
+        described = FlightBackend().describe(spec, tmp_path)
+        codes.append((described.sha256, described.code))
+        opened(spec, tmp_path)  # and it ends with the model
+    assert codes[0][0] == codes[1][0]
+    assert codes[0][1] != codes[1][1]
+
+
+def test_a_server_is_reached_over_tls_by_its_certificate(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(day)
+        .not_valid_after(day + timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = weights.parent / "cert.pem", weights.parent / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    server = Server(
+        Table(), files=weights, token=TOKEN, location="grpc+tls://localhost:0", tls=files
+    )
+    threading.Thread(target=server.work, daemon=True).start()
+    spec = ModelSpec(backend="flight", options={"location": server.location})
+    try:
+        with pytest.raises(TargetError, match="ended, or cannot be reached"):
+            FlightBackend().describe(spec, Path("/"))  # nobody vouches for it
+        monkeypatch.setenv(CERTIFICATE_VARIABLE, str(files[0]))
+        assert len(opened(spec).score(records(12))) == 6
+        monkeypatch.setenv(CERTIFICATE_VARIABLE, str(files[0]) + "x")
+        with pytest.raises(TargetError, match=r"cert.pemx: cannot be read"):
+            FlightBackend().describe(spec, Path("/"))
+    finally:
+        server.close()
 
 
 def test_a_server_does_not_outlive_a_phigate_that_is_killed(tmp_path: Path) -> None:

@@ -23,6 +23,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -584,6 +585,28 @@ def serve(
         server.close()
 
 
+def _code_digests(named: Sequence[str | Path]) -> dict[str, str]:
+    """Return the digests of what answers beside the weights, as far as a process can tell.
+
+    The script, the modules that were imported from its folder, what the owner names, this module,
+    and which version of each distribution is installed.
+    """
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    files = {one.name: one for one in (Path(__file__), *(Path(one) for one in named))}
+    if main:
+        folder = Path(main).resolve().parent
+        loaded = [getattr(one, "__file__", None) for one in list(sys.modules.values())]
+        own = {Path(main).resolve(), *(Path(one).resolve() for one in loaded if one)}
+        apart = {Path(one).resolve() for one in (sys.prefix, sys.base_prefix)}  # a venv beside it
+        for one in own:
+            if folder in one.parents and not apart & set(one.parents):
+                files[one.relative_to(folder).as_posix()] = one
+    found = {name: sha256_of(one) for name, one in sorted(files.items()) if one.is_file()}
+    installed = sorted(f"{one.metadata['Name']} {one.version}" for one in distributions())
+    found["distributions"] = hashlib.sha256("\n".join(installed).encode()).hexdigest()
+    return found
+
+
 def _end_with_parent() -> None:
     """End with the process that started this one: its end of standard input closes with it."""
 
@@ -621,9 +644,7 @@ class Server:
             raise CannotAnswer(
                 f"{location}: other machines are answered over TLS only; give tls=(cert, key)"
             )
-        main = getattr(sys.modules.get("__main__"), "__file__", None)
-        scripts = [Path(__file__), *([Path(main)] if main else []), *(Path(one) for one in code)]
-        self.code = {one.name: sha256_of(one) for one in scripts}
+        self.code = _code_digests(code)
         self.offered = self.model = model
         self.files = Path(files)
         self.first_hashes = self.hashes()
@@ -864,7 +885,7 @@ def _flight_server(served: Server, location: str, token: str, tls: Any) -> Any:
                 self.hold(context, asked, reader, writer)
                 return
             out = _Writer(writer, reader, schema_of(ANSWERS[asked["verb"]]))
-            if asked["session"] != served.session:
+            if not asked["session"] or asked["session"] != served.session:
                 out.say(type="error", text="this audit is not one that the server knows of")
                 return
             rows: dict[str, list[Any]] = {}
