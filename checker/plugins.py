@@ -31,6 +31,7 @@ BUILT_IN: dict[str, dict[str, str]] = {
     },
     "phigate.targets": {
         "flight": "checker.targets.flight.backend:FlightBackend",
+        "generations": "checker.targets.backends.generations:GenerationsBackend",
         "huggingface": "checker.targets.backends.checkpoint:HuggingFaceBackend",
     },
     "phigate.reports": {

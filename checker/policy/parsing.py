@@ -40,7 +40,7 @@ from checker.policy.inheritance.strangers import strangers_named
 from checker.policy.lint import policy_warnings
 from checker.policy.located import Located
 from checker.policy.submissions import submission_problems
-from checker.policy.target_validation import target_problems, target_warnings
+from checker.policy.target_validation import options_of, target_problems, target_warnings
 from checker.policy.validation import policy_problems, policy_test_problems
 from checker.policy.waivers import waiver_problems
 from checker.yaml import (
@@ -209,6 +209,8 @@ def _inherit(source: Source, references: References | None) -> Inheritance:
     if model is None:
         return Inheritance(source)
     source = replace(source, root=typed(source.root, [model]))
+    if model is AuditTarget:
+        source = _with_typed_options(source)
     if model is not LeakagePolicy or references is None:
         return Inheritance(source)
     inherited = inherit(source, references)
@@ -223,6 +225,20 @@ def _with_typed_params(source: Source) -> Source:
     content = {name: _with_params_of(control) for name, control in controls.content.items()}
     spec = source.root.content["spec"].but(controls=replace(controls, content=content))
     return replace(source, root=source.root.but(spec=spec))
+
+
+def _with_typed_options(source: Source) -> Source:
+    """Read the options of models, whose types their backends know."""
+    for name in ("model", "reference"):
+        model, options = source.at(("spec", name)), source.at(("spec", name, "options"))
+        backend = source.at(("spec", name, "backend"))
+        if model is None or options is None or backend is None:
+            continue
+        kinds = [kind for kind in (options_of(backend.content),) if kind is not None]
+        read = model.but(options=typed(options, kinds))
+        spec = source.root.content["spec"].but(**{name: read})
+        source = replace(source, root=source.root.but(spec=spec))
+    return source
 
 
 def _with_params_of(control: Node) -> Node:

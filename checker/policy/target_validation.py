@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import PurePosixPath
+from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from checker.attacks.api import load_attack
@@ -162,6 +163,15 @@ def _opening_problems(
         where = base if model.options is not None else path
         problems += shape_problems(error, model=options, source=target.source, base=where)
     return problems
+
+
+def options_of(backend: Any) -> type[BaseModel] | None:
+    """Return what a backend takes as options; None where it takes none, or is none."""
+    try:
+        found: type[BaseModel] | None = getattr(load_plugin(_BACKENDS, backend), "options", None)
+    except (PluginError, TypeError):  # which is said of the backend
+        return None
+    return found
 
 
 def _check_fields(spec: TargetSpec, say: Say) -> None:

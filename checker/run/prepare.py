@@ -50,15 +50,15 @@ class Prepared:
         Raises:
             TargetError: it cannot be loaded, or its files are not those that were hashed.
         """
-        return self._open(self.target.document.spec.model, self.plan.target.model_sha256)
+        return self._open("target", self.target.document.spec.model, self.plan.target.model_sha256)
 
     @property
     def open_reference(self) -> Callable[[], TargetModel] | None:
         """What loads the reference model, or None where the target names none."""
         model, sha256 = self.target.document.spec.reference, self.plan.target.reference_sha256
-        return None if model is None else lambda: self._open(model, sha256)
+        return None if model is None else lambda: self._open("reference", model, sha256)
 
-    def _open(self, model: ModelSpec, sha256: str | None) -> TargetModel:
+    def _open(self, who: str, model: ModelSpec, sha256: str | None) -> TargetModel:
         ids = self.audit.workload.tokenizer.vocabulary.ids
         specials = self.target.document.spec.tokenization.specials
         backend = _backend(model)
@@ -69,7 +69,11 @@ class Prepared:
             eos_id=ids[specials.eos] if specials.eos else None,
         )
         # hashed again once it is loaded: what was read may have been put there since the plan
-        if backend.describe(model, self.base).sha256 != sha256:
+        described = backend.describe(model, self.base)
+        # what else answers is part of every job that asks the model
+        asked = [job.inputs for job in self.plan.jobs if job.runs_on == who]
+        codes = {inputs["code"] for inputs in asked if "code" in inputs}
+        if described.sha256 != sha256 or codes - {described.code}:
             name = self.base / model.path if model.path else f"the {model.backend} model"
             raise TargetError(
                 f"{name}: was changed after the audit was planned, so what was"

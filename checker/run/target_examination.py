@@ -20,6 +20,7 @@ from checker.report.wording.reasons import reason_words
 from checker.run.execution import Execution
 from checker.run.executors.worker import ReadyJob, Worker, usage_of
 from checker.run.prepare import Prepared, prepare_documents
+from checker.targets.backends.generations import GenerationsBackend
 from checker.targets.conformance import ConformanceError, Usage, tolerance_of
 from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.instrument import REASONS_OF
@@ -63,6 +64,10 @@ _AGREEMENT = {
     "first-tokens": "First tokens are drawn as often as they are likely",
     "repetition": "Continuations are equal as often as they should be",
 }
+_RECORDED = (
+    "Let the model be asked where that can be done (docs/targets.md): draws from a file can fail a"
+    " release, and nothing passes by them."
+)
 _TITLES = _SCORES | _DRAWS | _AGREEMENT
 
 _QUESTIONS = """\
@@ -167,7 +172,10 @@ def examine_target(
         found, refused = worker.preflight(usage), None
     except ConformanceError as error:
         found, refused = error.found, error
-    checks = _conformance(found, capabilities, dtype=environment["dtype"], refused=refused)
+    recorded = prepared.target.document.spec.model.backend == GenerationsBackend.name
+    checks = _conformance(
+        found, capabilities, dtype=environment["dtype"], refused=refused, recorded=recorded
+    )
     if refused is None:
         checks += _description(prepared, worker, advance)
     head = prepared.target.document.metadata
@@ -200,6 +208,7 @@ def _conformance(
     *,
     dtype: str,
     refused: ConformanceError | None,
+    recorded: bool,
 ) -> list[TargetCheck]:
     """Say what a model's comparison with itself showed."""
     checks = []
@@ -210,6 +219,9 @@ def _conformance(
             continue
         if name in found:
             checks.append(TargetCheck(name, title, "shown", _deviation(name, found[name], dtype)))
+        elif recorded and name in _DRAWS:
+            found_out = "The draws come from a file, so nobody can draw them anew and compare."
+            checks.append(TargetCheck(name, title, "not shown", found_out, _RECORDED))
         elif refused is None and (lacks := _lacks(name, capabilities)):
             checks.append(
                 TargetCheck(

@@ -160,7 +160,8 @@ def examine(
     steps = getattr(model, "steps", None)
     if callable(steps) and "logprobs" in model.info.capabilities:
         examination.steps(steps)
-    if "samples" in model.info.capabilities:
+    # draws that are read from a file cannot be drawn anew
+    if "samples" in model.info.capabilities and not getattr(model, "recorded", False):
         examination.draws()
     if {"masses", "logprobs"} <= model.info.capabilities:
         examination.masses()

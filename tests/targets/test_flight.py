@@ -9,7 +9,8 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +19,10 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
-from model_servers import TOKEN, Deferred, Table, served, started
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from model_servers import SCRIPT, TOKEN, Deferred, Table, served, started
 
 from checker.errors import DocumentError, TargetError
 from checker.policy import load_target
@@ -27,9 +31,10 @@ from checker.targets import Sampler
 from checker.targets.adapter import phigate_adapter
 from checker.targets.adapter.phigate_adapter import TOKEN_VARIABLE, NextToken, Server
 from checker.targets.backends.checkpoint import HuggingFaceBackend
+from checker.targets.channels import ChannelRule, ChannelTokens, plain
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
-from checker.targets.flight.backend import FlightBackend
+from checker.targets.flight.backend import CERTIFICATE_VARIABLE, FlightBackend
 from checker.targets.flight.remote_model import RemoteModel
 
 SAMPLER = Sampler(temperature=0.9, top_p=0.95, horizon_tokens=6, seed=5)
@@ -117,43 +122,47 @@ def test_all_tokens_are_counted_behind_a_server(
 
 
 class Aged(NextToken):
-    """The likeliest next token is the age at the last one, and ten years pass with token 4."""
+    """The likeliest next token is the age at the last one; ten years pass with token 4."""
 
     vocabulary_size = 12
-    channels = {"age": "float32", "visit": "int32"}  # noqa: RUF012
+    channels = ("age", "part")
 
     def logits(self, tokens: Any, channels: Any) -> Any:
-        assert channels["age"].dtype == np.float32
-        assert channels["visit"].dtype == np.int32
-        age = channels["age"][..., None] / 10 + channels["visit"][..., None]
-        return -8 * np.abs(np.arange(12) - age)
-
-    def advance(self, drawn: Any, tokens: Any, channels: Any) -> Any:
-        passed = np.where(drawn == 4, 10, 0)
-        return {"age": channels["age"][:, -1] + passed, "visit": channels["visit"][:, -1]}
+        assert (channels["age"].dtype, channels["part"].dtype) == (np.int64, np.float32)
+        assert channels["age"].shape == channels["part"].shape == tokens.shape
+        age = channels["age"] // 10 + channels["part"]
+        return -8 * np.abs(np.arange(12) - age[..., None])
 
 
-class Record(np.ndarray[Any, Any]):
-    """Ids with channels beside them."""
+def aged_rules(*, late: bool = False) -> tuple[ChannelRule, ...]:
+    adds, sets, none = np.zeros(12), np.full(12, np.nan), np.full(12, np.nan)
+    adds[4], sets[9] = 9.7, 20.0
+    age = ChannelRule("age", each=0.1, adds=adds, sets=sets, late=late, most=85.0)
+    return age, ChannelRule("part", each=0.5, adds=np.zeros(12), sets=none, modulo=1.0, whole=False)
 
-    channels: dict[str, Any]
 
-
-def test_what_a_model_takes_beside_ids_goes_with_them_and_on_with_what_is_drawn(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("late", [False, True])
+def test_channels_go_on_behind_a_server_as_the_target_declares(
+    late: bool, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    prompt = np.array([3, 3], np.int32).view(Record)
+    """Steps taken by the server's rule are held against sequences that phigate put together."""
+    values = np.array([[30.95, 40.95], [0.0, 0.5]])
+    prompt = ChannelTokens(np.array([3, 3], np.int32), values, aged_rules(late=late))
+    watch = np.eye(12, dtype=np.bool_)
     with served(Aged(), weights, monkeypatch) as spec:
         model = opened(spec)
-        with pytest.raises(TargetError, match="takes 'age' beside token ids"):
-            model.rollout([prompt], keys=[1], samples=1, sampler=SAMPLER)
-        prompt.channels = {"age": np.array([30, 40]), "visit": np.array([0, 0])}
-        (drawn,) = model.rollout([prompt], keys=[1], samples=2, sampler=SAMPLER)
-        # 40 years make a 4, with which ten pass, and 50 a 5
-        assert [row.tolist() for row in drawn] == [[4, 5, 5, 5, 5, 5]] * 2
-        watch = watch_of([[5]], vocabulary_size=12)
-        (masses,) = model.masses([prompt], drawn[:1], sampler=SAMPLER, watch=watch)
-        assert np.round(masses[:, 0]).tolist() == [0, 1, 1, 1, 1, 1]
+        assert model.info.channels == {"age", "part"}
+        with pytest.raises(TargetError, match=r"takes 'age' beside token ids.*tokenization.chann"):
+            model.rollout([plain(prompt)], keys=[1], samples=1, sampler=SAMPLER)
+        forced = np.array([4, 4, 9, 4, 5, 4], np.int32)
+        (masses,) = model.masses([prompt], [forced], sampler=replace(SAMPLER, top_p=1.0,
+                                 temperature=1.0), watch=watch)  # fmt: skip
+        whole = np.concatenate([prompt, forced])
+        (scores,) = model.score([whole])
+        own = masses[np.arange(6), forced]
+        assert np.allclose(np.log(own), scores.logprob[1:], atol=1e-5)
+        found = examine(model, [whole, whole[:5]], usage=Usage(eos_id=EOS))
+        assert {"drawn-against-scored", "seeded-draws", "watched-classes"} <= set(found)
 
 
 def test_a_model_of_the_adapter_conforms(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -241,7 +250,7 @@ def test_draws_by_other_seeds_are_refused_before_an_audit(
 
 @pytest.mark.parametrize(("changed", "message"), [
     ({"vocabulary_size": 0}, "vocabulary_size: Input should be greater"),
-    ({"channels": {"age": "text"}}, "channels.age: Input should be"),
+    ({"channels": [7]}, "channels.0: Input should be"),
     ({"info": SimpleNamespace(vocabulary_size=12, capabilities=["thoughts"])}, "'thoughts'"),
 ])  # fmt: skip
 def test_a_server_that_describes_no_model_is_refused(
@@ -336,7 +345,7 @@ def test_a_server_that_says_nothing_is_left(weights: Path, monkeypatch: pytest.M
 
 
 @pytest.fixture
-def process(tmp_path: Path) -> Iterator[ModelSpec]:
+def process(tmp_path: Path) -> ModelSpec:
     return started(tmp_path, trouble="if os.path.exists('die'): print('no memory'); os._exit(9)")
 
 
@@ -374,6 +383,63 @@ def test_a_program_that_does_not_exist_is_said(tmp_path: Path) -> None:
     spec = ModelSpec(backend="flight", options={"command": ["./venv/bin/python"]})
     with pytest.raises(TargetError, match=r"'./venv/bin/python': cannot be started: No such file"):
         FlightBackend().describe(spec, tmp_path)
+
+
+def test_the_code_beside_a_script_is_part_of_what_answers(tmp_path: Path) -> None:
+    script = f"import beside\n{SCRIPT}"
+    codes = []
+    for text in ("LEVEL = 1", "LEVEL = 2"):
+        (tmp_path / "beside.py").write_text(text)
+        spec = started(tmp_path, script=script)
+        described = FlightBackend().describe(spec, tmp_path)
+        codes.append((described.sha256, described.code))
+        opened(spec, tmp_path)  # and it ends with the model
+    assert codes[0][0] == codes[1][0]
+    assert codes[0][1] != codes[1][1]
+
+
+def test_a_server_is_reached_over_tls_by_its_certificate(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(day)
+        .not_valid_after(day + timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = weights.parent / "cert.pem", weights.parent / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    server = Server(
+        Table(), files=weights, token=TOKEN, location="grpc+tls://localhost:0", tls=files
+    )
+    threading.Thread(target=server.work, daemon=True).start()
+    spec = ModelSpec(backend="flight", options={"location": server.location})
+    try:
+        with pytest.raises(TargetError, match="ended, or cannot be reached"):
+            FlightBackend().describe(spec, Path("/"))  # nobody vouches for it
+        monkeypatch.setenv(CERTIFICATE_VARIABLE, str(files[0]))
+        assert len(opened(spec).score(records(12))) == 6
+        monkeypatch.setenv(CERTIFICATE_VARIABLE, str(files[0]) + "x")
+        with pytest.raises(TargetError, match=r"cert.pemx: cannot be read"):
+            FlightBackend().describe(spec, Path("/"))
+    finally:
+        server.close()
 
 
 def test_a_server_does_not_outlive_a_phigate_that_is_killed(tmp_path: Path) -> None:
@@ -466,15 +532,15 @@ def test_a_secret_is_long_and_does_not_cross_a_network_in_the_open(weights: Path
 
 def test_the_documented_server_answers(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (ADAPTER.parents[3] / "docs" / "targets.md").read_text(encoding="utf-8")
-    (code,) = re.findall(r"```python file=flight/serve.py\n(.*?)```", page, flags=re.DOTALL)
+    (code,) = re.findall(r"```python file=served/serve.py\n(.*?)```", page, flags=re.DOTALL)
     assert len(code.splitlines()) < 30
     table = torch.from_numpy(Table().table)
 
     class Clinic(torch.nn.Module):
         vocabulary, context = 12, 40
 
-        def forward(self, ids: torch.Tensor) -> torch.Tensor:
-            return table[ids]
+        def forward(self, ids: torch.Tensor, ages: torch.Tensor) -> torch.Tensor:
+            return table[(ids + ages) % 12]
 
     found: list[Any] = []
     module: Any = SimpleNamespace(**vars(phigate_adapter))
@@ -484,5 +550,21 @@ def test_the_documented_server_answers(weights: Path, monkeypatch: pytest.Monkey
     exec(compile(code, "serve.py", "exec"), {"__name__": "serve"})
     ((model, files),) = found
     assert files == "model"
-    with served(Table(), weights, monkeypatch) as here, served(model, weights, monkeypatch) as spec:
-        assert equal(opened(spec).score(records(12)), opened(here).score(records(12)))
+    rules = aged_rules()[:1]
+    aged = [
+        np.concatenate([ChannelTokens(one[:1], np.array([[30.0 + row]]), rules), one[1:]])
+        for row, one in enumerate(records(12))
+    ]
+    with served(model, weights, monkeypatch) as spec:
+        scored = opened(spec).score(aged)
+        expected = torch.log_softmax(table[(int(aged[0][0]) + 30) % 12].double(), dim=0)
+        assert scored[0].logprob[0] == pytest.approx(float(expected[int(aged[0][1])]), abs=1e-5)
+        assert examine(opened(spec), aged, usage=Usage(eos_id=EOS))
+
+
+def test_numbers_among_options_are_read_as_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "target.yaml"
+    options = "options: {command: [python, '7'], timeout: 30}"
+    path.write_text(TARGET.replace("BACKEND", "flight").replace("OPTIONS", options))
+    model = load_target(path).document.spec.model
+    assert model.options == {"command": ["python", "7"], "timeout": 30}

@@ -17,6 +17,8 @@ _ON_TRUST = {
     "flight": "The model answered from a server of its owner's: its numbers were held against each"
     " other, but that the files in this report are what answered, and that nothing else is behind"
     " them, is the owner's word.",
+    "generations": "Its continuations were read from a file: that the model drew them, all that it"
+    " drew and by lot, is the owner's word, so what leaks was found, and nothing else was shown.",
 }
 """By backend."""
 

@@ -23,6 +23,7 @@ import traceback
 import uuid
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import distributions
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -66,6 +67,7 @@ SHORTEST_TOKEN = 16  # characters of a secret
 _PROGRESS_EVERY = 0.1  # seconds
 _POLL = 0.02  # seconds
 _BATCH_VALUES = 1 << 20  # numbers in one message
+_ROUNDING = 1e-6  # sums of parts of a unit that miss a whole one by less are told as that
 
 
 class CannotAnswer(Exception):
@@ -166,8 +168,98 @@ class Scores(NamedTuple):
     first: Any
 
 
-Channels = Mapping[str, Any]
-"""What a model takes beside token ids: arrays of the same shape, by name."""
+@dataclass(frozen=True)
+class Rule:
+    """How a channel goes on behind a prompt and how it is told, as the target declares it.
+
+    Args:
+        each: growth from token to token.
+        adds: [V] growth at a token beside that.
+        sets: [V] the value that a token sets; NaN where it sets none.
+        late: whether a token's change holds from the next token on.
+        start: value of a first token; values go round above it where there is a modulo.
+        modulo: after so much; None where they do not.
+        whole: whether the model is told whole numbers, rounded down.
+        most: largest value that is told, or None.
+    """
+
+    each: float
+    adds: Any
+    sets: Any
+    late: bool
+    start: float
+    modulo: float | None
+    whole: bool
+    most: float | None
+
+    def behind(self, before: Any, last: Any, new: Any) -> Any:
+        """Return the values [n] of new tokens [n] behind `last` [n], whose values are `before`."""
+        changing = last if self.late else new
+        grown = before + self.each + self.adds[changing]
+        values = np.where(np.isnan(self.sets[changing]), grown, self.sets[changing])
+        if self.modulo is None:
+            return values
+        return self.start + np.mod(values - self.start + _ROUNDING, self.modulo) - _ROUNDING
+
+    def told(self, values: Any) -> Any:
+        """Return what the model is given: int64 where values are whole, else float32."""
+        bounded = values if self.most is None else np.minimum(values, self.most)
+        return np.floor(bounded + _ROUNDING).astype(np.int64) if self.whole else np.float32(bounded)
+
+
+@dataclass(frozen=True)
+class Channels:
+    """What stands beside token ids: [n, L] float64 by name, exact, and the rule of each."""
+
+    exact: Mapping[str, Any]
+    rules: Mapping[str, Rule]
+
+    @property
+    def told(self) -> dict[str, Any]:
+        """What the model is given, [n, L] by name."""
+        return {name: rule.told(self.exact[name]) for name, rule in self.rules.items()}
+
+    def rows(self, kept: Any) -> Channels:
+        """Return those of some sequences."""
+        return Channels({name: one[kept] for name, one in self.exact.items()}, self.rules)
+
+    def behind(self, last: Any, new: Any) -> Channels:
+        """Return them with those of new tokens, [n] behind `last`, which stood at the end."""
+        grown = {
+            name: np.concatenate([own, rule.behind(own[:, -1], last, new)[:, None]], axis=1)
+            for (name, rule), own in zip(self.rules.items(), self.exact.values())
+        }
+        return Channels(grown, self.rules)
+
+
+@dataclass(frozen=True)
+class Beside:
+    """Channels of sequences of any lengths: a list of exact values a name, and the rules."""
+
+    exact: Mapping[str, Sequence[Any]]
+    rules: Mapping[str, Rule]
+
+    def of(self, numbers: Sequence[int]) -> Beside:
+        """Return those of some sequences."""
+        return Beside(
+            {name: [own[i] for i in numbers] for name, own in self.exact.items()}, self.rules
+        )
+
+    def stacked(self, numbers: Sequence[int]) -> Channels:
+        """Return those of some sequences of one length."""
+        rows = {name: np.stack([own[i] for i in numbers]) for name, own in self.exact.items()}
+        return Channels(rows, self.rules)
+
+    def continued(self, prompts: Sequence[Any], drawn: Sequence[Any]) -> Beside:
+        """Return them with those of what was drawn behind each sequence."""
+        found: dict[str, list[Any]] = {name: [] for name in self.exact}
+        for number, (prompt, rest) in enumerate(zip(prompts, drawn)):
+            row, last = self.stacked([number]), np.asarray(prompt)[-1:]
+            for token in np.asarray(rest):
+                row, last = row.behind(last, token[None]), token[None]
+            for name, own in row.exact.items():
+                found[name].append(own[0])
+        return Beside(found, self.rules)
 
 
 class NextToken:
@@ -178,7 +270,7 @@ class NextToken:
     Attributes:
         vocabulary_size: V; ids run from 0 to V - 1.
         context_length: most tokens it can see, or None.
-        channels: names of what it takes beside the ids, each with "int32" or "float32".
+        channels: names of what it takes beside the ids; how they go on is the target's to say.
         dtype, device, libraries: what its numbers depend on.
         batch_tokens: tokens that `logits` is given at once.
         eos_id, pad_id: set by `serve` before anything is asked; eos_id ends a continuation.
@@ -186,7 +278,7 @@ class NextToken:
 
     vocabulary_size: int
     context_length: int | None = None
-    channels: Mapping[str, str] = {}
+    channels: Sequence[str] = ()
     dtype: str = "float32"
     device: str = "cpu"
     libraries: Mapping[str, str] = {}
@@ -194,24 +286,18 @@ class NextToken:
     eos_id: int | None = None
     pad_id: int | None = None
 
-    def logits(self, tokens: Any, channels: Channels) -> Any:
-        """Return logits of the token after each place: [n, L, V], given [n, L] int32 and channels.
+    def logits(self, tokens: Any, channels: Mapping[str, Any]) -> Any:
+        """Return logits of the token after each place: [n, L, V].
 
         The ones at a place may depend on that place and on what stands before it only.
-        """
-        raise NotImplementedError
-
-    def advance(self, drawn: Any, tokens: Any, channels: Channels) -> Channels:
-        """Return the channels of tokens that were drawn, [n] each; needed where there are any.
 
         Args:
-            drawn: [n] int32, the tokens.
-            tokens: [n, L] int32, what stands before them.
-            channels: of those.
+            tokens: [n, L] int32.
+            channels: [n, L] by name, int64 or float32 as the target says.
         """
         raise NotImplementedError
 
-    def next_logits(self, tokens: Any, channels: Channels) -> Any:
+    def next_logits(self, tokens: Any, channels: Mapping[str, Any]) -> Any:
         """Return the logits of the next token alone, [n, V]; made faster where a model can."""
         return np.asarray(self.logits(tokens, channels))[:, -1]
 
@@ -219,7 +305,7 @@ class NextToken:
         self,
         sequences: Sequence[Any],
         *,
-        channels: Sequence[Channels] | None = None,
+        channels: Beside | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[Scores]:
         """Score whole sequences."""
@@ -243,7 +329,7 @@ class NextToken:
         keys: Sequence[int],
         samples: int,
         sampler: Sampler,
-        channels: Sequence[Channels] | None = None,
+        channels: Beside | None = None,
         more: Callable[[int, list[Any]], int] | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[list[Any]]:
@@ -253,7 +339,7 @@ class NextToken:
         while left := [i for i in range(len(prompts)) if len(found[i]) < wanted[i]]:
             draws = [(i, s) for i in left for s in range(len(found[i]), wanted[i])]
             rows = [prompts[i] for i, _ in draws]
-            own = None if channels is None else [channels[i] for i, _ in draws]
+            own = None if channels is None else channels.of([i for i, _ in draws])
             chances = uniforms([(keys[i], s) for i, s in draws], sampler=sampler)
             drawn: list[Any] = [None] * len(draws)
             for numbers, tokens, batch in self._batches(rows, own, further=sampler.horizon_tokens):
@@ -275,26 +361,17 @@ class NextToken:
         *,
         sampler: Sampler,
         watch: Any,
-        channels: Sequence[Channels] | None = None,
+        channels: Beside | None = None,
         progress: Callable[[int], None] | None = None,
     ) -> list[Any]:
         """Return how likely each step of continuations was to name each class: [T, C] each."""
         named = np.asarray(watch, dtype=np.float64).T.copy()
         if self.eos_id is not None:
             named[self.eos_id] = 0.0  # it ends what is drawn, and is no part of it
-        rows, own = [], []
-        for number, (prompt, rest) in enumerate(zip(prompts, drawn)):
-            tokens, known = np.asarray(prompt), {} if channels is None else dict(channels[number])
-            if self.channels:
-                for token in np.asarray(rest):
-                    tokens, known = self._appended(tokens[None], _rowed(known), token[None])
-                    tokens, known = tokens[0], {name: one[0] for name, one in known.items()}
-            else:
-                tokens = np.concatenate([tokens, rest])
-            rows.append(tokens)
-            own.append(known)
+        rows = [np.concatenate([prompt, rest]) for prompt, rest in zip(prompts, drawn)]
+        whole = None if channels is None else channels.continued(prompts, drawn)
         found: list[Any] = [None] * len(rows)
-        for numbers, tokens, batch in self._batches(rows, own if self.channels else None):
+        for numbers, tokens, batch in self._batches(rows, whole):
             logs = self._log_probabilities(tokens, batch)
             for number, one in zip(numbers, logs):
                 start, steps = len(prompts[number]) - 1, len(drawn[number])
@@ -306,7 +383,7 @@ class NextToken:
         return found
 
     def _log_probabilities(self, tokens: Any, channels: Channels) -> Any:
-        return _log_softmax(self._checked(self.logits(tokens, channels), (*tokens.shape,)))
+        return _log_softmax(self._checked(self.logits(tokens, channels.told), tokens.shape))
 
     def _checked(self, logits: Any, shape: tuple[int, ...]) -> Any:
         found = np.asarray(logits, dtype=np.float64)
@@ -323,7 +400,7 @@ class NextToken:
         drawn = np.full(chances.shape, -1 if self.eos_id is None else self.eos_id, dtype=np.int32)
         going = np.arange(len(tokens))
         for step in range(sampler.horizon_tokens):
-            logits = self._checked(self.next_logits(tokens, channels), (len(tokens),))
+            logits = self._checked(self.next_logits(tokens, channels.told), (len(tokens),))
             weights = shape_probabilities(np.exp(_log_softmax(logits)), sampler=sampler)
             sums = weights.cumsum(axis=1)
             reached = chances[going, step, None] * sums[:, -1:]
@@ -333,21 +410,14 @@ class NextToken:
             going = going[stays]
             if not len(going) or step + 1 == sampler.horizon_tokens:
                 break
-            kept = {name: one[stays] for name, one in channels.items()}
-            tokens, channels = self._appended(tokens[stays], kept, new[stays])
+            tokens, new = tokens[stays], new[stays]
+            channels = channels.rows(stays).behind(tokens[:, -1], new)
+            tokens = np.concatenate([tokens, new[:, None]], axis=1)
         return drawn
 
-    def _appended(self, tokens: Any, channels: Channels, new: Any) -> tuple[Any, dict[str, Any]]:
-        own = self.advance(new, tokens, channels) if self.channels else {}
-        grown = {
-            name: np.concatenate([channels[name], np.asarray(own[name], kind)[:, None]], axis=1)
-            for name, kind in self.channels.items()
-        }
-        return np.concatenate([tokens, new[:, None]], axis=1), grown
-
     def _batches(
-        self, sequences: Sequence[Any], channels: Sequence[Channels] | None, *, further: int = 0
-    ) -> Iterator[tuple[list[int], Any, dict[str, Any]]]:
+        self, sequences: Sequence[Any], channels: Beside | None, *, further: int = 0
+    ) -> Iterator[tuple[list[int], Any, Channels]]:
         """Yield numbers, ids and channels of sequences of one length, a few at a time."""
         lengths: dict[int, list[int]] = {}
         for number, one in enumerate(sequences):
@@ -356,15 +426,8 @@ class NextToken:
             rows = max(1, self.batch_tokens // (length + further))
             for start in range(0, len(numbers), rows):
                 own = numbers[start : start + rows]
-                batch = {
-                    name: np.stack([np.asarray((channels or ())[i][name], kind) for i in own])
-                    for name, kind in self.channels.items()
-                }
+                batch = Channels({}, {}) if channels is None else channels.stacked(own)
                 yield own, np.stack([np.asarray(sequences[i], np.int32) for i in own]), batch
-
-
-def _rowed(channels: Channels) -> dict[str, Any]:
-    return {name: np.asarray(one)[None] for name, one in channels.items()}
 
 
 def _log_softmax(logits: Any) -> Any:
@@ -391,10 +454,6 @@ def _type_of(kind: str) -> Any:
     }[kind]
 
 
-_KINDS = {"int32": "ints", "float32": "floats"}
-"""Columns of channels by the type of their numbers."""
-
-
 def schema_of(columns: Iterable[tuple[str, str]]) -> Any:
     """Return the Arrow schema of columns: names and kinds."""
     import pyarrow as pa
@@ -402,14 +461,17 @@ def schema_of(columns: Iterable[tuple[str, str]]) -> Any:
     return pa.schema([pa.field(name, _type_of(kind)) for name, kind in columns])
 
 
-def asked_columns(verb: str, channels: Mapping[str, str]) -> tuple[tuple[str, str], ...]:
-    """Return the columns of a question: a row for each sequence or prompt."""
+def asked_columns(verb: str, channels: Iterable[str]) -> tuple[tuple[str, str], ...]:
+    """Return the columns of a question: a row for each sequence or prompt.
+
+    Channels travel as they are kept, exactly; what a model is told of them follows from the rules.
+    """
     columns = [("tokens", "ints")]
     if verb in ("rollout", "watched_rollout"):
         columns.append(("key", "key"))
     if verb in ("masses", "steps"):
         columns.append(("following", "ints"))
-    columns += [(f"channel.{name}", _KINDS[kind]) for name, kind in channels.items()]
+    columns += [(f"channel.{name}", "doubles") for name in channels]
     return tuple(columns)
 
 
@@ -523,6 +585,28 @@ def serve(
         server.close()
 
 
+def _code_digests(named: Sequence[str | Path]) -> dict[str, str]:
+    """Return the digests of what answers beside the weights, as far as a process can tell.
+
+    The script, the modules that were imported from its folder, what the owner names, this module,
+    and which version of each distribution is installed.
+    """
+    main = getattr(sys.modules.get("__main__"), "__file__", None)
+    files = {one.name: one for one in (Path(__file__), *(Path(one) for one in named))}
+    if main:
+        folder = Path(main).resolve().parent
+        loaded = [getattr(one, "__file__", None) for one in list(sys.modules.values())]
+        own = {Path(main).resolve(), *(Path(one).resolve() for one in loaded if one)}
+        apart = {Path(one).resolve() for one in (sys.prefix, sys.base_prefix)}  # a venv beside it
+        for one in own:
+            if folder in one.parents and not apart & set(one.parents):
+                files[one.relative_to(folder).as_posix()] = one
+    found = {name: sha256_of(one) for name, one in sorted(files.items()) if one.is_file()}
+    installed = sorted(f"{one.metadata['Name']} {one.version}" for one in distributions())
+    found["distributions"] = hashlib.sha256("\n".join(installed).encode()).hexdigest()
+    return found
+
+
 def _end_with_parent() -> None:
     """End with the process that started this one: its end of standard input closes with it."""
 
@@ -560,9 +644,7 @@ class Server:
             raise CannotAnswer(
                 f"{location}: other machines are answered over TLS only; give tls=(cert, key)"
             )
-        main = getattr(sys.modules.get("__main__"), "__file__", None)
-        scripts = [Path(__file__), *([Path(main)] if main else []), *(Path(one) for one in code)]
-        self.code = {one.name: sha256_of(one) for one in scripts}
+        self.code = _code_digests(code)
         self.offered = self.model = model
         self.files = Path(files)
         self.first_hashes = self.hashes()
@@ -602,7 +684,7 @@ class Server:
                 if offered is None
                 else offered
             ),
-            "channels": dict(getattr(self.model, "channels", {})),
+            "channels": list(getattr(self.model, "channels", ())),
             "vocabulary_size": int(said.vocabulary_size),
             "context_length": getattr(said, "context_length", None),
             "bos_token_id": getattr(self.model, "bos_token_id", None),
@@ -702,10 +784,10 @@ def _answer(model: Any, asked: dict[str, Any], rows: dict[str, list[Any]], out: 
         settings["watch"] = watch
     if verb == "score_sampled":
         settings |= {"temperature": given["temperature"], "top_p": given["top_p"]}
-    channels = getattr(model, "channels", {})
-    if channels:
-        columns = [rows[f"channel.{name}"] for name in channels]
-        settings["channels"] = [dict(zip(channels, own)) for own in zip(*columns)]
+    if rules := given.get("rules", {}):
+        exact = {name: rows[f"channel.{name}"] for name in rules}
+        size = asked["vocabulary_size"]
+        settings["channels"] = Beside(exact, {n: _rule(one, size) for n, one in rules.items()})
     if verb not in ("preflight", "gain_of_one_pass", "steps"):
         settings["progress"] = out.progress
     if verb in ("rollout", "watched_rollout"):
@@ -725,6 +807,14 @@ def _answer(model: Any, asked: dict[str, Any], rows: dict[str, list[Any]], out: 
         out.rows({names[0]: list(found)})
     else:
         out.rows({name: [getattr(one, name) for one in found] for name in names})
+
+
+def _rule(said: dict[str, Any], vocabulary_size: int) -> Rule:
+    adds, sets = np.zeros(vocabulary_size), np.full(vocabulary_size, np.nan)
+    for column, name in ((adds, "adds"), (sets, "sets")):
+        ids, values = said[name]
+        column[ids] = values
+    return Rule(**{**said, "adds": adds, "sets": sets})
 
 
 def _draw(
@@ -795,7 +885,7 @@ def _flight_server(served: Server, location: str, token: str, tls: Any) -> Any:
                 self.hold(context, asked, reader, writer)
                 return
             out = _Writer(writer, reader, schema_of(ANSWERS[asked["verb"]]))
-            if asked["session"] != served.session:
+            if not asked["session"] or asked["session"] != served.session:
                 out.say(type="error", text="this audit is not one that the server knows of")
                 return
             rows: dict[str, list[Any]] = {}

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar
 from urllib.parse import urlsplit
 
 from pydantic import Field, ValidationError, model_validator
@@ -81,7 +81,7 @@ class _Described(Element):
     code: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
     verbs: list[str]
     capabilities: list[str]
-    channels: dict[str, Literal["int32", "float32"]]
+    channels: list[str]
     vocabulary_size: Annotated[int, Field(ge=1)]
     context_length: Annotated[int, Field(ge=1)] | None
     bos_token_id: int | None
@@ -154,6 +154,7 @@ class FlightBackend:
             microbatch_tokens=said.microbatch_tokens,
             libraries=said.libraries,
             switch_lengths=said.switch_lengths,
+            channels=frozenset(said.channels),
         )
         model = RemoteModel(
             connection,

@@ -23,6 +23,7 @@ from checker.targets.adapter.phigate_adapter import (
     schema_of,
     values_of,
 )
+from checker.targets.channels import ChannelRule, channel_values, channels_of
 from checker.targets.flight.connection import Connection
 from checker.targets.protocol import (
     LOGPROB_FLOOR,
@@ -57,7 +58,7 @@ class RemoteModel:
         connection: with an audit begun.
         info: as the server says it.
         verbs: that the model has.
-        channels: what it takes beside ids, each with "int32" or "float32".
+        channels: names of what it takes beside ids.
         switches: lengths beyond which a record is another one from its beginning on.
         eos_id: that no continuation holds, or None.
     """
@@ -68,12 +69,12 @@ class RemoteModel:
         info: TargetInfo,
         *,
         verbs: Sequence[str],
-        channels: Mapping[str, str],
+        channels: Sequence[str],
         switches: Sequence[int],
         eos_id: int | None,
     ) -> None:
         self._connection, self._info, self._eos_id = connection, info, eos_id
-        self._verbs, self._channels = frozenset(verbs), dict(channels)
+        self._verbs, self._channels = frozenset(verbs), tuple(channels)
         self.switches = tuple(switches)
 
     def __getattr__(self, name: str) -> Any:
@@ -308,7 +309,12 @@ class RemoteModel:
             columns["key"] = list(keys)
         if following is not None:
             columns["following"] = following
-        columns |= {f"channel.{name}": self._channel(name, sequences) for name in self._channels}
+        if self._channels:
+            given = {**given, "rules": self._rules(sequences)}
+            columns |= {
+                f"channel.{name}": [channel_values(one, name) for one in sequences]
+                for name in self._channels
+            }
 
         def hear(fields: dict[str, Any], batch: pa.RecordBatch | None) -> dict[str, Any] | None:
             if batch is not None:
@@ -333,17 +339,15 @@ class RemoteModel:
             hear=hear,
         )
 
-    def _channel(self, name: str, sequences: Sequence[Any]) -> list[Any]:
-        found = [getattr(one, "channels", {}).get(name) for one in sequences]
-        for one, values in zip(sequences, found, strict=True):
-            if values is None:
-                raise TargetError(
-                    f"{self._connection.name}: the model takes '{name}' beside token ids, which"
-                    " these records do not have"
-                )
-            if len(values) != len(one):
-                raise TargetError(f"'{name}' has {len(values)} values for {len(one)} tokens")
-        return found
+    def _rules(self, sequences: Sequence[Tokens]) -> dict[str, Any]:
+        """Return how the model's channels go on, which is the same for all sequences."""
+        rules = {rule.name: rule for rule in channels_of(sequences[0])}
+        if missing := [name for name in self._channels if name not in rules]:
+            raise TargetError(
+                f"{self._connection.name}: the model takes '{missing[0]}' beside token ids, which"
+                " the target does not declare; declare it in tokenization.channels"
+            )
+        return {name: _said(rules[name]) for name in self._channels}
 
     # --- what an answer has to be ---------------------------------------------------------------
 
@@ -373,6 +377,21 @@ class RemoteModel:
 
 def _ids_of(watch: Watch) -> list[list[int]]:
     return [np.flatnonzero(row).tolist() for row in watch]
+
+
+def _said(rule: ChannelRule) -> dict[str, Any]:
+    """Return a rule as the adapter reads it; of what tokens change, only those that do."""
+    adds, sets = np.flatnonzero(rule.adds), np.flatnonzero(~np.isnan(rule.sets))
+    return {
+        "each": rule.each,
+        "adds": [adds.tolist(), rule.adds[adds].tolist()],
+        "sets": [sets.tolist(), rule.sets[sets].tolist()],
+        "late": rule.late,
+        "start": rule.start,
+        "modulo": rule.modulo,
+        "whole": rule.whole,
+        "most": rule.most,
+    }
 
 
 def _has_gaps(column: pa.Array) -> bool:
