@@ -100,17 +100,19 @@ class Compared:
 
     Args:
         target: the document's file.
-        run: of `paper-t1-t6` on it.
+        run: on it.
+        policy: of the run: `paper-t1-t6`, or some of its controls.
         patients: of each split, whom one by one is looked at.
     """
 
     target: Path
     run: Path
+    policy: Path
     patients: int
 
     @cached_property
     def _prepared(self) -> Any:
-        return prepare(POLICY, self.target)
+        return prepare(self.policy, self.target)
 
     @cached_property
     def _workload(self) -> Any:
@@ -427,9 +429,10 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, help="write the JSON here")
+    parser.add_argument("--policy", type=Path, default=POLICY, help="of the run")
     parser.add_argument("--patients", type=int, default=100, help="of each split, one by one")
     arguments = parser.parse_args()
-    compared = Compared(arguments.target, arguments.run, arguments.patients)
+    compared = Compared(arguments.target, arguments.run, arguments.policy, arguments.patients)
     found = {
         "T4": compared.membership(),
         "T1": compared.trajectories(),
