@@ -100,17 +100,19 @@ class Compared:
 
     Args:
         target: the document's file.
-        run: of `paper-t1-t6` on it.
+        run: on it.
+        policy: of the run: `paper-t1-t6`, or some of its controls.
         patients: of each split, whom one by one is looked at.
     """
 
     target: Path
     run: Path
+    policy: Path
     patients: int
 
     @cached_property
     def _prepared(self) -> Any:
-        return prepare(POLICY, self.target)
+        return prepare(self.policy, self.target)
 
     @cached_property
     def _workload(self) -> Any:
@@ -175,14 +177,18 @@ class Compared:
                 who[name]: score
                 for name, score in zip(table["patient"].to_pylist(), column, strict=True)
             }
-        apart: dict[str, float] = {"as it is": 0.0, "without 1e-10": 0.0}
+        apart = {"as it is": 0.0, "without 1e-10": 0.0, "without 1e-10, relative": 0.0}
         for is_member in (True, False):
             for i in range(min(self.patients, len(self._workload.split(is_member)))):
                 tokens = self._workload.split(is_member).record(i).tokens
                 likely = np.exp(position_by_position(self._model, tokens))
+                own = ours[is_member, i]
                 for name, least in (("as it is", 1e-10), ("without 1e-10", 0.0)):
-                    score = toolkit_min_k(likely, least=least)
-                    apart[name] = max(apart[name], abs(score - ours[is_member, i]))
+                    far = abs(toolkit_min_k(likely, least=least) - own)
+                    apart[name] = max(apart[name], far)
+                apart["without 1e-10, relative"] = max(
+                    apart["without 1e-10, relative"], far / abs(own)
+                )
         everybody = sorted(ours)
         split = [side for side, _ in everybody]
         padded = self._padded(everybody)
@@ -282,11 +288,11 @@ class Compared:
         for name in whole.plan.classes:
             ranked, cell = self._cell(f"t2-{name}"), self._cell(f"t2-{name}-precision")
             auroc, auprc = measured[ranked.id], measured[cell.id]
-            if auroc is None or auprc is None:
+            if auroc is None:
                 continue  # too few of the class for bounds
             ours = {
                 "auroc": _bounds(auroc.members),
-                "auprc": _bounds(auprc.members),
+                "auprc": None if auprc is None else _bounds(auprc.members),
                 "precision": _bounds(auroc.reported.get("precision")),
                 "recall": _bounds(auroc.reported.get("recall")),
             }
@@ -358,7 +364,7 @@ class Compared:
 
     def _left_in(self, name: str, cell: Cell) -> dict[str, float]:
         """Draw from the first tokens as they stand, for some members with the class and without."""
-        spec = self._stored.policy.document.spec
+        spec = self._stored.policy.spec
         known = int(spec.attackers[HELD_AGAINST].knows.tokens)
         watch = self._stored.plan.classes[name].watch
         records = self._workload.split(True)
@@ -427,15 +433,18 @@ def main() -> None:
     parser.add_argument("target", type=Path)
     parser.add_argument("run", type=Path)
     parser.add_argument("--out", type=Path, help="write the JSON here")
+    parser.add_argument("--policy", type=Path, default=POLICY, help="of the run")
+    parser.add_argument("--parts", nargs="+", default=["T4", "T1", "T2", "extraction"])
     parser.add_argument("--patients", type=int, default=100, help="of each split, one by one")
     arguments = parser.parse_args()
-    compared = Compared(arguments.target, arguments.run, arguments.patients)
-    found = {
-        "T4": compared.membership(),
-        "T1": compared.trajectories(),
-        "T2": compared.attributes(),
-        "extraction": compared.extraction(),
+    compared = Compared(arguments.target, arguments.run, arguments.policy, arguments.patients)
+    parts = {
+        "T4": compared.membership,
+        "T1": compared.trajectories,
+        "T2": compared.attributes,
+        "extraction": compared.extraction,
     }
+    found = {name: part() for name, part in parts.items() if name in arguments.parts}
     if arguments.out is not None:
         arguments.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
     show(found)

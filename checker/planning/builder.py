@@ -279,11 +279,17 @@ class PlanBuilder:
         )
 
     def record_labels(
-        self, attacker: ResolvedAttacker, *, horizon_tokens: int, min_tokens: int
+        self,
+        attacker: ResolvedAttacker,
+        *,
+        horizon_tokens: int,
+        min_tokens: int,
+        of_all: bool = False,
     ) -> str:
         """Return the job that says who has a continuation, whatever it holds.
 
         Nothing is removed from the prompts; eligible is who has at least `min_tokens` behind them.
+        With `of_all` everybody who stands for all is asked, though others ask fewer of the like.
         """
         return self._labels(
             f"what follows what {attacker.name} knows",
@@ -296,6 +302,7 @@ class PlanBuilder:
             ),
             everybody=False,
             class_name=None,
+            of_all=of_all,
         )
 
     def _labels(
@@ -306,8 +313,10 @@ class PlanBuilder:
         *,
         everybody: bool,
         class_name: str | None,
+        of_all: bool = False,
     ) -> str:
-        key = LabelKey(class_name, recipe.attacker.name, recipe.horizon_tokens, recipe.min_tokens)
+        least = None if of_all else recipe.min_tokens  # so that no cell's draw is its own
+        key = LabelKey(class_name, recipe.attacker.name, recipe.horizon_tokens, least)
         job = self.job(
             "labels",
             title,

@@ -378,3 +378,13 @@ def test_colours_are_readable_in_light_and_dark(theme: str) -> None:
             assert contrast(colours[name], tint) >= 4.5, (verdict, name)
         # shapes and lines need 3 : 1
         assert contrast(colours[f"{verdict}-line"], tint) >= 3, verdict
+
+
+def test_what_differs_from_the_paper_stands_in_its_replication_alone() -> None:
+    report = build.showing_report()
+    told = "where it stands here, and what is known to differ"
+    assert told not in render_html(report)
+    policy = report.policy.model_copy(update={"name": "paper-t1-t6"})
+    text = Page(render_html(report.model_copy(update={"policy": policy}))).text
+    assert told in text
+    assert "T4, AUROC of Min-20%" in text

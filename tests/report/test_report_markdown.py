@@ -269,6 +269,22 @@ def test_an_escaped_text_says_the_same_to_a_reader() -> None:
     assert build.failing_report().policy.citations[3].title == "Benitez & Malin 2010"
 
 
+def test_attackers_against_whom_nothing_was_asked_make_room_for_others() -> None:
+    report = case("failing")
+    idle = [
+        report.policy.attackers[0].model_copy(update={"id": f"idle-{n}", "title": f"Idle {n}"})
+        for n in range(9)
+    ]
+    policy = report.policy.model_copy(update={"attackers": [*idle, *report.policy.attackers]})
+    text = render_markdown(report.model_copy(update={"policy": policy}))
+    head = next(line for line in text.splitlines() if line.startswith("| What leaks |"))
+    assert "Idle" not in head
+    for attacker in report.policy.attackers:
+        asked = any(cell.attacker == attacker.id for cell in report.cells)
+        assert (escape(attacker.title) in head) == asked
+    assert "0 more rows, " in text
+
+
 def test_a_policy_that_only_shows_lists_the_worst_of_each_requirement() -> None:
     report = build.showing_report()
     text = render_markdown(report)

@@ -163,6 +163,7 @@ def _labels(builder: PlanBuilder, cell: _Cell) -> str:
         cell.attacker,
         horizon_tokens=cell.params.horizon_tokens,
         min_tokens=_min_tokens(cell.metric, cell.params),
+        of_all=not cell.metric.family.of_patients,
     )
 
 

@@ -102,20 +102,23 @@ def _declaration(report: Report) -> list[str]:
 
 
 def matrix_lines(report: Report, *, level: int) -> list[str]:
-    """Return what leaks to whom as a table; further rows and columns are counted."""
+    """Return what leaks to whom as a table; further rows and columns are counted.
+
+    Where there are too many attackers, those against whom nothing was asked go first.
+    """
     matrix = build_matrix(report)
-    columns, rows = matrix.columns[:COLUMNS_SHOWN], matrix.rows[:ROWS_SHOWN]
-    if not columns or not rows:
+    rows, places = matrix.rows[:ROWS_SHOWN], [*range(len(matrix.columns))]
+    if len(places) > COLUMNS_SHOWN:
+        asked = [at for at in places if any(row.squares[at] for row in matrix.rows)]
+        places = (asked or places)[:COLUMNS_SHOWN]
+    if not places or not rows:
         return []
     lines = [f"{'#' * level} What leaks to whom", ""]
     lines += table(
-        ["What leaks", *(_short(attacker.title) for attacker in columns)],
-        [
-            [_short(row.title), *(_square(cells) for cells in row.squares[: len(columns)])]
-            for row in rows
-        ],
+        ["What leaks", *(_short(matrix.columns[at].title) for at in places)],
+        [[_short(row.title), *(_square(row.squares[at]) for at in places)] for row in rows],
     )
-    left = (len(matrix.rows) - len(rows), len(matrix.columns) - len(columns))
+    left = (len(matrix.rows) - len(rows), len(matrix.columns) - len(places))
     if any(left):
         lines += ["", f"Only in the full report: {left[0]} more rows, {left[1]} more columns."]
     if matrix.elsewhere:

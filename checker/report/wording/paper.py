@@ -60,7 +60,8 @@ PAPER_NUMBERS: Final = (
         "The toolkit leaves the diagnosis in the prompt and calls a patient positive wherever in"
         " the record it stands, so that what he was told counts as found; here its codes leave the"
         " prompt, and a positive has one within the horizon behind it. It counts continuations of"
-        " under ten tokens as not naming; here they count as drawn.",
+        " under ten tokens as not naming; here they count as drawn. Average precision leaves each"
+        " positive out of his own precision here, and takes 100 patients of either kind.",
     ),
     PaperNumber(
         "T2, precision and recall",
