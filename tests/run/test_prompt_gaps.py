@@ -14,7 +14,7 @@ from checker.attacks.attribute_disclosure.measure import _base_scores
 from checker.attacks.tables import booleans
 from checker.evidence import Pseudonyms
 from checker.planning.checks import check_powers
-from checker.planning.model import AuditPlan
+from checker.planning.model import AuditPlan, PromptGap
 from checker.planning.task import PatientNames, Task
 from checker.run import prompt_gaps
 from checker.run.cohort_jobs import labels
@@ -69,7 +69,7 @@ def test_a_gap_that_no_audit_can_make_up_for_is_announced(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audit = prepared(workspace, "other").audit
-    wide = prompt_gaps.PromptGap(value=0.2, error=0.01, freedom=100.0)
+    wide = PromptGap(value=0.2, error=0.01, freedom=100.0)
     monkeypatch.setattr(prompt_gaps, "prompt_gap", lambda *_: wide)
     plan = with_prompt_gaps(audit)
     assert plan.release is not None
