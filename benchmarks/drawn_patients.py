@@ -1,10 +1,10 @@
-"""Are verdicts on a draw of the patients true of all of them? Whole audits, `sampling.patients: auto`.
+"""Are verdicts on a draw of the patients true of all of them? Whole audits, drawn by need.
 
-One cohort of made-up patients; a table-driven model that recites the continuation of exactly so many
-members, by lot from those who have each combination of two classes, that the excess over *everybody*
-is nothing, the limit, or twice the limit. Each audit draws other patients (the policy's seed), and
-goes the whole way: files, plan, draw, preflight, jobs, judge. Judged are a class and a pool of two
-classes by the share told on, and the class by the mean probability; with splits declared as a lot,
+One cohort of made-up patients; a table-driven model that recites the continuation of so many
+members, by lot from those who have each combination of two classes, that the excess over
+*everybody* is nothing, the limit, or twice the limit. Each audit draws other patients (the policy's
+seed; `sampling.patients: auto`), and goes the whole way: files, plan, draw, preflight, jobs, judge.
+Judged are a class and a pool of two classes by the share told on; with splits declared as a lot,
 and as `other`, where what prompts promise is subtracted.
 
 Of audits at the limit as many may pass as the confidence says, and as many may fail: the exact
@@ -52,7 +52,8 @@ TIMES: dict[Truth, float] = {"nothing": 0.0, "limit": 1.0, "twice": 2.0}
 ASSIGNMENTS: tuple[Assignment, ...] = ("random", "other")
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 POOLED = ("hiv", "substance-use")
-UPPER_AT_MOST = 0.07
+KNOWN = 12
+"""Tokens after which the model recites a record to its end, of nobody else by then."""
 
 _WORLDS: list[tempfile.TemporaryDirectory[str]] = []
 
@@ -67,8 +68,8 @@ class Setup:
         limit: of every cell; 300 positives of each split pass it well where nothing is told.
     """
 
-    patients: int = 2400
-    positives: int = 800
+    patients: int = 3600
+    positives: int = 600
     limit: float = 0.1
 
 
@@ -112,7 +113,7 @@ def world(setup: Setup, truth: Truth) -> Path:
     target = yaml.safe_load((folder / "sound.yaml").read_text())
     for assignment in ASSIGNMENTS:
         target["spec"]["data"] = {"path": "cohort", "assignment": assignment, "assignedBy": "a die"}
-        (folder / f"{assignment}.yaml").write_text(yaml.safe_dump(target))
+        (folder / f"{assignment}.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
     model = json.loads((folder / "sound.json").read_text())
     policy = _policy(folder, seed=0, setup=setup, patients="all")
     recited = _recited(policy, folder / "random.yaml", share=setup.limit * TIMES[truth])
@@ -127,36 +128,37 @@ def _recited(policy: Path, target: Path, *, share: float) -> Iterator[MemorizedR
     (pool,) = (one for one in work.labels.values() if one.recipe.parts)
     assert pool.members.holds is not None
     rng = np.random.default_rng(11)
-    race = work.tokenizer.field_names.index("race")  # which no attacker here knows
+    race = work.tokenizer.field_names.index("race")
     for held in np.unique(pool.members.holds[pool.members.eligible]).tolist():
         these = np.flatnonzero(pool.members.eligible & (pool.members.holds == held))
         # never less than the share: a truth below the limit would make false passes look rarer
         for i in rng.permutation(these)[: math.ceil(share * len(these))].tolist():
             record = work.asked[True].record(i)
-            known = ~((record.kind == KIND_STATIC) & (record.field == race))
-            yield MemorizedRecord.model_validate(
-                {"tokens": record.tokens[known].tolist(), "from": 4, "weight": 1.0}
-            )
+            asked = ~((record.kind == KIND_STATIC) & (record.field == race))
+            for tokens in (record.tokens, record.tokens[asked]):  # with and without race
+                yield MemorizedRecord.model_validate(
+                    {"tokens": tokens.tolist(), "from": KNOWN, "weight": 1.0}
+                )
 
 
 def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
-    """Write the demo policy with the three cells."""
+    """Write the demo policy with the two cells."""
     policy = yaml.safe_load(resource("policies/demo.yaml").read_text())
     spec = policy["spec"]
     spec["parameters"] |= {"seed": seed, "sampling": {"patients": patients}}
     spec["attributeClasses"]["any"] = {"title": "Any of the two", "anyOf": list(POOLED)}
     told: dict[str, Any] = {
         **spec["controls"]["hiv-disclosure"],
-        "params": {"samples": 10, "horizonTokens": 32, "threshold": 0.5},
+        # so short that whoever is not recited is hardly ever told on by chance
+        "params": {"samples": 10, "horizonTokens": 16, "threshold": 0.5},
         "limits": {"events-10": {"fail": setup.limit}},
     }
     spec["controls"] = {
         "class": told,
-        "mean": told | {"metric": "excess_mean_q"},
         "pool": told | {"attributeClass": "any"},
     }
     path = folder / f"policy-{patients}-{seed}.yaml"
-    path.write_text(yaml.safe_dump(policy))
+    path.write_text(yaml.safe_dump(policy, sort_keys=False))
     return path
 
 
