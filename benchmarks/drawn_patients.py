@@ -19,6 +19,7 @@ With `--keep` it goes on where it stopped; `--minutes` bounds one turn.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import tempfile
@@ -33,6 +34,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import yaml
 
+from benchmarks.splits_by_lot import declared
 from checker import stats
 from checker.attacks.api import columns_of
 from checker.demo.cohort import write_cohort
@@ -111,12 +113,11 @@ def world(setup: Setup, truth: Truth) -> Path:
     )
     write_models(folder, seed=0)
     target = yaml.safe_load((folder / "sound.yaml").read_text())
-    for assignment in ASSIGNMENTS:
-        target["spec"]["data"] = {"path": "cohort", "assignment": assignment, "assignedBy": "a die"}
-        (folder / f"{assignment}.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
+    target["spec"]["data"] = {"path": "cohort", "assignment": "other"}
+    (folder / "other.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
     model = json.loads((folder / "sound.json").read_text())
     policy = _policy(folder, seed=0, setup=setup, patients="all")
-    recited = _recited(policy, folder / "random.yaml", share=setup.limit * TIMES[truth])
+    recited = _recited(policy, folder / "other.yaml", share=setup.limit * TIMES[truth])
     model["memorized"] = [one.model_dump(mode="json", by_alias=True) for one in recited]
     (folder / "sound.json").write_text(json.dumps(model))
     return folder
@@ -162,11 +163,12 @@ def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
     return path
 
 
-def audit(seed: int, *, truth: Truth, assignment: Assignment, setup: Setup) -> list[Outcome]:
-    """Audit a draw of the patients."""
+def audit(seed: int, *, truth: Truth, setup: Setup) -> list[Outcome]:
+    """Audit a draw of the patients, and judge it under each declaration."""
     folder = world(setup, truth)
     policy = _policy(folder, seed=seed, setup=setup, patients="auto")
-    prepared = prepare(policy, folder / f"{assignment}.yaml")
+    # whom a plan asks hangs on the declaration: `other` asks as many or more
+    prepared = prepare(policy, folder / "other.yaml")
     policy.unlink()
     with tempfile.TemporaryDirectory() as run:
         manifest = run_audit(
@@ -176,18 +178,22 @@ def audit(seed: int, *, truth: Truth, assignment: Assignment, setup: Setup) -> l
             command="benchmark",
         )
         evidence = tables_by_job(EvidenceStore(Path(run) / "run", columns_of), manifest)
-    judged = judge(prepared.policy.document, plan=prepared.plan, evidence=evidence, as_of=AS_OF)
-    return [
-        Outcome(
-            truth,
-            assignment,
-            found.cell.control,
-            "fail" if found.is_beyond_limit else found.verdict,
-            found.cell.power.pass_probability or 0.0,
-            found.cell.sample.members,
-        )
-        for found in judged.findings
-    ]
+    found = []
+    for assignment in ASSIGNMENTS:
+        plan = declared(prepared.audit, assignment)
+        judged = judge(prepared.policy.document, plan=plan, evidence=evidence, as_of=AS_OF)
+        found += [
+            Outcome(
+                truth,
+                assignment,
+                one.cell.control,
+                "fail" if one.is_beyond_limit else one.verdict,
+                one.cell.power.pass_probability or 0.0,
+                one.cell.sample.members,
+            )
+            for one in judged.findings
+        ]
+    return found
 
 
 def measure(
@@ -199,7 +205,7 @@ def measure(
     keep: Path | None = None,
     seconds: float = math.inf,
 ) -> list[tuple[int, Outcome]]:
-    """Audit each truth under each declaration once a seed.
+    """Audit each truth once a seed.
 
     Args:
         seeds: of the draws.
@@ -211,22 +217,17 @@ def measure(
     """
     end = time.monotonic() + seconds
     found = [] if kept is None else kept
-    done = {(seed, one.truth, one.assignment) for seed, one in found}
-    truths = list(truths)
-    for seed in seeds:
-        for truth in truths:
-            for assignment in ASSIGNMENTS:
-                if (seed, truth, assignment) in done:
-                    continue
-                if time.monotonic() >= end:
-                    return found
-                new = audit(seed, truth=truth, assignment=assignment, setup=setup or Setup())
-                found += [(seed, one) for one in new]
-                if keep is not None:
-                    with keep.open("a") as file:
-                        file.writelines(
-                            json.dumps({"seed": seed, **asdict(one)}) + "\n" for one in new
-                        )
+    done = {(seed, one.truth) for seed, one in found}
+    for seed, truth in itertools.product(seeds, truths):
+        if (seed, truth) in done:
+            continue
+        if time.monotonic() >= end:
+            break
+        new = audit(seed, truth=truth, setup=setup or Setup())
+        found += [(seed, one) for one in new]
+        if keep is not None:
+            with keep.open("a") as file:
+                file.writelines(json.dumps({"seed": seed, **asdict(one)}) + "\n" for one in new)
     return found
 
 
