@@ -96,13 +96,25 @@ def undecided(plan: AuditPlan, cell: Cell) -> str | None:
         return "prompt-not-identifying"
     power = cell.power
     if power.can_pass and (power.pass_probability is None or power.pass_probability >= LIKELY):
-        if "split-not-comparable" in stopping and metric_of(cell).rests_on_split:
-            return "split-not-comparable"
-        return None
+        return "split-not-comparable" if _are_told_apart(plan, cell) else None
     if cell.attribute_class is None:
         return "too-few-patients"
     reach = cell.sample.members_positive or 0
     return "horizon-too-short" if reach > 2 * cell.sample.members else "too-few-positives"
+
+
+def _are_told_apart(plan: AuditPlan, cell: Cell) -> bool:
+    """Whether the plan knows that a cell's splits will not be shown alike."""
+    if not metric_of(cell).rests_on_split:
+        return False
+    asked = "learned-splits" if compares_splits(cell) else "splits"
+    if any(one.name == asked and one.chance == 0 and not one.is_floor for one in plan.checks):
+        return True
+    assignment = plan.target.document.spec.data.assignment
+    gap = plan.prompt_gaps.get(cell.id)
+    if gap is None or assignment == "random":
+        return False
+    return not base_rate_chance(cell, assignment=assignment, confidence=plan.confidence, gap=gap)
 
 
 def remedy(
