@@ -1,11 +1,11 @@
-"""Are verdicts on a draw of the patients true of all of them? Whole audits with `patients: auto`.
+"""Are verdicts on a draw of the patients true of all of them? Whole audits, drawn by need.
 
-One cohort of made-up patients; a table-driven model that recites the continuation of exactly so
-many members, by lot from those who have each combination of two classes, that the excess over
+One cohort of made-up patients; a table-driven model that recites the continuation of so many
+members, by lot from those who have each combination of two classes, that the excess over
 *everybody* is nothing, the limit, or twice the limit. Each audit draws other patients (the policy's
-seed), and goes the whole way: files, plan, draw, preflight, jobs, judge. Judged are a class and a
-pool of two classes by the share told on, and the class by the mean probability; with splits
-declared as a lot, and as `other`, where what prompts promise is subtracted.
+seed; `sampling.patients: auto`), and goes the whole way: files, plan, draw, preflight, jobs, judge.
+Judged are a class and a pool of two classes by the share told on; with splits declared as a lot,
+and as `other`, where what prompts promise is subtracted.
 
 Of audits at the limit as many may pass as the confidence says, and as many may fail: the exact
 95 % upper bound of either share must be at most 7 %. At nothing, what passes stands beside what the
@@ -19,6 +19,7 @@ With `--keep` it goes on where it stopped; `--minutes` bounds one turn.
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import tempfile
@@ -33,6 +34,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import yaml
 
+from benchmarks.splits_by_lot import declared
 from checker import stats
 from checker.attacks.api import columns_of
 from checker.demo.cohort import write_cohort
@@ -52,7 +54,8 @@ TIMES: dict[Truth, float] = {"nothing": 0.0, "limit": 1.0, "twice": 2.0}
 ASSIGNMENTS: tuple[Assignment, ...] = ("random", "other")
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 POOLED = ("hiv", "substance-use")
-UPPER_AT_MOST = 0.07
+KNOWN = 12
+"""Tokens after which the model recites a record to its end, of nobody else by then."""
 
 _WORLDS: list[tempfile.TemporaryDirectory[str]] = []
 
@@ -67,8 +70,8 @@ class Setup:
         limit: of every cell; 300 positives of each split pass it well where nothing is told.
     """
 
-    patients: int = 2400
-    positives: int = 800
+    patients: int = 3600
+    positives: int = 600
     limit: float = 0.1
 
 
@@ -110,12 +113,11 @@ def world(setup: Setup, truth: Truth) -> Path:
     )
     write_models(folder, seed=0)
     target = yaml.safe_load((folder / "sound.yaml").read_text())
-    for assignment in ASSIGNMENTS:
-        target["spec"]["data"] = {"path": "cohort", "assignment": assignment, "assignedBy": "a die"}
-        (folder / f"{assignment}.yaml").write_text(yaml.safe_dump(target))
+    target["spec"]["data"] = {"path": "cohort", "assignment": "other"}
+    (folder / "other.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
     model = json.loads((folder / "sound.json").read_text())
     policy = _policy(folder, seed=0, setup=setup, patients="all")
-    recited = _recited(policy, folder / "random.yaml", share=setup.limit * TIMES[truth])
+    recited = _recited(policy, folder / "other.yaml", share=setup.limit * TIMES[truth])
     model["memorized"] = [one.model_dump(mode="json", by_alias=True) for one in recited]
     (folder / "sound.json").write_text(json.dumps(model))
     return folder
@@ -127,44 +129,46 @@ def _recited(policy: Path, target: Path, *, share: float) -> Iterator[MemorizedR
     (pool,) = (one for one in work.labels.values() if one.recipe.parts)
     assert pool.members.holds is not None
     rng = np.random.default_rng(11)
-    race = work.tokenizer.field_names.index("race")  # which no attacker here knows
+    race = work.tokenizer.field_names.index("race")
     for held in np.unique(pool.members.holds[pool.members.eligible]).tolist():
         these = np.flatnonzero(pool.members.eligible & (pool.members.holds == held))
         # never less than the share: a truth below the limit would make false passes look rarer
         for i in rng.permutation(these)[: math.ceil(share * len(these))].tolist():
             record = work.asked[True].record(i)
-            known = ~((record.kind == KIND_STATIC) & (record.field == race))
-            yield MemorizedRecord.model_validate(
-                {"tokens": record.tokens[known].tolist(), "from": 4, "weight": 1.0}
-            )
+            asked = ~((record.kind == KIND_STATIC) & (record.field == race))
+            for tokens in (record.tokens, record.tokens[asked]):  # with and without race
+                yield MemorizedRecord.model_validate(
+                    {"tokens": tokens.tolist(), "from": KNOWN, "weight": 1.0}
+                )
 
 
 def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
-    """Write the demo policy with the three cells."""
+    """Write the demo policy with the two cells."""
     policy = yaml.safe_load(resource("policies/demo.yaml").read_text())
     spec = policy["spec"]
     spec["parameters"] |= {"seed": seed, "sampling": {"patients": patients}}
     spec["attributeClasses"]["any"] = {"title": "Any of the two", "anyOf": list(POOLED)}
     told: dict[str, Any] = {
         **spec["controls"]["hiv-disclosure"],
-        "params": {"samples": 10, "horizonTokens": 32, "threshold": 0.5},
+        # so short that whoever is not recited is hardly ever told on by chance
+        "params": {"samples": 10, "horizonTokens": 16, "threshold": 0.5},
         "limits": {"events-10": {"fail": setup.limit}},
     }
     spec["controls"] = {
         "class": told,
-        "mean": told | {"metric": "excess_mean_q"},
         "pool": told | {"attributeClass": "any"},
     }
     path = folder / f"policy-{patients}-{seed}.yaml"
-    path.write_text(yaml.safe_dump(policy))
+    path.write_text(yaml.safe_dump(policy, sort_keys=False))
     return path
 
 
-def audit(seed: int, *, truth: Truth, assignment: Assignment, setup: Setup) -> list[Outcome]:
-    """Audit a draw of the patients."""
+def audit(seed: int, *, truth: Truth, setup: Setup) -> list[Outcome]:
+    """Audit a draw of the patients, and judge it under each declaration."""
     folder = world(setup, truth)
     policy = _policy(folder, seed=seed, setup=setup, patients="auto")
-    prepared = prepare(policy, folder / f"{assignment}.yaml")
+    # whom a plan asks hangs on the declaration: `other` asks as many or more
+    prepared = prepare(policy, folder / "other.yaml")
     policy.unlink()
     with tempfile.TemporaryDirectory() as run:
         manifest = run_audit(
@@ -174,18 +178,22 @@ def audit(seed: int, *, truth: Truth, assignment: Assignment, setup: Setup) -> l
             command="benchmark",
         )
         evidence = tables_by_job(EvidenceStore(Path(run) / "run", columns_of), manifest)
-    judged = judge(prepared.policy.document, plan=prepared.plan, evidence=evidence, as_of=AS_OF)
-    return [
-        Outcome(
-            truth,
-            assignment,
-            found.cell.control,
-            "fail" if found.is_beyond_limit else found.verdict,
-            found.cell.power.pass_probability or 0.0,
-            found.cell.sample.members,
-        )
-        for found in judged.findings
-    ]
+    found = []
+    for assignment in ASSIGNMENTS:
+        plan = declared(prepared.audit, assignment)
+        judged = judge(prepared.policy.document, plan=plan, evidence=evidence, as_of=AS_OF)
+        found += [
+            Outcome(
+                truth,
+                assignment,
+                one.cell.control,
+                "fail" if one.is_beyond_limit else one.verdict,
+                one.cell.power.pass_probability or 0.0,
+                one.cell.sample.members,
+            )
+            for one in judged.findings
+        ]
+    return found
 
 
 def measure(
@@ -197,7 +205,7 @@ def measure(
     keep: Path | None = None,
     seconds: float = math.inf,
 ) -> list[tuple[int, Outcome]]:
-    """Audit each truth under each declaration once a seed.
+    """Audit each truth once a seed.
 
     Args:
         seeds: of the draws.
@@ -209,22 +217,17 @@ def measure(
     """
     end = time.monotonic() + seconds
     found = [] if kept is None else kept
-    done = {(seed, one.truth, one.assignment) for seed, one in found}
-    truths = list(truths)
-    for seed in seeds:
-        for truth in truths:
-            for assignment in ASSIGNMENTS:
-                if (seed, truth, assignment) in done:
-                    continue
-                if time.monotonic() >= end:
-                    return found
-                new = audit(seed, truth=truth, assignment=assignment, setup=setup or Setup())
-                found += [(seed, one) for one in new]
-                if keep is not None:
-                    with keep.open("a") as file:
-                        file.writelines(
-                            json.dumps({"seed": seed, **asdict(one)}) + "\n" for one in new
-                        )
+    done = {(seed, one.truth) for seed, one in found}
+    for seed, truth in itertools.product(seeds, truths):
+        if (seed, truth) in done:
+            continue
+        if time.monotonic() >= end:
+            break
+        new = audit(seed, truth=truth, setup=setup or Setup())
+        found += [(seed, one) for one in new]
+        if keep is not None:
+            with keep.open("a") as file:
+                file.writelines(json.dumps({"seed": seed, **asdict(one)}) + "\n" for one in new)
     return found
 
 

@@ -168,7 +168,7 @@ def audits(seed: int, folder: Path, *, setup: Setup) -> Outcomes:
     evidence = tables_by_job(EvidenceStore(folder / "run", columns_of), manifest)
     return {
         str(assignment): _judged(
-            prepared.policy.document, _declared(prepared.audit, assignment), evidence
+            prepared.policy.document, declared(prepared.audit, assignment), evidence
         )
         for assignment in ASSIGNMENTS
     }
@@ -269,7 +269,7 @@ def _policy(folder: Path, seed: int, setup: Setup, *, samples: int) -> Path:
     return folder / "price.yaml"
 
 
-def _declared(audit: CompiledAudit, assignment: Assignment | None) -> AuditPlan:
+def declared(audit: CompiledAudit, assignment: Assignment | None) -> AuditPlan:
     """Return the plan that the same patients would have under another declaration."""
     plan = audit.plan
     document = plan.target.document

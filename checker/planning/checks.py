@@ -308,8 +308,9 @@ def _base_rates(
         )
         for cell in compared
     }
-    worst = min(chances, key=lambda name: chances[name])
-    (cell,) = (one for one in compared if one.id == worst)
+    # what only warns where it is not decided keeps no model from release
+    blocking = [cell for cell in compared if cell.on_inconclusive == "block"]
+    cell = min(blocking or compared, key=lambda one: chances[one.id])
     is_known = looked.keys() >= chances.keys()
     assumed = f"what they promise spreads by {BASE_SCORE_SD:g} among those who have it"
     return check.model_copy(
@@ -317,12 +318,12 @@ def _base_rates(
             "title": f"{check.title} (compared already)" if is_known else check.title,
             "condition": None if is_known else assumed,
             "is_floor": not is_known,
-            "chance": _together(compared, chances),
-            "worst": worst,
+            "chance": _together(blocking, chances),
+            "worst": cell.id,
             "finds": None if cell.limit.fail is None else _room(cell, assignment=assignment),
             "found": "base-rate-gap",
             "found_chance": None if _subtracted(cell, assignment) else plan.confidence,
-            "finds_in": worst,
+            "finds_in": cell.id,
         }
     )
 

@@ -215,6 +215,12 @@ def test_the_headline_names_what_costs_least() -> None:
     )
     larger = REMEDIES[5].model_copy(update={"times": 3.1})
     assert "about 3.1 times as many" in (cheapest_words([REMEDIES[5], larger]) or "")
+    assert (cheapest_words([larger, larger]) or "").endswith(
+        "All 2 tests that are open wait for that."
+    )
+    huge = larger.model_copy(update={"times": 31.7})  # of which tenths say nothing
+    unknown = larger.model_copy(update={"times": None})  # of whom there is nobody yet
+    assert "at least about 32 times as many" in (cheapest_words([huge, unknown]) or "")
 
 
 def remedied(found: Remedy) -> Report:
@@ -265,3 +271,15 @@ def test_plan_and_explain_say_what_it_takes(folder: Path) -> None:
     assert code == 0, said
     assert "hiv/record" in said
     assert "to pass likely" in " ".join(said.split())
+
+
+def test_a_class_that_nobody_can_find_says_what_to_do_once(folder: Path) -> None:
+    absent = {name: disclosure(name, samples=4, horizon_tokens=20, levels=("events-10",))
+              for name in ("hiv", "cancer", "asthma")}  # fmt: skip
+    plan = planned(folder, absent)  # of whom the data set has nobody but the first
+    reasons = {cell.control: undecided(plan, cell) for cell in plan.cells}
+    assert reasons["cancer"] == reasons["asthma"] == "class-not-in-data"
+    _, out = phigate("plan", folder / "policy.yaml", folder / "random.yaml")
+    said = " ".join(out.split())
+    assert "for no code of this data set stands for them: cancer, asthma." in said
+    assert "cancer/events-10/all and 1 more: See how its codes are spelled" in said

@@ -14,7 +14,8 @@ from checker.attacks.attribute_disclosure.measure import _base_scores
 from checker.attacks.tables import booleans
 from checker.evidence import Pseudonyms
 from checker.planning.checks import check_powers
-from checker.planning.model import AuditPlan
+from checker.planning.model import AuditPlan, PromptGap
+from checker.planning.remedies import undecided
 from checker.planning.task import PatientNames, Task
 from checker.run import prompt_gaps
 from checker.run.cohort_jobs import labels
@@ -69,7 +70,7 @@ def test_a_gap_that_no_audit_can_make_up_for_is_announced(
     workspace: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     audit = prepared(workspace, "other").audit
-    wide = prompt_gaps.PromptGap(value=0.2, error=0.01, freedom=100.0)
+    wide = PromptGap(value=0.2, error=0.01, freedom=100.0)
     monkeypatch.setattr(prompt_gaps, "prompt_gap", lambda *_: wide)
     plan = with_prompt_gaps(audit)
     assert plan.release is not None
@@ -85,3 +86,22 @@ def test_nobody_looks_where_a_lot_is_declared_or_nothing_can_learn(
     other = prepared(workspace, "other").audit
     monkeypatch.setattr(prompt_gaps, "is_installed", lambda name: False)
     assert with_prompt_gaps(replace(other)) is other.plan
+
+
+def test_what_only_warns_keeps_no_model_from_release(
+    workspace: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And a gap of prompts stops no attack that asks none."""
+    controls = {
+        "hiv-disclosure": CONTROLS["hiv-disclosure"] | {"onInconclusive": "warn"},
+        "membership": {"limits": {"record": {"fail": 0.7}}},
+    }
+    monkeypatch.setitem(globals(), "CONTROLS", controls)
+    audit = prepared(workspace, None).audit
+    wide = PromptGap(value=0.2, error=0.01, freedom=100.0)
+    monkeypatch.setattr(prompt_gaps, "prompt_gap", lambda *_: wide)
+    plan = with_prompt_gaps(audit)
+    assert plan.release is not None
+    assert plan.release.stopped_by == []
+    reasons = {cell.control: undecided(plan, cell) for cell in plan.cells}
+    assert reasons == {"hiv-disclosure": "split-not-comparable", "membership": None}

@@ -229,8 +229,9 @@ REASONS = {
         "class not in the data",
         "No code of the data set stands for this class, so nobody could be measured: either no"
         " patient has it, or its codes are spelled in a way that was not recognised.",
-        "Check the spelling of its codes and the target's codeSystems (`phigate classes coverage`);"
-        " if the disease is absent, audit on data that have it, or mark the control with"
+        "See how its codes are spelled (`phigate classes coverage`): name their system in the"
+        " target's codeSystems, or map them to one that phigate reads (`phigate classes map`); if"
+        " the disease is absent, audit on data that have it, or mark the control with"
         " onInconclusive: warn.",
     ),
     "class-not-in-vocabulary": Reason(
