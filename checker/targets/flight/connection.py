@@ -65,12 +65,11 @@ class Connection:
         """
         action = flight.Action("describe", b"")
 
-        def ask() -> bytes:
+        def ask() -> dict[str, Any]:
             (result,) = self._client.do_action(action, self._options)
-            said: bytes = result.body.to_pybytes()
-            return said
+            return _object(result.body)
 
-        return self._said(json.loads(self._within(ask)))
+        return self._said(self._within(ask))
 
     def begin(self, *, pad_id: int | None, eos_id: int | None) -> dict[str, Any]:
         """Begin an audit, which the server answers alone until `end`; returns its description.
@@ -240,7 +239,11 @@ def _close(writer: Any) -> None:
 
 
 def _fields(chunk: Any) -> dict[str, Any]:
-    found = json.loads(chunk.app_metadata.to_pybytes()) if chunk.app_metadata is not None else {}
+    return {} if chunk.app_metadata is None else _object(chunk.app_metadata)
+
+
+def _object(content: pa.Buffer) -> dict[str, Any]:
+    found = json.loads(content.to_pybytes())
     if not isinstance(found, dict):
         raise ValueError("a message is no JSON object")
     return found
