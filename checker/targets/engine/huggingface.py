@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -147,6 +148,7 @@ class HuggingFaceTarget:
             libraries=library_versions(self._device),
             switch_lengths=dict(switch_lengths or {}),
             channels=_channels_taken(model),
+            required=_channels_of_its_code(model),
         )
         self._cache: type[DecodingCache] | None = None
         self._unit_bytes = 0
@@ -635,6 +637,30 @@ _NO_CHANNELS = frozenset(
 def _channels_taken(model: Any) -> frozenset[str]:
     """Return what a model's `forward` takes that may stand beside the ids of a batch."""
     return frozenset(inspect.signature(model.forward).parameters) - _NO_CHANNELS
+
+
+_ANY_CODES = re.compile(
+    r"mask|cache|labels?|output|return|logits|inference|num_|position_ids|token_type_ids|embeds"
+    r"|state|mems|seqlen|kwargs"
+)
+"""What inputs are called that many architectures take and few are trained with."""
+
+
+def _channels_of_its_code(model: Any) -> frozenset[str]:
+    """Return the inputs that the code of the model's own folder names, and nothing fills in.
+
+    A model of the library may be trained without what it can take. Who writes `ages` into a
+    model's code trains it with ages.
+    """
+    if not type(model).__module__.startswith("transformers_modules."):
+        return frozenset()
+    parameters = inspect.signature(model.forward).parameters
+    return frozenset(
+        name
+        for name in _channels_taken(model)
+        if parameters[name].default in (None, inspect.Parameter.empty)
+        and not _ANY_CODES.search(name)
+    )
 
 
 def _trial_tokens(
