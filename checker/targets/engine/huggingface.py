@@ -629,14 +629,16 @@ _NO_CHANNELS = frozenset(
         "self", "input_ids", "attention_mask", "past_key_values", "inputs_embeds", "labels",
         "use_cache", "cache_params", "cache_position", "logits_to_keep", "num_logits_to_keep",
         "output_attentions", "output_hidden_states", "output_router_logits", "return_dict",
-        "encoder_hidden_states", "encoder_attention_mask", "head_mask", "args", "kwargs", "state",
+        "encoder_hidden_states", "encoder_attention_mask", "head_mask", "state",
     }
 )  # fmt: skip
 
 
 def _channels_taken(model: Any) -> frozenset[str]:
     """Return what a model's `forward` takes that may stand beside the ids of a batch."""
-    return frozenset(inspect.signature(model.forward).parameters) - _NO_CHANNELS
+    named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    parameters = inspect.signature(model.forward).parameters
+    return frozenset(n for n, one in parameters.items() if one.kind in named) - _NO_CHANNELS
 
 
 _ANY_CODES = re.compile(
