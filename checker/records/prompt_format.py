@@ -127,7 +127,7 @@ def _by_date(
     """Yield the same ids with positions by date instead of by place."""
     for unit, length in POSITION_UNITS.items():
         rules = (told_rule("position_ids"),)
-        told = [
+        told: list[NDArray[np.int32]] = [
             ChannelTokens(tokens, np.minimum(own // length, positions - 1)[None], rules)
             for tokens, own in zip(declared.sequences, days, strict=True)
         ]

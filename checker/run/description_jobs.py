@@ -18,6 +18,9 @@ from checker.records.tokenization import TokenizedRecord, TokenizedRecords
 from checker.targets import Tokens
 from checker.targets.channels import told_anew
 
+SEEN_AT_MOST = 4
+"""Times the declared length of a piece: so much of a record is told whole beside it."""
+
 
 def other_descriptions(task: Task) -> pa.Table:
     """Loss of the beginnings of members' records, as declared and as they could be told otherwise.
@@ -103,13 +106,15 @@ def _in_pieces(
     that stands before them as far as the model sees.
     """
     limit, window = task.model.info.context_length, task.workload.window
+    most = SEEN_AT_MOST * (task.workload.max_length or 0)
+    limit = most if limit is None else min(limit, most)
     asked: list[tuple[int, int, int, int]] = []
     told: list[Tokens] = []
     for number, record in enumerate(records):
         prefix, pieces = later_pieces(
             record.kind, max_length=task.workload.max_length, window=window
         )
-        seen = len(record) if limit is None else min(limit, len(record))
+        seen = min(limit, len(record))
         own = [(start, min(end, seen)) for start, end in pieces if start < min(end, seen)]
         if not own:
             continue
