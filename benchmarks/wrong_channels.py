@@ -15,7 +15,7 @@ import copy
 import json
 import shutil
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass
 from functools import cached_property
 from pathlib import Path
@@ -322,10 +322,15 @@ def measure(case: ChannelCase, world: AgedWorld) -> Outcome:
     )
 
 
-def is_wrong(outcome: Outcome) -> bool:
-    """Whether a row ended otherwise than it must."""
+def is_wrong(outcome: Outcome, leaking: Iterable[str] = ()) -> bool:
+    """Whether a row ended otherwise than it must.
+
+    Args:
+        outcome: of a row.
+        leaking: cells that fail where the leaking model is rightly described: none may pass.
+    """
     if outcome.expected is None:
-        return outcome.verdict == "pass"
+        return outcome.verdict == "pass" or bool(outcome.passing(leaking))
     return outcome.verdict != outcome.expected
 
 
@@ -349,14 +354,18 @@ def main() -> int:
     asked.work.parent.mkdir(parents=True, exist_ok=True)
     world.prepare()
     failed = 0
+    leaking: list[str] = []
     for case in CASES:
         if asked.only and case.name not in asked.only:
             continue
         outcome = measure(case, world)
-        failed += is_wrong(outcome)
+        if case.name == "leaking":
+            leaking = [name for name, (verdict, _) in outcome.cells.items() if verdict == "fail"]
+        wrong = is_wrong(outcome, leaking)
+        failed += wrong
         with asked.out.open("a", encoding="utf-8") as file:
             file.write(json.dumps(asdict(outcome)) + "\n")
-        mark = "WRONG " if is_wrong(outcome) else ""
+        mark = "WRONG " if wrong else ""
         line = f"{mark}{case.name:<28}{outcome.verdict:<14}{outcome.stage:<8}"
         print(f"{line}{outcome.seconds:>6} s  {outcome.reason}", flush=True)
     return 1 if failed else 0

@@ -235,21 +235,35 @@ def record_windows(
         max_length: most tokens of a piece; None keeps the record whole.
         window: "first", "last" or "tiled".
     """
-    if max_length is None or len(tokens) <= max_length:
-        yield tokens, 1
-        return
+    prefix_length, pieces = later_pieces(kind, max_length=max_length, window=window)
+    if window != "last" or not pieces:
+        yield tokens[:max_length], 1
+    for start, end in pieces:
+        piece = told_anew(np.concatenate([tokens[:prefix_length], tokens[start:end]]))
+        if len(piece) > 1:  # a token without any context has no conditional probability
+            yield piece, 1 if window == "last" else max(prefix_length, 1)
+
+
+def later_pieces(
+    kind: NDArray[np.int8], *, max_length: int | None, window: str
+) -> tuple[int, list[tuple[int, int]]]:
+    """Return which parts of a record are scored behind its static prefix alone.
+
+    Args:
+        kind: [L] int8, as in TokenizedRecords.
+        max_length: most tokens of a piece; None keeps the record whole.
+        window: "first", "last" or "tiled".
+
+    Returns:
+        Tokens of the prefix, and where each part begins and ends; none where the record is whole or
+        told from its beginning alone.
+    """
+    count = len(kind)
+    if max_length is None or count <= max_length or window == "first":
+        return 0, []
     streamed = np.flatnonzero((kind != KIND_SPECIAL) & (kind != KIND_STATIC))
     prefix_length = int(streamed[0]) if len(streamed) else 0
     prefix_length = min(prefix_length, max_length // 2)  # a prefix must leave room for events
-    prefix = tokens[:prefix_length]
     room = max_length - prefix_length
-    if window == "first":
-        yield tokens[:max_length], 1
-    elif window == "last":
-        yield told_anew(np.concatenate([prefix, tokens[-room:]])), 1
-    else:
-        yield tokens[:max_length], 1
-        for start in range(max_length, len(tokens), room):
-            piece = told_anew(np.concatenate([prefix, tokens[start : start + room]]))
-            if len(piece) > 1:  # a token without any context has no conditional probability
-                yield piece, max(prefix_length, 1)
+    starts = [count - room] if window == "last" else range(max_length, count, room)
+    return prefix_length, [(start, min(start + room, count)) for start in starts]

@@ -28,9 +28,11 @@ from checker.records.tokenization import (
 )
 from checker.targets.channels import (
     ChannelRule,
+    ChannelTokens,
     channel_values,
     channels_of,
     told_anew,
+    told_rule,
     with_channel,
 )
 
@@ -40,6 +42,9 @@ NO_CHANNEL = ("nothing", "another patient's")
 """What a channel is replaced by to see whether the model heeds it at all."""
 
 OTHER_UNITS = (24.0, 7.0, 30.4375, 365.25, 1 / 24, 1 / 7, 1 / 30.4375, 1 / 365.25)
+POSITION_UNITS = {"day": 1.0, "week": 7.0, "year": 365.25}
+"""Days of what positions may count from a patient's first event."""
+
 FORMAT_PATIENTS_NEEDED = 30
 """With fewer, "no variant is better" would be said of nearly any format."""
 
@@ -66,6 +71,7 @@ def format_variants(
     tokenizer: Tokenizer,
     bos_id: int | None,
     max_length: int | None,
+    positions: int | None = None,
 ) -> Iterator[FormatVariant]:
     """Yield the declared format and its variants.
 
@@ -76,6 +82,9 @@ def format_variants(
         bos_id: BOS as the model's own configuration names it, for targets that declare none.
         max_length: most tokens of a sequence. Records are cut before anything is turned around, so
             that all variants hold the same events.
+        positions: of a model that can be told positions, how many there are; None where it takes
+            none, or the target says what it is told. Some models are trained on ages or dates in
+            their place.
     """
     declared = tokenizer.encode(records, codes, partial=True)
     streamed = [
@@ -104,6 +113,25 @@ def format_variants(
             other = tokenizer.variant(age_shift=shift)
             yield variant(f"age {shift:+d}", other.encode(records, codes))
     yield from _other_channels(variant(DECLARED, declared))
+    if positions is not None:
+        days = [
+            record.time_days[np.concatenate([_prefix(record), places])].astype(np.float64)
+            for record, places in zip(map(declared.record, range(len(kept))), streamed, strict=True)
+        ]
+        yield from _by_date(variant(DECLARED, declared), days, positions)
+
+
+def _by_date(
+    declared: FormatVariant, days: Sequence[NDArray[np.float64]], positions: int
+) -> Iterator[FormatVariant]:
+    """Yield the same ids with positions by date instead of by place."""
+    for unit, length in POSITION_UNITS.items():
+        rules = (told_rule("position_ids"),)
+        told: list[NDArray[np.int32]] = [
+            ChannelTokens(tokens, np.minimum(own // length, positions - 1)[None], rules)
+            for tokens, own in zip(declared.sequences, days, strict=True)
+        ]
+        yield FormatVariant(f"positions by {unit}", told, declared.compared)
 
 
 def variants_at_most(tokenizer: Tokenizer) -> int:

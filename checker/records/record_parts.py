@@ -44,6 +44,10 @@ EVENTS: Final = (*get_args(Kind), "other events")
 """The kinds of events, which are parts too; but these must beat how often each token occurs."""
 
 
+PIECES: Final = "pieces"
+"""Name of what is told behind the static prefix alone, though the model could see more."""
+
+
 class KindsOfEvents:
     """Of which kind events are, by their codes; each code is read once for all patients.
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -9,10 +10,16 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker.planning.task import Task
+from checker.planning.workload import later_pieces
 from checker.records.other_descriptions import possible_first_tokens, tellings
-from checker.records.record_parts import EVENTS, PARTS, KindsOfEvents
+from checker.records.record_parts import EVENTS, PARTS, PIECES, KindsOfEvents
 from checker.records.token_tables import TokenTables
-from checker.records.tokenization import TokenizedRecords
+from checker.records.tokenization import TokenizedRecord, TokenizedRecords
+from checker.targets import Tokens
+from checker.targets.channels import told_anew
+
+SEEN_AT_MOST = 4
+"""Times the declared length of a piece: so much of a record is told whole beside it."""
 
 
 def other_descriptions(task: Task) -> pa.Table:
@@ -79,9 +86,61 @@ def record_parts(task: Task) -> pa.Table:
             columns["part"].append(part)
             columns["loss"].append(-float(scores.logprob[mask].mean(dtype=np.float64)))
             columns["table"].append(float(table[mask].mean()))
+    for i, loss, whole in _in_pieces(task, sequences):
+        columns["patient"].append(task.patient(True, int(chosen[i])))
+        columns["part"].append(PIECES)
+        columns["loss"].append(loss)
+        columns["table"].append(whole)
     types = {"patient": pa.string(), "part": pa.string(), "loss": pa.float64()}
     types["table"] = pa.float64()
     return pa.table(columns, schema=pa.schema(list(types.items())))
+
+
+def _in_pieces(
+    task: Task, records: Sequence[TokenizedRecord]
+) -> Iterator[tuple[int, float, float]]:
+    """Yield whose loss is what where his record is told in pieces, and where more of it is.
+
+    Of records that are told in parts behind their static prefix alone, though the model can see
+    more: number of the record, mean loss of the tokens in these parts as declared, and behind all
+    that stands before them as far as the model sees.
+    """
+    limit, window = task.model.info.context_length, task.workload.window
+    most = SEEN_AT_MOST * (task.workload.max_length or 0)
+    limit = most if limit is None else min(limit, most)
+    asked: list[tuple[int, int, int, int]] = []
+    told: list[Tokens] = []
+    for number, record in enumerate(records):
+        prefix, pieces = later_pieces(
+            record.kind, max_length=task.workload.max_length, window=window
+        )
+        seen = min(limit, len(record))
+        own = [(start, min(end, seen)) for start, end in pieces if start < min(end, seen)]
+        if not own:
+            continue
+        told.append(record.tokens[:seen])
+        asked.append((number, -1, 0, 0))
+        for start, end in own:
+            if prefix + end - start < 2:
+                continue
+            piece = np.concatenate([record.tokens[:prefix], record.tokens[start:end]])
+            told.append(told_anew(piece))
+            asked.append((number, prefix, start, end))
+    scored = task.model.score(told, progress=task.advance)
+    whole: NDArray[np.float32] = np.empty(0, np.float32)
+    losses: dict[int, tuple[list[NDArray[np.float32]], list[NDArray[np.float32]]]] = {}
+    for (number, prefix, start, end), found in zip(asked, scored, strict=True):
+        if prefix < 0:
+            whole = found.logprob
+            continue
+        parts = losses.setdefault(number, ([], []))
+        # position i speaks of token i + 1; without a prefix nothing speaks of a piece's first
+        own_first = max(prefix, 1)
+        parts[0].append(found.logprob[own_first - 1 :])
+        parts[1].append(whole[start + own_first - prefix - 1 : end - 1])
+    for number, parts in losses.items():
+        means = [-float(np.concatenate(own).mean(dtype=np.float64)) for own in parts]
+        yield number, means[0], means[1]
 
 
 def _members(task: Task) -> tuple[NDArray[np.int64], TokenizedRecords]:

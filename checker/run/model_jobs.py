@@ -21,6 +21,9 @@ from checker.targets import MoreWatched, Tokens, TokenScores, WatchedRollout
 from checker.targets.compensator import watch_of, watched_rollouts
 from checker.targets.horizons import continue_within
 
+MOST_POSITIONS = 1 << 15
+"""Of a model that names no end: more days than a life has."""
+
 
 def rollouts(task: Task) -> pa.Table:
     """Continuations of prompts, as token ids; a prompt's samples stand together, in order.
@@ -255,6 +258,7 @@ def prompt_format(task: Task) -> pa.Table:
             tokenizer=task.workload.tokenizer,
             bos_id=task.workload.bos_id,
             max_length=task.workload.max_length,
+            positions=_positions(task),
         )
     )
     usable = [i for i in range(count) if all(v.compared[i][1:].any() for v in variants)]
@@ -279,6 +283,14 @@ def prompt_format(task: Task) -> pa.Table:
     types = {name: pa.float64() for name in columns}
     types |= {"patient": pa.string(), "variant": pa.string()}
     return pa.table(columns, schema=pa.schema(list(types.items())))
+
+
+def _positions(task: Task) -> int | None:
+    """Return how many positions a model has that is told none; None where it takes none."""
+    info = task.model.info
+    if task.workload.tokenizer.channels or "position_ids" not in info.channels:
+        return None
+    return info.context_length or MOST_POSITIONS
 
 
 def expected_loss(task: Task) -> pa.Table:

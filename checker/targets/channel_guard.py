@@ -78,11 +78,16 @@ def guarded(model: TargetModel, declared: Sequence[str], *, where: str) -> Targe
         where: the model's path, for errors.
 
     Raises:
-        TargetError: it does not take one of them.
+        TargetError: it does not take one of them, or requires another.
     """
+    takes, required = model.info.channels, model.info.required
+    if lacking := sorted(required - set(declared)):
+        raise TargetError(
+            f"{where}: the model takes '{lacking[0]}' beside token ids, and without it is another"
+            " model than the one that was trained; declare it in tokenization.channels"
+        )
     if not declared:
         return model
-    takes = model.info.channels
     for name in declared:
         if name not in takes:
             raise TargetError(

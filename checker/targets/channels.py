@@ -108,6 +108,11 @@ class ChannelRule:
         return bounded.astype(np.float32)
 
 
+def told_rule(name: str) -> ChannelRule:
+    """Return the rule of a channel that is told as it is, of sequences that are not continued."""
+    return ChannelRule(name, each=0.0, adds=np.zeros(1), sets=np.full(1, np.nan), timed=True)
+
+
 class ChannelTokens(np.ndarray[Any, np.dtype[np.int32]]):
     """Token ids [L] int32 with C channels.
 

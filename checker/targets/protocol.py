@@ -88,6 +88,7 @@ class TargetInfo:
         channels: names of what it takes beside token ids (`checker.targets.channels`). A sequence
             that has channels hands them out by `told_channels`, and ids that are put behind it by
             `np.concatenate` go on with them.
+        required: of these, what a target has to declare, because the model is another without it.
     """
 
     backend: str
@@ -100,6 +101,7 @@ class TargetInfo:
     libraries: dict[str, str]
     switch_lengths: dict[str, int] = field(default_factory=dict)
     channels: frozenset[str] = frozenset()
+    required: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,7 +14,7 @@ import pyarrow as pa
 
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
-from checker.records.record_parts import EVENTS
+from checker.records.record_parts import EVENTS, PIECES
 from checker.stats import false_alarms
 from checker.verdict.checks import AdmissibilityCheck, surely_higher
 
@@ -25,7 +25,12 @@ PART_MARGIN = 0.1
 """By which share of a table's loss the model's must be higher: what is compared here are few kinds
 of tokens, which no trainer selects a model by."""
 
-WORDS = {"static": "the static prefix", "time": "time tokens", "end": "the end of a record"}
+WORDS = {
+    PIECES: "records in the declared pieces",
+    "static": "the static prefix",
+    "time": "time tokens",
+    "end": "the end of a record",
+}
 
 
 def description_checks(
@@ -132,12 +137,13 @@ def _parts(
         and surely_higher(model, expected, level=level)
     }
     strange = [found for which, found in wrong.items() if which in EVENTS]
-    unexpected = [found for which, found in wrong.items() if which not in EVENTS]
+    in_pieces = wrong.get(PIECES)
+    unexpected = [found for which, found in wrong.items() if which not in (*EVENTS, PIECES)]
     if not wrong:
         text = "None is less likely to the model than to a table of tokens."
         return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
     found = f"the loss {', and '.join(unexpected)} of a table of which token follows which"
-    if confirmed and not strange:
+    if confirmed and not strange and in_pieces is None:
         text = (
             f"The model does not expect them ({found}), and the trainer's own sequences show that"
             " they are right."
@@ -150,6 +156,12 @@ def _parts(
             f" {', and '.join(strange)} of a table of how often each token occurs. These are not"
             " its tokens, or it has learned something else than these records; correct the"
             " target's vocabulary and tokenization."
+        )
+    if in_pieces is not None:
+        texts.append(
+            "The model knows the same tokens better behind more of the record: the loss"
+            f" {in_pieces} there. It was not trained on such pieces; correct the target's maxLength"
+            " and window."
         )
     if unexpected and not confirmed:
         whom = "other parts" if strange else "them"

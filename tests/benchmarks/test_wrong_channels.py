@@ -36,6 +36,14 @@ def test_a_loaders_wrong_channel_is_refused_before_the_model_is_asked(
     assert "is not what" in found.reason
 
 
+@pytest.mark.parametrize("channel", wrong_channels.CHANNELS)
+def test_what_the_models_own_code_takes_has_to_be_declared(world: AgedWorld, channel: str) -> None:
+    (case,) = (case for case in CASES if case.name == f"{channel}-undeclared")
+    found = measure(case, world)
+    assert (found.stage, found.verdict) == ("run", "refused")
+    assert f"the model takes '{channel}' beside token ids" in found.reason
+
+
 def test_a_model_that_is_told_ages_is_audited_and_shows_nothing_it_has_not_learned(
     world: AgedWorld, monkeypatch: pytest.MonkeyPatch
 ) -> None:

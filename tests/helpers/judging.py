@@ -182,7 +182,7 @@ class Bench:
         rows = [
             (str(i), part, 2.0 + 0.01 * (i % 7) + higher.get(part, 0.0), 2.0 + 0.01 * (i % 5))
             for i in range(100)
-            for part in ("static", "time", "end", "diagnoses", "other events")
+            for part in ("static", "time", "end", "diagnoses", "other events", "pieces")
         ]
         patient, part, loss, table = (list(column) for column in zip(*rows, strict=True))
         columns = {"patient": patient, "part": part, "loss": loss, "table": table}

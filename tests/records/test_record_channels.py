@@ -330,6 +330,26 @@ def test_every_channel_is_tried_otherwise() -> None:
     assert ((older - true) == 365).all() or ((older - true) == 366).any()
 
 
+def test_positions_by_date_are_tried_where_the_model_can_be_told_some() -> None:
+    records, codes = make_records([PATIENT])
+    rules = ruled(channels={})
+    settings: dict[str, Any] = {"tokenizer": rules, "bos_id": None, "max_length": None}
+    assert not [
+        one.name for one in format_variants(records, codes, **settings) if "positions" in one.name
+    ]
+    found = {
+        one.name: told_channels(one.sequences[0])["position_ids"].tolist()
+        for one in format_variants(records, codes, positions=90, **settings)
+        if "positions" in one.name
+    }
+    # [BOS] AGE sex A B week C long A, without EOS
+    assert found == {
+        "positions by day": [0, 0, 0, 0, 0, 4, 4, 89, 89],
+        "positions by week": [0, 0, 0, 0, 0, 0, 0, 14, 14],
+        "positions by year": [0] * 9,
+    }
+
+
 def test_digests_know_of_channels_and_targets_without_any_are_as_before() -> None:
     assert ruled().sha256 != ruled(channels={}).sha256
     assert "channels" not in spec_of(ruled(channels={}).spec)

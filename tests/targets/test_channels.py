@@ -149,6 +149,9 @@ def test_a_model_is_not_asked_without_the_channels_that_are_declared() -> None:
     with pytest.raises(TargetError, match=r"m: the model takes no channel 'age'.*takes none"):
         guarded(model, ["age"], where="m")
     model.info = replace(Model.info, channels=frozenset({"age"}))
+    model.info = replace(model.info, required=frozenset({"age"}))
+    with pytest.raises(TargetError, match=r"m: the model takes 'age' beside token ids, and"):
+        guarded(model, [], where="m")
     guard: Any = guarded(model, ["age"], where="m")
     assert len(guard.score([sequence(ids(1, 2), AGE)])) == 1
     assert not hasattr(guard, "steps")

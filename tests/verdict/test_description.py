@@ -115,6 +115,18 @@ def test_events_of_a_kind_that_the_model_does_not_know_keep_it_from_passing() ->
     assert only(one.judge()) == ("pass", None)
 
 
+@pytest.mark.parametrize(("higher", "expected"), [(1.0, "inconclusive"), (0.1, "pass")])
+def test_pieces_that_the_model_knows_better_in_whole_records_keep_it_from_passing(
+    higher: float, expected: str
+) -> None:
+    one = bench()
+    one.parts(pieces=higher)
+    judgement = one.judge()
+    assert only(judgement)[0] == expected
+    said = next(check.explanation for check in judgement.checks if check.name == PARTS)
+    assert ("maxLength and window" in said) is (expected == "inconclusive")
+
+
 def test_everything_that_is_wrong_is_named_at_once() -> None:
     one = bench()
     one.parts(diagnoses=0.3, time=0.3, end=0.3)

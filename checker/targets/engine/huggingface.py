@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import re
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -147,6 +148,7 @@ class HuggingFaceTarget:
             libraries=library_versions(self._device),
             switch_lengths=dict(switch_lengths or {}),
             channels=_channels_taken(model),
+            required=_channels_of_its_code(model),
         )
         self._cache: type[DecodingCache] | None = None
         self._unit_bytes = 0
@@ -627,14 +629,40 @@ _NO_CHANNELS = frozenset(
         "self", "input_ids", "attention_mask", "past_key_values", "inputs_embeds", "labels",
         "use_cache", "cache_params", "cache_position", "logits_to_keep", "num_logits_to_keep",
         "output_attentions", "output_hidden_states", "output_router_logits", "return_dict",
-        "encoder_hidden_states", "encoder_attention_mask", "head_mask", "args", "kwargs", "state",
+        "encoder_hidden_states", "encoder_attention_mask", "head_mask", "state",
     }
 )  # fmt: skip
 
 
 def _channels_taken(model: Any) -> frozenset[str]:
     """Return what a model's `forward` takes that may stand beside the ids of a batch."""
-    return frozenset(inspect.signature(model.forward).parameters) - _NO_CHANNELS
+    named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
+    parameters = inspect.signature(model.forward).parameters
+    return frozenset(n for n, one in parameters.items() if one.kind in named) - _NO_CHANNELS
+
+
+_ANY_CODES = re.compile(
+    r"mask|cache|labels?|output|return|logits|inference|num_|position_ids|token_type_ids|embeds"
+    r"|state|mems|seqlen|kwargs"
+)
+"""What inputs are called that many architectures take and few are trained with."""
+
+
+def _channels_of_its_code(model: Any) -> frozenset[str]:
+    """Return the inputs that the code of the model's own folder names, and nothing fills in.
+
+    A model of the library may be trained without what it can take. Who writes `ages` into a
+    model's code trains it with ages.
+    """
+    if not type(model).__module__.startswith("transformers_modules."):
+        return frozenset()
+    parameters = inspect.signature(model.forward).parameters
+    return frozenset(
+        name
+        for name in _channels_taken(model)
+        if parameters[name].default in (None, inspect.Parameter.empty)
+        and not _ANY_CODES.search(name)
+    )
 
 
 def _trial_tokens(

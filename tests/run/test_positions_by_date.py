@@ -1,0 +1,45 @@
+"""A model that was trained on dates in place of positions is not passed when nobody says so."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import tiny_models
+
+from checker.policy.documents import ModelSpec
+from checker.run.model_jobs import MOST_POSITIONS, _positions
+from checker.targets.backends.checkpoint import HuggingFaceBackend
+from checker.targets.channels import ChannelTokens, told_rule
+
+
+def task(channels: frozenset[str], *, context: int | None, declared: tuple[str, ...] = ()) -> Any:
+    info = SimpleNamespace(channels=channels, context_length=context)
+    tokenizer = SimpleNamespace(channels=declared)
+    return SimpleNamespace(
+        model=SimpleNamespace(info=info), workload=SimpleNamespace(tokenizer=tokenizer)
+    )
+
+
+def test_positions_are_tried_where_a_model_takes_them_and_the_target_is_silent() -> None:
+    takes = frozenset({"position_ids", "token_type_ids"})
+    assert _positions(task(takes, context=64)) == 64
+    assert _positions(task(takes, context=None)) == MOST_POSITIONS
+    assert _positions(task(takes, context=64, declared=("ages",))) is None
+    assert _positions(task(frozenset(), context=64)) is None
+
+
+def test_a_models_own_positions_are_those_of_its_places(tmp_path: Path) -> None:
+    """What a variant tells reaches the model, and places tell it nothing new."""
+    directory = tiny_models.save_gpt2(tmp_path / "gpt2")
+    model = HuggingFaceBackend().open(
+        ModelSpec(path="gpt2", device="cpu"), directory.parent, pad_id=None, eos_id=None
+    )
+    tokens = np.array([1, 5, 9, 4, 4, 17], dtype=np.int32)
+    plain = model.score([tokens])[0].logprob
+    for values, same in ((np.arange(6.0), True), (np.array([0.0, 0, 3, 3, 9, 9]), False)):
+        told = ChannelTokens(tokens, values[None], (told_rule("position_ids"),))
+        found = model.score([told])[0].logprob
+        assert np.allclose(found, plain, atol=1e-5) is same
