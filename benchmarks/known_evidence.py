@@ -167,6 +167,7 @@ def _canary_table(found: CanaryObservations) -> pa.Table:
     columns = {
         "canary": np.arange(canaries + beacons),
         "beacon": np.arange(canaries + beacons) >= canaries,
+        "natural": np.zeros(canaries + beacons, dtype=np.bool_),
         "included": np.concatenate([found.included, np.ones(beacons, dtype=np.bool_)]),
         "score": np.concatenate([found.score, found.beacon_score]).astype(np.float32),
     }

@@ -513,7 +513,8 @@ def _of_the_reference(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Che
 def _declared_privacy(plan: AuditPlan, deciding: Sequence[Cell]) -> CheckPower:
     """A guarantee that holds is disproved by chance alone."""
     declared = plan.target.document.spec.study.training.differential_privacy
-    compared = [one for one in deciding if load_attack(one.probe).measuring.bounds_privacy]
+    asked = deciding if declared is not None else []
+    compared = [one for one in asked if load_attack(one.probe).measuring.bounds_privacy]
     return CheckPower(
         name="declared-privacy",
         reason="declared-privacy-refuted",
@@ -521,7 +522,7 @@ def _declared_privacy(plan: AuditPlan, deciding: Sequence[Cell]) -> CheckPower:
         chance=1 - false_alarms.PRIVACY,
         is_floor=True,
         condition="it holds",
-        cells=0 if declared is None else len(compared),
+        cells=len(compared),
     )
 
 

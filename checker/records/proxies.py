@@ -32,7 +32,7 @@ LEAST: Final = 0.5
 TIMES: Final = 2.0
 """And at least so many times the share of all, for of a common class every code is that."""
 
-MOST_EVENTS: Final = 4_000_000
+MOST_EVENTS: Final = 2_000_000
 """Of more, every so manieth patient is looked at: who is told by so many is told by fewer."""
 
 _AT_ONCE: Final = 1 << 20
@@ -75,25 +75,27 @@ def find_proxies(
         told: [codes] bool, those that some token tells; a model cannot name others. None looks at
             all.
     """
-    places = _looked_at(nonmembers)
-    offsets = nonmembers.offsets
+    looked_at = _looked_at(nonmembers)
     n_codes = len(codes)
-    positive = {name: _who_has(own >= RANK_STRONG, nonmembers) for name, own in classes.items()}
+    counted = {name: ranks >= RANK_STRONG for name, ranks in classes.items()}
     patients = np.zeros(n_codes, dtype=np.int64)
     positives = {name: np.zeros(n_codes, dtype=np.int64) for name in classes}
-    for block in _blocks(places, offsets):
+    have = dict.fromkeys(classes, 0)
+    for block in _blocks(looked_at, nonmembers.offsets):
         rows, own = _pairs(nonmembers, block, n_codes)
         patients += np.bincount(own, minlength=n_codes)
-        for name, has in positive.items():
+        for name, is_counted in counted.items():
+            has = np.bincount(rows[is_counted[own]], minlength=len(block)) > 0
+            have[name] += int(has.sum())
             positives[name] += np.bincount(own[has[rows]], minlength=n_codes)
     wanted = {}
     for name, ranks in classes.items():
         candidates = (ranks < RANK_STRONG) & (patients > 0)
         if told is not None:
             candidates &= told
-        share = positive[name][places].mean() if len(places) else 0.0
-        least = max(LEAST, TIMES * float(share))
-        wanted[name] = (np.flatnonzero(candidates & (share > 0) & (least < 1)), least)
+        least = max(LEAST, TIMES * have[name] / max(len(looked_at), 1))
+        possible = have[name] > 0 and least < 1
+        wanted[name] = (np.flatnonzero(candidates & possible), least)
     tests = _tests([(patients[at], least) for at, least in wanted.values()])
     return {
         name: _shown(at, least, patients, positives[name], classes[name], codes, tests)
@@ -156,19 +158,12 @@ def _blocks(places: NDArray[np.int64], offsets: NDArray[np.int64]) -> list[NDArr
 def _pairs(
     records: Records, patients: NDArray[np.int64], n_codes: int
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """Return the different dated codes of each patient: places of patients, and codes."""
+    """Return the different dated codes of each patient: places among `patients`, and codes."""
     begins, ends = records.offsets[patients], records.offsets[patients + 1]
     sizes = ends - begins
-    rows = np.repeat(patients, sizes)
+    rows = np.repeat(np.arange(len(patients)), sizes)
     at = np.arange(int(sizes.sum())) - np.repeat(np.cumsum(sizes) - sizes, sizes)
     at += np.repeat(begins, sizes)
     dated = records.time_us[at] != STATIC_TIME
     pairs = np.unique(rows[dated] * n_codes + records.code[at[dated]])
     return pairs // n_codes, pairs % n_codes
-
-
-def _who_has(counted: NDArray[np.bool_], records: Records) -> NDArray[np.bool_]:
-    has = np.zeros(len(records), dtype=np.bool_)
-    at = np.flatnonzero(counted[records.code] & (records.time_us != STATIC_TIME))
-    has[np.searchsorted(records.offsets, at, side="right") - 1] = True
-    return has

@@ -16,10 +16,11 @@ import numpy as np
 import pyarrow as pa
 
 from checker import stats
-from checker.attacks.api import CellEvidence, Params, ScoredPatients, load_attack
+from checker.attacks.api import CellEvidence, Measuring, Params, ScoredPatients, load_attack
 from checker.evidence import write_atomically
 from checker.planning.cells import metric_of
 from checker.planning.model import AuditPlan, Cell
+from checker.verdict.plugin_errors import MeasureCrash, confined
 
 EXPOSURES_FILE: Final = "standing-out.csv"
 
@@ -71,7 +72,10 @@ def exposure_cell(plan: AuditPlan) -> Cell | None:
     ranked = [
         cell
         for cell in plan.cells
-        if cell.jobs and cell.subgroup == "all" and metric_of(cell).family.separates_splits
+        if cell.jobs
+        and cell.subgroup == "all"
+        and metric_of(cell).family.separates_splits
+        and _ranks_patients(cell)
     ]
     learned = [cell for cell in ranked if _params(cell).compares_splits]
     return next(iter([*learned, *ranked]), None)
@@ -88,6 +92,8 @@ def exposures_of(plan: AuditPlan, tables: Callable[[str], pa.Table | None]) -> E
     found = None if cell is None else _scored(plan, cell, tables)
     if cell is None or found is None or not len(found.members) or not len(found.nonmember_scores):
         return None
+    if not all(np.isfinite(one).all() for one in (found.member_scores, found.nonmember_scores)):
+        return None  # what is no number has no rank, and the judge says so of the cell
     ranks = stats.ranks_among(found.member_scores, found.nonmember_scores)
     # members of one rank by their pseudonyms: in which order their scores are says no more
     order = sorted(range(len(ranks)), key=lambda i: (int(ranks[i]), found.members[i]))
@@ -144,14 +150,24 @@ def _scored(
         who, kind = runs_on[name]
         (reference if who == "reference" else own).setdefault(kind, []).append(table)
     measuring, params = load_attack(cell.probe).measuring, _params(cell)
+    found: ScoredPatients | None = None
     evidence = CellEvidence(
         labels=None, tables=own, reference=reference, watch=[], subgroup="all", params=params
     )
-    found: ScoredPatients | None = None
-    observations = measuring.observations(evidence)
-    if not observations.unanswered:
-        found = measuring.scored_patients(observations, params=params)
+    try:
+        with confined(cell.probe):
+            observations = measuring.observations(evidence)
+            if not observations.unanswered:
+                found = measuring.scored_patients(observations, params=params)
+    except MeasureCrash:  # its cell ends in error, and says how
+        return None
     return found
+
+
+def _ranks_patients(cell: Cell) -> bool:
+    """Whether a cell's attack says who scored what; one of somebody else's may not."""
+    measuring = load_attack(cell.probe).measuring
+    return type(measuring).scored_patients is not Measuring.scored_patients
 
 
 def _params(cell: Cell) -> Params:

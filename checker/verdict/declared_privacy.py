@@ -25,6 +25,11 @@ CONFIDENCE = 1 - false_alarms.PRIVACY
 """Of the bound that has to lie above what is declared."""
 
 _OF_PATIENTS = re.compile(r"\b(patient|person|subject|individual|people)s?\b", re.IGNORECASE)
+_OF_LESS = re.compile(
+    r"visit|encounter|admission|stay|event|window|token|day|note|example|sequence|chunk|piece",
+    re.IGNORECASE,
+)
+"""Of a patient's visit, say: noise that hides one of them hides less of all."""
 
 
 def compared_cells(plan: AuditPlan) -> list[Cell]:
@@ -56,10 +61,10 @@ def privacy_check(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissib
         return None
     cell = cells[0]
     jobs = tuple(cell.jobs)
-    if not _OF_PATIENTS.search(declared.unit):
+    if not _OF_PATIENTS.search(declared.unit) or _OF_LESS.search(declared.unit):
         text = (
-            "Not compared: a canary is a patient with all of the record, and the guarantee is"
-            f" declared for less ({declared.unit})."
+            "Not compared: a canary is a patient with all of the record, and the guarantee is not"
+            f" declared for that ({declared.unit})."
         )
         return AdmissibilityCheck(NAME, TITLE, None, text, evidence=jobs)
     if any(job not in evidence for job in jobs):

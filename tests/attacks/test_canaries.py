@@ -143,6 +143,23 @@ def test_natural_canaries_go_from_code_to_code_as_two_patients_did(target: Path)
         assert 30 <= sum(one.included for one in canaries if one.natural is kind) <= 70
 
 
+def test_each_kind_has_a_beacon(target: Path) -> None:
+    _, cohort, rules = opened(target)
+
+    def natural_beacons(beacons: int, natural: float) -> int:
+        _, own = draw_canaries(
+            cohort, rules, settings=settings(count=20, beacons=beacons, natural=natural),
+            first_subject=FIRST,
+        )  # fmt: skip
+        return sum(one.natural for one in own)
+
+    assert [natural_beacons(2, share) for share in (0, 0.1, 0.5, 0.9, 1)] == [0, 1, 1, 1, 2]
+    assert [natural_beacons(1, share) for share in (0, 1)] == [0, 1]
+    assert natural_beacons(0, 0.5) == 0
+    with pytest.raises(DataError, match="two kinds need a beacon each"):
+        natural_beacons(1, 0.5)
+
+
 def test_without_a_step_that_two_patients_took_none_is_natural(target: Path) -> None:
     _, cohort, rules = opened(target)
     one, nobody = (cohort.members.select(np.arange(count)) for count in (1, 0))

@@ -148,7 +148,7 @@ PARTLY: Mapping[str, Any] = {
         ("leaking", {"epsilon": 0.5}, ("inconclusive", "declared-privacy-refuted"), False),
         ("leaking", {"epsilon": 20.0}, ("pass", None), True),
         # a canary is a patient: of less than that the guarantee is not compared
-        ("leaking", {"epsilon": 0.5, "unit": "a visit"}, ("pass", None), None),
+        ("leaking", {"epsilon": 0.5, "unit": "a patient's visit"}, ("pass", None), None),
         ("sound", {"epsilon": 0.5}, ("pass", None), True),
     ],
 )
@@ -166,7 +166,7 @@ def test_a_guarantee_that_canaries_disprove_passes_no_canaries(
     assert (found["verdict"], found["reason"]) == verdict
     check = outcome.check("declared-privacy-refuted")
     assert check["holds"] is holds
-    said = "a visit" if holds is None else f"and {declared['epsilon']:g} is declared"
+    said = "a patient's visit" if holds is None else f"and {declared['epsilon']:g} is declared"
     assert said in check["explanation"]
     if holds is False:
         assert phigate("verify", tmp_path / "run")[0] == 0

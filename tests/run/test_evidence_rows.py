@@ -137,6 +137,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "canary": [0, 1, 2],
         "included": [True, False, True],
         "beacon": [False, False, True],
+        "natural": [False, True, False],
         "score": [-1.0, -2.0, -0.5],
     },
     "probe-scores": {

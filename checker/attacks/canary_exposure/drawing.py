@@ -363,6 +363,14 @@ def _both_kinds(
 ) -> tuple[list[CanaryEvents], list[bool]]:
     """Draw canaries and then beacons, those that are natural by lot, and say which are."""
     alike = [round(settings.natural * count) for count in (settings.count, settings.beacons)]
+    if 0 < alike[0] < settings.count and settings.beacons:
+        # what a model keeps of one kind says nothing of the other, so each has a beacon
+        if settings.beacons == 1:
+            raise DataError(
+                "canaries of two kinds need a beacon each: ask for two or more, or for canaries of"
+                " one kind (natural 0 or 1)"
+            )
+        alike[1] = min(max(alike[1], 1), settings.beacons - 1)
     if sum(alike) and not len(stock.steps.first):
         raise DataError(
             "no step from one code to the next is taken by two patients, so that no canary can"
