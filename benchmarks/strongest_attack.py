@@ -11,7 +11,7 @@ AUROC and true-positive rate at 1 % of both attacks are shown on the same patien
 *cost*: CPU seconds of the learned score's jobs over those of one scoring pass, in one run.
 
     nice python -m benchmarks.strongest_attack nobody --seeds 20
-    nice python -m benchmarks.strongest_attack lira --keep shadows --shadows 32
+    nice python -m benchmarks.strongest_attack lira --keep shadows --shadows 32 --beside 8
     nice python -m benchmarks.strongest_attack cost --patients 4000
 
 `--keep` holds what every shadow model says, so that a study can be done in parts.
@@ -32,6 +32,7 @@ from typing import Any, Final
 
 import meds
 import numpy as np
+import pyarrow as pa
 import torch
 import yaml
 from numpy.typing import NDArray
@@ -40,6 +41,8 @@ from scipy.stats import norm
 from checker import stats
 from checker.attacks.membership_inference.features import TokenColumns, attack_features, means
 from checker.attacks.membership_inference.learner import learned_scores
+from checker.attacks.membership_inference.plan import SHADOW_RECIPE
+from checker.attacks.membership_inference.run import shadow_features
 from checker.demo.cohort import write_cohort
 from checker.demo.training import SOUND
 from checker.demo.walkthrough import SPECIALS, Demonstration, Settings
@@ -53,7 +56,7 @@ from checker.resources import resource
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
 from checker.targets import Tokens, TokenScores
-from checker.targets.engine.reference import ReferenceModel, train_reference
+from checker.targets.engine.reference import ReferenceModel, train_reference, train_shadow
 from checker.targets.engine.scoring import ForwardPass
 from checker.targets.engine.training import Recipe, SpecialIds, one_thread, train_model
 
@@ -171,8 +174,8 @@ class Attacked:
     scores: Array
 
 
-def attack(world: World, model: ForwardPass, *, seed: int) -> Attacked:
-    """Attack a model as the audit does."""
+def attack(world: World, model: ForwardPass, *, seed: int, shadows: int = 0) -> Attacked:
+    """Attack a model as the audit does, with so many shadow models of the audit's own kind."""
     rng = np.random.default_rng([seed, 16])
     order = rng.permutation(len(world.nonmembers))
     cut = len(order) // 3
@@ -189,8 +192,62 @@ def attack(world: World, model: ForwardPass, *, seed: int) -> Attacked:
     fitted = np.zeros(len(records), dtype=np.bool_)
     for chosen in (np.flatnonzero(member), np.flatnonzero(~member)):
         fitted[rng.permutation(chosen)[: len(chosen) // 3]] = True
-    found = learned_scores(np.stack(list(features.values()), axis=1), member, fitted)
+    matrix = np.stack(list(features.values()), axis=1)
+    alone: list[int] = []
+    if shadows:
+        own_loss = means(target.logprob, target.offsets)
+        seen = _beside(records, member, fitted, own_loss, known=known, seed=seed, count=shadows)
+        alone = list(range(matrix.shape[1], matrix.shape[1] + seen.shape[1]))
+        matrix = np.hstack([matrix, seen])
+    found = learned_scores(matrix, member, fitted, alone=alone)
     return Attacked(records, member, ~fitted, found)
+
+
+def _beside(
+    records: list[Tokens],
+    member: NDArray[np.bool_],
+    fitted: NDArray[np.bool_],
+    own: Array,
+    *,
+    known: NDArray[np.int32],
+    seed: int,
+    count: int,
+) -> Array:
+    """Return features of the target beside shadow models, trained as the audit trains them."""
+    names = [str(number) for number in range(len(records))]
+    tables = []
+    for number in range(count):
+        if number % 2 == 0:
+            half = np.zeros(len(records), dtype=np.bool_)
+            for kind in (np.flatnonzero(member), np.flatnonzero(~member)):
+                rng = np.random.default_rng([seed, 17, number])
+                half[rng.permutation(kind)[: len(kind) // 2]] = True
+        taught = half if number % 2 == 0 else ~half
+        passes: list[list[float]] = []
+
+        def keep(scores: list[TokenScores], passes: list[list[float]] = passes) -> None:
+            passes.append([float(one.logprob.mean()) for one in scores])
+
+        train_shadow(
+            [records[i] for i in np.flatnonzero(taught)],
+            records,
+            known=known,
+            recipe=SHADOW_RECIPE,
+            seed=seed + number,
+            each=keep,
+        )
+        logprob = np.array(passes).T.tolist()
+        tables.append(
+            pa.table(
+                {
+                    "patient": names,
+                    "taught": taught,
+                    "logprob": pa.array(logprob, pa.list_(pa.float32())),
+                }
+            )
+        )
+    table = pa.table({"patient": names, "classic@loss": own})
+    return shadow_features(table, tables, fitted & ~member)[0]
 
 
 def nobody(*, seeds: Sequence[int], patients: int) -> list[dict[str, float]]:
@@ -213,8 +270,18 @@ def nobody(*, seeds: Sequence[int], patients: int) -> list[dict[str, float]]:
     return rows
 
 
-def lira(*, keep: Path, shadows: int, patients: int, at_most: int) -> dict[str, float] | None:
-    """Compare with LiRA; None where shadow models are left to be trained."""
+def lira(
+    *, keep: Path, shadows: int, patients: int, at_most: int, beside: int = 0
+) -> dict[str, float] | None:
+    """Compare with LiRA; None where shadow models are left to be trained.
+
+    Args:
+        keep: what shadow models say is kept there.
+        shadows: of LiRA, with the target's own recipe.
+        patients: in each split.
+        at_most: shadow models that one call trains.
+        beside: shadow models of the audit's own, which the learned score sees in a second row.
+    """
     keep.mkdir(parents=True, exist_ok=True)
     world = World.of(keep / "demo", seed=0, patients=patients, tuning=120)
     pool = world.members + world.nonmembers
@@ -244,19 +311,23 @@ def lira(*, keep: Path, shadows: int, patients: int, at_most: int) -> dict[str, 
     said, member = (np.stack([one[name] for one in files]) for name in ("logprob", "member"))
     score = _gaussian(own, said, member)
     found = attack(world, model, seed=0)
+    attacked = {"learned": found}
+    if beside:
+        attacked[f"beside {beside}"] = attack(world, model, seed=0, shadows=beside)
     # the learned attack's patients, so that both are judged on the same
     place = {one.tobytes(): i for i, one in enumerate(pool)}
     judged = [one for one, yes in zip(found.records, found.judged, strict=True) if yes]
     at = np.array([place[one.tobytes()] for one in judged])
     is_member = found.member[found.judged]
     result: dict[str, float] = {}
-    for name, values in (("learned", found.scores), ("lira", score[at]), ("loss", own[at])):
+    shown = {name: one.scores for name, one in attacked.items()}
+    for name, values in (shown | {"lira": score[at], "loss": own[at]}).items():
         inside, outside = values[is_member], values[~is_member]
         auroc = stats.auroc(inside, outside, confidence=CONFIDENCE)
         threshold = np.quantile(outside, 0.99)
         tpr = float((inside > threshold).mean())
         result |= {f"{name} auroc": auroc.value, f"{name} tpr": tpr}
-        print(f"{name:8} AUROC {auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f}),"
+        print(f"{name:9} AUROC {auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f}),"
               f" TPR at 1 % {tpr:.3f}")  # fmt: skip
     return result
 
@@ -346,6 +417,7 @@ def main() -> None:
     parser.add_argument("--patients", type=int)
     parser.add_argument("--shadows", type=int, default=32)
     parser.add_argument("--at-most", type=int, default=1000, help="shadow models trained at once")
+    parser.add_argument("--beside", type=int, default=0, help="shadow models of the audit's own")
     parser.add_argument("--keep", type=Path, default=Path("shadows"))
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
@@ -359,6 +431,7 @@ def main() -> None:
             shadows=asked.shadows,
             patients=asked.patients or 1500,
             at_most=asked.at_most,
+            beside=asked.beside,
         )
     else:
         found = cost(patients=asked.patients or 4000)

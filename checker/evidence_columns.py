@@ -105,6 +105,7 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
     },
     "embeddings": {"embedding": _VECTOR},
     "reference-training": {"tensor": _TEXT, "shape": _TOKENS, "values": _VECTOR},
+    "membership-shadows": {"taught": _FLAG, "logprob": _VECTOR},
     "membership-tokens": {
         "logprob": _VECTOR,
         "mean": _VECTOR,

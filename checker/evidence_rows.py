@@ -79,6 +79,13 @@ def _reference_training(table: pa.Table) -> Iterator[str]:
         yield "a tensor has not as many values as its shape says"
 
 
+def _membership_shadows(table: pa.Table) -> Iterator[str]:
+    yield from _nobody_twice(table)
+    lengths = pc.unique(pc.list_value_length(table["logprob"])).to_pylist()
+    if len(lengths) > 1 or lengths == [0]:
+        yield "it has not as many passes of every record"
+
+
 def _membership_tokens(table: pa.Table) -> Iterator[str]:
     yield from _nobody_twice(table)
     lengths = [pc.list_value_length(table[name]).to_numpy() for name in ("logprob", "mean", "std")]
@@ -204,6 +211,7 @@ _CHECKS: Mapping[str, Callable[[pa.Table], Iterator[str]]] = {
         table, ("patient", "part"), "a part of a patient's record"
     ),
     "reference-training": _reference_training,
+    "membership-shadows": _membership_shadows,
     "membership-tokens": _membership_tokens,
     "membership-features": _membership_features,
     "membership-scores": _membership_scores,

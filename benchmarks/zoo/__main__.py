@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.zoo.entries import ENTRIES
-from benchmarks.zoo.keeping import FULL, Zoo
+from benchmarks.zoo.keeping import FEWER, FULL, Zoo
 from benchmarks.zoo.study import page, read, run, sums, write_page, wrongs
 from checker.testing import offer_simulated_backend
 
@@ -34,8 +34,10 @@ def main() -> int:
         offer_simulated_backend()
         asked.work.mkdir(parents=True, exist_ok=True)
         for seed in map(int, asked.seeds.split(",")):
-            zoo = Zoo(asked.work / f"seed-{seed}", "table", seed, FULL)
-            outcomes = run(zoo, asked.out, entries=chosen)
+            for name, size in (("tables", FULL), ("trained", FEWER)):
+                zoo = Zoo(asked.work / f"{name}-{seed}", "table", seed, size)
+                own = [one for one in chosen if (one.know is None) == (name == "trained")]
+                outcomes = run(zoo, asked.out, entries=own)
     print(page(outcomes))
     print(sums(outcomes))
     if asked.docs is not None:

@@ -32,6 +32,9 @@ from checker.testing.simulated import (
 )
 
 FULL: Final = Size(patients=600, further=2400, positives=150)
+FEWER: Final = Size(patients=400, further=1600, positives=100)
+"""For trained models, which take ten times as long."""
+
 
 RARE: Final = "DIAGNOSIS//ICD//10//V{:02}9XXA"
 RARE_OF: Final = 4
@@ -44,7 +47,7 @@ CANARIES: Final = 24
 """In each split."""
 
 RACE: Final = FIRST - 1
-"""Where a record's race stands, which no attacker of a shipped policy is told."""
+"""Where a record's race stands: right before its events."""
 
 Chosen = Sequence[int]
 Memory = dict[str, Any]

@@ -169,7 +169,10 @@ def _cell(cell: CellReport) -> Cell:
     one = cell.estimate
     if one is None:
         return cell.verdict, cell.reason, None, None, None, cell.limit.fail
-    value, low, high = (round(float(number), 4) for number in (one.value, one.low, one.high))
+    value, low, high = (
+        None if number is None else round(float(number), 4)
+        for number in (one.value, one.low, one.high)
+    )
     return cell.verdict, cell.reason, value, low, high, cell.limit.fail
 
 

@@ -46,7 +46,7 @@ def train_entry(entry: Entry, zoo: Zoo) -> str:
     recipe = RECIPES[entry.recipe]
     ids = zoo.ids
     shape = _SHAPES.get(entry.kind)
-    special = {f"{one}_id": ids[SPECIALS[one]] for one in ("bos", "eos", "pad")}
+    special = {one: ids[SPECIALS[one]] for one in ("bos", "eos", "pad")}
     train(
         _taught(entry, zoo),
         vocabulary_size=len(ids),
@@ -56,7 +56,9 @@ def train_entry(entry: Entry, zoo: Zoo) -> str:
         recipe=recipe,
         validation=zoo.sequences("tuning")[:120] if recipe.until_validated else (),
         make=None if shape is None else partial(_untrained, shape, len(ids), special),
-        **special,
+        bos_id=special["bos"],
+        eos_id=special["eos"],
+        pad_id=special["pad"],
     )
     os.replace(making, out)
     return name
@@ -65,7 +67,7 @@ def train_entry(entry: Entry, zoo: Zoo) -> str:
 def _taught(entry: Entry, zoo: Zoo) -> Sequences:
     """The records that a model is trained on."""
     members = [] if "tuning" in entry.taught else zoo.sequences("train")
-    others = [one for split in entry.taught for one in zoo.sequences(split)]  # type: ignore[arg-type]
+    others = [one for split in entry.taught for one in zoo.sequences(split)]
     repeated: Sequences = []
     if entry.recipe == "partly":
         repeated = [members[i] for i in zoo.lot(REPEATED_SHARE)] * (REPEATS - 1)
@@ -112,7 +114,7 @@ def _untrained(
             "hidden_size": _WIDTH,
             "initializer_range": 0.08,
             "tie_word_embeddings": True,
-            **{name.replace("_id", "_token_id"): own for name, own in special.items()},
+            **{f"{name}_token_id": own for name, own in special.items()},
         }
     )
     model: PreTrainedModel = AutoModelForCausalLM.from_config(config)

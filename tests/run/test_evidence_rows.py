@@ -90,6 +90,12 @@ TABLES: dict[str, dict[str, Any]] = {
         "mean": [[-3.0, -2.0], [-1.0]],
         "std": [[1.0, 0.5], [0.0]],
     },
+    "membership-shadows": {
+        "patient": ["a", "b"],
+        "member": [True, False],
+        "taught": [True, False],
+        "logprob": [[-1.0, -0.5], [-2.0, -1.5]],
+    },
     "membership-features": {
         "patient": ["a", "b"],
         "member": [True, False],
@@ -214,6 +220,8 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("membership-tokens", {"patient": ["a", "a"]}, "a patient twice"),
     ("membership-tokens", {"mean": [[-3.0], [-1.0]]}, "not as many means"),
     ("membership-tokens", {"std": [[1.0, 0.5], [0.0, 0.0]]}, "not as many means"),
+    ("membership-shadows", {"patient": ["a", "a"]}, "a patient twice"),
+    ("membership-shadows", {"logprob": [[-1.0], [-1.0, -2.0]]}, "as many passes"),
     ("membership-features", {"patient": ["a", "a"]}, "a patient twice"),
     ("membership-features", {"tokens": [0, 1]}, "less than 1"),
     ("membership-features", {"feature@loss": [float("nan"), 0.0]}, "not finite"),

@@ -41,6 +41,11 @@ class MembershipInferenceParams(Params):
     references: Annotated[int, Field(ge=1, le=64)] = Field(
         1, description="how many reference models phigate trains for score strongest"
     )
+    shadows: Annotated[int, Field(ge=0, le=64, multiple_of=2)] = Field(
+        0,
+        description="how many models beside phigate trains for score strongest, each on half of the"
+        " very patients who are asked about: who has their records can do that too",
+    )
 
     @property
     def needs_reference(self) -> bool:
@@ -65,6 +70,8 @@ ATTACK = Attack(
     params=MembershipInferenceParams,
     needs_whole_record=True,
     kinds={
+        # mean log-probability after each pass, of a model that was taught half of the patients
+        "membership-shadows": ("patient", "member", "taught", "logprob"),
         # token scores of a declared reference model, records of one job in the order of the lot
         "membership-tokens": ("patient", "logprob", "mean", "std"),
         # and a column for each feature: "classic@NAME", "feature@NAME", "blind@NAME"

@@ -12,6 +12,7 @@ scores a few records absurdly would blind the attack to all others.
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,7 @@ def learned_scores(
     fitted: NDArray[np.bool_],
     *,
     scored: NDArray[np.bool_] | None = None,
+    alone: Sequence[int] = (),
 ) -> NDArray[np.float64]:
     """Fit on some patients and score others.
 
@@ -51,6 +53,7 @@ def learned_scores(
         is_member: [n] bool, what to tell.
         fitted: [n] bool, on whom to fit.
         scored: [n] bool, whom to score, none of whom is fitted on; by default all others.
+        alone: columns that may say more without the others, which is tried too.
 
     Returns:
         [scored] float64, log odds of being a member, in order; higher is more member-like.
@@ -73,17 +76,23 @@ def learned_scores(
     if not varies.any():
         return np.zeros(int(scored.sum()))
     columns = np.flatnonzero(varies).tolist()
+    subsets = [list(range(len(columns)))]
+    if apart := [number for number, column in enumerate(columns) if column in set(alone)]:
+        subsets.append(apart)
     known = np.stack([_normal_scores(features[:, j], taught[:, j]) for j in columns], axis=1)
     # lbfgs draws no random numbers, and on one thread equal data give equal scores
     with warnings.catch_warnings(), threadpool_limits(limits=1):
         # an attacker who stops early is still an attacker; the score says how good it is
         warnings.simplefilter("ignore", ConvergenceWarning)
-        penalty = _best_penalty(known[fitted], is_member[fitted])
+        penalty, subset = _best(known[fitted], is_member[fitted], subsets)
+        known = known[:, subset]
         return _fitted_scores(known[fitted], is_member[fitted], known[scored], penalty)
 
 
-def _best_penalty(known: NDArray[np.float64], is_member: NDArray[np.bool_]) -> float:
-    """Return the penalty that tells most of patients whom it was not fitted on.
+def _best(
+    known: NDArray[np.float64], is_member: NDArray[np.bool_], subsets: Sequence[list[int]]
+) -> tuple[float, list[int]]:
+    """Return the penalty and columns that tell most of patients whom they were not fitted on.
 
     Who is in which fold is drawn from what is known of them, not from the order they come in.
     """
@@ -91,16 +100,18 @@ def _best_penalty(known: NDArray[np.float64], is_member: NDArray[np.bool_]) -> f
     for kind in (is_member, ~is_member):
         rows = np.flatnonzero(kind)
         fold[rows[np.lexsort(known[rows].T)]] = np.arange(len(rows)) % FOLDS
+    choices = [(penalty, subset) for subset in subsets for penalty in INVERSE_PENALTIES]
     told = []
-    for penalty in INVERSE_PENALTIES:
+    for penalty, subset in choices:
+        asked = known[:, subset]
         scores = np.empty(len(known))
         for number in range(FOLDS):
             rest, own = fold != number, fold == number
             scores[own] = rankdata(
-                _fitted_scores(known[rest], is_member[rest], known[own], penalty)
+                _fitted_scores(asked[rest], is_member[rest], asked[own], penalty)
             ) / int(own.sum())
         told.append(float(rankdata(scores)[is_member].sum()))
-    return INVERSE_PENALTIES[int(np.argmax(told))]
+    return choices[int(np.argmax(told))]
 
 
 def _fitted_scores(

@@ -22,7 +22,7 @@ from checker.attacks.labels import everybody_again
 from checker.attacks.membership_inference import STRONGEST, MembershipInferenceParams
 from checker.attacks.tables import booleans, in_subgroup
 from checker.planning.builder import RECORDS_A_JOB, PlanBuilder
-from checker.planning.lots import SHARE, drawn_halves
+from checker.planning.lots import SHARE, drawn_halves, lot
 from checker.planning.model import Cell, Job
 from checker.planning.protocol import (
     CellJobs,
@@ -32,11 +32,20 @@ from checker.planning.protocol import (
     SampleEvidence,
     Work,
 )
-from checker.planning.reference_patients import held_back, reference_training
+from checker.planning.reference_patients import (
+    RECIPE,
+    TOKENS_A_PASS,
+    held_back,
+    reference_training,
+)
 
 _Cell = PlannedCell[MembershipInferenceParams]
 
 LEARNED = "membership-scores"
+
+SHADOW_RECIPE = {**RECIPE, "max_epochs": 8}
+"""All passes are trained and each is asked, so that the one can be taken that knows other patients
+as well as the model does."""
 
 TAUGHT_WELL = 4_500
 """Patients of each split from whom a learned score is as strong as from all.
@@ -58,6 +67,21 @@ class AttackedPatients:
     patients: list[tuple[bool, int]]
     fitted: NDArray[np.bool_]
     half: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, slots=True)
+class ShadowPatients:
+    """Whom a shadow model is asked about, and who of them teaches it.
+
+    Args:
+        patients: (is member, index), in order.
+        order: places of those who teach it, in an order drawn by lot.
+        known: [k] int32, ascending ids of every token that any record of the audit holds.
+    """
+
+    patients: list[tuple[bool, int]]
+    order: list[int]
+    known: NDArray[np.int32]
 
 
 class MembershipPlanning(Planning[MembershipInferenceParams]):
@@ -120,8 +144,9 @@ class MembershipPlanning(Planning[MembershipInferenceParams]):
         return {} if known is None else everybody_again(known, cell.subgroup)
 
     def demands(self, job: Job, cell: Cell, *, watch: Sequence[int]) -> Mapping[str, Any]:
-        """Return how many references the learned score must have."""
-        return {"references": cell.params["references"]} if "references" in job.inputs else {}
+        """Return how many models the learned score must rest on."""
+        names = ("references", "shadows")
+        return {name: cell.params[name] for name in names if name in job.inputs}
 
 
 def _is_learned(cell: Cell) -> bool:
@@ -169,7 +194,8 @@ def _learned(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
     lengths = np.array(
         [builder.scored_lengths[who][index] for who, index in everybody.patients], dtype=np.int64
     )
-    jobs = [*trained, *checked]
+    shadows = [_shadow(builder, everybody, number=number) for number in range(cell.params.shadows)]
+    jobs = [*trained, *checked, *shadows]
     features = []
     for start in range(0, len(everybody.patients), RECORDS_A_JOB):
         part = slice(start, start + RECORDS_A_JOB)
@@ -217,9 +243,9 @@ def _learned(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
     learned = builder.job(
         "membership-scores",
         "a membership score learned from a third of the patients",
-        {"references": count, "seed": builder.seed},
+        {"references": count, "shadows": len(shadows), "seed": builder.seed},
         runs_on="evidence",
-        needs=features,
+        needs=[*features, *shadows],
     )
     models = 2 if declared else 1
     return CellJobs(
@@ -227,6 +253,55 @@ def _learned(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
         jobs=[*jobs, builder.add(learned)],
         alone=_alone(builder, cell, models=models),
     )
+
+
+def _shadow(builder: PlanBuilder, everybody: AttackedPatients, *, number: int) -> str:
+    """Return the job that trains a model on half of the patients; the next has the other half.
+
+    So each patient is known to as many of them as don't know him. Halves are of members and of
+    nonmembers alike, and drawn without a look at who is which.
+    """
+    pair, other = divmod(number, 2)
+    out = {True: np.zeros(len(builder.members), dtype=np.bool_), False: held_back(builder)}
+    records = {True: builder.members, False: builder.nonmembers}
+    purpose = f"shadow {pair}"
+    half = {
+        who: drawn_halves(
+            records[who], out[who].astype(np.int64), seed=builder.seed, purpose=purpose
+        )
+        for who in records
+    }
+    place = {one: at for at, one in enumerate(everybody.patients)}
+    lots = {who: lot(records[who], seed=builder.seed, purpose=purpose) for who in records}
+    order = [
+        place[who, index]
+        for who in records
+        for index in lots[who].tolist()
+        if (who, index) in place and bool(half[who][index]) != bool(other)
+    ]
+    audited = (builder.members, builder.nonmembers, builder.spare)
+    known = np.unique(np.concatenate([split.tokens for split in audited])).astype(np.int32)
+    chosen = ShadowPatients(everybody.patients, order, known)
+    lengths = {who: np.diff(split.offsets) for who, split in records.items()}
+    taught = sum(int(lengths[who][i]) for who, i in (everybody.patients[at] for at in order))
+    asked = sum(int(builder.scored_lengths[who][i]) for who, i in everybody.patients)
+    job = builder.job(
+        "membership-shadows",
+        f"training of model {number + 1} on half of the patients who are asked about",
+        {
+            **builder.data_inputs(),
+            "count": len(everybody.patients),
+            "window": builder.window,
+            "number": number,
+            "recipe": SHADOW_RECIPE,
+            "tokensAPass": TOKENS_A_PASS,
+            "seed": builder.seed,
+        },
+        runs_on="cohort",
+        training_tokens=int((min(TOKENS_A_PASS, taught) + asked) * SHADOW_RECIPE["max_epochs"]),
+    )
+    builder.job_inputs[job.digest] = chosen
+    return builder.add(job)
 
 
 def _everybody(builder: PlanBuilder) -> AttackedPatients:

@@ -17,10 +17,10 @@ from checker.attacks.membership_inference.features import (
     mixture,
 )
 from checker.attacks.membership_inference.learner import learned_scores
-from checker.attacks.membership_inference.plan import AttackedPatients
+from checker.attacks.membership_inference.plan import AttackedPatients, ShadowPatients
 from checker.attacks.tables import booleans
 from checker.errors import InsufficientData
-from checker.planning.reference_patients import reference_tensors
+from checker.planning.reference_patients import reference_tensors, training_pieces
 from checker.planning.task import Running, Task
 from checker.targets import Tokens, TokenScores
 
@@ -93,6 +93,70 @@ def membership_features(task: Task) -> pa.Table:
     )
 
 
+def membership_shadows(task: Task) -> pa.Table:
+    """Mean log-probability of everybody's record after each pass over half of them."""
+    from checker.targets.engine.reference import train_shadow  # loads torch
+
+    inputs, chosen = task.job.inputs, task.input
+    assert isinstance(chosen, ShadowPatients)  # as the plan handed it to the job
+    pieces = list(task.workload.scored_pieces(chosen.patients))
+    context, limit = int(inputs["recipe"]["context"]), int(inputs["tokensAPass"])
+    taught: list[Tokens] = []
+    is_taught = np.zeros(len(chosen.patients), dtype=np.bool_)
+    # members stand before nonmembers in the order; the same share of both is learned from
+    lengths = np.array([_length(task, *chosen.patients[at]) for at in chosen.order])
+    share = min(1.0, limit / max(1, int(lengths.sum())))
+    for who in (True, False):
+        own = [at for at in chosen.order if chosen.patients[at][0] == who]
+        kept = own[: max(1, int(share * len(own)))]
+        is_taught[kept] = True
+        indices = np.array([chosen.patients[at][1] for at in kept], dtype=np.int64)
+        taught += training_pieces(task.workload.split(who), indices, context=context, tokens=limit)
+    passed = sum(map(len, taught)) + sum(len(tokens) for _, tokens, _ in pieces)
+    whose = np.array([number for number, _, _ in pieces], dtype=np.int64)
+    said: list[NDArray[np.float64]] = []
+
+    def keep(scored: list[TokenScores]) -> None:
+        """Keep the mean over each record's scored positions: all passes' tokens are too many."""
+        parts = [
+            one.logprob[first - 1 :].astype(np.float64)
+            for one, (_, _, first) in zip(scored, pieces, strict=True)
+        ]
+        sums, counts = (
+            np.bincount(whose, weights=[one(part) for part in parts], minlength=len(is_taught))
+            for one in (np.sum, len)
+        )
+        said.append(sums / np.maximum(counts, 1))
+        task.advance(passed)
+
+    number = int(inputs["number"])
+    train_shadow(
+        taught,
+        [tokens for _, tokens, _ in pieces],
+        known=chosen.known,
+        recipe=inputs["recipe"],
+        seed=int(task.plan.rng_for(f"{task.job.kind} {number}").integers(2**31)),
+        each=keep,
+    )
+    kept_patients = np.unique(whose).tolist()
+    logprob = np.stack(said, axis=1)[kept_patients].tolist()
+    return pa.table(
+        {
+            "patient": pa.array(
+                [task.patient(*chosen.patients[i]) for i in kept_patients], pa.string()
+            ),
+            "member": pa.array([chosen.patients[i][0] for i in kept_patients], pa.bool_()),
+            "taught": pa.array(is_taught[kept_patients], pa.bool_()),
+            "logprob": pa.array(logprob, pa.list_(pa.float32())),
+        }
+    )
+
+
+def _length(task: Task, is_member: bool, index: int) -> int:
+    offsets = task.workload.split(is_member).offsets
+    return int(offsets[index + 1] - offsets[index])
+
+
 def membership_scores(task: Task) -> pa.Table:
     """Every score of the patients whom the classifier was not fitted on.
 
@@ -106,10 +170,15 @@ def membership_scores(task: Task) -> pa.Table:
     try:
         attack, blind = _matrix(table, FEATURE), _matrix(table, BLIND)
         outside = ~member
-        scores = learned_scores(attack, member, fitted)
+        alone: list[int] = []
+        if shadows := task.needed("membership-shadows"):
+            seen, unseen = shadow_features(table, shadows, fitted & outside)
+            alone = list(range(attack.shape[1], attack.shape[1] + seen.shape[1]))
+            attack, blind = np.hstack([attack, seen]), np.hstack([blind, unseen])
+        scores = learned_scores(attack, member, fitted, alone=alone)
         seen_nothing = learned_scores(blind, member, fitted)
         # members are told apart by neither half: they only have to have a number
-        placebo = learned_scores(attack, half, fitted & outside, scored=judged)
+        placebo = learned_scores(attack, half, fitted & outside, scored=judged, alone=alone)
         declares = any(name.startswith(OTHER) for name in table.column_names)
         declared = learned_scores(_matrix(table, OTHER), member, fitted) if declares else None
     except InsufficientData:  # no classifier: the judge finds no scores and says so
@@ -129,6 +198,46 @@ def membership_scores(task: Task) -> pa.Table:
         if name.startswith(CLASSIC):
             columns[SCORE + name.removeprefix(CLASSIC)] = table[name].take(rows)
     return pa.table(columns)
+
+
+def shadow_features(
+    table: pa.Table, shadows: Sequence[pa.Table], others: NDArray[np.bool_]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return features of the target beside shadow models, and of these alone: [n, 4] and [n, 2].
+
+    Of each shadow that pass is taken whose loss on patients who did not teach it is nearest to the
+    target's on patients who did not teach that.
+
+    Args:
+        table: features of n patients.
+        shadows: evidence of each shadow model.
+        others: [n] bool, nonmembers who are not judged.
+    """
+    own = table[f"{CLASSIC}loss"].to_numpy().astype(np.float64)
+    place = {name: at for at, name in enumerate(table["patient"].to_pylist())}
+    sums = {True: np.zeros(len(own)), False: np.zeros(len(own))}
+    counts = {True: np.zeros(len(own)), False: np.zeros(len(own))}
+    for shadow in shadows:
+        at = np.array([place[name] for name in shadow["patient"].to_pylist()], dtype=np.int64)
+        taught = booleans(shadow, "taught")
+        said = np.stack(shadow["logprob"].to_numpy(zero_copy_only=False)).astype(np.float64)
+        known_to_none = others[at] & ~taught
+        if not known_to_none.any():
+            continue
+        level = said[known_to_none].mean(axis=0)
+        nearest = int(np.abs(level - own[at[known_to_none]].mean()).argmin())
+        for who in (True, False):
+            chosen = taught == who
+            sums[who][at[chosen]] += said[chosen, nearest]
+            counts[who][at[chosen]] += 1
+    whole = (sums[True] + sums[False]) / np.maximum(counts[True] + counts[False], 1)
+    inside, outside = (
+        np.where(counts[who] > 0, sums[who] / np.maximum(counts[who], 1), whole)
+        for who in (True, False)
+    )
+    middle, lift = (inside + outside) / 2, inside - outside
+    seen = np.stack([own - middle, own - inside, own - outside, lift], axis=1)
+    return seen, np.stack([middle, lift], axis=1)
 
 
 def _chosen(task: Task) -> AttackedPatients:
@@ -206,6 +315,7 @@ def _matrix(table: pa.Table, kind: str) -> NDArray[np.float64]:
 
 RUN = Running(
     {
+        "membership-shadows": membership_shadows,
         "membership-tokens": membership_tokens,
         "membership-features": membership_features,
         "membership-scores": membership_scores,

@@ -80,16 +80,78 @@ def train_reference(
         validation=[_compact(tokens, known) for tokens in validation],
         progress=progress,
     )
+    losses = [epoch.validation_loss for epoch in result.epochs if epoch.validation_loss is not None]
+    return _tensors(model, known) | {VALIDATION: np.array(losses, dtype=np.float32)}
+
+
+def train_shadow(
+    taught: Sequence[Tokens],
+    asked: Sequence[Tokens],
+    *,
+    known: NDArray[np.int32],
+    recipe: Mapping[str, int | float],
+    seed: int,
+    each: Callable[[list[TokenScores]], None],
+) -> None:
+    """Train a model of a reference's kind, and after each pass score records with it.
+
+    Args:
+        taught: as of `train_reference`.
+        asked: arrays of at least two known token ids, which it scores.
+        known: as of `train_reference`.
+        recipe: the same; all its `max_epochs` are trained.
+        seed: the same.
+        each: called after each pass with the scores of the records asked about, in order.
+
+    Raises:
+        TargetError: there is nothing to train on.
+    """
+    if not taught:
+        raise TargetError("there are too few patients to train a model on half of them")
+    settings = Recipe(**{key: value for key, value in recipe.items() if key != "context"})  # type: ignore[arg-type]
+    pad = len(known)
+    specials = SpecialIds(bos=None, eos=None, pad=pad)
+    context = int(recipe["context"])
+    made: list[GPT2LMHeadModel] = []
+
+    def make() -> GPT2LMHeadModel:
+        made.append(
+            GPT2LMHeadModel(
+                configuration(
+                    vocabulary_size=pad + 1,
+                    specials=specials,
+                    context_length=context,
+                    recipe=settings,
+                )
+            )
+        )
+        return made[0]
+
+    def after(epoch: Epoch) -> None:
+        each(ReferenceModel(_tensors(made[0], known)).score(asked))
+
+    train_model(
+        [_compact(tokens, known) for tokens in taught],
+        vocabulary_size=pad + 1,
+        specials=specials,
+        context_length=context,
+        seed=seed,
+        recipe=settings,
+        progress=after,
+        make=make,
+    )
+
+
+def _tensors(model: GPT2LMHeadModel, known: NDArray[np.int32]) -> dict[str, NDArray[np.float32]]:
+    """Return a model's weights by name, a copy, with its vocabulary and heads."""
     tensors = {
         name: weight.detach().numpy().astype(np.float32)
         for name, weight in sorted(model.state_dict().items())
         if name != _TIED
     }
-    losses = [epoch.validation_loss for epoch in result.epochs if epoch.validation_loss is not None]
     return tensors | {
         VOCABULARY: known.astype(np.float32),  # ids below 2**24 are exact
-        HEADS: np.array([settings.heads], dtype=np.float32),
-        VALIDATION: np.array(losses, dtype=np.float32),
+        HEADS: np.array([model.config.n_head], dtype=np.float32),
     }
 
 

@@ -1,0 +1,178 @@
+"""Models taught on half of the patients who are asked about, and what they add to T4's score."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pytest
+from auditing import write_policy
+from numpy.typing import NDArray
+
+from checker.attacks.membership_inference.learner import learned_scores
+from checker.attacks.membership_inference.plan import ShadowPatients
+from checker.attacks.membership_inference.run import shadow_features
+from checker.planning import AuditPlan
+from checker.planning.reference_patients import RECIPE
+from checker.run.prepare import prepare
+from checker.stats import auroc
+from checker.targets.engine.reference import train_shadow
+
+N = 400
+
+
+def policy_with(folder: Path, shadows: int) -> Path:
+    control: dict[str, Any] = {
+        "probe": "membership-inference",
+        "params": {"shadows": shadows},
+        "metric": "membership_auroc",
+        "limits": {"record": {"fail": 0.7}},
+    }
+    return write_policy(folder / f"shadows-{shadows}.yaml", {"membership": control})
+
+
+def test_each_pair_teaches_everybody_once_and_the_plan_counts_it(
+    simulated_targets: Path, tmp_path: Path
+) -> None:
+    target = simulated_targets / "sound.yaml"
+    without = prepare(policy_with(tmp_path, 0), target).audit.plan
+    prepared = prepare(policy_with(tmp_path, 4), target)
+    plan = prepared.audit.plan
+    assert without.jobs_of("membership-shadows") == []
+    jobs = plan.jobs_of("membership-shadows")
+    assert len({job.digest for job in jobs}) == 4
+    (learned,) = plan.jobs_of("membership-scores")
+    assert {job.digest for job in jobs} <= set(learned.needs)
+    assert plan.cost.training_tokens > without.cost.training_tokens
+    found = [prepared.audit.workload.inputs[job.digest] for job in jobs]
+    lots = []
+    for one in found:
+        assert isinstance(one, ShadowPatients)
+        lots.append(set(one.order))
+        member = np.array([is_member for is_member, _ in one.patients])
+        # as many members as there are of all, whoever is drawn
+        assert abs(member[one.order].mean() - member.mean()) < 0.01
+    everybody = set(range(len(found[0].patients)))
+    assert lots[0] | lots[1] == lots[2] | lots[3] == everybody
+    assert not lots[0] & lots[1]
+    assert lots[0] != lots[2]
+    assert _same_cohort_other_shadows(without, plan)
+
+
+def _same_cohort_other_shadows(one: AuditPlan, other: AuditPlan) -> bool:
+    """The model is asked the same with shadows and without; what is learned from it is not."""
+    asked, learned = (
+        [[job.digest for job in plan.jobs_of(kind)] for plan in (one, other)]
+        for kind in ("membership-features", "membership-scores")
+    )
+    return asked[0] == asked[1] and learned[0] != learned[1]
+
+
+def test_half_a_shadow_is_refused(tmp_path: Path, simulated_targets: Path) -> None:
+    with pytest.raises(Exception, match="multiple of 2"):
+        prepare(policy_with(tmp_path, 3), simulated_targets / "sound.yaml")
+
+
+def test_a_shadow_says_after_each_pass_what_it_says_of_records_and_learns_its_own() -> None:
+    rng = np.random.default_rng(0)
+    records = [rng.integers(0, 12, 10).astype(np.int32) for _ in range(24)]
+    recipe = {**RECIPE, "max_epochs": 12, "dropout": 0.0, "width": 32}
+    passes: list[list[float]] = []
+    train_shadow(
+        records[:12],
+        records,
+        known=np.arange(12, dtype=np.int32),
+        recipe=recipe,
+        seed=1,
+        each=lambda scores: passes.append([float(one.logprob.mean()) for one in scores]),
+    )
+    said = np.array(passes)
+    assert said.shape == (12, 24)
+    taught, others = said[-1, :12].mean(), said[-1, 12:].mean()
+    assert taught > said[0, :12].mean()
+    assert taught > others + 0.2  # what was taught is known by heart, for nothing else is there
+
+
+class World:
+    """Records of very different difficulty, under a target and shadows of one recipe.
+
+    Args:
+        leak: by how much a record is likelier to a model that was taught on it.
+    """
+
+    def __init__(self, leak: float, *, seed: int = 0) -> None:
+        rng = np.random.default_rng(seed)
+        hard = rng.normal(-2.5, 0.5, 2 * N)
+        self.member = np.arange(2 * N) < N
+        names = [f"p{i}" for i in range(2 * N)]
+
+        def said(taught: NDArray[np.bool_], stage: float = 0.0) -> NDArray[np.float64]:
+            return hard + stage + leak * taught + rng.normal(0, 0.1, 2 * N)
+
+        self.table = pa.table({"patient": names, "classic@loss": said(self.member)})
+        self.shadows = []
+        for _ in range(2):
+            half = rng.random(2 * N) < 0.5
+            for taught in (half, ~half):
+                # it knows less before the pass that is as far as the target, and more after it
+                passes = np.stack(
+                    [said(taught, -1.0), said(taught), said(taught) + 0.8 * taught], axis=1
+                )
+                order = rng.permutation(2 * N)
+                self.shadows.append(
+                    pa.table(
+                        {
+                            "patient": [names[i] for i in order],
+                            "taught": taught[order],
+                            "logprob": pa.array(passes[order].tolist(), pa.list_(pa.float32())),
+                        }
+                    )
+                )
+        self.fitted = rng.random(2 * N) < 1 / 3
+
+
+def told(world: World) -> tuple[float, float]:
+    """AUROC of the loss, and of what is learned beside shadows, on the same judged patients."""
+    seen, unseen = shadow_features(world.table, world.shadows, world.fitted & ~world.member)
+    assert (seen.shape, unseen.shape) == ((2 * N, 4), (2 * N, 2))
+    judged = world.member[~world.fitted]
+    found = learned_scores(seen, world.member, world.fitted)
+    blind = learned_scores(unseen, world.member, world.fitted)
+    low, high = (
+        getattr(auroc(blind[judged], blind[~judged], confidence=0.999), side)
+        for side in ("low", "high")
+    )
+    assert low < 0.5 < high  # shadows alone know nothing of who is a member
+    loss = world.table["classic@loss"].to_numpy()[~world.fitted]
+    return tuple(auroc(one[judged], one[~judged], confidence=0.95).value for one in (loss, found))  # type: ignore[return-value]
+
+
+def test_shadows_tell_how_hard_a_record_is_and_so_who_was_taught() -> None:
+    loss, learned = told(World(leak=0.2))
+    assert loss < 0.65
+    assert learned > 0.8
+
+
+def test_of_a_model_that_saw_nobody_shadows_tell_nothing() -> None:
+    _, learned = told(World(leak=0.0, seed=1))
+    assert 0.43 < learned < 0.57
+
+
+def test_a_column_alone_is_taken_where_it_says_more() -> None:
+    rng = np.random.default_rng(2)
+    member = np.arange(300) < 150
+    clear = member + rng.normal(0, 0.7, 300)
+    noise = rng.normal(0, 1, (300, 60))
+    fitted = rng.random(300) < 1 / 3
+    features = np.column_stack([noise, clear])
+    judged = member[~fitted]
+
+    def auc(alone: list[int]) -> float:
+        found = learned_scores(features, member, fitted, alone=alone)
+        return auroc(found[judged], found[~judged], confidence=0.95).value
+
+    assert auc([60]) > auc([]) + 0.05
+    # a column that is nothing is not taken
+    assert auc([0]) == auc([])
