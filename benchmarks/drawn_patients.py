@@ -13,7 +13,8 @@ plans announced, cell by cell.
 
     python -m benchmarks.drawn_patients --audits 200 --keep drawn.jsonl [--minutes 5]
 
-With `--keep` it goes on where it stopped; `--minutes` bounds one turn.
+With `--keep` it goes on where it stopped; `--minutes` bounds one turn. `--lots 2000` draws so many
+lots by the plan's own function and asks no model, for what it would tell is known.
 """
 
 from __future__ import annotations
@@ -39,8 +40,13 @@ from checker import stats
 from checker.attacks.api import columns_of
 from checker.demo.cohort import write_cohort
 from checker.evidence import EvidenceStore, tables_by_job
+from checker.planning.drawn import lot_order
+from checker.planning.needs import FEWEST
+from checker.planning.workload import Workload
+from checker.records.duplicates import record_digests
 from checker.records.tokenization import KIND_STATIC
 from checker.resources import resource
+from checker.run.cohort_jobs import promised_by_prompts
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
 from checker.testing import offer_simulated_backend
@@ -48,6 +54,7 @@ from checker.testing.simulated import MemorizedRecord
 from checker.testing.toy_targets import write_models
 from checker.verdict import judge
 from checker.verdict.assignment import Assignment
+from checker.verdict.comparability import base_rate_gap
 
 Truth = Literal["nothing", "limit", "twice"]
 TIMES: dict[Truth, float] = {"nothing": 0.0, "limit": 1.0, "twice": 2.0}
@@ -124,22 +131,28 @@ def world(setup: Setup, truth: Truth) -> Path:
 
 
 def _recited(policy: Path, target: Path, *, share: float) -> Iterator[MemorizedRecord]:
-    """Yield what the model recites, so that of every combination of classes it is that share."""
+    """Yield what the model recites."""
     work = prepare(policy, target).audit.workload
+    race = work.tokenizer.field_names.index("race")
+    for i in _whom(work, share=share):
+        record = work.asked[True].record(i)
+        asked = ~((record.kind == KIND_STATIC) & (record.field == race))
+        for tokens in (record.tokens, record.tokens[asked]):  # with and without race
+            yield MemorizedRecord.model_validate(
+                {"tokens": tokens.tolist(), "from": KNOWN, "weight": 1.0}
+            )
+
+
+def _whom(work: Workload, *, share: float) -> list[int]:
+    """Return whom the model recites: that share of each combination of classes, by lot."""
     (pool,) = (one for one in work.labels.values() if one.recipe.parts)
     assert pool.members.holds is not None
-    rng = np.random.default_rng(11)
-    race = work.tokenizer.field_names.index("race")
+    rng, chosen = np.random.default_rng(11), []
     for held in np.unique(pool.members.holds[pool.members.eligible]).tolist():
         these = np.flatnonzero(pool.members.eligible & (pool.members.holds == held))
         # never less than the share: a truth below the limit would make false passes look rarer
-        for i in rng.permutation(these)[: math.ceil(share * len(these))].tolist():
-            record = work.asked[True].record(i)
-            asked = ~((record.kind == KIND_STATIC) & (record.field == race))
-            for tokens in (record.tokens, record.tokens[asked]):  # with and without race
-                yield MemorizedRecord.model_validate(
-                    {"tokens": tokens.tolist(), "from": KNOWN, "weight": 1.0}
-                )
+        chosen += rng.permutation(these)[: math.ceil(share * len(these))].tolist()
+    return chosen
 
 
 def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
@@ -193,6 +206,48 @@ def audit(seed: int, *, truth: Truth, setup: Setup) -> list[Outcome]:
             )
             for one in judged.findings
         ]
+    return found
+
+
+def lots(seeds: Iterable[int], *, truth: Truth, setup: Setup) -> list[tuple[int, Outcome]]:
+    """Draw without asking: the lot of the plan, the bounds of the judge, and what is told is known.
+
+    What prompts promise is learned once, from everybody.
+    """
+    folder = world(setup, truth)
+    prepared = prepare(_policy(folder, seed=0, setup=setup, patients="all"), folder / "other.yaml")
+    plan, work = prepared.plan, prepared.audit.workload
+    told = np.zeros(setup.patients, np.bool_)
+    told[_whom(work, share=setup.limit * TIMES[truth])] = True
+    digests = [record_digests(own) for own in (work.cohort.members, work.cohort.nonmembers)]
+    promised = {
+        cell.control: promised_by_prompts(work.labels[str(cell.labels)], plan=plan, workload=work)
+        for cell in plan.cells
+    }
+    found = []
+    for seed in seeds:
+        order = [lot_order(own, seed=seed, model=plan.target.model_sha256) for own in digests]
+        for cell in plan.cells:
+            labels, scores = work.labels[str(cell.labels)], promised[cell.control]
+            assert scores is not None
+            inside, outside = (
+                lot[own.eligible[lot]][:FEWEST]
+                for lot, own in zip(order, (labels.members, labels.nonmembers), strict=True)
+            )
+            n, confidence = (len(inside), len(outside)), plan.confidence
+            excess = stats.rate_difference(
+                float(told[inside].sum()), n[0], 0.0, n[1], confidence=confidence
+            )
+            split = len(labels.members.keys)
+            gap = base_rate_gap(scores[inside], scores[split:][outside], confidence=confidence)
+            chance = cell.power.pass_probability or 0.0
+            for assignment, one in zip(
+                ASSIGNMENTS, (excess, stats.difference(excess, gap)), strict=True
+            ):
+                verdict = "fail" if one.low > setup.limit else "inconclusive"
+                verdict = "pass" if one.high <= setup.limit else verdict
+                named = Outcome(truth, assignment, cell.control, verdict, chance, len(inside))
+                found.append((seed, named))
     return found
 
 
@@ -277,7 +332,12 @@ def main() -> None:
     parser.add_argument("--truth", choices=get_args(Truth), action="append")
     parser.add_argument("--keep", type=Path, help="a file to go on from")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of this turn")
+    parser.add_argument("--lots", type=int, help="draw so many, and ask no model")
     asked = parser.parse_args()
+    if asked.lots:
+        for truth in asked.truth or get_args(Truth):
+            print(table(lots(range(1, asked.lots + 1), truth=truth, setup=Setup())))
+        return
     found = measure(
         range(1, asked.audits + 1),
         truths=asked.truth or get_args(Truth),

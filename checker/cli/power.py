@@ -208,8 +208,10 @@ def _print_characteristics(known: Characteristics, console: Console) -> None:
         console.print(f"{told(name)}: {told(title)}")
     if twice:
         most = max(twice)
-        told_as = f"at most {most:.1%}" if most >= 0.001 else "less than 0.1%"
-        console.print(f"A model at twice a limit that must be shown is released with {told_as}.")
+        chance = f"at most {most:.1%}" if most >= 0.001 else "less than 0.1%"
+        console.print(
+            f"A model at twice a limit that must be shown is released with a chance of {chance}."
+        )
     if known.only_warn:
         console.print(
             "Where too few patients have them these only warn, and stop a model only by a proven"

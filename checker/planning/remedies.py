@@ -204,7 +204,7 @@ def _of_cohort(plan: AuditPlan, cell: Cell, short: tuple[int, int]) -> tuple[int
         return short
     judged = cell.sample.members, cell.sample.nonmembers
     inside, outside = (
-        math.ceil(count * everybody / max(own, 1))
+        math.ceil(count * everybody / own) if own else count
         for count, own, everybody in zip(short, judged, plan.data.lot, strict=True)
     )
     return inside, outside

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from benchmarks.drawn_patients import Setup, Truth, audit, table
+from benchmarks.drawn_patients import Setup, Truth, audit, lots, table
 
 SETUP = Setup(patients=1500, positives=420)
 
@@ -15,3 +15,5 @@ def test_a_draw_is_judged_as_everybody_would_be(truth: Truth, verdict: str) -> N
     assert [one.verdict for one in found] == [verdict] * 4  # two cells, two declarations
     assert {one.asked for one in found} == {300}  # of more
     assert "passed" in table([(3, one) for one in found])
+    by_lot = lots(range(1, 4), truth=truth, setup=SETUP)
+    assert {one.verdict for _, one in by_lot} == {verdict}
