@@ -12,6 +12,13 @@ The exact 95 % upper bound of each error rate must be at most 7 %, of each contr
 (they are asked at 99 %).
 
     nice python -m benchmarks.calibration_learned --out learned.json
+
+With `--fits 20` so many classifiers are fitted and no more, each gives scores to a pool of fresh
+patients, and audits draw the judged from the pools. Given its classifier an audit's bounds depend
+on whom it judges alone, and the truth is the pool's, without error: 2,000 audits a point take
+seconds.
+
+    nice python -m benchmarks.calibration_learned --fits 20 --audits 2000
 """
 
 from __future__ import annotations
@@ -153,6 +160,53 @@ def audit_point(
     return Point(members, nonmembers, leak, audits, float(np.mean(truths)), false, upper)
 
 
+def audit_pools(
+    members: int, nonmembers: int, leak: str, *, audits: int, fits: int, pool: int = 20_000
+) -> Point:
+    """Audit one design many times with few classifiers.
+
+    Args:
+        members: of each audit.
+        nonmembers: the same.
+        leak: of `SHIFTS`.
+        audits: how many, as many for each classifier.
+        fits: how many classifiers, each of another population.
+        pool: members, and nonmembers, who are scored by each, and of whom an audit draws those it
+            judges, with replacement: the pool is the population, and its AUROC the truth.
+    """
+    seed = zlib.crc32(f"pools {members} {nonmembers} {leak}".encode())
+    false = dict.fromkeys(("auroc pass", "auroc fail", "tpr pass", "tpr fail"), 0)
+    judged = members - members // 3, nonmembers - nonmembers // 3
+    truths, done = [], 0
+    for number in range(fits):
+        rng = np.random.default_rng([seed, number])
+        population = Population(SHIFTS[leak], rng)
+        taught, taught_member = population.draw(members // 3, nonmembers // 3)
+        scored, is_member = population.draw(pool, pool)
+        scores = learned_scores(
+            np.concatenate([taught, scored]),
+            np.concatenate([taught_member, is_member]),
+            np.arange(len(taught) + 2 * pool) < len(taught),
+        )
+        inside, outside = scores[is_member], scores[~is_member]
+        truth, tpr = _truth(inside, outside)
+        truths.append(truth)
+        for _ in range(audits // fits):
+            drawn = (
+                one[rng.integers(pool, size=n)]
+                for one, n in zip((inside, outside), judged, strict=True)
+            )
+            one, other = drawn
+            auroc = stats.auroc(one, other, confidence=CONFIDENCE)
+            rate = stats.tpr_at_fpr(one, other, fpr=FPR, confidence=CONFIDENCE)
+            for name, estimate, true in (("auroc", auroc, truth), ("tpr", rate, tpr)):
+                false[f"{name} pass"] += estimate.high < true
+                false[f"{name} fail"] += estimate.low > true
+            done += 1
+    upper = {name: stats.rate(count, done, confidence=0.95).high for name, count in false.items()}
+    return Point(members, nonmembers, leak, done, float(np.mean(truths)), false, upper)
+
+
 def _truth(inside: Array, outside: Array) -> tuple[float, float]:
     """Return the score's true AUROC and true-positive rate; of nobody, those of chance."""
     if not len(inside):
@@ -178,12 +232,17 @@ def _placebo(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--audits", type=int, default=2000)
+    parser.add_argument("--fits", type=int, default=0, help="classifiers a point; 0: one an audit")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     points = []
     for size in SIZES:
         for leak in SHIFTS:
-            points.append(audit_point(*size, leak, audits=arguments.audits))
+            points.append(
+                audit_pools(*size, leak, audits=arguments.audits, fits=arguments.fits)
+                if arguments.fits
+                else audit_point(*size, leak, audits=arguments.audits)
+            )
             point = points[-1]
             shares = ", ".join(
                 f"{name} {count / point.audits:.2%} (at most {point.upper[name]:.2%})"

@@ -195,7 +195,7 @@ def unknown_nonmembers(count: int) -> pa.Table:
 def _comparable_split() -> dict[str, pa.Table]:
     """No record in both splits, or in the model, a classifier at chance, and the best format."""
     n, ladder, loss = 1000, np.arange(1000) / 1000, 1.0 + 0.001 * np.arange(100)
-    counts = {"exact": 0, "near": 0, "members": n, "nonmembers": n, "compared": n}
+    counts = {"exact": 0, "near": 0, "same_codes": 0, "members": n, "nonmembers": n, "compared": n}
     split = {
         "patient": ["p"] * (2 * n),
         "member": np.arange(2 * n) < n,

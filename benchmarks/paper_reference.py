@@ -7,6 +7,10 @@ solver of optimal transport (POT), and continuations from `generate`, one prompt
 time. Nothing is made slow on purpose: weights and embedders are loaded once, samples of a prompt
 are drawn together and with the model's cache, and a true continuation is embedded once for its
 patient.
+
+The last part is the toolkit's own definitions (github.com/sanatonek/EHR-FM_memorization, commit
+7cf6a2e), written down anew where they differ from phigate's: what is left in a prompt, what counts
+as a token, which clock runs. `benchmarks.paper_figures` holds phigate's numbers against them.
 """
 
 from __future__ import annotations
@@ -20,6 +24,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.metrics import average_precision_score, precision_score, recall_score, roc_auc_score
 from sklearn.metrics.pairwise import cosine_similarity
 from transformers import AutoModel, AutoTokenizer, GenerationConfig, LogitsProcessorList
 
@@ -156,3 +161,85 @@ def generate(
         ),
     )
     return cut_at(produced[:, len(prompt) :].cpu().numpy().astype(np.int32), eos_id=eos_id)
+
+
+# --- the toolkit's definitions ------------------------------------------------------------------
+
+SHORTEST_CONTINUATION = 10
+"""A continuation of fewer tokens names nothing to the toolkit, whatever it holds."""
+LEAST_PROBABILITY = 1e-10
+"""Added to each token's probability before the logarithm."""
+_CLOCK = {
+    **dict.fromkeys(("TIME//10-20", "TIME//20-40", "TIME//40-60"), 0.1),
+    "TIME//0": 0.2,
+    "TIME//1": 0.4,
+    "TIME//2": 0.9,
+}
+
+
+def toolkit_min_k(
+    probabilities: NDArray[np.floating], *, least: float = LEAST_PROBABILITY
+) -> float:
+    """Return T4's score of a record: the mean log of its least likely fifth of tokens.
+
+    Args:
+        probabilities: [n] in [0, 1], of every token after the first, padding among them.
+        least: added to each.
+    """
+    lowest = np.sort(np.asarray(probabilities, np.float64))[: max(1, len(probabilities) // 5)]
+    return float(np.log(lowest + least).mean())
+
+
+def toolkit_clock(codes: Sequence[str]) -> NDArray[np.float64]:
+    """Return T1's running time at each token, [n], in units that the toolkit leaves unnamed."""
+    steps = [_CLOCK.get(code, 1.5 if "TIME" in code else 0.0) for code in codes]
+    return np.cumsum(np.array(steps, dtype=np.float64))
+
+
+def toolkit_transport(
+    cosine: NDArray[np.floating], clocks: tuple[NDArray[np.float64], NDArray[np.float64]] | None
+) -> float:
+    """Return T1's distance from given cosines and clocks, by a general solver of transport.
+
+    Args:
+        cosine: [a, b], of each pair of tokens.
+        clocks: [a] and [b], or None where no time counts.
+    """
+    import ot  # after its other backends are switched off
+
+    first, second = cosine.shape
+    n = max(first, second)
+    unlike, factor = np.ones((n, n)), np.full((n, n), 1.0 if clocks is None else 2.0)
+    unlike[:first, :second] = 1.0 - cosine
+    if clocks is not None:
+        factor[:first, :second] = 1.0 + np.abs(clocks[0][:, None] - clocks[1][None, :])
+    uniform = np.full(n, 1.0 / n)
+    return float(ot.emd2(uniform, uniform, unlike * factor))
+
+
+def toolkit_share(continuations: Sequence[Tokens], watch: Sequence[int]) -> float:
+    """Return T2's share of a patient's continuations that name a class."""
+    told = [
+        len(own) >= SHORTEST_CONTINUATION and bool(np.isin(own, watch).any())
+        for own in continuations
+    ]
+    return float(np.mean(told))
+
+
+def toolkit_attribute(
+    has_class: NDArray[np.bool_], share: NDArray[np.float64], *, threshold: float = 0.5
+) -> dict[str, float]:
+    """Return T2's four numbers of patients, by the library that the toolkit takes.
+
+    Args:
+        has_class: [n], anywhere in the record.
+        share: [n], by `toolkit_share`.
+        threshold: named beyond it.
+    """
+    named = share > threshold
+    return {
+        "auroc": float(roc_auc_score(has_class, share)),
+        "auprc": float(average_precision_score(has_class, share)),
+        "precision": float(precision_score(has_class, named, zero_division=0)),
+        "recall": float(recall_score(has_class, named)),
+    }

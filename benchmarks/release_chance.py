@@ -6,11 +6,10 @@ Each audit draws a cohort at random: how large its splits are, how they were mad
 have each class and, where asked, share a prompt, how strongly prompts promise it, how many
 near-duplicates there are, and what the policy demands. What a model without memory would give is
 then drawn as evidence, so that no model has to run, planned (`checker.planning.release`) and
-judged. The share that is released must be within 4 points of what the plans had announced; of
-splits that are no declared lot the plan only knows a floor, for it assumes that prompts promise
-much, and of shared prompts too, for a crowd is rarely named at all (METHODS §6, *Power*). Splits by
-date differ, and no plan can know by how much: `drift` is the spread of the difference in what
-prompts promise, which the model follows.
+judged. The share that is released must be within 4 points of what the plans had announced
+(METHODS §6, *Power*). Where no lot is declared, the plan looks at what prompts promise, as `phigate
+plan` does. Splits by date differ: `drift` is the spread of the difference in what prompts promise,
+which the model follows; `--assumed` has the plan assume instead of look, and is a floor.
 """
 
 from __future__ import annotations
@@ -39,11 +38,13 @@ from checker.attacks.families import Power, Sample
 from checker.planning import AuditPlan, Cell, Job
 from checker.planning.cells import metric_of, planned_power
 from checker.planning.extraction import KIND as EXTRACTION
+from checker.planning.model import PromptGap
 from checker.planning.power import comparability_power
 from checker.planning.release import with_prospects
 from checker.policy import load_policy
 from checker.policy.documents import Limit
 from checker.resources import resource
+from checker.run.prompt_gaps import prompt_gap
 from checker.verdict import judge
 from checker.verdict.assignment import Assignment
 
@@ -69,7 +70,12 @@ class Audit:
 
 
 def audit(
-    seed: int, *, assignment: Assignment | None, drift: float = 0.0, shared: bool = False
+    seed: int,
+    *,
+    assignment: Assignment | None,
+    drift: float = 0.0,
+    shared: bool = False,
+    look: bool = True,
 ) -> Audit:
     """Draw one sound audit, plan it and judge it.
 
@@ -79,6 +85,7 @@ def audit(
         drift: how much more members' prompts promise a class than nonmembers', as a standard
             deviation over classes; the model names it so much more often.
         shared: some patients share a prompt.
+        look: the plan looks at what prompts promise, where no lot is declared.
     """
     rng = np.random.default_rng(seed)
     sizes = int(rng.integers(150, 1200)), int(rng.integers(150, 1200))
@@ -90,6 +97,7 @@ def audit(
     evidence["overlap"] = pa.table(
         {
             "exact": [0],
+            "same_codes": [0],
             "near": [near],
             "members": [sizes[0]],
             "nonmembers": [sizes[1] + near],
@@ -108,6 +116,8 @@ def audit(
         learned = rng.random() < 0.5
         cells.append((_learned if learned else _membership)(rng, evidence, sizes))
     plan = _plan(cells, evidence, sizes=sizes, near=near, assignment=assignment, seed=seed)
+    if look and assignment != "random":
+        plan = with_prospects(plan.model_copy(update={"prompt_gaps": _gaps(cells, evidence)}))
     policy = load_policy(resource("policies/demo.yaml")).document
     judged = judge(policy, plan=plan, evidence=evidence, as_of=AS_OF)
     assert plan.release is not None
@@ -352,15 +362,29 @@ def _plan(
     return with_prospects(plan)
 
 
+def _gaps(cells: list[Cell], evidence: dict[str, pa.Table]) -> dict[str, PromptGap]:
+    """Look at what prompts promise, as `phigate plan` does."""
+    found = {}
+    for cell in cells:
+        if cell.labels is not None:
+            labels = evidence[cell.labels]
+            inside = labels["member"].to_numpy()
+            scores = labels["base_score"].to_numpy()
+            found[cell.id] = prompt_gap(scores[inside], scores[~inside])
+    return {name: gap for name, gap in found.items() if gap is not None}
+
+
 def audits(
     seeds: Iterable[int],
     *,
     assignment: Assignment | None,
     drift: float = 0.0,
     shared: bool = False,
+    look: bool = True,
 ) -> list[Audit]:
     """Draw, plan and judge one sound audit a seed."""
-    return [audit(seed, assignment=assignment, drift=drift, shared=shared) for seed in seeds]
+    how: dict[str, Any] = {"assignment": assignment, "drift": drift, "shared": shared, "look": look}
+    return [audit(seed, **how) for seed in seeds]
 
 
 def gap(found: list[Audit]) -> tuple[float, float]:
@@ -375,6 +399,9 @@ def main() -> None:
     """Print the announced and the true share, for each way of making splits."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--audits", type=int, default=2000)
+    parser.add_argument(
+        "--assumed", action="store_true", help="what prompts promise, not looked at"
+    )
     asked = parser.parse_args()
     kinds: tuple[tuple[Assignment | None, float, bool], ...] = (
         ("random", 0.0, False),
@@ -385,7 +412,13 @@ def main() -> None:
         (None, 0.0, False),
     )
     for assignment, drift, shared in kinds:
-        found = audits(range(asked.audits), assignment=assignment, drift=drift, shared=shared)
+        found = audits(
+            range(asked.audits),
+            assignment=assignment,
+            drift=drift,
+            shared=shared,
+            look=not asked.assumed,
+        )
         difference, error = gap(found)
         announced = sum(one.announced for one in found) / len(found)
         print(

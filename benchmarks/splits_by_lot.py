@@ -26,7 +26,7 @@ import sys
 import tempfile
 import time
 from collections.abc import Iterable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
@@ -43,7 +43,7 @@ from checker.attacks.api import columns_of
 from checker.demo.cohort import write_cohort
 from checker.demo.walkthrough import Demonstration, Settings
 from checker.evidence import EvidenceStore, tables_by_job
-from checker.planning import AuditPlan
+from checker.planning import AuditPlan, CompiledAudit
 from checker.planning.cells import metric_of
 from checker.planning.power import comparability_power
 from checker.planning.release import with_prospects
@@ -52,6 +52,7 @@ from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.resources import resource
 from checker.run.prepare import prepare
+from checker.run.prompt_gaps import with_prompt_gaps
 from checker.run.running import run_audit
 from checker.targets.conformance import ConformanceError
 from checker.testing import offer_simulated_backend
@@ -167,7 +168,7 @@ def audits(seed: int, folder: Path, *, setup: Setup) -> Outcomes:
     evidence = tables_by_job(EvidenceStore(folder / "run", columns_of), manifest)
     return {
         str(assignment): _judged(
-            prepared.policy.document, _declared(prepared.plan, assignment), evidence
+            prepared.policy.document, declared(prepared.audit, assignment), evidence
         )
         for assignment in ASSIGNMENTS
     }
@@ -268,8 +269,9 @@ def _policy(folder: Path, seed: int, setup: Setup, *, samples: int) -> Path:
     return folder / "price.yaml"
 
 
-def _declared(plan: AuditPlan, assignment: Assignment | None) -> AuditPlan:
+def declared(audit: CompiledAudit, assignment: Assignment | None) -> AuditPlan:
     """Return the plan that the same patients would have under another declaration."""
+    plan = audit.plan
     document = plan.target.document
     data = document.spec.data.model_copy(update={"assignment": assignment})
     document = document.model_copy(update={"spec": document.spec.model_copy(update={"data": data})})
@@ -281,9 +283,8 @@ def _declared(plan: AuditPlan, assignment: Assignment | None) -> AuditPlan:
         tolerance=plan.policy.document.spec.parameters.admissibility_tolerance,
         confidence=plan.confidence,
     )
-    return with_prospects(
-        plan.model_copy(update={"target": snapshot, "comparability": comparability})
-    )
+    declared = plan.model_copy(update={"target": snapshot, "comparability": comparability})
+    return with_prompt_gaps(replace(audit, plan=with_prospects(declared)))
 
 
 def _judged(policy: LeakagePolicy, plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Outcome:

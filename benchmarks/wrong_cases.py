@@ -413,6 +413,34 @@ def _adapter(draft: Draft) -> None:
     save_file({"lora": np.zeros((2, 2), np.float32)}, own / "adapter_model.safetensors")
 
 
+def _omitting(*names: str) -> Bend:
+    """Static fields are not declared, and their codes are left out like all undated ones."""
+
+    def bend(draft: Draft) -> None:
+        static = {n: glob for n, glob in draft.tokenization["static"].items() if n not in names}
+        draft.tokenization.update(static=static, undated="omit")
+
+    return bend
+
+
+def _cut(length: int, window: str) -> Bend:
+    """Records are said to be cut where they were not."""
+
+    def bend(draft: Draft) -> None:
+        draft.tokenization.update(maxLength=length, window=window)
+
+    return bend
+
+
+def _turned_within_a_day(draft: Draft) -> None:
+    """Of events of one time those whose codes come last in the alphabet stand first."""
+    draft.tokenization["sameTimeFirst"] = ["VISIT*", "PROCEDURE*", "MEDICATION*", "LAB*"]
+
+
+def _short_gaps_untold(draft: Draft) -> None:
+    del draft.tokenization["time"][0]["token"]
+
+
 def plugin(name: str) -> Bend:
     def bend(draft: Draft) -> None:
         draft.spec["model"]["backend"] = name
@@ -492,6 +520,13 @@ WRONG = (
     Case("no-time", "time tokens wrong", "none declared", _no_time),
     Case("other-gaps", "time tokens wrong", "other limits of the gaps", _other_gaps),
     Case("times-rotated", "time tokens wrong", "tokens rotated", _times_rotated),
+    Case("short-gaps-untold", "time tokens wrong", "the first has no token", _short_gaps_untold),
+    Case("same-time-turned", "order within a time wrong", "by kind", _turned_within_a_day),
+    Case("race-omitted", "static fields left out", "race", _omitting("race")),
+    Case("facts-omitted", "static fields left out", "sex and race", _omitting("sex", "race")),
+    Case("cut-at-12", "cut where it was not", "the first 12 tokens", _cut(12, "first")),
+    Case("last-12", "cut where it was not", "the last 12 tokens", _cut(12, "last")),
+    Case("tiled-12", "cut where it was not", "pieces of 12 tokens", _cut(12, "tiled")),
     Case("sex-first", "static order wrong", "sex, race, age", _order("sex", "race", "age")),
     Case("race-before-sex", "static order wrong", "age, race, sex", _order("age", "race", "sex")),
     Case("five-years-older", "ages five years off", "births five years early", _older(5)),

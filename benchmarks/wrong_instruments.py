@@ -20,7 +20,7 @@ import json
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
@@ -73,21 +73,42 @@ def measure(case: Case, world: World) -> Outcome:
     inapplicable = reason_inapplicable(case, world.kind)
     if inapplicable is not None:
         return Outcome(case.name, world.kind, world.seed, "n/a", "n/a", None, inapplicable)
+    return audited(
+        case.name,
+        world,
+        lambda: draft_of(case, world),
+        policy=world.folder / f"{case.policy}.yaml",
+        expected=case.expected,
+    )
+
+
+def audited(
+    name: str, world: World, made: Callable[[], Path], *, policy: Path, expected: str | None
+) -> Outcome:
+    """Audit a target as `phigate check` would.
+
+    Args:
+        name: of the case.
+        world: whose it is.
+        made: writes the target and returns its file.
+        policy: file of the policy.
+        expected: the verdict that is right, or None.
+    """
     began = time.process_time()
     stage = "read"
-    target = draft_of(case, world)
+    target = made()
 
     def outcome(verdict: str, code: int, reason: str, **more: Any) -> Outcome:
         seconds = round(time.process_time() - began, 1)
         return Outcome(
-            case.name, world.kind, world.seed, stage, verdict, code, reason,
-            expected=case.expected, seconds=seconds, **more,
+            name, world.kind, world.seed, stage, verdict, code, reason,
+            expected=expected, seconds=seconds, **more,
         )  # fmt: skip
 
     try:
-        policy, described = load_policy(world.folder / f"{case.policy}.yaml"), load_target(target)
+        read, described = load_policy(policy), load_target(target)
         stage = "plan"
-        planned = plan(policy, described)
+        planned = plan(read, described)
         stage = "run"
         report = audit(planned, out=target.parent / "run", fresh=True, audience="internal")
     except PhigateError as error:

@@ -128,7 +128,9 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "half": _FLAG,
     },
     "overlap": {
-        **dict.fromkeys(("exact", "near", "members", "nonmembers", "compared"), _COUNT),
+        **dict.fromkeys(
+            ("exact", "near", "same_codes", "members", "nonmembers", "compared"), _COUNT
+        ),
         "set_aside": _TEXTS,
     },
     "comparability": {"score": _NUMBER},
@@ -144,7 +146,13 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         ("compared", "members", "different", "place", "position"), _COUNT
     ),
     "expected-loss": {"tokens": _SOME, "loss": _LOSS},
-    "canaries": {"canary": _COUNT, "included": _FLAG, "beacon": _FLAG, "score": _MEAN},
+    "canaries": {
+        "canary": _COUNT,
+        "included": _FLAG,
+        "beacon": _FLAG,
+        "natural": _FLAG,
+        "score": _MEAN,
+    },
     "probe-scores": {"positive": _FLAG, "score": _SHARE},
     "perturbations": {"identifier": _TEXT, "change": _TEXT, "samples": _SOME, "hits": _COUNT},
     "trajectories": {

@@ -113,6 +113,8 @@ def _overlap(table: pa.Table) -> Iterator[str]:
     for part in ("exact", "near", "compared"):
         if row[part] > row["nonmembers"]:
             yield f"it counts {row[part]} nonmembers as {part}, of {row['nonmembers']}"
+    if row["same_codes"] > row["near"]:
+        yield f"it counts {row['same_codes']} nonmembers with a member's codes, of {row['near']}"
     aside = row["set_aside"]
     if len(set(aside)) < len(aside) or len(aside) > row["near"]:
         yield f"it sets {len(aside)} nonmembers aside, where {row['near']} nearly equal a member"

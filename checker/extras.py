@@ -40,7 +40,7 @@ def require_extra(extra: str, what: str, *, only: Sequence[str] = ()) -> None:
     Raises:
         MissingExtra: one of the extra's packages is not installed.
     """
-    missing = [name for name in only or EXTRAS[extra] if not _is_installed(name)]
+    missing = [name for name in only or EXTRAS[extra] if not is_installed(name)]
     if missing:
         raise MissingExtra(
             f"{what} takes {' and '.join(missing)}, which {'is' if len(missing) == 1 else 'are'}"
@@ -49,7 +49,8 @@ def require_extra(extra: str, what: str, *, only: Sequence[str] = ()) -> None:
         )
 
 
-def _is_installed(module: str) -> bool:
+def is_installed(module: str) -> bool:
+    """Whether a module of an extra can be imported."""
     try:
         return importlib.util.find_spec(module) is not None
     except (ImportError, ValueError):  # a module that was taken out of reach on purpose

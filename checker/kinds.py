@@ -37,7 +37,7 @@ SHARED: dict[str, tuple[str, ...]] = {
     "embeddings": ("prompt", "embedding"),
     # the weights of a small model that the checker trains itself, a row a tensor
     "reference-training": ("tensor", "shape", "values"),
-    "overlap": ("exact", "near", "members", "nonmembers", "compared", "set_aside"),
+    "overlap": ("exact", "near", "same_codes", "members", "nonmembers", "compared", "set_aside"),
     "comparability": ("patient", "member", "score"),
     # and, of the declared format alone, the losses of two tables
     "prompt-format": ("patient", "variant", "loss", "unigram", "bigram"),

@@ -30,6 +30,8 @@ BUILT_IN: dict[str, dict[str, str]] = {
         "trajectory-memorization": "checker.attacks.trajectory_memorization:ATTACK",
     },
     "phigate.targets": {
+        "flight": "checker.targets.flight.backend:FlightBackend",
+        "generations": "checker.targets.backends.generations:GenerationsBackend",
         "huggingface": "checker.targets.backends.checkpoint:HuggingFaceBackend",
     },
     "phigate.reports": {

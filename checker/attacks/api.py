@@ -21,7 +21,7 @@ import importlib
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, Generic, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, ClassVar, Generic, Literal, TypeVar
 
 from pydantic import ConfigDict
 
@@ -412,6 +412,21 @@ class Observations:
 
 
 @dataclass(frozen=True, slots=True)
+class ScoredPatients:
+    """How member-like each patient looks, one by one.
+
+    Args:
+        members: [n] pseudonyms.
+        member_scores: [n] float64, higher is more member-like.
+        nonmember_scores: [m] float64.
+    """
+
+    members: Sequence[str]
+    member_scores: NDArray[np.float64]
+    nonmember_scores: NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
 class Detection:
     """Whether an attack finds what it must find if it works.
 
@@ -429,7 +444,13 @@ _ParamsT = TypeVar("_ParamsT", bound=Params)
 
 
 class Measuring(ABC, Generic[_ObservationsT, _ParamsT]):
-    """How an attack's observations become an estimate; it sees no model and no file."""
+    """How an attack's observations become an estimate; it sees no model and no file.
+
+    Attributes:
+        bounds_privacy: it has a `privacy_bound`.
+    """
+
+    bounds_privacy: ClassVar[bool] = False
 
     @abstractmethod
     def observations(self, evidence: CellEvidence) -> _ObservationsT:
@@ -498,6 +519,22 @@ class Measuring(ABC, Generic[_ObservationsT, _ParamsT]):
     ) -> Sequence[tuple[float, Estimate]]:
         """Return the true-positive rate by false-positive rate; empty where nothing is ranked."""
         return ()
+
+    def scored_patients(
+        self, observations: _ObservationsT, *, params: _ParamsT
+    ) -> ScoredPatients | None:
+        """Return each patient's score; None where patients are not ranked one by one."""
+        return None
+
+    def privacy_bound(
+        self, observations: _ObservationsT, *, params: _ParamsT, delta: float, confidence: float
+    ) -> float:
+        """Return the least ε of differential privacy at a δ that the observations allow.
+
+        Raises:
+            InsufficientData: too little was observed.
+        """
+        raise NotImplementedError  # asked only where `bounds_privacy` says so
 
     def detection(self, observations: _ObservationsT, *, confidence: float) -> Detection | None:
         """Say whether the attack is shown to work here; None where nothing was planted to show it.

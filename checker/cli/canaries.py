@@ -41,6 +41,13 @@ def canaries() -> None:
 @click.option(
     "--repeats", type=click.IntRange(1, 1000), default=20, show_default=True, help="Of a beacon."
 )
+@click.option(
+    "--natural",
+    type=click.FloatRange(0, 1),
+    default=0.5,
+    show_default=True,
+    help="Share of canaries and beacons that begin and end like patients.",
+)
 @json_option
 def make(
     target: Path,
@@ -51,6 +58,7 @@ def make(
     events: int,
     beacons: int,
     repeats: int,
+    natural: float,
     as_json: bool,
 ) -> None:
     """Draw canaries for TARGET, flip a coin for each, and write a MEDS shard of those included."""
@@ -65,6 +73,7 @@ def make(
         events=events,
         beacons=beacons,
         repeats=repeats,
+        natural=natural,
     )
     made = make_canaries(
         spec, base=target.resolve().parent, settings=settings, out=out, manifest=manifest

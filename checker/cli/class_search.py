@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from difflib import get_close_matches
 from typing import Literal
 
 from rich.console import Console
@@ -12,13 +13,15 @@ from rich.console import Console
 from checker.cli.code_matches import match_texts
 from checker.cli.console import plain_table, told
 from checker.errors import UsageError
-from checker.plugins import suggestion
 from checker.policy.documents import AttributeClassSpec
 
 How = Literal["name", "synonym", "description", "code", "note"]
 _RANKS: tuple[How, ...] = ("name", "synonym", "code", "description", "note")
 _SHORTEST = 3
 """Letters that a word of a search or of a class needs for one to be the beginning of the other."""
+
+_TELLING = 5
+"""Letters of a word from which on one that resembles it was probably meant; "OCD" is not "old"."""
 
 _AROUND = 40
 
@@ -64,11 +67,16 @@ def find_classes(classes: Mapping[str, AttributeClassSpec], sought: str) -> list
 
 
 def meant(classes: Mapping[str, AttributeClassSpec], sought: str) -> str:
-    """Return "; did you mean …?" for a search that led nowhere, or an empty string."""
+    """Return "; did you mean …?" for a search that led nowhere, or where all classes are listed."""
     known = {
         word for name, spec in classes.items() for _, t in _texts(name, spec) for word in _words(t)
     }
-    return suggestion(sought.casefold(), sorted(known))
+    long = sorted(word for word in known if len(word) >= _TELLING)
+    # what is further off than a slip of the hand is another disease
+    near = get_close_matches(sought.casefold(), long, n=1, cutoff=0.85)
+    if near and len(sought) >= _TELLING:
+        return f"; did you mean '{near[0]}'?"
+    return "; `phigate classes list` names all"
 
 
 def _texts(name: str, spec: AttributeClassSpec) -> Iterator[tuple[How, str]]:

@@ -10,6 +10,7 @@ from typing import Any
 from rich.console import Console
 
 from checker.cli.console import plain_table, told
+from checker.cli.proxy_table import print_proxies
 from checker.cli.unread_codes import print_claims
 from checker.codes import CodeReader
 from checker.policy import Located, load_target
@@ -96,6 +97,7 @@ def _print_class_coverage(found: ClassCoverage, console: Console, *, shown: int)
         console.print(told(f"no code here matches ({system}): {listed}{more}"))
     if found.absent:
         console.print(f"the data set has no codes of {', '.join(found.absent)}")
+    print_proxies(found.name, found.proxies, console, shown=shown)
     columns = ("near miss", "", "events", "patients", "why", "caught by")
     near = plain_table(*columns, numbers=("events", "patients"))
     for one in found.near_misses[:shown]:

@@ -1,4 +1,4 @@
-"""The command init: a commented policy, its tests and a target, to be changed."""
+"""The command init: a commented policy, its tests, a target and a submission, to be changed."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from checker.errors import UsageError
 @click.option("--force", is_flag=True, help="Overwrite files that are there.")
 @json_option
 def init(folder: Path, baseline: str, force: bool, as_json: bool) -> None:
-    """Write a commented policy, its tests and a target into FOLDER, to be changed."""
+    """Write a commented policy, its tests, a target and a submission, to be changed."""
     from checker.cli.published_schemas import write_schemas
     from checker.policy import DOCUMENT_KINDS
     from checker.policy.shipped import starter_files

@@ -3,22 +3,27 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator, Mapping
 from typing import Literal
 
 from rich.console import Console
 
 from checker.attacks.families import Power
 from checker.cli.console import plain_table, told
+from checker.cli.depth_table import print_depth
+from checker.cli.proxy_table import print_proxies
 from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
 from checker.planning.cells import metric_of
 from checker.planning.model import CheckPower, ReleaseChance
+from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.planning.power import prompts_too_long
 from checker.planning.release import blocks
 from checker.planning.remedies import remedy, undecided
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.measures import probe_words
+from checker.report.wording.reasons import REASONS
 from checker.report.wording.remedies import cheapest_words, remedy_words
 from checker.yaml import short
 
@@ -49,6 +54,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     _print_near_duplicates(plan, console)
     _print_cells(plan, console)
     _print_classes(plan, console)
+    print_depth(plan, console)
     _print_checks(plan, console)
     _print_cost(plan, console)
     _print_prospects(plan, console)
@@ -62,10 +68,18 @@ def _print_near_duplicates(plan: AuditPlan, console: Console) -> None:
     if not near:
         return
     everybody = plan.data.nonmembers + aside
+    same = plan.data.same_codes
+    if same > SAME_CODES_ALLOWED * everybody:
+        console.print(
+            f"[bold]{same:,} of {everybody:,} nonmembers have a member's codes in the same"
+            " order[/], so many that patients may stand in both splits: no excess and no membership"
+            " metric can pass. Take out who stands in both."
+        )
     most = plan.policy.document.spec.parameters.max_near_duplicates
     found = f"{near:,} of {everybody:,} nonmembers have nearly a member's record"
     if near <= most * everybody:
-        console.print(f"{found} and are left out of every cell.")
+        which = f" {same:,} of them have a member's codes in the same order." if same else ""
+        console.print(f"{found} and are left out of every cell.{which}")
     else:
         console.print(
             f"[bold]{found}, more than the policy's {most:.0%}[/], so no excess and no membership"
@@ -174,19 +188,19 @@ def _counted_cells(count: int) -> str:
 
 def _print_classes(plan: AuditPlan, console: Console) -> None:
     """Print what of the policy's classes, and of the vocabulary, has no counterpart."""
+    for what, missing in _absent(plan.classes):
+        console.print(
+            f"[bold]Not measured[/], for no {what} stands for them: {told(', '.join(missing))}."
+            " Their cells end inconclusive."
+        )
     for name, found in plan.classes.items():
         if found.absent_from is not None:
-            console.print(f"[bold]class {told(name)} is not measured[/]: {_absence(found)}")
             continue
-        for part, own in found.parts.items():
-            if own.absent_from is not None:
-                where = (
-                    "code of this data set" if own.absent_from == "data" else "token of the model"
-                )
-                console.print(
-                    f"[bold]pool {told(name)} does not speak of {told(part)}[/]: no {where} stands"
-                    " for it."
-                )
+        for what, missing in _absent(found.parts):
+            console.print(
+                f"[bold]pool {told(name)} does not speak of {told(', '.join(missing))}[/]: no"
+                f" {what} stands for them."
+            )
         if found.unmatched:
             values = told(", ".join(found.unmatched[:UNMATCHED_SHOWN]))
             more = len(found.unmatched) - UNMATCHED_SHOWN
@@ -203,6 +217,7 @@ def _print_classes(plan: AuditPlan, console: Console) -> None:
                 soft_wrap=True,
             )
         for part, own in (found.parts or {name: found}).items():
+            print_proxies(part, own.proxies, console, shown=UNMATCHED_SHOWN)
             if own.untold_patients:
                 listed = ", ".join(short(code) for code in own.untold)
                 console.print(
@@ -291,9 +306,10 @@ def _print_remedies(plan: AuditPlan, console: Console) -> None:
                   and (reason := undecided(plan, cell)) is not None]  # fmt: skip
     found = [remedy(plan, cell, reason) for cell, reason in open_cells]
     whose: dict[str, list[str]] = {}
-    for (cell, _), one in zip(open_cells, found, strict=True):
-        if one is not None:
-            whose.setdefault(remedy_words(one, who=_who(cell)), []).append(cell.id)
+    for (cell, reason), one in zip(open_cells, found, strict=True):
+        # where no number would do, the reason's own words say what does
+        words = REASONS[reason].next_step if one is None else remedy_words(one, who=_who(cell))
+        whose.setdefault(words, []).append(cell.id)
     for words, cells in whose.items():
         more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""
         console.print(f"[bold]{told(cells[0])}[/]{more}: {told(words)}")
@@ -333,17 +349,12 @@ def _missing(power: Power, members: str, nonmembers: str = "nonmembers") -> str:
     return f"needs {' and '.join(parts)}" if parts else ""
 
 
-def _absence(found: ClassSnapshot) -> str:
-    """Say where nothing stands for a class, what follows, and what to check."""
-    if found.absent_from == "data":
-        return (
-            "no code of this data set stands for it, so its cells end inconclusive. If patients"
-            " here have it, check how its codes are spelled, and the target's codeSystems."
-        )
-    return (
-        "no token of the model stands for it, so its cells end inconclusive. Check the vocabulary"
-        " and the target's tokenization."
-    )
+def _absent(classes: Mapping[str, ClassSnapshot]) -> Iterator[tuple[str, list[str]]]:
+    """Yield what stands for none of some classes, and these by name."""
+    for where, what in (("data", "code of this data set"), ("vocabulary", "token of the model")):
+        missing = [name for name, found in classes.items() if found.absent_from == where]
+        if missing:
+            yield what, missing
 
 
 def prospects(

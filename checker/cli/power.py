@@ -135,6 +135,13 @@ def print_needed(needed: list[CellNeed], console: Console) -> None:
         )
     console.print("Patients that each cell takes in each split, members and nonmembers alike;")
     console.print("positives are patients with the class, within the attacker's reach.")
+    if any(one.counted == "judged" for one in needed):
+        console.print(
+            "Judged are those who teach a learned score nothing: two thirds of the members,"
+        )
+        console.print(
+            "and of the nonmembers four ninths, or two thirds where there are spare patients."
+        )
     console.print(table)
 
 
@@ -191,18 +198,22 @@ def _print_characteristics(known: Characteristics, console: Console) -> None:
     deciding = max(point.deciding for point in known.points)
     twice = [p.released_at_twice for p in known.points if p.released_at_twice is not None]
     console.print(
-        "How likely a model that leaks nothing is released, by all patients together, and"
+        "How likely a model that leaks nothing is released, by patients of both splits together;"
     )
-    console.print(f"how many of the {deciding} cells that must pass can (splits dealt by lot):")
+    console.print(
+        f"in brackets how many of the {deciding} cells that must pass can; splits dealt by lot:"
+    )
     console.print(table)
     for name, title in known.cohorts.items():
         console.print(f"{told(name)}: {told(title)}")
     if twice:
-        console.print(f"A model at twice a limit that must be shown: at most {max(twice):.1%}.")
+        most = max(twice)
+        told_as = f"at most {most:.1%}" if most >= 0.001 else "less than 0.1%"
+        console.print(f"A model at twice a limit that must be shown is released with {told_as}.")
     if known.only_warn:
         console.print(
-            "Of few patients only a proven leak stops a model, for too few warn:"
-            f" {told(', '.join(known.only_warn))}."
+            "Where too few patients have them these only warn, and stop a model only by a proven"
+            f" leak: {told(', '.join(known.only_warn))}."
         )
 
 

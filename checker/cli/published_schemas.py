@@ -16,6 +16,7 @@ from checker.policy import DOCUMENT_KINDS, document_schema, json_schema_of
 from checker.policy.waivers import WaiverRecord
 from checker.report.comparison import Comparison
 from checker.report.model import Report
+from checker.report.trend import Trend
 
 _WRITTEN = (
     AuditPlan,
@@ -25,6 +26,7 @@ _WRITTEN = (
     LedgerEntry,
     Report,
     Comparison,
+    Trend,
 )
 
 

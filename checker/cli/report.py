@@ -1,7 +1,8 @@
-"""The command report: a run's reports written again, or compared with an earlier run's."""
+"""The command report: a run's reports written again, or compared with earlier runs'."""
 
 from __future__ import annotations
 
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -31,13 +32,17 @@ if TYPE_CHECKING:
     "--compare",
     "earlier",
     type=RunFolder,
+    multiple=True,
     metavar="OLD_RUN",
-    help="Say what got better or worse since another run; writes comparison.html, .md, .json.",
+    help="Say what got better or worse since another run; writes comparison.html, .md, .json."
+    " Given more than once, the oldest run first: how it went over all of them; trend.html, .md,"
+    " .json.",
 )
 @click.option(
     "--fail-on-regression",
     is_flag=True,
-    help="With --compare: exit code 1 when a test that decides got worse, or is demanded less of.",
+    help="With --compare: exit code 1 when a test that decides got worse, or is demanded less of,"
+    " since the run before or since the first.",
 )
 @click.option(
     "--submission",
@@ -49,12 +54,12 @@ def report(
     folder: Path,
     formats: str,
     audience: Audience,
-    earlier: Path | None,
+    earlier: tuple[Path, ...],
     fail_on_regression: bool,
     submission: Path | None,
     as_json: bool,
 ) -> None:
-    """Write a run's reports again, or compare it with an earlier run.
+    """Write a run's reports again, or compare it with earlier runs.
 
     Shared reports are made from report.json alone, internal ones from the evidence. A submission
     goes when the run is judged again: what was signed was another judgement.
@@ -62,16 +67,16 @@ def report(
     from checker.run.stored import write_reports
 
     names = read_formats(formats)
-    if fail_on_regression and earlier is None:
+    if fail_on_regression and not earlier:
         raise UsageError("--fail-on-regression needs --compare OLD_RUN: worse than what?")
     if submission is not None:
-        if earlier is not None:
+        if earlier:
             raise UsageError("--submission and --compare are two things to do: one at a time")
         _say_written(_submit(folder, submission, names, audience), as_json=as_json)
         return
     written = _report_for(folder, audience)
-    if earlier is not None:
-        worse = _compare(folder, earlier, audience=audience, as_json=as_json)
+    if earlier:
+        worse = _compare(folder, list(earlier), audience=audience, as_json=as_json)
         if fail_on_regression and worse:
             raise click.exceptions.Exit(ExitCode.FAIL)
         return
@@ -106,22 +111,40 @@ def _report_for(folder: Path, audience: Audience) -> Report:
     return shared if audience == "shared" else judge_run_again(load_run(folder), shared)
 
 
-def _compare(folder: Path, earlier: Path, *, audience: Audience, as_json: bool) -> list[str]:
-    """Compare two runs, say what changed, and return what got worse."""
-    from checker.report.comparison import compare_reports
-    from checker.report.formats.comparison import PAGES, print_comparison
+def _compare(folder: Path, earlier: list[Path], *, audience: Audience, as_json: bool) -> list[str]:
+    """Compare a run with others, the oldest first, say what changed, and return what got worse."""
+    from checker.report.comparison import Comparison, compare_reports
+    from checker.report.formats import comparison, trend
     from checker.report.regression import regressions
+    from checker.report.trend import Trend, trend_of
     from checker.run.stored import write_comparison
 
-    before, after = _report_for(earlier, audience), _report_for(folder, audience)
-    found = compare_reports(before, after)
-    worse = regressions(found, before, after)
-    pages = {name: render(found) for name, render in PAGES.items()}
+    runs = [*earlier, folder]
+    if len(runs) > 2 and len({run.resolve() for run in runs}) < len(runs):
+        raise UsageError("a run is named twice: name each of the runs once, the oldest first")
+    reports = [_report_for(run, audience) for run in runs]
+    found: Comparison | Trend
+    if len(reports) == 2:
+        found = compare_reports(*reports)
+        pages = {name: render(found) for name, render in comparison.PAGES.items()}
+        worse = regressions(found, *reports)
+    else:
+        found = trend_of(reports)
+        pages = {name: render(found) for name, render in trend.PAGES.items()}
+        before, last = (
+            regressions(found.steps[-1], *reports[-2:]),
+            regressions(found.overall, reports[0], reports[-1]),
+        )
+        worse = [f"{one} (since the run before)" for one in before]
+        worse += [f"{one} (since the first run)" for one in last if one not in before]
     paths = write_comparison(folder, found, pages=pages)
     if as_json:
         write_json(found.to_bytes().decode().rstrip("\n"))
     else:
-        show(lambda console: print_comparison(found, console))
+        if isinstance(found, Trend):
+            show(partial(trend.print_trend, found))
+        else:
+            show(partial(comparison.print_comparison, found))
         lines = [*(f"worse: {one}" for one in worse), *(f"wrote {path}" for path in paths)]
         write("\n".join(plain(line) for line in lines))
     return worse

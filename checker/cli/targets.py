@@ -118,6 +118,23 @@ def run_convert(checkpoint: Path, config: Path, out: Path, force: bool, as_json:
     write(f"next: name {done.out} as model.path of a target, then `phigate target test`")
 
 
+@target.command("prompts")
+@click.argument("path", metavar="TARGET", type=File)
+@click.option("--policy", type=File, metavar="POLICY", required=True, help="Which prompts it asks.")
+@click.option("--out", type=File, required=True, metavar="FILE", help="A Parquet file.")
+def run_prompts(path: Path, policy: Path, out: Path) -> None:
+    """Write the prompts that a policy asks a model that draws elsewhere.
+
+    The file holds patients' records.
+    """
+    from checker import library
+    from checker.run.asked_draws import write_asked_draws
+
+    with error_console().status("reading the patients"):
+        count = write_asked_draws(library.load_policy(policy), library.load_target(path), out=out)
+    write(f"wrote {out}: {count:,} continuations to draw")
+
+
 @target.command("test")
 @click.argument("path", metavar="TARGET", type=File)
 @click.option(

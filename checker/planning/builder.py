@@ -29,6 +29,7 @@ from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
 from checker.records.other_descriptions import AGE_SHIFTS, BEGINNING
+from checker.records.prompt_format import variants_at_most
 from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
 from checker.records.prompts.shared import sharers
 from checker.records.prompts.windows import Window
@@ -36,7 +37,7 @@ from checker.records.sample import SampledPatients
 from checker.records.tokenization import TokenizedRecords, Tokenizer
 from checker.targets import TargetDescription, Tokens
 
-METHOD = 9
+METHOD = 10
 """Part of every job's digest; raised when a job of equal inputs comes to mean something else, so
 that evidence of an older phigate is not taken for its own."""
 
@@ -215,6 +216,9 @@ class PlanBuilder:
             "pad": self._special(specials.pad),
             "loaded": identity(model),
         }
+        code, options = self.descriptions[who].code, self.descriptions[who].options
+        inputs |= {} if code is None else {"code": code}
+        inputs |= {"options": options} if options else {}
         backend = backend_version(model.backend)
         return inputs if backend is None else {**inputs, "backend": backend}
 
@@ -275,11 +279,17 @@ class PlanBuilder:
         )
 
     def record_labels(
-        self, attacker: ResolvedAttacker, *, horizon_tokens: int, min_tokens: int
+        self,
+        attacker: ResolvedAttacker,
+        *,
+        horizon_tokens: int,
+        min_tokens: int,
+        of_all: bool = False,
     ) -> str:
         """Return the job that says who has a continuation, whatever it holds.
 
         Nothing is removed from the prompts; eligible is who has at least `min_tokens` behind them.
+        With `of_all` everybody who stands for all is asked, though others ask fewer of the like.
         """
         return self._labels(
             f"what follows what {attacker.name} knows",
@@ -292,6 +302,7 @@ class PlanBuilder:
             ),
             everybody=False,
             class_name=None,
+            of_all=of_all,
         )
 
     def _labels(
@@ -302,8 +313,10 @@ class PlanBuilder:
         *,
         everybody: bool,
         class_name: str | None,
+        of_all: bool = False,
     ) -> str:
-        key = LabelKey(class_name, recipe.attacker.name, recipe.horizon_tokens, recipe.min_tokens)
+        least = None if of_all else recipe.min_tokens  # so that no cell's draw is its own
+        key = LabelKey(class_name, recipe.attacker.name, recipe.horizon_tokens, least)
         job = self.job(
             "labels",
             title,
@@ -603,7 +616,9 @@ class PlanBuilder:
                         "tables": ["unigram", "bigram"],
                     },
                     runs_on="target",
-                    forward_tokens=int(lengths.mean() * patients * 6),
+                    forward_tokens=int(
+                        lengths.mean() * patients * variants_at_most(self.tokenizer)
+                    ),
                 )
             )
             self._description(lengths)

@@ -9,15 +9,17 @@ would find with these patients. `checker.planning.release` puts both together.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Literal
 
 import scipy
 
 from checker import stats
+from checker.attacks.api import load_attack
 from checker.planning.cells import base_rate_cells, metric_of
 from checker.planning.learned_splits import compares_splits, learned_splits
-from checker.planning.model import AuditPlan, Cell, CheckPower, Job
+from checker.planning.model import AuditPlan, Cell, CheckPower, Job, PromptGap
+from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.policy.prerequisites import prerequisite_findings
 from checker.records.prompt_format import FORMAT_PATIENTS_NEEDED
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
@@ -41,7 +43,7 @@ def check_powers(plan: AuditPlan) -> list[CheckPower]:
     on_split = [cell for cell in deciding if metric_of(cell).rests_on_split]
     found = [*_of_the_instrument(plan, deciding), *_of_the_splits(plan, on_split)]
     found += [_direction(plan, deciding), *_of_the_reference(plan, deciding)]
-    found.append(_shared_prompts(on_split))
+    found += [_declared_privacy(plan, deciding), _shared_prompts(on_split)]
     return [*_prerequisites(plan), *(check for check in found if check.cells)]
 
 
@@ -91,6 +93,18 @@ def _of_the_instrument(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Ch
         else None,
         cells=len(deciding),
     )
+    tokenization = plan.target.document.spec.tokenization
+    if tokenization.channels:
+        trusted = confirmed or tokenization.records is not None
+        heeds = "the model surely heeds each" + (", or hardly at all" if trusted else "")
+        yield CheckPower(
+            name="channels",
+            reason="attack-not-shown-to-work",
+            title="what the model is told beside token ids is its own",
+            chance=float(enough),
+            condition=heeds if enough else None,
+            cells=len(deciding),
+        )
     if confirmed:
         yield CheckPower(
             name="expected-tokens",
@@ -140,14 +154,16 @@ def _looks_at_enough(job: Job | None) -> bool:
 
 def _of_the_splits(plan: AuditPlan, on_split: Sequence[Cell]) -> Iterator[CheckPower]:
     assignment = plan.target.document.spec.data.assignment
+    everybody = plan.data.nonmembers + plan.data.set_aside
     yield CheckPower(
         name="split-overlap",
         reason="split-overlap",
         title="no record of a member is also a nonmember's (compared already)",
-        chance=float(plan.data.copied == 0),
+        chance=float(
+            plan.data.copied == 0 and plan.data.same_codes <= SAME_CODES_ALLOWED * everybody
+        ),
         cells=len(on_split),
     )
-    everybody = plan.data.nonmembers + plan.data.set_aside
     most = plan.policy.document.spec.parameters.max_near_duplicates
     yield CheckPower(
         name="near-duplicates",
@@ -280,21 +296,34 @@ def _base_rates(
                 "finds_in": worst,
             }
         )
+    looked = plan.prompt_gaps
+    drift = _true_share(looked.values())
     chances = {
-        cell.id: base_rate_chance(cell, assignment=assignment, confidence=plan.confidence)
+        cell.id: base_rate_chance(
+            cell,
+            assignment=assignment,
+            confidence=plan.confidence,
+            gap=looked.get(cell.id),
+            true_share=drift,
+        )
         for cell in compared
     }
-    worst = min(chances, key=lambda name: chances[name])
-    (cell,) = (one for one in compared if one.id == worst)
+    # what only warns where it is not decided keeps no model from release
+    blocking = [cell for cell in compared if cell.on_inconclusive == "block"]
+    cell = min(blocking or compared, key=lambda one: chances[one.id])
+    is_known = looked.keys() >= chances.keys()
+    assumed = f"what they promise spreads by {BASE_SCORE_SD:g} among those who have it"
     return check.model_copy(
         update={
-            "condition": f"what they promise spreads by {BASE_SCORE_SD:g} among those who have it",
-            "chance": _together(compared, chances),
-            "worst": worst,
+            "title": f"{check.title} (compared already)" if is_known else check.title,
+            "condition": None if is_known else assumed,
+            "is_floor": not is_known,
+            "chance": _together(blocking, chances),
+            "worst": cell.id,
             "finds": None if cell.limit.fail is None else _room(cell, assignment=assignment),
             "found": "base-rate-gap",
             "found_chance": None if _subtracted(cell, assignment) else plan.confidence,
-            "finds_in": worst,
+            "finds_in": cell.id,
         }
     )
 
@@ -329,9 +358,14 @@ def _gap_error(cell: Cell) -> float:
 
 
 def base_rate_chance(
-    cell: Cell, *, assignment: Literal["random", "other"] | None, confidence: float
+    cell: Cell,
+    *,
+    assignment: Literal["random", "other"] | None,
+    confidence: float,
+    gap: PromptGap | None = None,
+    true_share: float = 1.0,
 ) -> float:
-    """Return how likely a gap of base rates stops nothing where the two groups are alike.
+    """Return how likely a gap of base rates stops nothing of a model that leaks nothing.
 
     With nothing declared the gap must be shown to lie within half the limit. With `other` it is
     subtracted where that can be done, must not exceed the limit, and makes the bounds wider: the
@@ -341,27 +375,60 @@ def base_rate_chance(
         cell: has a limit, and eligible positives in both groups.
         assignment: as the target declares it, but for "random".
         confidence: of each bound of the gap.
+        gap: as it was found; None where nobody looked, so that the groups are taken as alike.
+        true_share: of what was found, what is no noise (`_true_share`).
     """
     if cell.limit.fail is None:
         return 0.0
-    error = _gap_error(cell)
+    error = _gap_error(cell) if gap is None else gap.error
     if math.isinf(error):
         return 0.0
     room = _room(cell, assignment=assignment)
     alone = cell.power.pass_probability
     if not _subtracted(cell, assignment):
+        if gap is not None:
+            return float(abs(gap.value) + _reach(gap, confidence) <= room)
         room -= max(0.0, float(scipy.stats.norm.ppf(confidence))) * error
     elif alone:
-        left = stats.pass_probability_less_gap(
-            cell.sample.members,
-            cell.sample.nonmembers,
+        sample = cell.sample.as_independent
+        passes = (
+            stats.pass_probability_less_gap
+            if metric_of(cell).family.counts_hits
+            else stats.pass_probability_mean_less_gap
+        )
+        left = passes(
+            sample.members,
+            sample.nonmembers,
             limit=cell.limit.fail,
             base_rate=cell.power.base_rate or 0.0,
             confidence=confidence,
             gap_error=error,
+            gap=None if gap is None else gap.value,
+            truth=(true_share * (gap.value if gap else 0), math.sqrt(true_share) * error),
         )
         return min(1.0, left / alone)
+    elif gap is not None:
+        return float(abs(gap.value) <= room)
     return max(0.0, 2 * float(scipy.stats.norm.cdf(room / error)) - 1)
+
+
+def _true_share(gaps: Collection[PromptGap]) -> float:
+    """Return how much of the gaps that were found the groups differ by, rather than by chance.
+
+    A model that follows its prompts tells as much more of members as they truly promise. Of gaps
+    that are no larger than chance makes them that is nothing; in general it is shrunk as by James
+    and Stein (1961), with the spread over the cells in place of a known one (Efron and Morris 1973,
+    J. Am. Stat. Assoc. 68:117).
+    """
+    squares = sum(gap.value**2 for gap in gaps)
+    return max(0.0, 1 - sum(gap.error**2 for gap in gaps) / squares) if squares else 0.0
+
+
+def _reach(gap: PromptGap, confidence: float) -> float:
+    """Return how far either bound of a gap lies from it, as the judge's bounds do."""
+    if gap.error == 0:
+        return 0.0
+    return max(0.0, float(scipy.stats.t.ppf(confidence, gap.freedom))) * gap.error
 
 
 def _placebo(plan: AuditPlan, on_split: Sequence[Cell]) -> CheckPower:
@@ -440,6 +507,21 @@ def _of_the_reference(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Che
         chance=1 - false_alarms.LEARNED_REFERENCE,
         is_floor=True,
         cells=sum(compares_splits(cell) for cell in asking),
+    )
+
+
+def _declared_privacy(plan: AuditPlan, deciding: Sequence[Cell]) -> CheckPower:
+    """A guarantee that holds is disproved by chance alone."""
+    declared = plan.target.document.spec.study.training.differential_privacy
+    compared = [one for one in deciding if load_attack(one.probe).measuring.bounds_privacy]
+    return CheckPower(
+        name="declared-privacy",
+        reason="declared-privacy-refuted",
+        title="canaries do not disprove the differential privacy that is declared",
+        chance=1 - false_alarms.PRIVACY,
+        is_floor=True,
+        condition="it holds",
+        cells=0 if declared is None else len(compared),
     )
 
 

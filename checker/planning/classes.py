@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.codes import RANK_STRONG, ClassMatches, find_matches
+from checker.codes import RANK_STRONG, ClassMatcher, ClassMatches, find_matches
 from checker.errors import DataError, DocumentError, Problem
 from checker.policy import Located
 from checker.policy.classes import class_matcher, pooled
@@ -30,7 +30,8 @@ class ClassRanks:
     Args:
         in_data: [codes of the data set] int8; any rank leaves the prompt, `strong` and
             `definitive` make a positive.
-        in_vocabulary: [tokens of the model] int8; `strong` and `definitive` make a hit.
+        in_vocabulary: [tokens of the model] int8; `strong` and `definitive` make a hit, and so do
+            the proxies of a class that counts them.
         unmatched: values of the policy that match no code of the data set.
         excluded: codes of the data set, by place, that an exclusion takes out.
         parts: of a pool its classes, by name; of a class none.
@@ -120,6 +121,10 @@ def unmatched_classes(
     return [name for name, found in ranks.items() if found.is_absent]
 
 
+_Matches = dict[str, tuple[ClassMatches, NDArray[np.int8]]]
+"""By class, what matches the data set's codes, and how strongly tokens stand for it."""
+
+
 def _ranks(
     policy: Located[LeakagePolicy],
     target: Located[AuditTarget],
@@ -130,34 +135,47 @@ def _ranks(
     spec = policy.document.spec
     used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
     classes = {name: pooled(spec.attribute_classes, name) for name in used}
-    matchers = {name: class_matcher(one) for own in classes.values() for name, one in own.items()}
+    specs = {name: one for own in classes.values() for name, one in own.items()}
     reader = cohort_reader(target.document.spec.code_systems, cohort)
-    in_data = find_matches(
-        matchers,
-        cohort.codes,
-        reader=reader,
-        descriptions=cohort.descriptions,
-        parents=cohort.parents,
-    )
     # a token is matched as the code it stands for, with what the data set says of that code
     place = {code: i for i, code in enumerate(cohort.codes)}
     spelled = tokenizer.vocabulary_codes()
     places = [place.get(code, -1) if code is not None else -1 for code in spelled]
-    in_vocabulary = find_matches(
-        matchers,
-        [code or "" for code in spelled],
-        reader=reader,
-        descriptions=[cohort.descriptions[i] if i >= 0 else None for i in places],
-        parents=[cohort.parents[i] if i >= 0 else () for i in places],
+
+    def matched(matchers: Mapping[str, ClassMatcher]) -> _Matches:
+        in_data = find_matches(
+            matchers,
+            cohort.codes,
+            reader=reader,
+            descriptions=cohort.descriptions,
+            parents=cohort.parents,
+        )
+        in_vocabulary = find_matches(
+            matchers,
+            [code or "" for code in spelled],
+            reader=reader,
+            descriptions=[cohort.descriptions[i] if i >= 0 else None for i in places],
+            parents=[cohort.parents[i] if i >= 0 else () for i in places],
+        )
+        return {name: (found, in_vocabulary[name].ranks) for name, found in in_data.items()}
+
+    found = matched({name: class_matcher(one) for name, one in specs.items()})
+    # who has a class is what it was; what tells it may be its proxies too
+    told = found | matched(
+        {
+            name: class_matcher(one, proxies="strong")
+            for name, one in specs.items()
+            if one.count_proxies
+        }
     )
     ranks = {
         name: ClassRanks(
-            found.ranks,
-            of_parts(name, found.ranks, in_vocabulary[name].ranks, place, tokenizer),
-            found.unmatched,
-            _excluded(found),
+            in_data.ranks,
+            of_parts(name, told[name][0].ranks, told[name][1], place, tokenizer),
+            in_data.unmatched,
+            _excluded(in_data),
         )
-        for name, found in in_data.items()
+        for name, (in_data, _) in found.items()
     }
     return {
         name: ClassRanks.of_pool({part: ranks[part] for part in own})

@@ -15,6 +15,7 @@ from checker.planning.builder import PlanBuilder, Who, longest_sequence
 from checker.planning.cells import control_cell
 from checker.planning.classes import ClassRanks, match_classes
 from checker.planning.code_checks import check_codes, check_told
+from checker.planning.depth import measure_depth
 from checker.planning.drawing import draw_patients
 from checker.planning.drawn import Draw, DrawnSplit
 from checker.planning.model import AuditPlan, Cell, Cost, Job
@@ -169,6 +170,7 @@ def compile_plan(
             confidence=spec.parameters.confidence,
         ),
         nonmember_jobs=nonmember_jobs,
+        depth=measure_depth(builder, cells),
         cost=_cost(jobs, alone),
         seed=builder.seed,
         confidence=spec.parameters.confidence,

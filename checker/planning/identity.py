@@ -74,8 +74,8 @@ EXCLUDED: dict[type, frozenset[str]] = {
             "cites",
         }
     ),
-    # where files lie: digests of their contents stand beside
-    ModelSpec: frozenset({"path"}),
+    # where files lie: digests of their contents stand beside; so do options (`builder`)
+    ModelSpec: frozenset({"path", "adapter", "options"}),
     # and what is said of how the patients came there
     DataSpec: frozenset({"path", "codes", "assignment", "assigned_by"}),
 }

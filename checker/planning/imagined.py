@@ -104,9 +104,9 @@ class CohortProfiles(JsonModel):
 def _rung(knows: Knowledge, rungs: dict[str, float]) -> str:
     if knows.chooses_events:
         return ALL
-    if not knows.events:
+    known = max(int(knows.events or 0), (knows.tokens or 0) // 2)  # half tell of events or fewer
+    if not known:
         return STATIC if knows.static else NOTHING
-    known = int(knows.events)
     below = [int(rung) for rung in rungs if rung.isdecimal() and int(rung) <= known]
     return str(max(below)) if below else STATIC
 

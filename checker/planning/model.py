@@ -196,8 +196,9 @@ class DataSnapshot(JsonModel):
     `patients` is how they were drawn (`sampling.patients`), and `drawn` says who of them is looked
     at; None where everybody is. `nonmembers` are those who are
     judged. `near_duplicates` are nonmembers whose record nearly
-    equals a member's, and `set_aside` says how many of them were left out of the nonmembers;
-    `copied` are those whose record is a member's, who stay, so that no excess can count.
+    equals a member's, `same_codes` those of them with a member's codes in the same order, and
+    `set_aside` says how many of them were left out of the nonmembers; `copied` are those who have a
+    member's times and values too, who stay, so that no excess can count.
     `spare` are patients of whom nothing is judged, but for those of them whom the model may know.
     `tokens_left_out` lie outside the window that is scored. `unused_tokens` are ids of the
     vocabulary that no record holds; `unexplained_tokens` are those among them, a few by name, that
@@ -213,6 +214,7 @@ class DataSnapshot(JsonModel):
     patients: Literal["auto", "all"] | int = "all"
     drawn: DrawnPatients | None = None
     near_duplicates: int = 0
+    same_codes: int = 0
     set_aside: int = 0
     copied: int = 0
     spare: int = 0
@@ -246,6 +248,17 @@ UNTOLD_SHARE = 0.05
 """Of those who have a class, so many may be left unasked before reports say that they were."""
 
 
+class ProxyCode(JsonModel):
+    """A code that tells a class without being counted: see `checker.records.proxies.Proxy`."""
+
+    code: str
+    patients: int
+    positives: int
+    low: float
+    high: float
+    leaves_prompt: bool
+
+
 class ClassSnapshot(JsonModel):
     """An attribute class against this data and vocabulary.
 
@@ -253,7 +266,8 @@ class ClassSnapshot(JsonModel):
     `unmatched` are values of the policy that match no code of the data set: it may not have them,
     or they may be misspelt. Of a pool, `parts` are its classes.
     `near` are a few codes of the data set that look like the class and are not of it, `near_codes`
-    and `near_patients` how many codes and patients that makes. `untold` are a few codes of the
+    and `near_patients` how many codes and patients that makes. `proxies` are codes that tell it of
+    nonmembers and do not count. `untold` are a few codes of the
     class that patients have and no token of the model names; `untold_patients` have these alone,
     of `patients` who have the class, and are not asked (both 0 where every code has a token).
     """
@@ -266,6 +280,7 @@ class ClassSnapshot(JsonModel):
     near: list[str] = Field(default_factory=list)
     near_codes: int = 0
     near_patients: int = 0
+    proxies: list[ProxyCode] = Field(default_factory=list)
     untold: list[str] = Field(default_factory=list)
     untold_patients: int = 0
     patients: int = 0
@@ -282,6 +297,57 @@ class ClassSnapshot(JsonModel):
         return None if self.watch else "vocabulary"
 
 
+class ClassDepth(JsonModel):
+    """How many who have a class no attacker of a policy reaches (METHODS §1, *Depth*).
+
+    Of `members` and `nonmembers` who have it and were looked at for every attacker, so many are
+    `*_beyond` all of them, and `*_beyond_deciding` those whose verdicts count for the release;
+    where none of these asks for the class, all attackers are taken.
+    """
+
+    members: int = Field(ge=0)
+    members_beyond: int = Field(ge=0)
+    members_beyond_deciding: int = Field(ge=0)
+    nonmembers: int = Field(ge=0)
+    nonmembers_beyond: int = Field(ge=0)
+    nonmembers_beyond_deciding: int = Field(ge=0)
+
+    def is_partly_beyond(self, *, min_cell: int) -> bool:
+        """Whether so many are out of reach that a verdict on the class has to say so."""
+        return self.members_beyond_deciding >= max(min_cell, UNTOLD_SHARE * self.members, 1)
+
+
+class TokenDepth(JsonModel):
+    """How much of the members' records is looked at, in tokens.
+
+    `continued` could be told by a continuation of some prompt, `scored` are others that only scores
+    of whole records look at; nothing looks at the rest of `tokens`.
+    """
+
+    members: int = Field(ge=0)
+    tokens: int = Field(ge=0)
+    continued: int = Field(ge=0)
+    scored: int = Field(ge=0)
+
+    @property
+    def shares(self) -> tuple[float, float, float] | None:
+        """Shares that are told, only scored, and beyond all; None of no tokens."""
+        if not self.tokens:
+            return None
+        told, scored = self.continued / self.tokens, self.scored / self.tokens
+        return told, scored, max(0.0, 1 - told - scored)
+
+
+class Depth(JsonModel):
+    """What no attacker of a policy reaches: of classes that continuations are asked for, by name.
+
+    `tokens` is None where a policy is judged by what another one measured.
+    """
+
+    classes: dict[str, ClassDepth] = Field(default_factory=dict)
+    tokens: TokenDepth | None = None
+
+
 class Cost(JsonModel):
     """Tokens the model has to process: prompts and records, and at most this many new ones.
 
@@ -295,6 +361,18 @@ class Cost(JsonModel):
     rollout_tokens: int
     rollout_tokens_unshared: int
     training_tokens: int = 0
+
+
+class PromptGap(JsonModel):
+    """How much more prompts promise a cell's class in members than in nonmembers, as it was found.
+
+    `value` is the gap of `checker.verdict.comparability.base_rate_gap`, `error` its standard error
+    and `freedom` the degrees of freedom of its bounds.
+    """
+
+    value: float
+    error: float
+    freedom: float
 
 
 class CheckPower(JsonModel):
@@ -347,7 +425,8 @@ class AuditPlan(JsonModel):
     are all that can stop a pass beside bounds, and `release` is what both leave of the chance of a
     model that leaks nothing; no verdict depends on either.
     `nonmember_jobs` are digests of the jobs that look for nonmembers in the model, which cells may
-    share.
+    share. `prompt_gaps` are known, by the cell's id, where somebody asked what prompts promise
+    before the audit (`phigate plan`); the plan of a run has none, and the judge asks the evidence.
     """
 
     schema_version: Literal["1"] = "1"
@@ -361,6 +440,8 @@ class AuditPlan(JsonModel):
     checks: list[CheckPower] = Field(default_factory=list)
     release: ReleaseChance | None = None
     nonmember_jobs: list[str] = Field(default_factory=list)
+    depth: Depth = Depth()
+    prompt_gaps: dict[str, PromptGap] = Field(default_factory=dict)
     cost: Cost
     seed: int = Field(ge=0)
     confidence: float = Field(ge=0.5, lt=1)

@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from checker.attacks.api import load_attack
+from checker.attacks.api import Params, load_attack
 from checker.attacks.families import Sample
 from checker.planning.cells import decides, metric_of, planned_confidence, power_in
 from checker.planning.model import AuditPlan, Cell
 from checker.planning.release import blocks, can_pass_with, comparability_of, with_prospects
 from checker.planning.sample_size import LIKELY, sample_needed
 from checker.policy import resolve_attacker
-from checker.policy.documents import PolicySpec
+from checker.policy.documents import ControlSpec, PolicySpec
 
 SIZES = (300, 1_000, 3_000, 10_000, 30_000, 100_000, 300_000)
 """Members, and as many nonmembers or a part of them."""
@@ -37,8 +37,8 @@ class CellNeed:
         metric: as its control measures it.
         limit: of a failure; None where nothing may ever occur.
         gating: whether it decides.
-        counted: who has to be so many: "positives" (who have the class, within reach), or
-            "patients".
+        counted: who has to be so many: "positives" (who have the class, within reach), "patients",
+            or "judged" (patients who teach a learned score nothing).
         fewest: in each split, to pass at all; None where 100,000 are not enough.
         likely: for a pass with chance `LIKELY` where nothing leaks; None where not, or unknown.
     """
@@ -108,12 +108,18 @@ def patients_needed(spec: PolicySpec, *, control: str | None = None) -> list[Cel
                     metric=one.metric,
                     limit=limit.fail,
                     gating=decides(spec, one, resolve_attacker(spec, attacker_name)),
-                    counted="positives" if one.attribute_class else "patients",
+                    counted=_counted(one, params),
                     fewest=fewest if metric.can_pass else None,
                     likely=likely if metric.can_pass else None,
                 )
             )
     return found
+
+
+def _counted(control: ControlSpec, params: Params) -> str:
+    if control.attribute_class:
+        return "positives"
+    return "judged" if params.compares_splits else "patients"
 
 
 def operating_points(
@@ -152,6 +158,7 @@ def scaled(plan: AuditPlan, *, members: int, nonmembers: int) -> AuditPlan:
             "members": members,
             "nonmembers": nonmembers,
             "near_duplicates": round(plan.data.near_duplicates * outside),
+            "same_codes": round(plan.data.same_codes * outside),
             "set_aside": round(plan.data.set_aside * outside),
         }
     )

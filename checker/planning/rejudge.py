@@ -5,6 +5,7 @@ from __future__ import annotations
 from checker.attacks.api import load_attack
 from checker.attacks.families import Sample
 from checker.planning.cells import control_cell, decides
+from checker.planning.depth import depth_under
 from checker.planning.identity import measurement_digest
 from checker.planning.model import AuditPlan, Cell, ClassSnapshot
 from checker.planning.protocol import planning_of
@@ -33,6 +34,7 @@ def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
             "policy": policy_snapshot(policy),
             "cells": cells,
             "classes": _classes(plan, cells, spec),
+            "depth": depth_under(plan, cells),
             "confidence": spec.parameters.confidence,
             "sequential": spec.parameters.sampling.sequential,
         }

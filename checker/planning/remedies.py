@@ -46,6 +46,10 @@ SHORTAGES = frozenset(
 """Reasons that more patients mend."""
 
 
+MOST_PATIENTS = 100_000_000
+"""So many nobody has: an estimate that lies on its limit is decided by no number."""
+
+
 class Remedy(JsonModel):
     """What would decide a test, and costs least.
 
@@ -79,8 +83,10 @@ def undecided(plan: AuditPlan, cell: Cell) -> str | None:
 
     The words are the judge's: what it would say of the cell if nothing leaks.
     """
-    if cell.missing_capability is not None or plan.class_absent_from(cell) is not None:
-        return "capability-missing" if cell.missing_capability else "class-not-in-data"
+    if cell.missing_capability is not None:
+        return "capability-missing"
+    if (absent := plan.class_absent_from(cell)) is not None:
+        return f"class-not-in-{absent}"
     if cell.subgroup != "all" and cell.sample.subgroup_members == 0:
         return None
     if not metric_of(cell).can_pass:
@@ -94,13 +100,25 @@ def undecided(plan: AuditPlan, cell: Cell) -> str | None:
         return "prompt-not-identifying"
     power = cell.power
     if power.can_pass and (power.pass_probability is None or power.pass_probability >= LIKELY):
-        if "split-not-comparable" in stopping and metric_of(cell).rests_on_split:
-            return "split-not-comparable"
-        return None
+        return "split-not-comparable" if _are_told_apart(plan, cell) else None
     if cell.attribute_class is None:
         return "too-few-patients"
     reach = cell.sample.members_positive or 0
     return "horizon-too-short" if reach > 2 * cell.sample.members else "too-few-positives"
+
+
+def _are_told_apart(plan: AuditPlan, cell: Cell) -> bool:
+    """Whether the plan knows that a cell's splits will not be shown alike."""
+    if not metric_of(cell).rests_on_split:
+        return False
+    asked = "learned-splits" if compares_splits(cell) else "splits"
+    if any(one.name == asked and one.chance == 0 and not one.is_floor for one in plan.checks):
+        return True
+    assignment = plan.target.document.spec.data.assignment
+    gap = plan.prompt_gaps.get(cell.id)
+    if gap is None or assignment == "random":
+        return False
+    return not base_rate_chance(cell, assignment=assignment, confidence=plan.confidence, gap=gap)
 
 
 def remedy(
@@ -162,19 +180,34 @@ def _more(plan: AuditPlan, cell: Cell, goal: int) -> Remedy | None:
         # a third of the nonmembers teaches the reference unless spare patients do
         judged = sample.nonmembers * 3 // 2
         if judged >= goal:
-            return Remedy(kind="spare", members=SPARE_NEEDED, nonmembers=judged, chance=chance)
+            # as many as teach it now, or the attack would be weaker
+            taught = max(SPARE_NEEDED, judged - sample.nonmembers)
+            return Remedy(kind="spare", members=taught, nonmembers=judged, chance=chance)
     growth = max(
         goal / count if count else math.inf
         for count, lacking in zip((sample.members, sample.nonmembers), short, strict=True)
         if lacking
     )
+    lacking = _of_cohort(plan, cell, short)
     return Remedy(
         kind="patients",
-        members=short[0] or None,
-        nonmembers=short[1] or None,
+        members=lacking[0] or None,
+        nonmembers=lacking[1] or None,
         times=None if math.isinf(growth) else math.ceil(growth * 10) / 10,
         chance=chance,
     )
+
+
+def _of_cohort(plan: AuditPlan, cell: Cell, short: tuple[int, int]) -> tuple[int, int]:
+    """Return how many more a cohort takes: of a learned score not everybody is judged."""
+    if not compares_splits(cell) or cell.subgroup != "all":
+        return short
+    judged = cell.sample.members, cell.sample.nonmembers
+    inside, outside = (
+        math.ceil(count * everybody / max(own, 1))
+        for count, own, everybody in zip(short, judged, plan.data.lot, strict=True)
+    )
+    return inside, outside
 
 
 def _goal(
@@ -195,7 +228,8 @@ def _goal(
     if not away or bound is None:
         return None
     n = max(_units(cell).members, _units(cell).nonmembers)
-    return max(needed, n + 1, math.ceil(n * (abs(bound - estimate.value) / away) ** 2))
+    wanted = n * (abs(bound - estimate.value) / away) ** 2
+    return max(needed, n + 1, math.ceil(wanted)) if wanted <= MOST_PATIENTS else None
 
 
 def _needed(plan: AuditPlan, cell: Cell) -> int | None:

@@ -31,7 +31,8 @@ def sample_needed(
 ) -> tuple[int | None, int | None]:
     """Return the fewest members that can pass a cell, and about how many are likely to.
 
-    As many nonmembers are assumed, and as many patients without the class, where these count.
+    As many nonmembers are assumed, and as many patients without the class, where these count. Where
+    a pass takes a placebo, it can be made of so many.
 
     Args:
         metric: as the control measures it.
@@ -46,13 +47,21 @@ def sample_needed(
         more or less may do as well.
     """
 
-    def power_of(n: int) -> Power:
-        alike = Sample(
+    def alike(n: int) -> Sample:
+        return Sample(
             members=n, nonmembers=n, rollouts=n, members_negative=n, nonmembers_negative=n
         )
-        return cell_power(metric, limit, alike, confidence=confidence, base_rate=base_rate)
 
-    fewest = least(lambda n: power_of(n).can_pass, start=1)
+    def power_of(n: int) -> Power:
+        return cell_power(metric, limit, alike(n), confidence=confidence, base_rate=base_rate)
+
+    def has_placebo(n: int) -> bool:
+        family = metric.family
+        if not metric.rests_on_split:
+            return True
+        return family.placebo_misses(alike(n), confidence=confidence, base_rate=base_rate) < 1
+
+    fewest = least(lambda n: power_of(n).can_pass and has_placebo(n), start=1)
     if fewest is None:
         return None, None
     enough = least(lambda n: (power_of(n).pass_probability or 0.0) >= likely, start=fewest)

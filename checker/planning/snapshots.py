@@ -18,16 +18,18 @@ from checker.planning.model import (
     DataSnapshot,
     DrawnPatients,
     PolicySnapshot,
+    ProxyCode,
     TargetSnapshot,
     UnreadVocabulary,
 )
 from checker.planning.overlap import ComparedCohort
-from checker.planning.untold import Tellings, Untold
+from checker.planning.untold import Tellings, Untold, codes_told
 from checker.planning.workload import scored_tokens
 from checker.plugins import backend_version
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicySpec, as_json
 from checker.records.code_census import EXAMPLES, ClaimedCodes, CodeCensus
+from checker.records.proxies import find_proxies
 from checker.records.tokenization import TokenizedRecords, Tokenizer, Vocabulary
 from checker.targets import TargetDescription
 
@@ -65,7 +67,7 @@ def _prompt_places(policy: Located[LeakagePolicy]) -> Iterator[tuple[str, str]]:
     """Yield where the numbers stand that make prompts long."""
     spec = policy.document.spec
     for name, attacker in spec.attackers.items():
-        for key in ("events", "last", "random"):
+        for key in ("events", "tokens", "last", "random"):
             value = getattr(attacker.knows, key)
             if value is not None:
                 place = policy.place(("spec", "attackers", name, "knows", key))
@@ -138,6 +140,7 @@ def data_snapshot(
         drawn=None if draw.is_whole else _drawn(draw),
         near_duplicates=overlap.near,
         set_aside=len(overlap.set_aside),
+        same_codes=overlap.same_codes,
         copied=overlap.exact,
         spare=len(compared.spare),
         events=coverage.events,
@@ -181,6 +184,13 @@ def class_snapshots(
     coded = {name: found for name, found in ranks.items() if not found.parts}
     near = near_codes(spec, {**parts, **coded}, cohort=compared.cohort, census=census)
     tellings = Tellings(compared, tokenizer)
+    cohort = compared.cohort
+    proxies = find_proxies(
+        {name: found.in_data for name, found in {**parts, **coded}.items()},
+        cohort.nonmembers,
+        cohort.codes,
+        told=codes_told(compared),
+    )
 
     def kept(name: str, found: ClassRanks) -> ClassSnapshot:
         missed = near.get(name, NearCodes())  # a pool misses what its classes miss
@@ -193,6 +203,7 @@ def class_snapshots(
             near=list(missed.codes[:EXAMPLES]),
             near_codes=len(missed.codes),
             near_patients=missed.patients,
+            proxies=[ProxyCode.model_validate(asdict(one)) for one in proxies.get(name, ())],
             untold=list(left_out.codes),
             untold_patients=left_out.patients,
             patients=left_out.of,

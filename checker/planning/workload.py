@@ -18,6 +18,7 @@ from checker.records.cohort import Cohort
 from checker.records.prompts import ClassPlaces, Prompts, PromptSource, build_prompts
 from checker.records.tokenization import KIND_SPECIAL, KIND_STATIC, TokenizedRecords, Tokenizer
 from checker.targets import Tokens
+from checker.targets.channels import told_anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -245,10 +246,10 @@ def record_windows(
     if window == "first":
         yield tokens[:max_length], 1
     elif window == "last":
-        yield np.concatenate([prefix, tokens[-room:]]), 1
+        yield told_anew(np.concatenate([prefix, tokens[-room:]])), 1
     else:
         yield tokens[:max_length], 1
         for start in range(max_length, len(tokens), room):
-            piece = np.concatenate([prefix, tokens[start : start + room]])
+            piece = told_anew(np.concatenate([prefix, tokens[start : start + room]]))
             if len(piece) > 1:  # a token without any context has no conditional probability
                 yield piece, max(prefix_length, 1)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Literal
 
 from checker import codes
 from checker.codes import CodeSystem
@@ -28,13 +29,15 @@ from checker.policy.located import Located
 from checker.yaml import KeyPath, Say, foreign_character, short
 
 
-def class_matcher(spec: AttributeClassSpec) -> codes.ClassMatcher:
-    """Return what says how a code stands to a valid class."""
+def class_matcher(
+    spec: AttributeClassSpec, *, proxies: Literal["proxy", "strong"] = "proxy"
+) -> codes.ClassMatcher:
+    """Return what says how a code stands to a valid class, its proxies as told."""
     return codes.ClassMatcher(
         [
             *(codes.ClassRule(one.system, one.tier, one.values, one.exclude) for one in spec.codes),
             *(
-                codes.ClassRule(one.system, "proxy", one.values, one.exclude)
+                codes.ClassRule(one.system, proxies, one.values, one.exclude)
                 for one in spec.proxies
             ),
             *(codes.ClassRule(one.system, "excluded", one.values) for one in spec.exclude),
@@ -91,7 +94,11 @@ def pool_problems(
     if spec.any_of is None:
         if not spec.codes:
             say(path, "'codes' is missing: a class has codes, or names other classes (anyOf)")
+        if spec.count_proxies and not spec.proxies:
+            say((*path, "countProxies"), "the class has no proxies that could count")
         return
+    if spec.count_proxies is not None:
+        say((*path, "countProxies"), "a pool counts what its classes count")
     own = ("codes", "exclude", "proxies", "traps", "words", "use")
     for key in own:
         if getattr(spec, key):

@@ -66,6 +66,7 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
         *_not_what_is_shipped(policy),
         *_two_limits(spec),
         *_counts_of_few(spec),
+        *_counts_proxies_alone(spec),
     ]
     if not spec.abstract:
         found += _not_audited(spec)
@@ -228,6 +229,30 @@ def _counts_of_few(spec: PolicySpec) -> Iterator[_Warning]:
                     " rank; where one is kept and the other is not, a shared report tells about how"
                     " many stand out; one limit tells less",
                 )
+
+
+def _counts_proxies_alone(spec: PolicySpec) -> Iterator[_Warning]:
+    """What many patients have hides, in what is subtracted, that the class itself is told."""
+    plain = [
+        (control.probe, one.codes)
+        for control in spec.controls.values()
+        if control.attribute_class is not None
+        and control.enforcement != "advisory"
+        and control.severity in spec.gate.fail_on
+        and any(spec.attackers[who].report == "gate" for who in control.limits)
+        for one in pooled(spec.attribute_classes, control.attribute_class).values()
+        if not one.count_proxies
+    ]
+    for name, control in spec.controls.items():
+        own = spec.attribute_classes.get(control.attribute_class or "")
+        if own is not None and own.count_proxies and (control.probe, own.codes) not in plain:
+            yield (
+                ("spec", "controls", name, "attributeClass"),
+                f"'{control.attribute_class}' counts its proxies, and no control that decides asks"
+                " for the same codes without them: a proxy that most patients are told of anyway"
+                " hides that the class itself is told; keep a class without countProxies, and a"
+                " control for it",
+            )
 
 
 def _metric(control: ControlSpec) -> Metric | None:

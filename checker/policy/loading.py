@@ -177,6 +177,9 @@ def _found(path: Path) -> Path:
             return path
         raise DocumentError([Problem(str(path), 0, 0, str(error))]) from error
     if shipped is None:
+        if not path.exists() and (known := _references().newest_shipped(str(path))):
+            message = f"there is no such file; did you mean the shipped policy '{known}'?"
+            raise DocumentError([Problem(str(path), 0, 0, message)])
         return path
     if path.exists():
         message = "a shipped policy has this name, and so has a file here; rename the file"

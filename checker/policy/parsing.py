@@ -36,10 +36,11 @@ from checker.policy.documents import (
 )
 from checker.policy.inheritance.parents import References
 from checker.policy.inheritance.resolving import Inheritance, inherit
+from checker.policy.inheritance.strangers import strangers_named
 from checker.policy.lint import policy_warnings
 from checker.policy.located import Located
 from checker.policy.submissions import submission_problems
-from checker.policy.target_validation import target_problems, target_warnings
+from checker.policy.target_validation import options_of, target_problems, target_warnings
 from checker.policy.validation import policy_problems, policy_test_problems
 from checker.policy.waivers import waiver_problems
 from checker.yaml import (
@@ -208,6 +209,8 @@ def _inherit(source: Source, references: References | None) -> Inheritance:
     if model is None:
         return Inheritance(source)
     source = replace(source, root=typed(source.root, [model]))
+    if model is AuditTarget:
+        source = _with_typed_options(source)
     if model is not LeakagePolicy or references is None:
         return Inheritance(source)
     inherited = inherit(source, references)
@@ -222,6 +225,20 @@ def _with_typed_params(source: Source) -> Source:
     content = {name: _with_params_of(control) for name, control in controls.content.items()}
     spec = source.root.content["spec"].but(controls=replace(controls, content=content))
     return replace(source, root=source.root.but(spec=spec))
+
+
+def _with_typed_options(source: Source) -> Source:
+    """Read the options of models, whose types their backends know."""
+    for name in ("model", "reference"):
+        model, options = source.at(("spec", name)), source.at(("spec", name, "options"))
+        backend = source.at(("spec", name, "backend"))
+        if model is None or options is None or backend is None:
+            continue
+        kinds = [kind for kind in (options_of(backend.content),) if kind is not None]
+        read = model.but(options=typed(options, kinds))
+        spec = source.root.content["spec"].but(**{name: read})
+        source = replace(source, root=source.root.but(spec=spec))
+    return source
 
 
 def _with_params_of(control: Node) -> Node:
@@ -264,6 +281,7 @@ def _document(inherited: Inheritance) -> tuple[Document | None, list[Problem]]:
         found = shape_problems(
             error, model=model, source=source, unread=extends if unread else None
         )
+        found = strangers_named(found, inherited)
         problems += [p for p in found if p.path != "apiVersion" and p not in problems]
         document = mended(error, model=model, source=source, spare=("spec", "controls"))
         assert problems  # a document that does not fit its type is never passed over in silence
@@ -294,7 +312,9 @@ def _head_problem(source: Source, key: str, known: list[str]) -> Problem:
     if node is not None and not isinstance(node.content, str):
         return source.problem((key,), f"'{key}' must be {expected}")
     if node is not None:
-        hint = suggestion(node.content, known) or f"; expected {expected}"
+        parts = [f"'{one}'" for one in known if node.content.casefold() in one.casefold()]
+        several = f"; did you mean {' or '.join(parts)}?" if len(parts) > 1 else ""
+        hint = several or suggestion(node.content, known) or f"; expected {expected}"
         return source.problem((key,), f"unknown {key} '{short(node.content)}'{hint}")
     for other in source.root.content:
         if other not in ("apiVersion", "kind", "metadata", "spec") and (

@@ -44,8 +44,8 @@ def starter_files(name: str) -> dict[str, str]:
         name: one of `baselines()`, or with a version, such as "baseline-gated@1".
 
     Returns:
-        By file name: the policy, its tests, and a target; what they refer to they find beside them
-        or among the shipped documents.
+        By file name: the policy, its tests, a target, and what is submitted with a report; what
+        they refer to they find beside them or among the shipped documents.
 
     Raises:
         UsageError: no such policy is shipped.
@@ -56,6 +56,7 @@ def starter_files(name: str) -> dict[str, str]:
         "policy.yaml": policy,
         "policy-tests.yaml": resource(f"policies/tests/{tested}.yaml"),
         "target.yaml": resource("policies/starter/target.yaml"),
+        "submission.yaml": resource("policies/starter/submission.yaml"),
     }
     files = {file: _here(path.read_text(encoding="utf-8")) for file, path in sources.items()}
     tests = re.sub(r"(?m)^  policy: .*$", "  policy: policy.yaml", files["policy-tests.yaml"])

@@ -8,16 +8,19 @@ from __future__ import annotations
 
 from itertools import pairwise
 from pathlib import PurePosixPath
+from typing import Any
 
+from pydantic import BaseModel, ValidationError
 from pydantic.alias_generators import to_camel
 
 from checker.attacks.api import load_attack
 from checker.errors import DocumentError, PluginError, Problem
-from checker.plugins import nearest_or_all, plugin_names, suggestion
-from checker.policy.documents import AuditTarget, LeakagePolicy, TargetSpec
+from checker.plugins import BUILT_IN, load_plugin, nearest_or_all, plugin_names, suggestion
+from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec, TargetSpec
 from checker.policy.located import Located
-from checker.yaml import Say, short
+from checker.yaml import KeyPath, Say, shape_problems, short
 
+_BACKENDS = "phigate.targets"
 _SECONDS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800, "y": 31_557_600}
 
 
@@ -94,11 +97,12 @@ def target_problems(target: Located[AuditTarget]) -> list[Problem]:
     problems: list[Problem] = []
     say = target.complaints(problems)
     spec = target.document.spec
-    _check_backend(spec, say)
+    _check_backend(target, problems)
     _check_fields(spec, say)
     _check_records(spec, say)
     _check_templates(spec, say)
     _check_time(spec, say)
+    _check_channels(spec, say)
     if spec.expect is not None and spec.expect.tokens is None and spec.expect.loss is None:
         say(("spec", "expect"), "an expectation names tokens, loss or both; this one is empty")
     if spec.data.members == spec.data.nonmembers:
@@ -113,16 +117,61 @@ def target_problems(target: Located[AuditTarget]) -> list[Problem]:
     return problems
 
 
-def _check_backend(spec: TargetSpec, say: Say) -> None:
-    path = ("spec", "model", "backend")
+def _check_backend(target: Located[AuditTarget], problems: list[Problem]) -> None:
+    say, spec = target.complaints(problems), target.document.spec
+    for name, model in (("model", spec.model), ("reference", spec.reference)):
+        if model is not None and model.adapter is not None and model.backend != "huggingface":
+            message = f"only backend: huggingface reads an adapter, not '{short(model.backend)}'"
+            say(("spec", name, "adapter"), message)
     try:
-        known = plugin_names("phigate.targets")
+        known = plugin_names(_BACKENDS)
     except PluginError as error:
-        say(path, str(error))
+        say(("spec", "model", "backend"), str(error))
         return
-    backend = spec.model.backend
-    if backend not in known:
-        say(path, f"unknown backend '{short(backend)}'{nearest_or_all(backend, known)}")
+    for name, model in (("model", spec.model), ("reference", spec.reference)):
+        if model is None:
+            continue
+        path, backend = ("spec", name), model.backend
+        if backend not in known:
+            message = f"unknown backend '{short(backend)}'{nearest_or_all(backend, known)}"
+            say((*path, "backend"), message)
+        elif backend in BUILT_IN[_BACKENDS] or not model.path or model.options is not None:
+            problems += _opening_problems(target, model, path)
+
+
+def _opening_problems(
+    target: Located[AuditTarget], model: ModelSpec, path: KeyPath
+) -> list[Problem]:
+    """Return what a backend, which is loaded for that, says of path and options."""
+    try:
+        backend = load_plugin(_BACKENDS, model.backend)
+    except PluginError as error:
+        return [target.problem((*path, "backend"), str(error))]
+    problems = []
+    if not model.path and getattr(backend, "needs_path", True):
+        message = f"the backend {model.backend} opens what lies at a path; write path"
+        problems.append(target.problem(path, message))
+    options, base = getattr(backend, "options", None), (*path, "options")
+    if options is None:
+        if model.options is not None:
+            message = f"the backend {model.backend} takes no options; remove them"
+            problems.append(target.problem(base, message))
+        return problems
+    try:
+        options.model_validate(model.options or {})
+    except ValidationError as error:
+        where = base if model.options is not None else path
+        problems += shape_problems(error, model=options, source=target.source, base=where)
+    return problems
+
+
+def options_of(backend: Any) -> type[BaseModel] | None:
+    """Return what a backend takes as options; None where it takes none, or is none."""
+    try:
+        found: type[BaseModel] | None = getattr(load_plugin(_BACKENDS, backend), "options", None)
+    except (PluginError, TypeError):  # which is said of the backend
+        return None
+    return found
 
 
 def _check_fields(spec: TargetSpec, say: Say) -> None:
@@ -198,6 +247,19 @@ def _check_time(spec: TargetSpec, say: Say) -> None:
                 (*path, index + 1, "upTo"),
                 f"time bins must ascend, but {later.up_to} is not above {earlier.up_to}",
             )
+
+
+def _check_channels(spec: TargetSpec, say: Say) -> None:
+    for name, channel in spec.tokenization.channels.items():
+        path = ("spec", "tokenization", "channels", name)
+        if channel.time is not None:
+            for key in ("start", "each", "sets", "modulo"):
+                if getattr(channel, key) != type(channel).model_fields[key].get_default():
+                    say((*path, key), f"a channel that counts time has no '{key}'; remove one")
+            if _seconds(channel.time.unit) <= 0:
+                say((*path, "time", "unit"), "a unit is longer than nothing: 1d counts days")
+        elif not (channel.each or channel.adds or channel.sets):
+            say(path, "tells every token the same; write time, each, adds or sets")
 
 
 def _seconds(duration: str) -> float:

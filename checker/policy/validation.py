@@ -101,8 +101,8 @@ def _check_lineage(
 
 
 def _choices(knows: Knowledge) -> list[str]:
-    """Return the selections of single events that are there, as the policy writes them."""
-    return [to_camel(key) for key in knows.choices() if getattr(knows, key) is not None]
+    """Return what is there of which `events: all` leaves nothing, as the policy writes it."""
+    return [to_camel(key) for key in knows.parts() if getattr(knows, key) is not None]
 
 
 def _check_knowledge(attacker: AttackerSpec, path: KeyPath, say: Say) -> None:

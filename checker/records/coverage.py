@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Literal
 
 import numpy as np
@@ -43,6 +43,7 @@ from checker.policy.classes import class_matcher
 from checker.policy.documents import AttributeClassSpec
 from checker.records.code_census import ClaimedCodes, take_census
 from checker.records.cohort import Cohort
+from checker.records.proxies import Proxy, find_proxies
 
 _CATEGORY: Final = {"icd10cm": 3, "icd9cm": 3, "icd10pcs": 3, "icd9proc": 2, "atc": 5}
 """How many characters make the family of a code."""
@@ -115,6 +116,7 @@ class ClassCoverage:
         absent: systems of the class that the data set has no codes of.
         near_misses: those that no other class catches first, of these drugs and words before
             families, then by how often they occur.
+        proxies: codes that are none of it and tell it all the same, by who has them.
     """
 
     name: str
@@ -126,6 +128,7 @@ class ClassCoverage:
     unmatched: Mapping[CodeSystem, tuple[str, ...]]
     absent: tuple[CodeSystem, ...]
     near_misses: tuple[NearMiss, ...]
+    proxies: tuple[Proxy, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -190,6 +193,10 @@ def measure_coverage(
     )
     data = _Data(cohort, reader)
     census = take_census(cohort, reader)
+    asked = {name: matches[name] for name in only or classes}
+    proxies = find_proxies(
+        {name: one.ranks for name, one in asked.items()}, cohort.nonmembers, cohort.codes
+    )
     return DataCoverage(
         name=cohort.name,
         patients=len(cohort.members) + len(cohort.nonmembers),
@@ -201,8 +208,11 @@ def measure_coverage(
         lost=census.lost,
         suspect=census.suspect,
         classes=tuple(
-            _coverage(name, classes[name], matches, data, matcher=matchers[name])
-            for name in only or classes
+            replace(
+                _coverage(name, classes[name], matches, data, matcher=matchers[name]),
+                proxies=proxies[name],
+            )
+            for name in asked
         ),
     )
 

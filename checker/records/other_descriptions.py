@@ -29,6 +29,7 @@ from checker.records.tokenization import (
     TokenizedRecords,
     Tokenizer,
 )
+from checker.targets.channels import told_anew, years_older
 
 BEGINNING = 32
 """Tokens behind the static prefix that are looked at."""
@@ -85,15 +86,18 @@ def tellings(
         for at in np.flatnonzero(record.field[: len(tokens)] >= 0).tolist():
             number, own = int(record.field[at]), int(tokens[at])
             for title, token in others[number].get(own, []):
-                yield Telling(title, row, _replaced(tokens, at, token), compared)
-            title = f"without {fields[number]}"
-            yield Telling(title, row, np.delete(tokens, at), np.delete(compared, at))
+                told = _replaced(tokens, at, token)
+                if fields[number] == "age":  # in a channel, too
+                    told = years_older(told, tokenizer.ages[token] - tokenizer.ages[own])
+                yield Telling(title, row, told, compared)
+            left = np.delete(np.arange(len(tokens)), at)
+            yield Telling(f"without {fields[number]}", row, told_anew(tokens[left]), compared[left])
         for token in first_tokens:
             title = f"BOS: {(spelled[token] if token < len(spelled) else None) or token}"
             if record.kind[0] == KIND_SPECIAL:
                 yield Telling(title, row, _replaced(tokens, 0, token), compared)
             elif max_length is None or len(tokens) < max_length:
-                longer = np.concatenate([np.array([token], dtype=np.int32), tokens])
+                longer = told_anew(np.concatenate([np.array([token], dtype=np.int32), tokens]))
                 yield Telling(title, row, longer, np.concatenate([[False], compared]))
 
 

@@ -26,9 +26,20 @@ from checker.records.tokenization import (
     Tokenizer,
     leading_specials,
 )
+from checker.targets.channels import (
+    ChannelRule,
+    channel_values,
+    channels_of,
+    told_anew,
+    with_channel,
+)
 
 DECLARED = "declared"
 PREFIX_ORDERS = 5
+NO_CHANNEL = ("nothing", "another patient's")
+"""What a channel is replaced by to see whether the model heeds it at all."""
+
+OTHER_UNITS = (24.0, 7.0, 30.4375, 365.25, 1 / 24, 1 / 7, 1 / 30.4375, 1 / 365.25)
 FORMAT_PATIENTS_NEEDED = 30
 """With fewer, "no variant is better" would be said of nearly any format."""
 
@@ -92,6 +103,53 @@ def format_variants(
         for shift in (-1, 1):
             other = tokenizer.variant(age_shift=shift)
             yield variant(f"age {shift:+d}", other.encode(records, codes))
+    yield from _other_channels(variant(DECLARED, declared))
+
+
+def variants_at_most(tokenizer: Tokenizer) -> int:
+    """Return about how many formats are compared, the declared one included."""
+    of_channels = [4 + (len(OTHER_UNITS) if rule.timed else 0) for rule in tokenizer.channels]
+    return 6 + sum(of_channels)
+
+
+def channel_variant(channel: str, how: str) -> str:
+    """Return the name of a variant that tells one channel otherwise."""
+    return f"channel {channel}: {how}"
+
+
+def _other_channels(declared: FormatVariant) -> Iterator[FormatVariant]:
+    """Yield the same ids with each channel told otherwise, within what is told of these patients.
+
+    In a way that makes no sense (`NO_CHANNEL`), and in ways that a wrong description would have.
+    """
+    sequences = [one for one in declared.sequences if len(one)]
+    for rule in channels_of(sequences[0]) if sequences else ():
+        own = [channel_values(tokens, rule.name) for tokens in declared.sequences]
+        seen = np.concatenate(own)
+        low, high = float(seen.min()), float(seen.max())
+
+        def told(
+            name: str, values: Sequence[NDArray[np.float64]], rule: ChannelRule = rule
+        ) -> FormatVariant:
+            changed = [
+                with_channel(tokens, rule.name, np.clip(one, low, high))  # noqa: B023
+                for tokens, one in zip(declared.sequences, values, strict=True)
+            ]
+            return FormatVariant(channel_variant(rule.name, name), changed, declared.compared)
+
+        yield told(NO_CHANNEL[0], [np.zeros_like(one) for one in own])
+        others = [*own[1:], *own[:1]]
+        yield told(
+            NO_CHANNEL[1],
+            [
+                other[np.minimum(np.arange(len(one)), len(other) - 1)] if len(other) else one
+                for one, other in zip(own, others, strict=True)
+            ],
+        )
+        yield told("one token late", [np.append(one[:1], one[:-1]) for one in own])
+        yield told("one token early", [np.append(one[1:], one[-1:]) for one in own])
+        for times in OTHER_UNITS if rule.timed else ():
+            yield told(f"times {times:g}", [one * times for one in own])
 
 
 def _prefix(record: TokenizedRecord) -> NDArray[np.int64]:
@@ -126,6 +184,6 @@ def _sequence(
     order = np.concatenate([prefix, stream[::-1] if reverse else stream])
     tokens, mask = record.tokens[order], compared[order]
     if add_bos is not None:
-        tokens = np.concatenate([np.array([add_bos], dtype=np.int32), tokens])
+        tokens = told_anew(np.concatenate([np.array([add_bos], dtype=np.int32), tokens]))
         mask = np.concatenate([[False], mask])
     return tokens, mask

@@ -8,7 +8,7 @@ another model (METHODS §5, *The expectation*).
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 from checker.canonical import sha256_hex
 from checker.errors import DataError
 from checker.records.tokenization import Records, TokenizedRecords, Tokenizer
+from checker.targets.channels import told_channels
 
 SAMPLE_NEEDED = 20
 """Members of the audit that a sample must hold."""
@@ -32,11 +33,13 @@ class TokenSample:
         subject_id: [n] int64, each once.
         tokens: n arrays of int64.
         sha256: of the file.
+        channels: by name, n arrays of float64, what the model is told beside the tokens.
     """
 
     subject_id: NDArray[np.int64]
     tokens: list[NDArray[np.int64]]
     sha256: str
+    channels: dict[str, list[NDArray[np.float64]]] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,8 +93,12 @@ class Agreement:
     position: int
 
 
-def read_sample(path: Path) -> TokenSample:
+def read_sample(path: Path, *, channels: Sequence[str] = ()) -> TokenSample:
     """Read a parquet file with the columns `subject_id` (integer) and `tokens` (list of integers).
+
+    Args:
+        path: of the file.
+        channels: further columns that it must have: a list of as many numbers.
 
     Raises:
         DataError: it cannot be read, lacks a column, holds an empty or missing sequence, or a
@@ -108,6 +115,11 @@ def read_sample(path: Path) -> TokenSample:
                 f"{path}: has no column '{name}'; a sample has subject_id (integer) and tokens"
                 " (list of integers)"
             )
+    if lacking := [name for name in channels if name not in table.column_names]:
+        raise DataError(
+            f"{path}: has no column '{lacking[0]}'; tokenization.channels declares it, so a sample"
+            " tells its value at each token (list of numbers)"
+        )
     try:
         subjects = table["subject_id"].cast(pa.int64()).to_pylist()
         sequences = table["tokens"].cast(pa.list_(pa.int64())).to_pylist()
@@ -124,7 +136,25 @@ def read_sample(path: Path) -> TokenSample:
         np.array(subjects, dtype=np.int64),
         [np.array(tokens, dtype=np.int64) for tokens in sequences],
         sha256_hex(content),
+        {
+            name: _numbers(table, name, lengths=list(map(len, sequences)), path=path)
+            for name in channels
+        },
     )
+
+
+def _numbers(
+    table: pa.Table, name: str, *, lengths: list[int], path: Path
+) -> list[NDArray[np.float64]]:
+    """Read a channel: as many numbers in each row as it has tokens."""
+    try:
+        rows = table[name].cast(pa.list_(pa.float64())).to_pylist()
+    except pa.ArrowException as error:
+        raise DataError(f"{path}: '{name}' must be lists of numbers ({error})") from error
+    for place, (row, length) in enumerate(zip(rows, lengths, strict=True), start=1):
+        if row is None or len(row) != length or None in row:
+            raise DataError(f"{path}: row {place} has not one '{name}' for each of its tokens")
+    return [np.array(row, dtype=np.float64) for row in rows]
 
 
 def compare_sample(
@@ -154,13 +184,17 @@ def compare_sample(
         compared += 1
         is_member, records, index = where[subject]
         members += is_member
-        own = records.record(index).tokens[:max_length].astype(np.int64)
+        own = records.record(index).tokens[:max_length]
         theirs = tokens[:max_length]
-        if np.array_equal(own, theirs):
+        shared = min(len(own), len(theirs))
+        differs = own[:shared] != theirs[:shared]
+        for name, told in told_channels(own).items():
+            values = sample.channels[name][row - 1][:shared]
+            differs |= ~np.isclose(told[:shared], values, rtol=1e-4, atol=1e-6)
+        if len(own) == len(theirs) and not differs.any():
             continue
         different += 1
         if not place:
-            shared = min(len(own), len(theirs))
-            unlike = np.flatnonzero(own[:shared] != theirs[:shared])
+            unlike = np.flatnonzero(differs)
             place, position = row, int(unlike[0] if len(unlike) else shared) + 1
     return Agreement(compared, members, different, place, position)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from datetime import UTC, date
+from typing import Any
 
 from checker.attacks.families import Power
 from checker.canonical import sha256_hex
@@ -17,6 +19,7 @@ from checker.planning.remedies import Remedy, remedy
 from checker.planning.sample_size import sample_needed
 from checker.policy import ResolvedAttacker, resolve_attacker
 from checker.policy.class_review import ReviewState, review_state
+from checker.policy.classes import pooled
 from checker.policy.documents import AuditTarget, LeakagePolicy, PolicyClassSpec, PolicySpec
 from checker.policy.documents.elements import PolicyMetadata
 from checker.policy.prerequisites import PrerequisiteFinding
@@ -40,9 +43,11 @@ from checker.report.model import (
     SampleNeeds,
     SamplingReport,
     Shortened,
+    StandingOutRow,
     StudyReport,
     Summary,
     TargetRef,
+    TokenShares,
     WaiverReport,
 )
 from checker.report.wording.numbers import level_text
@@ -188,6 +193,7 @@ def _cell(
         remedy=remedied,
         roc=[RocPoint(fpr=fpr, tpr=tpr.value, low=tpr.low, high=tpr.high)
              for fpr, tpr in finding.roc] or None,
+        standing_out=[StandingOutRow(**asdict(row)) for row in finding.standing_out] or None,
         evidence=cell.judged_from,
         citations=list(policy.spec.controls[cell.control].cites),
     )  # fmt: skip
@@ -345,6 +351,9 @@ def _decision(judgement: Judgement, applied: Sequence[WaiverUse]) -> str:
         )
     if judgement.verdict == "error" and judgement.exit_code is ExitCode.USAGE:
         return "A waiver does not hold; until it is withdrawn or mended the model is not released."
+    if judgement.verdict == "inconclusive" and not any(f.cell.gating for f in judgement.findings):
+        # unless a prerequisite decides, which says so itself
+        return "None of the policy's tests decides; the model is not released because of them."
     return {
         "pass": "The model may be released under this policy.",
         "fail": "The model must not be released under this policy.",
@@ -386,13 +395,14 @@ def _policy_ref(
         attribute_classes=[
             AttributeClassText(
                 id=name,
-                title=attribute_class.title,
+                title=_class_title(spec, name),
                 sensitivity=attribute_class.sensitivity,
                 benign=attribute_class.benign,
                 review=_review(attribute_class, spec, today),
                 reviewed_by=_reviewed_by(attribute_class),
                 codes_in_data=plan.classes[name].codes_in_data if name in plan.classes else 0,
                 tokens_watched=len(plan.classes[name].watch) if name in plan.classes else 0,
+                **_depth(plan, name, min_cell=spec.parameters.min_cell),
             )
             for name, attribute_class in spec.attribute_classes.items()
         ],
@@ -485,6 +495,7 @@ def _target_ref(plan: AuditPlan, target: AuditTarget, *, min_cell: int) -> Targe
                 if own.is_partly_untold(min_cell=min_cell)
             }
         ),
+        token_shares=_token_shares(plan),
         members=plan.data.members,
         nonmembers=plan.data.nonmembers,
         vocabulary_size=plan.target.vocabulary_size,
@@ -492,6 +503,28 @@ def _target_ref(plan: AuditPlan, target: AuditTarget, *, min_cell: int) -> Targe
         unknown_token_share=plan.data.unknown_share,
         reference_sha256=plan.target.reference_sha256,
     )
+
+
+def _class_title(spec: PolicySpec, name: str) -> str:
+    """Return what a class is called, and that more than its own codes counts as telling it."""
+    own = pooled(spec.attribute_classes, name).values()
+    counted = ", its proxies counted" if any(one.count_proxies for one in own) else ""
+    return f"{spec.attribute_classes[name].title}{counted}"
+
+
+def _depth(plan: AuditPlan, class_name: str, *, min_cell: int) -> dict[str, Any]:
+    found = plan.depth.classes.get(class_name)
+    if found is None:
+        return {}
+    return {"depth": found, "partly_beyond": found.is_partly_beyond(min_cell=min_cell)}
+
+
+def _token_shares(plan: AuditPlan) -> TokenShares | None:
+    shares = plan.depth.tokens.shares if plan.depth.tokens is not None else None
+    if shares is None:
+        return None
+    continued, scored, beyond = shares
+    return TokenShares(continued=continued, scored=scored, beyond=beyond)
 
 
 def _provenance(

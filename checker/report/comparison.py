@@ -287,8 +287,6 @@ def strange_side(found: Comparison, after: Report) -> str | None:
         return "cautions against something else than the two reports differ in"
     cells = {cell.id: cell for cell in after.cells}
     changes = {change.id: change for change in found.changes}
-    if len(changes) < len(found.changes):
-        return "has a cell twice"
     titles = {control.id: control.title for control in after.controls}
     for name in dict.fromkeys([*cells, *changes]):
         cell, change = cells.get(name), changes.get(name)
@@ -300,8 +298,16 @@ def strange_side(found: Comparison, after: Report) -> str | None:
             return f"does not say that the cell {name} is gone"
         if cell is not None and _as_told(change) != _as_reported(cell, titles):
             return f"describes the cell {name} otherwise than this report"
+    return strange_inside(found)
+
+
+def strange_inside(found: Comparison) -> str | None:
+    """Say in what a comparison contradicts itself, whatever it compares, or None."""
+    if len({change.id for change in found.changes}) < len(found.changes):
+        return "has a cell twice"
+    for change in found.changes:
         if not _follows(change):
-            return f"has another difference for the cell {name} than its two estimates have"
+            return f"has another difference for the cell {change.id} than its two estimates have"
     order = [_ORDER.index(change.direction) for change in found.changes]
     return None if order == sorted(order) else "is not in its order"
 

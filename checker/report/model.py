@@ -14,7 +14,7 @@ from pydantic import Field
 
 from checker.attacks.families import Power, QFrom, Sample
 from checker.canonical import JsonModel
-from checker.planning.model import BaseCell, Contrast
+from checker.planning.model import BaseCell, ClassDepth, Contrast
 from checker.planning.remedies import Remedy
 from checker.policy import Origin
 from checker.policy.class_review import ReviewState
@@ -43,6 +43,15 @@ class RocPoint(JsonModel):
     high: float
 
 
+class StandingOutRow(JsonModel):
+    """Members who score above the nonmember of a rank from the top: see `stats.StandingOut`."""
+
+    rank: int
+    above: int
+    by_chance: float
+    at_least: int
+
+
 class SampleNeeds(JsonModel):
     """How many patients would decide a cell, whatever this cohort has.
 
@@ -66,12 +75,11 @@ class CellReport(BaseCell):
     to be more than what a model gives that leaks nothing; None where that is not known, or cannot
     be said. `times_limit` says of a failure without numbers how many times its limit the lower
     bound is at least. `remedy` is the one cheapest thing that would decide it; None where it is
-    decided, and where the reason alone says what to do. `roc` is None where the attack ranks no
-    patients, and where its steps could give a count away. `q_from` says what a patient's q was had
-    from, where
-    the attack has one: how likely the model was to name the class at each step, or the
-    continuations that named it. `withheld` names the fields that this audience does not
-    see because they could be traced to fewer patients than `minCell`.
+    decided, and where the reason alone says what to do. `roc` and `standing_out` are None where the
+    attack ranks no patients, and where their steps could give a count away. `q_from` says what a
+    patient's q was had from, where the attack has one: how likely the model was to name the class
+    at each step, or the continuations that named it. `withheld` names the fields that this audience
+    does not see because they could be traced to fewer patients than `minCell`.
     """
 
     can_only_fail: bool = False
@@ -95,6 +103,7 @@ class CellReport(BaseCell):
     needs: SampleNeeds = SampleNeeds()
     remedy: Remedy | None = None
     roc: list[RocPoint] | None = None
+    standing_out: list[StandingOutRow] | None = None
     withheld: list[str] = Field(default_factory=list)
     evidence: list[str]
     citations: list[str]
@@ -193,7 +202,8 @@ class AttackerText(JsonModel):
 class AttributeClassText(JsonModel):
     """An attribute class in plain words, and who signed off the codes that it was audited with.
 
-    `review` is `changed` where somebody did, and its codes are others today.
+    `review` is `changed` where somebody did, and its codes are others today. `depth` says how many
+    who have it no attacker reaches, and `partly_beyond` whether these are more than a few.
     """
 
     id: str
@@ -204,6 +214,8 @@ class AttributeClassText(JsonModel):
     tokens_watched: int
     review: ReviewState = "draft"
     reviewed_by: str | None = None
+    depth: ClassDepth | None = None
+    partly_beyond: bool = False
 
 
 class CitationText(JsonModel):
@@ -257,6 +269,18 @@ class PolicyRef(JsonModel):
     origins: list[Origin] = Field(default_factory=list)
 
 
+class TokenShares(JsonModel):
+    """Of the members' tokens what continuations may tell, what is only scored, and the rest.
+
+    Shared reports say the rest alone, and only where whole records are scored: the others hang on
+    how many have a class.
+    """
+
+    continued: float | None = Field(ge=0, le=1)
+    scored: float | None = Field(ge=0, le=1)
+    beyond: float = Field(ge=0, le=1)
+
+
 class TargetRef(JsonModel):
     """The model and the patients the report speaks of; a shared report rounds their numbers.
 
@@ -278,6 +302,7 @@ class TargetRef(JsonModel):
     assigned_by: str | None = None
     local_vocabularies: list[str] = Field(default_factory=list)
     untold_classes: list[str] = Field(default_factory=list)
+    token_shares: TokenShares | None = None
     members: int | None
     nonmembers: int | None
     vocabulary_size: int

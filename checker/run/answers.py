@@ -226,6 +226,6 @@ def _unlike(first: Job, job: Job, tables: Mapping[str, pa.Table]) -> Iterator[st
 
 _LISTED: Final[Mapping[str, tuple[str, ...]]] = {
     "labels": ("patient", "member", "subgroups"),
-    "canaries": ("included", "beacon"),
+    "canaries": ("included", "beacon", "natural"),
 }
 """Columns that are the same in all tables of a kind, row by row."""

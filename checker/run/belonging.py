@@ -16,6 +16,7 @@ from checker.ledger import ATTEMPT_FILE
 from checker.planning import AuditPlan
 from checker.plugins import load_plugin, plugin_names
 from checker.run.exclusions import EXCLUSIONS_FILE
+from checker.run.exposures import EXPOSURES_FILE
 from checker.run.log import LOG_FILE
 
 ATTESTATION = "attestation.json"
@@ -25,10 +26,12 @@ RUN_FILES = frozenset(
     (
         "plan.json", "manifest.json", "run.json", "waivers.json", "submission.json",
         "pseudonym.key", ".lock",
-        ATTEMPT_FILE, ATTESTATION, EXCLUSIONS_FILE, LOG_FILE,
+        ATTEMPT_FILE, ATTESTATION, EXCLUSIONS_FILE, EXPOSURES_FILE, LOG_FILE,
     )
 )  # fmt: skip
-COMPARISONS = frozenset(("comparison.html", "comparison.md", "comparison.json"))
+COMPARISONS = frozenset(
+    f"{name}.{ending}" for name in ("comparison", "trend") for ending in ("html", "md", "json")
+)
 EVIDENCE_NAME = re.compile(r"[0-9a-f]{64}\.parquet")
 DERIVED_NAME = re.compile(r"judged-by-.+")
 """Folders of runs that another policy was put over, see `checker.run.stored.derive_run`."""

@@ -9,9 +9,10 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker.errors import InsufficientData
+from checker.planning.model import AuditPlan
 from checker.planning.overlap import patients_of
 from checker.planning.task import Task
-from checker.planning.workload import LabelSet, SplitLabels
+from checker.planning.workload import LabelSet, SplitLabels, Workload
 from checker.records.sample import SampledPatients, compare_sample
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
 from checker.verdict.comparability import (
@@ -74,16 +75,37 @@ def _held(labelled: SplitLabels, parts: Sequence[str]) -> list[list[str] | None]
 
 def _base_scores(task: Task, found: LabelSet) -> pa.Array:
     """What a predictor fitted on nonmembers expects from the same prompts; null elsewhere."""
+    everybody = len(found.members.keys) + len(found.nonmembers.keys)
+    nothing = pa.nulls(everybody, pa.float32())
+    if task.job.inputs["codes"] is None:
+        return nothing
+    values = promised_by_prompts(found, plan=task.plan, workload=task.workload)
+    return nothing if values is None else pa.array(values, from_pandas=True)  # NaN is null
+
+
+def promised_by_prompts(
+    found: LabelSet, *, plan: AuditPlan, workload: Workload
+) -> NDArray[np.float32] | None:
+    """Return what a predictor fitted on nonmembers expects of a class from each patient's prompt.
+
+    Args:
+        found: of a class.
+        plan: says how random numbers are drawn, and how many tokens there are.
+        workload: the patients.
+
+    Returns:
+        [n] members, then nonmembers, NaN of whom no prompt can be made; None where the nonmembers
+        teach nothing, for all of them are eligible or none.
+    """
     splits = (found.members, found.nonmembers)
     promptable = np.concatenate([own.promptable for own in splits])
     eligible = np.concatenate([own.eligible for own in splits])
     is_member = np.arange(len(promptable)) < len(found.members.keys)
     taught = promptable & ~is_member
-    asks_for_a_class = task.job.inputs["codes"] is not None
-    if not (asks_for_a_class and eligible[taught].any() and (~eligible[taught]).any()):
-        return pa.nulls(len(promptable), pa.float32())
+    if not (eligible[taught].any() and (~eligible[taught]).any()):
+        return None
     prompts = [
-        (own, found.recipe.build(task.workload.sources[side], everybody=True))
+        (own, found.recipe.build(workload.sources[side], everybody=True))
         for side, own in ((True, found.members), (False, found.nonmembers))
     ]
     outside = found.nonmembers.drawn
@@ -91,13 +113,13 @@ def _base_scores(task: Task, found: LabelSet) -> pa.Array:
         [told.prompt(i) for own, told in prompts for i in np.flatnonzero(own.promptable).tolist()],
         eligible[promptable],
         is_member[promptable],
-        vocabulary_size=task.plan.target.vocabulary_size,
-        rng=task.plan.rng_for("base scores"),
+        vocabulary_size=plan.target.vocabulary_size,
+        rng=plan.rng_for("base scores"),
         drawn=None if outside is None else outside[found.nonmembers.promptable],
     )
-    values = np.zeros(len(promptable), dtype=np.float32)
+    values = np.full(len(promptable), np.nan, dtype=np.float32)
     values[promptable] = scores
-    return pa.array(values, mask=~promptable)
+    return values
 
 
 def overlap(task: Task) -> pa.Table:
@@ -111,6 +133,7 @@ def overlap(task: Task) -> pa.Table:
         {
             "exact": [found.exact],
             "near": [found.near],
+            "same_codes": [found.same_codes],
             "members": [found.members],
             "nonmembers": [found.nonmembers],
             "compared": [found.compared],

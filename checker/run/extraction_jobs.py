@@ -22,6 +22,7 @@ from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
 from checker.records.prompts import prompt_key
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
 from checker.stats.extraction import IMPOSSIBLE, BestWindow, windows_of
+from checker.targets.channels import told_anew
 from checker.targets.sampled_scores import sampled_scores
 
 Tokens = NDArray[np.int32]
@@ -115,7 +116,7 @@ def _behind_cuts(task: Task, length: int) -> Iterator[_Piece]:
     tokens, behind = workload.split(is_member).tokens, found.split(is_member).behind
     for number, (_, index) in enumerate(patients):
         prompt, start = prompts.prompt(index), behind[index, 0]
-        told = np.concatenate([prompt, tokens[start : start + length]])
+        told = told_anew(np.concatenate([prompt, tokens[start : start + length]]))
         yield _Piece(number, told, len(prompt))
 
 

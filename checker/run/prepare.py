@@ -17,7 +17,8 @@ from checker.policy.documents import AuditTarget, LeakagePolicy, ModelSpec, Targ
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.sample import TokenSample, read_sample
 from checker.records.tokenization import Tokenizer, check_fits, load_vocabulary, make_tokenizer
-from checker.targets import TargetBackend, TargetModel
+from checker.targets import TargetBackend, TargetDescription, TargetModel
+from checker.targets.channel_guard import guarded
 from checker.yaml import short
 
 
@@ -37,9 +38,11 @@ class Prepared:
 
     @property
     def model_paths(self) -> list[Path]:
-        """Where the model and, if there is one, the reference model lie."""
+        """Where the model and, if there is one, the reference model lie, and their adapters."""
         spec = self.target.document.spec
-        return [self.base / one.path for one in (spec.model, spec.reference) if one is not None]
+        models = [one for one in (spec.model, spec.reference) if one is not None]
+        paths = [path for one in models for path in (one.path, one.adapter) if path]
+        return [self.base / path for path in paths]
 
     def open_target(self) -> TargetModel:
         """Load the model under audit.
@@ -47,15 +50,15 @@ class Prepared:
         Raises:
             TargetError: it cannot be loaded, or its files are not those that were hashed.
         """
-        return self._open(self.target.document.spec.model, self.plan.target.model_sha256)
+        return self._open("target", self.target.document.spec.model, self.plan.target.model_sha256)
 
     @property
     def open_reference(self) -> Callable[[], TargetModel] | None:
         """What loads the reference model, or None where the target names none."""
         model, sha256 = self.target.document.spec.reference, self.plan.target.reference_sha256
-        return None if model is None else lambda: self._open(model, sha256)
+        return None if model is None else lambda: self._open("reference", model, sha256)
 
-    def _open(self, model: ModelSpec, sha256: str | None) -> TargetModel:
+    def _open(self, who: str, model: ModelSpec, sha256: str | None) -> TargetModel:
         ids = self.audit.workload.tokenizer.vocabulary.ids
         specials = self.target.document.spec.tokenization.specials
         backend = _backend(model)
@@ -66,13 +69,19 @@ class Prepared:
             eos_id=ids[specials.eos] if specials.eos else None,
         )
         # hashed again once it is loaded: what was read may have been put there since the plan
-        if backend.describe(model, self.base).sha256 != sha256:
+        described = backend.describe(model, self.base)
+        # what else answers is part of every job that asks the model
+        asked = [job.inputs for job in self.plan.jobs if job.runs_on == who]
+        codes = {inputs["code"] for inputs in asked if "code" in inputs}
+        if described.sha256 != sha256 or codes - {described.code}:
+            name = self.base / model.path if model.path else f"the {model.backend} model"
             raise TargetError(
-                f"{self.base / model.path}: was changed after the audit was planned, so what was"
+                f"{name}: was changed after the audit was planned, so what was"
                 " loaded is not what was hashed; leave the model alone and run the same command"
                 " again"
             )
-        return opened
+        declared = [rule.name for rule in self.audit.workload.tokenizer.channels]
+        return guarded(opened, declared, where=str(self.base / model.path))
 
 
 def prepare(policy: Path, target: Path, *, device: str | None = None) -> Prepared:
@@ -98,12 +107,12 @@ def prepare_documents(
     if device is not None:
         target = _on_device(target, device)
     spec, base = target.document.spec, Path(target.file).resolve().parent
-    description = _backend(spec.model).describe(spec.model, base)
+    description = _described(spec.model, base)
     vocabulary = load_vocabulary(base / spec.tokenization.vocabulary)
     check_fits(vocabulary, description.vocabulary_size)
     reference = None
     if spec.reference is not None:
-        reference = _backend(spec.reference).describe(spec.reference, base)
+        reference = _described(spec.reference, base)
         check_fits(vocabulary, reference.vocabulary_size)
     tokenizer = make_tokenizer(spec.tokenization, vocabulary=vocabulary, base=base)
     cohort = load_cohort(spec.data, base=base)
@@ -131,7 +140,9 @@ def prepare_documents(
 
 def _read_sample(spec: TargetSpec, base: Path) -> TokenSample | None:
     tokens = spec.expect.tokens if spec.expect is not None else None
-    return None if tokens is None else read_sample(base / tokens)
+    if tokens is None:
+        return None
+    return read_sample(base / tokens, channels=tuple(spec.tokenization.channels))
 
 
 def _read_files(
@@ -171,6 +182,13 @@ def _smallest(*lengths: int | None) -> int | None:
 
 def _backend(model: ModelSpec) -> TargetBackend:
     return cast("TargetBackend", load_plugin("phigate.targets", model.backend)())
+
+
+def _described(model: ModelSpec, base: Path) -> TargetDescription:
+    backend = _backend(model)
+    connecting = getattr(backend, "connecting", ())
+    options = {key: one for key, one in (model.options or {}).items() if key not in connecting}
+    return replace(backend.describe(model, base), options=options)
 
 
 def _on_device(target: Located[AuditTarget], device: str) -> Located[AuditTarget]:

@@ -33,6 +33,7 @@ from checker.report.formats.api import ReportFormat
 from checker.report.formats.json import JSON, load_report
 from checker.report.model import Audience, Report
 from checker.report.submission import SubmissionRecord, submitted, unfit
+from checker.report.trend import Trend
 from checker.run.answers import check_answers
 from checker.run.belonging import ATTESTATION, COMPARISONS, report_files
 from checker.run.measured import require_measured
@@ -381,22 +382,22 @@ def _delete_reports(folder: Path) -> None:
 
 
 def write_comparison(
-    folder: Path, comparison: Comparison, *, pages: Mapping[str, str]
+    folder: Path, found: Comparison | Trend, *, pages: Mapping[str, str]
 ) -> list[Path]:
-    """Write a comparison, as data and for people, beside the later run's reports.
+    """Write a comparison or a trend, as data and for people, beside the last run's reports.
 
     Args:
-        folder: the later run's.
-        comparison: of the two.
+        folder: the last run's.
+        found: of the runs.
         pages: what it renders to by file name.
 
     Raises:
         EvidenceError: a file cannot be written.
     """
-    target = report_folder(folder, comparison.audience)
-    mode = 0o644 if comparison.audience == "shared" else 0o600
+    target = report_folder(folder, found.audience)
+    mode = 0o644 if found.audience == "shared" else 0o600
     contents = {name: page.encode() for name, page in pages.items()}
-    contents["comparison.json"] = comparison.to_bytes()
+    contents[f"{type(found).__name__.lower()}.json"] = found.to_bytes()
     for name, content in contents.items():
         write_atomically(target / name, content, mode=mode)
     return [target / name for name in contents]

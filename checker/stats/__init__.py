@@ -4,10 +4,10 @@ Patients are the sampling unit (METHODS §4). `intervals` has rates and their di
 those of two outcomes of the same patients, `betting` means of values in [0, 1] and `naming` the
 probability that a class is named, `auc` and `precision_recall` what ranks patients, `exposed` who
 stands out of them and `beta_binomial` how many would by chance, `bootstrap` means of any scale,
-`jackknife` what hangs on the choice of a set, `exposure` what canaries show in bits and `epsilon`
-what they say of differential privacy, `sequential` bounds for stopping early, `multiplicity` what
-many cells need, `power` what a sample can decide before any model runs, `scores` what a record's
-log-probabilities say of membership.
+`jackknife` what hangs on the choice of a set, `exposure` what canaries show in bits, `epsilon` and
+`gaussian_dp` what they say of differential privacy, `sequential` bounds for stopping early,
+`multiplicity` what many cells need, `power` what a sample can decide before any model runs,
+`scores` what a record's log-probabilities say of membership.
 Nothing here reads files, draws unseeded numbers or knows of policies.
 
 Modules are imported when a name of theirs is first used, and they take SciPy's parts through
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         bounded_mean_difference,
         means_needed,
         pass_probability_mean_difference,
+        pass_probability_mean_less_gap,
         zero_bound_mean,
     )
     from checker.stats.bootstrap import MIN_SAMPLE, bootstrap_mean, bootstrap_mean_difference
@@ -35,12 +36,16 @@ if TYPE_CHECKING:
     from checker.stats.exposed import (
         MIN_MEMBERS,
         MIN_NONMEMBERS,
+        StandingOut,
         exposed_members,
         looked_at,
         most_by_chance,
         pass_probability_exposed,
+        ranks_among,
+        standing_out,
     )
     from checker.stats.exposure import MIN_CANARIES, mean_exposure
+    from checker.stats.gaussian_dp import gaussian_epsilon, gaussian_mu_lower_bound
     from checker.stats.intervals import clopper_pearson, difference, rate, rate_difference
     from checker.stats.jackknife import jackknife_reach
     from checker.stats.multiplicity import (
@@ -75,14 +80,15 @@ _NAMES = {
     "auc": "MIN_GROUP auroc roc tpr_at_fpr",
     "betting": (
         "bounded_mean bounded_mean_difference means_needed pass_probability_mean_difference "
-        "zero_bound_mean"
+        "pass_probability_mean_less_gap zero_bound_mean"
     ),
     "bootstrap": "MIN_SAMPLE bootstrap_mean bootstrap_mean_difference",
     "epsilon": "epsilon_lower_bound",
     "estimate": "Estimate",
     "exposed": "MIN_MEMBERS MIN_NONMEMBERS exposed_members looked_at most_by_chance"
-    " pass_probability_exposed",
+    " pass_probability_exposed ranks_among standing_out StandingOut",
     "exposure": "MIN_CANARIES mean_exposure",
+    "gaussian_dp": "gaussian_epsilon gaussian_mu_lower_bound",
     "intervals": "clopper_pearson difference rate rate_difference",
     "jackknife": "jackknife_reach",
     "multiplicity": (
@@ -112,6 +118,7 @@ __all__ = [
     "MIN_SAMPLE",
     "SEQUENTIAL_SHARE",
     "Estimate",
+    "StandingOut",
     "attempt_confidence",
     "auprc",
     "auprc_shortage",
@@ -128,6 +135,8 @@ __all__ = [
     "discordant",
     "epsilon_lower_bound",
     "exposed_members",
+    "gaussian_epsilon",
+    "gaussian_mu_lower_bound",
     "holm",
     "jackknife_reach",
     "looked_at",
@@ -144,16 +153,19 @@ __all__ = [
     "pass_probability_exposed",
     "pass_probability_less_gap",
     "pass_probability_mean_difference",
+    "pass_probability_mean_less_gap",
     "pass_probability_rate",
     "pass_probability_tpr",
     "placebo_confidence",
     "placebo_difference",
     "positives_needed",
+    "ranks_among",
     "rate",
     "rate_difference",
     "roc",
     "sequential_difference",
     "sequential_rate",
+    "standing_out",
     "tpr_at_fpr",
     "zero_bound_mean",
     "zero_hit_bound_difference",

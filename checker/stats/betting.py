@@ -162,17 +162,60 @@ def pass_probability_mean_difference(
         In [0, 1].
     """
     inside = min(base_rate + excess, 1.0)
-    members, nonmembers = _typical(n1, inside), _typical(n2, base_rate)
     if zero_bound_mean(n1, confidence=confidence) > limit:
         return 0.0
-    above = betting_limits(members, confidence=confidence)[1] - members.mean()
-    below = nonmembers.mean() - betting_limits(nonmembers, confidence=confidence)[0]
-    varying = (inside * (1 - inside) / n1, base_rate * (1 - base_rate) / n2)
-    spread = math.sqrt(SPREAD_ASSUMED * sum(varying))
-    left = limit - (inside - base_rate) - math.hypot(above, below)
+    reach, spread = _reach_and_spread((n1, inside), (n2, base_rate), confidence=confidence)
+    left = limit - (inside - base_rate) - reach
     if spread == 0:
         return float(left >= 0)
     return float(scipy.special.ndtr(left / spread))
+
+
+def pass_probability_mean_less_gap(
+    n1: int,
+    n2: int,
+    *,
+    limit: float,
+    base_rate: float,
+    confidence: float,
+    gap_error: float,
+    gap: float | None = None,
+    truth: tuple[float, float] = (0.0, 0.0),
+) -> float:
+    """Return about how probably a difference of means passes from which a gap is taken.
+
+    As `stats.pass_probability_less_gap`, whose arguments it has.
+    """
+    if zero_bound_mean(n1, confidence=confidence) > limit:
+        return 0.0
+    if gap is None:
+        within = 2 * float(scipy.special.ndtr(limit / gap_error)) - 1
+        left_over, varies = 0.0, gap_error
+    else:
+        within = float(abs(gap) <= limit)
+        left_over, varies = truth[0] - gap, truth[1]
+    reach, spread = _reach_and_spread((n1, base_rate), (n2, base_rate), confidence=confidence)
+    left = limit - left_over
+    left -= math.hypot(reach, float(scipy.special.ndtri(confidence)) * gap_error)
+    spread = math.hypot(spread, varies)
+    return within * (float(scipy.special.ndtr(left / spread)) if spread else float(left >= 0))
+
+
+def _reach_and_spread(
+    members: tuple[int, float], nonmembers: tuple[int, float], *, confidence: float
+) -> tuple[float, float]:
+    """Return how far the bound lies above a difference of means, and how far that varies.
+
+    Args:
+        members: how many, and their true mean.
+        nonmembers: the same.
+        confidence: of the bound.
+    """
+    inside, outside = _typical(*members), _typical(*nonmembers)
+    above = betting_limits(inside, confidence=confidence)[1] - inside.mean()
+    below = outside.mean() - betting_limits(outside, confidence=confidence)[0]
+    varying = sum(mean * (1 - mean) / n for n, mean in (members, nonmembers))
+    return math.hypot(above, below), math.sqrt(SPREAD_ASSUMED * varying)
 
 
 def _typical(n: int, mean: float) -> FloatArray:

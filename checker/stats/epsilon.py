@@ -44,7 +44,9 @@ def epsilon_p_value(
     Reference:
         Steinke, Nasr & Jagielski 2023, arXiv 2305.08846.
     """
-    _check(correct, guesses, canaries, delta)
+    check_guesses(correct, guesses, canaries)
+    if not 0 <= delta <= 1:
+        raise ValueError(f"delta must lie in [0, 1], got {delta}")
     q = scipy.special.expit(epsilon)
     beta = float(scipy.stats.binom.sf(correct - 1, guesses, q))
     if delta == 0 or correct == 0:
@@ -97,12 +99,15 @@ def epsilon_lower_bound(
     return root if excess(root) <= 0 else max(root - 2e-9, 0.0)
 
 
-def _check(correct: int, guesses: int, canaries: int, delta: float) -> None:
+def check_guesses(correct: int, guesses: int, canaries: int) -> None:
+    """Check that guesses were made, that no more were right, and that each was on a canary.
+
+    Raises:
+        InsufficientData: no guess was made (reason "too-few-canaries").
+    """
     if guesses < 1:
         raise InsufficientData("guesses", needed=1, got=guesses, reason="too-few-canaries")
     if not 0 <= correct <= guesses <= canaries:
         raise ValueError(
             f"need 0 <= correct <= guesses <= canaries, got {correct}, {guesses}, {canaries}"
         )
-    if not 0 <= delta <= 1:
-        raise ValueError(f"delta must lie in [0, 1], got {delta}")

@@ -16,6 +16,8 @@ is found speaks of these alone: of k who stand out of all n, on average k · 2m 
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +32,9 @@ MIN_MEMBERS = 300
 
 MIN_NONMEMBERS = 50
 """Of fewer, hardly any member could be seen to stand out."""
+
+RANKS = (1, 2, 5, 10, 20, 50, 100)
+"""Nonmembers from the top, beside whom reports count the members who score higher."""
 
 _TIMES = 2
 
@@ -86,6 +91,56 @@ def most_by_chance(n: int, m: int, *, rank: int, confidence: float) -> int:
     4
     """
     return min(n, int(np.searchsorted(up_to_each(n, m, rank=rank), confidence)))
+
+
+@dataclass(frozen=True, slots=True)
+class StandingOut:
+    """Members above one nonmember.
+
+    Args:
+        rank: of the nonmember, from the top.
+        above: members who score higher.
+        by_chance: how many would on average, had nobody been trained on.
+        at_least: so many of them are there because of it, at the confidence asked for, of this rank
+            alone: whoever looks at many ranks finds one that is too high.
+    """
+
+    rank: int
+    above: int
+    by_chance: float
+    at_least: int
+
+
+def standing_out(
+    member_scores: ArrayLike,
+    nonmember_scores: ArrayLike,
+    *,
+    ranks: Sequence[int],
+    confidence: float,
+) -> tuple[StandingOut, ...]:
+    """Count the members above nonmembers of several ranks: all of them, whatever their number.
+
+    Args:
+        member_scores: [n] finite, higher is more member-like.
+        nonmember_scores: [m] finite.
+        ranks: from the top, >= 1; those beyond m are left out.
+        confidence: of each `at_least`, in (0, 1).
+    """
+    members, nonmembers = finite(member_scores), np.sort(finite(nonmember_scores))[::-1]
+    n, m = len(members), len(nonmembers)
+    found = []
+    for rank in (rank for rank in ranks if rank <= m):
+        above = int((members > nonmembers[rank - 1]).sum())
+        most = most_by_chance(n, m, rank=rank, confidence=confidence)
+        found.append(StandingOut(rank, above, rank * n / (m + 1), max(0, above - most)))
+    return tuple(found)
+
+
+def ranks_among(member_scores: ArrayLike, nonmember_scores: ArrayLike) -> NDArray[np.int64]:
+    """Return each member's rank among the nonmembers: 1 where none of them scores as high, [n]."""
+    members, nonmembers = finite(member_scores), np.sort(finite(nonmember_scores))
+    ranks: NDArray[np.int64] = 1 + len(nonmembers) - np.searchsorted(nonmembers, members, "left")
+    return ranks
 
 
 def pass_probability_exposed(

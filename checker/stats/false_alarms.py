@@ -48,6 +48,9 @@ NONMEMBERS: Final = 0.001
 PLACEBO: Final = 0.002
 """Two halves of the nonmembers are said to differ."""
 
+PRIVACY: Final = 0.0005
+"""Canaries are said to disprove a guarantee of differential privacy that holds."""
+
 SHARES: Final = {
     "splits": SPLITS,
     "learned-splits": LEARNED_SPLITS,
@@ -61,6 +64,7 @@ SHARES: Final = {
     "nonmembers-extracted": NONMEMBERS,
     "nonmembers-spare": NONMEMBERS,
     "placebo": PLACEBO,
+    "declared-privacy": PRIVACY,
 }
 """By the name that the check has in a plan."""
 

@@ -38,6 +38,8 @@ exact to 4e-10, and 100,000 patients cost no more than their standard deviation 
 
 _BLOCK = 1 << 20
 
+_QUANTILES = 20
+
 _LEVELS = 64
 """Distances to a bound are rounded up to so many steps between the least and the greatest."""
 
@@ -174,20 +176,31 @@ def pass_probability_difference(
 
 
 def pass_probability_less_gap(
-    n1: int, n2: int, *, limit: float, base_rate: float, confidence: float, gap_error: float
+    n1: int,
+    n2: int,
+    *,
+    limit: float,
+    base_rate: float,
+    confidence: float,
+    gap_error: float,
+    gap: float | None = None,
+    truth: tuple[float, float] = (0.0, 0.0),
 ) -> float:
     """Return the probability that an excess passes from which a gap between the groups is taken.
 
-    The gap is truly zero and its estimate normal; its bounds and those of the excess are squared
-    and added. A gap beyond the limit passes nothing.
+    The bounds of the gap and those of the excess are squared and added. A gap beyond the limit
+    passes nothing. Where it is not known yet it is truly zero, and its estimate normal.
 
     Args:
         n1: members, at least 1.
         n2: nonmembers, at least 1.
         limit: upper limit of what is left, in [0, 1].
-        base_rate: true rate in both groups, in [0, 1].
+        base_rate: true rate in both groups, or among nonmembers where the gap is known; in [0, 1].
         confidence: of the bounds, in (0, 1).
-        gap_error: standard error of the gap, > 0.
+        gap_error: standard error of the gap, > 0; >= 0 where it is known.
+        gap: as it was found, in [-1, 1], or None.
+        truth: where it is known, mean and standard deviation of what the groups truly differ by,
+            as far as anybody knows; the members' rate is higher by it.
 
     Returns:
         In [0, 1].
@@ -195,9 +208,14 @@ def pass_probability_less_gap(
     if zero_hit_bound_difference(n1, n2, confidence=confidence) > limit:
         return 0.0
     reach = float(scipy.special.ndtri(confidence)) * gap_error
-    x1, mass_1 = _support(n1, base_rate)
     x2, mass_2 = _support(n2, base_rate)
-    most = scipy.special.ndtr(limit / gap_error)
+    if gap is not None:
+        if abs(gap) > limit:
+            return 0.0
+        x1, mass_1 = _support_if_uncertain(n1, base_rate, more=truth)
+    else:
+        x1, mass_1 = _support(n1, base_rate)
+        most = scipy.special.ndtr(limit / gap_error)
     total = 0.0
     rows = max(1, _BLOCK // len(x2))
     for start in range(0, len(x1), rows):
@@ -205,7 +223,11 @@ def pass_probability_less_gap(
         value, _, upper = difference_limits(x1[at, None], n1, x2, n2, confidence=confidence)
         # the least gap that leaves the upper bound within the limit
         least = value + np.hypot(upper - value, reach) - limit
-        passes = np.maximum(most - scipy.special.ndtr(np.maximum(least, -limit) / gap_error), 0.0)
+        if gap is not None:
+            passes = (least <= gap).astype(np.float64)
+        else:
+            below = scipy.special.ndtr(np.maximum(least, -limit) / gap_error)
+            passes = np.maximum(most - below, 0.0)
         total += float(mass_1[at] @ (passes @ mass_2))
     return min(total, 1.0)
 
@@ -381,6 +403,26 @@ def _support(n: int, p: float) -> tuple[FloatArray, FloatArray]:
     last = int(scipy.stats.binom.isf(NEGLIGIBLE_MASS, n, p))
     hits = np.arange(max(first, 0), min(last, n) + 1, dtype=np.float64)
     return hits, np.asarray(scipy.stats.binom.pmf(hits, n, p), np.float64)
+
+
+def _support_if_uncertain(
+    n: int, p: float, *, more: tuple[float, float]
+) -> tuple[FloatArray, FloatArray]:
+    """Return the hits that matter where the rate is `p` and a normal number more, within [0, 1].
+
+    Args:
+        n: patients.
+        p: a rate.
+        more: mean and standard deviation of what it is higher by.
+    """
+    # the normal at as many middle quantiles, each as likely
+    middle = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
+    rates = np.clip(p + more[0] + more[1] * scipy.special.ndtri(middle), 0.0, 1.0)
+    last = int(scipy.stats.binom.isf(NEGLIGIBLE_MASS, n, rates.max()))
+    first = max(int(scipy.stats.binom.ppf(NEGLIGIBLE_MASS, n, rates.min())), 0)
+    hits = np.arange(first, min(last, n) + 1, dtype=np.float64)
+    mass = scipy.stats.binom.pmf(hits, n, rates[:, None]).mean(axis=0)
+    return hits, np.asarray(mass, np.float64)
 
 
 def _paired_outcomes(

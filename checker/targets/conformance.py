@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.errors import TargetError
+from checker.targets.channels import resized
 from checker.targets.compensator import watch_of
 from checker.targets.draw_agreement import DRAWN_TOKENS, DrawExamination, DrawsDisagree
 from checker.targets.protocol import (
@@ -66,6 +67,8 @@ _REASONS = {
     "chunked-head": "the output layer over chunks of positions gives other probabilities than the "
     "model",
     "watched-classes": "the probability that a step names a class is not that of its tokens",
+    "seeded-draws": "tokens are others than seed, key and sample give, so that a repeated run "
+    "finds something else",
     "sampled-scores": "the probabilities with which a sampler is said to draw are not those that "
     "the model gives",
     "probability-sum": "next-token probabilities do not sum to one",
@@ -157,7 +160,8 @@ def examine(
     steps = getattr(model, "steps", None)
     if callable(steps) and "logprobs" in model.info.capabilities:
         examination.steps(steps)
-    if "samples" in model.info.capabilities:
+    # draws that are read from a file cannot be drawn anew
+    if "samples" in model.info.capabilities and not getattr(model, "recorded", False):
         examination.draws()
     if {"masses", "logprobs"} <= model.info.capabilities:
         examination.masses()
@@ -179,7 +183,7 @@ class _Examination:
         most = _TOKENS if limit is None else min(_TOKENS, limit)
         self.model, self.usage, self.limit = model, usage, limit
         beginnings = [
-            np.asarray(one[:most], dtype=np.int32) for one in records if len(one[:most]) > 1
+            np.asanyarray(one[:most], dtype=np.int32) for one in records if len(one[:most]) > 1
         ]
         self.records, self.further = beginnings[:_ROWS], beginnings[_ROWS:]
         if not self.records:
@@ -187,7 +191,7 @@ class _Examination:
         require_fit(self.records, info=model.info)
         self.long = self._long_records(records)
         self.found: dict[str, float] = {}
-        self._material = np.concatenate([np.asarray(one, dtype=np.int32) for one in records])
+        self._material = np.concatenate([np.asanyarray(one, dtype=np.int32) for one in records])
 
     def take(self, found: dict[str, float]) -> None:
         """Add deviations, and refuse one that is beyond its tolerance."""
@@ -247,7 +251,7 @@ class _Examination:
         for at, length in enumerate(switches):
             # beyond the next switch the beginning would be another one
             cut = [one[: min([most, *switches[at + 1 : at + 2]])] for one in beyond(length)]
-            gains = [gain(np.asarray(one, dtype=np.int32)) for one in cut if len(one) > length]
+            gains = [gain(np.asanyarray(one, dtype=np.int32)) for one in cut if len(one) > length]
             if gains:
                 self.take({"one-pass": float(np.max([0.0, *gains]))})
 
@@ -380,7 +384,7 @@ class _Examination:
         most, room = self._within(self._longest_of(records)), _LONG_TOKENS
         found: list[Tokens] = []
         for one in records:
-            record = np.asarray(one[:most], dtype=np.int32)
+            record = np.asanyarray(one[:most], dtype=np.int32)
             if len(record) > _TOKENS and (not found or len(record) <= room):
                 found.append(record)
                 room -= len(record)
@@ -401,7 +405,7 @@ class _Examination:
 
     def _stretched(self, length: int, *, start: int = 0) -> Tokens:
         """Return a record of some length, of the patients' tokens end to end."""
-        return np.resize(np.roll(self._material, -start * _TOKENS), length).astype(np.int32)
+        return resized(self._material, length, start=start * _TOKENS)
 
     # --- helpers --------------------------------------------------------------------------------
 

@@ -60,9 +60,7 @@ def continue_within(
     """
     groups: dict[int, list[int]] = {}
     for number, prompt in enumerate(prompts):
-        room = sampler.horizon_tokens if max_length is None else max_length - len(prompt)
-        # a prompt without room is the target's to refuse, in its own words
-        horizon = min(sampler.horizon_tokens, max(1, room))
+        horizon = within(sampler, len(prompt), max_length=max_length).horizon_tokens
         groups.setdefault(horizon, []).append(number)
     drawn: list[list[_Rollout]] = [[] for _ in prompts]
     for horizon, numbers in sorted(groups.items(), reverse=True):
@@ -77,6 +75,15 @@ def continue_within(
         for number, own in zip(numbers, found, strict=True):
             drawn[number] = own
     return drawn
+
+
+def within(sampler: Sampler, prompt_tokens: int, *, max_length: int | None) -> Sampler:
+    """Return how a prompt of so many tokens is continued: as far as there is room.
+
+    A prompt without room is the target's to refuse, in its own words.
+    """
+    room = sampler.horizon_tokens if max_length is None else max_length - prompt_tokens
+    return replace(sampler, horizon_tokens=min(sampler.horizon_tokens, max(1, room)))
 
 
 def _renumbered(

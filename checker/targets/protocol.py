@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -85,6 +85,9 @@ class TargetInfo:
         switch_lengths: by name in the model's configuration, lengths beyond which it may compute
             in another way: windows, chunks of attention, positions that are scaled anew. An audit
             that comes to them compares the model with itself around each.
+        channels: names of what it takes beside token ids (`checker.targets.channels`). A sequence
+            that has channels hands them out by `told_channels`, and ids that are put behind it by
+            `np.concatenate` go on with them.
     """
 
     backend: str
@@ -96,6 +99,7 @@ class TargetInfo:
     microbatch_tokens: int
     libraries: dict[str, str]
     switch_lengths: dict[str, int] = field(default_factory=dict)
+    channels: frozenset[str] = frozenset()
 
 
 @dataclass(frozen=True, slots=True)
@@ -251,6 +255,8 @@ class TargetDescription:
         files: relative path to SHA-256 of every file that makes up the model; where that is a
             folder, of every file below it.
         sha256: over `files`; the identity of the model.
+        code: digest of what answers, where that is neither phigate nor an installed plug-in.
+        options: those of `model.options` that answers may depend on; phigate fills this in.
     """
 
     backend: str
@@ -260,10 +266,17 @@ class TargetDescription:
     bos_token_id: int | None
     files: dict[str, str]
     sha256: str
+    code: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
 
 
 class TargetBackend(Protocol):
-    """How models of one kind are described and opened; what `phigate.targets` entries name."""
+    """How models of one kind are described and opened; what `phigate.targets` entries name.
+
+    A backend that takes `model.options` says by `options`, a pydantic model, which; what is wrong
+    with them is then said at their lines, and all of them but those named in `connecting` are part
+    of every job. One with `needs_path` False opens models without a path.
+    """
 
     def describe(self, spec: ModelSpec, base: Path) -> TargetDescription:
         """Describe the model at `base / spec.path`; raises TargetError in one plain sentence."""

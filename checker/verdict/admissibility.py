@@ -8,6 +8,7 @@ decided (None); nothing that was not decided supports a pass.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from checker import stats
 from checker.errors import InsufficientData
 from checker.planning.model import AuditPlan
+from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.verdict.assignment import PROVEN
 from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck, surely_higher
@@ -77,6 +79,7 @@ def _overlap(
         ]
     row = table.to_pylist()[0]
     found = "{} of {} nonmembers have a record {} that of a member."
+    copies = f"{found.format(row['exact'], row['nonmembers'], 'equal to')}{_same_codes_words(row)}"
     long_enough = f" {row['compared']} are long enough to compare."
     share = row["near"] / row["nonmembers"] if row["nonmembers"] else 0.0
     aside = _set_aside_words(row["near"], len(row["set_aside"]), max_near=max_near)
@@ -84,8 +87,8 @@ def _overlap(
         AdmissibilityCheck(
             "split-overlap",
             title,
-            row["exact"] == 0,
-            found.format(row["exact"], row["nonmembers"], "equal to"),
+            row["exact"] == 0 and row["same_codes"] <= SAME_CODES_ALLOWED * row["nonmembers"],
+            copies,
             evidence=(job.digest,),
         ),
         AdmissibilityCheck(
@@ -98,6 +101,16 @@ def _overlap(
             evidence=(job.digest,),
         ),
     ]
+
+
+def _same_codes_words(row: Mapping[str, Any]) -> str:
+    """Say how many have a member's codes at other times; nothing where there are none."""
+    if not row["same_codes"]:
+        return ""
+    return (
+        f" {row['same_codes']} more have a member's codes in the same order; of strangers,"
+        f" {SAME_CODES_ALLOWED:.0%} may."
+    )
 
 
 def _set_aside_words(near: int, set_aside: int, *, max_near: float) -> str:

@@ -23,10 +23,13 @@ from checker.policy.documents import Limit
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats import false_alarms
 from checker.stats.estimate import Estimate
+from checker.stats.exposed import RANKS, StandingOut
 from checker.stats.false_alarms import base_rate_confidence
 from checker.verdict import blind_learner
 from checker.verdict.assignment import BaseRates
 from checker.verdict.checks import AdmissibilityCheck
+from checker.verdict.declared_privacy import NAME as DECLARED_PRIVACY
+from checker.verdict.declared_privacy import privacy_objection
 from checker.verdict.direction import chance_p_value
 from checker.verdict.draws import NAME as DRAWS
 from checker.verdict.draws import draws_objection
@@ -95,6 +98,7 @@ class CellJudge:
         finding = replace(
             finding,
             roc=self._roc(cell, observations),
+            standing_out=self._standing_out(cell, observations),
             chance_p_value=self._chance_p_value(cell, observations),
         )
         try:
@@ -365,6 +369,16 @@ class CellJudge:
             attack.measuring.roc(observations, params=params, confidence=self.plan.confidence)
         )
 
+    def _standing_out(self, cell: Cell, observations: Observations) -> tuple[StandingOut, ...]:
+        attack = load_attack(cell.probe)
+        params = attack.params.model_validate(cell.params)
+        found = attack.measuring.scored_patients(observations, params=params)
+        if found is None:
+            return ()
+        return stats.standing_out(
+            found.member_scores, found.nonmember_scores, ranks=RANKS, confidence=self.confidence
+        )
+
     def _p_value(self, cell: Cell, observations: Observations) -> float:
         def lower(confidence: float) -> float:
             try:
@@ -426,6 +440,10 @@ class CellJudge:
         )
         if detection is not None and not detection.shown and finding.verdict == "pass":
             return prompt_format.name, detection.explanation
+        guarantee = self.checks.get(DECLARED_PRIVACY)
+        refuted = privacy_objection(guarantee, cell, passes=finding.verdict == "pass")
+        if refuted is not None:
+            return refuted
         if prompt_format.holds is None and finding.verdict == "pass":
             return prompt_format.name, prompt_format.explanation
         return None

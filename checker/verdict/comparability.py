@@ -207,6 +207,31 @@ def base_rate_gap(
     Reference:
         Welch 1947, Biometrika 34:28; Hoeffding 1948, Ann. Math. Statist. 19:293.
     """
+    value, error, freedom = gap_and_error(member_scores, nonmember_scores)
+    reach = 0.0
+    if error > 0:
+        reach = max(0.0, float(student.ppf(confidence, freedom))) * error
+    n = len(np.asarray(member_scores)) + len(np.asarray(nonmember_scores))
+    return Estimate(
+        value,
+        max(value - reach, -1.0),
+        min(value + reach, 1.0),
+        n,
+        confidence,
+        "welch, cross-fitted",
+    )
+
+
+def gap_and_error(
+    member_scores: ArrayLike, nonmember_scores: ArrayLike
+) -> tuple[float, float, float]:
+    """Return a gap of base rates, its standard error and its degrees of freedom.
+
+    `base_rate_gap` says what they are; where nothing varies the error is 0 and so is the freedom.
+
+    Raises:
+        InsufficientData: fewer than 2 in a group.
+    """
     groups = [np.asarray(scores, np.float64) for scores in (member_scores, nonmember_scores)]
     for group, what in zip(groups, ("members", "nonmembers"), strict=True):
         if len(group) < 2:
@@ -216,20 +241,10 @@ def base_rate_gap(
         times * float(group.var(ddof=1)) / len(group)
         for times, group in zip((1.0, TAUGHT_EACH_OTHER), groups, strict=True)
     ]
-    n = len(groups[0]) + len(groups[1])
-    reach = 0.0
-    if sum(parts) > 0:
-        divisor = sum(part**2 / (len(g) - 1) for part, g in zip(parts, groups, strict=True))
-        freedom = sum(parts) ** 2 / divisor
-        reach = max(0.0, float(student.ppf(confidence, freedom))) * math.sqrt(sum(parts))
-    return Estimate(
-        value,
-        max(value - reach, -1.0),
-        min(value + reach, 1.0),
-        n,
-        confidence,
-        "welch, cross-fitted",
-    )
+    if not sum(parts):
+        return value, 0.0, 0.0
+    divisor = sum(part**2 / (len(g) - 1) for part, g in zip(parts, groups, strict=True))
+    return value, math.sqrt(sum(parts)), sum(parts) ** 2 / divisor
 
 
 # --- what both predictors share -----------------------------------------------------------------

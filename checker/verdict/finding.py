@@ -12,6 +12,7 @@ from checker.planning.model import Cell
 from checker.policy.prerequisites import PrerequisiteFinding
 from checker.policy.waivers import WaiverUse
 from checker.stats.estimate import Estimate
+from checker.stats.exposed import StandingOut
 from checker.verdict.checks import AdmissibilityCheck
 
 Verdict = Literal["pass", "fail", "inconclusive", "not_applicable", "error"]
@@ -40,6 +41,7 @@ class Finding:
             metric has a direction.
         waiver: the name of the waiver that keeps it from blocking; the verdict stays.
         roc: true-positive rate by false-positive rate, where the attack ranks patients.
+        standing_out: how many members score above single nonmembers, where it does.
     """
 
     cell: Cell
@@ -53,6 +55,7 @@ class Finding:
     chance_p_value: float | None = None
     waiver: str | None = None
     roc: tuple[tuple[float, Estimate], ...] = ()
+    standing_out: tuple[StandingOut, ...] = ()
 
     @property
     def is_tested(self) -> bool:

@@ -17,12 +17,14 @@ from scipy.stats import ttest_1samp
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.records.sample import SAMPLE_NEEDED
+from checker.verdict.channels import channel_check
 from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck, surely_higher
 
 REASONS_OF = {
     "floor": "attack-not-shown-to-work",
     "other-descriptions": "attack-not-shown-to-work",
     "record-parts": "attack-not-shown-to-work",
+    "channels": "attack-not-shown-to-work",
     "expected-tokens": "expectation-not-met",
     "expected-loss": "expectation-not-met",
     "expectation": "expectation-missing",
@@ -47,7 +49,8 @@ def instrument_checks(
         require_expectation: a target that declares no expectation is not passed.
 
     Returns:
-        The floor, then one check for each expectation; of none where none is declared or required.
+        The floor, then what the model is told beside token ids, if it is; then one check for each
+        expectation, of none where none is declared or required.
     """
     expected = plan.target.document.spec.expect
     checks = []
@@ -66,7 +69,9 @@ def instrument_checks(
             )
         )
     confirmed = any(one.name == "expected-tokens" and one.holds for one in checks)
-    return [_floor(plan, evidence, confirmed=confirmed), *checks]
+    channels = channel_check(plan, evidence, confirmed=confirmed)
+    beside = [] if channels is None else [channels]
+    return [_floor(plan, evidence, confirmed=confirmed), *beside, *checks]
 
 
 def instrument_objection(

@@ -15,6 +15,7 @@ from checker.policy.prerequisites import prerequisite_findings
 from checker.policy.waivers import use_waivers
 from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.cell_judge import CellJudge
+from checker.verdict.declared_privacy import privacy_check
 from checker.verdict.direction import direction_of
 from checker.verdict.draws import draws_check
 from checker.verdict.finding import Finding, Judgement, overall_verdict
@@ -65,7 +66,8 @@ def judge(
         require_expectation=policy.spec.gate.require_expectation,
     )
     drawn, reference = draws_check(plan, evidence), reference_check(plan, evidence)
-    checks += [check for check in (drawn, reference) if check is not None]
+    private = privacy_check(plan, evidence)
+    checks += [check for check in (drawn, reference, private) if check is not None]
     oldest = policy.spec.gate.max_evidence_age
     stale = oldest is not None and (
         measured_at is None or not measured_at <= as_of <= measured_at + oldest

@@ -1,27 +1,57 @@
-"""Comparisons with an earlier run that lie in a run's folder: do they say of this run what it says?
+"""Comparisons with earlier runs that lie in a run's folder: do they say of this run what it says?
 
-The earlier report is not in the folder. So the side of this run is compared with its report, cell
+The earlier reports are not in the folder. So the side of this run is compared with its report, cell
 by cell, each difference is taken again from the two estimates that stand there, and the pages are
-made again from the data. What is said of the earlier run is shown by verifying that one.
+made again from the data. What is said of an earlier run is shown by verifying that one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Generic, TypeVar
 
 from pydantic import ValidationError
 
 from checker.errors import EvidenceError
 from checker.evidence import INTERNAL_REPORTS, load_json_file, read_file
 from checker.report.comparison import Comparison, strange_side
-from checker.report.formats.comparison import PAGES
+from checker.report.formats import comparison, trend
 from checker.report.formats.json import load_report
 from checker.report.model import Report
+from checker.report.trend import Trend, strange_trend
 from checker.run.stored import Run
 from checker.verification.statement import Statement
 
-DATA = "comparison.json"
+_Found = TypeVar("_Found", Comparison, Trend)
+
+
+@dataclass(frozen=True, slots=True)
+class _Kind(Generic[_Found]):
+    """What can be made of several runs: its data, its pages, and what must hold of it."""
+
+    data: str
+    model: type[_Found]
+    pages: Mapping[str, Callable[[_Found], str]]
+    strange: Callable[[_Found, Report], str | None]
+    others: Callable[[_Found], str]
+
+
+_COMPARISON = _Kind(
+    "comparison.json",
+    Comparison,
+    comparison.PAGES,
+    strange_side,
+    lambda found: f"the earlier run ({found.before.target} {found.before.version})",
+)
+_TREND = _Kind(
+    "trend.json",
+    Trend,
+    trend.PAGES,
+    strange_trend,
+    lambda found: f"{len(found.steps)} earlier runs",
+)
 
 
 def check_comparisons(run: Run, report: Report) -> Iterator[Statement]:
@@ -31,48 +61,56 @@ def check_comparisons(run: Run, report: Report) -> Iterator[Statement]:
         run: the run.
         report: its shared report.
     """
-    yield from _compared(run.folder, report, name="")
     internal = run.folder / INTERNAL_REPORTS
-    if not any((internal / name).exists() for name in (DATA, *PAGES)):
+    yield from _in(run.folder, report, name="")
+    names = [name for kind in (_COMPARISON, _TREND) for name in (kind.data, *kind.pages)]
+    if not any((internal / name).exists() for name in names):
         return
     try:
         whole = load_report(internal / "report.json")
     except EvidenceError as error:
-        text = f"{INTERNAL_REPORTS}/{DATA} was not compared with a report: {error}"
+        text = f"{INTERNAL_REPORTS}: nothing was compared with a report: {error}"
         yield Statement(False, text)
         return
-    yield from _compared(internal, whole, name=f"{INTERNAL_REPORTS}/")
+    yield from _in(internal, whole, name=f"{INTERNAL_REPORTS}/")
 
 
-def _compared(folder: Path, report: Report, *, name: str) -> Iterator[Statement]:
-    data = folder / DATA
-    pages = [page for page in PAGES if (folder / page).exists()]
+def _in(folder: Path, report: Report, *, name: str) -> Iterator[Statement]:
+    yield from _compared(_COMPARISON, folder, report, name=name)
+    yield from _compared(_TREND, folder, report, name=name)
+
+
+def _compared(
+    kind: _Kind[_Found], folder: Path, report: Report, *, name: str
+) -> Iterator[Statement]:
+    data = folder / kind.data
+    pages = [page for page in kind.pages if (folder / page).exists()]
     if not data.exists():
         for page in pages:
-            yield Statement(False, f"{name}{page} lies here without the {DATA} it was made of")
+            yield Statement(False, f"{name}{page} lies here without the {kind.data} it was made of")
         return
     try:
-        found = load_json_file(data, Comparison)
+        found = load_json_file(data, kind.model)
     except EvidenceError as error:
         yield Statement(False, str(error))
         return
     try:
-        strange = strange_side(found, report)
-        rendered = {page: PAGES[page](found).encode() for page in pages}
+        strange = kind.strange(found, report)
+        rendered = {page: kind.pages[page](found).encode() for page in pages}
     except (ValidationError, ValueError, OverflowError) as error:
         strange, rendered = f"holds what no comparison does ({error})", {}
     if read_file(data) != found.to_bytes():
         strange = strange or "is not in the form that phigate writes"
     if strange is not None:
-        yield Statement(False, f"{name}{DATA} {strange}; compare the two runs again")
+        yield Statement(False, f"{name}{kind.data} {strange}; compare the runs again")
         return
     other = [page for page, content in rendered.items() if content != read_file(folder / page)]
     for page in other:
-        yield Statement(False, f"{name}{page} is not what {DATA} renders to; compare them again")
+        text = f"{name}{page} is not what {kind.data} renders to; compare them again"
+        yield Statement(False, text)
     if not other:
         yield Statement(
             None,
-            f"{name}{DATA} says of this run what its report says; what it says of the earlier run"
-            f" ({found.before.target} {found.before.version}) nothing here can show: verify that"
-            " one",
+            f"{name}{kind.data} says of this run what its report says; what it says of"
+            f" {kind.others(found)} nothing here can show: verify each",
         )

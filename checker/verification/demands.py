@@ -188,7 +188,9 @@ def _labels(cell: Cell, plan: AuditPlan, spec: PolicySpec) -> dict[str, Any]:
         asked["codes"] = None
         asked["horizonTokens"] = asked["minTokens"] = params["length"]
     else:
-        asked["codes"], asked["minTokens"] = None, params["minRun"]
+        asked["codes"] = None
+        # a run has its length, and any continuation a distance
+        asked["minTokens"] = 1 if metric_of(cell).outcome == "distance" else params["minRun"]
     return asked
 
 

@@ -22,15 +22,17 @@ from checker.planning.identity import identity
 from checker.planning.model import DataSnapshot
 from checker.planning.nonmembers import SPARE
 from checker.run.stored import Run
+from checker.verification.depths import strange_depths
 from checker.verification.samples import strange_patients, strange_samples
 from checker.verification.statement import Statement
 
 NOT_COMPARED = (
     "the data set's name, its events, tokens and unknown codes, how many codes stand for a class,"
-    " how many of those who were not asked lack it, which codes were taken out of prompts, what the"
-    " target declares of how its patients were dealt and of what its trainer expects, the size"
-    " of the vocabulary and the context, the digests of the policy's and the target's files, titles"
-    " of jobs, and what was noted of the environment and of the preflight"
+    " how many of those who were not asked lack it, how many tokens the attacks look at, which"
+    " codes were taken out of prompts or tell a class without being of it, what the target"
+    " declares of how its patients were dealt and of what its trainer expects, the size of the"
+    " vocabulary and the context, the digests of the policy's and the target's files, titles of"
+    " jobs, and what was noted of the environment and of the preflight"
 )
 """What a report says and nothing in its run could contradict."""
 
@@ -49,6 +51,7 @@ def check_figures(run: Run) -> Iterator[Statement]:
         *_near_duplicates(run.plan, evidence),
         *_spare(run.plan, evidence),
         *strange_samples(run.plan, evidence.of),
+        *strange_depths(run.plan, evidence.of),
         *strange_patients(run.plan, evidence.of),
     ]
     for text in wrong[:5]:
@@ -150,10 +153,13 @@ def _near_duplicates(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
     job = plan.job("overlap")
     table = evidence.of(job.digest) if job else None
     for row in [] if table is None else table.to_pylist():
-        found = row["near"], len(row["set_aside"])
-        if (plan.data.near_duplicates, plan.data.set_aside) != found:
-            said = f"{plan.data.near_duplicates} near-duplicates, {plan.data.set_aside} set aside"
-            yield f"says {said}, and the evidence has {found[0]} and {found[1]}"
+        found = row["near"], row["same_codes"], len(row["set_aside"])
+        planned = plan.data.near_duplicates, plan.data.same_codes, plan.data.set_aside
+        if planned != found:
+            yield (
+                f"says {planned[0]} near-duplicates, {planned[1]} of the same codes, {planned[2]}"
+                f" set aside, and the evidence has {found[0]}, {found[1]} and {found[2]}"
+            )
 
 
 def _compared_size(table: pa.Table, split: str) -> list[int]:

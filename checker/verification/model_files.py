@@ -7,6 +7,7 @@ from pathlib import Path
 
 from checker.canonical import file_sha256
 from checker.errors import TargetError
+from checker.targets.backends.adapter import CONFIG, PREFIX
 from checker.targets.backends.model_folder import list_files
 from checker.verification.statement import Statement
 
@@ -18,10 +19,24 @@ def check_model(files: Mapping[str, str], path: Path) -> Iterator[Statement]:
     those files and no others.
 
     Args:
-        files: SHA-256 by path in the folder, as audited.
-        path: the model's folder, or its only file.
+        files: SHA-256 by path in the folder, as audited; of an adapter's below `PREFIX`.
+        path: the model's folder, or its only file; or the adapter's folder.
     """
     wrong = False
+    whole = files
+    is_adapter = (path / CONFIG).is_file() and not (path / "config.json").is_file()
+    files = {
+        name.removeprefix(PREFIX): sha256
+        for name, sha256 in whole.items()
+        if name.startswith(PREFIX) is is_adapter
+    }
+    if len(files) < len(whole):
+        other = "base" if is_adapter else "adapter"
+        yield Statement(
+            None,
+            f"{path}: its {other}, {len(whole) - len(files)} files, was not looked at;"
+            " --model with its folder asks for that",
+        )
     if files and path.is_dir():
         try:
             there = list_files(path)

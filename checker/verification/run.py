@@ -21,7 +21,7 @@ from checker.verification.demands import (
     check_plugins,
     check_policy,
 )
-from checker.verification.exclusions import check_exclusions
+from checker.verification.exclusions import check_exclusions, check_exposures
 from checker.verification.figures import check_figures
 from checker.verification.files import check_digests, check_evidence, check_jobs
 from checker.verification.foreign_files import check_foreign
@@ -100,6 +100,7 @@ def verify_run(
         statements += [check_measurements(run), *check_plugins(run), check_empty(run)]
         statements += check_declarations(run)
         statements += [*check_figures(run), *check_salts(run), *check_exclusions(run)]
+        statements += check_exposures(run)
     statements.append(check_attempt(run, report))
     if all(statement.holds is not False for statement in statements):
         statements += check_required_ledger(run, report, ledger=ledger)

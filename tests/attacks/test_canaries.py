@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import hashlib
+import itertools
 import json
 import shutil
 import stat
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import meds
 import numpy as np
@@ -102,6 +105,50 @@ def test_codes_stand_together_that_no_patient_has_together(target: Path) -> None
     ]
     # of eight codes drawn evenly, all from one half is 2 · 0.5^8 = 1 %
     assert np.mean(both) > 0.9
+
+
+def test_natural_canaries_go_from_code_to_code_as_two_patients_did(target: Path) -> None:
+    _, cohort, rules = opened(target)
+    takers: dict[tuple[str, str], set[int]] = {}
+    for split in (cohort.members, cohort.nonmembers):
+        for i, (start, end) in enumerate(zip(split.offsets[:-1], split.offsets[1:], strict=True)):
+            own = [cohort.codes[c] for c in split.code[start + 3 : end]]
+            for step in itertools.pairwise(own):
+                takers.setdefault(step, set()).add(int(split.subject_id[i]))
+    canaries, beacons = draw_canaries(
+        cohort, rules, settings=settings(count=200, beacons=4, events=12, natural=0.5),
+        first_subject=FIRST,
+    )  # fmt: skip
+    assert sum(one.natural for one in canaries) == 100
+    assert sum(one.natural for one in beacons) == 2
+    shared = {True: 0, False: 0}
+    drawn = [(one.record, one.natural) for one in canaries]
+    drawn += [(one.record, one.natural) for one in beacons]
+    for record, natural in drawn:
+        events = record.codes[3:]
+        ends = (events[:4], events[8:])
+        steps = [step for own in ends for step in itertools.pairwise(own)]
+        taken = sum(len(takers.get(step, ())) > 1 for step in steps)
+        shared[natural] += taken
+        if natural:  # of six steps a walk may begin anew, where nobody goes on
+            assert taken >= 2
+    # of steps that are drawn evenly hardly any is one that two patients took
+    assert shared[True] > 3 * shared[False]
+    middles = {code for one in canaries if one.natural for code in one.record.codes[7:11]}
+    assert middles >= {*HALVES[0], *HALVES[1]}
+    # in which order the kinds stand tells nothing, and a coin decides within each
+    places = [i for i, one in enumerate(canaries) if one.natural]
+    assert 70 < np.mean(places) < 130
+    for kind in (True, False):
+        assert 30 <= sum(one.included for one in canaries if one.natural is kind) <= 70
+
+
+def test_without_a_step_that_two_patients_took_none_is_natural(target: Path) -> None:
+    _, cohort, rules = opened(target)
+    one, nobody = (cohort.members.select(np.arange(count)) for count in (1, 0))
+    cohort = replace(cohort, members=one, nonmembers=nobody)
+    with pytest.raises(DataError, match="no step from one code to the next"):
+        draw_canaries(cohort, rules, settings=settings(count=20, natural=0.5), first_subject=FIRST)
 
 
 def test_codes_are_drawn_evenly_and_never_those_without_a_token_or_of_death(target: Path) -> None:
@@ -343,6 +390,19 @@ def changed(made: Path, folder: Path, change: object) -> Path:
     path = folder / "changed.json"
     path.write_text(json.dumps(value))
     return path
+
+
+def test_a_manifest_from_before_there_were_natural_ones_is_read(
+    target: Path, tmp_path: Path
+) -> None:
+    written = make(target, tmp_path)
+
+    def older(value: dict[str, Any]) -> None:
+        del value["settings"]["natural"]
+        for one in (*value["canaries"], *value["beacons"]):
+            del one["natural"]
+
+    assert load_manifest(changed(tmp_path, tmp_path, older)) == written
 
 
 def test_a_manifest_is_read_as_it_was_written(target: Path, tmp_path: Path) -> None:

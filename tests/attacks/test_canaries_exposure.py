@@ -23,6 +23,7 @@ from checker.attacks.canary_exposure.measure import (
 from checker.attacks.canary_exposure.planted import PlantedCanaries, open_canaries
 from checker.attacks.canary_exposure.run import score_canaries
 from checker.errors import InsufficientData
+from checker.stats import gaussian_epsilon
 from checker.stats.epsilon import epsilon_p_value
 from checker.stats.estimate import Estimate
 from checker.stats.exposure import exposures_bits, mean_exposure, null_exposure_bits
@@ -337,6 +338,67 @@ def test_beacons_or_canaries_must_be_found_and_chance_is_not_finding() -> None:
     assert not shown(-seen, [-5.0] * 10)[0]  # a score that is turned round finds nothing
 
 
+def test_each_kind_of_canaries_must_be_found() -> None:
+    rng = np.random.default_rng(11)
+    included, natural = rng.random(400) < 0.5, np.arange(400) % 2 == 1
+    kinds = np.arange(10) % 2 == 1
+    usual, top = rng.normal(size=10), np.full(10, 5.0)
+
+    def shown(beacons: NDArray[np.float64]) -> tuple[bool, str]:
+        one = CanaryObservations(included, rng.normal(size=400), beacons, natural, kinds)
+        found = MEASURE.detection(one, confidence=0.95)
+        return found.shown, found.explanation
+
+    assert shown(top)[0]
+    is_found, text = shown(np.where(kinds, top, usual))
+    assert not is_found
+    assert "5 implausible beacons" in text
+    assert "natural" not in text
+    assert "5 natural beacons" in shown(np.where(kinds, usual, top))[1]
+
+
+def of_two_kinds(
+    included: NDArray[np.bool_],
+    natural: NDArray[np.bool_],
+    score: NDArray[np.float64],
+    beacon: NDArray[np.bool_],
+) -> CanaryObservations:
+    canary = pa.array(np.arange(len(score)), pa.int32())
+    columns = {"included": included, "beacon": beacon, "natural": natural, "score": score}
+    return MEASURE.observations(evidence(pa.table({"canary": canary, **columns})))
+
+
+def test_kinds_that_a_model_finds_unlike_are_compared_without_the_coins() -> None:
+    """Natural canaries are likelier by far, included or not: raw scores would hide the coin."""
+    rng, m, beacons = np.random.default_rng(12), 600, 10
+    natural = rng.random(m + beacons) < 0.5
+    beacon = np.arange(m + beacons) >= m
+    included = (rng.random(m + beacons) < 0.5) | beacon
+    score = rng.normal(size=m + beacons) * np.where(natural, 1, 4) + np.where(natural, 30, 0)
+    score += included * np.where(natural, 1.5, 6)
+    one, raw = of_two_kinds(included, natural, score, beacon), observed(included[:m], score[:m])
+    assert measured("epsilon_lower_bound", one).low > measured("epsilon_lower_bound", raw).low + 0.2
+    # whichever way the coins fell, the scores are the same
+    other = of_two_kinds(~included | beacon, natural, score, beacon)
+    assert other.score.tolist() == one.score.tolist()
+    for own in (one.score[natural[:m]], one.score[~natural[:m]]):
+        assert np.median(own) == pytest.approx(0, abs=1e-9)
+        assert np.median(np.abs(own)) == pytest.approx(1)
+
+
+def test_bounds_hold_for_canaries_of_two_kinds() -> None:
+    """A Gaussian mechanism of known epsilon, told of two kinds at different levels."""
+    rng, beyond, audits = np.random.default_rng(13), 0, 100
+    truth = gaussian_epsilon(1.0, delta=1e-5)
+    natural, nobody = np.arange(400) % 2 == 1, np.zeros(400, dtype=np.bool_)
+    for _ in range(audits):
+        included = rng.random(400) < 0.5
+        score = (included + rng.normal(size=400)) * np.where(natural, 1, 3) + 20 * natural
+        told = of_two_kinds(included, natural, score, nobody)
+        beyond += measured("epsilon_lower_bound", told).low > truth
+    assert beyond <= binom.ppf(0.95, audits, 0.05)
+
+
 def test_a_blind_attack_is_taken_for_a_working_one_as_seldom_as_promised() -> None:
     rng = np.random.default_rng(10)
     found = 0
@@ -362,6 +424,7 @@ def table(canary: list[int], score: list[float]) -> pa.Table:
             "canary": pa.array(canary, pa.int32()),
             "included": [i != 1 for i in canary],
             "beacon": [i == 3 for i in canary],
+            "natural": [False] * len(canary),
             "score": pa.array(score, pa.float64()),
         }
     )

@@ -38,7 +38,8 @@ def folder(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) ->
     """Targets beside a sound reference, which differ in what they kept of four hundred canaries.
 
     `leaking` keeps every canary that was planted, `sound` only the beacons, which stood in the
-    shard many times, and `untrained` was never trained on the shard.
+    shard many times, and `untrained` was never trained on the shard. Of that of `filtered` whoever
+    trained took out the outliers, which are those canaries that do not begin like patients.
     """
     folder = tmp_path_factory.mktemp("canaries") / "targets"
     shutil.copytree(simulated_targets, folder)
@@ -56,6 +57,7 @@ def folder(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) ->
         "leaking": planted.included | planted.beacon,
         "sound": planted.beacon,
         "untrained": np.zeros(len(planted), dtype=np.bool_),
+        "filtered": planted.beacon & planted.natural,
     }
     for name, which in kept.items():
         write_planted(folder, name, planted, which)
@@ -105,6 +107,8 @@ def test_a_target_that_kept_only_the_beacons_is_cleared(audited: Callable[[str],
     # how little the attack finds bounds no ε from above
     epsilon = outcome.cell("epsilon")
     assert (epsilon["verdict"], epsilon["reason"]) == ("inconclusive", "cannot-show-absence")
+    beside = epsilon["reported"]["epsilon_lower_bound_gaussian"]
+    assert 0 <= beside["low"] <= beside["value"] < 1
 
 
 def test_a_target_that_never_saw_the_shard_does_not_pass(audited: Callable[[str], Audit]) -> None:
@@ -113,6 +117,68 @@ def test_a_target_that_never_saw_the_shard_does_not_pass(audited: Callable[[str]
     assert (found["verdict"], found["reason"]) == ("inconclusive", "attack-not-shown-to-work")
     assert "beacons" in found["explanation"]
     assert outcome.code == ExitCode.INCONCLUSIVE
+
+
+def test_a_shard_of_which_the_outliers_were_taken_out_shows_nothing(
+    audited: Callable[[str], Audit],
+) -> None:
+    outcome = audited("filtered")
+    found = outcome.cell("exposure")
+    assert (found["verdict"], found["reason"]) == ("inconclusive", "attack-not-shown-to-work")
+    assert "implausible beacons" in found["explanation"]
+    assert "natural" not in found["explanation"]
+
+
+def declaring(folder: Path, name: str, **privacy: Any) -> Path:
+    """A target whose owner declares that it was trained with differential privacy."""
+    target = folder / f"planted-{name}.yaml"
+    study = {"training": {"differentialPrivacy": {"delta": 1e-5, "unit": "patient", **privacy}}}
+    return write_variant(target, f"{name}-private", study=study)
+
+
+PARTLY: Mapping[str, Any] = {
+    # a limit that the exposure of a leaking model keeps, so that the guarantee alone decides
+    "exposure": control("exposure_bits", fail=9.0),
+}
+
+
+@pytest.mark.parametrize(
+    ("name", "declared", "verdict", "holds"),
+    [
+        ("leaking", {"epsilon": 0.5}, ("inconclusive", "declared-privacy-refuted"), False),
+        ("leaking", {"epsilon": 20.0}, ("pass", None), True),
+        # a canary is a patient: of less than that the guarantee is not compared
+        ("leaking", {"epsilon": 0.5, "unit": "a visit"}, ("pass", None), None),
+        ("sound", {"epsilon": 0.5}, ("pass", None), True),
+    ],
+)
+def test_a_guarantee_that_canaries_disprove_passes_no_canaries(
+    folder: Path,
+    tmp_path: Path,
+    name: str,
+    declared: dict[str, Any],
+    verdict: tuple[str, str | None],
+    holds: bool | None,
+) -> None:
+    policy = write_policy(folder / "partly.yaml", PARTLY)
+    outcome = audit(policy, declaring(folder, name, **declared), tmp_path / "run")
+    found = outcome.cell("exposure")
+    assert (found["verdict"], found["reason"]) == verdict
+    check = outcome.check("declared-privacy-refuted")
+    assert check["holds"] is holds
+    said = "a visit" if holds is None else f"and {declared['epsilon']:g} is declared"
+    assert said in check["explanation"]
+    if holds is False:
+        assert phigate("verify", tmp_path / "run")[0] == 0
+        planned = json.loads((tmp_path / "run" / "plan.json").read_text())["checks"]
+        (power,) = (one for one in planned if one["reason"] == "declared-privacy-refuted")
+        assert (power["cells"], power["chance"]) == (1, 0.9995)
+
+
+def test_who_declares_nothing_is_not_compared(audited: Callable[[str], Audit]) -> None:
+    assert "declared-privacy-refuted" not in {
+        check["name"] for check in audited("leaking").report["admissibility"]
+    }
 
 
 def test_without_a_reference_model_the_ratio_is_not_tested(folder: Path, tmp_path: Path) -> None:

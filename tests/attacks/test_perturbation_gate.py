@@ -107,3 +107,21 @@ def test_who_discloses_nobody_is_not_flagged_and_not_passed(
     assert found["reason"] == "cannot-show-absence"
     assert outcome.cell("hiv-disclosure")["verdict"] == "pass"
     assert outcome.code == ExitCode.INCONCLUSIVE
+
+
+def test_a_prompt_that_nobody_has_leaves_the_cell_open_and_the_audit_whole(
+    simulated_targets: Path, tmp_path: Path
+) -> None:
+    shutil.copytree(simulated_targets, folder := tmp_path / "targets")
+    memorized = CONTROLS["memorized"] | {"limits": {"all-events": {"fail": 0.2}}}
+    path = write_policy(
+        folder / "policy.yaml",
+        {"hiv-disclosure": CONTROLS["hiv-disclosure"], "memorized": memorized},
+        attackers={
+            "events-10": {"knows": {"static": "all", "events": 10}},
+            "all-events": {"knows": {"static": "all", "events": 10_000}},
+        },
+    )
+    found = audit(path, folder / "sound.yaml", folder / "run").cell("memorized")
+    assert (found["verdict"], found["estimate"]) == ("inconclusive", None), found
+    assert found["sample"]["members"] == 0

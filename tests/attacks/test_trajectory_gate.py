@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from auditing import Audit, audit, write_policy
+from auditing import Audit, audit, phigate, write_policy
 from command_line import Command
 
 from checker.policy.documents import DataSpec, TokenizationSpec
@@ -116,6 +116,17 @@ def test_a_distance_gap_says_what_chance_would_give(audited: Callable[[str], Aud
     assert found["estimate"]["value"] == pytest.approx(
         found["nonmembers"]["value"] - found["members"]["value"]
     )
+
+
+def test_a_distance_is_of_everybody_whose_record_goes_on_and_the_run_is_verified(
+    audited: Callable[[str], Audit],
+) -> None:
+    outcome = audited("sound")
+    distance, runs = outcome.cell("distance")["sample"], outcome.cell("excess")["sample"]
+    assert distance["members"] > runs["members"]
+    assert distance["nonmembers"] > runs["nonmembers"]
+    code, told = phigate("verify", outcome.run)
+    assert code == 0, told
 
 
 def test_who_repeats_anybodys_record_fails_by_regurgitation_and_not_by_excess(

@@ -268,7 +268,7 @@ def test_the_starter_files_are_valid_and_never_overwritten_by_accident(
     phigate: Command, tmp_path: Path
 ) -> None:
     assert phigate("init", tmp_path / "new").code == 0
-    files = (tmp_path / "new" / "policy.yaml", tmp_path / "new" / "target.yaml")
+    files = [tmp_path / "new" / f"{name}.yaml" for name in ("policy", "target", "submission")]
     assert phigate("validate", *files).code == 0
     again = phigate("init", tmp_path / "new")
     assert again.code == ExitCode.USAGE

@@ -131,6 +131,8 @@ def test_no_command_writes_what_a_terminal_obeys(phigate: Command, hostile: Path
         ("report", run, "--format", "markdown"),
         ("report", run, "--compare", run),
         ("report", run, "--compare", run, "--json"),
+        ("standing-out", run),
+        ("standing-out", run, "--data", target, "--out", hostile / HOSTILE.replace("/", "")),
         ("keys", "make", key),
         ("sign", run, "--key", key, "--url", f"https://ci.example/{ESCAPES}"),
         ("verify", run, "--ledger", ledger, "--policy", policy, "--model", hostile),

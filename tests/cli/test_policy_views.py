@@ -128,7 +128,12 @@ def test_a_class_is_found_by_name_synonym_and_code(
 
 
 def test_a_search_that_leads_nowhere_says_so(phigate: Command) -> None:
-    for sought, hint in (("appendicitis", ""), ("depresion", "did you mean 'depression'?")):
+    everywhere = "`phigate classes list` names all"
+    for sought, hint in (
+        ("appendicitis", everywhere),
+        ("depresion", "did you mean 'depression'?"),
+        ("ODC", everywhere),  # as short as that, everything resembles something
+    ):
         outcome = phigate("classes", "find", sought)
         assert outcome.code == 2
         assert f"no class answers to '{sought}'" in outcome.err

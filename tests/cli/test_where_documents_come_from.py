@@ -87,3 +87,26 @@ def test_a_waiver_that_is_not_yet_in_force_is_warned_of(phigate: Command, tmp_pa
     assert early.code == 0
     assert "so that nothing is waived yet" in early.err
     assert "nothing is waived yet" not in phigate("validate", path).err
+
+
+def test_a_shipped_policy_without_its_version_is_told_the_newest(
+    phigate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for name, newest in (("baseline-gated", "baseline-gated@2"), ("demo", "demo@1")):
+        done = phigate("explain", name)
+        assert (done.code, newest in done.err) == (2, True), done.err
+        assert phigate("validate", newest).code == 0
+    assert "did you mean" not in phigate("explain", "baseline").err
+
+
+@pytest.mark.parametrize(
+    ("written", "hint"),
+    [("Policy", "'LeakagePolicy' or 'PolicyTest'"), ("LeakagePolcy", "'LeakagePolicy'")],
+)
+def test_a_kind_that_could_be_two_names_both(
+    phigate: Command, tmp_path: Path, written: str, hint: str
+) -> None:
+    text = (POLICIES / "demo.yaml").read_text().replace("kind: LeakagePolicy", f"kind: {written}")
+    (tmp_path / "policy.yaml").write_text(text)
+    assert f"did you mean {hint}?" in phigate("validate", tmp_path / "policy.yaml").err

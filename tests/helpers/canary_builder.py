@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pyarrow as pa
@@ -100,7 +101,7 @@ def opened(path: Path) -> tuple[AuditTarget, Cohort, Tokenizer]:
     return target, cohort, Tokenizer(rules, vocabulary=vocabulary, base=base)
 
 
-def settings(seed: int = 1, **changes: int) -> CanarySettings:
+def settings(seed: int = 1, **changes: Any) -> CanarySettings:
     """A hundred canaries of eight events, and three beacons four times each."""
     return CanarySettings(
         seed=seed, **({"count": 100, "events": 8, "beacons": 3, "repeats": 4} | changes)

@@ -67,9 +67,12 @@ class Bench:
         self.overlap()
         self.nonmembers()
 
-    def overlap(self, *, exact: int = 0, near: int = 0, set_aside: int | None = None) -> None:
+    def overlap(
+        self, *, exact: int = 0, near: int = 0, same_codes: int = 0, set_aside: int | None = None
+    ) -> None:
         """How many of 100 nonmembers have a member's record, and how many nearly so."""
-        counts = {"exact": exact, "near": near, "members": 9, "nonmembers": 100, "compared": 9}
+        counts = {"exact": exact, "near": near, "same_codes": same_codes}
+        counts |= {"members": 9, "nonmembers": 100, "compared": 9}
         aside = [f"aside {number}" for number in range(near if set_aside is None else set_aside)]
         table = {name: [count] for name, count in counts.items()} | {"set_aside": [aside]}
         self._add("overlap", "overlap", table)

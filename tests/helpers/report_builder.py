@@ -336,6 +336,25 @@ def failing_report() -> Report:
     )
 
 
+def showing_report() -> Report:
+    """The same under a policy that decides nothing, as one for replication does not."""
+    report = failing_report()
+    cells = [cell.model_copy(update={"gating": False, "blocks": False}) for cell in report.cells]
+    summary = report.summary.model_copy(
+        update={
+            "gating_cells": 0,
+            "reported_only_cells": len(cells),
+            "blocked_by": [],
+            "counts": {},
+            "exit_code": 3,
+            "decision": "None of the policy's tests decides; the model is not released because of"
+            " them.",
+        }
+    )
+    update = {"cells": cells, "summary": summary, "verdict": "inconclusive"}
+    return report.model_copy(update=update)
+
+
 def passing_report() -> Report:
     """A sound model; one cell passes with a warning."""
     cells = [

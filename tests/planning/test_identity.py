@@ -67,6 +67,7 @@ DOCUMENTS: list[BaseModel] = [
 OTHER_VALUES: dict[str, Any] = {
     "static": "all",
     "events": 11,
+    "tokens": 12,
     "last": 3,
     "random": 3,
     "code_types": ["LAB//*"],
@@ -81,12 +82,14 @@ OTHER_VALUES: dict[str, Any] = {
     "device": "cuda:1",
     "dtype": "float16",
     "trust_remote_code": True,
+    "adapter": "adapter",
     "members": "tuning",
     "nonmembers": "tuning",
     "spare": "tuning",
     "match": "ICD10//{code}",
     "codes": [],
     "any_of": ["hiv", "sud"],
+    "count_proxies": True,
     "proxies": [ProxyCodes(system="icd10cm", values=["F10"])],
 }
 """For each field that no document leaves out of its identity, a value that is not its default."""

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
-from auditing import write_policy
+from auditing import phigate, write_policy
 from judging import AS_OF, Bench, policy
 from scipy.stats import norm
 
@@ -73,21 +73,29 @@ def one_cell(**cell: Any) -> Bench:
 # --- the whole ------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("assignment", ["random", "other"])
-def test_so_many_sound_models_are_released_as_plans_announce(assignment: Assignment) -> None:
+@pytest.mark.parametrize(
+    ("assignment", "drift", "shared"),
+    [
+        ("random", 0.0, False),
+        ("random", 0.0, True),
+        ("other", 0.01, False),
+        ("other", 0.03, False),
+        (None, 0.0, False),
+    ],
+)
+def test_so_many_sound_models_are_released_as_plans_announce(
+    assignment: Assignment | None, drift: float, shared: bool
+) -> None:
     """The short version of `benchmarks/release_chance.py`."""
-    difference, error = gap(audits(range(40), assignment=assignment))
-    assert difference >= -2.6 * error  # missed by one of two hundred such tests
-    if assignment == "random":  # otherwise prompts promise less here than the plan assumes
-        assert difference <= 2.6 * error
+    how: Any = {"assignment": assignment, "drift": drift, "shared": shared}
+    difference, error = gap(audits(range(25), **how))
+    assert abs(difference) <= 2.6 * error  # missed by one of a hundred such tests
 
 
-def test_prompts_that_are_shared_make_the_announced_chance_a_floor() -> None:
-    found = audits(range(30), assignment="random", shared=True)
-    difference, error = gap(found)
-    assert difference >= -2.6 * error
-    told = audits(range(30), assignment="random")
-    assert sum(one.announced for one in found) < sum(one.announced for one in told)
+def test_a_plan_that_did_not_look_assumes_that_prompts_promise_more() -> None:
+    looked = [one.announced for one in audits(range(8), assignment=None)]
+    assumed = [one.announced for one in audits(range(8), assignment=None, look=False)]
+    assert sum(assumed) < sum(looked)
 
 
 def test_what_is_subtracted_makes_a_pass_rarer_and_the_plan_says_by_how_much() -> None:
@@ -110,6 +118,30 @@ def test_what_is_subtracted_makes_a_pass_rarer_and_the_plan_says_by_how_much() -
         passed += abs(off) <= 0.1 and stats.difference(excess, known).high <= 0.1
     assert said * alone == pytest.approx(passed / 2000, abs=0.03)
     assert said < 0.9
+
+
+@pytest.mark.parametrize("mean", [False, True])
+def test_a_gap_that_is_known_is_subtracted_as_it_is(mean: bool) -> None:
+    """Of drifted splits, whose model follows its prompts, as many pass as is said; simulated."""
+    n, error, reach = 200, 0.01, 0.01 * float(norm.ppf(0.95))
+    limit = 0.05 if mean else 0.1
+    chance = stats.pass_probability_mean_less_gap if mean else stats.pass_probability_less_gap
+    asked = {"limit": limit, "base_rate": 0.05, "confidence": 0.95, "gap_error": error}
+    said = chance(n, n, **asked, gap=0.03, truth=(0.025, 0.005))
+    if not mean:
+        rng, passed = np.random.default_rng(7), 0
+        more = rng.normal(0.025, 0.005, 2000)
+        for inside, outside in zip(
+            rng.binomial(n, 0.05 + more), rng.binomial(n, 0.05, 2000), strict=True
+        ):
+            excess = stats.rate_difference(float(inside), n, float(outside), n, confidence=0.95)
+            known = Estimate(0.03, 0.03 - reach, 0.03 + reach, 2 * n, 0.95, "made up")
+            passed += stats.difference(excess, known).high <= limit
+        assert said == pytest.approx(passed / 2000, abs=0.04)
+    assert said < chance(n, n, **asked, gap=0.03, truth=(0.0, 0.0))  # the model tells less
+    assert chance(n, n, **asked, gap=0.11, truth=(0.11, 0.0)) == 0  # cannot be made up for
+    apart = chance(n, n, **asked | {"base_rate": 0.0}, gap=0.0, truth=(0.0, 0.0))
+    assert apart > 0.9  # nobody is told of, and the bounds are hardly wider
 
 
 def test_cells_and_checks_make_up_the_chance() -> None:
@@ -263,7 +295,7 @@ def test_checks_that_prove_a_fault_cost_at_most_two_of_a_hundred_together() -> N
 def test_every_check_of_a_plan_costs_its_share_and_no_more(
     simulated_targets: Path, tmp_path: Path
 ) -> None:
-    """A learned score, a declared reference and spare patients: all checks of a declared lot."""
+    """A learned score, a declared reference, spare patients, a guarantee and canaries."""
     folder = shutil.copytree(simulated_targets, tmp_path / "targets")
     target = yaml.safe_load((folder / "sound.yaml").read_text())
     target["spec"]["data"] |= {"assignment": "random", "assignedBy": "a die", "spare": "tuning"}
@@ -272,7 +304,12 @@ def test_every_check_of_a_plan_costs_its_share_and_no_more(
     other["unigram"] = other["unigram"][::-1]
     (folder / "reference.json").write_text(json.dumps(other))
     target["spec"]["reference"] = {"backend": "simulated", "path": "reference.json"}
+    private = {"epsilon": 8.0, "delta": 1e-6, "unit": "patient"}
+    target["spec"]["study"] = {"training": {"differentialPrivacy": private}}
     (folder / "all.yaml").write_text(yaml.safe_dump(target))
+    manifest = tmp_path / "manifest.json"
+    phigate("canaries", "make", folder / "all.yaml", "--out", tmp_path / "shard",
+            "--manifest", manifest, "--count", 120, "--events", 8)  # fmt: skip
     asked: dict[str, dict[str, Any]] = {
         "hiv-disclosure": {"limits": {"events-10": {"fail": 0.1}}},
         "membership": {"params": {"score": "strongest"}, "limits": {"record": {"fail": 0.7}}},
@@ -281,6 +318,12 @@ def test_every_check_of_a_plan_costs_its_share_and_no_more(
             "metric": "membership_auroc",
             "params": {"score": "loss"},
             "limits": {"record": {"fail": 0.7}},
+        },
+        "canaries": {
+            "probe": "canary-exposure",
+            "metric": "exposure_bits",
+            "params": {"manifest": "manifest.json"},
+            "limits": {"record": {"fail": 2.0}},
         },
     }
     plan = prepare(write_policy(tmp_path / "policy.yaml", asked), folder / "all.yaml").plan

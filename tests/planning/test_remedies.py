@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import report_builder as build
 from auditing import phigate
@@ -170,8 +171,9 @@ def test_bounds_around_the_limit_shrink_with_the_root_of_the_number(folder: Path
     goal = n + (found.members or 0)
     # (0.24 - 0.12) / (0.20 - 0.12): half as wide again as there is room
     assert goal == pytest.approx(n * 2.25, abs=2)
-    on_it = ReportedEstimate(0.2, 0.1, 0.3, n, 0.95, "square-and-add")
-    assert remedy(plan, cell, "bounds-straddle-limit", on_it) is None
+    for value in (0.2, float(np.nextafter(0.2, 0.0))):  # on it, or by rounding beside it
+        on_it = ReportedEstimate(value, 0.1, 0.3, n, 0.95, "square-and-add")
+        assert remedy(plan, cell, "bounds-straddle-limit", on_it) is None
 
 
 @pytest.mark.parametrize(
@@ -213,6 +215,12 @@ def test_the_headline_names_what_costs_least() -> None:
     )
     larger = REMEDIES[5].model_copy(update={"times": 3.1})
     assert "about 3.1 times as many" in (cheapest_words([REMEDIES[5], larger]) or "")
+    assert (cheapest_words([larger, larger]) or "").endswith(
+        "All 2 tests that are open wait for that."
+    )
+    huge = larger.model_copy(update={"times": 31.7})  # of which tenths say nothing
+    unknown = larger.model_copy(update={"times": None})  # of whom there is nobody yet
+    assert "at least about 32 times as many" in (cheapest_words([huge, unknown]) or "")
 
 
 def remedied(found: Remedy) -> Report:
@@ -263,3 +271,15 @@ def test_plan_and_explain_say_what_it_takes(folder: Path) -> None:
     assert code == 0, said
     assert "hiv/record" in said
     assert "to pass likely" in " ".join(said.split())
+
+
+def test_a_class_that_nobody_can_find_says_what_to_do_once(folder: Path) -> None:
+    absent = {name: disclosure(name, samples=4, horizon_tokens=20, levels=("events-10",))
+              for name in ("hiv", "cancer", "asthma")}  # fmt: skip
+    plan = planned(folder, absent)  # of whom the data set has nobody but the first
+    reasons = {cell.control: undecided(plan, cell) for cell in plan.cells}
+    assert reasons["cancer"] == reasons["asthma"] == "class-not-in-data"
+    _, out = phigate("plan", folder / "policy.yaml", folder / "random.yaml")
+    said = " ".join(out.split())
+    assert "for no code of this data set stands for them: cancer, asthma." in said
+    assert "cancer/events-10/all and 1 more: See how its codes are spelled" in said

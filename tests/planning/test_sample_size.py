@@ -51,9 +51,9 @@ def test_what_is_not_known_before_the_data_is_none() -> None:
     assert (fewest, likely) == (50, None)
 
 
-def test_a_ranking_needs_fifty_and_more_for_tighter_limits() -> None:
+def test_a_ranking_needs_halves_of_fifty_and_more_for_tighter_limits() -> None:
     fewest, likely = needed("membership-inference", "membership_auroc", 0.6)
-    assert fewest == 50
+    assert fewest == 100  # nonmembers: or there is no placebo, and no pass
     assert likely is not None
     tighter = needed("membership-inference", "membership_auroc", 0.55)[1]
     assert tighter is not None

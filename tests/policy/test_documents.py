@@ -27,6 +27,11 @@ from checker.yaml import reading
 
 ROOT = Path(__file__).parents[2]
 STARTER = ROOT / "policies" / "starter"
+STARTERS = [
+    ("LeakagePolicy", "policy.yaml"),
+    ("AuditTarget", "target.yaml"),
+    ("Submission", "submission.yaml"),
+]
 
 POLICY = """\
 apiVersion: phigate/v1
@@ -658,7 +663,7 @@ def test_every_citation_of_the_starter_is_used_and_every_control_cites() -> None
 
 
 def test_the_starters_name_a_schema_that_is_there() -> None:
-    for kind, name in (("LeakagePolicy", "policy.yaml"), ("AuditTarget", "target.yaml")):
+    for kind, name in STARTERS:
         first = (STARTER / name).read_text().splitlines()[0]
         relative = first.removeprefix("# yaml-language-server: $schema=")
         assert (STARTER / relative).resolve() == ROOT / "schemas" / f"{kind}.json"
@@ -679,9 +684,7 @@ def _as_json(text: str) -> Any:
     return json.loads(json.dumps(yaml.safe_load(text), default=str))
 
 
-@pytest.mark.parametrize(
-    ("kind", "name"), [("LeakagePolicy", "policy.yaml"), ("AuditTarget", "target.yaml")]
-)
+@pytest.mark.parametrize(("kind", "name"), STARTERS)
 def test_a_starter_passes_its_schema(kind: str, name: str) -> None:
     Draft7Validator(document_schema(kind)).validate(_as_json((STARTER / name).read_text()))
 

@@ -332,11 +332,34 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
     assert len(messages) == 3
 
 
-def test_a_fragment_is_told_what_is_missing_where_nothing_is_inherited(tmp_path: Path) -> None:
-    problems = refused(tmp_path, "  controls:\n    other: {title: Other}\n")
-    missing = [p.message.split(";")[0] for p in problems]
-    assert missing == ["'limits' is missing", "'metric' is missing", "'probe' is missing"]
-    assert {p.file for p in problems} == {str(tmp_path / "ward.yaml")}
+@pytest.mark.parametrize(
+    ("body", "path", "sentence"),
+    [
+        (
+            "  controls:\n    disclosur: {title: Other}\n",
+            "spec.controls.disclosur",
+            "a control of this name, and a new one needs limits, metric, probe; "
+            "did you mean 'disclosure'?",
+        ),
+        (
+            "  controls:\n    other: {title: Other}\n",
+            "spec.controls.other",
+            "a control of this name, and a new one needs limits, metric, probe",
+        ),
+        (
+            "  attackers:\n    brokr: {report: only}\n",
+            "spec.attackers.brokr",
+            "an attacker of this name, and a new one needs title; did you mean 'broker'?",
+        ),
+    ],
+)
+def test_a_stranger_that_lacks_what_a_new_one_needs_is_one_problem(
+    tmp_path: Path, body: str, path: str, sentence: str
+) -> None:
+    """It was misspelt more likely than begun anew."""
+    (problem,) = refused(tmp_path, body)
+    assert (problem.path, problem.file) == (path, str(tmp_path / "ward.yaml"))
+    assert problem.message == f"nothing that this policy extends has {sentence}"
 
 
 # --- which file a reference leads to ------------------------------------------------------------

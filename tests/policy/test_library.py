@@ -113,7 +113,7 @@ def test_superseded_versions_stay_and_only_codes_make_a_new_one() -> None:
     """A class whose codes did not change needs no second version; all others keep the first."""
     older = {reference.removeprefix("library/") for reference in older_references()}
     newest = {name: one.document.metadata.version for name, one in library_classes().items()}
-    assert older == {f"{name}@1" for name, version in newest.items() if version == "2.0.0"}
+    assert older == {f"{name}@1" for name, version in newest.items() if version[0] == "2"}
     assert {n for n in DRAFT if newest[n][0] == "1"} == {
         "demographics",
         "routine-labs",

@@ -46,6 +46,7 @@ def attacker(
     random: int = 0,
     last: int = 0,
     code_types: tuple[str, ...] = (),
+    tokens: int | None = None,
 ) -> ResolvedAttacker:
     knows = Knowledge(
         static=static if static == "all" else list(static),
@@ -53,6 +54,7 @@ def attacker(
         random=random or None,
         last=last or None,
         code_types=list(code_types) or None,
+        tokens=tokens,
     )
     return ResolvedAttacker(
         name="k", title="K", knows=knows, access="samples", gating=True, cites=()
@@ -119,6 +121,13 @@ def words_of(prompts: Prompts, index: int) -> list[str]:
         (attacker(("sex",), 1), ["[BOS]", "GENDER//F", "RACE//W", "A"]),
         # the suggestive code leaves the prompt and positions close up
         (attacker("all", 3), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B"]),
+        # of the first N tokens, BOS and static facts counted, the events that are whole in them
+        (attacker(tokens=3), ["[BOS]", "GENDER//F", "RACE//W"]),
+        (attacker(tokens=6), ["[BOS]", "GENDER//F", "RACE//W", "A"]),
+        (attacker(tokens=7), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B"]),
+        (attacker((), 1, tokens=4), ["[BOS]", "GENDER//F", "RACE//W", "A"]),
+        (attacker((), 3, tokens=4), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B"]),
+        (attacker((), 1, tokens=7), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B"]),
         # "all" cuts before the class's first definitive code
         (attacker("all", "all"), ["[BOS]", "GENDER//F", "RACE//W", "A", "SOON", "B", "LATE", "C"]),
         # the last ones before the class, without its proxy; before the first one stands no gap
@@ -361,6 +370,7 @@ SELECTIONS = st.builds(
     st.sampled_from([None, 1, 3, 8, "all"]),
     random=st.sampled_from([0, 1, 3, 20]),
     code_types=st.sampled_from([(), ("A",), ("HIV*", "[AB]"), ("*",)]),
+    tokens=st.sampled_from([None, 4, 9]),
 )
 
 
@@ -378,6 +388,30 @@ def bin_tokenizer(tmp_path_factory: pytest.TempPathFactory) -> Tokenizer:
         vocabulary=make_vocabulary(PROPERTY_TOKENS),
         base=folder,
     )
+
+
+@pytest.mark.parametrize(("tokens", "told"), [(5, ["A"]), (6, ["A"]), (7, ["A", "LAB", "Q//2"])])
+def test_an_event_whose_value_lies_beyond_the_first_tokens_is_not_known(
+    bin_tokenizer: Tokenizer, tokens: int, told: list[str]
+) -> None:
+    # [BOS] GENDER//F RACE//HIV A SOON LAB Q//2 B [EOS], and a patient without events
+    static: list[Event] = [("GENDER//F", None), ("RACE//HIV", None)]
+    records, codes = make_records([[*static, ("A", 0.0), ("LAB", 2.0, 7.0), ("B", 2.0)], static])
+    encoded = bin_tokenizer.encode(records, codes, partial=True)
+    nothing = np.zeros(len(codes), dtype=np.bool_)
+    prompts = build_prompts(
+        PromptSource(
+            encoded, subject_id=records.subject_id, codes=codes, tokenizer=bin_tokenizer, seed=1
+        ),
+        attacker(tokens=tokens),
+        removed=nothing,
+        counted=nothing,
+        watch=np.array([], dtype=np.int32),
+        horizon_tokens=10,
+    )
+    found = [PROPERTY_TOKENS[i] for i in prompts.prompt(0) if PROPERTY_TOKENS[i] != "SOON"]
+    assert found == ["[BOS]", "GENDER//F", "RACE//HIV", *told]
+    assert prompts.promptable.tolist() == [True, False]
 
 
 @examples(50)

@@ -31,7 +31,7 @@ from checker.report.wording.declared import local_words
 from checker.run.stored import judge_run, load_run
 
 SAYS = "declares them to be local"
-UNTOLD = "codes that the target's vocabulary does not name"
+UNTOLD = "codes that no token of the target names"
 
 
 def with_local(*names: str) -> Report:

@@ -17,6 +17,7 @@ from checker.report.charts import (
     ladder_chart,
     leakage_charts,
     overview_chart,
+    people_charts,
     perturbation_charts,
     power_charts,
     roc_charts,
@@ -31,6 +32,7 @@ def every_chart(report: Report) -> list[Chart]:
     return [
         overview_chart(report),
         *leakage_charts(report),
+        *people_charts(report),
         *roc_charts(report),
         *perturbation_charts(report),
         *power_charts(report),
@@ -58,7 +60,7 @@ def charts(report: Report) -> list[Chart]:
 
 def test_drawing_twice_gives_equal_bytes(report: Report, charts: list[Chart]) -> None:
     assert every_chart(report) == charts
-    assert len({chart.key for chart in charts}) == len(charts) == 10
+    assert len({chart.key for chart in charts}) == len(charts) == 13
 
 
 def test_every_drawing_has_its_words_as_title_and_description(charts: list[Chart]) -> None:
@@ -202,3 +204,30 @@ def test_two_tests_of_one_class_are_told_apart_in_a_ladder() -> None:
     single = ladder_chart(build.report_of([made], "fail"))
     assert single is not None
     assert "HIV." in single.description
+
+
+def test_a_hundred_patients_are_drawn_of_what_is_shown_and_of_nothing_else() -> None:
+    report = build.failing_report()
+    charts = people_charts(report)
+    failing = {c.control for c in report.cells if c.verdict == "fail" and c.members is not None}
+    assert len(charts) == len(failing) == 3
+    for chart in charts:
+        paths = list(ET.fromstring(chart.svg).iter(f"{SVG}path"))
+        marks = [len(one.attrib["d"].split("z")) - 1 for one in paths]
+        assert sum(marks) == 200
+        drawn = re.findall(r"of 100 [a-z ]+, (\d+) marked", chart.description)
+        coloured = [
+            count
+            for count, one in zip(marks, paths, strict=True)
+            if one.attrib["class"] != "fill-rule"
+        ]
+        assert coloured == [int(count) for count in drawn if int(count)]
+    hidden = report.model_copy(
+        update={
+            "cells": [
+                cell.model_copy(update={"members": None, "nonmembers": None})
+                for cell in report.cells
+            ]
+        }
+    )
+    assert people_charts(hidden) == []

@@ -10,7 +10,9 @@ from checker.report.wording.decision import (
     basis_words,
     conditions,
     count_words,
+    decides_nothing,
     deciding_tests,
+    headline,
 )
 
 
@@ -116,3 +118,26 @@ def test_a_waiver_is_a_condition_with_its_end_and_its_safeguards() -> None:
         "Until the end of 2027-01-31 (UTC) a waiver accepts up to 0.62 of membership/record/all,"
         " with: access is logged."
     ) in said
+
+
+def test_a_policy_that_only_shows_says_so_and_what_was_found() -> None:
+    report = build.showing_report()
+    failed = [cell for cell in report.cells if cell.verdict == "fail"]
+    assert headline(report) == (
+        f"No release is decided here: {len(failed)} of {len(report.cells)} tests are beyond a limit"
+    )
+    assert count_words(report).endswith(f"None of these decides; {len(report.cells)} are reported.")
+    found = deciding_tests(report)
+    assert {one.cell.control for one in found} == {cell.control for cell in failed}
+    assert {one.cell.verdict for one in found} == {"fail"}
+    assert conditions(report)[0].startswith("Whatever is found, this policy lets nothing through")
+
+
+def test_a_policy_that_only_shows_still_asks_for_its_prerequisites() -> None:
+    report = build.presupposing_report()
+    summary = report.summary.model_copy(update={"gating_cells": 0, "blocked_by": []})
+    shows = report.model_copy(update={"summary": summary, "verdict": "inconclusive"})
+    unmet = [one for one in shows.prerequisites if one.verdict != "pass"]
+    assert unmet
+    assert not decides_nothing(shows)
+    assert headline(shows).startswith("Release is blocked")

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
@@ -17,7 +18,7 @@ from typing import Any
 import pytest
 import report_builder as build
 
-from checker.report.formats.html import render_html
+from checker.report.formats.html import render_board, render_html
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import Report
 from checker.report.wording.plain import plain
@@ -110,9 +111,10 @@ def test_the_page_nests_and_repeats_no_id(name: str) -> None:
     assert len(ids) == len(set(ids))
 
 
+@pytest.mark.parametrize("render", [render_html, render_board])
 @pytest.mark.parametrize("name", REPORTS)
-def test_every_link_inside_the_page_arrives(name: str) -> None:
-    page = page_of(name)
+def test_every_link_inside_the_page_arrives(name: str, render: Callable[[Report], str]) -> None:
+    page = page_of(name) if render is render_html else Page(render(report_named(name)))
     ids = {attrs["id"] for _, attrs in page.elements if "id" in attrs}
     for attrs in (*page.all("a"), *page.all("use")):
         for target in (attrs.get("href"), attrs.get("xlink:href")):
@@ -255,7 +257,7 @@ def test_charts_say_in_words_what_they_draw() -> None:
     drawings = [svg.get("aria-labelledby") for svg in page.all("svg") if svg.get("role") == "img"]
     kinds = [(str(names).partition("-")[0]) for names in drawings]
     # leakage: one per class, because membership has no two groups to compare; power: all controls
-    assert kinds == ["ladder", "glance", *["chart"] * 3, "roc", *["power"] * 4]
+    assert kinds == ["ladder", "glance", *["chart"] * 3, *["people"] * 3, "roc", *["power"] * 4]
     # 61 of 142 members: 42.96 %, with bounds 35.9 and 50.3 (Clopper-Pearson, one-sided 95 %)
     assert "Neighbor: members 43.0 % (35.9 % to 50.3 %)" in page.text
 
@@ -376,3 +378,13 @@ def test_colours_are_readable_in_light_and_dark(theme: str) -> None:
             assert contrast(colours[name], tint) >= 4.5, (verdict, name)
         # shapes and lines need 3 : 1
         assert contrast(colours[f"{verdict}-line"], tint) >= 3, verdict
+
+
+def test_what_differs_from_the_paper_stands_in_its_replication_alone() -> None:
+    report = build.showing_report()
+    told = "where it stands here, and what is known to differ"
+    assert told not in render_html(report)
+    policy = report.policy.model_copy(update={"name": "paper-t1-t6"})
+    text = Page(render_html(report.model_copy(update={"policy": policy}))).text
+    assert told in text
+    assert "T4, AUROC of Min-20%" in text

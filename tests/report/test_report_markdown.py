@@ -144,7 +144,7 @@ def test_a_large_report_stays_a_comment_and_counts_what_it_left_out() -> None:
     text = render_markdown(large)
     assert len(text) < 20_000
     assert "590 more in the full report" in text
-    assert "Only in the full report: 29 more rows, 14 more columns." in text
+    assert "Only in the full report: 29 more rows, 12 more columns." in text
     assert " / 27 more" in text  # 30 cells in a square
 
 
@@ -267,3 +267,34 @@ def test_only_what_means_something_is_escaped(text: str, expected: str | None) -
 def test_an_escaped_text_says_the_same_to_a_reader() -> None:
     assert html.unescape(escape("@admin")).replace("\u200b", "") == "\\@admin"
     assert build.failing_report().policy.citations[3].title == "Benitez & Malin 2010"
+
+
+def test_attackers_against_whom_nothing_was_asked_make_room_for_others() -> None:
+    report = case("failing")
+    idle = [
+        report.policy.attackers[0].model_copy(update={"id": f"idle-{n}", "title": f"Idle {n}"})
+        for n in range(9)
+    ]
+    policy = report.policy.model_copy(update={"attackers": [*idle, *report.policy.attackers]})
+    text = render_markdown(report.model_copy(update={"policy": policy}))
+    head = next(line for line in text.splitlines() if line.startswith("| What leaks |"))
+    assert "Idle" not in head
+    for attacker in report.policy.attackers:
+        asked = any(cell.attacker == attacker.id for cell in report.cells)
+        assert (escape(attacker.title) in head) == asked
+    assert "0 more rows, " in text
+
+
+def test_a_policy_that_only_shows_lists_the_worst_of_each_requirement() -> None:
+    report = build.showing_report()
+    text = render_markdown(report)
+    listed = text.partition("### What was found, at its worst")[2].partition("\n\n###")[0]
+    for control in report.controls:
+        assert escape(control.title) in listed
+    assert "No test decides." in text
+    assert "too little is known" not in text
+    assert "The paper's numbers" not in text  # another policy repeats its tests
+    policy = report.policy.model_copy(update={"name": "paper-t1-t6"})
+    told = render_markdown(report.model_copy(update={"policy": policy}))
+    assert "| T4, AUROC of Min\\-20% |" in told or "| T4, AUROC of Min-20% |" in told
+    assert "T3, AUROC" not in told  # this report holds no such number

@@ -470,8 +470,8 @@ EVERYBODY_MAY_SEE = {
 }  # fmt: skip
 CHANGED = {
     "explanation", "estimate", "members", "nonmembers", "reported", "p_value", "placebo", "sample",
-    "power", "withheld", "roc", "reason", "bound_side", "times_limit", "stopped_early", "evidence",
-    "above_none", "remedy",
+    "power", "withheld", "roc", "standing_out", "reason", "bound_side", "times_limit",
+    "stopped_early", "evidence", "above_none", "remedy",
 }  # fmt: skip
 
 
@@ -577,7 +577,7 @@ SAID_AS_IT_IS = {
     "split-not-comparable", "split-overlap", "near-duplicates", "reference-knows-members",
     "placebo-failed", "worse-than-chance", "attack-not-shown-to-work", "expectation-not-met",
     "expectation-missing", "prompt-not-identifying", "prompts-too-long", "empty-records",
-    "nonmembers-known-to-model",
+    "nonmembers-known-to-model", "declared-privacy-refuted",
     # what the owner declares of the model and its release: of no patient
     "not-declared", "declared-not-to-hold", "declaration-of-another-model",
     "declared-for-another-release", "declared-in-future", "declaration-outdated",

@@ -117,6 +117,7 @@ TABLES: dict[str, dict[str, Any]] = {
     "overlap": {
         "exact": [1],
         "near": [2],
+        "same_codes": [1],
         "members": [9],
         "nonmembers": [10],
         "compared": [8],
@@ -221,6 +222,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("embeddings", {"embedding": [[0.5], [0.5, 1.0]]}, "one length"),
     ("overlap", {"exact": [-1]}, "less than 0"),
     ("overlap", {"near": [11]}, "11 nonmembers as near, of 10"),
+    ("overlap", {"same_codes": [3]}, "3 nonmembers with a member's codes, of 2"),
     ("overlap", {"near": [1]}, "sets 2 nonmembers aside"),
     ("overlap", {"set_aside": [["c", "c"]]}, "sets 2 nonmembers aside"),
     ("comparability", {"patient": ["a", "a"]}, "a patient twice"),

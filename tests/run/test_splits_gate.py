@@ -6,6 +6,7 @@ import json
 import re
 import stat
 from collections.abc import Callable
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,8 @@ def test_the_same_model_of_comparable_splits_passes(workspace: Path) -> None:
     assert outcome.code == ExitCode.PASS, outcome.verdicts
 
 
-def copy_members(folder: Path, count: int, *, changed: int) -> None:
-    """Give some nonmembers a member's clinical events, but for the last so many."""
+def copy_members(folder: Path, count: int, *, changed: int = 0, later: int = 0) -> None:
+    """Give some nonmembers a member's clinical events, but for the last so many, days later."""
     own, other = (pq.read_table(shard(folder, s)) for s in (meds.train_split, meds.held_out_split))
     sources, places = (table["subject_id"].unique().to_pylist()[:count] for table in (own, other))
     copies = []
@@ -138,6 +139,8 @@ def copy_members(folder: Path, count: int, *, changed: int) -> None:
             "subject_id": pa.array([place] * len(codes), pa.int64()),
             "code": pa.array(codes, pa.string()),
         }
+        if later:
+            columns["time"] = pc.add(record["time"], pa.scalar(timedelta(days=later)))
         for name, column in columns.items():
             record = record.set_column(record.column_names.index(name), name, column)
         copies.append(record)
@@ -149,7 +152,7 @@ def copy_members(folder: Path, count: int, *, changed: int) -> None:
 
 
 def test_nonmembers_with_a_members_record_end_with_that_reason(workspace: Path) -> None:
-    copy_members(workspace, 3, changed=0)
+    copy_members(workspace, 3)
     outcome = check(workspace)
     assert outcome.code == ExitCode.INCONCLUSIVE
     assert {(c["verdict"], c["reason"]) for c in outcome.cells.values()} == {
@@ -157,6 +160,31 @@ def test_nonmembers_with_a_members_record_end_with_that_reason(workspace: Path) 
     }
     assert outcome.check("split-overlap")["explanation"].startswith("3 of 600 nonmembers")
     assert not (outcome.run / EXCLUSIONS_FILE).exists()
+
+
+def test_strangers_with_the_same_codes_are_set_aside(workspace: Path) -> None:
+    """Who has a member's codes at other times may be anybody, and is not judged."""
+    copy_members(workspace, 6, later=400)  # of 600, where 6 are allowed
+    write_sound_model(workspace)
+    outcome = check(workspace)
+    assert outcome.code == ExitCode.PASS, outcome.verdicts
+    assert "6 more have a member's codes" in outcome.check("split-overlap")["explanation"]
+    assert len(listed(outcome.run)) == 6
+    assert outcome.cell("membership")["sample"]["nonmembers"] == 594
+    assert "6 of them have a member's codes in the same order" in planned(workspace)
+
+
+def test_members_among_the_nonmembers_under_other_dates_end_with_that_reason(
+    workspace: Path,
+) -> None:
+    copy_members(workspace, 30, later=400)  # a leak of 5 %, and near-duplicates might be as many
+    write_sound_model(workspace)
+    outcome = check(workspace)
+    assert outcome.code == ExitCode.INCONCLUSIVE
+    assert {(c["verdict"], c["reason"]) for c in outcome.cells.values()} == {
+        ("inconclusive", "split-overlap")
+    }
+    assert "so many that patients may stand in both splits" in planned(workspace)
 
 
 def test_a_few_near_duplicates_are_set_aside_and_a_sound_model_passes(workspace: Path) -> None:

@@ -573,7 +573,7 @@ def escaping_index(directory: Path) -> None:
         (no_weights, r"no weights; expected model\.safetensors"),
         (no_config, r"no config\.json"),
         (adapter_only, "holds an adapter, not a model; merge it"),
-        (adapter_too, "merge the adapter"),
+        (adapter_too, "name that as model.adapter"),
         (broken_config, r"config\.json: is not valid JSON"),
         (custom_code, "trustRemoteCode: true"),
         (no_vocabulary, "vocab_size is missing"),

@@ -315,4 +315,4 @@ def test_a_user_has_no_simulated_backend(simulated_targets: Path) -> None:
     for environment, code in ((os.environ, 0), (plain, 2)):
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False)
         assert done.returncode == code, done.stderr
-    assert "unknown backend 'simulated'; there are huggingface" in done.stderr
+    assert "unknown backend 'simulated'; there are flight, generations, huggingface" in done.stderr

@@ -314,7 +314,7 @@ def test_code_is_refused_unless_it_is_trusted(model: Path, name: str) -> None:
 def test_an_adapter_is_refused(model: Path, name: str) -> None:
     (model / name).parent.mkdir(exist_ok=True)
     (model / name).write_text("{}")
-    refused(model, "merge the adapter into the model")
+    refused(model, "name that as model.adapter")
 
 
 def test_any_file_is_part_of_the_model_s_identity(model: Path) -> None:

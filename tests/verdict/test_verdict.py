@@ -200,6 +200,8 @@ def test_a_split_that_was_not_shown_comparable_does_not_pass() -> None:
         ({"near": 6}, "near-duplicates"),  # of 100 nonmembers, and 5 % are allowed
         ({"near": 2, "set_aside": 0}, "near-duplicates"),  # found, and judged all the same
         ({"near": 5}, None),
+        ({"near": 1, "same_codes": 1}, None),  # a stranger may have them, and 1 % is allowed
+        ({"near": 2, "same_codes": 2}, "split-overlap"),
     ],
 )
 def test_few_near_duplicates_are_set_aside_and_equal_records_are_fatal(

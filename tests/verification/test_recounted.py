@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Mapping
 from dataclasses import replace
 from pathlib import Path
@@ -100,6 +101,7 @@ def code_systems_of(plan: dict[str, Any]) -> dict[str, Any]:
     ("change", "says"),
     [
         (lambda plan: plan["data"].update(nearDuplicates=1), "says 1 near-duplicates"),
+        (lambda plan: plan["data"].update(sameCodes=1), "1 of the same codes"),
         (lambda plan: plan["data"].update(setAside=2), "2 set aside"),
         (lambda plan: plan["data"].update(nonmembers=7), "says 7 nonmembers"),
         (lambda plan: code_systems_of(plan).update(CODES), "codeSystems of job"),
@@ -248,3 +250,22 @@ def test_a_comparison_is_held_against_its_run(
         comment.write_bytes(commented)
     data.unlink()
     assert any("lies here without the comparison.json" in text for text in broken(later))
+
+
+def test_a_trend_is_held_against_its_run(checked: Callable[[str], Checked]) -> None:
+    later, earlier = (checked(name).folder / "run" for name in ("leaking", "sound"))
+    oldest = earlier.parent / "run-before"
+    shutil.copytree(earlier, oldest)
+    code, said = phigate("report", later, "--compare", oldest, "--compare", earlier)
+    assert code == ExitCode.PASS, said
+    assert broken(later) == []
+    assert "2 earlier runs nothing here can show" in " ".join(phigate("verify", later)[1].split())
+    for name in ("trend.json", "trend.html", "trend.md"):
+        path = later / name
+        content = path.read_bytes()
+        path.write_bytes(content.replace(b"fail", b"pass"))
+        assert any("trend" in text for text in broken(later)), name
+        path.write_bytes(content)
+    assert broken(later) == []
+    (later / "trend.json").unlink()
+    assert any("lies here without the trend.json" in text for text in broken(later))

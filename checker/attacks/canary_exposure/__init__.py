@@ -62,7 +62,7 @@ ATTACK = Attack(
     params=CanaryExposureParams,
     needs_whole_record=True,
     measures_patients=False,
-    kinds={"canaries": ("canary", "included", "beacon", "score")},
+    kinds={"canaries": ("canary", "included", "beacon", "natural", "score")},
     metrics=by_name(
         Metric(
             "exposure_bits",

@@ -3,8 +3,15 @@
 Each event is one that the data set has seen: a code drawn evenly over all dated codes, with a value
 that some patient had for it; so each has a token, but codes stand together that never do. Gaps
 between events, the first date, the age and each static fact are drawn from different patients, so
-no patient's history, dates or facts stand in a canary. What the tokenization cannot say whole is
-drawn again, before any coin is thrown, so that included and left-out canaries stay exchangeable.
+no patient's history, dates or facts stand in a canary.
+
+Such a record is an outlier from its first event on, and whoever filters outliers before training
+takes it out unseen; nor does a model keep of it what it would of a patient. So some canaries are
+*natural*: their first and last third go from code to code as patients do, each step one that two of
+them took, and only the third between is drawn evenly, which nobody could guess (arXiv 2502.14921).
+
+What the tokenization cannot say whole is drawn again, before any coin is thrown, so that included
+and left-out canaries stay exchangeable.
 """
 
 from __future__ import annotations
@@ -63,19 +70,27 @@ def draw_canaries(
     """
     rng = np.random.default_rng([settings.seed, 0xCA9A])
     stock = _Stock.of(cohort, tokenizer, rng=rng)
-    wanted = settings.count + settings.beacons
-    records = _well_formed(stock, cohort, tokenizer, settings=settings, wanted=wanted, rng=rng)
+    records, natural = _both_kinds(stock, cohort, tokenizer, settings=settings, rng=rng)
     ids = (first_subject + rng.permutation(subjects_needed(settings))).tolist()
     canaries = tuple(
-        Canary(subject_id=subject, included=throw(record, seed=settings.seed), record=record)
-        for subject, record in zip(ids[: settings.count], records, strict=False)
+        Canary(
+            subject_id=subject,
+            included=throw(record, seed=settings.seed),
+            record=record,
+            natural=is_natural,
+        )
+        for subject, record, is_natural in zip(
+            ids[: settings.count], records, natural, strict=False
+        )
     )
     copies = np.array(ids[settings.count :], dtype=np.int64).reshape(
         settings.beacons, settings.repeats
     )
     beacons = tuple(
-        Beacon(subject_ids=tuple(own), record=record)
-        for own, record in zip(copies.tolist(), records[settings.count :], strict=True)
+        Beacon(subject_ids=tuple(own), record=record, natural=is_natural)
+        for own, record, is_natural in zip(
+            copies.tolist(), records[settings.count :], natural[settings.count :], strict=True
+        )
     )
     return canaries, beacons
 
@@ -106,6 +121,7 @@ class _Stock:
         tokens_before: prefix fields that each canary has.
         events_before: tokens of its own that the birth becomes, 0 or 1.
         unknown: id of the token for what the vocabulary lacks, or -1.
+        steps: from codes to those that follow them in two patients or more.
     """
 
     codes: NDArray[np.int32]
@@ -120,6 +136,7 @@ class _Stock:
     tokens_before: int
     events_before: int
     unknown: int
+    steps: _Steps
 
     @classmethod
     def of(cls, cohort: Cohort, tokenizer: Tokenizer, *, rng: np.random.Generator) -> _Stock:
@@ -159,9 +176,12 @@ class _Stock:
             + (tokenizer.spec.age is not None and len(ages_us) > 0),
             events_before=int(tokenizer.spec.age is None and len(ages_us) > 0),
             unknown=_unknown_id(tokenizer),
+            steps=_Steps.of(codes, donors.code[at], who),
         )
 
-    def draw(self, codes: Sequence[str], *, events: int, rng: np.random.Generator) -> CanaryEvents:
+    def draw(
+        self, codes: Sequence[str], *, events: int, natural: bool, rng: np.random.Generator
+    ) -> CanaryEvents:
         """Draw one record: facts without a time, the birth, facts with a time, events."""
         gaps_us = rng.choice(self.gaps_us, size=events - 1)
         if (span_us := int(gaps_us.sum())) > self.longest_us:
@@ -177,6 +197,11 @@ class _Stock:
             times.append(born - born % _DAY_US)
         dated = [codes[i] for i in facts if i in self.dated_facts]
         which = rng.integers(len(self.codes), size=events)
+        if natural:
+            walked = events // 3
+            which[:walked], which[events - walked :] = (
+                self.steps.walk(walked, rng=rng) for _ in range(2)
+            )
         values: list[float | None] = [None] * (len(names) + len(dated))
         for i in which.tolist():
             value = float(rng.choice(self.values[i]))
@@ -193,6 +218,49 @@ class _Stock:
             and (sequence.field >= 0).sum() == self.tokens_before
             and not (sequence.tokens == self.unknown).any()
         )
+
+
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """From which code to which patients go on, where at least two of them do.
+
+    Args:
+        first: [s] int64, places in the stock's codes, ascending.
+        then: [s] int64, where each step leads.
+        patients: [s] int64, how many take it.
+    """
+
+    first: Ints
+    then: Ints
+    patients: Ints
+
+    @classmethod
+    def of(cls, codes: NDArray[np.int32], told: NDArray[np.int32], who: Ints) -> _Steps:
+        """Count the steps of patients: `told` are their codes in order, `who` has each."""
+        place = np.searchsorted(codes, told)
+        known = codes[np.minimum(place, len(codes) - 1)] == told
+        follows = (who[1:] == who[:-1]) & known[1:] & known[:-1] & (place[1:] != place[:-1])
+        taken = np.stack([place[:-1][follows], place[1:][follows], who[1:][follows]], axis=1)
+        once = np.unique(taken, axis=0)[:, :2]
+        steps, patients = np.unique(once, axis=0, return_counts=True)
+        shared = patients > 1  # a step that one patient took could be recognised
+        return cls(steps[shared, 0], steps[shared, 1], patients[shared].astype(np.int64))
+
+    def walk(self, events: int, *, rng: np.random.Generator) -> Ints:
+        """Return so many codes, as places in the stock's; begun anew where no step leads on."""
+        found: list[int] = []
+        while len(found) < events:
+            begin, end = 0, len(self.first)
+            if found:
+                begin, end = np.searchsorted(self.first, [found[-1], found[-1] + 1]).tolist()
+            if begin == end:
+                begin, end = 0, len(self.first)
+            weight = np.cumsum(self.patients[begin:end])
+            step = begin + int(np.searchsorted(weight, rng.integers(weight[-1]), side="right"))
+            if not found or self.first[step] != found[-1]:
+                found.append(int(self.first[step]))
+            found.append(int(self.then[step]))
+        return np.array(found[:events], dtype=np.int64)
 
 
 def _donors(cohort: Cohort, *, rng: np.random.Generator) -> Records:
@@ -285,6 +353,40 @@ def _unknown_id(tokenizer: Tokenizer) -> int:
 # --- drawing ------------------------------------------------------------------------------------
 
 
+def _both_kinds(
+    stock: _Stock,
+    cohort: Cohort,
+    tokenizer: Tokenizer,
+    *,
+    settings: CanarySettings,
+    rng: np.random.Generator,
+) -> tuple[list[CanaryEvents], list[bool]]:
+    """Draw canaries and then beacons, those that are natural by lot, and say which are."""
+    alike = [round(settings.natural * count) for count in (settings.count, settings.beacons)]
+    if sum(alike) and not len(stock.steps.first):
+        raise DataError(
+            "no step from one code to the next is taken by two patients, so that no canary can"
+            " begin like them; ask for none that is natural"
+        )
+    natural = np.zeros(settings.count + settings.beacons, dtype=np.bool_)
+    for start, size, some in zip(
+        (0, settings.count), (settings.count, settings.beacons), alike, strict=True
+    ):
+        if some:
+            natural[start + rng.permutation(size)[:some]] = True
+    kept: dict[bytes, CanaryEvents] = {}
+    records: list[CanaryEvents | None] = [None] * len(natural)
+    for kind in (False, True):
+        at = np.flatnonzero(natural == kind).tolist()
+        drawn = _well_formed(
+            stock, cohort, tokenizer, settings=settings, wanted=len(at), natural=kind, rng=rng,
+            kept=kept,
+        )  # fmt: skip
+        for place, record in zip(at, drawn, strict=True):
+            records[place] = record
+    return [record for record in records if record is not None], natural.tolist()
+
+
 def _well_formed(
     stock: _Stock,
     cohort: Cohort,
@@ -292,17 +394,19 @@ def _well_formed(
     *,
     settings: CanarySettings,
     wanted: int,
+    natural: bool,
     rng: np.random.Generator,
+    kept: dict[bytes, CanaryEvents],
 ) -> list[CanaryEvents]:
     """Draw until as many records as are wanted have a token for everything and none is another."""
     place = {code: i for i, code in enumerate(cohort.codes)}
     limit = tokenizer.spec.max_length
-    kept: dict[bytes, CanaryEvents] = {}
+    before = len(kept)
     shortest = np.inf
-    for _ in range(ROUNDS):
+    for _ in range(ROUNDS if wanted else 0):
         drawn = [
-            stock.draw(cohort.codes, events=settings.events, rng=rng)
-            for _ in range(wanted - len(kept))
+            stock.draw(cohort.codes, events=settings.events, natural=natural, rng=rng)
+            for _ in range(wanted - len(kept) + before)
         ]
         encoded = tokenizer.encode(columns_of(drawn, place), cohort.codes, partial=True)
         for i, record in enumerate(drawn):
@@ -312,16 +416,19 @@ def _well_formed(
             shortest = min(shortest, len(sequence))
             if limit is None or len(sequence) <= limit:
                 kept.setdefault(sequence.tokens.tobytes(), record)
-        if len(kept) == wanted:
-            return list(kept.values())
+        if len(kept) == before + wanted:
+            break
+    if len(kept) == before + wanted:
+        return list(kept.values())[before:]
     if limit is not None and limit < shortest < np.inf:
         raise DataError(
             f"even the shortest canary of {settings.events} events has {shortest} tokens, but"
             f" tokenization.maxLength is {limit}; ask for fewer events"
         )
     raise DataError(
-        f"of {wanted} canaries only {len(kept)} that differ and have a token for everything could"
-        f" be drawn from {len(stock.codes)} dated codes; ask for fewer of them, or for longer ones"
+        f"of {wanted} canaries only {len(kept) - before} that differ and have a token for"
+        f" everything could be drawn from {len(stock.codes)} dated codes; ask for fewer of them,"
+        " or for longer ones"
     )
 
 

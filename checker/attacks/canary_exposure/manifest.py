@@ -46,6 +46,7 @@ class CanarySettings(JsonModel):
         events: dated events in each.
         beacons: further records that are certainly included, to see that the attack works.
         repeats: how often each beacon stands in the shard, under a subject of its own each time.
+        natural: share of the canaries, and of the beacons, that begin and end like patients.
     """
 
     seed: Annotated[int, Field(ge=0, lt=2**63)]
@@ -53,6 +54,7 @@ class CanarySettings(JsonModel):
     events: Annotated[int, Field(ge=4, le=1000)] = 32
     beacons: Annotated[int, Field(ge=0, le=1000)] = 10
     repeats: Annotated[int, Field(ge=1, le=1000)] = 20
+    natural: Annotated[float, Field(ge=0, le=1)] = 0.0
 
 
 class CanaryEvents(JsonModel):
@@ -86,11 +88,13 @@ class Canary(JsonModel):
         subject_id: in the shard, where it is included.
         included: the coin.
         record: what it holds.
+        natural: whether it begins and ends like a patient.
     """
 
     subject_id: SubjectId
     included: bool
     record: CanaryEvents
+    natural: bool = False
 
 
 class Beacon(JsonModel):
@@ -98,6 +102,7 @@ class Beacon(JsonModel):
 
     subject_ids: Annotated[tuple[SubjectId, ...], Field(min_length=1)]
     record: CanaryEvents
+    natural: bool = False
 
 
 class CanaryManifest(JsonModel):

@@ -31,12 +31,14 @@ class PlantedCanaries:
         sequences: m + b arrays of token ids.
         included: [m + b] bool; True for beacons.
         beacon: [m + b] bool.
+        natural: [m + b] bool, those that begin and end like patients.
     """
 
     sha256: str
     sequences: Sequence[Tokens]
     included: NDArray[np.bool_]
     beacon: NDArray[np.bool_]
+    natural: NDArray[np.bool_]
 
     def __len__(self) -> int:
         """Return the number of canaries and beacons."""
@@ -75,6 +77,9 @@ def open_canaries(
         sequences=_sequences(columns, codes, tokenizer, max_length=max_length, path=path),
         included=np.array([c.included for c in manifest.canaries] + [True] * beacons, np.bool_),
         beacon=np.arange(len(records)) >= len(manifest.canaries),
+        natural=np.array(
+            [c.natural for c in manifest.canaries] + [b.natural for b in manifest.beacons], np.bool_
+        ),
     )
 
 

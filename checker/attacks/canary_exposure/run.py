@@ -23,7 +23,7 @@ def score_canaries(
 
     Returns:
         Columns canary (int32, its place in the manifest; beacons count on from m), included,
-        beacon (bool) and score (float64; higher is more member-like), one row each.
+        beacon, natural (bool) and score (float64; higher is more member-like), one row each.
     """
     found = model.score(planted.sequences, progress=progress)
     return pa.table(
@@ -31,6 +31,7 @@ def score_canaries(
             "canary": pa.array(np.arange(len(planted), dtype=np.int32)),
             "included": pa.array(planted.included),
             "beacon": pa.array(planted.beacon),
+            "natural": pa.array(planted.natural),
             "score": pa.array([scores.loss(one.logprob) for one in found], pa.float64()),
         }
     )

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from checker.attacks.wording import AttackWords
+from checker.attacks.wording import AttackWords, MetricWords
 
 WORDS = AttackWords(
     title="Canary exposure",
@@ -17,5 +17,14 @@ WORDS = AttackWords(
     ),
     row="Canaries: are planted patients told from those left out?",
     counted=("planted canaries", "canaries left out"),
+    numbers={
+        "epsilon_lower_bound_gaussian": MetricWords(
+            "lower bound of ε for Gaussian noise",
+            "ε at the least, for Gaussian noise",
+            "epsilon",
+            "The same guesses, held against every Gaussian trade-off function instead of one (ε, δ)"
+            " alone. It holds where training added Gaussian noise, and judges nothing.",
+        )
+    },
     samples=("{members} canaries planted, {nonmembers} left out",),
 )

@@ -21,6 +21,7 @@ from checker.attacks.identifier_perturbation.measure import AGE_OFFSETS, OTHER_V
 from checker.policy.documents import StaticField
 from checker.records.tokenization import Tokenizer
 from checker.targets import Progress, Sampler, TargetModel, Tokens
+from checker.targets.channels import years_older
 from checker.targets.horizons import continue_within
 
 LARGEST_AGE = 150
@@ -103,7 +104,8 @@ class Perturber:
         for offset in AGE_OFFSETS:
             token = self._age_ids.get(own + offset)
             if token is not None and token != prompt[place]:
-                yield Variant("age", f"{offset:+d}", _replaced(prompt, place, token))
+                changed = years_older(_replaced(prompt, place, token), offset)
+                yield Variant("age", f"{offset:+d}", changed)
 
     def _other_values(self, prompt: Tokens, name: str, values: list[int]) -> Iterable[Variant]:
         place = _first(prompt, values)

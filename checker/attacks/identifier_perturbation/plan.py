@@ -60,6 +60,8 @@ class PerturbationPlanning(Planning[IdentifierPerturbationParams]):
         )
         found, name = builder.label_sets[labels], cell.attacker.name
         rollouts = builder.rollouts(labels, settings, attacker=name)
+        if not rollouts:  # nobody can be asked, so nobody can be asked again
+            return CellJobs(sample, labels, [], alone=asked_alone(found, cell.piece, settings))
 
         def once_more(chosen: NDArray[np.bool_]) -> Work:
             # who is disclosed is not known yet: at most every eligible member is

@@ -10,7 +10,13 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker import stats
-from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
+from checker.attacks.api import (
+    CellEvidence,
+    Measuring,
+    Metric,
+    Observations,
+    ScoredPatients,
+)
 from checker.attacks.families import SplitAuroc
 from checker.attacks.membership_inference import STRONGEST, MembershipInferenceParams
 from checker.attacks.tables import booleans, in_subgroup
@@ -31,6 +37,7 @@ class ScoreObservations(Observations):
     Args:
         member: [n] bool.
         scores: name of the score to [n] float64.
+        patients: [n] pseudonyms.
         half, placebo: of a learned score, [n] each: one of two random halves, and what the
             classifier says where it was to tell them apart; None of any other score.
         blind: of a learned score, what the classifier says where it sees nothing of the model: of
@@ -40,6 +47,7 @@ class ScoreObservations(Observations):
 
     member: NDArray[np.bool_]
     scores: dict[str, Scores]
+    patients: NDArray[np.object_]
     half: NDArray[np.bool_] | None = None
     placebo: Scores | None = None
     blind: tuple[Scores, Scores] | None = None
@@ -95,7 +103,10 @@ class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams
                 )
                 scores["reference-ratio"] = scores["loss"] - reference
         return ScoreObservations(
-            member=booleans(table, "member")[keep], scores=scores, unanswered=unanswered
+            member=booleans(table, "member")[keep],
+            scores=scores,
+            patients=_names(table)[keep],
+            unanswered=unanswered,
         )
 
     def group(
@@ -156,6 +167,14 @@ class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams
         )
         return stats.auroc(first, second, confidence=confidence)
 
+    def scored_patients(
+        self, observations: ScoreObservations, *, params: MembershipInferenceParams
+    ) -> ScoredPatients:
+        """Return everybody's score, by which the control judges."""
+        scores, member = observations.scores[params.score], observations.member
+        names = observations.patients[member].tolist()
+        return ScoredPatients(names, scores[member], scores[~member])
+
     def roc(
         self,
         observations: ScoreObservations,
@@ -167,6 +186,11 @@ class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams
         scores = observations.scores[params.score]
         members, nonmembers = scores[observations.member], scores[~observations.member]
         return stats.roc(members, nonmembers, confidence=confidence)
+
+
+def _names(table: pa.Table) -> NDArray[np.object_]:
+    names: NDArray[np.object_] = table["patient"].to_numpy()
+    return names
 
 
 def _learned(evidence: CellEvidence) -> ScoreObservations:
@@ -188,6 +212,7 @@ def _learned(evidence: CellEvidence) -> ScoreObservations:
     return ScoreObservations(
         member=member[keep],
         scores={name: column(of) for name, of in columns.items()},
+        patients=_names(table)[keep],
         half=booleans(table, "half")[keep],
         placebo=column("placebo"),
         blind=of_all("blind"),

@@ -211,6 +211,7 @@ def _learned(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
             forward_tokens=tokens,
         )
         builder.job_inputs[job.digest] = chunk
+        builder.scored[job.digest] = chunk.patients
         features.append(builder.add(job))
         jobs += [*beside, features[-1]]
     learned = builder.job(

@@ -59,7 +59,7 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
             return DrawnFrom("records", params.length, params.length)
         if not metric.family.of_patients:
             return None
-        return DrawnFrom("records", params.horizon_tokens, params.min_run)
+        return DrawnFrom("records", params.horizon_tokens, _min_tokens(metric, params))
 
     def path(self, params: TrajectoryMemorizationParams) -> str | None:
         """Return the folder of the model that says how alike codes are."""
@@ -159,10 +159,17 @@ def _looked_at(tables: Sequence[pa.Table], subgroup: str) -> dict[str, float]:
 
 
 def _labels(builder: PlanBuilder, cell: _Cell) -> str:
-    params = cell.params
     return builder.record_labels(
-        cell.attacker, horizon_tokens=params.horizon_tokens, min_tokens=params.min_run
+        cell.attacker,
+        horizon_tokens=cell.params.horizon_tokens,
+        min_tokens=_min_tokens(cell.metric, cell.params),
+        of_all=not cell.metric.family.of_patients,
     )
+
+
+def _min_tokens(metric: Metric, params: TrajectoryMemorizationParams) -> int:
+    """Return how much must follow: a run has its length, and any continuation a distance."""
+    return 1 if metric.outcome == "distance" else params.min_run
 
 
 PLAN = TrajectoryPlanning()

@@ -49,6 +49,8 @@ from checker.policy.documents.study import Study
 from checker.policy.documents.submission import Submission
 from checker.policy.documents.target import (
     AuditTarget,
+    ChannelSpec,
+    ChannelTime,
     CodeSystemSpec,
     DataSpec,
     Declaration,
@@ -72,6 +74,8 @@ __all__ = [
     "AttributeClassLibrary",
     "AttributeClassSpec",
     "AuditTarget",
+    "ChannelSpec",
+    "ChannelTime",
     "CodeSet",
     "CodeSystemSpec",
     "ControlSpec",

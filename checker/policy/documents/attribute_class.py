@@ -163,6 +163,13 @@ class PolicyClassSpec(AttributeClassSpec):
         examples=[["hiv", "sud-alcohol", "suicidality"]],
     )
 
+    count_proxies: bool | None = Field(
+        None,
+        description="a proxy that the model names counts as telling the class; who has the class is"
+        " what it was. A class of its own, beside the one without: what most patients have hides a"
+        " leak in what is subtracted",
+    )
+
     use: Text | None = Field(
         None,
         description="take this class from the shipped library, or from a file; everything else that"

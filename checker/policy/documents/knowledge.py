@@ -82,6 +82,16 @@ class Knowledge(Element):
         description="the first N events, or 'all' but the class in question",
         examples=[10, "all"],
     )
+    tokens: Annotated[
+        Annotated[int, Field(ge=1)] | None,
+        Selector(lambda n: f"what the first {n} tokens hold", "number"),
+    ] = Field(
+        None,
+        description="the events that lie whole within the model's first N tokens of the record, its"
+        " beginning, static facts and time tokens counted; prompts of N codes are counted so where"
+        " records are token sequences",
+        examples=[20],
+    )
     last: Annotated[Annotated[int, Field(ge=1)] | None, Selector(_last, "number", chooses=True)] = (
         Field(
             None,
@@ -129,14 +139,19 @@ class Knowledge(Element):
             name: selector.joined([getattr(piece, name) for piece in pieces])
             for name, selector in cls.selectors().items()
         }
-        if values["events"] == "all":  # nothing is left to be chosen from
-            values |= {name: None for name, one in cls.selectors().items() if one.chooses}
+        if values["events"] == "all":  # nothing is left to be known beside
+            values |= dict.fromkeys(cls.parts())
         return cls.model_validate(values)
 
     @classmethod
     def choices(cls) -> tuple[str, ...]:
         """Return the fields that choose single events."""
         return tuple(name for name, one in cls.selectors().items() if one.chooses)
+
+    @classmethod
+    def parts(cls) -> tuple[str, ...]:
+        """Return the fields to which `events: all` leaves nothing."""
+        return ("tokens", *cls.choices())
 
     @property
     def chooses_events(self) -> bool:
@@ -146,7 +161,7 @@ class Knowledge(Element):
     @property
     def includes_events(self) -> bool:
         """Whether any event at all may be known, and not only static facts."""
-        return self.chooses_events or bool(self.events)
+        return self.chooses_events or bool(self.events or self.tokens)
 
     def in_words(self) -> str:
         """Return what is known, for a reader of the report."""

@@ -3,7 +3,8 @@
 Authorities, boards and experts ask for more than an audit can measure: where the data came from, on
 which ground, who may have the model, who answers for what is left. The owner writes it down once,
 here; reports and annexes repeat it as a declaration, and say of what is not here that it was not
-declared. Nothing is judged by it.
+declared. Nothing is judged by it, but for a guarantee of differential privacy, which planted
+canaries may disprove.
 """
 
 from __future__ import annotations

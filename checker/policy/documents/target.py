@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 from pydantic import Field
 
@@ -34,7 +34,18 @@ class ModelSpec(Element):
     backend: str = Field(
         "huggingface", description="what loads the model: huggingface, or a plug-in"
     )
-    path: Text = Field(description="local directory, relative to this file", examples=["./model"])
+    path: Annotated[str, Field(max_length=10_000)] = Field(
+        "",
+        description="local directory or file, relative to this file; some backends can do without",
+        examples=["./model"],
+    )
+    options: dict[str, Any] | None = Field(None, description="what the backend takes besides")
+    adapter: Text | None = Field(
+        None,
+        description="local directory of a LoRA adapter, as peft saves it, that the model at `path`"
+        " is released with",
+        examples=["./adapter"],
+    )
     device: Annotated[
         str, Field(pattern=r"^(auto|cpu|cuda(:[0-9]+)?)$"), Form("auto, cpu, cuda or cuda:N")
     ] = Field("auto", description="auto, cpu, cuda or cuda:N")
@@ -110,6 +121,66 @@ class ValueBins(Element):
     )
 
 
+Channel = Annotated[
+    str,
+    Field(pattern=r"^[a-z][a-z0-9_]{0,63}$"),
+    Form("a name as of a Python argument, such as token_type_ids"),
+]
+Number = Annotated[float, Field(allow_inf_nan=False, ge=-1e9, le=1e9)]
+
+
+class ChannelTime(Element):
+    """Counts the time at which a token's event happened."""
+
+    since: Literal["birth", "first", "epoch"] = Field(
+        "birth",
+        description="counted from the patient's birth, his first dated event or 1970-01-01",
+    )
+    unit: Gap = Field(
+        "1d", description="what is counted: 1d, 1y (365.25 days), 365d", examples=["1d"]
+    )
+    front: Literal["first", "zero"] = Field(
+        "first",
+        description="what tokens in front of the first dated event have: its value, or 0",
+    )
+
+
+class ChannelSpec(Element):
+    """A number that the model is given beside each token id.
+
+    Either it counts time, or it follows from the tokens alone. Drawn tokens go on with it: at each
+    the value grows by `each` and by what `adds` says of the token, or becomes what `sets` says. Of
+    a channel that counts time, time tokens add the middle of their gaps unless `adds` says more.
+    """
+
+    time: ChannelTime | None = Field(
+        None, description="counts time; left out where the channel follows from the tokens"
+    )
+    start: Number = Field(0.0, description="of the first token, but for its own change")
+    each: Number = Field(0.0, description="growth from token to token: 1 counts positions")
+    adds: dict[Exact, Number] = Field(
+        {}, description="growth at tokens: by glob over their spelling, the first that matches",
+        examples=[{"[VS]": 1}],
+    )  # fmt: skip
+    sets: dict[Exact, Number] = Field(
+        {},
+        description="value at tokens: by glob over their spelling, the first that matches",
+        examples=[{"LAB//*": 2, "*": 0}],
+    )
+    modulo: Annotated[float, Field(gt=0, le=1e9)] | None = Field(
+        None,
+        description="the value goes round after so much above start: 2 alternates",
+        examples=[2],
+    )
+    takes_effect: Literal["at", "after"] = Field(
+        "at", description="whether a token's change holds for itself, or from the next token on"
+    )
+    whole: bool = Field(True, description="the model is told whole numbers, rounded down")
+    most: Number | None = Field(
+        None, description="larger values are told as this one", examples=[511]
+    )
+
+
 class TokenizationSpec(Element):
     """How a patient's events become the model's tokens."""
 
@@ -123,6 +194,12 @@ class TokenizationSpec(Element):
         description="parquet file with a row a token, as the trainer's own loader made the records"
         " (docs/targets.md); the rules of time, values and order are then not used",
         examples=["./tokens.parquet"],
+    )
+    channels: dict[Channel, ChannelSpec] = Field(
+        {},
+        description="what the model is given beside token ids, by the name of its input: ages,"
+        " segments, positions",
+        examples=[{"token_type_ids": {"adds": {"[VS]": 1}, "modulo": 2}}],
     )
     specials: Specials = Field(
         Specials(), description="special tokens, by their spelling in the vocabulary"

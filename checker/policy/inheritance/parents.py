@@ -94,6 +94,12 @@ class References:
             return None
         return self._named(named["name"], named["version"], (resource("policies"),))
 
+    def newest_shipped(self, name: str) -> str | None:
+        """Return how the newest shipped policy of a name is referred to: "baseline-gated@2"."""
+        held = [self._read(file).document for file in versions_of(name, resource("policies"))]
+        majors = [int(one.metadata.major) for one in held]
+        return f"{name}@{max(majors)}" if majors else None
+
     def _named(self, name: str, version: str, places: Sequence[Path]) -> Located[LeakagePolicy]:
         try:
             return self._held(name, version, places)

@@ -79,6 +79,8 @@ ATTRIBUTE_CLASS = Parts(
         "anyOf": Fixed("a pool keeps its classes; make another pool of others"),
         "exclude": CodesRule("exclusions only shrink", inverse=True),
         "proxies": CodesRule("proxies only grow"),
+        # what patients have anyway would thin out what the class alone shows
+        "countProxies": Fixed("a class keeps what counts as telling it; make another class"),
         "traps": Grows("traps only grow"),
         "notes": _WORDS,
         "words": _WORDS,

@@ -8,7 +8,8 @@ away cannot be reached in 100, and codes removed from the prompt need never recu
 
 Where the cut stands:
 
-* `events: N`: behind the first N events, whatever they are.
+* `events: N`: behind the first N events, whatever they are; `tokens: N`: behind the last event that
+  lies whole within the first N tokens of the record.
 * `events: all`, `last`, `random`, `codeTypes`: these choose among the events before the class's
   first definitive or strong code (the first one behind the N events, where N are known too),
   because what is to be told must still lie ahead. The cut is behind the last event known, not right

@@ -13,6 +13,7 @@ from checker.policy import ResolvedAttacker
 from checker.records.prompts.encoding import PromptEncoder
 from checker.records.prompts.knowledge import KnownEvents
 from checker.records.prompts.source import ClassPlaces, Flags, Positions, PromptSource
+from checker.targets.channels import told_channels
 
 DISTINCT_PROMPTS_NEEDED = 0.8
 """Below this share of distinct prompts an excess says nothing (METHODS §1)."""
@@ -77,12 +78,16 @@ class Prompts:
 
 
 def prompt_key(tokens: NDArray[np.int32]) -> bytes:
-    """Return 16 bytes that name a prompt: equal prompts of different patients are one prompt."""
-    return hashlib.blake2b(
-        np.ascontiguousarray(tokens, dtype="<i4").tobytes(),
-        digest_size=16,
-        person=b"phigate-prompt",
-    ).digest()
+    """Return 16 bytes that name a prompt: equal prompts of different patients are one prompt.
+
+    Equal are those of which a model is told the same, in all of its channels.
+    """
+    told = [np.ascontiguousarray(tokens, dtype="<i4").tobytes()]
+    told += [
+        np.ascontiguousarray(values, dtype="<f8").tobytes()
+        for _, values in sorted(told_channels(tokens).items())
+    ]
+    return hashlib.blake2b(b"".join(told), digest_size=16, person=b"phigate-prompt").digest()
 
 
 def build_prompts(

@@ -19,6 +19,7 @@ from checker.records.tokenization import (
     Tokenizer,
     leading_specials,
 )
+from checker.targets.channels import all_told_anew
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +86,8 @@ class PromptEncoder:
             days=records.time_days[at],
             tokenizer=self.source.tokenizer,
         )
-        return tokens[keep], np.bincount(row[keep], minlength=len(rows))
+        lengths = np.bincount(row[keep], minlength=len(rows))
+        return all_told_anew(tokens[keep], lengths), lengths
 
     def _known_facts(self, kind: NDArray[np.int8], field: NDArray[np.int16]) -> Flags:
         """Flag the static prefix as far as the attacker needs it.

@@ -22,7 +22,7 @@ class KnownEvents:
 
     Args:
         source: the patients.
-        first: so many events are known anyway.
+        first: [n] int64, so many events are known anyway.
         limit: [n] int64, first event that cannot be known, at least `first`.
         is_comparable: [n] bool, there is a place for the cut.
         pool: [codes] bool, events of these codes between `first` and `limit` may be chosen; None
@@ -33,7 +33,7 @@ class KnownEvents:
     """
 
     source: PromptSource
-    first: int
+    first: Positions
     limit: Positions
     is_comparable: Flags
     pool: Flags | None
@@ -52,10 +52,15 @@ class KnownEvents:
         counted: Flags,
     ) -> KnownEvents:
         """Find out how far knowledge may reach."""
-        n = len(source.records)
         knows = attacker.knows
-        first = knows.events if isinstance(knows.events, int) else 0
-        limit = np.full(n, first, dtype=np.int64)
+        first = np.full(
+            len(source.records),
+            knows.events if isinstance(knows.events, int) else 0,
+            dtype=np.int64,
+        )
+        if knows.tokens:
+            first = np.maximum(first, _within(source, tokens=knows.tokens))
+        limit = first
         if knows.chooses_events:
             is_asked = bool(counted.any())
             limit = _limits(source, standing, first=first, is_asked=is_asked)
@@ -75,7 +80,7 @@ class KnownEvents:
         """Return the number of each patient's first event behind the last one known."""
         if self.pool is None:
             return self.limit[rows]
-        cut = np.full(len(rows), self.first, dtype=np.int64)
+        cut = self.first[rows]
         for part in blocks(self._reach(rows)):
             known, reach = self.chosen(rows[part])
             number = np.arange(len(known)) - np.repeat(np.cumsum(reach) - reach, reach)
@@ -93,7 +98,7 @@ class KnownEvents:
         reach = self._reach(rows)
         row = np.repeat(np.arange(len(rows)), reach)
         number = np.arange(len(row)) - np.repeat(np.cumsum(reach) - reach, reach)
-        known = number < self.first
+        known = number < np.repeat(self.first[rows], reach)
         assert self.pool is not None  # callers choose only where there is a choice
         places = self.source.positions
         code = self.source.records.code[places.token[places.first[rows][row] + number]]
@@ -114,15 +119,25 @@ class KnownEvents:
         return np.minimum(self.limit[rows], self.source.positions.size[rows])
 
 
+def _within(source: PromptSource, *, tokens: int) -> Positions:
+    """Return how many events of each patient lie whole within so many first tokens, [n]."""
+    places, offsets = source.positions, source.records.offsets[:-1].astype(np.int64)
+    ends = np.append(places.starts[1:], 0).astype(np.int64)  # one ends where the next begins
+    has = places.size > 0
+    ends[places.first[1:][has] - 1] = places.end[has]
+    row = np.repeat(np.arange(len(offsets)), places.size)
+    return np.bincount(row[ends - offsets[row] <= tokens], minlength=len(offsets))
+
+
 def _limits(
-    source: PromptSource, standing: ClassPlaces, *, first: int, is_asked: bool
+    source: PromptSource, standing: ClassPlaces, *, first: Positions, is_asked: bool
 ) -> Positions:
     """Return each patient's first event that cannot be known, [n]; -1 where there is no such place.
 
     Args:
         source: the patients.
         standing: of the class.
-        first: so many events are known anyway.
+        first: [n] int64, so many events are known anyway.
         is_asked: whether a class is in question.
     """
     places = source.positions
@@ -133,7 +148,7 @@ def _limits(
         unseen, seen = (places.before(at) for at in (windows.seen_from, windows.seen_to))
         begin = np.maximum(first, unseen)
         return np.where(seen > begin, begin + (seen - begin) // 2, -1)
-    start = places.begin(np.full(len(size), first, dtype=np.int64))
+    start = places.begin(first)
     told = np.append(standing.counted, np.iinfo(np.int64).max)
     next_told = told[np.searchsorted(standing.counted, start)]
     has = next_told < places.end

@@ -23,6 +23,11 @@ _UNIT_US: Final = {
 }
 
 
+def duration_us(written: str) -> float:
+    """Return a duration such as 7d in microseconds."""
+    return float(written[:-1]) * _UNIT_US[written[-1]]
+
+
 def upper_limits_us(bins: Sequence[TimeBin]) -> NDArray[np.int64]:
     """Return the longest gap of each time bin, the last one without end."""
     limits: list[int] = []
@@ -35,7 +40,7 @@ def upper_limits_us(bins: Sequence[TimeBin]) -> NDArray[np.int64]:
                 " every entry but the last has one"
             )
         if bin_.up_to is not None:
-            limits.append(round(float(bin_.up_to[:-1]) * _UNIT_US[bin_.up_to[-1]]))
+            limits.append(round(duration_us(bin_.up_to)))
             if len(limits) > 1 and limits[-1] <= limits[-2]:
                 raise DataError(
                     f"tokenization.time: 'upTo: {bin_.up_to}' is not above the one before"

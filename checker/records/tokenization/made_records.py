@@ -26,6 +26,7 @@ from numpy.typing import NDArray
 from checker.canonical import digest
 from checker.errors import DataError
 from checker.policy.documents import TokenizationSpec
+from checker.records.tokenization.channels import births
 from checker.records.tokenization.dictionary import Dictionary, open_parts, pick
 from checker.records.tokenization.records import (
     DAY_US,
@@ -41,8 +42,9 @@ from checker.records.tokenization.records import (
 )
 from checker.records.tokenization.sequences import ABSENT, ages
 from checker.records.tokenization.token_tables import read_table
-from checker.records.tokenization.tokenizer import UNKNOWN_LIMIT, Tokenizer
+from checker.records.tokenization.tokenizer import UNKNOWN_LIMIT, Tokenizer, spec_of
 from checker.records.tokenization.vocabulary import Vocabulary
+from checker.targets.channels import years_older
 
 STRANGE_SHARE: Final = 0.01
 """Of a table's events, so many may have a code that their patient's record does not hold."""
@@ -62,7 +64,7 @@ class MadeRecords(Tokenizer):
     def __init__(self, spec: TokenizationSpec, *, vocabulary: Vocabulary, base: Path) -> None:
         super().__init__(spec, vocabulary=vocabulary, base=base)
         assert spec.records is not None  # `make_tokenizer` asks
-        self.table = read_table(base / spec.records)
+        self.table = read_table(base / spec.records, channels=tuple(spec.channels))
         known = np.array(sorted(vocabulary.ids.values()), dtype=np.int64)
         strange = np.setdiff1d(self.table.token, known)
         if len(strange):
@@ -77,7 +79,7 @@ class MadeRecords(Tokenizer):
     @property
     def sha256(self) -> str:
         """Digest of everything that decides which tokens a record becomes."""
-        spec = self.spec.model_dump(mode="json", exclude={"records"})  # where it lies
+        spec = spec_of(self.spec, "records")  # where it lies
         return digest(
             {"spec": spec, "vocabulary": self.vocabulary.sha256, "records": self.table.sha256}
         )
@@ -127,6 +129,10 @@ class MadeRecords(Tokenizer):
         coverage = _coverage(records, counted, code[_first_of_events(kind, event, row)], codes)
         if not partial:
             self._check_left_out(records.code[counted], coverage, codes)
+        if self.channels:
+            own = self._with_channels(
+                own, offsets, kind, tokens, births(records, dictionary.birth), partial=partial
+            )
         return TokenizedRecords(
             tokens=own,
             offsets=offsets,
@@ -138,6 +144,39 @@ class MadeRecords(Tokenizer):
             **self._facts(records, dictionary, codes),
             coverage=coverage,
         )
+
+    def _with_channels(
+        self,
+        own: NDArray[np.int32],
+        offsets: NDArray[np.int64],
+        kind: NDArray[np.int8],
+        rows: NDArray[np.int64],
+        birth_us: NDArray[np.int64],
+        *,
+        partial: bool,
+    ) -> NDArray[np.int32]:
+        """Return tokens, which stand in some rows of the table, with their channels."""
+        table = self.table
+        time_us = _own_times(table.time_us[rows], kind, offsets)
+        made = self._channels.of(
+            own,
+            offsets,
+            kind=kind,
+            time_us=time_us,
+            birth_us=birth_us,
+        )
+        found = self._channels.agreed(
+            made,
+            {name: column[rows] for name, column in table.channels.items()},
+            kind=kind,
+            time_us=time_us,
+            offsets=offsets,
+            file=table.file,
+            strict=self._strict and not partial,
+        )
+        if self._strict:
+            self._channels.check_varied(found, patients=len(offsets) - 1)
+        return years_older(found, self._age_shift)
 
     def survey(self, records: Records, codes: Sequence[str], *, partial: bool = False) -> Survey:
         """Look at patients as the table tells them; see `Tokenizer.survey`."""
@@ -426,6 +465,21 @@ def _days(
     own = row[times] == row[dated[following]]
     days[times[own]] = days[dated[following[own]]]
     return days
+
+
+def _own_times(
+    time_us: NDArray[np.int64], kind: NDArray[np.int8], offsets: NDArray[np.int64]
+) -> NDArray[np.int64]:
+    """Return when each token is: a time token at the event that it stands before, [T]."""
+    dated = np.flatnonzero((kind == KIND_EVENT) & (time_us != STATIC_TIME))
+    own = np.where(kind == KIND_EVENT, time_us, STATIC_TIME)
+    times = np.flatnonzero(kind == KIND_TIME)
+    following = np.searchsorted(dated, times)
+    times, following = times[following < len(dated)], following[following < len(dated)]
+    row = np.searchsorted(offsets, np.arange(len(kind)), side="right")
+    same = row[times] == row[dated[following]]
+    own[times[same]] = time_us[dated[following[same]]]
+    return own
 
 
 def _coverage(

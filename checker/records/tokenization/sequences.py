@@ -85,6 +85,33 @@ class Columns(TypedDict):
     time_days: NDArray[np.float32]
 
 
+@dataclass(frozen=True, slots=True)
+class Placement:
+    """Where the events of a stream stand among T tokens.
+
+    Args:
+        coded: which events have a token.
+        at: its place, each.
+        timed: which have a time token.
+        first: its place, each.
+        valued: places of the tokens that have one of their value behind them.
+    """
+
+    coded: NDArray[np.int64]
+    at: NDArray[np.int64]
+    timed: NDArray[np.int64]
+    first: NDArray[np.int64]
+    valued: NDArray[np.int64]
+
+    def times(self, stream: EventStream, count: int) -> NDArray[np.int64]:
+        """Return when each of `count` tokens is: [T] int64, STATIC_TIME in front and at the end."""
+        when = np.full(count, STATIC_TIME, dtype=np.int64)
+        when[self.at] = stream.time_us[self.coded]
+        when[self.first] = stream.time_us[self.timed]
+        when[self.valued + 1] = when[self.valued]
+        return when
+
+
 def lay_out(
     stream: EventStream,
     prefix: Sequence[PrefixField],
@@ -93,7 +120,7 @@ def lay_out(
     bos: Sequence[int],
     eos: int,
     time_token: NDArray[np.int32],
-) -> Columns:
+) -> tuple[Columns, Placement]:
     """Lay out BOS, prefix, static codes, events with their time and value tokens, and EOS.
 
     Args:
@@ -103,6 +130,9 @@ def lay_out(
         bos: ids of the first tokens, in order; none where there is no BOS.
         eos: id of the last token, or ABSENT.
         time_token: [k] int32, token before each event, or ABSENT.
+
+    Returns:
+        The columns, and where each event stands in them.
     """
     before = np.full(n, len(bos), dtype=np.int64)
     for field in prefix:
@@ -133,7 +163,7 @@ def lay_out(
     for column in (columns["kind"], columns["event"], columns["code"], columns["time_days"]):
         column[valued + 1] = column[valued]
     columns["tokens"][valued + 1] = stream.value_token[has_value]
-    return columns
+    return columns, Placement(coded, at[coded], timed, first[timed], valued)
 
 
 def join(parts: Sequence[Columns]) -> Columns:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -43,6 +44,7 @@ class TokenTable:
         codes: as the table spells them.
         sha256: of the file.
         file: the file, for messages.
+        channels: by name, [T] float64, what the model is told beside the token.
     """
 
     subject_id: NDArray[np.int64]
@@ -56,10 +58,15 @@ class TokenTable:
     codes: tuple[str, ...]
     sha256: str
     file: str
+    channels: dict[str, NDArray[np.float64]] = field(default_factory=dict)
 
 
-def read_table(path: Path) -> TokenTable:
+def read_table(path: Path, *, channels: Sequence[str] = ()) -> TokenTable:
     """Read a parquet file with the columns COLUMNS, a row a token.
+
+    Args:
+        path: of the file.
+        channels: further columns that it must have, a number in each row.
 
     Raises:
         DataError: it cannot be read, or is not such a table.
@@ -71,7 +78,7 @@ def read_table(path: Path) -> TokenTable:
         raise DataError("there is no such file; check tokenization.records", file=path) from error
     except (pa.ArrowException, OSError) as error:
         raise DataError(f"is not a whole parquet file: {error}", file=path) from error
-    _check_columns(table, path)
+    _check_columns(table, path, channels)
     if not table.num_rows:
         raise DataError("holds no tokens", file=path)
     row_subject = _integers(table, "subject_id", path)
@@ -106,22 +113,30 @@ def read_table(path: Path) -> TokenTable:
         codes=tuple(texts.dictionary.to_pylist()),
         sha256=sha256,
         file=str(path),
+        channels={name: _numbers_of(table[name], name, path) for name in channels},
     )
 
 
-def _check_columns(table: pa.Table, path: Path) -> None:
+def _check_columns(table: pa.Table, path: Path, channels: Sequence[str]) -> None:
     for name in COLUMNS:
         if table.column_names.count(name) != 1:
             raise DataError(
                 f"has no column '{name}', or two; a token table has {', '.join(COLUMNS)}", file=path
             )
-    if others := [name for name in table.column_names if name not in COLUMNS]:
+    if others := [name for name in table.column_names if name not in (*COLUMNS, *channels)]:
         raise DataError(
-            f"has the column '{others[0]}', which would go to the model beside the ids, and no"
-            " backend here takes one; if the model does not take it either, write the table"
-            " without it",
+            f"has the column '{others[0]}', which would go to the model beside the ids, and"
+            " tokenization.channels does not say what it is; if the model does not take it, write"
+            " the table without it",
             file=path,
         )
+    for name in channels:
+        if table.column_names.count(name) != 1:
+            raise DataError(
+                f"has no column '{name}', or two; tokenization.channels declares it, so the table"
+                " tells its value at each token",
+                file=path,
+            )
     for name in ("subject_id", "token", "kind"):
         if table[name].null_count:
             raise DataError(f"has rows without '{name}'", file=path)
@@ -136,6 +151,16 @@ def _integers(
         raise DataError(f"column '{name}' does not hold integers: {error}", file=path) from error
     column = column if missing is None else column.fill_null(missing)
     return np.asarray(column.to_numpy())
+
+
+def _numbers_of(column: pa.ChunkedArray, name: str, path: Path) -> NDArray[np.float64]:
+    try:
+        numbers = column.cast(pa.float64()).to_numpy()
+    except pa.ArrowException as error:
+        raise DataError(f"column '{name}' does not hold numbers: {error}", file=path) from error
+    if not np.isfinite(numbers).all():
+        raise DataError(f"column '{name}' has rows without a number", file=path)
+    return np.asarray(numbers)
 
 
 def _times(column: pa.ChunkedArray, path: Path) -> NDArray[np.int64]:

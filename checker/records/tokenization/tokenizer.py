@@ -24,7 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import meds
 import numpy as np
@@ -34,6 +34,7 @@ from checker.canonical import digest
 from checker.errors import DataError
 from checker.plugins import suggestion
 from checker.policy.documents import StaticField, TokenizationSpec
+from checker.records.tokenization.channels import Channels, births
 from checker.records.tokenization.declared import ordered_prefix, upper_limits_us
 from checker.records.tokenization.dictionary import Dictionary, open_parts, pick, unknown_counts
 from checker.records.tokenization.records import (
@@ -56,6 +57,7 @@ from checker.records.tokenization.sequences import (
 )
 from checker.records.tokenization.values import BinTable, bin_table, load_bins
 from checker.records.tokenization.vocabulary import Vocabulary
+from checker.targets.channels import ChannelRule
 
 UNKNOWN_LIMIT: Final = 0.05
 """Largest share of events, or of one prefix field's tokens, that the vocabulary may lack."""
@@ -132,7 +134,7 @@ class Tokenizer:
         """Digest of everything that decides which tokens a record becomes."""
         return digest(
             {
-                "spec": self.spec.model_dump(mode="json"),
+                "spec": spec_of(self.spec),
                 "vocabulary": self.vocabulary.sha256,
                 "edges": {code: edges.tolist() for code, edges in self._edges.items()},
                 **({} if self._bin_tokens is None else {"binTokens": dict(self._bin_tokens)}),
@@ -205,6 +207,15 @@ class Tokenizer:
             if matches(token)
         }
 
+    @cached_property
+    def _channels(self) -> Channels:
+        return Channels(self.spec.channels, vocabulary=self.vocabulary, gaps=self.time_gaps_days)
+
+    @property
+    def channels(self) -> tuple[ChannelRule, ...]:
+        """What the model is told beside token ids, and how each goes on; none as a rule."""
+        return self._channels.rules
+
     # --- tokens as codes ------------------------------------------------------------------------
 
     def token_code(self, token_id: int) -> str | None:
@@ -273,8 +284,11 @@ class Tokenizer:
         facts = _Facts.joined([own for _, own in parts])
         if self._strict and not partial:
             self._check(facts, dictionary)
+        columns = join([columns for columns, _ in parts])
+        if self._strict:
+            self._channels.check_varied(columns["tokens"], patients=len(records))
         return TokenizedRecords(
-            **join([columns for columns, _ in parts]),
+            **columns,
             age_years=facts.last_age.astype(np.float32),
             static_values=self._static_values(facts, codes),
             coverage=facts.coverage,
@@ -351,7 +365,7 @@ class Tokenizer:
         """Tokenize some of the patients."""
         stream, facts = self._read(records, dictionary)
         prefix = self._prefix(facts, dictionary)
-        columns = lay_out(
+        columns, placement = lay_out(
             stream,
             [PrefixField(np.where(f.token == UNKNOWN, self._unk, f.token), f.code) for f in prefix],
             n=len(records),
@@ -359,6 +373,15 @@ class Tokenizer:
             eos=self._eos,
             time_token=self._time_tokens_before(stream),
         )
+        if self._channels.rules:
+            columns["tokens"] = self._channels.of(
+                columns["tokens"],
+                columns["offsets"],
+                kind=columns["kind"],
+                time_us=placement.times(stream, len(columns["kind"])),
+                birth_us=births(records, dictionary.birth),
+                years_older=self._age_shift,
+            )
         return columns, facts
 
     def _prefix(self, facts: _Facts, dictionary: Dictionary) -> list[PrefixField]:
@@ -598,6 +621,12 @@ class Tokenizer:
                 f" tokenization.{'age' if name == 'age' else 'static'}",
                 file=self.vocabulary.file,
             )
+
+
+def spec_of(spec: TokenizationSpec, *left_out: str) -> dict[str, Any]:
+    """Return what a digest is made of: rules that a target does not have leave no trace."""
+    exclude = {*left_out, *(() if spec.channels else ("channels",))}
+    return spec.model_dump(mode="json", exclude=exclude)
 
 
 def _matching(globs: Sequence[str], codes: Sequence[str]) -> NDArray[np.bool_]:

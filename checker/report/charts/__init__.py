@@ -9,6 +9,7 @@ from checker.report.charts.ladder import ladder_chart
 from checker.report.charts.leakage import leakage_charts
 from checker.report.charts.membership import roc_charts
 from checker.report.charts.overview import overview_chart
+from checker.report.charts.people import people_charts
 from checker.report.charts.perturbation import perturbation_charts
 from checker.report.charts.power import power_charts
 
@@ -18,6 +19,7 @@ __all__ = [
     "ladder_chart",
     "leakage_charts",
     "overview_chart",
+    "people_charts",
     "perturbation_charts",
     "power_charts",
     "roc_charts",

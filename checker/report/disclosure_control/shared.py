@@ -49,6 +49,7 @@ from checker.report.model import (
     SamplingReport,
     StudyReport,
     TargetRef,
+    TokenShares,
     WaiverReport,
 )
 from checker.report.wording.decision import level
@@ -59,7 +60,7 @@ from checker.stats.estimate import ReportedEstimate
 from checker.verdict.checks import AdmissibilityCheck
 
 _CURVE_STEP = 0.05
-_NEVER_SHOWN = ("placebo", "p_value", "roc", "power", "stopped_early")
+_NEVER_SHOWN = ("placebo", "p_value", "roc", "standing_out", "power", "stopped_early")
 _OF_A_CELL = ("estimate", "members", "nonmembers", "reported", *_NEVER_SHOWN, "sample")
 """Of what is withheld wherever it might be, so that the list does not tell what there was."""
 
@@ -185,7 +186,7 @@ class _SharedReport:
         family = family_of(cell)
         if name == "p_value":
             return cell.verdict == "fail"
-        if name == "roc":
+        if name in {"roc", "standing_out"}:
             return family.separates_splits
         if name in {"nonmembers", "placebo"}:
             return family.is_excess
@@ -305,6 +306,7 @@ class _SharedReport:
                 "members": members,
                 "nonmembers": nonmembers,
                 "unknown_token_share": round(target.unknown_token_share, 3),
+                "token_shares": _token_shares(target.token_shares),
             }
         )
 
@@ -344,9 +346,20 @@ def _remedy(cell: CellReport) -> Remedy | None:
 
 
 def _policy(policy: PolicyRef) -> PolicyRef:
-    """Withhold how many codes of a class there are: a patient may have the only one."""
-    classes = [one.model_copy(update={"codes_in_data": None}) for one in policy.attribute_classes]
+    """Withhold how many codes of a class there are, and whom of it nobody reaches.
+
+    A patient may have the only code. That more than a few are out of reach is said.
+    """
+    gone = {"codes_in_data": None, "depth": None}
+    classes = [one.model_copy(update=gone) for one in policy.attribute_classes]
     return policy.model_copy(update={"attribute_classes": classes})
+
+
+def _token_shares(shares: TokenShares | None) -> TokenShares | None:
+    """Keep what depends on windows alone: which tokens are told counts those who have a class."""
+    if shares is None or not shares.scored:
+        return None
+    return TokenShares(continued=None, scored=None, beyond=round(shares.beyond, 2))
 
 
 _PATIENTS_COUNTED = ("patients", "tokens")

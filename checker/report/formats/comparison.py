@@ -35,7 +35,7 @@ NOTE = (
 ROWS_SHOWN = 40
 """Of a comment, which may hold 65,536 characters: what it leaves out is counted."""
 
-_STYLES = {"worse": "bold red", "better": "green"}
+CHANGE_STYLES = {"worse": "bold red", "better": "green"}
 
 
 def print_comparison(found: Comparison, console: Console) -> None:
@@ -50,7 +50,7 @@ def print_comparison(found: Comparison, console: Console) -> None:
     for change in found.changes:
         table.add_row(
             Text(f"{shorten(change.title, 80)}\n{plain(change.id)}"),
-            Text(outcome(change), style=_STYLES.get(change.direction, "")),
+            Text(outcome(change), style=CHANGE_STYLES.get(change.direction, "")),
             Text(difference(change)),
             Text(cell_words(change.before, change.metric)),
             Text(cell_words(change.after, change.metric)),
@@ -67,6 +67,9 @@ def render_comparison(found: Comparison) -> str:
         .get_template("comparison.html.j2")
         .render(
             found=found,
+            last=found.after,
+            cautions=found.cautions,
+            reports=[("Earlier", found.before), ("Later", found.after)],
             style=Markup(style),  # ours, shipped with the package
             policy_header=content_policy(style),
             note=NOTE,
@@ -81,7 +84,7 @@ def render_comparison(found: Comparison) -> str:
 
 def render_comparison_markdown(found: Comparison) -> str:
     """Render a comparison for a comment: what changed, and how much more there is."""
-    changed = [one for one in found.changes if _is_changed(one)]
+    changed = [one for one in found.changes if is_changed(one)]
     shown = changed[:ROWS_SHOWN]
     parts = [[f"**{CONFIDENTIAL}**"]] if found.audience == "internal" else []
     parts += [["### Compared with an earlier run"], [escape(summary(found))]]
@@ -107,7 +110,7 @@ def render_comparison_markdown(found: Comparison) -> str:
     return "\n\n".join("\n".join(lines) for lines in parts) + "\n"
 
 
-def _is_changed(one: CellChange) -> bool:
+def is_changed(one: CellChange) -> bool:
     """Whether a comment tells of a cell: its leakage, its verdict or its being there changed."""
     verdicts = {found and (found.verdict, found.waived) for found in (one.before, one.after)}
     return one.direction in {"worse", "better"} or len(verdicts) == 2
@@ -121,8 +124,16 @@ PAGES: Mapping[str, Callable[[Comparison], str]] = MappingProxyType(
 
 def summary(found: Comparison) -> str:
     """Say in a sentence what got better or worse."""
-    worse, better = found.count("worse"), found.count("better")
     before, after = found.before, found.after
+    return plain(
+        f"{after.target} {after.version} ({after.verdict}) compared with {before.target}"
+        f" {before.version} ({before.verdict}): {change_counts(found)}."
+    )
+
+
+def change_counts(found: Comparison) -> str:
+    """Return how many tests leak more or less, and how many verdicts turned."""
+    worse, better = found.count("worse"), found.count("better")
     said = [f"{_cells(worse)} more, {_cells(better)} less, of {len(found.changes)}"]
     if unknown := len(found.changes) - worse - better - found.count("no-difference-shown"):
         said.append(f"of {unknown} the difference is not known")
@@ -134,10 +145,7 @@ def summary(found: Comparison) -> str:
         "pass now": sum(old != "pass" == new for old, new in pairs),
     }
     said.append(", ".join(f"{count} {turn}" for turn, count in turns.items() if count))
-    return plain(
-        f"{after.target} {after.version} ({after.verdict}) compared with {before.target}"
-        f" {before.version} ({before.verdict}): {'; '.join(filter(None, said))}."
-    )
+    return "; ".join(filter(None, said))
 
 
 def _cells(count: int) -> str:

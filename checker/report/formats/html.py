@@ -61,6 +61,7 @@ def _rendered(report: Report, template: str) -> str:
             glance=_drawn([charts.overview_chart(report)])[0],
             ladder=_drawn([one for one in [charts.ladder_chart(report)] if one is not None]),
             leakage=_drawn(charts.leakage_charts(report)),
+            people_pictures=_drawn(charts.people_charts(report)),
             rocs=_drawn(charts.roc_charts(report)),
             curves=_drawn(charts.perturbation_charts(report)),
             characteristics=_drawn(charts.characteristics_charts(report)),

@@ -13,6 +13,7 @@ from checker.report.model import CellReport, Report
 from checker.report.wording.audience import CONFIDENTIAL, banner, withheld_words
 from checker.report.wording.cells import reason_of, telling_bound, verdict_word
 from checker.report.wording.decision import (
+    decides_nothing,
     decision_words,
     headline,
     not_proof,
@@ -20,6 +21,7 @@ from checker.report.wording.decision import (
 )
 from checker.report.wording.declared import assignment_words
 from checker.report.wording.findings import FindingText, found_words, ranked_texts, waiver_terms
+from checker.report.wording.paper import PAPER_COLUMNS, paper_numbers
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.prerequisites import DECLARED, prerequisite_text, unmet
 from checker.report.wording.standing import standing_words
@@ -28,7 +30,8 @@ from checker.report.wording.times import instant, moment
 
 FINDINGS_SHOWN = 10
 ROWS_SHOWN = 12
-COLUMNS_SHOWN = 6
+COLUMNS_SHOWN = 8
+REQUIREMENTS_SHOWN = 40
 CELLS_SHOWN = 3
 WAIVERS_SHOWN = 5
 SHORT = 60
@@ -45,6 +48,7 @@ def render_markdown(report: Report) -> str:
         matrix_lines(report, level=3),
         _open_findings(report),
         waiver_lines(report, level=3),
+        _beside_the_paper(report),
         not_proof_lines(report),
         _why_withheld(report),
         [_made_from(report)],
@@ -98,20 +102,23 @@ def _declaration(report: Report) -> list[str]:
 
 
 def matrix_lines(report: Report, *, level: int) -> list[str]:
-    """Return what leaks to whom as a table; further rows and columns are counted."""
+    """Return what leaks to whom as a table; further rows and columns are counted.
+
+    Where there are too many attackers, those against whom nothing was asked go first.
+    """
     matrix = build_matrix(report)
-    columns, rows = matrix.columns[:COLUMNS_SHOWN], matrix.rows[:ROWS_SHOWN]
-    if not columns or not rows:
+    rows, places = matrix.rows[:ROWS_SHOWN], [*range(len(matrix.columns))]
+    if len(places) > COLUMNS_SHOWN:
+        asked = [at for at in places if any(row.squares[at] for row in matrix.rows)]
+        places = (asked or places)[:COLUMNS_SHOWN]
+    if not places or not rows:
         return []
     lines = [f"{'#' * level} What leaks to whom", ""]
     lines += table(
-        ["What leaks", *(_short(attacker.title) for attacker in columns)],
-        [
-            [_short(row.title), *(_square(cells) for cells in row.squares[: len(columns)])]
-            for row in rows
-        ],
+        ["What leaks", *(_short(matrix.columns[at].title) for at in places)],
+        [[_short(row.title), *(_square(row.squares[at]) for at in places)] for row in rows],
     )
-    left = (len(matrix.rows) - len(rows), len(matrix.columns) - len(columns))
+    left = (len(matrix.rows) - len(rows), len(matrix.columns) - len(places))
     if any(left):
         lines += ["", f"Only in the full report: {left[0]} more rows, {left[1]} more columns."]
     if matrix.elsewhere:
@@ -162,7 +169,9 @@ def _as_of(report: Report) -> str:
 def _counts(report: Report) -> list[str]:
     counts, summary = report.summary.counts, report.summary
     said = [f"{counts[name]} {word}" for name, word in VERDICT_WORDS.items() if counts.get(name)]
-    lines = [f"Of {summary.gating_cells} deciding tests: {', '.join(said) or 'none'}."]
+    lines = [f"Of {summary.gating_cells} deciding tests: {', '.join(said)}."] if said else []
+    if not summary.gating_cells:
+        lines = ["No test decides."]
     if summary.waived:
         lines.append(f"Waived: {len(summary.waived)}.")
     if summary.reported_only_cells:
@@ -175,14 +184,29 @@ def _open_findings(report: Report) -> list[str]:
     ranked = ranked_texts(report)
     blocking = [text for text in ranked if text.blocks]
     chosen = blocking or [text for text in ranked if _is_open(text)]
+    title, most = "What blocks the release" if blocking else "What stays open", FINDINGS_SHOWN
+    if decides_nothing(report):  # of each requirement its worst test
+        worst = {text.cell.control: text for text in reversed(ranked)}
+        chosen = [worst[name] for name in dict.fromkeys(text.cell.control for text in ranked)]
+        title, most = "What was found, at its worst", REQUIREMENTS_SHOWN
     if not chosen:
         return []
-    shown = chosen[:FINDINGS_SHOWN]
-    lines = [f"### {'What blocks the release' if blocking else 'What stays open'}", ""]
+    shown = chosen[:most]
+    lines = [f"### {title}", ""]
     lines += table(["Verdict", "Requirement", "Attacker, patients", "Found"], map(_row, shown))
     if len(chosen) > len(shown):
         lines += ["", f"{len(chosen) - len(shown)} more in the full report."]
     return lines
+
+
+def _beside_the_paper(report: Report) -> list[str]:
+    """Return, under a policy that repeats the paper's tests, which number is which."""
+    rows = [
+        [escape(one.theirs), escape(one.here), escape(one.differs)] for one in paper_numbers(report)
+    ]
+    if not rows:
+        return []
+    return ["### The paper's numbers and these", "", *table(PAPER_COLUMNS, rows)]
 
 
 def _is_open(text: FindingText) -> bool:

@@ -21,6 +21,7 @@ _FIELDS = {
     "p_value": "the p-value",
     "sample": "how many patients there were",
     "roc": "the ROC curve",
+    "standing_out": "how many stand out",
     "power": "whether there were enough patients to pass",
 }
 

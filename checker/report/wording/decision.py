@@ -22,7 +22,8 @@ from checker.report.wording.cells import (
     reason_of,
     telling_bound,
 )
-from checker.report.wording.declared import local_words, untold_words
+from checker.report.wording.declared import backend_words, local_words, untold_words
+from checker.report.wording.depth import beyond_words
 from checker.report.wording.numbers import figure, grouped, setting, share
 from checker.report.wording.plain import plain, shorten
 from checker.report.wording.reasons import UNDECIDED
@@ -64,10 +65,21 @@ def basis_words(report: Report) -> str:
     )
 
 
+def decides_nothing(report: Report) -> bool:
+    """Whether a policy only shows: none of its tests could have let a model through or stopped it.
+
+    A prerequisite that is not met stops it all the same.
+    """
+    shows = not report.summary.gating_cells and report.verdict == "inconclusive"
+    return shows and all(one.verdict == "pass" for one in report.prerequisites)
+
+
 def count_words(report: Report) -> str:
     """Return which tests are counted on the first page."""
     many = report.summary.gating_cells
     words = "A test is one requirement against one attacker."
+    if decides_nothing(report):
+        return f"{words} None of these decides; {grouped(len(report.cells))} are reported."
     words += f" These {grouped(many)} decide" if many != 1 else " This one decides"
     others = report.summary.reported_only_cells
     if others:
@@ -107,10 +119,13 @@ def above_none_words(report: Report) -> str | None:
 def deciding_tests(report: Report) -> list[DecidingTest]:
     """Return why the model is blocked, or what allows it: a test per requirement, worst first.
 
-    What is allowed by a waiver alone comes before what passes.
+    What is allowed by a waiver alone comes before what passes. Of a policy that only shows it is
+    what was found beyond a limit.
     """
-    blocked = bool(report.summary.blocked_by)
-    if blocked:
+    decides = not decides_nothing(report)
+    if not decides:
+        ranked = worst_first([cell for cell in report.cells if cell.verdict == "fail"])
+    elif report.summary.blocked_by:
         blocking = set(report.summary.blocked_by)
         ranked = worst_first([cell for cell in report.cells if cell.id in blocking])
     else:
@@ -124,7 +139,7 @@ def deciding_tests(report: Report) -> list[DecidingTest]:
     for control in dict.fromkeys(cell.control for cell in ranked):
         own = [cell for cell in ranked if cell.control == control]
         alike = [cell for cell in own if cell.verdict == own[0].verdict]
-        deciding = [c for c in report.cells if c.control == control and c.gating]
+        deciding = [c for c in report.cells if c.control == control and (c.gating or not decides)]
         found.append(DecidingTest(own[0], len(alike), len(deciding), found_words(report, own[0])))
     return found
 
@@ -182,6 +197,12 @@ def _conditions(report: Report) -> Iterator[str]:
     yield from shortened_words(report)
     policy, summary = report.policy, report.summary
     context = CONTEXTS.get(policy.context, policy.context)
+    if decides_nothing(report):
+        yield (
+            "Whatever is found, this policy lets nothing through and stops nothing; a release takes"
+            " one that decides."
+        )
+        return
     if summary.exit_code:
         yield (
             "The model may not be released under this policy until a new audit finds nothing that"
@@ -230,7 +251,10 @@ def not_proof(report: Report, *, local: Sequence[str] = ()) -> str:
     """
     claimed = shorten(report.summary.not_claimed, 600)
     untold = untold_words(report.target.untold_classes)  # names of a policy's classes are plain
-    return " ".join(one for one in (claimed, NOT_PROOF, local_words(local), untold) if one)
+    trusted = backend_words(report.target.backend)
+    deep = beyond_words(report.policy)
+    said = (claimed, NOT_PROOF, local_words(local), untold, trusted, deep)
+    return " ".join(one for one in said if one)
 
 
 def decision_words(report: Report) -> str:
@@ -266,6 +290,10 @@ def headline(report: Report) -> str:
     if report.verdict == "error" and report.summary.exit_code == ExitCode.USAGE:
         return "Release is blocked: a waiver does not hold"
     missing = {one.verdict for one in report.prerequisites}
+    if decides_nothing(report):
+        beyond = sum(cell.verdict == "fail" for cell in report.cells)
+        many = f"{grouped(beyond)} of {grouped(len(report.cells))} tests"
+        return f"No release is decided here: {many} {'is' if beyond == 1 else 'are'} beyond a limit"
     if report.verdict == "fail" and not _is_blocked_by_cell(report, "fail"):
         return "Release is blocked: a prerequisite is declared not to hold"
     if "inconclusive" in missing and not report.summary.blocked_by:

@@ -129,8 +129,9 @@ REASONS = {
     ),
     "split-overlap": Reason(
         "patients in both groups",
-        "Some patients are in both groups, so the nonmembers are not patients the model never saw.",
-        "Remove these patients from the nonmembers and run the audit again.",
+        "Some nonmembers have a member's whole record, or more of them than strangers would have a"
+        " member's codes in the same order: the nonmembers are not patients the model never saw.",
+        "Remove who is in both groups from the nonmembers and run the audit again.",
     ),
     "near-duplicates": Reason(
         "many near-duplicate records in both groups",
@@ -176,6 +177,14 @@ REASONS = {
         "Compare the target's tokenization (start token, order of static facts, age) with the one"
         " the model was trained on. Of canaries, check that their shard was trained on.",
     ),
+    "declared-privacy-refuted": Reason(
+        "declared guarantee disproved",
+        "The canaries show more of the training data than the differential privacy that the owner"
+        " declares allows: the training was not what is declared, so what else is declared of it"
+        " counts for nothing here.",
+        "Find out what the training did otherwise (clipping, noise, accounting, the unit that is"
+        " protected), and correct study.training.differentialPrivacy, or train again.",
+    ),
     "expectation-not-met": Reason(
         "trainer expects something else",
         "What the target declares that its trainer expects, token sequences or a loss, was not"
@@ -220,8 +229,9 @@ REASONS = {
         "class not in the data",
         "No code of the data set stands for this class, so nobody could be measured: either no"
         " patient has it, or its codes are spelled in a way that was not recognised.",
-        "Check the spelling of its codes and the target's codeSystems (`phigate classes coverage`);"
-        " if the disease is absent, audit on data that have it, or mark the control with"
+        "See how its codes are spelled (`phigate classes coverage`): name their system in the"
+        " target's codeSystems, or map them to one that phigate reads (`phigate classes map`); if"
+        " the disease is absent, audit on data that have it, or mark the control with"
         " onInconclusive: warn.",
     ),
     "class-not-in-vocabulary": Reason(

@@ -55,7 +55,7 @@ def remedy_words(remedy: Remedy, *, who: tuple[str, str]) -> str:
                 for count, what in zip((remedy.members, remedy.nonmembers), who, strict=True)
                 if count
             ]
-            times = f", about {remedy.times:g} times as many patients" if remedy.times else ""
+            times = f", about {_times(remedy.times)} as many patients" if remedy.times else ""
             if not more:
                 return f"Audit on more patients{times}{chance}."
             return f"Audit on {' and '.join(more)}{times}{chance}."
@@ -90,6 +90,8 @@ def cheapest_words(remedies: Sequence[Remedy | None]) -> str | None:
 def _of(many: int | str, of: int) -> str:
     if of == 1:
         return "The one test that is open waits"
+    if many == of:
+        return f"All {grouped(of)} tests that are open wait"
     verb = "waits" if many == "one" else "wait"
     return f"{str(many).capitalize()} of the {grouped(of)} tests that are open {verb}"
 
@@ -97,9 +99,16 @@ def _of(many: int | str, of: int) -> str:
 def _cohort_words(own: Sequence[Remedy]) -> str:
     """Say how much larger a cohort decides all of them."""
     times = [one.times for one in own if one.times is not None]
-    if len(times) < len(own) or not times:
+    if not times:
         return "audit on more patients, as each test says how many"
-    return f"audit on about {max(times):g} times as many patients"
+    # of whom there is nobody yet, nobody knows how much larger a cohort has enough
+    least = "at least " if len(times) < len(own) else ""
+    return f"audit on {least}about {_times(max(times))} as many patients"
+
+
+def _times(factor: float) -> str:
+    """Return how many times; from ten on, tenths of it would pretend to be known."""
+    return f"{factor:g} times" if factor < 10 else f"{grouped(math.ceil(factor))} times"
 
 
 def _count(remedy: Remedy, who: tuple[str, str]) -> str:

@@ -22,6 +22,7 @@ from checker.errors import TargetError
 from checker.json_text import read_json
 from checker.policy.documents import ModelSpec
 from checker.targets import CAPABILITIES, TargetDescription, TargetModel
+from checker.targets.backends.adapter import Adapter, read_adapter
 from checker.targets.backends.model_folder import (
     hash_files,
     list_files,
@@ -75,13 +76,14 @@ class HuggingFaceBackend:
         """Describe the checkpoint at `base / spec.path` without loading it.
 
         Returns:
-            The description; `files` names every file of the folder.
+            The description; `files` names every file of the folder, and of the adapter's.
 
         Raises:
             TargetError: it cannot be opened as a model, in one sentence that names the path.
         """
         checkpoint = _read_checkpoint(spec, base)
-        files = hash_files(checkpoint.files)
+        adapter = _adapter(spec, base)
+        files = hash_files({**checkpoint.files, **({} if adapter is None else adapter.files)})
         return TargetDescription(
             backend=self.name,
             vocabulary_size=checkpoint.vocabulary_size,
@@ -101,6 +103,7 @@ class HuggingFaceBackend:
             TargetError: as `describe`, or the libraries cannot load or run it.
         """
         checkpoint = _read_checkpoint(spec, base)
+        adapter = _adapter(spec, base)
         from checker.targets.engine.huggingface import HuggingFaceTarget
         from checker.targets.engine.loading import load_model
 
@@ -109,6 +112,7 @@ class HuggingFaceBackend:
                 checkpoint.directory,
                 spec=spec,
                 dtype=files_dtype(checkpoint.directory) if spec.dtype == "auto" else spec.dtype,
+                adapter=adapter,
             ),
             vocabulary_size=checkpoint.vocabulary_size,
             context_length=checkpoint.context_length,
@@ -116,6 +120,10 @@ class HuggingFaceBackend:
             eos_id=eos_id,
             switch_lengths=checkpoint.switch_lengths,
         )
+
+
+def _adapter(spec: ModelSpec, base: Path) -> Adapter | None:
+    return None if spec.adapter is None else read_adapter(base / spec.adapter)
 
 
 def _read_checkpoint(spec: ModelSpec, base: Path) -> _Checkpoint:
@@ -231,8 +239,8 @@ def _model_directory(path: str, base: Path) -> Path:
         if not (directory / "config.json").is_file():
             adapter = (directory / "adapter_config.json").is_file()
             raise TargetError(
-                f"{directory}: holds an adapter, not a model; merge it into its base model and "
-                "save that"
+                f"{directory}: holds an adapter, not a model; name it as model.adapter, and its "
+                "base as model.path"
                 if adapter
                 else f"{directory}: no config.json, so this is no Hugging Face checkpoint; save "
                 "the model with save_pretrained"

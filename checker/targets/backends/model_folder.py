@@ -78,7 +78,7 @@ def refuse_strangers(folder: Path, names: Collection[str], *, used: Collection[s
         if lower == "adapter_config.json" or lower.startswith("adapter_model."):
             raise TargetError(
                 f"{folder}: {name} beside config.json makes it unclear which weights are audited;"
-                " merge the adapter into the model and save that alone"
+                " move it to a folder of its own, and name that as model.adapter"
             )
         if file.suffix.lower() in _PICKLES:
             raise TargetError(

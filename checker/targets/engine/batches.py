@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from checker.errors import TargetError
 from checker.targets import Progress, Tokens
+from checker.targets.channels import channels_of, told_channels
 from checker.targets.engine.loading import vendor
 
 OUT_OF_MEMORY = "does not fit into the memory of"
@@ -31,6 +32,23 @@ def padded(
         ids[index, place] = row
         real[index, place] = True
     return torch.from_numpy(ids).to(device), torch.from_numpy(real).to(device)
+
+
+def padded_channels(rows: Sequence[Tokens], *, device: torch.device) -> dict[str, torch.Tensor]:
+    """Return what a model is given beside the ids of rows padded to the right: [B, L] each.
+
+    Padding repeats a row's last number, which the model takes whatever it is.
+    """
+    if not channels_of(rows[0]):
+        return {}
+    width = max(len(row) for row in rows)
+    told = [told_channels(row) for row in rows]
+    return {
+        name: torch.from_numpy(
+            np.stack([np.pad(one[name], (0, width - len(one[name])), "edge") for one in told])
+        ).to(device)
+        for name in told[0]
+    }
 
 
 def numbers_of(values: torch.Tensor) -> NDArray[np.float32]:

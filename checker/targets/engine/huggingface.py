@@ -24,6 +24,7 @@ wrongly looks safe.
 from __future__ import annotations
 
 import contextlib
+import inspect
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, TypeVar
@@ -48,11 +49,17 @@ from checker.targets import (
     WatchedRollout,
     require_fit,
 )
+from checker.targets.channels import channels_of
 from checker.targets.compensator import without_end
 from checker.targets.conformance import BEYOND, PREFLIGHT_TOLERANCE, decoding_deviation
 from checker.targets.engine.attention_cache import ATTENTION, SharedPrefixCache
 from checker.targets.engine.batches import in_batches
 from checker.targets.engine.cache import Capacity, DecodingCache
+from checker.targets.engine.channel_decoding import (
+    TRIED_STEPS,
+    cache_deviation,
+    decode_with_channels,
+)
 from checker.targets.engine.decoding import BatchLimits, DecodingRequest, decode
 from checker.targets.engine.drawing import WatchedClasses
 from checker.targets.engine.generating import WAYS, Way, generate
@@ -139,6 +146,7 @@ class HuggingFaceTarget:
             microbatch_tokens=microbatch,
             libraries=library_versions(self._device),
             switch_lengths=dict(switch_lengths or {}),
+            channels=_channels_taken(model),
         )
         self._cache: type[DecodingCache] | None = None
         self._unit_bytes = 0
@@ -351,7 +359,7 @@ class HuggingFaceTarget:
         horizon = max(len(tokens) for tokens in following)
         request = DecodingRequest(prompts, samples=1, horizon_tokens=horizon)
         choice = TeacherForcing(following, horizon_tokens=horizon)
-        self._decode(request, choice, doing="preflight")
+        self._decode(request, choice, doing="preflight", given=following)
         pairs = zip(request.results(), following, strict=True)
         return [samples[0][: len(tokens)] for samples, tokens in pairs]
 
@@ -389,9 +397,30 @@ class HuggingFaceTarget:
         self._decode(request, choice, doing="generating")
         return request.results()
 
-    def _decode(self, request: DecodingRequest, choice: TokenChoice, *, doing: str) -> None:
+    def _decode(
+        self,
+        request: DecodingRequest,
+        choice: TokenChoice,
+        *,
+        doing: str,
+        given: Sequence[Tokens] | None = None,
+    ) -> None:
         microbatch = self._info.microbatch_tokens
         tokens = rollout_tokens(self._device, microbatch=microbatch)
+        if request.prompts and channels_of(request.prompts[0]):
+            keeps = self._keeps_channels(request.prompts)
+            decode_with_channels(
+                self._model,
+                request,
+                choice,
+                given=given,
+                cached=keeps,
+                budget=min(tokens, microbatch * 4) if keeps else microbatch,
+                pad_id=self._pad_id,
+                device=self._info.device,
+                doing=doing,
+            )
+            return
         cached, beyond = self._by_cache(request)
         if beyond:
             if self._cache is SharedPrefixCache:
@@ -428,6 +457,21 @@ class HuggingFaceTarget:
             device=self._device,
             doing=doing,
         )
+
+    def _keeps_channels(self, prompts: Sequence[Tokens]) -> bool:
+        """Whether steps with channels may keep keys and values, as a trial on a prompt shows.
+
+        It is made anew for each request, so that what is drawn hangs on no request before it.
+        """
+        if self._cache is SharedPrefixCache:
+            self._attend_by(self._attention)
+        longest = max(prompts, key=len)
+        # beyond a switch what is kept may be another model's, which one trial does not show
+        if len(longest) <= 2 * TRIED_STEPS or self._info.switch_lengths:
+            return False
+        with vendor("a first forward pass"), torch.inference_mode():
+            deviation = cache_deviation(self._model, longest, pad_id=self._pad_id)
+        return deviation <= PREFLIGHT_TOLERANCE[self._info.dtype]
 
     def _by_cache(self, request: DecodingRequest) -> tuple[list[int], list[int]]:
         """Return the prompts for which the chosen cache does, and those for which none does."""
@@ -576,6 +620,21 @@ class HuggingFaceTarget:
 
         length = min(512, context_length or 512)
         return microbatch_tokens(self._device, length=length, run=run)
+
+
+_NO_CHANNELS = frozenset(
+    {
+        "self", "input_ids", "attention_mask", "past_key_values", "inputs_embeds", "labels",
+        "use_cache", "cache_params", "cache_position", "logits_to_keep", "num_logits_to_keep",
+        "output_attentions", "output_hidden_states", "output_router_logits", "return_dict",
+        "encoder_hidden_states", "encoder_attention_mask", "head_mask", "args", "kwargs", "state",
+    }
+)  # fmt: skip
+
+
+def _channels_taken(model: Any) -> frozenset[str]:
+    """Return what a model's `forward` takes that may stand beside the ids of a batch."""
+    return frozenset(inspect.signature(model.forward).parameters) - _NO_CHANNELS
 
 
 def _trial_tokens(

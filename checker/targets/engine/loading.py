@@ -21,6 +21,8 @@ from transformers.utils import logging as transformers_logging
 
 from checker.errors import PhigateError, TargetError
 from checker.policy.documents import ModelSpec
+from checker.targets.backends.adapter import Adapter
+from checker.targets.engine.adapters import apply_adapter
 from checker.targets.engine.constants import constants_of_code
 from checker.targets.engine.threads import choose_threads
 
@@ -50,13 +52,16 @@ def vendor(doing: str) -> Iterator[None]:
             transformers_logging.enable_progress_bar()
 
 
-def load_model(directory: Path, *, spec: ModelSpec, dtype: str) -> Any:
+def load_model(
+    directory: Path, *, spec: ModelSpec, dtype: str, adapter: Adapter | None = None
+) -> Any:
     """Return the causal language model of a checkpoint, on its device.
 
     Args:
         directory: of the checkpoint.
         spec: says where it runs and whether its code may.
         dtype: "float32", "bfloat16" or "float16".
+        adapter: put into its weights.
 
     Raises:
         TargetError: the device is missing or too small, the weights do not fit the architecture,
@@ -75,6 +80,8 @@ def load_model(directory: Path, *, spec: ModelSpec, dtype: str) -> Any:
             )
             check_weights(directory, loading, constants=constants_of_code(directory, model=model))
             check_tied(directory, model)
+            if adapter is not None:
+                apply_adapter(model, adapter)
             choose_threads(model, device)
             return model.to(device)
         except torch.OutOfMemoryError as error:

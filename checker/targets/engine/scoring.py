@@ -17,7 +17,8 @@ with it: up to the length by one over the beginning, behind it by one over all.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+import inspect
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -26,11 +27,14 @@ from numpy.typing import NDArray
 
 from checker.errors import TargetError
 from checker.targets import LOGPROB_FLOOR, SampledScores, Sampler, Tokens, TokenScores
-from checker.targets.engine.batches import numbers_of, padded
+from checker.targets.engine.batches import numbers_of, padded, padded_channels
 from checker.targets.engine.drawing import WatchedClasses, least_kept, shaped
 
 Reduce = Callable[[torch.Tensor, torch.Tensor], torch.Tensor]
 """From logits [n, V] and the tokens that follow [n] to what is kept of them: [columns, n]."""
+
+Channels = Mapping[str, torch.Tensor]
+"""What a model is given beside the ids of a batch, by name of its input: [B, L] each."""
 
 FULL_LOGITS = 1 << 27
 """Logits of one batch where they cannot be had in chunks."""
@@ -39,6 +43,23 @@ _CHUNK_LOGITS = {"cpu": 1 << 22, "cuda": 1 << 27}  # made by one matrix product
 _REDUCED_AT_ONCE = {"cpu": 1 << 18, "cuda": 1 << 27}  # few enough to stay in the CPU's caches
 _COMPARED = 16  # tokens before a length, of which a pass that goes on may think otherwise
 _HEAD_TOLERANCE = 1e-5  # the two ways run the same kernels on the same numbers, so only rounding
+
+
+def inputs_of(ids: torch.Tensor, more: Channels) -> dict[str, torch.Tensor]:
+    """Return a batch as a model takes it.
+
+    With positions of their own a mask is given too: without one, some architectures take positions
+    that do not follow each other for records that were packed together.
+    """
+    inputs = {"input_ids": ids, **more}
+    if more:
+        inputs["attention_mask"] = torch.ones_like(ids)
+    return inputs
+
+
+def takes(model: Any, names: Iterable[str]) -> bool:
+    """Whether a model's `forward` names all of some inputs."""
+    return set(names) <= inspect.signature(model.forward).parameters.keys()
 
 
 class ForwardPass:
@@ -74,18 +95,23 @@ class ForwardPass:
             length: in tokens, more than those of any call before.
             tolerance: nats by which the last tokens of the beginning may differ.
         """
-        ids = self._ids(tokens)
+        ids, more = self._fed(tokens)
         some = slice(max(0, length - _COMPARED), length)
-        beginning, whole = (self._log_probabilities(one, some) for one in (ids[:, :length], ids))
+        beginning, whole = (
+            self._log_probabilities(one, some, more) for one in (ids[:, :length], ids)
+        )
         if not float((beginning - whole).abs().max()) <= tolerance:
             self.switches += (length,)
 
-    def hidden(self, ids: torch.Tensor) -> torch.Tensor:
+    def hidden(self, ids: torch.Tensor, more: Channels | None = None) -> torch.Tensor:
         """Return the last layer's hidden states, [B, L, width]."""
-        return self._in_parts(ids, self._states)
+        return self._in_parts(ids, more or {}, self._states)
 
     def _in_parts(
-        self, ids: torch.Tensor, read: Callable[[torch.Tensor], torch.Tensor]
+        self,
+        ids: torch.Tensor,
+        more: Channels,
+        read: Callable[[torch.Tensor, Channels], torch.Tensor],
     ) -> torch.Tensor:
         """Read each part of a batch by a pass that ends with it; see the module's docstring.
 
@@ -94,18 +120,22 @@ class ForwardPass:
         width = ids.shape[1]
         ends = [*(end for end in self.switches if end < width), width]
         starts = [0, *ends[:-1]]
-        parts = [read(ids[:, :end])[:, start:] for start, end in zip(starts, ends, strict=True)]
+        parts = [
+            read(ids[:, :end], {name: own[:, :end] for name, own in more.items()})[:, start:]
+            for start, end in zip(starts, ends, strict=True)
+        ]
         return parts[0] if len(parts) == 1 else torch.cat(parts, dim=1)
 
-    def _states(self, ids: torch.Tensor) -> torch.Tensor:
+    def _states(self, ids: torch.Tensor, more: Channels) -> torch.Tensor:
         base = self._model.base_model
         states: torch.Tensor
-        if base is self._model:
-            states = base(input_ids=ids, output_hidden_states=True, use_cache=False).hidden_states[
-                -1
-            ]
+        inputs = inputs_of(ids, more)
+        if base is self._model or not takes(base, more):
+            states = self._model(
+                **inputs, output_hidden_states=True, use_cache=False
+            ).hidden_states[-1]
         else:
-            states = base(input_ids=ids, use_cache=False).last_hidden_state
+            states = base(**inputs, use_cache=False).last_hidden_state
         return states
 
     def score(self, rows: Sequence[Tokens]) -> list[TokenScores]:
@@ -136,10 +166,12 @@ class ForwardPass:
     def _read(self, rows: Sequence[Tokens], reduce: Reduce) -> list[NDArray[np.float32]]:
         """Return what is made of the logits before each token but the first: [columns, L - 1]."""
         ids, real = padded(rows, pad_id=self._pad_id, left=False, device=self._device)
+        more = padded_channels(rows, device=self._device)
         known = real[:, 1:]  # positions whose next token is known
         following = ids[:, 1:][known]
         # The last token predicts nothing that is scored, so it is not fed.
-        features = self._in_parts(ids[:, :-1], self._features)[known]
+        fed = {name: own[:, :-1] for name, own in more.items()}
+        features = self._in_parts(ids[:, :-1], fed, self._features)[known]
         parts = self._reduced_in_chunks(features, following, reduce)
         columns = numbers_of(torch.cat(parts, dim=1)) if parts else np.empty((4, 0), np.float32)
         return np.split(columns, np.cumsum([len(row) - 1 for row in rows])[:-1], axis=1)
@@ -169,7 +201,8 @@ class ForwardPass:
         ids, real = padded(rows, pad_id=self._pad_id, left=False, device=self._device)
         first = torch.tensor(firsts, device=self._device)[:, None]
         asked = real & (torch.arange(ids.shape[1], device=self._device) >= first)
-        states, project = self._in_parts(ids, self._features)[asked], self._project
+        more = padded_channels(rows, device=self._device)
+        states, project = self._in_parts(ids, more, self._features)[asked], self._project
         size = max(1, _REDUCED_AT_ONCE[self._device.type] // self._vocabulary_size)
         parts = []
         for start in range(0, len(states), size):
@@ -186,7 +219,8 @@ class ForwardPass:
         """Return the hidden state at the last token of each sequence of one batch."""
         ids, _ = padded(rows, pad_id=self._pad_id, left=False, device=self._device)
         last = torch.tensor([len(row) - 1 for row in rows], device=self._device)
-        states = self.hidden(ids)[torch.arange(len(rows), device=self._device), last]
+        more = padded_channels(rows, device=self._device)
+        states = self.hidden(ids, more)[torch.arange(len(rows), device=self._device), last]
         return list(numbers_of(states.float()))
 
     def gain_of_one_pass(self, tokens: Tokens) -> float:
@@ -198,10 +232,11 @@ class ForwardPass:
         end = max((one for one in self.switches if one < len(tokens)), default=0)
         if end < 2:
             return 0.0
-        ids = self._ids(tokens)
+        ids, more = self._fed(tokens)
         following = ids[0, 1:end]
-        one_pass = self._features(ids)[0, : end - 1]
-        as_drawn = self._in_parts(ids[:, : end - 1], self._features)[0]
+        one_pass = self._features(ids, more)[0, : end - 1]
+        beginning = {name: own[:, : end - 1] for name, own in more.items()}
+        as_drawn = self._in_parts(ids[:, : end - 1], beginning, self._features)[0]
         found = [
             torch.cat(self._reduced_in_chunks(features, following, _reduced), dim=1)[0].mean()
             for features in (one_pass, as_drawn)
@@ -210,8 +245,8 @@ class ForwardPass:
 
     def head_deviation(self, tokens: Tokens) -> float:
         """Return how far output embeddings over hidden states are from the model's own logits."""
-        ids = self._ids(tokens)
-        logits = self._logits(ids)
+        ids, more = self._fed(tokens)
+        logits = self._logits(ids, more)
         if logits.shape[-1] != self._vocabulary_size:
             raise TargetError(
                 f"the model scores {logits.shape[-1]} tokens, but its configuration says "
@@ -220,28 +255,30 @@ class ForwardPass:
         head = self._model.get_output_embeddings()
         if head is None:
             return float("inf")
-        ours = head(self.hidden(ids))
+        ours = head(self.hidden(ids, more))
         deviation = (logits.float().log_softmax(-1) - ours.float().log_softmax(-1)).abs().max()
         return float(deviation) if bool(deviation.isfinite()) else float("inf")
 
     def sum_deviation(self, tokens: Tokens) -> float:
         """Return how far next-token probabilities are from summing to one."""
-        sums = self._logits(self._ids(tokens)).float().log_softmax(-1).exp().sum(-1)
+        sums = self._logits(*self._fed(tokens)).float().log_softmax(-1).exp().sum(-1)
         return float((sums - 1.0).abs().max())
 
-    def _ids(self, tokens: Tokens) -> torch.Tensor:
-        return torch.from_numpy(tokens.astype(np.int64)).to(self._device)[None]
+    def _fed(self, tokens: Tokens) -> tuple[torch.Tensor, Channels]:
+        """Return the ids of one sequence, [1, L], and its channels."""
+        ids = torch.from_numpy(tokens.astype(np.int64)).to(self._device)[None]
+        return ids, padded_channels([tokens], device=self._device)
 
-    def _logits(self, ids: torch.Tensor) -> torch.Tensor:
-        return self._in_parts(ids, self._plain_logits)
+    def _logits(self, ids: torch.Tensor, more: Channels) -> torch.Tensor:
+        return self._in_parts(ids, more, self._plain_logits)
 
-    def _plain_logits(self, ids: torch.Tensor) -> torch.Tensor:
-        logits: torch.Tensor = self._model(input_ids=ids, use_cache=False).logits
+    def _plain_logits(self, ids: torch.Tensor, more: Channels) -> torch.Tensor:
+        logits: torch.Tensor = self._model(**inputs_of(ids, more), use_cache=False).logits
         return logits
 
-    def _features(self, ids: torch.Tensor) -> torch.Tensor:
+    def _features(self, ids: torch.Tensor, more: Channels) -> torch.Tensor:
         """Return what `_project` makes logits of, [B, L, any]: themselves where it cannot."""
-        return self._states(ids) if self.is_chunked else self._plain_logits(ids)
+        return self._states(ids, more) if self.is_chunked else self._plain_logits(ids, more)
 
     def _project(self, features: torch.Tensor) -> torch.Tensor:
         if not self.is_chunked:
@@ -249,9 +286,10 @@ class ForwardPass:
         logits: torch.Tensor = self._model.get_output_embeddings()(features)
         return logits
 
-    def _log_probabilities(self, ids: torch.Tensor, some: slice) -> torch.Tensor:
+    def _log_probabilities(self, ids: torch.Tensor, some: slice, more: Channels) -> torch.Tensor:
         """Return those of the tokens behind some positions, [B, positions, V]."""
-        features = self._in_parts(ids, self._features)[:, some]
+        fed = {name: own[:, : ids.shape[1]] for name, own in more.items()}
+        features = self._in_parts(ids, fed, self._features)[:, some]
         found: torch.Tensor = self._project(features).float().log_softmax(-1)
         return found
 

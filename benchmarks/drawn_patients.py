@@ -1,0 +1,292 @@
+"""Are verdicts on a draw of the patients true of all of them? Whole audits, drawn by need.
+
+One cohort of made-up patients; a table-driven model that recites the continuation of so many
+members, by lot from those who have each combination of two classes, that the excess over
+*everybody* is nothing, the limit, or twice the limit. Each audit draws other patients (the policy's
+seed; `sampling.patients: auto`), and goes the whole way: files, plan, draw, preflight, jobs, judge.
+Judged are a class and a pool of two classes by the share told on; with splits declared as a lot,
+and as `other`, where what prompts promise is subtracted.
+
+Of audits at the limit as many may pass as the confidence says, and as many may fail: the exact
+95 % upper bound of either share must be at most 7 %. At nothing, what passes stands beside what the
+plans announced, cell by cell.
+
+    python -m benchmarks.drawn_patients --audits 200 --keep drawn.jsonl [--minutes 5]
+
+With `--keep` it goes on where it stopped; `--minutes` bounds one turn.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import json
+import math
+import tempfile
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from functools import cache
+from pathlib import Path
+from typing import Any, Literal, get_args
+
+import numpy as np
+import yaml
+
+from benchmarks.splits_by_lot import declared
+from checker import stats
+from checker.attacks.api import columns_of
+from checker.demo.cohort import write_cohort
+from checker.evidence import EvidenceStore, tables_by_job
+from checker.records.tokenization import KIND_STATIC
+from checker.resources import resource
+from checker.run.prepare import prepare
+from checker.run.running import run_audit
+from checker.testing import offer_simulated_backend
+from checker.testing.simulated import MemorizedRecord
+from checker.testing.toy_targets import write_models
+from checker.verdict import judge
+from checker.verdict.assignment import Assignment
+
+Truth = Literal["nothing", "limit", "twice"]
+TIMES: dict[Truth, float] = {"nothing": 0.0, "limit": 1.0, "twice": 2.0}
+ASSIGNMENTS: tuple[Assignment, ...] = ("random", "other")
+AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
+POOLED = ("hiv", "substance-use")
+KNOWN = 12
+"""Tokens after which the model recites a record to its end, of nobody else by then."""
+
+_WORLDS: list[tempfile.TemporaryDirectory[str]] = []
+
+
+@dataclass(frozen=True, slots=True)
+class Setup:
+    """Who is drawn from.
+
+    Args:
+        patients: of either split.
+        positives: of each class in either split.
+        limit: of every cell; 300 positives of each split pass it well where nothing is told.
+    """
+
+    patients: int = 3600
+    positives: int = 600
+    limit: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One cell of one audit.
+
+    Args:
+        truth: what the model tells of everybody.
+        assignment: as it was declared.
+        cell: of which it is.
+        verdict: "fail" also where it is named only before Holm's correction.
+        announced: by the plan, the chance of a pass by its bounds where nothing is told.
+        asked: eligible members of the cell.
+    """
+
+    truth: Truth
+    assignment: Assignment
+    cell: str
+    verdict: str
+    announced: float
+    asked: int
+
+
+@cache
+def world(setup: Setup, truth: Truth) -> Path:
+    """Write patients and a model of that truth; returns the folder, which goes with the process."""
+    offer_simulated_backend()
+    kept = tempfile.TemporaryDirectory()  # deleted when the process ends
+    _WORLDS.append(kept)
+    folder = Path(kept.name)
+    write_cohort(
+        folder / "cohort",
+        seed=0,
+        members=setup.patients,
+        nonmembers=setup.patients,
+        tuning=0,
+        positives=setup.positives,
+    )
+    write_models(folder, seed=0)
+    target = yaml.safe_load((folder / "sound.yaml").read_text())
+    target["spec"]["data"] = {"path": "cohort", "assignment": "other"}
+    (folder / "other.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
+    model = json.loads((folder / "sound.json").read_text())
+    policy = _policy(folder, seed=0, setup=setup, patients="all")
+    recited = _recited(policy, folder / "other.yaml", share=setup.limit * TIMES[truth])
+    model["memorized"] = [one.model_dump(mode="json", by_alias=True) for one in recited]
+    (folder / "sound.json").write_text(json.dumps(model))
+    return folder
+
+
+def _recited(policy: Path, target: Path, *, share: float) -> Iterator[MemorizedRecord]:
+    """Yield what the model recites, so that of every combination of classes it is that share."""
+    work = prepare(policy, target).audit.workload
+    (pool,) = (one for one in work.labels.values() if one.recipe.parts)
+    assert pool.members.holds is not None
+    rng = np.random.default_rng(11)
+    race = work.tokenizer.field_names.index("race")
+    for held in np.unique(pool.members.holds[pool.members.eligible]).tolist():
+        these = np.flatnonzero(pool.members.eligible & (pool.members.holds == held))
+        # never less than the share: a truth below the limit would make false passes look rarer
+        for i in rng.permutation(these)[: math.ceil(share * len(these))].tolist():
+            record = work.asked[True].record(i)
+            asked = ~((record.kind == KIND_STATIC) & (record.field == race))
+            for tokens in (record.tokens, record.tokens[asked]):  # with and without race
+                yield MemorizedRecord.model_validate(
+                    {"tokens": tokens.tolist(), "from": KNOWN, "weight": 1.0}
+                )
+
+
+def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
+    """Write the demo policy with the two cells."""
+    policy = yaml.safe_load(resource("policies/demo.yaml").read_text())
+    spec = policy["spec"]
+    spec["parameters"] |= {"seed": seed, "sampling": {"patients": patients}}
+    spec["attributeClasses"]["any"] = {"title": "Any of the two", "anyOf": list(POOLED)}
+    told: dict[str, Any] = {
+        **spec["controls"]["hiv-disclosure"],
+        # so short that whoever is not recited is hardly ever told on by chance
+        "params": {"samples": 10, "horizonTokens": 16, "threshold": 0.5},
+        "limits": {"events-10": {"fail": setup.limit}},
+    }
+    spec["controls"] = {
+        "class": told,
+        "pool": told | {"attributeClass": "any"},
+    }
+    path = folder / f"policy-{patients}-{seed}.yaml"
+    path.write_text(yaml.safe_dump(policy, sort_keys=False))
+    return path
+
+
+def audit(seed: int, *, truth: Truth, setup: Setup) -> list[Outcome]:
+    """Audit a draw of the patients, and judge it under each declaration."""
+    folder = world(setup, truth)
+    policy = _policy(folder, seed=seed, setup=setup, patients="auto")
+    # whom a plan asks hangs on the declaration: `other` asks as many or more
+    prepared = prepare(policy, folder / "other.yaml")
+    policy.unlink()
+    with tempfile.TemporaryDirectory() as run:
+        manifest = run_audit(
+            prepared.audit,
+            run=Path(run) / "run",
+            open_target=prepared.open_target,
+            command="benchmark",
+        )
+        evidence = tables_by_job(EvidenceStore(Path(run) / "run", columns_of), manifest)
+    found = []
+    for assignment in ASSIGNMENTS:
+        plan = declared(prepared.audit, assignment)
+        judged = judge(prepared.policy.document, plan=plan, evidence=evidence, as_of=AS_OF)
+        found += [
+            Outcome(
+                truth,
+                assignment,
+                one.cell.control,
+                "fail" if one.is_beyond_limit else one.verdict,
+                one.cell.power.pass_probability or 0.0,
+                one.cell.sample.members,
+            )
+            for one in judged.findings
+        ]
+    return found
+
+
+def measure(
+    seeds: Iterable[int],
+    *,
+    truths: Iterable[Truth] = tuple(TIMES),
+    setup: Setup | None = None,
+    kept: list[tuple[int, Outcome]] | None = None,
+    keep: Path | None = None,
+    seconds: float = math.inf,
+) -> list[tuple[int, Outcome]]:
+    """Audit each truth once a seed.
+
+    Args:
+        seeds: of the draws.
+        truths: to be audited.
+        setup: of who is drawn from.
+        kept: of an earlier turn; added to.
+        keep: gets a line for each cell.
+        seconds: after which no further audit begins.
+    """
+    end = time.monotonic() + seconds
+    found = [] if kept is None else kept
+    done = {(seed, one.truth) for seed, one in found}
+    for seed, truth in itertools.product(seeds, truths):
+        if (seed, truth) in done:
+            continue
+        if time.monotonic() >= end:
+            break
+        new = audit(seed, truth=truth, setup=setup or Setup())
+        found += [(seed, one) for one in new]
+        if keep is not None:
+            with keep.open("a") as file:
+                file.writelines(json.dumps({"seed": seed, **asdict(one)}) + "\n" for one in new)
+    return found
+
+
+def upper(outcomes: list[Outcome], verdict: str) -> float:
+    """Return the exact 95 % upper bound of the share with a verdict."""
+    hits = sum(one.verdict == verdict for one in outcomes)
+    return stats.rate(hits, len(outcomes), confidence=0.95).high
+
+
+def table(found: list[tuple[int, Outcome]]) -> str:
+    """Return what passed and failed of each truth, with the bounds of what must not be."""
+    lines = [f"{'truth':9}{'splits':8}{'cell':7}{'audits':>7}{'asked':>7}   passed     failed"]
+    for truth in get_args(Truth):
+        for assignment in ASSIGNMENTS:
+            for cell in dict.fromkeys(one.cell for _, one in found):
+                own = [
+                    one
+                    for _, one in found
+                    if (one.truth, one.assignment, one.cell) == (truth, assignment, cell)
+                ]
+                if not own:
+                    continue
+                shares = [sum(one.verdict == v for one in own) / len(own) for v in ("pass", "fail")]
+                told = f"   {shares[0]:>6.1%}     {shares[1]:>6.1%}"
+                if truth == "nothing":
+                    announced = sum(one.announced for one in own) / len(own)
+                    told += f"   announced {announced:.1%}"
+                else:
+                    told += f"   passed at most {upper(own, 'pass'):.1%}"
+                if truth != "twice":
+                    told += f", failed at most {upper(own, 'fail'):.1%}"
+                asked = round(sum(one.asked for one in own) / len(own))
+                lines.append(f"{truth:9}{assignment:8}{cell:7}{len(own):>7}{asked:>7}{told}")
+    return "\n".join(lines)
+
+
+def read(path: Path) -> list[tuple[int, Outcome]]:
+    """Return what an earlier turn kept."""
+    lines = [json.loads(line) for line in path.read_text().splitlines()]
+    return [(line.pop("seed"), Outcome(**line)) for line in lines]
+
+
+def main() -> None:
+    """Audit, and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--audits", type=int, default=200)
+    parser.add_argument("--truth", choices=get_args(Truth), action="append")
+    parser.add_argument("--keep", type=Path, help="a file to go on from")
+    parser.add_argument("--minutes", type=float, default=math.inf, help="of this turn")
+    asked = parser.parse_args()
+    found = measure(
+        range(1, asked.audits + 1),
+        truths=asked.truth or get_args(Truth),
+        kept=read(asked.keep) if asked.keep is not None and asked.keep.is_file() else [],
+        keep=asked.keep,
+        seconds=60 * asked.minutes,
+    )
+    print(table(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,192 @@
+"""LoRA adapters as `peft` saves them: read, checked and hashed without it, and without torch.
+
+An adapter is as much of the model as its base: one that is left out, or read as another, makes any
+model look safe. So its configuration is read strictly. What phigate does not know how to apply is
+refused, as is whatever changes the base itself when it is made (PiSSA, OLoRA, LoftQ): such an
+adapter fits another base than the one that is declared.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from safetensors import SafetensorError, safe_open
+
+from checker.errors import TargetError
+from checker.json_text import read_json
+from checker.targets.backends.model_folder import list_files, refuse_code, refuse_strangers
+
+CONFIG: Final = "adapter_config.json"
+WEIGHTS: Final = "adapter_model.safetensors"
+PREFIX: Final = "adapter/"
+"""What stands before the names of an adapter's files among those of the model."""
+
+_MERGE = "merge it into its base with peft's merge_and_unload, and save that"
+_KNOWN: Final = frozenset(
+    {
+        "alpha_pattern", "auto_mapping", "base_model_name_or_path", "bias", "exclude_modules",
+        "fan_in_fan_out", "inference_mode", "init_lora_weights", "layers_pattern",
+        "layers_to_transform", "lora_alpha", "lora_dropout", "megatron_core", "modules_to_save",
+        "peft_type", "peft_version", "qalora_group_size", "r", "rank_pattern", "revision",
+        "runtime_config", "target_modules", "task_type", "use_rslora",
+    }
+)  # fmt: skip
+"""Settings that are applied, or change nothing but how an adapter is trained and found. Any other
+has to be off."""
+
+_LEAVES_BASE: Final = (True, False, "gaussian", "eva")
+"""Ways to begin that leave the base as it is."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adapter:
+    """A LoRA adapter.
+
+    Args:
+        directory: where it lies.
+        alpha: over the rank, or its root, by how much its product counts.
+        alphas: of modules of their own, by pattern of their names.
+        rooted: whether alpha is divided by the root of the rank.
+        targets: names or endings of names of the modules that it changes, a pattern, or None where
+            its configuration does not say all of them in a way that can be checked.
+        saved: names, or endings, of modules that it replaces.
+        files: by name, below `PREFIX`.
+    """
+
+    directory: Path
+    alpha: float
+    alphas: Mapping[str, float]
+    rooted: bool
+    targets: tuple[str, ...] | str | None
+    saved: tuple[str, ...]
+    files: dict[str, Path]
+
+    @property
+    def weights(self) -> Path:
+        """The file of its weights."""
+        return self.directory / WEIGHTS
+
+    def scaling(self, module: str, *, rank: int) -> float:
+        """Return by how much the product of a module's two matrices counts."""
+        alpha = self.alpha
+        for pattern, own in self.alphas.items():
+            if re.fullmatch(rf"(.*\.)?({pattern})", module):
+                alpha = own
+                break
+        divisor: float = rank**0.5 if self.rooted else rank
+        return alpha / divisor
+
+
+def read_adapter(directory: Path) -> Adapter:
+    """Read an adapter's configuration, and see that its weights are whole.
+
+    Raises:
+        TargetError: it is none, is no LoRA, does what phigate cannot apply, or lies beside what
+            could be taken for it.
+    """
+    config_file = directory / CONFIG
+    if not config_file.is_file():
+        raise TargetError(
+            f"{directory}: holds no {CONFIG}, so this is no adapter; name the folder that peft's"
+            " save_pretrained wrote"
+        )
+    config = _read_config(config_file)
+    files = list_files(directory)
+    refuse_strangers(directory, [n for n in files if n not in (CONFIG, WEIGHTS)], used=[WEIGHTS])
+    refuse_code(directory, files)
+    kind = config.get("peft_type")
+    if kind != "LORA":
+        raise TargetError(
+            f"{config_file}: peft_type is {kind!r}, and phigate applies LORA alone; {_MERGE}"
+        )
+    for name, value in config.items():
+        if name not in _KNOWN and value:
+            raise TargetError(f"{config_file}: phigate does not apply '{name}'; {_MERGE}")
+    if config.get("bias", "none") != "none":
+        raise TargetError(f"{config_file}: phigate applies no trained biases; {_MERGE}")
+    begun = config.get("init_lora_weights", True)
+    if begun not in _LEAVES_BASE:
+        raise TargetError(
+            f"{config_file}: init_lora_weights is {begun!r}, which changes the base itself;"
+            f" {_MERGE}"
+        )
+    _check_weights(directory / WEIGHTS)
+    return Adapter(
+        directory=directory,
+        alpha=_number(config, "lora_alpha", config_file),
+        alphas={
+            str(pattern): _number({"alpha_pattern": own}, "alpha_pattern", config_file)
+            for pattern, own in _mapping(config, "alpha_pattern", config_file).items()
+        },
+        rooted=config.get("use_rslora") is True,
+        targets=_targets(config),
+        saved=tuple(_names(config.get("modules_to_save"))),
+        files={f"{PREFIX}{name}": path for name, path in files.items()},
+    )
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    try:
+        value = read_json(path.read_bytes())
+    except OSError as error:
+        raise TargetError(f"{path}: cannot be read: {error.strerror or error}") from error
+    except ValueError as error:
+        raise TargetError(f"{path}: {error}") from error
+    if not isinstance(value, dict):
+        raise TargetError(f"{path}: holds no JSON object")
+    return value
+
+
+def _check_weights(path: Path) -> None:
+    if not path.is_file():
+        pickle = path.with_suffix(".bin")
+        raise TargetError(
+            f"{path}: is not there"
+            + ("; save the adapter with safe_serialization=True" if pickle.exists() else "")
+        )
+    try:
+        with safe_open(path, framework="numpy") as tensors:
+            count = len(tensors.keys())
+    except (SafetensorError, OSError) as error:
+        raise TargetError(
+            f"{path}: is cut short or no safetensors file ({error}); copy it again"
+        ) from error
+    if not count:
+        raise TargetError(f"{path}: holds no weights; save the adapter again")
+
+
+def _number(config: Mapping[str, Any], name: str, path: Path) -> float:
+    value = config.get(name)
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise TargetError(f"{path}: {name} is {value!r}, and no number above 0")
+    return float(value)
+
+
+def _mapping(config: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:
+    value = config.get(name) or {}
+    if not isinstance(value, dict):
+        raise TargetError(f"{path}: {name} is no JSON object")
+    for pattern in value:
+        try:
+            re.compile(pattern)
+        except re.error as error:
+            raise TargetError(f"{path}: {name}: '{pattern}' is no pattern: {error}") from error
+    return value
+
+
+def _names(value: Any) -> list[str]:
+    return [str(one) for one in value] if isinstance(value, list) else []
+
+
+def _targets(config: Mapping[str, Any]) -> tuple[str, ...] | str | None:
+    """Return which modules have to be there, where that is said plainly."""
+    if any(config.get(name) for name in ("layers_to_transform", "exclude_modules")):
+        return None
+    wanted = config.get("target_modules")
+    if isinstance(wanted, list):
+        return tuple(_names(wanted))
+    return wanted if isinstance(wanted, str) and wanted != "all-linear" else None

@@ -1,0 +1,570 @@
+"""Models behind servers: the same numbers, and plain words for whatever goes wrong on the way."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes, serialization
+from cryptography.hazmat.primitives.asymmetric import ec
+from model_servers import SCRIPT, TOKEN, Deferred, Table, served, started
+
+from checker.errors import DocumentError, TargetError
+from checker.policy import load_target
+from checker.policy.documents import ModelSpec
+from checker.targets import Sampler
+from checker.targets.adapter import phigate_adapter
+from checker.targets.adapter.phigate_adapter import TOKEN_VARIABLE, NextToken, Server
+from checker.targets.backends.checkpoint import HuggingFaceBackend
+from checker.targets.channels import ChannelRule, ChannelTokens, plain
+from checker.targets.compensator import watch_of
+from checker.targets.conformance import ConformanceError, Usage, examine
+from checker.targets.flight.backend import CERTIFICATE_VARIABLE, FlightBackend
+from checker.targets.flight.remote_model import RemoteModel
+
+SAMPLER = Sampler(temperature=0.9, top_p=0.95, horizon_tokens=6, seed=5)
+EOS = 2
+ADAPTER = Path(phigate_adapter.__file__)
+
+
+@pytest.fixture
+def weights(tmp_path: Path) -> Path:
+    path = tmp_path / "weights"
+    path.write_bytes(b"of a model")
+    return path
+
+
+def opened(spec: ModelSpec, base: Path = Path("/")) -> RemoteModel:
+    return FlightBackend().open(spec, base, pad_id=0, eos_id=EOS)
+
+
+def records(size: int, *, count: int = 6, seed: int = 0) -> list[Any]:
+    rng = np.random.default_rng(seed)
+    return [rng.integers(3, size, 4 + 3 * row).astype(np.int32) for row in range(count)]
+
+
+# --- the same numbers -----------------------------------------------------------------------------
+
+
+def equal(left: Any, right: Any) -> bool:
+    """Whether two answers are the same to the last bit, and of the same types."""
+    if isinstance(left, np.ndarray):
+        return left.dtype == right.dtype and np.array_equal(left, right)
+    if isinstance(left, list):
+        return len(left) == len(right) and all(map(equal, left, right))
+    if hasattr(type(left), "__slots__"):
+        return all(equal(getattr(left, name), getattr(right, name)) for name in left.__slots__)
+    return bool(left == right)
+
+
+def test_a_torch_model_says_the_same_behind_a_server_to_the_last_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = tiny_models.save_gpt2(tmp_path / "gpt2")
+    spec = ModelSpec(path=str(folder))
+    here = HuggingFaceBackend().open(spec, Path("/"), pad_id=0, eos_id=EOS)
+    sequences = records(tiny_models.VOCABULARY)
+    watch = watch_of([[5, 6], [EOS, 7]], vocabulary_size=tiny_models.VOCABULARY)
+    draws: dict[str, Any] = {"keys": [9, 2**64 - 1, 3, 4, 5, 6], "samples": 3, "sampler": SAMPLER}
+
+    def more(_: int, drawn: list[Any]) -> int:
+        return 2 if len(drawn) < 7 and len(getattr(drawn[-1], "tokens", drawn[-1])) > 2 else 0
+
+    with served(Deferred(HuggingFaceBackend(), folder), folder, monkeypatch) as location:
+        there = opened(location)
+        drawn = here.rollout(sequences, **draws)
+        flat = [row for rows in drawn for row in rows]
+        prompts = [one for one, rows in zip(sequences, drawn, strict=True) for _ in rows]
+        asked: dict[str, Any] = {
+            "score": lambda model: model.score(sequences),
+            "score_sampled": lambda model: model.score_sampled(
+                sequences, temperature=0.7, top_p=0.9
+            ),
+            "rollout": lambda model: model.rollout(sequences, **draws),
+            "rollout, some more": lambda model: model.rollout(sequences, **draws, more=more),
+            "watched": lambda model: model.watched_rollout(
+                sequences, **draws, watch=watch, more=more
+            ),
+            "masses": lambda model: model.masses(prompts, flat, sampler=SAMPLER, watch=watch),
+            "embed": lambda model: model.embed(sequences),
+            "steps": lambda model: model.steps([one[:2] for one in sequences], sequences),
+            "one pass": lambda model: model.gain_of_one_pass(sequences[-1]),
+        }
+        assert [name for name, ask in asked.items() if not equal(ask(there), ask(here))] == []
+        assert FlightBackend().describe(location, Path("/")).sha256 == (
+            HuggingFaceBackend().describe(spec, Path("/")).sha256
+        )
+
+
+def test_all_tokens_are_counted_behind_a_server(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done: list[int] = []
+    with served(Table(), weights, monkeypatch) as spec:
+        model = opened(spec)
+        model.score(records(12), progress=done.append)
+        assert sum(done) == sum(map(len, records(12)))
+
+
+class Aged(NextToken):
+    """The likeliest next token is the age at the last one; ten years pass with token 4."""
+
+    vocabulary_size = 12
+    channels = ("age", "part")
+
+    def logits(self, tokens: Any, channels: Any) -> Any:
+        assert (channels["age"].dtype, channels["part"].dtype) == (np.int64, np.float32)
+        assert channels["age"].shape == channels["part"].shape == tokens.shape
+        age = channels["age"] // 10 + channels["part"]
+        return -8 * np.abs(np.arange(12) - age[..., None])
+
+
+def aged_rules(*, late: bool = False) -> tuple[ChannelRule, ...]:
+    adds, sets, none = np.zeros(12), np.full(12, np.nan), np.full(12, np.nan)
+    adds[4], sets[9] = 9.7, 20.0
+    age = ChannelRule("age", each=0.1, adds=adds, sets=sets, late=late, most=85.0)
+    return age, ChannelRule("part", each=0.5, adds=np.zeros(12), sets=none, modulo=1.0, whole=False)
+
+
+@pytest.mark.parametrize("late", [False, True])
+def test_channels_go_on_behind_a_server_as_the_target_declares(
+    late: bool, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Steps taken by the server's rule are held against sequences that phigate put together."""
+    values = np.array([[30.95, 40.95], [0.0, 0.5]])
+    prompt = ChannelTokens(np.array([3, 3], np.int32), values, aged_rules(late=late))
+    watch = np.eye(12, dtype=np.bool_)
+    with served(Aged(), weights, monkeypatch) as spec:
+        model = opened(spec)
+        assert model.info.channels == {"age", "part"}
+        with pytest.raises(TargetError, match=r"takes 'age' beside token ids.*tokenization.chann"):
+            model.rollout([plain(prompt)], keys=[1], samples=1, sampler=SAMPLER)
+        forced = np.array([4, 4, 9, 4, 5, 4], np.int32)
+        (masses,) = model.masses([prompt], [forced], sampler=replace(SAMPLER, top_p=1.0,
+                                 temperature=1.0), watch=watch)  # fmt: skip
+        whole = np.concatenate([prompt, forced])
+        (scores,) = model.score([whole])
+        own = masses[np.arange(6), forced]
+        assert np.allclose(np.log(own), scores.logprob[1:], atol=1e-5)
+        found = examine(model, [whole, whole[:5]], usage=Usage(eos_id=EOS))
+        assert {"drawn-against-scored", "seeded-draws", "watched-classes"} <= set(found)
+
+
+def test_a_model_of_the_adapter_conforms(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    usage = Usage(longest_record=20, longest_prompt=20, horizon_tokens=6, eos_id=EOS)
+    with served(Table(), weights, monkeypatch) as spec:
+        found = examine(opened(spec), records(12), usage=usage)
+    assert {"seeded-draws", "drawn-against-scored", "watched-classes", "batch-draws"} <= set(found)
+
+
+# --- nonsense -------------------------------------------------------------------------------------
+
+
+class Wrong(Table):
+    """A model with one verb that answers otherwise."""
+
+    def __init__(self, verb: str, answer: Any) -> None:
+        super().__init__()
+        own = getattr(self, verb)
+        setattr(self, verb, lambda *asked, **given: answer(own(*asked, **given)))
+
+
+def scores(**changed: Any) -> Any:
+    return lambda found: [one._replace(**{k: f(one) for k, f in changed.items()}) for one in found]
+
+
+NONSENSE: dict[str, tuple[str, Any, str]] = {
+    "no number": ("score", scores(logprob=lambda s: s.logprob * np.nan), "logprob of nan"),
+    "above one": ("score", scores(logprob=lambda s: -s.logprob), "is possible"),
+    "no spread": ("score", scores(std=lambda s: -s.std), "std of -"),
+    "shorter": ("score", scores(mean=lambda s: s.mean[1:]), "mean of 2 values for sequence 0"),
+    "a record less": ("score", lambda found: found[1:], "5 answers to 6 questions"),
+    "no scores": ("score", lambda found: [SimpleNamespace(logprob=s.logprob) for s in found],
+                  "AttributeError"),
+    "a sample less": ("rollout", lambda found: [row[1:] for row in found], "another number"),
+    "a prompt more": ("rollout", lambda found: [*found, found[0]], "that nobody asked of"),
+    "beyond the horizon": ("rollout", lambda found: [[np.zeros(7, int)] * 2 for _ in found],
+                           "beyond the horizon of 6 tokens"),
+    "no such token": ("rollout", lambda found: [[np.full(3, 12)] * 2 for _ in found],
+                      "ids that the vocabulary does not have"),
+    "the end": ("rollout", lambda found: [[np.full(3, EOS)] * 2 for _ in found],
+                "the token that ends it"),
+    "other classes": ("masses", lambda found: [one[:, :1] for one in found], "steps or classes"),
+    "beyond one": ("masses", lambda found: [one + 1.1 for one in found], "0 to 1 is possible"),
+    "an error of its own": ("masses", lambda found: 1 / 0, "ZeroDivisionError: division by zero"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", NONSENSE)
+def test_an_answer_that_no_model_gives_is_an_error_that_names_the_server(
+    name: str, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    verb, answer, message = NONSENSE[name]
+    sequences = records(12)
+    watch = watch_of([[5], [6]], vocabulary_size=12)
+    given: dict[str, dict[str, Any]] = {
+        "score": {"sequences": sequences},
+        "rollout": {"prompts": sequences, "keys": range(6), "samples": 2, "sampler": SAMPLER},
+        "masses": {"prompts": sequences, "drawn": sequences, "sampler": SAMPLER, "watch": watch},
+    }
+    with served(Wrong(verb, answer), weights, monkeypatch) as spec:
+        model = opened(spec)
+        with pytest.raises(TargetError, match=message) as failed:
+            getattr(model, verb)(**given[verb])
+    assert str(failed.value).startswith("model server grpc://127.0.0.1:")
+
+
+class OtherSeeds(Table):
+    """Draws what another seed gives, which is as likely."""
+
+    def rollout(self, prompts: Any, *, sampler: Any, **given: Any) -> Any:
+        other = phigate_adapter.Sampler(sampler.temperature, sampler.top_p,
+                                        sampler.horizon_tokens, sampler.seed + 1)  # fmt: skip
+        return super().rollout(prompts, sampler=other, **given)
+
+
+def test_draws_by_other_seeds_are_refused_before_an_audit(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        served(OtherSeeds(), weights, monkeypatch) as spec,
+        pytest.raises(ConformanceError, match=r"seeded-draws .* others than seed, key and sample"),
+    ):
+        examine(opened(spec), records(12), usage=Usage(eos_id=EOS))
+
+
+@pytest.mark.parametrize(("changed", "message"), [
+    ({"vocabulary_size": 0}, "vocabulary_size: Input should be greater"),
+    ({"channels": [7]}, "channels.0: Input should be"),
+    ({"info": SimpleNamespace(vocabulary_size=12, capabilities=["thoughts"])}, "'thoughts'"),
+])  # fmt: skip
+def test_a_server_that_describes_no_model_is_refused(
+    changed: dict[str, Any], message: str, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Table()
+    for name, value in changed.items():
+        setattr(model, name, value)
+    with served(model, weights, monkeypatch) as spec, pytest.raises(TargetError, match=message):
+        FlightBackend().describe(spec, Path("/"))
+
+
+# --- who asks, and whom ---------------------------------------------------------------------------
+
+
+def test_a_wrong_token_and_none_are_refused(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(Table(), weights, monkeypatch) as spec:
+        monkeypatch.setenv(TOKEN_VARIABLE, TOKEN + "!")
+        with pytest.raises(TargetError, match=f"refuses the token; {TOKEN_VARIABLE}"):
+            FlightBackend().describe(spec, Path("/"))
+        with pytest.raises(TargetError, match="refuses the token"):
+            opened(spec)
+        monkeypatch.delenv(TOKEN_VARIABLE)
+        with pytest.raises(TargetError, match=f"set {TOKEN_VARIABLE}"):
+            FlightBackend().describe(spec, Path("/"))
+
+
+def test_a_second_audit_waits_its_turn_and_the_first_is_answered_on(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(Table(), weights, monkeypatch) as spec:
+        first = opened(spec)
+        with pytest.raises(TargetError, match="answers another audit; one at a time"):
+            opened(spec)
+        assert len(first.score(records(12))) == 6
+        del first
+        assert len(opened(spec).score(records(12))) == 6
+
+
+def test_a_server_that_was_started_anew_is_not_asked_on(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(Table(), weights, monkeypatch) as spec:
+        model = opened(spec)
+    with pytest.raises(TargetError, match="ended, or cannot be reached"):
+        model.score(records(12))
+    assert spec.options is not None
+    port = int(spec.options["location"].rpartition(":")[2])
+    server = Server(Table(seed=9), files=weights, token=TOKEN, location=f"grpc://127.0.0.1:{port}")
+    threading.Thread(target=server.work, daemon=True).start()
+    try:
+        with pytest.raises(TargetError, match=r"not one that the server knows|cannot be reached"):
+            model.score(records(12))
+    finally:
+        server.close()
+
+
+def test_files_are_those_that_lie_here_and_do_not_change_under_a_server(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with served(Table(), weights, monkeypatch) as spec:
+        with_path = ModelSpec.model_validate({**spec.model_dump(), "path": "weights"})
+        assert FlightBackend().describe(with_path, weights.parent).files.keys() == {"weights"}
+        elsewhere = weights.parent / "copy"
+        elsewhere.mkdir()
+        (elsewhere / "weights").write_bytes(b"of another")
+        with pytest.raises(TargetError, match="weights is another file than that of model server"):
+            FlightBackend().describe(with_path, elsewhere)
+        weights.write_bytes(b"of a third")
+        with pytest.raises(TargetError, match="changed after the server was started"):
+            FlightBackend().describe(spec, Path("/"))
+
+
+def test_a_server_decides_what_it_runs_on(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with served(Table(), weights, monkeypatch) as spec:
+        wanted = ModelSpec.model_validate({**spec.model_dump(), "device": "cuda"})
+        with pytest.raises(TargetError, match="with device cpu, and cuda is asked"):
+            opened(wanted)
+        opened(spec)  # and the refused one has let go of it
+
+
+def test_a_server_that_says_nothing_is_left(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    going_on = threading.Event()
+    model = Wrong("score", lambda found: going_on.wait(20) and found)
+    with served(model, weights, monkeypatch, timeout=1) as spec:
+        with pytest.raises(TargetError, match=r"said nothing for 1 s; .* raise timeout"):
+            opened(spec).score(records(12))
+        going_on.set()
+
+
+# --- servers that phigate starts ------------------------------------------------------------------
+
+
+@pytest.fixture
+def process(tmp_path: Path) -> ModelSpec:
+    return started(tmp_path, trouble="if os.path.exists('die'): print('no memory'); os._exit(9)")
+
+
+def test_a_server_is_started_once_and_ends_with_the_model_or_is_missed(
+    process: ModelSpec, tmp_path: Path
+) -> None:
+    backend = FlightBackend()
+    described = backend.describe(process, tmp_path)
+    model = opened(process, tmp_path)
+    assert backend.describe(process, tmp_path) == described  # of the one that was opened
+    assert len(model.score(records(12))) == 6
+    (tmp_path / "die").touch()
+    with pytest.raises(TargetError, match=r"ended, or cannot be reached.*its last words: no memo"):
+        model.rollout(records(12), keys=range(6), samples=2, sampler=SAMPLER)
+    (tmp_path / "die").unlink()
+    again = opened(process, tmp_path)
+    assert len(again.score(records(12))) == 6
+
+
+@pytest.mark.parametrize(("script", "message"), [
+    ("print('no such weights'); raise SystemExit(3)", "ended with code 3 .* no such weights"),
+    ("import time; time.sleep(60)", r"did not say where it listens within 1 s; .*wrote nothing"),
+])  # fmt: skip
+def test_a_script_that_serves_nothing_ends_in_its_last_words(
+    script: str, message: str, tmp_path: Path
+) -> None:
+    spec = started(tmp_path, script=script)
+    if "within 1 s" in message:
+        spec = spec.model_copy(update={"options": {**(spec.options or {}), "timeout": 1}})
+    with pytest.raises(TargetError, match=message):
+        FlightBackend().describe(spec, tmp_path)
+
+
+def test_a_program_that_does_not_exist_is_said(tmp_path: Path) -> None:
+    spec = ModelSpec(backend="flight", options={"command": ["./venv/bin/python"]})
+    with pytest.raises(TargetError, match=r"'./venv/bin/python': cannot be started: No such file"):
+        FlightBackend().describe(spec, tmp_path)
+
+
+def test_the_code_beside_a_script_is_part_of_what_answers(tmp_path: Path) -> None:
+    script = f"import beside\n{SCRIPT}"
+    codes = []
+    for text in ("LEVEL = 1", "LEVEL = 2"):
+        (tmp_path / "beside.py").write_text(text)
+        spec = started(tmp_path, script=script)
+        described = FlightBackend().describe(spec, tmp_path)
+        codes.append((described.sha256, described.code))
+        opened(spec, tmp_path)  # and it ends with the model
+    assert codes[0][0] == codes[1][0]
+    assert codes[0][1] != codes[1][1]
+
+
+def test_a_server_is_reached_over_tls_by_its_certificate(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(x509.NameOID.COMMON_NAME, "localhost")])
+    day = datetime(2026, 1, 1, tzinfo=UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(name)
+        .issuer_name(name)
+        .public_key(key.public_key())
+        .serial_number(1)
+        .not_valid_before(day)
+        .not_valid_after(day + timedelta(days=36500))
+        .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
+        .sign(key, hashes.SHA256())
+    )
+    files = weights.parent / "cert.pem", weights.parent / "key.pem"
+    files[0].write_bytes(certificate.public_bytes(serialization.Encoding.PEM))
+    files[1].write_bytes(
+        key.private_bytes(
+            serialization.Encoding.PEM,
+            serialization.PrivateFormat.PKCS8,
+            serialization.NoEncryption(),
+        )
+    )
+    monkeypatch.setenv(TOKEN_VARIABLE, TOKEN)
+    server = Server(
+        Table(), files=weights, token=TOKEN, location="grpc+tls://localhost:0", tls=files
+    )
+    threading.Thread(target=server.work, daemon=True).start()
+    spec = ModelSpec(backend="flight", options={"location": server.location})
+    try:
+        with pytest.raises(TargetError, match="ended, or cannot be reached"):
+            FlightBackend().describe(spec, Path("/"))  # nobody vouches for it
+        monkeypatch.setenv(CERTIFICATE_VARIABLE, str(files[0]))
+        assert len(opened(spec).score(records(12))) == 6
+        monkeypatch.setenv(CERTIFICATE_VARIABLE, str(files[0]) + "x")
+        with pytest.raises(TargetError, match=r"cert.pemx: cannot be read"):
+            FlightBackend().describe(spec, Path("/"))
+    finally:
+        server.close()
+
+
+def test_a_server_does_not_outlive_a_phigate_that_is_killed(tmp_path: Path) -> None:
+    started(tmp_path)
+    environment = {
+        **os.environ,
+        "PYTHONPATH": str(ADAPTER.parent),
+        TOKEN_VARIABLE: TOKEN,
+        phigate_adapter.ANNOUNCE_VARIABLE: str(tmp_path / "where"),
+    }
+    server = subprocess.Popen(
+        [sys.executable, "serve.py", "weights"],
+        cwd=tmp_path,
+        env=environment,
+        stdin=subprocess.PIPE,
+        start_new_session=True,
+    )
+    try:
+        assert server.stdin is not None
+        server.stdin.close()  # as the system does for a process that is gone
+        assert server.wait(20) == 0
+    finally:
+        if server.poll() is None:
+            os.killpg(server.pid, signal.SIGKILL)
+
+
+# --- what a target says ---------------------------------------------------------------------------
+
+TARGET = """\
+apiVersion: phigate/v1
+kind: AuditTarget
+metadata: {name: served, version: "1"}
+spec:
+  model:
+    backend: BACKEND
+    OPTIONS
+  tokenization: {vocabulary: vocab.json}
+  data: {path: cohort}
+"""
+
+
+@pytest.mark.parametrize(("backend", "options", "message"), [
+    ("flight", "path: ./model", ":5:3: spec.model: name either a command or a location"),
+    ("flight", "options: {command: [python], location: grpc://127.0.0.1:1}",
+     ":7:5: spec.model.options: name either a command or a location"),
+    ("flight", "options: {comand: [python]}",
+     ":7:15: spec.model.options.comand: unknown key 'comand'; did you mean 'command'?"),
+    ("flight", "options: {command: python}", ":7:15: spec.model.options.command: "),
+    ("flight", "options: {command: [python], timeout: 0}", ":7:34: spec.model.options.timeout"),
+    ("flight", "options: {location: 'grpc://models:80'}", "anybody; use grpc+tls"),
+    ("flight", "options: {location: '127.0.0.1:80'}", "a location is grpc://127.0.0.1:PORT"),
+    ("huggingface", "options: {fast: true}",
+     ":7:5: spec.model.options: the backend huggingface takes no options"),
+    ("huggingface", "device: cpu", ":5:3: spec.model: the backend huggingface opens what lies at"),
+])  # fmt: skip
+def test_options_are_checked_by_the_backend_at_their_lines(
+    backend: str, options: str, message: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "target.yaml"
+    path.write_text(TARGET.replace("BACKEND", backend).replace("OPTIONS", options))
+    with pytest.raises(DocumentError) as failed:
+        load_target(path)
+    assert message in str(failed.value), failed.value
+
+
+def test_the_adapter_is_of_python_3_9_and_of_numpy_and_pyarrow_alone() -> None:
+    tree = ast.parse(ADAPTER.read_text(encoding="utf-8"), feature_version=(3, 9))
+    imported = {
+        name.partition(".")[0]
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Import | ast.ImportFrom)
+        for name in ([node.module or ""] if isinstance(node, ast.ImportFrom)
+                     else [one.name for one in node.names])
+    }  # fmt: skip
+    assert imported - set(sys.stdlib_module_names) == {"numpy", "pyarrow"}
+    assert "zip(" in ADAPTER.read_text(encoding="utf-8")
+    assert "strict=" not in ADAPTER.read_text(encoding="utf-8")  # nor what 3.9 lacks at run time
+    assert [one.name for one in ADAPTER.parent.glob("*.py") if one != ADAPTER] == ["__init__.py"]
+
+
+def test_a_secret_is_long_and_does_not_cross_a_network_in_the_open(weights: Path) -> None:
+    with pytest.raises(phigate_adapter.CannotAnswer, match="16 or more characters"):
+        Server(Table(), files=weights, token="short")
+    with pytest.raises(phigate_adapter.CannotAnswer, match="over TLS only"):
+        Server(Table(), files=weights, token=TOKEN, location="grpc://0.0.0.0:0")
+
+
+# --- the documented server ------------------------------------------------------------------------
+
+
+def test_the_documented_server_answers(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    page = (ADAPTER.parents[3] / "docs" / "targets.md").read_text(encoding="utf-8")
+    (code,) = re.findall(r"```python file=served/serve.py\n(.*?)```", page, flags=re.DOTALL)
+    assert len(code.splitlines()) < 30
+    table = torch.from_numpy(Table().table)
+
+    class Clinic(torch.nn.Module):
+        vocabulary, context = 12, 40
+
+        def forward(self, ids: torch.Tensor, ages: torch.Tensor) -> torch.Tensor:
+            return table[(ids + ages) % 12]
+
+    found: list[Any] = []
+    module: Any = SimpleNamespace(**vars(phigate_adapter))
+    module.serve = lambda model, *, files: found.append((model, files))
+    monkeypatch.setitem(sys.modules, "phigate_adapter", module)
+    monkeypatch.setitem(sys.modules, "clinic_model", SimpleNamespace(load=lambda _: Clinic()))
+    exec(compile(code, "serve.py", "exec"), {"__name__": "serve"})
+    ((model, files),) = found
+    assert files == "model"
+    rules = aged_rules()[:1]
+    aged = [
+        np.concatenate([ChannelTokens(one[:1], np.array([[30.0 + row]]), rules), one[1:]])
+        for row, one in enumerate(records(12))
+    ]
+    with served(model, weights, monkeypatch) as spec:
+        scored = opened(spec).score(aged)
+        expected = torch.log_softmax(table[(int(aged[0][0]) + 30) % 12].double(), dim=0)
+        assert scored[0].logprob[0] == pytest.approx(float(expected[int(aged[0][1])]), abs=1e-5)
+        assert examine(opened(spec), aged, usage=Usage(eos_id=EOS))
+
+
+def test_numbers_among_options_are_read_as_numbers(tmp_path: Path) -> None:
+    path = tmp_path / "target.yaml"
+    options = "options: {command: [python, '7'], timeout: 30}"
+    path.write_text(TARGET.replace("BACKEND", "flight").replace("OPTIONS", options))
+    model = load_target(path).document.spec.model
+    assert model.options == {"command": ["python", "7"], "timeout": 30}
