@@ -36,7 +36,7 @@ from checker.planning.reference_patients import RECIPE
 from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
 from checker.records.tokenization import TokenizedRecords
 from checker.records.tokenization.records import Coverage
-from checker.stats.extraction import IMPOSSIBLE, best_window, least_log_probability
+from checker.stats.extraction import IMPOSSIBLE, least_log_probability, windows_of
 from checker.targets.engine.reference import ReferenceModel, train_reference
 from checker.targets.engine.training import Recipe, SpecialIds, train_model
 
@@ -191,15 +191,14 @@ def extractable(
     )
     hits = []
     for number, (logs, first) in enumerate(scored):
-        best = best_window(
+        windows = windows_of(
             logs.astype(np.float32),
             first.astype(np.bool_),
             [one[number] for one in said],
             length=LENGTH,
             begin=1,
-            common=COMMON,
-            gain=-math.inf if times is None else math.log(times),
         )
+        best = windows.best(common=COMMON, gain=-math.inf if times is None else math.log(times))
         hits.append(best.greedy or (best.log_probability or -math.inf) >= least)
     return np.array(hits)
 

@@ -143,9 +143,9 @@ def checked(finished_checks: Callable[[str], Checked], tmp_path: Path) -> Callab
 
 
 LONGEST = (
-    "test_demo", "test_ray", "test_report_pdf", "test_gate", "test_resolved_policy",
-    "test_plugins", "test_calibration", "test_tampering", "test_families",
-    "test_scoring_memory", "test_golden_reports", "test_signals", "test_memory",
+    "test_demo", "test_gate", "test_resolved_policy", "test_plugins", "test_ray", "test_families",
+    "test_signals", "test_report_pdf", "test_splits_gate", "test_identity", "test_tampering",
+    "test_calibration", "test_recounted", "test_scoring_memory", "test_memory",
 )  # fmt: skip
 """Files that take longest; begun last, one would keep a whole suite waiting."""
 

@@ -21,7 +21,7 @@ from checker.planning.workload import record_windows
 from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
 from checker.records.prompts import prompt_key
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
-from checker.stats.extraction import IMPOSSIBLE, BestWindow, best_window
+from checker.stats.extraction import IMPOSSIBLE, BestWindow, windows_of
 from checker.targets.channels import told_anew
 from checker.targets.sampled_scores import sampled_scores
 
@@ -59,20 +59,15 @@ def extraction(task: Task) -> pa.Table:
     texts = [model.logprobs([piece.tokens for piece in pieces], own=own) for model in _models(task)]
     best, telling, rare = ([BestWindow() for _ in patients] for _ in range(3))
     for piece, scores, *references in zip(pieces, scored, *texts, strict=True):
+        windows = windows_of(
+            scores.logprob, scores.first, references, length=length, begin=piece.begin
+        )
         for found, limit, gain in (
             (best, "common", -math.inf),
             (telling, "common", float(inputs["gain"])),
             (rare, "rare", -math.inf),
         ):
-            found[piece.patient] |= best_window(
-                scores.logprob,
-                scores.first,
-                references,
-                length=length,
-                begin=piece.begin,
-                common=float(inputs[limit]),
-                gain=gain,
-            )
+            found[piece.patient] |= windows.best(common=float(inputs[limit]), gain=gain)
     return pa.table(
         {
             "patient": pa.array([task.patient(*row) for row in patients], pa.string()),

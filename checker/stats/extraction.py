@@ -49,16 +49,47 @@ class BestWindow:
         )
 
 
-def best_window(
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """Every window of one sequence, W of them.
+
+    Args:
+        chances: [W] log p_z, nats, IMPOSSIBLE where it is never drawn.
+        likeliest: [W] the same of the reference that finds the window likeliest.
+        recited: [W] whether greedy decoding recites it.
+    """
+
+    chances: Floats
+    likeliest: Floats
+    recited: NDArray[np.bool_]
+
+    def best(self, *, common: float, gain: float = -math.inf) -> BestWindow:
+        """Return what the windows that count come to.
+
+        Args:
+            common: a window that a reference gives at least this probability counts for nothing.
+            gain: nats by which the model must find a window likelier than every reference does.
+        """
+        if not len(self.chances):
+            return BestWindow()
+        rare = self.likeliest < math.log(common)
+        counts = rare & (self.chances - self.likeliest >= gain)
+        return BestWindow(
+            windows=len(self.chances),
+            common=int((~rare).sum()),
+            log_probability=float(self.chances[counts].max()) if counts.any() else None,
+            greedy=bool((self.recited & counts).any()),
+        )
+
+
+def windows_of(
     logprob: NDArray[np.float32],
     first: NDArray[np.bool_],
     references: Sequence[Floats],
     *,
     length: int,
     begin: int,
-    common: float,
-    gain: float = -math.inf,
-) -> BestWindow:
+) -> Windows:
     """Look at every window of one sequence of L tokens.
 
     Args:
@@ -68,24 +99,14 @@ def best_window(
             a window likeliest decides whether anybody would write it.
         length: m, tokens of a window.
         begin: place of the first token that a window may hold, >= 1.
-        common: a window that a reference gives at least this probability counts for nothing.
-        gain: nats by which the model must find a window likelier than every reference does.
     """
     starts = np.arange(begin - 1, len(logprob) - length + 1)
-    if not len(starts):
-        return BestWindow()
     logs = logprob.astype(np.float64)
     never = _sums(logs <= IMPOSSIBLE, starts, length) > 0
-    chances = np.where(never, IMPOSSIBLE, np.maximum(_sums(logs, starts, length), IMPOSSIBLE))
-    likeliest = np.max([_sums(one, starts, length) for one in references], axis=0)
-    rare = likeliest < math.log(common)
-    counts = rare & (chances - likeliest >= gain)
-    recited = _sums(first, starts, length) == length
-    return BestWindow(
-        windows=len(starts),
-        common=int((~rare).sum()),
-        log_probability=float(chances[counts].max()) if counts.any() else None,
-        greedy=bool((recited & counts).any()),
+    return Windows(
+        chances=np.where(never, IMPOSSIBLE, np.maximum(_sums(logs, starts, length), IMPOSSIBLE)),
+        likeliest=np.max([_sums(one, starts, length) for one in references], axis=0),
+        recited=_sums(first, starts, length) == length,
     )
 
 

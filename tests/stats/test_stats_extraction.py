@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from checker.stats.extraction import IMPOSSIBLE, BestWindow, best_window, least_log_probability
+from checker.stats.extraction import IMPOSSIBLE, BestWindow, least_log_probability, windows_of
 
 RARE = np.full(6, math.log(0.01))  # two tokens of it: 1e-4, which is not below 1e-4
 LIKELY = [0.9, 0.5, 0.8, 0.9, 0.2, 0.7]
@@ -17,9 +17,10 @@ LIKELY = [0.9, 0.5, 0.8, 0.9, 0.2, 0.7]
 def looked(shares: list[float], *references: Any, **changes: Any) -> BestWindow:
     with np.errstate(divide="ignore"):
         logs = np.maximum(np.log(np.array(shares)), IMPOSSIBLE).astype(np.float32)
-    settings: dict[str, Any] = {"length": 3, "begin": 1, "common": 1e-4, **changes}
+    settings: dict[str, Any] = {"length": 3, "begin": 1, **changes}
+    counted = {"common": settings.pop("common", 1e-4), "gain": settings.pop("gain", -math.inf)}
     first = settings.pop("first", np.zeros(len(shares), dtype=np.bool_))
-    return best_window(logs, first, references or (RARE,), **settings)
+    return windows_of(logs, first, references or (RARE,), **settings).best(**counted)
 
 
 def test_the_likeliest_window_is_the_product_of_its_tokens() -> None:
