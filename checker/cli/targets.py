@@ -122,7 +122,8 @@ def run_convert(checkpoint: Path, config: Path, out: Path, force: bool, as_json:
 @click.argument("path", metavar="TARGET", type=File)
 @click.option("--policy", type=File, metavar="POLICY", required=True, help="Which prompts it asks.")
 @click.option("--out", type=File, required=True, metavar="FILE", help="A Parquet file.")
-def run_prompts(path: Path, policy: Path, out: Path) -> None:
+@json_option
+def run_prompts(path: Path, policy: Path, out: Path, as_json: bool) -> None:
     """Write the prompts that a policy asks a model that draws elsewhere.
 
     The file holds patients' records.
@@ -132,7 +133,10 @@ def run_prompts(path: Path, policy: Path, out: Path) -> None:
 
     with error_console().status("reading the patients"):
         count = write_asked_draws(library.load_policy(policy), library.load_target(path), out=out)
-    write(f"wrote {out}: {count:,} continuations to draw")
+    if as_json:
+        emit_json({"written": str(out), "continuations": count})
+    else:
+        write(f"wrote {out}: {count:,} continuations to draw")
 
 
 @target.command("test")

@@ -37,8 +37,8 @@ def write_asked_draws(
     prepared = prepare_documents(policy, target)
     workload = prepared.audit.workload
     asked = []
-    for job in prepared.plan.jobs:
-        if job.kind != "rollouts" or job.runs_on != "target":
+    for job in prepared.plan.jobs_of("rollouts"):
+        if job.runs_on != "target":
             continue
         sampler = sampler_of(job)
         for key, tokens in workload.prompts[job.digest]:

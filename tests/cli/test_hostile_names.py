@@ -123,6 +123,7 @@ def test_no_command_writes_what_a_terminal_obeys(phigate: Command, hostile: Path
         ("plan", policy, target, "--json"),
         ("power", policy, "--target", target),
         ("target", "test", target),
+        ("target", "prompts", target, "--policy", policy, "--out", hostile / "asked"),
         ("ledger", "make", ledger),
         ("run", policy, target, "--out", run),
         ("check", policy, target, "--out", run, "--ledger", ledger, "--as-of", AS_OF,

@@ -8,12 +8,12 @@ from checker.attacks.api import load_attack
 from checker.policy import load_policy
 from checker.report.wording.paper import PAPER_NUMBERS, REPLICATION
 
-METHODS = Path(__file__).parents[2] / "docs" / "methods.md"
+WRITTEN_IN = Path(__file__).parents[2] / "docs" / "methods.md"
 
 
 def test_methods_hold_the_table_that_reports_show() -> None:
     rows = [f"| {one.theirs} | {one.here} | {one.differs} |" for one in PAPER_NUMBERS]
-    assert "\n".join(rows) in METHODS.read_text(encoding="utf-8")
+    assert "\n".join(rows) in WRITTEN_IN.read_text(encoding="utf-8")
 
 
 def test_the_policy_measures_every_number_of_the_table() -> None:

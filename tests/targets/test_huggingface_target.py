@@ -572,7 +572,7 @@ def escaping_index(directory: Path) -> None:
         (only_pickle, r"only pickled weights \(pytorch_model\.bin\).*save_pretrained"),
         (no_weights, r"no weights; expected model\.safetensors"),
         (no_config, r"no config\.json"),
-        (adapter_only, "holds an adapter, not a model; merge it"),
+        (adapter_only, "holds an adapter, not a model; name it as model.adapter"),
         (adapter_too, "name that as model.adapter"),
         (broken_config, r"config\.json: is not valid JSON"),
         (custom_code, "trustRemoteCode: true"),
