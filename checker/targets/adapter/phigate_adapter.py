@@ -725,7 +725,7 @@ class Server:
 
     def take(self, session: str) -> bool:
         """Begin a session as soon as there is none; one that was just let go of ends soon."""
-        until = time.monotonic() + 1.0
+        until = time.monotonic() + 3.0
         while time.monotonic() < until:
             with self.lock:
                 if not self.session:
