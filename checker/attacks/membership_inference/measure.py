@@ -37,7 +37,7 @@ class ScoreObservations(Observations):
     Args:
         member: [n] bool.
         scores: name of the score to [n] float64.
-        patients: [n] pseudonyms.
+        patients: [n] pseudonyms; None where nobody is told from whom a score is.
         half, placebo: of a learned score, [n] each: one of two random halves, and what the
             classifier says where it was to tell them apart; None of any other score.
         blind: of a learned score, what the classifier says where it sees nothing of the model: of
@@ -47,7 +47,7 @@ class ScoreObservations(Observations):
 
     member: NDArray[np.bool_]
     scores: dict[str, Scores]
-    patients: NDArray[np.object_]
+    patients: NDArray[np.object_] | None = None
     half: NDArray[np.bool_] | None = None
     placebo: Scores | None = None
     blind: tuple[Scores, Scores] | None = None
@@ -169,8 +169,10 @@ class MembershipMeasuring(Measuring[ScoreObservations, MembershipInferenceParams
 
     def scored_patients(
         self, observations: ScoreObservations, *, params: MembershipInferenceParams
-    ) -> ScoredPatients:
+    ) -> ScoredPatients | None:
         """Return everybody's score, by which the control judges."""
+        if observations.patients is None:
+            return None
         scores, member = observations.scores[params.score], observations.member
         names = observations.patients[member].tolist()
         return ScoredPatients(names, scores[member], scores[~member])
