@@ -351,7 +351,7 @@ def _both(positives: int, negatives: int) -> Sample:
 
 def _membership(n: int, m: int, *, inside: Scores, outside: Scores) -> Draw:
     member = np.arange(n + m) < n
-    patients = np.arange(n + m).astype(str).astype(object)
+    patients = np.arange(n + m).astype(str).astype(np.object_)
 
     def draw(rng: np.random.Generator, other: np.random.Generator) -> ScoreObservations:
         scores = np.concatenate([inside(rng, n), outside(other, m)])
