@@ -189,7 +189,7 @@ LEAKING: Final = (
           "They are the easiest to find again.", know=_rare),
     Entry("canaries", "Recites two dozen members like whom no patient is", "fail",
           "What is unlike all else is learned by heart first.",
-          know=lambda zoo: recite(zoo, zoo.canaries())),
+          know=lambda zoo: recite(zoo, zoo.canaries()), within=DEMO),
     Entry("late-only", "Recites the last third of every record", "fail",
           "What comes last is what was not yet told.", know=_share(1.0, first=2 / 3)),
     Entry("late-of-some", "Recites the last third of one record in ten", "fail",
