@@ -22,7 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.errors import TargetError
-from checker.targets.channels import resized
+from checker.targets.channels import plain, resized
 from checker.targets.compensator import watch_of
 from checker.targets.draw_agreement import DRAWN_TOKENS, DrawExamination, DrawsDisagree
 from checker.targets.protocol import (
@@ -322,7 +322,7 @@ class _Examination:
         model = cast("MassModel", self.model)
         places = [(record, max(1, len(record) // 2)) for record in self.records]
         places += [(record[: cut + DRAWN_TOKENS], cut) for record, cut in self._long_prompts()]
-        pairs = [(record[:cut], record[cut:]) for record, cut in places]
+        pairs = [(record[:cut], plain(record[cut:])) for record, cut in places]
         sampler = Sampler(
             temperature=1.0,
             top_p=1.0,
@@ -348,7 +348,8 @@ class _Examination:
                     "preflight: masses must return an array of steps and classes for each"
                     " continuation"
                 )
-            scored = np.exp(self._score([record])[0].logprob[cut - 1 :].astype(np.float64))
+            told = np.concatenate([record[:cut], np.asarray(plain(record[cut:]))])
+            scored = np.exp(self._score([told])[0].logprob[cut - 1 :].astype(np.float64))
             for place, token in enumerate(some):
                 at = np.flatnonzero(record[cut:] == token)
                 deviation = max(

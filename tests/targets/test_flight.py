@@ -163,6 +163,10 @@ def test_channels_go_on_behind_a_server_as_the_target_declares(
         assert np.allclose(np.log(own), scores.logprob[1:], atol=1e-5)
         found = examine(model, [whole, whole[:5]], usage=Usage(eos_id=EOS))
         assert {"drawn-against-scored", "seeded-draws", "watched-classes"} <= set(found)
+        # a record's own ages go on otherwise than the rule says, and the model heeds them
+        ages = np.array([[30.0, 31.0, 44.0, 44.5, 58.0, 71.0], [0.0, 0.5, 0.0, 0.5, 0.0, 0.5]])
+        dated = ChannelTokens(np.array([3, 3, 4, 5, 4, 5], np.int32), ages, aged_rules(late=late))
+        examine(model, [dated, dated[:5]], usage=Usage(eos_id=EOS))
 
 
 def test_a_model_of_the_adapter_conforms(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
