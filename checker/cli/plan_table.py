@@ -100,7 +100,12 @@ def _print_cells(plan: AuditPlan, console: Console) -> None:
             _counted(cell.sample.members, cell.sample.members_positive),
             _nonmembers(cell),
             f"≤ {cell.power.zero_hit_bound:.3f}" if cell.power.zero_hit_bound is not None else "–",
-            prospects(cell, min_cell=min_cell, absent_from=plan.class_absent_from(cell)),
+            prospects(
+                cell,
+                min_cell=min_cell,
+                absent_from=plan.class_absent_from(cell),
+                are_alike=plan.comparability.can_pass,
+            ),
         )
     console.print(table)
 
@@ -155,7 +160,11 @@ def _finds(check: CheckPower) -> str:
 
 def _print_release(plan: AuditPlan, console: Console) -> None:
     """Print the chance that all cells pass and no check stops a model that leaks nothing."""
-    if plan.release is not None and any(cell.gating for cell in plan.cells):
+    if not any(cell.gating for cell in plan.cells):
+        console.print(
+            "No test of this policy decides: it measures, and releases or blocks nothing."
+        )
+    elif plan.release is not None:
         console.print(told(release_words(plan.release)))
 
 
@@ -254,7 +263,8 @@ def _print_cost(plan: AuditPlan, console: Console) -> None:
     if not plan.comparability.can_pass:
         console.print(
             "[bold]The splits are too small to be shown comparable[/], so no excess and no"
-            f" membership metric can pass: {_missing(plan.comparability, 'members')}."
+            f" membership metric can pass: {_missing(plan.comparability, 'members')}, or, where"
+            " patients came to their splits by lot, data.assignment: random in the target."
         )
     spec = plan.policy.document.spec
     if spec.gate.require_expectation and plan.target.document.spec.expect is None:
@@ -358,7 +368,11 @@ def _absent(classes: Mapping[str, ClassSnapshot]) -> Iterator[tuple[str, list[st
 
 
 def prospects(
-    cell: Cell, *, min_cell: int, absent_from: Literal["data", "vocabulary"] | None = None
+    cell: Cell,
+    *,
+    min_cell: int,
+    absent_from: Literal["data", "vocabulary"] | None = None,
+    are_alike: bool = True,
 ) -> str:
     """Say in a few words what a cell's sample can decide.
 
@@ -366,6 +380,7 @@ def prospects(
         cell: of the plan.
         min_cell: fewest patients of a subgroup that is judged and shown.
         absent_from: where nothing stands for its class.
+        are_alike: whether the splits are large enough to be shown to be.
     """
     if absent_from is not None:
         return f"not tested: class not in the {absent_from}"
@@ -390,6 +405,8 @@ def prospects(
         if not missing and share is not None and share < DISTINCT_PROMPTS_NEEDED:
             missing = f"only {share:.0%} of the prompts are distinct"
         return f"cannot pass, {missing}" if missing else "cannot pass"
+    if metric_of(cell).rests_on_split and not are_alike:
+        return "cannot pass, the splits are too small to be shown comparable"
     if power.pass_probability is None:
         return "yes"
     word = "underpowered" if power.pass_probability < UNDERPOWERED else "yes"

@@ -131,7 +131,7 @@ def test_what_ranks_patients_has_a_curve_and_what_does_not_has_none(report: Repo
 def test_what_would_decide_does_not_hang_on_who_was_there(report: Report) -> None:
     needs = {cell.control: cell.needs for cell in report.cells if cell.subgroup == "all"}
     assert needs["told"].at_all == 29  # METHODS §4's formula at τ = 0.1: 1 - 0.05^(1/29) = 0.0981
-    assert needs["membership"].at_all == 50
+    assert needs["membership"].at_all == 100  # two halves of 50 for the placebo
     assert needs["own-age"].at_all is None  # it can only fail
     subgroups = {cell.needs for cell in report.cells if cell.control == "told"}
     assert subgroups == {needs["told"]}

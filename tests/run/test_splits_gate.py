@@ -329,8 +329,9 @@ def test_reports_repeat_a_declaration_as_one(workspace: Path) -> None:
 def test_the_plan_announces_every_check_that_can_stop_a_pass(workspace: Path) -> None:
     policy = write_policy(workspace / "policy.yaml", CONTROLS)
     plain = planned(workspace)
-    assert "prompts do not promise the class more often in members" in plain
-    assert "underpowered" in plain  # half the limit of 0.05 takes far more positives than these
+    # what prompts promise is no guess: it was looked at, as the judge will
+    assert "prompts do not promise the class more often in members (compared" in plain
+    assert "always (least: hiv-disclosure/events-10/all)" in plain
     _, out = phigate("plan", policy, workspace / f"{declared(workspace, 'random')}.yaml")
     dealt = " ".join(out.split())
     assert "Declared: patients were dealt to the splits by lot" in dealt

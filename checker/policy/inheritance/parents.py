@@ -68,9 +68,10 @@ class References:
                 named["name"], named["version"], (here.parent, resource("policies"))
             )
         if not is_path(reference):
+            example = self.newest_shipped(reference) or self.newest_shipped("baseline-gated")
             raise ValueError(
                 f"'{short(reference)}' is no reference to a policy; write name@version, such as"
-                " baseline-gated@1, or a path that ends in .yaml"
+                f" {example}, or a path that ends in .yaml"
             )
         path = relative(reference, here)
         if not path.is_file():
