@@ -22,6 +22,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.errors import TargetError
+from checker.targets.backends.generations import is_recorded
 from checker.targets.channels import resized
 from checker.targets.compensator import watch_of
 from checker.targets.draw_agreement import DRAWN_TOKENS, DrawExamination, DrawsDisagree
@@ -160,8 +161,7 @@ def examine(
     steps = getattr(model, "steps", None)
     if callable(steps) and "logprobs" in model.info.capabilities:
         examination.steps(steps)
-    # draws that are read from a file cannot be drawn anew
-    if "samples" in model.info.capabilities and not getattr(model, "recorded", False):
+    if "samples" in model.info.capabilities and not is_recorded(model):
         examination.draws()
     if {"masses", "logprobs"} <= model.info.capabilities:
         examination.masses()

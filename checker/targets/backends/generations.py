@@ -208,9 +208,6 @@ class RecordedModel:
         prompts: the file that says what was asked.
     """
 
-    recorded: ClassVar[bool] = True
-    """Nothing can be drawn anew, so nobody compares draws with keys, batches or scores."""
-
     def __init__(self, info: TargetInfo, draws: dict[str, list[Tokens]], *, prompts: Path) -> None:
         self._info, self._draws, self._prompts = info, draws, prompts
 
@@ -262,6 +259,14 @@ class RecordedModel:
     ) -> NDArray[np.float32]:
         """Refuse: a file of draws has no hidden states."""
         raise TargetError("a file of draws has no hidden states")
+
+
+def is_recorded(model: object) -> bool:
+    """Whether nothing can be drawn anew, so that nobody compares draws with keys or batches.
+
+    No model says so of itself: it is this backend's own, and has no scores that could be compared.
+    """
+    return type(model) is RecordedModel and model.info.capabilities == CAPABILITIES
 
 
 def _options(spec: ModelSpec) -> GenerationsOptions:
