@@ -229,6 +229,35 @@ def test_an_answer_that_no_model_gives_is_an_error_that_names_the_server(
     assert str(failed.value).startswith("model server grpc://127.0.0.1:")
 
 
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("verb", ["score", "rollout", "masses"])
+def test_logits_of_which_no_distribution_follows_are_an_error(
+    value: float, verb: str, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Token 0 would be drawn for ever, and a model whose records it ends would draw nothing."""
+    model, sequences = Table(), records(12)
+    model.table[:, slice(None) if value == -np.inf else 5] = value
+    given: dict[str, dict[str, Any]] = {
+        "score": {},
+        "rollout": {"keys": range(6), "samples": 2, "sampler": SAMPLER},
+        "masses": {"drawn": sequences, "sampler": SAMPLER, "watch": np.eye(12, dtype=np.bool_)},
+    }
+    with served(model, weights, monkeypatch) as spec:
+        ask = getattr(opened(spec), verb)
+        with pytest.raises(TargetError, match="logits hold values that are no numbers, infinite"):
+            ask(sequences, **given[verb])
+
+
+def test_tokens_that_cannot_follow_may_be_infinitely_unlikely(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = Table()
+    model.table[:, 5] = -np.inf
+    with served(model, weights, monkeypatch) as spec:
+        drawn = opened(spec).rollout(records(12), keys=range(6), samples=9, sampler=SAMPLER)
+    assert not any(5 in row for rows in drawn for row in rows)
+
+
 class OtherSeeds(Table):
     """Draws what another seed gives, which is as likely."""
 

@@ -391,8 +391,12 @@ class NextToken:
             raise CannotAnswer(
                 f"logits are of shape {found.shape}, not {(*shape, self.vocabulary_size)}"
             )
-        if np.isnan(found).any():
-            raise CannotAnswer("logits hold values that are no numbers")
+        # the largest is none where one is none or +inf, or where no token is possible at all
+        if not np.isfinite(found.max(axis=-1)).all():
+            raise CannotAnswer(
+                "logits hold values that are no numbers, infinite ones, or only those of tokens"
+                " that cannot follow"
+            )
         return found
 
     def _continued(self, tokens: Any, channels: Channels, chances: Any, sampler: Sampler) -> Any:
