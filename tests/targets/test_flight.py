@@ -427,6 +427,60 @@ def test_the_code_beside_a_script_is_part_of_what_answers(tmp_path: Path) -> Non
     assert codes[0][1] != codes[1][1]
 
 
+def test_what_a_server_was_started_with_is_part_of_what_answers(tmp_path: Path) -> None:
+    spec = started(tmp_path)
+    command = (spec.options or {})["command"]
+    found = []
+    for arguments in (["0"], ["9"]):
+        options = {**(spec.options or {}), "command": [*command, *arguments]}
+        other = spec.model_copy(update={"options": options})
+        described = FlightBackend().describe(other, tmp_path)
+        found.append((described.sha256, described.code))
+        opened(other, tmp_path)  # and it ends with the model
+    assert len({sha256 for sha256, _ in found}) == 1
+    assert len({code for _, code in found}) == 2
+
+
+def test_what_a_server_says_of_its_model_is_part_of_what_answers(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = set()
+    for changed in ({}, {"context_length": 20}, {"vocabulary_size": 13}, {"channels": ["age"]}):
+        model = Table()
+        for name, value in changed.items():
+            setattr(model, name, value)
+        with served(model, weights, monkeypatch) as spec:
+            codes.add(FlightBackend().describe(spec, Path("/")).code)
+            assert FlightBackend().describe(spec, Path("/")).code in codes
+    assert len(codes) == 4
+
+
+def test_files_and_folders_that_an_owner_names_are_each_part_of_what_answers(
+    tmp_path: Path,
+) -> None:
+    names = ["a/model.py", "b/model.py", "b/deep/more.py"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("LEVEL = 1")
+    given = [tmp_path / "a/model.py", tmp_path / "b"]
+    before = phigate_adapter._code_digests(given)
+    for name in names:
+        (tmp_path / name).write_text("LEVEL = 2")
+        after = phigate_adapter._code_digests(given)
+        assert after != before, name
+        before = after
+    (tmp_path / "b/__pycache__").mkdir()
+    (tmp_path / "b/__pycache__/model.pyc").write_bytes(b"compiled")
+    assert phigate_adapter._code_digests(given) == before
+
+
+@pytest.mark.parametrize("name", ["modle.py", "empty"])
+def test_code_that_is_no_file_is_refused(name: str, weights: Path) -> None:
+    (weights.parent / "empty").mkdir()
+    with pytest.raises(phigate_adapter.CannotAnswer, match=f"code: .*{name} is no file, nor"):
+        Server(Table(), files=weights, token=TOKEN, code=[weights.parent / name])
+
+
 def test_a_server_is_reached_over_tls_by_its_certificate(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

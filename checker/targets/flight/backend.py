@@ -93,6 +93,10 @@ class _Described(Element):
     libraries: dict[str, str]
 
 
+_TOLD = {"capabilities", "channels", "vocabulary_size", "context_length", "bos_token_id"}
+"""What a server says of its model before an audit begins as well as afterwards."""
+
+
 class FlightBackend:
     """Models behind servers; `model.path`, where it is given, is where their files lie here."""
 
@@ -120,7 +124,8 @@ class FlightBackend:
             bos_token_id=said.bos_token_id,
             files=said.files,
             sha256=digest(said.files),
-            code=digest(said.code),
+            # what it says of itself may follow from settings that are no file: its environment's
+            code=digest({"code": said.code, **said.model_dump(include=_TOLD)}),
         )
 
     def open(
