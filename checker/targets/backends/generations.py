@@ -24,6 +24,7 @@ from pydantic import Field, ValidationError
 
 from checker.canonical import digest, file_sha256
 from checker.errors import TargetError
+from checker.evidence import write_atomically
 from checker.policy.documents import ModelSpec
 from checker.policy.documents.elements import Element, Text
 from checker.targets.backends.model_folder import hash_files, list_files
@@ -108,8 +109,10 @@ class AskedDraw:
 def write_asked(asked: Sequence[AskedDraw], path: Path) -> None:
     """Write which prompts are to be continued, each once and with as many samples as anybody asks.
 
+    The file is for its owner alone: prompts are of patients' records.
+
     Raises:
-        TargetError: the file cannot be written.
+        EvidenceError: the file cannot be written.
     """
     most: dict[str, AskedDraw] = {}
     for one in asked:
@@ -129,10 +132,9 @@ def write_asked(asked: Sequence[AskedDraw], path: Path) -> None:
         }
         for name, one in sorted(most.items())
     ]
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(_PROMPTS.items()))), path)
-    except OSError as error:
-        raise TargetError(f"{path}: cannot be written: {error.strerror or error}") from error
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(_PROMPTS.items()))), content)
+    write_atomically(path, content.getvalue().to_pybytes(), mode=0o600)
 
 
 class GenerationsBackend:
