@@ -34,6 +34,7 @@ from checker.targets.backends.checkpoint import HuggingFaceBackend
 from checker.targets.channels import ChannelRule, ChannelTokens, plain
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
+from checker.targets.flight import connection, remote_model
 from checker.targets.flight.backend import CERTIFICATE_VARIABLE, FlightBackend
 from checker.targets.flight.remote_model import RemoteModel
 
@@ -197,7 +198,9 @@ NONSENSE: dict[str, tuple[str, Any, str]] = {
     "no scores": ("score", lambda found: [SimpleNamespace(logprob=s.logprob) for s in found],
                   "AttributeError"),
     "a sample less": ("rollout", lambda found: [row[1:] for row in found], "another number"),
-    "a prompt more": ("rollout", lambda found: [*found, found[0]], "that nobody asked of"),
+    "a prompt more": ("rollout", lambda found: [*found, found[0]], "more rows than were asked"),
+    "another prompt": ("rollout", lambda found: [[], *found], "that nobody asked of"),
+    "a record more": ("score", lambda found: [*found, found[0]], "more rows than were asked for"),
     "beyond the horizon": ("rollout", lambda found: [[np.zeros(7, int)] * 2 for _ in found],
                            "beyond the horizon of 6 tokens"),
     "no such token": ("rollout", lambda found: [[np.full(3, 12)] * 2 for _ in found],
@@ -259,19 +262,34 @@ def test_tokens_that_cannot_follow_may_be_infinitely_unlikely(
 
 
 class OtherSeeds(Table):
-    """Draws what another seed gives, which is as likely."""
+    """Draws what another seed, sample or temperature gives; by the first two it is as likely."""
 
-    def rollout(self, prompts: Any, *, sampler: Any, **given: Any) -> Any:
-        other = phigate_adapter.Sampler(sampler.temperature, sampler.top_p,
-                                        sampler.horizon_tokens, sampler.seed + 1)  # fmt: skip
-        return super().rollout(prompts, sampler=other, **given)
+    def __init__(self, dtype: str, **changed: Any) -> None:
+        super().__init__()
+        self.dtype, self.changed = dtype, changed
+
+    def rollout(self, prompts: Any, *, sampler: Any, samples: int, **given: Any) -> Any:
+        if self.changed:
+            sampler = phigate_adapter.Sampler(**{**vars(sampler), **self.changed})
+            return super().rollout(prompts, sampler=sampler, samples=samples, **given)
+        drawn = super().rollout(prompts, sampler=sampler, samples=1, **given)
+        return [rows * samples for rows in drawn]
 
 
+@pytest.mark.parametrize(
+    ("dtype", "changed"),
+    [
+        ("float32", {"seed": 1}),
+        ("float32", {"temperature": 1.0}),
+        ("bfloat16", {"seed": 0}),
+        ("bfloat16", {}),
+    ],
+)
 def test_draws_by_other_seeds_are_refused_before_an_audit(
-    weights: Path, monkeypatch: pytest.MonkeyPatch
+    changed: dict[str, Any], dtype: str, weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with (
-        served(OtherSeeds(), weights, monkeypatch) as spec,
+        served(OtherSeeds(dtype, **changed), weights, monkeypatch) as spec,
         pytest.raises(ConformanceError, match=r"seeded-draws .* others than seed, key and sample"),
     ):
         examine(opened(spec), records(12), usage=Usage(eos_id=EOS))
@@ -280,6 +298,11 @@ def test_draws_by_other_seeds_are_refused_before_an_audit(
 @pytest.mark.parametrize(("changed", "message"), [
     ({"vocabulary_size": 0}, "vocabulary_size: Input should be greater"),
     ({"channels": [7]}, "channels.0: Input should be"),
+    ({"vocabulary_size": 1 << 40}, "vocabulary_size: Input should be less"),
+    ({"context_length": 1 << 40}, "context_length: Input should be less"),
+    ({"channels": ["x" * 101]}, "channels.0: String should have at most 100"),
+    ({"channels": ["x"] * 101}, "channels: List should have at most 100"),
+    ({"switches": range(101)}, "switches: List should have at most 100"),
     ({"info": SimpleNamespace(vocabulary_size=12, capabilities=["thoughts"])}, "'thoughts'"),
 ])  # fmt: skip
 def test_a_server_that_describes_no_model_is_refused(
@@ -290,6 +313,102 @@ def test_a_server_that_describes_no_model_is_refused(
         setattr(model, name, value)
     with served(model, weights, monkeypatch) as spec, pytest.raises(TargetError, match=message):
         FlightBackend().describe(spec, Path("/"))
+
+
+# --- servers that talk ----------------------------------------------------------------------------
+
+
+class Talks(Table):
+    """Says that it is at work until nobody listens.
+
+    Args:
+        tokens: that it says it has done, each time.
+    """
+
+    said = 0
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+
+    def score(self, sequences: Any, *, progress: Any, **given: Any) -> Any:
+        while self.said < 10_000:
+            self.said += 1
+            progress.__self__.say(type="progress", tokens=self.tokens)
+        return super().score(sequences, **given)
+
+
+@pytest.mark.parametrize("tokens", [1, 0, -1])
+def test_a_server_is_at_work_no_longer_than_there_is_work(
+    tokens: int, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        served(Talks(tokens), weights, monkeypatch) as spec,
+        pytest.raises(TargetError, match="progress beyond all that there is to do"),
+    ):
+        opened(spec).score(records(12))
+
+
+def test_a_server_sends_no_more_rows_than_it_is_asked_for(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is beyond them is neither unpacked nor kept."""
+    unpacked: list[int] = []
+    values_of = remote_model.values_of
+    monkeypatch.setattr(
+        remote_model, "values_of", lambda one: unpacked.append(len(one)) or values_of(one)
+    )
+    with served(Wrong("score", lambda found: found * 5_000), weights, monkeypatch) as spec:
+        model = opened(spec)
+        with pytest.raises(TargetError, match="more rows than were asked for"):
+            model.score(records(12))
+    assert unpacked == []
+
+
+def test_a_prompt_that_has_enough_is_not_asked_of_again(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asks(Table):
+        def rollout(self, prompts: Any, *, more: Any, **given: Any) -> Any:
+            drawn = super().rollout(prompts, **given)
+            for _ in range(10_000):
+                more(0, drawn[0])
+            return drawn
+
+    asked: list[int] = []
+    with (
+        served(Asks(), weights, monkeypatch) as spec,
+        pytest.raises(TargetError, match="another number of continuations"),
+    ):
+        opened(spec).rollout(records(12), keys=range(6), samples=2, sampler=SAMPLER,
+                             more=lambda prompt, _: asked.append(prompt) or 0)  # fmt: skip
+    assert asked == [0]
+
+
+def test_a_message_beyond_all_that_is_asked_is_not_read(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_LARGEST", 1 << 16)
+    answer = scores(mean=lambda one: np.zeros(1 << 16))
+    with served(Wrong("score", answer), weights, monkeypatch) as spec:
+        model = opened(spec)
+        with pytest.raises(TargetError, match="larger than max|Cancelled"):
+            model.score(records(12))
+
+
+def test_words_of_a_server_are_one_short_line(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(found: Any) -> Any:
+        raise KeyError("\x1b[2J\u202e\n" + "words " * 1000)
+
+    monkeypatch.setattr(phigate_adapter, "_said", str)  # a server that minds nothing
+    with served(Wrong("score", fails), weights, monkeypatch) as spec:
+        model = opened(spec)
+        with pytest.raises(TargetError, match="words words") as failed:
+            model.score(records(12))
+    assert len(str(failed.value)) < 400
+    assert str(failed.value).isprintable()
 
 
 # --- who asks, and whom ---------------------------------------------------------------------------
