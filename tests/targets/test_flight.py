@@ -392,7 +392,7 @@ def test_a_message_beyond_all_that_is_asked_is_not_read(
     answer = scores(mean=lambda one: np.zeros(1 << 16))
     with served(Wrong("score", answer), weights, monkeypatch) as spec:
         model = opened(spec)
-        with pytest.raises(TargetError, match="larger than max|Cancelled"):
+        with pytest.raises(TargetError, match=r"larger than max|Cancelled"):
             model.score(records(12))
 
 

@@ -56,8 +56,9 @@ _DRAWS: dict[str, pa.DataType] = {
     "sample": pa.int32(),
     "tokens": pa.list_(pa.int32()),
 }
-_ALIKE = 20
-"""Prompts of which no sample differs from the first, in a file where all are such."""
+_LOT_FROM, _ALIKE = 20, 0.5
+"""From so many prompts on, and from this share of them, no sample differs from the first. Of the
+412 prompts that an audit of the demo's kind asks for 20 samples each, there is none."""
 
 
 class GenerationsOptions(Element):
@@ -346,11 +347,12 @@ def _checked(
 
 
 def _check_lot(found: dict[str, dict[int, Tokens]], path: Path) -> None:
-    """Refuse draws that were not by lot: of no prompt any sample differs from the first."""
+    """Refuse draws that were not by lot: of most prompts no sample differs from the first."""
     several = [own for own in found.values() if len(own) > 1]
     alike = [own for own in several if len({one.tobytes() for one in own.values()}) == 1]
-    if len(several) >= _ALIKE and len(alike) == len(several):
+    if len(several) >= _LOT_FROM and len(alike) > _ALIKE * len(several):
         raise TargetError(
-            f"{path}: all samples of a prompt are the same, for each of {len(several)} prompts, as"
-            " greedy decoding gives them; draw by lot, with the temperature that is asked"
+            f"{path}: all samples of a prompt are the same, for {len(alike)} of {len(several)}"
+            " prompts, as greedy decoding gives them; draw by lot, with the temperature that is"
+            " asked"
         )
