@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from checker.errors import TargetError
+from checker.errors import TargetError, UsageError
 from checker.planning.task import sampler_of
 from checker.policy import Located
 from checker.policy.documents import AuditTarget, LeakagePolicy
@@ -26,8 +26,12 @@ def write_asked_draws(
     Raises:
         DocumentError: policy and target do not fit each other.
         DataError: the patients or the vocabulary cannot be used.
-        TargetError: the target's model is asked otherwise, or the file cannot be written.
+        TargetError: the target's model is asked otherwise.
+        EvidenceError: the file cannot be written.
+        UsageError: there is such a file already, which draws may have been made for.
     """
+    if out.exists():
+        raise UsageError(f"{out} is there already, and is never overwritten; write to another --out")
     model = target.document.spec.model
     if model.backend != GenerationsBackend.name:
         raise TargetError(

@@ -20,7 +20,7 @@ from checker.report.wording.reasons import reason_words
 from checker.run.execution import Execution
 from checker.run.executors.worker import ReadyJob, Worker, usage_of
 from checker.run.prepare import Prepared, prepare_documents
-from checker.targets.backends.generations import GenerationsBackend
+from checker.targets.backends.generations import is_recorded
 from checker.targets.conformance import ConformanceError, Usage, tolerance_of
 from checker.verdict.admissibility import admissibility_checks
 from checker.verdict.instrument import REASONS_OF
@@ -164,7 +164,8 @@ def examine_target(
     execution = Execution(
         prepared.plan, prepared.audit.workload, Pseudonyms(secrets.token_bytes(KEY_BYTES))
     )
-    worker = Worker(execution, {"target": prepared.open_target})
+    model = prepared.open_target()
+    worker = Worker(execution, {"target": lambda: model})
     environment = worker.open(["target"])
     usage = usage_of(execution) if policy is not None else _widest(usage_of(execution), prepared)
     capabilities = frozenset(prepared.plan.target.capabilities)
@@ -172,9 +173,12 @@ def examine_target(
         found, refused = worker.preflight(usage), None
     except ConformanceError as error:
         found, refused = error.found, error
-    recorded = prepared.target.document.spec.model.backend == GenerationsBackend.name
     checks = _conformance(
-        found, capabilities, dtype=environment["dtype"], refused=refused, recorded=recorded
+        found,
+        capabilities,
+        dtype=environment["dtype"],
+        refused=refused,
+        recorded=is_recorded(model),
     )
     if refused is None:
         checks += _description(prepared, worker, advance)

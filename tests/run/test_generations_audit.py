@@ -50,6 +50,13 @@ def test_draws_of_a_sound_model_pass_nothing_and_are_refused_for_another_policy(
     asked = phigate("target", "prompts", target, "--policy", policy, "--out",
                     workspace / "prompts.parquet")  # fmt: skip
     assert asked[0] == ExitCode.PASS, asked
+    prompts = workspace / "prompts.parquet"
+    assert prompts.stat().st_mode & 0o777 == 0o600  # they are patients'
+    before = prompts.read_bytes()
+    again = phigate("target", "prompts", target, "--policy", policy, "--out", prompts)
+    assert again[0] == ExitCode.USAGE
+    assert "prompts.parquet is there already" in again[1]
+    assert prompts.read_bytes() == before
     missing = phigate("check", policy, target, "--out", workspace / "first")
     assert missing[0] == ExitCode.INCOMPLETE
     assert "draws.parquet: no such file" in missing[1]

@@ -103,6 +103,12 @@ class DrawsNothing(Plugin):
         return [[np.empty(0, dtype=np.int32)] * more["samples"] for _ in prompts]
 
 
+class SaysItIsRecorded(DrawsNothing):
+    """Draws nothing, and says that nobody can draw it anew."""
+
+    recorded = True
+
+
 class DrawsNoise(Plugin):
     """Every token as likely as any other, which has nothing to do with the model."""
 
@@ -226,6 +232,7 @@ class SwitchesAtFifty(Plugin):
 
 BROKEN: dict[type[Plugin], str] = {
     DrawsNothing: "end-of-record all continuations are empty, though its scores expect",
+    SaysItIsRecorded: "end-of-record all continuations are empty",
     DrawsNoise: r"drawn-against-scored what it draws is not what it scores: .* nats less likely",
     DrawsOneThing: "(drawn-against-scored|repetition|first-tokens) .* scores? .*expect",
     ScoresAnother: "(drawn-against-scored|first-tokens) .* rollout and score must be of one model",

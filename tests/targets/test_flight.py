@@ -34,6 +34,7 @@ from checker.targets.backends.checkpoint import HuggingFaceBackend
 from checker.targets.channels import ChannelRule, ChannelTokens, plain
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
+from checker.targets.flight import connection, remote_model
 from checker.targets.flight.backend import CERTIFICATE_VARIABLE, FlightBackend
 from checker.targets.flight.remote_model import RemoteModel
 
@@ -201,7 +202,9 @@ NONSENSE: dict[str, tuple[str, Any, str]] = {
     "no scores": ("score", lambda found: [SimpleNamespace(logprob=s.logprob) for s in found],
                   "AttributeError"),
     "a sample less": ("rollout", lambda found: [row[1:] for row in found], "another number"),
-    "a prompt more": ("rollout", lambda found: [*found, found[0]], "that nobody asked of"),
+    "a prompt more": ("rollout", lambda found: [*found, found[0]], "more rows than were asked"),
+    "another prompt": ("rollout", lambda found: [[], *found], "that nobody asked of"),
+    "a record more": ("score", lambda found: [*found, found[0]], "more rows than were asked for"),
     "beyond the horizon": ("rollout", lambda found: [[np.zeros(7, int)] * 2 for _ in found],
                            "beyond the horizon of 6 tokens"),
     "no such token": ("rollout", lambda found: [[np.full(3, 12)] * 2 for _ in found],
@@ -233,20 +236,64 @@ def test_an_answer_that_no_model_gives_is_an_error_that_names_the_server(
     assert str(failed.value).startswith("model server grpc://127.0.0.1:")
 
 
-class OtherSeeds(Table):
-    """Draws what another seed gives, which is as likely."""
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf])
+@pytest.mark.parametrize("verb", ["score", "rollout", "masses"])
+def test_logits_of_which_no_distribution_follows_are_an_error(
+    value: float, verb: str, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Token 0 would be drawn for ever, and a model whose records it ends would draw nothing."""
+    model, sequences = Table(), records(12)
+    model.table[:, slice(None) if value == -np.inf else 5] = value
+    given: dict[str, dict[str, Any]] = {
+        "score": {},
+        "rollout": {"keys": range(6), "samples": 2, "sampler": SAMPLER},
+        "masses": {"drawn": sequences, "sampler": SAMPLER, "watch": np.eye(12, dtype=np.bool_)},
+    }
+    with served(model, weights, monkeypatch) as spec:
+        ask = getattr(opened(spec), verb)
+        with pytest.raises(TargetError, match="logits hold values that are no numbers, infinite"):
+            ask(sequences, **given[verb])
 
-    def rollout(self, prompts: Any, *, sampler: Any, **given: Any) -> Any:
-        other = phigate_adapter.Sampler(sampler.temperature, sampler.top_p,
-                                        sampler.horizon_tokens, sampler.seed + 1)  # fmt: skip
-        return super().rollout(prompts, sampler=other, **given)
 
-
-def test_draws_by_other_seeds_are_refused_before_an_audit(
+def test_tokens_that_cannot_follow_may_be_infinitely_unlikely(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    model = Table()
+    model.table[:, 5] = -np.inf
+    with served(model, weights, monkeypatch) as spec:
+        drawn = opened(spec).rollout(records(12), keys=range(6), samples=9, sampler=SAMPLER)
+    assert not any(5 in row for rows in drawn for row in rows)
+
+
+class OtherSeeds(Table):
+    """Draws what another seed, sample or temperature gives; by the first two it is as likely."""
+
+    def __init__(self, dtype: str, **changed: Any) -> None:
+        super().__init__()
+        self.dtype, self.changed = dtype, changed
+
+    def rollout(self, prompts: Any, *, sampler: Any, samples: int, **given: Any) -> Any:
+        if self.changed:
+            sampler = phigate_adapter.Sampler(**{**vars(sampler), **self.changed})
+            return super().rollout(prompts, sampler=sampler, samples=samples, **given)
+        drawn = super().rollout(prompts, sampler=sampler, samples=1, **given)
+        return [rows * samples for rows in drawn]
+
+
+@pytest.mark.parametrize(
+    ("dtype", "changed"),
+    [
+        ("float32", {"seed": 1}),
+        ("float32", {"temperature": 1.0}),
+        ("bfloat16", {"seed": 0}),
+        ("bfloat16", {}),
+    ],
+)
+def test_draws_by_other_seeds_are_refused_before_an_audit(
+    changed: dict[str, Any], dtype: str, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with (
-        served(OtherSeeds(), weights, monkeypatch) as spec,
+        served(OtherSeeds(dtype, **changed), weights, monkeypatch) as spec,
         pytest.raises(ConformanceError, match=r"seeded-draws .* others than seed, key and sample"),
     ):
         examine(opened(spec), records(12), usage=Usage(eos_id=EOS))
@@ -255,6 +302,11 @@ def test_draws_by_other_seeds_are_refused_before_an_audit(
 @pytest.mark.parametrize(("changed", "message"), [
     ({"vocabulary_size": 0}, "vocabulary_size: Input should be greater"),
     ({"channels": [7]}, "channels.0: Input should be"),
+    ({"vocabulary_size": 1 << 40}, "vocabulary_size: Input should be less"),
+    ({"context_length": 1 << 40}, "context_length: Input should be less"),
+    ({"channels": ["x" * 101]}, "channels.0: String should have at most 100"),
+    ({"channels": ["x"] * 101}, "channels: List should have at most 100"),
+    ({"switches": range(101)}, "switches: List should have at most 100"),
     ({"info": SimpleNamespace(vocabulary_size=12, capabilities=["thoughts"])}, "'thoughts'"),
 ])  # fmt: skip
 def test_a_server_that_describes_no_model_is_refused(
@@ -265,6 +317,102 @@ def test_a_server_that_describes_no_model_is_refused(
         setattr(model, name, value)
     with served(model, weights, monkeypatch) as spec, pytest.raises(TargetError, match=message):
         FlightBackend().describe(spec, Path("/"))
+
+
+# --- servers that talk ----------------------------------------------------------------------------
+
+
+class Talks(Table):
+    """Says that it is at work until nobody listens.
+
+    Args:
+        tokens: that it says it has done, each time.
+    """
+
+    said = 0
+
+    def __init__(self, tokens: int) -> None:
+        super().__init__()
+        self.tokens = tokens
+
+    def score(self, sequences: Any, *, progress: Any, **given: Any) -> Any:
+        while self.said < 10_000:
+            self.said += 1
+            progress.__self__.say(type="progress", tokens=self.tokens)
+        return super().score(sequences, **given)
+
+
+@pytest.mark.parametrize("tokens", [1, 0, -1])
+def test_a_server_is_at_work_no_longer_than_there_is_work(
+    tokens: int, weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with (
+        served(Talks(tokens), weights, monkeypatch) as spec,
+        pytest.raises(TargetError, match="progress beyond all that there is to do"),
+    ):
+        opened(spec).score(records(12))
+
+
+def test_a_server_sends_no_more_rows_than_it_is_asked_for(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is beyond them is neither unpacked nor kept."""
+    unpacked: list[int] = []
+    values_of = remote_model.values_of
+    monkeypatch.setattr(
+        remote_model, "values_of", lambda one: unpacked.append(len(one)) or values_of(one)
+    )
+    with served(Wrong("score", lambda found: found * 5_000), weights, monkeypatch) as spec:
+        model = opened(spec)
+        with pytest.raises(TargetError, match="more rows than were asked for"):
+            model.score(records(12))
+    assert unpacked == []
+
+
+def test_a_prompt_that_has_enough_is_not_asked_of_again(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Asks(Table):
+        def rollout(self, prompts: Any, *, more: Any, **given: Any) -> Any:
+            drawn = super().rollout(prompts, **given)
+            for _ in range(10_000):
+                more(0, drawn[0])
+            return drawn
+
+    asked: list[int] = []
+    with (
+        served(Asks(), weights, monkeypatch) as spec,
+        pytest.raises(TargetError, match="another number of continuations"),
+    ):
+        opened(spec).rollout(records(12), keys=range(6), samples=2, sampler=SAMPLER,
+                             more=lambda prompt, _: asked.append(prompt) or 0)  # fmt: skip
+    assert asked == [0]
+
+
+def test_a_message_beyond_all_that_is_asked_is_not_read(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(connection, "_LARGEST", 1 << 16)
+    answer = scores(mean=lambda one: np.zeros(1 << 16))
+    with served(Wrong("score", answer), weights, monkeypatch) as spec:
+        model = opened(spec)
+        with pytest.raises(TargetError, match=r"larger than max|Cancelled"):
+            model.score(records(12))
+
+
+def test_words_of_a_server_are_one_short_line(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(found: Any) -> Any:
+        raise KeyError("\x1b[2J\u202e\n" + "words " * 1000)
+
+    monkeypatch.setattr(phigate_adapter, "_said", str)  # a server that minds nothing
+    with served(Wrong("score", fails), weights, monkeypatch) as spec:
+        model = opened(spec)
+        with pytest.raises(TargetError, match="words words") as failed:
+            model.score(records(12))
+    assert len(str(failed.value)) < 400
+    assert str(failed.value).isprintable()
 
 
 # --- who asks, and whom ---------------------------------------------------------------------------
@@ -400,6 +548,60 @@ def test_the_code_beside_a_script_is_part_of_what_answers(tmp_path: Path) -> Non
         opened(spec, tmp_path)  # and it ends with the model
     assert codes[0][0] == codes[1][0]
     assert codes[0][1] != codes[1][1]
+
+
+def test_what_a_server_was_started_with_is_part_of_what_answers(tmp_path: Path) -> None:
+    spec = started(tmp_path)
+    command = (spec.options or {})["command"]
+    found = []
+    for arguments in (["0"], ["9"]):
+        options = {**(spec.options or {}), "command": [*command, *arguments]}
+        other = spec.model_copy(update={"options": options})
+        described = FlightBackend().describe(other, tmp_path)
+        found.append((described.sha256, described.code))
+        opened(other, tmp_path)  # and it ends with the model
+    assert len({sha256 for sha256, _ in found}) == 1
+    assert len({code for _, code in found}) == 2
+
+
+def test_what_a_server_says_of_its_model_is_part_of_what_answers(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    codes = set()
+    for changed in ({}, {"context_length": 20}, {"vocabulary_size": 13}, {"channels": ["age"]}):
+        model = Table()
+        for name, value in changed.items():
+            setattr(model, name, value)
+        with served(model, weights, monkeypatch) as spec:
+            codes.add(FlightBackend().describe(spec, Path("/")).code)
+            assert FlightBackend().describe(spec, Path("/")).code in codes
+    assert len(codes) == 4
+
+
+def test_files_and_folders_that_an_owner_names_are_each_part_of_what_answers(
+    tmp_path: Path,
+) -> None:
+    names = ["a/model.py", "b/model.py", "b/deep/more.py"]
+    for name in names:
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text("LEVEL = 1")
+    given = [tmp_path / "a/model.py", tmp_path / "b"]
+    before = phigate_adapter._code_digests(given)
+    for name in names:
+        (tmp_path / name).write_text("LEVEL = 2")
+        after = phigate_adapter._code_digests(given)
+        assert after != before, name
+        before = after
+    (tmp_path / "b/__pycache__").mkdir()
+    (tmp_path / "b/__pycache__/model.pyc").write_bytes(b"compiled")
+    assert phigate_adapter._code_digests(given) == before
+
+
+@pytest.mark.parametrize("name", ["modle.py", "empty"])
+def test_code_that_is_no_file_is_refused(name: str, weights: Path) -> None:
+    (weights.parent / "empty").mkdir()
+    with pytest.raises(phigate_adapter.CannotAnswer, match=f"code: .*{name} is no file, nor"):
+        Server(Table(), files=weights, token=TOKEN, code=[weights.parent / name])
 
 
 def test_a_server_is_reached_over_tls_by_its_certificate(

@@ -391,8 +391,12 @@ class NextToken:
             raise CannotAnswer(
                 f"logits are of shape {found.shape}, not {(*shape, self.vocabulary_size)}"
             )
-        if np.isnan(found).any():
-            raise CannotAnswer("logits hold values that are no numbers")
+        # the largest is none where one is none or +inf, or where no token is possible at all
+        if not np.isfinite(found.max(axis=-1)).all():
+            raise CannotAnswer(
+                "logits hold values that are no numbers, infinite ones, or only those of tokens"
+                " that cannot follow"
+            )
         return found
 
     def _continued(self, tokens: Any, channels: Channels, chances: Any, sampler: Sampler) -> Any:
@@ -559,7 +563,9 @@ def serve(
         location: where to listen; port 0 is any that is free. Others than this machine are served
             over TLS only ("grpc+tls://0.0.0.0:8815").
         tls: files of the certificate and its key, PEM.
-        code: further files that the answers depend on; this script and this module count anyway.
+        code: further files that the answers depend on, and folders of such. This script, its
+            arguments, this module, and what was imported from the script's folder before `serve`
+            count anyway.
     """
     try:
         server = Server(
@@ -588,11 +594,11 @@ def serve(
 def _code_digests(named: Sequence[str | Path]) -> dict[str, str]:
     """Return the digests of what answers beside the weights, as far as a process can tell.
 
-    The script, the modules that were imported from its folder, what the owner names, this module,
-    and which version of each distribution is installed.
+    The script and its arguments, the modules that were imported from its folder by now, what the
+    owner names, this module, and which version of each distribution is installed.
     """
     main = getattr(sys.modules.get("__main__"), "__file__", None)
-    files = {one.name: one for one in (Path(__file__), *(Path(one) for one in named))}
+    files = {Path(__file__).name: Path(__file__), **_named(named)}
     if main:
         folder = Path(main).resolve().parent
         loaded = [getattr(one, "__file__", None) for one in list(sys.modules.values())]
@@ -603,7 +609,22 @@ def _code_digests(named: Sequence[str | Path]) -> dict[str, str]:
                 files[one.relative_to(folder).as_posix()] = one
     found = {name: sha256_of(one) for name, one in sorted(files.items()) if one.is_file()}
     installed = sorted(f"{one.metadata['Name']} {one.version}" for one in distributions())
-    found["distributions"] = hashlib.sha256("\n".join(installed).encode()).hexdigest()
+    for name, words in (("<distributions>", installed), ("<arguments>", sys.argv[1:])):
+        found[name] = hashlib.sha256(json.dumps(words).encode()).hexdigest()
+    return found
+
+
+def _named(paths: Sequence[str | Path]) -> dict[str, Path]:
+    """Return the files that an owner names, each by its path as it was given; of folders theirs."""
+    found = {}
+    for given in paths:
+        one = Path(given)
+        inside = [one] if one.is_file() else sorted(one.rglob("*"))
+        # what Python compiles follows from its source, and is made anew at every turn
+        files = [own for own in inside if own.is_file() and "__pycache__" not in own.parts]
+        if not files:
+            raise CannotAnswer(f"code: {given} is no file, nor a folder that holds one")
+        found.update({f"<code>/{own.as_posix()}": own for own in files})
     return found
 
 
@@ -622,7 +643,7 @@ class Server:
     """A server that listens; arguments are those of `serve`, and the secret.
 
     Raises:
-        CannotAnswer: the secret is too short, or the network would read it.
+        CannotAnswer: the secret is too short, the network would read it, or `code` names no file.
     """
 
     def __init__(

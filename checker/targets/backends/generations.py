@@ -24,6 +24,7 @@ from pydantic import Field, ValidationError
 
 from checker.canonical import digest, file_sha256
 from checker.errors import TargetError
+from checker.evidence import write_atomically
 from checker.policy.documents import ModelSpec
 from checker.policy.documents.elements import Element, Text
 from checker.targets.backends.model_folder import hash_files, list_files
@@ -55,8 +56,9 @@ _DRAWS: dict[str, pa.DataType] = {
     "sample": pa.int32(),
     "tokens": pa.list_(pa.int32()),
 }
-_ALIKE = 20
-"""Prompts of which no sample differs from the first, in a file where all are such."""
+_LOT_FROM, _ALIKE = 20, 0.5
+"""From so many prompts on, and from this share of them, no sample differs from the first. Of the
+412 prompts that an audit of the demo's kind asks for 20 samples each, there is none."""
 
 
 class GenerationsOptions(Element):
@@ -108,8 +110,10 @@ class AskedDraw:
 def write_asked(asked: Sequence[AskedDraw], path: Path) -> None:
     """Write which prompts are to be continued, each once and with as many samples as anybody asks.
 
+    The file is for its owner alone: prompts are of patients' records.
+
     Raises:
-        TargetError: the file cannot be written.
+        EvidenceError: the file cannot be written.
     """
     most: dict[str, AskedDraw] = {}
     for one in asked:
@@ -129,10 +133,9 @@ def write_asked(asked: Sequence[AskedDraw], path: Path) -> None:
         }
         for name, one in sorted(most.items())
     ]
-    try:
-        pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(_PROMPTS.items()))), path)
-    except OSError as error:
-        raise TargetError(f"{path}: cannot be written: {error.strerror or error}") from error
+    content = pa.BufferOutputStream()
+    pq.write_table(pa.Table.from_pylist(rows, schema=pa.schema(list(_PROMPTS.items()))), content)
+    write_atomically(path, content.getvalue().to_pybytes(), mode=0o600)
 
 
 class GenerationsBackend:
@@ -208,9 +211,6 @@ class RecordedModel:
         prompts: the file that says what was asked.
     """
 
-    recorded: ClassVar[bool] = True
-    """Nothing can be drawn anew, so nobody compares draws with keys, batches or scores."""
-
     def __init__(self, info: TargetInfo, draws: dict[str, list[Tokens]], *, prompts: Path) -> None:
         self._info, self._draws, self._prompts = info, draws, prompts
 
@@ -262,6 +262,14 @@ class RecordedModel:
     ) -> NDArray[np.float32]:
         """Refuse: a file of draws has no hidden states."""
         raise TargetError("a file of draws has no hidden states")
+
+
+def is_recorded(model: object) -> bool:
+    """Whether nothing can be drawn anew, so that nobody compares draws with keys or batches.
+
+    No model says so of itself: it is this backend's own, and has no scores that could be compared.
+    """
+    return type(model) is RecordedModel and model.info.capabilities == CAPABILITIES
 
 
 def _options(spec: ModelSpec) -> GenerationsOptions:
@@ -339,11 +347,12 @@ def _checked(
 
 
 def _check_lot(found: dict[str, dict[int, Tokens]], path: Path) -> None:
-    """Refuse draws that were not by lot: of no prompt any sample differs from the first."""
+    """Refuse draws that were not by lot: of most prompts no sample differs from the first."""
     several = [own for own in found.values() if len(own) > 1]
     alike = [own for own in several if len({one.tobytes() for one in own.values()}) == 1]
-    if len(several) >= _ALIKE and len(alike) == len(several):
+    if len(several) >= _LOT_FROM and len(alike) > _ALIKE * len(several):
         raise TargetError(
-            f"{path}: all samples of a prompt are the same, for each of {len(several)} prompts, as"
-            " greedy decoding gives them; draw by lot, with the temperature that is asked"
+            f"{path}: all samples of a prompt are the same, for {len(alike)} of {len(several)}"
+            " prompts, as greedy decoding gives them; draw by lot, with the temperature that is"
+            " asked"
         )

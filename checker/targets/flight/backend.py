@@ -19,7 +19,7 @@ from checker.policy.documents import ModelSpec
 from checker.policy.documents.elements import Element, Text
 from checker.targets.adapter.phigate_adapter import ANSWERS, TOKEN_VARIABLE
 from checker.targets.backends.model_folder import hash_files, list_files
-from checker.targets.flight.connection import Connection
+from checker.targets.flight.connection import Connection, in_words
 from checker.targets.flight.remote_model import RemoteModel
 from checker.targets.flight.server_process import ServerProcess
 from checker.targets.protocol import CAPABILITIES, TargetDescription, TargetInfo
@@ -73,24 +73,39 @@ def _is_this_machine(host: str) -> bool:
         return host == "localhost"
 
 
+_MOST_IDS = 1 << 22  # tables of as many columns as ids are made of it, for each class
+_MOST_TOKENS = 1 << 30
+_MOST_FILES = 1 << 16
+
+_Name = Annotated[str, Field(max_length=100)]
+_Digests = dict[
+    Annotated[str, Field(max_length=1000)], Annotated[str, Field(pattern="^[0-9a-f]{64}$")]
+]
+_Length = Annotated[int, Field(ge=0, le=_MOST_TOKENS)]
+
+
 class _Described(Element):
-    """What a server says of its model; anything else is not understood."""
+    """What a server says of its model; anything else, or more than any model has, is refused."""
 
     protocol: int
-    files: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]] = Field(min_length=1)
-    code: dict[str, Annotated[str, Field(pattern="^[0-9a-f]{64}$")]]
-    verbs: list[str]
-    capabilities: list[str]
-    channels: list[str]
-    vocabulary_size: Annotated[int, Field(ge=1)]
-    context_length: Annotated[int, Field(ge=1)] | None
-    bos_token_id: int | None
-    device: str
-    dtype: str
-    microbatch_tokens: int
-    switch_lengths: dict[str, int]
-    switches: list[int]
-    libraries: dict[str, str]
+    files: _Digests = Field(min_length=1, max_length=_MOST_FILES)
+    code: _Digests = Field(max_length=_MOST_FILES)
+    verbs: list[_Name] = Field(max_length=100)
+    capabilities: list[_Name] = Field(max_length=100)
+    channels: list[_Name] = Field(max_length=100)
+    vocabulary_size: Annotated[int, Field(ge=1, le=_MOST_IDS)]
+    context_length: Annotated[int, Field(ge=1, le=_MOST_TOKENS)] | None
+    bos_token_id: Annotated[int, Field(ge=0, lt=_MOST_IDS)] | None
+    device: _Name
+    dtype: _Name
+    microbatch_tokens: Annotated[int, Field(ge=1, le=_MOST_TOKENS)]
+    switch_lengths: dict[_Name, _Length] = Field(max_length=100)
+    switches: list[_Length] = Field(max_length=100)
+    libraries: dict[_Name, _Name] = Field(max_length=1000)
+
+
+_TOLD = {"capabilities", "channels", "vocabulary_size", "context_length", "bos_token_id"}
+"""What a server says of its model before an audit begins as well as afterwards."""
 
 
 class FlightBackend:
@@ -120,7 +135,8 @@ class FlightBackend:
             bos_token_id=said.bos_token_id,
             files=said.files,
             sha256=digest(said.files),
-            code=digest(said.code),
+            # what it says of itself may follow from settings that are no file: its environment's
+            code=digest({"code": said.code, **said.model_dump(include=_TOLD)}),
         )
 
     def open(
@@ -141,8 +157,8 @@ class FlightBackend:
             if wanted not in ("auto", has):
                 connection.end()
                 raise TargetError(
-                    f"{connection.name}: runs the model with {key} {has}, and {wanted} is asked;"
-                    " a server decides it by itself"
+                    f"{connection.name}: runs the model with {key} {in_words(has)}, and {wanted} is"
+                    " asked; a server decides it by itself"
                 )
         info = TargetInfo(
             backend=self.name,
@@ -252,14 +268,15 @@ def _understood(said: dict[str, Any], connection: Connection) -> _Described:
         described = _Described.model_validate(fields)
     except ValidationError as error:
         found = error.errors(include_url=False)[0]
-        place = ".".join(str(part) for part in found["loc"])
+        place = in_words(".".join(str(part) for part in found["loc"]))
         raise TargetError(
             f"{connection.name}: describes itself in a way that is not understood: {place}:"
-            f" {found['msg']}"
+            f" {in_words(found['msg'])}"
         ) from error
     strange = {*described.capabilities} - CAPABILITIES or {*described.verbs} - ANSWERS.keys()
     if strange:
-        raise TargetError(f"{connection.name}: offers '{min(strange)}', which is not known here")
+        name = in_words(min(strange))
+        raise TargetError(f"{connection.name}: offers '{name}', which is not known here")
     return described
 
 
@@ -280,4 +297,4 @@ def _check_files(named: dict[str, str], path: Path, connection: Connection) -> N
                 if name not in here
                 else "is another file than that of"
             )
-            raise TargetError(f"{path}: {name} {what} {connection.name}")
+            raise TargetError(f"{path}: {in_words(name)} {what} {connection.name}")

@@ -21,6 +21,9 @@ from checker.errors import TargetError
 from checker.targets.adapter.phigate_adapter import PROTOCOL, TOKEN_VARIABLE, message, schema_of
 
 _POLL_S: Final = 0.5
+_AHEAD: Final = 16  # messages that are read before the first of them is understood
+_LARGEST: Final = 1 << 28  # bytes of a message; the adapter's hold a million numbers
+_CHARACTERS: Final = 300  # of what a server says in words
 
 Hear = Callable[[dict[str, Any], pa.RecordBatch | None], dict[str, Any] | None]
 """Given what a server says and the rows beside it; returns what it asked for, if it did."""
@@ -50,7 +53,8 @@ class Connection:
     ) -> None:
         self.name, self._timeout_s, self._last_words = name, timeout_s, last_words
         secure = {"tls_root_certs": certificate} if certificate is not None else {}
-        self._client = flight.FlightClient(location, **secure)
+        bounded = [("grpc.max_receive_message_length", _LARGEST)]
+        self._client = flight.FlightClient(location, generic_options=bounded, **secure)
         self._options = flight.FlightCallOptions(
             headers=[(b"authorization", f"Bearer {token}".encode())]
         )
@@ -119,10 +123,17 @@ class Connection:
         Raises:
             TargetError: the server says so, says nothing, or ends in the middle.
         """
-        heard: queue.Queue[tuple[Any, pa.RecordBatch | None] | BaseException] = queue.Queue()
+        heard: queue.Queue[tuple[Any, pa.RecordBatch | None] | BaseException]
+        heard, left = queue.Queue(_AHEAD), threading.Event()
         replies: queue.Queue[dict[str, Any] | None] = queue.Queue()
         asked = {"protocol": PROTOCOL, "verb": verb, "session": self._session, **arguments}
         streams: list[tuple[Any, Any]] = []
+
+        def tell(item: tuple[Any, pa.RecordBatch | None] | BaseException) -> None:
+            while not left.is_set():  # nobody takes it any more
+                with contextlib.suppress(queue.Full):
+                    heard.put(item, timeout=_POLL_S)
+                    return
 
         def pump() -> None:
             try:
@@ -132,10 +143,10 @@ class Connection:
                 for batch in batches:
                     writer.write_batch(batch)
                 writer.write_metadata(message(type="asked"))
-                while True:
+                while not left.is_set():
                     chunk = reader.read_chunk()
                     fields = _fields(chunk)
-                    heard.put((fields, chunk.data))
+                    tell((fields, chunk.data))
                     if fields.get("type") in ("done", "error"):
                         break
                     if fields.get("type") == "more":
@@ -144,7 +155,7 @@ class Connection:
                             return
                         writer.write_metadata(message(**reply))
             except BaseException as error:  # told to whoever waits for it
-                heard.put(error)
+                tell(error)
             finally:
                 for writer, _ in streams:
                     _close(writer)
@@ -158,11 +169,12 @@ class Connection:
                     raise self._failure(item) from item
                 fields, batch = item
                 if fields.get("type") == "error":
-                    raise TargetError(f"{self.name}: {fields.get('text')}")
+                    raise TargetError(f"{self.name}: {in_words(fields.get('text'))}")
                 done = fields.get("type") == "done"
                 if not done and (reply := hear(fields, batch)) is not None:
                     replies.put(reply)
         finally:
+            left.set()
             if not done:
                 replies.put(None)
                 for _, reader in streams:
@@ -207,11 +219,12 @@ class Connection:
     def _said(self, fields: dict[str, Any]) -> dict[str, Any]:
         error = fields.get("error", fields.get("text") if fields.get("type") == "error" else None)
         if error is not None:
-            raise TargetError(f"{self.name}: {error}")
+            raise TargetError(f"{self.name}: {in_words(error)}")
         if fields.get("protocol") != PROTOCOL:
+            version = in_words(fields.get("protocol"))
             raise TargetError(
-                f"{self.name}: speaks version {fields.get('protocol')} of the adapter, and this"
-                f" phigate {PROTOCOL}; use the phigate_adapter.py that comes with it"
+                f"{self.name}: speaks version {version} of the adapter, and"
+                f" this phigate {PROTOCOL}; use the phigate_adapter.py that comes with it"
             )
         return fields
 
@@ -224,12 +237,18 @@ class Connection:
         if isinstance(error, flight.FlightUnavailableError | StopIteration | OSError):
             what = "ended, or cannot be reached; see that it runs, and run the same command again"
             return TargetError(f"{self.name}: {what}{self._words()}")
-        text = " ".join(str(error).split())[:300]
-        return TargetError(f"{self.name}: {type(error).__name__}: {text}{self._words()}")
+        text = f"{type(error).__name__}: {in_words(error)}"
+        return TargetError(f"{self.name}: {text}{self._words()}")
 
     def _words(self) -> str:
         words = self._last_words()
         return f"; its last words: {words}" if words else ""
+
+
+def in_words(said: object) -> str:
+    """Return what a server says, in one line of bounded length that no terminal is driven by."""
+    words = " ".join(str(said).split())
+    return "".join(one for one in words if one.isprintable())[:_CHARACTERS]
 
 
 def _close(writer: Any) -> None:

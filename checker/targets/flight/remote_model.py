@@ -47,6 +47,8 @@ _OPTIONAL: Final = ("watched_rollout", "score_sampled", "steps", "gain_of_one_pa
 
 _ROUNDING: Final = 1e-3  # nats or shares by which a sum in float32 may exceed what is possible
 _TRIED: Final = 4  # prompts whose draws are held against their seeds
+_CHECKS: Final = 100  # that a server may have of its own
+_COUNTED: Final = 4  # times that a model may count a token as done; it may read some anew
 
 _Rows = dict[str, list[Any]]
 
@@ -230,6 +232,7 @@ class RemoteModel:
         require_fit(prompts, info=self._info, horizon_tokens=horizon)
         drawn: list[list[Any]] = [[] for _ in prompts]
         wanted = [int(given["samples"])] * len(prompts)
+        enough: set[int] = set()
 
         def rows(found: _Rows) -> None:
             self._check_drawn(verb, found["tokens"], horizon=horizon)
@@ -240,13 +243,26 @@ class RemoteModel:
                 drawn[one["prompt"]].append(take(one))
 
         def ask(prompt: int) -> int:
-            if more is None or not 0 <= prompt < len(drawn) or len(drawn[prompt]) != wanted[prompt]:
+            asked = more is not None and 0 <= prompt < len(drawn) and prompt not in enough
+            if more is None or not asked or len(drawn[prompt]) != wanted[prompt]:
                 raise self._nonsense(verb, "another number of continuations than were asked")
             further = more(prompt, drawn[prompt])
             wanted[prompt] += further
+            if not further:
+                enough.add(prompt)
             return further
 
-        self._converse(verb, prompts, given, keys=keys, take=rows, more=ask, progress=progress)
+        self._converse(
+            verb,
+            prompts,
+            given,
+            keys=keys,
+            take=rows,
+            room=lambda: sum(wanted) - sum(map(len, drawn)),
+            tokens=lambda: sum(map(len, prompts)) + sum(wanted) * horizon,
+            more=ask,
+            progress=progress,
+        )
         if [len(own) for own in drawn] != wanted:
             raise self._nonsense(verb, "another number of continuations than were asked")
         return drawn
@@ -274,13 +290,22 @@ class RemoteModel:
         """Ask what is answered by a row for each sequence, or by rows of a number of their own."""
         require_fit(sequences, info=self._info)
         found: _Rows = {name: [] for name, _ in ANSWERS[verb]}
+        most = _CHECKS if verb == "preflight" else len(sequences)
+        tokens = sum(map(len, sequences)) + sum(map(len, following or ()))
 
         def take(rows: _Rows) -> None:
             for name, values in rows.items():
                 found[name] += values
 
         self._converse(
-            verb, sequences, given or {}, following=following, take=take, progress=progress
+            verb,
+            sequences,
+            given or {},
+            following=following,
+            take=take,
+            room=lambda: most - len(next(iter(found.values()))),
+            tokens=lambda: tokens,
+            progress=progress,
         )
         answered = len(next(iter(found.values())))
         if verb != "preflight" and answered != len(sequences):
@@ -294,11 +319,14 @@ class RemoteModel:
         given: Mapping[str, Any],
         *,
         take: Callable[[_Rows], None],
+        room: Callable[[], int],
+        tokens: Callable[[], int],
         keys: Sequence[int] | None = None,
         following: Sequence[Tokens] | None = None,
         more: Callable[[int], int] | None = None,
         progress: Progress | None = None,
     ) -> None:
+        """Ask, and hear no more than that many further rows and tokens: nobody talks for ever."""
         if not len(sequences):
             return
         if verb not in self._verbs:
@@ -316,12 +344,20 @@ class RemoteModel:
                 for name in self._channels
             }
 
+        done = 0
+
         def hear(fields: dict[str, Any], batch: pa.RecordBatch | None) -> dict[str, Any] | None:
+            nonlocal done
             if batch is not None:
+                if not 0 < batch.num_rows <= room():
+                    raise self._nonsense(verb, "more rows than were asked for, or an empty message")
                 if batch.schema != answer or any(_has_gaps(one) for one in batch.columns):
                     raise self._nonsense(verb, "other columns than were asked")
                 take({name: values_of(batch.column(name)) for name in answer.names})
             elif fields.get("type") == "progress" and isinstance(fields.get("tokens"), int):
+                done += fields["tokens"]
+                if fields["tokens"] <= 0 or done > _COUNTED * tokens():
+                    raise self._nonsense(verb, "progress beyond all that there is to do")
                 if progress is not None:
                     progress(fields["tokens"])
             elif fields.get("type") == "more" and isinstance(fields.get("prompt"), int) and more:
