@@ -269,6 +269,26 @@ def test_a_sample_holds_the_channels_too(tmp_path: Path) -> None:
         compared()
 
 
+def test_of_many_hours_one_more_is_another_place(tmp_path: Path) -> None:
+    records, codes = world(3)
+    time = {"time": {"since": "birth", "unit": "1h"}}
+    found = ruled(channels={"ages": time}).encode(records, codes, partial=True)
+    rows = [found.record(i).tokens for i in range(3)]
+    told = [told_channels(tokens)["ages"] for tokens in rows]
+    assert min(ages[-1] for ages in told) > 20000
+
+    def different(ages: list[NDArray[Any]]) -> int:
+        columns = {"subject_id": records.subject_id.tolist(), "tokens": [r.tolist() for r in rows]}
+        columns["ages"] = [one.tolist() for one in ages]
+        pq.write_table(pa.table(columns), tmp_path / "sample.parquet")
+        sample = read_sample(tmp_path / "sample.parquet", channels=("ages",))
+        splits = {True: (records.subject_id, found)}
+        return compare_sample(sample, splits, max_length=None).different
+
+    assert different(told) == 0
+    assert different([told[0], told[1] + 1, told[2]]) == 1
+
+
 # --- prompts and variants -------------------------------------------------------------------------
 
 
