@@ -641,27 +641,34 @@ def _channels_taken(model: Any) -> frozenset[str]:
     return frozenset(n for n, one in parameters.items() if one.kind in named) - _NO_CHANNELS
 
 
-_ANY_CODES = re.compile(
-    r"mask|cache|labels?|output|return|logits|inference|num_|position_ids|token_type_ids|embeds"
-    r"|state|mems|seqlen|kwargs"
-)
-"""What inputs are called that many architectures take and few are trained with."""
+_ANY_CODES = frozenset(
+    {
+        "position_ids", "token_type_ids", "cache", "padding_mask", "perm_mask", "input_mask",
+        "mems", "past_buckets_states", "num_hashes", "target_mapping", "lengths", "encoder_outputs",
+        "cross_attn_head_mask", "shared_kv_states", "inference_params", "num_last_tokens",
+        "seqlen_offset", "prefix_mask", "sequence_id", "decoder_input_ids", "decoder_inputs_embeds",
+        "decoder_attention_mask", "decoder_head_mask",
+    }
+)  # fmt: skip
+"""What the library and models after its manner call inputs that few are trained with. Of these the
+first two are tried where a target is silent (`checker.records.prompt_format`)."""
 
 
 def _channels_of_its_code(model: Any) -> frozenset[str]:
     """Return the inputs that the code of the model's own folder names, and nothing fills in.
 
     A model of the library may be trained without what it can take. Who writes `ages` into a
-    model's code trains it with ages.
+    model's code trains it with ages, whatever stands in for them. A switch or a word is no number
+    beside each token.
     """
     if not type(model).__module__.startswith("transformers_modules."):
         return frozenset()
     parameters = inspect.signature(model.forward).parameters
     return frozenset(
         name
-        for name in _channels_taken(model)
-        if parameters[name].default in (None, inspect.Parameter.empty)
-        and not _ANY_CODES.search(name)
+        for name in _channels_taken(model) - _ANY_CODES
+        if not isinstance(parameters[name].default, bool | str)
+        and not re.search(r"\bbool\b", str(parameters[name].annotation))
     )
 
 
