@@ -141,6 +141,14 @@ class Model:
         self.asked.append("score")
         return list(sequences)
 
+    def verb_to_come(self, prompts: Any) -> list[Any]:
+        self.asked.append("verb to come")
+        return list(prompts)
+
+    def gain_of_one_pass(self, tokens: Any) -> float:
+        self.asked.append("gain")
+        return float(len(tokens))
+
 
 def test_a_model_is_not_asked_without_the_channels_that_are_declared() -> None:
     model: Any = Model()
@@ -159,4 +167,10 @@ def test_a_model_is_not_asked_without_the_channels_that_are_declared() -> None:
     for one in lost:
         with pytest.raises(TargetError, match="channels"):
             guard.score([one])
+        with pytest.raises(TargetError, match="channels"):
+            guard.verb_to_come([one])
+        with pytest.raises(TargetError, match="channels"):
+            guard.gain_of_one_pass(one)
     assert model.asked == ["score"]
+    assert len(guard.verb_to_come([sequence(ids(1, 2), AGE)])) == 1
+    assert guard.gain_of_one_pass(sequence(ids(1, 2), AGE)) == 2
