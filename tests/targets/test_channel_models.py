@@ -165,6 +165,33 @@ def test_classes_are_watched_under_the_same_channels(models: Path) -> None:
     assert target.embed(prompts).shape == (2, 32)
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "one sequence of 20 tokens does not fit"),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), "device-side assert"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "CUBLAS_STATUS_ALLOC_FAILED"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+        (TypeError("forward() got an unexpected keyword argument"), None),
+    ],
+)
+def test_a_failing_device_is_not_taken_for_a_model_that_keeps_nothing(
+    models: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str | None
+) -> None:
+    target: Any = opened(models / "gpt2", (SEGMENT,))
+
+    def fail(self: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(channel_decoding._Steps, "logits", fail)
+    prompts = [record(20, (SEGMENT,), seed=0)]
+    if said is None:
+        assert not target._keeps_channels(prompts)
+        return
+    with pytest.raises(TargetError, match=said):
+        target._keeps_channels(prompts)
+
+
 def test_what_the_model_does_not_take_is_said(models: Path) -> None:
     with pytest.raises(TargetError, match="llama: the model takes no channel 'token_type_ids'"):
         opened(models / "llama", (SEGMENT,))

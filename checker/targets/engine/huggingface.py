@@ -471,8 +471,17 @@ class HuggingFaceTarget:
         # beyond a switch what is kept may be another model's, which one trial does not show
         if len(longest) <= 2 * TRIED_STEPS or self._info.switch_lengths:
             return False
-        with vendor("a first forward pass"), torch.inference_mode():
-            deviation = cache_deviation(self._model, longest, pad_id=self._pad_id)
+
+        def run(_: list[int]) -> list[float]:
+            return [cache_deviation(self._model, longest, pad_id=self._pad_id)]
+
+        (deviation,) = in_batches(
+            run,
+            lengths=[len(longest)],
+            budget=len(longest),
+            doing="a first forward pass over",
+            device=self._info.device,
+        )
         return deviation <= PREFLIGHT_TOLERANCE[self._info.dtype]
 
     def _by_cache(self, request: DecodingRequest) -> tuple[list[int], list[int]]:
