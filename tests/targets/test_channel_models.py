@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +16,14 @@ from transformers import AutoModelForCausalLM
 from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import Sampler, TargetModel, Tokens
+from checker.targets.adapter import phigate_adapter
 from checker.targets.backends.checkpoint import HuggingFaceBackend
 from checker.targets.channel_guard import guarded
 from checker.targets.channels import ChannelRule, ChannelTokens, exact_channels, told_channels
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
 from checker.targets.engine import channel_decoding
+from checker.targets.flight import remote_model
 
 NOTHING = np.full(VOCABULARY, np.nan)
 TIMES, VISIT = (20, 21, 22), 5
@@ -163,6 +166,45 @@ def test_classes_are_watched_under_the_same_channels(models: Path) -> None:
         expected = np.exp(logs)[: len(own)] @ watch.T
         assert own == pytest.approx(expected, abs=1e-5)
     assert target.embed(prompts).shape == (2, 32)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_rule_is_the_same_here_on_the_device_and_at_a_server(seed: int) -> None:
+    """Whole numbers, and parts of two that sums of many hold exactly, so that none is rounded."""
+    rng = np.random.default_rng(seed)
+
+    def numbers(*shape: int) -> Any:
+        return rng.integers(-8, 40, shape) / rng.choice([1, 4])
+
+    one = ChannelRule(
+        "ages",
+        each=float(numbers()),
+        adds=numbers(9) * rng.integers(0, 2, 9),
+        sets=np.where(rng.random(9) < 0.3, numbers(9), np.nan),
+        late=bool(rng.integers(2)),
+        start=float(numbers()),
+        modulo=None if rng.integers(2) else float(rng.choice([2, 7.5])),
+        whole=bool(rng.integers(2)),
+        most=None if rng.integers(2) else 30.0,
+    )
+    ids = rng.integers(0, 9, 30).astype(np.int32)
+    prompt = ChannelTokens(ids[:10], one.follow(one.start, None, ids[:10])[None], (one,))
+    whole: Any = np.append(prompt, ids[10:])
+    on_device = channel_decoding._OnDevice(one, torch.device("cpu"))
+    said = json.loads(json.dumps(remote_model._said(one)))
+    served = phigate_adapter._rule(said, 9)
+    here = exact_channels(prompt)[0, -1:]
+    tensor, array = torch.from_numpy(here.copy()), here
+    for place in range(10, 30):
+        last, new = ids[place - 1 : place].astype(np.int64), ids[place : place + 1].astype(np.int64)
+        tensor = on_device.step(tensor, torch.from_numpy(last), torch.from_numpy(new))
+        array = served.behind(array, last, new)
+        expected, told = exact_channels(whole)[0, place], told_channels(whole)["ages"][place]
+        assert tensor.numpy() == pytest.approx([expected], abs=1e-9)
+        assert array == pytest.approx([expected], abs=1e-9)
+        for own in (on_device.told(tensor).numpy(), served.told(array)):
+            assert own.dtype == told_channels(whole)["ages"].dtype
+            assert own == pytest.approx([told], abs=1e-6)
 
 
 @pytest.mark.parametrize(
