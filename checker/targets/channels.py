@@ -310,6 +310,12 @@ def channel_values(tokens: Ids, name: str) -> Values:
     return values
 
 
+def also_told(tokens: Ids, name: str, values: Values) -> Ids:
+    """Return the same ids with one channel more, values [L], that is told as it is."""
+    told = np.concatenate([exact_channels(tokens), values[None]])
+    return ChannelTokens(plain(tokens), told, (*channels_of(tokens), told_rule(name)))
+
+
 def with_channel(tokens: Ids, name: str, values: Values) -> Ids:
     """Return the same ids with other values [L] in one channel."""
     rules = channels_of(tokens)

@@ -370,6 +370,31 @@ def test_positions_by_date_are_tried_where_the_model_can_be_told_some() -> None:
     }
 
 
+def test_segments_are_tried_beside_what_is_declared() -> None:
+    records, codes = make_records([PATIENT])
+    for channels in ({}, {"visits": CHANNELS["visits"]}):
+        rules = ruled(channels=channels)
+        settings: dict[str, Any] = {"tokenizer": rules, "bos_id": None, "max_length": None}
+        variants = list(format_variants(records, codes, segments=True, **settings))
+        declared = told_channels(variants[0].sequences[0])
+        found = {}
+        for one in variants:
+            told = told_channels(one.sequences[0])
+            if "token_type_ids" in told:
+                found[one.name] = told.pop("token_type_ids").tolist()
+                assert {n: v.tolist() for n, v in told.items()} == {
+                    n: v.tolist() for n, v in declared.items()
+                }
+        # [BOS] AGE sex A B week C long A, without EOS; B is half a day later than A
+        assert found == {
+            "one segment": [0] * 9,
+            "segments by day from 0": [0, 0, 0, 0, 0, 1, 1, 0, 0],
+            "segments by day from 1": [1, 1, 1, 1, 1, 0, 0, 1, 1],
+            "segments by time from 0": [0, 0, 0, 0, 1, 0, 0, 1, 1],
+            "segments by time from 1": [1, 1, 1, 1, 0, 1, 1, 0, 0],
+        }
+
+
 def test_digests_know_of_channels_and_targets_without_any_are_as_before() -> None:
     assert ruled().sha256 != ruled(channels={}).sha256
     assert "channels" not in spec_of(ruled(channels={}).spec)

@@ -11,7 +11,7 @@ import pytest
 import tiny_models
 import torch
 from tiny_models import VOCABULARY
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BertConfig
 
 from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
@@ -232,6 +232,40 @@ def test_a_failing_device_is_not_taken_for_a_model_that_keeps_nothing(
         return
     with pytest.raises(TargetError, match=said):
         target._keeps_channels(prompts)
+
+
+def test_what_exceeds_the_models_embeddings_is_said(models: Path) -> None:
+    far = rule("position_ids", {20: 70}, timed=True)
+    target = opened(models / "gpt2", (far,))
+    inside = ChannelTokens(np.array([3, 4, 20, 5], np.int32), np.zeros((1, 4)), (far,))
+    said = r"is told 70, but its transformer\.wpe knows 0 to 63 only; bound the channel"
+    assert len(target.score([inside])) == 1
+    with pytest.raises(TargetError, match=said):
+        target.score([ChannelTokens(np.asarray(inside), np.full((1, 4), 70.0), (far,))])
+    many = Sampler(temperature=1.0, top_p=1.0, horizon_tokens=40, seed=0)
+    with pytest.raises(TargetError, match=r"its transformer\.wpe knows 0 to 63"):
+        target.rollout([inside], keys=[1], samples=8, sampler=many)
+    below = ChannelTokens(np.asarray(inside), np.full((1, 4), -1.0), (far,))
+    with pytest.raises(TargetError, match="is told -1, but"):
+        target.score([below])
+    own: Any = target
+    plain: Any = own._model
+    plain.score([np.asarray(inside)])
+    assert not plain._model.transformer.wpe._forward_pre_hooks  # ids alone are not waited for
+
+
+def test_a_model_of_one_segment_can_be_told_none(tmp_path: Path) -> None:
+    for types in (1, 2):
+        directory = tmp_path / f"bert{types}"
+        config = BertConfig(
+            vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+            intermediate_size=16, max_position_embeddings=64, type_vocab_size=types,
+            is_decoder=True,
+        )  # fmt: skip
+        AutoModelForCausalLM.from_config(config).save_pretrained(directory)
+        spec = ModelSpec(path=directory.name, device="cpu")
+        model = HuggingFaceBackend().open(spec, tmp_path, pad_id=0, eos_id=2)
+        assert ("token_type_ids" in model.info.channels) is (types == 2)
 
 
 def test_what_the_model_does_not_take_is_said(models: Path) -> None:
