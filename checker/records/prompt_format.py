@@ -28,11 +28,10 @@ from checker.records.tokenization import (
 )
 from checker.targets.channels import (
     ChannelRule,
-    ChannelTokens,
+    also_told,
     channel_values,
     channels_of,
     told_anew,
-    told_rule,
     with_channel,
 )
 
@@ -44,6 +43,9 @@ NO_CHANNEL = ("nothing", "another patient's")
 OTHER_UNITS = (24.0, 7.0, 30.4375, 365.25, 1 / 24, 1 / 7, 1 / 30.4375, 1 / 365.25)
 POSITION_UNITS = {"day": 1.0, "week": 7.0, "year": 365.25}
 """Days of what positions may count from a patient's first event."""
+
+SEGMENTS = "token_type_ids"
+"""What the library calls the input that says which of two segments a token is in."""
 
 FORMAT_PATIENTS_NEEDED = 30
 """With fewer, "no variant is better" would be said of nearly any format."""
@@ -72,6 +74,7 @@ def format_variants(
     bos_id: int | None,
     max_length: int | None,
     positions: int | None = None,
+    segments: bool = False,
 ) -> Iterator[FormatVariant]:
     """Yield the declared format and its variants.
 
@@ -85,6 +88,8 @@ def format_variants(
         positions: of a model that can be told positions, how many there are; None where it takes
             none, or the target says what it is told. Some models are trained on ages or dates in
             their place.
+        segments: whether the model can be told segments, and the target says none. GPT-2 adds an
+            embedding for each, so that the first of them is another thing than none.
     """
     declared = tokenizer.encode(records, codes, partial=True)
     streamed = [
@@ -113,25 +118,33 @@ def format_variants(
             other = tokenizer.variant(age_shift=shift)
             yield variant(f"age {shift:+d}", other.encode(records, codes))
     yield from _other_channels(variant(DECLARED, declared))
+    days = [
+        record.time_days[np.concatenate([_prefix(record), places])].astype(np.float64)
+        for record, places in zip(map(declared.record, range(len(kept))), streamed, strict=True)
+    ]
+    found = variant(DECLARED, declared)
     if positions is not None:
-        days = [
-            record.time_days[np.concatenate([_prefix(record), places])].astype(np.float64)
-            for record, places in zip(map(declared.record, range(len(kept))), streamed, strict=True)
-        ]
-        yield from _by_date(variant(DECLARED, declared), days, positions)
+        for unit, length in POSITION_UNITS.items():
+            dated = [np.minimum(own // length, positions - 1) for own in days]
+            yield _also_told(f"positions by {unit}", found, "position_ids", dated)
+    if segments:
+        yield _also_told("one segment", found, SEGMENTS, [np.zeros(len(own)) for own in days])
+        for name, seen in (("day", [own // 1.0 for own in days]), ("time", days)):
+            visits = [np.cumsum(np.diff(own, prepend=own[:1]) != 0) for own in seen]
+            for first in (0, 1):
+                told = [(own + first) % 2.0 for own in visits]
+                yield _also_told(f"segments by {name} from {first}", found, SEGMENTS, told)
 
 
-def _by_date(
-    declared: FormatVariant, days: Sequence[NDArray[np.float64]], positions: int
-) -> Iterator[FormatVariant]:
-    """Yield the same ids with positions by date instead of by place."""
-    for unit, length in POSITION_UNITS.items():
-        rules = (told_rule("position_ids"),)
-        told: list[NDArray[np.int32]] = [
-            ChannelTokens(tokens, np.minimum(own // length, positions - 1)[None], rules)
-            for tokens, own in zip(declared.sequences, days, strict=True)
-        ]
-        yield FormatVariant(f"positions by {unit}", told, declared.compared)
+def _also_told(
+    name: str, declared: FormatVariant, channel: str, values: Sequence[NDArray[np.float64]]
+) -> FormatVariant:
+    """Tell the model one thing more beside the same ids."""
+    told = [
+        also_told(tokens, channel, own)
+        for tokens, own in zip(declared.sequences, values, strict=True)
+    ]
+    return FormatVariant(name, told, declared.compared)
 
 
 def variants_at_most(tokenizer: Tokenizer) -> int:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from checker.canonical import sha256_hex
 from checker.errors import DataError
 from checker.records.tokenization import Records, TokenizedRecords, Tokenizer
-from checker.targets.channels import told_channels
+from checker.targets.channels import differing_channels
 
 SAMPLE_NEEDED = 20
 """Members of the audit that a sample must hold."""
@@ -188,9 +188,8 @@ def compare_sample(
         theirs = tokens[:max_length]
         shared = min(len(own), len(theirs))
         differs = own[:shared] != theirs[:shared]
-        for name, told in told_channels(own).items():
-            values = sample.channels[name][row - 1][:shared]
-            differs |= ~np.isclose(told[:shared], values, rtol=1e-4, atol=1e-6)
+        given = {name: rows[row - 1][:shared] for name, rows in sample.channels.items()}
+        differs |= differing_channels(own[:shared], given)
         if len(own) == len(theirs) and not differs.any():
             continue
         different += 1

@@ -9,20 +9,26 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from checker.errors import TargetError
 from checker.kinds import compensator_column, score_column
 from checker.planning.task import Task, sampler_of
 from checker.planning.workload import record_windows
-from checker.records.prompt_format import DECLARED, format_variants
+from checker.records.prompt_format import DECLARED, SEGMENTS, format_variants
 from checker.records.token_tables import TokenTables
 from checker.records.tokenization import TokenizedRecord
 from checker.stats import scores as membership
 from checker.stats.naming_side import ThresholdTest
 from checker.targets import MoreWatched, Tokens, TokenScores, WatchedRollout
+from checker.targets.channels import also_told
 from checker.targets.compensator import watch_of, watched_rollouts
+from checker.targets.conformance import tolerance_of
 from checker.targets.horizons import continue_within
 
 MOST_POSITIONS = 1 << 15
 """Of a model that names no end: more days than a life has."""
+
+SHORTEST_TRIAL = 4
+"""Tokens of a record on which it shows what a model takes for segments."""
 
 
 def rollouts(task: Task) -> pa.Table:
@@ -259,6 +265,7 @@ def prompt_format(task: Task) -> pa.Table:
             bos_id=task.workload.bos_id,
             max_length=task.workload.max_length,
             positions=_positions(task),
+            segments=_takes_segments(task),
         )
     )
     usable = [i for i in range(count) if all(v.compared[i][1:].any() for v in variants)]
@@ -288,9 +295,41 @@ def prompt_format(task: Task) -> pa.Table:
 def _positions(task: Task) -> int | None:
     """Return how many positions a model has that is told none; None where it takes none."""
     info = task.model.info
-    if task.workload.tokenizer.channels or "position_ids" not in info.channels:
+    if "position_ids" not in _undeclared(task):
         return None
     return info.context_length or MOST_POSITIONS
+
+
+def _undeclared(task: Task) -> frozenset[str]:
+    """Return what a model can be told beside token ids, of which the target says nothing."""
+    return task.model.info.channels - {rule.name for rule in task.workload.tokenizer.channels}
+
+
+def _takes_segments(task: Task) -> bool:
+    """Whether a model can be told two segments, which the target does not say.
+
+    Some take the same input for what a token may look at. They would see the tokens to come, and
+    any record would be likelier so.
+    """
+    lengths = task.workload.members.offsets[1:] - task.workload.members.offsets[:-1]
+    if SEGMENTS not in _undeclared(task) or not len(lengths):
+        return False
+    record = task.workload.members.record(int(np.argmax(lengths)))
+    tokens = record.tokens[: task.workload.max_length]
+    if len(tokens) < SHORTEST_TRIAL:
+        return False
+    other = tokens.copy()
+    other[-1] = (int(tokens[-1]) + 1) % task.model.info.vocabulary_size
+    second = (np.arange(len(tokens)) >= len(tokens) // 2).astype(np.float64)
+    told = [
+        also_told(own, SEGMENTS, half) for half in (second, 1 - second) for own in (tokens, other)
+    ]
+    try:
+        a, b, c, d = (scores.logprob[:-1] for scores in task.model.score(told))
+    except TargetError:
+        return False  # one segment is all that it knows
+    apart = float(max(np.abs(a - b).max(), np.abs(c - d).max()))
+    return apart <= tolerance_of("later-tokens", task.model.info.dtype)
 
 
 def expected_loss(task: Task) -> pa.Table:

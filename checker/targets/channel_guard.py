@@ -16,23 +16,12 @@ from checker.errors import TargetError
 from checker.targets.channels import channels_of, exact_channels
 from checker.targets.protocol import TargetModel, Tokens
 
-_FIRST = frozenset(
-    {
-        "score",
-        "score_sampled",
-        "rollout",
-        "watched_rollout",
-        "embed",
-        "masses",
-        "steps",
-        "preflight",
-    }
-)
-"""Verbs whose first argument are sequences, or prompts."""
-
 
 class ChannelGuard:
     """A model, each verb of which looks at the sequences first.
+
+    They are its first argument, of verbs yet to come too: one that takes others is refused here
+    until it is told apart.
 
     Args:
         model: takes every channel that is declared.
@@ -45,10 +34,10 @@ class ChannelGuard:
     def __getattr__(self, name: str) -> Any:
         """Return the model's own attribute; of a verb, one that looks first."""
         found = getattr(self._model, name)
+        if not callable(found) or name.startswith("__"):
+            return found
         if name == "gain_of_one_pass":
             return lambda tokens: found(*self._checked([tokens]))
-        if name not in _FIRST:
-            return found
 
         def verb(sequences: Sequence[Tokens], *others: Any, **settings: Any) -> Any:
             return found(self._checked(sequences), *others, **settings)
@@ -58,7 +47,8 @@ class ChannelGuard:
     def _checked(self, sequences: Sequence[Tokens]) -> Sequence[Tokens]:
         for number, tokens in enumerate(sequences):
             names = tuple(rule.name for rule in channels_of(tokens))
-            if names != self._declared:
+            # one more may be tried
+            if names[: len(self._declared)] != self._declared:
                 raise TargetError(
                     f"sequence {number} reached the model without the channels"
                     f" {', '.join(self._declared)}; this is a mistake in phigate, or in the attack"

@@ -13,7 +13,7 @@ as 61.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, cast
@@ -26,6 +26,9 @@ Values = NDArray[np.float64]
 
 ROUNDING = 1e-6
 """Sums of parts of a unit that miss a whole one by less are told as that."""
+
+FRACTIONS_NEAR = 1e-4
+"""Of a fraction, or of one where it is less: so much another may be and be the same."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,6 +109,17 @@ class ChannelRule:
         if self.whole:
             return np.floor(bounded + ROUNDING).astype(np.int64)
         return bounded.astype(np.float32)
+
+    def differs(self, told: NDArray[Any], own: NDArray[Any]) -> NDArray[np.bool_]:
+        """Return where a trainer's own values are others than these: [n].
+
+        Whole numbers are places in a table of the model's, so that the next is another; a fraction
+        may be rounded otherwise.
+        """
+        expected = told.astype(np.float64)
+        near = 0.5 if self.whole else FRACTIONS_NEAR * np.maximum(1.0, np.abs(expected))
+        found: NDArray[np.bool_] = ~(np.abs(expected - own) < near)
+        return found
 
 
 def told_rule(name: str) -> ChannelRule:
@@ -211,6 +225,14 @@ def exact_channels(tokens: Ids) -> Values:
     return np.empty((0, len(tokens)), dtype=np.float64)
 
 
+def differing_channels(tokens: Ids, own: Mapping[str, NDArray[Any]]) -> NDArray[np.bool_]:
+    """Return where a trainer's own values [L] by channel are others than a sequence's: [L]."""
+    found = np.zeros(len(tokens), dtype=bool)
+    for rule, values in zip(channels_of(tokens), exact_channels(tokens), strict=True):
+        found |= rule.differs(rule.told(values), own[rule.name])
+    return found
+
+
 def told_channels(tokens: Ids) -> dict[str, NDArray[np.int64] | NDArray[np.float32]]:
     """Return what a model is given beside the ids of a sequence: by channel, [L] each."""
     return {
@@ -286,6 +308,12 @@ def channel_values(tokens: Ids, name: str) -> Values:
     """Return the exact values of one of a sequence's channels: [L] float64."""
     values: Values = exact_channels(tokens)[[rule.name for rule in channels_of(tokens)].index(name)]
     return values
+
+
+def also_told(tokens: Ids, name: str, values: Values) -> Ids:
+    """Return the same ids with one channel more, values [L], that is told as it is."""
+    told = np.concatenate([exact_channels(tokens), values[None]])
+    return ChannelTokens(plain(tokens), told, (*channels_of(tokens), told_rule(name)))
 
 
 def with_channel(tokens: Ids, name: str, values: Values) -> Ids:

@@ -17,6 +17,8 @@ from numpy.typing import NDArray
 
 from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
+from checker.targets.adapter.phigate_adapter import LOGPROB_FLOOR as LOGPROB_FLOOR
+from checker.targets.adapter.phigate_adapter import Sampler as Sampler
 
 Tokens = NDArray[np.int32]
 Progress = Callable[[int], None]
@@ -29,27 +31,6 @@ CAPABILITIES = frozenset({"samples", "logprobs", "embeddings", "masses"})
 
 Watch = NDArray[np.bool_]
 """[C, V], which token ids stand for each of C classes."""
-
-LOGPROB_FLOOR = -1000.0
-"""Nats. An impossible token scores this, not minus infinity, so that every mean stays a number."""
-
-
-@dataclass(frozen=True, slots=True)
-class Sampler:
-    """How continuations are drawn.
-
-    Args:
-        temperature: > 0; logits are divided by it.
-        top_p: in (0, 1]; the smallest set of tokens with at least this mass is kept.
-        horizon_tokens: at most this many new tokens.
-        seed: of the whole audit; a draw depends on it, the prompt's key, the sample and the step
-            only, never on the batch.
-    """
-
-    temperature: float
-    top_p: float
-    horizon_tokens: int
-    seed: int
 
 
 @dataclass(frozen=True, slots=True)

@@ -269,6 +269,26 @@ def test_a_sample_holds_the_channels_too(tmp_path: Path) -> None:
         compared()
 
 
+def test_of_many_hours_one_more_is_another_place(tmp_path: Path) -> None:
+    records, codes = world(3)
+    time = {"time": {"since": "birth", "unit": "1h"}}
+    found = ruled(channels={"ages": time}).encode(records, codes, partial=True)
+    rows = [found.record(i).tokens for i in range(3)]
+    told = [told_channels(tokens)["ages"] for tokens in rows]
+    assert min(ages[-1] for ages in told) > 20000
+
+    def different(ages: list[NDArray[Any]]) -> int:
+        columns = {"subject_id": records.subject_id.tolist(), "tokens": [r.tolist() for r in rows]}
+        columns["ages"] = [one.tolist() for one in ages]
+        pq.write_table(pa.table(columns), tmp_path / "sample.parquet")
+        sample = read_sample(tmp_path / "sample.parquet", channels=("ages",))
+        splits = {True: (records.subject_id, found)}
+        return compare_sample(sample, splits, max_length=None).different
+
+    assert different(told) == 0
+    assert different([told[0], told[1] + 1, told[2]]) == 1
+
+
 # --- prompts and variants -------------------------------------------------------------------------
 
 
@@ -348,6 +368,31 @@ def test_positions_by_date_are_tried_where_the_model_can_be_told_some() -> None:
         "positions by week": [0, 0, 0, 0, 0, 0, 0, 14, 14],
         "positions by year": [0] * 9,
     }
+
+
+def test_segments_are_tried_beside_what_is_declared() -> None:
+    records, codes = make_records([PATIENT])
+    for channels in ({}, {"visits": CHANNELS["visits"]}):
+        rules = ruled(channels=channels)
+        settings: dict[str, Any] = {"tokenizer": rules, "bos_id": None, "max_length": None}
+        variants = list(format_variants(records, codes, segments=True, **settings))
+        declared = told_channels(variants[0].sequences[0])
+        found = {}
+        for one in variants:
+            told = told_channels(one.sequences[0])
+            if "token_type_ids" in told:
+                found[one.name] = told.pop("token_type_ids").tolist()
+                assert {n: v.tolist() for n, v in told.items()} == {
+                    n: v.tolist() for n, v in declared.items()
+                }
+        # [BOS] AGE sex A B week C long A, without EOS; B is half a day later than A
+        assert found == {
+            "one segment": [0] * 9,
+            "segments by day from 0": [0, 0, 0, 0, 0, 1, 1, 0, 0],
+            "segments by day from 1": [1, 1, 1, 1, 1, 0, 0, 1, 1],
+            "segments by time from 0": [0, 0, 0, 0, 1, 0, 0, 1, 1],
+            "segments by time from 1": [1, 1, 1, 1, 0, 1, 1, 0, 0],
+        }
 
 
 def test_digests_know_of_channels_and_targets_without_any_are_as_before() -> None:

@@ -128,6 +128,35 @@ def test_an_adapter_counts_as_beside_the_layers(
     assert np.abs(found - scored(folder, "gpt2", None)).max() > 0.1
 
 
+@pytest.mark.parametrize(
+    "config",
+    [
+        {"layers_to_transform": 1},
+        {"layers_to_transform": [1], "layers_pattern": ["h"]},
+        {"exclude_modules": r".*h\.0\..*"},
+        {"exclude_modules": [GPT2[0]]},
+    ],
+)
+def test_an_adapter_of_some_layers_leaves_the_others(
+    folder: Path, tmp_path: Path, config: dict[str, Any]
+) -> None:
+    tensors = dict(list(ATTENTION.items())[2:])  # of the second layer
+    found = scored(folder, "gpt2", write(tmp_path / "adapter", tensors, **config))
+    assert found == pytest.approx(beside(folder, "gpt2", tensors, 2.0), abs=1e-4)
+
+
+def test_of_all_linear_layers_that_of_the_logits_is_none(folder: Path, tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(folder / "llama")
+    modules = {
+        name: (module.in_features, module.out_features)
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Linear) and name != "lm_head"
+    }
+    tensors = pairs(modules)
+    found = scored(folder, "llama", write(tmp_path / "a", tensors, target_modules="all-linear"))
+    assert found == pytest.approx(beside(folder, "llama", tensors, 2.0), abs=1e-3)
+
+
 def test_of_linear_layers_too_and_whole_modules_are_replaced(folder: Path, tmp_path: Path) -> None:
     modules = {f"model.layers.{i}.mlp.up_proj": (WIDTH, 48) for i in range(2)}
     tensors = pairs(modules)
@@ -228,7 +257,36 @@ def _pickle(adapter: Path) -> None:
         (lambda a: write(a, use_dora=True), "does not apply 'use_dora'"),
         (lambda a: write(a, something_new={"a": 1}), "does not apply 'something_new'"),
         (lambda a: write(a, bias="all"), "no trained biases"),
-        (lambda a: write(a, init_lora_weights="pissa"), "'pissa', which changes the base"),
+        (lambda a: write(a, init_lora_weights="pissa"), "'pissa', which may change the base"),
+        (lambda a: write(a, init_lora_weights="eva"), "'eva', which may change the base"),
+        (lambda a: write(a, use_rslora=1), "use_rslora is 1, and not true or false"),
+        (lambda a: write(a, use_rslora="true"), "use_rslora is 'true', and not true or false"),
+        (lambda a: write(a, fan_in_fan_out="no"), "fan_in_fan_out is 'no', and not true or"),
+        (lambda a: write(a, modules_to_save="wpe"), "modules_to_save is 'wpe', and no list"),
+        (lambda a: write(a, target_modules=None), "names no target_modules"),
+        (lambda a: write(a, target_modules="("), r"target_modules: '\(' is no pattern"),
+        (lambda a: write(a, layers_to_transform="0"), "layers_to_transform is '0', and no list"),
+        (lambda a: write(a, modules_to_save=["wpe"]), r"lacks what .*transformer\.wpe\.weight"),
+        (
+            lambda a: write(
+                a,
+                {**ATTENTION, "base_model.model.transformer.h.0.ln_1.weight": torch.ones(WIDTH)},
+                modules_to_save=["h.0.ln_1"],
+            ),
+            r"lacks what .*transformer\.h\.0\.ln_1\.bias",
+        ),
+        (
+            lambda a: write(a, target_modules="all-linear"),
+            r"lacks what .*transformer\.h\.0\.attn\.c_proj",
+        ),
+        (
+            lambda a: write(a, dict(list(ATTENTION.items())[:2]), layers_to_transform=[0, 1]),
+            r"lacks what .*transformer\.h\.1\.attn\.c_attn",
+        ),
+        (
+            lambda a: write(a, exclude_modules=["attn.c_attn"], target_modules=["c_attn", "c_fc"]),
+            r"lacks what .*transformer\.h\.0\.mlp\.c_fc",
+        ),
         (lambda a: write(a, lora_alpha="6"), "lora_alpha is '6', and no number"),
         (lambda a: write(a, lora_alpha=0), "lora_alpha is 0, and no number"),
         (lambda a: write(a, alpha_pattern={"(": 3}), r"'\(' is no pattern"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,17 +11,19 @@ import pytest
 import tiny_models
 import torch
 from tiny_models import VOCABULARY
-from transformers import AutoModelForCausalLM
+from transformers import AutoModelForCausalLM, BertConfig
 
 from checker.errors import TargetError
 from checker.policy.documents import ModelSpec
 from checker.targets import Sampler, TargetModel, Tokens
+from checker.targets.adapter import phigate_adapter
 from checker.targets.backends.checkpoint import HuggingFaceBackend
 from checker.targets.channel_guard import guarded
 from checker.targets.channels import ChannelRule, ChannelTokens, exact_channels, told_channels
 from checker.targets.compensator import watch_of
 from checker.targets.conformance import ConformanceError, Usage, examine
 from checker.targets.engine import channel_decoding
+from checker.targets.flight import remote_model
 
 NOTHING = np.full(VOCABULARY, np.nan)
 TIMES, VISIT = (20, 21, 22), 5
@@ -163,6 +166,106 @@ def test_classes_are_watched_under_the_same_channels(models: Path) -> None:
         expected = np.exp(logs)[: len(own)] @ watch.T
         assert own == pytest.approx(expected, abs=1e-5)
     assert target.embed(prompts).shape == (2, 32)
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_a_rule_is_the_same_here_on_the_device_and_at_a_server(seed: int) -> None:
+    """Whole numbers, and parts of two that sums of many hold exactly, so that none is rounded."""
+    rng = np.random.default_rng(seed)
+
+    def numbers(*shape: int) -> Any:
+        return rng.integers(-8, 40, shape) / rng.choice([1, 4])
+
+    one = ChannelRule(
+        "ages",
+        each=float(numbers()),
+        adds=numbers(9) * rng.integers(0, 2, 9),
+        sets=np.where(rng.random(9) < 0.3, numbers(9), np.nan),
+        late=bool(rng.integers(2)),
+        start=float(numbers()),
+        modulo=None if rng.integers(2) else float(rng.choice([2, 7.5])),
+        whole=bool(rng.integers(2)),
+        most=None if rng.integers(2) else 30.0,
+    )
+    ids = rng.integers(0, 9, 30).astype(np.int32)
+    prompt = ChannelTokens(ids[:10], one.follow(one.start, None, ids[:10])[None], (one,))
+    whole: Any = np.append(prompt, ids[10:])
+    on_device = channel_decoding._OnDevice(one, torch.device("cpu"))
+    said = json.loads(json.dumps(remote_model._said(one)))
+    served = phigate_adapter._rule(said, 9)
+    here = exact_channels(prompt)[0, -1:]
+    tensor, array = torch.from_numpy(here.copy()), here
+    for place in range(10, 30):
+        last, new = ids[place - 1 : place].astype(np.int64), ids[place : place + 1].astype(np.int64)
+        tensor = on_device.step(tensor, torch.from_numpy(last), torch.from_numpy(new))
+        array = served.behind(array, last, new)
+        expected, told = exact_channels(whole)[0, place], told_channels(whole)["ages"][place]
+        assert tensor.numpy() == pytest.approx([expected], abs=1e-9)
+        assert array == pytest.approx([expected], abs=1e-9)
+        for own in (on_device.told(tensor).numpy(), served.told(array)):
+            assert own.dtype == told_channels(whole)["ages"].dtype
+            assert own == pytest.approx([told], abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory"), "one sequence of 20 tokens does not fit"),
+        (torch.AcceleratorError("CUDA error: device-side assert triggered"), "device-side assert"),
+        (RuntimeError("CUDA error: CUBLAS_STATUS_ALLOC_FAILED"), "CUBLAS_STATUS_ALLOC_FAILED"),
+        (RuntimeError("mat1 and mat2 shapes cannot be multiplied"), None),
+        (TypeError("forward() got an unexpected keyword argument"), None),
+    ],
+)
+def test_a_failing_device_is_not_taken_for_a_model_that_keeps_nothing(
+    models: Path, monkeypatch: pytest.MonkeyPatch, error: Exception, said: str | None
+) -> None:
+    target: Any = opened(models / "gpt2", (SEGMENT,))
+
+    def fail(self: Any) -> Any:
+        raise error
+
+    monkeypatch.setattr(channel_decoding._Steps, "logits", fail)
+    prompts = [record(20, (SEGMENT,), seed=0)]
+    if said is None:
+        assert not target._keeps_channels(prompts)
+        return
+    with pytest.raises(TargetError, match=said):
+        target._keeps_channels(prompts)
+
+
+def test_what_exceeds_the_models_embeddings_is_said(models: Path) -> None:
+    far = rule("position_ids", {20: 70}, timed=True)
+    target = opened(models / "gpt2", (far,))
+    inside = ChannelTokens(np.array([3, 4, 20, 5], np.int32), np.zeros((1, 4)), (far,))
+    said = r"is told 70, but its transformer\.wpe knows 0 to 63 only; bound the channel"
+    assert len(target.score([inside])) == 1
+    with pytest.raises(TargetError, match=said):
+        target.score([ChannelTokens(np.asarray(inside), np.full((1, 4), 70.0), (far,))])
+    many = Sampler(temperature=1.0, top_p=1.0, horizon_tokens=40, seed=0)
+    with pytest.raises(TargetError, match=r"its transformer\.wpe knows 0 to 63"):
+        target.rollout([inside], keys=[1], samples=8, sampler=many)
+    below = ChannelTokens(np.asarray(inside), np.full((1, 4), -1.0), (far,))
+    with pytest.raises(TargetError, match="is told -1, but"):
+        target.score([below])
+    own: Any = target
+    plain: Any = own._model
+    plain.score([np.asarray(inside)])
+    assert not plain._model.transformer.wpe._forward_pre_hooks  # ids alone are not waited for
+
+
+def test_a_model_of_one_segment_can_be_told_none(tmp_path: Path) -> None:
+    for types in (1, 2):
+        directory = tmp_path / f"bert{types}"
+        config = BertConfig(
+            vocab_size=VOCABULARY, hidden_size=16, num_hidden_layers=1, num_attention_heads=2,
+            intermediate_size=16, max_position_embeddings=64, type_vocab_size=types,
+            is_decoder=True,
+        )  # fmt: skip
+        AutoModelForCausalLM.from_config(config).save_pretrained(directory)
+        spec = ModelSpec(path=directory.name, device="cpu")
+        model = HuggingFaceBackend().open(spec, tmp_path, pad_id=0, eos_id=2)
+        assert ("token_type_ids" in model.info.channels) is (types == 2)
 
 
 def test_what_the_model_does_not_take_is_said(models: Path) -> None:

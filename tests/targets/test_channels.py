@@ -17,6 +17,7 @@ from checker.targets.channel_guard import guarded
 from checker.targets.channels import (
     ChannelRule,
     ChannelTokens,
+    also_told,
     channels_of,
     exact_channels,
     resized,
@@ -141,6 +142,14 @@ class Model:
         self.asked.append("score")
         return list(sequences)
 
+    def verb_to_come(self, prompts: Any) -> list[Any]:
+        self.asked.append("verb to come")
+        return list(prompts)
+
+    def gain_of_one_pass(self, tokens: Any) -> float:
+        self.asked.append("gain")
+        return float(len(tokens))
+
 
 def test_a_model_is_not_asked_without_the_channels_that_are_declared() -> None:
     model: Any = Model()
@@ -159,4 +168,14 @@ def test_a_model_is_not_asked_without_the_channels_that_are_declared() -> None:
     for one in lost:
         with pytest.raises(TargetError, match="channels"):
             guard.score([one])
+        with pytest.raises(TargetError, match="channels"):
+            guard.verb_to_come([one])
+        with pytest.raises(TargetError, match="channels"):
+            guard.gain_of_one_pass(one)
     assert model.asked == ["score"]
+    assert len(guard.verb_to_come([sequence(ids(1, 2), AGE)])) == 1
+    assert guard.gain_of_one_pass(sequence(ids(1, 2), AGE)) == 2
+    further = also_told(sequence(ids(1, 2), AGE), "place", np.zeros(2))
+    assert len(guard.score([further])) == 1  # one that is tried beside the declared
+    with pytest.raises(TargetError, match="channels"):
+        guard.score([also_told(ids(1, 2), "place", np.zeros(2))])

@@ -130,6 +130,29 @@ def test_the_files_of_trusted_code_are_hashed(
     assert inside <= hashed
 
 
+def test_what_own_code_takes_has_to_be_declared(model: Path) -> None:
+    (model / "modeling_own.py").write_text(
+        """\
+from transformers import LlamaForCausalLM
+
+class Own(LlamaForCausalLM):
+    def forward(
+        self, input_ids=None, num_visits=None, visit_state=None, label_ids=None, age_embeds=None,
+        segment=0, attention_mask=None, position_ids=None, token_type_ids=None, labels=None,
+        inputs_embeds=None, cache_position=None, return_last=False, mode="plain",
+        output_gates: bool | None = None, **others
+    ):
+        return super().forward(
+            input_ids, attention_mask=attention_mask, position_ids=position_ids, **others
+        )
+"""
+    )
+    configure(model, auto_map={"AutoModelForCausalLM": "modeling_own.Own"})
+    assert opened(model, trusted=True).info.required == {
+        "num_visits", "visit_state", "label_ids", "age_embeds", "segment"
+    }  # fmt: skip
+
+
 # --- decoys: another model would be audited than the one that is hashed ---------------------------
 
 

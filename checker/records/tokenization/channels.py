@@ -153,8 +153,7 @@ class Channels:
             if own is None:
                 continue
             told = rule.told(values[place]).astype(np.float64)
-            near = 0.5 if rule.whole else 1e-4 * np.maximum(1.0, np.abs(told))
-            differs = ~(np.abs(told - own) < near)
+            differs = rule.differs(told, own)
             if strict:
                 at = np.flatnonzero(dated) if rule.timed else np.arange(len(own))
                 _check_agreement(rule, told[at], own[at], differs[at], row[at], file=file)

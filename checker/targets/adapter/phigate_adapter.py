@@ -39,7 +39,7 @@ ANNOUNCE_VARIABLE = "PHIGATE_FLIGHT_ANNOUNCE"
 """Names the file in which a server that phigate started says where it listens."""
 
 LOGPROB_FLOOR = -1000.0
-"""Nats; an impossible token scores this."""
+"""Nats; an impossible token scores this, not minus infinity, so that every mean stays a number."""
 
 CAPABILITY_OF = {
     "rollout": "samples",
@@ -85,7 +85,8 @@ class Sampler:
         temperature: > 0; logits are divided by it.
         top_p: in (0, 1]; the smallest set of tokens with at least this mass is kept.
         horizon_tokens: at most this many new tokens.
-        seed: of the whole audit.
+        seed: of the whole audit; a draw depends on it, the prompt's key, the sample and the step
+            only, never on the batch.
     """
 
     temperature: float

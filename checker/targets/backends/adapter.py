@@ -22,6 +22,9 @@ from checker.targets.backends.model_folder import list_files, refuse_code, refus
 
 CONFIG: Final = "adapter_config.json"
 WEIGHTS: Final = "adapter_model.safetensors"
+ALL_LINEAR: Final = "all-linear"
+"""As `target_modules`: every linear layer but that of the logits."""
+
 PREFIX: Final = "adapter/"
 """What stands before the names of an adapter's files among those of the model."""
 
@@ -38,7 +41,7 @@ _KNOWN: Final = frozenset(
 """Settings that are applied, or change nothing but how an adapter is trained and found. Any other
 has to be off."""
 
-_LEAVES_BASE: Final = (True, False, "gaussian", "eva")
+_LEAVES_BASE: Final = (True, False, "gaussian")
 """Ways to begin that leave the base as it is."""
 
 
@@ -51,8 +54,11 @@ class Adapter:
         alpha: over the rank, or its root, by how much its product counts.
         alphas: of modules of their own, by pattern of their names.
         rooted: whether alpha is divided by the root of the rank.
-        targets: names or endings of names of the modules that it changes, a pattern, or None where
-            its configuration does not say all of them in a way that can be checked.
+        targets: names or endings of names of the modules that it changes, a pattern, or
+            `ALL_LINEAR`.
+        excluded: which of them it leaves, likewise.
+        layers: to which of them it is confined, by the number in their name; None means all.
+        layers_patterns: what stands before that number; any name, where there is none.
         saved: names, or endings, of modules that it replaces.
         files: by name, below `PREFIX`.
     """
@@ -61,7 +67,10 @@ class Adapter:
     alpha: float
     alphas: Mapping[str, float]
     rooted: bool
-    targets: tuple[str, ...] | str | None
+    targets: tuple[str, ...] | str
+    excluded: tuple[str, ...] | str
+    layers: frozenset[int] | None
+    layers_patterns: tuple[str, ...]
     saved: tuple[str, ...]
     files: dict[str, Path]
 
@@ -69,6 +78,30 @@ class Adapter:
     def weights(self) -> Path:
         """The file of its weights."""
         return self.directory / WEIGHTS
+
+    def changes(self, module: str, *, is_inner: bool) -> bool:
+        """Return whether its configuration says that it changes a module, as peft reads it.
+
+        Args:
+            module: its name in the base.
+            is_inner: whether it is a linear layer, but for that of the logits.
+        """
+        if _names_it(self.excluded, module):
+            return False
+        if self.targets == ALL_LINEAR:
+            return is_inner
+        if not _names_it(self.targets, module):
+            return False
+        if self.layers is None or module in self.targets:
+            return True
+        for pattern in self.layers_patterns or (r"[^.]*",):
+            if found := re.match(rf".*\.{pattern}\.(\d+)\.", module):
+                return int(found[1]) in self.layers
+        return False
+
+    def saves(self, module: str) -> bool:
+        """Return whether its configuration says that it replaces a module."""
+        return _names_it(self.saved, module)
 
     def scaling(self, module: str, *, rank: int) -> float:
         """Return by how much the product of a module's two matrices counts."""
@@ -79,6 +112,12 @@ class Adapter:
                 break
         divisor: float = rank**0.5 if self.rooted else rank
         return alpha / divisor
+
+
+def _names_it(names: tuple[str, ...] | str, module: str) -> bool:
+    if isinstance(names, str):
+        return re.fullmatch(names, module) is not None
+    return any(module == one or module.endswith(f".{one}") for one in names)
 
 
 def read_adapter(directory: Path) -> Adapter:
@@ -111,9 +150,15 @@ def read_adapter(directory: Path) -> Adapter:
     begun = config.get("init_lora_weights", True)
     if begun not in _LEAVES_BASE:
         raise TargetError(
-            f"{config_file}: init_lora_weights is {begun!r}, which changes the base itself;"
+            f"{config_file}: init_lora_weights is {begun!r}, which may change the base itself;"
             f" {_MERGE}"
         )
+    for name in ("use_rslora", "fan_in_fan_out"):
+        if not isinstance(config.get(name, False), bool):
+            raise TargetError(f"{config_file}: {name} is {config[name]!r}, and not true or false")
+    targets = _names(config, "target_modules", config_file, pattern=True)
+    if config.get("target_modules") is None:
+        raise TargetError(f"{config_file}: names no target_modules; {_MERGE}")
     _check_weights(directory / WEIGHTS)
     return Adapter(
         directory=directory,
@@ -122,9 +167,12 @@ def read_adapter(directory: Path) -> Adapter:
             str(pattern): _number({"alpha_pattern": own}, "alpha_pattern", config_file)
             for pattern, own in _mapping(config, "alpha_pattern", config_file).items()
         },
-        rooted=config.get("use_rslora") is True,
-        targets=_targets(config),
-        saved=tuple(_names(config.get("modules_to_save"))),
+        rooted=config.get("use_rslora", False),
+        targets=targets,
+        excluded=_names(config, "exclude_modules", config_file, pattern=True),
+        layers=_layers(config, config_file),
+        layers_patterns=_layers_patterns(config, config_file),
+        saved=tuple(_names(config, "modules_to_save", config_file)),
         files={f"{PREFIX}{name}": path for name, path in files.items()},
     )
 
@@ -171,22 +219,42 @@ def _mapping(config: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]
     if not isinstance(value, dict):
         raise TargetError(f"{path}: {name} is no JSON object")
     for pattern in value:
-        try:
-            re.compile(pattern)
-        except re.error as error:
-            raise TargetError(f"{path}: {name}: '{pattern}' is no pattern: {error}") from error
+        _check_pattern(pattern, name, path)
     return value
 
 
-def _names(value: Any) -> list[str]:
-    return [str(one) for one in value] if isinstance(value, list) else []
+def _check_pattern(pattern: str, name: str, path: Path) -> None:
+    try:
+        re.compile(pattern)
+    except re.error as error:
+        raise TargetError(f"{path}: {name}: '{pattern}' is no pattern: {error}") from error
 
 
-def _targets(config: Mapping[str, Any]) -> tuple[str, ...] | str | None:
-    """Return which modules have to be there, where that is said plainly."""
-    if any(config.get(name) for name in ("layers_to_transform", "exclude_modules")):
-        return None
-    wanted = config.get("target_modules")
-    if isinstance(wanted, list):
-        return tuple(_names(wanted))
-    return wanted if isinstance(wanted, str) and wanted != "all-linear" else None
+def _names(
+    config: Mapping[str, Any], name: str, path: Path, *, pattern: bool = False
+) -> tuple[str, ...] | str:
+    """Read a list of names, none where it is null, or a pattern where one may stand."""
+    value = config.get(name)
+    if pattern and isinstance(value, str):
+        _check_pattern(value, name, path)
+        return value
+    value = [] if value is None else value
+    if not isinstance(value, list) or not all(isinstance(one, str) for one in value):
+        raise TargetError(f"{path}: {name} is {value!r}, and no list of names")
+    return tuple(value)
+
+
+def _layers(config: Mapping[str, Any], path: Path) -> frozenset[int] | None:
+    value = config.get("layers_to_transform")
+    numbers = value if isinstance(value, list) else [] if value is None else [value]
+    if not all(type(one) is int for one in numbers):
+        raise TargetError(f"{path}: layers_to_transform is {value!r}, and no list of numbers")
+    return frozenset(numbers) or None
+
+
+def _layers_patterns(config: Mapping[str, Any], path: Path) -> tuple[str, ...]:
+    found = _names(config, "layers_pattern", path, pattern=True)
+    patterns = tuple(filter(None, [found] if isinstance(found, str) else found))
+    for one in patterns:
+        _check_pattern(one, "layers_pattern", path)
+    return patterns

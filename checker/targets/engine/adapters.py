@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
+from collections.abc import Collection
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def apply_adapter(model: Any, adapter: Adapter) -> None:
         else:
             whole[name] = tensor
     modules = dict(model.named_modules(remove_duplicate=False))
-    _check_all_there(adapter, modules, changed=pairs.keys())
+    _check_all_there(adapter, model, changed=pairs.keys(), replaced=whole.keys())
     shared = _shared(model)
     with torch.no_grad():
         for name, tensor in whole.items():
@@ -71,22 +72,31 @@ def _shared(model: Any) -> frozenset[int]:
     return frozenset(place for place, count in counted.items() if count > 1)
 
 
-def _check_all_there(adapter: Adapter, modules: dict[str, Any], *, changed: Any) -> None:
-    targets = adapter.targets
-    if targets is None:
-        return
-    for name, module in modules.items():
-        if not isinstance(module, nn.Linear | Conv1D | nn.Embedding):
-            continue
-        if isinstance(targets, str):
-            wanted = re.fullmatch(targets, name) is not None
-        else:
-            wanted = any(name == one or name.endswith(f".{one}") for one in targets)
-        if wanted and name not in changed:
-            raise TargetError(
-                f"{adapter.weights}: lacks what its configuration says of {name}; copy the adapter"
-                " again, or name the base that it was trained on"
-            )
+def _check_all_there(
+    adapter: Adapter, model: Any, *, changed: Collection[str], replaced: Collection[str]
+) -> None:
+    """Refuse weights that lack what their configuration names."""
+    head = model.get_output_embeddings()
+    lacking = [
+        name
+        for name, module in model.named_modules(remove_duplicate=False)
+        if any(True for _ in module.parameters(recurse=False))
+        and name not in changed
+        and adapter.changes(
+            name, is_inner=isinstance(module, nn.Linear | Conv1D) and module is not head
+        )
+    ]
+    saved = [name for name, _ in model.named_modules(remove_duplicate=False) if adapter.saves(name)]
+    lacking += [
+        name
+        for name, _ in model.named_parameters(remove_duplicate=False)
+        if name not in replaced and any(name.startswith(f"{module}.") for module in saved)
+    ]
+    if lacking:
+        raise TargetError(
+            f"{adapter.weights}: lacks what its configuration says of {lacking[0]}; copy the"
+            " adapter again, or name the base that it was trained on"
+        )
 
 
 def _check_base(adapter: Adapter, name: str, tensor: torch.Tensor, modules: dict[str, Any]) -> None:
@@ -130,8 +140,8 @@ def _replace(
     adapter: Adapter, name: str, tensor: torch.Tensor, model: Any, shared: frozenset[int]
 ) -> None:
     """Take a parameter of a module that was trained whole (`modules_to_save`)."""
-    module = name.rpartition(".")[0]
-    expected = any(module == one or module.endswith(f".{one}") for one in adapter.saved)
+    parts = name.split(".")
+    expected = any(adapter.saves(".".join(parts[:end])) for end in range(1, len(parts)))
     parameter = dict(model.named_parameters(remove_duplicate=False)).get(name)
     if not expected or parameter is None or parameter.shape != tensor.shape:
         raise TargetError(

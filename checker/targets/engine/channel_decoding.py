@@ -93,6 +93,9 @@ def cache_deviation(model: Any, tokens: Tokens, *, pad_id: int) -> float:
         model: a loaded causal language model.
         tokens: a sequence with channels, of more than `TRIED_STEPS` tokens.
         pad_id: as in `decode_with_channels`.
+
+    Raises:
+        RuntimeError: the device is at fault, or its memory too small.
     """
     ids = torch.from_numpy(tokens.astype(np.int64)).to(model.device)[None]
     more = padded_channels([tokens], device=model.device)
@@ -105,10 +108,18 @@ def cache_deviation(model: Any, tokens: Tokens, *, pad_id: int) -> float:
             found.append(steps.logits()[0].float().log_softmax(-1))
             if place < len(tokens):
                 steps.go_on(ids[:, place])
-    except (TypeError, ValueError, RuntimeError, AttributeError):  # one that keeps nothing so
-        return float("inf")
+    except (TypeError, ValueError, RuntimeError, AttributeError) as error:
+        if _is_of_the_device(error):
+            raise
+        return float("inf")  # it keeps nothing so
     deviation = float((torch.stack(found) - whole[cut - 1 :]).abs().max())
     return deviation if np.isfinite(deviation) else float("inf")
+
+
+def _is_of_the_device(error: Exception) -> bool:
+    """Whether a failure says nothing of the model: a lack of memory, or an error of CUDA's."""
+    kinds = torch.OutOfMemoryError | torch.AcceleratorError
+    return isinstance(error, kinds) or "CUDA error" in str(error)
 
 
 class _Steps:
@@ -179,7 +190,7 @@ class _Steps:
 
 
 class _OnDevice:
-    """A channel's rule where the model is; the arithmetic is that of `ChannelRule.step`."""
+    """A channel's rule where the model is; the arithmetic is that of `ChannelRule.follow`."""
 
     def __init__(self, rule: ChannelRule, device: torch.device) -> None:
         self.name, self._rule = rule.name, rule

@@ -63,6 +63,7 @@ from checker.targets.engine.channel_decoding import (
 )
 from checker.targets.engine.decoding import BatchLimits, DecodingRequest, decode
 from checker.targets.engine.drawing import WatchedClasses
+from checker.targets.engine.embedding_bounds import EmbeddingBounds
 from checker.targets.engine.generating import WAYS, Way, generate
 from checker.targets.engine.loading import (
     device_name,
@@ -123,6 +124,7 @@ class HuggingFaceTarget:
         switch_lengths: Mapping[str, int] | None = None,
     ) -> None:
         self._model = model.eval()
+        self._bounds = EmbeddingBounds(model)
         self._device: torch.device = model.device
         self._pad_id = 0 if pad_id is None else pad_id
         self._eos_id = eos_id
@@ -219,7 +221,7 @@ class HuggingFaceTarget:
         *,
         progress: Progress | None,
     ) -> list[Scores]:
-        require_fit(sequences, info=self._info)
+        self._require_fit(sequences)
         return in_batches(
             lambda rows: run([sequences[row] for row in rows]),
             lengths=[len(sequence) for sequence in sequences],
@@ -281,7 +283,7 @@ class HuggingFaceTarget:
             whole = np.concatenate([prompt, tokens]).astype(np.int32)
             read.append(whole[: len(prompt) - 1 + steps])
             firsts.append(len(prompt) - 1)
-        require_fit(read, info=self._info)
+        self._require_fit(read)
         classes = WatchedClasses(self._named(watch), device=self._device)
         return in_batches(
             lambda rows: self._forward.masses(
@@ -300,7 +302,7 @@ class HuggingFaceTarget:
     def embed(
         self, sequences: Sequence[Tokens], *, progress: Progress | None = None
     ) -> NDArray[np.float32]:
-        require_fit(sequences, info=self._info)
+        self._require_fit(sequences)
         rows = in_batches(
             lambda rows: self._forward.embed([sequences[row] for row in rows]),
             lengths=[len(sequence) for sequence in sequences],
@@ -317,7 +319,7 @@ class HuggingFaceTarget:
         "chunked-head" compares chunks of positions with the model's own logits; "probability-sum"
         is |sum of next-token probabilities - 1|. Both make all logits of a sequence at once.
         """
-        require_fit(sequences, info=self._info)
+        self._require_fit(sequences)
         with vendor("preflight"), torch.inference_mode():
             forward = self._forward
             return {
@@ -343,7 +345,7 @@ class HuggingFaceTarget:
         Better than the scores, which are those of the model that draws it. The beginning ends at
         the last switch below the record's length; zero where there is none.
         """
-        require_fit([tokens], info=self._info)
+        self._require_fit([tokens])
         with vendor("preflight"), torch.inference_mode():
             return self._forward.gain_of_one_pass(tokens)
 
@@ -358,12 +360,17 @@ class HuggingFaceTarget:
             prompts: n arrays of at least one id.
             following: n arrays of at least one id.
         """
+        self._bounds.watch(wanted=_have_channels(prompts))
         horizon = max(len(tokens) for tokens in following)
         request = DecodingRequest(prompts, samples=1, horizon_tokens=horizon)
         choice = TeacherForcing(following, horizon_tokens=horizon)
         self._decode(request, choice, doing="preflight", given=following)
         pairs = zip(request.results(), following, strict=True)
         return [samples[0][: len(tokens)] for samples, tokens in pairs]
+
+    def _require_fit(self, sequences: Sequence[Tokens], *, horizon_tokens: int = 0) -> None:
+        require_fit(sequences, info=self._info, horizon_tokens=horizon_tokens)
+        self._bounds.watch(wanted=_have_channels(sequences))
 
     @property
     def _scored_tokens(self) -> int:
@@ -388,7 +395,7 @@ class HuggingFaceTarget:
         more: Callable[[int, list[Any]], int] | None,
         progress: Progress | None,
     ) -> list[list[Any]]:
-        require_fit(prompts, info=self._info, horizon_tokens=sampler.horizon_tokens)
+        self._require_fit(prompts, horizon_tokens=sampler.horizon_tokens)
         request = DecodingRequest(
             prompts,
             samples=samples,
@@ -471,8 +478,17 @@ class HuggingFaceTarget:
         # beyond a switch what is kept may be another model's, which one trial does not show
         if len(longest) <= 2 * TRIED_STEPS or self._info.switch_lengths:
             return False
-        with vendor("a first forward pass"), torch.inference_mode():
-            deviation = cache_deviation(self._model, longest, pad_id=self._pad_id)
+
+        def run(_: list[int]) -> list[float]:
+            return [cache_deviation(self._model, longest, pad_id=self._pad_id)]
+
+        (deviation,) = in_batches(
+            run,
+            lengths=[len(longest)],
+            budget=len(longest),
+            doing="a first forward pass over",
+            device=self._info.device,
+        )
         return deviation <= PREFLIGHT_TOLERANCE[self._info.dtype]
 
     def _by_cache(self, request: DecodingRequest) -> tuple[list[int], list[int]]:
@@ -634,34 +650,50 @@ _NO_CHANNELS = frozenset(
 )  # fmt: skip
 
 
+def _have_channels(sequences: Sequence[Tokens]) -> bool:
+    return any(channels_of(tokens) for tokens in sequences)
+
+
 def _channels_taken(model: Any) -> frozenset[str]:
-    """Return what a model's `forward` takes that may stand beside the ids of a batch."""
+    """Return what a model's `forward` takes that may stand beside the ids of a batch.
+
+    Where it knows one segment only, it can be told none.
+    """
     named = inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY
     parameters = inspect.signature(model.forward).parameters
-    return frozenset(n for n, one in parameters.items() if one.kind in named) - _NO_CHANNELS
+    taken = frozenset(n for n, one in parameters.items() if one.kind in named) - _NO_CHANNELS
+    segments = getattr(model.config, "type_vocab_size", None)
+    return taken - {"token_type_ids"} if segments in (0, 1) else taken
 
 
-_ANY_CODES = re.compile(
-    r"mask|cache|labels?|output|return|logits|inference|num_|position_ids|token_type_ids|embeds"
-    r"|state|mems|seqlen|kwargs"
-)
-"""What inputs are called that many architectures take and few are trained with."""
+_ANY_CODES = frozenset(
+    {
+        "position_ids", "token_type_ids", "cache", "padding_mask", "perm_mask", "input_mask",
+        "mems", "past_buckets_states", "num_hashes", "target_mapping", "lengths", "encoder_outputs",
+        "cross_attn_head_mask", "shared_kv_states", "inference_params", "num_last_tokens",
+        "seqlen_offset", "prefix_mask", "sequence_id", "decoder_input_ids", "decoder_inputs_embeds",
+        "decoder_attention_mask", "decoder_head_mask",
+    }
+)  # fmt: skip
+"""What the library and models after its manner call inputs that few are trained with. Of these the
+first two are tried where a target is silent (`checker.records.prompt_format`)."""
 
 
 def _channels_of_its_code(model: Any) -> frozenset[str]:
     """Return the inputs that the code of the model's own folder names, and nothing fills in.
 
     A model of the library may be trained without what it can take. Who writes `ages` into a
-    model's code trains it with ages.
+    model's code trains it with ages, whatever stands in for them. A switch or a word is no number
+    beside each token.
     """
     if not type(model).__module__.startswith("transformers_modules."):
         return frozenset()
     parameters = inspect.signature(model.forward).parameters
     return frozenset(
         name
-        for name in _channels_taken(model)
-        if parameters[name].default in (None, inspect.Parameter.empty)
-        and not _ANY_CODES.search(name)
+        for name in _channels_taken(model) - _ANY_CODES
+        if not isinstance(parameters[name].default, bool | str)
+        and not re.search(r"\bbool\b", str(parameters[name].annotation))
     )
 
 
