@@ -495,7 +495,7 @@ def _target_ref(plan: AuditPlan, target: AuditTarget, *, min_cell: int) -> Targe
                 if own.is_partly_untold(min_cell=min_cell)
             }
         ),
-        token_shares=_token_shares(plan),
+        token_shares=token_shares(plan, min_cell=min_cell),
         members=plan.data.members,
         nonmembers=plan.data.nonmembers,
         vocabulary_size=plan.target.vocabulary_size,
@@ -519,12 +519,14 @@ def _depth(plan: AuditPlan, class_name: str, *, min_cell: int) -> dict[str, Any]
     return {"depth": found, "partly_beyond": found.is_partly_beyond(min_cell=min_cell)}
 
 
-def _token_shares(plan: AuditPlan) -> TokenShares | None:
-    shares = plan.depth.tokens.shares if plan.depth.tokens is not None else None
-    if shares is None:
+def token_shares(plan: AuditPlan, *, min_cell: int) -> TokenShares | None:
+    """Return which part of the members' tokens is looked at; None of no tokens."""
+    found = plan.depth.tokens
+    if found is None or found.shares is None:
         return None
-    continued, scored, beyond = shares
-    return TokenShares(continued=continued, scored=scored, beyond=beyond)
+    continued, scored, beyond = found.shares
+    by_windows = found.by_windows and found.members >= min_cell
+    return TokenShares(continued=continued, scored=scored, beyond=beyond, by_windows=by_windows)
 
 
 def _provenance(

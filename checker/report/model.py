@@ -272,13 +272,14 @@ class PolicyRef(JsonModel):
 class TokenShares(JsonModel):
     """Of the members' tokens what continuations may tell, what is only scored, and the rest.
 
-    Shared reports say the rest alone, and only where whole records are scored: the others hang on
-    how many have a class.
+    Shared reports say the rest alone, and only `by_windows`: where every member is scored, of
+    `minCell` or more. All else hangs on how many have a class, or are scored.
     """
 
     continued: float | None = Field(ge=0, le=1)
     scored: float | None = Field(ge=0, le=1)
     beyond: float = Field(ge=0, le=1)
+    by_windows: bool = False
 
 
 class TargetRef(JsonModel):
