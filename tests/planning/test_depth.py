@@ -18,9 +18,11 @@ from checker.planning.model import ClassDepth
 from checker.policy import load_policy
 from checker.report.assemble import token_shares
 from checker.report.disclosure_control.shared import for_audience
-from checker.report.formats.html import render_html
+from checker.report.formats.annex import render_annex_html, render_annex_markdown
+from checker.report.formats.html import render_board, render_html
 from checker.report.formats.markdown import render_markdown
 from checker.report.model import Report, TokenShares
+from checker.report.wording.decision import not_proof_sentences
 from checker.run.prepare import Prepared, prepare
 from checker.testing.hospital import (
     Hospital,
@@ -251,13 +253,23 @@ def test_a_report_names_classes_of_which_more_than_a_few_are_out_of_reach(
     internal = deep(beyond, of)
     shared = for_audience(internal, "shared")
     for report in (internal, shared):
-        assert (SAID in html.unescape(render_markdown(report))) is said
+        edpb = (render_annex_markdown(report, name="edpb"), render_annex_html(report, name="edpb"))
+        for shown in (render_markdown(report), render_html(report), render_board(report), *edpb):
+            assert (SAID in html.unescape(shown)) is said
     page = html.unescape(render_html(internal))
     assert f"{beyond} of {of} members, 7 of {of} nonmembers" in page
     public = html.unescape(render_html(shared))
     assert f"{beyond} of {of} members" not in public
     assert ("more than a few" in public) is said
     assert all(one.depth is None for one in shared.policy.attribute_classes)
+
+
+def test_where_no_attacker_decides_it_is_not_said_that_one_does() -> None:
+    report = deep(11, 100)
+    loose = [cell.model_copy(update={"gating": False}) for cell in report.cells]
+    said = " ".join(not_proof_sentences(report.model_copy(update={"cells": loose})))
+    assert SAID not in said
+    assert "no attacker could reach" in said
 
 
 def test_a_shared_report_says_of_tokens_what_counts_no_patients() -> None:
