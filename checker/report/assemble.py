@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, date
 from typing import Any
@@ -14,6 +14,7 @@ from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
 from checker.planning import at_attempt
 from checker.planning.cells import metric_of, planned_confidence
+from checker.planning.learned_splits import ranking_cells
 from checker.planning.model import AuditPlan, BaseCell, Cell
 from checker.planning.remedies import Remedy, remedy
 from checker.planning.sample_size import sample_needed
@@ -109,6 +110,7 @@ def assemble_report(
         study=StudyReport(**dict(target.spec.study)),
         summary=summary.model_copy(update={"not_claimed": anonymity_words(cells)}),
         cells=cells,
+        ranked_by=_ranked_by(plan, cells),
         controls=_controls(plan, policy, judgement),
         prerequisites=[_prerequisite(one) for one in judgement.prerequisites],
         waivers=_waivers(judgement, waivers),
@@ -117,6 +119,12 @@ def assemble_report(
             plan, manifest, times, as_of, waivers, _attempt(judgement, attempt) if attempt else None
         ),
     )
+
+
+def _ranked_by(plan: AuditPlan, cells: Iterable[CellReport]) -> str | None:
+    """Choose among the cells that count who stands out as `standing-out.csv` does."""
+    counted = {cell.id for cell in cells if cell.standing_out}
+    return next((cell.id for cell in ranking_cells(plan) if cell.id in counted), None)
 
 
 def _attempt(judgement: Judgement, attempt: Attempt) -> AttemptReport:

@@ -447,7 +447,7 @@ class Report(JsonModel):
     """Everything that any format shows.
 
     `audience` is who may read it: `internal` holds every number, `shared` none that could be traced
-    to a few patients.
+    to a few patients. `ranked_by` is the cell by whose score members are counted who stand out.
     """
 
     schema_version: Literal["1"] = "1"
@@ -459,6 +459,7 @@ class Report(JsonModel):
     submission: SubmissionReport | None = None
     summary: Summary
     cells: list[CellReport]
+    ranked_by: str | None = None
     controls: list[ControlReport]
     prerequisites: list[PrerequisiteReport] = Field(default_factory=list)
     waivers: list[WaiverReport] = Field(default_factory=list)

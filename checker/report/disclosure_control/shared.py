@@ -126,6 +126,7 @@ class _SharedReport:
                 "audience": "shared",
                 "policy": _policy(report.policy),
                 "cells": [self._cell(cell) for cell in report.cells],
+                "ranked_by": None,
                 "target": self._target(report.target),
                 "study": _study(report.study),
                 "summary": summary.model_copy(
