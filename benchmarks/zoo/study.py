@@ -289,16 +289,19 @@ def _interval(cell: Cell) -> str:
 def sums(outcomes: Sequence[Outcome]) -> str:
     """Say how many were judged as they should be, by policy, with exact intervals of 95 %."""
     lines = [
-        "| policy | leaks released | leaks found | sound released | sound said to leak |",
-        "|---|---|---|---|---|",
+        "| policy | leaks beyond its limits released | leaks within its limits released"
+        " | leaks found | sound released | sound said to leak |",
+        "|---|---|---|---|---|---|",
     ]
     for column in POLICIES:
         own = [one for one in outcomes if one.policy == column]
         leaking = [one for one in own if one.known.leaks and not one.is_allowed]
+        within = [one for one in own if one.known.leaks and one.is_allowed]
         clear = [one for one in leaking if one.known.right == "fail"]
         sound = [one for one in own if not one.known.leaks]
         counts = [
             _of([one.verdict == "pass" for one in leaking]),
+            _of([one.verdict == "pass" for one in within]),
             _of([one.verdict == "fail" for one in clear]),
             _of([one.verdict == "pass" for one in sound]),
             _of([one.verdict == "fail" for one in sound]),

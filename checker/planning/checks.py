@@ -513,7 +513,7 @@ def _of_the_reference(plan: AuditPlan, deciding: Sequence[Cell]) -> Iterator[Che
 def _declared_privacy(plan: AuditPlan, deciding: Sequence[Cell]) -> CheckPower:
     """A guarantee that holds is disproved by chance alone."""
     declared = plan.target.document.spec.study.training.differential_privacy
-    asked = deciding if declared is not None else []
+    asked = deciding if declared is not None and declared.protects == "patient" else []
     compared = [one for one in asked if load_attack(one.probe).measuring.bounds_privacy]
     return CheckPower(
         name="declared-privacy",

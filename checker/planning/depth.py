@@ -153,6 +153,8 @@ def _token_depth(
         is_scored[[place for is_member, place in builder.scored[job] if is_member]] = True
     covered = np.where(is_scored, np.maximum(builder.scored_lengths[True], continued), continued)
     return TokenDepth(
+        by_windows=bool((covered == builder.scored_lengths[True])[is_scored].all())
+        and bool(is_scored.all()),
         members=len(lengths),
         tokens=int(lengths.sum()),
         continued=int(continued.sum()),

@@ -10,8 +10,9 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from checker import stats
-from checker.attacks.api import load_attack
+from checker.attacks.api import Measuring, load_attack
 from checker.errors import InsufficientData
+from checker.planning.cells import metric_of
 from checker.planning.model import AuditPlan, Cell, CheckPower
 from checker.stats.false_alarms import LEARNED_SPLITS
 
@@ -19,6 +20,25 @@ from checker.stats.false_alarms import LEARNED_SPLITS
 def compares_splits(cell: Cell) -> bool:
     """Whether a cell's attack shows by itself that the splits are alike without the model."""
     return load_attack(cell.probe).params.model_validate(cell.params).compares_splits
+
+
+def ranking_cells(plan: AuditPlan) -> list[Cell]:
+    """Return the cells by whose score members can be ranked, those of a learned one first."""
+    ranked = [
+        cell
+        for cell in plan.cells
+        if cell.jobs
+        and cell.subgroup == "all"
+        and metric_of(cell).family.separates_splits
+        and _ranks_patients(cell)
+    ]
+    return sorted(ranked, key=lambda cell: not compares_splits(cell))
+
+
+def _ranks_patients(cell: Cell) -> bool:
+    """Whether a cell's attack says who scored what; one of somebody else's may not."""
+    measuring = load_attack(cell.probe).measuring
+    return type(measuring).scored_patients is not Measuring.scored_patients
 
 
 def learned_splits(plan: AuditPlan, on_split: Sequence[Cell]) -> CheckPower:

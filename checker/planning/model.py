@@ -321,13 +321,15 @@ class TokenDepth(JsonModel):
     """How much of the members' records is looked at, in tokens.
 
     `continued` could be told by a continuation of some prompt, `scored` are others that only scores
-    of whole records look at; nothing looks at the rest of `tokens`.
+    of whole records look at; nothing looks at the rest of `tokens`. `by_windows` says that every
+    member is scored, so that the rest is what lies outside the windows, whoever has what.
     """
 
     members: int = Field(ge=0)
     tokens: int = Field(ge=0)
     continued: int = Field(ge=0)
     scored: int = Field(ge=0)
+    by_windows: bool = False
 
     @property
     def shares(self) -> tuple[float, float, float] | None:

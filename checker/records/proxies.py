@@ -33,7 +33,7 @@ TIMES: Final = 2.0
 """And at least so many times the share of all, for of a common class every code is that."""
 
 MOST_EVENTS: Final = 2_000_000
-"""Of more, every so manieth patient is looked at: who is told by so many is told by fewer."""
+"""Of more, every n-th patient is looked at: who is told by so many is told by fewer."""
 
 _AT_ONCE: Final = 1 << 20
 
@@ -143,7 +143,7 @@ def _tests(families: Sequence[tuple[NDArray[np.int64], float]]) -> int:
 
 
 def _looked_at(records: Records) -> NDArray[np.int64]:
-    """Return whose records are looked at: all, or every so manieth."""
+    """Return whose records are looked at: all, or every n-th."""
     step = max(1, -(-len(records.code) // MOST_EVENTS))
     return np.arange(0, len(records), step, dtype=np.int64)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from datetime import UTC, date
 from typing import Any
@@ -14,6 +14,7 @@ from checker.evidence import Manifest, RunTimes
 from checker.ledger import Attempt
 from checker.planning import at_attempt
 from checker.planning.cells import metric_of, planned_confidence
+from checker.planning.learned_splits import ranking_cells
 from checker.planning.model import AuditPlan, BaseCell, Cell
 from checker.planning.remedies import Remedy, remedy
 from checker.planning.sample_size import sample_needed
@@ -109,6 +110,7 @@ def assemble_report(
         study=StudyReport(**dict(target.spec.study)),
         summary=summary.model_copy(update={"not_claimed": anonymity_words(cells)}),
         cells=cells,
+        ranked_by=_ranked_by(plan, cells),
         controls=_controls(plan, policy, judgement),
         prerequisites=[_prerequisite(one) for one in judgement.prerequisites],
         waivers=_waivers(judgement, waivers),
@@ -117,6 +119,12 @@ def assemble_report(
             plan, manifest, times, as_of, waivers, _attempt(judgement, attempt) if attempt else None
         ),
     )
+
+
+def _ranked_by(plan: AuditPlan, cells: Iterable[CellReport]) -> str | None:
+    """Choose among the cells that count who stands out as `standing-out.csv` does."""
+    counted = {cell.id for cell in cells if cell.standing_out}
+    return next((cell.id for cell in ranking_cells(plan) if cell.id in counted), None)
 
 
 def _attempt(judgement: Judgement, attempt: Attempt) -> AttemptReport:
@@ -495,7 +503,7 @@ def _target_ref(plan: AuditPlan, target: AuditTarget, *, min_cell: int) -> Targe
                 if own.is_partly_untold(min_cell=min_cell)
             }
         ),
-        token_shares=_token_shares(plan),
+        token_shares=token_shares(plan, min_cell=min_cell),
         members=plan.data.members,
         nonmembers=plan.data.nonmembers,
         vocabulary_size=plan.target.vocabulary_size,
@@ -519,12 +527,14 @@ def _depth(plan: AuditPlan, class_name: str, *, min_cell: int) -> dict[str, Any]
     return {"depth": found, "partly_beyond": found.is_partly_beyond(min_cell=min_cell)}
 
 
-def _token_shares(plan: AuditPlan) -> TokenShares | None:
-    shares = plan.depth.tokens.shares if plan.depth.tokens is not None else None
-    if shares is None:
+def token_shares(plan: AuditPlan, *, min_cell: int) -> TokenShares | None:
+    """Return which part of the members' tokens is looked at; None of no tokens."""
+    found = plan.depth.tokens
+    if found is None or found.shares is None:
         return None
-    continued, scored, beyond = shares
-    return TokenShares(continued=continued, scored=scored, beyond=beyond)
+    continued, scored, beyond = found.shares
+    by_windows = found.by_windows and found.members >= min_cell
+    return TokenShares(continued=continued, scored=scored, beyond=beyond, by_windows=by_windows)
 
 
 def _provenance(

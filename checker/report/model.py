@@ -272,13 +272,14 @@ class PolicyRef(JsonModel):
 class TokenShares(JsonModel):
     """Of the members' tokens what continuations may tell, what is only scored, and the rest.
 
-    Shared reports say the rest alone, and only where whole records are scored: the others hang on
-    how many have a class.
+    Shared reports say the rest alone, and only `by_windows`: where every member is scored, of
+    `minCell` or more. All else hangs on how many have a class, or are scored.
     """
 
     continued: float | None = Field(ge=0, le=1)
     scored: float | None = Field(ge=0, le=1)
     beyond: float = Field(ge=0, le=1)
+    by_windows: bool = False
 
 
 class TargetRef(JsonModel):
@@ -446,7 +447,7 @@ class Report(JsonModel):
     """Everything that any format shows.
 
     `audience` is who may read it: `internal` holds every number, `shared` none that could be traced
-    to a few patients.
+    to a few patients. `ranked_by` is the cell by whose score members are counted who stand out.
     """
 
     schema_version: Literal["1"] = "1"
@@ -458,6 +459,7 @@ class Report(JsonModel):
     submission: SubmissionReport | None = None
     summary: Summary
     cells: list[CellReport]
+    ranked_by: str | None = None
     controls: list[ControlReport]
     prerequisites: list[PrerequisiteReport] = Field(default_factory=list)
     waivers: list[WaiverReport] = Field(default_factory=list)

@@ -7,7 +7,7 @@ lies beside it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -16,9 +16,9 @@ import numpy as np
 import pyarrow as pa
 
 from checker import stats
-from checker.attacks.api import CellEvidence, Measuring, Params, ScoredPatients, load_attack
+from checker.attacks.api import CellEvidence, ScoredPatients, load_attack
 from checker.evidence import write_atomically
-from checker.planning.cells import metric_of
+from checker.planning.learned_splits import ranking_cells
 from checker.planning.model import AuditPlan, Cell
 from checker.verdict.plugin_errors import MeasureCrash, confined
 
@@ -67,30 +67,25 @@ class Exposures:
         return max(0, len(self.up_to(rank)) - most)
 
 
-def exposure_cell(plan: AuditPlan) -> Cell | None:
-    """Return the cell by whose score members are listed: of a learned one, if there is any."""
-    ranked = [
-        cell
-        for cell in plan.cells
-        if cell.jobs
-        and cell.subgroup == "all"
-        and metric_of(cell).family.separates_splits
-        and _ranks_patients(cell)
-    ]
-    learned = [cell for cell in ranked if _params(cell).compares_splits]
-    return next(iter([*learned, *ranked]), None)
-
-
 def exposures_of(plan: AuditPlan, tables: Callable[[str], pa.Table | None]) -> Exposures | None:
-    """Rank the members; None where a plan has no such cell, or its evidence is not whole.
+    """Rank the members by the first score of `ranking_cells` of which the evidence is whole.
 
     Args:
         plan: of the run.
         tables: returns a job's table, or None where it has none.
+
+    Returns:
+        None where no cell of the plan ranks members, or the evidence of none is whole.
     """
-    cell = exposure_cell(plan)
-    found = None if cell is None else _scored(plan, cell, tables)
-    if cell is None or found is None or not len(found.members) or not len(found.nonmember_scores):
+    ranked = (_ranked(plan, cell, tables) for cell in ranking_cells(plan))
+    return next((found for found in ranked if found is not None), None)
+
+
+def _ranked(
+    plan: AuditPlan, cell: Cell, tables: Callable[[str], pa.Table | None]
+) -> Exposures | None:
+    found = _scored(plan, cell, tables)
+    if found is None or not len(found.members) or not len(found.nonmember_scores):
         return None
     if not all(np.isfinite(one).all() for one in (found.member_scores, found.nonmember_scores)):
         return None  # what is no number has no rank, and the judge says so of the cell
@@ -118,18 +113,20 @@ def exposures_text(found: Exposures, *, confidence: float) -> str:
     )
 
 
-def write_exposures(run: Path, *, plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> None:
+def write_exposures(
+    run: Path, *, plan: AuditPlan, tables: Callable[[str], pa.Table | None]
+) -> None:
     """Write the list (mode 0600), or remove an earlier one where there is none.
 
     Args:
         run: the run's folder.
         plan: of the run.
-        evidence: tables by job digest.
+        tables: returns a job's table, or None where it has none.
 
     Raises:
-        EvidenceError: the folder cannot be written.
+        EvidenceError: evidence was changed, or the folder cannot be written.
     """
-    path, found = run / EXPOSURES_FILE, exposures_of(plan, evidence.get)
+    path, found = run / EXPOSURES_FILE, exposures_of(plan, tables)
     if found is not None:
         text = exposures_text(found, confidence=plan.confidence)
         write_atomically(path, text.encode(), mode=0o600)
@@ -149,7 +146,8 @@ def _scored(
             return None
         who, kind = runs_on[name]
         (reference if who == "reference" else own).setdefault(kind, []).append(table)
-    measuring, params = load_attack(cell.probe).measuring, _params(cell)
+    attack = load_attack(cell.probe)
+    measuring, params = attack.measuring, attack.params.model_validate(cell.params)
     found: ScoredPatients | None = None
     evidence = CellEvidence(
         labels=None, tables=own, reference=reference, watch=[], subgroup="all", params=params
@@ -162,13 +160,3 @@ def _scored(
     except MeasureCrash:  # its cell ends in error, and says how
         return None
     return found
-
-
-def _ranks_patients(cell: Cell) -> bool:
-    """Whether a cell's attack says who scored what; one of somebody else's may not."""
-    measuring = load_attack(cell.probe).measuring
-    return type(measuring).scored_patients is not Measuring.scored_patients
-
-
-def _params(cell: Cell) -> Params:
-    return load_attack(cell.probe).params.model_validate(cell.params)

@@ -18,7 +18,7 @@ from checker.run.belonging import check_belongs
 from checker.run.exclusions import write_exclusions
 from checker.run.execution import Execution
 from checker.run.executors import Executor, Openers, ReadyJob, SerialExecutor
-from checker.run.exposures import exposure_cell, write_exposures
+from checker.run.exposures import write_exposures
 from checker.run.folder import clear_folder, locked_folder
 from checker.run.log import RunLog
 from checker.run.record import RunRecord
@@ -118,9 +118,7 @@ def run_audit(
         manifest = record.finish()
         compared = [job.digest for job in audit.plan.jobs_of("overlap")]
         write_exclusions(run, plan=audit.plan, evidence=record.tables(compared))
-        ranked = exposure_cell(audit.plan)
-        scored = record.tables(ranked.jobs if ranked is not None else [])
-        write_exposures(run, plan=audit.plan, evidence=scored)
+        write_exposures(run, plan=audit.plan, tables=lambda job: record.tables([job]).get(job))
         return manifest
 
 

@@ -8,7 +8,6 @@ is not compared.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Mapping
 
 import pyarrow as pa
@@ -23,13 +22,6 @@ NAME = "declared-privacy-refuted"
 TITLE = "Canaries do not disprove the differential privacy that the owner declares"
 CONFIDENCE = 1 - false_alarms.PRIVACY
 """Of the bound that has to lie above what is declared."""
-
-_OF_PATIENTS = re.compile(r"\b(patient|person|subject|individual|people)s?\b", re.IGNORECASE)
-_OF_LESS = re.compile(
-    r"visit|encounter|admission|stay|event|window|token|day|note|example|sequence|chunk|piece",
-    re.IGNORECASE,
-)
-"""Of a patient's visit, say: noise that hides one of them hides less of all."""
 
 
 def compared_cells(plan: AuditPlan) -> list[Cell]:
@@ -53,7 +45,7 @@ def privacy_check(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissib
 
     Returns:
         The check; None where nothing is declared, or nothing was planted. Undecided where the
-        canaries were not asked, are too few, or the guarantee is for less than a patient.
+        canaries were not asked, are too few, or the guarantee is not said to be for a patient.
     """
     cells = compared_cells(plan)
     declared = plan.target.document.spec.study.training.differential_privacy
@@ -61,11 +53,13 @@ def privacy_check(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissib
         return None
     cell = cells[0]
     jobs = tuple(cell.jobs)
-    if not _OF_PATIENTS.search(declared.unit) or _OF_LESS.search(declared.unit):
-        text = (
-            "Not compared: a canary is a patient with all of the record, and the guarantee is not"
-            f" declared for that ({declared.unit})."
+    if declared.protects != "patient":
+        why = (
+            f"the guarantee is declared for less ({declared.unit})"
+            if declared.protects == "less"
+            else "training.differentialPrivacy.protects does not say that the guarantee is for that"
         )
+        text = f"Not compared: a canary is a patient with all of the record, and {why}."
         return AdmissibilityCheck(NAME, TITLE, None, text, evidence=jobs)
     if any(job not in evidence for job in jobs):
         return AdmissibilityCheck(NAME, TITLE, None, "Not decided: no canary was asked.")

@@ -20,7 +20,7 @@ from canary_builder import HALVES, LAB, UNSPOKEN, opened, settings, write_target
 from command_line import Command
 from meds_builder import Patient, make_vocabulary, write_meds
 
-from checker.attacks.canary_exposure.drawing import draw_canaries
+from checker.attacks.canary_exposure.drawing import Steps, draw_canaries
 from checker.attacks.canary_exposure.making import make_canaries
 from checker.attacks.canary_exposure.manifest import (
     Canary,
@@ -141,6 +141,39 @@ def test_natural_canaries_go_from_code_to_code_as_two_patients_did(target: Path)
     assert 70 < np.mean(places) < 130
     for kind in (True, False):
         assert 30 <= sum(one.included for one in canaries if one.natural is kind) <= 70
+
+
+@pytest.mark.parametrize("patients", [2, 40])
+def test_no_natural_canary_goes_far_as_one_patient_alone_did(patients: int) -> None:
+    """Each step is one that two took, and further than two steps no run is one patient's."""
+    rng = np.random.default_rng(patients)
+    codes = np.arange(100, 130, dtype=np.int32)
+    told = rng.choice(codes, size=60 * patients, p=np.arange(30, 0, -1) / 465)
+    who = np.repeat(np.arange(patients), 60)
+    takers: dict[tuple[int, ...], set[int]] = {}
+    for i in range(patients):
+        own = (told[who == i] - 100).tolist()
+        for size in range(2, 14):
+            for at in range(len(own) - size + 1):
+                takers.setdefault(tuple(own[at : at + size]), set()).add(i)
+    steps = Steps.of(codes, told, who)
+    taken, walks = 0, 200
+    for _ in range(walks):
+        walk = steps.walk(12, rng=rng).tolist()
+        assert len(walk) == 12
+        taken += sum(len(takers.get(step, ())) > 1 for step in itertools.pairwise(walk))
+        for size in range(4, 13):
+            runs = (tuple(walk[at : at + size]) for at in range(12 - size + 1))
+            assert not any(len(takers.get(run, ())) == 1 for run in runs)
+    assert taken > (4 if patients == 2 else 8) * walks
+
+
+def test_where_each_walk_is_one_patients_that_is_said() -> None:
+    own = np.tile(np.arange(2, dtype=np.int32), 20)
+    codes = np.arange(3, dtype=np.int32)
+    told, who = np.append(own, [0, 1, 0]), np.append(np.zeros(40, np.int64), [1, 1, 1])
+    with pytest.raises(DataError, match="too few patients take the same steps"):
+        Steps.of(codes, told, who).walk(12, rng=np.random.default_rng(0))
 
 
 def test_each_kind_has_a_beacon(target: Path) -> None:

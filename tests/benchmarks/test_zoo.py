@@ -106,6 +106,9 @@ def test_a_wrong_release_and_a_wrong_failure_are_told() -> None:
     assert wrongs([allowed, outcome("half", "demo", "inconclusive")]) == []
     assert "15 members may stand out" in page([allowed])
     assert "| demo | 1 of 1" in sums([outcome("half", "demo", "pass")])
+    # what a policy's limits allow is counted too, beside what they don't
+    (counted,) = (line for line in sums([allowed]).splitlines() if line.startswith("| internal"))
+    assert counted.split(" | ")[1:3] == ["–", "1 of 1 (3% to 100%)"]
 
 
 def test_tables_are_written_between_the_marks(tmp_path: Path) -> None:
@@ -119,6 +122,20 @@ def test_tables_are_written_between_the_marks(tmp_path: Path) -> None:
     assert written.count(page(found)) == 1
     assert written.startswith(text.partition("<!--")[0])
     assert json.loads(json.dumps(asdict(found[0])))["verdict"] == "fail"
+
+
+def test_the_page_counts_every_release_of_a_leak() -> None:
+    titles = {entry.title: entry for entry in ENTRIES.values()}
+    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines()
+            if line.startswith("|")]  # fmt: skip
+    counted = {row[0]: row for row in rows if row[0] in POLICIES}
+    shown = [(titles[row[0]], row[4:]) for row in rows if row[0] in titles]
+    for place, policy in enumerate(POLICIES):
+        said = [own[place] for entry, own in shown if entry.leaks]
+        released = sum(one.startswith("pass") for one in said)
+        beyond, within = (row.split(" ") for row in counted[policy][1:3])
+        assert int(beyond[0]) + int(within[0]) == released
+        assert int(beyond[2]) + int(within[2]) == len(said)
 
 
 def test_the_page_shows_no_wrong_release() -> None:

@@ -16,10 +16,13 @@ from checker.planning import with_policy
 from checker.planning.depth import Reach, class_depth
 from checker.planning.model import ClassDepth
 from checker.policy import load_policy
+from checker.report.assemble import token_shares
 from checker.report.disclosure_control.shared import for_audience
-from checker.report.formats.html import render_html
+from checker.report.formats.annex import render_annex_html, render_annex_markdown
+from checker.report.formats.html import render_board, render_html
 from checker.report.formats.markdown import render_markdown
 from checker.report.model import Report, TokenShares
+from checker.report.wording.decision import not_proof_sentences
 from checker.run.prepare import Prepared, prepare
 from checker.testing.hospital import (
     Hospital,
@@ -154,6 +157,31 @@ def test_the_learned_score_looks_at_whole_records_too(folder: Path) -> None:
     assert other.scored > 0
 
 
+@pytest.mark.parametrize(
+    ("length", "min_cell", "by_windows", "shown"),
+    [(8, 11, True, True), (8, 61, True, False), (40, 11, False, False)],
+)
+def test_what_lies_outside_windows_is_shared_where_everybody_is_scored(
+    tmp_path: Path, length: int, min_cell: int, by_windows: bool, shown: bool
+) -> None:
+    """Who has no window of so many tokens is not scored, and that hangs on the patient."""
+    control = {
+        "title": "No record comes out word for word",
+        "probe": "trajectory-memorization",
+        "metric": "extractable_share",
+        "limits": {"record": {"fail": 0.04}},
+        "params": {"windows": "any", "length": length},
+    }
+    write_hospital(tmp_path, Hospital(60, 60, events=30, codes=200, classes=2, prevalence=0.5))
+    write_simulated_target(tmp_path, context_length=64)
+    plan = planned(tmp_path, {"own": control}, minCell=min_cell).audit.plan
+    assert plan.depth.tokens is not None
+    assert plan.depth.tokens.by_windows is by_windows
+    said = token_shares(plan, min_cell=min_cell)
+    assert said is not None
+    assert said.by_windows is shown
+
+
 def test_another_policy_takes_over_what_its_attackers_reach_and_no_more(folder: Path) -> None:
     wide = planned(folder, {"near": hiv("events-10", "static"), "m": MEMBERSHIP}).audit.plan
 
@@ -195,7 +223,7 @@ def test_verify_counts_it_again(folder: Path) -> None:
 # --- reports ------------------------------------------------------------------------------------
 
 
-def deep(beyond: int, of: int, *, scored: float = 0.5) -> Report:
+def deep(beyond: int, of: int, *, by_windows: bool = True) -> Report:
     report = build.passing_report()
     depth = ClassDepth(
         members=of, members_beyond=beyond, members_beyond_deciding=beyond,
@@ -204,7 +232,7 @@ def deep(beyond: int, of: int, *, scored: float = 0.5) -> Report:
     more = {"depth": depth, "partly_beyond": depth.is_partly_beyond(min_cell=11)}
     first, *others = report.policy.attribute_classes
     classes = [first.model_copy(update={**more, "benign": False}), *others]
-    shares = TokenShares(continued=0.2, scored=scored, beyond=0.8 - scored)
+    shares = TokenShares(continued=0.2, scored=0.5, beyond=0.304, by_windows=by_windows)
     return report.model_copy(
         update={
             "policy": report.policy.model_copy(update={"attribute_classes": classes}),
@@ -225,7 +253,9 @@ def test_a_report_names_classes_of_which_more_than_a_few_are_out_of_reach(
     internal = deep(beyond, of)
     shared = for_audience(internal, "shared")
     for report in (internal, shared):
-        assert (SAID in html.unescape(render_markdown(report))) is said
+        edpb = (render_annex_markdown(report, name="edpb"), render_annex_html(report, name="edpb"))
+        for shown in (render_markdown(report), render_html(report), render_board(report), *edpb):
+            assert (SAID in html.unescape(shown)) is said
     page = html.unescape(render_html(internal))
     assert f"{beyond} of {of} members, 7 of {of} nonmembers" in page
     public = html.unescape(render_html(shared))
@@ -234,8 +264,17 @@ def test_a_report_names_classes_of_which_more_than_a_few_are_out_of_reach(
     assert all(one.depth is None for one in shared.policy.attribute_classes)
 
 
+def test_where_no_attacker_decides_it_is_not_said_that_one_does() -> None:
+    report = deep(11, 100)
+    loose = [cell.model_copy(update={"gating": False}) for cell in report.cells]
+    said = " ".join(not_proof_sentences(report.model_copy(update={"cells": loose})))
+    assert SAID not in said
+    assert "no attacker could reach" in said
+
+
 def test_a_shared_report_says_of_tokens_what_counts_no_patients() -> None:
     shown = for_audience(deep(11, 100), "shared").target.token_shares
-    assert shown == TokenShares(continued=None, scored=None, beyond=0.3)
-    # without scores the rest hangs on how many were asked
-    assert for_audience(deep(11, 100, scored=0.0), "shared").target.token_shares is None
+    assert shown == TokenShares(continued=None, scored=None, beyond=0.3, by_windows=True)
+    # where somebody is not scored, the rest hangs on who was asked
+    public = for_audience(deep(11, 100, by_windows=False), "shared")
+    assert public.target.token_shares is None

@@ -304,7 +304,7 @@ def test_every_check_of_a_plan_costs_its_share_and_no_more(
     other["unigram"] = other["unigram"][::-1]
     (folder / "reference.json").write_text(json.dumps(other))
     target["spec"]["reference"] = {"backend": "simulated", "path": "reference.json"}
-    private = {"epsilon": 8.0, "delta": 1e-6, "unit": "patient"}
+    private = {"epsilon": 8.0, "delta": 1e-6, "protects": "patient", "unit": "patient"}
     target["spec"]["study"] = {"training": {"differentialPrivacy": private}}
     (folder / "all.yaml").write_text(yaml.safe_dump(target))
     manifest = tmp_path / "manifest.json"

@@ -41,6 +41,20 @@ def test_a_study_is_read_as_it_was_written() -> None:
         ({"data": None}, "spec.study.data", ""),
         ({"training": {"patients": 0}}, "spec.study.training.patients", "1"),
         ({"training": {"differentialPrivacy": {"epsilon": 8}}}, "spec.study.training", "delta"),
+        (
+            {
+                "training": {
+                    "differentialPrivacy": {
+                        "epsilon": 8,
+                        "delta": 1e-6,
+                        "unit": "patient",
+                        "protects": "patients",
+                    }
+                }
+            },
+            "spec.study.training.differentialPrivacy.protects",
+            "patient",
+        ),
         ({"expert": {"expires": "soon"}}, "spec.study.expert.expires", "2026-10-01"),
     ],
 )

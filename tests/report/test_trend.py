@@ -132,6 +132,9 @@ def test_every_form_names_every_run_and_its_audience(audience: Audience) -> None
     told = io.StringIO()
     print_trend(trend, Console(file=told, width=200))
     page, comment = render_trend(trend), render_trend_markdown(trend)
+    # pictures stand in the table's order, which is not that of what leaks most
+    assert ("What got worse first, over the runs" in page) is bool(trend_charts(trend))
+    assert "leaks most" not in page
     for one in trend.reports:
         for text in (page, comment, told.getvalue()):
             assert one.version in text

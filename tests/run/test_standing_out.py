@@ -8,14 +8,19 @@ import stat
 from pathlib import Path
 
 import numpy as np
+import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from auditing import Audit, audit, phigate, write_policy
 
 from checker import stats
 from checker.evidence import Pseudonyms
-from checker.run.exposures import EXPOSURES_FILE, Exposures, exposures_text
+from checker.planning.learned_splits import ranking_cells
+from checker.report.formats.html import render_html
+from checker.report.formats.json import load_report
+from checker.run.exposures import EXPOSURES_FILE, Exposures, exposures_of, exposures_text
 from checker.run.leaving_out import standing
+from checker.run.prepare import prepare
 from checker.run.stored import load_run
 from checker.verification.exclusions import check_exposures
 
@@ -84,6 +89,7 @@ def test_the_list_is_its_owners_alone(leaking: Audit) -> None:
     )
     assert own["standingOut"][0]["above"] == sum(row["rank"] == "1" for row in listed(leaking.run))
     assert other["standingOut"] is None
+    assert (told["rankedBy"], shared["rankedBy"]) == (own["id"], None)
     page = (leaking.run / "internal" / "report.html").read_text()
     assert "Who stands out one by one?" in page
     assert "Who stands out one by one?" not in (leaking.run / "report.html").read_text()
@@ -142,6 +148,39 @@ def test_verify_ranks_again(leaking: Audit) -> None:
     finally:
         path.write_text(whole)
         path.chmod(0o600)
+
+
+def test_the_list_is_by_the_first_score_whose_evidence_is_whole(
+    leaking: Audit, simulated_targets: Path, tmp_path: Path
+) -> None:
+    """A learned score is preferred, but where its evidence is not whole the other one ranks."""
+    learned = {**MEMBERSHIP, "params": {"score": "strongest"}}
+    policy = write_policy(tmp_path / "policy.yaml", {"told": MEMBERSHIP, "learned": learned})
+    plan = prepare(policy, simulated_targets / "leaking.yaml").audit.plan
+    assert [cell.control for cell in ranking_cells(plan)] == ["learned", "told"]
+    run = load_run(leaking.run)
+    files = {entry.job: leaking.run / entry.file for entry in run.manifest.entries}
+    asked: list[str] = []
+
+    def table(job: str) -> pa.Table | None:
+        asked.append(job)
+        return pq.read_table(files[job]) if job in files else None
+
+    found = exposures_of(plan, table)
+    assert found is not None
+    assert found.control == "told"
+    assert set(asked) - set(files)  # what the learned score is made of was looked for
+    assert exposures_of(plan, lambda job: None) is None
+
+
+def test_a_page_counts_by_the_score_that_the_list_is_by(leaking: Audit) -> None:
+    report = load_report(leaking.run / "internal" / "report.json")
+    (own,) = (cell for cell in report.cells if cell.id == report.ranked_by)
+    assert own.standing_out is not None
+    other = own.model_copy(update={"id": f"{own.id}x", "standing_out": own.standing_out[:1]})
+    page = render_html(report.model_copy(update={"cells": [other, *report.cells]}))
+    table = page[page.index("Members above the nonmember of a rank") :].partition("</table>")[0]
+    assert table.count("<tr><td") == len(own.standing_out)
 
 
 def test_where_nobody_is_ranked_there_is_no_list(simulated_targets: Path, tmp_path: Path) -> None:

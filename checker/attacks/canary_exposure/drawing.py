@@ -9,6 +9,7 @@ Such a record is an outlier from its first event on, and whoever filters outlier
 takes it out unseen; nor does a model keep of it what it would of a patient. So some canaries are
 *natural*: their first and last third go from code to code as patients do, each step one that two of
 them took, and only the third between is drawn evenly, which nobody could guess (arXiv 2502.14921).
+Nor do they go `TOO_FAR` steps in a row, or further, as one patient did and no other.
 
 What the tokenization cannot say whole is drawn again, before any coin is thrown, so that included
 and left-out canaries stay exchangeable.
@@ -44,6 +45,12 @@ VALUES: Final = 64
 
 ROUNDS: Final = 20
 """How often as many candidates as are still missing are drawn before giving up."""
+
+TOO_FAR: Final = 3
+"""Steps of a walk that could be known for one patient's, if nobody else took them in a row."""
+
+STARTS: Final = 1_000
+"""How often a walk is begun anew before giving up."""
 
 _DAY_US: Final = 86_400_000_000
 _SECOND_US: Final = 1_000_000
@@ -136,7 +143,7 @@ class _Stock:
     tokens_before: int
     events_before: int
     unknown: int
-    steps: _Steps
+    steps: Steps
 
     @classmethod
     def of(cls, cohort: Cohort, tokenizer: Tokenizer, *, rng: np.random.Generator) -> _Stock:
@@ -176,7 +183,7 @@ class _Stock:
             + (tokenizer.spec.age is not None and len(ages_us) > 0),
             events_before=int(tokenizer.spec.age is None and len(ages_us) > 0),
             unknown=_unknown_id(tokenizer),
-            steps=_Steps.of(codes, donors.code[at], who),
+            steps=Steps.of(codes, donors.code[at], who),
         )
 
     def draw(
@@ -221,21 +228,27 @@ class _Stock:
 
 
 @dataclass(frozen=True, slots=True)
-class _Steps:
+class Steps:
     """From which code to which patients go on, where at least two of them do.
 
     Args:
         first: [s] int64, places in the stock's codes, ascending.
         then: [s] int64, where each step leads.
         patients: [s] int64, how many take it.
+        told: [e] int64, what all patients have in order, as places; -1 for what is none of them.
+        who: [e] int64, whose each is.
+        where: by place, where in `told` it stands, ascending.
     """
 
     first: Ints
     then: Ints
     patients: Ints
+    told: Ints
+    who: Ints
+    where: list[Ints]
 
     @classmethod
-    def of(cls, codes: NDArray[np.int32], told: NDArray[np.int32], who: Ints) -> _Steps:
+    def of(cls, codes: NDArray[np.int32], told: NDArray[np.int32], who: Ints) -> Steps:
         """Count the steps of patients: `told` are their codes in order, `who` has each."""
         place = np.searchsorted(codes, told)
         known = codes[np.minimum(place, len(codes) - 1)] == told
@@ -244,23 +257,69 @@ class _Steps:
         once = np.unique(taken, axis=0)[:, :2]
         steps, patients = np.unique(once, axis=0, return_counts=True)
         shared = patients > 1  # a step that one patient took could be recognised
-        return cls(steps[shared, 0], steps[shared, 1], patients[shared].astype(np.int64))
+        place = np.where(known, place, -1)
+        order = np.argsort(place, kind="stable")
+        starts = np.searchsorted(place[order], np.arange(len(codes)))
+        return cls(
+            first=steps[shared, 0],
+            then=steps[shared, 1],
+            patients=patients[shared].astype(np.int64),
+            told=place,
+            who=who,
+            where=np.split(order, starts)[1:],
+        )
 
     def walk(self, events: int, *, rng: np.random.Generator) -> Ints:
-        """Return so many codes, as places in the stock's; begun anew where no step leads on."""
+        """Return so many codes, as places in the stock's; begun anew where no step leads on.
+
+        Raises:
+            DataError: wherever it goes, it goes as one patient alone did.
+        """
         found: list[int] = []
-        while len(found) < events:
-            begin, end = 0, len(self.first)
-            if found:
-                begin, end = np.searchsorted(self.first, [found[-1], found[-1] + 1]).tolist()
-            if begin == end:
-                begin, end = 0, len(self.first)
-            weight = np.cumsum(self.patients[begin:end])
-            step = begin + int(np.searchsorted(weight, rng.integers(weight[-1]), side="right"))
-            if not found or self.first[step] != found[-1]:
-                found.append(int(self.first[step]))
-            found.append(int(self.then[step]))
-        return np.array(found[:events], dtype=np.int64)
+        runs: list[Ints] = []  # by where a run of the walk begins, where patients are in it
+        for _ in range(STARTS):
+            while len(found) < events and (step := self._next(found, runs, rng=rng)) is not None:
+                runs = self._followed(runs, step)
+                found.append(step)
+            if len(found) >= events:
+                return np.array(found[:events], dtype=np.int64)
+            begun = int(rng.choice(self.first, p=self.patients / self.patients.sum()))
+            ahead = self._followed(runs, begun)
+            if begun not in found[-1:] and not self._is_of_one(ahead):
+                runs = ahead
+                found.append(begun)
+        raise DataError(
+            f"too few patients take the same steps: each walk of {events} codes goes as one of them"
+            " alone did; ask for fewer events, or for no natural canary"
+        )
+
+    def _next(self, found: list[int], runs: list[Ints], *, rng: np.random.Generator) -> int | None:
+        """Draw where patients go from the last code, by how many do; None where that is too far."""
+        if not found:
+            return None
+        begin, end = np.searchsorted(self.first, [found[-1], found[-1] + 1]).tolist()
+        weight = self.patients[begin:end].copy()
+        while weight.any():
+            ends = np.cumsum(weight)
+            at = int(np.searchsorted(ends, rng.integers(ends[-1]), side="right"))
+            if not self._is_of_one(self._followed(runs, int(self.then[begin + at]))):
+                return int(self.then[begin + at])
+            weight[at] = 0
+        return None
+
+    def _followed(self, runs: list[Ints], code: int) -> list[Ints]:
+        """Return where patients are who went on to a code, run by run, and where one begins."""
+        goes_on = []
+        for at in runs:
+            ahead = at[at + 1 < len(self.told)] + 1
+            is_same = (self.told[ahead] == code) & (self.who[ahead] == self.who[ahead - 1])
+            goes_on.append(ahead[is_same])
+        return [*goes_on, self.where[code]]
+
+    def _is_of_one(self, runs: list[Ints]) -> bool:
+        """Whether one patient alone went `TOO_FAR` steps or more as a run does that ends here."""
+        long = runs[: max(0, len(runs) - TOO_FAR)]
+        return any(len(at) and self.who[at[0]] == self.who[at[-1]] for at in long)
 
 
 def _donors(cohort: Cohort, *, rng: np.random.Generator) -> Records:

@@ -9,7 +9,7 @@ canaries may disprove.
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -65,8 +65,14 @@ class DifferentialPrivacy(Element):
 
     epsilon: Annotated[float, Field(gt=0)] = Field(description="its ε", examples=[8.0])
     delta: Annotated[float, Field(gt=0, lt=1)] = Field(description="its δ", examples=[1e-6])
+    protects: Literal["patient", "less"] | None = Field(
+        None,
+        description="what it hides: a patient with all of the record, or less (a visit, a window);"
+        " only the former is held against planted canaries",
+        examples=["patient"],
+    )
     unit: Said = Field(
-        description="for whom: a patient with all of the record, a visit, a window",
+        description="the same in the owner's words, which reports repeat and nothing is judged by",
         examples=["patient"],
     )
 

@@ -26,7 +26,7 @@ _MARGINS = Margins(right=0.3, bottom=0.7)
 
 
 def trend_charts(trend: Trend) -> list[Chart]:
-    """Draw the first tests that two runs or more have numbers of, which leak more than at first."""
+    """Draw the table's first tests that two runs have numbers of; what got worse leads it."""
     names = [f"{shorten(one.version, 20)}, {one.as_of[:10]}" for one in trend.reports]
     drawn = [row for row in trend.rows() if _measured(row) > 1][:CHARTS_SHOWN]
     return [_trend(f"trend-{place}", row, names) for place, row in enumerate(drawn, start=1)]

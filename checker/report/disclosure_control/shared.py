@@ -126,6 +126,7 @@ class _SharedReport:
                 "audience": "shared",
                 "policy": _policy(report.policy),
                 "cells": [self._cell(cell) for cell in report.cells],
+                "ranked_by": None,
                 "target": self._target(report.target),
                 "study": _study(report.study),
                 "summary": summary.model_copy(
@@ -357,9 +358,10 @@ def _policy(policy: PolicyRef) -> PolicyRef:
 
 def _token_shares(shares: TokenShares | None) -> TokenShares | None:
     """Keep what depends on windows alone: which tokens are told counts those who have a class."""
-    if shares is None or not shares.scored:
+    if shares is None or not shares.by_windows:
         return None
-    return TokenShares(continued=None, scored=None, beyond=round(shares.beyond, 2))
+    beyond = round(shares.beyond, 2)
+    return TokenShares(continued=None, scored=None, beyond=beyond, by_windows=True)
 
 
 _PATIENTS_COUNTED = ("patients", "tokens")

@@ -243,6 +243,11 @@ def _conditions(report: Report) -> Iterator[str]:
 
 
 def not_proof(report: Report, *, local: Sequence[str] = ()) -> str:
+    """Return what a report does not show, whatever was decided, as one paragraph."""
+    return " ".join(not_proof_sentences(report, local=local))
+
+
+def not_proof_sentences(report: Report, *, local: Sequence[str] = ()) -> list[str]:
     """Return what a report does not show, whatever was decided.
 
     Args:
@@ -252,9 +257,8 @@ def not_proof(report: Report, *, local: Sequence[str] = ()) -> str:
     claimed = shorten(report.summary.not_claimed, 600)
     untold = untold_words(report.target.untold_classes)  # names of a policy's classes are plain
     trusted = backend_words(report.target.backend)
-    deep = beyond_words(report.policy)
-    said = (claimed, NOT_PROOF, local_words(local), untold, trusted, deep)
-    return " ".join(one for one in said if one)
+    said = (claimed, NOT_PROOF, local_words(local), untold, trusted, beyond_words(report))
+    return [one for one in said if one]
 
 
 def decision_words(report: Report) -> str:

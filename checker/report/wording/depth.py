@@ -2,20 +2,27 @@
 
 from __future__ import annotations
 
-from checker.report.model import AttributeClassText, PolicyRef, TargetRef
+from checker.report.model import AttributeClassText, Report, TargetRef
 from checker.report.wording.declared import listed
 from checker.report.wording.numbers import grouped, share
 
 
-def beyond_words(policy: PolicyRef) -> str:
+def beyond_words(report: Report) -> str:
     """Say of which sensitive classes more than a few are out of reach, or nothing."""
-    classes = [one.id for one in policy.attribute_classes if one.partly_beyond and not one.benign]
+    deciding = {cell.attribute_class for cell in report.cells if cell.gating}
+    classes: dict[bool, list[str]] = {}
+    for one in report.policy.attribute_classes:
+        if one.partly_beyond and not one.benign:
+            classes.setdefault(one.id in deciding, []).append(one.id)
     if not classes:
         return ""
+    whom = [
+        f"whose {listed(names)} no attacker{' who decides' if decides else ''} could reach"
+        for decides, names in classes.items()
+    ]
     return (
-        f"It says nothing of patients whose {listed(classes)} no attacker who decides could reach:"
-        " the codes lie further on in their records than continuations were drawn, or no token"
-        " names them."
+        f"It says nothing of patients {' or '.join(whom)}: the codes lie further on in their"
+        " records than continuations were drawn, or no token names them."
     )
 
 

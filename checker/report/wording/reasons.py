@@ -180,8 +180,7 @@ REASONS = {
     "declared-privacy-refuted": Reason(
         "declared guarantee disproved",
         "The canaries show more of the training data than the differential privacy that the owner"
-        " declares allows: the training was not what is declared, so what else is declared of it"
-        " counts for nothing here.",
+        " declares allows: the training was not what is declared.",
         "Find out what the training did otherwise (clipping, noise, accounting, the unit that is"
         " protected), and correct study.training.differentialPrivacy, or train again.",
     ),
