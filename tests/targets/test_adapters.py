@@ -70,6 +70,16 @@ def pairs(
 ATTENTION = pairs(dict.fromkeys(GPT2, (WIDTH, 3 * WIDTH)))
 
 
+def decoyed(spelling: str) -> dict[str, torch.Tensor]:
+    """An adapter with zeros beside its weights, of a kind that is read after them."""
+    decoys = {
+        f"base_model.model.{name}{spelling.format(part)}": torch.zeros(shape, dtype=torch.float16)
+        for name in GPT2
+        for part, shape in (("A", (3, WIDTH)), ("B", (3 * WIDTH, 3)))
+    }
+    return {**ATTENTION, **decoys}
+
+
 def write(directory: Path, tensors: dict[str, torch.Tensor] | None = None, **config: Any) -> Path:
     directory.mkdir(parents=True, exist_ok=True)
     text = {name: own for name, own in {**CONFIG, **config}.items() if own != "gone"}
@@ -288,6 +298,13 @@ def _pickle(adapter: Path) -> None:
             r"lacks what .*transformer\.h\.0\.mlp\.c_fc",
         ),
         (lambda a: write(a, lora_alpha="6"), "lora_alpha is '6', and no number"),
+        (lambda a: write(a, r=1), "has rank 3, and its configuration says 1"),
+        (
+            lambda a: write(a, rank_pattern={"c_attn": 2}),
+            "has rank 3, and its configuration says 2",
+        ),
+        (lambda a: write(a, decoyed(".lora_{}")), "no weight that its configuration names"),
+        (lambda a: write(a, decoyed(".lora_embedding_{}")), "is spelled as no weight of"),
         (lambda a: write(a, lora_alpha=0), "lora_alpha is 0, and no number"),
         (lambda a: write(a, alpha_pattern={"(": 3}), r"'\(' is no pattern"),
         (

@@ -53,6 +53,8 @@ class Adapter:
         directory: where it lies.
         alpha: over the rank, or its root, by how much its product counts.
         alphas: of modules of their own, by pattern of their names.
+        rank: how many rows and columns the two matrices of a module share.
+        ranks: of modules of their own, by pattern of their names.
         rooted: whether alpha is divided by the root of the rank.
         targets: names or endings of names of the modules that it changes, a pattern, or
             `ALL_LINEAR`.
@@ -66,6 +68,8 @@ class Adapter:
     directory: Path
     alpha: float
     alphas: Mapping[str, float]
+    rank: int
+    ranks: Mapping[str, float]
     rooted: bool
     targets: tuple[str, ...] | str
     excluded: tuple[str, ...] | str
@@ -103,15 +107,23 @@ class Adapter:
         """Return whether its configuration says that it replaces a module."""
         return _names_it(self.saved, module)
 
-    def scaling(self, module: str, *, rank: int) -> float:
+    def scaling(self, module: str) -> float:
         """Return by how much the product of a module's two matrices counts."""
-        alpha = self.alpha
-        for pattern, own in self.alphas.items():
-            if re.fullmatch(rf"(.*\.)?({pattern})", module):
-                alpha = own
-                break
+        rank = self.rank_of(module)
         divisor: float = rank**0.5 if self.rooted else rank
-        return alpha / divisor
+        return _own(self.alphas, module, self.alpha) / divisor
+
+    def rank_of(self, module: str) -> int:
+        """Return how many rows and columns a module's two matrices share."""
+        return int(_own(self.ranks, module, self.rank))
+
+
+def _own(patterns: Mapping[str, float], module: str, default: float) -> float:
+    """Return the number of the first pattern that a module's name ends in."""
+    for pattern, own in patterns.items():
+        if re.fullmatch(rf"(.*\.)?({pattern})", module):
+            return own
+    return default
 
 
 def _names_it(names: tuple[str, ...] | str, module: str) -> bool:
@@ -163,10 +175,9 @@ def read_adapter(directory: Path) -> Adapter:
     return Adapter(
         directory=directory,
         alpha=_number(config, "lora_alpha", config_file),
-        alphas={
-            str(pattern): _number({"alpha_pattern": own}, "alpha_pattern", config_file)
-            for pattern, own in _mapping(config, "alpha_pattern", config_file).items()
-        },
+        alphas=_numbers(config, "alpha_pattern", config_file),
+        rank=int(_number(config, "r", config_file)),
+        ranks=_numbers(config, "rank_pattern", config_file),
         rooted=config.get("use_rslora", False),
         targets=targets,
         excluded=_names(config, "exclude_modules", config_file, pattern=True),
@@ -212,6 +223,12 @@ def _number(config: Mapping[str, Any], name: str, path: Path) -> float:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise TargetError(f"{path}: {name} is {value!r}, and no number above 0")
     return float(value)
+
+
+def _numbers(config: Mapping[str, Any], name: str, path: Path) -> dict[str, float]:
+    """Return the numbers of modules of their own, by pattern."""
+    held = _mapping(config, name, path)
+    return {pattern: _number({name: own}, name, path) for pattern, own in held.items()}
 
 
 def _mapping(config: Mapping[str, Any], name: str, path: Path) -> dict[str, Any]:

@@ -25,7 +25,8 @@ _BEGIN = "base_model.model."
 _BASE = ".base_layer."
 """In names of the base's own weights, which peft saves with an adapter of embeddings."""
 
-_PART = re.compile(r"(.+)\.lora_(embedding_)?([AB])(?:\.weight)?")
+_PART = re.compile(r"(.+)\.lora_(?:([AB])\.weight|embedding_([AB]))")
+"""How peft spells the matrices of a layer, and those of an embedding."""
 
 
 def apply_adapter(model: Any, adapter: Adapter) -> None:
@@ -39,6 +40,7 @@ def apply_adapter(model: Any, adapter: Adapter) -> None:
         TargetError: the two do not fit each other.
     """
     tensors = load_file(adapter.weights)
+    modules = dict(model.named_modules(remove_duplicate=False))
     pairs: dict[str, dict[str, torch.Tensor]] = {}
     whole: dict[str, torch.Tensor] = {}
     for key, tensor in tensors.items():
@@ -47,11 +49,17 @@ def apply_adapter(model: Any, adapter: Adapter) -> None:
         if not bool(tensor.isfinite().all()):
             raise TargetError(f"{adapter.weights}: '{key}' holds what is no number")
         name = key.removeprefix(_BEGIN)
-        if found := _PART.fullmatch(name):
-            pairs.setdefault(found[1], {})[found[3]] = tensor
-        else:
+        found = _PART.fullmatch(name)
+        if found is None:
             whole[name] = tensor
-    modules = dict(model.named_modules(remove_duplicate=False))
+            continue
+        module, of_layer, of_embedding = found.groups()
+        if (of_layer is None) != isinstance(modules.get(module), nn.Embedding):
+            raise TargetError(
+                f"{adapter.weights}: '{key}' is spelled as no weight of {module} is, so it could"
+                " stand for another; save the adapter again"
+            )
+        pairs.setdefault(module, {})[of_layer or of_embedding] = tensor
     _check_all_there(adapter, model, changed=pairs.keys(), replaced=whole.keys())
     shared = _shared(model)
     with torch.no_grad():
@@ -121,6 +129,11 @@ def _add(
         raise TargetError(f"{adapter.weights}: {name} has one matrix of two; copy it again")
     weight: Any = getattr(module, "weight", None)
     a, b = own["A"].float(), own["B"].float()
+    if a.ndim == 2 and a.shape[0] != adapter.rank_of(name):
+        raise TargetError(
+            f"{adapter.weights}: {name} has rank {a.shape[0]}, and its configuration says"
+            f" {adapter.rank_of(name)}; copy the adapter again"
+        )
     fits = a.ndim == b.ndim == 2 and b.shape[1] == a.shape[0]
     turned = isinstance(module, Conv1D | nn.Embedding)
     shape = (b.shape[0], a.shape[1])[:: -1 if turned else 1] if fits else None
@@ -131,7 +144,7 @@ def _add(
         )
     _refuse_shared(adapter, name, weight, shared)
     # of an embedding peft keeps [rank, tokens] and [width, rank]; a Conv1D is a turned Linear
-    change = adapter.scaling(name, rank=a.shape[0]) * (b @ a)
+    change = adapter.scaling(name) * (b @ a)
     change = (change.T if turned else change).to(weight.device)
     weight.copy_((weight.float() + change).to(weight.dtype))
 
