@@ -126,6 +126,33 @@ def test_numbers_are_each_patients_own() -> None:
     assert third["ages"] == [0, 0, 0]
 
 
+@pytest.mark.parametrize(
+    ("rule", "is_refused"),
+    [
+        ({"adds": {"T//week": 3, "T//long": 90}}, False),
+        ({"adds": {"T//*": 0}}, False),  # the trainer's generation lets no time pass
+        ({"adds": {"T//long": 30}}, False),
+        ({"adds": {"*": 400}}, True),
+        ({"adds": {"T//long": 5000}}, True),
+        ({"adds": {"A": 5}}, True),  # hardly ever drawn or not, no time passes there
+        ({"sets": {"C": 36500}}, True),
+        ({"each": 30}, True),
+        ({"adds": {"T//long": 5000}, "takesEffect": "after"}, True),
+        ({"adds": {"T//week": 3, "T//long": 90}, "takesEffect": "after"}, False),
+    ],
+)
+def test_what_is_drawn_goes_on_as_time_does_in_records(
+    rule: dict[str, Any], is_refused: bool
+) -> None:
+    ages = {"ages": {"time": {"since": "birth", "unit": "1d"}, **rule}}
+    tokenizer = ruled(channels=ages)
+    if is_refused:
+        with pytest.raises(DataError, match=r"channels\.ages: adds, sets and each let time go on"):
+            tokenizer.encode(*world())
+    else:
+        tokenizer.encode(*world())
+
+
 def test_who_has_no_birth_has_no_age() -> None:
     with pytest.raises(DataError, match=r"channels\.ages: counts from birth, and 1 of 2 patients"):
         encoded(ruled(), PATIENT, [("GENDER//F", None), ("A", 0)])

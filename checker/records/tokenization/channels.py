@@ -38,6 +38,10 @@ CHANGES_DISAGREEING: Final = 0.1
 PATIENTS_ALIKE: Final = 20
 """Of fewer, one visit each may be told by chance."""
 
+WORSE_THAN_STILL: Final = 1.05
+"""So much further from the dates than a rule by which no time passes may one be by which some does.
+What is drawn follows the rule, and a model that is told nonsense there says nothing of anybody."""
+
 YEAR_US: Final = 365.25 * DAY_US
 Told = NDArray[np.float64]
 
@@ -118,6 +122,41 @@ class Channels:
                 raise DataError(
                     f"tokenization.channels.{rule.name}: tells every token of these patients the"
                     f" same, {told[0]:g}; check its rule, its unit and 'most'"
+                )
+
+    def check_steps(self, tokens: NDArray[np.int32], offsets: NDArray[np.int64]) -> None:
+        """Refuse a rule of its own by which time goes on as in nobody's record.
+
+        Args:
+            tokens: [T] of n patients end to end, with their channels.
+            offsets: [n + 1].
+
+        Raises:
+            DataError: what the target declares that tokens add, or set, is further from the dates
+                of the records than no time at all, or beyond twice what ever passes at a token.
+        """
+        if len(offsets) - 1 < PATIENTS_ALIKE:
+            return
+        for rule, spec, values in zip(
+            self.rules, self._spec.values(), exact_channels(tokens), strict=True
+        ):
+            if spec.time is None or not (spec.adds or spec.sets or spec.each):
+                continue
+            inside = np.setdiff1d(np.arange(1, len(tokens)), offsets)
+            passed = values[inside] - values[inside - 1]
+            changing = np.asarray(tokens)[inside - 1 if rule.late else inside]
+            sets, none = rule.sets[changing], np.isnan(rule.sets[changing])
+            told = np.where(none, rule.adds[changing] + rule.each, sets - values[inside - 1])
+            longest = np.zeros(len(rule.adds))
+            np.maximum.at(longest, changing, np.abs(passed))
+            beyond = np.abs(told) > np.maximum(2 * longest[changing], float(rule.whole))
+            still = np.abs(passed).sum()
+            if np.abs(told - passed).sum() > WORSE_THAN_STILL * still or beyond.any():
+                raise DataError(
+                    f"tokenization.channels.{rule.name}: adds, sets and each let time go on"
+                    f" otherwise than in any record: by {np.abs(told).mean():g} a token, where"
+                    f" {np.abs(passed).mean():g} pass; declare what the trainer's own generation"
+                    " adds, or leave them out"
                 )
 
     def agreed(

@@ -176,6 +176,7 @@ class MadeRecords(Tokenizer):
         )
         if self._strict:
             self._channels.check_varied(found, patients=len(offsets) - 1)
+            self._channels.check_steps(found, offsets)
         return years_older(found, self._age_shift)
 
     def survey(self, records: Records, codes: Sequence[str], *, partial: bool = False) -> Survey:

@@ -287,6 +287,7 @@ class Tokenizer:
         columns = join([columns for columns, _ in parts])
         if self._strict:
             self._channels.check_varied(columns["tokens"], patients=len(records))
+            self._channels.check_steps(columns["tokens"], columns["offsets"])
         return TokenizedRecords(
             **columns,
             age_years=facts.last_age.astype(np.float32),
