@@ -166,6 +166,56 @@ def test_channels_go_on_behind_a_server_as_the_target_declares(
         assert {"drawn-against-scored", "seeded-draws", "watched-classes"} <= set(found)
 
 
+class AskedBeside(Aged):
+    """With verbs of its own, which note what ages they are given."""
+
+    given: tuple[Any, ...] = ()
+
+    def preflight(self, sequences: Any, *, channels: Any) -> dict[str, float]:
+        self.given += tuple(one[0] for one in channels.exact["age"])
+        return {}
+
+    def gain_of_one_pass(self, tokens: Any, *, channels: Any) -> float:
+        self.given += (channels.exact["age"][0][0],)
+        return 0.0
+
+
+class AskedWithout(Aged):
+    def preflight(self, sequences: Any) -> dict[str, float]:
+        return {}
+
+
+def test_verbs_of_its_own_are_asked_with_channels_or_refused(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = np.array([[30.5], [0.5]])
+    prompt = ChannelTokens(np.array([3], np.int32), start, aged_rules())
+    whole = np.concatenate([prompt, np.array([4, 5], np.int32)])
+    model = AskedBeside()
+    with served(model, weights, monkeypatch) as spec:
+        there: Any = opened(spec)
+        there.preflight([whole])
+        there.gain_of_one_pass(whole)
+    assert model.given == (30.5, 30.5)
+    with (
+        served(AskedWithout(), weights, monkeypatch) as spec,
+        pytest.raises(TargetError, match=r"has channels, and its verb 'preflight' takes none"),
+    ):
+        opened(spec)
+
+
+def test_what_a_model_requires_beside_ids_is_a_channel_of_its_server(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = Table()
+    model.required = {"age"}
+    with (
+        served(model, weights, monkeypatch) as spec,
+        pytest.raises(TargetError, match="requires 'age', which is none of its channels"),
+    ):
+        FlightBackend().describe(spec, Path("/"))
+
+
 def test_a_model_of_the_adapter_conforms(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = Usage(longest_record=20, longest_prompt=20, horizon_tokens=6, eos_id=EOS)
     with served(Table(), weights, monkeypatch) as spec:

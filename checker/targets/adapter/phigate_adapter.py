@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import inspect
 import json
 import os
 import queue
@@ -695,6 +696,8 @@ class Server:
         said = getattr(self.model, "info", self.model)
         offered = getattr(said, "capabilities", None)
         verbs = [verb for verb in ANSWERS if callable(getattr(self.model, verb, None))]
+        channels = list(getattr(self.model, "channels", ()))
+        self._check_channels(channels, verbs, required=getattr(said, "required", ()))
         return {
             "protocol": PROTOCOL,
             "files": found,
@@ -705,7 +708,7 @@ class Server:
                 if offered is None
                 else offered
             ),
-            "channels": list(getattr(self.model, "channels", ())),
+            "channels": channels,
             "vocabulary_size": int(said.vocabulary_size),
             "context_length": getattr(said, "context_length", None),
             "bos_token_id": getattr(self.model, "bos_token_id", None),
@@ -720,6 +723,20 @@ class Server:
                 **getattr(said, "libraries", {}),
             },
         }
+
+    def _check_channels(
+        self, channels: Sequence[str], verbs: Sequence[str], *, required: Iterable[str]
+    ) -> None:
+        """Refuse a model one of whose verbs would be asked without what stands beside the ids."""
+        if lacking := sorted(set(required) - set(channels)):
+            raise CannotAnswer(f"the model requires '{lacking[0]}', which is none of its channels")
+        for verb in verbs if channels else ():
+            taken = inspect.signature(getattr(self.model, verb)).parameters.values()
+            if not any(one.name == "channels" or one.kind is one.VAR_KEYWORD for one in taken):
+                raise CannotAnswer(
+                    f"the model has channels, and its verb '{verb}' takes none, so it would answer"
+                    " as another model; let it take `channels`, or leave the verb out"
+                )
 
     def begin(self, *, pad_id: int | None, eos_id: int | None) -> dict[str, Any]:
         """Get ready for an audit."""
@@ -809,17 +826,22 @@ def _answer(model: Any, asked: dict[str, Any], rows: dict[str, list[Any]], out: 
         exact = {name: rows[f"channel.{name}"] for name in rules}
         size = asked["vocabulary_size"]
         settings["channels"] = Beside(exact, {n: _rule(one, size) for n, one in rules.items()})
+    beside = settings.get("channels")
     if verb not in ("preflight", "gain_of_one_pass", "steps"):
         settings["progress"] = out.progress
     if verb in ("rollout", "watched_rollout"):
         _draw(getattr(model, verb), verb, given, rows, settings, out)
         return
     if verb == "preflight":
-        found = model.preflight(rows["tokens"])
+        found = model.preflight(rows["tokens"], **settings)
         out.rows({"name": list(found), "deviation": [float(one) for one in found.values()]})
         return
     if verb == "gain_of_one_pass":
-        out.rows({"gain": [float(model.gain_of_one_pass(one)) for one in rows["tokens"]]})
+        gains = [
+            model.gain_of_one_pass(one, **({} if beside is None else {"channels": beside.of([i])}))
+            for i, one in enumerate(rows["tokens"])
+        ]
+        out.rows({"gain": [float(one) for one in gains]})
         return
     places = [rows[name] for name in ("tokens", "following") if name in rows]
     found = getattr(model, verb)(*places, **settings)

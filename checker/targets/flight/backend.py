@@ -149,7 +149,12 @@ class FlightBackend:
                 target says, or answers another audit.
         """
         connection, process = _connect(spec, base, keep=False)
-        said = _understood(connection.begin(pad_id=pad_id, eos_id=eos_id), connection)
+        begun = connection.begin(pad_id=pad_id, eos_id=eos_id)
+        try:
+            said = _understood(begun, connection)
+        except TargetError:
+            connection.end()
+            raise
         for key, wanted, has in (
             ("device", spec.device, said.device),
             ("dtype", spec.dtype, said.dtype),
