@@ -522,6 +522,27 @@ def test_files_are_those_that_lie_here_and_do_not_change_under_a_server(
             FlightBackend().describe(spec, Path("/"))
 
 
+def test_files_that_did_not_change_are_read_once(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Any] = []
+    sha256_of = phigate_adapter.sha256_of
+    with served(Table(), weights, monkeypatch) as spec:
+        monkeypatch.setattr(
+            phigate_adapter, "sha256_of", lambda one: read.append(one) or sha256_of(one)
+        )
+        assert len(opened(spec).score(records(12))) == 6
+        assert read == []
+        times = weights.stat()
+        weights.write_bytes(b"OF A MODEL")  # as many bytes, at the same time
+        os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+        with pytest.raises(TargetError, match="changed after the server was started"):
+            FlightBackend().describe(spec, Path("/"))
+        weights.write_bytes(b"of a model")
+        FlightBackend().describe(spec, Path("/"))
+    assert read == [weights, weights]
+
+
 def test_a_server_decides_what_it_runs_on(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with served(Table(), weights, monkeypatch) as spec:
         wanted = ModelSpec.model_validate({**spec.model_dump(), "device": "cuda"})

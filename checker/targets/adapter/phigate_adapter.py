@@ -669,6 +669,7 @@ class Server:
         self.code = _code_digests(code)
         self.offered = self.model = model
         self.files = Path(files)
+        self.stamps = self._stamps()  # before they are read, so that no change falls between
         self.first_hashes = self.hashes()
         self.session, self.lock, self.closing = "", threading.Lock(), threading.Event()
         self.tasks: queue.Queue[tuple[Callable[[], None], threading.Event] | None]
@@ -679,18 +680,32 @@ class Server:
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each file of the model by its path in the folder."""
+        return {name: sha256_of(one) for name, one in self._paths().items()}
+
+    def _paths(self) -> dict[str, Path]:
         if self.files.is_file():
-            return {self.files.name: sha256_of(self.files)}
+            return {self.files.name: self.files}
         names = sorted(one for one in self.files.rglob("*") if one.is_file())
-        return {one.relative_to(self.files).as_posix(): sha256_of(one) for one in names}
+        return {one.relative_to(self.files).as_posix(): one for one in names}
+
+    def _stamps(self) -> dict[str, tuple[int, ...]]:
+        """Return what changes of a file with its content; the last cannot be set to what it was."""
+        found = {name: one.stat() for name, one in self._paths().items()}
+        return {
+            name: (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns)
+            for name, one in found.items()
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return what can be said of the model."""
-        found = self.hashes()
-        if found != self.first_hashes:
-            raise CannotAnswer(
-                f"files in {self.files} changed after the server was started; start it again"
-            )
+        stamps = self._stamps()
+        if stamps != self.stamps:  # whoever asks waits while large ones are read
+            if self.hashes() != self.first_hashes:
+                raise CannotAnswer(
+                    f"files in {self.files} changed after the server was started; start it again"
+                )
+            self.stamps = stamps
+        found = self.first_hashes
         if not found:
             raise CannotAnswer(f"{self.files} holds no file, so nobody could say which model it is")
         said = getattr(self.model, "info", self.model)
