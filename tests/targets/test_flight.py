@@ -381,7 +381,7 @@ class Talks(Table):
         super().__init__()
         self.tokens = tokens
 
-    def score(self, sequences: Any, *, progress: Any, **given: Any) -> Any:
+    def score(self, sequences: Any, *, progress: Any = None, **given: Any) -> Any:
         while self.said < 10_000:
             self.said += 1
             progress.__self__.say(type="progress", tokens=self.tokens)
@@ -404,10 +404,12 @@ def test_a_server_sends_no_more_rows_than_it_is_asked_for(
 ) -> None:
     """What is beyond them is neither unpacked nor kept."""
     unpacked: list[int] = []
-    values_of = remote_model.values_of
-    monkeypatch.setattr(
-        remote_model, "values_of", lambda one: unpacked.append(len(one)) or values_of(one)
-    )
+
+    def values_of(column: Any) -> list[Any]:
+        unpacked.append(len(column))
+        return phigate_adapter.values_of(column)
+
+    monkeypatch.setattr(remote_model, "values_of", values_of)
     with served(Wrong("score", lambda found: found * 5_000), weights, monkeypatch) as spec:
         model = opened(spec)
         with pytest.raises(TargetError, match="more rows than were asked for"):
@@ -419,19 +421,24 @@ def test_a_prompt_that_has_enough_is_not_asked_of_again(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Asks(Table):
-        def rollout(self, prompts: Any, *, more: Any, **given: Any) -> Any:
+        def rollout(self, prompts: Any, *, more: Any = None, **given: Any) -> Any:
             drawn = super().rollout(prompts, **given)
             for _ in range(10_000):
                 more(0, drawn[0])
             return drawn
 
     asked: list[int] = []
+
+    def enough(prompt: int, _: Any) -> int:
+        asked.append(prompt)
+        return 0
+
     with (
         served(Asks(), weights, monkeypatch) as spec,
         pytest.raises(TargetError, match="another number of continuations"),
     ):
         opened(spec).rollout(records(12), keys=range(6), samples=2, sampler=SAMPLER,
-                             more=lambda prompt, _: asked.append(prompt) or 0)  # fmt: skip
+                             more=enough)  # fmt: skip
     assert asked == [0]
 
 
@@ -526,11 +533,14 @@ def test_files_that_did_not_change_are_read_once(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[Any] = []
-    sha256_of = phigate_adapter.sha256_of
+    own = phigate_adapter.sha256_of
+
+    def sha256_of(path: Any) -> str:
+        read.append(path)
+        return own(path)
+
     with served(Table(), weights, monkeypatch) as spec:
-        monkeypatch.setattr(
-            phigate_adapter, "sha256_of", lambda one: read.append(one) or sha256_of(one)
-        )
+        monkeypatch.setattr(phigate_adapter, "sha256_of", sha256_of)
         assert len(opened(spec).score(records(12))) == 6
         assert read == []
         times = weights.stat()

@@ -921,8 +921,77 @@ def _draw(
         out.rows(whole)
 
 
+class _Calls:
+    """What a server does when it is called."""
+
+    def __init__(self, served: Server) -> None:
+        self.served = served
+
+    def describe(self) -> bytes:
+        try:
+            return message(**self.served.describe())
+        except Exception as error:
+            return message(error=_said(error))
+
+    def exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+        asked = json.loads(descriptor.command)
+        if asked["verb"] == "audit":
+            self.hold(context, asked, reader, writer)
+            return
+        out = _Writer(writer, reader, schema_of(ANSWERS[asked["verb"]]))
+        if not asked["session"] or asked["session"] != self.served.session:
+            out.say(type="error", text="this audit is not one that the server knows of")
+            return
+        rows: dict[str, list[Any]] = {}
+        while True:
+            chunk = reader.read_chunk()
+            if chunk.data is None:  # what is to be asked is whole
+                break
+            for name in chunk.data.schema.names:
+                rows.setdefault(name, []).extend(values_of(chunk.data.column(name)))
+        self.served.run(lambda: self.answer(asked, rows, out))
+
+    def answer(self, asked: dict[str, Any], rows: dict[str, Any], out: _Writer) -> None:
+        try:
+            try:
+                _answer(self.served.model, asked, rows, out)
+                out.flush()
+                out.say(type="done")
+            except Exception as error:
+                traceback.print_exc()
+                out.say(type="error", text=_said(error))
+        except Exception:  # nobody listens any more
+            traceback.print_exc()
+
+    def hold(self, context: Any, asked: dict[str, Any], reader: Any, writer: Any) -> None:
+        """Answer one audit until its end of this call closes."""
+        out = _Writer(writer, reader, schema_of([("none", "int")]))
+        mine = uuid.uuid4().hex
+        if not self.served.take(mine):
+            out.say(type="error", text="the server answers another audit; one at a time")
+            return
+
+        def begin() -> None:
+            try:
+                said = self.served.begin(pad_id=asked["pad_id"], eos_id=asked["eos_id"])
+                out.say(type="begun", session=mine, **said)
+            except Exception as error:
+                traceback.print_exc()
+                out.say(type="error", text=_said(error))
+
+        try:
+            self.served.run(begin)
+            # a read would end with the audit too, but shutting down would wait for it
+            while not context.is_cancelled() and not self.served.closing.wait(_POLL):
+                pass
+        finally:
+            self.served.session = ""
+
+
 def _flight_server(served: Server, location: str, token: str, tls: Any) -> Any:
-    from pyarrow import flight
+    from pyarrow import flight  # by servers alone, for it takes long; so its classes stand here
+
+    calls = _Calls(served)
 
     class Check(flight.ServerMiddlewareFactory):  # type: ignore[misc]
         def start_call(self, info: Any, headers: Mapping[str, Any]) -> None:
@@ -932,64 +1001,10 @@ def _flight_server(served: Server, location: str, token: str, tls: Any) -> Any:
 
     class Flight(flight.FlightServerBase):  # type: ignore[misc]
         def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
-            try:
-                return iter([message(**served.describe())])
-            except Exception as error:
-                return iter([message(error=_said(error))])
+            return iter([calls.describe()])
 
         def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
-            asked = json.loads(descriptor.command)
-            if asked["verb"] == "audit":
-                self.hold(context, asked, reader, writer)
-                return
-            out = _Writer(writer, reader, schema_of(ANSWERS[asked["verb"]]))
-            if not asked["session"] or asked["session"] != served.session:
-                out.say(type="error", text="this audit is not one that the server knows of")
-                return
-            rows: dict[str, list[Any]] = {}
-            while True:
-                chunk = reader.read_chunk()
-                if chunk.data is None:  # what is to be asked is whole
-                    break
-                for name in chunk.data.schema.names:
-                    rows.setdefault(name, []).extend(values_of(chunk.data.column(name)))
-            served.run(lambda: self.answer(asked, rows, out))
-
-        def answer(self, asked: dict[str, Any], rows: dict[str, Any], out: _Writer) -> None:
-            try:
-                try:
-                    _answer(served.model, asked, rows, out)
-                    out.flush()
-                    out.say(type="done")
-                except Exception as error:
-                    traceback.print_exc()
-                    out.say(type="error", text=_said(error))
-            except Exception:  # nobody listens any more
-                traceback.print_exc()
-
-        def hold(self, context: Any, asked: dict[str, Any], reader: Any, writer: Any) -> None:
-            """Answer one audit until its end of this call closes."""
-            out = _Writer(writer, reader, schema_of([("none", "int")]))
-            mine = uuid.uuid4().hex
-            if not served.take(mine):
-                out.say(type="error", text="the server answers another audit; one at a time")
-                return
-
-            def begin() -> None:
-                try:
-                    said = served.begin(pad_id=asked["pad_id"], eos_id=asked["eos_id"])
-                    out.say(type="begun", session=mine, **said)
-                except Exception as error:
-                    traceback.print_exc()
-                    out.say(type="error", text=_said(error))
-
-            try:
-                served.run(begin)
-                # a read would end with the audit too, but shutting down would wait for it
-                while not context.is_cancelled() and not served.closing.wait(_POLL):
-                    pass
-            finally:
-                served.session = ""
+            calls.exchange(context, descriptor, reader, writer)
 
     certificates = (
         [

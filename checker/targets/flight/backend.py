@@ -215,7 +215,8 @@ def _connect(spec: ModelSpec, base: Path, *, keep: bool) -> tuple[Connection, Se
         process = _STARTED.get(key)
         if process is not None and not process.runs:
             process.end()
-            process = _STARTED.pop(key) and None
+            del _STARTED[key]
+            process = None
         if process is None and keep:
             process = _OPENED.get(key)
         if process is None or not process.runs:
