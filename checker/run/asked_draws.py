@@ -31,7 +31,9 @@ def write_asked_draws(
         UsageError: there is such a file already, which draws may have been made for.
     """
     if out.exists():
-        raise UsageError(f"{out} is there already and is never overwritten; name another --out")
+        raise UsageError(
+            f"{out} is there already, and is never overwritten; write to another --out"
+        )
     model = target.document.spec.model
     if model.backend != GenerationsBackend.name:
         raise TargetError(

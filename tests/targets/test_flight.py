@@ -170,6 +170,56 @@ def test_channels_go_on_behind_a_server_as_the_target_declares(
         examine(model, [dated, dated[:5]], usage=Usage(eos_id=EOS))
 
 
+class AskedBeside(Aged):
+    """With verbs of its own, which note what ages they are given."""
+
+    given: tuple[Any, ...] = ()
+
+    def preflight(self, sequences: Any, *, channels: Any) -> dict[str, float]:
+        self.given += tuple(one[0] for one in channels.exact["age"])
+        return {}
+
+    def gain_of_one_pass(self, tokens: Any, *, channels: Any) -> float:
+        self.given += (channels.exact["age"][0][0],)
+        return 0.0
+
+
+class AskedWithout(Aged):
+    def preflight(self, sequences: Any) -> dict[str, float]:
+        return {}
+
+
+def test_verbs_of_its_own_are_asked_with_channels_or_refused(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    start = np.array([[30.5], [0.5]])
+    prompt = ChannelTokens(np.array([3], np.int32), start, aged_rules())
+    whole = np.concatenate([prompt, np.array([4, 5], np.int32)])
+    model = AskedBeside()
+    with served(model, weights, monkeypatch) as spec:
+        there: Any = opened(spec)
+        there.preflight([whole])
+        there.gain_of_one_pass(whole)
+    assert model.given == (30.5, 30.5)
+    with (
+        served(AskedWithout(), weights, monkeypatch) as spec,
+        pytest.raises(TargetError, match=r"has channels, and its verb 'preflight' takes none"),
+    ):
+        opened(spec)
+
+
+def test_what_a_model_requires_beside_ids_is_a_channel_of_its_server(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model: Any = Table()
+    model.required = {"age"}
+    with (
+        served(model, weights, monkeypatch) as spec,
+        pytest.raises(TargetError, match="requires 'age', which is none of its channels"),
+    ):
+        FlightBackend().describe(spec, Path("/"))
+
+
 def test_a_model_of_the_adapter_conforms(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     usage = Usage(longest_record=20, longest_prompt=20, horizon_tokens=6, eos_id=EOS)
     with served(Table(), weights, monkeypatch) as spec:
@@ -335,7 +385,7 @@ class Talks(Table):
         super().__init__()
         self.tokens = tokens
 
-    def score(self, sequences: Any, *, progress: Any, **given: Any) -> Any:
+    def score(self, sequences: Any, *, progress: Any = None, **given: Any) -> Any:
         while self.said < 10_000:
             self.said += 1
             progress.__self__.say(type="progress", tokens=self.tokens)
@@ -358,10 +408,12 @@ def test_a_server_sends_no_more_rows_than_it_is_asked_for(
 ) -> None:
     """What is beyond them is neither unpacked nor kept."""
     unpacked: list[int] = []
-    values_of = remote_model.values_of
-    monkeypatch.setattr(
-        remote_model, "values_of", lambda one: unpacked.append(len(one)) or values_of(one)
-    )
+
+    def values_of(column: Any) -> list[Any]:
+        unpacked.append(len(column))
+        return phigate_adapter.values_of(column)
+
+    monkeypatch.setattr(remote_model, "values_of", values_of)
     with served(Wrong("score", lambda found: found * 5_000), weights, monkeypatch) as spec:
         model = opened(spec)
         with pytest.raises(TargetError, match="more rows than were asked for"):
@@ -373,19 +425,24 @@ def test_a_prompt_that_has_enough_is_not_asked_of_again(
     weights: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     class Asks(Table):
-        def rollout(self, prompts: Any, *, more: Any, **given: Any) -> Any:
+        def rollout(self, prompts: Any, *, more: Any = None, **given: Any) -> Any:
             drawn = super().rollout(prompts, **given)
             for _ in range(10_000):
                 more(0, drawn[0])
             return drawn
 
     asked: list[int] = []
+
+    def enough(prompt: int, _: Any) -> int:
+        asked.append(prompt)
+        return 0
+
     with (
         served(Asks(), weights, monkeypatch) as spec,
         pytest.raises(TargetError, match="another number of continuations"),
     ):
         opened(spec).rollout(records(12), keys=range(6), samples=2, sampler=SAMPLER,
-                             more=lambda prompt, _: asked.append(prompt) or 0)  # fmt: skip
+                             more=enough)  # fmt: skip
     assert asked == [0]
 
 
@@ -474,6 +531,30 @@ def test_files_are_those_that_lie_here_and_do_not_change_under_a_server(
         weights.write_bytes(b"of a third")
         with pytest.raises(TargetError, match="changed after the server was started"):
             FlightBackend().describe(spec, Path("/"))
+
+
+def test_files_that_did_not_change_are_read_once(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[Any] = []
+    own = phigate_adapter.sha256_of
+
+    def sha256_of(path: Any) -> str:
+        read.append(path)
+        return own(path)
+
+    with served(Table(), weights, monkeypatch) as spec:
+        monkeypatch.setattr(phigate_adapter, "sha256_of", sha256_of)
+        assert len(opened(spec).score(records(12))) == 6
+        assert read == []
+        times = weights.stat()
+        weights.write_bytes(b"OF A MODEL")  # as many bytes, at the same time
+        os.utime(weights, ns=(times.st_atime_ns, times.st_mtime_ns))
+        with pytest.raises(TargetError, match="changed after the server was started"):
+            FlightBackend().describe(spec, Path("/"))
+        weights.write_bytes(b"of a model")
+        FlightBackend().describe(spec, Path("/"))
+    assert read == [weights, weights]
 
 
 def test_a_server_decides_what_it_runs_on(weights: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import inspect
 import json
 import os
 import queue
@@ -669,6 +670,7 @@ class Server:
         self.code = _code_digests(code)
         self.offered = self.model = model
         self.files = Path(files)
+        self.stamps = self._stamps()  # before they are read, so that no change falls between
         self.first_hashes = self.hashes()
         self.session, self.lock, self.closing = "", threading.Lock(), threading.Event()
         self.tasks: queue.Queue[tuple[Callable[[], None], threading.Event] | None]
@@ -679,23 +681,39 @@ class Server:
 
     def hashes(self) -> dict[str, str]:
         """Return the SHA-256 of each file of the model by its path in the folder."""
+        return {name: sha256_of(one) for name, one in self._paths().items()}
+
+    def _paths(self) -> dict[str, Path]:
         if self.files.is_file():
-            return {self.files.name: sha256_of(self.files)}
+            return {self.files.name: self.files}
         names = sorted(one for one in self.files.rglob("*") if one.is_file())
-        return {one.relative_to(self.files).as_posix(): sha256_of(one) for one in names}
+        return {one.relative_to(self.files).as_posix(): one for one in names}
+
+    def _stamps(self) -> dict[str, tuple[int, ...]]:
+        """Return what changes of a file with its content; the last cannot be set to what it was."""
+        found = {name: one.stat() for name, one in self._paths().items()}
+        return {
+            name: (one.st_dev, one.st_ino, one.st_size, one.st_mtime_ns, one.st_ctime_ns)
+            for name, one in found.items()
+        }
 
     def describe(self) -> dict[str, Any]:
         """Return what can be said of the model."""
-        found = self.hashes()
-        if found != self.first_hashes:
-            raise CannotAnswer(
-                f"files in {self.files} changed after the server was started; start it again"
-            )
+        stamps = self._stamps()
+        if stamps != self.stamps:  # whoever asks waits while large ones are read
+            if self.hashes() != self.first_hashes:
+                raise CannotAnswer(
+                    f"files in {self.files} changed after the server was started; start it again"
+                )
+            self.stamps = stamps
+        found = self.first_hashes
         if not found:
             raise CannotAnswer(f"{self.files} holds no file, so nobody could say which model it is")
         said = getattr(self.model, "info", self.model)
         offered = getattr(said, "capabilities", None)
         verbs = [verb for verb in ANSWERS if callable(getattr(self.model, verb, None))]
+        channels = list(getattr(self.model, "channels", ()))
+        self._check_channels(channels, verbs, required=getattr(said, "required", ()))
         return {
             "protocol": PROTOCOL,
             "files": found,
@@ -706,7 +724,7 @@ class Server:
                 if offered is None
                 else offered
             ),
-            "channels": list(getattr(self.model, "channels", ())),
+            "channels": channels,
             "vocabulary_size": int(said.vocabulary_size),
             "context_length": getattr(said, "context_length", None),
             "bos_token_id": getattr(self.model, "bos_token_id", None),
@@ -721,6 +739,20 @@ class Server:
                 **getattr(said, "libraries", {}),
             },
         }
+
+    def _check_channels(
+        self, channels: Sequence[str], verbs: Sequence[str], *, required: Iterable[str]
+    ) -> None:
+        """Refuse a model one of whose verbs would be asked without what stands beside the ids."""
+        if lacking := sorted(set(required) - set(channels)):
+            raise CannotAnswer(f"the model requires '{lacking[0]}', which is none of its channels")
+        for verb in verbs if channels else ():
+            taken = inspect.signature(getattr(self.model, verb)).parameters.values()
+            if not any(one.name == "channels" or one.kind is one.VAR_KEYWORD for one in taken):
+                raise CannotAnswer(
+                    f"the model has channels, and its verb '{verb}' takes none, so it would answer"
+                    " as another model; let it take `channels`, or leave the verb out"
+                )
 
     def begin(self, *, pad_id: int | None, eos_id: int | None) -> dict[str, Any]:
         """Get ready for an audit."""
@@ -810,17 +842,22 @@ def _answer(model: Any, asked: dict[str, Any], rows: dict[str, list[Any]], out: 
         exact = {name: rows[f"channel.{name}"] for name in rules}
         size = asked["vocabulary_size"]
         settings["channels"] = Beside(exact, {n: _rule(one, size) for n, one in rules.items()})
+    beside = settings.get("channels")
     if verb not in ("preflight", "gain_of_one_pass", "steps"):
         settings["progress"] = out.progress
     if verb in ("rollout", "watched_rollout"):
         _draw(getattr(model, verb), verb, given, rows, settings, out)
         return
     if verb == "preflight":
-        found = model.preflight(rows["tokens"])
+        found = model.preflight(rows["tokens"], **settings)
         out.rows({"name": list(found), "deviation": [float(one) for one in found.values()]})
         return
     if verb == "gain_of_one_pass":
-        out.rows({"gain": [float(model.gain_of_one_pass(one)) for one in rows["tokens"]]})
+        gains = [
+            model.gain_of_one_pass(one, **({} if beside is None else {"channels": beside.of([i])}))
+            for i, one in enumerate(rows["tokens"])
+        ]
+        out.rows({"gain": [float(one) for one in gains]})
         return
     places = [rows[name] for name in ("tokens", "following") if name in rows]
     found = getattr(model, verb)(*places, **settings)
@@ -885,8 +922,77 @@ def _draw(
         out.rows(whole)
 
 
+class _Calls:
+    """What a server does when it is called."""
+
+    def __init__(self, served: Server) -> None:
+        self.served = served
+
+    def describe(self) -> bytes:
+        try:
+            return message(**self.served.describe())
+        except Exception as error:
+            return message(error=_said(error))
+
+    def exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
+        asked = json.loads(descriptor.command)
+        if asked["verb"] == "audit":
+            self.hold(context, asked, reader, writer)
+            return
+        out = _Writer(writer, reader, schema_of(ANSWERS[asked["verb"]]))
+        if not asked["session"] or asked["session"] != self.served.session:
+            out.say(type="error", text="this audit is not one that the server knows of")
+            return
+        rows: dict[str, list[Any]] = {}
+        while True:
+            chunk = reader.read_chunk()
+            if chunk.data is None:  # what is to be asked is whole
+                break
+            for name in chunk.data.schema.names:
+                rows.setdefault(name, []).extend(values_of(chunk.data.column(name)))
+        self.served.run(lambda: self.answer(asked, rows, out))
+
+    def answer(self, asked: dict[str, Any], rows: dict[str, Any], out: _Writer) -> None:
+        try:
+            try:
+                _answer(self.served.model, asked, rows, out)
+                out.flush()
+                out.say(type="done")
+            except Exception as error:
+                traceback.print_exc()
+                out.say(type="error", text=_said(error))
+        except Exception:  # nobody listens any more
+            traceback.print_exc()
+
+    def hold(self, context: Any, asked: dict[str, Any], reader: Any, writer: Any) -> None:
+        """Answer one audit until its end of this call closes."""
+        out = _Writer(writer, reader, schema_of([("none", "int")]))
+        mine = uuid.uuid4().hex
+        if not self.served.take(mine):
+            out.say(type="error", text="the server answers another audit; one at a time")
+            return
+
+        def begin() -> None:
+            try:
+                said = self.served.begin(pad_id=asked["pad_id"], eos_id=asked["eos_id"])
+                out.say(type="begun", session=mine, **said)
+            except Exception as error:
+                traceback.print_exc()
+                out.say(type="error", text=_said(error))
+
+        try:
+            self.served.run(begin)
+            # a read would end with the audit too, but shutting down would wait for it
+            while not context.is_cancelled() and not self.served.closing.wait(_POLL):
+                pass
+        finally:
+            self.served.session = ""
+
+
 def _flight_server(served: Server, location: str, token: str, tls: Any) -> Any:
-    from pyarrow import flight
+    from pyarrow import flight  # by servers alone, for it takes long; so its classes stand here
+
+    calls = _Calls(served)
 
     class Check(flight.ServerMiddlewareFactory):  # type: ignore[misc]
         def start_call(self, info: Any, headers: Mapping[str, Any]) -> None:
@@ -896,64 +1002,10 @@ def _flight_server(served: Server, location: str, token: str, tls: Any) -> Any:
 
     class Flight(flight.FlightServerBase):  # type: ignore[misc]
         def do_action(self, context: Any, action: Any) -> Iterator[bytes]:
-            try:
-                return iter([message(**served.describe())])
-            except Exception as error:
-                return iter([message(error=_said(error))])
+            return iter([calls.describe()])
 
         def do_exchange(self, context: Any, descriptor: Any, reader: Any, writer: Any) -> None:
-            asked = json.loads(descriptor.command)
-            if asked["verb"] == "audit":
-                self.hold(context, asked, reader, writer)
-                return
-            out = _Writer(writer, reader, schema_of(ANSWERS[asked["verb"]]))
-            if not asked["session"] or asked["session"] != served.session:
-                out.say(type="error", text="this audit is not one that the server knows of")
-                return
-            rows: dict[str, list[Any]] = {}
-            while True:
-                chunk = reader.read_chunk()
-                if chunk.data is None:  # what is to be asked is whole
-                    break
-                for name in chunk.data.schema.names:
-                    rows.setdefault(name, []).extend(values_of(chunk.data.column(name)))
-            served.run(lambda: self.answer(asked, rows, out))
-
-        def answer(self, asked: dict[str, Any], rows: dict[str, Any], out: _Writer) -> None:
-            try:
-                try:
-                    _answer(served.model, asked, rows, out)
-                    out.flush()
-                    out.say(type="done")
-                except Exception as error:
-                    traceback.print_exc()
-                    out.say(type="error", text=_said(error))
-            except Exception:  # nobody listens any more
-                traceback.print_exc()
-
-        def hold(self, context: Any, asked: dict[str, Any], reader: Any, writer: Any) -> None:
-            """Answer one audit until its end of this call closes."""
-            out = _Writer(writer, reader, schema_of([("none", "int")]))
-            mine = uuid.uuid4().hex
-            if not served.take(mine):
-                out.say(type="error", text="the server answers another audit; one at a time")
-                return
-
-            def begin() -> None:
-                try:
-                    said = served.begin(pad_id=asked["pad_id"], eos_id=asked["eos_id"])
-                    out.say(type="begun", session=mine, **said)
-                except Exception as error:
-                    traceback.print_exc()
-                    out.say(type="error", text=_said(error))
-
-            try:
-                served.run(begin)
-                # a read would end with the audit too, but shutting down would wait for it
-                while not context.is_cancelled() and not served.closing.wait(_POLL):
-                    pass
-            finally:
-                served.session = ""
+            calls.exchange(context, descriptor, reader, writer)
 
     certificates = (
         [

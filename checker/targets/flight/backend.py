@@ -149,7 +149,12 @@ class FlightBackend:
                 target says, or answers another audit.
         """
         connection, process = _connect(spec, base, keep=False)
-        said = _understood(connection.begin(pad_id=pad_id, eos_id=eos_id), connection)
+        begun = connection.begin(pad_id=pad_id, eos_id=eos_id)
+        try:
+            said = _understood(begun, connection)
+        except TargetError:
+            connection.end()
+            raise
         for key, wanted, has in (
             ("device", spec.device, said.device),
             ("dtype", spec.dtype, said.dtype),
@@ -210,7 +215,8 @@ def _connect(spec: ModelSpec, base: Path, *, keep: bool) -> tuple[Connection, Se
         process = _STARTED.get(key)
         if process is not None and not process.runs:
             process.end()
-            process = _STARTED.pop(key) and None
+            del _STARTED[key]
+            process = None
         if process is None and keep:
             process = _OPENED.get(key)
         if process is None or not process.runs:

@@ -89,7 +89,11 @@ class Connection:
             self._held = writer, reader
             return _fields(reader.read_chunk())
 
-        said = self._said(self._within(ask))
+        try:
+            said = self._said(self._within(ask))
+        except BaseException:  # a server that refuses waits to be let go
+            self.end()
+            raise
         self._session = str(said.pop("session", ""))
         return said
 
