@@ -342,6 +342,12 @@ def test_all_problems_come_at_once(tmp_path: Path) -> None:
             "did you mean 'disclosure'?",
         ),
         (
+            "  controls:\n    no-disclosure-of-hiv: {title: Other}\n",
+            "spec.controls.no-disclosure-of-hiv",
+            "a control of this name, and a new one needs limits, metric, probe; "
+            "did you mean 'disclosure'?",
+        ),
+        (
             "  controls:\n    other: {title: Other}\n",
             "spec.controls.other",
             "a control of this name, and a new one needs limits, metric, probe",

@@ -52,11 +52,18 @@ def _told(lacking: Mapping[str, list[Problem]], inherited: Inheritance) -> Itera
         part, name = entry.removeprefix("spec.").split(".", 1)
         known = _known(entry, inherited) or []
         needed = sorted(problem.path.rpartition(".")[2] for problem in problems)
+        meant = suggestion(name, known) or _within(name, known)
         message = (
             f"nothing that this policy extends has {_article(_PARTS[part][0])} of this name, "
-            f"and a new one needs {', '.join(needed)}{suggestion(name, known)}"
+            f"and a new one needs {', '.join(needed)}{meant}"
         )
         yield replace(problems[0], path=entry, message=message)
+
+
+def _within(name: str, known: list[str]) -> str:
+    """Return the names that are a part of one, or that it is a part of, or nothing."""
+    parts = [f"'{one}'" for one in known if one in name or name in one][:3]
+    return f"; did you mean {' or '.join(parts)}?" if parts else ""
 
 
 def _known(entry: str, inherited: Inheritance) -> list[str] | None:
