@@ -24,6 +24,7 @@ import time
 from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -155,7 +156,20 @@ def wrongly_stopped(stopped: Stopped, number: signal.Signals) -> str | None:
     return "Traceback" if "Traceback" in stopped.said else None
 
 
+def heed_signals() -> dict[int, Any]:
+    """Let processes that are started heed signals that a shell ignored, and return what was before.
+
+    Whatever runs in the background of a shell, or under nohup, hands that on.
+    """
+    before = {}
+    for number in SIGNALS:
+        if signal.getsignal(number) == signal.SIG_IGN:
+            before[number] = signal.signal(number, signal.SIG_DFL)
+    return before
+
+
 def main() -> None:
+    heed_signals()
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--kills", type=int, default=40)
     parser.add_argument("--seed", type=int, default=0)

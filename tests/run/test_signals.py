@@ -12,17 +12,26 @@ import signal
 import subprocess
 import sys
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from auditing import demo_policy
 from command_line import run_phigate
 
-from benchmarks.kills import INTERRUPTED, Audit, Stopped, wrongly_stopped
+from benchmarks.kills import INTERRUPTED, Audit, Stopped, heed_signals, wrongly_stopped
 from checker.cli import interruption
 from checker.cli.interruption import interruptible
 from checker.errors import EvidenceError
 from checker.evidence import write_atomically
+
+
+@pytest.fixture(scope="module", autouse=True)
+def _heeded() -> Iterator[None]:
+    before = heed_signals()
+    yield
+    for number, handler in before.items():
+        signal.signal(number, handler)
 
 
 @pytest.fixture(scope="module")
