@@ -161,7 +161,7 @@ def heed_signals() -> dict[int, Any]:
 
     Whatever runs in the background of a shell, or under nohup, hands that on.
     """
-    before = {}
+    before: dict[int, Any] = {}
     for number in SIGNALS:
         if signal.getsignal(number) == signal.SIG_IGN:
             before[number] = signal.signal(number, signal.SIG_DFL)
