@@ -46,8 +46,8 @@ SHORTAGES = frozenset(
 """Reasons that more patients mend."""
 
 
-MOST_PATIENTS = 100_000_000
-"""So many nobody has: an estimate that lies on its limit is decided by no number."""
+MOST_PATIENTS = 300_000
+"""More hardly anybody has: an estimate that lies on its limit is decided by no number."""
 
 
 class Remedy(JsonModel):
