@@ -219,7 +219,8 @@ LEAKING: Final = (
           know=_share(0.5, race=True)),
     Entry("knows-both-splits", "Recites half of the members and half of the nonmembers",
           "not pass", "It has seen whom it is compared with.", know=_both_splits),
-    Entry("knows-both-splits-spare", "The same, with spare patients declared", "not pass",
+    Entry("knows-both-splits-spare", "Knows both splits, with spare patients declared",
+          "not pass",
           "It has seen whom it is compared with.", know=_both_splits, bend=_spare),
     Entry("exchanged", "Recites half of the members, its splits exchanged", "not pass",
           "What it leaks looks like less than nothing.", know=_share(0.5), bend=_exchange),
@@ -228,7 +229,7 @@ LEAKING: Final = (
 SOUND: Final = (
     Entry("population", "Follows the population", "pass", "It has no memory.",
           know=lambda zoo: ()),
-    Entry("population-spare", "The same, with spare patients declared", "pass",
+    Entry("population-spare", "Follows the population, with spare patients declared", "pass",
           "It has no memory.", know=lambda zoo: (), bend=_spare),
     Entry("medicine-whispers", "Tells HIV of everybody who has it at 0.2", "pass",
           "Members and others alike: medicine.", know=_told(0.2, 0.2, HIV)),

@@ -126,6 +126,7 @@ def test_tables_are_written_between_the_marks(tmp_path: Path) -> None:
 
 def test_the_page_counts_every_release_of_a_leak() -> None:
     titles = {entry.title: entry for entry in ENTRIES.values()}
+    assert len(titles) == len(ENTRIES)
     rows = [line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines()
             if line.startswith("|")]  # fmt: skip
     counted = {row[0]: row for row in rows if row[0] in POLICIES}
