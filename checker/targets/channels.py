@@ -92,6 +92,17 @@ class ChannelRule:
         found: Values = self._around(base + sums)
         return found
 
+    def steps(self, before: Values, ids: Ids) -> Values:
+        """Return by how much the channel changes at tokens that each follow one: [n] float64.
+
+        Args:
+            before: [n], value of the token before each.
+            ids: [n], those that change it.
+        """
+        adds, sets = self._changes(np.asarray(ids, dtype=np.int64))
+        found: Values = np.where(np.isnan(sets), self.each + adds, sets - before)
+        return found
+
     def _changes(self, ids: NDArray[np.int64]) -> tuple[Values, Values]:
         """Return what tokens add and set: ids beyond the vocabulary change nothing."""
         known = ids < len(self.adds)

@@ -22,7 +22,12 @@ from checker.records.prompts import PromptSource, build_prompts, prompt_key
 from checker.records.sample import compare_sample, read_sample
 from checker.records.tokenization import Records, TokenizedRecords, Tokenizer, make_tokenizer
 from checker.records.tokenization.tokenizer import spec_of
-from checker.targets.channels import told_channels
+from checker.targets.channels import (
+    ChannelTokens,
+    channels_of,
+    exact_channels,
+    told_channels,
+)
 
 TOKENS = [
     "[PAD]", "[BOS]", "[EOS]", "T//week", "T//long", "GENDER//F", "A", "B", "C",
@@ -151,6 +156,17 @@ def test_what_is_drawn_goes_on_as_time_does_in_records(
             tokenizer.encode(*world())
     else:
         tokenizer.encode(*world())
+
+
+def test_ids_beyond_the_vocabulary_let_no_time_pass() -> None:
+    """A loader's table may hold some; by a rule they change nothing."""
+    ages = {"ages": {"time": {"since": "birth", "unit": "1d"}, "adds": {"T//week": 3}}}
+    tokenizer = ruled(channels=ages)
+    found = tokenizer.encode(*world())
+    rules = channels_of(found.tokens)
+    ids = np.where(np.asarray(found.tokens) == 6, len(TOKENS) + 30, np.asarray(found.tokens))
+    tokens = ChannelTokens(ids.astype(np.int32), exact_channels(found.tokens), rules)
+    tokenizer._channels.check_steps(tokens, found.offsets)
 
 
 def test_who_has_no_birth_has_no_age() -> None:

@@ -145,9 +145,8 @@ class Channels:
             inside = np.setdiff1d(np.arange(1, len(tokens)), offsets)
             passed = values[inside] - values[inside - 1]
             changing = np.asarray(tokens)[inside - 1 if rule.late else inside]
-            sets, none = rule.sets[changing], np.isnan(rule.sets[changing])
-            told = np.where(none, rule.adds[changing] + rule.each, sets - values[inside - 1])
-            longest = np.zeros(len(rule.adds))
+            told = rule.steps(values[inside - 1], changing)
+            longest = np.zeros(1 + changing.max(initial=-1))
             np.maximum.at(longest, changing, np.abs(passed))
             beyond = np.abs(told) > np.maximum(2 * longest[changing], float(rule.whole))
             still = np.abs(passed).sum()
