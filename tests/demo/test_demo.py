@@ -11,14 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import auditing
+import meds
 import pytest
 import yaml
 from command_line import Command
+from meds_builder import Event, write_meds
 
 from checker import clock
 from checker.demo.cohort import SENSITIVE_CLASSES
 from checker.demo.walkthrough import Demonstration, Settings
 from checker.errors import ExitCode
+from checker.policy import load_policy
 
 
 @pytest.fixture(scope="module")
@@ -119,6 +122,39 @@ def test_the_overtrained_model_in_another_format_is_neither_failed_nor_passed(
         ("inconclusive", "attack-not-shown-to-work")
     }
     assert found.check("attack-not-shown-to-work")["holds"] is False
+
+
+@pytest.mark.parametrize(
+    ("had", "pool"),
+    [
+        (("B20", "F1020", "I10"), ["hiv", "substance-use"]),
+        (("B20", "F209"), ["hiv", "serious-mental-illness"]),
+        (("F209", "I10"), "serious-mental-illness"),  # a pool of one is that class
+        (("I10",), None),
+    ],
+)
+def test_of_the_demo_policy_what_the_data_have_is_asked(
+    tmp_path: Path, had: tuple[str, ...], pool: list[str] | str | None
+) -> None:
+    visits: list[Event] = [(f"DIAGNOSIS//ICD//10//{code}", day) for day, code in enumerate(had)]
+    patient = [("GENDER//F", None), (meds.birth_code, -9000), *visits]
+    data = write_meds(tmp_path / "meds", {"train": [patient] * 4, "held_out": [patient] * 4})
+    said: list[str] = []
+    demonstration = Demonstration(Settings(tmp_path / "demo", 0, cohort=data), say=said.append)
+    demonstration.prepare()
+    spec = load_policy(demonstration.policy_path).document.spec
+    asked = {name: one.attribute_class for name, one in spec.controls.items()}
+    assert {"membership", "membership-of-the-few", "standing-out", "recited"} <= {*asked}
+    if pool is None:
+        assert not {"told", "told-outright", *SENSITIVE_CLASSES} & {*asked}
+    elif isinstance(pool, str):
+        assert asked["told"] == asked["told-outright"] == asked[pool] == pool
+    else:
+        assert spec.attribute_classes[str(asked["told"])].any_of == pool
+        assert asked["told"] == asked["told-outright"]
+    for name in SENSITIVE_CLASSES:
+        assert (name in asked) == (pool is not None and name in pool)
+        assert any(f"class {name}, which matches no code" in one for one in said) != (name in asked)
 
 
 def test_the_demo_never_clears_a_folder_that_is_not_its_own(
