@@ -182,6 +182,7 @@ def test_the_demo_on_real_codes_says_what_it_left_out_and_does_not_pass_rare_cla
     assert "left out by --max-patients: 982 members and 748 nonmembers" in outcome.err
     assert "tokens lie beyond the first 64" in outcome.err
     assert "class hiv, which matches no code" in outcome.err
-    for model in ("overtrained", "sound"):
+    # that records are recited can be told of sixty patients, that nothing leaks cannot
+    for model, verdict in (("overtrained", "fail"), ("sound", "inconclusive")):
         report = json.loads((folder / f"run-{model}" / "report.json").read_text())
-        assert report["verdict"] == "inconclusive"
+        assert report["verdict"] == verdict
