@@ -35,6 +35,7 @@ from typing import Any, Literal, get_args
 import numpy as np
 import yaml
 
+from benchmarks import THREE_CLASSES
 from benchmarks.splits_by_lot import declared
 from checker import stats
 from checker.attacks.api import columns_of
@@ -45,7 +46,6 @@ from checker.planning.needs import FEWEST
 from checker.planning.workload import Workload
 from checker.records.duplicates import record_digests
 from checker.records.tokenization import KIND_STATIC
-from checker.resources import resource
 from checker.run.cohort_jobs import promised_by_prompts
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
@@ -156,8 +156,8 @@ def _whom(work: Workload, *, share: float) -> list[int]:
 
 
 def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
-    """Write the demo policy with the two cells."""
-    policy = yaml.safe_load(resource("policies/demo.yaml").read_text())
+    """Write the policy of three classes with the two cells."""
+    policy = yaml.safe_load(THREE_CLASSES.read_text())
     spec = policy["spec"]
     spec["parameters"] |= {"seed": seed, "sampling": {"patients": patients}}
     spec["attributeClasses"]["any"] = {"title": "Any of the two", "anyOf": list(POOLED)}

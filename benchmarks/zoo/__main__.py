@@ -8,7 +8,7 @@ from pathlib import Path
 
 from benchmarks.zoo.entries import ENTRIES
 from benchmarks.zoo.keeping import FEWER, FULL, Zoo
-from benchmarks.zoo.study import page, read, run, sums, write_page, wrongs
+from benchmarks.zoo.study import COLUMNS, page, read, run, sums, write_page, wrongs
 from checker.testing import offer_simulated_backend
 
 
@@ -21,9 +21,11 @@ def main() -> int:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--only", choices=sorted(ENTRIES), action="append", default=[])
     parser.add_argument("--kind", action="append", default=[])
+    parser.add_argument("--policy", choices=COLUMNS, action="append", default=[])
     parser.add_argument("--table", action="store_true", help="only print what was measured")
     asked = parser.parse_args()
     outcomes = read(asked.out)
+    columns = [one for one in COLUMNS if not asked.policy or one in asked.policy]
     chosen = [
         entry
         for entry in ENTRIES.values()
@@ -37,7 +39,7 @@ def main() -> int:
             for name, size in (("tables", FULL), ("trained", FEWER)):
                 zoo = Zoo(asked.work / f"{name}-{seed}", "table", seed, size)
                 own = [one for one in chosen if (one.know is None) == (name == "trained")]
-                outcomes = run(zoo, asked.out, entries=own)
+                outcomes = run(zoo, asked.out, entries=own, columns=columns)
     print(page(outcomes))
     print(sums(outcomes))
     if asked.docs is not None:

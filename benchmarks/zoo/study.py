@@ -92,8 +92,8 @@ def policy_of(column: str, folder: Path) -> Policy:
     return load_policy(path)
 
 
-def measure(entry: Entry, zoo: Zoo) -> list[Outcome]:
-    """Make an entry's model and say what each policy says of it.
+def measure(entry: Entry, zoo: Zoo, columns: Sequence[str] = COLUMNS) -> list[Outcome]:
+    """Make an entry's model and say what policies say of it.
 
     The demo's policy and the strictest baseline are audits of their own; the other baselines judge
     the evidence of the strictest, which holds all that they ask for.
@@ -105,7 +105,7 @@ def measure(entry: Entry, zoo: Zoo) -> list[Outcome]:
     target.write_text(yaml.safe_dump(_document(entry, zoo), sort_keys=False))
     oracle = None if entry.know is None else round(zoo.oracle_auroc(entry.know), 4)
     found = []
-    for column in COLUMNS:
+    for column in columns:
         try:
             report = _report(column, target, folder)
         except PhigateError as error:
@@ -137,6 +137,8 @@ def _document(entry: Entry, zoo: Zoo) -> dict[str, Any]:
 
 def _report(column: str, target: Path, folder: Path) -> Report:
     if column in ("gated", "internal"):
+        if not (folder / "public").exists():
+            _report("public", target, folder)
         return judge(folder / "public", policy=policy_of(column, folder.parent))
     planned = plan(policy_of(column, folder.parent), load_target(target))
     out, shelf = folder / column, folder.parent / f"{column}-shelf"
@@ -205,15 +207,23 @@ def read(path: Path) -> list[Outcome]:
     return found
 
 
-def run(zoo: Zoo, out: Path, *, entries: Iterable[Entry], say: Any = print) -> list[Outcome]:
-    """Measure those of some entries that the file has not, and return all that it has."""
+def run(
+    zoo: Zoo,
+    out: Path,
+    *,
+    entries: Iterable[Entry],
+    columns: Sequence[str] = COLUMNS,
+    say: Any = print,
+) -> list[Outcome]:
+    """Measure what the file has not of some entries and policies, and return all that it has."""
     outcomes = read(out)
-    done = {(one.entry, one.seed) for one in outcomes}
+    done = {(one.entry, one.seed, one.policy) for one in outcomes}
     for entry in entries:
-        if (entry.name, zoo.seed) in done:
+        left = [one for one in columns if (entry.name, zoo.seed, one) not in done]
+        if not left:
             continue
         zoo.prepare()
-        found = measure(entry, zoo)
+        found = measure(entry, zoo, left)
         with out.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(one)) + "\n" for one in found)
         outcomes += found

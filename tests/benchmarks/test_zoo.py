@@ -78,19 +78,18 @@ def test_memories_begin_and_end_where_they_should(zoo: Zoo) -> None:
 def test_a_leak_that_is_put_in_is_found_and_not_measured_twice(
     zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "COLUMNS", ("demo",))
     out = tmp_path / "zoo.jsonl"
-    some = [ENTRIES["half"]]
-    outcomes = run(zoo, out, entries=some, say=lambda line: None)
+    some, asked = [ENTRIES["half"]], ("demo",)
+    outcomes = run(zoo, out, entries=some, columns=asked, say=lambda line: None)
     (one,) = outcomes
     assert (one.policy, one.verdict) == ("demo", "fail")
-    assert one.cells["hiv-disclosure/events-10/all"][0] == "fail"
+    assert one.cells["told/up-to-the-diagnosis/all"][0] == "fail"
     assert one.oracle == pytest.approx(0.75, abs=0.05)
     with out.open("a") as file:
         file.write('{"entry": "half", "se')  # what a kill leaves
     assert read(out) == outcomes
     monkeypatch.setattr(study, "measure", None)
-    assert run(zoo, out, entries=some) == outcomes
+    assert run(zoo, out, entries=some, columns=asked) == outcomes
 
 
 def outcome(entry: str, policy: str, verdict: str) -> Outcome:

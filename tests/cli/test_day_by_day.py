@@ -44,9 +44,9 @@ def test_every_command_speaks_json_and_can_be_asked_to_say_less_or_more(name: st
     ("arguments", "kind", "code"),
     [
         (("explain", "nowhere.yaml"), "DocumentError", 2),
-        (("explain", "demo@1", "nothing"), "UsageError", 2),
+        (("explain", "demo@2", "nothing"), "UsageError", 2),
         (("frobnicate",), "NoSuchCommand", 2),
-        (("explain", "demo@1", "--frobnicate"), "NoSuchOption", 2),
+        (("explain", "demo@2", "--frobnicate"), "NoSuchOption", 2),
         (("judge", "nowhere"), "BadParameter", 2),
         (("verify", "."), "EvidenceError", 4),
         (("classes", "find", "appendicitis"), "UsageError", 2),
@@ -78,7 +78,7 @@ def test_problems_come_with_their_places(phigate: Command, tmp_path: Path) -> No
 
 
 def test_after_two_dashes_json_is_a_name(phigate: Command, tmp_path: Path) -> None:
-    outcome = phigate("explain", "demo@1", "--", "--json")
+    outcome = phigate("explain", "demo@2", "--", "--json")
     assert (outcome.code, outcome.out) == (2, "")
 
 
