@@ -1,0 +1,75 @@
+"""Asks other tools of the zoo's models and writes the second half of the page."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+from benchmarks.peers import asking
+from benchmarks.peers.feeding import feed
+from benchmarks.peers.table import beside, read, rows, sums, write_page
+from benchmarks.peers.toolkit import toolkit
+from benchmarks.zoo.entries import ENTRIES
+from benchmarks.zoo.keeping import FEWER, FULL, Zoo
+from benchmarks.zoo.study import read as read_outcomes
+
+
+def main() -> int:
+    """Run the command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--work", type=Path, default=Path("zoo"), help="the zoo's models")
+    parser.add_argument("--zoo", type=Path, nargs="+", default=[Path("zoo.jsonl")])
+    parser.add_argument("--out", type=Path, default=Path("peers.jsonl"))
+    parser.add_argument("--python", type=Path, help="where the tools are; without, only print")
+    parser.add_argument("--docs", type=Path, help="page whose tables are written anew")
+    parser.add_argument("--seeds", default="0")
+    parser.add_argument("--only", choices=sorted(ENTRIES), action="append", default=[])
+    asked = parser.parse_args()
+    for seed in map(int, asked.seeds.split(",") if asked.python is not None else ()):
+        ask(asked.work, asked.out, asked.python, seed, asked.only)
+    outcomes = [one for path in asked.zoo for one in read_outcomes(path)]
+    said = beside(read(asked.out), outcomes)
+    print(sums(said))
+    print(rows(said))
+    if asked.docs is not None:
+        write_page(asked.docs, said)
+    return 0
+
+
+def ask(work: Path, out: Path, python: Path, seed: int, only: list[str]) -> None:
+    """Ask of every entry that the file has not.
+
+    One that is described with spare patients is the same model as the one without.
+    """
+    done = read(out)
+    for name, size in (("tables", FULL), ("trained", FEWER)):
+        zoo = Zoo(work / f"{name}-{seed}", "table", seed, size)
+        for entry in ENTRIES.values():
+            if (
+                (entry.name, seed) in done
+                or (only and entry.name not in only)
+                or (entry.know is None) != (name == "trained")
+                or entry.name.endswith("-spare")
+            ):
+                continue
+            zoo.prepare()
+            path = feed(entry, zoo, zoo.folder / "feeds")
+            answer = subprocess.run(
+                [python, asking.__file__, path],
+                check=True,
+                stdout=subprocess.PIPE,
+                text=True,
+                env={**os.environ, "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"},
+            )
+            row = {**json.loads(answer.stdout), "seed": seed, "toolkit": toolkit(path)}
+            with out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(f"{entry.name:28} asked", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
