@@ -117,14 +117,15 @@ def _regurgitated(feed: Feed, split: str) -> Any:
     exact_or_near = _of("memaudit.scoring", "sliding_window_ned")
     bleu = _of("memaudit.scoring", "sentence_bleu")
     constants = importlib.import_module("memaudit.constants")
-    records = feed.records(f"{split}_tokens")
+    records, end = feed.records(f"{split}_tokens"), int(feed.stored("end"))
     flags = np.zeros(len(records), dtype=bool)
     for percent in FRACTIONS:
         for i, (record, drawn) in enumerate(
             zip(records, feed.records(f"{split}_greedy_{percent}"), strict=True)
         ):
             told = max(1, min(len(record) - 1, int(len(record) * percent / 100)))
-            secret, text = _letters(record[told:]), _letters(drawn)
+            left = record[told:]
+            secret, text = _letters(left[left != end]), _letters(drawn)
             flags[i] |= (
                 secret in text
                 or bleu(" ".join(secret), " ".join(text)) > constants.BLEU_THRESHOLD

@@ -57,7 +57,7 @@ def feed(entry: Entry, zoo: Zoo, folder: Path) -> Path:
         "population": "tuning",
     }
     watch = zoo.ids_of(HIV)
-    found: Arrays = {"watch": np.array(sorted(watch), dtype=np.int64)}
+    found: Arrays = {"watch": np.array(sorted(watch)), "end": np.array(zoo.ids["[EOS]"])}
     for name, split in named.items():
         records = zoo.sequences(split)
         found |= said(records, name, {"own": model, "reference": reference})
