@@ -14,7 +14,7 @@ from benchmarks.peers.feeding import feed
 from benchmarks.peers.table import beside, read, rows, sums, write_page
 from benchmarks.peers.toolkit import toolkit
 from benchmarks.zoo.entries import ENTRIES
-from benchmarks.zoo.keeping import FEWER, FULL, Zoo
+from benchmarks.zoo.keeping import Zoo
 from benchmarks.zoo.study import read as read_outcomes
 
 
@@ -46,29 +46,27 @@ def ask(work: Path, out: Path, python: Path, seed: int, only: list[str]) -> None
     One that is described with spare patients is the same model as the one without.
     """
     done = read(out)
-    for name, size in (("tables", FULL), ("trained", FEWER)):
-        zoo = Zoo(work / f"{name}-{seed}", "table", seed, size)
-        for entry in ENTRIES.values():
-            if (
-                (entry.name, seed) in done
-                or (only and entry.name not in only)
-                or (entry.know is None) != (name == "trained")
-                or entry.name.endswith("-spare")
-            ):
-                continue
-            zoo.prepare()
-            path = feed(entry, zoo, zoo.folder / "feeds")
-            answer = subprocess.run(
-                [python, asking.__file__, path],
-                check=True,
-                stdout=subprocess.PIPE,
-                text=True,
-                env={**os.environ, "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"},
-            )
-            row = {**json.loads(answer.stdout), "seed": seed, "toolkit": toolkit(path)}
-            with out.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-            print(f"{entry.name:28} asked", flush=True)
+    zoo = Zoo.of(work, seed)
+    for entry in ENTRIES.values():
+        if (
+            (entry.name, seed) in done
+            or (only and entry.name not in only)
+            or entry.name.endswith("-spare")
+        ):
+            continue
+        zoo.prepare()
+        path = feed(entry, zoo, zoo.folder / "feeds")
+        answer = subprocess.run(
+            [python, asking.__file__, path],
+            check=True,
+            stdout=subprocess.PIPE,
+            text=True,
+            env={**os.environ, "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"},
+        )
+        row = {**json.loads(answer.stdout), "seed": seed, "toolkit": toolkit(path)}
+        with out.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        print(f"{entry.name:28} asked", flush=True)
 
 
 if __name__ == "__main__":

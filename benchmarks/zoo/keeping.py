@@ -32,9 +32,6 @@ from checker.testing.simulated import (
 )
 
 FULL: Final = Size(patients=600, further=2400, positives=150)
-FEWER: Final = Size(patients=400, further=1600, positives=100)
-"""For trained models, which take ten times as long."""
-
 
 RARE: Final = "DIAGNOSIS//ICD//10//V{:02}9XXA"
 RARE_OF: Final = 4
@@ -63,6 +60,11 @@ class Zoo(World):
     """The patients of one seed, with rare codes, and what is asked about them."""
 
     kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, work: Path, seed: int) -> Zoo:
+        """Return the patients of a seed, whom all models of it know or do not know."""
+        return cls(work / f"seed-{seed}", "table", seed, FULL)
 
     def _set_patients_apart(self) -> None:
         super()._set_patients_apart()

@@ -258,18 +258,20 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def _said(outcomes: Sequence[Outcome]) -> str:
-    """What a policy said over all seeds, with the cell that shows it best at the first."""
+    """What a policy said, of how many seeds if of more than one, and the cell that shows it best.
+
+    Where a leak was released within the limits, they are named.
+    """
     if not outcomes:
         return "–"
-    counted = Counter(one.verdict for one in outcomes)
+    counted = Counter(one.verdict for one in outcomes).most_common()
     verdicts = ", ".join(
-        verdict if len(counted) == 1 else f"{verdict} ({count})"
-        for verdict, count in counted.most_common()
+        verdict if len(outcomes) == 1 else f"{verdict} ({count})" for verdict, count in counted
     )
-    one = outcomes[0]
-    if one.verdict == "pass" and one.is_allowed:
-        return f"{verdicts}: within its limits ({one.known.within[one.policy]})"
-    return verdicts + _because(one)
+    for one in outcomes:
+        if one.verdict == "pass" and one.is_allowed:
+            return f"{verdicts}: within its limits ({one.known.within[one.policy]})"
+    return verdicts + _because(next(one for one in outcomes if one.verdict == counted[0][0]))
 
 
 def _because(one: Outcome) -> str:
