@@ -47,26 +47,31 @@ def ask(work: Path, out: Path, python: Path, seed: int, only: list[str]) -> None
     """
     done = read(out)
     zoo = Zoo.of(work, seed)
-    for entry in ENTRIES.values():
-        if (
-            (entry.name, seed) in done
-            or (only and entry.name not in only)
-            or entry.name.endswith("-spare")
-        ):
-            continue
-        zoo.prepare()
-        path = feed(entry, zoo, zoo.folder / "feeds")
-        answer = subprocess.run(
-            [python, asking.__file__, path],
-            check=True,
-            stdout=subprocess.PIPE,
-            text=True,
-            env={**os.environ, "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"},
-        )
-        row = {**json.loads(answer.stdout), "seed": seed, "toolkit": toolkit(path)}
-        with out.open("a", encoding="utf-8") as file:
-            file.write(json.dumps(row) + "\n")
-        print(f"{entry.name:28} asked", flush=True)
+    left = [
+        entry
+        for entry in ENTRIES.values()
+        if (entry.name, seed) not in done
+        and (not only or entry.name in only)
+        and not entry.name.endswith("-spare")
+    ]
+    if not left:
+        return
+    zoo.prepare()
+    paths = [feed(entry, zoo, zoo.folder / "feeds") for entry in left]
+    with subprocess.Popen(
+        [python, asking.__file__, *paths],
+        stdout=subprocess.PIPE,
+        text=True,
+        env={**os.environ, "TQDM_DISABLE": "1", "PYTHONWARNINGS": "ignore"},
+    ) as answers:
+        assert answers.stdout is not None
+        for path, line in zip(paths, answers.stdout, strict=False):
+            row = {**json.loads(line), "seed": seed, "toolkit": toolkit(path)}
+            with out.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+            print(f"{row['entry']:28} asked", flush=True)
+    if answers.returncode:
+        raise subprocess.CalledProcessError(answers.returncode, str(python))
 
 
 if __name__ == "__main__":
