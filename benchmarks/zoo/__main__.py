@@ -7,7 +7,7 @@ import sys
 from pathlib import Path
 
 from benchmarks.zoo.entries import ENTRIES
-from benchmarks.zoo.keeping import FEWER, FULL, Zoo
+from benchmarks.zoo.keeping import Zoo
 from benchmarks.zoo.study import COLUMNS, page, read, run, sums, write_page, wrongs
 from checker.testing import offer_simulated_backend
 
@@ -25,21 +25,19 @@ def main() -> int:
     parser.add_argument("--table", action="store_true", help="only print what was measured")
     asked = parser.parse_args()
     outcomes = read(asked.out)
-    columns = [one for one in COLUMNS if not asked.policy or one in asked.policy]
     chosen = [
         entry
         for entry in ENTRIES.values()
         if (not asked.only or entry.name in asked.only)
         and (not asked.kind or entry.kind in asked.kind)
     ]
+    columns = [one for one in COLUMNS if not asked.policy or one in asked.policy]
     if not asked.table:
         offer_simulated_backend()
         asked.work.mkdir(parents=True, exist_ok=True)
         for seed in map(int, asked.seeds.split(",")):
-            for name, size in (("tables", FULL), ("trained", FEWER)):
-                zoo = Zoo(asked.work / f"{name}-{seed}", "table", seed, size)
-                own = [one for one in chosen if (one.know is None) == (name == "trained")]
-                outcomes = run(zoo, asked.out, entries=own, columns=columns)
+            zoo = Zoo.of(asked.work, seed)
+            outcomes = run(zoo, asked.out, entries=chosen, columns=columns)
     print(page(outcomes))
     print(sums(outcomes))
     if asked.docs is not None:

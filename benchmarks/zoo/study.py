@@ -93,10 +93,10 @@ def policy_of(column: str, folder: Path) -> Policy:
 
 
 def measure(entry: Entry, zoo: Zoo, columns: Sequence[str] = COLUMNS) -> list[Outcome]:
-    """Make an entry's model and say what policies say of it.
+    """Make an entry's model and say what each of some policies says of it.
 
     The demo's policy and the strictest baseline are audits of their own; the other baselines judge
-    the evidence of the strictest, which holds all that they ask for.
+    the evidence of the strictest, which holds all that they ask for, and come behind it.
     """
     folder = zoo.folder / "entries" / entry.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -260,18 +260,20 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def _said(outcomes: Sequence[Outcome]) -> str:
-    """What a policy said over all seeds, with the cell that shows it best at the first."""
+    """What a policy said, of how many seeds if of more than one, and the cell that shows it best.
+
+    Where a leak was released within the limits, they are named.
+    """
     if not outcomes:
         return "–"
-    counted = Counter(one.verdict for one in outcomes)
+    counted = Counter(one.verdict for one in outcomes).most_common()
     verdicts = ", ".join(
-        verdict if len(counted) == 1 else f"{verdict} ({count})"
-        for verdict, count in counted.most_common()
+        verdict if len(outcomes) == 1 else f"{verdict} ({count})" for verdict, count in counted
     )
-    one = outcomes[0]
-    if one.verdict == "pass" and one.is_allowed:
-        return f"{verdicts}: within its limits ({one.known.within[one.policy]})"
-    return verdicts + _because(one)
+    for one in outcomes:
+        if one.verdict == "pass" and one.is_allowed:
+            return f"{verdicts}: within its limits ({one.known.within[one.policy]})"
+    return verdicts + _because(next(one for one in outcomes if one.verdict == counted[0][0]))
 
 
 def _because(one: Outcome) -> str:
@@ -310,17 +312,17 @@ def sums(outcomes: Sequence[Outcome]) -> str:
         clear = [one for one in leaking if one.known.right == "fail"]
         sound = [one for one in own if not one.known.leaks]
         counts = [
-            _of([one.verdict == "pass" for one in leaking]),
-            _of([one.verdict == "pass" for one in within]),
-            _of([one.verdict == "fail" for one in clear]),
-            _of([one.verdict == "pass" for one in sound]),
-            _of([one.verdict == "fail" for one in sound]),
+            share_of([one.verdict == "pass" for one in leaking]),
+            share_of([one.verdict == "pass" for one in within]),
+            share_of([one.verdict == "fail" for one in clear]),
+            share_of([one.verdict == "pass" for one in sound]),
+            share_of([one.verdict == "fail" for one in sound]),
         ]
         lines.append(f"| {column} | " + " | ".join(counts) + " |")
     return "\n".join(lines)
 
 
-def _of(hits: Sequence[bool]) -> str:
+def share_of(hits: Sequence[bool]) -> str:
     if not hits:
         return "–"
     found = stats.rate(sum(hits), len(hits), confidence=_CONFIDENCE)
@@ -336,14 +338,17 @@ def wrongs(outcomes: Iterable[Outcome]) -> list[str]:
     ]
 
 
-_BEGIN: Final = "<!-- what was measured -->"
-_END: Final = "<!-- end -->"
+_MARKS: Final = ("<!-- what was measured -->", "<!-- end -->")
 
 
 def write_page(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Put both tables between the page's marks."""
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    shown = f"{_BEGIN}\n\n{sums(outcomes)}\n\n{page(outcomes)}\n\n{_END}"
-    path.write_text(before + shown + after, encoding="utf-8")
+    write_between(path, _MARKS, f"{sums(outcomes)}\n\n{page(outcomes)}")
+
+
+def write_between(path: Path, marks: tuple[str, str], shown: str) -> None:
+    """Put text between two marks of a page, in place of what stands there."""
+    begin, end = marks
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n\n{shown}\n\n{end}{after}", encoding="utf-8")
