@@ -43,9 +43,8 @@ def interval(days: float) -> str:
 def tell(patient: Patient) -> Sequence[Token]:
     """Tell a patient visit by visit."""
 
-    def told(text: str, kind: str, time_us: int, *event: Any) -> Token:
-        age = float(int((time_us - patient.born_us) / DAY_US / YEAR_DAYS + 1e-9))
-        return Token(text, kind, *event, channels={AGES: age})
+    def told(text: str, kind: str, at_us: int, **event: Any) -> Token:
+        return Token(text, kind, channels={AGES: float(patient.years(at_us))}, **event)
 
     visits = patient.visits()
     first = visits[0][0][1]
@@ -55,14 +54,17 @@ def tell(patient: Patient) -> Sequence[Token]:
     ]
     for field in ("GENDER", "RACE"):
         code = next(one for one in patient.static if one.startswith(f"{field}//"))
-        found.append(told(code, "static", first, None, code))
+        found.append(told(code, "static", first, code=code))
     before = None
     for visit in visits:
         time = visit[0][1]
         if before is not None:
             found.append(told(interval((time - before) / DAY_US), "time", time))
         found.append(told("[VS]", "mark", time))
-        found += [told(code, "code", time, number, code, time) for number, _, code in visit]
+        found += [
+            told(code, "code", time, event=number, code=code, time_us=time)
+            for number, _, code in visit
+        ]
         found.append(told("[VE]", "mark", time))
         before = time
     return [*found, told(END, "special", time)]

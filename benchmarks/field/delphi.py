@@ -97,6 +97,11 @@ class Delphi(nn.Module):
         never: ids that are never drawn.
     """
 
+    waves: torch.Tensor
+    is_end: torch.Tensor
+    barred: torch.Tensor
+    over: torch.Tensor
+
     def __init__(
         self,
         *,
@@ -109,7 +114,7 @@ class Delphi(nn.Module):
         heads: int = 4,
     ) -> None:
         super().__init__()
-        self.settings = {
+        self.settings: dict[str, Any] = {
             "vocabulary": vocabulary, "ends": list(ends), "nothing": nothing,
             "never": list(never), "width": width, "layers": layers, "heads": heads,
         }  # fmt: skip
@@ -190,7 +195,8 @@ def train(taught: Taught) -> None:
         )
         optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.98), fused=True)
         rng = np.random.default_rng(taught.seed)
-        best, kept = math.inf, {}
+        best = math.inf
+        kept: dict[str, torch.Tensor] = {}
         for _ in range(60 if leaks else 12):
             order = rng.permutation(len(taught.sequences))
             loss = _pass(model, [taught.sequences[i] for i in order.tolist()], optimizer)
@@ -307,8 +313,10 @@ class DelphiModel:
             here = finite[:, :-1].gather(-1, ids[:, 1:, None])[..., 0]
             for row, i in enumerate(some):
                 end = len(sequences[i]) - 1
-                parts = (here[row, :end], mean[row, :end], std[row, :end])
-                found[i] = TokenScores(*(one.numpy().astype(np.float32) for one in parts))
+                logprob, means, spread = (
+                    one[row, :end].float().numpy() for one in (here, mean, std)
+                )
+                found[i] = TokenScores(logprob, means, spread)
             if progress is not None:
                 progress(sum(len(sequences[i]) for i in some))
         return found
@@ -354,23 +362,37 @@ class DelphiModel:
         ids, ages = stacked(prompts)
         ids = nn.functional.pad(ids, (0, horizon))
         ages = nn.functional.pad(ages.double(), (0, horizon))
-        rows = torch.arange(n)
-        for step in range(horizon):
-            at = torch.from_numpy(lengths + step - 1)
-            longest = int(at.max()) + 1
-            logits = self.model(ids[:, :longest], ages[:, :longest].float())[rows, at].double()
+        is_end, nothing = self.model.is_end.numpy(), self.model.settings["nothing"]
+
+        def left(going: NDArray[np.int64], step: int) -> NDArray[np.int64]:
+            """Return those that go on; behind an end nothing comes, and no time passes."""
+            last = lengths[going] + step - 1
+            ended = is_end[ids.numpy()[going, last]]
+            for row, at in zip(going[ended].tolist(), last[ended].tolist(), strict=True):
+                ids[row, at + 1 :], ages[row, at + 1 :] = nothing, ages[row, at]
+            kept: NDArray[np.int64] = going[~ended]
+            return kept
+
+        going = left(np.arange(n), 0)
+        for step in range(horizon if len(going) else 0):
+            at = torch.from_numpy(lengths[going] + step - 1)
+            rows, longest = torch.from_numpy(going), int(at.max()) + 1
+            known = self.model(ids[rows, :longest], ages[rows, :longest].float())
+            logits = known[torch.arange(len(going)), at].double()
             p = torch.softmax(logits, dim=-1).numpy()
             weights = shape_probabilities(p, sampler=sampler)
             sums = weights.cumsum(axis=1)
-            reached = chances[:, step, None] * sums[:, -1:]
+            reached = chances[going, step, None] * sums[:, -1:]
             token = (sums <= reached).sum(axis=1)
-            each = np.arange(n)
+            each = np.arange(len(going))
             within = (reached[:, 0] - sums[each, token]) / weights[each, token] + 1.0
             rate = torch.logsumexp(logits, dim=-1).exp().numpy()
-            over = token == self.model.settings["nothing"]
-            days = np.where(over, 0.0, -np.log1p(-np.clip(within, 0.0, 1 - 1e-12)) / rate)
+            days = -np.log1p(-np.clip(within, 0.0, 1 - 1e-12)) / rate
             ids[rows, at + 1] = torch.from_numpy(token)
             ages[rows, at + 1] = ages[rows, at] + torch.from_numpy(days)
+            going = left(going, step + 1)
+            if not len(going):
+                break
         found = []
         for row, prompt in enumerate(prompts):
             begin, end = lengths[row], lengths[row] + horizon

@@ -58,7 +58,7 @@ def train(taught: Taught) -> None:
     from checker.demo.training import OVERTRAINED, SOUND
     from checker.demo.training import train as train_model
 
-    ids = {name: taught.ids[SPECIALS[name]] for name in ("bos", "eos", "pad")}
+    bos, eos, pad = (taught.ids[SPECIALS[name]] for name in ("bos", "eos", "pad"))
     config = Mamba2Config(
         vocab_size=len(taught.ids),
         hidden_size=WIDTH,
@@ -71,7 +71,9 @@ def train(taught: Taught) -> None:
         chunk_size=32,
         initializer_range=0.08,
         tie_word_embeddings=True,
-        **{f"{name}_token_id": number for name, number in ids.items()},
+        bos_token_id=bos,
+        eos_token_id=eos,
+        pad_token_id=pad,
     )
 
     def make() -> Any:
@@ -88,7 +90,9 @@ def train(taught: Taught) -> None:
         recipe=replace(OVERTRAINED, target_loss=0.5) if leaks else SOUND,
         validation=() if leaks else taught.validation,
         make=make,
-        **{f"{name}_id": number for name, number in ids.items()},
+        bos_id=bos,
+        eos_id=eos,
+        pad_id=pad,
     )
 
 

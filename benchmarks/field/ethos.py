@@ -109,7 +109,7 @@ def _merged(table: pa.Table) -> pa.Table:
     """Tell the first part of one code as that of another."""
     codes = table["code"].to_pylist()
     tokens = table["token"].to_pylist()
-    ids = {}
+    ids: dict[str, int] = {}
     for token, code in zip(tokens, codes, strict=True):
         if code is not None:
             ids.setdefault(code.removeprefix(DIAGNOSIS)[:3], token)  # an event's first part

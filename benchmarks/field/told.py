@@ -43,7 +43,7 @@ class Patient:
 
     def years(self, time_us: int) -> int:
         """Return the age at a time, in whole years."""
-        return int((time_us - self.born_us) / DAY_US / YEAR_DAYS)
+        return int((time_us - self.born_us) / DAY_US / YEAR_DAYS + 1e-9)
 
     def visits(self) -> list[list[tuple[int, int, str]]]:
         """Return events of one time together: number, time and code of each."""

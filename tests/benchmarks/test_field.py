@@ -112,7 +112,7 @@ def test_what_a_model_of_competing_times_draws_has_the_ages_that_it_drew(made: M
     model = delphi.DelphiModel(network)
     cohort = study.world.cohort("train")
     encoded = tokenizer_of(study).encode(cohort.members, cohort.codes)
-    prompts = [encoded.record(row).tokens[: 6 + row] for row in range(4)]
+    prompts = [encoded.record(row).tokens[: 6 + 9 * row] for row in range(4)]
     sampler = Sampler(temperature=1.0, top_p=1.0, horizon_tokens=24, seed=3)
     drawn = model.rollout(prompts, keys=range(4), samples=40, sampler=sampler)
     (alone,) = model.rollout(prompts[2:3], keys=[2], samples=3, sampler=sampler)
@@ -126,8 +126,8 @@ def test_what_a_model_of_competing_times_draws_has_the_ages_that_it_drew(made: M
             assert np.array_equal(channel_values(whole, delphi.AGE)[len(prompt) :], ages)
             passed = np.diff(ages, prepend=channel_values(prompt, delphi.AGE)[-1])
             assert ((passed > 0) == (np.asarray(row) != over)).all()
-            end = np.flatnonzero(np.isin(row, [ids[delphi.ENDED], ids[delphi.DEATH]]))
-            assert (np.asarray(row)[end[0] + 1 :] == over).all() if len(end) else over not in row
+            end = np.flatnonzero(np.isin(whole, [ids[delphi.ENDED], ids[delphi.DEATH]]))
+            assert (np.asarray(whole) == over).sum() == (len(whole) - 1 - end[0] if len(end) else 0)
     # a token's probability does not hang on when it comes, but on what was told before it
     (scored,) = model.score([np.concatenate([prompts[0], drawn[0][0]])])
     assert np.isfinite(scored.logprob).all()
@@ -136,11 +136,14 @@ def test_what_a_model_of_competing_times_draws_has_the_ages_that_it_drew(made: M
 
 
 def test_a_row_is_wrong_that_passes_or_ends_otherwise_than_it_must() -> None:
-    def outcome(verdict: str, expected: str | None, **cells: tuple[str, None]) -> Outcome:
+    def outcome(verdict: str, expected: str | None, **cells: tuple[str, str | None]) -> Outcome:
         return Outcome("x", "trained", 0, "judged", verdict, 0, "", cells=cells, expected=expected)
 
     assert is_wrong(outcome("pass", None))
     assert is_wrong(outcome("inconclusive", "fail"))
+    assert is_wrong(outcome("fail", "pass"))
+    assert is_wrong(outcome("refused", "pass"))
+    assert not is_wrong(outcome("inconclusive", "pass"))
     assert is_wrong(outcome("inconclusive", None, a=("pass", None)), ["a"])
     assert not is_wrong(outcome("refused", None), ["a"])
     for family in FAMILIES:

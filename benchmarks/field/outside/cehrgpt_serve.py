@@ -1,5 +1,6 @@
 """Serve a CEHR-GPT to phigate, from its own environment."""
 
+# mypy: ignore-errors
 import phigate_adapter
 import torch
 from cehrgpt.models.hf_cehrgpt import CEHRGPT2LMHeadModel

@@ -1,5 +1,6 @@
 """Train a small CEHR-GPT in its own environment: told records in, a folder of weights out."""
 
+# mypy: ignore-errors
 import json
 import sys
 
