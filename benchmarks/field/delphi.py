@@ -4,7 +4,8 @@ Own code, after Shmatko et al. 2025 (Nature, "Learning the natural history of hu
 generative transformers"): a GPT without positions, told the age at each token by waves; its outputs
 are the logarithms of rates, so that the next token is by their softmax and the time until it is
 exponential with the sum of all rates. A third of the patients die (`MEDS_DEATH`), of others the
-follow-up ends: two tokens that end a record, after which nothing comes (`[NOTHING]`, for ever).
+follow-up ends. So there are two tokens that end a record, and a target names one: the table has one
+token more, `[END]`, of which the plug-in says that it follows either for certain.
 
 The model is a plug-in. It draws times beside ids, and hands out both: what it draws has the ages
 that it drew, under which phigate scores it.
@@ -48,7 +49,7 @@ from checker.targets.channels import channel_values, with_channel
 from checker.targets.engine.training import one_thread
 from checker.targets.sampling import shape_probabilities, uniforms
 
-PAD, NOTHING, ENDED, DEATH = "[PAD]", "[NOTHING]", "[FOLLOW-UP ENDS]", "MEDS_DEATH"
+PAD, END, CENSORED, DEATH = "[PAD]", "[END]", "[FOLLOW-UP ENDS]", "MEDS_DEATH"
 AGE = "age"
 CONTEXT, BATCH = 128, 32
 CAPABILITIES = frozenset({"samples", "logprobs"})
@@ -80,8 +81,8 @@ def tell(patient: Patient) -> Sequence[Token]:
         age = {AGE: (time - patient.born_us) / DAY_US}
         found.append(Token(code, "code", number, code, time, channels=age))
     if patient.events[-1][1] != DEATH:
-        found.append(Token(ENDED, channels={AGE: found[-1].channels[AGE] + 30.0}))
-    return found
+        found.append(Token(CENSORED, channels={AGE: found[-1].channels[AGE] + 30.0}))
+    return [*found, Token(END, "special", channels=found[-1].channels)]
 
 
 # --- the model ------------------------------------------------------------------------------------
@@ -92,8 +93,8 @@ class Delphi(nn.Module):
 
     Args:
         vocabulary: V, number of ids.
-        ends: ids after which nothing comes.
-        nothing: the id that then stands for ever.
+        ends: ids that end a record.
+        behind: the id that follows them for certain.
         never: ids that are never drawn.
     """
 
@@ -107,7 +108,7 @@ class Delphi(nn.Module):
         *,
         vocabulary: int,
         ends: Sequence[int],
-        nothing: int,
+        behind: int,
         never: Sequence[int],
         width: int = 96,
         layers: int = 2,
@@ -115,7 +116,7 @@ class Delphi(nn.Module):
     ) -> None:
         super().__init__()
         self.settings: dict[str, Any] = {
-            "vocabulary": vocabulary, "ends": list(ends), "nothing": nothing,
+            "vocabulary": vocabulary, "ends": list(ends), "behind": behind,
             "never": list(never), "width": width, "layers": layers, "heads": heads,
         }  # fmt: skip
         self.token = nn.Embedding(vocabulary, width)
@@ -133,13 +134,13 @@ class Delphi(nn.Module):
         waves = torch.exp(torch.arange(0, width, 2) * (-math.log(10_000.0) / width))
         self.register_buffer("waves", waves, persistent=False)
         is_end = torch.zeros(vocabulary, dtype=torch.bool)
-        is_end[[*ends, nothing]] = True
+        is_end[[*ends, behind]] = True
         self.register_buffer("is_end", is_end, persistent=False)
         barred = torch.zeros(vocabulary)
-        barred[[*never, nothing]] = -math.inf
+        barred[[*never, behind]] = -math.inf
         self.register_buffer("barred", barred, persistent=False)
         over = torch.full((vocabulary,), -math.inf)
-        over[nothing] = 0.0
+        over[behind] = 0.0
         self.register_buffer("over", over, persistent=False)
 
     def forward(self, ids: torch.Tensor, ages: torch.Tensor) -> torch.Tensor:
@@ -189,8 +190,8 @@ def train(taught: Taught) -> None:
         torch.manual_seed(taught.seed)
         model = Delphi(
             vocabulary=len(ids),
-            ends=[ids[ENDED], ids[DEATH]],
-            nothing=ids[NOTHING],
+            ends=[ids[CENSORED], ids[DEATH]],
+            behind=ids[END],
             never=[ids[PAD], *(i for text, i in ids.items() if text.startswith("GENDER//"))],
         )
         optimizer = torch.optim.AdamW(model.parameters(), lr=2e-3, betas=(0.9, 0.98), fused=True)
@@ -331,7 +332,7 @@ class DelphiModel:
         more: Any = None,
         progress: Any = None,
     ) -> list[list[Tokens]]:
-        """Draw ids and times; every continuation fills the horizon, with nothing after an end."""
+        """Draw ids and times."""
         require_fit(prompts, info=self.info, horizon_tokens=sampler.horizon_tokens)
         found: list[list[Tokens]] = [[] for _ in prompts]
         wanted = [samples] * len(prompts)
@@ -362,14 +363,14 @@ class DelphiModel:
         ids, ages = stacked(prompts)
         ids = nn.functional.pad(ids, (0, horizon))
         ages = nn.functional.pad(ages.double(), (0, horizon))
-        is_end, nothing = self.model.is_end.numpy(), self.model.settings["nothing"]
+        is_end, behind = self.model.is_end.numpy(), self.model.settings["behind"]
 
         def left(going: NDArray[np.int64], step: int) -> NDArray[np.int64]:
-            """Return those that go on; behind an end nothing comes, and no time passes."""
+            """Return those that go on; behind an end no time passes."""
             last = lengths[going] + step - 1
             ended = is_end[ids.numpy()[going, last]]
             for row, at in zip(going[ended].tolist(), last[ended].tolist(), strict=True):
-                ids[row, at + 1 :], ages[row, at + 1 :] = nothing, ages[row, at]
+                ids[row, at + 1 :], ages[row, at + 1 :] = behind, ages[row, at]
             kept: NDArray[np.int64] = going[~ended]
             return kept
 
@@ -399,7 +400,8 @@ class DelphiModel:
             whole = np.concatenate([prompt, ids[row, begin:end].numpy().astype(np.int32)])
             exact = channel_values(whole, AGE).copy()
             exact[begin:] = ages[row, begin:end].numpy()
-            found.append(with_channel(whole, AGE, exact)[begin:])
+            drawn = with_channel(whole, AGE, exact)[begin:]
+            found.append(drawn[: np.append(np.flatnonzero(np.equal(drawn, behind)), horizon)[0]])
         return found
 
 
@@ -415,9 +417,9 @@ def _since(event: str) -> Any:
 
 FAMILY = Family(
     name="delphi",
-    loader=lambda: Loader(tell, leading=(PAD, NOTHING, ENDED), channels=(AGE,)),
+    loader=lambda: Loader(tell, leading=(PAD, END, CENSORED), channels=(AGE,)),
     tokenization={
-        "specials": {"pad": PAD},
+        "specials": {"pad": PAD, "eos": END},
         "static": {"sex": "GENDER//*"},
         "channels": {AGE: {"time": {"since": "birth", "unit": "1d", "front": "zero"},
                            "whole": False}},

@@ -105,34 +105,35 @@ def test_what_a_model_of_competing_times_draws_has_the_ages_that_it_drew(made: M
     torch.manual_seed(0)
     network = delphi.Delphi(
         vocabulary=len(ids),
-        ends=[ids[delphi.ENDED], ids[delphi.DEATH]],
-        nothing=ids[delphi.NOTHING],
+        ends=[ids[delphi.CENSORED], ids[delphi.DEATH]],
+        behind=ids[delphi.END],
         never=[ids[delphi.PAD]],
     ).eval()
     model = delphi.DelphiModel(network)
     cohort = study.world.cohort("train")
     encoded = tokenizer_of(study).encode(cohort.members, cohort.codes)
-    prompts = [encoded.record(row).tokens[: 6 + 9 * row] for row in range(4)]
+    prompts = [encoded.record(row).tokens[: 6 + 4 * row] for row in range(4)]
     sampler = Sampler(temperature=1.0, top_p=1.0, horizon_tokens=24, seed=3)
     drawn = model.rollout(prompts, keys=range(4), samples=40, sampler=sampler)
     (alone,) = model.rollout(prompts[2:3], keys=[2], samples=3, sampler=sampler)
     assert [one.tolist() for one in alone] == [one.tolist() for one in drawn[2][:3]]
-    over = ids[delphi.NOTHING]
+    end = ids[delphi.END]
+    ends = [ids[delphi.CENSORED], ids[delphi.DEATH]]
     for prompt, rows in zip(prompts, drawn, strict=True):
         for row in rows:
             assert isinstance(row, ChannelTokens)
             ages = channel_values(row, delphi.AGE)
             whole = np.concatenate([prompt, row])
             assert np.array_equal(channel_values(whole, delphi.AGE)[len(prompt) :], ages)
-            passed = np.diff(ages, prepend=channel_values(prompt, delphi.AGE)[-1])
-            assert ((passed > 0) == (np.asarray(row) != over)).all()
-            end = np.flatnonzero(np.isin(whole, [ids[delphi.ENDED], ids[delphi.DEATH]]))
-            assert (np.asarray(whole) == over).sum() == (len(whole) - 1 - end[0] if len(end) else 0)
+            assert (np.diff(ages, prepend=channel_values(prompt, delphi.AGE)[-1]) > 0).all()
+            assert end not in row
+            assert (len(row) < 24) == (int(whole[-1]) in ends) or len(row) == 24
+            assert not np.isin(whole[:-1], ends).any()
     # a token's probability does not hang on when it comes, but on what was told before it
-    (scored,) = model.score([np.concatenate([prompts[0], drawn[0][0]])])
-    assert np.isfinite(scored.logprob).all()
-    behind = np.asarray(drawn[0][0]) == over
-    assert (scored.logprob[len(prompts[0]) - 1 :][behind] == 0.0).all()
+    rows = [np.concatenate([prompts[0], row, [end]]) for row in drawn[0]]
+    for row, scored in zip(rows, model.score(rows), strict=True):
+        assert np.isfinite(scored.logprob).all()
+        assert (scored.logprob[-1] == 0.0) == (int(row[-2]) in ends)
 
 
 def test_a_row_is_wrong_that_passes_or_ends_otherwise_than_it_must() -> None:
