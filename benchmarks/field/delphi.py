@@ -45,7 +45,7 @@ from checker.targets import (
     require_fit,
 )
 from checker.targets.backends.model_folder import hash_files, list_files
-from checker.targets.channels import channel_values, with_channel
+from checker.targets.channels import channel_values, plain, with_channel
 from checker.targets.engine.training import one_thread
 from checker.targets.sampling import shape_probabilities, uniforms
 
@@ -405,6 +405,26 @@ class DelphiModel:
         return found
 
 
+class SilentBackend(DelphiBackend):
+    """`backend: delphi-silent`: hands out ids without the ages that it drew."""
+
+    name = "delphi-silent"
+
+    def open(
+        self, spec: ModelSpec, base: Path, *, pad_id: int | None, eos_id: int | None
+    ) -> DelphiModel:
+        """Load the model."""
+        return SilentModel(load(base / str(spec.path)))
+
+
+class SilentModel(DelphiModel):
+    """Draws times and keeps them to itself."""
+
+    def rollout(self, prompts: Sequence[Tokens], **asked: Any) -> list[list[Tokens]]:
+        """Draw as `DelphiModel` does."""
+        return [[plain(row) for row in rows] for rows in super().rollout(prompts, **asked)]
+
+
 # --- what is audited ------------------------------------------------------------------------------
 
 
@@ -413,6 +433,10 @@ def _since(event: str) -> Any:
         document["spec"]["tokenization"]["channels"][AGE]["time"]["since"] = event
 
     return bend
+
+
+def _silent(document: dict[str, Any]) -> None:
+    document["spec"]["model"]["backend"] = SilentBackend.name
 
 
 FAMILY = Family(
@@ -427,12 +451,16 @@ FAMILY = Family(
     },
     train=train,
     model={"backend": DelphiBackend.name},
-    plugins={DelphiBackend.name: "benchmarks.field.delphi:DelphiBackend"},
+    plugins={
+        one.name: f"benchmarks.field.delphi:{one.__name__}"
+        for one in (DelphiBackend, SilentBackend)
+    },
     facts=("sex",),
     rows=(
         *CONTROLS,
         Row("ages-of-another", table=changed_column(AGE, of_another)),
         Row("ages-since-first", bend=_since("first")),
+        Row("ages-kept-back", bend=_silent),
     ),
     enrich=with_deaths,
 )  # fmt: skip
