@@ -134,7 +134,7 @@ class World:
             **longer,
         )
         self._set_patients_apart()
-        for name, policy in _policies(self.size).items():
+        for name, policy in policies(self.size).items():
             (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
         splits = SPLITS if self.size.further else SPLITS[:-1]
         codes = {code for split in splits for code in self._codes(split)}
@@ -362,7 +362,7 @@ class World:
         os.replace(path, self.folder / name)
 
 
-def _policies(size: Size) -> dict[str, dict[str, Any]]:
+def policies(size: Size) -> dict[str, dict[str, Any]]:
     """Return that of three classes, one with demands on the target, and one that asks a reference.
 
     What decides nothing is left out: attackers who know age and sex alone, and the benign class.

@@ -125,6 +125,8 @@ class TerminalProgress:
 
     def _advance(self, job: Job, tokens: int) -> None:
         assert self.total is not None
+        # models count as they like, and some read a prompt anew for each token
+        tokens = min(tokens, max(job.all_tokens - self.done_in[job.digest], 0))
         self.done_in[job.digest] += tokens
         self.tokens_done += tokens
         self.bars.advance(self.total, tokens)

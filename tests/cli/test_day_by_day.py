@@ -166,6 +166,20 @@ def test_a_log_is_told_share_rate_and_time_left(monkeypatch: pytest.MonkeyPatch)
     assert "0 s left" in shown.line()
 
 
+def test_a_model_that_counts_more_than_was_planned_is_not_beyond_the_end() -> None:
+    begin()
+    shown = progress.TerminalProgress(Console(file=None, quiet=True), clock=lambda: 100.0)
+    first, second = job("a", 10_000), job("b", 10_000)
+    shown.start([first, second], reused=0)
+    tell = shown.job(first)
+    for _ in range(4):
+        tell(8_000)
+    assert "50% of the tokens" in shown.line()
+    shown.done(first)
+    shown.job(second)(10_000)
+    assert "100% of the tokens" in shown.line()
+
+
 def test_lines_come_by_themselves_while_one_job_is_silent(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
