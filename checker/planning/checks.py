@@ -19,6 +19,7 @@ from checker.attacks.api import load_attack
 from checker.planning.cells import base_rate_cells, metric_of
 from checker.planning.learned_splits import compares_splits, learned_splits
 from checker.planning.model import AuditPlan, Cell, CheckPower, Job, PromptGap
+from checker.planning.nonmembers import COMPARED, SPARE
 from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.policy.prerequisites import prerequisite_findings
 from checker.records.prompt_format import FORMAT_PATIENTS_NEEDED
@@ -251,13 +252,20 @@ def _nonmembers(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
         is_floor=bool(plan.nonmember_jobs),
     )
     if plan.target.document.spec.data.spare_splits:
+        compared, differ = plan.job(SPARE) is not None, plan.spare_difference
+        if differ is not None:
+            # a model sees what tables see, and more
+            proof = scipy.stats.norm.isf(false_alarms.NONMEMBERS / (2 * len(COMPARED)))
+            chance = float(scipy.stats.norm.sf(differ.deviations - proof))
+        else:
+            chance = 1 - false_alarms.NONMEMBERS if compared else 0.0
         yield CheckPower(
             name="nonmembers-spare",
-            reason=reason,
+            reason=reason if differ is None else "spare-not-comparable",
             title="to the model, nonmembers look like spare patients",
-            chance=1 - false_alarms.NONMEMBERS if plan.job("spare-scores") else 0.0,
+            chance=chance,
             cells=cells,
-            is_floor=plan.job("spare-scores") is not None,
+            is_floor=compared and differ is None,
         )
 
 

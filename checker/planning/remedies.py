@@ -100,7 +100,10 @@ def undecided(plan: AuditPlan, cell: Cell) -> str | None:
         return "prompt-not-identifying"
     power = cell.power
     if power.can_pass and (power.pass_probability is None or power.pass_probability >= LIKELY):
-        return "split-not-comparable" if _are_told_apart(plan, cell) else None
+        if _are_told_apart(plan, cell):
+            return "split-not-comparable"
+        spare_differ = plan.spare_difference is not None and metric_of(cell).rests_on_split
+        return "spare-not-comparable" if spare_differ else None
     if cell.attribute_class is None:
         return "too-few-patients"
     reach = cell.sample.members_positive or 0
