@@ -8,7 +8,9 @@ through documents, plan, evidence and judge, by `baseline-gated@2`, and its evid
 kept the model from release.
 
 Synthea's diagnoses are SNOMED CT, which no class names. With `--map` the owner's dictionary is
-declared (`phigate classes map`), made here from words of titles.
+declared (`phigate classes map`), made here from words of titles. `--trained` audits small GPT-2s
+that are trained on the members instead: a sound one, which stops when patients of neither split no
+longer gain, and one that goes on.
 
     python -m benchmarks.synthea_splits ../shared/data/synthea --keep synthea.jsonl [--map]
 
@@ -26,10 +28,10 @@ import sys
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, Literal
 
 import meds
 import numpy as np
@@ -53,6 +55,9 @@ SIZES: Final = (500, 1000, 2000)
 LOTS: Final = 20
 ENOUGH: Final = 500
 """Patients in neither split who can teach a population; of fewer everybody does."""
+
+VALIDATED: Final = 120
+"""Patients in neither split who say when training ends."""
 
 LENGTH: Final = 512
 """Tokens of a record that the model sees: the first."""
@@ -84,6 +89,9 @@ DICTIONARY: Final = (
 )
 
 
+Model = Literal["table", "sound", "overtrained"]
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What one policy said of one audit.
@@ -101,6 +109,7 @@ class Outcome:
         aside: nonmembers who were set aside as near-duplicates.
         failed: checks that did not hold.
         seconds: of the processor, for both policies.
+        model: that was audited.
     """
 
     split: str
@@ -114,6 +123,7 @@ class Outcome:
     aside: int
     failed: tuple[str, ...]
     seconds: float
+    model: Model = "table"
 
 
 def write_map(data: Path) -> None:
@@ -148,7 +158,7 @@ def deal(data: Path, *, patients: int | None, number: int) -> None:
     pq.write_table(meds.SubjectSplitSchema.align(table), path)
 
 
-def write_audit(folder: Path, *, mapped: bool) -> Path:
+def write_audit(folder: Path, *, mapped: bool, model: Model) -> Path:
     """Write vocabulary, model and target beside the patients; returns the target's file."""
     splits = (meds.train_split, meds.held_out_split, meds.tuning_split)
     own = [
@@ -178,14 +188,19 @@ def write_audit(folder: Path, *, mapped: bool) -> Path:
         base=folder,
     )
     records = [tokenizer.encode(one.members, one.codes) for one in own]
-    taught = records[2:] if len(records[2]) >= ENOUGH else records
-    write_simulated(
-        folder / "model.json",
-        vocabulary_size=len(ids),
-        context_length=LENGTH,
-        **_population(taught, size=len(ids)),
-        bos_token_id=ids[SPECIALS["bos"]],
-    )
+    if model == "table":
+        taught = records[2:] if len(records[2]) >= ENOUGH else records
+        write_simulated(
+            folder / "model.json",
+            vocabulary_size=len(ids),
+            context_length=LENGTH,
+            **_population(taught, size=len(ids)),
+            bos_token_id=ids[SPECIALS["bos"]],
+        )
+        path = {"backend": "simulated", "path": "model.json"}
+    else:
+        _train(folder / "model", records, ids=ids, model=model)
+        path = {"path": "model"}
     write_sample(folder / "sample.parquet", own[0].members.subject_id, records[0])
     data: dict[str, Any] = {
         "path": "cohort",
@@ -199,9 +214,9 @@ def write_audit(folder: Path, *, mapped: bool) -> Path:
     target = {
         "apiVersion": "phigate/v1",
         "kind": "AuditTarget",
-        "metadata": {"name": "population", "version": "1"},
+        "metadata": {"name": model, "version": "1"},
         "spec": {
-            "model": {"backend": "simulated", "path": "model.json", "device": "cpu"},
+            "model": {**path, "device": "cpu"},
             "tokenization": said,
             "data": data,
             "expect": {"tokens": "sample.parquet"},
@@ -209,6 +224,32 @@ def write_audit(folder: Path, *, mapped: bool) -> Path:
     }
     (folder / "target.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
     return folder / "target.yaml"
+
+
+def _train(
+    out: Path, records: Sequence[TokenizedRecords], *, ids: Mapping[str, int], model: Model
+) -> None:
+    """Train on the members; who is in neither split says when a sound model is done."""
+    from checker.demo import training  # torch is loaded only where a model is trained
+
+    members, _, others = (
+        [one.record(i).tokens[:LENGTH] for i in range(len(one))] for one in records
+    )
+    training.train(
+        members,
+        vocabulary_size=len(ids),
+        bos_id=ids[SPECIALS["bos"]],
+        eos_id=ids[SPECIALS["eos"]],
+        pad_id=ids[SPECIALS["pad"]],
+        context_length=LENGTH,
+        out=out,
+        seed=0,
+        # Synthea's records are much alike: only at a far lower loss are they known by heart
+        recipe=training.SOUND
+        if model == "sound"
+        else replace(training.OVERTRAINED, target_loss=0.1, max_epochs=80),
+        validation=others[:VALIDATED] if model == "sound" else (),
+    )
 
 
 def _population(taught: Sequence[TokenizedRecords], *, size: int) -> dict[str, Any]:
@@ -243,13 +284,14 @@ def deciding(name: str, folder: Path) -> Path:
     return path
 
 
-def audits(base: Path, split: str, *, mapped: bool) -> list[Outcome]:
+def audits(base: Path, split: str, *, mapped: bool, model: Model = "table") -> list[Outcome]:
     """Audit one split whole, and judge it by both policies.
 
     Args:
         base: a copy of the data, with the dictionary where it is declared.
         split: "shipped", or "PATIENTS-NUMBER".
         mapped: the dictionary is declared.
+        model: that is audited.
     """
     began = time.process_time()
     size, _, number = split.partition("-")
@@ -258,20 +300,17 @@ def audits(base: Path, split: str, *, mapped: bool) -> list[Outcome]:
         shutil.copytree(base, folder / "cohort")
         shipped = split == "shipped"
         deal(folder / "cohort", patients=None if shipped else int(size), number=int(number or 0))
-        target = load_target(write_audit(folder, mapped=mapped))
+        target = load_target(write_audit(folder, mapped=mapped, model=model))
         planned = plan(load_policy(deciding(STRICT, folder)), target)
         loose = load_policy(deciding(LOOSE, folder))
         reports = [audit(planned, out=folder / "run"), judge(folder / "run", policy=loose)]
         plans = [planned.plan, plan(loose, target).plan]
     took = round(time.process_time() - began, 1)
-    return [
-        _outcome(split, mapped, *both, seconds=took) for both in zip(plans, reports, strict=True)
-    ]
+    found = [_outcome(split, mapped, *both) for both in zip(plans, reports, strict=True)]
+    return [replace(one, seconds=took, model=model) for one in found]
 
 
-def _outcome(
-    split: str, mapped: bool, planned: AuditPlan, report: Report, *, seconds: float
-) -> Outcome:
+def _outcome(split: str, mapped: bool, planned: AuditPlan, report: Report) -> Outcome:
     cells = {cell.id: cell for cell in planned.cells if blocks(cell)}
     hopeless = tuple(name for name, cell in cells.items() if not can_pass_with(planned, cell))
     stopped = tuple(
@@ -292,7 +331,7 @@ def _outcome(
         stopped=stopped,
         aside=planned.data.set_aside,
         failed=tuple(check.name for check in report.admissibility if check.holds is not True),
-        seconds=seconds,
+        seconds=0.0,
     )
 
 
@@ -309,13 +348,14 @@ def measure(
     splits: Iterable[str],
     *,
     mapped: bool,
+    model: Model = "table",
     keep: Path | None = None,
     seconds: float = float("inf"),
 ) -> list[Outcome]:
     """Audit what is left of some splits, and return all that is known of them."""
     offer_simulated_backend()
     end = time.monotonic() + seconds
-    found = [one for one in read(keep) if one.mapped == mapped]
+    found = [one for one in read(keep) if (one.mapped, one.model) == (mapped, model)]
     done = {one.split for one in found}
     with tempfile.TemporaryDirectory() as written:
         base = Path(written) / "base"
@@ -327,7 +367,7 @@ def measure(
                 continue
             if time.monotonic() >= end:
                 break
-            new = audits(base, split, mapped=mapped)
+            new = audits(base, split, mapped=mapped, model=model)
             found += new
             if keep is not None:
                 with keep.open("a", encoding="utf-8") as file:
@@ -386,13 +426,16 @@ def main() -> None:
     parser.add_argument("--sizes", type=int, nargs="+", default=list(SIZES))
     parser.add_argument("--lots", type=int, default=LOTS)
     parser.add_argument("--map", action="store_true", help="declare the owner's dictionary")
+    parser.add_argument("--trained", choices=("sound", "overtrained"), default="table")
+    parser.add_argument("--shipped", action="store_true", help="the shipped split alone")
     parser.add_argument("--keep", type=Path, help="a file to go on from")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="of this turn")
     asked = parser.parse_args()
     found = measure(
         asked.data,
-        names(asked.sizes, lots=asked.lots),
+        names(lots=0) if asked.shipped else names(asked.sizes, lots=asked.lots),
         mapped=asked.map,
+        model=asked.trained,
         keep=asked.keep,
         seconds=60 * asked.minutes,
     )
