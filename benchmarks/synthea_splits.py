@@ -47,6 +47,7 @@ from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import TokenizedRecords, Tokenizer, load_vocabulary
 from checker.report.model import Report
+from checker.run.foreseen import foreseen
 from checker.testing import offer_simulated_backend
 from checker.testing.simulated import write_simulated
 from checker.testing.toy_targets import write_sample
@@ -304,7 +305,7 @@ def audits(base: Path, split: str, *, mapped: bool, model: Model = "table") -> l
         planned = plan(load_policy(deciding(STRICT, folder)), target)
         loose = load_policy(deciding(LOOSE, folder))
         reports = [audit(planned, out=folder / "run"), judge(folder / "run", policy=loose)]
-        plans = [planned.plan, plan(loose, target).plan]
+        plans = [foreseen(planned.audit), foreseen(plan(loose, target).audit)]
     took = round(time.process_time() - began, 1)
     found = [_outcome(split, mapped, *both) for both in zip(plans, reports, strict=True)]
     return [replace(one, seconds=took, model=model) for one in found]
