@@ -16,9 +16,9 @@ plans announced, cell by cell.
 With `--keep` it goes on where it stopped; `--minutes` bounds one turn. `--lots 2000` draws so many
 lots by the plan's own function and asks no model, for what it would tell is known.
 
-`--sizes 3000 5000 10000` audits cohorts of so many patients in turn, with two attacks on membership
-beside (by the loss, and the learned one), and counts releases: where nothing is told as many as the
-plans announced, and at twice the limit none.
+`--sizes 3000 5000 10000` audits cohorts of so many patients in turn, with an attack on membership
+beside (by the loss), and counts releases: where nothing is told as many as the plans announced, and
+at twice the limit none.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ import argparse
 import itertools
 import json
 import math
+import shutil
 import tempfile
 import time
 from collections import Counter
@@ -37,6 +38,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import meds
 import numpy as np
 import yaml
 
@@ -48,8 +50,10 @@ from checker.evidence import EvidenceStore, tables_by_job
 from checker.planning.drawn import lot_order
 from checker.planning.needs import FEWEST
 from checker.planning.workload import Workload
+from checker.policy.documents import DataSpec, TokenizationSpec
+from checker.records.cohort import load_cohort
 from checker.records.duplicates import record_digests
-from checker.records.tokenization import KIND_STATIC
+from checker.records.tokenization import KIND_STATIC, Tokenizer, load_vocabulary
 from checker.resources import resource
 from checker.run.cohort_jobs import promised_by_prompts
 from checker.run.prepare import prepare
@@ -69,8 +73,8 @@ POOLED = ("hiv", "substance-use")
 RELEASE = "release"
 """Stands for the whole policy among the cells."""
 
-AUROC = 0.55
-"""Limit of both attacks on membership where releases are counted, so near that chance decides."""
+AUROC = 0.53
+"""Limit of the attack on membership where releases are counted, so near that chance decides."""
 
 KNOWN = 12
 """Tokens after which the model recites a record to its end, of nobody else by then."""
@@ -139,24 +143,55 @@ def world(setup: Setup, truth: Truth) -> Path:
     kept = tempfile.TemporaryDirectory()  # deleted when the process ends
     _WORLDS.append(kept)
     folder = Path(kept.name)
+    shutil.copytree(_patients(setup), folder / "cohort")
+    write_models(folder, seed=0)
+    target = yaml.safe_load((folder / "sound.yaml").read_text())
+    target["spec"]["data"] = {"path": "cohort", "assignment": "other"}
+    (folder / "other.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
+    model = json.loads((folder / "sound.json").read_text())
+    if setup.attacked:  # how often tokens occur among everybody: of members alone it is memory
+        model["unigram"] = _of_everybody(folder)
+    policy = _policy(folder, seed=0, setup=setup, patients="all")
+    recited = _recited(policy, folder / "other.yaml", share=setup.limit * TIMES[truth])
+    model["memorized"] = [one.model_dump(mode="json", by_alias=True) for one in recited]
+    (folder / "sound.json").write_text(json.dumps(model))
+    return folder
+
+
+@cache
+def _patients(setup: Setup) -> Path:
+    """Write patients, whatever is told of them; returns the folder."""
+    kept = tempfile.TemporaryDirectory()
+    _WORLDS.append(kept)
+    folder = Path(kept.name) / "cohort"
     write_cohort(
-        folder / "cohort",
+        folder,
         seed=setup.seed,
         members=setup.patients,
         nonmembers=setup.patients,
         tuning=0,
         positives=setup.positives,
     )
-    write_models(folder, seed=0)
-    target = yaml.safe_load((folder / "sound.yaml").read_text())
-    target["spec"]["data"] = {"path": "cohort", "assignment": "other"}
-    (folder / "other.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
-    model = json.loads((folder / "sound.json").read_text())
-    policy = _policy(folder, seed=0, setup=setup, patients="all")
-    recited = _recited(policy, folder / "other.yaml", share=setup.limit * TIMES[truth])
-    model["memorized"] = [one.model_dump(mode="json", by_alias=True) for one in recited]
-    (folder / "sound.json").write_text(json.dumps(model))
     return folder
+
+
+def _of_everybody(folder: Path) -> list[float]:
+    """Return how often each token occurs among members and nonmembers."""
+    target = yaml.safe_load((folder / "other.yaml").read_text())["spec"]
+    cohort = load_cohort(
+        DataSpec(path="cohort", members=meds.train_split, nonmembers=meds.held_out_split),
+        base=folder,
+    )
+    tokenizer = Tokenizer(
+        TokenizationSpec.model_validate(target["tokenization"]),
+        vocabulary=load_vocabulary(folder / "vocab.json"),
+        base=folder,
+    )
+    records = [tokenizer.encode(own, cohort.codes) for own in (cohort.members, cohort.nonmembers)]
+    tokens = np.concatenate([own.tokens for own in records])
+    counts = np.bincount(tokens, minlength=len(tokenizer.vocabulary.ids)) + 0.01
+    counts[tokens[0]] = 0.01  # BOS starts records and never follows
+    return (counts / counts.sum()).tolist()
 
 
 def _recited(policy: Path, target: Path, *, share: float) -> Iterator[MemorizedRecord]:
@@ -204,7 +239,6 @@ def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
     if setup.attacked:
         attacked = known["membership"] | {"limits": {"record": {"fail": AUROC}}}
         spec["controls"]["loss"] = attacked | {"params": {"score": "loss"}}
-        spec["controls"]["learned"] = attacked
     path = folder / f"policy-{patients}-{seed}.yaml"
     path.write_text(yaml.safe_dump(policy, sort_keys=False))
     return path

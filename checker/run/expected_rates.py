@@ -132,10 +132,13 @@ class _Named:
         )
         if not len(q):
             return None
-        told, mean = float((q > float(params["threshold"])).mean()), float(q.mean())
+        mean, varies = float(q.mean()), float(q.var() + noise.mean())
         coin = mean * (1 - mean)
-        varies = float(q.var() + noise.mean())
-        return ExpectedRate(mean=mean, told=told, spread=min(varies / coin, 1.0) if coin else 0.0)
+        return ExpectedRate(
+            mean=mean,
+            told=float((q > float(params["threshold"])).mean()),
+            spread=min(varies / coin, 1.0) if coin else 0.0,
+        )
 
     def _of_labels(
         self, cell: Cell, labels: LabelSet, horizon: int, temperature: float, top_p: float
@@ -167,7 +170,7 @@ class _Named:
 
     def _watch(self, cell: Cell, labels: LabelSet, holds: int) -> list[int]:
         if not labels.recipe.parts:
-            return labels.recipe.watch.tolist()
+            return [int(token) for token in labels.recipe.watch]
         assert cell.attribute_class is not None
         parts = self._plan.classes[cell.attribute_class].parts
         return pool_watch({name: parts[name] for name in labels.recipe.parts}, holds)

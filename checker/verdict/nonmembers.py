@@ -161,16 +161,15 @@ def _unlike_spare(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissib
         text = f"{found}, which is no proof after correction for {len(compared)} scores."
         return AdmissibilityCheck(SPARE, title, True, text, limit=0.5, evidence=names)
     found = f"{found}, also after correction for {len(compared)} scores."
-    tables = plan.job(SPARE_TABLES)
-    unlike = None if tables is None else evidence.get(tables.digest)
+    beside = plan.job(SPARE_TABLES)
+    unlike = None if beside is None else evidence.get(beside.digest)
     differ = None if unlike is None else spare_difference(unlike)
-    if differ is not None and (differ.auroc > 0.5) == (told.auroc > 0.5):
-        assert tables is not None
+    if beside is not None and differ is not None and (differ.auroc > 0.5) == (told.auroc > 0.5):
         text = (
             f"{found} {differ.found} So they are other kinds of patients, and nobody can say what"
             " the model knows of them."
         )
-        names = (*names, tables.digest)
+        names = (*names, beside.digest)
         return AdmissibilityCheck(UNLIKE, title, False, text, limit=0.5, evidence=names)
     which = (
         "Nonmembers look more like patients that it was trained on"
