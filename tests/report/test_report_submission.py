@@ -80,6 +80,11 @@ def test_it_stands_in_every_report_of_the_run_and_verify_finds_it(run: Path) -> 
     assert phigate("report", run, "--audience", "internal", "--format", "html,json")[0] == 0
     code, out = phigate("report", run, "--submission", written(run), "--format", "markdown")
     assert code == 0, out
+    internal = run / "internal"
+    assert f"wrote {run / 'report.md'}" in out
+    assert f"brought up to date, for it lay there: {internal / 'report.html'}" in out
+    assert f"wrote {internal}" not in out
+    assert not (internal / "report.md").exists()  # nobody asked for it
     for page in (run / "report.html", run / "internal" / "report.html"):
         words = page.read_text()
         assert "MR-2026-014, version 1.0" in words
