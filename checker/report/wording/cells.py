@@ -230,7 +230,10 @@ def next_step(cell: CellReport) -> str | None:
     open_by_numbers = cell.reason in SHORTAGES or cell.reason == UNDECIDED
     if cell.verdict == "inconclusive" and open_by_numbers and (likely := cell.needs.likely):
         # that hangs on the policy alone, and says nothing of who is there
-        advice = f"{advice} A pass is likely from {grouped(likely)} in each split on."
+        advice = (
+            f"{advice} A model that leaks nothing likely passes from {grouped(likely)} in each"
+            " split on; one that leaks a little takes more."
+        )
     return advice or None
 
 
