@@ -125,9 +125,11 @@ class TerminalProgress:
 
     def _advance(self, job: Job, tokens: int) -> None:
         assert self.total is not None
-        self.done_in[job.digest] += tokens
-        self.tokens_done += tokens
-        self.bars.advance(self.total, tokens)
+        # a server that is asked again does some of it twice, and no job is more than whole
+        counted = min(tokens, max(job.all_tokens - self.done_in[job.digest], 0))
+        self.done_in[job.digest] += counted
+        self.tokens_done += counted
+        self.bars.advance(self.total, counted)
 
     def done(self, job: Job) -> None:
         """Finish a job: rollouts that ended early leave tokens that need no work."""
