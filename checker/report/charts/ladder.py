@@ -34,15 +34,17 @@ class _Room(NamedTuple):
         row: inches that a test is high.
         letters: of a line.
         lines: at most.
+        size: of the letters, in points.
     """
 
     inches: float
     row: float
     letters: int
     lines: int
+    size: float
 
 
-_SHORT, _LONG = _Room(2.0, 0.25, 30, 1), _Room(2.6, 0.29, 40, 2)
+_SHORT, _LONG = _Room(2.0, 0.25, 30, 1, 8.5), _Room(2.6, 0.3, 42, 2, 7.7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,10 +148,10 @@ def _ends(cells: list[CellReport]) -> tuple[float, float]:
 
 def _name(axes: Axes, place: float, rung: _Rung, room: _Room) -> None:
     is_class = rung.cell is None
-    letters, most = (110, 1) if is_class else (room.letters, room.lines)
+    letters, most, size = (110, 1, 8.5) if is_class else (room.letters, room.lines, room.size)
     lines = wrapped(rung.title, letters, most=most)
-    aside = -72 * room.inches + (4 if is_class else 12), 5.1 * (len(lines) - 1)
-    write(axes, lines, (0, place), within=("axes fraction", "data"), aside=aside, size=8.5,
+    aside = -72 * room.inches + (4 if is_class else 12), 0.6 * size * (len(lines) - 1)
+    write(axes, lines, (0, place), within=("axes fraction", "data"), aside=aside, size=size,
           weight="bold" if is_class else "normal",
           colour=INK if is_class or (rung.cell and rung.cell.gating) else MUTED)  # fmt: skip
 
