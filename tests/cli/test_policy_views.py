@@ -140,14 +140,29 @@ def test_a_search_that_leads_nowhere_says_so(phigate: Command) -> None:
         ("appendicitis", everywhere),
         ("depresion", "did you mean 'depression'?"),
         ("ODC", everywhere),  # as short as that, everything resembles something
+        ("suicde", "did you mean 'suicid'?"),
+        ("sickel cell", "did you mean 'sickle cell'?"),
+        ("hiv positive", "'hiv' alone leads to hiv, sti-non-hiv"),
+        # other diseases, however much their names resemble one's
+        ("arthritis", everywhere),
+        ("hypotension", everywhere),
+        ("angina", everywhere),
     ):
-        outcome = phigate("classes", "find", sought)
+        outcome = phigate("classes", "find", *sought.split())
         assert outcome.code == 2
         assert f"no class answers to '{sought}'" in outcome.err
         assert hint in outcome.err
     assert phigate("classes", "find", "--", "...").code == 2
     # all words have to be there: half an answer would send a reader to the wrong class
     assert phigate("classes", "find", "alcohol", "schizophrenia").code == 2
+
+
+def test_what_is_only_mentioned_is_said_to_be(phigate: Command) -> None:
+    said = "No class is about this"
+    assert said in phigate("classes", "find", "diabetes").out
+    assert said not in phigate("classes", "find", "schizophrenia").out
+    # a synonym of several words is no beginning of others
+    assert "pre-term labor" not in phigate("classes", "find", "prep").out
 
 
 def test_classes_of_a_policy_are_searched_too(phigate: Command, tmp_path: Path) -> None:

@@ -368,6 +368,25 @@ def test_a_stranger_that_lacks_what_a_new_one_needs_is_one_problem(
     assert problem.message == f"nothing that this policy extends has {sentence}"
 
 
+def test_a_misspelt_extends_is_one_problem(tmp_path: Path) -> None:
+    """Nothing is missing but what would be inherited."""
+    path = tmp_path / "ward.yaml"
+    text = (
+        "apiVersion: phigate/v1\nkind: LeakagePolicy\nmetadata: {name: w, version: '1'}\nspec:\n"
+        "  extendz: [{ref: baseline-gated@2}]\n  waivers: {maxDuration: P90D}\n"
+    )
+    path.write_text(text)
+    with pytest.raises(DocumentError) as caught:
+        load_policy(path)
+    (problem,) = caught.value.problems
+    assert problem.message == "unknown key 'extendz'; did you mean 'extends'?"
+    # what is wrong besides is still told
+    path.write_text(text.replace("maxDuration: P90D", "maxDuration: soon"))
+    with pytest.raises(DocumentError) as caught:
+        load_policy(path)
+    assert len(caught.value.problems) == 2
+
+
 # --- which file a reference leads to ------------------------------------------------------------
 
 
