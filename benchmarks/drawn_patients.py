@@ -191,7 +191,8 @@ def _of_everybody(folder: Path) -> list[float]:
     tokens = np.concatenate([own.tokens for own in records])
     counts = np.bincount(tokens, minlength=len(tokenizer.vocabulary.ids)) + 0.01
     counts[tokens[0]] = 0.01  # BOS starts records and never follows
-    return (counts / counts.sum()).tolist()
+    shares: list[float] = (counts / counts.sum()).tolist()
+    return shares
 
 
 def _recited(policy: Path, target: Path, *, share: float) -> Iterator[MemorizedRecord]:
