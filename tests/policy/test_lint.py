@@ -66,7 +66,7 @@ def test_a_sound_policy_is_not_warned_of() -> None:
 
 
 @pytest.mark.parametrize("limit", ["0.89", "0.9", "1.0"])
-def test_a_limit_that_hardly_any_model_exceeds_is_warned_of(limit: str) -> None:
+def test_a_limit_that_next_to_nothing_exceeds_is_warned_of(limit: str) -> None:
     found = warned(changed("broker: {fail: 0.01}", f"broker: {{fail: {limit}}}"))
     told = [message for _, _, message in found if "hardly stops a model" in message]
     assert len(told) == (limit != "0.89")

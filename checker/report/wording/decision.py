@@ -160,8 +160,8 @@ def least_words(tests: Sequence[DecidingTest]) -> str | None:
     if not any("estimate" in cell.withheld for cell in failed):
         return None
     return (
-        'Where it says "over" or "times the limit", it may be far more; the exact number is'
-        " withheld here and stands in the internal report."
+        "“Over” and “at least” may be far more: the numbers would tell of single patients. The"
+        " internal report has them."
     )
 
 
