@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import io
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +9,12 @@ import numpy as np
 import pytest
 import yaml
 from auditing import audit, phigate
-from rich.console import Console
 from scipy import sparse
 from small_world import CODES, World, write_world
 
-from checker.cli.plan_table import print_plan
 from checker.errors import ExitCode
 from checker.planning import AuditPlan, Cell
 from checker.planning.cells import expected_in
-from checker.planning.model import SpareDifference
 from checker.planning.remedies import remedy, undecided
 from checker.run.expected_rates import _told, with_expected_rates
 from checker.run.foreseen import foreseen
@@ -171,13 +167,6 @@ def test_remedies_and_release_are_of_what_is_expected(world: World, target: Path
     told = " ".join(said.split())
     assert "a bigram table (which token follows which) would already name the class:" in told
     assert "told/holder/all 100% (the policy assumes 2%)" in told
-    assert "spare patients" not in told
-    found = "Without any model, which token follows which tells them apart too (AUROC 0.612)."
-    differ = SpareDifference(auroc=0.612, deviations=9.0, found=found)
-    shown = io.StringIO()
-    print_plan(plan.model_copy(update={"spare_difference": differ}), Console(file=shown, width=200))
-    told = " ".join(shown.getvalue().split())
-    assert f"nonmembers from spare patients (data.spare). {found}" in told
 
 
 def test_less_than_the_policy_assumes_changes_nothing(
