@@ -186,7 +186,8 @@ def _print_power(
             told(_shortened(point.stopped_by)),
         )
     console.print("Cohorts like this one, by size: cells that decide, and the chance that a model")
-    console.print("that leaks nothing, rightly described, is released, and one at twice a limit.")
+    console.print("that leaks nothing, rightly described, is released, and one at twice a limit,")
+    console.print("by that base rate.")
     console.print(cohorts)
 
 
