@@ -165,8 +165,8 @@ def test_remedies_and_release_are_of_what_is_expected(world: World, target: Path
     code, said = phigate("plan", policy(world, 0.06), target)
     assert code == ExitCode.PASS
     told = " ".join(said.split())
-    assert "a table of which token follows which names it for mean/holder/all 7" in told
-    assert "told/holder/all 100%, where the policy assumes 2%" in told
+    assert "a bigram table (which token follows which) would already name the class:" in told
+    assert "told/holder/all 100% (the policy assumes 2%)" in told
 
 
 def test_less_than_the_policy_assumes_changes_nothing(
