@@ -24,7 +24,7 @@ from checker.demo.training import OVERTRAINED, train
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
 from checker.planning.checks import check_powers
-from checker.planning.nonmembers import SPARE
+from checker.planning.nonmembers import SPARE, SPARE_TABLES, TABLES
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
@@ -35,7 +35,7 @@ from checker.stats.false_alarms import NONMEMBERS
 from checker.testing.simulated import MemorizedRecord
 from checker.testing.toy_targets import SPECIALS, TOKENIZATION
 from checker.verdict import judge
-from checker.verdict.nonmembers import REASON, UNLIKE
+from checker.verdict.nonmembers import REASON, UNLIKE, nonmember_checks
 
 ATTACKERS = {
     "holder": {
@@ -186,6 +186,26 @@ def test_what_tables_find_excuses_nobody_whom_the_model_knows_the_other_way(apar
         "Spare patients look more like patients that it was trained on."
     )
     assert not any(found.cell(name)["verdict"] == "pass" for name in ON_SPLIT)
+
+
+@pytest.mark.parametrize(("apart", "reason"), [(0.9, SPARE), (3.0, UNLIKE)])
+def test_a_small_difference_without_a_model_excuses_no_large_one_with_it(
+    faint: Audit, apart: float, reason: str
+) -> None:
+    """Faint memory tells them with AUROC 1; tables, made here, with 0.73 or with 0.98."""
+    run = load_run(faint.run)
+    evidence = {e.job: pq.read_table(faint.run / e.file) for e in run.manifest.entries}
+    spare, rng = np.repeat([False, True], [N, SPARES]), np.random.default_rng(3)
+    scores = rng.normal(np.where(spare, 0.0, apart))
+    job = run.plan.job(SPARE_TABLES)
+    assert job is not None
+    for side in (1, -1):  # on the other side nothing is excused
+        evidence[job.digest] = pa.table({"spare": spare, **dict.fromkeys(TABLES, side * scores)})
+        found = nonmember_checks(run.plan, evidence)[1]
+        assert found.holds is False
+        assert found.name == (reason if side == 1 else SPARE), found.explanation
+        less = "That is less than the model tells. Nonmembers look more like patients"
+        assert (less in found.explanation) == (side == 1 and reason == SPARE)
 
 
 def test_spare_patients_by_the_same_lot_are_announced_as_what_they_are(sound: Audit) -> None:
