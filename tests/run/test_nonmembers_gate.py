@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import shutil
 from dataclasses import replace
 from datetime import datetime
@@ -166,14 +167,15 @@ def test_spare_patients_of_another_kind_are_called_that(apart: World) -> None:
         assert found.cell(name)["boundSide"] == "within"
         assert (found.cell(name)["verdict"], found.cell(name)["reason"]) == ("inconclusive", UNLIKE)
     assert phigate("verify", found.run)[0] == ExitCode.PASS
-    # the plan knows it before, and says what to do; without them the model is released
+    # the plan knows it before, and says what to do
     policy = next(apart.folder.glob("*-policy.yaml"))
     code, out = phigate("plan", policy, apart.target("sound", spare="tuning"))
     assert code == ExitCode.PASS
     said = " ".join(out.split())
-    assert "or leave data.spare out" in said
+    assert "without comparable ones nothing shows that the model does not know" in said
     assert "least 0%, which is underpowered" in said
-    assert audited(apart, "alone").code == ExitCode.PASS
+    # undeclared, faint memory of both splits passes: that is no advice
+    assert not re.search(r"(leave|drop|remove|without) [^.:]*data\.spare", said), said
 
 
 def test_what_tables_find_excuses_nobody_whom_the_model_knows_the_other_way(apart: World) -> None:
