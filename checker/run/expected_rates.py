@@ -36,7 +36,7 @@ MOST_TOKENS: Final = 1_000_000
 
 
 def with_expected_rates(audit: CompiledAudit, plan: AuditPlan) -> AuditPlan:
-    """Return a plan whose tests of a class expect what tables say, where that is more than assumed.
+    """Return a plan whose tests of a class expect what tables say, where that leaves less chance.
 
     Args:
         audit: with its patients.

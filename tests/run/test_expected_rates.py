@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 import yaml
 from auditing import audit, phigate
+from rich.console import Console
 from scipy import sparse
 from small_world import CODES, World, write_world
 
+from checker.cli.plan_table import _print_varying
 from checker.errors import ExitCode
 from checker.planning import AuditPlan, Cell
-from checker.planning.cells import expected_in
+from checker.planning.cells import expected_in, power_in
+from checker.planning.model import ExpectedRate
 from checker.planning.remedies import remedy, undecided
-from checker.run.expected_rates import _told, with_expected_rates
+from checker.run.expected_rates import _told
 from checker.run.foreseen import foreseen
 from checker.run.prepare import Prepared, prepare
 from checker.stats.betting import _reach_and_spread
@@ -165,19 +169,36 @@ def test_remedies_and_release_are_of_what_is_expected(world: World, target: Path
     code, said = phigate("plan", policy(world, 0.06), target)
     assert code == ExitCode.PASS
     told = " ".join(said.split())
-    assert "a table of which token follows which names it for mean/holder/all 7" in told
-    assert "told/holder/all 100%, where the policy assumes 2%" in told
+    # of whom all are told nobody more can be: what the policy assumes leaves the smaller chance
+    assert "told/holder/all 100%" not in told
+    assert "mean/holder/all 7" in told
+    assert "assumes 2%" in told
 
 
-def test_less_than_the_policy_assumes_changes_nothing(
-    world: World, target: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize(
+    ("rate", "taken"),
+    [
+        (ExpectedRate(mean=0.019, told=0.02, spread=0.95), True),  # all or nothing
+        (ExpectedRate(mean=0.019, told=0.02, spread=0.05), False),
+        (ExpectedRate(mean=0.03, told=0.02, spread=0.0), False),  # higher, and nobody varies
+        (ExpectedRate(mean=0.05, told=0.02, spread=0.1), True),
+    ],
+)
+def test_a_plan_announces_the_smaller_chance_of_both(
+    world: World, target: Path, rate: ExpectedRate, taken: bool
 ) -> None:
-    document = yaml.safe_load(policy(world, 0.06).read_text())
-    document["spec"]["parameters"] = {"expectedBaseRate": 0.95}
-    path = world.folder / "much.yaml"
-    path.write_text(yaml.safe_dump(document))
-    prepared = prepare(path, target)
-    plan = with_expected_rates(prepared.audit, prepared.plan)
+    plan = prepare(policy(world, 0.06), target).plan
     (mean,) = (cell for cell in plan.cells if cell.control == "mean")
-    assert expected_in(plan, mean)[1] == 0.95
-    assert mean.power == next(c for c in prepared.plan.cells if c.control == "mean").power
+    known = plan.model_copy(update={"expected_rates": {mean.id: rate}})
+    assumed = plan.policy.document.spec.parameters.expected_base_rate
+    metric, base_rate = expected_in(known, mean)
+    assert base_rate == (rate.mean if taken else assumed)
+    assert getattr(metric.family, "spread", None) == (rate.spread if taken else None)
+    found, before = (power_in(one, mean, mean.sample).pass_probability for one in (known, plan))
+    assert found is not None
+    assert before is not None
+    assert found < before - 0.02 if taken else found == before
+    screen = Console(file=StringIO(), width=200)
+    _print_varying(known, screen)
+    said = "the chances of mean/holder/all are of that" in screen.file.getvalue()  # type: ignore[attr-defined]
+    assert said == (taken and rate.mean < assumed)
