@@ -107,7 +107,9 @@ class _Named:
     def __init__(self, audit: CompiledAudit, plan: AuditPlan) -> None:
         self._work, self._plan = audit.workload, plan
         self._tables: dict[tuple[bool, float, float], sparse.csr_array] = {}
-        self._known: dict[tuple[str, int, float, float, int], list[tuple[Floats, Floats]]] = {}
+        self._known: dict[
+            tuple[str, int, float, float, bool, int], list[tuple[Floats, Floats]]
+        ] = {}
 
     def of_cell(self, cell: Cell) -> ExpectedRate | None:
         """Return what is expected of a cell's patients; None where nobody has the class."""
@@ -115,10 +117,10 @@ class _Named:
         params = cell.params
         shape = int(params["horizonTokens"]), float(params["temperature"]), float(params["topP"])
         estimated = self._estimated(cell)
-        key = cell.labels, *shape, estimated
+        asked = estimated or int(params["samples"])
+        key = cell.labels, *shape, estimated > 0, asked
         if key not in self._known:
             told = self._of_labels(cell, self._work.labels[cell.labels], *shape)
-            asked = estimated or int(params["samples"])
             self._known[key] = [
                 (q, one.noise(asked)[at] if estimated else q * (1 - q) / asked)
                 for one, at, q in told

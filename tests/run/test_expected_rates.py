@@ -20,7 +20,7 @@ from checker.planning import AuditPlan, Cell
 from checker.planning.cells import expected_in, power_in
 from checker.planning.model import ExpectedRate
 from checker.planning.remedies import remedy, undecided
-from checker.run.expected_rates import _told
+from checker.run.expected_rates import _Named, _told
 from checker.run.foreseen import foreseen
 from checker.run.prepare import Prepared, prepare
 from checker.stats.betting import _reach_and_spread
@@ -173,6 +173,28 @@ def test_remedies_and_release_are_of_what_is_expected(world: World, target: Path
     assert "told/holder/all 100%" not in told
     assert "mean/holder/all 7" in told
     assert "assumes 2%" in told
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_fewer_continuations_vary_more_whichever_cell_is_asked_first(
+    world: World, target: Path, counted: bool
+) -> None:
+    prepared = prepare(policy(world, 0.06), target)
+    known = prepared.plan.target
+    told = [one for one in known.capabilities if not counted or one != "masses"]
+    plan = prepared.plan.model_copy(
+        update={"target": known.model_copy(update={"capabilities": told})}
+    )
+    (many,) = (cell for cell in plan.cells if cell.control == "mean")
+    few = many.model_copy(update={"params": many.params | {"samples": 2}})
+    spreads = []
+    for order in ((many, few), (few, many)):
+        named = _Named(prepared.audit, plan)
+        found = {cell.params["samples"]: named.of_cell(cell) for cell in order}
+        assert None not in found.values()
+        spreads.append([found[samples].spread for samples in (20, 2)])  # type: ignore[union-attr]
+    assert spreads[0] == spreads[1]
+    assert spreads[0][1] > spreads[0][0]
 
 
 @pytest.mark.parametrize(
