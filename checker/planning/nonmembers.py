@@ -100,6 +100,8 @@ def _spare_tables(builder: PlanBuilder) -> dict[str, Any]:
             "patients": SPARE_PATIENTS,
             "k": MIN_K,
             "window": builder.window,
+            # tables leave something for every id of the model, also for one that is no token
+            "ids": builder.descriptions["target"].vocabulary_size,
         },
         "runs_on": "cohort",
     }

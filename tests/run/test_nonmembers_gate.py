@@ -30,7 +30,7 @@ from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.run.prepare import prepare
-from checker.run.spare_patients import with_spare_difference
+from checker.run.spare_patients import _tables, with_spare_difference
 from checker.run.stored import load_run
 from checker.stats.false_alarms import NONMEMBERS
 from checker.testing.simulated import MemorizedRecord
@@ -188,6 +188,20 @@ def test_what_tables_find_excuses_nobody_whom_the_model_knows_the_other_way(apar
         "Spare patients look more like patients that it was trained on."
     )
     assert not any(found.cell(name)["verdict"] == "pass" for name in ON_SPLIT)
+
+
+def test_ids_that_are_no_tokens_make_other_tables(sound: Audit, world: World) -> None:
+    padded = {**world.ids, **{f"[UNUSED {number}]": 99 + number for number in range(99)}}
+    unigram = np.concatenate([world.unigram, np.zeros(99)])
+    other = replace(world, ids=padded, unigram=unigram).target("padded", spare=["tuning"])
+    policy = sound.run.parent / "run-sound-policy.yaml"
+    found = [prepare(policy, path) for path in (world.folder / "sound.yaml", other)]
+    digests = {one.plan.target.vocabulary_size: one.plan.job(SPARE_TABLES) for one in found}
+    assert None not in digests.values()
+    few, many = (digests[size] for size in sorted(digests))
+    assert few.digest != many.digest  # type: ignore[union-attr]
+    tables = [_tables(one.audit.workload, size=one.plan.target.vocabulary_size) for one in found]
+    assert not tables[0].equals(tables[1])
 
 
 @pytest.mark.parametrize(("apart", "reason"), [(0.9, SPARE), (3.0, UNLIKE)])
