@@ -21,9 +21,11 @@ from checker.attacks.api import load_attack
 from checker.planning import AuditPlan, CompiledAudit
 from checker.planning.cells import base_rate_cells, power_in
 from checker.planning.classes import pool_watch
+from checker.planning.lots import lot
 from checker.planning.model import Cell, ExpectedRate
 from checker.planning.release import with_prospects
 from checker.planning.workload import LabelSet
+from checker.records.token_tables import TokenTables
 from checker.records.tokenization import TokenizedRecords
 from checker.targets import Sampler
 from checker.targets.sampling import shape_probabilities
@@ -32,7 +34,8 @@ Floats = NDArray[np.float64]
 Tokens = NDArray[np.int64]
 
 MOST_TOKENS: Final = 1_000_000
-"""Of a split, that are counted; more would tell hardly anything more, and cost time."""
+"""Of a split, that are counted, in records drawn by lot; more would tell hardly more, and cost
+time."""
 
 
 def with_expected_rates(audit: CompiledAudit, plan: AuditPlan) -> AuditPlan:
@@ -183,26 +186,36 @@ class _Named:
             records = self._work.members if is_member else self._work.nonmembers
             sampler = Sampler(temperature, top_p, horizon_tokens=1, seed=0)
             self._tables[key] = _followers(
-                records, size=self._plan.target.vocabulary_size, sampler=sampler
+                TokenTables.fitted(
+                    records,
+                    vocabulary_size=self._plan.target.vocabulary_size,
+                    chosen=_counted(records, seed=self._plan.seed),
+                ),
+                sampler=sampler,
             )
         return self._tables[key]
 
 
-def _followers(records: TokenizedRecords, *, size: int, sampler: Sampler) -> sparse.csr_array:
+def _counted(records: TokenizedRecords, *, seed: int) -> Tokens | None:
+    """Return which records are counted, drawn by lot: files may stand by date, or by hospital.
+
+    None where all are.
+    """
+    if len(records.tokens) <= MOST_TOKENS:
+        return None
+    order = lot(records, seed=seed, purpose="tables of tokens")
+    ends = np.cumsum(np.diff(records.offsets)[order])
+    return order[: max(int(np.searchsorted(ends, MOST_TOKENS, side="right")), 1)]
+
+
+def _followers(tables: TokenTables, *, sampler: Sampler) -> sparse.csr_array:
     """Return [V, V] how likely each token follows each other, as a sampler would draw it.
 
     Behind a token that nothing followed nothing is drawn, and what never followed it is not.
     """
-    whole = int(np.searchsorted(records.offsets, MOST_TOKENS, side="right")) - 1
-    end = int(records.offsets[max(whole, 1)]) if len(records) else 0
-    tokens = records.tokens[:end].astype(np.int64)
-    follows = np.ones(len(tokens), dtype=np.bool_)
-    starts = records.offsets[:-1]
-    follows[starts[starts < len(tokens)]] = False
-    at = np.flatnonzero(follows)
-    pairs, counts = np.unique(tokens[at - 1] * size + tokens[at], return_counts=True)
-    before, after = np.divmod(pairs, size)
-    shares = np.empty(len(pairs), dtype=np.float64)
+    size, counts = len(tables.unigram), tables.counts
+    before, after = np.divmod(tables.pairs, size)
+    shares = np.empty(len(counts), dtype=np.float64)
     bounds = np.flatnonzero(np.diff(before, prepend=-1, append=-1))
     for begin, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         row = counts[begin:stop] / counts[begin:stop].sum()

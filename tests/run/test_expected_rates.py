@@ -175,6 +175,22 @@ def test_remedies_and_release_are_of_what_is_expected(world: World, target: Path
     assert "assumes 2%" in told
 
 
+def test_what_is_counted_of_many_is_not_who_stands_first(
+    world: World, target: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever has the class stands before who has not, as after years of better coding."""
+    prepared = prepare(policy(world, 0.06), target)
+    herald, told = world.ids[HERALD], world.ids[TOLD]
+    shares = []
+    for most in (10**6, len(world.members[0]) * N // 2):
+        monkeypatch.setattr("checker.run.expected_rates.MOST_TOKENS", most)
+        table = _Named(prepared.audit, prepared.plan)._table(True, 1.0, 1.0)
+        shares.append(float(table[herald, told]))
+    assert shares[0] == pytest.approx(FOLLOWS)
+    assert shares[1] == pytest.approx(FOLLOWS, abs=0.15)
+    assert shares[1] != shares[0]
+
+
 @pytest.mark.parametrize("counted", [True, False])
 def test_fewer_continuations_vary_more_whichever_cell_is_asked_first(
     world: World, target: Path, counted: bool
