@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import mannwhitneyu
 
 from checker import stats
+from checker.kinds import TABLES
 from checker.planning.cells import metric_of
 from checker.planning.extraction import KIND
 from checker.planning.model import AuditPlan, Job, SpareDifference
@@ -27,7 +28,6 @@ from checker.planning.nonmembers import (
     QUERIES,
     SPARE,
     SPARE_TABLES,
-    TABLES,
     WINDOW,
     extraction_settings,
 )
@@ -202,8 +202,7 @@ def spare_difference(table: pa.Table) -> SpareDifference | None:
     if spare.all() or not spare.any():
         return None
     scores = {
-        words: table[column].to_numpy().astype(np.float64)
-        for column, words in zip(TABLES, _TABLE_WORDS, strict=True)
+        words: table[column].to_numpy().astype(np.float64) for column, words in TABLES.items()
     }
     told = _clearest({words: (score[~spare], score[spare]) for words, score in scores.items()})
     if not told.proven:
@@ -217,14 +216,6 @@ def spare_difference(table: pa.Table) -> SpareDifference | None:
             f" {told.auroc:.3f}, p = {told.p:.2g})."
         ),
     )
-
-
-_TABLE_WORDS: Final = (
-    "how often tokens occur",
-    "how often the rarest tokens of a record occur",
-    "which token follows which",
-    "which rare token follows which",
-)
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,8 +24,9 @@ from checker.demo.cohort import write_cohort
 from checker.demo.training import OVERTRAINED, train
 from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
+from checker.kinds import TABLES
 from checker.planning.checks import check_powers
-from checker.planning.nonmembers import SPARE, SPARE_TABLES, TABLES
+from checker.planning.nonmembers import SPARE, SPARE_TABLES
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
