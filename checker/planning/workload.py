@@ -196,7 +196,7 @@ class Workload:
                 yield number, tokens, first
 
     def pieces_of(self, tokens: Tokens, kind: NDArray[np.int8]) -> list[tuple[Tokens, int]]:
-        """Return the pieces of a record that are scored, `record_windows`, of two tokens or more."""
+        """Return the pieces of a record that are scored: windows of at least two tokens."""
         windows = record_windows(tokens, kind, max_length=self.max_length, window=self.window)
         return [(piece, first) for piece, first in windows if len(piece) > 1]
 
