@@ -17,6 +17,8 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from checker.kinds import TABLES
+
 
 @dataclass(frozen=True, slots=True)
 class ColumnType:
@@ -137,7 +139,7 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
     "comparability": {"score": _NUMBER},
     "spare-tables": {
         "spare": _FLAG,
-        **dict.fromkeys(("unigram", "unigram_min_k", "bigram", "bigram_min_k"), _MEAN),
+        **dict.fromkeys(TABLES, _MEAN),
     },
     "prompt-format": {
         "variant": _TEXT,

@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from checker.kinds import OF_A_DRAW
+from checker.kinds import OF_A_DRAW, TABLES
 
 _CHANGED_AGE = r"^[+-][0-9]{1,3}$"
 _ROUNDING = 1e-9
@@ -200,7 +200,7 @@ def _regurgitation(table: pa.Table) -> Iterator[str]:
 
 
 def _spare_tables(table: pa.Table) -> Iterator[str]:
-    for name in ("unigram", "bigram"):
+    for name in (name for name in TABLES if f"{name}_min_k" in TABLES):
         if (table[f"{name}_min_k"].to_numpy() > table[name].to_numpy() + _ROUNDING).any():
             yield f"the least likely tokens are likelier than all ({name})"
 

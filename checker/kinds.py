@@ -6,8 +6,18 @@ A kind that belongs to one attack stands in the attack's face (`checker.attacks.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Final
 
 from checker.canonical import digest
+
+TABLES: Final = {
+    "unigram": "how often tokens occur",
+    "unigram_min_k": "how often the rarest tokens of a record occur",
+    "bigram": "which token follows which",
+    "bigram_min_k": "which rare token follows which",
+}
+"""Columns of "spare-tables" and what each tells: the mean log-probability of a record's tokens, or
+of the least likely of them, by what occurs among members and by what follows what there."""
 
 SHARED: dict[str, tuple[str, ...]] = {
     # `holds` names the classes of a pool that the patient has; of a draw there is `OF_A_DRAW` too
@@ -40,7 +50,7 @@ SHARED: dict[str, tuple[str, ...]] = {
     "overlap": ("exact", "near", "same_codes", "members", "nonmembers", "compared", "set_aside"),
     "comparability": ("patient", "member", "score"),
     # a row a nonmember or spare patient, without a name
-    "spare-tables": ("spare", "unigram", "unigram_min_k", "bigram", "bigram_min_k"),
+    "spare-tables": ("spare", *TABLES),
     # and, of the declared format alone, the losses of two tables
     "prompt-format": ("patient", "variant", "loss", "unigram", "bigram"),
     "other-descriptions": ("patient", "telling", "tokens", "loss"),

@@ -14,7 +14,7 @@ from checker.cli.depth_table import print_depth
 from checker.cli.proxy_table import print_proxies
 from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
-from checker.planning.cells import expected_in, metric_of
+from checker.planning.cells import expected_in, metric_of, spread_in
 from checker.planning.model import CheckPower, ReleaseChance
 from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.planning.power import prompts_too_long
@@ -59,6 +59,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     _print_cost(plan, console)
     _print_prospects(plan, console)
     _print_expected(plan, console)
+    _print_varying(plan, console)
     _print_remedies(plan, console)
     _print_release(plan, console)
 
@@ -330,6 +331,24 @@ def _print_expected(plan: AuditPlan, console: Console) -> None:
         console.print(
             "Even a model without memory is expected to tell nonmembers from spare patients"
             f" (data.spare). {told(plan.spare_difference.found)}"
+        )
+
+
+def _print_varying(plan: AuditPlan, console: Console) -> None:
+    """Print of which tests tables of tokens tell no more, but of some patients far more."""
+    assumed = plan.policy.document.spec.parameters.expected_base_rate
+    told_so = [
+        told(cell.id)
+        for cell in plan.cells
+        if cell.id in plan.expected_rates
+        and expected_in(plan, cell)[1] <= assumed
+        and spread_in(plan, cell) is not None
+    ]
+    if told_so:
+        console.print(
+            "A table of which token follows which names the class no oftener than the policy"
+            " assumes, but of some patients far more than of others: the chances of"
+            f" {', '.join(told_so)} are of that."
         )
 
 

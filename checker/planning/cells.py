@@ -65,17 +65,21 @@ def planned_power(
 def expected_in(plan: AuditPlan, cell: Cell) -> tuple[Metric, float]:
     """Return a cell's metric and the background rate that its plan expects without memory.
 
-    That is what the policy assumes, or what tables say of these patients where it is more; then the
-    metric varies as it does there.
+    That is what the policy assumes, or what tables say of these patients and how much it varies
+    between them, whichever leaves the smaller chance of a pass.
     """
     metric, told = metric_of(cell), plan.expected_rates.get(cell.id)
     assumed = plan.policy.document.spec.parameters.expected_base_rate
     if told is None:
         return metric, assumed
+    looked = replace(metric, family=metric.family.varying(told.spread))
     rate = told.told if metric.thresholded else told.mean
-    if rate <= assumed:
-        return metric, assumed
-    return replace(metric, family=metric.family.varying(told.spread)), rate
+
+    def chance(one: tuple[Metric, float]) -> tuple[float, float]:
+        power = _power(plan, cell, cell.sample, *one)
+        return power.pass_probability or 0.0, -one[1]
+
+    return min((metric, assumed), (looked, rate), key=chance)
 
 
 def spread_in(plan: AuditPlan, cell: Cell) -> float | None:
@@ -86,7 +90,10 @@ def spread_in(plan: AuditPlan, cell: Cell) -> float | None:
 
 def power_in(plan: AuditPlan, cell: Cell, sample: Sample) -> Power:
     """Return what a cell of a plan could decide with another sample."""
-    metric, base_rate = expected_in(plan, cell)
+    return _power(plan, cell, sample, *expected_in(plan, cell))
+
+
+def _power(plan: AuditPlan, cell: Cell, sample: Sample, metric: Metric, base_rate: float) -> Power:
     return planned_power(
         metric,
         cell.limit,

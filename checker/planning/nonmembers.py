@@ -28,7 +28,8 @@ CHANCE: Final = 0.5
 SPARE: Final = "spare-scores"
 SPARE_TABLES: Final = "spare-tables"
 MIN_K: Final = 20.0
-"""Percent of tokens of the scores by which nonmembers and spare patients are compared."""
+"""Percent of tokens of the scores, and in tables, by which nonmembers and spare patients are
+compared."""
 
 COMPARED: Final = {
     "loss": "loss",
@@ -36,10 +37,6 @@ COMPARED: Final = {
     f"Min-K%++ ({MIN_K:g} %)": score_column("min-k++", MIN_K),
 }
 """These scores, by the column of "scores" and of "spare-scores" that holds each."""
-
-TABLES: Final = ("unigram", "unigram_min_k", "bigram", "bigram_min_k")
-"""Columns of "spare-tables": the mean log-probability of a record by how often its tokens occur
-among members, that of the least likely `MIN_K` percent of them, and both by which follows which."""
 
 
 def extraction_settings(length: int) -> ExtractionSettings:
@@ -100,6 +97,8 @@ def _spare_tables(builder: PlanBuilder) -> dict[str, Any]:
             "patients": SPARE_PATIENTS,
             "k": MIN_K,
             "window": builder.window,
+            # tables leave something for every id of the model, also for one that is no token
+            "ids": builder.descriptions["target"].vocabulary_size,
         },
         "runs_on": "cohort",
     }

@@ -192,15 +192,13 @@ class Workload:
         for number, (is_member, index) in enumerate(patients):
             record = self.split(is_member)
             at = slice(record.offsets[index], record.offsets[index + 1])
-            windows = record_windows(
-                record.tokens[at],
-                record.kind[at],
-                max_length=self.max_length,
-                window=self.window,
-            )
-            for tokens, first in windows:
-                if len(tokens) > 1:
-                    yield number, tokens, first
+            for tokens, first in self.pieces_of(record.tokens[at], record.kind[at]):
+                yield number, tokens, first
+
+    def pieces_of(self, tokens: Tokens, kind: NDArray[np.int8]) -> list[tuple[Tokens, int]]:
+        """Return the pieces of a record that are scored: windows of at least two tokens."""
+        windows = record_windows(tokens, kind, max_length=self.max_length, window=self.window)
+        return [(piece, first) for piece, first in windows if len(piece) > 1]
 
     def subgroups_of(self, is_member: bool, index: int) -> list[str]:
         """Return the names of the slices a patient belongs to, "all" left out."""

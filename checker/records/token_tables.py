@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from checker.records.tokenization import TokenizedRecords
+from checker.records.tokenization.records import slices_of
 
 Floats = NDArray[np.float64]
 
@@ -46,16 +47,27 @@ class TokenTables:
     kinds: NDArray[np.int64]
 
     @classmethod
-    def fitted(cls, records: TokenizedRecords, *, vocabulary_size: int) -> TokenTables:
+    def fitted(
+        cls,
+        records: TokenizedRecords,
+        *,
+        vocabulary_size: int,
+        chosen: NDArray[np.integer] | None = None,
+    ) -> TokenTables:
         """Count what follows what in each record; its first token follows nothing.
 
         Args:
             records: whole records, each from its first token.
             vocabulary_size: V, above every token.
+            chosen: places of the records that count; default: all.
         """
-        tokens = records.tokens.astype(np.int64)
+        tokens, offsets = records.tokens, records.offsets
+        if chosen is not None:
+            at, offsets = slices_of(offsets, chosen)
+            tokens = tokens[at]
+        tokens = tokens.astype(np.int64)
         follows = np.ones(len(tokens), dtype=np.bool_)
-        starts = records.offsets[:-1]
+        starts = offsets[:-1]
         follows[starts[starts < len(tokens)]] = False
         at = np.flatnonzero(follows)
         counts = np.bincount(tokens[at], minlength=vocabulary_size)

@@ -21,9 +21,11 @@ from checker.attacks.api import load_attack
 from checker.planning import AuditPlan, CompiledAudit
 from checker.planning.cells import base_rate_cells, power_in
 from checker.planning.classes import pool_watch
+from checker.planning.lots import lot
 from checker.planning.model import Cell, ExpectedRate
 from checker.planning.release import with_prospects
 from checker.planning.workload import LabelSet
+from checker.records.token_tables import TokenTables
 from checker.records.tokenization import TokenizedRecords
 from checker.targets import Sampler
 from checker.targets.sampling import shape_probabilities
@@ -32,11 +34,12 @@ Floats = NDArray[np.float64]
 Tokens = NDArray[np.int64]
 
 MOST_TOKENS: Final = 1_000_000
-"""Of a split, that are counted; more would tell hardly anything more, and cost time."""
+"""Of a split, that are counted, in records drawn by lot; more would tell hardly more, and cost
+time."""
 
 
 def with_expected_rates(audit: CompiledAudit, plan: AuditPlan) -> AuditPlan:
-    """Return a plan whose tests of a class expect what tables say, where that is more than assumed.
+    """Return a plan whose tests of a class expect what tables say, where that leaves less chance.
 
     Args:
         audit: with its patients.
@@ -107,7 +110,9 @@ class _Named:
     def __init__(self, audit: CompiledAudit, plan: AuditPlan) -> None:
         self._work, self._plan = audit.workload, plan
         self._tables: dict[tuple[bool, float, float], sparse.csr_array] = {}
-        self._known: dict[tuple[str, int, float, float, int], list[tuple[Floats, Floats]]] = {}
+        self._known: dict[
+            tuple[str, int, float, float, bool, int], list[tuple[Floats, Floats]]
+        ] = {}
 
     def of_cell(self, cell: Cell) -> ExpectedRate | None:
         """Return what is expected of a cell's patients; None where nobody has the class."""
@@ -115,10 +120,10 @@ class _Named:
         params = cell.params
         shape = int(params["horizonTokens"]), float(params["temperature"]), float(params["topP"])
         estimated = self._estimated(cell)
-        key = cell.labels, *shape, estimated
+        asked = estimated or int(params["samples"])
+        key = cell.labels, *shape, estimated > 0, asked
         if key not in self._known:
             told = self._of_labels(cell, self._work.labels[cell.labels], *shape)
-            asked = estimated or int(params["samples"])
             self._known[key] = [
                 (q, one.noise(asked)[at] if estimated else q * (1 - q) / asked)
                 for one, at, q in told
@@ -181,26 +186,36 @@ class _Named:
             records = self._work.members if is_member else self._work.nonmembers
             sampler = Sampler(temperature, top_p, horizon_tokens=1, seed=0)
             self._tables[key] = _followers(
-                records, size=self._plan.target.vocabulary_size, sampler=sampler
+                TokenTables.fitted(
+                    records,
+                    vocabulary_size=self._plan.target.vocabulary_size,
+                    chosen=_counted(records, seed=self._plan.seed),
+                ),
+                sampler=sampler,
             )
         return self._tables[key]
 
 
-def _followers(records: TokenizedRecords, *, size: int, sampler: Sampler) -> sparse.csr_array:
+def _counted(records: TokenizedRecords, *, seed: int) -> Tokens | None:
+    """Return which records are counted, drawn by lot: files may stand by date, or by hospital.
+
+    None where all are.
+    """
+    if len(records.tokens) <= MOST_TOKENS:
+        return None
+    order = lot(records, seed=seed, purpose="tables of tokens")
+    ends = np.cumsum(np.diff(records.offsets)[order])
+    return order[: max(int(np.searchsorted(ends, MOST_TOKENS, side="right")), 1)]
+
+
+def _followers(tables: TokenTables, *, sampler: Sampler) -> sparse.csr_array:
     """Return [V, V] how likely each token follows each other, as a sampler would draw it.
 
     Behind a token that nothing followed nothing is drawn, and what never followed it is not.
     """
-    whole = int(np.searchsorted(records.offsets, MOST_TOKENS, side="right")) - 1
-    end = int(records.offsets[max(whole, 1)]) if len(records) else 0
-    tokens = records.tokens[:end].astype(np.int64)
-    follows = np.ones(len(tokens), dtype=np.bool_)
-    starts = records.offsets[:-1]
-    follows[starts[starts < len(tokens)]] = False
-    at = np.flatnonzero(follows)
-    pairs, counts = np.unique(tokens[at - 1] * size + tokens[at], return_counts=True)
-    before, after = np.divmod(pairs, size)
-    shares = np.empty(len(pairs), dtype=np.float64)
+    size, counts = len(tables.unigram), tables.counts
+    before, after = np.divmod(tables.pairs, size)
+    shares = np.empty(len(counts), dtype=np.float64)
     bounds = np.flatnonzero(np.diff(before, prepend=-1, append=-1))
     for begin, stop in zip(bounds[:-1].tolist(), bounds[1:].tolist(), strict=True):
         row = counts[begin:stop] / counts[begin:stop].sum()

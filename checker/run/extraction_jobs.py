@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 
 from checker.planning.reference_patients import reference_tensors
 from checker.planning.task import Task
-from checker.planning.workload import record_windows
 from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
 from checker.records.prompts import prompt_key
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
@@ -96,14 +95,8 @@ def _of_records(task: Task) -> Iterator[_Piece]:
     for number, (is_member, index) in enumerate(workload.scored[task.job.digest]):
         record = workload.split(is_member).record(index)
         told = len(record) - int(len(record) > 1 and record.kind[-1] == KIND_SPECIAL)
-        for tokens, begin in record_windows(
-            record.tokens[:told],
-            record.kind[:told],
-            max_length=workload.max_length,
-            window=workload.window,
-        ):
-            if len(tokens) > 1:
-                yield _Piece(number, tokens, begin)
+        for tokens, begin in workload.pieces_of(record.tokens[:told], record.kind[:told]):
+            yield _Piece(number, tokens, begin)
 
 
 def _behind_cuts(task: Task, length: int) -> Iterator[_Piece]:

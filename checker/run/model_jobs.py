@@ -12,7 +12,6 @@ from numpy.typing import NDArray
 from checker.errors import TargetError
 from checker.kinds import compensator_column, score_column
 from checker.planning.task import Task, sampler_of
-from checker.planning.workload import record_windows
 from checker.records.prompt_format import DECLARED, SEGMENTS, format_variants
 from checker.records.token_tables import TokenTables
 from checker.records.tokenization import TokenizedRecord
@@ -224,13 +223,8 @@ def _scored(task: Task, records: list[TokenizedRecord]) -> tuple[list[int], dict
     """Score records; return which of them have a score, and their columns."""
     pieces: list[tuple[int, Tokens, int]] = []
     for number, record in enumerate(records):
-        windows = record_windows(
-            record.tokens,
-            record.kind,
-            max_length=task.workload.max_length,
-            window=task.workload.window,
-        )
-        pieces += [(number, tokens, first) for tokens, first in windows if len(tokens) > 1]
+        own = task.workload.pieces_of(record.tokens, record.kind)
+        pieces += [(number, tokens, first) for tokens, first in own]
     scored = task.model.score([tokens for _, tokens, _ in pieces], progress=task.advance)
     parts: list[list[TokenScores]] = [[] for _ in records]
     for (number, _, first), result in zip(pieces, scored, strict=True):

@@ -10,13 +10,13 @@ from __future__ import annotations
 
 import numpy as np
 import pyarrow as pa
-from numpy.typing import NDArray
 
+from checker.kinds import TABLES
 from checker.planning import AuditPlan, CompiledAudit
-from checker.planning.nonmembers import MIN_K, SPARE, TABLES
+from checker.planning.nonmembers import MIN_K, SPARE
 from checker.planning.release import with_prospects
 from checker.planning.task import Task
-from checker.planning.workload import Workload, record_windows
+from checker.planning.workload import Workload
 from checker.records.token_tables import TokenTables
 from checker.records.tokenization import TokenizedRecords
 from checker.stats.scores import loss, min_k
@@ -46,27 +46,25 @@ def with_spare_difference(audit: CompiledAudit, plan: AuditPlan) -> AuditPlan:
 def _tables(workload: Workload, *, size: int) -> pa.Table:
     tables = TokenTables.fitted(workload.members, vocabulary_size=size)
     scores = [_scored(tables, own, workload) for own in (workload.nonmembers, workload.spare)]
-    columns = dict(zip(TABLES, np.concatenate(scores).T, strict=True))
+    rows = [row for own in scores for row in own]
     spare = np.repeat([False, True], [len(own) for own in scores])
+    columns = {name: pa.array([row[name] for row in rows], pa.float64()) for name in TABLES}
     return pa.table({"spare": spare, **columns})
 
 
 def _scored(
     tables: TokenTables, records: TokenizedRecords, workload: Workload
-) -> NDArray[np.float64]:
-    """Return [n, 4] in nats, higher is likelier; whoever has nothing to score is left out."""
+) -> list[dict[str, float]]:
+    """Return each record's scores in nats, higher is likelier; who has none is left out."""
     rows = []
     for index in range(len(records)):
         record = records.record(index)
-        windows = record_windows(
-            record.tokens, record.kind, max_length=workload.max_length, window=workload.window
-        )
-        pieces = [(tokens, first) for tokens, first in windows if len(tokens) > 1]
+        pieces = workload.pieces_of(record.tokens, record.kind)
         if not pieces:
             continue
-        row: list[float] = []
-        for table in (tables.unigram_loss, tables.bigram_loss):
+        row: dict[str, float] = {}
+        for name, table in (("unigram", tables.unigram_loss), ("bigram", tables.bigram_loss)):
             told = -np.concatenate([table(tokens)[first - 1 :] for tokens, first in pieces])
-            row += [loss(told), min_k(told, k_percent=MIN_K)]
+            row |= {name: loss(told), f"{name}_min_k": min_k(told, k_percent=MIN_K)}
         rows.append(row)
-    return np.array(rows, dtype=np.float64).reshape(len(rows), len(TABLES))
+    return rows

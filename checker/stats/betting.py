@@ -11,8 +11,13 @@ at most α. The lower limit is the largest m at which it does; the upper one is 
 fixed they do not depend on the confidence, nor, but for the cut, on m: the capital falls with m, so
 there is one limit, and limits at several confidences contain each other.
 
-*Order.* Patients have none, and a limit must not depend on how evidence is sorted. A mean of fair
-games is fair, so the capital is averaged over random orders of the values, the same in every run.
+*Order.* Patients have none, and a limit must not depend on how evidence is sorted. So the values
+are sorted, and the capital is averaged over twelve orders, drawn once, before any data, and the
+same in every run. Sorted values put into an order that is drawn apart from them are independent
+again, so that over the draw each game is fair, and their mean is. Given the orders none of them is,
+since sorted values hang on each other: for the orders as drawn the level is counted, not proved.
+Enumerated exactly over values of two kinds (0 and 1 to n = 150, six other pairs to n = 60), a limit
+at 95 % misses the mean with at most 0.0365, one at 99.9 % with at most 0.00072; a test does a part.
 
 `confseq` on PyPI has such bounds, and with them a C++ extension to build and dependencies that are
 not maintained; what is needed of it is this page.

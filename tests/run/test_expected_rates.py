@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -9,14 +10,17 @@ import numpy as np
 import pytest
 import yaml
 from auditing import audit, phigate
+from rich.console import Console
 from scipy import sparse
 from small_world import CODES, World, write_world
 
+from checker.cli.plan_table import _print_varying
 from checker.errors import ExitCode
 from checker.planning import AuditPlan, Cell
-from checker.planning.cells import expected_in
+from checker.planning.cells import expected_in, power_in
+from checker.planning.model import ExpectedRate
 from checker.planning.remedies import remedy, undecided
-from checker.run.expected_rates import _told, with_expected_rates
+from checker.run.expected_rates import _Named, _told
 from checker.run.foreseen import foreseen
 from checker.run.prepare import Prepared, prepare
 from checker.stats.betting import _reach_and_spread
@@ -166,18 +170,74 @@ def test_remedies_and_release_are_of_what_is_expected(world: World, target: Path
     assert code == ExitCode.PASS
     told = " ".join(said.split())
     assert "a bigram table (which token follows which) would already name the class:" in told
-    assert "told/holder/all 100% (the policy assumes 2%)" in told
+    # of whom all are told nobody more can be: what the policy assumes leaves the smaller chance
+    assert "told/holder/all 100%" not in told
+    assert "mean/holder/all 7" in told
+    assert "(the policy assumes 2%)" in told
 
 
-def test_less_than_the_policy_assumes_changes_nothing(
+def test_what_is_counted_of_many_is_not_who_stands_first(
     world: World, target: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    document = yaml.safe_load(policy(world, 0.06).read_text())
-    document["spec"]["parameters"] = {"expectedBaseRate": 0.95}
-    path = world.folder / "much.yaml"
-    path.write_text(yaml.safe_dump(document))
-    prepared = prepare(path, target)
-    plan = with_expected_rates(prepared.audit, prepared.plan)
+    """Whoever has the class stands before who has not, as after years of better coding."""
+    prepared = prepare(policy(world, 0.06), target)
+    herald, told = world.ids[HERALD], world.ids[TOLD]
+    shares = []
+    for most in (10**6, len(world.members[0]) * N // 2):
+        monkeypatch.setattr("checker.run.expected_rates.MOST_TOKENS", most)
+        table = _Named(prepared.audit, prepared.plan)._table(True, 1.0, 1.0)
+        shares.append(float(table[herald, told]))
+    assert shares[0] == pytest.approx(FOLLOWS)
+    assert shares[1] == pytest.approx(FOLLOWS, abs=0.15)
+    assert shares[1] != shares[0]
+
+
+@pytest.mark.parametrize("counted", [True, False])
+def test_fewer_continuations_vary_more_whichever_cell_is_asked_first(
+    world: World, target: Path, counted: bool
+) -> None:
+    prepared = prepare(policy(world, 0.06), target)
+    known = prepared.plan.target
+    told = [one for one in known.capabilities if not counted or one != "masses"]
+    plan = prepared.plan.model_copy(
+        update={"target": known.model_copy(update={"capabilities": told})}
+    )
+    (many,) = (cell for cell in plan.cells if cell.control == "mean")
+    few = many.model_copy(update={"params": many.params | {"samples": 2}})
+    spreads = []
+    for order in ((many, few), (few, many)):
+        named = _Named(prepared.audit, plan)
+        found = {cell.params["samples"]: named.of_cell(cell) for cell in order}
+        assert None not in found.values()
+        spreads.append([found[samples].spread for samples in (20, 2)])  # type: ignore[union-attr]
+    assert spreads[0] == spreads[1]
+    assert spreads[0][1] > spreads[0][0]
+
+
+@pytest.mark.parametrize(
+    ("rate", "taken"),
+    [
+        (ExpectedRate(mean=0.019, told=0.02, spread=0.95), True),  # all or nothing
+        (ExpectedRate(mean=0.019, told=0.02, spread=0.05), False),
+        (ExpectedRate(mean=0.03, told=0.02, spread=0.0), False),  # higher, and nobody varies
+        (ExpectedRate(mean=0.05, told=0.02, spread=0.1), True),
+    ],
+)
+def test_a_plan_announces_the_smaller_chance_of_both(
+    world: World, target: Path, rate: ExpectedRate, taken: bool
+) -> None:
+    plan = prepare(policy(world, 0.06), target).plan
     (mean,) = (cell for cell in plan.cells if cell.control == "mean")
-    assert expected_in(plan, mean)[1] == 0.95
-    assert mean.power == next(c for c in prepared.plan.cells if c.control == "mean").power
+    known = plan.model_copy(update={"expected_rates": {mean.id: rate}})
+    assumed = plan.policy.document.spec.parameters.expected_base_rate
+    metric, base_rate = expected_in(known, mean)
+    assert base_rate == (rate.mean if taken else assumed)
+    assert getattr(metric.family, "spread", None) == (rate.spread if taken else None)
+    found, before = (power_in(one, mean, mean.sample).pass_probability for one in (known, plan))
+    assert found is not None
+    assert before is not None
+    assert found < before - 0.02 if taken else found == before
+    screen = Console(file=StringIO(), width=200)
+    _print_varying(known, screen)
+    said = "the chances of mean/holder/all are of that" in screen.file.getvalue()  # type: ignore[attr-defined]
+    assert said == (taken and rate.mean < assumed)

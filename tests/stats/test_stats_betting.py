@@ -35,6 +35,26 @@ def test_limits_miss_the_mean_no_oftener_than_they_say(name: str) -> None:
     assert (limits[:, 1] < mean).sum() <= most
 
 
+@pytest.mark.parametrize(("confidence", "n"), [(0.95, 3), (0.95, 21), (0.999, 8), (0.999, 34)])
+@pytest.mark.parametrize(("low", "high"), [(0.0, 1.0), (0.02, 0.9), (0.3, 1.0)])
+def test_the_orders_that_were_drawn_miss_no_mean_of_two_kinds_too_often(
+    confidence: float, n: int, low: float, high: float
+) -> None:
+    """Exact: a miss is likeliest where the mean lies just beyond the limit of some count."""
+    counts = np.arange(n + 1)
+    limits = np.array([
+        betting_limits(np.repeat([low, high], [n - k, k]), confidence=confidence) for k in counts
+    ])  # fmt: skip
+    missed = [
+        binom.pmf(counts, n, share)[beyond].sum()
+        for edge, inwards in ((limits[:, 0], -1e-12), (limits[:, 1], 1e-12))
+        for mean in edge + inwards
+        if 0 <= (share := (mean - low) / (high - low)) <= 1
+        for beyond in [limits[:, 0] > mean if inwards < 0 else limits[:, 1] < mean]
+    ]
+    assert 0 < max(missed) <= 1 - confidence
+
+
 def test_values_that_hardly_vary_are_bounded_by_far_less_than_coins() -> None:
     rng = np.random.default_rng(2)
     q = rng.beta(20, 180, 200)

@@ -160,8 +160,8 @@ REASONS = {
         "The model scores spare patients unlike the nonmembers, and so does a table of tokens that"
         " knows no model: they are other kinds of patients, of another time or place or chosen by"
         " another rule, and it cannot be shown that the model does not know the nonmembers.",
-        "Name spare patients who were set apart as the nonmembers were, by the same lot, or leave"
-        " data.spare out.",
+        "Name spare patients who were set apart as the nonmembers were, by the same lot: without"
+        " comparable ones nothing shows that the model does not know the nonmembers.",
     ),
     "reference-knows-members": Reason(
         "reference model knows the members",
