@@ -171,7 +171,7 @@ def test_spare_patients_of_another_kind_are_called_that(apart: World) -> None:
     code, out = phigate("plan", policy, apart.target("sound", spare="tuning"))
     assert code == ExitCode.PASS
     said = " ".join(out.split())
-    assert "or leave data.spare out" in said
+    assert "(data.spare left out) a faint memory" in said
     assert "least 0%, which is underpowered" in said
     assert audited(apart, "alone").code == ExitCode.PASS
 

@@ -153,8 +153,8 @@ REASONS = {
         "The model scores spare patients unlike the nonmembers, and so does a table of tokens that"
         " knows no model: they are other kinds of patients, of another time or place or chosen by"
         " another rule, and it cannot be shown that the model does not know the nonmembers.",
-        "Name spare patients who were set apart as the nonmembers were, by the same lot, or leave"
-        " data.spare out.",
+        "Name spare patients who were set apart as the nonmembers were, by the same lot. Without"
+        " any (data.spare left out) a faint memory of the nonmembers is not looked for.",
     ),
     "reference-knows-members": Reason(
         "reference model knows the members",
