@@ -42,6 +42,7 @@ import meds
 import numpy as np
 import yaml
 
+from benchmarks import THREE_CLASSES
 from benchmarks.splits_by_lot import declared
 from checker import stats
 from checker.attacks.api import columns_of
@@ -54,7 +55,6 @@ from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.duplicates import record_digests
 from checker.records.tokenization import KIND_STATIC, Tokenizer, load_vocabulary
-from checker.resources import resource
 from checker.run.cohort_jobs import promised_by_prompts
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
@@ -191,7 +191,8 @@ def _of_everybody(folder: Path) -> list[float]:
     tokens = np.concatenate([own.tokens for own in records])
     counts = np.bincount(tokens, minlength=len(tokenizer.vocabulary.ids)) + 0.01
     counts[tokens[0]] = 0.01  # BOS starts records and never follows
-    return (counts / counts.sum()).tolist()
+    shares: list[float] = (counts / counts.sum()).tolist()
+    return shares
 
 
 def _recited(policy: Path, target: Path, *, share: float) -> Iterator[MemorizedRecord]:
@@ -220,8 +221,8 @@ def _whom(work: Workload, *, share: float) -> list[int]:
 
 
 def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
-    """Write the demo policy with the two cells."""
-    policy = yaml.safe_load(resource("policies/demo.yaml").read_text())
+    """Write the policy of three classes with the two cells."""
+    policy = yaml.safe_load(THREE_CLASSES.read_text())
     spec = policy["spec"]
     spec["parameters"] |= {"seed": seed, "sampling": {"patients": patients}}
     spec["attributeClasses"]["any"] = {"title": "Any of the two", "anyOf": list(POOLED)}

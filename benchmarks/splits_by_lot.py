@@ -38,6 +38,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from benchmarks import THREE_CLASSES
 from checker import stats
 from checker.attacks.api import columns_of
 from checker.demo.cohort import write_cohort
@@ -50,7 +51,6 @@ from checker.planning.release import with_prospects
 from checker.policy.documents import DataSpec, LeakagePolicy, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
-from checker.resources import resource
 from checker.run.prepare import prepare
 from checker.run.prompt_gaps import with_prompt_gaps
 from checker.run.running import run_audit
@@ -254,8 +254,8 @@ def _trained(seed: int, folder: Path, setup: Setup) -> tuple[Path, Path]:
 
 
 def _policy(folder: Path, seed: int, setup: Setup, *, samples: int) -> Path:
-    """Write the demo policy with one class, and two attacks on membership."""
-    policy = yaml.safe_load(resource("policies/demo.yaml").read_text())
+    """Write the policy of three classes with one class, and two attacks on membership."""
+    policy = yaml.safe_load(THREE_CLASSES.read_text())
     known = policy["spec"]["controls"]
     told = {**known["hiv-disclosure"], "limits": {"events-10": {"fail": setup.excess}}}
     told["params"] = {**told["params"], "samples": samples}

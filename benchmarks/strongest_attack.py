@@ -12,7 +12,7 @@ AUROC and true-positive rate at 1 % of both attacks are shown on the same patien
 over those of one scoring pass, in one run.
 
     nice python -m benchmarks.strongest_attack nobody --seeds 20
-    nice python -m benchmarks.strongest_attack lira --keep shadows --shadows 32 --beside 8
+    nice python -m benchmarks.strongest_attack lira --keep shadows --shadows 32 --beside 2 4 8
     nice python -m benchmarks.strongest_attack cost --patients 4000
 
 `--keep` holds what every shadow model says, so that a study can be done in parts.
@@ -272,7 +272,7 @@ def nobody(*, seeds: Sequence[int], patients: int) -> list[dict[str, float]]:
 
 
 def lira(
-    *, keep: Path, shadows: int, patients: int, at_most: int, beside: int = 0
+    *, keep: Path, shadows: int, patients: int, at_most: int, beside: Sequence[int] = ()
 ) -> dict[str, float] | None:
     """Compare with LiRA; None where shadow models are left to be trained.
 
@@ -281,7 +281,7 @@ def lira(
         shadows: of LiRA, with the target's own recipe.
         patients: in each split.
         at_most: shadow models that one call trains.
-        beside: shadow models of the audit's own, which the learned score sees in a second row.
+        beside: shadow models of the audit's own, which the learned score sees, a row each.
     """
     keep.mkdir(parents=True, exist_ok=True)
     world = World.of(keep / "demo", seed=0, patients=patients, tuning=120)
@@ -313,8 +313,8 @@ def lira(
     score = _gaussian(own, said, member)
     found = attack(world, model, seed=0)
     attacked = {"learned": found}
-    if beside:
-        attacked[f"beside {beside}"] = attack(world, model, seed=0, shadows=beside)
+    for count in beside:
+        attacked[f"beside {count}"] = attack(world, model, seed=0, shadows=count)
     # the learned attack's patients, so that both are judged on the same
     place = {one.tobytes(): i for i, one in enumerate(pool)}
     judged = [one for one, yes in zip(found.records, found.judged, strict=True) if yes]
@@ -438,7 +438,9 @@ def main() -> None:
     parser.add_argument("--width", type=int, default=96, help="of the same model")
     parser.add_argument("--shadows", type=int, default=32)
     parser.add_argument("--at-most", type=int, default=1000, help="shadow models trained at once")
-    parser.add_argument("--beside", type=int, default=0, help="shadow models of the audit's own")
+    parser.add_argument(
+        "--beside", type=int, nargs="*", default=[], help="shadow models of the audit's own"
+    )
     parser.add_argument("--keep", type=Path, default=Path("shadows"))
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()

@@ -337,7 +337,8 @@ def _print_remedies(plan: AuditPlan, console: Console) -> None:
     whose: dict[str, list[str]] = {}
     for (cell, reason), one in zip(open_cells, found, strict=True):
         # where no number would do, the reason's own words say what does
-        words = REASONS[reason].next_step if one is None else remedy_words(one, who=_who(cell))
+        advice = REASONS[reason].advice(gating=True)
+        words = advice if one is None else remedy_words(one, who=_who(cell))
         whose.setdefault(words, []).append(cell.id)
     for words, cells in whose.items():
         more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""

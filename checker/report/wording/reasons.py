@@ -18,6 +18,12 @@ class Reason:
     short: str
     meaning: str
     next_step: str
+    if_gating: str = ""
+    """What helps besides where the test decides: to let it decide nothing."""
+
+    def advice(self, *, gating: bool) -> str:
+        """Return what to do about it."""
+        return f"{self.next_step} {self.if_gating}" if gating and self.if_gating else self.next_step
 
 
 UNDECIDED = "not-decided-by-numbers"
@@ -105,7 +111,8 @@ REASONS = {
         "Many patients share what this attacker knows, so naming one member's diagnosis looks the"
         " same as knowing the population.",
         "Gate such an attacker by trajectory-memorization's regurgitation_excess, which means as"
-        " much where all share one prompt, or mark it as reported only.",
+        " much where all share one prompt.",
+        if_gating="Or let this attacker be reported only.",
     ),
     "identifier-not-in-prompt": Reason(
         "prompt tells no age",
