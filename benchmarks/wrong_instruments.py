@@ -2,10 +2,10 @@
 
 Each row bends one thing in the description of a model that certainly leaks: its splits, its
 vocabulary, the format of its records, its patients, its files, what answers for it (`wrong_cases`).
-The real commands are run, in this process, under the demo policy: read, plan, run, judge. A row
-*ends in a pass* where the audit does, or where a single deciding cell passes that fails when the
-same model is rightly described. Rightly described ones are the controls: the over-trained fails,
-the sound passes.
+The real commands are run, in this process, under the policy of three classes: read, plan, run,
+judge. A row *ends in a pass* where the audit does, or where a single deciding cell passes that
+fails when the same model is rightly described. Rightly described ones are the controls: the
+over-trained fails, the sound passes.
 
     python -m benchmarks.wrong_instruments --work /tmp/wrong --out wrong.jsonl --seeds 0,1,2
 

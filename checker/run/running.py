@@ -110,7 +110,11 @@ def run_audit(
         except BaseException as error:
             # why it ended matters more than that a full disk takes no line about it
             with suppress(EvidenceError):
-                log.say(f"stopped: {type(error).__name__}: {error}; {record.finished} jobs kept")
+                why = f"{type(error).__name__}: {error}"
+                if isinstance(error, KeyboardInterrupt):
+                    why = "by a signal"  # the name of its class tells nobody anything
+                kept = f"{record.finished} of {len(audit.plan.jobs)} jobs kept"
+                log.say(f"stopped: {why}; {kept}")
             raise
         finally:
             executor.close()
