@@ -73,7 +73,7 @@ def suggestion(word: str, known: Iterable[str], *, written: Mapping[str, str] | 
         written: how a known word has to be written where it is to stand; default: as it is.
     """
     names = list(known)
-    slips = [name for name in names if _is_one_slip(word, name)]
+    slips = [name for name in names if is_one_slip(word, name)]
     near = difflib.get_close_matches(word, slips or names, n=1, cutoff=0.0 if slips else 0.6)
     return f"; did you mean '{(written or {}).get(near[0], near[0])}'?" if near else ""
 
@@ -85,10 +85,10 @@ def nearest_or_all(word: str, known: Iterable[str]) -> str:
     return suggestion(word, names) or listed
 
 
-def _is_one_slip(word: str, name: str) -> bool:
+def is_one_slip(word: str, name: str) -> bool:
     """Whether one letter too many, too few, wrong or in its neighbour's place separates two words.
 
-    >>> [_is_one_slip(word, "bos") for word in ("boos", "bs", "bus", "obs", "BOS", "eo")]
+    >>> [is_one_slip(word, "bos") for word in ("boos", "bs", "bus", "obs", "BOS", "eo")]
     [True, True, True, True, True, False]
     """
     one, other = word.casefold(), name.casefold()

@@ -19,6 +19,7 @@ from typing import Any, Final
 import meds
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -70,8 +71,21 @@ class Zoo(World):
         super()._set_patients_apart()
         data = self.folder / "cohort" / meds.data_subdirectory
         for shard in sorted(data.rglob("*.parquet")):
-            table = self._with_common_code(self._with_canaries(pq.read_table(shard)))
-            pq.write_table(meds.DataSchema.align(self._with_rare_codes(table)), shard)
+            table = pq.read_table(shard)
+            changed = self._like_nobody_else(table)
+            spare = pa.array(self.subjects("spare"))
+            apart = table.filter(pc.is_in(table["subject_id"], value_set=spare))
+            if len(apart):  # as many of them as of those who are judged, or they could be told
+                others = pc.invert(pc.is_in(changed["subject_id"], value_set=spare))
+                own = self._like_nobody_else(apart)
+                changed = pa.concat_tables([changed.filter(others), own])
+                order = pc.index_in(changed["subject_id"], value_set=table["subject_id"].unique())
+                changed = changed.take(pa.array(np.argsort(order.to_numpy(), kind="stable")))
+            pq.write_table(meds.DataSchema.align(changed), shard)
+
+    def _like_nobody_else(self, table: pa.Table) -> pa.Table:
+        """Give patients of one split canaries, a common code and rare ones."""
+        return self._with_rare_codes(self._with_common_code(self._with_canaries(table)))
 
     def _with_canaries(self, table: pa.Table) -> pa.Table:
         """Give a few the events of nobody: each drawn evenly among all that are not sensitive."""

@@ -137,6 +137,8 @@ def _document(entry: Entry, zoo: Zoo) -> dict[str, Any]:
 
 def _report(column: str, target: Path, folder: Path) -> Report:
     if column in ("gated", "internal"):
+        if not (folder / "public").exists():
+            _report("public", target, folder)
         return judge(folder / "public", policy=policy_of(column, folder.parent))
     planned = plan(policy_of(column, folder.parent), load_target(target))
     out, shelf = folder / column, folder.parent / f"{column}-shelf"

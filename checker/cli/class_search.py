@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from difflib import get_close_matches
 from typing import Literal
 
 from rich.console import Console
@@ -13,10 +13,15 @@ from rich.console import Console
 from checker.cli.code_matches import match_texts
 from checker.cli.console import plain_table, told
 from checker.errors import UsageError
+from checker.plugins import is_one_slip
 from checker.policy.documents import AttributeClassSpec
 
 How = Literal["name", "synonym", "description", "code", "note"]
 _RANKS: tuple[How, ...] = ("name", "synonym", "code", "description", "note")
+_ABOUT = frozenset({"name", "synonym", "code"})
+"""What of a class is about it; other texts may mention anything."""
+
+_NAMED = 3
 _SHORTEST = 3
 """Letters that a word of a search or of a class needs for one to be the beginning of the other."""
 
@@ -67,16 +72,49 @@ def find_classes(classes: Mapping[str, AttributeClassSpec], sought: str) -> list
 
 
 def meant(classes: Mapping[str, AttributeClassSpec], sought: str) -> str:
-    """Return "; did you mean …?" for a search that led nowhere, or where all classes are listed."""
-    known = {
-        word for name, spec in classes.items() for _, t in _texts(name, spec) for word in _words(t)
-    }
-    long = sorted(word for word in known if len(word) >= _TELLING)
-    # what is further off than a slip of the hand is another disease
-    near = get_close_matches(sought.casefold(), long, n=1, cutoff=0.85)
-    if near and len(sought) >= _TELLING:
-        return f"; did you mean '{near[0]}'?"
+    """Return what a search that led nowhere probably meant, or where all classes are listed.
+
+    Only a slip of the hand is put right: what is further off than that is another disease. Of
+    several words one may lead somewhere by itself.
+    """
+    words = _words(sought)
+    known = sorted(
+        {
+            (word, how == "synonym" and len(own) == 1)
+            for name, spec in classes.items()
+            for how, text in _texts(name, spec)
+            for own in (_words(text),)
+            for word in own
+            if len(word) >= _TELLING
+        }
+    )
+    mended = " ".join(_without_slip(word, known) for word in words)
+    if mended != " ".join(words) and find_classes(classes, mended):
+        return f"; did you mean '{mended}'?"
+    for word in words if len(words) > 1 else ():
+        found = [one.name for one in find_classes(classes, word) if one.how in _ABOUT]
+        if found:
+            more = f" and {len(found) - _NAMED} more" if len(found) > _NAMED else ""
+            return f"; '{word}' alone leads to {', '.join(found[:_NAMED])}{more}"
     return "; `phigate classes list` names all"
+
+
+def _without_slip(word: str, known: Sequence[tuple[str, bool]]) -> str:
+    """Return the known word that was probably meant, or the word.
+
+    Args:
+        word: as it was typed.
+        known: words of the classes, and whether all words that begin with one are meant.
+    """
+    if len(word) < _TELLING:
+        return word
+    whole = (one for one, _ in known if is_one_slip(word, one))
+    begun = (
+        one
+        for one, is_stem in known
+        if is_stem and any(is_one_slip(word[: len(one) + by], one) for by in (-1, 0, 1))
+    )
+    return next(itertools.chain(whole, begun), word)
 
 
 def _texts(name: str, spec: AttributeClassSpec) -> Iterator[tuple[How, str]]:
@@ -108,7 +146,8 @@ def _words(text: str) -> list[str]:
 def _at(words: list[str], how: How, text: str) -> tuple[How, str] | None:
     """Return how and where a text answers a search, or None."""
     own = _words(text)
-    stems = how == "synonym"  # "schizo" stands for all words that begin so
+    # "schizo" stands for all words that begin so, the "pre" of "pre-term labor" for none
+    stems = how == "synonym" and len(own) == 1
 
     def answers(word: str) -> bool:
         begun = len(word) >= _SHORTEST and any(one.startswith(word) for one in own)
@@ -140,3 +179,5 @@ def print_found(found: list[ClassFound], console: Console) -> None:
     for one in found:
         table.add_row(told(one.name), told(one.title), one.how, told(one.where))
     console.print(table)
+    if not any(one.how in _ABOUT for one in found):
+        console.print("No class is about this; the texts of these mention it.")

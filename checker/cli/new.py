@@ -399,7 +399,7 @@ def _approval(text: str) -> dict[str, str]:
 
 def _of_run(run: Path) -> tuple[dict[str, str], Callable[[str, Path], None]]:
     """Return what a run says of policy and model, and what checks a waiver against it."""
-    from checker.policy.waivers import check_waivers
+    from checker.policy.waivers import ceiling_warnings, check_waivers
     from checker.policy.writing import checked
     from checker.run.stored import load_run
 
@@ -412,8 +412,11 @@ def _of_run(run: Path) -> tuple[dict[str, str], Callable[[str, Path], None]]:
     }
 
     def check(text: str, file: Path) -> None:
+        waiver = checked(text, file=file)
+        for warning in ceiling_warnings([waiver], found.policy):
+            say(f"warning: {warning}")
         check_waivers(
-            [checked(text, file=file)],
+            [waiver],
             policy=found.policy,
             policy_sha256=plan.policy.sha256,
             as_of=clock.current_time(),

@@ -14,7 +14,7 @@ from checker.cli.depth_table import print_depth
 from checker.cli.proxy_table import print_proxies
 from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
-from checker.planning.cells import metric_of
+from checker.planning.cells import expected_in, metric_of
 from checker.planning.model import CheckPower, ReleaseChance
 from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.planning.power import prompts_too_long
@@ -58,6 +58,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     _print_checks(plan, console)
     _print_cost(plan, console)
     _print_prospects(plan, console)
+    _print_expected(plan, console)
     _print_remedies(plan, console)
     _print_release(plan, console)
 
@@ -310,6 +311,24 @@ def _print_prospects(plan: AuditPlan, console: Console) -> None:
         )
 
 
+def _print_expected(plan: AuditPlan, console: Console) -> None:
+    """Print of which tests tables of tokens tell more than the policy assumes."""
+    assumed = plan.policy.document.spec.parameters.expected_base_rate
+    named = [
+        f"{told(cell.id)} {_percent(rate)}"
+        for cell in plan.cells
+        if cell.id in plan.expected_rates and (rate := expected_in(plan, cell)[1]) > assumed
+    ]
+    if named:
+        console.print(
+            "What stands before a diagnosis tells it: a table of which token follows which names it"
+            f" for {', '.join(named)}, where the policy assumes"
+            f" {_percent(assumed)}. A model without memory does so of members and of others, and"
+            " the chances of these tests are of that. Codes that tell a class leave the prompt"
+            " where the class names them (proxies)."
+        )
+
+
 def _print_remedies(plan: AuditPlan, console: Console) -> None:
     """Print what would decide, at the least cost, each cell that will hardly pass."""
     open_cells = [(cell, reason) for cell in plan.cells if blocks(cell)
@@ -318,7 +337,8 @@ def _print_remedies(plan: AuditPlan, console: Console) -> None:
     whose: dict[str, list[str]] = {}
     for (cell, reason), one in zip(open_cells, found, strict=True):
         # where no number would do, the reason's own words say what does
-        words = REASONS[reason].next_step if one is None else remedy_words(one, who=_who(cell))
+        advice = REASONS[reason].advice(gating=True)
+        words = advice if one is None else remedy_words(one, who=_who(cell))
         whose.setdefault(words, []).append(cell.id)
     for words, cells in whose.items():
         more = f" and {len(cells) - 1} more" if len(cells) > 1 else ""

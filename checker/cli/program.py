@@ -147,10 +147,10 @@ def exit_code(interruption: Interruption) -> int:
         error.show(shown)  # it repeats arguments, which may be anything
         return _failed(error, ExitCode.USAGE, shown.getvalue().rstrip())
     except (click.Abort, KeyboardInterrupt) as stop:
-        return _failed(stop, EXIT_CODE, interruption.sentence)
+        return _failed(stop, EXIT_CODE, _with_notes(interruption.sentence, stop))
     except Exception as error:
         if interruption.by is not None:  # a library made an error of its own of it
-            return _failed(error, EXIT_CODE, interruption.sentence)
+            return _failed(error, EXIT_CODE, _with_notes(interruption.sentence, error))
         if isinstance(error, PhigateError):
             return _failed(error, error.exit_code, None)
         if os.environ.get("PHIGATE_DEBUG"):
@@ -179,6 +179,20 @@ def _take_defaults(words: list[str]) -> None:
             say(f"{file}: {shlex.join(added)}")
 
 
+def _with_notes(sentence: str, error: BaseException) -> str:
+    return "; ".join([sentence, *_notes(error)])
+
+
+def _notes(error: BaseException) -> list[str]:
+    """Return what was noted of an error, or of those that it was made of, each once."""
+    notes: list[str] = []
+    cause: BaseException | None = error
+    while cause is not None:
+        notes += getattr(cause, "__notes__", [])
+        cause = cause.__cause__ or cause.__context__
+    return [*dict.fromkeys(notes)]
+
+
 def _failed(error: BaseException, code: int, sentence: str | None) -> int:
     """Say an error to people, and with --json to machines too; return its exit code.
 
@@ -190,6 +204,8 @@ def _failed(error: BaseException, code: int, sentence: str | None) -> int:
     if sentence is None:
         assert isinstance(error, PhigateError)
         say_error(error)
+        for note in _notes(error):
+            say(note)
     else:
         say(sentence)
     words = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]

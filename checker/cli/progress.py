@@ -77,7 +77,7 @@ class TerminalProgress:
         self.at_work: dict[str, Job] = {}
         self.done_in: Counter[str] = Counter()
         self.begun_at: dict[str, float] = {}
-        self.jobs = self.jobs_done = self.tokens = self.tokens_done = 0
+        self.jobs = self.jobs_done = self.reused = self.tokens = self.tokens_done = 0
         self.begun = clock()
         self._ended = threading.Event()
         self._beats: threading.Thread | None = None
@@ -97,18 +97,23 @@ class TerminalProgress:
         error: BaseException | None,
         trace: TracebackType | None,
     ) -> None:
-        """Stop, and where the run was stopped say how much of it is left."""
+        """Stop, and let what stopped the run tell how much of it is left."""
         self._ended.set()
         if self._beats is not None:
             self._beats.join()
         self.bars.stop()
-        if isinstance(error, KeyboardInterrupt) and self.jobs:
-            left = self.jobs - self.jobs_done
-            self.console.print(f"{left} of {self.jobs} jobs are left, {self._left_share()}")
+        left = self.jobs - self.jobs_done
+        if error is not None and left:
+            tokens = magnitude(max(self.tokens - self.tokens_done, 0))
+            verb = "is" if left == 1 else "are"
+            error.add_note(
+                f"{left} of {self.jobs + self.reused} jobs {verb} left, about {tokens:,} tokens"
+            )
 
     def start(self, jobs: list[Job], *, reused: int) -> None:
         """Tell what is left."""
         self.jobs, self.tokens = len(jobs), sum(job.all_tokens for job in jobs)
+        self.reused = reused
         self.begun = self.clock()
         note = f", {reused} found finished" if reused else ""
         if not self.quiet:
@@ -125,9 +130,11 @@ class TerminalProgress:
 
     def _advance(self, job: Job, tokens: int) -> None:
         assert self.total is not None
-        self.done_in[job.digest] += tokens
-        self.tokens_done += tokens
-        self.bars.advance(self.total, tokens)
+        # a server that is asked again does some of it twice, and no job is more than whole
+        counted = min(tokens, max(job.all_tokens - self.done_in[job.digest], 0))
+        self.done_in[job.digest] += counted
+        self.tokens_done += counted
+        self.bars.advance(self.total, counted)
 
     def done(self, job: Job) -> None:
         """Finish a job: rollouts that ended early leave tokens that need no work."""
@@ -183,10 +190,6 @@ class TerminalProgress:
             parts.append(f"{span(left)} left")
         now = f"; now: {self._at_work()}" if self.at_work else ""
         return f"{span(elapsed)}: {', '.join(parts)}{now}"
-
-    def _left_share(self) -> str:
-        done = self.tokens_done / self.tokens if self.tokens else 1.0
-        return f"{1 - done:.0%} of the tokens"
 
 
 def span(seconds: float) -> str:

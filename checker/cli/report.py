@@ -64,7 +64,7 @@ def report(
     Shared reports are made from report.json alone, internal ones from the evidence. A submission
     goes when the run is judged again: what was signed was another judgement.
     """
-    from checker.run.stored import write_reports
+    from checker.run.stored import report_folder, write_reports
 
     names = read_formats(formats)
     if fail_on_regression and not earlier:
@@ -72,7 +72,8 @@ def report(
     if submission is not None:
         if earlier:
             raise UsageError("--submission and --compare are two things to do: one at a time")
-        _say_written(_submit(folder, submission, names, audience), as_json=as_json)
+        paths = _submit(folder, submission, names, audience)
+        _say_written(paths, as_json=as_json, asked=report_folder(folder, audience))
         return
     written = _report_for(folder, audience)
     if earlier:
@@ -84,11 +85,21 @@ def report(
     _say_written(paths, as_json=as_json)
 
 
-def _say_written(paths: list[Path], *, as_json: bool) -> None:
+def _say_written(paths: list[Path], *, as_json: bool, asked: Path | None = None) -> None:
+    """Say what was written.
+
+    Args:
+        paths: of the files.
+        as_json: for programs.
+        asked: folder of what was asked for; what lies elsewhere lay there and had to follow suit.
+    """
     if as_json:
         emit_json({"written": [str(path) for path in paths]})
-    else:
-        write("\n".join(plain(f"wrote {path}") for path in paths))
+        return
+    lines = [f"wrote {path}" for path in paths if asked in (None, path.parent)]
+    others = [path for path in paths if asked not in (None, path.parent)]
+    lines += [f"brought up to date, for it lay there: {path}" for path in others]
+    write("\n".join(map(plain, lines)))
 
 
 def _submit(folder: Path, path: Path, names: list[str], audience: Audience) -> list[Path]:

@@ -39,6 +39,7 @@ from checker.policy.documents import (
 )
 from checker.policy.inheritance.parents import versions_of
 from checker.policy.located import Located
+from checker.policy.waivers import accepts_nearly_all
 from checker.resources import resource
 from checker.yaml import KeyPath, dotted
 
@@ -65,6 +66,7 @@ def policy_warnings(policy: Located[LeakagePolicy]) -> tuple[Problem, ...]:
         *_weak_parts(spec),
         *_not_what_is_shipped(policy),
         *_two_limits(spec),
+        *_hardly_limits(spec),
         *_counts_of_few(spec),
         *_counts_proxies_alone(spec),
     ]
@@ -202,6 +204,14 @@ def _two_limits(spec: PolicySpec) -> Iterator[_Warning]:
                     " other is not, a shared report says that its bound lies between them, and of"
                     " few patients that may tell how many; one limit tells less",
                 )
+
+
+def _hardly_limits(spec: PolicySpec) -> Iterator[_Warning]:
+    for name, control in spec.controls.items():
+        for attacker, limit in control.limits.items():
+            if limit.fail is not None and (why := accepts_nearly_all(control, limit.fail)):
+                path: KeyPath = ("spec", "controls", name, "limits", attacker)
+                yield path, f"{why}: this control hardly stops a model"
 
 
 def _counts_of_few(spec: PolicySpec) -> Iterator[_Warning]:

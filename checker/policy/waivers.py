@@ -15,7 +15,7 @@ is an error rather than decoration: exceptions that nobody withdraws pile up.
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Annotated, Any, Literal
@@ -33,6 +33,9 @@ from checker.policy.documents import (
 )
 from checker.policy.located import Located
 from checker.yaml import KeyPath, short
+
+_NEARLY_ALL = 0.9
+"""Of what lies between 0 and 1: a limit that next to nothing exceeds."""
 
 WaiverStatus = Literal["applied", "void", "not-started", "unused", "expired", "refused"]
 """What became of a waiver; the last three are errors.
@@ -166,7 +169,8 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
         as_of: the time that the waivers have to be in force at.
 
     Returns:
-        Warnings, of waivers that were not compared with their policy or are not yet in force.
+        Warnings, of waivers that accept nearly everything, were not compared with their policy, or
+        are not yet in force.
 
     Raises:
         DocumentError: with all that is wrong, each at its line.
@@ -174,6 +178,7 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
     waivers = [one for one in documents if isinstance(one.document, LeakageWaiver)]
     policies = [one for one in documents if isinstance(one.document, LeakagePolicy)]
     problems: list[Problem] = []
+    wide: list[Problem] = []
     for policy in policies:
         name = policy.document.metadata.name
         meant = [one for one in waivers if one.document.spec.policy.name == name]
@@ -181,6 +186,7 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
             check_waivers(meant, policy=policy.document, policy_sha256=policy.sha256, as_of=as_of)
         except DocumentError as error:
             problems += error.problems
+        wide += ceiling_warnings(meant, policy.document)
     names = {policy.document.metadata.name for policy in policies}
     alone = [waiver for waiver in waivers if waiver.document.spec.policy.name not in names]
     problems += [
@@ -198,6 +204,7 @@ def check_together(documents: Sequence[Located[Any]], *, as_of: datetime) -> tup
         if one.status == "not-started"
     ]
     return (
+        *wide,
         *early,
         *(
             waiver.problem(
@@ -405,6 +412,28 @@ def _largest(control: ControlSpec) -> float | None:
     """
     metric = load_attack(control.probe).metrics.get(control.metric)
     return metric.family.largest if metric is not None else None
+
+
+def accepts_nearly_all(control: ControlSpec, value: float) -> str | None:
+    """Return why a ceiling or limit is hardly one, because next to nothing exceeds it; else None.
+
+    Only of shares and of what lies between 0 and 1 as they do: where people are counted, the most
+    that a limit may be is few.
+    """
+    if _largest(control) != 1.0 or value < _NEARLY_ALL:
+        return None
+    return f"'{control.metric}' is never above 1, so that next to nothing exceeds {value:g}"
+
+
+def ceiling_warnings(
+    waivers: Iterable[Located[LeakageWaiver]], policy: LeakagePolicy
+) -> Iterator[Problem]:
+    """Yield a warning for each waiver of a policy whose ceiling next to nothing exceeds."""
+    for waiver in waivers:
+        spec = waiver.document.spec
+        control = policy.spec.controls.get(spec.control)
+        if control is not None and (why := accepts_nearly_all(control, spec.ceiling)) is not None:
+            yield waiver.problem(("spec", "ceiling"), f"{why}: it accepts whatever is found")
 
 
 def _unknown(what: str, word: str, known: Collection[str]) -> str:

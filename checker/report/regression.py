@@ -15,6 +15,12 @@ from checker.report.comparison import UNMEASURED, CellChange, Comparison
 from checker.report.matrix import WORST_FIRST
 from checker.report.model import CellReport, Report
 
+_OF_A_POLICY = (
+    "is no longer asked", "no longer decides", "its limit was raised", "cannot be compared",
+)  # fmt: skip
+"""How what becomes of a test by its policy alone begins."""
+
+_NAMES_SHOWN = 3
 _BETTER_FIRST = WORST_FIRST[::-1]
 
 
@@ -39,6 +45,8 @@ def _regressions(found: Comparison, before: Report, after: Report) -> Iterator[s
         )
     earlier = {cell.id: cell for cell in before.cells}
     later = {cell.id: cell for cell in after.cells}
+    is_other = before.policy.sha256 != after.policy.sha256
+    by_policy: dict[str, list[str]] = {}
     for change in found.changes:
         was, now = earlier.get(change.id), later.get(change.id)
         if was is None or not (was.gating or (now is not None and now.gating)):
@@ -46,9 +54,32 @@ def _regressions(found: Comparison, before: Report, after: Report) -> Iterator[s
         words = ["is no longer asked"] if now is None else [*_worse(was, now, change)]
         if now is not None and not words and _blocks_less(was, now, before, after):
             words = [f"is {now.verdict} and no longer blocks"]
-        yield from (f"{change.id}: {one}" for one in words)
+        for one in words:
+            if is_other and one.startswith(_OF_A_POLICY):
+                by_policy.setdefault(one, []).append(change.id)
+            else:
+                yield f"{change.id}: {one}"
+    if by_policy:
+        yield _other_policy(by_policy, before, after)
     yield from _controls(before, after)
     yield from _prerequisites(before, after)
+
+
+def _other_policy(by_policy: dict[str, list[str]], before: Report, after: Report) -> str:
+    """Return once, and not for each test, what a change of the policy alone made different.
+
+    Args:
+        by_policy: what became of which tests, by that.
+        before: the earlier report.
+        after: the later one.
+    """
+    was, now = (f"{one.policy.name} {one.policy.version}" for one in (before, after))
+    told = []
+    for what, names in by_policy.items():
+        rest = len(names) - _NAMES_SHOWN
+        shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
+        told.append(f"{what}: {len(names)} test{'s' if len(names) > 1 else ''} ({shown})")
+    return f"judged by {now}, and by {was} before; {'; '.join(told)}"
 
 
 def _worse(was: CellReport, now: CellReport, change: CellChange) -> Iterator[str]:

@@ -69,6 +69,8 @@ def load_run(folder: Path) -> Run:
     """
     if not folder.is_dir():
         raise EvidenceError(f"{folder}: is not the folder of a run")
+    if not (folder / "plan.json").exists():
+        raise EvidenceError(f"{folder}: is not the folder of a run: it holds no plan.json")
     plan = load_json_file(folder / "plan.json", AuditPlan)
     if not (folder / "manifest.json").exists():
         raise EvidenceError(

@@ -97,7 +97,7 @@ def test_a_leak_that_is_put_in_is_found_and_not_measured_twice(
     outcomes = run(zoo, out, entries=some, columns=["demo"], say=lambda line: None)
     (one,) = outcomes
     assert (one.policy, one.verdict) == ("demo", "fail")
-    assert one.cells["hiv-disclosure/events-10/all"][0] == "fail"
+    assert one.cells["told/up-to-the-diagnosis/all"][0] == "fail"
     assert one.oracle == pytest.approx(0.75, abs=0.05)
     with out.open("a") as file:
         file.write('{"entry": "half", "se')  # what a kill leaves

@@ -75,19 +75,26 @@ def test_the_table_of_limits_can_be_asked_for_a_class(phigate: Command, policy: 
 
 @pytest.mark.parametrize(
     ("name", "width"),
-    [("baseline-gated", 160), *((name, 80) for name in baselines() if name != "starter")],
+    [
+        ("baseline-gated@1", 160),
+        *(
+            (f"{name}@{2 if name == 'demo' else 1}", 80)
+            for name in baselines()
+            if name != "starter"
+        ),
+    ],
 )
 def test_a_policy_is_explained_on_a_screen(
     phigate: Command, monkeypatch: pytest.MonkeyPatch, name: str, width: int
 ) -> None:
     monkeypatch.setattr("checker.cli.console.WIDTH", width)
-    shown = phigate("explain", f"{name}@1").out
+    shown = phigate("explain", name).out
     lines = shown.rstrip().splitlines()
     assert len(lines) <= SCREEN
     assert max(map(len, lines)) <= width or width == 80  # names of files are not broken
-    assert f"phigate limits {name}@1" in shown
+    assert f"phigate limits {name}" in shown
     assert "…" not in shown
-    spec = json.loads(phigate("explain", f"{name}@1", "--json").out)["fields"]
+    spec = json.loads(phigate("explain", name, "--json").out)["fields"]
     assert f"{len(spec):,} fields" in shown
     controls = {one["path"].split(".")[2] for one in spec if one["path"].startswith("spec.contr")}
     first = next(iter(controls & set(shown.replace(",", " ").split())), None)
@@ -133,14 +140,29 @@ def test_a_search_that_leads_nowhere_says_so(phigate: Command) -> None:
         ("appendicitis", everywhere),
         ("depresion", "did you mean 'depression'?"),
         ("ODC", everywhere),  # as short as that, everything resembles something
+        ("suicde", "did you mean 'suicid'?"),
+        ("sickel cell", "did you mean 'sickle cell'?"),
+        ("hiv positive", "'hiv' alone leads to hiv, sti-non-hiv"),
+        # other diseases, however much their names resemble one's
+        ("arthritis", everywhere),
+        ("hypotension", everywhere),
+        ("angina", everywhere),
     ):
-        outcome = phigate("classes", "find", sought)
+        outcome = phigate("classes", "find", *sought.split())
         assert outcome.code == 2
         assert f"no class answers to '{sought}'" in outcome.err
         assert hint in outcome.err
     assert phigate("classes", "find", "--", "...").code == 2
     # all words have to be there: half an answer would send a reader to the wrong class
     assert phigate("classes", "find", "alcohol", "schizophrenia").code == 2
+
+
+def test_what_is_only_mentioned_is_said_to_be(phigate: Command) -> None:
+    said = "No class is about this"
+    assert said in phigate("classes", "find", "diabetes").out
+    assert said not in phigate("classes", "find", "schizophrenia").out
+    # a synonym of several words is no beginning of others
+    assert "pre-term labor" not in phigate("classes", "find", "prep").out
 
 
 def test_classes_of_a_policy_are_searched_too(phigate: Command, tmp_path: Path) -> None:

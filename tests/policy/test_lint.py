@@ -65,6 +65,13 @@ def test_a_sound_policy_is_not_warned_of() -> None:
     assert warned(POLICY) == []
 
 
+@pytest.mark.parametrize("limit", ["0.89", "0.9", "1.0"])
+def test_a_limit_that_next_to_nothing_exceeds_is_warned_of(limit: str) -> None:
+    found = warned(changed("broker: {fail: 0.01}", f"broker: {{fail: {limit}}}"))
+    told = [message for _, _, message in found if "hardly stops a model" in message]
+    assert len(told) == (limit != "0.89")
+
+
 SECOND = """\
     stricter:
       title: Tell hardly any HIV status

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 import yaml
+from auditing import three_classes
 from command_line import Command
 from hypothesis import given
 from hypothesis import strategies as st
@@ -22,7 +23,7 @@ from waiver_texts import located_waiver, waiver, waiver_text
 from checker.cli import cli
 from checker.errors import DocumentError, ExitCode
 from checker.policy.documents import LeakagePolicy, Limit
-from checker.policy.waivers import WaiverUse, check_waivers, is_in_force
+from checker.policy.waivers import WaiverUse, ceiling_warnings, check_waivers, is_in_force
 from checker.verdict import Judgement
 
 RULES = {
@@ -281,6 +282,17 @@ def test_a_ceiling_may_be_as_large_as_its_metric_can_be() -> None:
     assert only_use(judged(leaking(), waiver(ceiling=1.0))).status == "applied"
 
 
+@pytest.mark.parametrize(
+    ("ceiling", "warned"), [(0.6, False), (0.89, False), (0.9, True), (0.99, True), (1.0, True)]
+)
+def test_a_ceiling_that_next_to_nothing_exceeds_is_warned_of(ceiling: float, warned: bool) -> None:
+    found = list(ceiling_warnings([located_waiver(ceiling=ceiling)], demands()))
+    assert [one.path for one in found] == (["spec.ceiling"] if warned else [])
+    assert all("it accepts whatever is found" in one.message for one in found)
+    # of a control that is not there another message tells
+    assert not [*ceiling_warnings([located_waiver(ceiling=1.0, control="other")], demands())]
+
+
 def test_the_longest_waiver_that_the_policy_allows_is_allowed() -> None:
     # 1 October to 31 December are 31 + 30 + 31 = 92 days
     assert only_use(judged(leaking(), waiver(expiresOn="2026-12-31"))).status == "applied"
@@ -361,7 +373,7 @@ def blocked_run(
     """A policy that allows waivers, and a leaking model that it blocks; read only."""
     folder = tmp_path_factory.mktemp("waivers") / "work"
     shutil.copytree(simulated_targets, folder)
-    text = (Path(__file__).parents[2] / "policies" / "demo.yaml").read_text()
+    text = three_classes()
     assert "waivers:" not in text
     text += "  waivers: {approverRoles: [privacy-officer], maxDuration: P180D}\n"
     (folder / "policy.yaml").write_text(text)
@@ -517,6 +529,11 @@ def test_validate_holds_waivers_against_their_policy_and_the_calendar(
     assert "is not among these files, so the waiver was not compared with it" in alone.err
     assert "expired" in phigate("validate", file, "--as-of", "2027-01-01").err
     text = yaml.safe_load(next(iter(file.read_text().split("---\n"))))
+    text["spec"]["ceiling"] = 0.99
+    file.write_text(yaml.safe_dump(text))
+    wide = phigate("validate", *both, "--as-of", "2026-11-01")
+    assert wide.code == ExitCode.PASS
+    assert "next to nothing exceeds 0.99: it accepts whatever is found" in wide.err
     text["spec"]["control"] = "no-such-control"
     file.write_text(yaml.safe_dump(text))
     assert "no control 'no-such-control'" in phigate("validate", *both, "--as-of", "2026-11-01").err

@@ -152,6 +152,25 @@ def test_a_test_that_is_asked_another_way_stops_a_pipeline() -> None:
             assert between(*pair) == [f"{CELL}: cannot be compared: the control has another params"]
 
 
+def test_another_policy_is_said_once_and_not_of_each_of_its_tests() -> None:
+    attackers = ("demographics", "events-5", "events-10", "record")
+    one = report(*(disclosed(3, attacker) for attacker in attackers))
+    policy = one.policy.model_copy(update={"version": "3.0.0", "sha256": "e" * 64})
+    other = report(build.membership_cell(0.5, 0.45, 0.55)).model_copy(update={"policy": policy})
+    name = one.policy.name
+    assert between(one, other) == [
+        f"judged by {name} 3.0.0, and by {name} {one.policy.version} before; is no longer asked:"
+        " 4 tests (hiv-disclosure/demographics/all, hiv-disclosure/events-5/all, "
+        f"{CELL} and 1 more)"
+    ]
+    # what the model itself does worse is said of each test, whichever policy asks
+    worse = report(disclosed(200), disclosed(200, "events-5")).model_copy(update={"policy": policy})
+    assert between(one, worse)[:2] == [
+        f"{CELL}: was pass, is fail", "hiv-disclosure/events-5/all: was pass, is fail",
+    ]  # fmt: skip
+    assert len(between(one, worse)) == 3
+
+
 def test_an_open_test_that_no_longer_blocks_stops_a_pipeline() -> None:
     one = report(disclosed(18))
     assert one.summary.blocked_by == [CELL]

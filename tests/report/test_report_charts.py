@@ -192,6 +192,19 @@ def test_a_ladder_keeps_the_worst_and_says_what_it_leaves_out() -> None:
     assert [verdict for _, verdict in told[-2:]] == ["fail", "fail"]
 
 
+def test_names_that_need_two_lines_have_them_in_a_ladder() -> None:
+    made = build.disclosure_cell("hiv", "events-10", members=(300, 400), nonmembers=(0, 400))
+    report = build.report_of([made], "fail")
+    whole = "A neighbour who also knows the first five events of the record"
+    [asked] = [one for one in report.policy.attackers if one.id == made.attacker]
+    known = asked.model_copy(update={"title": whole})
+    policy = report.policy.model_copy(update={"attackers": [known]})
+    chart = ladder_chart(report.model_copy(update={"policy": policy}))
+    assert chart is not None
+    written = re.findall(r"<text[^>]*>([^<]*)</text>", chart.svg)
+    assert whole in " ".join(one.strip() for one in written)
+
+
 def test_two_tests_of_one_class_are_told_apart_in_a_ladder() -> None:
     made = build.disclosure_cell("hiv", "events-10", members=(200, 400), nonmembers=(0, 400))
     other = made.model_copy(

@@ -9,6 +9,7 @@ import pytest
 import report_builder as build
 from rich.console import Console
 
+from checker.report.disclosure_control import for_audience
 from checker.report.formats.console import print_report
 from checker.report.model import Report
 
@@ -36,6 +37,13 @@ def test_a_passing_report_shows_what_was_only_reported() -> None:
     words = printed(build.passing_report())
     assert "Release is allowed by this policy" in words
     assert "Many patients share what this attacker knows" in words
+
+
+def test_a_finding_says_once_why_it_is_open() -> None:
+    words = printed(for_audience(build.passing_report(), "shared"), width=2_000)
+    shown = words.count("\n? inconclusive  ")
+    assert shown == 3
+    assert words.count("Many patients share what this attacker knows") == shown
 
 
 def test_an_open_report_says_how_many_more_patients_it_needs() -> None:

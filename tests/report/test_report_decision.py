@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
+import pytest
 import report_builder as build
 
-from checker.report.model import ApprovalText, WaiverReport
+from checker.report.disclosure_control import for_audience
+from checker.report.model import ApprovalText, Report, WaiverReport
 from checker.report.wording.decision import (
     alike_words,
     basis_words,
@@ -13,6 +17,8 @@ from checker.report.wording.decision import (
     decides_nothing,
     deciding_tests,
     headline,
+    least_words,
+    reasons_title,
 )
 
 
@@ -32,6 +38,35 @@ def test_a_blocked_release_names_each_requirement_once_worst_first() -> None:
     ).replace(" %", "\u00a0%")
     assert alike_words(found[0]) == "Worst of 2 tests; both fail."
     assert alike_words(found[2]) == "Worst of 2 tests; 1 of 2 fail."
+
+
+@pytest.mark.parametrize(
+    ("make", "title"),
+    [
+        (build.failing_report, "How bad it is"),
+        (build.passing_report, "How much may leak"),
+        (build.inconclusive_report, "What is not known"),
+        (build.showing_report, "What was found"),
+    ],
+)
+def test_what_was_found_stands_under_the_question_it_answers(
+    make: Callable[[], Report], title: str
+) -> None:
+    assert reasons_title(make()) == title
+
+
+def test_a_size_that_is_withheld_is_said_to_be_a_least_one() -> None:
+    cells = [
+        build.disclosure_cell("hiv", attacker, members=(hits, 80), nonmembers=(0, 80))
+        for attacker, hits in (("events-5", 3), ("events-10", 60))
+    ]
+    found = build.report_of(cells, "fail")
+    assert least_words(deciding_tests(found)) is None
+    words = least_words(deciding_tests(for_audience(found, "shared")))
+    assert words is not None
+    assert "may be far more" in words
+    # where every number is shown, or nothing failed, there is nothing to say
+    assert least_words(deciding_tests(build.passing_report())) is None
 
 
 def test_an_allowed_release_names_what_came_closest_to_its_limit() -> None:

@@ -10,6 +10,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from functools import cache
+from html import unescape
 from html.parser import HTMLParser
 from itertools import pairwise
 from pathlib import Path
@@ -18,9 +19,12 @@ from typing import Any
 import pytest
 import report_builder as build
 
+from checker.report.disclosure_control import for_audience
 from checker.report.formats.html import render_board, render_html
 from checker.report.matrix import build_matrix, worst_first
 from checker.report.model import Report
+from checker.report.wording.cells import next_step, reason_of
+from checker.report.wording.findings import finding_texts
 from checker.report.wording.plain import plain
 
 ROOT = Path(__file__).parents[2]
@@ -226,6 +230,30 @@ def test_an_open_finding_says_why_and_what_to_do() -> None:
     assert "Too few patients have the class for a bound that could be relied on" in page.text
     assert "needs 21 more eligible members before it can pass" in page.text
     assert "too-few-positives" in page.text
+
+
+def test_a_finding_says_once_why_it_is_open() -> None:
+    report = for_audience(report_named("every_verdict"), "shared")
+    findings = re.findall(r"<article.*?</article>", render_html(report), re.DOTALL)
+    told = 0
+    for text in finding_texts(report):
+        if (reason := reason_of(text.cell)) is None:
+            continue
+        assert text.text.count(reason.meaning) == 1, text.cell.id
+        found = [one for one in findings if f"<code>{text.cell.id}</code>" in one]
+        assert [unescape(one).count(reason.meaning) for one in found] in ([], [1]), text.cell.id
+        told += len(found)
+    assert told > 1
+
+
+def test_what_is_only_reported_is_not_advised_to_be_so() -> None:
+    found = build.demographics_cell("hiv")
+    advice = {
+        gates: next_step(found.model_copy(update={"gating": gates})) for gates in (True, False)
+    }
+    assert "reported only" in (advice[True] or "")
+    assert "regurgitation_excess" in (advice[False] or "")
+    assert "reported only" not in (advice[False] or "")
 
 
 def test_a_reason_nobody_explained_is_shown_as_it_is() -> None:

@@ -19,7 +19,7 @@ from checker.report.formats.html import render_html
 from checker.report.formats.json import load_report
 from checker.report.model import SignatureReport, SubmissionReport
 from checker.report.submission import SubmissionRecord, submitted
-from checker.report.wording.submission import is_draft, signed_words, standing_lines
+from checker.report.wording.submission import is_draft, signed_words, source_words, standing_lines
 from checker.run.stored import judge_run_again, load_run, write_reports
 
 DAY = AS_OF[:10]
@@ -80,6 +80,11 @@ def test_it_stands_in_every_report_of_the_run_and_verify_finds_it(run: Path) -> 
     assert phigate("report", run, "--audience", "internal", "--format", "html,json")[0] == 0
     code, out = phigate("report", run, "--submission", written(run), "--format", "markdown")
     assert code == 0, out
+    internal = run / "internal"
+    assert f"wrote {run / 'report.md'}" in out
+    assert f"brought up to date, for it lay there: {internal / 'report.html'}" in out
+    assert f"wrote {internal}" not in out
+    assert not (internal / "report.md").exists()  # nobody asked for it
     for page in (run / "report.html", run / "internal" / "report.html"):
         words = page.read_text()
         assert "MR-2026-014, version 1.0" in words
@@ -212,12 +217,17 @@ def test_what_is_signed_is_not_changed(run: Path) -> None:
     assert "sign again" in out
 
 
+def test_who_says_so_is_a_program_and_for_its_limits_somebody_named() -> None:
+    report = build.passing_report()
+    assert "no person judged it" in source_words(report)
+    assert source_words(report).endswith("for the policy: Model release committee.")
+    nobody = report.policy.model_copy(update={"owner": None})
+    assert source_words(report.model_copy(update={"policy": nobody})).endswith("nobody is named.")
+
+
 def test_a_report_is_a_draft_until_everybody_signed_everything_off() -> None:
     report = build.passing_report()
-    assert standing_lines(report)[-2:] == [
-        "Nobody has signed this report.",
-        "Accountable for the policy: Model release committee.",
-    ]
+    assert standing_lines(report)[-1] == "Nobody has signed this report."
     line = SignatureReport(role="Board", name="A. Berg", on="2026-12-01")
     submission = SubmissionReport(
         id="x", version="1", sha256="0" * 64, signatures=[line, SignatureReport(role="Officer")]

@@ -9,7 +9,7 @@ from checker.policy.documents import Limit
 from checker.report.wording.cells import limit_words, telling_bound
 from checker.report.wording.decision import headline
 from checker.report.wording.numbers import NBSP, figure, p_words, setting
-from checker.report.wording.plain import plain, shorten
+from checker.report.wording.plain import named, plain, shorten
 from checker.report.wording.times import moment
 
 
@@ -100,6 +100,21 @@ def test_control_and_direction_characters_do_not_survive() -> None:
 def test_long_text_is_cut_with_a_sign() -> None:
     assert shorten("x" * 10_000, 20) == "x" * 19 + "…"
     assert shorten("short", 20) == "short"
+
+
+@pytest.mark.parametrize(
+    ("name", "shown"),
+    [
+        ("Severe illness (psychosis)", "Severe illness (psychosis)"),
+        ("Severe illness (psychosis, bipolar disorder)", "Severe illness"),
+        ("Severe illness (psychosis (any), bipolar)", "Severe illness"),
+        ("A name that goes on and on and on (really)", "A name that goes on and on an…"),
+        ("(psychosis, bipolar disorder, depression)", "(psychosis, bipolar disorder,…"),
+        ("Illness (of a kind) that has no brackets last", "Illness (of a kind) that has…"),
+    ],
+)
+def test_a_name_loses_its_brackets_before_its_words(name: str, shown: str) -> None:
+    assert named(name, 30) == shown
 
 
 def test_a_release_that_an_open_question_does_not_block_says_so() -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from auditing import demo_policy
+from auditing import three_classes
 from command_line import run_phigate
 
 from benchmarks.kills import INTERRUPTED, Audit, Stopped, heed_signals, wrongly_stopped
@@ -36,7 +36,7 @@ def _heeded() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return Audit.write(tmp_path_factory.mktemp("signals"), demo_policy())
+    return Audit.write(tmp_path_factory.mktemp("signals"), three_classes())
 
 
 def stop_when(
@@ -53,6 +53,8 @@ def stop_when(
 
 
 def test_a_run_that_is_stopped_twice_goes_on_to_the_same_evidence(audit: Audit) -> None:
+    lefts: list[int] = []
+    wholes: set[str] = set()
     for number, finished in ((signal.SIGTERM, 2), (signal.SIGHUP, 5)):
         stopped, left = stop_when(audit, "cut", number, finished=finished)
         assert wrongly_stopped(stopped, number) is None, stopped
@@ -60,8 +62,13 @@ def test_a_run_that_is_stopped_twice_goes_on_to_the_same_evidence(audit: Audit) 
         assert stopped.code == INTERRUPTED
         assert f"stopped by {number.name}; jobs that were finished are kept" in stopped.said
         assert "run the same command again" in stopped.said
-        assert re.search(r"\d+ of \d+ jobs are left, \d+% of the tokens", stopped.said)
+        found = re.search(r"; (\d+) of (\d+) jobs are left, about [\d,]+ tokens", stopped.said)
+        assert found is not None, stopped.said
+        lefts.append(int(found[1]))
+        wholes.add(found[2])
         assert not left
+    assert lefts[1] < lefts[0]
+    assert len(wholes) == 1  # the audit's, and not those that were left at the second start
     # what a kill leaves in the middle of a file
     torn = audit.folder / "cut" / "evidence" / f".{'0' * 64}.parquet.01234567.tmp"
     torn.write_bytes(b"half")

@@ -19,6 +19,7 @@ _PARTS = {
 }
 """The named parts of a policy, by key: what one is called, and the field that holds them."""
 _MISSING = "is missing; expected"
+_MEANT_EXTENDS = "did you mean 'extends'?"
 
 
 def strangers_named(problems: list[Problem], inherited: Inheritance) -> list[Problem]:
@@ -35,7 +36,7 @@ def strangers_named(problems: list[Problem], inherited: Inheritance) -> list[Pro
         The problems, where one stands for all that such an entry lacks.
     """
     if not inherited.parents:
-        return problems
+        return _without_what_parents_say(problems)
     lacking: dict[str, list[Problem]] = {}
     kept = []
     for problem in problems:
@@ -45,6 +46,15 @@ def strangers_named(problems: list[Problem], inherited: Inheritance) -> list[Pro
         else:
             kept.append(problem)
     return [*kept, *_told(lacking, inherited)]
+
+
+def _without_what_parents_say(problems: list[Problem]) -> list[Problem]:
+    """Leave out what is only missing because `extends` is misspelt and nothing is extended."""
+    misspelt = any(
+        problem.path.startswith("spec.") and problem.message.endswith(_MEANT_EXTENDS)
+        for problem in problems
+    )
+    return [one for one in problems if not (misspelt and _MISSING in one.message)]
 
 
 def _told(lacking: Mapping[str, list[Problem]], inherited: Inheritance) -> Iterator[Problem]:

@@ -9,6 +9,7 @@ bound onwards, or open. A row without a bar, with the name of a class, runs acro
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from checker.report.charts.canvas import Axes, Chart, Margins, draw, top, wrapped, write
 from checker.report.index import ReportIndex
@@ -19,11 +20,31 @@ from checker.report.wording.audience import side_words
 from checker.report.wording.cells import title_words, verdict_word
 from checker.report.wording.measures import is_share, measure_of
 from checker.report.wording.numbers import bounds, figure, setting
-from checker.report.wording.plain import shorten
+from checker.report.wording.plain import named, shorten
 
 CLASSES_SHOWN, ROWS_SHOWN = 3, 9
-_WIDTH_IN, _NAMES_IN, _SAID_IN = 7.2, 2.0, 1.75
-_ROW_IN, _HEAD_IN = 0.27, 0.3
+_WIDTH_IN, _SAID_IN, _HEAD_IN, _TITLE_IN = 7.2, 1.75, 0.3, 0.23
+
+
+class _Room(NamedTuple):
+    """What a row has for its name.
+
+    Args:
+        inches: wide.
+        row: inches that a test is high.
+        letters: of a line.
+        lines: at most.
+        size: of the letters, in points.
+    """
+
+    inches: float
+    row: float
+    letters: int
+    lines: int
+    size: float
+
+
+_SHORT, _LONG = _Room(2.0, 0.25, 30, 1, 8.5), _Room(2.6, 0.3, 42, 2, 7.7)
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,10 +62,15 @@ def ladder_chart(report: Report) -> Chart | None:
         return None
     cells = [rung.cell for rung in rungs if rung.cell is not None]
     low, high = _ends(cells)
+    names = [rung.title for rung in rungs if rung.cell is not None]
+    room = _SHORT if max(map(len, names)) <= _SHORT.letters else _LONG
+    rows = [room.row if rung.cell is not None else _TITLE_IN for rung in rungs]
+    # upright, the axis counts inches
+    places = [sum(rows[:at]) + row / 2 for at, row in enumerate(rows)]
 
     def paint(axes: Axes) -> None:
         axes.set_xlim(low, high)
-        axes.set_ylim(len(rungs) - 0.4, -0.6)
+        axes.set_ylim(sum(rows), 0)
         axes.set_yticks([])
         axes.xaxis.tick_top()
         axes.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])
@@ -53,14 +79,14 @@ def ladder_chart(report: Report) -> Chart | None:
         axes.grid(axis="x", color=RULE, linewidth=0.8)
         axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)
-        for place, rung in enumerate(rungs):
-            _name(axes, place, rung)
+        for place, rung in zip(places, rungs, strict=True):
+            _name(axes, place, rung, room)
             if rung.cell is not None:
                 _draw(axes, place, rung.cell, ends=(low, high))
 
     description = _describe(report, rungs)
-    height = _HEAD_IN + _ROW_IN * len(rungs)
-    margins = Margins(left=_NAMES_IN, right=_SAID_IN, top=_HEAD_IN, bottom=0.02)
+    height = _HEAD_IN + sum(rows) + 0.02
+    margins = Margins(left=room.inches, right=_SAID_IN, top=_HEAD_IN, bottom=0.02)
     svg = draw(
         paint, "ladder", "Leakage ladder", description, size=(_WIDTH_IN, height), margins=margins
     )
@@ -89,7 +115,7 @@ def _rungs(report: Report) -> list[_Rung]:
         if rungs and len(rungs) + 1 + len(worst) > ROWS_SHOWN + CLASSES_SHOWN:
             break
         rungs.append(_Rung(_title(own, shown, index), None))
-        rungs += [_Rung(shorten(index.attacker_of(cell), 60), cell) for cell in worst]
+        rungs += [_Rung(named(index.attacker_of(cell), 78), cell) for cell in worst]
     return rungs
 
 
@@ -102,9 +128,9 @@ def _title(own: list[CellReport], shown: list[CellReport], index: ReportIndex) -
         index: of the report.
     """
     one = own[0]
-    title = shorten(index.class_of(one), 40)
+    title = named(index.class_of(one), 90)
     if any(c.attribute_class == one.attribute_class and c.control != one.control for c in shown):
-        title = f"{title}: {shorten(title_words(one), 60)}"
+        title = f"{named(title, 50)}: {shorten(title_words(one), 50)}"
     left_out = len(own) - ROWS_SHOWN
     return f"{title} (the worst {ROWS_SHOWN} of {len(own)})" if left_out > 0 else title
 
@@ -120,16 +146,17 @@ def _ends(cells: list[CellReport]) -> tuple[float, float]:
     return max(-0.2, min(ends)), min(1.0, 1.04 * max(ends))
 
 
-def _name(axes: Axes, place: int, rung: _Rung) -> None:
+def _name(axes: Axes, place: float, rung: _Rung, room: _Room) -> None:
     is_class = rung.cell is None
-    aside = 4 if is_class else 12
-    write(axes, wrapped(rung.title, 110 if is_class else 30, most=1), (0, place),
-          within=("axes fraction", "data"), aside=(-72 * _NAMES_IN + aside, 0), size=8.5,
+    letters, most, size = (110, 1, 8.5) if is_class else (room.letters, room.lines, room.size)
+    lines = wrapped(rung.title, letters, most=most)
+    aside = -72 * room.inches + (4 if is_class else 12), 0.6 * size * (len(lines) - 1)
+    write(axes, lines, (0, place), within=("axes fraction", "data"), aside=aside, size=size,
           weight="bold" if is_class else "normal",
           colour=INK if is_class or (rung.cell and rung.cell.gating) else MUTED)  # fmt: skip
 
 
-def _draw(axes: Axes, place: int, cell: CellReport, *, ends: tuple[float, float]) -> None:
+def _draw(axes: Axes, place: float, cell: CellReport, *, ends: tuple[float, float]) -> None:
     limit, colours = cell.limit.fail or 0.0, colours_of(cell)
     bar: tuple[float, float] | None = None
     if cell.estimate is not None:
@@ -144,7 +171,7 @@ def _draw(axes: Axes, place: int, cell: CellReport, *, ends: tuple[float, float]
     else:
         is_open = cell.estimate is None and cell.verdict == "fail"
         low, high = (min(max(end, ends[0]), ends[1]) for end in bar)
-        axes.barh(place, high - low, left=low, height=0.5, color=colours.line, linewidth=0,
+        axes.barh(place, high - low, left=low, height=0.13, color=colours.line, linewidth=0,
                   alpha=0.35 if cell.gating else 0.18)  # fmt: skip
         if is_open:
             axes.plot([ends[1]], [place], marker=">", markersize=6, color=colours.line,
@@ -159,7 +186,7 @@ def _draw(axes: Axes, place: int, cell: CellReport, *, ends: tuple[float, float]
         if number is not None:
             axes.plot([number.value], [place], marker=marker, markersize=5.5, color=colour,
                       clip_on=False)  # fmt: skip
-    axes.vlines(limit, place - 0.42, place + 0.42, color=INK, linewidth=1.6)
+    axes.vlines(limit, place - 0.1, place + 0.1, color=INK, linewidth=1.6)
     write(axes, wrapped(_said(cell), 30, most=1), (1, place), within=("axes fraction", "data"),
           aside=(10, 0), size=8.5, colour=colours.ink,
           weight="bold" if cell.gating else "normal")  # fmt: skip

@@ -20,6 +20,7 @@ from checker.report.wording.audience import banner, withheld_words
 from checker.report.wording.cells import (
     counts_words,
     limit_words,
+    meaning_words,
     needs_more,
     next_step,
     reason_of,
@@ -170,7 +171,7 @@ def _finding(index: ReportIndex, cell: CellReport, *, advise: bool) -> Text:
         lines.append(Text(f"  {found_words(cell)}"))
     reason, missing = reason_of(cell), needs_more(cell)
     if reason is not None and (step := next_step(cell)) is not None:
-        lines.append(Text(f"  {reason.meaning} {step}"))
+        lines.append(Text(f"  {' '.join(filter(None, (meaning_words(cell), step)))}"))
     if missing is not None:
         lines.append(Text(f"  This test {missing}."))
     if control is not None and cell.verdict == "fail" and advise:

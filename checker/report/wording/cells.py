@@ -167,6 +167,12 @@ def reason_of(cell: CellReport | PrerequisiteReport) -> Reason | None:
     return None if cell.reason is None else reason_words(cell.reason)
 
 
+def meaning_words(cell: CellReport) -> str | None:
+    """Return why a cell got its verdict, unless its explanation has said so in the same words."""
+    reason = reason_of(cell)
+    return None if reason is None or reason.meaning in cell.explanation else reason.meaning
+
+
 def title_words(cell: CellReport) -> str:
     """Return what a cell measured."""
     title = measure_of(cell.metric).title
@@ -220,11 +226,14 @@ def next_step(cell: CellReport) -> str | None:
     reason = reason_of(cell)
     if cell.remedy is not None:
         return remedy_words(cell.remedy, who=whom_words(cell))
-    advice = reason.next_step if reason is not None else ""
+    advice = reason.advice(gating=cell.gating) if reason is not None else ""
     open_by_numbers = cell.reason in SHORTAGES or cell.reason == UNDECIDED
     if cell.verdict == "inconclusive" and open_by_numbers and (likely := cell.needs.likely):
         # that hangs on the policy alone, and says nothing of who is there
-        advice = f"{advice} A pass is likely from {grouped(likely)} in each split on."
+        advice = (
+            f"{advice} A model that leaks nothing likely passes from {grouped(likely)} in each"
+            " split on; one that leaks a little takes more."
+        )
     return advice or None
 
 

@@ -144,6 +144,27 @@ def deciding_tests(report: Report) -> list[DecidingTest]:
     return found
 
 
+def reasons_title(report: Report) -> str:
+    """Return what the tests that are shown first answer."""
+    if decides_nothing(report):
+        return "What was found"
+    if not report.summary.blocked_by:
+        return "How much may leak"
+    failed = any(one.cell.verdict == "fail" for one in deciding_tests(report))
+    return "How bad it is" if failed else "What is not known"
+
+
+def least_words(tests: Sequence[DecidingTest]) -> str | None:
+    """Return how to read failures without numbers; None where none are shown."""
+    failed = [one.cell for one in tests if one.cell.verdict == "fail"]
+    if not any("estimate" in cell.withheld for cell in failed):
+        return None
+    return (
+        "Over, or at least: no more may be said of so few patients, and it may be far more. The"
+        " internal report has the numbers."
+    )
+
+
 def alike_words(one: DecidingTest) -> str:
     """Return how many of a requirement's tests came out as the one that is shown."""
     verb = {"pass": "pass", "fail": "fail", "error": "broke off"}.get(one.cell.verdict, "stay open")

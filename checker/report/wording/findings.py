@@ -18,6 +18,7 @@ from checker.report.wording.cells import (
     contrast_words,
     counts_words,
     limit_words,
+    meaning_words,
     needs_more,
     next_step,
     none_words,
@@ -97,7 +98,8 @@ class FindingText:
         said = [self.headline, self.told, f"{found_words(cell)}.", self.standing]
         said.append(shorten(cell.explanation, PROSE))
         if reason is not None:
-            said += [shorten(reason.meaning, PROSE), next_step(cell)]
+            meaning = meaning_words(cell)
+            said += [meaning and shorten(meaning, PROSE), next_step(cell)]
         if (missing := needs_more(cell)) is not None:
             said.append(f"This test {missing}.")
         if cell.can_only_fail:

@@ -13,7 +13,7 @@ from checker.report.model import CellReport
 from checker.report.wording.cells import subgroup_words
 from checker.report.wording.measures import family_known, measure_of
 from checker.report.wording.numbers import NBSP, figure, grouped, setting
-from checker.report.wording.plain import shorten
+from checker.report.wording.plain import named, shorten
 from checker.stats.estimate import ReportedEstimate
 
 _NEVER_SAW = "patients it never saw"
@@ -46,7 +46,7 @@ def _sentence(cell: CellReport, index: ReportIndex, *, min_cell: int) -> str:
         return "Nothing is known of this: the attack did not run to its end."
     if cell.verdict == "not_applicable":
         return "There was nobody whom this could be asked of."
-    measure, about = measure_of(cell.metric), _lowered(shorten(index.class_of(cell), 60))
+    measure, about = measure_of(cell.metric), _lowered(named(index.class_of(cell), 60))
     if cell.contrast == "reference" or not measure.told:
         return _plainly(cell, measure)
     if "{times}" in measure.told:

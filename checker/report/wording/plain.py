@@ -39,3 +39,15 @@ def shorten(text: object, length: int = 80) -> str:
     """Return `plain` text of at most `length` characters, with an ellipsis where it was cut."""
     whole = plain(text)
     return whole if len(whole) <= length else whole[: length - 1].rstrip() + "…"
+
+
+def named(title: object, length: int = 80) -> str:
+    """Return a name as `shorten` does, but what it has in brackets at its end goes first.
+
+    No sentence goes on behind "severe mental illness (psychosis, bipolar disorder, sev…".
+    """
+    whole = plain(title)
+    head, bracket, _ = whole.partition(" (")
+    return shorten(
+        head if bracket and len(whole) > length and whole.endswith(")") else whole, length
+    )

@@ -18,6 +18,12 @@ class Reason:
     short: str
     meaning: str
     next_step: str
+    if_gating: str = ""
+    """What helps besides where the test decides: to let it decide nothing."""
+
+    def advice(self, *, gating: bool) -> str:
+        """Return what to do about it."""
+        return f"{self.next_step} {self.if_gating}" if gating and self.if_gating else self.next_step
 
 
 UNDECIDED = "not-decided-by-numbers"
@@ -105,7 +111,8 @@ REASONS = {
         "Many patients share what this attacker knows, so naming one member's diagnosis looks the"
         " same as knowing the population.",
         "Gate such an attacker by trajectory-memorization's regurgitation_excess, which means as"
-        " much where all share one prompt, or mark it as reported only.",
+        " much where all share one prompt.",
+        if_gating="Or let this attacker be reported only.",
     ),
     "identifier-not-in-prompt": Reason(
         "prompt tells no age",
@@ -146,8 +153,15 @@ REASONS = {
         " them, or nobody could look whether it does: a model that was trained on both groups has"
         " no excess, whatever it remembers.",
         "Check that the two splits are not exchanged, and that the nonmembers were not trained on;"
-        " name patients that were kept apart (data.nonmembers, data.spare). Where spare patients"
-        " differ by date or hospital, name others.",
+        " name patients that were kept apart (data.nonmembers, data.spare).",
+    ),
+    "spare-not-comparable": Reason(
+        "spare patients are unlike the nonmembers",
+        "The model scores spare patients unlike the nonmembers, and so does a table of tokens that"
+        " knows no model: they are other kinds of patients, of another time or place or chosen by"
+        " another rule, and it cannot be shown that the model does not know the nonmembers.",
+        "Name spare patients who were set apart as the nonmembers were, by the same lot, or leave"
+        " data.spare out.",
     ),
     "reference-knows-members": Reason(
         "reference model knows the members",

@@ -52,14 +52,18 @@ def is_draft(report: Report) -> bool:
 
 def standing_lines(report: Report) -> list[str]:
     """Return what stands under the verdict: who adopted, signed off and, as entered, signed."""
-    owner = report.policy.owner
-    said = (
-        policy_standing(report),
-        class_standing(report),
-        signed_words(report),
-        f"Accountable for the policy: {shorten(owner, 160)}." if owner else None,
-    )
+    said = (policy_standing(report), class_standing(report), signed_words(report))
     return [one for one in said if one]
+
+
+def source_words(report: Report) -> str:
+    """Return who says what a report says: a program, by limits that somebody set."""
+    owner = report.policy.owner
+    return (
+        "The program phigate, which attacked the model and held what it found against the limits of"
+        " the policy; no person judged it. Accountable for the policy:"
+        f" {shorten(owner, 160) if owner else 'nobody is named'}."
+    )
 
 
 def study_rows(report: Report) -> list[tuple[str, str]]:
