@@ -42,6 +42,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from benchmarks import THREE_CLASSES
 from benchmarks.tried_cases import SECONDS, Fault, Outcome, ask, try_in_worker
 from checker import clock, library
 from checker.attestation import (
@@ -108,7 +109,7 @@ class World:
 def make_world(folder: Path) -> World:
     """Write documents and patients, audit them, sign the run, and save a tiny checkpoint."""
     write_targets(folder, seed=0)
-    policy = yaml.safe_load((POLICIES / "demo.yaml").read_text())
+    policy = yaml.safe_load(THREE_CLASSES.read_text())
     policy["spec"]["waivers"] = {
         "approverRoles": ["privacy-officer", "irb-chair"],
         "maxDuration": "P180D",
@@ -138,9 +139,9 @@ def make_world(folder: Path) -> World:
 def _waiver(model: str) -> str:
     guide = (POLICIES / "README.md").read_text()
     document = yaml.safe_load(guide.split("```yaml file=waiver.yaml\n")[1].split("```")[0])
-    demo = yaml.safe_load((POLICIES / "demo.yaml").read_text())["metadata"]
+    known = yaml.safe_load(THREE_CLASSES.read_text())["metadata"]
     document["spec"] |= {
-        "policy": {"ref": f"{demo['name']}@{demo['version']}"},
+        "policy": {"ref": f"{known['name']}@{known['version']}"},
         "control": "hiv-disclosure",
         "attacker": "events-10",
         "model": {"name": "leaking", "sha256": model},

@@ -15,6 +15,10 @@ plans announced, cell by cell.
 
 With `--keep` it goes on where it stopped; `--minutes` bounds one turn. `--lots 2000` draws so many
 lots by the plan's own function and asks no model, for what it would tell is known.
+
+`--sizes 3000 5000 10000` audits cohorts of so many patients in turn, with an attack on membership
+beside (by the loss), and counts releases: where nothing is told as many as the plans announced, and
+at twice the limit none.
 """
 
 from __future__ import annotations
@@ -23,18 +27,22 @@ import argparse
 import itertools
 import json
 import math
+import shutil
 import tempfile
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import asdict, dataclass
+from collections import Counter
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from functools import cache
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+import meds
 import numpy as np
 import yaml
 
+from benchmarks import THREE_CLASSES
 from benchmarks.splits_by_lot import declared
 from checker import stats
 from checker.attacks.api import columns_of
@@ -43,9 +51,10 @@ from checker.evidence import EvidenceStore, tables_by_job
 from checker.planning.drawn import lot_order
 from checker.planning.needs import FEWEST
 from checker.planning.workload import Workload
+from checker.policy.documents import DataSpec, TokenizationSpec
+from checker.records.cohort import load_cohort
 from checker.records.duplicates import record_digests
-from checker.records.tokenization import KIND_STATIC
-from checker.resources import resource
+from checker.records.tokenization import KIND_STATIC, Tokenizer, load_vocabulary
 from checker.run.cohort_jobs import promised_by_prompts
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
@@ -61,6 +70,12 @@ TIMES: dict[Truth, float] = {"nothing": 0.0, "limit": 1.0, "twice": 2.0}
 ASSIGNMENTS: tuple[Assignment, ...] = ("random", "other")
 AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 POOLED = ("hiv", "substance-use")
+RELEASE = "release"
+"""Stands for the whole policy among the cells."""
+
+AUROC = 0.53
+"""Limit of the attack on membership where releases are counted, so near that chance decides."""
+
 KNOWN = 12
 """Tokens after which the model recites a record to its end, of nobody else by then."""
 
@@ -75,11 +90,24 @@ class Setup:
         patients: of either split.
         positives: of each class in either split.
         limit: of every cell; 300 positives of each split pass it well where nothing is told.
+        attacked: membership is asked too.
+        seed: of the patients.
     """
 
     patients: int = 3600
     positives: int = 600
     limit: float = 0.1
+    attacked: bool = False
+    seed: int = 0
+
+    @classmethod
+    def of(cls, everybody: int) -> Setup:
+        """Return a cohort of so many patients, a sixth of whom have each class, with attacks."""
+        return cls(patients=everybody // 2, positives=everybody // 12, attacked=True)
+
+    def numbered(self, seed: int) -> Setup:
+        """Return patients of their own where membership is asked, for it hangs on who they are."""
+        return replace(self, seed=seed) if self.attacked else self
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,10 +117,13 @@ class Outcome:
     Args:
         truth: what the model tells of everybody.
         assignment: as it was declared.
-        cell: of which it is.
+        cell: of which it is, or `RELEASE`.
         verdict: "fail" also where it is named only before Holm's correction.
-        announced: by the plan, the chance of a pass by its bounds where nothing is told.
-        asked: eligible members of the cell.
+        announced: by the plan, the chance of a pass by its bounds where nothing is told; of a
+            release that no check stops it either.
+        asked: eligible members of the cell; of a release, all who were looked at.
+        patients: in either split.
+        reasons: of a release that is none.
     """
 
     truth: Truth
@@ -101,6 +132,8 @@ class Outcome:
     verdict: str
     announced: float
     asked: int
+    patients: int = 3600
+    reasons: tuple[str, ...] = ()
 
 
 @cache
@@ -110,24 +143,56 @@ def world(setup: Setup, truth: Truth) -> Path:
     kept = tempfile.TemporaryDirectory()  # deleted when the process ends
     _WORLDS.append(kept)
     folder = Path(kept.name)
-    write_cohort(
-        folder / "cohort",
-        seed=0,
-        members=setup.patients,
-        nonmembers=setup.patients,
-        tuning=0,
-        positives=setup.positives,
-    )
+    shutil.copytree(_patients(setup), folder / "cohort")
     write_models(folder, seed=0)
     target = yaml.safe_load((folder / "sound.yaml").read_text())
     target["spec"]["data"] = {"path": "cohort", "assignment": "other"}
     (folder / "other.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
     model = json.loads((folder / "sound.json").read_text())
+    if setup.attacked:  # how often tokens occur among everybody: of members alone it is memory
+        model["unigram"] = _of_everybody(folder)
     policy = _policy(folder, seed=0, setup=setup, patients="all")
     recited = _recited(policy, folder / "other.yaml", share=setup.limit * TIMES[truth])
     model["memorized"] = [one.model_dump(mode="json", by_alias=True) for one in recited]
     (folder / "sound.json").write_text(json.dumps(model))
     return folder
+
+
+@cache
+def _patients(setup: Setup) -> Path:
+    """Write patients, whatever is told of them; returns the folder."""
+    kept = tempfile.TemporaryDirectory()
+    _WORLDS.append(kept)
+    folder = Path(kept.name) / "cohort"
+    write_cohort(
+        folder,
+        seed=setup.seed,
+        members=setup.patients,
+        nonmembers=setup.patients,
+        tuning=0,
+        positives=setup.positives,
+    )
+    return folder
+
+
+def _of_everybody(folder: Path) -> list[float]:
+    """Return how often each token occurs among members and nonmembers."""
+    target = yaml.safe_load((folder / "other.yaml").read_text())["spec"]
+    cohort = load_cohort(
+        DataSpec(path="cohort", members=meds.train_split, nonmembers=meds.held_out_split),
+        base=folder,
+    )
+    tokenizer = Tokenizer(
+        TokenizationSpec.model_validate(target["tokenization"]),
+        vocabulary=load_vocabulary(folder / "vocab.json"),
+        base=folder,
+    )
+    records = [tokenizer.encode(own, cohort.codes) for own in (cohort.members, cohort.nonmembers)]
+    tokens = np.concatenate([own.tokens for own in records])
+    counts = np.bincount(tokens, minlength=len(tokenizer.vocabulary.ids)) + 0.01
+    counts[tokens[0]] = 0.01  # BOS starts records and never follows
+    shares: list[float] = (counts / counts.sum()).tolist()
+    return shares
 
 
 def _recited(policy: Path, target: Path, *, share: float) -> Iterator[MemorizedRecord]:
@@ -156,13 +221,14 @@ def _whom(work: Workload, *, share: float) -> list[int]:
 
 
 def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
-    """Write the demo policy with the two cells."""
-    policy = yaml.safe_load(resource("policies/demo.yaml").read_text())
+    """Write the policy of three classes with the two cells."""
+    policy = yaml.safe_load(THREE_CLASSES.read_text())
     spec = policy["spec"]
     spec["parameters"] |= {"seed": seed, "sampling": {"patients": patients}}
     spec["attributeClasses"]["any"] = {"title": "Any of the two", "anyOf": list(POOLED)}
+    known = spec["controls"]
     told: dict[str, Any] = {
-        **spec["controls"]["hiv-disclosure"],
+        **known["hiv-disclosure"],
         # so short that whoever is not recited is hardly ever told on by chance
         "params": {"samples": 10, "horizonTokens": 16, "threshold": 0.5},
         "limits": {"events-10": {"fail": setup.limit}},
@@ -171,6 +237,9 @@ def _policy(folder: Path, *, seed: int, setup: Setup, patients: str) -> Path:
         "class": told,
         "pool": told | {"attributeClass": "any"},
     }
+    if setup.attacked:
+        attacked = known["membership"] | {"limits": {"record": {"fail": AUROC}}}
+        spec["controls"]["loss"] = attacked | {"params": {"score": "loss"}}
     path = folder / f"policy-{patients}-{seed}.yaml"
     path.write_text(yaml.safe_dump(policy, sort_keys=False))
     return path
@@ -203,9 +272,20 @@ def audit(seed: int, *, truth: Truth, setup: Setup) -> list[Outcome]:
                 "fail" if one.is_beyond_limit else one.verdict,
                 one.cell.power.pass_probability or 0.0,
                 one.cell.sample.members,
+                setup.patients,
             )
             for one in judged.findings
         ]
+        if setup.attacked:
+            assert plan.release is not None
+            stopped = tuple(f"{f.cell.control}: {f.reason}" for f in judged.findings if f.blocks)
+            chance, asked = plan.release.chance or 0.0, sum(plan.data.asked)
+            found.append(
+                Outcome(
+                    truth, assignment, RELEASE, judged.verdict, chance, asked, setup.patients,
+                    stopped,
+                )
+            )  # fmt: skip
     return found
 
 
@@ -255,7 +335,7 @@ def measure(
     seeds: Iterable[int],
     *,
     truths: Iterable[Truth] = tuple(TIMES),
-    setup: Setup | None = None,
+    setups: Sequence[Setup] = (Setup(),),
     kept: list[tuple[int, Outcome]] | None = None,
     keep: Path | None = None,
     seconds: float = math.inf,
@@ -265,7 +345,7 @@ def measure(
     Args:
         seeds: of the draws.
         truths: to be audited.
-        setup: of who is drawn from.
+        setups: of who is drawn from, in turn.
         kept: of an earlier turn; added to.
         keep: gets a line for each cell.
         seconds: after which no further audit begins.
@@ -278,7 +358,7 @@ def measure(
             continue
         if time.monotonic() >= end:
             break
-        new = audit(seed, truth=truth, setup=setup or Setup())
+        new = audit(seed, truth=truth, setup=setups[seed % len(setups)].numbered(seed))
         found += [(seed, one) for one in new]
         if keep is not None:
             with keep.open("a") as file:
@@ -322,7 +402,10 @@ def table(found: list[tuple[int, Outcome]]) -> str:
 def read(path: Path) -> list[tuple[int, Outcome]]:
     """Return what an earlier turn kept."""
     lines = [json.loads(line) for line in path.read_text().splitlines()]
-    return [(line.pop("seed"), Outcome(**line)) for line in lines]
+    return [
+        (line.pop("seed"), Outcome(**line | {"reasons": tuple(line.get("reasons", ()))}))
+        for line in lines
+    ]
 
 
 def main() -> None:
@@ -333,6 +416,7 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a file to go on from")
     parser.add_argument("--minutes", type=float, default=math.inf, help="of this turn")
     parser.add_argument("--lots", type=int, help="draw so many, and ask no model")
+    parser.add_argument("--sizes", type=int, nargs="+", help="of cohorts; releases are counted")
     asked = parser.parse_args()
     if asked.lots:
         for truth in asked.truth or get_args(Truth):
@@ -341,11 +425,18 @@ def main() -> None:
     found = measure(
         range(1, asked.audits + 1),
         truths=asked.truth or get_args(Truth),
+        setups=[Setup.of(size) for size in asked.sizes] if asked.sizes else [Setup()],
         kept=read(asked.keep) if asked.keep is not None and asked.keep.is_file() else [],
         keep=asked.keep,
         seconds=60 * asked.minutes,
     )
     print(table(found))
+    for (cell, reasons), count in Counter(
+        (f"{one.truth}, {one.assignment}, {2 * one.patients:,}", ", ".join(one.reasons))
+        for _, one in found
+        if one.reasons and one.truth == "nothing"
+    ).items():
+        print(f"not released ({cell} patients): {reasons} ({count})")
 
 
 if __name__ == "__main__":

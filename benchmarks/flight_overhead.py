@@ -1,12 +1,11 @@
 """What it costs to ask a model behind a server, against the same model in this process.
 
 A model of the demo's shape with random weights is asked in both ways in turn, in pairs, and what
-counts is the median of the pairs' ratios: on a busy machine seconds mean little and ratios
-something. On a very busy one even they do not, so the wire is measured by itself too: a model that
-says at once what the real one said is asked through it, both sides in this process, and its
-processor time is given as a share of the model's own. Rollouts are drawn and watched as disclosure
-does it, with samples added until a test has decided, so that each prompt is asked about several
-times; scores are of whole records.
+counts is the median of the pairs' ratios, of processor time: of both sides together, so that a busy
+machine changes little. The wire is measured by itself too: a model that says at once what the real
+one said is asked through it, both sides in this process, and its processor time is given as a share
+of the model's own. Rollouts are drawn and watched as disclosure does it, with samples added until a
+test has decided, so that each prompt is asked about several times; scores are of whole records.
 
     OMP_NUM_THREADS=1 python -m benchmarks.flight_overhead --out flight.json
 """
@@ -55,7 +54,7 @@ VOCABULARY, CONTEXT, EOS = 260, 256, 2
 
 
 def measure(*, layers: int, width: int, prompts: int, repeats: int) -> dict[str, Any]:
-    """Return seconds of each way and the median ratio, by what is asked."""
+    """Return seconds of the processor of each way and the median ratio, by what is asked."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
         torch.manual_seed(0)
@@ -139,6 +138,14 @@ class _Replay:
         return self.drawn
 
 
+def _processor_time() -> float:
+    """Return the seconds that this process and those it started, which run, have computed."""
+    started = Path(f"/proc/self/task/{os.getpid()}/children").read_text().split()
+    stats = [Path(f"/proc/{one}/stat").read_text().rpartition(")")[2].split() for one in started]
+    ticks = sum(int(one[11]) + int(one[12]) for one in stats)  # in user and in kernel mode
+    return time.process_time() + ticks / os.sysconf("SC_CLK_TCK")
+
+
 def _spent(ask: Callable[[Any], Any], model: Any) -> float:
     start = time.process_time()
     ask(model)
@@ -151,9 +158,9 @@ def _compare(ask: Callable[[Any], Any], here: Any, there: Any, repeats: int) -> 
     for number in range(repeats):
         pair = [("here", here), ("there", there)]
         for name, model in pair if number % 2 else reversed(pair):
-            start = time.perf_counter()
+            start = _processor_time()
             ask(model)
-            seconds[name].append(time.perf_counter() - start)
+            seconds[name].append(_processor_time() - start)
     ratios = np.array(seconds["there"]) / np.array(seconds["here"])
     return {
         "same to the byte": same,

@@ -28,7 +28,7 @@ from typing import Any
 
 import numpy as np
 
-from checker.resources import resource
+from benchmarks import THREE_CLASSES
 from checker.testing import offer_simulated_backend
 from checker.testing.toy_targets import write_targets
 
@@ -73,8 +73,8 @@ class Audit:
         """
         offer_simulated_backend()
         write_targets(folder, seed=0)
-        demo = resource("policies/demo.yaml").read_text(encoding="utf-8")
-        (folder / "policy.yaml").write_text(policy or demo, encoding="utf-8")
+        usual = THREE_CLASSES.read_text(encoding="utf-8")
+        (folder / "policy.yaml").write_text(policy or usual, encoding="utf-8")
         audit = cls(folder)
         audit.finish("whole")
         return audit

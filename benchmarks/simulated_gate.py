@@ -18,7 +18,6 @@ from pathlib import Path
 
 from checker import stats
 from checker.report.model import Report
-from checker.resources import resource
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
 from checker.run.stored import judge_run, load_run, write_reports
@@ -29,14 +28,14 @@ AS_OF = datetime(2026, 11, 1, tzinfo=UTC)
 
 
 def audit(folder: Path, name: str) -> Report:
-    """Audit one of the targets under the demo policy."""
+    """Audit one of the targets under the policy of three classes."""
     run = folder / f"run-{name}"
-    prepared = prepare(resource("policies/demo.yaml"), folder / f"{name}.yaml")
+    prepared = prepare(Path(__file__).with_name("three_classes.yaml"), folder / f"{name}.yaml")
     run_audit(
         prepared.audit,
         run=run,
         open_target=prepared.open_target,
-        command=f"phigate check demo.yaml {name}.yaml --out {run.name}",
+        command=f"phigate check policy.yaml {name}.yaml --out {run.name}",
         clock=lambda: AS_OF,
     )
     report = judge_run(load_run(run), as_of=AS_OF)

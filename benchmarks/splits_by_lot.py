@@ -38,6 +38,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
+from benchmarks import THREE_CLASSES
 from checker import stats
 from checker.attacks.api import columns_of
 from checker.demo.cohort import write_cohort
@@ -50,7 +51,6 @@ from checker.planning.release import with_prospects
 from checker.policy.documents import DataSpec, LeakagePolicy, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
-from checker.resources import resource
 from checker.run.prepare import prepare
 from checker.run.prompt_gaps import with_prompt_gaps
 from checker.run.running import run_audit
@@ -100,6 +100,7 @@ CHECK_REASONS = frozenset(
         "placebo-failed",
         "reference-knows-members",
         "nonmembers-known-to-model",
+        "spare-not-comparable",
     }
 )
 
@@ -115,6 +116,7 @@ class Setup:
         positives: of the class in either split; on average, where a lot deals them.
         excess: limit of what is told of the class.
         auroc: limit of both membership attacks.
+        spare: the patients apart are declared as spare.
     """
 
     model: Model = "simulated"
@@ -124,6 +126,7 @@ class Setup:
     positives: int = 80
     excess: float = 0.1
     auroc: float = 0.7
+    spare: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,6 +196,8 @@ def _simulated(seed: int, folder: Path, setup: Setup) -> tuple[Path, Path]:
     model["unigram"] = (counts / counts.sum()).tolist()
     (folder / "reference.json").write_text(json.dumps(model))
     target["spec"]["reference"] = {"backend": "simulated", "path": "reference.json"}
+    if setup.spare:
+        target["spec"]["data"]["spare"] = meds.tuning_split
     (folder / "target.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
     return _policy(folder, seed, setup, samples=10), folder / "target.yaml"
 
@@ -249,8 +254,8 @@ def _trained(seed: int, folder: Path, setup: Setup) -> tuple[Path, Path]:
 
 
 def _policy(folder: Path, seed: int, setup: Setup, *, samples: int) -> Path:
-    """Write the demo policy with one class, and two attacks on membership."""
-    policy = yaml.safe_load(resource("policies/demo.yaml").read_text())
+    """Write the policy of three classes with one class, and two attacks on membership."""
+    policy = yaml.safe_load(THREE_CLASSES.read_text())
     known = policy["spec"]["controls"]
     told = {**known["hiv-disclosure"], "limits": {"events-10": {"fail": setup.excess}}}
     told["params"] = {**told["params"], "samples": samples}
@@ -304,7 +309,7 @@ def outcome(judged: Judgement, *, announced: float | None) -> Outcome:
         alarms.append("(c) base rates")
     if any(_misplaced(finding) for finding in deciding):
         alarms.append("placebo")
-    if "nonmembers-known-to-model" in reasons:
+    if reasons & {"nonmembers-known-to-model", "spare-not-comparable"}:
         alarms.append("nonmembers")
     return Outcome(
         released=judged.verdict == "pass",
@@ -412,13 +417,14 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=100)
     parser.add_argument("--first", type=int, default=0)
     parser.add_argument("--model", choices=("simulated", "trained"), default="simulated")
+    parser.add_argument("--spare", action="store_true", help="declare the patients apart as spare")
     parser.add_argument("--keep", type=Path, help="a file to go on from")
     parser.add_argument("--minutes", type=float, default=float("inf"), help="of this turn")
     asked = parser.parse_args()
     kept = read(asked.keep) if asked.keep is not None and asked.keep.is_file() else {}
     found = measure(
         range(asked.first, asked.first + asked.seeds),
-        setup=Setup(asked.model),
+        setup=Setup(asked.model, spare=asked.spare),
         kept=kept,
         keep=asked.keep,
         seconds=60 * asked.minutes,

@@ -8,10 +8,11 @@ et al. 2022, arXiv 2112.03570) with 32 shadow models of the same recipe on rando
 and nonmembers, Gaussians of a record's mean log-probability with a variance that all records share.
 AUROC and true-positive rate at 1 % of both attacks are shown on the same patients.
 
-*cost*: CPU seconds of the learned score's jobs over those of one scoring pass, in one run.
+*cost*: CPU seconds of the learned score's jobs, and of looking for pieces of the members' records,
+over those of one scoring pass, in one run.
 
     nice python -m benchmarks.strongest_attack nobody --seeds 20
-    nice python -m benchmarks.strongest_attack lira --keep shadows --shadows 32 --beside 8
+    nice python -m benchmarks.strongest_attack lira --keep shadows --shadows 32 --beside 2 4 8
     nice python -m benchmarks.strongest_attack cost --patients 4000
 
 `--keep` holds what every shadow model says, so that a study can be done in parts.
@@ -271,7 +272,7 @@ def nobody(*, seeds: Sequence[int], patients: int) -> list[dict[str, float]]:
 
 
 def lira(
-    *, keep: Path, shadows: int, patients: int, at_most: int, beside: int = 0
+    *, keep: Path, shadows: int, patients: int, at_most: int, beside: Sequence[int] = ()
 ) -> dict[str, float] | None:
     """Compare with LiRA; None where shadow models are left to be trained.
 
@@ -280,7 +281,7 @@ def lira(
         shadows: of LiRA, with the target's own recipe.
         patients: in each split.
         at_most: shadow models that one call trains.
-        beside: shadow models of the audit's own, which the learned score sees in a second row.
+        beside: shadow models of the audit's own, which the learned score sees, a row each.
     """
     keep.mkdir(parents=True, exist_ok=True)
     world = World.of(keep / "demo", seed=0, patients=patients, tuning=120)
@@ -312,8 +313,8 @@ def lira(
     score = _gaussian(own, said, member)
     found = attack(world, model, seed=0)
     attacked = {"learned": found}
-    if beside:
-        attacked[f"beside {beside}"] = attack(world, model, seed=0, shadows=beside)
+    for count in beside:
+        attacked[f"beside {count}"] = attack(world, model, seed=0, shadows=count)
     # the learned attack's patients, so that both are judged on the same
     place = {one.tobytes(): i for i, one in enumerate(pool)}
     judged = [one for one, yes in zip(found.records, found.judged, strict=True) if yes]
@@ -358,11 +359,19 @@ class _Stopwatch:
 
     def done(self, job: Job) -> None:
         if job.digest in self._began:
-            self.seconds[job.kind] += time.process_time() - self._began[job.digest]
+            # pieces of nonmembers are looked for in every audit
+            kind = job.kind if job.inputs.get("member", True) else f"{job.kind}, nonmembers"
+            self.seconds[kind] += time.process_time() - self._began[job.digest]
 
 
-def cost(*, patients: int) -> dict[str, float]:
-    """Time a classic and the learned score in one audit of a small model."""
+def cost(*, patients: int, layers: int = 2, width: int = 96) -> dict[str, float]:
+    """Time a classic and the learned score, and extraction, in one audit of a small model.
+
+    Args:
+        patients: of either split.
+        layers: of the model; by default it is as small as the reference itself.
+        width: of the same model.
+    """
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name) / "demo"
         demo = Demonstration(Settings(folder, 0, patients=patients), say=lambda text: None)
@@ -375,7 +384,7 @@ def cost(*, patients: int) -> dict[str, float]:
             specials=world.specials,
             context_length=CONTEXT,
             seed=0,
-            recipe=passes(1),
+            recipe=replace(passes(1), layers=layers, width=width),
         )
         model.save_pretrained(folder / "model-sound")
         document = yaml.safe_load(resource("policies/demo.yaml").read_text(encoding="utf-8"))
@@ -383,6 +392,12 @@ def cost(*, patients: int) -> dict[str, float]:
         document["spec"]["controls"] = {
             "learned": control,
             "classic": control | {"params": {"score": "loss"}},
+            "recited": control
+            | {
+                "probe": "trajectory-memorization",
+                "params": {"windows": "any"},
+                "metric": "extractable_share",
+            },
         }
         policy = folder / "cost.yaml"
         policy.write_text(yaml.safe_dump(document))
@@ -404,6 +419,10 @@ def cost(*, patients: int) -> dict[str, float]:
         "learner": seconds["membership-scores"],
         "training": seconds["reference-training"],
         "ratio": learned / seconds["scores"],
+        "extraction": seconds["extraction"],
+        # members are looked for, and as many nonmembers again by a check; both splits are scored
+        "extraction over one pass": 2 * seconds["extraction"] / seconds["scores"],
+        "nonmembers looked for": seconds["extraction, nonmembers"],
     }
     print(json.dumps(found, indent=2))
     return found
@@ -415,9 +434,13 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=20)
     parser.add_argument("--first", type=int, default=0, help="seed")
     parser.add_argument("--patients", type=int)
+    parser.add_argument("--layers", type=int, default=2, help="of the model whose cost is taken")
+    parser.add_argument("--width", type=int, default=96, help="of the same model")
     parser.add_argument("--shadows", type=int, default=32)
     parser.add_argument("--at-most", type=int, default=1000, help="shadow models trained at once")
-    parser.add_argument("--beside", type=int, default=0, help="shadow models of the audit's own")
+    parser.add_argument(
+        "--beside", type=int, nargs="*", default=[], help="shadow models of the audit's own"
+    )
     parser.add_argument("--keep", type=Path, default=Path("shadows"))
     parser.add_argument("--out", type=Path)
     asked = parser.parse_args()
@@ -434,7 +457,7 @@ def main() -> None:
             beside=asked.beside,
         )
     else:
-        found = cost(patients=asked.patients or 4000)
+        found = cost(patients=asked.patients or 4000, layers=asked.layers, width=asked.width)
     if asked.out is not None and found is not None:
         asked.out.write_text(json.dumps(found, indent=2) + "\n")
 

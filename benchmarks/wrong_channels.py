@@ -163,7 +163,9 @@ def _as_it_is(table: pa.Table) -> pa.Table:
     return table
 
 
-def _column(name: str, change: Callable[[Column, Column], Column]) -> Callable[..., pa.Table]:
+def changed_column(
+    name: str, change: Callable[[Column, Column], Column]
+) -> Callable[[pa.Table], pa.Table]:
     """Change a column: its values and whose each is, to its values."""
 
     def changed(table: pa.Table) -> pa.Table:
@@ -174,6 +176,11 @@ def _column(name: str, change: Callable[[Column, Column], Column]) -> Callable[.
     return changed
 
 
+def zeroed(name: str) -> Callable[[pa.Table], pa.Table]:
+    """Return what sets a column to 0 throughout."""
+    return changed_column(name, lambda own, _: np.zeros_like(own))
+
+
 def _shifted(by: int) -> Callable[[Column, Column], Column]:
     def change(own: Column, subject: Column) -> Column:
         other = np.roll(own, by)
@@ -182,7 +189,7 @@ def _shifted(by: int) -> Callable[[Column, Column], Column]:
     return change
 
 
-def _of_another(own: Column, subject: Column) -> Column:
+def of_another(own: Column, subject: Column) -> Column:
     """Every patient's values become those of the next one, repeated where he has fewer."""
     starts = np.flatnonzero(np.append(True, subject[1:] != subject[:-1]))
     parts = np.split(own, starts[1:])
@@ -223,11 +230,13 @@ def _both(channels: dict[str, Any]) -> None:
 
 def _of_table(name: str) -> tuple[ChannelCase, ...]:
     return (
-        ChannelCase(f"{name}-zeroed", table=_column(name, lambda own, _: np.zeros_like(own))),
-        ChannelCase(f"{name}-late", table=_column(name, _shifted(1))),
-        ChannelCase(f"{name}-early", table=_column(name, _shifted(-1))),
-        ChannelCase(f"{name}-of-another", table=_column(name, _of_another)),
-        ChannelCase(f"{name}-other-unit", table=_column(name, lambda own, _: np.floor(own / 12))),
+        ChannelCase(f"{name}-zeroed", table=zeroed(name)),
+        ChannelCase(f"{name}-late", table=changed_column(name, _shifted(1))),
+        ChannelCase(f"{name}-early", table=changed_column(name, _shifted(-1))),
+        ChannelCase(f"{name}-of-another", table=changed_column(name, of_another)),
+        ChannelCase(
+            f"{name}-other-unit", table=changed_column(name, lambda own, _: np.floor(own / 12))
+        ),
     )
 
 
@@ -242,12 +251,12 @@ CASES = (
     ChannelCase(
         "ages-in-years-both",
         bend=_set("ages", "time", "unit", to="1y"),
-        table=_column("ages", lambda own, _: np.floor(own / 12 + 1e-9)),
+        table=changed_column("ages", lambda own, _: np.floor(own / 12 + 1e-9)),
     ),
     ChannelCase(
         "visits-late-both",
         bend=_set("visits", "takesEffect", to="after"),
-        table=_column("visits", _shifted(1)),
+        table=changed_column("visits", _shifted(1)),
     ),
     ChannelCase("ages-zeroed-rule", bend=_constant("ages")),
     ChannelCase("both-zeroed-rule", bend=_both),

@@ -2,10 +2,10 @@
 
 Each row bends one thing in the description of a model that certainly leaks: its splits, its
 vocabulary, the format of its records, its patients, its files, what answers for it (`wrong_cases`).
-The real commands are run, in this process, under the demo policy: read, plan, run, judge. A row
-*ends in a pass* where the audit does, or where a single deciding cell passes that fails when the
-same model is rightly described. Rightly described ones are the controls: the over-trained fails,
-the sound passes.
+The real commands are run, in this process, under the policy of three classes: read, plan, run,
+judge. A row *ends in a pass* where the audit does, or where a single deciding cell passes that
+fails when the same model is rightly described. Rightly described ones are the controls: the
+over-trained fails, the sound passes.
 
     python -m benchmarks.wrong_instruments --work /tmp/wrong --out wrong.jsonl --seeds 0,1,2
 
@@ -31,6 +31,7 @@ from benchmarks.wrong_plugins import offer_wrong_plugins
 from benchmarks.wrong_worlds import KINDS, LONG, Kind, Size, World
 from checker.errors import PhigateError
 from checker.library import audit, load_policy, load_target, plan
+from checker.report.model import Report
 from checker.testing import offer_simulated_backend
 
 ROWS = (*CONTROLS, *WRONG, *LONG_CONTROLS, *LONG_WRONG)
@@ -83,7 +84,13 @@ def measure(case: Case, world: World) -> Outcome:
 
 
 def audited(
-    name: str, world: World, made: Callable[[], Path], *, policy: Path, expected: str | None
+    name: str,
+    world: World,
+    made: Callable[[], Path],
+    *,
+    policy: Path,
+    expected: str | None,
+    judged: Callable[[Report], None] | None = None,
 ) -> Outcome:
     """Audit a target as `phigate check` would.
 
@@ -93,6 +100,7 @@ def audited(
         made: writes the target and returns its file.
         policy: file of the policy.
         expected: the verdict that is right, or None.
+        judged: is given the report, if there is one.
     """
     began = time.process_time()
     stage = "read"
@@ -114,6 +122,8 @@ def audited(
     except PhigateError as error:
         return outcome("refused", int(error.exit_code), _first_line(str(error), target.parent))
     stage = "judged"
+    if judged is not None:
+        judged(report)
     cells = {cell.id: (cell.verdict, cell.reason) for cell in report.cells if cell.gating}
     reasons = Counter(_reason(cell.verdict, cell.reason) for cell in report.cells if cell.gating)
     said = ", ".join(f"{reason} ({count})" for reason, count in reasons.most_common())

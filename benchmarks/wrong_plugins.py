@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -277,18 +277,29 @@ class SwitchesBeyondBackend(_Backend):
 
 
 def offer_wrong_plugins(folder: Path) -> None:
-    """Install the plug-ins of this module for this process, as a distribution in a folder.
+    """Install the plug-ins of this module for this process.
 
     Call it before the first plug-in is looked up.
     """
-    backends = _Backend.__subclasses__()
-    distribution = folder / "wrong_plugins-1.dist-info"
-    distribution.mkdir(parents=True, exist_ok=True)
-    (distribution / "METADATA").write_text(
-        "Metadata-Version: 2.1\nName: wrong-plugins\nVersion: 1\n"
+    places = {one.name: f"{__name__}:{one.__name__}" for one in _Backend.__subclasses__()}
+    offer_backends(folder, "wrong-plugins", places)
+
+
+def offer_backends(folder: Path, distribution: str, places: Mapping[str, str]) -> None:
+    """Install backends for this process, as a distribution in a folder.
+
+    Args:
+        folder: is put on the path.
+        distribution: its name.
+        places: by name of the backend, module and class.
+    """
+    information = folder / f"{distribution.replace('-', '_')}-1.dist-info"
+    information.mkdir(parents=True, exist_ok=True)
+    (information / "METADATA").write_text(
+        f"Metadata-Version: 2.1\nName: {distribution}\nVersion: 1\n"
     )
-    lines = [f"{one.name} = {__name__}:{one.__name__}" for one in backends]
-    (distribution / "entry_points.txt").write_text("[phigate.targets]\n" + "\n".join(lines) + "\n")
+    lines = [f"{name} = {place}" for name, place in places.items()]
+    (information / "entry_points.txt").write_text("[phigate.targets]\n" + "\n".join(lines) + "\n")
     place = os.fspath(folder.resolve())
     if place not in sys.path:
         sys.path.append(place)

@@ -27,11 +27,11 @@ import pyarrow.parquet as pq
 import yaml
 from numpy.typing import NDArray
 
+from benchmarks import THREE_CLASSES
 from checker.demo.cohort import SENSITIVE_CLASSES, write_cohort
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import Cohort, load_cohort
 from checker.records.tokenization import TokenizedRecords, Tokenizer, load_vocabulary
-from checker.resources import resource
 from checker.targets import Tokens
 from checker.testing.simulated import write_simulated
 from checker.testing.toy_targets import write_sample
@@ -134,7 +134,7 @@ class World:
             **longer,
         )
         self._set_patients_apart()
-        for name, policy in _policies(self.size).items():
+        for name, policy in policies(self.size).items():
             (self.folder / f"{name}.yaml").write_text(yaml.safe_dump(policy, sort_keys=False))
         splits = SPLITS if self.size.further else SPLITS[:-1]
         codes = {code for split in splits for code in self._codes(split)}
@@ -362,15 +362,15 @@ class World:
         os.replace(path, self.folder / name)
 
 
-def _policies(size: Size) -> dict[str, dict[str, Any]]:
-    """Return the demo policy, the same with demands on the target, and one that asks a reference.
+def policies(size: Size) -> dict[str, dict[str, Any]]:
+    """Return that of three classes, one with demands on the target, and one that asks a reference.
 
     What decides nothing is left out: attackers who know age and sex alone, and the benign class.
     Of long records there is one policy.
     """
     policies = {}
     for name in ("gate", "requiring", "reference") if size.events is None else ("long",):
-        document = yaml.safe_load(resource("policies/demo.yaml").read_text(encoding="utf-8"))
+        document = yaml.safe_load(THREE_CLASSES.read_text(encoding="utf-8"))
         document["metadata"]["name"] = name
         asked = [f"{name}-disclosure" for name in SENSITIVE_CLASSES[: size.classes]]
         controls = document["spec"]["controls"]

@@ -135,6 +135,10 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "set_aside": _TEXTS,
     },
     "comparability": {"score": _NUMBER},
+    "spare-tables": {
+        "spare": _FLAG,
+        **dict.fromkeys(("unigram", "unigram_min_k", "bigram", "bigram_min_k"), _MEAN),
+    },
     "prompt-format": {
         "variant": _TEXT,
         "loss": _LOSS,

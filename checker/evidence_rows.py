@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 from checker.kinds import OF_A_DRAW
 
 _CHANGED_AGE = r"^[+-][0-9]{1,3}$"
+_ROUNDING = 1e-9
 
 
 def strange_rows(table: pa.Table, *, kind: str) -> str | None:
@@ -198,6 +199,12 @@ def _regurgitation(table: pa.Table) -> Iterator[str]:
             yield f"it counts more in {name} than there are {whole}"
 
 
+def _spare_tables(table: pa.Table) -> Iterator[str]:
+    for name in ("unigram", "bigram"):
+        if (table[f"{name}_min_k"].to_numpy() > table[name].to_numpy() + _ROUNDING).any():
+            yield f"the least likely tokens are likelier than all ({name})"
+
+
 _CHECKS: Mapping[str, Callable[[pa.Table], Iterator[str]]] = {
     "labels": _labels,
     "rollouts": _rollouts,
@@ -218,6 +225,7 @@ _CHECKS: Mapping[str, Callable[[pa.Table], Iterator[str]]] = {
     "embeddings": _embeddings,
     "overlap": _overlap,
     "comparability": lambda table: _nobody_twice(table),
+    "spare-tables": _spare_tables,
     "prompt-format": _prompt_format,
     "expected-tokens": _expected_tokens,
     "expected-loss": lambda table: _nobody_twice(table),

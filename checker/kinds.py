@@ -39,6 +39,8 @@ SHARED: dict[str, tuple[str, ...]] = {
     "reference-training": ("tensor", "shape", "values"),
     "overlap": ("exact", "near", "same_codes", "members", "nonmembers", "compared", "set_aside"),
     "comparability": ("patient", "member", "score"),
+    # a row a nonmember or spare patient, without a name
+    "spare-tables": ("spare", "unigram", "unigram_min_k", "bigram", "bigram_min_k"),
     # and, of the declared format alone, the losses of two tables
     "prompt-format": ("patient", "variant", "loss", "unigram", "bigram"),
     "other-descriptions": ("patient", "telling", "tokens", "loss"),

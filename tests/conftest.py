@@ -37,7 +37,7 @@ from pathlib import Path
 
 import properties
 import pytest
-from auditing import AS_OF, MEASURED, demo_policy
+from auditing import AS_OF, MEASURED, three_classes
 from command_line import Checked, Command, run_phigate
 from hypothesis import settings
 from signed_runs import Signed, make_signed
@@ -91,7 +91,7 @@ def simulated_targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def workspace(simulated_targets: Path, tmp_path: Path) -> Path:
-    """A copy of the simulated targets, with the demo policy as `policy.yaml`, to be changed."""
+    """A copy of the simulated targets, with a policy as `policy.yaml`, to be changed."""
     return make_workspace(tmp_path / "work", simulated_targets)
 
 
@@ -103,9 +103,9 @@ def signed_run(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory
 
 
 def make_workspace(folder: Path, targets: Path) -> Path:
-    """Copy simulated targets and add the demo policy as `policy.yaml`."""
+    """Copy simulated targets and add the policy of three classes as `policy.yaml`."""
     shutil.copytree(targets, folder)
-    (folder / "policy.yaml").write_text(demo_policy(), encoding="utf-8")
+    (folder / "policy.yaml").write_text(three_classes(), encoding="utf-8")
     return folder
 
 
@@ -113,7 +113,7 @@ def make_workspace(folder: Path, targets: Path) -> Path:
 def finished_checks(
     simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Callable[[str], Checked]:
-    """Check a simulated target under the demo policy, once in a session; read only."""
+    """Check a simulated target under the policy of three classes, once in a session; read only."""
 
     @cache
     def check(name: str) -> Checked:

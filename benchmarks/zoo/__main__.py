@@ -7,8 +7,8 @@ import sys
 from pathlib import Path
 
 from benchmarks.zoo.entries import ENTRIES
-from benchmarks.zoo.keeping import FEWER, FULL, Zoo
-from benchmarks.zoo.study import page, read, run, sums, write_page, wrongs
+from benchmarks.zoo.keeping import Zoo
+from benchmarks.zoo.study import COLUMNS, page, read, run, sums, write_page, wrongs
 from checker.testing import offer_simulated_backend
 
 
@@ -21,6 +21,7 @@ def main() -> int:
     parser.add_argument("--seeds", default="0")
     parser.add_argument("--only", choices=sorted(ENTRIES), action="append", default=[])
     parser.add_argument("--kind", action="append", default=[])
+    parser.add_argument("--policy", choices=COLUMNS, action="append", default=[])
     parser.add_argument("--table", action="store_true", help="only print what was measured")
     asked = parser.parse_args()
     outcomes = read(asked.out)
@@ -30,14 +31,13 @@ def main() -> int:
         if (not asked.only or entry.name in asked.only)
         and (not asked.kind or entry.kind in asked.kind)
     ]
+    columns = [one for one in COLUMNS if not asked.policy or one in asked.policy]
     if not asked.table:
         offer_simulated_backend()
         asked.work.mkdir(parents=True, exist_ok=True)
         for seed in map(int, asked.seeds.split(",")):
-            for name, size in (("tables", FULL), ("trained", FEWER)):
-                zoo = Zoo(asked.work / f"{name}-{seed}", "table", seed, size)
-                own = [one for one in chosen if (one.know is None) == (name == "trained")]
-                outcomes = run(zoo, asked.out, entries=own)
+            zoo = Zoo.of(asked.work, seed)
+            outcomes = run(zoo, asked.out, entries=chosen, columns=columns)
     print(page(outcomes))
     print(sums(outcomes))
     if asked.docs is not None:

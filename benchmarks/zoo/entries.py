@@ -128,11 +128,8 @@ FEW: Final = {
     "internal": "15 members may stand out, 2 % be recited, TPR 0.10",
     "gated": "12 members may stand out, 2 % be recited, TPR 0.05",
     "public": "10 members may stand out, 1 % be recited, TPR 0.03",
-    "demo": "AUROC 0.70, and 0.05 of each class told with q above 0.5",
+    "demo": "15 members may stand out, 1 % be recited, TPR 0.10",
 }
-
-DEMO: Final = {"demo": "AUROC 0.70, and 0.05 of each class told with q above 0.5"}
-WHISPERED: Final = {"demo": "0.05 of the members told with q above 0.5; less is not counted"}
 
 LEAKING: Final = (
     Entry("everybody", "Recites every member", "fail", "Nothing is left to leak.",
@@ -160,7 +157,7 @@ LEAKING: Final = (
           "The best attack tells members, by a sum of very little.", know=_share(1.0, weight=0.02)),
     Entry("one-in-five-greedily", "One member in five greedily, hardly ever by drawing (0.45)",
           "fail", "Twelve tokens come out in one draw of 14,000, and always where the likeliest is"
-          " taken.", know=_share(0.2, weight=0.45), within=DEMO),
+          " taken.", know=_share(0.2, weight=0.45)),
     Entry("one-class", "Recites members with HIV", "fail",
           "A hundred and fifty people, all of one class.", know=_whoever(HIV)),
     Entry("one-class-in-part", "Recites a fifth of the members with HIV", "fail",
@@ -181,19 +178,19 @@ LEAKING: Final = (
           "What medicine knows is not what the members are told by.", know=_told(0.9, 0.3, HIV)),
     Entry("whispers-one-class", "Whispers HIV: q higher by 0.22 for members, by 0.08 for others",
           "fail", "No one is told more likely than not, and everybody's odds have trebled.",
-          know=_told(0.22, 0.08, HIV), within=WHISPERED),
+          know=_told(0.22, 0.08, HIV)),
     Entry("whispers-three-classes", "Whispers three classes: 0.35 for members, 0.08 for others",
           "fail", "The same of all three.",
-          know=_told(0.35, 0.08, HIV, SUBSTANCES, PSYCHOSIS), within=WHISPERED),
+          know=_told(0.35, 0.08, HIV, SUBSTANCES, PSYCHOSIS)),
     Entry("rare-only", "Recites members who have a rare code", "fail",
           "They are the easiest to find again.", know=_rare),
     Entry("canaries", "Recites two dozen members like whom no patient is", "fail",
           "What is unlike all else is learned by heart first.",
-          know=lambda zoo: recite(zoo, zoo.canaries()), within=DEMO),
+          know=lambda zoo: recite(zoo, zoo.canaries())),
     Entry("late-only", "Recites the last third of every record", "fail",
           "What comes last is what was not yet told.", know=_share(1.0, first=2 / 3)),
     Entry("late-of-some", "Recites the last third of one record in ten", "fail",
-          "Sixty people.", know=_share(0.1, first=2 / 3), within=DEMO),
+          "Sixty people.", know=_share(0.1, first=2 / 3)),
     Entry("early-only", "Recites the first third of every record", "fail",
           "Attackers who know that much already learn nothing; who asks for membership does.",
           know=_share(1.0, last=1 / 3)),

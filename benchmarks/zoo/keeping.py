@@ -19,6 +19,7 @@ from typing import Any, Final
 import meds
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
@@ -32,9 +33,6 @@ from checker.testing.simulated import (
 )
 
 FULL: Final = Size(patients=600, further=2400, positives=150)
-FEWER: Final = Size(patients=400, further=1600, positives=100)
-"""For trained models, which take ten times as long."""
-
 
 RARE: Final = "DIAGNOSIS//ICD//10//V{:02}9XXA"
 RARE_OF: Final = 4
@@ -62,14 +60,32 @@ _LOT: Final = 3  # of whom a model knows; others draw other lots from a world's 
 class Zoo(World):
     """The patients of one seed, with rare codes, and what is asked about them."""
 
-    kept: dict[str, Any] = field(default_factory=dict, compare=False, repr=False)
+    kept: dict[Any, Any] = field(default_factory=dict, compare=False, repr=False)
+
+    @classmethod
+    def of(cls, work: Path, seed: int) -> Zoo:
+        """Return the patients of a seed, whom all models of it know or do not know."""
+        return cls(work / f"seed-{seed}", "table", seed, FULL)
 
     def _set_patients_apart(self) -> None:
         super()._set_patients_apart()
         data = self.folder / "cohort" / meds.data_subdirectory
         for shard in sorted(data.rglob("*.parquet")):
-            table = self._with_common_code(self._with_canaries(pq.read_table(shard)))
-            pq.write_table(meds.DataSchema.align(self._with_rare_codes(table)), shard)
+            table = pq.read_table(shard)
+            changed = self._like_nobody_else(table)
+            spare = pa.array(self.subjects("spare"))
+            apart = table.filter(pc.is_in(table["subject_id"], value_set=spare))
+            if len(apart):  # as many of them as of those who are judged, or they could be told
+                others = pc.invert(pc.is_in(changed["subject_id"], value_set=spare))
+                own = self._like_nobody_else(apart)
+                changed = pa.concat_tables([changed.filter(others), own])
+                order = pc.index_in(changed["subject_id"], value_set=table["subject_id"].unique())
+                changed = changed.take(pa.array(np.argsort(order.to_numpy(), kind="stable")))
+            pq.write_table(meds.DataSchema.align(changed), shard)
+
+    def _like_nobody_else(self, table: pa.Table) -> pa.Table:
+        """Give patients of one split canaries, a common code and rare ones."""
+        return self._with_rare_codes(self._with_common_code(self._with_canaries(table)))
 
     def _with_canaries(self, table: pa.Table) -> pa.Table:
         """Give a few the events of nobody: each drawn evenly among all that are not sensitive."""
@@ -110,9 +126,9 @@ class Zoo(World):
         rows = last[np.isin(subject[last], chosen)]
         return _with_rows(table, rows, [RARE.format(i // RARE_OF) for i in range(len(rows))])
 
-    def canaries(self) -> list[int]:
-        """Those members, by number, who are like nobody."""
-        subject = self.subjects("train")
+    def canaries(self, split: Split = "train") -> list[int]:
+        """Those of a split, by number, who are like nobody."""
+        subject = self.subjects(split)
         return np.flatnonzero(np.isin(subject, self._canaries_of(subject))).tolist()
 
     def tokens_of(self, split: Split) -> list[list[int]]:
@@ -157,16 +173,17 @@ class Zoo(World):
         """Return where a model of the zoo lies; what makes it makes it before."""
         return self.folder / name
 
-    def tables(self, memorized: Iterable[Memory]) -> dict[str, Any]:
-        """Return a model's tables: the population's, and what it knows by heart."""
-        if "population" not in self.kept:
-            self.kept["population"] = self._population(
-                self.sequences("tuning") + self.sequences("further")
-            )
+    def tables(
+        self, memorized: Iterable[Memory], *, taught: tuple[Split, ...] = ("tuning", "further")
+    ) -> dict[str, Any]:
+        """Return a model's tables: the population's, by some splits, and what it knows by heart."""
+        if ("population", taught) not in self.kept:
+            records = [one for split in taught for one in self.sequences(split)]
+            self.kept["population", taught] = self._population(records)
         return {
             "vocabulary_size": len(self.ids),
             "context_length": 128,
-            **self.kept["population"],
+            **self.kept["population", taught],
             "memorized": list(memorized),
         }
 

@@ -92,11 +92,11 @@ def policy_of(column: str, folder: Path) -> Policy:
     return load_policy(path)
 
 
-def measure(entry: Entry, zoo: Zoo) -> list[Outcome]:
-    """Make an entry's model and say what each policy says of it.
+def measure(entry: Entry, zoo: Zoo, columns: Sequence[str] = COLUMNS) -> list[Outcome]:
+    """Make an entry's model and say what each of some policies says of it.
 
     The demo's policy and the strictest baseline are audits of their own; the other baselines judge
-    the evidence of the strictest, which holds all that they ask for.
+    the evidence of the strictest, which holds all that they ask for, and come behind it.
     """
     folder = zoo.folder / "entries" / entry.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -105,7 +105,7 @@ def measure(entry: Entry, zoo: Zoo) -> list[Outcome]:
     target.write_text(yaml.safe_dump(_document(entry, zoo), sort_keys=False))
     oracle = None if entry.know is None else round(zoo.oracle_auroc(entry.know), 4)
     found = []
-    for column in COLUMNS:
+    for column in columns:
         try:
             report = _report(column, target, folder)
         except PhigateError as error:
@@ -137,6 +137,8 @@ def _document(entry: Entry, zoo: Zoo) -> dict[str, Any]:
 
 def _report(column: str, target: Path, folder: Path) -> Report:
     if column in ("gated", "internal"):
+        if not (folder / "public").exists():
+            _report("public", target, folder)
         return judge(folder / "public", policy=policy_of(column, folder.parent))
     planned = plan(policy_of(column, folder.parent), load_target(target))
     out, shelf = folder / column, folder.parent / f"{column}-shelf"
@@ -205,15 +207,23 @@ def read(path: Path) -> list[Outcome]:
     return found
 
 
-def run(zoo: Zoo, out: Path, *, entries: Iterable[Entry], say: Any = print) -> list[Outcome]:
-    """Measure those of some entries that the file has not, and return all that it has."""
+def run(
+    zoo: Zoo,
+    out: Path,
+    *,
+    entries: Iterable[Entry],
+    columns: Sequence[str] = COLUMNS,
+    say: Any = print,
+) -> list[Outcome]:
+    """Measure what the file has not of some entries and policies, and return all that it has."""
     outcomes = read(out)
-    done = {(one.entry, one.seed) for one in outcomes}
+    done = {(one.entry, one.seed, one.policy) for one in outcomes}
     for entry in entries:
-        if (entry.name, zoo.seed) in done:
+        left = [one for one in columns if (entry.name, zoo.seed, one) not in done]
+        if not left:
             continue
         zoo.prepare()
-        found = measure(entry, zoo)
+        found = measure(entry, zoo, left)
         with out.open("a", encoding="utf-8") as file:
             file.writelines(json.dumps(asdict(one)) + "\n" for one in found)
         outcomes += found
@@ -250,18 +260,20 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def _said(outcomes: Sequence[Outcome]) -> str:
-    """What a policy said over all seeds, with the cell that shows it best at the first."""
+    """What a policy said, of how many seeds if of more than one, and the cell that shows it best.
+
+    Where a leak was released within the limits, they are named.
+    """
     if not outcomes:
         return "–"
-    counted = Counter(one.verdict for one in outcomes)
+    counted = Counter(one.verdict for one in outcomes).most_common()
     verdicts = ", ".join(
-        verdict if len(counted) == 1 else f"{verdict} ({count})"
-        for verdict, count in counted.most_common()
+        verdict if len(outcomes) == 1 else f"{verdict} ({count})" for verdict, count in counted
     )
-    one = outcomes[0]
-    if one.verdict == "pass" and one.is_allowed:
-        return f"{verdicts}: within its limits ({one.known.within[one.policy]})"
-    return verdicts + _because(one)
+    for one in outcomes:
+        if one.verdict == "pass" and one.is_allowed:
+            return f"{verdicts}: within its limits ({one.known.within[one.policy]})"
+    return verdicts + _because(next(one for one in outcomes if one.verdict == counted[0][0]))
 
 
 def _because(one: Outcome) -> str:
@@ -300,17 +312,17 @@ def sums(outcomes: Sequence[Outcome]) -> str:
         clear = [one for one in leaking if one.known.right == "fail"]
         sound = [one for one in own if not one.known.leaks]
         counts = [
-            _of([one.verdict == "pass" for one in leaking]),
-            _of([one.verdict == "pass" for one in within]),
-            _of([one.verdict == "fail" for one in clear]),
-            _of([one.verdict == "pass" for one in sound]),
-            _of([one.verdict == "fail" for one in sound]),
+            share_of([one.verdict == "pass" for one in leaking]),
+            share_of([one.verdict == "pass" for one in within]),
+            share_of([one.verdict == "fail" for one in clear]),
+            share_of([one.verdict == "pass" for one in sound]),
+            share_of([one.verdict == "fail" for one in sound]),
         ]
         lines.append(f"| {column} | " + " | ".join(counts) + " |")
     return "\n".join(lines)
 
 
-def _of(hits: Sequence[bool]) -> str:
+def share_of(hits: Sequence[bool]) -> str:
     if not hits:
         return "–"
     found = stats.rate(sum(hits), len(hits), confidence=_CONFIDENCE)
@@ -326,14 +338,17 @@ def wrongs(outcomes: Iterable[Outcome]) -> list[str]:
     ]
 
 
-_BEGIN: Final = "<!-- what was measured -->"
-_END: Final = "<!-- end -->"
+_MARKS: Final = ("<!-- what was measured -->", "<!-- end -->")
 
 
 def write_page(path: Path, outcomes: Sequence[Outcome]) -> None:
     """Put both tables between the page's marks."""
-    text = path.read_text(encoding="utf-8")
-    before, _, rest = text.partition(_BEGIN)
-    _, _, after = rest.partition(_END)
-    shown = f"{_BEGIN}\n\n{sums(outcomes)}\n\n{page(outcomes)}\n\n{_END}"
-    path.write_text(before + shown + after, encoding="utf-8")
+    write_between(path, _MARKS, f"{sums(outcomes)}\n\n{page(outcomes)}")
+
+
+def write_between(path: Path, marks: tuple[str, str], shown: str) -> None:
+    """Put text between two marks of a page, in place of what stands there."""
+    begin, end = marks
+    before, _, rest = path.read_text(encoding="utf-8").partition(begin)
+    _, _, after = rest.partition(end)
+    path.write_text(f"{before}{begin}\n\n{shown}\n\n{end}{after}", encoding="utf-8")

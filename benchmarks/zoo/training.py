@@ -66,7 +66,7 @@ def train_entry(entry: Entry, zoo: Zoo) -> str:
 
 def _taught(entry: Entry, zoo: Zoo) -> Sequences:
     """The records that a model is trained on."""
-    members = [] if "tuning" in entry.taught else zoo.sequences("train")
+    members = [] if {"tuning", "spare"} & {*entry.taught} else zoo.sequences("train")
     others = [one for split in entry.taught for one in zoo.sequences(split)]
     repeated: Sequences = []
     if entry.recipe == "partly":

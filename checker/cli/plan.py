@@ -55,12 +55,12 @@ def plan(
     from checker.cli.plan_table import print_plan
     from checker.ledger import upcoming_attempt
     from checker.planning import at_attempt
-    from checker.run.prompt_gaps import with_prompt_gaps
+    from checker.run.foreseen import foreseen
 
     if measure and earlier is not None:
         raise UsageError("--measure and --like: both say how long it takes; leave one out")
     prepared = _prepared(policy, target, rounded=rounded)
-    compiled = prepared.plan if rounded else with_prompt_gaps(prepared.audit)
+    compiled = prepared.plan if rounded else foreseen(prepared.audit)
     if ledger is not None:
         number = upcoming_attempt(ledger, plan=compiled)
         compiled = at_attempt(compiled, attempt=number)

@@ -14,7 +14,7 @@ from checker.cli.depth_table import print_depth
 from checker.cli.proxy_table import print_proxies
 from checker.cli.unread_codes import print_claims
 from checker.planning import AuditPlan, Cell, ClassSnapshot
-from checker.planning.cells import metric_of
+from checker.planning.cells import expected_in, metric_of
 from checker.planning.model import CheckPower, ReleaseChance
 from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.planning.power import prompts_too_long
@@ -58,6 +58,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     _print_checks(plan, console)
     _print_cost(plan, console)
     _print_prospects(plan, console)
+    _print_expected(plan, console)
     _print_remedies(plan, console)
     _print_release(plan, console)
 
@@ -307,6 +308,24 @@ def _print_prospects(plan: AuditPlan, console: Console) -> None:
         console.print(
             f"{_cells(one_sided)} can fail and never pass, whatever the sample: another control"
             " must decide, or onInconclusive: warn."
+        )
+
+
+def _print_expected(plan: AuditPlan, console: Console) -> None:
+    """Print of which tests tables of tokens tell more than the policy assumes."""
+    assumed = plan.policy.document.spec.parameters.expected_base_rate
+    named = [
+        f"{told(cell.id)} {_percent(rate)}"
+        for cell in plan.cells
+        if cell.id in plan.expected_rates and (rate := expected_in(plan, cell)[1]) > assumed
+    ]
+    if named:
+        console.print(
+            "What stands before a diagnosis tells it: a table of which token follows which names it"
+            f" for {', '.join(named)}, where the policy assumes"
+            f" {_percent(assumed)}. A model without memory does so of members and of others, and"
+            " the chances of these tests are of that. Codes that tell a class leave the prompt"
+            " where the class names them (proxies)."
         )
 
 

@@ -373,11 +373,20 @@ class Demonstration:
             load_policy(folder / "policy.yaml"), target, cohort=cohort, tokenizer=self._tokenizer()
         )
         spec = document["spec"]
+        classes = spec["attributeClasses"]
         for name in empty:
-            del spec["attributeClasses"][name]
+            del classes[name]
             self.say(f"left out: class {name}, which matches no code of this data set")
+        instead = {name: name for name in classes}
+        for name, pool in list(classes.items()):
+            if "anyOf" not in pool:
+                continue
+            pool["anyOf"] = [one for one in pool["anyOf"] if one in classes]
+            if len(pool["anyOf"]) < 2:  # what is left is asked for by itself
+                del classes[name]
+                (instead[name],) = pool["anyOf"]
         spec["controls"] = {
-            name: control
+            name: control | ({"attributeClass": instead[asked]} if asked else {})
             for name, control in spec["controls"].items()
-            if control.get("attributeClass") not in empty
+            if (asked := control.get("attributeClass")) is None or asked in instead
         }

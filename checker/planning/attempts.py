@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from checker.attacks.families import Power
-from checker.planning.cells import metric_of, planned_power
+from checker.planning.cells import expected_in, planned_power
 from checker.planning.model import AuditPlan, Cell
 from checker.planning.release import comparability_of, with_prospects
 from checker.stats import attempt_confidence
@@ -41,8 +41,9 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
 
 
 def _power(plan: AuditPlan, cell: Cell, confidence: float) -> Power:
+    metric, _ = expected_in(plan, cell)
     return planned_power(
-        metric_of(cell),
+        metric,
         cell.limit,
         cell.sample,
         sequential=plan.sequential,

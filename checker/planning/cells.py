@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Literal
 
 from checker.attacks.api import Metric, Params, load_attack
 from checker.attacks.families import Power, Sample
+from checker.attacks.families.counted import MeanDifference
 from checker.planning.identity import measurement_digest
 from checker.planning.model import AuditPlan, Cell
 from checker.planning.power import cell_power
@@ -60,15 +62,38 @@ def planned_power(
     return cell_power(metric, limit, sample, confidence=left, base_rate=base_rate)
 
 
+def expected_in(plan: AuditPlan, cell: Cell) -> tuple[Metric, float]:
+    """Return a cell's metric and the background rate that its plan expects without memory.
+
+    That is what the policy assumes, or what tables say of these patients where it is more; then the
+    metric varies as it does there.
+    """
+    metric, told = metric_of(cell), plan.expected_rates.get(cell.id)
+    assumed = plan.policy.document.spec.parameters.expected_base_rate
+    if told is None:
+        return metric, assumed
+    rate = told.told if metric.thresholded else told.mean
+    if rate <= assumed:
+        return metric, assumed
+    return replace(metric, family=metric.family.varying(told.spread)), rate
+
+
+def spread_in(plan: AuditPlan, cell: Cell) -> float | None:
+    """Return how much q varies between a cell's patients; None where the plan has to assume it."""
+    family = expected_in(plan, cell)[0].family
+    return family.spread if isinstance(family, MeanDifference) else None
+
+
 def power_in(plan: AuditPlan, cell: Cell, sample: Sample) -> Power:
     """Return what a cell of a plan could decide with another sample."""
+    metric, base_rate = expected_in(plan, cell)
     return planned_power(
-        metric_of(cell),
+        metric,
         cell.limit,
         sample,
         sequential=plan.sequential,
         confidence=plan.confidence,
-        base_rate=plan.policy.document.spec.parameters.expected_base_rate,
+        base_rate=base_rate,
     )
 
 

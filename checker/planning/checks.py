@@ -10,15 +10,17 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Literal
 
 import scipy
 
 from checker import stats
 from checker.attacks.api import load_attack
-from checker.planning.cells import base_rate_cells, metric_of
+from checker.planning.cells import base_rate_cells, metric_of, spread_in
 from checker.planning.learned_splits import compares_splits, learned_splits
 from checker.planning.model import AuditPlan, Cell, CheckPower, Job, PromptGap
+from checker.planning.nonmembers import COMPARED, SPARE
 from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.policy.prerequisites import prerequisite_findings
 from checker.records.prompt_format import FORMAT_PATIENTS_NEEDED
@@ -251,13 +253,20 @@ def _nonmembers(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
         is_floor=bool(plan.nonmember_jobs),
     )
     if plan.target.document.spec.data.spare_splits:
+        compared, differ = plan.job(SPARE) is not None, plan.spare_difference
+        if differ is not None:
+            # a model sees what tables see, and more
+            proof = scipy.stats.norm.isf(false_alarms.NONMEMBERS / (2 * len(COMPARED)))
+            chance = float(scipy.stats.norm.sf(differ.deviations - proof))
+        else:
+            chance = 1 - false_alarms.NONMEMBERS if compared else 0.0
         yield CheckPower(
             name="nonmembers-spare",
-            reason=reason,
+            reason=reason if differ is None else "spare-not-comparable",
             title="to the model, nonmembers look like spare patients",
-            chance=1 - false_alarms.NONMEMBERS if plan.job("spare-scores") else 0.0,
+            chance=chance,
             cells=cells,
-            is_floor=plan.job("spare-scores") is not None,
+            is_floor=compared and differ is None,
         )
 
 
@@ -305,6 +314,7 @@ def _base_rates(
             confidence=plan.confidence,
             gap=looked.get(cell.id),
             true_share=drift,
+            spread=spread_in(plan, cell),
         )
         for cell in compared
     }
@@ -364,6 +374,7 @@ def base_rate_chance(
     confidence: float,
     gap: PromptGap | None = None,
     true_share: float = 1.0,
+    spread: float | None = None,
 ) -> float:
     """Return how likely a gap of base rates stops nothing of a model that leaks nothing.
 
@@ -377,6 +388,7 @@ def base_rate_chance(
         confidence: of each bound of the gap.
         gap: as it was found; None where nobody looked, so that the groups are taken as alike.
         true_share: of what was found, what is no noise (`_true_share`).
+        spread: of q between patients, where tables know it.
     """
     if cell.limit.fail is None:
         return 0.0
@@ -394,7 +406,7 @@ def base_rate_chance(
         passes = (
             stats.pass_probability_less_gap
             if metric_of(cell).family.counts_hits
-            else stats.pass_probability_mean_less_gap
+            else partial(stats.pass_probability_mean_less_gap, spread=spread)
         )
         left = passes(
             sample.members,

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from checker.codes import RANK_STRONG, ClassMatcher, ClassMatches, find_matches
 from checker.errors import DataError, DocumentError, Problem
+from checker.planning.model import ClassSnapshot
 from checker.policy import Located
 from checker.policy.classes import class_matcher, pooled
 from checker.policy.documents import AuditTarget, LeakagePolicy
@@ -75,7 +76,7 @@ class ClassRanks:
         return np.flatnonzero(self.in_vocabulary >= RANK_STRONG).tolist()
 
 
-def pool_watch(parts: Mapping[str, ClassRanks], held: int) -> list[int]:
+def pool_watch(parts: Mapping[str, ClassRanks | ClassSnapshot], held: int) -> list[int]:
     """Return the token ids that make a hit for a patient of a pool, ascending.
 
     Args:

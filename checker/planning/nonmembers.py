@@ -26,6 +26,7 @@ QUERIES: Final = 1000
 CHANCE: Final = 0.5
 
 SPARE: Final = "spare-scores"
+SPARE_TABLES: Final = "spare-tables"
 MIN_K: Final = 20.0
 """Percent of tokens of the scores by which nonmembers and spare patients are compared."""
 
@@ -35,6 +36,10 @@ COMPARED: Final = {
     f"Min-K%++ ({MIN_K:g} %)": score_column("min-k++", MIN_K),
 }
 """These scores, by the column of "scores" and of "spare-scores" that holds each."""
+
+TABLES: Final = ("unigram", "unigram_min_k", "bigram", "bigram_min_k")
+"""Columns of "spare-tables": the mean log-probability of a record by how often its tokens occur
+among members, that of the least likely `MIN_K` percent of them, and both by which follows which."""
 
 
 def extraction_settings(length: int) -> ExtractionSettings:
@@ -63,6 +68,7 @@ def nonmember_checks(builder: PlanBuilder, metrics: Iterable[Metric]) -> list[st
     if len(builder.spare):
         builder.scores(members=False)
         builder.add(builder.job(SPARE, **_spare_scores(builder)))
+        builder.add(builder.job(SPARE_TABLES, **_spare_tables(builder)))
     told = told_tokens(builder, builder.nonmembers)
     length = min(WINDOW, int(np.median(told)) - 1)
     if length < 1:
@@ -83,4 +89,17 @@ def _spare_scores(builder: PlanBuilder) -> dict[str, Any]:
         },
         "runs_on": "target",
         "forward_tokens": int(cost.sum()),
+    }
+
+
+def _spare_tables(builder: PlanBuilder) -> dict[str, Any]:
+    return {
+        "title": "can spare patients be told from nonmembers without a model",
+        "inputs": {
+            **builder.data_inputs(),
+            "patients": SPARE_PATIENTS,
+            "k": MIN_K,
+            "window": builder.window,
+        },
+        "runs_on": "cohort",
     }

@@ -15,7 +15,13 @@ from typing import Literal
 
 from checker.attacks.families import Sample
 from checker.canonical import JsonModel
-from checker.planning.cells import base_rate_cells, metric_of, power_in
+from checker.planning.cells import (
+    base_rate_cells,
+    expected_in,
+    metric_of,
+    power_in,
+    spread_in,
+)
 from checker.planning.checks import base_rate_chance
 from checker.planning.learned_splits import compares_splits
 from checker.planning.model import AuditPlan, Cell
@@ -100,7 +106,10 @@ def undecided(plan: AuditPlan, cell: Cell) -> str | None:
         return "prompt-not-identifying"
     power = cell.power
     if power.can_pass and (power.pass_probability is None or power.pass_probability >= LIKELY):
-        return "split-not-comparable" if _are_told_apart(plan, cell) else None
+        if _are_told_apart(plan, cell):
+            return "split-not-comparable"
+        spare_differ = plan.spare_difference is not None and metric_of(cell).rests_on_split
+        return "spare-not-comparable" if spare_differ else None
     if cell.attribute_class is None:
         return "too-few-patients"
     reach = cell.sample.members_positive or 0
@@ -118,7 +127,13 @@ def _are_told_apart(plan: AuditPlan, cell: Cell) -> bool:
     gap = plan.prompt_gaps.get(cell.id)
     if gap is None or assignment == "random":
         return False
-    return not base_rate_chance(cell, assignment=assignment, confidence=plan.confidence, gap=gap)
+    return not base_rate_chance(
+        cell,
+        assignment=assignment,
+        confidence=plan.confidence,
+        gap=gap,
+        spread=spread_in(plan, cell),
+    )
 
 
 def remedy(
@@ -234,11 +249,9 @@ def _goal(
 
 def _needed(plan: AuditPlan, cell: Cell) -> int | None:
     """Return how many make a pass likely, or possible where nobody knows how likely it is."""
+    metric, base_rate = expected_in(plan, cell)
     at_all, likely = sample_needed(
-        metric_of(cell),
-        cell.limit,
-        confidence=plan.confidence,
-        base_rate=plan.policy.document.spec.parameters.expected_base_rate,
+        metric, cell.limit, confidence=plan.confidence, base_rate=base_rate
     )
     if cell.limit.fail is None:
         return cell.limit.min_n or 1
@@ -348,7 +361,12 @@ def _alike(plan: AuditPlan, cell: Cell) -> Remedy | None:
         power = power_in(plan, cell, sample)
         alike = cell.model_copy(update={"sample": sample, "power": power})
         alone = power.pass_probability or 0.0
-        left = base_rate_chance(alike, assignment="other", confidence=plan.confidence)
+        left = base_rate_chance(
+            alike,
+            assignment="other",
+            confidence=plan.confidence,
+            spread=spread_in(plan, cell),
+        )
         return alone * left >= LIKELY
 
     goal = least(is_likely, start=2)

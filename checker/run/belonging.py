@@ -96,7 +96,7 @@ def check_belongs(run: Path, plan: AuditPlan, *, fresh: bool) -> None:
     """Check that a folder is new, or holds this very plan's run, or is to be emptied.
 
     The same plan goes on where it was interrupted. What asks anything else, of any other model,
-    takes a folder of its own.
+    takes a folder of its own, but for one in which nothing was measured yet.
 
     Args:
         run: the folder, which need not be there.
@@ -118,7 +118,7 @@ def check_belongs(run: Path, plan: AuditPlan, *, fresh: bool) -> None:
             f"{run}: holds {shown}, which is no part of a run; name a new folder with --out, or"
             " move away what is not the run's"
         )
-    if fresh or not any((run / name).exists() for name in ("plan.json", "manifest.json")):
+    if fresh or not _has_measured(run):
         return
     other = _other_than(run / "plan.json", plan)
     if other is not None:
@@ -126,6 +126,26 @@ def check_belongs(run: Path, plan: AuditPlan, *, fresh: bool) -> None:
             f"{run}: {other}; a folder is for one plan and one model, so name a new one with --out,"
             " or empty this one first with --fresh"
         )
+
+
+def is_left_behind(run: Path, plan: AuditPlan) -> bool:
+    """Whether a folder holds another plan of which nothing was measured.
+
+    A model that could not be opened leaves it, a file of draws that was refused above all: what is
+    mended is another plan, and hides nothing.
+    """
+    path = run / "plan.json"
+    return path.exists() and not _has_measured(run) and _other_than(path, plan) is not None
+
+
+def _has_measured(run: Path) -> bool:
+    """Whether a run has a manifest, as it has from the first evidence or failed check on.
+
+    A kill may fall between the first evidence and the manifest.
+    """
+    if (run / "manifest.json").exists():
+        return True
+    return (run / "plan.json").exists() and any((run / "evidence").glob("*"))
 
 
 def check_apart(run: Path, model: Path) -> None:

@@ -25,6 +25,7 @@ from checker.run import (
     extraction_jobs,
     model_jobs,
     reference_jobs,
+    spare_patients,
 )
 from checker.targets import Progress, TargetModel
 
@@ -32,6 +33,7 @@ SHARED_JOBS: Mapping[str, Callable[[Task], pa.Table]] = {
     "labels": cohort_jobs.labels,
     "overlap": cohort_jobs.overlap,
     "comparability": cohort_jobs.comparability,
+    "spare-tables": spare_patients.spare_tables,
     "rollouts": model_jobs.rollouts,
     "scores": model_jobs.scores,
     "spare-scores": model_jobs.spare_scores,

@@ -14,7 +14,7 @@ from checker.evidence import Manifest
 from checker.extras import require_extra
 from checker.ledger import Attempt
 from checker.planning import CompiledAudit, Job
-from checker.run.belonging import check_belongs
+from checker.run.belonging import check_belongs, is_left_behind
 from checker.run.exclusions import write_exclusions
 from checker.run.execution import Execution
 from checker.run.executors import Executor, Openers, ReadyJob, SerialExecutor
@@ -86,8 +86,8 @@ def run_audit(
         The manifest, as written.
 
     Raises:
-        EvidenceError: the folder cannot be written, is another run's or holds anything else, or
-            evidence in it was changed.
+        EvidenceError: the folder cannot be written, is another run's that has measured something,
+            or holds anything else, or evidence in it was changed.
         TargetError: the model cannot be loaded or fails preflight.
         MissingExtra: what is left takes a package that is not installed.
         ExecutorError: there is nowhere to run, or nowhere any more; finished jobs are kept.
@@ -98,7 +98,7 @@ def run_audit(
     check_belongs(run, audit.plan, fresh=fresh)
     with locked_folder(run):
         check_belongs(run, audit.plan, fresh=fresh)  # another may have begun it meanwhile
-        if fresh:
+        if fresh or is_left_behind(run, audit.plan):
             clear_folder(run)
         record = RunRecord(audit.plan, run=run, command=command, attempt=attempt, clock=clock)
         executor = executor or SerialExecutor()

@@ -139,14 +139,24 @@ def means_needed(limit: float, *, confidence: float) -> int:
 SPREAD_ASSUMED: Final = 0.1
 """Variance of q between patients that the plan assumes, as a share of a coin's of the same mean."""
 
+MOST_SPREAD: Final = 0.99
+"""Nearer to a coin's a beta distribution is no number any more."""
+
 
 @cache
 def pass_probability_mean_difference(
-    n1: int, n2: int, *, limit: float, base_rate: float, confidence: float, excess: float = 0.0
+    n1: int,
+    n2: int,
+    *,
+    limit: float,
+    base_rate: float,
+    confidence: float,
+    excess: float = 0.0,
+    spread: float | None = None,
 ) -> float:
     """Return about how probably a difference of means passes.
 
-    Both groups are taken to follow the beta distribution of that mean with `SPREAD_ASSUMED`. The
+    Both groups are taken to follow the beta distribution of that mean with the spread. The
     distances from the means to their limits are those of its quantiles, and the difference of the
     means is normal.
 
@@ -157,6 +167,7 @@ def pass_probability_mean_difference(
         base_rate: mean of the nonmembers, in [0, 1].
         confidence: of the bound, in (0, 1).
         excess: by which the members' mean is truly higher, up to 1.
+        spread: variance between patients as a share of a coin's; None for `SPREAD_ASSUMED`.
 
     Returns:
         In [0, 1].
@@ -164,11 +175,13 @@ def pass_probability_mean_difference(
     inside = min(base_rate + excess, 1.0)
     if zero_bound_mean(n1, confidence=confidence) > limit:
         return 0.0
-    reach, spread = _reach_and_spread((n1, inside), (n2, base_rate), confidence=confidence)
+    reach, varies = _reach_and_spread(
+        (n1, inside), (n2, base_rate), confidence=confidence, spread=spread
+    )
     left = limit - (inside - base_rate) - reach
-    if spread == 0:
+    if varies == 0:
         return float(left >= 0)
-    return float(scipy.special.ndtr(left / spread))
+    return float(scipy.special.ndtr(left / varies))
 
 
 def pass_probability_mean_less_gap(
@@ -181,10 +194,12 @@ def pass_probability_mean_less_gap(
     gap_error: float,
     gap: float | None = None,
     truth: tuple[float, float] = (0.0, 0.0),
+    spread: float | None = None,
 ) -> float:
     """Return about how probably a difference of means passes from which a gap is taken.
 
-    As `stats.pass_probability_less_gap`, whose arguments it has.
+    As `stats.pass_probability_less_gap`, whose arguments it has, and the spread of
+    `pass_probability_mean_difference`.
     """
     if zero_bound_mean(n1, confidence=confidence) > limit:
         return 0.0
@@ -194,15 +209,21 @@ def pass_probability_mean_less_gap(
     else:
         within = float(abs(gap) <= limit)
         left_over, varies = truth[0] - gap, truth[1]
-    reach, spread = _reach_and_spread((n1, base_rate), (n2, base_rate), confidence=confidence)
+    reach, own = _reach_and_spread(
+        (n1, base_rate), (n2, base_rate), confidence=confidence, spread=spread
+    )
     left = limit - left_over
     left -= math.hypot(reach, float(scipy.special.ndtri(confidence)) * gap_error)
-    spread = math.hypot(spread, varies)
-    return within * (float(scipy.special.ndtr(left / spread)) if spread else float(left >= 0))
+    around = math.hypot(own, varies)
+    return within * (float(scipy.special.ndtr(left / around)) if around else float(left >= 0))
 
 
 def _reach_and_spread(
-    members: tuple[int, float], nonmembers: tuple[int, float], *, confidence: float
+    members: tuple[int, float],
+    nonmembers: tuple[int, float],
+    *,
+    confidence: float,
+    spread: float | None,
 ) -> tuple[float, float]:
     """Return how far the bound lies above a difference of means, and how far that varies.
 
@@ -210,19 +231,21 @@ def _reach_and_spread(
         members: how many, and their true mean.
         nonmembers: the same.
         confidence: of the bound.
+        spread: of the values of both; None for `SPREAD_ASSUMED`.
     """
-    inside, outside = _typical(*members), _typical(*nonmembers)
+    share = SPREAD_ASSUMED if spread is None else min(spread, MOST_SPREAD)
+    inside, outside = (_typical(*one, spread=share) for one in (members, nonmembers))
     above = betting_limits(inside, confidence=confidence)[1] - inside.mean()
     below = outside.mean() - betting_limits(outside, confidence=confidence)[0]
     varying = sum(mean * (1 - mean) / n for n, mean in (members, nonmembers))
-    return math.hypot(above, below), math.sqrt(SPREAD_ASSUMED * varying)
+    return math.hypot(above, below), math.sqrt(share * varying)
 
 
-def _typical(n: int, mean: float) -> FloatArray:
-    """Return n values that are spread like the beta distribution with a mean and the spread."""
-    if mean in (0.0, 1.0):
+def _typical(n: int, mean: float, *, spread: float) -> FloatArray:
+    """Return n values that are spread like the beta distribution with a mean and a spread."""
+    if mean in (0.0, 1.0) or not spread:
         return np.full(n, mean)
-    weight = 1 / SPREAD_ASSUMED - 1
+    weight = 1 / spread - 1
     at = (np.arange(n) + 0.5) / n
     values: FloatArray = scipy.special.betaincinv(mean * weight, (1 - mean) * weight, at)
     return values

@@ -7,7 +7,9 @@ word for word, and where spare patients are declared, its scores tell nonmembers
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
@@ -18,12 +20,14 @@ from scipy.stats import mannwhitneyu
 from checker import stats
 from checker.planning.cells import metric_of
 from checker.planning.extraction import KIND
-from checker.planning.model import AuditPlan, Job
+from checker.planning.model import AuditPlan, Job, SpareDifference
 from checker.planning.nonmembers import (
     CHANCE,
     COMPARED,
     QUERIES,
     SPARE,
+    SPARE_TABLES,
+    TABLES,
     WINDOW,
     extraction_settings,
 )
@@ -32,6 +36,9 @@ from checker.stats.extraction import least_log_probability
 from checker.verdict.checks import AdmissibilityCheck
 
 REASON: Final = "nonmembers-known-to-model"
+UNLIKE: Final = "spare-not-comparable"
+"""Instead of `SPARE`, where spare patients differ from nonmembers without any model: the reason of
+the cells that it stops, too."""
 
 MOST_KNOWN: Final = 0.01
 """Share of the nonmembers of whom a piece may come out of the model."""
@@ -71,12 +78,12 @@ def nonmember_objection(
         checks: by name.
         verdict: of the cell; what was not decided keeps it from a pass, and from nothing else.
     """
-    for name in (REASON, SPARE):
+    for name, reason in {REASON: REASON, SPARE: REASON, UNLIKE: UNLIKE}.items():
         check = checks.get(name)
         if check is None or verdict == "fail":
             continue
         if check.holds is False or (check.holds is None and verdict == "pass"):
-            return REASON, check.explanation
+            return reason, check.explanation
     return None
 
 
@@ -145,31 +152,89 @@ def _unlike_spare(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissib
     if not compared or not all(len(side) for pair in compared.values() for side in pair):
         text = "Not decided: nonmembers or spare patients have no scores to compare."
         return AdmissibilityCheck(SPARE, title, None, text, evidence=names)
-    p_values = {name: float(told_apart(*pair)) for name, pair in compared.items()}
-    proven = dict(
-        zip(
-            p_values,
-            stats.holm(list(p_values.values()), alpha=false_alarms.NONMEMBERS),
-            strict=True,
-        )
-    )
-    clearest = min(p_values, key=lambda name: p_values[name])
-    nonmembers, others = compared[clearest]
-    auroc = float(mannwhitneyu(nonmembers, others).statistic / (len(nonmembers) * len(others)))
+    told = _clearest(compared)
     found = (
-        f"{len(nonmembers)} nonmembers and {len(others)} spare patients are told apart by the"
-        f" model's {clearest} with AUROC {auroc:.3f} (p = {p_values[clearest]:.2g}, two-sided)"
+        f"{told.nonmembers} nonmembers and {told.others} spare patients are told apart by the"
+        f" model's {told.name} with AUROC {told.auroc:.3f} (p = {told.p:.2g}, two-sided)"
     )
-    if not any(proven.values()):
-        text = f"{found}, which is no proof after correction for {len(proven)} scores."
+    if not told.proven:
+        text = f"{found}, which is no proof after correction for {len(compared)} scores."
         return AdmissibilityCheck(SPARE, title, True, text, limit=0.5, evidence=names)
+    found = f"{found}, also after correction for {len(compared)} scores."
+    beside = plan.job(SPARE_TABLES)
+    unlike = None if beside is None else evidence.get(beside.digest)
+    differ = None if unlike is None else spare_difference(unlike)
+    if beside is not None and differ is not None and (differ.auroc > 0.5) == (told.auroc > 0.5):
+        text = (
+            f"{found} {differ.found} So they are other kinds of patients, and nobody can say what"
+            " the model knows of them."
+        )
+        names = (*names, beside.digest)
+        return AdmissibilityCheck(UNLIKE, title, False, text, limit=0.5, evidence=names)
     which = (
         "Nonmembers look more like patients that it was trained on"
-        if auroc > 0.5
+        if told.auroc > 0.5
         else "Spare patients look more like patients that it was trained on"
     )
-    text = f"{found}, also after correction for {len(proven)} scores. {which}."
-    return AdmissibilityCheck(SPARE, title, False, text, limit=0.5, evidence=names)
+    return AdmissibilityCheck(SPARE, title, False, f"{found} {which}.", limit=0.5, evidence=names)
+
+
+def spare_difference(table: pa.Table) -> SpareDifference | None:
+    """Return how tables of tokens tell nonmembers from spare patients; None where it may be chance.
+
+    Args:
+        table: of the kind "spare-tables".
+    """
+    spare = table["spare"].to_numpy(zero_copy_only=False).astype(np.bool_)
+    if spare.all() or not spare.any():
+        return None
+    scores = {
+        words: table[column].to_numpy().astype(np.float64)
+        for column, words in zip(TABLES, _TABLE_WORDS, strict=True)
+    }
+    told = _clearest({words: (score[~spare], score[spare]) for words, score in scores.items()})
+    if not told.proven:
+        return None
+    spread = math.sqrt((told.nonmembers + told.others + 1) / (12 * told.nonmembers * told.others))
+    return SpareDifference(
+        auroc=told.auroc,
+        deviations=abs(told.auroc - 0.5) / spread,
+        found=(
+            f"Without any model, {told.name} in the members' records tells them apart too (AUROC"
+            f" {told.auroc:.3f}, p = {told.p:.2g})."
+        ),
+    )
+
+
+_TABLE_WORDS: Final = (
+    "how often tokens occur",
+    "how often the rarest tokens of a record occur",
+    "which token follows which",
+    "which rare token follows which",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class _Apart:
+    """The score that tells nonmembers from others best, and whether that is proved."""
+
+    name: str
+    auroc: float
+    p: float
+    proven: bool
+    nonmembers: int
+    others: int
+
+
+def _clearest(compared: Mapping[str, tuple[Scores, Scores]]) -> _Apart:
+    p_values = {name: float(told_apart(*pair)) for name, pair in compared.items()}
+    proven = stats.holm(list(p_values.values()), alpha=false_alarms.NONMEMBERS)
+    clearest = min(p_values, key=lambda name: p_values[name])
+    inside, outside = compared[clearest]
+    auroc = float(mannwhitneyu(inside, outside).statistic / (len(inside) * len(outside)))
+    return _Apart(
+        clearest, auroc, p_values[clearest], bool(proven.any()), len(inside), len(outside)
+    )
 
 
 def _outside(tables: list[pa.Table], column: str) -> Scores:

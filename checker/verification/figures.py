@@ -20,7 +20,7 @@ from checker.evidence import EvidenceStore, ManifestEntry
 from checker.planning import AuditPlan, Job
 from checker.planning.identity import identity
 from checker.planning.model import DataSnapshot
-from checker.planning.nonmembers import SPARE
+from checker.planning.nonmembers import SPARE, SPARE_TABLES
 from checker.run.stored import Run
 from checker.verification.depths import strange_depths
 from checker.verification.samples import strange_patients, strange_samples
@@ -192,3 +192,13 @@ def _spare(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
     table = None if job is None else evidence.of(job.digest)
     if table is not None and table.num_rows > plan.data.spare:
         yield f"says {plan.data.spare} spare patients, and {table.num_rows} were scored"
+    job = plan.job(SPARE_TABLES)
+    table = None if job is None else evidence.of(job.digest)
+    if table is not None:
+        told = int(booleans(table, "spare").sum())
+        most = plan.data.spare, plan.data.lot[1]
+        if told > most[0] or table.num_rows - told > most[1]:
+            yield (
+                f"says {most[0]} spare patients and {most[1]} nonmembers, and {told} and"
+                f" {table.num_rows - told} stand in tables"
+            )

@@ -23,7 +23,7 @@ INSIDER = {"extends": "demographics", "knows": {"events": 5}, "access": "embeddi
 
 
 def control(*, fail: float = 0.15, **params: Any) -> dict[str, Any]:
-    """The benign class of the demo policy, which many patients have, asked of embeddings."""
+    """The benign class, which many patients have, asked of embeddings."""
     return {
         "attributeClass": "common-chronic",
         "probe": "embedding-probe",

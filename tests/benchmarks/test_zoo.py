@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict
+import re
+from collections import Counter
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +19,18 @@ from checker.testing import offer_simulated_backend
 
 SMALL = Size(patients=120, further=120, positives=40)
 PAGE = Path(__file__).parents[2] / "docs/zoo.md"
+
+
+def verdicts_of(cell: str) -> Counter[str]:
+    """How many audits of a cell ended how."""
+    found = re.findall(r"(pass|fail|inconclusive|refused)(?: \((\d+)\))?", cell.partition(":")[0])
+    return Counter({verdict: int(count or 1) for verdict, count in found})
+
+
+def measured_lines() -> list[str]:
+    """The page's first half; what other tools say of the same models stands behind it."""
+    _, _, rest = PAGE.read_text(encoding="utf-8").partition("<!-- what was measured -->")
+    return rest.partition("<!-- end -->")[0].splitlines()
 
 
 @pytest.fixture(scope="module")
@@ -78,19 +92,25 @@ def test_memories_begin_and_end_where_they_should(zoo: Zoo) -> None:
 def test_a_leak_that_is_put_in_is_found_and_not_measured_twice(
     zoo: Zoo, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(study, "COLUMNS", ("demo",))
     out = tmp_path / "zoo.jsonl"
     some = [ENTRIES["half"]]
-    outcomes = run(zoo, out, entries=some, say=lambda line: None)
+    outcomes = run(zoo, out, entries=some, columns=["demo"], say=lambda line: None)
     (one,) = outcomes
     assert (one.policy, one.verdict) == ("demo", "fail")
-    assert one.cells["hiv-disclosure/events-10/all"][0] == "fail"
+    assert one.cells["told/up-to-the-diagnosis/all"][0] == "fail"
     assert one.oracle == pytest.approx(0.75, abs=0.05)
     with out.open("a") as file:
         file.write('{"entry": "half", "se')  # what a kill leaves
     assert read(out) == outcomes
     monkeypatch.setattr(study, "measure", None)
-    assert run(zoo, out, entries=some) == outcomes
+    assert run(zoo, out, entries=some, columns=["demo"]) == outcomes
+    # only what is left of an entry
+    monkeypatch.setattr(
+        study, "measure",
+        lambda entry, zoo, left: [outcome(entry.name, policy, "fail") for policy in left],
+    )  # fmt: skip
+    more = run(zoo, out, entries=some, columns=["demo", "public"], say=lambda line: None)
+    assert [one.policy for one in more] == ["demo", "public"]
 
 
 def outcome(entry: str, policy: str, verdict: str) -> Outcome:
@@ -105,6 +125,11 @@ def test_a_wrong_release_and_a_wrong_failure_are_told() -> None:
     allowed = outcome("one-person", "internal", "pass")
     assert wrongs([allowed, outcome("half", "demo", "inconclusive")]) == []
     assert "15 members may stand out" in page([allowed])
+    again = replace(outcome("one-person", "internal", "inconclusive"), seed=1)
+    (row,) = (line for line in page([again, allowed]).splitlines() if "Recites one member " in line)
+    said = row.strip("| ").split(" | ")[5]
+    assert verdicts_of(said) == {"inconclusive": 1, "pass": 1}
+    assert "15 members may stand out" in said
     assert "| demo | 1 of 1" in sums([outcome("half", "demo", "pass")])
     # what a policy's limits allow is counted too, beside what they don't
     (counted,) = (line for line in sums([allowed]).splitlines() if line.startswith("| internal"))
@@ -127,27 +152,26 @@ def test_tables_are_written_between_the_marks(tmp_path: Path) -> None:
 def test_the_page_counts_every_release_of_a_leak() -> None:
     titles = {entry.title: entry for entry in ENTRIES.values()}
     assert len(titles) == len(ENTRIES)
-    rows = [line.strip("| ").split(" | ") for line in PAGE.read_text(encoding="utf-8").splitlines()
-            if line.startswith("|")]  # fmt: skip
+    rows = [line.strip("| ").split(" | ") for line in measured_lines() if line.startswith("|")]
     counted = {row[0]: row for row in rows if row[0] in POLICIES}
     shown = [(titles[row[0]], row[4:]) for row in rows if row[0] in titles]
     for place, policy in enumerate(POLICIES):
         said = [own[place] for entry, own in shown if entry.leaks]
-        released = sum(one.startswith("pass") for one in said)
+        audits = sum((verdicts_of(one) for one in said), Counter[str]())
         beyond, within = (row.split(" ") for row in counted[policy][1:3])
-        assert int(beyond[0]) + int(within[0]) == released
-        assert int(beyond[2]) + int(within[2]) == len(said)
+        assert int(beyond[0]) + int(within[0]) == audits["pass"]
+        assert int(beyond[2]) + int(within[2]) == audits.total()
 
 
 def test_the_page_shows_no_wrong_release() -> None:
     titles = {entry.title: entry for entry in ENTRIES.values()}
-    for line in PAGE.read_text(encoding="utf-8").splitlines():
+    for line in measured_lines():
         cells = [cell.strip() for cell in line.strip("|").split("|")]
         entry = titles.get(cells[0])
         if entry is None:
             continue
         for policy, said in zip(POLICIES, cells[4:], strict=True):
-            if entry.leaks and said.startswith("pass"):
+            if entry.leaks and verdicts_of(said)["pass"]:
                 assert entry.within.get(policy, "missing") in said, (entry.name, policy)
             if not entry.leaks:
-                assert "fail" not in said.partition(":")[0], (entry.name, policy)
+                assert not verdicts_of(said)["fail"], (entry.name, policy)

@@ -44,9 +44,9 @@ def test_every_command_speaks_json_and_can_be_asked_to_say_less_or_more(name: st
     ("arguments", "kind", "code"),
     [
         (("explain", "nowhere.yaml"), "DocumentError", 2),
-        (("explain", "demo@1", "nothing"), "UsageError", 2),
+        (("explain", "demo@2", "nothing"), "UsageError", 2),
         (("frobnicate",), "NoSuchCommand", 2),
-        (("explain", "demo@1", "--frobnicate"), "NoSuchOption", 2),
+        (("explain", "demo@2", "--frobnicate"), "NoSuchOption", 2),
         (("judge", "nowhere"), "BadParameter", 2),
         (("verify", "."), "EvidenceError", 4),
         (("classes", "find", "appendicitis"), "UsageError", 2),
@@ -78,7 +78,7 @@ def test_problems_come_with_their_places(phigate: Command, tmp_path: Path) -> No
 
 
 def test_after_two_dashes_json_is_a_name(phigate: Command, tmp_path: Path) -> None:
-    outcome = phigate("explain", "demo@1", "--", "--json")
+    outcome = phigate("explain", "demo@2", "--", "--json")
     assert (outcome.code, outcome.out) == (2, "")
 
 
@@ -165,6 +165,20 @@ def test_a_log_is_told_share_rate_and_time_left(monkeypatch: pytest.MonkeyPatch)
     shown.done(second)  # ended early: what it did not need is no work left
     assert shown.line().startswith("1 min 0 s: 2 of 2 jobs, 100% of the tokens")
     assert "0 s left" in shown.line()
+
+
+def test_a_model_that_counts_more_than_was_planned_is_not_beyond_the_end() -> None:
+    begin()
+    shown = progress.TerminalProgress(Console(file=None, quiet=True), clock=lambda: 100.0)
+    first, second = job("a", 10_000), job("b", 10_000)
+    shown.start([first, second], reused=0)
+    tell = shown.job(first)
+    for _ in range(4):
+        tell(8_000)
+    assert "50% of the tokens" in shown.line()
+    shown.done(first)
+    shown.job(second)(10_000)
+    assert "100% of the tokens" in shown.line()
 
 
 def test_lines_come_by_themselves_while_one_job_is_silent(

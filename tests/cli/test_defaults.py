@@ -53,10 +53,10 @@ def test_the_environment_comes_before_the_file(
     for name in ("a", "b"):
         assert phigate("ledger", "make", folder / f"{name}.jsonl").code == 0
     (folder / "phigate.toml").write_text('[defaults]\nledger = "a.jsonl"\n')
-    shown = phigate("plan", "demo@1", "none.yaml")
+    shown = phigate("plan", "demo@2", "none.yaml")
     assert "phigate.toml: --ledger a.jsonl" in shown.err
     monkeypatch.setenv("PHIGATE_LEDGER", "b.jsonl")
-    assert "phigate.toml" not in phigate("plan", "demo@1", "none.yaml").err
+    assert "phigate.toml" not in phigate("plan", "demo@2", "none.yaml").err
 
 
 @pytest.mark.parametrize(
@@ -85,9 +85,9 @@ def test_what_decides_or_is_unknown_is_refused(
 
 
 def test_without_a_file_nothing_changes(phigate: Command, folder: Path) -> None:
-    assert phigate("explain", "demo@1").err == ""
+    assert phigate("explain", "demo@2").err == ""
     (folder / "phigate.toml").mkdir()
-    assert phigate("explain", "demo@1").code == 0
+    assert phigate("explain", "demo@2").code == 0
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

@@ -190,7 +190,7 @@ def test_a_waiver_of_a_run_holds_for_it(
     done = checked("leaking")
     path = done.folder / "pilot.yaml"
     refused = phigate("new", "waiver", path, *waiver_arguments(done.run))
-    assert refused.code == 2  # the demo policy lets nothing be waived
+    assert refused.code == 2  # the policy lets nothing be waived
     assert not path.exists()
     rules = "\n  waivers: {approverRoles: [privacy-officer], maxDuration: P180D}\n  attackers:"
     policy = done.folder / "policy.yaml"
@@ -219,6 +219,6 @@ def test_what_is_missing_comes_with_what_there_is_to_choose_from(
     phigate: Command, tmp_path: Path
 ) -> None:
     path = tmp_path / "p.yaml"
-    assert phigate("new", "policy", path, "--owner", "A", "--extends", "demo@1").code == 0
+    assert phigate("new", "policy", path, "--owner", "A", "--extends", "demo@2").code == 0
     missing = phigate("new", "control", path, "again", "--title", "Again").err
     assert re.search(r"--class, .*\bhiv\b.*; --limit, .*\bevents-10\b", missing), missing

@@ -27,7 +27,7 @@ def pipe(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
         ("explain", "-"),
         ("limits", "-", "hiv"),
         ("power", "-"),
-        ("diff", "demo@1", "-"),
+        ("diff", "demo@2", "-"),
         ("diff", "-", "-"),
         ("classes", "list", "--policy", "-"),
         ("test", POLICIES / "tests" / "demo.yaml", "--policy", "-"),
@@ -67,17 +67,17 @@ def test_shipped_documents_go_by_their_names(phigate: Command, tmp_path: Path) -
         assert phigate("init", tmp_path / name, "--baseline", name).code == 0
         begun = load_policy(tmp_path / name / "policy.yaml").document.metadata
         assert begun.version.startswith(version)
-    for name, meant in (("library/hvi@1", "library/hiv@1"), ("demmo@1", "demo@1")):
+    for name, meant in (("library/hvi@1", "library/hiv@1"), ("demmo@1", "demo@2")):
         wrong = phigate("validate", name)
         assert wrong.code == 2
         assert f"did you mean '{meant}'?" in wrong.err
     test = tmp_path / "tests.yaml"
     text = (POLICIES / "tests" / "demo.yaml").read_text()
-    test.write_text(text.replace("policy: ../demo.yaml", "policy: demo@1"))
+    test.write_text(text.replace("policy: ../demo.yaml", "policy: demo@2"))
     assert phigate("test", test).code == 0
     test.write_text(text.replace("policy: ../demo.yaml", "policy: demmo@1"))
     unknown = phigate("test", test)
-    assert (unknown.code, "did you mean 'demo@1'?" in unknown.err) == (2, True)
+    assert (unknown.code, "did you mean 'demo@2'?" in unknown.err) == (2, True)
 
 
 def test_a_waiver_that_is_not_yet_in_force_is_warned_of(phigate: Command, tmp_path: Path) -> None:
@@ -93,7 +93,7 @@ def test_a_shipped_policy_without_its_version_is_told_the_newest(
     phigate: Command, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    for name, newest in (("baseline-gated", "baseline-gated@2"), ("demo", "demo@1")):
+    for name, newest in (("baseline-gated", "baseline-gated@2"), ("demo", "demo@2")):
         done = phigate("explain", name)
         assert (done.code, newest in done.err) == (2, True), done.err
         assert phigate("validate", newest).code == 0

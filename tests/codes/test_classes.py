@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from auditing import three_classes
 from command_line import Command
 from meds_builder import write_meds
 
@@ -27,7 +28,7 @@ POLICY_CLASS = """\
 
 @pytest.fixture
 def policy(tmp_path: Path) -> Path:
-    text = (ROOT / "policies" / "demo.yaml").read_text(encoding="utf-8")
+    text = three_classes()
     marker = "    common-chronic:\n"
     assert text.count(marker) == 1
     path = tmp_path / "policy.yaml"

@@ -11,13 +11,17 @@ from pathlib import Path
 from typing import Any
 
 import auditing
+import meds
 import pytest
 import yaml
 from command_line import Command
+from meds_builder import Event, write_meds
 
 from checker import clock
+from checker.demo.cohort import SENSITIVE_CLASSES
 from checker.demo.walkthrough import Demonstration, Settings
 from checker.errors import ExitCode
+from checker.policy import load_policy
 
 
 @pytest.fixture(scope="module")
@@ -36,15 +40,13 @@ def test_the_demo_fails_the_overtrained_model_and_passes_the_sound_one(
     over = json.loads((folder / "run-overtrained" / "internal" / "report.json").read_text())
     assert over["verdict"] == "fail"
     failed = {cell["id"] for cell in over["cells"] if cell["verdict"] == "fail" and cell["gating"]}
-    assert "membership/record/all" in failed
-    for name in ("hiv", "substance-use", "serious-mental-illness"):
-        assert f"{name}-disclosure/events-10/all" in failed
+    assert {cell["id"] for cell in over["cells"] if cell["gating"]} == failed
     sound = json.loads((folder / "run-sound" / "internal" / "report.json").read_text())
     assert sound["verdict"] == "pass"
-    samples = [cell["sample"] for cell in sound["cells"] if "disclosure/events-" in cell["id"]]
-    sensitive = [s for s in samples if s["membersPositive"] == s["members"] == 80]
-    assert len(sensitive) == 6  # exactly 80 eligible positives: three classes, two attackers
-    assert all(s["nonmembers"] == 80 for s in sensitive)
+    samples = {cell["control"]: cell["sample"] for cell in sound["cells"]}
+    for name in SENSITIVE_CLASSES:  # exactly 80 eligible positives
+        assert samples[name]["membersPositive"] == samples[name]["members"] == 80
+        assert samples[name]["nonmembers"] == 80
     for model in ("overtrained", "sound"):
         assert phigate("verify", folder / f"run-{model}").code == 0
         shared = json.loads((folder / f"run-{model}" / "report.json").read_text())
@@ -122,6 +124,39 @@ def test_the_overtrained_model_in_another_format_is_neither_failed_nor_passed(
     assert found.check("attack-not-shown-to-work")["holds"] is False
 
 
+@pytest.mark.parametrize(
+    ("had", "pool"),
+    [
+        (("B20", "F1020", "I10"), ["hiv", "substance-use"]),
+        (("B20", "F209"), ["hiv", "serious-mental-illness"]),
+        (("F209", "I10"), "serious-mental-illness"),  # a pool of one is that class
+        (("I10",), None),
+    ],
+)
+def test_of_the_demo_policy_what_the_data_have_is_asked(
+    tmp_path: Path, had: tuple[str, ...], pool: list[str] | str | None
+) -> None:
+    visits: list[Event] = [(f"DIAGNOSIS//ICD//10//{code}", day) for day, code in enumerate(had)]
+    patient = [("GENDER//F", None), (meds.birth_code, -9000), *visits]
+    data = write_meds(tmp_path / "meds", {"train": [patient] * 4, "held_out": [patient] * 4})
+    said: list[str] = []
+    demonstration = Demonstration(Settings(tmp_path / "demo", 0, cohort=data), say=said.append)
+    demonstration.prepare()
+    spec = load_policy(demonstration.policy_path).document.spec
+    asked = {name: one.attribute_class for name, one in spec.controls.items()}
+    assert {"membership", "membership-of-the-few", "standing-out", "recited"} <= {*asked}
+    if pool is None:
+        assert not {"told", "told-outright", *SENSITIVE_CLASSES} & {*asked}
+    elif isinstance(pool, str):
+        assert asked["told"] == asked["told-outright"] == asked[pool] == pool
+    else:
+        assert spec.attribute_classes[str(asked["told"])].any_of == pool
+        assert asked["told"] == asked["told-outright"]
+    for name in SENSITIVE_CLASSES:
+        assert (name in asked) == (pool is not None and name in pool)
+        assert any(f"class {name}, which matches no code" in one for one in said) != (name in asked)
+
+
 def test_the_demo_never_clears_a_folder_that_is_not_its_own(
     phigate: Command, tmp_path: Path
 ) -> None:
@@ -147,6 +182,7 @@ def test_the_demo_on_real_codes_says_what_it_left_out_and_does_not_pass_rare_cla
     assert "left out by --max-patients: 982 members and 748 nonmembers" in outcome.err
     assert "tokens lie beyond the first 64" in outcome.err
     assert "class hiv, which matches no code" in outcome.err
-    for model in ("overtrained", "sound"):
+    # that records are recited can be told of sixty patients, that nothing leaks cannot
+    for model, verdict in (("overtrained", "fail"), ("sound", "inconclusive")):
         report = json.loads((folder / f"run-{model}" / "report.json").read_text())
-        assert report["verdict"] == "inconclusive"
+        assert report["verdict"] == verdict

@@ -16,7 +16,7 @@ import pytest
 from meds_builder import make_vocabulary
 from numpy.typing import NDArray
 
-from checker import stats
+from checker import library, stats
 from checker.codes import RANK_STRONG, ClassMatcher, CodeReader, find_matches
 from checker.demo.cohort import EVENTS_KNOWN, SENSITIVE_CLASSES, write_cohort
 from checker.errors import DataError, UsageError
@@ -38,6 +38,7 @@ TABLES = Path(__file__).parents[3] / "shared" / "data"
 SPLITS = ("train", "held_out", "tuning")
 AUDITED = DataSpec(path=".", members="train", nonmembers="held_out")
 BENIGN = "common-chronic"
+POOL = "any-of-the-three"
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +64,7 @@ def ranks(cohort: Cohort, policy: Located[LeakagePolicy]) -> Ranks:
     matchers = {
         name: ClassMatcher((codes.system, codes.tier, codes.values) for codes in spec.codes)
         for name, spec in policy.document.spec.attribute_classes.items()
+        if name != POOL
     }
     found = find_matches(
         matchers,
@@ -215,7 +217,7 @@ def test_a_folder_with_data_is_not_written_over(folder: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SENSITIVE_CLASSES)
-@pytest.mark.parametrize("attacker", ["events-5", "events-10"])
+@pytest.mark.parametrize("attacker", ["events-10", "up-to-the-diagnosis"])
 def test_each_class_has_80_eligible_positives_in_both_splits(
     cohort: Cohort,
     policy: Located[LeakagePolicy],
@@ -301,10 +303,10 @@ def test_the_classes_are_dealt_out_independently(
 # --- the splits ---------------------------------------------------------------------------------
 
 
-def test_ten_events_and_five_identify_a_patient(
+def test_ten_events_and_more_identify_a_patient(
     cohort: Cohort, policy: Located[LeakagePolicy], ranks: Ranks, tokenizer: Tokenizer
 ) -> None:
-    for attacker in ("events-5", "events-10"):
+    for attacker in ("events-10", "up-to-the-diagnosis"):
         split = prompts(cohort, policy, ranks, tokenizer, attacker=attacker, name="hiv")
         known = [p.prompt(i).tobytes() for p in split for i in range(len(p))]
         assert len(set(known)) / len(known) >= 0.95
@@ -386,18 +388,19 @@ def test_codes_and_descriptions_are_those_of_the_code_systems(folder: Path) -> N
     assert checked > 290
 
 
-def test_the_demo_policy_is_valid_and_limits_every_class_at_both_levels(
+def test_the_demo_policy_is_valid_and_asks_what_the_baselines_ask(
     policy: Located[LeakagePolicy],
 ) -> None:
     assert policy.warnings == ()
     spec = policy.document.spec
-    limited = {
-        control.attribute_class: set(control.limits)
-        for control in spec.controls.values()
-        if control.metric == "excess_disclosure" and control.enforcement != "advisory"
-    }
-    assert set(limited) == set(SENSITIVE_CLASSES)
-    assert all({"events-5", "events-10"} <= attackers for attackers in limited.values())
+    deciding = [one for one in spec.controls.values() if one.enforcement != "advisory"]
+    means = {one.attribute_class: one for one in deciding if one.metric == "excess_mean_q"}
+    assert set(means) == {*SENSITIVE_CLASSES, POOL}
+    assert spec.attribute_classes[POOL].any_of == [*SENSITIVE_CLASSES]
+    assert all("up-to-the-diagnosis" in one.limits for one in means.values())
+    baseline = library.load_policy("baseline-internal@2").document.spec.controls.values()
+    asked = {one.metric for one in baseline if one.enforcement != "advisory"}
+    assert {one.metric for one in deciding} == asked
     assert spec.attribute_classes[BENIGN].benign
     assert all(control.cites for control in spec.controls.values())
 

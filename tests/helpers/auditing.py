@@ -22,15 +22,16 @@ MEASURED = datetime(2026, 10, 31, 12, tzinfo=UTC)
 AS_OF = "2026-11-01T00:00:00+00:00"
 LATE = "2999-01-01T00:00:00+00:00"
 """Later than the clock of any machine: for audits in processes of their own, whose clock runs."""
-DEMO_POLICY = Path(__file__).parents[2] / "policies" / "demo.yaml"
+THREE_CLASSES = Path(__file__).parents[2] / "benchmarks" / "three_classes.yaml"
+"""The policy that most tests audit under, as studies do."""
 
 
-def demo_policy() -> str:
-    """The demo policy with a classic membership score: nothing is trained to audit under it.
+def three_classes() -> str:
+    """That policy with a classic membership score: nothing is trained to audit under it.
 
-    `test_strongest_gate` and `test_demo` audit under what the shipped one asks.
+    `test_strongest_gate` and `test_demo` audit under the score that is learned.
     """
-    text, probe = DEMO_POLICY.read_text(encoding="utf-8"), "probe: membership-inference\n"
+    text, probe = THREE_CLASSES.read_text(encoding="utf-8"), "probe: membership-inference\n"
     assert text.count(probe) == 1
     return text.replace(probe, f"{probe}      params: {{score: loss}}\n")
 
@@ -91,15 +92,15 @@ def write_policy(
     attackers: Mapping[str, Mapping[str, Any]] | None = None,
     **parameters: Any,
 ) -> Path:
-    """Write the demo policy with other controls.
+    """Write the policy of three classes with other controls.
 
     Args:
         path: of the policy.
-        controls: by name; a control named as one of the demo's is that one with these changes.
+        controls: by name; a control named as one of its own is that one with these changes.
         attackers: further ones.
         parameters: changes to the policy's.
     """
-    document = yaml.safe_load(demo_policy())
+    document = yaml.safe_load(three_classes())
     spec = document["spec"]
     known = copy.deepcopy(spec["controls"])
     spec["controls"] = {

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 import yaml
+from auditing import three_classes
 from judging import AS_OF
 
 from checker.attacks.canary_exposure.making import make_canaries
@@ -18,7 +19,6 @@ from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.report.model import Report
-from checker.resources import resource
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
 from checker.run.stored import judge_run, load_run, write_reports
@@ -152,7 +152,7 @@ def write_audit(
     path = folder / "target.yaml"
     path.write_text(yaml.safe_dump(target, sort_keys=False))
     _plant(folder, path)
-    policy = yaml.safe_load(resource("policies/demo.yaml").read_text(encoding="utf-8"))
+    policy = yaml.safe_load(three_classes())
     spec = policy["spec"]
     spec["attackers"], spec["controls"] = ATTACKERS, controls("common-chronic")
     if not learned:

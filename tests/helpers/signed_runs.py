@@ -104,7 +104,7 @@ def make_signed(folder: Path, targets: Path, *, formats: str = "json,html") -> S
         "---\n".join(
             waiver_text(
                 name=f"w-{place}",
-                policy={"ref": "demo@1.1.0"},
+                policy={"ref": "three-classes@1.1.0"},
                 control=name.split("/")[0],
                 attacker=name.split("/")[1],
                 model={"name": "leaking", "sha256": report["target"]["modelSha256"]},

@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 
 import pytest
-from auditing import DEMO_POLICY, phigate
+from auditing import THREE_CLASSES, phigate
 from command_line import Command
 
 from checker import load_policy, load_target, plan
@@ -18,7 +18,7 @@ from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 
 @pytest.fixture(scope="module")
 def planned(simulated_targets: Path) -> AuditPlan:
-    return plan(load_policy(DEMO_POLICY), load_target(simulated_targets / "sound.yaml")).plan
+    return plan(load_policy(THREE_CLASSES), load_target(simulated_targets / "sound.yaml")).plan
 
 
 def test_a_plan_of_its_own_size_is_itself(planned: AuditPlan) -> None:
@@ -72,11 +72,11 @@ def test_what_a_cell_needs_is_enough_and_one_less_is_not(planned: AuditPlan) -> 
 
 
 def test_the_command_says_both_to_people_and_machines(workspace: Path, phigate: Command) -> None:
-    alone = phigate("power", DEMO_POLICY)
+    alone = phigate("power", THREE_CLASSES)
     assert alone.code == 0
     assert "hiv-disclosure/events-10" in alone.out
     assert "With --target" in alone.out
-    asked = ("power", DEMO_POLICY, "--target", workspace / "sound.yaml", "--members", 300)
+    asked = ("power", THREE_CLASSES, "--target", workspace / "sound.yaml", "--members", 300)
     found = json.loads(phigate(*asked, "--members", 3_000, "--json").out)
     assert [one["members"] for one in found["cohorts"]] == [300, 3_000]
     assert {one["cell"] for one in found["cells"]} >= {"hiv-disclosure/events-10"}
@@ -85,6 +85,6 @@ def test_the_command_says_both_to_people_and_machines(workspace: Path, phigate: 
 
 
 def test_sizes_belong_to_a_target() -> None:
-    code, out = phigate("power", DEMO_POLICY, "--members", 300)
+    code, out = phigate("power", THREE_CLASSES, "--members", 300)
     assert code == 2
     assert "--target" in out

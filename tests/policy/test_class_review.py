@@ -44,7 +44,7 @@ apiVersion: phigate/v1
 kind: LeakagePolicy
 metadata: {name: mine, version: "1.0.0"}
 spec:
-  extends: [{ref: "demo@1"}]
+  extends: [{ref: "demo@2"}]
   attributeClasses:
     gout:
       use: ./gout.yaml

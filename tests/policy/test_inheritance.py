@@ -436,7 +436,7 @@ def test_a_path_is_relative_to_the_file_that_names_it(tmp_path: Path) -> None:
 
 
 def test_a_shipped_policy_is_found_by_name(tmp_path: Path) -> None:
-    policy = loaded(tmp_path, "demo@1")
+    policy = loaded(tmp_path, "demo@2")
     assert (policy.origins[0].name, policy.document.metadata.name) == ("demo", "child")
     assert policy.document.spec.controls
 
@@ -804,8 +804,8 @@ def test_a_class_that_is_not_there_is_one_problem(tmp_path: Path) -> None:
 def test_a_policy_that_extends_is_planned_judged_and_verified(
     phigate: Command, workspace: Path
 ) -> None:
-    (workspace / "policy.yaml").rename(workspace / "demo.yaml")
-    text = child("demo@1", "ward") + (
+    (workspace / "policy.yaml").rename(workspace / "three-classes.yaml")
+    text = child("three-classes@1", "ward") + (
         "  controls:\n    hiv-disclosure:\n      limits: {events-10: {fail: 0.04}}\n"
     )
     policy, run = write(workspace, "ward.yaml", text), workspace / "run"
@@ -815,23 +815,23 @@ def test_a_policy_that_extends_is_planned_judged_and_verified(
     limits = {cell["id"]: cell["limit"]["fail"] for cell in plan["cells"]}
     assert limits["hiv-disclosure/events-10/all"] == 0.04
     assert limits["hiv-disclosure/events-5/all"] == 0.05
-    demo = (workspace / "demo.yaml").read_text()
+    parent = (workspace / "three-classes.yaml").read_text()
     (origin,) = plan["policy"]["origins"]
-    assert origin["file"] == "demo.yaml"
-    assert origin["sha256"] == hashlib.sha256(demo.encode()).hexdigest()
+    assert origin["file"] == "three-classes.yaml"
+    assert origin["sha256"] == hashlib.sha256(parent.encode()).hexdigest()
     assert plan["policy"]["lines"]["hiv-disclosure"] == 7
-    line = demo.splitlines().index("    membership:") + 1
+    line = parent.splitlines().index("    membership:") + 1
     assert plan["policy"]["lines"]["membership"] == line
-    assert plan["policy"]["files"]["membership"] == "demo.yaml"
+    assert plan["policy"]["files"]["membership"] == "three-classes.yaml"
     assert "hiv-disclosure" not in plan["policy"]["files"]
     assert origin["sha256"] in (run / "report.html").read_text()
     report = json.loads((run / "report.json").read_text())
     (membership,) = [one for one in report["controls"] if one["id"] == "membership"]
-    assert (membership["line"], membership["file"]) == (line, "demo.yaml")
+    assert (membership["line"], membership["file"]) == (line, "three-classes.yaml")
     # a change of the parent alone is another policy
-    other = write(workspace, "demo.yaml", demo.replace("{fail: 0.70}", "{fail: 0.51}"))
+    other = write(workspace, "three-classes.yaml", parent.replace("0.70}", "0.51}"))
     assert phigate("judge", run, "--policy", policy, "--format", "json").code != 0
-    other.write_text(demo)
+    other.write_text(parent)
     assert phigate("judge", run, "--policy", policy, "--format", "json").code == 0
     folders = [path for path in run.iterdir() if path.name.startswith("judged-by-ward-1.0-")]
     assert len(folders) == 2

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import get_args
 
 import pytest
+from auditing import three_classes
 
 from checker.canonical import digest
 from checker.codes import (
@@ -351,7 +352,7 @@ def test_what_a_class_must_not_say_is_told_at_its_line(old: str, new: str, probl
 
 
 def test_a_policy_s_own_class_can_say_all_that_a_library_class_can(tmp_path: Path) -> None:
-    policy = (ROOT / "policies" / "demo.yaml").read_text(encoding="utf-8")
+    policy = three_classes()
     marker = "    common-chronic:\n"
     assert policy.count(marker) == 1
     own = """\

@@ -302,14 +302,14 @@ def test_the_command_passes_fails_and_names_the_line(phigate: Command, folder: P
 def test_the_command_speaks_json(phigate: Command, folder: Path) -> None:
     told = json.loads(phigate("test", folder, "--json").out)
     assert told["passed"] is True
-    assert told["cases"][0]["policy"] == "demo@1.1.0"
+    assert told["cases"][0]["policy"] == "demo@2.0.0"
     assert all(case["holds"] for case in told["cases"])
 
 
 def test_a_policy_can_be_tested_by_another_ones_tests(phigate: Command, folder: Path) -> None:
     outcome = phigate("test", folder / "test.yaml", "--policy", folder / "ward.yaml")
     assert outcome.code == ExitCode.USAGE
-    assert "the policy has no control 'hiv-disclosure'" in outcome.err
+    assert "the policy has no control 'told-outright'" in outcome.err
 
 
 def test_running_no_test_is_a_failure(phigate: Command, folder: Path) -> None:

@@ -12,6 +12,7 @@ from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 import yaml
+from auditing import three_classes
 from command_line import Command
 from hypothesis import given
 from hypothesis import strategies as st
@@ -372,7 +373,7 @@ def blocked_run(
     """A policy that allows waivers, and a leaking model that it blocks; read only."""
     folder = tmp_path_factory.mktemp("waivers") / "work"
     shutil.copytree(simulated_targets, folder)
-    text = (Path(__file__).parents[2] / "policies" / "demo.yaml").read_text()
+    text = three_classes()
     assert "waivers:" not in text
     text += "  waivers: {approverRoles: [privacy-officer], maxDuration: P180D}\n"
     (folder / "policy.yaml").write_text(text)

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import json
 import re
-import shutil
 import sys
 from functools import cache
 from pathlib import Path
 
 import pytest
 import report_builder as build
+from auditing import three_classes
 from command_line import Command
 from hostile import HOSTILE, poisoned
 from report_cases import ALIKE, PAPER
@@ -148,7 +148,7 @@ def audited(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -
     """The folder of a run with every format, and the policy it was judged by."""
     folder = tmp_path_factory.mktemp("audited")
     policy, run = folder / "release.yaml", folder / "run"
-    shutil.copy(Path(__file__).parents[2] / "policies" / "demo.yaml", policy)
+    policy.write_text(three_classes(), encoding="utf-8")
     target = simulated_targets / "leaking.yaml"
     arguments = ["check", policy, target, "--out", run, "--format", ",".join(SHORT_FORMATS)]
     with pytest.MonkeyPatch.context() as patched:

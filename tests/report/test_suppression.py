@@ -577,7 +577,7 @@ SAID_AS_IT_IS = {
     "split-not-comparable", "split-overlap", "near-duplicates", "reference-knows-members",
     "placebo-failed", "worse-than-chance", "attack-not-shown-to-work", "expectation-not-met",
     "expectation-missing", "prompt-not-identifying", "prompts-too-long", "empty-records",
-    "nonmembers-known-to-model", "declared-privacy-refuted",
+    "nonmembers-known-to-model", "spare-not-comparable", "declared-privacy-refuted",
     # what the owner declares of the model and its release: of no patient
     "not-declared", "declared-not-to-hold", "declaration-of-another-model",
     "declared-for-another-release", "declared-in-future", "declaration-outdated",

@@ -36,7 +36,7 @@ Audited = Callable[[str, str], Audit]
 
 
 def sampling(folder: Path, name: str) -> Path:
-    """One class and one attacker of the demo policy, with one way of drawing less."""
+    """One class and one attacker, with one way of drawing less."""
     drawn = {"samples": 20, "probabilitySamples": FIRST.get(name, 20), "horizonTokens": 32}
     controls: dict[str, Any] = {
         "hiv-disclosure": {"limits": {"events-10": {"fail": 0.05}}, "params": drawn}

@@ -130,6 +130,13 @@ TABLES: dict[str, dict[str, Any]] = {
         "set_aside": [["c", "d"]],
     },
     "comparability": {"patient": ["a", "b"], "member": [True, False], "score": [-40.0, 3.0]},
+    "spare-tables": {
+        "spare": [True, False],
+        "unigram": [-2.0, -1.0],
+        "unigram_min_k": [-4.0, -1.0],
+        "bigram": [-2.0, -1.0],
+        "bigram_min_k": [-4.0, -1.0],
+    },
     "prompt-format": {
         "patient": ["a", "b", "a", "b"],
         "variant": ["declared", "declared", "no BOS", "no BOS"],
@@ -188,6 +195,7 @@ WRONG: list[tuple[str, dict[str, Any], str]] = [
     ("other-descriptions", {"telling": ["x", "x"]}, "told in one way twice"),
     ("record-parts", {"part": ["x", "x"]}, "a part of a patient's record twice"),
     ("spare-scores", {"patient": ["a", "a"]}, "a patient twice"),
+    ("spare-tables", {"bigram_min_k": [-1.5, -1.0]}, "likelier than all (bigram)"),
     ("extraction", {"patient": ["a", "a"]}, "a patient twice"),
     ("extraction", {"common": [4, 2]}, "more windows"),
     ("labels", {"patient": ["a", "a", "c"]}, "a patient twice"),

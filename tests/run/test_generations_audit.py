@@ -57,10 +57,16 @@ def test_draws_of_a_sound_model_pass_nothing_and_are_refused_for_another_policy(
     assert again[0] == ExitCode.USAGE
     assert "prompts.parquet is there already" in again[1]
     assert prompts.read_bytes() == before
-    missing = phigate("check", policy, target, "--out", workspace / "first")
+    missing = phigate("check", policy, target, "--out", workspace / "run")
     assert missing[0] == ExitCode.INCOMPLETE
     assert "draws.parquet: no such file" in missing[1]
     draw(workspace, model="sound.json", ids=ids)
+    draws = pq.read_table(workspace / "draws.parquet")
+    pq.write_table(draws.slice(1), workspace / "draws.parquet")
+    lacking = phigate("check", policy, target, "--out", workspace / "run")
+    assert lacking[0] == ExitCode.INCOMPLETE
+    assert "samples of the prompt" in lacking[1]
+    pq.write_table(draws, workspace / "draws.parquet")  # and the same folder does for the answer
     outcome = audit(policy, target, workspace / "run")
     assert outcome.code == ExitCode.INCONCLUSIVE
     assert {verdict for verdict, _ in outcome.verdicts.values()} == {"inconclusive"}

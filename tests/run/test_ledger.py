@@ -37,7 +37,7 @@ MEMBERSHIP = {"membership": {"limits": {"record": {"fail": 0.7}}}}
 
 
 def one_control(path: Path, **parameters: Any) -> Path:
-    """The demo policy's membership control alone: an audit of one forward pass."""
+    """The membership control alone: an audit of one forward pass."""
     return write_policy(path, MEMBERSHIP, **parameters)
 
 

@@ -16,7 +16,7 @@ import pyarrow.parquet as pq
 import pytest
 import yaml
 from auditing import AS_OF, Audit, phigate
-from small_world import World, checked, patients, write_world
+from small_world import TEMPLATE, World, checked, patients, write_world
 
 from benchmarks.nonmembers import false_alarms
 from checker.demo.cohort import write_cohort
@@ -28,12 +28,14 @@ from checker.planning.nonmembers import SPARE
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
+from checker.run.prepare import prepare
+from checker.run.spare_patients import with_spare_difference
 from checker.run.stored import load_run
 from checker.stats.false_alarms import NONMEMBERS
 from checker.testing.simulated import MemorizedRecord
 from checker.testing.toy_targets import SPECIALS, TOKENIZATION
 from checker.verdict import judge
-from checker.verdict.nonmembers import REASON
+from checker.verdict.nonmembers import REASON, UNLIKE
 
 ATTACKERS = {
     "holder": {
@@ -143,6 +145,54 @@ def test_a_sound_model_passes_both(sound: Audit) -> None:
     assert sound.check(REASON)["holds"] is True
     assert sound.check(SPARE)["holds"] is True
     assert "no proof after correction for 3 scores" in sound.check(SPARE)["explanation"]
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory: pytest.TempPathFactory) -> World:
+    """Spare patients of another clinic: they have a routine that nobody else has."""
+    rng = np.random.default_rng(4)
+    splits = [patients(rng, N), patients(rng, N), patients(rng, SPARES, routine=TEMPLATE[:3])]
+    return write_world(tmp_path_factory.mktemp("apart"), *splits)
+
+
+def test_spare_patients_of_another_kind_are_called_that(apart: World) -> None:
+    found = audited(apart, "sound", spare="tuning")
+    assert found.code == ExitCode.INCONCLUSIVE, found.verdicts
+    assert not [one for one in found.report["admissibility"] if one["name"] == SPARE]
+    check = found.check(UNLIKE)
+    assert check["holds"] is False
+    assert "Without any model, how often the rarest tokens" in check["explanation"], check
+    for name in ON_SPLIT:
+        assert found.cell(name)["boundSide"] == "within"
+        assert (found.cell(name)["verdict"], found.cell(name)["reason"]) == ("inconclusive", UNLIKE)
+    assert phigate("verify", found.run)[0] == ExitCode.PASS
+    # the plan knows it before, and says what to do; without them the model is released
+    policy = next(apart.folder.glob("*-policy.yaml"))
+    code, out = phigate("plan", policy, apart.target("sound", spare="tuning"))
+    assert code == ExitCode.PASS
+    said = " ".join(out.split())
+    assert "or leave data.spare out" in said
+    assert "least 0%, which is underpowered" in said
+    assert audited(apart, "alone").code == ExitCode.PASS
+
+
+def test_what_tables_find_excuses_nobody_whom_the_model_knows_the_other_way(apart: World) -> None:
+    # its scores are turned round: the rare routine of spare patients is what it expects
+    unlike = np.where(apart.unigram < 1e-3, 0.2, apart.unigram)
+    found = audited(apart, "turned", spare="tuning", unigram=(unlike / unlike.sum()).tolist())
+    check = found.check(SPARE)
+    assert check["holds"] is False
+    assert check["explanation"].endswith(
+        "Spare patients look more like patients that it was trained on."
+    )
+    assert not any(found.cell(name)["verdict"] == "pass" for name in ON_SPLIT)
+
+
+def test_spare_patients_by_the_same_lot_are_announced_as_what_they_are(sound: Audit) -> None:
+    audit = prepare(sound.run.parent / "run-sound-policy.yaml", sound.run.parent / "sound.yaml")
+    looked = with_spare_difference(audit.audit, audit.plan)
+    assert looked.spare_difference is None
+    assert looked.checks == audit.plan.checks
 
 
 def test_a_leak_is_named_in_spite_of_known_nonmembers(world: World) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from auditing import demo_policy
+from auditing import three_classes
 from command_line import run_phigate
 
 from benchmarks.kills import INTERRUPTED, Audit, Stopped, heed_signals, wrongly_stopped
@@ -36,7 +36,7 @@ def _heeded() -> Iterator[None]:
 
 @pytest.fixture(scope="module")
 def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return Audit.write(tmp_path_factory.mktemp("signals"), demo_policy())
+    return Audit.write(tmp_path_factory.mktemp("signals"), three_classes())
 
 
 def stop_when(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 import yaml
-from auditing import DEMO_POLICY, phigate, write_variant
+from auditing import THREE_CLASSES, phigate, write_variant
 from command_line import Command
 
 from checker import examine_target, load_target
@@ -45,9 +45,9 @@ def test_machines_read_the_same(workspace: Path, phigate: Command) -> None:
 
 
 def test_an_audit_and_the_test_go_through_the_lengths_of_the_policy(workspace: Path) -> None:
-    code, out = phigate("target", "test", workspace / "sound.yaml", "--policy", DEMO_POLICY)
+    code, out = phigate("target", "test", workspace / "sound.yaml", "--policy", THREE_CLASSES)
     assert code == ExitCode.PASS, out
-    document = yaml.safe_load(DEMO_POLICY.read_text())
+    document = yaml.safe_load(THREE_CLASSES.read_text())
     horizons = {
         control.get("params", {}).get("horizonTokens", 100)
         for control in document["spec"]["controls"].values()

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from auditing import DEMO_POLICY
+from auditing import THREE_CLASSES
 from numpy.typing import NDArray
 
 from checker.errors import ExitCode, TargetError
@@ -408,7 +408,7 @@ def test_a_record_that_ends_where_nothing_ends_is_an_error() -> None:
 def test_an_audit_examines_whatever_was_opened_and_records_what_it_refused(
     simulated_targets: Path, tmp_path: Path
 ) -> None:
-    audit = prepare(DEMO_POLICY, simulated_targets / "leaking.yaml")
+    audit = prepare(THREE_CLASSES, simulated_targets / "leaking.yaml")
     run = tmp_path / "run"
     for _ in range(2):  # nor does a second try begin where the first was refused
         with pytest.raises(ConformanceError, match="all continuations are empty") as raised:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -79,6 +80,29 @@ def test_other_files_are_other_answers_of_the_same_model(folder: Path) -> None:
     (folder / "draws.parquet").unlink()
     assert GenerationsBackend().describe(SPEC, folder).code is None
     assert before.capabilities == {"samples"}
+
+
+def lines(folder: Path, rows: Rows, more: str = "") -> RecordedModel:
+    (folder / "draws.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows) + more)
+    options = {**(SPEC.options or {}), "draws": "draws.jsonl"}
+    spec = SPEC.model_copy(update={"options": options})
+    return GenerationsBackend().open(spec, folder, pad_id=0, eos_id=EOS)
+
+
+def test_lines_of_json_are_read_as_a_table_is(folder: Path) -> None:
+    asked: dict[str, Any] = {"keys": [15, 16, 17, 18], "samples": 3, "sampler": SAMPLER}
+    prompts = [one.tokens for one in ASKED]
+    expected = opened(folder).rollout(prompts, **asked)
+    found = lines(folder, drawn()).rollout(prompts, **asked)
+    assert [[one.tolist() for one in rows] for rows in found] == [
+        [one.tolist() for one in rows] for rows in expected
+    ]
+    with pytest.raises(TargetError, match=r"draws.jsonl: holds 2 of 3 samples"):
+        lines(folder, drawn()[:-1])
+    with pytest.raises(TargetError, match=r"draws.jsonl: column 'tokens' is not of list"):
+        lines(folder, [{**drawn()[0], "tokens": [3.5]}, *drawn()[1:]])
+    with pytest.raises(TargetError, match=r"draws.jsonl: holds no JSON Lines"):
+        lines(folder, drawn(), '{"prompt": ')
 
 
 def changed(row: int, **values: Any) -> Callable[[Rows], Rows]:

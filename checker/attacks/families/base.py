@@ -190,6 +190,14 @@ class Family(ABC, Generic[Group]):
         """Return the family as an attack with these parameters measures it."""
         return self
 
+    def varying(self, spread: float) -> Family[Group]:
+        """Return the family for plans that know how much what is observed varies between patients.
+
+        Args:
+            spread: variance as a share of a coin's of the same mean, in [0, 1].
+        """
+        return self
+
     @abstractmethod
     def measure(
         self, members: Group, nonmembers: Group | None, *, confidence: float

@@ -7,6 +7,7 @@ Patients who share a prompt share what becomes of it, so they are one sampling u
 from __future__ import annotations
 
 import math
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, ClassVar
 
 from checker import stats
@@ -157,16 +158,27 @@ class RateDifference(Family["Clusters"]):
         )
 
 
+@dataclass(frozen=True)
 class MeanDifference(RateDifference):
     """A mean of values in [0, 1] beyond the same mean of nonmembers.
 
     The bounds use how little the values vary (`checker.stats.betting`). Where patients share a
     prompt each value is taken for a coin toss, which varies most, as many as carry the information.
+
+    Args:
+        spread: for plans, the variance between patients as a share of a coin's; None where a plan
+            has to assume it.
     """
+
+    spread: float | None = None
 
     name: ClassVar[str] = "mean-difference"
     counts_hits: ClassVar[bool] = False
     has_sequence: ClassVar[bool] = False
+
+    def varying(self, spread: float) -> MeanDifference:
+        """Return the family that a plan asks with what it knows."""
+        return replace(self, spread=spread)
 
     def measure(
         self, members: Clusters, nonmembers: Clusters | None, *, confidence: float
@@ -209,6 +221,7 @@ class MeanDifference(RateDifference):
             base_rate=base_rate,
             confidence=confidence,
             excess=excess,
+            spread=self.spread,
         )
 
     def _bound_of_none(self, sample: Sample, *, confidence: float) -> float:

@@ -86,6 +86,12 @@ class MadeRecords(Tokenizer):
 
     # --- patients -------------------------------------------------------------------------------
 
+    @property
+    def _tells_birth(self) -> bool:
+        """Whether ages tell when somebody was born, so that no token of the birth is missing."""
+        clocks = (one.time for one in self.spec.channels.values())
+        return self.spec.age is not None or any(one and one.since == "birth" for one in clocks)
+
     def encode(
         self, records: Records, codes: Sequence[str], *, partial: bool = False
     ) -> TokenizedRecords:
@@ -123,7 +129,7 @@ class MadeRecords(Tokenizer):
         field = np.where(field >= 0, standing[field], -1).astype(np.int16)
         self._vary(own, field, offsets)
         counted = np.not_equal(records.time_us, STATIC_TIME)
-        if self.spec.age is not None:
+        if self._tells_birth:
             counted &= records.code != dictionary.birth
         counted &= dictionary.field[records.code] < 0
         coverage = _coverage(records, counted, code[_first_of_events(kind, event, row)], codes)

@@ -153,8 +153,15 @@ REASONS = {
         " them, or nobody could look whether it does: a model that was trained on both groups has"
         " no excess, whatever it remembers.",
         "Check that the two splits are not exchanged, and that the nonmembers were not trained on;"
-        " name patients that were kept apart (data.nonmembers, data.spare). Where spare patients"
-        " differ by date or hospital, name others.",
+        " name patients that were kept apart (data.nonmembers, data.spare).",
+    ),
+    "spare-not-comparable": Reason(
+        "spare patients are unlike the nonmembers",
+        "The model scores spare patients unlike the nonmembers, and so does a table of tokens that"
+        " knows no model: they are other kinds of patients, of another time or place or chosen by"
+        " another rule, and it cannot be shown that the model does not know the nonmembers.",
+        "Name spare patients who were set apart as the nonmembers were, by the same lot, or leave"
+        " data.spare out.",
     ),
     "reference-knows-members": Reason(
         "reference model knows the members",

@@ -20,6 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
+from pyarrow.json import ReadOptions, read_json
 from pydantic import Field, ValidationError
 
 from checker.canonical import digest, file_sha256
@@ -56,6 +57,9 @@ _DRAWS: dict[str, pa.DataType] = {
     "sample": pa.int32(),
     "tokens": pa.list_(pa.int32()),
 }
+_LONGEST_LINE = 1 << 24
+"""Bytes of a line of JSON: a million tokens."""
+
 _LOT_FROM = 20
 """Prompts of more than one sample, from which on it is asked how many have samples all alike."""
 
@@ -73,7 +77,8 @@ class GenerationsOptions(Element):
         examples=["./prompts.parquet"],
     )
     draws: Text = Field(
-        description="parquet file with prompt, sample (from 0) and tokens, a row a continuation",
+        description="parquet file or JSON Lines (.jsonl) with prompt, sample (from 0) and tokens, a"
+        " row a continuation",
         examples=["./draws.parquet"],
     )
     vocabulary_size: Annotated[int, Field(ge=1)] = Field(
@@ -284,12 +289,14 @@ def _options(spec: ModelSpec) -> GenerationsOptions:
 
 
 def _read(path: Path, columns: dict[str, pa.DataType], who: str) -> pa.Table:
+    is_json = path.suffix == ".jsonl"
     try:
-        table = pq.read_table(path)
+        table = _read_lines(path) if is_json else pq.read_table(path)
     except FileNotFoundError as error:
         raise TargetError(f"{path}: no such file; {who}") from error
     except (OSError, pa.ArrowException) as error:
-        raise TargetError(f"{path}: is no readable parquet file ({error})") from error
+        kind = "holds no JSON Lines" if is_json else "is no readable parquet file"
+        raise TargetError(f"{path}: {kind} ({error})") from error
     for name, kind in columns.items():
         if name not in table.column_names:
             raise TargetError(f"{path}: has no column '{name}'; it has {table.column_names}")
@@ -304,6 +311,11 @@ def _read(path: Path, columns: dict[str, pa.DataType], who: str) -> pa.Table:
             raise TargetError(f"{path}: column '{name}' holds {nulls} nulls; each row has a value")
         table = table.set_column(table.column_names.index(name), name, column)
     return table.select(list(columns))
+
+
+def _read_lines(path: Path) -> pa.Table:
+    """Read an object a line; a line may be long."""
+    return read_json(path, read_options=ReadOptions(block_size=_LONGEST_LINE))
 
 
 def _checked(
