@@ -152,9 +152,9 @@ def test_a_waiver_is_a_condition_with_its_end_and_its_safeguards() -> None:
         ticket="T-1", starts_on="2026-11-01", expires_on="2027-01-31",
     )  # fmt: skip
     assert waiver_condition(waiver) == (
-        "of membership/record/all accepted up to 0.62 AUROC, 0.5 is chance; meanwhile: access is"
-        " logged; from 2026-11-01 to the end of 2027-01-31 (UTC); approved by B (IRB, 2026-11-01);"
-        " requested by A; ticket T-1"
+        "of membership/record/all accepted up to 0.62 AUROC, 0.5 is chance; from 2026-11-01 to the"
+        " end of 2027-01-31 (UTC); approved by B (IRB, 2026-11-01); requested by A; ticket T-1;"
+        " meanwhile: access is logged"
     )
     page = unescape(render_html(report.model_copy(update={"waivers": [waiver]})))
     assert page.count(waiver_condition(waiver)) == 1

@@ -160,8 +160,8 @@ def least_words(tests: Sequence[DecidingTest]) -> str | None:
     if not any("estimate" in cell.withheld for cell in failed):
         return None
     return (
-        "Over, or at least: no more may be said of so few patients, and it may be far more. The"
-        " internal report has the numbers."
+        "“Over” and “at least” may be far more: the numbers would tell of single patients. The"
+        " internal report has them."
     )
 
 

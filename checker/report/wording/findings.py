@@ -160,11 +160,11 @@ def waiver_terms(waiver: WaiverReport) -> str:
 
 
 def waiver_condition(waiver: WaiverReport) -> str:
-    """Return what a waiver accepts, of which test and while what is done, and its terms."""
+    """Return what a waiver accepts of which test, its terms, and what is done meanwhile."""
     counts = "" if waiver.metric is None else f" {measure_of(waiver.metric).counts}"
     meanwhile = "; ".join(waiver.compensating_controls)
     return plain(
-        f"of {waiver.cell} {_accepted(waiver)}{counts}; meanwhile: {meanwhile}; {_granted(waiver)}"
+        f"of {waiver.cell} {_accepted(waiver)}{counts}; {_granted(waiver)}; meanwhile: {meanwhile}"
     )
 
 
