@@ -32,8 +32,14 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "every verdict": build.every_verdict_report,
     "shared": lambda: build.shared(build.every_verdict_report()),
 }
+
+
+def page_of(make: Callable[[], Report]) -> Callable[[], str]:
+    return lambda: render_html(make())
+
+
 PAGES: dict[str, Callable[[], str]] = {
-    **{name: lambda make=make: render_html(make()) for name, make in REPORTS.items()},
+    **{name: page_of(make) for name, make in REPORTS.items()},
     "annex": lambda: render_annex_html(build.shared(build.failing_report()), name="edpb"),
 }
 
