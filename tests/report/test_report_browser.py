@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -34,12 +35,12 @@ REPORTS: dict[str, Callable[[], Report]] = {
 }
 
 
-def page_of(make: Callable[[], Report]) -> Callable[[], str]:
-    return lambda: render_html(make())
+def page_of(make: Callable[[], Report]) -> str:
+    return render_html(make())
 
 
 PAGES: dict[str, Callable[[], str]] = {
-    **{name: page_of(make) for name, make in REPORTS.items()},
+    **{name: partial(page_of, make) for name, make in REPORTS.items()},
     "annex": lambda: render_annex_html(build.shared(build.failing_report()), name="edpb"),
 }
 
