@@ -24,7 +24,7 @@ ROOT = Path(__file__).parents[1]
 TOOLS = ("pip", "setuptools", "pkg_resources", "_distutils_hack", "distutils-precedence")
 """What stands in an environment before phigate does."""
 
-COMMANDS = ("--help", "validate demo@1", "explain demo@1", "limits demo@1", "classes find hiv")
+COMMANDS = ("--help", "validate demo@2", "explain demo@2", "limits demo@2", "classes find hiv")
 
 
 def cpu_seconds(program: Sequence[str], *, times: int = 5) -> float:

@@ -51,6 +51,12 @@ class Problem:
         return ": ".join(part for part in (place, self.path, self.message) if part)
 
 
+class Note(str):
+    """What phigate itself adds to any error by `add_note`, told from the notes of libraries."""
+
+    __slots__ = ()
+
+
 class PhigateWarning(UserWarning):
     """What went otherwise than asked and stops nothing; commands say it on standard error."""
 

@@ -148,7 +148,8 @@ def collect(
     Args:
         planned: as from `plan`.
         out: the run's folder; made when it is not there. Where it holds this plan's run, finished
-            jobs are not run again; where it holds anything else, it is refused.
+            jobs are not run again. Another plan's of which nothing was measured is emptied, with
+            its log, and a `PhigateWarning` says so. What holds anything else is refused.
         ledger: an institution's ledger, in which the attempt is registered before the model is
             asked anything.
         executor: where jobs run; by default one after another in this process. It is closed.
@@ -158,8 +159,8 @@ def collect(
         fresh: forget what an earlier run left in the folder and measure everything anew.
 
     Raises:
-        EvidenceError: the folder cannot be written, is another run's or holds anything else, or
-            evidence in it was changed.
+        EvidenceError: the folder cannot be written, is another run's that has measured something,
+            or holds anything else, or evidence in it was changed.
         TargetError: the model cannot be loaded or fails preflight.
         ExecutorError: there is nowhere to run; finished jobs are kept.
     """

@@ -206,7 +206,7 @@ def train(taught: Taught) -> None:
                     break
                 continue
             checked = _pass(model, taught.validation, None)
-            if checked > best - 0.1:
+            if checked > best - 0.05:
                 model.load_state_dict(kept)
                 break
             best = checked

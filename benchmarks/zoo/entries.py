@@ -17,7 +17,6 @@ from benchmarks.zoo.keeping import Know, Memory, Zoo, piece, recite, tell
 
 Right = Literal["fail", "not pass", "pass"]
 Kind = Literal["table", "gpt2", "llama", "mamba2"]
-Patients = Literal["generated", "synthea"]
 
 POLICIES: Final = {
     "demo": "demo",
@@ -45,7 +44,6 @@ class Entry:
             are audited.
         within: by policy, the limits that the leak stays within.
         bend: changes the target's document.
-        patients: of which cohort.
     """
 
     name: str
@@ -58,7 +56,6 @@ class Entry:
     taught: tuple[Split, ...] = ()
     within: Mapping[str, str] = field(default_factory=dict)
     bend: Callable[[dict[str, Any]], None] | None = None
-    patients: Patients = "generated"
 
     @property
     def leaks(self) -> bool:

@@ -142,12 +142,20 @@ def _report(column: str, target: Path, folder: Path) -> Report:
         return judge(folder / "public", policy=policy_of(column, folder.parent))
     planned = plan(policy_of(column, folder.parent), load_target(target))
     out, shelf = folder / column, folder.parent / f"{column}-shelf"
+    forget_other_plan(out, planned.plan.to_bytes())
     if not out.exists() and shelf.exists():
         shutil.copytree(shelf, out)
     report = audit(planned, out=out)
     if not shelf.exists():
         _put_by(planned.plan, out, shelf)
     return report
+
+
+def forget_other_plan(out: Path, own: bytes) -> None:
+    """Remove a kept run of another plan: patients, policy or phigate have changed since."""
+    kept = out / "plan.json"
+    if kept.exists() and kept.read_bytes() != own:
+        shutil.rmtree(out)
 
 
 def _put_by(planned: AuditPlan, run: Path, shelf: Path) -> None:

@@ -12,6 +12,7 @@ import click
 
 from checker.cli.console import emit_json, plain_table, show, told
 from checker.cli.options import File, json_option
+from checker.cli.power import BY_ASSUMPTION
 from checker.errors import UsageError
 from checker.plugins import nearest_or_all
 
@@ -158,6 +159,7 @@ def _print_limits(found: Sequence[StatedLimit], console: Console) -> None:
     console.print("What may leak, and how many patients in each split, members and nonmembers")
     console.print("alike, a pass takes: at the least, and with a chance of 80 % if nothing leaks.")
     console.print("Positives are patients with the class, within the attacker's reach.")
+    console.print(BY_ASSUMPTION)
     console.print(table)
     if not all(one.gating for one in found):
         console.print("* is reported, and does not decide.")

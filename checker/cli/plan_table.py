@@ -313,7 +313,7 @@ def _print_prospects(plan: AuditPlan, console: Console) -> None:
 
 
 def _print_expected(plan: AuditPlan, console: Console) -> None:
-    """Print of which tests tables of tokens tell more than the policy assumes."""
+    """Print what tables of tokens tell without any model: classes, and spare patients."""
     assumed = plan.policy.document.spec.parameters.expected_base_rate
     named = [
         f"{told(cell.id)} {_percent(rate)}"
@@ -322,11 +322,15 @@ def _print_expected(plan: AuditPlan, console: Console) -> None:
     ]
     if named:
         console.print(
-            "What stands before a diagnosis tells it: a table of which token follows which names it"
-            f" for {', '.join(named)}, where the policy assumes"
-            f" {_percent(assumed)}. A model without memory does so of members and of others, and"
-            " the chances of these tests are of that. Codes that tell a class leave the prompt"
-            " where the class names them (proxies)."
+            "Without any memory, a bigram table (which token follows which) would already name the"
+            f" class: {', '.join(named)} (the policy assumes {_percent(assumed)}). It does so of"
+            " members and of others, and the chances of these tests are of that. Codes that tell a"
+            " class leave the prompt where the class names them (proxies)."
+        )
+    if plan.spare_difference is not None:
+        console.print(
+            "Even a model without memory is expected to tell nonmembers from spare patients"
+            f" (data.spare). {told(plan.spare_difference.found)}"
         )
 
 

@@ -119,6 +119,13 @@ def _of_all(policy: Located[LeakagePolicy]) -> Located[LeakagePolicy]:
     return replace(policy, document=document)
 
 
+BY_ASSUMPTION = (
+    "Likely is by the base rate that the policy assumes. Where records tell a class by\n"
+    "themselves it takes more, and only phigate plan looks whether they do."
+)
+"""What every number of patients that likely pass is of."""
+
+
 def print_needed(needed: list[CellNeed], console: Console) -> None:
     """Print how many patients cells take, whatever cohort they are of."""
     numbers = ("limit", "to pass at all", "to pass likely")
@@ -135,6 +142,7 @@ def print_needed(needed: list[CellNeed], console: Console) -> None:
         )
     console.print("Patients that each cell takes in each split, members and nonmembers alike;")
     console.print("positives are patients with the class, within the attacker's reach.")
+    console.print(BY_ASSUMPTION)
     if any(one.counted == "judged" for one in needed):
         console.print(
             "Judged are those who teach a learned score nothing: two thirds of the members,"
@@ -178,7 +186,8 @@ def _print_power(
             told(_shortened(point.stopped_by)),
         )
     console.print("Cohorts like this one, by size: cells that decide, and the chance that a model")
-    console.print("that leaks nothing, rightly described, is released, and one at twice a limit.")
+    console.print("that leaks nothing, rightly described, is released, and one at twice a limit,")
+    console.print("by that base rate.")
     console.print(cohorts)
 
 

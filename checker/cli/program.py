@@ -42,7 +42,7 @@ from checker.cli import (
 from checker.cli.console import Verbosity, begin, emit_error, say, say_error, set_verbosity
 from checker.cli.defaults import DEFAULTS_FILE, defaults_for, place_for
 from checker.cli.interruption import EXIT_CODE, Interruption, interruptible
-from checker.errors import ExitCode, PhigateError, PhigateWarning
+from checker.errors import ExitCode, Note, PhigateError, PhigateWarning
 from checker.report.wording.plain import plain_lines
 from checker.version import PHIGATE_VERSION
 
@@ -147,10 +147,10 @@ def exit_code(interruption: Interruption) -> int:
         error.show(shown)  # it repeats arguments, which may be anything
         return _failed(error, ExitCode.USAGE, shown.getvalue().rstrip())
     except (click.Abort, KeyboardInterrupt) as stop:
-        return _failed(stop, EXIT_CODE, _with_notes(interruption.sentence, stop))
+        return _failed(stop, EXIT_CODE, interruption.sentence)
     except Exception as error:
         if interruption.by is not None:  # a library made an error of its own of it
-            return _failed(error, EXIT_CODE, _with_notes(interruption.sentence, error))
+            return _failed(error, EXIT_CODE, interruption.sentence)
         if isinstance(error, PhigateError):
             return _failed(error, error.exit_code, None)
         if os.environ.get("PHIGATE_DEBUG"):
@@ -179,16 +179,17 @@ def _take_defaults(words: list[str]) -> None:
             say(f"{file}: {shlex.join(added)}")
 
 
-def _with_notes(sentence: str, error: BaseException) -> str:
-    return "; ".join([sentence, *_notes(error)])
-
-
 def _notes(error: BaseException) -> list[str]:
-    """Return what was noted of an error, or of those that it was made of, each once."""
+    """Return what phigate noted of an error, or of those that it was made of, each once.
+
+    Libraries note things too, and what they say may be of the data.
+    """
     notes: list[str] = []
+    seen: list[BaseException] = []
     cause: BaseException | None = error
-    while cause is not None:
-        notes += getattr(cause, "__notes__", [])
+    while cause is not None and cause not in seen:  # an error may be its own cause
+        seen.append(cause)
+        notes += [one for one in getattr(cause, "__notes__", []) if isinstance(one, Note)]
         cause = cause.__cause__ or cause.__context__
     return [*dict.fromkeys(notes)]
 
@@ -201,16 +202,18 @@ def _failed(error: BaseException, code: int, sentence: str | None) -> int:
         code: it ends in.
         sentence: what people read; None for one of phigate's own errors, which say it themselves.
     """
+    notes = _notes(error)
     if sentence is None:
         assert isinstance(error, PhigateError)
         say_error(error)
-        for note in _notes(error):
+        for note in notes:
             say(note)
     else:
-        say(sentence)
+        say("; ".join([sentence, *notes]))
     words = sys.argv[1 : sys.argv.index("--")] if "--" in sys.argv else sys.argv[1:]
     if "--json" in words:
+        told = error.format_message() if isinstance(error, click.ClickException) else sentence
+        message = "; ".join([told or str(error), *notes])
         with suppress(PhigateError):  # standard output is closed: it was said on the other one
-            told = error.format_message() if isinstance(error, click.ClickException) else sentence
-            emit_error(error, code=int(code), message=plain_lines(told or str(error)))
+            emit_error(error, code=int(code), message=plain_lines(message))
     return int(code)

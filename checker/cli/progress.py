@@ -31,6 +31,7 @@ from rich.text import Text
 
 from checker.cli.console import Verbosity, told, verbosity
 from checker.cli.rounded_plan import magnitude
+from checker.errors import Note
 from checker.planning import Job
 
 FIRST_BEAT_S = 10.0
@@ -106,9 +107,8 @@ class TerminalProgress:
         if error is not None and left:
             tokens = magnitude(max(self.tokens - self.tokens_done, 0))
             verb = "is" if left == 1 else "are"
-            error.add_note(
-                f"{left} of {self.jobs + self.reused} jobs {verb} left, about {tokens:,} tokens"
-            )
+            of = self.jobs + self.reused
+            error.add_note(Note(f"{left} of {of} jobs {verb} left, about {tokens:,} tokens"))
 
     def start(self, jobs: list[Job], *, reused: int) -> None:
         """Tell what is left."""

@@ -176,7 +176,7 @@ class Demonstration:
                 out=self.settings.folder / f"model-{model}",
                 seed=self.settings.seed,
                 recipe=recipes[model],
-                validation=validation,
+                validation=validation if recipes[model].until_validated else (),
                 progress=tell,
             )
             last = result.epochs[-1]

@@ -35,7 +35,7 @@ from checker.policy.located import Located
 from checker.yaml import KeyPath, short
 
 _NEARLY_ALL = 0.9
-"""Of what lies between 0 and 1: a limit that next to nothing exceeds."""
+"""Of what lies between 0 and 1: a limit that only models which leak nearly everything exceed."""
 
 WaiverStatus = Literal["applied", "void", "not-started", "unused", "expired", "refused"]
 """What became of a waiver; the last three are errors.
@@ -415,25 +415,28 @@ def _largest(control: ControlSpec) -> float | None:
 
 
 def accepts_nearly_all(control: ControlSpec, value: float) -> str | None:
-    """Return why a ceiling or limit is hardly one, because next to nothing exceeds it; else None.
+    """Return why a ceiling or limit is hardly one, because so few models exceed it; else None.
 
     Only of shares and of what lies between 0 and 1 as they do: where people are counted, the most
     that a limit may be is few.
     """
     if _largest(control) != 1.0 or value < _NEARLY_ALL:
         return None
-    return f"'{control.metric}' is never above 1, so that next to nothing exceeds {value:g}"
+    return (
+        f"'{control.metric}' is at most 1, so that only a model that leaks nearly everything"
+        f" exceeds {value:g}"
+    )
 
 
 def ceiling_warnings(
     waivers: Iterable[Located[LeakageWaiver]], policy: LeakagePolicy
 ) -> Iterator[Problem]:
-    """Yield a warning for each waiver of a policy whose ceiling next to nothing exceeds."""
+    """Yield a warning for each waiver of a policy whose ceiling hardly any model exceeds."""
     for waiver in waivers:
         spec = waiver.document.spec
         control = policy.spec.controls.get(spec.control)
         if control is not None and (why := accepts_nearly_all(control, spec.ceiling)) is not None:
-            yield waiver.problem(("spec", "ceiling"), f"{why}: it accepts whatever is found")
+            yield waiver.problem(("spec", "ceiling"), f"{why}: it accepts whatever else is found")
 
 
 def _unknown(what: str, word: str, known: Collection[str]) -> str:

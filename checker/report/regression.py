@@ -9,18 +9,16 @@ way, may leak more, is waived, or needs less certainty.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Literal
 
 from checker.policy.documents import Limit
 from checker.report.comparison import UNMEASURED, CellChange, Comparison
 from checker.report.matrix import WORST_FIRST
 from checker.report.model import CellReport, Report
 
-_OF_A_POLICY = (
-    "is no longer asked", "no longer decides", "its limit was raised", "cannot be compared",
-)  # fmt: skip
-"""How what becomes of a test by its policy alone begins."""
+_Kind = Literal["policy", "test"]
+"""Whether a policy alone can make a test differ so, or only its model, its patients or a waiver."""
 
-_NAMES_SHOWN = 3
 _BETTER_FIRST = WORST_FIRST[::-1]
 
 
@@ -51,14 +49,16 @@ def _regressions(found: Comparison, before: Report, after: Report) -> Iterator[s
         was, now = earlier.get(change.id), later.get(change.id)
         if was is None or not (was.gating or (now is not None and now.gating)):
             continue
-        words = ["is no longer asked"] if now is None else [*_worse(was, now, change)]
-        if now is not None and not words and _blocks_less(was, now, before, after):
-            words = [f"is {now.verdict} and no longer blocks"]
-        for one in words:
-            if is_other and one.startswith(_OF_A_POLICY):
-                by_policy.setdefault(one, []).append(change.id)
+        worse: list[tuple[_Kind, str]] = [("policy", "is no longer asked")]
+        if now is not None:
+            worse = [*_worse(was, now, change)]
+            if not worse and _blocks_less(was, now, before, after):
+                worse = [("test", f"is {now.verdict} and no longer blocks")]
+        for kind, words in worse:
+            if is_other and kind == "policy":
+                by_policy.setdefault(words, []).append(change.id)
             else:
-                yield f"{change.id}: {one}"
+                yield f"{change.id}: {words}"
     if by_policy:
         yield _other_policy(by_policy, before, after)
     yield from _controls(before, after)
@@ -68,6 +68,8 @@ def _regressions(found: Comparison, before: Report, after: Report) -> Iterator[s
 def _other_policy(by_policy: dict[str, list[str]], before: Report, after: Report) -> str:
     """Return once, and not for each test, what a change of the policy alone made different.
 
+    All tests are named: one that got easier is what a change of many others would hide.
+
     Args:
         by_policy: what became of which tests, by that.
         before: the earlier report.
@@ -76,29 +78,28 @@ def _other_policy(by_policy: dict[str, list[str]], before: Report, after: Report
     was, now = (f"{one.policy.name} {one.policy.version}" for one in (before, after))
     told = []
     for what, names in by_policy.items():
-        rest = len(names) - _NAMES_SHOWN
-        shown = ", ".join(names[:_NAMES_SHOWN]) + (f" and {rest} more" if rest > 0 else "")
-        told.append(f"{what}: {len(names)} test{'s' if len(names) > 1 else ''} ({shown})")
+        many = f"{len(names)} test{'s' if len(names) > 1 else ''}"
+        told.append(f"{what}: {many} ({', '.join(names)})")
     return f"judged by {now}, and by {was} before; {'; '.join(told)}"
 
 
-def _worse(was: CellReport, now: CellReport, change: CellChange) -> Iterator[str]:
-    """Yield in what a test got worse, or easier."""
+def _worse(was: CellReport, now: CellReport, change: CellChange) -> Iterator[tuple[_Kind, str]]:
+    """Yield in what a test got worse, or easier, and of which kind that is."""
     if was.gating and not now.gating:
-        yield "no longer decides"
+        yield "policy", "no longer decides"
     if _is_looser(was.limit, now.limit):
-        yield "its limit was raised"
+        yield "policy", "its limit was raised"
     if now.waiver is not None and was.waiver is None:
-        yield f"is waived now, by {now.waiver}"
+        yield "test", f"is waived now, by {now.waiver}"
     if change.direction == "not-comparable" and change.why != UNMEASURED:
-        yield f"cannot be compared: {change.why}"
+        yield "policy", f"cannot be compared: {change.why}"
     asked_nobody = now.verdict == "not_applicable" != was.verdict
     if asked_nobody or _BETTER_FIRST.index(now.verdict) > _BETTER_FIRST.index(was.verdict):
-        yield f"was {was.verdict}, is {now.verdict}"
+        yield "test", f"was {was.verdict}, is {now.verdict}"
     elif change.direction == "worse":
-        yield "more is told than before"
+        yield "test", "more is told than before"
     elif change.direction == "withheld" and (times := _times(now)) > max(1, _times(was)):
-        yield f"is shown to be at least {times} times its limit, and was not before"
+        yield "test", f"is shown to be at least {times} times its limit, and was not before"
 
 
 def _blocks_less(was: CellReport, now: CellReport, before: Report, after: Report) -> bool:

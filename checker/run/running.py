@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from contextlib import suppress
 from datetime import datetime
@@ -9,7 +10,7 @@ from pathlib import Path
 from typing import Protocol
 
 from checker import clock as machine
-from checker.errors import EvidenceError
+from checker.errors import EvidenceError, PhigateWarning
 from checker.evidence import Manifest
 from checker.extras import require_extra
 from checker.ledger import Attempt
@@ -26,6 +27,8 @@ from checker.run.schedule import Schedule
 from checker.targets import TargetModel
 from checker.targets.conformance import ConformanceError
 from checker.version import PHIGATE_VERSION
+
+_TOOK = "took the folder of an audit that had measured nothing"
 
 
 class RunProgress(Protocol):
@@ -98,12 +101,17 @@ def run_audit(
     check_belongs(run, audit.plan, fresh=fresh)
     with locked_folder(run):
         check_belongs(run, audit.plan, fresh=fresh)  # another may have begun it meanwhile
-        if fresh or is_left_behind(run, audit.plan):
+        took = not fresh and is_left_behind(run, audit.plan)
+        if took:
+            warnings.warn(f"{run}: {_TOOK}", PhigateWarning, stacklevel=2)
+        if fresh or took:
             clear_folder(run)
         record = RunRecord(audit.plan, run=run, command=command, attempt=attempt, clock=clock)
         executor = executor or SerialExecutor()
         log = RunLog(run, clock=clock)
         log.say(f"phigate {PHIGATE_VERSION}: {command}")
+        if took:
+            log.say(_TOOK)
         try:
             _open(executor, audit, record, openers)
             _run_left(executor, record, progress or _Unwatched(), log)

@@ -81,9 +81,9 @@ def test_reading_a_policy_loads_faces_and_no_part_of_an_attack() -> None:
 @pytest.mark.parametrize(
     ("commands", "loaded"),
     [
-        (["--help", "classes find hiv", "explain demo@1"], set()),
+        (["--help", "classes find hiv", "explain demo@2"], set()),
         # special functions alone: whether any sample could meet a limit is worked out
-        (["validate demo@1"], {"scipy"}),
+        (["validate demo@2"], {"scipy"}),
     ],
 )
 def test_what_is_typed_often_loads_nothing_heavy(commands: list[str], loaded: set[str]) -> None:

@@ -14,7 +14,16 @@ from benchmarks.wrong_worlds import Size
 from benchmarks.zoo import study
 from benchmarks.zoo.entries import ENTRIES, LEAKING, POLICIES, SOUND, TRAINED
 from benchmarks.zoo.keeping import Zoo, piece, recite
-from benchmarks.zoo.study import Outcome, page, read, run, sums, write_page, wrongs
+from benchmarks.zoo.study import (
+    Outcome,
+    forget_other_plan,
+    page,
+    read,
+    run,
+    sums,
+    write_page,
+    wrongs,
+)
 from checker.testing import offer_simulated_backend
 
 SMALL = Size(patients=120, further=120, positives=40)
@@ -111,6 +120,16 @@ def test_a_leak_that_is_put_in_is_found_and_not_measured_twice(
     )  # fmt: skip
     more = run(zoo, out, entries=some, columns=["demo", "public"], say=lambda line: None)
     assert [one.policy for one in more] == ["demo", "public"]
+
+
+def test_a_run_of_another_plan_is_not_judged(tmp_path: Path) -> None:
+    run_folder = tmp_path / "public"
+    run_folder.mkdir()
+    (run_folder / "plan.json").write_bytes(b"{}")
+    forget_other_plan(run_folder, b"{}")
+    assert run_folder.exists()  # what a kill left is gone on with
+    forget_other_plan(run_folder, b'{"seed": 1}')
+    assert not run_folder.exists()
 
 
 def outcome(entry: str, policy: str, verdict: str) -> Outcome:

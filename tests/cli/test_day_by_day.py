@@ -13,8 +13,9 @@ import pytest
 from command_line import Checked, Command
 from rich.console import Console
 
-from checker.cli import cli, progress
+from checker.cli import cli, progress, run_command
 from checker.cli.console import Verbosity, begin, set_verbosity
+from checker.errors import TargetError
 from checker.planning import Job
 
 
@@ -66,6 +67,30 @@ def test_an_error_is_json_on_standard_output_and_a_sentence_on_the_other(
     assert (outcome.code, error["exitCode"], error["kind"]) == (code, code, kind)
     assert error["message"].splitlines()[0] in outcome.err
     assert phigate(*arguments).out == ""
+
+
+@pytest.mark.parametrize(
+    "error", [TargetError("the server died"), ValueError("odd"), KeyboardInterrupt()]
+)
+def test_whatever_stops_a_run_tells_people_and_machines_what_is_left(
+    error: BaseException, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What a library noted is told to neither, for it may be of the data; no circle hangs it."""
+
+    def stopped() -> None:
+        error.add_note("in row 12: Jane Doe")
+        with progress.TerminalProgress(Console(file=None, quiet=True)) as shown:
+            shown.start([job("a", 4000), job("b", 4000)], reused=1)
+            raise error from error
+
+    monkeypatch.setattr("sys.argv", ["phigate", "check", "--json"])
+    monkeypatch.setattr("checker.cli.program._run", stopped)
+    run_command()
+    printed = capsys.readouterr()
+    left = "2 of 3 jobs are left, about 8,000 tokens"
+    assert printed.err.count(left) == 1
+    assert json.loads(printed.out)["error"]["message"].endswith(f"; {left}")
+    assert "Doe" not in printed.out + printed.err
 
 
 def test_problems_come_with_their_places(phigate: Command, tmp_path: Path) -> None:

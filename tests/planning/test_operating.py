@@ -82,6 +82,8 @@ def test_the_command_says_both_to_people_and_machines(workspace: Path, phigate: 
     assert {one["cell"] for one in found["cells"]} >= {"hiv-disclosure/events-10"}
     shown = phigate(*asked)
     assert "sound model released" in shown.out
+    for outcome in (alone, shown, phigate("limits", THREE_CLASSES)):
+        assert "by the base rate that the policy assumes" in outcome.out
 
 
 def test_sizes_belong_to_a_target() -> None:

@@ -380,11 +380,24 @@ def test_a_misspelt_extends_is_one_problem(tmp_path: Path) -> None:
         load_policy(path)
     (problem,) = caught.value.problems
     assert problem.message == "unknown key 'extendz'; did you mean 'extends'?"
-    # what is wrong besides is still told
-    path.write_text(text.replace("maxDuration: P90D", "maxDuration: soon"))
+    # what is wrong besides is still told, and so is what no parent could bring
+    for old, new in (("maxDuration: P90D", "maxDuration: soon"), (", version: '1'", "")):
+        path.write_text(text.replace(old, new))
+        with pytest.raises(DocumentError) as caught:
+            load_policy(path)
+        assert len(caught.value.problems) == 2
+
+
+def test_an_attacker_s_misspelt_extends_hides_nothing_that_is_missing(tmp_path: Path) -> None:
+    path = tmp_path / "ward.yaml"
+    path.write_text(
+        "apiVersion: phigate/v1\nkind: LeakagePolicy\nmetadata: {name: w, version: '1'}\nspec:\n"
+        "  attackers: {thief: {title: T, extendz: other}}\n"
+    )
     with pytest.raises(DocumentError) as caught:
         load_policy(path)
-    assert len(caught.value.problems) == 2
+    found = {one.path for one in caught.value.problems}
+    assert {"spec.attackers.thief.extendz", "spec.controls"} <= found
 
 
 # --- which file a reference leads to ------------------------------------------------------------

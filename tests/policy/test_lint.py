@@ -65,13 +65,6 @@ def test_a_sound_policy_is_not_warned_of() -> None:
     assert warned(POLICY) == []
 
 
-@pytest.mark.parametrize("limit", ["0.89", "0.9", "1.0"])
-def test_a_limit_that_next_to_nothing_exceeds_is_warned_of(limit: str) -> None:
-    found = warned(changed("broker: {fail: 0.01}", f"broker: {{fail: {limit}}}"))
-    told = [message for _, _, message in found if "hardly stops a model" in message]
-    assert len(told) == (limit != "0.89")
-
-
 SECOND = """\
     stricter:
       title: Tell hardly any HIV status
@@ -393,3 +386,10 @@ def test_a_text_that_a_number_sign_cuts_off_is_warned_of(phigate: Command, tmp_p
         assert said(f'"{title}"') == ""
     for sound in ("Tell no members # as the board said", "Tell C#sharp", "Tell  # TODO: reword"):
         assert said(sound) == ""
+
+
+@pytest.mark.parametrize("limit", ["0.89", "0.9", "1.0"])
+def test_a_limit_that_next_to_nothing_exceeds_is_warned_of(limit: str) -> None:
+    found = warned(changed("broker: {fail: 0.01}", f"broker: {{fail: {limit}}}"))
+    told = [message for _, _, message in found if "hardly stops a model" in message]
+    assert len(told) == (limit != "0.89")

@@ -161,7 +161,7 @@ def test_another_policy_is_said_once_and_not_of_each_of_its_tests() -> None:
     assert between(one, other) == [
         f"judged by {name} 3.0.0, and by {name} {one.policy.version} before; is no longer asked:"
         " 4 tests (hiv-disclosure/demographics/all, hiv-disclosure/events-5/all, "
-        f"{CELL} and 1 more)"
+        f"{CELL}, hiv-disclosure/record/all)"
     ]
     # what the model itself does worse is said of each test, whichever policy asks
     worse = report(disclosed(200), disclosed(200, "events-5")).model_copy(update={"policy": policy})

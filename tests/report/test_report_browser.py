@@ -19,6 +19,7 @@ from typing import Any
 import pytest
 import report_builder as build
 
+from checker.report.formats.annex import render_annex_html
 from checker.report.formats.html import render_html
 from checker.report.model import Report
 
@@ -30,6 +31,10 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "passing": build.passing_report,
     "every verdict": build.every_verdict_report,
     "shared": lambda: build.shared(build.every_verdict_report()),
+}
+PAGES: dict[str, Callable[[], str]] = {
+    **{name: lambda make=make: render_html(make()) for name, make in REPORTS.items()},
+    "annex": lambda: render_annex_html(build.shared(build.failing_report()), name="edpb"),
 }
 
 pytestmark = pytest.mark.browser
@@ -121,25 +126,39 @@ def test_the_report_renders_and_its_content_policy_blocks_nothing_it_needs(
         assert cell.id in seen.stdout or cell.control in seen.stdout
 
 
-@pytest.mark.parametrize("build_report", [build.failing_report, long_titles])
-def test_the_report_is_never_wider_than_the_window(
-    browser: str, tmp_path: Path, build_report: Callable[[], Report]
+@pytest.mark.parametrize(
+    "make",
+    [PAGES["failing"], lambda: render_html(long_titles()), PAGES["annex"]],
+    ids=["failing", "long titles", "annex"],
+)
+def test_a_page_is_never_wider_than_the_window(
+    browser: str, tmp_path: Path, make: Callable[[], str]
 ) -> None:
     page = tmp_path / "report.html"
-    page.write_text(render_html(build_report()), encoding="utf-8")
+    page.write_text(make(), encoding="utf-8")
     widths = (320, 390, 768, 1280)  # WCAG 1.4.10 asks for 320
     frames = "".join(
         f'<iframe src="{page.as_uri()}" style="width:{width}px;height:800px;border:0"></iframe>'
         for width in widths
     )
-    measure = (
-        "onload = () => say([...document.querySelectorAll('iframe')].map((frame) =>"
-        " frame.contentDocument.documentElement.scrollWidth));"
-    )
+    # a word has as many rectangles as it has lines
+    measure = """
+    const broken = (page) => [...page.querySelectorAll('.signatures thead th, .numbers thead th')]
+      .flatMap((cell) => [...cell.textContent.matchAll(/\\S+/g)].filter((word) => {
+        const range = page.createRange();
+        range.setStart(cell.firstChild, word.index);
+        range.setEnd(cell.firstChild, word.index + word[0].length);
+        return range.getClientRects().length > 1;
+      }).map((word) => word[0]));
+    onload = () => say([...document.querySelectorAll('iframe')].map((frame) =>
+      [frame.contentDocument.documentElement.scrollWidth, broken(frame.contentDocument)]));
+    """
     found = ask(
         browser, tmp_path, f"<body>{frames}</body>", measure, "--allow-file-access-from-files"
     )
-    assert all(inside <= width for inside, width in zip(found, widths, strict=True)), found
+    insides = [inside for inside, _ in found]
+    assert all(inside <= width for inside, width in zip(insides, widths, strict=True)), insides
+    assert [words for _, words in found[1:]] == [[], [], []], "words are broken at 390 px or more"
 
 
 @pytest.mark.parametrize(
@@ -149,6 +168,7 @@ def test_the_report_is_never_wider_than_the_window(
         ("passing", "dark"),
         ("every verdict", "light"),
         ("shared", "dark"),
+        ("annex", "light"),
     ],
 )
 def test_axe_finds_no_violation(
@@ -164,9 +184,9 @@ def test_axe_finds_no_violation(
         " [rule.id, rule.nodes.length, rule.nodes[0].html.slice(0, 200),"
         " rule.nodes[0].failureSummary])}));"
     )
-    found = ask(browser, tmp_path, render_html(REPORTS[name]()), script, *flags)
+    found = ask(browser, tmp_path, PAGES[name](), script, *flags)
     assert found["dark"] == (scheme == "dark")
-    assert found["passed"] > 30, "axe looked at the page"
+    assert found["passed"] > 20, "axe looked at the page"
     assert found["broken"] == []
 
 

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from html import unescape
 
 import pytest
 import report_builder as build
 
 from checker.report.disclosure_control import for_audience
+from checker.report.formats.html import render_html
 from checker.report.model import ApprovalText, Report, WaiverReport
 from checker.report.wording.decision import (
     alike_words,
@@ -20,6 +22,7 @@ from checker.report.wording.decision import (
     least_words,
     reasons_title,
 )
+from checker.report.wording.findings import waiver_condition
 
 
 def test_a_blocked_release_names_each_requirement_once_worst_first() -> None:
@@ -64,7 +67,8 @@ def test_a_size_that_is_withheld_is_said_to_be_a_least_one() -> None:
     assert least_words(deciding_tests(found)) is None
     words = least_words(deciding_tests(for_audience(found, "shared")))
     assert words is not None
-    assert "may be far more" in words
+    assert words.startswith("“Over” and “at least” may be far more:")
+    assert "few patients" not in words  # a number may be withheld because another is
     # where every number is shown, or nothing failed, there is nothing to say
     assert least_words(deciding_tests(build.passing_report())) is None
 
@@ -148,11 +152,16 @@ def test_a_waiver_is_a_condition_with_its_end_and_its_safeguards() -> None:
         requester="A", approvals=[ApprovalText(name="B", role="IRB", on="2026-11-01")],
         ticket="T-1", starts_on="2026-11-01", expires_on="2027-01-31",
     )  # fmt: skip
-    said = conditions(report.model_copy(update={"waivers": [waiver]}))
-    assert (
-        "Until the end of 2027-01-31 (UTC) a waiver accepts up to 0.62 of membership/record/all,"
-        " with: access is logged."
-    ) in said
+    assert waiver_condition(waiver) == (
+        "of membership/record/all accepted up to 0.62 AUROC, 0.5 is chance; from 2026-11-01 to the"
+        " end of 2027-01-31 (UTC); approved by B (IRB, 2026-11-01); requested by A; ticket T-1;"
+        " meanwhile: access is logged"
+    )
+    page = unescape(render_html(report.model_copy(update={"waivers": [waiver]})))
+    assert page.count(waiver_condition(waiver)) == 1
+    # and not as a condition of its own besides
+    told = conditions(report.model_copy(update={"waivers": [waiver]}))
+    assert not [one for one in told if "access is logged" in one]
 
 
 def test_a_policy_that_only_shows_says_so_and_what_was_found() -> None:

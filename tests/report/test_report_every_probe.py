@@ -16,6 +16,7 @@ from rich.console import Console
 
 from checker.cli.plan_table import print_plan
 from checker.planning import AuditPlan
+from checker.planning.model import SpareDifference
 from checker.plugins import plugin_names
 from checker.report.charts import leakage_charts, perturbation_charts, roc_charts
 from checker.report.formats.console import print_report
@@ -157,6 +158,13 @@ def test_the_plan_says_what_can_only_fail_and_what_is_nobody(folder: Path, repor
     assert "below minCell 11" in rows["told/relative/age>80"]
     # of the two that can only fail, the policy lets one block
     assert "1 deciding cell can fail and never pass" in out.getvalue()
+    assert "data.spare" not in out.getvalue()
+    found = "Without any model, which token follows which tells them apart too (AUROC 0.612)."
+    differ = SpareDifference(auroc=0.612, deviations=9.0, found=found)
+    told = io.StringIO()
+    print_plan(plan.model_copy(update={"spare_difference": differ}), Console(file=told, width=200))
+    words = " ".join(told.getvalue().split())
+    assert f"nonmembers from spare patients (data.spare). {found}" in words
 
 
 def test_the_report_counts_what_was_not_drawn(simulated_targets: Path, tmp_path: Path) -> None:

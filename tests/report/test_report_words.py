@@ -29,11 +29,12 @@ from checker.errors import InsufficientData
 from checker.kinds import SHARED
 from checker.plugins import plugin_names
 from checker.policy.documents import Limit
-from checker.report.model import SamplingReport
+from checker.report.model import SampleNeeds, SamplingReport
 from checker.report.wording.cells import (
     contrast_words,
     limit_words,
     needs_more,
+    next_step,
     number_rows,
     sample_words,
     subgroup_words,
@@ -240,6 +241,16 @@ def test_what_is_missing_is_named_by_what_is_counted() -> None:
         }
     )
     assert needs_more(rollouts) == f"needs 1{NBSP}039 more continuations before it can pass"
+
+
+def test_what_a_pass_takes_is_said_of_the_assumed_base_rate() -> None:
+    """Where records tell a class without memory, so many do not pass: who plans is told so."""
+    assumed = "By the base rate that the policy assumes, a model that leaks nothing likely passes"
+    for cell in (build.membership_cell(0.6, 0.5, 0.7), build.demographics_cell("hiv")):
+        few = {"verdict": "inconclusive", "reason": UNDECIDED, "needs": SampleNeeds(likely=146)}
+        step = next_step(cell.model_copy(update={**few, "remedy": None})) or ""
+        assert "likely passes from 146 in each split on" in step
+        assert (assumed in step) is (cell.attribute_class is not None)
 
 
 def test_a_control_says_what_it_is_held_against() -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
+import pytest
 from auditing import audit, phigate, write_policy, write_variant
 
 from checker.errors import ExitCode
@@ -34,6 +35,7 @@ def draw(folder: Path, *, model: str, ids: dict[str, int]) -> None:
     pq.write_table(pa.Table.from_pylist(rows), folder / "draws.parquet")
 
 
+@pytest.mark.filterwarnings("always:.*had measured nothing")
 def test_draws_of_a_sound_model_pass_nothing_and_are_refused_for_another_policy(
     workspace: Path,
 ) -> None:
@@ -69,6 +71,9 @@ def test_draws_of_a_sound_model_pass_nothing_and_are_refused_for_another_policy(
     pq.write_table(draws, workspace / "draws.parquet")  # and the same folder does for the answer
     outcome = audit(policy, target, workspace / "run")
     assert outcome.code == ExitCode.INCONCLUSIVE
+    took = "took the folder of an audit that had measured nothing"
+    assert took in outcome.out
+    assert took in (workspace / "run" / "log.txt").read_text()
     assert {verdict for verdict, _ in outcome.verdicts.values()} == {"inconclusive"}
     assert "attack-not-shown-to-work" in {reason for _, reason in outcome.verdicts.values()}
     other = write_policy(workspace / "other.yaml", {"hiv-disclosure": {}}, seed=99)

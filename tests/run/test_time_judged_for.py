@@ -58,7 +58,7 @@ def test_a_waiver_that_ran_out_is_not_revived_by_an_old_time(phigate: Command, r
     control, attacker, _ = report["summary"]["blockedBy"][0].split("/")
     waiver = waiver_text(
         name="late",
-        policy={"ref": "demo@1.1.0"},
+        policy={"ref": "three-classes@1.1.0"},
         control=control,
         attacker=attacker,
         model={"name": "leaking", "sha256": report["target"]["modelSha256"]},

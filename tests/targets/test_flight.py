@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import SimpleNamespace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import pytest
@@ -27,12 +27,12 @@ from model_servers import SCRIPT, TOKEN, Deferred, Table, served, started
 from checker.errors import DocumentError, TargetError
 from checker.policy import load_target
 from checker.policy.documents import ModelSpec
-from checker.targets import Sampler
+from checker.targets import Sampler, TargetModel
 from checker.targets.adapter import phigate_adapter
 from checker.targets.adapter.phigate_adapter import TOKEN_VARIABLE, NextToken, Server
 from checker.targets.backends.checkpoint import HuggingFaceBackend
 from checker.targets.channels import ChannelRule, ChannelTokens, plain
-from checker.targets.compensator import watch_of
+from checker.targets.compensator import watch_of, watched_rollouts
 from checker.targets.conformance import ConformanceError, Usage, examine
 from checker.targets.flight import connection, remote_model
 from checker.targets.flight.backend import CERTIFICATE_VARIABLE, FlightBackend
@@ -110,6 +110,27 @@ def test_a_torch_model_says_the_same_behind_a_server_to_the_last_bit(
         assert FlightBackend().describe(location, Path("/")).sha256 == (
             HuggingFaceBackend().describe(spec, Path("/")).sha256
         )
+
+
+def test_classes_are_watched_of_a_model_that_draws_and_says_masses_apart(
+    weights: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Masses are asked for before it is said how many more samples are wanted."""
+    prompts, watch = records(12), watch_of([[5, 6], [7]], vocabulary_size=12)
+    asked: dict[str, Any] = {
+        "keys": range(len(prompts)),
+        "samples": 2,
+        "sampler": SAMPLER,
+        "watch": watch,
+        "more": lambda _, drawn: 2 if len(drawn) < 5 else 0,
+    }
+    with served(Table(), weights, monkeypatch, timeout=20) as spec:
+        found = watched_rollouts(opened(spec), prompts, **asked)
+    here = Table()
+    here.eos_id = EOS
+    expected = watched_rollouts(cast("TargetModel", here), prompts, **asked)
+    assert {len(rows) for rows in found} == {6}
+    assert equal(found, expected)
 
 
 def test_all_tokens_are_counted_behind_a_server(

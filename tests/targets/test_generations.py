@@ -99,10 +99,18 @@ def test_lines_of_json_are_read_as_a_table_is(folder: Path) -> None:
     ]
     with pytest.raises(TargetError, match=r"draws.jsonl: holds 2 of 3 samples"):
         lines(folder, drawn()[:-1])
-    with pytest.raises(TargetError, match=r"draws.jsonl: column 'tokens' is not of list"):
+    with pytest.raises(TargetError, match=r"draws.jsonl: holds no JSON Lines"):
         lines(folder, [{**drawn()[0], "tokens": [3.5]}, *drawn()[1:]])
     with pytest.raises(TargetError, match=r"draws.jsonl: holds no JSON Lines"):
+        lines(folder, [{**drawn()[0], "sample": True}, *drawn()[1:]])
+    with pytest.raises(TargetError, match=r"the prompt 2020-01-01, which was not asked"):
+        lines(folder, [{**drawn()[0], "prompt": "2020-01-01"}, *drawn()[1:]])
+    with pytest.raises(TargetError, match=r"draws.jsonl: holds no JSON Lines"):
         lines(folder, drawn(), '{"prompt": ')
+    (folder / "draws.jsonl").rename(folder / "draws.json")
+    spec = SPEC.model_copy(update={"options": {**(SPEC.options or {}), "draws": "draws.json"}})
+    with pytest.raises(TargetError, match=r"parquet file; JSON Lines end in \.jsonl or \.ndjson"):
+        GenerationsBackend().open(spec, folder, pad_id=0, eos_id=EOS)
 
 
 def changed(row: int, **values: Any) -> Callable[[Rows], Rows]:

@@ -51,10 +51,14 @@ def strangers_named(problems: list[Problem], inherited: Inheritance) -> list[Pro
 def _without_what_parents_say(problems: list[Problem]) -> list[Problem]:
     """Leave out what is only missing because `extends` is misspelt and nothing is extended."""
     misspelt = any(
-        problem.path.startswith("spec.") and problem.message.endswith(_MEANT_EXTENDS)
-        for problem in problems
+        problem.path.rpartition(".")[0] == "spec" and problem.message.endswith(_MEANT_EXTENDS)
+        for problem in problems  # an attacker extends another, which brings nothing to the policy
     )
-    return [one for one in problems if not (misspelt and _MISSING in one.message)]
+    return [
+        one
+        for one in problems
+        if not (misspelt and one.path.startswith("spec.") and _MISSING in one.message)
+    ]
 
 
 def _told(lacking: Mapping[str, list[Problem]], inherited: Inheritance) -> Iterator[Problem]:

@@ -76,12 +76,13 @@ def ladder_chart(report: Report) -> Chart | None:
         axes.locator_params(axis="x", nbins=6, steps=[1, 2, 5, 10])
         axes.tick_params(colors=MUTED, length=0, pad=2, labelsize=8.5)
         axes.xaxis.set_major_formatter(lambda share, _: f"{100 * share:.0f} %")
-        axes.grid(axis="x", color=RULE, linewidth=0.8)
-        axes.set_axisbelow(True)
         axes.spines[:].set_visible(False)
         for place, rung in zip(places, rungs, strict=True):
             _name(axes, place, rung, room)
             if rung.cell is not None:
+                # no line runs through the title of a class
+                axes.vlines(axes.get_xticks(), place - room.row / 2, place + room.row / 2,
+                            color=RULE, linewidth=0.8, zorder=0)  # fmt: skip
                 _draw(axes, place, rung.cell, ends=(low, high))
 
     description = _describe(report, rungs)

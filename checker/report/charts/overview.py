@@ -10,7 +10,7 @@ from checker.report.matrix import Matrix, build_matrix, worst_first
 from checker.report.model import CellReport, Report
 from checker.report.palette import MUTED, VerdictColours, colours_of
 from checker.report.wording.cells import verdict_word
-from checker.report.wording.plain import shorten
+from checker.report.wording.plain import named, shorten
 from checker.report.wording.terms import OUT_OF_SCOPE
 
 _WIDTH_IN, _NAMES_IN, _ROW_IN = 7.2, 2.1, 0.36
@@ -53,7 +53,7 @@ def _drawn(
             write(axes, lines, (place + 0.05, 0), size=8.5, colour=MUTED,
                   aside=(0, 6 + 10.2 * (len(lines) - 1)))  # fmt: skip
         for place, (title, squares) in enumerate(rows):
-            lines = wrapped(title, 31, most=2)
+            lines = wrapped(named(title, 56), 31, most=2)
             write(axes, lines, (0, place + 0.5), within=("axes fraction", "data"), size=9.0,
                   aside=(-72 * _NAMES_IN + 4, 5.4 * (len(lines) - 1)))  # fmt: skip
             for column, square in enumerate(squares):

@@ -229,10 +229,15 @@ def next_step(cell: CellReport) -> str | None:
     advice = reason.advice(gating=cell.gating) if reason is not None else ""
     open_by_numbers = cell.reason in SHORTAGES or cell.reason == UNDECIDED
     if cell.verdict == "inconclusive" and open_by_numbers and (likely := cell.needs.likely):
-        # that hangs on the policy alone, and says nothing of who is there
+        # that hangs on the policy alone, and says nothing of who is there: not even whether
+        # their records tell the class without any memory
+        sound, more = "A model that leaks nothing", ""
+        if cell.attribute_class is not None:
+            sound = "By the base rate that the policy assumes, a model that leaks nothing"
+            more = ", and so do records that tell the class by themselves"
         advice = (
-            f"{advice} A model that leaks nothing likely passes from {grouped(likely)} in each"
-            " split on; one that leaks a little takes more."
+            f"{advice} {sound} likely passes from {grouped(likely)} in each split on; one that"
+            f" leaks a little takes more{more}."
         )
     return advice or None
 

@@ -160,8 +160,8 @@ def least_words(tests: Sequence[DecidingTest]) -> str | None:
     if not any("estimate" in cell.withheld for cell in failed):
         return None
     return (
-        "Over, or at least: no more may be said of so few patients, and it may be far more. The"
-        " internal report has the numbers."
+        "“Over” and “at least” may be far more: the numbers would tell of single patients. The"
+        " internal report has them."
     )
 
 
@@ -239,16 +239,6 @@ def _conditions(report: Report) -> Iterator[str]:
         one = "the prerequisite holds" if many == 1 else f"all {grouped(many)} prerequisites hold"
         yield f"It rests on what the model's owner declares and nobody here checked: that {one}."
     yield "It holds for these model files alone: trained on or converted, they need a new audit."
-    for waiver in report.waivers:
-        if waiver.status != "applied":
-            continue
-        ceiling = f"{waiver.ceiling:g}"
-        if waiver.metric is not None:
-            ceiling = setting(waiver.ceiling, waiver.metric)
-        yield (
-            f"Until the end of {waiver.expires_on} (UTC) a waiver accepts up to {ceiling} of"
-            f" {waiver.cell}, with: {'; '.join(waiver.compensating_controls)}."
-        )
     deciding = [cell for cell in report.cells if cell.gating]
     warned = sum(cell.warned for cell in deciding)
     if warned:

@@ -156,13 +156,30 @@ def found_words(cell: CellReport) -> str:
 
 def waiver_terms(waiver: WaiverReport) -> str:
     """Return what was accepted, until when, and who approved it."""
-    approvals = ", ".join(f"{one.name} ({one.role}, {one.on})" for one in waiver.approvals)
+    return plain(f"{_accepted(waiver)}, {_granted(waiver)}")
+
+
+def waiver_condition(waiver: WaiverReport) -> str:
+    """Return what a waiver accepts of which test, its terms, and what is done meanwhile."""
+    counts = "" if waiver.metric is None else f" {measure_of(waiver.metric).counts}"
+    meanwhile = "; ".join(waiver.compensating_controls)
+    return plain(
+        f"of {waiver.cell} {_accepted(waiver)}{counts}; {_granted(waiver)}; meanwhile: {meanwhile}"
+    )
+
+
+def _accepted(waiver: WaiverReport) -> str:
     ceiling = f"{waiver.ceiling:g}"
     if waiver.metric is not None:
         ceiling = setting(waiver.ceiling, waiver.metric)
-    return plain(
-        f"accepted up to {ceiling}, from {waiver.starts_on} to the end of {waiver.expires_on}"
-        f" (UTC); approved by {approvals}; requested by {waiver.requester}; ticket {waiver.ticket}"
+    return f"accepted up to {ceiling}"
+
+
+def _granted(waiver: WaiverReport) -> str:
+    approvals = ", ".join(f"{one.name} ({one.role}, {one.on})" for one in waiver.approvals)
+    return (
+        f"from {waiver.starts_on} to the end of {waiver.expires_on} (UTC); approved by {approvals};"
+        f" requested by {waiver.requester}; ticket {waiver.ticket}"
     )
 
 

@@ -42,12 +42,19 @@ def shorten(text: object, length: int = 80) -> str:
 
 
 def named(title: object, length: int = 80) -> str:
-    """Return a name as `shorten` does, but what it has in brackets at its end goes first.
+    """Return a name as `shorten` does, but the brackets that it ends in go first.
 
     No sentence goes on behind "severe mental illness (psychosis, bipolar disorder, sev…".
     """
     whole = plain(title)
-    head, bracket, _ = whole.partition(" (")
-    return shorten(
-        head if bracket and len(whole) > length and whole.endswith(")") else whole, length
-    )
+    return shorten(whole if len(whole) <= length else _without_last_brackets(whole), length)
+
+
+def _without_last_brackets(name: str) -> str:
+    """Return a name without the brackets that close at its end, and all that is nested in them."""
+    depth = 0
+    for start in range(len(name) - 1, -1, -1):
+        depth += (name[start] == ")") - (name[start] == "(")
+        if depth <= 0:  # at once where it ends in none
+            return name[: start - 1] if name[start - 1 : start + 1] == " (" else name
+    return name

@@ -777,6 +777,36 @@ class Server:
         self.tasks.put((task, done))
         done.wait()
 
+    def meanwhile(self, read: Callable[[], Any]) -> Any:
+        """Return what is read, and answer there what is asked before it comes.
+
+        Whoever is asked how many more samples are wanted may first ask what these are worth.
+        """
+        found: list[Any] = []
+        read_whole = threading.Event()
+
+        def reading() -> None:
+            try:
+                found.append(read())
+            except BaseException as error:  # raised where it is waited for
+                found.append(error)
+            self.tasks.put((lambda: None, read_whole))
+
+        threading.Thread(target=reading, daemon=True).start()
+        while not read_whole.is_set():
+            item = self.tasks.get()
+            if item is None:
+                self.tasks.put(None)  # `work` ends by it
+                raise CannotAnswer("the server was closed")
+            task, done = item
+            try:
+                task()
+            finally:
+                done.set()
+        if isinstance(found[0], BaseException):
+            raise found[0]
+        return found[0]
+
     def take(self, session: str) -> bool:
         """Begin a session as soon as there is none; one that was just let go of ends soon."""
         until = time.monotonic() + 3.0
@@ -796,10 +826,19 @@ class Server:
 
 
 class _Writer:
-    """Says things to whoever asked."""
+    """Says things to whoever asked.
 
-    def __init__(self, writer: Any, reader: Any, schema: Any) -> None:
+    Args:
+        writer, reader: of the call.
+        schema: of its answers.
+        meanwhile: returns what a function reads, see `Server.meanwhile`.
+    """
+
+    def __init__(
+        self, writer: Any, reader: Any, schema: Any, meanwhile: Callable[[Any], Any]
+    ) -> None:
         self.writer, self.reader, self.schema = writer, reader, schema
+        self.meanwhile = meanwhile
         self.waiting, self.last = 0, time.monotonic()
         writer.begin(schema)
 
@@ -822,7 +861,8 @@ class _Writer:
 
     def ask(self, prompt: int) -> int:
         self.say(type="more", prompt=prompt)
-        return int(json.loads(self.reader.read_chunk().app_metadata.to_pybytes())["more"])
+        chunk = self.meanwhile(self.reader.read_chunk)
+        return int(json.loads(chunk.app_metadata.to_pybytes())["more"])
 
 
 def _answer(model: Any, asked: dict[str, Any], rows: dict[str, list[Any]], out: _Writer) -> None:
@@ -939,7 +979,7 @@ class _Calls:
         if asked["verb"] == "audit":
             self.hold(context, asked, reader, writer)
             return
-        out = _Writer(writer, reader, schema_of(ANSWERS[asked["verb"]]))
+        out = _Writer(writer, reader, schema_of(ANSWERS[asked["verb"]]), self.served.meanwhile)
         if not asked["session"] or asked["session"] != self.served.session:
             out.say(type="error", text="this audit is not one that the server knows of")
             return
@@ -966,7 +1006,7 @@ class _Calls:
 
     def hold(self, context: Any, asked: dict[str, Any], reader: Any, writer: Any) -> None:
         """Answer one audit until its end of this call closes."""
-        out = _Writer(writer, reader, schema_of([("none", "int")]))
+        out = _Writer(writer, reader, schema_of([("none", "int")]), self.served.meanwhile)
         mine = uuid.uuid4().hex
         if not self.served.take(mine):
             out.say(type="error", text="the server answers another audit; one at a time")

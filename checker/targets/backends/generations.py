@@ -20,7 +20,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from pyarrow.json import ReadOptions, read_json
+from pyarrow.json import ParseOptions, ReadOptions, read_json
 from pydantic import Field, ValidationError
 
 from checker.canonical import digest, file_sha256
@@ -58,6 +58,7 @@ _DRAWS: dict[str, pa.DataType] = {
     "tokens": pa.list_(pa.int32()),
 }
 _LONGEST_LINE = 1 << 24
+_JSON_LINES = (".jsonl", ".ndjson")
 """Bytes of a line of JSON: a million tokens."""
 
 _LOT_FROM = 20
@@ -289,13 +290,14 @@ def _options(spec: ModelSpec) -> GenerationsOptions:
 
 
 def _read(path: Path, columns: dict[str, pa.DataType], who: str) -> pa.Table:
-    is_json = path.suffix == ".jsonl"
+    is_json = path.suffix.casefold() in _JSON_LINES
     try:
-        table = _read_lines(path) if is_json else pq.read_table(path)
+        table = _read_lines(path, columns) if is_json else pq.read_table(path)
     except FileNotFoundError as error:
         raise TargetError(f"{path}: no such file; {who}") from error
     except (OSError, pa.ArrowException) as error:
-        kind = "holds no JSON Lines" if is_json else "is no readable parquet file"
+        kind = "holds no JSON Lines" if is_json else "is no readable parquet file; JSON Lines end"
+        kind += "" if is_json else f" in {' or '.join(_JSON_LINES)}"
         raise TargetError(f"{path}: {kind} ({error})") from error
     for name, kind in columns.items():
         if name not in table.column_names:
@@ -313,9 +315,13 @@ def _read(path: Path, columns: dict[str, pa.DataType], who: str) -> pa.Table:
     return table.select(list(columns))
 
 
-def _read_lines(path: Path) -> pa.Table:
-    """Read an object a line; a line may be long."""
-    return read_json(path, read_options=ReadOptions(block_size=_LONGEST_LINE))
+def _read_lines(path: Path, columns: dict[str, pa.DataType]) -> pa.Table:
+    """Read an object a line; a line may be long, and names that look like dates stay names."""
+    return read_json(
+        path,
+        read_options=ReadOptions(block_size=_LONGEST_LINE),
+        parse_options=ParseOptions(explicit_schema=pa.schema(columns)),
+    )
 
 
 def _checked(
