@@ -324,8 +324,9 @@ def _print_expected(plan: AuditPlan, console: Console) -> None:
             "What stands before a diagnosis tells it: a table of which token follows which names it"
             f" for {', '.join(named)}, where the policy assumes"
             f" {_percent(assumed)}. A model without memory does so of members and of others, and"
-            " the chances of these tests are of that. Codes that tell a class leave the prompt"
-            " where the class names them (proxies)."
+            " the chances of these tests are of that; a model that knows less than such a table"
+            " passes oftener. Codes that tell a class leave the prompt where the class names them"
+            " (proxies)."
         )
 
 
