@@ -67,6 +67,9 @@ from checker.records.tokenization import STATIC_TIME, Tokenizer
 from checker.records.tokenization.made_records import STRANGE_SHARE
 from checker.yaml import KeyPath, short
 
+_MOST_ENDS_INSIDE = 0.05
+"""Share of the codes named as a record's end that may have other events behind them."""
+
 _ICD10 = re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
 
 
@@ -120,7 +123,8 @@ def check_named(
 
     Raises:
         DocumentError: such a token, whatever it is named as; a static field that takes from the
-            record what makes a patient positive; or padding that is a code of the records.
+            record what makes a patient positive; padding that is a code of the records; or an end
+            behind which they go on.
     """
     matchers = _matchers(policy.document.spec)
     reader = cohort_reader(target.document.spec.code_systems, compared.cohort)
@@ -128,7 +132,10 @@ def check_named(
         *_named_otherwise(matchers, reader, target, compared.cohort, tokenizer),
         *_taken_in_front(matchers, reader, target, compared),
     ]
-    if problems := problems or list(_padding_of_records(target, compared, tokenizer)):
+    if not problems:
+        problems += _padding_of_records(target, compared, tokenizer)
+        problems += _ends_inside(target, compared, tokenizer)
+    if problems:
         raise DocumentError(problems)
 
 
@@ -420,6 +427,29 @@ def _padding_of_records(
             ("spec", "tokenization", "specials", "pad"),
             f"the token '{short(pad)}' stands in patients' records, so it is no padding; name the"
             " token that only fills up batches, or none",
+        )
+
+
+def _ends_inside(
+    target: Located[AuditTarget], compared: ComparedCohort, tokenizer: Tokenizer
+) -> Iterator[Problem]:
+    """Yield an end of records behind which records go on, for draws would end there too."""
+    eos = target.document.spec.tokenization.specials.eos
+    if eos is None:
+        return
+    token, inside, of = tokenizer.vocabulary.ids[eos], 0, 0
+    for survey in (compared.members, compared.nonmembers):
+        is_end = np.array([code == eos for code in compared.cohort.codes])[survey.event_code]
+        has_more = np.ones(len(survey.event_code), dtype=np.bool_)
+        has_more[survey.event_offsets[1:][np.diff(survey.event_offsets) > 0] - 1] = False
+        inside, of = inside + int((is_end & has_more).sum()), of + int(is_end.sum())
+    # the dead may have a bill or two
+    if inside > _MOST_ENDS_INSIDE * of or token in tokenizer.inner_tokens:
+        yield target.problem(
+            ("spec", "tokenization", "specials", "eos"),
+            f"the token '{short(eos)}' stands inside patients' records, so it does not end them,"
+            " and continuations would be cut there, before what they tell; name the token that"
+            " only ends records, or none",
         )
 
 

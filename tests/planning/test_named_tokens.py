@@ -182,6 +182,21 @@ def test_padding_stands_in_no_record(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     "rules",
     [
+        special(eos=OTHER),
+        {**special(eos="TIME"), "time": [{"token": "TIME"}]},
+        {**special(eos="AGE//51"), "age": "AGE//{years}"},
+    ],
+)
+def test_what_stands_inside_records_does_not_end_them(tmp_path: Path, rules: Any) -> None:
+    with pytest.raises(
+        DocumentError, match=r"specials\.eos: the token '.*' stands inside patients"
+    ):
+        check(tmp_path, rules)
+
+
+@pytest.mark.parametrize(
+    "rules",
+    [
         HONEST,
         {
             **HONEST,

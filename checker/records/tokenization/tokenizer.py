@@ -255,6 +255,11 @@ class Tokenizer:
         return named | dict.fromkeys(self.ages, ("age",))
 
     @cached_property
+    def inner_tokens(self) -> frozenset[int]:
+        """Tokens by which the rules tell gaps, values and ages: they stand inside records."""
+        return frozenset((*self._time_tokens.tolist(), *self._value_tokens.tolist(), *self.ages))
+
+    @cached_property
     def _token_codes(self) -> list[str | None]:
         codes = self.vocabulary.tokens
         for number in self.named_tokens:
