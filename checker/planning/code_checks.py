@@ -338,15 +338,14 @@ def _named_otherwise(
     tokenizer: Tokenizer,
 ) -> Iterator[Problem]:
     """Yield where tokens that are spelled as codes of a class are said to be something else."""
+    if not matchers:
+        return
     spelled, codes = tokenizer.vocabulary.tokens, tokenizer.vocabulary_codes()
     named, told = tokenizer.named_tokens, tokenizer.told_codes
 
     def is_other(token: int, text: str) -> bool:
-        if (
-            len(told.get(token, ())) > 1
-        ):  # a part of several codes: `classes.of_parts` looks into it
-            return False
-        return not _tells(text, codes[token], reader)
+        # what is a part of several codes `classes.of_parts` looks into
+        return len(told.get(token, ())) < 2 and not _tells(text, codes[token], reader)
 
     asked = [
         token
