@@ -12,6 +12,7 @@ import json
 import math
 import re
 from collections import Counter
+from collections.abc import Iterable
 from typing import Any
 
 MAX_DEPTH = 100
@@ -21,6 +22,7 @@ MAX_DIGITS = 40
 """Of an integer; nothing is counted here that has more than twenty."""
 
 _STRING = re.compile(rb'"(?:[^"\\]|\\.)*+"?', re.DOTALL)
+_STRING_OF_A_LINE = re.compile(rb'"(?:[^"\\\r\n]|\\[^\r\n])*+"?')
 _BRACKET = re.compile(rb"[\[\]{}]")
 _ESCAPE = re.compile(r"\\(?:u([0-9a-fA-F]{4})|.)", re.DOTALL)
 _SURROGATE = re.compile(rb"\\u[dD][89a-fA-F]")
@@ -70,6 +72,22 @@ def json_text(content: bytes) -> str:
     if _SURROGATE.search(content) and _has_lone_half(text):
         raise ValueError("holds half of a surrogate pair (such as \\ud800), which is no character")
     return text
+
+
+def too_deep_line(lines: Iterable[bytes]) -> int | None:
+    """Return the first line, from 1, where brackets nest deeper than MAX_DEPTH; None for none.
+
+    For JSON Lines, which a reader may begin anywhere at a line's beginning: no string goes on
+    there, and brackets may, for some readers let an object go on in the next line.
+    """
+    depth = 0
+    for number, line in enumerate(lines, start=1):
+        for bracket in _BRACKET.findall(_STRING_OF_A_LINE.sub(b"", line)):
+            # one that closes nothing must not make room for another that opens
+            depth = depth + 1 if bracket in b"[{" else max(depth - 1, 0)
+            if depth > MAX_DEPTH:
+                return number
+    return None
 
 
 def _has_lone_half(text: str) -> bool:

@@ -100,7 +100,7 @@ def _settings(source: Path) -> Mapping[str, Any]:
         found = yaml.safe_load(path.read_text())
         config, model = found["datamodule"]["config"], found["lightning_module"]["model"]
         needed = (config["tensorized_cohort_dir"], model["gpt_kwargs"])
-    except (yaml.YAMLError, OSError, UnicodeDecodeError, KeyError, TypeError) as error:
+    except (yaml.YAMLError, OSError, ValueError, KeyError, TypeError, RecursionError) as error:
         raise DataError("is no configuration of MEICAR_pretrain", file=path) from error
     if not isinstance(needed[0], str) or not isinstance(needed[1], dict):
         raise DataError("is no configuration of MEICAR_pretrain", file=path)

@@ -11,6 +11,9 @@ and two things are refused for a single code, for a class has few of them:
   and what stands above them; what belongs to a class is the policy's to say, and it can exclude a
   code.
 
+Nor may a target give the token of a code of a class another meaning, as padding, as time or as the
+end, for such a token is no code and is not looked for (`check_named`).
+
 Where a token table stands in for rules, it says which events a record tells, and so who has a
 class: there nobody may lack a class that his own record has (`check_told`).
 
@@ -19,6 +22,7 @@ A policy without classes looks for no codes, and nothing is checked.
 
 from __future__ import annotations
 
+import fnmatch
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
@@ -42,7 +46,13 @@ from checker.planning.overlap import ComparedCohort
 from checker.planning.untold import codes_told, who_has, who_is_told
 from checker.policy import Located
 from checker.policy.classes import class_matcher, pooled
-from checker.policy.documents import AuditTarget, CodeSystemSpec, LeakagePolicy, PolicySpec
+from checker.policy.documents import (
+    AuditTarget,
+    CodeSystemSpec,
+    LeakagePolicy,
+    PolicySpec,
+    StaticField,
+)
 from checker.records.code_census import (
     EXAMPLES,
     CodeCensus,
@@ -53,8 +63,12 @@ from checker.records.code_census import (
     take_census,
 )
 from checker.records.cohort import Cohort
+from checker.records.tokenization import STATIC_TIME, Tokenizer
 from checker.records.tokenization.made_records import STRANGE_SHARE
-from checker.yaml import short
+from checker.yaml import KeyPath, short
+
+_MOST_ENDS_INSIDE = 0.05
+"""Share of the codes named as a record's end that may have other events behind them."""
 
 _ICD10 = re.compile(r"[A-Z][0-9][0-9A-Z](?:\.?[0-9A-Z]{1,4})?")
 
@@ -77,12 +91,9 @@ def check_codes(
             may be of a class in use.
         DocumentError: `codeSystems` or `data.codes` takes codes out of a class in use.
     """
-    spec = policy.document.spec
-    used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
-    if not used:
+    matchers = _matchers(policy.document.spec)
+    if not matchers:
         return None
-    coded = {k: one for name in used for k, one in pooled(spec.attribute_classes, name).items()}
-    matchers = {name: class_matcher(one) for name, one in coded.items()}
     systems = target.document.spec.code_systems
     reader = cohort_reader(systems, cohort)
     census = take_census(cohort, reader)
@@ -95,6 +106,37 @@ def check_codes(
     if problems:
         raise DocumentError(problems)
     return census
+
+
+def check_named(
+    policy: Located[LeakagePolicy],
+    target: Located[AuditTarget],
+    *,
+    compared: ComparedCohort,
+    tokenizer: Tokenizer,
+) -> None:
+    """Refuse a target that names the token of a code of a class in use as something else.
+
+    A token with a meaning of its own is no code, and one that stands for another code is that: in
+    either way the model could name a class by a token that nobody looks for. BOS and EOS that are
+    codes of the data, of no class, are what some loaders make, and are taken.
+
+    Raises:
+        DocumentError: such a token, whatever it is named as; a static field that takes from the
+            record what makes a patient positive; padding that is a code of the records; or an end
+            behind which they go on.
+    """
+    matchers = _matchers(policy.document.spec)
+    reader = cohort_reader(target.document.spec.code_systems, compared.cohort)
+    problems = [
+        *_named_otherwise(matchers, reader, target, compared.cohort, tokenizer),
+        *_taken_in_front(matchers, reader, target, compared),
+    ]
+    if not problems:
+        problems += _padding_of_records(target, compared, tokenizer)
+        problems += _ends_inside(target, compared, tokenizer)
+    if problems:
+        raise DocumentError(problems)
 
 
 def check_told(ranks: Mapping[str, ClassRanks], compared: ComparedCohort, *, file: str) -> None:
@@ -288,15 +330,161 @@ def _hidden(
                 yield target.problem(("spec", *key.split(" ")[0].split(".")), message)
 
 
+def _named_otherwise(
+    matchers: Mapping[str, ClassMatcher],
+    reader: CodeReader,
+    target: Located[AuditTarget],
+    cohort: Cohort,
+    tokenizer: Tokenizer,
+) -> Iterator[Problem]:
+    """Yield where tokens that are spelled as codes of a class are said to be something else."""
+    if not matchers:
+        return
+    spelled, codes = tokenizer.vocabulary.tokens, tokenizer.vocabulary_codes()
+    named, told = tokenizer.named_tokens, tokenizer.told_codes
+
+    def is_other(token: int, text: str) -> bool:
+        # what is a part of several codes `classes.of_parts` looks into
+        return len(told.get(token, ())) < 2 and not _tells(text, codes[token], reader)
+
+    asked = [
+        token
+        for token, text in enumerate(spelled)
+        if text is not None and (token in named or is_other(token, text))
+    ]
+    by_text = _ranks(matchers, reader, cohort, [spelled[token] for token in asked])
+    by_code = _ranks(matchers, reader, cohort, [codes[token] for token in asked])
+    rest = ("values", "bins") if target.document.spec.tokenization.values else ("records",)
+    seen: set[KeyPath] = set()
+    for name in matchers:
+        for at, token in enumerate(asked):
+            least = 0 if token in named else by_code[name][at]
+            path = named.get(token, rest)
+            if path in seen or max(by_text[name][at], by_code[name][at]) <= least:
+                continue
+            seen.add(path)
+            yield target.problem(
+                ("spec", "tokenization", *path),
+                f"the token '{short(str(spelled[token]))}' is that of a code of the class '{name}',"
+                " and what it means here takes it out of what is looked for: a model that draws it"
+                " would tell the class, and nobody would see it. Name the token that the model was"
+                " trained with; if it is this one, spell it otherwise in the vocabulary",
+            )
+
+
+def _tells(text: str, code: str | None, reader: CodeReader) -> bool:
+    """Whether a token is spelled as its code, or as that with a bin behind it and no other code."""
+    if code is None or not text.startswith(code):
+        return False
+    behind = text[len(code) :]
+    return not behind or not (behind[0].isalnum() or reader.read_own(text))
+
+
+def _taken_in_front(
+    matchers: Mapping[str, ClassMatcher],
+    reader: CodeReader,
+    target: Located[AuditTarget],
+    compared: ComparedCohort,
+) -> Iterator[Problem]:
+    """Yield static fields that hold dated codes by which patients have a class."""
+    fields, cohort = target.document.spec.tokenization.static, compared.cohort
+    if not fields or not matchers:
+        return
+    dated = np.zeros(len(cohort.codes), dtype=np.bool_)
+    for records in (cohort.members, cohort.nonmembers):
+        dated[records.code[records.time_us != STATIC_TIME]] = True
+    dated &= ~codes_told(compared)
+    for class_name, ranks in _ranks(matchers, reader, cohort).items():
+        lost = [cohort.codes[i] for i in np.flatnonzero(dated & (ranks >= RANK_STRONG))]
+        for field, entry in fields.items():
+            glob = entry.codes if isinstance(entry, StaticField) else entry
+            own = [code for code in lost if fnmatch.fnmatchcase(code, glob)]
+            if own:
+                yield target.problem(
+                    ("spec", "tokenization", "static", field),
+                    f"the field '{field}' takes {len(own)} codes of the class '{class_name}' out of"
+                    f" the records' course, such as {_some(own)}, and whoever has them would not be"
+                    " asked. Let the glob match the field's own codes alone",
+                )
+
+
+def _padding_of_records(
+    target: Located[AuditTarget], compared: ComparedCohort, tokenizer: Tokenizer
+) -> Iterator[Problem]:
+    """Yield padding that is a code of some record, unless it has another meaning besides."""
+    specials = target.document.spec.tokenization.specials
+    pad = specials.pad
+    if pad is None or pad in (*specials.leading, specials.eos, specials.unk):
+        return
+    token = tokenizer.vocabulary.ids[pad]
+    if target.document.spec.tokenization.records is not None:
+        occurs = token in tokenizer.told_codes
+    else:
+        occurs = bool(compared.members.used[token] or compared.nonmembers.used[token])
+    if occurs:
+        yield target.problem(
+            ("spec", "tokenization", "specials", "pad"),
+            f"the token '{short(pad)}' stands in patients' records, so it is no padding; name the"
+            " token that only fills up batches, or none",
+        )
+
+
+def _ends_inside(
+    target: Located[AuditTarget], compared: ComparedCohort, tokenizer: Tokenizer
+) -> Iterator[Problem]:
+    """Yield an end of records behind which records go on, for draws would end there too."""
+    eos = target.document.spec.tokenization.specials.eos
+    if eos is None:
+        return
+    token, inside, of = tokenizer.vocabulary.ids[eos], 0, 0
+    for survey in (compared.members, compared.nonmembers):
+        is_end = np.array([code == eos for code in compared.cohort.codes])[survey.event_code]
+        has_more = np.ones(len(survey.event_code), dtype=np.bool_)
+        has_more[survey.event_offsets[1:][np.diff(survey.event_offsets) > 0] - 1] = False
+        inside, of = inside + int((is_end & has_more).sum()), of + int(is_end.sum())
+    # the dead may have a bill or two
+    if inside > _MOST_ENDS_INSIDE * of or token in tokenizer.inner_tokens:
+        yield target.problem(
+            ("spec", "tokenization", "specials", "eos"),
+            f"the token '{short(eos)}' stands inside patients' records, so it does not end them,"
+            " and continuations would be cut there, before what they tell; name the token that"
+            " only ends records, or none",
+        )
+
+
+def _matchers(spec: PolicySpec) -> dict[str, ClassMatcher]:
+    """Return what matches the classes that controls use, those of pools by themselves."""
+    used = dict.fromkeys(c.attribute_class for c in spec.controls.values() if c.attribute_class)
+    coded = {k: one for name in used for k, one in pooled(spec.attribute_classes, name).items()}
+    return {name: class_matcher(one) for name, one in coded.items()}
+
+
 def _ranks(
-    matchers: Mapping[str, ClassMatcher], reader: CodeReader, cohort: Cohort
+    matchers: Mapping[str, ClassMatcher],
+    reader: CodeReader,
+    cohort: Cohort,
+    codes: Sequence[str | None] | None = None,
 ) -> dict[str, NDArray[np.int8]]:
+    """Return how strongly codes stand for classes: the data set's, or these, of which it may know.
+
+    Args:
+        matchers: by class.
+        reader: of the data set's codes.
+        cohort: what its table of codes says of a code counts.
+        codes: of which None is no code.
+    """
+    descriptions, parents = cohort.descriptions, cohort.parents
+    if codes is not None:
+        place = {code: i for i, code in enumerate(cohort.codes)}
+        places = [place.get(code or "", -1) for code in codes]
+        descriptions = tuple(None if i < 0 else cohort.descriptions[i] for i in places)
+        parents = tuple(() if i < 0 else cohort.parents[i] for i in places)
     found = find_matches(
         matchers,
-        cohort.codes,
+        cohort.codes if codes is None else [code or "" for code in codes],
         reader=reader,
-        descriptions=cohort.descriptions,
-        parents=cohort.parents,
+        descriptions=descriptions,
+        parents=parents,
     )
     return {name: matches.ranks for name, matches in found.items()}
 

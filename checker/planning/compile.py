@@ -14,7 +14,7 @@ from checker.attacks.api import load_attack
 from checker.planning.builder import PlanBuilder, Who, longest_sequence
 from checker.planning.cells import control_cell
 from checker.planning.classes import ClassRanks, match_classes
-from checker.planning.code_checks import check_codes, check_told
+from checker.planning.code_checks import check_codes, check_named, check_told
 from checker.planning.depth import measure_depth
 from checker.planning.drawing import draw_patients
 from checker.planning.drawn import Draw, DrawnSplit
@@ -87,8 +87,8 @@ def compile_plan(
 
     Raises:
         DocumentError: the policy asks for something the target does not define, or none of its
-            classes matches anything in the data and in the vocabulary, or the reference is the
-            model under audit itself.
+            classes matches anything in the data and in the vocabulary, or the target names a token
+            of them as something else, or the reference is the model under audit itself.
         DataError: a static field or a birth is missing, an attacker's codes match nothing, or codes
             of the classes are not read.
     """
@@ -106,6 +106,7 @@ def compile_plan(
         nonmembers=compared.nonmembers,
         spare=compared.spare,
     )
+    check_named(policy, target, compared=compared, tokenizer=tokenizer)
     ranks = match_classes(policy, target, cohort=cohort, tokenizer=tokenizer)
     if (records := target.document.spec.tokenization.records) is not None:
         check_told(ranks, compared, file=records)

@@ -163,9 +163,10 @@ def test_what_phigate_cannot_say_of_meds_eic_ar_is_said(trained: Path, tmp_path:
         init_target("meds-eic-ar", tmp_path, out=tmp_path / "out", data=trained / "data")
     with pytest.raises(DataError, match="--data FOLDER"):
         init_target("meds-eic-ar", trained / "run", out=tmp_path / "out")
-    (tmp_path / "resolved_config.yaml").write_text("a: 1")
-    with pytest.raises(DataError, match="is no configuration of MEICAR_pretrain"):
-        init_target("meds-eic-ar", tmp_path, out=tmp_path / "out", data=trained / "data")
+    for text in ("a: 1", "[" * 10_000):
+        (tmp_path / "resolved_config.yaml").write_text(text)
+        with pytest.raises(DataError, match="is no configuration of MEICAR_pretrain"):
+            init_target("meds-eic-ar", tmp_path, out=tmp_path / "out", data=trained / "data")
 
 
 # --- Hugging Face -------------------------------------------------------------------------------

@@ -113,6 +113,40 @@ def test_lines_of_json_are_read_as_a_table_is(folder: Path) -> None:
         GenerationsBackend().open(spec, folder, pad_id=0, eos_id=EOS)
 
 
+@pytest.mark.parametrize(
+    "deep",
+    [
+        '{"prompt": "a", "sample": 0, "tokens": ' + "[" * 100_000 + "]" * 100_000 + "}",
+        '{"prompt": "a", "other": ' + '{"a": ' * 60_000 + "1" + "}" * 60_000 + "}",
+        "]" * 200_000 + "[" * 100_000,
+        '{"prompt": "\n' + "[" * 100_000,  # where a line begins, no string goes on
+        '{"prompt": "\r' + "[" * 100_000,
+        '{"tokens": ' + "\n[" * 100_000,
+    ],
+    ids=["lists", "objects", "closed before", "a string's rest", "another's", "line by line"],
+)
+def test_lines_that_nest_without_end_are_refused_before_they_are_parsed(
+    folder: Path, deep: str
+) -> None:
+    with pytest.raises(TargetError, match=r"draws.jsonl: line 1[134]3? nests deeper than 100 "):
+        lines(folder, drawn(), deep)
+
+
+def test_what_is_wrong_with_a_line_is_said_in_few_words(folder: Path) -> None:
+    # in a string they are text
+    brackets = {"prompt": "[" * 1000 + '\\"' + "{" * 1000}
+    with pytest.raises(TargetError, match=r"prompt \[{57}\.\.\., which was not asked"):
+        lines(folder, [{**drawn()[0], **brackets}, *drawn()[1:]])
+    nested: Any = 1
+    for _ in range(60):
+        nested = [{"of a name that is long": nested}] if _ % 2 else [nested]
+    with pytest.raises(TargetError, match="holds no JSON Lines") as caught:
+        lines(folder, [{**drawn()[0], "tokens": nested}, *drawn()[1:]])
+    assert len(str(caught.value)) < 600
+    with pytest.raises(TargetError, match=r"draws.jsonl: line 2 is longer than 16,777,216 bytes"):
+        lines(folder, drawn()[:1], "[" * ((1 << 24) + 1))
+
+
 def changed(row: int, **values: Any) -> Callable[[Rows], Rows]:
     return lambda rows: [{**one, **values} if i == row else one for i, one in enumerate(rows)]
 

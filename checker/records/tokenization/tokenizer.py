@@ -58,6 +58,7 @@ from checker.records.tokenization.sequences import (
 from checker.records.tokenization.values import BinTable, bin_table, load_bins
 from checker.records.tokenization.vocabulary import Vocabulary
 from checker.targets.channels import ChannelRule
+from checker.yaml import KeyPath
 
 UNKNOWN_LIMIT: Final = 0.05
 """Largest share of events, or of one prefix field's tokens, that the vocabulary may lack."""
@@ -238,19 +239,31 @@ class Tokenizer:
         return list(self._token_codes)
 
     @cached_property
+    def named_tokens(self) -> Mapping[int, KeyPath]:
+        """By token that the rules give a meaning of its own, where in `tokenization` they do."""
+        specials = self.spec.specials
+        spelled: list[tuple[KeyPath, str | None]] = [
+            *((("specials", "bos"), token) for token in specials.leading),
+            (("specials", "eos"), specials.eos),
+            (("specials", "pad"), specials.pad),
+            (("specials", "unk"), specials.unk),
+            *((("time", i, "token"), bin.token) for i, bin in enumerate(self.spec.time)),
+        ]
+        ids = self.vocabulary.ids
+        named = {ids[token]: path for path, token in reversed(spelled) if token is not None}
+        named |= dict.fromkeys(self._value_tokens.tolist(), ("values", "token"))
+        return named | dict.fromkeys(self.ages, ("age",))
+
+    @cached_property
+    def inner_tokens(self) -> frozenset[int]:
+        """Tokens by which the rules tell gaps, values and ages: they stand inside records."""
+        return frozenset((*self._time_tokens.tolist(), *self._value_tokens.tolist(), *self.ages))
+
+    @cached_property
     def _token_codes(self) -> list[str | None]:
         codes = self.vocabulary.tokens
-        specials = self.spec.specials
-        named = [*specials.leading, specials.eos, specials.pad, specials.unk]
-        named += [bin.token for bin in self.spec.time]
-        for token in named:
-            if token is not None:
-                codes[self.vocabulary.ids[token]] = None
-        for number in self._value_tokens.tolist():
+        for number in self.named_tokens:
             codes[number] = None
-        if self.spec.age:
-            is_age = self._age_pattern(self.spec.age).fullmatch
-            codes = [None if token is not None and is_age(token) else token for token in codes]
         if self._spells_code:
             for code, edges in self._edges.items():
                 table = self._bin_table([code], {code: edges})

@@ -10,10 +10,10 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import IO, Annotated, Any, ClassVar
 
 import numpy as np
 import pyarrow as pa
@@ -26,6 +26,7 @@ from pydantic import Field, ValidationError
 from checker.canonical import digest, file_sha256
 from checker.errors import TargetError
 from checker.evidence import write_atomically
+from checker.json_text import MAX_DEPTH, too_deep_line
 from checker.policy.documents import ModelSpec
 from checker.policy.documents.elements import Element, Text
 from checker.targets.backends.model_folder import hash_files, list_files
@@ -39,6 +40,7 @@ from checker.targets.protocol import (
     TokenScores,
     require_fit,
 )
+from checker.yaml import short
 
 CAPABILITIES = frozenset({"samples"})
 
@@ -58,8 +60,12 @@ _DRAWS: dict[str, pa.DataType] = {
     "tokens": pa.list_(pa.int32()),
 }
 _LONGEST_LINE = 1 << 24
-_JSON_LINES = (".jsonl", ".ndjson")
 """Bytes of a line of JSON: a million tokens."""
+
+_LONGEST_SAYING = 300
+"""Characters of what a reader says of a file."""
+
+_JSON_LINES = (".jsonl", ".ndjson")
 
 _LOT_FROM = 20
 """Prompts of more than one sample, from which on it is asked how many have samples all alike."""
@@ -298,14 +304,15 @@ def _read(path: Path, columns: dict[str, pa.DataType], who: str) -> pa.Table:
     except (OSError, pa.ArrowException) as error:
         kind = "holds no JSON Lines" if is_json else "is no readable parquet file; JSON Lines end"
         kind += "" if is_json else f" in {' or '.join(_JSON_LINES)}"
-        raise TargetError(f"{path}: {kind} ({error})") from error
+        raise TargetError(f"{path}: {kind} ({_cut(error)})") from error
     for name, kind in columns.items():
         if name not in table.column_names:
-            raise TargetError(f"{path}: has no column '{name}'; it has {table.column_names}")
+            found = _cut(table.column_names)
+            raise TargetError(f"{path}: has no column '{name}'; it has {found}")
         try:
             column = table[name].cast(kind)
         except pa.ArrowException as error:
-            raise TargetError(f"{path}: column '{name}' is not of {kind}: {error}") from error
+            raise TargetError(f"{path}: column '{name}' is not of {kind}: {_cut(error)}") from error
         nulls = column.null_count
         if pa.types.is_list(kind):
             nulls += pc.list_flatten(column).null_count
@@ -317,11 +324,30 @@ def _read(path: Path, columns: dict[str, pa.DataType], who: str) -> pa.Table:
 
 def _read_lines(path: Path, columns: dict[str, pa.DataType]) -> pa.Table:
     """Read an object a line; a line may be long, and names that look like dates stay names."""
+    with path.open("rb") as file:  # Arrow's reader calls itself at every bracket, and has no bound
+        if (line := too_deep_line(_lines(file, path))) is not None:
+            raise TargetError(f"{path}: line {line} nests deeper than {MAX_DEPTH} levels")
     return read_json(
         path,
         read_options=ReadOptions(block_size=_LONGEST_LINE),
         parse_options=ParseOptions(explicit_schema=pa.schema(columns)),
     )
+
+
+def _lines(file: IO[bytes], path: Path) -> Iterator[bytes]:
+    """Yield the lines of a file, none of which may be longer than Arrow takes at once."""
+    number = 0
+    while line := file.readline(_LONGEST_LINE + 1):
+        number += 1
+        if len(line) > _LONGEST_LINE:
+            raise TargetError(f"{path}: line {number} is longer than {_LONGEST_LINE:,} bytes")
+        yield line
+
+
+def _cut(said: object) -> str:
+    """Cut what is said of a file to what a sentence can hold, for it repeats what the file says."""
+    text = str(said)
+    return text if len(text) <= _LONGEST_SAYING else f"{text[:_LONGEST_SAYING]}..."
 
 
 def _checked(
@@ -345,7 +371,7 @@ def _checked(
         own = found.get(name)
         problem = None
         if own is None:
-            problem = f"of the prompt {name}, which was not asked"
+            problem = f"of the prompt {short(name)}, which was not asked"
         elif not 0 <= sample < asked[name]["samples"]:
             problem = f"sample {sample}, where 0 to {asked[name]['samples'] - 1} were asked"
         elif sample in own:
