@@ -32,12 +32,13 @@ from checker.records.cohort import load_cohort
 from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.run.prepare import prepare
 from checker.run.spare_patients import _tables, with_spare_difference
-from checker.run.stored import load_run
+from checker.run.stored import Run, load_run
 from checker.stats.false_alarms import NONMEMBERS
 from checker.testing.simulated import MemorizedRecord
 from checker.testing.toy_targets import SPECIALS, TOKENIZATION
 from checker.verdict import judge
 from checker.verdict.nonmembers import REASON, UNLIKE, nonmember_checks
+from checker.verification.figures import _spare
 
 ATTACKERS = {
     "holder": {
@@ -179,11 +180,12 @@ def test_spare_patients_of_another_kind_are_called_that(apart: World) -> None:
     assert not re.search(r"(leave|drop|remove|without) [^.:]*data\.spare", said), said
 
 
-def compared(faint: Audit, *, model: Any, tables: Any) -> tuple[Any, dict[str, pa.Table]]:
+def compared(faint: Audit, *, model: Any, tables: Any) -> tuple[Run, dict[str, pa.Table]]:
     """Return a run and its evidence, where nonmembers and spare patients have these scores."""
     run = load_run(faint.run)
     evidence = {e.job: pq.read_table(faint.run / e.file) for e in run.manifest.entries}
-    for job in (*run.plan.jobs_of("scores"), run.plan.job(SPARE)):
+    (beside,), own = run.plan.jobs_of(SPARE_TABLES), run.plan.jobs_of(SPARE)
+    for job in (*run.plan.jobs_of("scores"), *own):
         table = evidence[job.digest]
         inside = table["member"].to_numpy() if "member" in table.column_names else False
         scores = np.resize(model[int(job.kind == SPARE)], table.num_rows) - 9.0
@@ -194,8 +196,7 @@ def compared(faint: Audit, *, model: Any, tables: Any) -> tuple[Any, dict[str, p
         evidence[job.digest] = table
     spare = np.repeat([False, True], [len(own) for own in tables])
     columns = dict.fromkeys(TABLES, np.concatenate(tables))
-    job = run.plan.job(SPARE_TABLES)
-    evidence[job.digest] = pa.table({"spare": spare, **columns})
+    evidence[beside.digest] = pa.table({"spare": spare, **columns})
     return run, evidence
 
 
@@ -366,6 +367,21 @@ def test_runs_verify(sound: Audit, known: Audit) -> None:
     for run in (sound.run, known.run):
         code, out = phigate("verify", run)
         assert code == ExitCode.PASS, out
+
+
+@pytest.mark.parametrize("few", [False, True])
+def test_tables_of_fewer_than_were_scored_do_not_verify(sound: Audit, few: bool) -> None:
+    """Of three spare patients, or three nonmembers, they would find nothing."""
+    run = load_run(sound.run)
+    evidence = {e.job: pq.read_table(sound.run / e.file) for e in run.manifest.entries}
+    (job,) = run.plan.jobs_of(SPARE_TABLES)
+    table = evidence[job.digest]
+    spare = table["spare"].to_numpy(zero_copy_only=False)
+    taken = np.r_[np.flatnonzero(spare == few)[:3], np.flatnonzero(spare != few)]
+    assert not list(_spare(run.plan, evidence.get))
+    evidence[job.digest] = table.take(taken)
+    (said,) = _spare(run.plan, evidence.get)
+    assert "stand in tables" in said
 
 
 def test_a_plan_from_which_the_look_was_taken_passes_nothing(sound: Audit) -> None:
