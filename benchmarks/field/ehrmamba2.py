@@ -3,7 +3,7 @@
 A small `Mamba2ForCausalLM` reads visits: `[VS]` codes `[VE]`, and between two the token of the
 weeks (`[W_n]`, below four), the months (`[M_n]`) or a long time (`[LT]`), as Odyssey's loader tells
 them; its embeddings of ages and segments, which its causal Mamba 2 does not have, are left out.
-Each model is audited under the demo's policy and under the paper's six tests.
+Each model is audited under the policy of `wrong_worlds` and under the paper's six tests.
 
     python -m benchmarks.field.ehrmamba2 --work field
 """

@@ -3,9 +3,9 @@ r"""MEDS-EIC-AR end to end: its own commands preprocess and train, phigate descr
 Its package lies in an environment of its own (`pip install MEDS-EIC-AR==0.5.1`), whose folder of
 commands is named here. Of each data set every patient's tokens, as its loader wrote them, are
 compared one by one with what the target's rules make. Then two models of generated patients are
-trained by its command and audited under the demo's policy: one until it repeats them, which must
-fail, and one for four passes, which must not. With `--policy` one of the first data set is audited
-under that.
+trained by its command and audited under the policy of `wrong_worlds`: one until it repeats them,
+which must fail, and one for four passes, which must not. With `--policy` one of the first data set
+is audited under that.
 
     python -m benchmarks.field.meds_eic_ar --bin eic/bin --work eic \
       --data ../shared/data/synthea --data ../shared/data/mimic_iv_demo

@@ -16,6 +16,6 @@ each of them speaks of a leak and writes the second half of `docs/zoo.md`.
     python -m benchmarks.peers --work zoo --zoo zoo.jsonl --python peers-venv/bin/python \
         --docs docs/zoo.md
 
-The tools are installed without what they depend on, gigabytes of which nothing here touches. None of
-their code is part of phigate.
+The tools are installed without what they depend on, gigabytes of which nothing here touches. None
+of their code is part of phigate.
 """

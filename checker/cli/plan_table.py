@@ -343,8 +343,9 @@ def _print_expected(plan: AuditPlan, console: Console) -> None:
         console.print(
             "Without any memory, a bigram table (which token follows which) would already name the"
             f" class: {', '.join(named)} (the policy assumes {_percent(assumed)}). It does so of"
-            " members and of others, and the chances of these tests are of that. Codes that tell a"
-            " class leave the prompt where the class names them (proxies)."
+            " members and of others, and the chances of these tests are of that; a model that knows"
+            " less passes oftener. Codes that tell a class leave the prompt where the class names"
+            " them (proxies)."
         )
     if plan.spare_difference is not None:
         console.print(

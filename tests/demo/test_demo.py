@@ -115,7 +115,7 @@ def test_the_overtrained_model_in_another_format_is_neither_failed_nor_passed(
         },
         "membership": {"params": {"score": "loss"}},
     }
-    policy = auditing.write_policy(folder / "asked.yaml", asked)
+    policy = auditing.write_policy(folder / "asked.yaml", asked, sampling={"patients": 200})
     found = auditing.audit(policy, path, folder / "run")
     assert found.code == ExitCode.INCONCLUSIVE
     assert {(cell["verdict"], cell["reason"]) for cell in found.cells.values()} == {

@@ -12,6 +12,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Callable
+from functools import partial
 from html import unescape
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,14 @@ REPORTS: dict[str, Callable[[], Report]] = {
     "every verdict": build.every_verdict_report,
     "shared": lambda: build.shared(build.every_verdict_report()),
 }
+
+
+def page_of(make: Callable[[], Report]) -> str:
+    return render_html(make())
+
+
 PAGES: dict[str, Callable[[], str]] = {
-    **{name: lambda make=make: render_html(make()) for name, make in REPORTS.items()},
+    **{name: partial(page_of, make) for name, make in REPORTS.items()},
     "annex": lambda: render_annex_html(build.shared(build.failing_report()), name="edpb"),
 }
 

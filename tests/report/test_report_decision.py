@@ -185,3 +185,13 @@ def test_a_policy_that_only_shows_still_asks_for_its_prerequisites() -> None:
     assert unmet
     assert not decides_nothing(shows)
     assert headline(shows).startswith("Release is blocked")
+
+
+@pytest.mark.parametrize("marked", [True, False])
+def test_the_ladder_explains_no_marks_that_it_does_not_have(marked: bool) -> None:
+    report = build.failing_report()
+    if not marked:
+        none = {"members": None, "nonmembers": None}
+        cells = [cell.model_copy(update=none) for cell in report.cells]
+        report = report.model_copy(update={"cells": cells})
+    assert ("nonmembers</span>, where they may be shown" in render_html(report)) == marked

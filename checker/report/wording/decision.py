@@ -154,6 +154,11 @@ def reasons_title(report: Report) -> str:
     return "How bad it is" if failed else "What is not known"
 
 
+def shows_splits(report: Report) -> bool:
+    """Whether the ladder may have marks of members or nonmembers, which it then has to explain."""
+    return any(cell.members or cell.nonmembers for cell in report.cells)
+
+
 def least_words(tests: Sequence[DecidingTest]) -> str | None:
     """Return how to read failures without numbers; None where none are shown."""
     failed = [one.cell for one in tests if one.cell.verdict == "fail"]
