@@ -18,6 +18,7 @@ from checker.planning.cells import expected_in, metric_of, spread_in
 from checker.planning.model import CheckPower, ReleaseChance
 from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.planning.power import prompts_too_long
+from checker.planning.reference_patients import SPARE_PATIENTS, spare_needed, third_of
 from checker.planning.release import blocks
 from checker.planning.remedies import remedy, undecided
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
@@ -51,6 +52,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
             f" nonmembers; with those drawn for a class, {drawn.asked_members:,} and"
             f" {drawn.asked_nonmembers:,} are asked (parameters.sampling.patients: all asks all)."
         )
+    _print_taught(plan, console)
     _print_near_duplicates(plan, console)
     _print_cells(plan, console)
     _print_classes(plan, console)
@@ -62,6 +64,23 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     _print_varying(plan, console)
     _print_remedies(plan, console)
     _print_release(plan, console)
+
+
+def _print_taught(plan: AuditPlan, console: Console) -> None:
+    """Print how many patients teach the reference model of a learned membership score."""
+    job = plan.job("reference-training")
+    if job is None:
+        return
+    by_spare = job.inputs["patients"] == SPARE_PATIENTS
+    spare = plan.data.spare if plan.data.drawn is None else plan.data.drawn.spare
+    who = f"{spare:,} spare patients" if by_spare else "a third of the nonmembers"
+    line = f"The reference model of a learned membership score is taught by {who}"
+    if not by_spare:
+        outside = plan.data.lot[1]
+        line += f", {third_of(outside):,} of {outside:,}, who are not judged by it"
+        if spare:
+            line += f": spare patients do so from {spare_needed(outside):,} on"
+    console.print(f"{line}.")
 
 
 def _print_near_duplicates(plan: AuditPlan, console: Console) -> None:
@@ -330,8 +349,8 @@ def _print_expected(plan: AuditPlan, console: Console) -> None:
         )
     if plan.spare_difference is not None:
         console.print(
-            "Even a model without memory is expected to tell nonmembers from spare patients"
-            f" (data.spare). {told(plan.spare_difference.found)}"
+            "Spare patients (data.spare) are of another kind than nonmembers, or were chosen:"
+            f" nothing that rests on nonmembers can pass. {told(plan.spare_difference)}"
         )
 
 

@@ -148,7 +148,7 @@ def print_needed(needed: list[CellNeed], console: Console) -> None:
             "Judged are those who teach a learned score nothing: two thirds of the members,"
         )
         console.print(
-            "and of the nonmembers four ninths, or two thirds where there are spare patients."
+            "and of the nonmembers four ninths, or two thirds where spare patients teach."
         )
     console.print(table)
 

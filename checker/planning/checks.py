@@ -20,7 +20,7 @@ from checker.attacks.api import load_attack
 from checker.planning.cells import base_rate_cells, metric_of, spread_in
 from checker.planning.learned_splits import compares_splits, learned_splits
 from checker.planning.model import AuditPlan, Cell, CheckPower, Job, PromptGap
-from checker.planning.nonmembers import COMPARED, SPARE
+from checker.planning.nonmembers import SPARE
 from checker.planning.overlap import SAME_CODES_ALLOWED
 from checker.policy.prerequisites import prerequisite_findings
 from checker.records.prompt_format import FORMAT_PATIENTS_NEEDED
@@ -254,19 +254,14 @@ def _nonmembers(plan: AuditPlan, cells: int) -> Iterator[CheckPower]:
     )
     if plan.target.document.spec.data.spare_splits:
         compared, differ = plan.job(SPARE) is not None, plan.spare_difference
-        if differ is not None:
-            # a model sees what tables see, and more
-            proof = scipy.stats.norm.isf(false_alarms.NONMEMBERS / (2 * len(COMPARED)))
-            chance = float(scipy.stats.norm.sf(differ.deviations - proof))
-        else:
-            chance = 1 - false_alarms.NONMEMBERS if compared else 0.0
+        known = not compared or differ is not None  # then it stops whatever the model's scores say
         yield CheckPower(
             name="nonmembers-spare",
             reason=reason if differ is None else "spare-not-comparable",
             title="to the model, nonmembers look like spare patients",
-            chance=chance,
+            chance=0.0 if known else 1 - false_alarms.NONMEMBERS,
             cells=cells,
-            is_floor=compared and differ is None,
+            is_floor=not known,
         )
 
 

@@ -33,7 +33,7 @@ from checker.planning.needs import (
 )
 from checker.planning.overlap import ComparedCohort
 from checker.planning.protocol import DrawnFrom, PlannedCell, planning_of
-from checker.planning.reference_patients import SPARE_NEEDED
+from checker.planning.reference_patients import spare_needed
 from checker.planning.workload import PromptRecipe
 from checker.policy.documents import AuditTarget, PolicySpec
 from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
@@ -156,6 +156,8 @@ def _demands(
     assignment = target.spec.data.assignment
     by_need = spec.parameters.sampling.patients == "auto"
     power = power_wanted(spec, cells)
+    # enough for all of them are enough for those who are drawn
+    has_spare = len(compared.spare) >= spare_needed(len(compared.nonmembers))
     least = FEWEST_OF_ALL if by_need else patients_of_each(spec)
     taken = [least]
     if by_need and assignment != "random" and any(c.metric.rests_on_split for c in cells):
@@ -173,9 +175,7 @@ def _demands(
         name = cell.control.attribute_class
         if name is not None and ranks[name].is_absent:
             continue
-        drawn = planning_of(cell.attack).drawn_from(
-            cell.params, cell.metric, has_spare=len(compared.spare) >= SPARE_NEEDED
-        )
+        drawn = planning_of(cell.attack).drawn_from(cell.params, cell.metric, has_spare=has_spare)
         decides = is_deciding(spec, cell)
         if not (decides or cell.piece.name == "all"):
             continue  # what is only reported of a subgroup is told of those who were drawn anyway

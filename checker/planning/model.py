@@ -432,19 +432,6 @@ class ExpectedRate(JsonModel):
     spread: float
 
 
-class SpareDifference(JsonModel):
-    """How tables of tokens tell nonmembers from spare patients, where that is beyond chance.
-
-    `auroc` is that of the table which tells them best, above 0.5 where it finds nonmembers
-    likelier, and `deviations` its distance from 0.5 in standard deviations of chance. `found` is in
-    words what tells them.
-    """
-
-    auroc: float
-    deviations: float
-    found: str
-
-
 class AuditPlan(JsonModel):
     """Everything that will be run and judged.
 
@@ -455,7 +442,7 @@ class AuditPlan(JsonModel):
     `nonmember_jobs` are digests of the jobs that look for nonmembers in the model, which cells may
     share. `prompt_gaps` are known, by the cell's id, where somebody asked what prompts promise
     before the audit (`phigate plan`); the plan of a run has none, and the judge asks the evidence.
-    So is `spare_difference`, where spare patients differ from nonmembers without any model, and
+    So is `spare_difference`, how spare patients differ from nonmembers without any model, and
     `expected_rates`, by the cell's id, of which the power of cells is taken where it is less.
     """
 
@@ -472,7 +459,7 @@ class AuditPlan(JsonModel):
     nonmember_jobs: list[str] = Field(default_factory=list)
     depth: Depth = Depth()
     prompt_gaps: dict[str, PromptGap] = Field(default_factory=dict)
-    spare_difference: SpareDifference | None = None
+    spare_difference: str | None = None
     expected_rates: dict[str, ExpectedRate] = Field(default_factory=dict)
     cost: Cost
     seed: int = Field(ge=0)

@@ -18,6 +18,7 @@ from checker.planning.builder import PlanBuilder
 from checker.planning.extraction import ExtractionSettings, extraction_jobs, told_tokens
 from checker.planning.reference_patients import SPARE_PATIENTS
 from checker.planning.workload import scored_tokens
+from checker.stats import false_alarms
 
 WINDOW: Final = 12
 """Tokens of a window; fewer where half of the nonmembers have none of so many."""
@@ -37,6 +38,10 @@ COMPARED: Final = {
     f"Min-K%++ ({MIN_K:g} %)": score_column("min-k++", MIN_K),
 }
 """These scores, by the column of "scores" and of "spare-scores" that holds each."""
+
+SPARE_LEVEL: Final = false_alarms.NONMEMBERS / 2
+"""Sound audits in which the model's scores, and in which tables, may tell spare patients from
+nonmembers: either stops a pass, so that both share what the check may cost."""
 
 
 def extraction_settings(length: int) -> ExtractionSettings:

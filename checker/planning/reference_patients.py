@@ -1,8 +1,9 @@
 """Who teaches the checker's own reference model, and who is therefore not judged.
 
 A small language model that never saw a member says how easy a record is for anybody. It is trained
-on patients who are neither members nor judged: spare patients where the target has enough of them,
-else a third of the nonmembers, drawn by lot (`checker.planning.lots`).
+on patients who are neither members nor judged: a third of the nonmembers, drawn by lot
+(`checker.planning.lots`), or spare patients where the target has as many. Fewer would teach it less
+than nobody's declaring any, and whoever chooses a few can choose such as teach it little.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ import pyarrow as pa
 from numpy.typing import NDArray
 
 from checker.planning.builder import PlanBuilder
-from checker.planning.lots import lot
+from checker.planning.lots import SHARE, lot
 from checker.records.tokenization import TokenizedRecords
 
 VALIDATION_SHARE = 0.1
 """Of the reference's patients, who only decide when its training ends."""
 
 SPARE_NEEDED = 50
-"""Fewer spare patients teach nothing; then nonmembers do."""
+"""Fewer spare patients teach nothing, however few the nonmembers are; then these do."""
 
 SPARE_PATIENTS = "spare, but for who is judged"
 """Who spare patients are, as jobs say it: none who nearly equals a member or a nonmember."""
@@ -62,9 +63,23 @@ class ReferencePatients:
     known: NDArray[np.int32]
 
 
+def third_of(nonmembers: int) -> int:
+    """Return how many of so many nonmembers teach the reference where spare patients don't."""
+    return int(nonmembers * SHARE)
+
+
+def spare_needed(nonmembers: int) -> int:
+    """Return how many spare patients teach it in the place of so many nonmembers' third.
+
+    >>> spare_needed(600), spare_needed(90)
+    (200, 50)
+    """
+    return max(SPARE_NEEDED, third_of(nonmembers))
+
+
 def teaches_spare(builder: PlanBuilder) -> bool:
     """Whether spare patients teach the reference, so that all nonmembers are judged."""
-    return len(builder.spare) >= SPARE_NEEDED
+    return len(builder.spare) >= spare_needed(len(builder.nonmembers))
 
 
 def held_back(builder: PlanBuilder) -> NDArray[np.bool_]:

@@ -27,7 +27,7 @@ from checker.planning.learned_splits import compares_splits
 from checker.planning.model import AuditPlan, Cell
 from checker.planning.needs import alike_needed
 from checker.planning.power import prompts_too_long
-from checker.planning.reference_patients import SPARE_NEEDED
+from checker.planning.reference_patients import spare_needed
 from checker.planning.sample_size import LIKELY, least, sample_needed
 from checker.records.prompts import DISTINCT_PROMPTS_NEEDED
 from checker.stats.estimate import ReportedEstimate
@@ -191,13 +191,12 @@ def _more(plan: AuditPlan, cell: Cell, goal: int) -> Remedy | None:
             nonmembers=everybody.nonmembers,
             chance=chance,
         )
-    if compares_splits(cell) and not plan.data.spare and not short[0]:
-        # a third of the nonmembers teaches the reference unless spare patients do
+    needed = spare_needed(plan.data.lot[1])
+    if compares_splits(cell) and plan.data.spare < needed and not short[0]:
+        # a third of the nonmembers teaches the reference unless as many spare patients do
         judged = sample.nonmembers * 3 // 2
         if judged >= goal:
-            # as many as teach it now, or the attack would be weaker
-            taught = max(SPARE_NEEDED, judged - sample.nonmembers)
-            return Remedy(kind="spare", members=taught, nonmembers=judged, chance=chance)
+            return Remedy(kind="spare", members=needed, nonmembers=judged, chance=chance)
     growth = max(
         goal / count if count else math.inf
         for count, lacking in zip((sample.members, sample.nonmembers), short, strict=True)

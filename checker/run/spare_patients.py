@@ -1,9 +1,10 @@
 """Spare patients and nonmembers, as tables of tokens find them, without any model (METHODS §3).
 
 A model scores a record by how common its tokens are before anything else. So where tables of the
-members' tokens already tell nonmembers from spare patients, a model that does so too has shown
-nothing of itself. `phigate plan` looks before a model is asked, for other spare patients have to be
-named then; the plan of a run does not, since no verdict hangs on it.
+members' tokens already tell nonmembers from spare patients, a model's scores of both show nothing,
+and the judge lets nothing pass that rests on nonmembers. `phigate plan` looks before a model is
+asked, for other spare patients have to be named then; the plan of a run does not, since the judge
+has the evidence.
 """
 
 from __future__ import annotations

@@ -2,7 +2,9 @@
 
 A model that was trained on both splits has no excess at all, however much it remembers (METHODS §3,
 *Nonmembers unknown to the model*). Two things tell: pieces of nonmembers' records come out of it
-word for word, and where spare patients are declared, its scores tell nonmembers from them.
+word for word, and where spare patients are declared, its scores tell nonmembers from them. Spare
+patients whom tables of tokens tell from nonmembers show nothing, whatever the model's scores say:
+who knows the scores can pick spare patients for whom these agree.
 """
 
 from __future__ import annotations
@@ -15,18 +17,19 @@ from typing import Final
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu
+from scipy.stats import mannwhitneyu, rankdata
 
 from checker import stats
 from checker.kinds import TABLES
 from checker.planning.cells import metric_of
 from checker.planning.extraction import KIND
-from checker.planning.model import AuditPlan, Job, SpareDifference
+from checker.planning.model import AuditPlan, Job
 from checker.planning.nonmembers import (
     CHANCE,
     COMPARED,
     QUERIES,
     SPARE,
+    SPARE_LEVEL,
     SPARE_TABLES,
     WINDOW,
     extraction_settings,
@@ -50,7 +53,11 @@ and still be said to see the same."""
 PROVEN: Final = 1 - false_alarms.NONMEMBERS
 """Confidence of the bound that proves it."""
 
+PLACE: Final = "place"
+SPREAD: Final = "spread"
+
 Scores = NDArray[np.float64]
+_Sides = tuple[Scores, Scores]
 
 
 def nonmember_checks(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> list[AdmissibilityCheck]:
@@ -146,99 +153,138 @@ def _unlike_spare(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissib
             " log-probabilities or the audit was not run to its end."
         )
         return AdmissibilityCheck(SPARE, title, None, text)
-    names = (job.digest, *(one.digest for one in scored))
+    beside = plan.job(SPARE_TABLES)
+    tables = None if beside is None else evidence.get(beside.digest)
+    without = None if tables is None else _sides(tables)
+    if beside is None or without is None:
+        text = "Not decided: nobody looked whether spare patients differ from nonmembers anyway."
+        return AdmissibilityCheck(SPARE, title, None, text)
+    names = (job.digest, *(one.digest for one in scored), beside.digest)
     spare = evidence[job.digest]
-    tables = [evidence[one.digest] for one in scored]
-    compared: dict[str, tuple[Scores, Scores]] = {}
+    judged = [evidence[one.digest] for one in scored]
+    compared: dict[str, _Sides] = {}
     for name, column in COMPARED.items():
-        if all(column in table.column_names for table in (spare, *tables)):
-            compared[name] = _outside(tables, column), spare[column].to_numpy().astype(np.float64)
+        if all(column in table.column_names for table in (spare, *judged)):
+            compared[name] = _outside(judged, column), spare[column].to_numpy().astype(np.float64)
     if not compared or not all(len(side) for pair in compared.values() for side in pair):
         text = "Not decided: nonmembers or spare patients have no scores to compare."
         return AdmissibilityCheck(SPARE, title, None, text, evidence=names)
-    told = _clearest(compared)
+    told, differ = _clearest(compared), _clearest(without)
     found = (
         f"{told.nonmembers} nonmembers and {told.others} spare patients are told apart by the"
-        f" model's {told.name} with AUROC {told.auroc:.3f} (p = {told.p:.2g}, two-sided)"
+        f" model's {told.name} with {told.measure} (p = {told.p:.2g}, two-sided)"
     )
+    correction = f"correction for {2 * len(compared)} tests"
     if not told.proven:
-        text = f"{found}, which is no proof after correction for {len(compared)} scores."
-        return AdmissibilityCheck(SPARE, title, True, text, limit=0.5, evidence=names)
-    found = f"{found}, also after correction for {len(compared)} scores."
-    beside = plan.job(SPARE_TABLES)
-    unlike = None if beside is None else evidence.get(beside.digest)
-    differ = None if unlike is None else spare_difference(unlike)
-    if beside is not None and differ is not None and (differ.auroc > 0.5) == (told.auroc > 0.5):
-        names = (*names, beside.digest)
-        found = f"{found} {differ.found}"
-        if abs(told.auroc - 0.5) <= _most_excused(differ):
-            text = (
-                f"{found} So they are other kinds of patients, and nobody can say what the model"
-                " knows of them."
-            )
-            return AdmissibilityCheck(UNLIKE, title, False, text, limit=0.5, evidence=names)
-        found = f"{found} That is less than the model tells."
-    which = (
-        "Nonmembers look more like patients that it was trained on"
-        if told.auroc > 0.5
-        else "Spare patients look more like patients that it was trained on"
-    )
-    return AdmissibilityCheck(SPARE, title, False, f"{found} {which}.", limit=0.5, evidence=names)
+        found = f"{found}, which is no proof after {correction}."
+    else:
+        found = f"{found}, also after {correction}."
+        if not differ.proven:
+            text = f"{found} {_which(told)}"
+            return AdmissibilityCheck(SPARE, title, False, text, limit=0.5, evidence=names)
+        like = _clearest(without, by=told.by)
+        if told.by == PLACE and not _excused(told, like):
+            less = like.proven and _same_side(told, like)
+            than = "That is less than the model tells." if less else "The model tells otherwise."
+            text = f"{found} {differ.words} {than} {_which(told)}"
+            return AdmissibilityCheck(SPARE, title, False, text, limit=0.5, evidence=names)
+    if differ.proven:
+        text = (
+            f"{found} {differ.words} So they are other kinds of patients, or were chosen, and"
+            " nobody can say what the model knows of them."
+        )
+        return AdmissibilityCheck(UNLIKE, title, False, text, limit=0.5, evidence=names)
+    return AdmissibilityCheck(SPARE, title, True, found, limit=0.5, evidence=names)
 
 
-def _most_excused(differ: SpareDifference) -> float:
-    """Return how far from 0.5 a model's AUROC may lie by what tables find; the rest is memory."""
-    distance = abs(differ.auroc - 0.5)
-    return distance * (1 + EXCUSED_ERRORS / differ.deviations)
+def _which(told: _Apart) -> str:
+    """Return what a model says by telling what tables don't."""
+    if told.by == SPREAD:
+        return "It was trained on some of them, or spare patients were chosen by its scores."
+    who = "Nonmembers" if told.auroc > 0.5 else "Spare patients"
+    return f"{who} look more like patients that it was trained on."
 
 
-def spare_difference(table: pa.Table) -> SpareDifference | None:
+def _excused(told: _Apart, like: _Apart) -> bool:
+    """Whether a model tells no more than tables do, and on the same side; the rest is memory."""
+    most = abs(like.auroc - 0.5) + EXCUSED_ERRORS * like.error
+    return _same_side(told, like) and abs(told.auroc - 0.5) <= most
+
+
+def _same_side(told: _Apart, like: _Apart) -> bool:
+    return (like.auroc > 0.5) == (told.auroc > 0.5)
+
+
+def spare_difference(table: pa.Table) -> str | None:
     """Return how tables of tokens tell nonmembers from spare patients; None where it may be chance.
 
     Args:
         table: of the kind "spare-tables".
     """
+    sides = _sides(table)
+    told = None if sides is None else _clearest(sides)
+    return told.words if told is not None and told.proven else None
+
+
+def _sides(table: pa.Table) -> dict[str, _Sides] | None:
+    """Return what tables say of nonmembers and of spare patients; None where there are none."""
     spare = table["spare"].to_numpy(zero_copy_only=False).astype(np.bool_)
     if spare.all() or not spare.any():
         return None
     scores = {
         words: table[column].to_numpy().astype(np.float64) for column, words in TABLES.items()
     }
-    told = _clearest({words: (score[~spare], score[spare]) for words, score in scores.items()})
-    if not told.proven:
-        return None
-    spread = math.sqrt((told.nonmembers + told.others + 1) / (12 * told.nonmembers * told.others))
-    return SpareDifference(
-        auroc=told.auroc,
-        deviations=abs(told.auroc - 0.5) / spread,
-        found=(
-            f"Without any model, {told.name} in the members' records tells them apart too (AUROC"
-            f" {told.auroc:.3f}, p = {told.p:.2g})."
-        ),
-    )
+    return {words: (score[~spare], score[spare]) for words, score in scores.items()}
 
 
 @dataclass(frozen=True, slots=True)
 class _Apart:
-    """The score that tells nonmembers from others best, and whether that is proved."""
+    """The score that tells nonmembers from others best, and whether that is proved.
+
+    `by` is whether one side lies higher, or farther from the middle of both, which the AUROC is of.
+    """
 
     name: str
+    by: str
     auroc: float
     p: float
     proven: bool
     nonmembers: int
     others: int
 
+    @property
+    def measure(self) -> str:
+        of = " of the distance from the middle" if self.by == SPREAD else ""
+        return f"AUROC {self.auroc:.3f}{of}"
 
-def _clearest(compared: Mapping[str, tuple[Scores, Scores]]) -> _Apart:
-    p_values = {name: float(told_apart(*pair)) for name, pair in compared.items()}
-    proven = stats.holm(list(p_values.values()), alpha=false_alarms.NONMEMBERS)
-    clearest = min(p_values, key=lambda name: p_values[name])
-    inside, outside = compared[clearest]
+    @property
+    def words(self) -> str:
+        return (
+            f"Without any model, {self.name} in the members' records tells nonmembers from spare"
+            f" patients ({self.measure}, p = {self.p:.2g})."
+        )
+
+    @property
+    def error(self) -> float:
+        """Standard deviation of the AUROC where nothing differs."""
+        return math.sqrt((self.nonmembers + self.others + 1) / (12 * self.nonmembers * self.others))
+
+
+def _clearest(compared: Mapping[str, _Sides], *, by: str | None = None) -> _Apart:
+    """Return what tells two groups apart best, by all tests or by those of one kind."""
+    tests = {
+        (name, kind): sides
+        for name, pair in compared.items()
+        for kind, sides in _tested(*pair).items()
+        if by in (None, kind)
+    }
+    p_values = {test: float(mannwhitneyu(*sides).pvalue) for test, sides in tests.items()}
+    proven = stats.holm(list(p_values.values()), alpha=SPARE_LEVEL)
+    clearest = min(p_values, key=lambda test: p_values[test])
+    inside, outside = tests[clearest]
     auroc = float(mannwhitneyu(inside, outside).statistic / (len(inside) * len(outside)))
-    return _Apart(
-        clearest, auroc, p_values[clearest], bool(proven.any()), len(inside), len(outside)
-    )
+    p, n, m = p_values[clearest], len(inside), len(outside)
+    return _Apart(*clearest, auroc, p, bool(proven.any()), nonmembers=n, others=m)
 
 
 def _outside(tables: list[pa.Table], column: str) -> Scores:
@@ -251,18 +297,31 @@ def _outside(tables: list[pa.Table], column: str) -> Scores:
     return found
 
 
+def _tested(nonmembers: Scores, spare: Scores) -> dict[str, _Sides]:
+    """Return what is ranked: scores, and how far their ranks lie from the middle, [..., n or m]."""
+    ranks = rankdata(np.concatenate([nonmembers, spare], axis=-1), axis=-1)
+    far = np.abs(ranks - (ranks.shape[-1] + 1) / 2)
+    n = nonmembers.shape[-1]
+    return {PLACE: (nonmembers, spare), SPREAD: (far[..., :n], far[..., n:])}
+
+
 def told_apart(nonmembers: Scores, spare: Scores) -> Scores:
-    """Return the p, counting both sides, with which one ranking tells two groups apart.
+    """Return the p, counting both sides, with which ranks tell two groups apart.
+
+    Who picks half of the spare patients among the likeliest and half among the least likely leaves
+    ranks as they were on average, and not their distances from the middle.
 
     Args:
         nonmembers: [..., n] of one score, or of many.
         spare: [..., m] of the same.
 
     Returns:
-        [...] in (0, 1], exact where one group is small and nothing is tied.
+        [..., 2] in (0, 1], by place and by spread.
 
     Reference:
-        Mann & Whitney 1947, Ann. Math. Stat. 18:50.
+        Mann & Whitney 1947, Ann. Math. Stat. 18:50; Ansari & Bradley 1960, Ann. Math. Stat.
+        31:1174.
     """
-    found: Scores = mannwhitneyu(nonmembers, spare, axis=-1).pvalue
+    tested = _tested(nonmembers, spare).values()
+    found: Scores = np.stack([mannwhitneyu(*sides, axis=-1).pvalue for sides in tested], axis=-1)
     return found

@@ -49,7 +49,7 @@ def check_figures(run: Run) -> Iterator[Statement]:
         *_entries(run),
         *_split_sizes(run.plan, evidence),
         *_near_duplicates(run.plan, evidence),
-        *_spare(run.plan, evidence),
+        *_spare(run.plan, evidence.of),
         *strange_samples(run.plan, evidence.of),
         *strange_depths(run.plan, evidence.of),
         *strange_patients(run.plan, evidence.of),
@@ -186,19 +186,25 @@ _SIZES: dict[str, Callable[[pa.Table, str], list[int]]] = {
 """Kinds of jobs whose evidence counts everybody."""
 
 
-def _spare(plan: AuditPlan, evidence: _Evidence) -> Iterator[str]:
-    """Yield that there are fewer spare patients than were scored; of some there is no score."""
-    job = plan.job(SPARE)
-    table = None if job is None else evidence.of(job.digest)
+def _spare(plan: AuditPlan, of: Callable[[str], pa.Table | None]) -> Iterator[str]:
+    """Yield that spare patients are not as many as they are elsewhere; of some there is no score.
+
+    In tables stand those whom the model scored: with fewer these would find nothing.
+    """
+    job, tables = plan.job(SPARE), plan.job(SPARE_TABLES)
+    table = None if job is None else of(job.digest)
+    beside = None if tables is None else of(tables.digest)
     if table is not None and table.num_rows > plan.data.spare:
         yield f"says {plan.data.spare} spare patients, and {table.num_rows} were scored"
-    job = plan.job(SPARE_TABLES)
-    table = None if job is None else evidence.of(job.digest)
-    if table is not None:
-        told = int(booleans(table, "spare").sum())
-        most = plan.data.spare, plan.data.lot[1]
-        if told > most[0] or table.num_rows - told > most[1]:
-            yield (
-                f"says {most[0]} spare patients and {most[1]} nonmembers, and {told} and"
-                f" {table.num_rows - told} stand in tables"
-            )
+    of_model = [one for one in plan.jobs_of("scores") if one.runs_on == "target"]
+    scores = [found for one in of_model if (found := of(one.digest)) is not None]
+    if table is None or beside is None or len(scores) != len(of_model):
+        return
+    scored = table.num_rows, sum(int((~booleans(one, "member")).sum()) for one in scores)
+    told = int(booleans(beside, "spare").sum())
+    found = told, beside.num_rows - told
+    if found != scored:
+        yield (
+            f"of {scored[0]} spare patients and {scored[1]} nonmembers who were scored, {found[0]}"
+            f" and {found[1]} stand in tables"
+        )

@@ -15,6 +15,7 @@ from report_cases import PAPER
 from checker.attacks.families import Sample
 from checker.planning import AuditPlan, Cell
 from checker.planning.cells import metric_of, planned_power
+from checker.planning.reference_patients import spare_needed
 from checker.planning.remedies import CHEAPEST, Remedy, remedy, undecided
 from checker.planning.sample_size import LIKELY
 from checker.plugins import BUILT_IN, load_plugin
@@ -143,6 +144,7 @@ def test_spare_patients_are_asked_for_where_they_free_enough_nonmembers(folder: 
         kinds[limit] = found.kind
         if found.kind == "spare":
             assert found.nonmembers == cell.sample.nonmembers * 3 // 2
+            assert found.members == spare_needed(plan.data.nonmembers) > 50
             assert "data.spare" in remedy_words(found, who=WHO)
     assert kinds == {0.58: "spare", 0.55: "patients"}
 

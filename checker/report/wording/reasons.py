@@ -157,9 +157,9 @@ REASONS = {
     ),
     "spare-not-comparable": Reason(
         "spare patients are unlike the nonmembers",
-        "The model scores spare patients unlike the nonmembers, and so does a table of tokens that"
-        " knows no model: they are other kinds of patients, of another time or place or chosen by"
-        " another rule, and it cannot be shown that the model does not know the nonmembers.",
+        "A table of tokens, which knows no model, tells spare patients from nonmembers: they are"
+        " other kinds of patients, of another time or place or chosen by another rule, and it"
+        " cannot be shown that the model does not know the nonmembers, whatever its scores say.",
         "Name spare patients who were set apart as the nonmembers were, by the same lot: without"
         " comparable ones nothing shows that the model does not know the nonmembers.",
     ),
