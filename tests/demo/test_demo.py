@@ -26,9 +26,9 @@ from checker.policy import load_policy
 
 @pytest.fixture(scope="module")
 def demo(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The demonstration's folder, made once of fewer patients; who changes it works on a copy."""
+    """The demonstration's folder as it is shipped, made once; who changes it works on a copy."""
     folder = tmp_path_factory.mktemp("demonstration") / "demo"
-    code, said = auditing.phigate("demo", "--out", folder, "--patients", 1000)
+    code, said = auditing.phigate("demo", "--out", folder)
     assert code == 0, said
     return folder
 
