@@ -792,17 +792,25 @@ class Server:
                 found.append(error)
             self.tasks.put((lambda: None, read_whole))
 
-        threading.Thread(target=reading, daemon=True).start()
-        while not read_whole.is_set():
-            item = self.tasks.get()
-            if item is None:
-                self.tasks.put(None)  # `work` ends by it
-                raise CannotAnswer("the server was closed")
-            task, done = item
-            try:
-                task()
-            finally:
-                done.set()
+        thread = threading.Thread(target=reading, daemon=True)
+        thread.start()
+        is_closed = False
+        try:
+            while not read_whole.is_set():
+                item = self.tasks.get()
+                if item is None:
+                    is_closed = True
+                    continue
+                task, done = item
+                try:
+                    task()
+                finally:
+                    done.set()
+        finally:
+            thread.join()  # what it reads ends with the call, and nobody may read behind that
+        if is_closed:
+            self.tasks.put(None)  # `work` ends by it
+            raise CannotAnswer("the server was closed")
         if isinstance(found[0], BaseException):
             raise found[0]
         return found[0]
