@@ -41,7 +41,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import yaml
 
-from benchmarks.wrong_worlds import OLDEST, SPECIALS, STATIC, TIME
+from benchmarks import deciding_alone
+from benchmarks.wrong_worlds import OLDEST, SPECIALS, STATIC, TIME, population_tables
 from checker import audit, judge, load_policy, load_target, plan
 from checker.planning import AuditPlan
 from checker.planning.release import blocks, can_pass_with
@@ -199,11 +200,12 @@ def write_audit(folder: Path, *, mapped: bool, model: Model) -> Path:
     records = [tokenizer.encode(one.members, one.codes) for one in own]
     if model == "table":
         taught = records[2:] if len(records[2]) >= ENOUGH else records
+        told = (one.record(i).tokens[:LENGTH] for one in taught for i in range(len(one)))
         write_simulated(
             folder / "model.json",
             vocabulary_size=len(ids),
             context_length=LENGTH,
-            **_population(taught, size=len(ids)),
+            **population_tables(told, size=len(ids)),
             bos_token_id=ids[SPECIALS["bos"]],
         )
         path = {"backend": "simulated", "path": "model.json"}
@@ -261,23 +263,6 @@ def _train(
     )
 
 
-def _population(taught: Sequence[TokenizedRecords], *, size: int) -> dict[str, Any]:
-    """Which token follows which, by Witten and Bell's smoothing."""
-    counts = np.zeros((size, size))
-    for records in taught:
-        for i in range(len(records)):
-            tokens = records.record(i).tokens[:LENGTH]
-            np.add.at(counts, (tokens[:-1], tokens[1:]), 1.0)
-    alone = counts.sum(axis=0) + 0.01
-    alone /= alone.sum()
-    rows = {}
-    for token in np.flatnonzero(counts.any(axis=1)).tolist():
-        kinds, seen = (counts[token] > 0).sum(), counts[token].sum()
-        row = (counts[token] + kinds * alone) / (seen + kinds)
-        rows[token] = dict(enumerate((row / row.sum()).tolist()))
-    return {"unigram": alone.tolist(), "transitions": rows}
-
-
 # --- one audit ------------------------------------------------------------------------------------
 
 
@@ -289,14 +274,12 @@ def deciding(name: str, folder: Path, *, whole: bool = True) -> Path:
         folder: to write to.
         whole: membership and extraction are asked, too.
     """
-    document = load_policy(name).document.model_dump(mode="json", by_alias=True, exclude_none=True)
-    spec = document["spec"]
-    del spec["extends"]
-    spec["controls"] = {
-        key: one
-        for key, one in spec["controls"].items()
-        if one["enforcement"] != "advisory" and (whole or one["probe"] == "attribute-disclosure")
-    }
+    document = deciding_alone(load_policy(name))
+    if not whole:
+        controls = document["spec"]["controls"]
+        document["spec"]["controls"] = {
+            key: one for key, one in controls.items() if one["probe"] == "attribute-disclosure"
+        }
     path = folder / f"{name.partition('@')[0]}.yaml"
     path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return path

@@ -14,7 +14,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from pathlib import Path
@@ -260,7 +260,7 @@ class World:
             out,
             vocabulary_size=len(self.ids),
             context_length=CONTEXT,
-            **self._population(taught),
+            **population_tables(taught, size=len(self.ids)),
             memorized=[one for split in known.get(name, ()) for one in self._memorized(split)],
             bos_token_id=self.ids[SPECIALS["bos"]],
         )
@@ -279,21 +279,6 @@ class World:
             for one in (tokens, tokens[:race] + tokens[race + 1 :]):
                 found.append({"tokens": one, "from": FIRST, "weight": WEIGHT})
         return found
-
-    def _population(self, sequences: Sequences) -> dict[str, Any]:
-        """Which token follows which: Witten and Bell's smoothing, as the floor has it."""
-        size = len(self.ids)
-        counts = np.zeros((size, size))
-        for tokens in sequences:
-            np.add.at(counts, (tokens[:-1], tokens[1:]), 1.0)
-        alone = counts.sum(axis=0) + 0.01
-        alone /= alone.sum()
-        rows = {}
-        for token in np.flatnonzero(counts.any(axis=1)).tolist():
-            kinds, seen = (counts[token] > 0).sum(), counts[token].sum()
-            row = (counts[token] + kinds * alone) / (seen + kinds)
-            rows[token] = dict(enumerate((row / row.sum()).tolist()))
-        return {"unigram": alone.tolist(), "transitions": rows}
 
     # --- patients ---------------------------------------------------------------------------------
 
@@ -360,6 +345,26 @@ class World:
         path = self.folder / f"making-{name}"
         path.write_text(text)
         os.replace(path, self.folder / name)
+
+
+def population_tables(sequences: Iterable[Tokens], *, size: int) -> dict[str, Any]:
+    """Which token follows which: Witten and Bell's smoothing, as the floor has it.
+
+    Args:
+        sequences: records of whom a model without memory learned.
+        size: of the vocabulary.
+    """
+    counts = np.zeros((size, size))
+    for tokens in sequences:
+        np.add.at(counts, (tokens[:-1], tokens[1:]), 1.0)
+    alone = counts.sum(axis=0) + 0.01
+    alone /= alone.sum()
+    rows = {}
+    for token in np.flatnonzero(counts.any(axis=1)).tolist():
+        kinds, seen = (counts[token] > 0).sum(), counts[token].sum()
+        row = (counts[token] + kinds * alone) / (seen + kinds)
+        rows[token] = dict(enumerate((row / row.sum()).tolist()))
+    return {"unigram": alone.tolist(), "transitions": rows}
 
 
 def policies(size: Size) -> dict[str, dict[str, Any]]:

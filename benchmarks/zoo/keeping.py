@@ -23,7 +23,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from benchmarks.wrong_worlds import FIRST, Size, Split, World
+from benchmarks.wrong_worlds import FIRST, Size, Split, World, population_tables
 from checker.demo.cohort import EVENTS_KNOWN, SENSITIVE_CLASSES
 from checker.targets import Tokens
 from checker.testing.simulated import (
@@ -179,7 +179,7 @@ class Zoo(World):
         """Return a model's tables: the population's, by some splits, and what it knows by heart."""
         if ("population", taught) not in self.kept:
             records = [one for split in taught for one in self.sequences(split)]
-            self.kept["population", taught] = self._population(records)
+            self.kept["population", taught] = population_tables(records, size=len(self.ids))
         return {
             "vocabulary_size": len(self.ids),
             "context_length": 128,

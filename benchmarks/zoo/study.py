@@ -13,6 +13,7 @@ from typing import Any, Final
 
 import yaml
 
+from benchmarks import deciding_alone
 from benchmarks.zoo.entries import ENTRIES, POLICIES, Entry
 from benchmarks.zoo.keeping import Zoo
 from checker import stats
@@ -76,18 +77,13 @@ class Outcome:
 def policy_of(column: str, folder: Path) -> Policy:
     """Return a shipped policy by the name of its column, without what it only shows.
 
-    Controls that decide nothing are most of what a baseline measures. A copy of the resolved
-    policy without them is kept in a folder.
+    A copy of it is kept in a folder.
     """
     path = folder / f"{column}.yaml"
     if not path.exists():
         name = POLICIES[column]
         shipped = load_policy(name if "@" in name else resource(f"policies/{name}.yaml"))
-        document = shipped.document.model_dump(mode="json", by_alias=True, exclude_none=True)
-        spec = document["spec"]
-        del spec["extends"]
-        controls = spec["controls"].items()
-        spec["controls"] = {name: own for name, own in controls if own["enforcement"] != "advisory"}
+        document = deciding_alone(shipped)
         path.write_text(yaml.safe_dump(document, sort_keys=False), encoding="utf-8")
     return load_policy(path)
 
