@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from checker.attacks.families import Power
-from checker.planning.cells import expected_in, planned_power
-from checker.planning.model import AuditPlan, Cell
+from checker.planning.cells import power_in
+from checker.planning.model import AuditPlan
 from checker.planning.release import comparability_of, with_prospects
 from checker.stats import attempt_confidence
 
@@ -28,25 +27,10 @@ def at_attempt(plan: AuditPlan, *, attempt: int) -> AuditPlan:
     confidence = attempt_confidence(plan.confidence, attempt=attempt)
     if confidence == plan.confidence:
         return plan
-    later = plan.model_copy(
-        update={
-            "confidence": confidence,
-            "cells": [
-                cell.model_copy(update={"power": _power(plan, cell, confidence)})
-                for cell in plan.cells
-            ],
-        }
-    )
+    later = plan.model_copy(update={"confidence": confidence})
+    cells = [
+        cell.model_copy(update={"power": power_in(later, cell, cell.sample)})
+        for cell in later.cells
+    ]
+    later = later.model_copy(update={"cells": cells})
     return with_prospects(later.model_copy(update={"comparability": comparability_of(later)}))
-
-
-def _power(plan: AuditPlan, cell: Cell, confidence: float) -> Power:
-    metric, _ = expected_in(plan, cell)
-    return planned_power(
-        metric,
-        cell.limit,
-        cell.sample,
-        sequential=plan.sequential,
-        confidence=confidence,
-        base_rate=cell.power.base_rate or 0.0,  # None where no rate enters
-    )
