@@ -149,7 +149,9 @@ def write_cohort(
         meds.tuning_split: (tuning, round(positives * tuning / members) if members else 0),
     }
     total = members + nonmembers + tuning
-    everybody = list(_distinct_patients(rng, codes, count=total, events=events))
+    drawn = list(_distinct_patients(rng, codes, count=total, events=events))
+    # Splits by lot: the later a patient was drawn, the rarer what is left that resembles nobody.
+    everybody = [drawn[i] for i in rng.permutation(total)]
     # Random numbers: neither a subject's id nor its place may tell the split.
     subjects = rng.permutation(total) + 100_000
     start = 0
@@ -366,7 +368,7 @@ def _write_metadata(
     pq.write_table(meds.CodeMetadataSchema.align(table), folder / meds.code_metadata_filepath)
     description = {
         "dataset_name": "phigate demo: synthetic patients",
-        "dataset_version": "1",
+        "dataset_version": "2",
         "etl_name": "checker.demo.cohort",
         "meds_version": meds.__version__,
         "license": "Apache-2.0; LOINC codes under the licence at loinc.org/license",
