@@ -135,12 +135,12 @@ def compile_plan(
         sample=sampled,
         uses_reference=any("reference" in cell.models for cell in planned),
     )
-    nonmember_jobs = nonmember_checks(builder, (cell.metric for cell in planned))
     builder.curtailed = curtailments(builder, planned)
     builder.watched = watched_classes(builder, planned)
     builder.threshold_tests = threshold_tests(builder, planned)
     spec = policy.document.spec
     cells, alone = _cells(builder, planned, everybody)
+    nonmember_jobs = nonmember_checks(builder, (cell.metric for cell in planned))
     jobs = list(builder.jobs.values())
     plan = AuditPlan(
         policy=policy_snapshot(policy),
