@@ -61,25 +61,34 @@ def score_percents(builder: PlanBuilder, asked: Sequence[float]) -> tuple[float,
     return tuple(sorted({*asked, *([MIN_K] if len(builder.spare) else [])}))
 
 
+def spare_checks(builder: PlanBuilder, metrics: Iterable[Metric]) -> None:
+    """Add what compares nonmembers with spare patients, where a cell rests on nonmembers.
+
+    Args:
+        builder: its subgroups and score percents are complete.
+        metrics: of all cells.
+    """
+    if _is_needed(builder, metrics) and len(builder.spare):
+        builder.scores(members=False)
+        builder.add(builder.job(SPARE, **_spare_scores(builder)))
+        builder.add(builder.job(SPARE_TABLES, **_spare_tables(builder)))
+
+
 def nonmember_checks(builder: PlanBuilder, metrics: Iterable[Metric]) -> list[str]:
     """Add what looks for nonmembers in the model, where a cell rests on their being unknown to it.
 
     A control that asks the same of them has asked already, but for those who teach its reference.
 
     Args:
-        builder: its subgroups and score percents are complete, and the jobs of all cells.
+        builder: has the jobs of all cells.
         metrics: of all cells.
 
     Returns:
         Digests of the jobs that look for pieces of nonmembers' records; none where nothing rests
         on nonmembers, where the target gives no log-probabilities, and where records are too short.
     """
-    if not any(metric.rests_on_split for metric in metrics) or builder.lacks("logprobs"):
+    if not _is_needed(builder, metrics):
         return []
-    if len(builder.spare):
-        builder.scores(members=False)
-        builder.add(builder.job(SPARE, **_spare_scores(builder)))
-        builder.add(builder.job(SPARE_TABLES, **_spare_tables(builder)))
     told = told_tokens(builder, builder.nonmembers)
     length = min(WINDOW, int(np.median(told)) - 1)
     if length < 1:
@@ -92,6 +101,10 @@ def nonmember_checks(builder: PlanBuilder, metrics: Iterable[Metric]) -> list[st
     if held_back(builder).any():
         asked += extraction_jobs(builder, settings, splits=[False], teachers_alone=True)
     return asked
+
+
+def _is_needed(builder: PlanBuilder, metrics: Iterable[Metric]) -> bool:
+    return any(one.rests_on_split for one in metrics) and builder.lacks("logprobs") is None
 
 
 def looks_for_nonmembers(job: Job) -> bool:
