@@ -20,7 +20,11 @@ from checker.attacks.membership_inference.learner import learned_scores
 from checker.attacks.membership_inference.plan import AttackedPatients, ShadowPatients
 from checker.attacks.tables import booleans
 from checker.errors import InsufficientData
-from checker.planning.reference_patients import reference_tensors, training_pieces
+from checker.planning.reference_patients import (
+    learned_lengths,
+    reference_tensors,
+    training_pieces,
+)
 from checker.planning.task import Running, Task
 from checker.targets import Tokens, TokenScores
 
@@ -104,7 +108,8 @@ def membership_shadows(task: Task) -> pa.Table:
     taught: list[Tokens] = []
     is_taught = np.zeros(len(chosen.patients), dtype=np.bool_)
     # members stand before nonmembers in the order; the same share of both is learned from
-    lengths = np.array([_length(task, *chosen.patients[at]) for at in chosen.order])
+    whole = np.array([_length(task, *chosen.patients[at]) for at in chosen.order], dtype=np.int64)
+    lengths = learned_lengths(whole, context=context)
     share = min(1.0, limit / max(1, int(lengths.sum())))
     for who in (True, False):
         own = [at for at in chosen.order if chosen.patients[at][0] == who]
