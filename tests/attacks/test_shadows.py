@@ -195,6 +195,17 @@ def test_shadows_tell_how_hard_a_record_is_and_so_who_was_taught() -> None:
     assert learned > 0.8
 
 
+def test_a_model_that_finds_a_few_absurd_chooses_no_other_pass() -> None:
+    world = World(leak=0.2)
+    said = world.table["classic@loss"].to_numpy().copy()
+    others = world.fitted & ~world.member
+    plain = shadow_features(world.table, world.shadows, others)
+    said[np.flatnonzero(others)[:3]] = -1e6
+    absurd = world.table.set_column(1, "classic@loss", pa.array(said))
+    found = shadow_features(absurd, world.shadows, others)
+    assert np.array_equal(found[1], plain[1])  # what shadows alone say of everybody
+
+
 def test_of_a_model_that_saw_nobody_shadows_tell_nothing() -> None:
     _, learned = told(World(leak=0.0, seed=1))
     assert 0.43 < learned < 0.57

@@ -210,8 +210,9 @@ def shadow_features(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return features of the target beside shadow models, and of these alone: [n, 4] and [n, 2].
 
-    Of each shadow that pass is taken whose loss on patients who did not teach it is nearest to the
-    target's on patients who did not teach that.
+    Of each shadow that pass is taken which says of patients who taught neither it nor the target
+    most nearly what the target says: by the median of the differences, so that a target which
+    finds a few of them absurd does not choose another pass.
 
     Args:
         table: features of n patients.
@@ -229,8 +230,8 @@ def shadow_features(
         known_to_none = others[at] & ~taught
         if not known_to_none.any():
             continue
-        level = said[known_to_none].mean(axis=0)
-        nearest = int(np.abs(level - own[at[known_to_none]].mean()).argmin())
+        beyond = said[known_to_none] - own[at[known_to_none], None]
+        nearest = int(np.abs(np.median(beyond, axis=0)).argmin())
         for who in (True, False):
             chosen = taught == who
             sums[who][at[chosen]] += said[chosen, nearest]
