@@ -128,17 +128,6 @@ class World:
             SpecialIds(ids[SPECIALS["bos"]], ids[SPECIALS["eos"]], ids[SPECIALS["pad"]]),
         )
 
-    def dealt(self, seed: int) -> World:
-        """Return the same patients, dealt out to members and nonmembers by lot.
-
-        The demo's cohort draws its members first, and draws again whoever resembles an earlier
-        patient, so that nonmembers have more codes of their own: 0.2 tokens of a record.
-        """
-        pool = self.members + self.nonmembers
-        lot = [pool[i] for i in np.random.default_rng([seed, 18]).permutation(len(pool))]
-        cut = len(self.members)
-        return replace(self, members=lot[:cut], nonmembers=lot[cut:])
-
     def model(self, sequences: Sequence[Tokens], *, seed: int, recipe: Recipe) -> ForwardPass:
         """Train a model on records."""
         model, _ = train_model(
@@ -286,7 +275,6 @@ def nobody(*, seeds: Sequence[int], patients: int, shadows: int = 0) -> list[dic
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             world = World.of(Path(folder) / "demo", seed=seed, patients=patients, tuning=patients)
-            world = world.dealt(seed)
             model = world.model(world.tuning, seed=seed, recipe=passes(4))
             found = attack(world, model, seed=seed, shadows=shadows)
         row: dict[str, float] = {"seed": seed}
