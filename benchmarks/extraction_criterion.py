@@ -36,7 +36,7 @@ from transformers import GPT2LMHeadModel
 from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
 from checker.planning.extraction import COMMON, GAIN
 from checker.planning.reference_patients import RECIPE
-from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
+from checker.records.ngrams import NgramModel
 from checker.records.tokenization import TokenizedRecords
 from checker.records.tokenization.records import Coverage
 from checker.stats.extraction import IMPOSSIBLE, Windows, least_log_probability, windows_of
@@ -151,8 +151,6 @@ def references(study: Patients, *, seed: int) -> tuple[list[list[Floats]], list[
         vocabulary_size=study.vocabulary_size,
         rng=np.random.default_rng(seed),
     )
-    models: list[TextModel] = [*(tables.up_to(order) for order in SHORT), tables]
-    models.append(RepeatingModel(tables))
     own = [*[None] * len(study.members), *range(len(study.nonmembers))]
     count = max(1, len(study.spare) // 10)
     tensors = train_reference(
@@ -163,7 +161,7 @@ def references(study: Patients, *, seed: int) -> tuple[list[list[Floats]], list[
         seed=seed,
     )
     neural = [one.logprob.astype(np.float64) for one in ReferenceModel(tensors).score(everybody)]
-    return [model.logprobs(everybody, own=own) for model in models], neural
+    return tables.told(everybody, own=own), neural
 
 
 def _as_records(records: Sequence[Tokens]) -> TokenizedRecords:
