@@ -19,6 +19,8 @@ on whom it judges alone, and the truth is the pool's, without error: 2,000 audit
 seconds.
 
     nice python -m benchmarks.calibration_learned --fits 20 --audits 2000
+
+The controls need a classifier an audit: `--leaks "no leak"` does these alone, in five minutes.
 """
 
 from __future__ import annotations
@@ -233,11 +235,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--audits", type=int, default=2000)
     parser.add_argument("--fits", type=int, default=0, help="classifiers a point; 0: one an audit")
+    parser.add_argument("--leaks", nargs="*", choices=tuple(SHIFTS), default=tuple(SHIFTS))
+    parser.add_argument("--members", type=int, nargs="*", default=[size[0] for size in SIZES])
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     points = []
-    for size in SIZES:
-        for leak in SHIFTS:
+    for size in (size for size in SIZES if size[0] in arguments.members):
+        for leak in arguments.leaks:
             points.append(
                 audit_pools(*size, leak, audits=arguments.audits, fits=arguments.fits)
                 if arguments.fits
@@ -248,7 +252,10 @@ def main() -> None:
                 f"{name} {count / point.audits:.2%} (at most {point.upper[name]:.2%})"
                 for name, count in point.false.items()
             )
-            print(f"{point.members}/{point.nonmembers}, {leak}: AUROC {point.auroc:.3f}; {shares}")
+            print(
+                f"{point.members}/{point.nonmembers}, {leak}: AUROC {point.auroc:.3f}; {shares}",
+                flush=True,
+            )
     if arguments.out is not None:
         arguments.out.write_text(json.dumps([asdict(point) for point in points], indent=2) + "\n")
     unmet = [said for point in points for said in point.unmet]
