@@ -207,11 +207,9 @@ def _placements() -> tuple[float, float]:
     below = []
     for drawn in groups:
         q = _estimated(drawn)
-        sides: tuple[Array, Array] = (
-            np.searchsorted(negative, q, side="left") / POOL,
-            np.searchsorted(negative, q, side="right") / POOL,
-        )
-        below.append(float(sum(sides).mean() / 2))
+        beaten = np.searchsorted(negative, q, side="left")
+        beaten_or_equal = np.searchsorted(negative, q, side="right")
+        below.append(float((beaten + beaten_or_equal).mean() / (2 * POOL)))
     return below[0], below[1]
 
 

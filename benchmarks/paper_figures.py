@@ -295,10 +295,7 @@ class Compared:
                 [np.isin(self._records.record(i).tokens, watch).any() for i in asked.member]
             )
             drawn_anew = self._drawn_anew(asked.member, ranked)
-            shares = {
-                "here": asked.q,
-                "toolkit": np.array([toolkit_share(own, watch) for own in drawn_anew]),
-            }
+            counted = np.array([toolkit_share(own, watch) for own in drawn_anew])
             drawn = self._drawn()
             same = np.array([toolkit_share(drawn[prompt], watch) for prompt in asked.prompt])
             found[name] = {
@@ -315,8 +312,8 @@ class Compared:
                     "recall": _bounds(auroc.reported.get("recall")),
                 },
                 "here, by its functions": toolkit_attribute(has_class, asked.q),
-                "toolkit": toolkit_attribute(has_class, shares["toolkit"]),
-                "here less toolkit": paired_difference(has_class, **shares),
+                "toolkit": toolkit_attribute(has_class, counted),
+                "here less toolkit": paired_difference(has_class, asked.q, counted),
                 "our continuations, counted": toolkit_attribute(has_class, same),
             }
         return found
