@@ -87,12 +87,14 @@ class Compared:
         run: on it.
         policy: of the run: `paper-t1-t6`, or some of its controls.
         patients: of each split, whom one by one is looked at.
+        lot: members for whom is drawn as the toolkit draws, by lot.
     """
 
     target: Path
     run: Path
     policy: Path
     patients: int
+    lot: int
 
     @cached_property
     def _prepared(self) -> Any:
@@ -305,7 +307,7 @@ class Compared:
                 "told it in the prompt": int(
                     sum(np.isin(own, watch).any() for own in self._told(asked.member))
                 ),
-                "here": {
+                "here, of all": {
                     "auroc": _bounds(auroc.members),
                     "auprc": None if auprc is None else _bounds(auprc.members),
                     "precision": _bounds(auroc.reported.get("precision")),
@@ -323,7 +325,7 @@ class Compared:
         return self._workload.split(True)
 
     def _asked(self, cell: Cell) -> _Asked:
-        """Return the members whom a cell ranks, with the q that it ranks them by."""
+        """Return the members of the lot whom a cell ranks, with the q that it ranks them by."""
         labels, params = self._evidence[str(cell.labels)], cell.params
         kinds = {job.digest: job.kind for job in self._stored.plan.jobs}
         own = load_attack(cell.probe).params.model_validate(params)
@@ -337,6 +339,7 @@ class Compared:
             threshold=own.threshold,
         )
         who = self._names()
+        lot = set(np.random.default_rng(0).permutation(len(self._records))[: self.lot].tolist())
         rows = [
             (who[patient][1], prompt, shares.q[prompt], eligible)
             for patient, member, positive, eligible, prompt in zip(
@@ -346,7 +349,10 @@ class Compared:
                 ),
                 strict=True,
             )
-            if member and prompt in shares.q and (eligible or not positive)
+            if member
+            and who[patient][1] in lot
+            and prompt in shares.q
+            and (eligible or not positive)
         ]
         member, prompts, q, eligible = zip(*rows, strict=True)
         return _Asked(member, prompts, np.array(q), np.array(eligible))
@@ -487,13 +493,16 @@ def main() -> None:
     parser.add_argument("--policy", type=Path, default=POLICY, help="of the run")
     parser.add_argument("--parts", nargs="+", default=["T4", "T1", "T2"])
     parser.add_argument("--patients", type=int, default=100, help="of each split, one by one")
+    parser.add_argument("--lot", type=int, default=750, help="members for whom T2 draws anew")
     arguments = parser.parse_args()
     if arguments.demo is not None:
         make_demo(arguments.demo)
         return
     if arguments.run is None:
         parser.error("a target and a run of it are missing")
-    compared = Compared(arguments.target, arguments.run, arguments.policy, arguments.patients)
+    compared = Compared(
+        arguments.target, arguments.run, arguments.policy, arguments.patients, arguments.lot
+    )
     parts = {
         "T4": compared.membership,
         "T1": compared.trajectories,

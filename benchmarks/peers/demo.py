@@ -234,35 +234,33 @@ def lira_beside(feed: Arrays, answers: dict[str, Any]) -> dict[str, float]:
 # --- both -----------------------------------------------------------------------------------------
 
 
-def study(keep: Path, python: Path, *, shadows: int) -> dict[str, Any]:
-    """Ask both of either model."""
+def study(keep: Path, python: Path, *, shadows: int, models: Sequence[str]) -> dict[str, Any]:
+    """Ask both of some of the models."""
     folder = keep / "demo"
     demo = Demonstration(Settings(folder, 0, patients=PATIENTS), say=print)
     if not folder.exists():
         demo.prepare()
-    if lacking := [name for name in MODELS if not (folder / f"model-{name}").exists()]:
+    if lacking := [name for name in models if not (folder / f"model-{name}").exists()]:
         demo.train(lambda model, epoch, loss: None, models=lacking)
     world = World.of(folder, seed=0, patients=PATIENTS, tuning=120)
     found: dict[str, Any] = {}
-    for name in MODELS:
-        target = demo.target_path(name)
+    for name in models:
         model = AutoModelForCausalLM.from_pretrained(folder / f"model-{name}").eval()
         with tempfile.TemporaryDirectory() as scratch:
-            windows = asked_here(target, Path(scratch))
+            windows = asked_here(demo.target_path(name), Path(scratch))
             with one_thread():
-                feed = logits_of(model, windows.told) | lira_feed(
-                    world, model, keep, shadows=shadows
-                )
+                feed = logits_of(model, windows.told)
+                if shadows:
+                    feed |= lira_feed(world, model, keep, shadows=shadows)
             path = Path(scratch) / "feed.npz"
             np.savez(path, allow_pickle=False, **feed)
             said = subprocess.run(
                 [python, demo_asking.__file__, path], check=True, capture_output=True, text=True
             ).stdout
         answers = json.loads(said)
-        found[name] = {
-            "extraction": beside(windows, answers["extraction"]),
-            "lira": lira_beside(feed, answers["lira"]),
-        }
+        found[name] = {"extraction": beside(windows, answers["extraction"])}
+        if shadows:
+            found[name]["lira"] = lira_beside(feed, answers["lira"])
         print(name, json.dumps(found[name], indent=2), flush=True)
     return found
 
@@ -271,11 +269,12 @@ def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--keep", type=Path, required=True, help="of strongest_attack lira")
-    parser.add_argument("--shadows", type=int, default=32)
+    parser.add_argument("--shadows", type=int, default=32, help="0 for extraction alone")
+    parser.add_argument("--models", nargs="+", choices=MODELS, default=MODELS)
     parser.add_argument("--python", type=Path, required=True, help="where PrivacyGuard is")
     parser.add_argument("--out", type=Path, help="write the JSON here")
     asked = parser.parse_args()
-    found = study(asked.keep, asked.python, shadows=asked.shadows)
+    found = study(asked.keep, asked.python, shadows=asked.shadows, models=asked.models)
     if asked.out is not None:
         asked.out.write_text(json.dumps(found, indent=2) + "\n", encoding="utf-8")
 
