@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +18,7 @@ from benchmarks.zoo.entries import ENTRIES, POLICIES, Entry
 from benchmarks.zoo.keeping import Zoo
 from checker import stats
 from checker.errors import PhigateError
-from checker.library import Policy, audit, judge, load_policy, load_target, plan
-from checker.planning import AuditPlan
+from checker.library import Policy, audit, load_policy, load_target, plan
 from checker.report.model import CellReport, Report
 from checker.resources import resource
 from checker.run.stored import load_run
@@ -91,8 +90,8 @@ def policy_of(column: str, folder: Path) -> Policy:
 def measure(entry: Entry, zoo: Zoo, columns: Sequence[str] = COLUMNS) -> list[Outcome]:
     """Make an entry's model and say what each of some policies says of it.
 
-    The demo's policy and the strictest baseline are audits of their own; the other baselines judge
-    the evidence of the strictest, which holds all that they ask for, and come behind it.
+    Each is an audit of its own. The other baselines come behind the strictest, and ask the model
+    only what that did not: how many models beside the score is learned with.
     """
     folder = zoo.folder / "entries" / entry.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,18 +131,19 @@ def _document(entry: Entry, zoo: Zoo) -> dict[str, Any]:
 
 
 def _report(column: str, target: Path, folder: Path) -> Report:
-    if column in ("gated", "internal"):
-        if not (folder / "public").exists():
-            _report("public", target, folder)
-        return judge(folder / "public", policy=policy_of(column, folder.parent))
     planned = plan(policy_of(column, folder.parent), load_target(target))
     out, shelf = folder / column, folder.parent / f"{column}-shelf"
     forget_other_plan(out, planned.plan.to_bytes())
-    if not out.exists() and shelf.exists():
+    behind = column in ("gated", "internal")
+    if behind and not out.exists():
+        if not (folder / "public").exists():
+            _report("public", target, folder)
+        _hand_on(folder / "public", out)
+    elif not out.exists() and shelf.exists():
         shutil.copytree(shelf, out)
     report = audit(planned, out=out)
-    if not shelf.exists():
-        _put_by(planned.plan, out, shelf)
+    if not behind and not shelf.exists():
+        _hand_on(out, shelf, {job.digest for job in planned.plan.jobs if not job.depends_on_model})
     return report
 
 
@@ -154,21 +154,22 @@ def forget_other_plan(out: Path, own: bytes) -> None:
         shutil.rmtree(out)
 
 
-def _put_by(planned: AuditPlan, run: Path, shelf: Path) -> None:
-    """Keep what no model was asked for: other entries of these patients need not measure it anew.
+def _hand_on(run: Path, to: Path, jobs: Container[str] | None = None) -> None:
+    """Keep what was measured for another run; of some jobs alone, where they are given.
 
-    Every run finds finished what its folder holds under the key of one of its jobs.
+    What no model was asked for need not be measured anew for other entries of these patients, and
+    what the strictest baseline asks of a model not for the others: every run finds finished what
+    its folder holds under the key of one of its jobs.
     """
-    of_patients = {job.digest for job in planned.jobs if not job.depends_on_model}
-    making = shelf.with_name(f"making-{shelf.name}")
+    making = to.with_name(f"making-{to.name}")
     shutil.rmtree(making, ignore_errors=True)
     (making / "evidence").mkdir(parents=True)
     for entry in load_run(run).manifest.entries:
-        if entry.job in of_patients:
+        if jobs is None or entry.job in jobs:
             shutil.copy(run / entry.file, making / entry.file)
     for name in ("pseudonym.key", "run.json"):
         shutil.copy(run / name, making / name)
-    making.replace(shelf)
+    making.replace(to)
 
 
 def _cell(cell: CellReport) -> Cell:

@@ -147,6 +147,14 @@ class Params(ClosedModel):
         return {}
 
     @property
+    def strengths(self) -> frozenset[str]:
+        """Numbers of which more only make the attack stronger.
+
+        What a stronger attack found answers a policy that asks for a weaker one.
+        """
+        return frozenset()
+
+    @property
     def paths(self) -> frozenset[str]:
         """Keys whose value is a file or folder, relative to the document that says so."""
         return frozenset()

@@ -72,12 +72,13 @@ def demo(
     if as_json:
         runs = {model: str(demonstration.run_path(model)) for model in MODELS}
         emit_json({"verdicts": verdicts, "runs": runs})
-    if not settings.is_standard and verdicts["sound"] == "inconclusive":
-        say(
-            "  the sound model is open for want of patients: with the usual 1,500 synthetic ones,"
-            " under the demo policy, it passes"
-        )
-    if settings.is_standard and verdicts != {"overtrained": "fail", "sound": "pass"}:
+    if verdicts["sound"] == "inconclusive" and not settings.is_as_shipped:
+        say(f"  the sound model is open: {settings.why_open}")
+    told_rightly = verdicts["overtrained"] == "fail" and (
+        verdicts["sound"] == "pass"
+        or (verdicts["sound"] == "inconclusive" and not settings.is_as_shipped)
+    )
+    if settings.is_standard and not told_rightly:
         raise PhigateError(
             f"the demonstration did not show what it should with seed {seed}: {verdicts};"
             " please report it"

@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import auditing
@@ -19,7 +20,7 @@ from meds_builder import Event, write_meds
 
 from checker import clock
 from checker.demo.cohort import SENSITIVE_CLASSES
-from checker.demo.walkthrough import Demonstration, Settings
+from checker.demo.walkthrough import MODELS, Demonstration, Settings
 from checker.errors import ExitCode
 from checker.policy import load_policy
 
@@ -186,3 +187,33 @@ def test_the_demo_on_real_codes_says_what_it_left_out_and_does_not_pass_rare_cla
     for model, verdict in (("overtrained", "fail"), ("sound", "inconclusive")):
         report = json.loads((folder / f"run-{model}" / "report.json").read_text())
         assert report["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("seed", "verdicts", "is_told"),
+    [
+        (0, ("fail", "pass"), True),
+        (0, ("fail", "inconclusive"), False),  # these very models were audited before
+        (1, ("fail", "inconclusive"), True),
+        (1, ("inconclusive", "inconclusive"), False),
+        (1, ("fail", "fail"), False),
+        (1, ("pass", "pass"), False),
+    ],
+)
+def test_what_the_demonstration_did_not_show_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    seed: int,
+    verdicts: tuple[str, str],
+    is_told: bool,
+) -> None:
+    found = dict(zip(MODELS, verdicts, strict=True))
+    monkeypatch.setattr(Demonstration, "prepare", lambda self: None)
+    monkeypatch.setattr(Demonstration, "train", lambda self, progress: None)
+    monkeypatch.setattr(
+        Demonstration, "audit", lambda self, model, progress: SimpleNamespace(verdict=found[model])
+    )
+    code, said = auditing.phigate("demo", "--out", tmp_path, "--seed", seed, "--json")
+    assert (code == 0) is is_told, said
+    assert ("did not show" not in said) is is_told
+    assert ("with --seed 0 it passes" in said) is (verdicts[1] == "inconclusive" and seed != 0)

@@ -61,7 +61,7 @@ def test_a_sound_model_can_be_released_and_one_at_twice_a_limit_hardly(
 
 def test_another_policy_of_a_shipped_name_has_none(tmp_path: Path) -> None:
     shipped = Path(load_policy("baseline-gated@2").file)
-    name, version = "baseline-gated", "2.1.0"
+    name, version = "baseline-gated", "2.2.0"
     assert characteristics_of_file(name, version, sha256=file_sha256(shipped)) is not None
     assert characteristics_of_file(name, version, sha256="0" * 64) is None
     looser = tmp_path / "looser.yaml"

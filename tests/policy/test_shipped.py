@@ -170,6 +170,18 @@ def test_at_most_thirteen_cells_decide_and_the_attacker_who_has_most_to_go_by(na
     )
 
 
+def test_the_wider_the_release_the_stronger_the_attack_on_membership() -> None:
+    asked = [
+        {
+            control.params.get("shadows", 0)
+            for control in spec_of(name).controls.values()
+            if control.probe == "membership-inference"
+        }
+        for name in CONTEXTS
+    ]
+    assert asked == [{4}, {2}, {0}]
+
+
 @pytest.mark.parametrize("name", CONTEXTS)
 def test_every_class_of_the_first_version_is_in_a_pool_and_shown_by_itself(name: str) -> None:
     spec = spec_of(name)
@@ -192,8 +204,8 @@ def test_no_limit_allows_what_no_source_was_seen_for() -> None:
 
 def test_a_version_is_asked_for_by_its_number_and_the_newest_by_the_name() -> None:
     for name in CONTEXTS:
-        assert SHIPPED[name].name == f"{name}@2.1.0.yaml"
-        for asked, version in ((f"{name}@1", "1.1.0"), (f"{name}@2", "2.1.0")):
+        assert SHIPPED[name].name == f"{name}@2.2.0.yaml"
+        for asked, version in ((f"{name}@1", "1.1.0"), (f"{name}@2", "2.2.0")):
             assert load_policy(Path(asked)).document.metadata.version == version
             assert f'version: "{version}"' in starter_files(asked)["policy.yaml"]
     for unknown in ("baseline-gated@9", "baseline-common@2", "baseline-gatd", "./x@1"):
