@@ -164,16 +164,13 @@ def beside(windows: Windows, answers: dict[str, Any]) -> dict[str, Any]:
     drawn_alone = params.model_copy(update={"greedy": False})
     # where anybody would write the window the evidence holds no chance
     counted = np.array(windows.table["common"].to_pylist()) == 0
-    chance = np.exp(here.log_probability)
-    least = theirs > 0
-    both = counted & least
+    chance, possible = np.exp(here.log_probability), theirs > 0
+    apart, both = np.abs(chance - theirs), counted & possible
     result: dict[str, Any] = {
         "chances compared": int(counted.sum()),
-        "largest difference of a chance": float(np.abs(chance - theirs)[counted].max()),
-        "largest relative difference": float(
-            np.abs(chance / np.where(least, theirs, 1) - 1)[both].max()
-        ),
-        "impossible for one alone": int(((chance > 0) != least)[counted].sum()),
+        "largest difference of a chance": float(apart[counted].max()),
+        "largest relative difference": float((apart[both] / theirs[both]).max(initial=0.0)),
+        "impossible for one alone": int(((chance > 0) != possible)[counted].sum()),
     }
     for name, side in SIDES.items():
         own = here.member == side
