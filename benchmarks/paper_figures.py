@@ -29,7 +29,7 @@ import copy
 import json
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -65,8 +65,10 @@ from checker.planning import Cell
 from checker.run.prepare import prepare
 from checker.run.stored import load_run
 from checker.stats.estimate import Estimate
+from checker.stats.naming import naming_probabilities
 from checker.stats.scores import min_k
 from checker.targets import Sampler, Tokens
+from checker.targets.compensator import watch_of, watched_rollouts
 from checker.verdict import judge
 
 POLICY = Path("paper-t1-t6@1")
@@ -279,8 +281,9 @@ class Compared:
         """Hold AUROC, AUPRC, precision and recall against the toolkit's.
 
         The toolkit's are of continuations of its own, as many as it draws, counted, from prompts as
-        they stand. Both are had of the same members, so their difference is paired: its interval is
-        that of members drawn again, with the chance of both draws in it.
+        they stand. Ours are those of the audit, which takes fewer, and of as many drawn anew. All
+        are had of the same members, so their difference is paired: its interval is that of members
+        drawn again, with the chance of both draws in it.
         """
         whole = self._stored
         judgement = judge(whole.policy, plan=whole.plan, evidence=self._evidence, as_of=AS_OF)
@@ -296,8 +299,10 @@ class Compared:
             has_class = np.array(
                 [np.isin(self._records.record(i).tokens, watch).any() for i in asked.member]
             )
-            drawn_anew = self._drawn_anew(asked.member, ranked)
-            counted = np.array([toolkit_share(own, watch) for own in drawn_anew])
+            counted = np.array(
+                [toolkit_share(own, watch) for own in self._drawn_anew(asked.member, ranked)]
+            )
+            as_many = self._estimated_anew(name, asked.member, ranked)
             drawn = self._drawn()
             same = np.array([toolkit_share(drawn[prompt], watch) for prompt in asked.prompt])
             found[name] = {
@@ -314,8 +319,10 @@ class Compared:
                     "recall": _bounds(auroc.reported.get("recall")),
                 },
                 "here, by its functions": toolkit_attribute(has_class, asked.q),
+                "here, from as many as the toolkit": toolkit_attribute(has_class, as_many),
                 "toolkit": toolkit_attribute(has_class, counted),
                 "here less toolkit": paired_difference(has_class, asked.q, counted),
+                "here less toolkit, from as many": paired_difference(has_class, as_many, counted),
                 "our continuations, counted": toolkit_attribute(has_class, same),
             }
         return found
@@ -362,15 +369,50 @@ class Compared:
         known = int(self._stored.policy.spec.attackers[HELD_AGAINST].knows.tokens)
         return [self._records.record(i).tokens[:known] for i in members]
 
+    def _sampler(self, cell: Cell, *, room: int, more: int) -> Sampler:
+        """Return a cell's sampler with a seed that the audit did not draw with."""
+        return Sampler(
+            temperature=cell.params["temperature"],
+            top_p=cell.params["topP"],
+            horizon_tokens=min(room, cell.params["horizonTokens"]),
+            seed=self._stored.plan.seed + more,
+        )
+
+    def _estimated_anew(self, name: str, members: Sequence[int], cell: Cell) -> NDArray[np.float64]:
+        """Estimate q of a class from as many continuations as the toolkit draws, by phigate."""
+        names = list(self._stored.plan.classes)
+        if lacking := [i for i in members if i not in self._expected]:
+            told, count = self._told(lacking), cell.params["samples"]
+            watch = watch_of(
+                [self._stored.plan.classes[one].watch for one in names],
+                vocabulary_size=self._stored.plan.target.vocabulary_size,
+            )
+            room = int(self._workload.max_length) - max(map(len, told))
+            drawn = watched_rollouts(
+                self._prepared.open_target(),
+                told,
+                keys=lacking,
+                samples=count,
+                sampler=self._sampler(cell, room=room, more=2),
+                watch=watch,
+            )
+            for i, own in zip(lacking, drawn, strict=True):
+                hits = np.array([watch[:, one.tokens].any(axis=1) for one in own])
+                expected = np.array([one.expected for one in own], dtype=np.float64)
+                group = np.zeros(count, dtype=np.int64)
+                self._expected[i] = [
+                    float(naming_probabilities(hits[:, c], expected[:, c], group)[0])
+                    for c in range(len(names))
+                ]
+        return np.array([self._expected[i][names.index(name)] for i in members])
+
+    @cached_property
+    def _expected(self) -> dict[int, list[float]]:
+        """What was estimated anew: of each member q of each class."""
+        return {}
+
     def _drawn_anew(self, members: Sequence[int], cell: Cell) -> list[list[Tokens]]:
         """Draw as the toolkit does, behind the first tokens as they stand."""
-        params = cell.params
-        sampler = Sampler(
-            temperature=params["temperature"],
-            top_p=params["topP"],
-            horizon_tokens=params["horizonTokens"],
-            seed=self._stored.plan.seed + 1,  # not what the audit drew
-        )
         for i, prompt in zip(members, self._told(members), strict=True):
             if i not in self._anew:
                 room = int(self._workload.max_length) - len(prompt)
@@ -378,8 +420,8 @@ class Compared:
                     self._model,
                     prompt,
                     key=i,
-                    samples=params["samples"],
-                    sampler=replace(sampler, horizon_tokens=min(room, sampler.horizon_tokens)),
+                    samples=cell.params["samples"],
+                    sampler=self._sampler(cell, room=room, more=1),
                     eos_id=self._special("eos"),
                     pad_id=self._special("pad"),
                 )

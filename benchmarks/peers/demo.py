@@ -65,6 +65,7 @@ _POLICY: Final = {
     "metadata": {"name": "extraction", "version": "1.0.0", "owner": "benchmarks"},
     "spec": {
         "context": "internal",
+        "parameters": {"sampling": {"patients": "all"}},
         "attackers": {
             "ten": {
                 "title": "Ten tokens",
@@ -85,7 +86,9 @@ _POLICY: Final = {
         },
     },
 }
-_RECORDS_AT_ONCE: Final = 64
+ROUNDING: Final = 1e-5
+"""Of a chance, relative to it; where float32 sums to 0.95 or just does not, top-p keeps another
+token, and the chance is another one."""
 
 
 # --- extraction -----------------------------------------------------------------------------------
@@ -166,10 +169,14 @@ def beside(windows: Windows, answers: dict[str, Any]) -> dict[str, Any]:
     counted = np.array(windows.table["common"].to_pylist()) == 0
     chance, possible = np.exp(here.log_probability), theirs > 0
     apart, both = np.abs(chance - theirs), counted & possible
+    relative = apart[both] / theirs[both]
+    rounded = relative < ROUNDING
     result: dict[str, Any] = {
         "chances compared": int(counted.sum()),
         "largest difference of a chance": float(apart[counted].max()),
-        "largest relative difference": float((apart[both] / theirs[both]).max(initial=0.0)),
+        "largest relative difference": float(relative.max(initial=0.0)),
+        "of how many it is more than rounding": int((~rounded).sum()),
+        "largest relative difference of all others": float(relative[rounded].max(initial=0.0)),
         "impossible for one alone": int(((chance > 0) != possible)[counted].sum()),
     }
     for name, side in SIDES.items():
