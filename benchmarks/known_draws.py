@@ -45,6 +45,9 @@ _SPREAD_MATTERS: Final = 0.1
 """From this background on: three continuations make estimates vary by 0.15 of a coin's variance
 where the plan assumes 0.1."""
 
+_BY_MISTAKE: Final = 0.002
+"""Patients taken for extractable, as plans assume them."""
+
 POOL: Final = 200_000
 """Patients of each kind on whom the truth of a ranking is counted."""
 
@@ -82,23 +85,23 @@ def designs_of_draws() -> Iterator[Design]:
             partial(lambda truth, m, n: _ranking(m, n, gain=truth), m=positives, n=negatives),
             {"probabilitySamples": SAMPLES}, at_least=True,  # medicine tells more than it assumes
         )  # fmt: skip
-    for base in (0.002, 0.01):
+    for base in (_BY_MISTAKE, 0.01):
         for n in (400, 1000):
             yield Design(
                 "rate", "trajectory-memorization", "extractable_share", 0.03, base,
                 Sample(members=n, nonmembers=0), f"extraction, background {base:.1%}",
                 partial(lambda truth, n, base: _extracting(n, 0, base=base, excess=truth - base),
                         n=n, base=base),
-                {"windows": "any"}, base_rate=base,
+                {"windows": "any"}, base_rate=base, announces=base == _BY_MISTAKE,
             )  # fmt: skip
-    for base in (0.002, 0.01):
+    for base in (_BY_MISTAKE, 0.01):
         for n, m in ((400, 300), (1000, 700)):
             yield Design(
                 "rate-difference", "trajectory-memorization", "excess_extractable", 0.03, 0.0,
                 Sample(members=n, nonmembers=m), f"extraction, background {base:.1%}",
                 partial(lambda truth, n, m, base: _extracting(n, m, base=base, excess=truth),
                         n=n, m=m, base=base),
-                {"windows": "any"}, base_rate=base,
+                {"windows": "any"}, base_rate=base, announces=base == _BY_MISTAKE,
             )  # fmt: skip
 
 
