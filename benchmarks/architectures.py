@@ -137,9 +137,7 @@ def _examine(name: str, folder: Path, *, lengths: Sequence[int], horizon: int) -
     rng = np.random.default_rng(0)
     records = [rng.integers(3, VOCABULARY, n).astype(np.int32) for n in lengths]
     longest, cut = lengths[0], lengths[0] * 3 // 4
-    usage = Usage(
-        longest_record=longest, longest_prompt=longest - horizon, horizon_tokens=horizon
-    )
+    usage = Usage(longest_record=longest, longest_prompt=longest - horizon, horizon_tokens=horizon)
     spec = ModelSpec.model_validate({"path": str(folder), "device": "cpu"})
     try:
         target = HuggingFaceBackend().open(spec, Path("/"), pad_id=0, eos_id=None)
