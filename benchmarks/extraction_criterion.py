@@ -213,8 +213,9 @@ def gains(windows: Sequence[Windows]) -> Floats:
     found = []
     for one in windows:
         comes_out = one.recited | (one.chances >= LEAST)
-        counts = comes_out & (one.likeliest < math.log(COMMON))
-        found.append((one.chances - one.likeliest)[counts].max(initial=-math.inf))
+        likeliest = one.told.max(axis=0)
+        counts = comes_out & (likeliest < math.log(COMMON))
+        found.append((one.chances - likeliest)[counts].max(initial=-math.inf))
     return np.array(found)
 
 
