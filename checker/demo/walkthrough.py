@@ -10,7 +10,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,6 +75,7 @@ class Settings:
 
     folder: Path
     seed: int
+    _: KW_ONLY
     cohort: Path | None = None
     policy: Path | None = None
     patients: int = PATIENTS
