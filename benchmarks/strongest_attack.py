@@ -140,10 +140,20 @@ class World:
             seed=seed,
             recipe=recipe,
         )
+        return self.forward(model)
+
+    def forward(self, model: Any) -> ForwardPass:
+        """Return the forward pass of a trained model."""
         model.config.pad_token_id = None  # batches are padded on the right, where nothing looks
         forward = ForwardPass(model, vocabulary_size=self.vocabulary_size, pad_id=self.specials.pad)
         forward.is_chunked = True
         return forward
+
+
+def mean_scores(model: ForwardPass, records: list[Tokens]) -> Array:
+    """Return the mean log-probability of each record."""
+    columns = scored(model.score, records)
+    return means(columns.logprob, columns.offsets)
 
 
 def passes(count: int) -> Recipe:
@@ -314,10 +324,6 @@ def lira(
     pool = world.members + world.nonmembers
     recipe = passes(3)  # what the demo's sound model keeps
 
-    def logprobs(model: ForwardPass) -> Array:
-        columns = scored(model.score, pool)
-        return means(columns.logprob, columns.offsets)
-
     trained = 0
     for number in range(shadows):
         path = keep / f"shadow-{number}.npz"
@@ -330,13 +336,11 @@ def lira(
         model = world.model([pool[i] for i in half], seed=100 + number, recipe=recipe)
         member = np.zeros(len(pool), dtype=np.bool_)
         member[half] = True
-        np.savez(path, member=member, logprob=logprobs(model))
+        np.savez(path, member=member, logprob=mean_scores(model, pool))
         trained += 1
     model = world.model(world.members, seed=0, recipe=recipe)
-    own = logprobs(model)
-    files = [np.load(keep / f"shadow-{number}.npz") for number in range(shadows)]
-    said, member = (np.stack([one[name] for one in files]) for name in ("logprob", "member"))
-    score = _gaussian(own, said, member)
+    own = mean_scores(model, pool)
+    score = gaussian_ratio(own, *shadow_scores(keep, shadows=shadows))
     found = attack(world, model, seed=0)
     attacked = {"learned": found}
     for count in beside:
@@ -359,7 +363,14 @@ def lira(
     return result
 
 
-def _gaussian(own: Array, said: Array, member: NDArray[np.bool_]) -> Array:
+def shadow_scores(keep: Path, *, shadows: int) -> tuple[Array, NDArray[np.bool_]]:
+    """Return what shadow models say of each record, and which of them were taught it: [k, n]."""
+    files = [np.load(keep / f"shadow-{number}.npz") for number in range(shadows)]
+    said, member = (np.stack([one[name] for one in files]) for name in ("logprob", "member"))
+    return said, member
+
+
+def gaussian_ratio(own: Array, said: Array, member: NDArray[np.bool_]) -> Array:
     """Return LiRA's log likelihood ratio with one variance for all records inside, one outside."""
     inside, outside = np.where(member, said, np.nan), np.where(member, np.nan, said)
     spread = [np.sqrt(np.nanmean((x - np.nanmean(x, axis=0)) ** 2)) for x in (inside, outside)]

@@ -50,7 +50,15 @@ def demo(
     from checker.run.stored import report_folder
 
     require_extra("audit", "training and auditing the demo's models")
-    settings = Settings(out, seed, cohort, policy, patients, max_patients, max_tokens)
+    settings = Settings(
+        out,
+        seed,
+        cohort=cohort,
+        policy=policy,
+        patients=patients,
+        max_patients=max_patients,
+        max_tokens=max_tokens,
+    )
     demonstration = Demonstration(settings, say=lambda text: say(f"  {text}"))
     say(f"patients, vocabulary, targets and policy, in {out}")
     demonstration.prepare()
