@@ -19,7 +19,7 @@ import io
 import json
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -36,7 +36,10 @@ from checker.targets.backends.checkpoint import HuggingFaceBackend
 from checker.targets.conformance import Usage, examine
 from checker.targets.engine.huggingface import HuggingFaceTarget
 
-VOCABULARY, LENGTH, CUT = 40, 200, 150
+VOCABULARY = 40
+LENGTHS = (200, 120, 64, 50)
+"""Of the records that each is compared on, in tokens."""
+HORIZON = 20
 MOST_PARAMETERS = 3_000_000
 TOLERANCE = 1e-3
 
@@ -96,8 +99,16 @@ class Tried:
     seconds: float = 0.0
 
 
-def try_architecture(name: str) -> Tried:
-    """Make, save, open, examine and compare one architecture."""
+def try_architecture(
+    name: str, *, lengths: Sequence[int] = LENGTHS, horizon: int = HORIZON
+) -> Tried:
+    """Make, save, open, examine and compare one architecture.
+
+    Args:
+        name: as configurations spell it.
+        lengths: tokens of each record, the longest first.
+        horizon: tokens of each continuation.
+    """
     begun = time.perf_counter()
     with tempfile.TemporaryDirectory() as folder, quiet():
         try:
@@ -105,7 +116,7 @@ def try_architecture(name: str) -> Tried:
         except Exception as error:  # configurations and models raise every class there is
             text = " ".join(str(error).split())[:160]
             return Tried(name, "not tried", reason=f"{type(error).__name__}: {text}")
-        found = _examine(name, Path(folder))
+        found = _examine(name, Path(folder), lengths=lengths, horizon=horizon)
     return Tried(**{**asdict(found), "seconds": round(time.perf_counter() - begun, 1)})
 
 
@@ -122,17 +133,18 @@ def _save(name: str, folder: Path) -> None:
     AutoModelForCausalLM.from_config(config).eval().save_pretrained(folder)
 
 
-def _examine(name: str, folder: Path) -> Tried:
+def _examine(name: str, folder: Path, *, lengths: Sequence[int], horizon: int) -> Tried:
     rng = np.random.default_rng(0)
-    records = [rng.integers(3, VOCABULARY, n).astype(np.int32) for n in (LENGTH, 120, 64, 50)]
-    usage = Usage(longest_record=LENGTH, longest_prompt=180, horizon_tokens=20)
+    records = [rng.integers(3, VOCABULARY, n).astype(np.int32) for n in lengths]
+    longest, cut = lengths[0], lengths[0] * 3 // 4
+    usage = Usage(longest_record=longest, longest_prompt=longest - horizon, horizon_tokens=horizon)
     spec = ModelSpec.model_validate({"path": str(folder), "device": "cpu"})
     try:
         target = HuggingFaceBackend().open(spec, Path("/"), pad_id=0, eos_id=None)
         assert isinstance(target, HuggingFaceTarget)
         examine(target, records, usage=usage)
         record = records[0]
-        (steps,) = target.steps([record[:CUT]], [record[CUT:]])
+        (steps,) = target.steps([record[:cut]], [record[cut:]])
     except TargetError as error:
         return Tried(name, "refused", reason=str(error).replace(str(folder), "…")[:400])
     own = AutoModelForCausalLM.from_pretrained(folder).eval()
@@ -140,7 +152,7 @@ def _examine(name: str, folder: Path) -> Tried:
     with torch.inference_mode():
         whole = [
             float(own(ids[None, :i]).logits[0, -1].float().log_softmax(-1)[ids[i]])
-            for i in range(CUT, LENGTH)
+            for i in range(cut, longest)
         ]
     worst = float(np.abs(steps - np.array(whole)).max())
     outcome = "works" if worst <= TOLERANCE else "WRONG"

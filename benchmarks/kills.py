@@ -64,34 +64,30 @@ class Audit:
     folder: Path
 
     @classmethod
-    def write(cls, folder: Path, policy: str | None = None) -> Audit:
-        """Write the documents, and run the whole audit once in `whole`.
-
-        Args:
-            folder: of documents, models and patients.
-            policy: the text of a policy; None for the demo's.
-        """
+    def write(cls, folder: Path) -> Audit:
+        """Write documents, models and patients, and run the whole audit once in `whole`."""
         offer_simulated_backend()
         write_targets(folder, seed=0)
-        usual = THREE_CLASSES.read_text(encoding="utf-8")
-        (folder / "policy.yaml").write_text(policy or usual, encoding="utf-8")
+        shutil.copy(THREE_CLASSES, folder / "policy.yaml")
         audit = cls(folder)
         audit.finish("whole")
         return audit
 
-    def start(self, run: str) -> subprocess.Popen[str]:
-        """Begin the audit in a run's folder, under the key of pseudonyms of the whole one."""
+    def arguments(self, run: str) -> list[str]:
+        """Give a run's folder the key of pseudonyms of the whole one; return its command."""
         folder = self.folder / run
         folder.mkdir(mode=0o700, exist_ok=True)
         key = self.folder / "whole" / "pseudonym.key"
         if key.exists() and run != "whole":
             shutil.copy(key, folder)
-        arguments = (
-            "check", self.folder / "policy.yaml", self.folder / "leaking.yaml", "--out", folder,
-            "--as-of", AS_OF, "--format", "json",
-        )  # fmt: skip
+        documents = (str(self.folder / name) for name in ("policy.yaml", "leaking.yaml"))
+        options = ("--out", str(folder), "--as-of", AS_OF, "--format", "json")
+        return ["check", *documents, *options]
+
+    def start(self, run: str) -> subprocess.Popen[str]:
+        """Begin the audit in a run's folder."""
         return subprocess.Popen(
-            [sys.executable, "-m", "checker.cli", *map(str, arguments)],
+            [sys.executable, "-m", "checker.cli", *self.arguments(run)],
             stdout=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
             text=True,

@@ -58,19 +58,9 @@ class Outcome:
         return ENTRIES[self.entry]
 
     @property
-    def is_allowed(self) -> bool:
-        """Whether the policy's own limits let this leak pass."""
-        return self.policy in self.known.within
-
-    @property
-    def is_released_wrongly(self) -> bool:
-        """A leak is released that the policy's limits do not allow."""
-        return self.verdict == "pass" and self.known.leaks and not self.is_allowed
-
-    @property
     def is_wrong(self) -> bool:
-        """That, or a sound model is said to leak."""
-        return self.is_released_wrongly or (self.verdict == "fail" and not self.known.leaks)
+        """Whether a leak is released, or a sound model is said to leak."""
+        return self.verdict == ("pass" if self.known.leaks else "fail")
 
 
 def policy_of(column: str, folder: Path) -> Policy:
@@ -265,19 +255,13 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def _said(outcomes: Sequence[Outcome]) -> str:
-    """What a policy said, of how many seeds if of more than one, and the cell that shows it best.
-
-    Where a leak was released within the limits, they are named.
-    """
+    """What a policy said, of how many seeds if several, and the cell that shows it best."""
     if not outcomes:
         return "–"
     counted = Counter(one.verdict for one in outcomes).most_common()
     verdicts = ", ".join(
         verdict if len(outcomes) == 1 else f"{verdict} ({count})" for verdict, count in counted
     )
-    for one in outcomes:
-        if one.verdict == "pass" and one.is_allowed:
-            return f"{verdicts}: within its limits ({one.known.within[one.policy]})"
     return verdicts + _because(next(one for one in outcomes if one.verdict == counted[0][0]))
 
 
@@ -306,19 +290,16 @@ def _interval(cell: Cell) -> str:
 def sums(outcomes: Sequence[Outcome]) -> str:
     """Say how many were judged as they should be, by policy, with exact intervals of 95 %."""
     lines = [
-        "| policy | leaks beyond its limits released | leaks within its limits released"
-        " | leaks found | sound released | sound said to leak |",
-        "|---|---|---|---|---|---|",
+        "| policy | leaks released | leaks found | sound released | sound said to leak |",
+        "|---|---|---|---|---|",
     ]
     for column in POLICIES:
         own = [one for one in outcomes if one.policy == column]
-        leaking = [one for one in own if one.known.leaks and not one.is_allowed]
-        within = [one for one in own if one.known.leaks and one.is_allowed]
+        leaking = [one for one in own if one.known.leaks]
         clear = [one for one in leaking if one.known.right == "fail"]
         sound = [one for one in own if not one.known.leaks]
         counts = [
             share_of([one.verdict == "pass" for one in leaking]),
-            share_of([one.verdict == "pass" for one in within]),
             share_of([one.verdict == "fail" for one in clear]),
             share_of([one.verdict == "pass" for one in sound]),
             share_of([one.verdict == "fail" for one in sound]),

@@ -266,10 +266,11 @@ class SimulatedTarget:
         columns = columns_of(
             nodes[real], last[real], np.concatenate([np.empty(0, np.int64), *following])
         )
-        cuts = (lengths - 1).cumsum()[:-1]
+        ends = (lengths - 1).cumsum().tolist()
         if progress is not None:
             progress(int(lengths.sum()))
-        return [np.split(column, cuts) for column in columns]
+        cuts = list(zip([0, *ends], ends, strict=False))
+        return [[column[start:end] for start, end in cuts] for column in columns]
 
     def rollout(
         self,
@@ -324,11 +325,8 @@ class SimulatedTarget:
             nodes, last = self._walk([whole])
             asked = slice(len(prompt) - 1, len(prompt) - 1 + steps)
             own = np.empty((steps, len(watch)))
-            for groups, shares in self._distributions(
-                nodes[0, asked], last[0, asked], lambda rows: _shares(rows, sampler, watch)
-            ):
-                for group, share in zip(groups, shares, strict=True):
-                    own[group] = share
+            for found_in, state, rows in self._distributions(nodes[0, asked], last[0, asked]):
+                own[found_in] = _shares(rows, sampler, watch)[state]
             found.append(own)
             if progress is not None:
                 progress(len(whole))
@@ -451,7 +449,7 @@ class SimulatedTarget:
         require_fit(sequences, info=self._info)
         nodes, last = self._walk(sequences)
         worst = 0.0
-        for _, probabilities in self._distributions(nodes.ravel(), last.ravel(), lambda rows: rows):
+        for _, _, probabilities in self._distributions(nodes.ravel(), last.ravel()):
             worst = max(worst, float(np.abs(probabilities.sum(axis=1) - 1.0).max()))
         if worst > _SUM_TOLERANCE:
             raise TargetError(f"the next-token probabilities miss one by {worst:.3g}")
@@ -475,28 +473,37 @@ class SimulatedTarget:
         return nodes, tokens
 
     def _distributions(
-        self, nodes: IntArray, last: IntArray, finish: Callable[[FloatArray], FloatArray]
-    ) -> Iterator[tuple[list[IntArray], FloatArray]]:
-        """Yield, chunk by chunk, which of n histories share a state, and `finish` of its [k, V]."""
+        self, nodes: IntArray, last: IntArray
+    ) -> Iterator[tuple[IntArray, IntArray, FloatArray]]:
+        """Yield the distributions behind n histories, those that share a state once.
+
+        Chunk by chunk: which histories it speaks of, [m], by their states, which those are, [m]
+        ascending, and the states' probabilities, [k, V].
+        """
         width = len(self._rows)
         states, which = np.unique((nodes + 1) * width + self._row_of[last], return_inverse=True)
-        groups = np.split(
-            np.argsort(which, kind="stable"), np.bincount(which, minlength=len(states)).cumsum()
-        )
+        order = np.argsort(which, kind="stable")
+        ends = np.bincount(which, minlength=len(states)).cumsum()
         size = max(1, _CHUNK_ELEMENTS // self._size)
+        done = 0
         for start in range(0, len(states), size):
             chunk = states[start : start + size]
+            end = int(ends[start + len(chunk) - 1])
+            found, done = order[done:end], end
             probabilities = self._probabilities(chunk // width - 1, chunk % width)
-            yield groups[start : start + len(chunk)], finish(probabilities)
+            yield found, which[found] - start, probabilities
 
     def _probabilities(self, nodes: IntArray, rows: IntArray) -> FloatArray:
         known = np.where(nodes == UNKNOWN, 0.0, self._trie.known[nodes])
         # shares that sum to one may do so by a rounding too much
         mixed = self._rows[rows] * np.maximum(1.0 - known, 0.0)[:, None]
-        for state in np.flatnonzero(known):
-            node = nodes[state]
-            claims = slice(self._trie.starts[node], self._trie.starts[node + 1])
-            np.add.at(mixed[state], self._trie.tokens[claims], self._trie.shares[claims])
+        remembering = np.flatnonzero(known)
+        starts = self._trie.starts[nodes[remembering]]
+        counts = self._trie.starts[nodes[remembering] + 1] - starts
+        # of each such state all claims of its node, one after the other
+        claims = np.arange(counts.sum()) + np.repeat(starts - (counts.cumsum() - counts), counts)
+        at = (np.repeat(remembering, counts), self._trie.tokens[claims])
+        np.add.at(mixed, at, self._trie.shares[claims])
         return mixed
 
     def _draw(
@@ -511,15 +518,17 @@ class SimulatedTarget:
         """Draw n tokens; return them, and how likely each class was to be drawn: [n, C]."""
         drawn = np.empty(len(nodes), dtype=np.int64)
         masses = np.empty((len(nodes), 0 if watch is None else len(watch)))
-        for groups, weights in self._distributions(
-            nodes, last, lambda rows: shape_probabilities(rows, sampler=sampler)
-        ):
+        for found, state, rows in self._distributions(nodes, last):
+            weights = shape_probabilities(rows, sampler=sampler)
             mass = weights.cumsum(axis=1)
-            named = None if watch is None else _named(weights, watch) / mass[:, -1:]
-            for place, (group, row) in enumerate(zip(groups, mass, strict=True)):
-                drawn[group] = np.searchsorted(row, numbers[group] * row[-1], side="right")
-                if named is not None:
-                    masses[group] = named[place]
+            wanted = numbers[found] * mass[state, -1]
+            tokens = np.empty(len(found), dtype=np.int64)
+            ends = np.bincount(state, minlength=len(mass)).cumsum().tolist()
+            for start, end, row in zip([0, *ends], ends, mass, strict=False):
+                tokens[start:end] = row.searchsorted(wanted[start:end], side="right")
+            drawn[found] = tokens
+            if watch is not None:
+                masses[found] = (_named(weights, watch) / mass[:, -1:])[state]
         return drawn, masses
 
     def _statistics(
@@ -527,17 +536,15 @@ class SimulatedTarget:
     ) -> list[NDArray[np.float32]]:
         """Return log p(following), mean and std of log p, and whether it is first: [4, n]."""
         columns = [np.empty(len(nodes), dtype=np.float32) for _ in range(4)]
-
-        for groups, probabilities in self._distributions(nodes, last, lambda rows: rows):
+        for found, state, probabilities in self._distributions(nodes, last):
             with np.errstate(divide="ignore"):
                 logs = np.maximum(np.log(probabilities), LOGPROB_FLOOR)
             means = (probabilities * logs).sum(axis=1)
             spreads = np.sqrt((probabilities * (logs - means[:, None]) ** 2).sum(axis=1))
-            for row, group in enumerate(groups):
-                columns[0][group] = logs[row, following[group]]
-                columns[1][group] = means[row]
-                columns[2][group] = spreads[row]
-                columns[3][group] = columns[0][group] >= logs[row].max().astype(np.float32)
+            columns[0][found] = logs[state, following[found]]
+            columns[1][found] = means[state]
+            columns[2][found] = spreads[state]
+            columns[3][found] = columns[0][found] >= logs.max(axis=1).astype(np.float32)[state]
         return columns
 
     def _sampled(
@@ -546,14 +553,12 @@ class SimulatedTarget:
         """Return the sampler's log p(following), and whether greedy decoding takes it."""
         logprob = np.empty(len(nodes), dtype=np.float32)
         first = np.empty(len(nodes), dtype=np.bool_)
-        for groups, probabilities in self._distributions(nodes, last, lambda rows: rows):
+        for found, state, probabilities in self._distributions(nodes, last):
             weights = shape_probabilities(probabilities, sampler=sampler)
             with np.errstate(divide="ignore"):
                 logs = np.log(weights / weights.sum(axis=1, keepdims=True))
-            best = probabilities.argmax(axis=1)
-            for row, group in enumerate(groups):
-                logprob[group] = np.maximum(logs[row, following[group]], LOGPROB_FLOOR)
-                first[group] = following[group] == best[row]
+            logprob[found] = np.maximum(logs[state, following[found]], LOGPROB_FLOOR)
+            first[found] = following[found] == probabilities.argmax(axis=1)[state]
         return [logprob, first]
 
 

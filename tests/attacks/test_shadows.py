@@ -227,3 +227,18 @@ def test_a_column_alone_is_taken_where_it_says_more() -> None:
     assert auc([60]) > auc([]) + 0.05
     # a column that is nothing is not taken
     assert auc([0]) == auc([])
+
+
+def test_a_part_that_tells_nothing_does_not_hide_a_few_who_are_known() -> None:
+    """Averages hardly see 36 of 600, and by chance two columns of noise may tell "more"."""
+    rng = np.random.default_rng(1)
+    member = np.arange(1000) < 600
+    features = rng.normal(0, 0.5, (1000, 22))
+    features[:, :20] += rng.normal(0, 1, (1000, 1))
+    known = rng.permutation(600)[:36]
+    features[known, :20] += 6
+    fitted = rng.random(1000) < 1 / 3
+    scores = learned_scores(features, member, fitted, alone=[20, 21])
+    judged = np.flatnonzero(~fitted)
+    highest = np.sort(scores[~member[judged]])[-2]
+    assert (scores[np.isin(judged, known)] > highest).mean() > 0.8

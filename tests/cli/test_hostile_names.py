@@ -16,7 +16,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from auditing import AS_OF, THREE_CLASSES
+from auditing import AS_OF, three_classes
 from command_line import Command, Outcome
 
 from checker.cli import cli
@@ -67,7 +67,7 @@ def hostile(tmp_path_factory: pytest.TempPathFactory, simulated_targets: Path) -
     vocabulary = json.loads((folder / "vocab.json").read_text())
     renamed = {f"{t}{HOSTILE}" if "E11" in t else t: i for t, i in vocabulary.items()}
     (folder / "vocab.json").write_text(json.dumps(renamed))
-    policy = yaml.safe_load(THREE_CLASSES.read_text())
+    policy = yaml.safe_load(three_classes())
     spec = policy["spec"]
     for part in ("attackers", "attributeClasses", "controls", "citations"):
         for one in spec[part].values():

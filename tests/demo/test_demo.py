@@ -112,11 +112,11 @@ def test_the_overtrained_model_in_another_format_is_neither_failed_nor_passed(
     asked: dict[str, dict[str, Any]] = {
         "hiv-disclosure": {
             "limits": {"events-10": {"fail": 0.05}},
-            "params": {"samples": 4, "horizonTokens": 32},
+            "params": {"samples": 3, "horizonTokens": 16},
         },
         "membership": {"params": {"score": "loss"}},
     }
-    policy = auditing.write_policy(folder / "asked.yaml", asked, sampling={"patients": 200})
+    policy = auditing.write_policy(folder / "asked.yaml", asked, sampling={"patients": 100})
     found = auditing.audit(policy, path, folder / "run")
     assert found.code == ExitCode.INCONCLUSIVE
     assert {(cell["verdict"], cell["reason"]) for cell in found.cells.values()} == {

@@ -8,6 +8,7 @@ import os
 import re
 import subprocess
 import sys
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,8 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from auditing import three_classes
+from warm_phigate import warm_phigate
 
 ROOT = Path(__file__).parents[2]
 SIMULATED = ROOT / "checker" / "testing" / "plugins"
@@ -71,17 +74,24 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def phigate(installed: Path, *arguments: object) -> Outcome:
-    """Run the command line in a process that has the packages."""
-    done = subprocess.run(
-        [sys.executable, "-m", "checker.cli", *map(str, arguments)],
-        env={**os.environ, "PYTHONPATH": os.pathsep.join(map(str, [installed, SIMULATED, ROOT]))},
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert "Traceback" not in done.stderr
-    return Outcome(done.returncode, done.stdout + done.stderr)
+@pytest.fixture(scope="module")
+def phigate(installed: Path) -> Iterator[Callable[..., Outcome]]:
+    """Run the command line in processes that have the packages."""
+    with warm_phigate() as commands:
+
+        def run(*arguments: object) -> Outcome:
+            places = map(str, [installed, SIMULATED, ROOT])
+            done = subprocess.run(
+                [commands / "phigate", *map(str, arguments)],
+                env={**os.environ, "PYTHONPATH": os.pathsep.join(places)},
+                capture_output=True,
+                text=True,
+                check=False,
+            )
+            assert "Traceback" not in done.stderr
+            return Outcome(done.returncode, done.stdout + done.stderr)
+
+        yield run
 
 
 def test_there_are_packages_to_try() -> None:
@@ -98,7 +108,9 @@ def test_code_that_is_shown_is_code_that_is_run() -> None:
 
 @pytest.fixture(scope="module")
 def audited(
-    installed: Path, simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory
+    phigate: Callable[..., Outcome],
+    simulated_targets: Path,
+    tmp_path_factory: pytest.TempPathFactory,
 ) -> Path:
     """The run of an audit of the backend's table, which knows how often each token occurs."""
     folder = tmp_path_factory.mktemp("bigram")
@@ -112,8 +124,9 @@ def audited(
     target["spec"]["data"]["path"] = str(simulated_targets / "cohort")
     target["spec"]["expect"]["tokens"] = str(simulated_targets / "sample.parquet")
     (folder / "target.yaml").write_text(yaml.safe_dump(target, sort_keys=False))
+    (folder / "policy.yaml").write_text(three_classes(), encoding="utf-8")
     done = phigate(
-        installed, "check", ROOT / "policies" / "demo.yaml", folder / "target.yaml",
+        "check", folder / "policy.yaml", folder / "target.yaml",
         "--out", folder / "run", "--format", "json,csv",
     )  # fmt: skip
     assert done.code == 0, done.said
@@ -164,7 +177,7 @@ def certainty_policy() -> dict[str, Any]:
     ],
 )
 def test_the_attack_flags_a_leaking_target_and_clears_a_sound_one(
-    installed: Path,
+    phigate: Callable[..., Outcome],
     simulated_targets: Path,
     tmp_path: Path,
     target: str,
@@ -173,13 +186,13 @@ def test_the_attack_flags_a_leaking_target_and_clears_a_sound_one(
 ) -> None:
     policy, run = tmp_path / "certainty.yaml", tmp_path / "run"
     policy.write_text(yaml.safe_dump(certainty_policy(), sort_keys=False))
-    done = phigate(installed, "check", policy, simulated_targets / f"{target}.yaml", "--out", run)
+    done = phigate("check", policy, simulated_targets / f"{target}.yaml", "--out", run)
     assert done.code == code, done.said
     cells = json.loads((run / "report.json").read_text())["cells"]
     assert [cell["metric"] for cell in cells] == list(METRICS)
     assert [cell["verdict"] for cell in cells] == verdicts
     assert len(json.loads((run / "plan.json").read_text())["cells"][0]["jobs"]) == 1
     if target == "leaking":
-        verified = phigate(installed, "verify", run)
+        verified = phigate("verify", run)
         assert verified.code == 0, verified.said
     assert "certain tokens of members" in (run / "report.html").read_text()

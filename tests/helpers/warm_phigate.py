@@ -38,6 +38,7 @@ while True:
         os.chdir(folder)
         os.environ.clear()
         os.environ.update(environment)
+        sys.path[:0] = filter(None, environment.get("PYTHONPATH", "").split(os.pathsep))
         sys.argv = ["phigate", *arguments]
         code = run_command()
         sys.stdout.flush()

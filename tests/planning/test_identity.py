@@ -250,10 +250,17 @@ def _found(run: Run, cells: Sequence[Cell]) -> dict[str, Any]:
     return {one.cell.id: (one.measurement, one.reason) for one in judgement.findings}
 
 
+@pytest.fixture(scope="module")
+def alone(run: Run) -> dict[str, Any]:
+    """What is found of each cell where no other is asked for."""
+    return {name: found for cell in run.plan.cells for name, found in _found(run, [cell]).items()}
+
+
 @pytest.mark.parametrize("order", [1, -1])
-def test_a_cell_has_the_numbers_alone_that_it_has_among_all(run: Run, order: int) -> None:
+def test_a_cell_has_the_numbers_alone_that_it_has_among_all(
+    run: Run, alone: dict[str, Any], order: int
+) -> None:
     together = _found(run, run.plan.cells[::order])
-    alone = {name: found for cell in run.plan.cells for name, found in _found(run, [cell]).items()}
     measured = {name: measurement for name, (measurement, _) in alone.items()}
     assert all(measurement is not None for measurement in measured.values())
     assert {name: found for name, (found, _) in together.items()} == measured

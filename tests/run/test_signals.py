@@ -22,7 +22,7 @@ from command_line import run_phigate
 from benchmarks.kills import INTERRUPTED, Audit, Stopped, heed_signals, wrongly_stopped
 from checker.cli import interruption
 from checker.cli.interruption import interruptible
-from checker.errors import EvidenceError
+from checker.errors import EvidenceError, ExitCode
 from checker.evidence import write_atomically
 
 
@@ -35,8 +35,17 @@ def _heeded() -> Iterator[None]:
 
 
 @pytest.fixture(scope="module")
-def audit(tmp_path_factory: pytest.TempPathFactory) -> Audit:
-    return Audit.write(tmp_path_factory.mktemp("signals"), three_classes())
+def audit(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Audit:
+    folder = shutil.copytree(simulated_targets, tmp_path_factory.mktemp("signals") / "work")
+    (folder / "policy.yaml").write_text(three_classes(), encoding="utf-8")
+    audit = Audit(folder)
+    finish(audit, "whole")
+    return audit
+
+
+def finish(audit: Audit, run: str) -> None:
+    """Run the audit to its end, in this process."""
+    assert run_phigate(*audit.arguments(run)).code == ExitCode.FAIL
 
 
 def stop_when(
@@ -44,8 +53,9 @@ def stop_when(
 ) -> tuple[Stopped, list[str]]:
     """Begin an audit and stop it when so many evidence files are there."""
     process = audit.start(run)
-    while len(audit.evidence(run)) < finished and process.poll() is None:
-        time.sleep(0.002)
+    kept = audit.folder / run / "evidence"
+    while len(list(kept.glob("*.parquet"))) < finished and process.poll() is None:
+        time.sleep(0.005)
     process.send_signal(number)
     _, said = process.communicate()
     left = [path.name for path in (audit.folder / run).rglob("*.tmp")]
@@ -72,7 +82,7 @@ def test_a_run_that_is_stopped_twice_goes_on_to_the_same_evidence(audit: Audit) 
     # what a kill leaves in the middle of a file
     torn = audit.folder / "cut" / "evidence" / f".{'0' * 64}.parquet.01234567.tmp"
     torn.write_bytes(b"half")
-    audit.finish("cut")
+    finish(audit, "cut")
     assert not torn.exists()
     assert audit.differences("cut") == []
 

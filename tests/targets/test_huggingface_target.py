@@ -401,7 +401,7 @@ def test_a_model_that_loses_positions_is_drawn_from_by_whole_passes(models: Path
     with pytest.warns(PhigateWarning, match=r"each token is drawn by a pass over all"):
         target = wrapped(model)
     assert target.decoding == "whole passes"
-    found = examine(target, records(*LENGTHS), usage=Usage())
+    found = examine(target, records(*LENGTHS), usage=Usage(horizon_tokens=8))
     assert found["cached-decoding"] < 1e-4
 
 
@@ -443,7 +443,7 @@ def test_a_model_that_sees_its_padding_is_given_none_and_flagged_with_it(models:
 
     model.prepare_inputs_for_generation = broken
     target = wrapped(model)
-    found = examine(target, records(*LENGTHS), usage=Usage())
+    found = examine(target, records(*LENGTHS), usage=Usage(horizon_tokens=8))
     assert found["left-padding"] < 1e-4
     target._way = Way("padded")
     with pytest.raises(TargetError, match=r"preflight: left-padding deviates by \d"):
