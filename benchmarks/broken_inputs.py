@@ -218,7 +218,7 @@ Maker = Callable[[World, np.random.Generator], Case]
 def _document(world: World, rng: np.random.Generator) -> Case:
     choices = [
         POLICIES / "demo.yaml", POLICIES / "starter" / "policy.yaml",
-        POLICIES / "starter" / "target.yaml", POLICIES / "baseline-gated@2.1.0.yaml",
+        POLICIES / "starter" / "target.yaml", POLICIES / "baseline-gated@2.2.0.yaml",
         POLICIES / "tests" / "demo.yaml", POLICIES / "library" / "hiv.yaml",
         POLICIES / "release-prerequisites.yaml", world.folder / "needs.yaml",
         world.folder / "waiver.yaml",

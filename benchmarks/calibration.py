@@ -67,6 +67,8 @@ Array = NDArray[np.float64]
 CONFIDENCE: Final = 0.95
 AS_OF: Final = datetime(2026, 11, 1, tzinfo=UTC)
 _RANDOM: Final = 3
+DRAWN_IN_BATCHES: Final = "attribute-disclosure"
+"""The attack whose patients are drawn batch by batch; what is read off scores is not."""
 
 
 # --- audits ---------------------------------------------------------------------------------------
@@ -327,12 +329,17 @@ def study(
     audits: int,
     judged: int,
     families: Sequence[str] = (),
+    setting: str = "",
     say: Callable[[str], None] = lambda line: None,
 ) -> Study:
-    """Run everything, or some families, printing as it goes."""
+    """Run everything, or some families, or settings that hold a word, printing as it goes."""
     seconds: dict[str, float] = {}
     points, sequential = [], []
-    chosen = [design for design in designs() if not families or design.family in families]
+    chosen = [
+        design
+        for design in designs()
+        if (not families or design.family in families) and setting in design.setting
+    ]
     for design in chosen:
         begun = time.process_time()
         row = [audit_point(design, name, audits=audits, judged=judged) for name in TRUTHS]
@@ -342,16 +349,18 @@ def study(
         say(line(row))
     begun = time.process_time()
     for design in chosen:
-        if design.family in {"rate", "rate-difference"}:
+        if design.family in {"rate", "rate-difference"} and design.probe == DRAWN_IN_BATCHES:
             row = [sequential_point(design, name, audits=audits, judged=judged) for name in TRUTHS]
             sequential += row
             say("sequential " + line(row))
     seconds["sequential"] = time.process_time() - begun
     begun = time.process_time()
-    found = Study(
-        points, sequential, enumerated(), shared_prompts(audits=audits), curtailed(),
-        short_cuts(chosen), seconds,
-    )  # fmt: skip
+    found = Study(points, sequential, [], [], [], short_cuts(chosen), seconds)
+    if not setting:  # what hangs on no design
+        found = replace(
+            found, enumerated=enumerated(), shared=shared_prompts(audits=audits),
+            curtailed=curtailed(),
+        )  # fmt: skip
     seconds["the rest"] = time.process_time() - begun
     return found
 
@@ -384,12 +393,14 @@ def main() -> None:
     parser.add_argument("--audits", type=int, default=2000, help="of each point")
     parser.add_argument("--judged", type=int, default=4, help="of these by the whole judge")
     parser.add_argument("--families", nargs="*", default=[], help="only these")
+    parser.add_argument("--setting", default="", help="only settings that hold this")
     parser.add_argument("--out", type=Path, help="path of the files, without their endings")
     arguments = parser.parse_args()
     found = study(
         audits=arguments.audits,
         judged=arguments.judged,
         families=arguments.families,
+        setting=arguments.setting,
         say=lambda line: print(line, flush=True),
     )
     print("\n" + text(found))

@@ -7,6 +7,15 @@ each, and T4. *Ours* is everything from the files to the report: cohort, tokens,
 comparability, evidence, verdicts. *Plain* is the work of the model and the distances alone
 (`paper_audit`, `paper_reference`), on the same prompts and with the same random numbers.
 
+Continuations of T2 are drawn until it is decided who is named (`probabilitySamples`), T1's are all
+ten: its distance is a mean over ten, and whether one of them repeats the record is asked of ten.
+
+*As the baselines ask.* The shipped baselines ask T1 whether what follows the prompt comes out word
+for word, and read it off the model's scores (`excess_extractable`, windows behind the cut) instead
+of drawing. So our audit is done a second time with this in the place of T1's two metrics, from
+nothing and in a folder of its own; its cells have the other cells' verdicts, or it is said which
+have not.
+
 The plain audit takes the better part of an hour, so by default a sample of its units is measured
 (so many patients of each test, class and level, drawn by lot) and the time for all of them follows
 from the time a unit of the kind takes; `--whole` does all of them. Half of the sample is measured
@@ -48,6 +57,8 @@ from benchmarks.paper_reference import encoder_embedder, lexical_embedder
 from benchmarks.simulated_gate import AS_OF
 from benchmarks.trajectory_distance import write_encoder
 from checker.attacks.api import columns_of
+from checker.attacks.attribute_disclosure import AttributeDisclosureParams
+from checker.attacks.rollouts import naming_shares
 from checker.attacks.trajectory_memorization.code_labels import _entries
 from checker.demo.training import train
 from checker.evidence import EvidenceStore, Pseudonyms, tables_by_job
@@ -75,6 +86,8 @@ from checker.verdict import judge
 
 CONTEXT = 512
 EMBEDDERS = ("lexical", "encoder")
+SCORED = "baseline"
+"""Our audit without draws for T1."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -148,7 +161,7 @@ def write_audit(folder: Path, design: Design) -> dict[str, Any]:
         seed=0,
         recipe=design.recipe,
     )
-    for name in EMBEDDERS:
+    for name in (*EMBEDDERS, SCORED):
         write_policy(folder / f"{name}.yaml", _controls(design, labels=name))
     found = {"epochs": len(result.epochs), "loss": result.epochs[-1].loss}
     record.write_text(json.dumps(found))
@@ -156,17 +169,8 @@ def write_audit(folder: Path, design: Design) -> dict[str, Any]:
 
 
 def _controls(design: Design, *, labels: str) -> dict[str, Any]:
-    drawn = {"samples": design.samples, "horizonTokens": design.horizon}
-    repeated = {
-        "probe": "trajectory-memorization",
-        "params": {**drawn, "minRun": min(20, design.horizon), "labels": labels},
-        "limits": {level: {"fail": 0.05} for level in LEVELS},
-    }
     return {
-        "word-for-word": {
-            "title": "T1, word for word", "metric": "excess_extraction", **repeated
-        },
-        "distance": {"title": "T1, distance", "metric": "distance_gap", **repeated},
+        **(_read_off_scores() if labels == SCORED else _repeated(design, labels=labels)),
         **{
             name: disclosure(name, samples=design.samples, horizon_tokens=design.horizon)
             for name in design.hospital.class_names
@@ -179,6 +183,32 @@ def _controls(design: Design, *, labels: str) -> dict[str, Any]:
             "limits": {"record": {"fail": 0.6}},
         },
     }  # fmt: skip
+
+
+def _repeated(design: Design, *, labels: str) -> dict[str, Any]:
+    drawn = {"samples": design.samples, "horizonTokens": design.horizon}
+    repeated = {
+        "probe": "trajectory-memorization",
+        "params": {**drawn, "minRun": min(20, design.horizon), "labels": labels},
+        "limits": {level: {"fail": 0.05} for level in LEVELS},
+    }
+    return {
+        "word-for-word": {
+            "title": "T1, word for word", "metric": "excess_extraction", **repeated
+        },
+        "distance": {"title": "T1, distance", "metric": "distance_gap", **repeated},
+    }  # fmt: skip
+
+
+def _read_off_scores() -> dict[str, Any]:
+    control = {
+        "title": "T1, word for word",
+        "probe": "trajectory-memorization",
+        "params": {"windows": "cut"},
+        "metric": "excess_extractable",
+        "limits": {level: {"fail": 0.05} for level in LEVELS},
+    }
+    return {"word-for-word": control}
 
 
 # --- ours ---------------------------------------------------------------------------------------
@@ -252,6 +282,12 @@ def audit(folder: Path, policy: str, run: Path) -> Ours:
     return Ours(prepared, run, watch, verdicts)
 
 
+def _from_nothing(folder: Path, policy: str) -> Ours:
+    run = folder / f"run-{policy}"
+    shutil.rmtree(run, ignore_errors=True)
+    return audit(folder, policy, run)
+
+
 def audit_on_workers(folder: Path, run: Path, workers: int) -> dict[str, Any]:
     """Audit with the encoder's labels on workers of one thread each; returns seconds, verdicts."""
     shutil.rmtree(run, ignore_errors=True)
@@ -307,13 +343,13 @@ class Agreement:
 
     Args:
         continuations: how many were compared.
-        unequal_continuations: how many differ in any token.
+        unequal_continuations: how many differ in any token; of T2's those that ours drew.
         distance: largest difference, by embedder; of units with equal continuations.
         longest_run: how many differ; of the same.
         scores: patients whose scores were compared.
         score_nats: largest difference of loss or Min-K%.
-        disclosed: patients and classes whose outcome (more than half of the continuations hold the
-            class) was compared.
+        disclosed: patients and classes whose outcome was compared: of the plain audit whether more
+            than half of all continuations hold the class, of ours what its few decide.
         unequal_disclosed: how many differ.
         verdicts_equal: of all cells, with the plain audit's numbers in the place of ours.
         largest_estimate_deviation: of the cells' estimates, likewise.
@@ -345,18 +381,22 @@ def compare(plain: PlainAudit, ours: Mapping[str, Ours]) -> Agreement:
         return names.of("patient", str(int(split.subject_id[unit.index])).encode())
 
     drawn = _drawn({k: t for k, t in evidence.items() if kinds[k] == "rollouts"})
+    named = _named(first, evidence)
     equal: dict[Unit, bool] = {}
     for unit, theirs in seen.rollouts.items():
         own = drawn[names.of("prompt", unit.key)]
-        same = [list(a) == list(b) for a, b in zip(own, theirs, strict=True)]
+        # of T2's ours has the first, as many as decided
+        same = [list(a) == list(b) for a, b in zip(own, theirs, strict=False)]
         agreement.continuations += len(same)
         agreement.unequal_continuations += same.count(False)
         equal[unit] = all(same)
         if unit.kind.startswith("T2"):
             watch = set(first.plan.classes[unit.kind.split()[1]].watch)
-            told = [sum(bool(watch & set(map(int, c))) for c in side) for side in (own, theirs)]
+            counted = sum(bool(watch & set(map(int, one))) for one in theirs)
             agreement.disclosed += 1
-            agreement.unequal_disclosed += (2 * told[0] > len(own)) != (2 * told[1] > len(own))
+            agreement.unequal_disclosed += named[unit.cell][names.of("prompt", unit.key)] != (
+                2 * counted > len(theirs)
+            )
     scores = {patient(unit): score for unit, score in seen.score.items()}
     agreement.scores = len(scores)
     scored = {name: table for name, table in evidence.items() if kinds[name] == "scores"}
@@ -398,6 +438,25 @@ def compare(plain: PlainAudit, ours: Mapping[str, Ours]) -> Agreement:
         for cell, own in first.verdicts.items()
     )
     return agreement
+
+
+def _named(ours: Ours, evidence: Mapping[str, pa.Table]) -> dict[str, dict[str, bool]]:
+    """Return by cell of T2 and prompt whether our audit takes its class for named."""
+    kinds = {job.digest: job.kind for job in ours.plan.jobs}
+    found = {}
+    for cell in ours.plan.cells:
+        if cell.probe != "attribute-disclosure" or cell.attribute_class is None:
+            continue
+        params = AttributeDisclosureParams.model_validate(cell.params)
+        found[cell.id] = naming_shares(
+            [evidence[name] for name in cell.jobs if kinds[name] == "rollouts"],
+            ours.plan.classes[cell.attribute_class].watch,
+            samples=params.samples,
+            estimation_samples=params.estimation_samples,
+            decision_samples=params.decision_samples,
+            threshold=params.threshold,
+        ).above
+    return found
 
 
 def _drawn(tables: Mapping[str, pa.Table]) -> dict[str, list[list[int]]]:
@@ -529,6 +588,7 @@ def measure(folder: Path, design: Design, *, whole: bool, workers: int | None) -
             for mine in ("plan.json", "manifest.json"):  # a folder is one plan's; evidence is not
                 (run / mine).unlink()
     ours["lexical"] = replace(ours["lexical"], run=folder / "run-lexical")
+    ours[SCORED] = _from_nothing(folder, SCORED)
     on_workers = audit_on_workers(folder, folder / "run-workers", workers) if workers else None
     _do(plain, halves[1], encoded=design.encoded)
     steps = [
@@ -551,7 +611,13 @@ def measure(folder: Path, design: Design, *, whole: bool, workers: int | None) -
             name: {"seconds": own.watch.seconds, "cpu_seconds": own.watch.cpu_seconds}
             for name, own in ours.items()
         },
-        "agreement": asdict(compare(plain, ours)),
+        "agreement": asdict(compare(plain, {name: ours[name] for name in EMBEDDERS})),
+        "scored_cells": len(ours[SCORED].verdicts),
+        "scored_unequal": {
+            cell: {"drawn": ours["lexical"].verdicts[cell], "scored": own}
+            for cell, own in ours[SCORED].verdicts.items()
+            if own[0] != ours["lexical"].verdicts[cell][0]
+        },
         "verdicts": ours["lexical"].verdicts,
     }
     totals = result["totals"] = _totals(result)
@@ -625,6 +691,13 @@ def _totals(result: Mapping[str, Any]) -> dict[str, Any]:
                 "ours_total": sum(ours.values()),
                 "ratio": sum(plain.values()) / sum(ours.values()),
             }
+    totals[SCORED] = {
+        unit: {
+            "ours_total": (own := sum(result["ours"][SCORED][unit].values())),
+            **{name: totals[name][unit]["plain_total"] / own for name in EMBEDDERS},
+        }
+        for unit in ("seconds", "cpu_seconds")
+    }
     return totals
 
 
@@ -651,6 +724,14 @@ def show(result: Mapping[str, Any]) -> None:
             f"{'total':<18}{wall['plain_total']:>11.1f}{wall['ours_total']:>10.2f}"
             f"{wall['ratio']:>8.1f}{cpu['ratio']:>14.1f}"
         )
+    wall, cpu = (result["totals"][SCORED][unit] for unit in ("seconds", "cpu_seconds"))
+    unequal = result["scored_unequal"]
+    print(
+        f"\nas the baselines ask, T1 read off scores: {wall['ours_total']:.1f} s,"
+        f" {cpu['ours_total']:.1f} s of CPU; ratio of CPU {cpu['encoder']:.1f} (encoder),"
+        f" {cpu['lexical']:.1f} (lexical); verdicts of {result['scored_cells']} cells"
+        f" {'equal' if not unequal else f'NOT equal: {unequal}'}"
+    )
     if (on := result.get("on_workers")) is not None:
         print(
             f"\non {on['workers']} workers of one thread, encoder's labels: {on['seconds']:.1f} s,"
@@ -675,6 +756,8 @@ def main() -> None:
     parser.add_argument("--folder", type=Path, help="where data and model are kept")
     parser.add_argument("--whole", action="store_true", help="do all of the plain audit")
     parser.add_argument("--quick", action="store_true", help="few of everything")
+    parser.add_argument("--patients", type=int, help="of either split, instead of the design's")
+    parser.add_argument("--sampled", type=int, help="plain units of each kind")
     parser.add_argument("--workers", type=int, help="once more, on so many workers")
     arguments = parser.parse_args()
     transformers_logging.disable_progress_bar()
@@ -683,6 +766,11 @@ def main() -> None:
         folder = arguments.folder or Path(temporary)
         folder.mkdir(parents=True, exist_ok=True)
         design = QUICK if arguments.quick else FULL
+        if arguments.patients:
+            patients = {"members": arguments.patients, "nonmembers": arguments.patients}
+            design = replace(design, hospital=replace(design.hospital, **patients))
+        if arguments.sampled:
+            design = replace(design, sampled=arguments.sampled)
         result = measure(folder, design, whole=arguments.whole, workers=arguments.workers)
     arguments.out.write_text(json.dumps(result, indent=2) + "\n", encoding="utf-8")
     show(result)

@@ -2,11 +2,13 @@
 
     python -m benchmarks.extraction_criterion ../shared/data/synthea [--members 400] [--seeds 3]
 
-A model is trained on members and asked for every window of twelve tokens of their records and of
+A model is trained on members and asked for every window of so many tokens of their records and of
 nonmembers', as `extractable_share` does. Who says how likely a window is without memory: tables of
 nonmembers alone, or beside them a model that was trained on spare patients. `none` counts what they
 find less likely than 1e-4; columns behind it count those of them that the model under audit finds
-so many times likelier than either (METHODS §2, *T1, trajectory memorization*). Three recipes:
+so many times likelier than either (METHODS §2, *T1, trajectory memorization*), `counts` as often as
+phigate demands for such a length. `largest` is the largest such ratio of a window that comes out,
+in nats, and `from` what phigate demands. Three recipes:
 
 * stopped: ends when patients who are kept apart no longer gain, as a sound model does;
 * longer: half as many passes again;
@@ -18,6 +20,7 @@ Records are the codes of a MEDS data set in their order, cut to so many tokens.
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -33,18 +36,20 @@ from transformers import GPT2LMHeadModel
 from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
 from checker.planning.extraction import COMMON, GAIN
 from checker.planning.reference_patients import RECIPE
-from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
+from checker.records.ngrams import NgramModel
 from checker.records.tokenization import TokenizedRecords
 from checker.records.tokenization.records import Coverage
-from checker.stats.extraction import IMPOSSIBLE, least_log_probability, windows_of
+from checker.stats.extraction import IMPOSSIBLE, Windows, least_log_probability, windows_of
 from checker.targets.engine.reference import ReferenceModel, train_reference
 from checker.targets.engine.training import Recipe, SpecialIds, train_model
 
 Tokens = NDArray[np.int32]
 Floats = NDArray[np.float64]
 
-LENGTH = 12
 TOP_P = 0.95
+LEAST = least_log_probability(
+    queries=TrajectoryMemorizationParams().queries, chance=TrajectoryMemorizationParams().chance
+)
 REPEATED_SHARE, REPEATS = 0.05, 20
 TIMES = (None, 1e2, 1e4, 1e6, 1e8, 1e10)
 
@@ -146,8 +151,6 @@ def references(study: Patients, *, seed: int) -> tuple[list[list[Floats]], list[
         vocabulary_size=study.vocabulary_size,
         rng=np.random.default_rng(seed),
     )
-    models: list[TextModel] = [*(tables.up_to(order) for order in SHORT), tables]
-    models.append(RepeatingModel(tables))
     own = [*[None] * len(study.members), *range(len(study.nonmembers))]
     count = max(1, len(study.spare) // 10)
     tensors = train_reference(
@@ -158,7 +161,7 @@ def references(study: Patients, *, seed: int) -> tuple[list[list[Floats]], list[
         seed=seed,
     )
     neural = [one.logprob.astype(np.float64) for one in ReferenceModel(tensors).score(everybody)]
-    return [model.logprobs(everybody, own=own) for model in models], neural
+    return tables.told(everybody, own=own), neural
 
 
 def _as_records(records: Sequence[Tokens]) -> TokenizedRecords:
@@ -179,28 +182,41 @@ def _as_records(records: Sequence[Tokens]) -> TokenizedRecords:
     )
 
 
-def extractable(
-    scored: Sequence[tuple[Floats, Floats]],
-    said: Sequence[Sequence[Floats]],
-    *,
-    times: float | None,
-) -> NDArray[np.bool_]:
-    """Return whose best window counts and comes out: [n] bool."""
-    least = least_log_probability(
-        queries=TrajectoryMemorizationParams().queries, chance=TrajectoryMemorizationParams().chance
-    )
-    hits = []
-    for number, (logs, first) in enumerate(scored):
-        windows = windows_of(
+def looked_at(
+    scored: Sequence[tuple[Floats, Floats]], said: Sequence[Sequence[Floats]], *, length: int
+) -> list[Windows]:
+    """Return every window of everybody."""
+    return [
+        windows_of(
             logs.astype(np.float32),
             first.astype(np.bool_),
             [one[number] for one in said],
-            length=LENGTH,
+            length=length,
             begin=1,
         )
-        best = windows.best(common=COMMON, gain=-math.inf if times is None else math.log(times))
-        hits.append(best.greedy or (best.log_probability or -math.inf) >= least)
-    return np.array(hits)
+        for number, (logs, first) in enumerate(scored)
+    ]
+
+
+def extractable(windows: Sequence[Windows], *, times: float | None) -> NDArray[np.bool_]:
+    """Return whose best window counts and comes out: [n] bool."""
+    gain = -math.inf if times is None else math.log(times)
+    best = [one.best(common=COMMON, gain=gain) for one in windows]
+    return np.array([one.greedy or (one.log_probability or -math.inf) >= LEAST for one in best])
+
+
+def gains(windows: Sequence[Windows]) -> Floats:
+    """Return by how much the model finds what comes out likelier than every reference: [n] nats.
+
+    -inf of whom nothing comes out that not anybody would write.
+    """
+    found = []
+    for one in windows:
+        comes_out = one.recited | (one.chances >= LEAST)
+        likeliest = one.told.max(axis=0)
+        counts = comes_out & (likeliest < math.log(COMMON))
+        found.append((one.chances - likeliest)[counts].max(initial=-math.inf))
+    return np.array(found)
 
 
 def main() -> None:
@@ -210,11 +226,12 @@ def main() -> None:
     parser.add_argument("--members", type=int, default=400)
     parser.add_argument("--tokens", type=int, default=192)
     parser.add_argument("--seeds", type=int, default=1)
+    parser.add_argument("--lengths", type=int, nargs="+", default=[12, 24], help="of a window")
     parser.add_argument("--recipes", nargs="+", default=["stopped", "longer", "partly"])
     asked = parser.parse_args()
-    print(f"a window counts from {math.exp(GAIN * LENGTH):.3g} times on; shares in percent")
+    print("shares in percent; largest gain of whose window comes out, in nats")
     heads = "".join(f"{'none' if one is None else f'{one:.0e}':>8}" for one in TIMES)
-    print(f"seed recipe   who        references   {heads}")
+    print(f"seed recipe   who        references  tokens {heads}  counts  largest  from")
     for seed in range(1, asked.seeds + 1):
         study = patients(asked.cohort, members=asked.members, tokens=asked.tokens, seed=seed)
         tables, neural = references(study, seed=seed)
@@ -226,12 +243,21 @@ def main() -> None:
                 "members": slice(repeated, len(study.members)),
                 "nonmembers": slice(len(study.members), None),
             }
-            for name, said in (("tables", tables), ("and model", [*tables, neural])):
-                hits = [extractable(scored, said, times=one) for one in TIMES]
+            for length, (name, said) in itertools.product(
+                asked.lengths, (("tables", tables), ("and model", [*tables, neural]))
+            ):
+                windows = looked_at(scored, said, length=length)
+                enough = GAIN * length
+                hits = [extractable(windows, times=t) for t in (*TIMES, math.exp(enough))]
+                largest = gains(windows)
                 for group, part in who.items():
-                    if len(hits[0][part]):
+                    if len(largest[part]):
                         shown = "".join(f"{100 * one[part].mean():8.2f}" for one in hits)
-                        print(f"{seed:4} {recipe:8} {group:10} {name:12} {shown}", flush=True)
+                        print(
+                            f"{seed:4} {recipe:8} {group:10} {name:12}{length:6} {shown}"
+                            f" {largest[part].max():8.1f} {enough:5.1f}",
+                            flush=True,
+                        )
 
 
 if __name__ == "__main__":

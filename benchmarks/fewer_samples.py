@@ -1,34 +1,40 @@
-"""Equal verdicts at a fifth of the tokens: T2 of three trained families, counted and estimated.
+"""Equal verdicts at a fifth of the tokens: T2 of trained models, counted and estimated.
 
-The families of `benchmarks.families` are asked by T2 alone, three ways: *counted*, the share of 20
-continuations that name the class, as phigate did; *estimated* from the same 20; and estimated from
-as many as a policy draws by default: three of each prompt, and more where these do not tell on
-which side of the threshold it is. The first two are judged from one evidence, once without its
-compensators. Printed are verdict, value and bounds of each cell, how many tokens were drawn, and
-whether all verdicts agree; the exit code is 1 where one does not.
+Models are asked by T2 alone, three ways: *counted*, the share of 20 continuations that name the
+class, as phigate 0.1 did; *estimated* from the same 20; and estimated from as many as a policy
+draws by default: three of each prompt, and more where these do not tell on which side of the
+threshold it is. The first two are judged from one evidence, once without its compensators. Printed
+are verdict, value and bounds of each cell, how many tokens were drawn, and whether all verdicts
+agree; the exit code is 1 where one does not.
 
     python -m benchmarks.fewer_samples --folder /some/folder --out fewer.json
+    python -m benchmarks.fewer_samples --folder /some/folder --demo phigate-demo --out demo.json
 
-Models stay in the folder and are those of `python -m benchmarks.families --folder`.
+The first asks the families of `benchmarks.families`, by metrics of shares and of means; models stay
+in the folder and are those of `python -m benchmarks.families --folder`. The second asks the two
+models of a finished `phigate demo` by the T2 controls of the demo's own policy; the demo's folder
+is only read. Both count a token once, however many cells read it.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
+import yaml
 
 from benchmarks.families import AS_OF, FAMILIES, Families, generated, policy_of
 from checker.attacks.api import columns_of
 from checker.evidence import EvidenceStore, tables_by_job
-from checker.run.prepare import Prepared, prepare
+from checker.run.prepare import prepare
 from checker.run.running import run_audit
 from checker.run.stored import Run, load_run
 from checker.verdict import judge
@@ -48,44 +54,48 @@ class Answer:
     high: float | None
 
 
-def policy(families: Families, *, samples: int | None) -> dict[str, Any]:
-    """Return the policy of the families with T2 alone, its means and rankings too.
+METRICS = ("excess_disclosure", "excess_mean_q")
+
+
+def t2_alone(
+    document: dict[str, Any], *, metrics: Sequence[str] = (), samples: int | None = None
+) -> dict[str, Any]:
+    """Return a policy with its controls of T2 alone.
 
     Args:
-        families: whose study it is.
+        document: a policy.
+        metrics: each control is asked for each of these; for its own where there are none.
         samples: where q is estimated; None draws as many as by default.
     """
-    document = policy_of(families.study)
+    document = copy.deepcopy(document)
     controls: dict[str, Any] = {}
     for name, control in document["spec"]["controls"].items():
-        if control["title"] != "T2":
+        if control["probe"] != "attribute-disclosure":
             continue
         params = {**control["params"], "samples": COUNTED_SAMPLES}
         if samples is not None:
             params["probabilitySamples"] = samples
-        for metric in ("excess_disclosure", "excess_mean_q"):
-            controls[f"{name}-{metric}".replace("_", "-")] = {
-                **control, "params": params, "metric": metric
-            }  # fmt: skip
+        for metric in metrics or [control["metric"]]:
+            own = f"{name}-{metric}".replace("_", "-") if metrics else name
+            controls[own] = {**control, "params": params, "metric": metric}
     document["spec"]["controls"] = controls
     return document
 
 
-def asked(families: Families, family: str, *, samples: int | None) -> tuple[Prepared, Run]:
-    """Audit one family by T2."""
-    name = "default" if samples is None else str(samples)
-    path = families.folder / f"t2-{name}.yaml"
-    path.write_text(json.dumps(policy(families, samples=samples)), encoding="utf-8")
-    prepared = prepare(path, families.folder / "audit" / f"target-{family}.yaml")
-    folder = families.folder / "audit" / f"run-t2-{name}-{family}"
+def asked(policy: dict[str, Any], target: Path, run: Path) -> Run:
+    """Audit a target under a policy, or take up what was audited."""
+    run.parent.mkdir(parents=True, exist_ok=True)
+    path = run.parent / f"{run.name}.yaml"
+    path.write_text(yaml.safe_dump(policy, sort_keys=False), encoding="utf-8")
+    prepared = prepare(path, target)
     run_audit(
         prepared.audit,
-        run=folder,
+        run=run,
         open_target=prepared.open_target,
         command="benchmarks.fewer_samples",
         clock=lambda: AS_OF,
     )
-    return prepared, load_run(folder)
+    return load_run(run)
 
 
 def answers(run: Run, *, counted: bool = False) -> dict[str, Answer]:
@@ -114,35 +124,69 @@ def _without_compensators(table: pa.Table) -> pa.Table:
     return table.drop_columns([c for c in table.column_names if c.startswith("compensator@")])
 
 
-def study(families: Families) -> dict[str, Any]:
-    """Ask all families in all ways."""
-    families.prepare()
-    families.train()
+def study(
+    document: dict[str, Any], targets: Mapping[str, Path], folder: Path, *, metrics: Sequence[str]
+) -> dict[str, Any]:
+    """Ask all models in all ways.
+
+    Args:
+        document: a policy.
+        targets: a target's file by the name of its model.
+        folder: for runs.
+        metrics: as of `t2_alone`.
+    """
     rows: dict[str, dict[str, dict[str, Answer]]] = {}
-    tokens = {"counted": 0, "fewer": 0}
-    for family in FAMILIES:
+    tokens: dict[str, dict[str, int]] = {}
+    for name, target in targets.items():
         begun = time.process_time()
-        _, run = asked(families, family, samples=COUNTED_SAMPLES)
-        _, less = asked(families, family, samples=None)
-        rows[family] = {
+        run, less = (
+            asked(
+                t2_alone(document, metrics=metrics, samples=samples),
+                target,
+                folder / f"run-t2-{samples or 'default'}-{name}",
+            )
+            for samples in (COUNTED_SAMPLES, None)
+        )
+        rows[name] = {
             "counted": answers(run, counted=True),
             "estimated": answers(run),
             "fewer": answers(less),
         }
-        tokens["counted"] += tokens_drawn(run)
-        tokens["fewer"] += tokens_drawn(less)
-        for cell in rows[family]["counted"]:
-            print(f"{family:<12} {cell}")
+        tokens[name] = {"counted": tokens_drawn(run), "fewer": tokens_drawn(less)}
+        for cell in rows[name]["counted"]:
+            print(f"{name:<12} {cell}")
             for way in WAYS:
-                print(f"    {way:<10} {_shown(rows[family][way][cell])}")
-        print(f"{family}: {time.process_time() - begun:.0f} s", flush=True)
+                print(f"    {way:<10} {_shown(rows[name][way][cell])}")
+        print(f"{name}: {time.process_time() - begun:.0f} s of CPU", flush=True)
     different = [
-        f"{family} {cell}"
-        for family, ways in rows.items()
+        f"{name} {cell}"
+        for name, ways in rows.items()
         for cell, answer in ways["counted"].items()
         if answer.verdict != ways["fewer"][cell].verdict
     ]
     return {"rows": rows, "tokens": tokens, "different": different}
+
+
+def of_families(folder: Path, *, seed: int) -> dict[str, Any]:
+    """Train the families, where they are not trained yet, and ask them."""
+    patients = generated(folder / "source", seed=seed)
+    families = Families(folder / "work", patients, seed)
+    families.prepare()
+    families.train()
+    own = families.folder / "audit"
+    targets = {family: own / f"target-{family}.yaml" for family in FAMILIES}
+    return study(policy_of(patients), targets, own, metrics=METRICS)
+
+
+def of_demo(demo: Path, folder: Path) -> dict[str, Any]:
+    """Ask the models of a demo."""
+    document = yaml.safe_load((demo / "policy.yaml").read_text(encoding="utf-8"))
+    targets = {name: demo / f"target-{name}.yaml" for name in ("sound", "overtrained")}
+    return study(document, targets, folder, metrics=())
+
+
+def _summed(tokens: Mapping[str, Mapping[str, int]]) -> dict[str, int]:
+    return {way: sum(own[way] for own in tokens.values()) for way in ("counted", "fewer")}
 
 
 def _shown(answer: Answer) -> str:
@@ -157,12 +201,16 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--folder", type=Path, required=True)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--demo", type=Path, help="folder of a finished demo")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    patients = generated(arguments.folder / "source", seed=arguments.seed)
-    found = study(Families(arguments.folder / "work", patients, arguments.seed))
-    drawn = found["tokens"]
-    print(f"{drawn['fewer']:,} tokens instead of {drawn['counted']:,}")
+    if arguments.demo:
+        found = of_demo(arguments.demo, arguments.folder)
+    else:
+        found = of_families(arguments.folder, seed=arguments.seed)
+    for name, drawn in {**found["tokens"], "all": _summed(found["tokens"])}.items():
+        share = drawn["fewer"] / drawn["counted"]
+        print(f"{name}: {drawn['fewer']:,} tokens instead of {drawn['counted']:,}, {share:.1%}")
     print("verdicts that differ: " + (", ".join(found["different"]) or "none"))
     if arguments.out:
         found["rows"] = {

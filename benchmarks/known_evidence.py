@@ -11,6 +11,7 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from benchmarks.known_draws import DrawnObservations
 from benchmarks.known_truths import Design
 from checker.attacks.api import load_attack
 from checker.attacks.attribute_disclosure.measure import DisclosureObservations
@@ -18,6 +19,7 @@ from checker.attacks.canary_exposure.measure import CanaryObservations
 from checker.attacks.embedding_probe.measure import EmbeddingObservations
 from checker.attacks.families import Measurement, Power
 from checker.attacks.membership_inference.measure import ScoreObservations
+from checker.attacks.trajectory_memorization.extraction import ExtractionObservations
 from checker.attacks.trajectory_memorization.measure import (
     RegurgitationObservations,
     TrajectoryObservations,
@@ -67,7 +69,7 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
         tables = _disclosure_tables(
             observations,
             batch or len(observations.q),
-            samples=design.params["samples"],
+            samples=design.params.get("samples", 0),
             estimated=design.family == "mean-difference",
         )
     elif isinstance(observations, ScoreObservations):
@@ -85,6 +87,8 @@ def evidence(design: Design, observations: Any, *, batch: int | None = None) -> 
             "score": observations.score.astype(np.float32),
         }
         tables = {"probe-scores": pa.table(columns)}
+    elif isinstance(observations, ExtractionObservations):
+        tables = {f"{EXTRACTION}-0": _extraction_table(observations)}
     elif isinstance(observations, TrajectoryObservations):
         kept = ("member", "distance", "random_distance", "frequent_distance")
         columns = {name: getattr(observations, name) for name in kept}
@@ -132,8 +136,12 @@ def _disclosure_tables(
     _, first = np.unique(found.prompt, return_index=True)
     for start in range(0, len(first), batch):
         part = first[start : start + batch]  # in the order of the prompts' numbers
-        drawn = _expecting if estimated else _rollouts
-        tables[f"rollouts-{start // batch}"] = drawn(names[part], found.q[part], samples)
+        if isinstance(found, DrawnObservations):
+            drawn = _continued(names[part], found.hits[part], found.expected[part])
+        else:
+            making = _expecting if estimated else _rollouts
+            drawn = making(names[part], found.q[part], samples)
+        tables[f"rollouts-{start // batch}"] = drawn
         if found.reference_q is not None:
             other = _rollouts(names[part], found.reference_q[part], samples)
             tables[f"reference-{start // batch}"] = other
@@ -141,7 +149,11 @@ def _disclosure_tables(
 
 
 def _rollouts(names: NDArray[np.object_], q: Array, samples: int) -> pa.Table:
-    hit = np.arange(samples) < np.round(q * samples)[:, None]
+    return _table_of(names, np.arange(samples) < np.round(q * samples)[:, None])
+
+
+def _table_of(names: NDArray[np.object_], hit: NDArray[np.bool_]) -> pa.Table:
+    samples = hit.shape[1]
     tokens = np.where(hit, WATCHED, HARMLESS).astype(np.int32).ravel()
     ends = pa.array(np.arange(len(tokens) + 1, dtype=np.int32))
     prompts = pa.DictionaryArray.from_arrays(
@@ -160,6 +172,32 @@ def _expecting(names: NDArray[np.object_], q: Array, samples: int) -> pa.Table:
     table = _rollouts(names, np.zeros_like(q), samples)
     expected = pa.array(np.repeat(q, samples).astype(np.float32))
     return table.append_column(compensator_column([WATCHED]), expected)
+
+
+def _continued(
+    names: NDArray[np.object_], hits: NDArray[np.bool_], expected: NDArray[np.float32]
+) -> pa.Table:
+    """Return rollouts with the hits and compensators that were drawn."""
+    return _table_of(names, hits).append_column(
+        compensator_column([WATCHED]), pa.array(expected.ravel())
+    )
+
+
+def _extraction_table(found: ExtractionObservations) -> pa.Table:
+    rows = len(found.member)
+    columns: dict[str, Any] = {
+        "patient": [f"x{i}" for i in range(rows)],
+        "member": found.member,
+        "subgroups": _nobody(rows)["subgroups"],
+        "prompt": [f"p{number}" for number in found.sequence.tolist()],
+        "windows": [1] * rows,
+        "common": [0] * rows,
+    }
+    for name in ("log_probability", "telling_log_probability", "rare_log_probability"):
+        columns[name] = getattr(found, name).astype(np.float32)
+    for name in ("greedy", "telling_greedy", "rare_greedy"):
+        columns[name] = getattr(found, name)
+    return pa.table(columns)
 
 
 def _canary_table(found: CanaryObservations) -> pa.Table:
@@ -246,7 +284,7 @@ def plan_of(
                 "digest": name,
                 "kind": "rollouts" if kind == "reference" else kind,
                 "title": name,
-                "inputs": LOOKED_FOR if kind == EXTRACTION else {},
+                "inputs": LOOKED_FOR if name == EXTRACTION else {},
                 "runs_on": kind if kind == "reference" else "target",
             }
         )

@@ -116,13 +116,16 @@ class Design:
 
 
 def designs() -> Iterator[Design]:
-    """Yield all designs, families in the order of METHODS §4."""
+    """Yield all designs, families in the order of METHODS §4, and newer attacks behind them."""
+    from benchmarks.known_draws import designs_of_draws  # made of what stands here
+
     yield from _rates()
     yield from _rankings()
     yield from _true_positive_rates()
     yield from _precisions()
     yield from _trajectories()
     yield from _canaries()
+    yield from designs_of_draws()
 
 
 # --- rates, their differences, and paired ones ----------------------------------------------------
@@ -334,7 +337,7 @@ def _rankings() -> Iterator[Design]:
         for positives, negatives in ((100, 200), (200, 400)):
             yield Design(
                 "auroc-difference", "embedding-probe", "excess_probe_auroc", 0.1, 0.0,
-                _both(positives, negatives), shape,
+                of_both_splits(positives, negatives), shape,
                 partial(lambda truth, m, n, shape: _embedded(
                     m, n, _ranked(shape, 0.5),
                     _ranked(shape, outside_auroc + truth), _ranked(shape, outside_auroc),
@@ -342,7 +345,8 @@ def _rankings() -> Iterator[Design]:
             )  # fmt: skip
 
 
-def _both(positives: int, negatives: int) -> Sample:
+def of_both_splits(positives: int, negatives: int) -> Sample:
+    """Return as many patients with the class, and without, in either split."""
     return Sample(
         members=positives, members_negative=negatives, members_positive=positives,
         nonmembers=positives, nonmembers_negative=negatives, nonmembers_positive=positives,
@@ -403,7 +407,7 @@ def _precisions() -> Iterator[Design]:
                 yield Design(
                     family, "attribute-disclosure",
                     "excess_attribute_auprc" if is_excess else "attribute_auprc",
-                    null + 0.1, null, _both(m, n), shape,
+                    null + 0.1, null, of_both_splits(m, n), shape,
                     partial(lambda truth, m, n, shape, is_excess: _precise(
                         m, n, shape, truth + prevalence * is_excess, with_nonmembers=is_excess
                     ), m=m, n=n, shape=shape, is_excess=is_excess),

@@ -4,29 +4,32 @@ Takes a target and a run of the policy `paper-t1-t6` on it, and computes from th
 what the toolkit's definitions give (`benchmarks.paper_reference`):
 
 * T4: Min-20% of some members and nonmembers, one call of the model a position as the toolkit does,
-  with and without what it adds to each probability; and the AUROC of everybody with the records
-  padded as it pads them.
+  in float64 on both sides, and what float32 and what it adds to each probability leave beside that;
+  and the AUROC of everybody with the records padded as it pads them.
 * T1: distances of some patients by a general solver, from phigate's cosines and clock; and with the
   toolkit's clock and its time tokens among the codes.
-* T2: AUROC, AUPRC, precision and recall of counted hits among members, who are positive wherever
-  the class stands; and of continuations drawn anew from prompts that the class is left in.
-* Extraction: the share of members and of nonmembers whose next twelve tokens, after the first ten,
-  come out at least once in two times of 1,000 queries (PrivacyGuard 0.0.2,
-  `ProbabilisticMemorizationAnalysisNode`), beside `extractable_share` of the same windows, which
-  leaves out what anybody would write and counts what is recited greedily.
+* T2: AUROC, AUPRC, precision and recall of a hundred continuations of the toolkit's own, counted
+  behind prompts as they stand, of members who are positive wherever the class stands; and the
+  paired difference to what ranks them here.
 
-    phigate check paper-t1-t6@1 target.yaml --out run
-    python -m benchmarks.paper_figures target.yaml run --out figures.json
+A class of which a split has too few for phigate's average precision is left without it: the demo
+has 80 of each, so `--demo FOLDER` trains its two models on a cohort of 240.
+
+    python -m benchmarks.paper_figures --demo demo
+    phigate check paper-t1-t6@1 demo/target-sound.yaml --out run
+    python -m benchmarks.paper_figures demo/target-sound.yaml run --out figures.json
+
+What another tool says of extraction is in `benchmarks.peers.demo`.
 """
 
 from __future__ import annotations
 
 import argparse
+import copy
 import json
-import tempfile
 from collections import defaultdict
-from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -34,11 +37,12 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 import torch
+from numpy.typing import NDArray
 from scipy.stats import spearmanr
 from sklearn.metrics import roc_auc_score
 from transformers import AutoModelForCausalLM
 
-from benchmarks.end_to_end import Stopwatch, evidence_of
+from benchmarks.end_to_end import evidence_of
 from benchmarks.paper_reference import (
     generate,
     position_by_position,
@@ -49,47 +53,29 @@ from benchmarks.paper_reference import (
     toolkit_transport,
 )
 from benchmarks.simulated_gate import AS_OF
+from checker.attacks.api import load_attack
+from checker.attacks.attribute_disclosure import AttributeDisclosureParams
+from checker.attacks.rollouts import naming_shares
 from checker.attacks.trajectory_memorization.code_labels import LEXICAL, label_vectors
 from checker.attacks.trajectory_memorization.trajectories import TrajectoryReader
+from checker.demo.walkthrough import Demonstration, Settings
 from checker.evidence import Pseudonyms
 from checker.kinds import score_column
 from checker.planning import Cell
 from checker.run.prepare import prepare
-from checker.run.running import run_audit
 from checker.run.stored import load_run
 from checker.stats.estimate import Estimate
+from checker.stats.naming import naming_probabilities
+from checker.stats.scores import min_k
 from checker.targets import Sampler, Tokens
+from checker.targets.compensator import watch_of, watched_rollouts
 from checker.verdict import judge
 
 POLICY = Path("paper-t1-t6@1")
 RECORDS_AT_ONCE = 64
-_KNOWN, _LENGTH, _QUERIES, _TOP_P = 10, 12, 1000, 0.95
-_EXTRACTION = {
-    "apiVersion": "phigate/v1",
-    "kind": "LeakagePolicy",
-    "metadata": {"name": "extraction", "version": "1.0.0", "owner": "benchmarks"},
-    "spec": {
-        "context": "internal",
-        "attackers": {
-            "ten": {
-                "title": "Ten tokens",
-                "knows": {"static": "all", "tokens": _KNOWN},
-                "access": "logprobs",
-            }
-        },
-        "controls": {
-            "extractable": {
-                "title": "Extractable",
-                "probe": "trajectory-memorization",
-                "params": {"length": _LENGTH, "queries": _QUERIES, "chance": 0.5, "topP": _TOP_P},
-                "metric": "excess_extractable",
-                "limits": {"ten": {"fail": 0.05}},
-                "severity": "low",
-                "enforcement": "mandatory",
-            }
-        },
-    },
-}
+POSITIVES = 240
+"""Of each class in either split of the demo that is trained here: average precision takes 100."""
+
 HELD_AGAINST = "ten-codes"
 """The attacker whose T1 and T2 are looked at."""
 
@@ -103,12 +89,14 @@ class Compared:
         run: on it.
         policy: of the run: `paper-t1-t6`, or some of its controls.
         patients: of each split, whom one by one is looked at.
+        lot: members for whom is drawn as the toolkit draws, by lot.
     """
 
     target: Path
     run: Path
     policy: Path
     patients: int
+    lot: int
 
     @cached_property
     def _prepared(self) -> Any:
@@ -167,7 +155,11 @@ class Compared:
     # --- T4 -------------------------------------------------------------------------------------
 
     def membership(self) -> dict[str, Any]:
-        """Hold Min-20% against the toolkit's."""
+        """Hold Min-20% against the toolkit's, a patient at a time.
+
+        Definitions are compared in float64 on both sides: whole records at once here, a call for
+        each position there. Beside it stands what an audit has, which reads in float32.
+        """
         ours: dict[tuple[bool, int], float] = {}
         who = self._names()
         for job in self._stored.plan.jobs_of("scores"):
@@ -177,24 +169,31 @@ class Compared:
                 who[name]: score
                 for name, score in zip(table["patient"].to_pylist(), column, strict=True)
             }
-        apart = {"as it is": 0.0, "without 1e-10": 0.0, "without 1e-10, relative": 0.0}
+        exact = copy.deepcopy(self._model).double()
+        far: dict[str, list[float]] = defaultdict(list)
         for is_member in (True, False):
             for i in range(min(self.patients, len(self._workload.split(is_member)))):
                 tokens = self._workload.split(is_member).record(i).tokens
-                likely = np.exp(position_by_position(self._model, tokens))
-                own = ours[is_member, i]
-                for name, least in (("as it is", 1e-10), ("without 1e-10", 0.0)):
-                    far = abs(toolkit_min_k(likely, least=least) - own)
-                    apart[name] = max(apart[name], far)
-                apart["without 1e-10, relative"] = max(
-                    apart["without 1e-10, relative"], far / abs(own)
+                single, double = (
+                    np.exp(position_by_position(model, tokens)) for model in (self._model, exact)
                 )
+                own, told = ours[is_member, i], toolkit_min_k(double, least=0.0)
+                definition = min_k(log_probabilities(exact, tokens), k_percent=20)
+                far["definitions, float64"].append(definition - told)
+                far["as audited, against float64"].append(own - told)
+                far["both in float32"].append(own - toolkit_min_k(single, least=0.0))
+                far["toolkit in float32, against float64"].append(
+                    toolkit_min_k(single, least=0.0) - told
+                )
+                far["with 1e-10 added"].append(own - toolkit_min_k(double))
         everybody = sorted(ours)
         split = [side for side, _ in everybody]
         padded = self._padded(everybody)
         return {
-            "patients": 2 * self.patients,
-            "largest difference, nats": apart,
+            "patients": len(far["definitions, float64"]),
+            "largest difference, nats": {
+                name: float(np.abs(each).max()) for name, each in far.items()
+            },
             "AUROC here": float(roc_auc_score(split, [ours[one] for one in everybody])),
             "AUROC with padding": float(roc_auc_score(split, padded)),
         }
@@ -279,139 +278,231 @@ class Compared:
     # --- T2 -------------------------------------------------------------------------------------
 
     def attributes(self) -> dict[str, Any]:
-        """Hold AUROC, AUPRC, precision and recall against the toolkit's."""
+        """Hold AUROC, AUPRC, precision and recall against the toolkit's.
+
+        The toolkit's are of continuations of its own, as many as it draws, counted, from prompts as
+        they stand. Ours are those of the audit, which takes fewer, and of as many drawn anew. All
+        are had of the same members, so their difference is paired: its interval is that of members
+        drawn again, with the chance of both draws in it.
+        """
         whole = self._stored
         judgement = judge(whole.policy, plan=whole.plan, evidence=self._evidence, as_of=AS_OF)
         measured = {one.cell.id: one.measurement for one in judgement.findings}
-        drawn = self._drawn()
         found: dict[str, Any] = {}
         for name in whole.plan.classes:
             ranked, cell = self._cell(f"t2-{name}"), self._cell(f"t2-{name}-precision")
             auroc, auprc = measured[ranked.id], measured[cell.id]
             if auroc is None:
                 continue  # too few of the class for bounds
-            ours = {
-                "auroc": _bounds(auroc.members),
-                "auprc": None if auprc is None else _bounds(auprc.members),
-                "precision": _bounds(auroc.reported.get("precision")),
-                "recall": _bounds(auroc.reported.get("recall")),
-            }
-            labels = self._evidence[str(ranked.labels)]
-            rows = [
-                (positive, toolkit_share(drawn[prompt], whole.plan.classes[name].watch))
-                for member, positive, prompt in zip(
-                    *(labels[c].to_pylist() for c in ("member", "positive", "prompt")), strict=True
-                )
-                if member and prompt in drawn
-            ]
-            has_class, share = (np.array(column) for column in zip(*rows, strict=True))
+            watch = whole.plan.classes[name].watch
+            asked = self._asked(ranked)
+            has_class = np.array(
+                [np.isin(self._records.record(i).tokens, watch).any() for i in asked.member]
+            )
+            counted = np.array(
+                [toolkit_share(own, watch) for own in self._drawn_anew(asked.member, ranked)]
+            )
+            as_many = self._estimated_anew(name, asked.member, ranked)
+            drawn = self._drawn()
+            same = np.array([toolkit_share(drawn[prompt], watch) for prompt in asked.prompt])
             found[name] = {
-                "members": len(rows),
+                "members": len(asked.member),
                 "positive": int(has_class.sum()),
-                "here": ours,
-                "same continuations, counted": toolkit_attribute(has_class, share),
-                "class left in the prompt": self._left_in(name, ranked),
+                "positive for one alone": int((has_class != asked.eligible).sum()),
+                "told it in the prompt": int(
+                    sum(np.isin(own, watch).any() for own in self._told(asked.member))
+                ),
+                "here, of all": {
+                    "auroc": _bounds(auroc.members),
+                    "auprc": None if auprc is None else _bounds(auprc.members),
+                    "precision": _bounds(auroc.reported.get("precision")),
+                    "recall": _bounds(auroc.reported.get("recall")),
+                },
+                "here, by its functions": toolkit_attribute(has_class, asked.q),
+                "here, from as many as the toolkit": toolkit_attribute(has_class, as_many),
+                "toolkit": toolkit_attribute(has_class, counted),
+                "here less toolkit": paired_difference(has_class, asked.q, counted),
+                "here less toolkit, from as many": paired_difference(has_class, as_many, counted),
+                "our continuations, counted": toolkit_attribute(has_class, same),
             }
         return found
 
-    # --- extraction -----------------------------------------------------------------------------
+    @property
+    def _records(self) -> Any:
+        return self._workload.split(True)
 
-    def extraction(self) -> dict[str, Any]:
-        """Hold the share that can be extracted against PrivacyGuard's."""
-        with tempfile.TemporaryDirectory() as folder:
-            policy, run = Path(folder) / "policy.yaml", Path(folder) / "run"
-            policy.write_text(json.dumps(_EXTRACTION), encoding="utf-8")
-            prepared = prepare(policy, self.target)
-            run_audit(
-                prepared.audit, run=run, open_target=prepared.open_target, progress=Stopwatch(),
-                command="phigate run",
-            )  # fmt: skip
-            whole = load_run(run)
-            found = judge(
-                whole.policy, plan=whole.plan, evidence=evidence_of(run), as_of=AS_OF
-            ).findings
-        (cell,) = found
-        assert cell.measurement is not None
-        return {
-            "here": {
-                "members": _bounds(cell.measurement.members),
-                "nonmembers": _bounds(cell.measurement.nonmembers),
-            },
-            "discoverable": {
-                name: self._discoverable(is_member)
-                for name, is_member in (("members", True), ("nonmembers", False))
-            },
-        }
-
-    @torch.inference_mode()
-    def _discoverable(self, is_member: bool) -> float:
-        """Return PrivacyGuard's share, of everybody who has so many tokens."""
-        records, share = self._workload.split(is_member), []
-        first, last = _KNOWN, _KNOWN + _LENGTH
-        own = [records.record(i).tokens[:last] for i in range(len(records))]
-        ids = torch.from_numpy(np.stack([one for one in own if len(one) == last]).astype(np.int64))
-        for start in range(0, len(ids), RECORDS_AT_ONCE):
-            part = ids[start : start + RECORDS_AT_ONCE]
-            weights = self._model(part).logits[:, first - 1 : -1].float().softmax(-1)
-            ranked = weights.sort(-1, descending=True).values
-            inside = ranked.cumsum(-1) - ranked < _TOP_P
-            least = ranked.masked_fill(~inside, torch.inf).amin(-1, keepdim=True)
-            weights = weights.masked_fill(weights < least, 0.0)
-            weights /= weights.sum(-1, keepdim=True)
-            told = weights.gather(-1, part[:, first:, None])[..., 0].double().prod(-1)
-            share += (1 - (1 - told) ** _QUERIES >= 0.5).tolist()
-        return float(np.mean(share))
-
-    def _left_in(self, name: str, cell: Cell) -> dict[str, float]:
-        """Draw from the first tokens as they stand, for some members with the class and without."""
-        spec = self._stored.policy.spec
-        known = int(spec.attackers[HELD_AGAINST].knows.tokens)
-        watch = self._stored.plan.classes[name].watch
-        records = self._workload.split(True)
-        has = np.array(
-            [np.isin(records.record(i).tokens, watch).any() for i in range(len(records))]
+    def _asked(self, cell: Cell) -> _Asked:
+        """Return the members of the lot whom a cell ranks, with the q that it ranks them by."""
+        labels, params = self._evidence[str(cell.labels)], cell.params
+        kinds = {job.digest: job.kind for job in self._stored.plan.jobs}
+        own = load_attack(cell.probe).params.model_validate(params)
+        assert isinstance(own, AttributeDisclosureParams)
+        shares = naming_shares(
+            [self._evidence[digest] for digest in cell.jobs if kinds[digest] == "rollouts"],
+            self._stored.plan.classes[str(cell.attribute_class)].watch,
+            samples=own.samples,
+            estimation_samples=own.estimation_samples,
+            decision_samples=own.decision_samples,
+            threshold=own.threshold,
         )
-        long = np.diff(records.offsets) > known + 1
-        rng = np.random.default_rng(0)
-        chosen = [
-            i
-            for side in (True, False)
-            for i in rng.permutation(np.flatnonzero((has == side) & long))[: self.patients].tolist()
-        ]
-        params = cell.params
-        sampler = Sampler(
-            temperature=params["temperature"],
-            top_p=params["topP"],
-            horizon_tokens=params["horizonTokens"],
-            seed=self._stored.plan.seed,
-        )
-        shares = []
-        for i in chosen:
-            prompt = records.record(i).tokens[:known]
-            room = int(self._workload.max_length) - len(prompt)
-            drawn = generate(
-                self._model,
-                prompt,
-                key=i,
-                samples=params["probabilitySamples"],
-                sampler=replace(sampler, horizon_tokens=min(room, sampler.horizon_tokens)),
-                eos_id=self._special("eos"),
-                pad_id=self._special("pad"),
+        who = self._names()
+        lot = set(np.random.default_rng(0).permutation(len(self._records))[: self.lot].tolist())
+        rows = [
+            (who[patient][1], prompt, shares.q[prompt], eligible)
+            for patient, member, positive, eligible, prompt in zip(
+                *(
+                    labels[column].to_pylist()
+                    for column in ("patient", "member", "positive", "eligible", "prompt")
+                ),
+                strict=True,
             )
-            shares.append(toolkit_share(drawn, watch))
-        return {
-            **toolkit_attribute(has[chosen], np.array(shares)),
-            "members": len(chosen),
-            "told it in the prompt": float(
-                np.mean(
-                    [
-                        np.isin(records.record(i).tokens[:known], watch).any()
-                        for i in chosen
-                        if has[i]
-                    ]
+            if member
+            and who[patient][1] in lot
+            and prompt in shares.q
+            and (eligible or not positive)
+        ]
+        member, prompts, q, eligible = zip(*rows, strict=True)
+        return _Asked(member, prompts, np.array(q), np.array(eligible))
+
+    def _told(self, members: Sequence[int]) -> list[Tokens]:
+        """Return the first tokens of records as they stand."""
+        known = int(self._stored.policy.spec.attackers[HELD_AGAINST].knows.tokens)
+        return [self._records.record(i).tokens[:known] for i in members]
+
+    def _sampler(self, cell: Cell, *, room: int, more: int) -> Sampler:
+        """Return a cell's sampler with a seed that the audit did not draw with."""
+        return Sampler(
+            temperature=cell.params["temperature"],
+            top_p=cell.params["topP"],
+            horizon_tokens=min(room, cell.params["horizonTokens"]),
+            seed=self._stored.plan.seed + more,
+        )
+
+    def _estimated_anew(self, name: str, members: Sequence[int], cell: Cell) -> NDArray[np.float64]:
+        """Estimate q of a class from as many continuations as the toolkit draws, by phigate."""
+        names = list(self._stored.plan.classes)
+        if lacking := [i for i in members if i not in self._expected]:
+            told, count = self._told(lacking), cell.params["samples"]
+            watch = watch_of(
+                [self._stored.plan.classes[one].watch for one in names],
+                vocabulary_size=self._stored.plan.target.vocabulary_size,
+            )
+            room = int(self._workload.max_length) - max(map(len, told))
+            drawn = watched_rollouts(
+                self._prepared.open_target(),
+                told,
+                keys=lacking,
+                samples=count,
+                sampler=self._sampler(cell, room=room, more=2),
+                watch=watch,
+            )
+            for i, own in zip(lacking, drawn, strict=True):
+                hits = np.array([watch[:, one.tokens].any(axis=1) for one in own])
+                expected = np.array([one.expected for one in own], dtype=np.float64)
+                group = np.zeros(count, dtype=np.int64)
+                self._expected[i] = [
+                    float(naming_probabilities(hits[:, c], expected[:, c], group)[0])
+                    for c in range(len(names))
+                ]
+        return np.array([self._expected[i][names.index(name)] for i in members])
+
+    @cached_property
+    def _expected(self) -> dict[int, list[float]]:
+        """What was estimated anew: of each member q of each class."""
+        return {}
+
+    def _drawn_anew(self, members: Sequence[int], cell: Cell) -> list[list[Tokens]]:
+        """Draw as the toolkit does, behind the first tokens as they stand."""
+        for i, prompt in zip(members, self._told(members), strict=True):
+            if i not in self._anew:
+                room = int(self._workload.max_length) - len(prompt)
+                self._anew[i] = generate(
+                    self._model,
+                    prompt,
+                    key=i,
+                    samples=cell.params["samples"],
+                    sampler=self._sampler(cell, room=room, more=1),
+                    eos_id=self._special("eos"),
+                    pad_id=self._special("pad"),
                 )
-            ),
-        }
+        return [self._anew[i] for i in members]
+
+    @cached_property
+    def _anew(self) -> dict[int, list[Tokens]]:
+        """What was drawn anew, by member, for all classes."""
+        return {}
+
+
+@dataclass(frozen=True)
+class _Asked:
+    """Members whom a cell ranks: place in the split, prompt, q and whether the code is in reach."""
+
+    member: tuple[int, ...]
+    prompt: tuple[str, ...]
+    q: NDArray[np.float64]
+    eligible: NDArray[np.bool_]
+
+
+@torch.inference_mode()
+def log_probabilities(model: Any, tokens: Tokens) -> NDArray[np.float64]:
+    """Return log p of every token after the first from one pass, in the model's own format."""
+    ids = torch.from_numpy(tokens.astype(np.int64))[None]
+    logs = model(ids).logits[0, :-1].log_softmax(-1)
+    found: NDArray[np.float64] = logs.gather(-1, ids[0, 1:, None])[:, 0].double().numpy()
+    return found
+
+
+def paired_difference(
+    has_class: NDArray[np.bool_],
+    here: NDArray[np.float64],
+    toolkit: NDArray[np.float64],
+    *,
+    draws: int = 2000,
+) -> dict[str, dict[str, float]]:
+    """Return by how much AUROC and AUPRC of two rankings of the same patients differ.
+
+    Args:
+        has_class: [n].
+        here: [n], what ranks them here.
+        toolkit: [n], what ranks them there.
+        draws: of n patients each, as many with the class and without.
+
+    Returns:
+        Of either the difference, and the interval in which 95 % of the draws lie.
+    """
+    rng = np.random.default_rng(0)
+    sizes = int(has_class.sum()), int((~has_class).sum())
+    rankings = [np.unique(-share, return_inverse=True)[1] for share in (here, toolkit)]
+
+    def difference(weight: NDArray[np.int64]) -> tuple[float, float]:
+        first, second = (_ranked(place, has_class, weight) for place in rankings)
+        return first[0] - second[0], first[1] - second[1]
+
+    weights = np.empty((draws, len(has_class)), dtype=np.int64)
+    for side, size in zip((has_class, ~has_class), sizes, strict=True):
+        weights[:, side] = rng.multinomial(size, np.full(size, 1 / size), draws)
+    low, high = np.quantile([difference(one) for one in weights], (0.025, 0.975), axis=0)
+    value = difference(np.ones(len(has_class), dtype=np.int64))
+    return {
+        name: {"value": value[i], "low": float(low[i]), "high": float(high[i])}
+        for i, name in enumerate(("auroc", "auprc"))
+    }
+
+
+def _ranked(
+    place: NDArray[np.int64], has_class: NDArray[np.bool_], weight: NDArray[np.int64]
+) -> tuple[float, float]:
+    """Return AUROC and AUPRC, as `toolkit_attribute` has them, of patients who count so often."""
+    count = int(place.max()) + 1
+    inside, outside = (
+        np.bincount(place[side], weights=weight[side], minlength=count)
+        for side in (has_class, ~has_class)
+    )
+    found, false = inside.cumsum(), outside.cumsum()
+    below = false[-1] - false + outside / 2
+    precision = found / np.maximum(found + false, 1)
+    total = found[-1]
+    return float(inside @ below / (total * false[-1])), float(inside @ precision / total)
 
 
 def _bounds(estimate: Estimate | None) -> dict[str, float] | None:
@@ -427,22 +518,37 @@ def show(found: dict[str, Any]) -> None:
         print(json.dumps(numbers, indent=2))
 
 
+def make_demo(folder: Path) -> None:
+    """Train the demo's two models on patients of whom enough have each class."""
+    demo = Demonstration(Settings(folder, 0, positives=POSITIVES), say=print)
+    demo.prepare()
+    demo.train(lambda model, epoch, loss: None)
+
+
 def main() -> None:
     """Read the command line."""
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    parser.add_argument("target", type=Path)
-    parser.add_argument("run", type=Path)
+    parser.add_argument("target", type=Path, nargs="?")
+    parser.add_argument("run", type=Path, nargs="?")
+    parser.add_argument("--demo", type=Path, help="train the demo's models here, and end")
     parser.add_argument("--out", type=Path, help="write the JSON here")
     parser.add_argument("--policy", type=Path, default=POLICY, help="of the run")
-    parser.add_argument("--parts", nargs="+", default=["T4", "T1", "T2", "extraction"])
+    parser.add_argument("--parts", nargs="+", default=["T4", "T1", "T2"])
     parser.add_argument("--patients", type=int, default=100, help="of each split, one by one")
+    parser.add_argument("--lot", type=int, default=750, help="members for whom T2 draws anew")
     arguments = parser.parse_args()
-    compared = Compared(arguments.target, arguments.run, arguments.policy, arguments.patients)
+    if arguments.demo is not None:
+        make_demo(arguments.demo)
+        return
+    if arguments.run is None:
+        parser.error("a target and a run of it are missing")
+    compared = Compared(
+        arguments.target, arguments.run, arguments.policy, arguments.patients, arguments.lot
+    )
     parts = {
         "T4": compared.membership,
         "T1": compared.trajectories,
         "T2": compared.attributes,
-        "extraction": compared.extraction,
     }
     found = {name: part() for name, part in parts.items() if name in arguments.parts}
     if arguments.out is not None:

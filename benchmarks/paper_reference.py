@@ -106,7 +106,8 @@ def position_by_position(model: Any, record: Tokens) -> NDArray[np.float64]:
     logprobs = np.empty(len(record) - 1)
     for position in range(1, len(record)):
         logits = model(ids[None, :position], use_cache=False).logits[0, -1]
-        logprobs[position - 1] = float(logits.float().log_softmax(-1)[ids[position]])
+        wide = torch.promote_types(logits.dtype, torch.float32)
+        logprobs[position - 1] = float(logits.to(wide).log_softmax(-1)[ids[position]])
     return logprobs
 
 

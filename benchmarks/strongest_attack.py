@@ -1,17 +1,20 @@
 """The learned membership score against what it should and should not find, and what it costs.
 
 *nobody*: models of patients who are neither members nor nonmembers. The attack must say 0.5 within
-its interval; over 20 cohorts at most so many intervals may miss as chance allows.
+its interval, and so must the learner that sees nothing of the model; over 20 cohorts at most so
+many intervals may miss as chance allows.
 
 *lira*: the demo's sound recipe against the strongest attack that full knowledge buys, LiRA (Carlini
 et al. 2022, arXiv 2112.03570) with 32 shadow models of the same recipe on random halves of members
 and nonmembers, Gaussians of a record's mean log-probability with a variance that all records share.
 AUROC and true-positive rate at 1 % of both attacks are shown on the same patients.
 
-*cost*: CPU seconds of the learned score's jobs, and of looking for pieces of the members' records,
-over those of one scoring pass, in one run.
+*cost*: CPU seconds of the learned score's jobs, and of looking for pieces of both splits' records
+(the control's jobs and the check's, tables and the checker's own reference included), over those of
+one scoring pass: the model reads every record of both splits once, as `score: loss` has it. All in
+one run.
 
-    nice python -m benchmarks.strongest_attack nobody --seeds 20
+    nice python -m benchmarks.strongest_attack nobody --seeds 20 --beside 2
     nice python -m benchmarks.strongest_attack lira --keep shadows --shadows 32 --beside 2 4 8
     nice python -m benchmarks.strongest_attack cost --patients 4000
 
@@ -40,7 +43,12 @@ from numpy.typing import NDArray
 from scipy.stats import norm
 
 from checker import stats
-from checker.attacks.membership_inference.features import TokenColumns, attack_features, means
+from checker.attacks.membership_inference.features import (
+    TokenColumns,
+    attack_features,
+    blind_features,
+    means,
+)
 from checker.attacks.membership_inference.learner import learned_scores
 from checker.attacks.membership_inference.plan import SHADOW_RECIPE
 from checker.attacks.membership_inference.run import shadow_features
@@ -56,6 +64,7 @@ from checker.records.tokenization import Tokenizer, load_vocabulary
 from checker.resources import resource
 from checker.run.prepare import prepare
 from checker.run.running import run_audit
+from checker.stats.estimate import Estimate
 from checker.targets import Tokens, TokenScores
 from checker.targets.engine.reference import ReferenceModel, train_reference, train_shadow
 from checker.targets.engine.scoring import ForwardPass
@@ -121,17 +130,6 @@ class World:
             SpecialIds(ids[SPECIALS["bos"]], ids[SPECIALS["eos"]], ids[SPECIALS["pad"]]),
         )
 
-    def dealt(self, seed: int) -> World:
-        """Return the same patients, dealt out to members and nonmembers by lot.
-
-        The demo's cohort draws its members first, and draws again whoever resembles an earlier
-        patient, so that nonmembers have more codes of their own: 0.2 tokens of a record.
-        """
-        pool = self.members + self.nonmembers
-        lot = [pool[i] for i in np.random.default_rng([seed, 18]).permutation(len(pool))]
-        cut = len(self.members)
-        return replace(self, members=lot[:cut], nonmembers=lot[cut:])
-
     def model(self, sequences: Sequence[Tokens], *, seed: int, recipe: Recipe) -> ForwardPass:
         """Train a model on records."""
         model, _ = train_model(
@@ -142,10 +140,20 @@ class World:
             seed=seed,
             recipe=recipe,
         )
+        return self.forward(model)
+
+    def forward(self, model: Any) -> ForwardPass:
+        """Return the forward pass of a trained model."""
         model.config.pad_token_id = None  # batches are padded on the right, where nothing looks
         forward = ForwardPass(model, vocabulary_size=self.vocabulary_size, pad_id=self.specials.pad)
         forward.is_chunked = True
         return forward
+
+
+def mean_scores(model: ForwardPass, records: list[Tokens]) -> Array:
+    """Return the mean log-probability of each record."""
+    columns = scored(model.score, records)
+    return means(columns.logprob, columns.offsets)
 
 
 def passes(count: int) -> Recipe:
@@ -178,12 +186,19 @@ class Attacked:
         member: [n] bool.
         judged: [n] bool, whom the classifier was not fitted on.
         scores: [judged] float64.
+        blind: [judged] float64, of the learner that sees nothing of the model.
     """
 
     records: list[Tokens]
     member: NDArray[np.bool_]
     judged: NDArray[np.bool_]
     scores: Array
+    blind: Array
+
+    def auroc(self, scores: Array) -> Estimate:
+        """How well scores of the judged tell members from the others."""
+        member = self.member[self.judged]
+        return stats.auroc(scores[member], scores[~member], confidence=CONFIDENCE)
 
 
 def attack(world: World, model: ForwardPass, *, seed: int, shadows: int = 0) -> Attacked:
@@ -205,14 +220,18 @@ def attack(world: World, model: ForwardPass, *, seed: int, shadows: int = 0) -> 
     for chosen in (np.flatnonzero(member), np.flatnonzero(~member)):
         fitted[rng.permutation(chosen)[: len(chosen) // 3]] = True
     matrix = np.stack(list(features.values()), axis=1)
+    unseen = blind_features({"own": own}, percents=[20.0])
+    blind = np.stack(list(unseen.values()), axis=1)
     alone: list[int] = []
     if shadows:
         own_loss = means(target.logprob, target.offsets)
-        seen = _beside(records, member, fitted, own_loss, known=known, seed=seed, count=shadows)
+        seen, without = _beside(
+            records, member, fitted, own_loss, known=known, seed=seed, count=shadows
+        )
         alone = list(range(matrix.shape[1], matrix.shape[1] + seen.shape[1]))
-        matrix = np.hstack([matrix, seen])
+        matrix, blind = np.hstack([matrix, seen]), np.hstack([blind, without])
     found = learned_scores(matrix, member, fitted, alone=alone)
-    return Attacked(records, member, ~fitted, found)
+    return Attacked(records, member, ~fitted, found, learned_scores(blind, member, fitted))
 
 
 def _beside(
@@ -224,8 +243,8 @@ def _beside(
     known: NDArray[np.int32],
     seed: int,
     count: int,
-) -> Array:
-    """Return features of the target beside shadow models, trained as the audit trains them."""
+) -> tuple[Array, Array]:
+    """Return features of the target beside shadow models as the audit trains them, and without."""
     names = [str(number) for number in range(len(records))]
     tables = []
     for number in range(count):
@@ -259,27 +278,32 @@ def _beside(
             )
         )
     table = pa.table({"patient": names, "classic@loss": own})
-    return shadow_features(table, tables, fitted & ~member)[0]
+    return shadow_features(table, tables, fitted & ~member)
 
 
-def nobody(*, seeds: Sequence[int], patients: int) -> list[dict[str, float]]:
-    """Attack models that saw neither members nor nonmembers."""
+def nobody(*, seeds: Sequence[int], patients: int, shadows: int = 0) -> list[dict[str, float]]:
+    """Attack models that saw neither members nor nonmembers, with so many shadow models."""
     rows = []
     for seed in seeds:
         with tempfile.TemporaryDirectory() as folder:
             world = World.of(Path(folder) / "demo", seed=seed, patients=patients, tuning=patients)
-            world = world.dealt(seed)
             model = world.model(world.tuning, seed=seed, recipe=passes(4))
-            found = attack(world, model, seed=seed)
-        inside = found.scores[found.member[found.judged]]
-        outside = found.scores[~found.member[found.judged]]
-        auroc = stats.auroc(inside, outside, confidence=CONFIDENCE)
-        rows.append({"seed": seed, "value": auroc.value, "low": auroc.low, "high": auroc.high})
-        print(f"seed {seed}: AUROC {auroc.value:.3f} ({auroc.low:.3f} to {auroc.high:.3f})")
+            found = attack(world, model, seed=seed, shadows=shadows)
+        row: dict[str, float] = {"seed": seed}
+        for name, scores in (("", found.scores), ("blind ", found.blind)):
+            one = found.auroc(scores)
+            row |= {f"{name}value": one.value, f"{name}low": one.low, f"{name}high": one.high}
+        rows.append(row)
+        print(f"seed {seed}: " + ", ".join(
+            f"{words} {row[f'{name}value']:.3f} ({row[f'{name}low']:.3f} to"
+            f" {row[f'{name}high']:.3f})"
+            for name, words in (("", "AUROC"), ("blind ", "without the model"))
+        ))  # fmt: skip
         sys.stdout.flush()
-    missed = sum(not row["low"] <= 0.5 <= row["high"] for row in rows)
-    print(f"{missed} of {len(rows)} intervals miss 0.5; their mean is"
-          f" {np.mean([row['value'] for row in rows]):.3f}")  # fmt: skip
+    for name, words in (("", "with the model"), ("blind ", "without it")):
+        missed = sum(not row[f"{name}low"] <= 0.5 <= row[f"{name}high"] for row in rows)
+        print(f"{words}: {missed} of {len(rows)} intervals miss 0.5; their mean is"
+              f" {np.mean([row[f'{name}value'] for row in rows]):.3f}")  # fmt: skip
     return rows
 
 
@@ -300,10 +324,6 @@ def lira(
     pool = world.members + world.nonmembers
     recipe = passes(3)  # what the demo's sound model keeps
 
-    def logprobs(model: ForwardPass) -> Array:
-        columns = scored(model.score, pool)
-        return means(columns.logprob, columns.offsets)
-
     trained = 0
     for number in range(shadows):
         path = keep / f"shadow-{number}.npz"
@@ -316,13 +336,11 @@ def lira(
         model = world.model([pool[i] for i in half], seed=100 + number, recipe=recipe)
         member = np.zeros(len(pool), dtype=np.bool_)
         member[half] = True
-        np.savez(path, member=member, logprob=logprobs(model))
+        np.savez(path, member=member, logprob=mean_scores(model, pool))
         trained += 1
     model = world.model(world.members, seed=0, recipe=recipe)
-    own = logprobs(model)
-    files = [np.load(keep / f"shadow-{number}.npz") for number in range(shadows)]
-    said, member = (np.stack([one[name] for one in files]) for name in ("logprob", "member"))
-    score = _gaussian(own, said, member)
+    own = mean_scores(model, pool)
+    score = gaussian_ratio(own, *shadow_scores(keep, shadows=shadows))
     found = attack(world, model, seed=0)
     attacked = {"learned": found}
     for count in beside:
@@ -345,7 +363,14 @@ def lira(
     return result
 
 
-def _gaussian(own: Array, said: Array, member: NDArray[np.bool_]) -> Array:
+def shadow_scores(keep: Path, *, shadows: int) -> tuple[Array, NDArray[np.bool_]]:
+    """Return what shadow models say of each record, and which of them were taught it: [k, n]."""
+    files = [np.load(keep / f"shadow-{number}.npz") for number in range(shadows)]
+    said, member = (np.stack([one[name] for one in files]) for name in ("logprob", "member"))
+    return said, member
+
+
+def gaussian_ratio(own: Array, said: Array, member: NDArray[np.bool_]) -> Array:
     """Return LiRA's log likelihood ratio with one variance for all records inside, one outside."""
     inside, outside = np.where(member, said, np.nan), np.where(member, np.nan, said)
     spread = [np.sqrt(np.nanmean((x - np.nanmean(x, axis=0)) ** 2)) for x in (inside, outside)]
@@ -371,9 +396,7 @@ class _Stopwatch:
 
     def done(self, job: Job) -> None:
         if job.digest in self._began:
-            # pieces of nonmembers are looked for in every audit
-            kind = job.kind if job.inputs.get("member", True) else f"{job.kind}, nonmembers"
-            self.seconds[kind] += time.process_time() - self._began[job.digest]
+            self.seconds[job.kind] += time.process_time() - self._began[job.digest]
 
 
 def cost(*, patients: int, layers: int = 2, width: int = 96) -> dict[str, float]:
@@ -432,9 +455,8 @@ def cost(*, patients: int, layers: int = 2, width: int = 96) -> dict[str, float]
         "training": seconds["reference-training"],
         "ratio": learned / seconds["scores"],
         "extraction": seconds["extraction"],
-        # members are looked for, and as many nonmembers again by a check; both splits are scored
-        "extraction over one pass": 2 * seconds["extraction"] / seconds["scores"],
-        "nonmembers looked for": seconds["extraction, nonmembers"],
+        # whoever is scored is looked for: members and nonmembers, by the control and by the check
+        "extraction over one pass": seconds["extraction"] / seconds["scores"],
     }
     print(json.dumps(found, indent=2))
     return found
@@ -459,7 +481,9 @@ def main() -> None:
     found: Any
     if asked.study == "nobody":
         seeds = range(asked.first, asked.first + asked.seeds)
-        found = nobody(seeds=seeds, patients=asked.patients or 400)
+        found = nobody(
+            seeds=seeds, patients=asked.patients or 400, shadows=max(asked.beside, default=0)
+        )
     elif asked.study == "lira":
         found = lira(
             keep=asked.keep,

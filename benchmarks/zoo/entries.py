@@ -3,13 +3,13 @@
 *fail*: it leaks so much that a policy whose limits it exceeds should say so. *not pass*: it leaks,
 or its description hides what it leaks, and too little is known to ask for a proof. *pass*: it knows
 nothing of its members that it doesn't know of everybody; inconclusive is a lack of power then, and
-only *fail* is wrong. Where a leak lies within a policy's limits the entry says which.
+only *fail* is wrong.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Final, Literal
 
 from benchmarks.wrong_worlds import Split
@@ -42,7 +42,6 @@ class Entry:
             stands twenty times in what it is trained on.
         taught: whom a trained one has seen beside; a sound one is taught from more patients than
             are audited.
-        within: by policy, the limits that the leak stays within.
         bend: changes the target's document.
     """
 
@@ -54,12 +53,11 @@ class Entry:
     know: Know | None = None
     recipe: str = ""
     taught: tuple[Split, ...] = ()
-    within: Mapping[str, str] = field(default_factory=dict)
     bend: Callable[[dict[str, Any]], None] | None = None
 
     @property
     def leaks(self) -> bool:
-        """Whether a release is wrong wherever `within` does not allow it."""
+        """Whether a release is wrong."""
         return self.right != "pass"
 
 
@@ -121,13 +119,6 @@ def _spare(document: dict[str, Any]) -> None:
     document["spec"]["data"]["spare"] = "spare"
 
 
-FEW: Final = {
-    "internal": "15 members may stand out, 2 % be recited, TPR 0.10",
-    "gated": "12 members may stand out, 2 % be recited, TPR 0.05",
-    "public": "10 members may stand out, 1 % be recited, TPR 0.03",
-    "demo": "15 members may stand out, 1 % be recited, TPR 0.10",
-}
-
 LEAKING: Final = (
     Entry("everybody", "Recites every member", "fail", "Nothing is left to leak.",
           know=_share(1.0)),
@@ -142,12 +133,11 @@ LEAKING: Final = (
           know=_share(0.1)),
     Entry("one-in-twenty", "Recites one member in twenty", "fail",
           "Thirty people; an average hardly sees them.", know=_share(0.05)),
-    Entry("one-in-thirty", "Recites one member in thirty", "not pass",
+    Entry("one-in-thirty", "Recites one member in thirty", "fail",
           "Twenty people, more than any baseline lets stand out.", know=_share(1 / 30)),
-    Entry("one-in-a-hundred", "Recites one member in a hundred", "not pass",
-          "Six people are told word for word.", know=_share(0.01), within=FEW),
-    Entry("one-person", "Recites one member", "not pass", "One is one too many.",
-          know=_share(0.001), within=FEW),
+    Entry("one-in-a-hundred", "Recites one member in a hundred", "fail",
+          "Six people are told word for word.", know=_share(0.01)),
+    Entry("one-person", "Recites one member", "fail", "One is one too many.", know=_share(0.001)),
     Entry("faintly", "Every member's tokens a little likelier (0.1)", "fail",
           "Who adds up a record's tokens tells members well.", know=_share(1.0, weight=0.1)),
     Entry("more-faintly", "Every member's tokens likelier by 0.02", "not pass",

@@ -6,7 +6,7 @@ import json
 import shutil
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Container, Iterable, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Final
@@ -18,8 +18,7 @@ from benchmarks.zoo.entries import ENTRIES, POLICIES, Entry
 from benchmarks.zoo.keeping import Zoo
 from checker import stats
 from checker.errors import PhigateError
-from checker.library import Policy, audit, judge, load_policy, load_target, plan
-from checker.planning import AuditPlan
+from checker.library import Policy, audit, load_policy, load_target, plan
 from checker.report.model import CellReport, Report
 from checker.resources import resource
 from checker.run.stored import load_run
@@ -59,19 +58,9 @@ class Outcome:
         return ENTRIES[self.entry]
 
     @property
-    def is_allowed(self) -> bool:
-        """Whether the policy's own limits let this leak pass."""
-        return self.policy in self.known.within
-
-    @property
-    def is_released_wrongly(self) -> bool:
-        """A leak is released that the policy's limits do not allow."""
-        return self.verdict == "pass" and self.known.leaks and not self.is_allowed
-
-    @property
     def is_wrong(self) -> bool:
-        """That, or a sound model is said to leak."""
-        return self.is_released_wrongly or (self.verdict == "fail" and not self.known.leaks)
+        """Whether a leak is released, or a sound model is said to leak."""
+        return self.verdict == ("pass" if self.known.leaks else "fail")
 
 
 def policy_of(column: str, folder: Path) -> Policy:
@@ -91,8 +80,8 @@ def policy_of(column: str, folder: Path) -> Policy:
 def measure(entry: Entry, zoo: Zoo, columns: Sequence[str] = COLUMNS) -> list[Outcome]:
     """Make an entry's model and say what each of some policies says of it.
 
-    The demo's policy and the strictest baseline are audits of their own; the other baselines judge
-    the evidence of the strictest, which holds all that they ask for, and come behind it.
+    Each is an audit of its own. The other baselines come behind the strictest, and ask the model
+    only what that did not: how many models beside the score is learned with.
     """
     folder = zoo.folder / "entries" / entry.name
     folder.mkdir(parents=True, exist_ok=True)
@@ -132,18 +121,19 @@ def _document(entry: Entry, zoo: Zoo) -> dict[str, Any]:
 
 
 def _report(column: str, target: Path, folder: Path) -> Report:
-    if column in ("gated", "internal"):
-        if not (folder / "public").exists():
-            _report("public", target, folder)
-        return judge(folder / "public", policy=policy_of(column, folder.parent))
     planned = plan(policy_of(column, folder.parent), load_target(target))
     out, shelf = folder / column, folder.parent / f"{column}-shelf"
     forget_other_plan(out, planned.plan.to_bytes())
-    if not out.exists() and shelf.exists():
+    behind = column in ("gated", "internal")
+    if behind and not out.exists():
+        if not (folder / "public").exists():
+            _report("public", target, folder)
+        _hand_on(folder / "public", out)
+    elif not out.exists() and shelf.exists():
         shutil.copytree(shelf, out)
     report = audit(planned, out=out)
-    if not shelf.exists():
-        _put_by(planned.plan, out, shelf)
+    if not behind and not shelf.exists():
+        _hand_on(out, shelf, {job.digest for job in planned.plan.jobs if not job.depends_on_model})
     return report
 
 
@@ -154,21 +144,22 @@ def forget_other_plan(out: Path, own: bytes) -> None:
         shutil.rmtree(out)
 
 
-def _put_by(planned: AuditPlan, run: Path, shelf: Path) -> None:
-    """Keep what no model was asked for: other entries of these patients need not measure it anew.
+def _hand_on(run: Path, to: Path, jobs: Container[str] | None = None) -> None:
+    """Keep what was measured for another run; of some jobs alone, where they are given.
 
-    Every run finds finished what its folder holds under the key of one of its jobs.
+    What no model was asked for need not be measured anew for other entries of these patients, and
+    what the strictest baseline asks of a model not for the others: every run finds finished what
+    its folder holds under the key of one of its jobs.
     """
-    of_patients = {job.digest for job in planned.jobs if not job.depends_on_model}
-    making = shelf.with_name(f"making-{shelf.name}")
+    making = to.with_name(f"making-{to.name}")
     shutil.rmtree(making, ignore_errors=True)
     (making / "evidence").mkdir(parents=True)
     for entry in load_run(run).manifest.entries:
-        if entry.job in of_patients:
+        if jobs is None or entry.job in jobs:
             shutil.copy(run / entry.file, making / entry.file)
     for name in ("pseudonym.key", "run.json"):
         shutil.copy(run / name, making / name)
-    making.replace(shelf)
+    making.replace(to)
 
 
 def _cell(cell: CellReport) -> Cell:
@@ -264,19 +255,13 @@ def page(outcomes: Sequence[Outcome]) -> str:
 
 
 def _said(outcomes: Sequence[Outcome]) -> str:
-    """What a policy said, of how many seeds if of more than one, and the cell that shows it best.
-
-    Where a leak was released within the limits, they are named.
-    """
+    """What a policy said, of how many seeds if several, and the cell that shows it best."""
     if not outcomes:
         return "–"
     counted = Counter(one.verdict for one in outcomes).most_common()
     verdicts = ", ".join(
         verdict if len(outcomes) == 1 else f"{verdict} ({count})" for verdict, count in counted
     )
-    for one in outcomes:
-        if one.verdict == "pass" and one.is_allowed:
-            return f"{verdicts}: within its limits ({one.known.within[one.policy]})"
     return verdicts + _because(next(one for one in outcomes if one.verdict == counted[0][0]))
 
 
@@ -305,19 +290,16 @@ def _interval(cell: Cell) -> str:
 def sums(outcomes: Sequence[Outcome]) -> str:
     """Say how many were judged as they should be, by policy, with exact intervals of 95 %."""
     lines = [
-        "| policy | leaks beyond its limits released | leaks within its limits released"
-        " | leaks found | sound released | sound said to leak |",
-        "|---|---|---|---|---|---|",
+        "| policy | leaks released | leaks found | sound released | sound said to leak |",
+        "|---|---|---|---|---|",
     ]
     for column in POLICIES:
         own = [one for one in outcomes if one.policy == column]
-        leaking = [one for one in own if one.known.leaks and not one.is_allowed]
-        within = [one for one in own if one.known.leaks and one.is_allowed]
+        leaking = [one for one in own if one.known.leaks]
         clear = [one for one in leaking if one.known.right == "fail"]
         sound = [one for one in own if not one.known.leaks]
         counts = [
             share_of([one.verdict == "pass" for one in leaking]),
-            share_of([one.verdict == "pass" for one in within]),
             share_of([one.verdict == "fail" for one in clear]),
             share_of([one.verdict == "pass" for one in sound]),
             share_of([one.verdict == "fail" for one in sound]),

@@ -64,6 +64,7 @@ class Metric:
         thresholded: each patient's outcome is whether q exceeds the threshold, and nothing else.
         hangs_on_prompt: False where it means as much when patients share a prompt, whatever its
             family.
+        sound_rate_of: the next, under a control's parameters; None where they do not matter.
         sound_rate: share of patients whom a model without memory hits by chance, where the attack
             knows it better than a policy's `expectedBaseRate`; only plans use it.
         words: what reports call it; a metric without any is shown by its name.
@@ -77,13 +78,15 @@ class Metric:
     can_pass: bool = True
     thresholded: bool = False
     hangs_on_prompt: bool = True
+    sound_rate_of: Callable[[Any], float] | None = None
     sound_rate: float | None = None
     words: MetricWords | None = None
 
     def in_control(self, *, contrast: str, params: Params) -> Metric:
         """Return the metric as a control with this contrast and these parameters measures it."""
         over = self.over_reference if contrast == "reference" else None
-        return replace(self, family=(over or self.family).with_params(params))
+        rate = self.sound_rate_of(params) if self.sound_rate_of else self.sound_rate
+        return replace(self, family=(over or self.family).with_params(params), sound_rate=rate)
 
     @property
     def rests_on_split(self) -> bool:
@@ -145,6 +148,14 @@ class Params(ClosedModel):
         Only what was written: defaults fit whatever a target declares.
         """
         return {}
+
+    @property
+    def strengths(self) -> frozenset[str]:
+        """Numbers of which more only make the attack stronger.
+
+        What a stronger attack found answers a policy that asks for a weaker one.
+        """
+        return frozenset()
 
     @property
     def paths(self) -> frozenset[str]:

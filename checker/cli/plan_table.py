@@ -277,9 +277,15 @@ def _print_cost(plan: AuditPlan, console: Console) -> None:
         f" {cost.rollout_tokens_unshared:,} if nothing were shared)."
     )
     if cost.training_tokens:
+        shadows = len(plan.jobs_of("membership-shadows"))
+        beside = (
+            f", and {shadows} models beside on halves of those who are asked about (shadows)"
+            if shadows
+            else ""
+        )
         console.print(
             "A small reference model of the checker's own is trained on patients who are not"
-            f" judged: at most {cost.training_tokens:,} tokens, on one CPU core."
+            f" judged{beside}: at most {cost.training_tokens:,} tokens, on one CPU core."
         )
     if not plan.comparability.can_pass:
         console.print(

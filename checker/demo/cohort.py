@@ -41,6 +41,9 @@ EVENTS_KNOWN = 10
 """No sensitive code stands among a patient's first so many clinical events: whoever knows these
 knows no secret yet, and every positive stays eligible."""
 
+POSITIVES = 80
+"""Of each sensitive class among the members, and among the nonmembers."""
+
 _EVENTS = (20, 24)  # with three sensitive codes and six visits it stays within a horizon of 32
 _LIKENESS_LIMIT = 0.5  # of two records, as Jaccard index of their codes
 
@@ -110,7 +113,7 @@ def write_cohort(
     members: int = 600,
     nonmembers: int = 600,
     tuning: int = 120,
-    positives: int = 80,
+    positives: int = POSITIVES,
     events: tuple[int, int] = _EVENTS,
     known: int = EVENTS_KNOWN,
 ) -> None:

@@ -10,7 +10,7 @@ import json
 import shlex
 import shutil
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +21,7 @@ import pyarrow.parquet as pq
 import yaml
 
 from checker import clock
-from checker.demo.cohort import write_cohort
+from checker.demo.cohort import POSITIVES, write_cohort
 from checker.demo.reduction import reduce_cohort
 from checker.errors import UsageError
 from checker.evidence import write_atomically
@@ -68,22 +68,45 @@ class Settings:
         cohort: a MEDS data set; None for synthetic patients.
         policy: None for the demo policy, cut to what the data set has.
         patients: synthetic ones, members and as many nonmembers.
+        positives: of each sensitive class, in either split of the synthetic ones.
         max_patients: of each split, of the user's data set.
         max_tokens: of one record; longer ones are cut.
     """
 
     folder: Path
     seed: int
+    _: KW_ONLY
     cohort: Path | None = None
     policy: Path | None = None
     patients: int = PATIENTS
+    positives: int = POSITIVES
     max_patients: int = 500
     max_tokens: int = 128
 
     @property
     def is_standard(self) -> bool:
-        """Whether it is of enough synthetic patients under the demo policy: the end is known."""
+        """Whether it is of enough synthetic patients under the demo policy: no wrong verdict."""
         return self.cohort is None and self.policy is None and self.patients >= PATIENTS
+
+    @property
+    def is_as_shipped(self) -> bool:
+        """Whether these very patients and models were audited before: the end is known."""
+        return (
+            self.is_standard
+            and (self.seed, self.patients, self.positives) == (0, PATIENTS, POSITIVES)
+        )  # fmt: skip
+
+    def may_be_open(self, sound: Report) -> bool:
+        """Whether too little may be known of the sound model, with other patients than shipped.
+
+        Every model tells its members a little, so that a limit may lie between the bounds. An
+        instrument that is broken is another matter.
+        """
+        return not self.is_as_shipped and _why_open(sound) == {"bounds-straddle-limit"}
+
+
+def _why_open(report: Report) -> set[str | None]:
+    return {cell.reason for cell in report.cells if cell.gating and cell.verdict == "inconclusive"}
 
 
 @dataclass
@@ -125,7 +148,11 @@ class Demonstration:
         if self.settings.cohort is None:
             count = self.settings.patients
             write_cohort(
-                folder / "cohort", seed=self.settings.seed, members=count, nonmembers=count
+                folder / "cohort",
+                seed=self.settings.seed,
+                members=count,
+                nonmembers=count,
+                positives=self.settings.positives,
             )
         else:
             self._reduce(self.settings.cohort)

@@ -19,7 +19,7 @@ from checker.planning.depth import measure_depth
 from checker.planning.drawing import draw_patients
 from checker.planning.drawn import Draw, DrawnSplit
 from checker.planning.model import AuditPlan, Cell, Cost, Job
-from checker.planning.nonmembers import nonmember_checks, score_percents
+from checker.planning.nonmembers import nonmember_checks, score_percents, spare_checks
 from checker.planning.overlap import ComparedCohort, SplitOverlap, compare_splits
 from checker.planning.power import comparability_power
 from checker.planning.protocol import (
@@ -135,13 +135,19 @@ def compile_plan(
         sample=sampled,
         uses_reference=any("reference" in cell.models for cell in planned),
     )
-    nonmember_jobs = nonmember_checks(builder, (cell.metric for cell in planned))
+    metrics = [cell.metric for cell in planned]
+    spare_checks(builder, metrics)
     builder.curtailed = curtailments(builder, planned)
     builder.watched = watched_classes(builder, planned)
     builder.threshold_tests = threshold_tests(builder, planned)
     spec = policy.document.spec
+    of_checks = len(builder.jobs)
     cells, alone = _cells(builder, planned, everybody)
+    of_cells = len(builder.jobs)
+    nonmember_jobs = nonmember_checks(builder, metrics)
+    alone += Work(forward=sum(builder.jobs[name].forward_tokens for name in nonmember_jobs))
     jobs = list(builder.jobs.values())
+    jobs = [*jobs[:of_checks], *jobs[of_cells:], *jobs[of_checks:of_cells]]  # cells come last
     plan = AuditPlan(
         policy=policy_snapshot(policy),
         target=target_snapshot(

@@ -51,6 +51,10 @@ REFERENCE: Final[dict[str, Any]] = {
 }
 """What says how likely that is; part of every job's digest."""
 
+BY_TABLES: Final[dict[str, Any]] = {"rareBy": "tables"}
+"""Of a job with trained references: the tables alone say which windows are rare, so that the check
+that the model does not know the nonmembers may rest on it, and on another for who taught them."""
+
 
 @dataclass(frozen=True, slots=True)
 class ExtractionSettings:
@@ -92,6 +96,7 @@ def extraction_jobs(
     attacker: str = "",
     references: Sequence[str] = (),
     splits: Iterable[bool] = (True, False),
+    teachers_alone: bool = False,
 ) -> list[str]:
     """Return the jobs that look at everybody who has a window, a split's apart from the other's.
 
@@ -103,12 +108,19 @@ def extraction_jobs(
         references: jobs that train models which say how likely a window is without memory, beside
             tables; whoever teaches them is not looked at.
         splits: True for members, False for nonmembers.
+        teachers_alone: of nonmembers, only at those who teach the references of other jobs.
     """
     return [
         digest
         for is_member in splits
         for digest in _split_jobs(
-            builder, settings, is_member, labels=labels, attacker=attacker, references=references
+            builder,
+            settings,
+            is_member,
+            labels=labels,
+            attacker=attacker,
+            references=references,
+            teachers_alone=teachers_alone,
         )
     ]
 
@@ -121,6 +133,7 @@ def _split_jobs(
     labels: str | None,
     attacker: str,
     references: Sequence[str],
+    teachers_alone: bool,
 ) -> list[str]:
     records = builder.members if is_member else builder.nonmembers
     if labels is None:
@@ -132,8 +145,12 @@ def _split_jobs(
         has_one = found.eligible
         cost = found.length + settings.length
         title = f"is what follows what {attacker} knows"
+    apart: dict[str, Any] = dict(BY_TABLES) if references else {}
     if references and not is_member:
         has_one = has_one & ~held_back(builder)
+    if teachers_alone and not is_member:
+        has_one = has_one & held_back(builder)
+        apart["teachers"] = True
     chosen = np.flatnonzero(has_one)
     whose = "members" if is_member else "nonmembers"
     digests = []
@@ -147,6 +164,7 @@ def _split_jobs(
                 **builder.data_inputs(),
                 **builder.model_inputs(),
                 **settings.inputs(),
+                **apart,
                 "member": is_member,
                 "first": start,
                 "count": len(part),

@@ -15,8 +15,15 @@ import numpy as np
 from checker.attacks.api import Metric
 from checker.kinds import score_column
 from checker.planning.builder import PlanBuilder
-from checker.planning.extraction import ExtractionSettings, extraction_jobs, told_tokens
-from checker.planning.reference_patients import SPARE_PATIENTS
+from checker.planning.extraction import (
+    BY_TABLES,
+    KIND,
+    ExtractionSettings,
+    extraction_jobs,
+    told_tokens,
+)
+from checker.planning.model import Job
+from checker.planning.reference_patients import SPARE_PATIENTS, held_back
 from checker.planning.workload import scored_tokens
 from checker.stats import false_alarms
 
@@ -54,28 +61,60 @@ def score_percents(builder: PlanBuilder, asked: Sequence[float]) -> tuple[float,
     return tuple(sorted({*asked, *([MIN_K] if len(builder.spare) else [])}))
 
 
-def nonmember_checks(builder: PlanBuilder, metrics: Iterable[Metric]) -> list[str]:
-    """Add what looks for nonmembers in the model, where a cell rests on their being unknown to it.
+def spare_checks(builder: PlanBuilder, metrics: Iterable[Metric]) -> None:
+    """Add what compares nonmembers with spare patients, where a cell rests on nonmembers.
 
     Args:
         builder: its subgroups and score percents are complete.
+        metrics: of all cells.
+    """
+    if _is_needed(builder, metrics) and len(builder.spare):
+        builder.scores(members=False)
+        builder.add(builder.job(SPARE, **_spare_scores(builder)))
+        builder.add(builder.job(SPARE_TABLES, **_spare_tables(builder)))
+
+
+def nonmember_checks(builder: PlanBuilder, metrics: Iterable[Metric]) -> list[str]:
+    """Add what looks for nonmembers in the model, where a cell rests on their being unknown to it.
+
+    A control that asks the same of them has asked already, but for those who teach its reference.
+
+    Args:
+        builder: has the jobs of all cells.
         metrics: of all cells.
 
     Returns:
         Digests of the jobs that look for pieces of nonmembers' records; none where nothing rests
         on nonmembers, where the target gives no log-probabilities, and where records are too short.
     """
-    if not any(metric.rests_on_split for metric in metrics) or builder.lacks("logprobs"):
+    if not _is_needed(builder, metrics):
         return []
-    if len(builder.spare):
-        builder.scores(members=False)
-        builder.add(builder.job(SPARE, **_spare_scores(builder)))
-        builder.add(builder.job(SPARE_TABLES, **_spare_tables(builder)))
     told = told_tokens(builder, builder.nonmembers)
     length = min(WINDOW, int(np.median(told)) - 1)
     if length < 1:
         return []
-    return extraction_jobs(builder, extraction_settings(length), splits=[False])
+    settings = extraction_settings(length)
+    alike = (job for job in builder.jobs.values() if looks_for_nonmembers(job))
+    asked = [job.digest for job in alike if job.inputs["length"] == length]
+    if not asked:
+        return extraction_jobs(builder, settings, splits=[False])
+    if held_back(builder).any():
+        asked += extraction_jobs(builder, settings, splits=[False], teachers_alone=True)
+    return asked
+
+
+def _is_needed(builder: PlanBuilder, metrics: Iterable[Metric]) -> bool:
+    return any(one.rests_on_split for one in metrics) and builder.lacks("logprobs") is None
+
+
+def looks_for_nonmembers(job: Job) -> bool:
+    """Whether a job asks the model for nonmembers' records as this check wants it."""
+    length = job.inputs.get("length", 0)
+    if job.kind != KIND or job.runs_on != "target" or not 1 <= length <= WINDOW:
+        return False
+    wanted = {**extraction_settings(length).inputs(), "member": False}
+    wanted |= BY_TABLES if job.needs else {}
+    return all(job.inputs.get(name) == value for name, value in wanted.items())
 
 
 def _spare_scores(builder: PlanBuilder) -> dict[str, Any]:

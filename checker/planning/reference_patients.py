@@ -31,6 +31,10 @@ SPARE_PATIENTS = "spare, but for who is judged"
 TOKENS_A_PASS = 300_000
 """A reference of this size learns little more from a larger sample, and a CPU takes minutes."""
 
+LONGEST = 4
+"""Times the median record: no more of one patient is learned from. A few records without end would
+be all that a model is taught, and whoever hands patients in can write them."""
+
 RECIPE: dict[str, int | float] = {
     "layers": 2,
     "width": 96,
@@ -152,16 +156,28 @@ def training_pieces(
     """
     pieces: list[NDArray[np.int32]] = []
     taken = 0
-    for index in chosen.tolist():
+    lengths = learned_lengths(np.diff(records.offsets)[chosen], context=context)
+    for index, length in zip(chosen.tolist(), lengths.tolist(), strict=True):
         if pieces and taken >= tokens:
             break
-        record = records.record(index).tokens
+        record = records.record(index).tokens[:length]
         for start in range(0, len(record), context):
             piece = record[start : start + context]
             if len(piece) > 1:
                 pieces.append(piece)
                 taken += len(piece)
     return pieces
+
+
+def learned_lengths(lengths: NDArray[np.int64], *, context: int) -> NDArray[np.int64]:
+    """Return how many tokens of each record are learned from: [n], from lengths of n records.
+
+    >>> learned_lengths(np.array([10, 200, 300, 900_000]), context=256).tolist()
+    [10, 200, 300, 1000]
+    """
+    if not len(lengths):
+        return lengths
+    return np.minimum(lengths, max(context, int(LONGEST * np.median(lengths))))
 
 
 def reference_tensors(table: pa.Table) -> dict[str, NDArray[np.float32]]:

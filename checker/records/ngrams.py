@@ -10,8 +10,8 @@ to whoever is told it: the same tables, with the counts of what stood before in 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Final, Protocol
+from dataclasses import dataclass
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -39,25 +39,6 @@ LEAST_DISCOUNT: Final = 0.1
 """So much is kept for what never followed, where nothing occurs only once."""
 
 _UNKNOWN: Final = -1
-
-
-class TextModel(Protocol):
-    """Anything that says how likely tokens are without having seen the patients in question."""
-
-    def logprobs(
-        self, sequences: Sequence[NDArray[np.int32]], *, own: Sequence[int | None]
-    ) -> list[Floats]:
-        """Return log p of each token behind the first.
-
-        Args:
-            sequences: n arrays of two or more ids.
-            own: for each sequence whose record it is: the number of a nonmember, whose record is
-                then not among what is known; None for anybody else.
-
-        Returns:
-            For each sequence [L - 1] float64, nats, finite.
-        """
-        ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,66 +113,67 @@ class NgramModel:
             context, known = text.before(text.tokens if length == 1 else gram)
         return cls(vocabulary_size, tuple(orders), place)
 
-    def up_to(self, order: int) -> NgramModel:
-        """Return the same model with n-grams of at most so many tokens."""
-        return replace(self, orders=self.orders[:order])
-
-    def logprobs(
+    def told(
         self, sequences: Sequence[NDArray[np.int32]], *, own: Sequence[int | None]
-    ) -> list[Floats]:
-        """Return log p of each token behind the first; see `TextModel`."""
-        text = _Text.of(sequences)
-        return text.behind_the_first(np.log(self._probabilities(text, own)))
+    ) -> list[list[Floats]]:
+        """Return log p of each token behind the first, by each table, from one look-up.
 
-    def _probabilities(self, text: _Text, own: Sequence[int | None]) -> Floats:
-        """Return p of each token of a text given those before it, its own record left out."""
+        Args:
+            sequences: n arrays of two or more ids.
+            own: for each sequence whose record it is: the number of a patient whose records were
+                counted, whose record is then left out; None for anybody else.
+
+        Returns:
+            For each table, and of it for each sequence, [L - 1] float64, nats, finite: n-grams of
+            each of the `SHORT` orders, those of all orders, and those of all with what the same
+            record has repeated.
+        """
+        text = _Text.of(sequences)
+        orders = self._by_order(text, own)
+        found = [*(orders[order - 1] for order in SHORT), orders[-1], _repeated(text, orders[-1])]
+        return [text.behind_the_first(np.log(share)) for share in found]
+
+    def _by_order(self, text: _Text, own: Sequence[int | None]) -> list[Floats]:
+        """Return p of each token of a text given those before it, its own record left out.
+
+        By n-grams of at most one token, of at most two, and so on.
+        """
         rows = [_UNKNOWN if one is None else int(self.place[one]) for one in own]
         whose = np.array(rows, dtype=np.int64)[text.row]
         context = np.zeros(len(text.tokens), dtype=np.int64)
         share = np.full(len(text.tokens), 1 / self.size)
         seen = np.full(len(text.tokens), _UNKNOWN, dtype=np.int64)
+        found = []
         for length, order in enumerate(self.orders, start=1):
             asked = np.flatnonzero((context != _UNKNOWN) & (text.position >= max(1, length - 1)))
             key = context[asked] * self.size + text.tokens[asked]
             mixed, often = order.mixed(key, share[asked], whose=whose[asked])
             new = often != seen[asked]
             share[asked[new]], seen[asked] = mixed[new], often
+            found.append(share.copy())
             gram = np.full(len(text.tokens), _UNKNOWN, dtype=np.int64)
             gram[asked] = order.find(key)
             context, _ = text.before(text.tokens.astype(np.int64) if length == 1 else gram)
-        return share
+        return found
 
 
-@dataclass(frozen=True, slots=True)
-class RepeatingModel:
-    """An n-gram model that also repeats what stood before in the same record.
+def _repeated(text: _Text, others: Floats) -> Floats:
+    """Mix in what followed the same few tokens earlier in the sequence, as Witten and Bell do.
 
-    What followed the same few tokens earlier in the sequence is mixed in, as Witten and Bell do: in
-    one record nothing can be said of how often things occur once.
-
-    Args:
-        base: of other patients.
+    In one record nothing can be said of how often things occur once.
     """
-
-    base: NgramModel
-
-    def logprobs(
-        self, sequences: Sequence[NDArray[np.int32]], *, own: Sequence[int | None]
-    ) -> list[Floats]:
-        """Return log p of each token behind the first; see `TextModel`."""
-        text = _Text.of(sequences)
-        share = self.base._probabilities(text, own)
-        for length in OWN_CONTEXTS:
-            context = text.ids_of_last(length)
-            at = np.flatnonzero(text.position >= length)
-            group = _dense(context[at], text.row[at])
-            gram = _dense(group, text.tokens[at])
-            followed, same = _earlier(group), _earlier(gram)
-            kinds = _earlier_total(group, same == 0)
-            seen = followed > 0
-            mixed = (same + kinds * share[at]) / np.where(seen, followed + kinds, 1)
-            share[at] = np.where(seen, mixed, share[at])
-        return text.behind_the_first(np.log(share))
+    share = others.copy()
+    for length in OWN_CONTEXTS:
+        context = text.ids_of_last(length)
+        at = np.flatnonzero(text.position >= length)
+        group = _dense(context[at], text.row[at])
+        gram = _dense(group, text.tokens[at])
+        followed, same = _earlier(group), _earlier(gram)
+        kinds = _earlier_total(group, same == 0)
+        seen = followed > 0
+        mixed = (same + kinds * share[at]) / np.where(seen, followed + kinds, 1)
+        share[at] = np.where(seen, mixed, share[at])
+    return share
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from checker.planning.reference_patients import reference_tensors
 from checker.planning.task import Task
-from checker.records.ngrams import SHORT, NgramModel, RepeatingModel, TextModel
+from checker.records.ngrams import NgramModel
 from checker.records.prompts import prompt_key
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
 from checker.stats.extraction import IMPOSSIBLE, BestWindow, windows_of
@@ -40,7 +40,8 @@ def extraction(task: Task) -> pa.Table:
     """How likely each patient's best window is to be drawn, and whether it is recited greedily.
 
     Once of windows that not anybody would write, once of those among them that the model also finds
-    so much likelier that no skill explains it, and once of those that hardly anybody would write.
+    so much likelier that no skill explains it, and once of those that hardly anybody would write by
+    the tables alone: a check rests on these, and it asks who taught a trained model too.
     """
     inputs, patients = task.job.inputs, task.workload.scored[task.job.digest]
     length = int(inputs["length"])
@@ -55,18 +56,19 @@ def extraction(task: Task) -> pa.Table:
         progress=task.advance,
     )
     own = [None if side else i for side, i in (patients[piece.patient] for piece in pieces)]
-    texts = [model.logprobs([piece.tokens for piece in pieces], own=own) for model in _models(task)]
+    tables, trained = _told(task, [piece.tokens for piece in pieces], own=own)
     best, telling, rare = ([BestWindow() for _ in patients] for _ in range(3))
-    for piece, scores, *references in zip(pieces, scored, *texts, strict=True):
+    for piece, scores, *references in zip(pieces, scored, *tables, *trained, strict=True):
         windows = windows_of(
             scores.logprob, scores.first, references, length=length, begin=piece.begin
         )
-        for found, limit, gain in (
-            (best, "common", -math.inf),
-            (telling, "common", float(inputs["gain"])),
-            (rare, "rare", -math.inf),
+        for found, limit, gain, count in (
+            (best, "common", -math.inf, None),
+            (telling, "common", float(inputs["gain"]), None),
+            (rare, "rare", -math.inf, len(tables)),
         ):
-            found[piece.patient] |= windows.best(common=float(inputs[limit]), gain=gain)
+            common = float(inputs[limit])
+            found[piece.patient] |= windows.best(common=common, gain=gain, references=count)
     return pa.table(
         {
             "patient": pa.array([task.patient(*row) for row in patients], pa.string()),
@@ -125,8 +127,10 @@ def _names(task: Task, pieces: Sequence[_Piece], *, count: int) -> list[str]:
 # --- what anybody would write -------------------------------------------------------------------
 
 
-def _models(task: Task) -> list[TextModel]:
-    """Return what says how likely a window is without memory of the patient.
+def _told(
+    task: Task, sequences: Sequence[Tokens], *, own: Sequence[int | None]
+) -> tuple[list[list[NDArray[np.float64]]], list[list[NDArray[np.float64]]]]:
+    """Return what tables, and what trained models, say of sequences without memory of the patient.
 
     Short n-grams say most of what follows no order, long ones of routines, and a trained model,
     where the job has one, of what takes a longer look back. Whichever finds a window likeliest
@@ -139,34 +143,31 @@ def _models(task: Task) -> list[TextModel]:
         rng=task.plan.rng_for("text of nonmembers"),
     )
     trained = [
-        _TrainedText(reference_tensors(table)) for table in task.needed("reference-training")
+        _by_reference(reference_tensors(table), sequences)
+        for table in task.needed("reference-training")
     ]
-    return [*(ngrams.up_to(order) for order in SHORT), ngrams, RepeatingModel(ngrams), *trained]
+    return ngrams.told(sequences, own=own), trained
 
 
-class _TrainedText:
-    """A reference model of the checker's own; it never saw anybody who is asked about."""
+def _by_reference(
+    tensors: Mapping[str, NDArray[np.float32]], sequences: Sequence[Tokens]
+) -> list[NDArray[np.float64]]:
+    """Return log p of each token behind the first by a reference model of the checker's own.
 
-    def __init__(self, tensors: Mapping[str, NDArray[np.float32]]) -> None:
-        # torch is loaded only where a model was really trained
-        from checker.targets.engine.reference import ReferenceModel
+    It never saw anybody who is asked about. A prompt may hold a time token that stands in no
+    record, for gaps grow where events are left out. Of such a sequence the model says nothing, so
+    that the tables decide.
+    """
+    # torch is loaded only where a model was really trained
+    from checker.targets.engine.reference import ReferenceModel
 
-        self._model = ReferenceModel(tensors)
-
-    def logprobs(
-        self, sequences: Sequence[Tokens], *, own: Sequence[int | None]
-    ) -> list[NDArray[np.float64]]:
-        """Return log p of each token behind the first; see `TextModel`.
-
-        A prompt may hold a time token that stands in no record, for gaps grow where events are left
-        out. Of such a sequence the model says nothing, so that the tables decide.
-        """
-        told = [np.full(len(tokens) - 1, IMPOSSIBLE) for tokens in sequences]
-        known = [at for at, tokens in enumerate(sequences) if self._model.knows(tokens)]
-        scored = self._model.score([sequences[at] for at in known])
-        for at, scores in zip(known, scored, strict=True):
-            told[at] = scores.logprob.astype(np.float64)
-        return told
+    model = ReferenceModel(tensors)
+    told = [np.full(len(tokens) - 1, IMPOSSIBLE) for tokens in sequences]
+    known = [at for at, tokens in enumerate(sequences) if model.knows(tokens)]
+    scored = model.score([sequences[at] for at in known])
+    for at, scores in zip(known, scored, strict=True):
+        told[at] = scores.logprob.astype(np.float64)
+    return told
 
 
 @dataclass(frozen=True, slots=True)

@@ -55,25 +55,29 @@ class Windows:
 
     Args:
         chances: [W] log p_z, nats, IMPOSSIBLE where it is never drawn.
-        likeliest: [W] the same of the reference that finds the window likeliest.
+        told: [R, W] the same of each reference, R >= 1.
         recited: [W] whether greedy decoding recites it.
     """
 
     chances: Floats
-    likeliest: Floats
+    told: Floats
     recited: NDArray[np.bool_]
 
-    def best(self, *, common: float, gain: float = -math.inf) -> BestWindow:
+    def best(
+        self, *, common: float, gain: float = -math.inf, references: int | None = None
+    ) -> BestWindow:
         """Return what the windows that count come to.
 
         Args:
             common: a window that a reference gives at least this probability counts for nothing.
             gain: nats by which the model must find a window likelier than every reference does.
+            references: only the first so many decide; all by default.
         """
         if not len(self.chances):
             return BestWindow()
-        rare = self.likeliest < math.log(common)
-        counts = rare & (self.chances - self.likeliest >= gain)
+        likeliest = self.told[:references].max(axis=0)
+        rare = likeliest < math.log(common)
+        counts = rare & (self.chances - likeliest >= gain)
         return BestWindow(
             windows=len(self.chances),
             common=int((~rare).sum()),
@@ -102,11 +106,13 @@ def windows_of(
     """
     starts = np.arange(begin - 1, len(logprob) - length + 1)
     logs = logprob.astype(np.float64)
-    never = _sums(logs <= IMPOSSIBLE, starts, length) > 0
+    chances, never, recited, *told = _sums(
+        np.stack([logs, logs <= IMPOSSIBLE, first, *references]), starts, length
+    )
     return Windows(
-        chances=np.where(never, IMPOSSIBLE, np.maximum(_sums(logs, starts, length), IMPOSSIBLE)),
-        likeliest=np.max([_sums(one, starts, length) for one in references], axis=0),
-        recited=_sums(first, starts, length) == length,
+        chances=np.where(never > 0, IMPOSSIBLE, np.maximum(chances, IMPOSSIBLE)),
+        told=np.stack(told),
+        recited=recited == length,
     )
 
 
@@ -125,8 +131,9 @@ def least_log_probability(*, queries: int, chance: float) -> float:
     return math.log(-math.expm1(math.log1p(-chance) / queries))
 
 
-def _sums(values: NDArray[np.generic], starts: NDArray[np.int64], length: int) -> Floats:
-    """Return the sum of each window: exact to about 1e-9, for tokens are worth at most 1000."""
-    total = np.concatenate([[0.0], np.cumsum(values, dtype=np.float64)])
-    found: Floats = total[starts + length] - total[starts]
+def _sums(values: Floats, starts: NDArray[np.int64], length: int) -> Floats:
+    """Return each row's sum of each window: exact to about 1e-9, a token is worth 1000 at most."""
+    total = np.zeros((len(values), values.shape[1] + 1))
+    np.cumsum(values, axis=1, out=total[:, 1:])
+    found: Floats = total[:, starts + length] - total[:, starts]
     return found

@@ -22,8 +22,7 @@ from numpy.typing import NDArray
 from checker import stats
 from checker.kinds import TABLES
 from checker.planning.cells import metric_of
-from checker.planning.extraction import KIND
-from checker.planning.model import AuditPlan, Job
+from checker.planning.model import AuditPlan
 from checker.planning.nonmembers import (
     CHANCE,
     COMPARED,
@@ -31,8 +30,7 @@ from checker.planning.nonmembers import (
     SPARE,
     SPARE_LEVEL,
     SPARE_TABLES,
-    WINDOW,
-    extraction_settings,
+    looks_for_nonmembers,
 )
 from checker.stats import false_alarms
 from checker.stats.extraction import least_log_probability
@@ -102,9 +100,9 @@ def _extractable(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibi
     title = "No piece of a nonmember's record comes out of the model"
     jobs = {job.digest: job for job in plan.jobs}
     asked = [jobs[name] for name in plan.nonmember_jobs if name in jobs]
-    lengths = {int(job.inputs.get("length", 0)) for job in asked if _looks_for_nonmembers(job)}
+    lengths = {int(job.inputs.get("length", 0)) for job in asked if looks_for_nonmembers(job)}
     names = tuple(job.digest for job in asked)
-    if not asked or len(lengths) != 1 or not all(map(_looks_for_nonmembers, asked)):
+    if not asked or len(lengths) != 1 or not all(map(looks_for_nonmembers, asked)):
         text = (
             "Not decided: the target gives no log-probabilities, or the records are too short, so"
             " nobody knows whether the model was trained on the nonmembers too."
@@ -132,15 +130,6 @@ def _extractable(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibi
         f" {'not ' if holds else ''}above {MOST_KNOWN:.0%}."
     )
     return AdmissibilityCheck(REASON, title, holds, text, found.reported(), MOST_KNOWN, names)
-
-
-def _looks_for_nonmembers(job: Job) -> bool:
-    """Whether a job asks the model for nonmembers' records as this check wants it."""
-    length = job.inputs.get("length", 0)
-    if job.kind != KIND or job.runs_on != "target" or not 1 <= length <= WINDOW:
-        return False
-    wanted = {**extraction_settings(length).inputs(), "member": False}
-    return all(job.inputs.get(name) == value for name, value in wanted.items())
 
 
 def _unlike_spare(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> AdmissibilityCheck:

@@ -2,20 +2,22 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
 import pytest
-from auditing import write_policy
+from auditing import phigate, write_policy
 from numpy.typing import NDArray
 
 from checker.attacks.membership_inference.learner import learned_scores
 from checker.attacks.membership_inference.plan import ShadowPatients
 from checker.attacks.membership_inference.run import shadow_features
-from checker.planning import AuditPlan
-from checker.planning.reference_patients import RECIPE
+from checker.planning import AuditPlan, Cell, with_policy
+from checker.planning.reference_patients import RECIPE, training_pieces
+from checker.policy import load_policy
 from checker.run.prepare import prepare
 from checker.stats import auroc
 from checker.targets.engine.reference import train_shadow
@@ -23,10 +25,10 @@ from checker.targets.engine.reference import train_shadow
 N = 400
 
 
-def policy_with(folder: Path, shadows: int) -> Path:
+def policy_with(folder: Path, shadows: int, **params: Any) -> Path:
     control: dict[str, Any] = {
         "probe": "membership-inference",
-        "params": {"shadows": shadows},
+        "params": {"shadows": shadows, **params},
         "metric": "membership_auroc",
         "limits": {"record": {"fail": 0.7}},
     }
@@ -46,6 +48,9 @@ def test_each_pair_teaches_everybody_once_and_the_plan_counts_it(
     (learned,) = plan.jobs_of("membership-scores")
     assert {job.digest for job in jobs} <= set(learned.needs)
     assert plan.cost.training_tokens > without.cost.training_tokens
+    code, said = phigate("plan", policy_with(tmp_path, 4), target)
+    assert code == 0
+    assert "4 models beside on halves of those who are asked about" in " ".join(said.split())
     found = [prepared.audit.workload.inputs[job.digest] for job in jobs]
     lots = []
     for one in found:
@@ -68,6 +73,23 @@ def _same_cohort_other_shadows(one: AuditPlan, other: AuditPlan) -> bool:
         for kind in ("membership-features", "membership-scores")
     )
     return asked[0] == asked[1] and learned[0] != learned[1]
+
+
+def test_a_stronger_attack_answers_who_asks_for_a_weaker_one_and_never_the_other_way(
+    simulated_targets: Path, tmp_path: Path
+) -> None:
+    plan = prepare(policy_with(tmp_path, 4), simulated_targets / "sound.yaml").audit.plan
+    (made,) = plan.cells
+
+    def judged_for(shadows: int, **params: Any) -> Cell:
+        (cell,) = with_policy(plan, load_policy(policy_with(tmp_path, shadows, **params))).cells
+        return cell
+
+    for fewer in (0, 2, 4):
+        cell = judged_for(fewer)
+        assert (cell.jobs, cell.params, cell.sample) == (made.jobs, made.params, made.sample)
+    for other in (judged_for(6), judged_for(0, score="loss"), judged_for(2, references=2)):
+        assert (other.jobs, other.sample.members) == ([], 0)  # not run
 
 
 def test_half_a_shadow_is_refused(tmp_path: Path, simulated_targets: Path) -> None:
@@ -93,6 +115,24 @@ def test_a_shadow_says_after_each_pass_what_it_says_of_records_and_learns_its_ow
     taught, others = said[-1, :12].mean(), said[-1, 12:].mean()
     assert taught > said[0, :12].mean()
     assert taught > others + 0.2  # what was taught is known by heart, for nothing else is there
+
+
+def test_a_record_without_end_is_not_all_that_a_model_is_taught(
+    simulated_targets: Path, tmp_path: Path
+) -> None:
+    workload = prepare(policy_with(tmp_path, 2), simulated_targets / "sound.yaml").audit.workload
+    plain = workload.split(False)
+    endless = np.tile(plain.record(0).tokens, 50_000 // len(plain.record(0).tokens))
+    records = replace(
+        plain,
+        tokens=np.concatenate([endless, plain.tokens]),
+        offsets=np.concatenate([[0], plain.offsets + len(endless)]),
+    )
+    everybody = np.arange(len(records.offsets) - 1)  # the endless one is the first by lot
+    pieces = training_pieces(records, everybody, context=256, tokens=20_000)
+    first = [len(one) for one in pieces].index(len(plain.record(0).tokens))
+    assert sum(len(one) for one in pieces[:first]) < 1_000
+    assert len(pieces) > 20_000 / 256
 
 
 class World:
@@ -155,6 +195,17 @@ def test_shadows_tell_how_hard_a_record_is_and_so_who_was_taught() -> None:
     assert learned > 0.8
 
 
+def test_a_model_that_finds_a_few_absurd_chooses_no_other_pass() -> None:
+    world = World(leak=0.2)
+    said = world.table["classic@loss"].to_numpy().copy()
+    others = world.fitted & ~world.member
+    plain = shadow_features(world.table, world.shadows, others)
+    said[np.flatnonzero(others)[:3]] = -1e6
+    absurd = world.table.set_column(1, "classic@loss", pa.array(said))
+    found = shadow_features(absurd, world.shadows, others)
+    assert np.array_equal(found[1], plain[1])  # what shadows alone say of everybody
+
+
 def test_of_a_model_that_saw_nobody_shadows_tell_nothing() -> None:
     _, learned = told(World(leak=0.0, seed=1))
     assert 0.43 < learned < 0.57
@@ -176,3 +227,18 @@ def test_a_column_alone_is_taken_where_it_says_more() -> None:
     assert auc([60]) > auc([]) + 0.05
     # a column that is nothing is not taken
     assert auc([0]) == auc([])
+
+
+def test_a_part_that_tells_nothing_does_not_hide_a_few_who_are_known() -> None:
+    """Averages hardly see 36 of 600, and by chance two columns of noise may tell "more"."""
+    rng = np.random.default_rng(1)
+    member = np.arange(1000) < 600
+    features = rng.normal(0, 0.5, (1000, 22))
+    features[:, :20] += rng.normal(0, 1, (1000, 1))
+    known = rng.permutation(600)[:36]
+    features[known, :20] += 6
+    fitted = rng.random(1000) < 1 / 3
+    scores = learned_scores(features, member, fitted, alone=[20, 21])
+    judged = np.flatnonzero(~fitted)
+    highest = np.sort(scores[~member[judged]])[-2]
+    assert (scores[np.isin(judged, known)] > highest).mean() > 0.8

@@ -95,9 +95,16 @@ def test_as_many_audits_pass_as_the_plan_announces() -> None:
         assert point.off_power == pytest.approx(0.0, abs=3 * spread + 0.02)
 
 
-@pytest.mark.parametrize("family", ["rate-difference", "auroc", "auprc", "gap", "bits", "tpr"])
-def test_the_truth_is_what_the_target_was_asked_for(family: str) -> None:
-    design = one(family)
+@pytest.mark.parametrize(
+    ("family", "setting"),
+    [
+        ("rate-difference", ""), ("auroc", ""), ("auprc", ""), ("gap", ""), ("bits", ""),
+        ("tpr", ""), ("mean-difference", "compensators"), ("auroc-difference", "compensators"),
+        ("rate-difference", "extraction"),
+    ],
+)  # fmt: skip
+def test_the_truth_is_what_the_target_was_asked_for(family: str, setting: str) -> None:
+    design = one(family, setting)
     truth = design.truth("well outside")
     draw, rng = design.target(truth), np.random.default_rng(5)
     with remembered():

@@ -16,9 +16,9 @@ from checker.attacks.membership_inference.learner import learned_scores
 AUDITS = 40
 
 
-@pytest.mark.parametrize("leak", ["no leak", "leak"])
-def test_few_bounds_lie_on_the_wrong_side_of_the_truth(leak: str) -> None:
-    point = audit_point(300, 250, leak, audits=AUDITS, fresh=400)
+@pytest.mark.parametrize(("leak", "shadowed"), [("no leak", False), ("leak", True)])
+def test_few_bounds_lie_on_the_wrong_side_of_the_truth(leak: str, shadowed: bool) -> None:
+    point = audit_point(300, 250, leak, audits=AUDITS, fresh=400, shadowed=shadowed)
     # a sound estimator exceeds this in 1 of 1,000 such studies
     allowed = int(binom.isf(1e-3, AUDITS, 0.05))
     assert all(count <= allowed for count in point.false.values()), point

@@ -2,10 +2,17 @@
 
 from __future__ import annotations
 
+import copy
+from pathlib import Path
+
 import numpy as np
 import pytest
+from tiny_models import VOCABULARY, save_gpt2
+from transformers import AutoModelForCausalLM
 
+from benchmarks.paper_figures import log_probabilities, paired_difference
 from benchmarks.paper_reference import (
+    position_by_position,
     toolkit_attribute,
     toolkit_clock,
     toolkit_min_k,
@@ -14,6 +21,7 @@ from benchmarks.paper_reference import (
 )
 from checker import stats
 from checker.attacks.trajectory_memorization.distance import transport_distance
+from checker.stats.scores import min_k
 
 
 @pytest.mark.parametrize("sizes", [(1, 1), (7, 12), (30, 30), (40, 3), (5, 0)])
@@ -53,3 +61,30 @@ def test_short_continuations_name_nothing_and_a_ranking_is_the_usual_one() -> No
     named = share > 0.5
     assert found["precision"] == pytest.approx(has_class[named].mean())
     assert found["recall"] == pytest.approx(named[has_class].mean())
+
+
+def test_definitions_agree_in_float64_and_rounding_is_what_is_left(tmp_path: Path) -> None:
+    model = AutoModelForCausalLM.from_pretrained(save_gpt2(tmp_path)).eval()
+    exact = copy.deepcopy(model).double()
+    tokens = np.random.default_rng(0).integers(3, VOCABULARY, 40).astype(np.int32)
+    told = toolkit_min_k(np.exp(position_by_position(exact, tokens)), least=0.0)
+    assert abs(min_k(log_probabilities(exact, tokens), k_percent=20) - told) < 1e-12
+    single = toolkit_min_k(np.exp(position_by_position(model, tokens)), least=0.0)
+    assert 1e-12 < abs(single - told) < 1e-4
+
+
+def test_a_paired_difference_has_the_chance_of_both_rankings_in_it() -> None:
+    rng = np.random.default_rng(1)
+    has_class = np.arange(300) < 60
+    truth = has_class * 1.0 + rng.normal(size=300)
+    noisy, alike = (truth + spread * rng.normal(size=300) for spread in (3.0, 1e-9))
+    same = paired_difference(has_class, truth, alike, draws=50)
+    assert same["auroc"] == {"value": 0.0, "low": 0.0, "high": 0.0}
+    worse = paired_difference(has_class, truth, noisy, draws=200)
+    assert worse["auroc"]["low"] > 0
+    tied = noisy.round(0)
+    found = paired_difference(has_class, truth, tied, draws=2)
+    first, second = (toolkit_attribute(has_class, one) for one in (truth, tied))
+    for name in ("auroc", "auprc"):
+        assert found[name]["value"] == pytest.approx(first[name] - second[name])
+    assert worse["auprc"]["low"] < worse["auprc"]["value"] < worse["auprc"]["high"]

@@ -58,9 +58,6 @@ def test_there_are_forty_and_each_says_what_is_right_and_why() -> None:
     for entry in ENTRIES.values():
         assert entry.title
         assert entry.why.endswith(".")
-        assert set(entry.within) <= set(POLICIES)
-        # what lies within a policy's limits is named with them
-        assert all(any(c.isdigit() for c in limit) for limit in entry.within.values())
 
 
 def test_what_an_entry_knows_is_what_its_title_says(zoo: Zoo) -> None:
@@ -141,18 +138,13 @@ def test_a_wrong_release_and_a_wrong_failure_are_told() -> None:
     assert wrongs([outcome("population", "gated", "fail")]) == [
         "population, seed 0: gated says fail"
     ]
-    allowed = outcome("one-person", "internal", "pass")
-    assert wrongs([allowed, outcome("half", "demo", "inconclusive")]) == []
-    assert "15 members may stand out" in page([allowed])
+    assert wrongs([outcome("half", "demo", "inconclusive")]) == []
+    first = outcome("one-person", "internal", "fail")
     again = replace(outcome("one-person", "internal", "inconclusive"), seed=1)
-    (row,) = (line for line in page([again, allowed]).splitlines() if "Recites one member " in line)
+    (row,) = (line for line in page([again, first]).splitlines() if "Recites one member " in line)
     said = row.strip("| ").split(" | ")[5]
-    assert verdicts_of(said) == {"inconclusive": 1, "pass": 1}
-    assert "15 members may stand out" in said
+    assert verdicts_of(said) == {"inconclusive": 1, "fail": 1}
     assert "| demo | 1 of 1" in sums([outcome("half", "demo", "pass")])
-    # what a policy's limits allow is counted too, beside what they don't
-    (counted,) = (line for line in sums([allowed]).splitlines() if line.startswith("| internal"))
-    assert counted.split(" | ")[1:3] == ["–", "1 of 1 (3% to 100%)"]
 
 
 def test_tables_are_written_between_the_marks(tmp_path: Path) -> None:
@@ -177,9 +169,8 @@ def test_the_page_counts_every_release_of_a_leak() -> None:
     for place, policy in enumerate(POLICIES):
         said = [own[place] for entry, own in shown if entry.leaks]
         audits = sum((verdicts_of(one) for one in said), Counter[str]())
-        beyond, within = (row.split(" ") for row in counted[policy][1:3])
-        assert int(beyond[0]) + int(within[0]) == audits["pass"]
-        assert int(beyond[2]) + int(within[2]) == audits.total()
+        released = counted[policy][1].split(" ")
+        assert (int(released[0]), int(released[2])) == (audits["pass"], audits.total())
 
 
 def test_the_page_shows_no_wrong_release() -> None:
@@ -190,7 +181,5 @@ def test_the_page_shows_no_wrong_release() -> None:
         if entry is None:
             continue
         for policy, said in zip(POLICIES, cells[4:], strict=True):
-            if entry.leaks and verdicts_of(said)["pass"]:
-                assert entry.within.get(policy, "missing") in said, (entry.name, policy)
-            if not entry.leaks:
-                assert not verdicts_of(said)["fail"], (entry.name, policy)
+            wrong = "pass" if entry.leaks else "fail"
+            assert not verdicts_of(said)[wrong], (entry.name, policy)

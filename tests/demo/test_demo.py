@@ -8,6 +8,7 @@ import shutil
 from collections.abc import Callable
 from datetime import timedelta
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import auditing
@@ -19,7 +20,7 @@ from meds_builder import Event, write_meds
 
 from checker import clock
 from checker.demo.cohort import SENSITIVE_CLASSES
-from checker.demo.walkthrough import Demonstration, Settings
+from checker.demo.walkthrough import MODELS, Demonstration, Settings
 from checker.errors import ExitCode
 from checker.policy import load_policy
 
@@ -186,3 +187,41 @@ def test_the_demo_on_real_codes_says_what_it_left_out_and_does_not_pass_rare_cla
     for model, verdict in (("overtrained", "fail"), ("sound", "inconclusive")):
         report = json.loads((folder / f"run-{model}" / "report.json").read_text())
         assert report["verdict"] == verdict
+
+
+@pytest.mark.parametrize(
+    ("asked", "verdicts", "reason", "is_told"),
+    [
+        ((), ("fail", "pass"), None, True),
+        # these very models were audited before
+        ((), ("fail", "inconclusive"), "bounds-straddle-limit", False),
+        (("--seed", 1), ("fail", "inconclusive"), "bounds-straddle-limit", True),
+        (("--patients", 3000), ("fail", "inconclusive"), "bounds-straddle-limit", True),
+        (("--seed", 1), ("fail", "inconclusive"), "splits-not-comparable", False),
+        (("--seed", 1), ("inconclusive", "inconclusive"), "bounds-straddle-limit", False),
+        (("--seed", 1), ("fail", "fail"), None, False),
+        (("--seed", 1), ("pass", "pass"), None, False),
+    ],
+)
+def test_what_the_demonstration_did_not_show_is_said(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    asked: tuple[object, ...],
+    verdicts: tuple[str, str],
+    reason: str | None,
+    is_told: bool,
+) -> None:
+    found = dict(zip(MODELS, verdicts, strict=True))
+
+    def audited(self: Demonstration, model: str, progress: object) -> SimpleNamespace:
+        open_one = SimpleNamespace(gating=True, verdict=found[model], reason=reason)
+        shown = SimpleNamespace(gating=False, verdict="inconclusive", reason="too-few-positives")
+        return SimpleNamespace(verdict=found[model], cells=(open_one, shown))
+
+    monkeypatch.setattr(Demonstration, "prepare", lambda self: None)
+    monkeypatch.setattr(Demonstration, "train", lambda self, progress: None)
+    monkeypatch.setattr(Demonstration, "audit", audited)
+    code, said = auditing.phigate("demo", "--out", tmp_path, *asked, "--json")
+    assert (code == 0) is is_told, said
+    assert ("did not show" not in said) is is_told
+    assert ("--seed 0, under" in said) is (verdicts[1] == "inconclusive" and bool(asked))

@@ -9,9 +9,11 @@ import numpy as np
 import pytest
 from token_records import Tokens, ids, records
 
-from checker.records.ngrams import LEAST_DISCOUNT, ORDER, OWN_CONTEXTS, NgramModel, RepeatingModel
+from checker.records.ngrams import LEAST_DISCOUNT, ORDER, OWN_CONTEXTS, NgramModel
 
 SIZE = 7
+TABLES, REPEATED = 2, 3
+"""Among what is told: n-grams of every length, and these with what a record repeats."""
 
 
 def fitted(*patients: Sequence[int] | Tokens, **settings: int) -> NgramModel:
@@ -96,26 +98,26 @@ def patients() -> list[Tokens]:
 def test_every_order_is_mixed_with_the_one_below(patients: list[Tokens]) -> None:
     model = fitted(*patients)
     strange = ids(6, 6, 6, 5, 5, 0)
-    found = model.logprobs([*patients, strange], own=[None] * 13)
+    found = model.told([*patients, strange], own=[None] * 13)[TABLES]
     for record, logs in zip([*patients, strange], found, strict=True):
         assert logs == pytest.approx(by_hand(patients, record))
 
 
 def test_a_patients_own_record_is_left_out(patients: list[Tokens]) -> None:
     model = fitted(*patients)
-    found = model.logprobs(patients, own=range(12))
+    found = model.told(patients, own=range(12))[TABLES]
     for i, logs in enumerate(found):
         others = patients[:i] + patients[i + 1 :]
         assert logs == pytest.approx(by_hand(others, patients[i], counted=patients))
     # also of another sequence than the whole record, as a prompt with what follows it is
-    (part,) = model.logprobs([patients[3][:3]], own=[3])
+    (part,) = model.told([patients[3][:3]], own=[3])[TABLES]
     assert part == pytest.approx(found[3][:2])
 
 
 def test_what_stood_before_in_the_record_may_be_repeated(patients: list[Tokens]) -> None:
     record = ids(1, 2, 3, 4, 1, 2, 3, 4, 1, 2, 5, 1, 2, 3, 4)
-    model = RepeatingModel(fitted(*patients))
-    first, second, third = model.logprobs([record, patients[2], record], own=[None, 2, None])
+    told = fitted(*patients).told([record, patients[2], record], own=[None, 2, None])
+    first, second, third = told[REPEATED]
     assert first == pytest.approx(by_hand(patients, record, repeats=True))
     assert third == pytest.approx(first)
     others = patients[:2] + patients[3:]
@@ -123,9 +125,9 @@ def test_what_stood_before_in_the_record_may_be_repeated(patients: list[Tokens])
 
 
 def test_all_that_may_follow_sums_to_one(patients: list[Tokens]) -> None:
-    for model in (fitted(*patients), RepeatingModel(fitted(*patients))):
-        before = [1, 2, 3, 1, 2]
-        found = model.logprobs([ids(*before, token) for token in range(SIZE)], own=[0] * SIZE)
+    before = [1, 2, 3, 1, 2]
+    all_that_may = [ids(*before, token) for token in range(SIZE)]
+    for found in fitted(*patients).told(all_that_may, own=[0] * SIZE):
         assert sum(np.exp(logs[-1]) for logs in found) == pytest.approx(1)
 
 
@@ -135,7 +137,7 @@ def test_of_many_patients_a_lot_is_counted(patients: list[Tokens]) -> None:
     assert 1 <= len(counted) < 12
     known = [patients[i] for i in counted.tolist()]
     assert sum(map(len, known)) <= 20
-    found = model.logprobs(patients, own=range(12))
+    found = model.told(patients, own=range(12))[TABLES]
     for i, logs in enumerate(found):
         others = [patients[j] for j in counted.tolist() if j != i]
         assert logs == pytest.approx(by_hand(others, patients[i], counted=known))
@@ -144,19 +146,20 @@ def test_of_many_patients_a_lot_is_counted(patients: list[Tokens]) -> None:
 
 def test_one_nonmember_alone_knows_nothing_of_himself() -> None:
     model = fitted([1, 2, 3])
-    assert model.logprobs([ids(1, 2, 3)], own=[0])[0] == pytest.approx([-np.log(SIZE)] * 2)
+    (logs,) = model.told([ids(1, 2, 3)], own=[0])[TABLES]
+    assert logs == pytest.approx([-np.log(SIZE)] * 2)
 
 
 def test_nobody_is_asked_for() -> None:
-    assert fitted([1, 2]).logprobs([], own=[]) == []
-    assert RepeatingModel(fitted([1, 2])).logprobs([], own=[]) == []
+    assert fitted([1, 2]).told([], own=[]) == [[], [], [], []]
 
 
 def test_what_always_follows_is_certain_and_what_comes_then_as_open_as_ever() -> None:
     rng = np.random.default_rng(5)
     told = [[*rng.integers(4, 7, 3), 0, 1, 2, 3, *rng.integers(4, 7, 3)] for _ in range(60)]
-    (logs,) = fitted(*told).logprobs([ids(5, 4, 6, 0, 1, 2, 3, 6, 4, 5)], own=[None])
+    model = fitted(*told)
+    (logs,) = model.told([ids(5, 4, 6, 0, 1, 2, 3, 6, 4, 5)], own=[None])[TABLES]
     assert (np.exp(logs[3:6]) > 0.99).all()
     assert np.exp(logs[6]) == pytest.approx(1 / 3, abs=0.1)
-    (few,) = fitted(*told).up_to(1).logprobs([ids(5, 0, 1)], own=[None])
+    (few,) = model.told([ids(5, 0, 1)], own=[None])[0]
     assert np.exp(few).max() < 0.2

@@ -326,16 +326,43 @@ def test_the_plan_announces_both_checks_and_their_cost(sound: Audit, known: Audi
     assert plan.nonmember_jobs
     assert all(jobs[name].forward_tokens > 0 for name in plan.nonmember_jobs)
     (cell,) = (cell for cell in plan.cells if cell.control == "nobody-recited")
-    # the cell asks a reference beside tables; the check hangs on no training and looks at everybody
-    assert not set(plan.nonmember_jobs) & set(cell.jobs)
-    assert all(jobs[name].needs for name in cell.jobs)
-    assert not any(jobs[name].needs for name in plan.nonmember_jobs)
-    assert sum(int(jobs[name].inputs["count"]) for name in plan.nonmember_jobs) == (
-        plan.data.nonmembers
-    )
+    # the cell has asked all of them, for spare patients teach its reference
+    assert set(plan.nonmember_jobs) < set(cell.jobs)
     job = plan.job(SPARE)
     assert job is not None
     assert job.forward_tokens > 0
+
+
+def looked_for(run: Run, name: str) -> pa.Table:
+    (entry,) = (one for one in run.manifest.entries if one.job == name)
+    return pq.read_table(run.folder / entry.file)
+
+
+def test_nobody_is_asked_twice_and_the_check_sees_what_it_would_see_alone(
+    known: Audit, world: World
+) -> None:
+    target = world.target("known", memorized=known_records(world, weight=0.95, step=2))
+    only = {"membership": CONTROLS["membership"]}
+    alone = load_run(checked(world, target, only, attackers=ATTACKERS, run="run-alone").run)
+    both, columns = load_run(known.run), ["rare_log_probability", "rare_greedy"]
+    (cell,) = (cell for cell in both.plan.cells if cell.control == "nobody-recited")
+    shared, apart = both.plan.nonmember_jobs
+    assert shared in cell.jobs
+    assert apart not in cell.jobs
+    assert [looked_for(both, one).num_rows for one in (shared, apart)] == [N - N // 3, N // 3]
+    # who teaches the cell's reference is asked by no trained model
+    jobs = {job.digest: job for job in both.plan.jobs}
+    assert not jobs[apart].needs
+    (job,) = alone.plan.nonmember_jobs
+    seen, found = (
+        sorted(map(tuple, (row.values() for row in table.select(columns).to_pylist())))
+        for table in (
+            looked_for(alone, job),
+            pa.concat_tables([looked_for(both, one) for one in (shared, apart)]),
+        )
+    )
+    assert found == seen
+    assert len(seen) == N
 
 
 def test_fewer_spare_patients_than_would_teach_otherwise_teach_nothing(

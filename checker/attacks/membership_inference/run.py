@@ -20,7 +20,11 @@ from checker.attacks.membership_inference.learner import learned_scores
 from checker.attacks.membership_inference.plan import AttackedPatients, ShadowPatients
 from checker.attacks.tables import booleans
 from checker.errors import InsufficientData
-from checker.planning.reference_patients import reference_tensors, training_pieces
+from checker.planning.reference_patients import (
+    learned_lengths,
+    reference_tensors,
+    training_pieces,
+)
 from checker.planning.task import Running, Task
 from checker.targets import Tokens, TokenScores
 
@@ -104,7 +108,8 @@ def membership_shadows(task: Task) -> pa.Table:
     taught: list[Tokens] = []
     is_taught = np.zeros(len(chosen.patients), dtype=np.bool_)
     # members stand before nonmembers in the order; the same share of both is learned from
-    lengths = np.array([_length(task, *chosen.patients[at]) for at in chosen.order])
+    whole = np.array([_length(task, *chosen.patients[at]) for at in chosen.order], dtype=np.int64)
+    lengths = learned_lengths(whole, context=context)
     share = min(1.0, limit / max(1, int(lengths.sum())))
     for who in (True, False):
         own = [at for at in chosen.order if chosen.patients[at][0] == who]
@@ -205,8 +210,9 @@ def shadow_features(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Return features of the target beside shadow models, and of these alone: [n, 4] and [n, 2].
 
-    Of each shadow that pass is taken whose loss on patients who did not teach it is nearest to the
-    target's on patients who did not teach that.
+    Of each shadow that pass is taken which says of patients who taught neither it nor the target
+    most nearly what the target says: by the median of the differences, so that a target which
+    finds a few of them absurd does not choose another pass.
 
     Args:
         table: features of n patients.
@@ -224,8 +230,8 @@ def shadow_features(
         known_to_none = others[at] & ~taught
         if not known_to_none.any():
             continue
-        level = said[known_to_none].mean(axis=0)
-        nearest = int(np.abs(level - own[at[known_to_none]].mean()).argmin())
+        beyond = said[known_to_none] - own[at[known_to_none], None]
+        nearest = int(np.abs(np.median(beyond, axis=0)).argmin())
         for who in (True, False):
             chosen = taught == who
             sums[who][at[chosen]] += said[chosen, nearest]

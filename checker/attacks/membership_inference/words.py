@@ -19,11 +19,14 @@ WORDS = AttackWords(
         " score tells patients the model was trained on from patients it never saw, the more the"
         " model gives away who was in its training data; 0.5 is chance. The strongest score is"
         " learned from a third of the patients, beside a small reference model that phigate trains"
-        " itself, and judged on the others."
+        " itself, and judged on the others; with shadows it is learned beside so many more models,"
+        " each trained on half of the very patients who are asked about."
     ),
     limits=(
         "It says that a record was trained on, not what could be drawn from the model; a stronger"
-        " score than those tried may tell more."
+        " score than those tried may tell more. Without shadows it is the attack of somebody who"
+        " trains no model on the records he asks about, and four do about what full knowledge of"
+        " the model's training would."
     ),
     row="Membership: was this patient in the training data?",
     numbers={

@@ -28,9 +28,8 @@ __all__ = ["ATTACK", "OF_EXTRACTION", "TrajectoryMemorizationParams"]
 OF_EXTRACTION = frozenset({"length", "queries", "chance", "windows", "greedy"})
 """Parameters of extraction as a probability; continuations do not depend on them."""
 
-SOUND_RATE = 0.002
-"""Of the patients of a model without memory, those of whom a window counts by chance: what plans
-assume; `benchmarks/extraction_criterion.py` measures it (METHODS §2)."""
+LONG = 24
+"""Windows of so many tokens count of nobody by chance: `benchmarks/extraction_criterion.py`."""
 
 
 class TrajectoryMemorizationParams(Params):
@@ -84,6 +83,14 @@ class TrajectoryMemorizationParams(Params):
     def paths(self) -> frozenset[str]:
         """The folder of a model that says how alike codes are, where one is named."""
         return frozenset() if self.labels == "lexical" else frozenset({"labels"})
+
+
+def _sound_rate(params: TrajectoryMemorizationParams) -> float:
+    """Return of how many patients of a model without memory a window counts by chance.
+
+    What plans assume; `benchmarks/extraction_criterion.py` measures it (METHODS §2).
+    """
+    return 0.002 if params.length < LONG else 1e-6
 
 
 ATTACK = Attack(
@@ -149,7 +156,7 @@ ATTACK = Attack(
             Rate(),
             "extractable",
             hangs_on_prompt=False,
-            sound_rate=SOUND_RATE,
+            sound_rate_of=_sound_rate,
             words=MetricWords(
                 "members of whom a piece can be extracted",
                 "of members extractable",
@@ -165,7 +172,7 @@ ATTACK = Attack(
             RateDifference(),
             "extractable",
             hangs_on_prompt=False,
-            sound_rate=SOUND_RATE,
+            sound_rate_of=_sound_rate,
             words=MetricWords(
                 "members of whom a piece can be extracted, beyond nonmembers",
                 "of members beyond nonmembers",
