@@ -75,7 +75,7 @@ def _same_cohort_other_shadows(one: AuditPlan, other: AuditPlan) -> bool:
     return asked[0] == asked[1] and learned[0] != learned[1]
 
 
-def test_a_stronger_attack_answers_who_asks_for_a_weaker_one_and_never_the_other_way(
+def test_what_was_measured_with_another_number_of_shadows_answers_nobody(
     simulated_targets: Path, tmp_path: Path
 ) -> None:
     plan = prepare(policy_with(tmp_path, 4), simulated_targets / "sound.yaml").audit.plan
@@ -85,11 +85,34 @@ def test_a_stronger_attack_answers_who_asks_for_a_weaker_one_and_never_the_other
         (cell,) = with_policy(plan, load_policy(policy_with(tmp_path, shadows, **params))).cells
         return cell
 
-    for fewer in (0, 2, 4):
-        cell = judged_for(fewer)
-        assert (cell.jobs, cell.params, cell.sample) == (made.jobs, made.params, made.sample)
-    for other in (judged_for(6), judged_for(0, score="loss"), judged_for(2, references=2)):
+    cell = judged_for(4)
+    assert (cell.jobs, cell.params, cell.sample) == (made.jobs, made.params, made.sample)
+    for other in (judged_for(0), judged_for(2), judged_for(6), judged_for(4, references=2)):
         assert (other.jobs, other.sample.members) == ([], 0)  # not run
+
+
+def test_with_and_without_shadows_the_model_is_asked_once(
+    simulated_targets: Path, tmp_path: Path
+) -> None:
+    controls = {
+        f"{metric}-{count}": {
+            "probe": "membership-inference",
+            "params": {"shadows": count},
+            "metric": metric,
+            "limits": {"record": {"fail": limit}},
+        }
+        for metric, limit in (("membership_auroc", 0.7), ("membership_tpr_at_fpr", 0.1))
+        for count in (0, 2, 4)
+    }
+    target = simulated_targets / "sound.yaml"
+    alone = prepare(policy_with(tmp_path, 0), target).audit.plan
+    plan = prepare(write_policy(tmp_path / "all.yaml", controls), target).audit.plan
+    asked = [[job for job in one.jobs if job.runs_on == "target"] for one in (plan, alone)]
+    assert asked[0] == asked[1]
+    assert plan.cost.forward_tokens == alone.cost.forward_tokens
+    # who trains two models has trained them for four, and a number learns once for all metrics
+    assert len(plan.jobs_of("membership-shadows")) == 4
+    assert len(plan.jobs_of("membership-scores")) == 3
 
 
 def test_half_a_shadow_is_refused(tmp_path: Path, simulated_targets: Path) -> None:
