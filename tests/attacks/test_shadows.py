@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from checker.attacks.membership_inference import learner
 from checker.attacks.membership_inference.learner import learned_scores
 from checker.attacks.membership_inference.plan import ShadowPatients
-from checker.attacks.membership_inference.run import shadow_features
+from checker.attacks.membership_inference.run import shadow_features, shadow_lessons
 from checker.planning import AuditPlan, Cell, with_policy
-from checker.planning.reference_patients import RECIPE, training_pieces
+from checker.planning.reference_patients import RECIPE, learned_lengths, training_pieces
 from checker.policy import load_policy
 from checker.run.prepare import Prepared, prepare
 from checker.stats import auroc
@@ -151,9 +151,9 @@ def test_a_shadow_says_after_each_pass_what_it_says_of_records_and_learns_its_ow
 
 
 def test_a_record_without_end_is_not_all_that_a_model_is_taught(
-    simulated_targets: Path, tmp_path: Path
+    beside_four: Prepared,
 ) -> None:
-    workload = prepare(policy_with(tmp_path, 2), simulated_targets / "sound.yaml").audit.workload
+    workload = beside_four.audit.workload
     plain = workload.split(False)
     endless = np.tile(plain.record(0).tokens, 50_000 // len(plain.record(0).tokens))
     records = replace(
@@ -162,10 +162,36 @@ def test_a_record_without_end_is_not_all_that_a_model_is_taught(
         offsets=np.concatenate([[0], plain.offsets + len(endless)]),
     )
     everybody = np.arange(len(records.offsets) - 1)  # the endless one is the first by lot
-    pieces = training_pieces(records, everybody, context=256, tokens=20_000)
-    first = [len(one) for one in pieces].index(len(plain.record(0).tokens))
-    assert sum(len(one) for one in pieces[:first]) < 1_000
+    lengths = learned_lengths(np.diff(records.offsets), context=256)
+    pieces = training_pieces(records, everybody, lengths=lengths, context=256, tokens=20_000)
+    assert sum(map(len, pieces[0])) < 1_000
     assert len(pieces) > 20_000 / 256
+
+
+@pytest.mark.parametrize("endless", [True, False])
+def test_who_is_said_to_have_taught_a_shadow_did(beside_four: Prepared, *, endless: bool) -> None:
+    """Though one split's records are so long that its own median would allow twenty times more."""
+    workload = beside_four.audit.workload
+    splits = {}
+    for who in (True, False):
+        plain, times = workload.split(who), 40 if who is endless else 1
+        own = [np.tile(plain.record(i).tokens, times) for i in range(200)]
+        splits[who] = replace(
+            plain,
+            tokens=np.concatenate(own),
+            offsets=np.concatenate([[0], np.cumsum([len(one) for one in own])]),
+        )
+    few = 60 if endless else 200  # of the endless, so that the middle record is a short one
+    patients = [(True, i) for i in range(few)] + [(False, i) for i in range(260 - few)]
+    chosen = ShadowPatients(patients, list(range(260)), np.zeros(0, np.int32))
+    pieces, is_taught = shadow_lessons(splits, chosen, context=64, tokens=6_000)
+    shares = [is_taught[:few].mean(), is_taught[few:].mean()]
+    assert 0 < shares[0] == pytest.approx(shares[1], abs=0.02)
+    # nobody else's tokens, and nobody's missing: each brings what any record of that length does
+    lengths = learned_lengths(
+        np.array([len(splits[who].record(i).tokens) for who, i in patients]), context=64
+    )
+    assert sum(map(len, pieces)) == lengths[is_taught].sum()
 
 
 class World:
