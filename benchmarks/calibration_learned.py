@@ -137,6 +137,7 @@ def audit_point(
     leak: str,
     *,
     audits: int,
+    first: int = 0,
     fresh: int = 10_000,
     shadowed: bool = False,
 ) -> Point:
@@ -147,6 +148,7 @@ def audit_point(
         nonmembers: the same.
         leak: of `SHIFTS`.
         audits: how many.
+        first: number of the first, so that a study can be done in parts.
         fresh: members, and nonmembers, on whom the truth is counted: so many more than are judged
             that the truth's own error widens nothing (2,000 made 5 % of 667 and 667 into 8 %).
         shadowed: beside two shadow models.
@@ -156,7 +158,7 @@ def audit_point(
     names += ["placebo", "blind"] if not SHIFTS[leak] else []
     false = dict.fromkeys(names, 0)
     truths = []
-    for number in range(audits):
+    for number in range(first, first + audits):
         rng = np.random.default_rng([seed, number])
         population = Population(SHIFTS[leak], rng, shadowed=shadowed)
         features, member = population.draw(members, nonmembers)
@@ -273,6 +275,7 @@ def _placebo(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--audits", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="audit, without --fits")
     parser.add_argument("--fits", type=int, default=0, help="classifiers a point; 0: one an audit")
     parser.add_argument("--shadowed", action="store_true", help="beside two shadow models")
     parser.add_argument("--leaks", nargs="*", choices=tuple(SHIFTS), default=tuple(SHIFTS))
@@ -286,7 +289,7 @@ def main() -> None:
             points.append(
                 audit_pools(*size, leak, fits=arguments.fits, **how)
                 if arguments.fits
-                else audit_point(*size, leak, **how)
+                else audit_point(*size, leak, first=arguments.first, **how)
             )
             point = points[-1]
             shares = ", ".join(

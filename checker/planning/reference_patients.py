@@ -141,31 +141,35 @@ def reference_training(builder: PlanBuilder, *, number: int = 0) -> str:
 
 
 def training_pieces(
-    records: TokenizedRecords, chosen: NDArray[np.int64], *, context: int, tokens: int
-) -> list[NDArray[np.int32]]:
-    """Cut records into pieces that fit a model's context, so many tokens in all, or one piece.
+    records: TokenizedRecords,
+    chosen: NDArray[np.int64],
+    *,
+    lengths: NDArray[np.int64],
+    context: int,
+    tokens: int,
+) -> list[list[NDArray[np.int32]]]:
+    """Cut records into pieces that fit a model's context, until there are so many tokens.
 
     Args:
         records: patients as tokens.
         chosen: whose, in the order they are taken.
+        lengths: [chosen] tokens that are learned from, of each (`learned_lengths`).
         context: most tokens of a piece.
-        tokens: no further record is begun when there are so many.
+        tokens: no further record is begun when there are so many; at least 1.
 
     Returns:
-        Arrays of 2 to `context` token ids.
+        Of each record that was begun its arrays of 2 to `context` token ids; of the last of
+        `chosen` nothing where there were enough before.
     """
-    pieces: list[NDArray[np.int32]] = []
+    pieces: list[list[NDArray[np.int32]]] = []
     taken = 0
-    lengths = learned_lengths(np.diff(records.offsets)[chosen], context=context)
     for index, length in zip(chosen.tolist(), lengths.tolist(), strict=True):
-        if pieces and taken >= tokens:
+        if taken >= tokens:
             break
         record = records.record(index).tokens[:length]
-        for start in range(0, len(record), context):
-            piece = record[start : start + context]
-            if len(piece) > 1:
-                pieces.append(piece)
-                taken += len(piece)
+        own = [record[start : start + context] for start in range(0, len(record), context)]
+        pieces.append([piece for piece in own if len(piece) > 1])
+        taken += sum(map(len, pieces[-1]))
     return pieces
 
 

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-
-from checker.attacks.api import Params, load_attack
+from checker.attacks.api import load_attack
 from checker.attacks.families import Sample
 from checker.planning.cells import control_cell, decides
 from checker.planning.depth import depth_under
@@ -47,8 +45,7 @@ def with_policy(plan: AuditPlan, policy: Located[LeakagePolicy]) -> AuditPlan:
 def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
     """Return the cells that a policy asks for, each judged from what a plan measured for it.
 
-    Of the policy that the plan was made from, they are the plan's own cells. Where a stronger
-    attack was made than is asked for, it is judged by that: whoever made it knows what it found.
+    Of the policy that the plan was made from, they are the plan's own cells.
     """
     measured = {cell.measurement: cell for cell in plan.cells}
     recorded = (name for job in plan.jobs for name in job.inputs.get("subgroups", []))
@@ -59,12 +56,8 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
         for attacker_name in control.limits:
             attacker = resolve_attacker(spec, attacker_name)
             for subgroup in _subgroup_names(control, names):
-                old, made = None, params
-                for one in (params, *_stronger(plan, control.probe, params)):
-                    key = measurement_digest(spec, control, attacker, one, subgroup)
-                    if key in measured:
-                        old, made = measured[key], one
-                        break
+                key = measurement_digest(spec, control, attacker, params, subgroup)
+                old = measured.get(key)
                 if old is not None and not _asked_enough(plan, old, spec, control, attacker):
                     old = None
                 cells.append(
@@ -73,7 +66,7 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
                         control_name,
                         attacker,
                         subgroup,
-                        made if old else params,
+                        params,
                         sample=old.sample if old else Sample(members=0, nonmembers=0),
                         missing_capability=old.missing_capability if old else None,
                         labels=old.labels if old else None,
@@ -81,15 +74,6 @@ def demanded_cells(plan: AuditPlan, spec: PolicySpec) -> list[Cell]:
                     )
                 )
     return cells
-
-
-def _stronger(plan: AuditPlan, probe: str, params: Params) -> Iterator[Params]:
-    """Yield parameters of a plan's attacks that are stronger than some, the least of them first."""
-    for name in sorted(params.strengths):
-        own = getattr(params, name)
-        made = {cell.params.get(name, own) for cell in plan.cells if cell.probe == probe}
-        for value in sorted(one for one in made if one > own):
-            yield params.model_copy(update={name: value})
 
 
 def _asked_enough(

@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from itertools import chain
+
+import numpy as np
 import pyarrow as pa
 
-from checker.planning.reference_patients import ReferencePatients, training_pieces
+from checker.planning.reference_patients import (
+    ReferencePatients,
+    learned_lengths,
+    training_pieces,
+)
 from checker.planning.task import Task
 
 _kept: dict[str, pa.Table] = {}
@@ -29,12 +36,18 @@ def _trained(task: Task) -> pa.Table:
 
     inputs, found = task.job.inputs, task.input
     assert isinstance(found, ReferencePatients)
+    context, lengths = int(inputs["recipe"]["context"]), np.diff(found.records.offsets)
     taught, validation = (
-        training_pieces(
-            found.records,
-            chosen,
-            context=int(inputs["recipe"]["context"]),
-            tokens=int(inputs["tokensAPass"]),
+        list(
+            chain.from_iterable(
+                training_pieces(
+                    found.records,
+                    chosen,
+                    lengths=learned_lengths(lengths[chosen], context=context),
+                    context=context,
+                    tokens=int(inputs["tokensAPass"]),
+                )
+            )
         )
         for chosen in (found.taught, found.validation)
     )

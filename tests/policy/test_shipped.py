@@ -18,6 +18,7 @@ CONTEXTS = ("baseline-public-weights", "baseline-gated", "baseline-internal")
 FIRST = {f"{name}@1": POLICIES / f"{name}@1.1.0.yaml" for name in CONTEXTS}
 SHIPPED = {**baselines(), **FIRST}
 ADOPTABLE = [name for name in SHIPPED if name not in ("starter", "demo", "paper-t1-t6")]
+BESIDE_MODELS = {"membership-beside-models", "membership-of-the-few-beside-models"}
 NOT_SEEN = {"ca-ab-352", "hipaa-genetic-information", "ema-0070"}
 """Sources whose text, or whose number, nobody has seen yet."""
 
@@ -93,11 +94,13 @@ def test_the_wider_the_release_the_lower_every_limit(version: str) -> None:
     assert [one.context for one in (public, gated, internal)] == [
         "public-weights", "gated", "internal"
     ]  # fmt: skip
-    assert {*public.controls} == {*gated.controls} == {*internal.controls}
-    for name in public.controls:
-        narrow, middle, wide = (limits_of(one.controls[name]) for one in (public, gated, internal))
-        assert {*narrow} == {*middle} == {*wide}
-        assert all(narrow[who] <= middle[who] <= wide[who] for who in narrow)
+    assert {*public.controls} == {*gated.controls}
+    assert {*gated.controls} - {*internal.controls} == (set() if version else BESIDE_MODELS)
+    for wider, narrower in ((public, gated), (gated, internal)):
+        for name in narrower.controls:
+            lower, higher = (limits_of(one.controls[name]) for one in (wider, narrower))
+            assert {*lower} == {*higher}
+            assert all(lower[who] <= higher[who] for who in lower)
 
 
 def test_the_limits_are_those_of_the_draft() -> None:
@@ -151,9 +154,9 @@ def deciding(name: str) -> list[str]:
 
 
 @pytest.mark.parametrize("name", CONTEXTS)
-def test_fourteen_cells_decide_and_the_attacker_who_has_most_to_go_by(name: str) -> None:
+def test_few_cells_decide_and_the_attacker_who_has_most_to_go_by(name: str) -> None:
     spec = spec_of(name)
-    assert len(deciding(name)) == 14
+    assert len(deciding(name)) == (14 if name == "baseline-internal" else 16)
     asked = {cell.split("/")[1] for cell in deciding(name)}
     assert asked == {"up-to-the-diagnosis", "k6-insider"}
     for attacker in asked:
@@ -170,16 +173,22 @@ def test_fourteen_cells_decide_and_the_attacker_who_has_most_to_go_by(name: str)
     )
 
 
-def test_the_wider_the_release_the_stronger_the_attack_on_membership() -> None:
-    asked = [
-        {
-            control.params.get("shadows", 0)
-            for control in spec_of(name).controls.values()
-            if control.probe == "membership-inference"
-        }
-        for name in CONTEXTS
-    ]
-    assert asked == [{4}, {2}, {0}]
+def test_the_wider_the_release_the_more_models_an_attacker_trains_on_the_records() -> None:
+    """And nowhere instead of the score alone, which finds a few who are lost beside models."""
+    for name, count in zip(CONTEXTS, (4, 2, 0), strict=True):
+        controls = spec_of(name).controls
+        asked = {key: controls[key].params.get("shadows", 0) for key in controls
+                 if controls[key].probe == "membership-inference"}  # fmt: skip
+        assert {key for key, shadows in asked.items() if not shadows} == {
+            "membership", "membership-of-the-few", "standing-out"
+        }  # fmt: skip
+        beside = {key: shadows for key, shadows in asked.items() if shadows}
+        assert beside == (dict.fromkeys(BESIDE_MODELS, count) if count else {})
+        for key in beside:
+            alone = controls[key.removesuffix("-beside-models")]
+            assert (controls[key].metric, controls[key].limits) == (alone.metric, alone.limits)
+            assert {**controls[key].params, "shadows": 0} == {**alone.params, "shadows": 0}
+            assert controls[key].severity == alone.severity
 
 
 @pytest.mark.parametrize("name", CONTEXTS)

@@ -58,11 +58,6 @@ class MembershipInferenceParams(Params):
         return self.score == STRONGEST
 
     @property
-    def strengths(self) -> frozenset[str]:
-        """Models beside of which a learned score takes whatever helps."""
-        return frozenset({"shadows"}) if self.score == STRONGEST else frozenset()
-
-    @property
     def compares_splits(self) -> bool:
         """Whether the score is learned, and can be learned again without the model."""
         return self.score == STRONGEST

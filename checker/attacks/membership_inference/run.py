@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -26,6 +27,7 @@ from checker.planning.reference_patients import (
     training_pieces,
 )
 from checker.planning.task import Running, Task
+from checker.records.tokenization import TokenizedRecords
 from checker.targets import Tokens, TokenScores
 
 OWN = "own"
@@ -104,19 +106,12 @@ def membership_shadows(task: Task) -> pa.Table:
     inputs, chosen = task.job.inputs, task.input
     assert isinstance(chosen, ShadowPatients)  # as the plan handed it to the job
     pieces = list(task.workload.scored_pieces(chosen.patients))
-    context, limit = int(inputs["recipe"]["context"]), int(inputs["tokensAPass"])
-    taught: list[Tokens] = []
-    is_taught = np.zeros(len(chosen.patients), dtype=np.bool_)
-    # members stand before nonmembers in the order; the same share of both is learned from
-    whole = np.array([_length(task, *chosen.patients[at]) for at in chosen.order], dtype=np.int64)
-    lengths = learned_lengths(whole, context=context)
-    share = min(1.0, limit / max(1, int(lengths.sum())))
-    for who in (True, False):
-        own = [at for at in chosen.order if chosen.patients[at][0] == who]
-        kept = own[: max(1, int(share * len(own)))]
-        is_taught[kept] = True
-        indices = np.array([chosen.patients[at][1] for at in kept], dtype=np.int64)
-        taught += training_pieces(task.workload.split(who), indices, context=context, tokens=limit)
+    taught, is_taught = shadow_lessons(
+        {who: task.workload.split(who) for who in (True, False)},
+        chosen,
+        context=int(inputs["recipe"]["context"]),
+        tokens=int(inputs["tokensAPass"]),
+    )
     passed = sum(map(len, taught)) + sum(len(tokens) for _, tokens, _ in pieces)
     whose = np.array([number for number, _, _ in pieces], dtype=np.int64)
     said: list[NDArray[np.float64]] = []
@@ -157,9 +152,38 @@ def membership_shadows(task: Task) -> pa.Table:
     )
 
 
-def _length(task: Task, is_member: bool, index: int) -> int:
-    offsets = task.workload.split(is_member).offsets
-    return int(offsets[index + 1] - offsets[index])
+def shadow_lessons(
+    splits: Mapping[bool, TokenizedRecords], chosen: ShadowPatients, *, context: int, tokens: int
+) -> tuple[list[Tokens], NDArray[np.bool_]]:
+    """Return what a shadow model is taught, and which of the patients really taught it.
+
+    The same share of members and of nonmembers is learned from, and of records of both no more
+    than so many tokens (`learned_lengths`): one bound, for two would tell the splits apart.
+
+    Args:
+        splits: members (True) and nonmembers.
+        chosen: whom it is asked about, and whom of them it is to be taught.
+        context: most tokens of a piece.
+        tokens: of a pass, about.
+    """
+    order = np.array(chosen.order, dtype=np.int64)
+    member, index = (np.array(column)[order] for column in zip(*chosen.patients, strict=True))
+    lengths = np.zeros(len(order), dtype=np.int64)
+    for who, records in splits.items():
+        lengths[member == who] = np.diff(records.offsets)[index[member == who]]
+    lengths = learned_lengths(lengths, context=context)
+    share = min(1.0, tokens / max(1, int(lengths.sum())))
+    taught: list[Tokens] = []
+    is_taught = np.zeros(len(chosen.patients), dtype=np.bool_)
+    for who, records in splits.items():
+        own = np.flatnonzero(member == who)
+        own = own[: max(1, int(share * len(own)))]
+        pieces = training_pieces(
+            records, index[own], lengths=lengths[own], context=context, tokens=tokens
+        )
+        taught += chain.from_iterable(pieces)
+        is_taught[[at for at, found in zip(order[own], pieces, strict=False) if found]] = True
+    return taught, is_taught
 
 
 def membership_scores(task: Task) -> pa.Table:

@@ -25,8 +25,8 @@ WORDS = AttackWords(
     limits=(
         "It says that a record was trained on, not what could be drawn from the model; a stronger"
         " score than those tried may tell more. Without shadows it is the attack of somebody who"
-        " trains no model on the records he asks about, and four do about what full knowledge of"
-        " the model's training would."
+        " trains no model on the records he asks about; with them it is another attack and not"
+        " always a stronger one, for it can miss a few people whom the first finds."
     ),
     row="Membership: was this patient in the training data?",
     numbers={

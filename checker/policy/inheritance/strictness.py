@@ -116,9 +116,7 @@ _CONTROL = Parts(
         "title": _TEXT,
         "attributeClass": _fixed("class"),
         "probe": _fixed("probe"),
-        "params": Parts(
-            "", {"shadows": rises("shadow models only grow in number")}, otherwise=_PARAMETERS
-        ),
+        "params": Parts("", {}, otherwise=_PARAMETERS),
         "adjustable": _adjustable("horizonTokens"),
         "shortened": _TEXT,
         "metric": _fixed("metric"),
