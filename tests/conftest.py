@@ -150,9 +150,10 @@ def checked(finished_checks: Callable[[str], Checked], tmp_path: Path) -> Callab
 
 
 LONGEST = (
-    "test_demo", "test_gate", "test_resolved_policy", "test_plugins", "test_ray", "test_families",
-    "test_signals", "test_report_pdf", "test_splits_gate", "test_identity", "test_tampering",
-    "test_calibration", "test_recounted", "test_scoring_memory", "test_memory",
+    "test_demo", "test_gate", "test_ray", "test_resolved_policy", "test_report_pdf",
+    "test_families", "test_switch_lengths", "test_plugins", "test_huggingface_target",
+    "test_splits_gate", "test_report_browser", "test_executors", "test_nonmembers_gate",
+    "test_memory", "test_differencing", "test_verification", "test_signals", "test_calibration",
 )  # fmt: skip
 """Files that take longest; begun last, one would keep a whole suite waiting."""
 

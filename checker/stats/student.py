@@ -20,7 +20,8 @@ def t_test(values: NDArray[np.float64], *, two_sided: bool = False) -> float:
         Student 1908, Biometrika 6:1.
     """
     error = math.sqrt(float(values.var(ddof=1)) / len(values))
-    t = float(values.mean()) / error
+    mean = float(values.mean())
+    t = mean / error if error else math.copysign(math.inf, mean)  # a variance too small for floats
     if two_sided:
         return 2 * float(scipy.special.stdtr(len(values) - 1, -abs(t)))
     return float(scipy.special.stdtr(len(values) - 1, -t))

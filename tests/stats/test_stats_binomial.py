@@ -41,3 +41,8 @@ def test_a_t_test_is_scipy_s(shift: float) -> None:
     paired = ttest_rel(one, other, alternative="greater").pvalue
     assert t_test(one - other) == pytest.approx(paired, rel=1e-12)
     assert t_test(one, two_sided=True) == pytest.approx(ttest_1samp(one, 0.0).pvalue, rel=1e-12)
+
+
+def test_differences_too_small_to_square_are_still_tested() -> None:
+    assert t_test(np.array([1e-200, 2e-200])) == 0.0
+    assert t_test(np.array([-1e-200, -2e-200])) == 1.0
