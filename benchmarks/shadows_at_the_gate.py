@@ -36,7 +36,7 @@ def policy(folder: Path, shadows: list[int]) -> Path:
     for baseline in BASELINES:
         document = deciding_alone(load_policy(f"baseline-{baseline}@2"))
         for name, control in document["spec"]["controls"].items():
-            if control["probe"] != "membership-inference":
+            if control["probe"] != "membership-inference" or control["params"].get("shadows"):
                 continue
             for count in shadows:
                 params = {**control["params"], "shadows": count}
