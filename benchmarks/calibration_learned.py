@@ -119,6 +119,7 @@ def audit_point(
     leak: str,
     *,
     audits: int,
+    first: int = 0,
     fresh: int = 10_000,
 ) -> Point:
     """Audit one design many times.
@@ -128,6 +129,7 @@ def audit_point(
         nonmembers: the same.
         leak: of `SHIFTS`.
         audits: how many.
+        first: number of the first, so that a study can be done in parts.
         fresh: members, and nonmembers, on whom the truth is counted: so many more than are judged
             that the truth's own error widens nothing (2,000 made 5 % of 667 and 667 into 8 %).
     """
@@ -136,7 +138,7 @@ def audit_point(
     names += ["placebo", "blind"] if not SHIFTS[leak] else []
     false = dict.fromkeys(names, 0)
     truths = []
-    for number in range(audits):
+    for number in range(first, first + audits):
         rng = np.random.default_rng([seed, number])
         population = Population(SHIFTS[leak], rng)
         features, member = population.draw(members, nonmembers)
@@ -245,6 +247,7 @@ def _placebo(
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     parser.add_argument("--audits", type=int, default=2000)
+    parser.add_argument("--first", type=int, default=0, help="audit, without --fits")
     parser.add_argument("--fits", type=int, default=0, help="classifiers a point; 0: one an audit")
     parser.add_argument("--leaks", nargs="*", choices=tuple(SHIFTS), default=tuple(SHIFTS))
     parser.add_argument("--members", type=int, nargs="*", default=[size[0] for size in SIZES])
@@ -256,7 +259,7 @@ def main() -> None:
             points.append(
                 audit_pools(*size, leak, fits=arguments.fits, audits=arguments.audits)
                 if arguments.fits
-                else audit_point(*size, leak, audits=arguments.audits)
+                else audit_point(*size, leak, first=arguments.first, audits=arguments.audits)
             )
             point = points[-1]
             shares = ", ".join(

@@ -6,6 +6,8 @@ has. Each is asked once for membership, without models that are trained on the v
 baseline. What either asks beside membership is left out.
 
     nice python -m benchmarks.shadows_at_the_gate --work gate --patients 1500 --kind gpt2
+
+What was measured is kept; where a call ends early the next goes on.
 """
 
 from __future__ import annotations
@@ -27,6 +29,7 @@ from checker.library import audit, load_policy, load_target, plan
 
 KINDS: Final = ("gpt2", "llama", "mamba2")
 BASELINES: Final = ("gated", "public-weights")
+CONTROLS: Final = ("membership", "membership-of-the-few", "standing-out")
 
 
 def policy(folder: Path, shadows: list[int]) -> Path:
@@ -35,9 +38,8 @@ def policy(folder: Path, shadows: list[int]) -> Path:
     document: dict[str, Any] = {}
     for baseline in BASELINES:
         document = deciding_alone(load_policy(f"baseline-{baseline}@2"))
-        for name, control in document["spec"]["controls"].items():
-            if control["probe"] != "membership-inference" or control["params"].get("shadows"):
-                continue
+        for name in CONTROLS:
+            control = document["spec"]["controls"][name]
             for count in shadows:
                 params = {**control["params"], "shadows": count}
                 controls[f"{name}.{baseline}.{count}"] = {**control, "params": params}

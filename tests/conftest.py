@@ -6,6 +6,7 @@ benchmarks measure. What several files need is imported from `helpers/`:
 | module | what it makes |
 |---|---|
 | `command_line` | runs of `phigate` in this process |
+| `built_once` | what all workers share and only look at |
 | `auditing` | audits by the command line, with a policy and a target to vary |
 | `every_probe` | one audit with every probe, contrast and kind of subgroup |
 | `policy_texts`, `waiver_texts` | policies that extend one another, and waivers |
@@ -32,12 +33,13 @@ import os
 import shutil
 import sys
 from collections.abc import Callable
-from functools import cache
+from functools import cache, partial
 from pathlib import Path
 
 import properties
 import pytest
 from auditing import AS_OF, MEASURED, three_classes
+from built_once import built_once
 from command_line import Checked, Command, run_phigate
 from hypothesis import settings
 from signed_runs import Signed, make_signed
@@ -84,9 +86,13 @@ def phigate() -> Command:
 @pytest.fixture(scope="session")
 def simulated_targets(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A synthetic cohort with a leaking and a sound simulated target; read only."""
-    folder = tmp_path_factory.mktemp("simulated")
-    write_targets(folder, seed=0)
-    return folder
+
+    def make(folder: Path) -> Path:
+        folder.mkdir()
+        write_targets(folder, seed=0)
+        return folder
+
+    return built_once(tmp_path_factory, "simulated", make)
 
 
 @pytest.fixture
@@ -98,8 +104,11 @@ def workspace(simulated_targets: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def signed_run(simulated_targets: Path, tmp_path_factory: pytest.TempPathFactory) -> Signed:
     """A registered, waived and signed run with reports as JSON only; read only."""
-    folder = tmp_path_factory.mktemp("signed") / "work"
-    return make_signed(folder, simulated_targets, formats="json")
+    return built_once(
+        tmp_path_factory,
+        "signed",
+        lambda folder: make_signed(folder, simulated_targets, formats="json"),
+    )
 
 
 def make_workspace(folder: Path, targets: Path) -> Path:
@@ -115,9 +124,7 @@ def finished_checks(
 ) -> Callable[[str], Checked]:
     """Check a simulated target under the policy of three classes, once in a session; read only."""
 
-    @cache
-    def check(name: str) -> Checked:
-        folder = tmp_path_factory.mktemp(name) / "work"
+    def make(name: str, folder: Path) -> Checked:
         make_workspace(folder, simulated_targets)
         documents = (folder / "policy.yaml", folder / f"{name}.yaml")
         outcome = run_phigate(
@@ -126,7 +133,7 @@ def finished_checks(
         )  # fmt: skip
         return Checked(folder, outcome)
 
-    return check
+    return cache(lambda name: built_once(tmp_path_factory, name, partial(make, name)))
 
 
 @pytest.fixture

@@ -65,28 +65,31 @@ def demo(
     say("training two models")
     with TrainingProgress(error_console()) as training:
         demonstration.train(training.epoch)
-    verdicts = {}
+    reports = {}
     for model in MODELS:
         say(f"auditing the {model} model")
         with TerminalProgress(error_console()) as progress:
             report = demonstration.audit(model, progress=progress)
-        verdicts[model] = report.verdict
+        reports[model] = report
         if not as_json:
             show(partial(print_report, for_audience(report, "shared")))
         shared = demonstration.run_path(model) / "report.html"
         internal = report_folder(demonstration.run_path(model), "internal") / "report.html"
         if not as_json:
             write(f"report: {shared}\nfor the audit team: {internal}\n")
+    verdicts = {model: report.verdict for model, report in reports.items()}
     if as_json:
         runs = {model: str(demonstration.run_path(model)) for model in MODELS}
         emit_json({"verdicts": verdicts, "runs": runs})
     if verdicts["sound"] == "inconclusive" and not settings.is_as_shipped:
-        say(f"  the sound model is open: {settings.why_open}")
-    told_rightly = verdicts["overtrained"] == "fail" and (
-        verdicts["sound"] == "pass"
-        or (verdicts["sound"] == "inconclusive" and not settings.is_as_shipped)
-    )
-    if settings.is_standard and not told_rightly:
+        say(
+            "  the sound model is open; with the usual 1,500 synthetic patients and --seed 0, under"
+            " the demo policy, it passes"
+        )
+    expected = {"overtrained": "fail", "sound": "pass"}
+    if settings.may_be_open(reports["sound"]):
+        expected["sound"] = "inconclusive"
+    if settings.is_standard and verdicts != expected:
         raise PhigateError(
             f"the demonstration did not show what it should with seed {seed}: {verdicts};"
             " please report it"

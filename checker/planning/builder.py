@@ -37,7 +37,7 @@ from checker.records.sample import SampledPatients
 from checker.records.tokenization import TokenizedRecords, Tokenizer
 from checker.targets import TargetDescription, Tokens
 
-METHOD = 10
+METHOD = 11
 """Part of every job's digest; raised when a job of equal inputs comes to mean something else, so
 that evidence of an older phigate is not taken for its own."""
 

@@ -293,7 +293,7 @@ def _base_rates(
             update={
                 "chance": 1 - false_alarms.BASE_RATES,
                 "finds": min(
-                    1.0, float(scipy.stats.norm.ppf(level) + scipy.stats.norm.ppf(FOUND)) * widest
+                    1.0, float(scipy.special.ndtri(level) + scipy.special.ndtri(FOUND)) * widest
                 ),
                 "found": "base-rate-gap",
                 "found_chance": FOUND,
@@ -395,7 +395,7 @@ def base_rate_chance(
     if not _subtracted(cell, assignment):
         if gap is not None:
             return float(abs(gap.value) + _reach(gap, confidence) <= room)
-        room -= max(0.0, float(scipy.stats.norm.ppf(confidence))) * error
+        room -= max(0.0, float(scipy.special.ndtri(confidence))) * error
     elif alone:
         sample = cell.sample.as_independent
         passes = (
@@ -416,7 +416,7 @@ def base_rate_chance(
         return min(1.0, left / alone)
     elif gap is not None:
         return float(abs(gap.value) <= room)
-    return max(0.0, 2 * float(scipy.stats.norm.cdf(room / error)) - 1)
+    return max(0.0, 2 * float(scipy.special.ndtr(room / error)) - 1)
 
 
 def _true_share(gaps: Collection[PromptGap]) -> float:
@@ -435,7 +435,7 @@ def _reach(gap: PromptGap, confidence: float) -> float:
     """Return how far either bound of a gap lies from it, as the judge's bounds do."""
     if gap.error == 0:
         return 0.0
-    return max(0.0, float(scipy.stats.t.ppf(confidence, gap.freedom))) * gap.error
+    return max(0.0, float(scipy.special.stdtrit(gap.freedom, confidence))) * gap.error
 
 
 def _placebo(plan: AuditPlan, on_split: Sequence[Cell]) -> CheckPower:
@@ -562,4 +562,4 @@ def auroc_found(members: int, nonmembers: int, *, level: float) -> float | None:
     if min(members, nonmembers) < stats.MIN_GROUP:
         return None
     spread = math.sqrt((members + nonmembers + 1) / (12 * members * nonmembers))
-    return min(1.0, 0.5 + float(scipy.stats.norm.isf(level) + scipy.stats.norm.ppf(FOUND)) * spread)
+    return min(1.0, 0.5 + float(scipy.special.ndtri(FOUND) - scipy.special.ndtri(level)) * spread)

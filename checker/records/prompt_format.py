@@ -9,6 +9,7 @@ events in all of them.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice, permutations
@@ -148,9 +149,16 @@ def _also_told(
 
 
 def variants_at_most(tokenizer: Tokenizer) -> int:
-    """Return about how many formats are compared, the declared one included."""
-    of_channels = [4 + (len(OTHER_UNITS) if rule.timed else 0) for rule in tokenizer.channels]
-    return 6 + sum(of_channels)
+    """Return how many formats are compared, the declared one included, where a model takes all.
+
+    Before it is loaded nobody knows whether it can be told positions and segments.
+    """
+    fields, told = tokenizer.field_names, {rule.name for rule in tokenizer.channels}
+    count = 3 + min(PREFIX_ORDERS, math.factorial(len(fields)) - 1)  # reversed, and of BOS
+    count += 2 if "age" in fields else 0
+    count += sum(4 + (len(OTHER_UNITS) if rule.timed else 0) for rule in tokenizer.channels)
+    count += 0 if "position_ids" in told else len(POSITION_UNITS)
+    return count + (0 if SEGMENTS in told else 5)
 
 
 def channel_variant(channel: str, how: str) -> str:

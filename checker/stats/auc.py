@@ -199,10 +199,16 @@ def _placements(positive: FloatArray, negative: FloatArray) -> tuple[FloatArray,
     negative j, ties counting one half.
     """
     m, n = len(positive), len(negative)
-    together = scipy.stats.rankdata(np.concatenate([positive, negative]))
-    above = (together[:m] - scipy.stats.rankdata(positive)) / n
-    below = 1 - (together[m:] - scipy.stats.rankdata(negative)) / m
+    above = _beaten(positive, np.sort(negative)) / n
+    below = 1 - _beaten(negative, np.sort(positive)) / m
     return above, below
+
+
+def _beaten(scores: FloatArray, others: FloatArray) -> FloatArray:
+    """Return how many of ascending others each score beats, ties counting one half."""
+    sides = others.searchsorted(scores, side="left") + others.searchsorted(scores, side="right")
+    found: FloatArray = sides / 2
+    return found
 
 
 def _tied_share(positive: FloatArray, negative: FloatArray) -> float:

@@ -27,6 +27,7 @@ from checker.errors import InsufficientData, UsageError
 from checker.stats.arrays import FloatArray
 from checker.stats.auc import MIN_GROUP, lenient_rank
 from checker.stats.beta_binomial import up_to_each
+from checker.stats.binomial import chances, support
 from checker.stats.bootstrap import MIN_SAMPLE
 from checker.stats.intervals import clopper_pearson, difference_limits
 from checker.stats.paired import paired_limits
@@ -399,10 +400,8 @@ def _most_hits(n: int, *, limit: float, confidence: float) -> int | None:
 
 def _support(n: int, p: float) -> tuple[FloatArray, FloatArray]:
     """Return the hits of Bin(n, p) that matter, and their probabilities."""
-    first = int(scipy.stats.binom.ppf(NEGLIGIBLE_MASS, n, p))
-    last = int(scipy.stats.binom.isf(NEGLIGIBLE_MASS, n, p))
-    hits = np.arange(max(first, 0), min(last, n) + 1, dtype=np.float64)
-    return hits, np.asarray(scipy.stats.binom.pmf(hits, n, p), np.float64)
+    hits = support(n, p, p, negligible=NEGLIGIBLE_MASS)
+    return hits, chances(hits, n, p)
 
 
 def _support_if_uncertain(
@@ -418,11 +417,9 @@ def _support_if_uncertain(
     # the normal at as many middle quantiles, each as likely
     middle = (np.arange(_QUANTILES) + 0.5) / _QUANTILES
     rates = np.clip(p + more[0] + more[1] * scipy.special.ndtri(middle), 0.0, 1.0)
-    last = int(scipy.stats.binom.isf(NEGLIGIBLE_MASS, n, rates.max()))
-    first = max(int(scipy.stats.binom.ppf(NEGLIGIBLE_MASS, n, rates.min())), 0)
-    hits = np.arange(first, min(last, n) + 1, dtype=np.float64)
-    mass = scipy.stats.binom.pmf(hits, n, rates[:, None]).mean(axis=0)
-    return hits, np.asarray(mass, np.float64)
+    hits = support(n, rates.min(), rates.max(), negligible=NEGLIGIBLE_MASS)
+    mass: FloatArray = chances(hits, n, rates[:, None]).mean(axis=0)
+    return hits, mass
 
 
 def _paired_outcomes(
@@ -442,7 +439,7 @@ def _paired_outcomes(
     first, mass = _support(n, share)
     b, c = first[:, None], first[None, :]  # either count has the same distribution
     # of those not hit in the first alone, the second alone hits with probability share/(1 - share)
-    weight = mass[:, None] * scipy.stats.binom.pmf(c, n - b, share / (1 - share))
+    weight = mass[:, None] * chances(c, n - b, share / (1 - share))
     kept = weight > NEGLIGIBLE_MASS / weight.size  # never where b + c exceeds n
     value, low, high = paired_limits(b, c, n, confidence=confidence)
     reach = (high - value if upwards else value - low)[kept]

@@ -24,8 +24,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy import sparse
-from scipy.special import expit
-from scipy.stats import t as student
+from scipy.special import expit, stdtrit
 
 from checker.errors import InsufficientData
 from checker.stats import Estimate
@@ -210,7 +209,7 @@ def base_rate_gap(
     value, error, freedom = gap_and_error(member_scores, nonmember_scores)
     reach = 0.0
     if error > 0:
-        reach = max(0.0, float(student.ppf(confidence, freedom))) * error
+        reach = max(0.0, float(stdtrit(freedom, confidence))) * error
     n = len(np.asarray(member_scores)) + len(np.asarray(nonmember_scores))
     return Estimate(
         value,

@@ -12,7 +12,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping
 
 import pyarrow as pa
-from scipy.stats import norm
+from scipy.special import ndtri
 
 from checker.attacks.rollouts import hits_and_compensators
 from checker.planning.model import AuditPlan, Cell, Job
@@ -39,7 +39,7 @@ def draws_check(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibil
     if not found:
         return None
     # four standard errors, and more where so many sums would have one beyond them by chance
-    most = max(MOST_STANDARD_ERRORS, float(norm.isf(false_alarms.NAMING / 2 / len(found))))
+    most = max(MOST_STANDARD_ERRORS, -float(ndtri(false_alarms.NAMING / 2 / len(found))))
     title = "The model names classes as often as it says that it will"
     beyond = [one for one in found if one[2] > most]
     if beyond:

@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
-from scipy.stats import ttest_1samp
 
 from checker.planning.model import AuditPlan
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.records.sample import SAMPLE_NEEDED
+from checker.stats.student import t_test
 from checker.verdict.channels import channel_check
 from checker.verdict.checks import FORMAT_MARGIN, AdmissibilityCheck, surely_higher
 
@@ -201,7 +201,7 @@ def _loss(
     if nearest == measured:
         text = f"It agrees within {LOSS_MARGIN:.0%}: {found}."
         return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))
-    by_chance = np.ptp(excess) > 0 and ttest_1samp(excess, 0.0).pvalue >= FALSE_ALARMS
+    by_chance = np.ptp(excess) > 0 and t_test(excess, two_sided=True) >= FALSE_ALARMS
     if by_chance:
         text = f"It agrees within {LOSS_MARGIN:.0%} but for what chance allows: {found}."
         return AdmissibilityCheck(name, title, True, text, evidence=(job.digest,))

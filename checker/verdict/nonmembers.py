@@ -16,8 +16,8 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu, rankdata
 
 from checker import stats
 from checker.kinds import TABLES
@@ -267,11 +267,15 @@ def _clearest(compared: Mapping[str, _Sides], *, by: str | None = None) -> _Apar
         for kind, sides in _tested(*pair).items()
         if by in (None, kind)
     }
-    p_values = {test: float(mannwhitneyu(*sides).pvalue) for test, sides in tests.items()}
+    p_values = {
+        test: float(scipy.stats.mannwhitneyu(*sides).pvalue) for test, sides in tests.items()
+    }
     proven = stats.holm(list(p_values.values()), alpha=SPARE_LEVEL)
     clearest = min(p_values, key=lambda test: p_values[test])
     inside, outside = tests[clearest]
-    auroc = float(mannwhitneyu(inside, outside).statistic / (len(inside) * len(outside)))
+    auroc = float(
+        scipy.stats.mannwhitneyu(inside, outside).statistic / (len(inside) * len(outside))
+    )
     p, n, m = p_values[clearest], len(inside), len(outside)
     return _Apart(*clearest, auroc, p, bool(proven.any()), nonmembers=n, others=m)
 
@@ -288,7 +292,7 @@ def _outside(tables: list[pa.Table], column: str) -> Scores:
 
 def _tested(nonmembers: Scores, spare: Scores) -> dict[str, _Sides]:
     """Return what is ranked: scores, and how far their ranks lie from the middle, [..., n or m]."""
-    ranks = rankdata(np.concatenate([nonmembers, spare], axis=-1), axis=-1)
+    ranks = scipy.stats.rankdata(np.concatenate([nonmembers, spare], axis=-1), axis=-1)
     far = np.abs(ranks - (ranks.shape[-1] + 1) / 2)
     n = nonmembers.shape[-1]
     return {PLACE: (nonmembers, spare), SPREAD: (far[..., :n], far[..., n:])}
@@ -312,5 +316,7 @@ def told_apart(nonmembers: Scores, spare: Scores) -> Scores:
         31:1174.
     """
     tested = _tested(nonmembers, spare).values()
-    found: Scores = np.stack([mannwhitneyu(*sides, axis=-1).pvalue for sides in tested], axis=-1)
+    found: Scores = np.stack(
+        [scipy.stats.mannwhitneyu(*sides, axis=-1).pvalue for sides in tested], axis=-1
+    )
     return found

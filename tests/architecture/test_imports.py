@@ -68,6 +68,13 @@ def test_the_face_of_an_attack_imports_nothing_above_the_api(face: str) -> None:
     assert not others & HEAVY
 
 
+def test_judging_loads_no_distributions_before_it_asks_for_one() -> None:
+    code = (
+        "import sys, checker.library, checker.verification; sys.exit('scipy.stats' in sys.modules)"
+    )
+    assert subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=False).returncode == 0
+
+
 def test_reading_a_policy_loads_faces_and_no_part_of_an_attack() -> None:
     own, others = loaded_by(
         "from pathlib import Path\nfrom checker.policy import load_policy\n"

@@ -190,30 +190,38 @@ def test_the_demo_on_real_codes_says_what_it_left_out_and_does_not_pass_rare_cla
 
 
 @pytest.mark.parametrize(
-    ("seed", "verdicts", "is_told"),
+    ("asked", "verdicts", "reason", "is_told"),
     [
-        (0, ("fail", "pass"), True),
-        (0, ("fail", "inconclusive"), False),  # these very models were audited before
-        (1, ("fail", "inconclusive"), True),
-        (1, ("inconclusive", "inconclusive"), False),
-        (1, ("fail", "fail"), False),
-        (1, ("pass", "pass"), False),
+        ((), ("fail", "pass"), None, True),
+        # these very models were audited before
+        ((), ("fail", "inconclusive"), "bounds-straddle-limit", False),
+        (("--seed", 1), ("fail", "inconclusive"), "bounds-straddle-limit", True),
+        (("--patients", 3000), ("fail", "inconclusive"), "bounds-straddle-limit", True),
+        (("--seed", 1), ("fail", "inconclusive"), "splits-not-comparable", False),
+        (("--seed", 1), ("inconclusive", "inconclusive"), "bounds-straddle-limit", False),
+        (("--seed", 1), ("fail", "fail"), None, False),
+        (("--seed", 1), ("pass", "pass"), None, False),
     ],
 )
 def test_what_the_demonstration_did_not_show_is_said(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
-    seed: int,
+    asked: tuple[object, ...],
     verdicts: tuple[str, str],
+    reason: str | None,
     is_told: bool,
 ) -> None:
     found = dict(zip(MODELS, verdicts, strict=True))
+
+    def audited(self: Demonstration, model: str, progress: object) -> SimpleNamespace:
+        open_one = SimpleNamespace(gating=True, verdict=found[model], reason=reason)
+        shown = SimpleNamespace(gating=False, verdict="inconclusive", reason="too-few-positives")
+        return SimpleNamespace(verdict=found[model], cells=(open_one, shown))
+
     monkeypatch.setattr(Demonstration, "prepare", lambda self: None)
     monkeypatch.setattr(Demonstration, "train", lambda self, progress: None)
-    monkeypatch.setattr(
-        Demonstration, "audit", lambda self, model, progress: SimpleNamespace(verdict=found[model])
-    )
-    code, said = auditing.phigate("demo", "--out", tmp_path, "--seed", seed, "--json")
+    monkeypatch.setattr(Demonstration, "audit", audited)
+    code, said = auditing.phigate("demo", "--out", tmp_path, *asked, "--json")
     assert (code == 0) is is_told, said
     assert ("did not show" not in said) is is_told
-    assert ("with --seed 0 it passes" in said) is (verdicts[1] == "inconclusive" and seed != 0)
+    assert ("--seed 0, under" in said) is (verdicts[1] == "inconclusive" and bool(asked))

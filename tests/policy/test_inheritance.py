@@ -827,7 +827,7 @@ def test_a_policy_that_extends_is_planned_judged_and_verified(
     plan = json.loads((run / "plan.json").read_text())
     limits = {cell["id"]: cell["limit"]["fail"] for cell in plan["cells"]}
     assert limits["hiv-disclosure/events-10/all"] == 0.04
-    assert limits["hiv-disclosure/events-5/all"] == 0.05
+    assert limits["hiv-disclosure/demographics/all"] == 0.05
     parent = (workspace / "three-classes.yaml").read_text()
     (origin,) = plan["policy"]["origins"]
     assert origin["file"] == "three-classes.yaml"

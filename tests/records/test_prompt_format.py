@@ -13,7 +13,7 @@ from meds_builder import make_records, make_vocabulary
 
 from checker.errors import ExitCode
 from checker.policy.documents import TokenizationSpec
-from checker.records.prompt_format import format_variants
+from checker.records.prompt_format import format_variants, variants_at_most
 from checker.records.tokenization import Tokenizer
 
 REASON = "attack-not-shown-to-work"
@@ -103,6 +103,10 @@ def test_variants_of_a_long_record_hold_the_same_events() -> None:
         format_variants(records, codes, tokenizer=tokenizer, bos_id=None, max_length=12)
     )
     assert [v.name for v in variants] == ["declared", "events reversed", "no BOS"]
+    all_told = format_variants(
+        records, codes, tokenizer=tokenizer, bos_id=None, max_length=12, positions=64, segments=True
+    )
+    assert len(list(all_told)) == variants_at_most(tokenizer)
     compared = [sorted(tokens[i] for i in v.sequences[0][v.compared[0]].tolist()) for v in variants]
     # BOS and sex leave room for C0 to C8 (one place is kept for a BOS to be added), and neither the
     # first nor the last of them is compared

@@ -100,6 +100,39 @@ def few_of(left: list[World]) -> set[int]:
     return {one[0].members.hits for one in left if one[0].members.hits < MIN_CELL}
 
 
+NESTED = Design(
+    "few recited, and nobody at length",
+    (
+        *worlds.limits(0.05, metric="disclosure_rate"),
+        Place(Limit(max_count=0, min_n=59), attacker="events-20", metric="disclosure_rate"),
+    ),
+)
+"""Who is hit at length is hit: of the two counts the second is never the greater."""
+
+
+def test_that_nobody_may_be_hit_at_length_pins_no_count_beside_it() -> None:
+    possible = [
+        NESTED.world([Counts.of(hits, n), Counts.of(long, n)])
+        for n in (12, 59, 64, 93, 225, 345, 1500)
+        for hits in (*range(12), 19, 24, 25)
+        if hits <= n
+        for long in range(min(hits, 12) + 1)
+    ]
+    by_verdicts, passed = worlds.by_verdicts(NESTED, possible), set()
+    for text, left in worlds.by_report(NESTED, possible).items():
+        told = NESTED.told(left[0])
+        for place in (0, 1):
+            few, could = (
+                {one[place].members.hits for one in worlds_left} & set(range(MIN_CELL))
+                for worlds_left in (left, by_verdicts[told.verdicts])
+            )
+            assert few in (set(), could), text
+        if told.shows and told.verdicts[1][0] == "pass":
+            passed |= {one[0].members.n for one in left}
+    assert 345 in passed  # of many n is said
+    assert not passed & {59, 64}  # the limit asks for 59: "about 60" would be 59 to 64
+
+
 def test_a_bound_between_two_limits_tells_no_count() -> None:
     # the upper bound lies in (0.0375, 0.04]: that "could pass" at one limit said n was at least 79,
     # and with it that somebody was hit

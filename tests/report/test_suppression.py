@@ -29,6 +29,7 @@ from checker.policy.documents import Limit
 from checker.report.disclosure_control import for_audience
 from checker.report.disclosure_control.outcomes import OF_COUNTS, Outcomes, few_are_judged_alike
 from checker.report.disclosure_control.rounding import Rounding
+from checker.report.disclosure_control.suppression import Suppression
 from checker.report.formats.json import render_json
 from checker.report.model import CellReport, EvidenceRef, Report
 from checker.report.wording.reasons import REASONS, UNDECIDED
@@ -679,6 +680,31 @@ def test_what_keeps_canaries_from_a_verdict_is_said_without_numbers_of_patients(
     )
     told = for_audience(BASE.model_copy(update={"cells": [undecided]}), "shared").cells[0]
     assert "members have" not in told.explanation
+
+
+@pytest.mark.parametrize("hits", [0, 3, 493])
+def test_that_nobody_may_be_recited_withholds_no_size_and_no_factor(hits: int) -> None:
+    def recited(name: str, hits: int, limit: Limit, verdict: str) -> CellReport:
+        found = cell("disclosure_rate", "events-10", "all", (hits, 1500), (0, 1000))
+        return found.model_copy(update={
+            "id": name, "control": name, "attribute_class": None, "limit": limit,
+            "verdict": verdict, "reason": None,
+            "bound_side": None if limit.fail is None else "beyond",
+        })  # fmt: skip
+
+    nobody = recited("nobody", hits, Limit(max_count=0, min_n=299), "fail" if hits else "pass")
+    share = recited("share", 1487, Limit(fail=0.01), "fail")
+    report = BASE.model_copy(
+        update={
+            "cells": [share, nobody],
+            "target": BASE.target.model_copy(update={"members": 1500, "nonmembers": 1000}),
+        }
+    )
+    told = for_audience(report, "shared")
+    assert (told.target.members, told.target.nonmembers) == (1500, 1000)
+    assert told.cells[0].estimate is not None
+    assert Suppression(report).times_limit(share) == 10
+    assert (told.cells[1].estimate is None) is (hits < MIN_CELL)
 
 
 def test_n_is_withheld_from_every_attacker_who_asks_about_the_same_patients() -> None:

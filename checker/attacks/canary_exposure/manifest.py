@@ -18,8 +18,8 @@ import json
 from pathlib import Path
 from typing import Annotated, Final, Literal
 
+import scipy
 from pydantic import Field, ValidationError, model_validator
-from scipy.stats import binomtest
 
 from checker.canonical import JsonModel, canonical_json, sha256_hex
 from checker.errors import DataError, DocumentError, Problem
@@ -246,7 +246,7 @@ def refuse_non_randomised(manifest: CanaryManifest, *, file: Path | str | None =
     """
     m, included = len(manifest.canaries), manifest.included
     remedy = "Use a manifest of `phigate canaries make` unchanged, never a list of patients"
-    if binomtest(included, m, 0.5).pvalue < IMPOSSIBLE:
+    if scipy.stats.binomtest(included, m, 0.5).pvalue < IMPOSSIBLE:
         raise DataError(
             f"{included} of {m} canaries are included, which fair coins do not give; a bound for"
             f" epsilon holds only where a coin decided. {remedy}",

@@ -27,8 +27,8 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import mannwhitneyu
 
 from checker import stats
 from checker.attacks.api import CellEvidence, Detection, Measuring, Metric, Observations
@@ -285,7 +285,7 @@ def _above(scores: Scores, others: Scores) -> tuple[float, float]:
     """Return the AUROC of scores against others, and the p-value of its being 0.5 or less."""
     if not len(scores) or not len(others) or np.ptp(np.concatenate([scores, others])) == 0:
         return 0.5, 1.0
-    found = mannwhitneyu(scores, others, alternative="greater")
+    found = scipy.stats.mannwhitneyu(scores, others, alternative="greater")
     return float(found.statistic) / (len(scores) * len(others)), float(found.pvalue)
 
 

@@ -20,8 +20,8 @@ from itertools import groupby
 
 import numpy as np
 import pyarrow.compute as pc
+import scipy
 from numpy.typing import NDArray
-from scipy.stats import fisher_exact
 
 from checker import stats
 from checker.attacks.api import CellEvidence, Measuring, Metric, Observations
@@ -101,7 +101,7 @@ class PerturbationObservations(Observations):
             after, draws = int(tried[tried >= 0].sum()), self.samples * int((tried >= 0).sum())
             if before / self.samples > self.threshold >= after / draws:
                 table = np.array([[before, self.samples - before], [after, draws - after]])
-                memorized[prompt] = fisher_exact(table).pvalue <= SIGNIFICANT
+                memorized[prompt] = scipy.stats.fisher_exact(table).pvalue <= SIGNIFICANT
         return memorized
 
 

@@ -141,7 +141,7 @@ class Outcomes:
         if self.is_fixed(cell):
             return True
         if cell.limit.fail is None:
-            return False  # where none may be, a pass is none
+            return self._verdict_tells_as_much(cell, estimate)
         family = family_of(cell)
         if not family.is_share:
             return cell.reason not in OF_COUNTS - {"bounds-straddle-limit"}
@@ -154,6 +154,17 @@ class Outcomes:
             len(set(codes.tolist())) == 1 and (decided or _BEYOND not in codes)
             for codes, decided in self._codes(cell, corners)
         )
+
+    def _verdict_tells_as_much(self, cell: CellReport, estimate: ReportedEstimate) -> bool:
+        """Whether n adds nothing to a verdict where none may be: none, or some, of however many.
+
+        A pass says that nobody was hit and a failure that somebody was, whatever n is; but that as
+        many were asked as the limit wants must not make the rounded n exact.
+        """
+        if cell.verdict == "pass":
+            least, _ = self._rounding.ends(estimate.n or 0)
+            return least - self._rounding.unit >= (cell.limit.min_n or 1)
+        return cell.verdict == "fail"
 
     def few_could_be_any(self, cell: CellReport, n: ReportedEstimate) -> bool:
         """Whether a pass could be one of any few hits among as many members as another cell has."""

@@ -84,7 +84,9 @@ class Sizes:
     def _of_class(self, cells: list[CellReport]) -> dict[str, int]:
         found = {
             one.id: self._outcomes.times_limit(one)
-            for one in _strictest(cell for cell in cells if cell.verdict == "fail")
+            for one in _strictest(
+                cell for cell in cells if cell.verdict == "fail" and cell.limit.fail is not None
+            )
         }
         said = {name: size for name, size in found.items() if size is not None}
         if not said:
