@@ -90,7 +90,8 @@ def audited(
     """
 
     def drawn(n: int) -> Array:
-        return rng.standard_t(4, (n, FEATURES)) / np.sqrt(2)
+        records: Array = rng.standard_t(4, (n, FEATURES)) / np.sqrt(2)
+        return records
 
     records = drawn(MEMBERS + NONMEMBERS)
     member = np.arange(len(records)) < MEMBERS
