@@ -20,9 +20,6 @@ seconds.
 
     nice python -m benchmarks.calibration_learned --fits 20 --audits 2000
 
-`--shadowed` puts four features beside them, as two shadow models give them: a record's own score
-above what a model says that was taught the record, and one that was not.
-
 The controls need a classifier an audit: `--leaks "no leak"` does these alone, in five minutes.
 """
 
@@ -32,10 +29,9 @@ import argparse
 import json
 import sys
 import zlib
-from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -54,8 +50,6 @@ MOST: Final = 0.07
 MOST_OBJECTIONS: Final = 0.02
 SIZES: Final = ((300, 250), (1000, 1000))
 SHIFTS: Final = {"no leak": 0.0, "leak": 0.35}
-SHADOWED: Final = tuple(range(FEATURES, FEATURES + 4))
-"""Columns of what shadow models say, which the learner tries alone too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,13 +89,10 @@ class Population:
     Args:
         shift: of members, in standard deviations of each feature's own part.
         rng: draws how features hang together, and the patients.
-        shadowed: features beside shadow models are drawn as well.
     """
 
-    def __init__(self, shift: float, rng: np.random.Generator, *, shadowed: bool = False) -> None:
+    def __init__(self, shift: float, rng: np.random.Generator) -> None:
         self._rng = rng
-        self._known = shift
-        self.alone = SHADOWED if shadowed else ()
         self._mixing = rng.standard_normal((4, FEATURES))
         self._shift = shift * rng.uniform(0.2, 1.0, FEATURES) * rng.choice([-1, 1], FEATURES)
 
@@ -111,16 +102,7 @@ class Population:
         member = np.arange(n) < members
         common = self._rng.standard_normal((n, 4)) @ self._mixing
         own = self._rng.standard_t(4, (n, FEATURES))
-        features = common + own + member[:, None] * self._shift
-        return (np.hstack([features, self._beside(member)]) if self.alone else features), member
-
-    def _beside(self, member: NDArray[np.bool_]) -> Array:
-        """Return a record's score above two models' that find it as hard, [n, 4]."""
-        hard = self._rng.standard_t(4, len(member))
-        inside, outside, own = hard + 0.3 * self._rng.standard_normal((3, len(member)))
-        inside, own = inside + 0.5, own + self._known * member
-        middle = (inside + outside) / 2
-        return np.stack([own - middle, own - inside, own - outside, inside - outside], axis=1)
+        return common + own + member[:, None] * self._shift, member
 
 
 def third(member: NDArray[np.bool_], rng: np.random.Generator) -> NDArray[np.bool_]:
@@ -139,7 +121,6 @@ def audit_point(
     audits: int,
     first: int = 0,
     fresh: int = 10_000,
-    shadowed: bool = False,
 ) -> Point:
     """Audit one design many times.
 
@@ -151,7 +132,6 @@ def audit_point(
         first: number of the first, so that a study can be done in parts.
         fresh: members, and nonmembers, on whom the truth is counted: so many more than are judged
             that the truth's own error widens nothing (2,000 made 5 % of 667 and 667 into 8 %).
-        shadowed: beside two shadow models.
     """
     seed = zlib.crc32(f"{members} {nonmembers} {leak}".encode())
     names = ["auroc pass", "auroc fail", "tpr pass", "tpr fail"]
@@ -160,7 +140,7 @@ def audit_point(
     truths = []
     for number in range(first, first + audits):
         rng = np.random.default_rng([seed, number])
-        population = Population(SHIFTS[leak], rng, shadowed=shadowed)
+        population = Population(SHIFTS[leak], rng)
         features, member = population.draw(members, nonmembers)
         fitted = third(member, rng)
         judged = ~fitted
@@ -171,7 +151,6 @@ def audit_point(
             everybody,
             np.concatenate([member, more_member]),
             np.concatenate([fitted, np.zeros(2 * count, dtype=np.bool_)]),
-            alone=population.alone,
         )
         scores, fresh_scores = found[: judged.sum()], found[judged.sum() :]
         inside, outside = scores[member[judged]], scores[~member[judged]]
@@ -183,9 +162,7 @@ def audit_point(
             false[f"{name} pass"] += estimate.high < true
             false[f"{name} fail"] += estimate.low > true
         if not SHIFTS[leak]:
-            false["placebo"] += not stats.contains(
-                _placebo(features, member, fitted, rng, alone=population.alone), 0.5
-            )
+            false["placebo"] += not stats.contains(_placebo(features, member, fitted, rng), 0.5)
             blind = stats.auroc(inside, outside, confidence=CONTROL_CONFIDENCE)
             false["blind"] += blind.low > 0.5  # without a leak it is the same classifier
     upper = {name: stats.rate(count, audits, confidence=0.95).high for name, count in false.items()}
@@ -200,7 +177,6 @@ def audit_pools(
     audits: int,
     fits: int,
     pool: int = 20_000,
-    shadowed: bool = False,
 ) -> Point:
     """Audit one design many times with few classifiers.
 
@@ -212,7 +188,6 @@ def audit_pools(
         fits: how many classifiers, each of another population.
         pool: members, and nonmembers, who are scored by each, and of whom an audit draws those it
             judges, with replacement: the pool is the population, and its AUROC the truth.
-        shadowed: beside two shadow models.
     """
     seed = zlib.crc32(f"pools {members} {nonmembers} {leak}".encode())
     false = dict.fromkeys(("auroc pass", "auroc fail", "tpr pass", "tpr fail"), 0)
@@ -220,14 +195,13 @@ def audit_pools(
     truths, done = [], 0
     for number in range(fits):
         rng = np.random.default_rng([seed, number])
-        population = Population(SHIFTS[leak], rng, shadowed=shadowed)
+        population = Population(SHIFTS[leak], rng)
         taught, taught_member = population.draw(members // 3, nonmembers // 3)
         scored, is_member = population.draw(pool, pool)
         scores = learned_scores(
             np.concatenate([taught, scored]),
             np.concatenate([taught_member, is_member]),
             np.arange(len(taught) + 2 * pool) < len(taught),
-            alone=population.alone,
         )
         inside, outside = scores[is_member], scores[~is_member]
         truth, tpr = _truth(inside, outside)
@@ -262,13 +236,11 @@ def _placebo(
     member: NDArray[np.bool_],
     fitted: NDArray[np.bool_],
     rng: np.random.Generator,
-    *,
-    alone: Sequence[int] = (),
 ) -> Estimate:
     """Teach the learner to tell one half of the nonmembers from the other."""
     half = rng.random(len(member)) < 0.5
     scored = ~fitted & ~member
-    found = learned_scores(features, half, fitted & ~member, scored=scored, alone=alone)
+    found = learned_scores(features, half, fitted & ~member, scored=scored)
     return stats.auroc(found[half[scored]], found[~half[scored]], confidence=CONTROL_CONFIDENCE)
 
 
@@ -277,7 +249,6 @@ def main() -> None:
     parser.add_argument("--audits", type=int, default=2000)
     parser.add_argument("--first", type=int, default=0, help="audit, without --fits")
     parser.add_argument("--fits", type=int, default=0, help="classifiers a point; 0: one an audit")
-    parser.add_argument("--shadowed", action="store_true", help="beside two shadow models")
     parser.add_argument("--leaks", nargs="*", choices=tuple(SHIFTS), default=tuple(SHIFTS))
     parser.add_argument("--members", type=int, nargs="*", default=[size[0] for size in SIZES])
     parser.add_argument("--out", type=Path)
@@ -285,11 +256,10 @@ def main() -> None:
     points = []
     for size in (size for size in SIZES if size[0] in arguments.members):
         for leak in arguments.leaks:
-            how: dict[str, Any] = {"audits": arguments.audits, "shadowed": arguments.shadowed}
             points.append(
-                audit_pools(*size, leak, fits=arguments.fits, **how)
+                audit_pools(*size, leak, fits=arguments.fits, audits=arguments.audits)
                 if arguments.fits
-                else audit_point(*size, leak, first=arguments.first, **how)
+                else audit_point(*size, leak, first=arguments.first, audits=arguments.audits)
             )
             point = points[-1]
             shares = ", ".join(
