@@ -49,7 +49,7 @@ def print_plan(plan: AuditPlan, console: Console) -> None:
     if (drawn := plan.data.drawn) is not None:
         console.print(
             f"Drawn by lot, to stand for all: {drawn.members:,} members, {drawn.nonmembers:,}"
-            f" nonmembers; with those drawn for a class, {drawn.asked_members:,} and"
+            f" nonmembers; with those drawn beside, {drawn.asked_members:,} and"
             f" {drawn.asked_nonmembers:,} are asked (parameters.sampling.patients: all asks all)."
         )
     _print_taught(plan, console)

@@ -324,6 +324,7 @@ class PlanBuilder:
                 **self.data_inputs(),
                 **inputs,
                 **({} if everybody else self.draw.asked_inputs(key)),
+                **({"rows": "every member"} if self.draw.every_member else {}),
                 "attacker": identity(recipe.attacker),
                 "window": self.window,
                 "subgroups": sorted(self.slices),

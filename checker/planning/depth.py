@@ -150,7 +150,8 @@ def _token_depth(
         continued[rows] = _continued(asked, offsets, rows)
     is_scored = np.zeros(len(lengths), dtype=np.bool_)
     for job in _scoring(builder):
-        is_scored[[place for is_member, place in builder.scored[job] if is_member]] = True
+        members = [place for is_member, place in builder.scored[job] if is_member]
+        is_scored[[place for place in members if place < len(lengths)]] = True
     covered = np.where(is_scored, np.maximum(builder.scored_lengths[True], continued), continued)
     return TokenDepth(
         by_windows=bool((covered == builder.scored_lengths[True])[is_scored].all())

@@ -64,11 +64,13 @@ class _Demands:
         of_all: of a split's patients, members under True.
         by_labels: of those whom a label set is about and who are within reach.
         recipes: how the prompts of those label sets are made.
+        every_member: some test that nobody may fail asks all members, beside the lot.
     """
 
     of_all: dict[bool, list[_Wanted]] = field(default_factory=lambda: {True: [], False: []})
     by_labels: dict[LabelKey, list[_Wanted]] = field(default_factory=dict)
     recipes: dict[LabelKey, PromptRecipe] = field(default_factory=dict)
+    every_member: bool = False
 
 
 def draw_patients(
@@ -132,11 +134,13 @@ def draw_patients(
     sizes = [len(orders[True]), len(orders[False]), len(spare)]
     if [lots[True], lots[False], spared] == sizes:
         return replace(Draw.of_all(cohort, seed=seed, model=model, orders=orders), asked=asked)
-    splits = {
-        side: _split(orders[side], lots[side], [own[side].patients for own in asked.values()])
+    beside = {
+        side: [own[side].patients for own in asked.values()]
+        + ([orders[side]] if side and demands.every_member else [])
         for side in (True, False)
     }
-    return Draw(splits, _split(spare, spared, []), seed, model, asked)
+    splits = {side: _split(orders[side], lots[side], beside[side]) for side in (True, False)}
+    return Draw(splits, _split(spare, spared, []), seed, model, asked, demands.every_member)
 
 
 # --- what is asked for --------------------------------------------------------------------------
@@ -221,6 +225,9 @@ def _add(
         for side in (True, False):
             # by number, a policy has said how many stand for all, whatever is measured of them
             found.of_all[side].append(_Wanted(needed, {side: piece[side]}))
+        return
+    if drawn.beside_lot and needed is None and cell.control.limits[cell.attacker.name].fail is None:
+        found.every_member = True
         return
     surveys = {True: compared.members, False: compared.nonmembers}
     for side, judged in ((True, drawn.judged[0]), (False, drawn.judged[1])):

@@ -111,6 +111,8 @@ class Draw:
         seed: of the policy.
         model: digest of its files.
         asked: by label set, whom of each split it asks; who is not there asks the lot.
+        every_member: all members are drawn, for tests that nobody may fail: those beside the lot
+            are asked by these alone.
     """
 
     splits: Mapping[bool, DrawnSplit]
@@ -118,6 +120,7 @@ class Draw:
     seed: int
     model: str
     asked: Mapping[LabelKey, Mapping[bool, AskedFor]] = field(default_factory=dict)
+    every_member: bool = False
 
     @classmethod
     def of_all(

@@ -82,9 +82,21 @@ class ExtractionSettings:
         return {**named, **limits, "reference": REFERENCE}
 
 
-def with_windows(builder: PlanBuilder, is_member: bool, *, length: int) -> NDArray[np.bool_]:
+EVERY_MEMBER: Final[dict[str, Any]] = {"members": "all"}
+"""Of a job that looks at members beside the lot too."""
+
+
+def looked_at(builder: PlanBuilder, is_member: bool, *, every_member: bool) -> TokenizedRecords:
+    """Return the patients of a split whose windows are read: the lot, or every member."""
+    if is_member:
+        return builder.asked[True] if every_member else builder.members
+    return builder.nonmembers
+
+
+def has_window(
+    builder: PlanBuilder, records: TokenizedRecords, *, length: int
+) -> NDArray[np.bool_]:
     """Return whose record has a window, as far as it is scored: [n] bool."""
-    records = builder.members if is_member else builder.nonmembers
     return told_tokens(builder, records) > length
 
 
@@ -97,6 +109,7 @@ def extraction_jobs(
     references: Sequence[str] = (),
     splits: Iterable[bool] = (True, False),
     teachers_alone: bool = False,
+    every_member: bool = False,
 ) -> list[str]:
     """Return the jobs that look at everybody who has a window, a split's apart from the other's.
 
@@ -109,6 +122,7 @@ def extraction_jobs(
             tables; whoever teaches them is not looked at.
         splits: True for members, False for nonmembers.
         teachers_alone: of nonmembers, only at those who teach the references of other jobs.
+        every_member: of members, at those beside the lot too; they were drawn.
     """
     return [
         digest
@@ -121,6 +135,7 @@ def extraction_jobs(
             attacker=attacker,
             references=references,
             teachers_alone=teachers_alone,
+            every_member=every_member,
         )
     ]
 
@@ -134,10 +149,11 @@ def _split_jobs(
     attacker: str,
     references: Sequence[str],
     teachers_alone: bool,
+    every_member: bool,
 ) -> list[str]:
-    records = builder.members if is_member else builder.nonmembers
     if labels is None:
-        has_one = with_windows(builder, is_member, length=settings.length)
+        records = looked_at(builder, is_member, every_member=every_member)
+        has_one = has_window(builder, records, length=settings.length)
         cost = scored_tokens(records, max_length=builder.max_length, window=builder.window)
         title = "are pieces of records"
     else:
@@ -151,6 +167,8 @@ def _split_jobs(
     if teachers_alone and not is_member:
         has_one = has_one & held_back(builder)
         apart["teachers"] = True
+    if every_member and is_member:
+        apart |= EVERY_MEMBER
     chosen = np.flatnonzero(has_one)
     whose = "members" if is_member else "nonmembers"
     digests = []

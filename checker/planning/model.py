@@ -179,8 +179,8 @@ class DrawnPatients(JsonModel):
     """Who of a cohort is looked at, where not everybody is.
 
     `members`, `nonmembers` and `spare` were drawn by lot from all of them and stand for all.
-    `asked_members` and `asked_nonmembers` are these, and who was drawn beside for a class, of those
-    who have it.
+    `asked_members` and `asked_nonmembers` are these, and who was drawn beside: for a class, of
+    those who have it, or every member, for a test that nobody may fail.
     """
 
     members: int
@@ -491,6 +491,11 @@ class AuditPlan(JsonModel):
         if self.data.drawn is not None:
             return True
         return any(job.digest == cell.labels and "drawn" in job.inputs for job in self.jobs)
+
+    def has_every_member(self, cell: Cell) -> bool:
+        """Whether a cell was asked of all members, also where a lot stands for them elsewhere."""
+        own = set(cell.jobs)
+        return any(job.digest in own and job.inputs.get("members") == "all" for job in self.jobs)
 
     def job(self, kind: str) -> Job | None:
         """Return the plan's only job of a kind, or None."""

@@ -118,6 +118,8 @@ class DrawnFrom:
             (0, 1]; the others teach the attack.
         fewest: so many of a split, or all, make the attack as strong as all would.
         min_events: who has fewer events cannot be measured.
+        beside_lot: where all members have to be asked, its jobs ask those beside the lot too, so
+            that nobody else asks more for it.
     """
 
     of: Literal["class", "records", "everybody", "nobody"]
@@ -126,6 +128,7 @@ class DrawnFrom:
     judged: tuple[float, float] = (1.0, 1.0)
     fewest: int = 0
     min_events: int = 0
+    beside_lot: bool = False
 
 
 @dataclass(frozen=True, slots=True)

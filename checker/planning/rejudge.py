@@ -103,7 +103,9 @@ def _asked_enough(
     metric = attack.metrics[control.metric].in_control(contrast=control.contrast, params=params)
     may_be_drawn = planning_of(attack).drawn_from(params, metric, has_spare=plan.data.spare > 0)
     asks_all = control.limits[attacker.name].fail is None or may_be_drawn is None
-    return not (asks_all and decides(spec, control, attacker))
+    if not (asks_all and decides(spec, control, attacker)):
+        return True
+    return plan.has_every_member(old)
 
 
 def _classes(plan: AuditPlan, cells: list[Cell], spec: PolicySpec) -> dict[str, ClassSnapshot]:

@@ -258,6 +258,61 @@ def test_one_who_must_not_be_repeated_is_looked_for_among_all(hospital: Path) ->
     assert plan.cells[0].sample.members == everybody.cells[0].sample.members > 2000
 
 
+NOBODY_RECITED = {
+    "title": "Nobody's record may come out",
+    "probe": "trajectory-memorization",
+    "params": {"length": 4, "windows": "any"},
+    "metric": "extractable_share",
+    "limits": {"record": {"maxCount": 0, "minN": 50}},
+}
+
+
+def test_one_who_must_not_be_recited_is_looked_for_and_nobody_else_asks_more(
+    hospital: Path,
+) -> None:
+    share = {
+        **NOBODY_RECITED,
+        "params": {"length": 3, "windows": "any"},
+        "limits": {"record": {"fail": 0.1}},
+    }
+    others = {"membership": MEMBERSHIP, "recited": share, "hiv": told("hiv")}
+    alone = compiled(hospital, others, "auto")
+    both = compiled(hospital, {**others, "nobody": NOBODY_RECITED}, "auto")
+    assert both.plan.data.lot == alone.plan.data.lot == (2000, 2000)
+    assert both.plan.data.asked[0] == 3200
+    cells = {cell.control: cell for cell in both.plan.cells}
+    assert [cell.sample for cell in both.plan.cells[:3]] == [
+        cell.sample for cell in alone.plan.cells
+    ]
+    assert (cells["nobody"].sample.members, cells["recited"].sample.members) == (3200, 2000)
+    own = {job.digest: job for job in both.plan.jobs}
+    of_others = {job.digest for job in alone.plan.jobs if job.uses_model or job.training_tokens}
+    assert of_others < own.keys()
+    members = {
+        both.workload.cohort.members.subject_id[index]
+        for name in cells["nobody"].jobs
+        for is_member, index in both.workload.scored.get(name, [])
+        if is_member
+    }
+    assert len(members) == 3200
+
+
+def test_who_looks_for_the_same_windows_reads_the_same_jobs(hospital: Path) -> None:
+    share = {**NOBODY_RECITED, "limits": {"record": {"fail": 0.1}}}
+    plan = compiled(hospital, {"share": share, "nobody": NOBODY_RECITED}, "auto").plan
+    assert plan.cells[0].jobs == plan.cells[1].jobs
+    assert plan.cells[0].sample.members == 3200
+
+
+def test_what_must_not_happen_is_judged_again_from_every_member_alone(hospital: Path) -> None:
+    share = {**NOBODY_RECITED, "limits": {"record": {"fail": 0.1}}}
+    for control, is_judged in ((NOBODY_RECITED, True), (share, False)):
+        plan = compiled(hospital, {"nobody": control, "membership": MEMBERSHIP}, "auto").plan
+        policy = write_policy(hospital / "other.yaml", {"nobody": NOBODY_RECITED})
+        (cell,) = with_policy(plan, load_policy(policy)).cells
+        assert bool(cell.jobs) is is_judged
+
+
 def test_a_deciding_subgroup_is_asked_whole_where_it_is_small(hospital: Path) -> None:
     groups = ["all", {"ageOver": 78}]
     whole = compiled(hospital, {"hiv": told("hiv", subgroups=groups)}, "all").plan.cells[1]

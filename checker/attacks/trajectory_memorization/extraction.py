@@ -19,14 +19,18 @@ from checker.attacks.labels import eligible_sample
 from checker.attacks.tables import booleans, in_subgroup
 from checker.attacks.trajectory_memorization import TrajectoryMemorizationParams
 from checker.planning.builder import PlanBuilder
+from checker.planning.cells import decides
 from checker.planning.extraction import (
     KIND,
     ExtractionSettings,
     extraction_jobs,
-    with_windows,
+    has_window,
+    looked_at,
 )
 from checker.planning.protocol import CellJobs, PlannedCell, Work
 from checker.planning.reference_patients import held_back, reference_training
+from checker.planning.workload import scored_tokens
+from checker.policy import resolve_attacker
 from checker.stats.estimate import Estimate
 from checker.stats.extraction import IMPOSSIBLE, least_log_probability
 
@@ -101,15 +105,9 @@ def extraction_sample(builder: PlanBuilder, cell: _Cell) -> Sample:
         sample = eligible_sample(found, piece)
         alone = ("distinct_prompt_share", "effective_members", "effective_nonmembers")
         return sample.model_copy(update={**dict.fromkeys(alone), "nonmembers": int(asked.sum())})
-    lot = builder.of_lot(piece)
-    inside, outside = (
-        int((with_windows(builder, side, length=cell.params.length) & chosen).sum())
-        for side, chosen in (
-            (True, lot.members),
-            (False, lot.nonmembers & ~held_back(builder)),
-        )
-    )
-    return Sample(members=inside, nonmembers=outside)
+    found = _with_windows(builder, cell)
+    outside = found[False] & ~held_back(builder)
+    return Sample(members=int(found[True].sum()), nonmembers=int(outside.sum()))
 
 
 def extraction_cell(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
@@ -124,6 +122,7 @@ def extraction_cell(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJo
         labels=labels,
         attacker=cell.attacker.name,
         references=[reference_training(builder)],
+        every_member=_takes_every_member(builder, cell),
     )
     return CellJobs(sample, labels, jobs, alone=Work(_cost(builder, cell, labels)))
 
@@ -145,18 +144,47 @@ def _labels(builder: PlanBuilder, cell: _Cell) -> str | None:
     return builder.record_labels(cell.attacker, horizon_tokens=length, min_tokens=length)
 
 
+def _takes_every_member(builder: PlanBuilder, cell: _Cell) -> bool:
+    """Whether these windows are looked for in members beside the lot: nobody may have one.
+
+    Whoever looks for the same windows reads the same jobs, whatever his limit is.
+    """
+    if not builder.draw.every_member:
+        return False
+    spec, wanted = builder.policy.document.spec, settings_of(cell.params)
+    return wanted.windows == "any" and any(
+        limit.fail is None and decides(spec, control, resolve_attacker(spec, name))
+        for control in spec.controls.values()
+        if (control.probe, control.metric) == (cell.control.probe, cell.control.metric)
+        and settings_of(TrajectoryMemorizationParams.model_validate(control.params)) == wanted
+        for name, limit in control.limits.items()
+    )
+
+
+def _with_windows(builder: PlanBuilder, cell: _Cell) -> dict[bool, NDArray[np.bool_]]:
+    """Return who of a cell's patients has a window somewhere, members under True."""
+    every, found = _takes_every_member(builder, cell), {}
+    for side, chosen in ((True, cell.piece.members), (False, cell.piece.nonmembers)):
+        records = looked_at(builder, side, every_member=every)
+        has_one = has_window(builder, records, length=cell.params.length)
+        found[side] = has_one & chosen[: len(records)]
+    return found
+
+
 def _cost(builder: PlanBuilder, cell: _Cell, labels: str | None) -> int:
     """Return how many tokens the model reads for this cell alone."""
     total = 0
-    piece = cell.piece if labels is not None else builder.of_lot(cell.piece)
-    for side, chosen in ((True, piece.members), (False, piece.nonmembers)):
-        if labels is None:
-            asked = chosen & with_windows(builder, side, length=cell.params.length)
-            total += int(builder.scored_lengths[side][asked].sum())
-        else:
-            found = builder.label_sets[labels].split(side)
-            asked = chosen & found.eligible
-            total += int((found.length[asked] + cell.params.length).sum())
+    if labels is None:
+        for side, asked in _with_windows(builder, cell).items():
+            lengths = scored_tokens(
+                builder.asked[side], max_length=builder.max_length, window=builder.window
+            )
+            total += int(lengths[: len(asked)][asked].sum())
+        return total
+    for side, chosen in ((True, cell.piece.members), (False, cell.piece.nonmembers)):
+        found = builder.label_sets[labels].split(side)
+        asked = chosen & found.eligible
+        total += int((found.length[asked] + cell.params.length).sum())
     return total
 
 

@@ -55,7 +55,7 @@ class TrajectoryPlanning(Planning[TrajectoryMemorizationParams]):
         """Return who has a continuation, or a window; whose records are repeated asks all."""
         if metric.outcome == EXTRACTABLE:
             if params.windows == "any":
-                return DrawnFrom("everybody", min_events=params.length)
+                return DrawnFrom("everybody", min_events=params.length, beside_lot=True)
             return DrawnFrom("records", params.length, params.length)
         if not metric.family.of_patients:
             return None
