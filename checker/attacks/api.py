@@ -64,7 +64,7 @@ class Metric:
         thresholded: each patient's outcome is whether q exceeds the threshold, and nothing else.
         hangs_on_prompt: False where it means as much when patients share a prompt, whatever its
             family.
-        sound_rate_of: the next, under a control's parameters; None where they do not matter.
+        sound_rate_of: `sound_rate` under a control's parameters; None where they do not matter.
         sound_rate: share of patients whom a model without memory hits by chance, where the attack
             knows it better than a policy's `expectedBaseRate`; only plans use it.
         words: what reports call it; a metric without any is shown by its name.
