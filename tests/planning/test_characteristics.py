@@ -85,6 +85,7 @@ def test_a_class_of_ones_own_and_a_policy_that_decides_nothing_have_none(
 def test_the_command_writes_the_file_and_shows_it(phigate: Command, tmp_path: Path) -> None:
     shown = phigate("power", "baseline-internal@2")
     assert "How likely a model that leaks nothing is released" in shown.out
+    assert "such data need a shorter one" in " ".join(shown.out.split())
     assert "95% (10)" in shown.out
     told = json.loads(phigate("power", "baseline-internal@2", "--json").out)
     assert told["characteristics"]["policy"] == "baseline-internal"
