@@ -188,7 +188,7 @@ def looked_at(
     """Return every window of everybody."""
     return [
         windows_of(
-            logs.astype(np.float32),
+            [logs.astype(np.float32)],
             first.astype(np.bool_),
             [one[number] for one in said],
             length=length,

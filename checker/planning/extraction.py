@@ -63,7 +63,8 @@ class ExtractionSettings:
     Args:
         length: tokens of a window.
         windows: every window of the record, or the one behind the attacker's cut.
-        temperature, top_p: of the sampler that would draw them.
+        temperature, top_p: of the sampler that would draw them. Whoever holds the weights draws
+            without top-p as well, so that what comes out so counts too.
     """
 
     length: int
@@ -78,6 +79,7 @@ class ExtractionSettings:
             "common": COMMON,
             "gain": GAIN * self.length,
             "rare": RARE**self.length,
+            "alsoTopP": 1.0,
         }
         return {**named, **limits, "reference": REFERENCE}
 

@@ -59,9 +59,8 @@ def extraction(task: Task) -> pa.Table:
     tables, trained = _told(task, [piece.tokens for piece in pieces], own=own)
     best, telling, rare = ([BestWindow() for _ in patients] for _ in range(3))
     for piece, scores, *references in zip(pieces, scored, *tables, *trained, strict=True):
-        windows = windows_of(
-            scores.logprob, scores.first, references, length=length, begin=piece.begin
-        )
+        samplers = [one for one in (scores.logprob, scores.whole) if one is not None]
+        windows = windows_of(samplers, scores.first, references, length=length, begin=piece.begin)
         for found, limit, gain, count in (
             (best, "common", -math.inf, None),
             (telling, "common", float(inputs["gain"]), None),

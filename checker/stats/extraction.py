@@ -87,7 +87,7 @@ class Windows:
 
 
 def windows_of(
-    logprob: NDArray[np.float32],
+    logprobs: Sequence[NDArray[np.float32]],
     first: NDArray[np.bool_],
     references: Sequence[Floats],
     *,
@@ -97,22 +97,23 @@ def windows_of(
     """Look at every window of one sequence of L tokens.
 
     Args:
-        logprob: [L - 1] log-probability of each token but the first under the sampler.
+        logprobs: each [L - 1], log-probability of each token but the first under one of the
+            samplers that may be used, one or more; the one that makes a window likeliest counts.
         first: [L - 1] whether greedy decoding takes it.
         references: each [L - 1], the same of models that never saw the patient; the one that finds
             a window likeliest decides whether anybody would write it.
         length: m, tokens of a window.
         begin: place of the first token that a window may hold, >= 1.
     """
-    starts = np.arange(begin - 1, len(logprob) - length + 1)
-    logs = logprob.astype(np.float64)
-    chances, never, recited, *told = _sums(
-        np.stack([logs, logs <= IMPOSSIBLE, first, *references]), starts, length
-    )
+    starts = np.arange(begin - 1, len(first) - length + 1)
+    logs = np.stack(logprobs).astype(np.float64)
+    count = len(logs)
+    sums = _sums(np.concatenate([logs, logs <= IMPOSSIBLE, [first], references]), starts, length)
+    chances, never = sums[:count], sums[count : 2 * count]
     return Windows(
-        chances=np.where(never > 0, IMPOSSIBLE, np.maximum(chances, IMPOSSIBLE)),
-        told=np.stack(told),
-        recited=recited == length,
+        chances=np.where(never > 0, IMPOSSIBLE, np.maximum(chances, IMPOSSIBLE)).max(axis=0),
+        told=sums[2 * count + 1 :],
+        recited=sums[2 * count] == length,
     )
 
 

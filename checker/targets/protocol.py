@@ -117,10 +117,13 @@ class SampledScores:
             top-p, draws t_{i+1} after t_0..t_i; LOGPROB_FLOOR where it never does.
         first: bool, whether greedy decoding takes t_{i+1}: nothing is more likely, and of equally
             likely tokens it has the lowest id.
+        whole: float32, `logprob` as it is without top-p, by the same pass; None where a backend
+            does not say it, and is asked anew.
     """
 
     logprob: NDArray[np.float32]
     first: NDArray[np.bool_]
+    whole: NDArray[np.float32] | None = None
 
 
 class TargetModel(Protocol):

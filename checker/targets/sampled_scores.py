@@ -1,5 +1,7 @@
 """With which probability a sampler draws given tokens, and whether greedy decoding takes them.
 
+Top-p is whoever draws' own choice: so the same is said without it, where nothing is ruled out.
+
 A target with the verb `score_sampled` says both. One that only scores and draws says enough:
 
 * Its log-probabilities are those of temperature 1. Top-p divides the probability of what it keeps
@@ -14,6 +16,7 @@ A target with the verb `score_sampled` says both. One that only scores and draws
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
@@ -62,6 +65,9 @@ def sampled_scores(
             many, and may be False of a token that stands in no such row.
         progress: called with the number of tokens done since the last call.
 
+    Returns:
+        One for each sequence, its `whole` filled in.
+
     Raises:
         TargetError: the target fails, or cannot say it at this temperature.
     """
@@ -70,7 +76,12 @@ def sampled_scores(
         found: list[SampledScores] = own(
             sequences, temperature=temperature, top_p=top_p, progress=progress
         )
-        return found
+        if all(one.whole is not None for one in found):
+            return found
+        plain = found
+        if top_p < 1.0:
+            plain = own(sequences, temperature=temperature, top_p=1.0)
+        return [replace(one, whole=other.logprob) for one, other in zip(found, plain, strict=True)]
     if temperature != 1.0:
         raise TargetError(
             f"what a sampler at temperature {temperature:g} draws cannot be read from scores alone;"
@@ -81,7 +92,7 @@ def sampled_scores(
     surely = [one.logprob > np.log(0.5) + _ROUNDING for one in scored]
     first = _drawn_greedily(model, sequences, maybe, surely, window=window)
     return [
-        SampledScores(_at_most(one, top_p=top_p), flags)
+        SampledScores(_at_most(one, top_p=top_p), flags, one.logprob)
         for one, flags in zip(scored, first, strict=True)
     ]
 
@@ -105,7 +116,8 @@ def sampled_deviation(
     cut: list[SampledScores] = own(sequences, temperature=1.0, top_p=_TRIED)
     worst = 0.0
     for one, whole, kept in zip(scores, plain, cut, strict=True):
-        shapes = {column.shape for column in (whole.logprob, whole.first, kept.logprob)}
+        said = one.logprob if kept.whole is None else kept.whole
+        shapes = {column.shape for column in (whole.logprob, whole.first, kept.logprob, said)}
         if shapes != {one.logprob.shape}:
             raise TargetError(
                 "preflight: score_sampled must return log-probability and rank of every token of a"
@@ -117,7 +129,8 @@ def sampled_deviation(
         above = np.where(outside, one.logprob - np.log(1 - _TRIED), np.maximum(lowered, 0.0))
         below = np.where(outside, 0.0, -lowered + np.log(_TRIED))
         untrue = np.where(whole.first, one.mean - one.logprob, one.logprob - np.log(0.5))
-        for deviation in (np.abs(whole.logprob - one.logprob), above, below, untrue):
+        beside = np.abs(said - one.logprob)
+        for deviation in (np.abs(whole.logprob - one.logprob), beside, above, below, untrue):
             worst = max(worst, float(deviation.max(initial=0.0)))
     return worst
 

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, ClassVar, Literal
 
@@ -550,16 +551,18 @@ class SimulatedTarget:
     def _sampled(
         self, nodes: IntArray, last: IntArray, following: IntArray, *, sampler: Sampler
     ) -> list[Any]:
-        """Return the sampler's log p(following), and whether greedy decoding takes it."""
-        logprob = np.empty(len(nodes), dtype=np.float32)
+        """Return log p(following), whether greedy decoding takes it, and log p without top-p."""
+        logprob, whole = (np.empty(len(nodes), dtype=np.float32) for _ in range(2))
         first = np.empty(len(nodes), dtype=np.bool_)
+        open_ = replace(sampler, top_p=1.0)
         for found, state, probabilities in self._distributions(nodes, last):
-            weights = shape_probabilities(probabilities, sampler=sampler)
-            with np.errstate(divide="ignore"):
-                logs = np.log(weights / weights.sum(axis=1, keepdims=True))
-            logprob[found] = np.maximum(logs[state, following[found]], LOGPROB_FLOOR)
+            for column, shape in ((logprob, sampler), (whole, open_)):
+                weights = shape_probabilities(probabilities, sampler=shape)
+                own = weights[state, following[found]] / weights.sum(axis=1)[state]
+                with np.errstate(divide="ignore"):
+                    column[found] = np.maximum(np.log(own), LOGPROB_FLOOR)
             first[found] = following[found] == probabilities.argmax(axis=1)[state]
-        return [logprob, first]
+        return [logprob, first, whole]
 
 
 def _shares(rows: FloatArray, sampler: Sampler, watch: Watch) -> FloatArray:

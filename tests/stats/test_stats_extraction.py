@@ -20,7 +20,7 @@ def looked(shares: list[float], *references: Any, **changes: Any) -> BestWindow:
     settings: dict[str, Any] = {"length": 3, "begin": 1, **changes}
     counted = {"common": settings.pop("common", 1e-4), "gain": settings.pop("gain", -math.inf)}
     first = settings.pop("first", np.zeros(len(shares), dtype=np.bool_))
-    return windows_of(logs, first, references or (RARE,), **settings).best(**counted)
+    return windows_of([logs], first, references or (RARE,), **settings).best(**counted)
 
 
 def test_the_likeliest_window_is_the_product_of_its_tokens() -> None:
@@ -40,6 +40,16 @@ def test_a_token_that_is_never_drawn_makes_its_windows_impossible_and_no_other()
     found = looked([0.9, 0.5, 0.0, 0.9, 0.2, 0.7])
     assert found.log_probability == pytest.approx(math.log(0.9 * 0.2 * 0.7))
     assert looked([0.0, 0.5, 0.0, 0.9, 0.0, 0.7]).log_probability == IMPOSSIBLE
+
+
+def test_of_a_window_the_sampler_counts_that_makes_it_likeliest() -> None:
+    with np.errstate(divide="ignore"):
+        cut, whole = (
+            np.maximum(np.log(shares), IMPOSSIBLE).astype(np.float32)
+            for shares in (np.array([0.9, 0.8, 0.0, 1.0]), np.array([0.8, 0.7, 0.04, 0.9]))
+        )
+    found = windows_of([cut, whole], np.zeros(4, np.bool_), [RARE[:4]], length=2, begin=1)
+    assert np.exp(found.chances) == pytest.approx([0.72, 0.028, 0.036], rel=1e-5)
 
 
 def test_what_anybody_would_write_does_not_count() -> None:

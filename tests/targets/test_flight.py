@@ -37,6 +37,7 @@ from checker.targets.conformance import ConformanceError, Usage, examine
 from checker.targets.flight import connection, remote_model
 from checker.targets.flight.backend import CERTIFICATE_VARIABLE, FlightBackend
 from checker.targets.flight.remote_model import RemoteModel
+from checker.targets.sampled_scores import sampled_scores
 
 SAMPLER = Sampler(temperature=0.9, top_p=0.95, horizon_tokens=6, seed=5)
 EOS = 2
@@ -93,8 +94,8 @@ def test_a_torch_model_says_the_same_behind_a_server_to_the_last_bit(
         prompts = [one for one, rows in zip(sequences, drawn, strict=True) for _ in rows]
         asked: dict[str, Any] = {
             "score": lambda model: model.score(sequences),
-            "score_sampled": lambda model: model.score_sampled(
-                sequences, temperature=0.7, top_p=0.9
+            "score_sampled": lambda model: sampled_scores(
+                model, sequences, temperature=0.7, top_p=0.9, window=1
             ),
             "rollout": lambda model: model.rollout(sequences, **draws),
             "rollout, some more": lambda model: model.rollout(sequences, **draws, more=more),

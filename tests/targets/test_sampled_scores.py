@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +72,8 @@ def test_the_verb_is_the_samplers_own_rule(
         assert one.logprob.dtype == np.float32
         assert one.logprob == pytest.approx(logs, abs=1e-3)
         assert one.first.tolist() == first.tolist()
+        whole, _ = by_hand(logits, record, temperature=temperature, top_p=1.0)
+        assert one.whole == pytest.approx(whole, abs=1e-3)
         outside += int((one.logprob == LOGPROB_FLOOR).sum())
     assert (outside > 0) is (top_p < 1)
 
@@ -202,6 +205,26 @@ def test_a_verb_that_contradicts_the_scores_is_refused() -> None:
     assert sampled_deviation(target, rows, target.score(rows)) == pytest.approx(0, abs=1e-5)
     with pytest.raises(ConformanceError, match="sampled-scores"):
         examine(Lying(target), rows, usage=Usage())
+
+
+def test_what_a_verb_does_not_say_without_top_p_is_asked_and_what_it_says_is_compared() -> None:
+    target, rows = tables(), [np.array([0, 0, 3, 1], np.int32)]
+    expected = np.log(np.array([0.5, 0.05, 0.3]))
+
+    class Says(Plugin):
+        whole: Any = None
+
+        def score_sampled(self, sequences: Sequence[Tokens], **more: Any) -> list[SampledScores]:
+            found = self.model.score_sampled(sequences, **more)
+            return [replace(one, whole=self.whole) for one in found]
+
+    says: Any = Says(target)
+    (found,) = sampled_scores(says, rows, temperature=1.0, top_p=0.9, window=3)
+    assert found.logprob[1] == LOGPROB_FLOOR
+    assert found.whole == pytest.approx(expected, abs=1e-6)
+    assert sampled_deviation(says, rows, target.score(rows)) == pytest.approx(0, abs=1e-5)
+    says.whole = np.full(3, LOGPROB_FLOOR, np.float32)
+    assert sampled_deviation(says, rows, target.score(rows)) > 1
 
 
 def test_a_verb_that_calls_everything_or_nothing_first_is_refused() -> None:

@@ -161,7 +161,7 @@ class ForwardPass:
         def reduce(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
             return _sampled(logits, following, temperature=temperature, top_p=top_p)
 
-        return [SampledScores(logprob=p[0], first=p[1] > 0) for p in self._read(rows, reduce)]
+        return [SampledScores(p[0], first=p[1] > 0, whole=p[2]) for p in self._read(rows, reduce)]
 
     def _read(self, rows: Sequence[Tokens], reduce: Reduce) -> list[NDArray[np.float32]]:
         """Return what is made of the logits before each token but the first: [columns, L - 1]."""
@@ -338,9 +338,9 @@ def _reduced(logits: torch.Tensor, following: torch.Tensor) -> torch.Tensor:
 def _sampled(
     logits: torch.Tensor, following: torch.Tensor, *, temperature: float, top_p: float
 ) -> torch.Tensor:
-    """Return the sampler's log p(following), and whether it ranks first: [2, n] float32.
+    """Return the sampler's log p(following), if it ranks first, and log p without top-p.
 
-    The rule is that of `checker.targets.engine.drawing.draw`.
+    [3, n] float32.     The rule is that of `checker.targets.engine.drawing.draw`.
     """
     weights = (logits.float() / temperature).softmax(-1)
     own = weights.gather(1, following[:, None])[:, 0]
@@ -353,4 +353,4 @@ def _sampled(
     logs = torch.where(inside, (own / kept).log(), LOGPROB_FLOOR).clamp_(LOGPROB_FLOOR, 0.0)
     logs = torch.where(own.isnan(), own, logs)  # what is no number must not look impossible
     first = logits.argmax(-1) == following
-    return torch.stack([logs, first.float()])
+    return torch.stack([logs, first.float(), own.log().clamp_(LOGPROB_FLOOR, 0.0)])
