@@ -45,8 +45,8 @@ model may hardly have learned its positions, and would like any telling better t
 LATER = "from a later visit on"
 """Begins the name of each telling of that kind."""
 
-EVENTS_LEFT = 6
-"""Events that a telling from a later visit must have, or nobody could be recognised by it."""
+EVENTS_LEFT = 12
+"""Events that a record must have from a later visit on: of fewer, each can weigh too much."""
 
 AGE_SHIFTS = tuple(years for years in range(-10, 11) if years)
 VALUES_TRIED = 8
