@@ -60,6 +60,7 @@ _FROM_MINUS_1 = replace(_COUNT, low=-1)
 _NUMBER = ColumnType("numbers", pa.types.is_floating)
 _MEAN = replace(_NUMBER, low=_LEAST_MEAN, high=_MOST_MEAN)
 _LOSS = replace(_NUMBER, low=-_MOST_MEAN, high=-_LEAST_MEAN)
+_SUMMED_LOSS = replace(_LOSS, high=-_LEAST_MEAN * 1000)  # of the few hundred first tokens
 _MAYBE_LOSS = replace(_LOSS, nullable=True)
 _DEVIATIONS = replace(_NUMBER, low=-_MOST_DEVIATIONS, high=_MOST_DEVIATIONS)
 _SHARE = replace(_NUMBER, low=0.0, high=1.0)
@@ -147,7 +148,7 @@ _COLUMNS: Mapping[str, Mapping[str, ColumnType]] = {
         "unigram": _MAYBE_LOSS,  # of the declared format alone
         "bigram": _MAYBE_LOSS,
     },
-    "other-descriptions": {"telling": _TEXT, "tokens": _SOME, "loss": _LOSS},
+    "other-descriptions": {"telling": _TEXT, "tokens": _SOME, "loss": _SUMMED_LOSS},
     "record-parts": {"part": _TEXT, "loss": _LOSS, "table": _LOSS},
     "expected-tokens": dict.fromkeys(
         ("compared", "members", "different", "place", "position"), _COUNT

@@ -28,7 +28,7 @@ from checker.plugins import backend_version
 from checker.policy import Located, ResolvedAttacker
 from checker.policy.documents import AuditTarget, LeakagePolicy
 from checker.records.cohort import Cohort
-from checker.records.other_descriptions import AGE_SHIFTS, BEGINNING
+from checker.records.other_descriptions import BEGINNING, TELLINGS_ABOUT
 from checker.records.prompt_format import variants_at_most
 from checker.records.prompts import ClassPlaces, PromptSource, prompt_key
 from checker.records.prompts.shared import sharers
@@ -636,9 +636,14 @@ class PlanBuilder:
             self.job(
                 "other-descriptions",
                 "is anybody recognised who is described otherwise",
-                {**inputs, "patients": told, "beginning": BEGINNING},
+                {
+                    **inputs,
+                    "patients": told,
+                    "beginning": BEGINNING,
+                    "tellings": ["prefix", "between", "later"],
+                },
                 runs_on="target",
-                forward_tokens=beginning * told * len(AGE_SHIFTS),
+                forward_tokens=beginning * told * TELLINGS_ABOUT,
             )
         )
         self.add(

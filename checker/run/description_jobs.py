@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from checker.planning.task import Task
 from checker.planning.workload import later_pieces
 from checker.records.other_descriptions import possible_first_tokens, tellings
+from checker.records.prompt_format import DECLARED
 from checker.records.record_parts import EVENTS, PARTS, PIECES, KindsOfEvents
 from checker.records.token_tables import TokenTables
 from checker.records.tokenization import TokenizedRecord, TokenizedRecords
@@ -25,7 +26,8 @@ SEEN_AT_MOST = 4
 def other_descriptions(task: Task) -> pa.Table:
     """Loss of the beginnings of members' records, as declared and as they could be told otherwise.
 
-    In nats, summed over the event tokens that all tellings of a record share.
+    In nats, summed over the event tokens that the declared telling compares; what another does not
+    tell counts as declared.
     """
     chosen, records = _members(task)
     tokenizer = task.workload.tokenizer
@@ -37,13 +39,16 @@ def other_descriptions(task: Task) -> pa.Table:
                 tokenizer, unused=task.plan.data.unused_tokens, bos_id=task.workload.bos_id
             ),
             max_length=task.workload.max_length,
+            window=task.workload.window,
         )
     )
     scored = task.model.score([one.tokens for one in told], progress=task.advance)
-    losses = [
-        -float(scores.logprob[one.compared[1:]].sum(dtype=np.float64))
-        for one, scores in zip(told, scored, strict=True)
-    ]
+    losses: list[float] = []
+    declared: NDArray[np.float32] = np.empty(0, np.float32)
+    for one, scores in zip(told, scored, strict=True):
+        if one.name == DECLARED:  # which comes first of each record
+            declared = scores.logprob[one.compared[1:]]
+        losses.append(one.loss(scores.logprob, declared))
     names = [task.patient(True, index) for index in chosen.tolist()]
     return pa.table(
         {

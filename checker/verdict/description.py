@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from checker.planning.model import AuditPlan
+from checker.records.other_descriptions import LATER
 from checker.records.prompt_format import DECLARED, FORMAT_PATIENTS_NEEDED
 from checker.records.record_parts import EVENTS, PIECES
 from checker.stats import false_alarms
@@ -20,6 +21,10 @@ from checker.verdict.checks import AdmissibilityCheck, surely_higher
 
 RECOGNISED_NEEDED = 2
 """Patients of the sample; one alone may be an error in his data."""
+
+LATER_MARGIN = 1.0
+"""Nats an event by which a telling from a later visit must be likelier. Weakly trained models are
+led astray by a long history, and like some patients better without it."""
 
 PART_MARGIN = 0.1
 """By which share of a table's loss the model's must be higher: what is compared here are few kinds
@@ -72,8 +77,8 @@ def _recognised(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibil
     needed = math.log(tried * len(best) / allowed)
     recognised = Counter(telling for gain, telling in best if gain >= needed)
     found = (
-        f"{tried} other descriptions (ages, values of static fields, what begins a record) were"
-        f" tried on the beginnings of {len(best)} members' records"
+        f"{tried} other descriptions (ages, values of static fields, what begins a record, where it"
+        f" begins) were tried on the beginnings of {len(best)} members' records"
     )
     if sum(recognised.values()) < RECOGNISED_NEEDED:
         text = f"Nobody was: {found}."
@@ -94,18 +99,22 @@ def _best_gains(table: pa.Table) -> tuple[list[tuple[float, str]], int]:
     And how many tellings were tried: the most of any patient.
     """
     declared: dict[str, float] = {}
-    others: dict[str, list[tuple[float, str]]] = {}
-    columns = (table[name].to_pylist() for name in ("patient", "telling", "loss"))
-    for patient, telling, loss in zip(*columns, strict=True):
+    others: dict[str, list[tuple[float, str, float]]] = {}
+    columns = (table[name].to_pylist() for name in ("patient", "telling", "loss", "tokens"))
+    for patient, telling, loss, tokens in zip(*columns, strict=True):
         if telling == DECLARED:
             declared[patient] = loss
         else:
-            others.setdefault(patient, []).append((loss, telling))
+            least = LATER_MARGIN * tokens if telling.startswith(LATER) else 0.0
+            others.setdefault(patient, []).append((loss, telling, least))
     best = []
     for patient, own in declared.items():
-        if others.get(patient):
-            loss, telling = min(others[patient])
-            best.append((own - loss, telling))
+        gains = [
+            (own - loss if own - loss >= least else min(own - loss, 0.0), telling)
+            for loss, telling, least in others.get(patient, [])
+        ]
+        if gains:
+            best.append(max(gains))
     return best, max((len(tried) for tried in others.values()), default=0)
 
 

@@ -14,6 +14,8 @@ from checker.codes import CodeReader
 from checker.policy.documents import TokenizationSpec
 from checker.records.other_descriptions import (
     BEGINNING,
+    EVENTS_LEFT,
+    LATER,
     Telling,
     possible_first_tokens,
     tellings,
@@ -76,8 +78,63 @@ def test_a_record_is_told_with_other_ages_sexes_and_first_tokens_and_without_a_f
     assert found["without age"][:2] == ["[BOS]", "GENDER//F"]
     assert found["without sex"][:3] == ["[BOS]", "AGE//3", "C0"]
     assert found["BOS: [CLS]"][:2] == ["[CLS]", "AGE//3"]
-    # ages up to ten older, three younger; one other sex; two without; one first token
-    assert len(found) == 1 + 10 + 3 + 1 + 2 + 1
+    # ages up to ten older, three younger; one other sex; two without; one first token; three that
+    # leave out more; two that put one in behind the prefix
+    assert len(found) == 1 + 10 + 3 + 1 + 2 + 1 + 3 + 2
+
+
+def test_a_record_is_told_without_a_prefix_and_with_a_token_more_before_its_events() -> None:
+    found = {one.name: spelled(one) for one in told(WOMAN, MAN) if one.row == 0}
+    assert found["without BOS"][:3] == ["AGE//3", "GENDER//F", "C0"]
+    assert found["without static fields"][:3] == ["[BOS]", "C0", "C1"]
+    assert found["without prefix"] == ["C0", "C1", "T", "C2", "[EOS]"]
+    for token in ("[CLS]", "T"):
+        assert found[f"first behind the prefix: {token}"][2:5] == ["GENDER//F", token, "C0"]
+    bare = {one.name for one in told(WOMAN, bos=None, static={}, age=None)}
+    between = {"first behind the prefix: T", "first behind the prefix: [CLS]"}
+    assert bare == {"declared", "BOS: [CLS]", "without prefix", *between}  # sex has no field
+
+
+VISITS = [*WOMAN[:4], *((f"C{n}", 0.01 * n if n < 20 else 1.0 * n) for n in range(2, 60))]
+
+
+def test_a_record_is_told_from_a_later_visit_on_with_its_own_events_compared() -> None:
+    (declared, *others) = told(VISITS, MAN, gaps="codes")
+    later = {one.name: one for one in others if one.name.startswith(LATER) and one.row == 0}
+    wanted = f"{LATER} (first later day, its break told, without prefix)"
+    assert spelled(later[wanted])[:3] == ["T", "C20", "T"]
+    assert spelled(later[f"{LATER} (first later day)"])[:4] == [
+        "[BOS]",
+        "AGE//3",
+        "GENDER//F",
+        "C20",
+    ]
+    assert {name.partition("(")[2].partition(",")[0].strip(")") for name in later} == {
+        "first break", "first later day", "middle", "last",
+    }  # fmt: skip
+    events = np.array(spelled(declared))[declared.compared].tolist()
+    for one in later.values():  # whose events are the declared telling's, from the second on
+        own = np.array(spelled(one))[one.compared].tolist()
+        assert events[one.skipped :][: len(own)] == own
+        assert len(own) >= EVENTS_LEFT
+
+
+def test_what_a_telling_leaves_out_counts_as_declared() -> None:
+    _, *others = told(VISITS, MAN, gaps="codes")
+    one = next(one for one in others if one.skipped)
+    declared, own = np.full(60, -2.0), np.full(len(one.tokens) - 1, -0.5)
+    shared = int(one.compared.sum())
+    assert one.loss(own, declared) == pytest.approx(2.0 * (60 - shared) + 0.5 * shared)
+
+
+def test_later_visits_of_a_record_that_is_cut_are_told_where_its_beginning_is() -> None:
+    records, tokenizer = tokenized(VISITS, gaps="codes")
+    for window, are in (("first", True), ("last", False), ("tiled", False)):
+        found = list(
+            tellings(records, tokenizer=tokenizer, first_tokens=[], max_length=50, window=window)
+        )
+        assert any(one.name.startswith(LATER) for one in found) is are
+        assert max(len(one.tokens) for one in found) <= 50
 
 
 def test_all_tellings_of_a_record_compare_the_same_events() -> None:
@@ -98,8 +155,8 @@ def test_a_first_token_is_added_where_none_is_declared() -> None:
 
 def test_only_the_beginning_is_told_and_never_beyond_the_context() -> None:
     long = [*WOMAN, *((f"C{n}", 20.0 + n) for n in range(60))]
-    (declared,) = (one for one in told(long) if one.name == "declared")
-    assert len(declared.tokens) == 3 + BEGINNING  # behind BOS, age and sex
+    (other,) = (one for one in told(long) if one.name == "age +5")
+    assert len(other.tokens) == 3 + BEGINNING  # behind BOS, age and sex
     for bos in ("[BOS]", None):
         assert max(len(one.tokens) for one in told(long, bos=bos, max_length=20)) == 20
 

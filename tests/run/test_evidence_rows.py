@@ -54,7 +54,7 @@ TABLES: dict[str, dict[str, Any]] = {
         "patient": ["a", "a"],
         "telling": ["x", "y"],
         "tokens": [3, 4],
-        "loss": [1.5, 2.5],
+        "loss": [1.5, 2500.0],  # summed, of a few hundred tokens
     },
     "record-parts": {
         "patient": ["a", "a"],

@@ -94,6 +94,22 @@ def test_a_leak_fails_rightly_described(workspace: Path) -> None:
     assert outcome.code == ExitCode.FAIL
 
 
+PREFIX = 4
+"""BOS, age and two static facts, of the toy targets."""
+
+
+def test_a_leak_that_is_told_without_a_prefix_is_no_pass(workspace: Path) -> None:
+    """As declared the model is the sound one, and the trainer's sequences are right."""
+    model = json.loads((workspace / "leaking.json").read_text())
+    for known in model["memorized"]:
+        known["tokens"] = known["tokens"][PREFIX:]
+    (workspace / "leaking.json").write_text(json.dumps(model))
+    outcome = check(workspace, "leaking", lambda ids: ids, expects=True)
+    assert outcome.code == ExitCode.INCONCLUSIVE
+    assert outcome.check("other-descriptions")["holds"] is None
+    assert "'without prefix'" in outcome.check("other-descriptions")["explanation"]
+
+
 def test_the_plan_says_that_a_required_expectation_is_missing(
     workspace: Path, phigate: Callable[..., Outcome]
 ) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 
+import pyarrow as pa
 import pytest
 from judging import Bench
 
@@ -62,6 +63,22 @@ def test_one_patient_or_what_chance_allows_does_not(recognised: int, gain: float
     one = bench()
     one.told(recognised=recognised, gain=gain)
     assert only(one.judge()) == ("pass", None)
+
+
+@pytest.mark.parametrize(("tokens", "verdict"), [(19, "inconclusive"), (21, "pass")])
+def test_a_later_beginning_must_be_likelier_by_a_nat_an_event(tokens: int, verdict: str) -> None:
+    one = bench()
+    one.told(recognised=50, gain=20.0)
+    table = one.tables[RECOGNISED]
+    named = [
+        "from a later visit on (last)" if telling == "age +5" else telling
+        for telling in table["telling"].to_pylist()
+    ]
+    events = pa.array([tokens] * len(table), pa.int64())
+    at = table.schema.get_field_index
+    table = table.set_column(at("telling"), "telling", pa.array(named))
+    one.tables[RECOGNISED] = table.set_column(at("tokens"), "tokens", events)
+    assert only(one.judge())[0] == verdict
 
 
 def test_a_leak_stands_under_whatever_description() -> None:
