@@ -47,7 +47,7 @@ def records(rows: Sequence[Sequence[int]]) -> TokenizedRecords:
 
 def own(seed: int, count: int = 30) -> list[int]:
     """Events that nobody else has in this order."""
-    return np.random.default_rng(seed).integers(0, 80, count).tolist()
+    return [int(code) for code in np.random.default_rng(seed).integers(0, 80, count)]
 
 
 def held(
@@ -58,7 +58,7 @@ def held(
     )
     tokens = np.array(asked, dtype=np.int32)
     windows = np.ones(len(tokens) - LENGTH + 1, dtype=np.bool_)
-    return found.held(tokens, windows, record=record(asked), own=number).tolist()
+    return [bool(one) for one in found.held(tokens, windows, record=record(asked), own=number)]
 
 
 def test_from_the_third_holder_on_a_window_is_nobodys() -> None:
