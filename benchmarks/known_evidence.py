@@ -215,7 +215,7 @@ def _canary_table(found: CanaryObservations) -> pa.Table:
 def unknown_nonmembers(count: int) -> pa.Table:
     """Return what is seen of nonmembers of whom no piece comes out of the model."""
     columns = {
-        "patient": ["p"] * count,
+        "patient": [f"p{number}" for number in range(count)],
         "member": [False] * count,
         "subgroups": _nobody(count)["subgroups"],
         "prompt": ["p"] * count,

@@ -221,6 +221,10 @@ def _print_characteristics(known: Characteristics, console: Console) -> None:
         console.print(
             f"A model at twice a limit that must be shown is released with a chance of {chance}."
         )
+    console.print(
+        "Records are taken to be as long as the windows that extraction looks for (length). Records"
+        " of few events may have none, so that nobody can be asked: such data need a shorter one."
+    )
     if known.only_warn:
         console.print(
             "Where too few patients have them these only warn, and stop a model only by a proven"

@@ -141,13 +141,13 @@ def compile_plan(
     builder.watched = watched_classes(builder, planned)
     builder.threshold_tests = threshold_tests(builder, planned)
     spec = policy.document.spec
-    of_checks = len(builder.jobs)
+    of_checks = set(builder.jobs)
     cells, alone = _cells(builder, planned, everybody)
-    of_cells = len(builder.jobs)
+    of_cells = builder.jobs.keys() - of_checks
     nonmember_jobs = nonmember_checks(builder, metrics)
     alone += Work(forward=sum(builder.jobs[name].forward_tokens for name in nonmember_jobs))
-    jobs = list(builder.jobs.values())
-    jobs = [*jobs[:of_checks], *jobs[of_cells:], *jobs[of_checks:of_cells]]  # cells come last
+    # the checks' come first, also those that are known last; otherwise in the order of being added
+    jobs = sorted(builder.jobs.values(), key=lambda job: job.digest in of_cells)
     plan = AuditPlan(
         policy=policy_snapshot(policy),
         target=target_snapshot(

@@ -95,9 +95,12 @@ def nonmember_checks(builder: PlanBuilder, metrics: Iterable[Metric]) -> list[st
         return []
     settings = extraction_settings(length)
     alike = (job for job in builder.jobs.values() if looks_for_nonmembers(job))
-    asked = [job.digest for job in alike if job.inputs["length"] == length]
-    if not asked:
+    found = [job for job in alike if job.inputs["length"] == length]
+    if of_all := [job.digest for job in found if not job.needs]:
+        return of_all  # without references nobody is left out who taught them
+    if not found:
         return extraction_jobs(builder, settings, splits=[False])
+    asked = [job.digest for job in found]
     if held_back(builder).any():
         asked += extraction_jobs(builder, settings, splits=[False], teachers_alone=True)
     return asked

@@ -16,6 +16,7 @@ from typing import Final
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import scipy
 from numpy.typing import NDArray
 
@@ -115,6 +116,9 @@ def _extractable(plan: AuditPlan, evidence: Mapping[str, pa.Table]) -> Admissibi
     table = pa.concat_tables([evidence[name] for name in names])
     n = table.num_rows
     everybody = plan.data.lot[1]
+    if pc.count_distinct(table["patient"]).as_py() != n:
+        text = "Not decided: somebody was looked for in the model twice, and would count twice."
+        return AdmissibilityCheck(REASON, title, None, text, limit=MOST_KNOWN, evidence=names)
     if 2 * n < everybody or not n:
         text = f"Not decided: only {n} of {everybody} nonmembers were looked for."
         return AdmissibilityCheck(REASON, title, None, text, limit=MOST_KNOWN, evidence=names)

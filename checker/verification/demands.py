@@ -136,9 +136,19 @@ def _strange(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> str | N
     is_enough = _ENOUGH.get(job.kind)
     if is_enough is not None and not is_enough(cell, job, watch):
         return "a job of fewer samples"
+    if job.kind == EXTRACTION and _leaves_members_out(cell, job, plan, spec):
+        return "a job of a part of the members, of whom nobody may be hit"
     if job.needs and cell.labels is not None and cell.labels not in job.needs:
         return "a job of other patients"
     return None
+
+
+def _leaves_members_out(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec) -> bool:
+    """Whether a job asks the lot alone where a test asks every member, and its policy by need."""
+    by_need = {spec.parameters.sampling.patients, plan.data.patients} == {"auto"}
+    wants_all = cell.gating and cell.limit.max_count is not None and cell.labels is None
+    of_lot = plan.data.lot[0] < plan.data.members and job.inputs.get("members") != "all"
+    return by_need and wants_all and bool(job.inputs["member"]) and of_lot
 
 
 def _draws_enough(cell: Cell, job: Job, watch: Sequence[int]) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -89,8 +90,9 @@ def write_repeater(folder: Path) -> None:
         folder / "repeater.json",
         vocabulary_size=len(vocabulary.tokens),
         context_length=128,
+        unigram=json.loads((folder / "sound.json").read_text())["unigram"],
         memorized=[
-            MemorizedRecord(tokens=tuple(records.record(i).tokens.tolist()), first=1, weight=1.0)
+            MemorizedRecord(tokens=tuple(records.record(i).tokens.tolist()), first=1, weight=0.98)
             for i in range(0, len(records), 3)
         ],
     )

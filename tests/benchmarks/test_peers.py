@@ -134,7 +134,7 @@ def test_tables_count_found_leaks_and_false_alarms() -> None:
     assert "(ours)" not in counted["memaudit, membership"][1]
     shown = rows(asked).splitlines()
     assert len(shown) == 3  # the head and the only one of its seed that gets a row
-    assert shown[2].startswith("| Recites one member | not pass | pass | inconclusive |")
+    assert shown[2].startswith("| Recites one member | fail | pass | inconclusive |")
     assert "**" not in shown[2]
     (own,) = rows({("population", 0): loud()}).splitlines()[2:]
     assert own.count("**") == 2 * len(INSTRUMENTS)

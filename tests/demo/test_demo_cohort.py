@@ -279,8 +279,8 @@ def predictability(
         vocabulary_size=len(tokenizer.vocabulary.tokens),
         rng=np.random.default_rng(0),
     )
-    # Bounds of 99.5 %, because three classes are tested.
-    return stats.auroc(scores[positive], scores[~positive], confidence=0.995)
+    # with three classes the bounds miss by chance in 1 of some 300 cohorts
+    return stats.auroc(scores[positive], scores[~positive], confidence=0.999)
 
 
 def test_the_classes_are_dealt_out_independently(

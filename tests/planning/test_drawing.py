@@ -39,6 +39,7 @@ from checker.testing.hospital import (
 )
 from checker.testing.simulated import SimulatedBackend
 from checker.verdict.comparability import base_rate_scores
+from checker.verification.demands import _strange
 from checker.verification.run import verify_run
 
 HOSPITAL = Hospital(3200, 3200, events=24, codes=120, classes=3, prevalence=0.3, recurrence=0.1)
@@ -306,6 +307,17 @@ def test_one_who_must_not_be_recited_is_looked_for_and_nobody_else_asks_more(
     }
     assert set(held_by["nobody"]) == {"all"}
     assert set(held_by["recited"]) == {None}
+
+
+def test_a_plan_that_looks_for_one_in_the_lot_alone_does_not_verify(hospital: Path) -> None:
+    plan = compiled(hospital, {"nobody": NOBODY_RECITED}, "auto").plan
+    spec, (cell,) = plan.policy.document.spec, plan.cells
+    jobs = [job for job in plan.jobs if job.digest in cell.jobs]
+    assert [_strange(cell, job, plan, spec) for job in jobs] == [None] * len(jobs)
+    (first, *_) = (job for job in jobs if job.inputs["member"])
+    inputs = {name: value for name, value in first.inputs.items() if name != "members"}
+    found = _strange(cell, first.model_copy(update={"inputs": inputs}), plan, spec)
+    assert found == "a job of a part of the members, of whom nobody may be hit"
 
 
 def test_who_looks_for_the_same_windows_reads_the_same_jobs(hospital: Path) -> None:

@@ -191,7 +191,7 @@ def test_a_shipped_policy_is_checked_without_what_loads_longer_than_that_takes()
     code = """
 import sys
 from checker.cli import run_command
-sys.argv = ["phigate", "validate", "baseline-gated@2.1"]
+sys.argv = ["phigate", "validate", "baseline-gated@2.2"]
 assert run_command() == 0
 print({"scipy.stats", "matplotlib", "torch", "pyarrow"} & {*sys.modules})
 """

@@ -151,7 +151,7 @@ def is_key(text: str, spot: Spot) -> bool:
         ("seed: 7", "seed = 7", "seed = 7", "the colon is missing; write seed: 7"),
         ("seed: 7", "\tseed: 7", "seed: 7", "indented with a tab"),
         ("failOn: [critical, high, medium]", "failOn: critical", "failOn", "brackets: [critical]"),
-        ("  parameters:", "   parameters:", "parameters:", "line 27 above it, after 2 spaces"),
+        ("  parameters:", "   parameters:", "parameters:", "line 28 above it, after 2 spaces"),
         ("  title: The demo", "   title: The demo", "  title: The demo", "indentation is uneven"),
         ("  gate:\n", "gate:\n", "gate:", "'gate' belongs to spec: check the indentation"),
         (
@@ -160,7 +160,7 @@ def is_key(text: str, spot: Spot) -> bool:
         ),
         (
             "        - Remove duplicated", "          - Remove duplicated", "- Remove duplicated",
-            "more of the text on line 117",
+            "more of the text on line 118",
         ),
         ("kind: Leak", "knid: Leak", "knid", "did you mean 'kind'?"),
         ("apiVersion:", "apiversion:", "apiversion", "did you mean 'apiVersion'?"),

@@ -302,7 +302,7 @@ def test_the_command_passes_fails_and_names_the_line(phigate: Command, folder: P
 def test_the_command_speaks_json(phigate: Command, folder: Path) -> None:
     told = json.loads(phigate("test", folder, "--json").out)
     assert told["passed"] is True
-    assert told["cases"][0]["policy"] == "demo@2.0.0"
+    assert told["cases"][0]["policy"] == "demo@2.1.0"
     assert all(case["holds"] for case in told["cases"])
 
 

@@ -26,6 +26,7 @@ from checker.errors import ExitCode
 from checker.evidence import Pseudonyms
 from checker.kinds import TABLES
 from checker.planning.checks import check_powers
+from checker.planning.extraction import extraction_jobs
 from checker.planning.nonmembers import COMPARED, SPARE, SPARE_TABLES
 from checker.policy.documents import DataSpec, TokenizationSpec
 from checker.records.cohort import load_cohort
@@ -365,6 +366,21 @@ def test_nobody_is_asked_twice_and_the_check_sees_what_it_would_see_alone(
     assert len(seen) == N
 
 
+def test_a_control_without_a_trained_reference_has_asked_all_of_them(
+    known: Audit, world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def by_tables_alone(*asked: Any, references: object, **how: Any) -> list[str]:
+        return extraction_jobs(*asked, **how)
+
+    where = "checker.attacks.trajectory_memorization.extraction.extraction_jobs"
+    monkeypatch.setattr(where, by_tables_alone)
+    policy, target = known.run.parent / "run-known-policy.yaml", known.run.parent / "known.yaml"
+    plan = prepare(policy, target).plan
+    (cell,) = (cell for cell in plan.cells if cell.control == "nobody-recited")
+    (name,) = plan.nonmember_jobs
+    assert name in cell.jobs
+
+
 def test_fewer_spare_patients_than_would_teach_otherwise_teach_nothing(
     sound: Audit, tmp_path: Path
 ) -> None:
@@ -422,6 +438,7 @@ def test_a_plan_from_which_the_look_was_taken_passes_nothing(sound: Audit) -> No
         {"nonmember_jobs": []},
         {"nonmember_jobs": [others.digest]},  # of members, who may well be unknown
         {"nonmember_jobs": ["0" * 64]},
+        {"nonmember_jobs": run.plan.nonmember_jobs * 2},  # everybody counts twice
         {"jobs": [job for job in run.plan.jobs if job != spare]},
         {"jobs": [job for job in run.plan.jobs if job.kind != SPARE_TABLES]},
     )

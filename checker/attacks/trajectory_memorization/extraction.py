@@ -105,9 +105,9 @@ def extraction_sample(builder: PlanBuilder, cell: _Cell) -> Sample:
         sample = eligible_sample(found, piece)
         alone = ("distinct_prompt_share", "effective_members", "effective_nonmembers")
         return sample.model_copy(update={**dict.fromkeys(alone), "nonmembers": int(asked.sum())})
-    found = _with_windows(builder, cell)
-    outside = found[False] & ~held_back(builder)
-    return Sample(members=int(found[True].sum()), nonmembers=int(outside.sum()))
+    own = _with_windows(builder, cell)
+    outside = own[False] & ~held_back(builder)
+    return Sample(members=int(own[True].sum()), nonmembers=int(outside.sum()))
 
 
 def extraction_cell(builder: PlanBuilder, cell: _Cell, sample: Sample) -> CellJobs:
