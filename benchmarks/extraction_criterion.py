@@ -126,8 +126,10 @@ def trained(
     return {name: found[name] for name in recipes}
 
 
-def scores(model: GPT2LMHeadModel, records: Sequence[Tokens]) -> list[tuple[Floats, Floats]]:
-    """Return log p of each token under top-p, and whether it ranks first; of each record."""
+def scores(
+    model: GPT2LMHeadModel, records: Sequence[Tokens]
+) -> list[tuple[Floats, Floats, Floats]]:
+    """Return log p of each token under top-p and without, and if it ranks first; of each record."""
     found = []
     with torch.inference_mode():
         for record in records:
@@ -137,9 +139,10 @@ def scores(model: GPT2LMHeadModel, records: Sequence[Tokens]) -> list[tuple[Floa
             kept = (ranked.cumsum(-1) - ranked) < TOP_P
             place = (tokens == ids[1:, None]).double().argmax(-1, keepdim=True)
             mass = (ranked * kept).sum(-1, keepdim=True)
-            share = ranked.gather(1, place) * kept.gather(1, place) / mass
-            logs = share[:, 0].log().clamp(min=IMPOSSIBLE)
-            found.append((logs.numpy(), (place[:, 0] == 0).numpy()))
+            whole = ranked.gather(1, place)
+            cut = whole * kept.gather(1, place) / mass
+            logs = [one[:, 0].log().clamp(min=IMPOSSIBLE).numpy() for one in (cut, whole)]
+            found.append((logs[0], logs[1], (place[:, 0] == 0).numpy()))
     return found
 
 
@@ -183,18 +186,21 @@ def _as_records(records: Sequence[Tokens]) -> TokenizedRecords:
 
 
 def looked_at(
-    scored: Sequence[tuple[Floats, Floats]], said: Sequence[Sequence[Floats]], *, length: int
+    scored: Sequence[tuple[Floats, Floats, Floats]],
+    said: Sequence[Sequence[Floats]],
+    *,
+    length: int,
 ) -> list[Windows]:
     """Return every window of everybody."""
     return [
         windows_of(
-            [logs.astype(np.float32)],
+            [cut.astype(np.float32), whole.astype(np.float32)],
             first.astype(np.bool_),
             [one[number] for one in said],
             length=length,
             begin=1,
         )
-        for number, (logs, first) in enumerate(scored)
+        for number, (cut, whole, first) in enumerate(scored)
     ]
 
 

@@ -19,6 +19,7 @@ from pydantic.alias_generators import to_camel
 from checker.planning.builder import RECORDS_A_JOB, PlanBuilder
 from checker.planning.reference_patients import held_back
 from checker.planning.workload import scored_tokens
+from checker.records.held_runs import HOLDERS, RUN
 from checker.records.ngrams import MOST_TOKENS, ORDER, OWN_CONTEXTS, SHORT
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
 
@@ -48,8 +49,14 @@ REFERENCE: Final[dict[str, Any]] = {
     "ngrams": [*SHORT, ORDER],
     "tokens": MOST_TOKENS,
     "repeated": list(OWN_CONTEXTS),
+    "holders": HOLDERS,
+    "heldRun": RUN,
 }
-"""What says how likely that is; part of every job's digest."""
+"""What says how likely that is, and of how many a run is nobody's; part of every job's digest."""
+
+HELD_BY_ALL: Final[dict[str, Any]] = {"heldBy": "all"}
+"""Of jobs that ask every member, and those of nonmembers that are held against them: who else holds
+a run is looked up among all members, and not in the lot alone."""
 
 BY_TABLES: Final[dict[str, Any]] = {"rareBy": "tables"}
 """Of a job with trained references: the tables alone say which windows are rare, so that the check
@@ -169,8 +176,8 @@ def _split_jobs(
     if teachers_alone and not is_member:
         has_one = has_one & held_back(builder)
         apart["teachers"] = True
-    if every_member and is_member:
-        apart |= EVERY_MEMBER
+    if every_member:
+        apart |= HELD_BY_ALL | (EVERY_MEMBER if is_member else {})
     chosen = np.flatnonzero(has_one)
     whose = "members" if is_member else "nonmembers"
     digests = []

@@ -2,7 +2,8 @@
 
 One teacher-forced pass gives the probability of every window of a sequence. What anybody would
 write is told from it by models that never saw the patient, each asked for the same windows; the
-largest of their probabilities decides.
+largest of their probabilities decides. Tokens of a run that three patients hold word for word are
+certain, but for its first.
 """
 
 from __future__ import annotations
@@ -15,8 +16,10 @@ import numpy as np
 import pyarrow as pa
 from numpy.typing import NDArray
 
+from checker.planning.extraction import HELD_BY_ALL
 from checker.planning.reference_patients import reference_tensors
 from checker.planning.task import Task
+from checker.records.held_runs import RUN, HeldRuns
 from checker.records.ngrams import NgramModel
 from checker.records.prompts import prompt_key
 from checker.records.tokenization import KIND_SPECIAL, TokenizedRecords
@@ -57,10 +60,13 @@ def extraction(task: Task) -> pa.Table:
     )
     own = [None if side else i for side, i in (patients[piece.patient] for piece in pieces)]
     tables, trained = _told(task, [piece.tokens for piece in pieces], own=own)
+    holders = _holders(task, length=min(length, RUN))
     best, telling, rare = ([BestWindow() for _ in patients] for _ in range(3))
     for piece, scores, *references in zip(pieces, scored, *tables, *trained, strict=True):
         samplers = [one for one in (scores.logprob, scores.whole) if one is not None]
-        windows = windows_of(samplers, scores.first, references, length=length, begin=piece.begin)
+        held = _held_tokens(task, holders, piece, references[: len(tables)])
+        told = [np.where(held, 0.0, one) for one in references]
+        windows = windows_of(samplers, scores.first, told, length=length, begin=piece.begin)
         for found, limit, gain, count in (
             (best, "common", -math.inf, None),
             (telling, "common", float(inputs["gain"]), None),
@@ -169,6 +175,28 @@ def _by_reference(
     return told
 
 
+def _held_tokens(
+    task: Task, holders: HeldRuns, piece: _Piece, tables: Sequence[NDArray[np.float64]]
+) -> NDArray[np.bool_]:
+    """Return which tokens behind the first follow from a run that two other members hold: [L - 1].
+
+    Asked is only of runs that tables find unlikely: of the others they say enough.
+    """
+    is_member, index = task.workload.scored[task.job.digest][piece.patient]
+    logs, begin, length = np.stack(tables), piece.begin, holders.length
+    found = np.zeros(logs.shape[1], dtype=np.bool_)
+    if len(found) < begin - 1 + length:
+        return found
+    runs = np.lib.stride_tricks.sliding_window_view(logs[:, begin - 1 :], length, axis=1)
+    found[begin - 1 :] = holders.held(
+        piece.tokens[begin:],
+        runs.sum(axis=2).max(axis=0) < math.log(float(task.job.inputs["common"])),
+        record=task.workload.split(is_member).record(index),
+        own=index if is_member else None,
+    )
+    return found
+
+
 @dataclass(frozen=True, slots=True)
 class _Fit:
     records: TokenizedRecords
@@ -190,3 +218,19 @@ def _fitted(
     model = NgramModel.fitted(records, vocabulary_size=vocabulary_size, rng=rng)
     _kept[:] = [_Fit(records, vocabulary_size, seed, model)]
     return model
+
+
+_held: list[tuple[int, HeldRuns]] = []
+"""What was looked up last, and by which seed."""
+
+
+def _holders(task: Task, *, length: int) -> HeldRuns:
+    """Return who holds what: of the lot, or of all members where all are asked."""
+    of_all = HELD_BY_ALL.items() <= task.job.inputs.items()
+    records = task.workload.split(True) if of_all else task.workload.members
+    for seed, found in _held:
+        if found.records is records and (found.length, seed) == (length, task.plan.seed):
+            return found
+    rng = task.plan.rng_for("text of members")
+    _held[:] = [(task.plan.seed, HeldRuns.of(records, length=length, rng=rng))]
+    return _held[0][1]

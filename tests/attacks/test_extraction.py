@@ -251,11 +251,16 @@ def test_a_token_outside_top_p_is_drawn_by_whoever_holds_the_weights(world: Worl
 
 def test_what_everybody_has_does_not_count_and_what_one_patient_has_does(tmp_path: Path) -> None:
     rng = np.random.default_rng(2)
-    everybody, alone = tmp_path / "everybody", tmp_path / "alone"
+    everybody, alone, few = (tmp_path / name for name in ("everybody", "alone", "few"))
     routine = {
         everybody: [patients(rng, MEMBERS, routine=TEMPLATE) for _ in range(2)],
         alone: [
             [*patients(rng, 1, routine=TEMPLATE), *patients(rng, MEMBERS - 1)],
+            patients(rng, NONMEMBERS),
+        ],
+        # an order set that three members have, and by chance no nonmember
+        few: [
+            [*patients(rng, 3, routine=TEMPLATE), *patients(rng, MEMBERS - 3)],
             patients(rng, NONMEMBERS),
         ],
     }
@@ -270,6 +275,7 @@ def test_what_everybody_has_does_not_count_and_what_one_patient_has_does(tmp_pat
         found = checked_here(world, target, {"none": none}, run="run")
         shares[folder] = found.cell("none")
     assert shares[everybody]["verdict"] == "pass", shares[everybody]
+    assert shares[few]["verdict"] == "pass", shares[few]
     assert shares[alone]["verdict"] == "fail"
     assert shares[alone]["estimate"]["value"] == pytest.approx(1 / MEMBERS)
 

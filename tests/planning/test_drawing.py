@@ -296,6 +296,17 @@ def test_one_who_must_not_be_recited_is_looked_for_and_nobody_else_asks_more(
         if is_member
     }
     assert len(members) == 3200
+    # who else holds a window is looked up among as many, for nonmembers too
+    held_by = {
+        name: [
+            own[job].inputs.get("heldBy")
+            for job in cells[name].jobs
+            if own[job].kind == "extraction"
+        ]
+        for name in ("nobody", "recited")
+    }
+    assert set(held_by["nobody"]) == {"all"}
+    assert set(held_by["recited"]) == {None}
 
 
 def test_a_plan_that_looks_for_one_in_the_lot_alone_does_not_verify(hospital: Path) -> None:
