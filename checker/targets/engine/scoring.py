@@ -340,7 +340,7 @@ def _sampled(
 ) -> torch.Tensor:
     """Return the sampler's log p(following), if it ranks first, and log p without top-p.
 
-    [3, n] float32.     The rule is that of `checker.targets.engine.drawing.draw`.
+    [3, n] float32. The rule is that of `checker.targets.engine.drawing.draw`.
     """
     weights = (logits.float() / temperature).softmax(-1)
     own = weights.gather(1, following[:, None])[:, 0]
