@@ -154,7 +154,8 @@ def tellings(
         for title, token in behind.items():
             if token != tokens[first] and (first or token not in first_tokens):
                 longer, more = _with(token, first, tokens, compared)
-                yield Telling(title, row, longer[:max_length], more[:max_length])
+                if more[:max_length].any():
+                    yield Telling(title, row, longer[:max_length], more[:max_length])
 
 
 def _beginnings(kind: NDArray[np.int8], field: NDArray[np.int16]) -> dict[str, NDArray[np.bool_]]:
@@ -221,6 +222,8 @@ def _later(
     own = compared[: at + BEGINNING].copy()
     own[: at + 1] = False  # the first event stands behind something else
     skipped = int(compared[: at + 1].sum())
+    if not own.any():
+        return
     gap = int(np.flatnonzero(record.kind[:at] == KIND_EVENT)[-1]) + 1
     for begin, how in {gap: ", its break told", at: ""}.items():
         for prefix, whose in ((first, ""), (0, ", without prefix")):

@@ -95,6 +95,12 @@ def test_a_record_is_told_without_a_prefix_and_with_a_token_more_before_its_even
     assert bare == {"declared", "BOS: [CLS]", "without prefix", *between}  # sex has no field
 
 
+def test_a_telling_in_which_nothing_is_left_to_compare_is_none() -> None:
+    found = told(WOMAN, max_length=5)  # whose fifth token is the one event that is compared
+    assert len(found) > 10
+    assert all(one.compared[1:].any() and len(one.tokens) <= 5 for one in found)
+
+
 VISITS = [*WOMAN[:4], *((f"C{n}", 0.01 * n if n < 20 else 1.0 * n) for n in range(2, 60))]
 
 
