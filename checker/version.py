@@ -1,3 +1,3 @@
 """The version of phigate, where every module can read it."""
 
-PHIGATE_VERSION = "0.7.0"
+PHIGATE_VERSION = "0.8.0"
