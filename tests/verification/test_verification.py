@@ -152,6 +152,23 @@ def test_a_plan_that_asks_for_less_than_its_policy(
     assert f"BROKEN  plan.json: {said}" in out
 
 
+@pytest.mark.parametrize(("times", "is_found"), [(1 - 1e-11, False), (0.9, True)])
+def test_what_a_plan_announced_is_that_of_here_but_for_rounding(
+    signed: Signed, times: float, is_found: bool
+) -> None:
+    def announce(plan: dict[str, Any]) -> None:
+        chances = [one for cell in plan["cells"] if (one := cell["power"])["passProbability"]]
+        assert chances
+        for one in chances:
+            one["passProbability"] *= times
+
+    signed.edit("plan.json", announce)
+    signed.fit_manifest()
+    _, out = signed.unsigned()
+    assert ("BROKEN  plan.json: power of" in out) is is_found
+    assert ("cells are what the plan's policy asks for" in out) is not is_found
+
+
 def test_a_plan_without_a_control_of_its_policy_cannot_be_judged(signed: Signed) -> None:
     signed.edit("plan.json", drop_cells)
     signed.fit_manifest()
