@@ -283,8 +283,9 @@ def _interval(cell: Cell) -> str:
     value, low, high, limit = cell[2:]
     if value is None or low is None or high is None:
         return ""
-    digits = 0 if high > 1.5 else 2
-    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f}), limit {limit:g}"
+    digits = 0 if high > 1.5 else 2 if value > 0.005 else 4
+    allowed = "none" if limit is None else f"{limit:g}"  # of nobody
+    return f"{value:.{digits}f} ({low:.{digits}f} to {high:.{digits}f}), limit {allowed}"
 
 
 def sums(outcomes: Sequence[Outcome]) -> str:

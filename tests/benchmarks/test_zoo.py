@@ -173,6 +173,14 @@ def test_the_page_counts_every_release_of_a_leak() -> None:
         assert (int(released[0]), int(released[2])) == (audits["pass"], audits.total())
 
 
+def test_the_page_leaves_no_entry_and_no_policy_out() -> None:
+    rows = [line.strip("| ").split(" | ") for line in measured_lines() if line.startswith("|")]
+    shown = {row[0]: row[4:] for row in rows}
+    for entry in ENTRIES.values():
+        assert len(shown[entry.title]) == len(POLICIES), entry.name
+        assert all(verdicts_of(said) for said in shown[entry.title]), entry.name
+
+
 def test_the_page_shows_no_wrong_release() -> None:
     titles = {entry.title: entry for entry in ENTRIES.values()}
     for line in measured_lines():
