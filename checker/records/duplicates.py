@@ -143,6 +143,14 @@ def _says_enough(records: Records) -> NDArray[np.bool_]:
     return enough
 
 
+def shingles(codes: Codes) -> set[bytes]:
+    """Return the runs of five events of a record, or all its events where it has fewer."""
+    if not len(codes):
+        return set()
+    windows = np.lib.stride_tricks.sliding_window_view(codes, min(SHINGLE, len(codes)))
+    return {window.tobytes() for window in windows}
+
+
 @dataclass(frozen=True, slots=True)
 class _Held:
     """The runs that some patients hold together: a superset of them, one bit each.
@@ -250,9 +258,9 @@ class _NearSearch:
         candidates = np.unique(np.concatenate(found))
         sizes = self._sizes[candidates]
         shorter, longer = np.minimum(sizes, len(hashes)), np.maximum(sizes, len(hashes))
-        wanted = _runs(codes)
+        wanted = shingles(codes)
         return any(
-            _jaccard(wanted, _runs(self._members[i])) >= NEAR_DUPLICATE
+            _jaccard(wanted, shingles(self._members[i])) >= NEAR_DUPLICATE
             for i in candidates[shorter >= NEAR_DUPLICATE * longer]
         )
 
@@ -278,11 +286,6 @@ class _NearSearch:
         count = len(hashes) - math.ceil(NEAR_DUPLICATE * len(hashes) - 1e-9) + 1
         order = np.lexsort((hashes, self._holders[self._buckets(hashes)]))
         return hashes[order[:count]]
-
-
-def _runs(codes: Codes) -> set[bytes]:
-    windows = np.lib.stride_tricks.sliding_window_view(codes, SHINGLE)
-    return {window.tobytes() for window in windows}
 
 
 def _jaccard(first: set[bytes], second: set[bytes]) -> float:

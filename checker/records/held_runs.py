@@ -13,7 +13,7 @@ from typing import Final
 import numpy as np
 from numpy.typing import NDArray
 
-from checker.records.duplicates import NEAR_DUPLICATE, SHINGLE
+from checker.records.duplicates import NEAR_DUPLICATE, shingles
 from checker.records.ngrams import MOST_TOKENS
 from checker.records.tokenization import KIND_EVENT, TokenizedRecord, TokenizedRecords
 
@@ -140,23 +140,18 @@ class HeldRuns:
 
     def _differ(self, record: TokenizedRecord, others: tuple[int, ...]) -> bool:
         """Whether there are two of others who are like neither this patient nor each other."""
-        kept = [_shingles(record)]
+        kept = [_of_events(record)]
         for one in others:
-            shingles = _shingles(self.records.record(one))
-            if not any(_alike(shingles, had) for had in kept):
-                kept.append(shingles)
+            own = _of_events(self.records.record(one))
+            if not any(_alike(own, had) for had in kept):
+                kept.append(own)
             if len(kept) == HOLDERS:
                 return True
         return False
 
 
-def _shingles(record: TokenizedRecord) -> set[bytes]:
-    """Return the runs of five events of a record, or all its events where it has fewer."""
-    events = record.tokens[record.kind == KIND_EVENT]
-    if not len(events):
-        return set()
-    windows = np.lib.stride_tricks.sliding_window_view(events, min(SHINGLE, len(events)))
-    return {window.tobytes() for window in windows}
+def _of_events(record: TokenizedRecord) -> set[bytes]:
+    return shingles(record.tokens[record.kind == KIND_EVENT])
 
 
 def _alike(first: set[bytes], second: set[bytes]) -> bool:

@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 import pytest
+import token_records
 
 from checker.records.held_runs import LOOKED_AT, HeldRuns
 from checker.records.tokenization import (
     KIND_EVENT,
     KIND_TIME,
-    Coverage,
     TokenizedRecord,
     TokenizedRecords,
 )
@@ -29,20 +30,8 @@ def record(tokens: Sequence[int]) -> TokenizedRecord:
 
 
 def records(rows: Sequence[Sequence[int]]) -> TokenizedRecords:
-    tokens = np.array([token for row in rows for token in row], dtype=np.int32)
-    nothing = np.zeros(len(tokens), dtype=np.int32)
-    return TokenizedRecords(
-        tokens=tokens,
-        offsets=np.concatenate([[0], np.cumsum([len(row) for row in rows])]).astype(np.int64),
-        kind=np.where(tokens == TIME, KIND_TIME, KIND_EVENT).astype(np.int8),
-        event=nothing,
-        code=nothing,
-        field=nothing.astype(np.int16),
-        time_days=nothing.astype(np.float32),
-        age_years=np.zeros(len(rows), dtype=np.float32),
-        static_values={},
-        coverage=Coverage(0, 0, {}),
-    )
+    made = token_records.records(*rows)
+    return replace(made, kind=np.where(made.tokens == TIME, KIND_TIME, KIND_EVENT).astype(np.int8))
 
 
 def own(seed: int, count: int = 30) -> list[int]:
