@@ -92,7 +92,7 @@ class ExtractionSettings:
 
 
 EVERY_MEMBER: Final[dict[str, Any]] = {"members": "all"}
-"""Of a job that looks at members beside the lot too."""
+"""Of a job that looks at members beside the lot too (`Job.asks_every_member`)."""
 
 
 def looked_at(builder: PlanBuilder, is_member: bool, *, every_member: bool) -> TokenizedRecords:

@@ -98,6 +98,11 @@ class Job(JsonModel):
         """Whether its observations depend on a model, directly or through what it needs."""
         return self.runs_on != "cohort"
 
+    @property
+    def asks_every_member(self) -> bool:
+        """Whether it looks at members beside the lot too."""
+        return self.inputs.get("members") == "all"
+
 
 class PolicySnapshot(JsonModel):
     """The policy as it was resolved: all that judging, reporting and verifying know of it.
@@ -495,7 +500,7 @@ class AuditPlan(JsonModel):
     def has_every_member(self, cell: Cell) -> bool:
         """Whether a cell was asked of all members, also where a lot stands for them elsewhere."""
         own = set(cell.jobs)
-        return any(job.digest in own and job.inputs.get("members") == "all" for job in self.jobs)
+        return any(job.digest in own and job.asks_every_member for job in self.jobs)
 
     def job(self, kind: str) -> Job | None:
         """Return the plan's only job of a kind, or None."""

@@ -165,7 +165,7 @@ def _leaves_members_out(cell: Cell, job: Job, plan: AuditPlan, spec: PolicySpec)
     """Whether a job asks the lot alone where a test asks every member, and its policy by need."""
     by_need = {spec.parameters.sampling.patients, plan.data.patients} == {"auto"}
     wants_all = cell.gating and cell.limit.max_count is not None and cell.labels is None
-    of_lot = plan.data.lot[0] < plan.data.members and job.inputs.get("members") != "all"
+    of_lot = plan.data.lot[0] < plan.data.members and not job.asks_every_member
     return by_need and wants_all and bool(job.inputs["member"]) and of_lot
 
 
