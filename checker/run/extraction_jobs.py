@@ -63,9 +63,10 @@ def extraction(task: Task) -> pa.Table:
     holders = _holders(task, length=min(length, RUN))
     best, telling, rare = ([BestWindow() for _ in patients] for _ in range(3))
     for piece, scores, *references in zip(pieces, scored, *tables, *trained, strict=True):
-        samplers = [one for one in (scores.logprob, scores.whole) if one is not None]
         held = _held_tokens(task, holders, piece, references[: len(tables)])
         told = [np.where(held, 0.0, one) for one in references]
+        assert scores.whole is not None  # `sampled_scores` fills it in
+        samplers = (scores.logprob, scores.whole)
         windows = windows_of(samplers, scores.first, told, length=length, begin=piece.begin)
         for found, limit, gain, count in (
             (best, "common", -math.inf, None),
