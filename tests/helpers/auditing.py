@@ -126,6 +126,23 @@ def write_policy(
     return path
 
 
+def write_made_up_target(path: Path, tokenization: Mapping[str, Any], **spec: Any) -> Path:
+    """Write a target of a model that nobody opens: its folder's data under some tokenization."""
+    document = {
+        "apiVersion": "phigate/v1",
+        "kind": "AuditTarget",
+        "metadata": {"name": "made-up", "version": "1"},
+        "spec": {
+            "model": {"path": "model"},
+            "tokenization": {"vocabulary": "vocab.json", **tokenization},
+            "data": {"path": "data"},
+            **spec,
+        },
+    }
+    path.write_text(yaml.safe_dump(document))
+    return path
+
+
 def write_variant(target: Path, name: str, **changes: Any) -> Path:
     """Write a target beside another that differs in parts of its spec."""
     document = yaml.safe_load(target.read_text())

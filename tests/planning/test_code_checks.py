@@ -17,7 +17,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from auditing import audit, write_policy
+from auditing import audit, write_made_up_target, write_policy
 from command_line import Command
 from meds_builder import Patient, make_vocabulary, write_meds
 
@@ -65,19 +65,9 @@ def check(
             "parent_codes": pa.array([own for _, own in rows.values()], pa.list_(pa.string())),
         }
         pq.write_table(pa.table(columns), tmp_path / "data" / data["codes"])
-    target = tmp_path / "target.yaml"
-    document = {
-        "apiVersion": "phigate/v1",
-        "kind": "AuditTarget",
-        "metadata": {"name": "made-up", "version": "1"},
-        "spec": {
-            "model": {"path": "model"},
-            "tokenization": {"vocabulary": "vocab.json"},
-            "codeSystems": systems or [],
-            "data": data,
-        },
-    }
-    target.write_text(yaml.safe_dump(document))
+    target = write_made_up_target(
+        tmp_path / "target.yaml", {}, codeSystems=systems or [], data=data
+    )
     policy = write_policy(tmp_path / "policy.yaml", {"hiv-disclosure": {}})
     text = yaml.safe_load(policy.read_text())
     text["spec"]["attributeClasses"]["hiv"] = {

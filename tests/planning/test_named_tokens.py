@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 import yaml
-from auditing import audit, phigate, write_policy, write_variant
+from auditing import audit, phigate, write_made_up_target, write_policy, write_variant
 from made_tables import table_of, to_table
 from meds_builder import Patient, write_meds
 
@@ -70,18 +70,7 @@ def check(
         )
         kept = pa.schema([column for column in own if column[0] in bins[0]])
         pq.write_table(pa.Table.from_pylist(bins, kept), folder / "bins.parquet")
-    target = folder / "target.yaml"
-    document = {
-        "apiVersion": "phigate/v1",
-        "kind": "AuditTarget",
-        "metadata": {"name": "made-up", "version": "1"},
-        "spec": {
-            "model": {"path": "model"},
-            "tokenization": {"vocabulary": "vocab.json", **rules},
-            "data": {"path": "data"},
-        },
-    }
-    target.write_text(yaml.safe_dump(document))
+    target = write_made_up_target(folder / "target.yaml", rules)
     policy = write_policy(folder / "policy.yaml", {"hiv-disclosure": {}})
     loaded = load_target(target)
     spec = loaded.document.spec
